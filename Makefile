@@ -1,0 +1,76 @@
+# Two commands do everything: `make run` and `make test`.
+PYTHON ?= python3.11
+BIN := .venv/bin
+UV := $(BIN)/uv
+MANAGE := $(BIN)/python manage.py
+
+# uv brings certificates of its own; behind a company's proxy only those of the machine will do.
+ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
+export SSL_CERT_FILE ?= /etc/ssl/certs/ca-certificates.crt
+endif
+
+.PHONY: run test check lint types messages lock env-example bench picture system clean
+.DELETE_ON_ERROR:
+
+run: .venv/runtime
+	@exec $(BIN)/python -m maru.server
+
+test: system .venv/development check
+	$(BIN)/pytest
+	@node --test tests/js/ 
+
+check: .venv/development lint types
+	$(BIN)/lint-imports
+	$(MANAGE) makemigrations --check --dry-run
+	$(BIN)/python -m tests.production_check
+
+lint: .venv/development
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/djlint templates --lint --quiet
+
+types: .venv/development
+	$(BIN)/mypy
+
+# Words for translation, collected into each app's locale folder.
+messages: .venv/development
+	$(MANAGE) messages
+
+env-example: .venv/development
+	$(BIN)/python -c 'from maru.env import example; print(example(), end="")' > .env.example
+
+lock: .venv/uv
+	$(UV) pip compile pyproject.toml --upgrade $(LOCK_OPTIONS) -o requirements.lock
+	$(UV) pip compile pyproject.toml --upgrade --group dev -c requirements.lock $(LOCK_OPTIONS) \
+		-o requirements-dev.lock
+
+LOCK_OPTIONS := --quiet --generate-hashes --no-emit-index-url --python-version 3.11 \
+	--custom-compile-command "make lock"
+
+bench: .venv/development
+	$(BIN)/python -m tests.bench
+
+# The picture in the README.
+picture: system .venv/development
+	$(BIN)/python -m tests.e2e.picture
+
+system:
+	@sh tests/system.sh
+
+clean:
+	rm -rf .venv
+
+# Each of these files says that a step is done, and for which version of what it depends on.
+.venv/uv:
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	@touch $@
+
+.venv/runtime: requirements.lock pyproject.toml | .venv/uv
+	$(UV) pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
+	$(UV) pip install --quiet --no-deps --editable .
+	@touch $@
+
+.venv/development: requirements-dev.lock .venv/runtime
+	$(UV) pip install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@

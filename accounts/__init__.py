@@ -1,0 +1,1 @@
+"""Who you are, which team you are in, what you may do."""

@@ -1,0 +1,234 @@
+"""The forms of accounts and teams: allauth's in our own words, and our own."""
+
+from typing import Any, ClassVar, Final
+
+from allauth.account import forms as allauth
+from django import forms
+from django.conf import settings
+from django.contrib.auth.hashers import make_password
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from accounts.errors import MaruError
+from accounts.models import Team, TeamRole, User, Wood
+from accounts.names import LONGEST_NAME, clean_name
+from accounts.reach import ADMIN, READ, WRITE
+from accounts.services.teams import TEAM_NAME_LENGTH
+from accounts.services.tokens import NAME_LENGTH as TOKEN_NAME_LENGTH
+
+Words = dict[str, str | Promise]
+
+NEW_PASSWORD_HELP: Final = _("At least 10 characters, and not a common password.")
+
+
+def show_refusal(form: forms.BaseForm, error: MaruError) -> None:
+    """Put what a service said no to where the form shows it: at the field, or above them all."""
+    named = {name: text for name, text in (error.fields or {}).items() if name in form.fields}
+    for name, text in named.items():
+        form.add_error(name, str(text))
+    if not named:
+        form.add_error(None, str(error.detail))
+
+
+class OwnWords:
+    """A form of allauth with our labels and helps, and without its placeholders."""
+
+    labels: ClassVar[Words] = {}
+    helps: ClassVar[Words] = {}
+    left_out: ClassVar[tuple[str, ...]] = ()
+
+    fields: dict[str, forms.Field]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in self.left_out:
+            self.fields.pop(name, None)
+        for name, field in self.fields.items():
+            field.widget.attrs.pop("placeholder", None)
+            field.help_text = str(self.helps.get(name, ""))
+            field.label = str(self.labels.get(name, field.label))
+
+
+class LoginForm(OwnWords, allauth.LoginForm):  # type: ignore[misc]  # allauth has no types
+    """Signing in."""
+
+    labels: ClassVar[Words] = {"login": _("Email"), "password": _("Password")}
+
+    def clean(self) -> dict[str, Any]:
+        """Show a refusal at the password, which is what people type again."""
+        try:
+            super().clean()
+        except ValidationError as error:
+            self.add_error("password", error)
+        return dict(self.cleaned_data)
+
+
+class SignupForm(OwnWords, allauth.SignupForm):  # type: ignore[misc]  # allauth has no types
+    """Making an account."""
+
+    name = forms.CharField(
+        max_length=LONGEST_NAME, widget=forms.TextInput(attrs={"autocomplete": "name"})
+    )
+    field_order = ("name", "email", "password1")
+    labels: ClassVar[Words] = {"name": _("Name"), "email": _("Email"), "password1": _("Password")}
+    helps: ClassVar[Words] = {
+        "name": _("As others in your teams see you."),
+        "password1": NEW_PASSWORD_HELP,
+    }
+
+    def clean_name(self) -> str:
+        """Refuse a name that nobody would see."""
+        name = clean_name(self.cleaned_data["name"])
+        if not name:
+            raise ValidationError(_("Write a name that can be seen."))
+        return name
+
+    def try_save(self, request: HttpRequest) -> Any:
+        """Take as long for an address that has an account as for one that has none."""
+        if self.account_already_exists:
+            make_password(self.cleaned_data["password1"])
+        return super().try_save(request)
+
+
+class ResetPasswordForm(OwnWords, allauth.ResetPasswordForm):  # type: ignore[misc]  # no types
+    """Asking for a link to a new password."""
+
+    labels: ClassVar[Words] = {"email": _("Email")}
+
+
+class ResetPasswordKeyForm(OwnWords, allauth.ResetPasswordKeyForm):  # type: ignore[misc]  # ditto
+    """Choosing a new password by the link."""
+
+    labels: ClassVar[Words] = {"password1": _("New password")}
+    helps: ClassVar[Words] = {"password1": NEW_PASSWORD_HELP}
+    left_out = ("password2",)
+
+
+class ChangePasswordForm(OwnWords, allauth.ChangePasswordForm):  # type: ignore[misc]  # no types
+    """Choosing a new password by the old one."""
+
+    labels: ClassVar[Words] = {"oldpassword": _("Current password"), "password1": _("New password")}
+    helps: ClassVar[Words] = {"password1": NEW_PASSWORD_HELP}
+    left_out = ("password2",)
+
+
+class SetPasswordForm(OwnWords, allauth.SetPasswordForm):  # type: ignore[misc]  # no types
+    """Choosing a first password, for accounts that were made without one."""
+
+    labels: ClassVar[Words] = {"password1": _("New password")}
+    helps: ClassVar[Words] = {"password1": NEW_PASSWORD_HELP}
+    left_out = ("password2",)
+
+
+class ChangeEmailForm(OwnWords, allauth.AddEmailForm):  # type: ignore[misc]  # no types
+    """Moving to another address."""
+
+    labels: ClassVar[Words] = {"email": _("New address")}
+
+
+class ReauthenticateForm(OwnWords, allauth.ReauthenticateForm):  # type: ignore[misc]  # no types
+    """Showing once more that it is you."""
+
+    labels: ClassVar[Words] = {"password": _("Password")}
+
+
+class SetupForm(forms.Form):
+    """The first account and the first team."""
+
+    name = forms.CharField(
+        label=_("Name"),
+        max_length=LONGEST_NAME,
+        widget=forms.TextInput(attrs={"autocomplete": "name", "autofocus": True}),
+    )
+    email = forms.EmailField(
+        label=_("Email"), widget=forms.EmailInput(attrs={"autocomplete": "email"})
+    )
+    password = forms.CharField(
+        label=_("Password"),
+        help_text=NEW_PASSWORD_HELP,
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+    team_name = forms.CharField(
+        label=_("Team name"),
+        max_length=TEAM_NAME_LENGTH,
+        widget=forms.TextInput(attrs={"autocomplete": "organization"}),
+    )
+    model = forms.ChoiceField(
+        choices=(("demo", _("Start with the demo")), ("provider", _("Connect a provider"))),
+        required=False,
+    )
+
+    def clean_password(self) -> str:
+        """Hold the password against the same rules as everywhere."""
+        password: str = self.cleaned_data["password"]
+        person = User(
+            name=self.cleaned_data.get("name", ""), email=self.cleaned_data.get("email", "")
+        )
+        validate_password(password, person)
+        return password
+
+
+class TeamForm(forms.Form):
+    """The name of a team."""
+
+    name = forms.CharField(label=_("Team name"), max_length=TEAM_NAME_LENGTH)
+
+
+class RoleForm(forms.Form):
+    """A role, of those that somebody may give."""
+
+    role = forms.ChoiceField(label=_("Role"))
+
+    def __init__(self, *args: Any, roles: list[TeamRole], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["role"].choices = [(role.value, role.label) for role in roles]  # type: ignore[attr-defined]  # a ChoiceField
+
+
+class ProfileForm(forms.Form):
+    """How others see you, and the language that you see."""
+
+    name = forms.CharField(
+        label=_("Name"),
+        max_length=LONGEST_NAME,
+        help_text=_("As others in your teams see you."),
+        widget=forms.TextInput(attrs={"autocomplete": "name"}),
+    )
+    wood = forms.ChoiceField(
+        label=_("Colour of your circle"), choices=Wood.choices, widget=forms.RadioSelect
+    )
+    language = forms.ChoiceField(label=_("Language"), choices=settings.LANGUAGES)
+
+
+class TokenForm(forms.Form):
+    """A bearer token, for a program."""
+
+    SCOPES: Final = (
+        (READ, _("Read: see what you see")),
+        (WRITE, _("Write: also write messages and make rooms")),
+        (ADMIN, _("Everything that you may do")),
+    )
+    LIFETIMES: Final = (
+        ("30", _("30 days")),
+        ("90", _("90 days")),
+        ("365", _("One year")),
+        ("never", _("It does not end")),
+    )
+
+    name = forms.CharField(
+        label=_("Name"), max_length=TOKEN_NAME_LENGTH, help_text=_("What will use it?")
+    )
+    scope = forms.ChoiceField(
+        label=_("What it may do"), choices=SCOPES, initial=WRITE, widget=forms.RadioSelect
+    )
+    team = forms.ModelChoiceField(
+        label=_("Team"), queryset=Team.objects.none(), required=False, empty_label=_("All teams")
+    )
+    days = forms.ChoiceField(label=_("Ends after"), choices=LIFETIMES, initial="90")
+
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["team"].queryset = Team.objects.of(user)  # type: ignore[attr-defined]  # a ModelChoiceField

@@ -1,0 +1,37 @@
+"""The invitation that somebody's session holds, while they sign up or sign in to accept it.
+
+Only the digest is kept there: a session row must not be a key to a team.
+"""
+
+from typing import Final
+
+from django.http import HttpRequest
+
+from accounts.digests import digest_of
+from accounts.errors import NotFound
+from accounts.models import Invitation
+from accounts.services import invitation_by_digest, look_up_invitation
+
+_KEY: Final = "invitation"
+
+
+def hold(request: HttpRequest, token: str) -> None:
+    """Keep an invitation for the next pages; raises NotFound if its link no longer opens."""
+    look_up_invitation(token)
+    request.session[_KEY] = digest_of(token)
+
+
+def invitation(request: HttpRequest) -> Invitation | None:
+    """Return the invitation that is held, if it still opens."""
+    digest = request.session.get(_KEY)
+    if not digest:
+        return None
+    try:
+        return invitation_by_digest(digest)
+    except NotFound:
+        return None
+
+
+def let_go(request: HttpRequest) -> None:
+    """Forget it."""
+    request.session.pop(_KEY, None)

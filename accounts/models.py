@@ -1,0 +1,204 @@
+"""People, teams, and the credentials by which they come in."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.models import PermissionsMixin
+from django.db import models
+from django.db.models.functions import Lower
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts.ids import new_id
+from accounts.permissions import ObjectPermission
+from accounts.reach import EVERYWHERE, Reach
+
+
+class Wood(models.TextChoices):
+    """The ground of a person's circle."""
+
+    PINE = "pine", _("Pine")
+    ZELKOVA = "zelkova", _("Zelkova")
+    PAULOWNIA = "paulownia", _("Paulownia")
+    PERSIMMON = "persimmon", _("Persimmon")
+
+
+class TeamRole(models.TextChoices):
+    OWNER = "owner", _("Owner")
+    ADMIN = "admin", _("Admin")
+    MEMBER = "member", _("Member")
+    GUEST = "guest", _("Guest")
+
+
+class UserManager(BaseUserManager["User"]):
+    """Makes users by their e-mail address."""
+
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
+        user = self.model(email=email.strip().lower(), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> User:
+        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+
+    def get_by_natural_key(self, username: str | None) -> User:
+        return self.get(email=(username or "").strip().lower())
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """A person. The e-mail address is the login and is shown to nobody but its owner and admins."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    email = models.EmailField(_("email"), unique=True)
+    name = models.CharField(_("name"), max_length=40)
+    handle = models.CharField(_("handle"), max_length=40, unique=True)
+    wood = models.CharField(_("colour"), max_length=16, choices=Wood, default=Wood.PINE)
+    is_active = models.BooleanField(_("active"), default=True)
+    is_staff = models.BooleanField(_("staff"), default=False)
+    date_joined = models.DateTimeField(_("joined"), default=timezone.now, editable=False)
+
+    reach: Reach = EVERYWHERE  # of the credential in use; whoever reads a token sets it
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(Lower("email"), name="user_email_in_any_case"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.email
+
+    def get_short_name(self) -> str:
+        return self.name
+
+
+class TeamQuerySet(models.QuerySet["Team"]):
+    def of(self, user: User) -> TeamQuerySet:
+        """The teams that `user` is in, by name; with a bound credential, that one only."""
+        teams = self.filter(members__user=user).order_by("name", "pk")
+        return teams.filter(pk=user.reach.team_id) if user.reach.team_id else teams
+
+
+class Team(models.Model):
+    """A tenant: everything that is not a person belongs to exactly one team."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    name = models.CharField(_("name"), max_length=80)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = TeamQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        permissions: ClassVar = [
+            ("view", "See the team"),
+            ("create_room", "Make rooms"),
+            ("manage_people", "Invite and remove people"),
+            ("manage_agents", "Configure personas and connections"),
+            ("manage", "Change the team itself"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TeamPermission(ObjectPermission):
+    content_object = models.ForeignKey(Team, on_delete=models.CASCADE)
+
+
+class TeamMember(models.Model):
+    """A person in a team, by a role."""
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="members")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(_("role"), max_length=8, choices=TeamRole, default=TeamRole.MEMBER)
+    joined_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["team", "user"], name="team_member_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.role} of {self.team_id}"
+
+
+class InvitationQuerySet(models.QuerySet["Invitation"]):
+    def usable(self) -> InvitationQuerySet:
+        """Those that nobody has used or revoked, and whose time is not over."""
+        return self.filter(accepted_at=None, revoked_at=None, expires_at__gt=timezone.now())
+
+
+class Invitation(models.Model):
+    """A link that lets one person into a team, once, for a while. Only its digest is stored."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="invitations")
+    role = models.CharField(_("role"), max_length=8, choices=TeamRole, default=TeamRole.MEMBER)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    invited_by = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField()
+    accepted_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    accepted_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+
+    objects = InvitationQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-created_at",)
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class SetupLink(models.Model):
+    """The one-time link by which an empty installation gets its first account and team."""
+
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
+    def alive(self) -> ApiTokenQuerySet:
+        """Those that let somebody in now."""
+        in_time = models.Q(expires_at=None) | models.Q(expires_at__gt=timezone.now())
+        return self.filter(in_time, user__is_active=True)
+
+    def within_reach_of(self, user: User) -> ApiTokenQuerySet:
+        """Those of `user`; for a credential bound to a team, those bound to the same one."""
+        own = self.filter(user=user)
+        return own.filter(team_id=user.reach.team_id) if user.reach.team_id else own
+
+
+class ApiToken(models.Model):
+    """A bearer token of a user, for programs. Shown once; only its digest is stored."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="tokens")
+    team = models.ForeignKey(Team, null=True, blank=True, on_delete=models.CASCADE)
+    name = models.CharField(_("name"), max_length=80)
+    scopes = models.JSONField(default=list)
+    hint = models.CharField(max_length=8, editable=False)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ApiTokenQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-created_at",)
+
+    def __str__(self) -> str:
+        return f"{self.name} …{self.hint}"

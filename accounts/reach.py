@@ -1,0 +1,78 @@
+"""How far the credential goes by which somebody came in.
+
+A session reaches all that its user may do. A token may reach less: fewer scopes, one team. The
+gates ask `check_reach` with the acting user, so that a token is no stronger on one way in than on
+another, and no endpoint can forget to ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from django.utils.translation import gettext as _
+
+from accounts.errors import Forbidden, NotFound
+
+if TYPE_CHECKING:
+    from accounts.models import User
+
+READ: Final = "read"
+WRITE: Final = "write"
+ADMIN: Final = "admin"
+SCOPES: Final = (READ, WRITE, ADMIN)  # each one holds those before it
+
+SCOPE_OF_PERMISSION: Final[Mapping[str, str]] = {
+    "view": READ,
+    "create_room": WRITE,
+    "post": WRITE,
+    "moderate": WRITE,
+    "manage": ADMIN,
+    "manage_people": ADMIN,
+    "manage_agents": ADMIN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The scopes of a credential, the one team that it is bound to, and its end, if any."""
+
+    scopes: frozenset[str]
+    team_id: UUID | None = None
+    until: datetime | None = None
+
+    def covers(self, other: Reach) -> bool:
+        """Whether `other` reaches nothing that this one does not, and no longer."""
+        return (
+            other.scopes <= self.scopes
+            and self.team_id in (None, other.team_id)
+            and (self.until is None or (other.until is not None and other.until <= self.until))
+        )
+
+
+EVERYWHERE: Final = Reach(frozenset(SCOPES))
+
+
+def scopes_up_to(names: Iterable[str]) -> frozenset[str]:
+    """Return the named scopes with those that they hold: write reads, admin writes."""
+    highest = max((SCOPES.index(name) for name in names), default=-1)
+    return frozenset(SCOPES[: highest + 1])
+
+
+def check_scope(user: User, scope: str) -> None:
+    """Raise Forbidden if the credential of `user` lacks `scope`."""
+    if scope not in user.reach.scopes:
+        raise Forbidden(_("This token lacks the scope “%(scope)s”.") % {"scope": scope})
+
+
+def check_reach(user: User, team_id: UUID, permission: str) -> None:
+    """Raise if the credential of `user` does not go as far as `permission` in this team.
+
+    Another team than the one it is bound to is not found; a scope too small is forbidden.
+    """
+    if user.reach.team_id not in (None, team_id):
+        raise NotFound
+    check_scope(user, SCOPE_OF_PERMISSION[permission])

@@ -1,0 +1,56 @@
+"""What people do with accounts, teams and credentials: each function one transaction."""
+
+from accounts.services.invitations import (
+    accept_invitation,
+    accept_invitation_by_digest,
+    invitation_by_digest,
+    invite,
+    look_up_invitation,
+    revoke_invitation,
+)
+from accounts.services.people import (
+    change_password,
+    create_user,
+    suspend_user,
+    update_profile,
+)
+from accounts.services.setup import (
+    check_setup_link,
+    is_set_up,
+    make_setup_link,
+    use_setup_link,
+)
+from accounts.services.teams import (
+    add_team_member,
+    create_team,
+    remove_team_member,
+    rename_team,
+    set_team_role,
+)
+from accounts.services.tokens import TokenBearer, make_token, revoke_token, user_for_token
+
+__all__ = [
+    "TokenBearer",
+    "accept_invitation",
+    "accept_invitation_by_digest",
+    "add_team_member",
+    "change_password",
+    "check_setup_link",
+    "create_team",
+    "create_user",
+    "invitation_by_digest",
+    "invite",
+    "is_set_up",
+    "look_up_invitation",
+    "make_setup_link",
+    "make_token",
+    "remove_team_member",
+    "rename_team",
+    "revoke_invitation",
+    "revoke_token",
+    "set_team_role",
+    "suspend_user",
+    "update_profile",
+    "use_setup_link",
+    "user_for_token",
+]

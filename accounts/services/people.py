@@ -1,0 +1,117 @@
+"""Accounts: made, changed, suspended."""
+
+import secrets
+from collections.abc import Iterator
+from typing import Final
+
+from allauth.account.models import EmailAddress
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import IntegrityError, transaction
+from django.utils.text import slugify
+from django.utils.translation import gettext as _
+
+from accounts.endings import Ending, access_ended
+from accounts.errors import Conflict, Forbidden, Invalid, Unavailable
+from accounts.models import User, Wood
+from accounts.names import clean_name
+
+HANDLE_LENGTH: Final = 32
+_TRIES: Final = 20
+
+
+@transaction.atomic
+def create_user(
+    *, name: str, email: str, password: str | None = None, verified: bool = False
+) -> User:
+    """Make an account with no rights at all.
+
+    The handle comes from the name, never from the address. `verified` takes the address as proven;
+    else allauth proves it. Raises Conflict if the address has an account.
+    """
+    user = User(name=_clean(name), email=_normal_address(email))
+    user.set_password(password)
+    _insert(user)
+    if verified:
+        EmailAddress.objects.create(user=user, email=user.email, primary=True, verified=True)
+    return user
+
+
+@transaction.atomic
+def update_profile(*, user: User, name: str | None = None, wood: str | None = None) -> User:
+    """Change how others see the user; None leaves a thing as it is.
+
+    Others see it in every team, so a token that is bound to one may not.
+    """
+    if user.reach.team_id is not None:
+        raise Forbidden
+    if name is not None:
+        user.name = _clean(name)
+    if wood is not None:
+        if wood not in Wood.values:
+            raise Invalid(fields={"wood": _("Choose one of the colours.")})
+        user.wood = wood
+    user.save(update_fields=["name", "wood"])
+    return user
+
+
+@transaction.atomic
+def change_password(*, user: User, password: str) -> None:
+    """Set a new password and end everything that came in before it, tokens too."""
+    user.set_password(password)
+    user.save(update_fields=["password"])
+    user.tokens.all().delete()
+    access_ended(Ending(user_id=user.pk))
+
+
+@transaction.atomic
+def suspend_user(*, person: User) -> None:
+    """Shut somebody out of everything, at once, until the account is made active again."""
+    person.is_active = False
+    person.save(update_fields=["is_active"])
+    access_ended(Ending(user_id=person.pk))
+
+
+def handles_for(name: str) -> Iterator[str]:
+    """Yield handles to try for a name: the plain one, then some with random figures.
+
+    Counting up would tell strangers how many others have the name.
+    """
+    plain = slugify(name, allow_unicode=True)[:HANDLE_LENGTH].strip("-_") or "person"
+    yield plain
+    for _try in range(_TRIES):
+        yield f"{plain}-{secrets.randbelow(9_000) + 1_000}"
+
+
+def _insert(user: User) -> None:
+    """Save under the first free handle. Asking first would leave a gap for somebody else."""
+    for handle in handles_for(user.name):
+        user.handle = handle
+        try:
+            with transaction.atomic():
+                user.save(force_insert=True)
+        except IntegrityError:
+            if User.objects.filter(email=user.email).exists():
+                raise Conflict(
+                    _("This address has an account. Sign in instead."),
+                    fields={"email": _("This address has an account. Sign in instead.")},
+                ) from None
+        else:
+            return
+    raise Unavailable
+
+
+def _clean(name: str) -> str:
+    clean = clean_name(name)
+    if not clean:
+        raise Invalid(fields={"name": _("Write a name that can be seen.")})
+    return clean
+
+
+def _normal_address(email: str) -> str:
+    address = email.strip().lower()
+    try:
+        validate_email(address)
+    except ValidationError:
+        raise Invalid(fields={"email": _("Write a whole address: name@example.com")}) from None
+    return address

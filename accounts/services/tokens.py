@@ -1,0 +1,101 @@
+"""Bearer tokens: by them programs act as a user, on HTTP and on the socket alike."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts.digests import digest_of, new_secret
+from accounts.endings import Ending, access_ended
+from accounts.errors import Forbidden, Invalid, NotFound
+from accounts.gate import VIEW, access_team
+from accounts.models import ApiToken, Team, User
+from accounts.names import clean_name
+from accounts.reach import ADMIN, READ, SCOPES, WRITE, Reach, check_scope, scopes_up_to
+
+PREFIX: Final = "maru_"
+NAME_LENGTH: Final = 80
+HINT_LENGTH: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBearer:
+    """Whoever showed a valid token; `user.reach` is as far as that token goes."""
+
+    user: User
+    token_id: UUID
+    expires_at: datetime | None
+
+
+@transaction.atomic
+def make_token(
+    *,
+    user: User,
+    name: str,
+    scopes: Iterable[str] = (READ, WRITE),
+    team: Team | None = None,
+    expires_at: datetime | None = None,
+) -> tuple[ApiToken, str]:
+    """Make a token; return it with its secret, which nobody can read again.
+
+    By a token one gets no token that goes further.
+    """
+    check_scope(user, ADMIN)
+    wanted = _known(scopes)
+    if team is not None:
+        access_team(user, team.pk, VIEW)
+    reach = Reach(scopes_up_to(wanted), team.pk if team else None, expires_at)
+    if not user.reach.covers(reach):
+        raise Forbidden(_("A token cannot make one that goes further than itself."))
+    if expires_at is not None and expires_at <= timezone.now():
+        raise Invalid(fields={"expires_at": _("Choose a time to come.")})
+    secret = new_secret(PREFIX)
+    token = ApiToken.objects.create(
+        user=user,
+        team=team,
+        name=_clean(name),
+        scopes=wanted,
+        hint=secret[-HINT_LENGTH:],
+        digest=digest_of(secret),
+        expires_at=expires_at,
+    )
+    return token, secret
+
+
+@transaction.atomic
+def revoke_token(*, user: User, token_id: UUID) -> None:
+    """Make one of the user's own tokens dead, everywhere and at once."""
+    check_scope(user, ADMIN)
+    gone, _rows = ApiToken.objects.within_reach_of(user).filter(pk=token_id).delete()
+    if not gone:
+        raise NotFound
+    access_ended(Ending(user_id=user.pk, token_id=token_id))
+
+
+def user_for_token(secret: str) -> TokenBearer | None:
+    """Return who shows a token, or None: one digest and one query, whatever is wrong with it."""
+    token = ApiToken.objects.alive().select_related("user").filter(digest=digest_of(secret)).first()
+    if token is None:
+        return None
+    user = token.user
+    user.reach = Reach(scopes_up_to(token.scopes), token.team_id, token.expires_at)
+    return TokenBearer(user=user, token_id=token.pk, expires_at=token.expires_at)
+
+
+def _known(scopes: Iterable[str]) -> list[str]:
+    wanted = set(scopes)
+    if not wanted or not wanted <= set(SCOPES):
+        raise Invalid(fields={"scopes": _("Choose at least one of read, write and admin.")})
+    return [scope for scope in SCOPES if scope in wanted]
+
+
+def _clean(name: str) -> str:
+    clean = clean_name(name, longest=NAME_LENGTH)
+    if not clean:
+        raise Invalid(fields={"name": _("Write a name that can be seen.")})
+    return clean

@@ -1,0 +1,15 @@
+"""Whether a page should offer to make an account."""
+
+from typing import Any
+
+from allauth.account.adapter import get_adapter
+from django import template
+
+register = template.Library()
+
+
+@register.simple_tag(takes_context=True)
+def signup_is_open(context: dict[str, Any]) -> bool:
+    """Whether whoever sees this page may make an account."""
+    request = context["request"]
+    return bool(get_adapter(request).is_open_for_signup(request))

@@ -1,0 +1,24 @@
+"""The addresses of one's own settings, of teams and of invitations."""
+
+from django.urls import path
+
+from accounts.views import invitations, own, team
+
+app_name = "accounts"
+urlpatterns = [
+    path("me/", own.profile, name="profile"),
+    path("me/tokens/", own.tokens, name="tokens"),
+    path("me/tokens/<uuid:token_id>/revoke/", own.revoke, name="token_revoke"),
+    path("teams/<uuid:team_id>/", team.general, name="team"),
+    path("teams/<uuid:team_id>/people/", team.people, name="people"),
+    path("teams/<uuid:team_id>/people/invite/", team.invite_somebody, name="invite"),
+    path("teams/<uuid:team_id>/people/<uuid:user_id>/role/", team.set_role, name="set_role"),
+    path("teams/<uuid:team_id>/people/<uuid:user_id>/remove/", team.remove, name="remove"),
+    path(
+        "teams/<uuid:team_id>/invitations/<uuid:invitation_id>/revoke/",
+        team.revoke,
+        name="invitation_revoke",
+    ),
+    path("invitations/", invitations.invitation, name="invitation"),
+    path("invitations/<str:token>/", invitations.open_link, name="invitation_link"),
+]

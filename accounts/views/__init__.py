@@ -1,0 +1,1 @@
+"""The pages of one's own settings, of teams and of invitations."""

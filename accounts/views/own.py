@@ -1,0 +1,96 @@
+"""One's own settings: name and colour, and the tokens of one's programs."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST
+
+from accounts.errors import MaruError
+from accounts.forms import ProfileForm, TokenForm, show_refusal
+from accounts.gate import signed_in
+from accounts.models import ApiToken, User
+from accounts.reach import scopes_up_to
+from accounts.services import make_token, revoke_token, update_profile
+
+
+@require_http_methods(["GET", "POST"])
+def profile(request: HttpRequest) -> HttpResponse:
+    """How others see you, and the language that you see."""
+    user = signed_in(request)
+    form = ProfileForm(
+        request.POST or None,
+        initial={"name": user.name, "wood": user.wood, "language": get_language()},
+    )
+    if form.is_valid():
+        data = form.cleaned_data
+        try:
+            update_profile(user=user, name=data["name"], wood=data["wood"])
+        except MaruError as error:
+            show_refusal(form, error)
+        else:
+            messages.success(request, _("Saved."))
+            return _in_language(redirect("accounts:profile"), data["language"])
+    return render(request, "accounts/profile.html", {"form": form, "section": "profile"})
+
+
+@require_http_methods(["GET", "POST"])
+def tokens(request: HttpRequest) -> HttpResponse:
+    """The list of tokens, and a form for one more. A new secret is in this one answer only."""
+    user = signed_in(request)
+    form = TokenForm(request.POST or None, user=user)
+    secret = None
+    if form.is_valid():
+        try:
+            _token, secret = _make(user, form)
+            form = TokenForm(user=user)
+        except MaruError as error:
+            show_refusal(form, error)
+    page = {
+        "form": form,
+        "secret": secret,
+        "tokens": ApiToken.objects.within_reach_of(user).select_related("team"),
+        "section": "tokens",
+        "now": timezone.now(),
+    }
+    return render(request, "accounts/tokens.html", page)
+
+
+@require_POST
+def revoke(request: HttpRequest, token_id: UUID) -> HttpResponse:
+    """Make a token dead."""
+    revoke_token(user=signed_in(request), token_id=token_id)
+    messages.success(request, _("The token is revoked."))
+    return redirect("accounts:tokens")
+
+
+def _make(user: User, form: TokenForm) -> tuple[ApiToken, str]:
+    data = form.cleaned_data
+    days = None if data["days"] == "never" else int(data["days"])
+    return make_token(
+        user=user,
+        name=data["name"],
+        scopes=scopes_up_to([data["scope"]]),
+        team=data["team"],
+        expires_at=timezone.now() + timedelta(days=days) if days else None,
+    )
+
+
+def _in_language(response: HttpResponse, language: str) -> HttpResponse:
+    """The language is the browser's, as on the pages before signing in: a cookie, no column."""
+    response.set_cookie(
+        settings.LANGUAGE_COOKIE_NAME,
+        language,
+        max_age=settings.LANGUAGE_COOKIE_AGE,
+        path=settings.LANGUAGE_COOKIE_PATH,
+        secure=settings.LANGUAGE_COOKIE_SECURE,
+        httponly=settings.LANGUAGE_COOKIE_HTTPONLY,
+        samesite="Lax",
+    )
+    return response

@@ -1,0 +1,177 @@
+"""The settings of a team: its name, its people, its invitations."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts.errors import Invalid, MaruError
+from accounts.forms import RoleForm, TeamForm, show_refusal
+from accounts.gate import (
+    CREATE_ROOM,
+    MANAGE,
+    MANAGE_PEOPLE,
+    VIEW,
+    access_team,
+    signed_in,
+    team_permissions,
+)
+from accounts.models import Invitation, Team, TeamMember, TeamRole, User
+from accounts.services import (
+    invite,
+    remove_team_member,
+    rename_team,
+    revoke_invitation,
+    set_team_role,
+)
+from accounts.services.teams import role_in, roles_up_to
+
+ASKED_BY_GUESTS = frozenset({TeamRole.OWNER, TeamRole.ADMIN})
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A member in the list, and what whoever looks may do to them."""
+
+    member: TeamMember
+    may_go: bool
+    may_change: bool
+
+
+@require_http_methods(["GET", "POST"])
+def general(request: HttpRequest, team_id: UUID) -> HttpResponse:
+    """The name of the team: to change for its owners, to read for the others."""
+    user = signed_in(request)
+    team = access_team(user, team_id, MANAGE if request.method == "POST" else VIEW)
+    form = TeamForm(request.POST or None, initial={"name": team.name})
+    if form.is_valid():
+        try:
+            rename_team(user=user, team_id=team_id, name=form.cleaned_data["name"])
+        except MaruError as error:
+            show_refusal(form, error)
+        else:
+            messages.success(request, _("Saved."))
+            return redirect("accounts:team", team_id)
+    page = {**_team_page(user, team, "team"), "form": form}
+    return render(request, "accounts/team.html", page)
+
+
+@require_safe
+def people(request: HttpRequest, team_id: UUID) -> HttpResponse:
+    """Who is in the team; for those who look after its people, addresses and invitations too."""
+    user = signed_in(request)
+    return _people_page(request, user, access_team(user, team_id, VIEW))
+
+
+@require_POST
+def invite_somebody(request: HttpRequest, team_id: UUID) -> HttpResponse:
+    """Make an invitation. Its link is in this one answer only."""
+    user = signed_in(request)
+    team = access_team(user, team_id, MANAGE_PEOPLE)
+    _invitation, token = invite(user=user, team_id=team_id, role=_role(request, user, team))
+    path = reverse("accounts:invitation_link", args=[token])
+    return _people_page(request, user, team, link=settings.PUBLIC_URL.rstrip("/") + path)
+
+
+@require_POST
+def set_role(request: HttpRequest, team_id: UUID, user_id: UUID) -> HttpResponse:
+    """Change somebody's role."""
+    user = signed_in(request)
+    team = access_team(user, team_id, MANAGE_PEOPLE)
+    role = _role(request, user, team)
+    try:
+        set_team_role(user=user, team_id=team_id, member_id=user_id, role=role)
+        messages.success(request, _("Saved."))
+    except MaruError as error:
+        _say(request, error)
+    return redirect("accounts:people", team_id)
+
+
+@require_POST
+def remove(request: HttpRequest, team_id: UUID, user_id: UUID) -> HttpResponse:
+    """Take somebody out of the team, or leave it."""
+    user = signed_in(request)
+    try:
+        remove_team_member(user=user, team_id=team_id, member_id=user_id)
+    except MaruError as error:
+        _say(request, error)
+        return redirect("accounts:people", team_id)
+    if user_id == user.pk:
+        return redirect("rooms:home")
+    messages.success(request, _("Removed."))
+    return redirect("accounts:people", team_id)
+
+
+@require_POST
+def revoke(request: HttpRequest, team_id: UUID, invitation_id: UUID) -> HttpResponse:
+    """Make an invitation dead."""
+    user = signed_in(request)
+    revoke_invitation(user=user, team_id=team_id, invitation_id=invitation_id)
+    messages.success(request, _("The invitation is revoked."))
+    return redirect("accounts:people", team_id)
+
+
+def _people_page(request: HttpRequest, user: User, team: Team, link: str = "") -> HttpResponse:
+    page = _team_page(user, team, "people")
+    roles = roles_up_to(role_in(team, user)) if page["can_manage"] else []
+    page |= {"lines": _lines(user, team, roles), "roles": roles, "link": link}
+    if page["can_manage"]:
+        page["invitations"] = (
+            Invitation.objects.usable().filter(team=team).select_related("invited_by")
+        )
+        page["form"] = RoleForm(roles=roles, initial={"role": TeamRole.MEMBER})
+    return render(request, "accounts/people.html", page)
+
+
+def _lines(user: User, team: Team, roles: list[TeamRole]) -> list[Line]:
+    """The members, the highest roles first; `roles` are those that whoever looks may give.
+
+    A guest sees themselves and whom to ask: who else is in the team is not for guests.
+    """
+    members = list(TeamMember.objects.filter(team=team).select_related("user"))
+    if CREATE_ROOM not in team_permissions(user, team):
+        members = [m for m in members if m.user_id == user.pk or m.role in ASKED_BY_GUESTS]
+    owners = sum(member.role == TeamRole.OWNER for member in members)
+    lines = []
+    for member in sorted(members, key=_by_role_and_name):
+        may_go = member.role != TeamRole.OWNER or owners > 1
+        lines.append(Line(member, may_go, may_go and member.role in roles))
+    return lines
+
+
+def _team_page(user: User, team: Team, section: str) -> dict[str, Any]:
+    """What every page of a team's settings shows around itself."""
+    permissions = team_permissions(user, team)
+    return {
+        "team": team,
+        "teams": Team.objects.of(user),
+        "me": user,
+        "can_manage": MANAGE_PEOPLE in permissions,
+        "can_rename": MANAGE in permissions,
+        "section": section,
+    }
+
+
+def _role(request: HttpRequest, user: User, team: Team) -> str:
+    form = RoleForm(request.POST, roles=roles_up_to(role_in(team, user)))
+    if not form.is_valid():
+        raise Invalid(fields={"role": _("Choose one of the roles.")})
+    return str(form.cleaned_data["role"])
+
+
+def _say(request: HttpRequest, error: MaruError) -> None:
+    """Say on the page itself what a rule forbids; what is not there at all is a page of its own."""
+    if error.status == 404:
+        raise error
+    messages.error(request, str(error.detail))
+
+
+def _by_role_and_name(member: TeamMember) -> tuple[int, str]:
+    return TeamRole.values.index(member.role), member.user.name.casefold()

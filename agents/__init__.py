@@ -1,0 +1,1 @@
+"""Who answers, and how; knows teams, knows nothing of rooms or sockets."""

@@ -1,0 +1,42 @@
+"""What the process must look like before CrewAI is imported: silent, private, telling nobody."""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Final
+
+VARIABLES: Final = {
+    "CREWAI_DISABLE_TELEMETRY": "true",
+    "CREWAI_DISABLE_TRACKING": "true",
+    "CREWAI_DISABLE_VERSION_CHECK": "true",
+    "CREWAI_TRACING_ENABLED": "false",
+    "OTEL_SDK_DISABLED": "true",
+    "PYTHON_DOTENV_DISABLED": "true",  # or CrewAI loads the nearest .env into this process
+}
+
+_folder: str | None = None
+
+
+def prepare() -> None:
+    """Set the variables, and give CrewAI a folder of its own that goes when the process goes."""
+    global _folder
+    if _folder is not None:
+        return
+    _folder = tempfile.mkdtemp(prefix="maru-crewai-")
+    atexit.register(shutil.rmtree, _folder, ignore_errors=True)
+    os.environ.update(VARIABLES, CREWAI_STORAGE_DIR=_folder)
+    if not os.access(Path("~").expanduser(), os.W_OK):
+        os.environ["HOME"] = _folder  # CrewAI makes a folder there when it is imported
+
+
+def decline_tracing() -> None:
+    """Answer CrewAI's first-run question with no, before CrewAI itself is imported.
+
+    Unanswered, it records every prompt of the process for a trace that it would offer to send,
+    whatever CREWAI_TRACING_ENABLED says.
+    """
+    from crewai_core.user_data import update_user_data  # noqa: PLC0415 - after `prepare`
+
+    update_user_data({"first_execution_done": True, "trace_consent": False})

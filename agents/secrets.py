@@ -1,0 +1,51 @@
+"""Provider keys at rest: nobody reads them in a copy of the database without the secret key."""
+
+import base64
+from collections.abc import Sequence
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from django.conf import settings
+
+_PURPOSE = b"maru: provider keys of connections, version 1"
+
+
+class KeyUnreadable(Exception):
+    """A stored provider key was written under a secret key that this process does not have."""
+
+
+def connection_keys(secret_key: str, fallbacks: Sequence[str] = ()) -> list[str]:
+    """Derive the keys that `encrypt` and `decrypt` use, newest first; for the settings module."""
+    return [_derive(key) for key in (secret_key, *fallbacks)]
+
+
+def encrypt(key: str) -> str:
+    """Return `key` as it may be stored; only `decrypt` reads it."""
+    return _fernet().encrypt(key.encode()).decode("ascii")
+
+
+def decrypt(stored: str) -> str:
+    """Return the key that `encrypt` was given, or raise KeyUnreadable."""
+    try:
+        return _fernet().decrypt(stored.encode()).decode()
+    except InvalidToken as error:
+        raise KeyUnreadable from error
+
+
+def rotate(stored: str) -> str:
+    """Return the same key encrypted under the newest secret key, or raise KeyUnreadable."""
+    try:
+        return _fernet().rotate(stored.encode()).decode("ascii")
+    except InvalidToken as error:
+        raise KeyUnreadable from error
+
+
+def _fernet() -> MultiFernet:
+    return MultiFernet([Fernet(key) for key in settings.CONNECTION_KEYS])
+
+
+def _derive(secret: str) -> str:
+    """Sessions are signed with the same secret: a derived key tells nothing of its siblings."""
+    material = HKDF(algorithm=SHA256(), length=32, salt=None, info=_PURPOSE).derive(secret.encode())
+    return base64.urlsafe_b64encode(material).decode("ascii")

@@ -1,0 +1,35 @@
+"""What admins do with the connections and personas of their team."""
+
+from agents.services.connections import (
+    check_connection,
+    check_new_connection,
+    create_connection,
+    delete_connection,
+    update_connection,
+)
+from agents.services.personas import (
+    PersonaFields,
+    create_demo_persona,
+    create_persona,
+    delete_persona,
+    restore_persona,
+    set_persona_enabled,
+    spec_for,
+    update_persona,
+)
+
+__all__ = [
+    "PersonaFields",
+    "check_connection",
+    "check_new_connection",
+    "create_connection",
+    "create_demo_persona",
+    "create_persona",
+    "delete_connection",
+    "delete_persona",
+    "restore_persona",
+    "set_persona_enabled",
+    "spec_for",
+    "update_connection",
+    "update_persona",
+]

@@ -1,0 +1,186 @@
+"""Connections to the providers of models. A key goes in and never comes out again."""
+
+from collections.abc import Iterable
+from typing import Final
+from uuid import UUID
+
+import httpx
+from django.db import transaction
+from django.db.models import ProtectedError
+from django.utils.translation import gettext_lazy as _
+
+from accounts.errors import Conflict, Invalid
+from accounts.gate import access_team
+from accounts.models import User
+from accounts.names import clean_name
+from agents import check
+from agents.egress import check_url
+from agents.models import Connection, ConnectionKind
+from agents.permissions import MANAGE, access_connection
+from agents.secrets import KeyUnreadable, decrypt, encrypt
+from agents.services.cleaning import check_row, clean_text, one_of_a_kind, refuse
+
+DEMO_MODEL: Final = "demo"
+MOST_MODELS: Final = 200
+LONGEST_MODEL: Final = 200
+LONGEST_KEY: Final = 1_000
+
+
+def create_connection(
+    *,
+    user: User,
+    team_id: UUID,
+    name: str,
+    kind: str,
+    base_url: str = "",
+    key: str = "",
+    models: Iterable[str] = (),
+) -> Connection:
+    """Add a connection to the team. Raises Invalid with the fields that are wrong."""
+    team = access_team(user, team_id, MANAGE)
+    connection = Connection(team=team, kind=kind, name=clean_name(name))
+    connection.base_url = _checked_url(kind, base_url)
+    connection.model_names = _checked_models(kind, models)
+    connection.key_encrypted = _sealed(kind, key)
+    return _saved(connection)
+
+
+def update_connection(
+    *,
+    user: User,
+    connection_id: UUID,
+    name: str | None = None,
+    base_url: str | None = None,
+    key: str | None = None,
+    models: Iterable[str] | None = None,
+) -> Connection:
+    """Change what is given. An empty `key` takes the stored one away.
+
+    A stored key belongs to the server it was entered for: another address drops it.
+    """
+    seen = access_connection(user, connection_id, MANAGE)
+    # The name of a host is looked up here, before a transaction makes others wait for it.
+    new_url = None if base_url is None else _checked_url(seen.kind, base_url)
+    with transaction.atomic():
+        connection = Connection.objects.select_for_update(no_key=True).get(pk=seen.pk)
+        if new_url is not None and _server(new_url) != _server(connection.base_url):
+            connection.key_encrypted = ""
+        if new_url is not None:
+            connection.base_url = new_url
+        if key is not None:
+            connection.key_encrypted = _sealed(connection.kind, key)
+        if name is not None:
+            connection.name = clean_name(name)
+        if models is not None:
+            connection.model_names = _checked_models(connection.kind, models)
+        return _saved(connection)
+
+
+@transaction.atomic
+def delete_connection(*, user: User, connection_id: UUID) -> None:
+    """Remove a connection and its key. Raises Conflict while a persona answers through it."""
+    connection = access_connection(user, connection_id, MANAGE)
+    try:
+        connection.delete()
+    except ProtectedError:
+        raise Conflict(
+            _("Personas answer through this connection. Give them another one first.")
+        ) from None
+
+
+def check_connection(
+    *,
+    user: User,
+    connection_id: UUID,
+    base_url: str | None = None,
+    key: str = "",
+    model: str | None = None,
+) -> check.CheckResult:
+    """Try a connection as it is stored, or with what is given and not saved yet.
+
+    The stored key is never sent to another server than the one it was entered for.
+    """
+    stored = access_connection(user, connection_id, MANAGE)
+    url = stored.base_url if base_url is None else clean_text(base_url)
+    sent = clean_text(key)
+    if not sent and stored.key_encrypted and _server(url) == _server(stored.base_url):
+        try:
+            sent = decrypt(stored.key_encrypted)
+        except KeyUnreadable:
+            return check.CheckResult(False, _unreadable())
+    if model is None:
+        model = next(iter(stored.model_names), "")
+    return _check(kind=stored.kind, base_url=url, key=sent, model=model)
+
+
+def check_new_connection(
+    *, user: User, team_id: UUID, kind: str, base_url: str, key: str, model: str = ""
+) -> check.CheckResult:
+    """Try a connection before it is saved."""
+    access_team(user, team_id, MANAGE)
+    return _check(kind=kind, base_url=clean_text(base_url), key=clean_text(key), model=model)
+
+
+def _check(*, kind: str, base_url: str, key: str, model: str) -> check.CheckResult:
+    try:
+        _checked_key(key)
+    except Invalid as refused:
+        return check.CheckResult(False, str(refused.detail))
+    return check.check_connection(kind=kind, base_url=base_url, key=key, model=model)
+
+
+def _saved(connection: Connection) -> Connection:
+    check_row(connection, exclude={"model_names"})  # checked already; none may be known yet
+    with one_of_a_kind("name", _("Another connection of this team has this name.")):
+        connection.save()
+    return connection
+
+
+def _checked_url(kind: str, base_url: str) -> str:
+    if kind == ConnectionKind.DEMO:
+        return ""
+    url = clean_text(base_url).rstrip("/")
+    if not url:
+        refuse("base_url", _("Enter the provider's address."))
+    try:
+        check_url(url)
+    except Invalid as refused:
+        refuse("base_url", refused.detail)
+    return url
+
+
+def _checked_models(kind: str, models: Iterable[str]) -> list[str]:
+    if kind == ConnectionKind.DEMO:
+        return [DEMO_MODEL]
+    names = list(dict.fromkeys(name for name in map(clean_text, models) if name))
+    if len(names) > MOST_MODELS:
+        refuse("models", _("Name at most 200 models."))
+    if any(len(name) > LONGEST_MODEL or not name.isprintable() for name in names):
+        refuse("models", _("Write one model per line, as the provider names it."))
+    return names
+
+
+def _sealed(kind: str, key: str) -> str:
+    key = clean_text(key)
+    _checked_key(key)
+    return encrypt(key) if key and kind != ConnectionKind.DEMO else ""
+
+
+def _checked_key(key: str) -> None:
+    """A key travels in a header, so it must be of letters that a header can carry."""
+    if len(key) > LONGEST_KEY or not (key.isascii() and key.isprintable()) or " " in key:
+        refuse("key", _("This is not a key: it has spaces or letters that no key has."))
+
+
+def _server(url: str) -> tuple[str, str, int | None]:
+    """The scheme counts: a key entered for https must not go out over http."""
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        return ("", url, None)
+    # httpx leaves out a port that is the scheme's own, so both ways of writing it are one.
+    return (parsed.scheme, parsed.raw_host.decode("ascii").lower(), parsed.port)
+
+
+def _unreadable() -> str:
+    return str(_("The stored key can no longer be read. Enter it again."))

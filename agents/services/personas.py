@@ -1,0 +1,249 @@
+"""Personas and their versions: each saved change is a version, and each version can come back."""
+
+from math import isfinite
+from typing import Any, Final, Literal, TypedDict, Unpack, cast
+from uuid import UUID
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from accounts.errors import Conflict, NotFound
+from accounts.gate import access_team
+from accounts.models import Team, User
+from accounts.names import clean_handle, clean_line, clean_name, handle_for
+from agents.answers import AnswerFailed, PersonaSpec
+from agents.changes import persona_changed, persona_leaves
+from agents.models import Connection, ConnectionKind, Persona, PersonaVersion
+from agents.permissions import MANAGE, access_persona
+from agents.secrets import KeyUnreadable, decrypt
+from agents.services.cleaning import check_row, clean_text, one_of_a_kind, refuse
+from agents.services.connections import DEMO_MODEL
+
+TEXTS: Final = ("goal", "backstory", "instructions", "model", "pigment", "lattice")
+NUMBERS: Final = ("temperature", "max_output_tokens")
+VERSIONED: Final = ("name", "handle", "role", "connection", *TEXTS, *NUMBERS)
+
+
+class PersonaFields(TypedDict, total=False):
+    """What a version of a persona consists of."""
+
+    name: str
+    handle: str
+    role: str
+    goal: str
+    backstory: str
+    instructions: str
+    connection: UUID
+    model: str
+    temperature: float | None
+    max_output_tokens: int | None
+    pigment: str
+    lattice: str
+
+
+@transaction.atomic
+def create_persona(*, user: User, team_id: UUID, **fields: Unpack[PersonaFields]) -> Persona:
+    """Add a persona to the team, as version 1. Raises Invalid with the fields that are wrong."""
+    team = access_team(user, team_id, MANAGE)
+    persona = Persona(team=team)
+    _set(persona, fields)
+    if not persona.handle:
+        persona.handle = _free_handle(team, handle_for(persona.name) or "persona")
+    _save(persona)
+    _keep_version(persona, user, changed=[])
+    persona_changed(persona)
+    return persona
+
+
+@transaction.atomic
+def update_persona(
+    *, user: User, persona_id: UUID, version: int | None = None, **fields: Unpack[PersonaFields]
+) -> Persona:
+    """Change what is given, as the next version; the same as before makes none.
+
+    `version` is the one the caller has seen: raises Conflict if there is a newer one.
+    """
+    persona = _locked(user, persona_id)
+    if version is not None and version != persona.version:
+        raise Conflict(
+            _("Version %(number)s was saved in the meantime. Load the page again to see it.")
+            % {"number": persona.version}
+        )
+    before = _snapshot(persona)
+    _set(persona, fields)
+    return _save_change(persona, user, before)
+
+
+@transaction.atomic
+def restore_persona(*, user: User, persona_id: UUID, number: int) -> Persona:
+    """Make an earlier version the newest one; none between them is lost."""
+    persona = _locked(user, persona_id)
+    earlier = persona.versions.filter(number=number).first()
+    if earlier is None:
+        raise NotFound
+    fields = {name: value for name, value in earlier.fields.items() if name in VERSIONED}
+    if not persona.team.connections.filter(pk=fields["connection"]).exists():
+        # Its connection is gone: it answers through the one that it has now.
+        del fields["connection"], fields["model"]
+    before = _snapshot(persona)
+    _set(persona, cast("PersonaFields", fields))
+    return _save_change(persona, user, before)
+
+
+@transaction.atomic
+def set_persona_enabled(*, user: User, persona_id: UUID, enabled: bool) -> Persona:
+    """Switch a persona on or off. It keeps its rooms, and answers nobody while it is off."""
+    persona = _locked(user, persona_id)
+    if persona.enabled != enabled:
+        persona.enabled = enabled
+        persona.save(update_fields=["enabled"])
+        persona_changed(persona)
+    return persona
+
+
+@transaction.atomic
+def delete_persona(*, user: User, persona_id: UUID) -> None:
+    """Remove a persona and its versions. What it said stays in the rooms, under its name."""
+    persona = _locked(user, persona_id)
+    persona_leaves(persona)
+    persona.delete()
+
+
+@transaction.atomic
+def create_demo_persona(*, user: User, team_id: UUID) -> Persona:
+    """Give the team a persona that answers without any key, and says that it is a demo."""
+    team = access_team(user, team_id, MANAGE)
+    connection = team.connections.filter(kind=ConnectionKind.DEMO).first()
+    if connection is None:
+        connection = Connection.objects.create(
+            team=team, name=_("Demo"), kind=ConnectionKind.DEMO, model_names=[DEMO_MODEL]
+        )
+    name = _("Garam")
+    return create_persona(
+        user=user,
+        team_id=team_id,
+        name=name,
+        handle=_free_handle(team, handle_for(name)),
+        role=_("Guide"),
+        goal=_("Show how a persona answers in a room."),
+        connection=connection.pk,
+        model=DEMO_MODEL,
+    )
+
+
+def spec_for(persona: Persona) -> PersonaSpec:
+    """Copy all that the engine needs to know. Raises AnswerFailed if the key cannot be read."""
+    connection = persona.connection
+    try:
+        key = decrypt(connection.key_encrypted) if connection.key_encrypted else ""
+    except KeyUnreadable:
+        raise AnswerFailed(
+            "not_allowed", _("The key of this persona's connection must be entered again.")
+        ) from None
+    return PersonaSpec(
+        team_id=persona.team_id,
+        connection_id=connection.pk,
+        kind=cast("Literal['openai', 'demo']", connection.kind),
+        model=persona.model,
+        name=persona.name,
+        handle=persona.handle,
+        role=persona.role,
+        goal=persona.goal,
+        backstory=persona.backstory,
+        instructions=persona.instructions,
+        base_url=connection.base_url,
+        key=key,
+        temperature=persona.temperature,
+        max_output_tokens=persona.max_output_tokens,
+    )
+
+
+def _locked(user: User, persona_id: UUID) -> Persona:
+    """The persona, unchanged by others until the transaction ends.
+
+    `no_key`: rooms write rows that point at it while they hold locks that a listener may need.
+    """
+    access_persona(user, persona_id, MANAGE)
+    rows = Persona.objects.select_for_update(of=("self",), no_key=True)
+    persona = rows.select_related("team", "connection").filter(pk=persona_id).first()
+    if persona is None:
+        raise NotFound
+    return persona
+
+
+def _set(persona: Persona, fields: PersonaFields) -> None:
+    if "name" in fields:
+        persona.name = clean_name(fields["name"])
+    if fields.get("handle"):
+        persona.handle = clean_handle(fields["handle"])
+        if not persona.handle:
+            refuse("handle", _("Use letters, digits, - and _ for a handle."))
+    if "role" in fields:
+        persona.role = clean_line(fields["role"])
+    if "connection" in fields:
+        persona.connection = _connection(persona.team, fields["connection"])
+    values: dict[str, Any] = dict(fields)  # Any: what a TypedDict holds has no common type
+    for name in values.keys() & TEXTS:
+        setattr(persona, name, clean_text(values[name]))
+    for name in values.keys() & NUMBERS:
+        setattr(persona, name, values[name])
+
+
+def _connection(team: Team, connection_id: UUID) -> Connection:
+    """A connection of another team is as good as none."""
+    connection = team.connections.filter(pk=connection_id).first()
+    if connection is None:
+        raise NotFound
+    return connection
+
+
+def _save(persona: Persona, update_fields: list[str] | None = None) -> None:
+    if persona.temperature is not None and not isfinite(persona.temperature):
+        refuse("temperature", _("Enter a number between 0 and 2."))
+    if persona.connection_id is None:
+        refuse("connection", _("Choose a connection."))
+    check_row(persona)
+    with one_of_a_kind("handle", _("Another persona of this team has this handle.")):
+        persona.save(update_fields=update_fields)
+
+
+def _save_change(persona: Persona, user: User, before: dict[str, object]) -> Persona:
+    after = _snapshot(persona)
+    changed = [name for name in VERSIONED if before[name] != after[name]]
+    if not changed:
+        return persona
+    persona.version += 1
+    _save(persona, update_fields=[*changed, "version"])
+    _keep_version(persona, user, changed=changed)
+    persona_changed(persona)
+    return persona
+
+
+def _keep_version(persona: Persona, user: User, *, changed: list[str]) -> None:
+    PersonaVersion.objects.create(
+        persona=persona,
+        number=persona.version,
+        fields=_snapshot(persona),
+        changed=changed,
+        created_by=user,
+    )
+
+
+def _snapshot(persona: Persona) -> dict[str, object]:
+    """What a version holds, in values that JSON has too."""
+    values: dict[str, object] = {name: getattr(persona, name) for name in (*TEXTS, *NUMBERS)}
+    return values | {
+        "name": persona.name,
+        "handle": persona.handle,
+        "role": persona.role,
+        "connection": str(persona.connection_id),
+    }
+
+
+def _free_handle(team: Team, wanted: str) -> str:
+    """The wanted handle, or the first of it with a number that nobody has."""
+    taken = set(team.personas.values_list("handle", flat=True))
+    if wanted not in taken:
+        return wanted
+    number = next(n for n in range(2, len(taken) + 3) if f"{wanted[:35]}-{n}" not in taken)
+    return f"{wanted[:35]}-{number}"

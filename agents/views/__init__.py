@@ -1,0 +1,1 @@
+"""The pages where a team's admins look after connections and personas."""

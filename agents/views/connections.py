@@ -1,0 +1,170 @@
+"""Connections: a list, a form, and a button that says whether a connection works."""
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from accounts.errors import MaruError
+from accounts.forms import show_refusal
+from accounts.gate import access_team, signed_in
+from agents import services
+from agents.check import CheckResult
+from agents.forms import ConnectionForm
+from agents.models import Connection
+from agents.permissions import MANAGE, access_connection
+from agents.views.page import in_team, settings_page
+
+
+@require_GET
+def index(request: HttpRequest, team_id: UUID) -> HttpResponse:
+    team = access_team(signed_in(request), team_id, MANAGE)
+    found = team.connections.annotate(persona_count=Count("personas"))
+    return settings_page(
+        request, "agents/connections.html", team, section="connections", connections=found
+    )
+
+
+@require_http_methods(["GET", "POST"])
+def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
+    team = access_team(signed_in(request), team_id, MANAGE)
+    form = ConnectionForm(request.POST or None)
+    if form.is_valid():
+        try:
+            connection = services.create_connection(
+                user=signed_in(request), team_id=team_id, **form.new_values()
+            )
+        except MaruError as error:
+            show_refusal(form, error)
+        else:
+            messages.success(request, _("%(name)s is connected.") % {"name": connection.name})
+            return redirect("agents:connections", team_id)
+    return settings_page(request, "agents/connection.html", team, section="connections", form=form)
+
+
+@require_http_methods(["GET", "POST"])
+def edit(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
+    connection = _connection(request, team_id, pk)
+    form = ConnectionForm(request.POST or None, connection=connection)
+    if form.is_valid():
+        had_key = bool(connection.key_encrypted)
+        try:
+            saved = services.update_connection(
+                user=signed_in(request), connection_id=pk, **form.changed_values()
+            )
+        except MaruError as error:
+            show_refusal(form, error)
+        else:
+            _tell_saved(request, key_dropped=had_key and not saved.key_encrypted)
+            return redirect("agents:connection", team_id, pk)
+    return _form_page(request, connection, form)
+
+
+@require_POST
+def check(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
+    """Try what stands in the form, or what is stored where the form is silent."""
+    connection = _connection(request, team_id, pk)
+    result = services.check_connection(
+        user=signed_in(request),
+        connection_id=pk,
+        base_url=request.POST.get("base_url"),
+        key=request.POST.get("key", ""),
+        model=_first_model(request) if "models" in request.POST else None,
+    )
+    if _wants_json(request):
+        return _as_json(result)
+    if "base_url" not in request.POST:
+        (messages.success if result.ok else messages.error)(request, result.detail)
+        return redirect("agents:connections", team_id)
+    form = ConnectionForm(request.POST, connection=connection, found=result.models)
+    return _form_page(request, connection, form, result=result)
+
+
+@require_POST
+def try_new(request: HttpRequest, team_id: UUID) -> HttpResponse:
+    """Try a connection that is not saved yet."""
+    team = access_team(signed_in(request), team_id, MANAGE)
+    result = services.check_new_connection(
+        user=signed_in(request),
+        team_id=team_id,
+        kind=request.POST.get("kind", ""),
+        base_url=request.POST.get("base_url", ""),
+        key=request.POST.get("key", ""),
+        model=_first_model(request),
+    )
+    if _wants_json(request):
+        return _as_json(result)
+    form = ConnectionForm(request.POST, found=result.models)
+    return settings_page(
+        request, "agents/connection.html", team, section="connections", form=form, result=result
+    )
+
+
+@require_http_methods(["GET", "POST"])
+def delete(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
+    connection = _connection(request, team_id, pk)
+    if request.method == "POST":
+        try:
+            services.delete_connection(user=signed_in(request), connection_id=pk)
+        except MaruError as error:
+            messages.error(request, str(error.detail))
+            return redirect("agents:connection", team_id, pk)
+        messages.success(request, _("%(name)s is deleted.") % {"name": connection.name})
+        return redirect("agents:connections", team_id)
+    return settings_page(
+        request,
+        "agents/connection_delete.html",
+        connection.team,
+        section="connections",
+        connection=connection,
+        personas=connection.personas.all(),
+    )
+
+
+def _connection(request: HttpRequest, team_id: UUID, pk: UUID) -> Connection:
+    connection = access_connection(signed_in(request), pk, MANAGE)
+    in_team(connection, team_id)
+    return connection
+
+
+def _first_model(request: HttpRequest) -> str:
+    return request.POST.get("models", "").partition("\n")[0].strip()
+
+
+def _form_page(
+    request: HttpRequest,
+    connection: Connection,
+    form: ConnectionForm,
+    result: CheckResult | None = None,
+) -> HttpResponse:
+    return settings_page(
+        request,
+        "agents/connection.html",
+        connection.team,
+        section="connections",
+        connection=connection,
+        form=form,
+        result=result,
+    )
+
+
+def _tell_saved(request: HttpRequest, *, key_dropped: bool) -> None:
+    if key_dropped:
+        messages.warning(
+            request,
+            _("Saved without a key: the stored one belonged to the old address, or was removed."),
+        )
+    else:
+        messages.success(request, _("Saved."))
+
+
+def _wants_json(request: HttpRequest) -> bool:
+    return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
+
+
+def _as_json(result: CheckResult) -> JsonResponse:
+    return JsonResponse({"ok": result.ok, "detail": result.detail, "models": result.models})

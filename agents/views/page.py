@@ -1,0 +1,32 @@
+"""What the pages of this app have in common."""
+
+from uuid import UUID
+
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from accounts.errors import NotFound
+from accounts.gate import signed_in
+from accounts.models import Team
+
+
+def settings_page(
+    request: HttpRequest, template: str, team: Team, *, section: str, **context: object
+) -> HttpResponse:
+    """Show a page of the team's settings. Whoever reaches one may manage what it shows."""
+    user = signed_in(request)
+    around = {
+        "team": team,
+        "teams": Team.objects.of(user),
+        "me": user,
+        "can_manage": True,
+        "section": section,
+    }
+    return render(request, template, around | context)
+
+
+def in_team(thing: Model, team_id: UUID) -> None:
+    """Raise NotFound unless the thing is in the team that the address names."""
+    if getattr(thing, "team_id", None) != team_id:
+        raise NotFound

@@ -1,0 +1,132 @@
+"""Personas: a list, and the studio where one is made and changed."""
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from accounts.errors import MaruError
+from accounts.forms import show_refusal
+from accounts.gate import access_team, signed_in
+from agents import services
+from agents.forms import PersonaForm
+from agents.models import Persona
+from agents.permissions import MANAGE, access_persona
+from agents.views.page import in_team, settings_page
+from agents.views.versions import VERSIONS_SHOWN, version_rows
+
+
+@require_GET
+def index(request: HttpRequest, team_id: UUID) -> HttpResponse:
+    team = access_team(signed_in(request), team_id, MANAGE)
+    return settings_page(
+        request,
+        "agents/personas.html",
+        team,
+        section="personas",
+        personas=team.personas.select_related("connection"),
+        has_connections=team.connections.exists(),
+    )
+
+
+@require_http_methods(["GET", "POST"])
+def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
+    team = access_team(signed_in(request), team_id, MANAGE)
+    form = PersonaForm(request.POST or None, team=team)
+    if form.is_valid():
+        try:
+            persona = services.create_persona(
+                user=signed_in(request), team_id=team_id, **form.values()
+            )
+        except MaruError as error:
+            show_refusal(form, error)
+        else:
+            messages.success(request, _("%(name)s can answer now.") % {"name": persona.name})
+            return redirect("agents:persona", team_id, persona.pk)
+    return settings_page(request, "agents/studio.html", team, section="personas", form=form)
+
+
+@require_http_methods(["GET", "POST"])
+def edit(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
+    persona = _persona(request, team_id, pk)
+    form = PersonaForm(request.POST or None, team=persona.team, persona=persona)
+    if form.is_valid():
+        try:
+            saved = services.update_persona(
+                user=signed_in(request),
+                persona_id=pk,
+                version=form.cleaned_data["version"],
+                **form.values(),
+            )
+        except MaruError as error:
+            show_refusal(form, error)
+        else:
+            _tell_saved(request, before=persona, after=saved)
+            return redirect("agents:persona", team_id, pk)
+    return settings_page(
+        request,
+        "agents/studio.html",
+        persona.team,
+        section="personas",
+        persona=persona,
+        current_persona_id=persona.pk,
+        form=form,
+        versions=version_rows(persona),
+        versions_shown=VERSIONS_SHOWN,
+        next_version=persona.version + 1,
+        tab="aside" if request.GET.get("show") == "versions" else "main",
+    )
+
+
+@require_POST
+def restore(request: HttpRequest, team_id: UUID, pk: UUID, number: int) -> HttpResponse:
+    persona = _persona(request, team_id, pk)
+    try:
+        saved = services.restore_persona(user=signed_in(request), persona_id=pk, number=number)
+    except MaruError as error:
+        messages.error(request, str(error.detail))
+    else:
+        _tell_saved(request, before=persona, after=saved)
+    return redirect("agents:persona", team_id, pk)
+
+
+@require_POST
+def switch(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
+    _persona(request, team_id, pk)
+    services.set_persona_enabled(
+        user=signed_in(request), persona_id=pk, enabled=request.POST.get("enabled") == "on"
+    )
+    return redirect("agents:persona", team_id, pk)
+
+
+@require_http_methods(["GET", "POST"])
+def delete(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
+    persona = _persona(request, team_id, pk)
+    if request.method == "POST":
+        services.delete_persona(user=signed_in(request), persona_id=pk)
+        messages.success(request, _("%(name)s is deleted.") % {"name": persona.name})
+        return redirect("agents:personas", team_id)
+    return settings_page(
+        request,
+        "agents/persona_delete.html",
+        persona.team,
+        section="personas",
+        persona=persona,
+        current_persona_id=persona.pk,
+    )
+
+
+def _persona(request: HttpRequest, team_id: UUID, pk: UUID) -> Persona:
+    persona = access_persona(signed_in(request), pk, MANAGE)
+    in_team(persona, team_id)
+    return persona
+
+
+def _tell_saved(request: HttpRequest, *, before: Persona, after: Persona) -> None:
+    if after.version == before.version:
+        messages.info(request, _("Nothing was different, so no version was made."))
+    else:
+        messages.success(request, _("Saved as version %(number)s.") % {"number": after.version})

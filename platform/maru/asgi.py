@@ -1,0 +1,19 @@
+"""The application of a web process: pages and REST by Django, the socket by Channels."""
+
+import os
+
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "maru.settings")
+pages = get_asgi_application()
+
+# Django must be set up before anything that has models is imported.
+from maru.lifespan import Lifespan, hub, publisher  # noqa: E402
+from maru.static import StaticFiles  # noqa: E402
+from rooms.routing import websocket_urlpatterns  # noqa: E402
+
+router = ProtocolTypeRouter(
+    {"http": StaticFiles(pages), "websocket": URLRouter(websocket_urlpatterns)}
+)
+application = Lifespan(router, publisher, hub)

@@ -1,0 +1,199 @@
+"""Every knob of Maru: its name, its type, its default and what it is for.
+
+The settings module reads this class and nothing else; `.env.example` is generated from it.
+"""
+
+import ipaddress
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "MARU_"
+
+
+def _split(words: object) -> object:
+    """Lists are written `a,b,c`: no JSON in an environment variable."""
+    if isinstance(words, str):
+        return tuple(word.strip() for word in words.split(",") if word.strip())
+    return words
+
+
+def _host_and_port(entry: str) -> str:
+    host, _, port = entry.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError("each entry is host:port")
+    return f"{host.lower()}:{int(port)}"
+
+
+def _network(entry: str) -> str:
+    return str(ipaddress.ip_network(entry, strict=False))
+
+
+def _begins_with(*schemes: str) -> Callable[[Any], Any]:
+    def check(url: SecretStr | str | None) -> SecretStr | str | None:
+        plain = url.get_secret_value() if isinstance(url, SecretStr) else url
+        if plain and not plain.startswith(schemes):
+            raise ValueError(f"must begin with {' or '.join(schemes)}")
+        return url
+
+    return check
+
+
+def _origin(url: str | None) -> str | None:
+    """Maru is at the root of its address: nothing follows the host and the port."""
+    if url is None:
+        return None
+    parts = urlsplit(url.rstrip("/"))
+    if parts.path or parts.query or parts.fragment or not parts.hostname:
+        raise ValueError("must end with the host or the port: https://chat.example.com")
+    return parts.geturl()
+
+
+HostsAndPorts = Annotated[
+    tuple[Annotated[str, AfterValidator(_host_and_port)], ...], NoDecode, BeforeValidator(_split)
+]
+Networks = Annotated[
+    tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(_split)
+]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
+
+
+class Env(BaseSettings):
+    """The environment, read once at start; a `.env` file in the working folder is read too."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore"
+    )
+
+    host: str = Field("127.0.0.1", description="address that the web process listens on")
+    port: int = Field(8000, ge=0, le=65535, description="port that the web process listens on")
+    public_url: Annotated[
+        str | None, AfterValidator(_begins_with("http://", "https://")), AfterValidator(_origin)
+    ] = Field(None, description="address that people type, e.g. https://chat.example.com")
+    data_dir: Path = Field(
+        Path("var"),
+        description="folder of what Maru keeps: embedded, the database and the secret key; "
+        "else the collected static files",
+    )
+    secret_key: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="signs sessions and encrypts provider keys; embedded: made at first start",
+    )
+    secret_key_fallbacks: Secrets = Field(
+        (), description="older secret keys, still read while a new one is rolled out"
+    )
+    database_url: Annotated[
+        SecretStr | None, AfterValidator(_begins_with("postgres://", "postgresql://"))
+    ] = Field(
+        None, description="postgresql://user:password@host/name; absent: SQLite in the data folder"
+    )
+    redis_url: Annotated[
+        SecretStr | None, AfterValidator(_begins_with("redis://", "rediss://", "unix://"))
+    ] = Field(None, description="redis://host:6379/0; absent: embedded, one process does it all")
+    email_url: Annotated[SecretStr | None, AfterValidator(_begins_with("smtp://", "smtps://"))] = (
+        Field(None, description="smtp://user:password@host:587; absent: mail is printed")
+    )
+    email_from: str = Field("Maru <maru@localhost>", description="sender of Maru's mail")
+    signup: Literal["invitation", "open"] = Field(
+        "invitation", description="who may make an account: only the invited, or anybody"
+    )
+    trusted_proxies: Networks = Field(
+        (), description="networks whose X-Forwarded-For and -Proto are believed: 10.0.0.0/8,…"
+    )
+    metrics_allow: Networks = Field(
+        ("127.0.0.0/8", "::1/128"), description="networks that may read /metrics"
+    )
+    egress_allow: HostsAndPorts = Field(
+        (), description="private addresses that model providers may have: host:port,…"
+    )
+    run_seconds: float = Field(300, gt=0, description="wall clock limit of one answer, in seconds")
+    run_concurrency: int = Field(25, ge=1, le=200, description="answers at once in one worker")
+    run_characters: int = Field(200_000, ge=1, description="longest answer, in characters")
+    rate_limits: Literal["on", "off"] = Field("on", description="off is for load tests only")
+    log_format: Literal["text", "json"] = Field("text", description="how log lines are written")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="the least severe log lines that are written"
+    )
+
+    @property
+    def embedded(self) -> bool:
+        """One process with SQLite and the in-memory layer; nothing else is needed."""
+        return self.redis_url is None
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _name_every_mistake(cls, values: dict[str, Any], handler: Callable[..., Any]) -> Any:
+        """A wrong field must not hide a wrong profile: both are reported together."""
+        mistakes = [_mistake(name, text) for name, text in _profile_mistakes(values)]
+        try:
+            env = handler(values)
+        except ValidationError as error:
+            mistakes = [
+                *(_mistake(str(e["loc"][0]), e["msg"]) for e in error.errors(include_input=False)),
+                *mistakes,
+            ]
+        if mistakes:
+            raise ValidationError.from_exception_data("settings", mistakes)
+        return env
+
+
+def _profile_mistakes(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Redis and PostgreSQL come together, and bring a duty with them."""
+    if "redis_url" in values and "database_url" not in values:
+        yield "database_url", "is needed with MARU_REDIS_URL (or set neither: embedded)"
+    if "database_url" in values and "redis_url" not in values:
+        yield "redis_url", "is needed with MARU_DATABASE_URL (or set neither: embedded)"
+    if "redis_url" in values and "secret_key" not in values:
+        yield "secret_key", "is needed with MARU_REDIS_URL: every process must have the same one"
+
+
+def _mistake(name: str, text: str) -> InitErrorDetails:
+    """The input is left out of it: it may be a secret."""
+    plain = text.removeprefix("Value error, ").replace("{", "{{").replace("}", "}}")
+    return InitErrorDetails(type=PydanticCustomError("setting", plain), loc=(name,), input=None)
+
+
+def load() -> Env:
+    """Read the environment, or name every mistake in it and exit with status 2."""
+    try:
+        return Env()
+    except ValidationError as error:
+        _give_up(error)
+
+
+def _give_up(error: ValidationError) -> NoReturn:
+    lines = ["Maru cannot start with these settings:"]
+    for mistake in error.errors(include_input=False, include_url=False):
+        name = str(mistake["loc"][0]).upper()
+        lines.append(f"  {PREFIX}{name}: {mistake['msg']}")
+    lines.append("Mend them in the environment or in .env; .env.example names every setting.")
+    print("\n".join(lines), file=sys.stderr)
+    raise SystemExit(2)
+
+
+def example() -> str:
+    """Return the text of `.env.example`: every knob with its default, commented out."""
+    lines = [
+        "# Every setting of Maru, with its default. Copy to .env and uncomment what you change.",
+        "# Made from platform/maru/env.py by `make env-example`.",
+    ]
+    for name, field in Env.model_fields.items():
+        default = field.default
+        if isinstance(default, tuple):
+            default = ",".join(default)
+        lines += ["", f"# {field.description}", f"#{PREFIX}{name.upper()}={default or ''}"]
+    return "\n".join(lines) + "\n"

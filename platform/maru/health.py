@@ -1,0 +1,77 @@
+"""For whoever watches the process: does it live, is it ready, what has it used."""
+
+from ipaddress import IPv6Address, ip_address
+
+import prometheus_client
+import redis
+from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_safe
+
+from accounts.errors import NotFound
+
+LAYER_SECONDS = 1
+
+
+@require_safe
+@login_not_required
+def healthz(request: HttpRequest) -> JsonResponse:
+    """The process lives."""
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+@login_not_required
+def readyz(request: HttpRequest) -> JsonResponse:
+    """The database and the layer answer. 503 names what does not."""
+    reasons = [*_database(), *_layer()]
+    if reasons:
+        return JsonResponse({"status": "unavailable", "reasons": reasons}, status=503)
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+@login_not_required
+def metrics(request: HttpRequest) -> HttpResponse:
+    """What Prometheus reads; to others than the networks of MARU_METRICS_ALLOW it is not there."""
+    if not _may_read_metrics(request):
+        raise NotFound
+    return HttpResponse(
+        prometheus_client.generate_latest(), content_type=prometheus_client.CONTENT_TYPE_LATEST
+    )
+
+
+def _database() -> list[str]:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return ["database"]
+    return []
+
+
+def _layer() -> list[str]:
+    if settings.EMBEDDED:
+        return []
+    limits = {"socket_timeout": LAYER_SECONDS, "socket_connect_timeout": LAYER_SECONDS}
+    try:
+        with redis.Redis.from_url(settings.REDIS_URL, **limits) as layer:
+            layer.ping()
+    except redis.RedisError:
+        return ["layer"]
+    return []
+
+
+def _may_read_metrics(request: HttpRequest) -> bool:
+    """Judge by the address that asks; behind a proxy that is not trusted, that is nobody's."""
+    if "X-Forwarded-For" in request.headers and not settings.TRUSTED_PROXIES:
+        return False
+    try:
+        address = ip_address(request.META["REMOTE_ADDR"])
+    except ValueError:  # a Unix socket has none
+        return False
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return any(address in network for network in settings.METRICS_ALLOW)

@@ -1,0 +1,87 @@
+"""Sets an empty installation up without a browser."""
+
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+
+from accounts.errors import MaruError
+from accounts.models import User
+from accounts.reach import SCOPES
+from accounts.services import make_setup_link, make_token
+from maru import database
+from maru.setup import found
+
+
+class Command(BaseCommand):
+    help = "Make the first account, its team and its first room. Refuses where that has been done."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--email", required=True, metavar="E")
+        parser.add_argument("--team", required=True, metavar="T", help="name of the team")
+        parser.add_argument("--name", metavar="N", help="of the person", default="Owner")
+        parser.add_argument(
+            "--password-file", type=Path, metavar="F", help="else one signs in by a reset mail"
+        )
+        parser.add_argument(
+            "--print-token", action="store_true", help="print an API token, and nothing else"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        password = _password(options["password_file"])
+        database.prepare()
+        try:
+            user, secret = _found(options, password)
+        except MaruError as error:
+            raise CommandError(_sentence(error)) from error
+        if password:
+            self._warn_of_weakness(password, user)
+        self.stdout.write(secret or f"Made the team {options['team']} with {user.email} as owner.")
+
+    def _warn_of_weakness(self, password: str, user: User) -> None:
+        """Whoever has this command has the database: warn, and do as told."""
+        try:
+            validate_password(password, user)
+        except ValidationError as error:
+            self.stderr.write(self.style.WARNING(" ".join(error.messages)))
+
+
+@transaction.atomic
+def _found(options: dict[str, Any], password: str | None) -> tuple[User, str]:
+    """Use a link of our own, as a browser would: there is one way in, with one lock."""
+    link = make_setup_link()
+    if link is None:
+        raise CommandError("This installation is set up. Ask its owner for an invitation.")
+    user, _team, _room = found(
+        token=link,
+        name=options["name"],
+        email=options["email"],
+        password=password,
+        team_name=options["team"],
+    )
+    if not options["print_token"]:
+        return user, ""
+    _token, secret = make_token(user=user, name="bootstrap", scopes=SCOPES)
+    return user, secret
+
+
+def _password(file: Path | None) -> str | None:
+    if file is None:
+        return None
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"The password file cannot be read: {error}") from error
+    password = text.rstrip("\r\n")
+    if not password:
+        raise CommandError("The password file is empty.")
+    return password
+
+
+def _sentence(error: MaruError) -> str:
+    return " ".join(map(str, error.fields.values())) if error.fields else str(error.detail)

@@ -1,0 +1,36 @@
+"""Starts one agents worker: it answers what people ask, and serves nothing."""
+
+import asyncio
+import signal
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from maru import database
+from maru.answers import answering
+from maru.lifespan import publisher, running
+from maru.listening import listen
+
+DRAIN_SECONDS = 25
+
+
+class Command(BaseCommand):
+    help = "Run answers until told to stop; SIGTERM lets those that are running end."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if settings.EMBEDDED:
+            raise CommandError(
+                "The embedded profile answers in its one process: start `make run`. "
+                "Workers need MARU_REDIS_URL and MARU_DATABASE_URL."
+            )
+        database.prepare()
+        asyncio.run(_work())
+
+
+async def _work() -> None:
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    async with publisher({}), running(listen(), "listening"), answering(DRAIN_SECONDS):
+        await stop.wait()

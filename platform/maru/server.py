@@ -1,0 +1,162 @@
+"""Starts one web process: uvicorn as we run it. `python -m maru.server`.
+
+In the embedded profile it is the only process, brings its database up to date, and runs the
+answers, too.
+"""
+
+import errno
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from types import FrameType
+from typing import Any, NoReturn
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "maru.settings")
+
+import django
+import uvicorn
+from django.conf import settings
+
+PING_SECONDS = 20
+DRAIN_SECONDS = 25
+EMBEDDED_DRAIN_SECONDS = 5
+
+
+def main() -> None:
+    """Serve until told to stop. What stands in the way of a start is said in one sentence."""
+    # uvicorn, once it has shut down, raises the signal that stopped it again: for us.
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, _end)
+    django.setup()
+    from maru.env import load
+
+    env = load()
+    listener = _listen(env.host, env.port)
+    _prepare()
+    application = _application()
+    _announce(env.public_url or _address(listener))
+    server = uvicorn.Server(config(application, settings.TRUSTED_PROXIES))
+    server.run(sockets=[listener])
+    if not server.started:
+        sys.exit(1)
+
+
+def _prepare() -> None:
+    """See to it that what we serve from is there and fits, or end the process."""
+    from maru import database, static
+
+    if settings.EMBEDDED:
+        database.claim_alone()
+    else:
+        try:
+            static.collect_missing()
+        except OSError as error:
+            _give_up(
+                f"Maru cannot collect its static files: {error.strerror}. "
+                "Make MARU_DATA_DIR a folder that it may write."
+            )
+    database.prepare()
+
+
+def _application() -> Any:
+    from django.urls import get_resolver
+
+    from maru.asgi import application
+    from maru.lifespan import Lifespan
+
+    get_resolver().url_patterns  # noqa: B018 # or the first request loads them, on the loop
+    if settings.EMBEDDED:
+        return Lifespan(application.app, *application.companions, _answers)
+    return application
+
+
+def config(application: Any, trusted_proxies: Sequence[str]) -> uvicorn.Config:
+    """Return how uvicorn serves `application`; only trusted proxies say who the client is."""
+    return uvicorn.Config(
+        application,
+        loop="uvloop",
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=65_536,
+        ws_per_message_deflate=False,
+        ws_ping_interval=PING_SECONDS,
+        ws_ping_timeout=PING_SECONDS,
+        lifespan="on",
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=",".join(trusted_proxies) or None,
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+        log_config=None,
+        access_log=False,
+    )
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    """Being told to stop is no failure."""
+    raise SystemExit(0)
+
+
+@asynccontextmanager
+async def _answers(state: dict[str, object]) -> AsyncIterator[None]:
+    """Run answers in this process: CrewAI is imported behind, while pages already serve."""
+    from maru.answers import answering
+
+    async with answering(EMBEDDED_DRAIN_SECONDS):
+        yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        _give_up(_why_not(error, host, port))
+    listener.listen(2048)
+    listener.setblocking(False)
+    return listener
+
+
+def _why_not(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"Port {port} on {host} is in use. "
+            "End what listens there, or choose another port with MARU_PORT."
+        )
+    return f"Maru cannot listen on {host}:{port}: {error.strerror}. Change MARU_HOST or MARU_PORT."
+
+
+def _announce(address: str) -> None:
+    """Print one line: where Maru is, and how to set it up where nobody has done so yet."""
+    from maru import database
+    from maru.setup import link_for_empty_installation
+
+    with database.explained():
+        link = link_for_empty_installation(address)
+    if link is None:
+        print(f"Maru is at {address}", flush=True)
+    else:
+        print(f"Set up Maru, once, within the hour: {link}", flush=True)
+
+
+def _address(listener: socket.socket) -> str:
+    """Return where a browser on this machine finds what listens there."""
+    host, port = listener.getsockname()[:2]
+    if ip_address(host).is_unspecified:
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _give_up(sentence: str) -> NoReturn:
+    print(sentence, file=sys.stderr)
+    raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

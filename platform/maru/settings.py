@@ -1,0 +1,198 @@
+"""One module of settings for every environment; it reads `maru.env` and nothing else."""
+
+from ipaddress import ip_network
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import django_stubs_ext
+from django.utils.translation import gettext_lazy as _
+
+from agents.secrets import connection_keys
+from maru import env
+from maru.first_start import embedded_secret_key, make_folder
+from maru.stores import cache, channel_layer, database, mail, redis_options
+
+django_stubs_ext.monkeypatch()  # ModelAdmin[User] and the like, which Django cannot subscribe
+
+ENV = env.load()
+BASE_DIR = Path(__file__).resolve().parents[2]
+EMBEDDED = ENV.embedded
+
+if EMBEDDED:
+    make_folder(ENV.data_dir)
+
+DEBUG = False
+SECRET_KEY = (
+    ENV.secret_key.get_secret_value() if ENV.secret_key else embedded_secret_key(ENV.data_dir)
+)
+SECRET_KEY_FALLBACKS = [key.get_secret_value() for key in ENV.secret_key_fallbacks]
+
+PUBLIC_URL = ENV.public_url or f"http://127.0.0.1:{ENV.port}"
+ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]", ENV.host, urlsplit(PUBLIC_URL).hostname or ""]
+CSRF_TRUSTED_ORIGINS = [ENV.public_url] if ENV.public_url else []
+HTTPS = PUBLIC_URL.startswith("https://")
+TRUSTED_PROXIES = ENV.trusted_proxies
+METRICS_ALLOW = [ip_network(network) for network in ENV.metrics_allow]
+SECURE_SSL_REDIRECT = False  # the proxy redirects: it alone knows what the browser asked for
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = LANGUAGE_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "maru_session", "maru_csrf"
+X_FRAME_OPTIONS = "DENY"
+SILENCED_SYSTEM_CHECKS = [
+    "security.W008",  # SECURE_SSL_REDIRECT: see above
+]
+
+_SELF, _NONE = "'self'", "'none'"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [_NONE],
+        "script-src": [_SELF],
+        "style-src": [_SELF],
+        "img-src": [_SELF],
+        "font-src": [_SELF],
+        "connect-src": [_SELF],
+        "manifest-src": [_SELF],
+        "form-action": [_SELF],
+        "frame-ancestors": [_NONE],
+        "base-uri": [_NONE],
+        "object-src": [_NONE],
+    }
+}
+
+INSTALLED_APPS = [
+    "maru.apps.MaruConfig",
+    "rooms.apps.RoomsConfig",
+    "agents.apps.AgentsConfig",
+    "accounts.apps.AccountsConfig",
+    "django.contrib.admin.apps.SimpleAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.forms",
+    "allauth",
+    "allauth.account",
+    "channels",
+    "guardian",
+    "csp",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "maru.middleware.private_pages",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "maru.middleware.NamedErrors",
+]
+ROOT_URLCONF = "maru.urls"
+ASGI_APPLICATION = "maru.asgi.application"
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.i18n",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DATABASES = {"default": database(ENV)}
+CHANNEL_LAYERS = {"default": channel_layer(ENV)}
+CACHES = {"default": cache(ENV)}
+DATABASE_URL = ENV.database_url.get_secret_value() if ENV.database_url else ""
+REDIS_URL = ENV.redis_url.get_secret_value() if ENV.redis_url else ""
+REDIS_OPTIONS = redis_options()
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = [
+    "allauth.account.auth_backends.AuthenticationBackend",
+    "guardian.backends.ObjectPermissionBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}", **extra}
+    for name, extra in (
+        ("UserAttributeSimilarityValidator", {"OPTIONS": {"user_attributes": ("name", "email")}}),
+        ("MinimumLengthValidator", {"OPTIONS": {"min_length": 10}}),
+        ("CommonPasswordValidator", {}),
+        ("NumericPasswordValidator", {}),
+    )
+]
+ANONYMOUS_USER_NAME = None  # guardian: nobody is not a user
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "rooms:home"
+ACCOUNT_ADAPTER = "accounts.adapters.AccountAdapter"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+# An open door asks for proof, and so does one that can send mail; else an invitation is proof.
+ACCOUNT_EMAIL_VERIFICATION = "mandatory" if ENV.signup == "open" or ENV.email_url else "optional"
+ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True  # in the browser that has just signed up, no other
+ACCOUNT_CHANGE_EMAIL = ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_LOGOUT_REDIRECT_URL = LOGIN_URL
+ACCOUNT_FORMS = {
+    "login": "accounts.forms.LoginForm",
+    "signup": "accounts.forms.SignupForm",
+    "reset_password": "accounts.forms.ResetPasswordForm",
+    "reset_password_from_key": "accounts.forms.ResetPasswordKeyForm",
+    "change_password": "accounts.forms.ChangePasswordForm",
+    "set_password": "accounts.forms.SetPasswordForm",
+    "add_email": "accounts.forms.ChangeEmailForm",
+    "reauthenticate": "accounts.forms.ReauthenticateForm",
+}
+ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_LOGIN_ON_PASSWORD_RESET = False
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_RATE_LIMITS: dict[str, str] | bool = {} if ENV.rate_limits == "on" else False
+SIGNUP = ENV.signup
+globals().update(mail(ENV))
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = ENV.email_from
+
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English")), ("ko", _("Korean"))]
+TIME_ZONE = "UTC"
+USE_TZ = USE_I18N = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = ENV.data_dir.absolute() / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if EMBEDDED
+        else "maru.static.CollectedFiles"
+    },
+}
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+EGRESS_ALLOW = frozenset(ENV.egress_allow)
+CONNECTION_KEYS = connection_keys(SECRET_KEY, SECRET_KEY_FALLBACKS)
+RUN_SECONDS = ENV.run_seconds
+RUN_CHARACTERS = ENV.run_characters
+RUN_CONCURRENCY = ENV.run_concurrency
+RATE_LIMITS = ENV.rate_limits == "on"
+LOGGING_CONFIG = "maru.logs.configure"
+LOGGING = {"format": ENV.log_format, "level": ENV.log_level}

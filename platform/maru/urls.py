@@ -1,0 +1,26 @@
+"""Every address of Maru."""
+
+from django.contrib.auth.decorators import login_not_required
+from django.urls import include, path
+from django.views.i18n import set_language
+
+from accounts.admin import site
+from maru import health
+from maru.api import api
+from maru.setup import setup
+from maru.words import Words
+
+urlpatterns = [
+    path("", include("rooms.urls")),
+    path("", include("agents.urls")),
+    path("", include("accounts.urls")),
+    path("accounts/", include("allauth.urls")),
+    path("setup/<str:token>", setup, name="setup"),
+    path("words/<slug:language>.js", login_not_required(Words.as_view()), name="jsi18n"),
+    path("language/", login_not_required(set_language), name="set_language"),
+    path("api/v1/", api.urls),
+    path("admin/", site.urls),
+    path("healthz", health.healthz),
+    path("readyz", health.readyz),
+    path("metrics", health.metrics),
+]

@@ -1,0 +1,120 @@
+"""The door of the socket: who is refused before it opens, and as whom the others come in."""
+
+from http import HTTPStatus
+from http.cookies import CookieError, SimpleCookie
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import orjson
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.contrib.sessions.backends.db import SessionStore
+from django.http import HttpRequest
+from django.utils import translation
+from django.utils.translation.trans_real import parse_accept_lang_header
+
+from accounts.models import User
+from accounts.services import user_for_token
+from rooms.outlet import Credential
+from rooms.threads import COMMANDS, in_thread
+
+SUBPROTOCOL: Final = "maru.v1"
+
+
+class Admission:
+    """Lets a handshake through to `app`, with user, credential and language in its scope.
+
+    Or refuses it with an HTTP status, in this order: a foreign Origin (403), no credentials that
+    live (401), a subprotocol that is not ours (400). No Origin at all is for programs with a token.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        headers = _headers(scope)
+        bearer = _bearer(headers)
+        if not _origin_is_ours(headers, scope, bearer):
+            await _refuse(receive, send, HTTPStatus.FORBIDDEN, "forbidden")
+            return
+        known = await in_thread(COMMANDS, _authenticate, headers, bearer)
+        if known is None:
+            await _refuse(receive, send, HTTPStatus.UNAUTHORIZED, "unauthenticated")
+            return
+        if SUBPROTOCOL not in scope["subprotocols"]:
+            await _refuse(receive, send, HTTPStatus.BAD_REQUEST, "invalid")
+            return
+        user, credential = known
+        known_scope = {"user": user, "credential": credential, "language": _language(headers)}
+        await self._app({**scope, **known_scope}, receive, send)
+
+
+def _headers(scope: dict[str, Any]) -> dict[str, str]:
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+def _bearer(headers: dict[str, str]) -> str | None:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def _origin_is_ours(headers: dict[str, str], scope: dict[str, Any], bearer: str | None) -> bool:
+    """Compare scheme, host and port with where the request came to, and with the public address."""
+    origin = headers.get("origin")
+    if origin is None:
+        return bearer is not None
+    if origin in settings.CSRF_TRUSTED_ORIGINS:
+        return True
+    host = headers.get("host", "")
+    scheme = "https" if scope.get("scheme") in {"wss", "https"} else "http"
+    if urlsplit(f"//{host}").hostname not in settings.ALLOWED_HOSTS:
+        return False
+    return origin == f"{scheme}://{host}"
+
+
+def _authenticate(headers: dict[str, str], bearer: str | None) -> tuple[User, Credential] | None:
+    """Return who comes, and by what; a token is judged alone, whatever cookie is beside it."""
+    if bearer is not None:
+        known = user_for_token(bearer)
+        if known is None:
+            return None
+        team_id = known.user.reach.team_id
+        return known.user, Credential(known.user.pk, token_id=known.token_id, team_id=team_id)
+    session = SessionStore(_cookie(headers, settings.SESSION_COOKIE_NAME))
+    request = HttpRequest()
+    request.session = session
+    user = get_user(request)
+    if not isinstance(user, User) or not user.is_active:
+        return None
+    return user, Credential(user.pk, session_key=session.session_key)
+
+
+def _language(headers: dict[str, str]) -> str:
+    wanted = [code for code, _ in parse_accept_lang_header(headers.get("accept-language", ""))]
+    chosen = _cookie(headers, settings.LANGUAGE_COOKIE_NAME)
+    for code in [chosen, *wanted] if chosen else wanted:
+        try:
+            return translation.get_supported_language_variant(code)
+        except LookupError:
+            continue
+    return settings.LANGUAGE_CODE
+
+
+def _cookie(headers: dict[str, str], name: str) -> str | None:
+    try:
+        morsel = SimpleCookie(headers.get("cookie", "")).get(name)
+    except CookieError:
+        return None
+    return morsel.value if morsel else None
+
+
+async def _refuse(receive: Any, send: Any, status: HTTPStatus, code: str) -> None:
+    await receive()
+    body = orjson.dumps({"code": code, "detail": status.phrase})
+    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})
+    # uvicorn logs an error for a handshake that is not over when we return: it is over when the
+    # connection is gone, which is told twice, at our closing it and at its end.
+    await receive()
+    await receive()

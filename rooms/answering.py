@@ -1,0 +1,40 @@
+"""Who answers a message: the rules of a room's answer policy."""
+
+from collections.abc import Collection, Sequence
+from uuid import UUID
+
+from accounts.errors import NotFound
+from agents.models import Persona
+from rooms.models import AnswerPolicy, Message, Room
+
+
+def personas_asked(
+    room: Room,
+    mentioned: Collection[str],
+    reply_to: Message | None,
+    named: Collection[UUID] | None,
+) -> list[Persona]:
+    """Return the personas that answer, in the order in which they were bound to the room.
+
+    `mentioned` are the handles that the page shows as mentions. `named` overrides the policy: an
+    empty collection asks nobody. Raises NotFound if it names one that is not bound to the room.
+    """
+    bound = list(room.personas.order_by("bindings__pk"))
+    if named is not None:
+        return _named(bound, named)
+    if room.answer_policy == AnswerPolicy.OFF:
+        return []
+    addressed = [persona for persona in bound if persona.handle in mentioned]
+    if addressed or room.answer_policy == AnswerPolicy.MENTION:
+        return addressed
+    if room.answer_policy == AnswerPolicy.THREAD:
+        return [p for p in bound if reply_to is not None and p.pk == reply_to.persona_id]
+    default = [persona for persona in bound if persona.pk == room.default_persona_id]
+    return default or [persona for persona in bound if persona.enabled][:1]
+
+
+def _named(bound: Sequence[Persona], named: Collection[UUID]) -> list[Persona]:
+    asked = [persona for persona in bound if persona.pk in named]
+    if len(asked) != len(set(named)):
+        raise NotFound
+    return asked

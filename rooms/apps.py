@@ -1,0 +1,18 @@
+"""Registers the app with Django, and with the apps below it whose changes rooms must follow."""
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class RoomsConfig(AppConfig):
+    name = "rooms"
+    verbose_name = _("Rooms")
+
+    def ready(self) -> None:
+        from accounts.endings import when_access_ends
+        from agents.changes import when_persona_changes, when_persona_leaves
+        from rooms import following
+
+        when_access_ends(following.access_ended)
+        when_persona_changes(following.persona_changed)
+        when_persona_leaves(following.persona_leaves)

@@ -1,0 +1,98 @@
+"""How rows look on the wire: models in, the structs of `rooms.events` out."""
+
+from uuid import UUID
+
+from agents.models import Persona
+from rooms.events import (
+    Author,
+    MemberBody,
+    MessageBody,
+    PersonaBody,
+    RoomBody,
+    RunBody,
+    RunError,
+    RunUsage,
+    wire_time,
+)
+from rooms.models import AuthorKind, Message, Room, RoomMember, Run
+
+
+def room_body(room: Room) -> RoomBody:
+    return RoomBody(
+        id=room.pk,
+        team=room.team_id,
+        name=room.name,
+        topic=room.topic,
+        privacy=room.privacy,
+        answer_policy=room.answer_policy,
+        default_persona=room.default_persona_id,
+    )
+
+
+def member_body(member: RoomMember) -> MemberBody:
+    """The member's user must be loaded."""
+    user = member.user
+    return MemberBody(
+        user=user.pk, name=user.name, handle=user.handle, wood=user.wood, role=member.role
+    )
+
+
+def persona_body(persona: Persona) -> PersonaBody:
+    """What every member may know of a persona: never its instructions or its connection."""
+    return PersonaBody(
+        id=persona.pk,
+        name=persona.name,
+        handle=persona.handle,
+        role=persona.role,
+        goal=persona.goal,
+        pigment=persona.pigment,
+        lattice=persona.lattice,
+        enabled=persona.enabled,
+    )
+
+
+def message_body(message: Message, run_id: UUID | None = None) -> MessageBody:
+    """`run_id` is that of the run whose answer this is; None for what people write."""
+    by_user = message.author_kind == AuthorKind.USER
+    return MessageBody(
+        id=message.pk,
+        room=message.room_id,
+        seq=message.seq,
+        author=Author(
+            kind=message.author_kind,
+            id=message.user_id if by_user else message.persona_id,
+            name=message.author_name,
+            handle=message.author_handle,
+        ),
+        text=message.text,
+        html=message.html,
+        reply_to=message.reply_to_id,
+        run=run_id,
+        status=message.status,
+        reactions={},
+        created_at=wire_time(message.created_at) or "",
+        edited_at=wire_time(message.edited_at),
+        deleted=False,
+    )
+
+
+def run_body(run: Run, position: int | None = None) -> RunBody:
+    error = RunError(code=run.error_code, detail=run.error_detail) if run.error_code else None
+    usage = None
+    if run.input_tokens is not None and run.output_tokens is not None:
+        usage = RunUsage(input_tokens=run.input_tokens, output_tokens=run.output_tokens)
+    return RunBody(
+        id=run.pk,
+        persona=run.persona_id,
+        message=run.message_id,
+        answer=run.answer_id,
+        state=run.state,
+        attempt=run.attempt,
+        requested_by=run.requested_by_id,
+        stopped_by=run.stopped_by_id,
+        position=position,
+        error=error,
+        usage=usage,
+        started_at=wire_time(run.started_at),
+        ended_at=wire_time(run.ended_at),
+    )

@@ -1,0 +1,66 @@
+"""What each command does: one service call, in a thread, in the language of whoever asks."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.utils import translation
+
+from accounts.models import User
+from accounts.reach import WRITE, check_scope
+from rooms import broadcast, services
+from rooms.events import (
+    Command,
+    MemberType,
+    MemberTyping,
+    MessageSend,
+    RoomRead,
+    RunCancel,
+    RunRetry,
+    encode,
+)
+from rooms.permissions import POST, access_room
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The result of a command, and up to where its room must have been shown before it is told."""
+
+    result: dict[str, Any]
+    shown: tuple[UUID, int] | None = None
+
+
+def carry_out(command: Command, user: User, language: str) -> Done:
+    """Carry out a command that changes something; raises MaruError where it is refused."""
+    with translation.override(language):
+        check_scope(user, WRITE)  # as REST does for whatever changes something
+        match command:
+            case MessageSend():
+                return _send(command, user)
+            case RunCancel(run=run_id):
+                run = services.cancel_run(user=user, run_id=run_id)
+                return Done({}, shown=(run.room_id, run.room.last_seq))
+            case RunRetry(run=run_id):
+                return Done({"run": services.retry_run(user=user, run_id=run_id).pk})
+            case RoomRead(room=room_id, seq=seq):
+                services.mark_read(user=user, room_id=room_id, seq=seq)
+                return Done({})
+            case MemberType(room=room_id):
+                access_room(user, room_id, POST)
+                typing = MemberTyping(room=room_id, user=user.pk)
+                broadcast.publish(broadcast.Notice(room=room_id, frame=encode(typing)))
+                return Done({})
+    raise TypeError(type(command))
+
+
+def _send(command: MessageSend, user: User) -> Done:
+    posted = services.post_message(
+        user=user,
+        room_id=command.room,
+        text=command.text,
+        client_id=command.client_id,
+        reply_to=command.reply_to,
+        personas=command.personas,
+    )
+    message = posted.message
+    return Done({"message": message.pk, "seq": message.seq, "runs": posted.runs})

@@ -1,0 +1,184 @@
+"""The doorman of a socket: decodes, asks one service, answers; the hub does the rest.
+
+It waits for nothing long: Channels hands one consumer its messages strictly in turn.
+"""
+
+import asyncio
+from contextlib import suppress
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+import structlog
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
+from django.db import DatabaseError
+from django.utils import translation
+from msgspec import UNSET
+
+from accounts.errors import Invalid, MaruError, NotFound, RateLimited, Unavailable
+from accounts.models import User
+from rooms import joining, metrics
+from rooms.admission import SUBPROTOCOL
+from rooms.commands import carry_out
+from rooms.events import (
+    AnyCommand,
+    CommandDone,
+    CommandRefused,
+    Ping,
+    RoomJoin,
+    RoomLeave,
+    decode_command,
+    encode,
+    ref_of,
+)
+from rooms.flood import Bucket
+from rooms.hub import RoomHub
+from rooms.outlet import Outlet, Subscription
+from rooms.permissions import VIEW, access_room
+from rooms.sink import sink_for
+from rooms.threads import COMMANDS, in_thread
+
+log = structlog.get_logger(__name__)
+
+SHOWN_SECONDS: Final = 2.0
+FLOODING: Final = 4429
+
+
+class RoomsConsumer(AsyncWebsocketConsumer):
+    """One browser tab or program, in any number of rooms."""
+
+    channel_layer_alias = ""  # no channel of its own: the hub has one for all
+
+    user: User
+    language: str
+    hub: RoomHub
+    outlet: Outlet
+
+    async def connect(self) -> None:
+        scope: dict[str, Any] = {**self.scope}
+        self.user, self.language = scope["user"], scope["language"]
+        self.hub = scope["state"]["hub"]
+        self.outlet = Outlet(scope["credential"], sink_for(self.base_send), self.close)
+        self._bucket = Bucket()
+        await self.accept(SUBPROTOCOL)
+        self.hub.connect(self.outlet)
+        metrics.SOCKETS.inc()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Channels calls `disconnect` for a farewell only; the hub lets go whatever the end."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if hasattr(self, "outlet"):
+                metrics.SOCKETS.dec()
+                await self.hub.disconnect(self.outlet)
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        if settings.RATE_LIMITS and (seconds := self._bucket.take()) is not None:
+            self._slow_down(ref_of(text_data or ""), seconds)
+            return
+        try:
+            command = decode_command(text_data or "")
+        except (msgspec.DecodeError, RecursionError):
+            self._refuse("unreadable", ref_of(text_data or ""), Invalid())
+            return
+        kind = str(type(command).__struct_config__.tag)
+        try:
+            await self._carry_out(command)
+        except MaruError as error:
+            self._refuse(kind, _ref(command), error)
+        except DatabaseError as error:
+            log.warning("command.database_away", error=type(error).__name__)
+            self._refuse(kind, _ref(command), Unavailable())
+        else:
+            metrics.COMMANDS.labels(kind, "done").inc()
+
+    def _slow_down(self, ref: str | None, seconds: int) -> None:
+        if self._bucket.is_flood:
+            self.outlet.end(FLOODING)
+        else:
+            self._refuse("any", ref, RateLimited(retry_after=seconds))
+
+    async def _carry_out(self, command: AnyCommand) -> None:
+        match command:
+            case Ping():
+                self._done(command.ref, {})
+            case RoomJoin():
+                await self._join(command)
+            case RoomLeave():
+                await self._leave(command)
+            case _:
+                await self._serve(command)
+
+    async def _serve(self, command: AnyCommand) -> None:
+        done = await in_thread(COMMANDS, carry_out, command, self.user, self.language)
+        if done.shown is not None:
+            await self._wait_until_shown(*done.shown)
+        if (ref := _ref(command)) is not None:
+            self._done(ref, done.result)
+
+    async def _join(self, command: RoomJoin) -> None:
+        """Listen first, read second: a removal that lands in between is still heard.
+
+        The gate is asked before, too, so that a stranger makes nobody listen to anything.
+        """
+        await in_thread(COMMANDS, access_room, self.user, command.room, VIEW)
+        earlier = self.outlet.subscriptions.get(command.room)
+        if earlier is not None:
+            await self.hub.unsubscribe(earlier)
+        subscription = await self.hub.subscribe(command.room, self.outlet)
+        try:
+            await self.outlet.settled()  # whoever does not read waits here for themselves
+            await self._begin(command, subscription)
+        except BaseException:
+            await self.hub.unsubscribe(subscription)
+            raise
+
+    async def _begin(self, command: RoomJoin, subscription: Subscription) -> None:
+        stand = await in_thread(
+            COMMANDS, joining.read_stand, self.user, command.room, command.after
+        )
+        snapshot = await joining.snapshot(command, stand)
+        if subscription.revoked:
+            raise NotFound
+        self.outlet.post(encode(snapshot))
+        live = {answer.message: (answer.attempt, answer.seq) for answer in snapshot.live}
+        await self.hub.begin(subscription, stand.seq, live)
+
+    async def _leave(self, command: RoomLeave) -> None:
+        """Stop listening; members who did not listen are told that it is done, strangers not."""
+        subscription = self.outlet.subscriptions.get(command.room)
+        if subscription is None:
+            await in_thread(COMMANDS, access_room, self.user, command.room, VIEW)
+        else:
+            await self.hub.unsubscribe(subscription)
+        self._done(command.ref, {})
+
+    async def _wait_until_shown(self, room_id: UUID, seq: int) -> None:
+        """Let the room's own frames go first: nothing of an answer follows the word that it ended.
+
+        If they do not come, the answer to the command must not wait for them forever.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SHOWN_SECONDS):
+                await self.hub.reached(room_id, seq, self.outlet)
+
+    def _done(self, ref: str, result: dict[str, Any]) -> None:
+        self.outlet.post(encode(CommandDone(ref=ref, result=result)))
+
+    def _refuse(self, kind: str, ref: str | None, error: MaruError) -> None:
+        metrics.COMMANDS.labels(kind, error.code).inc()
+        with translation.override(self.language):
+            refused = CommandRefused(
+                ref=ref,
+                code=error.code,
+                detail=str(error.detail),
+                retry_after=UNSET if error.retry_after is None else error.retry_after,
+            )
+        self.outlet.post(encode(refused))
+
+
+def _ref(command: AnyCommand) -> str | None:
+    ref: str | None = getattr(command, "ref", None)
+    return ref

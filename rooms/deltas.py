@@ -1,0 +1,93 @@
+"""Turns the chunks of a model into deltas: fewer frames, none held back for long."""
+
+import asyncio
+from typing import Final
+
+from rooms import broadcast
+from rooms.events import MessageDelta, encode
+from rooms.replay import replay
+from rooms.runs import Job
+
+INTERVAL: Final = 0.05
+LARGE: Final = 2_048
+
+
+class Deltas:
+    """The outgoing text of one attempt: the first text at once, then at most every 50 ms.
+
+    Use as a context: whatever is left is sent on the way out, however the answer ended.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._waiting: list[str] = []
+        self._seq = 0
+        self._sent: list[str] = []
+        self._last = float("-inf")
+        self._timer: asyncio.Task[None] | None = None
+        self._order = asyncio.Lock()
+
+    @property
+    def text(self) -> str:
+        """What has been shown so far."""
+        return "".join(self._sent)
+
+    async def add(self, text: str) -> None:
+        """Take text in; returns once it is sent or sure to be."""
+        self._waiting.append(text)
+        now = asyncio.get_running_loop().time()
+        if now - self._last >= INTERVAL or sum(map(len, self._waiting)) >= LARGE:
+            await self.flush()
+        elif self._timer is None:
+            self._timer = asyncio.create_task(self._flush_later(self._last + INTERVAL - now))
+
+    async def flush(self) -> None:
+        """Send what waits, now."""
+        async with self._order:
+            text, self._waiting = "".join(self._waiting), []
+            if not text:
+                return
+            self._last = asyncio.get_running_loop().time()
+            await self._send(text)
+
+    async def close(self) -> None:
+        """Send the rest; nothing more is taken in."""
+        if self._timer is not None:
+            self._timer.cancel()
+        await self.flush()
+
+    def discard(self) -> None:
+        """Send nothing more, not even the rest: the answer was stopped or is somebody else's."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._waiting = []
+
+    async def _flush_later(self, delay: float) -> None:
+        await asyncio.sleep(delay)
+        self._timer = None
+        await self.flush()
+
+    async def _send(self, text: str) -> None:
+        job, seq = self._job, self._seq
+        if not await replay().append(job.message, job.attempt, seq, text):
+            return  # stopped: the text that is kept ends before this
+        self._seq += 1
+        self._sent.append(text)
+        delta = MessageDelta(
+            room=job.room,
+            message=job.message,
+            run=job.run,
+            attempt=job.attempt,
+            seq=seq,
+            text=text,
+        )
+        broadcast.publish(
+            broadcast.Delta(
+                room=job.room,
+                message=job.message,
+                attempt=job.attempt,
+                seq=seq,
+                base=job.base,
+                frame=encode(delta),
+            )
+        )

@@ -1,0 +1,106 @@
+"""The forms of rooms: a message, a new room, the settings of a room."""
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import User
+from agents.models import Persona
+from rooms.models import AnswerPolicy, Room, RoomRole
+
+USUAL = "usual"
+NOBODY = "nobody"
+
+
+class MessageForm(forms.Form):
+    """What the composer sends without a script. The service judges the text."""
+
+    text = forms.CharField(strip=False, required=False)
+    client_id = forms.UUIDField()
+    answers = forms.CharField(required=False)
+
+    def clean_answers(self) -> list[UUID] | None:
+        """Return the personas to ask; None leaves it to the room."""
+        choice = self.cleaned_data["answers"]
+        if choice in ("", USUAL):
+            return None
+        if choice == NOBODY:
+            return []
+        try:
+            return [UUID(choice)]
+        except ValueError:
+            raise forms.ValidationError(_("Choose one of the personas of this room.")) from None
+
+
+class RoomForm(forms.ModelForm[Room]):
+    """The name and the topic of a room."""
+
+    class Meta:
+        model = Room
+        fields: ClassVar[tuple[str, ...]] = ("name", "topic")
+        labels: ClassVar = {"name": _("Name"), "topic": _("Topic")}
+        help_texts: ClassVar = {"topic": _("What the room is for, in one line.")}
+
+
+class NewRoomForm(RoomForm):
+    """A room to be made, with the personas and the people that are in it from the start."""
+
+    personas = forms.ModelMultipleChoiceField(
+        Persona.objects.none(), label=_("Personas"), required=False
+    )
+    people = forms.ModelMultipleChoiceField(User.objects.none(), label=_("People"), required=False)
+
+    def __init__(self, *args: Any, personas: Any = None, people: Any = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, choices in (("personas", personas), ("people", people)):
+            field = self.fields[name]
+            assert isinstance(field, forms.ModelMultipleChoiceField)
+            field.queryset = choices
+
+
+class RoomSettingsForm(RoomForm):
+    """What a room is called, and which personas answer in it."""
+
+    class Meta(RoomForm.Meta):
+        fields: ClassVar[tuple[str, ...]] = ("name", "topic", "answer_policy", "default_persona")
+        labels: ClassVar = {
+            **RoomForm.Meta.labels,
+            "answer_policy": _("Who answers"),
+            "default_persona": _("First persona"),
+        }
+        help_texts: ClassVar = {
+            **RoomForm.Meta.help_texts,
+            "default_persona": _("Answers what is addressed to nobody."),
+        }
+        widgets: ClassVar = {"answer_policy": forms.RadioSelect}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        persona = self.fields["default_persona"]
+        assert isinstance(persona, forms.ModelChoiceField)
+        persona.queryset = self.instance.personas.order_by("bindings__pk")
+        persona.empty_label = _("The one that was added first")
+        policy = self.fields["answer_policy"]
+        assert isinstance(policy, forms.ChoiceField)
+        # Threads come later: until then nobody can choose what would do nothing.
+        policy.choices = [c for c in AnswerPolicy.choices if c[0] != AnswerPolicy.THREAD]
+
+
+class RoleForm(forms.Form):
+    """The role of somebody in a room."""
+
+    role = forms.ChoiceField(choices=RoomRole.choices, initial=RoomRole.MEMBER)
+
+
+class AddPersonForm(RoleForm):
+    """Somebody of the team who is to be in the room."""
+
+    person = forms.UUIDField()
+
+
+class AddPersonaForm(forms.Form):
+    """A persona of the team that is to answer in the room."""
+
+    persona = forms.UUIDField()

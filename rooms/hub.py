@@ -1,0 +1,192 @@
+"""One hub a process: it hears a room once, and hands the same frame to every socket there.
+
+The layer may lose, repeat and reorder; what leaves the hub does not (`rooms.topic` sees to that).
+"""
+
+import asyncio
+from itertools import count
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+from channels.layers import BaseChannelLayer
+
+from accounts.errors import Unavailable
+from rooms import broadcast
+from rooms.activity import Activity
+from rooms.broadcast import Ended, Envelope, Here, OfRoom, Spoken
+from rooms.outlet import Outlet, Subscription
+from rooms.presence import RENEWED_SECONDS, Presence
+from rooms.topic import Source, Topic
+
+log = structlog.get_logger(__name__)
+
+CHECK_SECONDS: Final = 1.0
+CREDENTIALS_SECONDS: Final = 4
+LAYER_SECONDS: Final = 5
+CREDENTIALS_ENDED: Final = 4401
+
+
+class RoomHub:
+    """The topics of this process, one channel on the layer for all of them."""
+
+    def __init__(self, layer: BaseChannelLayer, source: Source) -> None:
+        self._layer: Any = layer  # Any: groups are an extension that the base class lacks
+        self._source = source
+        self._channel = ""
+        self._topics: dict[UUID, Topic] = {}
+        self._outlets: set[Outlet] = set()
+        self._activity = Activity()
+        self._presence = Presence()
+
+    async def run(self) -> None:
+        """Hear the layer until cancelled; one that is away at the start is waited for."""
+        checking = asyncio.create_task(self._check())
+        try:
+            while not self._channel:
+                await self._tune_in()
+            while True:
+                message = await self._layer.receive(self._channel)
+                try:
+                    self._take(broadcast.open_message(message))
+                except Exception:  # one bad message must not silence the process
+                    log.exception("hub.message_unread")
+        finally:
+            checking.cancel()
+
+    async def _tune_in(self) -> None:
+        try:
+            channel = await self._layer.new_channel()
+            await self._layer.group_add(broadcast.EVERYWHERE, channel)
+            self._channel = channel
+        except Exception as error:  # whatever the layer raises while it is away
+            log.warning("hub.no_layer", error=type(error).__name__)
+            await asyncio.sleep(CHECK_SECONDS)
+
+    def connect(self, outlet: Outlet) -> None:
+        """Take in a socket: it is told of its rooms, and closed when its credential ends."""
+        self._outlets.add(outlet)
+
+    async def disconnect(self, outlet: Outlet) -> None:
+        """Let go of a socket and of all that it listened to."""
+        outlet.stop()
+        self._outlets.discard(outlet)
+        for subscription in list(outlet.subscriptions.values()):
+            await self.unsubscribe(subscription)
+
+    async def subscribe(self, room_id: UUID, outlet: Outlet) -> Subscription:
+        """Listen to a room for a socket; nothing is sent before `Subscription.begin`.
+
+        Listen first, read second: what happens after the return is in the ring, what happened
+        before is in the log.
+        """
+        while True:
+            topic = self._topics.setdefault(room_id, Topic(room_id, self._presence.leave))
+            async with topic.lock:
+                if self._topics.get(room_id) is not topic:
+                    continue  # the last socket left while we waited
+                if not topic.opened:
+                    await self._open(topic)
+                subscription = Subscription(topic, outlet)
+                topic.subscriptions.add(subscription)
+                return subscription
+
+    async def begin(
+        self, subscription: Subscription, seq: int, live: dict[UUID, tuple[int, int]]
+    ) -> None:
+        """Send to a socket what comes after its snapshot, and show that its user is here."""
+        subscription.begin(seq, live)
+        await self._presence.enter(subscription.topic.room_id, subscription.outlet.user_id)
+
+    async def unsubscribe(self, subscription: Subscription) -> None:
+        """Stop listening for a socket; the room is let go with its last one."""
+        topic, outlet = subscription.topic, subscription.outlet
+        topic.subscriptions.discard(subscription)
+        if outlet.subscriptions.get(topic.room_id) is subscription:
+            del outlet.subscriptions[topic.room_id]
+            self._presence.leave(topic.room_id, outlet.user_id)
+        await self._let_go(topic)
+
+    async def reached(self, room_id: UUID, seq: int, outlet: Outlet) -> None:
+        """Return when the room's frames up to `seq` have gone to the socket, if it is joined."""
+        subscription = outlet.subscriptions.get(room_id)
+        if subscription is not None:
+            await subscription.topic.reached(seq)
+            await outlet.settled()
+
+    async def _open(self, topic: Topic) -> None:
+        try:
+            async with asyncio.timeout(LAYER_SECONDS):
+                await self._layer.group_add(broadcast.group_of(topic.room_id), self._channel)
+        except Exception as error:
+            log.warning("hub.no_layer", error=type(error).__name__)
+            raise Unavailable from None
+        last_seqs = await self._source.last_seqs([topic.room_id])
+        topic.seq = last_seqs.get(topic.room_id, 0)
+        topic.opened = True
+        topic.work(self._source)
+
+    async def _let_go(self, topic: Topic) -> None:
+        """Stop hearing a room that no socket listens to."""
+        async with topic.lock:
+            if topic.subscriptions or self._topics.get(topic.room_id) is not topic:
+                return
+            del self._topics[topic.room_id]
+            topic.close()
+            try:
+                async with asyncio.timeout(LAYER_SECONDS):
+                    group = broadcast.group_of(topic.room_id)
+                    await self._layer.group_discard(group, self._channel)
+            except Exception as error:  # a group too many is only noise
+                log.warning("hub.no_layer", error=type(error).__name__)
+
+    def _take(self, envelope: Envelope) -> None:
+        match envelope:
+            case Spoken(room=room_id):
+                self._activity.heard(room_id, self._outlets)
+            case Ended():
+                self._end(envelope)
+            case Here(room=room_id, user=user_id, online=online):
+                self._presence.heard(room_id, user_id, online=online)
+                self._hand_over(envelope)
+            case _:
+                self._hand_over(envelope)
+
+    def _hand_over(self, envelope: OfRoom) -> None:
+        if (topic := self._topics.get(envelope.room)) is not None:
+            topic.take(envelope, self._source)
+
+    def _end(self, ended: Ended) -> None:
+        for outlet in [o for o in self._outlets if ended.covers(o.credential)]:
+            outlet.end(CREDENTIALS_ENDED)
+
+    async def _check(self) -> None:
+        """Compare with the log again and again: a lost last message shows in nothing else."""
+        for seconds in count(1):
+            await asyncio.sleep(CHECK_SECONDS)
+            try:
+                await self._check_topics()
+                if seconds % CREDENTIALS_SECONDS == 0:
+                    await self._check_credentials()
+                if seconds % RENEWED_SECONDS == 0:
+                    await self._presence.renew()
+            except Exception as error:  # the database is away: ask again in a second
+                log.warning("hub.unchecked", error=type(error).__name__)
+
+    async def _check_topics(self) -> None:
+        for deserted in [t for t in self._topics.values() if not t.subscriptions]:
+            await self._let_go(deserted)  # its last member was removed, or its opening failed
+        if not self._topics:
+            return
+        last_seqs = await self._source.last_seqs(list(self._topics))
+        for room_id, last_seq in last_seqs.items():
+            if (topic := self._topics.get(room_id)) is not None:
+                topic.check(last_seq, self._source)
+
+    async def _check_credentials(self) -> None:
+        """Close what came in by something that has ended since: the word of it may be lost."""
+        if not self._outlets:
+            return
+        ended = await self._source.ended({outlet.credential for outlet in self._outlets})
+        for outlet in [o for o in self._outlets if o.credential in ended]:
+            outlet.end(CREDENTIALS_ENDED)

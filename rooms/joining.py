@@ -1,0 +1,107 @@
+"""How a socket gets into a room: the snapshot that fits what the client has already."""
+
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from accounts.models import User
+from rooms import history, log
+from rooms.broadcast import Durable
+from rooms.events import LiveAnswer, RoomJoin, RoomSnapshot, RoomState
+from rooms.models import Room
+from rooms.permissions import VIEW, access_room
+from rooms.presence import present
+from rooms.replay import replay
+
+READS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """An answer that has begun and not ended."""
+
+    run: UUID
+    message: UUID
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """Where the room stood when it was read. Later events may be in it already, never lacking."""
+
+    seq: int
+    events: list[Durable] | None
+    state: RoomState | None
+    unfinished: list[Unfinished]
+
+
+def read_stand(user: User, room_id: UUID, after: int | None) -> Stand:
+    """Return what a client at `after` lacks, or the room afresh; raises NotFound for strangers.
+
+    Every change moves the room's seq: where it stands still while we read, all that we have read
+    is of that one moment. Where it does not, the rest comes to the socket as events, too.
+    """
+    for _ in range(READS):
+        room = access_room(user, room_id, VIEW)
+        stand = _read(room, user, after)
+        if Room.objects.filter(pk=room_id, last_seq=stand.seq).exists():
+            break
+    return stand
+
+
+def _read(room: Room, user: User, after: int | None) -> Stand:
+    events = _events_for(room, after)
+    return Stand(
+        seq=room.last_seq,
+        events=events,
+        state=None if events is not None else history.room_state(room, user),
+        unfinished=[
+            Unfinished(run=run.pk, message=run.answer_id, attempt=run.attempt)
+            for run in history.open_answers(room.pk)
+            if run.answer_id is not None
+        ],
+    )
+
+
+async def snapshot(command: RoomJoin, stand: Stand) -> RoomSnapshot:
+    """Return the answer to `room.join`, with the deltas of unfinished answers that it lacks."""
+    complete = stand.events is not None
+    live = [await _live(answer, command) for answer in stand.unfinished]
+    return RoomSnapshot(
+        room=command.room,
+        ref=command.ref,
+        seq=stand.seq,
+        since=command.after if complete and command.after is not None else stand.seq,
+        complete=complete,
+        events=log.raw(stand.events) if stand.events is not None else None,
+        state=stand.state,
+        live=live,
+        online=await present(command.room),
+    )
+
+
+def _events_for(room: Room, after: int | None) -> list[Durable] | None:
+    """Return the events after `after`, or None where the client needs the room afresh.
+
+    A client that is ahead of us has seen a database that was restored since.
+    """
+    if after is None or after > room.last_seq or room.last_seq - after > log.REPLAY_LIMIT:
+        return None
+    return [event for event in log.events_after(room.pk, after) if event.seq <= room.last_seq]
+
+
+async def _live(answer: Unfinished, command: RoomJoin) -> LiveAnswer:
+    attempt, seq = (command.live or {}).get(answer.message, (0, -1))
+    since = seq + 1 if attempt == answer.attempt else 0
+    held = await replay().read(answer.message, answer.attempt, since)
+    if since and held.seq < seq:
+        # The client holds more than we do: its text is of a replay that is gone. Start afresh.
+        held = await replay().read(answer.message, answer.attempt)
+    return LiveAnswer(
+        message=answer.message,
+        run=answer.run,
+        attempt=answer.attempt,
+        since=held.since,
+        seq=held.seq,
+        text="".join(held.deltas),
+    )

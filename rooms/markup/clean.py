@@ -1,0 +1,68 @@
+"""The last word: which tags, attributes, classes and addresses may be in a message."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import nh3
+
+from rooms.markup.code import CLASSES as CODE_CLASSES
+
+LINK_REL: Final = "noopener noreferrer nofollow ugc"
+SCHEMES: Final = frozenset({"http", "https", "mailto"})
+
+_ATTRIBUTES: Final[Mapping[str, set[str]]] = {
+    "*": set(),  # else the library allows titles everywhere
+    "a": {"href", "target"},
+    "ol": {"start"},
+    "th": {"data-align"},
+    "td": {"data-align"},
+    "span": {"data-handle"},
+}
+_CLASSES: Final[Mapping[str, set[str]]] = {
+    "p": {"plain-text"},
+    "bdi": {"link-host"},
+    "div": {"code", "code-file", "table-scroll"},
+    "span": {"mention", *CODE_CLASSES},
+}
+_TEXT: Final = {
+    "p",
+    "br",
+    "hr",
+    "strong",
+    "em",
+    "s",
+    "bdi",
+    "code",
+    "h3",
+    "h4",
+    "h5",
+    "a",
+    "span",
+}
+_BLOCKS: Final = {
+    "ul",
+    "ol",
+    "li",
+    "blockquote",
+    "pre",
+    "div",
+    "table",
+    "thead",
+    "tbody",
+}
+_CELLS: Final = {"tr", "th", "td"}
+
+_CLEANER: Final = nh3.Cleaner(
+    tags=_TEXT | _BLOCKS | _CELLS,
+    attributes=dict(_ATTRIBUTES),
+    allowed_classes=dict(_CLASSES),
+    set_tag_attribute_values={"a": {"target": "_blank"}},
+    url_schemes=set(SCHEMES),
+    link_rel=LINK_REL,
+    strip_comments=True,
+)
+
+
+def clean(html: str) -> str:
+    """Return `html` with nothing left in it but what a message may hold."""
+    return _CLEANER.clean(html)

@@ -1,0 +1,75 @@
+"""How the parts of a message are written as HTML, where it is not as everybody does it."""
+
+from collections.abc import Sequence
+from html import escape
+
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markdown_it.utils import EnvType, OptionsDict
+
+from rooms.markup.code import file_and_language
+
+
+class Writer(RendererHTML):
+    """Each method writes the token of its name; markdown-it finds it by that."""
+
+    def mention(self, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType) -> str:
+        handle = escape(tokens[at].info)
+        return f'<span class="mention" data-handle="{handle}">{escape(tokens[at].content)}</span>'
+
+    def link_host(
+        self, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return f' <bdi class="link-host">({escape(tokens[at].content)})</bdi>'
+
+    def heading_open(
+        self, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return f"<{_heading(tokens[at])}>"
+
+    def heading_close(
+        self, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return f"</{_heading(tokens[at])}>\n"
+
+    def table_open(
+        self, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return '<div class="table-scroll"><table>\n'
+
+    def table_close(
+        self, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return "</table></div>\n"
+
+    def th_open(self, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType) -> str:
+        return _cell(tokens[at])
+
+    def td_open(self, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType) -> str:
+        return _cell(tokens[at])
+
+    def code_block(
+        self, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return _code("", escape(tokens[at].content))
+
+    def fence(self, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType) -> str:
+        name, language = file_and_language(tokens[at].info)
+        return _code(name or language, env["painter"].paint(tokens[at].content, language, name))
+
+
+def _code(title: str, painted: str) -> str:
+    head = f'<div class="code-file">{escape(title)}</div>' if title else ""
+    return f'<div class="code">{head}<pre><code>{painted}</code></pre></div>\n'
+
+
+def _heading(token: Token) -> str:
+    """The room's name is the h1 of its page; what is inside a message stands below that."""
+    return {"h1": "h3", "h2": "h4"}.get(token.tag, "h5")
+
+
+def _cell(token: Token) -> str:
+    """markdown-it aligns by an inline style, which the content security policy forbids."""
+    side = str(token.attrs.get("style", "")).removeprefix("text-align:")
+    align = {"right": "end", "center": "center"}.get(side)
+    return f'<{token.tag} data-align="{align}">' if align else f"<{token.tag}>"

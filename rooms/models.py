@@ -1,0 +1,248 @@
+"""Rooms, who is in them, what was said, the runs that answer, and the log of it all."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts.ids import new_id
+from accounts.models import Team, User
+from accounts.permissions import ObjectPermission
+from agents.models import Persona
+
+
+class Privacy(models.TextChoices):
+    PRIVATE = "private", _("Private: only who is added")
+    TEAM = "team", _("Open: everybody in the team may join")
+
+
+class AnswerPolicy(models.TextChoices):
+    """Which personas answer a message that names none for itself."""
+
+    DEFAULT = "default", _("The first persona answers everything; mentioned ones answer instead")
+    MENTION = "mention", _("Only mentioned personas answer")
+    THREAD = "thread", _("Mentioned personas answer, and follow up in their threads")
+    OFF = "off", _("No persona answers")
+
+
+class RoomRole(models.TextChoices):
+    OWNER = "owner", _("Owner")
+    MODERATOR = "moderator", _("Moderator")
+    MEMBER = "member", _("Member")
+    READER = "reader", _("Reader")
+
+
+class RoomQuerySet(models.QuerySet["Room"]):
+    def visible_to(self, user: User) -> Self:
+        """Filter to the rooms that the user is in."""
+        mine = RoomPermission.objects.filter(user_id=user.pk, permission__codename="view")
+        rooms = self.filter(pk__in=mine.values("content_object"))
+        return rooms.filter(team=user.reach.team_id) if user.reach.team_id else rooms
+
+
+class Room(models.Model):
+    """A conversation of people and personas of one team."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="rooms")
+    name = models.CharField(_("name"), max_length=80)
+    topic = models.CharField(_("topic"), max_length=250, blank=True)
+    privacy = models.CharField(_("privacy"), max_length=8, choices=Privacy, default=Privacy.PRIVATE)
+    answer_policy = models.CharField(
+        _("who answers"), max_length=8, choices=AnswerPolicy, default=AnswerPolicy.DEFAULT
+    )
+    default_persona = models.ForeignKey(
+        Persona, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    personas = models.ManyToManyField(Persona, through="RoomPersona", related_name="rooms")
+    last_seq = models.PositiveBigIntegerField(default=0, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = RoomQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        permissions: ClassVar = [
+            ("view", "See the room"),
+            ("post", "Write in the room"),
+            ("moderate", "Stop anybody's answer in the room"),
+            ("manage", "Change the room, its people and its personas"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RoomPermission(ObjectPermission):
+    """What the gate reads: one row for each thing that a user may do in a room."""
+
+    content_object = models.ForeignKey(Room, on_delete=models.CASCADE)
+
+
+class RoomMember(models.Model):
+    """A person in a room, by a role, and how far they have read."""
+
+    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="members")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="room_memberships")
+    role = models.CharField(_("role"), max_length=9, choices=RoomRole, default=RoomRole.MEMBER)
+    read_seq = models.PositiveBigIntegerField(default=0)
+    joined_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["room", "user"], name="room_member_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.role} of {self.room_id}"
+
+
+class RoomPersona(models.Model):
+    """A persona that may be asked in a room. The lowest id is the first that was bound."""
+
+    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="bindings")
+    persona = models.ForeignKey(Persona, on_delete=models.CASCADE, related_name="bindings")
+
+    class Meta:
+        ordering = ("pk",)
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["room", "persona"], name="room_persona_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.persona_id} in {self.room_id}"
+
+
+class MessageStatus(models.TextChoices):
+    COMPLETE = "complete"
+    STREAMING = "streaming"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class AuthorKind(models.TextChoices):
+    USER = "user"
+    PERSONA = "persona"
+
+
+class Message(models.Model):
+    """What somebody said: a user, or a persona by way of a run.
+
+    `seq` is that of the `message.created` event and orders the room. `text` of a streaming answer
+    is empty: its deltas live in the replay until the answer ends.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="messages")
+    seq = models.PositiveBigIntegerField()
+    user = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    persona = models.ForeignKey(Persona, null=True, on_delete=models.SET_NULL, related_name="+")
+    author_kind = models.CharField(max_length=7, choices=AuthorKind)
+    author_name = models.CharField(max_length=40)
+    author_handle = models.CharField(max_length=40)
+    text = models.TextField(blank=True)
+    html = models.TextField(blank=True)
+    reply_to = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="+")
+    client_id = models.UUIDField(null=True)
+    status = models.CharField(max_length=9, choices=MessageStatus, default=MessageStatus.COMPLETE)
+    created_at = models.DateTimeField(default=timezone.now)
+    edited_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["room", "seq"], name="message_seq_once"),
+            models.UniqueConstraint(
+                fields=["room", "user", "client_id"],
+                condition=models.Q(client_id__isnull=False),
+                name="message_sent_once",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class RunState(models.TextChoices):
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Run(models.Model):
+    """One persona's answer to one message; the row is the queue, too.
+
+    A worker owns a running row until `lease_until`. `attempt` fences it: what an owner of an older
+    attempt writes is refused.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="runs")
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="runs")
+    answer = models.OneToOneField(
+        Message, null=True, on_delete=models.SET_NULL, related_name="answered_by"
+    )
+    persona = models.ForeignKey(Persona, on_delete=models.CASCADE, related_name="runs")
+    requested_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    stopped_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    language = models.CharField(max_length=8, default="en")
+    state = models.CharField(max_length=9, choices=RunState, default=RunState.QUEUED)
+    attempt = models.PositiveIntegerField(default=0)
+    lease_owner = models.CharField(max_length=64, blank=True)
+    lease_until = models.DateTimeField(null=True)
+    cancel_requested_at = models.DateTimeField(null=True)
+    error_code = models.CharField(max_length=32, blank=True)
+    error_detail = models.CharField(max_length=400, blank=True)
+    input_tokens = models.PositiveIntegerField(null=True)
+    output_tokens = models.PositiveIntegerField(null=True)
+    queued_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+        indexes: ClassVar = [
+            models.Index(
+                fields=["queued_at"],
+                condition=models.Q(state="queued"),
+                name="run_queue",
+            ),
+            models.Index(
+                fields=["lease_until"],
+                condition=models.Q(state="running"),
+                name="run_leases",
+            ),
+            models.Index(
+                fields=["room"],
+                condition=models.Q(state__in=["queued", "running"]),
+                name="run_open_in_room",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pk} {self.state}"
+
+
+class RoomEvent(models.Model):
+    """One durable change in a room, in the order that everybody sees; `payload` is the frame."""
+
+    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="events")
+    seq = models.PositiveBigIntegerField()
+    type = models.CharField(max_length=32)
+    payload = models.TextField()
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        default_permissions = ()
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["room", "seq"], name="room_event_seq_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.room_id} {self.seq} {self.type}"

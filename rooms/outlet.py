@@ -1,0 +1,173 @@
+"""A socket as the hub sees it, and its place in each room that it has joined."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+import structlog
+
+from rooms.sink import Frame, Sink
+
+if TYPE_CHECKING:
+    from rooms.topic import Item, Topic
+
+log = structlog.get_logger(__name__)
+
+TOO_SLOW: Final = 4408
+STUCK_SECONDS: Final = 10
+ABORT_SECONDS: Final = 15
+PIECE: Final = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """By what a socket came in: whose it is, and the token or the session that it was."""
+
+    user_id: UUID
+    token_id: UUID | None = None
+    session_key: str | None = None
+    team_id: UUID | None = None  # the one that a token is bound to
+
+    @property
+    def means(self) -> tuple[UUID | None, str | None]:
+        """The token and the session, one of which it is."""
+        return self.token_id, self.session_key
+
+
+class Outlet:
+    """A socket as the hub sees it: frames go in at any time, and out in order.
+
+    While it keeps up, a frame is written the moment it comes. When it does not, a task sends what
+    has gathered, in large pieces, until it has caught up; nothing is queued for it meanwhile.
+    """
+
+    def __init__(
+        self, credential: Credential, sink: Sink, close: Callable[[int], Coroutine[Any, Any, None]]
+    ) -> None:
+        self.credential = credential
+        self.subscriptions: dict[UUID, Subscription] = {}
+        self._sink = sink
+        self._close = close
+        self._own: deque[Frame] = deque()
+        self._ended = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def user_id(self) -> UUID:
+        return self.credential.user_id
+
+    def post(self, payload: bytes) -> None:
+        """Send something that is for this socket only."""
+        frame = Frame.of(payload)
+        if not self.write(frame):
+            self._own.append(frame)
+            self.wake()
+
+    def write(self, frame: Frame) -> bool:
+        """Write a frame at once, if nothing is waiting before it; return whether that was so."""
+        return self._task is None and not self._ended and self._sink.write(frame)
+
+    def wake(self) -> None:
+        """See to it that everything that waits is sent."""
+        if self._task is None and not self._ended:
+            self._task = asyncio.create_task(self._flush())
+
+    async def settled(self) -> None:
+        """Return when nothing waits any more."""
+        while self._task is not None:
+            await asyncio.wait([self._task])
+
+    def end(self, code: int) -> None:
+        """Send nothing more, and close the socket with a code of ours."""
+        if self._ended:
+            return
+        self.stop()
+        self._closing = asyncio.create_task(self._close(code))
+        # Whoever does not read does not read the close either, and would keep its buffers.
+        asyncio.get_running_loop().call_later(ABORT_SECONDS, self._sink.abort)
+
+    def stop(self) -> None:
+        """Send nothing more."""
+        self._ended = True
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _flush(self) -> None:
+        # Nothing is awaited between the last piece and the end of the task, or whatever is woken
+        # for in between would wait for ever.
+        try:
+            while frames := self._piece():
+                async with asyncio.timeout(STUCK_SECONDS):
+                    await self._sink.send(frames)
+        except (TimeoutError, IndexError):
+            self._task = None
+            self.end(TOO_SLOW)
+        except Exception as error:  # the socket is gone; its consumer is told of it, too
+            log.info("socket.lost", error=type(error).__name__)
+        finally:
+            self._task = None
+
+    def _piece(self) -> list[Frame]:
+        """Return the next frames that wait; IndexError where one is not kept any more."""
+        frames = list(self._own)
+        self._own.clear()
+        size = sum(len(frame.wire) for frame in frames)
+        for subscription in self.subscriptions.values():
+            while size < PIECE and (frame := subscription.next()) is not None:
+                frames.append(frame)
+                size += len(frame.wire)
+        return frames
+
+
+class Subscription:
+    """One socket in one room: a cursor over the topic's ring.
+
+    It is silent until `begin`, which says from where on the socket's own snapshot leaves off.
+    """
+
+    def __init__(self, topic: "Topic", outlet: Outlet) -> None:
+        self.topic = topic
+        self.outlet = outlet
+        self.cursor = topic.end
+        self.seq = -1
+        self.live: dict[UUID, tuple[int, int]] = {}
+        self.begun = False
+        self.revoked = False
+
+    def begin(self, seq: int, live: dict[UUID, tuple[int, int]]) -> None:
+        """Start to send what comes after `seq` of the log and after these positions of answers."""
+        self.seq, self.live, self.begun = seq, live, True
+        self.outlet.subscriptions[self.topic.room_id] = self
+        self.outlet.wake()
+
+    def offer(self, item: "Item") -> None:
+        """Pass on an item that has just come into the ring."""
+        if not self.begun:
+            return
+        up_to_date = self.cursor + 1 == self.topic.end
+        if up_to_date and self._lacks(item) and self.outlet.write(item.frame):
+            self.cursor += 1
+        else:
+            self.outlet.wake()
+
+    def next(self) -> Frame | None:
+        """Return the next frame that the socket lacks, or None; IndexError off the ring."""
+        while self.cursor < self.topic.end:
+            item = self.topic.item(self.cursor)
+            self.cursor += 1
+            if self._lacks(item):
+                return item.frame
+        return None
+
+    def _lacks(self, item: "Item") -> bool:
+        if item.seq is not None:
+            return item.seq > self.seq
+        if item.position is None:
+            return True
+        message, attempt, seq = item.position
+        if message not in self.live:
+            return item.base > self.seq  # else it began within the snapshot, and has ended there
+        return (attempt, seq) > self.live[message]

@@ -1,0 +1,1 @@
+"""What the pages of rooms show, read in a bounded number of queries."""

@@ -1,0 +1,74 @@
+"""Who is in a room, when its personas answer, and what they have done today."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Count, F, Sum
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
+
+from rooms.events import MemberBody, PersonaBody, RoomState
+from rooms.models import AnswerPolicy, Room, RoomRole, RunState
+
+
+def panel_context(room: Room, state: RoomState) -> dict[str, Any]:
+    """Return what stands in the panel beside the conversation."""
+    words = role_words()
+    return {
+        "personas": [(persona, answers_when(state, persona)) for persona in state.personas],
+        "people": [(member, words[member.role]) for member in _by_role(state.members)],
+        "answering": answering(state),
+        "today": _today(room),
+    }
+
+
+def role_words() -> dict[str, str]:
+    """Return what the panel calls each role. Members are what everybody is, and get no word."""
+    return {
+        RoomRole.OWNER.value: pgettext("role in a room", "Owner"),
+        RoomRole.MODERATOR.value: pgettext("role in a room", "Moderator"),
+        RoomRole.MEMBER.value: "",
+        RoomRole.READER.value: pgettext("role in a room", "Reader"),
+    }
+
+
+def answers_when(state: RoomState, persona: PersonaBody) -> str:
+    """Say when a persona answers in this room."""
+    if not persona.enabled:
+        return _("Switched off")
+    if state.room.answer_policy == AnswerPolicy.OFF:
+        return _("Only when chosen")
+    if state.room.answer_policy == AnswerPolicy.DEFAULT and persona.id == usual_persona(state):
+        return _("Answers all")
+    return _("When mentioned")
+
+
+def usual_persona(state: RoomState) -> UUID | None:
+    """Return who answers what is addressed to nobody, under the policy `default`."""
+    if any(persona.id == state.room.default_persona for persona in state.personas):
+        return state.room.default_persona
+    return next((persona.id for persona in state.personas if persona.enabled), None)
+
+
+def answering(state: RoomState) -> str:
+    """Say who answers what is addressed to nobody."""
+    if state.room.answer_policy in (AnswerPolicy.MENTION, AnswerPolicy.THREAD):
+        return _("whoever is mentioned")
+    usual = usual_persona(state) if state.room.answer_policy == AnswerPolicy.DEFAULT else None
+    names = [persona.name for persona in state.personas if persona.id == usual]
+    return names[0] if names else _("nobody")
+
+
+def _by_role(members: Sequence[MemberBody]) -> list[MemberBody]:
+    """Owners first, the others by name."""
+    return sorted(members, key=lambda m: (m.role != RoomRole.OWNER, m.name.casefold()))
+
+
+def _today(room: Room) -> dict[str, int]:
+    midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    done = room.runs.filter(state=RunState.COMPLETED, ended_at__gte=midnight)
+    tokens = Coalesce(Sum(F("input_tokens") + F("output_tokens")), 0)
+    return done.aggregate(answers=Count("pk"), tokens=tokens)

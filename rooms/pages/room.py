@@ -1,0 +1,72 @@
+"""The page of a room: the conversation, the panel, and the data that its scripts begin with."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+from django.utils import timezone
+
+from accounts.models import User
+from rooms import history
+from rooms.bodies import run_body
+from rooms.events import MessageBody, RoomState, RunBody, wire_time
+from rooms.models import Room, RoomMember, Run
+from rooms.pages.lines import blank, lines_of
+from rooms.pages.panel import panel_context, role_words
+from rooms.permissions import MANAGE, POST
+from rooms.runs import MAX_ATTEMPTS
+
+
+def room_context(user: User, room: Room, before: int | None = None) -> dict[str, Any]:
+    """Return what the room's page shows; with `before`, the part of the conversation before a seq.
+
+    `room` must be fresh: its seq was read before the rest, so that nothing is missed in between.
+    """
+    state = history.room_state(room, user)
+    if before is not None:
+        earlier = history.newest_messages(room, before)
+        state = msgspec.structs.replace(state, messages=earlier, runs=[])
+    ended = _ended_runs(state.messages)
+    read_seq = _read_seq(user, room) if before is None else None
+    return {
+        "room": room,
+        "lines": lines_of(user, state, ended, read_seq),
+        "before": before,
+        "earlier": state.messages[0].seq if len(state.messages) == history.PAGE else None,
+        "may_post": POST in state.permissions,
+        "may_manage": MANAGE in state.permissions,
+        "blanks": [blank("user"), blank("persona")],
+        "client_id": uuid4(),
+        "panel": panel_context(room, state),
+        "data": _data(user, room.last_seq, state, ended),
+    }
+
+
+def _read_seq(user: User, room: Room) -> int | None:
+    return (
+        RoomMember.objects.filter(room=room, user=user).values_list("read_seq", flat=True).first()
+    )
+
+
+def _ended_runs(messages: Sequence[MessageBody]) -> list[RunBody]:
+    """Return the runs behind the answers that are shown: why they failed, who stopped them."""
+    answers = [message.id for message in messages if message.run is not None]
+    runs = Run.objects.filter(answer__in=answers).exclude(state__in=history.OPEN)
+    return [run_body(run) for run in runs]
+
+
+def _data(user: User, seq: int, state: RoomState, ended: Sequence[RunBody]) -> dict[str, Any]:
+    """The HTML of the messages is on the page already, so it is left out."""
+    messages = [msgspec.structs.replace(message, html="") for message in state.messages]
+    afresh = msgspec.structs.replace(state, messages=messages)
+    return {
+        "me": str(user.pk),
+        "handle": user.handle,
+        "seq": seq,
+        "now": wire_time(timezone.now()),
+        "state": msgspec.to_builtins(afresh, str_keys=True),
+        "ended": msgspec.to_builtins(ended),
+        "attempts": MAX_ATTEMPTS,
+        "roles": role_words(),
+    }

@@ -1,0 +1,89 @@
+"""What stands around every page of a team: its rooms, personas and people, in a few queries."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models.functions import Left
+
+from accounts.gate import CREATE_ROOM, MANAGE_AGENTS, team_permissions
+from accounts.models import Team, User
+from agents.models import Persona
+from rooms.models import Message, Room
+from rooms.unread import Unread, unread
+
+LAST_LINE: Final = 120
+
+
+@dataclass(frozen=True, slots=True)
+class RoomRow:
+    """A room in the list."""
+
+    id: UUID
+    name: str
+    topic: str
+    privacy: str
+    unread: int
+    mentions: int
+    last_line: str
+
+
+def shell_context(user: User, team: Team, room: Room | None = None) -> dict[str, Any]:
+    """Return what `shell.html` shows; the number of queries does not depend on what there is."""
+    permissions = team_permissions(user, team)
+    return {
+        "team": team,
+        "teams": Team.objects.of(user),
+        "rooms": room_rows(user, team),
+        "personas": Persona.objects.filter(team=team),
+        "people": people_around(user, team, everybody=CREATE_ROOM in permissions),
+        "me": user,
+        "can_manage": MANAGE_AGENTS in permissions,
+        "can_create_rooms": CREATE_ROOM in permissions,
+        "current_room_id": room.pk if room else None,
+    }
+
+
+def room_rows(user: User, team: Team) -> list[RoomRow]:
+    """Return the rooms of the team that `user` is in, with what is unread and the last line."""
+    said = Message.objects.filter(room=OuterRef("pk")).exclude(text="").order_by("-seq")
+    last = said.annotate(line=Left("text", LAST_LINE))
+    rooms = (
+        Room.objects.visible_to(user)
+        .filter(team=team)
+        .annotate(
+            last_author=Subquery(last.values("author_name")[:1]),
+            last_text=Subquery(last.values("line")[:1]),
+        )
+        .order_by("name", "pk")
+    )
+    new = {each.room: each for each in unread([room.pk for room in rooms], [user.pk])}
+    return [_row(room, new[room.pk]) for room in rooms if room.pk in new]
+
+
+def people_around(user: User, team: Team, *, everybody: bool) -> QuerySet[User]:
+    """Return the other people of the team; to a guest, only those in one of the same rooms."""
+    people = User.objects.filter(is_active=True, memberships__team=team).exclude(pk=user.pk)
+    if not everybody:
+        shared = Room.objects.visible_to(user).filter(team=team)
+        people = people.filter(room_memberships__room__in=shared).distinct()
+    return people.order_by("name", "pk")
+
+
+def _row(room: Any, new: Unread) -> RoomRow:
+    """`room` carries the annotations above, which its type does not know."""
+    return RoomRow(
+        id=room.pk,
+        name=room.name,
+        topic=room.topic,
+        privacy=room.privacy,
+        unread=new.messages,
+        mentions=new.mentions,
+        last_line=_line(room.last_author, room.last_text) if room.last_text else "",
+    )
+
+
+def _line(author: str, text: str) -> str:
+    cut = "…" if len(text) == LAST_LINE else ""
+    return f"{author}: {' '.join(text.split())}{cut}"

@@ -1,0 +1,54 @@
+"""Redis as a place for what may be lost: quick to give up, and left alone for a while after.
+
+Fan-out has connections of its own (the channel layer); here are deltas, and who is here.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+from functools import cache
+from typing import Any, Final, TypeVar
+
+import redis
+import redis.asyncio as aioredis
+import structlog
+from django.conf import settings
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+log = structlog.get_logger(__name__)
+
+PAUSE_SECONDS: Final = 1.0
+
+T = TypeVar("T")
+_away_until = 0.0
+
+
+@cache
+def store() -> Any:  # Any: the stubs of redis-py do not know that answers stay bytes
+    """Return the client of this process's loop."""
+    return aioredis.Redis.from_url(
+        settings.REDIS_URL, retry=Retry(NoBackoff(), 0), **settings.REDIS_OPTIONS
+    )
+
+
+@cache
+def store_of_threads() -> Any:
+    """Return the client for threads."""
+    return redis.Redis.from_url(settings.REDIS_URL, **settings.REDIS_OPTIONS)
+
+
+async def best_effort(ask: Callable[[], Awaitable[T]], default: T) -> T:
+    """Return what Redis answers, or `default` where it does not.
+
+    An answer must not wait for its deltas to be kept: once Redis has failed, it is not asked for
+    a second.
+    """
+    global _away_until
+    if time.monotonic() < _away_until:
+        return default
+    try:
+        return await ask()
+    except (redis.RedisError, OSError) as error:
+        _away_until = time.monotonic() + PAUSE_SECONDS
+        log.warning("redis.away", error=type(error).__name__)
+        return default

@@ -1,0 +1,168 @@
+"""The deltas of unfinished answers, kept for whoever joins or comes back in mid-answer.
+
+Best effort: what is lost here is made good by `message.completed`, which carries the whole text.
+A delta is kept before it is published, so whoever listens first and reads second misses none.
+"""
+
+import asyncio
+import threading
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Final, Protocol
+from uuid import UUID
+
+import redis
+import structlog
+from django.conf import settings
+
+from rooms.redis_store import best_effort, store, store_of_threads
+
+log = structlog.get_logger(__name__)
+
+KEPT_SECONDS: Final = 600
+LINGER_SECONDS: Final = 10
+SEAL: Final = f"{2**64 - 1}-1"  # the last id that a stream can have: nothing fits behind it
+
+Entries = list[tuple[bytes, dict[bytes, bytes]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The deltas of one attempt from seq `since` on, oldest first."""
+
+    attempt: int
+    since: int
+    deltas: list[str]
+
+    @property
+    def seq(self) -> int:
+        """The seq of the last delta; `since` - 1 if there is none."""
+        return self.since + len(self.deltas) - 1
+
+
+class Replay(Protocol):
+    async def append(self, message: UUID, attempt: int, seq: int, text: str) -> bool:
+        """Keep a delta; False where the answer was sealed, and so must not be shown any more.
+
+        Deltas of older attempts are forgotten.
+        """
+
+    async def read(self, message: UUID, attempt: int, since: int = 0) -> Held:
+        """Return the deltas of an attempt from seq `since` on; empty if nothing is kept."""
+
+    async def forget(self, message: UUID, attempt: int) -> None:
+        """Let go of an answer that has ended, soon: somebody may be joining just now."""
+
+    def seal(self, message: UUID, attempt: int) -> str:
+        """Take in no more of an answer and return what was shown of it, empty if that is unknown.
+
+        To be called from any thread, by whoever stops an answer: what is kept is what was shown.
+        """
+
+
+@dataclass(slots=True)
+class _Answer:
+    attempt: int
+    deltas: list[str] = field(default_factory=list)
+    sealed: bool = False
+
+
+class MemoryReplay:
+    """For the embedded profile: one process, which also runs the answers."""
+
+    def __init__(self) -> None:
+        self._answers: dict[UUID, _Answer] = {}
+        self._lock = threading.Lock()
+
+    async def append(self, message: UUID, attempt: int, seq: int, text: str) -> bool:
+        with self._lock:
+            answer = self._of_attempt(message, attempt)
+            if answer.attempt == attempt and len(answer.deltas) == seq and not answer.sealed:
+                answer.deltas.append(text)
+            return not answer.sealed
+
+    def _of_attempt(self, message: UUID, attempt: int) -> _Answer:
+        answer = self._answers.get(message)
+        if answer is None or answer.attempt < attempt:
+            answer = self._answers[message] = _Answer(attempt)
+        return answer
+
+    async def read(self, message: UUID, attempt: int, since: int = 0) -> Held:
+        answer = self._answers.get(message)
+        if answer is None or answer.attempt != attempt:
+            return Held(attempt, since, [])
+        return Held(attempt, since, answer.deltas[since:])
+
+    async def forget(self, message: UUID, attempt: int) -> None:
+        asyncio.get_running_loop().call_later(LINGER_SECONDS, self._drop, message, attempt)
+
+    def _drop(self, message: UUID, attempt: int) -> None:
+        answer = self._answers.get(message)
+        if answer is not None and answer.attempt == attempt:
+            del self._answers[message]
+
+    def seal(self, message: UUID, attempt: int) -> str:
+        with self._lock:
+            answer = self._of_attempt(message, attempt)
+            answer.sealed = True
+            return "".join(answer.deltas)
+
+
+class RedisReplay:
+    """One stream for each attempt; the id of an entry is `<seq>-1`, so none is kept twice."""
+
+    async def append(self, message: UUID, attempt: int, seq: int, text: str) -> bool:
+        async def keep() -> bool:
+            key = _key(message, attempt)
+            async with store().pipeline(transaction=False) as pipe:
+                pipe.xadd(key, {"t": text}, id=f"{seq}-1")
+                pipe.expire(key, KEPT_SECONDS)
+                added, *_ = await pipe.execute(raise_on_error=False)
+            if isinstance(added, redis.ResponseError) and "equal or smaller" in str(added):
+                return False
+            if isinstance(added, redis.RedisError):
+                raise added
+            return True
+
+        return await best_effort(keep, True)  # shown, where Redis is away
+
+    async def read(self, message: UUID, attempt: int, since: int = 0) -> Held:
+        async def entries() -> Entries:
+            found: Entries = await store().xrange(_key(message, attempt), f"{since}-0")
+            return found
+
+        nothing: Entries = []
+        deltas: list[str] = []
+        for entry, fields in await best_effort(entries, nothing):
+            if int(entry.split(b"-")[0]) != since + len(deltas):
+                break  # a delta was not kept: what comes after it cannot be shown
+            deltas.append(fields[b"t"].decode())
+        return Held(attempt, since, deltas)
+
+    async def forget(self, message: UUID, attempt: int) -> None:
+        await best_effort(lambda: store().expire(_key(message, attempt), LINGER_SECONDS), None)
+
+    def seal(self, message: UUID, attempt: int) -> str:
+        key = _key(message, attempt)
+        try:
+            with store_of_threads().pipeline(transaction=False) as pipe:
+                pipe.xadd(key, {"sealed": ""}, id=SEAL)
+                pipe.expire(key, KEPT_SECONDS)
+                pipe.xrange(key)
+                *_, entries = pipe.execute(raise_on_error=False)
+            if isinstance(entries, redis.RedisError):
+                raise entries
+        except (redis.RedisError, OSError) as error:
+            log.warning("replay.unreadable", message=str(message), error=type(error).__name__)
+            return ""
+        return "".join(fields[b"t"].decode() for _, fields in entries if b"t" in fields)
+
+
+def _key(message: UUID, attempt: int) -> str:
+    return f"maru:replay:{message.hex}:{attempt}"
+
+
+@cache
+def replay() -> Replay:
+    """Return this process's replay."""
+    return MemoryReplay() if settings.EMBEDDED else RedisReplay()

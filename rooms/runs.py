@@ -1,0 +1,339 @@
+"""The life of a run in the database: claimed, started, ended. The row is the truth and the queue.
+
+Whoever writes for a run shows the owner and the attempt that it was claimed under; a worker whose
+lease was taken over meanwhile is refused by that. Locks are taken in one order: room, then run.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Count, F, OuterRef, Subquery
+from django.db.models.functions import Coalesce
+from django.utils import timezone, translation
+from django.utils.translation import gettext as _
+
+from accounts.errors import MaruError
+from accounts.models import User
+from agents.answers import AnswerFailed, PersonaSpec, Turn, Usage
+from agents.models import Persona
+from agents.services import spec_for
+from rooms import history
+from rooms.bodies import message_body, run_body
+from rooms.events import (
+    DurableEvent,
+    MessageCompleted,
+    MessageCreated,
+    MessageUpdated,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+    RunQueued,
+    RunStarted,
+)
+from rooms.log import record
+from rooms.markup import render
+from rooms.models import AuthorKind, Message, MessageStatus, Room, Run, RunState
+from rooms.permissions import POST, access_room
+from rooms.replay import replay
+from rooms.wake import wake
+
+LEASE: Final = timedelta(seconds=8)
+MAX_ATTEMPTS: Final = 3
+
+
+class LeaseLost(Exception):
+    """The run is not this worker's any more: it was stopped, has ended, or was taken over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All that a worker needs in order to answer, read once: nothing in it touches a model."""
+
+    run: UUID
+    room: UUID
+    message: UUID
+    owner: str
+    attempt: int
+    base: int
+    language: str
+    spec: PersonaSpec
+    turns: list[Turn]
+
+
+def queue(
+    room: Room, message: Message, personas: Sequence[Persona], user: User
+) -> tuple[list[Run], list[RunQueued]]:
+    """Put an answer of each persona in line, in the transaction that has the room locked.
+
+    Returns the runs, and the events that the caller records with its own.
+    """
+    language = translation.get_language() or "en"
+    queued = [
+        Run(
+            room=room,
+            team_id=room.team_id,
+            message=message,
+            persona=persona,
+            requested_by=user,
+            language=language,
+        )
+        for persona in personas
+    ]
+    if queued:
+        Run.objects.bulk_create(queued)
+        wake()
+    return queued, [RunQueued(run_body(run)) for run in queued]
+
+
+@transaction.atomic
+def claim(owner: str) -> UUID | None:
+    """Take the next queued run for `owner` and return its id; None if nothing waits.
+
+    Next is the oldest run of the team that has the fewest running.
+    """
+    running = (
+        Run.objects.filter(state=RunState.RUNNING, team=OuterRef("team"))
+        .order_by()
+        .values("team")
+        .annotate(count=Count("pk"))
+        .values("count")
+    )
+    next_run = (
+        Run.objects.select_for_update(skip_locked=True, of=("self",))
+        .filter(state=RunState.QUEUED)
+        .order_by(Coalesce(Subquery(running), 0), "queued_at", "pk")
+        .values_list("pk", flat=True)
+        .first()
+    )
+    if next_run is None:
+        return None
+    Run.objects.filter(pk=next_run).update(
+        state=RunState.RUNNING,
+        attempt=F("attempt") + 1,
+        lease_owner=owner,
+        lease_until=timezone.now() + LEASE,
+    )
+    return next_run
+
+
+def take(owner: str) -> tuple[UUID, Job | None] | None:
+    """Claim the next run and start it; None if nothing waits, no job if it failed at its start.
+
+    Two transactions: a claim locks a run, and a start its room before it.
+    """
+    run_id = claim(owner)
+    if run_id is None:
+        return None
+    try:
+        return run_id, start(run_id, owner)
+    except LeaseLost:
+        return run_id, None
+
+
+@transaction.atomic
+def start(run_id: UUID, owner: str) -> Job | None:
+    """Open the answer of a claimed run in its room and return the job; None if there is none.
+
+    Whether the asker may still ask and the persona may still answer is judged here, not when the
+    run was queued; if not, the run has failed with a sentence in the room.
+    """
+    room, run = _lock(run_id, owner)
+    with translation.override(run.language):
+        try:
+            spec = _spec_if_allowed(room, run)
+        except AnswerFailed as refusal:
+            _end(room, run, refusal)
+            return None
+    run.started_at = timezone.now()
+    created: list[DurableEvent] = []
+    if run.answer is None:
+        run.answer = _open_answer(room, run)
+        created.append(MessageCreated(message_body(run.answer, run.pk)))
+    run.save(update_fields=["answer", "started_at"])
+    record(room, *created, RunStarted(run_body(run)))
+    return Job(
+        run=run.pk,
+        room=room.pk,
+        message=run.answer.pk,
+        owner=owner,
+        attempt=run.attempt,
+        base=room.last_seq,
+        language=run.language,
+        spec=spec,
+        turns=history.turns(run),
+    )
+
+
+@transaction.atomic
+def complete(job: Job, text: str, usage: Usage | None) -> None:
+    """End a run with its whole text. Raises LeaseLost if it is not this worker's any more."""
+    room, run = _lock(job.run, job.owner, job.attempt)
+    run.state = RunState.COMPLETED
+    if usage is not None:
+        run.input_tokens, run.output_tokens = usage.input_tokens, usage.output_tokens
+    answer = _keep_text(room, run, text, MessageStatus.COMPLETE)
+    _close(run)
+    record(room, MessageCompleted(message_body(answer, run.pk)), RunCompleted(run_body(run)))
+
+
+@transaction.atomic
+def fail(job: Job, failure: AnswerFailed, text: str) -> None:
+    """End a run with the reason that the room is told; `text` is what has been shown of it."""
+    room, run = _lock(job.run, job.owner, job.attempt)
+    _end(room, run, failure, text)
+
+
+def cancel(room: Room, run: Run, stopped_by: UUID) -> None:
+    """End a run that is queued or running, in the transaction that has both locked.
+
+    Its worker is not asked: it finds itself without a lease, and writes nothing from here on.
+    """
+    run.state = RunState.CANCELLED
+    run.stopped_by_id = stopped_by
+    events: list[DurableEvent] = []
+    if run.answer is not None:
+        answer = _keep_text(room, run, _seal(run), MessageStatus.CANCELLED)
+        events.append(MessageUpdated(message_body(answer, run.pk)))
+    _close(run)
+    record(room, *events, RunCancelled(run_body(run)))
+    wake()
+
+
+def abandon(room: Room, persona: Persona) -> None:
+    """Fail what a persona has not ended in a room, in the transaction that has the room locked."""
+    unended = room.runs.select_for_update(of=("self",)).select_related("answer")
+    for run in unended.filter(persona=persona, state__in=history.OPEN):
+        with translation.override(run.language):
+            detail = _("%(persona)s is not in this room any more.") % {"persona": persona.name}
+        _end(room, run, AnswerFailed("not_allowed", detail), _seal(run))
+
+
+@transaction.atomic
+def keep_leases(owner: str, run_ids: Collection[UUID]) -> set[UUID]:
+    """Extend the leases of `owner` on these runs and return those that are still theirs.
+
+    It never waits: a row that is locked is being changed just now, and the next beat is near.
+    """
+    mine = Run.objects.filter(pk__in=run_ids, state=RunState.RUNNING, lease_owner=owner)
+    free = list(mine.select_for_update(skip_locked=True).values_list("pk", flat=True))
+    Run.objects.filter(pk__in=free).update(lease_until=timezone.now() + LEASE)
+    return set(mine.values_list("pk", flat=True))
+
+
+@transaction.atomic
+def release(owner: str) -> None:
+    """Hand back what `owner` is still running: it waits in line again, at once."""
+    runs = Run.objects.filter(state=RunState.RUNNING, lease_owner=owner)
+    if runs.update(state=RunState.QUEUED, lease_owner="", lease_until=None):
+        wake()
+
+
+def sweep() -> None:
+    """Put runs whose worker has died back in line; fail those that were tried often enough."""
+    expired = Run.objects.filter(state=RunState.RUNNING, lease_until__lt=timezone.now())
+    for run_id in list(expired.values_list("pk", flat=True)):
+        _take_from_the_dead(run_id)
+
+
+@transaction.atomic
+def _take_from_the_dead(run_id: UUID) -> None:
+    room, run = _lock_pair(run_id)
+    if run.state != RunState.RUNNING or not run.lease_until or run.lease_until > timezone.now():
+        return
+    if run.attempt < MAX_ATTEMPTS:
+        run.state, run.lease_owner, run.lease_until = RunState.QUEUED, "", None
+        run.save(update_fields=["state", "lease_owner", "lease_until"])
+        wake()
+        return
+    with translation.override(run.language):
+        detail = _("The answer was cut off several times on our side. Ask again in a while.")
+        _end(room, run, AnswerFailed("worker_lost", detail), _seal(run))
+
+
+def _lock(run_id: UUID, owner: str, attempt: int | None = None) -> tuple[Room, Run]:
+    """Lock a run and its room for the worker that owns it; raises LeaseLost for any other."""
+    room, run = _lock_pair(run_id)
+    if run.state != RunState.RUNNING or run.lease_owner != owner:
+        raise LeaseLost
+    if attempt is not None and run.attempt != attempt:
+        raise LeaseLost
+    return room, run
+
+
+def _lock_pair(run_id: UUID) -> tuple[Room, Run]:
+    try:
+        room = Room.objects.select_for_update(of=("self",)).get(runs=run_id)
+        runs = Run.objects.select_for_update(of=("self",))
+        run = runs.select_related("answer", "message", "requested_by", "persona__connection").get(
+            pk=run_id
+        )
+    except (Room.DoesNotExist, Run.DoesNotExist):
+        raise LeaseLost from None
+    return room, run
+
+
+def _spec_if_allowed(room: Room, run: Run) -> PersonaSpec:
+    """Return how the persona answers, or raise AnswerFailed with the reason why it may not."""
+    persona = run.persona
+    try:
+        if run.requested_by is None:
+            raise AnswerFailed("not_allowed", _("Whoever asked has no account here any more."))
+        access_room(run.requested_by, room.pk, POST)
+    except MaruError:
+        detail = _("Whoever asked may not write in this room any more.")
+        raise AnswerFailed("not_allowed", detail) from None
+    if not persona.enabled:
+        detail = _("%(persona)s is switched off. An admin can switch it on again.")
+        raise AnswerFailed("not_allowed", detail % {"persona": persona.name})
+    if not room.bindings.filter(persona=persona).exists():
+        detail = _("%(persona)s is not in this room any more.")
+        raise AnswerFailed("not_allowed", detail % {"persona": persona.name})
+    return spec_for(persona)
+
+
+def _open_answer(room: Room, run: Run) -> Message:
+    return Message.objects.create(
+        room=room,
+        seq=room.last_seq + 1,
+        persona=run.persona,
+        author_kind=AuthorKind.PERSONA,
+        author_name=run.persona.name,
+        author_handle=run.persona.handle,
+        reply_to_id=run.message_id,
+        status=MessageStatus.STREAMING,
+    )
+
+
+def _end(room: Room, run: Run, failure: AnswerFailed, text: str = "") -> None:
+    run.state = RunState.FAILED
+    run.error_code, run.error_detail = failure.code, str(failure.detail)[:400]
+    events: list[DurableEvent] = []
+    if run.answer is not None:
+        answer = _keep_text(room, run, text, MessageStatus.FAILED)
+        events.append(MessageUpdated(message_body(answer, run.pk)))
+    _close(run)
+    record(room, *events, RunFailed(run_body(run)))
+
+
+def _seal(run: Run) -> str:
+    """Let nothing more of an answer be shown, and return what was."""
+    return replay().seal(run.answer_id, run.attempt) if run.answer_id else ""
+
+
+def _keep_text(room: Room, run: Run, text: str, status: MessageStatus) -> Message:
+    answer = run.answer
+    assert answer is not None
+    answer.text = text.rstrip()
+    answer.html = render(answer.text, history.handles_in(room, answer.text))
+    answer.status = status
+    answer.save(update_fields=["text", "html", "status"])
+    return answer
+
+
+def _close(run: Run) -> None:
+    run.lease_owner, run.lease_until, run.ended_at = "", None, timezone.now()
+    run.save()

@@ -1,0 +1,296 @@
+"""A room with sockets in this process: what arrives of it, put in order.
+
+A topic has a position in the room's log and in each answer that is being written. What does not
+fit that position is dropped, or fetched from the log and the replay before anything else goes on.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection
+from typing import Final
+from uuid import UUID
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from rooms import metrics
+from rooms.broadcast import Change, Delta, Durable, Here, Notice, OfRoom
+from rooms.events import MessageDelta, RoomRemoved, encode
+from rooms.outlet import Credential, Subscription
+from rooms.sink import Frame
+
+log = structlog.get_logger(__name__)
+
+RING: Final = 4_096
+ENDED: Final = 256
+FAILED: Final = 1011
+ENDINGS: Final = frozenset({"message.completed", "message.updated"})
+
+
+class Source(Struct, frozen=True):
+    """What the hub reads when the layer has dropped something; crosses to threads by itself."""
+
+    last_seqs: Callable[[list[UUID]], Awaitable[dict[UUID, int]]]
+    events_after: Callable[[UUID, int], Awaitable[list[Durable]]]
+    deltas: Callable[[UUID, int, int], Awaitable[list[str]]]
+    ended: Callable[[Collection[Credential]], Awaitable[set[Credential]]]
+
+
+class _Message(Struct):
+    id: UUID
+    run: UUID | None = None
+
+
+class _Run(Struct):
+    attempt: int
+    answer: UUID | None = None
+
+
+class _About(Struct):
+    """The parts of a durable frame that the hub itself has to know."""
+
+    message: _Message | None = None
+    run: _Run | None = None
+    user: UUID | None = None
+
+
+_about = msgspec.json.Decoder(_About)
+
+
+class Item(Struct, frozen=True):
+    """A frame in the ring, with its place in the log or in an answer."""
+
+    frame: Frame
+    seq: int | None = None
+    position: tuple[UUID, int, int] | None = None
+    base: int = 0
+
+
+class Missing(Struct, frozen=True):
+    """What has to be fetched: the log after a seq, or the deltas `since` up to `delta`."""
+
+    after: int = 0
+    delta: Delta | None = None
+    since: int = 0
+
+
+class Unfilled(Exception):
+    """The log has nothing where something was announced."""
+
+
+class Topic:
+    """A room with sockets in this process."""
+
+    def __init__(self, room_id: UUID, left: Callable[[UUID, UUID], None]) -> None:
+        self.room_id = room_id
+        self._left = left
+        self.subscriptions: set[Subscription] = set()
+        self.seq = -1
+        self.end = 0
+        self._due = -1
+        self.lock = asyncio.Lock()
+        self.opened = False
+        self.moved = asyncio.Event()
+        self._ring: deque[Item] = deque(maxlen=RING)
+        self._answers: dict[UUID, tuple[int, int]] = {}
+        self._ended: dict[UUID, None] = {}
+        self._held: deque[OfRoom] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    def item(self, index: int) -> Item:
+        """Return the item with this running number; IndexError if it is not kept any more."""
+        offset = index - (self.end - len(self._ring))
+        if offset < 0:
+            raise IndexError(index)
+        return self._ring[offset]
+
+    # What arrives
+
+    def take(self, envelope: OfRoom, source: Source) -> None:
+        """Take in what the layer brought. Never waits: holes are filled in a task of the topic."""
+        self._held.append(envelope)
+        if self._task is None and self.opened:
+            self.work(source)
+
+    def work(self, source: Source) -> None:
+        """Pass on what is held, and start a task where something has to be fetched first."""
+        while self._held:
+            missing = self._apply(self._held[0])
+            if missing is not None:
+                self._task = asyncio.create_task(self._fetch(missing, source))
+                return
+            self._held.popleft()
+
+    def check(self, last_seq: int, source: Source) -> None:
+        """Compare with the log: a lost last message shows in nothing else.
+
+        What is new since the last check may well be on its way, behind deltas that must not be
+        overtaken by the end of their answer; only what was due then already is fetched.
+        """
+        due, self._due = self._due, last_seq
+        if due > self.seq and self._task is None and self.opened:
+            self._task = asyncio.create_task(self._fetch(Missing(after=self.seq), source))
+
+    async def reached(self, seq: int) -> None:
+        """Return when everything up to `seq` has been passed on."""
+        while self.seq < seq:
+            self.moved.clear()
+            await self.moved.wait()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being fetched."""
+        return self._task is None
+
+    def close(self) -> None:
+        """Fetch nothing more."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def _apply(self, envelope: OfRoom) -> Missing | None:
+        match envelope:
+            case Change(durables=durables):
+                return self._apply_change(durables)
+            case Delta():
+                return self._apply_delta(envelope)
+            case Notice(frame=frame) | Here(frame=frame):
+                self._add(Item(Frame.of(frame)))
+        return None
+
+    def _apply_change(self, durables: list[Durable]) -> Missing | None:
+        for durable in durables:
+            if durable.seq > self.seq + 1:
+                return Missing(after=self.seq)
+            if durable.seq == self.seq + 1:
+                self._pass_on(durable)
+        return None
+
+    def _apply_delta(self, delta: Delta) -> Missing | None:
+        if delta.base > self.seq:
+            return Missing(after=self.seq)
+        if delta.message in self._ended:
+            return None
+        attempt, seq = self._answers.get(delta.message, (delta.attempt, delta.seq - 1))
+        if attempt < delta.attempt:
+            attempt, seq = delta.attempt, -1
+        if attempt == delta.attempt and delta.seq > seq + 1:
+            return Missing(delta=delta, since=seq + 1)
+        if (delta.attempt, delta.seq) > (attempt, seq):
+            self._pass_on_delta(delta)
+        return None
+
+    def _pass_on(self, durable: Durable) -> None:
+        self.seq = durable.seq
+        if durable.type == "member.removed":
+            self._revoke(_about.decode(durable.frame).user)  # not even of this one they hear
+        self._add(Item(Frame.of(durable.frame), seq=durable.seq))
+        if durable.type == "run.started":
+            self._begin_answer(_about.decode(durable.frame).run)
+        elif durable.type in ENDINGS:
+            self._end_answer(_about.decode(durable.frame).message)
+        self.moved.set()
+
+    def _pass_on_delta(self, delta: Delta) -> None:
+        self._answers[delta.message] = (delta.attempt, delta.seq)
+        position = (delta.message, delta.attempt, delta.seq)
+        self._add(Item(Frame.of(delta.frame), position=position, base=delta.base))
+
+    def _begin_answer(self, run: _Run | None) -> None:
+        if run is not None and run.answer is not None:
+            self._answers[run.answer] = (run.attempt, -1)
+
+    def _end_answer(self, message: _Message | None) -> None:
+        """Whatever is still on its way of an ended answer comes too late."""
+        if message is None:
+            return
+        self._answers.pop(message.id, None)
+        self._ended[message.id] = None
+        if len(self._ended) > ENDED:
+            del self._ended[next(iter(self._ended))]
+
+    def _revoke(self, user_id: UUID | None) -> None:
+        """Take the room off the sockets of whoever was removed; what they lack stays unsent."""
+        for subscription in [s for s in self.subscriptions if s.outlet.user_id == user_id]:
+            if subscription.begun and subscription.seq >= self.seq:
+                continue  # removed and back again: the snapshot is of after that
+            subscription.revoked = True
+            self.subscriptions.discard(subscription)
+            if subscription.outlet.subscriptions.pop(self.room_id, None) is not None:
+                self._left(self.room_id, subscription.outlet.user_id)
+                subscription.outlet.post(encode(RoomRemoved(room=self.room_id)))
+
+    def _add(self, item: Item) -> None:
+        self._ring.append(item)
+        self.end += 1
+        for subscription in self.subscriptions:
+            try:
+                subscription.offer(item)
+            except Exception:  # one socket's failure is its own
+                log.exception("socket.failed")
+                subscription.outlet.end(FAILED)
+
+    # What is missing
+
+    async def _fetch(self, missing: Missing, source: Source) -> None:
+        try:
+            metrics.HEALED.labels("log" if missing.delta is None else "replay").inc()
+            if missing.delta is None:
+                await self._fetch_events(missing.after, source)
+            else:
+                await self._fetch_deltas(missing.delta, missing.since, source)
+        except Exception as error:  # the store is away, or behind: the check comes round again
+            log.warning("hub.unhealed", room=str(self.room_id), error=type(error).__name__)
+            self._held.clear()
+        self._task = None
+        self.work(source)
+
+    async def _fetch_events(self, after: int, source: Source) -> None:
+        """Pass on what the log has after a seq; Unfilled if that leaves us where we were."""
+        before = self.seq
+        while events := await source.events_after(self.room_id, after):
+            for durable in events:
+                if durable.seq == self.seq + 1:
+                    await self._fetch_tail(durable, source)
+                    self._pass_on(durable)
+            after = events[-1].seq
+        if self.seq == before:
+            raise Unfilled
+
+    async def _fetch_tail(self, ending: Durable, source: Source) -> None:
+        """Pass on the last deltas of an answer before its end, which has overtaken them here."""
+        message = _about.decode(ending.frame).message if ending.type in ENDINGS else None
+        if message is None or message.run is None:
+            return
+        attempt, seq = self._answers.get(message.id) or self._least_shown(message.id)
+        if texts := await source.deltas(message.id, attempt, seq + 1):
+            first = MessageDelta(
+                room=self.room_id,
+                message=message.id,
+                run=message.run,
+                attempt=attempt,
+                seq=seq + 1,
+                text=texts[0],
+            )
+            self._pass_on_texts(first, texts)
+
+    def _least_shown(self, message: UUID) -> tuple[int, int]:
+        """Return how far an answer is that had begun before the room was listened to."""
+        shown = [s.live[message] for s in self.subscriptions if message in s.live]
+        return min(shown, default=(0, -1))
+
+    async def _fetch_deltas(self, delta: Delta, since: int, source: Source) -> None:
+        """Fill the hole before a delta; if the replay has lost it, clients see it and ask again."""
+        texts = await source.deltas(delta.message, delta.attempt, since)
+        event = msgspec.json.decode(delta.frame, type=MessageDelta)
+        first = msgspec.structs.replace(event, seq=since)
+        self._pass_on_texts(first, texts[: delta.seq - since])
+        self._answers[delta.message] = (delta.attempt, delta.seq - 1)
+
+    def _pass_on_texts(self, first: MessageDelta, texts: list[str]) -> None:
+        """Pass on deltas from the replay, numbered from the first one's seq on."""
+        for seq, text in enumerate(texts, start=first.seq):
+            event = msgspec.structs.replace(first, seq=seq, text=text)
+            self._pass_on_delta(
+                Delta(self.room_id, event.message, event.attempt, seq, base=0, frame=encode(event))
+            )

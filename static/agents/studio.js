@@ -1,0 +1,46 @@
+// @ts-check
+// The studio: lattices in the chosen pigment, the draft among the versions, tabs without a reload.
+
+const form = document.querySelector("form[data-studio]");
+if (form instanceof HTMLFormElement) {
+  form.addEventListener("change", () => showPigment(form));
+  form.addEventListener("reset", () => setTimeout(() => showPigment(form)));
+  form.addEventListener("maru:changes", (event) => {
+    showDraft(form, /** @type {CustomEvent<{names: string[]}>} */ (event).detail.names);
+  });
+}
+startTabs();
+
+/** @param {HTMLFormElement} form */
+function showPigment(form) {
+  const look = form.querySelector("[data-look]");
+  const pigment = new FormData(form).get("pigment");
+  if (look instanceof HTMLElement && typeof pigment === "string") look.dataset.pigment = pigment;
+}
+
+/** @param {HTMLFormElement} form @param {string[]} names */
+function showDraft(form, names) {
+  const draft = document.querySelector("[data-draft]");
+  const fields = draft?.querySelector("[data-draft-fields]");
+  if (!(draft instanceof HTMLElement) || !fields) return;
+  draft.hidden = !names.length;
+  const labels = names.map((name) => {
+    const field = form.querySelector(`.field[data-name="${CSS.escape(name)}"]`);
+    return field?.querySelector(".field-label")?.textContent ?? "";
+  });
+  fields.textContent = labels.filter(Boolean).join(", ");
+}
+
+/** The tabs are links to the same page, so that they work without this; a draft outlives a click. */
+function startTabs() {
+  const shell = document.querySelector(".shell");
+  const tabs = /** @type {HTMLElement[]} */ ([...document.querySelectorAll(".tabs-item[data-tab]")]);
+  for (const tab of tabs) {
+    tab.addEventListener("click", (event) => {
+      event.preventDefault();
+      if (shell instanceof HTMLElement) shell.dataset.tab = tab.dataset.tab;
+      for (const other of tabs) other.toggleAttribute("aria-current", false);
+      tab.setAttribute("aria-current", "page");
+    });
+  }
+}

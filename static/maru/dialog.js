@@ -1,0 +1,79 @@
+// @ts-check
+// Native dialogs: opened by [data-opens], and one that asks before something that cannot be undone.
+
+import { gettext } from "./words.js";
+
+/** Serves [data-opens="dialog-id"] buttons and forms with [data-confirm]. */
+export function startDialogs() {
+  document.addEventListener("click", (event) => {
+    const opener = /** @type {Element} */ (event.target).closest("[data-opens]");
+    if (opener instanceof HTMLElement) openDialog(opener.dataset.opens ?? "");
+  });
+  document.addEventListener("submit", onSubmit);
+}
+
+/** @param {string} id */
+export function openDialog(id) {
+  const dialog = document.getElementById(id);
+  if (dialog instanceof HTMLDialogElement && !dialog.open) dialog.showModal();
+}
+
+/**
+ * Asks, and answers true only if the person pressed the button that says so.
+ * @param {{title: string, text?: string, yes: string, danger?: boolean}} question
+ * @returns {Promise<boolean>}
+ */
+export function ask({ title, text, yes, danger = false }) {
+  const dialog = document.createElement("dialog");
+  dialog.className = "dialog";
+  const heading = paragraph("h2", "dialog-title", title);
+  heading.id = "dialog-question";
+  dialog.setAttribute("aria-labelledby", heading.id);
+  const row = document.createElement("div");
+  row.className = "button-row";
+  row.dataset.align = "end";
+  row.append(
+    closer(dialog, gettext("Cancel"), "quiet", ""),
+    closer(dialog, yes, danger ? "danger" : "primary", "yes"),
+  );
+  dialog.append(heading, paragraph("p", "dialog-text", text ?? ""), row);
+  document.body.append(dialog);
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => {
+      resolve(dialog.returnValue === "yes");
+      dialog.remove();
+    });
+  });
+}
+
+/** @param {SubmitEvent} event */
+async function onSubmit(event) {
+  const form = event.target;
+  if (!(form instanceof HTMLFormElement) || !form.dataset.confirm || form.dataset.confirmed) return;
+  event.preventDefault();
+  const { confirm: title, confirmText: text, confirmYes: yes } = form.dataset;
+  const submitter = event.submitter;
+  if (!(await ask({ title, text, yes: yes ?? gettext("Go on"), danger: true }))) return;
+  form.dataset.confirmed = "yes";
+  form.requestSubmit(submitter);
+}
+
+/** @param {string} tag @param {string} name @param {string} text @returns {HTMLElement} */
+function paragraph(tag, name, text) {
+  const element = document.createElement(tag);
+  element.className = name;
+  element.textContent = text;
+  return element;
+}
+
+/** @param {HTMLDialogElement} dialog @param {string} label @param {string} kind @param {string} answer */
+function closer(dialog, label, kind, answer) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "button";
+  button.dataset.kind = kind;
+  button.textContent = label;
+  button.addEventListener("click", () => dialog.close(answer));
+  return button;
+}

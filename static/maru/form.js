@@ -1,0 +1,127 @@
+// @ts-check
+// What forms learn when scripts run: a busy button, counted letters, counted changes, and a question
+// before changes are left behind. Every form works without it.
+
+import { fill, gettext, ngettext } from "./words.js";
+
+/** Serves `form`, `form[data-guard]` and `[data-counts]` of the page. */
+export function startForms() {
+  document.addEventListener("submit", onSubmit);
+  // A page that comes back from the browser's memory must not keep its busy button.
+  addEventListener("pageshow", () => document.querySelectorAll("[aria-busy=true]").forEach(rest));
+  for (const count of document.querySelectorAll("[data-counts]")) startCount(count);
+  for (const form of document.querySelectorAll("form[data-guard]")) {
+    if (form instanceof HTMLFormElement) guard(form);
+  }
+  // A form that was refused begins at what is to be mended.
+  const wrong = document.querySelector("form [aria-invalid=true]");
+  if (wrong instanceof HTMLElement) wrong.focus();
+}
+
+/** @param {SubmitEvent} event */
+function onSubmit(event) {
+  const button = event.submitter;
+  if (event.defaultPrevented || !(button instanceof HTMLButtonElement)) return;
+  if (!button.dataset.busy) return;
+  if (button.getAttribute("aria-busy") === "true") return event.preventDefault();
+  // The width is kept, so that nothing beside the button moves when its label changes.
+  button.style.minWidth = `${button.offsetWidth}px`;
+  button.dataset.rest = button.textContent ?? "";
+  button.textContent = button.dataset.busy;
+  button.setAttribute("aria-busy", "true");
+}
+
+/** @param {Element} button */
+function rest(button) {
+  if (!(button instanceof HTMLElement) || button.dataset.rest === undefined) return;
+  button.textContent = button.dataset.rest;
+  button.removeAttribute("aria-busy");
+}
+
+/**
+ * <span data-counts="id_goal"></span> says "43 / 400", in code points as the server counts them.
+ * @param {Element} count
+ */
+function startCount(count) {
+  const field = document.getElementById(/** @type {HTMLElement} */ (count).dataset.counts ?? "");
+  if (!(field instanceof HTMLInputElement || field instanceof HTMLTextAreaElement)) return;
+  const show = () => {
+    const letters = Array.from(field.value).length;
+    count.textContent = `${letters.toLocaleString()} / ${field.maxLength.toLocaleString()}`;
+  };
+  field.addEventListener("input", show);
+  field.form?.addEventListener("reset", () => setTimeout(show));
+  show();
+}
+
+/**
+ * Follows what has changed since the page came: marks the fields, counts them in the savebar,
+ * and asks before they are left behind.
+ * @param {HTMLFormElement} form
+ */
+export function guard(form) {
+  const first = readValues(form);
+  let leaving = false;
+  const look = () => showChanges(form, changedNames(first, readValues(form)));
+  form.addEventListener("input", look);
+  form.addEventListener("change", look);
+  form.addEventListener("reset", () => setTimeout(look));
+  // The form's own listeners come first: whoever answers in place has prevented it by now.
+  document.addEventListener("submit", (event) => {
+    if (event.target === form) leaving = !event.defaultPrevented;
+  });
+  addEventListener("pageshow", () => (leaving = false));
+  addEventListener("beforeunload", (event) => {
+    if (leaving || !changedNames(first, readValues(form)).length) return;
+    event.preventDefault();
+  });
+  look();
+}
+
+/** @param {HTMLFormElement} form @returns {Map<string, string>} */
+function readValues(form) {
+  const values = new Map();
+  for (const [name, value] of new FormData(form)) {
+    if (name === "csrfmiddlewaretoken" || typeof value !== "string") continue;
+    values.set(name, values.has(name) ? `${values.get(name)}\u0000${value}` : value);
+  }
+  return values;
+}
+
+/**
+ * @param {Map<string, string>} before
+ * @param {Map<string, string>} after
+ * @returns {string[]} the names of the fields that differ
+ */
+export function changedNames(before, after) {
+  const names = new Set([...before.keys(), ...after.keys()]);
+  return [...names].filter((name) => (before.get(name) ?? "") !== (after.get(name) ?? ""));
+}
+
+/** @param {HTMLFormElement} form @param {string[]} names */
+function showChanges(form, names) {
+  if (form.dataset.guard === "new") return; // there was nothing before that could have changed
+  for (const field of form.querySelectorAll(".field[data-name]")) {
+    if (field instanceof HTMLElement) markField(field, names.includes(field.dataset.name ?? ""));
+  }
+  const words = form.querySelector("[data-changes]");
+  if (words) {
+    const sentence = ngettext("%(count)s change", "%(count)s changes", names.length);
+    words.textContent = names.length ? fill(sentence, { count: names.length }) : "";
+  }
+  for (const button of form.querySelectorAll("[data-needs-changes]")) {
+    if (button instanceof HTMLButtonElement) button.disabled = !names.length;
+  }
+  form.dispatchEvent(new CustomEvent("maru:changes", { detail: { names }, bubbles: true }));
+}
+
+/** @param {HTMLElement} field @param {boolean} changed */
+function markField(field, changed) {
+  const sign = field.querySelector(".field-changed");
+  if (!changed) return sign?.remove();
+  if (sign) return;
+  const word = document.createElement("span");
+  word.className = "field-changed";
+  word.textContent = gettext("Changed");
+  field.querySelector(".field-label")?.after(word);
+}

@@ -1,0 +1,77 @@
+// @ts-check
+// Find or jump to: the rows of the sidebar, narrowed by what is typed. It asks no server: whoever
+// sees the sidebar may already see everything in it.
+
+import { openDialog } from "./dialog.js";
+import { nextIndex } from "./menu.js";
+
+/** Shows the button of the sidebar and answers Ctrl+K. Without a script there is no button. */
+export function startJump() {
+  const dialog = document.getElementById("jump");
+  const words = dialog?.querySelector("[data-jump-words]");
+  if (!dialog || !(words instanceof HTMLInputElement)) return;
+  const open = () => {
+    words.value = "";
+    list(dialog, "");
+    openDialog("jump");
+  };
+  for (const button of document.querySelectorAll("[data-opens=jump]")) {
+    button.removeAttribute("hidden");
+    button.addEventListener("click", open);
+  }
+  if (/Mac|iPhone|iPad/.test(navigator.platform)) showMacKeys();
+  document.addEventListener("keydown", (event) => {
+    const wanted = event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey);
+    if (!wanted || event.altKey || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    open();
+  });
+  words.addEventListener("input", () => list(dialog, words.value));
+  dialog.addEventListener("keydown", (event) => onKey(event, dialog, words));
+}
+
+function showMacKeys() {
+  for (const keys of document.querySelectorAll(".sidebar-keys")) keys.textContent = "⌘K";
+}
+
+/** @param {HTMLElement} dialog @param {string} words */
+function list(dialog, words) {
+  const wanted = words.trim().normalize("NFC").toLocaleLowerCase();
+  const rows = [...document.querySelectorAll("a.row[data-room-id], a.row[data-persona-id]")];
+  const found = rows.filter((row) => nameOf(row).toLocaleLowerCase().includes(wanted));
+  dialog.querySelector("[data-jump-list]")?.replaceChildren(...found.map(item));
+  dialog.querySelector("[data-jump-none]")?.toggleAttribute("hidden", found.length > 0);
+}
+
+/** @param {Element} row */
+function item(row) {
+  const link = document.createElement("a");
+  link.className = "menu-item";
+  link.href = /** @type {HTMLAnchorElement} */ (row).href;
+  const sign = row.querySelector(".mark, .icon");
+  if (sign) link.append(sign.cloneNode(true));
+  link.append(nameOf(row));
+  return link;
+}
+
+/** @param {Element} row */
+function nameOf(row) {
+  return row.querySelector(".row-name")?.textContent?.trim().normalize("NFC") ?? "";
+}
+
+/** @param {KeyboardEvent} event @param {HTMLElement} dialog @param {HTMLInputElement} words */
+function onKey(event, dialog, words) {
+  if (event.isComposing) return;
+  const items = /** @type {HTMLElement[]} */ ([...dialog.querySelectorAll("a.menu-item")]);
+  const at = items.indexOf(/** @type {HTMLElement} */ (document.activeElement));
+  if (event.key === "Enter" && document.activeElement === words) {
+    event.preventDefault();
+    items[0]?.click();
+    return;
+  }
+  if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
+  event.preventDefault();
+  const to = nextIndex(event.key, at, items.length);
+  if (event.key === "ArrowUp" && at === 0) words.focus();
+  else if (to !== null) items[to].focus();
+}

@@ -1,0 +1,19 @@
+// @ts-check
+// What every page does when scripts run.
+
+import { startDialogs } from "./dialog.js";
+import { startForms } from "./form.js";
+import { startJump } from "./jump.js";
+import { startMenus } from "./menu.js";
+import { startSidebar } from "./sidebar.js";
+import { startThemes } from "./themes.js";
+import { startTimes } from "./times.js";
+
+startThemes();
+startTimes();
+startMenus();
+// Before the forms: a question must be able to stop a button from becoming busy.
+startDialogs();
+startForms();
+startSidebar();
+startJump();

@@ -1,0 +1,121 @@
+// @ts-check
+// What a live page may change in the sidebar. The templates made every element; only attributes,
+// texts and what is hidden change here.
+
+import { nextIndex } from "./menu.js";
+import { fill, gettext, ngettext } from "./words.js";
+
+/** Makes each list of rows one stop of the Tab key, with the arrow keys inside. */
+export function startSidebar() {
+  for (const list of document.querySelectorAll("[data-roving]")) rove(list);
+}
+
+/**
+ * @param {string} room
+ * @param {{unread: number, mentions: number}} counts
+ */
+export function setRoomCounts(room, { unread, mentions }) {
+  const row = rowOf("room", room);
+  const count = row?.querySelector("[data-count]");
+  if (!row || !(count instanceof HTMLElement)) return;
+  if (row.dataset.state !== "muted") {
+    row.dataset.state = mentions ? "mentioned" : unread ? "unread" : "";
+  }
+  count.hidden = row.dataset.state === "muted" || !(unread || mentions);
+  setText(count, "[data-count-figure]", String(mentions || unread));
+  const words = mentions
+    ? fill(ngettext("%(count)s mention", "%(count)s mentions", mentions), { count: mentions })
+    : fill(ngettext("%(count)s unread", "%(count)s unread", unread), { count: unread });
+  setText(count, "[data-count-words]", words);
+}
+
+/** @param {string} room @param {boolean} working somebody is answering there */
+export function setRoomWorking(room, working, pigment = "") {
+  showPlanks(rowOf("room", room), working, pigment);
+}
+
+/** @param {string} room @param {string} line the last line, for the list on phones */
+export function setRoomLine(room, line) {
+  setText(rowOf("room", room), "[data-last-line]", line);
+}
+
+/** @param {string} room takes the row away and hands the focus to its neighbour */
+export function removeRoom(room) {
+  const row = rowOf("room", room);
+  const item = row?.closest("[role=listitem]") ?? row;
+  if (!row || !item) return;
+  const neighbour = item.nextElementSibling ?? item.previousElementSibling;
+  const next = neighbour?.querySelector(".row");
+  if (document.activeElement === row && next instanceof HTMLElement) next.focus();
+  item.remove();
+}
+
+/**
+ * @param {string} persona
+ * @param {{working: boolean, words?: string}} state words such as "Queued" stand in place of planks
+ */
+export function setPersonaStatus(persona, { working, words = "" }) {
+  const row = rowOf("persona", persona);
+  showPlanks(row, working, "");
+  setText(row, "[data-status]", words);
+}
+
+/** @param {string} user @param {boolean} online */
+export function setPresence(user, online) {
+  const state = online ? "online" : "offline";
+  const dots = `.presence[data-user-id="${CSS.escape(user)}"], [data-user-id="${CSS.escape(user)}"] .presence`;
+  for (const dot of document.querySelectorAll(dots)) dot.setAttribute("data-state", state);
+  for (const words of document.querySelectorAll(
+    `[data-user-id="${CSS.escape(user)}"] [data-presence-words]`,
+  )) {
+    words.textContent = online ? gettext("online") : gettext("away");
+  }
+  countOnline();
+}
+
+function countOnline() {
+  const online = document.querySelectorAll(".row[data-user-id] .presence[data-state=online]").length;
+  const sentence = fill(ngettext("%(count)s online", "%(count)s online", online), { count: online });
+  setText(document, "[data-people-online]", online ? sentence : "");
+}
+
+/** @param {Element | null} row @param {boolean} working @param {string} pigment */
+function showPlanks(row, working, pigment) {
+  const slot = row?.querySelector("[data-planks]");
+  if (!(slot instanceof HTMLElement)) return;
+  slot.hidden = !working;
+  const planks = slot.querySelector(".planks");
+  if (pigment && planks instanceof HTMLElement) planks.dataset.pigment = pigment;
+}
+
+/** @param {string} kind @param {string} id @returns {HTMLElement | null} */
+function rowOf(kind, id) {
+  return document.querySelector(`.row[data-${kind}-id="${CSS.escape(id)}"]`);
+}
+
+/** @param {ParentNode | null} inside @param {string} selector @param {string} text */
+function setText(inside, selector, text) {
+  const element = inside?.querySelector(selector);
+  if (element && element.textContent !== text) element.textContent = text;
+}
+
+/** @param {Element} list */
+function rove(list) {
+  const rows = () => /** @type {HTMLElement[]} */ ([...list.querySelectorAll("a.row")]);
+  const settle = (/** @type {HTMLElement | undefined} */ stop) => {
+    for (const row of rows()) row.tabIndex = row === stop ? 0 : -1;
+  };
+  settle(rows().find((row) => row.hasAttribute("aria-current")) ?? rows()[0]);
+  list.addEventListener("focusin", (event) => {
+    const row = /** @type {Element} */ (event.target).closest("a.row");
+    if (row instanceof HTMLElement) settle(row);
+  });
+  list.addEventListener("keydown", (event) => {
+    if (!(event instanceof KeyboardEvent)) return;
+    const all = rows();
+    const to = nextIndex(event.key, all.indexOf(/** @type {HTMLElement} */ (event.target)), all.length);
+    if (to === null) return;
+    event.preventDefault();
+    all[to].focus();
+  });
+}

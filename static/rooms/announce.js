@@ -1,0 +1,44 @@
+// @ts-check
+// What a screen reader says: whole events, never single words of an answer that is being made.
+
+import { fill, gettext } from "../maru/words.js";
+
+/** @typedef {import("./room_state.js").RoomState} RoomState */
+/** @typedef {import("./wire.js").Frame} Frame */
+
+const LONGEST = 120;
+
+/**
+ * @param {Frame} frame that has just been applied
+ * @param {RoomState} state
+ * @returns {string} a sentence, or nothing
+ */
+export function sentenceFor(frame, state) {
+  if (frame.type === "message.created") return posted(frame.message, state);
+  if (frame.type === "message.completed") {
+    const { author, text } = frame.message;
+    const words = { name: author.name, text: start(text) };
+    return fill(gettext("%(name)s has answered: %(text)s"), words);
+  }
+  const name = state.personas.get(frame.run?.persona)?.name;
+  if (!name) return "";
+  if (frame.type === "run.started") return fill(gettext("%(name)s is answering"), { name });
+  if (frame.type === "run.cancelled") return fill(gettext("%(name)s was stopped"), { name });
+  if (frame.type === "run.failed") {
+    const reason = frame.run.error?.detail ?? "";
+    return fill(gettext("%(name)s did not answer. %(reason)s"), { name, reason });
+  }
+  return "";
+}
+
+/** @param {import("./wire.js").Message} message @param {RoomState} state */
+function posted({ author, text }, state) {
+  if (author.kind !== "user" || author.id === state.me) return "";
+  return fill(gettext("%(name)s: %(text)s"), { name: author.name, text: start(text) });
+}
+
+/** @param {string} text @returns {string} */
+function start(text) {
+  const letters = Array.from(text.replace(/\s+/gu, " ").trim());
+  return letters.length > LONGEST ? `${letters.slice(0, LONGEST).join("")}…` : letters.join("");
+}

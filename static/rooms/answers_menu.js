@@ -1,0 +1,84 @@
+// @ts-check
+// Who answers what is being written: said on the composer's bar, chosen in its menu.
+
+import { answerers, personasToSend } from "./answerers.js";
+import { clone, part, setMark, setText } from "./parts.js";
+import { fill, gettext } from "../maru/words.js";
+
+/** @typedef {import("./room_state.js").RoomState} RoomState */
+
+export class AnswersMenu {
+  #choice = "usual";
+
+  /**
+   * @param {HTMLElement} composer
+   * @param {RoomState} state
+   * @param {() => string} text what is being written
+   */
+  constructor(composer, state, text) {
+    this.menu = part(composer, "[data-answers-menu]");
+    this.words = part(composer, "[data-answers]");
+    this.opener = part(composer, "[data-answers-opener]");
+    this.state = state;
+    this.text = text;
+    this.menu.addEventListener("click", (event) => this.#onClick(event));
+  }
+
+  /** @returns {string[] | null} what to tell the server */
+  get personas() {
+    return personasToSend(this.#question);
+  }
+
+  /** The text, the room or its personas have changed. */
+  show() {
+    const names = answerers(this.#question).map(({ name }) => name);
+    setText(this.words.parentElement ?? this.words, "[data-answers]", this.#say(names));
+  }
+
+  /** The personas of the room have changed. */
+  list() {
+    const items = [...this.state.personas.values()].map((persona) => {
+      const item = clone("answers-item");
+      item.setAttribute("value", persona.id);
+      setMark(item, { kind: "persona", wood: "", ...persona });
+      setText(item, "[data-name]", persona.name);
+      return item;
+    });
+    part(this.menu, "[data-answers-personas]").replaceChildren(...items);
+    const known = ["usual", "nobody", ...this.state.personas.keys()];
+    this.#choose(known.includes(this.#choice) ? this.#choice : "usual");
+  }
+
+  get #question() {
+    const { room, personas, members } = this.state;
+    const [text, choice] = [this.text(), this.#choice];
+    return { room, personas: personas.values(), people: members.values(), text, choice };
+  }
+
+  /** @param {string[]} names @returns {string} */
+  #say(names) {
+    const policy = this.state.room.answer_policy;
+    const open = this.#choice === "usual" && (policy === "mention" || policy === "thread");
+    if (!names.length) return open ? gettext("whoever is mentioned") : gettext("nobody");
+    if (names.length <= 2) return names.join(", ");
+    return fill(gettext("%(name)s and %(count)s more"), { name: names[0], count: names.length - 1 });
+  }
+
+  /** @param {Event} event */
+  #onClick(event) {
+    const item = /** @type {Element} */ (event.target).closest("[name=answers]");
+    if (!(item instanceof HTMLButtonElement)) return;
+    event.preventDefault(); // without a script it sends the form
+    this.#choose(item.value);
+    this.menu.hidePopover();
+  }
+
+  /** @param {string} choice */
+  #choose(choice) {
+    this.#choice = choice;
+    for (const item of this.menu.querySelectorAll("[name=answers]")) {
+      item.setAttribute("aria-checked", String(item.getAttribute("value") === choice));
+    }
+    this.show();
+  }
+}

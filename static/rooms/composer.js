@@ -1,0 +1,124 @@
+// @ts-check
+// Where people write. Nothing that was written is lost: it is a draft, on its way, or said.
+
+import { AnswersMenu } from "./answers_menu.js";
+import { part } from "./parts.js";
+import { Picker } from "./picker.js";
+import { gettext } from "../maru/words.js";
+
+/** @typedef {import("./room_state.js").RoomState} RoomState */
+
+const LONGEST = 16_000;
+const TYPING_MS = 3_000;
+
+export class Composer {
+  #typed = 0;
+
+  /**
+   * @param {HTMLFormElement} form
+   * @param {RoomState} state
+   * @param {{
+   *   send: (text: string, personas: string[] | null) => void,
+   *   typing: () => void,
+   *   draft: {read: () => string, keep: (text: string) => void},
+   * }} ways
+   */
+  constructor(form, state, { send, typing, draft }) {
+    this.form = form;
+    this.send = send;
+    this.typing = typing;
+    this.draft = draft;
+    this.field = /** @type {HTMLTextAreaElement} */ (part(form, "textarea"));
+    this.picker = new Picker(part(form, "[data-picker]"), this.field, state);
+    this.answers = new AnswersMenu(form, state, () => this.field.value);
+    this.field.value ||= draft.read();
+    this.field.addEventListener("input", () => this.#onInput());
+    this.field.addEventListener("keydown", (event) => this.#onKey(event));
+    form.addEventListener("submit", (event) => this.#onSubmit(event));
+    // The whole composer is the field, as it looks.
+    form.addEventListener("click", (event) => event.target === form && this.field.focus());
+    this.#startAtSign();
+    this.#grow();
+    this.answers.list();
+  }
+
+  /** Puts something back that was not sent, before what has been written since. @param {string} text */
+  restore(text) {
+    this.field.value = [text, this.field.value].filter(Boolean).join("\n\n");
+    this.field.focus();
+    this.#onInput();
+  }
+
+  /** @param {string} room */
+  rename(room) {
+    this.field.placeholder = room;
+    this.field.setAttribute("aria-label", room);
+  }
+
+  #onInput() {
+    this.draft.keep(this.field.value);
+    this.#refuse("");
+    this.#grow();
+    this.answers.show();
+    const now = performance.now();
+    if (!this.field.value.trim() || (this.#typed && now - this.#typed < TYPING_MS)) return;
+    this.#typed = now;
+    this.typing();
+  }
+
+  /** @param {KeyboardEvent} event */
+  #onKey(event) {
+    // A syllable that is still being put together is not finished by Enter, nor sent. (Safari ends
+    // the composition before it tells of the key; 229 is all that is left to know it by.)
+    if (event.isComposing || event.keyCode === 229) return;
+    if (this.picker.onKey(event)) return event.preventDefault();
+    if (event.key !== "Enter" || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    this.form.requestSubmit();
+  }
+
+  /** @param {SubmitEvent} event */
+  #onSubmit(event) {
+    event.preventDefault();
+    const text = this.field.value.replace(/^\s*\n|\s+$/gu, "");
+    this.field.focus();
+    if (!text) return;
+    if (Array.from(text).length > LONGEST) {
+      const words = gettext("A message has at most 16,000 characters. Shorten it or send two.");
+      return this.#refuse(words);
+    }
+    this.send(text, this.answers.personas);
+    this.field.value = "";
+    this.#typed = 0;
+    this.picker.close();
+    this.draft.keep("");
+    this.#grow();
+    this.answers.show();
+  }
+
+  /** @param {string} words why it was not sent */
+  #refuse(words) {
+    part(this.form, "[data-refusal]").hidden = !words;
+    part(this.form, "[data-refusal-words]").textContent = words;
+    this.field.toggleAttribute("aria-invalid", Boolean(words));
+  }
+
+  #startAtSign() {
+    const button = part(this.form, "[data-at-sign]");
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      const { selectionStart: at, value } = this.field;
+      const sign = at && !/\s/u.test(value[at - 1]) ? " @" : "@";
+      this.field.focus();
+      this.field.setRangeText(sign, at, this.field.selectionEnd, "end");
+      this.field.dispatchEvent(new Event("input", { bubbles: true }));
+    });
+  }
+
+  /** Where the browser does not size a field by its content, we do; 40 % of the height is the most. */
+  #grow() {
+    if (CSS.supports("field-sizing", "content")) return;
+    this.field.style.height = "auto";
+    this.field.style.height = `${this.field.scrollHeight}px`;
+  }
+}

@@ -1,0 +1,54 @@
+// @ts-check
+// Copies a message as it was written, or the code in it.
+
+import { icon } from "../maru/marks.js";
+
+const DONE_MS = 1_500;
+
+/**
+ * @param {HTMLElement} timeline
+ * @param {(article: HTMLElement) => string} textOf
+ */
+export function startCopying(timeline, textOf) {
+  timeline.addEventListener("click", async (event) => {
+    const button = /** @type {Element} */ (event.target).closest("[data-copy], [data-copy-code]");
+    if (!(button instanceof HTMLElement)) return;
+    const article = /** @type {HTMLElement} */ (button.closest(".message"));
+    const code = button.closest(".code")?.querySelector("code")?.textContent;
+    if (await copy(code ?? textOf(article))) showDone(button);
+  });
+}
+
+/** @param {string} text @returns {Promise<boolean>} */
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return copyBySelection(text);
+  }
+}
+
+/** The clipboard's own way is there only by https or on this machine. @param {string} text */
+function copyBySelection(text) {
+  const field = document.createElement("textarea");
+  field.value = text;
+  field.className = "unseen";
+  document.body.append(field);
+  field.select();
+  const copied = document.execCommand("copy");
+  field.remove();
+  return copied;
+}
+
+/** @param {HTMLElement} button */
+function showDone(button) {
+  const before = button.firstElementChild;
+  if (!before || button.dataset.done) return;
+  button.dataset.done = "yes";
+  before.replaceWith(icon("check", 16));
+  setTimeout(() => {
+    delete button.dataset.done;
+    button.firstElementChild?.replaceWith(before);
+  }, DONE_MS);
+}

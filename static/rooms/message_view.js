@@ -1,0 +1,232 @@
+// @ts-check
+// One message on the page. Its six states are attributes and words: nothing is rebuilt between them.
+
+import { elapsed } from "./when.js";
+import { clone, part, setMark, setText } from "./parts.js";
+import { setHtml, setPlain } from "./prose.js";
+import { fill, gettext, ngettext } from "../maru/words.js";
+
+/** @typedef {import("./parts.js").Speaker} Speaker */
+/** @typedef {import("./room_state.js").AnswerState} AnswerState */
+/** @typedef {import("./room_state.js").Step} Step */
+/** @typedef {import("./wire.js").Message} Message */
+/** @typedef {import("./wire.js").Run} Run */
+
+const BUSY = new Set(["thinking", "streaming"]);
+const FOLDED_FROM = 4;
+
+/** @param {Speaker} speaker @returns {HTMLElement} an empty message of theirs */
+export function makeMessage(speaker) {
+  const article = clone(speaker.kind);
+  article.dataset.authorId = speaker.id ?? "";
+  setSpeaker(article, speaker);
+  if (speaker.kind === "persona") part(article, "[data-body]").replaceChildren();
+  return article;
+}
+
+/** @param {HTMLElement} article @param {Speaker} speaker */
+export function setSpeaker(article, speaker) {
+  if (speaker.kind === "persona") article.dataset.pigment = speaker.pigment;
+  setMark(part(article, ".message-side"), speaker);
+  setText(article, "[data-name]", speaker.name);
+  setText(article, "[data-role]", speaker.role);
+}
+
+/** Gives an element the place of a message in the log. @param {HTMLElement} article @param {Message} message */
+export function setIdentity(article, { id, seq, created_at: at }) {
+  article.id = `message-${id}`;
+  article.dataset.seq = String(seq);
+  article.dataset.at = at;
+  const head = part(article, ".message-head");
+  head.id = `head-${id}`;
+  article.setAttribute("aria-labelledby", head.id);
+  article.querySelector("[data-again]")?.setAttribute("aria-describedby", head.id);
+  part(article, ".message-time").setAttribute("href", `#message-${id}`);
+  part(article, ".message-time > time").setAttribute("datetime", at);
+}
+
+/** @param {HTMLElement} article @param {string} html @param {string} handle of the reader */
+export function setWhole(article, html, handle) {
+  setHtml(part(article, "[data-body]"), html, handle);
+}
+
+/** @param {HTMLElement} article @param {string} text */
+export function setStreamed(article, text) {
+  setPlain(part(article, "[data-body]"), text);
+}
+
+/**
+ * @param {HTMLElement} article
+ * @param {AnswerState} state
+ * @param {{run: Run | undefined, stoppedBy: string, maySee: {stop: boolean, retry: boolean}}} about
+ */
+export function setAnswerState(article, state, { run, stoppedBy, maySee }) {
+  const busy = BUSY.has(state);
+  article.dataset.state = state;
+  if (busy) article.setAttribute("aria-busy", "true");
+  else article.removeAttribute("aria-busy");
+  setRights(article, maySee);
+  if (!article.dataset.tryingAgain) setText(article, "[data-work]", workWords(state));
+  setClock(article, busy ? (run?.started_at ?? new Date().toISOString()) : null);
+  setStopButton(article, state);
+  setEnd(article, state, run, stoppedBy);
+  setText(article, "[data-figures]", state === "completed" && run ? figures(run) : "");
+  if (state === "queued") setStreamed(article, queueWords(run?.position ?? null));
+}
+
+/** @param {HTMLElement} article @param {{stop: boolean, retry: boolean}} maySee */
+export function setRights(article, { stop, retry }) {
+  article.dataset.may = [stop && "stop", retry && "retry"].filter(Boolean).join(" ");
+}
+
+/**
+ * Says that the answer starts over, until `endTryingAgain`.
+ * @param {HTMLElement} article
+ * @param {number} attempt
+ * @param {number} attempts
+ */
+export function setTryingAgain(article, attempt, attempts) {
+  article.dataset.tryingAgain = String(attempt);
+  const words = gettext("Trying again, %(attempt)s of %(attempts)s");
+  setText(article, "[data-work]", fill(words, { attempt, attempts }));
+}
+
+/** @param {HTMLElement} article @param {number} attempt @returns {boolean} whether it was still said */
+export function endTryingAgain(article, attempt) {
+  if (article.dataset.tryingAgain !== String(attempt)) return false;
+  delete article.dataset.tryingAgain;
+  return true;
+}
+
+/** @param {HTMLElement} article */
+export function showStopping(article) {
+  const button = /** @type {HTMLButtonElement} */ (part(article, "[data-stop]"));
+  // The button keeps its width, so that nothing beside it moves.
+  button.style.minWidth = `${button.offsetWidth}px`;
+  button.disabled = true;
+  setText(article, "[data-stop-words]", gettext("Stopping"));
+}
+
+/** @param {HTMLElement} article @param {Step[]} steps @param {boolean} done fold them if they are many */
+export function setSteps(article, steps, done) {
+  const list = article.querySelector("[data-steps]");
+  if (!list) return;
+  const rows = steps.map(stepRow);
+  if (!done || steps.length < FOLDED_FROM) return list.replaceChildren(...rows);
+  const fold = document.createElement("details");
+  fold.className = "steps-fold";
+  const summary = document.createElement("summary");
+  summary.textContent = foldWords(steps);
+  fold.append(summary, ...rows);
+  list.replaceChildren(fold);
+}
+
+/** @param {AnswerState} state @returns {string} */
+export function workWords(state) {
+  if (state === "thinking") return gettext("Thinking");
+  return state === "streaming" ? gettext("Answering") : "";
+}
+
+/** @param {number | null} position @returns {string} */
+export function queueWords(position) {
+  if (position === null) return gettext("Queued.");
+  return fill(gettext("%(place)s in line."), { place: ordinal(position) });
+}
+
+/** @param {Run} run @returns {string} what an answer took, of what is known */
+export function figures({ started_at: start, ended_at: end, usage }) {
+  const words = [];
+  if (start && end) {
+    const seconds = Math.round((Date.parse(end) - Date.parse(start)) / 1000);
+    words.push(fill(gettext("%(seconds)s s"), { seconds }));
+  }
+  const count = usage ? usage.input_tokens + usage.output_tokens : 0;
+  if (count) words.push(fill(ngettext("%(count)s token", "%(count)s tokens", count), { count: grouped(count) }));
+  if (usage?.cost) words.push(money(usage.cost, usage.currency ?? "USD"));
+  return words.join(", ");
+}
+
+/** @param {number} count @returns {string} "1,016" */
+function grouped(count) {
+  return count.toLocaleString(document.documentElement.lang);
+}
+
+/** @param {number} place @returns {string} */
+function ordinal(place) {
+  if (!document.documentElement.lang.startsWith("en")) return String(place);
+  const endings = /** @type {Record<string, string>} */ ({ one: "st", two: "nd", few: "rd", other: "th" });
+  return `${place}${endings[new Intl.PluralRules("en", { type: "ordinal" }).select(place)]}`;
+}
+
+/** @param {string} cost @param {string} currency @returns {string} */
+function money(cost, currency) {
+  const style = { style: /** @type {const} */ ("currency"), currency, maximumSignificantDigits: 3 };
+  return new Intl.NumberFormat(document.documentElement.lang, style).format(Number(cost));
+}
+
+/** @param {HTMLElement} article @param {string | null} since */
+function setClock(article, since) {
+  const clock = article.querySelector("[data-elapsed]");
+  if (!(clock instanceof HTMLElement)) return;
+  if (since) clock.dataset.since = since;
+  else delete clock.dataset.since;
+}
+
+/** @param {HTMLElement} article @param {AnswerState} state */
+function setStopButton(article, state) {
+  const button = article.querySelector("[data-stop]");
+  if (!(button instanceof HTMLButtonElement) || button.disabled) return;
+  const queued = state === "queued";
+  const label = queued ? gettext("Cancel %(name)s's answer") : gettext("Stop %(name)s's answer");
+  const name = part(article, "[data-name]").textContent ?? "";
+  button.setAttribute("aria-label", fill(label, { name }));
+  button.dataset.kind = queued ? "quiet" : "line";
+  setText(button, "[data-stop-words]", queued ? gettext("Cancel") : gettext("Stop"));
+}
+
+/** The stop did not go through. @param {HTMLElement} article @param {AnswerState} state */
+export function showStoppable(article, state) {
+  const button = /** @type {HTMLButtonElement} */ (part(article, "[data-stop]"));
+  button.disabled = false;
+  setStopButton(article, state);
+}
+
+/**
+ * @param {HTMLElement} article
+ * @param {AnswerState} state
+ * @param {Run | undefined} run
+ * @param {string} stoppedBy
+ */
+function setEnd(article, state, run, stoppedBy) {
+  const again = article.querySelector("[data-again]");
+  if (!(again instanceof HTMLButtonElement)) return;
+  const stopped = state === "stopped";
+  const who = fill(gettext("Stopped by %(name)s"), { name: stoppedBy });
+  const why = run?.error?.detail ?? gettext("The answer failed.");
+  const words = stopped ? (stoppedBy ? who : gettext("Stopped")) : state === "failed" ? why : "";
+  setText(article, "[data-end]", words);
+  again.dataset.kind = stopped ? "quiet" : "line";
+  setText(again, "[data-again-words]", stopped ? gettext("Answer again") : gettext("Retry"));
+}
+
+/** @param {Step} step @returns {HTMLElement} */
+function stepRow({ tool, summary, ms, done }) {
+  const row = clone("step");
+  row.dataset.state = done ? "done" : "running";
+  part(row, "[data-words]").textContent = summary || tool;
+  if (ms !== null) part(row, "[data-note]").textContent = seconds(ms);
+  return row;
+}
+
+/** @param {Step[]} steps @returns {string} */
+function foldWords(steps) {
+  const sentence = ngettext("%(count)s step, %(time)s", "%(count)s steps, %(time)s", steps.length);
+  const time = seconds(steps.reduce((sum, { ms }) => sum + (ms ?? 0), 0));
+  return fill(sentence, { count: steps.length, time });
+}
+
+/** @param {number} ms @returns {string} */
+function seconds(ms) {
+  if (ms >= 60_000) return elapsed(ms);
+  return fill(gettext("%(seconds)s s"), { seconds: Number((ms / 1000).toFixed(1)) });
+}

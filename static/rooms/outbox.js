@@ -1,0 +1,153 @@
+// @ts-check
+// What was sent and not yet confirmed. It outlives the connection and the page: every entry keeps its
+// client_id, so that sending it again is the same message.
+
+import { newId } from "./ids.js";
+import { Lost, Refused } from "./socket.js";
+
+/** @typedef {{
+ *   client_id: string, at: number, text: string, personas: string[] | null,
+ *   state: "sending" | "refused", detail: string, arrived?: boolean,
+ * }} Entry */
+
+const SOON_S = 3;
+
+export class Outbox {
+  #sending = false;
+
+  /**
+   * @param {{
+   *   key: string,
+   *   storage: Storage | null,
+   *   send: (entry: Entry) => Promise<unknown>,
+   *   show: (entries: Entry[]) => void,
+   *   later?: (work: () => void, seconds: number) => void,
+   * }} ways
+   */
+  constructor({ key, storage, send, show, later = (work, s) => void setTimeout(work, s * 1000) }) {
+    this.key = key;
+    this.storage = storage;
+    this.send = send;
+    this.show = show;
+    this.later = later;
+    /** @type {Entry[]} */
+    this.entries = this.#read();
+    this.#show();
+  }
+
+  /** @param {string} text @param {string[] | null} personas */
+  add(text, personas) {
+    const at = Math.max(Date.now(), (this.entries.at(-1)?.at ?? 0) + 1);
+    const entry = { client_id: newId(), at, text, personas, state: /** @type {const} */ ("sending"), detail: "" };
+    this.entries.push(entry);
+    this.#changed(entry);
+    void this.flush();
+  }
+
+  /** Sends what waits, one after the other so that the order stays. Call it whenever the way is free. */
+  async flush() {
+    if (this.#sending) return;
+    this.#sending = true;
+    try {
+      for (let entry; (entry = this.entries.find(({ state }) => state === "sending")); ) {
+        if (!(await this.#sendOne(entry))) return;
+      }
+    } finally {
+      this.#sending = false;
+    }
+  }
+
+  /** Tries a refused entry again. @param {string} id */
+  again(id) {
+    const entry = this.entries.find(({ client_id }) => client_id === id);
+    if (!entry) return;
+    entry.state = "sending";
+    entry.detail = "";
+    this.#changed(entry);
+    void this.flush();
+  }
+
+  /** Takes an entry out. @param {string} id @returns {Entry | undefined} what it was */
+  takeBack(id) {
+    const entry = this.entries.find(({ client_id }) => client_id === id);
+    this.#remove(id);
+    return entry;
+  }
+
+  /** The room has shown a message of ours: it need not be seen twice. @param {string} text */
+  arrived(text) {
+    const entry = this.entries.find((other) => !other.arrived && other.text === text);
+    if (!entry) return;
+    entry.arrived = true;
+    this.#changed(entry);
+  }
+
+  /** @param {Entry} entry @returns {Promise<boolean>} whether the next one may go */
+  async #sendOne(entry) {
+    try {
+      await this.send(entry);
+      this.#remove(entry.client_id);
+      return true;
+    } catch (error) {
+      if (error instanceof Lost) return false;
+      if (!(error instanceof Refused)) throw error;
+      return this.#refused(entry, error);
+    }
+  }
+
+  /** @param {Entry} entry @param {Refused} refusal @returns {boolean} */
+  #refused(entry, refusal) {
+    if (refusal.code === "rate_limited" || refusal.code === "unavailable") {
+      entry.detail = refusal.message;
+      this.#changed(entry);
+      this.later(() => void this.flush(), refusal.retryAfter ?? SOON_S);
+      return false;
+    }
+    entry.state = "refused";
+    entry.detail = refusal.message;
+    this.#changed(entry);
+    return true;
+  }
+
+  /** @param {string} id */
+  #remove(id) {
+    this.entries = this.entries.filter(({ client_id }) => client_id !== id);
+    this.storage?.removeItem(this.#keyOf(id));
+    this.#show();
+  }
+
+  /** Every entry has a key of its own: another tab of the same room must not write over it. @param {Entry} entry */
+  #changed(entry) {
+    try {
+      this.storage?.setItem(this.#keyOf(entry.client_id), JSON.stringify(entry));
+    } catch {
+      // No room left: what is unsent lives as long as the page.
+    }
+    this.#show();
+  }
+
+  #show() {
+    this.show(this.entries.filter(({ arrived }) => !arrived));
+  }
+
+  /** @returns {Entry[]} what earlier pages have left unsent, in the order in which it was written */
+  #read() {
+    const left = Object.keys(this.storage ?? {}).filter((key) => key.startsWith(this.#keyOf("")));
+    const entries = left.map((key) => parsed(this.storage?.getItem(key) ?? ""));
+    return entries.filter((entry) => entry !== null).sort((one, other) => one.at - other.at);
+  }
+
+  /** @param {string} id */
+  #keyOf(id) {
+    return `${this.key}.${id}`;
+  }
+}
+
+/** @param {string} text @returns {Entry | null} */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}

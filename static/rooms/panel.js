@@ -1,0 +1,152 @@
+// @ts-check
+// The panel beside the conversation, and the signs in the sidebar that say who is at work.
+
+import { clone, part, setMark, setText } from "./parts.js";
+import { setPersonaStatus, setRoomWorking } from "../maru/sidebar.js";
+import { gettext } from "../maru/words.js";
+
+/** @typedef {import("./room_state.js").RoomState} RoomState */
+/** @typedef {import("./wire.js").Member} Member */
+/** @typedef {import("./wire.js").Persona} Persona */
+/** @typedef {import("./wire.js").Run} Run */
+
+export class Panel {
+  /**
+   * @param {HTMLElement} panel
+   * @param {RoomState} state
+   * @param {Record<string, string>} roles what each role is called
+   */
+  constructor(panel, state, roles) {
+    this.panel = panel;
+    this.state = state;
+    this.roles = roles;
+  }
+
+  showPersonas() {
+    const list = part(this.panel, "[data-panel-personas]");
+    list.replaceChildren(...[...this.state.personas.values()].map((one) => this.#persona(one)));
+    setText(this.panel, "[data-panel-persona-count]", String(this.state.personas.size));
+    this.showWork();
+  }
+
+  showPeople() {
+    const list = part(this.panel, "[data-panel-people]");
+    const rank = (/** @type {Member} */ { role }) => (role === "owner" ? 0 : 1);
+    const people = [...this.state.members.values()].sort(
+      (one, other) => rank(one) - rank(other) || one.name.localeCompare(other.name),
+    );
+    list.replaceChildren(...people.map((one) => this.#person(one)));
+    setText(this.panel, "[data-panel-person-count]", String(people.length));
+  }
+
+  /** Who is answering, and who waits in line. */
+  showWork() {
+    const open = this.state.openRuns;
+    const running = open.filter(({ state }) => state === "running");
+    for (const persona of this.state.personas.values()) {
+      const mine = open.filter((run) => run.persona === persona.id);
+      this.#showWorkOf(persona, mine);
+    }
+    const first = this.state.personas.get(running[0]?.persona ?? "");
+    setRoomWorking(this.state.room.id, running.length > 0, first?.pigment);
+  }
+
+  /** One more answer today. @param {Run} run */
+  count({ usage }) {
+    const today = part(this.panel, "[data-today]");
+    const tokens = usage ? usage.input_tokens + usage.output_tokens : 0;
+    today.dataset.answers = String(Number(today.dataset.answers) + 1);
+    today.dataset.tokens = String(Number(today.dataset.tokens) + tokens);
+    this.showToday();
+  }
+
+  showToday() {
+    const { answers, tokens } = part(this.panel, "[data-today]").dataset;
+    const figure = (/** @type {string | undefined} */ n) =>
+      Number(n).toLocaleString(document.documentElement.lang);
+    setText(this.panel, "[data-today-answers]", figure(answers));
+    setText(this.panel, "[data-today-tokens]", figure(tokens));
+  }
+
+  /** @param {Persona} persona @param {Run[]} runs that have not ended */
+  #showWorkOf({ id }, runs) {
+    const row = this.panel.querySelector(`[data-persona-id="${CSS.escape(id)}"]`);
+    const started = runs.find(({ state }) => state === "running");
+    const queued = !started && runs.length > 0;
+    setPersonaStatus(id, { working: Boolean(started), words: queued ? gettext("Queued") : "" });
+    if (!row) return;
+    part(row, "[data-work]").hidden = !started;
+    part(row, "[data-queued]").hidden = !queued;
+    const clock = part(row, "[data-elapsed]");
+    if (started) clock.dataset.since = started.started_at ?? new Date().toISOString();
+    else delete clock.dataset.since;
+  }
+
+  /** @param {Persona} persona */
+  #persona(persona) {
+    const row = clone("panel-persona");
+    row.dataset.personaId = persona.id;
+    row.dataset.pigment = persona.pigment;
+    setMark(row, { kind: "persona", wood: "", ...persona });
+    part(row, ".mark").dataset.state = persona.enabled ? "" : "off";
+    setText(row, "[data-name]", persona.name);
+    setText(row, "[data-when]", this.#when(persona));
+    return row;
+  }
+
+  /** When a persona answers; the same words as in rooms/pages/panel.py. @param {Persona} persona */
+  #when({ id, enabled }) {
+    const { answer_policy: policy, default_persona: usual } = this.state.room;
+    const bound = [...this.state.personas.values()];
+    const first = bound.find((one) => one.id === usual) ?? bound.find((one) => one.enabled);
+    if (!enabled) return gettext("Switched off");
+    if (policy === "off") return gettext("Only when chosen");
+    return policy === "default" && first?.id === id ? gettext("Answers all") : gettext("When mentioned");
+  }
+
+  /** @param {Member} member */
+  #person({ user, name, wood, role }) {
+    const row = clone("panel-person");
+    row.dataset.userId = user;
+    const mark = { kind: /** @type {const} */ ("user"), id: user, role: "", pigment: "", lattice: "" };
+    setMark(row, { ...mark, name, wood });
+    setText(row, "[data-name]", name);
+    setText(row, "[data-role]", this.roles[role] ?? "");
+    const here = this.state.online.has(user);
+    part(row, ".presence").dataset.state = here ? "online" : "offline";
+    setText(row, "[data-presence-words]", here ? gettext("online") : gettext("away"));
+    return row;
+  }
+}
+
+/**
+ * Opens and closes the panel; without a script the same buttons are links that load the page anew.
+ * @param {HTMLElement} shell
+ */
+export function startPanelToggle(shell) {
+  const opener = part(document, "[data-panel-toggle]");
+  const wide = matchMedia("(min-width: 1200px)");
+  const isOpen = () => shell.dataset.aside === "open" || (shell.dataset.aside === "auto" && wide.matches);
+  const show = () => opener.setAttribute("aria-expanded", String(isOpen()));
+  const set = (/** @type {boolean} */ open) => {
+    shell.dataset.aside = open ? "open" : "closed";
+    show();
+    if (open) part(document, "[data-panel-close]").focus();
+    else opener.focus();
+  };
+  opener.setAttribute("role", "button");
+  opener.addEventListener("click", (event) => {
+    event.preventDefault();
+    set(!isOpen());
+  });
+  part(document, "[data-panel-close]").addEventListener("click", (event) => {
+    event.preventDefault();
+    set(false);
+  });
+  wide.addEventListener("change", show);
+  document.addEventListener("keydown", (event) => {
+    const covers = shell.dataset.aside === "open" && !wide.matches;
+    if (event.key === "Escape" && covers && !event.defaultPrevented) set(false);
+  });
+  show();
+}

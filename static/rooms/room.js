@@ -1,0 +1,281 @@
+// @ts-check
+// The page of a room, live: puts the modules together. Each of them has one concern.
+
+import { startAnswerButtons } from "./answer_buttons.js";
+import { sentenceFor } from "./announce.js";
+import { Clock, startClock } from "./clock.js";
+import { Composer } from "./composer.js";
+import { startCopying } from "./copying.js";
+import { draftOf } from "./drafts.js";
+import { startEarlier } from "./earlier.js";
+import { Outbox } from "./outbox.js";
+import { showOutgoing } from "./outgoing.js";
+import { Panel, startPanelToggle } from "./panel.js";
+import { part, setText } from "./parts.js";
+import { Reading } from "./reading.js";
+import { RoomLine } from "./room_line.js";
+import { RoomState } from "./room_state.js";
+import { Scroll } from "./scroll.js";
+import { askAdmission, Lost, openSocket, Refused, RoomSocket } from "./socket.js";
+import { Timeline } from "./timeline.js";
+import { View } from "./view.js";
+import { startWalking } from "./walking.js";
+import { removeRoom, setPresence, setRoomCounts, setRoomLine } from "../maru/sidebar.js";
+import { fill, gettext } from "../maru/words.js";
+
+/** @typedef {import("./wire.js").Frame} Frame */
+/** @typedef {import("./room_state.js").Change} Change */
+
+const data = JSON.parse(document.getElementById("room-data")?.textContent ?? "{}");
+const page = part(document, "[data-conversation]");
+const timelineElement = part(page, "[data-timeline]");
+
+const state = new RoomState(data.state, data.seq, data.me);
+state.apply({ type: "history.loaded", messages: [], runs: data.ended });
+
+const clock = new Clock();
+clock.hear(data.now, performance.timeOrigin + responseTime());
+const count = startClock(document, clock);
+
+const view = new View(timelineElement, state, { handle: data.handle, attempts: data.attempts, count });
+const panel = new Panel(part(document, "#panel"), state, data.roles);
+const line = new RoomLine(part(page, "[data-line]"), page, nameOf);
+const scroll = new Scroll(part(page, "[data-scroll]"), part(page, "[data-newer]"), () => reading.look());
+const reading = new Reading({ seen: seqInView, tell: tellRead, told: 0 });
+
+const socket = new RoomSocket({
+  open: openSocket,
+  onFrame: (frame) => receive(frame),
+  onState: (connection) => onConnection(connection),
+  admission: askAdmission,
+});
+const timeline = new Timeline(state, {
+  request: (command) => socket.request(command),
+  show,
+  refused: onJoinRefused,
+});
+const outbox = new Outbox({
+  key: `maru.outbox.${data.me}.${state.room.id}`,
+  storage: localStorageOrNone(),
+  send: ({ client_id, text, personas }) =>
+    socket.request({ type: "message.send", room: state.room.id, client_id, text, reply_to: null, personas }),
+  show: (entries) => scroll.keep(() => showOutgoing(part(page, "[data-outgoing]"), entries)),
+});
+const composer = new Composer(/** @type {HTMLFormElement} */ (part(page, "[data-composer]")), state, {
+  send(text, personas) {
+    outbox.add(text, personas);
+    scroll.toEnd();
+  },
+  typing: () => socket.tell({ type: "member.type", room: state.room.id }),
+  draft: draftOf(data.me, state.room.id),
+});
+
+/** @param {Frame} frame */
+function receive(frame) {
+  if (frame.type === "room.activity") return showActivity(frame);
+  if (frame.type === "room.removed") return showRemoved(frame);
+  if (frame.type === "run.started" && frame.run?.started_at) clock.hear(frame.run.started_at);
+  timeline.receive(frame);
+}
+
+/** @param {Change[]} changes @param {Frame} frame */
+function show(changes, frame) {
+  scroll.keep(() => view.show(changes, frame), addedByOthers(frame));
+  const seen = new Set(changes.map(({ what }) => what));
+  if (seen.has("everything")) showRoomAfresh();
+  if (seen.has("room")) showRoom();
+  if (seen.has("people")) panel.showPeople();
+  if (seen.has("personas")) showPersonas();
+  if (seen.has("run")) showRuns(frame);
+  if (seen.has("rights")) void timeline.join({ afresh: true });
+  for (const change of changes) {
+    if (change.what === "typing" && change.user !== state.me) line.typing(change.user);
+    if (change.what === "presence") setPresence(change.user, state.online.has(change.user));
+  }
+  if (frame.type === "message.created") onMessage(frame);
+  if (frame.type !== "room.snapshot") say(sentenceFor(frame, state));
+}
+
+function showRoomAfresh() {
+  showRoom();
+  showPersonas();
+  panel.showPeople();
+  const mayPost = state.permissions.has("post");
+  part(page, "[data-writing]").hidden = !mayPost;
+  part(page, "[data-reading]").hidden = mayPost;
+}
+
+function showRoom() {
+  const { name, topic } = state.room;
+  setText(document, "[data-room-name]", name);
+  setText(document, "[data-room-topic]", topic);
+  part(document, "[data-room-topic]").hidden = !topic;
+  document.title = `${name} · Maru`;
+  composer.rename(fill(gettext("Write to #%(name)s"), { name }));
+  composer.answers.show();
+  panel.showPersonas();
+}
+
+function showPersonas() {
+  panel.showPersonas();
+  composer.answers.list();
+  count();
+}
+
+/** @param {Frame} frame */
+function showRuns(frame) {
+  panel.showWork();
+  if (frame.type === "run.completed") panel.count(frame.run);
+  count();
+}
+
+/** @param {Frame} frame */
+function onMessage({ message }) {
+  if (message.author.kind !== "user") return;
+  line.stopped(message.author.id);
+  setRoomLine(state.room.id, `${message.author.name}: ${message.text.slice(0, 120)}`);
+  if (message.author.id === state.me) outbox.arrived(message.text);
+  else if (document.hidden && scroll.atEnd) view.markUnread(message.id);
+}
+
+/** @param {Frame} frame @returns {number} */
+function addedByOthers({ type, message }) {
+  return type === "message.created" && message.author.id !== state.me ? 1 : 0;
+}
+
+/** @param {Frame} frame */
+function showActivity({ room, unread, mentions }) {
+  if (room) setRoomCounts(room, { unread, mentions });
+}
+
+/** @param {Frame} frame */
+function showRemoved({ room }) {
+  if (!room) return;
+  removeRoom(room);
+  if (room === state.room.id) leave();
+}
+
+function leave() {
+  timelineElement.replaceChildren();
+  part(page, "[data-writing]").hidden = true;
+  part(page, "[data-reading]").hidden = true;
+  part(page, "[data-spoken]").textContent = ""; // may hold the beginning of an answer
+  part(document, ".shell").dataset.aside = "none";
+  part(document, ".room-head .header-actions").hidden = true;
+  line.over("gone");
+  alarm(gettext("This room is not open to you any more."));
+}
+
+/** @param {import("./socket.js").Connection} connection */
+function onConnection(connection) {
+  line.connection(connection);
+  setPresence(state.me, connection === "open");
+  if (connection === "open") {
+    void timeline.join();
+    void outbox.flush();
+  } else if (connection === "signed_out") {
+    alarm(gettext("You are signed out. What you wrote is kept in this browser."));
+  } else if (connection === "waiting") {
+    say(gettext("Reconnecting. What you write is kept."));
+  } else if (connection === "gone") {
+    leave();
+  }
+}
+
+/** @param {unknown} error */
+function onJoinRefused(error) {
+  if (error instanceof Lost) return;
+  if (!(error instanceof Refused)) throw error;
+  if (error.code === "not_found") leave();
+  else setTimeout(() => socket.state === "open" && timeline.join(), (error.retryAfter ?? 3) * 1000);
+}
+
+part(page, "[data-outgoing]").addEventListener("click", (event) => {
+  const button = /** @type {Element} */ (event.target).closest("[data-send-again], [data-take-back]");
+  const id = button?.closest("[data-id]")?.getAttribute("data-id");
+  if (!button || !id) return;
+  if (button.matches("[data-send-again]")) return outbox.again(id);
+  composer.restore(outbox.takeBack(id)?.text ?? "");
+});
+
+/** @param {unknown} error of a command that did not go through */
+function complain(error) {
+  if (!(error instanceof Lost) && !(error instanceof Refused)) throw error;
+  const lost = gettext("The connection was lost. Try again when it is back.");
+  const sentence = error instanceof Refused ? error.message : lost;
+  line.notice(sentence);
+  say(sentence);
+}
+
+/** @param {string} sentence */
+function say(sentence) {
+  if (sentence) part(page, "[data-spoken]").textContent = sentence;
+}
+
+/** @param {string} sentence that must not wait */
+function alarm(sentence) {
+  part(page, "[data-alert]").textContent = sentence;
+}
+
+/** @param {string} user @returns {string} */
+function nameOf(user) {
+  return state.members.get(user)?.name ?? "";
+}
+
+/** @returns {number} the seq of the last thing that the reader sees */
+function seqInView() {
+  if (scroll.atEnd) return state.seq;
+  return Number(scroll.lastSeen(view.articles)?.dataset.seq ?? 0);
+}
+
+/** @param {number} seq @returns {boolean} */
+function tellRead(seq) {
+  if (socket.state !== "open") return false;
+  socket.tell({ type: "room.read", room: state.room.id, seq });
+  if (scroll.atEnd) setRoomCounts(state.room.id, { unread: 0, mentions: 0 });
+  return true;
+}
+
+/** @returns {number} milliseconds from the start of this page to the server's first byte */
+function responseTime() {
+  const [entry] = performance.getEntriesByType("navigation");
+  return entry instanceof PerformanceNavigationTiming ? entry.responseStart : performance.now();
+}
+
+/** @returns {Storage | null} */
+function localStorageOrNone() {
+  try {
+    return localStorage;
+  } catch {
+    return null; // forbidden here: what is unsent lives as long as the page
+  }
+}
+
+/** The server names days and hours in this zone from the next page on. */
+function keepZone() {
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const secure = location.protocol === "https:" ? "; Secure" : "";
+  if (zone) document.cookie = `maru_zone=${zone}; Path=/; Max-Age=31536000; SameSite=Lax${secure}`;
+}
+
+startPanelToggle(part(document, ".shell"));
+startWalking(timelineElement);
+startAnswerButtons(timelineElement, view, { request: (command) => socket.request(command), complain });
+startCopying(timelineElement, (article) => view.messageOf(article)?.text ?? "");
+startEarlier(timelineElement, ({ articles, data: { state: earlier, ended } }, put) => {
+  state.apply({ type: "history.loaded", messages: earlier.messages, runs: ended });
+  scroll.keep(() => {
+    put();
+    view.adopt(articles);
+  });
+});
+panel.showToday();
+panel.showWork();
+count();
+keepZone();
+const target = location.hash && document.getElementById(location.hash.slice(1));
+scroll.begin(target || timelineElement.querySelector("[data-unread]"));
+addEventListener("online", () => socket.hurry());
+addEventListener("pageshow", () => socket.hurry());
+document.addEventListener("visibilitychange", () => document.hidden || socket.hurry());
+socket.connect();

@@ -1,0 +1,119 @@
+// @ts-check
+// The line over the composer: who is writing, or that the connection is lost. It is always there, so
+// nothing moves when it says something.
+
+import { planks } from "../maru/marks.js";
+import { fill, gettext } from "../maru/words.js";
+
+/** @typedef {import("./socket.js").Connection} Connection */
+
+const TYPING_MS = 5_000;
+// A connection that is back at once is not worth a word.
+const PATIENCE_MS = 1_000;
+const NOTICE_MS = 8_000;
+
+export class RoomLine {
+  /** @type {Map<string, ReturnType<typeof setTimeout>>} */
+  #typing = new Map();
+  /** @type {Node[]} */
+  #trouble = [];
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #soon;
+  /** @type {Node[]} */
+  #notice = [];
+
+  /**
+   * @param {HTMLElement} line
+   * @param {HTMLElement} conversation is dimmed while the connection is lost
+   * @param {(user: string) => string} nameOf
+   */
+  constructor(line, conversation, nameOf) {
+    this.line = line;
+    this.conversation = conversation;
+    this.nameOf = nameOf;
+  }
+
+  /** @param {string} user */
+  typing(user) {
+    clearTimeout(this.#typing.get(user));
+    this.#typing.set(
+      user,
+      setTimeout(() => this.stopped(user), TYPING_MS),
+    );
+    this.#show();
+  }
+
+  /** They have sent it, or given up. @param {string} user */
+  stopped(user) {
+    clearTimeout(this.#typing.get(user));
+    if (this.#typing.delete(user)) this.#show();
+  }
+
+  /** @param {Connection} state */
+  connection(state) {
+    clearTimeout(this.#soon);
+    if (state === "open") return this.#settle();
+    if (state === "signed_out" || state === "gone") return this.over(state);
+    this.#soon = setTimeout(() => {
+      this.conversation.dataset.connection = "lost";
+      this.#say("lost", planks(), gettext("Reconnecting. What you write is kept."));
+    }, PATIENCE_MS);
+  }
+
+  /** @param {"signed_out" | "gone"} why nothing more will come */
+  over(why) {
+    this.conversation.dataset.connection = "lost";
+    if (why === "gone") return this.#say("over", gettext("This room is not open to you any more."));
+    const link = document.createElement("a");
+    link.href = location.href;
+    link.textContent = gettext("Sign in again");
+    this.#say("over", gettext("You are signed out. What you wrote is kept in this browser."), link);
+  }
+
+  /** Something did not go through. @param {string} sentence */
+  notice(sentence) {
+    const notice = (this.#notice = [words(sentence)]);
+    this.#show();
+    setTimeout(() => {
+      if (this.#notice === notice) this.#notice = [];
+      this.#show();
+    }, NOTICE_MS);
+  }
+
+  #settle() {
+    delete this.conversation.dataset.connection;
+    this.#trouble = [];
+    delete this.line.dataset.state;
+    this.#show();
+  }
+
+  /** @param {string} state @param {(Node | string)[]} parts */
+  #say(state, ...parts) {
+    this.line.dataset.state = state;
+    this.#trouble = parts.map((one) => (typeof one === "string" ? words(one) : one));
+    this.#show();
+  }
+
+  #show() {
+    if (this.#trouble.length) return this.line.replaceChildren(...this.#trouble);
+    if (this.#notice.length) return this.line.replaceChildren(...this.#notice);
+    const names = [...this.#typing.keys()].map(this.nameOf).filter(Boolean);
+    if (names.length) this.line.replaceChildren(planks(), words(typingWords(names)));
+    else this.line.replaceChildren();
+  }
+}
+
+/** @param {string[]} names @returns {string} */
+export function typingWords(names) {
+  const [one, other] = names;
+  if (names.length === 1) return fill(gettext("%(name)s is typing"), { name: one });
+  if (names.length === 2) return fill(gettext("%(one)s and %(other)s are typing"), { one, other });
+  return gettext("Several people are typing");
+}
+
+/** @param {string} text @returns {HTMLElement} */
+function words(text) {
+  const span = document.createElement("span");
+  span.textContent = text;
+  return span;
+}

@@ -1,0 +1,88 @@
+// @ts-check
+// Keeps the reader's place: at the end only if they were there, and otherwise nothing moves.
+
+import { fill, ngettext } from "../maru/words.js";
+import { part } from "./parts.js";
+
+const NEAR_PX = 48;
+
+export class Scroll {
+  #atEnd = true;
+  #missed = 0;
+
+  /**
+   * @param {HTMLElement} box that scrolls; reversed, so that 0 is its end and all else is negative
+   * @param {HTMLElement} newer the button that says how much has come
+   * @param {() => void} onMove the reader sees something else now
+   */
+  constructor(box, newer, onMove) {
+    this.box = box;
+    this.newer = newer;
+    this.onMove = onMove;
+    box.addEventListener("scroll", () => this.#onScroll(), { passive: true });
+    newer.addEventListener("click", () => this.toEnd());
+  }
+
+  get atEnd() {
+    return this.#atEnd;
+  }
+
+  /** Goes to where the reader left off; without such a place it is at the end already. @param {Element | null} place */
+  begin(place) {
+    if (!place) return;
+    const from = place.getBoundingClientRect().top - this.box.getBoundingClientRect().top;
+    this.box.scrollTop += from - this.box.clientHeight / 4;
+    this.#onScroll();
+  }
+
+  toEnd() {
+    this.#atEnd = true;
+    this.box.scrollTop = 0;
+    this.#setMissed(0);
+    this.onMove();
+  }
+
+  /**
+   * Changes the conversation without moving the reader: what is added stands below what they see.
+   * @param {() => void} change
+   * @param {number} [added] how many messages of others it adds
+   */
+  keep(change, added = 0) {
+    const stays = this.#atEnd ? null : this.#firstInView();
+    const before = stays?.getBoundingClientRect().top ?? 0;
+    change();
+    if (this.#atEnd) this.box.scrollTop = 0;
+    else if (stays?.isConnected) this.box.scrollTop += stays.getBoundingClientRect().top - before;
+    if (!this.#atEnd && added) this.#setMissed(this.#missed + added);
+    this.onMove();
+  }
+
+  /** @param {HTMLElement[]} articles @returns {HTMLElement | undefined} the last one that is in view */
+  lastSeen(articles) {
+    const end = this.box.getBoundingClientRect().bottom;
+    return articles.findLast((article) => article.getBoundingClientRect().top < end - 16);
+  }
+
+  /** @returns {Element | undefined} */
+  #firstInView() {
+    const top = this.box.getBoundingClientRect().top;
+    return [...this.box.querySelectorAll(".message")].find(
+      (article) => article.getBoundingClientRect().bottom > top,
+    );
+  }
+
+  #onScroll() {
+    this.#atEnd = this.box.scrollTop > -NEAR_PX;
+    if (this.#atEnd) this.#setMissed(0);
+    this.onMove();
+  }
+
+  /** @param {number} count */
+  #setMissed(count) {
+    this.#missed = count;
+    this.newer.hidden = !count;
+    if (!count) return;
+    const words = fill(ngettext("%(count)s new", "%(count)s new", count), { count });
+    part(this.newer, "[data-newer-words]").textContent = words;
+  }
+}

@@ -1,0 +1,273 @@
+// @ts-check
+// The conversation on the page: shows what `apply` says has changed, and nothing else.
+
+import { arrange, putUnreadLine, sayUnread } from "./layout.js";
+import {
+  endTryingAgain,
+  makeMessage,
+  setAnswerState,
+  setIdentity,
+  setRights,
+  setSpeaker,
+  setSteps,
+  setStreamed,
+  setTryingAgain,
+  setWhole,
+} from "./message_view.js";
+import { clone, part, speakerOf } from "./parts.js";
+import { decorate } from "./prose.js";
+
+/** @typedef {import("./room_state.js").Change} Change */
+/** @typedef {import("./room_state.js").RoomState} RoomState */
+/** @typedef {import("./wire.js").Frame} Frame */
+/** @typedef {import("./wire.js").Message} Message */
+/** @typedef {import("./wire.js").Run} Run */
+
+const TRYING_AGAIN_MS = 2_000;
+const PAGE = 50;
+
+export class View {
+  /** @type {Map<string, HTMLElement>} */
+  #messages = new Map();
+  /** Answers by their run: in line they have no message yet. @type {Map<string, HTMLElement>} */
+  #answers = new Map();
+
+  /**
+   * @param {HTMLElement} timeline
+   * @param {RoomState} state
+   * @param {{handle: string, attempts: number, count: () => void}} about the reader, and the clock to start
+   */
+  constructor(timeline, state, { handle, attempts, count }) {
+    this.timeline = timeline;
+    this.state = state;
+    this.handle = handle;
+    this.attempts = attempts;
+    this.count = count;
+    this.adopt(this.articles);
+    const unread = timeline.querySelector("[data-unread]");
+    if (unread instanceof HTMLElement) sayUnread(unread);
+  }
+
+  /** @returns {HTMLElement[]} */
+  get articles() {
+    return [...this.timeline.querySelectorAll(/** @type {"article"} */ (".message"))];
+  }
+
+  /** Takes over what the server has rendered. @param {HTMLElement[]} articles */
+  adopt(articles) {
+    for (const article of articles) {
+      const id = article.id.replace("message-", "");
+      if (article.dataset.state !== "queued") this.#messages.set(id, article);
+      if (article.dataset.runId) this.#answers.set(article.dataset.runId, article);
+      decorate(part(article, "[data-body]"), this.handle);
+      this.#equip(article);
+      if (article.hasAttribute("aria-busy") || article.dataset.state === "queued") this.#refresh(article);
+    }
+    arrange(articles);
+    this.count();
+  }
+
+  /** @param {Change[]} changes @param {Frame} frame */
+  show(changes, frame) {
+    for (const change of changes) {
+      if (change.what === "everything") this.#showEverything();
+      else if (change.what === "message") this.#showMessage(change.message);
+      else if (change.what === "text") this.#showText(change.message);
+      else if (change.what === "run") this.#showRun(change.run, frame);
+      else if (change.what === "steps") this.#showSteps(change.run);
+      else if (change.what === "personas" || change.what === "people") this.#showSpeakers();
+    }
+    this.count();
+  }
+
+  /** @param {string} run @returns {HTMLElement | undefined} */
+  answer(run) {
+    return this.#answers.get(run);
+  }
+
+  /** @param {HTMLElement} article @returns {Run | undefined} */
+  runOf(article) {
+    return this.state.runs.get(article.dataset.runId ?? "");
+  }
+
+  /** @param {HTMLElement} article @returns {Message | null} */
+  messageOf(article) {
+    return this.state.messages.get(article.id.replace("message-", "")) ?? null;
+  }
+
+  /** Brings an answer's words, buttons and marks up to its state. @param {HTMLElement} article */
+  #refresh(article) {
+    const run = this.runOf(article);
+    const message = this.messageOf(article);
+    const state = run && !message && run.state === "failed" ? "failed" : this.state.answerState(message);
+    const stoppedBy = this.state.members.get(run?.stopped_by ?? "")?.name ?? "";
+    setAnswerState(article, state, { run, stoppedBy, maySee: this.#rights(run) });
+  }
+
+  /** @param {Run | undefined} run */
+  #rights(run) {
+    if (!run) return { stop: false, retry: false };
+    return { stop: this.state.mayStop(run), retry: this.state.mayRetry(run) };
+  }
+
+  /** @param {HTMLElement} article */
+  #equip(article) {
+    if (!article.querySelector(".message-tools")) article.append(clone("tools"));
+  }
+
+  /** @param {string} id */
+  #showMessage(id) {
+    const message = /** @type {Message} */ (this.state.messages.get(id));
+    const waiting = message.run ? this.#answers.get(message.run) : undefined;
+    const known = this.#messages.get(id);
+    const article = known ?? waiting ?? makeMessage(speakerOf(this.state, message.author));
+    this.#messages.set(id, article);
+    if (message.run) {
+      article.dataset.runId = message.run;
+      this.#answers.set(message.run, article);
+    }
+    setIdentity(article, message);
+    this.#equip(article);
+    if (!known) this.#place(article);
+    this.#fillIn(article, message);
+    arrange(known ? [article] : [article, ...this.#after(article)]);
+  }
+
+  /** @param {HTMLElement} article @param {Message} message */
+  #fillIn(article, message) {
+    if (message.status === "streaming") {
+      setStreamed(article, this.state.live.get(message.id)?.text ?? "");
+    } else {
+      setWhole(article, message.html, this.handle);
+    }
+    if (message.author.kind === "persona") this.#refresh(article);
+    if (message.run && message.status !== "streaming") this.#showSteps(message.run);
+  }
+
+  /** Messages stand before the answers that wait in line. @param {HTMLElement} article */
+  #place(article) {
+    const waiting = this.timeline.querySelector(".message[data-state=queued]");
+    if (waiting !== article) this.timeline.insertBefore(article, waiting);
+  }
+
+  /** @param {HTMLElement} article @returns {HTMLElement[]} */
+  #after(article) {
+    const next = article.nextElementSibling;
+    return next instanceof HTMLElement && next.matches(".message") ? [next] : [];
+  }
+
+  /** @param {string} id */
+  #showText(id) {
+    const article = this.#messages.get(id);
+    const held = this.state.live.get(id);
+    if (!article || !held) return;
+    setStreamed(article, held.text);
+    const state = this.state.answerState(this.messageOf(article));
+    if (article.dataset.state !== state) this.#refresh(article);
+  }
+
+  /** @param {string} id @param {Frame} frame */
+  #showRun(id, frame) {
+    const run = /** @type {Run} */ (this.state.runs.get(id));
+    const article = this.#answers.get(id) ?? this.#line(run);
+    if (!article) return;
+    if (run.state === "cancelled" && !run.answer) this.#remove(article, id);
+    else this.#refresh(article);
+    if (frame.type === "run.started" && run.attempt > 1) this.#sayTryingAgain(article, run);
+    this.#refreshRights();
+  }
+
+  /** An answer that waits in line. @param {Run} run @returns {HTMLElement | undefined} */
+  #line(run) {
+    if (run.state !== "queued") return undefined;
+    const author = { kind: /** @type {const} */ ("persona"), id: run.persona, name: "", handle: "" };
+    const article = makeMessage(speakerOf(this.state, author));
+    article.id = `message-${run.id}`;
+    article.dataset.runId = run.id;
+    article.dataset.at = "";
+    this.#answers.set(run.id, article);
+    this.timeline.append(article);
+    return article;
+  }
+
+  /** @param {HTMLElement} article @param {string} run */
+  #remove(article, run) {
+    const neighbour = article.previousElementSibling ?? article.nextElementSibling;
+    const hadFocus = article.contains(document.activeElement);
+    this.#answers.delete(run);
+    article.remove();
+    if (hadFocus && neighbour instanceof HTMLElement) neighbour.focus();
+  }
+
+  /** @param {HTMLElement} article @param {Run} run */
+  #sayTryingAgain(article, run) {
+    setTryingAgain(article, run.attempt, this.attempts);
+    setTimeout(() => {
+      if (endTryingAgain(article, run.attempt)) this.#refresh(article);
+    }, TRYING_AGAIN_MS);
+  }
+
+  /** What may be asked for again depends on what is being answered. */
+  #refreshRights() {
+    for (const article of this.#answers.values()) {
+      const run = this.runOf(article);
+      if (run) setRights(article, this.#rights(run));
+    }
+  }
+
+  /** @param {string} run */
+  #showSteps(run) {
+    const article = this.#answers.get(run);
+    const steps = this.state.steps.get(run);
+    if (article && steps) setSteps(article, steps, !article.hasAttribute("aria-busy"));
+  }
+
+  #showSpeakers() {
+    for (const [id, article] of this.#messages) {
+      const message = this.state.messages.get(id);
+      if (message) setSpeaker(article, speakerOf(this.state, message.author));
+    }
+  }
+
+  /** The room afresh: what is still known stays where it is, everything else goes. */
+  #showEverything() {
+    for (const [id, article] of this.#messages) {
+      if (this.state.messages.has(id)) continue;
+      article.remove();
+      this.#messages.delete(id);
+    }
+    const open = new Set(this.state.openRuns.map(({ id }) => id));
+    for (const [id, article] of this.#answers) {
+      if (article.isConnected && (open.has(id) || this.state.runs.get(id)?.answer)) continue;
+      article.remove();
+      this.#answers.delete(id);
+    }
+    for (const line of this.timeline.querySelectorAll("[data-day]")) line.remove();
+    for (const id of this.state.messages.keys()) this.#showMessage(id);
+    for (const run of this.state.openRuns) if (!run.answer) this.#refreshLine(run);
+    this.#showEarlierLink();
+    arrange(this.articles);
+  }
+
+  /** @param {Run} run */
+  #refreshLine(run) {
+    const article = this.#answers.get(run.id) ?? this.#line(run);
+    if (article) this.#refresh(article);
+  }
+
+  #showEarlierLink() {
+    const link = this.timeline.querySelector("[data-earlier]");
+    const [first] = this.state.messages.values();
+    if (!(link instanceof HTMLAnchorElement)) return;
+    link.hidden = this.state.messages.size < PAGE;
+    if (first) link.search = `?before=${first.seq}`;
+  }
+
+  /** Marks where the reader left off. @param {string} id of the first unread message */
+  markUnread(id) {
+    const article = this.#messages.get(id);
+    if (!article || this.timeline.querySelector("[data-unread]")) return;
+    const all = this.articles;
+    putUnreadLine(article, all[all.indexOf(article) - 1] ?? null);
+  }
+}

@@ -1,0 +1,41 @@
+// @ts-check
+// Times as people read them, in the language of the page and the time zone of the browser.
+
+/** @param {string} language @returns {string} English the way it is written here: day before month */
+function localeOf(language) {
+  return language.startsWith("en") ? "en-GB" : language;
+}
+
+/** @param {Date} moment @param {string} language @returns {string} "14:22" */
+export function clockTime(moment, language) {
+  return new Intl.DateTimeFormat(localeOf(language), {
+    hour: "2-digit",
+    minute: "2-digit",
+    hourCycle: "h23",
+  }).format(moment);
+}
+
+/** @param {Date} moment @param {string} language @param {Date} [now] @returns {string} "Thursday 19 November" */
+export function dayName(moment, language, now = new Date()) {
+  const otherYear = moment.getFullYear() !== now.getFullYear();
+  const format = new Intl.DateTimeFormat(localeOf(language), {
+    weekday: "long",
+    day: "numeric",
+    month: "long",
+    ...(otherYear ? { year: "numeric" } : {}),
+  });
+  return format.format(moment).replace(/^(\w+),/u, "$1");
+}
+
+/** @param {Date} moment @returns {string} a key that two moments of one day share */
+export function dayKey(moment) {
+  return `${moment.getFullYear()}-${moment.getMonth() + 1}-${moment.getDate()}`;
+}
+
+/** @param {number} milliseconds @returns {string} "0:12", "12:03", "1:02:03" */
+export function elapsed(milliseconds) {
+  const seconds = Math.max(0, Math.floor(milliseconds / 1000));
+  const [h, m, s] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
+  const end = String(s).padStart(2, "0");
+  return h ? `${h}:${String(m).padStart(2, "0")}:${end}` : `${m}:${end}`;
+}

@@ -1,0 +1,51 @@
+// @ts-check
+// What comes over the socket, named once for the other modules. There is nothing to run here.
+
+/** @typedef {{kind: "user" | "persona", id: string | null, name: string, handle: string}} Author */
+
+/** @typedef {{
+ *   id: string, room: string, seq: number, author: Author, text: string, html: string,
+ *   reply_to: string | null, run: string | null,
+ *   status: "complete" | "streaming" | "failed" | "cancelled",
+ *   created_at: string, edited_at: string | null, deleted: boolean,
+ * }} Message */
+
+/** @typedef {{
+ *   id: string, persona: string, message: string, answer: string | null, attempt: number,
+ *   state?: string, requested_by: string | null, stopped_by: string | null,
+ *   position: number | null, error: {code: string, detail: string} | null,
+ *   usage: {input_tokens: number, output_tokens: number, cost?: string | null, currency?: string} | null,
+ *   started_at?: string | null, ended_at?: string | null,
+ * }} Run */
+
+/** @typedef {{user: string, name: string, handle: string, wood: string, role: string}} Member */
+
+/** @typedef {{
+ *   id: string, name: string, handle: string, role: string, goal: string,
+ *   pigment: string, lattice: string, enabled: boolean,
+ * }} Persona */
+
+/** @typedef {{
+ *   id: string, team: string, name: string, topic: string, privacy: string,
+ *   answer_policy: "default" | "mention" | "thread" | "off", default_persona: string | null,
+ * }} Room */
+
+/** @typedef {{
+ *   room: Room, members: Member[], personas: Persona[], permissions: string[],
+ *   messages: Message[], runs: Run[],
+ * }} RoomAfresh */
+
+/** @typedef {{message: string, run: string, attempt: number, from: number, seq: number, text: string}} LiveAnswer */
+
+/** @typedef {{
+ *   type: "room.snapshot", room: string, ref: string, seq: number, from: number,
+ *   complete: boolean, events: Frame[] | null, state: RoomAfresh | null, live: LiveAnswer[],
+ *   online?: string[],
+ * }} Snapshot */
+
+/** Any frame that the server sends: its type says which of the other fields it has.
+ * @typedef {{type: string, room?: string, seq?: number, [field: string]: any}} Frame */
+
+/** @typedef {{type: string, [field: string]: unknown}} Command */
+
+export {};

@@ -1,0 +1,92 @@
+"""The cast of a team, each made by the services that the product has."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.contrib.auth.hashers import MD5PasswordHasher
+from pytest_django import Settings
+
+from accounts.models import Team, TeamRole, User
+from accounts.services import add_team_member, create_team, create_user, suspend_user
+
+PASSWORD = "ondol-warms-the-floor"
+
+Answer = Any  # of a test client: the type of it, with `json`, is in the stubs only
+
+
+@dataclass(frozen=True)
+class Cast:
+    """A team with one of each role; the stranger owns another one, nobody is in none."""
+
+    team: Team
+    other_team: Team
+    owner: User
+    admin: User
+    member: User
+    guest: User
+    suspended: User
+    stranger: User
+    nobody: User
+
+    def named(self, name: str) -> User:
+        user: User = getattr(self, name)
+        return user
+
+
+def make_user(name: str, *, email: str = "", verified: bool = True) -> User:
+    return create_user(
+        name=name,
+        email=email or f"{name.lower()}@example.com",
+        password=PASSWORD,
+        verified=verified,
+    )
+
+
+def without_csrf(page: Answer) -> str:
+    """The page without what differs from one request to the next."""
+    text: str = page.content.decode()
+    return re.sub(r'name="csrfmiddlewaretoken" value="\w+"', "", text)
+
+
+class Counting(MD5PasswordHasher):
+    """Counts how often a password is hashed, which is what takes the time."""
+
+    count = 0
+
+    def encode(self, password: str, salt: str) -> str:
+        Counting.count += 1
+        return super().encode(password, salt)
+
+
+@pytest.fixture
+def counting(settings: Settings) -> type[Counting]:
+    settings.PASSWORD_HASHERS = [f"{__name__}.Counting"]
+    Counting.count = 0
+    return Counting
+
+
+@pytest.fixture
+def cast(db: None) -> Cast:
+    owner = make_user("Owner")
+    team = create_team(user=owner, name="Hangyeol Commerce")
+    people = {}
+    for role in (TeamRole.ADMIN, TeamRole.MEMBER, TeamRole.GUEST):
+        people[role] = make_user(role.name.title())
+        add_team_member(user=owner, team_id=team.pk, person=people[role], role=role)
+    suspended = make_user("Suspended")
+    add_team_member(user=owner, team_id=team.pk, person=suspended, role=TeamRole.ADMIN)
+    suspend_user(person=suspended)
+    stranger = make_user("Stranger")
+    return Cast(
+        team=team,
+        other_team=create_team(user=stranger, name="Other team"),
+        owner=owner,
+        admin=people[TeamRole.ADMIN],
+        member=people[TeamRole.MEMBER],
+        guest=people[TeamRole.GUEST],
+        suspended=suspended,
+        stranger=stranger,
+        nobody=make_user("Nobody"),
+    )

@@ -1,0 +1,116 @@
+"""The admin site: for staff, without secrets, behind the one sign-in page."""
+
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.test import Client
+
+from accounts import endings
+from accounts.admin import site
+from accounts.endings import Ending
+from accounts.models import Team, User
+from accounts.services import invite, make_token
+from tests.accounts.conftest import PASSWORD, Cast
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def staff(cast: Cast) -> Client:
+    cast.owner.is_staff = cast.owner.is_superuser = True
+    cast.owner.save()
+    client = Client()
+    client.force_login(cast.owner)
+    return client
+
+
+def test_only_people_and_teams_are_in_it() -> None:
+    assert set(site._registry) == {User, Team}
+
+
+def test_it_has_no_sign_in_of_its_own(client: Client, cast: Cast) -> None:
+    """Whoever guesses passwords is sent to the page that counts."""
+    answer = client.post(
+        "/admin/login/?next=/admin/", {"username": cast.owner.email, "password": PASSWORD}
+    )
+
+    assert urlsplit(answer["Location"]).path == "/accounts/login/"
+    assert parse_qs(urlsplit(answer["Location"]).query) == {"next": ["/admin/"]}
+    assert "_auth_user_id" not in client.session
+
+
+@pytest.mark.parametrize(
+    ("path", "page"),
+    [
+        ("/admin/logout/", "/accounts/logout/"),
+        ("/admin/password_change/", "/accounts/password/change/"),
+    ],
+)
+def test_it_has_no_way_out_of_its_own(staff: Client, path: str, page: str) -> None:
+    fields = {"old_password": PASSWORD, "new_password1": "x", "new_password2": "x"}
+
+    assert staff.post(path, fields)["Location"] == page
+
+
+@pytest.mark.parametrize("who", ["owner", "member"])
+def test_it_is_closed_to_who_is_not_staff(client: Client, cast: Cast, who: str) -> None:
+    client.force_login(cast.named(who))
+
+    assert client.get("/admin/", follow=True).status_code == 403
+
+
+def test_no_secret_is_in_any_page(staff: Client, cast: Cast) -> None:
+    token, secret = make_token(user=cast.member, name="script")
+    invitation, link = invite(user=cast.owner, team_id=cast.team.pk)
+    cast.member.refresh_from_db()
+
+    for path in (
+        "/admin/",
+        "/admin/accounts/user/",
+        f"/admin/accounts/user/{cast.member.pk}/change/",
+        "/admin/accounts/team/",
+        f"/admin/accounts/team/{cast.team.pk}/change/",
+    ):
+        answer = staff.get(path)
+        page = answer.content.decode()
+        assert answer.status_code == 200
+        for hidden in (secret, token.digest, link, invitation.digest, cast.member.password):
+            assert hidden not in page
+
+
+def test_suspension_says_so(staff: Client, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Ending] = []
+    monkeypatch.setattr(endings, "_listeners", [told.append])
+
+    staff.post(f"/admin/accounts/user/{cast.member.pk}/change/", {"is_staff": ""})
+
+    cast.member.refresh_from_db()
+    assert not cast.member.is_active
+    assert told == [Ending(user_id=cast.member.pk)]
+
+
+def test_nothing_is_made_or_deleted_in_it(staff: Client, cast: Cast) -> None:
+    for path in (
+        "/admin/accounts/user/add/",
+        "/admin/accounts/team/add/",
+        f"/admin/accounts/user/{cast.member.pk}/delete/",
+        f"/admin/accounts/team/{cast.team.pk}/delete/",
+    ):
+        assert staff.post(path, {"post": "yes"}).status_code == 403
+
+
+def test_staff_do_not_make_themselves_superusers(cast: Cast) -> None:
+    from django.contrib.auth.models import Permission
+
+    cast.owner.is_staff = True
+    cast.owner.save()
+    cast.owner.user_permissions.set(Permission.objects.filter(content_type__app_label="accounts"))
+    client = Client()
+    client.force_login(cast.owner)
+
+    client.post(
+        f"/admin/accounts/user/{cast.owner.pk}/change/", {"is_active": "on", "is_superuser": "on"}
+    )
+
+    cast.owner.refresh_from_db()
+    assert not cast.owner.is_superuser

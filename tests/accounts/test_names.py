@@ -1,0 +1,145 @@
+"""A name is what it looks like, and can mimic neither a badge nor another direction of writing."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accounts.names import LONGEST_NAME, clean_handle, clean_name, handle_for, initials
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("  Mina   Park ", "Mina Park"),
+        ("Mina\nPark\t!", "Mina Park !"),
+        ("Mina\u2028Park", "Mina Park"),
+        ("Mina\u3000Park", "Mina Park"),
+        ("이서준", "이서준"),
+        (unicodedata.normalize("NFD", "이서준"), "이서준"),
+        ("José", "José"),
+        ("नमस्ते", "नमस्ते"),
+        ("Ngô Thị Ánh", "Ngô Thị Ánh"),
+        ("Zoë-Anne O’Neill", "Zoë-Anne O’Neill"),
+    ],
+)
+def test_a_name_is_kept_on_one_line(text: str, name: str) -> None:
+    assert clean_name(text) == name
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "\x00",
+        "\x1b",
+        "\u061c",
+        "\u200b",
+        "\u200d",
+        "\u200e",
+        "\u202e",
+        "\u2066",
+        "\u2069",
+        "\ufeff",
+        "\u00ad",
+        "\U000e0041",
+        "\ud800",
+        "\ue000",
+        "\u3164",
+        "\uffa0",
+        "\u2800",
+        "\u034f",
+        "\ufe0f",
+        "\U000e0101",
+    ],
+)
+def test_what_cannot_be_seen_is_dropped(hidden: str) -> None:
+    assert clean_name(f"Ga{hidden}ram") == "Garam"
+
+
+@pytest.mark.parametrize(
+    "badge",
+    [
+        "\U0001f130\U0001f138",  # squared A, squared I
+        "\U0001f170\U0001f17e",  # negative squared letters
+        "\u24b6\u24be",  # circled
+        "\U0001f150\U0001f158",  # negative circled
+        "\U0001f1e6\U0001f1ee",  # flag letters
+        "\U0001f110\U0001f118",  # parenthesised
+        "A\u20deI\u20de",  # letters under an enclosing square
+        "\u3280",  # circled ideograph
+        "\u3260",  # circled Hangul
+        "\U0001f201",  # boxed kana
+    ],
+)
+def test_letters_in_boxes_and_circles_are_dropped(badge: str) -> None:
+    assert clean_name(f"Garam {badge}").removesuffix(" AI") == "Garam"
+
+
+def test_a_tower_of_marks_is_cut_down() -> None:
+    assert clean_name("Z" + "\u0335" * 30) == "Z" + "\u0335" * 4
+
+
+def test_nothing_to_see_is_no_name() -> None:
+    assert clean_name("\u200b\u202e \u3164 \U0001f170") == ""
+
+
+def test_a_long_name_is_cut_and_leaves_no_space_at_its_end() -> None:
+    assert clean_name("가" * 50) == "가" * LONGEST_NAME
+    assert clean_name("a" * 39 + " b") == "a" * 39
+
+
+@given(st.text(max_size=80))
+def test_a_cleaned_name_is_clean(text: str) -> None:
+    name = clean_name(text)
+
+    assert clean_name(name) == name
+    assert len(name) <= LONGEST_NAME
+    assert name == " ".join(name.split())
+    assert not any(unicodedata.category(one) in {"Cc", "Cf", "Cs", "Co", "Zl"} for one in name)
+
+
+@pytest.mark.parametrize(
+    ("name", "two", "one"),
+    [
+        ("이서준", "서준", "서"),
+        ("김건", "김건", "김"),
+        ("남궁민수", "민수", "민"),
+        ("Hayun Kim", "HK", "HK"),
+        ("elena maria rossi", "ER", "ER"),
+        ("Mina", "M", "M"),
+        ("", "", ""),
+    ],
+)
+def test_initials_stand_for_a_name(name: str, two: str, one: str) -> None:
+    assert initials(name) == two
+    assert initials(name, most=1) == one
+
+
+@pytest.mark.parametrize(
+    ("typed", "handle"),
+    [
+        ("garam", "garam"),
+        (" @Garam ", "garam"),
+        ("가람", "가람"),
+        ("data-team_2", "data-team_2"),
+        ("ＧＡＲＡＭ", "garam"),
+        ("", ""),
+        ("@", ""),
+        ("-garam", ""),
+        ("two words", ""),
+        ("garam!", ""),
+        ("gar\u200bam", ""),
+        ("a" * 41, ""),
+    ],
+)
+def test_a_handle_is_letters_digits_and_dashes_in_lower_case(typed: str, handle: str) -> None:
+    assert clean_handle(typed) == handle
+
+
+@pytest.mark.parametrize(
+    ("name", "handle"),
+    [("Data Team", "data-team"), ("가람", "가람"), ("O’Neill", "o-neill"), ("!!!", "")],
+)
+def test_a_handle_can_be_made_of_a_name(name: str, handle: str) -> None:
+    assert handle_for(name) == handle

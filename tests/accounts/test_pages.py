@@ -1,0 +1,251 @@
+"""The pages of one's own settings and of teams: who sees what, and what forms do."""
+
+import re
+from collections.abc import Callable
+from uuid import uuid4
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import ApiToken, Invitation, TeamMember, TeamRole
+from accounts.services import invite, make_token, user_for_token
+from tests.accounts.conftest import Cast
+
+pytestmark = pytest.mark.django_db
+
+TEAM_PAGES = ["team", "people"]
+OWN_PAGES = ["/me/", "/me/tokens/", "/accounts/email/", "/accounts/password/change/"]
+PUBLIC_PAGES = [
+    "/accounts/login/",
+    "/accounts/signup/",
+    "/accounts/password/reset/",
+    "/accounts/password/reset/done/",
+    "/accounts/password/reset/key/done/",
+    "/accounts/password/reset/key/1-wrong/",
+    "/accounts/confirm-email/",
+    "/accounts/confirm-email/wrong/",
+    "/accounts/inactive/",
+]
+
+Visit = Callable[[str], Client]
+
+
+@pytest.fixture
+def as_(cast: Cast) -> Visit:
+    """A browser in which one of the cast is signed in, or anybody's."""
+
+    def visit(who: str) -> Client:
+        client = Client()
+        if who not in {"anonymous", "suspended"}:
+            client.force_login(cast.named(who))
+        return client
+
+    return visit
+
+
+@pytest.mark.parametrize("page", TEAM_PAGES)
+@pytest.mark.parametrize(
+    ("who", "expected"),
+    [
+        ("owner", 200),
+        ("admin", 200),
+        ("member", 200),
+        ("guest", 200),
+        ("stranger", 404),
+        ("nobody", 404),
+        ("suspended", 302),
+        ("anonymous", 302),
+    ],
+)
+def test_pages_of_a_team_are_for_its_people(
+    cast: Cast, as_: Visit, page: str, who: str, expected: int
+) -> None:
+    answer = as_(who).get(reverse(f"accounts:{page}", args=[cast.team.pk]))
+
+    assert answer.status_code == expected
+
+
+@pytest.mark.parametrize("page", TEAM_PAGES)
+def test_foreign_page_is_the_page_of_nothing(cast: Cast, as_: Visit, page: str) -> None:
+    browser = as_("stranger")
+
+    foreign = browser.get(reverse(f"accounts:{page}", args=[cast.team.pk]))
+    absent = browser.get(reverse(f"accounts:{page}", args=[uuid4()]))
+
+    assert foreign.content == absent.content
+
+
+@pytest.mark.parametrize(("who", "sees"), [("owner", True), ("admin", True), ("member", False)])
+def test_addresses_of_others_are_for_those_who_look_after_people(
+    cast: Cast, as_: Visit, who: str, *, sees: bool
+) -> None:
+    page = as_(who).get(reverse("accounts:people", args=[cast.team.pk])).content.decode()
+
+    assert cast.guest.name in page
+    assert (cast.guest.email in page) is sees
+    assert ("Create a link" in page) is sees
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+@pytest.mark.parametrize("path", OWN_PAGES)
+def test_own_page_opens_in_both_languages(cast: Cast, as_: Visit, path: str, language: str) -> None:
+    answer = as_("member").get(path, headers={"accept-language": language})
+
+    assert answer.status_code == 200
+    assert f'<html lang="{language}"' in answer.content.decode()
+
+
+@pytest.mark.parametrize("path", PUBLIC_PAGES)
+def test_public_page_is_ours(client: Client, db: None, path: str) -> None:
+    answer = client.get(path)
+
+    assert answer.status_code == 200
+    assert 'class="entry"' in answer.content.decode()
+
+
+@pytest.mark.parametrize("path", [*OWN_PAGES, *PUBLIC_PAGES])
+def test_page_has_nothing_that_the_policy_forbids(cast: Cast, as_: Visit, path: str) -> None:
+    browser = as_("member") if path in OWN_PAGES else as_("anonymous")
+
+    answer = browser.get(path)
+
+    page = answer.content.decode()
+    assert not re.search(r"<script(?![^>]*\bsrc=)", page)
+    assert not re.search(r"<style|\sstyle=|\son\w+=", page)
+    assert "'unsafe" not in answer["Content-Security-Policy"]
+    assert answer["Cache-Control"].find("no-store") >= 0
+
+
+def test_owner_renames_the_team(cast: Cast, as_: Visit) -> None:
+    as_("owner").post(reverse("accounts:team", args=[cast.team.pk]), {"name": "Hangyeol"})
+
+    cast.team.refresh_from_db()
+    assert cast.team.name == "Hangyeol"
+
+
+@pytest.mark.parametrize(
+    ("who", "expected"), [("admin", 403), ("member", 403), ("guest", 403), ("stranger", 404)]
+)
+def test_others_do_not_rename_the_team(cast: Cast, as_: Visit, who: str, expected: int) -> None:
+    answer = as_(who).post(reverse("accounts:team", args=[cast.team.pk]), {"name": "Mine"})
+
+    assert answer.status_code == expected
+    cast.team.refresh_from_db()
+    assert cast.team.name != "Mine"
+
+
+def test_invitation_link_is_shown_once(cast: Cast, as_: Visit) -> None:
+    browser = as_("admin")
+    people = reverse("accounts:people", args=[cast.team.pk])
+
+    made = browser.post(reverse("accounts:invite", args=[cast.team.pk]), {"role": "guest"})
+    again = browser.get(people)
+
+    found = re.search(r"/invitations/([\w-]{43})/", made.content.decode())
+    assert found
+    assert found.group(1) not in again.content.decode()
+    assert Client().get(found.group()).status_code == 302
+    assert Invitation.objects.get().role == TeamRole.GUEST
+
+
+@pytest.mark.parametrize(
+    ("who", "role", "expected"),
+    [
+        ("admin", "owner", 400),
+        ("admin", "emperor", 400),
+        ("member", "guest", 403),
+        ("guest", "guest", 403),
+        ("stranger", "guest", 404),
+    ],
+)
+def test_invitation_is_refused(cast: Cast, as_: Visit, who: str, role: str, expected: int) -> None:
+    answer = as_(who).post(reverse("accounts:invite", args=[cast.team.pk]), {"role": role})
+
+    assert answer.status_code == expected
+    assert not Invitation.objects.exists()
+
+
+def test_invitation_is_revoked_by_a_button(cast: Cast, as_: Visit) -> None:
+    invitation, _token = invite(user=cast.admin, team_id=cast.team.pk)
+
+    as_("owner").post(reverse("accounts:invitation_revoke", args=[cast.team.pk, invitation.pk]))
+
+    assert not Invitation.objects.usable().exists()
+
+
+def test_role_is_set_by_a_form(cast: Cast, as_: Visit) -> None:
+    as_("admin").post(
+        reverse("accounts:set_role", args=[cast.team.pk, cast.guest.pk]), {"role": "member"}
+    )
+
+    assert TeamMember.objects.get(user=cast.guest).role == TeamRole.MEMBER
+
+
+def test_rule_is_said_on_the_page(cast: Cast, as_: Visit) -> None:
+    browser = as_("owner")
+    own_role = reverse("accounts:set_role", args=[cast.team.pk, cast.owner.pk])
+
+    page = browser.post(own_role, {"role": "guest"}, follow=True)
+
+    assert "keeps at least one owner" in page.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("who", "whom", "expected"),
+    [
+        ("admin", "guest", 302),
+        ("guest", "guest", 302),
+        ("member", "guest", 302),
+        ("stranger", "guest", 404),
+        ("admin", "stranger", 404),
+    ],
+)
+def test_removal_by_a_button(cast: Cast, as_: Visit, who: str, whom: str, expected: int) -> None:
+    path = reverse("accounts:remove", args=[cast.team.pk, cast.named(whom).pk])
+
+    answer = as_(who).post(path)
+
+    assert answer.status_code == expected
+    gone = not TeamMember.objects.filter(user=cast.guest, team=cast.team).exists()
+    assert gone == (who in {"admin", "guest"} and whom == "guest")
+
+
+def test_profile_is_saved_with_the_language_of_the_browser(cast: Cast, as_: Visit) -> None:
+    answer = as_("member").post("/me/", {"name": "Hayun", "wood": "persimmon", "language": "ko"})
+
+    cast.member.refresh_from_db()
+    assert (cast.member.name, cast.member.wood) == ("Hayun", "persimmon")
+    assert answer.cookies["django_language"].value == "ko"
+
+
+def test_secret_of_a_token_is_shown_once(cast: Cast, as_: Visit) -> None:
+    browser = as_("member")
+
+    made = browser.post("/me/tokens/", {"name": "script", "scope": "read", "days": "30"})
+    again = browser.get("/me/tokens/")
+
+    found = re.search(r"maru_[\w-]{43}", made.content.decode())
+    assert found
+    bearer = user_for_token(found.group())
+    assert bearer
+    assert bearer.user == cast.member
+    assert found.group() not in again.content.decode()
+    assert "script" in again.content.decode()
+
+
+def test_form_for_tokens_knows_only_own_teams(cast: Cast, as_: Visit) -> None:
+    fields = {"name": "script", "scope": "read", "days": "never", "team": str(cast.other_team.pk)}
+
+    as_("member").post("/me/tokens/", fields)
+
+    assert not ApiToken.objects.exists()
+
+
+def test_token_is_revoked_by_its_owner_only(cast: Cast, as_: Visit) -> None:
+    token, _secret = make_token(user=cast.member, name="script")
+    path = reverse("accounts:token_revoke", args=[token.pk])
+
+    assert as_("owner").post(path).status_code == 404
+    assert as_("member").post(path).status_code == 302
+    assert not ApiToken.objects.exists()

@@ -1,0 +1,156 @@
+"""Accounts: names, handles, addresses, and what ends with them."""
+
+import pytest
+
+from accounts import endings
+from accounts.endings import Ending
+from accounts.errors import Conflict, Invalid
+from accounts.models import User
+from accounts.services import (
+    change_password,
+    create_user,
+    make_token,
+    suspend_user,
+    update_profile,
+    user_for_token,
+)
+from tests.accounts.conftest import PASSWORD, Cast, make_user
+from tests.accounts.together import all_at_once
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> list[Ending]:
+    """What listeners to endings are told."""
+    told: list[Ending] = []
+    monkeypatch.setattr(endings, "_listeners", [told.append])
+    return told
+
+
+@pytest.mark.parametrize(
+    ("name", "handle"),
+    [
+        ("Seojun Lee", "seojun-lee"),
+        ("이서준", "이서준"),
+        ("  Élodie! ", "élodie"),
+        ("···", "person"),
+    ],
+)
+def test_handle_comes_from_the_name(name: str, handle: str) -> None:
+    user = create_user(name=name, email="secret.address@example.com")
+
+    assert user.handle == handle
+
+
+def test_handle_says_nothing_of_the_address() -> None:
+    user = create_user(name="Kim", email="secret.address@example.com")
+    again = create_user(name="Kim", email="another.address@example.com")
+
+    assert user.handle == "kim"
+    assert again.handle.startswith("kim-")
+    assert "address" not in user.handle + again.handle
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_of_one_name_at_once_get_a_handle_each() -> None:
+    made = all_at_once(
+        lambda number: create_user(name="Kim", email=f"kim{number}@example.com"),
+        range(8),
+        Conflict,
+    )
+
+    assert len({user.handle for user in made}) == 8
+
+
+def test_name_cannot_be_invisible() -> None:
+    with pytest.raises(Invalid) as refused:
+        create_user(name="\u200b\u3164", email="a@example.com")
+
+    assert refused.value.fields
+    assert "name" in refused.value.fields
+
+
+def test_address_is_one_account_in_any_case() -> None:
+    create_user(name="Kim", email="kim@example.com")
+
+    with pytest.raises(Conflict):
+        create_user(name="Kim", email=" KIM@Example.com ")
+
+    assert User.objects.count() == 1
+
+
+@pytest.mark.parametrize("address", ["", "kim", "kim@", "@example.com", "a b@example.com"])
+def test_address_is_whole(address: str) -> None:
+    with pytest.raises(Invalid):
+        create_user(name="Kim", email=address)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_address_is_one_account_however_many_ask_at_once() -> None:
+    made = all_at_once(
+        lambda number: create_user(name=f"Kim {number}", email="kim@example.com"),
+        range(8),
+        Conflict,
+    )
+
+    assert len(made) == 1
+    assert User.objects.count() == 1
+
+
+def test_new_account_has_no_rights_at_all() -> None:
+    user = make_user("Kim")
+
+    assert not user.is_staff
+    assert not user.is_superuser
+    assert not user.memberships.exists()
+
+
+def test_profile_changes_the_name_and_keeps_the_handle() -> None:
+    user = make_user("Kim")
+
+    update_profile(user=user, name="Kim Hayun", wood="zelkova")
+
+    user.refresh_from_db()
+    assert (user.name, user.wood, user.handle) == ("Kim Hayun", "zelkova", "kim")
+
+
+def test_profile_knows_four_woods() -> None:
+    with pytest.raises(Invalid):
+        update_profile(user=make_user("Kim"), wood="gold")
+
+
+def test_new_password_ends_tokens_and_says_so(heard: list[Ending]) -> None:
+    user = make_user("Kim")
+    _token, secret = make_token(user=user, name="script")
+
+    change_password(user=user, password="another-good-password")
+
+    assert user.check_password("another-good-password")
+    assert user_for_token(secret) is None
+    assert heard == [Ending(user_id=user.pk)]
+
+
+def test_suspension_ends_tokens_and_says_so(cast: Cast, heard: list[Ending]) -> None:
+    _token, secret = make_token(user=cast.member, name="script")
+
+    suspend_user(person=cast.member)
+
+    assert user_for_token(secret) is None
+    assert heard == [Ending(user_id=cast.member.pk)]
+
+
+def test_listener_is_told_once_however_often_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Ending] = []
+    monkeypatch.setattr(endings, "_listeners", [])
+    listener = told.append
+    endings.when_access_ends(listener)
+    endings.when_access_ends(listener)
+
+    suspend_user(person=make_user("Kim"))
+
+    assert len(told) == 1
+
+
+def test_password_is_not_kept_in_the_clear() -> None:
+    assert PASSWORD not in make_user("Kim").password

@@ -1,0 +1,407 @@
+"""Signing in and out, forgotten passwords, and those who try what they should not."""
+
+import re
+from collections.abc import Iterator
+from html import unescape
+from urllib.parse import urlsplit
+
+import pytest
+from django.core.cache import cache
+from django.core.mail import EmailMessage
+from django.test import Client
+from django.urls import reverse
+from pytest_django import Settings
+
+from accounts import endings
+from accounts.endings import Ending
+from accounts.services import make_token, user_for_token
+from tests.accounts.conftest import PASSWORD, Answer, Cast, Counting, without_csrf
+
+pytestmark = pytest.mark.django_db
+
+LOGIN = "/accounts/login/"
+RESET = "/accounts/password/reset/"
+
+
+@pytest.fixture
+def _limited(settings: Settings) -> Iterator[None]:
+    """Rate limits as they are where nobody has switched them off."""
+    settings.ACCOUNT_RATE_LIMITS = {}
+    cache.clear()
+    yield
+    cache.clear()
+
+
+def sign_in(client: Client, email: str, password: str = PASSWORD) -> Answer:
+    return client.post(LOGIN, {"login": email, "password": password})
+
+
+def test_person_signs_in_by_address_in_any_case(client: Client, cast: Cast) -> None:
+    answer = sign_in(client, "MEMBER@Example.com")
+
+    assert answer.status_code == 302
+    assert client.session["_auth_user_id"] == str(cast.member.pk)
+
+
+def test_session_has_another_key_after_signing_in(client: Client, cast: Cast) -> None:
+    session = client.session
+    session["planted"] = "by an attacker"
+    session.save()
+    planted = str(session.session_key)
+    client.cookies["maru_session"] = planted
+
+    sign_in(client, cast.member.email)
+
+    assert client.session.session_key != planted
+    assert client.cookies["maru_session"].value != planted
+
+
+def test_session_cookie_is_out_of_reach_of_scripts_and_other_sites(
+    client: Client, cast: Cast
+) -> None:
+    cookie = sign_in(client, cast.member.email).cookies["maru_session"]
+
+    assert cookie["httponly"]
+    assert cookie["samesite"] == "Lax"
+
+
+@pytest.mark.usefixtures("_limited")
+def test_sixth_try_at_a_password_is_refused_even_if_right(client: Client, cast: Cast) -> None:
+    for _ in range(5):
+        sign_in(client, cast.member.email, "wrong-password")
+
+    answer = sign_in(client, cast.member.email)
+
+    assert "_auth_user_id" not in client.session
+    assert "Too many attempts" in answer.content.decode()
+
+
+@pytest.mark.usefixtures("_limited")
+def test_own_success_in_between_buys_no_tries(cast: Cast) -> None:
+    for _ in range(5):
+        sign_in(Client(), cast.member.email, "wrong-password")
+        sign_in(Client(), cast.stranger.email)
+
+    attacked = Client()
+    sign_in(attacked, cast.member.email)
+
+    assert "_auth_user_id" not in attacked.session
+
+
+@pytest.mark.usefixtures("_limited")
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
+def test_forged_address_buys_no_tries(cast: Cast, header: str) -> None:
+    """10 tries a minute from one address, whatever the headers say."""
+    for number in range(10):
+        forged = {header: f"for=10.0.0.{number}" if header == "Forwarded" else f"10.0.0.{number}"}
+        Client(headers=forged).post(LOGIN, {"login": f"x{number}@example.com", "password": "no"})
+
+    attacked = Client(headers={header: "10.0.0.99"})
+    sign_in(attacked, cast.member.email)
+
+    assert "_auth_user_id" not in attacked.session
+
+
+@pytest.mark.usefixtures("_limited")
+def test_another_address_is_free_to_try(cast: Cast) -> None:
+    """The control of the test above: the limit is that of the address."""
+    for number in range(10):
+        sign_in(Client(), f"x{number}@example.com", "no")
+
+    elsewhere = Client(REMOTE_ADDR="192.0.2.1")
+    sign_in(elsewhere, cast.member.email)
+
+    assert elsewhere.session["_auth_user_id"] == str(cast.member.pk)
+
+
+@pytest.mark.usefixtures("_limited")
+def test_another_host_header_buys_no_tries(cast: Cast) -> None:
+    for number in range(5):
+        guesser = Client(HTTP_HOST=f"localhost:{number + 1}", REMOTE_ADDR=f"192.0.2.{number}")
+        sign_in(guesser, cast.member.email, "wrong-password")
+
+    attacked = Client(HTTP_HOST="localhost:9999", REMOTE_ADDR="192.0.2.99")
+    sign_in(attacked, cast.member.email)
+
+    assert "_auth_user_id" not in attacked.session
+
+
+@pytest.mark.usefixtures("_limited")
+def test_old_password_cannot_be_guessed_from_within(cast: Cast) -> None:
+    client = Client()
+    client.force_login(cast.member)
+    change = "/accounts/password/change/"
+    for _ in range(5):
+        client.post(change, {"oldpassword": "guess", "password1": "another-good-password"})
+
+    right = {"oldpassword": PASSWORD, "password1": "another-good-password"}
+    answer = client.post(change, right)
+
+    assert answer.status_code == 429
+    cast.member.refresh_from_db()
+    assert cast.member.check_password(PASSWORD)
+
+
+def test_unknown_address_and_wrong_password_look_the_same(client: Client, cast: Cast) -> None:
+    known = sign_in(client, cast.member.email, "wrong-password")
+    unknown = sign_in(client, "nobody.at.all@example.com", "wrong-password")
+
+    assert known.status_code == unknown.status_code == 200
+    assert without_csrf(known).replace(cast.member.email, "") == without_csrf(unknown).replace(
+        "nobody.at.all@example.com", ""
+    )
+
+
+def test_unknown_address_takes_as_long_as_a_wrong_password(
+    client: Client, counting: type[Counting], cast: Cast
+) -> None:
+    def hashings(email: str) -> int:
+        counting.count = 0
+        sign_in(client, email, "wrong-password")
+        return counting.count
+
+    assert hashings("nobody.at.all@example.com") == hashings(cast.member.email) == 1
+
+
+def test_suspended_person_stays_outside(client: Client, cast: Cast) -> None:
+    answer = sign_in(client, cast.suspended.email)
+
+    assert answer["Location"] == reverse("account_inactive")
+    assert "_auth_user_id" not in client.session
+
+
+def test_suspension_ends_a_session(client: Client, cast: Cast) -> None:
+    client.force_login(cast.member)
+    cast.member.is_active = False
+    cast.member.save()
+
+    answer = client.get(reverse("accounts:profile"))
+
+    assert urlsplit(answer["Location"]).path == LOGIN
+
+
+ELSEWHERE = [
+    "https://evil.example/",
+    "//evil.example/",
+    "///evil.example/",
+    "////evil.example",
+    "/\\evil.example",
+    "\\\\evil.example",
+    "\\/evil.example",
+    "/\t/evil.example",
+    "/\n/evil.example",
+    "\t//evil.example",
+    " //evil.example",
+    "http:evil.example",
+    "http:///evil.example",
+    "https:/evil.example",
+    "javascript:alert(1)",
+    "data:text/html,x",
+    "evil.example",
+    "//localhost@evil.example",
+    "http://testserver@evil.example/",
+    "http://testserver.evil.example/",
+    "http://testserver/",
+    "http://localhost:1/",
+    "%2f%2fevil.example",
+    "//evil%E3%80%82example",
+    "/%5cevil.example",
+    "\x00//evil.example",
+]
+
+
+@pytest.mark.parametrize("address", ELSEWHERE)
+@pytest.mark.parametrize("page", [LOGIN, "/accounts/logout/"])
+def test_next_leads_to_own_paths_only(client: Client, cast: Cast, page: str, address: str) -> None:
+    if page != LOGIN:
+        client.force_login(cast.member)
+    fields = {"login": cast.member.email, "password": PASSWORD, "next": address}
+
+    target = client.post(page, fields)["Location"]
+
+    assert urlsplit(target).netloc == ""
+    assert re.match(r"/(?![/\\])", target)
+    assert "evil" not in target or target == "/%5cevil.example"
+
+
+def test_next_leads_to_an_own_path(client: Client, cast: Cast) -> None:
+    fields = {"login": cast.member.email, "password": PASSWORD, "next": "/me/tokens/"}
+
+    assert client.post(LOGIN, fields)["Location"] == "/me/tokens/"
+
+
+@pytest.mark.parametrize("address", ["https://evil.example/", "//evil.example/"])
+def test_language_is_chosen_before_signing_in_and_leads_nowhere_else(
+    client: Client, address: str
+) -> None:
+    chosen = client.post(reverse("set_language"), {"language": "ko", "next": LOGIN})
+    lured = client.post(reverse("set_language"), {"language": "en", "next": address})
+
+    assert chosen["Location"] == LOGIN
+    assert chosen.cookies["django_language"].value == "ko"
+    assert "evil" not in lured["Location"]
+
+
+def test_logging_out_ends_the_session_and_says_so(
+    client: Client, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Ending] = []
+    monkeypatch.setattr(endings, "_listeners", [told.append])
+    client.force_login(cast.member)
+    key = client.session.session_key
+
+    client.post("/accounts/logout/")
+
+    assert "_auth_user_id" not in client.session
+    assert told == [Ending(user_id=cast.member.pk, session_key=key)]
+
+
+def test_logging_out_takes_a_post(client: Client, cast: Cast) -> None:
+    client.force_login(cast.member)
+
+    client.get("/accounts/logout/")
+
+    assert "_auth_user_id" in client.session
+
+
+def link_in(mail: EmailMessage) -> str:
+    found = re.search(r"https?://\S+", str(mail.body).partition("choose one:")[2])
+    assert found
+    return found.group()
+
+
+def test_forgotten_password_is_replaced_by_mail(
+    client: Client, cast: Cast, mailoutbox: list[EmailMessage]
+) -> None:
+    _token, secret = make_token(user=cast.member, name="script")
+    signed_in = Client()
+    signed_in.force_login(cast.member)
+    client.post(RESET, {"email": cast.member.email})
+
+    form = client.get(urlsplit(link_in(mailoutbox[0])).path, follow=True)
+    answer = client.post(form.request["PATH_INFO"], {"password1": "another-good-password"})
+
+    assert answer.status_code == 302
+    cast.member.refresh_from_db()
+    assert cast.member.check_password("another-good-password")
+    assert user_for_token(secret) is None
+    assert signed_in.get(reverse("accounts:profile")).status_code == 302
+
+
+def test_reset_link_opens_once(client: Client, cast: Cast, mailoutbox: list[EmailMessage]) -> None:
+    client.post(RESET, {"email": cast.member.email})
+    path = urlsplit(link_in(mailoutbox[0])).path
+    form = client.get(path, follow=True)
+    client.post(form.request["PATH_INFO"], {"password1": "another-good-password"})
+
+    again = Client().get(path, follow=True)
+
+    assert "no longer opens" in again.content.decode()
+
+
+def test_reset_link_is_not_in_the_address_of_the_form(
+    client: Client, cast: Cast, mailoutbox: list[EmailMessage]
+) -> None:
+    client.post(RESET, {"email": cast.member.email})
+    path = urlsplit(link_in(mailoutbox[0])).path
+
+    answer = client.get(path)
+
+    assert answer["Location"].endswith("set-password/")
+
+
+@pytest.mark.parametrize("host", ["localhost:6666", "127.0.0.1"])
+def test_host_header_does_not_reach_the_mail(
+    client: Client, cast: Cast, mailoutbox: list[EmailMessage], settings: Settings, host: str
+) -> None:
+    client.post(RESET, {"email": cast.member.email}, HTTP_HOST=host)
+
+    assert link_in(mailoutbox[0]).startswith(settings.PUBLIC_URL + "/accounts/")
+    assert "6666" not in mailoutbox[0].body
+
+
+def test_foreign_host_header_is_refused(
+    client: Client, cast: Cast, mailoutbox: list[EmailMessage]
+) -> None:
+    answer = client.post(RESET, {"email": cast.member.email}, HTTP_HOST="evil.example")
+
+    assert answer.status_code == 400
+    assert not mailoutbox
+
+
+def test_reset_says_the_same_for_every_address(
+    client: Client, cast: Cast, mailoutbox: list[EmailMessage]
+) -> None:
+    answers = [
+        client.post(RESET, {"email": email}, follow=True)
+        for email in (cast.member.email, cast.suspended.email, "nobody.at.all@example.com")
+    ]
+
+    assert len({without_csrf(answer) for answer in answers}) == 1
+    assert [len(answer.redirect_chain) for answer in answers] == [1, 1, 1]
+    assert len(mailoutbox) == 3
+
+
+def test_weak_password_is_refused(client: Client, cast: Cast) -> None:
+    client.force_login(cast.member)
+
+    page = client.post(
+        "/accounts/password/change/", {"oldpassword": PASSWORD, "password1": "password12"}
+    )
+
+    assert "too common" in unescape(page.content.decode())
+
+
+def test_new_password_ends_other_sessions_and_keeps_this_one(client: Client, cast: Cast) -> None:
+    other = Client()
+    for browser in (client, other):
+        sign_in(browser, cast.member.email)
+
+    client.post(
+        "/accounts/password/change/",
+        {"oldpassword": PASSWORD, "password1": "another-good-password"},
+    )
+
+    assert client.get(reverse("accounts:profile")).status_code == 200
+    assert other.get(reverse("accounts:profile")).status_code == 302
+
+
+def test_address_changes_only_once_it_is_proven(
+    client: Client, cast: Cast, mailoutbox: list[EmailMessage]
+) -> None:
+    client.force_login(cast.member)
+    asked = client.post("/accounts/email/", {"email": "moved@example.com", "action_add": ""})
+
+    client.post(asked["Location"], {"password": PASSWORD})
+
+    cast.member.refresh_from_db()
+    assert cast.member.email == "member@example.com"
+    found = re.search(r"http\S+confirm-email\S+", str(mailoutbox[0].body))
+    assert found
+    client.post(urlsplit(found.group()).path)
+    cast.member.refresh_from_db()
+    assert cast.member.email == "moved@example.com"
+
+
+def test_change_of_address_asks_for_the_password(
+    client: Client, cast: Cast, mailoutbox: list[EmailMessage]
+) -> None:
+    client.force_login(cast.member)
+    asked = client.post("/accounts/email/", {"email": "moved@example.com", "action_add": ""})
+
+    answer = client.post(asked["Location"], {"password": "a guess"})
+
+    assert urlsplit(asked["Location"]).path == reverse("account_reauthenticate")
+    assert "not your password" in answer.content.decode()
+    assert not mailoutbox
+
+
+def test_mail_server_that_is_away_is_said_plainly(
+    client: Client, cast: Cast, settings: Settings
+) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9
+
+    answer = client.post(RESET, {"email": cast.member.email})
+
+    assert answer.status_code == 503

@@ -1,0 +1,228 @@
+"""Signing up: only for the invited, and never into any right."""
+
+import re
+from urllib.parse import urlsplit
+
+import pytest
+from django.core.mail import EmailMessage
+from django.test import Client
+from django.urls import reverse
+from pytest_django import Settings
+
+from accounts.models import TeamMember, TeamRole, User
+from accounts.services import invite, revoke_invitation
+from tests.accounts.conftest import PASSWORD, Answer, Cast, Counting, without_csrf
+from tests.accounts.together import all_at_once
+
+pytestmark = pytest.mark.django_db
+
+SIGNUP = "/accounts/signup/"
+HERE = "/invitations/"
+
+
+@pytest.fixture
+def _open(settings: Settings) -> None:
+    """Sign-up for everybody, as the settings make it: with proof of the address."""
+    settings.SIGNUP = "open"
+    settings.ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+
+
+def sign_up(client: Client, email: str, **more: str) -> Answer:
+    return client.post(SIGNUP, {"name": "Hayun Kim", "email": email, "password1": PASSWORD, **more})
+
+
+def test_sign_up_is_closed_to_strangers(client: Client) -> None:
+    page = client.get(SIGNUP)
+    sign_up(client, "a@example.com")
+
+    assert "By invitation only" in page.content.decode()
+    assert not User.objects.exists()
+
+
+def test_invited_person_signs_up_and_joins(client: Client, cast: Cast) -> None:
+    _invitation, token = invite(user=cast.admin, team_id=cast.team.pk, role="guest")
+
+    shown = client.get(reverse("accounts:invitation_link", args=[token]), follow=True)
+    signed_up = sign_up(client, "hayun@example.com", next=HERE)
+    joined = client.post(HERE)
+
+    assert cast.team.name in shown.content.decode()
+    assert cast.admin.name in shown.content.decode()
+    assert signed_up["Location"] == HERE
+    assert joined.status_code == 302
+    member = TeamMember.objects.get(user__email="hayun@example.com")
+    assert (member.team, member.role) == (cast.team, TeamRole.GUEST)
+
+
+def test_person_with_an_account_signs_in_and_joins(client: Client, cast: Cast) -> None:
+    _invitation, token = invite(user=cast.admin, team_id=cast.team.pk)
+    client.get(reverse("accounts:invitation_link", args=[token]))
+
+    signed_in = client.post("/accounts/login/", {"login": cast.nobody.email, "password": PASSWORD})
+    client.post(HERE)
+
+    assert signed_in["Location"] == HERE
+    assert TeamMember.objects.get(user=cast.nobody).team == cast.team
+
+
+def test_looking_at_an_invitation_does_not_accept_it(client: Client, cast: Cast) -> None:
+    _invitation, token = invite(user=cast.admin, team_id=cast.team.pk)
+    client.force_login(cast.nobody)
+
+    client.get(reverse("accounts:invitation_link", args=[token]), follow=True)
+
+    assert not TeamMember.objects.filter(user=cast.nobody).exists()
+
+
+def test_token_leaves_the_address_at_once(client: Client, cast: Cast) -> None:
+    _invitation, token = invite(user=cast.admin, team_id=cast.team.pk)
+
+    answer = client.get(reverse("accounts:invitation_link", args=[token]))
+    page = client.get(answer["Location"])
+
+    assert answer["Location"] == HERE
+    assert token not in page.content.decode()
+    assert page["Referrer-Policy"] == "same-origin"
+
+
+def test_token_is_not_in_the_session(client: Client, cast: Cast) -> None:
+    _invitation, token = invite(user=cast.admin, team_id=cast.team.pk)
+
+    client.get(reverse("accounts:invitation_link", args=[token]))
+
+    assert token not in str(dict(client.session))
+
+
+def test_wrong_used_and_revoked_links_look_the_same(client: Client, cast: Cast) -> None:
+    _invitation, used = invite(user=cast.admin, team_id=cast.team.pk)
+    client.get(reverse("accounts:invitation_link", args=[used]))
+    client.force_login(cast.nobody)
+    client.get(reverse("accounts:invitation_link", args=[used]))
+    client.post(HERE)
+    invitation, revoked = invite(user=cast.admin, team_id=cast.team.pk)
+    revoke_invitation(user=cast.admin, team_id=cast.team.pk, invitation_id=invitation.pk)
+
+    pages = [
+        Client().get(reverse("accounts:invitation_link", args=[token]))
+        for token in (used, revoked, "guess")
+    ]
+
+    assert {page.status_code for page in pages} == {404}
+    assert len({without_csrf(page).replace(page.request["PATH_INFO"], "") for page in pages}) == 1
+
+
+def test_revoked_invitation_closes_the_sign_up_that_it_opened(client: Client, cast: Cast) -> None:
+    invitation, token = invite(user=cast.admin, team_id=cast.team.pk)
+    client.get(reverse("accounts:invitation_link", args=[token]))
+    revoke_invitation(user=cast.admin, team_id=cast.team.pk, invitation_id=invitation.pk)
+
+    sign_up(client, "late@example.com")
+
+    assert not User.objects.filter(email="late@example.com").exists()
+
+
+def test_role_cannot_be_chosen_by_the_invited(client: Client, cast: Cast) -> None:
+    _invitation, token = invite(user=cast.admin, team_id=cast.team.pk, role="guest")
+    client.force_login(cast.nobody)
+    client.get(reverse("accounts:invitation_link", args=[token]))
+
+    client.post(HERE, {"role": "owner", "team": str(cast.other_team.pk)})
+
+    member = TeamMember.objects.get(user=cast.nobody)
+    assert (member.team, member.role) == (cast.team, TeamRole.GUEST)
+
+
+def test_signing_up_sets_no_field_that_the_form_does_not_show(client: Client, cast: Cast) -> None:
+    _invitation, token = invite(user=cast.admin, team_id=cast.team.pk)
+    client.get(reverse("accounts:invitation_link", args=[token]))
+
+    sign_up(client, "a@example.com", is_staff="on", is_superuser="on", handle="owner", id="1")
+
+    user = User.objects.get(email="a@example.com")
+    assert (user.is_staff, user.is_superuser, user.handle) == (False, False, "hayun-kim")
+
+
+@pytest.mark.usefixtures("_open")
+def test_open_sign_up_waits_for_the_proof_of_the_address(
+    client: Client, mailoutbox: list[EmailMessage]
+) -> None:
+    answer = sign_up(client, "hayun@example.com")
+
+    assert answer["Location"] == reverse("account_email_verification_sent")
+    assert "_auth_user_id" not in client.session
+    found = re.search(r"http\S+confirm-email\S+", str(mailoutbox[0].body))
+    assert found
+    client.post(urlsplit(found.group()).path)
+    assert "_auth_user_id" in client.session
+
+
+@pytest.mark.usefixtures("_open")
+def test_unproven_account_does_not_get_in_by_its_password(client: Client) -> None:
+    sign_up(Client(), "hayun@example.com")
+
+    client.post("/accounts/login/", {"login": "hayun@example.com", "password": PASSWORD})
+
+    assert "_auth_user_id" not in client.session
+    assert client.get("/api/v1/me").status_code == 401
+
+
+@pytest.mark.usefixtures("_open")
+def test_sign_up_does_not_tell_who_has_an_account(
+    cast: Cast, mailoutbox: list[EmailMessage]
+) -> None:
+    known, unknown = Client(), Client()
+
+    answers = [sign_up(known, cast.member.email), sign_up(unknown, "new@example.com")]
+
+    assert {answer["Location"] for answer in answers} == {
+        reverse("account_email_verification_sent")
+    }
+    assert [mail.to for mail in mailoutbox] == [[cast.member.email], ["new@example.com"]]
+    assert known.cookies.keys() == unknown.cookies.keys()
+
+
+@pytest.mark.usefixtures("_open")
+def test_sign_up_takes_as_long_for_an_address_that_has_an_account(
+    cast: Cast, counting: type[Counting]
+) -> None:
+    def hashings(email: str) -> int:
+        counting.count = 0
+        sign_up(Client(), email)
+        return counting.count
+
+    assert hashings(cast.member.email) == hashings("new@example.com") == 1
+
+
+@pytest.mark.usefixtures("_open")
+@pytest.mark.django_db(transaction=True)
+def test_thirty_first_sign_ups_at_once_make_no_admin() -> None:
+    """Whoever comes first gets an account, and nothing else."""
+
+    def first(number: int) -> int:
+        browser = Client(REMOTE_ADDR=f"192.0.2.{number + 1}")
+        return int(sign_up(browser, f"first{number}@example.com").status_code)
+
+    answers = all_at_once(first, range(30), ZeroDivisionError)
+
+    assert answers == [302] * 30
+    assert User.objects.count() == 30
+    assert not User.objects.filter(is_staff=True).exists()
+    assert not User.objects.filter(is_superuser=True).exists()
+    assert not TeamMember.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"name": "\u200b\u200b"}, "Write a name that can be seen."),
+        ({"password1": "short"}, "too short"),
+        ({"email": "nonsense"}, "valid email address"),
+    ],
+)
+@pytest.mark.usefixtures("_open")
+def test_mistake_is_shown_at_its_field(client: Client, fields: dict[str, str], words: str) -> None:
+    answer = sign_up(client, **{"email": "a@example.com", **fields})
+
+    assert answer.status_code == 200
+    assert words in answer.content.decode()
+    assert not User.objects.exists()

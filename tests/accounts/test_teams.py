@@ -1,0 +1,244 @@
+"""The gate of teams, and who may do what to whom in them."""
+
+from contextlib import suppress
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import AnonymousUser
+from pytest_django import DjangoAssertNumQueries
+
+from accounts import endings
+from accounts.endings import Ending
+from accounts.errors import Conflict, Forbidden, Invalid, MaruError, NotFound, Unauthenticated
+from accounts.gate import MANAGE, MANAGE_AGENTS, MANAGE_PEOPLE, VIEW, access_team
+from accounts.models import Team, TeamMember, TeamPermission, TeamRole
+from accounts.permissions import TEAM_ROLES, set_permissions
+from accounts.services import (
+    add_team_member,
+    create_team,
+    make_token,
+    remove_team_member,
+    rename_team,
+    set_team_role,
+    user_for_token,
+)
+from tests.accounts.conftest import Cast, make_user
+from tests.accounts.together import all_at_once
+
+pytestmark = pytest.mark.django_db
+
+PERMISSIONS = sorted(TEAM_ROLES["owner"])
+
+
+@pytest.mark.parametrize("permission", PERMISSIONS)
+@pytest.mark.parametrize("role", list(TEAM_ROLES))
+def test_role_opens_exactly_what_the_table_says(cast: Cast, role: str, permission: str) -> None:
+    user = cast.named(role)
+
+    if permission in TEAM_ROLES[role]:
+        assert access_team(user, cast.team.pk, permission) == cast.team
+    else:
+        with pytest.raises(Forbidden):
+            access_team(user, cast.team.pk, permission)
+
+
+@pytest.mark.parametrize("permission", PERMISSIONS)
+@pytest.mark.parametrize("who", ["stranger", "nobody", "suspended"])
+def test_foreign_team_looks_like_no_team(cast: Cast, who: str, permission: str) -> None:
+    with pytest.raises(NotFound) as foreign:
+        access_team(cast.named(who), cast.team.pk, permission)
+    with pytest.raises(NotFound) as absent:
+        access_team(cast.named(who), uuid4(), permission)
+
+    assert str(foreign.value.detail) == str(absent.value.detail)
+
+
+def test_anonymous_must_sign_in_first(cast: Cast) -> None:
+    with pytest.raises(Unauthenticated):
+        access_team(AnonymousUser(), cast.team.pk, VIEW)
+
+
+def test_superuser_gets_nothing_extra(cast: Cast) -> None:
+    cast.stranger.is_staff = cast.stranger.is_superuser = True
+    cast.stranger.save()
+
+    with pytest.raises(NotFound):
+        access_team(cast.stranger, cast.team.pk, VIEW)
+
+
+@pytest.mark.parametrize("who", ["owner", "guest", "stranger", "suspended"])
+def test_gate_is_one_query_whatever_the_answer(
+    cast: Cast, who: str, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    user = cast.named(who)
+
+    with django_assert_num_queries(1), suppress(MaruError):
+        access_team(user, cast.team.pk, MANAGE)
+
+
+def test_set_permissions_gives_exactly_what_it_names(cast: Cast) -> None:
+    set_permissions([cast.owner], cast.team, frozenset({VIEW}))
+
+    granted = TeamPermission.objects.filter(user=cast.owner, content_object=cast.team)
+    assert [row.permission.codename for row in granted] == [VIEW]
+
+
+def test_set_permissions_does_not_invent_one(cast: Cast) -> None:
+    with pytest.raises(LookupError):
+        set_permissions([cast.owner], cast.team, frozenset({"fly"}))
+
+
+def test_team_has_an_owner_from_its_first_moment(cast: Cast) -> None:
+    team = create_team(user=cast.nobody, name="  New   team ")
+
+    assert team.name == "New team"
+    assert access_team(cast.nobody, team.pk, MANAGE) == team
+
+
+def test_owner_renames_the_team_and_admin_does_not(cast: Cast) -> None:
+    rename_team(user=cast.owner, team_id=cast.team.pk, name="Hangyeol")
+
+    with pytest.raises(Forbidden):
+        rename_team(user=cast.admin, team_id=cast.team.pk, name="Mine")
+
+    cast.team.refresh_from_db()
+    assert cast.team.name == "Hangyeol"
+
+
+@pytest.mark.parametrize(
+    ("actor", "role", "refusal"),
+    [
+        ("owner", "owner", None),
+        ("owner", "guest", None),
+        ("admin", "admin", None),
+        ("admin", "owner", Forbidden),
+        ("member", "guest", Forbidden),
+        ("guest", "guest", Forbidden),
+        ("stranger", "guest", NotFound),
+        ("owner", "emperor", Invalid),
+    ],
+)
+def test_nobody_gives_a_role_above_their_own(
+    cast: Cast, actor: str, role: str, refusal: type[MaruError] | None
+) -> None:
+    def add() -> TeamMember:
+        return add_team_member(
+            user=cast.named(actor), team_id=cast.team.pk, person=cast.nobody, role=role
+        )
+
+    if refusal is None:
+        assert add().role == role
+        assert access_team(cast.nobody, cast.team.pk, VIEW)
+        return
+    with pytest.raises(refusal):
+        add()
+    assert not TeamMember.objects.filter(user=cast.nobody).exists()
+
+
+def test_nobody_is_in_a_team_twice(cast: Cast) -> None:
+    with pytest.raises(Conflict):
+        add_team_member(user=cast.owner, team_id=cast.team.pk, person=cast.guest, role="admin")
+
+    assert TeamMember.objects.get(user=cast.guest).role == TeamRole.GUEST
+
+
+def test_new_role_is_in_force_at_once(cast: Cast) -> None:
+    set_team_role(user=cast.owner, team_id=cast.team.pk, member_id=cast.admin.pk, role="guest")
+
+    with pytest.raises(Forbidden):
+        access_team(cast.admin, cast.team.pk, MANAGE_AGENTS)
+    assert access_team(cast.admin, cast.team.pk, VIEW)
+
+
+def test_admin_does_not_touch_an_owner(cast: Cast) -> None:
+    with pytest.raises(Forbidden):
+        set_team_role(user=cast.admin, team_id=cast.team.pk, member_id=cast.owner.pk, role="guest")
+    with pytest.raises(Forbidden):
+        remove_team_member(user=cast.admin, team_id=cast.team.pk, member_id=cast.owner.pk)
+
+    assert TeamMember.objects.get(user=cast.owner, team=cast.team).role == TeamRole.OWNER
+
+
+def test_last_owner_stays(cast: Cast) -> None:
+    with pytest.raises(Conflict):
+        remove_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.owner.pk)
+    with pytest.raises(Conflict):
+        set_team_role(user=cast.owner, team_id=cast.team.pk, member_id=cast.owner.pk, role="admin")
+
+    assert access_team(cast.owner, cast.team.pk, MANAGE)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_owners_who_demote_each_other_leave_one(cast: Cast) -> None:
+    set_team_role(user=cast.owner, team_id=cast.team.pk, member_id=cast.admin.pk, role="owner")
+    pairs = [(cast.owner, cast.admin), (cast.admin, cast.owner)]
+
+    all_at_once(
+        lambda pair: set_team_role(
+            user=pair[0], team_id=cast.team.pk, member_id=pair[1].pk, role="guest"
+        ),
+        pairs,
+        MaruError,
+    )
+
+    assert TeamMember.objects.filter(team=cast.team, role=TeamRole.OWNER).count() == 1
+
+
+def test_removed_member_keeps_nothing_of_the_team(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Ending] = []
+    monkeypatch.setattr(endings, "_listeners", [told.append])
+    _token, bound = make_token(user=cast.member, name="bound", team=cast.team)
+    _token, unbound = make_token(user=cast.member, name="unbound")
+
+    remove_team_member(user=cast.admin, team_id=cast.team.pk, member_id=cast.member.pk)
+
+    assert user_for_token(bound) is None
+    assert user_for_token(unbound) is not None
+    assert not TeamPermission.objects.filter(user=cast.member).exists()
+    assert told == [Ending(user_id=cast.member.pk, team_id=cast.team.pk)]
+
+
+def test_listener_undoes_a_removal_by_raising(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(ending: Ending) -> None:
+        raise Conflict
+
+    monkeypatch.setattr(endings, "_listeners", [refuse])
+
+    with pytest.raises(Conflict):
+        remove_team_member(user=cast.admin, team_id=cast.team.pk, member_id=cast.member.pk)
+
+    assert access_team(cast.member, cast.team.pk, VIEW)
+
+
+def test_anybody_may_leave(cast: Cast) -> None:
+    remove_team_member(user=cast.guest, team_id=cast.team.pk, member_id=cast.guest.pk)
+
+    with pytest.raises(NotFound):
+        access_team(cast.guest, cast.team.pk, VIEW)
+
+
+@pytest.mark.parametrize("who", ["member", "guest"])
+def test_member_removes_nobody(cast: Cast, who: str) -> None:
+    with pytest.raises(Forbidden):
+        remove_team_member(user=cast.named(who), team_id=cast.team.pk, member_id=cast.admin.pk)
+
+
+def test_deleted_team_leaves_no_permission_behind(cast: Cast) -> None:
+    Team.objects.filter(pk=cast.team.pk).delete()
+
+    assert not TeamPermission.objects.exclude(user=cast.stranger).exists()
+
+
+def test_removed_and_added_again_is_what_the_new_role_says(cast: Cast) -> None:
+    person = make_user("Back")
+    for role in ("admin", "guest"):
+        add_team_member(user=cast.owner, team_id=cast.team.pk, person=person, role=role)
+        last = role
+        if role == "admin":
+            remove_team_member(user=cast.owner, team_id=cast.team.pk, member_id=person.pk)
+
+    assert last == "guest"
+    with pytest.raises(Forbidden):
+        access_team(person, cast.team.pk, MANAGE_PEOPLE)

@@ -1,0 +1,222 @@
+"""Bearer tokens: what is stored, who gets in, and how far a token goes."""
+
+import re
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from accounts import endings
+from accounts.digests import new_secret
+from accounts.endings import Ending
+from accounts.errors import Forbidden, Invalid, MaruError, NotFound
+from accounts.gate import CREATE_ROOM, MANAGE_PEOPLE, VIEW, access_team
+from accounts.models import ApiToken, User
+from accounts.services import (
+    add_team_member,
+    create_team,
+    invite,
+    make_token,
+    revoke_token,
+    suspend_user,
+    user_for_token,
+)
+from tests.accounts.conftest import Cast
+
+pytestmark = pytest.mark.django_db
+
+
+def bearer(user: User, **wish: object) -> User:
+    """The user as somebody who shows a token of theirs."""
+    _token, secret = make_token(user=user, name="script", **wish)  # type: ignore[arg-type]  # by name
+    found = user_for_token(secret)
+    assert found is not None
+    return found.user
+
+
+def test_token_lets_its_user_in(cast: Cast) -> None:
+    token, secret = make_token(user=cast.member, name="script")
+
+    found = user_for_token(secret)
+
+    assert found is not None
+    assert (found.user, found.token_id) == (cast.member, token.pk)
+
+
+def test_secret_is_long_and_of_our_kind(cast: Cast) -> None:
+    secrets = [make_token(user=cast.member, name="script")[1] for _ in range(5)]
+
+    assert all(re.fullmatch(r"maru_[\w-]{43}", secret) for secret in secrets)
+    assert len(set(secrets)) == 5
+
+
+def test_letters_of_secrets_are_spread_evenly() -> None:
+    """64 letters, 20,000 drawn; a biased source would stand out by far."""
+    letters = Counter("".join(new_secret()[:40] for _ in range(500)))
+
+    assert len(letters) == 64
+    assert max(letters.values()) < 2 * min(letters.values())
+
+
+def test_secret_is_nowhere_in_the_row(cast: Cast) -> None:
+    token, secret = make_token(user=cast.member, name="script")
+
+    row = ApiToken.objects.filter(pk=token.pk).values().get()
+
+    assert secret not in str(row)
+    assert secret.removeprefix("maru_") not in str(row)
+    assert len(token.digest) == 64
+    assert token.hint == secret[-4:]
+
+
+@pytest.mark.parametrize("wrong", ["", "maru_", "maru_" + "a" * 43, "x" * 10_000, "\0", "\ud800"])
+def test_wrong_token_is_nobody_by_the_same_query(
+    cast: Cast, wrong: str, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    with django_assert_num_queries(1):
+        assert user_for_token(wrong) is None
+
+
+def test_token_ends_in_time(cast: Cast) -> None:
+    until = timezone.now() + timedelta(days=1)
+    _token, secret = make_token(user=cast.member, name="script", expires_at=until)
+
+    with time_machine.travel(until - timedelta(seconds=1)):
+        assert user_for_token(secret) is not None
+    with time_machine.travel(until + timedelta(seconds=1)):
+        assert user_for_token(secret) is None
+
+
+def test_token_of_a_suspended_user_is_dead(cast: Cast) -> None:
+    _token, secret = make_token(user=cast.member, name="script")
+
+    suspend_user(person=cast.member)
+
+    assert user_for_token(secret) is None
+
+
+def test_revoked_token_is_dead_and_says_so(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Ending] = []
+    monkeypatch.setattr(endings, "_listeners", [told.append])
+    token, secret = make_token(user=cast.member, name="script")
+
+    revoke_token(user=cast.member, token_id=token.pk)
+
+    assert user_for_token(secret) is None
+    assert told == [Ending(user_id=cast.member.pk, token_id=token.pk)]
+
+
+def test_token_of_somebody_else_is_not_found(cast: Cast) -> None:
+    token, secret = make_token(user=cast.member, name="script")
+
+    with pytest.raises(NotFound):
+        revoke_token(user=cast.owner, token_id=token.pk)
+
+    assert user_for_token(secret) is not None
+
+
+@pytest.mark.parametrize(
+    ("scopes", "may"),
+    [
+        (["read"], {VIEW}),
+        (["write"], {VIEW, CREATE_ROOM}),
+        (["admin"], {VIEW, CREATE_ROOM, MANAGE_PEOPLE}),
+    ],
+)
+def test_scopes_reach_so_far_and_no_further(cast: Cast, scopes: list[str], may: set[str]) -> None:
+    user = bearer(cast.owner, scopes=scopes)
+
+    for permission in (VIEW, CREATE_ROOM, MANAGE_PEOPLE):
+        if permission in may:
+            assert access_team(user, cast.team.pk, permission)
+        else:
+            with pytest.raises(Forbidden):
+                access_team(user, cast.team.pk, permission)
+
+
+def test_scope_gives_nothing_that_the_user_has_not(cast: Cast) -> None:
+    with pytest.raises(Forbidden):
+        access_team(bearer(cast.member, scopes=["admin"]), cast.team.pk, MANAGE_PEOPLE)
+
+
+def test_bound_token_finds_no_other_team(cast: Cast) -> None:
+    second = create_team(user=cast.owner, name="Second")
+    user = bearer(cast.owner, scopes=["admin"], team=cast.team)
+
+    assert access_team(user, cast.team.pk, VIEW)
+    with pytest.raises(NotFound):
+        access_team(user, second.pk, VIEW)
+
+
+def test_services_hold_the_bearer_to_the_token(cast: Cast) -> None:
+    user = bearer(cast.owner, scopes=["write"])
+
+    with pytest.raises(Forbidden):
+        invite(user=user, team_id=cast.team.pk)
+    with pytest.raises(Forbidden):
+        add_team_member(user=user, team_id=cast.team.pk, person=cast.nobody, role="guest")
+
+
+@pytest.mark.parametrize(
+    ("own", "wished"),
+    [
+        ({"scopes": ["write"]}, {"scopes": ["read"]}),
+        ({"scopes": ["admin"], "expires": 1}, {"scopes": ["admin"]}),
+        ({"scopes": ["admin"], "expires": 1}, {"scopes": ["admin"], "expires": 2}),
+        ({"scopes": ["admin"], "bound": True}, {"scopes": ["admin"]}),
+    ],
+)
+def test_token_makes_none_that_goes_further(
+    cast: Cast, own: dict[str, object], wished: dict[str, object]
+) -> None:
+    def wish(words: dict[str, object]) -> dict[str, object]:
+        days = words.get("expires")
+        return {
+            "scopes": words["scopes"],
+            "team": cast.team if words.get("bound") else None,
+            "expires_at": timezone.now() + timedelta(days=days) if isinstance(days, int) else None,
+        }
+
+    user = bearer(cast.owner, **wish(own))
+
+    with pytest.raises(Forbidden):
+        make_token(user=user, name="further", **wish(wished))  # type: ignore[arg-type]  # by name
+
+
+def test_token_makes_one_that_goes_less_far(cast: Cast) -> None:
+    user = bearer(cast.owner, scopes=["admin"])
+
+    token, _secret = make_token(user=user, name="less", scopes=["read"], team=cast.team)
+
+    assert token.scopes == ["read"]
+
+
+def test_bound_token_revokes_only_its_like(cast: Cast) -> None:
+    other, secret = make_token(user=cast.owner, name="unbound")
+
+    with pytest.raises(NotFound):
+        revoke_token(user=bearer(cast.owner, scopes=["admin"], team=cast.team), token_id=other.pk)
+
+    assert user_for_token(secret) is not None
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"name": "\u200b"},
+        {"scopes": []},
+        {"scopes": ["everything"]},
+        {"expires_at": timezone.now() - timedelta(seconds=1)},
+    ],
+)
+def test_wish_must_make_sense(cast: Cast, wish: dict[str, object]) -> None:
+    with pytest.raises(Invalid):
+        make_token(user=cast.member, **{"name": "script", **wish})  # type: ignore[arg-type]  # by name
+
+
+def test_token_is_not_bound_to_a_foreign_team(cast: Cast) -> None:
+    with pytest.raises(MaruError):
+        make_token(user=cast.member, name="script", team=cast.other_team)

@@ -1,0 +1,188 @@
+"""Connections: who may keep them, and where their keys go."""
+
+from uuid import uuid4
+
+import pytest
+from pytest_django import Settings
+
+from accounts.errors import Conflict, Forbidden, Invalid, NotFound
+from accounts.models import User
+from agents import services
+from agents.models import Connection
+from agents.secrets import decrypt
+from tests.agents.cast import KEY, URL, Cast, connect
+from tests.provider import running
+
+
+def key_of(connection: Connection) -> str:
+    connection.refresh_from_db()
+    return decrypt(connection.key_encrypted) if connection.key_encrypted else ""
+
+
+def test_a_key_is_stored_encrypted(cast: Cast) -> None:
+    assert KEY not in cast.connection.key_encrypted
+    assert key_of(cast.connection) == KEY
+
+
+def test_a_change_without_a_key_keeps_the_stored_one(cast: Cast) -> None:
+    services.update_connection(
+        user=cast.admin, connection_id=cast.connection.pk, name="Renamed", models=["x"]
+    )
+
+    assert key_of(cast.connection) == KEY
+    assert cast.connection.name == "Renamed"
+    assert cast.connection.model_names == ["x"]
+
+
+def test_another_path_on_the_same_server_keeps_the_key(cast: Cast) -> None:
+    services.update_connection(
+        user=cast.owner, connection_id=cast.connection.pk, base_url="https://203.0.113.7:443/v2/"
+    )
+
+    assert key_of(cast.connection) == KEY
+    assert cast.connection.base_url == "https://203.0.113.7:443/v2"
+
+
+@pytest.mark.parametrize("url", ["https://203.0.113.8/v1", "http://203.0.113.7/v1"])
+def test_another_server_or_scheme_drops_the_key(cast: Cast, url: str) -> None:
+    services.update_connection(user=cast.owner, connection_id=cast.connection.pk, base_url=url)
+
+    assert key_of(cast.connection) == ""
+
+
+def test_another_server_with_a_key_of_its_own_gets_that_one(cast: Cast) -> None:
+    services.update_connection(
+        user=cast.owner,
+        connection_id=cast.connection.pk,
+        base_url="https://203.0.113.8/v1",
+        key="sk-new",
+    )
+
+    assert key_of(cast.connection) == "sk-new"
+
+
+def test_an_empty_key_takes_the_stored_one_away(cast: Cast) -> None:
+    services.update_connection(user=cast.owner, connection_id=cast.connection.pk, key="")
+
+    assert key_of(cast.connection) == ""
+
+
+@pytest.mark.parametrize("url", ["", "ftp://203.0.113.7", "http://127.0.0.1:9/v1", "nonsense"])
+def test_an_address_that_is_refused_is_named_at_its_field(cast: Cast, url: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        services.update_connection(user=cast.owner, connection_id=cast.connection.pk, base_url=url)
+
+    assert set(refused.value.fields or {}) == {"base_url"}
+    assert key_of(cast.connection) == KEY
+
+
+@pytest.mark.parametrize("key", ["two words", "sk-\n\x00x: y", "열쇠", "k" * 1001])
+def test_what_cannot_be_a_key_is_refused(cast: Cast, key: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        services.update_connection(user=cast.owner, connection_id=cast.connection.pk, key=key)
+
+    assert set(refused.value.fields or {}) == {"key"}
+    assert key not in str(refused.value.detail)
+
+
+def test_two_connections_of_a_team_cannot_share_a_name(cast: Cast) -> None:
+    with pytest.raises(Conflict):
+        connect(cast.owner, cast.team, name="PROVIDER")
+
+    assert cast.foreign.name == cast.connection.name
+
+
+def test_a_demo_has_neither_address_nor_key(cast: Cast) -> None:
+    demo = services.create_connection(
+        user=cast.owner, team_id=cast.team.pk, name="Demo", kind="demo", base_url=URL, key=KEY
+    )
+
+    assert (demo.base_url, demo.key_encrypted, demo.model_names) == ("", "", ["demo"])
+
+
+def test_an_unknown_kind_is_refused(cast: Cast) -> None:
+    with pytest.raises(Invalid) as refused:
+        services.create_connection(
+            user=cast.owner, team_id=cast.team.pk, name="X", kind="magic", base_url=URL
+        )
+
+    assert "kind" in (refused.value.fields or {})
+
+
+def test_a_connection_that_personas_need_stays(cast: Cast) -> None:
+    with pytest.raises(Conflict):
+        services.delete_connection(user=cast.owner, connection_id=cast.connection.pk)
+
+    services.delete_persona(user=cast.owner, persona_id=cast.persona.pk)
+    services.delete_connection(user=cast.owner, connection_id=cast.connection.pk)
+    assert not Connection.objects.filter(pk=cast.connection.pk).exists()
+
+
+@pytest.mark.parametrize(
+    ("who", "error"),
+    [
+        ("member", Forbidden),
+        ("guest", Forbidden),
+        ("stranger", NotFound),
+        ("nobody", NotFound),
+    ],
+)
+def test_only_owners_and_admins_touch_connections(
+    cast: Cast, who: str, error: type[Exception]
+) -> None:
+    user: User = getattr(cast, who)
+
+    with pytest.raises(error):
+        connect(user, cast.team, name="Mine")
+    with pytest.raises(error):
+        services.update_connection(user=user, connection_id=cast.connection.pk, name="Mine")
+    with pytest.raises(error):
+        services.check_connection(user=user, connection_id=cast.connection.pk)
+    with pytest.raises(error):
+        services.delete_connection(user=user, connection_id=cast.connection.pk)
+
+
+def test_a_connection_that_is_not_there_is_not_found(cast: Cast) -> None:
+    with pytest.raises(NotFound):
+        services.check_connection(user=cast.owner, connection_id=uuid4())
+
+
+def test_the_stored_key_is_checked_only_where_it_was_entered_for(
+    cast: Cast, settings: Settings
+) -> None:
+    with running() as first, running() as second:
+        settings.EGRESS_ALLOW = frozenset({first.address, second.address})
+        connection = services.create_connection(
+            user=cast.owner,
+            team_id=cast.team.pk,
+            name="Stub",
+            kind="openai",
+            base_url=first.base_url,
+            key="refused-CANARY",  # the stub refuses this key wherever it sees it
+        )
+
+        stored = services.check_connection(user=cast.owner, connection_id=connection.pk)
+        moved = services.check_connection(
+            user=cast.owner, connection_id=connection.pk, base_url=second.base_url
+        )
+        entered = services.check_connection(
+            user=cast.owner,
+            connection_id=connection.pk,
+            base_url=second.base_url,
+            key="refused-too",
+        )
+
+    assert not stored.ok
+    assert moved.ok
+    assert not entered.ok
+
+
+def test_a_key_of_another_secret_asks_to_be_entered_again(cast: Cast, settings: Settings) -> None:
+    from agents.secrets import connection_keys
+
+    settings.CONNECTION_KEYS = connection_keys("another secret")
+
+    checked = services.check_connection(user=cast.owner, connection_id=cast.connection.pk)
+
+    assert not checked.ok
+    assert "Enter it again" in checked.detail

@@ -1,0 +1,282 @@
+"""Personas and their versions."""
+
+from typing import cast as typed
+from uuid import uuid4
+
+import pytest
+
+from accounts.errors import Conflict, Forbidden, Invalid, NotFound
+from accounts.models import User
+from agents import changes, services
+from agents.answers import AnswerFailed
+from agents.models import Persona
+from agents.services import PersonaFields
+from tests.agents.cast import KEY, URL, Cast, connect
+
+
+def wanted(cast: Cast, **fields: object) -> PersonaFields:
+    made: dict[str, object] = {
+        "name": "Byeori",
+        "role": "Code review",
+        "goal": "Find what breaks.",
+        "connection": cast.connection.pk,
+        "model": "small",
+    }
+    return typed("PersonaFields", made | fields)  # tests try wrong ones too
+
+
+def numbers(persona: Persona) -> list[int]:
+    return list(persona.versions.values_list("number", flat=True))
+
+
+def test_a_new_persona_is_version_1(cast: Cast) -> None:
+    persona = services.create_persona(user=cast.admin, team_id=cast.team.pk, **wanted(cast))
+
+    assert persona.version == 1
+    assert persona.handle == "byeori"
+    assert numbers(persona) == [1]
+    assert persona.versions.get().created_by == cast.admin
+
+
+def test_each_saved_change_is_a_version_and_says_what_changed(cast: Cast) -> None:
+    services.update_persona(
+        user=cast.admin, persona_id=cast.persona.pk, goal="Find more.", temperature=0.5
+    )
+
+    newest = cast.persona.versions.first()
+    assert newest is not None
+    assert newest.number == 2
+    assert newest.changed == ["goal", "temperature"]
+    assert newest.fields["goal"] == "Find more."
+
+
+def test_the_same_again_is_no_version(cast: Cast) -> None:
+    services.update_persona(
+        user=cast.owner,
+        persona_id=cast.persona.pk,
+        name="Garam",
+        handle="garam",
+        goal="Find evidence. ",
+    )
+
+    assert numbers(cast.persona) == [1]
+
+
+def test_an_earlier_version_comes_back_as_the_newest(cast: Cast) -> None:
+    services.update_persona(
+        user=cast.owner, persona_id=cast.persona.pk, goal="Other.", max_output_tokens=5
+    )
+
+    persona = services.restore_persona(user=cast.admin, persona_id=cast.persona.pk, number=1)
+
+    assert (persona.goal, persona.max_output_tokens) == ("Find evidence.", None)
+    assert numbers(cast.persona) == [3, 2, 1]
+
+
+def test_a_version_whose_connection_is_gone_answers_through_the_present_one(cast: Cast) -> None:
+    second = connect(cast.owner, cast.team, name="Second")
+    services.update_persona(
+        user=cast.owner,
+        persona_id=cast.persona.pk,
+        connection=second.pk,
+        model="small",
+        goal="Other.",
+    )
+    services.delete_connection(user=cast.owner, connection_id=cast.connection.pk)
+
+    persona = services.restore_persona(user=cast.owner, persona_id=cast.persona.pk, number=1)
+
+    assert persona.goal == "Find evidence."
+    assert (persona.connection, persona.model) == (second, "small")
+
+
+def test_a_version_that_never_was_is_not_found(cast: Cast) -> None:
+    with pytest.raises(NotFound):
+        services.restore_persona(user=cast.owner, persona_id=cast.persona.pk, number=9)
+
+
+def test_whoever_has_seen_an_older_version_does_not_overwrite_the_newer(cast: Cast) -> None:
+    services.update_persona(user=cast.owner, persona_id=cast.persona.pk, version=1, goal="Mine.")
+
+    with pytest.raises(Conflict):
+        services.update_persona(
+            user=cast.admin, persona_id=cast.persona.pk, version=1, goal="Theirs."
+        )
+
+    cast.persona.refresh_from_db()
+    assert cast.persona.goal == "Mine."
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("name", "\u200b"),
+        ("handle", "two words"),
+        ("role", ""),
+        ("role", "r" * 81),
+        ("goal", ""),
+        ("goal", "g" * 401),
+        ("backstory", "b" * 2_001),
+        ("instructions", "i" * 8_001),
+        ("model", ""),
+        ("temperature", 2.1),
+        ("temperature", float("nan")),
+        ("max_output_tokens", 0),
+        ("pigment", "gold"),
+        ("lattice", "upload"),
+    ],
+)
+def test_what_a_persona_cannot_be_is_named_at_its_field(
+    cast: Cast, name: str, value: object
+) -> None:
+    with pytest.raises(Invalid) as refused:
+        services.create_persona(
+            user=cast.owner, team_id=cast.team.pk, **wanted(cast, **{name: value})
+        )
+
+    assert name in (refused.value.fields or {})
+
+
+def test_a_persona_needs_a_connection(cast: Cast) -> None:
+    fields = wanted(cast)
+    del fields["connection"]
+
+    with pytest.raises(Invalid) as refused:
+        services.create_persona(user=cast.owner, team_id=cast.team.pk, **fields)
+
+    assert "connection" in (refused.value.fields or {})
+
+
+def test_a_connection_of_another_team_is_not_found(cast: Cast) -> None:
+    with pytest.raises(NotFound):
+        services.update_persona(
+            user=cast.owner, persona_id=cast.persona.pk, connection=cast.foreign.pk
+        )
+
+
+def test_a_name_and_a_handle_are_cleaned(cast: Cast) -> None:
+    persona = services.create_persona(
+        user=cast.owner,
+        team_id=cast.team.pk,
+        **wanted(cast, name="Bye\u202eori \U0001f170\U0001f178", handle="@가람-2"),
+    )
+
+    assert (persona.name, persona.handle) == ("Byeori", "가람-2")
+
+
+def test_a_role_is_one_line_that_mimics_no_badge(cast: Cast) -> None:
+    persona = services.update_persona(
+        user=cast.owner, persona_id=cast.persona.pk, role="Data\n\u202eteam \U0001f170\U0001f178"
+    )
+
+    assert persona.role == "Data team"
+
+
+def test_a_handle_belongs_to_one_persona_of_a_team(cast: Cast) -> None:
+    with pytest.raises(Conflict) as refused:
+        services.create_persona(
+            user=cast.owner, team_id=cast.team.pk, **wanted(cast, handle="GARAM")
+        )
+
+    assert "handle" in (refused.value.fields or {})
+
+
+def test_a_handle_made_of_a_name_steps_aside_for_one_that_is_there(cast: Cast) -> None:
+    persona = services.create_persona(
+        user=cast.owner, team_id=cast.team.pk, **wanted(cast, name="Garam")
+    )
+
+    assert persona.handle == "garam-2"
+
+
+def test_text_keeps_its_lines_and_loses_its_controls(cast: Cast) -> None:
+    persona = services.update_persona(
+        user=cast.owner,
+        persona_id=cast.persona.pk,
+        instructions="one\r\ntwo\x00\x1b[31m\ud800 {input}\n",
+    )
+
+    assert persona.instructions == "one\ntwo[31m {input}"
+
+
+def test_a_persona_can_be_switched_off_and_on(cast: Cast) -> None:
+    off = services.set_persona_enabled(user=cast.admin, persona_id=cast.persona.pk, enabled=False)
+    assert not off.enabled
+
+    on = services.set_persona_enabled(user=cast.admin, persona_id=cast.persona.pk, enabled=True)
+    assert on.enabled
+    assert numbers(cast.persona) == [1]
+
+
+def test_listeners_hear_of_changes_and_of_the_end(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[str] = []
+    monkeypatch.setattr(changes, "_on_change", [lambda one: heard.append(f"{one.name} changed")])
+    monkeypatch.setattr(changes, "_on_leave", [lambda one: heard.append(f"{one.name} leaves")])
+
+    services.update_persona(user=cast.owner, persona_id=cast.persona.pk, name="Onsae")
+    services.delete_persona(user=cast.owner, persona_id=cast.persona.pk)
+
+    assert heard == ["Onsae changed", "Onsae leaves"]
+
+
+@pytest.mark.parametrize(
+    ("who", "error"),
+    [
+        ("member", Forbidden),
+        ("guest", Forbidden),
+        ("stranger", NotFound),
+        ("nobody", NotFound),
+    ],
+)
+def test_only_owners_and_admins_touch_personas(
+    cast: Cast, who: str, error: type[Exception]
+) -> None:
+    user: User = getattr(cast, who)
+    persona_id = cast.persona.pk
+
+    with pytest.raises(error):
+        services.create_persona(user=user, team_id=cast.team.pk, **wanted(cast))
+    with pytest.raises(error):
+        services.update_persona(user=user, persona_id=persona_id, goal="Mine.")
+    with pytest.raises(error):
+        services.restore_persona(user=user, persona_id=persona_id, number=1)
+    with pytest.raises(error):
+        services.set_persona_enabled(user=user, persona_id=persona_id, enabled=False)
+    with pytest.raises(error):
+        services.delete_persona(user=user, persona_id=persona_id)
+
+
+def test_a_persona_that_is_not_there_is_not_found(cast: Cast) -> None:
+    with pytest.raises(NotFound):
+        services.delete_persona(user=cast.owner, persona_id=uuid4())
+
+
+def test_the_engine_is_told_all_that_it_needs_and_the_key_is_in_no_repr(cast: Cast) -> None:
+    spec = services.spec_for(cast.persona)
+
+    assert (spec.kind, spec.base_url, spec.key, spec.model) == ("openai", URL, KEY, "large")
+    assert (spec.name, spec.role, spec.goal) == ("Garam", "Research", "Find evidence.")
+    assert KEY not in repr(spec)
+
+
+def test_a_key_that_cannot_be_read_fails_the_answer_with_a_sentence(cast: Cast) -> None:
+    cast.connection.key_encrypted = "broken"
+    cast.connection.save()
+    cast.persona.refresh_from_db()
+
+    with pytest.raises(AnswerFailed) as failed:
+        services.spec_for(cast.persona)
+
+    assert failed.value.code == "not_allowed"
+
+
+def test_a_demo_persona_needs_no_key_and_shares_the_demo_connection(cast: Cast) -> None:
+    first = services.create_demo_persona(user=cast.owner, team_id=cast.team.pk)
+    second = services.create_demo_persona(user=cast.owner, team_id=cast.team.pk)
+
+    assert first.connection == second.connection
+    assert first.connection.kind == "demo"
+    assert first.handle != second.handle
+    assert services.spec_for(first).key == ""

@@ -1,0 +1,65 @@
+"""`python -m tests.bench [PART …] [--out FILE]`: measure, print the table, write the JSON."""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from tests.bench import breakdown, delta, lag, machine, memory, overhead, ready
+from tests.bench.figures import Figure
+from tests.bench.report import Part, as_table, write_json
+from tests.bench.stage import Stage
+from tests.live import ROOT
+
+# In this order: memory is looked at before hours of answers.
+PARTS: Final[dict[str, Callable[[Stage], Sequence[Figure]]]] = {
+    "ready": ready.measure,
+    "lag": lag.measure,
+    "memory": memory.measure,
+    "delta": delta.measure,
+    "overhead": overhead.measure,
+    "breakdown": breakdown.measure,
+}
+
+
+def main() -> None:
+    """Measure what was asked for: by default everything, and the breakdown only if needed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("part", nargs="*", help=f"of {', '.join(PARTS)}; default: all")
+    parser.add_argument("--out", type=Path, default=ROOT / "var" / "bench.json", metavar="FILE")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.part) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    facts = machine.describe()
+    parts = _measure(arguments.part)
+    print(as_table(facts, parts))
+    write_json(arguments.out, facts, parts)
+
+
+def _measure(asked: Sequence[str]) -> list[Part]:
+    parts: list[Part] = []
+    with tempfile.TemporaryDirectory(prefix="maru-bench-") as folder, ExitStack() as stack:
+        stage = Stage(Path(folder), stack)
+        for name, measure in PARTS.items():
+            if name in asked or (not asked and (name != "breakdown" or _is_needed(parts))):
+                parts.append(_measure_part(name, measure, stage))
+    return parts
+
+
+def _measure_part(name: str, measure: Callable[[Stage], Sequence[Figure]], stage: Stage) -> Part:
+    print(f"measuring {name} …", file=sys.stderr, flush=True)
+    with machine.watched() as calm:
+        figures = measure(stage)
+    return Part(name, figures, calm)
+
+
+def _is_needed(parts: Sequence[Part]) -> bool:
+    """The breakdown is for a goal that was missed."""
+    return any(f.missed for part in parts if part.name == "overhead" for f in part.figures)
+
+
+if __name__ == "__main__":
+    main()

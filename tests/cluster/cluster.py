@@ -1,0 +1,126 @@
+"""A production Maru of several processes, each of which can be ended and started by itself."""
+
+import signal
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from signal import Signals
+from typing import Self
+
+from rooms.wake import CHANNEL
+from tests.cluster.services import Postgres, Redis
+from tests.live import PATIENCE, ROOT, Installation, PopulatedRoom, until
+
+SECRET_KEY = "only-for-tests-0123456789-abcdefghijklmnopqrstuvwxyz"
+
+
+class Worker:
+    """One `manage.py runagents`."""
+
+    def __init__(self, folder: Path, env: dict[str, str]) -> None:
+        self.folder = folder
+        self.env = env
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def output(self) -> str:
+        """All that it has printed so far."""
+        return (self.folder / "worker.log").read_text(errors="replace")
+
+    def start(self) -> None:
+        """Start it; it claims runs as soon as it has imported CrewAI."""
+        with (self.folder / "worker.log").open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, str(ROOT / "manage.py"), "runagents"],
+                cwd=self.folder,
+                env=self.env,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def stop(self, how: Signals = signal.SIGTERM) -> int:
+        """End it; return its exit status."""
+        assert self.process is not None
+        process, self.process = self.process, None
+        process.send_signal(how)
+        process.send_signal(signal.SIGCONT)  # a frozen one would never hear of it
+        return process.wait(PATIENCE)
+
+    def end(self) -> None:
+        """See to it that it does not run."""
+        if self.process is not None:
+            self.stop(signal.SIGKILL)
+
+
+class Cluster:
+    """Web processes and workers on one PostgreSQL and one Redis.
+
+    `webs` speak to clients as one installation each; whatever is made through one is there for all.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        postgres: Postgres,
+        redis: Redis,
+        *,
+        webs: int = 2,
+        workers: int = 1,
+        **env: str,
+    ) -> None:
+        self.postgres = postgres
+        self.redis = redis
+        settings = {
+            "MARU_DATA_DIR": str(folder / "shared"),
+            "MARU_DATABASE_URL": postgres.url,
+            "MARU_REDIS_URL": redis.url,
+            "MARU_SECRET_KEY": SECRET_KEY,
+            **env,
+        }
+        self.webs = [Installation(_made(folder / f"web-{n}"), **settings) for n in range(webs)]
+        self.workers = [
+            Worker(_made(folder / f"worker-{n}"), self.webs[0].env) for n in range(workers)
+        ]
+        self._exits = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.prepare()
+            for worker in self.workers:
+                worker.start()
+                stack.callback(worker.end)
+            for web in self.webs:
+                stack.callback(web.stop, signal.SIGKILL)
+                web.start()
+            until(lambda: self.listening() == len(self.workers))
+            self._exits = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._exits.close()
+
+    def prepare(self) -> None:
+        """Do what a production installation needs before its first start."""
+        self.manage("migrate", "--verbosity", "0")
+
+    def manage(self, *arguments: str) -> str:
+        """Run a management command and return what it prints."""
+        return self.webs[0].manage(*arguments)
+
+    def populate(self, rooms: int = 1, members: int = 2, *options: str) -> list[PopulatedRoom]:
+        """Make a team of its own with rooms and members."""
+        return self.webs[0].populate(rooms, members, *options)
+
+    def listening(self) -> int:
+        """Return how many workers wait to be woken."""
+        with self.postgres.connect() as connection:
+            found = connection.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE query = %s", [f"LISTEN {CHANNEL}"]
+            ).fetchone()
+        return int(found[0]) if found else 0
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder

@@ -1,0 +1,46 @@
+"""The services and the cluster of a module: its tests may break what they like."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster.cluster import Cluster
+from tests.cluster.services import Postgres, Redis, missing
+from tests.provider import Provider, running
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _installed() -> None:
+    if absent := missing():
+        pytest.skip(f"not installed: {', '.join(absent)}")
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL of our own."""
+    with Postgres() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[Redis]:
+    """A Redis of our own."""
+    with Redis() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Provider]:
+    """A model provider that answers as we tell it to."""
+    with running() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    tmp_path_factory: pytest.TempPathFactory, postgres: Postgres, redis: Redis, provider: Provider
+) -> Iterator[Cluster]:
+    """Two web processes and a worker."""
+    folder = tmp_path_factory.mktemp("cluster")
+    with Cluster(folder, postgres, redis, MARU_EGRESS_ALLOW=provider.address) as started:
+        yield started

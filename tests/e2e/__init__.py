@@ -1,0 +1,1 @@
+"""Browser tests: a real server, a real Chromium, and people who use both."""

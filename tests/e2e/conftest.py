@@ -1,0 +1,128 @@
+"""Browsers, the house that they visit, and the watch over them."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    BrowserType,
+    Page,
+    Playwright,
+    expect,
+    sync_playwright,
+)
+
+from tests.e2e.house import House
+from tests.e2e.watch import Watch
+from tests.live import Installation, Person
+from tests.provider import Provider, running
+
+PATIENCE_MS = 15_000
+DESK = {"width": 1440, "height": 900}
+# No name but ours has an address, and the browser has no errands of its own.
+SWITCHES = [
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+Open = Callable[..., Page]
+
+
+# Playwright runs an event loop in this thread for as long as it is open, and no asynchronous test
+# can begin in it. So it lives as long as the tests of this folder, not as long as the session.
+
+
+@pytest.fixture(scope="package")
+def playwright() -> Iterator[Playwright]:
+    expect.set_options(timeout=PATIENCE_MS)
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="package")
+def browser_type(playwright: Playwright) -> BrowserType:
+    return playwright.chromium
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("Chromium is not installed: Debian's package is called chromium.")
+    sandbox = [] if os.geteuid() else ["--no-sandbox"]  # it does not work for root
+    return {
+        **browser_type_launch_args,
+        "executable_path": chromium,
+        "args": [*SWITCHES, *sandbox],
+    }
+
+
+@pytest.fixture(scope="package")
+def browser(
+    browser_type: BrowserType, browser_type_launch_args: dict[str, Any]
+) -> Iterator[Browser]:
+    started = browser_type.launch(**browser_type_launch_args)
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="package")
+def provider() -> Iterator[Provider]:
+    with running() as started:
+        yield started
+
+
+@pytest.fixture(scope="package")
+def house(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """The server that most tests visit, each with a team of its own."""
+    folder = tmp_path_factory.mktemp("house")
+    with Installation(folder, MARU_EGRESS_ALLOW=provider.address) as installation:
+        yield House(installation, provider)
+
+
+@pytest.fixture
+def watch(house: House) -> Iterator[Watch]:
+    """Whoever uses a browser is watched, and the test fails with what the watch has seen."""
+    watch = Watch(house.url)
+    yield watch
+    assert watch.unexpected == []
+
+
+@pytest.fixture(scope="package")
+def browser_context_args() -> dict[str, Any]:
+    """What every browser has; the plugin's own asks for the session's playwright."""
+    return {"timezone_id": "Asia/Seoul"}
+
+
+@pytest.fixture
+def open_browser(new_context: Callable[..., BrowserContext], watch: Watch) -> Open:
+    """Open a browser of its own, without cookies; `enter` opens one for somebody."""
+
+    def open_one(**options: Any) -> Page:
+        context = new_context(**{"locale": "en-US", "viewport": DESK, **options})
+        context.set_default_timeout(PATIENCE_MS)
+        watch.over(context)
+        return context.new_page()
+
+    return open_one
+
+
+@pytest.fixture
+def enter(house: House, open_browser: Open) -> Open:
+    """Open a browser in which a person is signed in."""
+
+    def enter_as(person: Person, **options: Any) -> Page:
+        page = open_browser(**options)
+        key = house.keys[person.user]
+        page.context.add_cookies([{"name": "maru_session", "value": key, "url": house.url}])
+        return page
+
+    return enter_as

@@ -1,0 +1,82 @@
+"""`make picture`: the room in the README, as people see it who use it.
+
+Two people ask two personas; the stub provider has their answers, everything else is real.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
+
+from tests.e2e.conversation import Conversation
+from tests.live import ROOT, Installation
+from tests.provider import Provider, running
+from tests.provider.stories import INTERVIEWS, PAUSE
+
+PICTURE = ROOT / "static" / "maru" / "readme-room.png"
+SIZE = ViewportSize(width=1280, height=800)
+ASKED_FIRST = "@byeori why do approvals give up after three seconds? The gateway’s own p99 is nine."
+ASKED_THEN = "That one is ours, then. @garam what do the interviews say about waiting at approval?"
+
+
+def main() -> None:
+    """Take the picture and put it where the README looks for it."""
+    with (
+        TemporaryDirectory() as folder,
+        running() as provider,
+        Installation(Path(folder), MARU_EGRESS_ALLOW=provider.address) as installation,
+        sync_playwright() as playwright,
+    ):
+        chromium = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=[] if os.geteuid() else ["--no-sandbox"],
+        )
+        pages, address = people_in(installation, provider, chromium)
+        here, there = (Conversation(page, address) for page in pages)
+        talk(here, there)
+        here.page.screenshot(path=PICTURE)
+        provider.release()
+        chromium.close()
+    print(f"{PICTURE.relative_to(ROOT)}: {PICTURE.stat().st_size // 1024} KiB")
+
+
+def people_in(
+    installation: Installation, provider: Provider, chromium: Browser
+) -> tuple[list[Page], str]:
+    """Make the team and open a browser for each of the two; return the room's address with them."""
+    out = installation.folder / "scene.json"
+    subprocess.run(
+        [sys.executable, "-m", "tests.e2e.scene", provider.base_url, str(out)],
+        cwd=installation.folder,
+        env={**installation.env, "DJANGO_SETTINGS_MODULE": "maru.settings"},
+        check=True,
+    )
+    scene = json.loads(out.read_text())
+    pages = []
+    for session in scene["sessions"]:
+        # With reduced motion the caret and the planks stand still, and are there.
+        context = chromium.new_context(locale="en-GB", viewport=SIZE, reduced_motion="reduce")
+        context.add_cookies([{"name": "maru_session", "value": session, "url": installation.url}])
+        pages.append(context.new_page())
+    return pages, f"{installation.url}/rooms/{scene['room']}/"
+
+
+def talk(here: Conversation, there: Conversation) -> None:
+    """Ask both personas, and stop where one answer is whole and the other in the making."""
+    there.ask(ASKED_FIRST)
+    there.ended()
+    here.ask(ASKED_THEN)
+    expect(here.answer_text).to_have_text(INTERVIEWS.partition(PAUSE)[0])
+    there.field.type("I can")
+    expect(here.line).to_have_text("Hayun Kim is typing")
+    expect(here.answer.locator("[data-elapsed]")).to_have_text("0:04")
+    here.page.mouse.move(0, 0)
+
+
+if __name__ == "__main__":
+    main()

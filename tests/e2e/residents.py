@@ -1,0 +1,42 @@
+"""Makes teams and rooms as `populate` does, and signs everybody in: they have no passwords.
+
+`python -m tests.e2e.residents …`, in the environment of an installation, takes what `populate`
+takes, and adds the keys of the sessions to what it writes.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import django
+from django.core.management import call_command
+from django.http import HttpRequest
+
+BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
+
+
+def main(arguments: list[str]) -> None:
+    """Populate, sign in, and put one thing to the other."""
+    django.setup()
+    call_command("populate", *arguments)
+    out = Path(arguments[arguments.index("--out") + 1])
+    made = json.loads(out.read_text())
+    people = [member["user"] for room in made["rooms"] for member in room["members"]]
+    made["sessions"] = {user_id: session_of(user_id) for user_id in people}
+    out.write_text(json.dumps(made))
+
+
+def session_of(user_id: str) -> str | None:
+    """Begin a session in Django's own way and return its key."""
+    from django.contrib.auth import get_user_model, login
+    from django.contrib.sessions.backends.db import SessionStore
+
+    request = HttpRequest()
+    request.session = SessionStore()
+    login(request, get_user_model().objects.get(pk=user_id), backend=BACKEND)
+    request.session.save()
+    return request.session.session_key
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

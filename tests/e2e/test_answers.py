@@ -1,0 +1,124 @@
+"""Answers that are being made, cut off, stopped, failed and asked for again."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import Open
+from tests.e2e.conversation import Conversation
+from tests.e2e.house import House
+from tests.live import PopulatedRoom
+from tests.provider import Provider
+
+HALF = "t0 t1 t2 t3 t4"
+WHOLE = f"{HALF} t5 t6 t7 t8 t9"
+
+REFUSED = "The model's provider refuses this connection's key. Ask an admin to check it."
+
+
+@pytest.fixture(scope="module")
+def room(house: House) -> PopulatedRoom:
+    models = ("held-5", "fault-401-once")
+    return house.populate(1, 2, *models)[0]
+
+
+@pytest.fixture
+def both(house: House, room: PopulatedRoom, enter: Open) -> tuple[Conversation, Conversation]:
+    """The room as its owner and as another member see it."""
+    owner, member = (enter(person) for person in room.members)
+    return Conversation(owner, house.address(room)), Conversation(member, house.address(room))
+
+
+def ask(one: Conversation, other: Conversation, text: str) -> None:
+    """Ask something and wait until both see that it is being answered."""
+    one.ask(text)
+    expect(other.answers).to_have_count(one.answers.count())
+
+
+def test_reload_in_the_middle_loses_and_doubles_nothing(
+    both: tuple[Conversation, Conversation], provider: Provider
+) -> None:
+    here, there = both
+    ask(here, there, "Count, please")
+    for conversation in both:
+        expect(conversation.answer_text).to_have_text(HALF)
+
+    here.page.reload()
+    expect(here.answer_text).to_have_text(HALF)
+    here.is_live()
+    provider.release()
+
+    assert [here.ended(), there.ended()] == [WHOLE, WHOLE]
+
+
+def test_stop_keeps_what_came_and_says_who_stopped_it_and_again_means_again(
+    both: tuple[Conversation, Conversation], provider: Provider
+) -> None:
+    here, there = both
+    ask(there, here, "Count, please")
+    for conversation in both:
+        expect(conversation.answer_text).to_have_text(HALF)
+
+    there.answer.get_by_role("button", name="Stop").click()
+
+    assert [here.ended("stopped"), there.ended("stopped")] == [HALF, HALF]
+    for conversation in both:
+        expect(conversation.answer.get_by_text("Stopped by Hayun")).to_be_visible()
+
+    stopped = there.answers.count()
+    there.answer.get_by_role("button", name="Answer again").click()
+    for conversation in both:
+        expect(conversation.answers).to_have_count(stopped + 1)
+        expect(conversation.answer_text).to_have_text(HALF)
+    provider.release()
+    assert [here.ended(), there.ended()] == [WHOLE, WHOLE]
+
+
+def test_failed_provider_is_one_sentence_and_retry(
+    both: tuple[Conversation, Conversation],
+) -> None:
+    here, there = both
+    ask(there, here, "@fault-401-once are you there?")
+
+    there.ended("failed")
+    here.ended("failed")
+
+    for conversation in both:
+        words = conversation.answer.locator("[data-end]")
+        expect(words).to_have_text(REFUSED)
+    there.answer.get_by_role("button", name="Retry").click()
+    assert [there.ended(), here.ended()] == ["fine now", "fine now"]
+
+
+def test_two_rooms_stream_in_two_tabs_each_its_own(house: House, enter: Open) -> None:
+    rooms = house.populate(2, 1, "canary@40")
+    person = rooms[0].members[0]
+    path = f"/rooms/{rooms[1].id}/members/{person.user}"
+    owner = rooms[1].members[0].token
+    assert house.installation.request("PUT", path, owner, {"role": "member"})[0] == 200
+    first = enter(person)
+    second = first.context.new_page()
+    heard = [frames_of(page) for page in (first, second)]
+    tabs = [
+        Conversation(first, house.address(rooms[0])),
+        Conversation(second, house.address(rooms[1])),
+    ]
+
+    for number, tab in enumerate(tabs):
+        tab.follow()
+        tab.write(f"CANARY-{number}")
+    for number, tab in enumerate(tabs):
+        assert tab.ended() == " ".join(f"CANARY-{number}:{n}" for n in range(40))
+
+    for number, tab in enumerate(tabs):
+        other = f"CANARY-{1 - number}"
+        assert any(f"CANARY-{number}:3" in frame for frame in heard[number])
+        assert not any(other in frame for frame in heard[number])
+        assert other not in tab.page.locator("body").inner_text()
+        assert len(tab.followed()[0]) > 3
+
+
+def frames_of(page: Page) -> list[str]:
+    """Return the list to which everything goes that the page hears through its socket."""
+    frames: list[str] = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda f: frames.append(str(f))))
+    return frames

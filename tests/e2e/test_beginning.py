@@ -1,0 +1,57 @@
+"""The first minutes of a new installation, from the link that the server prints."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import Open
+from tests.e2e.conversation import Conversation
+from tests.e2e.house import House
+from tests.e2e.watch import Watch
+from tests.live import Installation
+from tests.provider import Provider
+
+
+@pytest.fixture(scope="module")
+def house(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """An installation that nobody has set up yet."""
+    with Installation(tmp_path_factory.mktemp("new")) as installation:
+        yield House(installation, provider)
+
+
+def set_up(page: Page, link: str) -> None:
+    """Fill in the form behind the link."""
+    page.goto(link)
+    page.get_by_label("Name", exact=True).fill("Seojun Lee")
+    page.get_by_label("Email").fill("seojun@example.com")
+    page.get_by_label("Password").fill("floor boards in the sun")
+    page.get_by_label("Team name").fill("Hangyeol Commerce")
+    page.get_by_role("button", name="Open Maru").click()
+
+
+def test_set_up_link_leads_to_a_room_that_streams_its_answers_and_opens_once(
+    house: House, open_browser: Open, watch: Watch
+) -> None:
+    link = house.installation.setup_link()
+    page = open_browser()
+
+    set_up(page, link)
+    room = Conversation(page)
+    room.is_live()
+    room.follow()
+    room.write("What can you do for us?")
+    text = room.ended()
+
+    assert "What can you do for us?" in text
+    expect(page.locator(".sidebar-team")).to_contain_text("Hangyeol Commerce")
+    states, nodes = room.followed()
+    assert len(states) > 3
+    assert all(later.startswith(earlier) for earlier, later in pairwise(states))
+    assert nodes == ["#text"]
+
+    watch.expect_status(404, "/setup/")
+    late = open_browser()
+    late.goto(link)
+    expect(late.get_by_role("heading")).to_have_text("This set-up link does not open")

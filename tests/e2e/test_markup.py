@@ -1,0 +1,128 @@
+"""Texts that would like to be programs: written, streamed and used as names, they stay texts.
+
+One of the browsers has no content security policy: what is inert there is so by itself.
+"""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import Open
+from tests.e2e.conversation import Conversation
+from tests.e2e.house import House
+from tests.e2e.watch import Watch
+from tests.live import PopulatedRoom
+
+MARKUP = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(2)>",
+    "<svg onload=alert(3)></svg>",
+    "<svg><script>alert(4)</script></svg>",
+    "<iframe srcdoc='<script>parent.alert(5)</script>'></iframe>",
+    "<a href='javascript:alert(6)'>press</a>",
+    "<details open ontoggle=alert(7)>press</details>",
+    "<video><source onerror=alert(8) src=x></video>",
+    "<input autofocus onfocus=alert(9)>",
+    "<form action='javascript:alert(10)'><button>press</button></form>",
+    "</textarea></title></script><img src=x onerror=alert(11)>",
+    "<img src=http://elsewhere.invalid/a.png>",
+    "<style>@import 'http://elsewhere.invalid/b.css';</style>",
+    "<link rel=stylesheet href=http://elsewhere.invalid/c.css>",
+]
+MARKDOWN = [
+    "[press](javascript:alert(12))",
+    "[press](data:text/html,<script>alert(13)</script>)",
+    "![picture](http://elsewhere.invalid/d.png)",
+    '![picture](x "onerror=alert(14)")',
+    '```html"><img src=x onerror=alert(15)>\npress\n```',
+    "&lt;img src=x onerror=alert(16)&gt; &#60;script&#62;alert(17)&#60;/script&#62;",
+]
+FOREIGN = "script, img, svg:not(.icon), iframe, form, input, style, link"
+SCHEMES = "(links) => links.map((link) => new URL(link.href).protocol)"
+
+
+@pytest.fixture(scope="module")
+def room(house: House) -> PopulatedRoom:
+    return house.populate(1, 2, "echo")[0]
+
+
+@pytest.fixture
+def pages(room: PopulatedRoom, enter: Open) -> tuple[Page, Page]:
+    """Two members' browsers: one without the policy, one with it."""
+    return enter(room.members[0], bypass_csp=True), enter(room.members[1])
+
+
+@pytest.mark.parametrize("text", MARKUP)
+def test_detector_notices_what_raw_markup_does(open_browser: Open, watch: Watch, text: str) -> None:
+    page = open_browser()
+
+    page.set_content(f"<title></title>{text}")
+    for pressed in page.get_by_text("press").all():
+        pressed.click()
+
+    watch.until_it_sees(page, "dialog" if "alert" in text else "foreign request")
+    watch.expect("")
+
+
+def test_what_people_write_and_personas_answer_stays_text(
+    house: House, room: PopulatedRoom, pages: tuple[Page, Page]
+) -> None:
+    one, other = (Conversation(page, house.address(room)) for page in pages)
+    one.follow()
+
+    for text in [*MARKUP, *MARKDOWN]:
+        one.ask(text)
+        assert text.split("\n")[0] in one.ended() or text in MARKDOWN
+    states, nodes = one.followed()
+    assert any("<script>alert(1)</script>" in state for state in states)
+    assert set(nodes) == {"#text"}
+
+    for conversation in (one, other):
+        bodies = conversation.page.locator("[data-body]")
+        expect(conversation.answers).to_have_count(len(MARKUP) + len(MARKDOWN))
+        assert bodies.locator(FOREIGN).count() == 0
+        schemes = bodies.locator("a").evaluate_all(SCHEMES)
+        assert set(schemes) <= {"http:", "https:", "mailto:"}
+        conversation.page.reload()
+        conversation.is_live()
+
+
+def test_names_of_rooms_personas_and_people_stay_text(
+    house: House, room: PopulatedRoom, pages: tuple[Page, Page]
+) -> None:
+    one, other = (Conversation(page, house.address(room)) for page in pages)
+    image, script = MARKUP[1], MARKUP[0]
+    owner = room.members[0].token
+    persona = one.page.locator("#panel [data-persona-id]").get_attribute("data-persona-id")
+
+    for path, changes in (
+        (f"/rooms/{room.id}", {"name": image, "topic": script}),
+        ("/me", {"name": image}),
+    ):
+        status, body = house.installation.request("PATCH", path, owner, changes)
+        assert status == 200, body
+    one.page.goto(f"{house.url}/teams/{room.team}/personas/{persona}/")
+    one.page.get_by_label("Name").fill(image)
+    one.page.get_by_label("Role").fill(script)
+    one.page.get_by_role("button", name="Save as").click()
+    expect(one.page.get_by_role("heading", name=image)).to_be_visible()
+    one.page.goto(house.address(room))
+    for conversation in (one, other):
+        expect(conversation.page.locator("[data-room-name]")).to_have_text(image)
+        conversation.ask("Who are you?")
+        conversation.ended()
+        conversation.field.fill("@")
+        expect(conversation.page.get_by_role("option").first).to_contain_text(image)
+
+    for path in (
+        f"/rooms/{room.id}/",
+        f"/rooms/{room.id}/settings/",
+        "/",
+        f"/teams/{room.team}/personas/",
+        f"/teams/{room.team}/personas/{persona}/",
+        f"/teams/{room.team}/people/",
+        "/me/",
+    ):
+        one.page.goto(house.url + path)
+        expect(
+            one.page.get_by_text(image).or_(one.page.locator(f"[value='{image}']")).first
+        ).to_be_attached()

@@ -1,0 +1,118 @@
+"""Invited, let in, shut out: what other people see of a room, and when they see no more of it."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import Open
+from tests.e2e.conversation import Conversation
+from tests.e2e.house import House
+from tests.e2e.watch import Watch
+from tests.live import PopulatedRoom
+
+UNKNOWN = "01890000-0000-7000-8000-000000000000"
+
+
+@pytest.fixture(scope="module")
+def room(house: House) -> PopulatedRoom:
+    return house.populate(1, 2, "tokens-60@40")[0]
+
+
+def invitation_made_by(page: Page, house: House, room: PopulatedRoom) -> str:
+    """Make a link into the team and return it."""
+    page.goto(house.address(room))
+    page.locator(".sidebar-team").click()
+    page.get_by_role("link", name="People and invitations").click()
+    page.get_by_role("button", name="Create a link").click()
+    return page.get_by_label("Invitation link").input_value()
+
+
+def sign_up(page: Page, link: str, name: str) -> None:
+    """Come in through an invitation."""
+    page.goto(link)
+    page.get_by_role("link", name="Create an account").click()
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Email").fill("hayun@example.com")
+    page.get_by_label("Password").fill("persimmons on the sill")
+    page.get_by_role("button", name="Create the account").click()
+    page.get_by_role("button", name=f"Join as {name}").click()
+
+
+def let_in(page: Page, name: str) -> None:
+    """Add somebody of the team in the settings of the room that the page shows."""
+    page.get_by_role("button", name="More about").click()
+    page.get_by_role("link", name="Room settings").click()
+    people = page.locator("#people")
+    chosen = people.locator("option", has_text=name).get_attribute("value")
+    people.get_by_label("Somebody of the team").select_option(chosen)
+    people.get_by_role("button", name="Add").click()
+    expect(people.get_by_role("listitem").filter(has_text=name)).to_be_in_viewport()
+
+
+def test_the_invited_sign_up_land_in_the_team_and_see_the_same_answer_being_made(
+    house: House, room: PopulatedRoom, enter: Open, open_browser: Open, watch: Watch
+) -> None:
+    owner = enter(room.members[0])
+    guest = open_browser()
+    link = invitation_made_by(owner, house, room)
+
+    sign_up(guest, link, "Hayun Kim")
+    expect(guest.get_by_text("You are in no room yet")).to_be_visible()
+    owner.goto(house.address(room))
+    let_in(owner, "Hayun Kim")
+
+    here, there = (Conversation(page, house.address(room)) for page in (owner, guest))
+    here.follow()
+    there.follow()
+    here.write("Count, please")
+    texts = [here.ended(), there.ended()]
+
+    assert texts == [" ".join(f"t{n}" for n in range(60))] * 2
+    for conversation in (here, there):
+        states, nodes = conversation.followed()
+        assert len(states) > 3
+        assert nodes == ["#text"]
+
+    watch.expect_status(404, "/invitations/")
+    late = open_browser()
+    late.goto(link)
+    expect(late.get_by_role("heading")).to_have_text("This invitation does not open")
+
+
+def test_stranger_sees_the_page_of_an_unknown_room(
+    house: House, room: PopulatedRoom, enter: Open, watch: Watch
+) -> None:
+    stranger = enter(house.populate(1, 1)[0].members[0])
+    watch.expect_status(404, "/rooms/")
+
+    seen = []
+    for room_id in (room.id, UNKNOWN):
+        answer = stranger.goto(f"{house.url}/rooms/{room_id}/")
+        assert answer is not None
+        seen.append((answer.status, stranger.locator("html").inner_html()))
+
+    assert seen[0] == seen[1]
+    assert seen[0][0] == 404
+    expect(stranger.get_by_role("heading")).to_have_text("There is nothing here")
+
+
+def test_removed_member_is_told_in_the_open_page_and_loses_the_room(
+    house: House, enter: Open, watch: Watch
+) -> None:
+    room = house.populate(1, 2, "echo")[0]
+    owner, member = (enter(person) for person in room.members)
+    there = Conversation(member, house.address(room))
+    there.write("Something that only this room knows")
+    there.ended()
+
+    owner.goto(f"{house.address(room)}settings/")
+    owner.get_by_role("button", name="Take out").last.click()
+    owner.get_by_role("dialog").get_by_role("button", name="Take out").click()
+
+    expect(there.line).to_have_text("This room is not open to you any more.")
+    expect(there.messages).to_have_count(0)
+    expect(there.field).to_be_hidden()
+    expect(member.locator(f".row[data-room-id='{room.id}']")).to_have_count(0)
+    assert "only this room knows" not in member.locator("main").inner_text()
+    watch.expect_status(404, f"/rooms/{room.id}/")
+    member.reload()
+    expect(member.get_by_role("heading")).to_have_text("There is nothing here")

@@ -1,0 +1,105 @@
+"""Phones, narrow phones and pages made twice as large."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import Open
+from tests.e2e.conversation import Conversation
+from tests.e2e.house import House
+from tests.live import PopulatedRoom
+
+PHONE = {"width": 390, "height": 844}
+NARROW = {"width": 320, "height": 640}
+# What is left of 1440×900 for the page when everything is twice as large.
+ZOOMED = {"width": 720, "height": 450}
+WIDE = "https://example.com/" + "a-very-long-path" * 20
+CODE = f"```python\nx = 1  # {'long ' * 60}\n```"
+TABLE = f"| a | b |\n|---|---|\n| {'w' * 200} | 2 |"
+
+BEYOND = """
+() => {
+  const isOut = (element) => {
+    const { left, right, width } = element.getBoundingClientRect();
+    return width > 0 && (right > innerWidth + 1 || left < -1);
+  };
+  const isCut = (element) => {
+    const parent = element.parentElement;
+    if (!parent || parent.matches("body, .shell")) return false;
+    return (getComputedStyle(parent).overflowX !== "visible" && !isOut(parent)) || isCut(parent);
+  };
+  return [...document.querySelectorAll("body *")]
+    .filter((element) => element.checkVisibility() && isOut(element) && !isCut(element))
+    .map((element) => element.outerHTML.slice(0, 120));
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def room(house: House) -> PopulatedRoom:
+    return house.populate(1, 2, "echo")[0]
+
+
+def beyond_the_edge(page: Page) -> list[str]:
+    """Return what is wider than the page, except for what scrolls or is cut inside a part of it."""
+    found: list[str] = page.evaluate(BEYOND)
+    return found
+
+
+def test_phone_goes_from_the_list_into_a_room_and_back(
+    house: House, room: PopulatedRoom, enter: Open
+) -> None:
+    page = enter(room.members[0], viewport=PHONE, has_touch=True, is_mobile=True)
+    row = page.locator(f".row[data-room-id='{room.id}']")
+
+    page.goto(house.url)
+    expect(row).to_be_visible()
+    expect(page.locator("main")).to_be_hidden()
+    row.tap()
+    here = Conversation(page)
+    here.is_live()
+    expect(row).to_be_hidden()
+    here.ask("From a phone")
+    here.ended()
+    page.get_by_role("link", name="Back").tap()
+
+    expect(row).to_be_visible()
+    expect(row).to_contain_text("From a phone")
+
+
+@pytest.mark.parametrize("viewport", [PHONE, NARROW, ZOOMED], ids=["390", "320", "zoomed"])
+def test_nothing_is_wider_than_the_page(
+    house: House, room: PopulatedRoom, enter: Open, viewport: dict[str, int]
+) -> None:
+    page = enter(room.members[0], viewport=viewport)
+    here = Conversation(page, house.address(room))
+
+    here.ask(f"{WIDE}\n\n{CODE}\n\n{TABLE}")
+    here.ended()
+    assert beyond_the_edge(page) == []
+    expect(here.field).to_be_in_viewport()
+    expect(here.answer_text).to_be_in_viewport()
+    for path in (
+        "/",
+        f"/rooms/{room.id}/settings/",
+        f"/teams/{room.team}/rooms/new/",
+        f"/teams/{room.team}/personas/new/",
+        f"/teams/{room.team}/connections/",
+        f"/teams/{room.team}/people/",
+        "/me/",
+        "/me/tokens/",
+        "/api/v1/docs",
+    ):
+        page.goto(house.url + path)
+        assert beyond_the_edge(page) == [], path
+
+
+def test_what_is_wider_than_the_page_is_found(
+    house: House, room: PopulatedRoom, enter: Open
+) -> None:
+    page = enter(room.members[0], viewport=PHONE)
+    page.goto(house.address(room))
+    assert beyond_the_edge(page) == []
+
+    page.locator(".room-head .header-title").evaluate("(title) => (title.style.minWidth = '500px')")
+
+    assert beyond_the_edge(page) != []

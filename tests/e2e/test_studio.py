@@ -1,0 +1,100 @@
+"""A provider connected, a persona made on it, and the persona at work in a room."""
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import Open
+from tests.e2e.conversation import Conversation
+from tests.e2e.house import House
+from tests.live import PopulatedRoom
+from tests.provider import Provider
+
+KEY = "sk-the-right-one"
+NOT_PUBLIC = "This address is not public. Use another one, or ask the operator to allow it."
+
+
+@pytest.fixture(scope="module")
+def room(house: House) -> PopulatedRoom:
+    return house.populate(1, 1)[0]
+
+
+def check(page: Page) -> str:
+    """Press the button that asks the provider, and return what it says."""
+    result = page.locator("[data-check-result]")
+    result.evaluate("(place) => place.replaceChildren()")
+    page.get_by_role("button", name="Check", exact=True).click()
+    expect(result).not_to_be_empty()
+    return result.inner_text()
+
+
+def connect(page: Page, url: str, key: str) -> None:
+    """Fill in what a connection needs."""
+    page.get_by_label("Address").fill(url)
+    page.get_by_label("Key").fill(key)
+
+
+def test_check_says_what_is_wrong_and_fills_in_the_models_when_all_is_right(
+    house: House, provider: Provider, room: PopulatedRoom, enter: Open
+) -> None:
+    page = enter(room.members[0])
+    page.goto(f"{house.url}/teams/{room.team}/connections/new/")
+
+    connect(page, "http://127.0.0.1:9/v1", KEY)
+    assert check(page) == NOT_PUBLIC
+    connect(page, provider.base_url.replace("/v1", "/v2"), KEY)
+    assert check(page) == "The provider has nothing at this path. Many end in /v1."
+    connect(page, provider.base_url, "refused")
+    assert check(page) == "The provider refuses this key. Check the key."
+    connect(page, provider.base_url, KEY)
+    assert check(page) == "The provider answers and takes this key."
+
+    expect(page.locator("[data-check-result]")).to_be_in_viewport()
+    assert "echo" in page.get_by_label("Models").input_value().splitlines()
+
+
+def test_refused_form_begins_at_what_is_to_be_mended(
+    house: House, room: PopulatedRoom, enter: Open
+) -> None:
+    page = enter(room.members[0])
+    page.goto(f"{house.url}/teams/{room.team}/connections/new/")
+    page.get_by_label("Name").fill("Stub")
+
+    page.get_by_role("button", name="Connect").click()
+
+    expect(page.get_by_text("This field is required.")).to_have_count(2)
+    expect(page.get_by_label("Address")).to_be_focused()
+
+
+def test_persona_on_a_new_connection_answers_in_its_room_when_it_is_mentioned(
+    house: House, provider: Provider, room: PopulatedRoom, enter: Open
+) -> None:
+    page = enter(room.members[0])
+    page.goto(f"{house.url}/teams/{room.team}/connections/new/")
+    page.get_by_label("Name").fill("Stub")
+    connect(page, provider.base_url, KEY)
+    page.get_by_label("Models").fill("tokens-40@40\necho")
+    page.get_by_role("button", name="Connect").click()
+    expect(page.get_by_text("Stub is connected.")).to_be_visible()
+
+    page.goto(f"{house.url}/teams/{room.team}/personas/new/")
+    page.get_by_label("Name").fill("Byeori")
+    page.get_by_label("Handle").fill("byeori")
+    page.get_by_label("Role").fill("Counts")
+    page.get_by_label("Goal").fill("Count as far as it goes.")
+    page.get_by_label("Model").select_option(label="Stub / tokens-40@40")
+    page.get_by_role("button", name="Make persona").click()
+    expect(page.get_by_role("heading", name="Byeori")).to_be_visible()
+
+    page.goto(f"{house.address(room)}settings/")
+    page.get_by_label("Another persona").select_option(label="Byeori (@byeori)")
+    page.locator("#personas").get_by_role("button", name="Add").click()
+    expect(page.locator("#personas").get_by_text("@byeori, Counts")).to_be_visible()
+
+    here = Conversation(page, house.address(room))
+    here.follow()
+    here.ask("@byeori count, please")
+    assert here.ended() == " ".join(f"t{n}" for n in range(40))
+    assert len(here.followed()[0]) > 3
+    expect(here.answer.locator("[data-name]")).to_have_text("Byeori")
+    assert provider.requests[-1].headers["authorization"] == f"Bearer {KEY}"
+    assert KEY not in page.content()

@@ -1,0 +1,88 @@
+"""Both languages and both themes, as a browser asks for them."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.e2e.conftest import Open
+from tests.e2e.conversation import Conversation
+from tests.e2e.house import House
+from tests.live import PopulatedRoom
+
+# The same in Korean, and what things and people are called in this installation.
+ALLOWED = {
+    *("AI", "API", "Ctrl", "Enter", "K", "Maru", "OpenAI", "v"),
+    *("Demo", "Garam", "Guide", "Hayun", "Minjae", "demo", "room"),
+}
+ADDRESS = re.compile(r"\S*(@|\w[./]\w)\S*")
+PAGES = (
+    "/",
+    "/rooms/{room}/settings/",
+    "/teams/{team}/",
+    "/teams/{team}/rooms/new/",
+    "/teams/{team}/people/",
+    "/teams/{team}/connections/",
+    "/teams/{team}/connections/new/",
+    "/teams/{team}/personas/",
+    "/teams/{team}/personas/new/",
+    "/me/",
+    "/me/tokens/",
+    "/accounts/email/",
+)
+# What somebody has typed or the server has made up is not ours to translate.
+OTHERS = "[data-body], [data-role], [lang]:not(html), bdi, code, option, .mark, .sidebar-team"
+VISIBLE = """
+(others) => {
+  const words = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (element.closest(others) || !element.checkVisibility()) continue;
+    words.push(walker.currentNode.data);
+  }
+  for (const element of document.querySelectorAll("[aria-label], [placeholder], [title]")) {
+    if (element.closest(others) || !element.checkVisibility()) continue;
+    words.push(element.ariaLabel ?? "", element.placeholder ?? "", element.title ?? "");
+  }
+  return words;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def room(house: House) -> PopulatedRoom:
+    return house.populate(1, 2)[0]
+
+
+def latin_words(page: Page) -> set[str]:
+    """Return the Latin words of the page that are not on the list."""
+    words = ADDRESS.sub("", " ".join(page.evaluate(VISIBLE, OTHERS)))
+    return set(re.findall(r"[A-Za-z]+", words)) - ALLOWED
+
+
+def test_english_words_are_found(house: House, room: PopulatedRoom, enter: Open) -> None:
+    page = enter(room.members[0])
+
+    page.goto(house.address(room))
+
+    assert {"Answers", "Mention", "Personas", "Rooms", "Send", "Write"} <= latin_words(page)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_korean_pages_have_no_english_words(
+    house: House, room: PopulatedRoom, enter: Open, theme: str
+) -> None:
+    page = enter(room.members[0], locale="ko-KR", color_scheme=theme)
+    here = Conversation(page, house.address(room))
+    here.ask("안녕하세요")
+    here.ended()
+    found = {"room": latin_words(page)}
+
+    for path in PAGES:
+        page.goto(house.url + path.format(team=room.team, room=room.id))
+        found[path] = latin_words(page)
+
+    assert {path: words for path, words in found.items() if words} == {}
+    ground = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    assert ground == {"light": "rgb(252, 250, 246)", "dark": "rgb(30, 27, 24)"}[theme]

@@ -1,0 +1,104 @@
+"""Writing with nothing but a keyboard, in Latin letters and in Hangul."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.e2e.conftest import Open
+from tests.e2e.conversation import Conversation
+from tests.e2e.house import House
+from tests.live import PopulatedRoom
+from tests.provider import Provider
+
+FOCUSED = "document.activeElement"
+
+
+@pytest.fixture(scope="module")
+def room(house: House) -> PopulatedRoom:
+    return house.populate(1, 2, "echo", "held-5")[0]
+
+
+@pytest.fixture
+def here(house: House, room: PopulatedRoom, enter: Open) -> Conversation:
+    return Conversation(enter(room.members[0]), house.address(room))
+
+
+def test_skip_link_leads_to_the_composer_where_enter_sends_and_shift_enter_breaks_the_line(
+    here: Conversation,
+) -> None:
+    keys = here.page.keyboard
+    keys.press("Tab")
+    assert here.page.evaluate(f"{FOCUSED}.textContent") == "Skip to writing"
+    keys.press("Enter")
+    expect(here.field).to_be_focused()
+
+    keys.type("One line")
+    keys.press("Shift+Enter")
+    keys.type("and another")
+    expect(here.field).to_have_value("One line\nand another")
+    keys.press("Enter")
+
+    expect(here.field).to_have_value("")
+    expect(here.field).to_be_focused()
+    mine = here.page.locator(".message[data-author=user] [data-body]").last
+    expect(mine).to_have_text("One line\nand another", use_inner_text=True)
+
+
+def test_mention_is_picked_with_arrows_and_enter_and_the_picker_is_closed_with_escape(
+    here: Conversation,
+) -> None:
+    keys = here.page.keyboard
+    options = here.page.get_by_role("option")
+    here.field.focus()
+
+    keys.type("Ask @")
+    expect(options).to_have_count(3)
+    expect(options.nth(0)).to_have_attribute("aria-selected", "true")
+    keys.press("ArrowDown")
+    expect(options.nth(1)).to_have_attribute("aria-selected", "true")
+    keys.press("Enter")
+    expect(here.field).to_have_value("Ask @held-5 ")
+    expect(options).to_have_count(0)
+
+    keys.type("and @ec")
+    expect(options).to_have_count(1)
+    keys.press("Escape")
+    expect(options).to_have_count(0)
+    expect(here.field).to_have_value("Ask @held-5 and @ec")
+    here.field.fill("")
+
+
+def test_stop_is_reached_with_tab(here: Conversation, provider: Provider) -> None:
+    here.ask("@held-5 count, please")
+    expect(here.answer_text).to_have_text("t0 t1 t2 t3 t4")
+
+    for _ in range(20):
+        here.page.keyboard.press("Shift+Tab")
+        if here.page.evaluate(f"{FOCUSED}.matches('[data-stop]')"):
+            break
+    label = here.page.evaluate(f"{FOCUSED}.ariaLabel")
+    here.page.keyboard.press("Enter")
+
+    assert label == "Stop held-5's answer"
+    assert here.ended("stopped") == "t0 t1 t2 t3 t4"
+
+
+def test_enter_that_ends_a_syllable_does_not_send(here: Conversation) -> None:
+    before = here.messages.count()
+    here.page.evaluate(
+        "addEventListener('keydown', (event) => window.composing = event.isComposing, true)"
+    )
+    input_method = here.page.context.new_cdp_session(here.page)
+    here.field.focus()
+
+    syllable = {"text": "마루", "selectionStart": 2, "selectionEnd": 2}
+    input_method.send("Input.imeSetComposition", syllable)
+    here.page.keyboard.press("Enter")
+    assert here.page.evaluate("window.composing") is True
+    input_method.send("Input.insertText", {"text": "마루"})
+
+    expect(here.messages).to_have_count(before)
+    assert here.field.input_value().startswith("마루")
+    here.page.keyboard.press("Enter")
+    assert here.page.evaluate("window.composing") is False
+    expect(here.field).to_have_value("")
+    expect(here.messages).to_have_count(before + 2)

@@ -1,0 +1,15 @@
+"""The environment of the tests. A plugin, because Django's settings are read before any conftest.
+
+No test touches the data, the keys or the services of the installation that it is run in.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+
+for _name in [name for name in os.environ if name.startswith("MARU_")]:
+    del os.environ[_name]
+os.environ["MARU_DATA_DIR"] = tempfile.mkdtemp(prefix="maru-test-")
+os.environ["MARU_RATE_LIMITS"] = "off"
+atexit.register(shutil.rmtree, os.environ["MARU_DATA_DIR"], ignore_errors=True)

@@ -1,0 +1,365 @@
+// Each rule of the wire by itself.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Hole, RoomState } from "../../static/rooms/room_state.js";
+import { afresh, ME, message, persona } from "./model_room.js";
+
+const ANSWER = { kind: "persona", id: "persona-garam", name: "Garam", handle: "garam" };
+
+function run(overrides = {}) {
+  return {
+    id: "run",
+    persona: "persona-garam",
+    message: "asked",
+    answer: "answer",
+    attempt: 1,
+    state: "running",
+    requested_by: ME,
+    stopped_by: null,
+    position: null,
+    error: null,
+    usage: null,
+    ...overrides,
+  };
+}
+
+/** A room at seq 10 with one answer that is being written. */
+function streaming(overrides = {}) {
+  const answer = message("answer", { author: ANSWER, run: "run", status: "streaming" });
+  return new RoomState(afresh({ messages: [answer], runs: [run()], ...overrides }), 10, ME);
+}
+
+function delta(seq, text, attempt = 1) {
+  return { type: "message.delta", room: "room", message: "answer", run: "run", attempt, seq, text };
+}
+
+function snapshot(overrides = {}) {
+  const complete = { seq: 10, from: 10, complete: true, events: [], state: null, live: [] };
+  return { type: "room.snapshot", room: "room", ref: "1", ...complete, ...overrides };
+}
+
+function live(from, seq, text, attempt = 1) {
+  return snapshot({ live: [{ message: "answer", run: "run", attempt, from, seq, text }] });
+}
+
+const textOf = (state) => state.live.get("answer")?.text;
+
+test("deltas are put together in their order", () => {
+  const state = streaming();
+
+  assert.deepEqual(state.apply(delta(0, "one ")), [{ what: "text", message: "answer" }]);
+  state.apply(delta(1, "two"));
+
+  assert.equal(textOf(state), "one two");
+});
+
+test("a delta that is there already is dropped", () => {
+  const state = streaming();
+  state.apply(delta(0, "one"));
+
+  assert.deepEqual(state.apply(delta(0, "one")), []);
+  assert.equal(textOf(state), "one");
+});
+
+test("a missing delta is a hole, and changes nothing", () => {
+  const state = streaming();
+  state.apply(delta(0, "one"));
+
+  assert.throws(() => state.apply(delta(2, "three")), (error) => error instanceof Hole && !error.durable);
+  assert.equal(textOf(state), "one");
+});
+
+test("a higher attempt starts the answer over", () => {
+  const state = streaming();
+  state.apply(delta(0, "one"));
+
+  state.apply(delta(0, "anew", 2));
+
+  assert.equal(textOf(state), "anew");
+  assert.deepEqual(state.position.live, { answer: [2, 0] });
+});
+
+test("a higher attempt that does not begin at its beginning is a hole", () => {
+  const state = streaming();
+  state.apply(delta(0, "one"));
+
+  assert.throws(() => state.apply(delta(1, "anew", 2)), Hole);
+});
+
+test("a delta of an attempt that was given up is dropped", () => {
+  const state = streaming();
+  state.apply(delta(0, "anew", 2));
+
+  assert.deepEqual(state.apply(delta(1, "old", 1)), []);
+  assert.equal(textOf(state), "anew");
+});
+
+test("a run that starts again empties its answer", () => {
+  const state = streaming();
+  state.apply(delta(0, "one"));
+
+  const changes = state.apply({ type: "run.started", seq: 11, run: run({ attempt: 2 }) });
+
+  assert.deepEqual(changes, [
+    { what: "run", run: "run" },
+    { what: "text", message: "answer" },
+  ]);
+  assert.equal(textOf(state), "");
+  assert.deepEqual(state.position.live, {});
+});
+
+test("the word that a run has started does not empty an answer that is further on", () => {
+  const state = streaming();
+  state.apply(delta(0, "one"));
+
+  state.apply({ type: "run.started", seq: 11, run: run() });
+
+  assert.equal(textOf(state), "one");
+});
+
+test("the whole text replaces all deltas, and nothing follows it", () => {
+  const state = streaming();
+  state.apply(delta(0, "one"));
+  const whole = message("answer", { author: ANSWER, run: "run", text: "one two", html: "<p>one two</p>" });
+
+  state.apply({ type: "message.completed", seq: 11, message: whole });
+
+  assert.equal(state.messages.get("answer").text, "one two");
+  assert.equal(state.live.size, 0);
+  assert.deepEqual(state.apply(delta(1, " two")), []);
+  assert.equal(state.live.size, 0);
+});
+
+test("no text comes after a stop", () => {
+  const state = streaming();
+  const cut = message("answer", { author: ANSWER, run: "run", text: "one", status: "cancelled" });
+
+  state.apply({ type: "message.updated", seq: 11, message: cut });
+
+  assert.deepEqual(state.apply(delta(1, " two")), []);
+  assert.equal(state.answerState(state.messages.get("answer")), "stopped");
+});
+
+test("a delta of an answer that was never announced is a hole", () => {
+  const state = new RoomState(afresh(), 10, ME);
+
+  assert.throws(() => state.apply(delta(0, "one")), Hole);
+});
+
+test("a snapshot adds what is missing of an answer", () => {
+  const state = streaming();
+  state.apply(delta(0, "one "));
+
+  state.apply(live(1, 3, "two three"));
+
+  assert.equal(textOf(state), "one two three");
+  assert.deepEqual(state.position.live, { answer: [1, 3] });
+});
+
+test("a snapshot from the beginning replaces what is held", () => {
+  const state = streaming();
+  state.apply(delta(0, "one "));
+
+  state.apply(live(0, 5, "another one"));
+
+  assert.equal(textOf(state), "another one");
+});
+
+test("a snapshot without text for an answer leaves it empty", () => {
+  const state = streaming();
+
+  state.apply(live(0, -1, ""));
+
+  assert.equal(textOf(state), "");
+  assert.deepEqual(state.position.live, {});
+});
+
+test("a snapshot that is behind an answer takes nothing away", () => {
+  const state = streaming();
+  state.apply(delta(0, "one "));
+  state.apply(delta(1, "two"));
+
+  assert.deepEqual(state.apply(live(1, 1, "two")), []);
+  assert.deepEqual(state.apply(live(0, 7, "an attempt ago", 0)), []);
+  assert.equal(textOf(state), "one two");
+});
+
+test("a snapshot that overlaps an answer is a hole, and nothing is held on to", () => {
+  const state = streaming();
+  state.apply(delta(0, "one "));
+  state.apply(delta(1, "two "));
+
+  assert.throws(() => state.apply(live(1, 2, "two three")), Hole);
+  assert.deepEqual(state.position.live, {});
+});
+
+test("the room afresh keeps the text of answers that are still being written", () => {
+  const state = streaming();
+  state.apply(delta(0, "one "));
+  const other = message("other", { status: "streaming" });
+  const answer = state.messages.get("answer");
+  const room = afresh({ messages: [answer, other], runs: [run()] });
+
+  state.apply({ ...live(1, 1, "two"), seq: 700, from: 700, complete: false, events: null, state: room });
+
+  assert.equal(textOf(state), "one two");
+  assert.equal(state.seq, 700);
+});
+
+test("the room afresh lets go of what has ended or is out of sight", () => {
+  const state = streaming();
+  state.apply(delta(0, "one "));
+  const room = afresh({ messages: [message("newest")] });
+  const afterwards = snapshot({ seq: 5, from: 5, complete: false, events: null, state: room });
+
+  assert.deepEqual(state.apply(afterwards), [{ what: "everything" }]);
+  assert.equal(state.live.size, 0);
+  assert.equal(state.seq, 5);
+  assert.equal(state.openRuns.length, 0);
+});
+
+test("an answer that is out of sight is not shown", () => {
+  const state = new RoomState(afresh(), 10, ME);
+
+  assert.deepEqual(state.apply(live(0, 3, "from long ago")), []);
+  assert.equal(state.live.size, 0);
+});
+
+test("a durable event is taken once", () => {
+  const state = streaming();
+  const posted = { type: "message.created", seq: 11, message: message("new") };
+
+  assert.equal(state.apply(posted).length, 1);
+  assert.deepEqual(state.apply(posted), []);
+  assert.deepEqual(state.apply({ ...posted, seq: 3 }), []);
+});
+
+test("a gap in the log is a hole of the log", () => {
+  const state = streaming();
+  const posted = { type: "message.created", seq: 12, message: message("new") };
+
+  assert.throws(() => state.apply(posted), (error) => error instanceof Hole && error.durable);
+  assert.equal(state.seq, 10);
+});
+
+test("an event of a later version counts and does nothing", () => {
+  const state = streaming();
+
+  assert.deepEqual(state.apply({ type: "poll.opened", seq: 11, poll: {} }), []);
+  assert.equal(state.seq, 11);
+});
+
+test("people come, change and go", () => {
+  const state = streaming();
+  const hayun = { user: "hayun", name: "Hayun Kim", handle: "hayun", wood: "pine", role: "member" };
+
+  assert.deepEqual(state.apply({ type: "member.added", seq: 11, member: hayun }), [{ what: "people" }]);
+  state.apply({ type: "member.changed", seq: 12, member: { ...hayun, role: "reader" } });
+  assert.equal(state.members.get("hayun").role, "reader");
+  state.apply({ type: "member.removed", seq: 13, user: "hayun" });
+
+  assert.equal(state.members.has("hayun"), false);
+});
+
+test("a change of one's own role asks for one's rights anew", () => {
+  const state = streaming();
+  const mine = { ...state.members.get(ME), role: "reader" };
+
+  const changes = state.apply({ type: "member.changed", seq: 11, member: mine });
+
+  assert.deepEqual(changes.at(-1), { what: "rights" });
+});
+
+test("personas come, change and go", () => {
+  const state = streaming();
+
+  state.apply({ type: "persona.bound", seq: 11, persona: persona("onsae") });
+  state.apply({ type: "persona.changed", seq: 12, persona: { ...persona("onsae"), role: "Data" } });
+  assert.equal(state.personas.get("persona-onsae").role, "Data");
+  state.apply({ type: "persona.unbound", seq: 13, persona: "persona-onsae" });
+
+  assert.equal(state.personas.has("persona-onsae"), false);
+});
+
+test("the states of an answer follow its message and its text", () => {
+  const state = streaming();
+  const answer = (status) => message("answer", { author: ANSWER, run: "run", status });
+
+  assert.equal(state.answerState(null), "queued");
+  assert.equal(state.answerState(answer("streaming")), "thinking");
+  state.apply(delta(0, " \n"));
+  assert.equal(state.answerState(answer("streaming")), "thinking");
+  state.apply(delta(1, "now"));
+  assert.equal(state.answerState(answer("streaming")), "streaming");
+  assert.equal(state.answerState(answer("complete")), "completed");
+  assert.equal(state.answerState(answer("failed")), "failed");
+  assert.equal(state.answerState(answer("cancelled")), "stopped");
+});
+
+test("who asked may stop and ask again; others only where they moderate", () => {
+  const mine = run({ state: "failed" });
+  const theirs = run({ state: "failed", requested_by: "hayun" });
+  const member = streaming({ permissions: ["post", "view"], runs: [] });
+  const reader = streaming({ permissions: ["view"], runs: [] });
+  const moderator = streaming({ permissions: ["moderate", "post", "view"], runs: [] });
+
+  assert.deepEqual([member.mayStop(mine), member.mayStop(theirs)], [true, false]);
+  assert.deepEqual([moderator.mayStop(mine), moderator.mayStop(theirs)], [true, true]);
+  assert.deepEqual([member.mayRetry(mine), member.mayRetry(theirs)], [true, false]);
+  assert.deepEqual([reader.mayRetry(mine), reader.mayRetry(theirs)], [false, false]);
+  assert.deepEqual([moderator.mayRetry(mine), moderator.mayRetry(theirs)], [true, true]);
+});
+
+test("nobody may ask again for what is being answered already", () => {
+  const state = streaming();
+
+  assert.equal(state.mayRetry(run({ id: "earlier", state: "failed" })), false);
+});
+
+test("a place in line moves, as long as the run waits", () => {
+  const state = streaming({ runs: [run({ state: "queued", answer: null, position: 3 })] });
+
+  state.apply({ type: "run.position", run: "run", position: 2 });
+  assert.equal(state.runs.get("run").position, 2);
+  state.apply({ type: "run.started", seq: 11, run: run() });
+  assert.deepEqual(state.apply({ type: "run.position", run: "run", position: 1 }), []);
+});
+
+test("a tool's step is one step from its start to its end", () => {
+  const state = streaming();
+  const step = { run: "run", tool: "search", summary: "Searching" };
+
+  state.apply({ type: "tool.started", call: "1", ...step });
+  state.apply({ type: "tool.started", call: "2", ...step });
+  state.apply({ type: "tool.finished", call: "1", ...step, summary: "14 found", ms: 1200 });
+
+  assert.deepEqual(
+    state.steps.get("run").map(({ call, done, ms }) => [call, done, ms]),
+    [
+      ["1", true, 1200],
+      ["2", false, null],
+    ],
+  );
+});
+
+test("earlier messages go before the ones that are there", () => {
+  const state = streaming();
+
+  state.apply({ type: "history.loaded", messages: [message("old")], runs: [run({ id: "old-run" })] });
+
+  assert.deepEqual([...state.messages.keys()], ["old", "answer"]);
+  assert.ok(state.runs.has("old-run"));
+});
+
+test("who is here is known from the snapshot on", () => {
+  const state = streaming();
+  state.apply({ type: "presence", user: "jiwoo", online: true });
+
+  const changes = state.apply(snapshot({ online: ["hayun", ME] }));
+
+  assert.deepEqual([...state.online], ["hayun", ME]);
+  assert.deepEqual(changes.map(({ user }) => user).sort(), ["hayun", "jiwoo", ME].sort());
+  assert.deepEqual(state.apply(snapshot()), []);
+});

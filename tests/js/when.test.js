@@ -1,0 +1,53 @@
+// Times are words that people know, and elapsed seconds are the server's.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Clock } from "../../static/rooms/clock.js";
+import { clockTime, dayKey, dayName, elapsed } from "../../static/rooms/when.js";
+
+test("a time has hours and minutes", () => {
+  assert.equal(clockTime(new Date(2026, 10, 19, 9, 5), "en"), "09:05");
+  assert.equal(clockTime(new Date(2026, 10, 19, 14, 22), "ko"), "14:22");
+  assert.equal(clockTime(new Date(2026, 10, 19, 0, 0), "en"), "00:00");
+});
+
+test("a day is named in the language of the page, with its year if that is another", () => {
+  const day = new Date(2026, 10, 19);
+
+  assert.equal(dayName(day, "en", new Date(2026, 11, 1)), "Thursday 19 November");
+  assert.equal(dayName(day, "ko", new Date(2026, 11, 1)), "11월 19일 목요일");
+  assert.match(dayName(day, "en", new Date(2027, 0, 1)), /2026$/);
+});
+
+test("two moments of one day share its key", () => {
+  assert.equal(dayKey(new Date(2026, 10, 19, 0, 0)), dayKey(new Date(2026, 10, 19, 23, 59)));
+  assert.notEqual(dayKey(new Date(2026, 10, 19)), dayKey(new Date(2026, 10, 20)));
+});
+
+test("elapsed time is minutes and seconds, then hours", () => {
+  assert.deepEqual(
+    [-5, 0, 4_999, 12_000, 60_000, 3_723_000].map(elapsed),
+    ["0:00", "0:00", "0:04", "0:12", "1:00", "1:02:03"],
+  );
+});
+
+test("seconds are counted from the server's start, however wrong this clock is", () => {
+  let now = Date.parse("2026-11-19T12:00:00Z") + 3_600_000; // an hour ahead
+  const clock = new Clock(() => now);
+  clock.hear("2026-11-19T12:00:00Z");
+
+  now += 5_000;
+
+  assert.equal(clock.since("2026-11-19T12:00:00Z"), 5_000);
+});
+
+test("the quickest frame is the nearest to the truth", () => {
+  const clock = new Clock(() => 0);
+
+  clock.hear("1970-01-01T00:00:00Z", 900);
+  clock.hear("1970-01-01T00:00:10Z", 10_050);
+  clock.hear("1970-01-01T00:00:20Z", 20_400);
+
+  assert.equal(clock.ahead, 50);
+});

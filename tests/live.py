@@ -1,0 +1,232 @@
+"""A real server in a process of its own, and clients that speak to it as anybody would."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, Self
+from uuid import uuid4
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+ROOT = Path(__file__).resolve().parents[1]
+PATIENCE = 30.0
+MARU_V1 = Subprotocol("maru.v1")
+
+Frame = dict[str, Any]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody whom `populate` made: an id and a token."""
+
+    user: str
+    token: str
+
+
+@dataclass(frozen=True)
+class PopulatedRoom:
+    id: str
+    team: str
+    members: list[Person]
+
+
+class Installation:
+    """One embedded Maru. Entering it starts the server, leaving it stops the server."""
+
+    entry: Sequence[str] = ("-m", "maru.server")
+
+    def __init__(self, folder: Path, **env: str) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.env = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("MARU_")},
+            "MARU_DATA_DIR": str(folder / "var"),
+            "MARU_PORT": str(self.port),
+            "MARU_RATE_LIMITS": "off",
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'platform'}",
+            **env,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def output(self) -> str:
+        """All that the server has printed so far."""
+        return (self.folder / "server.log").read_text(errors="replace")
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the server and return when it is ready."""
+        with (self.folder / "server.log").open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, *self.entry],
+                cwd=self.folder,
+                env=self.env,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        until(self._is_ready)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End the server and return when it has ended."""
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait(PATIENCE)
+            self.process = None
+
+    def manage(self, *arguments: str) -> str:
+        """Run a management command beside the server and return what it prints."""
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "manage.py"), *arguments],
+            cwd=self.folder,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(done.stdout + done.stderr)
+        return done.stdout
+
+    def populate(self, rooms: int = 1, members: int = 2, *options: str) -> list[PopulatedRoom]:
+        """Make a team of its own with rooms and members."""
+        out = self.folder / f"{uuid4().hex}.json"
+        sizes = ("--rooms", str(rooms), "--members", str(members))
+        self.manage("populate", *sizes, "--out", str(out), "--force", *options)
+        made = json.loads(out.read_text())
+        return [
+            PopulatedRoom(room["id"], made["team"], [Person(**m) for m in room["members"]])
+            for room in made["rooms"]
+        ]
+
+    def request(
+        self, method: str, path: str, token: str | None = None, body: Any = None
+    ) -> tuple[int, Any]:
+        """Ask the REST interface; return the status and the decoded body."""
+        request = urllib.request.Request(f"{self.url}/api/v1{path}", method=method)
+        if token:
+            request.add_header("Authorization", f"Bearer {token}")
+        if body is not None:
+            request.data = json.dumps(body).encode()
+            request.add_header("Content-Type", "application/json")
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+                raw = response.read()
+                return response.status, json.loads(raw) if raw else None
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read() or b"null")
+
+    @asynccontextmanager
+    async def socket(self, person: Person) -> AsyncIterator["Socket"]:
+        """Open a socket as a program does, with a bearer token."""
+        async with connect(
+            f"ws://127.0.0.1:{self.port}/ws/",
+            additional_headers={"Authorization": f"Bearer {person.token}"},
+            subprotocols=[MARU_V1],
+            max_size=None,
+            proxy=None,
+        ) as connection:
+            yield Socket(connection)
+
+    def _is_ready(self) -> bool:
+        if self.process is not None and self.process.poll() is not None:
+            raise RuntimeError(f"The server has ended:\n{self.output}")
+        try:
+            with urllib.request.urlopen(f"{self.url}/readyz", timeout=PATIENCE) as response:
+                return bool(response.status == 200)
+        except OSError:
+            return False
+
+    def setup_link(self) -> str:
+        """Return the link that the server printed at its first start."""
+        found = re.search(r"http://\S+/setup/\S+", self.output)
+        if found is None:
+            raise RuntimeError(self.output)
+        return found.group()
+
+
+class Socket:
+    """A client of the socket; it keeps every frame that it has received."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+        self.frames: list[Frame] = []
+        self._refs = count(1)
+
+    async def command(self, kind: str, **fields: Any) -> Frame:
+        """Send a command and return the answer to it."""
+        ref = str(next(self._refs))
+        await self.connection.send(
+            json.dumps({"type": kind, "ref": ref, **fields}, ensure_ascii=False)
+        )
+        return await self.until(lambda frame: frame.get("ref") == ref)
+
+    async def join(self, room: str, after: int | None = None, **live: list[int]) -> Frame:
+        return await self.command("room.join", room=room, after=after, live=live)
+
+    async def say(self, room: str, text: str, **fields: Any) -> Frame:
+        defaults = {"client_id": str(uuid4()), "reply_to": None, "personas": None}
+        return await self.command("message.send", room=room, text=text, **{**defaults, **fields})
+
+    async def until(self, wanted: Callable[[Frame], bool], seconds: float = PATIENCE) -> Frame:
+        """Receive until a frame is as wanted, and return it."""
+        async with asyncio.timeout(seconds):
+            while True:
+                frame = await self.receive()
+                if wanted(frame):
+                    return frame
+
+    async def until_type(self, kind: str, seconds: float = PATIENCE) -> Frame:
+        return await self.until(lambda frame: frame["type"] == kind, seconds)
+
+    async def receive(self) -> Frame:
+        frame: Frame = json.loads(await self.connection.recv())
+        self.frames.append(frame)
+        return frame
+
+    async def everything_so_far(self) -> list[Frame]:
+        """Return all frames up to now: whatever was sent to us before is before the answer."""
+        await self.command("ping")
+        return self.frames
+
+    def of_type(self, *kinds: str) -> list[Frame]:
+        return [frame for frame in self.frames if frame["type"] in kinds]
+
+
+def until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
+    """Ask again and again until it is so; an event that only another process could tell us of."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(0.02)

@@ -1,0 +1,208 @@
+"""The environment: read once, every mistake named at once, no secret repeated."""
+
+import re
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from maru import env
+from maru.env import Env
+from tests.live import ROOT
+from tests.maru.starting import MANAGE, SERVER, refusal
+
+MISTAKES = {
+    "MARU_PORT": "eighty",
+    "MARU_PUBLIC_URL": "chat.example.com",
+    "MARU_SECRET_KEY": "CANARY-short",
+    "MARU_DATABASE_URL": "mysql://CANARY-user@db/maru",
+    "MARU_REDIS_URL": "CANARY-redis:6379",
+    "MARU_EMAIL_URL": "CANARY-mail",
+    "MARU_SIGNUP": "everybody",
+    "MARU_TRUSTED_PROXIES": "10.0.0.0/8,the-proxy",
+    "MARU_EGRESS_ALLOW": "localhost",
+    "MARU_RUN_SECONDS": "0",
+    "MARU_RUN_CONCURRENCY": "many",
+    "MARU_RATE_LIMITS": "no",
+    "MARU_LOG_LEVEL": "LOUD",
+}
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No `.env` but what a test writes, and no variable but what a test sets."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MARU_DATA_DIR")
+    monkeypatch.delenv("MARU_RATE_LIMITS")
+
+
+def set_all(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize("command", [SERVER, MANAGE], ids=["server", "manage"])
+def test_every_mistake_is_named_before_the_process_ends_with_2(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    refused = refusal(tmp_path, *command, **MISTAKES)
+
+    assert refused.status == 2
+    assert sorted(re.findall(r"^  (MARU_\w+):", refused.said, re.MULTILINE)) == sorted(MISTAKES)
+    assert "Traceback" not in refused.said
+    assert "CANARY" not in refused.said
+    assert refused.printed == ""
+
+
+def test_what_is_right_beside_a_mistake_is_not_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_all(monkeypatch, {"MARU_PORT": "70000", "MARU_HOST": "0.0.0.0", "MARU_RUN_SECONDS": "5"})
+
+    with pytest.raises(SystemExit) as ended:
+        env.load()
+
+    assert ended.value.code == 2
+    assert re.findall("MARU_[A-Z_]+", capsys.readouterr().err) == ["MARU_PORT"]
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({"MARU_REDIS_URL": "redis://r"}, {"MARU_DATABASE_URL", "MARU_SECRET_KEY"}),
+        ({"MARU_DATABASE_URL": "postgres://p/maru"}, {"MARU_REDIS_URL"}),
+        (
+            {"MARU_DATABASE_URL": "postgres://p/maru", "MARU_REDIS_URL": "redis://r"},
+            {"MARU_SECRET_KEY"},
+        ),
+    ],
+)
+def test_half_a_production_profile_is_a_mistake(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    given: dict[str, str],
+    missing: set[str],
+) -> None:
+    set_all(monkeypatch, given)
+
+    with pytest.raises(SystemExit):
+        env.load()
+
+    named = re.findall(r"^  (MARU_\w+):", capsys.readouterr().err, re.MULTILINE)
+    assert set(named) == missing
+
+
+def test_nothing_set_is_the_embedded_profile() -> None:
+    loaded = env.load()
+
+    assert loaded.embedded
+    assert (loaded.host, loaded.port) == ("127.0.0.1", 8000)
+
+
+def test_secrets_are_hidden_wherever_the_environment_is_printed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    secrets = {
+        "MARU_SECRET_KEY": "CANARY" * 8,
+        "MARU_SECRET_KEY_FALLBACKS": "CANARY-1,CANARY-2",
+        "MARU_DATABASE_URL": "postgres://u:CANARY@host/maru",
+        "MARU_REDIS_URL": "redis://:CANARY@host/0",
+        "MARU_EMAIL_URL": "smtp://u:CANARY@host",
+    }
+    set_all(monkeypatch, secrets)
+
+    loaded = env.load()
+
+    assert "CANARY" not in f"{loaded!r} {loaded} {loaded.model_dump()}"
+    keys = [key.get_secret_value() for key in loaded.secret_key_fallbacks]
+    assert keys == ["CANARY-1", "CANARY-2"]
+
+
+def test_lists_are_words_between_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(
+        monkeypatch,
+        {
+            "MARU_EGRESS_ALLOW": " Localhost:11434, 10.0.0.5:8080,",
+            "MARU_TRUSTED_PROXIES": "10.1.2.3/8, ::1",
+        },
+    )
+
+    loaded = env.load()
+
+    assert loaded.egress_allow == ("localhost:11434", "10.0.0.5:8080")
+    assert [*map(ip_network, loaded.trusted_proxies)] == [
+        ip_network("10.0.0.0/8"),
+        ip_network("::1/128"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "known"),
+    [
+        ("https://chat.example.com", "https://chat.example.com"),
+        ("https://chat.example.com/", "https://chat.example.com"),
+        ("http://10.0.0.5:8000//", "http://10.0.0.5:8000"),
+        ("https://chat.example.com/maru", None),
+        ("https://chat.example.com?x=1", None),
+        ("https://", None),
+    ],
+)
+def test_public_address_is_a_scheme_a_host_and_a_port(
+    monkeypatch: pytest.MonkeyPatch, typed: str, known: str | None
+) -> None:
+    monkeypatch.setenv("MARU_PUBLIC_URL", typed)
+
+    if known is None:
+        with pytest.raises(SystemExit):
+            env.load()
+    else:
+        assert env.load().public_url == known
+
+
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_all(monkeypatch, {"MARU_PORT": "", "MARU_REDIS_URL": "", "MARU_METRICS_ALLOW": ""})
+
+    assert env.load() == Env()
+    assert env.load().metrics_allow == ("127.0.0.0/8", "::1/128")
+
+
+def test_dotenv_is_read_and_the_environment_goes_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("MARU_PORT=8100\nMARU_RUN_SECONDS=60\nOTHER=1\n")
+    monkeypatch.setenv("MARU_PORT", "8200")
+
+    loaded = env.load()
+
+    assert (loaded.port, loaded.run_seconds) == (8200, 60)
+
+
+def test_example_file_is_made_from_the_knobs() -> None:
+    assert (ROOT / ".env.example").read_text() == env.example(), "run `make env-example`"
+
+
+def test_example_names_every_knob_with_its_default(tmp_path: Path) -> None:
+    defaults = Env()
+    uncommented = re.sub(r"^#(MARU_)", r"\1", env.example(), flags=re.MULTILINE)
+    assert uncommented.count("\nMARU_") == len(Env.model_fields)
+
+    (tmp_path / ".env").write_text(uncommented)
+
+    assert env.load() == defaults
+
+
+def unused_knobs(sources: str) -> set[str]:
+    used = set(re.findall(r"\b(?:env|ENV|load\(\))\.([a-z_]+)", sources))
+    return set(Env.model_fields) - used
+
+
+def test_every_knob_is_used() -> None:
+    modules = [path for path in (ROOT / "platform").rglob("*.py") if path.name != "env.py"]
+
+    assert unused_knobs("\n".join(path.read_text() for path in modules)) == set()
+
+
+def test_the_search_finds_a_knob_that_nothing_uses() -> None:
+    every = " ".join(f"ENV.{name}" for name in Env.model_fields if name != "port")
+
+    assert unused_knobs(every) == {"port"}

@@ -1,0 +1,236 @@
+"""Headers on whatever Maru answers: no page runs, is framed, sniffed, leaked or kept elsewhere."""
+
+import re
+import urllib.request
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, path
+from django.urls.resolvers import RoutePattern
+from pytest_django import Settings
+
+from accounts.models import User
+from accounts.services import create_team, create_user, make_token
+from agents.services import create_demo_persona
+from rooms.services import create_room
+from tests.live import Installation
+
+pytestmark = pytest.mark.django_db
+
+MAY_BE_KEPT = {"jsi18n"}
+"""Routes whose answers are the same for everybody: the words of the scripts."""
+
+POLICY = {
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    "img-src 'self'",
+    "connect-src 'self'",
+    "form-action 'self'",
+    "frame-ancestors 'none'",
+    "base-uri 'none'",
+    "object-src 'none'",
+}
+
+
+def faults(response: HttpResponseBase, *, may_be_kept: bool = False) -> list[str]:
+    """Name what is wrong with the headers of a response of Django's."""
+    headers = response.headers
+    policy = headers.get("Content-Security-Policy", "")
+    directives = {directive.strip() for directive in policy.split(";")}
+    expected = {
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "same-origin",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "X-Frame-Options": "DENY",
+    }
+    found = [name for name, value in expected.items() if headers.get(name) != value]
+    if not directives >= POLICY or re.search(r"unsafe|\*|https?:|data:|blob:", policy):
+        found.append("Content-Security-Policy")
+    kept = {directive.strip() for directive in headers.get("Cache-Control", "").split(",")}
+    if not may_be_kept and not {"private", "no-store"} <= kept:
+        found.append("Cache-Control")
+    return found
+
+
+@pytest.fixture
+def owner(db: None) -> User:
+    return create_user(name="Owner", email="owner@example.com", verified=True)
+
+
+@pytest.fixture
+def ids(owner: User) -> dict[str, str]:
+    """Something real for every name of a route's parameter, as far as the owner has it."""
+    team = create_team(user=owner, name="Team")
+    persona = create_demo_persona(user=owner, team_id=team.pk)
+    room = create_room(user=owner, team_id=team.pk, name="room", personas=[persona.pk])
+    things = {"team": team, "room": room, "persona": persona, "user": owner}
+    return {
+        **{name: str(thing.pk) for name, thing in things.items()},
+        **{f"{name}_id": str(thing.pk) for name, thing in things.items()},
+        "pk": str(persona.pk),
+    }
+
+
+def routes(
+    patterns: list[URLPattern | URLResolver], before: str = ""
+) -> Iterator[tuple[str, str | None]]:
+    """Yield the template of each address and the name of its route."""
+    for pattern in patterns:
+        route = str(pattern.pattern)
+        if not isinstance(pattern.pattern, RoutePattern):
+            route = re.sub(r"\(\?P<(\w+)>[^)]*\)", r"<\1>", route).strip("^$").replace(r"\Z", "")
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern.url_patterns, before + route)
+        else:
+            yield before + route, pattern.name
+
+
+def filled(template: str, ids: dict[str, str]) -> str:
+    """Put something into each parameter of an address: what is real, else what only looks so."""
+
+    def value(parameter: re.Match[str]) -> str:
+        kind, name = parameter["kind"] or "str", parameter["name"]
+        made_up = {"uuid": str(uuid4()), "int": "1"}.get(kind, "x")
+        return ids.get(name, made_up)
+
+    return "/" + re.sub(r"<(?:(?P<kind>\w+):)?(?P<name>\w+)>", value, template)
+
+
+def signed_in(user: User) -> Client:
+    client = Client(raise_request_exception=False)
+    client.force_login(user, "allauth.account.auth_backends.AuthenticationBackend")
+    return client
+
+
+@pytest.mark.parametrize("who", ["nobody", "owner", "superuser"])
+def test_every_route_answers_with_every_header(who: str, owner: User, ids: dict[str, str]) -> None:
+    owner.is_staff = owner.is_superuser = who == "superuser"
+    owner.save()
+    client = Client(raise_request_exception=False) if who == "nobody" else signed_in(owner)
+    addresses = [
+        (filled(template, ids), name) for template, name in routes(get_resolver().url_patterns)
+    ]
+    assert len(addresses) > 100
+
+    wrong = {}
+    statuses = set()
+    for address, name in addresses:
+        response = client.get(address)
+        statuses.add(response.status_code)
+        found = faults(response, may_be_kept=name in MAY_BE_KEPT)
+        if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            found.append(str(response.status_code))
+        if found:
+            wrong[address] = found
+
+    assert wrong == {}
+    assert {200, 302, 404} <= statuses
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "address", "headers"),
+    [
+        (400, "get", "/healthz", {"host": "evil.example"}),
+        (400, "patch", "/api/v1/me", {"authorization": "TOKEN"}),
+        (401, "get", "/api/v1/me", {}),
+        (401, "get", "/api/v1/me", {"authorization": "Bearer maru_wrong"}),
+        (403, "post", "/accounts/login/", {}),
+        (404, "get", "/nothing/here", {}),
+        (404, "get", "/static/nothing.css", {}),
+        (404, "get", "/api/v1/nothing", {"authorization": "TOKEN"}),
+        (405, "delete", "/api/v1/me", {"authorization": "TOKEN"}),
+        (405, "options", "/healthz", {}),
+    ],
+)
+def test_refusals_have_every_header_too(
+    owner: User, status: int, method: str, address: str, headers: dict[str, str]
+) -> None:
+    _, secret = make_token(user=owner, name="test", scopes=["admin"])
+    headers = {name: value.replace("TOKEN", f"Bearer {secret}") for name, value in headers.items()}
+
+    response = getattr(Client(enforce_csrf_checks=True), method)(address, headers=headers)
+
+    assert (response.status_code, faults(response)) == (status, [])
+
+
+def fail(request: HttpRequest) -> HttpResponse:
+    raise RuntimeError("CANARY of a failure")
+
+
+def forget(request: HttpRequest) -> HttpResponse:
+    """Take the protections off an answer, as a mistake would."""
+    response = HttpResponse("ok", headers={"Cache-Control": "public"})
+    response._csp_exempt = True  # type: ignore[attr-defined]  # as django-csp's decorator does
+    response.headers["X-Frame-Options"] = "SAMEORIGIN"
+    return response
+
+
+urlpatterns = [path("fail", fail), path("forget", forget)]
+
+
+def test_failure_of_ours_has_every_header_and_says_nothing_of_its_cause(
+    settings: Settings, owner: User
+) -> None:
+    settings.ROOT_URLCONF = __name__
+
+    response = signed_in(owner).get("/fail")
+
+    assert (response.status_code, faults(response)) == (500, [])
+    assert "CANARY" not in response.content.decode()
+
+
+def test_a_header_that_is_missing_or_weakened_is_noticed(settings: Settings, owner: User) -> None:
+    settings.ROOT_URLCONF = __name__
+
+    response = signed_in(owner).get("/forget")
+
+    assert faults(response) == ["X-Frame-Options", "Content-Security-Policy", "Cache-Control"]
+    assert len(faults(HttpResponse())) == 6
+
+
+@pytest.mark.parametrize("directive", ["script-src 'self' 'unsafe-inline'", "img-src *", "x"])
+def test_a_policy_that_lets_more_in_is_noticed(client: Client, directive: str) -> None:
+    response: Any = client.get("/accounts/login/")
+    assert faults(response) == []
+
+    policy = response.headers["Content-Security-Policy"]
+    name = directive.partition(" ")[0]
+    response.headers["Content-Security-Policy"] = re.sub(rf"{name}[^;]*", directive, policy)
+
+    assert faults(response) == (["Content-Security-Policy"] if directive != "x" else [])
+
+
+def test_host_that_is_not_ours_is_refused_and_not_repeated(client: Client) -> None:
+    for host in ("evil.example", "127.0.0.1.evil.example", "evil.example:8000", "127.0.0.1@evil"):
+        response = client.get("/accounts/login/", headers={"host": host})
+        assert response.status_code == HTTPStatus.BAD_REQUEST
+        assert b"evil" not in response.content
+
+
+def test_host_in_forwarded_headers_is_not_believed(client: Client) -> None:
+    headers = {"x-forwarded-host": "evil.example", "forwarded": "host=evil.example"}
+
+    response = client.get("/", headers=headers)
+
+    assert response.status_code == HTTPStatus.FOUND
+    assert "evil" not in f"{response.headers}{response.content!r}"
+
+
+def test_static_files_are_public_checked_anew_and_never_sniffed(
+    installation: Installation,
+) -> None:
+    url = f"{installation.url}/static/css/base.css"
+    with urllib.request.urlopen(url) as response:
+        headers = response.headers
+
+    assert headers["Cache-Control"] == "max-age=0, public"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert "Set-Cookie" not in headers
+    assert headers["Last-Modified"]

@@ -1,0 +1,67 @@
+"""Whoever watches the process learns what it needs, and nobody else learns anything."""
+
+import pytest
+from django.db import DatabaseError
+from django.test import Client
+from pytest_django import Settings
+
+from tests.live import free_port
+
+
+def test_process_that_lives_says_so_without_its_database(client: Client) -> None:
+    assert client.get("/healthz").json() == {"status": "ok"}
+
+
+@pytest.mark.django_db
+def test_ready_is_who_reaches_its_database(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert client.get("/readyz").json() == {"status": "ok"}
+
+    def away() -> None:
+        raise DatabaseError("CANARY: no route to host db.internal")
+
+    monkeypatch.setattr("maru.health.connection.cursor", away)
+    response = client.get("/readyz")
+
+    assert response.status_code == 503
+    assert response.json() == {"status": "unavailable", "reasons": ["database"]}
+
+
+@pytest.mark.django_db
+def test_layer_that_is_away_is_named(client: Client, settings: Settings) -> None:
+    settings.EMBEDDED, settings.REDIS_URL = False, f"redis://127.0.0.1:{free_port()}/0"
+
+    response = client.get("/readyz")
+
+    assert (response.status_code, response.json()["reasons"]) == (503, ["layer"])
+
+
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [
+        ("127.0.0.1", 200),
+        ("::1", 200),
+        ("::ffff:127.0.0.1", 200),
+        ("203.0.113.9", 404),
+        ("::ffff:203.0.113.9", 404),
+        ("", 404),
+    ],
+)
+def test_figures_are_for_the_networks_that_may_read_them(
+    client: Client, address: str, status: int
+) -> None:
+    response = client.get("/metrics", REMOTE_ADDR=address)
+
+    assert response.status_code == status
+    assert (b"process_resident_memory_bytes" in response.content) == (status == 200)
+
+
+def test_figures_are_not_for_the_guests_of_a_proxy_that_is_not_trusted(
+    client: Client, settings: Settings
+) -> None:
+    settings.TRUSTED_PROXIES = ()
+    headers = {"x-forwarded-for": "203.0.113.9"}
+
+    assert client.get("/metrics", headers=headers).status_code == 404
+
+    settings.TRUSTED_PROXIES = ("127.0.0.0/8",)  # uvicorn has put the client's address in place
+    assert client.get("/metrics", headers=headers).status_code == 200

@@ -1,0 +1,96 @@
+"""Imports point one way: each contract is kept here, and broken by the import it is meant for."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.live import ROOT
+
+PACKAGES = ("accounts", "agents", "rooms", "platform")
+ONE_WAY = "Imports point one way"
+GUARDIAN = "Only accounts.permissions knows guardian"
+CREWAI = "Only the engine and the demo know CrewAI"
+ENGINE = "No web process reaches the engine"
+CONTRACTS = (ONE_WAY, GUARDIAN, CREWAI, ENGINE)
+
+
+@dataclass(frozen=True)
+class Linted:
+    """What lint-imports said of a tree."""
+
+    status: int
+    output: str
+
+    def broken(self) -> set[str]:
+        assert all(
+            f"{name} KEPT" in self.output or f"{name} BROKEN" in self.output for name in CONTRACTS
+        ), self.output
+        return {name for name in CONTRACTS if f"{name} BROKEN" in self.output}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of the project's code, to be spoilt."""
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    code = shutil.ignore_patterns("__pycache__", "locale")
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=code)
+    return tmp_path
+
+
+def lint(tree: Path) -> Linted:
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    path = f"{tree}{os.pathsep}{tree / 'platform'}"
+    env = {**os.environ, "PYTHONPATH": path, "NO_COLOR": "1"}
+    done = subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True, check=False)
+    return Linted(done.returncode, done.stdout + done.stderr)
+
+
+def test_the_tree_as_it_is_keeps_every_contract(tree: Path) -> None:
+    linted = lint(tree)
+
+    assert (linted.status, linted.broken()) == (0, set())
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "broken"),
+    [
+        ("accounts/models.py", "import agents.models", {ONE_WAY}),
+        ("agents/models.py", "import rooms.models", {ONE_WAY}),
+        ("rooms/models.py", "import maru.settings", {ONE_WAY}),
+        ("rooms/permissions.py", "from guardian.shortcuts import assign_perm", {GUARDIAN}),
+        ("accounts/services/teams.py", "import guardian", {GUARDIAN}),
+        ("rooms/runner.py", "import crewai", {CREWAI}),
+        ("platform/maru/answers.py", "from crewai.events import base_events", {CREWAI}),
+        ("rooms/consumers.py", "from agents import engine", {ENGINE}),
+        ("rooms/services.py", "def later():\n    import rooms.runner", {ENGINE}),
+        ("agents/services/personas.py", "import agents.demo", {ENGINE}),
+        ("platform/maru/asgi.py", "import maru.answers", {ENGINE}),
+        ("agents/models.py", "import crewai", {CREWAI, ENGINE}),
+    ],
+)
+def test_an_import_against_a_contract_is_found(
+    tree: Path, module: str, line: str, broken: set[str]
+) -> None:
+    with (tree / module).open("a") as file:
+        file.write(f"\n\n{line}\n")
+
+    linted = lint(tree)
+
+    assert (linted.status, linted.broken()) == (1, broken), linted.output
+
+
+def test_whoever_runs_answers_does_reach_the_engine(tree: Path) -> None:
+    """The contract is not kept because the engine cannot be reached at all."""
+    pyproject = tree / "pyproject.toml"
+    text = pyproject.read_text()
+    assert text.count('"maru.asgi", ') == 1
+
+    pyproject.write_text(text.replace('"maru.asgi", ', '"maru.server", '))
+
+    assert lint(tree).broken() == {ENGINE}

@@ -1,0 +1,208 @@
+"""The tree: what lies where, and what must never lie anywhere."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.live import ROOT
+
+FOLDERS = {"platform", "rooms", "agents", "accounts", "templates", "static", "tests", "deploy"}
+FILES = {
+    "manage.py",
+    "pyproject.toml",
+    "Makefile",
+    "requirements.lock",
+    "requirements-dev.lock",
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    ".env.example",
+    ".gitignore",
+    ".ci",
+}
+
+LONGEST = 400
+MAY_BE_LONGER = {
+    "tests/accounts/test_signing_in.py": "every way to sign in, and every way to be refused",
+    "tests/rooms/test_socket.py": "the contract of the socket, command by command",
+    "tests/rooms/test_topic.py": "what the layer may do to a room, case by case",
+}
+"""Files with one subject that needs more lines, each with the reason."""
+
+NOT_OURS = re.compile(r"/migrations/|/locale/|^static/vendor/|\.lock$|\.svg$|\.png$")
+A_HARD_WIRED_ROOM = "chat" + "_room"
+REGISTRY = re.compile(
+    r"index.url|registry\s*[=:]|\bregistry\.|pypi\.org|pythonhosted|npmjs|\"resolved\":|/simple\b"
+)
+PINNED = re.compile(
+    r"^(?P<name>[a-z0-9._-]+)(?:\[[a-z0-9,_-]+\])?==(?P<version>\S+)(?: ; [^\\]+)? \\\n"
+    r"(?P<hashes>(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)",
+    re.MULTILINE,
+)
+
+
+def files() -> list[str]:
+    """Return the paths of all files that are, or will be, in the repository."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return [path for path in sorted({*done.stdout.splitlines()}) if (ROOT / path).is_file()]
+
+
+def text_of(path: str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8", errors="replace")
+
+
+def test_top_level_holds_what_it_should_and_nothing_else() -> None:
+    top = {path.partition("/")[0] for path in files()}
+
+    assert top <= FOLDERS | FILES
+    assert FOLDERS - {"deploy"} <= top
+
+
+def test_platform_is_a_folder_on_the_path_and_no_package() -> None:
+    assert not (ROOT / "platform" / "__init__.py").exists()
+    assert [path.name for path in (ROOT / "platform").iterdir() if path.name[0] not in "._"] == [
+        "maru"
+    ]
+
+
+@pytest.mark.parametrize("path", ["", f"{ROOT}:{ROOT / 'platform'}"], ids=["venv", "on the path"])
+def test_pythons_own_platform_module_is_found_from_here(path: str) -> None:
+    code = "import platform, maru; print(platform.system())"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == "Linux\n"
+
+
+def test_a_package_named_platform_would_hide_it(tmp_path: Path) -> None:
+    (tmp_path / "platform").mkdir()
+    (tmp_path / "platform" / "__init__.py").write_text("")
+
+    code = "import platform; platform.system()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, check=False
+    )
+
+    assert done.returncode != 0
+
+
+def test_no_room_is_hard_wired() -> None:
+    assert [path for path in files() if A_HARD_WIRED_ROOM in text_of(path)] == []
+
+
+def test_no_module_is_named_after_nothing() -> None:
+    assert [path for path in files() if re.search(r"(^|/)(utils|base|helpers)\.py$", path)] == []
+
+
+def too_long(paths: list[str]) -> dict[str, int]:
+    lengths = {path: text_of(path).count("\n") for path in paths if not NOT_OURS.search(path)}
+    return {path: length for path, length in lengths.items() if length > LONGEST}
+
+
+def test_no_file_is_longer_than_one_subject_needs() -> None:
+    assert set(too_long(files())) <= set(MAY_BE_LONGER)
+
+
+def test_a_file_that_is_too_long_is_found(tmp_path: Path) -> None:
+    (tmp_path / "long.py").write_text("pass\n" * (LONGEST + 1))
+
+    assert too_long([str(tmp_path / "long.py")]) == {str(tmp_path / "long.py"): LONGEST + 1}
+
+
+def named_registries(paths: list[str]) -> list[tuple[str, str]]:
+    """Return where an address to install from is named; an option against that is none."""
+    return [
+        (path, found)
+        for path in paths
+        for found in REGISTRY.findall(text_of(path).replace("--no-emit-index-url", ""))
+    ]
+
+
+def test_no_registry_is_named_where_things_are_installed_from() -> None:
+    where = re.compile(
+        r"\.lock$|(^|/)(pyproject\.toml|Makefile|Dockerfile|package.*\.json|\.npmrc)|"
+        r"^deploy/|^\.ci/|^tests/system\.sh$"
+    )
+    paths = [path for path in files() if where.search(path)]
+
+    assert {"requirements.lock", "requirements-dev.lock", "pyproject.toml", "Makefile"} <= {*paths}
+    assert named_registries(paths) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "index_url = https://example.invalid/x",
+        "registry=//example.invalid/",
+        '"resolved": "//example.invalid/a.tgz"',
+        "https://files.pythonhosted.org/packages/a.whl",
+    ],
+)
+def test_a_registry_that_is_named_is_found(tmp_path: Path, line: str) -> None:
+    (tmp_path / "some.lock").write_text(f"{line}\n")
+
+    assert named_registries([str(tmp_path / "some.lock")])
+
+
+def pins(lock: str) -> dict[str, str]:
+    return {found["name"]: found["version"] for found in PINNED.finditer(lock)}
+
+
+def not_pinned(requirements: list[str], lock: str) -> list[str]:
+    """Return the requirements that the lock does not fulfil with a version and its hashes."""
+    pinned = pins(lock)
+    parsed = [Requirement(requirement) for requirement in requirements]
+    return [
+        str(requirement)
+        for requirement in parsed
+        if not requirement.specifier.contains(pinned.get(canonicalize_name(requirement.name), "0"))
+        or canonicalize_name(requirement.name) not in pinned
+    ]
+
+
+def test_locks_pin_what_the_project_names() -> None:
+    project = tomllib.loads(text_of("pyproject.toml"))
+    runtime: list[str] = project["project"]["dependencies"]
+    development: list[str] = project["dependency-groups"]["dev"]
+
+    assert not_pinned(runtime, text_of("requirements.lock")) == []
+    assert not_pinned([*runtime, *development], text_of("requirements-dev.lock")) == []
+
+
+def test_every_line_of_the_locks_is_a_pin_with_hashes() -> None:
+    for name in ("requirements.lock", "requirements-dev.lock"):
+        text = text_of(name)
+        begun = re.findall(r"^[^\s#-]", text, re.MULTILINE)
+        assert len(begun) == len(pins(text)), name
+
+
+def test_both_locks_agree() -> None:
+    runtime, development = (
+        pins(text_of(name)) for name in ("requirements.lock", "requirements-dev.lock")
+    )
+
+    assert {name: development.get(name) for name in runtime} == runtime
+
+
+def test_a_pin_that_is_missing_too_old_or_without_hashes_is_noticed() -> None:
+    pin = f"pkg==1.0 \\\n    --hash=sha256:{'0' * 64}\n"
+
+    assert not_pinned(["pkg~=1.0"], pin) == []
+    assert not_pinned(["pkg>=1.1"], pin) == ["pkg>=1.1"]
+    assert not_pinned(["other"], pin) == ["other"]
+    assert not_pinned(["pkg"], "pkg==1.0\n") == ["pkg"]

@@ -1,0 +1,83 @@
+"""Who the client is: whoever connects, unless a proxy says otherwise that we were told to trust."""
+
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.test import Client
+from pytest_django import Settings
+
+from maru.server import config
+
+INSIDE, OUTSIDE = "10.1.1.1", "203.0.113.9"
+TOO_MANY = "Too many attempts"
+
+
+async def scope_behind(trusted: tuple[str, ...], peer: str, **headers: str) -> dict[str, Any]:
+    """Return what an application sees of a request under our configuration of uvicorn."""
+    seen: dict[str, Any] = {}
+
+    async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        seen.update(scope)
+
+    served = config(application, trusted)
+    served.load()
+    raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "scheme": "http", "client": (peer, 1), "headers": raw}
+    await served.loaded_app(scope, None, None)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("trusted", "peer"), [((), INSIDE), ((), "127.0.0.1"), (("10.0.0.0/8",), OUTSIDE)]
+)
+async def test_what_strangers_say_of_themselves_is_ignored(
+    trusted: tuple[str, ...], peer: str
+) -> None:
+    seen = await scope_behind(
+        trusted, peer, x_forwarded_for="198.51.100.7", x_forwarded_proto="https"
+    )
+
+    assert (seen["client"][0], seen["scheme"]) == (peer, "http")
+
+
+async def test_trusted_proxy_names_the_client_and_the_scheme() -> None:
+    seen = await scope_behind(
+        ("10.0.0.0/8",), INSIDE, x_forwarded_for="198.51.100.7", x_forwarded_proto="https"
+    )
+
+    assert (seen["client"][0], seen["scheme"]) == ("198.51.100.7", "https")
+
+
+async def test_what_the_client_had_put_before_the_proxys_word_is_ignored() -> None:
+    seen = await scope_behind(
+        ("10.0.0.0/8",), INSIDE, x_forwarded_for=f"127.0.0.1, 198.51.100.7, {INSIDE}"
+    )
+
+    assert seen["client"][0] == "198.51.100.7"
+
+
+ADDRESSES = [f"198.51.100.{number}" for number in range(12)]
+
+
+def attempts(client: Client, where: str) -> str:
+    """Guess at as many accounts, each time with another address `where`; return the last page."""
+    cache.clear()
+    page = b""
+    for address in ADDRESSES:
+        guess = {"login": f"{address}@example.com", "password": "a wrong guess"}
+        extra: dict[str, Any] = {where: address}
+        page = client.post("/accounts/login/", guess, **extra).content
+    cache.clear()
+    return page.decode()
+
+
+@pytest.mark.django_db
+def test_guessing_is_counted_by_the_address_that_connects(
+    client: Client, settings: Settings
+) -> None:
+    settings.ACCOUNT_RATE_LIMITS = {}
+
+    for header in ("HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_FORWARDED"):
+        assert TOO_MANY in attempts(client, header), header
+    assert TOO_MANY not in attempts(client, "REMOTE_ADDR")

@@ -1,0 +1,229 @@
+"""The set-up of an empty installation, in a browser and without one."""
+
+import re
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from allauth.account.models import EmailAddress
+from django.core.management import CommandError, call_command
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import SetupLink, Team, TeamMember, User
+from accounts.services import create_team, create_user, user_for_token
+from agents.models import Persona
+from maru.setup import link_for_empty_installation
+from rooms.models import Room
+
+pytestmark = pytest.mark.django_db
+
+ADDRESS = "http://127.0.0.1:8000"
+FIELDS = {
+    "name": "이서준",
+    "email": "Seojun@Hangyeol.kr",
+    "password": "ondol-warms-the-floor",
+    "team_name": "한결 커머스",
+}
+
+
+@pytest.fixture
+def path() -> str:
+    link = link_for_empty_installation(ADDRESS)
+    assert link is not None
+    assert re.fullmatch(ADDRESS + r"/setup/[\w-]{43}", link)
+    return link.removeprefix(ADDRESS)
+
+
+def test_page_shows_what_is_true_of_this_server(client: Client, path: str) -> None:
+    answer = client.get(path)
+
+    page = answer.content.decode()
+    assert answer.status_code == 200
+    assert re.search(r"SQLite|PostgreSQL", page)
+    assert "60 minutes" in page
+
+
+def test_form_makes_account_team_room_and_persona(client: Client, path: str) -> None:
+    answer = client.post(path, FIELDS)
+
+    room = Room.objects.get()
+    owner = User.objects.get()
+    assert answer["Location"] == reverse("rooms:room", args=[room.pk])
+    assert (owner.name, owner.email) == ("이서준", "seojun@hangyeol.kr")
+    assert TeamMember.objects.get().role == "owner"
+    assert Team.objects.get().name == "한결 커머스"
+    assert Persona.objects.get().connection.kind == "demo"
+    assert client.session["_auth_user_id"] == str(owner.pk)
+
+
+def test_who_has_a_provider_goes_on_to_connect_it(client: Client, path: str) -> None:
+    answer = client.post(path, {**FIELDS, "model": "provider"})
+
+    assert answer["Location"] == reverse("agents:connection_create", args=[Team.objects.get().pk])
+    assert client.get(answer["Location"]).status_code == 200
+
+
+def test_address_of_the_first_account_is_taken_as_proven(client: Client, path: str) -> None:
+    client.post(path, FIELDS)
+
+    assert EmailAddress.objects.get(email="seojun@hangyeol.kr").verified
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", ""),
+        ("name", "\u200b"),
+        ("email", "nonsense"),
+        ("password", "short"),
+        ("password", "password12"),
+        ("password", "seojun@hangyeol.kr"),
+        ("team_name", ""),
+        ("team_name", "\u3164"),
+    ],
+)
+def test_mistake_makes_nothing_and_leaves_the_link_open(
+    client: Client, path: str, field: str, value: str
+) -> None:
+    answer = client.post(path, {**FIELDS, field: value})
+
+    assert answer.status_code == 200
+    assert 'aria-invalid="true"' in answer.content.decode() or "notice" in answer.content.decode()
+    assert not User.objects.exists()
+    assert client.post(path, FIELDS).status_code == 302
+
+
+def test_password_never_comes_back_in_the_page(client: Client, path: str) -> None:
+    answer = client.post(path, {**FIELDS, "team_name": ""})
+
+    assert FIELDS["password"] not in answer.content.decode()
+
+
+def test_used_old_and_wrong_links_look_the_same(client: Client, path: str) -> None:
+    other = link_for_empty_installation(ADDRESS)
+    assert other is not None
+    old = other.removeprefix(ADDRESS)
+    newest = SetupLink.objects.latest("pk")
+    newest.expires_at = timezone.now()
+    newest.save()
+    Client().post(path, FIELDS)
+
+    pages = [client.get(one) for one in (path, old, "/setup/guess")]
+
+    assert {page.status_code for page in pages} == {404}
+    assert len({page.content for page in pages}) == 1
+    assert "bootstrap" in pages[0].content.decode()
+
+
+def test_second_form_over_the_same_link_makes_nothing(path: str) -> None:
+    Client().post(path, FIELDS)
+
+    answer = Client().post(path, {**FIELDS, "email": "late@example.com"})
+
+    assert answer.status_code == 404
+    assert User.objects.count() == 1
+
+
+def test_room_that_fails_takes_everything_back(
+    client: Client, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_kwargs: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("maru.setup.open_team", fail)
+
+    with pytest.raises(RuntimeError):
+        client.post(path, FIELDS)
+
+    assert not User.objects.exists()
+    assert client.get(path).status_code == 200
+
+
+def test_no_link_where_somebody_looks_after_the_installation(client: Client, path: str) -> None:
+    client.post(path, FIELDS)
+
+    assert link_for_empty_installation(ADDRESS) is None
+
+
+def test_strangers_account_does_not_close_the_setup() -> None:
+    stranger = create_user(name="Stranger", email="stranger@example.com")
+    create_team(user=stranger, name="Theirs")
+
+    assert link_for_empty_installation(ADDRESS) is not None
+
+
+# Without a browser
+
+
+@pytest.fixture
+def password_file(tmp_path: Path) -> Path:
+    file = tmp_path / "password"
+    file.write_text("ondol-warms-the-floor\n")
+    return file
+
+
+def bootstrap(*arguments: str) -> str:
+    said = StringIO()
+    call_command("bootstrap", *arguments, stdout=said, stderr=StringIO())
+    return said.getvalue()
+
+
+def test_bootstrap_makes_the_same_and_prints_a_token(password_file: Path) -> None:
+    said = bootstrap(
+        *("--email", "a@example.com", "--team", "Team"),
+        *("--password-file", str(password_file), "--print-token"),
+    )
+
+    user = User.objects.get()
+    bearer = user_for_token(said.strip())
+    assert bearer is not None
+    assert bearer.user == user
+    assert bearer.user.reach.scopes == {"read", "write", "admin"}
+    assert user.check_password("ondol-warms-the-floor")
+    assert Room.objects.count() == Persona.objects.count() == 1
+
+
+def test_bootstrap_without_a_token_prints_none() -> None:
+    assert "maru_" not in bootstrap("--email", "a@example.com", "--team", "Team")
+
+
+def test_bootstrap_without_a_password_makes_an_account_that_needs_one() -> None:
+    bootstrap("--email", "a@example.com", "--team", "Team")
+
+    assert not User.objects.get().has_usable_password()
+
+
+def test_bootstrap_refuses_where_all_is_set_up() -> None:
+    bootstrap("--email", "a@example.com", "--team", "Team")
+
+    with pytest.raises(CommandError, match="is set up"):
+        bootstrap("--email", "b@example.com", "--team", "Team")
+
+    assert User.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--email", "nonsense", "--team", "Team"),
+        ("--email", "a@example.com", "--team", "\u200b"),
+        ("--email", "a@example.com", "--team", "Team", "--password-file", "/nowhere"),
+        ("--email", "a@example.com"),
+        ("--team", "Team"),
+    ],
+)
+def test_bootstrap_names_a_mistake_and_makes_nothing(arguments: tuple[str, ...]) -> None:
+    with pytest.raises(CommandError):
+        bootstrap(*arguments)
+
+    assert not User.objects.exists()
+
+
+def test_empty_password_file_is_a_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "empty"
+    file.write_text("\n")
+
+    with pytest.raises(CommandError):
+        bootstrap("--email", "a@example.com", "--team", "Team", "--password-file", str(file))

@@ -1,0 +1,87 @@
+"""Korean and English are complete, and say the same."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import polib
+import pytest
+
+from tests.live import ROOT
+
+CATALOGUES = sorted(
+    path.relative_to(ROOT)
+    for folder in ("accounts", "agents", "rooms", "platform")
+    for path in (ROOT / folder).glob("**/locale/*/LC_MESSAGES/*.po")
+)
+# A name is the same in both languages, and so is what only shows the form of something.
+SAME_IN_KOREAN = {"Maru"}
+
+
+def untranslated(catalogue: polib.POFile) -> list[str]:
+    return [entry.msgid for entry in catalogue if not entry.translated() or entry.fuzzy]
+
+
+def placeholders(text: str) -> list[str]:
+    return sorted(re.findall(r"%\(\w+\)[sd]|%[sd]|%%", text))
+
+
+@pytest.mark.parametrize("path", CATALOGUES, ids=str)
+def test_no_message_is_untranslated(path: Path) -> None:
+    assert untranslated(polib.pofile(str(ROOT / path))) == []
+
+
+def test_the_check_sees_an_untranslated_message() -> None:
+    """The control: an empty, a fuzzy and a half translated message are each found."""
+    catalogue = polib.POFile()
+    catalogue.append(polib.POEntry(msgid="done", msgstr="다 됨"))
+    catalogue.append(polib.POEntry(msgid="empty", msgstr=""))
+    catalogue.append(polib.POEntry(msgid="unsure", msgstr="글쎄", flags=["fuzzy"]))
+    catalogue.append(polib.POEntry(msgid="one", msgid_plural="many", msgstr_plural={0: ""}))
+
+    assert untranslated(catalogue) == ["empty", "unsure", "one"]
+
+
+@pytest.mark.parametrize("path", CATALOGUES, ids=str)
+def test_translations_keep_their_placeholders(path: Path) -> None:
+    for entry in polib.pofile(str(ROOT / path)):
+        said = entry.msgstr or entry.msgstr_plural.get(max(entry.msgstr_plural, default=0), "")
+        allowed = {tuple(placeholders(entry.msgid)), tuple(placeholders(entry.msgid_plural))}
+        assert tuple(placeholders(said)) in allowed, entry.msgid
+
+
+@pytest.mark.parametrize("path", CATALOGUES, ids=str)
+def test_korean_is_korean(path: Path) -> None:
+    if path.parts[-3] != "ko":
+        return
+    for entry in polib.pofile(str(ROOT / path)):
+        words = [entry.msgstr, *entry.msgstr_plural.values()]
+        plain = re.sub(r"%\(\w+\)[sd]", "", entry.msgid)
+        if re.search("[A-Za-z]{3}", plain) and entry.msgid not in SAME_IN_KOREAN:
+            assert any(re.search("[가-힣]", word) for word in words), entry.msgid
+
+
+@pytest.mark.parametrize("path", CATALOGUES, ids=str)
+def test_compiled_words_are_those_of_the_catalogue(path: Path) -> None:
+    written = polib.pofile(str(ROOT / path))
+    compiled = polib.mofile(str((ROOT / path).with_suffix(".mo")))
+
+    def words(catalogue: list[polib.POEntry]) -> dict[object, object]:
+        return {(e.msgctxt, e.msgid): e.msgstr or e.msgstr_plural for e in catalogue}
+
+    assert words(compiled) == words(written)
+
+
+@pytest.mark.skipif(not shutil.which("xgettext"), reason="gettext is not installed")
+def test_every_word_of_the_code_is_in_a_catalogue(tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    ignored = shutil.ignore_patterns(".venv", ".git", "var", "tests", "__pycache__", "*.egg-info")
+    shutil.copytree(ROOT, copy, ignore=ignored)
+
+    subprocess.run([sys.executable, "manage.py", "messages"], cwd=copy, check=True)
+
+    for path in CATALOGUES:
+        here, there = polib.pofile(str(ROOT / path)), polib.pofile(str(copy / path))
+        assert {e.msgid for e in there} == {e.msgid for e in here}, path

@@ -1,0 +1,25 @@
+"""`python -m tests.provider --port N`: the stub as a process of its own, for load tools."""
+
+import argparse
+import asyncio
+
+from tests.provider.server import Provider
+
+
+async def main(host: str, port: int) -> None:
+    """Serve until interrupted; print where."""
+    provider = Provider()
+    server = await provider.serve(host, port)
+    print(f"provider on http://{host}:{provider.port}/v1", flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0)
+    arguments = parser.parse_args()
+    try:
+        asyncio.run(main(arguments.host, arguments.port))
+    except KeyboardInterrupt:
+        print("stopped")

@@ -1,0 +1,26 @@
+"""Answers as a good model might give them, for pictures of the product. `▮` is a pause."""
+
+PAUSE = "▮"
+
+REVIEW = """\
+The client is built with a fixed limit that is older than the new gateway. \
+Nothing reads the configured one. This is the smallest change that respects it:
+
+```diff payments/gateway.py
+ async def approve(order: Order) -> Receipt:
+-    async with client(timeout=3.0) as gateway:
++    async with client(timeout=limits.approve) as gateway:
+         reply = await gateway.post("/approve", key=order.key)
+         return Receipt.from_reply(reply)
+```
+"""
+
+INTERVIEWS = """\
+Six of the 14 interviews mention the payment step. The complaints fall into three groups:
+
+1. The approval screen looks frozen for more than ten seconds. (4 people, all on Android)
+2. Going back empties the cart. (3 people)
+3. It says failed, but the card company’s text arr▮ives first. (2 people)
+"""
+
+STORIES = {"review": REVIEW, "interviews": INTERVIEWS}

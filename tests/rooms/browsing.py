@@ -1,0 +1,88 @@
+"""Pages as a browser without scripts gets them, and what is on them."""
+
+import json
+import re
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import User
+from agents.answers import AnswerFailed, Usage
+from rooms import runs, services
+from rooms.models import Message, Room, Run
+from tests.rooms.conftest import Cast
+
+Answer = Any  # the test client adds to its answers what no type knows
+
+
+def browser(user: User | None) -> Client:
+    client = Client()
+    if user is not None:
+        client.force_login(user)
+    return client
+
+
+def get(user: User | None, address: str, **cookies: str) -> Answer:
+    client = browser(user)
+    client.cookies.load(cookies)
+    return client.get(address)
+
+
+def page(user: User, room: Room, query: str = "", **cookies: str) -> str:
+    answer = get(user, reverse("rooms:room", args=[room.pk]) + query, **cookies)
+    assert answer.status_code == 200
+    return str(answer.content.decode())
+
+
+def messages_on(html: str) -> list[str]:
+    """The messages of a page, without the blank ones in its templates."""
+    shown = re.sub(r"<template.*?</template>", "", html, flags=re.DOTALL)
+    return re.findall(r"<article.*?</article>", shown, flags=re.DOTALL)
+
+
+def words(html: str) -> str:
+    return " ".join(re.sub(r"<[^>]*>", " ", html).split())
+
+
+def data_of(html: str) -> dict[str, Any]:
+    found = re.search(r'<script id="room-data"[^>]*>(.*?)</script>', html, flags=re.DOTALL)
+    assert found is not None
+    return dict(json.loads(found[1]))
+
+
+def post(user: User, form: str, /, *args: object, **fields: object) -> Answer:
+    return browser(user).post(reverse(f"rooms:{form}", args=args), fields)
+
+
+def send(user: User, room: Room, text: str, **fields: object) -> Answer:
+    return post(user, "post", room.pk, text=text, **{"client_id": uuid4(), **fields})
+
+
+def say(cast: Cast, user: User, text: str, minutes: float = 0) -> Message:
+    """Something said some minutes ago, to which nobody answers."""
+    posted = services.post_message(user=user, room_id=cast.room.pk, text=text, personas=[])
+    at = timezone.now() - timedelta(minutes=minutes)
+    Message.objects.filter(pk=posted.message.pk).update(created_at=at)
+    return posted.message
+
+
+def ask(cast: Cast) -> Run:
+    posted = services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
+    return Run.objects.get(pk=posted.runs[0])
+
+
+def answer(cast: Cast, text: str = "answer", failure: AnswerFailed | None = None) -> Run:
+    """A question of the member and its answer, or why there is none."""
+    run = ask(cast)
+    assert runs.claim("test") == run.pk
+    job = runs.start(run.pk, "test")
+    assert job is not None
+    if failure is None:
+        runs.complete(job, text, Usage(input_tokens=1_000, output_tokens=234))
+    else:
+        runs.fail(job, failure, text)
+    return Run.objects.get(pk=run.pk)

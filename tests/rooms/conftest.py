@@ -1,0 +1,56 @@
+"""The cast of a room, each by the services that the product has."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from accounts.models import Team, TeamRole, User
+from accounts.services import create_team, create_user
+from accounts.services.teams import put_member
+from agents.models import Persona
+from agents.services import create_demo_persona
+from rooms.models import Room, RoomRole
+from rooms.services import add_members, create_room
+
+
+@dataclass(frozen=True)
+class Cast:
+    """A room with its people; the stranger owns another team, nobody is in no team at all."""
+
+    team: Team
+    room: Room
+    persona: Persona
+    owner: User
+    moderator: User
+    member: User
+    reader: User
+    stranger: User
+    nobody: User
+
+    def refreshed(self) -> Room:
+        self.room.refresh_from_db()
+        return self.room
+
+
+def make_user(name: str) -> User:
+    return create_user(name=name, email=f"{name.lower()}@example.com", verified=True)
+
+
+@pytest.fixture
+def cast(db: None) -> Cast:
+    owner, moderator, member, reader, stranger, nobody = (
+        make_user(name) for name in ("Owner", "Moderator", "Member", "Reader", "Stranger", "Nobody")
+    )
+    team = create_team(user=owner, name="Team")
+    for user in (moderator, member, reader):
+        put_member(team, user, TeamRole.MEMBER)
+    create_team(user=stranger, name="Other team")
+    persona = create_demo_persona(user=owner, team_id=team.pk)
+    room = create_room(user=owner, team_id=team.pk, name="room", personas=[persona.pk])
+    for user, role in (
+        (moderator, RoomRole.MODERATOR),
+        (member, RoomRole.MEMBER),
+        (reader, RoomRole.READER),
+    ):
+        add_members(room, [user], role)
+    return Cast(team, room, persona, owner, moderator, member, reader, stranger, nobody)

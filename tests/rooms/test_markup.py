@@ -1,0 +1,403 @@
+"""Whatever is written, the page it ends in stays ours: nothing runs, loads, lies or takes long."""
+
+import html as entities
+import time
+from functools import cache
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rooms.markup import (
+    DEEPEST,
+    MOST_OF_ONE_SIGN,
+    mentioned,
+    plain,
+    render,
+)
+from rooms.markup.clean import LINK_REL
+from rooms.markup.code import _LEXERS
+from tests.rooms.payloads import EDGE, HOSTILE, LOADS, PROSE, SCRIPTS, UNLINKED
+
+SLOWEST = 3.0
+"""The most that a text may cost, in renderings of ordinary prose of the greatest length."""
+
+TAGS = {
+    "p",
+    "br",
+    "hr",
+    "strong",
+    "em",
+    "s",
+    "bdi",
+    "code",
+    "h3",
+    "h4",
+    "h5",
+    "a",
+    "span",
+    "div",
+}
+TAGS |= {
+    "ul",
+    "ol",
+    "li",
+    "blockquote",
+    "pre",
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+}
+ATTRIBUTES = {"class", "href", "target", "rel", "start", "data-align", "data-handle"}
+
+
+class Page(HTMLParser):
+    """What a browser would find: every tag with its attributes, and all the words."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+    @property
+    def links(self) -> list[dict[str, str | None]]:
+        return [attributes for tag, attributes in self.tags if tag == "a"]
+
+
+def foreign_parts(html: str) -> list[str]:
+    """What is in `html` that no message may hold."""
+    found = []
+    for tag, attributes in Page(html).tags:
+        found += [tag] if tag not in TAGS else []
+        found += [f"{tag}.{name}" for name in attributes if name not in ATTRIBUTES]
+    for link in Page(html).links:
+        href = link.get("href") or ""
+        found += [href] if not href.startswith(("http://", "https://", "mailto:")) else []
+    return found
+
+
+def seconds(text: str) -> float:
+    """The processor time of rendering."""
+    before = time.thread_time()
+    render(text, ["garam"])
+    return time.thread_time() - before
+
+
+@cache
+def prose_seconds() -> float:
+    """What ordinary prose of the greatest length takes here."""
+    return seconds(PROSE)
+
+
+def cost(text: str) -> float:
+    """What rendering costs, in ordinary prose: seconds would judge the machine.
+
+    What seems dear is measured again side by side, for the machine may have been slow just then.
+    """
+    best = seconds(text) / prose_seconds()
+    for _ in range(3):
+        if best < SLOWEST:
+            break
+        best = min(best, seconds(text) / seconds(PROSE))
+    return best
+
+
+# The controls: what these tests look for is found where nothing holds it back.
+
+
+def test_the_search_for_foreign_parts_finds_them_in_raw_payloads() -> None:
+    raw = [payload for payload in SCRIPTS + LOADS if foreign_parts(payload)]
+
+    assert len(raw) > 30
+
+
+def test_the_markdown_library_alone_would_load_images_and_take_unsafe_hosts() -> None:
+    from markdown_it import MarkdownIt
+
+    bare = MarkdownIt("js-default", {"html": True})
+
+    assert foreign_parts(bare.render(LOADS[0])) == ["img", "img.src", "img.alt"]
+    assert foreign_parts(bare.render(SCRIPTS[0])) == ["script"]
+    assert Page(bare.render("[x](https://bank.example@evil.example/)")).links
+
+
+def test_the_markdown_library_alone_would_take_too_long() -> None:
+    from markdown_it import MarkdownIt
+
+    before = time.thread_time()
+    MarkdownIt("js-default").render("[" * 40_000)
+
+    assert time.thread_time() - before > SLOWEST * prose_seconds()
+
+
+# What is held back
+
+
+@pytest.mark.parametrize("payload", SCRIPTS + UNLINKED + LOADS)
+def test_no_payload_leaves_anything_foreign(payload: str) -> None:
+    for text in (
+        payload,
+        f"**{payload}**",
+        f"> {payload}",
+        f"- a\n- {payload}",
+        f"a {payload} b",
+    ):
+        assert foreign_parts(render(text, ["garam"])) == []
+
+
+@pytest.mark.parametrize("payload", SCRIPTS)
+def test_a_payload_is_as_harmless_when_it_is_cut_anywhere(payload: str) -> None:
+    for end in range(len(payload)):
+        assert foreign_parts(render(payload[:end])) == []
+
+
+@pytest.mark.parametrize("payload", UNLINKED)
+def test_an_address_that_may_not_be_a_link_is_none(payload: str) -> None:
+    assert Page(render(payload)).links == []
+
+
+@pytest.mark.parametrize("payload", LOADS)
+def test_nothing_is_loaded_before_somebody_clicks(payload: str) -> None:
+    loading = {
+        "src",
+        "srcset",
+        "poster",
+        "data",
+        "style",
+        "background",
+        "ping",
+        "xlink:href",
+    }
+
+    for tag, attributes in Page(render(payload)).tags:
+        assert tag not in {
+            "img",
+            "image",
+            "link",
+            "iframe",
+            "svg",
+            "video",
+            "audio",
+            "source",
+        }
+        assert not loading & set(attributes)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet=st.sampled_from(list("[]()<>*_`|@#-+=~!&;:/\\\"' \n\taxж가\u202e\ud800"))))
+def test_no_text_at_all_leaves_anything_foreign(text: str) -> None:
+    assert foreign_parts(render(text, ["a", "가"])) == []
+
+
+# Links
+
+
+@pytest.mark.parametrize(
+    ("text", "href", "words"),
+    [
+        (
+            "[the report](https://a.example/r)",
+            "https://a.example/r",
+            "the report (a.example)",
+        ),
+        (
+            "[https://bank.example](https://evil.example)",
+            "https://evil.example",
+            "(evil.example)",
+        ),
+        (
+            "[bank.example](https://evil.example)",
+            "https://evil.example",
+            "(evil.example)",
+        ),
+        ("https://a.example/x", "https://a.example/x", "https://a.example/x"),
+        ("<https://a.example/x>", "https://a.example/x", "https://a.example/x"),
+        (
+            "[a.example](https://www.a.example/x)",
+            "https://www.a.example/x",
+            "a.example",
+        ),
+        (
+            "see https://a.example/x_(y), now",
+            "https://a.example/x_(y)",
+            "see https://a.example/x_(",
+        ),
+        ("[mail](mailto:a@b.example)", "mailto:a@b.example", "mail (b.example)"),
+    ],
+)
+def test_a_link_says_where_it_leads(text: str, href: str, words: str) -> None:
+    page = Page(render(text))
+
+    assert [link["href"] for link in page.links] == [href]
+    assert words in page.words
+
+
+def test_a_host_that_is_shown_already_is_not_shown_twice() -> None:
+    assert Page(render("https://a.example/x")).words.count("a.example") == 1
+    assert Page(render("[a.example](https://a.example)")).words.count("a.example") == 1
+
+
+def test_every_link_opens_elsewhere_and_tells_nothing() -> None:
+    for link in Page(render("https://a.example [b](http://b.example) <mailto:c@c.example>")).links:
+        assert link["rel"] == LINK_REL
+        assert link["target"] == "_blank"
+
+
+def test_a_host_that_only_looks_like_another_is_shown_as_machines_write_it() -> None:
+    lookalike = "https://\u0430\u0440\u0440\u04cf\u0435.com/id"  # Cyrillic letters
+
+    assert "(xn--80ak6aa92e.com)" in Page(render(lookalike)).words
+    assert "(xn--80ak6aa92e.com)" in Page(render(f"[sign in]({lookalike})")).words
+
+
+# Mentions
+
+
+def test_a_known_handle_becomes_a_mention() -> None:
+    html = render("@garam look, and @nobody", ["garam", "byeori"])
+
+    assert '<span class="mention" data-handle="garam">@garam</span> look' in html
+    assert "@nobody" in html
+    assert html.count("mention") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("@garam", ["garam"]),
+        ("@Garam, @BYEORI.", ["garam", "byeori"]),
+        ("(@garam)", ["garam"]),
+        ("@garam님께 물어봐", ["garam"]),
+        ("@가람이 답해 줘", ["가람"]),
+        ("@가람에게 물었다", ["가람"]),
+        ("@가람마루", []),
+        ("@garamond", []),
+        ("mail@garam", []),
+        ("a@garam.example", []),
+        ("@@garam", []),
+        ("https://a.example/@garam", []),
+        ("@byeori @garam @byeori", ["byeori", "garam"]),
+    ],
+)
+def test_a_mention_is_a_whole_name(text: str, expected: list[str]) -> None:
+    handles = ["garam", "byeori", "가람"]
+
+    assert mentioned(text, handles) == expected
+    assert render(text, handles).count('class="mention"') == len(
+        [word for word in text.split() if mentioned(word, handles)]
+    )
+
+
+def test_the_longest_of_several_handles_is_meant() -> None:
+    assert mentioned("@가람이", ["가람", "가람이"]) == ["가람이"]
+
+
+def test_nobody_is_mentioned_in_code() -> None:
+    assert "mention" not in render("`@garam`\n\n```\n@garam\n```", ["garam"])
+
+
+# What messages look like
+
+
+def test_a_fence_shows_its_file_and_its_colours() -> None:
+    html = render("```python payments/gateway.py\nasync def approve(): pass\n```")
+
+    assert '<div class="code-file">payments/gateway.py</div>' in html
+    assert '<span class="code-keyword">async</span>' in html
+    assert '<span class="code-name">approve</span>' in html
+
+
+def test_a_diff_marks_whole_lines_and_paints_the_rest_in_the_language_of_its_file() -> None:
+    html = render("```diff payments/gateway.py\n def a():\n-  return 1\n+  return 2\n```")
+
+    assert '<span class="code-removed">-  return 1' in html
+    assert '<span class="code-added">+  return 2' in html
+    assert '<span class="code-keyword">def</span>' in html
+
+
+@pytest.mark.parametrize("info", ["python", "nonsense", "", "{.py}", "a b c", "make", "\\", "é"])
+def test_code_in_any_language_keeps_every_character(info: str) -> None:
+    code = "if a < b && c:\n\tprint('x')  # &lt; \\ \u200b가\n"
+
+    assert code in Page(render(f"```{info}\n{code}```")).words
+
+
+def test_a_table_scrolls_inside_its_own_box_and_aligns_without_a_style() -> None:
+    html = render("|a|b|\n|-|-:|\n|1|2|")
+
+    assert '<div class="table-scroll"><table>' in html
+    assert '<td data-align="end">2</td>' in html
+    assert "style" not in html
+
+
+def test_headings_stay_below_those_of_the_page() -> None:
+    html = render("# a\n\n## b\n\n###### c")
+
+    assert "<h3>a</h3>" in html
+    assert "<h1" not in html
+    assert "<h2" not in html
+
+
+def test_line_breaks_are_kept() -> None:
+    assert render("a\nb") == "<p>a<br>\nb</p>\n"
+
+
+def test_text_without_markup_comes_back_as_it_was_typed() -> None:
+    assert Page(plain("a < b\n  c & *d*")).words.strip() == "a < b\n  c & *d*"
+    assert plain("") == render("") == ""
+
+
+def test_broken_halves_of_characters_are_replaced() -> None:
+    assert render("a \ud83d b") == "<p>a \ufffd b</p>\n"
+
+
+# What takes long is shown as it was typed
+
+
+@pytest.mark.parametrize("name", [*HOSTILE, *EDGE])
+def test_no_text_takes_long(name: str) -> None:
+    text = {**HOSTILE, **EDGE}[name]
+
+    assert cost(text) < SLOWEST
+
+
+@pytest.mark.parametrize("language", sorted(set(_LEXERS.values())))
+@pytest.mark.parametrize("between", ["", " ", "\n"])
+def test_no_code_takes_long_in_any_language(language: str, between: str) -> None:
+    units = (
+        "( ) \" \\ \\\" < { /* [ ' ` # a. @ = $ ${ a <a 1 a=b - : ; , a( <!-- <? // ''' 0x a<b ab"
+    )
+
+    for unit in units.split():
+        line = (unit + between) * (390 // len(unit + between))
+        code = (line.rstrip("\n") + "\n") * (7_990 // (len(line) + 1))
+        assert cost(f"```{language}\n{code}```") < SLOWEST, unit
+
+
+def test_what_is_too_much_to_parse_is_still_all_there() -> None:
+    text = "[" * (MOST_OF_ONE_SIGN + 1) + " end\nof it"
+
+    assert Page(render(text)).words.strip() == text
+
+
+def test_what_is_too_deep_to_parse_is_still_all_there() -> None:
+    for depth in range(DEEPEST - 3, DEEPEST + 30):
+        assert "the end" in entities.unescape(render(">" * depth + " the end"))
+
+
+def test_address_before_a_sign_does_not_pass_for_the_host() -> None:
+    html = render("[https://bank.example/login@evil.example](https://evil.example/x)")
+
+    assert "<bdi" in html

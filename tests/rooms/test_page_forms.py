@@ -1,0 +1,236 @@
+"""What the forms of rooms do, without any script."""
+
+import re
+from uuid import UUID, uuid4
+
+import pytest
+from django.urls import reverse
+
+from accounts.models import TeamRole
+from accounts.services.teams import put_member
+from agents.services import create_demo_persona
+from rooms.models import AnswerPolicy, Message, Room, RoomRole, Run
+from tests.rooms.browsing import browser, get, page, post, send, words
+from tests.rooms.conftest import Cast, make_user
+
+pytestmark = pytest.mark.django_db
+
+
+# Writing without a script
+
+
+def test_a_form_sends_a_message(cast: Cast) -> None:
+    answer = send(cast.member, cast.room, "hello\r\nthere")
+
+    message = Message.objects.get()
+    assert message.text == "hello\nthere"
+    assert answer.headers["Location"].endswith(f"#message-{message.pk}")
+    assert Run.objects.get().persona == cast.persona
+
+
+def test_the_same_form_twice_is_one_message(cast: Cast) -> None:
+    client_id = uuid4()
+
+    for _ in range(2):
+        assert send(cast.member, cast.room, "hello", client_id=client_id).status_code == 302
+
+    assert Message.objects.count() == Run.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("choice", "asked"), [("usual", 1), ("nobody", 0), ("persona", 1), ("", 1)]
+)
+def test_the_form_says_who_answers(cast: Cast, choice: str, asked: int) -> None:
+    value = cast.persona.pk if choice == "persona" else choice
+
+    send(cast.member, cast.room, "hello", answers=value)
+
+    assert Run.objects.count() == asked
+
+
+@pytest.mark.parametrize(
+    ("text", "status"), [("x" * 16_001, 413), ("   ", 400), ("", 400), ("a\x00b", 400)]
+)
+def test_what_is_refused_stays_in_the_field(cast: Cast, text: str, status: int) -> None:
+    answer = send(cast.member, cast.room, text)
+
+    html = answer.content.decode()
+    field = re.search(r"<textarea[^>]*>(.*?)</textarea>", html, flags=re.DOTALL)
+    assert answer.status_code == status
+    assert field is not None
+    assert field[1].strip() == text.strip()
+    assert 'aria-invalid="true"' in html
+    assert not Message.objects.exists()
+
+
+def test_a_persona_of_another_team_cannot_be_asked(cast: Cast) -> None:
+    theirs = cast.stranger.memberships.get().team
+    foreign = create_demo_persona(user=cast.stranger, team_id=theirs.pk)
+
+    for persona in (foreign.pk, uuid4(), "nonsense"):
+        assert send(cast.member, cast.room, "hello", answers=persona).status_code in (400, 404)
+    assert not Message.objects.exists()
+
+
+def test_readers_have_nothing_to_write_into(cast: Cast) -> None:
+    html = page(cast.reader, cast.room).split("<template")[0]
+
+    assert re.search(r"<div data-writing hidden>", html)
+    assert "You can read here." in html
+
+
+# Making rooms and changing them
+
+
+def test_a_new_room_has_its_personas_and_people_from_the_start(cast: Cast) -> None:
+    answer = post(
+        cast.owner,
+        "create",
+        cast.team.pk,
+        name="ideas",
+        topic="all of them",
+        personas=[cast.persona.pk],
+        people=[cast.member.pk, cast.reader.pk],
+    )
+
+    room = Room.objects.get(name="ideas")
+    assert answer.headers["Location"] == reverse("rooms:room", args=[room.pk])
+    assert {m.user_id: m.role for m in room.members.all()} == {
+        cast.owner.pk: RoomRole.OWNER,
+        cast.member.pk: RoomRole.MEMBER,
+        cast.reader.pk: RoomRole.MEMBER,
+    }
+    assert [*room.personas.all()] == [cast.persona]
+
+
+def test_a_room_is_not_made_with_what_is_of_another_team(cast: Cast) -> None:
+    theirs = create_demo_persona(
+        user=cast.stranger, team_id=cast.stranger.memberships.get().team_id
+    )
+    wrong: list[dict[str, object]] = [
+        {"name": ""},
+        {"name": "x" * 81},
+        {"name": "ideas", "personas": [theirs.pk]},
+        {"name": "ideas", "people": [cast.stranger.pk]},
+    ]
+
+    for fields in wrong:
+        assert post(cast.owner, "create", cast.team.pk, **fields).status_code == 200
+    assert Room.objects.filter(team=cast.team).count() == 1
+
+
+def test_guests_make_no_rooms(cast: Cast) -> None:
+    guest = make_user("Guest")
+    put_member(cast.team, guest, TeamRole.GUEST)
+
+    assert post(guest, "create", cast.team.pk, name="ideas").status_code == 403
+
+
+def test_settings_change_the_room(cast: Cast) -> None:
+    post(
+        cast.owner,
+        "settings",
+        cast.room.pk,
+        name="renamed",
+        topic="new",
+        answer_policy=AnswerPolicy.MENTION,
+        default_persona=cast.persona.pk,
+    )
+
+    room = cast.refreshed()
+    assert (room.name, room.topic, room.answer_policy) == ("renamed", "new", "mention")
+    assert room.default_persona == cast.persona
+
+
+def test_settings_that_change_nothing_write_nothing(cast: Cast) -> None:
+    before = cast.refreshed().last_seq
+
+    post(cast.owner, "settings", cast.room.pk, name="room", topic="", answer_policy="default")
+
+    assert cast.refreshed().last_seq == before
+
+
+def test_nobody_can_choose_what_does_not_work_yet(cast: Cast) -> None:
+    answer = post(cast.owner, "settings", cast.room.pk, name="room", answer_policy="thread")
+
+    assert answer.status_code == 200
+    assert cast.refreshed().answer_policy == AnswerPolicy.DEFAULT
+
+
+def test_people_are_added_changed_and_taken_out(cast: Cast) -> None:
+    newcomer = make_user("Newcomer")
+    put_member(cast.team, newcomer, TeamRole.MEMBER)
+    room = cast.room
+
+    def role() -> str | None:
+        return room.members.filter(user=newcomer).values_list("role", flat=True).first()
+
+    post(cast.owner, "add_person", room.pk, person=newcomer.pk, role="reader")
+    assert role() == RoomRole.READER
+    post(cast.owner, "set_role", room.pk, newcomer.pk, role="moderator")
+    assert role() == RoomRole.MODERATOR
+    post(cast.owner, "remove_person", room.pk, newcomer.pk)
+    assert role() is None
+
+
+@pytest.mark.parametrize("person", ["stranger", "nobody", "unknown"])
+def test_only_people_of_the_team_can_be_added(cast: Cast, person: str) -> None:
+    pk: UUID = uuid4() if person == "unknown" else getattr(cast, person).pk
+
+    answer = post(cast.owner, "add_person", cast.room.pk, person=pk, role="member")
+
+    assert answer.status_code == 404
+    assert not cast.room.members.filter(user_id=pk).exists()
+
+
+def test_the_last_owner_stays(cast: Cast) -> None:
+    client = browser(cast.owner)
+    for name in ("set_role", "remove_person"):
+        address = reverse(f"rooms:{name}", args=[cast.room.pk, cast.owner.pk])
+        answer = client.post(address, {"role": "member"}, follow=True)
+        assert "A room needs an owner" in words(answer.content.decode())
+
+    answer = client.post(reverse("rooms:leave", args=[cast.room.pk]), follow=True)
+
+    assert "A room needs an owner" in words(answer.content.decode())
+    assert cast.room.members.get(user=cast.owner).role == RoomRole.OWNER
+
+
+def test_whoever_leaves_is_out(cast: Cast) -> None:
+    assert post(cast.member, "leave", cast.room.pk).headers["Location"] == reverse("rooms:home")
+
+    assert get(cast.member, reverse("rooms:room", args=[cast.room.pk])).status_code == 404
+
+
+def test_personas_are_added_and_taken_out(cast: Cast) -> None:
+    post(cast.owner, "remove_persona", cast.room.pk, cast.persona.pk)
+    assert not cast.room.personas.exists()
+
+    post(cast.owner, "add_persona", cast.room.pk, persona=cast.persona.pk)
+    assert cast.room.personas.get() == cast.persona
+
+
+def test_an_unread_form_is_refused_before_anything_happens(cast: Cast) -> None:
+    before = cast.refreshed().last_seq
+
+    for name, fields in (
+        ("add_person", {"person": "nonsense", "role": "member"}),
+        ("add_person", {"person": cast.nobody.pk, "role": "emperor"}),
+        ("add_persona", {"persona": "nonsense"}),
+    ):
+        post(cast.owner, name, cast.room.pk, **fields)
+
+    assert cast.refreshed().last_seq == before
+
+
+def test_what_is_shown_as_a_mention_of_a_persona_asks_it(cast: Cast) -> None:
+    Room.objects.update(answer_policy=AnswerPolicy.MENTION)
+    handle = cast.persona.handle
+
+    for text in (f"@{handle}님께 묻습니다", f"(@{handle.upper()})", f"@{handle}x", f"a@{handle}"):
+        send(cast.member, cast.room, text)
+
+    messages = Message.objects.order_by("seq")
+    shown = ['class="mention"' in message.html for message in messages]
+    assert shown == [True, True, False, False]
+    assert [message.runs.exists() for message in messages] == shown

@@ -1,0 +1,341 @@
+"""The pages of rooms as HTML, without any script: who sees what."""
+
+import json
+import re
+from uuid import uuid4
+
+import pytest
+from django.urls import URLPattern, reverse
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from accounts.models import TeamRole, User
+from accounts.services import create_team
+from accounts.services.teams import put_member
+from agents.answers import AnswerFailed
+from rooms import runs, services
+from rooms.models import Message, Room, RoomMember, RoomRole, Run, RunState
+from rooms.urls import urlpatterns
+from tests.rooms.browsing import (
+    answer,
+    ask,
+    browser,
+    data_of,
+    get,
+    messages_on,
+    page,
+    post,
+    say,
+    send,
+    words,
+)
+from tests.rooms.conftest import Cast, make_user
+
+pytestmark = pytest.mark.django_db
+
+
+# Who gets in
+
+
+def addresses(cast: Cast, run: Run) -> dict[str, tuple[str, str]]:
+    """Every address of the app by its name: with ids that exist, and with ids that do not."""
+    ids = {
+        "team_id": cast.team.pk,
+        "room_id": cast.room.pk,
+        "run_id": run.pk,
+        "user_id": cast.member.pk,
+        "persona_id": cast.persona.pk,
+    }
+    found = {}
+    for pattern in urlpatterns:
+        assert isinstance(pattern, URLPattern)
+        names = pattern.pattern.converters
+        real = {name: ids[name] for name in names}
+        unreal = {name: uuid4() for name in names}
+        name = f"rooms:{pattern.name}"
+        found[name] = (reverse(name, kwargs=real), reverse(name, kwargs=unreal))
+    return found
+
+
+def test_strangers_and_nobody_cannot_tell_a_room_from_none(cast: Cast) -> None:
+    run = ask(cast)
+    before = cast.refreshed().last_seq
+
+    for name, (real, unreal) in addresses(cast, run).items():
+        if name == "rooms:home":
+            continue
+        for user in (cast.stranger, cast.nobody):
+            for method in ("get", "post"):
+                answers = [getattr(browser(user), method)(url) for url in (real, unreal)]
+                codes = {one.status_code for one in answers}
+                assert codes in ({302}, {404}, {405}), (name, method, codes)
+                assert answers[0].content == answers[1].content, name
+
+    assert cast.refreshed().last_seq == before
+
+
+def test_whoever_is_not_signed_in_is_sent_to_sign_in(cast: Cast) -> None:
+    for real, unreal in addresses(cast, ask(cast)).values():
+        for url in (real, unreal):
+            for sent in (browser(None).get(url), browser(None).post(url)):
+                assert sent.status_code == 302
+                assert sent.headers["Location"].startswith(reverse("account_login"))
+
+
+def test_a_page_of_another_team_is_not_there(cast: Cast) -> None:
+    theirs = create_team(user=cast.stranger, name="Theirs")
+
+    assert get(cast.owner, f"/?team={theirs.pk}").status_code == 404
+    assert get(cast.owner, f"/?team={uuid4()}").status_code == 404
+    assert get(cast.owner, "/?team=nonsense").status_code == 404
+
+
+def test_members_without_the_right_are_told_so(cast: Cast) -> None:
+    for user in (cast.moderator, cast.member, cast.reader):
+        assert get(user, reverse("rooms:settings", args=[cast.room.pk])).status_code == 403
+        assert post(user, "remove_persona", cast.room.pk, cast.persona.pk).status_code == 403
+
+    assert send(cast.reader, cast.room, "hello").status_code == 403
+    assert not Message.objects.exists()
+
+
+# Home
+
+
+def test_home_lists_my_rooms_with_their_last_line_and_what_is_unread(cast: Cast) -> None:
+    say(cast, cast.owner, "one")
+    say(cast, cast.owner, "@member\n two")
+    services.create_room(user=cast.owner, team_id=cast.team.pk, name="not for members")
+
+    html = get(cast.member, "/").content.decode()
+
+    assert "Owner: @member two" in html
+    assert "1 mention" in html
+    assert "not for members" not in html
+    assert "mention" not in words(get(cast.owner, "/").content.decode())
+
+
+def test_home_without_rooms_says_what_to_do(cast: Cast) -> None:
+    newcomer, guest = make_user("Newcomer"), make_user("Guest")
+    put_member(cast.team, newcomer, TeamRole.MEMBER)
+    put_member(cast.team, guest, TeamRole.GUEST)
+
+    assert reverse("rooms:create", args=[cast.team.pk]) in get(newcomer, "/").content.decode()
+    assert reverse("rooms:create", args=[cast.team.pk]) not in get(guest, "/").content.decode()
+
+
+def test_guests_see_only_the_people_of_their_rooms(cast: Cast) -> None:
+    guest = make_user("Guest")
+    put_member(cast.team, guest, TeamRole.GUEST)
+    room = services.create_room(user=cast.owner, team_id=cast.team.pk, name="shared")
+    services.put_member(user=cast.owner, room_id=room.pk, member_id=guest.pk, role=RoomRole.MEMBER)
+
+    html = get(guest, "/").content.decode()
+
+    assert "Owner" in html
+    assert "Moderator" not in html
+
+
+def test_somebody_without_a_team_is_told_how_to_get_into_one(cast: Cast) -> None:
+    answer = get(cast.nobody, "/")
+
+    assert answer.status_code == 200
+    assert "invitation" in answer.content.decode()
+
+
+def test_home_comes_back_to_the_team_that_was_looked_at_last(cast: Cast) -> None:
+    second = create_team(user=cast.owner, name="Another team")
+    client = browser(cast.owner)
+
+    client.get(f"/?team={cast.team.pk}")
+    assert client.get("/").context["team"] == cast.team
+    client.get(f"/?team={second.pk}")
+    assert client.get("/").context["team"] == second
+
+
+# The conversation
+
+
+def test_a_room_is_readable_without_a_script(cast: Cast) -> None:
+    say(cast, cast.owner, "Hello **everybody**")
+    answer(cast, "An *answer*.")
+
+    first, question, reply = messages_on(page(cast.member, cast.room))
+
+    assert "<strong>everybody</strong>" in first
+    assert 'data-author="user"' in question
+    assert "<em>answer</em>" in reply
+    assert 'data-author="persona"' in reply
+    assert 'data-state="completed"' in reply
+    assert "1,234 tokens" in words(reply)
+
+
+def test_only_a_persona_carries_the_mark_of_one(cast: Cast) -> None:
+    cast.member.name = "Garam AI"
+    cast.member.save()
+    say(cast, cast.member, "I am a persona")
+    answer(cast)
+
+    by_user, _question, by_persona = messages_on(page(cast.owner, cast.room))
+
+    assert 'aria-label="AI"' in by_persona
+    assert 'aria-label="AI"' not in by_user
+
+
+def test_what_people_choose_to_be_called_is_only_text(cast: Cast) -> None:
+    evil = '"></script><script>alert(1)</script><img src=x onerror=alert(1)>'
+    Room.objects.update(name=evil[:80], topic=evil)
+    User.objects.filter(pk=cast.member.pk).update(name=evil[:40])
+    say(cast, User.objects.get(pk=cast.member.pk), f"{evil} @{evil}")
+
+    html = page(cast.owner, cast.room)
+
+    assert "<script>alert" not in html
+    assert "<img" not in html
+    assert data_of(html)["state"]["room"]["topic"] == evil
+
+
+def test_pages_hold_no_inline_style_or_script(cast: Cast) -> None:
+    answer(cast)
+    pages = [
+        page(cast.owner, cast.room),
+        get(cast.owner, "/").content.decode(),
+        get(cast.owner, reverse("rooms:create", args=[cast.team.pk])).content.decode(),
+        get(cast.owner, reverse("rooms:settings", args=[cast.room.pk])).content.decode(),
+    ]
+
+    for html in pages:
+        assert not re.search(r"<[^>]*\sstyle=", html)
+        assert not re.search(r"<[^>]*\son[a-z]+=", html)
+        for tag in re.findall(r"<script[^>]*>", html):
+            assert "src=" in tag or 'type="application/json"' in tag
+
+
+def test_a_mention_is_marked_for_whom_it_is_meant(cast: Cast) -> None:
+    say(cast, cast.owner, f"@{cast.member.handle} look")
+
+    mine = f'data-handle="{cast.member.handle}" data-state="me"'
+    assert mine in page(cast.member, cast.room)
+    assert mine not in page(cast.reader, cast.room)
+
+
+def test_the_unread_begins_where_the_reader_left_off(cast: Cast) -> None:
+    read = say(cast, cast.owner, "read", minutes=3)
+    say(cast, cast.owner, "unread", minutes=2)
+    RoomMember.objects.filter(user=cast.member).update(read_seq=read.seq)
+
+    html = page(cast.member, cast.room)
+
+    assert html.index(">read</p>") < html.index("data-unread") < html.index(">unread</p>")
+    assert "New since" in words(html)
+    assert "data-unread" not in page(cast.owner, cast.room).split("<template")[0]
+
+
+def test_one_person_in_a_row_is_named_once(cast: Cast) -> None:
+    for minutes, user in ((20, cast.owner), (18, cast.owner), (10, cast.owner), (9, cast.member)):
+        say(cast, user, "line", minutes)
+    RoomMember.objects.update(read_seq=999)
+
+    continued = [
+        "data-continued" in message for message in messages_on(page(cast.owner, cast.room))
+    ]
+
+    assert continued == [False, True, False, False]
+
+
+def test_days_begin_at_midnight_of_the_reader(cast: Cast) -> None:
+    message = say(cast, cast.owner, "late")
+    late = timezone.now().replace(year=2026, month=3, day=1, hour=20, minute=30)
+    Message.objects.filter(pk=message.pk).update(created_at=late)
+
+    assert "Sunday 1 March" in page(cast.owner, cast.room)
+    assert "Monday 2 March" in page(cast.owner, cast.room, maru_zone="Asia/Seoul")
+    for nonsense in ("../../etc/passwd", "No/Where", "Asia", "x" * 3_000, "a\x00b", ""):
+        assert "Sunday 1 March" in page(cast.owner, cast.room, maru_zone=nonsense), nonsense
+
+
+def test_earlier_messages_are_a_page_away(cast: Cast) -> None:
+    for number in range(60):
+        say(cast, cast.owner, f"line {number}")
+
+    newest = page(cast.member, cast.room)
+    link = re.search(r'data-earlier href="[^"]*(\?before=\d+)"', newest)
+    assert link is not None
+    earlier = page(cast.member, cast.room, link[1])
+
+    assert [words(m).split("line ")[1] for m in messages_on(newest)] == [*map(str, range(10, 60))]
+    assert [words(m).split("line ")[1] for m in messages_on(earlier)] == [*map(str, range(10))]
+    assert 'name="text"' not in earlier
+
+
+def test_scripts_begin_where_the_page_ends(cast: Cast) -> None:
+    answer(cast, failure=AnswerFailed("timeout", "Too slow."))
+
+    data = data_of(page(cast.member, cast.room))
+
+    assert data["seq"] == cast.refreshed().last_seq
+    assert data["me"] == str(cast.member.pk)
+    assert [message["html"] for message in data["state"]["messages"]] == ["", ""]
+    assert data["ended"][0]["error"] == {"code": "timeout", "detail": "Too slow."}
+    assert "instructions" not in json.dumps(data)
+
+
+def test_reading_a_room_costs_the_same_however_much_was_said(
+    cast: Cast, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    client = browser(cast.owner)
+    for number in range(30):
+        say(cast, cast.member, f"line {number} @owner")
+        answer(cast)
+        services.create_room(user=cast.owner, team_id=cast.team.pk, name=f"room {number}")
+    address = reverse("rooms:room", args=[cast.room.pk])
+    client.get(address)
+
+    with django_assert_max_num_queries(19):
+        client.get(address)
+    with django_assert_max_num_queries(9):
+        client.get("/")
+
+
+# The states of an answer
+
+
+def test_an_answer_in_line_can_be_cancelled_by_whoever_asked(cast: Cast) -> None:
+    run = ask(cast)
+
+    mine = messages_on(page(cast.member, cast.room))[-1]
+    theirs = messages_on(page(cast.reader, cast.room))[-1]
+
+    assert 'data-state="queued"' in mine
+    assert "stop" in re.findall(r'data-may="([^"]*)"', mine)[0]
+    assert re.findall(r'data-may="([^"]*)"', theirs) == [""]
+    assert post(cast.reader, "cancel", run.pk).status_code == 403
+    assert post(cast.member, "cancel", run.pk).status_code == 302
+    assert Run.objects.get(pk=run.pk).state == RunState.CANCELLED
+
+
+def test_a_failed_answer_keeps_what_came_and_says_why(cast: Cast) -> None:
+    run = answer(cast, "so far", AnswerFailed("timeout", "The model was too slow."))
+
+    failed = messages_on(page(cast.member, cast.room))[-1]
+
+    assert 'data-state="failed"' in failed
+    assert "so far" in failed
+    assert "The model was too slow." in failed
+    assert "retry" in re.findall(r'data-may="([^"]*)"', failed)[0]
+    assert post(cast.member, "retry", run.pk).status_code == 302
+    assert Run.objects.filter(message=run.message, state=RunState.QUEUED).count() == 1
+    failed = next(m for m in messages_on(page(cast.member, cast.room)) if "so far" in m)
+    assert "retry" not in re.findall(r'data-may="([^"]*)"', failed)[0]
+
+
+def test_a_stopped_answer_says_who_stopped_it(cast: Cast) -> None:
+    run = ask(cast)
+    runs.claim("test")
+    runs.start(run.pk, "test")
+
+    post(cast.moderator, "cancel", run.pk)
+
+    stopped = messages_on(page(cast.member, cast.room))[-1]
+    assert 'data-state="stopped"' in stopped
+    assert "Stopped by Moderator" in words(stopped)

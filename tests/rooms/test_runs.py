@@ -1,0 +1,286 @@
+"""The life of a run in the database, whoever works on it."""
+
+import asyncio
+from datetime import timedelta
+from threading import Thread
+from uuid import UUID
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from accounts.services import create_team
+from agents.answers import AnswerFailed, Usage
+from agents.services import create_demo_persona, delete_persona, set_persona_enabled
+from rooms import runs, services
+from rooms.log import events_after
+from rooms.models import Message, MessageStatus, Run, RunState
+from rooms.replay import replay
+from rooms.runs import Job, LeaseLost
+from tests.rooms.conftest import Cast, make_user
+
+pytestmark = pytest.mark.django_db
+
+
+def ask(cast: Cast, text: str = "hello") -> UUID:
+    (run,) = services.post_message(user=cast.member, room_id=cast.room.pk, text=text).runs
+    return run
+
+
+def started(cast: Cast, owner: str = "worker") -> Job:
+    ask(cast)
+    run_id = runs.claim(owner)
+    assert run_id is not None
+    job = runs.start(run_id, owner)
+    assert job is not None
+    return job
+
+
+def kinds(cast: Cast, last: int) -> list[str]:
+    return [event.type for event in events_after(cast.room.pk, 0)][-last:]
+
+
+def expire(job: Job) -> None:
+    Run.objects.filter(pk=job.run).update(lease_until=timezone.now() - timedelta(seconds=1))
+
+
+def test_nothing_to_claim_is_none(cast: Cast) -> None:
+    assert runs.claim("worker") is None
+
+
+def test_run_is_claimed_once(cast: Cast) -> None:
+    run_id = ask(cast)
+
+    assert runs.claim("one") == run_id
+    assert runs.claim("two") is None
+
+
+def test_oldest_run_goes_first(cast: Cast) -> None:
+    first, second = ask(cast), ask(cast)
+
+    assert [runs.claim("worker"), runs.claim("worker")] == [first, second]
+
+
+def test_team_with_fewer_running_goes_first(cast: Cast) -> None:
+    busy = [ask(cast) for _ in range(3)]
+    other = make_user("Other")
+    team = create_team(user=other, name="Quiet team")
+    persona = create_demo_persona(user=other, team_id=team.pk)
+    room = services.create_room(user=other, team_id=team.pk, name="quiet", personas=[persona.pk])
+    (late,) = services.post_message(user=other, room_id=room.pk, text="hi").runs
+
+    order = [runs.claim("worker") for _ in range(4)]
+
+    assert order == [busy[0], late, *busy[1:]]
+
+
+def test_start_opens_the_answer_before_any_delta(cast: Cast) -> None:
+    job = started(cast)
+
+    answer = Message.objects.get(pk=job.message)
+    assert (answer.status, answer.text) == (MessageStatus.STREAMING, "")
+    assert kinds(cast, 2) == ["message.created", "run.started"]
+    assert job.base == cast.refreshed().last_seq
+    assert [turn.text for turn in job.turns] == ["hello"]
+
+
+def test_completed_run_carries_text_and_usage(cast: Cast) -> None:
+    job = started(cast)
+
+    runs.complete(job, "the answer\n", Usage(3, 5))
+
+    answer, run = Message.objects.get(pk=job.message), Run.objects.get(pk=job.run)
+    assert (answer.status, answer.text) == (MessageStatus.COMPLETE, "the answer")
+    assert "the answer" in answer.html
+    assert (run.state, run.input_tokens, run.output_tokens) == (RunState.COMPLETED, 3, 5)
+    assert kinds(cast, 2) == ["message.completed", "run.completed"]
+
+
+def test_failed_run_keeps_what_was_shown(cast: Cast) -> None:
+    job = started(cast)
+
+    runs.fail(job, AnswerFailed("timeout", "It took too long."), "half an ans")
+
+    answer, run = Message.objects.get(pk=job.message), Run.objects.get(pk=job.run)
+    assert (answer.status, answer.text) == (MessageStatus.FAILED, "half an ans")
+    assert (run.error_code, run.error_detail) == ("timeout", "It took too long.")
+    assert kinds(cast, 2) == ["message.updated", "run.failed"]
+
+
+def test_a_run_ends_once(cast: Cast) -> None:
+    job = started(cast)
+    runs.complete(job, "done", None)
+    seq = cast.refreshed().last_seq
+
+    with pytest.raises(LeaseLost):
+        runs.complete(job, "again", None)
+    with pytest.raises(LeaseLost):
+        runs.fail(job, AnswerFailed("internal"), "")
+
+    assert cast.refreshed().last_seq == seq
+    assert Message.objects.get(pk=job.message).text == "done"
+
+
+def test_worker_that_was_taken_over_writes_nothing(cast: Cast) -> None:
+    zombie = started(cast, "zombie")
+    expire(zombie)
+    runs.sweep()
+    run_id = runs.claim("successor")
+    assert run_id is not None
+    successor = runs.start(run_id, "successor")
+    assert successor is not None
+
+    with pytest.raises(LeaseLost):
+        runs.complete(zombie, "late", None)
+    assert runs.keep_leases("zombie", [zombie.run]) == set()
+    runs.complete(successor, "in time", None)
+
+    assert (successor.run, successor.message) == (zombie.run, zombie.message)
+    assert (zombie.attempt, successor.attempt) == (1, 2)
+    assert Message.objects.get(pk=successor.message).text == "in time"
+    assert kinds(cast, 3) == ["run.started", "message.completed", "run.completed"]
+
+
+def test_the_same_worker_cannot_write_for_an_older_attempt(cast: Cast) -> None:
+    first = started(cast)
+    expire(first)
+    runs.sweep()
+    run_id = runs.claim("worker")
+    assert run_id is not None
+    assert runs.start(run_id, "worker") is not None
+
+    with pytest.raises(LeaseLost):
+        runs.complete(first, "late", None)
+
+
+def test_run_that_fails_every_worker_ends_with_what_was_shown(cast: Cast) -> None:
+    job = started(cast)
+    for _ in range(runs.MAX_ATTEMPTS - 1):
+        expire(job)
+        runs.sweep()
+        run_id = runs.claim("worker")
+        assert run_id == job.run
+        runs.start(run_id, "worker")
+    expire(job)
+    asyncio.run(replay().append(job.message, runs.MAX_ATTEMPTS, 0, "so far"))
+
+    runs.sweep()
+
+    run = Run.objects.get(pk=job.run)
+    assert (run.state, run.error_code) == (RunState.FAILED, "worker_lost")
+    assert Message.objects.get(pk=job.message).text == "so far"
+    assert runs.claim("worker") is None
+
+
+def test_sweep_leaves_living_runs_alone(cast: Cast) -> None:
+    job = started(cast)
+
+    runs.sweep()
+
+    assert runs.keep_leases("worker", [job.run]) == {job.run}
+
+
+def test_released_runs_wait_in_line_again(cast: Cast) -> None:
+    job = started(cast)
+
+    runs.release("worker")
+
+    assert runs.claim("next") == job.run
+    with pytest.raises(LeaseLost):
+        runs.complete(job, "late", None)
+
+
+def test_stopped_run_is_lost_to_its_worker(cast: Cast) -> None:
+    job = started(cast)
+
+    services.cancel_run(user=cast.member, run_id=job.run)
+
+    assert runs.keep_leases("worker", [job.run]) == set()
+    with pytest.raises(LeaseLost):
+        runs.complete(job, "late", None)
+    assert kinds(cast, 2) == ["message.updated", "run.cancelled"]
+
+
+def failed_at_start(cast: Cast) -> Run:
+    run_id = runs.claim("worker")
+    assert run_id is not None
+    assert runs.start(run_id, "worker") is None
+    return Run.objects.get(pk=run_id)
+
+
+def test_asker_who_was_removed_gets_no_answer(cast: Cast) -> None:
+    ask(cast)
+    services.remove_member(user=cast.owner, room_id=cast.room.pk, member_id=cast.member.pk)
+
+    run = failed_at_start(cast)
+
+    assert (run.state, run.error_code) == (RunState.FAILED, "not_allowed")
+    assert not Message.objects.filter(status=MessageStatus.STREAMING).exists()
+
+
+def test_persona_that_was_switched_off_does_not_answer(cast: Cast) -> None:
+    ask(cast)
+    set_persona_enabled(user=cast.owner, persona_id=cast.persona.pk, enabled=False)
+
+    run = failed_at_start(cast)
+
+    assert run.error_code == "not_allowed"
+    assert cast.persona.name in run.error_detail
+
+
+def test_persona_that_was_unbound_does_not_answer(cast: Cast) -> None:
+    ask(cast)
+    services.unbind_persona(user=cast.owner, room_id=cast.room.pk, persona_id=cast.persona.pk)
+
+    assert failed_at_start(cast).error_code == "not_allowed"
+
+
+def test_deleted_persona_ends_what_it_was_answering(cast: Cast) -> None:
+    job = started(cast)
+
+    delete_persona(user=cast.owner, persona_id=cast.persona.pk)
+
+    answer = Message.objects.get(pk=job.message)
+    assert (answer.status, answer.author_kind, answer.persona_id) == (
+        MessageStatus.FAILED,
+        "persona",
+        None,
+    )
+    assert "run.failed" in kinds(cast, 3)
+
+
+def test_persona_sees_only_its_room_up_to_the_question(cast: Cast) -> None:
+    elsewhere = services.create_room(user=cast.owner, team_id=cast.team.pk, name="elsewhere")
+    services.post_message(user=cast.owner, room_id=elsewhere.pk, text="CANARY-elsewhere")
+    services.post_message(user=cast.owner, room_id=cast.room.pk, text="before", personas=[])
+    ask(cast, "question")
+    services.post_message(user=cast.owner, room_id=cast.room.pk, text="after", personas=[])
+    run_id = runs.claim("worker")
+    assert run_id is not None
+
+    job = runs.start(run_id, "worker")
+
+    assert job is not None
+    assert [(turn.author, turn.text) for turn in job.turns] == [
+        ("Owner", "before"),
+        ("Member", "question"),
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_never_claim_the_same_run(cast: Cast) -> None:
+    asked = {ask(cast) for _ in range(24)}
+    claimed: list[UUID] = []
+
+    def work(owner: str) -> None:
+        while (run_id := runs.claim(owner)) is not None:
+            claimed.append(run_id)
+        connection.close()
+
+    threads = [Thread(target=work, args=(f"worker-{number}",)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(claimed) == sorted(asked)

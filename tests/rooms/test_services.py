@@ -1,0 +1,362 @@
+"""What people may do in rooms, and what the log says of it."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Thread
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from pytest_django import DjangoAssertNumQueries
+
+from accounts.errors import Conflict, Forbidden, Invalid, MaruError, NotFound, TooLarge
+from accounts.models import User
+from accounts.permissions import TEAM_ROLES
+from agents.services import create_demo_persona
+from rooms import services
+from rooms.log import events_after
+from rooms.models import AnswerPolicy, Message, Room, RoomEvent, RoomMember, RoomRole, Run, RunState
+from rooms.permissions import MANAGE, POST, VIEW, access_room
+from tests.rooms.conftest import Cast
+
+pytestmark = pytest.mark.django_db
+
+
+def kinds(room: Room) -> list[str]:
+    return [event.type for event in events_after(room.pk, 0)]
+
+
+def test_message_and_its_run_stand_in_the_log_in_one_order(cast: Cast) -> None:
+    before = cast.refreshed().last_seq
+
+    posted = services.post_message(user=cast.member, room_id=cast.room.pk, text="hello")
+
+    assert posted.message.seq == before + 1
+    assert kinds(cast.room)[before:] == ["message.created", "run.queued"]
+    assert [run.pk for run in Run.objects.all()] == posted.runs
+
+
+def test_log_has_no_gaps(cast: Cast) -> None:
+    for number in range(5):
+        services.post_message(user=cast.owner, room_id=cast.room.pk, text=f"{number}")
+
+    seqs = list(
+        RoomEvent.objects.filter(room=cast.room).order_by("seq").values_list("seq", flat=True)
+    )
+
+    assert seqs == list(range(1, cast.refreshed().last_seq + 1))
+
+
+def test_same_client_id_is_one_message_and_one_answer(cast: Cast) -> None:
+    client_id = uuid4()
+
+    first, again = (
+        services.post_message(
+            user=cast.member, room_id=cast.room.pk, text="once", client_id=client_id
+        )
+        for _ in range(2)
+    )
+
+    assert again == first
+    assert Message.objects.filter(client_id=client_id).count() == 1
+    assert Run.objects.count() == 1
+
+
+def test_same_client_id_of_somebody_else_is_another_message(cast: Cast) -> None:
+    client_id = uuid4()
+
+    for user in (cast.member, cast.owner):
+        services.post_message(user=user, room_id=cast.room.pk, text="mine", client_id=client_id)
+
+    assert Message.objects.filter(client_id=client_id).count() == 2
+
+
+def test_sending_takes_at_most_twelve_queries(cast: Cast) -> None:
+    with CaptureQueriesContext(connection) as captured:
+        services.post_message(
+            user=cast.member, room_id=cast.room.pk, text="hello @reader", client_id=uuid4()
+        )
+
+    asked = [query for query in captured if "SAVEPOINT" not in query["sql"]]
+    assert len(asked) <= 12
+
+
+def test_gate_is_one_query_for_everybody(
+    cast: Cast, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    for user in (cast.owner, cast.reader, cast.stranger, cast.nobody):
+        with django_assert_num_queries(1), suppress(MaruError):
+            access_room(user, cast.room.pk, MANAGE)
+
+
+Attempt = Callable[[User, Cast], object]
+ATTEMPTS: dict[str, Attempt] = {
+    "post": lambda user, cast: services.post_message(user=user, room_id=cast.room.pk, text="hi"),
+    "update": lambda user, cast: services.update_room(user=user, room_id=cast.room.pk, name="x"),
+    "put_member": lambda user, cast: services.put_member(
+        user=user, room_id=cast.room.pk, member_id=cast.member.pk, role="owner"
+    ),
+    "remove_member": lambda user, cast: services.remove_member(
+        user=user, room_id=cast.room.pk, member_id=cast.member.pk
+    ),
+    "bind": lambda user, cast: services.bind_persona(
+        user=user, room_id=cast.room.pk, persona_id=cast.persona.pk
+    ),
+    "unbind": lambda user, cast: services.unbind_persona(
+        user=user, room_id=cast.room.pk, persona_id=cast.persona.pk
+    ),
+    "read": lambda user, cast: services.mark_read(user=user, room_id=cast.room.pk, seq=1),
+    "view": lambda user, cast: access_room(user, cast.room.pk, VIEW),
+}
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS)
+@pytest.mark.parametrize("who", ["stranger", "nobody"])
+def test_outsiders_find_nothing(cast: Cast, attempt: str, who: str) -> None:
+    seq = cast.refreshed().last_seq
+
+    with pytest.raises(NotFound):
+        ATTEMPTS[attempt](getattr(cast, who), cast)
+
+    assert cast.refreshed().last_seq == seq
+
+
+@pytest.mark.parametrize("attempt", ["update", "put_member", "bind", "unbind", "post"])
+def test_reader_is_refused(cast: Cast, attempt: str) -> None:
+    with pytest.raises(Forbidden):
+        ATTEMPTS[attempt](cast.reader, cast)
+
+
+def test_superuser_gets_nothing_extra(cast: Cast) -> None:
+    cast.nobody.is_superuser = cast.nobody.is_staff = True
+    cast.nobody.save()
+
+    with pytest.raises(NotFound):
+        access_room(cast.nobody, cast.room.pk, VIEW)
+
+
+def test_suspended_member_finds_nothing(cast: Cast) -> None:
+    cast.member.is_active = False
+    cast.member.save()
+
+    with pytest.raises(NotFound):
+        access_room(cast.member, cast.room.pk, VIEW)
+
+
+def test_removed_member_finds_nothing_and_leaves_no_permission(cast: Cast) -> None:
+    services.remove_member(user=cast.owner, room_id=cast.room.pk, member_id=cast.member.pk)
+
+    with pytest.raises(NotFound):
+        access_room(cast.member, cast.room.pk, VIEW)
+    assert kinds(cast.room)[-1] == "member.removed"
+
+
+def test_demoted_member_may_not_write(cast: Cast) -> None:
+    services.put_member(
+        user=cast.owner, room_id=cast.room.pk, member_id=cast.member.pk, role=RoomRole.READER
+    )
+
+    with pytest.raises(Forbidden):
+        access_room(cast.member, cast.room.pk, POST)
+
+
+def test_somebody_of_another_team_cannot_be_added(cast: Cast) -> None:
+    with pytest.raises(NotFound):
+        services.put_member(
+            user=cast.owner, room_id=cast.room.pk, member_id=cast.stranger.pk, role="member"
+        )
+
+
+def test_last_owner_stays(cast: Cast) -> None:
+    with pytest.raises(Conflict):
+        services.remove_member(user=cast.owner, room_id=cast.room.pk, member_id=cast.owner.pk)
+    with pytest.raises(Conflict):
+        services.put_member(
+            user=cast.owner, room_id=cast.room.pk, member_id=cast.owner.pk, role="member"
+        )
+
+
+def test_persona_of_another_team_cannot_be_bound(cast: Cast) -> None:
+    other = cast.stranger.memberships.get().team_id
+    foreign = create_demo_persona(user=cast.stranger, team_id=other)
+
+    with pytest.raises(NotFound):
+        services.bind_persona(user=cast.owner, room_id=cast.room.pk, persona_id=foreign.pk)
+    with pytest.raises(NotFound):
+        services.create_room(user=cast.owner, team_id=cast.team.pk, name="x", personas=[foreign.pk])
+    with pytest.raises(NotFound):
+        services.post_message(
+            user=cast.owner, room_id=cast.room.pk, text="hi", personas=[foreign.pk]
+        )
+
+
+def test_reply_to_a_message_of_another_room_is_not_found(cast: Cast) -> None:
+    other = services.create_room(user=cast.owner, team_id=cast.team.pk, name="other")
+    foreign = services.post_message(user=cast.owner, room_id=other.pk, text="there")
+
+    with pytest.raises(NotFound):
+        services.post_message(
+            user=cast.owner, room_id=cast.room.pk, text="here", reply_to=foreign.message.pk
+        )
+
+
+@pytest.mark.parametrize("text", ["", " \n\t", "a\x00b"])
+def test_nothing_to_say_is_invalid(cast: Cast, text: str) -> None:
+    with pytest.raises(Invalid):
+        services.post_message(user=cast.owner, room_id=cast.room.pk, text=text)
+
+
+def test_longest_message_passes_and_one_more_does_not(cast: Cast) -> None:
+    services.post_message(user=cast.owner, room_id=cast.room.pk, text="가" * 16_000)
+
+    with pytest.raises(TooLarge):
+        services.post_message(user=cast.owner, room_id=cast.room.pk, text="가" * 16_001)
+
+
+@pytest.mark.parametrize(
+    ("policy", "text", "answers"),
+    [
+        (AnswerPolicy.DEFAULT, "hello", ["first"]),
+        (AnswerPolicy.DEFAULT, "hello @second", ["second"]),
+        (AnswerPolicy.DEFAULT, "@FIRST and @second", ["first", "second"]),
+        (AnswerPolicy.DEFAULT, "mail me at a@second", ["first"]),
+        (AnswerPolicy.MENTION, "hello", []),
+        (AnswerPolicy.MENTION, "@second?", ["second"]),
+        (AnswerPolicy.THREAD, "hello", []),
+        (AnswerPolicy.OFF, "@first", []),
+    ],
+)
+def test_policy_decides_who_answers(
+    cast: Cast, policy: AnswerPolicy, text: str, answers: list[str]
+) -> None:
+    first, second = (create_demo_persona(user=cast.owner, team_id=cast.team.pk) for _ in range(2))
+    for persona, handle in ((first, "first"), (second, "second")):
+        persona.handle = handle
+        persona.save()
+    room = services.create_room(
+        user=cast.owner,
+        team_id=cast.team.pk,
+        name="policies",
+        answer_policy=policy,
+        personas=[first.pk, second.pk],
+    )
+
+    posted = services.post_message(user=cast.owner, room_id=room.pk, text=text)
+
+    asked = [Run.objects.get(pk=run).persona.handle for run in posted.runs]
+    assert asked == answers
+
+
+def test_nobody_is_asked_where_the_message_says_so(cast: Cast) -> None:
+    posted = services.post_message(
+        user=cast.owner, room_id=cast.room.pk, text="just us", personas=[]
+    )
+
+    assert posted.runs == []
+
+
+def test_queued_run_is_cancelled_by_its_asker(cast: Cast) -> None:
+    (run_id,) = services.post_message(user=cast.member, room_id=cast.room.pk, text="hi").runs
+
+    run = services.cancel_run(user=cast.member, run_id=run_id)
+
+    assert (run.state, run.stopped_by_id) == (RunState.CANCELLED, cast.member.pk)
+    assert kinds(cast.room)[-1] == "run.cancelled"
+
+
+def test_cancelling_twice_changes_nothing_more(cast: Cast) -> None:
+    (run_id,) = services.post_message(user=cast.member, room_id=cast.room.pk, text="hi").runs
+    services.cancel_run(user=cast.member, run_id=run_id)
+    seq = cast.refreshed().last_seq
+
+    services.cancel_run(user=cast.moderator, run_id=run_id)
+
+    assert cast.refreshed().last_seq == seq
+    assert Run.objects.get(pk=run_id).stopped_by == cast.member
+
+
+@pytest.mark.parametrize(
+    ("who", "error"),
+    [("moderator", None), ("owner", None), ("reader", Forbidden), ("stranger", NotFound)],
+)
+def test_who_may_stop_the_answer_to_somebody_else(
+    cast: Cast, who: str, error: type[MaruError] | None
+) -> None:
+    (run_id,) = services.post_message(user=cast.member, room_id=cast.room.pk, text="hi").runs
+
+    if error is None:
+        services.cancel_run(user=getattr(cast, who), run_id=run_id)
+    else:
+        with pytest.raises(error):
+            services.cancel_run(user=getattr(cast, who), run_id=run_id)
+
+
+def test_run_is_asked_again_once(cast: Cast) -> None:
+    (run_id,) = services.post_message(user=cast.member, room_id=cast.room.pk, text="hi").runs
+    services.cancel_run(user=cast.member, run_id=run_id)
+
+    again = services.retry_run(user=cast.member, run_id=run_id)
+
+    assert (again.message_id, again.state) == (
+        Run.objects.get(pk=run_id).message_id,
+        RunState.QUEUED,
+    )
+    with pytest.raises(Conflict):
+        services.retry_run(user=cast.member, run_id=run_id)
+
+
+def test_reading_never_moves_back(cast: Cast) -> None:
+    for seq in (3, 1, 10**9):
+        services.mark_read(user=cast.member, room_id=cast.room.pk, seq=seq)
+        member = RoomMember.objects.get(room=cast.room, user=cast.member)
+        assert member.read_seq == max(3, min(seq, cast.refreshed().last_seq), member.read_seq)
+
+
+def test_leaving_the_team_leaves_its_rooms_and_hands_them_over(cast: Cast) -> None:
+    services.leave_rooms_of_team(member=cast.owner, team_id=cast.team.pk)
+
+    assert not RoomMember.objects.filter(user=cast.owner).exists()
+    assert RoomMember.objects.get(room=cast.room, role=RoomRole.OWNER).user == cast.moderator
+    with pytest.raises(NotFound):
+        access_room(cast.owner, cast.room.pk, VIEW)
+
+
+def test_guests_make_no_rooms(cast: Cast) -> None:
+    assert "create_room" not in TEAM_ROLES["guest"]
+
+    with pytest.raises(NotFound):
+        services.create_room(user=cast.stranger, team_id=cast.team.pk, name="mine now")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_concurrent_sends_with_one_client_id_are_one_message(cast: Cast) -> None:
+    client_id = uuid4()
+    seqs: list[int] = []
+
+    def send() -> None:
+        posted = services.post_message(
+            user=cast.member, room_id=cast.room.pk, text="once", client_id=client_id
+        )
+        seqs.append(posted.message.seq)
+        connection.close()
+
+    threads = [Thread(target=send) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(seqs) == 8
+    assert len(set(seqs)) == 1
+    assert Message.objects.filter(client_id=client_id).count() == 1
+
+
+def test_name_of_a_room_is_cleaned_and_must_be_seen(cast: Cast) -> None:
+    room = services.create_room(
+        user=cast.owner, team_id=cast.team.pk, name=" a\u202eb\n c ", topic="one\ntwo"
+    )
+
+    assert (room.name, room.topic) == ("ab c", "one two")
+    with pytest.raises(Invalid):
+        services.update_room(user=cast.owner, room_id=room.pk, name="\u200b")

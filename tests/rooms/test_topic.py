@@ -1,0 +1,430 @@
+"""What leaves a topic, whatever the layer has done to it: each thing once, in order, to all."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rooms.broadcast import Change, Delta, Durable, Notice, OfRoom
+from rooms.events import MemberRemoved, MessageDelta, Presence, encode
+from rooms.outlet import TOO_SLOW, Credential, Outlet, Subscription
+from rooms.sink import Frame
+from rooms.topic import RING, Source, Topic
+
+ROOM, ANSWER, RUN = UUID(int=1), UUID(int=2), UUID(int=3)
+
+
+@dataclass
+class Store:
+    """The log and the replay, as they would be read when something was lost."""
+
+    log: list[Durable] = field(default_factory=list)
+    deltas: list[str] = field(default_factory=list)
+    reads: int = 0
+
+    def source(self) -> Source:
+        return Source(self._last_seqs, self._events_after, self._deltas, self._ended)
+
+    async def _last_seqs(self, rooms: list[UUID]) -> dict[UUID, int]:
+        return {ROOM: len(self.log)}
+
+    async def _events_after(self, room: UUID, after: int) -> list[Durable]:
+        self.reads += 1
+        await asyncio.sleep(0)
+        return self.log[after:]
+
+    async def _ended(self, credentials: Collection[Credential]) -> set[Credential]:
+        return set()
+
+    async def _deltas(self, message: UUID, attempt: int, since: int) -> list[str]:
+        self.reads += 1
+        await asyncio.sleep(0)
+        return self.deltas[since:]
+
+
+def durable(seq: int, kind: str = "room.changed", **fields: object) -> Durable:
+    frame = {"type": kind, "room": ROOM, "seq": seq, **fields}
+    return Durable(seq, kind, msgspec.json.encode(frame))
+
+
+def change(*durables: Durable) -> Change:
+    return Change(ROOM, list(durables))
+
+
+def delta(seq: int, text: str, *, attempt: int = 1, base: int = 0) -> Delta:
+    event = MessageDelta(room=ROOM, message=ANSWER, run=RUN, attempt=attempt, seq=seq, text=text)
+    return Delta(ROOM, ANSWER, attempt, seq, base, encode(event))
+
+
+def begun(seq: int, attempt: int = 1) -> Durable:
+    return durable(seq, "run.started", run={"answer": ANSWER, "attempt": attempt})
+
+
+def ended(seq: int) -> Durable:
+    return durable(seq, "message.completed", message={"id": ANSWER, "run": RUN})
+
+
+class Ear:
+    """A socket that keeps what it is sent; it can be made not to read, or to be no transport."""
+
+    def __init__(self, user: UUID | None = None, *, direct: bool = True) -> None:
+        self.heard: list[dict[str, object]] = []
+        self.closed: list[int] = []
+        self.reading = asyncio.Event()
+        self.reading.set()
+        self.direct = direct
+        self.aborted = False
+        self.outlet = Outlet(Credential(user or uuid4()), self, self._close)
+
+    def write(self, frame: Frame) -> bool:
+        if not self.direct or not self.reading.is_set():
+            return False
+        self._hear(frame)
+        return True
+
+    async def send(self, frames: Sequence[Frame]) -> None:
+        await self.reading.wait()
+        for frame in frames:
+            self._hear(frame)
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def _hear(self, frame: Frame) -> None:
+        assert frame.wire.endswith(frame.payload)
+        self.heard.append(msgspec.json.decode(frame.payload))
+
+    async def _close(self, code: int) -> None:
+        self.closed.append(code)
+
+    @property
+    def seqs(self) -> list[object]:
+        return [frame["seq"] for frame in self.heard if frame["type"] != "message.delta"]
+
+    @property
+    def text(self) -> str:
+        return "".join(str(f["text"]) for f in self.heard if f["type"] == "message.delta")
+
+
+def opened(store: Store) -> Topic:
+    topic = Topic(ROOM, lambda room, user: None)
+    topic.seq, topic.opened = len(store.log), True
+    return topic
+
+
+def listen(topic: Topic, ear: Ear, seq: int = -1) -> Subscription:
+    subscription = Subscription(topic, ear.outlet)
+    topic.subscriptions.add(subscription)
+    subscription.begin(seq, {})
+    return subscription
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop turn until it is so."""
+    for _turn in range(100_000):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise TimeoutError
+
+
+@asynccontextmanager
+async def hearing(store: Store, *ears: Ear) -> AsyncIterator[Callable[[OfRoom], None]]:
+    topic, source = opened(store), store.source()
+    for ear in ears:
+        listen(topic, ear)
+    yield lambda envelope: topic.take(envelope, source)
+    topic.close()
+
+
+def spoil(envelopes: list[OfRoom], seed: int) -> list[OfRoom]:
+    """Drop, repeat and reorder, but for the last: a later one is what shows the holes."""
+    chance = random.Random(seed)
+    spoiled: list[OfRoom] = []
+    for envelope in envelopes[:-1]:
+        if chance.random() < 0.3:
+            continue
+        spoiled += [envelope] * chance.choice((1, 1, 2))
+    for _ in range(len(spoiled) // 3):
+        a, b = chance.randrange(len(spoiled)), chance.randrange(len(spoiled))
+        spoiled[a], spoiled[b] = spoiled[b], spoiled[a]
+    return [*spoiled, envelopes[-1]]
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 2**32), events=st.integers(1, 30))
+async def test_log_arrives_once_and_in_order_whatever_the_layer_does(
+    seed: int, events: int
+) -> None:
+    store, one, two = Store(), Ear(), Ear(direct=False)
+    async with hearing(store, one, two) as take:
+        store.log = [durable(seq) for seq in range(1, events + 1)]
+        for envelope in spoil([change(each) for each in store.log], seed):
+            take(envelope)
+            await asyncio.sleep(0)
+        await until(lambda: len(two.heard) >= events)
+
+    assert one.seqs == two.seqs == list(range(1, events + 1))
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 2**32), parts=st.integers(1, 30))
+async def test_deltas_arrive_once_and_in_order_whatever_the_layer_does(
+    seed: int, parts: int
+) -> None:
+    store, ear = Store(), Ear()
+    async with hearing(store, ear) as take:
+        take(delta(0, "0 "))
+        store.deltas = [f"{seq} " for seq in range(parts)]
+        for envelope in spoil([delta(n, text) for n, text in enumerate(store.deltas)], seed):
+            take(envelope)
+            await asyncio.sleep(0)
+        await until(lambda: ear.text.endswith(f"{parts - 1} "))
+
+    assert ear.text == "".join(store.deltas)
+
+
+async def test_the_spoiled_stream_really_lacks_and_repeats() -> None:
+    """The control: without the topic's order the property would not hold."""
+    plain: list[OfRoom] = [change(durable(seq)) for seq in range(1, 40)]
+
+    assert spoil(plain, 1) != plain
+    assert len({id(each) for each in spoil(plain, 1)}) < len(plain)
+
+
+async def test_lost_last_event_is_found_by_the_check() -> None:
+    store, ear = Store(), Ear()
+    topic, source = opened(store), store.source()
+    listen(topic, ear)
+    store.log = [durable(1), durable(2)]
+
+    topic.check(2, source)
+    assert topic.idle
+    topic.check(2, source)
+    await until(lambda: len(ear.heard) == 2)
+
+    assert ear.seqs == [1, 2]
+
+
+async def test_check_does_not_overtake_what_is_on_its_way() -> None:
+    store, ear = Store(), Ear()
+    topic, source = opened(store), store.source()
+    listen(topic, ear)
+    store.log = [durable(1), ended(2)]
+
+    topic.check(1, source)
+    topic.take(change(durable(1)), source)
+    topic.check(2, source)
+    topic.take(delta(0, "all of "), source)
+    topic.take(delta(1, "it"), source)
+    topic.take(change(ended(2)), source)
+    topic.check(2, source)
+    await until(lambda: ear.seqs == [1, 2])
+
+    assert ear.text == "all of it"
+    assert store.reads == 0
+
+
+@pytest.mark.parametrize("shown", [[], ["all "], ["all ", "of ", "it"]])
+async def test_end_that_the_check_finds_comes_after_the_last_deltas(shown: list[str]) -> None:
+    store, ear = Store(), Ear()
+    store.deltas = ["all ", "of ", "it"]
+    topic, source = opened(store), store.source()
+    listen(topic, ear)
+    store.log = [begun(1), ended(2)]
+    topic.take(change(begun(1)), source)
+    for seq, text in enumerate(shown):
+        topic.take(delta(seq, text), source)
+
+    topic.check(2, source)
+    topic.check(2, source)
+    await until(lambda: ear.seqs == [1, 2])
+    topic.take(delta(2, "it"), source)
+    topic.take(change(ended(2)), source)
+
+    assert ear.text == "all of it"
+    assert ear.heard[-1]["type"] == "message.completed"
+
+
+async def test_end_found_by_the_check_comes_after_what_each_snapshot_lacks() -> None:
+    store, early, late = Store(), Ear(), Ear()
+    store.log, store.deltas = [begun(1)], ["all ", "of ", "it"]
+    topic, source = opened(store), store.source()
+    for ear, seq in ((early, 0), (late, 1)):
+        subscription = Subscription(topic, ear.outlet)
+        topic.subscriptions.add(subscription)
+        subscription.begin(1, {ANSWER: (1, seq)})
+    store.log.append(ended(2))
+
+    topic.check(2, source)
+    topic.check(2, source)
+    await until(lambda: early.seqs == late.seqs == [2])
+
+    assert (early.text, late.text) == ("of it", "it")
+
+
+async def test_delta_waits_for_the_start_of_its_answer() -> None:
+    store, ear = Store(), Ear()
+    async with hearing(store, ear) as take:
+        store.log = [durable(1, "message.created", message={"id": ANSWER})]
+        take(delta(0, "early", base=1))
+        await until(lambda: len(ear.heard) == 2)
+
+    assert [frame["type"] for frame in ear.heard] == ["message.created", "message.delta"]
+
+
+async def test_delta_of_an_ended_answer_is_dropped() -> None:
+    store, ear = Store(), Ear()
+    async with hearing(store, ear) as take:
+        take(delta(0, "shown"))
+        take(change(ended(1)))
+        take(delta(1, "late"))
+        take(change(durable(2)))
+        await until(lambda: ear.seqs == [1, 2])
+
+    assert ear.text == "shown"
+
+
+async def test_new_attempt_starts_over_and_the_old_one_is_silent() -> None:
+    store, ear = Store(), Ear()
+    async with hearing(store, ear) as take:
+        take(delta(0, "old "))
+        take(delta(0, "new ", attempt=2))
+        take(delta(1, "zombie "))
+        take(delta(1, "text", attempt=2))
+        await until(lambda: ear.text.endswith("text"))
+
+    assert ear.text == "old new text"
+    assert [frame["attempt"] for frame in ear.heard] == [1, 2, 2]
+
+
+async def test_socket_gets_only_what_its_snapshot_lacks() -> None:
+    store, ear = Store(), Ear()
+    topic, source = opened(store), store.source()
+    subscription = Subscription(topic, ear.outlet)
+    topic.subscriptions.add(subscription)
+    store.log = [durable(1), durable(2)]
+    topic.take(change(*store.log), source)
+    topic.take(delta(0, "a"), source)
+    topic.take(delta(1, "b"), source)
+
+    subscription.begin(1, {ANSWER: (1, 0)})
+    await until(lambda: len(ear.heard) == 2)
+
+    assert (ear.seqs, ear.text) == ([2], "b")
+
+
+async def test_delta_of_an_answer_that_ended_within_the_snapshot_is_dropped() -> None:
+    store, ear = Store(), Ear()
+    topic, source = opened(store), store.source()
+    subscription = Subscription(topic, ear.outlet)
+    topic.subscriptions.add(subscription)
+    store.log = [durable(1), ended(2)]
+    topic.take(change(store.log[0]), source)
+    topic.take(delta(0, "tail", base=1), source)
+    topic.take(change(store.log[1]), source)
+
+    subscription.begin(2, {})
+    topic.take(change(durable(3)), source)
+    await until(lambda: ear.seqs == [3])
+
+    assert ear.text == ""
+
+
+async def test_hole_that_the_log_cannot_fill_does_not_spin() -> None:
+    store, ear = Store(), Ear()
+    async with hearing(store, ear) as take:
+        take(change(durable(5)))
+        for _turn in range(100):
+            await asyncio.sleep(0)
+
+    assert store.reads == 1
+
+
+async def test_removed_member_hears_nothing_after_the_word_of_it() -> None:
+    user = uuid4()
+    store, victim, witness = Store(), Ear(user), Ear()
+    async with hearing(store, victim, witness) as take:
+        take(delta(0, "before"))
+        await until(lambda: victim.text == "before")
+        removal = MemberRemoved(user, room=ROOM, seq=1)
+        take(change(Durable(1, "member.removed", encode(removal))))
+        take(delta(1, " after"))
+        take(change(durable(2)))
+        await until(lambda: witness.seqs == [1, 2])
+
+    assert victim.text == "before"
+    assert victim.heard[-1] == {"type": "room.removed", "room": str(ROOM)}
+    assert witness.text == "before after"
+
+
+async def test_lost_removal_still_takes_the_room_away() -> None:
+    user = uuid4()
+    store, victim = Store(), Ear(user)
+    topic, source = opened(store), store.source()
+    listen(topic, victim)
+    store.log = [Durable(1, "member.removed", encode(MemberRemoved(user, room=ROOM, seq=1)))]
+
+    topic.check(1, source)
+    topic.check(1, source)
+    await until(lambda: bool(victim.heard))
+
+    assert [frame["type"] for frame in victim.heard] == ["room.removed"]
+
+
+async def test_socket_that_reads_nothing_is_closed_and_holds_up_nobody() -> None:
+    store, stuck, fine = Store(), Ear(), Ear()
+    async with hearing(store, stuck, fine) as take:
+        stuck.reading.clear()
+        here = encode(Presence(room=ROOM, user=uuid4(), online=True))
+        for _number in range(1, RING + 10):
+            take(Notice(ROOM, here))
+            await asyncio.sleep(0)
+        stuck.reading.set()
+        await until(lambda: bool(stuck.closed))
+        await until(lambda: len(fine.heard) == RING + 9)
+
+    assert stuck.closed == [TOO_SLOW]
+
+
+async def test_store_that_is_away_is_asked_again_at_the_next_check() -> None:
+    store, ear = Store(), Ear()
+    topic = opened(store)
+    listen(topic, ear)
+    away = True
+
+    async def events_after(room: UUID, after: int) -> list[Durable]:
+        if away:
+            raise ConnectionError
+        return store.log[after:]
+
+    plain = store.source()
+    source = Source(plain.last_seqs, events_after, plain.deltas, plain.ended)
+    store.log = [durable(1), durable(2)]
+    topic.take(change(durable(2)), source)
+    await until(lambda: topic.idle)
+    away = False
+    topic.check(2, source)
+    topic.check(2, source)
+    await until(lambda: len(ear.heard) == 2)
+
+    assert ear.seqs == [1, 2]
+
+
+@pytest.mark.parametrize("direct", [True, False])
+@pytest.mark.parametrize("frames", [0, 1, 3])
+async def test_outlet_settles_when_all_is_sent(frames: int, direct: bool) -> None:  # noqa: FBT001 # a parameter
+    ear = Ear(direct=direct)
+    for number in range(frames):
+        ear.outlet.post(b'{"type":"note","seq":%d}' % number)
+
+    await ear.outlet.settled()
+
+    assert ear.seqs == list(range(frames))

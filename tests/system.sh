@@ -1,0 +1,23 @@
+#!/bin/sh
+# Installs what the tests need from Debian's packages, as root; otherwise says what is missing.
+# chromium: the browser tests. redis-server, postgresql: the cluster tests. gettext: the words.
+set -eu
+
+missing=""
+command -v chromium >/dev/null || missing="$missing chromium"
+command -v redis-server >/dev/null || missing="$missing redis-server"
+ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
+command -v xgettext >/dev/null || missing="$missing gettext"
+command -v node >/dev/null || missing="$missing nodejs"
+fc-list 2>/dev/null | grep -q "Noto Sans CJK" || missing="$missing fonts-noto-cjk"
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    # shellcheck disable=SC2086 # a list of words
+    apt-get install -y -qq --no-install-recommends $missing >/dev/null
+else
+    echo "Not installed, and only root can install it:$missing"
+    echo "The tests that need it do not run; each says so."
+fi

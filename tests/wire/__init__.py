@@ -1,0 +1,1 @@
+"""The contract of the wire, held against a real server from outside; nothing here imports Maru."""

@@ -1,0 +1,99 @@
+"""One running Maru for all tests of the wire, and fresh rooms for each module."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from tests.live import Installation, Person, PopulatedRoom
+from tests.provider import Provider, running
+from tests.wire.house import House
+
+# Fewer slots than by default, so that a test can fill them and have runs wait.
+SLOTS = 12
+MODULES = 14
+ROOMS = 5
+MODELS = (
+    "echo",
+    "canary",
+    "tokens-60@200",
+    "tokens-300@100",
+    "fault-hang",
+    "fault-hang-after-3",
+    "fault-401",
+    "fault-garbage",
+    "fault-truncated",
+    "fault-reset-after-4",
+    "fault-empty",
+)
+
+
+@pytest.fixture(scope="session")
+def provider() -> Iterator[Provider]:
+    with running() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def house(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A server, set up without a browser, whose personas answer from our provider."""
+    folder = tmp_path_factory.mktemp("house")
+    with Installation(
+        folder, MARU_EGRESS_ALLOW=provider.address, MARU_RUN_CONCURRENCY=str(SLOTS)
+    ) as installation:
+        yield House(installation, provider, bootstrap(installation, folder))
+
+
+def bootstrap(installation: Installation, folder: Path) -> str:
+    """Set an empty installation up; return what that prints."""
+    (folder / "password").write_text("ondol-warms-the-floor\n")
+    who = ("--email", "haneul@example.com", "--team", "한결")
+    how = ("--password-file", str(folder / "password"), "--print-token")
+    return installation.manage("bootstrap", *who, *how)
+
+
+@pytest.fixture(scope="session")
+def neighbourhood(house: House) -> list[PopulatedRoom]:
+    """All rooms of one team; the first member of the first room owns the team."""
+    return house.populate(MODULES * ROOMS, 4, *MODELS)
+
+
+@pytest.fixture(scope="session")
+def untouched(neighbourhood: list[PopulatedRoom]) -> Iterator[PopulatedRoom]:
+    """The rooms that no module has taken yet."""
+    return iter(neighbourhood[1:])
+
+
+@pytest.fixture(scope="module")
+def rooms(house: House, untouched: Iterator[PopulatedRoom]) -> Iterator[list[PopulatedRoom]]:
+    """Fresh rooms; whatever the tests do, none may reach who has never been in it."""
+    yield list(islice(untouched, ROOMS))
+    assert house.ledger.leaks() == []
+
+
+@pytest.fixture
+def room(rooms: list[PopulatedRoom]) -> PopulatedRoom:
+    return rooms[0]
+
+
+@pytest.fixture
+def owner(room: PopulatedRoom) -> Person:
+    return room.members[0]
+
+
+@pytest.fixture
+def member(room: PopulatedRoom) -> Person:
+    return room.members[1]
+
+
+@pytest.fixture
+def stranger(rooms: list[PopulatedRoom]) -> Person:
+    """Somebody of the same team who is in another room."""
+    return rooms[1].members[1]
+
+
+@pytest.fixture(scope="session")
+def foreign(house: House) -> PopulatedRoom:
+    """A room of another team."""
+    return house.populate(1, 2)[0]

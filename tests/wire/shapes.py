@@ -1,0 +1,293 @@
+"""What every frame and every REST body looks like: keys, types, ids and times.
+
+A shape yields a complaint for each thing that is not as the contract says. Keys that it does not
+name are complaints too, unless ADDITIVE lists them: the contract may grow, but not unnoticed.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+Complaints = Iterator[str]
+Shape = Callable[[Any, str], Complaints]
+
+UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+def is_(what: str, test: Callable[[Any], bool]) -> Shape:
+    """A value of which `test` is true."""
+
+    def check(value: Any, where: str) -> Complaints:
+        if not test(value):
+            yield f"{where} is not {what}: {value!r}"
+
+    return check
+
+
+def one_of(*words: str) -> Shape:
+    return is_(f"one of {words}", lambda value: value in words)
+
+
+def null_or(shape: Shape) -> Shape:
+    def check(value: Any, where: str) -> Complaints:
+        if value is not None:
+            yield from shape(value, where)
+
+    return check
+
+
+def each(shape: Shape) -> Shape:
+    """A list of which every item is of that shape."""
+
+    def check(value: Any, where: str) -> Complaints:
+        if not isinstance(value, list):
+            yield f"{where} is not a list: {value!r}"
+            return
+        for number, item in enumerate(value):
+            yield from shape(item, f"{where}[{number}]")
+
+    return check
+
+
+def record(name: str, /, **keys: Shape) -> Shape:
+    """An object with exactly these keys and, where they are there, those of ADDITIVE[name]."""
+
+    def check(value: Any, where: str) -> Complaints:
+        if not isinstance(value, dict):
+            yield f"{where} is not an object: {value!r}"
+            return
+        known = {**ADDITIVE.get(name, {}), **keys}
+        for key in keys.keys() - value.keys():
+            yield f"{where} has no {key}"
+        for key, item in value.items():
+            if key in known:
+                yield from known[key](item, f"{where}.{key}")
+            else:
+                yield f"{where} has a {key} that nobody has listed"
+
+    return check
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+TEXT = is_("text", lambda value: isinstance(value, str))
+SENTENCE = is_("a sentence", lambda value: isinstance(value, str) and len(value) > 3)
+BOOL = is_("a truth", lambda value: isinstance(value, bool))
+FALSE = is_("false", lambda value: value is False)
+OBJECT = is_("an object", lambda value: isinstance(value, dict))
+COUNT = is_("a count", lambda value: _whole(value) and value >= 0)
+POSITION = is_("a position", lambda value: _whole(value) and value >= -1)
+WAIT = is_("seconds", lambda value: isinstance(value, int | float) and value > 0)
+ID = is_("an id", lambda value: isinstance(value, str) and bool(UUID.fullmatch(value)))
+WHEN = is_("a time", lambda value: isinstance(value, str) and bool(TIME.fullmatch(value)))
+MONEY = is_("an amount", lambda value: isinstance(value, str) and float(value) >= 0)
+
+CODE = one_of(
+    "unauthenticated",
+    "not_found",
+    "forbidden",
+    "invalid",
+    "conflict",
+    "rate_limited",
+    "too_large",
+    "unavailable",
+)
+RUN_CODE = one_of(
+    "provider_unavailable",
+    "provider_refused",
+    "provider_garbled",
+    "truncated",
+    "timeout",
+    "too_long",
+    "budget",
+    "worker_lost",
+    "not_allowed",
+    "internal",
+)
+ROLE = one_of("owner", "moderator", "member", "reader")
+PIGMENT = one_of("noerok", "seokganju", "chija", "jaju", "cheonghoe", "meok")
+LATTICE = one_of("ttisal", "gyeoksal", "bitsal", "wanja", "yukmo", "kkotsal")
+POLICY = one_of("default", "mention", "thread", "off")
+
+ERROR = record("error", code=CODE, detail=SENTENCE)
+AUTHOR = record("author", kind=one_of("user", "persona"), id=ID, name=TEXT, handle=TEXT)
+MESSAGE = record(
+    "message",
+    id=ID,
+    room=ID,
+    seq=COUNT,
+    author=AUTHOR,
+    text=TEXT,
+    html=TEXT,
+    reply_to=null_or(ID),
+    run=null_or(ID),
+    status=one_of("complete", "streaming", "failed", "cancelled"),
+    reactions=OBJECT,
+    created_at=WHEN,
+    edited_at=null_or(WHEN),
+    deleted=FALSE,
+)
+USAGE = record("usage", input_tokens=COUNT, output_tokens=COUNT, cost=null_or(MONEY), currency=TEXT)
+RUN = record(
+    "run",
+    id=ID,
+    persona=ID,
+    message=ID,
+    answer=null_or(ID),
+    attempt=COUNT,
+    requested_by=ID,
+    stopped_by=null_or(ID),
+    position=null_or(COUNT),
+    error=null_or(record("run error", code=RUN_CODE, detail=SENTENCE)),
+    usage=null_or(USAGE),
+)
+ROOM = record("room", answer_policy=POLICY)
+MEMBER = record("member")
+PERSONA = record(
+    "persona", id=ID, name=TEXT, handle=TEXT, role=TEXT, pigment=PIGMENT, lattice=LATTICE
+)
+STATE = record(
+    "state",
+    room=ROOM,
+    members=each(MEMBER),
+    personas=each(PERSONA),
+    permissions=each(TEXT),
+    messages=each(MESSAGE),
+    runs=each(RUN),
+)
+LIVE = record("live", message=ID, run=ID, attempt=COUNT, seq=POSITION, text=TEXT, **{"from": COUNT})
+
+
+def _durable(name: str, /, **keys: Shape) -> Shape:
+    return record(name, type=TEXT, room=ID, seq=COUNT, **keys)
+
+
+def _passing(name: str, /, **keys: Shape) -> Shape:
+    return record(name, type=TEXT, room=ID, **keys)
+
+
+DURABLE: dict[str, Shape] = {
+    "message.created": _durable("message event", message=MESSAGE),
+    "message.updated": _durable("message event", message=MESSAGE),
+    "message.completed": _durable("message event", message=MESSAGE),
+    "run.queued": _durable("run event", run=RUN),
+    "run.started": _durable("run event", run=RUN),
+    "run.completed": _durable("run event", run=RUN),
+    "run.failed": _durable("run event", run=RUN),
+    "run.cancelled": _durable("run event", run=RUN),
+    "member.added": _durable("member.added"),
+    "member.changed": _durable("member.changed"),
+    "member.removed": _durable("member.removed"),
+    "room.changed": _durable("room.changed"),
+    "persona.bound": _durable("persona.bound"),
+    "persona.unbound": _durable("persona.unbound"),
+    "persona.changed": _durable("persona.changed"),
+}
+PASSING: dict[str, Shape] = {
+    "message.delta": _passing(
+        "message.delta", message=ID, run=ID, attempt=COUNT, seq=COUNT, text=TEXT
+    ),
+    "run.position": _passing("run.position", run=ID, position=COUNT),
+    "tool.started": _passing(
+        "tool event", run=ID, call=TEXT, tool=TEXT, summary=TEXT, ms=null_or(COUNT)
+    ),
+    "tool.finished": _passing(
+        "tool event", run=ID, call=TEXT, tool=TEXT, summary=TEXT, ms=null_or(COUNT)
+    ),
+    "member.typing": _passing("member.typing", user=ID),
+    "presence": _passing("presence", user=ID, online=BOOL),
+    "room.activity": _passing("room.activity", seq=COUNT, unread=COUNT, mentions=COUNT),
+    "room.removed": _passing("room.removed"),
+}
+
+
+def _event(value: Any, where: str) -> Complaints:
+    kind = value.get("type") if isinstance(value, dict) else None
+    shape = DURABLE.get(str(kind))
+    if shape is None:
+        yield f"{where} is no durable event: {value!r}"
+        return
+    yield from shape(value, f"{where} {kind}")
+
+
+def _snapshot(value: Any, where: str) -> Complaints:
+    """A snapshot holds either the events that were missed or the state, never both."""
+    yield from _snapshot_keys(value, where)
+    if value.get("complete"):
+        if value.get("state") is not None or value.get("events") is None:
+            yield f"{where} is complete, but has not just events"
+        missed = [event["seq"] for event in value.get("events") or []]
+        if missed != list(range(value["from"] + 1, value["seq"] + 1)):
+            yield f"{where} has holes between {value['from']} and {value['seq']}: {missed}"
+    elif value.get("events") is not None or value.get("state") is None:
+        yield f"{where} is not complete, but has not just a state"
+    elif value["from"] != value["seq"]:
+        yield f"{where} begins at {value['from']}, its state is of {value['seq']}"
+
+
+_snapshot_keys = record(
+    "room.snapshot",
+    type=TEXT,
+    room=ID,
+    ref=TEXT,
+    seq=COUNT,
+    complete=BOOL,
+    events=null_or(each(_event)),
+    state=null_or(STATE),
+    live=each(LIVE),
+    **{"from": COUNT},
+)
+FRAMES: dict[str, Shape] = {
+    **DURABLE,
+    **PASSING,
+    "room.snapshot": _snapshot,
+    "command.done": record("command.done", type=TEXT, ref=TEXT, result=OBJECT),
+    "command.refused": record(
+        "command.refused", type=TEXT, ref=null_or(TEXT), code=CODE, detail=SENTENCE
+    ),
+}
+
+# What this version adds to the contract, or puts where the contract has a row of dots.
+ADDITIVE: dict[str, dict[str, Shape]] = {
+    "room.snapshot": {"online": each(ID)},
+    "command.refused": {"retry_after": WAIT},
+    "error": {"fields": OBJECT},
+    "run": {
+        "state": one_of("queued", "running", "completed", "failed", "cancelled"),
+        "started_at": null_or(WHEN),
+        "ended_at": null_or(WHEN),
+    },
+    "room": {
+        "id": ID,
+        "team": ID,
+        "name": TEXT,
+        "topic": TEXT,
+        "privacy": one_of("private", "team"),
+        "default_persona": null_or(ID),
+    },
+    "member": {"user": ID, "name": TEXT, "handle": TEXT, "wood": TEXT, "role": ROLE},
+    "persona": {"goal": TEXT, "enabled": BOOL},
+    "member.added": {"member": MEMBER},
+    "member.changed": {"member": MEMBER},
+    "member.removed": {"user": ID},
+    "room.changed": {"changed": ROOM},
+    "persona.bound": {"persona": PERSONA},
+    "persona.unbound": {"persona": ID},
+    "persona.changed": {"persona": PERSONA},
+}
+
+
+def check_frame(frame: Any) -> None:
+    """Raise unless the frame is one that the contract knows, in the form that it has there."""
+    kind = frame.get("type") if isinstance(frame, dict) else None
+    shape = FRAMES.get(str(kind))
+    assert shape is not None, f"Nobody knows this frame: {frame!r}"
+    assert list(shape(frame, str(kind))) == []
+
+
+def check(shape: Shape, value: Any) -> None:
+    """Raise unless the value is of that shape."""
+    assert list(shape(value, "body")) == []

@@ -1,0 +1,269 @@
+"""The life of an answer, from the question to its end, and how it is stopped and asked again."""
+
+import asyncio
+import random
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import pytest
+
+from tests.live import Frame, Person, PopulatedRoom
+from tests.wire.conftest import SLOTS
+from tests.wire.house import NOWHERE, House, Tab, streamed
+from tests.wire.shapes import RUN, check
+
+
+@pytest.fixture
+async def tab(house: House, owner: Person, room: PopulatedRoom) -> AsyncIterator[Tab]:
+    async with house.tab(owner) as opened:
+        await opened.join(room.id)
+        yield opened
+
+
+def kinds(frames: list[Frame]) -> list[str]:
+    """Return the types in order, a row of deltas as one."""
+    told = [frame["type"] for frame in frames]
+    return [kind for n, kind in enumerate(told) if kind != "message.delta" or kind != told[n - 1]]
+
+
+async def test_answer_is_born_grows_and_is_completed(
+    house: House, tab: Tab, owner: Person, room: PopulatedRoom
+) -> None:
+    asked = await tab.send(room.id, "go", personas=[tab.personas["tokens-60@200"]])
+    (run,) = asked["runs"]
+    await tab.ended(run)
+    life = tab.of_run(run)
+    assert kinds(life) == [
+        "run.queued",
+        "message.created",
+        "run.started",
+        "message.delta",
+        "message.completed",
+        "run.completed",
+    ]
+    queued, created, started, *deltas, finished, completed = life
+
+    assert queued["run"]["answer"] is None
+    assert queued["run"]["message"] == asked["message"]
+    assert queued["run"]["requested_by"] == owner.user
+    born = created["message"]
+    assert (born["status"], born["text"], born["author"]["kind"]) == ("streaming", "", "persona")
+    assert started["run"]["answer"] == born["id"]
+    assert [delta["seq"] for delta in deltas] == list(range(len(deltas)))
+    assert {(delta["attempt"], delta["message"]) for delta in deltas} == {(1, born["id"])}
+    whole = finished["message"]
+    assert (whole["status"], whole["id"]) == ("complete", born["id"])
+    assert whole["text"] == " ".join(f"t{n}" for n in range(60))
+    assert streamed(deltas).rstrip() == whole["text"].rstrip()
+    assert completed["run"]["usage"]["output_tokens"] > 0
+    assert house.ask("GET", f"/messages/{born['id']}", owner).body == whole
+    assert house.ask("GET", f"/runs/{run}", owner).body == completed["run"]
+
+
+@pytest.mark.parametrize(
+    ("model", "code", "said"),
+    [
+        ("fault-401", "provider_refused", ""),
+        ("fault-garbage", "provider_garbled", ""),
+        ("fault-truncated", "truncated", "half an"),
+        ("fault-reset-after-4", "provider_unavailable", "t0 t1 t2 t3"),
+    ],
+)
+async def test_failed_answer_keeps_its_text_and_says_why(
+    house: House, tab: Tab, owner: Person, room: PopulatedRoom, model: str, code: str, said: str
+) -> None:
+    run = await tab.ask(room.id, model)
+    failed = await tab.ended(run)
+    updated = tab.of_run(run)[-2]
+
+    assert failed["type"] == "run.failed"
+    error = failed["run"]["error"]
+    assert error["code"] == code
+    assert not re.search(r"127\.0|localhost|://|Traceback|Error\b|\bkey-|\.py", error["detail"])
+    assert (updated["type"], updated["message"]["status"]) == ("message.updated", "failed")
+    assert updated["message"]["text"].rstrip() == streamed(tab.of_run(run)).rstrip() == said
+    assert (
+        house.ask("GET", f"/messages/{failed['run']['answer']}", owner).body["status"] == "failed"
+    )
+
+
+async def test_empty_answer_is_a_completed_silent_one(tab: Tab, room: PopulatedRoom) -> None:
+    run = await tab.ask(room.id, "fault-empty")
+    ended = await tab.ended(run)
+
+    assert ended["type"] == "run.completed"
+    assert "message.delta" not in kinds(tab.of_run(run))
+    assert tab.of_run(run)[-2]["message"]["text"] == ""
+
+
+async def test_nothing_is_said_after_the_answer_to_cancel(
+    house: House, tab: Tab, owner: Person, member: Person, room: PopulatedRoom
+) -> None:
+    mark = uuid4().hex
+    async with house.tab(member) as asker, house.tab(owner) as other:
+        await asker.join(room.id)
+        run = await asker.ask(room.id, "tokens-300@100", mark)
+        await asker.event("message.delta", run)
+        await other.join(room.id)
+        done = await other.command("run.cancel", run=run)
+        said = len(other.frames)
+        left = await house.provider.until(
+            lambda p: any(mark in r.prompt and r.client_left_at for r in p.requests), 1
+        )
+        ended = await other.ended(run)
+        await other.send(room.id, "after all")
+        frames = await other.everything_so_far()
+    await tab.ended(run)
+
+    assert (done["type"], done["result"]) == ("command.done", {})
+    assert left
+    assert "message.delta" not in kinds(frames[said:])
+    assert ended["type"] == "run.cancelled"
+    assert ended["run"]["stopped_by"] == owner.user
+    updated = tab.of_run(run)[-2]["message"]
+    assert updated["status"] == "cancelled"
+    assert updated["text"].rstrip() == streamed(tab.of_run(run)).rstrip() != ""
+
+
+async def test_stop_at_any_moment_ends_the_run_once_and_keeps_what_was_said(
+    house: House, rooms: list[PopulatedRoom]
+) -> None:
+    chance = random.Random(11)
+    moments = [chance.random() * 0.8 for _ in range(24)]
+    await asyncio.gather(
+        *(stop_at(house, room, moments[n :: len(rooms)]) for n, room in enumerate(rooms))
+    )
+
+
+async def stop_at(house: House, room: PopulatedRoom, moments: list[float]) -> None:
+    """Ask and stop again and again in one room, and look at each run's life."""
+    async with house.tab(room.members[0]) as tab:
+        await tab.join(room.id)
+        for moment in moments:
+            run = await tab.ask(room.id, "tokens-60@200")
+            await asyncio.sleep(moment)  # a stop comes at no particular event
+            await tab.command("run.cancel", run=run)
+            said = len(tab.frames)
+            await tab.ended(run)
+            await tab.everything_so_far()
+            late = [frame for frame in tab.frames[said:] if frame["type"] == "message.delta"]
+            assert [frame for frame in late if frame["run"] == run] == []
+            ends_well(tab.of_run(run))
+
+
+def ends_well(life: list[Frame]) -> None:
+    """Hold a run's life against the contract, whether it was stopped or had just ended."""
+    ends = [frame for frame in life if frame["type"] in ("run.cancelled", "run.completed")]
+    assert len(ends) == 1
+    assert ends[0] is life[-1]
+    if ends[0]["run"]["answer"] is None:
+        assert kinds(life) == ["run.queued", "run.cancelled"]
+        return
+    kept = life[-2]["message"]
+    assert kept["text"].rstrip() == streamed(life).rstrip()
+    assert kept["status"] == ("cancelled" if ends[0]["type"] == "run.cancelled" else "complete")
+
+
+@asynccontextmanager
+async def full_house(house: House, room: PopulatedRoom) -> AsyncIterator[None]:
+    """Have every slot taken by an answer that does not come."""
+    async with house.tab(room.members[0]) as busy:
+        await busy.join(room.id)
+        running = [await busy.ask(room.id, "fault-hang") for _ in range(SLOTS)]
+        try:
+            yield
+        finally:
+            for run in running:
+                await busy.command("run.cancel", run=run)
+
+
+async def test_waiting_run_has_no_answer_and_can_be_stopped(
+    house: House, rooms: list[PopulatedRoom]
+) -> None:
+    owner, room = rooms[1].members[0], rooms[1].id
+    async with house.tab(owner) as tab:
+        await tab.join(room)
+        async with full_house(house, rooms[0]):
+            first, second = [await tab.ask(room, "echo") for _ in range(2)]
+            seen = (await tab.join(room))["state"]["runs"]
+            kept = house.ask("GET", f"/runs/{first}", owner).body
+            stopped = await tab.command("run.cancel", run=first)
+        cancelled, completed = await tab.ended(first), await tab.ended(second)
+
+    assert [run["id"] for run in seen] == [first, second]
+    assert kept["answer"] is None
+    assert stopped["type"] == "command.done"
+    assert kinds(tab.of_run(first)) == ["run.queued", "run.cancelled"]
+    assert cancelled["run"]["answer"] is None
+    assert completed["type"] == "run.completed"
+
+
+async def test_retry_is_a_new_run_on_the_same_message(
+    house: House, tab: Tab, owner: Person, member: Person, room: PopulatedRoom
+) -> None:
+    async with house.tab(member) as asker:
+        await asker.join(room.id)
+        failed = (await asker.ended(await asker.ask(room.id, "fault-401")))["run"]
+    again = (await tab.command("run.retry", run=failed["id"]))["result"]["run"]
+    ended = (await tab.ended(again))["run"]
+
+    assert again != failed["id"]
+    assert ended["message"] == failed["message"]
+    assert ended["persona"] == failed["persona"]
+    assert ended["answer"] not in (None, failed["answer"])
+    assert (failed["requested_by"], ended["requested_by"]) == (member.user, owner.user)
+    assert house.ask("GET", f"/runs/{failed['id']}", member).body == failed
+
+
+async def test_runs_can_be_seen_stopped_and_retried_by_rest(
+    house: House, tab: Tab, owner: Person, room: PopulatedRoom
+) -> None:
+    run = await tab.ask(room.id, "fault-hang")
+    await tab.event("run.started", run)
+    seen = house.ask("GET", f"/runs/{run}", owner)
+    stopped = house.ask("POST", f"/runs/{run}/cancel", owner)
+    cancelled = await tab.ended(run)
+    retried = house.ask("POST", f"/runs/{run}/retry", owner)
+    again = await tab.find(
+        lambda frame: frame["type"] == "run.queued" and frame["run"]["id"] != run
+    )
+
+    check(RUN, seen.body)
+    assert stopped.status in (200, 202, 204)
+    assert cancelled["type"] == "run.cancelled"
+    assert cancelled["run"]["stopped_by"] == owner.user
+    assert retried.status in (200, 201, 202)
+    assert again["run"]["id"] in retried.raw.decode()
+    await tab.command("run.cancel", run=again["run"]["id"])
+
+
+async def test_runs_of_other_rooms_are_not_there(
+    house: House, tab: Tab, room: PopulatedRoom, stranger: Person
+) -> None:
+    async with tab.asking(room.id, "fault-hang") as run, house.tab(stranger) as outside:
+        for kind in ("run.cancel", "run.retry"):
+            theirs = await outside.command(kind, run=run)
+            nobodys = await outside.command(kind, run=NOWHERE)
+            assert theirs["code"] == "not_found"
+            assert {**theirs, "ref": ""} == {**nobodys, "ref": ""}
+        for method, path in (("GET", ""), ("POST", "/cancel"), ("POST", "/retry")):
+            asked = [house.ask(method, f"/runs/{one}{path}", stranger) for one in (run, NOWHERE)]
+            assert asked[0] == asked[1]
+            assert asked[0].status == 404
+        assert house.ask("GET", f"/runs/{run}", room.members[0]).body["stopped_by"] is None
+
+
+async def test_readers_may_look_on_but_neither_stop_nor_ask(
+    house: House, tab: Tab, room: PopulatedRoom
+) -> None:
+    reader = room.members[3]
+    role = {"role": "reader"}
+    house.ask("PUT", f"/rooms/{room.id}/members/{reader.user}", room.members[0], role)
+    async with tab.asking(room.id, "fault-hang-after-3") as run, house.tab(reader) as reading:
+        await reading.join(room.id)
+        assert await reading.refused("run.cancel", run=run) == "forbidden"
+        assert await reading.refused("run.retry", run=run) == "forbidden"
+        assert house.ask("POST", f"/runs/{run}/cancel", reader).code == "forbidden"
+        assert house.ask("GET", f"/runs/{run}", reader).status == 200

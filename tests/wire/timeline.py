@@ -1,0 +1,142 @@
+"""A client's picture of a room, kept by the contract's rules and by nothing else."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.live import Frame
+from tests.wire.shapes import DURABLE
+
+
+@dataclass
+class Growing:
+    """An unfinished answer as far as the client has it."""
+
+    attempt: int
+    seq: int
+    text: str
+
+
+@dataclass
+class Ended:
+    """An answer that has ended: what the client had put together, and what is kept."""
+
+    assembled: str
+    stored: str
+    heard_to_the_end: bool
+    attempt: int
+
+
+@dataclass
+class Timeline:
+    """Apply frames in the order in which they come; where `hole` is true, join again."""
+
+    seq: int | None = None
+    hole: bool = False
+    messages: dict[str, Frame] = field(default_factory=dict)
+    runs: dict[str, Frame] = field(default_factory=dict)
+    members: dict[str, Frame] = field(default_factory=dict)
+    personas: dict[str, Frame] = field(default_factory=dict)
+    room: Frame = field(default_factory=dict)
+    growing: dict[str, Growing] = field(default_factory=dict)
+    ended: dict[str, Ended] = field(default_factory=dict)
+
+    def join(self) -> dict[str, Any]:
+        """Return what `room.join` is to say: what the client has."""
+        held = {m: [one.attempt, one.seq] for m, one in self.growing.items() if one.seq >= 0}
+        return {"after": self.seq, "live": held}
+
+    def apply(self, frame: Frame) -> None:
+        kind = frame["type"]
+        if kind == "room.snapshot":
+            self._snapshot(frame)
+        elif kind == "message.delta":
+            self._delta(frame)
+        elif kind in DURABLE:
+            self._durable(frame, live=True)
+
+    def _snapshot(self, frame: Frame) -> None:
+        self.hole = False
+        if frame["complete"]:
+            for event in frame["events"]:
+                self._durable(event, live=False)
+        else:
+            self._afresh(frame)
+        for one in frame["live"]:
+            self._resume(one)
+
+    def _afresh(self, frame: Frame) -> None:
+        state = frame["state"]
+        self.seq = frame["seq"]
+        self.room = state["room"]
+        self.growing = {}
+        self.messages = {message["id"]: message for message in state["messages"]}
+        self.runs = {run["id"]: run for run in state["runs"]}
+        self.members = {member["user"]: member for member in state["members"]}
+        self.personas = {persona["id"]: persona for persona in state["personas"]}
+
+    def _resume(self, live: Frame) -> None:
+        """Take what a snapshot has of an unfinished answer: the whole, or what follows ours."""
+        ours = self.growing.get(live["message"])
+        if live["from"] == 0:
+            self.growing[live["message"]] = Growing(live["attempt"], live["seq"], live["text"])
+            return
+        assert ours is not None, f"only the end of what we do not have: {live}"
+        assert (ours.attempt, ours.seq + 1) == (live["attempt"], live["from"]), (ours, live)
+        ours.seq, ours.text = live["seq"], ours.text + live["text"]
+
+    def _delta(self, delta: Frame) -> None:
+        ours = self.growing.get(delta["message"])
+        if ours is None or self.hole:
+            return  # an answer that has ended, or one that the next snapshot will bring
+        if delta["attempt"] > ours.attempt:
+            ours.attempt, ours.seq, ours.text = delta["attempt"], -1, ""
+        if delta["attempt"] < ours.attempt or delta["seq"] <= ours.seq:
+            return
+        if delta["seq"] > ours.seq + 1:
+            self.hole = True
+            return
+        ours.seq, ours.text = delta["seq"], ours.text + delta["text"]
+
+    def _durable(self, event: Frame, *, live: bool) -> None:
+        if self.seq is None or event["seq"] <= self.seq:
+            return
+        if event["seq"] > self.seq + 1:
+            self.hole = True
+        if self.hole:
+            return
+        self.seq = event["seq"]
+        area, _, what = event["type"].partition(".")
+        getattr(self, f"_{area}")(what, event, live=live)
+
+    def _message(self, what: str, event: Frame, *, live: bool) -> None:
+        message = event["message"]
+        self.messages[message["id"]] = message
+        if message["status"] == "streaming":
+            if what == "created":
+                self.growing[message["id"]] = Growing(1, -1, "")
+            return
+        ours = self.growing.pop(message["id"], Growing(0, -1, ""))
+        if message["run"] is not None:
+            heard = live and ours.attempt > 0
+            self.ended[message["run"]] = Ended(ours.text, message["text"], heard, ours.attempt)
+
+    def _run(self, what: str, event: Frame, *, live: bool) -> None:
+        if what in ("completed", "failed", "cancelled"):
+            self.runs.pop(event["run"]["id"], None)
+        else:
+            self.runs[event["run"]["id"]] = event["run"]
+
+    def _member(self, what: str, event: Frame, *, live: bool) -> None:
+        if what == "removed":
+            self.members.pop(event["user"])
+        else:
+            self.members[event["member"]["user"]] = event["member"]
+
+    def _persona(self, what: str, event: Frame, *, live: bool) -> None:
+        if what == "unbound":
+            self.personas.pop(event["persona"])
+        else:
+            self.personas[event["persona"]["id"]] = event["persona"]
+
+    def _room(self, what: str, event: Frame, *, live: bool) -> None:
+        self.room = event["changed"]
