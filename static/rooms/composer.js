@@ -38,6 +38,7 @@ export class Composer {
     // The whole composer is the field, as it looks.
     form.addEventListener("click", (event) => event.target === form && this.field.focus());
     this.#startAtSign();
+    document.addEventListener("keydown", (event) => this.#onKeyElsewhere(event));
     this.#grow();
     this.answers.list();
   }
@@ -75,6 +76,16 @@ export class Composer {
     if (event.key !== "Enter" || event.shiftKey || event.altKey) return;
     event.preventDefault();
     this.form.requestSubmit();
+  }
+
+  /**
+   * Whoever writes while nothing has the focus means the composer; the key still lands in it.
+   * @param {KeyboardEvent} event
+   */
+  #onKeyElsewhere(event) {
+    const writes = (event.key.length === 1 && event.key !== " ") || event.keyCode === 229;
+    if (!writes || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    if (document.activeElement === document.body) this.field.focus();
   }
 
   /** @param {SubmitEvent} event */

@@ -43,6 +43,17 @@ def test_skip_link_leads_to_the_composer_where_enter_sends_and_shift_enter_break
     expect(mine).to_have_text("One line\nand another", use_inner_text=True)
 
 
+def test_whoever_just_types_writes_in_the_composer(here: Conversation) -> None:
+    here.page.keyboard.press("Space")
+    assert here.page.evaluate(f"{FOCUSED} === document.body")
+
+    here.page.keyboard.type("Hello")
+
+    expect(here.field).to_be_focused()
+    expect(here.field).to_have_value("Hello")
+    here.field.fill("")
+
+
 def test_mention_is_picked_with_arrows_and_enter_and_the_picker_is_closed_with_escape(
     here: Conversation,
 ) -> None:
