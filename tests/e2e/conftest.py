@@ -21,7 +21,7 @@ from tests.e2e.watch import Watch
 from tests.live import Installation, Person
 from tests.provider import Provider, running
 
-PATIENCE_MS = 15_000
+PATIENCE_MS = 30_000
 DESK = {"width": 1440, "height": 900}
 # No name but ours has an address, and the browser has no errands of its own.
 SWITCHES = [
