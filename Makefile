@@ -40,9 +40,11 @@ env-example: .venv/development
 	$(BIN)/python -c 'from maru.env import example; print(example(), end="")' > .env.example
 
 lock: .venv/uv
-	$(UV) pip compile pyproject.toml --upgrade $(LOCK_OPTIONS) -o requirements.lock
-	$(UV) pip compile pyproject.toml --upgrade --group dev -c requirements.lock $(LOCK_OPTIONS) \
-		-o requirements-dev.lock
+	$(UV) pip compile pyproject.toml --upgrade --extra agents $(LOCK_OPTIONS) -o requirements.lock
+	$(UV) pip compile pyproject.toml --upgrade -c requirements.lock $(LOCK_OPTIONS) \
+		-o deploy/requirements-web.lock
+	$(UV) pip compile pyproject.toml --upgrade --extra agents --group dev -c requirements.lock \
+		$(LOCK_OPTIONS) -o requirements-dev.lock
 
 LOCK_OPTIONS := --quiet --generate-hashes --no-emit-index-url --python-version 3.11 \
 	--custom-compile-command "make lock"

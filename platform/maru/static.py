@@ -21,14 +21,23 @@ class CollectedFiles(CompressedManifestStaticFilesStorage):  # type: ignore[misc
 
 
 def collect_missing() -> None:
-    """Collect the static files where some are missing; one process of a machine at a time."""
+    """Collect the static files where some are missing; one process of a machine at a time.
+
+    A folder that lacks nothing is only read: in an image nobody may write to it.
+    """
+    if _is_complete():
+        return
     settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
     with (settings.STATIC_ROOT / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        storage: Any = staticfiles_storage
-        storage.hashed_files, storage.manifest_hash = storage.load_manifest()
-        if not all(path in storage.hashed_files for path in _paths()):
+        if not _is_complete():
             call_command("collectstatic", interactive=False, verbosity=0)
+
+
+def _is_complete() -> bool:
+    storage: Any = staticfiles_storage
+    storage.hashed_files, storage.manifest_hash = storage.load_manifest()
+    return all(path in storage.hashed_files for path in _paths())
 
 
 def _paths() -> Iterator[str]:

@@ -28,6 +28,7 @@ FILES = {
     ".ci",
 }
 
+LOCKS = ("requirements.lock", "requirements-dev.lock", "deploy/requirements-web.lock")
 LONGEST = 400
 MAY_BE_LONGER = {
     "tests/accounts/test_signing_in.py": "every way to sign in, and every way to be refused",
@@ -140,7 +141,7 @@ def test_no_registry_is_named_where_things_are_installed_from() -> None:
     )
     paths = [path for path in files() if where.search(path)]
 
-    assert {"requirements.lock", "requirements-dev.lock", "pyproject.toml", "Makefile"} <= {*paths}
+    assert {*LOCKS, "pyproject.toml", "Makefile"} <= {*paths}
     assert named_registries(paths) == []
 
 
@@ -177,26 +178,34 @@ def not_pinned(requirements: list[str], lock: str) -> list[str]:
 
 def test_locks_pin_what_the_project_names() -> None:
     project = tomllib.loads(text_of("pyproject.toml"))
-    runtime: list[str] = project["project"]["dependencies"]
+    web: list[str] = project["project"]["dependencies"]
+    runtime: list[str] = [*web, *project["project"]["optional-dependencies"]["agents"]]
     development: list[str] = project["dependency-groups"]["dev"]
 
+    assert not_pinned(web, text_of("deploy/requirements-web.lock")) == []
     assert not_pinned(runtime, text_of("requirements.lock")) == []
     assert not_pinned([*runtime, *development], text_of("requirements-dev.lock")) == []
 
 
 def test_every_line_of_the_locks_is_a_pin_with_hashes() -> None:
-    for name in ("requirements.lock", "requirements-dev.lock"):
+    for name in LOCKS:
         text = text_of(name)
         begun = re.findall(r"^[^\s#-]", text, re.MULTILINE)
         assert len(begun) == len(pins(text)), name
 
 
-def test_both_locks_agree() -> None:
-    runtime, development = (
-        pins(text_of(name)) for name in ("requirements.lock", "requirements-dev.lock")
-    )
+def test_locks_agree() -> None:
+    runtime, development, web = (pins(text_of(name)) for name in LOCKS)
 
     assert {name: development.get(name) for name in runtime} == runtime
+    assert {name: runtime.get(name) for name in web} == web
+
+
+def test_lock_of_web_processes_is_without_the_engine() -> None:
+    web, runtime = (pins(text_of(name)) for name in ("deploy/requirements-web.lock", LOCKS[0]))
+
+    assert {"crewai", "openai", "chromadb", "numpy"} & {*web} == set()
+    assert {"crewai", "openai", "chromadb", "numpy"} <= {*runtime}
 
 
 def test_a_pin_that_is_missing_too_old_or_without_hashes_is_noticed() -> None:
