@@ -1,12 +1,14 @@
 #!/bin/sh
 # Installs what the tests need from Debian's packages, as root; otherwise says what is missing.
 # chromium: the browser tests. redis-server, postgresql: the cluster tests. gettext: the words.
+# nginx: the proxy of deploy/.
 set -eu
 
 missing=""
 command -v chromium >/dev/null || missing="$missing chromium"
 command -v redis-server >/dev/null || missing="$missing redis-server"
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
+command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing="$missing nginx"
 command -v xgettext >/dev/null || missing="$missing gettext"
 command -v node >/dev/null || missing="$missing nodejs"
 fc-list 2>/dev/null | grep -q "Noto Sans CJK" || missing="$missing fonts-noto-cjk"

@@ -1,0 +1,1 @@
+"""Tests of what runs Maru in production: images, services, units, the proxy, the runbook."""

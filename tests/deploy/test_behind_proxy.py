@@ -1,0 +1,164 @@
+"""Two web processes behind the proxy: people sign in, talk, and do not notice that one ends."""
+
+import re
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
+
+from tests.cluster.cluster import Cluster
+from tests.cluster.services import Postgres, Redis
+from tests.deploy.proxy import NAME, Nginx, missing
+from tests.live import MARU_V1, PopulatedRoom, Socket
+from tests.provider import Provider
+
+LONG = "tokens-300@50"
+EMAIL, PASSWORD = "owner@example.com", "ondol-warms-the-floor"
+
+pytestmark = pytest.mark.skipif(bool(missing()), reason="not installed: nginx")
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Nginx:
+    """Knows its port already, for the public address of those who are behind it."""
+    return Nginx()
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    tmp_path_factory: pytest.TempPathFactory,
+    postgres: Postgres,
+    redis: Redis,
+    provider: Provider,
+    proxy: Nginx,
+) -> Iterator[Cluster]:
+    """Two web processes and a worker, reached through the proxy."""
+    cluster = Cluster(
+        tmp_path_factory.mktemp("behind"),
+        postgres,
+        redis,
+        MARU_EGRESS_ALLOW=provider.address,
+        MARU_PUBLIC_URL=proxy.origin,
+        MARU_TRUSTED_PROXIES="127.0.0.1",
+    )
+    proxy.web_ports = [web.port for web in cluster.webs]
+    with cluster, proxy:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def owner(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Make the first account, and return its address of mail."""
+    password = tmp_path_factory.mktemp("owner") / "password"
+    password.write_text(PASSWORD)
+    named = ("--email", EMAIL, "--team", "Team", "--password-file", str(password))
+    cluster.manage("bootstrap", *named)
+    return EMAIL
+
+
+@pytest.fixture(scope="module")
+def room(cluster: Cluster, provider: Provider, owner: str) -> PopulatedRoom:
+    return cluster.populate(1, 2, "--provider", provider.base_url, "--model", LONG)[0]
+
+
+@asynccontextmanager
+async def socket(proxy: Nginx, **headers: str) -> AsyncIterator[Socket]:
+    """Open a socket at the public address."""
+    async with connect(
+        f"wss://{NAME}:{proxy.port}/ws/",
+        host="127.0.0.1",
+        port=proxy.port,
+        ssl=proxy.trusting(),
+        additional_headers=headers,
+        subprotocols=[MARU_V1],
+        max_size=None,
+        proxy=None,
+    ) as connection:
+        yield Socket(connection)
+
+
+def signed_in(visitor: httpx.Client, proxy: Nginx, email: str) -> httpx.Response:
+    """Fill in the form as a browser does."""
+    form = visitor.get("/accounts/login/").text
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form)
+    assert token is not None
+    fields = {"login": email, "password": PASSWORD, "csrfmiddlewaretoken": token[1]}
+    origin = {"Origin": proxy.origin, "Referer": f"{proxy.origin}/accounts/login/"}
+    return visitor.post("/accounts/login/", data=fields, headers=origin)
+
+
+async def test_signed_in_over_https_one_talks_over_the_socket(
+    cluster: Cluster, proxy: Nginx, owner: str
+) -> None:
+    with proxy.client() as visitor:
+        answer = signed_in(visitor, proxy, owner)
+        cookies = answer.headers.get_list("Set-Cookie")
+        home = visitor.get("/")
+        (team,) = visitor.get("/api/v1/teams").json()["items"]
+        (room,) = (
+            r["id"] for r in visitor.get(f"/api/v1/teams/{team['id']}/rooms").json()["items"]
+        )
+        key = visitor.cookies["maru_session"]
+
+    async with socket(proxy, Cookie=f"maru_session={key}", Origin=proxy.origin) as opened:
+        joined = await opened.join(room)
+        done = await opened.say(room, "Hello through the proxy.", personas=[])
+
+    assert answer.status_code == 302
+    assert all("Secure" in cookie for cookie in cookies)
+    assert "max-age" in home.headers["Strict-Transport-Security"]
+    assert joined["type"] == "room.snapshot"
+    assert done["type"] == "command.done"
+
+
+async def test_socket_from_a_foreign_page_is_refused(cluster: Cluster, proxy: Nginx) -> None:
+    with pytest.raises(InvalidStatus, match="403"):
+        async with socket(proxy, Origin="https://evil.example"):
+            pass
+
+
+def with_sockets(cluster: Cluster) -> list[int]:
+    """Return, for each socket that is open, which web process holds it."""
+    holders = []
+    for number, web in enumerate(cluster.webs):
+        metrics = httpx.get(f"{web.url}/metrics", trust_env=False).text
+        holders += [number] * int(metrics.split("\nmaru_sockets ")[1].split(".")[0])
+    return holders
+
+
+async def test_web_process_that_dies_is_not_missed(
+    cluster: Cluster, proxy: Nginx, room: PopulatedRoom
+) -> None:
+    first, second = ({"Authorization": f"Bearer {person.token}"} for person in room.members)
+    async with socket(proxy, **first) as lost:
+        (dying,) = with_sockets(cluster)
+        async with socket(proxy, **second) as kept:
+            assert with_sockets(cluster) == [0, 1]
+            await lost.join(room.id)
+            await kept.join(room.id)
+            await lost.say(room.id, "Go on.")
+            await kept.until_type("message.delta")
+
+            cluster.webs[dying].stop(signal.SIGKILL)
+            with pytest.raises(ConnectionClosedError):
+                await lost.until_type("message.completed")
+            async with socket(proxy, **first) as again:
+                (live,) = (await again.join(room.id))["live"]
+                ended = [await one.until_type("message.completed") for one in (kept, again)]
+    with proxy.client() as visitor:
+        statuses = [visitor.get("/accounts/login/").status_code for _ in range(10)]
+    cluster.webs[dying].start()
+
+    whole = "".join(f"t{number} " for number in range(300))
+    assert live["text"] + text_of(again) == text_of(kept) == whole
+    assert len(again.of_type("message.delta")) > 1
+    assert [answer["message"]["text"] for answer in ended] == [whole.rstrip()] * 2
+    assert statuses == [200] * 10
+
+
+def text_of(socket: Socket) -> str:
+    return "".join(delta["text"] for delta in socket.of_type("message.delta"))

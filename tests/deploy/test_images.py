@@ -1,0 +1,129 @@
+"""Both images, built by the Dockerfile's own commands, on real services."""
+
+import json
+import re
+import tempfile
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.cluster import SECRET_KEY
+from tests.cluster.services import Postgres, Redis
+from tests.deploy.container import Container
+from tests.deploy.image import Builder, Image
+from tests.live import PATIENCE
+
+
+@pytest.fixture(scope="module")
+def builder() -> Iterator[Builder]:
+    with tempfile.TemporaryDirectory(prefix="maru-images-") as folder:
+        yield Builder(Path(folder))
+
+
+@pytest.fixture(scope="module")
+def settings_of_production(postgres: Postgres, redis: Redis) -> dict[str, str]:
+    return {
+        "MARU_DATABASE_URL": postgres.url,
+        "MARU_REDIS_URL": redis.url,
+        "MARU_SECRET_KEY": SECRET_KEY,
+    }
+
+
+@pytest.fixture(scope="module")
+def web(
+    builder: Builder,
+    settings_of_production: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Container]:
+    """A web process of the image, on a database that the image has migrated itself."""
+    folder = tmp_path_factory.mktemp("web")
+    container = Container(folder, builder.build("web"), **settings_of_production)
+    container.manage("migrate", "--verbosity", "0")
+    with container:
+        yield container
+
+
+@pytest.fixture(scope="module")
+def worker(
+    builder: Builder,
+    settings_of_production: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Container]:
+    folder = tmp_path_factory.mktemp("worker")
+    container = Container(folder, builder.build("agents"), **settings_of_production)
+    container.launch()
+    yield container
+    container.stop()
+
+
+def files(image: Image) -> set[tuple[Path, int]]:
+    """Return every file of an image with the time at which it was last written to."""
+    found = (path for path in image.root.rglob("*") if not path.is_symlink())
+    return {(path, path.stat().st_mtime_ns) for path in found}
+
+
+def page(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=PATIENCE) as response:
+        text: str = response.read().decode()
+        return text
+
+
+def test_web_image_serves_pages_and_their_files(web: Container) -> None:
+    login = page(f"{web.url}/accounts/login/")
+    style = re.search(r'"(/static/[^"]+\.[0-9a-f]{12}\.css)"', login)
+
+    print(f"A web process of the image takes {web.resident_mib()} MiB.")
+    assert json.loads(page(f"{web.url}/readyz")) == {"status": "ok"}
+    assert style is not None
+    assert page(web.url + style[1])
+
+
+def test_web_image_is_without_the_engine_and_the_other_has_it(
+    web: Container, worker: Container
+) -> None:
+    asked = ("python", "-c", "import importlib.util as u; print(u.find_spec('crewai') is None)")
+
+    assert web.execute(*asked).stdout == "True\n"
+    assert worker.execute(*asked).stdout == "False\n"
+
+
+def test_engine_is_what_a_web_image_cannot_import(web: Container) -> None:
+    done = web.execute("python", "-c", "import crewai")
+
+    assert "No module named 'crewai'" in done.stderr
+
+
+async def test_asked_through_the_web_image_the_agents_image_answers(
+    web: Container, worker: Container
+) -> None:
+    (room,) = web.populate(1, 1)
+
+    async with web.socket(room.members[0]) as socket:
+        await socket.join(room.id)
+        await socket.say(room.id, "Are you there?")
+        completed = await socket.until_type("message.completed", seconds=3 * PATIENCE)
+
+    assert completed["message"]["author"]["kind"] == "persona"
+    assert len(socket.of_type("message.delta")) > 1
+
+
+def test_health_check_of_the_image_tells_a_process_that_serves_from_none(
+    web: Container, tmp_path: Path
+) -> None:
+    nowhere = Container(tmp_path, web.image)
+
+    assert web.execute(*web.image.healthcheck).returncode == 0
+    assert nowhere.execute(*web.image.healthcheck).returncode != 0
+
+
+def test_image_is_only_read(builder: Builder, web: Container) -> None:
+    before = files(web.image)
+
+    web.stop()
+    web.start()
+    page(f"{web.url}/accounts/login/")
+
+    assert files(web.image) == before
+    assert not list(web.image.root.rglob(".env"))

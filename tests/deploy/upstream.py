@@ -1,0 +1,63 @@
+"""Stands where a web process stands, and says what the proxy has told it."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
+
+STREAM = "/api/v1/rooms/1/stream"
+FIRST_EVENT = b"data: first\n\n"
+
+
+class Upstream(BaseHTTPRequestHandler):
+    """Answers with the request's headers and the length of its body; streams on `STREAM`."""
+
+    release: ClassVar[threading.Event]
+
+    def do_GET(self) -> None:
+        if self.path == STREAM:
+            self._stream()
+        else:
+            self._tell()
+
+    def do_POST(self) -> None:
+        self._tell()
+
+    def _tell(self) -> None:
+        length = len(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        body = json.dumps({"path": self.path, "length": length, "headers": headers}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _stream(self) -> None:
+        """Send one event, and nothing more until the test lets go."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        self.wfile.write(FIRST_EVENT)
+        self.wfile.flush()
+        self.release.wait()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Print nothing."""
+
+
+@contextmanager
+def upstream() -> Iterator[int]:
+    """Serve on a free port, and return it."""
+    Upstream.release = threading.Event()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        Upstream.release.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
