@@ -13,7 +13,7 @@ DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 
 @dataclass(frozen=True)
 class Instruction:
-    """One line: `word` is RUN, COPY and so on, `flags` are its `--name=value`, `rest` what follows."""
+    """One line: its `word` (RUN, COPY…), its `--name=value` flags, and the `rest` of it."""
 
     word: str
     flags: dict[str, str]

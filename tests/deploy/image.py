@@ -1,9 +1,9 @@
 """Images without a container engine: the same instructions, carried out in a folder.
 
-`FROM` takes over the files of a stage, `COPY` copies, `RUN` runs exactly that command in a shell with
-the stage's environment and nothing of ours. The folder stands for `/`: only what comes before a path
-differs. Not tried are the base image with its Debian and its Python, and `USER`: a Python in
-somebody's home could be run by nobody else.
+`FROM` takes over the files of a stage, `COPY` copies, `RUN` runs exactly that command in a shell
+with the stage's environment and nothing of ours. The folder stands for `/`: only what comes before
+a path differs. Not tried are the base image with its Debian and its Python, and `USER`: a Python
+in somebody's home could be run by nobody else.
 """
 
 import os
@@ -84,7 +84,7 @@ class Builder:
             root.mkdir()
             return Image(root, self._python())
         base = self.build(stage.base)
-        shutil.copytree(base.root, root, symlinks=True, copy_function=os.link)  # type: ignore[arg-type]
+        shutil.copytree(base.root, root, symlinks=True, copy_function=os.link)
         env = {name: value.replace(f"{base.root}/", f"{root}/") for name, value in base.env.items()}
         return Image(root, env, base.workdir)
 

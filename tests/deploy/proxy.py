@@ -1,4 +1,4 @@
-"""The real nginx with the configuration of deploy/, on free ports and with a certificate of its own."""
+"""The real nginx with the configuration of deploy/, on free ports, with its own certificate."""
 
 import os
 import re
@@ -9,7 +9,6 @@ import ssl
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import ClassVar
 
 import httpx
@@ -48,7 +47,7 @@ class Nginx(Service):
         (self.folder / "nginx.conf").write_text(self.configuration())
 
     def configuration(self) -> str:
-        """Return deploy/nginx.conf with what is of this machine put in, and nothing else changed."""
+        """Return deploy/nginx.conf, changed where it names places and addresses."""
         text = CONFIGURATION.read_text()
         servers = "".join(
             f"server 127.0.0.1:{port} max_fails=1 fail_timeout=5s;\n" for port in self.web_ports

@@ -43,7 +43,7 @@ class Upstream(BaseHTTPRequestHandler):
         self.wfile.flush()
         self.release.wait()
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *args: Any) -> None:
         """Print nothing."""
 
 

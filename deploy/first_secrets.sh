@@ -1,0 +1,28 @@
+#!/bin/sh
+# Makes the secrets of a new installation, once: maru.env and postgres.env beside this file.
+#   sh deploy/first_secrets.sh chat.example.com
+set -eu
+
+host=${1:?"Name the host that people type: sh deploy/first_secrets.sh chat.example.com"}
+cd "$(dirname "$0")"
+for file in maru.env postgres.env; do
+    if [ -e "$file" ]; then
+        echo "deploy/$file is there already, and nothing was changed." >&2
+        exit 1
+    fi
+done
+
+umask 077
+password=$(openssl rand -hex 32)
+cat > postgres.env <<EOF
+POSTGRES_USER=maru
+POSTGRES_DB=maru
+POSTGRES_PASSWORD=$password
+EOF
+cat > maru.env <<EOF
+# Every other setting is named in .env.example.
+MARU_PUBLIC_URL=https://$host
+MARU_DATABASE_URL=postgresql://maru:$password@postgres/maru
+MARU_REDIS_URL=redis://redis:6379/0
+MARU_SECRET_KEY=$(openssl rand -hex 32)
+EOF

@@ -1,0 +1,184 @@
+"""compose.yaml, read as Compose reads it: what runs, who reaches whom, and how it ends."""
+
+import re
+import stat
+import subprocess
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from maru.env import PREFIX, Env
+from maru.management.commands import runagents
+from maru.server import DRAIN_SECONDS
+from tests.deploy.dockerfile import stages
+from tests.live import ROOT
+from tests.maru.test_layout import files
+
+DEPLOY = ROOT / "deploy"
+MARU = {"web-1", "web-2", "agents", "migrate"}
+SPARE_SECONDS = 5
+
+Service = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    read: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    return read
+
+
+@pytest.fixture(scope="module")
+def services(compose: dict[str, Any]) -> dict[str, Service]:
+    found: dict[str, Service] = compose["services"]
+    return found
+
+
+def test_everything_that_a_maru_needs_is_there(services: dict[str, Service]) -> None:
+    assert {*services} == MARU | {"postgres", "redis", "proxy"}
+    assert services["agents"]["deploy"]["replicas"] == 2
+
+
+def test_images_have_versions_and_ours_are_built_from_stages(services: dict[str, Service]) -> None:
+    for name, service in services.items():
+        assert re.fullmatch(r"[a-z-]+:(\d[\w.-]*|\$\{MARU_VERSION:-local\})", service["image"]), (
+            name
+        )
+    built = {service["build"]["target"] for service in services.values() if "build" in service}
+    assert built == {"web", "agents"} <= {*stages()}
+
+
+def test_only_the_proxy_can_be_reached_from_outside(
+    compose: dict[str, Any], services: dict[str, Service]
+) -> None:
+    published = {name for name, service in services.items() if "ports" in service}
+    outward = {
+        name
+        for name in compose["networks"]
+        if not (compose["networks"][name] or {}).get("internal")
+    }
+
+    assert published == {"proxy"}
+    assert "network_mode" not in str(services)
+    for name in ("postgres", "redis", "migrate"):
+        assert not outward & {*services[name]["networks"]}, name
+
+
+def test_proxy_and_web_processes_know_each_other_by_address(
+    compose: dict[str, Any], services: dict[str, Service]
+) -> None:
+    network = ip_network(compose["networks"]["front"]["ipam"]["config"][0]["subnet"])
+    address = {
+        name: services[name]["networks"]["front"]["ipv4_address"]
+        for name in ("proxy", "web-1", "web-2")
+    }
+    servers = re.findall(r"server ([\d.]+):8000 ", (DEPLOY / "nginx.conf").read_text())
+
+    assert all(ip_address(found) in network for found in address.values())
+    assert servers == [address["web-1"], address["web-2"]]
+    for name in ("web-1", "web-2"):
+        assert services[name]["environment"]["MARU_TRUSTED_PROXIES"] == address["proxy"]
+
+
+def test_nobody_is_killed_before_the_end_of_the_drain(services: dict[str, Service]) -> None:
+    for name, drain in (
+        ("web-1", DRAIN_SECONDS),
+        ("web-2", DRAIN_SECONDS),
+        ("agents", runagents.DRAIN_SECONDS),
+    ):
+        assert int(services[name]["stop_grace_period"].rstrip("s")) >= drain + SPARE_SECONDS, name
+
+
+def test_what_stays_comes_back_and_says_how_it_is(services: dict[str, Service]) -> None:
+    for name in services.keys() - {"migrate"}:
+        assert services[name]["restart"] == "unless-stopped", name
+    for name in ("postgres", "redis", "proxy"):
+        assert services[name]["healthcheck"]["test"][0] == "CMD", name
+    assert services["migrate"]["restart"] == "no"
+
+
+def test_database_is_migrated_before_anything_starts_on_it(services: dict[str, Service]) -> None:
+    for name in MARU - {"migrate"}:
+        needs = services[name]["depends_on"]
+        assert needs["migrate"]["condition"] == "service_completed_successfully", name
+    assert services["migrate"]["command"] == ["python", "manage.py", "migrate"]
+
+
+def test_our_processes_may_do_little_and_write_nowhere(services: dict[str, Service]) -> None:
+    for name in MARU:
+        service = services[name]
+        assert (service["read_only"], service["tmpfs"]) == (True, ["/tmp"]), name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+
+
+def test_every_setting_is_one_of_maru_and_none_is_a_secret(services: dict[str, Service]) -> None:
+    known = {PREFIX + name.upper() for name in Env.model_fields}
+
+    for name in MARU:
+        assert {*services[name]["environment"]} <= known
+        assert services[name]["env_file"] == "maru.env"
+    assert not re.search(r"password|secret_key", (DEPLOY / "compose.yaml").read_text().lower())
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> dict[str, dict[str, str]]:
+    """Return the settings that the script makes, by file."""
+    (tmp_path / "first_secrets.sh").write_text((DEPLOY / "first_secrets.sh").read_text())
+    run_script(tmp_path)
+    return {name: settings_in(tmp_path / name) for name in ("maru.env", "postgres.env")}
+
+
+def run_script(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", str(folder / "first_secrets.sh"), "chat.example.com"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def settings_in(path: Path) -> dict[str, str]:
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    lines = (line.partition("=") for line in path.read_text().splitlines() if line[0] != "#")
+    return {name: value for name, _, value in lines}
+
+
+def test_secrets_of_a_new_installation_fit_together(
+    made: dict[str, dict[str, str]], services: dict[str, Service]
+) -> None:
+    maru, postgres = made["maru.env"], made["postgres.env"]
+    env = Env(**{name.removeprefix(PREFIX).lower(): value for name, value in maru.items()})  # type: ignore[arg-type]  # read from text, as from the environment
+
+    assert env.database_url is not None
+    assert env.database_url.get_secret_value() == (
+        f"postgresql://{postgres['POSTGRES_USER']}:{postgres['POSTGRES_PASSWORD']}"
+        f"@postgres/{postgres['POSTGRES_DB']}"
+    )
+    assert env.public_url == "https://chat.example.com"
+    assert {"postgres", "redis"} <= {*services}
+    assert services["postgres"]["env_file"] == "postgres.env"
+
+
+def test_secrets_are_made_once_and_never_twice_the_same(
+    made: dict[str, dict[str, str]], tmp_path: Path
+) -> None:
+    again = run_script(tmp_path)
+
+    assert again.returncode == 1
+    assert "nothing was changed" in again.stderr
+    assert settings_in(tmp_path / "maru.env") == made["maru.env"]
+    (tmp_path / "maru.env").unlink()
+    (tmp_path / "postgres.env").unlink()
+    run_script(tmp_path)
+    assert (
+        settings_in(tmp_path / "maru.env")["MARU_SECRET_KEY"] != made["maru.env"]["MARU_SECRET_KEY"]
+    )
+
+
+def test_no_secret_is_in_the_repository() -> None:
+    assert [
+        path for path in files() if path.endswith(".env") or path.startswith("deploy/tls/")
+    ] == []

@@ -1,0 +1,111 @@
+"""The units of systemd: what they start is there, and what they may do is little."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from maru.env import PREFIX, Env
+from maru.management.commands import runagents
+from maru.server import DRAIN_SECONDS
+from tests.live import ROOT
+
+UNITS = sorted((ROOT / "deploy").glob("*.service"))
+NAMES = [unit.name for unit in UNITS]
+PYTHON = "/opt/maru/.venv/bin/python"
+MOST_EXPOSED = 20
+"""Of 100, by systemd's own count: 96 is a unit that says nothing."""
+
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="not installed: systemd"
+)
+
+
+def values(unit: Path, name: str) -> list[str]:
+    return re.findall(rf"^{name}=(.*)$", unit.read_text(), re.MULTILINE)
+
+
+def analyzed(unit: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["systemd-analyze", *command, str(unit)], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(params=UNITS, ids=NAMES)
+def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A unit of deploy/, for a machine on which Maru is installed here."""
+    original: Path = request.param
+    text = original.read_text()
+    assert PYTHON in text
+    copy = tmp_path / original.name
+    copy.write_text(text.replace(PYTHON, sys.executable))
+    return copy
+
+
+def test_there_is_a_unit_for_each_kind_of_process() -> None:
+    assert NAMES == ["maru-agents@.service", "maru-migrate.service", "maru-web@.service"]
+
+
+@needs_systemd
+def test_systemd_understands_every_line(unit: Path) -> None:
+    found = analyzed(unit, "verify")
+
+    assert (found.returncode, found.stderr) == (0, "")
+
+
+@needs_systemd
+@pytest.mark.parametrize("line", ["ProtectSytem=strict", "ExecStart=/nowhere/python"])
+def test_line_that_systemd_does_not_understand_is_found(unit: Path, line: str) -> None:
+    unit.write_text(unit.read_text().replace("[Service]", f"[Service]\n{line}"))
+
+    assert analyzed(unit, "verify").stderr
+
+
+@needs_systemd
+def test_unit_may_do_little(unit: Path) -> None:
+    limit = ("security", "--offline=true", f"--threshold={MOST_EXPOSED}")
+
+    assert analyzed(unit, *limit).returncode == 0
+    unit.write_text(
+        re.sub(r"(?m)^(Protect|Restrict|Private|System|Capab).*\n", "", unit.read_text())
+    )
+    assert analyzed(unit, *limit).returncode != 0
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=NAMES)
+def test_what_is_started_is_part_of_maru(unit: Path) -> None:
+    (command,) = values(unit, "ExecStart")
+    words = command.split()
+
+    assert words[0] == PYTHON
+    assert words[1:] in (
+        ["-m", "maru.server"],
+        ["manage.py", "runagents"],
+        ["manage.py", "migrate"],
+    )
+    assert values(unit, "WorkingDirectory") == ["/opt/maru"]
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=NAMES)
+def test_settings_are_those_of_maru(unit: Path) -> None:
+    named = {line.partition("=")[0] for line in values(unit, "Environment")}
+    known = {PREFIX + name.upper() for name in Env.model_fields} | {
+        "PYTHONPATH",
+        "PYTHONUNBUFFERED",
+    }
+
+    assert named <= known
+    assert values(unit, "EnvironmentFile") == ["/etc/maru/maru.env"]
+
+
+@pytest.mark.parametrize(
+    ("name", "drain"), [("maru-web@", DRAIN_SECONDS), ("maru-agents@", runagents.DRAIN_SECONDS)]
+)
+def test_nothing_is_killed_before_the_end_of_its_drain(name: str, drain: int) -> None:
+    unit = ROOT / "deploy" / f"{name}.service"
+
+    assert int(values(unit, "TimeoutStopSec")[0]) >= drain + 5
+    assert values(unit, "Restart") == ["always"]
