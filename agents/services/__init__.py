@@ -5,6 +5,8 @@ from agents.services.connections import (
     check_new_connection,
     create_connection,
     delete_connection,
+    rotate_keys,
+    unreadable_keys,
     update_connection,
 )
 from agents.services.personas import (
@@ -28,8 +30,10 @@ __all__ = [
     "delete_connection",
     "delete_persona",
     "restore_persona",
+    "rotate_keys",
     "set_persona_enabled",
     "spec_for",
+    "unreadable_keys",
     "update_connection",
     "update_persona",
 ]

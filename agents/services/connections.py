@@ -1,6 +1,7 @@
 """Connections to the providers of models. A key goes in and never comes out again."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from agents import check
 from agents.egress import check_url
 from agents.models import Connection, ConnectionKind
 from agents.permissions import MANAGE, access_connection
-from agents.secrets import KeyUnreadable, decrypt, encrypt
+from agents.secrets import KeyUnreadable, decrypt, encrypt, rotate
 from agents.services.cleaning import check_row, clean_text, one_of_a_kind, refuse
 
 DEMO_MODEL: Final = "demo"
@@ -119,6 +120,38 @@ def check_new_connection(
     """Try a connection before it is saved."""
     access_team(user, team_id, MANAGE)
     return _check(kind=kind, base_url=clean_text(base_url), key=clean_text(key), model=model)
+
+
+def rotate_keys() -> int:
+    """Encrypt every stored key under the newest secret key, and return how many there were.
+
+    Those that cannot be read stay as they are: `unreadable_keys` finds them.
+    """
+    rotated = 0
+    for pk, stored in _stored_keys():
+        with suppress(KeyUnreadable):
+            # A key that somebody enters meanwhile is under the newest secret key already.
+            same = Connection.objects.filter(pk=pk, key_encrypted=stored)
+            rotated += same.update(key_encrypted=rotate(stored))
+    return rotated
+
+
+def unreadable_keys() -> list[UUID]:
+    """Return the connections whose stored key no secret key of this process can read."""
+    return [pk for pk, stored in _stored_keys() if not _is_readable(stored)]
+
+
+def _stored_keys() -> Iterator[tuple[UUID, str]]:
+    with_key = Connection.objects.exclude(key_encrypted="").order_by("pk")
+    return with_key.values_list("pk", "key_encrypted").iterator()
+
+
+def _is_readable(stored: str) -> bool:
+    try:
+        decrypt(stored)
+    except KeyUnreadable:
+        return False
+    return True
 
 
 def _check(*, kind: str, base_url: str, key: str, model: str) -> check.CheckResult:

@@ -6,38 +6,44 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.dockerfile import DOCKERFILE, Stage, stages
+from tests.deploy.dockerfile import DOCKERFILE, Instruction, Stage, stages
 from tests.live import ROOT
 
 SHIPPED = ("web", "agents")
+VERSIONED = re.compile(r"[a-z]+:[\w.-]*\d[\w.-]*")
 SECRET = re.compile(r"(password|secret|token|_key)\w*=", re.IGNORECASE)
 
 
 def faults(found: dict[str, Stage]) -> Iterator[str]:
     """Name what is wrong with a Dockerfile."""
     for stage in found.values():
-        if stage.base not in found and not re.fullmatch(r"[a-z]+:[\w.-]*\d[\w.-]*", stage.base):
+        if stage.base not in found and not VERSIONED.fullmatch(stage.base):
             yield f"{stage.base} is an image without a version"
         for instruction in stage.instructions:
-            if (
-                "apt-get install" in instruction.rest
-                and "rm -rf /var/lib/apt" not in instruction.rest
-            ):
-                yield f"{stage.name} keeps lists of packages"
-            if instruction.word in {"ENV", "ARG"} and SECRET.search(instruction.rest):
-                yield f"{stage.name} holds a secret"
-            if instruction.word == "ADD":
-                yield f"{stage.name} fetches what nothing checks"
-    for stage in (found[name] for name in SHIPPED):
-        users = [instruction.rest for instruction in stage.of("USER")]
-        if not users or not re.fullmatch(r"[1-9]\d*:[1-9]\d*", users[-1]):
-            yield f"{stage.name} runs as root, or as somebody whose number is not known"
-        if not stage.of("CMD") or stage.of("CMD")[-1].rest[0] != "[":
-            yield f"{stage.name} has a shell between it and its signals"
-        if not stage.of("HEALTHCHECK"):
-            yield f"{stage.name} says nothing of its health"
-        if stage.of("RUN"):
-            yield f"{stage.name} ships what it was built with"
+            yield from (f"{stage.name} {fault}" for fault in _faults_of_line(instruction))
+    for name in SHIPPED:
+        yield from (f"{name} {fault}" for fault in _faults_of_shipped(found[name]))
+
+
+def _faults_of_line(line: Instruction) -> Iterator[str]:
+    if "apt-get install" in line.rest and "rm -rf /var/lib/apt" not in line.rest:
+        yield "keeps lists of packages"
+    if line.word in {"ENV", "ARG"} and SECRET.search(line.rest):
+        yield "holds a secret"
+    if line.word == "ADD":
+        yield "fetches what nothing checks"
+
+
+def _faults_of_shipped(stage: Stage) -> Iterator[str]:
+    last = {line.word: line.rest for line in stage.instructions}
+    if not re.fullmatch(r"[1-9]\d*:[1-9]\d*", last.get("USER", "")):
+        yield "runs as root, or as somebody whose number is not known"
+    if not last.get("CMD", "").startswith("["):
+        yield "has a shell between it and its signals"
+    if "HEALTHCHECK" not in last:
+        yield "says nothing of its health"
+    if "RUN" in last:
+        yield "ships what it was built with"
 
 
 def test_dockerfile_has_no_fault() -> None:

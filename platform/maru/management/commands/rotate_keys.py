@@ -1,0 +1,31 @@
+"""Brings the stored keys of providers under a new MARU_SECRET_KEY."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from agents.services import rotate_keys, unreadable_keys
+from maru import database
+
+
+class Command(BaseCommand):
+    help = "Encrypt the stored keys of model providers under MARU_SECRET_KEY. Fails on any unread."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--check", action="store_true", help="change nothing, only see whether all can be read"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        database.prepare()
+        if not options["check"]:
+            self.stdout.write(f"Encrypted under MARU_SECRET_KEY: {rotate_keys()} keys.")
+        if unreadable := unreadable_keys():
+            names = "\n".join(f"  connection {pk}" for pk in unreadable)
+            raise CommandError(
+                f"These keys cannot be read:\n{names}\n"
+                "Name the secret key that they were stored under in MARU_SECRET_KEY_FALLBACKS, "
+                "or enter them again."
+            )
+        self.stdout.write("Every stored key can be read.")
