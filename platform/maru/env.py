@@ -83,6 +83,9 @@ class Env(BaseSettings):
     public_url: Annotated[
         str | None, AfterValidator(_begins_with("http://", "https://")), AfterValidator(_origin)
     ] = Field(None, description="address that people type, e.g. https://chat.example.com")
+    hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+        (), description="more names and addresses under which web processes may be asked: 10.0.0.5"
+    )
     data_dir: Path = Field(
         Path("var"),
         description="folder of what Maru keeps: embedded, the database and the secret key; "

@@ -28,7 +28,8 @@ SECRET_KEY = (
 SECRET_KEY_FALLBACKS = [key.get_secret_value() for key in ENV.secret_key_fallbacks]
 
 PUBLIC_URL = ENV.public_url or f"http://127.0.0.1:{ENV.port}"
-ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]", ENV.host, urlsplit(PUBLIC_URL).hostname or ""]
+_PUBLIC_HOST = urlsplit(PUBLIC_URL).hostname or ""
+ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]", ENV.host, _PUBLIC_HOST, *ENV.hosts]
 CSRF_TRUSTED_ORIGINS = [ENV.public_url] if ENV.public_url else []
 HTTPS = PUBLIC_URL.startswith("https://")
 TRUSTED_PROXIES = ENV.trusted_proxies
