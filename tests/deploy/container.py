@@ -13,12 +13,13 @@ class Container(Installation):
     def __init__(self, folder: Path, image: Image, **settings: str) -> None:
         super().__init__(folder)
         self.image = image
-        # A user without a name has no home; a container's is `/`, which is not writable.
-        self.env = {**image.env, "HOME": "/", "MARU_PORT": str(self.port), **settings}
+        # A user without a name has a home that it cannot write to.
+        self.env = {**image.env, "HOME": "/nonexistent", "MARU_PORT": str(self.port), **settings}
 
     def start(self) -> None:
+        """Start it, and return when the image's own health check says so."""
         self.launch()
-        until(self._is_ready)
+        until(self._is_healthy)
 
     def launch(self) -> None:
         """Start the image's command without waiting for anything."""
@@ -48,6 +49,11 @@ class Container(Installation):
         if done.returncode:
             raise RuntimeError(done.stdout + done.stderr)
         return done.stdout
+
+    def _is_healthy(self) -> bool:
+        if self.process is not None and self.process.poll() is not None:
+            raise RuntimeError(f"The process has ended:\n{self.output}")
+        return self.execute(*self.image.healthcheck).returncode == 0
 
     def resident_mib(self) -> int:
         """Return how much memory the process holds."""

@@ -79,7 +79,9 @@ def test_proxy_and_web_processes_know_each_other_by_address(
     assert all(ip_address(found) in network for found in address.values())
     assert servers == [address["web-1"], address["web-2"]]
     for name in ("web-1", "web-2"):
-        assert services[name]["environment"]["MARU_TRUSTED_PROXIES"] == address["proxy"]
+        environment = services[name]["environment"]
+        assert environment["MARU_TRUSTED_PROXIES"] == address["proxy"]
+        assert address[name] in environment["MARU_HOSTS"].split(",")
 
 
 def test_nobody_is_killed_before_the_end_of_the_drain(services: dict[str, Service]) -> None:
@@ -179,6 +181,9 @@ def test_secrets_are_made_once_and_never_twice_the_same(
 
 
 def test_no_secret_is_in_the_repository() -> None:
-    assert [
-        path for path in files() if path.endswith(".env") or path.startswith("deploy/tls/")
-    ] == []
+    secret = re.compile(r"\.env|\.dump$|(^|/)tls/|\.pem$|password\.txt$")
+
+    assert [path for path in files() if secret.search(path)] == [".env.example"]
+    for made in ("maru.env", "maru.env.before", "postgres.env", "maru.dump", "tls/privkey.pem"):
+        asked = ["git", "check-ignore", "--quiet", f"deploy/{made}"]
+        assert subprocess.run(asked, cwd=ROOT, check=False).returncode == 0, made

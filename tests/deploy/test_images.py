@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.cluster.cluster import SECRET_KEY
@@ -14,6 +15,8 @@ from tests.cluster.services import Postgres, Redis
 from tests.deploy.container import Container
 from tests.deploy.image import Builder, Image
 from tests.live import PATIENCE
+
+ANOTHER_ADDRESS = "10.9.8.7"
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +42,8 @@ def web(
 ) -> Iterator[Container]:
     """A web process of the image, on a database that the image has migrated itself."""
     folder = tmp_path_factory.mktemp("web")
-    container = Container(folder, builder.build("web"), **settings_of_production)
+    settings = {**settings_of_production, "MARU_HOSTS": ANOTHER_ADDRESS}
+    container = Container(folder, builder.build("web"), **settings)
     container.manage("migrate", "--verbosity", "0")
     with container:
         yield container
@@ -75,7 +79,6 @@ def test_web_image_serves_pages_and_their_files(web: Container) -> None:
     style = re.search(r'"(/static/[^"]+\.[0-9a-f]{12}\.css)"', login)
 
     print(f"A web process of the image takes {web.resident_mib()} MiB.")
-    assert json.loads(page(f"{web.url}/readyz")) == {"status": "ok"}
     assert style is not None
     assert page(web.url + style[1])
 
@@ -105,6 +108,7 @@ async def test_asked_through_the_web_image_the_agents_image_answers(
         await socket.say(room.id, "Are you there?")
         completed = await socket.until_type("message.completed", seconds=3 * PATIENCE)
 
+    assert json.loads(page(f"{web.url}/readyz")) == {"status": "ok"}
     assert completed["message"]["author"]["kind"] == "persona"
     assert len(socket.of_type("message.delta")) > 1
 
@@ -116,6 +120,15 @@ def test_health_check_of_the_image_tells_a_process_that_serves_from_none(
 
     assert web.execute(*web.image.healthcheck).returncode == 0
     assert nowhere.execute(*web.image.healthcheck).returncode != 0
+
+
+@pytest.mark.parametrize(("host", "status"), [(ANOTHER_ADDRESS, 200), ("10.9.8.8", 400)])
+def test_process_is_asked_under_the_addresses_that_it_was_given(
+    web: Container, host: str, status: int
+) -> None:
+    answer = httpx.get(f"{web.url}/healthz", headers={"Host": f"{host}:8000"}, trust_env=False)
+
+    assert answer.status_code == status
 
 
 def test_image_is_only_read(builder: Builder, web: Container) -> None:

@@ -99,6 +99,10 @@ def test_only_a_websocket_is_passed_on_as_an_upgrade(visitor: httpx.Client) -> N
     assert told(visitor, **{**upgrade, "Upgrade": "h2c"})["connection"] == "close"
 
 
+def test_metrics_are_not_for_the_outside(visitor: httpx.Client) -> None:
+    assert visitor.get("/metrics").status_code == 404
+
+
 def test_web_process_that_is_away_is_passed_over(visitor: httpx.Client) -> None:
     statuses = [visitor.post("/", content=b"x").status_code for _ in range(6)]
 

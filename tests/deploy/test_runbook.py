@@ -1,0 +1,160 @@
+"""What the runbook tells one to type does what it says, and it explains all that there is."""
+
+import json
+import re
+import urllib.request
+from pathlib import Path
+
+import psycopg
+import pytest
+from prometheus_client import Counter, Gauge
+
+from rooms import metrics
+from tests.cluster.services import Postgres, Redis
+from tests.deploy.runbook import RUNBOOK, Operator, blocks
+from tests.live import PATIENCE, ROOT, Installation, Person
+
+NOWHERE = "127.0.0.1:9"
+POPULATE = "docker compose exec -T web-1 python manage.py populate --force --members 2"
+
+
+class WebProcess(Installation):
+    """Counts as started once it serves: no worker runs beside it."""
+
+    def _is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/healthz", timeout=PATIENCE) as response:
+                return bool(response.status == 200)
+        except OSError:
+            return False
+
+
+@pytest.fixture(scope="module")
+def operator(
+    tmp_path_factory: pytest.TempPathFactory, postgres: Postgres, redis: Redis
+) -> Operator:
+    """Somebody who has done all of the first start."""
+    folder = tmp_path_factory.mktemp("deploy")
+    operator = Operator(folder, postgres)
+    (folder / "first_secrets.sh").symlink_to(ROOT / "deploy" / "first_secrets.sh")
+    (folder / "password.txt").write_text("ondol-warms-the-floor")
+    secrets, start, first_account = blocks("First start")
+
+    operator.type(secrets)
+    database = operator.settings["MARU_DATABASE_URL"]
+    operator.set(
+        MARU_DATABASE_URL=database.replace("@postgres/", f"@127.0.0.1:{postgres.port}/"),
+        MARU_REDIS_URL=redis.url,
+        MARU_EGRESS_ALLOW=NOWHERE,
+    )
+    postgres.create("maru")
+    operator.type(start)
+    assert "Made the team Your team" in operator.type(first_account)
+    return operator
+
+
+@pytest.fixture(scope="module")
+def member(operator: Operator) -> Person:
+    """Somebody in a team that has a connection with a key."""
+    provider = f"--provider http://{NOWHERE}/v1 --model large"
+    operator.type(f"{POPULATE} --rooms 2 --out made.json {provider}")
+    rooms = json.loads((operator.folder / "made.json").read_text())["rooms"]
+    return Person(**rooms[0]["members"][1])
+
+
+def counts(url: str) -> dict[str, int]:
+    """Return the number of rows of every table."""
+    with psycopg.connect(url) as connection:
+        names = connection.execute(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
+        ).fetchall()
+        return {
+            name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0]  # type: ignore[index]  # a count has a row
+            for (name,) in names
+        }
+
+
+def test_backup_is_restored_whole_and_a_web_process_starts_on_it(
+    operator: Operator, member: Person, tmp_path: Path
+) -> None:
+    before = counts(operator.settings["MARU_DATABASE_URL"])
+
+    operator.type("".join(blocks("Back up")))
+    operator.type(f"{POPULATE} --rooms 1 --out later.json")
+    said = operator.type("".join(blocks("Restore")))
+
+    restored = operator.settings["MARU_DATABASE_URL"]
+    assert restored.endswith("/restored")
+    assert counts(restored) == before
+    assert before["rooms_room"] == 3
+    assert "Every stored key can be read." in said
+    with WebProcess(tmp_path, **operator.settings) as web:
+        status, me = web.request("GET", "/me", member.token)
+    assert (status, me["id"]) == (200, member.user)
+
+
+def test_wrong_secret_key_is_said_aloud_before_anything_starts(
+    operator: Operator, member: Person
+) -> None:
+    right = operator.settings["MARU_SECRET_KEY"]
+    operator.set(MARU_SECRET_KEY="w" * 64)
+    *_, check, up = "".join(blocks("Restore")).splitlines()
+    before = operator.said_to_docker()
+
+    with pytest.raises(RuntimeError, match="These keys cannot be read"):
+        operator.type(f"{check}\n{up}")
+
+    assert f"docker {operator.said_to_docker()[-1]}" == check
+    assert len(operator.said_to_docker()) == len(before) + 1
+    operator.set(MARU_SECRET_KEY=right)
+
+
+def test_another_secret_key_reads_everything_once_all_is_encrypted_under_it(
+    operator: Operator, member: Person
+) -> None:
+    rotate, check = blocks("Another secret key")
+    old = operator.settings["MARU_SECRET_KEY"]
+    operator.set(MARU_SECRET_KEY="n" * 64, MARU_SECRET_KEY_FALLBACKS=old)
+    assert "Encrypted under MARU_SECRET_KEY: 1 keys." in operator.type(rotate)
+
+    operator.set(MARU_SECRET_KEY_FALLBACKS="")
+
+    assert operator.type(check) == "Every stored key can be read.\n"
+
+
+def explained() -> set[str]:
+    """Return every word that the runbook sets as code within its text."""
+    text = re.sub(r"^```.*?^```", "", RUNBOOK.read_text(), flags=re.MULTILINE | re.DOTALL)
+    found = re.findall(r"`([^`]+)`", text)
+    return {code.partition("{")[0] for code in found}
+
+
+def test_every_metric_of_ours_is_explained() -> None:
+    ours = [found for found in vars(metrics).values() if isinstance(found, Counter | Gauge)]
+    described = [metric for collector in ours for metric in collector.describe()]
+    names = {m.name + ("_total" if m.type == "counter" else "") for m in described}
+
+    assert names - explained() == set()
+    assert "maru_sockets" in names
+
+
+def test_every_event_that_somebody_should_look_at_is_explained() -> None:
+    events = {
+        event
+        for folder in ("accounts", "agents", "platform", "rooms")
+        for path in (ROOT / folder).rglob("*.py")
+        for event in re.findall(
+            r"log\.(?:warning|error|critical|exception)\(\s*\"([\w.]+)\"", path.read_text()
+        )
+    }
+
+    assert events - explained() == set()
+    assert "companion.ended" in events
+
+
+def test_every_reason_for_not_being_ready_is_explained() -> None:
+    source = (ROOT / "platform" / "maru" / "health.py").read_text()
+    reasons = set(re.findall(r'(?:return|else) \["(\w+)"\]', source))
+
+    assert reasons - explained() == set()
+    assert {"database", "layer"} <= reasons
