@@ -19,7 +19,7 @@ class Container(Installation):
     def start(self) -> None:
         """Start it, and return when the image's own health check says so."""
         self.launch()
-        until(self._is_healthy)
+        until(self._is_healthy, 3 * PATIENCE)
 
     def launch(self) -> None:
         """Start the image's command without waiting for anything."""

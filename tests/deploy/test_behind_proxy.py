@@ -1,5 +1,6 @@
 """Two web processes behind the proxy: people sign in, talk, and do not notice that one ends."""
 
+import asyncio
 import re
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -13,7 +14,7 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from tests.cluster.cluster import Cluster
 from tests.cluster.services import Postgres, Redis
 from tests.deploy.proxy import NAME, Nginx, missing
-from tests.live import MARU_V1, PopulatedRoom, Socket
+from tests.live import MARU_V1, PopulatedRoom, Socket, until
 from tests.provider import Provider
 
 LONG = "tokens-300@50"
@@ -120,23 +121,30 @@ async def test_socket_from_a_foreign_page_is_refused(cluster: Cluster, proxy: Ng
             pass
 
 
-def with_sockets(cluster: Cluster) -> list[int]:
+def holders(cluster: Cluster) -> list[int]:
     """Return, for each socket that is open, which web process holds it."""
-    holders = []
+    found = []
     for number, web in enumerate(cluster.webs):
         metrics = httpx.get(f"{web.url}/metrics", trust_env=False).text
-        holders += [number] * int(metrics.split("\nmaru_sockets ")[1].split(".")[0])
-    return holders
+        found += [number] * int(metrics.split("\nmaru_sockets ")[1].split(".")[0])
+    return found
+
+
+async def holders_of(cluster: Cluster, sockets: int) -> list[int]:
+    """Return the same once there are as many."""
+    await asyncio.to_thread(until, lambda: len(holders(cluster)) == sockets)
+    return holders(cluster)
 
 
 async def test_web_process_that_dies_is_not_missed(
     cluster: Cluster, proxy: Nginx, room: PopulatedRoom
 ) -> None:
     first, second = ({"Authorization": f"Bearer {person.token}"} for person in room.members)
+    await holders_of(cluster, 0)
     async with socket(proxy, **first) as lost:
-        (dying,) = with_sockets(cluster)
+        (dying,) = await holders_of(cluster, 1)
         async with socket(proxy, **second) as kept:
-            assert with_sockets(cluster) == [0, 1]
+            assert await holders_of(cluster, 2) == [0, 1]
             await lost.join(room.id)
             await kept.join(room.id)
             await lost.say(room.id, "Go on.")
