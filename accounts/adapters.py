@@ -6,16 +6,19 @@ from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.forms import SignupForm
+from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import transaction
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext_lazy as _
 
 from accounts import invited
+from accounts.audit import audit, refused
 from accounts.endings import Ending, access_ended
-from accounts.errors import Unavailable
+from accounts.errors import Forbidden, Unavailable
 from accounts.models import User
 from accounts.services import change_password, create_user
 
@@ -49,12 +52,31 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
         """Change the password, whichever page asks for it."""
         change_password(user=cast("User", user), password=password)
 
+    def login(self, request: HttpRequest, user: AbstractBaseUser) -> None:
+        """Begin a session."""
+        super().login(request, user)
+        audit(cast("User", user), "user.signed_in", user.pk)
+
+    def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
+        """Write down that somebody guessed; not at what, for people type passwords anywhere."""
+        refused(None, "user.signed_in", Forbidden(), target_kind="user")
+
+    @transaction.atomic
     def logout(self, request: HttpRequest) -> None:
         """End the session, and what is open under it."""
         user, session_key = request.user, request.session.session_key
         super().logout(request)
         if isinstance(user, User) and session_key:
             access_ended(Ending(user_id=user.pk, session_key=session_key))
+            audit(user, "user.signed_out", user.pk)
+
+    @transaction.atomic
+    def confirm_email(self, request: HttpRequest, email_address: EmailAddress) -> bool:
+        """Take an address as proven; by it, somebody may have moved to another one."""
+        confirmed = bool(super().confirm_email(request, email_address))
+        if confirmed:
+            audit(email_address.user, "user.address_proven", email_address.user_id)
+        return confirmed
 
     def is_safe_url(self, url: str) -> bool:
         """Lead on to our own paths only: an address with a host is never one of them."""

@@ -18,6 +18,7 @@ from django.shortcuts import redirect
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 
+from accounts.gate import signed_in
 from accounts.models import Team, TeamMember, User
 from accounts.services import suspend_user
 
@@ -92,7 +93,7 @@ class UserAdmin(LookUp):
         """A suspension ends what is open, beside keeping the person out."""
         super().save_model(request, obj, form, change)
         if "is_active" in form.changed_data and not obj.is_active:
-            suspend_user(person=obj)
+            suspend_user(person=obj, user=signed_in(request))
 
 
 class TeamMemberInline(admin.TabularInline[TeamMember, Team]):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import ClassVar
+from uuid import UUID
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -43,10 +44,14 @@ class NotFound(MaruError):
 
 
 class Forbidden(MaruError):
-    """For members who may see the thing and may not do this to it."""
+    """For members who may see the thing and may not do this to it; `team_id` is whose it is."""
 
     code, status = "forbidden", 403
     default_detail = _("You may not do this. Ask an owner or an admin.")
+
+    def __init__(self, detail: str | Promise | None = None, *, team_id: UUID | None = None) -> None:
+        super().__init__(detail)
+        self.team_id = team_id
 
 
 class Invalid(MaruError):

@@ -178,6 +178,50 @@ class TeamForm(forms.Form):
     name = forms.CharField(label=_("Team name"), max_length=TEAM_NAME_LENGTH)
 
 
+class AuditForm(forms.Form):
+    """What to show of the audit; whatever does not fit is left unasked."""
+
+    KINDS: Final = (
+        ("", _("Everything")),
+        ("team.", _("Team and its people")),
+        ("invitation.", _("Invitations")),
+        ("room.", _("Rooms")),
+        ("persona.", _("Personas")),
+        ("connection.", _("Connections")),
+        ("token.", _("API tokens")),
+        ("audit.", _("Exports of this log")),
+    )
+
+    actor = forms.ModelChoiceField(
+        label=_("Who"), queryset=User.objects.none(), required=False, empty_label=_("Everybody")
+    )
+    action = forms.ChoiceField(label=_("What"), choices=KINDS, required=False)
+    since = forms.DateTimeField(
+        label=_("From"), required=False, widget=forms.DateInput(attrs={"type": "date"})
+    )
+    until = forms.DateTimeField(
+        label=_("Before"), required=False, widget=forms.DateInput(attrs={"type": "date"})
+    )
+    before = forms.IntegerField(min_value=1, required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, team: Team, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        people = User.objects.filter(memberships__team=team).order_by("name", "pk")
+        self.fields["actor"].queryset = people  # type: ignore[attr-defined]  # a ModelChoiceField
+        self.full_clean()
+
+    def asked(self) -> dict[str, Any]:
+        """Return the filters of `AuditQuerySet.matching`."""
+        data = self.cleaned_data
+        actor = data.get("actor")
+        return {
+            "actor": actor.pk if actor else None,
+            "action": data.get("action", ""),
+            "since": data.get("since"),
+            "until": data.get("until"),
+        }
+
+
 class RoleForm(forms.Form):
     """A role, of those that somebody may give."""
 

@@ -34,7 +34,7 @@ def access_team(user: User | AnonymousUser, team_id: UUID, permission: str) -> T
         raise NotFound
     check_reach(user, team_id, permission)
     if not any(row.permission.codename == permission for row in rows):
-        raise Forbidden
+        raise Forbidden(team_id=team_id)
     team: Team = rows[0].content_object
     return team
 

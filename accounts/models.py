@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
@@ -202,3 +204,71 @@ class ApiToken(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} …{self.hint}"
+
+
+class AuditQuerySet(models.QuerySet["AuditEntry"]):
+    def matching(
+        self,
+        *,
+        actor: UUID | None = None,
+        action: str = "",
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> AuditQuerySet:
+        """Those of one actor, whose action begins so, and in that time; what is empty asks none."""
+        asked = {
+            "actor": actor,
+            "action__startswith": action,
+            "created_at__gte": since,
+            "created_at__lt": until,
+        }
+        return self.filter(**{name: value for name, value in asked.items() if value})
+
+
+class AuditEntry(models.Model):
+    """One thing that was done, or tried and refused; nobody changes or deletes it afterwards.
+
+    The entries of a team are a chain, in the order of `number`, in which each holds the hash of the
+    one before it; those of no team are the chain of the installation. `accounts.audit` writes them.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    # No constraint: what was done stays true when the account is gone.
+    team = models.ForeignKey(
+        Team, null=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+    )
+    number = models.PositiveBigIntegerField(_("number"))
+    created_at = models.DateTimeField(_("when"), default=timezone.now)
+    actor = models.ForeignKey(
+        User, null=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+    )
+    token_hint = models.CharField(_("token"), max_length=8)
+    ip = models.CharField(_("from"), max_length=45)
+    action = models.CharField(_("what"), max_length=120)
+    target_kind = models.CharField(_("kind"), max_length=32)
+    target_id = models.UUIDField(_("on"), null=True)
+    before = models.JSONField(_("before"), default=dict)
+    after = models.JSONField(_("after"), default=dict)
+    refused = models.BooleanField(_("refused"), default=False)
+    prev_hash = models.CharField(max_length=64)
+    hash = models.CharField(max_length=64)
+
+    objects = AuditQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-number",)
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["team", "number"], name="audit_number_once"),
+            models.UniqueConstraint(
+                fields=["number"],
+                condition=models.Q(team=None),
+                name="audit_number_once_alone",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["team", "actor", "number"], name="audit_by_actor"),
+            models.Index(fields=["team", "action", "number"], name="audit_by_action"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.action}"

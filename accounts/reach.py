@@ -8,7 +8,7 @@ another, and no endpoint can forget to ask.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
@@ -38,11 +38,15 @@ SCOPE_OF_PERMISSION: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """The scopes of a credential, the one team that it is bound to, and its end, if any."""
+    """The scopes of a credential, the one team that it is bound to, and its end, if any.
+
+    `token_hint` tells which token it is, in the audit; empty for a session.
+    """
 
     scopes: frozenset[str]
     team_id: UUID | None = None
     until: datetime | None = None
+    token_hint: str = field(default="", compare=False)
 
     def covers(self, other: Reach) -> bool:
         """Whether `other` reaches nothing that this one does not, and no longer."""
@@ -62,10 +66,11 @@ def scopes_up_to(names: Iterable[str]) -> frozenset[str]:
     return frozenset(SCOPES[: highest + 1])
 
 
-def check_scope(user: User, scope: str) -> None:
+def check_scope(user: User, scope: str, team_id: UUID | None = None) -> None:
     """Raise Forbidden if the credential of `user` lacks `scope`."""
     if scope not in user.reach.scopes:
-        raise Forbidden(_("This token lacks the scope “%(scope)s”.") % {"scope": scope})
+        detail = _("This token lacks the scope “%(scope)s”.") % {"scope": scope}
+        raise Forbidden(detail, team_id=team_id)
 
 
 def check_reach(user: User, team_id: UUID, permission: str) -> None:
@@ -75,4 +80,4 @@ def check_reach(user: User, team_id: UUID, permission: str) -> None:
     """
     if user.reach.team_id not in (None, team_id):
         raise NotFound
-    check_scope(user, SCOPE_OF_PERMISSION[permission])
+    check_scope(user, SCOPE_OF_PERMISSION[permission], team_id)

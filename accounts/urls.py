@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from accounts.views import invitations, own, team
+from accounts.views import audit, invitations, own, team
 
 app_name = "accounts"
 urlpatterns = [
@@ -19,6 +19,8 @@ urlpatterns = [
         team.revoke,
         name="invitation_revoke",
     ),
+    path("teams/<uuid:team_id>/audit/", audit.log, name="audit"),
+    path("teams/<uuid:team_id>/audit/export/", audit.export, name="audit_export"),
     path("invitations/", invitations.invitation, name="invitation"),
     path("invitations/<str:token>/", invitations.open_link, name="invitation_link"),
 ]

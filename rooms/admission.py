@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from django.utils import translation
 from django.utils.translation.trans_real import parse_accept_lang_header
 
+from accounts.audit import came_from
 from accounts.models import User
 from accounts.services import user_for_token
 from rooms.outlet import Credential
@@ -45,6 +46,7 @@ class Admission:
             await _refuse(receive, send, HTTPStatus.BAD_REQUEST, "invalid")
             return
         user, credential = known
+        came_from.set((scope.get("client") or ("",))[0])
         known_scope = {"user": user, "credential": credential, "language": _language(headers)}
         await self._app({**scope, **known_scope}, receive, send)
 

@@ -6,6 +6,8 @@ from uuid import UUID
 
 from django.utils import translation
 
+from accounts.audit import refused
+from accounts.errors import MaruError
 from accounts.models import User
 from accounts.reach import WRITE, check_scope
 from rooms import broadcast, services
@@ -31,7 +33,21 @@ class Done:
 
 
 def carry_out(command: Command, user: User, language: str) -> Done:
-    """Carry out a command that changes something; raises MaruError where it is refused."""
+    """Carry out a command that changes something; raises MaruError where it is refused.
+
+    Who tried what they may not is written down, for what stays: not for what was read and typed.
+    """
+    try:
+        return _carry_out(command, user, language)
+    except MaruError as error:
+        if not isinstance(command, RoomRead | MemberType):
+            kind = next(name for name in ("room", "run") if hasattr(command, name))
+            tag, thing = str(command.__struct_config__.tag), getattr(command, kind)
+            refused(user, tag, error, target_kind=kind, target_id=thing)
+        raise
+
+
+def _carry_out(command: Command, user: User, language: str) -> Done:
     with translation.override(language):
         check_scope(user, WRITE)  # as REST does for whatever changes something
         match command:

@@ -53,7 +53,7 @@ def _judge(granted: QuerySet[RoomPermission], user: User, permission: str) -> Ro
     room: Room = rows[0].content_object
     check_reach(user, room.team_id, permission)
     if not any(row.permission.codename == permission for row in rows):
-        raise Forbidden
+        raise Forbidden(team_id=room.team_id)
     return room
 
 

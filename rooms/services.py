@@ -8,6 +8,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
+from accounts.audit import audit
 from accounts.errors import Conflict, Invalid, NotFound, TooLarge
 from accounts.gate import access_team
 from accounts.models import TeamMember, User
@@ -92,6 +93,8 @@ def create_room(
     add_members(room, [user], RoomRole.OWNER)
     for persona in sorted(bound, key=lambda persona: list(personas).index(persona.pk)):
         _bind(room, persona)
+    after = {"name": room.name, "privacy": privacy, "personas": [str(each.pk) for each in bound]}
+    audit(user, "room.created", room.pk, team_id=team.pk, after=after)
     return room
 
 
@@ -123,10 +126,13 @@ def update_room(*, user: User, room_id: UUID, **changes: Unpack[RoomChanges]) ->
         changes["name"] = _clean_name(changes["name"])
     if "topic" in changes:
         changes["topic"] = clean_line(changes["topic"])
+    before = _facts(room, changes)
     for name, value in changes.items():
         setattr(room, "default_persona_id" if name == "default_persona" else name, value)
     room.save(update_fields=list(changes))
     record(room, RoomChanged(room_body(room)))
+    after = _facts(room, changes)
+    audit(user, "room.changed", room.pk, team_id=room.team_id, before=before, after=after)
     return room
 
 
@@ -136,13 +142,19 @@ def put_member(*, user: User, room_id: UUID, member_id: UUID, role: str) -> Room
     room = lock_room(user, room_id, MANAGE)
     member = room.members.select_related("user").filter(user_id=member_id).first()
     if member is None:
-        return add_members(room, [_hold_seat(room.team_id, member_id)], role)[0]
-    if member.role != role:
+        member = add_members(room, [_hold_seat(room.team_id, member_id)], role)[0]
+        after = {"user": str(member_id), "role": role}
+        audit(user, "room.member_added", room.pk, team_id=room.team_id, after=after)
+    elif member.role != role:
         _keep_an_owner(room, member)
+        before = {"user": str(member_id), "role": member.role}
         member.role = role
         member.save(update_fields=["role"])
         set_room_role([member.user], room, role)
         record(room, MemberChanged(member_body(member)))
+        after = {"user": str(member_id), "role": role}
+        team_id = room.team_id
+        audit(user, "room.member_changed", room.pk, team_id=team_id, before=before, after=after)
     return member
 
 
@@ -155,6 +167,8 @@ def remove_member(*, user: User, room_id: UUID, member_id: UUID) -> None:
         raise NotFound
     _keep_an_owner(room, member)
     _take_out(room, member.user)
+    before = {"user": str(member_id), "role": member.role}
+    audit(user, "room.member_removed", room.pk, team_id=room.team_id, before=before)
 
 
 @transaction.atomic
@@ -180,6 +194,8 @@ def bind_persona(*, user: User, room_id: UUID, persona_id: UUID) -> None:
         raise NotFound
     if not room.bindings.filter(persona=persona).exists():
         _bind(room, persona)
+        after = {"persona": str(persona_id)}
+        audit(user, "room.persona_bound", room.pk, team_id=room.team_id, after=after)
 
 
 @transaction.atomic
@@ -193,6 +209,8 @@ def unbind_persona(*, user: User, room_id: UUID, persona_id: UUID) -> None:
         room.save(update_fields=["default_persona"])
         record(room, RoomChanged(room_body(room)))
     record(room, PersonaUnbound(persona_id))
+    before = {"persona": str(persona_id)}
+    audit(user, "room.persona_unbound", room.pk, team_id=room.team_id, before=before)
 
 
 @transaction.atomic
@@ -279,6 +297,15 @@ def _hold_seat(team_id: UUID, user_id: UUID) -> User:
     if seat is None:
         raise NotFound
     return seat.user
+
+
+def _facts(room: Room, changes: RoomChanges) -> dict[str, object]:
+    """What the audit tells of those things of a room that change."""
+    facts: dict[str, object] = {}
+    for name in changes:
+        value = getattr(room, "default_persona_id" if name == "default_persona" else name)
+        facts[name] = None if value is None else str(value)
+    return facts
 
 
 def _clean_name(name: str) -> str:

@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from accounts.audit import note_refusal
 from accounts.errors import Invalid, MaruError, NotFound
 from accounts.forms import show_refusal
 from accounts.gate import CREATE_ROOM, access_team, signed_in
@@ -97,6 +98,7 @@ def post(request: HttpRequest, room_id: UUID) -> HttpResponse:
             personas=form.cleaned_data["answers"],
         )
     except MaruError as error:
+        note_refusal(request, error)
         refused = {"unsent": request.POST.get("text", ""), "refusal": error.detail}
         return _room_page(request, user, here, status=error.status, **refused)
     return redirect(f"{reverse('rooms:room', args=[room_id])}#message-{posted.message.pk}")

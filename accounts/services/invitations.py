@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
+from accounts.audit import audit
 from accounts.digests import digest_of, new_secret
 from accounts.errors import MaruError, NotFound
 from accounts.gate import MANAGE_PEOPLE, access_team
@@ -31,6 +32,7 @@ def invite(
         invited_by=user,
         expires_at=timezone.now() + lifetime,
     )
+    audit(user, "invitation.created", invitation.pk, team_id=team.pk, after={"role": role})
     return invitation, token
 
 
@@ -65,7 +67,10 @@ def accept_invitation_by_digest(*, user: User, digest: str) -> TeamMember:
     taken = Invitation.objects.usable().filter(pk=invitation.pk)
     if not taken.update(accepted_by=user, accepted_at=timezone.now()):
         raise NotFound
-    return put_member(invitation.team, user, invitation.role)
+    member = put_member(invitation.team, user, invitation.role)
+    team_id, given = invitation.team_id, {"role": member.role}
+    audit(user, "invitation.accepted", invitation.pk, team_id=team_id, after=given)
+    return member
 
 
 @transaction.atomic
@@ -75,6 +80,7 @@ def revoke_invitation(*, user: User, team_id: UUID, invitation_id: UUID) -> None
     usable = Invitation.objects.usable().filter(team=team, pk=invitation_id)
     if not usable.update(revoked_at=timezone.now()):
         raise NotFound
+    audit(user, "invitation.revoked", invitation_id, team_id=team.pk)
 
 
 def _inviter_still_may(invitation: Invitation) -> bool:

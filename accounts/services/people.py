@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
+from accounts.audit import audit
 from accounts.endings import Ending, access_ended
 from accounts.errors import Conflict, Forbidden, Invalid, Unavailable
 from accounts.models import User, Wood
@@ -34,6 +35,7 @@ def create_user(
     _insert(user)
     if verified:
         EmailAddress.objects.create(user=user, email=user.email, primary=True, verified=True)
+    audit(user, "user.created", user.pk, after={"verified": verified})
     return user
 
 
@@ -45,6 +47,7 @@ def update_profile(*, user: User, name: str | None = None, wood: str | None = No
     """
     if user.reach.team_id is not None:
         raise Forbidden
+    before = {"name": user.name, "wood": user.wood}
     if name is not None:
         user.name = _clean(name)
     if wood is not None:
@@ -52,6 +55,8 @@ def update_profile(*, user: User, name: str | None = None, wood: str | None = No
             raise Invalid(fields={"wood": _("Choose one of the colours.")})
         user.wood = wood
     user.save(update_fields=["name", "wood"])
+    after = {"name": user.name, "wood": user.wood}
+    audit(user, "user.changed", user.pk, before=before, after=after)
     return user
 
 
@@ -62,14 +67,19 @@ def change_password(*, user: User, password: str) -> None:
     user.save(update_fields=["password"])
     user.tokens.all().delete()
     access_ended(Ending(user_id=user.pk))
+    audit(user, "user.password_changed", user.pk)
 
 
 @transaction.atomic
-def suspend_user(*, person: User) -> None:
-    """Shut somebody out of everything, at once, until the account is made active again."""
+def suspend_user(*, person: User, user: User | None = None) -> None:
+    """Shut somebody out of everything, at once, until the account is made active again.
+
+    `user` None is whoever runs the server.
+    """
     person.is_active = False
     person.save(update_fields=["is_active"])
     access_ended(Ending(user_id=person.pk))
+    audit(user, "user.suspended", person.pk)
 
 
 def handles_for(name: str) -> Iterator[str]:

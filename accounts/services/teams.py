@@ -6,6 +6,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils.translation import gettext as _
 
+from accounts.audit import audit
 from accounts.endings import Ending, access_ended
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound
 from accounts.gate import MANAGE, MANAGE_PEOPLE, VIEW, access_team
@@ -22,6 +23,7 @@ def create_team(*, user: User, name: str) -> Team:
     """Make a team that `user` owns."""
     team = Team.objects.create(name=_clean(name))
     put_member(team, user, TeamRole.OWNER)
+    audit(user, "team.created", team.pk, team_id=team.pk, after={"name": team.name})
     return team
 
 
@@ -29,8 +31,11 @@ def create_team(*, user: User, name: str) -> Team:
 def rename_team(*, user: User, team_id: UUID, name: str) -> Team:
     """Give the team another name."""
     team = access_team(user, team_id, MANAGE)
+    before = {"name": team.name}
     team.name = _clean(name)
     team.save(update_fields=["name"])
+    after = {"name": team.name}
+    audit(user, "team.changed", team.pk, team_id=team.pk, before=before, after=after)
     return team
 
 
@@ -39,7 +44,10 @@ def add_team_member(*, user: User, team_id: UUID, person: User, role: str) -> Te
     """Take somebody into the team. Raises Conflict if they are in it already."""
     team = access_team(user, team_id, MANAGE_PEOPLE)
     check_role(role, given_by=role_in(team, user))
-    return put_member(team, person, role)
+    member = put_member(team, person, role)
+    after = {"user": str(person.pk), "role": role}
+    audit(user, "team.member_added", team.pk, team_id=team.pk, after=after)
+    return member
 
 
 @transaction.atomic
@@ -52,9 +60,12 @@ def set_team_role(*, user: User, team_id: UUID, member_id: UUID, role: str) -> T
     check_role(role, given_by=own_role)
     if role != TeamRole.OWNER:
         _keep_an_owner(member)
+    before = {"user": str(member_id), "role": member.role}
     member.role = role
     member.save(update_fields=["role"])
     set_permissions([member.user], team, TEAM_ROLES[role])
+    after = {"user": str(member_id), "role": role}
+    audit(user, "team.member_changed", team.pk, team_id=team.pk, before=before, after=after)
     return member
 
 
@@ -71,6 +82,8 @@ def remove_team_member(*, user: User, team_id: UUID, member_id: UUID) -> None:
     ApiToken.objects.filter(user_id=member_id, team=team).delete()
     member.delete()
     access_ended(Ending(user_id=member_id, team_id=team.pk))
+    before = {"user": str(member_id), "role": member.role}
+    audit(user, "team.member_removed", team.pk, team_id=team.pk, before=before)
 
 
 def put_member(team: Team, person: User, role: str) -> TeamMember:

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from accounts.audit import audit
 from accounts.digests import digest_of, new_secret
 from accounts.endings import Ending, access_ended
 from accounts.errors import Forbidden, Invalid, NotFound
@@ -64,6 +65,8 @@ def make_token(
         digest=digest_of(secret),
         expires_at=expires_at,
     )
+    given = {"scopes": wanted, "hint": token.hint}
+    audit(user, "token.created", token.pk, team_id=token.team_id, after=given)
     return token, secret
 
 
@@ -71,10 +74,11 @@ def make_token(
 def revoke_token(*, user: User, token_id: UUID) -> None:
     """Make one of the user's own tokens dead, everywhere and at once."""
     check_scope(user, ADMIN)
-    gone, _rows = ApiToken.objects.within_reach_of(user).filter(pk=token_id).delete()
-    if not gone:
+    token = ApiToken.objects.within_reach_of(user).filter(pk=token_id).first()
+    if token is None or not ApiToken.objects.filter(pk=token_id).delete()[0]:
         raise NotFound
     access_ended(Ending(user_id=user.pk, token_id=token_id))
+    audit(user, "token.revoked", token_id, team_id=token.team_id, before={"hint": token.hint})
 
 
 def user_for_token(secret: str) -> TokenBearer | None:
@@ -83,7 +87,7 @@ def user_for_token(secret: str) -> TokenBearer | None:
     if token is None:
         return None
     user = token.user
-    user.reach = Reach(scopes_up_to(token.scopes), token.team_id, token.expires_at)
+    user.reach = Reach(scopes_up_to(token.scopes), token.team_id, token.expires_at, token.hint)
     return TokenBearer(user=user, token_id=token.pk, expires_at=token.expires_at)
 
 

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from accounts.audit import note_refusal
 from accounts.errors import Invalid, MaruError
 from accounts.forms import RoleForm, TeamForm, show_refusal
 from accounts.gate import (
@@ -59,7 +60,7 @@ def general(request: HttpRequest, team_id: UUID) -> HttpResponse:
         else:
             messages.success(request, _("Saved."))
             return redirect("accounts:team", team_id)
-    page = {**_team_page(user, team, "team"), "form": form}
+    page = {**team_page(user, team, "team"), "form": form}
     return render(request, "accounts/team.html", page)
 
 
@@ -119,7 +120,7 @@ def revoke(request: HttpRequest, team_id: UUID, invitation_id: UUID) -> HttpResp
 
 
 def _people_page(request: HttpRequest, user: User, team: Team, link: str = "") -> HttpResponse:
-    page = _team_page(user, team, "people")
+    page = team_page(user, team, "people")
     roles = roles_up_to(role_in(team, user)) if page["can_manage"] else []
     page |= {"lines": _lines(user, team, roles), "roles": roles, "link": link}
     if page["can_manage"]:
@@ -146,7 +147,7 @@ def _lines(user: User, team: Team, roles: list[TeamRole]) -> list[Line]:
     return lines
 
 
-def _team_page(user: User, team: Team, section: str) -> dict[str, Any]:
+def team_page(user: User, team: Team, section: str) -> dict[str, Any]:
     """What every page of a team's settings shows around itself."""
     permissions = team_permissions(user, team)
     return {
@@ -170,6 +171,7 @@ def _say(request: HttpRequest, error: MaruError) -> None:
     """Say on the page itself what a rule forbids; what is not there at all is a page of its own."""
     if error.status == 404:
         raise error
+    note_refusal(request, error)
     messages.error(request, str(error.detail))
 
 

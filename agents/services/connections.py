@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import ProtectedError
 from django.utils.translation import gettext_lazy as _
 
+from accounts.audit import audit
 from accounts.errors import Conflict, Invalid
 from accounts.gate import access_team
 from accounts.models import User
@@ -43,7 +44,10 @@ def create_connection(
     connection.base_url = _checked_url(kind, base_url)
     connection.model_names = _checked_models(kind, models)
     connection.key_encrypted = _sealed(kind, key)
-    return _saved(connection)
+    with transaction.atomic():
+        _save(connection)
+        audit(user, "connection.created", connection.pk, team_id=team.pk, after=_facts(connection))
+    return connection
 
 
 def update_connection(
@@ -64,6 +68,7 @@ def update_connection(
     new_url = None if base_url is None else _checked_url(seen.kind, base_url)
     with transaction.atomic():
         connection = Connection.objects.select_for_update(no_key=True).get(pk=seen.pk)
+        before, old_key = _facts(connection), connection.key_encrypted
         if new_url is not None and _server(new_url) != _server(connection.base_url):
             connection.key_encrypted = ""
         if new_url is not None:
@@ -74,19 +79,25 @@ def update_connection(
             connection.name = clean_name(name)
         if models is not None:
             connection.model_names = _checked_models(connection.kind, models)
-        return _saved(connection)
+        _save(connection)
+        after = _facts(connection) | {"key_changed": connection.key_encrypted != old_key}
+        team_id = connection.team_id
+        audit(user, "connection.changed", seen.pk, team_id=team_id, before=before, after=after)
+    return connection
 
 
 @transaction.atomic
 def delete_connection(*, user: User, connection_id: UUID) -> None:
     """Remove a connection and its key. Raises Conflict while a persona answers through it."""
     connection = access_connection(user, connection_id, MANAGE)
+    team_id, before = connection.team_id, _facts(connection)
     try:
         connection.delete()
     except ProtectedError:
         raise Conflict(
             _("Personas answer through this connection. Give them another one first.")
         ) from None
+    audit(user, "connection.deleted", connection_id, team_id=team_id, before=before)
 
 
 def check_connection(
@@ -162,11 +173,20 @@ def _check(*, kind: str, base_url: str, key: str, model: str) -> check.CheckResu
     return check.check_connection(kind=kind, base_url=base_url, key=key, model=model)
 
 
-def _saved(connection: Connection) -> Connection:
+def _save(connection: Connection) -> None:
     check_row(connection, exclude={"model_names"})  # checked already; none may be known yet
     with one_of_a_kind("name", _("Another connection of this team has this name.")):
         connection.save()
-    return connection
+
+
+def _facts(connection: Connection) -> dict[str, object]:
+    """What the audit tells of a connection: of the key only that there is one."""
+    return {
+        "name": connection.name,
+        "server": "{}://{}:{}".format(*_server(connection.base_url)),
+        "models": connection.model_names,
+        "has_key": bool(connection.key_encrypted),
+    }
 
 
 def _checked_url(kind: str, base_url: str) -> str:

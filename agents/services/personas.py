@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils.translation import gettext as _
 
+from accounts.audit import audit
 from accounts.errors import Conflict, NotFound
 from accounts.gate import access_team
 from accounts.models import Team, User
@@ -52,6 +53,7 @@ def create_persona(*, user: User, team_id: UUID, **fields: Unpack[PersonaFields]
     _save(persona)
     _keep_version(persona, user, changed=[])
     persona_changed(persona)
+    audit(user, "persona.created", persona.pk, team_id=team.pk, after={"handle": persona.handle})
     return persona
 
 
@@ -71,7 +73,7 @@ def update_persona(
         )
     before = _snapshot(persona)
     _set(persona, fields)
-    return _save_change(persona, user, before)
+    return _save_change(persona, user, before, "persona.changed")
 
 
 @transaction.atomic
@@ -87,7 +89,7 @@ def restore_persona(*, user: User, persona_id: UUID, number: int) -> Persona:
         del fields["connection"], fields["model"]
     before = _snapshot(persona)
     _set(persona, cast("PersonaFields", fields))
-    return _save_change(persona, user, before)
+    return _save_change(persona, user, before, "persona.restored")
 
 
 @transaction.atomic
@@ -98,6 +100,8 @@ def set_persona_enabled(*, user: User, persona_id: UUID, enabled: bool) -> Perso
         persona.enabled = enabled
         persona.save(update_fields=["enabled"])
         persona_changed(persona)
+        after = {"enabled": enabled}
+        audit(user, "persona.switched", persona.pk, team_id=persona.team_id, after=after)
     return persona
 
 
@@ -107,6 +111,8 @@ def delete_persona(*, user: User, persona_id: UUID) -> None:
     persona = _locked(user, persona_id)
     persona_leaves(persona)
     persona.delete()
+    before = {"handle": persona.handle}
+    audit(user, "persona.deleted", persona_id, team_id=persona.team_id, before=before)
 
 
 @transaction.atomic
@@ -207,7 +213,7 @@ def _save(persona: Persona, update_fields: list[str] | None = None) -> None:
         persona.save(update_fields=update_fields)
 
 
-def _save_change(persona: Persona, user: User, before: dict[str, object]) -> Persona:
+def _save_change(persona: Persona, user: User, before: dict[str, object], action: str) -> Persona:
     after = _snapshot(persona)
     changed = [name for name in VERSIONED if before[name] != after[name]]
     if not changed:
@@ -216,6 +222,9 @@ def _save_change(persona: Persona, user: User, before: dict[str, object]) -> Per
     _save(persona, update_fields=[*changed, "version"])
     _keep_version(persona, user, changed=changed)
     persona_changed(persona)
+    # The version has the texts; the log is read by more people than they are for.
+    told = {"version": persona.version, "fields": changed}
+    audit(user, action, persona.pk, team_id=persona.team_id, after=told)
     return persona
 
 

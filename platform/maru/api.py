@@ -18,6 +18,8 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.renderers import BaseRenderer
 
 from accounts.api import router as accounts_router
+from accounts.audit import note_refusal
+from accounts.audit_api import router as audit_router
 from accounts.errors import Invalid, MaruError, NotFound, Unauthenticated
 from accounts.rest import AUTH, Refusal, invalid, refusal
 from maru import __version__
@@ -116,11 +118,13 @@ api = Api(
     docs=Reference(),
 )
 api.add_router("", accounts_router)
+api.add_router("", audit_router)
 api.add_router("", rooms_router)
 
 
 @api.exception_handler(MaruError)
 def _named(request: HttpRequest, error: MaruError) -> HttpResponse:
+    note_refusal(request, error)
     return refusal(error)
 
 

@@ -1,15 +1,22 @@
-"""What every page gets: no shared cache keeps it, and our own errors become the fitting answer."""
+"""What every answer goes through: no cache keeps it, no refusal is forgotten, errors are named."""
 
+import re
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import Final
+from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.decorators import sync_only_middleware
 
+from accounts.audit import came_from, note_refusal, noted_refusal, refused
 from accounts.errors import MaruError
+from accounts.models import User
 
 Handler = Callable[[HttpRequest], HttpResponse]
+
+_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 @sync_only_middleware
@@ -22,6 +29,40 @@ def private_pages(get_response: Handler) -> Handler:
         return response
 
     return middleware
+
+
+@sync_only_middleware
+def audited(get_response: Handler) -> Handler:
+    """Know where a request comes from, and write down what it tried to change and may not."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        before = came_from.set(request.META.get("REMOTE_ADDR", ""))
+        try:
+            response = get_response(request)
+            error = noted_refusal(request)
+            if error is not None and request.method not in _READS:
+                _write_down(request, error)
+        finally:
+            came_from.reset(before)
+        return response
+
+    return middleware
+
+
+def _write_down(request: HttpRequest, error: MaruError) -> None:
+    """Tell what was tried by its route, and on what by the first id in it."""
+    route, kind, thing = "", "", None
+    if match := request.resolver_match:
+        route = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", match.route)
+        ids = {name: value for name, value in match.kwargs.items() if isinstance(value, UUID)}
+        kind, thing = next(iter(ids.items()), ("", None))
+    refused(
+        request.user if isinstance(request.user, User) else None,
+        f"{request.method} /{route}",
+        error,
+        target_kind=kind.removesuffix("_id"),
+        target_id=thing,
+    )
 
 
 class NamedErrors:
@@ -41,6 +82,7 @@ class NamedErrors:
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if not isinstance(error, MaruError):
             return None
+        note_refusal(request, error)
         page = f"{error.status}.html" if error.status in {403, 404} else "400.html"
         return render(request, page, {"detail": error.detail}, status=error.status)
 

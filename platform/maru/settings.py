@@ -97,6 +97,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "maru.middleware.audited",
     "maru.middleware.NamedErrors",
 ]
 ROOT_URLCONF = "maru.urls"

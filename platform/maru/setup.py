@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from allauth.account.adapter import get_adapter
 from django.conf import settings
-from django.contrib.auth import login
 from django.contrib.auth.decorators import login_not_required
 from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse
@@ -59,7 +59,7 @@ def setup(request: HttpRequest, token: str) -> HttpResponse:
         except MaruError as error:
             show_refusal(form, error)
         else:
-            login(request, user, backend=settings.AUTHENTICATION_BACKENDS[0])
+            get_adapter(request).login(request, user)
             if model == "provider":
                 return redirect("agents:connection_create", team.pk)
             return redirect("rooms:room", room.pk)

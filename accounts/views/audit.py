@@ -1,0 +1,104 @@
+"""The audit of a team: to look through, and to take along."""
+
+import csv
+import io
+from collections.abc import Iterable
+from typing import Final
+from uuid import UUID
+
+import orjson
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts.audit import audit
+from accounts.audit_api import entry_body
+from accounts.forms import AuditForm
+from accounts.gate import MANAGE_PEOPLE, access_team, signed_in
+from accounts.models import AuditEntry, Team
+from accounts.views.team import team_page
+
+PAGE: Final = 50
+LONGEST_EXPORT: Final = 100_000
+_COLUMNS: Final = (
+    *("number", "created_at", "actor", "actor_name", "token", "ip", "action", "refused"),
+    *("target_kind", "target", "before", "after", "prev_hash", "hash"),
+)
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+@require_safe
+def log(request: HttpRequest, team_id: UUID) -> HttpResponse:
+    """Who did what, the newest first."""
+    user = signed_in(request)
+    team = access_team(user, team_id, MANAGE_PEOPLE)
+    form = AuditForm(request.GET, team=team)
+    found = _found(team, form)
+    if before := form.cleaned_data.get("before"):
+        found = found.filter(number__lt=before)
+    entries = list(found[: PAGE + 1])
+    page = {
+        **team_page(user, team, "audit"),
+        "form": form,
+        "entries": entries[:PAGE],
+        "older": _older(request, entries[PAGE - 1].number) if len(entries) > PAGE else "",
+    }
+    return render(request, "accounts/audit.html", page)
+
+
+@require_POST
+@transaction.atomic
+def export(request: HttpRequest, team_id: UUID) -> HttpResponse:
+    """Hand out what the filters leave, as a file; that somebody took it is written down, too."""
+    user = signed_in(request)
+    team = access_team(user, team_id, MANAGE_PEOPLE)
+    found = _found(team, AuditForm(request.POST, team=team))[:LONGEST_EXPORT]
+    ending = "csv" if request.POST.get("format") == "csv" else "json"
+    body, kind = _as_csv(found) if ending == "csv" else _as_json(found)
+    audit(user, "audit.exported", team.pk, team_id=team.pk, after={"format": ending})
+    name = f'attachment; filename="maru-audit.{ending}"'
+    return HttpResponse(body, content_type=kind, headers={"Content-Disposition": name})
+
+
+def _found(team: Team, form: AuditForm) -> QuerySet[AuditEntry]:
+    entries = AuditEntry.objects.filter(team=team).select_related("actor")
+    return entries.matching(**form.asked()).order_by("-number")
+
+
+def _older(request: HttpRequest, number: int) -> str:
+    query = request.GET.copy()
+    query["before"] = str(number)
+    return f"?{query.urlencode()}"
+
+
+def _as_json(entries: Iterable[AuditEntry]) -> tuple[bytes, str]:
+    items = [entry_body(entry).model_dump(mode="json") for entry in entries]
+    return orjson.dumps(items), "application/json"
+
+
+def _as_csv(entries: Iterable[AuditEntry]) -> tuple[str, str]:
+    out = io.StringIO()
+    table = csv.writer(out)
+    table.writerow(_COLUMNS)
+    for entry in entries:
+        table.writerow([_cell(value) for value in _row(entry)])
+    return out.getvalue(), "text/csv; charset=utf-8"
+
+
+def _row(entry: AuditEntry) -> list[object]:
+    """The values of `_COLUMNS`."""
+    return [
+        *(entry.number, entry.created_at.isoformat(), entry.actor_id or ""),
+        *(entry.actor.name if entry.actor else "", entry.token_hint, entry.ip, entry.action),
+        *(entry.refused, entry.target_kind, entry.target_id or ""),
+        *(orjson.dumps(facts).decode() for facts in (entry.before, entry.after)),
+        *(entry.prev_hash, entry.hash),
+    ]
+
+
+def _cell(value: object) -> str:
+    """Keep a table from taking a text for a formula: such a text begins with an apostrophe."""
+    text = str(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
