@@ -1,0 +1,302 @@
+"""The audit: one entry a change, what was refused too, and a chain that shows tampering."""
+
+import csv
+import io
+import json
+import random
+from collections.abc import Callable
+from uuid import uuid4
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, connection, transaction
+from django.test import Client
+from django.urls import reverse
+from pytest_django import DjangoAssertNumQueries
+
+from accounts.audit import audit, came_from, digest, verify
+from accounts.errors import Forbidden
+from accounts.models import AuditEntry, Team
+from accounts.services import create_team, make_token, rename_team
+from tests.accounts.conftest import PASSWORD, Cast
+
+pytestmark = pytest.mark.django_db
+
+CHANGES = 30
+
+
+def last(team: Team | None) -> AuditEntry:
+    return AuditEntry.objects.filter(team=team).order_by("-number")[0]
+
+
+def browser(cast: Cast, who: str) -> Client:
+    client = Client(REMOTE_ADDR="203.0.113.9")
+    client.force_login(cast.named(who))
+    return client
+
+
+def broken(team: Team) -> int | None:
+    return next(verdict.broken_at for verdict in verify() if verdict.team_id == team.pk)
+
+
+def test_entry_says_who_what_and_from_where(cast: Cast) -> None:
+    browser(cast, "owner").post(
+        reverse("accounts:team", args=[cast.team.pk]), {"name": "Another name"}
+    )
+
+    entry = last(cast.team)
+    assert (entry.actor, entry.action, entry.ip) == (cast.owner, "team.changed", "203.0.113.9")
+    assert (entry.target_kind, entry.target_id) == ("team", cast.team.pk)
+    assert (entry.before, entry.after) == ({"name": "Hangyeol Commerce"}, {"name": "Another name"})
+    assert came_from.get() == ""
+
+
+def test_change_that_is_undone_leaves_no_entry(cast: Cast) -> None:
+    before = AuditEntry.objects.count()
+
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        rename_team(user=cast.owner, team_id=cast.team.pk, name="Undone")
+        raise ZeroDivisionError
+
+    assert AuditEntry.objects.count() == before
+
+
+def test_entry_costs_two_queries(
+    cast: Cast, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    with django_assert_num_queries(2):
+        audit(cast.owner, "team.changed", cast.team.pk, team_id=cast.team.pk)
+
+
+def test_token_is_named_by_its_end(client: Client, cast: Cast) -> None:
+    _token, secret = make_token(user=cast.owner, name="script", scopes=["admin"])
+
+    client.post(
+        "/api/v1/me/tokens",
+        {"name": "second", "scopes": ["read"]},
+        content_type="application/json",
+        headers={"authorization": f"Bearer {secret}"},
+    )
+
+    assert last(None).token_hint == secret[-4:]
+    assert secret not in json.dumps(list(AuditEntry.objects.values()), default=str)
+
+
+@pytest.mark.parametrize("way", ["page", "api"])
+def test_member_who_tries_what_they_may_not_is_in_the_log_of_the_team(cast: Cast, way: str) -> None:
+    path = (
+        reverse("accounts:invite", args=[cast.team.pk])
+        if way == "page"
+        else f"/api/v1/teams/{cast.team.pk}/rooms"
+    )
+    answer = browser(cast, "guest").post(path, {"role": "member"}, "application/json")
+
+    entry = last(cast.team)
+    assert answer.status_code == 403
+    assert (entry.actor, entry.refused, entry.target_id) == (cast.guest, True, cast.team.pk)
+    assert entry.action.startswith("POST /")
+
+
+@pytest.mark.parametrize("page", ["accounts:invite", "accounts:audit_export"])
+def test_foreign_and_absent_thing_leave_the_same_entry(cast: Cast, page: str) -> None:
+    stranger = browser(cast, "stranger")
+    counts = []
+    for team_id in (cast.team.pk, uuid4()):
+        before = AuditEntry.objects.count()
+        stranger.post(reverse(page, args=[team_id]))
+        counts.append(AuditEntry.objects.count() - before)
+        entry = last(None)
+        assert (entry.refused, entry.target_id, entry.team) == (True, team_id, None)
+
+    assert counts == [1, 1]
+
+
+def test_reading_what_is_not_there_leaves_no_entry(cast: Cast) -> None:
+    before = AuditEntry.objects.count()
+
+    browser(cast, "stranger").get(reverse("accounts:team", args=[cast.team.pk]))
+
+    assert AuditEntry.objects.count() == before
+
+
+def test_secret_in_an_address_is_not_written_down(cast: Cast) -> None:
+    secret = "CANARY-of-a-link"
+
+    browser(cast, "member").post(f"/setup/{secret}")
+    browser(cast, "member").post(reverse("accounts:invitation_link", args=[secret]))
+
+    assert secret not in json.dumps(list(AuditEntry.objects.values()), default=str)
+
+
+def test_guess_at_a_password_is_written_down_without_it(client: Client, cast: Cast) -> None:
+    client.post("/accounts/login/", {"login": cast.member.email, "password": "CANARY-guess"})
+
+    entry = last(None)
+    assert (entry.action, entry.refused, entry.actor) == ("user.signed_in", True, None)
+    assert "CANARY" not in json.dumps(list(AuditEntry.objects.values()), default=str)
+
+
+def test_way_in_and_out_is_written_down(client: Client, cast: Cast) -> None:
+    client.post("/accounts/login/", {"login": cast.member.email, "password": PASSWORD})
+    client.post("/accounts/logout/")
+
+    out, into = AuditEntry.objects.filter(team=None).order_by("-number")[:2]
+    assert (into.action, out.action) == ("user.signed_in", "user.signed_out")
+    assert into.actor == out.actor == cast.member
+
+
+@pytest.fixture
+def long_log(cast: Cast) -> list[AuditEntry]:
+    for number in range(CHANGES):
+        rename_team(user=cast.owner, team_id=cast.team.pk, name=f"Name {number}")
+    assert broken(cast.team) is None
+    return list(AuditEntry.objects.filter(team=cast.team).order_by("number"))
+
+
+TAMPERS: dict[str, Callable[[AuditEntry], object]] = {
+    "actor_id": lambda entry: uuid4(),
+    "action": lambda entry: entry.action + "x",
+    "after": lambda entry: {**entry.after, "name": "Forged"},
+    "before": lambda entry: {"name": "Forged"},
+    "created_at": lambda entry: entry.created_at.replace(year=2001),
+    "ip": lambda entry: "198.51.100.1",
+    "refused": lambda entry: not entry.refused,
+    "target_id": lambda entry: uuid4(),
+    "target_kind": lambda entry: "other",
+    "token_hint": lambda entry: "abcd",
+    "hash": lambda entry: "0" * 64,
+    "prev_hash": lambda entry: "0" * 64 if entry.number > 1 else "1" * 64,
+}
+
+
+def overwrite(entry: AuditEntry, **values: object) -> None:
+    """Change an entry as only somebody can who has the database itself."""
+    with connection.cursor() as cursor:
+        cursor.execute("DROP TRIGGER accounts_audit_rows")
+    AuditEntry.objects.filter(pk=entry.pk).update(**values)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_chain_shows_each_change_and_each_missing_entry(
+    cast: Cast, long_log: list[AuditEntry], seed: int
+) -> None:
+    chance = random.Random(seed)
+    tampered = 0
+    for _ in range(40):
+        entry = chance.choice(long_log[2:-1])
+        with transaction.atomic():
+            name = chance.choice([*TAMPERS, "deleted", "hashed anew"])
+            if name == "deleted":
+                AuditEntry.objects.filter(pk=entry.pk).delete()
+            elif name == "hashed anew":
+                entry.after = {"name": "Forged"}
+                overwrite(entry, after=entry.after, hash=digest(entry))
+            else:
+                overwrite(entry, **{name: TAMPERS[name](entry)})
+            tampered += broken(cast.team) in {entry.number, entry.number + 1}
+            transaction.set_rollback(True)
+        entry.refresh_from_db()
+
+    assert tampered == 40
+    assert broken(cast.team) is None
+
+
+def test_database_refuses_a_change(cast: Cast, long_log: list[AuditEntry]) -> None:
+    with pytest.raises(DatabaseError, match="only added to"), transaction.atomic():
+        AuditEntry.objects.filter(pk=long_log[3].pk).update(action="nothing")
+
+
+def test_command_says_which_chain_is_broken(
+    cast: Cast, long_log: list[AuditEntry], capsys: pytest.CaptureFixture[str]
+) -> None:
+    call_command("audit", "verify")
+    whole = capsys.readouterr().out
+    overwrite(long_log[3], action="nothing")
+    with pytest.raises(CommandError):
+        call_command("audit", "verify")
+
+    assert f"{cast.team.pk} {long_log[-1].number} {long_log[-1].hash}\n" in whole
+    assert f"BROKEN at {long_log[3].number}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("who", "status"),
+    [("owner", 200), ("admin", 200), ("member", 403), ("guest", 403), ("stranger", 404)],
+)
+def test_log_is_for_those_who_look_after_people(cast: Cast, who: str, status: int) -> None:
+    client = browser(cast, who)
+
+    assert client.get(reverse("accounts:audit", args=[cast.team.pk])).status_code == status
+    assert client.post(reverse("accounts:audit_export", args=[cast.team.pk])).status_code == status
+    assert client.get(f"/api/v1/teams/{cast.team.pk}/audit").status_code == status
+
+
+def test_page_shows_what_its_filters_leave(cast: Cast, long_log: list[AuditEntry]) -> None:
+    client = browser(cast, "admin")
+    page = reverse("accounts:audit", args=[cast.team.pk])
+
+    def shown(**query: str) -> list[int]:
+        return [entry.number for entry in client.get(page, query).context["entries"]]
+
+    everything = [entry.number for entry in reversed(long_log)]
+    assert shown() == everything
+    assert shown(actor=str(cast.owner.pk)) == everything
+    assert shown(actor=str(cast.admin.pk)) == []
+    assert shown(action="room.") == []
+    assert shown(since="2001-01-01") == everything
+    assert shown(until="2001-01-01") == []
+    assert shown(before="4") == [3, 2, 1]
+    assert shown(actor="nonsense", since="nonsense", before="-1") == everything
+
+
+def test_api_goes_through_the_log_page_by_page(cast: Cast, long_log: list[AuditEntry]) -> None:
+    client = browser(cast, "owner")
+    numbers: list[int] = []
+    cursor = None
+    while cursor != "":
+        query = {"limit": "10", **({"cursor": cursor} if cursor else {})}
+        page = client.get(f"/api/v1/teams/{cast.team.pk}/audit", query).json()
+        numbers += [item["number"] for item in page["items"]]
+        cursor = page["next"] or ""
+
+    assert sorted(numbers, reverse=True) == [entry.number for entry in reversed(long_log)]
+
+
+def test_export_is_written_down_and_holds_no_formula(cast: Cast) -> None:
+    rename_team(user=cast.owner, team_id=cast.team.pk, name="=cmd()")
+    cast.owner.name = "=HYPERLINK(1)"
+    cast.owner.save()
+    client = browser(cast, "owner")
+    path = reverse("accounts:audit_export", args=[cast.team.pk])
+
+    answer = client.post(path, {"format": "csv"})
+    rows = list(csv.DictReader(io.StringIO(answer.content.decode())))
+    items = client.post(path, {"format": "json"}).json()
+
+    assert answer["Content-Disposition"].startswith("attachment")
+    assert rows[0]["actor_name"] == "'=HYPERLINK(1)"
+    assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())
+    assert [item["action"] for item in items][:2] == ["audit.exported", "team.changed"]
+    assert items[1]["after"] == {"name": "=cmd()"}
+
+
+def test_log_of_one_team_holds_nothing_of_another(cast: Cast) -> None:
+    other = create_team(user=cast.stranger, name="CANARY of another team")
+
+    page = browser(cast, "owner").get(reverse("accounts:audit", args=[cast.team.pk]))
+
+    assert "CANARY" not in page.content.decode()
+    assert last(other).number == 1
+
+
+def test_refusal_by_a_scope_names_the_token(client: Client, cast: Cast) -> None:
+    _token, secret = make_token(user=cast.owner, name="script", scopes=["read"], team=cast.team)
+
+    answer = client.post(
+        f"/api/v1/teams/{cast.team.pk}/rooms", headers={"authorization": f"Bearer {secret}"}
+    )
+
+    assert answer.status_code == Forbidden.status
+    assert last(None).refused
+    assert last(None).token_hint == secret[-4:]
+    assert last(None).target_id == cast.team.pk

@@ -1,0 +1,327 @@
+"""Each service that changes something writes one entry; one that nobody thought of fails here."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from inspect import isfunction
+from types import ModuleType
+from typing import TypedDict
+from uuid import UUID
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+import accounts.services
+import agents.services
+import rooms.services
+from accounts.models import AuditEntry, Invitation, Team, User
+from accounts.services import (
+    add_team_member,
+    create_team,
+    create_user,
+    invite,
+    make_setup_link,
+    make_token,
+)
+from agents.models import Connection, Persona
+from agents.services import create_demo_persona
+from rooms.commands import carry_out
+from rooms.events import MessageSend, RoomRead
+from rooms.models import Room
+from rooms.services import create_room, post_message, put_member
+
+pytestmark = pytest.mark.django_db
+
+KEY = "sk-CANARY-of-a-provider"
+PROSE = "CANARY of instructions"
+
+
+class Here(TypedDict):
+    user: User
+    team_id: UUID
+
+
+@dataclass
+class World:
+    """A team with a room, a persona, a connection, and an invitation that is open."""
+
+    owner: User = field(default_factory=lambda: person("Owner"))
+    member: User = field(default_factory=lambda: person("Member"))
+    newcomer: User = field(default_factory=lambda: person("Newcomer"))
+    link: str = ""
+    team: Team = field(init=False)
+    room: Room = field(init=False)
+    persona: Persona = field(init=False)
+    unbound: Persona = field(init=False)
+    connection: Connection = field(init=False)
+    invitation: Invitation = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.team = create_team(user=self.owner, name="Team")
+        here = Here(user=self.owner, team_id=self.team.pk)
+        add_team_member(**here, person=self.member, role="member")
+        self.persona = create_demo_persona(**here)
+        self.unbound = create_demo_persona(**here)
+        self.room = create_room(**here, name="room", personas=[self.persona.pk])
+        self.connection = agents.services.create_connection(
+            **here, name="Another", kind="openai", base_url="https://api.example.com", key=KEY
+        )
+        self.invitation, self.link = invite(**here)
+
+
+def person(name: str) -> User:
+    return create_user(name=name, email=f"{name.lower()}@example.com", verified=True)
+
+
+Act = Callable[[World], object]
+A, G, R = accounts.services, agents.services, rooms.services
+
+
+def added(world: World) -> UUID:
+    put_member(user=world.owner, room_id=world.room.pk, member_id=world.member.pk, role="member")
+    return world.member.pk
+
+
+def setup(world: World) -> object:
+    token = make_setup_link()
+    assert token
+    return A.use_setup_link(
+        token=token, name="First", email="first@example.com", password=None, team_name="First"
+    )
+
+
+CHANGES: dict[str, tuple[Act, list[str]]] = {
+    "accept_invitation": (
+        lambda w: A.accept_invitation(user=w.newcomer, token=w.link),
+        ["invitation.accepted"],
+    ),
+    "accept_invitation_by_digest": (
+        lambda w: A.accept_invitation_by_digest(user=w.newcomer, digest=w.invitation.digest),
+        ["invitation.accepted"],
+    ),
+    "add_team_member": (
+        lambda w: A.add_team_member(
+            user=w.owner, team_id=w.team.pk, person=w.newcomer, role="guest"
+        ),
+        ["team.member_added"],
+    ),
+    "change_password": (
+        lambda w: A.change_password(user=w.owner, password="another-good-password"),
+        ["user.password_changed"],
+    ),
+    "create_team": (lambda w: A.create_team(user=w.owner, name="Second"), ["team.created"]),
+    "create_user": (lambda w: person("Fourth"), ["user.created"]),
+    "invite": (lambda w: A.invite(user=w.owner, team_id=w.team.pk), ["invitation.created"]),
+    "make_token": (lambda w: A.make_token(user=w.owner, name="script"), ["token.created"]),
+    "remove_team_member": (
+        lambda w: A.remove_team_member(user=w.owner, team_id=w.team.pk, member_id=w.member.pk),
+        ["team.member_removed"],
+    ),
+    "rename_team": (
+        lambda w: A.rename_team(user=w.owner, team_id=w.team.pk, name="Renamed"),
+        ["team.changed"],
+    ),
+    "revoke_invitation": (
+        lambda w: A.revoke_invitation(
+            user=w.owner, team_id=w.team.pk, invitation_id=w.invitation.pk
+        ),
+        ["invitation.revoked"],
+    ),
+    "revoke_token": (
+        lambda w: A.revoke_token(user=w.owner, token_id=w.owner.tokens.get().pk),
+        ["token.revoked"],
+    ),
+    "set_team_role": (
+        lambda w: A.set_team_role(
+            user=w.owner, team_id=w.team.pk, member_id=w.member.pk, role="admin"
+        ),
+        ["team.member_changed"],
+    ),
+    "suspend_user": (lambda w: A.suspend_user(user=w.owner, person=w.member), ["user.suspended"]),
+    "update_profile": (lambda w: A.update_profile(user=w.owner, wood="zelkova"), ["user.changed"]),
+    "use_setup_link": (setup, ["team.created", "user.created"]),
+    "create_connection": (
+        lambda w: G.create_connection(
+            user=w.owner,
+            team_id=w.team.pk,
+            name="Third",
+            kind="openai",
+            base_url="https://api.example.com",
+            key=KEY,
+        ),
+        ["connection.created"],
+    ),
+    "update_connection": (
+        lambda w: G.update_connection(
+            user=w.owner, connection_id=w.connection.pk, key=KEY + "-new"
+        ),
+        ["connection.changed"],
+    ),
+    "delete_connection": (
+        lambda w: G.delete_connection(user=w.owner, connection_id=w.connection.pk),
+        ["connection.deleted"],
+    ),
+    "create_demo_persona": (
+        lambda w: G.create_demo_persona(user=w.owner, team_id=w.team.pk),
+        ["persona.created"],
+    ),
+    "create_persona": (
+        lambda w: G.create_persona(
+            user=w.owner,
+            team_id=w.team.pk,
+            name="Dal",
+            role="Scribe",
+            goal="Write",
+            connection=w.connection.pk,
+            model="m",
+            instructions=PROSE,
+        ),
+        ["persona.created"],
+    ),
+    "delete_persona": (
+        lambda w: G.delete_persona(user=w.owner, persona_id=w.persona.pk),
+        ["persona.deleted"],
+    ),
+    "restore_persona": (
+        lambda w: G.restore_persona(user=w.owner, persona_id=w.persona.pk, number=1),
+        ["persona.restored"],
+    ),
+    "set_persona_enabled": (
+        lambda w: G.set_persona_enabled(user=w.owner, persona_id=w.persona.pk, enabled=False),
+        ["persona.switched"],
+    ),
+    "update_persona": (
+        lambda w: G.update_persona(user=w.owner, persona_id=w.persona.pk, instructions=PROSE),
+        ["persona.changed"],
+    ),
+    "bind_persona": (
+        lambda w: R.bind_persona(user=w.owner, room_id=w.room.pk, persona_id=w.unbound.pk),
+        ["room.persona_bound"],
+    ),
+    "create_room": (
+        lambda w: R.create_room(user=w.owner, team_id=w.team.pk, name="second"),
+        ["room.created"],
+    ),
+    "open_team": (
+        lambda w: R.open_team(user=w.owner, team_id=w.team.pk),
+        ["persona.created", "room.created"],
+    ),
+    "put_member": (
+        lambda w: R.put_member(
+            user=w.owner, room_id=w.room.pk, member_id=w.member.pk, role="reader"
+        ),
+        ["room.member_added"],
+    ),
+    "remove_member": (
+        lambda w: R.remove_member(user=w.owner, room_id=w.room.pk, member_id=w.member.pk),
+        ["room.member_removed"],
+    ),
+    "unbind_persona": (
+        lambda w: R.unbind_persona(user=w.owner, room_id=w.room.pk, persona_id=w.persona.pk),
+        ["room.persona_unbound"],
+    ),
+    "update_room": (
+        lambda w: R.update_room(user=w.owner, room_id=w.room.pk, name="renamed"),
+        ["room.changed"],
+    ),
+}
+
+BEFORE: dict[str, Act] = {
+    "revoke_token": lambda w: make_token(user=w.owner, name="script"),
+    "remove_member": added,
+    "restore_persona": lambda w: G.update_persona(
+        user=w.owner, persona_id=w.persona.pk, instructions="Other"
+    ),
+}
+
+WITHOUT = {
+    "post_message": "what is said is in the room's own log",
+    "cancel_run": "as is who stopped an answer",
+    "retry_run": "and who asked again",
+    "mark_read": "one's own place in a room is no change of it",
+    "add_members": "a step of create_room and put_member",
+    "leave_rooms_of_team": "a step of remove_team_member",
+    "check_connection": "changes nothing",
+    "check_new_connection": "changes nothing",
+    "spec_for": "reads",
+    "check_setup_link": "reads",
+    "invitation_by_digest": "reads",
+    "is_set_up": "reads",
+    "look_up_invitation": "reads",
+    "make_setup_link": "printed by the server, for whoever starts it",
+    "user_for_token": "reads",
+}
+
+
+def services() -> Iterator[str]:
+    """Yield the name of each function of the three apps that others call to do something."""
+    for module in (accounts.services, agents.services):
+        yield from (name for name in module.__all__ if isfunction(getattr(module, name)))
+    yield from own_functions(rooms.services)
+
+
+def own_functions(module: ModuleType) -> Iterator[str]:
+    for name, thing in vars(module).items():
+        if isfunction(thing) and thing.__module__ == module.__name__ and name[0] != "_":
+            yield name
+
+
+def test_every_service_is_listed_here() -> None:
+    assert sorted(services()) == sorted([*CHANGES, *WITHOUT])
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_change_writes_one_entry_without_secrets(name: str) -> None:
+    act, actions = CHANGES[name]
+    world = World()
+    if name in BEFORE:
+        BEFORE[name](world)
+    known = set(AuditEntry.objects.values_list("pk", flat=True))
+
+    with CaptureQueriesContext(connection) as queries:
+        act(world)
+
+    written = AuditEntry.objects.exclude(pk__in=known)
+    assert sorted(written.values_list("action", flat=True)) == sorted(actions)
+    for entry in written:
+        told = f"{entry.before}{entry.after}"
+        assert not any(secret in told for secret in (KEY, PROSE, "another-good-password"))
+        assert not any(secret in told for secret in (world.link, world.invitation.digest))
+    of_the_log = [q for q in queries.captured_queries if "accounts_auditentry" in q["sql"]]
+    assert len(of_the_log) == 2 * len(actions)
+
+
+def test_message_costs_no_entry() -> None:
+    world = World()
+    before = AuditEntry.objects.count()
+
+    post_message(user=world.owner, room_id=world.room.pk, text="Hello")
+
+    assert AuditEntry.objects.count() == before
+
+
+def test_refused_command_of_a_socket_is_written_down_and_reading_is_not() -> None:
+    world = World()
+    with pytest.raises(Exception, match="not_found"):
+        carry_out(
+            MessageSend(
+                ref="1",
+                room=world.room.pk,
+                client_id=world.room.pk,
+                text="Hello",
+                reply_to=None,
+                personas=None,
+            ),
+            world.newcomer,
+            "en",
+        )
+    with pytest.raises(Exception, match="not_found"):
+        carry_out(RoomRead(room=world.room.pk, seq=1), world.newcomer, "en")
+
+    (entry,) = AuditEntry.objects.filter(refused=True)
+    assert (entry.action, entry.actor, entry.target_id, entry.team) == (
+        "message.send",
+        world.newcomer,
+        world.room.pk,
+        None,
+    )
