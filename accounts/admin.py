@@ -7,7 +7,7 @@ not in it, and nothing is made or deleted here: there are services for that, wit
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
@@ -19,6 +19,7 @@ from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 
 from accounts.gate import signed_in
+from accounts.mfa import has_mfa
 from accounts.models import Team, TeamMember, User
 from accounts.services import suspend_user
 
@@ -32,11 +33,21 @@ class StaffSite(admin.AdminSite):
     site_header = site_title = "Maru"
     index_title = _("People and teams of this server")
 
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Staff, who sign in by two steps."""
+        return super().has_permission(request) and has_mfa(signed_in(request))
+
     @method_decorator(login_not_required)
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Send whoever is not signed in to the one page for that; others have no business here."""
+        """Send whoever is not signed in to the one page for that; others have no business here.
+
+        Staff without a second step are led to set it up.
+        """
+        if super().has_permission(request):
+            messages.info(request, _("The admin site asks for two-step sign-in. Set it up first."))
+            return redirect("mfa_index")
         if request.user.is_authenticated:
             raise PermissionDenied
         return redirect_to_login(request.GET.get(REDIRECT_FIELD_NAME) or request.path)

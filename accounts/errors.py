@@ -54,6 +54,12 @@ class Forbidden(MaruError):
         self.team_id = team_id
 
 
+class MfaRequired(Forbidden):
+    """For members of a team that asks for two-step sign-in who have not set it up."""
+
+    default_detail = _("This team asks for two-step sign-in. Set it up for yourself first.")
+
+
 class Invalid(MaruError):
     code, status = "invalid", 400
     default_detail = _("This is not in the form that is expected.")

@@ -7,6 +7,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
 
 from accounts.errors import Forbidden, NotFound, Unauthenticated
+from accounts.mfa import check_mfa
 from accounts.models import Team, TeamPermission, User
 from accounts.reach import check_reach
 
@@ -18,7 +19,7 @@ MANAGE: Final = "manage"
 
 
 def access_team(user: User | AnonymousUser, team_id: UUID, permission: str) -> Team:
-    """Return the team if `user` may do this to it; one query, whatever the answer.
+    """Return the team if `user` may do this to it; one query, and one more where it asks for MFA.
 
     Raises NotFound where there is no such team or the user is not in it, alike; Forbidden where
     they are in it without this right. Staff and superusers get nothing extra.
@@ -32,10 +33,11 @@ def access_team(user: User | AnonymousUser, team_id: UUID, permission: str) -> T
     )
     if not rows:
         raise NotFound
+    team: Team = rows[0].content_object
     check_reach(user, team_id, permission)
+    check_mfa(user, team)
     if not any(row.permission.codename == permission for row in rows):
         raise Forbidden(team_id=team_id)
-    team: Team = rows[0].content_object
     return team
 
 

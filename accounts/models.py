@@ -93,6 +93,7 @@ class Team(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     name = models.CharField(_("name"), max_length=80)
+    require_mfa = models.BooleanField(_("two-step sign-in for everybody"), default=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = TeamQuerySet.as_manager()

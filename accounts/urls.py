@@ -10,6 +10,7 @@ urlpatterns = [
     path("me/tokens/", own.tokens, name="tokens"),
     path("me/tokens/<uuid:token_id>/revoke/", own.revoke, name="token_revoke"),
     path("teams/<uuid:team_id>/", team.general, name="team"),
+    path("teams/<uuid:team_id>/two-steps/", team.set_mfa, name="team_mfa"),
     path("teams/<uuid:team_id>/people/", team.people, name="people"),
     path("teams/<uuid:team_id>/people/invite/", team.invite_somebody, name="invite"),
     path("teams/<uuid:team_id>/people/<uuid:user_id>/role/", team.set_role, name="set_role"),

@@ -1,12 +1,11 @@
 """Provider keys at rest: nobody reads them in a copy of the database without the secret key."""
 
-import base64
 from collections.abc import Sequence
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
+
+from accounts.sealing import derived_key
 
 _PURPOSE = b"maru: provider keys of connections, version 1"
 
@@ -17,7 +16,7 @@ class KeyUnreadable(Exception):
 
 def connection_keys(secret_key: str, fallbacks: Sequence[str] = ()) -> list[str]:
     """Derive the keys that `encrypt` and `decrypt` use, newest first; for the settings module."""
-    return [_derive(key) for key in (secret_key, *fallbacks)]
+    return [derived_key(key, _PURPOSE) for key in (secret_key, *fallbacks)]
 
 
 def encrypt(key: str) -> str:
@@ -43,9 +42,3 @@ def rotate(stored: str) -> str:
 
 def _fernet() -> MultiFernet:
     return MultiFernet([Fernet(key) for key in settings.CONNECTION_KEYS])
-
-
-def _derive(secret: str) -> str:
-    """Sessions are signed with the same secret: a derived key tells nothing of its siblings."""
-    material = HKDF(algorithm=SHA256(), length=32, salt=None, info=_PURPOSE).derive(secret.encode())
-    return base64.urlsafe_b64encode(material).decode("ascii")

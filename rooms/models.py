@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.ids import new_id
+from accounts.mfa import with_mfa
 from accounts.models import Team, User
 from accounts.permissions import ObjectPermission
 from agents.models import Persona
@@ -40,6 +41,7 @@ class RoomQuerySet(models.QuerySet["Room"]):
         """Filter to the rooms that the user is in."""
         mine = RoomPermission.objects.filter(user_id=user.pk, permission__codename="view")
         rooms = self.filter(pk__in=mine.values("content_object"))
+        rooms = rooms.filter(models.Q(team__require_mfa=False) | models.Q(with_mfa(user.pk)))
         return rooms.filter(team=user.reach.team_id) if user.reach.team_id else rooms
 
 

@@ -8,6 +8,7 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from accounts.errors import Forbidden, NotFound
+from accounts.mfa import check_mfa
 from accounts.models import User
 from accounts.permissions import ROOM_ROLES, set_permissions
 from accounts.reach import check_reach
@@ -43,7 +44,7 @@ def lock_room(user: User, room_id: UUID, permission: str) -> Room:
 def _granted(user: User, room_id: UUID) -> QuerySet[RoomPermission]:
     return RoomPermission.objects.filter(
         content_object_id=room_id, user_id=user.pk, user__is_active=True
-    ).select_related("content_object", "permission")
+    ).select_related("content_object__team", "permission")
 
 
 def _judge(granted: QuerySet[RoomPermission], user: User, permission: str) -> Room:
@@ -52,6 +53,7 @@ def _judge(granted: QuerySet[RoomPermission], user: User, permission: str) -> Ro
         raise NotFound
     room: Room = rows[0].content_object
     check_reach(user, room.team_id, permission)
+    check_mfa(user, room.team)
     if not any(row.permission.codename == permission for row in rows):
         raise Forbidden(team_id=room.team_id)
     return room

@@ -25,6 +25,7 @@ from accounts.services.teams import (
     create_team,
     remove_team_member,
     rename_team,
+    require_mfa,
     set_team_role,
 )
 from accounts.services.tokens import TokenBearer, make_token, revoke_token, user_for_token
@@ -46,6 +47,7 @@ __all__ = [
     "make_token",
     "remove_team_member",
     "rename_team",
+    "require_mfa",
     "revoke_invitation",
     "revoke_token",
     "set_team_role",

@@ -4,12 +4,14 @@ from typing import Final
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import OuterRef
 from django.utils.translation import gettext as _
 
 from accounts.audit import audit
 from accounts.endings import Ending, access_ended
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound
 from accounts.gate import MANAGE, MANAGE_PEOPLE, VIEW, access_team
+from accounts.mfa import has_mfa, with_mfa
 from accounts.models import ApiToken, Team, TeamMember, TeamRole, User
 from accounts.names import clean_name
 from accounts.permissions import TEAM_ROLES, set_permissions
@@ -35,6 +37,25 @@ def rename_team(*, user: User, team_id: UUID, name: str) -> Team:
     team.name = _clean(name)
     team.save(update_fields=["name"])
     after = {"name": team.name}
+    audit(user, "team.changed", team.pk, team_id=team.pk, before=before, after=after)
+    return team
+
+
+@transaction.atomic
+def require_mfa(*, user: User, team_id: UUID, required: bool) -> Team:
+    """Ask everybody in the team for two-step sign-in, or no longer.
+
+    Who has not set it up loses what is open at once. Raises Conflict while this is true of `user`.
+    """
+    team = access_team(user, team_id, MANAGE)
+    if required and not has_mfa(user):
+        raise Conflict(_("Set up two-step sign-in for yourself first."))
+    before = {"require_mfa": team.require_mfa}
+    team.require_mfa = required
+    team.save(update_fields=["require_mfa"])
+    if required:
+        _shut_out_without_mfa(team)
+    after = {"require_mfa": required}
     audit(user, "team.changed", team.pk, team_id=team.pk, before=before, after=after)
     return team
 
@@ -131,6 +152,12 @@ def _member(team: Team, user_id: UUID) -> TeamMember:
     if member is None:
         raise NotFound
     return member
+
+
+def _shut_out_without_mfa(team: Team) -> None:
+    members = TeamMember.objects.filter(team=team)
+    for user_id in members.exclude(with_mfa(OuterRef("user"))).values_list("user_id", flat=True):
+        access_ended(Ending(user_id=user_id))
 
 
 def _keep_an_owner(member: TeamMember) -> None:

@@ -29,6 +29,7 @@ from accounts.services import (
     invite,
     remove_team_member,
     rename_team,
+    require_mfa,
     revoke_invitation,
     set_team_role,
 )
@@ -62,6 +63,18 @@ def general(request: HttpRequest, team_id: UUID) -> HttpResponse:
             return redirect("accounts:team", team_id)
     page = {**team_page(user, team, "team"), "form": form}
     return render(request, "accounts/team.html", page)
+
+
+@require_POST
+def set_mfa(request: HttpRequest, team_id: UUID) -> HttpResponse:
+    """Ask everybody in the team for two-step sign-in, or no longer."""
+    user = signed_in(request)
+    try:
+        require_mfa(user=user, team_id=team_id, required=request.POST.get("required") == "yes")
+        messages.success(request, _("Saved."))
+    except MaruError as error:
+        _say(request, error)
+    return redirect("accounts:team", team_id)
 
 
 @require_safe

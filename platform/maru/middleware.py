@@ -6,12 +6,13 @@ from http import HTTPStatus
 from typing import Final
 from uuid import UUID
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.decorators import sync_only_middleware
 
 from accounts.audit import came_from, note_refusal, noted_refusal, refused
-from accounts.errors import MaruError
+from accounts.errors import MaruError, MfaRequired
 from accounts.models import User
 
 Handler = Callable[[HttpRequest], HttpResponse]
@@ -51,17 +52,16 @@ def audited(get_response: Handler) -> Handler:
 
 def _write_down(request: HttpRequest, error: MaruError) -> None:
     """Tell what was tried by its route, and on what by the first id in it."""
-    route, kind, thing = "", "", None
-    if match := request.resolver_match:
-        route = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", match.route)
-        ids = {name: value for name, value in match.kwargs.items() if isinstance(value, UUID)}
-        kind, thing = next(iter(ids.items()), ("", None))
+    match = request.resolver_match
+    route = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", match.route) if match else ""
+    # Only ids: another part of an address may be a secret.
+    ids = [name for name in match.kwargs if name.endswith("_id")] if match else []
     refused(
         request.user if isinstance(request.user, User) else None,
         f"{request.method} /{route}",
         error,
-        target_kind=kind.removesuffix("_id"),
-        target_id=thing,
+        target_kind=ids[0].removesuffix("_id") if ids else "",
+        target_id=UUID(str(match.kwargs[ids[0]])) if match and ids else None,
     )
 
 
@@ -83,6 +83,9 @@ class NamedErrors:
         if not isinstance(error, MaruError):
             return None
         note_refusal(request, error)
+        if isinstance(error, MfaRequired):
+            messages.info(request, str(error.detail))
+            return redirect("mfa_index")
         page = f"{error.status}.html" if error.status in {403, 404} else "400.html"
         return render(request, page, {"detail": error.detail}, status=error.status)
 

@@ -80,6 +80,8 @@ INSTALLED_APPS = [
     "django.forms",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
     "channels",
     "guardian",
     "csp",
@@ -163,6 +165,24 @@ ACCOUNT_FORMS = {
     "add_email": "accounts.forms.ChangeEmailForm",
     "reauthenticate": "accounts.forms.ReauthenticateForm",
 }
+# A code lives for one step of 30 seconds, and is remembered as used for as long: no tolerance.
+MFA_TOTP_TOLERANCE = 0
+MFA_TOTP_ISSUER = "Maru"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS  # browsers allow it on localhost, and only there
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # else nobody could have it where no mail is sent
+MFA_ADAPTER = "accounts.mfa.MfaAdapter"
+MFA_FORMS = {
+    "activate_totp": "accounts.mfa_forms.ActivateForm",
+    "deactivate_totp": "accounts.mfa_forms.DeactivateForm",
+    "authenticate": "accounts.mfa_forms.CodeForm",
+    "reauthenticate": "accounts.mfa_forms.CodeAgainForm",
+    "add_webauthn": "accounts.mfa_forms.PasskeyForm",
+    "edit_webauthn": "accounts.mfa_forms.PasskeyNameForm",
+}
+USERSESSIONS_ADAPTER = "accounts.mfa.SessionsAdapter"
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_LOGIN_ON_PASSWORD_RESET = False
 ACCOUNT_SESSION_REMEMBER = True

@@ -11,6 +11,7 @@ from accounts.endings import Ending
 from accounts.models import Team, User
 from accounts.services import invite, make_token
 from tests.accounts.conftest import PASSWORD, Cast
+from tests.accounts.factors import give_app
 
 pytestmark = pytest.mark.django_db
 
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.django_db
 def staff(cast: Cast) -> Client:
     cast.owner.is_staff = cast.owner.is_superuser = True
     cast.owner.save()
+    give_app(cast.owner)
     client = Client()
     client.force_login(cast.owner)
     return client
@@ -105,6 +107,7 @@ def test_staff_do_not_make_themselves_superusers(cast: Cast) -> None:
     cast.owner.is_staff = True
     cast.owner.save()
     cast.owner.user_permissions.set(Permission.objects.filter(content_type__app_label="accounts"))
+    give_app(cast.owner)
     client = Client()
     client.force_login(cast.owner)
 

@@ -121,6 +121,10 @@ CHANGES: dict[str, tuple[Act, list[str]]] = {
         lambda w: A.rename_team(user=w.owner, team_id=w.team.pk, name="Renamed"),
         ["team.changed"],
     ),
+    "require_mfa": (
+        lambda w: A.require_mfa(user=w.owner, team_id=w.team.pk, required=False),
+        ["team.changed"],
+    ),
     "revoke_invitation": (
         lambda w: A.revoke_invitation(
             user=w.owner, team_id=w.team.pk, invitation_id=w.invitation.pk

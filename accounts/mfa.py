@@ -1,0 +1,115 @@
+"""The second step of signing in: who has one, which team asks for it, how allauth keeps it.
+
+Whoever has one has passed it in every session: signing in asks for it, and setting it up ends the
+sessions that were there before.
+"""
+
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import qrcode
+from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.adapter import DefaultUserSessionsAdapter
+from allauth.usersessions.internal.flows.sessions import end_other_sessions
+from allauth.usersessions.models import UserSession
+from cryptography.fernet import Fernet, MultiFernet
+from django.conf import settings
+from django.db import models, transaction
+from django.http import HttpRequest
+from django.utils.functional import Promise
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext_lazy as _
+from qrcode.image.svg import SvgPathImage
+
+from accounts.audit import audit
+from accounts.endings import Ending, access_ended
+from accounts.errors import MfaRequired
+from accounts.models import Team, User
+from accounts.sealing import derived_key
+
+FACTORS: Final = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
+_PURPOSE: Final = b"maru: secrets of second factors, version 1"
+
+
+def has_mfa(user: User) -> bool:
+    """Whether the user signs in by two steps."""
+    found: bool = Authenticator.objects.filter(user=user, type__in=FACTORS).exists()
+    return found
+
+
+def with_mfa(user: models.OuterRef | object) -> models.Exists:
+    """Return the same question for a query."""
+    return models.Exists(Authenticator.objects.filter(user=user, type__in=FACTORS))
+
+
+def check_mfa(user: User, team: Team) -> None:
+    """Raise MfaRequired where the team asks for two steps and the user has one; tokens alike."""
+    if team.require_mfa and not has_mfa(user):
+        raise MfaRequired(team_id=team.pk)
+
+
+class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth has no types
+    """Maru's answers to allauth's second step."""
+
+    error_messages: Final[dict[str, str | Promise]] = {
+        **DefaultMFAAdapter.error_messages,
+        "incorrect_code": _("This code is not right, or was used already."),
+    }
+
+    def encrypt(self, text: str) -> str:
+        """Seal what would let a reader of the database sign in."""
+        return _fernet().encrypt(text.encode()).decode("ascii")
+
+    def decrypt(self, encrypted_text: str) -> str:
+        """Open what `encrypt` has sealed."""
+        return _fernet().decrypt(encrypted_text.encode()).decode()
+
+    def build_totp_svg(self, url: str) -> SafeString:
+        """Draw the code as a part of the page: our pages load no `data:` picture."""
+        drawn = qrcode.make(url, image_factory=SvgPathImage).to_string(encoding="unicode")
+        return mark_safe(str(drawn))  # noqa: S308  # drawn by us, of squares
+
+    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
+        """Name ourselves to passkeys by our public address, whatever the Host header says."""
+        entity: dict[str, str] = super().get_public_key_credential_rp_entity()
+        if settings.HTTPS:
+            entity["id"] = urlsplit(settings.PUBLIC_URL).hostname or ""
+        return {**entity, "name": "Maru"}
+
+
+class SessionsAdapter(DefaultUserSessionsAdapter):  # type: ignore[misc]  # allauth has no types
+    """Ends sessions together with what is open under them."""
+
+    @transaction.atomic
+    def end_sessions(self, sessions: list[UserSession]) -> None:
+        """End them, their sockets too."""
+        super().end_sessions(sessions)
+        for session in sessions:
+            access_ended(Ending(user_id=session.user_id, session_key=session.session_key))
+        if sessions:
+            user = sessions[0].user
+            audit(user, "user.sessions_ended", user.pk, after={"sessions": len(sessions)})
+
+
+def factor_added(*, request: HttpRequest, user: User, authenticator: Any, **kwargs: Any) -> None:
+    """Write it down; sessions that were begun without it end. Any: a model of allauth's."""
+    with transaction.atomic():
+        audit(user, "user.mfa_added", user.pk, after={"kind": authenticator.type})
+        if authenticator.type in FACTORS:
+            end_other_sessions(request, user)
+
+
+def factor_removed(*, user: User, authenticator: Any, **kwargs: Any) -> None:
+    """Write it down."""
+    audit(user, "user.mfa_removed", user.pk, before={"kind": authenticator.type})
+
+
+def factor_reset(*, user: User, authenticator: Any, **kwargs: Any) -> None:
+    """Write it down."""
+    audit(user, "user.mfa_reset", user.pk, after={"kind": authenticator.type})
+
+
+def _fernet() -> MultiFernet:
+    secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    return MultiFernet([Fernet(derived_key(secret, _PURPOSE)) for secret in secrets])

@@ -1,0 +1,57 @@
+// @ts-check
+/** Forms that are answered by a passkey: the browser asks the device, the form carries the answer. */
+
+/**
+ * What the server wants of the device: in the page, or asked for where the page is for anybody.
+ * @param {HTMLFormElement} form
+ */
+async function optionsFor(form) {
+  const id = form.dataset.options;
+  if (id) return JSON.parse(document.getElementById(id)?.textContent ?? "{}").publicKey;
+  const answer = await fetch(form.action, { headers: { Accept: "application/json" } });
+  if (!answer.ok) throw new Error(answer.statusText);
+  return (await answer.json()).request_options.publicKey;
+}
+
+/** @param {HTMLFormElement} form */
+async function credentialFor(form) {
+  const options = await optionsFor(form);
+  if (form.dataset.passkey === "create") {
+    options.authenticatorSelection = {
+      ...options.authenticatorSelection,
+      residentKey: "preferred",
+      requireResidentKey: false,
+      userVerification: "preferred",
+    };
+    const publicKey = PublicKeyCredential.parseCreationOptionsFromJSON(options);
+    return navigator.credentials.create({ publicKey });
+  }
+  const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(options);
+  return navigator.credentials.get({ publicKey });
+}
+
+/** @param {HTMLFormElement} form */
+function serve(form) {
+  const field = form.elements.namedItem("credential");
+  const refused = form.querySelector("[data-passkey-refused]");
+  if (!(field instanceof HTMLInputElement) || !(refused instanceof HTMLElement)) return;
+  form.hidden = false;
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    refused.hidden = true;
+    try {
+      const credential = /** @type {PublicKeyCredential} */ (await credentialFor(form));
+      field.value = JSON.stringify(credential.toJSON());
+      form.submit();
+    } catch {
+      refused.hidden = false;
+    }
+  });
+}
+
+// Browsers know passkeys on https and on localhost only; elsewhere there is nothing to offer.
+if (globalThis.PublicKeyCredential && "parseRequestOptionsFromJSON" in PublicKeyCredential) {
+  for (const form of document.querySelectorAll("form[data-passkey]")) {
+    if (form instanceof HTMLFormElement) serve(form);
+  }
+}

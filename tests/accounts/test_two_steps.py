@@ -1,0 +1,304 @@
+"""Signing in by two steps: what is asked, what is taken once only, and teams that ask for it."""
+
+import time
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+import time_machine
+from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from django.core.cache import cache
+from django.test import Client
+from django.urls import reverse
+from pytest_django import Settings
+
+from accounts import endings
+from accounts.endings import Ending
+from accounts.errors import Conflict, MfaRequired
+from accounts.gate import VIEW, access_team
+from accounts.models import AuditEntry
+from accounts.services import make_token, remove_team_member, require_mfa
+from tests.accounts.conftest import PASSWORD, Answer, Cast
+from tests.accounts.factors import STEP, code_of, give_app
+
+pytestmark = pytest.mark.django_db
+
+LOGIN, CODE = "/accounts/login/", "/accounts/2fa/authenticate/"
+SETUP = "/accounts/2fa/"
+
+
+@pytest.fixture(autouse=True)
+def _middle_of_a_step() -> Iterator[None]:
+    """Codes change every half minute: not while a test looks at one."""
+    cache.clear()
+    with time_machine.travel(time.time() // STEP * STEP + 10, tick=False):
+        yield
+    cache.clear()
+
+
+def password_of(client: Client, cast: Cast) -> Answer:
+    return client.post(LOGIN, {"login": cast.member.email, "password": PASSWORD})
+
+
+def signed_in(client: Client) -> bool:
+    return "_auth_user_id" in client.session
+
+
+def test_password_alone_lets_nobody_in_who_has_a_second_step(client: Client, cast: Cast) -> None:
+    give_app(cast.member)
+
+    answer = password_of(client, cast)
+
+    assert answer["Location"] == CODE
+    assert not signed_in(client)
+    for path in ("/", "/me/", SETUP, f"/teams/{cast.team.pk}/", "/accounts/sessions/"):
+        assert urlsplit(client.get(path)["Location"]).path == LOGIN, path
+    assert client.get("/api/v1/me").status_code == 401
+
+
+def test_code_of_the_app_is_the_second_step(client: Client, cast: Cast) -> None:
+    secret = give_app(cast.member)
+    password_of(client, cast)
+
+    client.post(CODE, {"code": code_of(secret)})
+
+    assert signed_in(client)
+
+
+def test_second_step_without_the_first_leads_nowhere(client: Client, cast: Cast) -> None:
+    secret = give_app(cast.member)
+
+    answer = client.post(CODE, {"code": code_of(secret)})
+
+    assert urlsplit(answer["Location"]).path == LOGIN
+    assert not signed_in(client)
+
+
+def test_code_that_was_used_is_used_up(cast: Cast) -> None:
+    secret = give_app(cast.member)
+    first, second = Client(), Client()
+    for browser in (first, second):
+        password_of(browser, cast)
+        browser.post(CODE, {"code": code_of(secret)})
+
+    assert signed_in(first)
+    assert not signed_in(second)
+
+
+def test_code_of_the_step_before_is_refused(client: Client, cast: Cast) -> None:
+    secret = give_app(cast.member)
+    password_of(client, cast)
+
+    client.post(CODE, {"code": code_of(secret, steps=-1)})
+
+    assert not signed_in(client)
+
+
+def test_recovery_code_lets_in_once(cast: Cast) -> None:
+    give_app(cast.member)
+    code = RecoveryCodes.activate(cast.member).get_unused_codes()[0]
+    first, second = Client(), Client()
+    for browser in (first, second):
+        password_of(browser, cast)
+        browser.post(CODE, {"code": code})
+
+    assert signed_in(first)
+    assert not signed_in(second)
+
+
+def test_sixth_guess_at_a_code_is_refused_even_if_right(
+    client: Client, cast: Cast, settings: Settings
+) -> None:
+    settings.ACCOUNT_RATE_LIMITS = {}
+    secret = give_app(cast.member)
+    password_of(client, cast)
+    for _ in range(5):
+        client.post(CODE, {"code": "000000"})
+
+    client.post(CODE, {"code": code_of(secret)})
+
+    assert not signed_in(client)
+
+
+def set_up(client: Client) -> tuple[Answer, str]:
+    """Set up an app as people do; return the last page and the code that was entered."""
+    form = client.get("/accounts/2fa/totp/activate/")
+    code = code_of(form.context["form"].secret)
+    return client.post("/accounts/2fa/totp/activate/", {"code": code}, follow=True), code
+
+
+def test_setting_up_ends_other_sessions_and_what_is_open_under_them(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, elsewhere = Client(), Client()
+    for browser in (here, elsewhere):
+        password_of(browser, cast)
+    other = elsewhere.session.session_key
+    told: list[Ending] = []
+    monkeypatch.setattr(endings, "_listeners", [told.append])
+
+    page, _code = set_up(here)
+
+    assert page.status_code == 200
+    assert len(page.context["unused_codes"]) == 10
+    assert here.get("/me/").status_code == 200
+    assert elsewhere.get("/me/").status_code == 302
+    assert told == [Ending(user_id=cast.member.pk, session_key=other)]
+    actions = list(AuditEntry.objects.filter(team=None).values_list("action", flat=True))
+    assert {"user.mfa_added", "user.sessions_ended"} <= set(actions)
+
+
+def test_code_that_set_it_up_does_not_sign_in(client: Client, cast: Cast) -> None:
+    password_of(client, cast)
+    _page, code = set_up(client)
+    thief = Client()
+    password_of(thief, cast)
+
+    thief.post(CODE, {"code": code})
+
+    assert not signed_in(thief)
+
+
+def test_recovery_codes_are_shown_once(client: Client, cast: Cast) -> None:
+    password_of(client, cast)
+    page, _code = set_up(client)
+    shown = page.context["unused_codes"]
+
+    again = client.get("/accounts/2fa/recovery-codes/")
+
+    assert shown[0] in page.content.decode()
+    assert shown[0] not in again.content.decode()
+    assert client.get("/accounts/2fa/recovery-codes/download/").status_code in {403, 404}
+
+
+def test_secret_is_sealed_in_the_database(client: Client, cast: Cast) -> None:
+    secret = give_app(cast.member)
+    RecoveryCodes.activate(cast.member)
+
+    stored = str(list(Authenticator.objects.values_list("data", flat=True)))
+
+    assert secret not in stored
+    assert stored.count("gAAAA") == 2  # how sealed texts begin
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "totp/activate/",
+        "totp/deactivate/",
+        "recovery-codes/generate/",
+        "webauthn/add/",
+    ],
+)
+def test_change_asks_whether_it_is_you(cast: Cast, path: str) -> None:
+    """`force_login` is a session that is old: nobody has shown a password in it."""
+    client = Client()
+    client.force_login(cast.member)
+    if path != "totp/activate/":
+        give_app(cast.member)
+    before = Authenticator.objects.count()
+
+    answer = client.post(f"/accounts/2fa/{path}", {"code": "000000"})
+
+    assert urlsplit(answer["Location"]).path == reverse("account_reauthenticate")
+    assert Authenticator.objects.count() == before
+
+
+def test_removing_the_app_removes_its_recovery_codes_and_is_written_down(
+    client: Client, cast: Cast
+) -> None:
+    password_of(client, cast)
+    set_up(client)
+
+    client.post("/accounts/2fa/totp/deactivate/")
+
+    assert not Authenticator.objects.filter(user=cast.member).exists()
+    assert AuditEntry.objects.filter(action="user.mfa_removed").count() == 2
+
+
+def test_team_that_asks_for_it_shuts_out_who_has_none(cast: Cast) -> None:
+    give_app(cast.owner)
+    _token, secret = make_token(user=cast.member, name="script", scopes=["admin"])
+    browser = Client()
+    browser.force_login(cast.member)
+
+    require_mfa(user=cast.owner, team_id=cast.team.pk, required=True)
+
+    page = browser.get(reverse("accounts:people", args=[cast.team.pk]))
+    assert page["Location"] == SETUP
+    rooms = f"/api/v1/teams/{cast.team.pk}/rooms"
+    for headers in ({}, {"authorization": f"Bearer {secret}"}):
+        answer = browser.get(rooms, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    give_app(cast.member)
+    assert browser.get(rooms).status_code == 200
+    assert access_team(cast.owner, cast.team.pk, VIEW) == cast.team
+
+
+def test_stranger_does_not_learn_that_a_team_asks_for_it(cast: Cast) -> None:
+    give_app(cast.owner)
+    require_mfa(user=cast.owner, team_id=cast.team.pk, required=True)
+    browser = Client()
+    browser.force_login(cast.stranger)
+
+    assert browser.get(reverse("accounts:people", args=[cast.team.pk])).status_code == 404
+
+
+def test_asking_for_it_closes_what_is_open_for_who_has_none(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_app(cast.owner)
+    give_app(cast.admin)
+    remove_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.suspended.pk)
+    told: list[Ending] = []
+    monkeypatch.setattr(endings, "_listeners", [told.append])
+
+    require_mfa(user=cast.owner, team_id=cast.team.pk, required=True)
+
+    assert {ending.user_id for ending in told} == {cast.member.pk, cast.guest.pk}
+
+
+def test_nobody_asks_others_for_what_they_do_not_do(cast: Cast) -> None:
+    with pytest.raises(Conflict):
+        require_mfa(user=cast.owner, team_id=cast.team.pk, required=True)
+
+
+def test_recovery_codes_alone_are_no_second_step(cast: Cast) -> None:
+    give_app(cast.owner)
+    RecoveryCodes.activate(cast.member)
+    require_mfa(user=cast.owner, team_id=cast.team.pk, required=True)
+
+    with pytest.raises(MfaRequired):
+        access_team(cast.member, cast.team.pk, VIEW)
+
+
+def test_staff_without_it_are_led_to_it(client: Client, cast: Cast) -> None:
+    cast.owner.is_staff = cast.owner.is_superuser = True
+    cast.owner.save()
+    client.force_login(cast.owner)
+
+    before = client.get("/admin/accounts/user/", follow=True)
+    give_app(cast.owner)
+    after = client.get("/admin/accounts/user/")
+
+    assert before.redirect_chain[-1][0] == SETUP
+    assert after.status_code == 200
+
+
+def test_sessions_are_listed_and_the_others_ended(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, elsewhere = Client(), Client(HTTP_USER_AGENT="<b>Elsewhere</b>")
+    for browser in (here, elsewhere):
+        password_of(browser, cast)
+    told: list[Ending] = []
+    monkeypatch.setattr(endings, "_listeners", [told.append])
+    listed = here.get("/accounts/sessions/").content.decode()
+
+    here.post("/accounts/sessions/")
+
+    assert "&lt;b&gt;Elsewhere" in listed
+    assert [ending.session_key for ending in told] == [elsewhere.session.session_key]
+    assert elsewhere.get("/me/").status_code == 302
+    assert here.get("/me/").status_code == 200
