@@ -62,6 +62,14 @@ def _origin(url: str | None) -> str | None:
     return parts.geturl()
 
 
+def _issuer(url: str | None) -> str | None:
+    """Tokens come from there unread by others; without encryption only from this machine."""
+    parts = urlsplit(url or "")
+    if url and parts.scheme != "https" and parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
+        raise ValueError("must begin with https://")
+    return url
+
+
 HostsAndPorts = Annotated[
     tuple[Annotated[str, AfterValidator(_host_and_port)], ...], NoDecode, BeforeValidator(_split)
 ]
@@ -114,6 +122,14 @@ class Env(BaseSettings):
     signup: Literal["invitation", "open"] = Field(
         "invitation", description="who may make an account: only the invited, or anybody"
     )
+    oidc_issuer: Annotated[str | None, AfterValidator(_issuer)] = Field(
+        None, description="OpenID Connect provider that people may sign in through: https://…"
+    )
+    oidc_client_id: str = Field("", description="what that provider knows Maru by")
+    oidc_client_secret: SecretStr | None = Field(
+        None, description="what Maru proves itself to that provider with"
+    )
+    oidc_name: str = Field("OpenID Connect", description="what the button says: sign in with …")
     trusted_proxies: Networks = Field(
         (), description="networks whose X-Forwarded-For and -Proto are believed: 10.0.0.0/8,…"
     )
@@ -160,6 +176,8 @@ def _profile_mistakes(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "database_url", "is needed with MARU_REDIS_URL (or set neither: embedded)"
     if "database_url" in values and "redis_url" not in values:
         yield "redis_url", "is needed with MARU_DATABASE_URL (or set neither: embedded)"
+    if "oidc_issuer" in values and "oidc_client_id" not in values:
+        yield "oidc_client_id", "is needed with MARU_OIDC_ISSUER"
     if "redis_url" in values and "secret_key" not in values:
         yield "secret_key", "is needed with MARU_REDIS_URL: every process must have the same one"
 

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from agents.secrets import connection_keys
 from maru import env
 from maru.first_start import embedded_secret_key, make_folder
-from maru.stores import cache, channel_layer, database, mail, redis_options
+from maru.stores import cache, channel_layer, database, mail, openid_connect, redis_options
 
 django_stubs_ext.monkeypatch()  # ModelAdmin[User] and the like, which Django cannot subscribe
 
@@ -81,6 +81,8 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "allauth.usersessions",
     "channels",
     "guardian",
@@ -182,6 +184,10 @@ MFA_FORMS = {
     "add_webauthn": "accounts.mfa_forms.PasskeyForm",
     "edit_webauthn": "accounts.mfa_forms.PasskeyNameForm",
 }
+SOCIALACCOUNT_ADAPTER = "accounts.social.SocialAdapter"
+# An address that the operator's provider has confirmed leads to its account, if there is one.
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+SOCIALACCOUNT_PROVIDERS = {"openid_connect": openid_connect(ENV)}
 USERSESSIONS_ADAPTER = "accounts.mfa.SessionsAdapter"
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_LOGIN_ON_PASSWORD_RESET = False

@@ -105,3 +105,17 @@ def mail(env: Env) -> dict[str, Any]:
         "EMAIL_USE_TLS": url.scheme == "smtp" and url.username is not None,
         "EMAIL_USE_SSL": url.scheme == "smtps",
     }
+
+
+def openid_connect(env: Env) -> dict[str, Any]:
+    """Return the provider that people may sign in through, if one is named."""
+    if env.oidc_issuer is None:
+        return {"APPS": []}
+    app = {
+        "provider_id": "oidc",
+        "name": env.oidc_name,
+        "client_id": env.oidc_client_id,
+        "secret": env.oidc_client_secret.get_secret_value() if env.oidc_client_secret else "",
+        "settings": {"server_url": env.oidc_issuer},
+    }
+    return {"APPS": [app], "OAUTH_PKCE_ENABLED": True}

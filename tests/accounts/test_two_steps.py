@@ -123,11 +123,13 @@ def test_sixth_guess_at_a_code_is_refused_even_if_right(
 
 def set_up(client: Client) -> tuple[Answer, str]:
     """Set up an app as people do; return the last page and the code that was entered."""
+    client.post(reverse("account_reauthenticate"), {"password": PASSWORD})
     form = client.get("/accounts/2fa/totp/activate/")
     code = code_of(form.context["form"].secret)
     return client.post("/accounts/2fa/totp/activate/", {"code": code}, follow=True), code
 
 
+@pytest.mark.django_db(transaction=True)  # allauth tells of it once it is committed
 def test_setting_up_ends_other_sessions_and_what_is_open_under_them(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
