@@ -1,4 +1,4 @@
-"""The admin site: for staff only, who sign in through the same page as everybody.
+"""The admin site: for staff only, who sign in by two steps through the same page as everybody.
 
 It shows what whoever runs the server must look up, and suspends. Digests, passwords and tokens are
 not in it, and nothing is made or deleted here: there are services for that, with their rules.
@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.gate import signed_in
 from accounts.mfa import has_mfa
-from accounts.models import Team, TeamMember, User
+from accounts.models import AuditEntry, Team, TeamMember, User
 from accounts.services import suspend_user
 
 
@@ -128,6 +128,19 @@ class TeamAdmin(LookUp):
     inlines: ClassVar = [TeamMemberInline]
 
 
+class AuditAdmin(LookUp):
+    """The audit of everything, with what belongs to no team; no secret is in it."""
+
+    list_display = ("created_at", "team", "actor", "action", "target_id", "ip", "refused")
+    list_filter = ("refused", "target_kind")
+    search_fields = ("action",)
+    ordering = ("-created_at",)
+
+    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return False
+
+
 site = StaffSite(name="admin")
 site.register(User, UserAdmin)
 site.register(Team, TeamAdmin)
+site.register(AuditEntry, AuditAdmin)

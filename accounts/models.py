@@ -238,25 +238,26 @@ class AuditEntry(models.Model):
     team = models.ForeignKey(
         Team, null=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
     )
-    number = models.PositiveBigIntegerField(_("number"))
-    created_at = models.DateTimeField(_("when"), default=timezone.now)
+    number = models.PositiveBigIntegerField()
+    created_at = models.DateTimeField(default=timezone.now)
     actor = models.ForeignKey(
         User, null=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
     )
-    token_hint = models.CharField(_("token"), max_length=8)
-    ip = models.CharField(_("from"), max_length=45)
-    action = models.CharField(_("what"), max_length=120)
-    target_kind = models.CharField(_("kind"), max_length=32)
-    target_id = models.UUIDField(_("on"), null=True)
-    before = models.JSONField(_("before"), default=dict)
-    after = models.JSONField(_("after"), default=dict)
-    refused = models.BooleanField(_("refused"), default=False)
+    token_hint = models.CharField(max_length=8)
+    ip = models.CharField(max_length=45)
+    action = models.CharField(max_length=120)
+    target_kind = models.CharField(max_length=32)
+    target_id = models.UUIDField(null=True)
+    before = models.JSONField(default=dict)
+    after = models.JSONField(default=dict)
+    refused = models.BooleanField(default=False)
     prev_hash = models.CharField(max_length=64)
     hash = models.CharField(max_length=64)
 
     objects = AuditQuerySet.as_manager()
 
     class Meta:
+        verbose_name, verbose_name_plural = _("audit entry"), _("audit entries")
         ordering = ("-number",)
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["team", "number"], name="audit_number_once"),

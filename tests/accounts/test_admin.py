@@ -8,7 +8,7 @@ from django.test import Client
 from accounts import endings
 from accounts.admin import site
 from accounts.endings import Ending
-from accounts.models import Team, User
+from accounts.models import AuditEntry, Team, User
 from accounts.services import invite, make_token
 from tests.accounts.conftest import PASSWORD, Cast
 from tests.accounts.factors import give_app
@@ -26,8 +26,8 @@ def staff(cast: Cast) -> Client:
     return client
 
 
-def test_only_people_and_teams_are_in_it() -> None:
-    assert set(site._registry) == {User, Team}
+def test_only_people_teams_and_the_audit_are_in_it() -> None:
+    assert set(site._registry) == {User, Team, AuditEntry}
 
 
 def test_it_has_no_sign_in_of_its_own(client: Client, cast: Cast) -> None:
@@ -72,6 +72,8 @@ def test_no_secret_is_in_any_page(staff: Client, cast: Cast) -> None:
         f"/admin/accounts/user/{cast.member.pk}/change/",
         "/admin/accounts/team/",
         f"/admin/accounts/team/{cast.team.pk}/change/",
+        "/admin/accounts/auditentry/",
+        f"/admin/accounts/auditentry/{AuditEntry.objects.latest('number').pk}/change/",
     ):
         answer = staff.get(path)
         page = answer.content.decode()

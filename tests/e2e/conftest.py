@@ -25,7 +25,7 @@ PATIENCE_MS = 30_000
 DESK = {"width": 1440, "height": 900}
 # No name but ours has an address, and the browser has no errands of its own.
 SWITCHES = [
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",

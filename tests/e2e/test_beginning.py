@@ -13,6 +13,8 @@ from tests.e2e.watch import Watch
 from tests.live import Installation
 from tests.provider import Provider
 
+PASSWORD = "floor boards in the sun"
+
 
 @pytest.fixture(scope="module")
 def house(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
@@ -26,7 +28,7 @@ def set_up(page: Page, link: str) -> None:
     page.goto(link)
     page.get_by_label("Name", exact=True).fill("Seojun Lee")
     page.get_by_label("Email").fill("seojun@example.com")
-    page.get_by_label("Password").fill("floor boards in the sun")
+    page.get_by_label("Password").fill(PASSWORD)
     page.get_by_label("Team name").fill("Hangyeol Commerce")
     page.get_by_role("button", name="Open Maru").click()
 

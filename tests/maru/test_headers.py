@@ -19,6 +19,7 @@ from accounts.models import User
 from accounts.services import create_team, create_user, make_token
 from agents.services import create_demo_persona
 from rooms.services import create_room
+from tests.accounts.factors import give_app
 from tests.live import Installation
 
 pytestmark = pytest.mark.django_db
@@ -113,6 +114,7 @@ def signed_in(user: User) -> Client:
 def test_every_route_answers_with_every_header(who: str, owner: User, ids: dict[str, str]) -> None:
     owner.is_staff = owner.is_superuser = who == "superuser"
     owner.save()
+    give_app(owner)
     client = Client(raise_request_exception=False) if who == "nobody" else signed_in(owner)
     addresses = [
         (filled(template, ids), name) for template, name in routes(get_resolver().url_patterns)

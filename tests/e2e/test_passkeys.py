@@ -1,0 +1,88 @@
+"""A passkey, from its making to signing in by it alone, with the device that Chromium plays."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import Open
+from tests.e2e.house import House
+from tests.e2e.test_beginning import PASSWORD, set_up
+from tests.e2e.watch import Watch
+from tests.live import Installation
+from tests.provider import Provider
+
+DEVICE = {
+    "protocol": "ctap2",
+    "transport": "internal",
+    "hasResidentKey": True,
+    "hasUserVerification": True,
+    "isUserVerified": True,
+    "automaticPresenceSimulation": True,
+}
+
+
+class NamedHouse(House):
+    """Passkeys belong to names: browsers make none for an address of figures."""
+
+    @property
+    def url(self) -> str:
+        return super().url.replace("127.0.0.1", "localhost")
+
+
+@pytest.fixture(scope="module")
+def house(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """An installation that nobody has set up yet."""
+    with Installation(tmp_path_factory.mktemp("passkeys")) as installation:
+        yield NamedHouse(installation, provider)
+
+
+def with_device(page: Page) -> Page:
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("WebAuthn.enable")
+    devtools.send("WebAuthn.addVirtualAuthenticator", {"options": DEVICE})
+    return page
+
+
+def test_passkey_is_a_second_step_and_a_way_in_of_its_own(
+    house: House, open_browser: Open, watch: Watch
+) -> None:
+    page = with_device(open_browser())
+    link = house.installation.setup_link().replace("127.0.0.1", "localhost")
+    set_up(page, link)
+    page.wait_for_url("**/rooms/**")
+
+    page.goto(f"{house.url}/accounts/2fa/webauthn/add/")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Add").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Recovery codes")
+
+    log_out(house, page)
+    page.get_by_label("Email").fill("seojun@example.com")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("One more step")
+    page.get_by_role("button", name="Use a passkey").click()
+    page.wait_for_url(f"{house.url}/")
+
+    log_out(house, page)
+    page.get_by_role("button", name="Sign in with a passkey").click()
+    page.wait_for_url(f"{house.url}/")
+
+
+def log_out(house: House, page: Page) -> None:
+    page.goto(f"{house.url}/accounts/logout/")
+    page.get_by_role("main").get_by_role("button", name="Log out").click()
+    page.wait_for_url("**/accounts/login/**")
+
+
+def test_device_that_refuses_is_said_plainly(house: House, open_browser: Open) -> None:
+    page = open_browser()
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("WebAuthn.enable")
+    page.goto(f"{house.url}/accounts/login/")
+
+    page.get_by_role("button", name="Sign in with a passkey").click()
+
+    expect(page.get_by_text("The device gave no passkey")).to_be_visible()
