@@ -77,10 +77,8 @@ def log_out(house: House, page: Page) -> None:
     page.wait_for_url("**/accounts/login/**")
 
 
-def test_device_that_refuses_is_said_plainly(house: House, open_browser: Open) -> None:
-    page = open_browser()
-    devtools = page.context.new_cdp_session(page)
-    devtools.send("WebAuthn.enable")
+def test_device_without_a_passkey_is_said_plainly(house: House, open_browser: Open) -> None:
+    page = with_device(open_browser())  # which has no passkey for us
     page.goto(f"{house.url}/accounts/login/")
 
     page.get_by_role("button", name="Sign in with a passkey").click()
