@@ -1,0 +1,145 @@
+"""What is too much: no route fails at it, no list gives more than a page; forms need a token."""
+
+import re
+from collections.abc import Iterator
+from http.client import HTTPConnection
+
+import pytest
+from django.db import connection, transaction
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import get_resolver
+
+from accounts.models import User
+from accounts.rest import LONGEST_PAGE
+from accounts.services import rename_team
+from maru.api import api
+from tests.accounts.factors import give_app
+from tests.live import Installation
+from tests.maru.test_headers import filled, ids, owner, routes, signed_in
+
+__all__ = ["ids", "owner"]  # fixtures
+
+pytestmark = pytest.mark.django_db
+
+MEBIBYTE = 1024 * 1024
+DEEP = b'{"name":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+LARGE = b'{"name":"' + b"x" * (2 * MEBIBYTE) + b'"}'
+MANY = "&".join(f"field{number}=1" for number in range(2_000)).encode()
+BODIES = [
+    ("deep", DEEP, "application/json"),
+    ("large", LARGE, "application/json"),
+    ("not UTF-8", b'{"name":"\xff\xfe"}', "application/json"),
+    ("many fields", MANY, "application/x-www-form-urlencoded"),
+    ("large form", b"name=" + LARGE, "application/x-www-form-urlencoded"),
+    ("broken parts", b"--x\r\n" * 2_000, "multipart/form-data; boundary=x"),
+]
+
+
+def addresses(ids: dict[str, str]) -> list[str]:
+    found = [filled(template, ids) for template, _name in routes(get_resolver().url_patterns)]
+    assert len(found) > 100
+    return found
+
+
+@pytest.mark.parametrize(("kind", "body", "content_type"), BODIES, ids=[b[0] for b in BODIES])
+def test_no_route_fails_at_a_body(
+    owner: User, ids: dict[str, str], kind: str, body: bytes, content_type: str
+) -> None:
+    owner.is_staff = owner.is_superuser = True
+    owner.save()
+    give_app(owner)
+    failed = {}
+    for address in addresses(ids):
+        for method in ("POST", "PATCH"):
+            with transaction.atomic():
+                client = signed_in(owner)
+                answer = client.generic(method, address, body, content_type)
+                if answer.status_code >= 500:
+                    failed[f"{method} {address}"] = answer.status_code
+                transaction.set_rollback(True)
+
+    assert failed == {}
+
+
+@pytest.mark.parametrize("query", ["x=" + "y" * 100_000, "limit=x&cursor=%00&before=1e9&page=-1"])
+def test_no_route_fails_at_a_query(owner: User, ids: dict[str, str], query: str) -> None:
+    client = signed_in(owner)
+    failed = {
+        address: answer.status_code
+        for address in addresses(ids)
+        if (answer := client.get(f"{address}?{query}")).status_code >= 500
+    }
+
+    assert failed == {}
+
+
+def test_body_that_is_too_large_is_named(owner: User, ids: dict[str, str]) -> None:
+    answer = signed_in(owner).patch("/api/v1/me", LARGE, content_type="application/json")
+
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+
+
+def lists() -> Iterator[str]:
+    """Yield the path of each operation of the API that takes a limit."""
+    for path, operations in api.get_openapi_schema()["paths"].items():
+        taken = {each["name"] for each in operations.get("get", {}).get("parameters", [])}
+        if "limit" in taken:
+            yield path
+
+
+@pytest.mark.parametrize("path", list(lists()))
+def test_list_gives_a_page_at_most(owner: User, ids: dict[str, str], path: str) -> None:
+    for number in range(3):
+        rename_team(user=owner, team_id=ids["team_id"], name=f"Name {number}")  # type: ignore[arg-type]  # as text
+    client = signed_in(owner)
+    address = re.sub(r"{(\w+)}", lambda name: ids[name[1]], path)
+
+    with CaptureQueriesContext(connection) as queries:
+        answer = client.get(address, {"limit": 10**9})
+    refused = [client.get(address, {"limit": limit}).status_code for limit in (0, -1, "x", "1e9")]
+    lost = client.get(address, {"cursor": "x" * 10_000}).status_code
+
+    assert answer.status_code == 200
+    assert len(answer.json()["items"]) <= LONGEST_PAGE
+    assert len(queries) <= 20
+    assert refused == [400, 400, 400, 400]
+    assert lost == 400
+
+
+def test_every_unsafe_request_needs_the_token_of_a_form(owner: User, ids: dict[str, str]) -> None:
+    owner.is_staff = owner.is_superuser = True
+    owner.save()
+    give_app(owner)
+    let_through = {}
+    for address in addresses(ids):
+        for method in ("POST", "PUT", "PATCH", "DELETE"):
+            client = Client(enforce_csrf_checks=True)
+            client.force_login(owner, "allauth.account.auth_backends.AuthenticationBackend")
+            answer = client.generic(method, address, b"{}", "application/json")
+            if answer.status_code not in {403, 404, 405}:
+                let_through[f"{method} {address}"] = answer.status_code
+
+    assert let_through == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/accounts/login/?" + "x" * 100_000, {}),
+        ("/accounts/login/", {"Cookie": "maru_session=" + "x" * 100_000}),
+        ("/api/v1/me", {"Authorization": "Bearer maru_" + "x" * 100_000}),
+        ("/accounts/login/", {f"X-{number}": "y" for number in range(10_000)}),
+    ],
+    ids=["query", "cookie", "token", "headers"],
+)
+def test_server_survives_long_heads(
+    installation: Installation, path: str, headers: dict[str, str]
+) -> None:
+    connection = HTTPConnection("127.0.0.1", installation.port, timeout=30)
+    connection.request("GET", path, headers=headers)
+    status = connection.getresponse().status
+    connection.close()
+
+    assert status < 500
+    assert installation.request("GET", "/me")[0] == 401
