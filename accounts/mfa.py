@@ -13,7 +13,7 @@ from allauth.mfa.models import Authenticator
 from allauth.usersessions.adapter import DefaultUserSessionsAdapter
 from allauth.usersessions.internal.flows.sessions import end_other_sessions
 from allauth.usersessions.models import UserSession
-from cryptography.fernet import Fernet, MultiFernet
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.db import models, transaction
 from django.http import HttpRequest
@@ -24,7 +24,7 @@ from qrcode.image.svg import SvgPathImage
 
 from accounts.audit import audit
 from accounts.endings import Ending, access_ended
-from accounts.errors import MfaRequired
+from accounts.errors import MfaRequired, Unavailable
 from accounts.models import Team, User
 from accounts.sealing import derived_key
 
@@ -62,8 +62,13 @@ class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth has no typ
         return _fernet().encrypt(text.encode()).decode("ascii")
 
     def decrypt(self, encrypted_text: str) -> str:
-        """Open what `encrypt` has sealed."""
-        return _fernet().decrypt(encrypted_text.encode()).decode()
+        """Open what `encrypt` has sealed. Raises Unavailable under another secret key."""
+        try:
+            return _fernet().decrypt(encrypted_text.encode()).decode()
+        except InvalidToken:
+            raise Unavailable(
+                _("Your second step can no longer be read. Ask whoever runs this server.")
+            ) from None
 
     def build_totp_svg(self, url: str) -> SafeString:
         """Draw the code as a part of the page: our pages load no `data:` picture."""
@@ -108,6 +113,21 @@ def factor_removed(*, user: User, authenticator: Any, **kwargs: Any) -> None:
 def factor_reset(*, user: User, authenticator: Any, **kwargs: Any) -> None:
     """Write it down."""
     audit(user, "user.mfa_reset", user.pk, after={"kind": authenticator.type})
+
+
+@transaction.atomic
+def rotate_factors() -> int:
+    """Seal every secret under the newest secret key; return how many could not be read."""
+    unreadable = 0
+    for factor in Authenticator.objects.select_for_update().exclude(type="webauthn"):
+        name = "secret" if factor.type == Authenticator.Type.TOTP else "seed"
+        try:
+            factor.data[name] = _fernet().rotate(factor.data[name].encode()).decode("ascii")
+        except InvalidToken:
+            unreadable += 1
+        else:
+            factor.save(update_fields=["data"])
+    return unreadable
 
 
 def _fernet() -> MultiFernet:

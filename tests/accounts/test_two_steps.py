@@ -17,6 +17,7 @@ from accounts import endings
 from accounts.endings import Ending
 from accounts.errors import Conflict, MfaRequired
 from accounts.gate import VIEW, access_team
+from accounts.mfa import rotate_factors
 from accounts.models import AuditEntry
 from accounts.services import make_token, remove_team_member, require_mfa
 from tests.accounts.conftest import PASSWORD, Answer, Cast
@@ -182,6 +183,28 @@ def test_secret_is_sealed_in_the_database(client: Client, cast: Cast) -> None:
 
     assert secret not in stored
     assert stored.count("gAAAA") == 2  # how sealed texts begin
+
+
+def test_secret_follows_a_new_secret_key_and_without_it_lets_nobody_in(
+    cast: Cast, settings: Settings
+) -> None:
+    secret = give_app(cast.member)
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "a new secret key", [settings.SECRET_KEY]
+    assert rotate_factors() == 0
+    settings.SECRET_KEY_FALLBACKS = []
+    follower, lost = Client(), Client()
+    password_of(follower, cast)
+    follower.post(CODE, {"code": code_of(secret)})
+    settings.SECRET_KEY = "a wrong secret key"
+    password_of(lost, cast)
+
+    answer = lost.post(CODE, {"code": code_of(secret)})
+
+    assert answer.status_code == 503
+    assert not signed_in(lost)
+    assert rotate_factors() == 1
+    settings.SECRET_KEY = "a new secret key"
+    assert signed_in(follower)
 
 
 @pytest.mark.parametrize(

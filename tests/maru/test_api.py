@@ -148,6 +148,7 @@ def _example(route: str) -> str:
     known = {
         r"/^confirm-email/(?P<key>[-:\w]+)/$": "/confirm-email/x/",
         r"/^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$": "/password/reset/key/1-x/",
+        r"/^(?P<provider_id>[^/]+)/": "/oidc/",
         r"/(?P<url>.*)$": "/x",
     }
     for expression, example in known.items():

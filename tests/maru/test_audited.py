@@ -245,6 +245,8 @@ WITHOUT = {
     "mark_read": "one's own place in a room is no change of it",
     "add_members": "a step of create_room and put_member",
     "leave_rooms_of_team": "a step of remove_team_member",
+    "rotate_keys": "the same keys under another secret, by whoever runs the server",
+    "unreadable_keys": "reads",
     "check_connection": "changes nothing",
     "check_new_connection": "changes nothing",
     "spec_for": "reads",

@@ -1,10 +1,11 @@
-"""Brings the stored keys of providers under a new MARU_SECRET_KEY."""
+"""Brings what is stored encrypted under a new MARU_SECRET_KEY: keys and second factors."""
 
 from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from accounts.mfa import rotate_factors
 from agents.services import rotate_keys, unreadable_keys
 from maru import database
 
@@ -21,6 +22,8 @@ class Command(BaseCommand):
         database.prepare()
         if not options["check"]:
             self.stdout.write(f"Encrypted under MARU_SECRET_KEY: {rotate_keys()} keys.")
+            if lost := rotate_factors():
+                self.stdout.write(f"Second factors that cannot be read: {lost}.")
         if unreadable := unreadable_keys():
             names = "\n".join(f"  connection {pk}" for pk in unreadable)
             raise CommandError(
