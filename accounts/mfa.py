@@ -105,8 +105,11 @@ def factor_added(*, request: HttpRequest, user: User, authenticator: Any, **kwar
             end_other_sessions(request, user)
 
 
+@transaction.atomic
 def factor_removed(*, user: User, authenticator: Any, **kwargs: Any) -> None:
-    """Write it down."""
+    """Write it down; who has none left hears no more of teams that ask for one."""
+    if not has_mfa(user) and Team.objects.filter(members__user=user, require_mfa=True).exists():
+        access_ended(Ending(user_id=user.pk))
     audit(user, "user.mfa_removed", user.pk, before={"kind": authenticator.type})
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Collection
 from uuid import UUID
 
-from django.db.models import Count, OuterRef, QuerySet, Subquery, Value
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, Concat
 from msgspec import Struct
 
+from accounts.mfa import with_mfa
 from rooms.models import Message, RoomMember
 
 
@@ -29,7 +30,8 @@ def unread(rooms: Collection[UUID], users: Collection[UUID]) -> list[Unread]:
         .order_by()
     )
     handle = Concat(Value('data-handle="'), OuterRef("user__handle"), Value('"'))
-    members = RoomMember.objects.filter(room__in=rooms, user__in=users).values_list(
+    may = Q(room__team__require_mfa=False) | Q(with_mfa(OuterRef("user")))
+    members = RoomMember.objects.filter(may, room__in=rooms, user__in=users).values_list(
         "user_id",
         "room_id",
         "room__team_id",

@@ -230,6 +230,21 @@ def test_change_asks_whether_it_is_you(cast: Cast, path: str) -> None:
     assert Authenticator.objects.count() == before
 
 
+def test_doing_without_closes_what_teams_that_ask_for_it_have_open(
+    client: Client, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_app(cast.owner)
+    password_of(client, cast)
+    set_up(client)
+    require_mfa(user=cast.owner, team_id=cast.team.pk, required=True)
+    told: list[Ending] = []
+    monkeypatch.setattr(endings, "_listeners", [told.append])
+
+    client.post("/accounts/2fa/totp/deactivate/")
+
+    assert Ending(user_id=cast.member.pk) in told
+
+
 def test_removing_the_app_removes_its_recovery_codes_and_is_written_down(
     client: Client, cast: Cast
 ) -> None:
