@@ -101,6 +101,7 @@ def test_list_gives_a_page_at_most(owner: User, ids: dict[str, str], path: str) 
 
     assert answer.status_code == 200
     assert len(answer.json()["items"]) <= LONGEST_PAGE
+    assert not any("LIMIT 1000" in query["sql"] for query in queries.captured_queries)
     assert len(queries) <= 20
     assert refused == [400, 400, 400, 400]
     assert lost == 400
