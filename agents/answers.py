@@ -74,6 +74,7 @@ class Limits:
 
     seconds: float = 300
     characters: int = 200_000
+    tokens: int = 50_000
     tries: int = 3
 
 

@@ -14,7 +14,7 @@ from accounts.errors import Invalid, NotFound
 from accounts.gate import CREATE_ROOM, access_team, signed_in
 from accounts.gate import VIEW as VIEW_TEAM
 from accounts.rest import LONGEST_PAGE, Body, Cursor, Limit, read_body, takes
-from rooms import history, services
+from rooms import history, line, services
 from rooms.bodies import member_body, room_body, run_body
 from rooms.events import MemberBody, MessageBody, RoomBody, RunBody
 from rooms.models import Message, Room, Run
@@ -237,7 +237,7 @@ def get_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
     access_room(user, run.room_id if run else run_id, VIEW)
     if run is None:
         raise NotFound
-    return _answer(run_body(run))
+    return _answer(run_body(run, line.place_of(run)))
 
 
 @router.post("/runs/{uuid:run_id}/cancel", openapi_extra=gives(RunBody), summary="Stop an answer")
@@ -249,7 +249,8 @@ def cancel_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
     "/runs/{uuid:run_id}/retry", openapi_extra=gives(RunBody, 201), summary="Ask once more"
 )
 def retry_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
-    return _answer(run_body(services.retry_run(user=signed_in(request), run_id=run_id)), 201)
+    run = services.retry_run(user=signed_in(request), run_id=run_id)
+    return _answer(run_body(run, line.place_of(run)), 201)
 
 
 def _answer(body: Any, status: int = 200) -> HttpResponse:

@@ -1,6 +1,7 @@
 """Turns the chunks of a model into deltas: fewer frames, none held back for long."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from rooms import broadcast
@@ -15,11 +16,12 @@ LARGE: Final = 2_048
 class Deltas:
     """The outgoing text of one attempt: the first text at once, then at most every 50 ms.
 
-    Use as a context: whatever is left is sent on the way out, however the answer ended.
+    `is_ours` says whether the run's lease is good: what a worker without it has is not sent.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, is_ours: Callable[[], Awaitable[bool]]) -> None:
         self._job = job
+        self._is_ours = is_ours
         self._waiting: list[str] = []
         self._seq = 0
         self._sent: list[str] = []
@@ -69,8 +71,10 @@ class Deltas:
 
     async def _send(self, text: str) -> None:
         job, seq = self._job, self._seq
+        if not await self._is_ours():
+            return
         if not await replay().append(job.message, job.attempt, seq, text):
-            return  # stopped: the text that is kept ends before this
+            return  # stopped or taken over: the text that is kept ends before this
         self._seq += 1
         self._sent.append(text)
         delta = MessageDelta(

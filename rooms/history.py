@@ -8,8 +8,9 @@ from django.db.models import QuerySet
 
 from accounts.models import User
 from agents.answers import Turn
+from rooms import line
 from rooms.bodies import member_body, message_body, persona_body, room_body, run_body
-from rooms.events import MessageBody, RoomState
+from rooms.events import MessageBody, RoomState, RunBody
 from rooms.models import AuthorKind, Message, MessageStatus, Room, Run, RunState
 from rooms.permissions import permissions_in
 
@@ -27,8 +28,15 @@ def room_state(room: Room, user: User) -> RoomState:
         personas=[persona_body(b.persona) for b in room.bindings.select_related("persona")],
         permissions=permissions_in(user, room),
         messages=newest_messages(room),
-        runs=[run_body(run) for run in room.runs.filter(state__in=OPEN).order_by("queued_at")],
+        runs=_open_runs(room),
     )
+
+
+def _open_runs(room: Room) -> list[RunBody]:
+    runs = list(room.runs.filter(state__in=OPEN).order_by("queued_at", "pk"))
+    waits = any(run.state == RunState.QUEUED for run in runs)
+    places = line.places(room) if waits else {}
+    return [run_body(run, places.get(run.pk)) for run in runs]
 
 
 def newest_messages(room: Room, before: int | None = None, limit: int = PAGE) -> list[MessageBody]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import ClassVar, Self
 
+from django.conf import settings
 from django.db import models
+from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -210,16 +213,9 @@ class Run(models.Model):
     class Meta:
         default_permissions = ()
         indexes: ClassVar = [
-            models.Index(
-                fields=["queued_at"],
-                condition=models.Q(state="queued"),
-                name="run_queue",
-            ),
-            models.Index(
-                fields=["lease_until"],
-                condition=models.Q(state="running"),
-                name="run_leases",
-            ),
+            # Not partial: SQLite does not see that a state in a parameter is that of the index.
+            models.Index(fields=["team", "state", "queued_at", "id"], name="run_line"),
+            models.Index(fields=["state", "lease_until"], name="run_leases"),
             models.Index(
                 fields=["room"],
                 condition=models.Q(state__in=["queued", "running"]),
@@ -229,6 +225,55 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return f"{self.pk} {self.state}"
+
+
+class Line(models.Model):
+    """The line in which a team's runs wait: when it was served last, and the team's own bounds.
+
+    A bound that is not set is that of the server. Whoever claims a run has the line locked.
+    """
+
+    team = models.OneToOneField(
+        Team, primary_key=True, on_delete=models.CASCADE, related_name="+", verbose_name=_("team")
+    )
+    served_at = models.DateTimeField(_("served"), null=True, editable=False)
+    runs_per_user = models.PositiveIntegerField(_("at once of one person"), null=True, blank=True)
+    runs_per_room = models.PositiveIntegerField(_("at once in one room"), null=True, blank=True)
+    runs_per_team = models.PositiveIntegerField(_("at once in the team"), null=True, blank=True)
+    queued_per_user = models.PositiveIntegerField(_("waiting of one person"), null=True, blank=True)
+    queued_per_room = models.PositiveIntegerField(_("waiting in one room"), null=True, blank=True)
+    queued_per_team = models.PositiveIntegerField(_("waiting in the team"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("team's line")
+        verbose_name_plural = _("teams' lines")
+
+    def __str__(self) -> str:
+        return str(self.team)
+
+    def bound(self, name: str) -> int:
+        """Return the team's own bound, else the server's; with limits off there is none."""
+        if not settings.RATE_LIMITS:
+            return sys.maxsize
+        own: int | None = getattr(self, name)
+        return settings.RUN_BOUNDS[name] if own is None else own
+
+
+class Worker(models.Model):
+    """A process that runs answers, as it showed itself last; its name tells of no machine."""
+
+    name = models.CharField(_("name"), max_length=64, primary_key=True)
+    concurrency = models.PositiveIntegerField(_("answers at once"))
+    running = models.PositiveIntegerField(_("running"), default=0)
+    started_at = models.DateTimeField(_("started"), db_default=Now())
+    seen_at = models.DateTimeField(_("seen"), db_default=Now())
+
+    class Meta:
+        verbose_name = _("worker")
+        verbose_name_plural = _("workers")
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class RoomEvent(models.Model):

@@ -42,7 +42,7 @@ class Held:
 
 class Replay(Protocol):
     async def append(self, message: UUID, attempt: int, seq: int, text: str) -> bool:
-        """Keep a delta; False where the answer was sealed, and so must not be shown any more.
+        """Keep a delta; False where it must not be shown any more: sealed, or an older attempt's.
 
         Deltas of older attempts are forgotten.
         """
@@ -77,9 +77,11 @@ class MemoryReplay:
     async def append(self, message: UUID, attempt: int, seq: int, text: str) -> bool:
         with self._lock:
             answer = self._of_attempt(message, attempt)
-            if answer.attempt == attempt and len(answer.deltas) == seq and not answer.sealed:
+            if answer.attempt != attempt or answer.sealed:
+                return False
+            if len(answer.deltas) == seq:
                 answer.deltas.append(text)
-            return not answer.sealed
+            return True
 
     def _of_attempt(self, message: UUID, attempt: int) -> _Answer:
         answer = self._answers.get(message)
@@ -104,6 +106,8 @@ class MemoryReplay:
     def seal(self, message: UUID, attempt: int) -> str:
         with self._lock:
             answer = self._of_attempt(message, attempt)
+            if answer.attempt != attempt:
+                return ""
             answer.sealed = True
             return "".join(answer.deltas)
 

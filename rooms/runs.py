@@ -6,13 +6,13 @@ lease was taken over meanwhile is refused by that. Locks are taken in one order:
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from functools import partial
 from typing import Final
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Count, F, OuterRef, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
@@ -21,7 +21,7 @@ from accounts.models import User
 from agents.answers import AnswerFailed, PersonaSpec, Turn, Usage
 from agents.models import Persona
 from agents.services import spec_for
-from rooms import history
+from rooms import history, line
 from rooms.bodies import message_body, run_body
 from rooms.events import (
     DurableEvent,
@@ -34,14 +34,14 @@ from rooms.events import (
     RunQueued,
     RunStarted,
 )
+from rooms.line import LEASE
 from rooms.log import record
 from rooms.markup import render
 from rooms.models import AuthorKind, Message, MessageStatus, Room, Run, RunState
 from rooms.permissions import POST, access_room
 from rooms.replay import replay
-from rooms.wake import wake
+from rooms.wake import tell_stopped, wake
 
-LEASE: Final = timedelta(seconds=8)
 MAX_ATTEMPTS: Final = 3
 
 
@@ -54,6 +54,7 @@ class Job:
     """All that a worker needs in order to answer, read once: nothing in it touches a model."""
 
     run: UUID
+    team: UUID
     room: UUID
     message: UUID
     owner: str
@@ -69,8 +70,12 @@ def queue(
 ) -> tuple[list[Run], list[RunQueued]]:
     """Put an answer of each persona in line, in the transaction that has the room locked.
 
-    Returns the runs, and the events that the caller records with its own.
+    Returns the runs, and the events that the caller records with its own. Raises RateLimited where
+    too many wait already.
     """
+    if not personas:
+        return [], []
+    ahead = line.enter(room, user, len(personas))
     language = translation.get_language() or "en"
     queued = [
         Run(
@@ -83,49 +88,17 @@ def queue(
         )
         for persona in personas
     ]
-    if queued:
-        Run.objects.bulk_create(queued)
-        wake()
-    return queued, [RunQueued(run_body(run)) for run in queued]
+    Run.objects.bulk_create(queued)
+    wake()
+    return queued, [RunQueued(run_body(run, ahead + n)) for n, run in enumerate(queued, start=1)]
 
 
-@transaction.atomic
-def claim(owner: str) -> UUID | None:
-    """Take the next queued run for `owner` and return its id; None if nothing waits.
-
-    Next is the oldest run of the team that has the fewest running.
-    """
-    running = (
-        Run.objects.filter(state=RunState.RUNNING, team=OuterRef("team"))
-        .order_by()
-        .values("team")
-        .annotate(count=Count("pk"))
-        .values("count")
-    )
-    next_run = (
-        Run.objects.select_for_update(skip_locked=True, of=("self",))
-        .filter(state=RunState.QUEUED)
-        .order_by(Coalesce(Subquery(running), 0), "queued_at", "pk")
-        .values_list("pk", flat=True)
-        .first()
-    )
-    if next_run is None:
-        return None
-    Run.objects.filter(pk=next_run).update(
-        state=RunState.RUNNING,
-        attempt=F("attempt") + 1,
-        lease_owner=owner,
-        lease_until=timezone.now() + LEASE,
-    )
-    return next_run
-
-
-def take(owner: str) -> tuple[UUID, Job | None] | None:
+def take(owner: str, *, idle_teams_only: bool = False) -> tuple[UUID, Job | None] | None:
     """Claim the next run and start it; None if nothing waits, no job if it failed at its start.
 
     Two transactions: a claim locks a run, and a start its room before it.
     """
-    run_id = claim(owner)
+    run_id = line.claim(owner, idle_teams_only=idle_teams_only)
     if run_id is None:
         return None
     try:
@@ -153,10 +126,13 @@ def start(run_id: UUID, owner: str) -> Job | None:
     if run.answer is None:
         run.answer = _open_answer(room, run)
         created.append(MessageCreated(message_body(run.answer, run.pk)))
+    else:  # whoever had it before may not know that it has lost it
+        replay().seal(run.answer.pk, run.attempt - 1)
     run.save(update_fields=["answer", "started_at"])
     record(room, *created, RunStarted(run_body(run)))
     return Job(
         run=run.pk,
+        team=room.team_id,
         room=room.pk,
         message=run.answer.pk,
         owner=owner,
@@ -190,8 +166,13 @@ def fail(job: Job, failure: AnswerFailed, text: str) -> None:
 def cancel(room: Room, run: Run, stopped_by: UUID) -> None:
     """End a run that is queued or running, in the transaction that has both locked.
 
-    Its worker is not asked: it finds itself without a lease, and writes nothing from here on.
+    Its worker is not asked: it is told that it has no lease any more, and writes nothing from here
+    on.
     """
+    if run.state == RunState.RUNNING:
+        tell_stopped()
+    else:
+        transaction.on_commit(partial(line.tell_places, run.team_id))
     run.state = RunState.CANCELLED
     run.stopped_by_id = stopped_by
     events: list[DurableEvent] = []
@@ -200,7 +181,6 @@ def cancel(room: Room, run: Run, stopped_by: UUID) -> None:
         events.append(MessageUpdated(message_body(answer, run.pk)))
     _close(run)
     record(room, *events, RunCancelled(run_body(run)))
-    wake()
 
 
 def abandon(room: Room, persona: Persona) -> None:
@@ -209,6 +189,8 @@ def abandon(room: Room, persona: Persona) -> None:
     for run in unended.filter(persona=persona, state__in=history.OPEN):
         with translation.override(run.language):
             detail = _("%(persona)s is not in this room any more.") % {"persona": persona.name}
+        if run.state == RunState.RUNNING:
+            tell_stopped()
         _end(room, run, AnswerFailed("not_allowed", detail), _seal(run))
 
 
@@ -220,7 +202,7 @@ def keep_leases(owner: str, run_ids: Collection[UUID]) -> set[UUID]:
     """
     mine = Run.objects.filter(pk__in=run_ids, state=RunState.RUNNING, lease_owner=owner)
     free = list(mine.select_for_update(skip_locked=True).values_list("pk", flat=True))
-    Run.objects.filter(pk__in=free).update(lease_until=timezone.now() + LEASE)
+    Run.objects.filter(pk__in=free).update(lease_until=Now() + LEASE)
     return set(mine.values_list("pk", flat=True))
 
 
@@ -234,15 +216,23 @@ def release(owner: str) -> None:
 
 def sweep() -> None:
     """Put runs whose worker has died back in line; fail those that were tried often enough."""
-    expired = Run.objects.filter(state=RunState.RUNNING, lease_until__lt=timezone.now())
-    for run_id in list(expired.values_list("pk", flat=True)):
+    for run_id in list(_left_by_the_dead().values_list("pk", flat=True)):
         _take_from_the_dead(run_id)
+
+
+def _left_by_the_dead() -> QuerySet[Run]:
+    """Judged by the database's clock, which is one for all: workers' clocks differ."""
+    no_lease = Q(lease_until=None) | Q(lease_until__lt=Now())
+    return Run.objects.filter(no_lease, state=RunState.RUNNING)
 
 
 @transaction.atomic
 def _take_from_the_dead(run_id: UUID) -> None:
-    room, run = _lock_pair(run_id)
-    if run.state != RunState.RUNNING or not run.lease_until or run.lease_until > timezone.now():
+    try:
+        room, run = _lock_pair(run_id)
+    except LeaseLost:
+        return  # gone with its room
+    if not _left_by_the_dead().filter(pk=run_id).exists():
         return
     if run.attempt < MAX_ATTEMPTS:
         run.state, run.lease_owner, run.lease_until = RunState.QUEUED, "", None

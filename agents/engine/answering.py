@@ -9,6 +9,7 @@ import itertools
 import random
 import traceback
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -56,12 +57,13 @@ class _Answering:
 
     def __init__(self, spec: PersonaSpec, turns: Sequence[Turn], limits: Limits) -> None:
         self.heard: asyncio.Queue[Part | None] = asyncio.Queue()
-        self._spec = spec
+        self._spec = _within(spec, limits)
         self._turns = turns
         self._limits = limits
         self._cleaner = Cleaner()
         self._pieces: list[str] = []
         self._length = 0
+        self._chunks = 0
         self._ended: crew.CallEnded | None = None
         self._usage: Usage | None = None
 
@@ -129,11 +131,18 @@ class _Answering:
 
     def _hear(self, event: crew.Chunk | crew.CallEnded) -> None:
         if isinstance(event, crew.Chunk):
+            self._count_chunk()
             self._tell(self._cleaner.clean(event.text))
             return
         self._ended = event
         if event.usage:
             self._usage = event.usage + self._usage if self._usage else event.usage
+
+    def _count_chunk(self) -> None:
+        """A chunk is a token at least; how many it was, some providers never say."""
+        self._chunks += 1
+        if self._chunks > self._limits.tokens:
+            raise Halt(AnswerFailed("too_long"))
 
     def _tell(self, text: str) -> None:
         room_left = self._limits.characters - self._length
@@ -143,6 +152,14 @@ class _Answering:
             self.heard.put_nowait(Text(told))
         if len(text) > room_left:
             raise Halt(AnswerFailed("too_long"))
+
+
+def _within(spec: PersonaSpec, limits: Limits) -> PersonaSpec:
+    """A persona may ask for less than the limit, not for more; one that asks for nothing is not
+    given a number: models refuse one that is above their own.
+    """
+    wished = spec.max_output_tokens
+    return spec if wished is None else replace(spec, max_output_tokens=min(wished, limits.tokens))
 
 
 def _pause(tried: int) -> float:

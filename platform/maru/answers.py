@@ -27,9 +27,10 @@ async def answering(drain_seconds: float) -> AsyncIterator[None]:
 
 
 async def _serve(drain_seconds: float) -> None:
-    await _warm()
     runner = Runner(settings.RUN_CONCURRENCY)
+    runner.begin()
     try:
+        await _warm()
         await runner.run()
     finally:
         await runner.drain(drain_seconds)

@@ -140,8 +140,26 @@ class Env(BaseSettings):
         (), description="private addresses that model providers may have: host:port,…"
     )
     run_seconds: float = Field(300, gt=0, description="wall clock limit of one answer, in seconds")
-    run_concurrency: int = Field(25, ge=1, le=200, description="answers at once in one worker")
+    run_concurrency: int = Field(
+        25,
+        ge=1,
+        le=200,
+        description="answers at once in one worker; a fifth more for teams that have none running",
+    )
     run_characters: int = Field(200_000, ge=1, description="longest answer, in characters")
+    run_tokens: int = Field(50_000, ge=1, description="longest answer, in tokens of the model")
+    runs_per_user: int = Field(
+        25,
+        ge=1,
+        description="answers at once of one person in a team; the admin site sets it for a team",
+    )
+    runs_per_room: int = Field(50, ge=1, description="answers at once in one room; ditto")
+    runs_per_team: int = Field(100, ge=1, description="answers at once in one team; ditto")
+    queued_per_user: int = Field(
+        100, ge=1, description="waiting answers of one person in a team; ditto"
+    )
+    queued_per_room: int = Field(300, ge=1, description="waiting answers in one room; ditto")
+    queued_per_team: int = Field(1_000, ge=1, description="waiting answers in one team; ditto")
     rate_limits: Literal["on", "off"] = Field("on", description="off is for load tests only")
     log_format: Literal["text", "json"] = Field("text", description="how log lines are written")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
 from accounts.errors import NotFound
+from rooms import workers
 
 LAYER_SECONDS = 1
 
@@ -25,8 +26,8 @@ def healthz(request: HttpRequest) -> JsonResponse:
 @require_safe
 @login_not_required
 def readyz(request: HttpRequest) -> JsonResponse:
-    """The database and the layer answer. 503 names what does not."""
-    reasons = [*_database(), *_layer()]
+    """The database and the layer answer, and a worker lives. 503 names what does not."""
+    reasons = [*(_database() or _worker()), *_layer()]
     if reasons:
         return JsonResponse({"status": "unavailable", "reasons": reasons}, status=503)
     return JsonResponse({"status": "ok"})
@@ -50,6 +51,11 @@ def _database() -> list[str]:
     except DatabaseError:
         return ["database"]
     return []
+
+
+def _worker() -> list[str]:
+    """Embedded, this process is the worker, too."""
+    return [] if settings.EMBEDDED or workers.any_alive() else ["worker"]
 
 
 def _layer() -> list[str]:

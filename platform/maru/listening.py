@@ -8,7 +8,7 @@ import structlog
 from django.conf import settings
 from psycopg.conninfo import make_conninfo
 
-from rooms.wake import CHANNEL, bell
+from rooms.wake import CHANNEL, STOPPED, bell
 
 log = structlog.get_logger(__name__)
 
@@ -43,5 +43,9 @@ async def _hear() -> None:
     async with await psycopg.AsyncConnection.connect(address, autocommit=True) as connection:
         await connection.execute(f"LISTEN {CHANNEL}")
         bell.ring()
-        async for _ in connection.notifies():
-            bell.ring()
+        bell.ring_for_stops()
+        async for notice in connection.notifies():
+            if notice.payload == STOPPED:
+                bell.ring_for_stops()
+            else:
+                bell.ring()

@@ -220,7 +220,16 @@ EGRESS_ALLOW = frozenset(ENV.egress_allow)
 CONNECTION_KEYS = connection_keys(SECRET_KEY, SECRET_KEY_FALLBACKS)
 RUN_SECONDS = ENV.run_seconds
 RUN_CHARACTERS = ENV.run_characters
+RUN_TOKENS = ENV.run_tokens
 RUN_CONCURRENCY = ENV.run_concurrency
+RUN_BOUNDS = {
+    "runs_per_user": ENV.runs_per_user,
+    "runs_per_room": ENV.runs_per_room,
+    "runs_per_team": ENV.runs_per_team,
+    "queued_per_user": ENV.queued_per_user,
+    "queued_per_room": ENV.queued_per_room,
+    "queued_per_team": ENV.queued_per_team,
+}
 RATE_LIMITS = ENV.rate_limits == "on"
 LOGGING_CONFIG = "maru.logs.configure"
 LOGGING = {"format": ENV.log_format, "level": ENV.log_level}

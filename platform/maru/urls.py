@@ -1,5 +1,6 @@
 """Every address of Maru."""
 
+from django.contrib import admin
 from django.contrib.auth.decorators import login_not_required
 from django.urls import include, path
 from django.views.i18n import set_language
@@ -9,6 +10,8 @@ from maru import health
 from maru.api import api
 from maru.setup import setup
 from maru.words import Words
+
+admin.autodiscover()  # the site is accounts'; what is on it, each app's
 
 urlpatterns = [
     path("", include("rooms.urls")),

@@ -10,6 +10,7 @@ from accounts.admin import site
 from accounts.endings import Ending
 from accounts.models import AuditEntry, Team, User
 from accounts.services import invite, make_token
+from rooms.models import Line, Worker
 from tests.accounts.conftest import PASSWORD, Cast
 from tests.accounts.factors import give_app
 
@@ -26,8 +27,10 @@ def staff(cast: Cast) -> Client:
     return client
 
 
-def test_only_people_teams_and_the_audit_are_in_it() -> None:
-    assert set(site._registry) == {User, Team, AuditEntry}
+def test_only_people_teams_the_audit_and_what_they_run_on_are_in_it(client: Client) -> None:
+    client.get("/admin/")  # whoever asks for an address has all apps registered
+
+    assert set(site._registry) == {User, Team, AuditEntry, Line, Worker}
 
 
 def test_it_has_no_sign_in_of_its_own(client: Client, cast: Cast) -> None:

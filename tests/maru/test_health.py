@@ -1,10 +1,15 @@
 """Whoever watches the process learns what it needs, and nobody else learns anything."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import DatabaseError
 from django.test import Client
+from django.utils import timezone
 from pytest_django import Settings
 
+from rooms import workers
+from rooms.models import Worker
 from tests.live import free_port
 
 
@@ -27,7 +32,30 @@ def test_ready_is_who_reaches_its_database(client: Client, monkeypatch: pytest.M
 
 
 @pytest.mark.django_db
+def test_production_is_ready_while_a_worker_shows_itself(
+    client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.EMBEDDED = False
+    monkeypatch.setattr("maru.health._layer", list)
+
+    def reasons() -> list[str]:
+        found: list[str] = client.get("/readyz").json().get("reasons", [])
+        return found
+
+    assert reasons() == ["worker"]
+    workers.show("worker-1", concurrency=25, running=0)
+    assert reasons() == []
+    Worker.objects.update(seen_at=timezone.now() - workers.FRESH - timedelta(seconds=1))
+    assert reasons() == ["worker"]
+    workers.show("worker-1", concurrency=25, running=3)
+    assert reasons() == []
+    workers.retire("worker-1")
+    assert reasons() == ["worker"]
+
+
+@pytest.mark.django_db
 def test_layer_that_is_away_is_named(client: Client, settings: Settings) -> None:
+    workers.show("worker-1", concurrency=25, running=0)
     settings.EMBEDDED, settings.REDIS_URL = False, f"redis://127.0.0.1:{free_port()}/0"
 
     response = client.get("/readyz")

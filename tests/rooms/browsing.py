@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from agents.answers import AnswerFailed, Usage
-from rooms import runs, services
+from rooms import line, runs, services
 from rooms.models import Message, Room, Run
 from tests.rooms.conftest import Cast
 
@@ -78,7 +78,7 @@ def ask(cast: Cast) -> Run:
 def answer(cast: Cast, text: str = "answer", failure: AnswerFailed | None = None) -> Run:
     """A question of the member and its answer, or why there is none."""
     run = ask(cast)
-    assert runs.claim("test") == run.pk
+    assert line.claim("test") == run.pk
     job = runs.start(run.pk, "test")
     assert job is not None
     if failure is None:

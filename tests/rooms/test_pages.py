@@ -13,7 +13,7 @@ from accounts.models import TeamRole, User
 from accounts.services import create_team
 from accounts.services.teams import put_member
 from agents.answers import AnswerFailed
-from rooms import runs, services
+from rooms import line, runs, services
 from rooms.models import Message, Room, RoomMember, RoomRole, Run, RunState
 from rooms.urls import urlpatterns
 from tests.rooms.browsing import (
@@ -331,7 +331,7 @@ def test_a_failed_answer_keeps_what_came_and_says_why(cast: Cast) -> None:
 
 def test_a_stopped_answer_says_who_stopped_it(cast: Cast) -> None:
     run = ask(cast)
-    runs.claim("test")
+    line.claim("test")
     runs.start(run.pk, "test")
 
     post(cast.moderator, "cancel", run.pk)

@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.services import create_team
 from agents.answers import AnswerFailed, Usage
 from agents.services import create_demo_persona, delete_persona, set_persona_enabled
-from rooms import runs, services
+from rooms import line, runs, services
 from rooms.log import events_after
 from rooms.models import Message, MessageStatus, Run, RunState
 from rooms.replay import replay
@@ -29,7 +29,7 @@ def ask(cast: Cast, text: str = "hello") -> UUID:
 
 def started(cast: Cast, owner: str = "worker") -> Job:
     ask(cast)
-    run_id = runs.claim(owner)
+    run_id = line.claim(owner)
     assert run_id is not None
     job = runs.start(run_id, owner)
     assert job is not None
@@ -45,20 +45,20 @@ def expire(job: Job) -> None:
 
 
 def test_nothing_to_claim_is_none(cast: Cast) -> None:
-    assert runs.claim("worker") is None
+    assert line.claim("worker") is None
 
 
 def test_run_is_claimed_once(cast: Cast) -> None:
     run_id = ask(cast)
 
-    assert runs.claim("one") == run_id
-    assert runs.claim("two") is None
+    assert line.claim("one") == run_id
+    assert line.claim("two") is None
 
 
 def test_oldest_run_goes_first(cast: Cast) -> None:
     first, second = ask(cast), ask(cast)
 
-    assert [runs.claim("worker"), runs.claim("worker")] == [first, second]
+    assert [line.claim("worker"), line.claim("worker")] == [first, second]
 
 
 def test_team_with_fewer_running_goes_first(cast: Cast) -> None:
@@ -69,7 +69,7 @@ def test_team_with_fewer_running_goes_first(cast: Cast) -> None:
     room = services.create_room(user=other, team_id=team.pk, name="quiet", personas=[persona.pk])
     (late,) = services.post_message(user=other, room_id=room.pk, text="hi").runs
 
-    order = [runs.claim("worker") for _ in range(4)]
+    order = [line.claim("worker") for _ in range(4)]
 
     assert order == [busy[0], late, *busy[1:]]
 
@@ -125,7 +125,7 @@ def test_worker_that_was_taken_over_writes_nothing(cast: Cast) -> None:
     zombie = started(cast, "zombie")
     expire(zombie)
     runs.sweep()
-    run_id = runs.claim("successor")
+    run_id = line.claim("successor")
     assert run_id is not None
     successor = runs.start(run_id, "successor")
     assert successor is not None
@@ -145,7 +145,7 @@ def test_the_same_worker_cannot_write_for_an_older_attempt(cast: Cast) -> None:
     first = started(cast)
     expire(first)
     runs.sweep()
-    run_id = runs.claim("worker")
+    run_id = line.claim("worker")
     assert run_id is not None
     assert runs.start(run_id, "worker") is not None
 
@@ -158,7 +158,7 @@ def test_run_that_fails_every_worker_ends_with_what_was_shown(cast: Cast) -> Non
     for _ in range(runs.MAX_ATTEMPTS - 1):
         expire(job)
         runs.sweep()
-        run_id = runs.claim("worker")
+        run_id = line.claim("worker")
         assert run_id == job.run
         runs.start(run_id, "worker")
     expire(job)
@@ -169,7 +169,7 @@ def test_run_that_fails_every_worker_ends_with_what_was_shown(cast: Cast) -> Non
     run = Run.objects.get(pk=job.run)
     assert (run.state, run.error_code) == (RunState.FAILED, "worker_lost")
     assert Message.objects.get(pk=job.message).text == "so far"
-    assert runs.claim("worker") is None
+    assert line.claim("worker") is None
 
 
 def test_sweep_leaves_living_runs_alone(cast: Cast) -> None:
@@ -185,7 +185,7 @@ def test_released_runs_wait_in_line_again(cast: Cast) -> None:
 
     runs.release("worker")
 
-    assert runs.claim("next") == job.run
+    assert line.claim("next") == job.run
     with pytest.raises(LeaseLost):
         runs.complete(job, "late", None)
 
@@ -202,7 +202,7 @@ def test_stopped_run_is_lost_to_its_worker(cast: Cast) -> None:
 
 
 def failed_at_start(cast: Cast) -> Run:
-    run_id = runs.claim("worker")
+    run_id = line.claim("worker")
     assert run_id is not None
     assert runs.start(run_id, "worker") is None
     return Run.objects.get(pk=run_id)
@@ -255,7 +255,7 @@ def test_persona_sees_only_its_room_up_to_the_question(cast: Cast) -> None:
     services.post_message(user=cast.owner, room_id=cast.room.pk, text="before", personas=[])
     ask(cast, "question")
     services.post_message(user=cast.owner, room_id=cast.room.pk, text="after", personas=[])
-    run_id = runs.claim("worker")
+    run_id = line.claim("worker")
     assert run_id is not None
 
     job = runs.start(run_id, "worker")
@@ -273,7 +273,7 @@ def test_two_workers_never_claim_the_same_run(cast: Cast) -> None:
     claimed: list[UUID] = []
 
     def work(owner: str) -> None:
-        while (run_id := runs.claim(owner)) is not None:
+        while (run_id := line.claim(owner)) is not None:
             claimed.append(run_id)
         connection.close()
 

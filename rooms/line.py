@@ -1,0 +1,136 @@
+"""The line in which runs wait: who goes next, who stands where, and how many may wait.
+
+Teams take turns: next is the team that has the fewest running, then the one that was served longest
+ago, then the one that has waited longest. Within a team the oldest run goes first; runs of people
+and rooms that have as many running as they may are passed over.
+"""
+
+from collections import Counter
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce, Now
+from django.utils.translation import gettext_lazy as _
+
+from accounts.errors import RateLimited
+from accounts.models import User
+from rooms import broadcast
+from rooms.events import RunPosition, encode
+from rooms.models import Line, Room, Run, RunState
+
+LEASE: Final = timedelta(seconds=8)
+TOLD: Final = 20
+"""So many at the head of a line hear that it has moved; the others would hear of it too often."""
+RETRY_SECONDS: Final = 10
+
+TOO_MANY_WAIT: Final = {
+    "user": _("Too many of your questions here wait for an answer. Ask again when some have come."),
+    "room": _("Too many questions in this room wait for an answer. Ask again when some have come."),
+    "team": _("Too many questions in this team wait for an answer. Ask again when some have come."),
+}
+
+
+def enter(room: Room, user: User, count: int) -> int:
+    """Return how many runs of the room's team wait before the next `count`.
+
+    Raises RateLimited where so many of the user, the room or the team may not wait.
+    """
+    line, _made = Line.objects.get_or_create(team_id=room.team_id)
+    waiting = _waiting(room.team_id).aggregate(
+        user=Count("pk", filter=Q(requested_by=user)),
+        room=Count("pk", filter=Q(room=room)),
+        team=Count("pk"),
+    )
+    for whose, sentence in TOO_MANY_WAIT.items():
+        if waiting[whose] + count > line.bound(f"queued_per_{whose}"):
+            raise RateLimited(sentence, retry_after=RETRY_SECONDS)
+    return int(waiting["team"])
+
+
+def claim(owner: str, *, idle_teams_only: bool = False) -> UUID | None:
+    """Take the next run for `owner` and return its id; None if nothing waits that may run.
+
+    With `idle_teams_only`, teams that have anything running are passed over.
+    """
+    for team_id in _teams_in_turn(idle_teams_only=idle_teams_only):
+        run_id = _claim_of(team_id, owner, idle_teams_only=idle_teams_only)
+        if run_id is not None:
+            return run_id
+    return None
+
+
+def places(room: Room) -> dict[UUID, int]:
+    """Return where the waiting runs of a room stand in the line of their team; 1 is next."""
+    line = enumerate(_waiting(room.team_id).values_list("pk", "room_id"), start=1)
+    return {run_id: place for place, (run_id, room_id) in line if room_id == room.pk}
+
+
+def place_of(run: Run) -> int | None:
+    """Return where a run stands in line; None if it does not wait."""
+    if run.state != RunState.QUEUED:
+        return None
+    older = Q(queued_at__lt=run.queued_at) | Q(queued_at=run.queued_at, pk__lt=run.pk)
+    return _waiting(run.team_id).filter(older).count() + 1
+
+
+def tell_places(team_id: UUID) -> None:
+    """Tell the rooms of the head of a team's line where their runs stand now."""
+    head = _waiting(team_id).values_list("pk", "room_id")[:TOLD]
+    for place, (run_id, room_id) in enumerate(head, start=1):
+        event = RunPosition(room=room_id, run=run_id, position=place)
+        broadcast.publish(broadcast.Notice(room=room_id, frame=encode(event)))
+
+
+def _waiting(team_id: UUID) -> QuerySet[Run]:
+    return Run.objects.filter(team=team_id, state=RunState.QUEUED).order_by("queued_at", "pk")
+
+
+def _teams_in_turn(*, idle_teams_only: bool) -> list[UUID]:
+    of_team = Run.objects.filter(team=OuterRef("pk")).order_by()
+    waiting = of_team.filter(state=RunState.QUEUED)
+    running = of_team.filter(state=RunState.RUNNING).values("team").annotate(runs=Count("pk"))
+    lines = Line.objects.filter(Exists(waiting)).annotate(
+        running=Coalesce(Subquery(running.values("runs")), 0),
+        oldest=Subquery(waiting.order_by("queued_at").values("queued_at")[:1]),
+    )
+    if idle_teams_only:
+        lines = lines.filter(running=0)
+    in_turn = lines.order_by("running", F("served_at").asc(nulls_first=True), "oldest", "pk")
+    return list(in_turn.values_list("pk", flat=True))
+
+
+@transaction.atomic
+def _claim_of(team_id: UUID, owner: str, *, idle_teams_only: bool) -> UUID | None:
+    """Claim one run of a team. Its line is locked first: no other worker counts meanwhile."""
+    line = Line.objects.select_for_update(no_key=True).get(pk=team_id)
+    running = Run.objects.filter(team=team_id, state=RunState.RUNNING)
+    taken = list(running.values_list("room_id", "requested_by_id"))
+    if len(taken) >= (1 if idle_teams_only else line.bound("runs_per_team")):
+        return None
+    rooms = Counter(room_id for room_id, _ in taken)
+    users = Counter(user_id for _, user_id in taken)
+    next_run = (
+        _waiting(team_id)
+        .exclude(room__in=_full(rooms, line.bound("runs_per_room")))
+        .exclude(requested_by__in=_full(users, line.bound("runs_per_user")))
+        .select_for_update(skip_locked=True, of=("self",))
+        .values_list("pk", flat=True)
+        .first()
+    )
+    if next_run is None:
+        return None
+    Run.objects.filter(pk=next_run).update(
+        state=RunState.RUNNING,
+        attempt=F("attempt") + 1,
+        lease_owner=owner,
+        lease_until=Now() + LEASE,
+    )
+    Line.objects.filter(pk=team_id).update(served_at=Now())
+    return next_run
+
+
+def _full(running: Counter[UUID], bound: int) -> list[UUID]:
+    return [whose for whose, count in running.items() if count >= bound]
