@@ -6,7 +6,8 @@ and rooms that have as many running as they may are passed over.
 """
 
 from collections import Counter
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -77,11 +78,26 @@ def place_of(run: Run) -> int | None:
 
 
 def tell_places(team_id: UUID) -> None:
-    """Tell the rooms of the head of a team's line where their runs stand now."""
-    head = _waiting(team_id).values_list("pk", "room_id")[:TOLD]
-    for place, (run_id, room_id) in enumerate(head, start=1):
-        event = RunPosition(room=room_id, run=run_id, position=place)
-        broadcast.publish(broadcast.Notice(room=room_id, frame=encode(event)))
+    """Tell the rooms of a team where their runs stand now that others were claimed.
+
+    Whoever came after the last claim was told their place when they came.
+    """
+    served_at = Line.objects.values_list("served_at", flat=True).get(pk=team_id)
+    if served_at is not None:
+        _tell(team_id, lambda queued_at: queued_at < served_at)
+
+
+def tell_who_was_behind(run: Run) -> None:
+    """Tell the rooms of a team where their runs stand now that this one waits no more."""
+    _tell(run.team_id, lambda queued_at: queued_at >= run.queued_at)
+
+
+def _tell(team_id: UUID, has_moved: Callable[[datetime], bool]) -> None:
+    head = _waiting(team_id).values_list("pk", "room_id", "queued_at")[:TOLD]
+    for place, (run_id, room_id, queued_at) in enumerate(head, start=1):
+        if has_moved(queued_at):
+            event = RunPosition(room=room_id, run=run_id, position=place)
+            broadcast.publish(broadcast.Notice(room=room_id, frame=encode(event)))
 
 
 def _waiting(team_id: UUID) -> QuerySet[Run]:

@@ -172,7 +172,7 @@ def cancel(room: Room, run: Run, stopped_by: UUID) -> None:
     if run.state == RunState.RUNNING:
         tell_stopped()
     else:
-        transaction.on_commit(partial(line.tell_places, run.team_id))
+        transaction.on_commit(partial(line.tell_who_was_behind, run))
     run.state = RunState.CANCELLED
     run.stopped_by_id = stopped_by
     events: list[DurableEvent] = []

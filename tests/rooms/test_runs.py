@@ -6,6 +6,7 @@ from threading import Thread
 from uuid import UUID
 
 import pytest
+import time_machine
 from django.db import connection
 from django.utils import timezone
 
@@ -170,6 +171,26 @@ def test_run_that_fails_every_worker_ends_with_what_was_shown(cast: Cast) -> Non
     assert (run.state, run.error_code) == (RunState.FAILED, "worker_lost")
     assert Message.objects.get(pk=job.message).text == "so far"
     assert line.claim("worker") is None
+
+
+def test_running_without_a_lease_is_swept_too(cast: Cast) -> None:
+    job = started(cast)
+    Run.objects.filter(pk=job.run).update(lease_until=None)
+
+    runs.sweep()
+
+    assert line.claim("next") == job.run
+
+
+def test_a_worker_whose_clock_is_ahead_takes_nothing_from_the_living(cast: Cast) -> None:
+    job = started(cast)
+
+    with time_machine.travel(timezone.now() + timedelta(hours=1)):
+        runs.sweep()
+        kept = runs.keep_leases("worker", [job.run])
+
+    assert kept == {job.run}
+    assert Run.objects.get(pk=job.run).lease_until < timezone.now() + timedelta(minutes=1)
 
 
 def test_sweep_leaves_living_runs_alone(cast: Cast) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.live import Frame, Person, PopulatedRoom
 from tests.wire.conftest import SLOTS
-from tests.wire.house import NOWHERE, House, Tab, streamed
+from tests.wire.house import NOWHERE, House, Tab, run_of, streamed
 from tests.wire.shapes import RUN, check
 
 
@@ -198,6 +198,51 @@ async def test_waiting_run_has_no_answer_and_can_be_stopped(
     assert kinds(tab.of_run(first)) == ["run.queued", "run.cancelled"]
     assert cancelled["run"]["answer"] is None
     assert completed["type"] == "run.completed"
+
+
+async def test_whoever_waits_is_told_their_place_and_how_they_move(
+    house: House, rooms: list[PopulatedRoom]
+) -> None:
+    owner, room = rooms[1].members[0], rooms[1].id
+    async with house.tab(owner) as tab:
+        await tab.join(room)
+        async with full_house(house, rooms[0]):
+            waiting = [await tab.ask(room, "echo") for _ in range(3)]
+            told = [(await tab.event("run.queued", run))["run"]["position"] for run in waiting]
+            seen = [run["position"] for run in (await tab.join(room))["state"]["runs"]]
+            kept = [house.ask("GET", f"/runs/{run}", owner).body["position"] for run in waiting]
+            await tab.command("run.cancel", run=waiting[0])
+            moved = [await tab.event("run.position", run) for run in waiting[1:]]
+            ended = house.ask("GET", f"/runs/{waiting[0]}", owner).body["position"]
+        await tab.ended(waiting[2])
+
+    assert told == seen == kept == [1, 2, 3]
+    assert [event["position"] for event in moved] == [1, 2]
+    assert "run.position" not in kinds(tab.of_run(waiting[0]))
+    assert ended is None
+
+
+async def test_several_answers_in_a_room_grow_side_by_side_each_with_its_own_stop(
+    tab: Tab, room: PopulatedRoom
+) -> None:
+    asked = [await tab.ask(room.id, "tokens-300@100") for _ in range(3)]
+    for run in asked:
+        await tab.event("message.delta", run)
+    said = len(tab.frames)
+    await tab.command("run.cancel", run=asked[1])
+    after = len(tab.frames)
+    growing = {asked[0], asked[2]}
+    while growing:
+        growing.discard(run_of(await tab.receive()) or "")
+    for run in (asked[0], asked[2]):
+        await tab.command("run.cancel", run=run)
+        await tab.ended(run)
+
+    deltas = [frame["run"] for frame in tab.frames[:said] if frame["type"] == "message.delta"]
+    assert set(deltas) == set(asked)
+    assert asked[1] not in [run_of(frame) for frame in tab.frames[after:]]
+    for run in asked:
+        ends_well(tab.of_run(run))
 
 
 async def test_retry_is_a_new_run_on_the_same_message(

@@ -1,0 +1,303 @@
+"""One worker: what becomes of its runs when it stops, sleeps, fails or loses its database."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import OperationalError
+from django.utils import timezone
+from pytest_django import Settings
+
+from agents import engine
+from agents.answers import Finished, Part, Text
+from rooms import broadcast, line, runner, runs, services
+from rooms.broadcast import Delta, Envelope
+from rooms.deltas import Deltas
+from rooms.models import Message, Run, RunState, Worker
+from rooms.replay import replay
+from rooms.runner import Runner
+from rooms.runs import Job
+from tests.live import PATIENCE
+from tests.rooms.conftest import Cast
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Answer = Callable[..., AsyncGenerator[Part, None]]
+
+
+async def at_once(*_: Any, **__: Any) -> AsyncGenerator[Part, None]:
+    yield Text("all of it")
+    yield Finished("all of it", None)
+
+
+async def never(*_: Any, **__: Any) -> AsyncGenerator[Part, None]:
+    yield Text("so far")
+    await asyncio.Event().wait()
+
+
+@pytest.fixture
+def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], None]:
+    """Say how every persona answers: what the engine does has tests of its own."""
+    return lambda fake: monkeypatch.setattr(engine, "answer", fake)
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> list[Envelope]:
+    told: list[Envelope] = []
+    monkeypatch.setattr(broadcast, "publish", told.append)
+    return told
+
+
+async def ask(cast: Cast) -> UUID:
+    post = sync_to_async(services.post_message)
+    return (await post(user=cast.member, room_id=cast.room.pk, text="hello")).runs[0]
+
+
+async def reload(run_id: UUID) -> Run:
+    return await Run.objects.select_related("answer").aget(pk=run_id)
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Ask again and again until it is so."""
+    async with asyncio.timeout(PATIENCE):
+        while not await condition():  # noqa: ASYNC110  # no event tells of what is in a database
+            await asyncio.sleep(0.01)
+
+
+async def reached(run_id: UUID, state: str) -> Run:
+    """Return the run once it is in this state."""
+    await eventually(Run.objects.filter(pk=run_id, state=state).aexists)
+    return await reload(run_id)
+
+
+@asynccontextmanager
+async def at_work(concurrency: int = 3, *, drain_seconds: float = 0) -> AsyncIterator[Runner]:
+    """Have a worker run; leaving stops it as SIGTERM would."""
+    worker = Runner(concurrency)
+    worker.begin()
+    serving = asyncio.create_task(worker.run())
+    try:
+        yield worker
+    finally:
+        serving.cancel()
+        with suppress(asyncio.CancelledError):
+            await serving
+        await worker.drain(drain_seconds)
+
+
+async def test_what_cannot_end_in_time_is_handed_back_and_may_be_claimed_at_once(
+    cast: Cast, answer: Callable[[Answer], None]
+) -> None:
+    answer(never)
+    async with at_work():
+        run_id = await ask(cast)
+        await reached(run_id, RunState.RUNNING)
+
+    assert (await reload(run_id)).state == RunState.QUEUED
+    assert await sync_to_async(line.claim)("next") == run_id
+
+
+async def test_what_can_end_in_time_ends(cast: Cast, answer: Callable[[Answer], None]) -> None:
+    began, told_to_stop = asyncio.Event(), asyncio.Event()
+
+    async def slow(*_: Any, **__: Any) -> AsyncGenerator[Part, None]:
+        began.set()
+        await told_to_stop.wait()
+        yield Text("in the end")
+        yield Finished("in the end", None)
+
+    answer(slow)
+    async with at_work(drain_seconds=PATIENCE):
+        run_id = await ask(cast)
+        await began.wait()
+        asyncio.get_running_loop().call_later(0.1, told_to_stop.set)
+
+    run = await reload(run_id)
+    assert run.answer is not None
+    assert (run.state, run.answer.text) == (RunState.COMPLETED, "in the end")
+
+
+async def test_a_claim_under_way_when_told_to_stop_is_handed_back(
+    cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(never)
+    claiming, loop = asyncio.Event(), asyncio.get_running_loop()
+    take = runs.take
+
+    def slow_take(*args: Any, **kwargs: Any) -> Any:
+        taken = take(*args, **kwargs)
+        if taken is not None:
+            loop.call_soon_threadsafe(claiming.set)
+            asyncio.run(asyncio.sleep(0.3))
+        return taken
+
+    monkeypatch.setattr(runs, "take", slow_take)
+    async with at_work():
+        run_id = await ask(cast)
+        await claiming.wait()
+
+    assert (await reload(run_id)).state == RunState.QUEUED
+
+
+async def test_a_worker_shows_itself_and_is_gone_when_it_has_stopped(cast: Cast) -> None:
+    async with at_work(concurrency=7):
+        await eventually(Worker.objects.aexists)
+        shown = await Worker.objects.aget()
+        assert (shown.concurrency, shown.running) == (7, 0)
+
+    assert await Worker.objects.acount() == 0
+
+
+async def test_a_stop_reaches_the_answer_without_waiting_for_the_next_beat(
+    cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "BEAT_SECONDS", 10 * PATIENCE)
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def endless(*_: Any, **__: Any) -> AsyncGenerator[Part, None]:
+        try:
+            began.set()
+            await asyncio.Event().wait()
+            yield Text("never")
+        finally:
+            ended.set()
+
+    answer(endless)
+    async with at_work():
+        run_id = await ask(cast)
+        await began.wait()
+        await sync_to_async(services.cancel_run)(user=cast.member, run_id=run_id)
+        async with asyncio.timeout(PATIENCE):
+            await ended.wait()
+
+
+async def test_an_answer_that_the_engine_does_not_end_is_ended_from_outside(
+    cast: Cast,
+    answer: Callable[[Answer], None],
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings.RUN_SECONDS = 0.1
+    monkeypatch.setattr(runner, "OVERDUE_SECONDS", 0.1)
+    answer(never)
+
+    async with at_work():
+        run = await reached(await ask(cast), RunState.FAILED)
+
+    assert run.answer is not None
+    assert (run.error_code, run.answer.text) == ("timeout", "so far")
+
+
+async def test_the_end_is_written_when_the_database_is_back(
+    cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "RETRY_SECONDS", 0.01)
+    answer(at_once)
+    refused = iter(range(5))
+    complete = runs.complete
+
+    def away(*args: Any) -> None:
+        if next(refused, None) is not None:
+            raise OperationalError
+        complete(*args)
+
+    monkeypatch.setattr(runs, "complete", away)
+    async with at_work():
+        run = await reached(await ask(cast), RunState.COMPLETED)
+
+    assert (run.attempt, next(refused, None)) == (1, None)
+
+
+async def test_a_run_whose_task_has_crashed_is_taken_up_when_its_lease_ends(
+    cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "LEASE", timedelta(seconds=0.2))
+    monkeypatch.setattr(runner, "LOOK_SECONDS", 0.1)
+    answer(at_once)
+    crashes = iter(range(1))
+    complete = runs.complete
+
+    def crash_once(*args: Any) -> None:
+        if next(crashes, None) is not None:
+            raise ZeroDivisionError
+        complete(*args)
+
+    monkeypatch.setattr(runs, "complete", crash_once)
+    async with at_work():
+        run = await reached(await ask(cast), RunState.COMPLETED)
+
+    assert run.attempt == 2
+
+
+def take(cast: Cast, owner: str) -> Job:
+    taken = runs.take(owner)
+    assert taken is not None
+    assert taken[1] is not None
+    return taken[1]
+
+
+def asked_and_taken(cast: Cast, owner: str) -> Job:
+    services.post_message(user=cast.member, room_id=cast.room.pk, text="hello")
+    return take(cast, owner)
+
+
+def take_over(cast: Cast, job: Job) -> Job:
+    """Let a run's lease end and have another worker take it up."""
+    Run.objects.filter(pk=job.run).update(lease_until=timezone.now() - timedelta(seconds=1))
+    runs.sweep()
+    return take(cast, "successor")
+
+
+async def yes() -> bool:
+    return True
+
+
+async def test_a_zombie_says_nothing_into_its_successors_answer(
+    cast: Cast, published: list[Envelope]
+) -> None:
+    job = await sync_to_async(asked_and_taken)(cast, "zombie")
+    zombie = Deltas(job, yes)
+    await zombie.add("one ")
+    after = await sync_to_async(take_over)(cast, job)
+
+    await zombie.add("two ")
+    await zombie.close()
+    successor = Deltas(after, yes)
+    await successor.add("anew")
+    await zombie.add("three ")
+    await zombie.close()
+
+    deltas = [told for told in published if isinstance(told, Delta)]
+    assert [(delta.attempt, delta.seq) for delta in deltas] == [(1, 0), (2, 0)]
+    assert (await replay().read(after.message, 2)).deltas == ["anew"]
+
+
+async def test_a_worker_that_slept_through_its_lease_asks_before_it_says_more(
+    cast: Cast, published: list[Envelope], answer: Callable[[Answer], None]
+) -> None:
+    """With Redis away nothing else would stop it."""
+    said, woken = asyncio.Event(), asyncio.Event()
+
+    async def sleeper(*_: Any, **__: Any) -> AsyncGenerator[Part, None]:
+        yield Text("before ")
+        said.set()
+        await woken.wait()
+        yield Text("after")
+
+    answer(sleeper)
+    async with at_work() as worker:
+        run_id = await ask(cast)
+        await said.wait()
+        await Run.objects.filter(pk=run_id).aupdate(lease_owner="successor")
+        worker._leases[run_id] = 0.0
+        woken.set()
+        await asyncio.wait(worker._tasks.values(), timeout=PATIENCE)
+
+    assert len([told for told in published if isinstance(told, Delta)]) == 1
+    assert (await reload(run_id)).state == RunState.RUNNING
+    assert not await Message.objects.filter(text__contains="after").aexists()
