@@ -212,8 +212,10 @@ async def _again(work: Callable[[], Awaitable[None]], seconds: float, rung: asyn
         except Exception:  # nobody would answer any more if this ended here
             log.exception("runner.failed")
             await asyncio.sleep(RETRY_SECONDS)
+        # Not `wait_for`: before Python 3.12 it forgets a cancellation that comes with the ring.
         with suppress(TimeoutError):
-            await asyncio.wait_for(rung.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await rung.wait()
 
 
 async def _say(job: Job, deltas: Deltas) -> str:

@@ -301,3 +301,23 @@ async def test_a_worker_that_slept_through_its_lease_asks_before_it_says_more(
     assert len([told for told in published if isinstance(told, Delta)]) == 1
     assert (await reload(run_id)).state == RunState.RUNNING
     assert not await Message.objects.filter(text__contains="after").aexists()
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_told_to_stop_just_when_it_is_rung_for_it_stops(turns: int) -> None:
+    """`asyncio.wait_for` of Python 3.11 would forget the one for the other."""
+    rung = asyncio.Event()
+    serving = asyncio.create_task(runner._again(nothing, PATIENCE, rung))
+    await asyncio.sleep(0.01)
+
+    rung.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    serving.cancel()
+    await asyncio.wait([serving], timeout=1)
+
+    assert serving.cancelled()
+
+
+async def nothing() -> None:
+    """Nothing to do."""
