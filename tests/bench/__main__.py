@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from tests.bench import breakdown, delta, lag, machine, memory, overhead, ready
+from tests.bench import breakdown, delta, lag, machine, memory, overhead, ready, runs
 from tests.bench.figures import Figure
 from tests.bench.report import Part, as_table, write_json
 from tests.bench.stage import Stage
@@ -22,6 +22,7 @@ PARTS: Final[dict[str, Callable[[Stage], Sequence[Figure]]]] = {
     "delta": delta.measure,
     "overhead": overhead.measure,
     "breakdown": breakdown.measure,
+    "runs": runs.measure,
 }
 
 

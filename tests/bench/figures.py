@@ -6,7 +6,7 @@ from math import ceil
 from statistics import median
 from typing import Final
 
-DIGITS: Final = {"s": 2, "ms": 1, "MB": 0}
+DIGITS: Final = {"s": 2, "ms": 1, "MB": 0, "×": 2, "transactions/s": 1}
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
 """How the stub's models answer; a model is chosen by its name.
 
-Plain: echo, echo-prompt, canary, tokens-200@50, held-5, slow-first-2, story-review, tools,
-tools-loop, length, reasoning, usage-always.
+Plain: echo, echo-prompt, canary, tokens-200@50, stamped-300@50, held-5, slow-first-2,
+story-review, tools, tools-loop, length, reasoning, usage-always.
 Faults: fault-429 (any status; `-once`, `-retry-2`), fault-401, fault-reset-after-5, fault-hang,
 fault-truncated, fault-drip@10, fault-endless, fault-garbage-SHAPE and more: see MODELS.
 """
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable
 
 from tests.provider import faults
@@ -40,6 +41,16 @@ async def tokens(chat: Chat) -> None:
     """`tokens-200@50`: two hundred tokens, fifty a second (without @: at once)."""
     count, rate = chat.numbers(200, 0)
     await chat.say((f"t{n} " for n in range(int(count))), rate=rate)
+
+
+async def stamped(chat: Chat) -> None:
+    """`stamped-300@50`: each token says when it was sent, by the clock of the whole machine."""
+    count, rate = chat.numbers(300, 50)
+    began = time.monotonic()
+    for number in range(int(count)):
+        await chat.pause(began + number / rate - time.monotonic())
+        await chat.delta({"content": f"{time.monotonic_ns()} "})
+    await chat.finish("stop")
 
 
 async def held(chat: Chat) -> None:
@@ -120,6 +131,7 @@ MODELS: dict[str, Model] = {
     "echo-prompt": echo_prompt,
     "canary": canary,
     "tokens": tokens,
+    "stamped": stamped,
     "held": held,
     "story": story,
     "slow-first": slow_first,

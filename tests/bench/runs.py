@@ -1,0 +1,256 @@
+"""Runs in production: how soon they are claimed and stopped, what a worker adds, what it keeps."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import uvloop
+
+from tests.bench.figures import Figure, percentile
+from tests.bench.stage import Stage
+from tests.cluster.cluster import Cluster, Worker
+from tests.cluster.services import Postgres, Redis, missing
+from tests.live import ROOT, PopulatedRoom, Socket, until
+
+CLAIMS: Final = 100
+STOPS: Final = 100
+STREAMS: Final = 30
+IDLE_SECONDS: Final = 20
+WARM_RUNS: Final = 500
+RUNS: Final = 5_000
+AT_ONCE: Final = 25
+QUICK: Final = "tokens-2"
+LONG: Final = "tokens-3000@50"
+STAMPED: Final = "stamped-300@50"
+
+SELECT_CLAIMS: Final = """
+    SELECT extract(epoch FROM l.served_at - r.queued_at) * 1000
+    FROM rooms_line l JOIN rooms_run r USING (team_id) WHERE r.id = %s
+"""
+"""One is asked at a time, so the line was last served for this one."""
+SELECT_TRANSACTIONS: Final = """
+    SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()
+"""
+
+
+def measure(stage: Stage) -> list[Figure]:
+    """Measure two idle workers, then one that has much to do."""
+    if absent := missing():
+        return [Figure("runs in production", None, "", note=f"not installed: {', '.join(absent)}")]
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="maru-bench-")))
+        postgres, redis = stack.enter_context(Postgres()), stack.enter_context(Redis())
+        env = {"MARU_EGRESS_ALLOW": stage.provider_address, "MARU_RUN_CONCURRENCY": str(STREAMS)}
+        with Cluster(folder / "two", postgres, redis, webs=1, workers=2, **env) as two:
+            figures = _of_two_workers(two, postgres, stage.provider)
+        one = Cluster(folder / "one", postgres, redis, webs=1, workers=0, **env)
+        worker = CountedWorker(folder, one.webs[0].env)
+        one.workers.append(worker)
+        with one:
+            return [*figures, *_of_one_worker(one, worker, stage.provider)]
+
+
+def _room(cluster: Cluster, provider: str, model: str) -> PopulatedRoom:
+    (room,) = cluster.populate(1, 2, "--provider", provider, "--model", model)
+    return room
+
+
+# Two workers
+
+
+def _of_two_workers(cluster: Cluster, postgres: Postgres, provider: str) -> list[Figure]:
+    quick, long = (_room(cluster, provider, model) for model in (QUICK, LONG))
+    claimed = uvloop.run(_claims(cluster, postgres, quick))
+    stopped = uvloop.run(_stops(cluster, long))
+    return [
+        Figure("committed to claimed, p50", percentile(claimed, 0.50), "ms", goal=8),
+        Figure("committed to claimed, p95", percentile(claimed, 0.95), "ms", goal=20),
+        Figure("stop acknowledged, p99", percentile(stopped, 0.99), "ms", goal=100),
+        Figure("idle, both workers", _idle(postgres), "transactions/s", goal=3),
+    ]
+
+
+async def _claims(cluster: Cluster, postgres: Postgres, room: PopulatedRoom) -> list[float]:
+    """Ask one after the other; from the moment at which the run was made, so a little too long."""
+    took = []
+    async with _joined(cluster, room) as socket:
+        for _ in range(CLAIMS):
+            done = await socket.say(room.id, "Go on.")
+            await socket.until_type("run.completed")
+            with postgres.connect() as connection:
+                found = connection.execute(SELECT_CLAIMS, done["result"]["runs"]).fetchone()
+            assert found is not None
+            took.append(float(found[0]))
+    return took
+
+
+async def _stops(cluster: Cluster, room: PopulatedRoom) -> list[float]:
+    took = []
+    async with _joined(cluster, room) as socket:
+        for _ in range(STOPS):
+            done = await socket.say(room.id, "Go on.")
+            await socket.until_type("message.delta")
+            began = time.perf_counter()
+            await socket.command("run.cancel", run=done["result"]["runs"][0])
+            took.append((time.perf_counter() - began) * 1000)
+            socket.frames.clear()
+    return took
+
+
+def _idle(postgres: Postgres) -> float:
+    """Return what is left to do when there is nothing to do; our own look is taken off."""
+    with postgres.connect() as connection:
+
+        def count() -> int:
+            found = connection.execute(SELECT_TRANSACTIONS).fetchone()
+            assert found is not None
+            return int(found[0])
+
+        time.sleep(15)  # PostgreSQL writes down what it has counted up to 10 s later
+        before = count()
+        time.sleep(IDLE_SECONDS)
+        return (count() - before - 1) / IDLE_SECONDS
+
+
+# One worker
+
+
+def _of_one_worker(cluster: Cluster, worker: "CountedWorker", provider: str) -> list[Figure]:
+    room, quick = (_room(cluster, provider, model) for model in (STAMPED, QUICK))
+    delays, cost = uvloop.run(_streams(cluster, room, worker.pid))
+    uvloop.run(_many(cluster, quick, WARM_RUNS))
+    before = worker.look()
+    uvloop.run(_many(cluster, quick, RUNS))
+    after = worker.look()
+    sdk, engine = (_cost_without_maru(what, provider) for what in ("sdk", "engine"))
+    many = f"after {WARM_RUNS} runs and after {RUNS} more, one worker."
+    return [
+        Figure(
+            f"added delay per chunk, {STREAMS} streams, p99", percentile(delays, 0.99), "ms", 100
+        ),
+        Figure(f"added delay per chunk, {STREAMS} streams, p50", median(delays), "ms"),
+        Figure("CPU per chunk, engine / library", engine / sdk, "×", 1.5),
+        Figure("CPU per chunk, the library", sdk, "µs"),
+        Figure("CPU per chunk, the engine", engine, "µs"),
+        Figure("CPU per chunk, the whole worker", cost, "µs", note="Coalescing and Redis are in."),
+        Figure("RSS grown", after.resident - before.resident, "MB", goal=50, note=many),
+        Figure("threads grown", after.threads - before.threads, "threads", goal=0),
+        Figure("files grown", after.files - before.files, "files", goal=0),
+        Figure("handlers of CrewAI grown", after.handlers - before.handlers, "handlers", goal=0),
+    ]
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """What a process holds."""
+
+    resident: float
+    threads: int
+    files: int
+    handlers: int
+
+
+class CountedWorker(Worker):
+    """A worker that says how many handlers there are when it is asked."""
+
+    def start(self) -> None:
+        with (self.folder / "worker.log").open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.bench.counted"],
+                cwd=ROOT,
+                env=self.env,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def look(self) -> Holdings:
+        """Return what the worker holds now."""
+        before = len(self._counts())
+        os.kill(self.pid, signal.SIGUSR1)
+        until(lambda: len(self._counts()) > before)
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        sizes = {line.split()[0]: line.split()[1] for line in lines if line[:2] in ("Vm", "Th")}
+        return Holdings(
+            resident=int(sizes["VmRSS:"]) * 1024 / 1e6,
+            threads=int(sizes["Threads:"]),
+            files=len(list(Path(f"/proc/{self.pid}/fd").iterdir())),
+            handlers=self._counts()[-1],
+        )
+
+    def _counts(self) -> list[int]:
+        lines = self.output.splitlines()
+        return [int(line.split()[1]) for line in lines if line.startswith("handlers ")]
+
+
+async def _streams(cluster: Cluster, room: PopulatedRoom, pid: int) -> tuple[list[float], float]:
+    """Have many answers stream; return how late their chunks came, and what each cost the worker.
+
+    Each chunk says when the provider sent it, by the clock that all processes here share.
+    """
+    delays: list[float] = []
+    async with _joined(cluster, room) as socket:
+        await socket.say(room.id, "Go on.")
+        await socket.until_type("run.completed")
+        before = _worked(pid)
+        for _ in range(STREAMS):
+            await socket.say(room.id, "Go on.")
+        ended = len(socket.of_type("run.completed"))
+        while ended < STREAMS + 1:
+            frame = await socket.receive()
+            ended += frame["type"] == "run.completed"
+            if frame["type"] == "message.delta":
+                now = time.monotonic_ns()
+                delays += [(now - int(stamp)) / 1e6 for stamp in frame["text"].split()]
+        worked = _worked(pid) - before
+    return delays, worked / (STREAMS * 300) * 1e6
+
+
+async def _many(cluster: Cluster, room: PopulatedRoom, runs: int) -> None:
+    """Have so many runs answered, a worker's fill at once."""
+    async with _joined(cluster, room) as socket:
+        for _ in range(min(AT_ONCE, runs)):
+            await socket.say(room.id, "Go on.")
+        asked, ended = min(AT_ONCE, runs), len(socket.of_type("run.completed"))
+        while ended < runs:
+            socket.frames.clear()
+            frame = await socket.receive()
+            if frame["type"] == "run.completed":
+                ended += 1
+                if asked < runs:
+                    asked += 1
+                    await socket.say(room.id, "Go on.")
+                    ended += len(socket.of_type("run.completed")) - 1
+
+
+def _cost_without_maru(what: str, provider: str) -> float:
+    command = (sys.executable, "-m", "tests.bench.streaming", what, provider, STAMPED, str(STREAMS))
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def _worked(pid: int) -> float:
+    """Return the seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@asynccontextmanager
+async def _joined(cluster: Cluster, room: PopulatedRoom) -> AsyncIterator[Socket]:
+    async with cluster.webs[0].socket(room.members[0]) as socket, asyncio.timeout(1_800):
+        await socket.join(room.id)
+        yield socket
