@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from pytest_django.fixtures import Settings
 
+from agents.answers import Turn
 from agents.engine import warm
 from agents.engine.prompt import opening
-from tests.agents.asking import PERSONA, ask, persona
+from tests.agents.asking import KEY, PERSONA, ask, persona, said
 from tests.provider import Provider, running
 
 
@@ -154,3 +155,39 @@ async def test_our_opening_is_word_for_word_that_of_crewais_agent(provider: Prov
 
     assert isinstance(own, SystemPromptResult)
     assert opening(PERSONA) == own.system
+
+
+async def test_the_model_is_asked_as_crewais_agent_would_ask_it(provider: Provider) -> None:
+    """Our call under the agent's system prompt, beside `Agent.kickoff` with the same LLM's settings.
+
+    Kickoff wraps the last message in a task of its own; all else must be alike, and what we put
+    behind the agent's words is ours to say.
+    """
+    from crewai import LLM, Agent
+
+    spec = persona(provider.base_url, "tokens-3", temperature=0.5, max_output_tokens=70)
+    turns = [said("one", author="Alice"), Turn("Dana", "persona", own=True, text="two")]
+    await ask(spec, [*turns, said("three", author="Bob")])
+    (ours,) = provider.requests
+    provider.forget()
+
+    llm = LLM(
+        model=spec.model,
+        provider="openai",
+        base_url=spec.base_url,
+        api_key=KEY,
+        temperature=spec.temperature,
+        max_tokens=spec.max_output_tokens,
+        stream=True,
+    )
+    agent = Agent(role=spec.role, goal=spec.goal, backstory=spec.backstory, llm=llm)
+    await asyncio.to_thread(agent.kickoff, [dict(message) for message in ours.messages[1:]])
+    (theirs, *_) = provider.requests
+
+    def settings_of(body: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in body.items() if name != "messages"}
+
+    assert settings_of(ours.body) == settings_of(theirs.body)
+    assert ours.messages[0]["content"].startswith(theirs.messages[0]["content"])
+    assert ours.messages[1:-1] == theirs.messages[1:-1]
+    assert ours.messages[-1]["content"] in theirs.messages[-1]["content"]

@@ -85,7 +85,9 @@ def claimed(times: int) -> list[UUID | None]:
 
 
 def end(*run_ids: UUID | None) -> None:
-    Run.objects.filter(pk__in=run_ids).update(state=RunState.COMPLETED)
+    Run.objects.filter(pk__in=[run_id for run_id in run_ids if run_id]).update(
+        state=RunState.COMPLETED
+    )
 
 
 def test_a_thousand_waiting_runs_hold_up_no_other_team(noisy: Team, quiet: Team) -> None:
