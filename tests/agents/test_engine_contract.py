@@ -158,7 +158,7 @@ async def test_our_opening_is_word_for_word_that_of_crewais_agent(provider: Prov
 
 
 async def test_the_model_is_asked_as_crewais_agent_would_ask_it(provider: Provider) -> None:
-    """Our call under the agent's system prompt, beside `Agent.kickoff` with the same LLM's settings.
+    """Our call under the agent's system prompt, beside `Agent.kickoff` with a like LLM.
 
     Kickoff wraps the last message in a task of its own; all else must be alike, and what we put
     behind the agent's words is ours to say.
