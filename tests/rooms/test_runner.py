@@ -1,6 +1,7 @@
 """One worker: what becomes of its runs when it stops, sleeps, fails or loses its database."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -127,19 +128,24 @@ async def test_a_claim_under_way_when_told_to_stop_is_handed_back(
     cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answer(never)
-    claiming, loop = asyncio.Event(), asyncio.get_running_loop()
-    take = runs.take
+    claiming, claimed = asyncio.Event(), threading.Event()
+    loop, take = asyncio.get_running_loop(), runs.take
 
     def slow_take(*args: Any, **kwargs: Any) -> Any:
-        if Run.objects.filter(state=RunState.QUEUED).exists():
+        waits = Run.objects.filter(state=RunState.QUEUED).exists()
+        if waits:
             loop.call_soon_threadsafe(claiming.set)
             time.sleep(0.5)  # as long as a busy database may take
-        return take(*args, **kwargs)
+        taken = take(*args, **kwargs)
+        if waits:
+            claimed.set()
+        return taken
 
     monkeypatch.setattr(runs, "take", slow_take)
     async with at_work():
         run_id = await ask(cast)
         await claiming.wait()
+    await asyncio.to_thread(claimed.wait, PATIENCE)
 
     assert (await reload(run_id)).state == RunState.QUEUED
 
