@@ -172,6 +172,8 @@ async def full_house(house: House, room: PopulatedRoom) -> AsyncIterator[None]:
     async with house.tab(room.members[0]) as busy:
         await busy.join(room.id)
         running = [await busy.ask(room.id, "fault-hang") for _ in range(SLOTS)]
+        for run in running:
+            await busy.event("run.started", run)
         try:
             yield
         finally:
