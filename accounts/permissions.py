@@ -14,9 +14,11 @@ from guardian.models import UserObjectPermissionBase
 from guardian.utils import get_user_obj_perms_model
 
 TEAM_ROLES: Final[Mapping[str, frozenset[str]]] = {
-    "owner": frozenset({"view", "create_room", "manage_people", "manage_agents", "manage"}),
-    "admin": frozenset({"view", "create_room", "manage_people", "manage_agents"}),
-    "member": frozenset({"view", "create_room"}),
+    "owner": frozenset(
+        {"view", "join_room", "create_room", "manage_people", "manage_agents", "manage"}
+    ),
+    "admin": frozenset({"view", "join_room", "create_room", "manage_people", "manage_agents"}),
+    "member": frozenset({"view", "join_room", "create_room"}),
     "guest": frozenset({"view"}),
 }
 ROOM_ROLES: Final[Mapping[str, frozenset[str]]] = {

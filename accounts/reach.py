@@ -27,6 +27,7 @@ SCOPES: Final = (READ, WRITE, ADMIN)  # each one holds those before it
 
 SCOPE_OF_PERMISSION: Final[Mapping[str, str]] = {
     "view": READ,
+    "join_room": WRITE,
     "create_room": WRITE,
     "post": WRITE,
     "moderate": WRITE,

@@ -75,7 +75,7 @@ class Persona(models.Model):
     backstory = models.TextField(_("backstory"), max_length=2_000, blank=True)
     instructions = models.TextField(_("instructions"), max_length=8_000, blank=True)
     connection = models.ForeignKey(
-        Connection, on_delete=models.PROTECT, related_name="personas", verbose_name=_("connection")
+        Connection, on_delete=models.RESTRICT, related_name="personas", verbose_name=_("connection")
     )
     model = models.CharField(_("model"), max_length=200)
     temperature = models.FloatField(

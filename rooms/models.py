@@ -39,8 +39,12 @@ class RoomQuerySet(models.QuerySet["Room"]):
     def visible_to(self, user: User) -> Self:
         """Filter to the rooms that the user is in."""
         mine = RoomPermission.objects.filter(user_id=user.pk, permission__codename="view")
-        rooms = self.filter(pk__in=mine.values("content_object"))
+        rooms = self.filter(pk__in=mine.values("content_object"), team__deleted_at=None)
         return rooms.filter(team=user.reach.team_id) if user.reach.team_id else rooms
+
+    def open_to_team(self) -> Self:
+        """Filter to the rooms that everybody of their team may join, but for guests."""
+        return self.filter(privacy=Privacy.TEAM, archived_at=None, deleted_at=None)
 
 
 class Room(models.Model):
@@ -60,6 +64,8 @@ class Room(models.Model):
     personas = models.ManyToManyField(Persona, through="RoomPersona", related_name="rooms")
     last_seq = models.PositiveBigIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    archived_at = models.DateTimeField(null=True, editable=False)
+    deleted_at = models.DateTimeField(null=True, editable=False)  # nobody is in it; to be purged
 
     objects = RoomQuerySet.as_manager()
 
@@ -82,6 +88,12 @@ class RoomPermission(ObjectPermission):
     content_object = models.ForeignKey(Room, on_delete=models.CASCADE)
 
 
+class RoomMemberQuerySet(models.QuerySet["RoomMember"]):
+    def active(self) -> Self:
+        """Those who are in the room now; who is suspended from the team is so only on paper."""
+        return self.filter(suspended=False)
+
+
 class RoomMember(models.Model):
     """A person in a room, by a role, and how far they have read."""
 
@@ -90,6 +102,9 @@ class RoomMember(models.Model):
     role = models.CharField(_("role"), max_length=9, choices=RoomRole, default=RoomRole.MEMBER)
     read_seq = models.PositiveBigIntegerField(default=0)
     joined_at = models.DateTimeField(default=timezone.now, editable=False)
+    suspended = models.BooleanField(default=False, editable=False)
+
+    objects = RoomMemberQuerySet.as_manager()
 
     class Meta:
         constraints: ClassVar = [

@@ -203,6 +203,13 @@ def cancel(room: Room, run: Run, stopped_by: UUID) -> None:
     wake()
 
 
+def cancel_all(room: Room, stopped_by: UUID) -> None:
+    """End what has not ended in a room, in the transaction that has the room locked."""
+    unended = room.runs.select_for_update(of=("self",)).select_related("answer")
+    for run in unended.filter(state__in=history.OPEN):
+        cancel(room, run, stopped_by)
+
+
 def abandon(room: Room, persona: Persona) -> None:
     """Fail what a persona has not ended in a room, in the transaction that has the room locked."""
     unended = room.runs.select_for_update(of=("self",)).select_related("answer")

@@ -1,16 +1,19 @@
 """What people do in rooms: each function one transaction, on behalf of `user`, through the gate."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final, TypedDict, Unpack
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts.errors import Conflict, Invalid, NotFound, TooLarge
+from accounts.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge
 from accounts.gate import access_team
-from accounts.models import TeamMember, User
+from accounts.models import Team, TeamMember, User
 from accounts.names import clean_line, clean_name
 from agents.models import Persona
 from agents.services import create_demo_persona
@@ -24,7 +27,9 @@ from rooms.events import (
     MessageCreated,
     PersonaBound,
     PersonaUnbound,
+    RoomArchived,
     RoomChanged,
+    RoomDeleted,
 )
 from rooms.log import record
 from rooms.markup import mentioned, render
@@ -45,13 +50,16 @@ from rooms.permissions import (
     MODERATE,
     POST,
     VIEW,
+    access_open_room,
     access_room,
+    access_run,
     lock_room,
     set_room_role,
 )
 
 OPEN: Final = history.OPEN
 NAME_LENGTH: Final = 80
+KEPT_AFTER_DELETION: Final = timedelta(days=1)
 RETRYABLE: Final = (RunState.FAILED, RunState.CANCELLED)
 
 
@@ -110,65 +118,179 @@ class RoomChanges(TypedDict, total=False):
     privacy: str
     answer_policy: str
     default_persona: UUID | None
+    archived: bool
 
 
 @transaction.atomic
 def update_room(*, user: User, room_id: UUID, **changes: Unpack[RoomChanges]) -> Room:
-    """Change a room. Raises NotFound for a default persona that is not bound to it."""
-    room = lock_room(user, room_id, MANAGE)
-    persona_id = changes.get("default_persona")
-    if persona_id and not room.bindings.filter(persona_id=persona_id).exists():
-        raise NotFound
-    if "name" in changes:
-        changes["name"] = _clean_name(changes["name"])
-    if "topic" in changes:
-        changes["topic"] = clean_line(changes["topic"])
-    for name, value in changes.items():
-        setattr(room, "default_persona_id" if name == "default_persona" else name, value)
-    room.save(update_fields=list(changes))
-    record(room, RoomChanged(room_body(room)))
+    """Change a room. Raises NotFound for a default persona that is not bound to it.
+
+    An archived room is opened first, and one that is to be archived is changed before.
+    """
+    archived = changes.pop("archived", None)
+    if archived is False:
+        restore_room(user=user, room_id=room_id)
+    room = _change(user, room_id, changes) if changes else None
+    if archived:
+        room = archive_room(user=user, room_id=room_id)
+    return room or access_room(user, room_id, MANAGE, even_archived=True)
+
+
+@transaction.atomic
+def archive_room(*, user: User, room_id: UUID) -> Room:
+    """Close a room for writing, and stop what is being answered; nothing where it is closed."""
+    room = lock_room(user, room_id, MANAGE, even_archived=True)
+    if room.archived_at is None:
+        runs.cancel_all(room, user.pk)
+        room.archived_at = timezone.now()
+        room.save(update_fields=["archived_at"])
+        record(room, RoomArchived(room_body(room)))
     return room
+
+
+@transaction.atomic
+def restore_room(*, user: User, room_id: UUID) -> Room:
+    """Open an archived room again; nothing where it is open."""
+    room = lock_room(user, room_id, MANAGE, even_archived=True)
+    if room.archived_at is not None:
+        room.archived_at = None
+        room.save(update_fields=["archived_at"])
+        record(room, RoomChanged(room_body(room)))
+    return room
+
+
+@transaction.atomic
+def delete_room(*, user: User, room_id: UUID) -> None:
+    """Take a room away from everybody, at once and for ever."""
+    room = lock_room(user, room_id, MANAGE, even_archived=True)
+    runs.cancel_all(room, user.pk)
+    record(room, RoomDeleted())
+    set_room_role(User.objects.filter(room_memberships__room=room), room, None)
+    room.members.all().delete()
+    room.bindings.all().delete()
+    room.deleted_at = timezone.now()
+    room.save(update_fields=["deleted_at"])
+
+
+def purge_rooms() -> int:
+    """Take away what is left of deleted rooms; return how many.
+
+    Their rows outlive them for a while: a socket whose process missed the deletion finds it in the
+    log, and a worker that was answering finds its run cancelled.
+    """
+    over = Room.objects.filter(deleted_at__lt=timezone.now() - KEPT_AFTER_DELETION)
+    found = list(over)
+    for room in found:
+        room.delete()
+    return len(found)
 
 
 @transaction.atomic
 def put_member(*, user: User, room_id: UUID, member_id: UUID, role: str) -> RoomMember:
     """Add somebody of the room's team, or change their role. The last owner stays owner."""
     room = lock_room(user, room_id, MANAGE)
-    member = room.members.select_related("user").filter(user_id=member_id).first()
+    member = _member(room, member_id)
     if member is None:
         return add_members(room, [_hold_seat(room.team_id, member_id)], role)[0]
     if member.role != role:
         _keep_an_owner(room, member)
-        member.role = role
-        member.save(update_fields=["role"])
-        set_room_role([member.user], room, role)
-        record(room, MemberChanged(member_body(member)))
+        _set_role(room, member, role)
     return member
+
+
+@transaction.atomic
+def join_room(*, user: User, room_id: UUID, role: str = RoomRole.MEMBER) -> RoomMember:
+    """Come into a room that is open to its team; nothing for who is in it. Nobody rises by it."""
+    access_open_room(user, room_id)
+    if role not in (RoomRole.MEMBER, RoomRole.READER):
+        raise Forbidden(_("Whoever joins comes in as a member."))
+    room = Room.objects.select_for_update(of=("self",), no_key=True).get(pk=room_id)
+    access_open_room(user, room_id)  # again behind the lock, as `lock_room` does
+    member = _member(room, user.pk)
+    if member is None:
+        return add_members(room, [_hold_seat(room.team_id, user.pk)], role)[0]
+    return member
+
+
+def joinable_rooms(user: User, team: Team) -> QuerySet[Room]:
+    """Return the open rooms of the team that `user` is not in; the caller has asked the gate."""
+    mine = RoomMember.objects.filter(user=user)
+    return Room.objects.open_to_team().filter(team=team).exclude(pk__in=mine.values("room"))
+
+
+@transaction.atomic
+def hand_over_room(*, user: User, room_id: UUID, member_id: UUID) -> None:
+    """Make somebody else owner and step down to member, in one go."""
+    room = lock_room(user, room_id, MANAGE)
+    heir = _member(room, member_id)
+    own = _member(room, user.pk)
+    if heir is None or own is None:
+        raise NotFound
+    if heir == own:
+        raise Conflict(_("You are an owner already."))
+    _set_role(room, heir, RoomRole.OWNER)
+    _set_role(room, own, RoomRole.MEMBER)
 
 
 @transaction.atomic
 def remove_member(*, user: User, room_id: UUID, member_id: UUID) -> None:
     """Take somebody out of the room; everybody may take out themselves."""
-    room = lock_room(user, room_id, VIEW if member_id == user.pk else MANAGE)
-    member = room.members.select_related("user").filter(user_id=member_id).first()
+    needs = VIEW if member_id == user.pk else MANAGE
+    room = lock_room(user, room_id, needs, even_archived=True)
+    member = _member(room, member_id)
     if member is None:
         raise NotFound
     _keep_an_owner(room, member)
-    _take_out(room, member.user)
+    _take_out(room, member)
 
 
 @transaction.atomic
-def leave_rooms_of_team(*, member: User, team_id: UUID) -> None:
-    """Take somebody who leaves a team out of all its rooms; the caller has asked the team's gate.
+def leave_rooms(*, member: User, team_id: UUID, privacy: str | None = None) -> None:
+    """Take somebody out of the rooms of a team, or of those that are private or open.
 
-    A room whose last owner leaves goes to whoever has been in it longest.
+    The caller has asked the team's gate. A room whose last owner leaves goes to whoever has been in
+    it longest.
     """
-    memberships = RoomMember.objects.filter(user=member, room__team=team_id)
-    for room_id in list(memberships.order_by("room_id").values_list("room_id", flat=True)):
-        room = Room.objects.select_for_update().get(pk=room_id)
-        _take_out(room, member)
-        if not room.members.filter(role=RoomRole.OWNER).exists():
-            _hand_over(room)
+    for room, membership in _rooms_with(member, team_id):
+        if privacy in (None, room.privacy):
+            _take_out(room, membership)
+            _keep_owned(room)
+
+
+@transaction.atomic
+def suspend_from_rooms(*, member: User, team_id: UUID) -> None:
+    """Take the rooms of a team from somebody who may come back to them."""
+    for room, membership in _rooms_with(member, team_id):
+        membership.suspended = True
+        membership.save(update_fields=["suspended"])
+        set_room_role([member], room, None)
+        record(room, MemberRemoved(member.pk))
+        _keep_owned(room)
+
+
+@transaction.atomic
+def return_to_rooms(*, member: User, team_id: UUID) -> None:
+    """Give somebody back the rooms of a team that `suspend_from_rooms` took."""
+    for room, membership in _rooms_with(member, team_id):
+        membership.suspended = False
+        membership.save(update_fields=["suspended"])
+        set_room_role([member], room, membership.role)
+        record(room, MemberAdded(member_body(membership)))
+
+
+@transaction.atomic
+def close_rooms(*, team: Team, by: User) -> None:
+    """Stop and shut every room of a team that is deleted; nothing in them changes."""
+    for room in _locked_rooms(team):
+        runs.cancel_all(room, by.pk)
+        record(room, RoomDeleted())
+
+
+@transaction.atomic
+def reopen_rooms(*, team: Team) -> None:
+    """Undo `close_rooms`."""
+    for room in _locked_rooms(team):
+        record(room, RoomChanged(room_body(room)))
 
 
 @transaction.atomic
@@ -269,13 +391,30 @@ def mark_read(*, user: User, room_id: UUID, seq: int) -> None:
     RoomMember.objects.filter(room=room, user=user, read_seq__lt=read).update(read_seq=read)
 
 
+def _change(user: User, room_id: UUID, changes: RoomChanges) -> Room:
+    room = lock_room(user, room_id, MANAGE)
+    persona_id = changes.get("default_persona")
+    if persona_id and not room.bindings.filter(persona_id=persona_id).exists():
+        raise NotFound
+    if "name" in changes:
+        changes["name"] = _clean_name(changes["name"])
+    if "topic" in changes:
+        changes["topic"] = clean_line(changes["topic"])
+    for name, value in changes.items():
+        setattr(room, "default_persona_id" if name == "default_persona" else name, value)
+    room.save(update_fields=list(changes))
+    record(room, RoomChanged(room_body(room)))
+    return room
+
+
 def _hold_seat(team_id: UUID, user_id: UUID) -> User:
     """Return somebody of the team, who stays in it until the transaction ends; else NotFound.
 
     A removal takes the seat before it looks for rooms: one of the two sees the other.
     """
     seats = TeamMember.objects.select_for_update(of=("self",), no_key=True).select_related("user")
-    seat = seats.filter(team=team_id, user_id=user_id, user__is_active=True).first()
+    active = seats.filter(suspended_at=None, user__is_active=True)
+    seat = active.filter(team=team_id, user_id=user_id).first()
     if seat is None:
         raise NotFound
     return seat.user
@@ -297,10 +436,9 @@ def _check_text(text: str) -> None:
 
 def _lock_run(user: User, run_id: UUID, asker_needs: str) -> tuple[Room, Run]:
     """Lock a run and its room: the asker needs `asker_needs` there, anybody else to moderate."""
-    asked = Run.objects.filter(pk=run_id).values_list("room_id", "requested_by_id").first()
-    # No room has this id: a run that is not there costs as many queries as a foreign one.
-    room_id, asker_id = asked or (run_id, None)
-    room = lock_room(user, room_id, asker_needs if asker_id == user.pk else MODERATE)
+    asked = access_run(user, run_id, VIEW)
+    needs = asker_needs if asked.requested_by_id == user.pk else MODERATE
+    room = lock_room(user, asked.room_id, needs)
     run = Run.objects.select_for_update(of=("self",)).select_related("answer").get(pk=run_id)
     return room, run
 
@@ -315,24 +453,51 @@ def add_members(room: Room, users: Sequence[User], role: str) -> list[RoomMember
     return members
 
 
-def _take_out(room: Room, user: User) -> None:
-    room.members.filter(user=user).delete()
-    set_room_role([user], room, None)
-    record(room, MemberRemoved(user.pk))
+def _member(room: Room, user_id: UUID) -> RoomMember | None:
+    return room.members.active().select_related("user").filter(user_id=user_id).first()
 
 
-def _hand_over(room: Room) -> None:
-    heir = room.members.select_related("user").order_by("joined_at", "pk").first()
-    if heir is None:
-        return
-    heir.role = RoomRole.OWNER
-    heir.save(update_fields=["role"])
-    set_room_role([heir.user], room, RoomRole.OWNER)
-    record(room, MemberChanged(member_body(heir)))
+def _set_role(room: Room, member: RoomMember, role: str) -> None:
+    member.role = role
+    member.save(update_fields=["role"])
+    set_room_role([member.user], room, role)
+    record(room, MemberChanged(member_body(member)))
+
+
+def _take_out(room: Room, member: RoomMember) -> None:
+    """Whoever is suspended has been taken out of the log already."""
+    member.delete()
+    set_room_role([member.user], room, None)
+    if not member.suspended:
+        record(room, MemberRemoved(member.user_id))
+
+
+def _rooms_with(user: User, team_id: UUID) -> Iterator[tuple[Room, RoomMember]]:
+    """Yield the rooms of a team that somebody has a place in, each locked, with that place."""
+    places = RoomMember.objects.filter(user=user, room__team=team_id).order_by("room_id")
+    for room_id in list(places.values_list("room_id", flat=True)):
+        room = Room.objects.select_for_update(of=("self",)).get(pk=room_id)
+        member = room.members.select_related("user").filter(user=user).first()
+        if member is not None:
+            yield room, member
+
+
+def _locked_rooms(team: Team) -> list[Room]:
+    """Lock the rooms of a team, in the order in which everybody locks several of them."""
+    rooms = Room.objects.select_for_update(of=("self",)).filter(team=team, deleted_at=None)
+    return list(rooms.order_by("pk"))
+
+
+def _keep_owned(room: Room) -> None:
+    """Give a room without an owner to whoever has been in it longest."""
+    members = room.members.active().select_related("user")
+    heir = members.order_by("joined_at", "pk").first()
+    if heir is not None and not members.filter(role=RoomRole.OWNER).exists():
+        _set_role(room, heir, RoomRole.OWNER)
 
 
 def _keep_an_owner(room: Room, member: RoomMember) -> None:
-    owners = room.members.filter(role=RoomRole.OWNER).exclude(pk=member.pk)
+    owners = room.members.active().filter(role=RoomRole.OWNER).exclude(pk=member.pk)
     if member.role == RoomRole.OWNER and not owners.exists():
         raise Conflict(_("A room needs an owner. Make somebody else owner first."))
 

@@ -29,7 +29,8 @@ def unread(rooms: Collection[UUID], users: Collection[UUID]) -> list[Unread]:
         .order_by()
     )
     handle = Concat(Value('data-handle="'), OuterRef("user__handle"), Value('"'))
-    members = RoomMember.objects.filter(room__in=rooms, user__in=users).values_list(
+    inside = RoomMember.objects.active().filter(room__team__deleted_at=None)
+    members = inside.filter(room__in=rooms, user__in=users).values_list(
         "user_id",
         "room_id",
         "room__team_id",

@@ -267,7 +267,7 @@ def _change_room(user: User, here: Room, form: RoomForm) -> None:
 
 
 def _settings_context(user: User, here: Room, form: RoomForm) -> dict[str, Any]:
-    members = list(here.members.select_related("user"))
+    members = list(here.members.active().select_related("user"))
     members.sort(key=lambda m: (RoomRole.values.index(m.role), m.user.name.casefold()))
     inside = [member.user_id for member in members]
     bound = list(here.personas.order_by("bindings__pk"))

@@ -10,7 +10,7 @@ from django.db.models.functions import Left
 from accounts.gate import CREATE_ROOM, MANAGE_AGENTS, team_permissions
 from accounts.models import Team, User
 from agents.models import Persona
-from rooms.models import Message, Room
+from rooms.models import Message, Room, RoomMember
 from rooms.unread import Unread, unread
 
 LAST_LINE: Final = 120
@@ -64,10 +64,12 @@ def room_rows(user: User, team: Team) -> list[RoomRow]:
 
 def people_around(user: User, team: Team, *, everybody: bool) -> QuerySet[User]:
     """Return the other people of the team; to a guest, only those in one of the same rooms."""
-    people = User.objects.filter(is_active=True, memberships__team=team).exclude(pk=user.pk)
+    seated = User.objects.filter(memberships__team=team, memberships__suspended_at=None)
+    people = seated.filter(is_active=True).exclude(pk=user.pk)
     if not everybody:
         shared = Room.objects.visible_to(user).filter(team=team)
-        people = people.filter(room_memberships__room__in=shared).distinct()
+        inside = RoomMember.objects.active().filter(room__in=shared)
+        people = people.filter(pk__in=inside.values("user"))
     return people.order_by("name", "pk")
 
 
