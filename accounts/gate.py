@@ -48,6 +48,13 @@ def access_deleted_team(user: User, team_id: UUID) -> Team:
     return _judge(rows, user, MANAGE)
 
 
+def deleted_teams(user: User) -> list[Team]:
+    """Return the teams whose deletion the user may still undo."""
+    granted = _granted(user).filter(permission__codename=MANAGE)
+    rows = granted.filter(content_object__deleted_at__isnull=False)
+    return [row.content_object for row in rows]
+
+
 def signed_in(request: HttpRequest) -> User:
     """Return who asks; raises Unauthenticated for nobody."""
     if not isinstance(request.user, User):

@@ -35,13 +35,18 @@ class MessageForm(forms.Form):
 
 
 class RoomForm(forms.ModelForm[Room]):
-    """The name and the topic of a room."""
+    """The name and the topic of a room, and who may come in."""
 
     class Meta:
         model = Room
-        fields: ClassVar[tuple[str, ...]] = ("name", "topic")
-        labels: ClassVar = {"name": _("Name"), "topic": _("Topic")}
+        fields: ClassVar[tuple[str, ...]] = ("name", "topic", "privacy")
+        labels: ClassVar = {
+            "name": _("Name"),
+            "topic": _("Topic"),
+            "privacy": _("Who comes in"),
+        }
         help_texts: ClassVar = {"topic": _("What the room is for, in one line.")}
+        widgets: ClassVar[dict[str, Any]] = {"privacy": forms.RadioSelect}
 
 
 class NewRoomForm(RoomForm):
@@ -64,7 +69,11 @@ class RoomSettingsForm(RoomForm):
     """What a room is called, and which personas answer in it."""
 
     class Meta(RoomForm.Meta):
-        fields: ClassVar[tuple[str, ...]] = ("name", "topic", "answer_policy", "default_persona")
+        fields: ClassVar[tuple[str, ...]] = (
+            *RoomForm.Meta.fields,
+            "answer_policy",
+            "default_persona",
+        )
         labels: ClassVar = {
             **RoomForm.Meta.labels,
             "answer_policy": _("Who answers"),
@@ -74,7 +83,10 @@ class RoomSettingsForm(RoomForm):
             **RoomForm.Meta.help_texts,
             "default_persona": _("Answers what is addressed to nobody."),
         }
-        widgets: ClassVar = {"answer_policy": forms.RadioSelect}
+        widgets: ClassVar[dict[str, Any]] = {
+            **RoomForm.Meta.widgets,
+            "answer_policy": forms.RadioSelect,
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -92,6 +104,12 @@ class RoleForm(forms.Form):
     """The role of somebody in a room."""
 
     role = forms.ChoiceField(choices=RoomRole.choices, initial=RoomRole.MEMBER)
+
+
+class HeirForm(forms.Form):
+    """Who is to own the room instead of oneself."""
+
+    person = forms.UUIDField()
 
 
 class AddPersonForm(RoleForm):

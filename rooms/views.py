@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.errors import Invalid, MaruError, NotFound
 from accounts.forms import show_refusal
-from accounts.gate import CREATE_ROOM, access_team, signed_in
+from accounts.gate import CREATE_ROOM, access_team, deleted_teams, signed_in
 from accounts.gate import VIEW as VIEW_TEAM
 from accounts.models import Team, User
 from agents.models import Persona
@@ -25,6 +25,7 @@ from rooms import services
 from rooms.forms import (
     AddPersonaForm,
     AddPersonForm,
+    HeirForm,
     MessageForm,
     NewRoomForm,
     RoleForm,
@@ -33,7 +34,7 @@ from rooms.forms import (
 )
 from rooms.models import Room, RoomRole
 from rooms.pages.room import room_context
-from rooms.pages.shell import people_around, shell_context
+from rooms.pages.shell import home_context, people_around, shell_context
 from rooms.permissions import MANAGE, VIEW, access_room
 
 __all__ = ["shell_context"]
@@ -48,9 +49,9 @@ def home(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
     team = _team(request, user)
     if team is None:
-        return render(request, "rooms/no_team.html")
+        return render(request, "rooms/no_team.html", {"deleted": deleted_teams(user)})
     _remember(request, team.pk)
-    return render(request, "rooms/home.html", shell_context(user, team))
+    return render(request, "rooms/home.html", home_context(user, team))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -120,7 +121,7 @@ def retry(request: HttpRequest, run_id: UUID) -> HttpResponse:
 def settings(request: HttpRequest, room_id: UUID) -> HttpResponse:
     """What the room is called, who answers in it, and who is in it."""
     user = signed_in(request)
-    here = access_room(user, room_id, MANAGE)
+    here = access_room(user, room_id, MANAGE, even_archived=True)
     form = RoomSettingsForm(request.POST or None, instance=here)
     if form.is_valid():
         try:
@@ -180,6 +181,52 @@ def leave(request: HttpRequest, room_id: UUID) -> HttpResponse:
 
 
 @require_POST
+def join(request: HttpRequest, room_id: UUID) -> HttpResponse:
+    """Come into a room that is open to its team."""
+    services.join_room(user=signed_in(request), room_id=room_id)
+    return redirect("rooms:room", room_id)
+
+
+@require_POST
+def hand_over(request: HttpRequest, room_id: UUID) -> HttpResponse:
+    """Make somebody else the owner of the room. Whoever did it may not change it any more."""
+    user = signed_in(request)
+    access_room(user, room_id, MANAGE)
+    (heir,) = _cleaned(HeirForm(request.POST), "person")
+    try:
+        services.hand_over_room(user=user, room_id=room_id, member_id=heir)
+    except MaruError as error:
+        _say(request, error)
+        return redirect("rooms:settings", room_id)
+    messages.success(request, _("The room is handed over."))
+    return redirect("rooms:room", room_id)
+
+
+@require_POST
+def archive(request: HttpRequest, room_id: UUID) -> HttpResponse:
+    """Close the room for writing."""
+    services.archive_room(user=signed_in(request), room_id=room_id)
+    messages.success(request, _("The room is archived."))
+    return redirect("rooms:settings", room_id)
+
+
+@require_POST
+def restore(request: HttpRequest, room_id: UUID) -> HttpResponse:
+    """Open an archived room again."""
+    services.restore_room(user=signed_in(request), room_id=room_id)
+    messages.success(request, _("The room is open again."))
+    return redirect("rooms:settings", room_id)
+
+
+@require_POST
+def delete(request: HttpRequest, room_id: UUID) -> HttpResponse:
+    """Take the room away from everybody."""
+    services.delete_room(user=signed_in(request), room_id=room_id)
+    messages.success(request, _("The room is deleted."))
+    return redirect("rooms:home")
+
+
+@require_POST
 def add_persona(request: HttpRequest, room_id: UUID) -> HttpResponse:
     """Let a persona of the team answer in the room."""
     form = AddPersonaForm(request.POST)
@@ -227,6 +274,7 @@ def _make_room(user: User, team: Team, form: NewRoomForm) -> Room:
         team_id=team.pk,
         name=form.cleaned_data["name"],
         topic=form.cleaned_data["topic"],
+        privacy=form.cleaned_data["privacy"],
         personas=[persona.pk for persona in form.cleaned_data["personas"]],
     )
     for person in form.cleaned_data["people"]:
@@ -277,6 +325,7 @@ def _settings_context(user: User, here: Room, form: RoomForm) -> dict[str, Any]:
         "form": form,
         "members": members,
         "owners": sum(member.role == RoomRole.OWNER for member in members),
+        "heirs": [member for member in members if member.user_id != user.pk],
         "roles": [(role.value, role.label) for role in RoomRole],
         "outside": people_around(user, here.team, everybody=True).exclude(pk__in=inside),
         "bound": bound,
@@ -287,7 +336,7 @@ def _settings_context(user: User, here: Room, form: RoomForm) -> dict[str, Any]:
 def _settle(request: HttpRequest, room_id: UUID, act: Callable[[User], object]) -> HttpResponse:
     """Do something to the room's people or personas, and show its settings again."""
     user = signed_in(request)
-    access_room(user, room_id, MANAGE)
+    access_room(user, room_id, MANAGE, even_archived=True)
     try:
         act(user)
         messages.success(request, _("Saved."))
