@@ -25,6 +25,9 @@ class Follower(Protocol):
     def member_became_guest(self, member: TeamMember) -> None:
         """Somebody sees only what they were added to from now on."""
 
+    def profile_changed(self, user: User) -> None:
+        """Somebody is called or coloured otherwise, in every team."""
+
     def team_deleted(self, team: Team, by: User) -> None:
         """Nobody gets into a team any more, until it is restored or purged."""
 

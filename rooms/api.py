@@ -14,6 +14,7 @@ from accounts.errors import Invalid
 from accounts.gate import CREATE_ROOM, JOIN_ROOM, access_team, signed_in
 from accounts.gate import VIEW as VIEW_TEAM
 from accounts.rest import LONGEST_PAGE, Body, Cursor, Limit, read_body, takes
+from agents.permissions import CHANGE, access_persona
 from rooms import history, services
 from rooms.bodies import member_body, room_body, run_body
 from rooms.events import MemberBody, MessageBody, RoomBody, RunBody
@@ -75,6 +76,18 @@ class MessageWish(Body):
     client_id: UUID | None = None
     reply_to: UUID | None = None
     personas: list[UUID] | None = Field(None, max_length=100)
+
+
+class ConfinementWish(Body):
+    """The only rooms that a persona may be bound to; null is any."""
+
+    rooms: list[UUID] | None = Field(max_length=1_000)
+
+
+class Confinement(msgspec.Struct, frozen=True):
+    """The only rooms that a persona may be bound to; null is any."""
+
+    rooms: list[UUID] | None
 
 
 class Posted(msgspec.Struct, frozen=True):
@@ -265,6 +278,30 @@ def cancel_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
 )
 def retry_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
     return _answer(run_body(services.retry_run(user=signed_in(request), run_id=run_id)), 201)
+
+
+@router.get(
+    "/personas/{uuid:persona_id}/rooms",
+    openapi_extra=gives(Confinement),
+    summary="Where a persona may answer",
+)
+def get_confinement(request: HttpRequest, persona_id: UUID) -> HttpResponse:
+    persona = access_persona(signed_in(request), persona_id, CHANGE)
+    allowed = persona.allowed_rooms.order_by("room_id").values_list("room_id", flat=True)
+    return _answer(Confinement(rooms=list(allowed) if persona.confined else None))
+
+
+@router.put(
+    "/personas/{uuid:persona_id}/rooms",
+    openapi_extra={**takes(ConfinementWish), **gives(Confinement)},
+    summary="Keep a persona to some rooms",
+)
+def put_confinement(request: HttpRequest, persona_id: UUID) -> HttpResponse:
+    user = signed_in(request)
+    access_persona(user, persona_id, CHANGE)
+    wish = read_body(request, ConfinementWish).rooms
+    allowed = services.confine_persona(user=user, persona_id=persona_id, room_ids=wish)
+    return _answer(Confinement(rooms=None if wish is None else allowed))
 
 
 def _answer(body: Any, status: int = 200) -> HttpResponse:

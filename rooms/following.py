@@ -5,15 +5,18 @@ from accounts.models import Invitation, Team, TeamMember, User
 from agents.models import Persona
 from rooms import broadcast, runs
 from rooms.bodies import persona_body
-from rooms.events import PersonaChanged, PersonaUnbound
+from rooms.events import PersonaChanged
 from rooms.log import record
-from rooms.models import Privacy, Room
+from rooms.models import Privacy
 from rooms.services import (
     close_rooms,
     leave_rooms,
+    lock_rooms_of,
     reopen_rooms,
     return_to_rooms,
+    show_member,
     suspend_from_rooms,
+    unbind,
 )
 
 
@@ -47,6 +50,11 @@ def member_became_guest(member: TeamMember) -> None:
     leave_rooms(member=member.user, team_id=member.team_id, privacy=Privacy.TEAM)
 
 
+def profile_changed(user: User) -> None:
+    """Show somebody as they are now, in each of their rooms."""
+    show_member(user)
+
+
 def team_deleted(team: Team, by: User) -> None:
     """Shut all the rooms of a team."""
     close_rooms(team=team, by=by)
@@ -59,19 +67,12 @@ def team_restored(team: Team) -> None:
 
 def persona_changed(persona: Persona) -> None:
     """Show the persona as it is now, in each of its rooms."""
-    for room in _locked_rooms(persona):
+    for room in lock_rooms_of(persona):
         record(room, PersonaChanged(persona_body(persona)))
 
 
 def persona_leaves(persona: Persona) -> None:
     """End what the persona is answering and take it out of its rooms."""
-    for room in _locked_rooms(persona):
+    for room in lock_rooms_of(persona):
         runs.abandon(room, persona)
-        room.bindings.filter(persona=persona).delete()
-        record(room, PersonaUnbound(persona.pk))
-
-
-def _locked_rooms(persona: Persona) -> list[Room]:
-    """Lock the rooms of a persona, always in the same order, so that two changes cannot cross."""
-    rooms = Room.objects.select_for_update(of=("self",))
-    return list(rooms.filter(bindings__persona=persona).order_by("pk"))
+        unbind(room, persona.pk)

@@ -131,6 +131,21 @@ class RoomPersona(models.Model):
         return f"{self.persona_id} in {self.room_id}"
 
 
+class AllowedRoom(models.Model):
+    """A room that a confined persona may be bound to."""
+
+    persona = models.ForeignKey(Persona, on_delete=models.CASCADE, related_name="allowed_rooms")
+    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="+")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["persona", "room"], name="allowed_room_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.persona_id} in {self.room_id}"
+
+
 class MessageStatus(models.TextChoices):
     COMPLETE = "complete"
     STREAMING = "streaming"

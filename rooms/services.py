@@ -16,6 +16,7 @@ from accounts.gate import access_team
 from accounts.models import Team, TeamMember, User
 from accounts.names import clean_line, clean_name
 from agents.models import Persona
+from agents.permissions import CHANGE, USE, access_persona, usable_by
 from agents.services import create_demo_persona
 from rooms import answering, history, runs
 from rooms.bodies import member_body, message_body, persona_body, room_body
@@ -34,6 +35,7 @@ from rooms.events import (
 from rooms.log import record
 from rooms.markup import mentioned, render
 from rooms.models import (
+    AllowedRoom,
     AnswerPolicy,
     AuthorKind,
     Message,
@@ -85,7 +87,7 @@ def create_room(
 ) -> Room:
     """Make a room that `user` owns. Raises NotFound for a persona of another team."""
     team = access_team(user, team_id, "create_room")
-    bound = list(Persona.objects.filter(team=team, pk__in=personas))
+    bound = list(_bindable(user, team.pk).filter(pk__in=personas, confined=False))
     if len(bound) != len(set(personas)) or (default_persona and default_persona not in personas):
         raise NotFound
     _hold_seat(team.pk, user.pk)
@@ -279,6 +281,17 @@ def return_to_rooms(*, member: User, team_id: UUID) -> None:
 
 
 @transaction.atomic
+def show_member(user: User) -> None:
+    """Tell the rooms of somebody how they are called and coloured now."""
+    places = RoomMember.objects.active().filter(user=user).order_by("room_id")
+    for room_id in list(places.values_list("room_id", flat=True)):
+        room = Room.objects.select_for_update(of=("self",)).get(pk=room_id)
+        member = _member(room, user.pk)
+        if member is not None:
+            record(room, MemberChanged(member_body(member)))
+
+
+@transaction.atomic
 def close_rooms(*, team: Team, by: User) -> None:
     """Stop and shut every room of a team that is deleted; nothing in them changes."""
     for room in _locked_rooms(team):
@@ -297,24 +310,47 @@ def reopen_rooms(*, team: Team) -> None:
 def bind_persona(*, user: User, room_id: UUID, persona_id: UUID) -> None:
     """Let a persona of the team answer in the room; nothing if it already may."""
     room = lock_room(user, room_id, MANAGE)
-    persona = Persona.objects.filter(pk=persona_id, team=room.team_id).first()
+    persona = _bindable(user, room.team_id).filter(pk=persona_id).first()
     if persona is None:
         raise NotFound
+    if persona.confined and not persona.allowed_rooms.filter(room=room).exists():
+        raise Forbidden(_("This persona is kept to other rooms."))
     if not room.bindings.filter(persona=persona).exists():
         _bind(room, persona)
+
+
+@transaction.atomic
+def confine_persona(
+    *, user: User, persona_id: UUID, room_ids: Collection[UUID] | None
+) -> list[UUID]:
+    """Keep a persona to these rooms, and take it out of all others; None lets it into any.
+
+    Raises NotFound for a room that `user` is not in.
+    """
+    persona = access_persona(user, persona_id, CHANGE)
+    rooms = Room.objects.visible_to(user).filter(team=persona.team_id, pk__in=room_ids or ())
+    allowed = sorted(rooms.values_list("pk", flat=True))
+    if len(allowed) != len(set(room_ids or ())):
+        raise NotFound
+    persona.confined = room_ids is not None
+    persona.save(update_fields=["confined"])
+    persona.allowed_rooms.all().delete()
+    AllowedRoom.objects.bulk_create(AllowedRoom(persona=persona, room_id=pk) for pk in allowed)
+    if persona.confined:
+        for room in lock_rooms_of(persona):
+            if room.pk not in allowed:
+                runs.abandon(room, persona)
+                unbind(room, persona.pk)
+    return allowed
 
 
 @transaction.atomic
 def unbind_persona(*, user: User, room_id: UUID, persona_id: UUID) -> None:
     """Take a persona out of the room."""
     room = lock_room(user, room_id, MANAGE)
-    if not room.bindings.filter(persona_id=persona_id).delete()[0]:
+    if not room.bindings.filter(persona_id=persona_id).exists():
         raise NotFound
-    if room.default_persona_id == persona_id:
-        room.default_persona = None
-        room.save(update_fields=["default_persona"])
-        record(room, RoomChanged(room_body(room)))
-    record(room, PersonaUnbound(persona_id))
+    unbind(room, persona_id)
 
 
 @transaction.atomic
@@ -343,7 +379,7 @@ def post_message(
     if reply_to and answered is None:
         raise NotFound
     handles = history.handles_in(room, text)
-    asked = answering.personas_asked(room, mentioned(text, handles), answered, personas)
+    asked = answering.personas_asked(room, user, mentioned(text, handles), answered, personas)
     message = Message.objects.create(
         room=room,
         seq=room.last_seq + 1,
@@ -376,6 +412,7 @@ def retry_run(*, user: User, run_id: UUID) -> Run:
     """Ask again what failed or was stopped; returns a new run on the same message."""
     room, run = _lock_run(user, run_id, POST)
     again = run.message.runs.filter(persona=run.persona, state__in=OPEN)
+    access_persona(user, run.persona_id, USE)
     if run.state not in RETRYABLE or again.exists():
         raise Conflict(_("This answer cannot be asked for again now."))
     (new,), events = runs.queue(room, run.message, [run.persona], user)
@@ -500,6 +537,26 @@ def _keep_an_owner(room: Room, member: RoomMember) -> None:
     owners = room.members.active().filter(role=RoomRole.OWNER).exclude(pk=member.pk)
     if member.role == RoomRole.OWNER and not owners.exists():
         raise Conflict(_("A room needs an owner. Make somebody else owner first."))
+
+
+def lock_rooms_of(persona: Persona) -> list[Room]:
+    """Lock the rooms of a persona, always in the same order, so that two changes cannot cross."""
+    rooms = Room.objects.select_for_update(of=("self",))
+    return list(rooms.filter(bindings__persona=persona).order_by("pk"))
+
+
+def _bindable(user: User, team_id: UUID) -> QuerySet[Persona]:
+    return usable_by(user, Persona.objects.filter(team=team_id))
+
+
+def unbind(room: Room, persona_id: UUID) -> None:
+    """Take a persona out of a room that the transaction has locked, after its checks."""
+    room.bindings.filter(persona_id=persona_id).delete()
+    if room.default_persona_id == persona_id:
+        room.default_persona = None
+        room.save(update_fields=["default_persona"])
+        record(room, RoomChanged(room_body(room)))
+    record(room, PersonaUnbound(persona_id))
 
 
 def _bind(room: Room, persona: Persona) -> None:

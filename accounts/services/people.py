@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
+from accounts.changes import followers
 from accounts.endings import Ending, access_ended
 from accounts.errors import Conflict, Forbidden, Invalid, Unavailable
 from accounts.models import User, Wood
@@ -52,6 +53,8 @@ def update_profile(*, user: User, name: str | None = None, wood: str | None = No
             raise Invalid(fields={"wood": _("Choose one of the colours.")})
         user.wood = wood
     user.save(update_fields=["name", "wood"])
+    for follower in followers():
+        follower.profile_changed(user)
     return user
 
 

@@ -14,7 +14,7 @@ from accounts.gate import access_team, signed_in
 from agents import services
 from agents.forms import PersonaForm
 from agents.models import Persona
-from agents.permissions import MANAGE, access_persona
+from agents.permissions import CHANGE, EDIT, MANAGE, access_persona
 from agents.views.page import in_team, settings_page
 from agents.views.versions import VERSIONS_SHOWN, version_rows
 
@@ -51,7 +51,7 @@ def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def edit(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
-    persona = _persona(request, team_id, pk)
+    persona = _persona(request, team_id, pk, EDIT)
     form = PersonaForm(request.POST or None, team=persona.team, persona=persona)
     if form.is_valid():
         try:
@@ -83,7 +83,7 @@ def edit(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
 
 @require_POST
 def restore(request: HttpRequest, team_id: UUID, pk: UUID, number: int) -> HttpResponse:
-    persona = _persona(request, team_id, pk)
+    persona = _persona(request, team_id, pk, EDIT)
     try:
         saved = services.restore_persona(user=signed_in(request), persona_id=pk, number=number)
     except MaruError as error:
@@ -95,7 +95,7 @@ def restore(request: HttpRequest, team_id: UUID, pk: UUID, number: int) -> HttpR
 
 @require_POST
 def switch(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
-    _persona(request, team_id, pk)
+    _persona(request, team_id, pk, CHANGE)
     services.set_persona_enabled(
         user=signed_in(request), persona_id=pk, enabled=request.POST.get("enabled") == "on"
     )
@@ -104,7 +104,7 @@ def switch(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def delete(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
-    persona = _persona(request, team_id, pk)
+    persona = _persona(request, team_id, pk, CHANGE)
     if request.method == "POST":
         services.delete_persona(user=signed_in(request), persona_id=pk)
         messages.success(request, _("%(name)s is deleted.") % {"name": persona.name})
@@ -119,8 +119,8 @@ def delete(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
     )
 
 
-def _persona(request: HttpRequest, team_id: UUID, pk: UUID) -> Persona:
-    persona = access_persona(signed_in(request), pk, MANAGE)
+def _persona(request: HttpRequest, team_id: UUID, pk: UUID, right: str) -> Persona:
+    persona = access_persona(signed_in(request), pk, right)
     in_team(persona, team_id)
     return persona
 

@@ -20,6 +20,7 @@ from ninja.renderers import BaseRenderer
 from accounts.api import router as accounts_router
 from accounts.errors import Invalid, MaruError, NotFound, Unauthenticated
 from accounts.rest import AUTH, Refusal, invalid, refusal
+from agents.grants_api import router as grants_router
 from maru import __version__
 from maru.api_docs import Reference
 from rooms.api import router as rooms_router
@@ -116,6 +117,7 @@ api = Api(
     docs=Reference(),
 )
 api.add_router("", accounts_router)
+api.add_router("", grants_router)
 api.add_router("", rooms_router)
 
 

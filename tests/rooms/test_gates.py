@@ -1,6 +1,7 @@
 """The gates: one question each, at a price that does not say what is there."""
 
 from collections.abc import Callable
+from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
@@ -36,21 +37,21 @@ def queries(act: Callable[[], object]) -> tuple[int, type[MaruError] | None]:
     return len(asked), None
 
 
+def to(gate: Callable[[User, UUID, str], object], permission: str) -> Gate:
+    return lambda user, pk: gate(user, pk, permission)
+
+
 def gates(cast: Cast) -> list[tuple[str, Gate, UUID]]:
     """Every gate, with the id of a thing behind it."""
     posted = services.post_message(user=cast.owner, room_id=cast.room.pk, text="hello")
     services.update_room(user=cast.owner, room_id=cast.room.pk, privacy="team")
     return [
-        ("team", lambda user, pk: access_team(user, pk, "view"), cast.team.pk),
-        ("room", lambda user, pk: access_room(user, pk, "view"), cast.room.pk),
-        ("message", lambda user, pk: access_message(user, pk, "view"), posted.message.pk),
-        ("run", lambda user, pk: access_run(user, pk, "view"), posted.runs[0]),
-        ("persona", lambda user, pk: access_persona(user, pk, "use"), cast.persona.pk),
-        (
-            "connection",
-            lambda user, pk: access_connection(user, pk, "manage_agents"),
-            cast.persona.connection_id,
-        ),
+        ("team", to(access_team, "view"), cast.team.pk),
+        ("room", to(access_room, "view"), cast.room.pk),
+        ("message", to(access_message, "view"), posted.message.pk),
+        ("run", to(access_run, "view"), posted.runs[0]),
+        ("persona", to(access_persona, "use"), cast.persona.pk),
+        ("connection", to(access_connection, "manage_agents"), cast.persona.connection_id),
         ("open room", access_open_room, cast.room.pk),
     ]
 
@@ -65,15 +66,15 @@ def test_refusal_costs_one_query_whether_the_thing_is_there_or_not(cast: Cast) -
 
     for name, gate, thing in gates(cast):
         for user in (cast.stranger, cast.nobody, suspended, inactive):
-            there = queries(lambda gate=gate, user=user, thing=thing: gate(user, thing))
-            absent = queries(lambda gate=gate, user=user: gate(user, uuid4()))
+            there = queries(partial(gate, user, thing))
+            absent = queries(partial(gate, user, uuid4()))
             assert there == absent == (DECISION, NotFound), (name, user)
 
 
 def test_consent_costs_one_query_and_one_for_the_thing(cast: Cast) -> None:
     for name, gate, thing in gates(cast):
         ContentType.objects.clear_cache()
-        count, refused = queries(lambda gate=gate, thing=thing: gate(cast.owner, thing))
+        count, refused = queries(partial(gate, cast.owner, thing))
 
         assert refused is None, name
         assert count <= WITH_THE_THING, name
