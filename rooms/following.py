@@ -10,6 +10,7 @@ from rooms.log import record
 from rooms.models import Privacy
 from rooms.services import (
     close_rooms,
+    enter_invited_rooms,
     leave_rooms,
     lock_rooms_of,
     reopen_rooms,
@@ -33,6 +34,7 @@ def access_ended(ending: Ending) -> None:
 
 def member_joined(member: TeamMember, invitation: Invitation) -> None:
     """Let whoever was invited into rooms into them."""
+    enter_invited_rooms(person=member.user, invitation=invitation)
 
 
 def member_suspended(member: TeamMember) -> None:

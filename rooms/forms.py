@@ -112,6 +112,12 @@ class HeirForm(forms.Form):
     person = forms.UUIDField()
 
 
+class InviteForm(forms.Form):
+    """Somebody who is not in the team yet; without an address, whoever has the link."""
+
+    email = forms.EmailField(required=False)
+
+
 class AddPersonForm(RoleForm):
     """Somebody of the team who is to be in the room."""
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.ids import new_id
-from accounts.models import Team, User
+from accounts.models import Invitation, Team, User
 from accounts.permissions import ObjectPermission
 from agents.models import Persona
 
@@ -113,6 +113,21 @@ class RoomMember(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id} {self.role} of {self.room_id}"
+
+
+class InvitedRoom(models.Model):
+    """A room that whoever accepts an invitation comes into, beside the team."""
+
+    invitation = models.ForeignKey(Invitation, on_delete=models.CASCADE, related_name="rooms")
+    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="+")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["invitation", "room"], name="invited_room_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.invitation_id} into {self.room_id}"
 
 
 class RoomPersona(models.Model):

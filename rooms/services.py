@@ -11,10 +11,11 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge
+from accounts.errors import Conflict, Forbidden, Invalid, MaruError, NotFound, TooLarge
 from accounts.gate import access_team
-from accounts.models import Team, TeamMember, User
+from accounts.models import Invitation, Team, TeamMember, User
 from accounts.names import clean_line, clean_name
+from accounts.services import invite
 from agents.models import Persona
 from agents.permissions import CHANGE, USE, access_persona, usable_by
 from agents.services import create_demo_persona
@@ -38,6 +39,7 @@ from rooms.models import (
     AllowedRoom,
     AnswerPolicy,
     AuthorKind,
+    InvitedRoom,
     Message,
     Privacy,
     Room,
@@ -110,6 +112,15 @@ def open_team(*, user: User, team_id: UUID) -> Room:
     """Give a new team its first room, with a persona that answers without any key."""
     persona = create_demo_persona(user=user, team_id=team_id)
     return create_room(user=user, team_id=team_id, name=str(_("lobby")), personas=[persona.pk])
+
+
+class InvitationWish(TypedDict, total=False):
+    """What an invitation may say beside whom it is for."""
+
+    role: str
+    lifetime: timedelta
+    max_uses: int
+    email: str
 
 
 class RoomChanges(TypedDict, total=False):
@@ -218,6 +229,30 @@ def joinable_rooms(user: User, team: Team) -> QuerySet[Room]:
     """Return the open rooms of the team that `user` is not in; the caller has asked the gate."""
     mine = RoomMember.objects.filter(user=user)
     return Room.objects.open_to_team().filter(team=team).exclude(pk__in=mine.values("room"))
+
+
+@transaction.atomic
+def invite_into_rooms(
+    *, user: User, team_id: UUID, room_ids: Collection[UUID], **wish: Unpack[InvitationWish]
+) -> tuple[Invitation, str]:
+    """Like `accounts.services.invite`; who accepts comes into these rooms, too, as a member."""
+    rooms = [access_room(user, room_id, MANAGE) for room_id in dict.fromkeys(room_ids)]
+    if any(room.team_id != team_id for room in rooms):
+        raise NotFound
+    invitation, token = invite(user=user, team_id=team_id, **wish)
+    InvitedRoom.objects.bulk_create(InvitedRoom(invitation=invitation, room=r) for r in rooms)
+    return invitation, token
+
+
+@transaction.atomic
+def enter_invited_rooms(*, person: User, invitation: Invitation) -> None:
+    """Let whoever has accepted an invitation into its rooms, where its maker still may."""
+    for invited in invitation.rooms.order_by("room_id"):
+        try:
+            room = lock_room(invitation.invited_by, invited.room_id, MANAGE)
+        except MaruError:
+            continue  # no promise is kept that its maker could not make today
+        add_members(room, [person], RoomRole.MEMBER)
 
 
 @transaction.atomic

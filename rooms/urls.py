@@ -13,6 +13,7 @@ urlpatterns = [
     path("rooms/<uuid:room_id>/join/", views.join, name="join"),
     path("rooms/<uuid:room_id>/leave/", views.leave, name="leave"),
     path("rooms/<uuid:room_id>/hand-over/", views.hand_over, name="hand_over"),
+    path("rooms/<uuid:room_id>/invite/", views.invite, name="invite"),
     path("rooms/<uuid:room_id>/archive/", views.archive, name="archive"),
     path("rooms/<uuid:room_id>/restore/", views.restore, name="restore"),
     path("rooms/<uuid:room_id>/delete/", views.delete, name="delete"),

@@ -17,15 +17,24 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.errors import Invalid, MaruError, NotFound
 from accounts.forms import show_refusal
-from accounts.gate import CREATE_ROOM, access_team, deleted_teams, signed_in
+from accounts.gate import (
+    CREATE_ROOM,
+    MANAGE_PEOPLE,
+    access_team,
+    deleted_teams,
+    signed_in,
+    team_permissions,
+)
 from accounts.gate import VIEW as VIEW_TEAM
-from accounts.models import Team, User
+from accounts.models import Team, TeamRole, User
+from accounts.services import link_of
 from agents.models import Persona
 from rooms import services
 from rooms.forms import (
     AddPersonaForm,
     AddPersonForm,
     HeirForm,
+    InviteForm,
     MessageForm,
     NewRoomForm,
     RoleForm,
@@ -203,6 +212,20 @@ def hand_over(request: HttpRequest, room_id: UUID) -> HttpResponse:
 
 
 @require_POST
+def invite(request: HttpRequest, room_id: UUID) -> HttpResponse:
+    """Make an invitation into the team and this room. Its link is in this one answer only."""
+    user = signed_in(request)
+    here = access_room(user, room_id, MANAGE)
+    access_team(user, here.team_id, MANAGE_PEOPLE)
+    (email,) = _cleaned(InviteForm(request.POST), "email")
+    _invitation, token = services.invite_into_rooms(
+        user=user, team_id=here.team_id, room_ids=[room_id], role=TeamRole.GUEST, email=email
+    )
+    page = _settings_context(user, here, RoomSettingsForm(instance=here))
+    return render(request, "rooms/settings.html", {**page, "link": link_of(token)})
+
+
+@require_POST
 def archive(request: HttpRequest, room_id: UUID) -> HttpResponse:
     """Close the room for writing."""
     services.archive_room(user=signed_in(request), room_id=room_id)
@@ -328,6 +351,7 @@ def _settings_context(user: User, here: Room, form: RoomForm) -> dict[str, Any]:
         "heirs": [member for member in members if member.user_id != user.pk],
         "roles": [(role.value, role.label) for role in RoomRole],
         "outside": people_around(user, here.team, everybody=True).exclude(pk__in=inside),
+        "may_invite": MANAGE_PEOPLE in team_permissions(user, here.team),
         "bound": bound,
         "unbound": Persona.objects.filter(team=here.team).exclude(pk__in=[p.pk for p in bound]),
     }

@@ -11,10 +11,12 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts.errors import MaruError
 from accounts.forms import show_refusal
 from accounts.gate import access_team, signed_in
+from accounts.models import TeamMember, TeamRole
 from agents import services
-from agents.forms import PersonaForm
+from agents.forms import GrantsForm, PersonaForm
 from agents.models import Persona
 from agents.permissions import CHANGE, EDIT, MANAGE, access_persona
+from agents.services.grants import MOST_GRANTS
 from agents.views.page import in_team, settings_page
 from agents.views.versions import VERSIONS_SHOWN, version_rows
 
@@ -77,7 +79,35 @@ def edit(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
         versions=version_rows(persona),
         versions_shown=VERSIONS_SHOWN,
         next_version=persona.version + 1,
+        rights=rights_in(signed_in(request), persona),
         tab="aside" if request.GET.get("show") == "versions" else "main",
+    )
+
+
+@require_http_methods(["GET", "POST"])
+def grants(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
+    """Who may do what with the persona. Owners and admins may do everything."""
+    persona = _persona(request, team_id, pk, SHARE)
+    seats = TeamMember.objects.active().filter(team=team_id)
+    others = seats.exclude(role__in=(TeamRole.OWNER, TeamRole.ADMIN)).select_related("user")
+    people = [seat.user for seat in others.order_by("user__name", "pk")[:MOST_GRANTS]]
+    form = GrantsForm(request.POST or None, grants=services.grants_of(persona), people=people)
+    if form.is_valid():
+        try:
+            services.put_grants(user=signed_in(request), persona_id=pk, grants=form.grants())
+        except MaruError as error:
+            show_refusal(form, error)
+        else:
+            messages.success(request, _("Saved."))
+            return redirect("agents:persona_grants", team_id, pk)
+    return settings_page(
+        request,
+        "agents/grants.html",
+        persona.team,
+        section="personas",
+        persona=persona,
+        current_persona_id=persona.pk,
+        form=form,
     )
 
 
