@@ -178,7 +178,7 @@ class GrantsForm(forms.Form):
         rights = held.get(holder, frozenset())
         highest = [level for level, _label in self.LEVELS if set(level.split()) <= rights]
         self.fields[name] = forms.ChoiceField(
-            label=label, choices=self.LEVELS, initial=highest[-1], required=False
+            label=str(label), choices=self.LEVELS, initial=highest[-1], required=False
         )
         self._holders[name] = holder
 
