@@ -144,12 +144,16 @@ class TeamMember(models.Model):
 
 class InvitationQuerySet(models.QuerySet["Invitation"]):
     def usable(self) -> InvitationQuerySet:
-        """Those that are not used up or revoked, and whose time is not over."""
+        """Those that are not used up or revoked, and whose time is not over.
+
+        No joins: an UPDATE of these must judge the row that it has locked, not one that it has read
+        before, or two people would come in by the last use.
+        """
         return self.filter(
             uses__lt=models.F("max_uses"),
             revoked_at=None,
             expires_at__gt=timezone.now(),
-            team__deleted_at=None,
+            team__in=Team.objects.filter(deleted_at=None),
         )
 
 
