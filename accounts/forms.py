@@ -199,10 +199,18 @@ class InvitationForm(RoleForm):
         required=False,
         help_text=_("The link goes there and is for that person. Leave it empty for a link only."),
     )
-    days = forms.ChoiceField(label=_("Ends after"), choices=LIFETIMES, initial="7")
+    days = forms.ChoiceField(label=_("Ends after"), choices=LIFETIMES, initial="7", required=False)
     max_uses = forms.IntegerField(
-        label=_("How many people"), min_value=1, max_value=MOST_USES, initial=1
+        label=_("How many people"), min_value=1, max_value=MOST_USES, initial=1, required=False
     )
+
+    def clean_days(self) -> int:
+        """Return 7 where nothing was chosen."""
+        return int(self.cleaned_data["days"] or 7)
+
+    def clean_max_uses(self) -> int:
+        """Return 1 where nothing was written."""
+        return self.cleaned_data["max_uses"] or 1
 
 
 class DeleteTeamForm(forms.Form):

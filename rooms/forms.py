@@ -48,6 +48,14 @@ class RoomForm(forms.ModelForm[Room]):
         help_texts: ClassVar = {"topic": _("What the room is for, in one line.")}
         widgets: ClassVar[dict[str, Any]] = {"privacy": forms.RadioSelect}
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["privacy"].required = False
+
+    def clean_privacy(self) -> str:
+        """What is not sent stays; a new room is private."""
+        return self.cleaned_data["privacy"] or self.instance.privacy
+
 
 class NewRoomForm(RoomForm):
     """A room to be made, with the personas and the people that are in it from the start."""

@@ -329,7 +329,8 @@ def _zone(request: HttpRequest) -> ZoneInfo | None:
 
 
 def _change_room(user: User, here: Room, form: RoomForm) -> None:
-    changed = {name: form.cleaned_data[name] for name in form.changed_data}
+    sent = [name for name in form.changed_data if name != "privacy" or name in form.data]
+    changed = {name: form.cleaned_data[name] for name in sent}
     if "default_persona" in changed:
         persona = changed["default_persona"]
         changed["default_persona"] = persona.pk if persona else None

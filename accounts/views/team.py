@@ -113,13 +113,15 @@ def invite_somebody(request: HttpRequest, team_id: UUID) -> HttpResponse:
     team = access_team(user, team_id, MANAGE_PEOPLE)
     form = InvitationForm(request.POST, roles=roles_up_to(role_in(team, user)))
     if not form.is_valid():
+        if "role" in form.errors:
+            raise Invalid(fields={"role": _("Choose one of the roles.")})
         return _people_page(request, user, team, form=form)
     data = form.cleaned_data
     _invitation, token = invite(
         user=user,
         team_id=team_id,
         role=data["role"],
-        lifetime=timedelta(days=int(data["days"])),
+        lifetime=timedelta(days=data["days"]),
         max_uses=data["max_uses"],
         email=data["email"],
     )
