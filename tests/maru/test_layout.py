@@ -32,6 +32,8 @@ LOCKS = ("requirements.lock", "requirements-dev.lock", "deploy/requirements-web.
 LONGEST = 400
 MAY_BE_LONGER = {
     "rooms/services.py": "all that is done to a room and its people, under one lock",
+    "rooms/events.py": "the whole vocabulary of the socket",
+    "tests/rooms/intervals.py": "one machine, with all that may happen to it",
     "tests/maru/test_matrix.py": "every way in, and who is refused there",
     "tests/accounts/test_signing_in.py": "every way to sign in, and every way to be refused",
     "tests/rooms/test_socket.py": "the contract of the socket, command by command",
