@@ -111,7 +111,7 @@ class TeamMemberInline(admin.TabularInline[TeamMember, Team]):
     """Who is in a team. Roles are set in the team, where permissions follow them."""
 
     model = TeamMember
-    fields = readonly_fields = ("user", "role", "joined_at")
+    fields = readonly_fields = ("user", "role", "joined_at", "suspended_at")
     extra = 0
     can_delete = False
 
@@ -124,7 +124,7 @@ class TeamAdmin(LookUp):
 
     list_display = ("name", "created_at")
     search_fields = ("name",)
-    fields = readonly_fields = ("name", "created_at")
+    fields = readonly_fields = ("name", "created_at", "deleted_at")
     inlines: ClassVar = [TeamMemberInline]
 
 

@@ -16,6 +16,7 @@ from accounts.errors import MaruError
 from accounts.models import Team, TeamRole, User, Wood
 from accounts.names import LONGEST_NAME, clean_name
 from accounts.reach import ADMIN, READ, WRITE
+from accounts.services.invitations import MOST_USES
 from accounts.services.teams import TEAM_NAME_LENGTH
 from accounts.services.tokens import NAME_LENGTH as TOKEN_NAME_LENGTH
 
@@ -230,6 +231,36 @@ class RoleForm(forms.Form):
     def __init__(self, *args: Any, roles: list[TeamRole], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["role"].choices = [(role.value, role.label) for role in roles]  # type: ignore[attr-defined]  # a ChoiceField
+
+
+class InvitationForm(RoleForm):
+    """An invitation: as what, for whom, how often and how long."""
+
+    LIFETIMES: Final = (("1", _("One day")), ("7", _("7 days")), ("30", _("30 days")))
+
+    email = forms.EmailField(
+        label=_("Email"),
+        required=False,
+        help_text=_("The link goes there and is for that person. Leave it empty for a link only."),
+    )
+    days = forms.ChoiceField(label=_("Ends after"), choices=LIFETIMES, initial="7", required=False)
+    max_uses = forms.IntegerField(
+        label=_("How many people"), min_value=1, max_value=MOST_USES, initial=1, required=False
+    )
+
+    def clean_days(self) -> int:
+        """Return 7 where nothing was chosen."""
+        return int(self.cleaned_data["days"] or 7)
+
+    def clean_max_uses(self) -> int:
+        """Return 1 where nothing was written."""
+        return self.cleaned_data["max_uses"] or 1
+
+
+class DeleteTeamForm(forms.Form):
+    """The name of the team, typed to show that its deletion is meant."""
+
+    name = forms.CharField(label=_("Name of the team"), max_length=TEAM_NAME_LENGTH)
 
 
 class ProfileForm(forms.Form):

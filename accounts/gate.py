@@ -1,9 +1,10 @@
 """The gate of teams: one question in one place, asked by pages, REST and services."""
 
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.contrib.auth.models import AnonymousUser
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts.errors import Forbidden, NotFound, Unauthenticated
@@ -12,6 +13,7 @@ from accounts.models import Team, TeamPermission, User
 from accounts.reach import check_reach
 
 VIEW: Final = "view"
+JOIN_ROOM: Final = "join_room"
 CREATE_ROOM: Final = "create_room"
 MANAGE_PEOPLE: Final = "manage_people"
 MANAGE_AGENTS: Final = "manage_agents"
@@ -24,21 +26,34 @@ def access_team(user: User | AnonymousUser, team_id: UUID, permission: str) -> T
     Raises NotFound where there is no such team or the user is not in it, alike; Forbidden where
     they are in it without this right. Staff and superusers get nothing extra.
     """
+    return access_team_of(user, permission, content_object=team_id)
+
+
+def access_team_of(user: User | AnonymousUser, permission: str, **thing: object) -> Team:
+    """Like `access_team`, for the team of something that is named by how a team leads to it.
+
+    The thing is looked for in the same query: one that is not there costs what a foreign one does.
+    """
     if not isinstance(user, User):
         raise Unauthenticated
-    rows = list(
-        TeamPermission.objects.filter(
-            content_object_id=team_id, user_id=user.pk, user__is_active=True
-        ).select_related("content_object", "permission")
-    )
-    if not rows:
+    rows = list(_granted(user).filter(content_object__deleted_at=None, **thing))
+    return _judge(rows, user, permission)
+
+
+def access_deleted_team(user: User, team_id: UUID) -> Team:
+    """Return a team that is to be purged, to those who may still undo that: its owners."""
+    granted = _granted(user).filter(content_object=team_id)
+    rows = list(granted.filter(content_object__deleted_at__isnull=False))
+    if not any(row.permission.codename == MANAGE for row in rows):
         raise NotFound
-    team: Team = rows[0].content_object
-    check_reach(user, team_id, permission)
-    check_mfa(user, team)
-    if not any(row.permission.codename == permission for row in rows):
-        raise Forbidden(team_id=team_id)
-    return team
+    return _judge(rows, user, MANAGE)
+
+
+def deleted_teams(user: User) -> list[Team]:
+    """Return the teams whose deletion the user may still undo."""
+    granted = _granted(user).filter(permission__codename=MANAGE)
+    rows = granted.filter(content_object__deleted_at__isnull=False)
+    return [row.content_object for row in rows]
 
 
 def signed_in(request: HttpRequest) -> User:
@@ -50,7 +65,22 @@ def signed_in(request: HttpRequest) -> User:
 
 def team_permissions(user: User, team: Team) -> frozenset[str]:
     """Return what the user may do to the team; empty for strangers."""
-    rows = TeamPermission.objects.filter(
-        content_object=team, user_id=user.pk, user__is_active=True
-    ).select_related("permission")
+    rows = _granted(user).filter(content_object=team, content_object__deleted_at=None)
     return frozenset(row.permission.codename for row in rows)
+
+
+def _granted(user: User) -> QuerySet[TeamPermission]:
+    granted = TeamPermission.objects.filter(user_id=user.pk, user__is_active=True)
+    found: QuerySet[TeamPermission] = granted.select_related("content_object", "permission")
+    return found
+
+
+def _judge(rows: list[Any], user: User, permission: str) -> Team:
+    if not rows:
+        raise NotFound
+    team: Team = rows[0].content_object
+    check_reach(user, team.pk, permission)
+    check_mfa(user, team)
+    if not any(row.permission.codename == permission for row in rows):
+        raise Forbidden(team_id=team.pk)
+    return team

@@ -84,7 +84,8 @@ class User(AbstractBaseUser, PermissionsMixin):
 class TeamQuerySet(models.QuerySet["Team"]):
     def of(self, user: User) -> TeamQuerySet:
         """The teams that `user` is in, by name; with a bound credential, that one only."""
-        teams = self.filter(members__user=user).order_by("name", "pk")
+        mine = self.filter(members__user=user, members__suspended_at=None, deleted_at=None)
+        teams = mine.order_by("name", "pk")
         return teams.filter(pk=user.reach.team_id) if user.reach.team_id else teams
 
 
@@ -95,6 +96,7 @@ class Team(models.Model):
     name = models.CharField(_("name"), max_length=80)
     require_mfa = models.BooleanField(_("two-step sign-in for everybody"), default=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    deleted_at = models.DateTimeField(null=True, editable=False)  # owners may undo it for a while
 
     objects = TeamQuerySet.as_manager()
 
@@ -102,6 +104,7 @@ class Team(models.Model):
         default_permissions = ()
         permissions: ClassVar = [
             ("view", "See the team"),
+            ("join_room", "Join open rooms"),
             ("create_room", "Make rooms"),
             ("manage_people", "Invite and remove people"),
             ("manage_agents", "Configure personas and connections"),
@@ -116,13 +119,22 @@ class TeamPermission(ObjectPermission):
     content_object = models.ForeignKey(Team, on_delete=models.CASCADE)
 
 
+class TeamMemberQuerySet(models.QuerySet["TeamMember"]):
+    def active(self) -> TeamMemberQuerySet:
+        """Those that are not suspended from their team."""
+        return self.filter(suspended_at=None)
+
+
 class TeamMember(models.Model):
-    """A person in a team, by a role."""
+    """A person in a team, by a role. Whoever is suspended keeps the seat, and may do nothing."""
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="members")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(_("role"), max_length=8, choices=TeamRole, default=TeamRole.MEMBER)
     joined_at = models.DateTimeField(default=timezone.now, editable=False)
+    suspended_at = models.DateTimeField(null=True, editable=False)
+
+    objects = TeamMemberQuerySet.as_manager()
 
     class Meta:
         constraints: ClassVar = [
@@ -135,12 +147,24 @@ class TeamMember(models.Model):
 
 class InvitationQuerySet(models.QuerySet["Invitation"]):
     def usable(self) -> InvitationQuerySet:
-        """Those that nobody has used or revoked, and whose time is not over."""
-        return self.filter(accepted_at=None, revoked_at=None, expires_at__gt=timezone.now())
+        """Those that are not used up or revoked, and whose time is not over.
+
+        No joins: an UPDATE of these must judge the row that it has locked, not one that it has read
+        before, or two people would come in by the last use.
+        """
+        return self.filter(
+            uses__lt=models.F("max_uses"),
+            revoked_at=None,
+            expires_at__gt=timezone.now(),
+            team__in=Team.objects.filter(deleted_at=None),
+        )
 
 
 class Invitation(models.Model):
-    """A link that lets one person into a team, once, for a while. Only its digest is stored."""
+    """A link that lets so many people into a team, for a while. Only its digest is stored.
+
+    With an address it is for whoever has proven that address, and for nobody else.
+    """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="invitations")
@@ -149,8 +173,9 @@ class Invitation(models.Model):
     invited_by = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     expires_at = models.DateTimeField()
-    accepted_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
-    accepted_at = models.DateTimeField(null=True)
+    email = models.EmailField(_("email"), blank=True)
+    max_uses = models.PositiveIntegerField(_("how many people"), default=1)
+    uses = models.PositiveIntegerField(default=0, editable=False)
     revoked_at = models.DateTimeField(null=True)
 
     objects = InvitationQuerySet.as_manager()
@@ -177,7 +202,11 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     def alive(self) -> ApiTokenQuerySet:
         """Those that let somebody in now."""
         in_time = models.Q(expires_at=None) | models.Q(expires_at__gt=timezone.now())
-        return self.filter(in_time, user__is_active=True)
+        seats = TeamMember.objects.active().filter(
+            team=models.OuterRef("team"), user=models.OuterRef("user"), team__deleted_at=None
+        )
+        in_team = models.Q(team=None) | models.Exists(seats)
+        return self.filter(in_time, in_team, user__is_active=True)
 
     def within_reach_of(self, user: User) -> ApiTokenQuerySet:
         """Those of `user`; for a credential bound to a team, those bound to the same one."""

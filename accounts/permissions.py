@@ -7,16 +7,19 @@ transaction, so that the rows a gate reads are never older than the role that th
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from django.conf import settings
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
-from guardian.models import UserObjectPermissionBase
+from guardian.models import BaseObjectPermission, UserObjectPermissionBase
 from guardian.utils import get_user_obj_perms_model
 
 TEAM_ROLES: Final[Mapping[str, frozenset[str]]] = {
-    "owner": frozenset({"view", "create_room", "manage_people", "manage_agents", "manage"}),
-    "admin": frozenset({"view", "create_room", "manage_people", "manage_agents"}),
-    "member": frozenset({"view", "create_room"}),
+    "owner": frozenset(
+        {"view", "join_room", "create_room", "manage_people", "manage_agents", "manage"}
+    ),
+    "admin": frozenset({"view", "join_room", "create_room", "manage_people", "manage_agents"}),
+    "member": frozenset({"view", "join_room", "create_room"}),
     "guest": frozenset({"view"}),
 }
 ROOM_ROLES: Final[Mapping[str, frozenset[str]]] = {
@@ -24,6 +27,15 @@ ROOM_ROLES: Final[Mapping[str, frozenset[str]]] = {
     "moderator": frozenset({"view", "post", "moderate"}),
     "member": frozenset({"view", "post"}),
     "reader": frozenset({"view"}),
+}
+
+
+# Each right to a persona, with the lesser ones that it holds.
+PERSONA_RIGHTS: Final[Mapping[str, frozenset[str]]] = {
+    "use": frozenset({"use"}),
+    "edit": frozenset({"use", "edit"}),
+    "manage": frozenset({"use", "edit", "manage"}),
+    "share": frozenset({"use", "share"}),
 }
 
 
@@ -37,6 +49,22 @@ class ObjectPermission(UserObjectPermissionBase):
         abstract = True
 
 
+class ObjectGrant(BaseObjectPermission):
+    """One permission on one object, of a person, of a role in the object's team, or of all there.
+
+    Subclasses name the object in `content_object`, a foreign key of its own.
+    """
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE)
+    role = models.CharField(max_length=8, blank=True)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.permission_id} of {self.user_id or self.role or 'all'}"
+
+
 def set_permissions(
     users: Iterable[models.Model], thing: models.Model, names: frozenset[str]
 ) -> None:
@@ -45,7 +73,7 @@ def set_permissions(
     users = list(users)
     rows = model.objects.filter(user__in=users, content_object=thing)
     rows.exclude(permission__codename__in=names).delete()
-    permissions = _permissions_of(type(thing), names)
+    permissions = permissions_named(type(thing), names)
     model.objects.bulk_create(
         [
             model(user=user, content_object=thing, permission=permission)
@@ -56,7 +84,8 @@ def set_permissions(
     )
 
 
-def _permissions_of(model: type[models.Model], names: frozenset[str]) -> list[Permission]:
+def permissions_named(model: type[models.Model], names: frozenset[str]) -> list[Permission]:
+    """Return the permissions of a model by their names; LookupError for one it does not have."""
     if not names:
         return []
     content_type = ContentType.objects.get_for_model(model)

@@ -27,9 +27,13 @@ SCOPES: Final = (READ, WRITE, ADMIN)  # each one holds those before it
 
 SCOPE_OF_PERMISSION: Final[Mapping[str, str]] = {
     "view": READ,
+    "join_room": WRITE,
     "create_room": WRITE,
+    "use": READ,
     "post": WRITE,
     "moderate": WRITE,
+    "edit": ADMIN,
+    "share": ADMIN,
     "manage": ADMIN,
     "manage_people": ADMIN,
     "manage_agents": ADMIN,

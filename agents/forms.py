@@ -5,11 +5,12 @@ from typing import Any, Final, TypedDict
 from uuid import UUID
 
 from django import forms
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import Team
+from accounts.models import Team, TeamRole, User
 from agents.models import Connection, ConnectionKind, Lattice, Persona, Pigment
-from agents.services import PersonaFields
+from agents.services import Grant, PersonaFields
 
 # Between a connection's id, which has no space, and the name of a model, which may have anything.
 _SEPARATOR: Final = " "
@@ -122,6 +123,64 @@ class ConnectionForm(forms.Form):
             key=values.get("key") or ("" if forget else None),
             models=values.get("models", "").splitlines(),
         )
+
+
+class GrantsForm(forms.Form):
+    """Who may do what with a persona: the team, its members, its guests, and single people."""
+
+    LEVELS: Final = (
+        ("", _("Nothing")),
+        ("use", _("Use")),
+        ("share", _("Use and share")),
+        ("edit", _("Use and edit")),
+        ("manage", _("Use, edit and manage")),
+        ("manage share", _("Everything")),
+    )
+    ROLES: Final = (
+        ("team", _("The whole team"), ""),
+        ("members", _("Members"), TeamRole.MEMBER),
+        ("guests", _("Guests"), TeamRole.GUEST),
+    )
+
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        grants: Iterable[Grant],
+        people: Iterable[User],
+    ) -> None:
+        super().__init__(data)
+        grants = list(grants)
+        held = {grant.holder: grant.rights for grant in grants}
+        self._holders: dict[str, tuple[UUID | None, str]] = {}
+        for name, label, role in self.ROLES:
+            self._add(name, label, (None, role), held)
+        for person in people:
+            self._add(f"person-{person.pk}", person.name, (person.pk, ""), held)
+        shown = set(self._holders.values())
+        self._unshown = [grant for grant in grants if grant.holder not in shown]
+
+    def grants(self) -> list[Grant]:
+        """What `put_grants` takes; what the form does not show stays."""
+        return self._unshown + [
+            Grant(frozenset(self.cleaned_data[name].split()), *holder)
+            for name, holder in self._holders.items()
+            if self.cleaned_data[name]
+        ]
+
+    def _add(
+        self,
+        name: str,
+        label: str | Promise,
+        holder: tuple[UUID | None, str],
+        held: Mapping[tuple[UUID | None, str], frozenset[str]],
+    ) -> None:
+        rights = held.get(holder, frozenset())
+        highest = [level for level, _label in self.LEVELS if set(level.split()) <= rights]
+        self.fields[name] = forms.ChoiceField(
+            label=str(label), choices=self.LEVELS, initial=highest[-1], required=False
+        )
+        self._holders[name] = holder
 
 
 def _with_models(data: Mapping[str, Any] | None, found: Iterable[str]) -> Mapping[str, Any] | None:

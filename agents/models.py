@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.ids import new_id
 from accounts.models import Team
+from accounts.permissions import ObjectGrant
 
 
 class ConnectionKind(models.TextChoices):
@@ -75,7 +76,7 @@ class Persona(models.Model):
     backstory = models.TextField(_("backstory"), max_length=2_000, blank=True)
     instructions = models.TextField(_("instructions"), max_length=8_000, blank=True)
     connection = models.ForeignKey(
-        Connection, on_delete=models.PROTECT, related_name="personas", verbose_name=_("connection")
+        Connection, on_delete=models.RESTRICT, related_name="personas", verbose_name=_("connection")
     )
     model = models.CharField(_("model"), max_length=200)
     temperature = models.FloatField(
@@ -95,11 +96,18 @@ class Persona(models.Model):
         _("lattice"), max_length=16, choices=Lattice, default=Lattice.GYEOKSAL
     )
     enabled = models.BooleanField(_("answers"), default=True)
+    confined = models.BooleanField(_("only in some rooms"), default=False, editable=False)
     version = models.PositiveIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
         default_permissions = ()
+        permissions: ClassVar = [
+            ("use", "Ask the persona and take it into rooms"),
+            ("edit", "See and change how it answers"),
+            ("manage", "Give it another model, switch it off, delete it"),
+            ("share", "Say who may do what with it"),
+        ]
         ordering = ("name", "pk")
         constraints: ClassVar = [
             models.UniqueConstraint("team", Lower("handle"), name="persona_handle_once"),
@@ -107,6 +115,22 @@ class Persona(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class PersonaGrant(ObjectGrant):
+    """What the gate reads: one row for each right of a person, a role or the team to a persona."""
+
+    content_object = models.ForeignKey(Persona, on_delete=models.CASCADE, related_name="grants")
+
+    class Meta:
+        default_permissions = ()
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["content_object", "user", "role", "permission"],
+                nulls_distinct=False,
+                name="persona_grant_once",
+            ),
+        ]
 
 
 class PersonaVersion(models.Model):

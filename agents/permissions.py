@@ -1,36 +1,97 @@
-"""The gates of personas and connections: what somebody may do to them, their team says."""
+"""The gates of personas and connections.
+
+What somebody may do to a connection, their team says; what to a persona, its grants.
+"""
 
 from typing import Final
 from uuid import UUID
 
 from django.contrib.auth.models import AnonymousUser
+from django.db.models import F, Q, QuerySet
 
-from accounts.errors import NotFound
-from accounts.gate import MANAGE_AGENTS, VIEW, access_team
+from accounts.errors import Forbidden, NotFound, Unauthenticated
+from accounts.gate import MANAGE_AGENTS, VIEW, access_team_of
+from accounts.mfa import check_mfa
 from accounts.models import User
-from agents.models import Connection, Persona
+from accounts.reach import check_reach
+from agents.models import Connection, Persona, PersonaGrant
 
-__all__ = ["MANAGE", "VIEW", "access_connection", "access_persona"]
+__all__ = [
+    "CHANGE",
+    "EDIT",
+    "MANAGE",
+    "SHARE",
+    "USE",
+    "VIEW",
+    "access_connection",
+    "access_persona",
+    "rights_in",
+    "usable_by",
+]
 
-MANAGE: Final = MANAGE_AGENTS
+MANAGE: Final = MANAGE_AGENTS  # of a team: its connections, and making personas
+
+USE: Final = "use"
+EDIT: Final = "edit"
+CHANGE: Final = "manage"
+SHARE: Final = "share"
 
 
 def access_connection(
     user: User | AnonymousUser, connection_id: UUID, permission: str
 ) -> Connection:
-    """Return the connection if `user` may do this in its team; NotFound or Forbidden if not."""
-    connection = Connection.objects.filter(pk=connection_id).select_related("team").first()
-    # No team has this id: a connection that is not there costs as many queries as a foreign one.
-    access_team(user, connection.team_id if connection else connection_id, permission)
+    """Return the connection if `user` may do this in its team; NotFound or Forbidden if not.
+
+    The gate looks for the connection itself: one that is not there costs what a foreign one does.
+    """
+    team = access_team_of(user, permission, content_object__connections=connection_id)
+    connection = team.connections.filter(pk=connection_id).first()
     if connection is None:
         raise NotFound
+    connection.team = team
     return connection
 
 
-def access_persona(user: User | AnonymousUser, persona_id: UUID, permission: str) -> Persona:
-    """Return the persona if `user` may do this in its team; NotFound or Forbidden if not."""
-    persona = Persona.objects.filter(pk=persona_id).select_related("team", "connection").first()
-    access_team(user, persona.team_id if persona else persona_id, permission)
-    if persona is None:
+def access_persona(user: User | AnonymousUser, persona_id: UUID, right: str) -> Persona:
+    """Return the persona if `user` has been granted this right to it; one query.
+
+    Raises NotFound where there is no such persona or nothing of it is for the user, alike;
+    Forbidden where they may do something with it, but not this.
+    """
+    if not isinstance(user, User):
+        raise Unauthenticated
+    things = ("permission", "content_object__team", "content_object__connection")
+    rows = list(_granted(user).filter(content_object=persona_id).select_related(*things))
+    if not rows:
         raise NotFound
+    persona: Persona = rows[0].content_object
+    check_reach(user, persona.team_id, right)
+    check_mfa(user, persona.team)
+    if not any(row.permission.codename == right for row in rows):
+        raise Forbidden(team_id=persona.team_id)
     return persona
+
+
+def usable_by(user: User, personas: QuerySet[Persona]) -> QuerySet[Persona]:
+    """Filter to the personas that `user` may ask and take into rooms."""
+    usable = _granted(user).filter(permission__codename=USE)
+    return personas.filter(pk__in=usable.values("content_object"))
+
+
+def rights_in(user: User, persona: Persona) -> frozenset[str]:
+    """Return what the user may do to the persona; empty for strangers."""
+    rows = _granted(user).filter(content_object=persona).select_related("permission")
+    return frozenset(row.permission.codename for row in rows)
+
+
+def _granted(user: User) -> QuerySet[PersonaGrant]:
+    """The grants to the user, to their role, and to the whole of each team that they are in."""
+    to_role = Q(user=None, role=F("content_object__team__members__role"))
+    granted: QuerySet[PersonaGrant] = PersonaGrant.objects.filter(
+        Q(user=user.pk) | Q(user=None, role="") | to_role,
+        content_object__team__deleted_at=None,
+        content_object__team__members__user=user.pk,
+        content_object__team__members__suspended_at=None,
+        content_object__team__members__user__is_active=True,
+    )
+    return granted

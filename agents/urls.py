@@ -25,6 +25,11 @@ urlpatterns = [
     path("teams/<uuid:team_id>/personas/new/", personas.create, name="persona_create"),
     path("teams/<uuid:team_id>/personas/<uuid:pk>/", personas.edit, name="persona"),
     path(
+        "teams/<uuid:team_id>/personas/<uuid:pk>/rights/",
+        personas.grants,
+        name="persona_grants",
+    ),
+    path(
         "teams/<uuid:team_id>/personas/<uuid:pk>/versions/<int:number>/restore/",
         personas.restore,
         name="persona_restore",

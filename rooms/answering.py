@@ -4,22 +4,26 @@ from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from accounts.errors import NotFound
+from accounts.models import User
 from agents.models import Persona
+from agents.permissions import usable_by
 from rooms.models import AnswerPolicy, Message, Room
 
 
 def personas_asked(
     room: Room,
+    user: User,
     mentioned: Collection[str],
     reply_to: Message | None,
     named: Collection[UUID] | None,
 ) -> list[Persona]:
-    """Return the personas that answer, in the order in which they were bound to the room.
+    """Return the personas that answer `user`, in the order in which they were bound to the room.
 
-    `mentioned` are the handles that the page shows as mentions. `named` overrides the policy: an
-    empty collection asks nobody. Raises NotFound if it names one that is not bound to the room.
+    Those that the user may not ask are as if they were not there. `mentioned` are the handles that
+    the page shows as mentions. `named` overrides the policy: an empty collection asks nobody.
+    Raises NotFound if it names one that is not bound to the room.
     """
-    bound = list(room.personas.order_by("bindings__pk"))
+    bound = list(usable_by(user, room.personas.order_by("bindings__pk")))
     if named is not None:
         return _named(bound, named)
     if room.answer_policy == AnswerPolicy.OFF:

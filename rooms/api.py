@@ -10,16 +10,25 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router
 from pydantic import Field
 
-from accounts.errors import Invalid, NotFound
-from accounts.gate import CREATE_ROOM, access_team, signed_in
+from accounts.errors import Invalid
+from accounts.gate import CREATE_ROOM, JOIN_ROOM, access_team, signed_in
 from accounts.gate import VIEW as VIEW_TEAM
 from accounts.rest import LONGEST_PAGE, Body, Cursor, Limit, read_body, takes
+from agents.permissions import CHANGE, access_persona
 from rooms import history, line, services
 from rooms.bodies import member_body, room_body, run_body
 from rooms.events import MemberBody, MessageBody, RoomBody, RunBody
-from rooms.models import Message, Room, Run
+from rooms.models import Room
 from rooms.openapi import gives, listed, wire_schema
-from rooms.permissions import MANAGE, POST, VIEW, access_room
+from rooms.permissions import (
+    MANAGE,
+    POST,
+    VIEW,
+    access_message,
+    access_open_room,
+    access_room,
+    access_run,
+)
 
 router = Router(tags=["rooms"])
 
@@ -27,6 +36,7 @@ Privacy = Literal["private", "team"]
 Policy = Literal["default", "mention", "thread", "off"]
 Role = Literal["owner", "moderator", "member", "reader"]
 After = Annotated[int | None, Query(ge=0)]
+Joinable = Annotated[bool, Query(description="those that one is not in and may join")]
 
 Row = TypeVar("Row", bound=Model)
 
@@ -50,6 +60,7 @@ class RoomChanges(Body):
     privacy: Privacy = "private"
     answer_policy: Policy = "default"
     default_persona: UUID | None = None
+    archived: bool = False
 
 
 class MemberWish(Body):
@@ -65,6 +76,18 @@ class MessageWish(Body):
     client_id: UUID | None = None
     reply_to: UUID | None = None
     personas: list[UUID] | None = Field(None, max_length=100)
+
+
+class ConfinementWish(Body):
+    """The only rooms that a persona may be bound to; null is any."""
+
+    rooms: list[UUID] | None = Field(max_length=1_000)
+
+
+class Confinement(msgspec.Struct, frozen=True):
+    """The only rooms that a persona may be bound to; null is any."""
+
+    rooms: list[UUID] | None
 
 
 class Posted(msgspec.Struct, frozen=True):
@@ -86,10 +109,13 @@ def get_rooms(
     team_id: UUID,
     limit: Limit = LONGEST_PAGE,
     cursor: Cursor = None,
+    *,
+    joinable: Joinable = False,
 ) -> HttpResponse:
     user = signed_in(request)
-    team = access_team(user, team_id, VIEW_TEAM)
-    rooms = Room.objects.visible_to(user).filter(team=team).order_by("-pk")
+    team = access_team(user, team_id, JOIN_ROOM if joinable else VIEW_TEAM)
+    mine = Room.objects.visible_to(user).filter(team=team)
+    rooms = (services.joinable_rooms(user, team) if joinable else mine).order_by("-pk")
     if cursor is not None:
         rooms = rooms.filter(pk__lt=_uuid(cursor))
     return _page(rooms, _each(room_body), limit, "id")
@@ -120,7 +146,7 @@ def get_room(request: HttpRequest, room_id: UUID) -> HttpResponse:
 )
 def patch_room(request: HttpRequest, room_id: UUID) -> HttpResponse:
     user = signed_in(request)
-    access_room(user, room_id, MANAGE)
+    access_room(user, room_id, MANAGE, even_archived=True)
     changes = read_body(request, RoomChanges).model_dump(exclude_unset=True)
     return _answer(room_body(services.update_room(user=user, room_id=room_id, **changes)))
 
@@ -135,7 +161,7 @@ def get_members(
     cursor: Cursor = None,
 ) -> HttpResponse:
     room = access_room(signed_in(request), room_id, VIEW)
-    members = room.members.select_related("user").order_by("user_id")
+    members = room.members.active().select_related("user").order_by("user_id")
     if cursor is not None:
         members = members.filter(user_id__gt=_uuid(cursor))
     return _page(members, _each(member_body), limit, "user")
@@ -144,13 +170,18 @@ def get_members(
 @router.put(
     "/rooms/{uuid:room_id}/members/{uuid:member_id}",
     openapi_extra={**takes(MemberWish), **gives(MemberBody)},
-    summary="Add somebody, or change their role",
+    summary="Add somebody, change their role, or join an open room",
 )
 def put_member(request: HttpRequest, room_id: UUID, member_id: UUID) -> HttpResponse:
     user = signed_in(request)
-    access_room(user, room_id, MANAGE)
-    role = read_body(request, MemberWish).role
-    member = services.put_member(user=user, room_id=room_id, member_id=member_id, role=role)
+    if member_id == user.pk and not Room.objects.visible_to(user).filter(pk=room_id).exists():
+        access_open_room(user, room_id)
+        role = read_body(request, MemberWish).role
+        member = services.join_room(user=user, room_id=room_id, role=role)
+    else:
+        access_room(user, room_id, MANAGE)
+        role = read_body(request, MemberWish).role
+        member = services.put_member(user=user, room_id=room_id, member_id=member_id, role=role)
     return _answer(member_body(member))
 
 
@@ -161,6 +192,13 @@ def put_member(request: HttpRequest, room_id: UUID, member_id: UUID) -> HttpResp
 )
 def delete_member(request: HttpRequest, room_id: UUID, member_id: UUID) -> None:
     services.remove_member(user=signed_in(request), room_id=room_id, member_id=member_id)
+
+
+@router.delete(
+    "/rooms/{uuid:room_id}", response={204: None}, summary="Delete a room for everybody, for ever"
+)
+def delete_room(request: HttpRequest, room_id: UUID) -> None:
+    services.delete_room(user=signed_in(request), room_id=room_id)
 
 
 @router.put(
@@ -220,23 +258,14 @@ def post_message(request: HttpRequest, room_id: UUID) -> HttpResponse:
 
 @router.get("/messages/{uuid:message_id}", openapi_extra=gives(MessageBody), summary="A message")
 def get_message(request: HttpRequest, message_id: UUID) -> HttpResponse:
-    user = signed_in(request)
-    message = Message.objects.filter(pk=message_id).first()
-    # No room has this id: a message that is not there is as absent as a foreign one.
-    access_room(user, message.room_id if message else message_id, VIEW)
-    if message is None:
-        raise NotFound
+    message = access_message(signed_in(request), message_id, VIEW)
     (body,) = history.bodies([message])
     return _answer(body)
 
 
 @router.get("/runs/{uuid:run_id}", openapi_extra=gives(RunBody), summary="A run")
 def get_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
-    user = signed_in(request)
-    run = Run.objects.filter(pk=run_id).first()
-    access_room(user, run.room_id if run else run_id, VIEW)
-    if run is None:
-        raise NotFound
+    run = access_run(signed_in(request), run_id, VIEW)
     return _answer(run_body(run, line.place_of(run)))
 
 
@@ -251,6 +280,30 @@ def cancel_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
 def retry_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
     run = services.retry_run(user=signed_in(request), run_id=run_id)
     return _answer(run_body(run, line.place_of(run)), 201)
+
+
+@router.get(
+    "/personas/{uuid:persona_id}/rooms",
+    openapi_extra=gives(Confinement),
+    summary="Where a persona may answer",
+)
+def get_confinement(request: HttpRequest, persona_id: UUID) -> HttpResponse:
+    persona = access_persona(signed_in(request), persona_id, CHANGE)
+    allowed = persona.allowed_rooms.order_by("room_id").values_list("room_id", flat=True)
+    return _answer(Confinement(rooms=list(allowed) if persona.confined else None))
+
+
+@router.put(
+    "/personas/{uuid:persona_id}/rooms",
+    openapi_extra={**takes(ConfinementWish), **gives(Confinement)},
+    summary="Keep a persona to some rooms",
+)
+def put_confinement(request: HttpRequest, persona_id: UUID) -> HttpResponse:
+    user = signed_in(request)
+    access_persona(user, persona_id, CHANGE)
+    wish = read_body(request, ConfinementWish).rooms
+    allowed = services.confine_persona(user=user, persona_id=persona_id, room_ids=wish)
+    return _answer(Confinement(rooms=None if wish is None else allowed))
 
 
 def _answer(body: Any, status: int = 200) -> HttpResponse:

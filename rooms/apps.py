@@ -9,10 +9,12 @@ class RoomsConfig(AppConfig):
     verbose_name = _("Rooms")
 
     def ready(self) -> None:
+        from accounts.changes import follow
         from accounts.endings import when_access_ends
         from agents.changes import when_persona_changes, when_persona_leaves
         from rooms import following
 
+        follow(following)
         when_access_ends(following.access_ended)
         when_persona_changes(following.persona_changed)
         when_persona_leaves(following.persona_leaves)

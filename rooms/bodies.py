@@ -26,6 +26,7 @@ def room_body(room: Room) -> RoomBody:
         privacy=room.privacy,
         answer_policy=room.answer_policy,
         default_persona=room.default_persona_id,
+        archived=room.archived_at is not None,
     )
 
 

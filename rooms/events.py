@@ -159,6 +159,7 @@ class RoomBody(Struct, frozen=True, kw_only=True):
     privacy: str
     answer_policy: str
     default_persona: UUID | None
+    archived: bool
 
 
 class RoomState(Struct, frozen=True, kw_only=True):
@@ -246,6 +247,16 @@ class MemberRemoved(DurableEvent, frozen=True, tag="member.removed"):
 
 class RoomChanged(DurableEvent, frozen=True, tag="room.changed"):
     changed: RoomBody
+
+
+class RoomArchived(DurableEvent, frozen=True, tag="room.archived"):
+    """It can be read, and nothing be written in it; `room.changed` says that it is open again."""
+
+    changed: RoomBody
+
+
+class RoomDeleted(DurableEvent, frozen=True, tag="room.deleted"):
+    """The last that anybody hears of the room, unless the deletion of its team is undone."""
 
 
 class PersonaBound(DurableEvent, frozen=True, tag="persona.bound"):
@@ -356,6 +367,8 @@ AnyEvent = (
     | MemberTyping
     | Presence
     | RoomChanged
+    | RoomArchived
+    | RoomDeleted
     | RoomActivity
     | RoomRemoved
     | PersonaBound

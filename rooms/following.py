@@ -1,42 +1,80 @@
 """What rooms do when people lose their access and personas change; called in that transaction."""
 
 from accounts.endings import Ending
-from accounts.models import User
+from accounts.models import Invitation, Team, TeamMember, User
 from agents.models import Persona
 from rooms import broadcast, runs
 from rooms.bodies import persona_body
-from rooms.events import PersonaChanged, PersonaUnbound
+from rooms.events import PersonaChanged
 from rooms.log import record
-from rooms.models import Room
-from rooms.services import leave_rooms_of_team
+from rooms.models import Privacy
+from rooms.services import (
+    close_rooms,
+    enter_invited_rooms,
+    leave_rooms,
+    lock_rooms_of,
+    reopen_rooms,
+    return_to_rooms,
+    show_member,
+    suspend_from_rooms,
+    unbind,
+)
 
 
 def access_ended(ending: Ending) -> None:
     """Take whoever leaves a team out of its rooms; close the sockets of whatever else ends."""
     if ending.team_id is not None:
         member = User.objects.get(pk=ending.user_id)
-        leave_rooms_of_team(member=member, team_id=ending.team_id)
+        leave_rooms(member=member, team_id=ending.team_id)
         return
     broadcast.publish_on_commit(
         broadcast.Ended(ending.user_id, ending.token_id, ending.session_key)
     )
 
 
+def member_joined(member: TeamMember, invitation: Invitation) -> None:
+    """Let whoever was invited into rooms into them."""
+    enter_invited_rooms(person=member.user, invitation=invitation)
+
+
+def member_suspended(member: TeamMember) -> None:
+    """Take the rooms of the team from somebody, for now."""
+    suspend_from_rooms(member=member.user, team_id=member.team_id)
+
+
+def member_restored(member: TeamMember) -> None:
+    """Give them back."""
+    return_to_rooms(member=member.user, team_id=member.team_id)
+
+
+def member_became_guest(member: TeamMember) -> None:
+    """A guest is only where somebody has added them: not in rooms that are open to the team."""
+    leave_rooms(member=member.user, team_id=member.team_id, privacy=Privacy.TEAM)
+
+
+def profile_changed(user: User) -> None:
+    """Show somebody as they are now, in each of their rooms."""
+    show_member(user)
+
+
+def team_deleted(team: Team, by: User) -> None:
+    """Shut all the rooms of a team."""
+    close_rooms(team=team, by=by)
+
+
+def team_restored(team: Team) -> None:
+    """Open them again."""
+    reopen_rooms(team=team)
+
+
 def persona_changed(persona: Persona) -> None:
     """Show the persona as it is now, in each of its rooms."""
-    for room in _locked_rooms(persona):
+    for room in lock_rooms_of(persona):
         record(room, PersonaChanged(persona_body(persona)))
 
 
 def persona_leaves(persona: Persona) -> None:
     """End what the persona is answering and take it out of its rooms."""
-    for room in _locked_rooms(persona):
+    for room in lock_rooms_of(persona):
         runs.abandon(room, persona)
-        room.bindings.filter(persona=persona).delete()
-        record(room, PersonaUnbound(persona.pk))
-
-
-def _locked_rooms(persona: Persona) -> list[Room]:
-    """Lock the rooms of a persona, always in the same order, so that two changes cannot cross."""
-    rooms = Room.objects.select_for_update(of=("self",))
-    return list(rooms.filter(bindings__persona=persona).order_by("pk"))
+        unbind(room, persona.pk)

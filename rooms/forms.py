@@ -35,13 +35,26 @@ class MessageForm(forms.Form):
 
 
 class RoomForm(forms.ModelForm[Room]):
-    """The name and the topic of a room."""
+    """The name and the topic of a room, and who may come in."""
 
     class Meta:
         model = Room
-        fields: ClassVar[tuple[str, ...]] = ("name", "topic")
-        labels: ClassVar = {"name": _("Name"), "topic": _("Topic")}
+        fields: ClassVar[tuple[str, ...]] = ("name", "topic", "privacy")
+        labels: ClassVar = {
+            "name": _("Name"),
+            "topic": _("Topic"),
+            "privacy": _("Who comes in"),
+        }
         help_texts: ClassVar = {"topic": _("What the room is for, in one line.")}
+        widgets: ClassVar[dict[str, Any]] = {"privacy": forms.RadioSelect}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["privacy"].required = False
+
+    def clean_privacy(self) -> str:
+        """What is not sent stays; a new room is private."""
+        return self.cleaned_data["privacy"] or self.instance.privacy
 
 
 class NewRoomForm(RoomForm):
@@ -64,7 +77,11 @@ class RoomSettingsForm(RoomForm):
     """What a room is called, and which personas answer in it."""
 
     class Meta(RoomForm.Meta):
-        fields: ClassVar[tuple[str, ...]] = ("name", "topic", "answer_policy", "default_persona")
+        fields: ClassVar[tuple[str, ...]] = (
+            *RoomForm.Meta.fields,
+            "answer_policy",
+            "default_persona",
+        )
         labels: ClassVar = {
             **RoomForm.Meta.labels,
             "answer_policy": _("Who answers"),
@@ -74,7 +91,10 @@ class RoomSettingsForm(RoomForm):
             **RoomForm.Meta.help_texts,
             "default_persona": _("Answers what is addressed to nobody."),
         }
-        widgets: ClassVar = {"answer_policy": forms.RadioSelect}
+        widgets: ClassVar[dict[str, Any]] = {
+            **RoomForm.Meta.widgets,
+            "answer_policy": forms.RadioSelect,
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -92,6 +112,18 @@ class RoleForm(forms.Form):
     """The role of somebody in a room."""
 
     role = forms.ChoiceField(choices=RoomRole.choices, initial=RoomRole.MEMBER)
+
+
+class HeirForm(forms.Form):
+    """Who is to own the room instead of oneself."""
+
+    person = forms.UUIDField()
+
+
+class InviteForm(forms.Form):
+    """Somebody who is not in the team yet; without an address, whoever has the link."""
+
+    email = forms.EmailField(required=False)
 
 
 class AddPersonForm(RoleForm):

@@ -22,9 +22,10 @@ OPEN: Final = (RunState.QUEUED, RunState.RUNNING)
 
 def room_state(room: Room, user: User) -> RoomState:
     """Return the room as `user` may see it: the newest messages, who is here, what is running."""
+    members = room.members.active().select_related("user")
     return RoomState(
         room=room_body(room),
-        members=[member_body(m) for m in room.members.select_related("user").order_by("joined_at")],
+        members=[member_body(m) for m in members.order_by("joined_at")],
         personas=[persona_body(b.persona) for b in room.bindings.select_related("persona")],
         permissions=permissions_in(user, room),
         messages=newest_messages(room),
@@ -63,7 +64,7 @@ def handles_in(room: Room, text: str) -> set[str]:
     """Return the handles that the text may mention: those of the room's people and personas."""
     if "@" not in text:
         return set()
-    people = User.objects.filter(room_memberships__room=room).values_list("handle", flat=True)
+    people = room.members.active().values_list("user__handle", flat=True)
     personas = room.personas.values_list("handle", flat=True)
     return {*people, *personas}
 

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.ids import new_id
 from accounts.mfa import with_mfa
-from accounts.models import Team, User
+from accounts.models import Invitation, Team, User
 from accounts.permissions import ObjectPermission
 from agents.models import Persona
 
@@ -43,9 +43,13 @@ class RoomQuerySet(models.QuerySet["Room"]):
     def visible_to(self, user: User) -> Self:
         """Filter to the rooms that the user is in."""
         mine = RoomPermission.objects.filter(user_id=user.pk, permission__codename="view")
-        rooms = self.filter(pk__in=mine.values("content_object"))
+        rooms = self.filter(pk__in=mine.values("content_object"), team__deleted_at=None)
         rooms = rooms.filter(models.Q(team__require_mfa=False) | models.Q(with_mfa(user.pk)))
         return rooms.filter(team=user.reach.team_id) if user.reach.team_id else rooms
+
+    def open_to_team(self) -> Self:
+        """Filter to the rooms that everybody of their team may join, but for guests."""
+        return self.filter(privacy=Privacy.TEAM, archived_at=None, deleted_at=None)
 
 
 class Room(models.Model):
@@ -65,6 +69,8 @@ class Room(models.Model):
     personas = models.ManyToManyField(Persona, through="RoomPersona", related_name="rooms")
     last_seq = models.PositiveBigIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    archived_at = models.DateTimeField(null=True, editable=False)
+    deleted_at = models.DateTimeField(null=True, editable=False)  # nobody is in it; to be purged
 
     objects = RoomQuerySet.as_manager()
 
@@ -87,6 +93,12 @@ class RoomPermission(ObjectPermission):
     content_object = models.ForeignKey(Room, on_delete=models.CASCADE)
 
 
+class RoomMemberQuerySet(models.QuerySet["RoomMember"]):
+    def active(self) -> Self:
+        """Those who are in the room now; who is suspended from the team is so only on paper."""
+        return self.filter(suspended=False)
+
+
 class RoomMember(models.Model):
     """A person in a room, by a role, and how far they have read."""
 
@@ -95,6 +107,9 @@ class RoomMember(models.Model):
     role = models.CharField(_("role"), max_length=9, choices=RoomRole, default=RoomRole.MEMBER)
     read_seq = models.PositiveBigIntegerField(default=0)
     joined_at = models.DateTimeField(default=timezone.now, editable=False)
+    suspended = models.BooleanField(default=False, editable=False)
+
+    objects = RoomMemberQuerySet.as_manager()
 
     class Meta:
         constraints: ClassVar = [
@@ -103,6 +118,21 @@ class RoomMember(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id} {self.role} of {self.room_id}"
+
+
+class InvitedRoom(models.Model):
+    """A room that whoever accepts an invitation comes into, beside the team."""
+
+    invitation = models.ForeignKey(Invitation, on_delete=models.CASCADE, related_name="rooms")
+    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="+")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["invitation", "room"], name="invited_room_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.invitation_id} into {self.room_id}"
 
 
 class RoomPersona(models.Model):
@@ -115,6 +145,21 @@ class RoomPersona(models.Model):
         ordering = ("pk",)
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["room", "persona"], name="room_persona_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.persona_id} in {self.room_id}"
+
+
+class AllowedRoom(models.Model):
+    """A room that a confined persona may be bound to."""
+
+    persona = models.ForeignKey(Persona, on_delete=models.CASCADE, related_name="allowed_rooms")
+    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="+")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["persona", "room"], name="allowed_room_once"),
         ]
 
     def __str__(self) -> str:

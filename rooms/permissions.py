@@ -1,4 +1,4 @@
-"""The gate of rooms: one question in one place, asked by pages, REST, sockets and services."""
+"""The gates of rooms, and of the messages and runs in them: asked by every way in."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -6,13 +6,15 @@ from uuid import UUID
 
 from django.db import connection
 from django.db.models import QuerySet
+from django.utils.translation import gettext as _
 
 from accounts.errors import Forbidden, NotFound
+from accounts.gate import JOIN_ROOM, access_team_of
 from accounts.mfa import check_mfa
 from accounts.models import User
 from accounts.permissions import ROOM_ROLES, set_permissions
 from accounts.reach import check_reach
-from rooms.models import Room, RoomPermission
+from rooms.models import Message, Privacy, Room, RoomPermission, Run
 
 VIEW: Final = "view"
 POST: Final = "post"
@@ -20,34 +22,95 @@ MODERATE: Final = "moderate"
 MANAGE: Final = "manage"
 
 
-def access_room(user: User, room_id: UUID, permission: str) -> Room:
+def access_room(user: User, room_id: UUID, permission: str, *, even_archived: bool = False) -> Room:
     """Return the room if `user` may do this to it; one query, whatever the answer.
 
     Raises NotFound where there is no such room or the user is not in it, alike; Forbidden where
-    they are in it without this right. Staff and superusers get nothing extra.
+    they are in it without this right. Staff and superusers get nothing extra. An archived room may
+    be seen, and nothing else be done to it but by those who say `even_archived`.
     """
-    return _judge(_granted(user, room_id), user, permission)
+    return _judge(
+        _granted(user, content_object=room_id), user, permission, even_archived=even_archived
+    )
 
 
-def lock_room(user: User, room_id: UUID, permission: str) -> Room:
+def lock_room(user: User, room_id: UUID, permission: str, *, even_archived: bool = False) -> Room:
     """Like `access_room`, and nothing else changes the room until the transaction ends.
 
     The gate is asked while it takes the lock, so that strangers can hold up no room by waiting for
     it, and again behind it: whoever was removed while we waited is out.
     """
     if connection.features.has_select_for_update:  # SQLite's transactions begin with a lock
-        locking = _granted(user, room_id).select_for_update(of=("content_object",))
-        _judge(locking, user, permission)
-    return access_room(user, room_id, permission)
+        granted = _granted(user, content_object=room_id)
+        locking = granted.select_for_update(of=("content_object",))
+        _judge(locking, user, permission, even_archived=even_archived)
+    return access_room(user, room_id, permission, even_archived=even_archived)
 
 
-def _granted(user: User, room_id: UUID) -> QuerySet[RoomPermission]:
-    return RoomPermission.objects.filter(
-        content_object_id=room_id, user_id=user.pk, user__is_active=True
-    ).select_related("content_object__team", "permission")
+def access_message(user: User, message_id: UUID, permission: str) -> Message:
+    """Return the message if `user` may do this in its room; NotFound or Forbidden if not.
+
+    The gate looks for the message itself: one that is not there costs what a foreign one does.
+    """
+    room = _judge(_granted(user, content_object__messages=message_id), user, permission)
+    message = room.messages.filter(pk=message_id).first()
+    if message is None:
+        raise NotFound
+    return message
 
 
-def _judge(granted: QuerySet[RoomPermission], user: User, permission: str) -> Room:
+def access_run(user: User, run_id: UUID, permission: str) -> Run:
+    """Return the run if `user` may do this in its room; NotFound or Forbidden if not."""
+    room = _judge(_granted(user, content_object__runs=run_id), user, permission)
+    run = room.runs.filter(pk=run_id).first()
+    if run is None:
+        raise NotFound
+    return run
+
+
+def access_open_room(user: User, room_id: UUID) -> None:
+    """Return if `user` may join the room without being asked; NotFound if not, one query.
+
+    Guests do not even see that it is there.
+    """
+    try:
+        access_team_of(
+            user,
+            JOIN_ROOM,
+            content_object__rooms=room_id,
+            content_object__rooms__privacy=Privacy.TEAM,
+            content_object__rooms__archived_at=None,
+            content_object__rooms__deleted_at=None,
+        )
+    except Forbidden:
+        raise NotFound from None
+
+
+def permissions_in(user: User, room: Room) -> list[str]:
+    """Return what the user may do in the room, in alphabetical order; empty for strangers."""
+    granted = set(
+        _granted(user, content_object=room.pk).values_list("permission__codename", flat=True)
+    )
+    return sorted(granted - {POST, MODERATE} if room.archived_at else granted)
+
+
+def set_room_role(users: Iterable[User], room: Room, role: str | None) -> None:
+    """Turn a role into permissions, in the transaction that sets it; None takes them all."""
+    set_permissions(users, room, ROOM_ROLES[role] if role else frozenset())
+
+
+def _granted(user: User, **thing: UUID) -> QuerySet[RoomPermission]:
+    """`thing` names a room, or something in it, by how the permission leads to it."""
+    granted = RoomPermission.objects.filter(
+        user_id=user.pk, user__is_active=True, content_object__team__deleted_at=None, **thing
+    )
+    found: QuerySet[RoomPermission] = granted.select_related("content_object__team", "permission")
+    return found
+
+
+def _judge(
+    granted: QuerySet[RoomPermission], user: User, permission: str, *, even_archived: bool = False
+) -> Room:
     rows = list(granted)
     if not rows:
         raise NotFound
@@ -56,17 +119,7 @@ def _judge(granted: QuerySet[RoomPermission], user: User, permission: str) -> Ro
     check_mfa(user, room.team)
     if not any(row.permission.codename == permission for row in rows):
         raise Forbidden(team_id=room.team_id)
+    if room.archived_at and permission != VIEW and not even_archived:
+        detail = _("This room is archived. It can be read, and nothing be written in it.")
+        raise Forbidden(detail, team_id=room.team_id)
     return room
-
-
-def permissions_in(user: User, room: Room) -> list[str]:
-    """Return what the user may do in the room, in alphabetical order; empty for strangers."""
-    granted = RoomPermission.objects.filter(
-        content_object=room, user_id=user.pk, user__is_active=True
-    )
-    return sorted(granted.values_list("permission__codename", flat=True))
-
-
-def set_room_role(users: Iterable[User], room: Room, role: str | None) -> None:
-    """Turn a role into permissions, in the transaction that sets it; None takes them all."""
-    set_permissions(users, room, ROOM_ROLES[role] if role else frozenset())

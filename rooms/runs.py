@@ -20,6 +20,7 @@ from accounts.errors import MaruError
 from accounts.models import User
 from agents.answers import AnswerFailed, PersonaSpec, Turn, Usage
 from agents.models import Persona
+from agents.permissions import usable_by
 from agents.services import spec_for
 from rooms import history, line
 from rooms.bodies import message_body, run_body
@@ -183,6 +184,13 @@ def cancel(room: Room, run: Run, stopped_by: UUID) -> None:
     record(room, *events, RunCancelled(run_body(run)))
 
 
+def cancel_all(room: Room, stopped_by: UUID) -> None:
+    """End what has not ended in a room, in the transaction that has the room locked."""
+    unended = room.runs.select_for_update(of=("self",)).select_related("answer")
+    for run in unended.filter(state__in=history.OPEN):
+        cancel(room, run, stopped_by)
+
+
 def abandon(room: Room, persona: Persona) -> None:
     """Fail what a persona has not ended in a room, in the transaction that has the room locked."""
     unended = room.runs.select_for_update(of=("self",)).select_related("answer")
@@ -276,6 +284,9 @@ def _spec_if_allowed(room: Room, run: Run) -> PersonaSpec:
     except MaruError:
         detail = _("Whoever asked may not write in this room any more.")
         raise AnswerFailed("not_allowed", detail) from None
+    if not usable_by(run.requested_by, Persona.objects.filter(pk=persona.pk)).exists():
+        detail = _("Whoever asked may not ask %(persona)s any more.") % {"persona": persona.name}
+        raise AnswerFailed("not_allowed", detail)
     if not persona.enabled:
         detail = _("%(persona)s is switched off. An admin can switch it on again.")
         raise AnswerFailed("not_allowed", detail % {"persona": persona.name})

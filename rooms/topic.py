@@ -26,6 +26,7 @@ RING: Final = 4_096
 ENDED: Final = 256
 FAILED: Final = 1011
 ENDINGS: Final = frozenset({"message.completed", "message.updated"})
+GONE: Final = "room.deleted"
 
 
 class Source(Struct, frozen=True):
@@ -185,7 +186,9 @@ class Topic:
         if durable.type == "member.removed":
             self._revoke(_about.decode(durable.frame).user)  # not even of this one they hear
         self._add(Item(Frame.of(durable.frame), seq=durable.seq))
-        if durable.type == "run.started":
+        if durable.type == GONE:
+            self._revoke(None)
+        elif durable.type == "run.started":
             self._begin_answer(_about.decode(durable.frame).run)
         elif durable.type in ENDINGS:
             self._end_answer(_about.decode(durable.frame).message)
@@ -210,8 +213,12 @@ class Topic:
             del self._ended[next(iter(self._ended))]
 
     def _revoke(self, user_id: UUID | None) -> None:
-        """Take the room off the sockets of whoever was removed; what they lack stays unsent."""
-        for subscription in [s for s in self.subscriptions if s.outlet.user_id == user_id]:
+        """Take the room off the sockets of whoever was removed; what they lack stays unsent.
+
+        None is everybody.
+        """
+        theirs = [s for s in self.subscriptions if user_id in (None, s.outlet.user_id)]
+        for subscription in theirs:
             if subscription.begun and subscription.seq >= self.seq:
                 continue  # removed and back again: the snapshot is of after that
             subscription.revoked = True

@@ -31,7 +31,8 @@ def unread(rooms: Collection[UUID], users: Collection[UUID]) -> list[Unread]:
     )
     handle = Concat(Value('data-handle="'), OuterRef("user__handle"), Value('"'))
     may = Q(room__team__require_mfa=False) | Q(with_mfa(OuterRef("user")))
-    members = RoomMember.objects.filter(may, room__in=rooms, user__in=users).values_list(
+    inside = RoomMember.objects.active().filter(may, room__team__deleted_at=None)
+    members = inside.filter(room__in=rooms, user__in=users).values_list(
         "user_id",
         "room_id",
         "room__team_id",

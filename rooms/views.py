@@ -18,14 +18,24 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.audit import note_refusal
 from accounts.errors import Invalid, MaruError, NotFound
 from accounts.forms import show_refusal
-from accounts.gate import CREATE_ROOM, access_team, signed_in
+from accounts.gate import (
+    CREATE_ROOM,
+    MANAGE_PEOPLE,
+    access_team,
+    deleted_teams,
+    signed_in,
+    team_permissions,
+)
 from accounts.gate import VIEW as VIEW_TEAM
-from accounts.models import Team, User
+from accounts.models import Team, TeamRole, User
+from accounts.services import link_of
 from agents.models import Persona
 from rooms import services
 from rooms.forms import (
     AddPersonaForm,
     AddPersonForm,
+    HeirForm,
+    InviteForm,
     MessageForm,
     NewRoomForm,
     RoleForm,
@@ -34,7 +44,7 @@ from rooms.forms import (
 )
 from rooms.models import Room, RoomRole
 from rooms.pages.room import room_context
-from rooms.pages.shell import people_around, shell_context
+from rooms.pages.shell import home_context, people_around, shell_context
 from rooms.permissions import MANAGE, VIEW, access_room
 
 __all__ = ["shell_context"]
@@ -49,9 +59,9 @@ def home(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
     team = _team(request, user)
     if team is None:
-        return render(request, "rooms/no_team.html")
+        return render(request, "rooms/no_team.html", {"deleted": deleted_teams(user)})
     _remember(request, team.pk)
-    return render(request, "rooms/home.html", shell_context(user, team))
+    return render(request, "rooms/home.html", home_context(user, team))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -122,7 +132,7 @@ def retry(request: HttpRequest, run_id: UUID) -> HttpResponse:
 def settings(request: HttpRequest, room_id: UUID) -> HttpResponse:
     """What the room is called, who answers in it, and who is in it."""
     user = signed_in(request)
-    here = access_room(user, room_id, MANAGE)
+    here = access_room(user, room_id, MANAGE, even_archived=True)
     form = RoomSettingsForm(request.POST or None, instance=here)
     if form.is_valid():
         try:
@@ -182,6 +192,66 @@ def leave(request: HttpRequest, room_id: UUID) -> HttpResponse:
 
 
 @require_POST
+def join(request: HttpRequest, room_id: UUID) -> HttpResponse:
+    """Come into a room that is open to its team."""
+    services.join_room(user=signed_in(request), room_id=room_id)
+    return redirect("rooms:room", room_id)
+
+
+@require_POST
+def hand_over(request: HttpRequest, room_id: UUID) -> HttpResponse:
+    """Make somebody else the owner of the room. Whoever did it may not change it any more."""
+    user = signed_in(request)
+    access_room(user, room_id, MANAGE)
+    (heir,) = _cleaned(HeirForm(request.POST), "person")
+    try:
+        services.hand_over_room(user=user, room_id=room_id, member_id=heir)
+    except MaruError as error:
+        _say(request, error)
+        return redirect("rooms:settings", room_id)
+    messages.success(request, _("The room is handed over."))
+    return redirect("rooms:room", room_id)
+
+
+@require_POST
+def invite(request: HttpRequest, room_id: UUID) -> HttpResponse:
+    """Make an invitation into the team and this room. Its link is in this one answer only."""
+    user = signed_in(request)
+    here = access_room(user, room_id, MANAGE)
+    access_team(user, here.team_id, MANAGE_PEOPLE)
+    (email,) = _cleaned(InviteForm(request.POST), "email")
+    _invitation, token = services.invite_into_rooms(
+        user=user, team_id=here.team_id, room_ids=[room_id], role=TeamRole.GUEST, email=email
+    )
+    page = _settings_context(user, here, RoomSettingsForm(instance=here))
+    return render(request, "rooms/settings.html", {**page, "link": link_of(token)})
+
+
+@require_POST
+def archive(request: HttpRequest, room_id: UUID) -> HttpResponse:
+    """Close the room for writing."""
+    services.archive_room(user=signed_in(request), room_id=room_id)
+    messages.success(request, _("The room is archived."))
+    return redirect("rooms:settings", room_id)
+
+
+@require_POST
+def restore(request: HttpRequest, room_id: UUID) -> HttpResponse:
+    """Open an archived room again."""
+    services.restore_room(user=signed_in(request), room_id=room_id)
+    messages.success(request, _("The room is open again."))
+    return redirect("rooms:settings", room_id)
+
+
+@require_POST
+def delete(request: HttpRequest, room_id: UUID) -> HttpResponse:
+    """Take the room away from everybody."""
+    services.delete_room(user=signed_in(request), room_id=room_id)
+    messages.success(request, _("The room is deleted."))
+    return redirect("rooms:home")
+
+
+@require_POST
 def add_persona(request: HttpRequest, room_id: UUID) -> HttpResponse:
     """Let a persona of the team answer in the room."""
     form = AddPersonaForm(request.POST)
@@ -229,6 +299,7 @@ def _make_room(user: User, team: Team, form: NewRoomForm) -> Room:
         team_id=team.pk,
         name=form.cleaned_data["name"],
         topic=form.cleaned_data["topic"],
+        privacy=form.cleaned_data["privacy"],
         personas=[persona.pk for persona in form.cleaned_data["personas"]],
     )
     for person in form.cleaned_data["people"]:
@@ -260,7 +331,8 @@ def _zone(request: HttpRequest) -> ZoneInfo | None:
 
 
 def _change_room(user: User, here: Room, form: RoomForm) -> None:
-    changed = {name: form.cleaned_data[name] for name in form.changed_data}
+    sent = [name for name in form.changed_data if name != "privacy" or name in form.data]
+    changed = {name: form.cleaned_data[name] for name in sent}
     if "default_persona" in changed:
         persona = changed["default_persona"]
         changed["default_persona"] = persona.pk if persona else None
@@ -269,7 +341,7 @@ def _change_room(user: User, here: Room, form: RoomForm) -> None:
 
 
 def _settings_context(user: User, here: Room, form: RoomForm) -> dict[str, Any]:
-    members = list(here.members.select_related("user"))
+    members = list(here.members.active().select_related("user"))
     members.sort(key=lambda m: (RoomRole.values.index(m.role), m.user.name.casefold()))
     inside = [member.user_id for member in members]
     bound = list(here.personas.order_by("bindings__pk"))
@@ -279,8 +351,10 @@ def _settings_context(user: User, here: Room, form: RoomForm) -> dict[str, Any]:
         "form": form,
         "members": members,
         "owners": sum(member.role == RoomRole.OWNER for member in members),
+        "heirs": [member for member in members if member.user_id != user.pk],
         "roles": [(role.value, role.label) for role in RoomRole],
         "outside": people_around(user, here.team, everybody=True).exclude(pk__in=inside),
+        "may_invite": MANAGE_PEOPLE in team_permissions(user, here.team),
         "bound": bound,
         "unbound": Persona.objects.filter(team=here.team).exclude(pk__in=[p.pk for p in bound]),
     }
@@ -289,7 +363,7 @@ def _settings_context(user: User, here: Room, form: RoomForm) -> dict[str, Any]:
 def _settle(request: HttpRequest, room_id: UUID, act: Callable[[User], object]) -> HttpResponse:
     """Do something to the room's people or personas, and show its settings again."""
     user = signed_in(request)
-    access_room(user, room_id, MANAGE)
+    access_room(user, room_id, MANAGE, even_archived=True)
     try:
         act(user)
         messages.success(request, _("Saved."))

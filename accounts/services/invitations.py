@@ -1,29 +1,52 @@
-"""Links that let one person into a team, once, for a while."""
+"""Links that let so many people into a team, for a while."""
 
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
+from allauth.account.models import EmailAddress
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.mail import send_mail
+from django.core.validators import validate_email
 from django.db import transaction
+from django.db.models import F
+from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from accounts.audit import audit
+from accounts.changes import followers
 from accounts.digests import digest_of, new_secret
-from accounts.errors import MaruError, NotFound
+from accounts.errors import Forbidden, Invalid, MaruError, NotFound
 from accounts.gate import MANAGE_PEOPLE, access_team
 from accounts.models import Invitation, TeamMember, TeamRole, User
 from accounts.services.teams import check_role, put_member, role_in
 
 LIFETIME: Final = timedelta(days=7)
+LONGEST_LIFETIME: Final = timedelta(days=365)
+MOST_USES: Final = 1_000
 
 
 @transaction.atomic
 def invite(
-    *, user: User, team_id: UUID, role: str = TeamRole.MEMBER, lifetime: timedelta = LIFETIME
+    *,
+    user: User,
+    team_id: UUID,
+    role: str = TeamRole.MEMBER,
+    lifetime: timedelta = LIFETIME,
+    max_uses: int = 1,
+    email: str = "",
 ) -> tuple[Invitation, str]:
-    """Make a link into the team; return it with its secret token, which nobody can read again."""
+    """Make a link into the team; return it with its secret token, which nobody can read again.
+
+    With an address it goes there by mail, and is for the one person whose address that is.
+    """
     team = access_team(user, team_id, MANAGE_PEOPLE)
     check_role(role, given_by=role_in(team, user))
+    _check_limits(lifetime, max_uses)
+    address = _normal_address(email)
     token = new_secret()
     invitation = Invitation.objects.create(
         team=team,
@@ -31,9 +54,19 @@ def invite(
         digest=digest_of(token),
         invited_by=user,
         expires_at=timezone.now() + lifetime,
+        max_uses=1 if address else max_uses,
+        email=address,
     )
-    audit(user, "invitation.created", invitation.pk, team_id=team.pk, after={"role": role})
+    after = {"role": role, "uses": invitation.max_uses}
+    audit(user, "invitation.created", invitation.pk, team_id=team.pk, after=after)
+    if address:
+        transaction.on_commit(lambda: _mail(invitation, token), robust=True)
     return invitation, token
+
+
+def link_of(token: str) -> str:
+    """Return the address that an invitation is opened by."""
+    return settings.PUBLIC_URL.rstrip("/") + reverse("accounts:invitation_link", args=[token])
 
 
 def look_up_invitation(token: str) -> Invitation:
@@ -55,19 +88,24 @@ def invitation_by_digest(digest: str) -> Invitation:
 
 
 def accept_invitation(*, user: User, token: str) -> TeamMember:
-    """Take `user` into the team by a link, which is used up by it."""
+    """Take `user` into the team by a link, which loses one of its uses by it."""
     return accept_invitation_by_digest(user=user, digest=digest_of(token))
 
 
 @transaction.atomic
 def accept_invitation_by_digest(*, user: User, digest: str) -> TeamMember:
-    """Like `accept_invitation`. Who is in the team already gets Conflict, and the link lives on."""
+    """Like `accept_invitation`. Who is in the team already gets Conflict, and no use is lost."""
     invitation = invitation_by_digest(digest)
-    # The database picks the one who gets it: everybody else changes no row.
-    taken = Invitation.objects.usable().filter(pk=invitation.pk)
-    if not taken.update(accepted_by=user, accepted_at=timezone.now()):
+    if user.reach.team_id is not None:
+        raise NotFound  # a credential that is bound to a team leads into no other
+    if invitation.email and not _has_proven(user, invitation.email):
+        raise Forbidden(_("This invitation is for another address. Sign in with that one."))
+    # The database picks those who get in: everybody else changes no row.
+    if not Invitation.objects.usable().filter(pk=invitation.pk).update(uses=F("uses") + 1):
         raise NotFound
     member = put_member(invitation.team, user, invitation.role)
+    for follower in followers():
+        follower.member_joined(member, invitation)
     team_id, given = invitation.team_id, {"role": member.role}
     audit(user, "invitation.accepted", invitation.pk, team_id=team_id, after=given)
     return member
@@ -81,6 +119,42 @@ def revoke_invitation(*, user: User, team_id: UUID, invitation_id: UUID) -> None
     if not usable.update(revoked_at=timezone.now()):
         raise NotFound
     audit(user, "invitation.revoked", invitation_id, team_id=team.pk)
+
+
+def _check_limits(lifetime: timedelta, max_uses: int) -> None:
+    if not timedelta() < lifetime <= LONGEST_LIFETIME:
+        raise Invalid(fields={"expires_at": _("Choose a time to come, within a year.")})
+    if not 1 <= max_uses <= MOST_USES:
+        raise Invalid(fields={"max_uses": _("Choose a number from 1 to 1,000.")})
+
+
+def _normal_address(email: str) -> str:
+    address = email.strip().lower()
+    if address:
+        try:
+            validate_email(address)
+        except ValidationError:
+            message = _("Write a whole address: name@example.com")
+            raise Invalid(fields={"email": message}) from None
+    return address
+
+
+def _has_proven(user: User, address: str) -> bool:
+    """Where nobody proves addresses, for want of mail, the one of the account must do."""
+    own = EmailAddress.objects.filter(user=user, email__iexact=address)
+    if settings.ACCOUNT_EMAIL_VERIFICATION == "mandatory":
+        own = own.filter(verified=True)
+    return bool(own.exists())
+
+
+def _mail(invitation: Invitation, token: str) -> None:
+    words = {"invitation": invitation, "link": link_of(token)}
+    subject = _("%(name)s invites you to %(team)s") % {
+        "name": invitation.invited_by.name,
+        "team": invitation.team.name,
+    }
+    text = render_to_string("accounts/email/invitation.txt", words)
+    send_mail(" ".join(subject.split()), text, None, [invitation.email])
 
 
 def _inviter_still_may(invitation: Invitation) -> bool:

@@ -12,6 +12,7 @@ from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
 from accounts.audit import audit
+from accounts.changes import followers
 from accounts.endings import Ending, access_ended
 from accounts.errors import Conflict, Forbidden, Invalid, Unavailable
 from accounts.models import User, Wood
@@ -55,6 +56,8 @@ def update_profile(*, user: User, name: str | None = None, wood: str | None = No
             raise Invalid(fields={"wood": _("Choose one of the colours.")})
         user.wood = wood
     user.save(update_fields=["name", "wood"])
+    for follower in followers():
+        follower.profile_changed(user)
     after = {"name": user.name, "wood": user.wood}
     audit(user, "user.changed", user.pk, before=before, after=after)
     return user

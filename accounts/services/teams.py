@@ -1,22 +1,26 @@
 """Teams and who is in them. Roles become permissions here, in the transaction that sets them."""
 
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import OuterRef
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.audit import audit
+from accounts.changes import followers
 from accounts.endings import Ending, access_ended
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound
-from accounts.gate import MANAGE, MANAGE_PEOPLE, VIEW, access_team
+from accounts.gate import MANAGE, MANAGE_PEOPLE, VIEW, access_deleted_team, access_team
 from accounts.mfa import has_mfa, with_mfa
-from accounts.models import ApiToken, Team, TeamMember, TeamRole, User
+from accounts.models import ApiToken, AuditEntry, Team, TeamMember, TeamRole, User
 from accounts.names import clean_name
 from accounts.permissions import TEAM_ROLES, set_permissions
 
 TEAM_NAME_LENGTH: Final = 80
+TIME_TO_UNDO: Final = timedelta(days=7)
 _RANKS: Final = (TeamRole.GUEST, TeamRole.MEMBER, TeamRole.ADMIN, TeamRole.OWNER)
 
 
@@ -82,11 +86,60 @@ def set_team_role(*, user: User, team_id: UUID, member_id: UUID, role: str) -> T
     if role != TeamRole.OWNER:
         _keep_an_owner(member)
     before = {"user": str(member_id), "role": member.role}
-    member.role = role
-    member.save(update_fields=["role"])
-    set_permissions([member.user], team, TEAM_ROLES[role])
+    _set_role(member, role)
     after = {"user": str(member_id), "role": role}
     audit(user, "team.member_changed", team.pk, team_id=team.pk, before=before, after=after)
+    return member
+
+
+@transaction.atomic
+def hand_over_team(*, user: User, team_id: UUID, member_id: UUID) -> None:
+    """Make somebody else owner and step down to admin, in one go."""
+    team = _locked(user, team_id, MANAGE)
+    heir = _member(team, member_id)
+    if member_id == user.pk:
+        raise Conflict(_("You are an owner already."))
+    _set_role(heir, TeamRole.OWNER)
+    _set_role(_member(team, user.pk), TeamRole.ADMIN)
+    after = {"owner": str(member_id)}
+    audit(user, "team.handed_over", team.pk, team_id=team.pk, after=after)
+
+
+@transaction.atomic
+def suspend_team_member(*, user: User, team_id: UUID, member_id: UUID) -> TeamMember:
+    """Take everything in the team from somebody, at once, but for their seat."""
+    team = _locked(user, team_id, MANAGE_PEOPLE)
+    member = _member(team, member_id)
+    check_role(member.role, given_by=role_in(team, user))
+    if member_id == user.pk:
+        raise Conflict(_("Nobody suspends themselves. Leave the team instead."))
+    member.suspended_at = timezone.now()
+    member.save(update_fields=["suspended_at"])
+    set_permissions([member.user], team, frozenset())
+    for follower in followers():
+        follower.member_suspended(member)
+    _end_tokens(member)
+    after = {"user": str(member_id)}
+    audit(user, "team.member_suspended", team.pk, team_id=team.pk, after=after)
+    return member
+
+
+@transaction.atomic
+def restore_team_member(*, user: User, team_id: UUID, member_id: UUID) -> TeamMember:
+    """Give somebody who is suspended back what they had in the team."""
+    team = _locked(user, team_id, MANAGE_PEOPLE)
+    suspended = team.members.select_related("user").filter(suspended_at__isnull=False)
+    member = suspended.filter(user_id=member_id).first()
+    if member is None:
+        raise NotFound
+    check_role(member.role, given_by=role_in(team, user))
+    member.suspended_at = None
+    member.save(update_fields=["suspended_at"])
+    set_permissions([member.user], team, TEAM_ROLES[member.role])
+    for follower in followers():
+        follower.member_restored(member)
+    after = {"user": str(member_id)}
+    audit(user, "team.member_restored", team.pk, team_id=team.pk, after=after)
     return member
 
 
@@ -95,16 +148,68 @@ def remove_team_member(*, user: User, team_id: UUID, member_id: UUID) -> None:
     """Take somebody out of the team, with all that they have in it; anybody may leave."""
     leaving = member_id == user.pk
     team = _locked(user, team_id, VIEW if leaving else MANAGE_PEOPLE)
-    member = _member(team, member_id)
+    member = _member(team, member_id, even_suspended=True)
     if not leaving:
         check_role(member.role, given_by=role_in(team, user))
     _keep_an_owner(member)
     set_permissions([member.user], team, frozenset())
+    _end_tokens(member)
     ApiToken.objects.filter(user_id=member_id, team=team).delete()
     member.delete()
     access_ended(Ending(user_id=member_id, team_id=team.pk))
     before = {"user": str(member_id), "role": member.role}
     audit(user, "team.member_removed", team.pk, team_id=team.pk, before=before)
+
+
+@transaction.atomic
+def delete_team(*, user: User, team_id: UUID, name: str) -> Team:
+    """Shut a team for everybody; `name` is typed to show that it is meant.
+
+    Its owners may undo it until `purged_after`; then `purge_teams` takes it away with all it has.
+    """
+    team = _locked(user, team_id, MANAGE)
+    if name.strip() != team.name:
+        raise Invalid(fields={"name": _("Write the name of the team as it stands above.")})
+    team.deleted_at = timezone.now()
+    team.save(update_fields=["deleted_at"])
+    for follower in followers():
+        follower.team_deleted(team, user)
+    for member in team.members.all():
+        _end_tokens(member)
+    audit(user, "team.deleted", team.pk, team_id=team.pk)
+    return team
+
+
+@transaction.atomic
+def restore_team(*, user: User, team_id: UUID) -> Team:
+    """Undo the deletion of a team; it is as it was, but for what was being answered."""
+    team = access_deleted_team(user, team_id)
+    if purged_after(team) < timezone.now():
+        raise NotFound
+    team.deleted_at = None
+    team.save(update_fields=["deleted_at"])
+    for follower in followers():
+        follower.team_restored(team)
+    audit(user, "team.restored", team.pk, team_id=team.pk)
+    return team
+
+
+def purge_teams() -> int:
+    """Take away the teams that nobody may restore any more, with all they have; return how many.
+
+    Their audit goes with them; that they are gone stands in that of the installation.
+    """
+    over = Team.objects.filter(deleted_at__lt=timezone.now() - TIME_TO_UNDO)
+    found = list(over.values_list("pk", flat=True))
+    for team_id in found:
+        _purge(team_id)
+    return len(found)
+
+
+def purged_after(team: Team) -> datetime:
+    """Return until when the deletion of a team may be undone."""
+    assert team.deleted_at is not None
+    return team.deleted_at + TIME_TO_UNDO
 
 
 def put_member(team: Team, person: User, role: str) -> TeamMember:
@@ -119,7 +224,7 @@ def put_member(team: Team, person: User, role: str) -> TeamMember:
 
 
 def role_in(team: Team, user: User) -> str:
-    """Return the role of a member; raises NotFound for others."""
+    """Return the role of a member; raises NotFound for others, and for who is suspended."""
     return _member(team, user.pk).role
 
 
@@ -147,11 +252,19 @@ def _locked(user: User, team_id: UUID, permission: str) -> Team:
     return access_team(user, team_id, permission)
 
 
-def _member(team: Team, user_id: UUID) -> TeamMember:
-    member = TeamMember.objects.select_related("user").filter(team=team, user_id=user_id).first()
+def _member(team: Team, user_id: UUID, *, even_suspended: bool = False) -> TeamMember:
+    members = TeamMember.objects.all() if even_suspended else TeamMember.objects.active()
+    member = members.select_related("user").filter(team=team, user_id=user_id).first()
     if member is None:
         raise NotFound
     return member
+
+
+@transaction.atomic
+def _purge(team_id: UUID) -> None:
+    Team.objects.filter(pk=team_id).delete()
+    AuditEntry.objects.filter(team=team_id).delete()  # refused while there is a team
+    audit(None, "team.purged", team_id)
 
 
 def _shut_out_without_mfa(team: Team) -> None:
@@ -160,10 +273,26 @@ def _shut_out_without_mfa(team: Team) -> None:
         access_ended(Ending(user_id=user_id))
 
 
+def _set_role(member: TeamMember, role: str) -> None:
+    became_guest = role == TeamRole.GUEST != member.role
+    member.role = role
+    member.save(update_fields=["role"])
+    set_permissions([member.user], member.team, TEAM_ROLES[role])
+    if became_guest:
+        for follower in followers():
+            follower.member_became_guest(member)
+
+
+def _end_tokens(member: TeamMember) -> None:
+    """Close what is open by the tokens of somebody that are bound to the team."""
+    bound = ApiToken.objects.filter(user=member.user_id, team=member.team_id)
+    for token_id in bound.values_list("pk", flat=True):
+        access_ended(Ending(user_id=member.user_id, token_id=token_id))
+
+
 def _keep_an_owner(member: TeamMember) -> None:
-    others = TeamMember.objects.filter(team=member.team_id, role=TeamRole.OWNER).exclude(
-        pk=member.pk
-    )
+    owners = TeamMember.objects.active().filter(team=member.team_id, role=TeamRole.OWNER)
+    others = owners.exclude(pk=member.pk)
     if member.role == TeamRole.OWNER and not others.exists():
         raise Conflict(_("A team keeps at least one owner. Make somebody else an owner first."))
 

@@ -1,39 +1,46 @@
 """The settings of a team: its name, its people, its invitations."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.audit import note_refusal
 from accounts.errors import Invalid, MaruError
-from accounts.forms import RoleForm, TeamForm, show_refusal
+from accounts.forms import DeleteTeamForm, InvitationForm, RoleForm, TeamForm, show_refusal
 from accounts.gate import (
     CREATE_ROOM,
     MANAGE,
     MANAGE_PEOPLE,
     VIEW,
+    access_deleted_team,
     access_team,
     signed_in,
     team_permissions,
 )
 from accounts.models import Invitation, Team, TeamMember, TeamRole, User
 from accounts.services import (
+    delete_team,
+    hand_over_team,
     invite,
+    link_of,
     remove_team_member,
     rename_team,
     require_mfa,
+    restore_team,
+    restore_team_member,
     revoke_invitation,
     set_team_role,
+    suspend_team_member,
 )
-from accounts.services.teams import role_in, roles_up_to
+from accounts.services.teams import purged_after, role_in, roles_up_to
 
 ASKED_BY_GUESTS = frozenset({TeamRole.OWNER, TeamRole.ADMIN})
 
@@ -45,6 +52,7 @@ class Line:
     member: TeamMember
     may_go: bool
     may_change: bool
+    may_inherit: bool
 
 
 @require_http_methods(["GET", "POST"])
@@ -61,8 +69,36 @@ def general(request: HttpRequest, team_id: UUID) -> HttpResponse:
         else:
             messages.success(request, _("Saved."))
             return redirect("accounts:team", team_id)
-    page = {**team_page(user, team, "team"), "form": form}
-    return render(request, "accounts/team.html", page)
+    return _general_page(request, user, team, form)
+
+
+@require_POST
+def delete(request: HttpRequest, team_id: UUID) -> HttpResponse:
+    """Shut the team for everybody; its owners may undo it for a week."""
+    user = signed_in(request)
+    team = access_team(user, team_id, MANAGE)
+    form = DeleteTeamForm(request.POST)
+    if form.is_valid():
+        try:
+            delete_team(user=user, team_id=team_id, name=form.cleaned_data["name"])
+        except MaruError as error:
+            show_refusal(form, error)
+        else:
+            return redirect("accounts:team_deleted", team_id)
+    return _general_page(request, user, team, TeamForm(initial={"name": team.name}), form)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def deleted(request: HttpRequest, team_id: UUID) -> HttpResponse:
+    """A team that is to be purged: when, and the way back."""
+    user = signed_in(request)
+    team = access_deleted_team(user, team_id)
+    if request.method == "POST":
+        restore_team(user=user, team_id=team_id)
+        messages.success(request, _("The team is back."))
+        return redirect("accounts:team", team_id)
+    page = {"team": team, "purged_after": purged_after(team)}
+    return render(request, "accounts/team_deleted.html", page)
 
 
 @require_POST
@@ -89,9 +125,21 @@ def invite_somebody(request: HttpRequest, team_id: UUID) -> HttpResponse:
     """Make an invitation. Its link is in this one answer only."""
     user = signed_in(request)
     team = access_team(user, team_id, MANAGE_PEOPLE)
-    _invitation, token = invite(user=user, team_id=team_id, role=_role(request, user, team))
-    path = reverse("accounts:invitation_link", args=[token])
-    return _people_page(request, user, team, link=settings.PUBLIC_URL.rstrip("/") + path)
+    form = InvitationForm(request.POST, roles=roles_up_to(role_in(team, user)))
+    if not form.is_valid():
+        if "role" in form.errors:
+            raise Invalid(fields={"role": _("Choose one of the roles.")})
+        return _people_page(request, user, team, form=form)
+    data = form.cleaned_data
+    _invitation, token = invite(
+        user=user,
+        team_id=team_id,
+        role=data["role"],
+        lifetime=timedelta(days=data["days"]),
+        max_uses=data["max_uses"],
+        email=data["email"],
+    )
+    return _people_page(request, user, team, link=link_of(token))
 
 
 @require_POST
@@ -100,12 +148,42 @@ def set_role(request: HttpRequest, team_id: UUID, user_id: UUID) -> HttpResponse
     user = signed_in(request)
     team = access_team(user, team_id, MANAGE_PEOPLE)
     role = _role(request, user, team)
-    try:
-        set_team_role(user=user, team_id=team_id, member_id=user_id, role=role)
-        messages.success(request, _("Saved."))
-    except MaruError as error:
-        _say(request, error)
-    return redirect("accounts:people", team_id)
+    return _settle(
+        request,
+        team_id,
+        lambda: set_team_role(user=user, team_id=team_id, member_id=user_id, role=role),
+    )
+
+
+@require_POST
+def suspend(request: HttpRequest, team_id: UUID, user_id: UUID) -> HttpResponse:
+    """Take everything in the team from somebody but their seat."""
+    user = signed_in(request)
+    return _settle(
+        request,
+        team_id,
+        lambda: suspend_team_member(user=user, team_id=team_id, member_id=user_id),
+    )
+
+
+@require_POST
+def restore(request: HttpRequest, team_id: UUID, user_id: UUID) -> HttpResponse:
+    """Give it back."""
+    user = signed_in(request)
+    return _settle(
+        request,
+        team_id,
+        lambda: restore_team_member(user=user, team_id=team_id, member_id=user_id),
+    )
+
+
+@require_POST
+def hand_over(request: HttpRequest, team_id: UUID, user_id: UUID) -> HttpResponse:
+    """Make somebody else the owner of the team instead of oneself."""
+    user = signed_in(request)
+    return _settle(
+        request, team_id, lambda: hand_over_team(user=user, team_id=team_id, member_id=user_id)
+    )
 
 
 @require_POST
@@ -132,7 +210,35 @@ def revoke(request: HttpRequest, team_id: UUID, invitation_id: UUID) -> HttpResp
     return redirect("accounts:people", team_id)
 
 
-def _people_page(request: HttpRequest, user: User, team: Team, link: str = "") -> HttpResponse:
+def _general_page(
+    request: HttpRequest,
+    user: User,
+    team: Team,
+    form: TeamForm,
+    deletion: DeleteTeamForm | None = None,
+) -> HttpResponse:
+    forms = {"form": form, "deletion": deletion or DeleteTeamForm()}
+    return render(request, "accounts/team.html", {**team_page(user, team, "team"), **forms})
+
+
+def _settle(request: HttpRequest, team_id: UUID, act: Callable[[], object]) -> HttpResponse:
+    """Do something to somebody's place in the team, and show the list again."""
+    try:
+        act()
+        messages.success(request, _("Saved."))
+    except MaruError as error:
+        _say(request, error)
+    return redirect("accounts:people", team_id)
+
+
+def _people_page(
+    request: HttpRequest,
+    user: User,
+    team: Team,
+    *,
+    link: str = "",
+    form: InvitationForm | None = None,
+) -> HttpResponse:
     page = team_page(user, team, "people")
     roles = roles_up_to(role_in(team, user)) if page["can_manage"] else []
     page |= {"lines": _lines(user, team, roles), "roles": roles, "link": link}
@@ -140,7 +246,7 @@ def _people_page(request: HttpRequest, user: User, team: Team, link: str = "") -
         page["invitations"] = (
             Invitation.objects.usable().filter(team=team).select_related("invited_by")
         )
-        page["form"] = RoleForm(roles=roles, initial={"role": TeamRole.MEMBER})
+        page["form"] = form or InvitationForm(roles=roles, initial={"role": TeamRole.MEMBER})
     return render(request, "accounts/people.html", page)
 
 
@@ -150,13 +256,17 @@ def _lines(user: User, team: Team, roles: list[TeamRole]) -> list[Line]:
     A guest sees themselves and whom to ask: who else is in the team is not for guests.
     """
     members = list(TeamMember.objects.filter(team=team).select_related("user"))
+    if not roles:  # who is suspended is for those to see who may undo it
+        members = [member for member in members if member.suspended_at is None]
     if CREATE_ROOM not in team_permissions(user, team):
         members = [m for m in members if m.user_id == user.pk or m.role in ASKED_BY_GUESTS]
-    owners = sum(member.role == TeamRole.OWNER for member in members)
+    owners = [m for m in members if m.role == TeamRole.OWNER and m.suspended_at is None]
+    owns = any(owner.user_id == user.pk for owner in owners)
     lines = []
     for member in sorted(members, key=_by_role_and_name):
-        may_go = member.role != TeamRole.OWNER or owners > 1
-        lines.append(Line(member, may_go, may_go and member.role in roles))
+        may_go = member not in owners or len(owners) > 1
+        may_inherit = owns and member.user_id != user.pk and member.suspended_at is None
+        lines.append(Line(member, may_go, may_go and member.role in roles, may_inherit))
     return lines
 
 

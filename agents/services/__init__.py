@@ -9,6 +9,7 @@ from agents.services.connections import (
     unreadable_keys,
     update_connection,
 )
+from agents.services.grants import Grant, grants_of, put_grants
 from agents.services.personas import (
     PersonaFields,
     create_demo_persona,
@@ -21,6 +22,7 @@ from agents.services.personas import (
 )
 
 __all__ = [
+    "Grant",
     "PersonaFields",
     "check_connection",
     "check_new_connection",
@@ -29,6 +31,8 @@ __all__ = [
     "create_persona",
     "delete_connection",
     "delete_persona",
+    "grants_of",
+    "put_grants",
     "restore_persona",
     "rotate_keys",
     "set_persona_enabled",

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import httpx
 from django.db import transaction
-from django.db.models import ProtectedError
+from django.db.models import RestrictedError
 from django.utils.translation import gettext_lazy as _
 
 from accounts.audit import audit
@@ -93,7 +93,7 @@ def delete_connection(*, user: User, connection_id: UUID) -> None:
     team_id, before = connection.team_id, _facts(connection)
     try:
         connection.delete()
-    except ProtectedError:
+    except RestrictedError:
         raise Conflict(
             _("Personas answer through this connection. Give them another one first.")
         ) from None

@@ -15,13 +15,15 @@ from accounts.names import clean_handle, clean_line, clean_name, handle_for
 from agents.answers import AnswerFailed, PersonaSpec
 from agents.changes import persona_changed, persona_leaves
 from agents.models import Connection, ConnectionKind, Persona, PersonaVersion
-from agents.permissions import MANAGE, access_persona
+from agents.permissions import CHANGE, EDIT, MANAGE, access_persona
 from agents.secrets import KeyUnreadable, decrypt
 from agents.services.cleaning import check_row, clean_text, one_of_a_kind, refuse
 from agents.services.connections import DEMO_MODEL
+from agents.services.grants import grant_as_usual
 
 TEXTS: Final = ("goal", "backstory", "instructions", "model", "pigment", "lattice")
 NUMBERS: Final = ("temperature", "max_output_tokens")
+MODEL_FIELDS: Final = frozenset({"connection", "model", "max_output_tokens"})
 VERSIONED: Final = ("name", "handle", "role", "connection", *TEXTS, *NUMBERS)
 
 
@@ -51,6 +53,7 @@ def create_persona(*, user: User, team_id: UUID, **fields: Unpack[PersonaFields]
     if not persona.handle:
         persona.handle = _free_handle(team, handle_for(persona.name) or "persona")
     _save(persona)
+    grant_as_usual(persona)
     _keep_version(persona, user, changed=[])
     persona_changed(persona)
     audit(user, "persona.created", persona.pk, team_id=team.pk, after={"handle": persona.handle})
@@ -65,7 +68,7 @@ def update_persona(
 
     `version` is the one the caller has seen: raises Conflict if there is a newer one.
     """
-    persona = _locked(user, persona_id)
+    persona = _locked(user, persona_id, EDIT)
     if version is not None and version != persona.version:
         raise Conflict(
             _("Version %(number)s was saved in the meantime. Load the page again to see it.")
@@ -79,7 +82,7 @@ def update_persona(
 @transaction.atomic
 def restore_persona(*, user: User, persona_id: UUID, number: int) -> Persona:
     """Make an earlier version the newest one; none between them is lost."""
-    persona = _locked(user, persona_id)
+    persona = _locked(user, persona_id, EDIT)
     earlier = persona.versions.filter(number=number).first()
     if earlier is None:
         raise NotFound
@@ -95,7 +98,7 @@ def restore_persona(*, user: User, persona_id: UUID, number: int) -> Persona:
 @transaction.atomic
 def set_persona_enabled(*, user: User, persona_id: UUID, enabled: bool) -> Persona:
     """Switch a persona on or off. It keeps its rooms, and answers nobody while it is off."""
-    persona = _locked(user, persona_id)
+    persona = _locked(user, persona_id, CHANGE)
     if persona.enabled != enabled:
         persona.enabled = enabled
         persona.save(update_fields=["enabled"])
@@ -108,7 +111,7 @@ def set_persona_enabled(*, user: User, persona_id: UUID, enabled: bool) -> Perso
 @transaction.atomic
 def delete_persona(*, user: User, persona_id: UUID) -> None:
     """Remove a persona and its versions. What it said stays in the rooms, under its name."""
-    persona = _locked(user, persona_id)
+    persona = _locked(user, persona_id, CHANGE)
     persona_leaves(persona)
     persona.delete()
     before = {"handle": persona.handle}
@@ -164,12 +167,12 @@ def spec_for(persona: Persona) -> PersonaSpec:
     )
 
 
-def _locked(user: User, persona_id: UUID) -> Persona:
+def _locked(user: User, persona_id: UUID, right: str) -> Persona:
     """The persona, unchanged by others until the transaction ends.
 
     `no_key`: rooms write rows that point at it while they hold locks that a listener may need.
     """
-    access_persona(user, persona_id, MANAGE)
+    access_persona(user, persona_id, right)
     rows = Persona.objects.select_for_update(of=("self",), no_key=True)
     persona = rows.select_related("team", "connection").filter(pk=persona_id).first()
     if persona is None:
@@ -218,6 +221,8 @@ def _save_change(persona: Persona, user: User, before: dict[str, object], action
     changed = [name for name in VERSIONED if before[name] != after[name]]
     if not changed:
         return persona
+    if not MODEL_FIELDS.isdisjoint(changed):
+        access_persona(user, persona.pk, CHANGE)  # another model may cost more
     persona.version += 1
     _save(persona, update_fields=[*changed, "version"])
     _keep_version(persona, user, changed=changed)

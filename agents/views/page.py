@@ -7,20 +7,21 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from accounts.errors import NotFound
-from accounts.gate import signed_in
+from accounts.gate import signed_in, team_permissions
 from accounts.models import Team
+from agents.permissions import MANAGE
 
 
 def settings_page(
     request: HttpRequest, template: str, team: Team, *, section: str, **context: object
 ) -> HttpResponse:
-    """Show a page of the team's settings. Whoever reaches one may manage what it shows."""
+    """Show a page of the team's settings."""
     user = signed_in(request)
     around = {
         "team": team,
         "teams": Team.objects.of(user),
         "me": user,
-        "can_manage": True,
+        "can_manage": MANAGE in team_permissions(user, team),
         "section": section,
     }
     return render(request, template, around | context)

@@ -11,10 +11,12 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts.errors import MaruError
 from accounts.forms import show_refusal
 from accounts.gate import access_team, signed_in
+from accounts.models import TeamMember, TeamRole
 from agents import services
-from agents.forms import PersonaForm
+from agents.forms import GrantsForm, PersonaForm
 from agents.models import Persona
-from agents.permissions import MANAGE, access_persona
+from agents.permissions import CHANGE, EDIT, MANAGE, SHARE, access_persona, rights_in
+from agents.services.grants import MOST_GRANTS
 from agents.views.page import in_team, settings_page
 from agents.views.versions import VERSIONS_SHOWN, version_rows
 
@@ -51,7 +53,7 @@ def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def edit(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
-    persona = _persona(request, team_id, pk)
+    persona = _persona(request, team_id, pk, EDIT)
     form = PersonaForm(request.POST or None, team=persona.team, persona=persona)
     if form.is_valid():
         try:
@@ -77,13 +79,41 @@ def edit(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
         versions=version_rows(persona),
         versions_shown=VERSIONS_SHOWN,
         next_version=persona.version + 1,
+        rights=rights_in(signed_in(request), persona),
         tab="aside" if request.GET.get("show") == "versions" else "main",
+    )
+
+
+@require_http_methods(["GET", "POST"])
+def grants(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
+    """Who may do what with the persona. Owners and admins may do everything."""
+    persona = _persona(request, team_id, pk, SHARE)
+    seats = TeamMember.objects.active().filter(team=team_id)
+    others = seats.exclude(role__in=(TeamRole.OWNER, TeamRole.ADMIN)).select_related("user")
+    people = [seat.user for seat in others.order_by("user__name", "pk")[:MOST_GRANTS]]
+    form = GrantsForm(request.POST or None, grants=services.grants_of(persona), people=people)
+    if form.is_valid():
+        try:
+            services.put_grants(user=signed_in(request), persona_id=pk, grants=form.grants())
+        except MaruError as error:
+            show_refusal(form, error)
+        else:
+            messages.success(request, _("Saved."))
+            return redirect("agents:persona_grants", team_id, pk)
+    return settings_page(
+        request,
+        "agents/grants.html",
+        persona.team,
+        section="personas",
+        persona=persona,
+        current_persona_id=persona.pk,
+        form=form,
     )
 
 
 @require_POST
 def restore(request: HttpRequest, team_id: UUID, pk: UUID, number: int) -> HttpResponse:
-    persona = _persona(request, team_id, pk)
+    persona = _persona(request, team_id, pk, EDIT)
     try:
         saved = services.restore_persona(user=signed_in(request), persona_id=pk, number=number)
     except MaruError as error:
@@ -95,7 +125,7 @@ def restore(request: HttpRequest, team_id: UUID, pk: UUID, number: int) -> HttpR
 
 @require_POST
 def switch(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
-    _persona(request, team_id, pk)
+    _persona(request, team_id, pk, CHANGE)
     services.set_persona_enabled(
         user=signed_in(request), persona_id=pk, enabled=request.POST.get("enabled") == "on"
     )
@@ -104,7 +134,7 @@ def switch(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def delete(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
-    persona = _persona(request, team_id, pk)
+    persona = _persona(request, team_id, pk, CHANGE)
     if request.method == "POST":
         services.delete_persona(user=signed_in(request), persona_id=pk)
         messages.success(request, _("%(name)s is deleted.") % {"name": persona.name})
@@ -119,8 +149,8 @@ def delete(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
     )
 
 
-def _persona(request: HttpRequest, team_id: UUID, pk: UUID) -> Persona:
-    persona = access_persona(signed_in(request), pk, MANAGE)
+def _persona(request: HttpRequest, team_id: UUID, pk: UUID, right: str) -> Persona:
+    persona = access_persona(signed_in(request), pk, right)
     in_team(persona, team_id)
     return persona
 

@@ -22,6 +22,7 @@ from accounts.audit import note_refusal
 from accounts.audit_api import router as audit_router
 from accounts.errors import Invalid, MaruError, NotFound, Unauthenticated
 from accounts.rest import AUTH, Refusal, invalid, refusal
+from agents.grants_api import router as grants_router
 from maru import __version__
 from maru.api_docs import Reference
 from rooms.api import router as rooms_router
@@ -119,6 +120,7 @@ api = Api(
 )
 api.add_router("", accounts_router)
 api.add_router("", audit_router)
+api.add_router("", grants_router)
 api.add_router("", rooms_router)
 
 

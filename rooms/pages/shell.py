@@ -7,10 +7,11 @@ from uuid import UUID
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import Left
 
-from accounts.gate import CREATE_ROOM, MANAGE_AGENTS, team_permissions
+from accounts.gate import CREATE_ROOM, JOIN_ROOM, MANAGE_AGENTS, team_permissions
 from accounts.models import Team, User
 from agents.models import Persona
-from rooms.models import Message, Room
+from rooms.models import Message, Room, RoomMember, RoomPersona
+from rooms.services import joinable_rooms
 from rooms.unread import Unread, unread
 
 LAST_LINE: Final = 120
@@ -27,22 +28,33 @@ class RoomRow:
     unread: int
     mentions: int
     last_line: str
+    archived: bool
 
 
 def shell_context(user: User, team: Team, room: Room | None = None) -> dict[str, Any]:
     """Return what `shell.html` shows; the number of queries does not depend on what there is."""
     permissions = team_permissions(user, team)
+    rows = room_rows(user, team)
     return {
         "team": team,
         "teams": Team.objects.of(user),
-        "rooms": room_rows(user, team),
-        "personas": Persona.objects.filter(team=team),
+        "rooms": [row for row in rows if not row.archived],
+        "archived": [row for row in rows if row.archived],
+        "personas": _personas(user, team, everybody=CREATE_ROOM in permissions),
         "people": people_around(user, team, everybody=CREATE_ROOM in permissions),
         "me": user,
         "can_manage": MANAGE_AGENTS in permissions,
         "can_create_rooms": CREATE_ROOM in permissions,
+        "may_join": JOIN_ROOM in permissions,
         "current_room_id": room.pk if room else None,
     }
+
+
+def home_context(user: User, team: Team) -> dict[str, Any]:
+    """Return what the list of rooms shows: also those that one may join."""
+    page = shell_context(user, team)
+    page["joinable"] = joinable_rooms(user, team).order_by("name", "pk") if page["may_join"] else []
+    return page
 
 
 def room_rows(user: User, team: Team) -> list[RoomRow]:
@@ -64,11 +76,22 @@ def room_rows(user: User, team: Team) -> list[RoomRow]:
 
 def people_around(user: User, team: Team, *, everybody: bool) -> QuerySet[User]:
     """Return the other people of the team; to a guest, only those in one of the same rooms."""
-    people = User.objects.filter(is_active=True, memberships__team=team).exclude(pk=user.pk)
+    seated = User.objects.filter(memberships__team=team, memberships__suspended_at=None)
+    people = seated.filter(is_active=True).exclude(pk=user.pk)
     if not everybody:
         shared = Room.objects.visible_to(user).filter(team=team)
-        people = people.filter(room_memberships__room__in=shared).distinct()
+        inside = RoomMember.objects.active().filter(room__in=shared)
+        people = people.filter(pk__in=inside.values("user"))
     return people.order_by("name", "pk")
+
+
+def _personas(user: User, team: Team, *, everybody: bool) -> QuerySet[Persona]:
+    """The personas of the team; to a guest, only those in one of their rooms."""
+    personas = Persona.objects.filter(team=team)
+    if everybody:
+        return personas
+    bound = RoomPersona.objects.filter(room__in=Room.objects.visible_to(user))
+    return personas.filter(pk__in=bound.values("persona"))
 
 
 def _row(room: Any, new: Unread) -> RoomRow:
@@ -81,6 +104,7 @@ def _row(room: Any, new: Unread) -> RoomRow:
         unread=new.messages,
         mentions=new.mentions,
         last_line=_line(room.last_author, room.last_text) if room.last_text else "",
+        archived=room.archived_at is not None,
     )
 
 

@@ -102,7 +102,8 @@ function showRoomAfresh() {
   panel.showPeople();
   const mayPost = state.permissions.has("post");
   part(page, "[data-writing]").hidden = !mayPost;
-  part(page, "[data-reading]").hidden = mayPost;
+  part(page, "[data-reading]").hidden = mayPost || state.room.archived;
+  part(page, "[data-archived]").hidden = !state.room.archived;
 }
 
 function showRoom() {

@@ -225,11 +225,15 @@ export class RoomState {
     if (subject === "run" && frame.run) return this.#applyRun(frame.type, frame.run);
     if (subject === "member") return this.#applyMember(frame);
     if (subject === "persona") return this.#applyPersona(frame);
-    if (frame.type === "room.changed" && frame.changed) {
-      this.room = frame.changed;
-      return [{ what: "room" }];
-    }
+    if (subject === "room" && frame.changed) return this.#applyRoom(frame.changed);
     return []; // an event of a later version: its seq counts, the rest is not for us
+  }
+
+  /** @param {import("./wire.js").Room} changed @returns {Change[]} */
+  #applyRoom(changed) {
+    const rights = changed.archived !== this.room.archived;
+    this.room = changed;
+    return rights ? [{ what: "room" }, { what: "rights" }] : [{ what: "room" }];
   }
 
   /** @param {Message} message @returns {Change[]} */

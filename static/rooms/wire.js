@@ -28,6 +28,7 @@
 /** @typedef {{
  *   id: string, team: string, name: string, topic: string, privacy: string,
  *   answer_policy: "default" | "mention" | "thread" | "off", default_persona: string | null,
+ *   archived: boolean,
  * }} Room */
 
 /** @typedef {{

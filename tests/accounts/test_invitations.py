@@ -1,12 +1,15 @@
 """Invitations: one person, once, for a while, and no stronger than whoever made them."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import time_machine
+from django.core.mail import EmailMessage
 from django.utils import timezone
+from pytest_django import Settings
 
-from accounts.errors import Conflict, Forbidden, MaruError, NotFound
+from accounts.errors import Conflict, Forbidden, Invalid, MaruError, NotFound
 from accounts.gate import VIEW, access_team
 from accounts.models import Invitation, TeamMember, TeamRole, User
 from accounts.services import (
@@ -32,7 +35,7 @@ def test_invitation_lets_one_person_into_its_team_by_its_role(cast: Cast) -> Non
     assert (member.team, member.role) == (cast.team, TeamRole.GUEST)
     assert access_team(cast.nobody, cast.team.pk, VIEW)
     invitation.refresh_from_db()
-    assert invitation.accepted_by == cast.nobody
+    assert invitation.uses == 1
 
 
 def test_token_is_nowhere_in_the_row(cast: Cast) -> None:
@@ -169,3 +172,78 @@ def test_deleted_account_takes_its_invitations_along(cast: Cast) -> None:
     User.objects.filter(pk=cast.admin.pk).delete()
 
     assert not Invitation.objects.exists()
+
+
+def test_invitation_lets_in_as_many_as_it_says(cast: Cast) -> None:
+    _invitation, token = invite(user=cast.admin, team_id=cast.team.pk, max_uses=2)
+    accept_invitation(user=cast.nobody, token=token)
+    accept_invitation(user=cast.stranger, token=token)
+
+    with pytest.raises(NotFound):
+        accept_invitation(user=make_user("Third"), token=token)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_fifty_at_once_as_many_get_in_as_it_says(cast: Cast) -> None:
+    _invitation, token = invite(user=cast.admin, team_id=cast.team.pk, max_uses=3)
+    crowd = [make_user(f"Person{number}") for number in range(50)]
+
+    joined = all_at_once(
+        lambda person: accept_invitation(user=person, token=token), crowd, MaruError
+    )
+
+    assert len(joined) == 3
+
+
+def test_invitation_by_mail_is_for_that_address_only(
+    cast: Cast, mailoutbox: list[EmailMessage], django_capture_on_commit_callbacks: Any
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        _invitation, token = invite(
+            user=cast.admin, team_id=cast.team.pk, email=cast.nobody.email.upper(), max_uses=9
+        )
+
+    (mail,) = mailoutbox
+    assert mail.to == [cast.nobody.email]
+    assert token in mail.body
+    with pytest.raises(Forbidden):
+        accept_invitation(user=cast.stranger, token=token)
+    assert accept_invitation(user=cast.nobody, token=token)
+    with pytest.raises(NotFound):  # an address is one person
+        accept_invitation(user=cast.stranger, token=token)
+
+
+def test_address_that_nobody_has_proven_opens_nothing(cast: Cast, settings: Settings) -> None:
+    settings.ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+    _invitation, token = invite(user=cast.admin, team_id=cast.team.pk, email="unproven@example.com")
+    unproven = make_user("Unproven", verified=False)
+
+    with pytest.raises(Forbidden):
+        accept_invitation(user=unproven, token=token)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_uses": 0},
+        {"max_uses": 1_001},
+        {"lifetime": timedelta()},
+        {"lifetime": timedelta(days=366)},
+        {"email": "nonsense"},
+        {"role": "king"},
+    ],
+)
+def test_invitation_beyond_its_limits_is_not_made(cast: Cast, wrong: dict[str, Any]) -> None:
+    with pytest.raises(Invalid):
+        invite(user=cast.admin, team_id=cast.team.pk, **wrong)
+
+    assert not Invitation.objects.exists()
+
+
+def test_role_stays_what_the_invitation_says(cast: Cast) -> None:
+    """The role is read from the row: nothing that a guest sends with the acceptance counts."""
+    _invitation, token = invite(user=cast.admin, team_id=cast.team.pk, role="guest")
+
+    member = accept_invitation(user=cast.nobody, token=token)
+
+    assert member.role == TeamRole.GUEST

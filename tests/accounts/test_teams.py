@@ -189,7 +189,7 @@ def test_removed_member_keeps_nothing_of_the_team(
 ) -> None:
     told: list[Ending] = []
     monkeypatch.setattr(endings, "_listeners", [told.append])
-    _token, bound = make_token(user=cast.member, name="bound", team=cast.team)
+    token, bound = make_token(user=cast.member, name="bound", team=cast.team)
     _token, unbound = make_token(user=cast.member, name="unbound")
 
     remove_team_member(user=cast.admin, team_id=cast.team.pk, member_id=cast.member.pk)
@@ -197,7 +197,10 @@ def test_removed_member_keeps_nothing_of_the_team(
     assert user_for_token(bound) is None
     assert user_for_token(unbound) is not None
     assert not TeamPermission.objects.filter(user=cast.member).exists()
-    assert told == [Ending(user_id=cast.member.pk, team_id=cast.team.pk)]
+    assert told == [
+        Ending(user_id=cast.member.pk, token_id=token.pk),
+        Ending(user_id=cast.member.pk, team_id=cast.team.pk),
+    ]
 
 
 def test_listener_undoes_a_removal_by_raising(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,7 @@ def addresses(cast: Cast) -> dict[str, str]:
         "personas": [team],
         "persona_create": [team],
         "persona": [team, persona],
+        "persona_grants": [team, persona],
         "persona_restore": [team, persona, 1],
         "persona_switch": [team, persona],
         "persona_delete": [team, persona],

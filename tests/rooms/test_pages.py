@@ -293,7 +293,7 @@ def test_reading_a_room_costs_the_same_however_much_was_said(
 
     with django_assert_max_num_queries(19):
         client.get(address)
-    with django_assert_max_num_queries(9):
+    with django_assert_max_num_queries(10):
         client.get("/")
 
 

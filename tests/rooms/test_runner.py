@@ -26,6 +26,7 @@ from rooms.runner import Runner
 from rooms.runs import Job
 from tests.live import PATIENCE
 from tests.rooms.conftest import Cast
+from tests.rooms.hall import yes
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -257,10 +258,6 @@ def take_over(cast: Cast, job: Job) -> Job:
     Run.objects.filter(pk=job.run).update(lease_until=timezone.now() - timedelta(seconds=1))
     runs.sweep()
     return take(cast, "successor")
-
-
-async def yes() -> bool:
-    return True
 
 
 async def test_a_zombie_says_nothing_into_its_successors_answer(

@@ -316,7 +316,7 @@ def test_reading_never_moves_back(cast: Cast) -> None:
 
 
 def test_leaving_the_team_leaves_its_rooms_and_hands_them_over(cast: Cast) -> None:
-    services.leave_rooms_of_team(member=cast.owner, team_id=cast.team.pk)
+    services.leave_rooms(member=cast.owner, team_id=cast.team.pk)
 
     assert not RoomMember.objects.filter(user=cast.owner).exists()
     assert RoomMember.objects.get(room=cast.room, role=RoomRole.OWNER).user == cast.moderator

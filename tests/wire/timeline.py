@@ -139,4 +139,5 @@ class Timeline:
             self.personas[event["persona"]["id"]] = event["persona"]
 
     def _room(self, what: str, event: Frame, *, live: bool) -> None:
-        self.room = event["changed"]
+        if what != "deleted":
+            self.room = event["changed"]

@@ -1,0 +1,124 @@
+"""A team handed over, its people suspended, and its deletion."""
+
+import pytest
+
+from accounts.errors import Conflict, Forbidden, Invalid, MaruError, NotFound
+from accounts.gate import MANAGE, VIEW, access_deleted_team, access_team, deleted_teams
+from accounts.models import Team, TeamRole
+from accounts.services import (
+    accept_invitation,
+    delete_team,
+    hand_over_team,
+    invite,
+    look_up_invitation,
+    make_token,
+    remove_team_member,
+    restore_team,
+    restore_team_member,
+    suspend_team_member,
+    user_for_token,
+)
+from accounts.services.teams import role_in
+from tests.accounts.conftest import Cast
+
+pytestmark = pytest.mark.django_db
+
+
+def test_team_is_handed_over(cast: Cast) -> None:
+    hand_over_team(user=cast.owner, team_id=cast.team.pk, member_id=cast.guest.pk)
+
+    assert role_in(cast.team, cast.guest) == TeamRole.OWNER
+    assert role_in(cast.team, cast.owner) == TeamRole.ADMIN
+    with pytest.raises(Forbidden):
+        hand_over_team(user=cast.owner, team_id=cast.team.pk, member_id=cast.owner.pk)
+    with pytest.raises(Conflict):
+        remove_team_member(user=cast.guest, team_id=cast.team.pk, member_id=cast.guest.pk)
+
+
+def test_suspended_member_loses_everything_at_once_and_gets_it_back(cast: Cast) -> None:
+    _token, bound = make_token(user=cast.admin, name="bound", team=cast.team)
+    _invitation, link = invite(user=cast.admin, team_id=cast.team.pk)
+
+    suspend_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.admin.pk)
+
+    assert user_for_token(bound) is None
+    assert not Team.objects.of(cast.admin).exists()
+    for refused in (
+        lambda: access_team(cast.admin, cast.team.pk, VIEW),
+        lambda: look_up_invitation(link),
+        lambda: role_in(cast.team, cast.admin),
+        lambda: remove_team_member(user=cast.admin, team_id=cast.team.pk, member_id=cast.admin.pk),
+    ):
+        with pytest.raises(NotFound):
+            refused()
+
+    restore_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.admin.pk)
+
+    assert user_for_token(bound) is not None
+    assert look_up_invitation(link)
+    assert role_in(cast.team, cast.admin) == TeamRole.ADMIN
+
+
+def test_suspended_member_does_not_come_back_by_an_invitation(cast: Cast) -> None:
+    _invitation, link = invite(user=cast.owner, team_id=cast.team.pk)
+    suspend_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.member.pk)
+
+    with pytest.raises(Conflict):
+        accept_invitation(user=cast.member, token=link)
+
+    with pytest.raises(NotFound):
+        access_team(cast.member, cast.team.pk, VIEW)
+
+
+@pytest.mark.parametrize(
+    ("who", "whom", "refusal"),
+    [
+        ("owner", "owner", Conflict),
+        ("admin", "owner", Forbidden),
+        ("member", "guest", Forbidden),
+        ("guest", "member", Forbidden),
+        ("stranger", "member", NotFound),
+        ("owner", "stranger", NotFound),
+    ],
+)
+def test_who_may_not_suspend_whom(
+    cast: Cast, who: str, whom: str, refusal: type[MaruError]
+) -> None:
+    for act in (suspend_team_member, restore_team_member):
+        expected = NotFound if act is restore_team_member and who in ("owner", "admin") else refusal
+        with pytest.raises(expected):
+            act(user=cast.named(who), team_id=cast.team.pk, member_id=cast.named(whom).pk)
+
+
+def test_deletion_needs_the_name_and_an_owner(cast: Cast) -> None:
+    with pytest.raises(Invalid):
+        delete_team(user=cast.owner, team_id=cast.team.pk, name="hangyeol commerce")
+    for who, refusal in (("admin", Forbidden), ("guest", Forbidden), ("stranger", NotFound)):
+        with pytest.raises(refusal):
+            delete_team(user=cast.named(who), team_id=cast.team.pk, name=cast.team.name)
+
+    assert access_team(cast.owner, cast.team.pk, MANAGE)
+
+
+def test_deleted_team_lets_nobody_in_but_owners_who_undo_it(cast: Cast) -> None:
+    _token, bound = make_token(user=cast.member, name="bound", team=cast.team)
+    _invitation, link = invite(user=cast.owner, team_id=cast.team.pk)
+    delete_team(user=cast.owner, team_id=cast.team.pk, name=cast.team.name)
+
+    for who in ("owner", "admin", "member", "guest"):
+        with pytest.raises(NotFound):
+            access_team(cast.named(who), cast.team.pk, VIEW)
+    for who in ("admin", "member", "stranger"):
+        assert deleted_teams(cast.named(who)) == []
+        for gate in (access_deleted_team, lambda user, pk: restore_team(user=user, team_id=pk)):
+            with pytest.raises(NotFound):
+                gate(cast.named(who), cast.team.pk)
+    assert user_for_token(bound) is None
+    with pytest.raises(NotFound):
+        accept_invitation(user=cast.nobody, token=link)
+    assert deleted_teams(cast.owner) == [cast.team]
+
+    restore_team(user=cast.owner, team_id=cast.team.pk)
+
+    assert access_team(cast.guest, cast.team.pk, VIEW)
+    assert user_for_token(bound) is not None

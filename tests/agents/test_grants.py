@@ -1,0 +1,148 @@
+"""Who may use, edit, manage and share a persona."""
+
+from uuid import uuid4
+
+import pytest
+
+from accounts.errors import Forbidden, Invalid, NotFound
+from accounts.models import TeamRole, User
+from accounts.services import remove_team_member, set_team_role
+from accounts.services.teams import put_member
+from agents.models import PersonaGrant
+from agents.permissions import CHANGE, EDIT, SHARE, USE, access_persona, rights_in
+from agents.services import (
+    Grant,
+    delete_persona,
+    grants_of,
+    put_grants,
+    set_persona_enabled,
+    update_persona,
+)
+from tests.agents.cast import Cast
+
+pytestmark = pytest.mark.django_db
+
+EVERYTHING = {USE, EDIT, CHANGE, SHARE}
+
+
+def grant(cast: Cast, *grants: Grant, by: User | None = None) -> None:
+    put_grants(user=by or cast.owner, persona_id=cast.persona.pk, grants=grants)
+
+
+def may(user: User, cast: Cast) -> set[str]:
+    """What the gate says, asked for each right."""
+    held = set()
+    for right in EVERYTHING:
+        try:
+            access_persona(user, cast.persona.pk, right)
+        except (Forbidden, NotFound):
+            continue
+        held.add(right)
+    assert held == rights_in(user, cast.persona)
+    return held
+
+
+def test_at_first_the_team_uses_and_admins_do_everything(cast: Cast) -> None:
+    assert may(cast.owner, cast) == may(cast.admin, cast) == EVERYTHING
+    assert may(cast.member, cast) == may(cast.guest, cast) == {USE}
+    assert may(cast.stranger, cast) == may(cast.nobody, cast) == set()
+
+
+def test_right_is_granted_to_a_person_a_role_or_the_team(cast: Cast) -> None:
+    grant(cast, Grant(frozenset({EDIT}), user=cast.member.pk))
+    assert may(cast.member, cast) == {USE, EDIT}
+    assert may(cast.guest, cast) == set()
+
+    grant(cast, Grant(frozenset({SHARE}), role=TeamRole.GUEST))
+    assert (may(cast.member, cast), may(cast.guest, cast)) == (set(), {USE, SHARE})
+
+    grant(cast, Grant(frozenset({CHANGE})))
+    assert may(cast.member, cast) == may(cast.guest, cast) == {USE, EDIT, CHANGE}
+
+
+def test_granted_role_goes_with_the_role(cast: Cast) -> None:
+    grant(cast, Grant(frozenset({EDIT}), role=TeamRole.MEMBER))
+
+    set_team_role(
+        user=cast.owner, team_id=cast.team.pk, member_id=cast.member.pk, role=TeamRole.GUEST
+    )
+
+    assert may(cast.member, cast) == set()
+
+
+def test_owners_and_admins_keep_all_rights(cast: Cast) -> None:
+    grant(cast)
+
+    assert may(cast.owner, cast) == may(cast.admin, cast) == EVERYTHING
+    assert may(cast.member, cast) == set()
+
+
+def test_nobody_grants_a_right_that_they_lack(cast: Cast) -> None:
+    grant(cast, Grant(frozenset({SHARE}), user=cast.member.pk))
+    kept = Grant(frozenset({SHARE}), user=cast.member.pk)
+
+    grant(cast, kept, Grant(frozenset({USE}), user=cast.guest.pk), by=cast.member)
+    assert may(cast.guest, cast) == {USE}
+    for right in (EDIT, CHANGE):
+        with pytest.raises(Forbidden):
+            grant(cast, kept, Grant(frozenset({right}), user=cast.guest.pk), by=cast.member)
+    with pytest.raises(Forbidden):
+        grant(cast, by=cast.guest)
+    with pytest.raises(NotFound):
+        grant(cast, by=cast.stranger)
+
+
+def test_person_of_another_team_is_as_good_as_none(cast: Cast) -> None:
+    for user in (cast.stranger.pk, cast.nobody.pk, uuid4()):
+        with pytest.raises(NotFound):
+            grant(cast, Grant(frozenset({USE}), user=user))
+    for wrong in (
+        Grant(frozenset({"own"})),
+        Grant(frozenset({USE}), role="king"),
+        Grant(frozenset({USE}), user=cast.member.pk, role=TeamRole.GUEST),
+    ):
+        with pytest.raises(Invalid):
+            grant(cast, wrong)
+
+    assert may(cast.member, cast) == {USE}
+
+
+def test_editor_changes_the_words_and_not_the_model(cast: Cast) -> None:
+    grant(cast, Grant(frozenset({EDIT}), user=cast.member.pk))
+    persona = cast.persona
+
+    changed = update_persona(user=cast.member, persona_id=persona.pk, goal="Find more.")
+
+    assert changed.goal == "Find more."
+    for act in (
+        lambda: update_persona(user=cast.member, persona_id=persona.pk, model="small"),
+        lambda: set_persona_enabled(user=cast.member, persona_id=persona.pk, enabled=False),
+        lambda: delete_persona(user=cast.member, persona_id=persona.pk),
+        lambda: update_persona(user=cast.guest, persona_id=persona.pk, goal="Mine."),
+    ):
+        with pytest.raises((Forbidden, NotFound)):
+            act()
+    persona.refresh_from_db()
+    assert (persona.model, persona.enabled) == ("large", True)
+
+
+def test_whoever_comes_back_does_not_find_old_rights(cast: Cast) -> None:
+    grant(cast, Grant(frozenset({CHANGE}), user=cast.member.pk))
+    remove_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.member.pk)
+    assert not PersonaGrant.objects.filter(user=cast.member).exists()
+
+    put_member(cast.team, cast.member, TeamRole.MEMBER)
+
+    assert may(cast.member, cast) == set()
+
+
+def test_grants_are_read_as_they_were_put(cast: Cast) -> None:
+    grant(cast, Grant(frozenset({EDIT}), user=cast.member.pk))
+
+    found = {grant.holder: grant.rights for grant in grants_of(cast.persona)}
+
+    assert found == {
+        (cast.member.pk, ""): {USE, EDIT},
+        (None, TeamRole.ADMIN): EVERYTHING,
+        (None, TeamRole.OWNER): EVERYTHING,
+    }

@@ -1,0 +1,161 @@
+"""Two teams that have one of everything, and everybody who is not in the room of the first."""
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from accounts.models import Team, TeamRole, User
+from accounts.services import (
+    create_team,
+    create_user,
+    invite,
+    make_token,
+    remove_team_member,
+    suspend_team_member,
+    suspend_user,
+)
+from accounts.services.teams import put_member
+from agents.models import Persona
+from agents.services import create_demo_persona
+from rooms.models import Room
+from rooms.services import archive_room, create_room, delete_room, post_message, update_room
+from rooms.services import put_member as put_room_member
+
+Ids = dict[str, str]
+
+
+@dataclass
+class Side:
+    """One team: its owner, and the id of one of each kind of thing in it."""
+
+    team: Team
+    owner: User
+    member: User
+    room: Room
+    persona: Persona
+    ids: Ids = field(default_factory=dict)
+
+    def id(self, kind: str) -> UUID:
+        return UUID(self.ids[kind])
+
+
+def make_user(name: str) -> User:
+    return create_user(name=name, email=f"{name.lower()}@example.com", verified=True)
+
+
+def make_side(name: str) -> Side:
+    owner, member = make_user(f"{name}Owner"), make_user(f"{name}Member")
+    team = create_team(user=owner, name=f"Team {name}")
+    put_member(team, member, TeamRole.MEMBER)
+    persona = create_demo_persona(user=owner, team_id=team.pk)
+    room = create_room(user=owner, team_id=team.pk, name=name, personas=[persona.pk])
+    put_room_member(user=owner, room_id=room.pk, member_id=member.pk, role="member")
+    posted = post_message(user=owner, room_id=room.pk, text=f"CANARY-{name}")
+    invitation, _secret = invite(user=owner, team_id=team.pk)
+    token, _secret = make_token(user=owner, name="one", scopes=["admin"])
+    side = Side(team, owner, member, room, persona)
+    side.ids = {
+        "team": str(team.pk),
+        "room": str(room.pk),
+        "member": str(member.pk),
+        "persona": str(persona.pk),
+        "connection": str(persona.connection_id),
+        "message": str(posted.message.pk),
+        "run": str(posted.runs[0]),
+        "invitation": str(invitation.pk),
+        "token": str(token.pk),
+        "number": "1",
+    }
+    return side
+
+
+def other_rooms(side: Side) -> dict[str, str]:
+    """Rooms of the side that are open, archived and deleted."""
+    made = {}
+    for kind in ("open", "archived", "deleted"):
+        room = create_room(user=side.owner, team_id=side.team.pk, name=kind)
+        made[kind] = str(room.pk)
+    update_room(user=side.owner, room_id=UUID(made["open"]), privacy="team")
+    archive_room(user=side.owner, room_id=UUID(made["archived"]))
+    delete_room(user=side.owner, room_id=UUID(made["deleted"]))
+    return made
+
+
+@dataclass
+class Principal:
+    """Somebody with a session and a token; `insider` is in the first team, though not the room."""
+
+    name: str
+    user: User
+    token: str
+    comes_in: bool = True
+    insider: bool = False
+
+
+def make_principals(victim: Side, own: Side) -> list[Principal]:
+    """Everybody who is not in the victim's room."""
+    return [
+        _principal("stranger", own.owner),
+        *(_of_role(own, role, insider=False) for role in (TeamRole.ADMIN, TeamRole.GUEST)),
+        *(
+            _of_role(victim, role, insider=True)
+            for role in (TeamRole.ADMIN, TeamRole.MEMBER, TeamRole.GUEST)
+        ),
+        _staff(),
+        _invited(victim),
+        _former(victim),
+        _suspended_in_team(victim),
+        _suspended(victim),
+    ]
+
+
+def _principal(name: str, user: User, **how: bool) -> Principal:
+    _token, secret = make_token(user=user, name=name, scopes=["admin"])
+    return Principal(name, user, secret, **how)
+
+
+def _of_role(side: Side, role: str, *, insider: bool) -> Principal:
+    name = f"{role}-{'here' if insider else 'elsewhere'}"
+    user = make_user(name)
+    put_member(side.team, user, role)
+    return _principal(name, user, insider=insider)
+
+
+def _staff() -> Principal:
+    user = make_user("staff")
+    user.is_staff = user.is_superuser = True
+    user.save(update_fields=["is_staff", "is_superuser"])
+    return _principal("staff", user)
+
+
+def _invited(victim: Side) -> Principal:
+    invite(user=victim.owner, team_id=victim.team.pk, email="invited@example.com")
+    return _principal("invited", make_user("invited"))
+
+
+def _former(victim: Side) -> Principal:
+    user = _insider(victim, "former")
+    principal = _principal("former", user)
+    remove_team_member(user=victim.owner, team_id=victim.team.pk, member_id=user.pk)
+    return principal
+
+
+def _suspended_in_team(victim: Side) -> Principal:
+    user = _insider(victim, "suspended-in-team")
+    principal = _principal("suspended-in-team", user)
+    suspend_team_member(user=victim.owner, team_id=victim.team.pk, member_id=user.pk)
+    return principal
+
+
+def _suspended(victim: Side) -> Principal:
+    user = _insider(victim, "suspended")
+    principal = _principal("suspended", user, comes_in=False)
+    suspend_user(person=user)
+    return principal
+
+
+def _insider(victim: Side, name: str) -> User:
+    """An admin of the team who is in the room, too, until something happens to them."""
+    user = make_user(name)
+    put_member(victim.team, user, TeamRole.ADMIN)
+    put_room_member(user=victim.owner, room_id=victim.room.pk, member_id=user.pk, role="moderator")
+    return user

@@ -1,0 +1,160 @@
+"""The hub, the publisher and any number of sockets in the process of a test.
+
+A seat is a socket without a network: the same consumer, outlet and hub as behind uvicorn, so what
+it has heard is what would have been written. The database is the tests' own, and commits.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from itertools import count
+from typing import Any, ParamSpec, TypeVar
+from uuid import UUID, uuid4
+
+import msgspec
+
+from accounts.models import User
+from rooms import broadcast, runs
+from rooms.consumers import RoomsConsumer
+from rooms.flood import Bucket
+from rooms.hub import RoomHub
+from rooms.outlet import Credential, Outlet
+from rooms.routing import make_hub
+from rooms.runs import Job
+from rooms.sink import Frame
+from rooms.threads import COMMANDS, in_thread
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Heard = dict[str, Any]
+
+
+class Seat:
+    """A socket of somebody; `heard` is all that it was sent, in order."""
+
+    def __init__(self, hub: RoomHub, user: User) -> None:
+        self.user = user
+        self.heard: list[Heard] = []
+        self.closed: int | None = None
+        self._told = asyncio.Event()
+        self.hub = hub
+        self._refs = count(1)
+        self._consumer = RoomsConsumer()
+        self._consumer.user, self._consumer.language, self._consumer.hub = user, "en", hub
+        self._consumer.outlet = Outlet(Credential(user.pk), self, self._close)
+        self._consumer._bucket = Bucket()
+        hub.connect(self._consumer.outlet)
+
+    async def command(self, kind: str, **fields: Any) -> Heard:
+        """Send a command and return the answer to it."""
+        ref = f"{kind}-{next(self._refs)}"
+        await self.tell({"type": kind, "ref": ref, **fields})
+        return next(frame for frame in reversed(self.heard) if frame.get("ref") == ref)
+
+    async def tell(self, frame: Heard) -> None:
+        """Send something that may have no answer."""
+        await self._consumer.receive(text_data=msgspec.json.encode(frame).decode())
+
+    async def join(self, room: UUID, after: int | None = None) -> Heard:
+        return await self.command("room.join", room=str(room), after=after, live=None)
+
+    async def say(self, room: UUID, text: str, **fields: Any) -> Heard:
+        usual: dict[str, Any] = {"client_id": str(uuid4()), "reply_to": None, "personas": []}
+        return await self.command("message.send", room=str(room), text=text, **{**usual, **fields})
+
+    async def leave(self) -> None:
+        await self.hub.disconnect(self._consumer.outlet)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Return when it is so; asked again whenever something has come."""
+        while not condition():
+            self._told.clear()
+            await self._told.wait()
+
+    def joined(self, room: UUID) -> bool:
+        """Whether the hub sends frames of the room here."""
+        return room in self._consumer.outlet.subscriptions
+
+    # The sink of the outlet: what is written is heard.
+
+    def write(self, frame: Frame) -> bool:
+        self.heard.append(msgspec.json.decode(frame.payload))
+        self._told.set()
+        return True
+
+    async def send(self, frames: Sequence[Frame]) -> None:
+        for frame in frames:
+            self.write(frame)
+
+    def abort(self) -> None:
+        """There is nothing to drop."""
+
+    async def _close(self, code: int) -> None:
+        self.closed = code
+        self._told.set()
+
+
+async def yes() -> bool:
+    """Say that a run's lease is good."""
+    return True
+
+
+class Hall:
+    """What a web process has one of: a hub that hears what the publisher sends."""
+
+    def __init__(self, hub: RoomHub) -> None:
+        self.hub = hub
+        self.worker = f"test-{uuid4().hex}"
+
+    def seat(self, user: User) -> Seat:
+        """Open a socket for somebody."""
+        return Seat(self.hub, user)
+
+    async def do(self, act: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a service, as a page or a command would, in a thread."""
+        return await in_thread(COMMANDS, act, *args, **kwargs)
+
+    async def take(self) -> Job | None:
+        """Start the run that is next in line, as a worker does."""
+        taken = await self.do(runs.take, self.worker)
+        return taken[1] if taken else None
+
+    async def settled(self, *seats: Seat) -> None:
+        """Return when the hub has handed over all that was published so far."""
+        mark = UUID(int=uuid4().int)
+        seen = asyncio.Event()
+        take = self.hub._take
+
+        def watch(envelope: broadcast.Envelope) -> None:
+            take(envelope)
+            if isinstance(envelope, broadcast.Spoken) and envelope.room == mark:
+                seen.set()
+
+        self.hub._take = watch  # type: ignore[method-assign]  # to see our own mark go by
+        try:
+            broadcast.publish(broadcast.Spoken(mark))
+            await seen.wait()
+        finally:
+            self.hub._take = take  # type: ignore[method-assign]  # as it was
+        for seat in seats:
+            await seat._consumer.outlet.settled()
+
+
+@asynccontextmanager
+async def open_hall() -> AsyncIterator[Hall]:
+    """Run a hub and a publisher for as long as the context lasts."""
+    hub = make_hub()
+    tasks = [asyncio.create_task(broadcast.publisher.run()), asyncio.create_task(hub.run())]
+    for _turn in range(10):  # both need a few to be ready; nothing of it waits for anything
+        await asyncio.sleep(0)
+    assert hub._channel
+    assert broadcast.publisher._loop
+    try:
+        yield Hall(hub)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for topic in hub._topics.values():
+            topic.close()

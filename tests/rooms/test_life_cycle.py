@@ -1,0 +1,249 @@
+"""Rooms that are joined, handed over, archived and deleted; teams that take their rooms along."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+import time_machine
+from django.utils import timezone
+
+from accounts.errors import Conflict, Forbidden, NotFound
+from accounts.models import Team, TeamRole, User
+from accounts.services import (
+    delete_team,
+    purge_teams,
+    remove_team_member,
+    restore_team,
+    restore_team_member,
+    set_team_role,
+    suspend_team_member,
+)
+from accounts.services.teams import put_member
+from rooms import services
+from rooms.history import room_state
+from rooms.models import Room, RoomEvent, RoomMember, RoomPermission, RoomRole, RunState
+from rooms.permissions import MANAGE, POST, VIEW, access_room, permissions_in
+from rooms.unread import unread
+from tests.rooms.conftest import Cast, make_user
+
+pytestmark = pytest.mark.django_db
+
+
+def newest_event(room: Room) -> str:
+    event = RoomEvent.objects.filter(room=room).order_by("-seq").first()
+    assert event is not None
+    return event.type
+
+
+def joiner(cast: Cast, role: str = TeamRole.MEMBER) -> User:
+    """Somebody of the team who is in no room."""
+    user = make_user(f"Joiner{uuid4().hex[:6]}")
+    put_member(cast.team, user, role)
+    return user
+
+
+def make_open(cast: Cast) -> None:
+    services.update_room(user=cast.owner, room_id=cast.room.pk, privacy="team")
+
+
+def test_open_room_is_joined_without_asking(cast: Cast) -> None:
+    make_open(cast)
+    user = joiner(cast)
+    assert cast.room in services.joinable_rooms(user, cast.team)
+
+    member = services.join_room(user=user, room_id=cast.room.pk)
+    again = services.join_room(user=user, room_id=cast.room.pk)
+
+    assert (member.role, again.pk) == (RoomRole.MEMBER, member.pk)
+    assert access_room(user, cast.room.pk, POST)
+    assert newest_event(cast.room) == "member.added"
+    assert cast.room not in services.joinable_rooms(user, cast.team)
+
+
+def test_private_archived_deleted_and_foreign_rooms_cannot_be_joined(cast: Cast) -> None:
+    user = joiner(cast)
+    with pytest.raises(NotFound):
+        services.join_room(user=user, room_id=cast.room.pk)
+    make_open(cast)
+    for outsider in (cast.stranger, cast.nobody, joiner(cast, TeamRole.GUEST)):
+        with pytest.raises(NotFound):
+            services.join_room(user=outsider, room_id=cast.room.pk)
+    services.archive_room(user=cast.owner, room_id=cast.room.pk)
+    with pytest.raises(NotFound):
+        services.join_room(user=user, room_id=cast.room.pk)
+    services.delete_room(user=cast.owner, room_id=cast.room.pk)
+    with pytest.raises(NotFound):
+        services.join_room(user=user, room_id=cast.room.pk)
+
+
+@pytest.mark.parametrize("role", [RoomRole.OWNER, RoomRole.MODERATOR, "king"])
+def test_nobody_rises_by_joining(cast: Cast, role: str) -> None:
+    make_open(cast)
+
+    with pytest.raises(Forbidden):
+        services.join_room(user=joiner(cast), room_id=cast.room.pk, role=role)
+
+
+def test_archived_room_is_read_and_not_written_in(cast: Cast) -> None:
+    posted = services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
+    services.archive_room(user=cast.owner, room_id=cast.room.pk)
+    room = cast.refreshed()
+
+    assert room.runs.get().state == RunState.CANCELLED
+    assert newest_event(room) == "room.archived"
+    assert access_room(cast.reader, room.pk, VIEW)
+    assert permissions_in(cast.owner, room) == ["manage", "view"]
+    assert permissions_in(cast.member, room) == ["view"]
+    for act in (
+        lambda: services.post_message(user=cast.owner, room_id=room.pk, text="hello"),
+        lambda: services.update_room(user=cast.owner, room_id=room.pk, name="other"),
+        lambda: services.retry_run(user=cast.member, run_id=posted.runs[0]),
+        lambda: services.put_member(
+            user=cast.owner, room_id=room.pk, member_id=joiner(cast).pk, role="member"
+        ),
+        lambda: services.bind_persona(user=cast.owner, room_id=room.pk, persona_id=cast.persona.pk),
+    ):
+        with pytest.raises(Forbidden):
+            act()
+
+    services.restore_room(user=cast.owner, room_id=room.pk)
+    assert services.post_message(user=cast.member, room_id=room.pk, text="hello", personas=[])
+
+
+def test_people_can_be_taken_out_of_an_archived_room(cast: Cast) -> None:
+    services.archive_room(user=cast.owner, room_id=cast.room.pk)
+
+    services.remove_member(user=cast.owner, room_id=cast.room.pk, member_id=cast.reader.pk)
+    services.remove_member(user=cast.member, room_id=cast.room.pk, member_id=cast.member.pk)
+
+    for user in (cast.reader, cast.member):
+        with pytest.raises(NotFound):
+            access_room(user, cast.room.pk, VIEW)
+
+
+def test_only_owners_archive_restore_hand_over_and_delete(cast: Cast) -> None:
+    room_id = cast.room.pk
+    for user, refusal in (
+        (cast.moderator, Forbidden),
+        (cast.member, Forbidden),
+        (cast.reader, Forbidden),
+        (cast.stranger, NotFound),
+    ):
+        for act in (services.archive_room, services.restore_room, services.delete_room):
+            with pytest.raises(refusal):
+                act(user=user, room_id=room_id)
+        with pytest.raises(refusal):
+            services.hand_over_room(user=user, room_id=room_id, member_id=user.pk)
+
+
+def test_deleted_room_is_gone_for_all_and_leaves_no_permission(cast: Cast) -> None:
+    services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
+
+    services.delete_room(user=cast.owner, room_id=cast.room.pk)
+
+    assert newest_event(cast.room) == "room.deleted"
+    assert cast.room.runs.get().state == RunState.CANCELLED
+    assert not RoomPermission.objects.filter(content_object=cast.room).exists()
+    assert not RoomMember.objects.filter(room=cast.room).exists()
+    with pytest.raises(NotFound):
+        access_room(cast.owner, cast.room.pk, VIEW)
+    assert services.purge_rooms() == 0
+    with time_machine.travel(timezone.now() + services.KEPT_AFTER_DELETION + timedelta(seconds=5)):
+        assert services.purge_rooms() == 1
+    assert not Room.objects.filter(pk=cast.room.pk).exists()
+
+
+def test_room_is_handed_over(cast: Cast) -> None:
+    services.hand_over_room(user=cast.owner, room_id=cast.room.pk, member_id=cast.reader.pk)
+
+    assert access_room(cast.reader, cast.room.pk, MANAGE)
+    assert access_room(cast.owner, cast.room.pk, POST)
+    with pytest.raises(Forbidden):
+        access_room(cast.owner, cast.room.pk, MANAGE)
+    with pytest.raises(NotFound):
+        services.hand_over_room(user=cast.reader, room_id=cast.room.pk, member_id=cast.nobody.pk)
+    with pytest.raises(Conflict):
+        services.remove_member(user=cast.reader, room_id=cast.room.pk, member_id=cast.reader.pk)
+
+
+def test_suspended_member_keeps_the_seat_and_nothing_else(cast: Cast) -> None:
+    services.post_message(user=cast.owner, room_id=cast.room.pk, text="hello", personas=[])
+    suspend_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.moderator.pk)
+
+    assert newest_event(cast.room) == "member.removed"
+    with pytest.raises(NotFound):
+        access_room(cast.moderator, cast.room.pk, VIEW)
+    state = room_state(cast.refreshed(), cast.owner)
+    assert cast.moderator.pk not in {member.user for member in state.members}
+    assert unread([cast.room.pk], [cast.moderator.pk]) == []
+    with pytest.raises(NotFound):
+        services.put_member(
+            user=cast.owner, room_id=cast.room.pk, member_id=cast.moderator.pk, role="owner"
+        )
+
+    restore_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.moderator.pk)
+
+    assert newest_event(cast.room) == "member.added"
+    assert permissions_in(cast.moderator, cast.room) == ["moderate", "post", "view"]
+
+
+def test_room_of_a_suspended_owner_goes_to_the_next(cast: Cast) -> None:
+    put_member(cast.team, second := make_user("Second"), TeamRole.OWNER)
+
+    suspend_team_member(user=second, team_id=cast.team.pk, member_id=cast.owner.pk)
+
+    assert cast.room.members.active().filter(role=RoomRole.OWNER).count() == 1
+    remove_team_member(user=second, team_id=cast.team.pk, member_id=cast.owner.pk)
+    removals = RoomEvent.objects.filter(room=cast.room, type="member.removed")
+    assert removals.count() == 1
+
+
+def test_member_who_becomes_a_guest_leaves_open_rooms_only(cast: Cast) -> None:
+    private = services.create_room(user=cast.owner, team_id=cast.team.pk, name="private")
+    services.put_member(
+        user=cast.owner, room_id=private.pk, member_id=cast.member.pk, role="member"
+    )
+    make_open(cast)
+
+    set_team_role(
+        user=cast.owner, team_id=cast.team.pk, member_id=cast.member.pk, role=TeamRole.GUEST
+    )
+
+    assert access_room(cast.member, private.pk, POST)
+    with pytest.raises(NotFound):
+        access_room(cast.member, cast.room.pk, VIEW)
+    with pytest.raises(NotFound):
+        services.join_room(user=cast.member, room_id=cast.room.pk)
+
+
+def test_deleted_team_shuts_its_rooms_until_it_is_restored(cast: Cast) -> None:
+    services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
+    delete_team(user=cast.owner, team_id=cast.team.pk, name="Team")
+
+    assert newest_event(cast.room) == "room.deleted"
+    assert cast.room.runs.get().state == RunState.CANCELLED
+    assert not Room.objects.visible_to(cast.owner).exists()
+    assert unread([cast.room.pk], [cast.member.pk]) == []
+    for user in (cast.owner, cast.member):
+        with pytest.raises(NotFound):
+            access_room(user, cast.room.pk, VIEW)
+
+    restore_team(user=cast.owner, team_id=cast.team.pk)
+
+    assert newest_event(cast.room) == "room.changed"
+    assert access_room(cast.member, cast.room.pk, POST)
+
+
+def test_purged_team_takes_everything_along(cast: Cast) -> None:
+    services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
+    delete_team(user=cast.owner, team_id=cast.team.pk, name="Team")
+    assert purge_teams() == 0
+
+    with time_machine.travel(timezone.now() + timedelta(days=7, seconds=5)):
+        with pytest.raises(NotFound):
+            restore_team(user=cast.owner, team_id=cast.team.pk)
+        assert purge_teams() == 1
+
+    assert not Team.objects.filter(pk=cast.team.pk).exists()
+    assert not RoomEvent.objects.filter(room=cast.room.pk).exists()
+    assert User.objects.filter(pk=cast.owner.pk).exists()

@@ -1,0 +1,98 @@
+"""What a right to a persona is worth in rooms: taking it in, asking it, being answered."""
+
+import pytest
+
+from accounts.errors import Forbidden, NotFound
+from agents.services import Grant, create_demo_persona, put_grants
+from rooms import runs, services
+from rooms.models import RoomEvent, RunState
+from tests.rooms.conftest import Cast
+
+pytestmark = pytest.mark.django_db
+
+
+def only_for(cast: Cast, *users: object) -> None:
+    grants = [Grant(frozenset({"use"}), user=user.pk) for user in users]  # type: ignore[attr-defined]  # users
+    put_grants(user=cast.owner, persona_id=cast.persona.pk, grants=grants)
+
+
+def test_only_who_may_use_a_persona_is_answered(cast: Cast) -> None:
+    only_for(cast, cast.moderator)
+
+    answered = services.post_message(user=cast.moderator, room_id=cast.room.pk, text="question")
+    unanswered = services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
+
+    assert (len(answered.runs), len(unanswered.runs)) == (1, 0)
+    with pytest.raises(NotFound):
+        services.post_message(
+            user=cast.member, room_id=cast.room.pk, text="question", personas=[cast.persona.pk]
+        )
+
+
+def test_only_who_may_use_a_persona_takes_it_into_a_room(cast: Cast) -> None:
+    only_for(cast)
+    room = services.create_room(user=cast.member, team_id=cast.team.pk, name="mine")
+
+    with pytest.raises(NotFound):
+        services.bind_persona(user=cast.member, room_id=room.pk, persona_id=cast.persona.pk)
+    with pytest.raises(NotFound):
+        services.create_room(
+            user=cast.member, team_id=cast.team.pk, name="mine", personas=[cast.persona.pk]
+        )
+
+
+def test_right_is_judged_again_when_the_run_starts(cast: Cast) -> None:
+    services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
+    only_for(cast)
+
+    taken = runs.take("worker")
+
+    assert taken is not None
+    assert taken[1] is None
+    run = cast.room.runs.get()
+    assert (run.state, run.error_code) == (RunState.FAILED, "not_allowed")
+
+
+def test_retry_needs_the_right_still(cast: Cast) -> None:
+    posted = services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
+    services.cancel_run(user=cast.member, run_id=posted.runs[0])
+    only_for(cast)
+
+    with pytest.raises((Forbidden, NotFound)):
+        services.retry_run(user=cast.member, run_id=posted.runs[0])
+
+
+def test_confined_persona_leaves_every_other_room(cast: Cast) -> None:
+    other = services.create_room(
+        user=cast.owner, team_id=cast.team.pk, name="other", personas=[cast.persona.pk]
+    )
+    posted = services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
+
+    allowed = services.confine_persona(
+        user=cast.owner, persona_id=cast.persona.pk, room_ids=[other.pk]
+    )
+
+    assert allowed == [other.pk]
+    assert not cast.room.bindings.exists()
+    assert other.bindings.exists()
+    assert RoomEvent.objects.filter(room=cast.room, type="persona.unbound").exists()
+    assert cast.room.runs.get(pk=posted.runs[0]).state == RunState.FAILED
+    with pytest.raises(Forbidden):
+        services.bind_persona(user=cast.owner, room_id=cast.room.pk, persona_id=cast.persona.pk)
+
+    services.confine_persona(user=cast.owner, persona_id=cast.persona.pk, room_ids=None)
+    services.bind_persona(user=cast.owner, room_id=cast.room.pk, persona_id=cast.persona.pk)
+
+
+def test_persona_is_confined_only_by_who_manages_it_and_to_rooms_they_are_in(cast: Cast) -> None:
+    foreign = create_demo_persona(
+        user=cast.stranger, team_id=cast.stranger.memberships.get().team_id
+    )
+    private = services.create_room(user=cast.member, team_id=cast.team.pk, name="private")
+
+    with pytest.raises(Forbidden):
+        services.confine_persona(user=cast.member, persona_id=cast.persona.pk, room_ids=[])
+    with pytest.raises(NotFound):
+        services.confine_persona(user=cast.owner, persona_id=foreign.pk, room_ids=[])
+    with pytest.raises(NotFound):
+        services.confine_persona(user=cast.owner, persona_id=cast.persona.pk, room_ids=[private.pk])

@@ -1,0 +1,215 @@
+"""REC-06: a room as it was, and the events since, make the room as it is; for every event type."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from accounts.errors import NotFound
+from accounts.permissions import ROOM_ROLES
+from accounts.services import create_user, update_profile
+from accounts.services.teams import put_member as put_team_member
+from agents.answers import AnswerFailed, Usage
+from agents.services import create_demo_persona, delete_persona, update_persona
+from rooms import runs, services
+from rooms.events import DurableEvent
+from rooms.history import room_state
+from rooms.log import events_after
+from rooms.models import Room
+from rooms.permissions import VIEW, access_room
+from tests.rooms.conftest import Cast
+
+pytestmark = pytest.mark.django_db
+
+State = dict[str, Any]
+Act = Callable[[Cast], object]
+
+# Where a thing stands in the state, and by which key it is known.
+COMES = {
+    "message": ("messages", "id"),
+    "run": ("runs", "id"),
+    "member": ("members", "user"),
+    "persona": ("personas", "id"),
+}
+# What takes it away again, and how the event names it.
+GOES: dict[str, tuple[str, str, Callable[[State], object]]] = {
+    "run.completed": ("runs", "id", lambda event: event["run"]["id"]),
+    "run.failed": ("runs", "id", lambda event: event["run"]["id"]),
+    "run.cancelled": ("runs", "id", lambda event: event["run"]["id"]),
+    "member.removed": ("members", "user", lambda event: event["user"]),
+    "persona.unbound": ("personas", "id", lambda event: event["persona"]),
+}
+
+
+def state_of(cast: Cast) -> State:
+    """The room afresh, as a snapshot tells it."""
+    room = access_room(cast.member, cast.room.pk, VIEW)
+    state: State = msgspec.to_builtins(room_state(room, cast.member))
+    return state
+
+
+def fold(state: State, event: State, me: str) -> None:
+    """What a client does with an event, by the contract and nothing else."""
+    area, _, _what = event["type"].partition(".")
+    if area == "room":
+        state["room"] = event["changed"]
+    elif event["type"] in GOES:
+        rows, key, naming = GOES[event["type"]]
+        state[rows] = [row for row in state[rows] if row[key] != naming(event)]
+    else:
+        rows, key = COMES[area]
+        _put(state[rows], event[area], key)
+    (mine,) = [member for member in state["members"] if member["user"] == me]
+    rights = ROOM_ROLES[mine["role"]]
+    rights = rights - {"post", "moderate"} if state["room"]["archived"] else rights
+    state["permissions"] = sorted(rights)
+
+
+def _put(rows: list[State], row: State, key: str) -> None:
+    for index, old in enumerate(rows):
+        if old[key] == row[key]:
+            rows[index] = row
+            return
+    rows.append(row)
+
+
+def ask(cast: Cast) -> runs.Job:
+    services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
+    taken = runs.take("worker")
+    assert taken is not None
+    assert taken[1] is not None
+    return taken[1]
+
+
+def complete(cast: Cast) -> None:
+    runs.complete(ask(cast), "**answer**", Usage(3, 4))
+
+
+def fail(cast: Cast) -> None:
+    runs.fail(ask(cast), AnswerFailed("truncated", "It was cut off."), "half")
+
+
+def cancel(cast: Cast) -> None:
+    services.cancel_run(user=cast.member, run_id=ask(cast).run)
+
+
+def add(cast: Cast) -> None:
+    user = create_user(name="New", email="new@example.com")
+    put_team_member(cast.team, user, "member")
+    services.put_member(user=cast.owner, room_id=cast.room.pk, member_id=user.pk, role="reader")
+
+
+def demote(cast: Cast) -> None:
+    services.put_member(
+        user=cast.owner, room_id=cast.room.pk, member_id=cast.member.pk, role="reader"
+    )
+
+
+def remove(cast: Cast) -> None:
+    services.remove_member(user=cast.owner, room_id=cast.room.pk, member_id=cast.reader.pk)
+
+
+def rename(cast: Cast) -> None:
+    services.update_room(
+        user=cast.owner,
+        room_id=cast.room.pk,
+        name="other",
+        privacy="team",
+        default_persona=cast.persona.pk,
+    )
+
+
+def archive(cast: Cast) -> None:
+    ask(cast)
+    services.archive_room(user=cast.owner, room_id=cast.room.pk)
+
+
+def archive_and_restore(cast: Cast) -> None:
+    archive(cast)
+    services.restore_room(user=cast.owner, room_id=cast.room.pk)
+
+
+def bind(cast: Cast) -> None:
+    persona = create_demo_persona(user=cast.owner, team_id=cast.team.pk)
+    services.bind_persona(user=cast.owner, room_id=cast.room.pk, persona_id=persona.pk)
+
+
+def delete_default_persona(cast: Cast) -> None:
+    rename(cast)
+    delete_persona(user=cast.owner, persona_id=cast.persona.pk)
+
+
+def confine(cast: Cast) -> None:
+    rename(cast)
+    services.confine_persona(user=cast.owner, persona_id=cast.persona.pk, room_ids=[])
+
+
+def edit_persona(cast: Cast) -> None:
+    update_persona(user=cast.owner, persona_id=cast.persona.pk, goal="Another goal.")
+
+
+def edit_profile(cast: Cast) -> None:
+    update_profile(user=cast.member, name="Renamed", wood="zelkova")
+
+
+# What makes an event of each type happen. Some do it in several ways.
+CASES: dict[str, tuple[Act, ...]] = {
+    "message.created": (ask,),
+    "message.updated": (fail, cancel),
+    "message.completed": (complete,),
+    "run.queued": (ask,),
+    "run.started": (ask,),
+    "run.completed": (complete,),
+    "run.failed": (fail,),
+    "run.cancelled": (cancel, archive),
+    "member.added": (add,),
+    "member.changed": (demote, edit_profile),
+    "member.removed": (remove,),
+    "room.changed": (rename, archive_and_restore),
+    "room.archived": (archive,),
+    "persona.bound": (bind,),
+    "persona.unbound": (delete_default_persona, confine),
+    "persona.changed": (edit_persona,),
+}
+ENDS_THE_ROOM = {"room.deleted"}
+
+
+def test_every_durable_event_has_a_case() -> None:
+    kinds = {str(kind.__struct_config__.tag) for kind in DurableEvent.__subclasses__()}
+
+    assert kinds == CASES.keys() | ENDS_THE_ROOM
+
+
+@pytest.mark.parametrize(
+    ("kind", "act"), [(kind, act) for kind, acts in CASES.items() for act in acts]
+)
+def test_old_state_and_events_are_the_fresh_snapshot(cast: Cast, kind: str, act: Act) -> None:
+    before, seq = state_of(cast), cast.refreshed().last_seq
+
+    act(cast)
+
+    events = [msgspec.json.decode(one.frame) for one in events_after(cast.room.pk, seq)]
+    assert kind in [event["type"] for event in events]
+    for event in events:
+        fold(before, event, str(cast.member.pk))
+    assert before == state_of(cast)
+
+
+def test_after_the_deletion_of_a_room_there_is_nothing_to_compare(cast: Cast) -> None:
+    seq = cast.refreshed().last_seq
+
+    services.delete_room(user=cast.owner, room_id=cast.room.pk)
+
+    assert [event.type for event in events_after(cast.room.pk, seq)] == ["room.deleted"]
+    with pytest.raises(NotFound):
+        state_of(cast)
+
+
+def test_the_comparison_sees_a_change_that_no_event_tells(cast: Cast) -> None:
+    """The control: a row that is written behind the back of the log."""
+    before = state_of(cast)
+
+    Room.objects.filter(pk=cast.room.pk).update(topic="CANARY")
+
+    assert before != state_of(cast)
