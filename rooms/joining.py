@@ -91,17 +91,27 @@ def _events_for(room: Room, after: int | None) -> list[Durable] | None:
 
 
 async def _live(answer: Unfinished, command: RoomJoin) -> LiveAnswer:
+    """Return what a client lacks of an answer, or the whole where it holds what we never had.
+
+    So it is read from the delta on that the client holds last, which must be here, too.
+    """
     attempt, seq = (command.live or {}).get(answer.message, (0, -1))
-    since = seq + 1 if attempt == answer.attempt else 0
-    held = await replay().read(answer.message, answer.attempt, since)
-    if since and held.seq < seq:
-        # The client holds more than we do: its text is of a replay that is gone. Start afresh.
-        held = await replay().read(answer.message, answer.attempt)
+    if attempt == answer.attempt:
+        held = await replay().read(answer.message, attempt, seq)
+        if held is None:  # nobody knows: it keeps what it has
+            return _live_answer(answer, seq + 1, [])
+        if held.deltas:
+            return _live_answer(answer, seq + 1, held.deltas[1:])
+    whole = await replay().read(answer.message, answer.attempt)
+    return _live_answer(answer, 0, [] if whole is None else whole.deltas)
+
+
+def _live_answer(answer: Unfinished, since: int, deltas: list[str]) -> LiveAnswer:
     return LiveAnswer(
         message=answer.message,
         run=answer.run,
         attempt=answer.attempt,
-        since=held.since,
-        seq=held.seq,
-        text="".join(held.deltas),
+        since=since,
+        seq=since + len(deltas) - 1,
+        text="".join(deltas),
     )

@@ -18,6 +18,7 @@ from redis.backoff import NoBackoff
 log = structlog.get_logger(__name__)
 
 PAUSE_SECONDS: Final = 1.0
+POOL_SECONDS: Final = 5
 
 T = TypeVar("T")
 _away_until = 0.0
@@ -26,9 +27,14 @@ _away_until = 0.0
 @cache
 def store() -> Any:  # Any: the stubs of redis-py do not know that answers stay bytes
     """Return the client of this process's loop."""
-    return aioredis.Redis.from_url(
-        settings.REDIS_URL, retry=Retry(NoBackoff(), 0), **settings.REDIS_OPTIONS
+    # A pool of redis-py raises once all its connections are taken; this one has us wait.
+    pool = aioredis.BlockingConnectionPool.from_url(
+        settings.REDIS_URL,
+        timeout=POOL_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+        **settings.REDIS_OPTIONS,
     )
+    return aioredis.Redis.from_pool(pool)
 
 
 @cache
@@ -48,6 +54,9 @@ async def best_effort(ask: Callable[[], Awaitable[T]], default: T) -> T:
         return default
     try:
         return await ask()
+    except redis.ResponseError as error:  # it is there, and says no
+        log.warning("redis.refused", error=type(error).__name__)
+        return default
     except (redis.RedisError, OSError) as error:
         _away_until = time.monotonic() + PAUSE_SECONDS
         log.warning("redis.away", error=type(error).__name__)
