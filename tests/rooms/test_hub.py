@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
@@ -88,6 +89,10 @@ async def tell(layer: Layer, envelope: broadcast.Envelope) -> None:
         del channel_layers.backends["default"]
 
 
+def has_heard(ear: Ear, seq: int) -> bool:
+    return ear.seqs[-1:] == [seq]
+
+
 async def eventually(condition: Callable[[], bool]) -> None:
     """Look again and again: what it waits for takes the hub's checks and a clock."""
     async with asyncio.timeout(PATIENCE):
@@ -108,7 +113,7 @@ async def test_rooms_that_many_join_and_leave_at_once_are_heard_once(
         await asyncio.gather(room_hub.disconnect(ears[0].outlet), join(room_hub, late))
         store.log.append(durable(len(store.log) + 1))
         await tell(layer, change(store.log[-1]))
-        await until(lambda late=late: late.seqs[-1:] == [len(store.log)])
+        await until(partial(has_heard, late, len(store.log)))
         assert layer.added[group_of(ROOM)] - layer.discarded[group_of(ROOM)] == 1
         assert late.seqs == [len(store.log)]
         await room_hub.disconnect(late.outlet)
@@ -196,7 +201,12 @@ async def test_what_a_plain_thread_publishes_arrives_at_once(
     async with running(publisher.run(), "publisher"):
         await asyncio.sleep(0)
         events = [durable(seq) for seq in range(1, 501)]
-        thread = threading.Thread(target=lambda: [publisher.publish(change(e)) for e in events])
+
+        def publish_all() -> None:
+            for event in events:
+                publisher.publish(change(event))
+
+        thread = threading.Thread(target=publish_all)
         thread.start()
         await eventually(lambda: ear.seqs == list(range(1, 501)))
         thread.join()
