@@ -212,6 +212,35 @@ async def test_more_may_ask_at_once_than_there_are_connections(on_redis: Replay)
 
 
 @needs_redis
+async def test_restart_of_redis_is_noticed_by_nobody_who_asks_after_it(
+    on_redis: Replay, server: Redis
+) -> None:
+    message = uuid4()
+    at_once = int(django_settings.REDIS_OPTIONS["max_connections"])
+    await asyncio.gather(*(held(on_redis, message, 1) for _ in range(at_once)))
+    on_redis.seal(message, 2)
+
+    server.restart()
+
+    for _ in range(at_once):
+        assert await held(on_redis, message, 1) == []
+    assert await fill(on_redis, message, 1, "shown") == 1
+    assert on_redis.seal(message, 1) == "shown"
+
+
+@needs_redis
+async def test_delta_that_was_kept_though_nobody_was_told_is_not_taken_for_a_seal(
+    on_redis: Replay,
+) -> None:
+    message = uuid4()
+    await fill(on_redis, message, 1, "a", "b")
+
+    assert await on_redis.append(message, 1, ["a", "b"], 1) == 2
+
+    assert await held(on_redis, message, 1) == ["a", "b"]
+
+
+@needs_redis
 async def test_redis_that_says_no_is_not_taken_to_be_away(on_redis: Replay) -> None:
     message = uuid4()
     await fill(on_redis, message, 1, "shown")

@@ -2,124 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 
-from websockets.asyncio.client import connect
-from websockets.exceptions import WebSocketException
-
-from tests.live import MARU_V1, Frame, Person, PopulatedRoom
+from tests.live import Frame, Person, PopulatedRoom
+from tests.wire.cutting import Client, Scissors, timeline_at
 from tests.wire.house import House, Tab, run_of
 from tests.wire.timeline import Timeline
 
 CONNECTIONS = 220
 TABS = 3
-
-
-class Scissors:
-    """A way to the server that lets so many bytes through and then cuts the wire."""
-
-    def __init__(self, port: int, chance: random.Random) -> None:
-        self.port = 0
-        self._server_port = port
-        self._chance = chance
-        self._carrying: set[asyncio.Task[None]] = set()
-
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator["Scissors"]:
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
-            yield self
-        finally:
-            server.close()
-            await asyncio.gather(*self._carrying)
-
-    def _connected(self, here: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        # A task of our own: what `start_server` makes of a coroutine cannot be awaited.
-        task = asyncio.create_task(self._carry(here, back))
-        self._carrying.add(task)
-        task.add_done_callback(self._carrying.discard)
-
-    async def _carry(self, here: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        there, on = await asyncio.open_connection("127.0.0.1", self._server_port)
-        asking = asyncio.create_task(self._pass(here, on, None))
-        telling = asyncio.create_task(self._pass(there, back, self._chance.randint(150, 7_000)))
-        await asyncio.wait({asking, telling}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (asking, telling):
-            task.cancel()
-        await asyncio.gather(asking, telling, return_exceptions=True)
-        for writer in (on, back):
-            writer.transport.abort()
-            with suppress(OSError):
-                await writer.wait_closed()
-
-    async def _pass(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, most: int | None
-    ) -> None:
-        while most is None or most > 0:
-            data = await source.read(2**16 if most is None else min(most, 2**16))
-            if not data:
-                return
-            most = None if most is None else most - len(data)
-            sink.write(data)
-            await sink.drain()
-
-
-@dataclass
-class Client:
-    """A tab whose wire is cut again and again, and all that it has ever received."""
-
-    house: House
-    room: PopulatedRoom
-    person: Person
-    scissors: Scissors
-    timeline: Timeline = field(default_factory=Timeline)
-    frames: list[Frame] = field(default_factory=list)
-    connections: int = 0
-
-    async def follow(self, run: str) -> None:
-        """Come back until the run has ended."""
-        while not self._has_heard(run):
-            self.connections += 1
-            try:
-                await self._stay(run)
-            except (OSError, EOFError, WebSocketException):
-                continue
-
-    async def _stay(self, run: str) -> None:
-        async with connect(
-            f"ws://127.0.0.1:{self.scissors.port}/ws/",
-            additional_headers={"Authorization": f"Bearer {self.person.token}"},
-            subprotocols=[MARU_V1],
-            max_size=None,
-            proxy=None,
-            close_timeout=0.1,
-        ) as connection:
-            tab = Tab(connection, self.house.ledger, self.person.token)
-            await self._join(tab)
-            while not self._has_heard(run):
-                self._take(await tab.receive())
-                if self.timeline.hole:
-                    await self._join(tab)
-
-    def _has_heard(self, run: str) -> bool:
-        return run in self.timeline.ended and run not in self.timeline.runs
-
-    async def _join(self, tab: Tab) -> None:
-        await tab.tell(
-            {"type": "room.join", "ref": "again", "room": self.room.id, **self.timeline.join()}
-        )
-        while True:
-            frame = await tab.receive()
-            self._take(frame)
-            if frame["type"] == "room.snapshot":
-                return
-
-    def _take(self, frame: Frame) -> None:
-        self.frames.append(frame)
-        self.timeline.apply(frame)
 
 
 async def cut_and_follow(
@@ -130,7 +20,13 @@ async def cut_and_follow(
         known = Timeline()
         known.apply(await steady.join(room.id))
         clients = [
-            Client(house, room, person, scissors, timeline_at(steady.frames[-1]))
+            Client(
+                room,
+                person,
+                [scissors],
+                house.ledger,
+                timeline=timeline_at(steady.frames[-1]),
+            )
             for person in room.members[1 : 1 + TABS]
         ]
         while sum(client.connections for client in clients) < connections:
@@ -142,12 +38,6 @@ async def cut_and_follow(
                 holds(client, run, told)
                 client.frames.clear()
         return clients
-
-
-def timeline_at(snapshot: Frame) -> Timeline:
-    timeline = Timeline()
-    timeline.apply(snapshot)
-    return timeline
 
 
 def holds(client: Client, run: str, told: list[Frame]) -> None:
