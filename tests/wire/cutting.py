@@ -1,10 +1,13 @@
 """Wires that are cut at any byte, and clients that come back with what they have."""
 
 import asyncio
+import json
 import random
-from collections.abc import AsyncIterator, Sequence
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Final
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
@@ -12,6 +15,8 @@ from websockets.exceptions import WebSocketException
 from tests.live import MARU_V1, Frame, Person, PopulatedRoom
 from tests.wire.house import Ledger, Tab
 from tests.wire.timeline import Timeline
+
+TEXT: Final = 0x81  # the whole of a text, in one frame
 
 
 class Scissors:
@@ -62,6 +67,62 @@ class Scissors:
             most = None if most is None else most - len(data)
             sink.write(data)
             await sink.drain()
+
+
+class Tape:
+    """A way to the server that keeps every byte that comes from there."""
+
+    def __init__(self, port: int) -> None:
+        self.port = 0
+        self.bytes = b""
+        self._server_port = port
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator["Tape"]:
+        server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        async with server:
+            yield self
+
+    async def _carry(self, here: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        there, on = await asyncio.open_connection("127.0.0.1", self._server_port)
+        asking = asyncio.create_task(self._ask(here, on))
+        try:
+            while data := await there.read(2**16):
+                self.bytes += data
+                back.write(data)
+        finally:
+            asking.cancel()
+            on.close()
+            back.close()
+
+    async def _ask(self, here: asyncio.StreamReader, on: asyncio.StreamWriter) -> None:
+        while data := await here.read(2**16):
+            on.write(data)
+
+    def starts(self) -> list[list[Frame]]:
+        """Return what a client has whose wire is cut at each of the bytes, each case once."""
+        ends, frames = [], []
+        for end, frame in _frames_in(self.bytes):
+            ends.append(end)
+            frames.append(frame)
+        whole = {bisect_right(ends, cut) for cut in range(len(self.bytes) + 1)}
+        return [frames[:number] for number in sorted(whole)]
+
+
+def _frames_in(stream: bytes) -> Iterator[tuple[int, Frame]]:
+    """Yield the events that a server has sent since its handshake, each with where it ends."""
+    at = stream.index(b"\r\n\r\n") + 4
+    while at < len(stream):
+        opcode, size = stream[at : at + 2]
+        at += 2
+        if size >= 126:
+            width = 2 if size == 126 else 8
+            size = int.from_bytes(stream[at : at + width], "big")
+            at += width
+        if opcode == TEXT:
+            yield at + size, json.loads(stream[at : at + size])
+        at += size
 
 
 @dataclass

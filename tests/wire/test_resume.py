@@ -2,11 +2,16 @@
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from tests.live import Frame, Person, PopulatedRoom
-from tests.wire.cutting import Client, Scissors, timeline_at
-from tests.wire.house import House, Tab, run_of
-from tests.wire.timeline import Timeline
+import pytest
+from websockets.asyncio.client import connect
+
+from tests.live import MARU_V1, Frame, Person, PopulatedRoom
+from tests.wire.cutting import Client, Scissors, Tape, timeline_at
+from tests.wire.house import House, Tab, run_of, streamed
+from tests.wire.timeline import Growing, Timeline
 
 CONNECTIONS = 220
 TABS = 3
@@ -97,6 +102,94 @@ async def test_hole_in_what_came_is_healed_by_joining_again(
     told = "".join(f["text"] for f in steady.of_run(run) if f["type"] == "message.delta")
     assert told.rstrip() == timeline.ended[run].stored
     assert told.startswith(timeline.ended[run].assembled)
+
+
+async def test_stream_that_is_cut_at_any_byte_is_taken_up_where_it_was(
+    house: House, room: PopulatedRoom, owner: Person, member: Person
+) -> None:
+    """In the middle of the answer and after its end, by whoever has any part of what came."""
+    tape = Tape(house.installation.port)
+    async with tape.open(), house.tab(owner) as probe:
+        personas = timeline_at(await probe.join(room.id)).personas
+        (held,) = (p for p, persona in personas.items() if persona["handle"] == "held-12@15")
+        async with recorded(tape, member, house) as tab:
+            timeline = timeline_at(await tab.join(room.id))
+            asked = await probe.send(room.id, "Count.", personas=[held])
+            while not any(one.text.endswith("t11 ") for one in timeline.growing.values()):
+                timeline.apply(await tab.receive())
+            here, answer = timeline.seq, one_of(timeline.growing)
+            for start in tape.starts():
+                cut = await taken_up(probe, room, start)
+                assert (cut.seq, cut.growing[answer].text) == (here, timeline.growing[answer].text)
+                assert cut.messages == timeline.messages
+
+            house.provider.release()
+            (run,) = asked["runs"]
+            while run not in timeline.ended or run in timeline.runs:
+                timeline.apply(await tab.receive())
+        for start in tape.starts():
+            cut = await taken_up(probe, room, start)
+            assert (cut.seq, cut.growing, cut.messages) == (timeline.seq, {}, timeline.messages)
+
+    assert timeline.ended[run].assembled == "".join(f"t{n} " for n in range(24))
+    assert len(tape.starts()) > 24
+
+
+def one_of(things: dict[str, Growing]) -> str:
+    (one,) = things
+    return one
+
+
+@asynccontextmanager
+async def recorded(tape: Tape, person: Person, house: House) -> AsyncIterator[Tab]:
+    """A socket whose every byte is on the tape."""
+    async with connect(
+        f"ws://127.0.0.1:{tape.port}/ws/",
+        additional_headers={"Authorization": f"Bearer {person.token}"},
+        subprotocols=[MARU_V1],
+        max_size=None,
+        proxy=None,
+    ) as connection:
+        yield Tab(connection, house.ledger, person.token)
+
+
+async def taken_up(tab: Tab, room: PopulatedRoom, frames: list[Frame]) -> Timeline:
+    """Return the picture of a client that has these frames and comes back with that."""
+    timeline = Timeline()
+    for frame in frames:
+        timeline.apply(frame)
+    timeline.apply(await tab.command("room.join", room=room.id, **timeline.join()))
+    assert not timeline.hole
+    return timeline
+
+
+@pytest.mark.parametrize("position", [[1, 10**6], [1, 2**53 - 1], [7, 3], [2**31 - 1, 0]])
+async def test_position_in_an_answer_that_nobody_has_reached_gets_the_whole(
+    house: House, room: PopulatedRoom, owner: Person, member: Person, position: list[int]
+) -> None:
+    async with house.tab(owner) as tab, house.tab(member) as liar:
+        await tab.join(room.id)
+        async with tab.asking(room.id, "fault-hang-after-3") as run:
+            told = await tab.find(lambda f: f["type"] == "message.delta" and run_of(f) == run)
+            await tab.until(lambda _: streamed(tab.of_run(run)).endswith("t2 "))
+            snapshot = await liar.join(room.id, **{told["message"]: position})
+
+    (live,) = [one for one in snapshot["live"] if one["run"] == run]
+    assert (live["attempt"], live["from"], live["text"]) == (1, 0, "t0 t1 t2 ")
+
+
+async def test_position_in_an_answer_of_another_room_brings_nothing_of_it(
+    house: House, rooms: list[PopulatedRoom]
+) -> None:
+    theirs, ours = rooms[0], rooms[1]
+    async with house.tab(theirs.members[0]) as tab, house.tab(ours.members[0]) as curious:
+        await tab.join(theirs.id)
+        async with tab.asking(theirs.id, "fault-hang-after-3") as run:
+            told = await tab.find(lambda f: f["type"] == "message.delta" and run_of(f) == run)
+            snapshot = await curious.join(ours.id, 0, **{told["message"]: [1, 0]})
+
+    assert run not in [one["run"] for one in snapshot["live"]]
+    assert {event["room"] for event in snapshot["events"]} == {ours.id}
 
 
 async def next_frame(tab: Tab) -> Frame | None:
