@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from maru.stores import redis_options
 from tests.cluster.cluster import Cluster
@@ -25,7 +25,7 @@ from tests.wire.house import Ledger, Tab, run_of
 MODEL: Final = "tokens-60@100"
 WHOLE: Final = " ".join(f"t{n}" for n in range(60))
 TABS: Final = 3
-LOSSY: Final = {"DJANGO_SETTINGS_MODULE": "tests.cluster.lossy"}
+LOSSY: Final[dict[str, Any]] = {"DJANGO_SETTINGS_MODULE": "tests.cluster.lossy"}  # as keywords
 
 # Only then may nothing be missing again: the stores are left alone for a second after they have
 # failed, and the layer's own connection waits a second, too, before it comes back.
@@ -176,8 +176,8 @@ async def _main(cuts: int) -> int:
         postgres, redis = stack.enter_context(Postgres()), stack.enter_context(Redis())
         provider = stack.enter_context(running())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="maru-cuts-")))
-        env = {"MARU_EGRESS_ALLOW": provider.address, **LOSSY}
-        cluster = stack.enter_context(Cluster(folder, postgres, redis, **env))
+        made = Cluster(folder, postgres, redis, MARU_EGRESS_ALLOW=provider.address, **LOSSY)
+        cluster = stack.enter_context(made)
         tally = await cut_wires(cluster, provider, cuts=cuts, faults=5 * faults_of(redis))
     print(
         f"{tally.connections} wires cut over {tally.answers} answers, "

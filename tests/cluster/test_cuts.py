@@ -18,8 +18,8 @@ def lossy(
 ) -> Iterator[Cluster]:
     """Two web processes, each of which loses three of a hundred messages of the layer."""
     folder = tmp_path_factory.mktemp("lossy")
-    env = {"MARU_EGRESS_ALLOW": provider.address, **LOSSY}
-    with Cluster(folder, postgres, redis, **env) as started:
+    made = Cluster(folder, postgres, redis, MARU_EGRESS_ALLOW=provider.address, **LOSSY)
+    with made as started:
         yield started
 
 

@@ -171,8 +171,9 @@ async def test_position_in_an_answer_that_nobody_has_reached_gets_the_whole(
         await tab.join(room.id)
         async with tab.asking(room.id, "fault-hang-after-3") as run:
             told = await tab.find(lambda f: f["type"] == "message.delta" and run_of(f) == run)
-            await tab.until(lambda _: streamed(tab.of_run(run)).endswith("t2 "))
-            snapshot = await liar.join(room.id, **{told["message"]: position})
+            await tab.find(lambda _: streamed(tab.of_run(run)).endswith("t2 "))
+            claimed = {told["message"]: position}
+            snapshot = await liar.command("room.join", room=room.id, after=None, live=claimed)
 
     (live,) = [one for one in snapshot["live"] if one["run"] == run]
     assert (live["attempt"], live["from"], live["text"]) == (1, 0, "t0 t1 t2 ")
@@ -186,7 +187,8 @@ async def test_position_in_an_answer_of_another_room_brings_nothing_of_it(
         await tab.join(theirs.id)
         async with tab.asking(theirs.id, "fault-hang-after-3") as run:
             told = await tab.find(lambda f: f["type"] == "message.delta" and run_of(f) == run)
-            snapshot = await curious.join(ours.id, 0, **{told["message"]: [1, 0]})
+            claimed = {told["message"]: [1, 0]}
+            snapshot = await curious.command("room.join", room=ours.id, after=0, live=claimed)
 
     assert run not in [one["run"] for one in snapshot["live"]]
     assert {event["room"] for event in snapshot["events"]} == {ours.id}
