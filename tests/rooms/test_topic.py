@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rooms import outlet
 from rooms.broadcast import Durable, Notice, OfRoom
 from rooms.events import MemberRemoved, Presence, encode
-from rooms.outlet import TOO_SLOW, Subscription
+from rooms.outlet import TOO_SLOW, Outlet, Subscription
 from rooms.sink import Frame
 from rooms.topic import FAILED, RING, RING_BYTES, Item, Source
 from tests.rooms.hearing import (
@@ -505,3 +506,14 @@ def ring_of(ear: Ear) -> list[Item]:
     """Return what the topic of the one room that an ear has joined still keeps."""
     (subscription,) = ear.outlet.subscriptions.values()
     return list(subscription.topic._ring)  # the bound is of what nobody sees
+
+
+@pytest.mark.parametrize("how", [Outlet.stop, lambda outlet: outlet.end(FAILED)])
+async def test_connection_of_a_socket_that_has_ended_is_not_kept_for_what_it_does_not_read(
+    how: Callable[[Outlet], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outlet, "ABORT_SECONDS", 0)
+    ear = Ear()
+
+    how(ear.outlet)
+    await until(lambda: ear.aborted)
