@@ -14,6 +14,8 @@ from rooms.presence import present
 from rooms.replay import replay
 
 READS: Final = 5
+READ_AT_ONCE: Final = 100
+MOST_BYTES: Final = 4 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +85,19 @@ async def snapshot(command: RoomJoin, stand: Stand) -> RoomSnapshot:
 def _events_for(room: Room, after: int | None) -> list[Durable] | None:
     """Return the events after `after`, or None where the client needs the room afresh.
 
-    A client that is ahead of us has seen a database that was restored since.
+    A client that is ahead of us has seen a database that was restored since. What is read is also
+    bounded in bytes: five hundred of the longest messages would be kept for each slow socket.
     """
     if after is None or after > room.last_seq or room.last_seq - after > log.REPLAY_LIMIT:
         return None
-    return [event for event in log.events_after(room.pk, after) if event.seq <= room.last_seq]
+    events: list[Durable] = []
+    while after < room.last_seq:
+        some = log.events_after(room.pk, after, limit=READ_AT_ONCE)
+        events += [event for event in some if event.seq <= room.last_seq]
+        if not some or sum(len(event.frame) for event in events) > MOST_BYTES:
+            return None
+        after = some[-1].seq
+    return events
 
 
 async def _live(answer: Unfinished, command: RoomJoin) -> LiveAnswer:
