@@ -123,8 +123,9 @@ async def test_rooms_that_many_join_and_leave_at_once_are_heard_once(
 
 
 async def test_message_that_cannot_be_read_silences_nobody(
-    room_hub: RoomHub, layer: Layer, store: Store
+    room_hub: RoomHub, layer: Layer, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(hub, "CHECK_SECONDS", 3_600)  # nothing is healed meanwhile
     ear = Ear()
     await until(lambda: broadcast.EVERYWHERE in layer.groups)
     await join(room_hub, ear)
