@@ -16,6 +16,7 @@ from rooms import broadcast, hub
 from rooms.broadcast import Publisher, group_of
 from rooms.events import MemberRemoved, encode
 from rooms.hub import RoomHub
+from rooms.sink import Frame
 from tests.live import PATIENCE
 from tests.rooms.hearing import ROOM, Ear, Store, change, durable, until
 
@@ -193,8 +194,15 @@ async def test_room_that_is_joined_while_the_layer_is_away_is_heard_by_the_log_a
 async def test_what_a_plain_thread_publishes_arrives_at_once(
     room_hub: RoomHub, layer: Layer, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    class Waited(Ear):
+        def _hear(self, frame: Frame) -> None:
+            super()._hear(frame)
+            if len(self.heard) == 500:
+                arrived.set()
+
     monkeypatch.setattr(hub, "CHECK_SECONDS", 3_600)  # nothing is healed meanwhile
-    ear, publisher = Ear(), Publisher()
+    await asyncio.sleep(0.1)  # the last check: from here on nothing else wakes the loop
+    ear, publisher, arrived = Waited(), Publisher(), asyncio.Event()
     channel_layers.set("default", layer)
     await until(lambda: broadcast.EVERYWHERE in layer.groups)
     await join(room_hub, ear)
@@ -207,11 +215,13 @@ async def test_what_a_plain_thread_publishes_arrives_at_once(
             for event in events:
                 publisher.publish(change(event))
 
-        thread = threading.Thread(target=publish_all)
+        thread = threading.Timer(0.2, publish_all)  # when the loop is at rest
         thread.start()
-        await eventually(lambda: ear.seqs == list(range(1, 501)))
+        async with asyncio.timeout(PATIENCE):
+            await arrived.wait()
         thread.join()
 
+    assert ear.seqs == list(range(1, 501))
     assert store.reads == 0
 
 
