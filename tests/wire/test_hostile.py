@@ -15,12 +15,23 @@ from tests.live import MARU_V1, PATIENCE, Frame, Installation, Person, Populated
 
 LARGE = "마" * 16_000
 MESSAGES = 90  # as fast as one socket may
+CURT = (
+    "import maru.server, rooms.outlet as outlet;"
+    "outlet.STUCK_SECONDS = outlet.ABORT_SECONDS = 1;"
+    "maru.server.main()"
+)
 
 
 class Impatient(Installation):
-    """A server that waits a second, and no ten, for whoever does not read."""
+    """A server that waits a second, and not ten, for whoever does not read."""
 
     entry = ("-c", "import maru.server as s, rooms.outlet as o; o.STUCK_SECONDS = 1; s.main()")
+
+
+class Curt(Installation):
+    """A server that waits a second for whoever does not read, and one more for the close."""
+
+    entry = ("-c", CURT)
 
 
 class Pinging(Installation):
@@ -102,6 +113,19 @@ async def test_who_does_not_read_is_closed_4408_and_can_come_back_for_all_of_it(
     assert 0 < len(heard) < MESSAGES
     assert back["complete"] is True
     assert heard + created(back["events"]) == said
+
+
+async def test_who_never_reads_again_is_gone_long_before_a_ping_would_tell(tmp_path: Path) -> None:
+    with Curt(tmp_path) as curt:
+        (room,) = await asyncio.to_thread(curt.populate, 1, 3)
+        owner, reader, stuck = room.members
+        async with curt.socket(owner) as speaker, curt.socket(reader) as witness:
+            await witness.join(room.id)
+            async with narrow(curt, stuck) as slow:
+                await slow.join(room.id)
+                saying = asyncio.create_task(say_much(speaker, room))
+                await witness.until(lambda frame: is_presence(frame, stuck, online=False))
+                await saying
 
 
 async def test_half_open_connection_is_noticed_and_its_user_is_away(
