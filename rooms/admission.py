@@ -1,9 +1,11 @@
 """The door of the socket: who is refused before it opens, and as whom the others come in."""
 
+from collections import Counter
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import orjson
 from django.conf import settings
@@ -20,17 +22,20 @@ from rooms.outlet import Credential
 from rooms.threads import COMMANDS, in_thread
 
 SUBPROTOCOL: Final = "maru.v1"
+SOCKETS_OF_A_USER: Final = 200
 
 
 class Admission:
     """Lets a handshake through to `app`, with user, credential and language in its scope.
 
     Or refuses it with an HTTP status, in this order: a foreign Origin (403), no credentials that
-    live (401), a subprotocol that is not ours (400). No Origin at all is for programs with a token.
+    live (401), a subprotocol that is not ours (400), more sockets than a user may have here (429).
+    No Origin at all is for programs with a token.
     """
 
     def __init__(self, app: Any) -> None:
         self._app = app
+        self._open = Counter[UUID]()
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         headers = _headers(scope)
@@ -46,9 +51,18 @@ class Admission:
             await _refuse(receive, send, HTTPStatus.BAD_REQUEST, "invalid")
             return
         user, credential = known
+        if settings.RATE_LIMITS and self._open[user.pk] >= SOCKETS_OF_A_USER:
+            await _refuse(receive, send, HTTPStatus.TOO_MANY_REQUESTS, "rate_limited")
+            return
         came_from.set((scope.get("client") or ("",))[0])
         known_scope = {"user": user, "credential": credential, "language": _language(headers)}
-        await self._app({**scope, **known_scope}, receive, send)
+        self._open[user.pk] += 1
+        try:
+            await self._app({**scope, **known_scope}, receive, send)
+        finally:
+            self._open[user.pk] -= 1
+            if not self._open[user.pk]:
+                del self._open[user.pk]
 
 
 def _headers(scope: dict[str, Any]) -> dict[str, str]:

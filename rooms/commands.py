@@ -22,6 +22,7 @@ from rooms.events import (
     encode,
 )
 from rooms.permissions import POST, access_room
+from rooms.presence import CROWD
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,9 @@ def _carry_out(command: Command, user: User, language: str) -> Done:
                 services.mark_read(user=user, room_id=room_id, seq=seq)
                 return Done({})
             case MemberType(room=room_id):
-                access_room(user, room_id, POST)
+                room = access_room(user, room_id, POST)
+                if room.members.count() > CROWD:
+                    return Done({})  # to tell each of the many of each of the many is too much
                 typing = MemberTyping(room=room_id, user=user.pk)
                 broadcast.publish(broadcast.Notice(room=room_id, frame=encode(typing)))
                 return Done({})

@@ -23,8 +23,8 @@ class Deltas:
         self._job = job
         self._is_ours = is_ours
         self._waiting: list[str] = []
-        self._seq = 0
         self._sent: list[str] = []
+        self._kept = 0
         self._last = float("-inf")
         self._timer: asyncio.Task[None] | None = None
         self._order = asyncio.Lock()
@@ -70,13 +70,14 @@ class Deltas:
         await self.flush()
 
     async def _send(self, text: str) -> None:
-        job, seq = self._job, self._seq
+        job, seq = self._job, len(self._sent)
         if not await self._is_ours():
             return
-        if not await replay().append(job.message, job.attempt, seq, text):
+        deltas = [*self._sent, text]
+        kept = await replay().append(job.message, job.attempt, deltas, self._kept)
+        if kept is None:
             return  # stopped or taken over: the text that is kept ends before this
-        self._seq += 1
-        self._sent.append(text)
+        self._sent, self._kept = deltas, kept
         delta = MessageDelta(
             room=job.room,
             message=job.message,

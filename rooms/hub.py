@@ -11,7 +11,6 @@ from uuid import UUID
 import structlog
 from channels.layers import BaseChannelLayer
 
-from accounts.errors import Unavailable
 from rooms import broadcast
 from rooms.activity import Activity
 from rooms.broadcast import Ended, Envelope, Here, OfRoom, Spoken
@@ -23,7 +22,7 @@ log = structlog.get_logger(__name__)
 
 CHECK_SECONDS: Final = 1.0
 CREDENTIALS_SECONDS: Final = 4
-LAYER_SECONDS: Final = 5
+LAYER_SECONDS: Final = 2
 CREDENTIALS_ENDED: Final = 4401
 
 
@@ -34,6 +33,7 @@ class RoomHub:
         self._layer: Any = layer  # Any: groups are an extension that the base class lacks
         self._source = source
         self._channel = ""
+        self._tuned_in = False
         self._topics: dict[UUID, Topic] = {}
         self._outlets: set[Outlet] = set()
         self._activity = Activity()
@@ -43,11 +43,11 @@ class RoomHub:
         """Hear the layer until cancelled; one that is away at the start is waited for."""
         checking = asyncio.create_task(self._check())
         try:
-            while not self._channel:
+            while not self._tuned_in:
                 await self._tune_in()
             while True:
-                message = await self._layer.receive(self._channel)
                 try:
+                    message = await self._layer.receive(self._channel)
                     self._take(broadcast.open_message(message))
                 except Exception:  # one bad message must not silence the process
                     log.exception("hub.message_unread")
@@ -56,9 +56,10 @@ class RoomHub:
 
     async def _tune_in(self) -> None:
         try:
-            channel = await self._layer.new_channel()
-            await self._layer.group_add(broadcast.EVERYWHERE, channel)
-            self._channel = channel
+            # A group remembers its channels though it could not be joined: one is enough.
+            self._channel = self._channel or await self._layer.new_channel()
+            await self._layer.group_add(broadcast.EVERYWHERE, self._channel)
+            self._tuned_in = True
         except Exception as error:  # whatever the layer raises while it is away
             log.warning("hub.no_layer", error=type(error).__name__)
             await asyncio.sleep(CHECK_SECONDS)
@@ -78,7 +79,7 @@ class RoomHub:
         """Listen to a room for a socket; nothing is sent before `Subscription.begin`.
 
         Listen first, read second: what happens after the return is in the ring, what happened
-        before is in the log.
+        before is in the log. While the layer is away the room is heard by the checks of the log.
         """
         while True:
             topic = self._topics.setdefault(room_id, Topic(room_id, self._presence.leave))
@@ -115,16 +116,20 @@ class RoomHub:
             await outlet.settled()
 
     async def _open(self, topic: Topic) -> None:
-        try:
-            async with asyncio.timeout(LAYER_SECONDS):
-                await self._layer.group_add(broadcast.group_of(topic.room_id), self._channel)
-        except Exception as error:
-            log.warning("hub.no_layer", error=type(error).__name__)
-            raise Unavailable from None
+        await self._hear(topic)
         last_seqs = await self._source.last_seqs([topic.room_id])
         topic.seq = last_seqs.get(topic.room_id, 0)
         topic.opened = True
         topic.work(self._source)
+
+    async def _hear(self, topic: Topic) -> None:
+        """Have the layer bring us the room, if it is there."""
+        try:
+            async with asyncio.timeout(LAYER_SECONDS):
+                await self._layer.group_add(broadcast.group_of(topic.room_id), self._channel)
+            topic.heard = True
+        except Exception as error:  # the check tries again
+            log.warning("hub.no_layer", error=type(error).__name__)
 
     async def _let_go(self, topic: Topic) -> None:
         """Stop hearing a room that no socket listens to."""
@@ -182,6 +187,17 @@ class RoomHub:
         for room_id, last_seq in last_seqs.items():
             if (topic := self._topics.get(room_id)) is not None:
                 topic.check(last_seq, self._source)
+                topic.trim()
+        await self._hear_the_unheard()
+
+    async def _hear_the_unheard(self) -> None:
+        """Try those rooms again that were opened without the layer, until it fails once more."""
+        for topic in [topic for topic in self._topics.values() if not topic.heard]:
+            async with topic.lock:
+                if self._topics.get(topic.room_id) is topic:
+                    await self._hear(topic)
+            if not topic.heard:
+                return
 
     async def _check_credentials(self) -> None:
         """Close what came in by something that has ended since: the word of it may be lost."""

@@ -14,6 +14,8 @@ from rooms.presence import present
 from rooms.replay import replay
 
 READS: Final = 5
+READ_AT_ONCE: Final = 100
+MOST_BYTES: Final = 4 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,25 +85,43 @@ async def snapshot(command: RoomJoin, stand: Stand) -> RoomSnapshot:
 def _events_for(room: Room, after: int | None) -> list[Durable] | None:
     """Return the events after `after`, or None where the client needs the room afresh.
 
-    A client that is ahead of us has seen a database that was restored since.
+    A client that is ahead of us has seen a database that was restored since. What is read is also
+    bounded in bytes: five hundred of the longest messages would be kept for each slow socket.
     """
     if after is None or after > room.last_seq or room.last_seq - after > log.REPLAY_LIMIT:
         return None
-    return [event for event in log.events_after(room.pk, after) if event.seq <= room.last_seq]
+    events: list[Durable] = []
+    while after < room.last_seq:
+        some = log.events_after(room.pk, after, limit=READ_AT_ONCE)
+        events += [event for event in some if event.seq <= room.last_seq]
+        if not some or sum(len(event.frame) for event in events) > MOST_BYTES:
+            return None
+        after = some[-1].seq
+    return events
 
 
 async def _live(answer: Unfinished, command: RoomJoin) -> LiveAnswer:
+    """Return what a client lacks of an answer, or the whole where it holds what we never had.
+
+    So it is read from the delta on that the client holds last, which must be here, too.
+    """
     attempt, seq = (command.live or {}).get(answer.message, (0, -1))
-    since = seq + 1 if attempt == answer.attempt else 0
-    held = await replay().read(answer.message, answer.attempt, since)
-    if since and held.seq < seq:
-        # The client holds more than we do: its text is of a replay that is gone. Start afresh.
-        held = await replay().read(answer.message, answer.attempt)
+    if attempt == answer.attempt:
+        held = await replay().read(answer.message, attempt, seq)
+        if held is None:  # nobody knows: it keeps what it has
+            return _live_answer(answer, seq + 1, [])
+        if held.deltas:
+            return _live_answer(answer, seq + 1, held.deltas[1:])
+    whole = await replay().read(answer.message, answer.attempt)
+    return _live_answer(answer, 0, [] if whole is None else whole.deltas)
+
+
+def _live_answer(answer: Unfinished, since: int, deltas: list[str]) -> LiveAnswer:
     return LiveAnswer(
         message=answer.message,
         run=answer.run,
         attempt=answer.attempt,
-        since=held.since,
-        seq=held.seq,
-        text="".join(held.deltas),
+        since=since,
+        seq=since + len(deltas) - 1,
+        text="".join(deltas),
     )

@@ -86,11 +86,12 @@ class Outlet:
             return
         self.stop()
         self._closing = asyncio.create_task(self._close(code))
-        # Whoever does not read does not read the close either, and would keep its buffers.
-        asyncio.get_running_loop().call_later(ABORT_SECONDS, self._sink.abort)
 
     def stop(self) -> None:
         """Send nothing more."""
+        if not self._ended:
+            # Whoever does not read does not read a close either, and would keep its buffers.
+            asyncio.get_running_loop().call_later(ABORT_SECONDS, self._sink.abort)
         self._ended = True
         if self._task is not None:
             self._task.cancel()

@@ -64,12 +64,16 @@ class RedisRoster:
     """A sorted set for each room: users by the time at which they are forgotten."""
 
     async def put(self, present: Iterable[tuple[UUID, UUID]]) -> None:
+        rooms: defaultdict[UUID, list[UUID]] = defaultdict(list)
+        for room_id, user_id in present:
+            rooms[room_id].append(user_id)
+
         async def keep() -> None:
             until = time.time() + KEPT_SECONDS
             async with store().pipeline(transaction=False) as pipe:
-                for room_id, user_id in present:
+                for room_id, users in rooms.items():
                     pipe.zremrangebyscore(_key(room_id), "-inf", time.time())
-                    pipe.zadd(_key(room_id), {user_id.bytes: until})
+                    pipe.zadd(_key(room_id), {user_id.bytes: until for user_id in users})
                     pipe.expire(_key(room_id), KEPT_SECONDS)
                 await pipe.execute()
 

@@ -12,12 +12,18 @@ import redis
 import redis.asyncio as aioredis
 import structlog
 from django.conf import settings
-from redis.asyncio.retry import Retry
+from redis import retry
+from redis.asyncio import retry as async_retry
 from redis.backoff import NoBackoff
 
 log = structlog.get_logger(__name__)
 
 PAUSE_SECONDS: Final = 1.0
+POOL_SECONDS: Final = 5
+
+# A Redis that was restarted has broken every connection that waits in a pool: each of them fails
+# once. Asked again at once, it is known whether Redis is away.
+_BROKEN: Final = (redis.ConnectionError,)
 
 T = TypeVar("T")
 _away_until = 0.0
@@ -26,15 +32,22 @@ _away_until = 0.0
 @cache
 def store() -> Any:  # Any: the stubs of redis-py do not know that answers stay bytes
     """Return the client of this process's loop."""
-    return aioredis.Redis.from_url(
-        settings.REDIS_URL, retry=Retry(NoBackoff(), 0), **settings.REDIS_OPTIONS
+    # A pool of redis-py raises once all its connections are taken; this one has us wait.
+    pool = aioredis.BlockingConnectionPool.from_url(
+        settings.REDIS_URL,
+        timeout=POOL_SECONDS,
+        retry=async_retry.Retry(NoBackoff(), 1, _BROKEN),
+        **settings.REDIS_OPTIONS,
     )
+    return aioredis.Redis.from_pool(pool)
 
 
 @cache
 def store_of_threads() -> Any:
     """Return the client for threads."""
-    return redis.Redis.from_url(settings.REDIS_URL, **settings.REDIS_OPTIONS)
+    return redis.Redis.from_url(
+        settings.REDIS_URL, retry=retry.Retry(NoBackoff(), 1, _BROKEN), **settings.REDIS_OPTIONS
+    )
 
 
 async def best_effort(ask: Callable[[], Awaitable[T]], default: T) -> T:
@@ -48,6 +61,9 @@ async def best_effort(ask: Callable[[], Awaitable[T]], default: T) -> T:
         return default
     try:
         return await ask()
+    except redis.ResponseError as error:  # it is there, and says no
+        log.warning("redis.refused", error=type(error).__name__)
+        return default
     except (redis.RedisError, OSError) as error:
         _away_until = time.monotonic() + PAUSE_SECONDS
         log.warning("redis.away", error=type(error).__name__)

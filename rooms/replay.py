@@ -6,6 +6,7 @@ A delta is kept before it is published, so whoever listens first and reads secon
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Final, Protocol
@@ -20,6 +21,7 @@ from rooms.redis_store import best_effort, store, store_of_threads
 log = structlog.get_logger(__name__)
 
 KEPT_SECONDS: Final = 600
+EXPIRY_EVERY: Final = 32  # deltas; an answer so slow that it expires meanwhile is kept anew
 LINGER_SECONDS: Final = 10
 SEAL: Final = f"{2**64 - 1}-1"  # the last id that a stream can have: nothing fits behind it
 
@@ -41,14 +43,17 @@ class Held:
 
 
 class Replay(Protocol):
-    async def append(self, message: UUID, attempt: int, seq: int, text: str) -> bool:
-        """Keep a delta; False where it must not be shown any more: sealed, or an older attempt's.
+    async def append(
+        self, message: UUID, attempt: int, deltas: Sequence[str], kept: int
+    ) -> int | None:
+        """Keep the deltas that an attempt has so far, of which so many are kept already.
 
-        Deltas of older attempts are forgotten.
+        Returns how many are kept now: 0 where that is not known, so that all are given again. None
+        where they must not be shown any more: sealed, or an older attempt's, which are forgotten.
         """
 
-    async def read(self, message: UUID, attempt: int, since: int = 0) -> Held:
-        """Return the deltas of an attempt from seq `since` on; empty if nothing is kept."""
+    async def read(self, message: UUID, attempt: int, since: int = 0) -> Held | None:
+        """Return the deltas of an attempt from seq `since` on; None where that is not known now."""
 
     async def forget(self, message: UUID, attempt: int) -> None:
         """Let go of an answer that has ended, soon: somebody may be joining just now."""
@@ -74,14 +79,15 @@ class MemoryReplay:
         self._answers: dict[UUID, _Answer] = {}
         self._lock = threading.Lock()
 
-    async def append(self, message: UUID, attempt: int, seq: int, text: str) -> bool:
+    async def append(
+        self, message: UUID, attempt: int, deltas: Sequence[str], kept: int
+    ) -> int | None:
         with self._lock:
             answer = self._of_attempt(message, attempt)
             if answer.attempt != attempt or answer.sealed:
-                return False
-            if len(answer.deltas) == seq:
-                answer.deltas.append(text)
-            return True
+                return None
+            answer.deltas.extend(deltas[len(answer.deltas) :])
+            return len(deltas)
 
     def _of_attempt(self, message: UUID, attempt: int) -> _Answer:
         answer = self._answers.get(message)
@@ -89,7 +95,7 @@ class MemoryReplay:
             answer = self._answers[message] = _Answer(attempt)
         return answer
 
-    async def read(self, message: UUID, attempt: int, since: int = 0) -> Held:
+    async def read(self, message: UUID, attempt: int, since: int = 0) -> Held | None:
         answer = self._answers.get(message)
         if answer is None or answer.attempt != attempt:
             return Held(attempt, since, [])
@@ -115,29 +121,30 @@ class MemoryReplay:
 class RedisReplay:
     """One stream for each attempt; the id of an entry is `<seq>-1`, so none is kept twice."""
 
-    async def append(self, message: UUID, attempt: int, seq: int, text: str) -> bool:
-        async def keep() -> bool:
+    async def append(
+        self, message: UUID, attempt: int, deltas: Sequence[str], kept: int
+    ) -> int | None:
+        async def keep() -> int | None:
             key = _key(message, attempt)
-            async with store().pipeline(transaction=False) as pipe:
-                pipe.xadd(key, {"t": text}, id=f"{seq}-1")
-                pipe.expire(key, KEPT_SECONDS)
-                added, *_ = await pipe.execute(raise_on_error=False)
-            if isinstance(added, redis.ResponseError) and "equal or smaller" in str(added):
-                return False
-            if isinstance(added, redis.RedisError):
-                raise added
-            return True
+            try:
+                if not await _add(key, deltas, kept):
+                    await _add(key, deltas, 0)  # a Redis that has forgotten is told all of it again
+            except _SealedAnswer:
+                return None
+            return len(deltas)
 
-        return await best_effort(keep, True)  # shown, where Redis is away
+        return await best_effort(keep, 0)  # shown, where Redis is away
 
-    async def read(self, message: UUID, attempt: int, since: int = 0) -> Held:
-        async def entries() -> Entries:
+    async def read(self, message: UUID, attempt: int, since: int = 0) -> Held | None:
+        async def read() -> Entries | None:
             found: Entries = await store().xrange(_key(message, attempt), f"{since}-0")
             return found
 
-        nothing: Entries = []
+        entries = await best_effort(read, None)
+        if entries is None:
+            return None
         deltas: list[str] = []
-        for entry, fields in await best_effort(entries, nothing):
+        for entry, fields in entries:
             if int(entry.split(b"-")[0]) != since + len(deltas):
                 break  # a delta was not kept: what comes after it cannot be shown
             deltas.append(fields[b"t"].decode())
@@ -160,6 +167,32 @@ class RedisReplay:
             log.warning("replay.unreadable", message=str(message), error=type(error).__name__)
             return ""
         return "".join(fields[b"t"].decode() for _, fields in entries if b"t" in fields)
+
+
+class _SealedAnswer(Exception):
+    """Nothing fits behind the seal."""
+
+
+async def _add(key: str, deltas: Sequence[str], since: int) -> bool:
+    """Add deltas to their stream; False where those before `since` are not there any more."""
+    async with store().pipeline(transaction=False) as pipe:
+        for seq in range(since, len(deltas)):
+            pipe.xadd(key, {"t": deltas[seq]}, id=f"{seq}-1", nomkstream=since > 0)
+        if since == 0 or len(deltas) % EXPIRY_EVERY == 0:
+            pipe.expire(key, KEPT_SECONDS)
+        added = (await pipe.execute(raise_on_error=False))[len(deltas) - since - 1]
+    if isinstance(added, redis.ResponseError) and "equal or smaller" in str(added):
+        await _check_seal(key)
+        return True  # it is there already: nobody knows what came of a broken connection
+    if isinstance(added, redis.RedisError):
+        raise added
+    return added is not None
+
+
+async def _check_seal(key: str) -> None:
+    ((_, last),) = await store().xrevrange(key, count=1)
+    if b"t" not in last:
+        raise _SealedAnswer
 
 
 def _key(message: UUID, attempt: int) -> str:

@@ -43,7 +43,8 @@ async def _events_after(room_id: UUID, after: int) -> list[Durable]:
 
 
 async def _deltas(message: UUID, attempt: int, since: int) -> list[str]:
-    return (await replay().read(message, attempt, since)).deltas
+    held = await replay().read(message, attempt, since)
+    return [] if held is None else held.deltas
 
 
 async def _ended(credentials: Collection[Credential]) -> set[Credential]:

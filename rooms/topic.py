@@ -23,10 +23,12 @@ from rooms.sink import Frame
 log = structlog.get_logger(__name__)
 
 RING: Final = 4_096
+RING_BYTES: Final = 4 * 2**20
 ENDED: Final = 256
 FAILED: Final = 1011
 ENDINGS: Final = frozenset({"message.completed", "message.updated"})
 GONE: Final = "room.deleted"
+CONCERNING: Final = ENDINGS | {"member.removed", "run.started"}  # the hub itself
 
 
 class Source(Struct, frozen=True):
@@ -68,12 +70,21 @@ class Item(Struct, frozen=True):
     base: int = 0
 
 
+class Reached(Struct, frozen=True):
+    """How far an answer has been passed on, and the room's seq at which that attempt started."""
+
+    attempt: int
+    seq: int
+    base: int
+
+
 class Missing(Struct, frozen=True):
-    """What has to be fetched: the log after a seq, or the deltas `since` up to `delta`."""
+    """What has to be fetched: the log after a seq, the deltas up to one, or up to an end."""
 
     after: int = 0
     delta: Delta | None = None
     since: int = 0
+    ending: Durable | None = None
 
 
 class Unfilled(Exception):
@@ -92,11 +103,13 @@ class Topic:
         self._due = -1
         self.lock = asyncio.Lock()
         self.opened = False
+        self.heard = False
         self.moved = asyncio.Event()
-        self._ring: deque[Item] = deque(maxlen=RING)
-        self._answers: dict[UUID, tuple[int, int]] = {}
+        self._ring: deque[Item] = deque()
+        self._ring_bytes = 0
+        self._answers: dict[UUID, Reached] = {}
         self._ended: dict[UUID, None] = {}
-        self._held: deque[OfRoom] = deque()
+        self._held: deque[OfRoom] = deque(maxlen=RING)  # what falls out of it is a hole like others
         self._task: asyncio.Task[None] | None = None
 
     def item(self, index: int) -> Item:
@@ -117,7 +130,7 @@ class Topic:
     def work(self, source: Source) -> None:
         """Pass on what is held, and start a task where something has to be fetched first."""
         while self._held:
-            missing = self._apply(self._held[0])
+            missing = self._try(self._held[0])
             if missing is not None:
                 self._task = asyncio.create_task(self._fetch(missing, source))
                 return
@@ -149,6 +162,14 @@ class Topic:
         if self._task is not None:
             self._task.cancel()
 
+    def _try(self, envelope: OfRoom) -> Missing | None:
+        """Apply what is held next; one that fails must not keep back all that come after it."""
+        try:
+            return self._apply(envelope)
+        except Exception:
+            log.exception("hub.envelope_failed", room=str(self.room_id))
+            return None
+
     def _apply(self, envelope: OfRoom) -> Missing | None:
         match envelope:
             case Change(durables=durables):
@@ -164,15 +185,27 @@ class Topic:
             if durable.seq > self.seq + 1:
                 return Missing(after=self.seq)
             if durable.seq == self.seq + 1:
+                if self._may_lack_a_tail(durable):
+                    return Missing(ending=durable)
                 self._pass_on(durable)
         return None
+
+    def _may_lack_a_tail(self, durable: Durable) -> bool:
+        """Whether it ends an answer that is being followed: a lost last delta shows in nothing."""
+        if durable.type not in ENDINGS:
+            return False
+        message = _about.decode(durable.frame).message
+        return message is not None and self._reached(message.id) is not None
 
     def _apply_delta(self, delta: Delta) -> Missing | None:
         if delta.base > self.seq:
             return Missing(after=self.seq)
         if delta.message in self._ended:
             return None
-        attempt, seq = self._answers.get(delta.message, (delta.attempt, delta.seq - 1))
+        reached = self._reached(delta.message)
+        attempt, seq = (
+            (delta.attempt, delta.seq - 1) if reached is None else (reached.attempt, reached.seq)
+        )
         if attempt < delta.attempt:
             attempt, seq = delta.attempt, -1
         if attempt == delta.attempt and delta.seq > seq + 1:
@@ -182,26 +215,27 @@ class Topic:
         return None
 
     def _pass_on(self, durable: Durable) -> None:
+        about = _about.decode(durable.frame) if durable.type in CONCERNING else _About()
         self.seq = durable.seq
         if durable.type == "member.removed":
-            self._revoke(_about.decode(durable.frame).user)  # not even of this one they hear
+            self._revoke(about.user)  # not even of this one they hear
         self._add(Item(Frame.of(durable.frame), seq=durable.seq))
         if durable.type == GONE:
             self._revoke(None)
         elif durable.type == "run.started":
-            self._begin_answer(_about.decode(durable.frame).run)
+            self._begin_answer(about.run)
         elif durable.type in ENDINGS:
-            self._end_answer(_about.decode(durable.frame).message)
+            self._end_answer(about.message)
         self.moved.set()
 
     def _pass_on_delta(self, delta: Delta) -> None:
-        self._answers[delta.message] = (delta.attempt, delta.seq)
+        self._answers[delta.message] = Reached(delta.attempt, delta.seq, delta.base)
         position = (delta.message, delta.attempt, delta.seq)
         self._add(Item(Frame.of(delta.frame), position=position, base=delta.base))
 
     def _begin_answer(self, run: _Run | None) -> None:
         if run is not None and run.answer is not None:
-            self._answers[run.answer] = (run.attempt, -1)
+            self._answers[run.answer] = Reached(run.attempt, -1, self.seq)
 
     def _end_answer(self, message: _Message | None) -> None:
         """Whatever is still on its way of an ended answer comes too late."""
@@ -229,7 +263,10 @@ class Topic:
 
     def _add(self, item: Item) -> None:
         self._ring.append(item)
+        self._ring_bytes += len(item.frame.wire)
         self.end += 1
+        while len(self._ring) > RING or (self._ring_bytes > RING_BYTES and len(self._ring) > 1):
+            self._drop_oldest()
         for subscription in self.subscriptions:
             try:
                 subscription.offer(item)
@@ -237,15 +274,28 @@ class Topic:
                 log.exception("socket.failed")
                 subscription.outlet.end(FAILED)
 
+    def trim(self) -> None:
+        """Keep only what somebody still lacks: of a quiet room, that is nothing."""
+        oldest = min((each.cursor for each in self.subscriptions), default=self.end)
+        while self.end - len(self._ring) < oldest:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        self._ring_bytes -= len(self._ring.popleft().frame.wire)
+
     # What is missing
 
     async def _fetch(self, missing: Missing, source: Source) -> None:
         try:
-            metrics.HEALED.labels("log" if missing.delta is None else "replay").inc()
-            if missing.delta is None:
-                await self._fetch_events(missing.after, source)
-            else:
+            if missing.ending is not None:
+                await self._fetch_tail(missing.ending, source)
+                self._pass_on(missing.ending)
+            elif missing.delta is not None:
+                metrics.HEALED.labels("replay").inc()
                 await self._fetch_deltas(missing.delta, missing.since, source)
+            else:
+                metrics.HEALED.labels("log").inc()
+                await self._fetch_events(missing.after, source)
         except Exception as error:  # the store is away, or behind: the check comes round again
             log.warning("hub.unhealed", room=str(self.room_id), error=type(error).__name__)
             self._held.clear()
@@ -269,35 +319,48 @@ class Topic:
         message = _about.decode(ending.frame).message if ending.type in ENDINGS else None
         if message is None or message.run is None:
             return
-        attempt, seq = self._answers.get(message.id) or self._least_shown(message.id)
-        if texts := await source.deltas(message.id, attempt, seq + 1):
+        reached = self._reached(message.id)
+        if reached is None:
+            return
+        since = reached.seq + 1
+        if texts := await self._kept(source, message.id, reached.attempt, since):
             first = MessageDelta(
                 room=self.room_id,
                 message=message.id,
                 run=message.run,
-                attempt=attempt,
-                seq=seq + 1,
+                attempt=reached.attempt,
+                seq=since,
                 text=texts[0],
             )
-            self._pass_on_texts(first, texts)
+            self._pass_on_texts(first, texts, reached.base)
 
-    def _least_shown(self, message: UUID) -> tuple[int, int]:
-        """Return how far an answer is that had begun before the room was listened to."""
+    def _reached(self, message: UUID) -> Reached | None:
+        """Return how far an answer is; one that began before we listened is where snapshots are."""
+        if message in self._answers or message in self._ended:
+            return self._answers.get(message)
         shown = [s.live[message] for s in self.subscriptions if message in s.live]
-        return min(shown, default=(0, -1))
+        return Reached(*min(shown), base=0) if shown else None
 
     async def _fetch_deltas(self, delta: Delta, since: int, source: Source) -> None:
         """Fill the hole before a delta; if the replay has lost it, clients see it and ask again."""
-        texts = await source.deltas(delta.message, delta.attempt, since)
+        texts = await self._kept(source, delta.message, delta.attempt, since)
         event = msgspec.json.decode(delta.frame, type=MessageDelta)
         first = msgspec.structs.replace(event, seq=since)
-        self._pass_on_texts(first, texts[: delta.seq - since])
-        self._answers[delta.message] = (delta.attempt, delta.seq - 1)
+        self._pass_on_texts(first, texts[: delta.seq - since], delta.base)
+        self._answers[delta.message] = Reached(delta.attempt, delta.seq - 1, delta.base)
 
-    def _pass_on_texts(self, first: MessageDelta, texts: list[str]) -> None:
+    async def _kept(self, source: Source, message: UUID, attempt: int, since: int) -> list[str]:
+        """Return what the replay has; nothing waits for it where it fails."""
+        try:
+            return await source.deltas(message, attempt, since)
+        except Exception as error:
+            log.warning("hub.no_replay", message=str(message), error=type(error).__name__)
+            return []
+
+    def _pass_on_texts(self, first: MessageDelta, texts: list[str], base: int) -> None:
         """Pass on deltas from the replay, numbered from the first one's seq on."""
         for seq, text in enumerate(texts, start=first.seq):
             event = msgspec.structs.replace(first, seq=seq, text=text)
             self._pass_on_delta(
-                Delta(self.room_id, event.message, event.attempt, seq, base=0, frame=encode(event))
+                Delta(self.room_id, event.message, event.attempt, seq, base, frame=encode(event))
             )

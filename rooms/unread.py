@@ -1,14 +1,17 @@
 """What people have not read: for the list of rooms, and for sockets that are elsewhere."""
 
 from collections.abc import Collection
+from typing import Final
 from uuid import UUID
 
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, Value
-from django.db.models.functions import Coalesce, Concat
+from django.db.models.functions import Coalesce, Concat, Greatest
 from msgspec import Struct
 
 from accounts.mfa import with_mfa
 from rooms.models import Message, RoomMember
+
+COUNTED: Final = 1_000
 
 
 class Unread(Struct, frozen=True):
@@ -23,9 +26,14 @@ class Unread(Struct, frozen=True):
 
 
 def unread(rooms: Collection[UUID], users: Collection[UUID]) -> list[Unread]:
-    """Return what those of `users` who are members of `rooms` have not read there; one query."""
+    """Return what those of `users` who are members of `rooms` have not read there; one query.
+
+    Only the newest of each log are counted: the question is asked again and again, and must not
+    cost more where more was left unread.
+    """
+    oldest = Greatest(OuterRef("read_seq"), OuterRef("room__last_seq") - COUNTED)
     new = (
-        Message.objects.filter(room=OuterRef("room"), seq__gt=OuterRef("read_seq"))
+        Message.objects.filter(room=OuterRef("room"), seq__gt=oldest)
         .exclude(user=OuterRef("user"))
         .order_by()
     )

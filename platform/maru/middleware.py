@@ -6,13 +6,14 @@ from http import HTTPStatus
 from typing import Final
 from uuid import UUID
 
+import redis
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.decorators import sync_only_middleware
 
 from accounts.audit import came_from, note_refusal, noted_refusal, refused
-from accounts.errors import MaruError, MfaRequired
+from accounts.errors import MaruError, MfaRequired, Unavailable
 from accounts.models import User
 
 Handler = Callable[[HttpRequest], HttpResponse]
@@ -80,6 +81,8 @@ class NamedErrors:
         return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if isinstance(error, redis.ConnectionError | redis.TimeoutError):
+            error = Unavailable()  # nobody can count the attempts: whoever would sign in waits
         if not isinstance(error, MaruError):
             return None
         note_refusal(request, error)

@@ -21,6 +21,8 @@ import django
 import uvicorn
 from django.conf import settings
 
+from maru.sockets import BoundedProtocol
+
 PING_SECONDS = 20
 DRAIN_SECONDS = 25
 EMBEDDED_DRAIN_SECONDS = 5
@@ -80,7 +82,7 @@ def config(application: Any, trusted_proxies: Sequence[str]) -> uvicorn.Config:
         application,
         loop="uvloop",
         http="httptools",
-        ws="websockets-sansio",
+        ws=BoundedProtocol,
         ws_max_size=65_536,
         ws_per_message_deflate=False,
         ws_ping_interval=PING_SECONDS,

@@ -54,11 +54,11 @@ async def stamped(chat: Chat) -> None:
 
 
 async def held(chat: Chat) -> None:
-    """`held-5`: five tokens, then nothing until the test says `release`, then five more."""
-    (number,) = chat.numbers(5)
-    await chat.say((f"t{n} " for n in range(int(number))), finish=None)
+    """`held-5@20`: five tokens, then nothing until the test says `release`, then five more."""
+    number, rate = chat.numbers(5, 0)
+    await chat.say((f"t{n} " for n in range(int(number))), rate=rate, finish=None)
     await chat.released.wait()
-    await chat.say(f"t{n} " for n in range(int(number), 2 * int(number)))
+    await chat.say((f"t{n} " for n in range(int(number), 2 * int(number))), rate=rate)
 
 
 async def story(chat: Chat) -> None:

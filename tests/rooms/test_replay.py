@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
@@ -13,26 +12,20 @@ from django.conf import settings as django_settings
 from pytest_django import Settings
 
 from rooms import redis_store
-from rooms.replay import MemoryReplay, RedisReplay, Replay
-from tests.live import free_port, until
+from rooms.redis_store import PAUSE_SECONDS, best_effort, store
+from rooms.replay import EXPIRY_EVERY, KEPT_SECONDS, MemoryReplay, RedisReplay, Replay
+from tests.cluster.services import Redis
+from tests.live import free_port
 
 HAS_REDIS = shutil.which("redis-server") is not None
+needs_redis = pytest.mark.skipif(not HAS_REDIS, reason="redis-server is not installed")
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder, port = tmp_path_factory.mktemp("redis"), free_port()
-    command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL) as server:
-        until(lambda: _answers(port))
-        yield f"redis://127.0.0.1:{port}/0"
-        server.terminate()
-
-
-def _answers(port: int) -> bool:
-    ping = ["redis-cli", "-p", str(port), "ping"]
-    return subprocess.run(ping, capture_output=True, check=False).stdout == b"PONG\n"
+def server() -> Iterator[Redis]:
+    with Redis() as started:
+        yield started
 
 
 @asynccontextmanager
@@ -41,6 +34,7 @@ async def replay_on(url: str) -> AsyncIterator[Replay]:
     django_settings.REDIS_URL = url
     redis_store.store.cache_clear()
     redis_store.store_of_threads.cache_clear()
+    redis_store._away_until = 0.0  # what another test has found out
     try:
         yield RedisReplay()
     finally:
@@ -52,42 +46,50 @@ async def replay_on(url: str) -> AsyncIterator[Replay]:
 
 @pytest_asyncio.fixture(
     loop_scope="module",
-    params=[
-        "memory",
-        pytest.param(
-            "redis",
-            marks=pytest.mark.skipif(not HAS_REDIS, reason="redis-server is not installed"),
-        ),
-    ],
+    params=["memory", pytest.param("redis", marks=needs_redis)],
 )
 async def replay(request: pytest.FixtureRequest, settings: Settings) -> AsyncIterator[Replay]:
     if request.param == "memory":
         yield MemoryReplay()
         return
-    settings.REDIS_URL = request.getfixturevalue("redis_url")
+    settings.REDIS_URL = request.getfixturevalue("server").url
     async with replay_on(settings.REDIS_URL) as kept:
         yield kept
 
 
-async def fill(replay: Replay, message: UUID, attempt: int, *texts: str) -> None:
-    for seq, text in enumerate(texts):
-        await replay.append(message, attempt, seq, text)
+@pytest_asyncio.fixture(loop_scope="module")
+async def on_redis(server: Redis, settings: Settings) -> AsyncIterator[Replay]:
+    settings.REDIS_URL = server.url
+    async with replay_on(server.url) as kept:
+        yield kept
+
+
+async def fill(replay: Replay, message: UUID, attempt: int, *texts: str) -> int | None:
+    """Append delta by delta, as an answer does; return how many are kept."""
+    kept: int | None = 0
+    for number in range(1, len(texts) + 1):
+        kept = await replay.append(message, attempt, texts[:number], kept or 0)
+    return kept
+
+
+async def held(replay: Replay, message: UUID, attempt: int, since: int = 0) -> list[str]:
+    found = await replay.read(message, attempt, since)
+    assert found is not None
+    return found.deltas
 
 
 async def test_nothing_kept_is_nothing(replay: Replay) -> None:
-    held = await replay.read(uuid4(), 1)
-
-    assert (held.deltas, held.since, held.seq) == ([], 0, -1)
+    assert await held(replay, uuid4(), 1) == []
 
 
 async def test_deltas_come_back_from_where_one_asks(replay: Replay) -> None:
     message = uuid4()
-    await fill(replay, message, 1, "가", "나\n", "", "🪵")
+    assert await fill(replay, message, 1, "가", "나\n", "", "🪵") == 4
 
-    whole, rest = await replay.read(message, 1), await replay.read(message, 1, 2)
-
-    assert whole.deltas == ["가", "나\n", "", "🪵"]
-    assert (rest.deltas, rest.since, rest.seq) == (["", "🪵"], 2, 3)
+    assert await held(replay, message, 1) == ["가", "나\n", "", "🪵"]
+    assert await held(replay, message, 1, 2) == ["", "🪵"]
+    assert await held(replay, message, 1, 4) == []
+    assert await held(replay, message, 1, 2**53 - 1) == []
     assert replay.seal(message, 1) == "가나\n🪵"
 
 
@@ -96,16 +98,17 @@ async def test_attempts_are_apart(replay: Replay) -> None:
     await fill(replay, message, 1, "old")
     await fill(replay, message, 2, "new", "er")
 
-    assert (await replay.read(message, 2)).deltas == ["new", "er"]
-    assert (await replay.read(message, 3)).deltas == []
+    assert await held(replay, message, 2) == ["new", "er"]
+    assert await held(replay, message, 3) == []
 
 
-async def test_what_comes_after_a_hole_is_not_shown(replay: Replay) -> None:
+async def test_what_nobody_knows_to_be_kept_is_given_again_and_kept_once(replay: Replay) -> None:
     message = uuid4()
-    await replay.append(message, 1, 0, "first")
-    await replay.append(message, 1, 2, "third")
+    await fill(replay, message, 1, "a", "b")
 
-    assert (await replay.read(message, 1)).deltas == ["first"]
+    assert await replay.append(message, 1, ["a", "b", "c"], 0) == 3
+
+    assert await held(replay, message, 1) == ["a", "b", "c"]
 
 
 async def test_forgotten_answer_is_gone_and_a_newer_attempt_stays(
@@ -116,27 +119,28 @@ async def test_forgotten_answer_is_gone_and_a_newer_attempt_stays(
     await fill(replay, message, 2, "kept")
     await replay.forget(message, 1)
     await asyncio.sleep(0)
-    assert (await replay.read(message, 2)).deltas == ["kept"]
+    assert await held(replay, message, 2) == ["kept"]
 
     await replay.forget(message, 2)
     for _turn in range(1_000):
         await asyncio.sleep(0)
 
-    assert (await replay.read(message, 2)).deltas == []
+    assert await held(replay, message, 2) == []
 
 
 async def test_sealed_answer_takes_in_nothing_more(replay: Replay) -> None:
     message, silent = uuid4(), uuid4()
-    assert await replay.append(message, 1, 0, "shown")
+    assert await fill(replay, message, 1, "shown") == 1
 
     assert replay.seal(message, 1) == "shown"
-    assert not await replay.append(message, 1, 1, " late")
+    assert await replay.append(message, 1, ["shown", " late"], 1) is None
+    assert await replay.append(message, 1, ["shown", " late"], 0) is None
     assert replay.seal(silent, 1) == ""
-    assert not await replay.append(silent, 1, 0, "late")
+    assert await fill(replay, silent, 1, "late") is None
 
     assert replay.seal(message, 1) == "shown"
-    assert (await replay.read(message, 1)).deltas == ["shown"]
-    assert await replay.append(message, 2, 0, "again")
+    assert await held(replay, message, 1) == ["shown"]
+    assert await fill(replay, message, 2, "again") == 1
 
 
 async def test_answer_that_has_just_ended_can_still_be_read(replay: Replay) -> None:
@@ -145,7 +149,106 @@ async def test_answer_that_has_just_ended_can_still_be_read(replay: Replay) -> N
     await replay.forget(message, 1)
     await asyncio.sleep(0)
 
-    assert (await replay.read(message, 1)).deltas == ["just ", "said"]
+    assert await held(replay, message, 1) == ["just ", "said"]
+
+
+@needs_redis
+async def test_redis_that_has_forgotten_everything_is_told_all_of_it_again(
+    on_redis: Replay, server: Redis
+) -> None:
+    message = uuid4()
+    await fill(on_redis, message, 1, "a", "b")
+    with server.connect() as beside:
+        beside.flushall()
+
+    assert await on_redis.append(message, 1, ["a", "b", "c"], 2) == 3
+
+    assert await held(on_redis, message, 1) == ["a", "b", "c"]
+
+
+@needs_redis
+async def test_what_was_said_while_redis_was_away_is_kept_when_it_is_back(
+    on_redis: Replay, server: Redis
+) -> None:
+    message = uuid4()
+    await fill(on_redis, message, 1, "a")
+    server.stop()
+    kept = await on_redis.append(message, 1, ["a", "b"], 1)
+    nothing = await on_redis.read(message, 1)
+    server.start()
+    await asyncio.sleep(PAUSE_SECONDS)
+
+    assert (kept, nothing) == (0, None)
+    assert await on_redis.append(message, 1, ["a", "b", "c"], 0) == 3
+    assert await held(on_redis, message, 1) == ["a", "b", "c"]
+
+
+@needs_redis
+async def test_every_stream_has_an_end_that_moves_while_it_grows(
+    on_redis: Replay, server: Redis
+) -> None:
+    message, key = uuid4(), "maru:replay:{}:1"
+    texts = ["x"] * EXPIRY_EVERY
+    with server.connect() as beside:
+        await fill(on_redis, message, 1, *texts[:-1])
+        assert 0 < beside.ttl(key.format(message.hex)) <= KEPT_SECONDS
+        beside.expire(key.format(message.hex), 5)
+        await on_redis.append(message, 1, texts, len(texts) - 1)
+
+        assert beside.ttl(key.format(message.hex)) > 5
+        on_redis.seal(message, 1)
+        assert 0 < beside.ttl(key.format(message.hex)) <= KEPT_SECONDS
+
+
+@needs_redis
+async def test_more_may_ask_at_once_than_there_are_connections(on_redis: Replay) -> None:
+    message = uuid4()
+    await fill(on_redis, message, 1, "shown")
+    at_once = 6 * int(django_settings.REDIS_OPTIONS["max_connections"])
+
+    answers = await asyncio.gather(*(held(on_redis, message, 1) for _ in range(at_once)))
+
+    assert answers == [["shown"]] * at_once
+
+
+@needs_redis
+async def test_restart_of_redis_is_noticed_by_nobody_who_asks_after_it(
+    on_redis: Replay, server: Redis
+) -> None:
+    message = uuid4()
+    at_once = int(django_settings.REDIS_OPTIONS["max_connections"])
+    await asyncio.gather(*(held(on_redis, message, 1) for _ in range(at_once)))
+    on_redis.seal(message, 2)
+
+    server.restart()
+
+    for _ in range(at_once):
+        assert await held(on_redis, message, 1) == []
+    assert await fill(on_redis, message, 1, "shown") == 1
+    assert on_redis.seal(message, 1) == "shown"
+
+
+@needs_redis
+async def test_delta_that_was_kept_though_nobody_was_told_is_not_taken_for_a_seal(
+    on_redis: Replay,
+) -> None:
+    message = uuid4()
+    await fill(on_redis, message, 1, "a", "b")
+
+    assert await on_redis.append(message, 1, ["a", "b"], 1) == 2
+
+    assert await held(on_redis, message, 1) == ["a", "b"]
+
+
+@needs_redis
+async def test_redis_that_says_no_is_not_taken_to_be_away(on_redis: Replay) -> None:
+    message = uuid4()
+    await fill(on_redis, message, 1, "shown")
+
+    refused = await best_effort(lambda: store().xrange("maru:x", "no such id"), "refused")
+
+    assert refused == "refused"
+    assert await held(on_redis, message, 1) == ["shown"]
 
 
 async def test_answers_go_on_without_redis(settings: Settings) -> None:
@@ -153,8 +256,8 @@ async def test_answers_go_on_without_redis(settings: Settings) -> None:
     message = uuid4()
     async with replay_on(f"redis://127.0.0.1:{free_port()}/0") as replay:
         async with asyncio.timeout(2):
-            await fill(replay, message, 1, *("lost" for _ in range(200)))
-            held = await replay.read(message, 1)
+            kept = await fill(replay, message, 1, *("lost" for _ in range(200)))
+            nothing = await replay.read(message, 1)
 
-        assert held.deltas == []
+        assert (kept, nothing) == (0, None)
         assert replay.seal(message, 1) == ""

@@ -277,7 +277,9 @@ async def test_a_zombie_says_nothing_into_its_successors_answer(
 
     deltas = [told for told in published if isinstance(told, Delta)]
     assert [(delta.attempt, delta.seq) for delta in deltas] == [(1, 0), (2, 0)]
-    assert (await replay().read(after.message, 2)).deltas == ["anew"]
+    held = await replay().read(after.message, 2)
+    assert held is not None
+    assert held.deltas == ["anew"]
 
 
 async def test_a_worker_that_slept_through_its_lease_asks_before_it_says_more(

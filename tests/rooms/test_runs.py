@@ -163,7 +163,7 @@ def test_run_that_fails_every_worker_ends_with_what_was_shown(cast: Cast) -> Non
         assert run_id == job.run
         runs.start(run_id, "worker")
     expire(job)
-    asyncio.run(replay().append(job.message, runs.MAX_ATTEMPTS, 0, "so far"))
+    asyncio.run(replay().append(job.message, runs.MAX_ATTEMPTS, ["so far"], 0))
 
     runs.sweep()
 

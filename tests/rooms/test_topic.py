@@ -2,137 +2,35 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rooms.broadcast import Change, Delta, Durable, Notice, OfRoom
-from rooms.events import MemberRemoved, MessageDelta, Presence, encode
-from rooms.outlet import TOO_SLOW, Credential, Outlet, Subscription
+from rooms import outlet
+from rooms.broadcast import Durable, Notice, OfRoom
+from rooms.events import MemberRemoved, Presence, encode
+from rooms.outlet import TOO_SLOW, Outlet, Subscription
 from rooms.sink import Frame
-from rooms.topic import RING, Source, Topic
-
-ROOM, ANSWER, RUN = UUID(int=1), UUID(int=2), UUID(int=3)
-
-
-@dataclass
-class Store:
-    """The log and the replay, as they would be read when something was lost."""
-
-    log: list[Durable] = field(default_factory=list)
-    deltas: list[str] = field(default_factory=list)
-    reads: int = 0
-
-    def source(self) -> Source:
-        return Source(self._last_seqs, self._events_after, self._deltas, self._ended)
-
-    async def _last_seqs(self, rooms: list[UUID]) -> dict[UUID, int]:
-        return {ROOM: len(self.log)}
-
-    async def _events_after(self, room: UUID, after: int) -> list[Durable]:
-        self.reads += 1
-        await asyncio.sleep(0)
-        return self.log[after:]
-
-    async def _ended(self, credentials: Collection[Credential]) -> set[Credential]:
-        return set()
-
-    async def _deltas(self, message: UUID, attempt: int, since: int) -> list[str]:
-        self.reads += 1
-        await asyncio.sleep(0)
-        return self.deltas[since:]
-
-
-def durable(seq: int, kind: str = "room.changed", **fields: object) -> Durable:
-    frame = {"type": kind, "room": ROOM, "seq": seq, **fields}
-    return Durable(seq, kind, msgspec.json.encode(frame))
-
-
-def change(*durables: Durable) -> Change:
-    return Change(ROOM, list(durables))
-
-
-def delta(seq: int, text: str, *, attempt: int = 1, base: int = 0) -> Delta:
-    event = MessageDelta(room=ROOM, message=ANSWER, run=RUN, attempt=attempt, seq=seq, text=text)
-    return Delta(ROOM, ANSWER, attempt, seq, base, encode(event))
-
-
-def begun(seq: int, attempt: int = 1) -> Durable:
-    return durable(seq, "run.started", run={"answer": ANSWER, "attempt": attempt})
-
-
-def ended(seq: int) -> Durable:
-    return durable(seq, "message.completed", message={"id": ANSWER, "run": RUN})
-
-
-class Ear:
-    """A socket that keeps what it is sent; it can be made not to read, or to be no transport."""
-
-    def __init__(self, user: UUID | None = None, *, direct: bool = True) -> None:
-        self.heard: list[dict[str, object]] = []
-        self.closed: list[int] = []
-        self.reading = asyncio.Event()
-        self.reading.set()
-        self.direct = direct
-        self.aborted = False
-        self.outlet = Outlet(Credential(user or uuid4()), self, self._close)
-
-    def write(self, frame: Frame) -> bool:
-        if not self.direct or not self.reading.is_set():
-            return False
-        self._hear(frame)
-        return True
-
-    async def send(self, frames: Sequence[Frame]) -> None:
-        await self.reading.wait()
-        for frame in frames:
-            self._hear(frame)
-
-    def abort(self) -> None:
-        self.aborted = True
-
-    def _hear(self, frame: Frame) -> None:
-        assert frame.wire.endswith(frame.payload)
-        self.heard.append(msgspec.json.decode(frame.payload))
-
-    async def _close(self, code: int) -> None:
-        self.closed.append(code)
-
-    @property
-    def seqs(self) -> list[object]:
-        return [frame["seq"] for frame in self.heard if frame["type"] != "message.delta"]
-
-    @property
-    def text(self) -> str:
-        return "".join(str(f["text"]) for f in self.heard if f["type"] == "message.delta")
-
-
-def opened(store: Store) -> Topic:
-    topic = Topic(ROOM, lambda room, user: None)
-    topic.seq, topic.opened = len(store.log), True
-    return topic
-
-
-def listen(topic: Topic, ear: Ear, seq: int = -1) -> Subscription:
-    subscription = Subscription(topic, ear.outlet)
-    topic.subscriptions.add(subscription)
-    subscription.begin(seq, {})
-    return subscription
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop turn until it is so."""
-    for _turn in range(100_000):
-        if condition():
-            return
-        await asyncio.sleep(0)
-    raise TimeoutError
+from rooms.topic import FAILED, RING, RING_BYTES, Item, Source
+from tests.rooms.hearing import (
+    ANSWER,
+    ROOM,
+    RUN,
+    Ear,
+    Store,
+    begun,
+    change,
+    delta,
+    durable,
+    ended,
+    listen,
+    opened,
+    until,
+)
 
 
 @asynccontextmanager
@@ -227,9 +125,8 @@ async def test_check_does_not_overtake_what_is_on_its_way() -> None:
     topic.take(change(ended(2)), source)
     topic.check(2, source)
     await until(lambda: ear.seqs == [1, 2])
-
     assert ear.text == "all of it"
-    assert store.reads == 0
+    assert store.reads == 1  # of the replay, for the tail; none of the log
 
 
 @pytest.mark.parametrize("shown", [[], ["all "], ["all ", "of ", "it"]])
@@ -428,3 +325,195 @@ async def test_outlet_settles_when_all_is_sent(frames: int, direct: bool) -> Non
     await ear.outlet.settled()
 
     assert ear.seqs == list(range(frames))
+
+
+async def test_healed_deltas_reach_whoever_was_there_before_the_answer_began() -> None:
+    store, ear = Store(), Ear()
+    store.log = [durable(seq) for seq in range(1, 6)]
+    topic, source = opened(store), store.source()
+    listen(topic, ear, seq=5)
+    store.deltas = ["all ", "of ", "it"]
+    topic.take(change(begun(6)), source)
+    topic.take(delta(0, "all ", base=6), source)
+    topic.take(delta(2, "it", base=6), source)
+    await until(lambda: ear.text.endswith("it"))
+
+    assert ear.text == "all of it"
+
+
+@pytest.mark.parametrize("shown", [0, 1, 2])
+async def test_lost_last_deltas_come_before_the_end_of_their_answer(shown: int) -> None:
+    store, ear = Store(), Ear()
+    store.log = [durable(1)]
+    topic, source = opened(store), store.source()
+    listen(topic, ear, seq=1)
+    store.deltas = ["all ", "of ", "it"]
+    topic.take(change(begun(2)), source)
+    for seq in range(shown):
+        topic.take(delta(seq, store.deltas[seq], base=2), source)
+    topic.take(change(ended(3), durable(4)), source)
+    await until(lambda: ear.seqs == [2, 3, 4])
+
+    assert ear.text == "all of it"
+    assert [frame["type"] for frame in ear.heard][-2:] == ["message.completed", "room.changed"]
+
+
+async def test_lost_deltas_of_an_answer_that_began_before_the_room_was_heard() -> None:
+    store, ear = Store(), Ear()
+    store.log, store.deltas = [begun(1)], ["all ", "of ", "it"]
+    topic, source = opened(store), store.source()
+    subscription = Subscription(topic, ear.outlet)
+    topic.subscriptions.add(subscription)
+    subscription.begin(1, {ANSWER: (1, 0)})
+    topic.take(delta(2, "it", base=1), source)
+    await until(lambda: ear.text != "")
+    topic.take(change(ended(2)), source)
+    await until(lambda: ear.seqs == [2])
+
+    assert ear.text == "of it"
+
+
+async def test_answer_that_is_edited_after_its_end_brings_no_delta_again() -> None:
+    store, ear = Store(), Ear()
+    store.log, store.deltas = [begun(1)], ["all ", "of it"]
+    topic, source = opened(store), store.source()
+    subscription = Subscription(topic, ear.outlet)
+    topic.subscriptions.add(subscription)
+    subscription.begin(1, {ANSWER: (1, 0)})
+    topic.take(change(ended(2)), source)
+    await until(lambda: ear.seqs == [2])
+    edited = durable(3, "message.updated", message={"id": ANSWER, "run": RUN})
+    store.log += [ended(2), edited]
+    topic.take(change(edited), source)
+    await until(lambda: ear.seqs == [2, 3])
+
+    assert ear.text == "of it"
+
+
+async def test_end_of_an_answer_does_not_wait_for_a_replay_that_fails() -> None:
+    store, ear = Store(), Ear()
+    topic = opened(store)
+    listen(topic, ear)
+
+    async def deltas(message: UUID, attempt: int, since: int) -> list[str]:
+        raise ConnectionError
+
+    plain = store.source()
+    source = Source(plain.last_seqs, plain.events_after, deltas, plain.ended)
+    store.log = [begun(1), ended(2)]
+    topic.take(change(begun(1)), source)
+    topic.take(change(ended(2)), source)
+    await until(lambda: ear.seqs == [1, 2])
+
+
+async def test_room_keeps_no_more_bytes_than_its_ring_may_have() -> None:
+    store, fine, lagging = Store(), Ear(), Ear()
+    big = encode(MemberRemoved(uuid4(), room=ROOM, seq=0)) + b" " * (RING_BYTES // 8)
+    async with hearing(store, fine, lagging) as take:
+        lagging.reading.clear()
+        for _number in range(20):
+            take(Notice(ROOM, big))
+            await asyncio.sleep(0)
+        kept = sum(len(item.frame.wire) for item in ring_of(fine))
+        lagging.reading.set()
+        await until(lambda: bool(lagging.closed))
+
+    assert RING_BYTES // 2 < kept <= RING_BYTES
+    assert len(fine.heard) == 20
+    assert lagging.closed == [TOO_SLOW]
+
+
+async def test_frame_that_is_larger_than_a_ring_may_be_reaches_everybody() -> None:
+    store, ear = Store(), Ear(direct=False)
+    async with hearing(store, ear) as take:
+        take(Notice(ROOM, b'{"type":"note","seq":1,"text":"' + b"x" * RING_BYTES + b'"}'))
+        await until(lambda: ear.seqs == [1])
+
+
+async def test_room_whose_sockets_have_everything_keeps_nothing() -> None:
+    store, fine, lagging = Store(), Ear(), Ear()
+    topic, source = opened(store), store.source()
+    listen(topic, fine)
+    listen(topic, lagging)
+    await asyncio.sleep(0)
+    topic.take(change(durable(1)), source)
+    lagging.reading.clear()
+    topic.take(change(durable(2), durable(3)), source)
+
+    topic.trim()
+    kept = [item.seq for item in ring_of(fine)]
+    lagging.reading.set()
+    await until(lambda: lagging.seqs == [1, 2, 3])
+    topic.trim()
+
+    assert kept == [2, 3]
+    assert ring_of(fine) == []
+
+
+async def test_lagging_socket_catches_up_in_one_write() -> None:
+    store, ear = Store(), Ear()
+    async with hearing(store, ear) as take:
+        await ear.outlet.settled()
+        ear.reading.clear()
+        for seq in range(1, 201):
+            take(change(durable(seq)))
+        ear.reading.set()
+        await until(lambda: len(ear.heard) == 200)
+
+    assert ear.sends == 1
+
+
+async def test_what_waits_for_a_store_that_hangs_is_bounded_and_healed_later() -> None:
+    store, ear = Store(), Ear()
+    answers = asyncio.Event()
+    topic = opened(store)
+    listen(topic, ear)
+
+    async def events_after(room: UUID, after: int) -> list[Durable]:
+        await answers.wait()
+        return store.log[after : after + 500]
+
+    plain = store.source()
+    source = Source(plain.last_seqs, events_after, plain.deltas, plain.ended)
+    store.log = [durable(seq) for seq in range(1, 2 * RING)]
+    for each in store.log[1:]:
+        topic.take(change(each), source)
+    waiting = len(topic._held)  # the bound is of what nobody sees
+    answers.set()
+    await until(lambda: len(ear.heard) == len(store.log))
+
+    assert waiting == RING
+    assert ear.seqs == list(range(1, 2 * RING))
+
+
+async def test_socket_that_fails_is_closed_and_the_others_hear() -> None:
+    class Broken(Ear):
+        def write(self, frame: Frame) -> bool:
+            raise OSError
+
+    store, broken, fine = Store(), Broken(), Ear()
+    async with hearing(store, broken, fine) as take:
+        await asyncio.gather(broken.outlet.settled(), fine.outlet.settled())
+        take(change(durable(1)))
+        take(change(durable(2)))
+        await until(lambda: bool(broken.closed))
+
+    assert fine.seqs == [1, 2]
+    assert broken.closed == [FAILED]
+
+
+def ring_of(ear: Ear) -> list[Item]:
+    """Return what the topic of the one room that an ear has joined still keeps."""
+    (subscription,) = ear.outlet.subscriptions.values()
+    return list(subscription.topic._ring)  # the bound is of what nobody sees
+
+
+@pytest.mark.parametrize("how", [Outlet.stop, lambda outlet: outlet.end(FAILED)])
+async def test_connection_of_a_socket_that_has_ended_is_not_kept_for_what_it_does_not_read(
+    how: Callable[[Outlet], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outlet, "ABORT_SECONDS", 0)
+    ear = Ear()
+
+    how(ear.outlet)
+    await until(lambda: ear.aborted)

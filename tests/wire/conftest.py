@@ -19,6 +19,7 @@ MODELS = (
     "canary",
     "tokens-60@200",
     "tokens-300@100",
+    "held-12@15",
     "fault-hang",
     "fault-hang-after-3",
     "fault-401",

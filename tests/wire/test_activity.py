@@ -127,3 +127,16 @@ def gone(tab: Tab, person: Person) -> list[Frame]:
 def comes_after_going(tab: Tab, person: Person) -> bool:
     told = [frame for frame in tab.of_type("presence") if frame["user"] == person.user]
     return told[-1]["online"] is True
+
+
+async def test_much_that_is_said_is_told_elsewhere_once_a_second(
+    house: House, owner: Person, member: Person, room: PopulatedRoom
+) -> None:
+    clock = asyncio.get_running_loop().time
+    async with house.tab(owner) as tab, house.tab(member) as other:
+        began = clock()
+        sent = [await other.send(room.id, f"message {n}") for n in range(40)]
+        await activity(tab, room.id, sent[-1]["seq"])
+        seconds = clock() - began
+
+    assert len(tab.of_type("room.activity")) <= seconds + 2

@@ -3,123 +3,18 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager
 
+import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import WebSocketException
 
 from tests.live import MARU_V1, Frame, Person, PopulatedRoom
-from tests.wire.house import House, Tab, run_of
-from tests.wire.timeline import Timeline
+from tests.wire.cutting import Client, Scissors, Tape, timeline_at
+from tests.wire.house import House, Tab, run_of, streamed
+from tests.wire.timeline import Growing, Timeline
 
 CONNECTIONS = 220
 TABS = 3
-
-
-class Scissors:
-    """A way to the server that lets so many bytes through and then cuts the wire."""
-
-    def __init__(self, port: int, chance: random.Random) -> None:
-        self.port = 0
-        self._server_port = port
-        self._chance = chance
-        self._carrying: set[asyncio.Task[None]] = set()
-
-    @asynccontextmanager
-    async def open(self) -> AsyncIterator["Scissors"]:
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
-            yield self
-        finally:
-            server.close()
-            await asyncio.gather(*self._carrying)
-
-    def _connected(self, here: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        # A task of our own: what `start_server` makes of a coroutine cannot be awaited.
-        task = asyncio.create_task(self._carry(here, back))
-        self._carrying.add(task)
-        task.add_done_callback(self._carrying.discard)
-
-    async def _carry(self, here: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        there, on = await asyncio.open_connection("127.0.0.1", self._server_port)
-        asking = asyncio.create_task(self._pass(here, on, None))
-        telling = asyncio.create_task(self._pass(there, back, self._chance.randint(150, 7_000)))
-        await asyncio.wait({asking, telling}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (asking, telling):
-            task.cancel()
-        await asyncio.gather(asking, telling, return_exceptions=True)
-        for writer in (on, back):
-            writer.transport.abort()
-            with suppress(OSError):
-                await writer.wait_closed()
-
-    async def _pass(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, most: int | None
-    ) -> None:
-        while most is None or most > 0:
-            data = await source.read(2**16 if most is None else min(most, 2**16))
-            if not data:
-                return
-            most = None if most is None else most - len(data)
-            sink.write(data)
-            await sink.drain()
-
-
-@dataclass
-class Client:
-    """A tab whose wire is cut again and again, and all that it has ever received."""
-
-    house: House
-    room: PopulatedRoom
-    person: Person
-    scissors: Scissors
-    timeline: Timeline = field(default_factory=Timeline)
-    frames: list[Frame] = field(default_factory=list)
-    connections: int = 0
-
-    async def follow(self, run: str) -> None:
-        """Come back until the run has ended."""
-        while not self._has_heard(run):
-            self.connections += 1
-            try:
-                await self._stay(run)
-            except (OSError, EOFError, WebSocketException):
-                continue
-
-    async def _stay(self, run: str) -> None:
-        async with connect(
-            f"ws://127.0.0.1:{self.scissors.port}/ws/",
-            additional_headers={"Authorization": f"Bearer {self.person.token}"},
-            subprotocols=[MARU_V1],
-            max_size=None,
-            proxy=None,
-            close_timeout=0.1,
-        ) as connection:
-            tab = Tab(connection, self.house.ledger, self.person.token)
-            await self._join(tab)
-            while not self._has_heard(run):
-                self._take(await tab.receive())
-                if self.timeline.hole:
-                    await self._join(tab)
-
-    def _has_heard(self, run: str) -> bool:
-        return run in self.timeline.ended and run not in self.timeline.runs
-
-    async def _join(self, tab: Tab) -> None:
-        await tab.tell(
-            {"type": "room.join", "ref": "again", "room": self.room.id, **self.timeline.join()}
-        )
-        while True:
-            frame = await tab.receive()
-            self._take(frame)
-            if frame["type"] == "room.snapshot":
-                return
-
-    def _take(self, frame: Frame) -> None:
-        self.frames.append(frame)
-        self.timeline.apply(frame)
 
 
 async def cut_and_follow(
@@ -130,7 +25,13 @@ async def cut_and_follow(
         known = Timeline()
         known.apply(await steady.join(room.id))
         clients = [
-            Client(house, room, person, scissors, timeline_at(steady.frames[-1]))
+            Client(
+                room,
+                person,
+                [scissors],
+                house.ledger,
+                timeline=timeline_at(steady.frames[-1]),
+            )
             for person in room.members[1 : 1 + TABS]
         ]
         while sum(client.connections for client in clients) < connections:
@@ -142,12 +43,6 @@ async def cut_and_follow(
                 holds(client, run, told)
                 client.frames.clear()
         return clients
-
-
-def timeline_at(snapshot: Frame) -> Timeline:
-    timeline = Timeline()
-    timeline.apply(snapshot)
-    return timeline
 
 
 def holds(client: Client, run: str, told: list[Frame]) -> None:
@@ -207,6 +102,96 @@ async def test_hole_in_what_came_is_healed_by_joining_again(
     told = "".join(f["text"] for f in steady.of_run(run) if f["type"] == "message.delta")
     assert told.rstrip() == timeline.ended[run].stored
     assert told.startswith(timeline.ended[run].assembled)
+
+
+async def test_stream_that_is_cut_at_any_byte_is_taken_up_where_it_was(
+    house: House, room: PopulatedRoom, owner: Person, member: Person
+) -> None:
+    """In the middle of the answer and after its end, by whoever has any part of what came."""
+    tape = Tape(house.installation.port)
+    async with tape.open(), house.tab(owner) as probe:
+        personas = timeline_at(await probe.join(room.id)).personas
+        (held,) = (p for p, persona in personas.items() if persona["handle"] == "held-12@15")
+        async with recorded(tape, member, house) as tab:
+            timeline = timeline_at(await tab.join(room.id))
+            asked = await probe.send(room.id, "Count.", personas=[held])
+            while not any(one.text.endswith("t11 ") for one in timeline.growing.values()):
+                timeline.apply(await tab.receive())
+            here, answer = timeline.seq, one_of(timeline.growing)
+            for start in tape.starts():
+                cut = await taken_up(probe, room, start)
+                assert (cut.seq, cut.growing[answer].text) == (here, timeline.growing[answer].text)
+                assert cut.messages == timeline.messages
+
+            house.provider.release()
+            (run,) = asked["runs"]
+            while run not in timeline.ended or run in timeline.runs:
+                timeline.apply(await tab.receive())
+        for start in tape.starts():
+            cut = await taken_up(probe, room, start)
+            assert (cut.seq, cut.growing, cut.messages) == (timeline.seq, {}, timeline.messages)
+
+    assert timeline.ended[run].assembled == "".join(f"t{n} " for n in range(24))
+    assert len(tape.starts()) > 24
+
+
+def one_of(things: dict[str, Growing]) -> str:
+    (one,) = things
+    return one
+
+
+@asynccontextmanager
+async def recorded(tape: Tape, person: Person, house: House) -> AsyncIterator[Tab]:
+    """A socket whose every byte is on the tape."""
+    async with connect(
+        f"ws://127.0.0.1:{tape.port}/ws/",
+        additional_headers={"Authorization": f"Bearer {person.token}"},
+        subprotocols=[MARU_V1],
+        max_size=None,
+        proxy=None,
+    ) as connection:
+        yield Tab(connection, house.ledger, person.token)
+
+
+async def taken_up(tab: Tab, room: PopulatedRoom, frames: list[Frame]) -> Timeline:
+    """Return the picture of a client that has these frames and comes back with that."""
+    timeline = Timeline()
+    for frame in frames:
+        timeline.apply(frame)
+    timeline.apply(await tab.command("room.join", room=room.id, **timeline.join()))
+    assert not timeline.hole
+    return timeline
+
+
+@pytest.mark.parametrize("position", [[1, 10**6], [1, 2**53 - 1], [7, 3], [2**31 - 1, 0]])
+async def test_position_in_an_answer_that_nobody_has_reached_gets_the_whole(
+    house: House, room: PopulatedRoom, owner: Person, member: Person, position: list[int]
+) -> None:
+    async with house.tab(owner) as tab, house.tab(member) as liar:
+        await tab.join(room.id)
+        async with tab.asking(room.id, "fault-hang-after-3") as run:
+            told = await tab.find(lambda f: f["type"] == "message.delta" and run_of(f) == run)
+            await tab.find(lambda _: streamed(tab.of_run(run)).endswith("t2 "))
+            claimed = {told["message"]: position}
+            snapshot = await liar.command("room.join", room=room.id, after=None, live=claimed)
+
+    (live,) = [one for one in snapshot["live"] if one["run"] == run]
+    assert (live["attempt"], live["from"], live["text"]) == (1, 0, "t0 t1 t2 ")
+
+
+async def test_position_in_an_answer_of_another_room_brings_nothing_of_it(
+    house: House, rooms: list[PopulatedRoom]
+) -> None:
+    theirs, ours = rooms[0], rooms[1]
+    async with house.tab(theirs.members[0]) as tab, house.tab(ours.members[0]) as curious:
+        await tab.join(theirs.id)
+        async with tab.asking(theirs.id, "fault-hang-after-3") as run:
+            told = await tab.find(lambda f: f["type"] == "message.delta" and run_of(f) == run)
+            claimed = {told["message"]: [1, 0]}
+            snapshot = await curious.command("room.join", room=ours.id, after=0, live=claimed)
+
+    assert run not in [one["run"] for one in snapshot["live"]]
+    assert {event["room"] for event in snapshot["events"]} == {ours.id}
 
 
 async def next_frame(tab: Tab) -> Frame | None:

@@ -1,0 +1,26 @@
+"""Settings of a Maru whose layer loses messages: its contract allows that, so nobody may mind.
+
+Each process loses others than its neighbour. For tests only: `DJANGO_SETTINGS_MODULE` names it.
+"""
+
+import random
+from typing import Any, Final
+
+from channels_redis.pubsub import RedisPubSubChannelLayer  # type: ignore[import-untyped]  # none
+
+from maru.settings import *  # noqa: F403 # the product's own, all of them
+from maru.settings import CHANNEL_LAYERS
+
+LOSS: Final = 0.03
+
+CHANNEL_LAYERS["default"]["BACKEND"] = "tests.cluster.lossy.LossyLayer"
+
+
+class LossyLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # so its base is Any
+    """Loses three messages of a hundred on their way in, in silence."""
+
+    async def receive(self, channel: str) -> Any:
+        while True:
+            message = await self._get_layer().receive(channel)
+            if random.random() >= LOSS:
+                return message

@@ -1,0 +1,43 @@
+"""Pages while Redis is away: they serve, and what must be counted there waits."""
+
+import pytest
+from django.test import Client
+from pydantic import SecretStr
+from pytest_django import Settings
+
+from maru.env import Env
+from maru.stores import cache
+from tests.live import free_port
+from tests.rooms.conftest import make_user
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def client(settings: Settings) -> Client:
+    """A visitor of an installation that counts attempts, in a Redis that is not there."""
+    settings.ACCOUNT_RATE_LIMITS = {}
+    settings.CACHES = {
+        "default": cache(
+            Env.model_construct(redis_url=SecretStr(f"redis://127.0.0.1:{free_port()}/0"))
+        )
+    }
+    return Client(raise_request_exception=False)
+
+
+def test_page_to_sign_in_is_there(client: Client) -> None:
+    assert client.get("/accounts/login/").status_code == 200
+
+
+def test_nobody_is_let_in_uncounted_and_the_page_says_to_come_back(client: Client) -> None:
+    user = make_user("Owner")
+    user.set_password("ondol-warms-the-floor")
+    user.save()
+
+    answer = client.post(
+        "/accounts/login/", {"login": user.email, "password": "ondol-warms-the-floor"}
+    )
+
+    assert answer.status_code == 503
+    assert "maru_session" not in answer.cookies
+    assert "127.0.0.1" not in answer.content.decode()

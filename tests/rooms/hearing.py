@@ -1,0 +1,132 @@
+"""A room that is heard: what the layer would bring of it, what the stores have, who listens."""
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+import msgspec
+
+from rooms.broadcast import Change, Delta, Durable
+from rooms.events import MessageDelta, encode
+from rooms.outlet import Credential, Outlet, Subscription
+from rooms.sink import Frame
+from rooms.topic import Source, Topic
+
+ROOM, ANSWER, RUN = UUID(int=1), UUID(int=2), UUID(int=3)
+
+
+@dataclass
+class Store:
+    """The log and the replay, as they would be read when something was lost."""
+
+    log: list[Durable] = field(default_factory=list)
+    deltas: list[str] = field(default_factory=list)
+    reads: int = 0
+
+    def source(self) -> Source:
+        return Source(self._last_seqs, self._events_after, self._deltas, self._ended)
+
+    async def _last_seqs(self, rooms: list[UUID]) -> dict[UUID, int]:
+        return {ROOM: len(self.log)}
+
+    async def _events_after(self, room: UUID, after: int) -> list[Durable]:
+        self.reads += 1
+        await asyncio.sleep(0)
+        return self.log[after:]
+
+    async def _ended(self, credentials: Collection[Credential]) -> set[Credential]:
+        return set()
+
+    async def _deltas(self, message: UUID, attempt: int, since: int) -> list[str]:
+        self.reads += 1
+        await asyncio.sleep(0)
+        return self.deltas[since:]
+
+
+def durable(seq: int, kind: str = "room.changed", **fields: object) -> Durable:
+    frame = {"type": kind, "room": ROOM, "seq": seq, **fields}
+    return Durable(seq, kind, msgspec.json.encode(frame))
+
+
+def change(*durables: Durable) -> Change:
+    return Change(ROOM, list(durables))
+
+
+def delta(seq: int, text: str, *, attempt: int = 1, base: int = 0) -> Delta:
+    event = MessageDelta(room=ROOM, message=ANSWER, run=RUN, attempt=attempt, seq=seq, text=text)
+    return Delta(ROOM, ANSWER, attempt, seq, base, encode(event))
+
+
+def begun(seq: int, attempt: int = 1) -> Durable:
+    return durable(seq, "run.started", run={"answer": ANSWER, "attempt": attempt})
+
+
+def ended(seq: int) -> Durable:
+    return durable(seq, "message.completed", message={"id": ANSWER, "run": RUN})
+
+
+class Ear:
+    """A socket that keeps what it is sent; it can be made not to read, or to be no transport."""
+
+    def __init__(self, user: UUID | None = None, *, direct: bool = True) -> None:
+        self.heard: list[dict[str, object]] = []
+        self.closed: list[int] = []
+        self.reading = asyncio.Event()
+        self.reading.set()
+        self.direct = direct
+        self.aborted = False
+        self.sends = 0
+        self.outlet = Outlet(Credential(user or uuid4()), self, self._close)
+
+    def write(self, frame: Frame) -> bool:
+        if not self.direct or not self.reading.is_set():
+            return False
+        self._hear(frame)
+        return True
+
+    async def send(self, frames: Sequence[Frame]) -> None:
+        await self.reading.wait()
+        self.sends += 1
+        for frame in frames:
+            self._hear(frame)
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def _hear(self, frame: Frame) -> None:
+        assert frame.wire.endswith(frame.payload)
+        self.heard.append(msgspec.json.decode(frame.payload))
+
+    async def _close(self, code: int) -> None:
+        self.closed.append(code)
+
+    @property
+    def seqs(self) -> list[object]:
+        return [frame["seq"] for frame in self.heard if frame["type"] != "message.delta"]
+
+    @property
+    def text(self) -> str:
+        return "".join(str(f["text"]) for f in self.heard if f["type"] == "message.delta")
+
+
+def opened(store: Store) -> Topic:
+    topic = Topic(ROOM, lambda room, user: None)
+    topic.seq, topic.opened = len(store.log), True
+    return topic
+
+
+def listen(topic: Topic, ear: Ear, seq: int = -1) -> Subscription:
+    subscription = Subscription(topic, ear.outlet)
+    topic.subscriptions.add(subscription)
+    subscription.begin(seq, {})
+    return subscription
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop turn until it is so."""
+    for _turn in range(100_000):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise TimeoutError

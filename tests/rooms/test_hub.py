@@ -1,0 +1,239 @@
+"""The hub of a process: it hears each room once, whatever fails, and whoever comes at once."""
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from uuid import UUID, uuid4
+
+import pytest
+import pytest_asyncio
+from channels.layers import InMemoryChannelLayer, channel_layers
+
+from maru.lifespan import running
+from rooms import broadcast, hub
+from rooms.broadcast import Publisher, group_of
+from rooms.events import MemberRemoved, encode
+from rooms.hub import RoomHub
+from rooms.sink import Frame
+from tests.live import PATIENCE
+from tests.rooms.hearing import ROOM, Ear, Store, change, durable, until
+
+
+class Layer(InMemoryChannelLayer):
+    """The layer of the embedded profile; it counts, and can be made to be away."""
+
+    def __init__(self) -> None:
+        super().__init__(capacity=10_000)
+        self.away = False
+        self.added = Counter[str]()
+        self.discarded = Counter[str]()
+
+    async def new_channel(self, prefix: str = "specific.") -> str:
+        self._reach()
+        return str(await super().new_channel(prefix))
+
+    async def group_add(self, group: str, channel: str) -> None:
+        self._reach()
+        await asyncio.sleep(0)  # as over a network: others come meanwhile
+        self.added[group] += 1
+        await super().group_add(group, channel)
+
+    async def group_discard(self, group: str, channel: str) -> None:
+        self._reach()
+        await asyncio.sleep(0)
+        self.discarded[group] += 1
+        await super().group_discard(group, channel)
+
+    def _reach(self) -> None:
+        if self.away:
+            raise ConnectionError
+
+
+@pytest.fixture
+def layer() -> Layer:
+    return Layer()
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest_asyncio.fixture
+async def room_hub(
+    layer: Layer, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[RoomHub]:
+    monkeypatch.setattr(hub, "CHECK_SECONDS", 0.05)
+    made = RoomHub(layer, store.source())
+    async with running(made.run(), "hub"):
+        yield made
+
+
+async def join(room_hub: RoomHub, ear: Ear) -> None:
+    room_hub.connect(ear.outlet)
+    subscription = await room_hub.subscribe(ROOM, ear.outlet)
+    await room_hub.begin(subscription, 0, {})
+
+
+async def tell(layer: Layer, envelope: broadcast.Envelope) -> None:
+    """Send as a publisher does."""
+    publisher = Publisher()
+    channel_layers.set("default", layer)
+    try:
+        async with running(publisher.run(), "publisher"):
+            await asyncio.sleep(0)
+            publisher.publish(envelope)
+            await asyncio.sleep(0.01)
+    finally:
+        del channel_layers.backends["default"]
+
+
+def has_heard(ear: Ear, seq: int) -> bool:
+    return ear.seqs[-1:] == [seq]
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Look again and again: what it waits for takes the hub's checks and a clock."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 # nothing tells of it
+            await asyncio.sleep(0.01)
+
+
+async def test_rooms_that_many_join_and_leave_at_once_are_heard_once(
+    room_hub: RoomHub, layer: Layer, store: Store
+) -> None:
+    await until(lambda: broadcast.EVERYWHERE in layer.groups)
+    ears = [Ear() for _ in range(30)]
+
+    for _round in range(3):
+        await asyncio.gather(*(join(room_hub, ear) for ear in ears))
+        await asyncio.gather(*(room_hub.disconnect(ear.outlet) for ear in ears[1:]))
+        late = Ear()
+        await asyncio.gather(room_hub.disconnect(ears[0].outlet), join(room_hub, late))
+        store.log.append(durable(len(store.log) + 1))
+        await tell(layer, change(store.log[-1]))
+        await until(partial(has_heard, late, len(store.log)))
+        assert layer.added[group_of(ROOM)] - layer.discarded[group_of(ROOM)] == 1
+        assert late.seqs == [len(store.log)]
+        await room_hub.disconnect(late.outlet)
+        ears = [Ear() for _ in range(30)]
+
+    assert group_of(ROOM) not in layer.groups
+
+
+async def test_message_that_cannot_be_read_silences_nobody(
+    room_hub: RoomHub, layer: Layer, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "CHECK_SECONDS", 3_600)  # nothing is healed meanwhile
+    ear = Ear()
+    await until(lambda: broadcast.EVERYWHERE in layer.groups)
+    await join(room_hub, ear)
+
+    for garbage in ({}, {"envelope": b"\xc1"}, {"envelope": None}):
+        await layer.group_send(group_of(ROOM), {"type": "envelope", **garbage})
+    broken = encode(MemberRemoved(uuid4(), room=ROOM, seq=1))[:-2]
+    await tell(layer, change(broadcast.Durable(1, "member.removed", broken)))
+    store.log.append(durable(1))
+    await tell(layer, change(store.log[0]))
+
+    await eventually(lambda: ear.seqs == [1])
+
+
+async def test_layer_that_is_away_at_the_start_is_waited_for_and_leaves_no_channel_behind(
+    layer: Layer, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "CHECK_SECONDS", 0.01)
+    refusals = 3
+    add = layer.group_add
+
+    async def refuse_some(group: str, channel: str) -> None:
+        nonlocal refusals
+        # As the layer of Redis does: it keeps the channel in mind, and fails then.
+        layer.groups.setdefault(group, {})[channel] = 0.0
+        if refusals:
+            refusals -= 1
+            raise ConnectionError
+        await add(group, channel)
+
+    monkeypatch.setattr(layer, "group_add", refuse_some)
+    ear = Ear()
+    made = RoomHub(layer, store.source())
+    async with running(made.run(), "hub"):
+        await eventually(lambda: layer.added[broadcast.EVERYWHERE] == 1)
+        made.connect(ear.outlet)
+        await tell(layer, broadcast.Ended(ear.outlet.user_id))
+        await eventually(lambda: bool(ear.closed))
+
+    assert ear.closed == [4401]
+    assert len(layer.groups.get(broadcast.EVERYWHERE, {})) == 1
+
+
+async def test_room_that_is_joined_while_the_layer_is_away_is_heard_by_the_log_and_then_by_it(
+    room_hub: RoomHub, layer: Layer, store: Store
+) -> None:
+    layer.away = True
+    ear = Ear()
+    await join(room_hub, ear)
+
+    store.log.append(durable(1))
+    await eventually(lambda: ear.seqs == [1])
+    assert group_of(ROOM) not in layer.groups
+
+    layer.away = False
+    await eventually(lambda: group_of(ROOM) in layer.groups)
+    reads = store.reads
+    store.log.append(durable(2))
+    await tell(layer, change(store.log[-1]))
+    await eventually(lambda: ear.seqs == [1, 2])
+
+    assert store.reads == reads
+
+
+async def test_what_a_plain_thread_publishes_arrives_at_once(
+    room_hub: RoomHub, layer: Layer, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Waited(Ear):
+        def _hear(self, frame: Frame) -> None:
+            super()._hear(frame)
+            if len(self.heard) == 500:
+                arrived.set()
+
+    monkeypatch.setattr(hub, "CHECK_SECONDS", 3_600)  # nothing is healed meanwhile
+    await asyncio.sleep(0.1)  # the last check: from here on nothing else wakes the loop
+    ear, publisher, arrived = Waited(), Publisher(), asyncio.Event()
+    channel_layers.set("default", layer)
+    await until(lambda: broadcast.EVERYWHERE in layer.groups)
+    await join(room_hub, ear)
+
+    async with running(publisher.run(), "publisher"):
+        await asyncio.sleep(0)
+        events = [durable(seq) for seq in range(1, 501)]
+
+        def publish_all() -> None:
+            for event in events:
+                publisher.publish(change(event))
+
+        thread = threading.Timer(0.2, publish_all)  # when the loop is at rest
+        thread.start()
+        async with asyncio.timeout(PATIENCE):
+            await arrived.wait()
+        thread.join()
+
+    assert ear.seqs == list(range(1, 501))
+    assert store.reads == 0
+
+
+def test_embedded_layer_holds_more_than_a_hundred_messages() -> None:
+    """Beyond its capacity, which is 100 unless it is set, it drops in silence."""
+    layer = channel_layers["default"]
+
+    assert isinstance(layer, InMemoryChannelLayer)
+    assert layer.capacity == 10_000
+
+
+def test_rooms_never_share_a_group() -> None:
+    rooms = [uuid4() for _ in range(1_000)] + [UUID(int=n) for n in range(1_000)]
+
+    assert len({group_of(room) for room in rooms}) == len(rooms)

@@ -1,0 +1,198 @@
+"""Wires that are cut at any byte, and clients that come back with what they have."""
+
+import asyncio
+import json
+import random
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
+
+from tests.live import MARU_V1, Frame, Person, PopulatedRoom
+from tests.wire.house import Ledger, Tab
+from tests.wire.timeline import Timeline
+
+TEXT: Final = 0x81  # the whole of a text, in one frame
+
+
+class Scissors:
+    """A way to the server that lets so many bytes through and then cuts the wire."""
+
+    def __init__(self, port: int, chance: random.Random) -> None:
+        self.port = 0
+        self._server_port = port
+        self._chance = chance
+        self._carrying: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator["Scissors"]:
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            await asyncio.gather(*self._carrying)
+
+    def _connected(self, here: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        # A task of our own: what `start_server` makes of a coroutine cannot be awaited.
+        task = asyncio.create_task(self._carry(here, back))
+        self._carrying.add(task)
+        task.add_done_callback(self._carrying.discard)
+
+    async def _carry(self, here: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        there, on = await asyncio.open_connection("127.0.0.1", self._server_port)
+        asking = asyncio.create_task(self._pass(here, on, None))
+        telling = asyncio.create_task(self._pass(there, back, self._chance.randint(150, 7_000)))
+        await asyncio.wait({asking, telling}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (asking, telling):
+            task.cancel()
+        await asyncio.gather(asking, telling, return_exceptions=True)
+        for writer in (on, back):
+            writer.transport.abort()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    async def _pass(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, most: int | None
+    ) -> None:
+        while most is None or most > 0:
+            data = await source.read(2**16 if most is None else min(most, 2**16))
+            if not data:
+                return
+            most = None if most is None else most - len(data)
+            sink.write(data)
+            await sink.drain()
+
+
+class Tape:
+    """A way to the server that keeps every byte that comes from there."""
+
+    def __init__(self, port: int) -> None:
+        self.port = 0
+        self.bytes = b""
+        self._server_port = port
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator["Tape"]:
+        server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        async with server:
+            yield self
+
+    async def _carry(self, here: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        there, on = await asyncio.open_connection("127.0.0.1", self._server_port)
+        asking = asyncio.create_task(self._ask(here, on))
+        try:
+            while data := await there.read(2**16):
+                self.bytes += data
+                back.write(data)
+        finally:
+            asking.cancel()
+            on.close()
+            back.close()
+
+    async def _ask(self, here: asyncio.StreamReader, on: asyncio.StreamWriter) -> None:
+        while data := await here.read(2**16):
+            on.write(data)
+
+    def starts(self) -> list[list[Frame]]:
+        """Return what a client has whose wire is cut at each of the bytes, each case once."""
+        ends, frames = [], []
+        for end, frame in _frames_in(self.bytes):
+            ends.append(end)
+            frames.append(frame)
+        whole = {bisect_right(ends, cut) for cut in range(len(self.bytes) + 1)}
+        return [frames[:number] for number in sorted(whole)]
+
+
+def _frames_in(stream: bytes) -> Iterator[tuple[int, Frame]]:
+    """Yield the events that a server has sent since its handshake, each with where it ends."""
+    at = stream.index(b"\r\n\r\n") + 4
+    while at < len(stream):
+        opcode, size = stream[at : at + 2]
+        at += 2
+        if size >= 126:
+            width = 2 if size == 126 else 8
+            size = int.from_bytes(stream[at : at + width], "big")
+            at += width
+        if opcode == TEXT:
+            yield at + size, json.loads(stream[at : at + size])
+        at += size
+
+
+@dataclass
+class Client:
+    """A tab whose wire is cut again and again, and all that it has ever received."""
+
+    room: PopulatedRoom
+    person: Person
+    ways: Sequence[Scissors]
+    ledger: Ledger = field(default_factory=Ledger)
+    chance: random.Random = field(default_factory=random.Random)
+    timeline: Timeline = field(default_factory=Timeline)
+    frames: list[Frame] = field(default_factory=list)
+    connections: int = 0
+
+    async def follow(self, run: str) -> None:
+        """Come back until the run has ended."""
+        while not self.has_heard(run):
+            self.connections += 1
+            try:
+                await self._stay(run)
+            except (OSError, EOFError, WebSocketException):
+                continue
+
+    async def _stay(self, run: str) -> None:
+        async with connect(
+            f"ws://127.0.0.1:{self.chance.choice(self.ways).port}/ws/",
+            additional_headers={"Authorization": f"Bearer {self.person.token}"},
+            subprotocols=[MARU_V1],
+            max_size=None,
+            proxy=None,
+            close_timeout=0.1,
+        ) as connection:
+            tab = Tab(connection, self.ledger, self.person.token)
+            await self._join(tab)
+            while not self.has_heard(run):
+                self._take(await tab.receive())
+                if self.timeline.hole:
+                    await self._join(tab)
+
+    def has_heard(self, run: str) -> bool:
+        """Whether the client knows how the run has ended, by events or by a fresh state."""
+        return self.stored(run) is not None and run not in self.timeline.runs
+
+    def stored(self, run: str) -> str | None:
+        """Return the text of the answer that has ended, as the client was told it is kept."""
+        if run in self.timeline.ended:
+            return self.timeline.ended[run].stored
+        for message in self.timeline.messages.values():
+            if message["run"] == run and message["status"] != "streaming":
+                return str(message["text"])
+        return None
+
+    async def _join(self, tab: Tab) -> None:
+        await tab.tell(
+            {"type": "room.join", "ref": "again", "room": self.room.id, **self.timeline.join()}
+        )
+        while True:
+            frame = await tab.receive()
+            self._take(frame)
+            if frame["type"] == "room.snapshot":
+                return
+
+    def _take(self, frame: Frame) -> None:
+        self.frames.append(frame)
+        self.timeline.apply(frame)
+
+
+def timeline_at(snapshot: Frame) -> Timeline:
+    """Return the picture of a client that has just been given a room afresh."""
+    timeline = Timeline()
+    timeline.apply(snapshot)
+    return timeline

@@ -1,0 +1,226 @@
+"""Clients that do not read, do not answer, or are too many: ended, and nobody else minds."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from rooms.admission import SOCKETS_OF_A_USER
+from tests.live import MARU_V1, PATIENCE, Frame, Installation, Person, PopulatedRoom, Socket
+
+LARGE = "마" * 16_000
+MESSAGES = 90  # as fast as one socket may
+CURT = (
+    "import maru.server, rooms.outlet as outlet;"
+    "outlet.STUCK_SECONDS = outlet.ABORT_SECONDS = 1;"
+    "maru.server.main()"
+)
+
+
+class Impatient(Installation):
+    """A server that waits a second, and not ten, for whoever does not read."""
+
+    entry = ("-c", "import maru.server as s, rooms.outlet as o; o.STUCK_SECONDS = 1; s.main()")
+
+
+class Curt(Installation):
+    """A server that waits a second for whoever does not read, and one more for the close."""
+
+    entry = ("-c", CURT)
+
+
+class Pinging(Installation):
+    """A server that pings every second, and not every twenty."""
+
+    entry = ("-c", "import maru.server as s; s.PING_SECONDS = 1; s.main()")
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    folder = tmp_path_factory.mktemp("impatient")
+    with Impatient(folder, MARU_RATE_LIMITS="on") as installation:
+        yield installation
+
+
+@pytest.fixture
+def room(impatient: Installation) -> PopulatedRoom:
+    return impatient.populate(1, 3)[0]
+
+
+@asynccontextmanager
+async def narrow(
+    installation: Installation, person: Person, port: int | None = None
+) -> AsyncIterator[Socket]:
+    """A socket that takes in next to nothing while nobody reads it."""
+    with socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        raw.setblocking(False)
+        port = port or installation.port
+        await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", port))
+        async with connect(
+            f"ws://127.0.0.1:{installation.port}/ws/",
+            sock=raw,
+            additional_headers={"Authorization": f"Bearer {person.token}"},
+            subprotocols=[MARU_V1],
+            max_size=None,
+            max_queue=1,
+            ping_interval=None,
+            close_timeout=0.1,
+        ) as connection:
+            yield Socket(connection)
+
+
+async def say_much(speaker: Socket, room: PopulatedRoom) -> list[int]:
+    """Say more than a socket may lag behind; return the seqs."""
+    seqs = []
+    for _ in range(MESSAGES):
+        done = await speaker.say(room.id, LARGE, personas=[])
+        seqs.append(done["result"]["seq"])
+    return seqs
+
+
+def created(frames: list[Frame]) -> list[int]:
+    return [frame["seq"] for frame in frames if frame["type"] == "message.created"]
+
+
+async def test_who_does_not_read_is_closed_4408_and_can_come_back_for_all_of_it(
+    impatient: Installation, room: PopulatedRoom
+) -> None:
+    owner, reader, stuck = room.members
+    async with impatient.socket(owner) as speaker, impatient.socket(reader) as witness:
+        await witness.join(room.id)
+        async with narrow(impatient, stuck) as slow:
+            await slow.join(room.id)
+            said, _ = await asyncio.gather(
+                say_much(speaker, room),
+                witness.until(lambda _: len(created(witness.frames)) == MESSAGES),
+            )
+            with pytest.raises(ConnectionClosed) as closed:
+                while True:
+                    await slow.receive()
+        heard = created(slow.frames)
+        async with impatient.socket(stuck) as again:
+            back = await again.join(room.id, after=heard[-1])
+
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4408
+    assert created(witness.frames) == said
+    assert 0 < len(heard) < MESSAGES
+    assert back["complete"] is True
+    assert heard + created(back["events"]) == said
+
+
+async def test_who_never_reads_again_is_gone_long_before_a_ping_would_tell(tmp_path: Path) -> None:
+    with Curt(tmp_path) as curt:
+        (room,) = await asyncio.to_thread(curt.populate, 1, 3)
+        owner, reader, stuck = room.members
+        async with curt.socket(owner) as speaker, curt.socket(reader) as witness:
+            await witness.join(room.id)
+            async with narrow(curt, stuck) as slow:
+                await slow.join(room.id)
+                saying = asyncio.create_task(say_much(speaker, room))
+                await witness.until(lambda frame: is_presence(frame, stuck, online=False))
+                await saying
+
+
+async def test_half_open_connection_is_noticed_and_its_user_is_away(
+    tmp_path: Path,
+) -> None:
+    with Pinging(tmp_path) as pinging:
+        (room,) = await asyncio.to_thread(pinging.populate, 1, 2)
+        owner, member = room.members
+        async with pinging.socket(owner) as tab, Deadend(pinging.port).open() as deadend:
+            await tab.join(room.id)
+            async with narrow(pinging, member, deadend.port) as lost:
+                await lost.join(room.id)
+                await tab.until(lambda frame: is_presence(frame, member, online=True))
+
+                deadend.carries.clear()
+                await tab.until(lambda frame: is_presence(frame, member, online=False))
+
+
+def is_presence(frame: Frame, person: Person, *, online: bool) -> bool:
+    return (
+        frame["type"] == "presence" and frame["user"] == person.user and frame["online"] is online
+    )
+
+
+class Deadend:
+    """A way to the server that one day carries nothing more, and never says so."""
+
+    def __init__(self, port: int) -> None:
+        self.port = 0
+        self.carries = asyncio.Event()
+        self.carries.set()
+        self._server_port = port
+        self._passing: list[asyncio.Task[None]] = []
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator["Deadend"]:
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            for task in self._passing:
+                task.cancel()
+            await asyncio.gather(*self._passing, return_exceptions=True)
+
+    async def _connected(self, here: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+        there, on = await asyncio.open_connection("127.0.0.1", self._server_port)
+        self._passing += [
+            asyncio.create_task(self._pass(here, on)),
+            asyncio.create_task(self._pass(there, back)),
+        ]
+
+    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                await self.carries.wait()
+                data = await source.read(2**16)
+                await self.carries.wait()
+                sink.write(data)
+        finally:
+            sink.transport.abort()
+
+
+async def test_user_has_so_many_sockets_and_no_more_and_others_have_theirs(
+    impatient: Installation, room: PopulatedRoom
+) -> None:
+    greedy, other, _ = room.members
+    async with AsyncExitStack() as stack:
+        many = [stack.enter_async_context(impatient.socket(greedy)) for _ in range(20)]
+        opened = list(await asyncio.gather(*many))
+        while len(opened) < SOCKETS_OF_A_USER:
+            opened.append(await stack.enter_async_context(impatient.socket(greedy)))
+
+        with pytest.raises(InvalidStatus) as refused:
+            await stack.enter_async_context(impatient.socket(greedy))
+        calm = await stack.enter_async_context(impatient.socket(other))
+        await opened[0].connection.close()
+        async with asyncio.timeout(PATIENCE):
+            freed = await stack.enter_async_context(eventually_open(impatient, greedy))
+
+        assert refused.value.response.status_code == 429
+        for living in (calm, freed, opened[-1]):
+            assert (await living.command("ping"))["type"] == "command.done"
+
+
+@asynccontextmanager
+async def eventually_open(installation: Installation, person: Person) -> AsyncIterator[Socket]:
+    """Open a socket as soon as there is a place."""
+    async with AsyncExitStack() as stack:
+        while True:
+            try:
+                opened = await stack.enter_async_context(installation.socket(person))
+            except InvalidStatus:
+                await asyncio.sleep(0.05)
+            else:
+                break
+        yield opened
