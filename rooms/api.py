@@ -1,34 +1,29 @@
-"""The REST endpoints of rooms, their people, messages and runs; live, the same is on the socket."""
+"""The REST endpoints of rooms and their people; live, the same is on the socket."""
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Literal
 from uuid import UUID
 
-import msgspec
-from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
-from ninja import Query, Router
+from ninja import Router
 from pydantic import Field
 
-from accounts.errors import Invalid, NotFound
 from accounts.gate import CREATE_ROOM, access_team, signed_in
 from accounts.gate import VIEW as VIEW_TEAM
+from accounts.idempotency import once
 from accounts.rest import LONGEST_PAGE, Body, Cursor, Limit, read_body, takes
-from rooms import history, line, services
-from rooms.bodies import member_body, room_body, run_body
-from rooms.events import MemberBody, MessageBody, RoomBody, RunBody
-from rooms.models import Message, Room, Run
+from rooms import services
+from rooms.bodies import member_body, room_body
+from rooms.events import MemberBody, RoomBody
+from rooms.models import Room
 from rooms.openapi import gives, listed, wire_schema
-from rooms.permissions import MANAGE, POST, VIEW, access_room
+from rooms.permissions import MANAGE, VIEW, access_room
+from rooms.rest import answer, each, page, uuid_of
 
 router = Router(tags=["rooms"])
 
 Privacy = Literal["private", "team"]
 Policy = Literal["default", "mention", "thread", "off"]
 Role = Literal["owner", "moderator", "member", "reader"]
-After = Annotated[int | None, Query(ge=0)]
-
-Row = TypeVar("Row", bound=Model)
 
 
 class RoomWish(Body):
@@ -58,26 +53,10 @@ class MemberWish(Body):
     role: Role = "member"
 
 
-class MessageWish(Body):
-    """Something to say; the same `client_id` again is the same message."""
-
-    text: str
-    client_id: UUID | None = None
-    reply_to: UUID | None = None
-    personas: list[UUID] | None = Field(None, max_length=100)
-
-
-class Posted(msgspec.Struct, frozen=True):
-    """What became of a message: itself, and the runs that answer it."""
-
-    message: MessageBody
-    runs: list[UUID]
-
-
 @router.get("/wire.json", summary="The schema of the socket")
 def get_wire(request: HttpRequest) -> HttpResponse:
     signed_in(request)
-    return _answer(wire_schema())
+    return answer(wire_schema())
 
 
 @router.get("/teams/{uuid:team_id}/rooms", openapi_extra=listed(RoomBody), summary="My rooms")
@@ -91,8 +70,8 @@ def get_rooms(
     team = access_team(user, team_id, VIEW_TEAM)
     rooms = Room.objects.visible_to(user).filter(team=team).order_by("-pk")
     if cursor is not None:
-        rooms = rooms.filter(pk__lt=_uuid(cursor))
-    return _page(rooms, _each(room_body), limit, "id")
+        rooms = rooms.filter(pk__lt=uuid_of(cursor))
+    return page(rooms, each(room_body), limit, "id")
 
 
 @router.post(
@@ -104,13 +83,17 @@ def post_room(request: HttpRequest, team_id: UUID) -> HttpResponse:
     user = signed_in(request)
     access_team(user, team_id, CREATE_ROOM)
     wish = read_body(request, RoomWish)
-    room = services.create_room(user=user, team_id=team_id, **wish.model_dump())
-    return _answer(room_body(room), 201)
+
+    def make() -> HttpResponse:
+        room = services.create_room(user=user, team_id=team_id, **wish.model_dump())
+        return answer(room_body(room), 201)
+
+    return once(request, make)
 
 
 @router.get("/rooms/{uuid:room_id}", openapi_extra=gives(RoomBody), summary="A room")
 def get_room(request: HttpRequest, room_id: UUID) -> HttpResponse:
-    return _answer(room_body(access_room(signed_in(request), room_id, VIEW)))
+    return answer(room_body(access_room(signed_in(request), room_id, VIEW)))
 
 
 @router.patch(
@@ -122,7 +105,7 @@ def patch_room(request: HttpRequest, room_id: UUID) -> HttpResponse:
     user = signed_in(request)
     access_room(user, room_id, MANAGE)
     changes = read_body(request, RoomChanges).model_dump(exclude_unset=True)
-    return _answer(room_body(services.update_room(user=user, room_id=room_id, **changes)))
+    return answer(room_body(services.update_room(user=user, room_id=room_id, **changes)))
 
 
 @router.get(
@@ -137,8 +120,8 @@ def get_members(
     room = access_room(signed_in(request), room_id, VIEW)
     members = room.members.select_related("user").order_by("user_id")
     if cursor is not None:
-        members = members.filter(user_id__gt=_uuid(cursor))
-    return _page(members, _each(member_body), limit, "user")
+        members = members.filter(user_id__gt=uuid_of(cursor))
+    return page(members, each(member_body), limit, "user")
 
 
 @router.put(
@@ -151,7 +134,7 @@ def put_member(request: HttpRequest, room_id: UUID, member_id: UUID) -> HttpResp
     access_room(user, room_id, MANAGE)
     role = read_body(request, MemberWish).role
     member = services.put_member(user=user, room_id=room_id, member_id=member_id, role=role)
-    return _answer(member_body(member))
+    return answer(member_body(member))
 
 
 @router.delete(
@@ -179,108 +162,3 @@ def put_persona(request: HttpRequest, room_id: UUID, persona_id: UUID) -> None:
 )
 def delete_persona(request: HttpRequest, room_id: UUID, persona_id: UUID) -> None:
     services.unbind_persona(user=signed_in(request), room_id=room_id, persona_id=persona_id)
-
-
-@router.get(
-    "/rooms/{uuid:room_id}/messages",
-    openapi_extra=listed(MessageBody),
-    summary="What was said, newest first",
-)
-def get_messages(
-    request: HttpRequest,
-    room_id: UUID,
-    limit: Limit = 50,
-    cursor: Cursor = None,
-    *,
-    before: After = None,
-    after: After = None,
-) -> HttpResponse:
-    room = access_room(signed_in(request), room_id, VIEW)
-    messages = room.messages.order_by("-seq")
-    for seq in (before, _seq(cursor)):
-        messages = messages if seq is None else messages.filter(seq__lt=seq)
-    if after is not None:
-        messages = messages.filter(seq__gt=after)
-    return _page(messages, history.bodies, limit, "seq")
-
-
-@router.post(
-    "/rooms/{uuid:room_id}/messages",
-    openapi_extra={**takes(MessageWish), **gives(Posted, 201)},
-    summary="Say something",
-)
-def post_message(request: HttpRequest, room_id: UUID) -> HttpResponse:
-    user = signed_in(request)
-    access_room(user, room_id, POST)
-    wish = read_body(request, MessageWish)
-    posted = services.post_message(user=user, room_id=room_id, **wish.model_dump())
-    (body,) = history.bodies([posted.message])
-    return _answer(Posted(message=body, runs=posted.runs), 201)
-
-
-@router.get("/messages/{uuid:message_id}", openapi_extra=gives(MessageBody), summary="A message")
-def get_message(request: HttpRequest, message_id: UUID) -> HttpResponse:
-    user = signed_in(request)
-    message = Message.objects.filter(pk=message_id).first()
-    # No room has this id: a message that is not there is as absent as a foreign one.
-    access_room(user, message.room_id if message else message_id, VIEW)
-    if message is None:
-        raise NotFound
-    (body,) = history.bodies([message])
-    return _answer(body)
-
-
-@router.get("/runs/{uuid:run_id}", openapi_extra=gives(RunBody), summary="A run")
-def get_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
-    user = signed_in(request)
-    run = Run.objects.filter(pk=run_id).first()
-    access_room(user, run.room_id if run else run_id, VIEW)
-    if run is None:
-        raise NotFound
-    return _answer(run_body(run, line.place_of(run)))
-
-
-@router.post("/runs/{uuid:run_id}/cancel", openapi_extra=gives(RunBody), summary="Stop an answer")
-def cancel_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
-    return _answer(run_body(services.cancel_run(user=signed_in(request), run_id=run_id)))
-
-
-@router.post(
-    "/runs/{uuid:run_id}/retry", openapi_extra=gives(RunBody, 201), summary="Ask once more"
-)
-def retry_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
-    run = services.retry_run(user=signed_in(request), run_id=run_id)
-    return _answer(run_body(run, line.place_of(run)), 201)
-
-
-def _answer(body: Any, status: int = 200) -> HttpResponse:
-    return HttpResponse(msgspec.json.encode(body), content_type="application/json", status=status)
-
-
-def _page(
-    rows: QuerySet[Row], shape: Callable[[list[Row]], list[Any]], limit: int, key: str
-) -> HttpResponse:
-    """Answer with one page of rows; `key` names the field of a body that goes on from there."""
-    limit = min(limit, LONGEST_PAGE)
-    items = shape(list(rows[: limit + 1]))
-    following = str(getattr(items[limit - 1], key)) if len(items) > limit else None
-    return _answer({"items": items[:limit], "next": following})
-
-
-def _each(body: Callable[[Row], Any]) -> Callable[[list[Row]], list[Any]]:
-    return lambda rows: [body(row) for row in rows]
-
-
-def _uuid(cursor: str) -> UUID:
-    try:
-        return UUID(cursor)
-    except ValueError:
-        raise Invalid from None
-
-
-def _seq(cursor: str | None) -> int | None:
-    if cursor is None:
-        return None
-    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 18:
-        raise Invalid
-    return int(cursor)

@@ -25,7 +25,7 @@ class Unread(Struct, frozen=True):
 def unread(rooms: Collection[UUID], users: Collection[UUID]) -> list[Unread]:
     """Return what those of `users` who are members of `rooms` have not read there; one query."""
     new = (
-        Message.objects.filter(room=OuterRef("room"), seq__gt=OuterRef("read_seq"))
+        Message.objects.filter(room=OuterRef("room"), seq__gt=OuterRef("read_seq"), deleted_at=None)
         .exclude(user=OuterRef("user"))
         .order_by()
     )

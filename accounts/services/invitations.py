@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts.audit import audit
 from accounts.digests import digest_of, new_secret
-from accounts.errors import MaruError, NotFound
+from accounts.errors import Forbidden, MaruError, NotFound
 from accounts.gate import MANAGE_PEOPLE, access_team
 from accounts.models import Invitation, TeamMember, TeamRole, User
 from accounts.services.teams import check_role, put_member, role_in
@@ -61,7 +61,12 @@ def accept_invitation(*, user: User, token: str) -> TeamMember:
 
 @transaction.atomic
 def accept_invitation_by_digest(*, user: User, digest: str) -> TeamMember:
-    """Like `accept_invitation`. Who is in the team already gets Conflict, and the link lives on."""
+    """Like `accept_invitation`. Who is in the team already gets Conflict, and the link lives on.
+
+    A credential that is bound to a team lets nobody into another one.
+    """
+    if user.reach.team_id is not None:
+        raise Forbidden
     invitation = invitation_by_digest(digest)
     # The database picks the one who gets it: everybody else changes no row.
     taken = Invitation.objects.usable().filter(pk=invitation.pk)

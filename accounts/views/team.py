@@ -16,7 +16,6 @@ from accounts.audit import note_refusal
 from accounts.errors import Invalid, MaruError
 from accounts.forms import RoleForm, TeamForm, show_refusal
 from accounts.gate import (
-    CREATE_ROOM,
     MANAGE,
     MANAGE_PEOPLE,
     VIEW,
@@ -33,9 +32,7 @@ from accounts.services import (
     revoke_invitation,
     set_team_role,
 )
-from accounts.services.teams import role_in, roles_up_to
-
-ASKED_BY_GUESTS = frozenset({TeamRole.OWNER, TeamRole.ADMIN})
+from accounts.services.teams import members_seen_by, role_in, roles_up_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +142,8 @@ def _people_page(request: HttpRequest, user: User, team: Team, link: str = "") -
 
 
 def _lines(user: User, team: Team, roles: list[TeamRole]) -> list[Line]:
-    """The members, the highest roles first; `roles` are those that whoever looks may give.
-
-    A guest sees themselves and whom to ask: who else is in the team is not for guests.
-    """
-    members = list(TeamMember.objects.filter(team=team).select_related("user"))
-    if CREATE_ROOM not in team_permissions(user, team):
-        members = [m for m in members if m.user_id == user.pk or m.role in ASKED_BY_GUESTS]
+    """The members, the highest roles first; `roles` are those that whoever looks may give."""
+    members = list(members_seen_by(user, team).select_related("user"))
     owners = sum(member.role == TeamRole.OWNER for member in members)
     lines = []
     for member in sorted(members, key=_by_role_and_name):

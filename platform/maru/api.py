@@ -21,10 +21,13 @@ from accounts.api import router as accounts_router
 from accounts.audit import note_refusal
 from accounts.audit_api import router as audit_router
 from accounts.errors import Invalid, MaruError, NotFound, Unauthenticated
-from accounts.rest import AUTH, Refusal, invalid, refusal
+from accounts.rest import AUTH, SHARED, Refusal, invalid, refusal
+from accounts.team_api import router as teams_router
+from agents.api import router as agents_router
 from maru import __version__
 from maru.api_docs import Reference
 from rooms.api import router as rooms_router
+from rooms.message_api import router as messages_router
 
 View = Callable[..., Any]
 
@@ -60,7 +63,8 @@ class Api(NinjaAPI):
     def get_openapi_schema(self, **kwargs: Any) -> Any:
         """Say at every operation how it refuses."""
         schema = super().get_openapi_schema(**kwargs)
-        schema["components"].setdefault("schemas", {})["Refusal"] = Refusal.model_json_schema()
+        parts = schema["components"].setdefault("schemas", {})
+        parts.update(SHARED, Refusal=Refusal.model_json_schema())
         content = {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}}
         for operations in schema["paths"].values():
             for operation in operations.values():
@@ -119,7 +123,10 @@ api = Api(
 )
 api.add_router("", accounts_router)
 api.add_router("", audit_router)
+api.add_router("", teams_router)
+api.add_router("", agents_router)
 api.add_router("", rooms_router)
+api.add_router("", messages_router)
 
 
 @api.exception_handler(MaruError)
