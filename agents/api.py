@@ -76,7 +76,7 @@ class CheckBody(BaseModel):
     models: list[str]
 
 
-class PersonaBody(BaseModel):
+class WholePersona(BaseModel):
     """A persona; how it is made is told to those who configure personas, and null to others."""
 
     id: UUID
@@ -225,13 +225,13 @@ def post_check(request: HttpRequest, team_id: UUID, connection_id: UUID) -> Chec
     return CheckBody(ok=found.ok, detail=found.detail, models=list(found.models))
 
 
-@router.get("/teams/{uuid:team_id}/personas", response=Page[PersonaBody], summary="Personas")
+@router.get("/teams/{uuid:team_id}/personas", response=Page[WholePersona], summary="Personas")
 def get_personas(
     request: HttpRequest,
     team_id: UUID,
     limit: Limit = LONGEST_PAGE,
     cursor: Cursor = None,
-) -> Page[PersonaBody]:
+) -> Page[WholePersona]:
     user = signed_in(request)
     team = access_team(user, team_id, VIEW)
     whole = _sees_whole(user, team)
@@ -241,7 +241,7 @@ def get_personas(
 
 @router.post(
     "/teams/{uuid:team_id}/personas",
-    response={201: PersonaBody},
+    response={201: WholePersona},
     openapi_extra=takes(PersonaWish),
     summary="Make a persona",
 )
@@ -257,8 +257,8 @@ def post_persona(request: HttpRequest, team_id: UUID) -> HttpResponse:
     return once(request, make)
 
 
-@router.get("/personas/{uuid:persona_id}", response=PersonaBody, summary="A persona")
-def get_persona(request: HttpRequest, persona_id: UUID) -> PersonaBody:
+@router.get("/personas/{uuid:persona_id}", response=WholePersona, summary="A persona")
+def get_persona(request: HttpRequest, persona_id: UUID) -> WholePersona:
     user = signed_in(request)
     persona = access_persona(user, persona_id, VIEW)
     return _persona(persona, whole=_sees_whole(user, persona.team))
@@ -266,11 +266,11 @@ def get_persona(request: HttpRequest, persona_id: UUID) -> PersonaBody:
 
 @router.patch(
     "/personas/{uuid:persona_id}",
-    response=PersonaBody,
+    response=WholePersona,
     openapi_extra=takes(PersonaChanges),
     summary="Change a persona, as its next version",
 )
-def patch_persona(request: HttpRequest, persona_id: UUID) -> PersonaBody:
+def patch_persona(request: HttpRequest, persona_id: UUID) -> WholePersona:
     user = signed_in(request)
     access_persona(user, persona_id, MANAGE)
     changes = read_body(request, PersonaChanges).model_dump(exclude_unset=True)
@@ -287,7 +287,7 @@ def patch_persona(request: HttpRequest, persona_id: UUID) -> PersonaBody:
 
 
 @router.delete("/personas/{uuid:persona_id}", response={204: None}, summary="Remove a persona")
-def delete_persona(request: HttpRequest, persona_id: UUID) -> None:
+def remove_persona(request: HttpRequest, persona_id: UUID) -> None:
     services.delete_persona(user=signed_in(request), persona_id=persona_id)
 
 
@@ -309,7 +309,7 @@ def get_versions(
 
 @router.post(
     "/personas/{uuid:persona_id}/versions/{int:number}/restore",
-    response=PersonaBody,
+    response=WholePersona,
     summary="Make an earlier version the newest one",
 )
 def post_restore(request: HttpRequest, persona_id: UUID, number: int) -> HttpResponse:
@@ -349,8 +349,8 @@ def _connection(connection: Connection) -> ConnectionBody:
     )
 
 
-def _persona(persona: Persona, *, whole: bool) -> PersonaBody:
-    return PersonaBody(
+def _persona(persona: Persona, *, whole: bool) -> WholePersona:
+    return WholePersona(
         id=persona.pk,
         team=persona.team_id,
         name=persona.name,

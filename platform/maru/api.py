@@ -60,11 +60,19 @@ class Api(NinjaAPI):
         *routes, root = patterns  # ninja asks for the root by its name, and shows nothing there
         return [*routes, re_path("", _nothing_here), root], app_name, namespace
 
+    def get_openapi_operation_id(self, operation: Any) -> str:
+        """Name an operation as its function is named: a client's methods are called so."""
+        name: str = operation.view_func.__name__
+        return name
+
     def get_openapi_schema(self, **kwargs: Any) -> Any:
         """Say at every operation how it refuses."""
         schema = super().get_openapi_schema(**kwargs)
         parts = schema["components"].setdefault("schemas", {})
-        parts.update(SHARED, Refusal=Refusal.model_json_schema())
+        shared = {**SHARED, "Refusal": Refusal.model_json_schema()}
+        if clashing := {name for name in parts.keys() & shared if parts[name] != shared[name]}:
+            raise LookupError(f"Two shapes of the API have the same name: {sorted(clashing)}")
+        parts.update(shared)
         content = {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}}
         for operations in schema["paths"].values():
             for operation in operations.values():

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from accounts.limits import RULES
-from tests.live import Installation, PopulatedRoom
+from tests.live import Frame, Installation, PopulatedRoom
 from tests.wire.house import House, Tab, fresh
 from tests.wire.listening import listening
 
@@ -25,8 +25,19 @@ def room(limited: House) -> PopulatedRoom:
     return limited.populate(1, 2)[0]
 
 
+def words(room: PopulatedRoom) -> Frame:
+    blank: Frame = {"text": "x", "reply_to": None, "personas": []}
+    return {**blank, "room": room.id, "client_id": fresh()}
+
+
 async def send(tab: Tab, room: PopulatedRoom) -> str:
-    said = {"room": room.id, "client_id": fresh(), "text": "x", "reply_to": None, "personas": []}
+    said: Frame = {
+        "room": room.id,
+        "client_id": fresh(),
+        "text": "x",
+        "reply_to": None,
+        "personas": [],
+    }
     answer = await tab.command("message.send", **said)
     if answer["type"] == "command.refused":
         assert answer["retry_after"] >= 1
@@ -53,7 +64,13 @@ async def test_message_that_came_through_may_be_sent_again(
     limited: House, room: PopulatedRoom
 ) -> None:
     owner = room.members[0]
-    said = {"room": room.id, "client_id": fresh(), "text": "x", "reply_to": None, "personas": []}
+    said: Frame = {
+        "room": room.id,
+        "client_id": fresh(),
+        "text": "x",
+        "reply_to": None,
+        "personas": [],
+    }
     async with limited.tab(owner) as tab:
         first = await tab.command("message.send", **said)
         for _ in range(RULES["send", "user"].most):

@@ -58,7 +58,7 @@ def promised() -> set[tuple[str, str]]:
 
 
 def served() -> set[tuple[str, str]]:
-    found = defaultdict(set)
+    found: defaultdict[str, set[str]] = defaultdict(set)
     for path, operations in api.get_openapi_schema(path_prefix="/")["paths"].items():
         found[nameless(path)] |= {method.upper() for method in operations}
     return {(path, method) for path, methods in found.items() for method in methods}
