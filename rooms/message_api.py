@@ -8,18 +8,14 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router
 from pydantic import Field
 
-from accounts.errors import NotFound
 from accounts.gate import signed_in
 from accounts.idempotency import id_of, once
-from accounts.models import User
 from accounts.rest import LONGEST_PAGE, Body, Cursor, Limit, read_body, takes
 from rooms import history, joining, log, messages, services
 from rooms.bodies import run_body
 from rooms.events import AnyDurable, MessageBody, RunBody
-from rooms.messages import access_message
-from rooms.models import Run
 from rooms.openapi import gives, listed, streams
-from rooms.permissions import POST, VIEW, access_room
+from rooms.permissions import POST, VIEW, access_message, access_room, access_run
 from rooms.rest import answer, page, seq_of
 from rooms.stream import open_stream
 
@@ -177,13 +173,13 @@ def get_stream(request: HttpRequest, room_id: UUID, after: AfterSeq = 0) -> Http
 
 @router.get("/runs/{uuid:run_id}", openapi_extra=gives(RunBody), summary="A run")
 def get_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
-    return answer(run_body(_run(signed_in(request), run_id)))
+    return answer(run_body(access_run(signed_in(request), run_id, VIEW)))
 
 
 @router.post("/runs/{uuid:run_id}/cancel", openapi_extra=gives(RunBody), summary="Stop an answer")
 def cancel_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
     user = signed_in(request)
-    _run(user, run_id)
+    access_run(user, run_id, VIEW)
     return once(request, lambda: answer(run_body(services.cancel_run(user=user, run_id=run_id))))
 
 
@@ -192,16 +188,7 @@ def cancel_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
 )
 def retry_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
     user = signed_in(request)
-    _run(user, run_id)
+    access_run(user, run_id, VIEW)
     return once(
         request, lambda: answer(run_body(services.retry_run(user=user, run_id=run_id)), 201)
     )
-
-
-def _run(user: User, run_id: UUID) -> Run:
-    """Return a run that `user` may see; two queries, whatever the answer."""
-    run = Run.objects.filter(pk=run_id).first()
-    access_room(user, run.room_id if run else run_id, VIEW)
-    if run is None:
-        raise NotFound
-    return run

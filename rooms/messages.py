@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts import limits
-from accounts.errors import Conflict, Forbidden, NotFound
+from accounts.errors import Conflict, Forbidden
 from accounts.models import User
 from rooms import history, log, runs
 from rooms.bodies import message_body
@@ -20,21 +20,11 @@ from rooms.emoji import clean_emoji
 from rooms.events import MessageDeleted, MessageUpdated, ReactionChanged
 from rooms.markup import render
 from rooms.models import Message, Room
-from rooms.permissions import MODERATE, POST, VIEW, access_room, lock_room
+from rooms.permissions import MODERATE, POST, VIEW, access_message, lock_room
 from rooms.replay import replay
 from rooms.services import check_text
 
 MOST_EMOJI: Final = 20
-
-
-def access_message(user: User, message_id: UUID, permission: str) -> Message:
-    """Return a message if `user` may do this in its room; two queries, whatever the answer."""
-    message = Message.objects.filter(pk=message_id).first()
-    # No room has this id: a message that is not there is as absent as a foreign one.
-    access_room(user, message.room_id if message else message_id, permission)
-    if message is None:
-        raise NotFound
-    return message
 
 
 def check_may_edit(user: User, message: Message) -> None:

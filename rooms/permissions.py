@@ -12,7 +12,7 @@ from accounts.mfa import check_mfa
 from accounts.models import User
 from accounts.permissions import ROOM_ROLES, set_permissions
 from accounts.reach import check_reach
-from rooms.models import Room, RoomPermission
+from rooms.models import Message, Room, RoomPermission, Run
 
 VIEW: Final = "view"
 POST: Final = "post"
@@ -27,6 +27,25 @@ def access_room(user: User, room_id: UUID, permission: str) -> Room:
     they are in it without this right. Staff and superusers get nothing extra.
     """
     return _judge(_granted(user, room_id), user, permission)
+
+
+def access_message(user: User, message_id: UUID, permission: str) -> Message:
+    """Return a message if `user` may do this in its room; two queries, whatever the answer."""
+    message = Message.objects.filter(pk=message_id).first()
+    # No room has this id: a message that is not there is as absent as a foreign one.
+    access_room(user, message.room_id if message else message_id, permission)
+    if message is None:
+        raise NotFound
+    return message
+
+
+def access_run(user: User, run_id: UUID, permission: str) -> Run:
+    """Return a run if `user` may do this in its room; two queries, whatever the answer."""
+    run = Run.objects.filter(pk=run_id).first()
+    access_room(user, run.room_id if run else run_id, permission)
+    if run is None:
+        raise NotFound
+    return run
 
 
 def lock_room(user: User, room_id: UUID, permission: str) -> Room:
