@@ -116,8 +116,9 @@ class MemoryReplay:
 
     def erase(self, message: UUID, attempt: int) -> None:
         with self._lock:
-            answer = self._of_attempt(message, attempt)
-            answer.sealed, answer.deltas = True, []
+            answer = self._answers.get(message)
+            if answer is not None and answer.attempt == attempt:
+                answer.sealed, answer.deltas = True, []
 
 
 class RedisReplay:

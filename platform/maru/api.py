@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import wraps
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import orjson
 from asgiref.sync import iscoroutinefunction, sync_to_async
@@ -17,6 +17,7 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.renderers import BaseRenderer
 
+from accounts import idempotency
 from accounts.api import router as accounts_router
 from accounts.audit import note_refusal
 from accounts.audit_api import router as audit_router
@@ -30,6 +31,14 @@ from rooms.api import router as rooms_router
 from rooms.message_api import router as messages_router
 
 View = Callable[..., Any]
+
+
+_IDEMPOTENCY: Final = {
+    "in": "header",
+    "name": idempotency.HEADER,
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": idempotency.LONGEST},
+}
 
 
 class WrongMethod(Invalid):
@@ -77,6 +86,8 @@ class Api(NinjaAPI):
         for operations in schema["paths"].values():
             for operation in operations.values():
                 operation["responses"]["default"] = {"description": "No", "content": content}
+            if "post" in operations:
+                operations["post"].setdefault("parameters", []).append(_IDEMPOTENCY)
         return schema
 
 

@@ -1,8 +1,11 @@
 """The log of a room, by page and live: what a program hears that only listens."""
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
-from tests.live import Frame, Person, PopulatedRoom
+from tests.live import Frame, Installation, Person, PopulatedRoom
 from tests.wire.house import NOWHERE, House, streamed
 from tests.wire.listening import listening
 from tests.wire.shapes import check_frame
@@ -176,3 +179,17 @@ async def test_stream_ahead_of_the_room_is_told_to_begin_afresh(
 ) -> None:
     async with listening(house.installation, room.id, owner.token, "?after=100000") as ear:
         assert ear.status == 409
+
+
+async def test_server_that_ends_waits_for_no_stream(tmp_path: Path) -> None:
+    """Uvicorn waits for answers that are under way, and says so where it gives up."""
+    with Installation(tmp_path) as installation:
+        (room,) = installation.populate(1, 1)
+        async with listening(installation, room.id, room.members[0].token) as ear:
+            await ear.until_type("member.added")
+            ending = asyncio.create_task(asyncio.to_thread(installation.stop))
+            await ear.until_end()
+            await ending
+
+        assert ear.ended
+        assert "graceful" not in installation.output
