@@ -41,7 +41,7 @@ def test_too_many_forms_are_told_when_to_come_again(
     first, second = (send(cast.member, cast.room, "hello") for _ in range(2))
 
     assert (first.status_code, second.status_code) == (302, 429)
-    assert second.headers["Retry-After"] == "60"
+    assert 1 <= int(second.headers["Retry-After"]) <= 60
     assert "hello" in second.content.decode()
 
 
