@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts import limits
+from accounts.audit import audit
 from accounts.errors import Conflict, Forbidden
 from accounts.models import User
 from rooms import history, log, runs
@@ -76,6 +77,8 @@ def delete_message(*, user: User, message_id: UUID) -> None:
     message.refresh_from_db(fields=["status"])
     run_id = answered_by.pk if answered_by else None
     log.record(room, MessageDeleted(message_body(message, run_id)))
+    if message.user_id != user.pk:
+        audit(user, "message.deleted", message.pk, team_id=room.team_id)
 
 
 @transaction.atomic

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from accounts.errors import Conflict, Invalid
+from accounts.models import AuditEntry
 from rooms import history, messages, runs, services
 from rooms.models import Message, RoomEvent, Run, RunState
 from rooms.pages.shell import room_rows
@@ -58,6 +59,17 @@ def test_deleted_message_is_no_news_and_no_last_line(cast: Cast) -> None:
     assert (news.messages - after.messages, news.mentions - after.mentions) == (1, 1)
     (row,) = room_rows(cast.owner, cast.team)
     assert row.last_line.endswith("before")
+
+
+def test_moderator_who_deletes_is_in_the_audit_and_an_author_not(cast: Cast) -> None:
+    first, second = say(cast, "one"), say(cast, "two")
+
+    messages.delete_message(user=cast.member, message_id=first.pk)
+    messages.delete_message(user=cast.moderator, message_id=second.pk)
+
+    (entry,) = AuditEntry.objects.filter(action="message.deleted")
+    assert (entry.actor_id, entry.target_id) == (cast.moderator.pk, second.pk)
+    assert (entry.before, entry.after) == ({}, {})
 
 
 def test_no_row_holds_what_was_deleted(cast: Cast) -> None:

@@ -44,6 +44,7 @@ def test_client_does_the_whole_job(client: Client, house: House, foreign: Popula
     room = furnish(client, friend, team, persona)
     talk(client, room)
     clear_up(client, friend, team, room, persona)
+    assert client.get_audit(team_id=team)["items"]
     client.delete_connection(team_id=team, connection_id=connection)
 
     assert set(client.operations) - client.used - friend.used == {"get_stream", "get_wire"}

@@ -45,7 +45,6 @@ MISSING = {
     ("/personas/{}/grants", "GET"): "grants of personas are being made elsewhere",
     ("/personas/{}/grants", "PUT"): "grants of personas are being made elsewhere",
     ("/rooms/{}", "DELETE"): "the end of a room is being made elsewhere",
-    ("/teams/{}/audit", "GET"): "the audit log is being made elsewhere",
 }
 
 BESIDE = {("/wire.json", "GET")}
