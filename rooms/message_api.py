@@ -11,9 +11,10 @@ from pydantic import Field
 from accounts.gate import signed_in
 from accounts.idempotency import id_of, once
 from accounts.rest import LONGEST_PAGE, Body, Cursor, Limit, read_body, takes
-from rooms import history, joining, log, messages, services
+from rooms import history, joining, line, log, messages, services
 from rooms.bodies import run_body
 from rooms.events import AnyDurable, MessageBody, RunBody
+from rooms.models import Run
 from rooms.openapi import gives, listed, streams
 from rooms.permissions import POST, VIEW, access_message, access_room, access_run
 from rooms.rest import answer, page, seq_of
@@ -173,7 +174,7 @@ def get_stream(request: HttpRequest, room_id: UUID, after: AfterSeq = 0) -> Http
 
 @router.get("/runs/{uuid:run_id}", openapi_extra=gives(RunBody), summary="A run")
 def get_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
-    return answer(run_body(access_run(signed_in(request), run_id, VIEW)))
+    return _answer_run(access_run(signed_in(request), run_id, VIEW))
 
 
 @router.post("/runs/{uuid:run_id}/cancel", openapi_extra=gives(RunBody), summary="Stop an answer")
@@ -189,6 +190,8 @@ def cancel_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
 def retry_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
     user = signed_in(request)
     access_run(user, run_id, VIEW)
-    return once(
-        request, lambda: answer(run_body(services.retry_run(user=user, run_id=run_id)), 201)
-    )
+    return once(request, lambda: _answer_run(services.retry_run(user=user, run_id=run_id), 201))
+
+
+def _answer_run(run: Run, status: int = 200) -> HttpResponse:
+    return answer(run_body(run, line.place_of(run)), status)
