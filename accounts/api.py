@@ -3,15 +3,27 @@
 from typing import Literal
 from uuid import UUID
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from ninja import Router
 from pydantic import AwareDatetime, BaseModel, Field
 
 from accounts.errors import NotFound
 from accounts.gate import signed_in
+from accounts.idempotency import once
 from accounts.models import ApiToken, Team, TeamMember, User
 from accounts.reach import ADMIN, check_scope
-from accounts.rest import LONGEST_PAGE, Body, Cursor, Limit, Page, Time, page_of, read_body, takes
+from accounts.rest import (
+    LONGEST_PAGE,
+    Body,
+    Cursor,
+    Limit,
+    Page,
+    Time,
+    answer,
+    page_of,
+    read_body,
+    takes,
+)
 from accounts.services import make_token, revoke_token, update_profile
 
 router = Router(tags=["me"])
@@ -100,17 +112,21 @@ def get_tokens(
 @router.post(
     "/me/tokens", response={201: NewToken}, openapi_extra=takes(TokenWish), summary="Make a token"
 )
-def post_token(request: HttpRequest) -> NewToken:
+def post_token(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
     wish = read_body(request, TokenWish)
-    token, secret = make_token(
-        user=user,
-        name=wish.name,
-        scopes=wish.scopes,
-        team=_team(user, wish.team),
-        expires_at=wish.expires_at,
-    )
-    return NewToken(**_token(token).model_dump(), token=secret)
+
+    def make() -> HttpResponse:
+        token, secret = make_token(
+            user=user,
+            name=wish.name,
+            scopes=wish.scopes,
+            team=_team(user, wish.team),
+            expires_at=wish.expires_at,
+        )
+        return answer(NewToken(**_token(token).model_dump(), token=secret), 201)
+
+    return once(request, make)
 
 
 @router.delete("/me/tokens/{uuid:token_id}", response={204: None}, summary="Revoke a token")

@@ -303,3 +303,24 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.number} {self.action}"
+
+
+class KeptAnswer(models.Model):
+    """What a POST with an `Idempotency-Key` was answered, for the same one when it comes again.
+
+    `digest` is of user, method, path and key; `answer` can be read with that key only.
+    """
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    digest = models.CharField(max_length=64, unique=True)
+    body_digest = models.CharField(max_length=64)
+    status = models.PositiveSmallIntegerField(default=0)
+    answer = models.BinaryField(default=bytes)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        default_permissions = ()
+        indexes: ClassVar = [models.Index(fields=["user", "created_at"], name="kept_answer_age")]
+
+    def __str__(self) -> str:
+        return self.digest

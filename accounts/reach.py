@@ -44,13 +44,14 @@ SCOPE_OF_PERMISSION: Final[Mapping[str, str]] = {
 class Reach:
     """The scopes of a credential, the one team that it is bound to, and its end, if any.
 
-    `token_hint` tells which token it is, in the audit; empty for a session.
+    `token_id` is the token that it is, None for a session; `token_hint` names it in the audit.
     """
 
     scopes: frozenset[str]
     team_id: UUID | None = None
     until: datetime | None = None
     token_hint: str = field(default="", compare=False)
+    token_id: UUID | None = field(default=None, compare=False)
 
     def covers(self, other: Reach) -> bool:
         """Whether `other` reaches nothing that this one does not, and no longer."""

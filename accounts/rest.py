@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Final, Generic, TypeVar
-from uuid import UUID
 
 from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import ValidationError as WrongValue
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext as _
 from ninja import Query
 from ninja.security.base import AuthBase
@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from accounts import limits
 from accounts.errors import Forbidden, Invalid, MaruError, TooLarge
 from accounts.models import User
 from accounts.reach import READ, WRITE, check_scope
@@ -72,6 +73,7 @@ AUTH: Final[Sequence[AuthBase]] = (BearerAuth(), SessionAuth())
 def _came_in(request: HttpRequest, user: User) -> User:
     request.user = user
     check_scope(user, READ if request.method in _SAFE else WRITE)
+    limits.spend(limits.CALL, user)
     return user
 
 
@@ -105,10 +107,17 @@ def read_body(request: HttpRequest, shape: type[Shape]) -> Shape:
         raise invalid(error.errors(include_url=False, include_input=False)) from None
 
 
+SHARED: Final[dict[str, Any]] = {}
+"""The schemas that operations name by reference: OpenAPI has them once, as components."""
+
+
 def takes(shape: type[Body]) -> dict[str, Any]:
     """Return what OpenAPI says of an operation that calls `read_body` with `shape`."""
-    schema = shape.model_json_schema()
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    schema = shape.model_json_schema(ref_template="#/components/schemas/{model}")
+    SHARED.update(schema.pop("$defs", {}))
+    SHARED[shape.__name__] = schema
+    reference = {"schema": {"$ref": f"#/components/schemas/{shape.__name__}"}}
+    return {"requestBody": {"required": True, "content": {"application/json": reference}}}
 
 
 def invalid(mistakes: Sequence[Any], skip: int = 0) -> Invalid:
@@ -119,6 +128,13 @@ def invalid(mistakes: Sequence[Any], skip: int = 0) -> Invalid:
         if place:
             fields[place] = mistake["msg"]
     return Invalid(fields=fields or None)
+
+
+def answer(body: BaseModel, status: int = 200) -> HttpResponse:
+    """Return a body as the answer of an endpoint that makes its own."""
+    return HttpResponse(
+        body.model_dump_json(), content_type="application/json; charset=utf-8", status=status
+    )
 
 
 Item = TypeVar("Item")
@@ -137,22 +153,28 @@ Cursor = Annotated[str | None, Query(description="`next` of the page before")]
 
 
 def page_of(
-    rows: QuerySet[Row], shape: Callable[[Row], Item], *, limit: int, cursor: str | None
+    rows: QuerySet[Row],
+    shape: Callable[[Row], Item],
+    *,
+    limit: int,
+    cursor: str | None,
+    key: str = "pk",
 ) -> Page[Item]:
-    """Return one page of rows whose key is a time-ordered UUID, the newest first."""
+    """Return one page of rows, the newest first; `key` is a field that grows with time."""
     limit = min(limit, LONGEST_PAGE)
-    rows = rows.order_by("-pk")
+    rows = rows.order_by(f"-{key}")
     if cursor is not None:
-        rows = rows.filter(pk__lt=_key(cursor))
+        rows = rows.filter(**{f"{key}__lt": _read_cursor(rows.model, key, cursor)})
     found = list(rows[: limit + 1])
-    following = str(found[limit - 1].pk) if len(found) > limit else None
+    following = str(getattr(found[limit - 1], key)) if len(found) > limit else None
     return Page(items=[shape(row) for row in found[:limit]], next=following)
 
 
-def _key(cursor: str) -> UUID:
+def _read_cursor(model: type[Model], key: str, cursor: str) -> Any:  # Any: of the field's own type
+    field: Any = model._meta.pk if key == "pk" else model._meta.get_field(key)
     try:
-        return UUID(cursor)
-    except ValueError:
+        return field.clean(cursor, None)
+    except WrongValue:
         raise Invalid(fields={"cursor": _("This is not a cursor of this list.")}) from None
 
 

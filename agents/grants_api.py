@@ -51,7 +51,7 @@ class Grants(BaseModel):
     response=Grants,
     summary="Who may do what with a persona",
 )
-def get_grants(request: HttpRequest, persona_id: UUID) -> Grants:
+def get_grants_of_persona(request: HttpRequest, persona_id: UUID) -> Grants:
     return _body(grants_of(access_persona(signed_in(request), persona_id, SHARE)))
 
 
@@ -61,7 +61,7 @@ def get_grants(request: HttpRequest, persona_id: UUID) -> Grants:
     openapi_extra=takes(GrantsWish),
     summary="Say who may do what with a persona",
 )
-def put_all(request: HttpRequest, persona_id: UUID) -> Grants:
+def put_grants_of_persona(request: HttpRequest, persona_id: UUID) -> Grants:
     user = signed_in(request)
     access_persona(user, persona_id, SHARE)
     wish = read_body(request, GrantsWish)

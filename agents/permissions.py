@@ -25,6 +25,7 @@ __all__ = [
     "VIEW",
     "access_connection",
     "access_persona",
+    "granted_to",
     "rights_in",
     "usable_by",
 ]
@@ -74,8 +75,13 @@ def access_persona(user: User | AnonymousUser, persona_id: UUID, right: str) -> 
 
 def usable_by(user: User, personas: QuerySet[Persona]) -> QuerySet[Persona]:
     """Filter to the personas that `user` may ask and take into rooms."""
-    usable = _granted(user).filter(permission__codename=USE)
-    return personas.filter(pk__in=usable.values("content_object"))
+    return granted_to(user, USE, personas)
+
+
+def granted_to(user: User, right: str, personas: QuerySet[Persona]) -> QuerySet[Persona]:
+    """Filter to the personas to which `user` has been granted a right."""
+    granted = _granted(user).filter(permission__codename=right)
+    return personas.filter(pk__in=granted.values("content_object"))
 
 
 def rights_in(user: User, persona: Persona) -> frozenset[str]:

@@ -70,10 +70,10 @@ def message_body(message: Message, run_id: UUID | None = None) -> MessageBody:
         reply_to=message.reply_to_id,
         run=run_id,
         status=message.status,
-        reactions={},
+        reactions={emoji: [UUID(one) for one in ids] for emoji, ids in message.reactions.items()},
         created_at=wire_time(message.created_at) or "",
         edited_at=wire_time(message.edited_at),
-        deleted=False,
+        deleted=message.deleted_at is not None,
     )
 
 

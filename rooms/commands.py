@@ -6,15 +6,19 @@ from uuid import UUID
 
 from django.utils import translation
 
+from accounts import limits
 from accounts.audit import refused
 from accounts.errors import MaruError
 from accounts.models import User
 from accounts.reach import WRITE, check_scope
-from rooms import broadcast, services
+from rooms import broadcast, messages, services
 from rooms.events import (
     Command,
     MemberType,
     MemberTyping,
+    MessageDelete,
+    MessageEdit,
+    MessageReact,
     MessageSend,
     RoomRead,
     RunCancel,
@@ -42,7 +46,7 @@ def carry_out(command: Command, user: User, language: str) -> Done:
         return _carry_out(command, user, language)
     except MaruError as error:
         if not isinstance(command, RoomRead | MemberType):
-            kind = next(name for name in ("room", "run") if hasattr(command, name))
+            kind = next(name for name in ("room", "run", "message") if hasattr(command, name))
             tag, thing = str(command.__struct_config__.tag), getattr(command, kind)
             refused(user, tag, error, target_kind=kind, target_id=thing)
         raise
@@ -51,9 +55,12 @@ def carry_out(command: Command, user: User, language: str) -> Done:
 def _carry_out(command: Command, user: User, language: str) -> Done:
     with translation.override(language):
         check_scope(user, WRITE)  # as REST does for whatever changes something
+        limits.spend(limits.COMMAND, user)
         match command:
             case MessageSend():
                 return _send(command, user)
+            case MessageEdit() | MessageDelete() | MessageReact():
+                _change(command, user)
             case RunCancel(run=run_id):
                 run = services.cancel_run(user=user, run_id=run_id)
                 return Done({}, shown=(run.room_id, run.room.last_seq))
@@ -61,15 +68,15 @@ def _carry_out(command: Command, user: User, language: str) -> Done:
                 return Done({"run": services.retry_run(user=user, run_id=run_id).pk})
             case RoomRead(room=room_id, seq=seq):
                 services.mark_read(user=user, room_id=room_id, seq=seq)
-                return Done({})
             case MemberType(room=room_id):
                 room = access_room(user, room_id, POST)
                 if room.members.count() > CROWD:
                     return Done({})  # to tell each of the many of each of the many is too much
                 typing = MemberTyping(room=room_id, user=user.pk)
                 broadcast.publish(broadcast.Notice(room=room_id, frame=encode(typing)))
-                return Done({})
-    raise TypeError(type(command))
+            case _:
+                raise TypeError(type(command))
+        return Done({})
 
 
 def _send(command: MessageSend, user: User) -> Done:
@@ -83,3 +90,13 @@ def _send(command: MessageSend, user: User) -> Done:
     )
     message = posted.message
     return Done({"message": message.pk, "seq": message.seq, "runs": posted.runs})
+
+
+def _change(command: MessageEdit | MessageDelete | MessageReact, user: User) -> None:
+    match command:
+        case MessageEdit(message=message_id, text=text):
+            messages.edit_message(user=user, message_id=message_id, text=text)
+        case MessageDelete(message=message_id):
+            messages.delete_message(user=user, message_id=message_id)
+        case MessageReact(message=message_id, emoji=emoji, on=on):
+            messages.react(user=user, message_id=message_id, emoji=emoji, on=on)

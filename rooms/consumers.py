@@ -123,7 +123,7 @@ class RoomsConsumer(AsyncWebsocketConsumer):
 
         The gate is asked before, too, so that a stranger makes nobody listen to anything.
         """
-        await in_thread(COMMANDS, access_room, self.user, command.room, VIEW)
+        await in_thread(COMMANDS, joining.admit, self.user, command.room)
         earlier = self.outlet.subscriptions.get(command.room)
         if earlier is not None:
             await self.hub.unsubscribe(earlier)

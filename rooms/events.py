@@ -50,6 +50,24 @@ class MessageSend(Command, frozen=True, tag="message.send"):
     personas: Annotated[list[UUID], Meta(max_length=100)] | None
 
 
+class MessageEdit(Command, frozen=True, tag="message.edit"):
+    ref: Ref
+    message: UUID
+    text: str
+
+
+class MessageDelete(Command, frozen=True, tag="message.delete"):
+    ref: Ref
+    message: UUID
+
+
+class MessageReact(Command, frozen=True, tag="message.react"):
+    ref: Ref
+    message: UUID
+    emoji: str
+    on: bool
+
+
 class RunCancel(Command, frozen=True, tag="run.cancel"):
     ref: Ref
     run: UUID
@@ -74,7 +92,17 @@ class Ping(Command, frozen=True, tag="ping"):
 
 
 AnyCommand = (
-    RoomJoin | RoomLeave | MessageSend | RunCancel | RunRetry | RoomRead | MemberType | Ping
+    RoomJoin
+    | RoomLeave
+    | MessageSend
+    | MessageEdit
+    | MessageDelete
+    | MessageReact
+    | RunCancel
+    | RunRetry
+    | RoomRead
+    | MemberType
+    | Ping
 )
 
 
@@ -213,6 +241,19 @@ class MessageCompleted(DurableEvent, frozen=True, tag="message.completed"):
     message: MessageBody
 
 
+class MessageDeleted(DurableEvent, frozen=True, tag="message.deleted"):
+    """Carries what is left of the message: its place, and no text."""
+
+    message: MessageBody
+
+
+class ReactionChanged(DurableEvent, frozen=True, tag="reaction.changed"):
+    """All reactions to a message, as they are now."""
+
+    message: UUID
+    reactions: dict[str, list[UUID]]
+
+
 class RunQueued(DurableEvent, frozen=True, tag="run.queued"):
     run: RunBody
 
@@ -348,32 +389,37 @@ class CommandRefused(Struct, frozen=True, tag="command.refused", tag_field="type
 
 
 AnyAnswer = CommandDone | CommandRefused | RoomSnapshot
-AnyEvent = (
+AnyDurable = (
     MessageCreated
     | MessageUpdated
+    | MessageDeleted
     | MessageCompleted
-    | MessageDelta
+    | ReactionChanged
     | RunQueued
     | RunStarted
     | RunCompleted
     | RunFailed
     | RunCancelled
-    | RunPosition
-    | ToolStarted
-    | ToolFinished
     | MemberAdded
     | MemberChanged
     | MemberRemoved
-    | MemberTyping
-    | Presence
     | RoomChanged
     | RoomArchived
     | RoomDeleted
-    | RoomActivity
-    | RoomRemoved
     | PersonaBound
     | PersonaUnbound
     | PersonaChanged
+)
+AnyEvent = (
+    AnyDurable
+    | MessageDelta
+    | RunPosition
+    | ToolStarted
+    | ToolFinished
+    | MemberTyping
+    | Presence
+    | RoomActivity
+    | RoomRemoved
 )
 
 

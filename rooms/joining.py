@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from accounts import limits
 from accounts.models import User
 from rooms import history, log
 from rooms.broadcast import Durable
@@ -35,6 +36,12 @@ class Stand:
     events: list[Durable] | None
     state: RoomState | None
     unfinished: list[Unfinished]
+
+
+def admit(user: User, room_id: UUID) -> None:
+    """Raise unless `user` may come in now; a stranger makes nobody listen to anything."""
+    room = access_room(user, room_id, VIEW)
+    limits.spend(limits.JOIN, user, room_id=room.pk, team_id=room.team_id)
 
 
 def read_stand(user: User, room_id: UUID, after: int | None) -> Stand:

@@ -3,10 +3,13 @@
 from typing import Final
 from uuid import UUID
 
+import msgspec
+from django.utils.translation import gettext_lazy as _
 from msgspec import Raw, structs
 
+from accounts.errors import Conflict
 from rooms import broadcast
-from rooms.events import DurableEvent, encode
+from rooms.events import DurableEvent, MessageBody, encode
 from rooms.models import Room, RoomEvent
 
 REPLAY_LIMIT: Final = 500
@@ -24,7 +27,10 @@ def record(room: Room, *events: DurableEvent) -> None:
         placed = structs.replace(event, room=room.pk, seq=seq)
         frame = encode(placed)
         kind = str(type(event).__struct_config__.tag)
-        rows.append(RoomEvent(room=room, seq=seq, type=kind, payload=frame.decode()))
+        row = RoomEvent(
+            room=room, seq=seq, type=kind, payload=frame.decode(), message=_about(event)
+        )
+        rows.append(row)
         frames.append(broadcast.Durable(seq=seq, type=kind, frame=frame))
     RoomEvent.objects.bulk_create(rows)
     room.last_seq += len(rows)
@@ -32,6 +38,31 @@ def record(room: Room, *events: DurableEvent) -> None:
     broadcast.publish_on_commit(broadcast.Change(room=room.pk, durables=frames))
     if any(frame.type in SPOKEN for frame in frames):
         broadcast.publish_on_commit(broadcast.Spoken(room.pk))
+
+
+def check_reaches(room: Room, seq: int) -> None:
+    """Raise Conflict for a client that is ahead: it has seen a database that was restored since."""
+    if seq > room.last_seq:
+        raise Conflict(_("The log of this room ends before that. Read the room afresh."))
+
+
+def erase(message_id: UUID) -> None:
+    """Take what a message said out of the events that have told of it.
+
+    Whoever reads the log from now on finds the message deleted from the first; the room is locked.
+    """
+    rows = list(RoomEvent.objects.filter(message=message_id))
+    for row in rows:
+        event = msgspec.json.decode(row.payload)
+        event["message"] |= {"text": "", "html": "", "reactions": {}, "deleted": True}
+        row.payload = msgspec.json.encode(event).decode()
+    RoomEvent.objects.bulk_update(rows, ["payload"])
+
+
+def _about(event: DurableEvent) -> UUID | None:
+    """Return the message whose text an event carries."""
+    message = getattr(event, "message", None)
+    return message.id if isinstance(message, MessageBody) else None
 
 
 def events_after(room_id: UUID, after: int, limit: int = REPLAY_LIMIT) -> list[broadcast.Durable]:

@@ -182,7 +182,8 @@ class Message(models.Model):
     """What somebody said: a user, or a persona by way of a run.
 
     `seq` is that of the `message.created` event and orders the room. `text` of a streaming answer
-    is empty: its deltas live in the replay until the answer ends.
+    is empty: its deltas live in the replay until the answer ends. A deleted message stays in its
+    place, without its text.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -200,6 +201,10 @@ class Message(models.Model):
     status = models.CharField(max_length=9, choices=MessageStatus, default=MessageStatus.COMPLETE)
     created_at = models.DateTimeField(default=timezone.now)
     edited_at = models.DateTimeField(null=True)
+    deleted_at = models.DateTimeField(null=True)
+    reactions = models.JSONField(
+        default=dict
+    )  # emoji → ids of users, changed under the room's lock
 
     class Meta:
         default_permissions = ()
@@ -322,16 +327,27 @@ class Worker(models.Model):
 
 
 class RoomEvent(models.Model):
-    """One durable change in a room, in the order that everybody sees; `payload` is the frame."""
+    """One durable change in a room, in the order that everybody sees; `payload` is the frame.
+
+    `message` is the message whose text the payload holds, for whoever has to take it out again.
+    """
 
     room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="events")
     seq = models.PositiveBigIntegerField()
     type = models.CharField(max_length=32)
     payload = models.TextField()
+    message = models.UUIDField(null=True)
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
         default_permissions = ()
+        indexes: ClassVar = [
+            models.Index(
+                fields=["message"],
+                condition=models.Q(message__isnull=False),
+                name="room_event_of_message",
+            ),
+        ]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["room", "seq"], name="room_event_seq_once"),
         ]

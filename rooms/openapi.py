@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from accounts.rest import SHARED
 from rooms.events import AnyAnswer, AnyCommand, AnyEvent
 
 
@@ -22,8 +23,7 @@ def wire_schema() -> dict[str, Any]:
 
 def gives(shape: Any, status: int = 200) -> dict[str, Any]:
     """Return what OpenAPI says of an operation that answers with `shape`."""
-    (schema,), parts = msgspec.json.schema_components([shape], ref_template="{name}")
-    content = {"application/json": {"schema": _inline(schema, parts)}}
+    content = {"application/json": {"schema": _reference(shape)}}
     return {"responses": {status: {"description": "OK", "content": content}}}
 
 
@@ -36,18 +36,23 @@ def listed(shape: Any) -> dict[str, Any]:
         "required": ["items", "next"],
         "properties": {
             "items": {"type": "array", "items": content["schema"]},
-            "next": {"type": ["string", "null"]},
+            "next": {"anyOf": [{"type": "string"}, {"type": "null"}]},
         },
     }
     return said
 
 
-def _inline(schema: Any, parts: dict[str, Any]) -> Any:
-    """Return the schema with each part in its place: OpenAPI knows ours by no name."""
-    if isinstance(schema, list):
-        return [_inline(each, parts) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if "$ref" in schema:
-        return _inline(parts[schema["$ref"]], parts)
-    return {name: _inline(value, parts) for name, value in schema.items()}
+def streams() -> dict[str, Any]:
+    """Return what OpenAPI says of the operation that answers with events as they happen."""
+    content = {"text/event-stream": {"schema": {"type": "string"}}}
+    words = "Server-Sent Events: `id` is the seq, `data` an event of the schema at /wire.json."
+    return {"responses": {200: {"description": words, "content": content}}}
+
+
+def _reference(shape: Any) -> dict[str, Any]:
+    """Return the schema of a shape, whose parts OpenAPI has as components."""
+    (schema,), parts = msgspec.json.schema_components(
+        [shape], ref_template="#/components/schemas/{name}"
+    )
+    SHARED.update(parts)
+    return schema

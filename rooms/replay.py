@@ -64,6 +64,9 @@ class Replay(Protocol):
         To be called from any thread, by whoever stops an answer: what is kept is what was shown.
         """
 
+    def erase(self, message: UUID, attempt: int) -> None:
+        """Take in no more of an answer and keep nothing of it; from any thread, like `seal`."""
+
 
 @dataclass(slots=True)
 class _Answer:
@@ -117,6 +120,12 @@ class MemoryReplay:
             answer.sealed = True
             return "".join(answer.deltas)
 
+    def erase(self, message: UUID, attempt: int) -> None:
+        with self._lock:
+            answer = self._answers.get(message)
+            if answer is not None and answer.attempt == attempt:
+                answer.sealed, answer.deltas = True, []
+
 
 class RedisReplay:
     """One stream for each attempt; the id of an entry is `<seq>-1`, so none is kept twice."""
@@ -167,6 +176,17 @@ class RedisReplay:
             log.warning("replay.unreadable", message=str(message), error=type(error).__name__)
             return ""
         return "".join(fields[b"t"].decode() for _, fields in entries if b"t" in fields)
+
+    def erase(self, message: UUID, attempt: int) -> None:
+        key = _key(message, attempt)
+        try:
+            with store_of_threads().pipeline(transaction=True) as pipe:
+                pipe.delete(key)
+                pipe.xadd(key, {"sealed": ""}, id=SEAL)
+                pipe.expire(key, KEPT_SECONDS)
+                pipe.execute()
+        except (redis.RedisError, OSError) as error:  # it forgets by itself before long
+            log.warning("replay.unerased", message=str(message), error=type(error).__name__)
 
 
 class _SealedAnswer(Exception):

@@ -328,7 +328,7 @@ def _seal(run: Run) -> str:
 def _keep_text(room: Room, run: Run, text: str, status: MessageStatus) -> Message:
     answer = run.answer
     assert answer is not None
-    answer.text = text.rstrip()
+    answer.text = "" if answer.deleted_at else text.rstrip()
     answer.html = render(answer.text, history.handles_in(room, answer.text))
     answer.status = status
     answer.save(update_fields=["text", "html", "status"])

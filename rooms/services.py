@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from accounts import limits
 from accounts.audit import audit
 from accounts.errors import Conflict, Forbidden, Invalid, MaruError, NotFound, TooLarge
 from accounts.gate import access_team
@@ -426,14 +427,15 @@ def post_message(
 
     The same `client_id` of the same user in the same room is one message, however often it comes.
     `personas` None leaves it to the room who answers; an empty collection asks nobody. Raises
-    NotFound (room, reply_to or persona), Forbidden, Invalid (blank) or TooLarge.
+    NotFound (room, reply_to or persona), Forbidden, RateLimited, Invalid (blank) or TooLarge.
     """
     room = lock_room(user, room_id, POST)
     if client_id is not None:
         earlier = room.messages.filter(user=user, client_id=client_id).first()
         if earlier is not None:
             return Posted(earlier, list(earlier.runs.order_by("pk").values_list("pk", flat=True)))
-    _check_text(text)
+    limits.spend(limits.SEND, user, room_id=room.pk, team_id=room.team_id)
+    check_text(text)
     answered = room.messages.filter(pk=reply_to).first() if reply_to else None
     if reply_to and answered is None:
         raise NotFound
@@ -457,6 +459,14 @@ def post_message(
     return Posted(message, [run.pk for run in queued])
 
 
+def check_text(text: str) -> None:
+    """Raise unless a message may have this text."""
+    if not text.strip() or "\x00" in text:
+        raise Invalid(_("Write something first."))
+    if len(text) > TEXT_LIMIT:
+        raise TooLarge(_("A message has at most 16,000 characters. Shorten it or send two."))
+
+
 @transaction.atomic
 def cancel_run(*, user: User, run_id: UUID) -> Run:
     """Stop an answer: whoever asked may, and moderators. A run that has ended stays as it is."""
@@ -472,7 +482,7 @@ def retry_run(*, user: User, run_id: UUID) -> Run:
     room, run = _lock_run(user, run_id, POST)
     again = run.message.runs.filter(persona=run.persona, state__in=OPEN)
     access_persona(user, run.persona_id, USE)
-    if run.state not in RETRYABLE or again.exists():
+    if run.state not in RETRYABLE or run.message.deleted_at or again.exists():
         raise Conflict(_("This answer cannot be asked for again now."))
     (new,), events = runs.queue(room, run.message, [run.persona], user)
     record(room, *events)
@@ -533,13 +543,6 @@ def _clean_name(name: str) -> str:
     if not clean:
         raise Invalid(fields={"name": _("Write a name that can be seen.")})
     return clean
-
-
-def _check_text(text: str) -> None:
-    if not text.strip() or "\x00" in text:
-        raise Invalid(_("Write something first."))
-    if len(text) > TEXT_LIMIT:
-        raise TooLarge(_("A message has at most 16,000 characters. Shorten it or send two."))
 
 
 def _lock_run(user: User, run_id: UUID, asker_needs: str) -> tuple[Room, Run]:

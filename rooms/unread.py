@@ -33,7 +33,7 @@ def unread(rooms: Collection[UUID], users: Collection[UUID]) -> list[Unread]:
     """
     oldest = Greatest(OuterRef("read_seq"), OuterRef("room__last_seq") - COUNTED)
     new = (
-        Message.objects.filter(room=OuterRef("room"), seq__gt=oldest)
+        Message.objects.filter(room=OuterRef("room"), seq__gt=oldest, deleted_at=None)
         .exclude(user=OuterRef("user"))
         .order_by()
     )

@@ -110,7 +110,10 @@ def post(request: HttpRequest, room_id: UUID) -> HttpResponse:
     except MaruError as error:
         note_refusal(request, error)
         refused = {"unsent": request.POST.get("text", ""), "refusal": error.detail}
-        return _room_page(request, user, here, status=error.status, **refused)
+        response = _room_page(request, user, here, status=error.status, **refused)
+        if error.retry_after is not None:
+            response["Retry-After"] = str(error.retry_after)
+        return response
     return redirect(f"{reverse('rooms:room', args=[room_id])}#message-{posted.message.pk}")
 
 

@@ -94,10 +94,13 @@ def accept_invitation(*, user: User, token: str) -> TeamMember:
 
 @transaction.atomic
 def accept_invitation_by_digest(*, user: User, digest: str) -> TeamMember:
-    """Like `accept_invitation`. Who is in the team already gets Conflict, and no use is lost."""
-    invitation = invitation_by_digest(digest)
+    """Like `accept_invitation`. Who is in the team already gets Conflict, and no use is lost.
+
+    A credential that is bound to a team lets nobody into another one.
+    """
     if user.reach.team_id is not None:
-        raise NotFound  # a credential that is bound to a team leads into no other
+        raise Forbidden
+    invitation = invitation_by_digest(digest)
     if invitation.email and not _has_proven(user, invitation.email):
         raise Forbidden(_("This invitation is for another address. Sign in with that one."))
     # The database picks those who get in: everybody else changes no row.

@@ -5,7 +5,7 @@ from typing import Final
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import OuterRef
+from django.db.models import OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -13,7 +13,15 @@ from accounts.audit import audit
 from accounts.changes import followers
 from accounts.endings import Ending, access_ended
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound
-from accounts.gate import MANAGE, MANAGE_PEOPLE, VIEW, access_deleted_team, access_team
+from accounts.gate import (
+    CREATE_ROOM,
+    MANAGE,
+    MANAGE_PEOPLE,
+    VIEW,
+    access_deleted_team,
+    access_team,
+    team_permissions,
+)
 from accounts.mfa import has_mfa, with_mfa
 from accounts.models import ApiToken, AuditEntry, Team, TeamMember, TeamRole, User
 from accounts.names import clean_name
@@ -21,12 +29,15 @@ from accounts.permissions import TEAM_ROLES, set_permissions
 
 TEAM_NAME_LENGTH: Final = 80
 TIME_TO_UNDO: Final = timedelta(days=7)
+ASKED_BY_GUESTS: Final = (TeamRole.OWNER, TeamRole.ADMIN)
 _RANKS: Final = (TeamRole.GUEST, TeamRole.MEMBER, TeamRole.ADMIN, TeamRole.OWNER)
 
 
 @transaction.atomic
 def create_team(*, user: User, name: str) -> Team:
-    """Make a team that `user` owns."""
+    """Make a team that `user` owns; not by a credential that is bound to another one."""
+    if user.reach.team_id is not None:
+        raise Forbidden
     team = Team.objects.create(name=_clean(name))
     put_member(team, user, TeamRole.OWNER)
     audit(user, "team.created", team.pk, team_id=team.pk, after={"name": team.name})
@@ -234,6 +245,21 @@ def check_role(role: str, *, given_by: str) -> None:
         raise Invalid(fields={"role": _("Choose one of the roles.")})
     if TEAM_ROLES[given_by].isdisjoint({MANAGE_PEOPLE}) or role not in roles_up_to(given_by):
         raise Forbidden(_("Only somebody in that role or above it may do this."))
+
+
+def members_seen_by(user: User, team: Team) -> QuerySet[TeamMember]:
+    """Return who is in the team, as far as `user`, who is in it, may know.
+
+    A guest sees themselves and whom to ask: who else is in the team is not for guests. Who is
+    suspended is for those to see who may undo it.
+    """
+    may = team_permissions(user, team)
+    members = TeamMember.objects.filter(team=team)
+    if MANAGE_PEOPLE not in may:
+        members = members.filter(suspended_at=None)
+    if CREATE_ROOM in may:
+        return members
+    return members.filter(Q(user=user) | Q(role__in=ASKED_BY_GUESTS))
 
 
 def roles_up_to(role: str) -> list[TeamRole]:

@@ -87,7 +87,10 @@ def user_for_token(secret: str) -> TokenBearer | None:
     if token is None:
         return None
     user = token.user
-    user.reach = Reach(scopes_up_to(token.scopes), token.team_id, token.expires_at, token.hint)
+    scopes = scopes_up_to(token.scopes)
+    user.reach = Reach(
+        scopes, token.team_id, token.expires_at, token_hint=token.hint, token_id=token.pk
+    )
     return TokenBearer(user=user, token_id=token.pk, expires_at=token.expires_at)
 
 

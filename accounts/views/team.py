@@ -16,7 +16,6 @@ from accounts.audit import note_refusal
 from accounts.errors import Invalid, MaruError
 from accounts.forms import DeleteTeamForm, InvitationForm, RoleForm, TeamForm, show_refusal
 from accounts.gate import (
-    CREATE_ROOM,
     MANAGE,
     MANAGE_PEOPLE,
     VIEW,
@@ -40,9 +39,7 @@ from accounts.services import (
     set_team_role,
     suspend_team_member,
 )
-from accounts.services.teams import purged_after, role_in, roles_up_to
-
-ASKED_BY_GUESTS = frozenset({TeamRole.OWNER, TeamRole.ADMIN})
+from accounts.services.teams import members_seen_by, purged_after, role_in, roles_up_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,15 +248,8 @@ def _people_page(
 
 
 def _lines(user: User, team: Team, roles: list[TeamRole]) -> list[Line]:
-    """The members, the highest roles first; `roles` are those that whoever looks may give.
-
-    A guest sees themselves and whom to ask: who else is in the team is not for guests.
-    """
-    members = list(TeamMember.objects.filter(team=team).select_related("user"))
-    if not roles:  # who is suspended is for those to see who may undo it
-        members = [member for member in members if member.suspended_at is None]
-    if CREATE_ROOM not in team_permissions(user, team):
-        members = [m for m in members if m.user_id == user.pk or m.role in ASKED_BY_GUESTS]
+    """The members, the highest roles first; `roles` are those that whoever looks may give."""
+    members = list(members_seen_by(user, team).select_related("user"))
     owners = [m for m in members if m.role == TeamRole.OWNER and m.suspended_at is None]
     owns = any(owner.user_id == user.pk for owner in owners)
     lines = []

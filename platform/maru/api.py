@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import wraps
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import orjson
 from asgiref.sync import iscoroutinefunction, sync_to_async
@@ -17,17 +17,29 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.renderers import BaseRenderer
 
+from accounts import idempotency
 from accounts.api import router as accounts_router
 from accounts.audit import note_refusal
 from accounts.audit_api import router as audit_router
 from accounts.errors import Invalid, MaruError, NotFound, Unauthenticated
-from accounts.rest import AUTH, Refusal, invalid, refusal
+from accounts.rest import AUTH, SHARED, Refusal, invalid, refusal
+from accounts.team_api import router as teams_router
+from agents.api import router as agents_router
 from agents.grants_api import router as grants_router
 from maru import __version__
 from maru.api_docs import Reference
 from rooms.api import router as rooms_router
+from rooms.message_api import router as messages_router
 
 View = Callable[..., Any]
+
+
+_IDEMPOTENCY: Final = {
+    "in": "header",
+    "name": idempotency.HEADER,
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": idempotency.LONGEST},
+}
 
 
 class WrongMethod(Invalid):
@@ -58,14 +70,25 @@ class Api(NinjaAPI):
         *routes, root = patterns  # ninja asks for the root by its name, and shows nothing there
         return [*routes, re_path("", _nothing_here), root], app_name, namespace
 
+    def get_openapi_operation_id(self, operation: Any) -> str:
+        """Name an operation as its function is named: a client's methods are called so."""
+        name: str = operation.view_func.__name__
+        return name
+
     def get_openapi_schema(self, **kwargs: Any) -> Any:
         """Say at every operation how it refuses."""
         schema = super().get_openapi_schema(**kwargs)
-        schema["components"].setdefault("schemas", {})["Refusal"] = Refusal.model_json_schema()
+        parts = schema["components"].setdefault("schemas", {})
+        shared = {**SHARED, "Refusal": Refusal.model_json_schema()}
+        if clashing := {name for name in parts.keys() & shared if parts[name] != shared[name]}:
+            raise LookupError(f"Two shapes of the API have the same name: {sorted(clashing)}")
+        parts.update(shared)
         content = {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}}
         for operations in schema["paths"].values():
             for operation in operations.values():
                 operation["responses"]["default"] = {"description": "No", "content": content}
+            if "post" in operations:
+                operations["post"].setdefault("parameters", []).append(_IDEMPOTENCY)
         return schema
 
 
@@ -120,8 +143,11 @@ api = Api(
 )
 api.add_router("", accounts_router)
 api.add_router("", audit_router)
+api.add_router("", teams_router)
+api.add_router("", agents_router)
 api.add_router("", grants_router)
 api.add_router("", rooms_router)
+api.add_router("", messages_router)
 
 
 @api.exception_handler(MaruError)

@@ -12,8 +12,9 @@ pages = get_asgi_application()
 from maru.lifespan import Lifespan, hub, publisher  # noqa: E402
 from maru.static import StaticFiles  # noqa: E402
 from rooms.routing import websocket_urlpatterns  # noqa: E402
+from rooms.stream import Streams  # noqa: E402
 
 router = ProtocolTypeRouter(
-    {"http": StaticFiles(pages), "websocket": URLRouter(websocket_urlpatterns)}
+    {"http": StaticFiles(Streams(pages)), "websocket": URLRouter(websocket_urlpatterns)}
 )
 application = Lifespan(router, publisher, hub)

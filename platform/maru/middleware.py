@@ -89,8 +89,11 @@ class NamedErrors:
         if isinstance(error, MfaRequired):
             messages.info(request, str(error.detail))
             return redirect("mfa_index")
-        page = f"{error.status}.html" if error.status in {403, 404} else "400.html"
-        return render(request, page, {"detail": error.detail}, status=error.status)
+        page = f"{error.status}.html" if error.status in {403, 404, 429} else "400.html"
+        response = render(request, page, {"detail": error.detail}, status=error.status)
+        if error.retry_after is not None:
+            response["Retry-After"] = str(error.retry_after)
+        return response
 
 
 def _is_a_visit(request: HttpRequest) -> bool:

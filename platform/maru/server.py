@@ -41,10 +41,21 @@ def main() -> None:
     _prepare()
     application = _application()
     _announce(env.public_url or _address(listener))
-    server = uvicorn.Server(config(application, settings.TRUSTED_PROXIES))
+    server = Server(config(application, settings.TRUSTED_PROXIES))
     server.run(sockets=[listener])
     if not server.started:
         sys.exit(1)
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which waits at its end for every answer; a stream of events has none."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the streams first, so that nobody waits for them."""
+        from rooms.stream import end_streams
+
+        end_streams()
+        await super().shutdown(sockets)
 
 
 def _prepare() -> None:

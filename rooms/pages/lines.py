@@ -36,6 +36,15 @@ class Speaker:
     wood: str = Wood.PAULOWNIA.value
 
 
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """An emoji that somebody has put to a message."""
+
+    emoji: str
+    count: int
+    mine: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """A message, or an answer that waits in line and has no message yet."""
@@ -46,6 +55,8 @@ class Line:
     html: str = ""
     at: datetime | None = None
     seq: int = 0
+    edited: bool = False
+    reactions: tuple[Reaction, ...] = ()
     run: RunBody | None = None
     stopped_by: str = ""
     may_stop: bool = False
@@ -99,7 +110,12 @@ def _messages(user: User, state: RoomState, ended: Sequence[RunBody]) -> Iterato
         yield Line(
             id=message.id,
             speaker=_author(state, message.author),
-            state=_STATES[message.status],
+            state="deleted" if message.deleted else _STATES[message.status],
+            edited=message.edited_at is not None and not message.deleted,
+            reactions=tuple(
+                Reaction(emoji, len(users), user.pk in users)
+                for emoji, users in message.reactions.items()
+            ),
             html=message.html,
             at=moment(message.created_at),
             seq=message.seq,
@@ -159,6 +175,8 @@ def _may_stop(user: User, state: RoomState, run: RunBody) -> bool:
 
 def _may_retry(user: User, state: RoomState, run: RunBody) -> bool:
     if run.state not in (RunState.FAILED, RunState.CANCELLED):
+        return False
+    if any(message.id == run.message and message.deleted for message in state.messages):
         return False
     if any((o.message, o.persona) == (run.message, run.persona) for o in state.runs):
         return False

@@ -1,7 +1,7 @@
 """The page of a room: the conversation, the panel, and the data that its scripts begin with."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 import msgspec
@@ -16,6 +16,8 @@ from rooms.pages.lines import blank, lines_of
 from rooms.pages.panel import panel_context, role_words
 from rooms.permissions import MANAGE, POST
 from rooms.runs import MAX_ATTEMPTS
+
+QUICK_REACTIONS: Final = ("👍", "❤️", "😄", "🎉", "👀", "✅", "🙏", "😢")
 
 
 def room_context(user: User, room: Room, before: int | None = None) -> dict[str, Any]:
@@ -38,6 +40,7 @@ def room_context(user: User, room: Room, before: int | None = None) -> dict[str,
         "may_manage": MANAGE in state.permissions,
         "blanks": [blank("user"), blank("persona")],
         "client_id": uuid4(),
+        "quick_reactions": QUICK_REACTIONS,
         "panel": panel_context(room, state),
         "data": _data(user, room.last_seq, state, ended),
     }

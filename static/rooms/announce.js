@@ -15,6 +15,7 @@ const LONGEST = 120;
  */
 export function sentenceFor(frame, state) {
   if (frame.type === "message.created") return posted(frame.message, state);
+  if (frame.type === "message.deleted") return gettext("A message was deleted.");
   if (frame.type === "message.completed") {
     const { author, text } = frame.message;
     const words = { name: author.name, text: start(text) };

@@ -58,7 +58,7 @@ export function setStreamed(article, text) {
 /**
  * @param {HTMLElement} article
  * @param {AnswerState} state
- * @param {{run: Run | undefined, stoppedBy: string, maySee: {stop: boolean, retry: boolean}}} about
+ * @param {{run: Run | undefined, stoppedBy: string, maySee: Record<string, boolean>}} about
  */
 export function setAnswerState(article, state, { run, stoppedBy, maySee }) {
   const busy = BUSY.has(state);
@@ -74,9 +74,20 @@ export function setAnswerState(article, state, { run, stoppedBy, maySee }) {
   if (state === "queued") setStreamed(article, queueWords(run?.position ?? null));
 }
 
-/** @param {HTMLElement} article @param {{stop: boolean, retry: boolean}} maySee */
-export function setRights(article, { stop, retry }) {
-  article.dataset.may = [stop && "stop", retry && "retry"].filter(Boolean).join(" ");
+/** @param {HTMLElement} article @param {Record<string, boolean>} maySee by the name of a tool or a button */
+export function setRights(article, maySee) {
+  article.dataset.may = Object.keys(maySee).filter((name) => maySee[name]).join(" ");
+}
+
+/** @param {HTMLElement} article @param {Message} message of a person */
+export function setPersonState(article, { deleted, edited_at: edited }) {
+  article.dataset.state = deleted ? "deleted" : "completed";
+  setText(article, "[data-edited]", edited && !deleted ? gettext("Edited") : "");
+}
+
+/** @param {HTMLElement} article */
+export function setDeleted(article) {
+  part(article, "[data-body]").replaceChildren(gettext("This message was deleted."));
 }
 
 /**

@@ -8,6 +8,7 @@ import { Composer } from "./composer.js";
 import { startCopying } from "./copying.js";
 import { draftOf } from "./drafts.js";
 import { startEarlier } from "./earlier.js";
+import { startMessageTools } from "./message_tools.js";
 import { Outbox } from "./outbox.js";
 import { showOutgoing } from "./outgoing.js";
 import { Panel, startPanelToggle } from "./panel.js";
@@ -23,6 +24,7 @@ import { startWalking } from "./walking.js";
 import { removeRoom, setPresence, setRoomCounts, setRoomLine } from "../maru/sidebar.js";
 import { fill, gettext } from "../maru/words.js";
 
+/** @typedef {import("./wire.js").Command} Command */
 /** @typedef {import("./wire.js").Frame} Frame */
 /** @typedef {import("./room_state.js").Change} Change */
 
@@ -93,6 +95,7 @@ function show(changes, frame) {
     if (change.what === "presence") setPresence(change.user, state.online.has(change.user));
   }
   if (frame.type === "message.created") onMessage(frame);
+  if (frame.type === "message.updated" || frame.type === "message.deleted") showLastSaid();
   if (frame.type !== "room.snapshot") say(sentenceFor(frame, state));
 }
 
@@ -137,6 +140,12 @@ function onMessage({ message }) {
   setRoomLine(state.room.id, `${message.author.name}: ${message.text.slice(0, 120)}`);
   if (message.author.id === state.me) outbox.arrived(message.text);
   else if (document.hidden && scroll.atEnd) view.markUnread(message.id);
+}
+
+/** What was changed or deleted stands nowhere as it was. */
+function showLastSaid() {
+  const last = state.lastSaid;
+  setRoomLine(state.room.id, last ? `${last.author.name}: ${last.text.slice(0, 120)}` : "");
 }
 
 /** @param {Frame} frame @returns {number} */
@@ -261,7 +270,9 @@ function keepZone() {
 
 startPanelToggle(part(document, ".shell"));
 startWalking(timelineElement);
-startAnswerButtons(timelineElement, view, { request: (command) => socket.request(command), complain });
+const ways = { request: (/** @type {Command} */ command) => socket.request(command), complain };
+startAnswerButtons(timelineElement, view, ways);
+startMessageTools(timelineElement, view, ways);
 startCopying(timelineElement, (article) => view.messageOf(article)?.text ?? "");
 startEarlier(timelineElement, ({ articles, data: { state: earlier, ended } }, put) => {
   state.apply({ type: "history.loaded", messages: earlier.messages, runs: ended });

@@ -22,11 +22,11 @@
 
 /** What a page has to show anew.
  * @typedef {{what: "everything" | "people" | "personas" | "room" | "rights"}
- *   | {what: "message" | "text", message: string}
+ *   | {what: "message" | "text" | "reactions", message: string}
  *   | {what: "run" | "steps", run: string}
  *   | {what: "typing" | "presence", user: string}} Change */
 
-/** @typedef {"queued" | "thinking" | "streaming" | "completed" | "failed" | "stopped"} AnswerState */
+/** @typedef {"queued" | "thinking" | "streaming" | "completed" | "failed" | "stopped" | "deleted"} AnswerState */
 
 const RUN_STATES = /** @type {Record<string, string>} */ ({
   "run.queued": "queued",
@@ -122,7 +122,29 @@ export class RoomState {
       (other) => other.message === run.message && other.persona === run.persona,
     );
     const asker = run.requested_by === this.me && this.permissions.has("post");
+    if (this.messages.get(run.message)?.deleted) return false;
     return !again && (asker || this.permissions.has("moderate"));
+  }
+
+  /** @param {Message} message @returns {boolean} whether this person may change its words */
+  mayEdit(message) {
+    const own = message.author.kind === "user" && message.author.id === this.me;
+    return own && !message.deleted && this.permissions.has("post");
+  }
+
+  /** @param {Message} message @returns {boolean} whether this person may take it away */
+  mayDelete(message) {
+    return !message.deleted && (this.mayEdit(message) || this.permissions.has("moderate"));
+  }
+
+  /** @param {Message} message @returns {boolean} whether this person may react to it */
+  mayReact(message) {
+    return !message.deleted && this.permissions.has("post");
+  }
+
+  /** The last thing that was said and is still there. @returns {Message | undefined} */
+  get lastSaid() {
+    return [...this.messages.values()].findLast(({ text }) => text);
   }
 
   /**
@@ -131,6 +153,7 @@ export class RoomState {
    */
   answerState(answer) {
     if (answer === null) return "queued";
+    if (answer.deleted) return "deleted";
     if (answer.status === "failed") return "failed";
     if (answer.status === "cancelled") return "stopped";
     if (answer.status === "complete") return "completed";
@@ -221,7 +244,8 @@ export class RoomState {
   /** @param {Frame} frame @returns {Change[]} */
   #applyDurable(frame) {
     const [subject] = frame.type.split(".");
-    if (subject === "message" && frame.message) return this.#applyMessage(frame.message);
+    if (subject === "message" && frame.message) return this.#applyMessage(frame.type, frame.message);
+    if (frame.type === "reaction.changed") return this.#applyReactions(frame);
     if (subject === "run" && frame.run) return this.#applyRun(frame.type, frame.run);
     if (subject === "member") return this.#applyMember(frame);
     if (subject === "persona") return this.#applyPersona(frame);
@@ -236,11 +260,21 @@ export class RoomState {
     return rights ? [{ what: "room" }, { what: "rights" }] : [{ what: "room" }];
   }
 
-  /** @param {Message} message @returns {Change[]} */
-  #applyMessage(message) {
+  /** @param {string} type @param {Message} message @returns {Change[]} */
+  #applyMessage(type, message) {
+    // What changes in a part of the room that we do not show has no place here.
+    if (type !== "message.created" && !this.messages.has(message.id)) return [];
     this.messages.set(message.id, message);
     if (message.status !== "streaming") this.live.delete(message.id);
     return [{ what: "message", message: message.id }];
+  }
+
+  /** @param {Frame} frame @returns {Change[]} */
+  #applyReactions({ message: id, reactions }) {
+    const message = this.messages.get(id);
+    if (!message) return [];
+    this.messages.set(id, { ...message, reactions });
+    return [{ what: "reactions", message: id }];
   }
 
   /** @param {string} type @param {Run} run @returns {Change[]} */

@@ -6,7 +6,9 @@ import {
   endTryingAgain,
   makeMessage,
   setAnswerState,
+  setDeleted,
   setIdentity,
+  setPersonState,
   setRights,
   setSpeaker,
   setSteps,
@@ -16,6 +18,7 @@ import {
 } from "./message_view.js";
 import { clone, part, speakerOf } from "./parts.js";
 import { decorate } from "./prose.js";
+import { setReactions } from "./reactions.js";
 
 /** @typedef {import("./room_state.js").Change} Change */
 /** @typedef {import("./room_state.js").RoomState} RoomState */
@@ -61,6 +64,8 @@ export class View {
       if (article.dataset.runId) this.#answers.set(article.dataset.runId, article);
       decorate(part(article, "[data-body]"), this.handle);
       this.#equip(article);
+      this.#showRights(article);
+      this.#showReactions(article);
       if (article.hasAttribute("aria-busy") || article.dataset.state === "queued") this.#refresh(article);
     }
     arrange(articles);
@@ -73,6 +78,7 @@ export class View {
       if (change.what === "everything") this.#showEverything();
       else if (change.what === "message") this.#showMessage(change.message);
       else if (change.what === "text") this.#showText(change.message);
+      else if (change.what === "reactions") this.#showReactions(this.#messages.get(change.message));
       else if (change.what === "run") this.#showRun(change.run, frame);
       else if (change.what === "steps") this.#showSteps(change.run);
       else if (change.what === "personas" || change.what === "people") this.#showSpeakers();
@@ -101,13 +107,31 @@ export class View {
     const message = this.messageOf(article);
     const state = run && !message && run.state === "failed" ? "failed" : this.state.answerState(message);
     const stoppedBy = this.state.members.get(run?.stopped_by ?? "")?.name ?? "";
-    setAnswerState(article, state, { run, stoppedBy, maySee: this.#rights(run) });
+    setAnswerState(article, state, { run, stoppedBy, maySee: this.#rights(article) });
   }
 
-  /** @param {Run | undefined} run */
-  #rights(run) {
-    if (!run) return { stop: false, retry: false };
-    return { stop: this.state.mayStop(run), retry: this.state.mayRetry(run) };
+  /** What the reader may do with a message, by the name of the button. @param {HTMLElement} article */
+  #rights(article) {
+    const { state } = this;
+    const [run, message] = [this.runOf(article), this.messageOf(article)];
+    return {
+      stop: run !== undefined && state.mayStop(run),
+      retry: run !== undefined && state.mayRetry(run),
+      react: message !== null && state.mayReact(message),
+      edit: message !== null && state.mayEdit(message),
+      delete: message !== null && state.mayDelete(message),
+    };
+  }
+
+  /** @param {HTMLElement} article */
+  #showRights(article) {
+    setRights(article, this.#rights(article));
+  }
+
+  /** @param {HTMLElement | undefined} article */
+  #showReactions(article) {
+    const message = article && this.messageOf(article);
+    if (message) setReactions(article, message, this.state);
   }
 
   /** @param {HTMLElement} article */
@@ -135,12 +159,17 @@ export class View {
 
   /** @param {HTMLElement} article @param {Message} message */
   #fillIn(article, message) {
-    if (message.status === "streaming") {
+    if (message.deleted) {
+      setDeleted(article);
+    } else if (message.status === "streaming") {
       setStreamed(article, this.state.live.get(message.id)?.text ?? "");
     } else {
       setWhole(article, message.html, this.handle);
     }
     if (message.author.kind === "persona") this.#refresh(article);
+    else setPersonState(article, message);
+    this.#showRights(article);
+    this.#showReactions(article);
     if (message.run && message.status !== "streaming") this.#showSteps(message.run);
   }
 
@@ -210,8 +239,7 @@ export class View {
   /** What may be asked for again depends on what is being answered. */
   #refreshRights() {
     for (const article of this.#answers.values()) {
-      const run = this.runOf(article);
-      if (run) setRights(article, this.#rights(run));
+      if (this.runOf(article)) this.#showRights(article);
     }
   }
 

@@ -7,6 +7,7 @@
  *   id: string, room: string, seq: number, author: Author, text: string, html: string,
  *   reply_to: string | null, run: string | null,
  *   status: "complete" | "streaming" | "failed" | "cancelled",
+ *   reactions: Record<string, string[]>,
  *   created_at: string, edited_at: string | null, deleted: boolean,
  * }} Message */
 

@@ -21,6 +21,7 @@ from rooms.services import archive_room, create_room, delete_room, post_message,
 from rooms.services import put_member as put_room_member
 
 Ids = dict[str, str]
+EMOJI = "%F0%9F%91%8D"  # as it stands in an address
 
 
 @dataclass
@@ -64,6 +65,7 @@ def make_side(name: str) -> Side:
         "invitation": str(invitation.pk),
         "token": str(token.pk),
         "number": "1",
+        "emoji": EMOJI,
     }
     return side
 

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 import accounts.services
 import agents.services
+import rooms.messages
 import rooms.services
 from accounts.models import AuditEntry, Invitation, Team, User
 from accounts.services import (
@@ -309,6 +310,11 @@ BEFORE: dict[str, Act] = {
 
 WITHOUT = {
     "post_message": "what is said is in the room's own log",
+    "check_text": "changes nothing",
+    "check_may_edit": "changes nothing",
+    "edit_message": "the room's own log has it",
+    "react": "the room's own log has it",
+    "delete_message": "one's own words are one's own; of others: tests/rooms/test_messages.py",
     "cancel_run": "as is who stopped an answer",
     "retry_run": "and who asked again",
     "mark_read": "one's own place in a room is no change of it",
@@ -345,6 +351,7 @@ def services() -> Iterator[str]:
     for module in (accounts.services, agents.services):
         yield from (name for name in module.__all__ if isfunction(getattr(module, name)))
     yield from own_functions(rooms.services)
+    yield from own_functions(rooms.messages)
 
 
 def own_functions(module: ModuleType) -> Iterator[str]:

@@ -5,7 +5,9 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.urls import reverse
+from pytest_django import Settings
 
+from accounts import limits
 from accounts.models import TeamRole
 from accounts.services.teams import put_member
 from agents.services import create_demo_persona
@@ -26,6 +28,21 @@ def test_a_form_sends_a_message(cast: Cast) -> None:
     assert message.text == "hello\nthere"
     assert answer.headers["Location"].endswith(f"#message-{message.pk}")
     assert Run.objects.get().persona == cast.persona
+
+
+def test_too_many_forms_are_told_when_to_come_again(
+    cast: Cast, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.RATE_LIMITS = True
+    monkeypatch.setattr(limits, "RULES", {(limits.SEND, limits.USER): limits.Rule(1, 60)})
+    counters = limits.MemoryCounters()
+    monkeypatch.setattr(limits, "counters", lambda: counters)
+
+    first, second = (send(cast.member, cast.room, "hello") for _ in range(2))
+
+    assert (first.status_code, second.status_code) == (302, 429)
+    assert 1 <= int(second.headers["Retry-After"]) <= 60
+    assert "hello" in second.content.decode()
 
 
 def test_the_same_form_twice_is_one_message(cast: Cast) -> None:

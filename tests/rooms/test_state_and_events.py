@@ -12,11 +12,11 @@ from accounts.services import create_user, update_profile
 from accounts.services.teams import put_member as put_team_member
 from agents.answers import AnswerFailed, Usage
 from agents.services import create_demo_persona, delete_persona, update_persona
-from rooms import runs, services
+from rooms import messages, runs, services
 from rooms.events import DurableEvent
 from rooms.history import room_state
 from rooms.log import events_after
-from rooms.models import Room
+from rooms.models import Message, Room, Run
 from rooms.permissions import VIEW, access_room
 from tests.rooms.conftest import Cast
 
@@ -54,6 +54,9 @@ def fold(state: State, event: State, me: str) -> None:
     area, _, _what = event["type"].partition(".")
     if area == "room":
         state["room"] = event["changed"]
+    elif area == "reaction":
+        (message,) = [row for row in state["messages"] if row["id"] == event["message"]]
+        message["reactions"] = event["reactions"]
     elif event["type"] in GOES:
         rows, key, naming = GOES[event["type"]]
         state[rows] = [row for row in state[rows] if row[key] != naming(event)]
@@ -153,10 +156,41 @@ def edit_profile(cast: Cast) -> None:
     update_profile(user=cast.member, name="Renamed", wood="zelkova")
 
 
+def say(cast: Cast) -> Message:
+    return services.post_message(
+        user=cast.member, room_id=cast.room.pk, text="said", personas=[]
+    ).message
+
+
+def edit(cast: Cast) -> None:
+    messages.edit_message(user=cast.member, message_id=say(cast).pk, text="**mended**")
+
+
+def delete(cast: Cast) -> None:
+    messages.delete_message(user=cast.member, message_id=say(cast).pk)
+
+
+def delete_question(cast: Cast) -> None:
+    question = Run.objects.get(pk=ask(cast).run).message_id
+    messages.delete_message(user=cast.member, message_id=question)
+
+
+def react(cast: Cast) -> None:
+    messages.react(user=cast.member, message_id=say(cast).pk, emoji="👍", on=True)
+
+
+def react_and_take_back(cast: Cast) -> None:
+    message = say(cast).pk
+    for on in (True, False):
+        messages.react(user=cast.member, message_id=message, emoji="👍", on=on)
+
+
 # What makes an event of each type happen. Some do it in several ways.
 CASES: dict[str, tuple[Act, ...]] = {
     "message.created": (ask,),
-    "message.updated": (fail, cancel),
+    "message.updated": (fail, cancel, edit),
+    "message.deleted": (delete, delete_question),
+    "reaction.changed": (react, react_and_take_back),
     "message.completed": (complete,),
     "run.queued": (ask,),
     "run.started": (ask,),

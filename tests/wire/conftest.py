@@ -12,7 +12,7 @@ from tests.wire.house import House
 
 # Fewer slots than by default, so that a test can fill them and have runs wait.
 SLOTS = 12
-MODULES = 14
+MODULES = 18
 ROOMS = 5
 MODELS = (
     "echo",

@@ -76,7 +76,6 @@ def _whole(value: Any) -> bool:
 TEXT = is_("text", lambda value: isinstance(value, str))
 SENTENCE = is_("a sentence", lambda value: isinstance(value, str) and len(value) > 3)
 BOOL = is_("a truth", lambda value: isinstance(value, bool))
-FALSE = is_("false", lambda value: value is False)
 OBJECT = is_("an object", lambda value: isinstance(value, dict))
 COUNT = is_("a count", lambda value: _whole(value) and value >= 0)
 POSITION = is_("a position", lambda value: _whole(value) and value >= -1)
@@ -113,6 +112,13 @@ LATTICE = one_of("ttisal", "gyeoksal", "bitsal", "wanja", "yukmo", "kkotsal")
 POLICY = one_of("default", "mention", "thread", "off")
 
 ERROR = record("error", code=CODE, detail=SENTENCE)
+REACTIONS = is_(
+    "reactions",
+    lambda value: (
+        isinstance(value, dict)
+        and all(ids and all(UUID.fullmatch(one) for one in ids) for ids in value.values())
+    ),
+)
 AUTHOR = record("author", kind=one_of("user", "persona"), id=ID, name=TEXT, handle=TEXT)
 MESSAGE = record(
     "message",
@@ -125,10 +131,10 @@ MESSAGE = record(
     reply_to=null_or(ID),
     run=null_or(ID),
     status=one_of("complete", "streaming", "failed", "cancelled"),
-    reactions=OBJECT,
+    reactions=REACTIONS,
     created_at=WHEN,
     edited_at=null_or(WHEN),
-    deleted=FALSE,
+    deleted=BOOL,
 )
 USAGE = record("usage", input_tokens=COUNT, output_tokens=COUNT, cost=null_or(MONEY), currency=TEXT)
 RUN = record(
@@ -173,6 +179,8 @@ DURABLE: dict[str, Shape] = {
     "message.created": _durable("message event", message=MESSAGE),
     "message.updated": _durable("message event", message=MESSAGE),
     "message.completed": _durable("message event", message=MESSAGE),
+    "message.deleted": _durable("message event", message=MESSAGE),
+    "reaction.changed": _durable("reaction.changed"),
     "run.queued": _durable("run event", run=RUN),
     "run.started": _durable("run event", run=RUN),
     "run.completed": _durable("run event", run=RUN),
@@ -273,6 +281,7 @@ ADDITIVE: dict[str, dict[str, Shape]] = {
     },
     "member": {"user": ID, "name": TEXT, "handle": TEXT, "wood": TEXT, "role": ROLE},
     "persona": {"goal": TEXT, "enabled": BOOL},
+    "reaction.changed": {"message": ID, "reactions": REACTIONS},
     "member.added": {"member": MEMBER},
     "member.changed": {"member": MEMBER},
     "member.removed": {"user": ID},

@@ -29,6 +29,9 @@ async def try_everything(tab: Tab, room: PopulatedRoom, message: str) -> None:
         ("message.send", {**said, "reply_to": message, "personas": None}),
         ("message.send", {**said, "reply_to": None, "personas": [NOWHERE]}),
         ("room.leave", {"room": room.id}),
+        ("message.edit", {"message": message, "text": "mine"}),
+        ("message.delete", {"message": message}),
+        ("message.react", {"message": message, "emoji": "👍", "on": True}),
         ("run.cancel", {"run": message}),
         ("run.retry", {"run": message}),
     ):
@@ -40,8 +43,8 @@ async def try_everything(tab: Tab, room: PopulatedRoom, message: str) -> None:
 
 def ask_for_everything(house: House, token: str, room: PopulatedRoom, message: str) -> None:
     """The same by REST."""
-    for path in (f"/rooms/{room.id}", f"/rooms/{room.id}/members", f"/rooms/{room.id}/messages"):
-        assert house.ask("GET", path, token).status == 404
+    for part in ("", "/members", "/messages", "/events?after=0", "/stream?after=0"):
+        assert house.ask("GET", f"/rooms/{room.id}{part}", token).status == 404
     assert house.ask("GET", f"/messages/{message}", token).status == 404
     for path in ("/me", "/me/tokens", f"/teams/{room.team}/rooms"):
         house.ask("GET", path, token)

@@ -1,0 +1,90 @@
+"""`Idempotency-Key`: a POST that is sent again, because its answer was lost, happens once.
+
+An endpoint calls `once` behind its gate, so whoever has lost their access is not told again either.
+What was done, that it was done, and the answer are committed together. Refusals are not kept.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from cryptography.fernet import Fernet
+from django.conf import settings
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts.errors import Conflict, Invalid
+from accounts.gate import signed_in
+from accounts.models import KeptAnswer
+
+HEADER: Final = "Idempotency-Key"
+LIFETIME: Final = timedelta(hours=24)
+LONGEST: Final = 255
+
+
+def once(
+    request: HttpRequest, act: Callable[[], HttpResponse], *, keeps: bool = True
+) -> HttpResponse:
+    """Answer with `act`, or with what it answered when the same request came before.
+
+    A duplicate that comes meanwhile waits for the first. Without `keeps`, `act` is called again and
+    must know by itself what it has done already. Raises Conflict where the key came with another
+    body.
+    """
+    key = _key(request)
+    if key is None:
+        return act()
+    with transaction.atomic():
+        kept, is_new = _claim(request, key)
+        if not is_new and keeps:
+            body = _cipher(key).decrypt(bytes(kept.answer))
+            return HttpResponse(
+                body, content_type="application/json; charset=utf-8", status=kept.status
+            )
+        answer = act()
+        if is_new and keeps:
+            kept.status, kept.answer = answer.status_code, _cipher(key).encrypt(answer.content)
+            kept.save(update_fields=["status", "answer"])
+    return answer
+
+
+def id_of(request: HttpRequest) -> UUID | None:
+    """Return an id that is the same whenever this request comes again; None if it has no key."""
+    key = _key(request)
+    return None if key is None else uuid5(NAMESPACE_URL, _digest(request, key))
+
+
+def _claim(request: HttpRequest, key: str) -> tuple[KeptAnswer, bool]:
+    """Return the row of a request, locked, and whether it is new."""
+    user, digest = signed_in(request), _digest(request, key)
+    body_digest = hashlib.sha256(request.body).hexdigest()
+    KeptAnswer.objects.filter(user=user, created_at__lt=timezone.now() - LIFETIME).delete()
+    kept, is_new = KeptAnswer.objects.get_or_create(
+        digest=digest, defaults={"user": user, "body_digest": body_digest}
+    )
+    if kept.body_digest != body_digest:
+        raise Conflict(_("This Idempotency-Key came with another body before."))
+    return kept, is_new
+
+
+def _key(request: HttpRequest) -> str | None:
+    key = request.headers.get(HEADER)
+    if key is not None and not (0 < len(key) <= LONGEST and key.isascii() and key.isprintable()):
+        raise Invalid(_("An Idempotency-Key has 1 to 255 plain characters."))
+    return key
+
+
+def _digest(request: HttpRequest, key: str) -> str:
+    parts = (str(signed_in(request).pk), request.method or "", request.path, key)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _cipher(key: str) -> Fernet:
+    """Answers may hold what is shown once: a row alone must not tell it again."""
+    secret = hashlib.sha256(f"{settings.SECRET_KEY}\n{key}".encode()).digest()
+    return Fernet(base64.urlsafe_b64encode(secret))

@@ -1,0 +1,152 @@
+"""How much anybody may do in a while: one table of rules, counted for all processes together.
+
+A rule counts from its first use for so many seconds, then begins anew. Where Redis is away nothing
+is counted: a limit must not be what stops a conversation.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import ceil
+from typing import Final, Protocol
+from uuid import UUID
+
+import redis
+import structlog
+from django.conf import settings
+
+from accounts.errors import RateLimited
+from accounts.models import User
+
+log = structlog.get_logger(__name__)
+
+CALL: Final = "call"
+COMMAND: Final = "command"
+JOIN: Final = "join"
+SEND: Final = "send"
+
+USER: Final = "user"
+TOKEN: Final = "token"  # noqa: S105 # a word for what is counted, no secret
+ROOM: Final = "room"
+TEAM: Final = "team"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """At most `most` times in `seconds`, for each user, token, room or team by itself."""
+
+    most: int
+    seconds: int
+
+
+RULES: Final[Mapping[tuple[str, str], Rule]] = {
+    # A call of the REST interface.
+    (CALL, USER): Rule(1_200, 60),
+    (CALL, TOKEN): Rule(600, 60),
+    # A command on a socket, whichever; the bucket of each socket comes before it.
+    (COMMAND, USER): Rule(1_200, 60),
+    (COMMAND, TOKEN): Rule(1_200, 60),
+    # Joining a room, by socket or stream: a restart has everybody join at once.
+    (JOIN, USER): Rule(600, 60),
+    (JOIN, TOKEN): Rule(600, 60),
+    (JOIN, ROOM): Rule(6_000, 60),
+    (JOIN, TEAM): Rule(30_000, 60),
+    # A message, or the edit of one, from wherever.
+    (SEND, USER): Rule(60, 30),
+    (SEND, TOKEN): Rule(60, 30),
+    (SEND, ROOM): Rule(600, 30),
+    (SEND, TEAM): Rule(3_000, 30),
+}
+
+PAUSE_SECONDS: Final = 5.0
+REDIS_SECONDS: Final = 0.25
+FORGETS_BEYOND: Final = 50_000
+
+Count = tuple[str, Rule]
+
+
+class Counters(Protocol):
+    def spend(self, counts: Sequence[Count]) -> float | None:
+        """Count one more of each; return None, or in how many seconds all of them would pass."""
+
+
+class MemoryCounters:
+    """For the embedded profile, whose one process is all that there is."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._used: dict[str, tuple[int, float]] = {}
+        self._lock = threading.Lock()
+
+    def spend(self, counts: Sequence[Count]) -> float | None:
+        with self._lock:
+            now = self._now()
+            if len(self._used) > FORGETS_BEYOND:
+                self._used = {k: v for k, v in self._used.items() if v[1] > now}
+            return max((w for c in counts if (w := self._wait(*c, now)) is not None), default=None)
+
+    def _wait(self, key: str, rule: Rule, now: float) -> float | None:
+        used, until = self._used.get(key, (0, 0.0))
+        if until <= now:
+            used, until = 0, now + rule.seconds
+        self._used[key] = (used + 1, until)
+        return until - now if used >= rule.most else None
+
+
+class RedisCounters:
+    """One counter to a key, which Redis forgets at the end of its time."""
+
+    def __init__(self, url: str) -> None:
+        limits = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
+        self._redis = redis.Redis.from_url(url, **{**settings.REDIS_OPTIONS, **limits})
+        self._away_until = float("-inf")
+
+    def spend(self, counts: Sequence[Count]) -> float | None:
+        if time.monotonic() < self._away_until:
+            return None
+        try:
+            used = self._count(counts)
+        except (redis.RedisError, OSError) as error:
+            self._away_until = time.monotonic() + PAUSE_SECONDS
+            log.warning("limits.uncounted", error=type(error).__name__)
+            return None
+        over = [ms for (_, rule), (n, ms) in zip(counts, used, strict=True) if n > rule.most]
+        return max(over) / 1000 if over else None
+
+    def _count(self, counts: Sequence[Count]) -> list[tuple[int, int]]:
+        """Return of each key how often it was used, and for how many milliseconds that counts."""
+        with self._redis.pipeline(transaction=True) as pipe:
+            for key, rule in counts:
+                pipe.set(key, 0, ex=rule.seconds, nx=True)
+                pipe.incr(key)
+                pipe.pttl(key)
+            said = pipe.execute()
+        return list(zip(said[1::3], said[2::3], strict=True))
+
+
+@cache
+def counters() -> Counters:
+    """Return what this process counts with."""
+    return MemoryCounters() if settings.EMBEDDED else RedisCounters(settings.REDIS_URL)
+
+
+def spend(
+    action: str, user: User, *, room_id: UUID | None = None, team_id: UUID | None = None
+) -> None:
+    """Count that `user` does this once more; raises RateLimited where it is too often.
+
+    To be called behind the gate: a stranger must not use up what a room may do.
+    """
+    if not settings.RATE_LIMITS:
+        return
+    whose = {USER: user.pk, TOKEN: user.reach.token_id, ROOM: room_id, TEAM: team_id}
+    counts = [
+        (f"maru:limit:{action}:{kind}:{one.hex}", RULES[action, kind])
+        for kind, one in whose.items()
+        if one is not None and (action, kind) in RULES
+    ]
+    seconds = counters().spend(counts)
+    if seconds is not None:
+        raise RateLimited(retry_after=max(1, ceil(seconds)))

@@ -1,0 +1,123 @@
+"""What becomes of a message once it is said: edited, deleted, reacted to.
+
+Each function is one transaction on behalf of `user`, through the gate of the message's room.
+"""
+
+from typing import Final
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts import limits
+from accounts.audit import audit
+from accounts.errors import Conflict, Forbidden
+from accounts.models import User
+from rooms import history, log, runs
+from rooms.bodies import message_body
+from rooms.emoji import clean_emoji
+from rooms.events import MessageDeleted, MessageUpdated, ReactionChanged
+from rooms.markup import render
+from rooms.models import Message, Room
+from rooms.permissions import MODERATE, POST, VIEW, access_message, lock_room
+from rooms.replay import replay
+from rooms.services import check_text
+
+MOST_EMOJI: Final = 20
+
+
+def check_may_edit(user: User, message: Message) -> None:
+    """Raise unless `user`, who may write in its room, has written the message, and it is there."""
+    if message.user_id != user.pk:
+        raise Forbidden(_("Only whoever wrote a message may change it."))
+    _check_there(message)
+
+
+@transaction.atomic
+def edit_message(*, user: User, message_id: UUID, text: str) -> Message:
+    """Change what one has said oneself. Nobody changes the words of others, nor of a persona.
+
+    Personas that are mentioned only now are not asked: an edit mends, it does not speak.
+    """
+    room, message = _lock(user, message_id, POST)
+    check_may_edit(user, message)
+    limits.spend(limits.SEND, user, room_id=room.pk, team_id=room.team_id)
+    check_text(text)
+    if text != message.text:
+        message.text = text
+        message.html = render(text, history.handles_in(room, text))
+        message.edited_at = timezone.now()
+        message.save(update_fields=["text", "html", "edited_at"])
+        log.record(room, MessageUpdated(message_body(message)))
+    return message
+
+
+@transaction.atomic
+def delete_message(*, user: User, message_id: UUID) -> None:
+    """Take away what was said: one's own, or anybody's for a moderator; twice is as once.
+
+    The message keeps its place; its words are gone from the log, too. What was being answered to it
+    is stopped, and so is the answer itself if it is one.
+    """
+    author = Message.objects.filter(pk=message_id).values_list("user_id", flat=True).first()
+    room, message = _lock(user, message_id, POST if author == user.pk else MODERATE)
+    if message.deleted_at is not None:
+        return
+    message.text = message.html = ""
+    message.reactions = {}
+    message.deleted_at = timezone.now()
+    message.save(update_fields=["text", "html", "reactions", "deleted_at"])
+    _stop_runs(room, message, user)
+    answered_by = room.runs.filter(answer=message).first()
+    if answered_by is not None:
+        replay().erase(message.pk, answered_by.attempt)
+    log.erase(message.pk)
+    message.refresh_from_db(fields=["status"])
+    run_id = answered_by.pk if answered_by else None
+    log.record(room, MessageDeleted(message_body(message, run_id)))
+    if message.user_id != user.pk:
+        audit(user, "message.deleted", message.pk, team_id=room.team_id)
+
+
+@transaction.atomic
+def react(*, user: User, message_id: UUID, emoji: str, on: bool) -> None:
+    """Put an emoji to a message, or take it back; what is so already stays so."""
+    room, message = _lock(user, message_id, POST)
+    _check_there(message)
+    emoji = clean_emoji(emoji)
+    before = message.reactions.get(emoji, [])
+    after = [one for one in before if one != str(user.pk)] + ([str(user.pk)] if on else [])
+    if set(after) == set(before):
+        return
+    message.reactions |= {emoji: after}
+    if not after:
+        del message.reactions[emoji]
+    if len(message.reactions) > MOST_EMOJI:
+        raise Conflict(_("This message has 20 different reactions. Use one of them."))
+    message.save(update_fields=["reactions"])
+    log.record(
+        room,
+        ReactionChanged(message=message.pk, reactions=message_body(message).reactions),
+    )
+
+
+def _lock(user: User, message_id: UUID, permission: str) -> tuple[Room, Message]:
+    """Lock the room of a message, behind its gate, and return both as they are then."""
+    room_id = access_message(user, message_id, VIEW).room_id
+    room = lock_room(user, room_id, permission)
+    return room, room.messages.get(pk=message_id)
+
+
+def _check_there(message: Message) -> None:
+    if message.deleted_at is not None:
+        raise Conflict(_("This message was deleted."))
+
+
+def _stop_runs(room: Room, message: Message, user: User) -> None:
+    """Stop what answers the message, and the run that is writing it."""
+    about = Q(message=message) | Q(answer=message)
+    unended = room.runs.select_for_update(of=("self",)).select_related("answer", "message")
+    for run in unended.filter(about, state__in=history.OPEN):
+        runs.cancel(room, run, user.pk)

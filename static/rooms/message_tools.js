@@ -1,0 +1,140 @@
+// @ts-check
+// What people do with a message that is there: react, edit, delete. The room says what came of it.
+
+import { clone, part } from "./parts.js";
+
+/** @typedef {import("./view.js").View} View */
+/** @typedef {import("./wire.js").Command} Command */
+/** @typedef {{request: (command: Command) => Promise<any>, complain: (error: unknown) => void}} Ways */
+
+const BUTTONS = "[data-edit], [data-delete], [data-react], [data-emoji]";
+
+/** @param {HTMLElement} timeline @param {View} view @param {Ways} ways */
+export function startMessageTools(timeline, view, { request, complain }) {
+  timeline.addEventListener("click", (event) => {
+    const button = /** @type {Element} */ (event.target).closest(BUTTONS);
+    const article = button?.closest(".message");
+    if (!(article instanceof HTMLElement) || !(button instanceof HTMLButtonElement)) return;
+    if (button.matches("[data-edit]")) edit(article);
+    else if (button.matches("[data-delete]")) void remove(article, button);
+    else if (button.matches("[data-react]")) toggleChoice(article);
+    else void react(article, button.dataset.emoji ?? "");
+  });
+  timeline.addEventListener("keydown", (event) => {
+    const article = /** @type {Element} */ (event.target).closest(".message");
+    if (event.key !== "Escape" || event.isComposing || !(article instanceof HTMLElement)) return;
+    if (!closeChoice(article) && closeEditor(article)) article.focus();
+  });
+  timeline.addEventListener("focusout", ({ target, relatedTarget }) => {
+    const article = /** @type {Element} */ (target).closest(".message");
+    if (!(article instanceof HTMLElement) || article.contains(/** @type {Node | null} */ (relatedTarget))) return;
+    closeChoice(article);
+    unsure(article);
+  });
+
+  /** @param {HTMLElement} article @param {string} emoji */
+  async function react(article, emoji) {
+    const message = view.messageOf(article);
+    if (!message) return;
+    const on = !message.reactions[emoji]?.includes(view.state.me);
+    closeChoice(article);
+    await attempt({ type: "message.react", message: message.id, emoji, on });
+  }
+
+  /** The first press asks, the second does it. @param {HTMLElement} article @param {HTMLButtonElement} button */
+  async function remove(article, button) {
+    const message = view.messageOf(article);
+    if (!message) return;
+    if (!button.dataset.sure) {
+      button.dataset.sure = "asked";
+      part(button, "[data-sure-words]").hidden = false;
+      return;
+    }
+    article.focus(); // the button goes with the message
+    unsure(article);
+    await attempt({ type: "message.delete", message: message.id });
+  }
+
+  /** @param {HTMLElement} article */
+  function edit(article) {
+    const message = view.messageOf(article);
+    if (!message || article.querySelector("[data-editor]")) return;
+    const form = /** @type {HTMLFormElement} */ (clone("editor"));
+    const field = /** @type {HTMLTextAreaElement} */ (part(form, "textarea"));
+    field.value = message.text;
+    part(article, "[data-body]").after(form);
+    article.dataset.editing = "yes";
+    field.focus();
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      void save(article, message.id, field.value);
+    });
+    part(form, "[data-cancel]").addEventListener("click", () => {
+      closeEditor(article);
+      article.focus();
+    });
+    field.addEventListener("keydown", (event) => {
+      if (event.isComposing || event.keyCode === 229) return;
+      if (event.key !== "Enter" || event.shiftKey || event.altKey) return;
+      event.preventDefault();
+      form.requestSubmit();
+    });
+  }
+
+  /** What is refused stays in the field. @param {HTMLElement} article @param {string} message @param {string} text */
+  async function save(article, message, text) {
+    const clean = text.replace(/^\s*\n|\s+$/gu, "");
+    if (!clean || !(await attempt({ type: "message.edit", message, text: clean }))) return;
+    closeEditor(article);
+    article.focus();
+  }
+
+  /** @param {Command} command @returns {Promise<boolean>} whether it was carried out */
+  async function attempt(command) {
+    try {
+      await request(command);
+      return true;
+    } catch (error) {
+      complain(error);
+      return false;
+    }
+  }
+}
+
+/** @param {HTMLElement} article */
+function toggleChoice(article) {
+  if (closeChoice(article)) return;
+  const button = part(article, "[data-react]");
+  button.setAttribute("aria-expanded", "true");
+  const choice = clone("reaction-choice");
+  part(article, ".message-tools").prepend(choice);
+  part(choice, "button").focus();
+}
+
+/** @param {HTMLElement} article @returns {boolean} whether one was open */
+function closeChoice(article) {
+  const choice = article.querySelector("[data-choice]");
+  if (!choice) return false;
+  const button = part(article, "[data-react]");
+  button.setAttribute("aria-expanded", "false");
+  // Before it goes: what is removed with the focus tells of it, and we would be here again.
+  if (choice.contains(document.activeElement)) button.focus();
+  choice.remove();
+  return true;
+}
+
+/** @param {HTMLElement} article @returns {boolean} whether one was open */
+function closeEditor(article) {
+  const form = article.querySelector("[data-editor]");
+  delete article.dataset.editing;
+  form?.remove();
+  return form !== null;
+}
+
+/** @param {HTMLElement} article */
+function unsure(article) {
+  const button = article.querySelector("[data-delete]");
+  if (!(button instanceof HTMLElement)) return;
+  delete button.dataset.sure;
+  part(button, "[data-sure-words]").hidden = true;
+}

@@ -1,0 +1,44 @@
+// @ts-check
+// The pills under a message: one for each emoji, pressed where the reader is among those who chose it.
+
+import { clone, part, setText } from "./parts.js";
+
+/** @typedef {import("./room_state.js").RoomState} RoomState */
+/** @typedef {import("./wire.js").Message} Message */
+
+/** What is there already stays, so that a pill keeps the focus. @param {HTMLElement} article
+ * @param {Message} message @param {RoomState} state */
+export function setReactions(article, message, state) {
+  const row = part(article, "[data-reactions]");
+  const known = new Map(pills(row).map((pill) => [pill.dataset.emoji, pill]));
+  for (const [emoji, users] of Object.entries(message.reactions)) {
+    const pill = known.get(emoji) ?? makePill(row, emoji);
+    known.delete(emoji);
+    pill.setAttribute("aria-pressed", String(users.includes(state.me)));
+    pill.title = users.map((user) => state.members.get(user)?.name).filter(Boolean).join(", ");
+    pill.disabled = !state.mayReact(message);
+    setText(pill, "[data-count]", String(users.length));
+  }
+  for (const pill of known.values()) remove(pill, article);
+}
+
+/** @param {HTMLElement} row @returns {HTMLButtonElement[]} */
+function pills(row) {
+  return [...row.querySelectorAll(/** @type {"button"} */ ("[data-emoji]"))];
+}
+
+/** @param {HTMLElement} row @param {string} emoji */
+function makePill(row, emoji) {
+  const pill = /** @type {HTMLButtonElement} */ (clone("reaction"));
+  pill.dataset.emoji = emoji;
+  setText(pill, "[data-picture]", emoji);
+  row.append(pill);
+  return pill;
+}
+
+/** @param {HTMLElement} pill @param {HTMLElement} article that gets the focus where the pill had it */
+function remove(pill, article) {
+  const hadFocus = pill === document.activeElement;
+  pill.remove();
+  if (hadFocus) article.focus();
+}

@@ -1,0 +1,113 @@
+"""Rate limits: exact, for each by itself, released after their time, and never in the way."""
+
+from dataclasses import replace
+from uuid import UUID, uuid4
+
+import pytest
+from pytest_django import Settings
+
+from accounts import limits
+from accounts.errors import RateLimited
+from accounts.limits import RULES, MemoryCounters, RedisCounters, Rule
+from accounts.models import User
+from accounts.reach import EVERYWHERE
+
+WHOSE = [(action, kind) for action, kind in RULES]
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(autouse=True)
+def _counters(settings: Settings, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    settings.RATE_LIMITS = True
+    mine = MemoryCounters(clock)
+    monkeypatch.setattr(limits, "counters", lambda: mine)
+
+
+def somebody(token: UUID | None = None) -> User:
+    user = User(pk=uuid4())
+    user.reach = replace(EVERYWHERE, token_id=token)
+    return user
+
+
+def passes(action: str, kind: str, one: UUID) -> bool:
+    """Do something as somebody new each time, so that only the one rule counts."""
+    user = somebody(token=one if kind == "token" else None)
+    if kind == "user":
+        user.pk = one
+    where = {"room_id": one} if kind == "room" else {"team_id": one} if kind == "team" else {}
+    try:
+        limits.spend(action, user, **where)
+    except RateLimited as refused:
+        return not 1 <= (refused.retry_after or 0) <= RULES[action, kind].seconds
+    return True
+
+
+@pytest.mark.parametrize(("action", "kind"), WHOSE)
+def test_each_rule_holds_at_its_number_and_no_other(
+    action: str, kind: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, another = uuid4(), uuid4()
+    most, seconds = RULES[action, kind].most, RULES[action, kind].seconds
+
+    assert sum(passes(action, kind, one) for _ in range(most + 20)) == most
+    assert passes(action, kind, another)
+    clock.now += seconds - 0.001
+    assert not passes(action, kind, one)
+    clock.now += 0.001
+    assert sum(passes(action, kind, one) for _ in range(most + 20)) == most
+
+
+def test_wait_is_the_rest_of_the_time(clock: Clock) -> None:
+    counters = MemoryCounters(clock)
+    counts = [("key", Rule(1, 60))]
+
+    assert counters.spend(counts) is None
+    clock.now += 20
+    assert counters.spend(counts) == 40
+
+
+def test_longest_wait_counts(clock: Clock) -> None:
+    counters = MemoryCounters(clock)
+    counts = [("long", Rule(1, 60)), ("short", Rule(1, 5)), ("wide", Rule(9, 900))]
+
+    counters.spend(counts)
+    assert counters.spend(counts) == 60
+
+
+def test_limits_can_be_switched_off(settings: Settings) -> None:
+    settings.RATE_LIMITS = False
+    one = uuid4()
+
+    assert all(passes("send", "user", one) for _ in range(RULES["send", "user"].most + 1))
+
+
+def test_what_is_over_is_forgotten(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FORGETS_BEYOND", 10)
+    counters = MemoryCounters(clock)
+    for number in range(11):
+        counters.spend([(str(number), Rule(1, 60))])
+    clock.now += 60
+    counters.spend([("new", Rule(1, 60))])
+
+    assert list(counters._used) == ["new"]
+
+
+def test_nothing_is_refused_while_redis_is_away() -> None:
+    counters = RedisCounters("redis://127.0.0.1:1/0")
+    counts = [("key", Rule(1, 60))]
+
+    assert [counters.spend(counts) for _ in range(50)] == [None] * 50

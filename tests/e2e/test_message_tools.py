@@ -1,0 +1,113 @@
+"""What people do with a message that is there: react to it, edit it, delete it."""
+
+import re
+
+import pytest
+from playwright.sync_api import Locator, expect
+
+from tests.e2e.conftest import Open
+from tests.e2e.conversation import Conversation
+from tests.e2e.house import House
+from tests.live import PopulatedRoom
+
+
+@pytest.fixture(scope="module")
+def room(house: House) -> PopulatedRoom:
+    """A room in which nobody answers."""
+    room = house.populate(1, 2)[0]
+    token, change = room.members[0].token, {"answer_policy": "off"}
+    assert house.installation.request("PATCH", f"/rooms/{room.id}", token, change)[0] == 200
+    return room
+
+
+@pytest.fixture
+def both(house: House, room: PopulatedRoom, enter: Open) -> tuple[Conversation, Conversation]:
+    """The room as its owner and as another member see it."""
+    owner, member = (enter(person) for person in room.members)
+    return Conversation(owner, house.address(room)), Conversation(member, house.address(room))
+
+
+def tool(message: Locator, name: str) -> Locator:
+    message.hover()
+    return message.get_by_role("button", name=name)
+
+
+def say(here: Conversation, there: Conversation, text: str) -> None:
+    here.page.locator("#composer-text").fill(text)
+    here.page.locator("#composer-text").press("Enter")
+    expect(there.message(text)).to_have_count(1)
+    expect(here.message(text)).to_have_count(1)
+
+
+def test_edit_shows_to_everybody_and_escape_leaves_it(
+    both: tuple[Conversation, Conversation],
+) -> None:
+    here, there = both
+    say(there, here, "frist")
+    mine = there.message("frist")
+
+    tool(mine, "Edit the message").click()
+    there.page.keyboard.press("Escape")
+    expect(mine.locator("[data-editor]")).to_have_count(0)
+    tool(mine, "Edit the message").click()
+    field = there.page.locator("[data-editor] textarea")
+    expect(field).to_be_focused()
+    expect(field).to_have_value("frist")
+    field.fill("first")
+    field.press("Enter")
+
+    for conversation in both:
+        expect(conversation.message("first").locator("[data-edited]")).to_have_text("Edited")
+        expect(conversation.message("frist")).to_have_count(0)
+    here.page.reload()
+    expect(here.message("first").locator("[data-edited]")).to_have_text("Edited")
+
+
+def test_moderator_deletes_and_member_may_not(both: tuple[Conversation, Conversation]) -> None:
+    here, there = both
+    say(there, here, "delete me")
+    say(here, there, "keep me")
+    expect(tool(there.message("keep me"), "Delete the message")).to_be_hidden()
+    expect(tool(there.message("keep me"), "Edit the message")).to_be_hidden()
+    expect(tool(here.message("delete me"), "Edit the message")).to_be_hidden()
+
+    button = tool(here.message("delete me"), "Delete the message")
+    button.click()
+    expect(there.message("delete me")).to_have_count(1)
+    button.click()
+
+    for conversation in both:
+        expect(conversation.message("delete me")).to_have_count(0)
+        gone = conversation.message("This message was deleted.")
+        expect(gone).to_have_attribute("data-state", "deleted")
+    for conversation in both:
+        assert "delete me" not in conversation.page.content()
+    here.page.reload()
+    expect(here.message("This message was deleted.")).to_have_count(1)
+
+
+def test_reactions_are_pills_that_are_pressed_where_they_are_mine(
+    both: tuple[Conversation, Conversation],
+) -> None:
+    here, there = both
+    say(here, there, "react to me")
+
+    tool(there.message("react to me"), "React to the message").click()
+    there.message("react to me").get_by_role("group", name="React").get_by_text("🎉").click()
+
+    pills = [one.message("react to me").locator("[data-reactions] button") for one in both]
+    for pill, pressed in zip(pills, ("false", "true"), strict=True):
+        expect(pill).to_have_text(re.compile("🎉\\s*1"))
+        expect(pill).to_have_attribute("aria-pressed", pressed)
+    assert pills[0].bounding_box()["height"] == 24  # type: ignore[index]  # it is on the page
+    pills[0].click()
+    for pill in pills:
+        expect(pill).to_have_text(re.compile("🎉\\s*2"))
+        expect(pill).to_have_attribute("aria-pressed", "true")
+    here.page.reload()
+    expect(pills[0]).to_have_attribute("aria-pressed", "true")
+    here.is_live()
+    for pill in pills:
+        pill.click()
+    for pill in pills:
+        expect(pill).to_have_count(0)

@@ -1,0 +1,121 @@
+"""What edits, deletions and reactions leave behind in a room."""
+
+import msgspec
+import pytest
+
+from accounts.errors import Conflict, Invalid
+from accounts.models import AuditEntry
+from rooms import history, messages, runs, services
+from rooms.models import Message, RoomEvent, Run, RunState
+from rooms.pages.shell import room_rows
+from rooms.replay import Held, MemoryReplay
+from rooms.unread import unread
+from tests.rooms.conftest import Cast
+
+pytestmark = pytest.mark.django_db
+
+
+def say(cast: Cast, text: str) -> Message:
+    return services.post_message(
+        user=cast.member, room_id=cast.room.pk, text=text, personas=[]
+    ).message
+
+
+def test_message_has_twenty_different_reactions_at_most(cast: Cast) -> None:
+    said = say(cast, "popular")
+    emoji = [chr(0x1F600 + number) for number in range(21)]
+    for one in emoji[:20]:
+        messages.react(user=cast.owner, message_id=said.pk, emoji=one, on=True)
+
+    with pytest.raises(Conflict):
+        messages.react(user=cast.owner, message_id=said.pk, emoji=emoji[20], on=True)
+    messages.react(user=cast.member, message_id=said.pk, emoji=emoji[0], on=True)
+    messages.react(user=cast.owner, message_id=said.pk, emoji=emoji[1], on=False)
+    messages.react(user=cast.owner, message_id=said.pk, emoji=emoji[20], on=True)
+
+    said.refresh_from_db()
+    assert len(said.reactions) == 20
+    assert said.reactions[emoji[0]] == [str(cast.owner.pk), str(cast.member.pk)]
+
+
+def test_what_is_no_emoji_changes_nothing(cast: Cast) -> None:
+    said = say(cast, "x")
+    before = cast.refreshed().last_seq
+
+    with pytest.raises(Invalid):
+        messages.react(user=cast.member, message_id=said.pk, emoji="<b>", on=True)
+
+    assert cast.refreshed().last_seq == before
+
+
+def test_deleted_message_is_no_news_and_no_last_line(cast: Cast) -> None:
+    say(cast, "before")
+    said = say(cast, "@owner look")
+    (news,) = unread([cast.room.pk], [cast.owner.pk])
+
+    messages.delete_message(user=cast.member, message_id=said.pk)
+
+    (after,) = unread([cast.room.pk], [cast.owner.pk])
+    assert (news.messages - after.messages, news.mentions - after.mentions) == (1, 1)
+    (row,) = room_rows(cast.owner, cast.team)
+    assert row.last_line.endswith("before")
+
+
+def test_moderator_who_deletes_is_in_the_audit_and_an_author_not(cast: Cast) -> None:
+    first, second = say(cast, "one"), say(cast, "two")
+
+    messages.delete_message(user=cast.member, message_id=first.pk)
+    messages.delete_message(user=cast.moderator, message_id=second.pk)
+
+    (entry,) = AuditEntry.objects.filter(action="message.deleted")
+    assert (entry.actor_id, entry.target_id) == (cast.moderator.pk, second.pk)
+    assert (entry.before, entry.after) == ({}, {})
+
+
+def test_no_row_holds_what_was_deleted(cast: Cast) -> None:
+    said = say(cast, "SECRET one")
+    messages.edit_message(user=cast.member, message_id=said.pk, text="SECRET two")
+    other = say(cast, "SECRET of another message")
+
+    messages.delete_message(user=cast.member, message_id=said.pk)
+
+    held = [event.payload for event in RoomEvent.objects.filter(payload__contains="SECRET")]
+    assert [msgspec.json.decode(payload)["message"]["id"] for payload in held] == [str(other.pk)]
+    assert list(Message.objects.filter(text__contains="SECRET")) == [other]
+
+
+def test_persona_sees_nothing_of_what_was_deleted(cast: Cast) -> None:
+    said = say(cast, "SECRET")
+    services.post_message(user=cast.member, room_id=cast.room.pk, text="and now?")
+    messages.delete_message(user=cast.member, message_id=said.pk)
+
+    assert [turn.text for turn in history.turns(Run.objects.get())] == ["and now?"]
+
+
+def test_worker_that_ends_a_deleted_answer_finds_it_stopped(cast: Cast) -> None:
+    services.post_message(user=cast.member, room_id=cast.room.pk, text="go on")
+    taken = runs.take("worker")
+    assert taken is not None
+    run_id, job = taken
+    assert job is not None
+
+    messages.delete_message(user=cast.moderator, message_id=job.message)
+
+    with pytest.raises(runs.LeaseLost):
+        runs.complete(job, "SECRET", None)
+    run = Run.objects.select_related("answer").get(pk=run_id)
+    assert (run.state, run.stopped_by_id) == (RunState.CANCELLED, cast.moderator.pk)
+    assert run.answer is not None
+    assert run.answer.text == ""
+
+
+async def test_erased_answer_is_not_kept_nor_taken_in(cast: Cast) -> None:
+    replay, message = MemoryReplay(), cast.room.pk
+    await replay.append(message, 1, ["SECRET"], 0)
+
+    replay.erase(message, 1)
+
+    assert await replay.read(message, 1) == Held(1, 0, [])
+    assert await replay.append(message, 1, ["SECRET", "more"], 1) is None
+    replay.erase(cast.team.pk, 1)
+    assert list(replay._answers) == [message]

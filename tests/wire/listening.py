@@ -1,0 +1,97 @@
+"""A client of the stream of a room, over a plain connection; it keeps every event it has had."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+from tests.live import PATIENCE, Frame, Installation
+
+
+@dataclass
+class Listener:
+    """What came so far: the status, the events with their ids, and how often it only beat."""
+
+    reader: asyncio.StreamReader
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    events: list[Frame] = field(default_factory=list)
+    ids: list[int | None] = field(default_factory=list)
+    beats: int = 0
+    ended: bool = False
+
+    async def read_head(self) -> None:
+        """Read status and headers, and the whole body if this is no stream."""
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
+        status, *lines = head.split("\r\n")
+        self.status = int(status.split()[1])
+        pairs = (line.partition(": ") for line in lines if line)
+        self.headers = {name.lower(): value for name, _, value in pairs}
+        if self.headers.get("content-type") != "text/event-stream":
+            self.body = await self.reader.readexactly(int(self.headers["content-length"]))
+
+    async def until(self, wanted: Callable[[Frame], bool], seconds: float = PATIENCE) -> Frame:
+        """Return the first event that is as wanted, whether it has come or will come."""
+        async with asyncio.timeout(seconds):
+            seen = 0
+            while True:
+                for event in self.events[seen:]:
+                    if wanted(event):
+                        return event
+                seen = len(self.events)
+                assert await self._read(), "the stream has ended"
+
+    async def until_type(self, kind: str) -> Frame:
+        return await self.until(lambda event: event["type"] == kind)
+
+    async def until_end(self, seconds: float = PATIENCE) -> None:
+        """Read to the end of the stream."""
+        async with asyncio.timeout(seconds):
+            while await self._read():
+                pass
+
+    async def _read(self) -> bool:
+        """Read one chunk; return whether there was one."""
+        line = await self.reader.readline()
+        size = int(line, 16) if line else 0
+        if not size:
+            self.ended = True
+            return False
+        self.body += (await self.reader.readexactly(size + 2))[:-2]
+        *whole, self.body = self.body.split(b"\n\n")
+        for event in whole:
+            self._take(event.decode())
+        return True
+
+    def _take(self, text: str) -> None:
+        fields = dict(line.partition(": ")[::2] for line in text.split("\n"))
+        if "data" not in fields:
+            self.beats += 1
+            return
+        self.events.append(json.loads(fields["data"]))
+        self.ids.append(int(fields["id"]) if "id" in fields else None)
+
+
+@asynccontextmanager
+async def listening(
+    installation: Installation, room: str, token: str, query: str = "?after=0", **headers: str
+) -> AsyncIterator[Listener]:
+    """Open the stream of a room with a bearer token."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", installation.port, limit=2**22)
+    lines = [
+        f"GET /api/v1/rooms/{room}/stream{query} HTTP/1.1",
+        f"Host: 127.0.0.1:{installation.port}",
+        f"Authorization: Bearer {token}",
+        *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items()),
+    ]
+    writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+    listener = Listener(reader)
+    try:
+        await listener.read_head()
+        yield listener
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()

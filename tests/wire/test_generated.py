@@ -1,0 +1,162 @@
+"""The OpenAPI schema is good enough to make a client of, which then does the whole job."""
+
+import copy
+import re
+
+import pytest
+from jsonschema import Draft202012Validator, ValidationError
+
+from tests.live import PATIENCE, PopulatedRoom, until
+from tests.wire.generated import Client, Refused
+from tests.wire.house import NOWHERE, House
+
+
+@pytest.fixture
+def client(house: House, foreign: PopulatedRoom) -> Client:
+    """A client of the owner of a team, who may do everything in it."""
+    _, token = house.token_of(foreign.members[0], scopes=["admin"])
+    return Client(house.installation.url, token)
+
+
+def test_schema_is_valid_and_names_each_operation_once(client: Client) -> None:
+    named = [
+        operation["operationId"]
+        for methods in client.schema["paths"].values()
+        for operation in methods.values()
+    ]
+    text = str(client.schema)
+    references = set(re.findall(r"#/components/schemas/([\w.]+)", text))
+
+    assert len(named) == len(set(named)) > 40
+    assert all(re.fullmatch(r"[a-z_]+", name) for name in named)
+    assert references <= set(client.schema["components"]["schemas"])
+    for schema in client.schema["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+
+
+def test_client_does_the_whole_job(client: Client, house: House, foreign: PopulatedRoom) -> None:
+    """Every operation of the schema but the stream, against a real server."""
+    friend = Client(house.installation.url, house.token_of(foreign.members[1])[1])
+
+    look_after_oneself(client)
+    team = make_a_team(client, friend)
+    connection, persona = configure(client, team)
+    room = furnish(client, friend, team, persona)
+    talk(client, room)
+    clear_up(client, friend, team, room, persona)
+    assert client.get_audit(team_id=team)["items"]
+    client.delete_connection(team_id=team, connection_id=connection)
+
+    assert set(client.operations) - client.used - friend.used == {"get_stream", "get_wire"}
+
+
+def look_after_oneself(client: Client) -> None:
+    client.patch_me(wood="zelkova")
+    assert client.get_me()["wood"] == "zelkova"
+    token = client.post_token(name="another")
+    assert token["id"] in [one["id"] for one in client.get_tokens()["items"]]
+    client.delete_token(token_id=token["id"])
+
+
+def make_a_team(client: Client, friend: Client) -> str:
+    team: str = client.post_team(name="Made by a client")["id"]
+    assert team in [one["id"] for one in client.get_teams()["items"]]
+    assert client.patch_team(team_id=team, name="한결")["name"] == "한결"
+    assert client.get_team(team_id=team)["role"] == "owner"
+    invitation = client.post_invitation(team_id=team, role="member")
+    assert client.get_invitations(team_id=team)["items"][0]["id"] == invitation["id"]
+    friend.post_acceptance(token=invitation["token"])
+    client.patch_team_member(team_id=team, member_id=friend.get_me()["id"], role="admin")
+    assert len(client.get_team_members(team_id=team)["items"]) == 2
+    spare = client.post_invitation(team_id=team)["id"]
+    client.delete_invitation(team_id=team, invitation_id=spare)
+    return team
+
+
+def configure(client: Client, team: str) -> tuple[str, str]:
+    connection: str = client.post_connection(team_id=team, name="Demo", kind="demo")["id"]
+    here = {"team_id": team, "connection_id": connection}
+    client.patch_connection(**here, name="Ours")
+    assert client.get_connection(**here)["name"] == "Ours"
+    assert client.post_check(**here)["ok"] is True
+    assert len(client.get_connections(team_id=team)["items"]) == 1
+    wish = {"name": "누리", "role": "Scribe", "goal": "Write.", "model": "demo"}
+    persona: str = client.post_persona(team_id=team, connection=connection, **wish)["id"]
+    client.patch_persona(persona_id=persona, temperature=0.5)
+    assert len(client.get_versions(persona_id=persona)["items"]) == 2
+    assert client.post_restore(persona_id=persona, number=1)["version"] == 3
+    assert client.get_persona(persona_id=persona)["temperature"] is None
+    assert len(client.get_personas(team_id=team)["items"]) == 1
+    return connection, persona
+
+
+def furnish(client: Client, friend: Client, team: str, persona: str) -> str:
+    room: str = client.post_room(team_id=team, name="대청")["id"]
+    client.patch_room(room_id=room, topic="넓은 마루")
+    assert client.get_room(room_id=room)["topic"] == "넓은 마루"
+    assert [one["id"] for one in client.get_rooms(team_id=team)["items"]] == [room]
+    client.put_persona(room_id=room, persona_id=persona)
+    client.put_member(room_id=room, member_id=friend.get_me()["id"], role="member")
+    assert len(client.get_members(room_id=room)["items"]) == 2
+    client.put_confinement(persona_id=persona, rooms=[room])
+    assert client.get_confinement(persona_id=persona)["rooms"] == [room]
+    grants = client.get_grants_of_persona(persona_id=persona)["grants"]
+    wish = [{name: value for name, value in grant.items() if value} for grant in grants]
+    assert client.put_grants_of_persona(persona_id=persona, grants=wish)["grants"] == grants
+    return room
+
+
+def talk(client: Client, room: str) -> None:
+    me = client.get_me()["id"]
+    said = client.post_message(room_id=room, text="안녕하세요")
+    (run,) = said["runs"]
+    until(lambda: client.get_run(run_id=run)["state"] == "completed", PATIENCE)
+    message = said["message"]["id"]
+    client.patch_message(message_id=message, text="안녕하세요!")
+    client.put_reaction(message_id=message, emoji="👍")
+    assert client.get_message(message_id=message)["reactions"] == {"👍": [me]}
+    client.delete_reaction(message_id=message, emoji="👍")
+    assert len(client.get_messages(room_id=room)["items"]) == 2
+    client.cancel_run(run_id=run)
+    with pytest.raises(Refused) as refused:
+        client.retry_run(run_id=run)
+    assert refused.value.code == "conflict"
+    client.delete_message(message_id=message)
+    kinds = {event["type"] for event in client.get_events(room_id=room)["items"]}
+    assert {"message.deleted", "reaction.changed", "run.completed"} <= kinds
+
+
+def clear_up(client: Client, friend: Client, team: str, room: str, persona: str) -> None:
+    somebody = friend.get_me()["id"]
+    client.delete_persona(room_id=room, persona_id=persona)
+    client.delete_member(room_id=room, member_id=somebody)
+    client.delete_room(room_id=room)
+    client.remove_persona(persona_id=persona)
+    client.delete_team_member(team_id=team, member_id=somebody)
+
+
+def test_answer_that_is_not_as_the_schema_says_is_found(client: Client) -> None:
+    """The control: each lie in the schema fails."""
+    shape = client._components["schemas"]["Me"]
+    lies = [
+        {**shape, "properties": {k: v for k, v in shape["properties"].items() if k != "handle"}},
+        {**shape, "required": [*shape["required"], "shoe_size"]},
+        {**shape, "properties": {**shape["properties"], "name": {"type": "integer"}}},
+    ]
+    for lie in lies:
+        client._components = copy.deepcopy(client._components)
+        client._components["schemas"]["Me"] = lie
+        with pytest.raises(ValidationError):
+            client.get_me()
+
+
+def test_refusals_are_as_the_schema_says(client: Client) -> None:
+    for call, values in (
+        (client.get_room, {"room_id": NOWHERE}),
+        (client.get_run, {"run_id": NOWHERE}),
+        (client.get_persona, {"persona_id": NOWHERE}),
+        (client.get_stream, {"room_id": NOWHERE}),
+    ):
+        with pytest.raises(Refused) as refused:
+            call(**values)
+        assert (refused.value.status, refused.value.code) == (404, "not_found")

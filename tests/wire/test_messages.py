@@ -1,0 +1,281 @@
+"""What becomes of a message: edited, deleted, reacted to; by socket and by REST."""
+
+from collections.abc import AsyncIterator
+from urllib.parse import quote
+
+import pytest
+
+from tests.live import Frame, Person, PopulatedRoom
+from tests.wire.house import NOWHERE, House, Tab, streamed
+from tests.wire.shapes import MESSAGE, check
+
+SECRET = "바람이 전한 비밀"
+
+
+@pytest.fixture
+async def tab(house: House, owner: Person, room: PopulatedRoom) -> AsyncIterator[Tab]:
+    async with house.tab(owner) as opened:
+        await opened.join(room.id)
+        yield opened
+
+
+@pytest.fixture
+async def theirs(house: House, member: Person, room: PopulatedRoom) -> AsyncIterator[Tab]:
+    async with house.tab(member) as opened:
+        await opened.join(room.id)
+        yield opened
+
+
+async def answered(tab: Tab, room: str) -> str:
+    """Have a persona say something; return its message."""
+    run = await tab.ask(room, "echo")
+    answer: str = (await tab.ended(run))["run"]["answer"]
+    return answer
+
+
+async def test_author_edits_what_they_said(
+    house: House, tab: Tab, theirs: Tab, member: Person, owner: Person, room: PopulatedRoom
+) -> None:
+    sent = await theirs.send(room.id, "**befor**")
+    handle = house.ask("GET", "/me", owner).body["handle"]
+
+    done = await theirs.command("message.edit", message=sent["message"], text=f"*after* @{handle}")
+    event = await tab.event("message.updated")
+
+    message = event["message"]
+    assert done["result"] == {}
+    assert message["text"] == f"*after* @{handle}"
+    assert "<em>after</em>" in message["html"]
+    assert f'data-handle="{handle}"' in message["html"]
+    assert message["edited_at"] is not None
+    assert message["seq"] == sent["seq"] < event["seq"]
+    assert house.ask("GET", f"/messages/{sent['message']}", owner).body == message
+
+
+async def test_edit_by_rest_is_the_same_edit(
+    house: House, tab: Tab, owner: Person, room: PopulatedRoom
+) -> None:
+    sent = await tab.send(room.id, "before")
+    changed = house.ask("PATCH", f"/messages/{sent['message']}", owner, {"text": "after"})
+    event = await tab.event("message.updated")
+
+    check(MESSAGE, changed.body)
+    assert changed.body == event["message"]
+
+
+async def test_edit_into_the_same_words_is_no_edit(tab: Tab, room: PopulatedRoom) -> None:
+    sent = await tab.send(room.id, "the same")
+    await tab.command("message.edit", message=sent["message"], text="the same")
+    later = await tab.send(room.id, "later")
+
+    assert later["seq"] == sent["seq"] + 1
+
+
+async def test_nobody_edits_the_words_of_others_nor_of_a_persona(
+    house: House, tab: Tab, theirs: Tab, owner: Person, member: Person, room: PopulatedRoom
+) -> None:
+    said = (await theirs.send(room.id, "mine"))["message"]
+    answer = await answered(theirs, room.id)
+    before = house.ask("GET", f"/rooms/{room.id}/messages", owner).body
+
+    for message in (said, answer):
+        assert await tab.refused("message.edit", message=message, text="yours") == "forbidden"
+        for body in ({"text": "yours"}, {"text": ""}, b"{"):
+            refused = house.ask("PATCH", f"/messages/{message}", owner, body)
+            assert (refused.status, refused.code) == (403, "forbidden")
+    assert await theirs.refused("message.edit", message=answer, text="mine") == "forbidden"
+    assert house.ask("GET", f"/rooms/{room.id}/messages", owner).body == before
+
+
+async def test_member_deletes_nothing_of_others(
+    house: House, tab: Tab, theirs: Tab, member: Person, room: PopulatedRoom
+) -> None:
+    said = (await tab.send(room.id, "stays"))["message"]
+    answer = await answered(theirs, room.id)  # even who has asked does not own the answer
+
+    for message in (said, answer):
+        assert await theirs.refused("message.delete", message=message) == "forbidden"
+        assert house.ask("DELETE", f"/messages/{message}", member).code == "forbidden"
+        assert house.ask("GET", f"/messages/{message}", member).body["deleted"] is False
+
+
+async def test_reader_changes_nothing_any_more(
+    house: House, tab: Tab, room: PopulatedRoom, owner: Person
+) -> None:
+    reader = room.members[3]
+    async with house.tab(reader) as reading:
+        said = (await reading.send(room.id, "mine"))["message"]
+        path = f"/rooms/{room.id}/members/{reader.user}"
+        house.ask("PUT", path, owner, {"role": "reader"})
+        thumb = {"message": said, "emoji": "👍", "on": True}
+
+        assert await reading.refused("message.edit", message=said, text="x") == "forbidden"
+        assert await reading.refused("message.delete", message=said) == "forbidden"
+        assert await reading.refused("message.react", **thumb) == "forbidden"
+    house.ask("PUT", path, owner, {"role": "member"})
+
+
+async def test_what_is_deleted_can_be_read_nowhere(
+    house: House, tab: Tab, theirs: Tab, owner: Person, member: Person, room: PopulatedRoom
+) -> None:
+    known = (await tab.join(room.id))["seq"]
+    said = (await theirs.send(room.id, SECRET))["message"]
+    await theirs.command("message.edit", message=said, text=f"{SECRET}, 다시")
+    await theirs.command("message.react", message=said, emoji="🌬️", on=True)
+    assert SECRET in house.ask("GET", f"/rooms/{room.id}/events?after={known}", owner).raw.decode()
+
+    await theirs.command("message.delete", message=said)
+    event = await tab.event("message.deleted")
+
+    message = event["message"]
+    assert (message["text"], message["html"], message["deleted"]) == ("", "", True)
+    assert message["reactions"] == {}
+    async with house.tab(owner) as late:
+        missed = await late.join(room.id, known)
+        afresh = await late.join(room.id)
+        heard = str(late.frames)
+    assert missed["complete"]
+    assert [e["type"] for e in missed["events"]][-1] == "message.deleted"
+    assert SECRET not in heard
+    shown = next(m for m in afresh["state"]["messages"] if m["id"] == said)
+    assert shown == message
+    for path in (
+        f"/messages/{said}",
+        f"/rooms/{room.id}/messages?limit=200",
+        f"/rooms/{room.id}/events?after={known}",
+    ):
+        assert SECRET not in house.ask("GET", path, owner).raw.decode(), path
+    asked = len(house.provider.requests)
+    await tab.ended(await tab.ask(room.id, "echo", "What was said?"))
+    prompts = str([request.body for request in house.provider.requests[asked:]])
+    assert "What was said?" in prompts
+    assert SECRET not in prompts
+
+
+async def test_deleting_twice_is_deleting_once(
+    house: House, tab: Tab, owner: Person, room: PopulatedRoom
+) -> None:
+    said = await tab.send(room.id, "once")
+    first = house.ask("DELETE", f"/messages/{said['message']}", owner)
+    again = await tab.command("message.delete", message=said["message"])
+    later = await tab.send(room.id, "later")
+
+    assert first.status == 204
+    assert again["result"] == {}
+    assert later["seq"] == said["seq"] + 2
+    for command, fields in (
+        ("message.edit", {"text": "back"}),
+        ("message.react", {"emoji": "👍", "on": True}),
+    ):
+        assert await tab.refused(command, message=said["message"], **fields) == "conflict"
+
+
+async def test_moderator_deletes_an_answer_that_is_being_made(
+    house: House, tab: Tab, theirs: Tab, room: PopulatedRoom
+) -> None:
+    known = (await tab.join(room.id))["seq"]
+    run = await theirs.ask(room.id, "tokens-300@100")
+    shown = streamed([await theirs.event("message.delta", run)])
+    answer = (await theirs.event("run.started", run))["run"]["answer"]
+
+    await tab.command("message.delete", message=answer)
+    cancelled = await theirs.event("run.cancelled", run)
+    deleted = await theirs.event("message.deleted")
+    at = theirs.frames.index(deleted)
+    await tab.send(room.id, "quiet now")
+    await theirs.everything_so_far()
+
+    assert cancelled["run"]["stopped_by"] == room.members[0].user
+    assert streamed(theirs.frames[at:]) == ""
+    log = house.ask("GET", f"/rooms/{room.id}/events?after={known}", room.members[0])
+    texts = [e["message"]["text"] for e in log.body["items"] if "html" in e.get("message", ())]
+    assert shown
+    assert texts == ["Well?", "", "", "", "quiet now"]
+    assert deleted["message"]["status"] == "cancelled"
+
+
+async def test_deleted_question_stops_its_answers(
+    house: House, tab: Tab, room: PopulatedRoom
+) -> None:
+    asked = [tab.personas[name] for name in ("tokens-300@100", "fault-hang")]
+    sent = await tab.send(room.id, "이제 그만", personas=asked)
+    for run in sent["runs"]:
+        await tab.event("run.started", run)
+
+    await tab.command("message.delete", message=sent["message"])
+    ends = [await tab.ended(run) for run in sent["runs"]]
+
+    assert {end["type"] for end in ends} == {"run.cancelled"}
+    assert await tab.refused("run.retry", run=sent["runs"][0]) == "conflict"
+
+
+async def test_reactions_are_of_people_and_told_to_all(
+    house: House, tab: Tab, theirs: Tab, owner: Person, member: Person, room: PopulatedRoom
+) -> None:
+    said = (await tab.send(room.id, "좋아요?"))["message"]
+
+    async def told(tab: Tab) -> Frame:
+        event = await tab.until_type("reaction.changed")
+        assert event["message"] == said
+        reactions: Frame = event["reactions"]
+        return reactions
+
+    await tab.command("message.react", message=said, emoji="👍", on=True)
+    assert await told(theirs) == {"👍": [owner.user]}
+    path = f"/messages/{said}/reactions/{quote('👍')}"
+    assert house.ask("PUT", path, member).status == 204
+    assert await told(theirs) == {"👍": [owner.user, member.user]}
+    shown = house.ask("GET", f"/messages/{said}", owner).body["reactions"]
+    assert shown == {"👍": [owner.user, member.user]}
+    await tab.command("message.react", message=said, emoji="👍", on=False)
+    assert await told(theirs) == {"👍": [member.user]}
+    assert house.ask("DELETE", path, member).status == 204
+    assert await told(theirs) == {}
+
+
+async def test_reaction_that_is_there_already_is_no_event(tab: Tab, room: PopulatedRoom) -> None:
+    said = await tab.send(room.id, "once")
+    for on in (False, True, True, False, False):
+        await tab.command("message.react", message=said["message"], emoji="✅", on=on)
+    later = await tab.send(room.id, "later")
+
+    assert later["seq"] == said["seq"] + 3
+
+
+async def test_persona_is_reacted_to_and_keeps_it_when_the_answer_ends(
+    house: House, tab: Tab, room: PopulatedRoom, owner: Person
+) -> None:
+    run = await tab.ask(room.id, "tokens-60@200")
+    answer = (await tab.event("run.started", run))["run"]["answer"]
+    await tab.command("message.react", message=answer, emoji="👀", on=True)
+    told = await tab.event("message.completed", run)
+
+    assert told["message"]["reactions"] == {"👀": [owner.user]}
+
+
+async def test_unknown_message_is_not_found(
+    house: House, tab: Tab, rooms: list[PopulatedRoom], foreign: PopulatedRoom
+) -> None:
+    async with house.tab(rooms[1].members[0]) as near, house.tab(foreign.members[0]) as far:
+        there = (await near.send(rooms[1].id, "there"))["message"]
+        yonder = (await far.send(foreign.id, "yonder"))["message"]
+    details = set()
+    for message in (NOWHERE, there, yonder):
+        for kind, fields in (
+            ("message.edit", {"text": ""}),
+            ("message.delete", {}),
+            ("message.react", {"emoji": "nonsense", "on": True}),
+        ):
+            answer = await tab.command(kind, message=message, **fields)
+            assert answer["code"] == "not_found"
+            details.add(answer["detail"])
+    assert len(details) == 1
+
+
+async def test_edit_is_held_to_the_rules_of_a_message(tab: Tab, room: PopulatedRoom) -> None:
+    said = (await tab.send(room.id, "fine"))["message"]
+
+    for text, code in (("", "invalid"), (" \n", "invalid"), ("x" * 16_001, "too_large")):
+        assert await tab.refused("message.edit", message=said, text=text) == code
+    done = await tab.command("message.edit", message=said, text="x" * 16_000)
+    assert done["type"] == "command.done"

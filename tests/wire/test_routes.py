@@ -1,0 +1,73 @@
+"""Every path of the contract is there, with its methods; what is not, is named with the reason."""
+
+import re
+from collections import defaultdict
+
+from maru.api import api
+
+# WIRE, section 2.
+CONTRACT = """
+/me GET PATCH
+/me/tokens GET POST
+/me/tokens/{id} DELETE
+/teams GET POST
+/teams/{team} GET PATCH
+/teams/{team}/members GET
+/teams/{team}/members/{user} PATCH DELETE
+/teams/{team}/invitations GET POST
+/teams/{team}/invitations/{id} DELETE
+/invitations/accept POST
+/teams/{team}/connections GET POST
+/teams/{team}/connections/{id} GET PATCH DELETE
+/teams/{team}/connections/{id}/check POST
+/teams/{team}/personas GET POST
+/personas/{id} GET PATCH DELETE
+/personas/{id}/versions GET
+/personas/{id}/versions/{n}/restore POST
+/personas/{id}/grants GET PUT
+/teams/{team}/rooms GET POST
+/rooms/{room} GET PATCH DELETE
+/rooms/{room}/members GET
+/rooms/{room}/members/{user} PUT DELETE
+/rooms/{room}/personas/{persona} PUT DELETE
+/rooms/{room}/messages GET POST
+/messages/{id} GET PATCH DELETE
+/messages/{id}/reactions/{emoji} PUT DELETE
+/rooms/{room}/events GET
+/rooms/{room}/stream GET
+/runs/{id} GET
+/runs/{id}/cancel POST
+/runs/{id}/retry POST
+/teams/{team}/audit GET
+"""
+
+BESIDE = {
+    ("/wire.json", "GET"),
+    ("/personas/{}/rooms", "GET"),
+    ("/personas/{}/rooms", "PUT"),
+}
+"""Told of outside of the table of paths."""
+
+
+def promised() -> set[tuple[str, str]]:
+    rows = (line.split() for line in CONTRACT.strip().splitlines())
+    return {(nameless(path), method) for path, *methods in rows for method in methods}
+
+
+def served() -> set[tuple[str, str]]:
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for path, operations in api.get_openapi_schema(path_prefix="/")["paths"].items():
+        found[nameless(path)] |= {method.upper() for method in operations}
+    return {(path, method) for path, methods in found.items() for method in methods}
+
+
+def nameless(path: str) -> str:
+    return re.sub(r"\{[^}]*\}", "{}", path)
+
+
+def test_every_path_is_there_with_its_methods() -> None:
+    assert promised() - served() == set()
+
+
+def test_nothing_is_there_that_the_contract_does_not_know() -> None:
+    assert served() - promised() == BESIDE
