@@ -23,9 +23,11 @@ def access_ended(ending: Ending) -> None:
 
 
 def persona_changed(persona: Persona) -> None:
-    """Show the persona as it is now, in each of its rooms."""
+    """Show the persona as it is now, in each of its rooms; switched off, it says no more there."""
     for room in _locked_rooms(persona):
         record(room, PersonaChanged(persona_body(persona)))
+        if not persona.enabled:
+            runs.end_unallowed(room)
 
 
 def persona_leaves(persona: Persona) -> None:

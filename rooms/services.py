@@ -152,6 +152,7 @@ def put_member(*, user: User, room_id: UUID, member_id: UUID, role: str) -> Room
         member.save(update_fields=["role"])
         set_room_role([member.user], room, role)
         record(room, MemberChanged(member_body(member)))
+        runs.end_unallowed(room)
         after = {"user": str(member_id), "role": role}
         team_id = room.team_id
         audit(user, "room.member_changed", room.pk, team_id=team_id, before=before, after=after)
@@ -209,6 +210,7 @@ def unbind_persona(*, user: User, room_id: UUID, persona_id: UUID) -> None:
         room.save(update_fields=["default_persona"])
         record(room, RoomChanged(room_body(room)))
     record(room, PersonaUnbound(persona_id))
+    runs.end_unallowed(room)
     before = {"persona": str(persona_id)}
     audit(user, "room.persona_unbound", room.pk, team_id=room.team_id, before=before)
 
@@ -346,6 +348,7 @@ def _take_out(room: Room, user: User) -> None:
     room.members.filter(user=user).delete()
     set_room_role([user], room, None)
     record(room, MemberRemoved(user.pk))
+    runs.end_unallowed(room)
 
 
 def _hand_over(room: Room) -> None:
