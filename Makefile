@@ -9,7 +9,7 @@ ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
 export SSL_CERT_FILE ?= /etc/ssl/certs/ca-certificates.crt
 endif
 
-.PHONY: run test check lint types messages lock env-example bench picture system clean
+.PHONY: run test check lint types messages lock env-example bench chaos picture system clean
 .DELETE_ON_ERROR:
 
 run: .venv/runtime
@@ -51,6 +51,10 @@ LOCK_OPTIONS := --quiet --generate-hashes --no-emit-index-url --python-version 3
 
 bench: .venv/development
 	$(BIN)/python -m tests.bench
+
+# Everything that may break, many times over; what came of it is in tests/chaos/RESULTS.md.
+chaos: system .venv/development
+	$(BIN)/python -m tests.chaos
 
 # The picture in the README.
 picture: system .venv/development

@@ -68,9 +68,11 @@ def team_restored(team: Team) -> None:
 
 
 def persona_changed(persona: Persona) -> None:
-    """Show the persona as it is now, in each of its rooms."""
+    """Show the persona as it is now, in each of its rooms; switched off, it says no more there."""
     for room in lock_rooms_of(persona):
         record(room, PersonaChanged(persona_body(persona)))
+        if not persona.enabled:
+            runs.end_unallowed(room)
 
 
 def persona_leaves(persona: Persona) -> None:

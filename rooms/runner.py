@@ -90,6 +90,7 @@ class Runner:
     async def _look(self) -> None:
         await self._sweep()
         while self._claiming and len(self._tasks) < self._concurrency + self._spare:
+            await self._sweep()  # where somebody always waits, this look may never end
             taken = await self._take()
             if taken is None:
                 break

@@ -118,7 +118,8 @@ def start(run_id: UUID, owner: str) -> Job | None:
     room, run = _lock(run_id, owner)
     with translation.override(run.language):
         try:
-            spec = _spec_if_allowed(room, run)
+            _check_allowed(room, run)
+            spec = spec_for(run.persona)
         except AnswerFailed as refusal:
             _end(room, run, refusal)
             return None
@@ -189,6 +190,23 @@ def cancel_all(room: Room, stopped_by: UUID) -> None:
     unended = room.runs.select_for_update(of=("self",)).select_related("answer")
     for run in unended.filter(state__in=history.OPEN):
         cancel(room, run, stopped_by)
+
+
+def end_unallowed(room: Room) -> None:
+    """Fail what may not go on in a room, in the transaction that has it locked.
+
+    To be called by whatever takes a right: an answer that is being said is judged as one at its
+    start is, and ends with the same sentence.
+    """
+    unended = room.runs.select_for_update(of=("self",)).filter(state__in=history.OPEN)
+    for run in unended.select_related("answer", "requested_by", "persona"):
+        with translation.override(run.language):
+            try:
+                _check_allowed(room, run)
+            except AnswerFailed as refusal:
+                if run.state == RunState.RUNNING:
+                    tell_stopped()
+                _end(room, run, refusal, _seal(run))
 
 
 def abandon(room: Room, persona: Persona) -> None:
@@ -274,8 +292,8 @@ def _lock_pair(run_id: UUID) -> tuple[Room, Run]:
     return room, run
 
 
-def _spec_if_allowed(room: Room, run: Run) -> PersonaSpec:
-    """Return how the persona answers, or raise AnswerFailed with the reason why it may not."""
+def _check_allowed(room: Room, run: Run) -> None:
+    """Raise AnswerFailed with the reason why the asker may not ask, or the persona not answer."""
     persona = run.persona
     try:
         if run.requested_by is None:
@@ -293,7 +311,6 @@ def _spec_if_allowed(room: Room, run: Run) -> PersonaSpec:
     if not room.bindings.filter(persona=persona).exists():
         detail = _("%(persona)s is not in this room any more.")
         raise AnswerFailed("not_allowed", detail % {"persona": persona.name})
-    return spec_for(persona)
 
 
 def _open_answer(room: Room, run: Run) -> Message:

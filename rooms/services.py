@@ -321,6 +321,7 @@ def suspend_from_rooms(*, member: User, team_id: UUID) -> None:
         membership.save(update_fields=["suspended"])
         set_room_role([member], room, None)
         record(room, MemberRemoved(member.pk))
+        runs.end_unallowed(room)
         _keep_owned(room)
 
 
@@ -573,6 +574,7 @@ def _set_role(room: Room, member: RoomMember, role: str) -> None:
     member.save(update_fields=["role"])
     set_room_role([member.user], room, role)
     record(room, MemberChanged(member_body(member)))
+    runs.end_unallowed(room)
 
 
 def _take_out(room: Room, member: RoomMember) -> None:
@@ -581,6 +583,7 @@ def _take_out(room: Room, member: RoomMember) -> None:
     set_room_role([member.user], room, None)
     if not member.suspended:
         record(room, MemberRemoved(member.user_id))
+        runs.end_unallowed(room)
 
 
 def _rooms_with(user: User, team_id: UUID) -> Iterator[tuple[Room, RoomMember]]:
@@ -631,6 +634,7 @@ def unbind(room: Room, persona_id: UUID) -> None:
         room.save(update_fields=["default_persona"])
         record(room, RoomChanged(room_body(room)))
     record(room, PersonaUnbound(persona_id))
+    runs.end_unallowed(room)
 
 
 def _bind(room: Room, persona: Persona) -> None:

@@ -7,6 +7,9 @@ from maru.env import Env
 
 WEB_DATABASE_CONNECTIONS = 20
 REDIS_CONNECTIONS = 50
+# A process that hangs within a transaction keeps its locks: a room that it holds is closed to
+# everybody, and so is the sweep that would take its runs from it. PostgreSQL ends it then.
+STALLED_MILLISECONDS = 5_000
 
 _SQLITE_START = """
     PRAGMA journal_mode = WAL;
@@ -42,6 +45,7 @@ def database(env: Env) -> dict[str, Any]:
         "PORT": url.port or "",
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
+            "options": f"-c idle_in_transaction_session_timeout={STALLED_MILLISECONDS}",
             **dict(parse_qsl(url.query)),
             # Each request runs in a thread of its own: only a pool lets them share connections.
             "pool": {"min_size": 1, "max_size": WEB_DATABASE_CONNECTIONS, "timeout": 10},

@@ -22,19 +22,31 @@ class Worker:
         self.folder = folder
         self.env = env
         self.process: subprocess.Popen[bytes] | None = None
+        self.lives = 0
+
+    @property
+    def name(self) -> str:
+        """What PostgreSQL calls its connections; another one after each start."""
+        return f"{self.folder.name}.{self.lives}"
 
     @property
     def output(self) -> str:
         """All that it has printed so far."""
         return (self.folder / "worker.log").read_text(errors="replace")
 
+    @property
+    def pid(self) -> int:
+        assert self.process is not None, "the worker does not run"
+        return self.process.pid
+
     def start(self) -> None:
         """Start it; it claims runs as soon as it has imported CrewAI."""
+        self.lives += 1
         with (self.folder / "worker.log").open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, str(ROOT / "manage.py"), "runagents"],
                 cwd=self.folder,
-                env=self.env,
+                env={**self.env, "PGAPPNAME": self.name},
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -51,6 +63,18 @@ class Worker:
         """See to it that it does not run."""
         if self.process is not None:
             self.stop(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """Stop it in mid-air: it keeps its connections, and knows nothing of the time that goes."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen one go on where it was."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: Signals) -> None:
+        assert self.process is not None, "the worker does not run"
+        self.process.send_signal(number)
 
 
 class Cluster:
@@ -93,7 +117,7 @@ class Cluster:
             for web in self.webs:
                 stack.callback(web.stop, signal.SIGKILL)
                 web.start()
-            until(lambda: self.listening() == len(self.workers))
+            self.wait_for_workers()
             self._exits = stack.pop_all()
         return self
 
@@ -111,6 +135,10 @@ class Cluster:
     def populate(self, rooms: int = 1, members: int = 2, *options: str) -> list[PopulatedRoom]:
         """Make a team of its own with rooms and members."""
         return self.webs[0].populate(rooms, members, *options)
+
+    def wait_for_workers(self) -> None:
+        """Return when every worker waits to be woken; each has to import CrewAI before."""
+        until(lambda: self.listening() == len(self.workers), 2 * PATIENCE)
 
     def listening(self) -> int:
         """Return how many workers wait to be woken."""

@@ -1,6 +1,7 @@
 """The life of a run in the database, whoever works on it."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from threading import Thread
 from uuid import UUID
@@ -12,10 +13,12 @@ from django.utils import timezone
 
 from accounts.services import create_team
 from agents.answers import AnswerFailed, Usage
+from agents.models import Persona
 from agents.services import create_demo_persona, delete_persona, set_persona_enabled
 from rooms import line, runs, services
 from rooms.log import events_after
 from rooms.models import Message, MessageStatus, Run, RunState
+from rooms.permissions import set_room_role
 from rooms.replay import replay
 from rooms.runs import Job, LeaseLost
 from tests.rooms.conftest import Cast, make_user
@@ -231,9 +234,9 @@ def failed_at_start(cast: Cast) -> Run:
     return Run.objects.get(pk=run_id)
 
 
-def test_asker_who_was_removed_gets_no_answer(cast: Cast) -> None:
+def test_asker_who_may_not_write_when_the_run_is_claimed_gets_no_answer(cast: Cast) -> None:
     ask(cast)
-    services.remove_member(user=cast.owner, room_id=cast.room.pk, member_id=cast.member.pk)
+    set_room_role([cast.member], cast.room, None)
 
     run = failed_at_start(cast)
 
@@ -241,9 +244,9 @@ def test_asker_who_was_removed_gets_no_answer(cast: Cast) -> None:
     assert not Message.objects.filter(status=MessageStatus.STREAMING).exists()
 
 
-def test_persona_that_was_switched_off_does_not_answer(cast: Cast) -> None:
+def test_persona_that_is_off_when_its_run_is_claimed_does_not_answer(cast: Cast) -> None:
     ask(cast)
-    set_persona_enabled(user=cast.owner, persona_id=cast.persona.pk, enabled=False)
+    Persona.objects.filter(pk=cast.persona.pk).update(enabled=False)
 
     run = failed_at_start(cast)
 
@@ -251,11 +254,56 @@ def test_persona_that_was_switched_off_does_not_answer(cast: Cast) -> None:
     assert cast.persona.name in run.error_detail
 
 
-def test_persona_that_was_unbound_does_not_answer(cast: Cast) -> None:
+def test_persona_that_is_not_bound_when_its_run_is_claimed_does_not_answer(cast: Cast) -> None:
     ask(cast)
-    services.unbind_persona(user=cast.owner, room_id=cast.room.pk, persona_id=cast.persona.pk)
+    cast.room.bindings.all().delete()
 
     assert failed_at_start(cast).error_code == "not_allowed"
+
+
+def remove_asker(cast: Cast) -> None:
+    services.remove_member(user=cast.owner, room_id=cast.room.pk, member_id=cast.member.pk)
+
+
+def demote_asker(cast: Cast) -> None:
+    member_id = cast.member.pk
+    services.put_member(user=cast.owner, room_id=cast.room.pk, member_id=member_id, role="reader")
+
+
+def unbind(cast: Cast) -> None:
+    services.unbind_persona(user=cast.owner, room_id=cast.room.pk, persona_id=cast.persona.pk)
+
+
+def switch_off(cast: Cast) -> None:
+    set_persona_enabled(user=cast.owner, persona_id=cast.persona.pk, enabled=False)
+
+
+@pytest.mark.parametrize("take", [remove_asker, demote_asker, unbind, switch_off])
+def test_answer_ends_with_the_right_to_it_whether_it_waits_or_is_being_said(
+    cast: Cast, take: Callable[[Cast], None]
+) -> None:
+    job = started(cast)
+    ask(cast)
+
+    take(cast)
+
+    assert ends(cast) == [("failed", "not_allowed")] * 2
+    assert Message.objects.get(pk=job.message).status == MessageStatus.FAILED
+    with pytest.raises(LeaseLost):
+        runs.complete(job, "all of it", None)
+
+
+def test_answers_go_on_when_others_lose_their_right(cast: Cast) -> None:
+    job = started(cast)
+
+    services.remove_member(user=cast.owner, room_id=cast.room.pk, member_id=cast.reader.pk)
+    runs.complete(job, "all of it", None)
+
+    assert ends(cast) == [("completed", "")]
+
+
+def ends(cast: Cast) -> list[tuple[str, str]]:
+    return list(cast.room.runs.values_list("state", "error_code"))
 
 
 def test_deleted_persona_ends_what_it_was_answering(cast: Cast) -> None:

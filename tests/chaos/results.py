@@ -1,0 +1,64 @@
+"""What was seen, as a page that is kept in the repository."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from tests.chaos.stage import Outcome
+
+if TYPE_CHECKING:
+    from tests.chaos.__main__ import Counts
+
+PAGE: Final = Path(__file__).with_name("RESULTS.md")
+SHOWN: Final = 20
+"""So many complaints of a part are written down; the first ones say what is wrong."""
+
+HEAD: Final = """\
+# What the cluster has survived
+
+Written by `make chaos`: two web processes and two workers on one PostgreSQL and one Redis, broken
+while people write and personas answer. What counts as wrong is said in `tests/cluster/oracle.py`.
+Times are as they were on this machine, which may have had other work to do.
+"""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One fault, and what came of it."""
+
+    name: str
+    ids: str
+    outcome: Outcome
+    seconds: float
+
+
+def as_page(facts: dict[str, str | int | float], counts: "Counts", parts: Sequence[Part]) -> str:
+    """Return all of it as Markdown."""
+    asked = ", ".join(f"{name} {number:,}" for name, number in asdict(counts).items())
+    lines = [HEAD, *(f"- {name}: {fact}" for name, fact in facts.items()), f"- counts: {asked}"]
+    return "\n".join([*lines, *(line for part in parts for line in _section(part))]) + "\n"
+
+
+def as_line(part: Part) -> str:
+    """Return a part in short."""
+    wrong = len(part.outcome.complaints)
+    return f"{part.name} ({part.ids}): {wrong} complaints in {part.seconds:.0f} s"
+
+
+def _section(part: Part) -> list[str]:
+    complaints = part.outcome.complaints
+    return [
+        "",
+        f"## {as_line(part)}",
+        "",
+        *(f"- **{complaint}**" for complaint in complaints[:SHOWN]),
+        *([""] if complaints else []),
+        "| figure | seen |",
+        "| --- | ---: |",
+        *(f"| {name} | {_shown(value)} |" for name, value in part.outcome.figures.items()),
+    ]
+
+
+def _shown(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"

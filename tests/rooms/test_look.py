@@ -1,0 +1,26 @@
+"""A runner that looks at the queue does not forget the rest over it."""
+
+from uuid import uuid4
+
+import pytest
+
+from rooms import runner, runs
+
+
+async def test_the_dead_are_swept_though_somebody_always_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done: list[str] = []
+
+    def take(*_: object, **__: object) -> object:
+        """One run after the other, each refused at its start, until there is none."""
+        done.append("take")
+        return (uuid4(), None) if len(done) < 10 else None
+
+    monkeypatch.setattr(runner, "LOOK_SECONDS", 0.0)  # a sweep is always due
+    monkeypatch.setattr(runs, "take", take)
+    monkeypatch.setattr(runs, "sweep", lambda: done.append("sweep"))
+
+    await runner.Runner(concurrency=1)._look()
+
+    assert "sweep" in done[done.index("take") :]
