@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench import breakdown, delta, lag, machine, memory, overhead, ready, runs
+from tests.bench.fanout import streaming
 from tests.bench.figures import Figure
 from tests.bench.report import Part, as_table, write_json
 from tests.bench.stage import Stage
@@ -21,6 +22,7 @@ PARTS: Final[dict[str, Callable[[Stage], Sequence[Figure]]]] = {
     "memory": memory.measure,
     "delta": delta.measure,
     "overhead": overhead.measure,
+    "fanout": streaming.measure,
     "breakdown": breakdown.measure,
     "runs": runs.measure,
 }

@@ -6,14 +6,24 @@ from math import ceil
 from statistics import median
 from typing import Final
 
-DIGITS: Final = {"s": 2, "ms": 1, "MB": 0, "×": 2, "transactions/s": 1}
+DIGITS: Final = {
+    "s": 2,
+    "ms": 1,
+    "µs": 1,
+    "×": 2,
+    "MB": 0,
+    "KB": 1,
+    "%": 1,
+    "per chunk": 2,
+    "transactions/s": 1,
+}
 
 
 @dataclass(frozen=True)
 class Figure:
     """One line of the table. No value: it could not be measured, and `note` says why.
 
-    Goals are upper limits. `rounds` are what `value` is the median of.
+    A goal is an upper limit, unless `at_least`. `rounds` are what `value` is the median of.
     """
 
     name: str
@@ -22,10 +32,13 @@ class Figure:
     goal: float | None = None
     rounds: tuple[float, ...] = ()
     note: str = ""
+    at_least: bool = False
 
     @property
     def missed(self) -> bool:
-        return self.value is not None and self.goal is not None and self.value > self.goal
+        if self.value is None or self.goal is None:
+            return False
+        return self.value < self.goal if self.at_least else self.value > self.goal
 
     @property
     def verdict(self) -> str:
@@ -34,7 +47,14 @@ class Figure:
             return "did not run"
         if self.goal is None:
             return ""
-        return f"missed by {self.show(self.value - self.goal)}" if self.missed else "met"
+        return f"missed by {self.show(abs(self.value - self.goal))}" if self.missed else "met"
+
+    @property
+    def limit(self) -> str:
+        """Say what the goal is, empty where there is none."""
+        if self.goal is None:
+            return ""
+        return f"{'≥' if self.at_least else '≤'} {self.show(self.goal)}"
 
     def show(self, number: float) -> str:
         """Return a number with the figure's unit."""

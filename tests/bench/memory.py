@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from tests.bench import production
 from tests.bench.figures import Figure
 from tests.bench.stage import Stage, Warm, warm
+from tests.cluster.services import missing
 from tests.live import PATIENCE, ROOT, Installation
 
 EMBEDDED: Final = "RSS of the embedded process"
@@ -21,8 +21,8 @@ MODULES: Final = "modules of CrewAI in it"
 def measure(stage: Stage) -> list[Figure]:
     """Look at the embedded process after its first answers, and at a web process after the same."""
     embedded = _resident(EMBEDDED, stage.warm, goal=350)
-    if missing := production.missing():
-        why = f"not installed: {', '.join(missing)}"
+    if absent := missing():
+        why = f"not installed: {', '.join(absent)}"
         return [embedded, Figure(WEB, None, "MB", goal=100, note=why)]
     with ExitStack() as stack:
         web = _web_process(stage, stack)
@@ -35,15 +35,11 @@ def measure(stage: Stage) -> list[Figure]:
 
 def _web_process(stage: Stage, stack: ExitStack) -> Warm:
     """Start one web process and one worker, and have them answer in two rooms."""
-    services = stack.enter_context(production.services())
-    web = stage.installation(
+    web = stage.production(
         "web",
         *("-m", "tests.bench.probed", "modules"),
-        **services,
-        MARU_SECRET_KEY="only-for-this-benchmark-0123456789-abcdefghijklmnopqrstuvwxyz",
         MARU_EGRESS_ALLOW=stage.provider_address,
     )
-    web.manage("migrate", "--verbosity", "0")
     _start_worker(web, stack)
     return warm(stack.enter_context(web), stage.provider)
 

@@ -59,12 +59,12 @@ def write_json(path: Path, facts: dict[str, str | int | float], parts: Sequence[
 
 
 def _row(part: str, figure: Figure) -> tuple[str, ...]:
-    value, goal = figure.value, figure.goal
+    value = figure.value
     return (
         part,
         figure.name,
         "" if value is None else figure.show(value),
-        "" if goal is None else f"≤ {figure.show(goal)}",
+        figure.limit,
         figure.verdict,
         " ".join(figure.show(number).split()[0] for number in figure.rounds),
     )

@@ -11,32 +11,57 @@ from typing import Final
 import uvloop
 
 from tests.bench.asking import ask
+from tests.cluster.services import Postgres, Redis
 from tests.live import ROOT, Installation, PopulatedRoom, until
 
 MODEL: Final = "tokens-8"
 """Of the stub: eight words, as soon as it is asked."""
+SECRET_KEY: Final = "only-for-this-benchmark-0123456789-abcdefghijklmnopqrstuvwxyz"
 
 
 class Stage:
     """Whatever is needed is started when it is first asked for, and ended with the run."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
-        self._folder = folder
+        self.folder = folder
         self._stack = stack
 
     def installation(self, name: str, *entry: str, **env: str) -> Installation:
         """Return an installation with a data folder of its own, not yet started."""
-        folder = self._folder / name
+        folder = self.folder / name
         folder.mkdir()
-        made = Installation(folder, TMPDIR=str(self._folder), **env)
+        made = Installation(folder, TMPDIR=str(self.folder), **env)
         if entry:
             made.entry = entry
         return made
 
+    def production(self, name: str, *entry: str, **env: str) -> Installation:
+        """Return a web process of the production profile on an empty database, not yet started."""
+        made = self.installation(
+            name,
+            *entry,
+            MARU_DATABASE_URL=self.postgres.create(name),
+            MARU_REDIS_URL=self.redis.url,
+            MARU_SECRET_KEY=SECRET_KEY,
+            **env,
+        )
+        made.manage("migrate", "--verbosity", "0")
+        return made
+
+    @cached_property
+    def postgres(self) -> Postgres:
+        """Private, on a free port, for as long as the run lasts."""
+        return self._stack.enter_context(Postgres())
+
+    @cached_property
+    def redis(self) -> Redis:
+        """Private, on a free port, for as long as the run lasts."""
+        return self._stack.enter_context(Redis())
+
     @cached_property
     def provider(self) -> str:
         """The base URL of the stub, in a process of its own as a provider would be."""
-        log = self._folder / "provider.log"
+        log = self.folder / "provider.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "tests.provider"], cwd=ROOT, stdout=output
