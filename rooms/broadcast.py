@@ -24,7 +24,7 @@ SEND_SECONDS: Final = 5
 EVERYWHERE: Final = "everywhere"
 
 
-class Durable(Struct, frozen=True, array_like=True):
+class Durable(Struct, frozen=True, gc=False, array_like=True):
     """An event of the log: its seq, its type, and the finished JSON that goes to every socket."""
 
     seq: int
@@ -32,14 +32,14 @@ class Durable(Struct, frozen=True, array_like=True):
     frame: bytes
 
 
-class Change(Struct, frozen=True, array_like=True, tag=True):
+class Change(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """What one transaction recorded in one room, in order."""
 
     room: UUID
     durables: list[Durable]
 
 
-class Delta(Struct, frozen=True, array_like=True, tag=True):
+class Delta(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """More text of an unfinished answer. `base` is the room's seq at which the attempt started."""
 
     room: UUID
@@ -50,14 +50,14 @@ class Delta(Struct, frozen=True, array_like=True, tag=True):
     frame: bytes
 
 
-class Notice(Struct, frozen=True, array_like=True, tag=True):
+class Notice(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """Something that is worth nothing later: typing, presence, a place in line."""
 
     room: UUID
     frame: bytes
 
 
-class Here(Struct, frozen=True, array_like=True, tag=True):
+class Here(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """Somebody has come into a room, or gone."""
 
     room: UUID

@@ -102,7 +102,7 @@ class RoomHub:
     async def unsubscribe(self, subscription: Subscription) -> None:
         """Stop listening for a socket; the room is let go with its last one."""
         topic, outlet = subscription.topic, subscription.outlet
-        topic.subscriptions.discard(subscription)
+        topic.drop(subscription)
         if outlet.subscriptions.get(topic.room_id) is subscription:
             del outlet.subscriptions[topic.room_id]
             self._presence.leave(topic.room_id, outlet.user_id)

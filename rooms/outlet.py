@@ -9,7 +9,7 @@ from uuid import UUID
 
 import structlog
 
-from rooms.sink import Frame, Sink
+from rooms.sink import Frame, Sink, Write
 
 if TYPE_CHECKING:
     from rooms.topic import Item, Topic
@@ -73,7 +73,14 @@ class Outlet:
     def wake(self) -> None:
         """See to it that everything that waits is sent."""
         if self._task is None and not self._ended:
+            self._fall_back()
             self._task = asyncio.create_task(self._flush())
+
+    def writer(self) -> Write | None:
+        """Return how to write to the socket until we fall back; None where something waits."""
+        if self._task is not None or self._ended:
+            return None
+        return self._sink.writer(self.wake)
 
     async def settled(self) -> None:
         """Return when nothing waits any more."""
@@ -93,6 +100,7 @@ class Outlet:
             # Whoever does not read does not read a close either, and would keep its buffers.
             asyncio.get_running_loop().call_later(ABORT_SECONDS, self._sink.abort)
         self._ended = True
+        self._fall_back()
         if self._task is not None:
             self._task.cancel()
 
@@ -110,6 +118,15 @@ class Outlet:
             log.info("socket.lost", error=type(error).__name__)
         finally:
             self._task = None
+            self._go_to_front()
+
+    def _fall_back(self) -> None:
+        for subscription in self.subscriptions.values():
+            subscription.fall_back()
+
+    def _go_to_front(self) -> None:
+        for subscription in self.subscriptions.values():
+            subscription.go_to_front()
 
     def _piece(self) -> list[Frame]:
         """Return the next frames that wait; IndexError where one is not kept any more."""
@@ -126,7 +143,8 @@ class Outlet:
 class Subscription:
     """One socket in one room: a cursor over the topic's ring.
 
-    It is silent until `begin`, which says from where on the socket's own snapshot leaves off.
+    It is silent until `begin`, which says from where on the socket's own snapshot leaves off. While
+    it is in the topic's front, all that comes is written for it there, and the cursor rests.
     """
 
     def __init__(self, topic: "Topic", outlet: Outlet) -> None:
@@ -149,21 +167,35 @@ class Subscription:
         if not self.begun:
             return
         up_to_date = self.cursor + 1 == self.topic.end
-        if up_to_date and self._lacks(item) and self.outlet.write(item.frame):
+        if up_to_date and self.lacks(item) and self.outlet.write(item.frame):
             self.cursor += 1
+            self.go_to_front()
         else:
             self.outlet.wake()
+
+    def go_to_front(self) -> None:
+        """Join those to whom everything is written at once, if nothing speaks against it."""
+        if self.cursor != self.topic.end or not self.topic.has_passed(self.seq, self.live):
+            return
+        if self.begun and not self.revoked and (write := self.outlet.writer()) is not None:
+            self.topic.bring_to_front(self, write)
+
+    def fall_back(self) -> None:
+        """Have the cursor count again, from here on."""
+        if self.topic.front.pop(self, None) is not None:
+            self.cursor = self.topic.end
 
     def next(self) -> Frame | None:
         """Return the next frame that the socket lacks, or None; IndexError off the ring."""
         while self.cursor < self.topic.end:
             item = self.topic.item(self.cursor)
             self.cursor += 1
-            if self._lacks(item):
+            if self.lacks(item):
                 return item.frame
         return None
 
-    def _lacks(self, item: "Item") -> bool:
+    def lacks(self, item: "Item") -> bool:
+        """Whether an item is not in the socket's own snapshot already."""
         if item.seq is not None:
             return item.seq > self.seq
         if item.position is None:

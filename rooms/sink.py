@@ -12,9 +12,10 @@ from msgspec import Struct
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 Send = Callable[[Any], Awaitable[None]]
+Write = Callable[[bytes], None]
 
 
-class Frame(Struct, frozen=True):
+class Frame(Struct, frozen=True, gc=False):
     """A text as it goes out: the JSON, and the same behind the header of a WebSocket frame."""
 
     payload: bytes
@@ -37,11 +38,33 @@ class Sink(Protocol):
     def write(self, frame: Frame) -> bool:
         """Write a frame at once and return True; False where that cannot be done now."""
 
+    def writer(self, stalled: Callable[[], None]) -> Write | None:
+        """Return how to write wires at once, until `stalled` is called; None where one cannot."""
+
     async def send(self, frames: Sequence[Frame]) -> None:
         """Send frames as soon as the socket can take them."""
 
     def abort(self) -> None:
         """Drop the connection and what it has not sent."""
+
+
+class SocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's protocol, which also says when its transport is not to be written to any more."""
+
+    stalled: Callable[[], None] | None = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stall()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._stall()
+
+    def _stall(self) -> None:
+        stalled, self.stalled = self.stalled, None
+        if stalled is not None:
+            stalled()
 
 
 class TransportSink:
@@ -50,16 +73,22 @@ class TransportSink:
     Only where uvicorn would do the same: an open socket, per-message deflate off.
     """
 
-    def __init__(self, protocol: WebSocketsSansIOProtocol) -> None:
+    def __init__(self, protocol: SocketProtocol) -> None:
         self._protocol = protocol
         self._transport = protocol.transport
         self._can_take_more: asyncio.Event = protocol.writable
 
     def write(self, frame: Frame) -> bool:
-        if not self._can_take_more.is_set() or self._closing():
+        if not self._is_ready():
             return False
         self._transport.write(frame.wire)
         return True
+
+    def writer(self, stalled: Callable[[], None]) -> Write | None:
+        if not self._is_ready():
+            return None
+        self._protocol.stalled = stalled
+        return self._transport.write
 
     async def send(self, frames: Sequence[Frame]) -> None:
         await self._can_take_more.wait()
@@ -68,6 +97,9 @@ class TransportSink:
 
     def abort(self) -> None:
         self._transport.abort()
+
+    def _is_ready(self) -> bool:
+        return self._can_take_more.is_set() and not self._closing()
 
     def _closing(self) -> bool:
         return self._protocol.close_sent or self._transport.is_closing()
@@ -82,6 +114,9 @@ class AsgiSink:
     def write(self, frame: Frame) -> bool:
         return False
 
+    def writer(self, stalled: Callable[[], None]) -> Write | None:
+        return None
+
     async def send(self, frames: Sequence[Frame]) -> None:
         for frame in frames:
             await self._send({"type": "websocket.send", "text": frame.payload.decode()})
@@ -93,6 +128,6 @@ class AsgiSink:
 def sink_for(send: Send) -> Sink:
     """Return the best way out for the `send` that a socket was opened with."""
     server = getattr(send, "__self__", None)
-    if isinstance(server, WebSocketsSansIOProtocol) and not server.config.ws_per_message_deflate:
+    if isinstance(server, SocketProtocol) and not server.config.ws_per_message_deflate:
         return TransportSink(server)
     return AsgiSink(send)

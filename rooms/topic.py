@@ -18,7 +18,7 @@ from rooms import metrics
 from rooms.broadcast import Change, Delta, Durable, Here, Notice, OfRoom
 from rooms.events import MessageDelta, RoomRemoved, encode
 from rooms.outlet import Credential, Subscription
-from rooms.sink import Frame
+from rooms.sink import Frame, Write
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +61,7 @@ class _About(Struct):
 _about = msgspec.json.Decoder(_About)
 
 
-class Item(Struct, frozen=True):
+class Item(Struct, frozen=True, gc=False):
     """A frame in the ring, with its place in the log or in an answer."""
 
     frame: Frame
@@ -70,7 +70,7 @@ class Item(Struct, frozen=True):
     base: int = 0
 
 
-class Reached(Struct, frozen=True):
+class Reached(Struct, frozen=True, gc=False):
     """How far an answer has been passed on, and the room's seq at which that attempt started."""
 
     attempt: int
@@ -98,6 +98,8 @@ class Topic:
         self.room_id = room_id
         self._left = left
         self.subscriptions: set[Subscription] = set()
+        self.front: dict[Subscription, Write] = {}
+        self._followed = -1
         self.seq = -1
         self.end = 0
         self._due = -1
@@ -256,7 +258,7 @@ class Topic:
             if subscription.begun and subscription.seq >= self.seq:
                 continue  # removed and back again: the snapshot is of after that
             subscription.revoked = True
-            self.subscriptions.discard(subscription)
+            self.drop(subscription)
             if subscription.outlet.subscriptions.pop(self.room_id, None) is not None:
                 self._left(self.room_id, subscription.outlet.user_id)
                 subscription.outlet.post(encode(RoomRemoved(room=self.room_id)))
@@ -267,16 +269,61 @@ class Topic:
         self.end += 1
         while len(self._ring) > RING or (self._ring_bytes > RING_BYTES and len(self._ring) > 1):
             self._drop_oldest()
-        for subscription in self.subscriptions:
+        behind = () if len(self.front) == len(self.subscriptions) else self._behind()
+        self._write(item)
+        for subscription in behind:
             try:
                 subscription.offer(item)
             except Exception:  # one socket's failure is its own
                 log.exception("socket.failed")
                 subscription.outlet.end(FAILED)
 
+    def _write(self, item: Item) -> None:
+        """Write an item to all who are in the front; nothing else happens once for each socket."""
+        wire, to_all = item.frame.wire, self._is_new_to_the_front(item)
+        for subscription, write in list(self.front.items()):
+            try:
+                if to_all or subscription.lacks(item):
+                    write(wire)
+            except Exception:
+                log.exception("socket.failed")
+                subscription.outlet.end(FAILED)
+
+    def _is_new_to_the_front(self, item: Item) -> bool:
+        """Whether it is in no snapshot of those in front: an answer that began before we were
+        there to hear its end may be in some.
+        """
+        return item.position is None or item.base > self._followed
+
+    def _behind(self) -> list[Subscription]:
+        return [each for each in self.subscriptions if each not in self.front]
+
+    def has_passed(self, seq: int, live: dict[UUID, tuple[int, int]]) -> bool:
+        """Whether nothing that may still come is in a snapshot that was taken here."""
+        return self.seq >= seq and all(
+            message in self._ended or self._position(message) >= position
+            for message, position in live.items()
+        )
+
+    def _position(self, message: UUID) -> tuple[int, int]:
+        reached = self._answers.get(message)
+        return (0, -1) if reached is None else (reached.attempt, reached.seq)
+
+    def bring_to_front(self, subscription: Subscription, write: Write) -> None:
+        """Write whatever comes, from now on, for a socket that lacks nothing."""
+        if subscription in self.subscriptions:
+            if self._followed < 0:
+                self._followed = self.seq
+            self.front[subscription] = write
+
+    def drop(self, subscription: Subscription) -> None:
+        """Write nothing more for a socket."""
+        self.front.pop(subscription, None)
+        self.subscriptions.discard(subscription)
+
     def trim(self) -> None:
         """Keep only what somebody still lacks: of a quiet room, that is nothing."""
-        oldest = min((each.cursor for each in self.subscriptions), default=self.end)
+        oldest = min((each.cursor for each in self._behind()), default=self.end)
         while self.end - len(self._ring) < oldest:
             self._drop_oldest()
 

@@ -2,13 +2,14 @@
 
 from typing import Final
 
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode, Frame
+
+from rooms.sink import SocketProtocol
 
 FRAGMENTS: Final = 1_024
 
 
-class BoundedProtocol(WebSocketsSansIOProtocol):
+class BoundedProtocol(SocketProtocol):
     """Ends what uvicorn leaves open: empty fragments, pongs that nobody reads, half-open ends."""
 
     def handle_cont(self, event: Frame) -> None:

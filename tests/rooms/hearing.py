@@ -10,7 +10,7 @@ import msgspec
 from rooms.broadcast import Change, Delta, Durable
 from rooms.events import MessageDelta, encode
 from rooms.outlet import Credential, Outlet, Subscription
-from rooms.sink import Frame
+from rooms.sink import Frame, Write
 from rooms.topic import Source, Topic
 
 ROOM, ANSWER, RUN = UUID(int=1), UUID(int=2), UUID(int=3)
@@ -77,13 +77,25 @@ class Ear:
         self.direct = direct
         self.aborted = False
         self.sends = 0
+        self.written = 0
+        self.stalled: Callable[[], None] = lambda: None
         self.outlet = Outlet(Credential(user or uuid4()), self, self._close)
+
+    def stop_reading(self) -> None:
+        self.reading.clear()
+        self.stalled()
 
     def write(self, frame: Frame) -> bool:
         if not self.direct or not self.reading.is_set():
             return False
         self._hear(frame)
         return True
+
+    def writer(self, stalled: Callable[[], None]) -> Write | None:
+        if not self.direct or not self.reading.is_set():
+            return None
+        self.stalled = stalled
+        return self._hear_wire
 
     async def send(self, frames: Sequence[Frame]) -> None:
         await self.reading.wait()
@@ -97,6 +109,10 @@ class Ear:
     def _hear(self, frame: Frame) -> None:
         assert frame.wire.endswith(frame.payload)
         self.heard.append(msgspec.json.decode(frame.payload))
+
+    def _hear_wire(self, wire: bytes) -> None:
+        self.written += 1
+        self.heard.append(msgspec.json.decode(wire[wire.index(b"{") :]))
 
     async def _close(self, code: int) -> None:
         self.closed.append(code)

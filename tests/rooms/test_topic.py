@@ -279,7 +279,7 @@ async def test_lost_removal_still_takes_the_room_away() -> None:
 async def test_socket_that_reads_nothing_is_closed_and_holds_up_nobody() -> None:
     store, stuck, fine = Store(), Ear(), Ear()
     async with hearing(store, stuck, fine) as take:
-        stuck.reading.clear()
+        stuck.stop_reading()
         here = encode(Presence(room=ROOM, user=uuid4(), online=True))
         for _number in range(1, RING + 10):
             take(Notice(ROOM, here))
@@ -410,7 +410,7 @@ async def test_room_keeps_no_more_bytes_than_its_ring_may_have() -> None:
     store, fine, lagging = Store(), Ear(), Ear()
     big = encode(MemberRemoved(uuid4(), room=ROOM, seq=0)) + b" " * (RING_BYTES // 8)
     async with hearing(store, fine, lagging) as take:
-        lagging.reading.clear()
+        lagging.stop_reading()
         for _number in range(20):
             take(Notice(ROOM, big))
             await asyncio.sleep(0)
@@ -437,7 +437,7 @@ async def test_room_whose_sockets_have_everything_keeps_nothing() -> None:
     listen(topic, lagging)
     await asyncio.sleep(0)
     topic.take(change(durable(1)), source)
-    lagging.reading.clear()
+    lagging.stop_reading()
     topic.take(change(durable(2), durable(3)), source)
 
     topic.trim()
@@ -454,7 +454,7 @@ async def test_lagging_socket_catches_up_in_one_write() -> None:
     store, ear = Store(), Ear()
     async with hearing(store, ear) as take:
         await ear.outlet.settled()
-        ear.reading.clear()
+        ear.stop_reading()
         for seq in range(1, 201):
             take(change(durable(seq)))
         ear.reading.set()
@@ -488,7 +488,7 @@ async def test_what_waits_for_a_store_that_hangs_is_bounded_and_healed_later() -
 
 async def test_socket_that_fails_is_closed_and_the_others_hear() -> None:
     class Broken(Ear):
-        def write(self, frame: Frame) -> bool:
+        def _hear_wire(self, wire: bytes) -> None:
             raise OSError
 
     store, broken, fine = Store(), Broken(), Ear()
@@ -500,6 +500,73 @@ async def test_socket_that_fails_is_closed_and_the_others_hear() -> None:
 
     assert fine.seqs == [1, 2]
     assert broken.closed == [FAILED]
+
+
+async def test_socket_that_keeps_up_is_written_to_until_it_stops_reading() -> None:
+    store, ear = Store(), Ear()
+    async with hearing(store, ear) as take:
+        await ear.outlet.settled()
+        take(change(durable(1)))
+        ear.stop_reading()
+        take(change(durable(2)))
+        take(change(durable(3)))
+        in_front = ear.written
+        ear.reading.set()
+        await until(lambda: len(ear.heard) == 3)
+        await ear.outlet.settled()
+        take(change(durable(4)))
+
+    assert (in_front, ear.written) == (1, 2)
+    assert ear.seqs == [1, 2, 3, 4]
+
+
+async def test_socket_ahead_of_its_topic_waits_until_that_has_passed_its_snapshot() -> None:
+    store, ahead, other = Store(), Ear(), Ear()
+    store.log = [begun(1)]
+    topic, source = opened(store), store.source()
+    listen(topic, other, seq=1)
+    subscription = Subscription(topic, ahead.outlet)
+    topic.subscriptions.add(subscription)
+    subscription.begin(2, {ANSWER: (1, 1)})
+    await ahead.outlet.settled()
+
+    topic.take(delta(0, "a", base=1), source)
+    topic.take(change(durable(2)), source)
+    topic.take(delta(1, "b", base=1), source)
+    topic.take(delta(2, "c", base=1), source)
+    await ahead.outlet.settled()
+    topic.take(delta(3, "d", base=1), source)
+    topic.take(change(durable(3)), source)
+
+    assert (ahead.seqs, ahead.text) == ([3], "cd")
+    assert ahead.written == 2
+
+
+async def test_late_delta_of_an_answer_from_before_the_room_was_heard_is_not_written() -> None:
+    store, ear = Store(), Ear()
+    store.log = [begun(1), ended(2)]
+    topic, source = opened(store), store.source()
+    listen(topic, ear, seq=2)
+    await ear.outlet.settled()
+
+    topic.take(delta(0, "late", base=1), source)
+    topic.take(change(durable(3)), source)
+
+    assert (ear.seqs, ear.text, ear.written) == ([3], "", 1)
+
+
+async def test_socket_that_leaves_the_front_with_its_room_hears_no_more() -> None:
+    store, ear = Store(), Ear()
+    topic, source = opened(store), store.source()
+    subscription = listen(topic, ear)
+    await ear.outlet.settled()
+
+    topic.take(change(durable(1)), source)
+    topic.drop(subscription)
+    topic.take(change(durable(2)), source)
+
+    assert ear.seqs == [1]
+    assert not topic.front
 
 
 def ring_of(ear: Ear) -> list[Item]:
