@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench import breakdown, delta, lag, machine, memory, overhead, ready, runs
-from tests.bench.fanout import streaming
+from tests.bench.fanout import crowd, joining, streaming
 from tests.bench.figures import Figure
 from tests.bench.report import Part, as_table, write_json
 from tests.bench.stage import Stage
@@ -23,6 +23,8 @@ PARTS: Final[dict[str, Callable[[Stage], Sequence[Figure]]]] = {
     "delta": delta.measure,
     "overhead": overhead.measure,
     "fanout": streaming.measure,
+    "crowd": crowd.measure,
+    "joining": joining.measure,
     "breakdown": breakdown.measure,
     "runs": runs.measure,
 }

@@ -47,8 +47,12 @@ class Source:
         return await in_thread(RUNS, _seqs, rooms)
 
     async def sessions(self, users: Sequence[str]) -> list[str]:
-        """Sign everybody in; return the keys of their sessions."""
+        """Sign everybody in; return their cookies."""
         return await in_thread(RUNS, _sessions, users)
+
+    async def say(self, room: str, owner: str) -> None:
+        """Say something that nobody answers."""
+        await in_thread(RUNS, _say, room, owner)
 
     async def queries(self, room: str, user: str) -> int:
         """Return how many queries the room takes to be read afresh."""
@@ -77,6 +81,11 @@ class Source:
     async def end(self) -> None:
         """Complete what was streamed."""
         await in_thread(RUNS, _complete)
+
+
+def _say(room: str, owner: str) -> None:
+    user = User.objects.get(pk=owner)
+    services.post_message(user=user, room_id=UUID(room), text="One of many.", personas=[])
 
 
 async def _talk(job: Job, began: float, rate: float, chunks: int, text: str) -> list[float]:
@@ -152,7 +161,7 @@ def _sessions(users: Sequence[str]) -> list[str]:
         for user in User.objects.filter(pk__in=users)
     ]
     Session.objects.bulk_create(made)
-    return [session.session_key for session in made]
+    return [f"{settings.SESSION_COOKIE_NAME}={session.session_key}" for session in made]
 
 
 def _queries(room: str, user: str) -> int:
