@@ -261,11 +261,12 @@ def _shake_hands(ear: Ear, event: int, epoll: select.epoll) -> str | None:
 def _await_snapshot(ear: Ear) -> int:
     ear.socket.setblocking(True)
     ear.socket.settimeout(30)
-    while True:
-        for _opcode, payload in ear.messages(ear.socket.recv(READ)):
+    while data := ear.socket.recv(READ):
+        for _opcode, payload in ear.messages(data):
             if payload.startswith(b'{"type":"room.snapshot"'):
                 ear.socket.setblocking(False)
                 return len(payload)
+    raise ConnectionError("closed while it waited for a snapshot")
 
 
 def main() -> None:

@@ -44,10 +44,11 @@ def measure(stage: Stage) -> list[Figure]:
         installation = stage.production("joining")
         maru = Maru(stage.folder, stack, installation)
         maru.rooms = installation.populate(2, 5)
-        clients = []
         for room, messages in zip(maru.rooms, (FEW, MESSAGES), strict=True):
             maru.source.ask("say", room=room.id, owner=room.members[0].user)
             fill(installation.env["MARU_DATABASE_URL"], room.id, messages)
+        clients = []
+        for room in maru.rooms:
             client = stack.enter_context(
                 Helper("tests.bench.fanout.client", log=stage.folder / "client.log")
             )
