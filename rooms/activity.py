@@ -5,6 +5,7 @@ whose sockets it has. Whether they are (still) in the room is part of that quest
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Set
 from typing import Final
 from uuid import UUID
@@ -46,17 +47,18 @@ class Activity:
         except Exception as error:  # counts come again with the next message
             log.warning("activity.untold", error=type(error).__name__)
             return
+        outlets_of: defaultdict[UUID, list[Outlet]] = defaultdict(list)
+        for outlet in elsewhere:
+            outlets_of[outlet.user_id].append(outlet)
         for each in found:
-            frame = _frame(each)
-            for outlet, away in elsewhere.items():
-                if each.room in away and _concerns(each, outlet):
-                    outlet.post(frame)
+            for outlet in outlets_of[each.user]:
+                if each.room in elsewhere[outlet] and _concerns(each, outlet):
+                    outlet.post(_frame(each))
 
 
 def _concerns(each: Unread, outlet: Outlet) -> bool:
     bound_to = outlet.credential.team_id
-    is_theirs = outlet.user_id == each.user and bound_to in (None, each.team)
-    return is_theirs and each.room not in outlet.subscriptions
+    return bound_to in (None, each.team) and each.room not in outlet.subscriptions
 
 
 def _frame(each: Unread) -> bytes:
