@@ -9,13 +9,16 @@ from rooms.events import MessageDelta, encode
 from rooms.replay import replay
 from rooms.runs import Job
 
-INTERVAL: Final = 0.05
+QUICK: Final = 0.05
+STEADY: Final = 0.1
+QUICK_DELTAS: Final = 10
 LARGE: Final = 2_048
 
 
 class Deltas:
     """The outgoing text of one attempt: the first text at once, then at most every 50 ms.
 
+    Once it flows, every 100 ms is enough for whoever reads, and half the work for everybody else.
     `is_ours` says whether the run's lease is good: what a worker without it has is not sent.
     """
 
@@ -38,10 +41,11 @@ class Deltas:
         """Take text in; returns once it is sent or sure to be."""
         self._waiting.append(text)
         now = asyncio.get_running_loop().time()
-        if now - self._last >= INTERVAL or sum(map(len, self._waiting)) >= LARGE:
+        interval = QUICK if len(self._sent) < QUICK_DELTAS else STEADY
+        if now - self._last >= interval or sum(map(len, self._waiting)) >= LARGE:
             await self.flush()
         elif self._timer is None:
-            self._timer = asyncio.create_task(self._flush_later(self._last + INTERVAL - now))
+            self._timer = asyncio.create_task(self._flush_later(self._last + interval - now))
 
     async def flush(self) -> None:
         """Send what waits, now."""
