@@ -22,17 +22,13 @@ NOTE: Final = (
     "time and a little more."
 )
 
-# One message, and its event, again and again: whatever columns the tables have.
-_FILL: Final = """
-    INSERT INTO {table}
-    SELECT (jsonb_populate_record(said, jsonb_build_object('seq', said.seq + n, {fresh}))).*
-    FROM {table} AS said, generate_series(1, %(count)s) AS n
-    WHERE said.room_id = %(room)s
-      AND said.seq = (SELECT max(seq) FROM {table} WHERE room_id = %(room)s)
-"""
+# What is not the same in each copy of a message and of its event.
 _FRESH: Final = {
-    "rooms_message": "'id', gen_random_uuid(), 'client_id', null",
-    "rooms_roomevent": "'id', nextval(pg_get_serial_sequence('rooms_roomevent', 'id'))",
+    "rooms_message": {"id": "gen_random_uuid()", "client_id": "NULL", "seq": "said.seq + n"},
+    "rooms_roomevent": {
+        "id": "nextval(pg_get_serial_sequence('rooms_roomevent', 'id'))",
+        "seq": "said.seq + n",
+    },
 }
 
 
@@ -82,10 +78,22 @@ def fill(database: str, room: str, count: int) -> None:
     """Say the last message of a room so many times more, without anybody noticing."""
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("SET session_replication_role = replica")  # no trigger a row
-        for table, fresh in _FRESH.items():
-            query = _FILL.format(table=table, fresh=fresh)
-            connection.execute(query.encode(), {"room": room, "count": count})
+        for table in _FRESH:
+            _copy(connection, table, room, count)
         connection.execute(
             "UPDATE rooms_room SET last_seq = last_seq + %s WHERE id = %s", [count, room]
         )
         connection.execute("ANALYZE rooms_message, rooms_roomevent")
+
+
+def _copy(connection: psycopg.Connection, table: str, room: str, count: int) -> None:
+    """Copy the last row of a room in a table; whatever columns that has."""
+    described = connection.execute(f"SELECT * FROM {table} LIMIT 0").description or []
+    names = [column.name for column in described]
+    values = [_FRESH[table].get(name, f"said.{name}") for name in names]
+    query = (
+        f"INSERT INTO {table} ({', '.join(names)}) SELECT {', '.join(values)} "
+        f"FROM {table} AS said, generate_series(1, %s) AS n WHERE said.room_id = %s "
+        f"AND said.seq = (SELECT max(seq) FROM {table} WHERE room_id = %s)"
+    )
+    connection.execute(query.encode(), [count, room, room])
