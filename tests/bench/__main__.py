@@ -1,4 +1,4 @@
-"""`python -m tests.bench [PART …] [--out FILE]`: measure, print the table, write the JSON."""
+"""`python -m tests.bench [PART …] [--out FILE]`: measure, print the table, write JSON and chart."""
 
 import argparse
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench import breakdown, delta, lag, machine, memory, overhead, ready, runs
-from tests.bench.fanout import crowd, joining, streaming
+from tests.bench.fanout import chart, crowd, joining, streaming
 from tests.bench.figures import Figure
 from tests.bench.report import Part, as_table, write_json
 from tests.bench.stage import Stage
@@ -42,6 +42,9 @@ def main() -> None:
     parts = _measure(arguments.part)
     print(as_table(facts, parts))
     write_json(arguments.out, facts, parts)
+    if fanout := [part for part in parts if part.name == "fanout"]:
+        drawing = chart.draw(fanout[0].figures, facts)
+        arguments.out.with_suffix(".svg").write_text(drawing, encoding="utf-8")
 
 
 def _measure(asked: Sequence[str]) -> list[Part]:

@@ -14,7 +14,6 @@ from rooms import outlet
 from rooms.broadcast import Durable, Notice, OfRoom
 from rooms.events import MemberRemoved, Presence, encode
 from rooms.outlet import TOO_SLOW, Outlet, Subscription
-from rooms.sink import Frame
 from rooms.topic import FAILED, RING, RING_BYTES, Item, Source
 from tests.rooms.hearing import (
     ANSWER,

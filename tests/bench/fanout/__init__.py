@@ -1,1 +1,1 @@
-"""What it costs to carry text to many sockets: Maru beside a tutorial's design and the bare limit."""
+"""What text to many sockets costs: Maru beside a tutorial's design and the bare limit."""

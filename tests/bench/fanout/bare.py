@@ -64,9 +64,7 @@ async def stream(frames: int, interval: float, size: int) -> dict[str, Any]:
             socket.write(wire)
         ticks -= 1
         if number + 1 < frames:
-            loop.call_at(
-                began + phase + (number + 1) * interval, tick, number + 1, phase, sockets
-            )
+            loop.call_at(began + phase + (number + 1) * interval, tick, number + 1, phase, sockets)
         elif not ticks:
             done.set()
 

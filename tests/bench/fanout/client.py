@@ -23,7 +23,7 @@ READ: Final = 1 << 18
 TEXT: Final = 0x81
 PING: Final = 0x89
 PONG: Final = 0x8A
-QUIET: Final = 2.0
+QUIET: Final = 4.0
 """Seconds without a frame after which no more is waited for."""
 
 
@@ -147,10 +147,10 @@ class Client:
         until: dict[str, Any] = {}
         while not until or (heard.frames < until["frames"] and heard.silence() < QUIET):
             for fd, _event in self._epoll.poll(0.1):
-                if (ear := self._ears.get(fd)) is not None:
-                    heard.read(ear)
-                elif (line := self.line()) is not None:
-                    until = line
+                if fd in self._ears:
+                    heard.read(self._ears[fd])
+                else:
+                    until = self.line()
         wall, cpu = time.monotonic() - began, time.process_time() - worked
         self._epoll.unregister(sys.stdin.fileno())
         ears = self._ears.values()

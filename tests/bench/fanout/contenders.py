@@ -86,9 +86,6 @@ class Contender(ABC):
     def stream(self, workload: Workload) -> Streamed:
         """Put text in; return once all of it is on its way."""
 
-    def rest(self) -> None:
-        """Tidy up after a round."""
-
 
 class Maru(Contender):
     """One web process of the production profile, and a worker without a model."""
@@ -138,7 +135,8 @@ class Maru(Contender):
         sent = streamed["sent"]
         return Streamed(streamed["chunks"], sum(map(len, sent)) * workload.members, sent)
 
-    def rest(self) -> None:
+    def end_answers(self) -> None:
+        """Complete what was streamed."""
         self.source.ask("end")
 
 

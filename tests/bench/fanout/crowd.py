@@ -1,4 +1,4 @@
-"""A thousand sockets: what each costs while nothing is said, and how fast they are let in at once."""
+"""A thousand sockets: what each costs while nothing is said, and how fast all are let in."""
 
 import time
 from contextlib import ExitStack
@@ -66,9 +66,7 @@ def _storm(maru: Maru, tutorial: Tutorial, client: Helper) -> list[Figure]:
     cookies = maru.source.ask("sessions", users=[p.user for p in maru.rooms[0].members])
     origin = f"Origin: {maru.installation.url}"
     protocol = "Sec-WebSocket-Protocol: maru.v1"
-    guests = [
-        {"room": 0, "headers": [f"Cookie: {cookie}", origin, protocol]} for cookie in cookies
-    ]
+    guests = [{"room": 0, "headers": [f"Cookie: {cookie}", origin, protocol]} for cookie in cookies]
     rates: dict[str, list[float]] = {"ours": [], "theirs": []}
     failed: dict[str, int] = {"ours": 0, "theirs": 0}
     for _round in range(ROUNDS):
@@ -83,7 +81,9 @@ def _storm(maru: Maru, tutorial: Tutorial, client: Helper) -> list[Figure]:
             time.sleep(SETTLE_SECONDS)
     ratios = [a / b for a, b in zip(rates["ours"], rates["theirs"], strict=True)]
     return [
-        Figure("W5 connects per second, Maru", median(rates["ours"]), "", None, tuple(rates["ours"])),
+        Figure(
+            "W5 connects per second, Maru", median(rates["ours"]), "", None, tuple(rates["ours"])
+        ),
         Figure(
             "W5 connects per second, tutorial",
             median(rates["theirs"]),

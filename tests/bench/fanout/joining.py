@@ -67,8 +67,13 @@ def _figures(maru: Maru, clients: list[Helper]) -> list[Figure]:
     )
     return [
         Figure(JOIN, median(took[1]), "ms", 20, tuple(took[1]), NOTE),
-        Figure(f"W6 join of a room with {FEW} messages, p50", median(took[0]), "ms", None,
-               tuple(took[0])),
+        Figure(
+            f"W6 join of a room with {FEW} messages, p50",
+            median(took[0]),
+            "ms",
+            None,
+            tuple(took[0]),
+        ),
         Figure("W6 queries more than in a small room", many - few, "", 0),
         Figure("W6 queries of a join", many, ""),
     ]

@@ -1,4 +1,4 @@
-"""A worker of Maru's without a model: it opens answers and streams text into them, as a worker does.
+"""A worker of Maru's without a model: it opens answers and streams text into them.
 
 Everything goes the way of a real answer: a message is posted, its run is claimed and started,
 chunks go into `rooms.deltas`, and the run is completed. Only the chunks come from here.
@@ -9,8 +9,8 @@ import json
 import os
 import sys
 import time
-from datetime import timedelta
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 

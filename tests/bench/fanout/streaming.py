@@ -1,4 +1,4 @@
-"""Text that streams to many sockets: the same workloads at three servers, in turn, round by round."""
+"""Text that streams to many sockets: the same workloads at three servers, in turn."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from typing import Final
 
 import redis
 
-from tests.bench.figures import Figure
 from tests.bench.fanout.contenders import Bare, Contender, Maru, Streamed, Tutorial, Workload
 from tests.bench.fanout.helper import Helper
+from tests.bench.figures import Figure
 from tests.bench.stage import Stage
 from tests.cluster.services import missing
 
@@ -101,20 +101,18 @@ def _rounds(
                 row = _run(contender, clients[contender.name], workload, connection)
                 rows[contender.name].append(row)
                 if contender is maru:
+                    maru.end_answers()
                     bare.imitate(row.streamed, row.heard, workload)
     return rows
 
 
-def _run(
-    contender: Contender, client: Helper, workload: Workload, connection: redis.Redis
-) -> Row:
+def _run(contender: Contender, client: Helper, workload: Workload, connection: redis.Redis) -> Row:
     commands, cpu = _commands(connection), contender.cpu()
     client.tell("hear", mark=contender.mark)
     streamed = contender.stream(workload)
     client.tell("until", frames=streamed.frames, sent=streamed.sent)
     heard = client.answer()
     cpu, commands = contender.cpu() - cpu, _commands(connection) - commands
-    contender.rest()
     return Row(streamed, cpu, heard, heard.pop("late"), commands)
 
 
@@ -138,9 +136,7 @@ def _figures(workload: Workload, goals: Goals, rows: dict[str, list[Row]]) -> li
         _figure(f"{name} Maru : bare limit", to_bare, "×", goals.bare),
         _figure(f"{name} CPU per chunk, Maru", [row.per_chunk for row in maru], "ms"),
         _figure(f"{name} CPU per chunk, tutorial", [row.per_chunk for row in tutorial], "ms"),
-        _figure(
-            f"{name} tutorial : Maru", to_tutorial, "×", goals.tutorial, at_least=True
-        ),
+        _figure(f"{name} tutorial : Maru", to_tutorial, "×", goals.tutorial, at_least=True),
         *_deliveries(name, maru),
         _figure(
             f"{name} delivered by the tutorial", [row.delivered * 100 for row in tutorial], "%"
