@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import timedelta
+from string import ascii_lowercase, digits
 from typing import Any, Final
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from django.contrib.sessions.backends.db import SessionStore  # noqa: E402
 from django.contrib.sessions.models import Session  # noqa: E402
 from django.db import connection  # noqa: E402
 from django.utils import timezone  # noqa: E402
+from django.utils.crypto import get_random_string  # noqa: E402
 
 from accounts.models import User  # noqa: E402
 from maru.lifespan import running  # noqa: E402
@@ -148,7 +150,7 @@ def _sessions(users: Sequence[str]) -> list[str]:
     store = SessionStore()
     made = [
         Session(
-            session_key=store._get_new_session_key(),
+            session_key=get_random_string(32, ascii_lowercase + digits),
             session_data=store.encode(
                 {
                     SESSION_KEY: str(user.pk),
