@@ -5,6 +5,7 @@ answers, too.
 """
 
 import errno
+import gc
 import os
 import signal
 import socket
@@ -41,6 +42,9 @@ def main() -> None:
     _prepare()
     application = _application()
     _announce(env.public_url or _address(listener))
+    # Loaded once and never let go: each full collection would look through all of it again.
+    gc.collect()
+    gc.freeze()
     server = Server(config(application, settings.TRUSTED_PROXIES))
     server.run(sockets=[listener])
     if not server.started:
