@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any, ClassVar, Final
 
 from tests.bench.fanout.cpu import seconds_of
@@ -94,7 +95,9 @@ class Maru(Contender):
     path = "/ws/"
 
     def __init__(self, folder: Path, stack: ExitStack, installation: Installation) -> None:
-        self.installation = stack.enter_context(installation)
+        self.installation = installation
+        stack.callback(installation.stop, SIGKILL)  # nobody is there to say good-bye to
+        installation.start()
         self.port = installation.port
         self.rooms: list[PopulatedRoom] = []
         log = folder / "source.log"
