@@ -23,6 +23,7 @@ READ: Final = 1 << 18
 TEXT: Final = 0x81
 PING: Final = 0x89
 PONG: Final = 0x8A
+SNAPSHOT: Final = b'{"type":"room.snapshot"'
 QUIET: Final = 4.0
 """Seconds without a frame after which no more is waited for."""
 
@@ -129,13 +130,17 @@ class Client:
     def join(self, rooms: Sequence[Any]) -> dict[str, Any]:
         """Join each socket's room; return how long each answer took, in milliseconds."""
         took: list[float] = []
-        for ear in self._ears.values():
+        heard = _Hearing(SNAPSHOT)
+        for number, ear in enumerate(self._ears.values(), start=1):
             began = time.perf_counter()
             command = {"type": "room.join", "ref": "join", "live": {}, **rooms[ear.room]}
             ear.say(TEXT, json.dumps(command).encode())
-            size = _await_snapshot(ear)
+            while heard.frames < number:
+                self._read(heard, 0.1)
+                if not ear.open:
+                    raise ConnectionError("closed while it waited for a snapshot")
             took.append((time.perf_counter() - began) * 1000)
-        return {"took": took, "size": size}
+        return {"took": took}
 
     def hear(self, mark: str) -> dict[str, Any]:
         """Count frames that begin with `mark` until told until when, and judge what has come."""
@@ -146,11 +151,8 @@ class Client:
         began, worked = time.monotonic(), time.process_time()
         until: dict[str, Any] = {}
         while not until or (heard.frames < until["frames"] and heard.silence() < QUIET):
-            for fd, _event in self._epoll.poll(0.1):
-                if fd in self._ears:
-                    heard.read(self._ears[fd])
-                else:
-                    until = self.line()
+            if self._read(heard, 0.1):
+                until = self.line()
         wall, cpu = time.monotonic() - began, time.process_time() - worked
         self._epoll.unregister(sys.stdin.fileno())
         ears = self._ears.values()
@@ -166,9 +168,8 @@ class Client:
 
     def close(self) -> dict[str, Any]:
         """Drop every socket."""
-        for fd, ear in self._ears.items():
-            self._epoll.unregister(fd)
-            ear.socket.close()
+        for ear in self._ears.values():
+            ear.socket.close()  # which takes it off the epoll, too
         self._ears.clear()
         return {}
 
@@ -177,9 +178,18 @@ class Client:
         end = time.monotonic() + seconds
         heard = _Hearing(b"nothing")
         while (left := end - time.monotonic()) > 0:
-            for fd, _event in self._epoll.poll(left):
-                heard.read(self._ears[fd])
+            self._read(heard, left)
         return {"open": sum(ear.open for ear in self._ears.values())}
+
+    def _read(self, heard: "_Hearing", seconds: float) -> bool:
+        """Take what has come to any socket; return whether we were told something, too."""
+        told = False
+        for fd, _event in self._epoll.poll(seconds):
+            if fd not in self._ears:
+                told = True
+            elif not heard.read(self._ears[fd]):
+                self._epoll.unregister(fd)
+        return told
 
     def line(self) -> Any:
         """Return the next thing that we are told; None at the end or where it is not whole."""
@@ -199,14 +209,15 @@ class _Hearing:
         self._last = time.monotonic()
         self._arrivals: list[tuple[int, int, float]] = []
 
-    def read(self, ear: Ear) -> None:
+    def read(self, ear: Ear) -> bool:
+        """Take what has come to a socket; False at its end."""
         try:
             data = ear.socket.recv(READ)
-        except (BlockingIOError, ConnectionError):
-            return
+        except ConnectionError:
+            data = b""
         if not data:
             ear.open = False
-            return
+            return False
         now = self._last = time.monotonic()
         for opcode, payload in ear.messages(data):
             if opcode == PING:
@@ -219,6 +230,7 @@ class _Hearing:
                     seq = int(payload[at : payload.index(b",", at)])
                     ear.place(seq)
                     self._arrivals.append((ear.room, seq, now))
+        return True
 
     def silence(self) -> float:
         """Return for how many seconds nothing has come."""
@@ -256,17 +268,6 @@ def _shake_hands(ear: Ear, event: int, epoll: select.epoll) -> str | None:
     ear.rest = rest
     ear.open = head.startswith(b"HTTP/1.1 101")
     return "" if ear.open else head[:12].decode()
-
-
-def _await_snapshot(ear: Ear) -> int:
-    ear.socket.setblocking(True)
-    ear.socket.settimeout(30)
-    while data := ear.socket.recv(READ):
-        for _opcode, payload in ear.messages(data):
-            if payload.startswith(b'{"type":"room.snapshot"'):
-                ear.socket.setblocking(False)
-                return len(payload)
-    raise ConnectionError("closed while it waited for a snapshot")
 
 
 def main() -> None:
