@@ -6,7 +6,7 @@ whatever ends a socket's access ends a stream's, too.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, get_args
@@ -24,7 +24,7 @@ from rooms.hub import RoomHub
 from rooms.outlet import Credential, Outlet
 from rooms.permissions import VIEW, access_room
 from rooms.replay import replay
-from rooms.sink import Frame, Send
+from rooms.sink import Frame, Send, Write
 from rooms.threads import COMMANDS, in_thread
 
 logger = structlog.get_logger(__name__)
@@ -219,6 +219,9 @@ class EventSink:
 
     def write(self, frame: Frame) -> bool:
         return False
+
+    def writer(self, stalled: Callable[[], None]) -> Write | None:
+        return None
 
     async def send(self, frames: Sequence[Frame]) -> None:
         written, removed = bytearray(), False

@@ -21,7 +21,7 @@ from rooms.hub import RoomHub
 from rooms.outlet import Credential, Outlet
 from rooms.routing import make_hub
 from rooms.runs import Job
-from rooms.sink import Frame
+from rooms.sink import Frame, Write
 from rooms.threads import COMMANDS, in_thread
 
 P = ParamSpec("P")
@@ -79,9 +79,11 @@ class Seat:
     # The sink of the outlet: what is written is heard.
 
     def write(self, frame: Frame) -> bool:
-        self.heard.append(msgspec.json.decode(frame.payload))
-        self._told.set()
+        self._hear(frame.wire)
         return True
+
+    def writer(self, stalled: Callable[[], None]) -> Write | None:
+        return self._hear
 
     async def send(self, frames: Sequence[Frame]) -> None:
         for frame in frames:
@@ -89,6 +91,10 @@ class Seat:
 
     def abort(self) -> None:
         """There is nothing to drop."""
+
+    def _hear(self, wire: bytes) -> None:
+        self.heard.append(msgspec.json.decode(wire[wire.index(b"{") :]))
+        self._told.set()
 
     async def _close(self, code: int) -> None:
         self.closed = code

@@ -100,11 +100,16 @@ async def _talk(job: Job, began: float, rate: float, chunks: int, text: str) -> 
     return deltas.sent
 
 
+async def _yes() -> bool:
+    """Nobody takes these runs over."""
+    return True
+
+
 class _Timed(Deltas):
     """Notes when each delta sets out."""
 
     def __init__(self, job: Job) -> None:
-        super().__init__(job)
+        super().__init__(job, _yes)
         self.sent: list[float] = []
 
     async def _send(self, text: str) -> None:
