@@ -33,6 +33,7 @@ LONGEST = 400
 MAY_BE_LONGER = {
     "rooms/services.py": "all that is done to a room and its people, under one lock",
     "rooms/events.py": "the whole vocabulary of the socket",
+    "rooms/topic.py": "what arrives of a room, put in order for all who hear it",
     "tests/rooms/intervals.py": "one machine, with all that may happen to it",
     "tests/maru/test_audited.py": "every service, and the entry that it writes",
     "tests/maru/test_matrix.py": "every way in, and who is refused there",

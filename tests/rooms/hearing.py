@@ -108,11 +108,14 @@ class Ear:
 
     def _hear(self, frame: Frame) -> None:
         assert frame.wire.endswith(frame.payload)
-        self.heard.append(msgspec.json.decode(frame.payload))
+        self._keep(frame.payload)
 
     def _hear_wire(self, wire: bytes) -> None:
         self.written += 1
-        self.heard.append(msgspec.json.decode(wire[wire.index(b"{") :]))
+        self._keep(wire[wire.index(b"{") :])
+
+    def _keep(self, payload: bytes) -> None:
+        self.heard.append(msgspec.json.decode(payload))
 
     async def _close(self, code: int) -> None:
         self.closed.append(code)

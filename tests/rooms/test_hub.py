@@ -16,7 +16,6 @@ from rooms import broadcast, hub
 from rooms.broadcast import Publisher, group_of
 from rooms.events import MemberRemoved, encode
 from rooms.hub import RoomHub
-from rooms.sink import Frame
 from tests.live import PATIENCE
 from tests.rooms.hearing import ROOM, Ear, Store, change, durable, until
 
@@ -195,8 +194,8 @@ async def test_what_a_plain_thread_publishes_arrives_at_once(
     room_hub: RoomHub, layer: Layer, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Waited(Ear):
-        def _hear(self, frame: Frame) -> None:
-            super()._hear(frame)
+        def _keep(self, payload: bytes) -> None:
+            super()._keep(payload)
             if len(self.heard) == 500:
                 arrived.set()
 
