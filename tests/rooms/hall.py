@@ -23,6 +23,7 @@ from rooms.routing import make_hub
 from rooms.runs import Job
 from rooms.sink import Frame, Write
 from rooms.threads import COMMANDS, in_thread
+from tests.rooms.hearing import payload_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -93,7 +94,7 @@ class Seat:
         """There is nothing to drop."""
 
     def _hear(self, wire: bytes) -> None:
-        self.heard.append(msgspec.json.decode(wire[wire.index(b"{") :]))
+        self.heard.append(msgspec.json.decode(payload_of(wire)))
         self._told.set()
 
     async def _close(self, code: int) -> None:

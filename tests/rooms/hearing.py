@@ -66,6 +66,11 @@ def ended(seq: int) -> Durable:
     return durable(seq, "message.completed", message={"id": ANSWER, "run": RUN})
 
 
+def payload_of(wire: bytes) -> bytes:
+    """Return what stands behind the header of a frame; a length may look like a brace."""
+    return wire[{126: 4, 127: 10}.get(wire[1], 2) :]
+
+
 class Ear:
     """A socket that keeps what it is sent; it can be made not to read, or to be no transport."""
 
@@ -112,7 +117,7 @@ class Ear:
 
     def _hear_wire(self, wire: bytes) -> None:
         self.written += 1
-        self._keep(wire[wire.index(b"{") :])
+        self._keep(payload_of(wire))
 
     def _keep(self, payload: bytes) -> None:
         self.heard.append(msgspec.json.decode(payload))
