@@ -11,7 +11,7 @@ from accounts.audit import refused
 from accounts.errors import MaruError
 from accounts.models import User
 from accounts.reach import WRITE, check_scope
-from rooms import broadcast, messages, services
+from rooms import broadcast, services
 from rooms.events import (
     Command,
     MemberType,
@@ -95,8 +95,8 @@ def _send(command: MessageSend, user: User) -> Done:
 def _change(command: MessageEdit | MessageDelete | MessageReact, user: User) -> None:
     match command:
         case MessageEdit(message=message_id, text=text):
-            messages.edit_message(user=user, message_id=message_id, text=text)
+            services.edit_message(user=user, message_id=message_id, text=text)
         case MessageDelete(message=message_id):
-            messages.delete_message(user=user, message_id=message_id)
+            services.delete_message(user=user, message_id=message_id)
         case MessageReact(message=message_id, emoji=emoji, on=on):
-            messages.react(user=user, message_id=message_id, emoji=emoji, on=on)
+            services.react(user=user, message_id=message_id, emoji=emoji, on=on)

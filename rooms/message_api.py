@@ -11,7 +11,7 @@ from pydantic import Field
 from accounts.gate import signed_in
 from accounts.idempotency import id_of, once
 from accounts.rest import LONGEST_PAGE, Body, Cursor, Limit, read_body, takes
-from rooms import history, joining, line, log, messages, services
+from rooms import history, joining, line, log, services
 from rooms.bodies import run_body
 from rooms.events import AnyDurable, MessageBody, RunBody
 from rooms.models import Run
@@ -105,9 +105,9 @@ def get_message(request: HttpRequest, message_id: UUID) -> HttpResponse:
 )
 def patch_message(request: HttpRequest, message_id: UUID) -> HttpResponse:
     user = signed_in(request)
-    messages.check_may_edit(user, access_message(user, message_id, POST))
+    services.check_may_edit(user, access_message(user, message_id, POST))
     text = read_body(request, MessageChanges).text
-    (body,) = history.bodies([messages.edit_message(user=user, message_id=message_id, text=text)])
+    (body,) = history.bodies([services.edit_message(user=user, message_id=message_id, text=text)])
     return answer(body)
 
 
@@ -115,7 +115,7 @@ def patch_message(request: HttpRequest, message_id: UUID) -> HttpResponse:
     "/messages/{uuid:message_id}", response={204: None}, summary="Take away what was said"
 )
 def delete_message(request: HttpRequest, message_id: UUID) -> None:
-    messages.delete_message(user=signed_in(request), message_id=message_id)
+    services.delete_message(user=signed_in(request), message_id=message_id)
 
 
 @router.put(
@@ -124,7 +124,7 @@ def delete_message(request: HttpRequest, message_id: UUID) -> None:
     summary="React to a message",
 )
 def put_reaction(request: HttpRequest, message_id: UUID, emoji: str) -> None:
-    messages.react(user=signed_in(request), message_id=message_id, emoji=emoji, on=True)
+    services.react(user=signed_in(request), message_id=message_id, emoji=emoji, on=True)
 
 
 @router.delete(
@@ -133,7 +133,7 @@ def put_reaction(request: HttpRequest, message_id: UUID, emoji: str) -> None:
     summary="Take a reaction back",
 )
 def delete_reaction(request: HttpRequest, message_id: UUID, emoji: str) -> None:
-    messages.react(user=signed_in(request), message_id=message_id, emoji=emoji, on=False)
+    services.react(user=signed_in(request), message_id=message_id, emoji=emoji, on=False)
 
 
 @router.get(

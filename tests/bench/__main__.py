@@ -39,22 +39,29 @@ def main() -> None:
     if unknown := set(arguments.part) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     facts = machine.describe()
-    parts = _measure(arguments.part)
+    parts: list[Part] = []
+    try:
+        _measure(arguments.part, parts)
+    finally:  # what one part could not find out is no reason to lose the others
+        if parts:
+            _tell(facts, parts, arguments.out)
+
+
+def _tell(facts: dict[str, str | int | float], parts: Sequence[Part], out: Path) -> None:
     print(as_table(facts, parts))
-    write_json(arguments.out, facts, parts)
+    write_json(out, facts, parts)
     if fanout := [part for part in parts if part.name == "fanout"]:
         drawing = chart.draw(fanout[0].figures, facts)
-        arguments.out.with_suffix(".svg").write_text(drawing, encoding="utf-8")
+        out.with_suffix(".svg").write_text(drawing, encoding="utf-8")
 
 
-def _measure(asked: Sequence[str]) -> list[Part]:
-    parts: list[Part] = []
+def _measure(asked: Sequence[str], parts: list[Part]) -> None:
+    """Add each part to `parts` as soon as it is measured."""
     with tempfile.TemporaryDirectory(prefix="maru-bench-") as folder, ExitStack() as stack:
         stage = Stage(Path(folder), stack)
         for name, measure in PARTS.items():
             if name in asked or (not asked and (name != "breakdown" or _is_needed(parts))):
                 parts.append(_measure_part(name, measure, stage))
-    return parts
 
 
 def _measure_part(name: str, measure: Callable[[Stage], Sequence[Figure]], stage: Stage) -> Part:

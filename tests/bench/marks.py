@@ -28,7 +28,7 @@ Marks = list[tuple[str, float]]
 def put() -> Callable[[], Awaitable[Marks]]:
     """Mark the places; return how to read, once, what has passed since the last time."""
     from agents import engine
-    from rooms import broadcast, consumers, runs, services, topic
+    from rooms import broadcast, consumers, line, runs, services, topic
 
     marks: Marks = []
 
@@ -41,7 +41,7 @@ def put() -> Callable[[], Awaitable[Marks]]:
 
     _after(consumers, "decode_command", partial(mark, "read"))
     _after(services, "post_message", partial(mark, "posted"))
-    _after(runs, "claim", partial(mark, "claimed"))
+    _after(line, "claim", partial(mark, "claimed"))
     _after(runs, "start", partial(mark, "started"))
     engine.answer = _around(engine.answer, mark)
     _before(broadcast, "publish", partial(mark_first_delta, "published"))

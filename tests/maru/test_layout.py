@@ -31,7 +31,6 @@ FILES = {
 LOCKS = ("requirements.lock", "requirements-dev.lock", "deploy/requirements-web.lock")
 LONGEST = 400
 MAY_BE_LONGER = {
-    "rooms/services.py": "all that is done to a room and its people, under one lock",
     "rooms/events.py": "the whole vocabulary of the socket",
     "rooms/topic.py": "what arrives of a room, put in order for all who hear it",
     "tests/rooms/intervals.py": "one machine, with all that may happen to it",

@@ -23,6 +23,7 @@ from rooms import services
 from rooms.history import room_state
 from rooms.models import Room, RoomEvent, RoomMember, RoomPermission, RoomRole, RunState
 from rooms.permissions import MANAGE, POST, VIEW, access_room, permissions_in
+from rooms.services.rooms import KEPT_AFTER_DELETION
 from rooms.unread import unread
 from tests.rooms.conftest import Cast, make_user
 
@@ -148,7 +149,7 @@ def test_deleted_room_is_gone_for_all_and_leaves_no_permission(cast: Cast) -> No
     with pytest.raises(NotFound):
         access_room(cast.owner, cast.room.pk, VIEW)
     assert services.purge_rooms() == 0
-    with time_machine.travel(timezone.now() + services.KEPT_AFTER_DELETION + timedelta(seconds=5)):
+    with time_machine.travel(timezone.now() + KEPT_AFTER_DELETION + timedelta(seconds=5)):
         assert services.purge_rooms() == 1
     assert not Room.objects.filter(pk=cast.room.pk).exists()
 

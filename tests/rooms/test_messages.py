@@ -5,7 +5,7 @@ import pytest
 
 from accounts.errors import Conflict, Invalid
 from accounts.models import AuditEntry
-from rooms import history, messages, runs, services
+from rooms import history, runs, services
 from rooms.models import Message, RoomEvent, Run, RunState
 from rooms.pages.shell import room_rows
 from rooms.replay import Held, MemoryReplay
@@ -25,13 +25,13 @@ def test_message_has_twenty_different_reactions_at_most(cast: Cast) -> None:
     said = say(cast, "popular")
     emoji = [chr(0x1F600 + number) for number in range(21)]
     for one in emoji[:20]:
-        messages.react(user=cast.owner, message_id=said.pk, emoji=one, on=True)
+        services.react(user=cast.owner, message_id=said.pk, emoji=one, on=True)
 
     with pytest.raises(Conflict):
-        messages.react(user=cast.owner, message_id=said.pk, emoji=emoji[20], on=True)
-    messages.react(user=cast.member, message_id=said.pk, emoji=emoji[0], on=True)
-    messages.react(user=cast.owner, message_id=said.pk, emoji=emoji[1], on=False)
-    messages.react(user=cast.owner, message_id=said.pk, emoji=emoji[20], on=True)
+        services.react(user=cast.owner, message_id=said.pk, emoji=emoji[20], on=True)
+    services.react(user=cast.member, message_id=said.pk, emoji=emoji[0], on=True)
+    services.react(user=cast.owner, message_id=said.pk, emoji=emoji[1], on=False)
+    services.react(user=cast.owner, message_id=said.pk, emoji=emoji[20], on=True)
 
     said.refresh_from_db()
     assert len(said.reactions) == 20
@@ -43,7 +43,7 @@ def test_what_is_no_emoji_changes_nothing(cast: Cast) -> None:
     before = cast.refreshed().last_seq
 
     with pytest.raises(Invalid):
-        messages.react(user=cast.member, message_id=said.pk, emoji="<b>", on=True)
+        services.react(user=cast.member, message_id=said.pk, emoji="<b>", on=True)
 
     assert cast.refreshed().last_seq == before
 
@@ -53,7 +53,7 @@ def test_deleted_message_is_no_news_and_no_last_line(cast: Cast) -> None:
     said = say(cast, "@owner look")
     (news,) = unread([cast.room.pk], [cast.owner.pk])
 
-    messages.delete_message(user=cast.member, message_id=said.pk)
+    services.delete_message(user=cast.member, message_id=said.pk)
 
     (after,) = unread([cast.room.pk], [cast.owner.pk])
     assert (news.messages - after.messages, news.mentions - after.mentions) == (1, 1)
@@ -64,8 +64,8 @@ def test_deleted_message_is_no_news_and_no_last_line(cast: Cast) -> None:
 def test_moderator_who_deletes_is_in_the_audit_and_an_author_not(cast: Cast) -> None:
     first, second = say(cast, "one"), say(cast, "two")
 
-    messages.delete_message(user=cast.member, message_id=first.pk)
-    messages.delete_message(user=cast.moderator, message_id=second.pk)
+    services.delete_message(user=cast.member, message_id=first.pk)
+    services.delete_message(user=cast.moderator, message_id=second.pk)
 
     (entry,) = AuditEntry.objects.filter(action="message.deleted")
     assert (entry.actor_id, entry.target_id) == (cast.moderator.pk, second.pk)
@@ -74,10 +74,10 @@ def test_moderator_who_deletes_is_in_the_audit_and_an_author_not(cast: Cast) -> 
 
 def test_no_row_holds_what_was_deleted(cast: Cast) -> None:
     said = say(cast, "SECRET one")
-    messages.edit_message(user=cast.member, message_id=said.pk, text="SECRET two")
+    services.edit_message(user=cast.member, message_id=said.pk, text="SECRET two")
     other = say(cast, "SECRET of another message")
 
-    messages.delete_message(user=cast.member, message_id=said.pk)
+    services.delete_message(user=cast.member, message_id=said.pk)
 
     held = [event.payload for event in RoomEvent.objects.filter(payload__contains="SECRET")]
     assert [msgspec.json.decode(payload)["message"]["id"] for payload in held] == [str(other.pk)]
@@ -87,7 +87,7 @@ def test_no_row_holds_what_was_deleted(cast: Cast) -> None:
 def test_persona_sees_nothing_of_what_was_deleted(cast: Cast) -> None:
     said = say(cast, "SECRET")
     services.post_message(user=cast.member, room_id=cast.room.pk, text="and now?")
-    messages.delete_message(user=cast.member, message_id=said.pk)
+    services.delete_message(user=cast.member, message_id=said.pk)
 
     assert [turn.text for turn in history.turns(Run.objects.get())] == ["and now?"]
 
@@ -99,7 +99,7 @@ def test_worker_that_ends_a_deleted_answer_finds_it_stopped(cast: Cast) -> None:
     run_id, job = taken
     assert job is not None
 
-    messages.delete_message(user=cast.moderator, message_id=job.message)
+    services.delete_message(user=cast.moderator, message_id=job.message)
 
     with pytest.raises(runs.LeaseLost):
         runs.complete(job, "SECRET", None)

@@ -9,7 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.services import make_token
-from rooms import messages, services
+from rooms import services
 from rooms.commands import carry_out
 from rooms.events import MessageSend
 from tests.rooms.conftest import Cast
@@ -57,15 +57,15 @@ def test_message_costs_the_same_whatever_the_log_holds(cast: Cast) -> None:
     ]
     first, last = said[0].message.pk, said[-1].message.pk
     for emoji in ("👍", "✅", "👀"):
-        messages.react(user=cast.owner, message_id=last, emoji=emoji, on=True)
+        services.react(user=cast.owner, message_id=last, emoji=emoji, on=True)
 
     def edit(message: UUID, text: str) -> int:
-        return cost(lambda: messages.edit_message(user=cast.member, message_id=message, text=text))
+        return cost(lambda: services.edit_message(user=cast.member, message_id=message, text=text))
 
     assert edit(first, "new") == edit(last, "new") <= 7
 
     def delete(message: UUID) -> int:
-        return cost(lambda: messages.delete_message(user=cast.member, message_id=message))
+        return cost(lambda: services.delete_message(user=cast.member, message_id=message))
 
     assert delete(first) == delete(last) <= 13
 
@@ -76,7 +76,7 @@ def test_refused_edit_costs_a_stranger_what_an_unknown_message_does(cast: Cast) 
     def refused(message_id: UUID) -> int:
         def act() -> None:
             with pytest.raises(Exception, match="not_found"):
-                messages.edit_message(user=cast.stranger, message_id=message_id, text="x")
+                services.edit_message(user=cast.stranger, message_id=message_id, text="x")
 
         return cost(act)
 

@@ -12,7 +12,7 @@ from accounts.services import create_user, update_profile
 from accounts.services.teams import put_member as put_team_member
 from agents.answers import AnswerFailed, Usage
 from agents.services import create_demo_persona, delete_persona, update_persona
-from rooms import messages, runs, services
+from rooms import runs, services
 from rooms.events import DurableEvent
 from rooms.history import room_state
 from rooms.log import events_after
@@ -163,26 +163,26 @@ def say(cast: Cast) -> Message:
 
 
 def edit(cast: Cast) -> None:
-    messages.edit_message(user=cast.member, message_id=say(cast).pk, text="**mended**")
+    services.edit_message(user=cast.member, message_id=say(cast).pk, text="**mended**")
 
 
 def delete(cast: Cast) -> None:
-    messages.delete_message(user=cast.member, message_id=say(cast).pk)
+    services.delete_message(user=cast.member, message_id=say(cast).pk)
 
 
 def delete_question(cast: Cast) -> None:
     question = Run.objects.get(pk=ask(cast).run).message_id
-    messages.delete_message(user=cast.member, message_id=question)
+    services.delete_message(user=cast.member, message_id=question)
 
 
 def react(cast: Cast) -> None:
-    messages.react(user=cast.member, message_id=say(cast).pk, emoji="👍", on=True)
+    services.react(user=cast.member, message_id=say(cast).pk, emoji="👍", on=True)
 
 
 def react_and_take_back(cast: Cast) -> None:
     message = say(cast).pk
     for on in (True, False):
-        messages.react(user=cast.member, message_id=message, emoji="👍", on=on)
+        services.react(user=cast.member, message_id=message, emoji="👍", on=on)
 
 
 # What makes an event of each type happen. Some do it in several ways.

@@ -1,8 +1,7 @@
-"""What becomes of a message once it is said: edited, deleted, reacted to.
+"""What is said in a room: posted, edited, deleted, reacted to, read."""
 
-Each function is one transaction on behalf of `user`, through the gate of the message's room.
-"""
-
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
@@ -13,19 +12,81 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import limits
 from accounts.audit import audit
-from accounts.errors import Conflict, Forbidden
+from accounts.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge
 from accounts.models import User
-from rooms import history, log, runs
+from rooms import answering, history, log, runs
 from rooms.bodies import message_body
 from rooms.emoji import clean_emoji
-from rooms.events import MessageDeleted, MessageUpdated, ReactionChanged
-from rooms.markup import render
-from rooms.models import Message, Room
-from rooms.permissions import MODERATE, POST, VIEW, access_message, lock_room
+from rooms.events import TEXT_LIMIT, MessageCreated, MessageDeleted, MessageUpdated, ReactionChanged
+from rooms.log import record
+from rooms.markup import mentioned, render
+from rooms.models import AuthorKind, Message, Room, RoomMember
+from rooms.permissions import MODERATE, POST, VIEW, access_message, access_room, lock_room
 from rooms.replay import replay
-from rooms.services import check_text
 
 MOST_EMOJI: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What became of a message: its seq in the room and the runs that answer it."""
+
+    message: Message
+    runs: list[UUID]
+
+
+@transaction.atomic
+def post_message(
+    *,
+    user: User,
+    room_id: UUID,
+    text: str,
+    client_id: UUID | None = None,
+    reply_to: UUID | None = None,
+    personas: Collection[UUID] | None = None,
+) -> Posted:
+    """Say something in a room and put the answers to it in line.
+
+    The same `client_id` of the same user in the same room is one message, however often it comes.
+    `personas` None leaves it to the room who answers; an empty collection asks nobody. Raises
+    NotFound (room, reply_to or persona), Forbidden, RateLimited, Invalid (blank) or TooLarge.
+    """
+    room = lock_room(user, room_id, POST)
+    if client_id is not None:
+        earlier = room.messages.filter(user=user, client_id=client_id).first()
+        if earlier is not None:
+            return Posted(earlier, list(earlier.runs.order_by("pk").values_list("pk", flat=True)))
+    limits.spend(limits.SEND, user, room_id=room.pk, team_id=room.team_id)
+    check_text(text)
+    answered = room.messages.filter(pk=reply_to).first() if reply_to else None
+    if reply_to and answered is None:
+        raise NotFound
+    handles = history.handles_in(room, text)
+    asked = answering.personas_asked(room, user, mentioned(text, handles), answered, personas)
+    message = Message.objects.create(
+        room=room,
+        seq=room.last_seq + 1,
+        user=user,
+        author_kind=AuthorKind.USER,
+        author_name=user.name,
+        author_handle=user.handle,
+        text=text,
+        html=render(text, handles),
+        reply_to=answered,
+        client_id=client_id,
+    )
+    queued, events = runs.queue(room, message, asked, user)
+    record(room, MessageCreated(message_body(message)), *events)
+    RoomMember.objects.filter(room=room, user=user).update(read_seq=message.seq)
+    return Posted(message, [run.pk for run in queued])
+
+
+@transaction.atomic
+def mark_read(*, user: User, room_id: UUID, seq: int) -> None:
+    """Remember how far `user` has read; it never moves back, nor beyond the end of the log."""
+    room = access_room(user, room_id, VIEW)
+    read = min(seq, room.last_seq)
+    RoomMember.objects.filter(room=room, user=user, read_seq__lt=read).update(read_seq=read)
 
 
 def check_may_edit(user: User, message: Message) -> None:
@@ -97,10 +158,7 @@ def react(*, user: User, message_id: UUID, emoji: str, on: bool) -> None:
     if len(message.reactions) > MOST_EMOJI:
         raise Conflict(_("This message has 20 different reactions. Use one of them."))
     message.save(update_fields=["reactions"])
-    log.record(
-        room,
-        ReactionChanged(message=message.pk, reactions=message_body(message).reactions),
-    )
+    log.record(room, ReactionChanged(message=message.pk, reactions=message_body(message).reactions))
 
 
 def _lock(user: User, message_id: UUID, permission: str) -> tuple[Room, Message]:
@@ -121,3 +179,11 @@ def _stop_runs(room: Room, message: Message, user: User) -> None:
     unended = room.runs.select_for_update(of=("self",)).select_related("answer", "message")
     for run in unended.filter(about, state__in=history.OPEN):
         runs.cancel(room, run, user.pk)
+
+
+def check_text(text: str) -> None:
+    """Raise unless a message may have this text."""
+    if not text.strip() or "\x00" in text:
+        raise Invalid(_("Write something first."))
+    if len(text) > TEXT_LIMIT:
+        raise TooLarge(_("A message has at most 16,000 characters. Shorten it or send two."))

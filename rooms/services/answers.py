@@ -1,0 +1,48 @@
+"""Answers to messages: stopped, and asked for again."""
+
+from typing import Final
+from uuid import UUID
+
+from django.db import transaction
+from django.utils.translation import gettext_lazy as _
+
+from accounts.errors import Conflict
+from accounts.models import User
+from agents.permissions import USE, access_persona
+from rooms import history, runs
+from rooms.log import record
+from rooms.models import Room, Run, RunState
+from rooms.permissions import MODERATE, POST, VIEW, access_run, lock_room
+
+RETRYABLE: Final = (RunState.FAILED, RunState.CANCELLED)
+
+
+@transaction.atomic
+def cancel_run(*, user: User, run_id: UUID) -> Run:
+    """Stop an answer: whoever asked may, and moderators. A run that has ended stays as it is."""
+    room, run = _lock_run(user, run_id, VIEW)
+    if run.state in history.OPEN:
+        runs.cancel(room, run, user.pk)
+    return run
+
+
+@transaction.atomic
+def retry_run(*, user: User, run_id: UUID) -> Run:
+    """Ask again what failed or was stopped; returns a new run on the same message."""
+    room, run = _lock_run(user, run_id, POST)
+    again = run.message.runs.filter(persona=run.persona, state__in=history.OPEN)
+    access_persona(user, run.persona_id, USE)
+    if run.state not in RETRYABLE or run.message.deleted_at or again.exists():
+        raise Conflict(_("This answer cannot be asked for again now."))
+    (new,), events = runs.queue(room, run.message, [run.persona], user)
+    record(room, *events)
+    return new
+
+
+def _lock_run(user: User, run_id: UUID, asker_needs: str) -> tuple[Room, Run]:
+    """Lock a run and its room: the asker needs `asker_needs` there, anybody else to moderate."""
+    asked = access_run(user, run_id, VIEW)
+    needs = asker_needs if asked.requested_by_id == user.pk else MODERATE
+    room = lock_room(user, asked.room_id, needs)
+    run = Run.objects.select_for_update(of=("self",)).select_related("answer").get(pk=run_id)
+    return room, run

@@ -1,0 +1,242 @@
+"""Who is in a room: let in, changed, taken out.
+
+A room keeps an owner, whatever becomes of people.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import timedelta
+from typing import TypedDict, Unpack
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils.translation import gettext_lazy as _
+
+from accounts.audit import audit
+from accounts.errors import Conflict, Forbidden, MaruError, NotFound
+from accounts.models import Invitation, Team, TeamMember, User
+from accounts.services import invite
+from rooms import runs
+from rooms.bodies import member_body
+from rooms.events import MemberAdded, MemberChanged, MemberRemoved
+from rooms.log import record
+from rooms.models import InvitedRoom, Room, RoomMember, RoomRole
+from rooms.permissions import MANAGE, VIEW, access_open_room, access_room, lock_room, set_room_role
+
+
+class InvitationWish(TypedDict, total=False):
+    """What an invitation may say beside whom it is for."""
+
+    role: str
+    lifetime: timedelta
+    max_uses: int
+    email: str
+
+
+@transaction.atomic
+def put_member(*, user: User, room_id: UUID, member_id: UUID, role: str) -> RoomMember:
+    """Add somebody of the room's team, or change their role. The last owner stays owner."""
+    room = lock_room(user, room_id, MANAGE)
+    member = _member(room, member_id)
+    if member is None:
+        member = add_members(room, [hold_seat(room.team_id, member_id)], role)[0]
+        after = {"user": str(member_id), "role": role}
+        audit(user, "room.member_added", room.pk, team_id=room.team_id, after=after)
+    elif member.role != role:
+        _keep_an_owner(room, member)
+        before = {"user": str(member_id), "role": member.role}
+        _set_role(room, member, role)
+        after = {"user": str(member_id), "role": role}
+        team_id = room.team_id
+        audit(user, "room.member_changed", room.pk, team_id=team_id, before=before, after=after)
+    return member
+
+
+@transaction.atomic
+def join_room(*, user: User, room_id: UUID, role: str = RoomRole.MEMBER) -> RoomMember:
+    """Come into a room that is open to its team; nothing for who is in it. Nobody rises by it."""
+    access_open_room(user, room_id)
+    if role not in (RoomRole.MEMBER, RoomRole.READER):
+        raise Forbidden(_("Whoever joins comes in as a member."))
+    room = Room.objects.select_for_update(of=("self",), no_key=True).get(pk=room_id)
+    access_open_room(user, room_id)  # again behind the lock, as `lock_room` does
+    member = _member(room, user.pk)
+    if member is None:
+        member = add_members(room, [hold_seat(room.team_id, user.pk)], role)[0]
+        after = {"user": str(user.pk), "role": role}
+        audit(user, "room.member_added", room.pk, team_id=room.team_id, after=after)
+    return member
+
+
+def joinable_rooms(user: User, team: Team) -> QuerySet[Room]:
+    """Return the open rooms of the team that `user` is not in; the caller has asked the gate."""
+    mine = RoomMember.objects.filter(user=user)
+    return Room.objects.open_to_team().filter(team=team).exclude(pk__in=mine.values("room"))
+
+
+@transaction.atomic
+def invite_into_rooms(
+    *, user: User, team_id: UUID, room_ids: Collection[UUID], **wish: Unpack[InvitationWish]
+) -> tuple[Invitation, str]:
+    """Like `accounts.services.invite`; who accepts comes into these rooms, too, as a member."""
+    rooms = [access_room(user, room_id, MANAGE) for room_id in dict.fromkeys(room_ids)]
+    if any(room.team_id != team_id for room in rooms):
+        raise NotFound
+    invitation, token = invite(user=user, team_id=team_id, **wish)
+    InvitedRoom.objects.bulk_create(InvitedRoom(invitation=invitation, room=r) for r in rooms)
+    return invitation, token
+
+
+@transaction.atomic
+def enter_invited_rooms(*, person: User, invitation: Invitation) -> None:
+    """Let whoever has accepted an invitation into its rooms, where its maker still may."""
+    for invited in invitation.rooms.order_by("room_id"):
+        try:
+            room = lock_room(invitation.invited_by, invited.room_id, MANAGE)
+        except MaruError:
+            continue  # no promise is kept that its maker could not make today
+        add_members(room, [person], RoomRole.MEMBER)
+
+
+@transaction.atomic
+def hand_over_room(*, user: User, room_id: UUID, member_id: UUID) -> None:
+    """Make somebody else owner and step down to member, in one go."""
+    room = lock_room(user, room_id, MANAGE)
+    heir = _member(room, member_id)
+    own = _member(room, user.pk)
+    if heir is None or own is None:
+        raise NotFound
+    if heir == own:
+        raise Conflict(_("You are an owner already."))
+    _set_role(room, heir, RoomRole.OWNER)
+    _set_role(room, own, RoomRole.MEMBER)
+    after = {"owner": str(member_id)}
+    audit(user, "room.handed_over", room.pk, team_id=room.team_id, after=after)
+
+
+@transaction.atomic
+def remove_member(*, user: User, room_id: UUID, member_id: UUID) -> None:
+    """Take somebody out of the room; everybody may take out themselves."""
+    needs = VIEW if member_id == user.pk else MANAGE
+    room = lock_room(user, room_id, needs, even_archived=True)
+    member = _member(room, member_id)
+    if member is None:
+        raise NotFound
+    _keep_an_owner(room, member)
+    _take_out(room, member)
+    before = {"user": str(member_id), "role": member.role}
+    audit(user, "room.member_removed", room.pk, team_id=room.team_id, before=before)
+
+
+@transaction.atomic
+def leave_rooms(*, member: User, team_id: UUID, privacy: str | None = None) -> None:
+    """Take somebody out of the rooms of a team, or of those that are private or open.
+
+    The caller has asked the team's gate. A room whose last owner leaves goes to whoever has been in
+    it longest.
+    """
+    for room, membership in _rooms_with(member, team_id):
+        if privacy in (None, room.privacy):
+            _take_out(room, membership)
+            _keep_owned(room)
+
+
+@transaction.atomic
+def suspend_from_rooms(*, member: User, team_id: UUID) -> None:
+    """Take the rooms of a team from somebody who may come back to them."""
+    for room, membership in _rooms_with(member, team_id):
+        membership.suspended = True
+        membership.save(update_fields=["suspended"])
+        set_room_role([member], room, None)
+        record(room, MemberRemoved(member.pk))
+        runs.end_unallowed(room)
+        _keep_owned(room)
+
+
+@transaction.atomic
+def return_to_rooms(*, member: User, team_id: UUID) -> None:
+    """Give somebody back the rooms of a team that `suspend_from_rooms` took."""
+    for room, membership in _rooms_with(member, team_id):
+        membership.suspended = False
+        membership.save(update_fields=["suspended"])
+        set_room_role([member], room, membership.role)
+        record(room, MemberAdded(member_body(membership)))
+
+
+@transaction.atomic
+def show_member(user: User) -> None:
+    """Tell the rooms of somebody how they are called and coloured now."""
+    places = RoomMember.objects.active().filter(user=user).order_by("room_id")
+    for room_id in list(places.values_list("room_id", flat=True)):
+        room = Room.objects.select_for_update(of=("self",)).get(pk=room_id)
+        member = _member(room, user.pk)
+        if member is not None:
+            record(room, MemberChanged(member_body(member)))
+
+
+def hold_seat(team_id: UUID, user_id: UUID) -> User:
+    """Return somebody of the team, who stays in it until the transaction ends; else NotFound.
+
+    A removal takes the seat before it looks for rooms: one of the two sees the other.
+    """
+    seats = TeamMember.objects.select_for_update(of=("self",), no_key=True).select_related("user")
+    active = seats.filter(suspended_at=None, user__is_active=True)
+    seat = active.filter(team=team_id, user_id=user_id).first()
+    if seat is None:
+        raise NotFound
+    return seat.user
+
+
+def add_members(room: Room, users: Sequence[User], role: str) -> list[RoomMember]:
+    """Add people of the room's team, within the caller's transaction and after its checks."""
+    members = RoomMember.objects.bulk_create(
+        [RoomMember(room=room, user=user, role=role, read_seq=room.last_seq) for user in users]
+    )
+    set_room_role(users, room, role)
+    record(room, *(MemberAdded(member_body(member)) for member in members))
+    return members
+
+
+def _member(room: Room, user_id: UUID) -> RoomMember | None:
+    return room.members.active().select_related("user").filter(user_id=user_id).first()
+
+
+def _set_role(room: Room, member: RoomMember, role: str) -> None:
+    member.role = role
+    member.save(update_fields=["role"])
+    set_room_role([member.user], room, role)
+    record(room, MemberChanged(member_body(member)))
+    runs.end_unallowed(room)
+
+
+def _take_out(room: Room, member: RoomMember) -> None:
+    """Whoever is suspended has been taken out of the log already."""
+    member.delete()
+    set_room_role([member.user], room, None)
+    if not member.suspended:
+        record(room, MemberRemoved(member.user_id))
+        runs.end_unallowed(room)
+
+
+def _rooms_with(user: User, team_id: UUID) -> Iterator[tuple[Room, RoomMember]]:
+    """Yield the rooms of a team that somebody has a place in, each locked, with that place."""
+    places = RoomMember.objects.filter(user=user, room__team=team_id).order_by("room_id")
+    for room_id in list(places.values_list("room_id", flat=True)):
+        room = Room.objects.select_for_update(of=("self",)).get(pk=room_id)
+        member = room.members.select_related("user").filter(user=user).first()
+        if member is not None:
+            yield room, member
+
+
+def _keep_owned(room: Room) -> None:
+    """Give a room without an owner to whoever has been in it longest."""
+    members = room.members.active().select_related("user")
+    heir = members.order_by("joined_at", "pk").first()
+    if heir is not None and not members.filter(role=RoomRole.OWNER).exists():
+        _set_role(room, heir, RoomRole.OWNER)
+
+
+def _keep_an_owner(room: Room, member: RoomMember) -> None:
+    owners = room.members.active().filter(role=RoomRole.OWNER).exclude(pk=member.pk)
+    if member.role == RoomRole.OWNER and not owners.exists():
+        raise Conflict(_("A room needs an owner. Make somebody else owner first."))

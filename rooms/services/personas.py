@@ -1,0 +1,99 @@
+"""Which personas answer in which rooms."""
+
+from collections.abc import Collection
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils.translation import gettext_lazy as _
+
+from accounts.audit import audit
+from accounts.errors import Forbidden, NotFound
+from accounts.models import User
+from agents.models import Persona
+from agents.permissions import CHANGE, access_persona, usable_by
+from rooms import runs
+from rooms.bodies import persona_body, room_body
+from rooms.events import PersonaBound, PersonaUnbound, RoomChanged
+from rooms.log import record
+from rooms.models import AllowedRoom, Room, RoomPersona
+from rooms.permissions import MANAGE, lock_room
+
+
+@transaction.atomic
+def bind_persona(*, user: User, room_id: UUID, persona_id: UUID) -> None:
+    """Let a persona of the team answer in the room; nothing if it already may."""
+    room = lock_room(user, room_id, MANAGE)
+    persona = bindable(user, room.team_id).filter(pk=persona_id).first()
+    if persona is None:
+        raise NotFound
+    if persona.confined and not persona.allowed_rooms.filter(room=room).exists():
+        raise Forbidden(_("This persona is kept to other rooms."))
+    if not room.bindings.filter(persona=persona).exists():
+        bind(room, persona)
+        after = {"persona": str(persona_id)}
+        audit(user, "room.persona_bound", room.pk, team_id=room.team_id, after=after)
+
+
+@transaction.atomic
+def confine_persona(
+    *, user: User, persona_id: UUID, room_ids: Collection[UUID] | None
+) -> list[UUID]:
+    """Keep a persona to these rooms, and take it out of all others; None lets it into any.
+
+    Raises NotFound for a room that `user` is not in.
+    """
+    persona = access_persona(user, persona_id, CHANGE)
+    rooms = Room.objects.visible_to(user).filter(team=persona.team_id, pk__in=room_ids or ())
+    allowed = sorted(rooms.values_list("pk", flat=True))
+    if len(allowed) != len(set(room_ids or ())):
+        raise NotFound
+    persona.confined = room_ids is not None
+    persona.save(update_fields=["confined"])
+    persona.allowed_rooms.all().delete()
+    AllowedRoom.objects.bulk_create(AllowedRoom(persona=persona, room_id=pk) for pk in allowed)
+    if persona.confined:
+        for room in lock_rooms_of(persona):
+            if room.pk not in allowed:
+                runs.abandon(room, persona)
+                unbind(room, persona.pk)
+    after = {"rooms": None if room_ids is None else [str(room_id) for room_id in allowed]}
+    audit(user, "persona.confined", persona.pk, team_id=persona.team_id, after=after)
+    return allowed
+
+
+@transaction.atomic
+def unbind_persona(*, user: User, room_id: UUID, persona_id: UUID) -> None:
+    """Take a persona out of the room."""
+    room = lock_room(user, room_id, MANAGE)
+    if not room.bindings.filter(persona_id=persona_id).exists():
+        raise NotFound
+    unbind(room, persona_id)
+    before = {"persona": str(persona_id)}
+    audit(user, "room.persona_unbound", room.pk, team_id=room.team_id, before=before)
+
+
+def lock_rooms_of(persona: Persona) -> list[Room]:
+    """Lock the rooms of a persona, always in the same order, so that two changes cannot cross."""
+    rooms = Room.objects.select_for_update(of=("self",))
+    return list(rooms.filter(bindings__persona=persona).order_by("pk"))
+
+
+def bindable(user: User, team_id: UUID) -> QuerySet[Persona]:
+    return usable_by(user, Persona.objects.filter(team=team_id))
+
+
+def unbind(room: Room, persona_id: UUID) -> None:
+    """Take a persona out of a room that the transaction has locked, after its checks."""
+    room.bindings.filter(persona_id=persona_id).delete()
+    if room.default_persona_id == persona_id:
+        room.default_persona = None
+        room.save(update_fields=["default_persona"])
+        record(room, RoomChanged(room_body(room)))
+    record(room, PersonaUnbound(persona_id))
+    runs.end_unallowed(room)
+
+
+def bind(room: Room, persona: Persona) -> None:
+    RoomPersona.objects.create(room=room, persona=persona)
+    record(room, PersonaBound(persona_body(persona)))
