@@ -1,0 +1,113 @@
+"""What is published is heard, whatever becomes of the connection that it is heard by."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from rooms import redis_layer
+from rooms.redis_layer import RedisLayer
+from tests.cluster.services import Redis
+from tests.live import PATIENCE
+
+GROUP = "room.1"
+
+
+@pytest.fixture
+async def layer(redis: Redis) -> AsyncIterator[Any]:
+    host = {"address": redis.url, "max_connections": 5, "socket_timeout": None}
+    made = RedisLayer(hosts=[host], prefix="test")
+    yield made
+    redis.thaw()
+    await made.flush()
+
+
+@pytest.fixture
+async def channel(layer: Any) -> str:
+    """A channel that is in the group."""
+    name: str = await layer.new_channel()
+    await layer.group_add(GROUP, name)
+    return name
+
+
+async def hear(layer: Any, channel: str) -> Any:
+    async with asyncio.timeout(PATIENCE):
+        return await layer.receive(channel)
+
+
+async def hear_again(layer: Any, channel: str) -> None:
+    """Speak until it is heard."""
+    heard = asyncio.create_task(layer.receive(channel))
+    async with asyncio.timeout(PATIENCE):
+        while not heard.done():
+            await asyncio.gather(speak(layer, "again"), return_exceptions=True)
+            await asyncio.wait([heard], timeout=0.05)
+    assert heard.result()["n"] == "again"
+
+
+async def speak(layer: Any, what: int | str) -> None:
+    await layer.group_send(GROUP, {"type": "said", "n": what})
+
+
+async def test_a_group_is_heard_in_order_from_the_moment_it_is_joined(
+    layer: Any, channel: str, redis: Redis
+) -> None:
+    for number in range(500):
+        await speak(layer, number)
+
+    assert [(await hear(layer, channel))["n"] for _ in range(500)] == list(range(500))
+
+
+async def test_joining_returns_once_redis_listens(layer: Any, redis: Redis) -> None:
+    name = await layer.new_channel()
+    with redis.connect() as connection:
+        for number in range(50):
+            await layer.group_add(f"group.{number}", name)
+            assert connection.pubsub_numsub(f"test__group__group.{number}")[0][1] == 1
+
+
+async def test_a_group_that_is_left_is_heard_no_more(
+    layer: Any, channel: str, redis: Redis
+) -> None:
+    await layer.group_add("room.2", channel)
+    await layer.group_discard(GROUP, channel)
+    await speak(layer, "left")
+    await layer.group_send("room.2", {"type": "said", "n": "there"})
+
+    assert (await hear(layer, channel))["n"] == "there"
+
+
+async def test_a_connection_that_is_cut_is_replaced(layer: Any, channel: str, redis: Redis) -> None:
+    with redis.connect() as connection:
+        assert connection.client_kill_filter(_type="pubsub") == 1
+
+    await hear_again(layer, channel)
+
+
+async def test_a_connection_that_falls_silent_is_replaced_and_holds_nobody_up(
+    layer: Any, channel: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_layer, "PING_SECONDS", 0.2)
+    monkeypatch.setattr(redis_layer, "CONNECT_SECONDS", 0.2)
+    lost = asyncio.Event()
+    monkeypatch.setattr(redis_layer.Ear, "_lost", noting(redis_layer.Ear._lost, lost))
+    with redis.connect() as connection:  # the one that is there has its old pace
+        connection.client_kill_filter(_type="pubsub")
+    await hear_again(layer, channel)
+    lost.clear()
+
+    redis.freeze()
+    async with asyncio.timeout(PATIENCE):
+        await lost.wait()  # the loop has turns for others, or this would never end
+    redis.thaw()
+
+    await hear_again(layer, channel)
+
+
+def noting(method: Any, event: asyncio.Event) -> Any:
+    def noted(self: Any) -> None:
+        event.set()
+        method(self)
+
+    return noted
