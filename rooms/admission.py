@@ -8,18 +8,16 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import orjson
+import structlog
 from django.conf import settings
-from django.contrib.auth import get_user
-from django.contrib.sessions.backends.db import SessionStore
-from django.http import HttpRequest
+from django.db import DatabaseError
 from django.utils import translation
 from django.utils.translation.trans_real import parse_accept_lang_header
 
 from accounts.audit import came_from
-from accounts.models import User
-from accounts.services import user_for_token
-from rooms.outlet import Credential
-from rooms.threads import COMMANDS, in_thread
+from rooms.lookup import Lookup, Shown
+
+log = structlog.get_logger(__name__)
 
 SUBPROTOCOL: Final = "maru.v1"
 SOCKETS_OF_A_USER: Final = 200
@@ -29,12 +27,14 @@ class Admission:
     """Lets a handshake through to `app`, with user, credential and language in its scope.
 
     Or refuses it with an HTTP status, in this order: a foreign Origin (403), no credentials that
-    live (401), a subprotocol that is not ours (400), more sockets than a user may have here (429).
+    live (401), a subprotocol that is not ours (400), more sockets than a user may have here (429);
+    503 while nobody can be known, because the database is away.
     No Origin at all is for programs with a token.
     """
 
     def __init__(self, app: Any) -> None:
         self._app = app
+        self._lookup = Lookup()
         self._open = Counter[UUID]()
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -43,19 +43,25 @@ class Admission:
         if not _origin_is_ours(headers, scope, bearer):
             await _refuse(receive, send, HTTPStatus.FORBIDDEN, "forbidden")
             return
-        known = await in_thread(COMMANDS, _authenticate, headers, bearer)
+        cookie = _cookie(headers, settings.SESSION_COOKIE_NAME)
+        try:
+            known = await self._lookup(Shown(bearer, cookie))
+        except DatabaseError as error:
+            log.warning("socket.nobody_known", error=type(error).__name__)
+            await _refuse(receive, send, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable")
+            return
         if known is None:
             await _refuse(receive, send, HTTPStatus.UNAUTHORIZED, "unauthenticated")
             return
         if SUBPROTOCOL not in scope["subprotocols"]:
             await _refuse(receive, send, HTTPStatus.BAD_REQUEST, "invalid")
             return
-        user, credential = known
+        user = known.user
         if settings.RATE_LIMITS and self._open[user.pk] >= SOCKETS_OF_A_USER:
             await _refuse(receive, send, HTTPStatus.TOO_MANY_REQUESTS, "rate_limited")
             return
         came_from.set((scope.get("client") or ("",))[0])
-        known_scope = {"user": user, "credential": credential, "language": _language(headers)}
+        known_scope = {"user": user, "credential": known.credential, "language": _language(headers)}
         self._open[user.pk] += 1
         try:
             await self._app({**scope, **known_scope}, receive, send)
@@ -83,26 +89,12 @@ def _origin_is_ours(headers: dict[str, str], scope: dict[str, Any], bearer: str 
         return True
     host = headers.get("host", "")
     scheme = "https" if scope.get("scheme") in {"wss", "https"} else "http"
-    if urlsplit(f"//{host}").hostname not in settings.ALLOWED_HOSTS:
+    try:
+        if urlsplit(f"//{host}").hostname not in settings.ALLOWED_HOSTS:
+            return False
+    except ValueError:  # brackets that do not fit
         return False
     return origin == f"{scheme}://{host}"
-
-
-def _authenticate(headers: dict[str, str], bearer: str | None) -> tuple[User, Credential] | None:
-    """Return who comes, and by what; a token is judged alone, whatever cookie is beside it."""
-    if bearer is not None:
-        known = user_for_token(bearer)
-        if known is None:
-            return None
-        team_id = known.user.reach.team_id
-        return known.user, Credential(known.user.pk, token_id=known.token_id, team_id=team_id)
-    session = SessionStore(_cookie(headers, settings.SESSION_COOKIE_NAME))
-    request = HttpRequest()
-    request.session = session
-    user = get_user(request)
-    if not isinstance(user, User) or not user.is_active:
-        return None
-    return user, Credential(user.pk, session_key=session.session_key)
 
 
 def _language(headers: dict[str, str]) -> str:
@@ -122,6 +114,11 @@ def _cookie(headers: dict[str, str], name: str) -> str | None:
     except CookieError:
         return None
     return morsel.value if morsel else None
+
+
+async def nowhere(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Answer a handshake at an address where there is no socket."""
+    await _refuse(receive, send, HTTPStatus.NOT_FOUND, "not_found")
 
 
 async def _refuse(receive: Any, send: Any, status: HTTPStatus, code: str) -> None:

@@ -74,7 +74,15 @@ class RoomsConsumer(AsyncWebsocketConsumer):
                 metrics.SOCKETS.dec()
                 await self.hub.disconnect(self.outlet)
 
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Hand on what the server says: Channels would look after the database first, in a thread
+        that all of this process shares. We have threads of our own for that.
+        """
+        await getattr(self, message["type"].replace(".", "_"))(message)
+
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        if self.outlet.ended:
+            return  # what was on its way when its credential ended is not done any more
         if settings.RATE_LIMITS and (seconds := self._bucket.take()) is not None:
             self._slow_down(ref_of(text_data or ""), seconds)
             return

@@ -3,12 +3,12 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import structlog
 
+from rooms.credentials import Credential
 from rooms.sink import Frame, Sink, Write
 
 if TYPE_CHECKING:
@@ -20,21 +20,6 @@ TOO_SLOW: Final = 4408
 STUCK_SECONDS: Final = 10
 ABORT_SECONDS: Final = 15
 PIECE: Final = 65_536
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """By what a socket came in: whose it is, and the token or the session that it was."""
-
-    user_id: UUID
-    token_id: UUID | None = None
-    session_key: str | None = None
-    team_id: UUID | None = None  # the one that a token is bound to
-
-    @property
-    def means(self) -> tuple[UUID | None, str | None]:
-        """The token and the session, one of which it is."""
-        return self.token_id, self.session_key
 
 
 class Outlet:
@@ -52,7 +37,7 @@ class Outlet:
         self._sink = sink
         self._close = close
         self._own: deque[Frame] = deque()
-        self._ended = False
+        self.ended = False
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -68,17 +53,17 @@ class Outlet:
 
     def write(self, frame: Frame) -> bool:
         """Write a frame at once, if nothing is waiting before it; return whether that was so."""
-        return self._task is None and not self._ended and self._sink.write(frame)
+        return self._task is None and not self.ended and self._sink.write(frame)
 
     def wake(self) -> None:
         """See to it that everything that waits is sent."""
-        if self._task is None and not self._ended:
+        if self._task is None and not self.ended:
             self._fall_back()
             self._task = asyncio.create_task(self._flush())
 
     def writer(self) -> Write | None:
         """Return how to write to the socket until we fall back; None where something waits."""
-        if self._task is not None or self._ended:
+        if self._task is not None or self.ended:
             return None
         return self._sink.writer(self.wake)
 
@@ -89,17 +74,17 @@ class Outlet:
 
     def end(self, code: int) -> None:
         """Send nothing more, and close the socket with a code of ours."""
-        if self._ended:
+        if self.ended:
             return
         self.stop()
         self._closing = asyncio.create_task(self._close(code))
 
     def stop(self) -> None:
         """Send nothing more."""
-        if not self._ended:
+        if not self.ended:
             # Whoever does not read does not read a close either, and would keep its buffers.
             asyncio.get_running_loop().call_later(ABORT_SECONDS, self._sink.abort)
-        self._ended = True
+        self.ended = True
         self._fall_back()
         if self._task is not None:
             self._task.cancel()

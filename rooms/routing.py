@@ -5,24 +5,23 @@ from typing import Any
 from uuid import UUID
 
 from channels.layers import get_channel_layer
-from django.contrib.sessions.models import Session
-from django.urls import path
-from django.utils import timezone
+from django.urls import path, re_path
 
-from accounts.models import ApiToken, User
-from rooms.admission import Admission
+from rooms.admission import Admission, nowhere
 from rooms.broadcast import Durable
 from rooms.consumers import RoomsConsumer
+from rooms.credentials import Credential
 from rooms.hub import RoomHub
 from rooms.log import events_after
+from rooms.lookup import those_that_ended
 from rooms.models import Room
-from rooms.outlet import Credential
 from rooms.replay import replay
 from rooms.threads import COMMANDS, in_thread
 from rooms.topic import Source
 
 _socket: Any = Admission(RoomsConsumer.as_asgi())  # Any: Django's path() expects views
-websocket_urlpatterns = [path("ws/", _socket)]
+_nowhere: Any = nowhere
+websocket_urlpatterns = [path("ws/", _socket), re_path("", _nowhere)]
 
 
 def make_hub() -> RoomHub:
@@ -48,16 +47,4 @@ async def _deltas(message: UUID, attempt: int, since: int) -> list[str]:
 
 
 async def _ended(credentials: Collection[Credential]) -> set[Credential]:
-    return await in_thread(COMMANDS, _those_that_ended, credentials)
-
-
-def _those_that_ended(credentials: Collection[Credential]) -> set[Credential]:
-    """Return which credentials nobody could come in by any more; three queries for all."""
-    users = User.objects.filter(is_active=True, pk__in={c.user_id for c in credentials})
-    tokens = ApiToken.objects.alive().filter(pk__in={c.token_id for c in credentials})
-    sessions = Session.objects.filter(
-        expire_date__gt=timezone.now(), session_key__in={c.session_key for c in credentials}
-    )
-    alive = {None, *tokens.values_list("pk", flat=True), *sessions.values_list("pk", flat=True)}
-    active = set(users.values_list("pk", flat=True))
-    return {c for c in credentials if c.user_id not in active or not {*c.means} <= alive}
+    return await in_thread(COMMANDS, those_that_ended, credentials)

@@ -19,9 +19,10 @@ from msgspec import Struct, json
 from accounts.models import User
 from rooms import joining, log
 from rooms.broadcast import Durable
+from rooms.credentials import Credential
 from rooms.events import AnyDurable, MessageDelta, RoomActivity, RoomRemoved, encode
 from rooms.hub import RoomHub
-from rooms.outlet import Credential, Outlet
+from rooms.outlet import Outlet
 from rooms.permissions import VIEW, access_room
 from rooms.replay import replay
 from rooms.sink import Frame, Send, Write

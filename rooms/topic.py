@@ -16,8 +16,9 @@ from msgspec import Struct
 
 from rooms import metrics
 from rooms.broadcast import Change, Delta, Durable, Here, Notice, OfRoom
+from rooms.credentials import Credential
 from rooms.events import MessageDelta, RoomRemoved, encode
-from rooms.outlet import Credential, Subscription
+from rooms.outlet import Subscription
 from rooms.sink import Frame, Write
 
 log = structlog.get_logger(__name__)

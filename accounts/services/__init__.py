@@ -15,6 +15,7 @@ from accounts.services.people import (
     suspend_user,
     update_profile,
 )
+from accounts.services.sessions import users_of_sessions
 from accounts.services.setup import (
     check_setup_link,
     is_set_up,
@@ -35,7 +36,13 @@ from accounts.services.teams import (
     set_team_role,
     suspend_team_member,
 )
-from accounts.services.tokens import TokenBearer, make_token, revoke_token, user_for_token
+from accounts.services.tokens import (
+    TokenBearer,
+    make_token,
+    revoke_token,
+    user_for_token,
+    users_for_tokens,
+)
 
 __all__ = [
     "TokenBearer",
@@ -69,4 +76,6 @@ __all__ = [
     "update_profile",
     "use_setup_link",
     "user_for_token",
+    "users_for_tokens",
+    "users_of_sessions",
 ]

@@ -1,6 +1,6 @@
 """Bearer tokens: by them programs act as a user, on HTTP and on the socket alike."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -83,15 +83,27 @@ def revoke_token(*, user: User, token_id: UUID) -> None:
 
 def user_for_token(secret: str) -> TokenBearer | None:
     """Return who shows a token, or None: one digest and one query, whatever is wrong with it."""
-    token = ApiToken.objects.alive().select_related("user").filter(digest=digest_of(secret)).first()
-    if token is None:
-        return None
-    user = token.user
-    scopes = scopes_up_to(token.scopes)
-    user.reach = Reach(
-        scopes, token.team_id, token.expires_at, token_hint=token.hint, token_id=token.pk
+    return users_for_tokens([secret]).get(secret)
+
+
+def users_for_tokens(secrets: Collection[str]) -> dict[str, TokenBearer]:
+    """Return who shows which of these tokens; one query, however many they are."""
+    if not secrets:
+        return {}
+    shown = {digest_of(secret): secret for secret in secrets}
+    alive = ApiToken.objects.alive().select_related("user").filter(digest__in=shown)
+    return {shown[token.digest]: _bearer(token) for token in alive}
+
+
+def _bearer(token: ApiToken) -> TokenBearer:
+    token.user.reach = Reach(
+        scopes_up_to(token.scopes),
+        token.team_id,
+        token.expires_at,
+        token_hint=token.hint,
+        token_id=token.pk,
     )
-    return TokenBearer(user=user, token_id=token.pk, expires_at=token.expires_at)
+    return TokenBearer(user=token.user, token_id=token.pk, expires_at=token.expires_at)
 
 
 def _known(scopes: Iterable[str]) -> list[str]:

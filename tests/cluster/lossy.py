@@ -6,10 +6,9 @@ Each process loses others than its neighbour. For tests only: `DJANGO_SETTINGS_M
 import random
 from typing import Any, Final
 
-from rooms.redis_layer import RedisLayer
-
 from maru.settings import *  # noqa: F403 # the product's own, all of them
 from maru.settings import CHANNEL_LAYERS
+from rooms.redis_layer import RedisLayer
 
 LOSS: Final = 0.03
 

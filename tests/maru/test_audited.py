@@ -341,6 +341,8 @@ WITHOUT = {
     "look_up_invitation": "reads",
     "make_setup_link": "printed by the server, for whoever starts it",
     "user_for_token": "reads",
+    "users_for_tokens": "reads",
+    "users_of_sessions": "reads",
 }
 
 

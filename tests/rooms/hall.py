@@ -16,9 +16,10 @@ import msgspec
 from accounts.models import User
 from rooms import broadcast, runs
 from rooms.consumers import RoomsConsumer
+from rooms.credentials import Credential
 from rooms.flood import Bucket
 from rooms.hub import RoomHub
-from rooms.outlet import Credential, Outlet
+from rooms.outlet import Outlet
 from rooms.routing import make_hub
 from rooms.runs import Job
 from rooms.sink import Frame, Write

@@ -8,8 +8,9 @@ from uuid import UUID, uuid4
 import msgspec
 
 from rooms.broadcast import Change, Delta, Durable
+from rooms.credentials import Credential
 from rooms.events import MessageDelta, encode
-from rooms.outlet import Credential, Outlet, Subscription
+from rooms.outlet import Outlet, Subscription
 from rooms.sink import Frame, Write
 from rooms.topic import Source, Topic
 

@@ -14,9 +14,9 @@ from rooms import broadcast, commands, hub, presence, redis_store
 from rooms import unread as unread_module
 from rooms.broadcast import Durable, Envelope
 from rooms.commands import carry_out
+from rooms.credentials import Credential
 from rooms.events import MemberType
 from rooms.hub import RoomHub
-from rooms.outlet import Credential
 from rooms.presence import MemoryRoster, RedisRoster
 from rooms.services import mark_read, post_message
 from rooms.topic import Source

@@ -1,0 +1,102 @@
+"""Who shows what at the door of the socket, and whether it still lets them in."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from django.contrib.sessions.models import Session
+from django.utils import timezone
+
+from accounts.models import ApiToken, User
+from accounts.services import TokenBearer, users_for_tokens, users_of_sessions
+from rooms.credentials import Credential
+from rooms.threads import COMMANDS, in_thread
+
+AT_ONCE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What somebody shows at the door; a token is judged alone, whatever cookie is beside it."""
+
+    token: str | None
+    session_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Who has come, and by what."""
+
+    user: User
+    credential: Credential
+
+
+class Lookup:
+    """Finds out who shows what: those who come while it looks are looked up next, and together.
+
+    A thousand who come back at once cost some tens of queries, and strangers in a crowd hold up
+    nobody who is in already: they have one thread.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Shown, asyncio.Future[Known | None]]] = []
+        self._looking: asyncio.Task[None] | None = None
+
+    async def __call__(self, shown: Shown) -> Known | None:
+        """Return who shows this, None if nobody may come in by it; raises DatabaseError."""
+        found = asyncio.get_running_loop().create_future()
+        self._waiting.append((shown, found))
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look())
+        known: Known | None = await found
+        return known
+
+    async def _look(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
+            futures = [future for _shown, future in batch if not future.cancelled()]
+            try:
+                known = await in_thread(COMMANDS, known_by, [shown for shown, _future in batch])
+            except Exception as error:  # each of them is told
+                for future in futures:
+                    future.set_exception(error)
+            else:
+                for (_shown, future), one in zip(batch, known, strict=True):
+                    if not future.cancelled():
+                        future.set_result(one)
+        self._looking = None
+
+
+def known_by(shown: Sequence[Shown]) -> list[Known | None]:
+    """Return who shows each of these; three queries at most, however many they are."""
+    bearers = users_for_tokens({each.token for each in shown if each.token is not None})
+    signed_in = users_of_sessions(
+        {each.session_key for each in shown if each.token is None and each.session_key}
+    )
+    return [_known(each, bearers, signed_in) for each in shown]
+
+
+def _known(
+    shown: Shown, bearers: dict[str, TokenBearer], signed_in: dict[str, User]
+) -> Known | None:
+    if shown.token is None:
+        user = signed_in.get(shown.session_key or "")
+        return Known(user, Credential(user.pk, session_key=shown.session_key)) if user else None
+    bearer = bearers.get(shown.token)
+    if bearer is None:
+        return None
+    user, team_id = bearer.user, bearer.user.reach.team_id
+    return Known(user, Credential(user.pk, token_id=bearer.token_id, team_id=team_id))
+
+
+def those_that_ended(credentials: Collection[Credential]) -> set[Credential]:
+    """Return which credentials nobody could come in by any more; three queries for all."""
+    users = User.objects.filter(is_active=True, pk__in={c.user_id for c in credentials})
+    tokens = ApiToken.objects.alive().filter(pk__in={c.token_id for c in credentials})
+    sessions = Session.objects.filter(
+        expire_date__gt=timezone.now(), session_key__in={c.session_key for c in credentials}
+    )
+    alive = {None, *tokens.values_list("pk", flat=True), *sessions.values_list("pk", flat=True)}
+    active = set(users.values_list("pk", flat=True))
+    return {c for c in credentials if c.user_id not in active or not {*c.means} <= alive}
