@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 import structlog
+from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.db import DatabaseError
@@ -48,8 +49,6 @@ FLOODING: Final = 4429
 class RoomsConsumer(AsyncWebsocketConsumer):
     """One browser tab or program, in any number of rooms."""
 
-    channel_layer_alias = ""  # no channel of its own: the hub has one for all
-
     user: User
     language: str
     hub: RoomHub
@@ -63,15 +62,21 @@ class RoomsConsumer(AsyncWebsocketConsumer):
         self._bucket = Bucket()
         await self.accept(SUBPROTOCOL)
         self.hub.connect(self.outlet)
-        metrics.SOCKETS.inc()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Channels calls `disconnect` for a farewell only; the hub lets go whatever the end."""
+        """Take what the server says, in turn; the hub lets go of the socket whatever the end.
+
+        Channels would have a task for each message, for it also listens to a layer; here the hub
+        does. And it calls `disconnect` only where somebody says farewell.
+        """
+        self.scope, self.base_send = scope, send
         try:
-            await super().__call__(scope, receive, send)
+            while True:
+                await self.dispatch(await receive())
+        except StopConsumer:
+            pass
         finally:
             if hasattr(self, "outlet"):
-                metrics.SOCKETS.dec()
                 await self.hub.disconnect(self.outlet)
 
     async def dispatch(self, message: dict[str, Any]) -> None:

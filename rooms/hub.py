@@ -4,14 +4,14 @@ The layer may lose, repeat and reorder; what leaves the hub does not (`rooms.top
 """
 
 import asyncio
-from itertools import count
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from uuid import UUID
 
 import structlog
 from channels.layers import BaseChannelLayer
 
-from rooms import broadcast
+from rooms import broadcast, metrics
 from rooms.activity import Activity
 from rooms.broadcast import Ended, Envelope, Here, OfRoom, Spoken
 from rooms.outlet import Outlet, Subscription
@@ -41,7 +41,15 @@ class RoomHub:
 
     async def run(self) -> None:
         """Hear the layer until cancelled; one that is away at the start is waited for."""
-        checking = asyncio.create_task(self._check())
+        rounds = [
+            asyncio.create_task(_again_and_again(seconds, work))
+            for seconds, work in (
+                (CHECK_SECONDS, self._check_topics),
+                (CHECK_SECONDS, self._hear_the_unheard),
+                (CREDENTIALS_SECONDS, self._check_credentials),
+                (RENEWED_SECONDS, self._presence.renew),
+            )
+        ]
         try:
             while not self._tuned_in:
                 await self._tune_in()
@@ -52,7 +60,8 @@ class RoomHub:
                 except Exception:  # one bad message must not silence the process
                     log.exception("hub.message_unread")
         finally:
-            checking.cancel()
+            for each in rounds:
+                each.cancel()
 
     async def _tune_in(self) -> None:
         try:
@@ -67,11 +76,14 @@ class RoomHub:
     def connect(self, outlet: Outlet) -> None:
         """Take in a socket: it is told of its rooms, and closed when its credential ends."""
         self._outlets.add(outlet)
+        metrics.SOCKETS.inc()
 
     async def disconnect(self, outlet: Outlet) -> None:
         """Let go of a socket and of all that it listened to."""
         outlet.stop()
-        self._outlets.discard(outlet)
+        if outlet in self._outlets:
+            self._outlets.remove(outlet)
+            metrics.SOCKETS.dec()
         for subscription in list(outlet.subscriptions.values()):
             await self.unsubscribe(subscription)
 
@@ -88,9 +100,7 @@ class RoomHub:
                     continue  # the last socket left while we waited
                 if not topic.opened:
                     await self._open(topic)
-                subscription = Subscription(topic, outlet)
-                topic.subscriptions.add(subscription)
-                return subscription
+                return topic.add(outlet)
 
     async def begin(
         self, subscription: Subscription, seq: int, live: dict[UUID, tuple[int, int]]
@@ -165,20 +175,8 @@ class RoomHub:
         for outlet in [o for o in self._outlets if ended.covers(o.credential)]:
             outlet.end(CREDENTIALS_ENDED)
 
-    async def _check(self) -> None:
-        """Compare with the log again and again: a lost last message shows in nothing else."""
-        for seconds in count(1):
-            await asyncio.sleep(CHECK_SECONDS)
-            try:
-                await self._check_topics()
-                if seconds % CREDENTIALS_SECONDS == 0:
-                    await self._check_credentials()
-                if seconds % RENEWED_SECONDS == 0:
-                    await self._presence.renew()
-            except Exception as error:  # the database is away: ask again in a second
-                log.warning("hub.unchecked", error=type(error).__name__)
-
     async def _check_topics(self) -> None:
+        """Compare with the log: a lost last message shows in nothing else."""
         for deserted in [t for t in self._topics.values() if not t.subscriptions]:
             await self._let_go(deserted)  # its last member was removed, or its opening failed
         if not self._topics:
@@ -188,7 +186,6 @@ class RoomHub:
             if (topic := self._topics.get(room_id)) is not None:
                 topic.check(last_seq, self._source)
                 topic.trim()
-        await self._hear_the_unheard()
 
     async def _hear_the_unheard(self) -> None:
         """Try those rooms again that were opened without the layer, until it fails once more."""
@@ -206,3 +203,13 @@ class RoomHub:
         ended = await self._source.ended({outlet.credential for outlet in self._outlets})
         for outlet in [o for o in self._outlets if o.credential in ended]:
             outlet.end(CREDENTIALS_ENDED)
+
+
+async def _again_and_again(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Do some work every so many seconds, each kind by itself: none waits for another's trouble."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await work()
+        except Exception as error:  # the database or Redis is away: the next time will do
+            log.warning("hub.unchecked", error=type(error).__name__)

@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts.models import ApiToken, User
 from accounts.services import TokenBearer, users_for_tokens, users_of_sessions
 from rooms.credentials import Credential
-from rooms.threads import COMMANDS, in_thread
+from rooms.threads import CHECKS, in_thread
 
 AT_ONCE: Final = 100
 
@@ -57,7 +57,7 @@ class Lookup:
             batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
             futures = [future for _shown, future in batch if not future.cancelled()]
             try:
-                known = await in_thread(COMMANDS, known_by, [shown for shown, _future in batch])
+                known = await in_thread(CHECKS, known_by, [shown for shown, _future in batch])
             except Exception as error:  # each of them is told
                 for future in futures:
                     future.set_exception(error)

@@ -4,7 +4,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge
 
-SOCKETS: Final = Gauge("maru_sockets", "Sockets that are open in this process")
+SOCKETS: Final = Gauge("maru_sockets", "Sockets and event streams open in this process")
 COMMANDS: Final = Counter("maru_commands", "Commands of sockets", ["type", "outcome"])
 RUNS_ENDED: Final = Counter("maru_runs_ended", "Runs that this process has ended", ["outcome"])
 RUNS_OPEN: Final = Gauge("maru_runs_open", "Runs that this process is answering")

@@ -39,6 +39,7 @@ class Outlet:
         self._own: deque[Frame] = deque()
         self.ended = False
         self._task: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
 
     @property
     def user_id(self) -> UUID:
@@ -167,7 +168,7 @@ class Subscription:
 
     def fall_back(self) -> None:
         """Have the cursor count again, from here on."""
-        if self.topic.front.pop(self, None) is not None:
+        if self.topic.fall_behind(self):
             self.cursor = self.topic.end
 
     def next(self) -> Frame | None:

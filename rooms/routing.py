@@ -16,7 +16,7 @@ from rooms.log import events_after
 from rooms.lookup import those_that_ended
 from rooms.models import Room
 from rooms.replay import replay
-from rooms.threads import COMMANDS, in_thread
+from rooms.threads import CHECKS, in_thread
 from rooms.topic import Source
 
 _socket: Any = Admission(RoomsConsumer.as_asgi())  # Any: Django's path() expects views
@@ -34,11 +34,11 @@ async def _last_seqs(room_ids: list[UUID]) -> dict[UUID, int]:
     def read() -> dict[UUID, int]:
         return dict(Room.objects.filter(pk__in=room_ids).values_list("pk", "last_seq"))
 
-    return await in_thread(COMMANDS, read)
+    return await in_thread(CHECKS, read)
 
 
 async def _events_after(room_id: UUID, after: int) -> list[Durable]:
-    return await in_thread(COMMANDS, events_after, room_id, after)
+    return await in_thread(CHECKS, events_after, room_id, after)
 
 
 async def _deltas(message: UUID, attempt: int, since: int) -> list[str]:
@@ -47,4 +47,4 @@ async def _deltas(message: UUID, attempt: int, since: int) -> list[str]:
 
 
 async def _ended(credentials: Collection[Credential]) -> set[Credential]:
-    return await in_thread(COMMANDS, those_that_ended, credentials)
+    return await in_thread(CHECKS, those_that_ended, credentials)

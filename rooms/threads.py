@@ -18,6 +18,8 @@ R = TypeVar("R")
 # Threads of their own: a slow page must not hold up a command, nor a command a run.
 COMMANDS: Final = ThreadPoolExecutor(max_workers=8, thread_name_prefix="command")
 RUNS: Final = ThreadPoolExecutor(max_workers=4, thread_name_prefix="run")
+# Commands wait for rooms that others have locked; who comes in, and what was missed, must not.
+CHECKS: Final = ThreadPoolExecutor(max_workers=2, thread_name_prefix="check")
 
 IDLE_SECONDS: Final = 5.0
 """A connection that has rested for so long is asked whether it is still there."""

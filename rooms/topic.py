@@ -18,7 +18,7 @@ from rooms import metrics
 from rooms.broadcast import Change, Delta, Durable, Here, Notice, OfRoom
 from rooms.credentials import Credential
 from rooms.events import MessageDelta, RoomRemoved, encode
-from rooms.outlet import Subscription
+from rooms.outlet import Outlet, Subscription
 from rooms.sink import Frame, Write
 
 log = structlog.get_logger(__name__)
@@ -100,6 +100,7 @@ class Topic:
         self._left = left
         self.subscriptions: set[Subscription] = set()
         self.front: dict[Subscription, Write] = {}
+        self._behind: set[Subscription] = set()
         self._followed = -1
         self.seq = -1
         self.end = 0
@@ -270,7 +271,7 @@ class Topic:
         self.end += 1
         while len(self._ring) > RING or (self._ring_bytes > RING_BYTES and len(self._ring) > 1):
             self._drop_oldest()
-        behind = () if len(self.front) == len(self.subscriptions) else self._behind()
+        behind = list(self._behind)
         self._write(item)
         for subscription in behind:
             try:
@@ -296,9 +297,6 @@ class Topic:
         """
         return item.position is None or item.base > self._followed
 
-    def _behind(self) -> list[Subscription]:
-        return [each for each in self.subscriptions if each not in self.front]
-
     def has_passed(self, seq: int, live: dict[UUID, tuple[int, int]]) -> bool:
         """Whether nothing that may still come is in a snapshot that was taken here."""
         return self.seq >= seq and all(
@@ -315,16 +313,32 @@ class Topic:
         if subscription in self.subscriptions:
             if self._followed < 0:
                 self._followed = self.seq
+            self._behind.discard(subscription)
             self.front[subscription] = write
+
+    def fall_behind(self, subscription: Subscription) -> bool:
+        """Write nothing more at once for a socket; whether that had been done."""
+        if self.front.pop(subscription, None) is None:
+            return False
+        self._behind.add(subscription)
+        return True
+
+    def add(self, outlet: Outlet) -> Subscription:
+        """Take in a socket, which is told of nothing before `Subscription.begin`."""
+        subscription = Subscription(self, outlet)
+        self.subscriptions.add(subscription)
+        self._behind.add(subscription)
+        return subscription
 
     def drop(self, subscription: Subscription) -> None:
         """Write nothing more for a socket."""
         self.front.pop(subscription, None)
+        self._behind.discard(subscription)
         self.subscriptions.discard(subscription)
 
     def trim(self) -> None:
         """Keep only what somebody still lacks: of a quiet room, that is nothing."""
-        oldest = min((each.cursor for each in self._behind()), default=self.end)
+        oldest = min((each.cursor for each in self._behind), default=self.end)
         while self.end - len(self._ring) < oldest:
             self._drop_oldest()
 

@@ -74,6 +74,10 @@ class Seat:
             self._told.clear()
             await self._told.wait()
 
+    @property
+    def outlet(self) -> Outlet:
+        return self._consumer.outlet
+
     def joined(self, room: UUID) -> bool:
         """Whether the hub sends frames of the room here."""
         return room in self._consumer.outlet.subscriptions

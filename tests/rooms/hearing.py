@@ -142,8 +142,7 @@ def opened(store: Store) -> Topic:
 
 
 def listen(topic: Topic, ear: Ear, seq: int = -1) -> Subscription:
-    subscription = Subscription(topic, ear.outlet)
-    topic.subscriptions.add(subscription)
+    subscription = topic.add(ear.outlet)
     subscription.begin(seq, {})
     return subscription
 

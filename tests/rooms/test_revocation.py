@@ -341,3 +341,17 @@ async def told_of(
     return [
         {key: value for key, value in told.items() if key != "ref"} for told in seat.heard[mark:]
     ]
+
+
+async def test_command_that_comes_behind_the_end_of_its_credential_is_not_done(
+    hall: Hall, cast: Cast
+) -> None:
+    (seat,) = await present(hall, cast, cast.member)
+    seat.outlet.end(4401)
+
+    said = {"room": str(cast.room.pk), "text": "Am I still here?", "client_id": str(uuid4())}
+    rest = {"reply_to": None, "personas": []}
+    await seat.tell({"type": "message.send", "ref": "late", **said, **rest})
+
+    assert not [frame for frame in seat.heard if frame.get("ref") == "late"]
+    assert await hall.do(cast.room.messages.count) == 0

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rooms import outlet
 from rooms.broadcast import Durable, Notice, OfRoom
 from rooms.events import MemberRemoved, Presence, encode
-from rooms.outlet import TOO_SLOW, Outlet, Subscription
+from rooms.outlet import TOO_SLOW, Outlet
 from rooms.topic import FAILED, RING, RING_BYTES, Item, Source
 from tests.rooms.hearing import (
     ANSWER,
@@ -154,8 +154,7 @@ async def test_end_found_by_the_check_comes_after_what_each_snapshot_lacks() -> 
     store.log, store.deltas = [begun(1)], ["all ", "of ", "it"]
     topic, source = opened(store), store.source()
     for ear, seq in ((early, 0), (late, 1)):
-        subscription = Subscription(topic, ear.outlet)
-        topic.subscriptions.add(subscription)
+        subscription = topic.add(ear.outlet)
         subscription.begin(1, {ANSWER: (1, seq)})
     store.log.append(ended(2))
 
@@ -204,8 +203,7 @@ async def test_new_attempt_starts_over_and_the_old_one_is_silent() -> None:
 async def test_socket_gets_only_what_its_snapshot_lacks() -> None:
     store, ear = Store(), Ear()
     topic, source = opened(store), store.source()
-    subscription = Subscription(topic, ear.outlet)
-    topic.subscriptions.add(subscription)
+    subscription = topic.add(ear.outlet)
     store.log = [durable(1), durable(2)]
     topic.take(change(*store.log), source)
     topic.take(delta(0, "a"), source)
@@ -220,8 +218,7 @@ async def test_socket_gets_only_what_its_snapshot_lacks() -> None:
 async def test_delta_of_an_answer_that_ended_within_the_snapshot_is_dropped() -> None:
     store, ear = Store(), Ear()
     topic, source = opened(store), store.source()
-    subscription = Subscription(topic, ear.outlet)
-    topic.subscriptions.add(subscription)
+    subscription = topic.add(ear.outlet)
     store.log = [durable(1), ended(2)]
     topic.take(change(store.log[0]), source)
     topic.take(delta(0, "tail", base=1), source)
@@ -361,8 +358,7 @@ async def test_lost_deltas_of_an_answer_that_began_before_the_room_was_heard() -
     store, ear = Store(), Ear()
     store.log, store.deltas = [begun(1)], ["all ", "of ", "it"]
     topic, source = opened(store), store.source()
-    subscription = Subscription(topic, ear.outlet)
-    topic.subscriptions.add(subscription)
+    subscription = topic.add(ear.outlet)
     subscription.begin(1, {ANSWER: (1, 0)})
     topic.take(delta(2, "it", base=1), source)
     await until(lambda: ear.text != "")
@@ -376,8 +372,7 @@ async def test_answer_that_is_edited_after_its_end_brings_no_delta_again() -> No
     store, ear = Store(), Ear()
     store.log, store.deltas = [begun(1)], ["all ", "of it"]
     topic, source = opened(store), store.source()
-    subscription = Subscription(topic, ear.outlet)
-    topic.subscriptions.add(subscription)
+    subscription = topic.add(ear.outlet)
     subscription.begin(1, {ANSWER: (1, 0)})
     topic.take(change(ended(2)), source)
     await until(lambda: ear.seqs == [2])
@@ -524,8 +519,7 @@ async def test_socket_ahead_of_its_topic_waits_until_that_has_passed_its_snapsho
     store.log = [begun(1)]
     topic, source = opened(store), store.source()
     listen(topic, other, seq=1)
-    subscription = Subscription(topic, ahead.outlet)
-    topic.subscriptions.add(subscription)
+    subscription = topic.add(ahead.outlet)
     subscription.begin(2, {ANSWER: (1, 1)})
     await ahead.outlet.settled()
 

@@ -139,3 +139,30 @@ async def test_one_socket_serves_many_rooms(house: House, rooms: list[PopulatedR
             sent = await tab.send(room.id, f"hello {uuid4()}")
             told = await tab.event("message.created", seq=sent["seq"], room=room.id)
             assert told["message"]["id"] == sent["message"]
+
+
+async def test_where_there_is_no_socket_it_says_so(house: House, owner: Person) -> None:
+    before = len(house.installation.output)
+    headers = {"Authorization": f"Bearer {owner.token}"}
+    url = f"ws://127.0.0.1:{house.installation.port}/elsewhere/"
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(url, additional_headers=headers, subprotocols=[MARU_V1], proxy=None)
+
+    assert refused.value.response.status_code == 404
+    assert "Traceback" not in house.installation.output[before:]
+
+
+@pytest.mark.parametrize("host", ["[", "[::1", "a]b"])
+async def test_a_host_that_is_none_is_refused_without_a_trace(house: House, host: str) -> None:
+    before = len(house.installation.output)
+    reader, writer = await asyncio.open_connection("127.0.0.1", house.installation.port)
+    writer.write(
+        f"GET /ws/ HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: bWFydSBtYXJ1IG1hcnUhIQ==\r\n\r\n".encode()
+    )
+    answer = await reader.readline()
+    writer.close()
+
+    assert answer.split()[1] == b"403"
+    assert "Traceback" not in house.installation.output[before:]
