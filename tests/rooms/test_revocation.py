@@ -14,7 +14,7 @@ from rooms import broadcast, services
 from rooms.deltas import Deltas
 from rooms.events import AnyCommand
 from tests.rooms.conftest import Cast, make_user
-from tests.rooms.hall import Hall, Seat, open_hall, yes
+from tests.rooms.hall import Hall, Heard, Seat, open_hall, yes
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -350,7 +350,7 @@ async def test_command_that_comes_behind_the_end_of_its_credential_is_not_done(
     seat.outlet.end(4401)
 
     said = {"room": str(cast.room.pk), "text": "Am I still here?", "client_id": str(uuid4())}
-    rest = {"reply_to": None, "personas": []}
+    rest: Heard = {"reply_to": None, "personas": []}
     await seat.tell({"type": "message.send", "ref": "late", **said, **rest})
 
     assert not [frame for frame in seat.heard if frame.get("ref") == "late"]
