@@ -19,6 +19,7 @@ from typing import Any, Final
 from tests.bench import machine
 from tests.chaos import canaries, crashes, growth, results, rights, stopping, stores, workers
 from tests.chaos.claims import race_for_runs
+from tests.chaos.cuts import LOSSY, cut_wires, faults_of
 from tests.chaos.results import Part
 from tests.chaos.stage import Outcome, Stage
 from tests.cluster.cluster import Cluster
@@ -40,6 +41,7 @@ class Counts:
     crashes: int = 20
     canaries: int = 25_000
     answers: int = 5_000
+    cuts: int = 10_000
 
 
 class Theatre:
@@ -141,6 +143,18 @@ def _growth(theatre: Theatre, counts: Counts) -> Outcome:
     return asyncio.run(growth.answer_many(stage, warm=100, runs=counts.answers, at_once=30))
 
 
+def _cuts(theatre: Theatre, counts: Counts) -> Outcome:
+    stage = theatre.stage(1, **LOSSY)
+    faults = 5 * faults_of(stage.cluster.redis)
+    tally = asyncio.run(cut_wires(stage.cluster, stage.provider, cuts=counts.cuts, faults=faults))
+    figures = {
+        "wires cut": tally.connections,
+        "answers": tally.answers,
+        "heard to the end": tally.heard_to_the_end,
+    }
+    return Outcome(figures, tally.complaints)
+
+
 PLAYS: Final[dict[str, tuple[str, Play]]] = {
     "claims": ("RUN-04, RUN-05", _claims),
     "growth": ("RUN-18", _growth),
@@ -152,6 +166,7 @@ PLAYS: Final[dict[str, tuple[str, Play]]] = {
     "postgres": ("STO-02, STO-03", _postgres),
     "redis": ("STO-04", _redis),
     "crashes": ("STO-08", _crashes),
+    "cuts": ("REC-01", _cuts),
 }
 
 
