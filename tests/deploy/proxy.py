@@ -56,6 +56,8 @@ class Nginx(Service):
             (r"(?:server 172\.30\.0\.\d+:8000 max_fails=1 fail_timeout=5s;\s*){2}", servers),
             (r"listen 80 ", f"listen 127.0.0.1:{self.plain_port} "),
             (r"listen 443 ", f"listen 127.0.0.1:{self.port} "),
+            (r"listen \[::\]:80 ", f"listen [::1]:{self.plain_port} "),
+            (r"listen \[::\]:443 ", f"listen [::1]:{self.port} "),
             (r"(https://)?chat\.example\.com\$", f"{self.origin}$"),
             (r"/etc/maru/tls", str(self.folder)),
             (r"/var/log/nginx", str(self.folder)),
@@ -96,9 +98,11 @@ class Nginx(Service):
         """Return how a client is to be that trusts this proxy's certificate, and no other."""
         return ssl.create_default_context(cafile=str(self.certificate))
 
-    def tls(self, name: str = NAME, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
+    def tls(
+        self, name: str = NAME, context: ssl.SSLContext | None = None, *, address: str = "127.0.0.1"
+    ) -> ssl.SSLSocket:
         """Open a connection to the proxy, as to `name`."""
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        plain = socket.create_connection((address, self.port), timeout=10)
         try:
             return (context or self.trusting()).wrap_socket(plain, server_hostname=name)
         except BaseException:

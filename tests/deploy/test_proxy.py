@@ -14,6 +14,7 @@ from tests.deploy.upstream import FIRST_EVENT, STREAM, upstream
 from tests.live import free_port, until
 
 MIB = 1024 * 1024
+AT_ONCE = 200
 FORGED = {
     "X-Forwarded-For": "203.0.113.9",
     "X-Forwarded-Proto": "http",
@@ -97,6 +98,24 @@ def test_only_a_websocket_is_passed_on_as_an_upgrade(visitor: httpx.Client) -> N
 
     assert told(visitor, **upgrade)["connection"] == "upgrade"
     assert told(visitor, **{**upgrade, "Upgrade": "h2c"})["connection"] == "close"
+
+
+def test_proxy_is_there_by_both_kinds_of_addresses(proxy: Nginx) -> None:
+    for address in ("127.0.0.1", "::1"):
+        with proxy.tls(address=address) as connection:
+            assert connection.version() is not None
+
+
+def test_who_opens_one_socket_after_the_other_is_held_off_and_may_read_pages(
+    visitor: httpx.Client,
+) -> None:
+    statuses = [visitor.get("/ws/").status_code for _ in range(AT_ONCE)]
+    while statuses[-1] == 200 and len(statuses) < 10 * AT_ONCE:
+        statuses.append(visitor.get("/ws/").status_code)
+
+    assert statuses[:AT_ONCE] == [200] * AT_ONCE
+    assert statuses[-1] == 429
+    assert visitor.get("/").status_code == 200
 
 
 def test_metrics_are_not_for_the_outside(visitor: httpx.Client) -> None:
