@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -15,6 +16,9 @@ from tests.live import MARU_V1, PATIENCE, Frame, Installation, Person, Populated
 
 LARGE = "마" * 16_000
 MESSAGES, SHOWN = 90, 50
+MIB = 1024 * 1024
+HUGE_FRAMES, SENT_OF_EACH = 8, 8 * MIB
+BOMB = 60 * MIB
 CURT = (
     "import maru.server, rooms.outlet as outlet;"
     "outlet.STUCK_SECONDS = outlet.ABORT_SECONDS = 1;"
@@ -233,3 +237,69 @@ async def eventually_open(installation: Installation, person: Person) -> AsyncIt
             else:
                 break
         yield opened
+
+
+@pytest.mark.parametrize("declared", [16 * MIB, 4 * 1024 * MIB])
+async def test_frame_that_is_declared_huge_is_closed_1009(
+    impatient: Installation, room: PopulatedRoom, declared: int
+) -> None:
+    async with impatient.socket(room.members[1]) as hostile:
+        hostile.connection.transport.write(masked(0x81, declared))
+        async with asyncio.timeout(PATIENCE):
+            await hostile.connection.wait_closed()
+
+    assert hostile.connection.close_code == 1009
+
+
+async def test_nothing_is_kept_of_huge_frames_however_much_is_sent(
+    impatient: Installation, room: PopulatedRoom
+) -> None:
+    """All at once, each as much as anybody takes in; the code of the close may be lost in it."""
+    before = peak(impatient)
+    async with AsyncExitStack() as stack:
+        opened = [
+            (await stack.enter_async_context(impatient.socket(room.members[1]))).connection
+            for _ in range(HUGE_FRAMES)
+        ]
+        for connection in opened:
+            connection.transport.write(masked(0x81, 4 * 1024 * MIB) + bytes(SENT_OF_EACH))
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(*(connection.wait_closed() for connection in opened))
+
+    assert peak(impatient) - before < HUGE_FRAMES * SENT_OF_EACH / 2
+    async with impatient.socket(room.members[0]) as calm:
+        assert (await calm.join(room.id))["type"] == "room.snapshot"
+
+
+async def test_deflate_bomb_is_refused_unopened(
+    impatient: Installation, room: PopulatedRoom
+) -> None:
+    """Sixty-odd megabytes of nothing, in a frame that is small enough."""
+    packed = zlib.compressobj(9, wbits=-15)
+    bomb = packed.compress(bytes(BOMB)) + packed.flush(zlib.Z_SYNC_FLUSH)
+    before = peak(impatient)
+
+    async with impatient.socket(room.members[1]) as hostile:
+        assert hostile.connection.protocol.extensions == []
+        hostile.connection.transport.write(masked(0xC1, len(bomb)) + bomb)
+        async with asyncio.timeout(PATIENCE):
+            await hostile.connection.wait_closed()
+
+    assert len(bomb) < 65_536
+    assert hostile.connection.close_code == 1002
+    assert peak(impatient) - before < BOMB / 2
+
+
+def masked(first: int, size: int) -> bytes:
+    """Return the header of a client's frame, with a mask that changes nothing."""
+    length = bytes((0xFF,)) + size.to_bytes(8, "big")
+    if size < 1 << 16:
+        length = bytes((0xFE,)) + size.to_bytes(2, "big")
+    return bytes((first,)) + length + bytes(4)
+
+
+def peak(installation: Installation) -> int:
+    """Return the most memory that the server has had so far, in bytes."""
+    assert installation.process is not None
+    lines = Path(f"/proc/{installation.process.pid}/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) * 1024
