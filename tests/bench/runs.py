@@ -2,25 +2,24 @@
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 import uvloop
 
 from tests.bench.figures import Figure, percentile
 from tests.bench.stage import Stage
-from tests.cluster.cluster import Cluster, Worker
-from tests.cluster.services import Postgres, Redis, missing
-from tests.live import ROOT, PopulatedRoom, Socket, until
+from tests.cluster.cluster import Cluster, cluster_of_its_own
+from tests.cluster.holdings import CountedWorker
+from tests.cluster.services import Postgres, missing
+from tests.live import ROOT, PopulatedRoom, Socket
 
 CLAIMS: Final = 100
 STOPS: Final = 100
@@ -47,17 +46,14 @@ def measure(stage: Stage) -> list[Figure]:
     """Measure two idle workers, then one that has much to do."""
     if absent := missing():
         return [Figure("runs in production", None, "", note=f"not installed: {', '.join(absent)}")]
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="maru-bench-")))
-        postgres, redis = stack.enter_context(Postgres()), stack.enter_context(Redis())
-        env = {"MARU_EGRESS_ALLOW": stage.provider_address, "MARU_RUN_CONCURRENCY": str(STREAMS)}
-        with Cluster(folder / "two", postgres, redis, webs=1, workers=2, **env) as two:
-            figures = _of_two_workers(two, postgres, stage.provider)
-        one = Cluster(folder / "one", postgres, redis, webs=1, workers=0, **env)
-        worker = CountedWorker(folder, one.webs[0].env)
-        one.workers.append(worker)
-        with one:
-            return [*figures, *_of_one_worker(one, worker, stage.provider)]
+    how: dict[str, Any] = {"webs": 1, "MARU_RUN_CONCURRENCY": str(STREAMS)}
+    with TemporaryDirectory(prefix="maru-bench-") as folder:
+        two, one = Path(folder) / "two", Path(folder) / "one"
+        with cluster_of_its_own(two, stage.provider_address, workers=2, **how) as cluster:
+            figures = _of_two_workers(cluster, stage.provider)
+        how["worker"] = CountedWorker
+        with cluster_of_its_own(one, stage.provider_address, **how) as cluster:
+            return [*figures, *_of_one_worker(cluster, stage.provider)]
 
 
 def _room(cluster: Cluster, provider: str, model: str) -> PopulatedRoom:
@@ -68,26 +64,26 @@ def _room(cluster: Cluster, provider: str, model: str) -> PopulatedRoom:
 # Two workers
 
 
-def _of_two_workers(cluster: Cluster, postgres: Postgres, provider: str) -> list[Figure]:
+def _of_two_workers(cluster: Cluster, provider: str) -> list[Figure]:
     quick, long = (_room(cluster, provider, model) for model in (QUICK, LONG))
-    claimed = uvloop.run(_claims(cluster, postgres, quick))
+    claimed = uvloop.run(_claims(cluster, quick))
     stopped = uvloop.run(_stops(cluster, long))
     return [
         Figure("committed to claimed, p50", percentile(claimed, 0.50), "ms", goal=8),
         Figure("committed to claimed, p95", percentile(claimed, 0.95), "ms", goal=20),
         Figure("stop acknowledged, p99", percentile(stopped, 0.99), "ms", goal=100),
-        Figure("idle, both workers", _idle(postgres), "transactions/s", goal=3),
+        Figure("idle, both workers", _idle(cluster.postgres), "transactions/s", goal=3),
     ]
 
 
-async def _claims(cluster: Cluster, postgres: Postgres, room: PopulatedRoom) -> list[float]:
+async def _claims(cluster: Cluster, room: PopulatedRoom) -> list[float]:
     """Ask one after the other; from the moment at which the run was made, so a little too long."""
     took = []
     async with _joined(cluster, room) as socket:
         for _ in range(CLAIMS):
             done = await socket.say(room.id, "Go on.")
             await socket.until_type("run.completed")
-            with postgres.connect() as connection:
+            with cluster.postgres.connect() as connection:
                 found = connection.execute(SELECT_CLAIMS, done["result"]["runs"]).fetchone()
             assert found is not None
             took.append(float(found[0]))
@@ -125,7 +121,9 @@ def _idle(postgres: Postgres) -> float:
 # One worker
 
 
-def _of_one_worker(cluster: Cluster, worker: "CountedWorker", provider: str) -> list[Figure]:
+def _of_one_worker(cluster: Cluster, provider: str) -> list[Figure]:
+    (worker,) = cluster.workers
+    assert isinstance(worker, CountedWorker)
     room, quick = (_room(cluster, provider, model) for model in (STAMPED, QUICK))
     delays, cost = uvloop.run(_streams(cluster, room, worker.pid))
     uvloop.run(_many(cluster, quick, WARM_RUNS))
@@ -143,58 +141,11 @@ def _of_one_worker(cluster: Cluster, worker: "CountedWorker", provider: str) -> 
         Figure("CPU per chunk, the library", sdk, "µs"),
         Figure("CPU per chunk, the engine", engine, "µs"),
         Figure("CPU per chunk, the whole worker", cost, "µs", note="Coalescing and Redis are in."),
-        Figure("RSS grown", after.resident - before.resident, "MB", goal=50, note=many),
+        Figure("RSS grown", after.megabytes - before.megabytes, "MB", goal=50, note=many),
         Figure("threads grown", after.threads - before.threads, "threads", goal=0),
         Figure("files grown", after.files - before.files, "files", goal=0),
         Figure("handlers of CrewAI grown", after.handlers - before.handlers, "handlers", goal=0),
     ]
-
-
-@dataclass(frozen=True)
-class Holdings:
-    """What a process holds."""
-
-    resident: float
-    threads: int
-    files: int
-    handlers: int
-
-
-class CountedWorker(Worker):
-    """A worker that says how many handlers there are when it is asked."""
-
-    def start(self) -> None:
-        with (self.folder / "worker.log").open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.bench.counted"],
-                cwd=ROOT,
-                env=self.env,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-
-    @property
-    def pid(self) -> int:
-        assert self.process is not None
-        return self.process.pid
-
-    def look(self) -> Holdings:
-        """Return what the worker holds now."""
-        before = len(self._counts())
-        os.kill(self.pid, signal.SIGUSR1)
-        until(lambda: len(self._counts()) > before)
-        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        sizes = {line.split()[0]: line.split()[1] for line in lines if line[:2] in ("Vm", "Th")}
-        return Holdings(
-            resident=int(sizes["VmRSS:"]) * 1024 / 1e6,
-            threads=int(sizes["Threads:"]),
-            files=len(list(Path(f"/proc/{self.pid}/fd").iterdir())),
-            handlers=self._counts()[-1],
-        )
-
-    def _counts(self) -> list[int]:
-        lines = self.output.splitlines()
-        return [int(line.split()[1]) for line in lines if line.startswith("handlers ")]
 
 
 async def _streams(cluster: Cluster, room: PopulatedRoom, pid: int) -> tuple[list[float], float]:

@@ -1,7 +1,7 @@
 """`make chaos`: every fault, many times over; prints what was seen and writes it to RESULTS.md.
 
 Each count is an option; what is not named with `--only` is done too. Ends with status 1 where
-anything was wrong.
+anything was wrong. It wants the machine for itself, for some thirty minutes.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
@@ -17,12 +18,24 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.bench import machine
-from tests.chaos import canaries, crashes, growth, results, rights, stopping, stores, workers
+from tests.chaos import (
+    canaries,
+    crashes,
+    cuts,
+    growth,
+    intervals,
+    results,
+    rights,
+    stopping,
+    stores,
+    storms,
+    workers,
+)
 from tests.chaos.claims import race_for_runs
-from tests.chaos.cuts import LOSSY, cut_wires, faults_of
 from tests.chaos.results import Part
 from tests.chaos.stage import Outcome, Stage
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import Cluster, cluster_of_its_own
+from tests.cluster.holdings import CountedWorker
 from tests.cluster.services import Postgres, Redis, missing
 from tests.provider import running
 
@@ -31,79 +44,91 @@ from tests.provider import running
 class Counts:
     """How often each thing is done."""
 
+    races: int = 1_000
+    deliveries: int = 1_000_000
     prompts: int = 10_000
     kills: int = 20
-    frozen: int = 20
-    runs_frozen: int = 20
-    races: int = 1_000
+    full_kills: int = 4
+    frozen: int = 2
     stops: int = 1_000
-    breaks: int = 5
-    crashes: int = 20
-    canaries: int = 25_000
+    canaries: int = 2_000
+    breaks: int = 1
+    crashes: int = 10
+    sockets: int = 1_000
     answers: int = 5_000
     cuts: int = 10_000
 
 
 class Theatre:
-    """Builds a stage for each part. Its rooms are its own; a cluster serves all that want it so."""
+    """Builds a stage for each part, on a cluster that serves all that follow and want it so."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._folder = folder
-        self._stack = stack
         self._provider = stack.enter_context(running())
-        self._clusters: dict[tuple[tuple[str, Any], ...], Cluster] = {}
+        self._open = stack.enter_context(ExitStack())
+        self._how: dict[str, Any] | None = None
+        self._cluster: Cluster | None = None
 
-    def stage(self, size: int, **env: Any) -> Stage:
-        """Return a stage of so many rooms."""
+    def stage(self, size: int, **how: Any) -> Stage:
+        """Return a stage of so many rooms; `how` is what its cluster is told."""
         self._provider.forget()
-        key = tuple(env.items())
-        if key not in self._clusters:
-            self._clusters[key] = self._cluster(**env)
-        return Stage(self._clusters[key], self._provider, size)
+        if self._cluster is None or how != self._how:
+            self.clear()
+            made = cluster_of_its_own(self.new_folder(), self._provider.address, **how)
+            self._cluster, self._how = self._open.enter_context(made), how
+        return Stage(self._cluster, self._provider, size)
 
-    def races(self, races: int) -> Outcome:
-        """Race on stores of their own, which no worker looks at."""
-        with Postgres() as postgres, Redis() as redis:
-            return race_for_runs(self._new_folder(), postgres, redis, races=races, claimants=4)
+    def clear(self) -> None:
+        """End the cluster; the next stage gets another one, whatever has become of this."""
+        self._cluster = None
+        self._open.close()
 
-    def _cluster(self, **env: Any) -> Cluster:
-        postgres, redis = self._stack.enter_context(Postgres()), self._stack.enter_context(Redis())
-        allowed, folder = self._provider.address, self._new_folder()
-        made = Cluster(folder, postgres, redis, workers=2, MARU_EGRESS_ALLOW=allowed, **env)
-        return self._stack.enter_context(made)
-
-    def _new_folder(self) -> Path:
+    def new_folder(self) -> Path:
         return Path(tempfile.mkdtemp(dir=self._folder))
 
 
 Play = Callable[[Theatre, Counts], Outcome]
-
-
-def _kills(theatre: Theatre, counts: Counts) -> Outcome:
-    stage = theatre.stage(20)
-    return asyncio.run(
-        workers.kill_workers(
-            stage, prompts=counts.prompts, kills=counts.kills, at_once=40, pause=20
-        )
-    )
-
-
-def _zombies(theatre: Theatre, counts: Counts) -> Outcome:
-    stage = theatre.stage(4)
-    return asyncio.run(workers.freeze_workers(stage, rounds=counts.frozen, runs=counts.runs_frozen))
+TWO: Final[dict[str, Any]] = {"workers": 2}
 
 
 def _claims(theatre: Theatre, counts: Counts) -> Outcome:
-    return theatre.races(counts.races)
+    """Race on stores of their own, which no worker looks at."""
+    theatre.clear()
+    with Postgres() as postgres, Redis() as redis:
+        folder = theatre.new_folder()
+        return race_for_runs(folder, postgres, redis, races=counts.races, claimants=4)
+
+
+def _intervals(theatre: Theatre, counts: Counts) -> Outcome:
+    theatre.clear()
+    return intervals.hear_intervals(deliveries=counts.deliveries)
+
+
+def _kills(theatre: Theatre, counts: Counts) -> Outcome:
+    stage = theatre.stage(20, **TWO)
+    return asyncio.run(
+        workers.kill_workers(stage, prompts=counts.prompts, kills=counts.kills, at_once=60)
+    )
+
+
+def _full_kills(theatre: Theatre, counts: Counts) -> Outcome:
+    stage = theatre.stage(10, **TWO)
+    return asyncio.run(workers.kill_full_workers(stage, kills=counts.full_kills, slots=25))
+
+
+def _zombies(theatre: Theatre, counts: Counts) -> Outcome:
+    stage = theatre.stage(4, **TWO)
+    return asyncio.run(workers.freeze_workers(stage, rounds=counts.frozen, runs=20))
 
 
 def _stops(theatre: Theatre, counts: Counts) -> Outcome:
-    return asyncio.run(stopping.stop_answers(theatre.stage(8), stops=counts.stops, at_once=20))
+    stage = theatre.stage(8, **TWO)
+    return asyncio.run(stopping.stop_answers(stage, stops=counts.stops, at_once=20))
 
 
-def _rights(theatre: Theatre, counts: Counts) -> Outcome:
-    stage = theatre.stage(4, MARU_RUN_CONCURRENCY=str(rights.SLOTS))
-    return asyncio.run(rights.take_rights(stage))
+def _canaries(theatre: Theatre, counts: Counts) -> Outcome:
+    stage = theatre.stage(20, **TWO)
+    return asyncio.run(canaries.mix_canaries(stage, prompts=counts.canaries, at_once=50))
 
 
 def _postgres(theatre: Theatre, counts: Counts) -> Outcome:
@@ -126,46 +151,58 @@ def _redis(theatre: Theatre, counts: Counts) -> Outcome:
 
 
 def _break(theatre: Theatre, ways: Sequence[stores.Break]) -> Outcome:
-    return asyncio.run(stores.break_store(theatre.stage(8), ways, answers=20, pause=0.02))
+    stage = theatre.stage(8, **TWO)
+    return asyncio.run(stores.break_store(stage, ways, answers=20, pause=0.02))
 
 
 def _crashes(theatre: Theatre, counts: Counts) -> Outcome:
-    return asyncio.run(crashes.crash_webs(theatre.stage(4), crashes=counts.crashes))
+    return asyncio.run(crashes.crash_webs(theatre.stage(4, **TWO), crashes=counts.crashes))
 
 
-def _canaries(theatre: Theatre, counts: Counts) -> Outcome:
-    stage = theatre.stage(20)
-    return asyncio.run(canaries.mix_canaries(stage, prompts=counts.canaries, at_once=50))
+def _storm(theatre: Theatre, counts: Counts) -> Outcome:
+    stage = theatre.stage(1, **TWO)
+    return asyncio.run(storms.storm(stage.cluster, stage.provider, sockets=counts.sockets))
+
+
+def _rights(theatre: Theatre, counts: Counts) -> Outcome:
+    stage = theatre.stage(4, **TWO, MARU_RUN_CONCURRENCY=str(rights.SLOTS))
+    return asyncio.run(rights.take_rights(stage))
 
 
 def _growth(theatre: Theatre, counts: Counts) -> Outcome:
-    stage = theatre.stage(8)
-    return asyncio.run(growth.answer_many(stage, warm=100, runs=counts.answers, at_once=30))
+    stage = theatre.stage(8, worker=CountedWorker)
+    return asyncio.run(growth.answer_many(stage, warm=200, runs=counts.answers, at_once=30))
 
 
 def _cuts(theatre: Theatre, counts: Counts) -> Outcome:
-    stage = theatre.stage(1, **LOSSY)
-    faults = 5 * faults_of(stage.cluster.redis)
-    tally = asyncio.run(cut_wires(stage.cluster, stage.provider, cuts=counts.cuts, faults=faults))
-    figures = {
+    stage = theatre.stage(1, **cuts.LOSSY)
+    faults = cuts.faults_of(stage.cluster.redis)
+    tally = asyncio.run(
+        cuts.cut_wires(stage.cluster, stage.provider, cuts=counts.cuts, rooms=12, faults=faults)
+    )
+    figures: dict[str, float] = {
         "wires cut": tally.connections,
         "answers": tally.answers,
         "heard to the end": tally.heard_to_the_end,
+        "faults of Redis": len(faults),
     }
     return Outcome(figures, tally.complaints)
 
 
 PLAYS: Final[dict[str, tuple[str, Play]]] = {
     "claims": ("RUN-04, RUN-05", _claims),
-    "growth": ("RUN-18", _growth),
-    "canaries": ("TEN-16, RUN-17", _canaries),
+    "intervals": ("TEN-03", _intervals),
+    "deaths": ("RUN-01", _full_kills),
     "kills": ("RUN-01, RUN-02", _kills),
     "zombies": ("RUN-03", _zombies),
     "stops": ("RUN-12", _stops),
-    "rights": ("RUN-16", _rights),
+    "canaries": ("TEN-16, RUN-17", _canaries),
     "postgres": ("STO-02, STO-03", _postgres),
     "redis": ("STO-04", _redis),
     "crashes": ("STO-08", _crashes),
+    "storm": ("REC-02", _storm),
+    "rights": ("RUN-16", _rights),
+    "growth": ("RUN-18", _growth),
     "cuts": ("REC-01", _cuts),
 }
 
@@ -177,10 +214,12 @@ def main() -> None:
         sys.exit(f"Not installed: {', '.join(absent)}.")
     counts = Counts(**{field.name: getattr(arguments, field.name) for field in fields(Counts)})
     facts = machine.describe()
+    parts: list[Part] = []
+    names = arguments.only or list(PLAYS)
     with tempfile.TemporaryDirectory(prefix="maru-chaos-") as folder, ExitStack() as stack:
         theatre = Theatre(Path(folder), stack)
-        parts: list[Part] = []
-        for name in arguments.only or PLAYS:
+        for number, name in enumerate(names, start=1):
+            print(f"{number} of {len(names)}: {name} …", file=sys.stderr, flush=True)
             parts.append(_play(name, theatre, counts))
             # After each part: what was seen in an hour must not be lost in the next one.
             page = results.as_page(facts, counts, parts)
@@ -201,12 +240,13 @@ def _arguments() -> argparse.Namespace:
 
 def _play(name: str, theatre: Theatre, counts: Counts) -> Part:
     """Play a part. One that breaks off is told as such, and the others go on."""
-    print(f"{name} …", file=sys.stderr, flush=True)
     ids, play = PLAYS[name]
     began = time.monotonic()
     try:
         outcome = play(theatre, counts)
     except Exception as error:
+        traceback.print_exc()
+        theatre.clear()
         outcome = Outcome(complaints=[f"broke off: {error!r}"])
     part = Part(name, ids, outcome, time.monotonic() - began)
     print(results.as_line(part), file=sys.stderr, flush=True)

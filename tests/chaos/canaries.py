@@ -5,7 +5,8 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.chaos.stage import SOON, Outcome, Stage, ask_all, percentile
+from tests.bench.figures import percentile
+from tests.chaos.stage import SOON, Outcome, Stage, ask_all
 from tests.cluster.witness import Audience, Witness
 
 PROBE_SECONDS = 0.02

@@ -5,7 +5,8 @@ import random
 import signal
 import time
 
-from tests.chaos.stage import Outcome, Stage, eventually, percentile
+from tests.bench.figures import percentile
+from tests.chaos.stage import Outcome, Stage, eventually
 from tests.cluster.witness import Witness
 
 SAYING = 8

@@ -1,24 +1,17 @@
-"""Wires are cut at any byte, the layer loses messages, Redis forgets: no text is wrong or doubled.
+"""Wires are cut at any byte, the layer loses messages, Redis forgets: no text is wrong: REC-01."""
 
-By hand, and large: `python -m tests.chaos.cuts --cuts 10000`.
-"""
-
-import argparse
 import asyncio
 import random
-import sys
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from maru.stores import redis_options
 from tests.cluster.cluster import Cluster
-from tests.cluster.services import Postgres, Redis
+from tests.cluster.services import Redis
 from tests.live import Frame, PopulatedRoom
-from tests.provider import Provider, running
+from tests.provider import Provider
 from tests.wire.cutting import Client, Scissors, timeline_at
 from tests.wire.house import Ledger, Tab, run_of
 
@@ -169,25 +162,3 @@ def faults_of(redis: Redis) -> list[Fault]:
         redis.thaw()
 
     return [forget, restart, stand_still]
-
-
-async def _main(cuts: int) -> int:
-    with ExitStack() as stack:
-        postgres, redis = stack.enter_context(Postgres()), stack.enter_context(Redis())
-        provider = stack.enter_context(running())
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="maru-cuts-")))
-        made = Cluster(folder, postgres, redis, MARU_EGRESS_ALLOW=provider.address, **LOSSY)
-        cluster = stack.enter_context(made)
-        tally = await cut_wires(cluster, provider, cuts=cuts, faults=5 * faults_of(redis))
-    print(
-        f"{tally.connections} wires cut over {tally.answers} answers, "
-        f"{tally.heard_to_the_end} heard to the end, {len(tally.complaints)} complaints"
-    )
-    print("\n".join(tally.complaints))
-    return int(bool(tally.complaints))
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cuts", type=int, default=10_000)
-    sys.exit(asyncio.run(_main(parser.parse_args().cuts)))

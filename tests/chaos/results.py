@@ -14,6 +14,21 @@ PAGE: Final = Path(__file__).with_name("RESULTS.md")
 SHOWN: Final = 20
 """So many complaints of a part are written down; the first ones say what is wrong."""
 
+GOALS: Final = {
+    "from kill to end, p99 (s)": 15,
+    "stop to its acknowledgement, p99 (ms)": 100,
+    "acknowledgement to connection closed, p99 (s)": 1,
+    "a command meanwhile, p99 (ms)": 50,
+    "live again, longest (s)": 10,
+    "crash to heard elsewhere, longest (s)": 5,
+    "away at a restart, p95 (s)": 10,
+    "RSS grown by, most (MB)": 50,
+    "threads more, most": 0,
+    "file descriptors more, most": 0,
+    "handlers of CrewAI more, most": 0,
+}
+"""What a figure must not exceed on a machine that has nothing else to do."""
+
 HEAD: Final = """\
 # What the cluster has survived
 
@@ -54,10 +69,17 @@ def _section(part: Part) -> list[str]:
         "",
         *(f"- **{complaint}**" for complaint in complaints[:SHOWN]),
         *([""] if complaints else []),
-        "| figure | seen |",
-        "| --- | ---: |",
-        *(f"| {name} | {_shown(value)} |" for name, value in part.outcome.figures.items()),
+        "| figure | seen | goal |",
+        "| --- | ---: | --- |",
+        *(_row(name, value) for name, value in part.outcome.figures.items()),
     ]
+
+
+def _row(name: str, value: float) -> str:
+    goal = GOALS.get(name)
+    if goal is None:
+        return f"| {name} | {_shown(value)} | |"
+    return f"| {name} | {_shown(value)} | ≤ {goal}{'' if value <= goal else ', missed'} |"
 
 
 def _shown(value: float) -> str:

@@ -136,9 +136,3 @@ async def eventually(happened: Callable[[], bool], seconds: float = PATIENCE) ->
         while not await asyncio.to_thread(happened):  # noqa: ASYNC110 - no event tells of it
             await asyncio.sleep(LOOK_SECONDS)
     return time.monotonic() - began
-
-
-def percentile(values: Sequence[float], part: float) -> float:
-    """Return the value that so great a part of them does not exceed; 0 where there are none."""
-    ordered = sorted(values)
-    return ordered[min(int(len(ordered) * part), len(ordered) - 1)] if ordered else 0.0

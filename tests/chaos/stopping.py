@@ -7,7 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 
-from tests.chaos.stage import LONG, QUICK, Outcome, Stage, ask, ask_all, percentile
+from tests.bench.figures import percentile
+from tests.chaos.stage import LONG, QUICK, Outcome, Stage, ask, ask_all
 from tests.cluster.book import RunRow
 from tests.cluster.witness import Audience, Witness, together
 from tests.live import PATIENCE
@@ -48,8 +49,9 @@ async def stop_answers(stage: Stage, *, stops: int, at_once: int) -> Outcome:
         "stop to its acknowledgement, p50 (ms)": 1000 * percentile([s.took for s in stopped], 0.5),
         "stop to its acknowledgement, p99 (ms)": 1000 * percentile([s.took for s in stopped], 0.99),
         "connections closed": len(waits),
-        "acknowledgement to connection closed, p99 (s)": percentile(waits, 0.99),
     }
+    if waits:
+        outcome.figures["acknowledgement to connection closed, p99 (s)"] = percentile(waits, 0.99)
     return outcome
 
 

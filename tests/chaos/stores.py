@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from tests.chaos.stage import QUICK, SOON, Outcome, Stage, ask, percentile
+from tests.bench.figures import percentile
+from tests.chaos.stage import QUICK, SOON, Outcome, Stage, ask
 from tests.cluster import oracle
 from tests.cluster.witness import Audience, Witness, together
 

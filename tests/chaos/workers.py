@@ -8,13 +8,27 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count, cycle, islice
 
-from tests.chaos.stage import LONG, SOON, Outcome, Stage, ask, ask_all, eventually, percentile
+from tests.bench.figures import percentile
+from tests.chaos.stage import (
+    LONG,
+    LOOK_SECONDS,
+    QUICK,
+    SOON,
+    Outcome,
+    Stage,
+    ask,
+    ask_all,
+    eventually,
+)
 from tests.cluster import book
 from tests.cluster.cluster import Worker
 from tests.cluster.witness import together
 
 AT_LEAST = 3
 """So many answers must be under way in a worker for its death to be worth something."""
+
+SPEEDS = (SOON, QUICK)
+"""Slow ones to be cut, and others so that many can be asked."""
 
 
 @dataclass(frozen=True)
@@ -25,41 +39,69 @@ class Cut:
     runs: list[str]
 
 
-async def kill_workers(
-    stage: Stage, *, prompts: int, kills: int, at_once: int, pause: float = 4
-) -> Outcome:
+async def kill_workers(stage: Stage, *, prompts: int, kills: int, at_once: int) -> Outcome:
     """End a random worker without warning, again and again, while questions are asked.
 
-    At least so many are asked, and on until the last worker has been killed.
+    The kills are spread over the questions; at least so many are asked, and on until the last
+    worker has been killed.
     """
     cuts: list[Cut] = []
     numbers = count()
+    asked = 0
 
     async def keep_asking(room: str) -> None:
-        while next(numbers) < prompts or len(cuts) < kills:
-            asked = await ask(gathered.anybody(room), SOON)
-            await asked.ended()
+        nonlocal asked
+        while (number := next(numbers)) < prompts or len(cuts) < kills:
+            one = await ask(gathered.anybody(room), SPEEDS[number % len(SPEEDS)])
+            asked += 1
+            await one.ended()
 
     async with stage.audience() as gathered:
         rooms = islice(cycle(gathered.rooms), at_once)
         asking = asyncio.create_task(together(keep_asking(room) for room in rooms))
         while len(cuts) < kills and not asking.done():
-            cuts += await _kill_one_of(stage)
-            await asyncio.sleep(random.uniform(0.5, pause))
+            if asked >= prompts * (len(cuts) + 1) // (kills + 1):
+                cuts += await _kill_one_of(stage, AT_LEAST)
+            await asyncio.sleep(LOOK_SECONDS)
         await asking
         outcome = await stage.verdict(gathered)
     outcome.figures |= {"kills": len(cuts), **_waits(stage, cuts)}
     return outcome
 
 
-async def _kill_one_of(stage: Stage) -> list[Cut]:
-    """Kill one of those that are in the middle of several answers, and start it again."""
+async def kill_full_workers(stage: Stage, *, kills: int, slots: int) -> Outcome:
+    """Kill a worker whose slots are all but filled with streaming answers, a full one beside it."""
+    cuts: list[Cut] = []
+    async with stage.audience() as gathered:
+        for number in range(1, kills + 1):
+
+            async def keep_asking(room: str, upto: int = number) -> None:
+                while len(cuts) < upto:
+                    await (await ask(gathered.anybody(room), SOON)).ended()
+
+            # More than there are slots, so that each that gets free is filled at once.
+            rooms = islice(cycle(gathered.rooms), 2 * slots + slots // 2)
+            asking = asyncio.create_task(together(keep_asking(room) for room in rooms))
+            while len(cuts) < number and not asking.done():
+                cuts += await _kill_one_of(stage, slots * 4 // 5)
+                await asyncio.sleep(LOOK_SECONDS)
+            await asking
+            await asyncio.to_thread(stage.cluster.wait_for_workers)
+        outcome = await stage.verdict(gathered)
+    outcome.figures |= {"kills": len(cuts), "slots of a worker": slots, **_waits(stage, cuts)}
+    return outcome
+
+
+async def _kill_one_of(stage: Stage, at_least: int) -> list[Cut]:
+    """Kill one of those that are in the middle of so many answers, and start it again."""
     workers = {worker.name: worker for worker in stage.cluster.workers}
     held = {name: await asyncio.to_thread(_held, stage, workers[name]) for name in workers}
-    busy = [name for name, runs in held.items() if len(runs) >= AT_LEAST]
-    if len(busy) < 2:
+    if any(len(runs) < AT_LEAST for runs in held.values()):
         return []  # the others are not warm yet: all would be dead at once
-    name = random.choice(busy)
+    full = [name for name, runs in held.items() if len(runs) >= at_least]
+    if not full:
+        return []
+    name = random.choice(full)
     victim, cut = workers[name], Cut(datetime.now(UTC), held[name])
     await asyncio.to_thread(victim.stop, signal.SIGKILL)
     victim.start()
@@ -71,19 +113,26 @@ def _held(stage: Stage, worker: Worker) -> list[str]:
 
 
 def _waits(stage: Stage, cuts: Collection[Cut]) -> dict[str, float]:
-    """How long it took from the death of its last worker until each run had ended after all."""
+    """How long it took from the death of its last worker until another had each run, and an end."""
     last = {run: cut.at for cut in cuts for run in cut.runs}
-    ends = {run.id: run.ended_at for run in stage.read().runs}
-    waits = [
-        (ended - at).total_seconds()
+    kept = stage.read()
+    taken = {step.run: step.at for step in kept.steps if step.state == "running"}
+    ends = {run.id: run.ended_at for run in kept.runs}
+    waits = {
+        run: (ended - at).total_seconds()
         for run, at in last.items()
         if (ended := ends[run]) is not None and ended > at
-    ]
+    }
+    if not waits:
+        return {"runs cut": 0}
+    again = [max((taken[run] - last[run]).total_seconds(), 0.0) for run in waits]
     return {
         "runs cut": len(waits),
-        "from kill to end, p50 (s)": percentile(waits, 0.5),
-        "from kill to end, p99 (s)": percentile(waits, 0.99),
-        "from kill to end, longest (s)": max(waits, default=0.0),
+        "from kill to taken over, p50 (s)": percentile(again, 0.5),
+        "from kill to taken over, p99 (s)": percentile(again, 0.99),
+        "from kill to end, p50 (s)": percentile([*waits.values()], 0.5),
+        "from kill to end, p99 (s)": percentile([*waits.values()], 0.99),
+        "from kill to end, longest (s)": max(waits.values()),
     }
 
 

@@ -55,6 +55,7 @@ class Step:
     state: str
     attempt: int
     by: str
+    at: datetime
 
 
 @dataclass
@@ -96,7 +97,7 @@ EVENTS = """
     WHERE room_id = ANY(%s::uuid[]) ORDER BY room_id, seq
 """
 STEPS = """
-    SELECT step.run::text, step.state, step.attempt, step.by FROM watched_step step
+    SELECT step.run::text, step.state, step.attempt, step.by, step.at FROM watched_step step
     JOIN rooms_run run ON run.id = step.run
     WHERE run.room_id = ANY(%s::uuid[]) ORDER BY step.number
 """
@@ -109,7 +110,8 @@ HELD = """
 """
 WATCH = """
     CREATE TABLE IF NOT EXISTS watched_step (
-        number bigserial PRIMARY KEY, run uuid, state text, attempt int, by text
+        number bigserial PRIMARY KEY, run uuid, state text, attempt int, by text,
+        at timestamptz DEFAULT clock_timestamp()
     );
     CREATE INDEX IF NOT EXISTS watched_run ON watched_step (run, number);
     CREATE OR REPLACE FUNCTION watch_step() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN

@@ -3,10 +3,11 @@
 import signal
 import subprocess
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from signal import Signals
-from typing import Self
+from typing import Any, Self
 
 from rooms.wake import CHANNEL
 from tests.cluster.services import Postgres, Redis
@@ -17,6 +18,8 @@ SECRET_KEY = "only-for-tests-0123456789-abcdefghijklmnopqrstuvwxyz"
 
 class Worker:
     """One `manage.py runagents`."""
+
+    entry: Sequence[str] = (str(ROOT / "manage.py"), "runagents")
 
     def __init__(self, folder: Path, env: dict[str, str]) -> None:
         self.folder = folder
@@ -44,7 +47,7 @@ class Worker:
         self.lives += 1
         with (self.folder / "worker.log").open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, str(ROOT / "manage.py"), "runagents"],
+                [sys.executable, *self.entry],
                 cwd=self.folder,
                 env={**self.env, "PGAPPNAME": self.name},
                 stdout=output,
@@ -91,6 +94,7 @@ class Cluster:
         *,
         webs: int = 2,
         workers: int = 1,
+        worker: type[Worker] = Worker,
         **env: str,
     ) -> None:
         self.postgres = postgres
@@ -104,7 +108,7 @@ class Cluster:
         }
         self.webs = [Installation(_made(folder / f"web-{n}"), **settings) for n in range(webs)]
         self.workers = [
-            Worker(_made(folder / f"worker-{n}"), self.webs[0].env) for n in range(workers)
+            worker(_made(folder / f"worker-{n}"), self.webs[0].env) for n in range(workers)
         ]
         self._exits = ExitStack()
 
@@ -147,6 +151,20 @@ class Cluster:
                 "SELECT count(*) FROM pg_stat_activity WHERE query = %s", [f"LISTEN {CHANNEL}"]
             ).fetchone()
         return int(found[0]) if found else 0
+
+
+@contextmanager
+def cluster_of_its_own(folder: Path, provider: str, **how: Any) -> Iterator[Cluster]:
+    """Run a cluster on stores that nobody else uses; its personas may reach the provider.
+
+    `how` is what a Cluster is told beside its stores.
+    """
+    with (
+        Postgres() as postgres,
+        Redis() as redis,
+        Cluster(folder, postgres, redis, MARU_EGRESS_ALLOW=provider, **how) as started,
+    ):
+        yield started
 
 
 def _made(folder: Path) -> Path:

@@ -16,6 +16,7 @@ from tests.wire.timeline import Ended
 ROOM = "00000000-0000-7000-8000-00000000000a"
 OTHER = "00000000-0000-7000-8000-00000000000b"
 QUESTION = f"Say {oracle.canary(ROOM, 1)}"
+NOW = datetime.now(UTC)
 ANSWER = oracle.answer_to(QUESTION)
 
 
@@ -23,7 +24,7 @@ def good() -> Book:
     """A question, which a worker answered after another one had died."""
     asked = MessageRow("m1", ROOM, 1, "c1", None, False, None, QUESTION, "complete")
     answer = MessageRow("m2", ROOM, 3, None, "m1", True, "r1", ANSWER, "complete")
-    run = RunRow("r1", ROOM, "m1", QUESTION, "completed", 2, "", datetime.now(UTC))
+    run = RunRow("r1", ROOM, "m1", QUESTION, "completed", 2, "", NOW)
     events: list[Frame] = [
         {"type": "message.created", "message": {"id": "m1"}},
         {"type": "run.queued", "run": {"id": "r1"}},
@@ -33,10 +34,10 @@ def good() -> Book:
         {"type": "run.completed", "run": {"id": "r1"}},
     ]
     steps = [
-        Step("r1", "running", 1, "worker-0.1"),
-        Step("r1", "queued", 1, "worker-1.1"),
-        Step("r1", "running", 2, "worker-1.1"),
-        Step("r1", "completed", 2, "worker-1.1"),
+        Step("r1", "running", 1, "worker-0.1", NOW),
+        Step("r1", "queued", 1, "worker-1.1", NOW),
+        Step("r1", "running", 2, "worker-1.1", NOW),
+        Step("r1", "completed", 2, "worker-1.1", NOW),
     ]
     return Book([run], [asked, answer], {ROOM: list(enumerate(events, start=1))}, steps)
 
@@ -100,11 +101,11 @@ def written_by_a_zombie(book: Book) -> None:
 
 
 def claimed_twice(book: Book) -> None:
-    book.steps.insert(1, Step("r1", "running", 1, "worker-1.1"))
+    book.steps.insert(1, Step("r1", "running", 1, "worker-1.1", NOW))
 
 
 def awake_after_its_end(book: Book) -> None:
-    book.steps.append(Step("r1", "running", 3, "worker-0.2"))
+    book.steps.append(Step("r1", "running", 3, "worker-0.2", NOW))
 
 
 FAULTS = [

@@ -1,4 +1,4 @@
-"""`python -m tests.bench.counted`: an agents worker that counts CrewAI's handlers when told to.
+"""`python -m tests.cluster.counted`: an agents worker that counts CrewAI's handlers when told to.
 
 At SIGUSR1 it prints one line: `handlers` and how many are on CrewAI's bus.
 """
