@@ -15,8 +15,13 @@ from tests.cluster.witness import PATIENCE, Audience, Witness, audience, togethe
 from tests.live import PopulatedRoom
 from tests.provider import Provider
 
-QUICK, SOON, LONG, SLOW = MODELS = "canary@400", "canary@20", "canary@5", "canary@1"
+QUICK, SOON, LONG, SLOW = "canary@400", "canary@20", "canary@5", "canary@1"
 """Answers of the same forty words within a tenth of a second, two seconds, eight, and forty."""
+
+HELD = "canary-held@20"
+"""The same, which begins and goes on, for two seconds, when the provider is told to release it."""
+
+MODELS = (QUICK, SOON, LONG, SLOW, HELD)
 
 LOOK_SECONDS = 0.02
 _numbers = count(1)
@@ -59,7 +64,7 @@ class Stage:
 
     @cached_property
     def rooms(self) -> list[PopulatedRoom]:
-        """Rooms whose personas answer with the canary of the question, at four speeds."""
+        """Rooms whose personas answer with the canary of the question, at several speeds."""
         models = [word for model in MODELS for word in ("--model", model)]
         return self.cluster.populate(self.size, 2, "--provider", self.provider.base_url, *models)
 

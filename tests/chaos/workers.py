@@ -10,6 +10,7 @@ from itertools import count, cycle, islice
 
 from tests.bench.figures import percentile
 from tests.chaos.stage import (
+    HELD,
     LONG,
     LOOK_SECONDS,
     QUICK,
@@ -61,7 +62,7 @@ async def kill_workers(stage: Stage, *, prompts: int, kills: int, at_once: int) 
         asking = asyncio.create_task(together(keep_asking(room) for room in rooms))
         while len(cuts) < kills and not asking.done():
             if asked >= prompts * (len(cuts) + 1) // (kills + 1):
-                cuts += await _kill_one_of(stage, AT_LEAST)
+                cuts += await _kill_one_of(stage)
             await asyncio.sleep(LOOK_SECONDS)
         await asking
         outcome = await stage.verdict(gathered)
@@ -70,42 +71,46 @@ async def kill_workers(stage: Stage, *, prompts: int, kills: int, at_once: int) 
 
 
 async def kill_full_workers(stage: Stage, *, kills: int, slots: int) -> Outcome:
-    """Kill a worker whose slots are all but filled with streaming answers, a full one beside it."""
+    """Kill a worker whose slots are all filled with streaming answers, a full one beside it."""
     cuts: list[Cut] = []
     async with stage.audience() as gathered:
-        for number in range(1, kills + 1):
-
-            async def keep_asking(room: str, upto: int = number) -> None:
-                while len(cuts) < upto:
-                    await (await ask(gathered.anybody(room), SOON)).ended()
-
-            # More than there are slots, so that each that gets free is filled at once.
-            rooms = islice(cycle(gathered.rooms), 2 * slots + slots // 2)
-            asking = asyncio.create_task(together(keep_asking(room) for room in rooms))
-            while len(cuts) < number and not asking.done():
-                cuts += await _kill_one_of(stage, slots * 4 // 5)
-                await asyncio.sleep(LOOK_SECONDS)
-            await asking
+        for _ in range(kills):
+            rooms = islice(cycle(gathered.rooms), slots * len(stage.cluster.workers))
+            asked = await together(ask(gathered.anybody(room), HELD) for room in rooms)
+            await eventually(lambda: _all_full(stage, slots))
+            stage.provider.release()
+            cuts.append(await _kill(stage, random.choice(stage.cluster.workers)))
+            ending = asyncio.create_task(together(one.ended() for one in asked))
+            while not ending.done():
+                stage.provider.release()  # those that have begun again
+                await asyncio.wait([ending], timeout=LOOK_SECONDS)
+            await ending
             await asyncio.to_thread(stage.cluster.wait_for_workers)
         outcome = await stage.verdict(gathered)
     outcome.figures |= {"kills": len(cuts), "slots of a worker": slots, **_waits(stage, cuts)}
     return outcome
 
 
-async def _kill_one_of(stage: Stage, at_least: int) -> list[Cut]:
-    """Kill one of those that are in the middle of so many answers, and start it again."""
+def _all_full(stage: Stage, slots: int) -> bool:
+    return all(len(_held(stage, worker)) == slots for worker in stage.cluster.workers)
+
+
+async def _kill_one_of(stage: Stage) -> list[Cut]:
+    """Kill one of those that are in the middle of several answers, and start it again."""
     workers = {worker.name: worker for worker in stage.cluster.workers}
     held = {name: await asyncio.to_thread(_held, stage, workers[name]) for name in workers}
-    if any(len(runs) < AT_LEAST for runs in held.values()):
+    busy = [name for name, runs in held.items() if len(runs) >= AT_LEAST]
+    if len(busy) < 2:
         return []  # the others are not warm yet: all would be dead at once
-    full = [name for name, runs in held.items() if len(runs) >= at_least]
-    if not full:
-        return []
-    name = random.choice(full)
-    victim, cut = workers[name], Cut(datetime.now(UTC), held[name])
-    await asyncio.to_thread(victim.stop, signal.SIGKILL)
-    victim.start()
-    return [cut]
+    return [await _kill(stage, workers[random.choice(busy)])]
+
+
+async def _kill(stage: Stage, worker: Worker) -> Cut:
+    held = await asyncio.to_thread(_held, stage, worker)
+    cut = Cut(datetime.now(UTC), held)
+    await asyncio.to_thread(worker.stop, signal.SIGKILL)
+    worker.start()
+    return cut
 
 
 def _held(stage: Stage, worker: Worker) -> list[str]:

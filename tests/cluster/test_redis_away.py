@@ -15,7 +15,7 @@ from tests.cluster.services import Postgres, Redis
 from tests.live import PATIENCE, Frame, Installation, PopulatedRoom, Socket
 from tests.provider import Provider
 
-LIVE_AGAIN = 20  # seconds; half of that on a machine that has nothing else to do
+LIVE_AGAIN = 10  # seconds
 MODEL, WHOLE = "tokens-60@100", " ".join(f"t{n}" for n in range(60))
 
 

@@ -1,7 +1,7 @@
 """How the stub's models answer; a model is chosen by its name.
 
-Plain: echo, echo-prompt, canary, tokens-200@50, stamped-300@50, held-5, slow-first-2,
-story-review, tools, tools-loop, length, reasoning, usage-always.
+Plain: echo, echo-prompt, canary, canary-held@20, tokens-200@50, stamped-300@50, held-5,
+slow-first-2, story-review, tools, tools-loop, length, reasoning, usage-always.
 Faults: fault-429 (any status; `-once`, `-retry-2`), fault-401, fault-reset-after-5, fault-hang,
 fault-truncated, fault-drip@10, fault-endless, fault-garbage-SHAPE and more: see MODELS.
 """
@@ -31,10 +31,23 @@ async def echo_prompt(chat: Chat) -> None:
 
 async def canary(chat: Chat) -> None:
     """`canary@400`: say the question's canary forty times, numbered: mixing and reordering show."""
+    (rate,) = chat.numbers(400)
+    await chat.say(canaries(chat), rate=rate)
+
+
+async def canary_held(chat: Chat) -> None:
+    """`canary-held@20`: say five of them, and the rest once the test says `release`."""
+    (rate,) = chat.numbers(20)
+    words = canaries(chat)
+    await chat.say(words[:5], rate=rate, finish=None)
+    await chat.released.wait()
+    await chat.say(words[5:], rate=rate)
+
+
+def canaries(chat: Chat) -> list[str]:
     found = re.findall(r"CANARY-[\w-]+", chat.question)
     name = found[-1] if found else "CANARY-none"
-    (rate,) = chat.numbers(400)
-    await chat.say([f"{name}:{n} " for n in range(40)], rate=rate)
+    return [f"{name}:{n} " for n in range(40)]
 
 
 async def tokens(chat: Chat) -> None:
@@ -130,6 +143,7 @@ MODELS: dict[str, Model] = {
     "echo": echo,
     "echo-prompt": echo_prompt,
     "canary": canary,
+    "canary-held": canary_held,
     "tokens": tokens,
     "stamped": stamped,
     "held": held,
