@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from types import FrameType
+from typing import Any, Final, NoReturn
 
 from tests.bench import machine
 from tests.chaos import (
@@ -212,6 +213,7 @@ def main() -> None:
     arguments = _arguments()
     if absent := missing():
         sys.exit(f"Not installed: {', '.join(absent)}.")
+    signal.signal(signal.SIGTERM, _end)  # or what was started would go on without us
     counts = Counts(**{field.name: getattr(arguments, field.name) for field in fields(Counts)})
     facts = machine.describe()
     parts: list[Part] = []
@@ -228,6 +230,10 @@ def main() -> None:
     sys.exit(any(part.outcome.complaints for part in parts))
 
 
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     for field in fields(Counts):
@@ -242,13 +248,14 @@ def _play(name: str, theatre: Theatre, counts: Counts) -> Part:
     """Play a part. One that breaks off is told as such, and the others go on."""
     ids, play = PLAYS[name]
     began = time.monotonic()
-    try:
-        outcome = play(theatre, counts)
-    except Exception as error:
-        traceback.print_exc()
-        theatre.clear()
-        outcome = Outcome(complaints=[f"broke off: {error!r}"])
-    part = Part(name, ids, outcome, time.monotonic() - began)
+    with machine.watched() as calm:
+        try:
+            outcome = play(theatre, counts)
+        except Exception as error:
+            traceback.print_exc()
+            theatre.clear()
+            outcome = Outcome(complaints=[f"broke off: {error!r}"])
+    part = Part(name, ids, outcome, time.monotonic() - began, calm.foreign)
     print(results.as_line(part), file=sys.stderr, flush=True)
     return part
 
