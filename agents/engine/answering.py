@@ -64,6 +64,7 @@ class _Answering:
         self._pieces: list[str] = []
         self._length = 0
         self._chunks = 0
+        self._written = 0
         self._ended: crew.CallEnded | None = None
         self._usage: Usage | None = None
 
@@ -131,17 +132,20 @@ class _Answering:
 
     def _hear(self, event: crew.Chunk | crew.CallEnded) -> None:
         if isinstance(event, crew.Chunk):
-            self._count_chunk()
-            self._tell(self._cleaner.clean(event.text))
+            self._count(event)
+            if event.text and not event.to_tool:
+                self._tell(self._cleaner.clean(event.text))
             return
         self._ended = event
         if event.usage:
             self._usage = event.usage + self._usage if self._usage else event.usage
 
-    def _count_chunk(self) -> None:
+    def _count(self, chunk: crew.Chunk) -> None:
         """A chunk is a token at least; how many it was, some providers never say."""
         self._chunks += 1
-        if self._chunks > self._limits.tokens:
+        if chunk.to_tool:
+            self._written += len(chunk.text)
+        if self._chunks > self._limits.tokens or self._written > self._limits.characters:
             raise Halt(AnswerFailed("too_long"))
 
     def _tell(self, text: str) -> None:

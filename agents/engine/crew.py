@@ -34,9 +34,10 @@ OPENAI_HOST: Final = "api.openai.com"
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of text from the model."""
+    """A piece of text from the model, or of what it writes to a tool, which nobody is shown."""
 
     text: str
+    to_tool: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,7 @@ def listening(hear: Heard) -> Iterator[None]:
 
     def sink(_source: object, event: object) -> None:
         if isinstance(event, LLMStreamChunkEvent):
-            if event.tool_call is None and event.chunk:
-                hear(Chunk(event.chunk))
+            hear(Chunk(event.chunk, to_tool=event.tool_call is not None))
         elif isinstance(event, LLMCallCompletedEvent):
             hear(CallEnded(event.finish_reason, _usage(event.usage)))
 

@@ -6,6 +6,7 @@ And it starts the call anew, text and all, when an error inside the stream speak
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -16,11 +17,15 @@ from agents.answers import AnswerFailed
 from agents.engine import failures
 from agents.engine.failures import Halt
 
-LINE_LIMIT: Final = 1024 * 1024
-TOTAL_LIMIT: Final = 256 * 1024 * 1024
-"""Far above any answer: it bounds what is never shown, such as the arguments of a tool."""
+EVENT_LIMIT: Final = 1024 * 1024
+EVENT_LINES: Final = 1_000
+"""The SDK adds the lines of an event to each other one by one, and copies all of it each time."""
+TOTAL_LIMIT: Final = 32 * 1024 * 1024
+"""Far above any answer: it bounds what is never shown, such as what a model thinks."""
 AT_ONCE: Final = 16
 """Lines between two turns of the loop: a provider in a hurry must not hold up the other runs."""
+
+_TELLS: Final = re.compile(rb'"(?:usage|error)"\s*+:\s*+(?!null)')
 
 
 class EventStream(httpx.AsyncByteStream):
@@ -29,27 +34,72 @@ class EventStream(httpx.AsyncByteStream):
     def __init__(self, stream: httpx.SyncByteStream | httpx.AsyncByteStream) -> None:
         assert isinstance(stream, httpx.AsyncByteStream)
         self._stream = stream
+        self._bounds = _Bounds()
+        self._begun: list[bytes] = []
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        rest, total = b"", 0
+        passed = 0
         async for data in self._stream:
-            total += len(data)
-            *lines, rest = (rest + data).split(b"\n")
-            if len(rest) > LINE_LIMIT or total > TOTAL_LIMIT:
-                raise Halt(AnswerFailed("provider_garbled"))
-            for start in range(0, len(lines), AT_ONCE):
-                yield b"".join(_mended(line) + b"\n" for line in lines[start : start + AT_ONCE])
-                await asyncio.sleep(0)
-        if rest:
+            lines = self._ended_by(data)
+            for start in range(0, max(1, len(lines)), AT_ONCE):
+                some = lines[start : start + AT_ONCE]
+                yield b"".join(_mended(line) + b"\n" for line in some)
+                passed += 1 + len(some)
+                if passed > AT_ONCE:  # counted over pieces: one packet may hold thousands of them
+                    passed = 0
+                    await asyncio.sleep(0)
+        if rest := b"".join(self._begun):
             yield rest
 
     async def aclose(self) -> None:
         await self._stream.aclose()
 
+    def _ended_by(self, data: bytes) -> list[bytes]:
+        """Take a piece in and return the lines that are whole now; Halt where it is too much."""
+        *lines, rest = data.split(b"\n")
+        if lines:  # else nothing is joined: a line may come byte by byte
+            lines[0] = b"".join([*self._begun, lines[0]])
+            self._begun = []
+        self._begun.append(rest)
+        self._bounds.count(data, lines, rest)
+        return lines
+
+
+class _Bounds:
+    """How much has come: in all, and of the event that has not ended yet."""
+
+    def __init__(self) -> None:
+        self._total = 0
+        self._event = 0
+        self._lines = 0
+        self._begun = 0
+        self._last = b""
+
+    def count(self, data: bytes, lines: list[bytes], rest: bytes) -> None:
+        """Count a piece, the lines that it has ended and the rest; Halt where it is too much."""
+        self._total += len(data)
+        for line in lines:
+            self._count_line(line)
+        self._begun = len(rest) if lines else self._begun + len(rest)
+        self._check(self._event + self._begun)
+
+    def _count_line(self, line: bytes) -> None:
+        self._event += len(line) + 1
+        self._lines += 1
+        self._check(self._event)
+        # As the SDK sees it: a blank line of one kind behind a line of the other ends nothing.
+        if not line or (line == b"\r" and self._last.endswith(b"\r")):
+            self._event = self._lines = 0
+        self._last = line
+
+    def _check(self, event: int) -> None:
+        if event > EVENT_LIMIT or self._lines > EVENT_LINES or self._total > TOTAL_LIMIT:
+            raise Halt(AnswerFailed("provider_garbled"))
+
 
 def _mended(line: bytes) -> bytes:
     """Two events for one that carries both choices and usage; any other line as it is."""
-    if not line.startswith(b"data:") or (b'"usage"' not in line and b'"error"' not in line):
+    if not line.startswith(b"data:") or not _TELLS.search(line):
         return line
     try:
         event: Any = msgspec.json.decode(line[5:])

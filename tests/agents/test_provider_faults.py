@@ -42,6 +42,10 @@ FAULTS = {
     "fault-truncated": "truncated",
     "length": "too_long",
     "fault-endless": "too_long",
+    "fault-endless-event": "provider_garbled",
+    "fault-endless-bytes": "provider_garbled",
+    "fault-endless-tool@1000": "too_long",
+    "fault-endless-tool@0": "too_long",
     "fault-1mb": "too_long",
     "fault-hang": "timeout",
     "fault-hang-after-3": "timeout",
@@ -50,7 +54,7 @@ FAULTS = {
 }
 # Where the SDK finds nothing in an odd event, what is left is an answer without an end.
 ALSO_TRUNCATED = {"choices-null", "tool-null"}
-LIMITS = Limits(seconds=15, characters=10_000)
+LIMITS = Limits(seconds=15, characters=10_000, tokens=5_000)
 SHORT = Limits(seconds=0.6, characters=10_000)
 
 

@@ -118,6 +118,29 @@ async def endless(chat: Chat) -> None:
     await chat.say(_for_ever("more and more "))
 
 
+async def endless_event(chat: Chat) -> None:
+    """Lines that are each in order, and never the blank one that ends an event."""
+    while True:
+        await chat.raw(b"data: so far\n" * 100)
+
+
+async def endless_bytes(chat: Chat) -> None:
+    """One line without end, in small pieces."""
+    await chat.raw(b"data: ")
+    while True:
+        await chat.raw(b"x" * 100)
+
+
+async def endless_tool(chat: Chat) -> None:
+    """`fault-endless-tool@1000`: a call of a tool whose arguments never end, so many at once."""
+    (size,) = chat.numbers(1000)
+    head = {"index": 0, "id": "call_1", "type": "function"}
+    await chat.delta({"tool_calls": [head | {"function": {"name": "look", "arguments": ""}}]})
+    while True:
+        written = {"arguments": "x" * int(size)}
+        await chat.delta({"tool_calls": [{"index": 0, "function": written}]})
+
+
 async def empty(chat: Chat) -> None:
     """An orderly answer of nothing."""
     await chat.say([])
