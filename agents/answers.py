@@ -78,6 +78,10 @@ class Limits:
     tries: int = 3
 
 
+MOST_TOKENS: Final = 2**31 - 1
+"""The largest number that is kept. Providers are not bound to the truth, and stores have bounds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What an answer cost, as the provider counted it."""
@@ -87,7 +91,8 @@ class Usage:
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
-            self.input_tokens + other.input_tokens, self.output_tokens + other.output_tokens
+            min(self.input_tokens + other.input_tokens, MOST_TOKENS),
+            min(self.output_tokens + other.output_tokens, MOST_TOKENS),
         )
 
 

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.utils import translation
 from django.utils.translation import gettext as _
 
@@ -223,6 +223,11 @@ async def _say(job: Job, deltas: Deltas) -> str:
     """Stream an answer into its room and end its run; return how it ended."""
     try:
         finished = await _forward(job, deltas)
+        await deltas.close()
+        await _insist(runs.complete, job, finished.text, finished.usage)
+        return "completed"
+    except LeaseLost:
+        raise
     except AnswerFailed as failed:
         failure = failed
         log.info("run.failed", code=failure.code)
@@ -230,10 +235,6 @@ async def _say(job: Job, deltas: Deltas) -> str:
         log.exception("run.internal")
         detail = _("Something went wrong on our side. Ask again; the log has the cause.")
         failure = AnswerFailed("internal", detail)
-    else:
-        await deltas.close()
-        await _insist(runs.complete, job, finished.text, finished.usage)
-        return "completed"
     await deltas.close()
     await _insist(runs.fail, job, failure, deltas.text)
     return failure.code
@@ -283,10 +284,13 @@ def _notice(job: Job, part: ToolStarted | ToolFinished) -> broadcast.Notice:
 
 
 async def _insist(end: Callable[..., None], *args: object) -> None:
-    """End a run in the database; while that is away, try again: the answer must not be lost."""
+    """End a run in the database; while that is away, try again: the answer must not be lost.
+
+    What the database refuses it would refuse for ever, and is raised.
+    """
     while True:
         try:
             return await in_thread(RUNS, end, *args)
-        except DatabaseError as error:
+        except (OperationalError, InterfaceError) as error:
             log.warning("runner.database_away", error=type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)

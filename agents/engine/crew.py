@@ -21,7 +21,7 @@ from crewai.utilities.types import LLMMessage
 from crewai_core.printer import set_suppress_console_output
 
 from agents import egress
-from agents.answers import PersonaSpec, Usage
+from agents.answers import MOST_TOKENS, PersonaSpec, Usage
 from agents.demo import DemoLLM
 from agents.engine.prompt import Message
 from agents.engine.provider import Doorman
@@ -147,7 +147,11 @@ def _build(spec: PersonaSpec) -> BaseLLM:
 def _usage(counted: dict[str, Any] | None) -> Usage | None:
     if not counted:
         return None
-    return Usage(int(counted.get("prompt_tokens") or 0), int(counted.get("completion_tokens") or 0))
+    return Usage(_tokens(counted.get("prompt_tokens")), _tokens(counted.get("completion_tokens")))
+
+
+def _tokens(counted: object) -> int:
+    return min(max(0, counted), MOST_TOKENS) if isinstance(counted, int) else 0
 
 
 silence()

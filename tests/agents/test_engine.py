@@ -9,7 +9,7 @@ from contextlib import aclosing
 import pytest
 from pytest_django.fixtures import Settings
 
-from agents.answers import Limits, Text
+from agents.answers import MOST_TOKENS, Finished, Limits, Text, Usage
 from agents.engine import answer
 from agents.engine.text import Cleaner
 from tests.agents.asking import KEY, ask, persona, said
@@ -71,6 +71,19 @@ async def test_usage_beside_text_costs_neither_text_nor_end(provider: Provider, 
     assert heard.finished is not None
     assert heard.finished.usage is not None
     assert heard.finished.usage.output_tokens > 0
+
+
+@pytest.mark.parametrize(
+    ("odd", "kept"),
+    [("huge", MOST_TOKENS), ("beyond", MOST_TOKENS), ("negative", 0), ("word", 0), ("list", 0)],
+)
+async def test_usage_that_cannot_be_is_kept_as_near_as_it_can(
+    provider: Provider, odd: str, kept: int
+) -> None:
+    heard = await ask(persona(provider.base_url, f"usage-odd-{odd}"))
+
+    assert heard.finished is not None
+    assert heard.finished == Finished("four words in all", Usage(kept, kept))
 
 
 async def test_the_persona_decides_temperature_and_length(provider: Provider) -> None:

@@ -1,7 +1,7 @@
 """How the stub's models answer; a model is chosen by its name.
 
 Plain: echo, echo-prompt, canary, canary-held@20, tokens-200@50, stamped-300@50, held-5,
-slow-first-2, story-review, tools, tools-loop, length, reasoning, usage-always.
+slow-first-2, story-review, tools, tools-loop, length, reasoning, usage-always, usage-odd-huge.
 Faults: fault-429 (any status; `-once`, `-retry-2`), fault-401, fault-reset-after-5, fault-hang,
 fault-truncated, fault-drip@10, fault-endless, fault-garbage-SHAPE and more: see MODELS.
 """
@@ -139,6 +139,17 @@ async def usage_always(chat: Chat) -> None:
     await chat.finish("stop")
 
 
+async def usage_odd(chat: Chat) -> None:
+    """`usage-odd-negative`: count what cannot be."""
+    counts = {"huge": 3_000_000_000, "beyond": 2**70, "negative": -1, "word": "many", "list": [1]}
+    count = counts[chat.model.removeprefix("usage-odd-")]
+    await chat.say(["four ", "words ", "in ", "all"], finish=None)
+    usage = {"prompt_tokens": count, "completion_tokens": count, "total_tokens": count}
+    await chat.event({"choices": [STOP], "usage": usage})
+    await chat.raw(b"data: [DONE]\n\n")
+    await chat.reply.end()
+
+
 MODELS: dict[str, Model] = {
     "echo": echo,
     "echo-prompt": echo_prompt,
@@ -156,6 +167,7 @@ MODELS: dict[str, Model] = {
     "reasoning": reasoning,
     "usage-with-finish": usage_with_finish,
     "usage-always": usage_always,
+    "usage-odd": usage_odd,
     "fault-401": faults.status,
     "fault-404": faults.status,
     "fault-429": faults.status,

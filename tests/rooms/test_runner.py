@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import OperationalError
+from django.db import DataError, OperationalError
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -220,6 +220,29 @@ async def test_the_end_is_written_when_the_database_is_back(
     assert (run.attempt, next(refused, None)) == (1, None)
 
 
+@pytest.mark.parametrize("error", [DataError, OverflowError])
+async def test_an_end_that_the_database_refuses_is_an_end_with_a_reason(
+    cast: Cast,
+    answer: Callable[[Answer], None],
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[Exception],
+) -> None:
+    answer(at_once)
+    asked = []
+
+    def refuse(*args: Any) -> None:
+        asked.append(args)
+        raise error
+
+    monkeypatch.setattr(runs, "complete", refuse)
+    async with at_work():
+        run = await reached(await ask(cast), RunState.FAILED)
+
+    assert run.answer is not None
+    assert (run.error_code, run.attempt, run.answer.text) == ("internal", 1, "all of it")
+    assert len(asked) == 1
+
+
 async def test_a_run_whose_task_has_crashed_is_taken_up_when_its_lease_ends(
     cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,14 +250,14 @@ async def test_a_run_whose_task_has_crashed_is_taken_up_when_its_lease_ends(
     monkeypatch.setattr(runner, "LOOK_SECONDS", 0.1)
     answer(at_once)
     crashes = iter(range(1))
-    complete = runs.complete
+    say = runner._say
 
-    def crash_once(*args: Any) -> None:
+    async def crash_once(job: Job, deltas: Deltas) -> str:
         if next(crashes, None) is not None:
             raise ZeroDivisionError
-        complete(*args)
+        return await say(job, deltas)
 
-    monkeypatch.setattr(runs, "complete", crash_once)
+    monkeypatch.setattr(runner, "_say", crash_once)
     async with at_work():
         run = await reached(await ask(cast), RunState.COMPLETED)
 
