@@ -10,7 +10,8 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from agents.egress import EgressRefused, GuardedTransport, HostUnknown, check_url
+from agents.egress import EgressRefused, GuardedTransport, check_url
+from agents.names import HostUnknown
 
 SECONDS: Final = 10.0
 BODY_LIMIT: Final = 2 * 1024 * 1024

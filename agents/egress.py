@@ -5,18 +5,18 @@ host is resolved once, and the request goes to exactly that address, so a name t
 elsewhere a moment later changes nothing.
 """
 
-import asyncio
 import re
-import socket
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Final
+from uuid import UUID
 
 import httpx
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 from accounts.errors import Invalid
+from agents.names import HostUnknown, lookup, names
 
 PORTS: Final = {"http": 80, "https": 443}
 _NAME: Final = re.compile(r"[a-z0-9:_-][a-z0-9:._%-]*")
@@ -48,15 +48,11 @@ class EgressRefused(Invalid):
     )
 
 
-class HostUnknown(Exception):
-    """The name has no address, at least not now."""
-
-
 def check_url(url: str) -> None:
     """Raise EgressRefused if `url` cannot be a provider's address, or is one we refuse."""
     host, port = _target(parsed(url))
     try:
-        _choose(host, port, _lookup(host, port))
+        _judge(host, port, lookup(host, port))
     except HostUnknown:
         if _is_local(host) and not _is_named(host, port):
             raise EgressRefused from None
@@ -80,13 +76,17 @@ def parsed(url: str) -> httpx.URL:
 def pinned(request: httpx.Request) -> httpx.Request:
     """Return `request` bound to one address that it may go to; raise EgressRefused, HostUnknown."""
     host, port = _target(request.url)
-    return _pin(request, _choose(host, port, _lookup(host, port)))
+    return _pin(request, _judge(host, port, lookup(host, port))[0])
 
 
-async def apinned(request: httpx.Request) -> httpx.Request:
-    """The same without holding up the loop while the name is resolved."""
+async def apinned(request: httpx.Request, team: UUID, tried: int = 0) -> httpx.Request:
+    """The same for a run of `team`, without holding up the loop while the name is resolved.
+
+    Where a name has several addresses, each try goes to the next one.
+    """
     host, port = _target(request.url)
-    return _pin(request, _choose(host, port, await asyncio.to_thread(_lookup, host, port)))
+    addresses = _judge(host, port, await names.find(host, port, team))
+    return _pin(request, addresses[tried % len(addresses)])
 
 
 class GuardedTransport(httpx.HTTPTransport):
@@ -108,23 +108,14 @@ def _host(url: httpx.URL) -> str:
     return url.raw_host.decode("ascii").strip("[]").lower()
 
 
-def _lookup(host: str, port: int) -> list[str]:
-    """Resolve as a connection would, numbers such as 2130706433 and 0x7f.1 included."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise HostUnknown from error
-    return [str(entry[4][0]) for entry in found]
-
-
-def _choose(host: str, port: int, addresses: list[str]) -> str:
+def _judge(host: str, port: int, addresses: list[str]) -> list[str]:
     """Every address must be one we may use: a name with two faces is refused, not sorted out."""
     if not addresses:
         raise HostUnknown
     for address in addresses:
         if not (_is_public(address) or _is_named(host, port) or _is_named(address, port)):
             raise EgressRefused
-    return addresses[0]
+    return addresses
 
 
 def _pin(request: httpx.Request, address: str) -> httpx.Request:

@@ -91,7 +91,7 @@ class _Answering:
         messages = prompt.messages(self._spec, self._turns)
         for tried in itertools.count(1):
             try:
-                await self._ask(messages)
+                await self._ask(messages, tried - 1)
                 return
             except AnswerFailed as failure:
                 asked_to_wait = failure.retry_after or 0.0
@@ -108,10 +108,10 @@ class _Answering:
         passing = failure.code == "provider_unavailable"
         return passing and not self._pieces and tried < self._limits.tries
 
-    async def _ask(self, messages: list[prompt.Message]) -> None:
+    async def _ask(self, messages: list[prompt.Message], tried: int) -> None:
         self._ended = None
         with crew.listening(self._hear):
-            async with provider.exchange(self._spec.key) as exchange:
+            async with provider.exchange(self._spec.key, self._spec.team_id, tried) as exchange:
                 try:
                     await crew.ask(self._spec, messages)
                     self._tell(self._cleaner.rest())

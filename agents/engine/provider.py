@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final
+from uuid import UUID
 
 import httpx
 from crewai.llms.hooks import BaseInterceptor
@@ -19,6 +20,7 @@ from agents.answers import AnswerFailed
 from agents.engine import failures
 from agents.engine.events import EventStream
 from agents.engine.failures import Halt
+from agents.names import HostUnknown
 
 CONNECT_SECONDS: Final = 10.0
 SENT_ON: Final = ("host", "accept", "content-type", "content-length", "transfer-encoding")
@@ -26,9 +28,11 @@ SENT_ON: Final = ("host", "accept", "content-type", "content-length", "transfer-
 
 @dataclass(slots=True)
 class Exchange:
-    """One request of one run, and the provider's answer to it."""
+    """One request of a team's run, the next after so many, and the provider's answer to it."""
 
     key: str = field(repr=False)
+    team: UUID
+    tried: int = 0
     sent: bool = False
     response: httpx.Response | None = None
 
@@ -37,9 +41,9 @@ _exchange: ContextVar[Exchange] = ContextVar("exchange")
 
 
 @asynccontextmanager
-async def exchange(key: str) -> AsyncIterator[Exchange]:
+async def exchange(key: str, team: UUID, tried: int = 0) -> AsyncIterator[Exchange]:
     """Let the calls made inside carry `key`; the connection is closed on the way out."""
-    opened = Exchange(key)
+    opened = Exchange(key, team, tried)
     token = _exchange.set(opened)
     try:
         yield opened
@@ -66,10 +70,10 @@ class Doorman(BaseInterceptor[httpx.Request, httpx.Response]):
         if opened.sent:  # somebody below us tries again; whether to do that is for us to say
             raise Halt(AnswerFailed("provider_unavailable"))
         try:
-            request = await egress.apinned(message)
+            request = await egress.apinned(message, opened.team, opened.tried)
         except egress.EgressRefused:
             raise Halt(AnswerFailed("not_allowed")) from None
-        except egress.HostUnknown:
+        except HostUnknown:
             raise Halt(AnswerFailed("provider_unavailable")) from None
         request.headers = httpx.Headers(list(_headers(request, opened.key)))
         timeout = {**request.extensions.get("timeout", {}), "connect": CONNECT_SECONDS}

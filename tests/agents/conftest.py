@@ -3,7 +3,14 @@
 import pytest
 from pytest_django import Settings
 
+from agents.names import names
 from tests.agents.cast import ALLOWED, Cast, make_cast
+
+
+@pytest.fixture(autouse=True)
+def _unknown_names() -> None:
+    """What one test has called a name, the next may call otherwise."""
+    names.forget()
 
 
 @pytest.fixture

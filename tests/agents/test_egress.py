@@ -14,6 +14,7 @@ from agents.answers import Limits
 from agents.check import check_connection
 from agents.egress import EgressRefused, GuardedTransport, check_url
 from agents.engine import warm
+from agents.names import names as remembered
 from tests.agents.asking import KEY, ask, persona
 
 LIMITS = Limits(seconds=5, tries=1)
@@ -197,6 +198,7 @@ async def test_a_name_that_turns_around_is_followed_nowhere(
 
     await ask(spec, limits=LIMITS)
     assert given == ["127.0.0.1"]  # once: what was judged is what was connected to
+    remembered.forget()
     later = await ask(spec, limits=LIMITS)
 
     assert later.code == "not_allowed"

@@ -14,7 +14,7 @@ from pytest_django.fixtures import Settings
 from agents.answers import Turn
 from agents.engine import warm
 from agents.engine.prompt import opening
-from tests.agents.asking import KEY, PERSONA, ask, persona, said
+from tests.agents.asking import KEY, PERSONA, TEAM, ask, persona, said
 from tests.provider import Provider, running
 
 
@@ -37,7 +37,7 @@ async def _call(provider: Provider, model: str) -> str:
     from agents.engine.provider import exchange
 
     llm = await crew.llm_for(persona(provider.base_url, model))
-    async with exchange("key"):
+    async with exchange("key", TEAM):
         return str(await llm.acall([{"role": "user", "content": "Hello?"}]))
 
 
