@@ -4,7 +4,7 @@ Django does not answer ASGI's `lifespan` itself.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -57,18 +57,39 @@ async def hub(state: State) -> AsyncIterator[None]:
         yield
 
 
+class CompanionEnded(Exception):
+    """What should live as long as the process has ended before it."""
+
+
 @asynccontextmanager
-async def running(work: Any, name: str) -> AsyncIterator[None]:
-    """Run a coroutine that never returns, for as long as the context lasts."""
+async def running(work: Coroutine[Any, Any, object], name: str) -> AsyncIterator[None]:
+    """Run a coroutine that never returns, for as long as the context lasts.
+
+    Should it end all the same, the context is cancelled, and CompanionEnded leaves it: a process
+    that is deaf or mute must not look as if it lived.
+    """
     task = asyncio.create_task(work, name=name)
+    host = asyncio.current_task()
+    assert host is not None
+
+    def end(_task: asyncio.Task[object]) -> None:
+        host.cancel()
+
     task.add_done_callback(_report)
+    task.add_done_callback(end)
     try:
         yield
+    except asyncio.CancelledError:
+        if not task.done():
+            raise
+        host.uncancel()
+        raise CompanionEnded(name) from None
     finally:
+        task.remove_done_callback(end)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
 
-def _report(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.critical("companion.ended", name=task.get_name(), exc_info=error)
+def _report(task: asyncio.Task[object]) -> None:
+    if not task.cancelled():
+        log.critical("companion.ended", name=task.get_name(), exc_info=task.exception())

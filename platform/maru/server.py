@@ -47,12 +47,16 @@ def main() -> None:
     gc.freeze()
     server = Server(config(application, settings.TRUSTED_PROXIES))
     server.run(sockets=[listener])
-    if not server.started:
+    if not server.started or server.lifespan.error_occurred:
         sys.exit(1)
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which waits at its end for every answer; a stream of events has none."""
+    """uvicorn, which would serve on without its companions, and wait for streams at its end."""
+
+    async def on_tick(self, counter: int) -> bool:
+        """Return whether to end: when told to, or when a companion has, to be started again."""
+        return await super().on_tick(counter) or self.lifespan.error_occurred
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the streams first, so that nobody waits for them."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -10,8 +11,10 @@ from pytest_django import Settings
 from maru import listening
 from maru.lifespan import running
 from rooms.wake import CHANNEL, bell
-from tests.cluster.services import Postgres
+from tests.cluster.cluster import Cluster
+from tests.cluster.services import Postgres, Redis
 from tests.live import PATIENCE
+from tests.maru.starting import break_crewai
 
 
 @pytest_asyncio.fixture
@@ -89,3 +92,23 @@ async def test_database_that_restarts_is_listened_to_again(
     with postgres.connect() as other:
         other.execute(f"NOTIFY {CHANNEL}")
     await rung(woken)
+
+
+def test_worker_that_has_lost_a_part_of_itself_ends_and_does_not_stay_idle(
+    tmp_path: Path, postgres: Postgres, redis: Redis
+) -> None:
+    cluster = Cluster(tmp_path, postgres, redis)
+    cluster.prepare()
+    (worker,) = cluster.workers
+    worker.env = {**worker.env, **break_crewai(tmp_path)}
+    worker.start()
+    process = worker.process
+    assert process is not None
+    try:
+        cluster.wait_for_workers()
+        (tmp_path / "go").touch()
+
+        assert process.wait(PATIENCE) == 1
+        assert "companion.ended" in worker.output
+    finally:
+        worker.end()

@@ -1,5 +1,6 @@
 """Starts that are meant to be refused, and what was said about them."""
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -43,3 +44,15 @@ def refusal(folder: Path, *command: str, **env: str) -> Refusal:
         check=False,
     )
     return Refusal(done.returncode, done.stdout, done.stderr)
+
+
+def break_crewai(folder: Path) -> dict[str, str]:
+    """Return an environment in which the import of CrewAI fails once `folder/go` is there."""
+    module = folder / "broken" / "crewai.py"
+    module.parent.mkdir()
+    module.write_text(
+        "import pathlib, time\n"
+        f"while not pathlib.Path({str(folder / 'go')!r}).exists(): time.sleep(0.01)\n"
+        "raise ImportError('as the test wants it')\n"
+    )
+    return {"PYTHONPATH": os.pathsep.join([str(module.parent), str(ROOT), str(ROOT / "platform")])}

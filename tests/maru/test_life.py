@@ -11,7 +11,8 @@ from uuid import uuid4
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.live import Frame, Installation, PopulatedRoom, Socket
+from tests.live import PATIENCE, Frame, Installation, PopulatedRoom, Socket
+from tests.maru.starting import break_crewai
 
 PROMPTLY = 10.0
 SERVICE_RESTART = 1012
@@ -92,6 +93,20 @@ async def test_what_was_acknowledged_survives_a_kill_and_an_answer_begins_anew(
     links = house.output.splitlines()
     assert [line.startswith("Set up Maru") for line in links] == [True, True]
     assert [first_link in line for line in links] == [True, False]
+
+
+def test_a_server_that_has_lost_a_part_of_itself_ends_and_does_not_look_alive(
+    house: Installation,
+) -> None:
+    house.env |= break_crewai(house.folder)
+    house.start()
+    process = house.process
+    assert process is not None
+
+    (house.folder / "go").touch()
+
+    assert process.wait(PATIENCE) == 1
+    assert "companion.ended" in house.output
 
 
 def test_start_after_the_set_up_writes_nothing_and_says_where_it_is(house: Installation) -> None:

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from maru import database
 from maru.answers import answering
-from maru.lifespan import publisher, running
+from maru.lifespan import CompanionEnded, publisher, running
 from maru.listening import listen
 
 DRAIN_SECONDS = 25
@@ -25,7 +25,10 @@ class Command(BaseCommand):
                 "Workers need MARU_REDIS_URL and MARU_DATABASE_URL."
             )
         database.prepare()
-        asyncio.run(_work())
+        try:
+            asyncio.run(_work())
+        except CompanionEnded:
+            raise CommandError("A part of this worker has ended; the log says why.") from None
 
 
 async def _work() -> None:
