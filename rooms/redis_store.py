@@ -19,11 +19,14 @@ from redis.backoff import NoBackoff
 log = structlog.get_logger(__name__)
 
 PAUSE_SECONDS: Final = 1.0
+THREAD_SECONDS: Final = 1.0
 POOL_SECONDS: Final = 5
 
 # A Redis that was restarted has broken every connection that waits in a pool: each of them fails
 # once. Asked again at once, it is known whether Redis is away.
 _BROKEN: Final = (redis.ConnectionError,)
+
+FAILURES: Final = (redis.RedisError, OSError)
 
 T = TypeVar("T")
 _away_until = 0.0
@@ -44,9 +47,12 @@ def store() -> Any:  # Any: the stubs of redis-py do not know that answers stay 
 
 @cache
 def store_of_threads() -> Any:
-    """Return the client for threads."""
+    """Return the client for threads: they hold a room meanwhile, so it gives up sooner."""
+    limits = {"socket_timeout": THREAD_SECONDS, "socket_connect_timeout": THREAD_SECONDS}
     return redis.Redis.from_url(
-        settings.REDIS_URL, retry=retry.Retry(NoBackoff(), 1, _BROKEN), **settings.REDIS_OPTIONS
+        settings.REDIS_URL,
+        retry=retry.Retry(NoBackoff(), 1, _BROKEN),
+        **(settings.REDIS_OPTIONS | limits),
     )
 
 
@@ -56,15 +62,33 @@ async def best_effort(ask: Callable[[], Awaitable[T]], default: T) -> T:
     An answer must not wait for its deltas to be kept: once Redis has failed, it is not asked for
     a second.
     """
-    global _away_until
-    if time.monotonic() < _away_until:
+    if _is_left_alone():
         return default
     try:
         return await ask()
-    except redis.ResponseError as error:  # it is there, and says no
-        log.warning("redis.refused", error=type(error).__name__)
+    except FAILURES as error:
+        _leave_alone(error)
         return default
-    except (redis.RedisError, OSError) as error:
-        _away_until = time.monotonic() + PAUSE_SECONDS
-        log.warning("redis.away", error=type(error).__name__)
+
+
+def best_effort_in_thread(ask: Callable[[], T], default: T) -> T:
+    """The same for threads, who must not hold a room while Redis is away."""
+    if _is_left_alone():
         return default
+    try:
+        return ask()
+    except FAILURES as error:
+        _leave_alone(error)
+        return default
+
+
+def _is_left_alone() -> bool:
+    return time.monotonic() < _away_until
+
+
+def _leave_alone(error: Exception) -> None:
+    """One that says no does so to all: it is full, loading, or takes in nothing just now."""
+    global _away_until
+    _away_until = time.monotonic() + PAUSE_SECONDS
+    refused = isinstance(error, redis.ResponseError)
+    log.warning("redis.refused" if refused else "redis.away", error=type(error).__name__)

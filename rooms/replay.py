@@ -16,7 +16,13 @@ import redis
 import structlog
 from django.conf import settings
 
-from rooms.redis_store import best_effort, store, store_of_threads
+from rooms.redis_store import (
+    FAILURES,
+    best_effort,
+    best_effort_in_thread,
+    store,
+    store_of_threads,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -163,8 +169,8 @@ class RedisReplay:
         await best_effort(lambda: store().expire(_key(message, attempt), LINGER_SECONDS), None)
 
     def seal(self, message: UUID, attempt: int) -> str:
-        key = _key(message, attempt)
-        try:
+        def seal() -> Entries | None:
+            key = _key(message, attempt)
             with store_of_threads().pipeline(transaction=False) as pipe:
                 pipe.xadd(key, {"sealed": ""}, id=SEAL)
                 pipe.expire(key, KEPT_SECONDS)
@@ -172,8 +178,12 @@ class RedisReplay:
                 *_, entries = pipe.execute(raise_on_error=False)
             if isinstance(entries, redis.RedisError):
                 raise entries
-        except (redis.RedisError, OSError) as error:
-            log.warning("replay.unreadable", message=str(message), error=type(error).__name__)
+            found: Entries = entries
+            return found
+
+        entries = best_effort_in_thread(seal, None)
+        if entries is None:
+            log.warning("replay.unreadable", message=str(message))
             return ""
         return "".join(fields[b"t"].decode() for _, fields in entries if b"t" in fields)
 
@@ -185,7 +195,7 @@ class RedisReplay:
                 pipe.xadd(key, {"sealed": ""}, id=SEAL)
                 pipe.expire(key, KEPT_SECONDS)
                 pipe.execute()
-        except (redis.RedisError, OSError) as error:  # it forgets by itself before long
+        except FAILURES as error:  # it forgets by itself before long
             log.warning("replay.unerased", message=str(message), error=type(error).__name__)
 
 
@@ -210,9 +220,9 @@ async def _add(key: str, deltas: Sequence[str], since: int) -> bool:
 
 
 async def _check_seal(key: str) -> None:
-    ((_, last),) = await store().xrevrange(key, count=1)
-    if b"t" not in last:
-        raise _SealedAnswer
+    for _, last in await store().xrevrange(key, count=1):  # none, where it was erased meanwhile
+        if b"t" not in last:
+            raise _SealedAnswer
 
 
 def _key(message: UUID, attempt: int) -> str:

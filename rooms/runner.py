@@ -23,7 +23,7 @@ from rooms.deltas import Deltas
 from rooms.line import LEASE
 from rooms.replay import replay
 from rooms.runs import Job, LeaseLost
-from rooms.threads import RUNS, in_thread
+from rooms.threads import BEATS, RUNS, in_thread
 from rooms.wake import bell
 
 log = structlog.get_logger(__name__)
@@ -152,7 +152,7 @@ class Runner:
         await self._keep_leases()
         now = asyncio.get_running_loop().time()
         if now - self._shown >= workers.SHOWN_SECONDS:
-            await in_thread(RUNS, workers.show, self.name, self._concurrency, len(self._tasks))
+            await in_thread(BEATS, workers.show, self.name, self._concurrency, len(self._tasks))
             self._shown = now
 
     async def _keep_leases(self) -> None:
@@ -161,7 +161,7 @@ class Runner:
         if not mine:
             return
         asked = asyncio.get_running_loop().time()
-        kept = await in_thread(RUNS, runs.keep_leases, self.name, mine)
+        kept = await in_thread(BEATS, runs.keep_leases, self.name, mine)
         for run_id in mine:
             if run_id not in self._tasks:
                 continue

@@ -20,6 +20,8 @@ COMMANDS: Final = ThreadPoolExecutor(max_workers=8, thread_name_prefix="command"
 RUNS: Final = ThreadPoolExecutor(max_workers=4, thread_name_prefix="run")
 # Commands wait for rooms that others have locked; who comes in, and what was missed, must not.
 CHECKS: Final = ThreadPoolExecutor(max_workers=2, thread_name_prefix="check")
+# Whoever renews leases waits for nobody: threads of runs may all be waiting for locked rooms.
+BEATS: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="beat")
 
 IDLE_SECONDS: Final = 5.0
 """A connection that has rested for so long is asked whether it is still there."""

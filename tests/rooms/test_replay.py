@@ -12,10 +12,11 @@ from django.conf import settings as django_settings
 from pytest_django import Settings
 
 from rooms import redis_store
-from rooms.redis_store import PAUSE_SECONDS, best_effort, store
+from rooms import replay as replay_module
+from rooms.redis_store import PAUSE_SECONDS
 from rooms.replay import EXPIRY_EVERY, KEPT_SECONDS, MemoryReplay, RedisReplay, Replay
 from tests.cluster.services import Redis
-from tests.live import free_port
+from tests.live import PATIENCE, free_port
 
 HAS_REDIS = shutil.which("redis-server") is not None
 needs_redis = pytest.mark.skipif(not HAS_REDIS, reason="redis-server is not installed")
@@ -241,14 +242,42 @@ async def test_delta_that_was_kept_though_nobody_was_told_is_not_taken_for_a_sea
 
 
 @needs_redis
-async def test_redis_that_says_no_is_not_taken_to_be_away(on_redis: Replay) -> None:
+async def test_redis_that_takes_in_nothing_is_not_told_all_of_it_with_each_delta(
+    on_redis: Replay, server: Redis
+) -> None:
     message = uuid4()
-    await fill(on_redis, message, 1, "shown")
+    with server.connect() as other:
+        other.config_set("maxmemory", 1)
+        try:
+            await fill(on_redis, message, 1, *("lost" for _ in range(200)))
+        finally:
+            other.config_set("maxmemory", 0)
+        refused = other.info("commandstats")["cmdstat_xadd"]["rejected_calls"]
 
-    refused = await best_effort(lambda: store().xrange("maru:x", "no such id"), "refused")
+    assert 1 <= refused <= 1_000  # of 20,100
 
-    assert refused == "refused"
-    assert await held(on_redis, message, 1) == ["shown"]
+
+@needs_redis
+async def test_redis_that_hangs_is_asked_once_by_those_who_hold_a_room(
+    on_redis: Replay, server: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_store, "PAUSE_SECONDS", PATIENCE)
+    asked = []
+    client = redis_store.store_of_threads
+
+    def ask() -> object:
+        asked.append("a moment of everybody's")
+        return client()
+
+    monkeypatch.setattr(replay_module, "store_of_threads", ask)
+    server.freeze()
+    try:
+        shown = [await asyncio.to_thread(on_redis.seal, uuid4(), 1) for _ in range(20)]
+    finally:
+        server.thaw()
+
+    assert shown == [""] * 20
+    assert len(asked) == 1
 
 
 async def test_answers_go_on_without_redis(settings: Settings) -> None:

@@ -24,6 +24,7 @@ from rooms.models import Message, Run, RunState, Worker
 from rooms.replay import replay
 from rooms.runner import Runner
 from rooms.runs import Job
+from rooms.threads import RUNS, in_thread
 from tests.live import PATIENCE
 from tests.rooms.conftest import Cast
 from tests.rooms.hall import yes
@@ -31,6 +32,7 @@ from tests.rooms.hall import yes
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Answer = Callable[..., AsyncGenerator[Part, None]]
+ONE_SECOND = timedelta(seconds=1)
 
 
 async def at_once(*_: Any, **__: Any) -> AsyncGenerator[Part, None]:
@@ -198,6 +200,24 @@ async def test_an_answer_that_the_engine_does_not_end_is_ended_from_outside(
 
     assert run.answer is not None
     assert (run.error_code, run.answer.text) == ("timeout", "so far")
+
+
+async def test_leases_are_kept_while_all_threads_wait_for_locks(
+    cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "BEAT_SECONDS", 0.05)
+    answer(never)
+    let_go = threading.Event()
+    async with at_work():
+        run = await reached(await ask(cast), RunState.RUNNING)
+        waiting = [asyncio.create_task(in_thread(RUNS, let_go.wait, PATIENCE)) for _ in range(50)]
+        assert run.lease_until is not None
+        try:
+            later = Run.objects.filter(pk=run.pk, lease_until__gt=run.lease_until + ONE_SECOND)
+            await eventually(later.aexists)
+        finally:
+            let_go.set()
+            await asyncio.wait(waiting)
 
 
 async def test_the_end_is_written_when_the_database_is_back(
