@@ -26,6 +26,8 @@ CALL: Final = "call"
 COMMAND: Final = "command"
 JOIN: Final = "join"
 SEND: Final = "send"
+CHECK: Final = "check"
+INVITE: Final = "invite"
 
 USER: Final = "user"
 TOKEN: Final = "token"  # noqa: S105 # a word for what is counted, no secret
@@ -42,7 +44,7 @@ class Rule:
 
 
 RULES: Final[Mapping[tuple[str, str], Rule]] = {
-    # A call of the REST interface.
+    # A call of the REST interface, or a form that a page sends.
     (CALL, USER): Rule(1_200, 60),
     (CALL, TOKEN): Rule(600, 60),
     # A command on a socket, whichever; the bucket of each socket comes before it.
@@ -58,6 +60,12 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     (SEND, TOKEN): Rule(60, 30),
     (SEND, ROOM): Rule(600, 30),
     (SEND, TEAM): Rule(3_000, 30),
+    # A look at a provider, which goes out to wherever somebody has typed.
+    (CHECK, USER): Rule(10, 60),
+    (CHECK, TEAM): Rule(20, 60),
+    # An invitation: it may be a mail to anybody, with words of the sender's in it.
+    (INVITE, USER): Rule(30, 3_600),
+    (INVITE, TEAM): Rule(100, 3_600),
 }
 
 PAUSE_SECONDS: Final = 5.0

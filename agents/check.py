@@ -1,19 +1,31 @@
-"""The "check" button of a connection: one cheap request, and one sentence about what came back."""
+"""The "check" button of a connection: one cheap request, and one sentence about what came back.
 
+Whoever answers there may be slow on purpose: one deadline holds for all of it, from the lookup of
+the name to the last byte, and a process makes few checks at once.
+"""
+
+import asyncio
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from time import monotonic
-from typing import Any, Final
+from threading import BoundedSemaphore
+from typing import Any, Final, TypeVar
 
 import httpx
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from agents.egress import EgressRefused, GuardedTransport, check_url
+from accounts.errors import RateLimited
+from agents.egress import EgressRefused, check_url, pinned
 from agents.names import HostUnknown
 
+T = TypeVar("T")
+R = TypeVar("R")
+
 SECONDS: Final = 10.0
+AT_ONCE: Final = 4
 BODY_LIMIT: Final = 2 * 1024 * 1024
 
 STATUS_SENTENCES: Final[dict[int, str | Promise]] = {
@@ -23,6 +35,11 @@ STATUS_SENTENCES: Final[dict[int, str | Promise]] = {
     404: gettext_lazy("The provider has nothing at this path. Many end in /v1."),
     429: gettext_lazy("The provider is there, but says: too many requests. Try again later."),
 }
+
+
+_free = BoundedSemaphore(AT_ONCE)
+# No lookup can be broken off: one that the deadline has left behind goes on here by itself.
+_LOOKUPS: Final = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="lookup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,36 +52,61 @@ class CheckResult:
 
 
 def check_connection(*, kind: str, base_url: str, key: str, model: str = "") -> CheckResult:
-    """Ask the provider once, for at most ten seconds, and say in one sentence what is wrong."""
+    """Ask the provider once, for at most ten seconds, and say in one sentence what is wrong.
+
+    Raises RateLimited where this process makes as many checks as it may.
+    """
     if kind == "demo":
         return CheckResult(True, _("The demo needs no provider: it answers without a model."))
+    if not _free.acquire(blocking=False):
+        raise RateLimited(retry_after=int(SECONDS))
     try:
-        check_url(base_url)
-        with _client(base_url, key) as client:
-            return _judge(client, model)
+        return asyncio.run(_check(base_url, key, model))
     except EgressRefused as refused:
         return CheckResult(False, str(refused.detail))
     except HostUnknown:
         return CheckResult(False, _("This host name has no address. Check its spelling."))
-    except httpx.TimeoutException:
+    except TimeoutError:
         return CheckResult(False, _("The provider does not answer in time. Check the address."))
     except httpx.HTTPError:
         return CheckResult(False, _("The provider cannot be reached. Check address and port."))
+    finally:
+        _free.release()
 
 
-def _client(base_url: str, key: str) -> httpx.Client:
+async def _check(base_url: str, key: str, model: str) -> CheckResult:
+    async with asyncio.timeout(SECONDS):
+        await _look_up(check_url, base_url)
+        # The client's own limit is for each read, and a drip keeps within it.
+        async with _client(base_url, key) as client:
+            return await _judge(client, model)
+
+
+class _PinnedTransport(httpx.AsyncHTTPTransport):
+    """Sends each request to the one address that it was judged by."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await super().handle_async_request(await _look_up(pinned, request))
+
+
+async def _look_up(function: Callable[[T], R], asked: T) -> R:
+    """Call what resolves a name, so that the deadline need not wait for it."""
+    return await asyncio.get_running_loop().run_in_executor(_LOOKUPS, function, asked)
+
+
+def _client(base_url: str, key: str) -> httpx.AsyncClient:
     headers = {"User-Agent": "Maru", "Accept-Encoding": "identity"}
     if key:
         headers["Authorization"] = f"Bearer {key}"
-    return httpx.Client(
-        base_url=base_url, headers=headers, transport=GuardedTransport(), timeout=SECONDS / 2
+    return httpx.AsyncClient(
+        base_url=base_url, headers=headers, transport=_PinnedTransport(), timeout=SECONDS
     )
 
 
-def _judge(client: httpx.Client, model: str) -> CheckResult:
-    status, body = _ask(client, "GET", "models")
+async def _judge(client: httpx.AsyncClient, model: str) -> CheckResult:
+    status, body = await _ask(client, "GET", "models")
     if status in (404, 405) and model:
-        return _judge_by_asking(client, model)
+        return await _judge_by_asking(client, model)
     if status != 200:
         return CheckResult(False, _sentence(status))
     names = _names(body)
@@ -76,14 +118,14 @@ def _judge(client: httpx.Client, model: str) -> CheckResult:
     return CheckResult(True, _("The provider answers and takes this key."), names)
 
 
-def _judge_by_asking(client: httpx.Client, model: str) -> CheckResult:
+async def _judge_by_asking(client: httpx.AsyncClient, model: str) -> CheckResult:
     """Some providers have no list of models: have the model say one token instead."""
     question = {
         "model": model,
         "messages": [{"role": "user", "content": "Say: ok"}],
         "max_tokens": 1,
     }
-    status, body = _ask(client, "POST", "chat/completions", question)
+    status, body = await _ask(client, "POST", "chat/completions", question)
     if status != 200:
         return CheckResult(False, _sentence(status))
     if not isinstance(body, dict) or not body.get("choices"):
@@ -91,17 +133,14 @@ def _judge_by_asking(client: httpx.Client, model: str) -> CheckResult:
     return CheckResult(True, _("The provider answers and takes this key."))
 
 
-def _ask(
-    client: httpx.Client, method: str, path: str, question: dict[str, Any] | None = None
+async def _ask(
+    client: httpx.AsyncClient, method: str, path: str, question: dict[str, Any] | None = None
 ) -> tuple[int, object]:
-    """Return the status and the body, None where it is not JSON, too large or too slow."""
-    ends = monotonic() + SECONDS
-    with client.stream(method, path, json=question) as response:
+    """Return the status and the body, None where it is not JSON or too large."""
+    async with client.stream(method, path, json=question) as response:
         body = bytearray()
-        for part in response.iter_raw():
+        async for part in response.aiter_raw():
             body += part
-            if monotonic() > ends:
-                raise httpx.ReadTimeout("the body drips", request=response.request)
             if len(body) > BODY_LIMIT:
                 return response.status_code, None
         try:

@@ -89,13 +89,6 @@ async def apinned(request: httpx.Request, team: UUID, tried: int = 0) -> httpx.R
     return _pin(request, addresses[tried % len(addresses)])
 
 
-class GuardedTransport(httpx.HTTPTransport):
-    """A transport for clients of our own; every request through it is `pinned`."""
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        return super().handle_request(pinned(request))
-
-
 def _target(url: httpx.URL) -> tuple[str, int]:
     port = url.port or PORTS.get(url.scheme, 0)
     if url.scheme not in PORTS or port > 65535:

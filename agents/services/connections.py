@@ -6,10 +6,12 @@ from typing import Final
 from uuid import UUID
 
 import httpx
+from django.db import connection as database
 from django.db import transaction
 from django.db.models import RestrictedError
 from django.utils.translation import gettext_lazy as _
 
+from accounts import limits
 from accounts.audit import audit
 from accounts.errors import Conflict, Invalid
 from accounts.gate import access_team
@@ -122,6 +124,7 @@ def check_connection(
             return check.CheckResult(False, _unreadable())
     if model is None:
         model = next(iter(stored.model_names), "")
+    limits.spend(limits.CHECK, user, team_id=stored.team_id)
     return _check(kind=stored.kind, base_url=url, key=sent, model=model)
 
 
@@ -130,6 +133,7 @@ def check_new_connection(
 ) -> check.CheckResult:
     """Try a connection before it is saved."""
     access_team(user, team_id, MANAGE)
+    limits.spend(limits.CHECK, user, team_id=team_id)
     return _check(kind=kind, base_url=clean_text(base_url), key=clean_text(key), model=model)
 
 
@@ -170,7 +174,17 @@ def _check(*, kind: str, base_url: str, key: str, model: str) -> check.CheckResu
         _checked_key(key)
     except Invalid as refused:
         return check.CheckResult(False, str(refused.detail))
+    _give_back_database()
     return check.check_connection(kind=kind, base_url=base_url, key=key, model=model)
+
+
+def _give_back_database() -> None:
+    """Let others have our way to the database: who goes out into the world may be long away.
+
+    Within a transaction there is nothing to give back; Django opens another one when it is needed.
+    """
+    if not database.in_atomic_block:
+        database.close()
 
 
 def _save(connection: Connection) -> None:
@@ -195,6 +209,7 @@ def _checked_url(kind: str, base_url: str) -> str:
     url = clean_text(base_url).rstrip("/")
     if not url:
         refuse("base_url", _("Enter the provider's address."))
+    _give_back_database()
     try:
         check_url(url)
     except Invalid as refused:

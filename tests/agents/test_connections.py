@@ -1,16 +1,21 @@
 """Connections: who may keep them, and where their keys go."""
 
+from itertools import count
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connection as database
 from pytest_django import Settings
 
-from accounts.errors import Conflict, Forbidden, Invalid, NotFound
+from accounts.errors import Conflict, Forbidden, Invalid, NotFound, RateLimited
+from accounts.limits import RULES, MemoryCounters
 from accounts.models import User
 from agents import services
+from agents.check import CheckResult
 from agents.models import Connection
 from agents.secrets import decrypt
-from tests.agents.cast import KEY, URL, Cast, connect
+from tests.agents.cast import ALLOWED, KEY, URL, Cast, connect, make_cast
 from tests.provider import running
 
 
@@ -186,3 +191,60 @@ def test_a_key_of_another_secret_asks_to_be_entered_again(cast: Cast, settings: 
 
     assert not checked.ok
     assert "Enter it again" in checked.detail
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("way", ["check", "try", "create", "change"])
+def test_way_to_the_database_is_given_back_before_we_go_out(
+    way: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process has 20 of them, and its sockets need them, too."""
+    settings.EGRESS_ALLOW = ALLOWED
+    cast = make_cast()
+    here: dict[str, Any] = {"user": cast.owner, "team_id": cast.team.pk}
+    one: dict[str, Any] = {"user": cast.owner, "connection_id": cast.connection.pk}
+    new = {"kind": "openai", "base_url": URL, "key": ""}
+    held: list[bool] = []
+
+    def go_out(*args: object, **kwargs: object) -> CheckResult:
+        held.append(database.connection is not None)
+        return CheckResult(True, "")
+
+    monkeypatch.setattr("agents.services.connections.check_url", go_out)
+    monkeypatch.setattr("agents.check.check_connection", go_out)
+    match way:
+        case "check":
+            services.check_connection(**one)
+        case "try":
+            services.check_new_connection(**here, **new)
+        case "create":
+            services.create_connection(**here, **new, name="New")
+        case "change":
+            services.update_connection(**one, base_url=URL)
+
+    assert held == [False]
+
+
+def test_checks_are_counted_by_person_and_team(
+    cast: Cast, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.RATE_LIMITS = True
+    counted = MemoryCounters()
+    monkeypatch.setattr("accounts.limits.counters", lambda: counted)
+    monkeypatch.setattr("agents.check.check_connection", lambda **_: CheckResult(True, ""))
+    new = {"team_id": cast.team.pk, "kind": "openai", "base_url": URL, "key": ""}
+
+    def tried(user: User) -> int:
+        for number in count():
+            try:
+                if number % 2:
+                    services.check_connection(user=user, connection_id=cast.connection.pk)
+                else:
+                    services.check_new_connection(user=user, **new)
+            except RateLimited:
+                return number
+        raise AssertionError
+
+    each, whole = RULES["check", "user"].most, RULES["check", "team"].most
+    assert tried(cast.owner) == each
+    assert tried(cast.admin) == min(each, whole - each - 1)  # the refused one has counted, too
