@@ -177,10 +177,12 @@ def get_connections(
 def post_connection(request: HttpRequest, team_id: UUID) -> HttpResponse:
     user = signed_in(request)
     access_team(user, team_id, MANAGE)
-    wish = read_body(request, ConnectionWish)
+    wish = read_body(request, ConnectionWish).model_dump()
+    # Before `once` begins a transaction: nobody else could write until the name is resolved.
+    wish["base_url"] = services.look_up(kind=wish["kind"], base_url=wish["base_url"])
 
     def make() -> HttpResponse:
-        made = services.create_connection(user=user, team_id=team_id, **wish.model_dump())
+        made = services.create_connection(user=user, team_id=team_id, **wish)
         return answer(_connection(made), 201)
 
     return once(request, make)

@@ -30,6 +30,30 @@ LONGEST_MODEL: Final = 200
 LONGEST_KEY: Final = 1_000
 
 
+class LookedUp(str):
+    """An address of a provider whose host has been looked up and may be asked."""
+
+    __slots__ = ()
+
+
+def look_up(*, kind: str, base_url: str) -> LookedUp:
+    """Return the address as it is stored; raises Invalid where we ask nobody there.
+
+    Resolving a name may take seconds: whoever is about to begin a transaction does it before.
+    """
+    if kind == ConnectionKind.DEMO:
+        return LookedUp()
+    url = clean_text(base_url).rstrip("/")
+    if not url:
+        refuse("base_url", _("Enter the provider's address."))
+    _give_back_database()
+    try:
+        check_url(url)
+    except Invalid as refused:
+        refuse("base_url", refused.detail)
+    return LookedUp(url)
+
+
 def create_connection(
     *,
     user: User,
@@ -40,10 +64,15 @@ def create_connection(
     key: str = "",
     models: Iterable[str] = (),
 ) -> Connection:
-    """Add a connection to the team. Raises Invalid with the fields that are wrong."""
+    """Add a connection to the team. Raises Invalid with the fields that are wrong.
+
+    An address that is not `LookedUp` is looked up here.
+    """
     team = access_team(user, team_id, MANAGE)
     connection = Connection(team=team, kind=kind, name=clean_name(name))
-    connection.base_url = _checked_url(kind, base_url)
+    if not isinstance(base_url, LookedUp):
+        base_url = look_up(kind=kind, base_url=base_url)
+    connection.base_url = base_url
     connection.model_names = _checked_models(kind, models)
     connection.key_encrypted = _sealed(kind, key)
     with transaction.atomic():
@@ -67,7 +96,7 @@ def update_connection(
     """
     seen = access_connection(user, connection_id, MANAGE)
     # The name of a host is looked up here, before a transaction makes others wait for it.
-    new_url = None if base_url is None else _checked_url(seen.kind, base_url)
+    new_url = None if base_url is None else look_up(kind=seen.kind, base_url=base_url)
     with transaction.atomic():
         connection = Connection.objects.select_for_update(no_key=True).get(pk=seen.pk)
         before, old_key = _facts(connection), connection.key_encrypted
@@ -201,20 +230,6 @@ def _facts(connection: Connection) -> dict[str, object]:
         "models": connection.model_names,
         "has_key": bool(connection.key_encrypted),
     }
-
-
-def _checked_url(kind: str, base_url: str) -> str:
-    if kind == ConnectionKind.DEMO:
-        return ""
-    url = clean_text(base_url).rstrip("/")
-    if not url:
-        refuse("base_url", _("Enter the provider's address."))
-    _give_back_database()
-    try:
-        check_url(url)
-    except Invalid as refused:
-        refuse("base_url", refused.detail)
-    return url
 
 
 def _checked_models(kind: str, models: Iterable[str]) -> list[str]:

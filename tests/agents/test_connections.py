@@ -6,11 +6,13 @@ from uuid import uuid4
 
 import pytest
 from django.db import connection as database
+from django.test import Client
 from pytest_django import Settings
 
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound, RateLimited
 from accounts.limits import RULES, MemoryCounters
 from accounts.models import User
+from accounts.services import make_token
 from agents import services
 from agents.check import CheckResult
 from agents.models import Connection
@@ -203,7 +205,7 @@ def test_way_to_the_database_is_given_back_before_we_go_out(
     cast = make_cast()
     here: dict[str, Any] = {"user": cast.owner, "team_id": cast.team.pk}
     one: dict[str, Any] = {"user": cast.owner, "connection_id": cast.connection.pk}
-    new = {"kind": "openai", "base_url": URL, "key": ""}
+    new: dict[str, Any] = {"kind": "openai", "base_url": URL, "key": ""}
     held: list[bool] = []
 
     def go_out(*args: object, **kwargs: object) -> CheckResult:
@@ -232,7 +234,7 @@ def test_checks_are_counted_by_person_and_team(
     counted = MemoryCounters()
     monkeypatch.setattr("accounts.limits.counters", lambda: counted)
     monkeypatch.setattr("agents.check.check_connection", lambda **_: CheckResult(True, ""))
-    new = {"team_id": cast.team.pk, "kind": "openai", "base_url": URL, "key": ""}
+    new: dict[str, Any] = {"team_id": cast.team.pk, "kind": "openai", "base_url": URL, "key": ""}
 
     def tried(user: User) -> int:
         for number in count():
@@ -248,3 +250,25 @@ def test_checks_are_counted_by_person_and_team(
     each, whole = RULES["check", "user"].most, RULES["check", "team"].most
     assert tried(cast.owner) == each
     assert tried(cast.admin) == min(each, whole - each - 1)  # the refused one has counted, too
+
+
+def test_no_transaction_waits_for_the_lookup_of_a_name(
+    cast: Cast, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _token, secret = make_token(user=cast.owner, name="t", scopes=["admin"])
+    outside = len(database.savepoint_ids)
+    looked_up: list[int] = []
+    monkeypatch.setattr(
+        "agents.services.connections.check_url",
+        lambda url: looked_up.append(len(database.savepoint_ids) - outside),
+    )
+
+    answer = Client().post(
+        f"/api/v1/teams/{cast.team.pk}/connections",
+        {"name": "New", "kind": "openai", "base_url": URL},
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {secret}", "Idempotency-Key": "one"},
+    )
+
+    assert answer.status_code == 201, answer.content
+    assert looked_up == [0]

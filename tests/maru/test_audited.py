@@ -334,6 +334,7 @@ WITHOUT = {
     "unreadable_keys": "reads",
     "check_connection": "changes nothing",
     "check_new_connection": "changes nothing",
+    "look_up": "changes nothing",
     "spec_for": "reads",
     "check_setup_link": "reads",
     "invitation_by_digest": "reads",
