@@ -16,6 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from accounts import limits
 from accounts.audit import audit
 from accounts.changes import followers
 from accounts.digests import digest_of, new_secret
@@ -41,10 +42,12 @@ def invite(
 ) -> tuple[Invitation, str]:
     """Make a link into the team; return it with its secret token, which nobody can read again.
 
-    With an address it goes there by mail, and is for the one person whose address that is.
+    With an address it goes there by mail, and is for the one person whose address that is. Raises
+    RateLimited: a mail bears words of the sender's, and goes to whomever they name.
     """
     team = access_team(user, team_id, MANAGE_PEOPLE)
     check_role(role, given_by=role_in(team, user))
+    limits.spend(limits.INVITE, user, team_id=team.pk)
     _check_limits(lifetime, max_uses)
     address = _normal_address(email)
     token = new_secret()

@@ -1,4 +1,7 @@
-"""What every answer goes through: no cache keeps it, no refusal is forgotten, errors are named."""
+"""What every answer goes through: no cache keeps it, no refusal is forgotten, errors are named.
+
+And nobody sends forms without end.
+"""
 
 import re
 from collections.abc import Callable
@@ -12,8 +15,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.decorators import sync_only_middleware
 
+from accounts import limits
 from accounts.audit import came_from, note_refusal, noted_refusal, refused
-from accounts.errors import MaruError, MfaRequired, Unavailable
+from accounts.errors import MaruError, MfaRequired, RateLimited, Unavailable
 from accounts.models import User
 
 Handler = Callable[[HttpRequest], HttpResponse]
@@ -66,6 +70,27 @@ def _write_down(request: HttpRequest, error: MaruError) -> None:
     )
 
 
+@sync_only_middleware
+def counted(get_response: Handler) -> Handler:
+    """Count what a browser would change as what a program calls: a refusal is work, too."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        changes = request.method not in _READS and not _is_of_the_api(request)
+        if changes and isinstance(request.user, User):
+            try:
+                limits.spend(limits.CALL, request.user)
+            except RateLimited as error:
+                return _error_page(request, error)
+        return get_response(request)
+
+    return middleware
+
+
+def _is_of_the_api(request: HttpRequest) -> bool:
+    """Whether a program asks; the API counts its calls itself, behind its own credentials."""
+    return request.path_info.startswith("/api/")
+
+
 class NamedErrors:
     """Answer an error of ours that a page lets through; absent and foreign look the same."""
 
@@ -89,13 +114,19 @@ class NamedErrors:
         if isinstance(error, MfaRequired):
             messages.info(request, str(error.detail))
             return redirect("mfa_index")
-        page = f"{error.status}.html" if error.status in {403, 404, 429} else "400.html"
-        response = render(request, page, {"detail": error.detail}, status=error.status)
-        if error.retry_after is not None:
-            response["Retry-After"] = str(error.retry_after)
-        return response
+        return _error_page(request, error)
+
+
+def _error_page(request: HttpRequest, error: MaruError) -> HttpResponse:
+    page = f"{error.status}.html" if error.status in {403, 404, 429} else "400.html"
+    response = render(request, page, {"detail": error.detail}, status=error.status)
+    if error.retry_after is not None:
+        response["Retry-After"] = str(error.retry_after)
+    return response
 
 
 def _is_a_visit(request: HttpRequest) -> bool:
     """Whether a person has come here by an address, and not a program by a method."""
-    return request.method == "GET" and request.accepts("text/html") and "/api/" not in request.path
+    if request.method != "GET" or _is_of_the_api(request):
+        return False
+    return request.accepts("text/html")
