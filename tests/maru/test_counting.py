@@ -28,29 +28,29 @@ def side() -> Side:
 
 
 @pytest.fixture
-def browser(side: Side) -> Client:
+def owner(side: Side) -> Client:
     client = Client()
     client.force_login(side.owner)
     return client
 
 
-def test_refused_forms_come_to_an_end(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_forms_come_to_an_end(owner: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each one leaves a row that nobody may delete."""
     monkeypatch.setattr(limits, "RULES", {**RULES, (limits.CALL, limits.USER): Rule(5, 60)})
     before = AuditEntry.objects.count()
     nothing = reverse("rooms:delete", args=["00000000-0000-7000-8000-000000000000"])
 
-    answers = [browser.post(nothing) for _ in range(8)]
+    answers = [owner.post(nothing) for _ in range(8)]
 
     assert [answer.status_code for answer in answers] == [404] * 5 + [429] * 3
     assert int(answers[-1]["Retry-After"]) >= 1
     assert AuditEntry.objects.count() == before + 5
-    assert browser.get("/").status_code == HTTPStatus.OK
+    assert owner.get("/").status_code == HTTPStatus.OK
 
 
 @pytest.mark.parametrize("way", ["team", "room", "rest"])
 def test_invitations_come_to_an_end_whichever_way_they_go(
-    side: Side, browser: Client, way: str
+    side: Side, owner: Client, way: str
 ) -> None:
     made = Invitation.objects.count()
     most = RULES[limits.INVITE, limits.USER].most
@@ -61,11 +61,11 @@ def test_invitations_come_to_an_end_whichever_way_they_go(
         match way:
             case "team":
                 form = {"role": "guest", "days": "7", "max_uses": "1", **address}
-                answer = browser.post(reverse("accounts:invite", args=[ids["team"]]), form)
+                answer = owner.post(reverse("accounts:invite", args=[ids["team"]]), form)
             case "room":
-                answer = browser.post(reverse("rooms:invite", args=[ids["room"]]), address)
+                answer = owner.post(reverse("rooms:invite", args=[ids["room"]]), address)
             case _:
-                answer = browser.post(
+                answer = owner.post(
                     f"/api/v1/teams/{ids['team']}/invitations",
                     {"role": "guest"},
                     content_type="application/json",
