@@ -1,6 +1,8 @@
 """The door of the socket: who is refused before it opens, and as whom the others come in."""
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
@@ -22,12 +24,31 @@ log = structlog.get_logger(__name__)
 SUBPROTOCOL: Final = "maru.v1"
 SOCKETS_OF_A_USER: Final = 200
 
+_open = Counter[UUID]()
+
+
+def is_full(user_id: UUID) -> bool:
+    """Whether somebody has as many sockets and streams of events here as a user may have."""
+    return settings.RATE_LIMITS and _open[user_id] >= SOCKETS_OF_A_USER
+
+
+@contextmanager
+def place(user_id: UUID) -> Iterator[None]:
+    """Count one more of them for as long as the context lasts; on the loop only."""
+    _open[user_id] += 1
+    try:
+        yield
+    finally:
+        _open[user_id] -= 1
+        if not _open[user_id]:
+            del _open[user_id]
+
 
 class Admission:
     """Lets a handshake through to `app`, with user, credential and language in its scope.
 
     Or refuses it with an HTTP status, in this order: a foreign Origin (403), no credentials that
-    live (401), a subprotocol that is not ours (400), more sockets than a user may have here (429);
+    live (401), a subprotocol that is not ours (400), more than a user may have open here (429);
     503 while nobody can be known, because the database is away.
     No Origin at all is for programs with a token.
     """
@@ -35,7 +56,6 @@ class Admission:
     def __init__(self, app: Any) -> None:
         self._app = app
         self._lookup = Lookup()
-        self._open = Counter[UUID]()
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         headers = _headers(scope)
@@ -57,18 +77,13 @@ class Admission:
             await _refuse(receive, send, HTTPStatus.BAD_REQUEST, "invalid")
             return
         user = known.user
-        if settings.RATE_LIMITS and self._open[user.pk] >= SOCKETS_OF_A_USER:
+        if is_full(user.pk):
             await _refuse(receive, send, HTTPStatus.TOO_MANY_REQUESTS, "rate_limited")
             return
         came_from.set((scope.get("client") or ("",))[0])
         known_scope = {"user": user, "credential": known.credential, "language": _language(headers)}
-        self._open[user.pk] += 1
-        try:
+        with place(user.pk):
             await self._app({**scope, **known_scope}, receive, send)
-        finally:
-            self._open[user.pk] -= 1
-            if not self._open[user.pk]:
-                del self._open[user.pk]
 
 
 def _headers(scope: dict[str, Any]) -> dict[str, str]:

@@ -15,9 +15,12 @@ from uuid import UUID
 import structlog
 from django.http import HttpRequest, HttpResponse
 from msgspec import Struct, json
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from accounts.errors import RateLimited
 from accounts.models import User
 from rooms import joining, log
+from rooms.admission import is_full, place
 from rooms.broadcast import Durable
 from rooms.credentials import Credential
 from rooms.events import AnyDurable, MessageDelta, RoomActivity, RoomRemoved, encode
@@ -32,6 +35,7 @@ logger = structlog.get_logger(__name__)
 
 BEAT_SECONDS: Final = 15
 FAREWELL_SECONDS: Final = 2
+RETRY_SECONDS: Final = 5
 BEAT: Final = b""
 _WISHES: Final = "maru.streams"
 _DURABLE: Final = frozenset(str(event.__struct_config__.tag) for event in get_args(AnyDurable))
@@ -52,7 +56,12 @@ class Wish:
 
 
 def open_stream(request: HttpRequest, user: User, room_id: UUID, after: int) -> HttpResponse:
-    """Answer with the head of a stream; `Streams` goes on from there. The gate has been asked."""
+    """Answer with the head of a stream; `Streams` goes on from there. The gate has been asked.
+
+    Raises RateLimited where the user has as much open here as they may.
+    """
+    if is_full(user.pk):
+        raise RateLimited(retry_after=RETRY_SECONDS)
     wishes: list[Wish] = getattr(request, "scope", {}).get(_WISHES, [])
     token_id = user.reach.token_id
     session_key = None if token_id else request.session.session_key
@@ -85,15 +94,18 @@ class Streams:
             if not wishes:
                 await send(message)
             elif message["type"] == "http.response.start":
-                await send({**message, "headers": _without_length(message["headers"])})
+                await send({**message, "headers": _open_ended(message["headers"])})
 
         await self._app({**scope, _WISHES: wishes}, receive, head_only)
         for wish in wishes:
-            await _serve(wish, scope["state"]["hub"], receive, send)
+            with place(wish.user.pk):
+                await _serve(wish, scope["state"]["hub"], receive, send)
 
 
-def _without_length(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    return [(name, value) for name, value in headers if name.lower() != b"content-length"]
+def _open_ended(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Nothing else comes by this connection: `EventSink.abort` must drop no answer but ours."""
+    kept = [(name, value) for name, value in headers if name.lower() != b"content-length"]
+    return [*kept, (b"connection", b"close")]
 
 
 async def _serve(wish: Wish, hub: RoomHub, receive: Any, send: Send) -> None:
@@ -217,6 +229,7 @@ class EventSink:
     def __init__(self, send: Send, over: asyncio.Event) -> None:
         self._send = send
         self._over = over
+        self._cycle = getattr(send, "__self__", None)
 
     def write(self, frame: Frame) -> bool:
         return False
@@ -242,4 +255,9 @@ class EventSink:
             self._over.set()
 
     def abort(self) -> None:
-        """ASGI knows no way to do so; the stream is over by itself."""
+        """Drop what a client does not read: uvicorn would wait for it without end.
+
+        ASGI knows no way to do so.
+        """
+        if isinstance(self._cycle, RequestResponseCycle):
+            self._cycle.transport.abort()

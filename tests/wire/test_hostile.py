@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from rooms.admission import SOCKETS_OF_A_USER
 from tests.live import MARU_V1, PATIENCE, Frame, Installation, Person, PopulatedRoom, Socket
+from tests.wire.listening import listening
 
 LARGE = "마" * 16_000
 MESSAGES, SHOWN = 90, 50
@@ -202,7 +203,7 @@ class Deadend:
             sink.transport.abort()
 
 
-async def test_user_has_so_many_sockets_and_no_more_and_others_have_theirs(
+async def test_user_has_so_much_open_and_no_more_and_others_have_theirs(
     limited: Installation,
 ) -> None:
     (room,) = await asyncio.to_thread(limited.populate, 1, 2)
@@ -210,11 +211,15 @@ async def test_user_has_so_many_sockets_and_no_more_and_others_have_theirs(
     async with AsyncExitStack() as stack:
         many = [stack.enter_async_context(limited.socket(greedy)) for _ in range(20)]
         opened = list(await asyncio.gather(*many))
-        while len(opened) < SOCKETS_OF_A_USER:
+        while len(opened) < SOCKETS_OF_A_USER - 1:
             opened.append(await stack.enter_async_context(limited.socket(greedy)))
+        ear = await stack.enter_async_context(listening(limited, room.id, greedy.token))
+        await ear.until_type("member.added")
 
         with pytest.raises(InvalidStatus) as refused:
             await stack.enter_async_context(limited.socket(greedy))
+        async with listening(limited, room.id, greedy.token) as deaf:
+            assert deaf.status == 429
         calm = await stack.enter_async_context(limited.socket(other))
         await opened[0].connection.close()
         async with asyncio.timeout(PATIENCE):

@@ -58,6 +58,7 @@ async def test_stream_brings_the_log_and_then_what_happens(
         check_frame(event)
     assert ear.status == 200
     assert ear.headers["cache-control"] == "private, no-store"
+    assert ear.headers["connection"] == "close"
     seqs = [event["seq"] for event in ear.events if durable(event)]
     assert seqs == list(range(1, ended["seq"] + 1))
     assert [n for n in ear.ids if n is not None] == seqs

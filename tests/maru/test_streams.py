@@ -1,0 +1,50 @@
+"""What uvicorn keeps for a listener that reads nothing: a server in this process."""
+
+import asyncio
+import socket
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import uvicorn
+
+from maru.server import config
+from rooms.outlet import Credential, Outlet
+from rooms.stream import EventSink
+from tests.maru.test_sockets import until
+
+MUCH = b'{"type":"presence","x":"%b"}' % (b"x" * 2**23)
+
+
+async def one_stream(scope: Any, receive: Any, send: Any) -> None:
+    """Post more to one outlet than anybody's buffers hold, and wait for its end."""
+    over = asyncio.Event()
+
+    async def close(code: int) -> None:
+        over.set()
+
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    outlet = Outlet(Credential(uuid4()), EventSink(send, over), close)
+    outlet.post(MUCH)
+    await outlet.settled()
+    outlet.post(MUCH)
+    await over.wait()
+
+
+async def test_listener_that_reads_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("STUCK_SECONDS", "ABORT_SECONDS"):
+        monkeypatch.setattr(f"rooms.outlet.{name}", 0.1)
+    settings = config(one_stream, ())
+    settings.lifespan = "off"
+    server = uvicorn.Server(settings)
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        client.connect(listener.getsockname())
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+
+        await until(lambda: bool(server.server_state.connections))
+        await until(lambda: not server.server_state.connections)
+
+        server.should_exit = True
+        await serving
