@@ -11,7 +11,7 @@ from accounts.errors import NotFound
 from accounts.gate import signed_in
 from accounts.idempotency import once
 from accounts.models import ApiToken, Team, TeamMember, User
-from accounts.reach import ADMIN, check_scope
+from accounts.reach import ADMIN, Reach, check_scope, check_unbound, scopes_up_to
 from accounts.rest import (
     LONGEST_PAGE,
     Body,
@@ -25,6 +25,7 @@ from accounts.rest import (
     takes,
 )
 from accounts.services import make_token, revoke_token, update_profile
+from accounts.services.tokens import check_may_make_token
 
 router = Router(tags=["me"])
 
@@ -94,6 +95,7 @@ def get_me(request: HttpRequest) -> Me:
 @router.patch("/me", response=Me, openapi_extra=takes(MeChanges), summary="Change myself")
 def patch_me(request: HttpRequest) -> Me:
     user = signed_in(request)
+    check_unbound(user)
     changes = read_body(request, MeChanges)
     return _me(update_profile(user=user, name=changes.name, wood=changes.wood))
 
@@ -114,7 +116,10 @@ def get_tokens(
 )
 def post_token(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
+    check_scope(user, ADMIN)
     wish = read_body(request, TokenWish)
+    # What may not be made is not told again either, to whoever shows the key of who may.
+    check_may_make_token(user, Reach(scopes_up_to(wish.scopes), wish.team, wish.expires_at))
 
     def make() -> HttpResponse:
         token, secret = make_token(

@@ -54,15 +54,20 @@ def once(
 
 
 def id_of(request: HttpRequest) -> UUID | None:
-    """Return an id that is the same whenever this request comes again; None if it has no key."""
+    """Return an id that is the same whenever this request comes again; None if it has no key.
+
+    It holds the body, too: rows are forgotten in time, and then the key may come with another one.
+    """
     key = _key(request)
-    return None if key is None else uuid5(NAMESPACE_URL, _digest(request, key))
+    if key is None:
+        return None
+    return uuid5(NAMESPACE_URL, f"{_digest(request, key)}\n{_body_digest(request)}")
 
 
 def _claim(request: HttpRequest, key: str) -> tuple[KeptAnswer, bool]:
     """Return the row of a request, locked, and whether it is new."""
     user, digest = signed_in(request), _digest(request, key)
-    body_digest = hashlib.sha256(request.body).hexdigest()
+    body_digest = _body_digest(request)
     KeptAnswer.objects.filter(user=user, created_at__lt=timezone.now() - LIFETIME).delete()
     kept, is_new = KeptAnswer.objects.get_or_create(
         digest=digest, defaults={"user": user, "body_digest": body_digest}
@@ -82,6 +87,10 @@ def _key(request: HttpRequest) -> str | None:
 def _digest(request: HttpRequest, key: str) -> str:
     parts = (str(signed_in(request).pk), request.method or "", request.path, key)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _body_digest(request: HttpRequest) -> str:
+    return hashlib.sha256(request.body).hexdigest()
 
 
 def _cipher(key: str) -> Fernet:

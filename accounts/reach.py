@@ -78,6 +78,12 @@ def check_scope(user: User, scope: str, team_id: UUID | None = None) -> None:
         raise Forbidden(detail, team_id=team_id)
 
 
+def check_unbound(user: User) -> None:
+    """Raise Forbidden if the credential of `user` is bound to a team: this is of no one team."""
+    if user.reach.team_id is not None:
+        raise Forbidden
+
+
 def check_reach(user: User, team_id: UUID, permission: str) -> None:
     """Raise if the credential of `user` does not go as far as `permission` in this team.
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from accounts.gate import MANAGE, MANAGE_PEOPLE, VIEW, access_team, signed_in
 from accounts.idempotency import once
 from accounts.models import Invitation, Team, TeamMember, User
+from accounts.reach import check_unbound
 from accounts.rest import (
     LONGEST_PAGE,
     Body,
@@ -122,6 +123,7 @@ def get_teams(
 @router.post("/teams", response={201: TeamBody}, openapi_extra=takes(TeamWish), summary="Make one")
 def post_team(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
+    check_unbound(user)
     wish = read_body(request, TeamWish)
 
     def make() -> HttpResponse:
@@ -244,6 +246,7 @@ def delete_invitation(request: HttpRequest, team_id: UUID, invitation_id: UUID) 
 )
 def post_acceptance(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
+    check_unbound(user)
     token = read_body(request, Acceptance).token
 
     def accept() -> HttpResponse:

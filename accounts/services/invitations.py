@@ -23,6 +23,7 @@ from accounts.digests import digest_of, new_secret
 from accounts.errors import Forbidden, Invalid, MaruError, NotFound
 from accounts.gate import MANAGE_PEOPLE, access_team
 from accounts.models import Invitation, TeamMember, TeamRole, User
+from accounts.reach import check_unbound
 from accounts.services.teams import check_role, put_member, role_in
 
 LIFETIME: Final = timedelta(days=7)
@@ -101,8 +102,7 @@ def accept_invitation_by_digest(*, user: User, digest: str) -> TeamMember:
 
     A credential that is bound to a team lets nobody into another one.
     """
-    if user.reach.team_id is not None:
-        raise Forbidden
+    check_unbound(user)
     invitation = invitation_by_digest(digest)
     if invitation.email and not _has_proven(user, invitation.email):
         raise Forbidden(_("This invitation is for another address. Sign in with that one."))

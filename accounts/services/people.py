@@ -14,9 +14,10 @@ from django.utils.translation import gettext as _
 from accounts.audit import audit
 from accounts.changes import followers
 from accounts.endings import Ending, access_ended
-from accounts.errors import Conflict, Forbidden, Invalid, Unavailable
+from accounts.errors import Conflict, Invalid, Unavailable
 from accounts.models import User, Wood
 from accounts.names import clean_name
+from accounts.reach import check_unbound
 
 HANDLE_LENGTH: Final = 32
 _TRIES: Final = 20
@@ -46,8 +47,7 @@ def update_profile(*, user: User, name: str | None = None, wood: str | None = No
 
     Others see it in every team, so a token that is bound to one may not.
     """
-    if user.reach.team_id is not None:
-        raise Forbidden
+    check_unbound(user)
     before = {"name": user.name, "wood": user.wood}
     if name is not None:
         user.name = _clean(name)

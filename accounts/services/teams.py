@@ -26,6 +26,7 @@ from accounts.mfa import has_mfa, with_mfa
 from accounts.models import ApiToken, AuditEntry, Team, TeamMember, TeamRole, User
 from accounts.names import clean_name
 from accounts.permissions import TEAM_ROLES, set_permissions
+from accounts.reach import check_unbound
 
 TEAM_NAME_LENGTH: Final = 80
 TIME_TO_UNDO: Final = timedelta(days=7)
@@ -36,8 +37,7 @@ _RANKS: Final = (TeamRole.GUEST, TeamRole.MEMBER, TeamRole.ADMIN, TeamRole.OWNER
 @transaction.atomic
 def create_team(*, user: User, name: str) -> Team:
     """Make a team that `user` owns; not by a credential that is bound to another one."""
-    if user.reach.team_id is not None:
-        raise Forbidden
+    check_unbound(user)
     team = Team.objects.create(name=_clean(name))
     put_member(team, user, TeamRole.OWNER)
     audit(user, "team.created", team.pk, team_id=team.pk, after={"name": team.name})

@@ -46,13 +46,8 @@ def make_token(
 
     By a token one gets no token that goes further.
     """
-    check_scope(user, ADMIN)
     wanted = _known(scopes)
-    if team is not None:
-        access_team(user, team.pk, VIEW)
-    reach = Reach(scopes_up_to(wanted), team.pk if team else None, expires_at)
-    if not user.reach.covers(reach):
-        raise Forbidden(_("A token cannot make one that goes further than itself."))
+    check_may_make_token(user, Reach(scopes_up_to(wanted), team.pk if team else None, expires_at))
     if expires_at is not None and expires_at <= timezone.now():
         raise Invalid(fields={"expires_at": _("Choose a time to come.")})
     secret = new_secret(PREFIX)
@@ -68,6 +63,15 @@ def make_token(
     given = {"scopes": wanted, "hint": token.hint}
     audit(user, "token.created", token.pk, team_id=token.team_id, after=given)
     return token, secret
+
+
+def check_may_make_token(user: User, reach: Reach) -> None:
+    """Raise unless `user` may make a token that reaches so far."""
+    check_scope(user, ADMIN)
+    if reach.team_id is not None:
+        access_team(user, reach.team_id, VIEW)
+    if not user.reach.covers(reach):
+        raise Forbidden(_("A token cannot make one that goes further than itself."))
 
 
 @transaction.atomic

@@ -1,0 +1,86 @@
+"""`Idempotency-Key` behind the gates: nobody is told again what they may not do themselves."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from accounts.models import KeptAnswer, User
+from accounts.services import create_team, invite, make_token
+from rooms.services import create_room
+from tests.accounts.conftest import Answer, Cast
+
+pytestmark = pytest.mark.django_db
+
+API = "/api/v1"
+
+
+def post(user: User, path: str, body: Any, **reach: Any) -> Answer:
+    """Ask with the one key, by a token of that reach."""
+    _token, secret = make_token(user=user, name="script", **{"scopes": ["admin"], **reach})
+    headers = {"Authorization": f"Bearer {secret}", "Idempotency-Key": "key"}
+    text = body if isinstance(body, str) else json.dumps(body)
+    return Client().post(API + path, text, content_type="application/json", headers=headers)
+
+
+def test_key_that_is_forgotten_says_something_new(cast: Cast) -> None:
+    room = create_room(user=cast.owner, team_id=cast.team.pk, name="room")
+    path = f"/rooms/{room.pk}/messages"
+    first = post(cast.owner, path, {"text": "one"})
+    KeptAnswer.objects.update(created_at=timezone.now() - timedelta(hours=25))
+
+    second = post(cast.owner, path, {"text": "two"})
+
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert second.json()["message"]["text"] == "two"
+    assert room.messages.count() == 2
+
+
+def test_secret_of_a_token_is_not_told_again_to_a_lesser_one(cast: Cast) -> None:
+    wish = {"name": "bot", "scopes": ["admin"]}
+    made = post(cast.owner, "/me/tokens", wish)
+
+    again = post(cast.owner, "/me/tokens", wish)
+    by_writing = post(cast.owner, "/me/tokens", wish, scopes=["write"])
+    bound = post(cast.owner, "/me/tokens", wish, team=cast.team)
+    ending = post(cast.owner, "/me/tokens", wish, expires_at=timezone.now() + timedelta(minutes=1))
+
+    assert again.content == made.content
+    assert [by_writing.status_code, bound.status_code, ending.status_code] == [403] * 3
+    assert made.json()["token"] not in f"{by_writing.content}{bound.content}{ending.content}"
+
+
+def test_token_of_one_team_is_not_told_again_of_another(cast: Cast) -> None:
+    elsewhere = create_team(user=cast.stranger, name="Third")
+    _invitation, link = invite(user=cast.stranger, team_id=elsewhere.pk)
+    asked = {"/teams": {"name": "Fourth"}, "/invitations/accept": {"token": link}}
+
+    for path, body in asked.items():
+        done = post(cast.owner, path, body)
+        again = post(cast.owner, path, body, team=cast.team)
+
+        assert done.status_code in {200, 201}, path
+        assert (again.status_code, again.json()["code"]) == (403, "forbidden"), path
+
+
+@pytest.mark.parametrize("body", ["{", "{}", '{"unknown": 1}'])
+def test_gate_is_asked_before_the_body_is_read(cast: Cast, body: str) -> None:
+    bound: dict[str, Any] = {"team": cast.team}
+
+    answers = [
+        post(cast.owner, "/me/tokens", body, scopes=["write"]),
+        post(cast.owner, "/teams", body, **bound),
+        post(cast.owner, "/invitations/accept", body, **bound),
+    ]
+    _token, secret = make_token(user=cast.owner, name="bound", **bound)
+    me = Client().patch(
+        f"{API}/me",
+        body,
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {secret}"},
+    )
+
+    assert [answer.status_code for answer in [*answers, me]] == [403] * 4
