@@ -6,8 +6,11 @@ from http import HTTPStatus
 from typing import Any, Final, cast
 
 import orjson
+import structlog
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.contrib.auth.decorators import login_not_required
+from django.db import Error as DatabaseFailure
+from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import re_path
@@ -21,7 +24,7 @@ from accounts import idempotency
 from accounts.api import router as accounts_router
 from accounts.audit import note_refusal
 from accounts.audit_api import router as audit_router
-from accounts.errors import Invalid, MaruError, NotFound, Unauthenticated
+from accounts.errors import Invalid, MaruError, NotFound, Unauthenticated, Unavailable
 from accounts.rest import AUTH, SHARED, Refusal, invalid, refusal
 from accounts.team_api import router as teams_router
 from agents.api import router as agents_router
@@ -30,6 +33,8 @@ from maru import __version__
 from maru.api_docs import Reference
 from rooms.api import router as rooms_router
 from rooms.message_api import router as messages_router
+
+log = structlog.get_logger(__name__)
 
 View = Callable[..., Any]
 
@@ -129,6 +134,8 @@ def _refuse(request: HttpRequest, error: MaruError) -> HttpResponse:
         someone = any(auth(request) for auth in AUTH)
     except MaruError as refused:
         return refusal(refused)
+    except DatabaseFailure as failure:
+        return _away(request, failure)
     return refusal(error if someone else Unauthenticated())
 
 
@@ -154,6 +161,14 @@ api.add_router("", messages_router)
 def _named(request: HttpRequest, error: MaruError) -> HttpResponse:
     note_refusal(request, error)
     return refusal(error)
+
+
+@api.exception_handler(DatabaseFailure)
+def _away(request: HttpRequest, error: DatabaseFailure) -> HttpResponse:
+    # One that is away is known by its name; of anything else we want to see where it comes from.
+    trace = not isinstance(error, OperationalError)
+    log.warning("api.database_away", error=type(error).__name__, exc_info=trace)
+    return refusal(Unavailable())
 
 
 @api.exception_handler(AuthenticationError)

@@ -5,6 +5,7 @@ import re
 from uuid import uuid4
 
 import pytest
+from django.db import DataError, InterfaceError, OperationalError
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
@@ -60,6 +61,28 @@ def test_method_that_a_path_does_not_know_is_refused_in_our_form(client_of: Clie
     assert answer.status_code == 405
     assert answer.json()["code"] == "invalid"
     assert set(answer["Allow"].split(", ")) == {"GET", "PATCH"}
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError, DataError])
+@pytest.mark.parametrize(
+    ("path", "step"),
+    [
+        ("/me", "accounts.rest.user_for_token"),
+        ("/nothing", "accounts.rest.user_for_token"),
+        ("/me", "accounts.api._me"),
+    ],
+)
+def test_database_that_fails_is_told_of_in_our_form(
+    client_of: Client, monkeypatch: pytest.MonkeyPatch, path: str, step: str, error: type[Exception]
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise error
+
+    monkeypatch.setattr(step, fail)
+
+    answer = client_of.get(PREFIX + path)
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
 
 
 def test_nobody_hears_the_same_everywhere(client: Client) -> None:
