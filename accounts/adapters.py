@@ -41,11 +41,13 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
         """Open to the invited, and to everybody where the installation says so."""
         return settings.SIGNUP == "open" or invited.invitation(request) is not None
 
+    @transaction.atomic
     def save_user(
         self, request: HttpRequest, user: AbstractBaseUser, form: SignupForm, **kwargs: Any
     ) -> User:
         """Make the account that a sign-up form asks for. It has no rights at all."""
         data = form.cleaned_data
+        invited.count_account(request, data["email"])
         return create_user(name=data["name"], email=data["email"], password=data["password1"])
 
     def set_password(self, user: AbstractBaseUser, password: str) -> None:

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar, Final
 
 from allauth.account import forms as allauth
+from allauth.core import context
 from django import forms
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
@@ -12,6 +13,7 @@ from django.http import HttpRequest
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from accounts import invited
 from accounts.errors import MaruError
 from accounts.models import Team, TeamRole, User, Wood
 from accounts.names import LONGEST_NAME, clean_name
@@ -86,6 +88,15 @@ class SignupForm(OwnWords, allauth.SignupForm):  # type: ignore[misc]  # allauth
         if not name:
             raise ValidationError(_("Write a name that can be seen."))
         return name
+
+    def clean_email(self) -> str:
+        """Refuse an address that the invitation is not for."""
+        email: str = super().clean_email()
+        try:
+            invited.check_address(context.request, email)
+        except MaruError as error:
+            raise ValidationError(str(error.detail)) from None
+        return email
 
     def try_save(self, request: HttpRequest) -> Any:
         """Take as long for an address that has an account as for one that has none."""

@@ -5,12 +5,14 @@ Only the digest is kept there: a session row must not be a key to a team.
 
 from typing import Final
 
+from django.conf import settings
 from django.http import HttpRequest
 
 from accounts.digests import digest_of
 from accounts.errors import NotFound
 from accounts.models import Invitation
 from accounts.services import invitation_by_digest, look_up_invitation
+from accounts.services.invitations import check_is_for, count_account_of
 
 _KEY: Final = "invitation"
 
@@ -30,6 +32,23 @@ def invitation(request: HttpRequest) -> Invitation | None:
         return invitation_by_digest(digest)
     except NotFound:
         return None
+
+
+def check_address(request: HttpRequest, address: str) -> None:
+    """Raise Forbidden where the invitation that is held is for the person with another address."""
+    held = invitation(request)
+    if held is not None and settings.SIGNUP != "open":
+        check_is_for(held, address)
+
+
+def count_account(request: HttpRequest, address: str) -> None:
+    """Let one account be made, by the invitation where signing up takes one."""
+    if settings.SIGNUP == "open":
+        return
+    held = invitation(request)
+    if held is None:
+        raise NotFound
+    count_account_of(held, address)
 
 
 def let_go(request: HttpRequest) -> None:

@@ -176,6 +176,7 @@ class Invitation(models.Model):
     email = models.EmailField(_("email"), blank=True)
     max_uses = models.PositiveIntegerField(_("how many people"), default=1)
     uses = models.PositiveIntegerField(default=0, editable=False)
+    accounts = models.PositiveIntegerField(default=0, editable=False)  # made by those who hold it
     revoked_at = models.DateTimeField(null=True)
 
     objects = InvitationQuerySet.as_manager()

@@ -29,6 +29,7 @@ from accounts.services.teams import check_role, put_member, role_in
 LIFETIME: Final = timedelta(days=7)
 LONGEST_LIFETIME: Final = timedelta(days=365)
 MOST_USES: Final = 1_000
+ACCOUNTS_PER_USE: Final = 3  # people mistype addresses, and begin again
 
 
 @transaction.atomic
@@ -115,6 +116,24 @@ def accept_invitation_by_digest(*, user: User, digest: str) -> TeamMember:
     team_id, given = invitation.team_id, {"role": member.role}
     audit(user, "invitation.accepted", invitation.pk, team_id=team_id, after=given)
     return member
+
+
+def check_is_for(invitation: Invitation, address: str) -> None:
+    """Raise Forbidden where the invitation is for the person with another address."""
+    if invitation.email not in ("", address.strip().lower()):
+        raise Forbidden(_("This invitation is for another address."))
+
+
+def count_account_of(invitation: Invitation, address: str) -> None:
+    """Let one account be made by an invitation; it lets people in, and is no open door.
+
+    Raises Forbidden where it is for somebody else, or has made as many accounts as it may.
+    """
+    check_is_for(invitation, address)
+    most = F("max_uses") * ACCOUNTS_PER_USE
+    still_may = Invitation.objects.usable().filter(pk=invitation.pk, accounts__lt=most)
+    if not still_may.update(accounts=F("accounts") + 1):
+        raise Forbidden(_("By this invitation no more accounts are made. Ask for another one."))
 
 
 @transaction.atomic

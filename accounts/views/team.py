@@ -102,8 +102,12 @@ def deleted(request: HttpRequest, team_id: UUID) -> HttpResponse:
 def set_mfa(request: HttpRequest, team_id: UUID) -> HttpResponse:
     """Ask everybody in the team for two-step sign-in, or no longer."""
     user = signed_in(request)
+    access_team(user, team_id, MANAGE)
+    wish = request.POST.get("required")
+    if wish not in ("yes", "no"):  # what is not understood must not switch a protection off
+        raise Invalid
     try:
-        require_mfa(user=user, team_id=team_id, required=request.POST.get("required") == "yes")
+        require_mfa(user=user, team_id=team_id, required=wish == "yes")
         messages.success(request, _("Saved."))
     except MaruError as error:
         _say(request, error)

@@ -142,6 +142,46 @@ def test_signing_up_sets_no_field_that_the_form_does_not_show(client: Client, ca
     assert (user.is_staff, user.is_superuser, user.handle) == (False, False, "hayun-kim")
 
 
+@pytest.mark.parametrize("address", ["other@example.com", "hayun@example.com.example.net"])
+def test_invitation_for_an_address_makes_no_other_account(
+    client: Client, cast: Cast, address: str
+) -> None:
+    _invitation, token = invite(user=cast.admin, team_id=cast.team.pk, email="Hayun@example.com")
+    client.get(reverse("accounts:invitation_link", args=[token]))
+
+    refused = sign_up(client, address)
+    made = sign_up(client, "hayun@EXAMPLE.com")
+
+    assert "another address" in refused.content.decode()
+    assert not User.objects.filter(email=address).exists()
+    assert made["Location"] == HERE
+    assert User.objects.filter(email="hayun@example.com").exists()
+
+
+def test_link_makes_a_few_accounts_and_no_more(cast: Cast) -> None:
+    """Three for each of its uses: people mistype addresses."""
+    _invitation, token = invite(user=cast.admin, team_id=cast.team.pk, max_uses=2)
+    before = User.objects.count()
+
+    answers = []
+    for number in range(8):
+        browser = Client(REMOTE_ADDR=f"192.0.2.{number + 1}")
+        browser.get(reverse("accounts:invitation_link", args=[token]))
+        answers.append(sign_up(browser, f"sock{number}@example.com").status_code)
+
+    assert answers == [302] * 6 + [403] * 2
+    assert User.objects.count() == before + 6
+
+
+@pytest.mark.usefixtures("_open")
+def test_open_sign_up_asks_no_invitation(cast: Cast) -> None:
+    _invitation, token = invite(user=cast.admin, team_id=cast.team.pk, email="hayun@example.com")
+    browser = Client()
+    browser.get(reverse("accounts:invitation_link", args=[token]))
+
+    assert sign_up(browser, "other@example.com").status_code == 302
+
+
 @pytest.mark.usefixtures("_open")
 def test_open_sign_up_waits_for_the_proof_of_the_address(
     client: Client, mailoutbox: list[EmailMessage]

@@ -342,3 +342,22 @@ def test_sessions_are_listed_and_the_others_ended(
     assert [ending.session_key for ending in told] == [elsewhere.session.session_key]
     assert elsewhere.get("/me/").status_code == 302
     assert here.get("/me/").status_code == 200
+
+
+@pytest.mark.parametrize("form", [{}, {"required": ""}, {"required": "YES"}, {"required": "off"}])
+def test_form_that_is_not_understood_does_not_switch_it_off(
+    cast: Cast, form: dict[str, str]
+) -> None:
+    give_app(cast.owner)
+    require_mfa(user=cast.owner, team_id=cast.team.pk, required=True)
+    browser = Client()
+    browser.force_login(cast.owner)
+    page = reverse("accounts:team_mfa", args=[cast.team.pk])
+
+    answer = browser.post(page, form)
+
+    cast.team.refresh_from_db()
+    assert (answer.status_code, cast.team.require_mfa) == (400, True)
+    browser.post(page, {"required": "no"})
+    cast.team.refresh_from_db()
+    assert not cast.team.require_mfa
