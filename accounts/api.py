@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Router
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from accounts.errors import NotFound
 from accounts.gate import signed_in
@@ -17,6 +17,7 @@ from accounts.rest import (
     Body,
     Cursor,
     Limit,
+    Moment,
     Page,
     Time,
     answer,
@@ -84,7 +85,7 @@ class TokenWish(Body):
     name: str = Field(min_length=1, max_length=80)
     scopes: list[Scope] = Field(default=["read", "write"], min_length=1)
     team: UUID | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
 
 
 @router.get("/me", response=Me, summary="Who am I")

@@ -5,15 +5,18 @@ from uuid import UUID
 
 from django.http import HttpRequest
 from ninja import Query, Router
-from pydantic import AwareDatetime, BaseModel
+from pydantic import BaseModel
 
 from accounts.gate import MANAGE_PEOPLE, access_team, signed_in
 from accounts.models import AuditEntry
-from accounts.rest import LONGEST_PAGE, Cursor, Limit, Page, Time, page_of
+from accounts.rest import LONGEST_PAGE, Cursor, Limit, Moment, Page, Time, page_of
 
 router = Router(tags=["teams"])
 
-Beginning = Annotated[str, Query(max_length=120, description="how the action begins: room.")]
+_NO_NUL = r"^[^\x00]*$"
+Beginning = Annotated[
+    str, Query(max_length=120, pattern=_NO_NUL, description="how the action begins: room.")
+]
 
 
 class Actor(BaseModel):
@@ -59,8 +62,8 @@ def get_audit(
     *,
     actor: UUID | None = None,
     action: Beginning = "",
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
 ) -> Page[Entry]:
     team = access_team(signed_in(request), team_id, MANAGE_PEOPLE)
     entries = AuditEntry.objects.filter(team=team).select_related("actor")

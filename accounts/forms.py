@@ -1,5 +1,6 @@
 """The forms of accounts and teams: allauth's in our own words, and our own."""
 
+from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 
 from allauth.account import forms as allauth
@@ -190,6 +191,17 @@ class TeamForm(forms.Form):
     name = forms.CharField(label=_("Team name"), max_length=TEAM_NAME_LENGTH)
 
 
+class MomentField(forms.DateTimeField):
+    """A time that every database can compare with."""
+
+    def clean(self, value: Any) -> datetime | None:
+        moment: datetime | None = super().clean(value)
+        try:
+            return moment and moment.astimezone(UTC)
+        except OverflowError:
+            raise ValidationError(self.error_messages["invalid"], code="invalid") from None
+
+
 class AuditForm(forms.Form):
     """What to show of the audit; whatever does not fit is left unasked."""
 
@@ -208,10 +220,10 @@ class AuditForm(forms.Form):
         label=_("Who"), queryset=User.objects.none(), required=False, empty_label=_("Everybody")
     )
     action = forms.ChoiceField(label=_("What"), choices=KINDS, required=False)
-    since = forms.DateTimeField(
+    since = MomentField(
         label=_("From"), required=False, widget=forms.DateInput(attrs={"type": "date"})
     )
-    until = forms.DateTimeField(
+    until = MomentField(
         label=_("Before"), required=False, widget=forms.DateInput(attrs={"type": "date"})
     )
     before = forms.IntegerField(min_value=1, required=False, widget=forms.HiddenInput)

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from cryptography.fernet import Fernet
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
@@ -42,10 +42,7 @@ def once(
     with transaction.atomic():
         kept, is_new = _claim(request, key)
         if not is_new and keeps:
-            body = _cipher(key).decrypt(bytes(kept.answer))
-            return HttpResponse(
-                body, content_type="application/json; charset=utf-8", status=kept.status
-            )
+            return _told_again(kept, key)
         answer = act()
         if is_new and keeps:
             kept.status, kept.answer = answer.status_code, _cipher(key).encrypt(answer.content)
@@ -77,6 +74,14 @@ def _claim(request: HttpRequest, key: str) -> tuple[KeptAnswer, bool]:
     return kept, is_new
 
 
+def _told_again(kept: KeptAnswer, key: str) -> HttpResponse:
+    try:
+        body = _cipher(key).decrypt(bytes(kept.answer))
+    except InvalidToken:  # kept under a secret key that is gone
+        raise Conflict(_("This was done, and its answer can no longer be read.")) from None
+    return HttpResponse(body, content_type="application/json; charset=utf-8", status=kept.status)
+
+
 def _key(request: HttpRequest) -> str | None:
     key = request.headers.get(HEADER)
     if key is not None and not (0 < len(key) <= LONGEST and key.isascii() and key.isprintable()):
@@ -93,7 +98,8 @@ def _body_digest(request: HttpRequest) -> str:
     return hashlib.sha256(request.body).hexdigest()
 
 
-def _cipher(key: str) -> Fernet:
+def _cipher(key: str) -> MultiFernet:
     """Answers may hold what is shown once: a row alone must not tell it again."""
-    secret = hashlib.sha256(f"{settings.SECRET_KEY}\n{key}".encode()).digest()
-    return Fernet(base64.urlsafe_b64encode(secret))
+    secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    mixed = [hashlib.sha256(f"{secret}\n{key}".encode()).digest() for secret in secrets]
+    return MultiFernet([Fernet(base64.urlsafe_b64encode(each)) for each in mixed])

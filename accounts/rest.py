@@ -14,6 +14,8 @@ from ninja import Query
 from ninja.security.base import AuthBase
 from ninja.utils import check_csrf
 from pydantic import (
+    AfterValidator,
+    AwareDatetime,
     BaseModel,
     ConfigDict,
     PlainSerializer,
@@ -36,6 +38,15 @@ def _rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _in_utc(moment: datetime) -> datetime:
+    """Some moments of the first and the last day that there are have no name in UTC."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("Choose a time nearer to now") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 Time = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str)]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -22,6 +22,7 @@ from accounts.reach import ADMIN, READ, SCOPES, WRITE, Reach, check_scope, scope
 PREFIX: Final = "maru_"
 NAME_LENGTH: Final = 80
 HINT_LENGTH: Final = 4
+LONGEST_LIFE: Final = timedelta(days=3_653)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,8 @@ def make_token(
     """
     wanted = _known(scopes)
     check_may_make_token(user, Reach(scopes_up_to(wanted), team.pk if team else None, expires_at))
-    if expires_at is not None and expires_at <= timezone.now():
-        raise Invalid(fields={"expires_at": _("Choose a time to come.")})
+    if expires_at is not None and not timezone.now() < expires_at < timezone.now() + LONGEST_LIFE:
+        raise Invalid(fields={"expires_at": _("Choose a time to come, within ten years.")})
     secret = new_secret(PREFIX)
     token = ApiToken.objects.create(
         user=user,

@@ -148,6 +148,34 @@ def test_token_is_made_listed_and_revoked(cast: Cast) -> None:
     assert user_for_token(secret) is None
 
 
+@pytest.mark.parametrize(
+    "end",
+    [
+        *("9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59Z"),
+        *("2020-01-01T00:00:00Z", "2099-01-01T00:00:00"),
+    ],
+)
+def test_token_ends_at_a_time_that_there_is(cast: Cast, end: str) -> None:
+    client = program(cast.member)
+
+    answer = send(client, "POST", TOKENS, {"name": "bot", "expires_at": end})
+
+    assert (answer.status_code, list(answer.json()["fields"])) == (400, ["expires_at"])
+    assert client.get(TOKENS).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["action=%00", "action=room%00.", "since=9999-12-31T23:59:59-01:00", "until=2020-01-01"],
+)
+def test_audit_refuses_what_no_database_takes(cast: Cast, query: str) -> None:
+    """SQLite takes a NUL, PostgreSQL does not."""
+    answer = program(cast.owner).get(f"/api/v1/teams/{cast.team.pk}/audit?{query}")
+
+    assert answer.status_code == 400
+    assert list(answer.json()["fields"]) == [query.partition("=")[0]]
+
+
 def test_list_of_tokens_never_shows_a_secret(cast: Cast) -> None:
     client = program(cast.member)
     secret = send(client, "POST", TOKENS, {"name": "bot"}).json()["token"]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
 from accounts.models import KeptAnswer, User
 from accounts.services import create_team, invite, make_token
@@ -84,3 +85,16 @@ def test_gate_is_asked_before_the_body_is_read(cast: Cast, body: str) -> None:
     )
 
     assert [answer.status_code for answer in [*answers, me]] == [403] * 4
+
+
+def test_answer_is_told_again_under_a_newer_secret_key(cast: Cast, settings: Settings) -> None:
+    made = post(cast.owner, "/teams", {"name": "One"})
+
+    old, settings.SECRET_KEY = settings.SECRET_KEY, "x" * 50
+    settings.SECRET_KEY_FALLBACKS = [old]
+    again = post(cast.owner, "/teams", {"name": "One"})
+    settings.SECRET_KEY_FALLBACKS = []
+    lost = post(cast.owner, "/teams", {"name": "One"})
+
+    assert again.content == made.content
+    assert (lost.status_code, lost.json()["code"]) == (409, "conflict")
