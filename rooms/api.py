@@ -11,12 +11,13 @@ from pydantic import Field
 from accounts.gate import CREATE_ROOM, JOIN_ROOM, access_team, signed_in
 from accounts.gate import VIEW as VIEW_TEAM
 from accounts.idempotency import once
+from accounts.models import User
 from accounts.rest import LONGEST_PAGE, Body, Cursor, Limit, read_body, takes
 from agents.permissions import CHANGE, access_persona
 from rooms import services
 from rooms.bodies import member_body, room_body
 from rooms.events import MemberBody, RoomBody
-from rooms.models import Room
+from rooms.models import Room, RoomMember
 from rooms.openapi import gives, listed, wire_schema
 from rooms.permissions import MANAGE, VIEW, access_open_room, access_room
 from rooms.rest import answer, each, page, uuid_of
@@ -150,15 +151,24 @@ def get_members(
 )
 def put_member(request: HttpRequest, room_id: UUID, member_id: UUID) -> HttpResponse:
     user = signed_in(request)
-    if member_id == user.pk and not Room.objects.visible_to(user).filter(pk=room_id).exists():
+    if member_id == user.pk:
+        return answer(member_body(_put_oneself(request, user, room_id)))
+    access_room(user, room_id, MANAGE)
+    role = read_body(request, MemberWish).role
+    member = services.put_member(user=user, room_id=room_id, member_id=member_id, role=role)
+    return answer(member_body(member))
+
+
+def _put_oneself(request: HttpRequest, user: User, room_id: UUID) -> RoomMember:
+    """Join an open room. Whoever asks to be what they are already is told so, and it is no join."""
+    if not Room.objects.visible_to(user).filter(pk=room_id).exists():
         access_open_room(user, room_id)
         role = read_body(request, MemberWish).role
-        member = services.join_room(user=user, room_id=room_id, role=role)
-    else:
-        access_room(user, room_id, MANAGE)
-        role = read_body(request, MemberWish).role
-        member = services.put_member(user=user, room_id=room_id, member_id=member_id, role=role)
-    return answer(member_body(member))
+        return services.join_room(user=user, room_id=room_id, role=role)
+    room = access_room(user, room_id, VIEW)
+    role = read_body(request, MemberWish).role
+    member = room.members.active().select_related("user").filter(user=user, role=role).first()
+    return member or services.put_member(user=user, room_id=room_id, member_id=user.pk, role=role)
 
 
 @router.delete(

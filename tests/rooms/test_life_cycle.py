@@ -5,12 +5,14 @@ from uuid import uuid4
 
 import pytest
 import time_machine
+from django.test import Client
 from django.utils import timezone
 
 from accounts.errors import Conflict, Forbidden, NotFound
-from accounts.models import Team, TeamRole, User
+from accounts.models import AuditEntry, Team, TeamRole, User
 from accounts.services import (
     delete_team,
+    make_token,
     purge_teams,
     remove_team_member,
     restore_team,
@@ -248,3 +250,20 @@ def test_purged_team_takes_everything_along(cast: Cast) -> None:
     assert not Team.objects.filter(pk=cast.team.pk).exists()
     assert not RoomEvent.objects.filter(room=cast.room.pk).exists()
     assert User.objects.filter(pk=cast.owner.pk).exists()
+
+
+def test_joining_by_rest_again_is_told_as_it_was_and_is_no_refusal(cast: Cast) -> None:
+    make_open(cast)
+    user = joiner(cast)
+    _token, secret = make_token(user=user, name="script")
+    client = Client(headers={"authorization": f"Bearer {secret}"})
+    path = f"/api/v1/rooms/{cast.room.pk}/members/{user.pk}"
+
+    first, again = (client.put(path, {}, "application/json") for _ in range(2))
+    higher = client.put(path, {"role": "owner"}, "application/json")
+
+    assert first.status_code == again.status_code == 200
+    assert first.content == again.content
+    assert higher.status_code == 403
+    assert AuditEntry.objects.filter(refused=True).count() == 1
+    assert RoomMember.objects.get(room=cast.room, user=user).role == RoomRole.MEMBER
