@@ -65,8 +65,8 @@ def handles_in(room: Room, text: str) -> set[str]:
     if "@" not in text:
         return set()
     people = room.members.active().values_list("user__handle", flat=True)
-    personas = room.personas.values_list("handle", flat=True)
-    return {*people, *personas}
+    personas = room.personas.order_by().values_list("handle", flat=True)
+    return set(people.union(personas))
 
 
 def turns(run: Run) -> list[Turn]:

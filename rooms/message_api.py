@@ -8,11 +8,12 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router
 from pydantic import Field
 
+from accounts.errors import MaruError
 from accounts.gate import signed_in
 from accounts.idempotency import id_of, once
 from accounts.rest import LONGEST_PAGE, Body, Cursor, Limit, read_body, takes
 from rooms import history, joining, line, log, services
-from rooms.bodies import run_body
+from rooms.bodies import message_body, run_body
 from rooms.events import AnyDurable, MessageBody, RunBody
 from rooms.models import Run
 from rooms.openapi import gives, listed, streams
@@ -79,14 +80,17 @@ def get_messages(
 )
 def post_message(request: HttpRequest, room_id: UUID) -> HttpResponse:
     user = signed_in(request)
-    access_room(user, room_id, POST)
-    wish = read_body(request, MessageWish).model_dump()
+    try:
+        wish = read_body(request, MessageWish).model_dump()
+    except MaruError:
+        # The service asks the gate; only where it is not reached, the gate is asked here.
+        access_room(user, room_id, POST)
+        raise
     wish["client_id"] = wish["client_id"] or id_of(request)
 
     def say() -> HttpResponse:
         posted = services.post_message(user=user, room_id=room_id, **wish)
-        (body,) = history.bodies([posted.message])
-        return answer(Posted(message=body, runs=posted.runs), 201)
+        return answer(Posted(message=message_body(posted.message), runs=posted.runs), 201)
 
     # Not kept: a copy of the answer would outlive the message when that is deleted.
     return once(request, say, keeps=False)
