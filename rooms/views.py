@@ -27,6 +27,7 @@ from accounts.gate import (
     team_permissions,
 )
 from accounts.gate import VIEW as VIEW_TEAM
+from accounts.mfa import has_mfa
 from accounts.models import Team, TeamRole, User
 from accounts.services import link_of
 from agents.models import Persona
@@ -277,7 +278,10 @@ def remove_persona(request: HttpRequest, room_id: UUID, persona_id: UUID) -> Htt
 
 
 def _team(request: HttpRequest, user: User) -> Team | None:
-    """Return the team to show; NotFound where the address names one that is not theirs."""
+    """Return the team to show, behind its gate; None for whoever is in no team.
+
+    Without a team in the address it is the one looked at last, or the first that opens.
+    """
     asked = request.GET.get("team")
     if asked:
         try:
@@ -286,7 +290,10 @@ def _team(request: HttpRequest, user: User) -> Team | None:
             raise NotFound from None
     teams = list(Team.objects.of(user))
     last = request.session.get(_LAST_TEAM)
-    return next((team for team in teams if str(team.pk) == last), teams[0] if teams else None)
+    # A team that asks for a second step shuts nobody out of the others.
+    shut = any(team.require_mfa for team in teams) and not has_mfa(user)
+    teams.sort(key=lambda team: (shut and team.require_mfa, str(team.pk) != last))
+    return access_team(user, teams[0].pk, VIEW_TEAM) if teams else None
 
 
 def _remember(request: HttpRequest, team_id: UUID) -> None:

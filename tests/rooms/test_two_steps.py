@@ -1,17 +1,57 @@
 """Rooms of a team that asks for two-step sign-in, for a member who has not set it up."""
 
 import pytest
+from django.urls import reverse
 
 from accounts.errors import MfaRequired
+from accounts.models import User
 from accounts.services import add_team_member, create_team, create_user, require_mfa
 from rooms.models import Room
 from rooms.permissions import VIEW, access_room
-from rooms.services import create_room, post_message, put_member
+from rooms.services import create_room, post_message, put_member, update_room
 from rooms.unread import unread
 from tests.accounts.factors import give_app
+from tests.rooms.browsing import browser, words
+
+pytestmark = pytest.mark.django_db
 
 
-@pytest.mark.django_db
+@pytest.fixture
+def member() -> User:
+    """Somebody without a second step, in one team that asks for it: CANARY names what it has."""
+    owner = create_user(name="CANARY person", email="owner@example.com")
+    member = create_user(name="Member", email="member@example.com")
+    team = create_team(user=owner, name="A team")
+    add_team_member(user=owner, team_id=team.pk, person=member, role="member")
+    room = create_room(user=owner, team_id=team.pk, name="CANARY room")
+    update_room(user=owner, room_id=room.pk, privacy="team")
+    give_app(owner)
+    require_mfa(user=owner, team_id=team.pk, required=True)
+    return member
+
+
+def test_home_page_of_such_a_team_says_what_to_do(member: User) -> None:
+    answer = browser(member).get(reverse("rooms:home"), follow=True)
+
+    assert answer.redirect_chain == [(reverse("mfa_index"), 302)]
+    assert "This team asks for two-step sign-in" in words(answer.content.decode())
+    assert "CANARY" not in answer.content.decode()
+
+
+def test_home_page_opens_another_team_instead(member: User) -> None:
+    other = create_team(user=member, name="B team")
+    client = browser(member)
+
+    home = client.get(reverse("rooms:home"))
+
+    assert home.status_code == 200
+    assert home.context["team"] == other
+    assert "CANARY" not in home.content.decode()
+    assert "A team" in home.content.decode()  # to switch to, which says what to do
+    give_app(member)
+    assert client.get(reverse("rooms:home")).context["team"] == other  # looked at last
+
+
 def test_rooms_open_with_the_second_step_only() -> None:
     owner = create_user(name="Owner", email="owner@example.com")
     member = create_user(name="Member", email="member@example.com")
