@@ -211,9 +211,12 @@ def delete_persona(request: HttpRequest, room_id: UUID, persona_id: UUID) -> Non
     summary="Where a persona may answer",
 )
 def get_confinement(request: HttpRequest, persona_id: UUID) -> HttpResponse:
-    persona = access_persona(signed_in(request), persona_id, CHANGE)
-    allowed = persona.allowed_rooms.order_by("room_id").values_list("room_id", flat=True)
-    return answer(Confinement(rooms=list(allowed) if persona.confined else None))
+    """Rooms that one is not in are left out: even that they are there is not told."""
+    user = signed_in(request)
+    persona = access_persona(user, persona_id, CHANGE)
+    seen = persona.allowed_rooms.filter(room__in=Room.objects.visible_to(user)).order_by("room_id")
+    allowed = list(seen.values_list("room_id", flat=True))
+    return answer(Confinement(rooms=allowed if persona.confined else None))
 
 
 @router.put(

@@ -1,6 +1,11 @@
-"""The life of a room: made, changed, archived, deleted."""
+"""The life of a room: made, changed, archived, deleted.
 
-from collections.abc import Collection
+The audit is read by a team's admins, who do not see private rooms that they are not in. It tells
+what was done to such a room by whom, with the ids of room, people and personas: admins answer for
+who is let in where. What the room is called and what it is for, it does not tell.
+"""
+
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import Final, TypedDict, Unpack
 from uuid import UUID
@@ -25,6 +30,7 @@ from rooms.services.members import add_members, hold_seat
 from rooms.services.personas import bind, bindable
 
 NAME_LENGTH: Final = 80
+WORDS: Final = frozenset({"name", "topic"})
 KEPT_AFTER_DELETION: Final = timedelta(days=1)
 
 
@@ -57,7 +63,7 @@ def create_room(
     add_members(room, [user], RoomRole.OWNER)
     for persona in sorted(bound, key=lambda persona: list(personas).index(persona.pk)):
         bind(room, persona)
-    after = {"name": room.name, "privacy": privacy, "personas": [str(each.pk) for each in bound]}
+    after = _told(room, ["name", "privacy"]) | {"personas": [str(each.pk) for each in bound]}
     audit(user, "room.created", room.pk, team_id=team.pk, after=after)
     return room
 
@@ -131,7 +137,7 @@ def delete_room(*, user: User, room_id: UUID) -> None:
     room.bindings.all().delete()
     room.deleted_at = timezone.now()
     room.save(update_fields=["deleted_at"])
-    audit(user, "room.deleted", room.pk, team_id=room.team_id, before={"name": room.name})
+    audit(user, "room.deleted", room.pk, team_id=room.team_id, before=_told(room, ["name"]))
 
 
 def purge_rooms() -> int:
@@ -171,23 +177,25 @@ def _change(user: User, room_id: UUID, changes: RoomChanges) -> Room:
         changes["name"] = _clean_name(changes["name"])
     if "topic" in changes:
         changes["topic"] = clean_line(changes["topic"])
-    before = _facts(room, changes)
+    before = _told(room, changes)
     for name, value in changes.items():
         setattr(room, "default_persona_id" if name == "default_persona" else name, value)
     room.save(update_fields=list(changes))
     record(room, RoomChanged(room_body(room)))
-    after = _facts(room, changes)
+    after = {"fields": list(changes)} | _told(room, changes)
     audit(user, "room.changed", room.pk, team_id=room.team_id, before=before, after=after)
     return room
 
 
-def _facts(room: Room, changes: RoomChanges) -> dict[str, object]:
-    """What the audit tells of those things of a room that change."""
-    facts: dict[str, object] = {}
-    for name in changes:
+def _told(room: Room, names: Iterable[str]) -> dict[str, object]:
+    """What the audit tells of a room as it is now."""
+    told: dict[str, object] = {}
+    for name in names:
+        if name in WORDS and room.privacy == Privacy.PRIVATE:
+            continue
         value = getattr(room, "default_persona_id" if name == "default_persona" else name)
-        facts[name] = None if value is None else str(value)
-    return facts
+        told[name] = None if value is None else str(value)
+    return told
 
 
 def _clean_name(name: str) -> str:

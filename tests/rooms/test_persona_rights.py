@@ -3,9 +3,11 @@
 import pytest
 
 from accounts.errors import Forbidden, NotFound
+from agents.models import Persona
 from agents.services import Grant, create_demo_persona, put_grants
 from rooms import runs, services
-from rooms.models import RoomEvent, RunState
+from rooms.models import AllowedRoom, RoomEvent, RunState
+from tests.rooms.browsing import get
 from tests.rooms.conftest import Cast
 
 pytestmark = pytest.mark.django_db
@@ -96,3 +98,14 @@ def test_persona_is_confined_only_by_who_manages_it_and_to_rooms_they_are_in(cas
         services.confine_persona(user=cast.owner, persona_id=foreign.pk, room_ids=[])
     with pytest.raises(NotFound):
         services.confine_persona(user=cast.owner, persona_id=cast.persona.pk, room_ids=[private.pk])
+
+
+def test_where_a_persona_may_answer_names_only_rooms_that_one_is_in(cast: Cast) -> None:
+    hidden = services.create_room(user=cast.member, team_id=cast.team.pk, name="hidden")
+    AllowedRoom.objects.create(persona=cast.persona, room=hidden)
+    AllowedRoom.objects.create(persona=cast.persona, room=cast.room)
+    Persona.objects.update(confined=True)
+
+    answer = get(cast.owner, f"/api/v1/personas/{cast.persona.pk}/rooms")
+
+    assert answer.json() == {"rooms": [str(cast.room.pk)]}
