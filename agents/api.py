@@ -9,7 +9,7 @@ from ninja import Router
 from pydantic import BaseModel, Field
 
 from accounts.errors import NotFound
-from accounts.gate import access_team, signed_in
+from accounts.gate import CREATE_ROOM, access_team, signed_in, team_permissions
 from accounts.idempotency import once
 from accounts.models import User
 from accounts.reach import ADMIN
@@ -34,6 +34,7 @@ from agents.permissions import (
     VIEW,
     access_persona,
     granted_to,
+    personas_seen_by,
     rights_in,
 )
 
@@ -244,14 +245,15 @@ def get_personas(
 ) -> Page[WholePersona]:
     user = signed_in(request)
     team = access_team(user, team_id, VIEW)
-    usable = granted_to(user, USE, team.personas.all())
-    edited = granted_to(user, EDIT, team.personas.all()) if _reaches_whole(user) else ()
-    whole = {persona.pk for persona in edited}
+    seen = personas_seen_by(user, team, everybody=CREATE_ROOM in team_permissions(user, team))
+    whole: set[UUID] = set()
+    if _reaches_whole(user):
+        whole.update(granted_to(user, EDIT, seen).values_list("pk", flat=True))
 
     def shape(persona: Persona) -> WholePersona:
         return _persona(persona, whole=persona.pk in whole)
 
-    return page_of(usable, shape, limit=limit, cursor=cursor)
+    return page_of(seen, shape, limit=limit, cursor=cursor)
 
 
 @router.post(

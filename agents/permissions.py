@@ -12,7 +12,7 @@ from django.db.models import F, Q, QuerySet
 from accounts.errors import Forbidden, NotFound, Unauthenticated
 from accounts.gate import MANAGE_AGENTS, VIEW, access_team_of
 from accounts.mfa import check_mfa
-from accounts.models import User
+from accounts.models import Team, User
 from accounts.reach import check_reach
 from agents.models import Connection, Persona, PersonaGrant
 
@@ -26,6 +26,7 @@ __all__ = [
     "access_connection",
     "access_persona",
     "granted_to",
+    "personas_seen_by",
     "rights_in",
     "usable_by",
 ]
@@ -76,6 +77,18 @@ def access_persona(user: User | AnonymousUser, persona_id: UUID, right: str) -> 
 def usable_by(user: User, personas: QuerySet[Persona]) -> QuerySet[Persona]:
     """Filter to the personas that `user` may ask and take into rooms."""
     return granted_to(user, USE, personas)
+
+
+def personas_seen_by(user: User, team: Team, *, everybody: bool) -> QuerySet[Persona]:
+    """Return the personas of a team that `user`, who is in it, may look through: to use them.
+
+    To a guest (not `everybody`) only those granted to them or to guests: what else the team has is
+    not for guests, and whom they meet in a room, that room shows.
+    """
+    granted = _granted(user).filter(permission__codename=USE)
+    if not everybody:
+        granted = granted.exclude(user=None, role="")
+    return Persona.objects.filter(team=team, pk__in=granted.values("content_object"))
 
 
 def granted_to(user: User, right: str, personas: QuerySet[Persona]) -> QuerySet[Persona]:

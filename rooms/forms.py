@@ -1,5 +1,6 @@
 """The forms of rooms: a message, a new room, the settings of a room."""
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -106,6 +107,13 @@ class RoomSettingsForm(RoomForm):
         assert isinstance(policy, forms.ChoiceField)
         # Threads come later: until then nobody can choose what would do nothing.
         policy.choices = [c for c in AnswerPolicy.choices if c[0] != AnswerPolicy.THREAD]
+
+    def offer(self, bound: Iterable[Persona]) -> None:
+        """Show the personas of the room, which the page has read: the field would read them too."""
+        persona = self.fields["default_persona"]
+        assert isinstance(persona, forms.ModelChoiceField)
+        named = [(each.pk, str(each)) for each in bound]
+        persona.choices = [("", persona.empty_label or ""), *named]
 
 
 class RoleForm(forms.Form):

@@ -24,13 +24,12 @@ from accounts.gate import (
     access_team,
     deleted_teams,
     signed_in,
-    team_permissions,
 )
 from accounts.gate import VIEW as VIEW_TEAM
 from accounts.mfa import has_mfa
 from accounts.models import Team, TeamRole, User
 from accounts.services import link_of
-from agents.models import Persona
+from agents.permissions import personas_seen_by
 from rooms import services
 from rooms.forms import (
     AddPersonaForm,
@@ -45,10 +44,9 @@ from rooms.forms import (
 )
 from rooms.models import Room, RoomRole
 from rooms.pages.room import room_context
+from rooms.pages.settings import settings_context
 from rooms.pages.shell import home_context, people_around, shell_context
 from rooms.permissions import MANAGE, VIEW, access_room
-
-__all__ = ["shell_context"]
 
 _LAST_TEAM = "last_team"
 _SEQ = re.compile(r"[0-9]{1,18}")
@@ -72,7 +70,7 @@ def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
     team = access_team(user, team_id, CREATE_ROOM)
     form = NewRoomForm(
         request.POST or None,
-        personas=Persona.objects.filter(team=team),
+        personas=personas_seen_by(user, team, everybody=True).filter(confined=False),
         people=people_around(user, team, everybody=True),
     )
     if form.is_valid():
@@ -146,7 +144,7 @@ def settings(request: HttpRequest, room_id: UUID) -> HttpResponse:
         else:
             messages.success(request, _("Saved."))
             return redirect("rooms:settings", room_id)
-    return render(request, "rooms/settings.html", _settings_context(user, here, form))
+    return render(request, "rooms/settings.html", settings_context(user, here, form))
 
 
 @require_POST
@@ -227,7 +225,7 @@ def invite(request: HttpRequest, room_id: UUID) -> HttpResponse:
     _invitation, token = services.invite_into_rooms(
         user=user, team_id=here.team_id, room_ids=[room_id], role=TeamRole.GUEST, email=email
     )
-    page = _settings_context(user, here, RoomSettingsForm(instance=here))
+    page = settings_context(user, here, RoomSettingsForm(instance=here))
     return render(request, "rooms/settings.html", {**page, "link": link_of(token)})
 
 
@@ -348,26 +346,6 @@ def _change_room(user: User, here: Room, form: RoomForm) -> None:
         changed["default_persona"] = persona.pk if persona else None
     if changed:
         services.update_room(user=user, room_id=here.pk, **changed)
-
-
-def _settings_context(user: User, here: Room, form: RoomForm) -> dict[str, Any]:
-    members = list(here.members.active().select_related("user"))
-    members.sort(key=lambda m: (RoomRole.values.index(m.role), m.user.name.casefold()))
-    inside = [member.user_id for member in members]
-    bound = list(here.personas.order_by("bindings__pk"))
-    return {
-        **shell_context(user, here.team, here),
-        "room": here,
-        "form": form,
-        "members": members,
-        "owners": sum(member.role == RoomRole.OWNER for member in members),
-        "heirs": [member for member in members if member.user_id != user.pk],
-        "roles": [(role.value, role.label) for role in RoomRole],
-        "outside": people_around(user, here.team, everybody=True).exclude(pk__in=inside),
-        "may_invite": MANAGE_PEOPLE in team_permissions(user, here.team),
-        "bound": bound,
-        "unbound": Persona.objects.filter(team=here.team).exclude(pk__in=[p.pk for p in bound]),
-    }
 
 
 def _settle(request: HttpRequest, room_id: UUID, act: Callable[[User], object]) -> HttpResponse:

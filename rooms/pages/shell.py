@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Left
 
-from accounts.gate import CREATE_ROOM, JOIN_ROOM, MANAGE_AGENTS, team_permissions
+from accounts.gate import CREATE_ROOM, JOIN_ROOM, MANAGE_AGENTS, MANAGE_PEOPLE, team_permissions
 from accounts.models import Team, User
 from agents.models import Persona
+from agents.permissions import personas_seen_by
 from rooms.models import Message, Room, RoomMember, RoomPersona
 from rooms.services import joinable_rooms
 from rooms.unread import Unread, unread
@@ -40,12 +41,13 @@ def shell_context(user: User, team: Team, room: Room | None = None) -> dict[str,
         "teams": Team.objects.of(user),
         "rooms": [row for row in rows if not row.archived],
         "archived": [row for row in rows if row.archived],
-        "personas": _personas(user, team, everybody=CREATE_ROOM in permissions),
+        "personas": personas_around(user, team, everybody=CREATE_ROOM in permissions),
         "people": people_around(user, team, everybody=CREATE_ROOM in permissions),
         "me": user,
         "can_manage": MANAGE_AGENTS in permissions,
         "can_create_rooms": CREATE_ROOM in permissions,
         "may_join": JOIN_ROOM in permissions,
+        "may_invite": MANAGE_PEOPLE in permissions,
         "current_room_id": room.pk if room else None,
     }
 
@@ -85,13 +87,13 @@ def people_around(user: User, team: Team, *, everybody: bool) -> QuerySet[User]:
     return people.order_by("name", "pk")
 
 
-def _personas(user: User, team: Team, *, everybody: bool) -> QuerySet[Persona]:
-    """The personas of the team; to a guest, only those in one of their rooms."""
-    personas = Persona.objects.filter(team=team)
-    if everybody:
-        return personas
-    bound = RoomPersona.objects.filter(room__in=Room.objects.visible_to(user))
-    return personas.filter(pk__in=bound.values("persona"))
+def personas_around(user: User, team: Team, *, everybody: bool) -> QuerySet[Persona]:
+    """Return the personas of the team that `user` may look through, and those met in rooms."""
+    met = RoomPersona.objects.filter(room__in=Room.objects.visible_to(user))
+    seen = personas_seen_by(user, team, everybody=everybody)
+    return Persona.objects.filter(
+        Q(pk__in=seen.values("pk")) | Q(pk__in=met.values("persona")), team=team
+    )
 
 
 def _row(room: Any, new: Unread) -> RoomRow:

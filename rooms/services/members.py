@@ -1,6 +1,7 @@
 """Who is in a room: let in, changed, taken out.
 
-A room keeps an owner, whatever becomes of people.
+A room keeps an owner, whatever becomes of people. A guest owns one only where an owner has made
+them so, or where nobody else is left; they see no more of the team for that.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -9,12 +10,12 @@ from typing import TypedDict, Unpack
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from accounts.audit import audit
 from accounts.errors import Conflict, Forbidden, MaruError, NotFound
-from accounts.models import Invitation, Team, TeamMember, User
+from accounts.models import Invitation, Team, TeamMember, TeamRole, User
 from accounts.services import invite
 from rooms import runs
 from rooms.bodies import member_body
@@ -229,9 +230,11 @@ def _rooms_with(user: User, team_id: UUID) -> Iterator[tuple[Room, RoomMember]]:
 
 
 def _keep_owned(room: Room) -> None:
-    """Give a room without an owner to whoever has been in it longest."""
+    """Give a room without an owner to whoever has been in it longest, guests after all others."""
     members = room.members.active().select_related("user")
-    heir = members.order_by("joined_at", "pk").first()
+    guests = TeamMember.objects.filter(team=room.team_id, role=TeamRole.GUEST)
+    is_guest = Exists(guests.filter(user=OuterRef("user")))
+    heir = members.order_by(is_guest, "joined_at", "pk").first()
     if heir is not None and not members.filter(role=RoomRole.OWNER).exists():
         _set_role(room, heir, RoomRole.OWNER)
 

@@ -201,6 +201,18 @@ def test_room_of_a_suspended_owner_goes_to_the_next(cast: Cast) -> None:
     assert removals.count() == 1
 
 
+def test_room_goes_to_a_guest_only_where_nobody_else_is_left(cast: Cast) -> None:
+    guest, member = joiner(cast, TeamRole.GUEST), joiner(cast)
+    room = services.create_room(user=cast.member, team_id=cast.team.pk, name="theirs")
+    for user in (guest, member):
+        services.put_member(user=cast.member, room_id=room.pk, member_id=user.pk, role="member")
+
+    remove_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.member.pk)
+    assert room.members.get(role=RoomRole.OWNER).user == member
+    remove_team_member(user=cast.owner, team_id=cast.team.pk, member_id=member.pk)
+    assert room.members.get(role=RoomRole.OWNER).user == guest
+
+
 def test_member_who_becomes_a_guest_leaves_open_rooms_only(cast: Cast) -> None:
     private = services.create_room(user=cast.owner, team_id=cast.team.pk, name="private")
     services.put_member(

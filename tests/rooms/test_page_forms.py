@@ -11,6 +11,7 @@ from accounts import limits
 from accounts.models import TeamRole
 from accounts.services.teams import put_member
 from agents.services import create_demo_persona
+from rooms import services
 from rooms.models import AnswerPolicy, Message, Room, RoomRole, Run
 from tests.rooms.browsing import browser, get, page, post, send, words
 from tests.rooms.conftest import Cast, make_user
@@ -134,6 +135,16 @@ def test_a_room_is_not_made_with_what_is_of_another_team(cast: Cast) -> None:
     for fields in wrong:
         assert post(cast.owner, "create", cast.team.pk, **fields).status_code == 200
     assert Room.objects.filter(team=cast.team).count() == 1
+
+
+def test_new_room_is_offered_the_personas_that_it_may_have(cast: Cast) -> None:
+    confined = create_demo_persona(user=cast.owner, team_id=cast.team.pk)
+    services.confine_persona(user=cast.owner, persona_id=confined.pk, room_ids=[cast.room.pk])
+
+    html = get(cast.member, reverse("rooms:create", args=[cast.team.pk])).content.decode()
+
+    assert f'value="{cast.persona.pk}"' in html
+    assert f'value="{confined.pk}"' not in html
 
 
 def test_guests_make_no_rooms(cast: Cast) -> None:

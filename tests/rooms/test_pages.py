@@ -2,7 +2,7 @@
 
 import json
 import re
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.urls import URLPattern, reverse
@@ -13,6 +13,7 @@ from accounts.models import TeamRole, User
 from accounts.services import create_team
 from accounts.services.teams import put_member
 from agents.answers import AnswerFailed
+from agents.services import Grant, create_demo_persona, put_grants
 from rooms import line, runs, services
 from rooms.models import Message, Room, RoomMember, RoomRole, Run, RunState
 from rooms.urls import urlpatterns
@@ -134,6 +135,40 @@ def test_guests_see_only_the_people_of_their_rooms(cast: Cast) -> None:
 
     assert "Owner" in html
     assert "Moderator" not in html
+
+
+def test_guest_who_owns_a_room_sees_no_more_of_the_team(cast: Cast) -> None:
+    guest = make_user("Guest")
+    put_member(cast.team, guest, TeamRole.GUEST)
+    hidden = create_demo_persona(user=cast.owner, team_id=cast.team.pk)
+    room = services.create_room(user=cast.owner, team_id=cast.team.pk, name="shared")
+    services.put_member(user=cast.owner, room_id=room.pk, member_id=guest.pk, role=RoomRole.OWNER)
+    address = reverse("rooms:settings", args=[room.pk])
+
+    theirs, owners = (get(user, address).content.decode() for user in (guest, cast.owner))
+
+    assert "Owner" in theirs
+    for known in ("@moderator", f"@{hidden.handle}", f"@{cast.persona.handle}"):
+        assert known in owners
+        assert known not in theirs
+
+
+@pytest.mark.parametrize("grants", [[], [Grant(frozenset({"use"}), role="guest")]])
+def test_pages_and_interface_show_the_same_personas(cast: Cast, grants: list[Grant]) -> None:
+    guest = make_user("Guest")
+    put_member(cast.team, guest, TeamRole.GUEST)
+    services.unbind_persona(user=cast.owner, room_id=cast.room.pk, persona_id=cast.persona.pk)
+    create_demo_persona(user=cast.owner, team_id=cast.team.pk)  # for the whole team
+    put_grants(user=cast.owner, persona_id=cast.persona.pk, grants=grants)
+
+    shown = {}
+    for user in (cast.owner, cast.member, guest):
+        on_page = {persona.pk for persona in get(user, "/").context["personas"]}
+        listed = get(user, f"/api/v1/teams/{cast.team.pk}/personas").json()["items"]
+        assert {UUID(persona["id"]) for persona in listed} == on_page
+        shown[user.name] = len(on_page)
+
+    assert shown == {"Owner": 2, "Member": 1, "Guest": len(grants)}
 
 
 def test_somebody_without_a_team_is_told_how_to_get_into_one(cast: Cast) -> None:
@@ -293,7 +328,7 @@ def test_reading_a_room_costs_the_same_however_much_was_said(
 
     with django_assert_max_num_queries(19):
         client.get(address)
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(11):
         client.get("/")
 
 

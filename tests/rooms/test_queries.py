@@ -7,11 +7,15 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 
+from accounts.models import TeamMember, User
 from accounts.services import make_token
 from rooms import services
 from rooms.commands import carry_out
 from rooms.events import MessageSend
+from rooms.models import RoomRole
+from tests.rooms.browsing import browser
 from tests.rooms.conftest import Cast
 
 pytestmark = pytest.mark.django_db
@@ -82,3 +86,22 @@ def test_refused_edit_costs_a_stranger_what_an_unknown_message_does(cast: Cast) 
         return cost(act)
 
     assert refused(said.message.pk) == refused(uuid4())
+
+
+@pytest.mark.parametrize(("name", "of"), [("rooms:settings", "room"), ("accounts:people", "team")])
+def test_people_of_a_thousand_are_shown_in_ten(cast: Cast, name: str, of: str) -> None:
+    people = User.objects.bulk_create(
+        User(name=f"Person {n}", email=f"p{n}@example.com", handle=f"p{n}") for n in range(1_000)
+    )
+    TeamMember.objects.bulk_create(TeamMember(team=cast.team, user=user) for user in people)
+    services.add_members(cast.refreshed(), people, RoomRole.MEMBER)
+    client = browser(cast.owner)
+    address = reverse(name, args=[getattr(cast, of).pk])
+    client.get(address)
+
+    assert cost(lambda: client.get(address)) <= 10
+    assert client.get(address).content.decode().count("Person ") >= 1_000
+
+
+def test_members_of_a_room_are_listed_in_four(cast: Cast, client: Client) -> None:
+    assert cost(lambda: client.get(f"/api/v1/rooms/{cast.room.pk}/members")) <= 4

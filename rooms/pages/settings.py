@@ -1,0 +1,50 @@
+"""The page of a room's settings: what it is called, who answers in it, who is in it."""
+
+from typing import Any
+
+from django.db.models import OuterRef, Q, Subquery
+
+from accounts.models import User
+from agents.models import Persona
+from agents.permissions import usable_by
+from rooms.forms import RoomSettingsForm
+from rooms.models import Room, RoomPersona, RoomRole
+from rooms.pages.shell import shell_context
+
+
+def settings_context(user: User, room: Room, form: RoomSettingsForm) -> dict[str, Any]:
+    """Return what the page shows: of the team only what `user` may see of it elsewhere, too."""
+    around = shell_context(user, room.team, room)
+    members = list(room.members.active().select_related("user"))
+    members.sort(key=lambda m: (RoomRole.values.index(m.role), m.user.name.casefold()))
+    inside = {member.user_id for member in members}
+    people, personas = list(around["people"]), _personas(user, room, around["personas"])
+    bound = sorted((p for p in personas if p.binding is not None), key=lambda p: p.binding)
+    form.offer(bound)
+    return {
+        **around,
+        "people": people,
+        "personas": personas,
+        "room": room,
+        "form": form,
+        "members": members,
+        "owners": sum(member.role == RoomRole.OWNER for member in members),
+        "heirs": [member for member in members if member.user_id != user.pk],
+        "roles": [(role.value, role.label) for role in RoomRole],
+        "outside": [person for person in people if person.pk not in inside],
+        "bound": bound,
+        "unbound": [p for p in personas if p.binding is None and p.usable],
+    }
+
+
+def _personas(user: User, room: Room, around: Any) -> list[Any]:
+    """Read the personas once: `binding` is where they come in the room, `usable` whether by `user`.
+
+    Any: no type knows what is annotated.
+    """
+    here = RoomPersona.objects.filter(room=room, persona=OuterRef("pk"))
+    usable = usable_by(user, Persona.objects.filter(team=room.team_id))
+    read = around.annotate(
+        binding=Subquery(here.values("pk")[:1]), usable=Q(pk__in=usable.values("pk"))
+    )
+    return list(read)
