@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.forms import SignupForm
 from allauth.account.models import EmailAddress
+from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import transaction
@@ -20,7 +21,7 @@ from accounts.audit import audit, refused
 from accounts.endings import Ending, access_ended
 from accounts.errors import Forbidden, Unavailable
 from accounts.models import User
-from accounts.services import change_password, create_user
+from accounts.services import address_changed, change_password, create_user
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
@@ -55,8 +56,9 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
         change_password(user=cast("User", user), password=password)
 
     def login(self, request: HttpRequest, user: AbstractBaseUser) -> None:
-        """Begin a session."""
+        """Begin a session, and list it with those that one can end."""
         super().login(request, user)
+        UserSession.objects.create_from_request(request)
         audit(cast("User", user), "user.signed_in", user.pk)
 
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
@@ -75,9 +77,14 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
     @transaction.atomic
     def confirm_email(self, request: HttpRequest, email_address: EmailAddress) -> bool:
         """Take an address as proven; by it, somebody may have moved to another one."""
+        user = email_address.user
+        before = user.email
         confirmed = bool(super().confirm_email(request, email_address))
-        if confirmed:
-            audit(email_address.user, "user.address_proven", email_address.user_id)
+        if confirmed and user.email != before:
+            own = request.session.session_key if request.user == user else None
+            address_changed(user=user, before=before, session_key=own)
+        elif confirmed:
+            audit(user, "user.address_proven", user.pk)
         return confirmed
 
     def is_safe_url(self, url: str) -> bool:

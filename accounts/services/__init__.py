@@ -10,6 +10,7 @@ from accounts.services.invitations import (
     revoke_invitation,
 )
 from accounts.services.people import (
+    address_changed,
     change_password,
     create_user,
     suspend_user,
@@ -49,6 +50,7 @@ __all__ = [
     "accept_invitation",
     "accept_invitation_by_digest",
     "add_team_member",
+    "address_changed",
     "change_password",
     "check_setup_link",
     "create_team",

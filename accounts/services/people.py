@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from allauth.account.models import EmailAddress
+from allauth.usersessions.models import UserSession
+from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
@@ -68,9 +70,16 @@ def change_password(*, user: User, password: str) -> None:
     """Set a new password and end everything that came in before it, tokens too."""
     user.set_password(password)
     user.save(update_fields=["password"])
-    user.tokens.all().delete()
-    access_ended(Ending(user_id=user.pk))
+    _end_access(user)  # whoever is at the page for it goes on under a new session
     audit(user, "user.password_changed", user.pk)
+
+
+@transaction.atomic
+def address_changed(*, user: User, before: str, session_key: str | None) -> None:
+    """End what came in under the address before, tokens too, but for the session that moved it."""
+    _end_access(user, but=session_key)
+    then, now = {"email": before}, {"email": user.email}
+    audit(user, "user.address_changed", user.pk, before=then, after=now)
 
 
 @transaction.atomic
@@ -94,6 +103,18 @@ def handles_for(name: str) -> Iterator[str]:
     yield plain
     for _try in range(_TRIES):
         yield f"{plain}-{secrets.randbelow(9_000) + 1_000}"
+
+
+def _end_access(user: User, *, but: str | None = None) -> None:
+    """End each session, but for one, and each token; rows that are gone are found by a sweep, too.
+
+    Sockets of the session that stays close with the others, and come in again.
+    """
+    ended = UserSession.objects.filter(user=user).exclude(session_key=but or "")
+    Session.objects.filter(pk__in=ended.values("session_key")).delete()
+    ended.delete()
+    user.tokens.all().delete()
+    access_ended(Ending(user_id=user.pk))
 
 
 def _insert(user: User) -> None:

@@ -6,6 +6,8 @@ from html import unescape
 from urllib.parse import urlsplit
 
 import pytest
+from allauth.usersessions.models import UserSession
+from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.core.mail import EmailMessage
 from django.test import Client
@@ -14,6 +16,7 @@ from pytest_django import Settings
 
 from accounts import endings
 from accounts.endings import Ending
+from accounts.models import AuditEntry
 from accounts.services import make_token, user_for_token
 from tests.accounts.conftest import PASSWORD, Answer, Cast, Counting, without_csrf
 
@@ -364,6 +367,9 @@ def test_new_password_ends_other_sessions_and_keeps_this_one(client: Client, cas
 
     assert client.get(reverse("accounts:profile")).status_code == 200
     assert other.get(reverse("accounts:profile")).status_code == 302
+    # What looks whether sessions live sees it, too, however the news of it got lost.
+    assert [row.pk for row in Session.objects.all()] == [client.session.session_key]
+    assert [row.session_key for row in UserSession.objects.all()] == [client.session.session_key]
 
 
 def test_address_changes_only_once_it_is_proven(
@@ -381,6 +387,30 @@ def test_address_changes_only_once_it_is_proven(
     client.post(urlsplit(found.group()).path)
     cast.member.refresh_from_db()
     assert cast.member.email == "moved@example.com"
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+def test_new_address_ends_what_came_in_under_the_old_one(
+    client: Client, cast: Cast, mailoutbox: list[EmailMessage], where: str
+) -> None:
+    _token, secret = make_token(user=cast.member, name="script")
+    other = Client()
+    for browser in (client, other):
+        sign_in(browser, cast.member.email)
+    asked = client.post("/accounts/email/", {"email": "moved@example.com", "action_add": ""})
+    client.post(asked["Location"], {"password": PASSWORD})
+    found = re.search(r"http\S+confirm-email\S+", str(mailoutbox[0].body))
+    assert found
+
+    (client if where == "here" else Client()).post(urlsplit(found.group()).path)
+
+    stays = client.get(reverse("accounts:profile")).status_code
+    assert stays == (200 if where == "here" else 302)
+    assert other.get(reverse("accounts:profile")).status_code == 302
+    assert user_for_token(secret) is None
+    entry = AuditEntry.objects.get(action="user.address_changed")
+    assert entry.before == {"email": "member@example.com"}
+    assert entry.after == {"email": "moved@example.com"}
 
 
 def test_change_of_address_asks_for_the_password(

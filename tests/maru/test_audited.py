@@ -111,6 +111,10 @@ CHANGES: dict[str, tuple[Act, list[str]]] = {
         ),
         ["team.member_added"],
     ),
+    "address_changed": (
+        lambda w: A.address_changed(user=w.owner, before="old@example.com", session_key=None),
+        ["user.address_changed"],
+    ),
     "change_password": (
         lambda w: A.change_password(user=w.owner, password="another-good-password"),
         ["user.password_changed"],

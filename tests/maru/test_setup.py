@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from allauth.account.models import EmailAddress
+from allauth.usersessions.models import UserSession
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
@@ -56,6 +57,7 @@ def test_form_makes_account_team_room_and_persona(client: Client, path: str) -> 
     assert Team.objects.get().name == "한결 커머스"
     assert Persona.objects.get().connection.kind == "demo"
     assert client.session["_auth_user_id"] == str(owner.pk)
+    assert UserSession.objects.get().session_key == client.session.session_key
 
 
 def test_who_has_a_provider_goes_on_to_connect_it(client: Client, path: str) -> None:
