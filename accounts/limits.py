@@ -28,6 +28,8 @@ JOIN: Final = "join"
 SEND: Final = "send"
 CHECK: Final = "check"
 INVITE: Final = "invite"
+REACT: Final = "react"
+PROFILE: Final = "profile"
 
 USER: Final = "user"
 TOKEN: Final = "token"  # noqa: S105 # a word for what is counted, no secret
@@ -66,6 +68,13 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     # An invitation: it may be a mail to anybody, with words of the sender's in it.
     (INVITE, USER): Rule(30, 3_600),
     (INVITE, TEAM): Rule(100, 3_600),
+    # A reaction, put or taken back.
+    (REACT, USER): Rule(60, 30),
+    (REACT, TOKEN): Rule(60, 30),
+    (REACT, ROOM): Rule(600, 30),
+    (REACT, TEAM): Rule(3_000, 30),
+    # A new name or colour: each room of the person is told.
+    (PROFILE, USER): Rule(10, 60),
 }
 
 PAUSE_SECONDS: Final = 5.0

@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from django.utils.translation import gettext as _
+
+from accounts.errors import Invalid
+
 LONGEST_NAME = 40
 
 # Marks that may stand on one letter: written languages need up to four, towers are vandalism.
@@ -33,6 +37,14 @@ _SPACES = frozenset({"Zs", "Zl", "Zp"})
 def clean_name(text: str, *, longest: int = LONGEST_NAME) -> str:
     """The name as `clean_line` leaves it, cut at `longest`; if nothing is left, it is no name."""
     return clean_line(text)[:longest].rstrip()
+
+
+def required_name(text: str, *, longest: int = LONGEST_NAME) -> str:
+    """The same; raises Invalid where nothing is left."""
+    name = clean_name(text, longest=longest)
+    if not name:
+        raise Invalid(fields={"name": _("Write a name that can be seen.")})
+    return name
 
 
 def clean_line(text: str) -> str:

@@ -6,9 +6,7 @@ from uuid import UUID
 
 from allauth.account.models import EmailAddress
 from django.conf import settings
-from django.core.exceptions import ValidationError
 from django.core.mail import send_mail
-from django.core.validators import validate_email
 from django.db import transaction
 from django.db.models import F
 from django.template.loader import render_to_string
@@ -24,6 +22,7 @@ from accounts.errors import Forbidden, Invalid, MaruError, NotFound
 from accounts.gate import MANAGE_PEOPLE, access_team
 from accounts.models import Invitation, TeamMember, TeamRole, User
 from accounts.reach import check_unbound
+from accounts.services.people import normal_address
 from accounts.services.teams import check_role, put_member, role_in
 
 LIFETIME: Final = timedelta(days=7)
@@ -51,7 +50,7 @@ def invite(
     check_role(role, given_by=role_in(team, user))
     limits.spend(limits.INVITE, user, team_id=team.pk)
     _check_limits(lifetime, max_uses)
-    address = _normal_address(email)
+    address = normal_address(email) if email.strip() else ""
     token = new_secret()
     invitation = Invitation.objects.create(
         team=team,
@@ -151,17 +150,6 @@ def _check_limits(lifetime: timedelta, max_uses: int) -> None:
         raise Invalid(fields={"expires_at": _("Choose a time to come, within a year.")})
     if not 1 <= max_uses <= MOST_USES:
         raise Invalid(fields={"max_uses": _("Choose a number from 1 to 1,000.")})
-
-
-def _normal_address(email: str) -> str:
-    address = email.strip().lower()
-    if address:
-        try:
-            validate_email(address)
-        except ValidationError:
-            message = _("Write a whole address: name@example.com")
-            raise Invalid(fields={"email": message}) from None
-    return address
 
 
 def _has_proven(user: User, address: str) -> bool:

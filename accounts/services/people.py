@@ -13,12 +13,13 @@ from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
+from accounts import limits
 from accounts.audit import audit
 from accounts.changes import followers
 from accounts.endings import Ending, access_ended
 from accounts.errors import Conflict, Invalid, Unavailable
 from accounts.models import User, Wood
-from accounts.names import clean_name
+from accounts.names import required_name
 from accounts.reach import check_unbound
 
 HANDLE_LENGTH: Final = 32
@@ -34,7 +35,7 @@ def create_user(
     The handle comes from the name, never from the address. `verified` takes the address as proven;
     else allauth proves it. Raises Conflict if the address has an account.
     """
-    user = User(name=_clean(name), email=_normal_address(email))
+    user = User(name=required_name(name), email=normal_address(email))
     user.set_password(password)
     _insert(user)
     if verified:
@@ -51,16 +52,16 @@ def update_profile(*, user: User, name: str | None = None, wood: str | None = No
     """
     check_unbound(user)
     before = {"name": user.name, "wood": user.wood}
-    if name is not None:
-        user.name = _clean(name)
-    if wood is not None:
-        if wood not in Wood.values:
-            raise Invalid(fields={"wood": _("Choose one of the colours.")})
-        user.wood = wood
+    after = {"name": user.name if name is None else required_name(name), "wood": wood or user.wood}
+    if after["wood"] not in Wood.values:
+        raise Invalid(fields={"wood": _("Choose one of the colours.")})
+    if after == before:
+        return user
+    limits.spend(limits.PROFILE, user)
+    user.name, user.wood = after["name"], after["wood"]
     user.save(update_fields=["name", "wood"])
     for follower in followers():
         follower.profile_changed(user)
-    after = {"name": user.name, "wood": user.wood}
     audit(user, "user.changed", user.pk, before=before, after=after)
     return user
 
@@ -92,6 +93,16 @@ def suspend_user(*, person: User, user: User | None = None) -> None:
     person.save(update_fields=["is_active"])
     access_ended(Ending(user_id=person.pk))
     audit(user, "user.suspended", person.pk)
+
+
+def normal_address(email: str) -> str:
+    """Return the address as accounts have it; raises Invalid for what is none."""
+    address = email.strip().lower()
+    try:
+        validate_email(address)
+    except ValidationError:
+        raise Invalid(fields={"email": _("Write a whole address: name@example.com")}) from None
+    return address
 
 
 def handles_for(name: str) -> Iterator[str]:
@@ -133,19 +144,3 @@ def _insert(user: User) -> None:
         else:
             return
     raise Unavailable
-
-
-def _clean(name: str) -> str:
-    clean = clean_name(name)
-    if not clean:
-        raise Invalid(fields={"name": _("Write a name that can be seen.")})
-    return clean
-
-
-def _normal_address(email: str) -> str:
-    address = email.strip().lower()
-    try:
-        validate_email(address)
-    except ValidationError:
-        raise Invalid(fields={"email": _("Write a whole address: name@example.com")}) from None
-    return address

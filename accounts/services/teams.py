@@ -24,7 +24,7 @@ from accounts.gate import (
 )
 from accounts.mfa import has_mfa, with_mfa
 from accounts.models import ApiToken, AuditEntry, Team, TeamMember, TeamRole, User
-from accounts.names import clean_name
+from accounts.names import required_name
 from accounts.permissions import TEAM_ROLES, set_permissions
 from accounts.reach import check_unbound
 
@@ -38,7 +38,7 @@ _RANKS: Final = (TeamRole.GUEST, TeamRole.MEMBER, TeamRole.ADMIN, TeamRole.OWNER
 def create_team(*, user: User, name: str) -> Team:
     """Make a team that `user` owns; not by a credential that is bound to another one."""
     check_unbound(user)
-    team = Team.objects.create(name=_clean(name))
+    team = Team.objects.create(name=required_name(name, longest=TEAM_NAME_LENGTH))
     put_member(team, user, TeamRole.OWNER)
     audit(user, "team.created", team.pk, team_id=team.pk, after={"name": team.name})
     return team
@@ -49,7 +49,7 @@ def rename_team(*, user: User, team_id: UUID, name: str) -> Team:
     """Give the team another name."""
     team = access_team(user, team_id, MANAGE)
     before = {"name": team.name}
-    team.name = _clean(name)
+    team.name = required_name(name, longest=TEAM_NAME_LENGTH)
     team.save(update_fields=["name"])
     after = {"name": team.name}
     audit(user, "team.changed", team.pk, team_id=team.pk, before=before, after=after)
@@ -321,10 +321,3 @@ def _keep_an_owner(member: TeamMember) -> None:
     others = owners.exclude(pk=member.pk)
     if member.role == TeamRole.OWNER and not others.exists():
         raise Conflict(_("A team keeps at least one owner. Make somebody else an owner first."))
-
-
-def _clean(name: str) -> str:
-    clean = clean_name(name, longest=TEAM_NAME_LENGTH)
-    if not clean:
-        raise Invalid(fields={"name": _("Write a name that can be seen.")})
-    return clean

@@ -16,7 +16,7 @@ from accounts.endings import Ending, access_ended
 from accounts.errors import Forbidden, Invalid, NotFound
 from accounts.gate import VIEW, access_team
 from accounts.models import ApiToken, Team, User
-from accounts.names import clean_name
+from accounts.names import required_name
 from accounts.reach import ADMIN, READ, SCOPES, WRITE, Reach, check_scope, scopes_up_to
 
 PREFIX: Final = "maru_"
@@ -55,7 +55,7 @@ def make_token(
     token = ApiToken.objects.create(
         user=user,
         team=team,
-        name=_clean(name),
+        name=required_name(name, longest=NAME_LENGTH),
         scopes=wanted,
         hint=secret[-HINT_LENGTH:],
         digest=digest_of(secret),
@@ -116,10 +116,3 @@ def _known(scopes: Iterable[str]) -> list[str]:
     if not wanted or not wanted <= set(SCOPES):
         raise Invalid(fields={"scopes": _("Choose at least one of read, write and admin.")})
     return [scope for scope in SCOPES if scope in wanted]
-
-
-def _clean(name: str) -> str:
-    clean = clean_name(name, longest=NAME_LENGTH)
-    if not clean:
-        raise Invalid(fields={"name": _("Write a name that can be seen.")})
-    return clean

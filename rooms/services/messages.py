@@ -152,6 +152,7 @@ def react(*, user: User, message_id: UUID, emoji: str, on: bool) -> None:
     after = [one for one in before if one != str(user.pk)] + ([str(user.pk)] if on else [])
     if set(after) == set(before):
         return
+    limits.spend(limits.REACT, user, room_id=room.pk, team_id=room.team_id)
     message.reactions |= {emoji: after}
     if not after:
         del message.reactions[emoji]

@@ -15,10 +15,10 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.audit import audit
-from accounts.errors import Invalid, NotFound
+from accounts.errors import NotFound
 from accounts.gate import access_team
 from accounts.models import Team, User
-from accounts.names import clean_line, clean_name
+from accounts.names import clean_line, required_name
 from agents.services import create_demo_persona
 from rooms import runs
 from rooms.bodies import room_body
@@ -54,7 +54,7 @@ def create_room(
     hold_seat(team.pk, user.pk)
     room = Room.objects.create(
         team=team,
-        name=_clean_name(name),
+        name=required_name(name, longest=NAME_LENGTH),
         topic=clean_line(topic),
         privacy=privacy,
         answer_policy=answer_policy,
@@ -174,7 +174,7 @@ def _change(user: User, room_id: UUID, changes: RoomChanges) -> Room:
     if persona_id and not room.bindings.filter(persona_id=persona_id).exists():
         raise NotFound
     if "name" in changes:
-        changes["name"] = _clean_name(changes["name"])
+        changes["name"] = required_name(changes["name"], longest=NAME_LENGTH)
     if "topic" in changes:
         changes["topic"] = clean_line(changes["topic"])
     before = _told(room, changes)
@@ -196,13 +196,6 @@ def _told(room: Room, names: Iterable[str]) -> dict[str, object]:
         value = getattr(room, "default_persona_id" if name == "default_persona" else name)
         told[name] = None if value is None else str(value)
     return told
-
-
-def _clean_name(name: str) -> str:
-    clean = clean_name(name, longest=NAME_LENGTH)
-    if not clean:
-        raise Invalid(fields={"name": _("Write a name that can be seen.")})
-    return clean
 
 
 def _locked_rooms(team: Team) -> list[Room]:

@@ -1,11 +1,12 @@
 """Accounts: names, handles, addresses, and what ends with them."""
 
 import pytest
+from pytest_django import Settings
 
-from accounts import endings
+from accounts import changes, endings, limits
 from accounts.endings import Ending
-from accounts.errors import Conflict, Invalid
-from accounts.models import User
+from accounts.errors import Conflict, Invalid, RateLimited
+from accounts.models import AuditEntry, User
 from accounts.services import (
     change_password,
     create_user,
@@ -113,6 +114,36 @@ def test_profile_changes_the_name_and_keeps_the_handle() -> None:
 
     user.refresh_from_db()
     assert (user.name, user.wood, user.handle) == ("Kim Hayun", "zelkova", "kim")
+
+
+def test_profile_that_stays_the_same_is_told_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    user = make_user("Kim")
+    before = AuditEntry.objects.count()
+    monkeypatch.setattr(changes, "_followers", [None])  # who cannot be told anything
+
+    update_profile(user=user)
+    update_profile(user=user, name=" Kim ", wood=user.wood)
+
+    assert AuditEntry.objects.count() == before
+
+
+def test_profile_changes_so_often_and_no_more(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.RATE_LIMITS = True
+    counters = limits.MemoryCounters()
+    monkeypatch.setattr(limits, "counters", lambda: counters)
+    user = make_user("Kim")
+    most = limits.RULES[limits.PROFILE, limits.USER].most
+
+    for number in range(most):
+        update_profile(user=user, name=f"Kim {number}")
+        update_profile(user=user)
+    with pytest.raises(RateLimited):
+        update_profile(user=user, name="Kim again")
+
+    user.refresh_from_db()
+    assert user.name == f"Kim {most - 1}"
 
 
 def test_profile_knows_four_woods() -> None:

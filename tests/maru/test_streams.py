@@ -9,7 +9,8 @@ import pytest
 import uvicorn
 
 from maru.server import config
-from rooms.outlet import Credential, Outlet
+from rooms.credentials import Credential
+from rooms.outlet import Outlet
 from rooms.stream import EventSink
 from tests.maru.test_sockets import until
 

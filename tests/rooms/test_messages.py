@@ -2,8 +2,10 @@
 
 import msgspec
 import pytest
+from pytest_django import Settings
 
-from accounts.errors import Conflict, Invalid
+from accounts import limits
+from accounts.errors import Conflict, Invalid, RateLimited
 from accounts.models import AuditEntry
 from rooms import history, runs, services
 from rooms.models import Message, RoomEvent, Run, RunState
@@ -36,6 +38,25 @@ def test_message_has_twenty_different_reactions_at_most(cast: Cast) -> None:
     said.refresh_from_db()
     assert len(said.reactions) == 20
     assert said.reactions[emoji[0]] == [str(cast.owner.pk), str(cast.member.pk)]
+
+
+@pytest.mark.parametrize("whose", [limits.USER, limits.ROOM, limits.TEAM])
+def test_reactions_are_counted_where_they_change_something(
+    cast: Cast, settings: Settings, monkeypatch: pytest.MonkeyPatch, whose: str
+) -> None:
+    settings.RATE_LIMITS = True
+    monkeypatch.setattr(limits, "RULES", {(limits.REACT, whose): limits.Rule(1, 60)})
+    counters = limits.MemoryCounters()
+    monkeypatch.setattr(limits, "counters", lambda: counters)
+    said = say(cast, "x")
+
+    for _ in range(3):
+        services.react(user=cast.member, message_id=said.pk, emoji="👍", on=True)
+    with pytest.raises(RateLimited):
+        services.react(user=cast.member, message_id=said.pk, emoji="👍", on=False)
+
+    said.refresh_from_db()
+    assert said.reactions == {"👍": [str(cast.member.pk)]}
 
 
 def test_what_is_no_emoji_changes_nothing(cast: Cast) -> None:
