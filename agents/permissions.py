@@ -26,6 +26,7 @@ __all__ = [
     "access_connection",
     "access_persona",
     "granted_to",
+    "lock_persona",
     "personas_seen_by",
     "rights_in",
     "usable_by",
@@ -72,6 +73,18 @@ def access_persona(user: User | AnonymousUser, persona_id: UUID, right: str) -> 
     if not any(row.permission.codename == right for row in rows):
         raise Forbidden(team_id=persona.team_id)
     return persona
+
+
+def lock_persona(user: User, persona_id: UUID, right: str) -> Persona:
+    """Like `access_persona`, and nothing else changes the persona until the transaction ends.
+
+    The gate is asked again behind the lock: a right that was taken while we waited is gone.
+    `no_key`: rooms write rows that point at it while they hold locks that a listener may need.
+    """
+    access_persona(user, persona_id, right)
+    locking = Persona.objects.select_for_update(no_key=True).filter(pk=persona_id)
+    list(locking.values_list("pk"))
+    return access_persona(user, persona_id, right)
 
 
 def usable_by(user: User, personas: QuerySet[Persona]) -> QuerySet[Persona]:

@@ -39,10 +39,13 @@ def lock_room(user: User, room_id: UUID, permission: str, *, even_archived: bool
 
     The gate is asked while it takes the lock, so that strangers can hold up no room by waiting for
     it, and again behind it: whoever was removed while we waited is out.
+
+    `no_key`, wherever a room is locked: rows that point at it are written by others meanwhile, who
+    may hold the lock of an audit for which we shall wait.
     """
     if connection.features.has_select_for_update:  # SQLite's transactions begin with a lock
         granted = _granted(user, content_object=room_id)
-        locking = granted.select_for_update(of=("content_object",))
+        locking = granted.select_for_update(of=("content_object",), no_key=True)
         _judge(locking, user, permission, even_archived=even_archived)
     return access_room(user, room_id, permission, even_archived=even_archived)
 

@@ -282,7 +282,7 @@ def _lock(run_id: UUID, owner: str, attempt: int | None = None) -> tuple[Room, R
 
 def _lock_pair(run_id: UUID) -> tuple[Room, Run]:
     try:
-        room = Room.objects.select_for_update(of=("self",)).get(runs=run_id)
+        room = Room.objects.select_for_update(of=("self",), no_key=True).get(runs=run_id)
         runs = Run.objects.select_for_update(of=("self",))
         run = runs.select_related("answer", "message", "requested_by", "persona__connection").get(
             pk=run_id

@@ -7,7 +7,6 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.contrib import messages
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -42,7 +41,7 @@ from rooms.forms import (
     RoomForm,
     RoomSettingsForm,
 )
-from rooms.models import Room, RoomRole
+from rooms.models import Room
 from rooms.pages.room import room_context
 from rooms.pages.settings import settings_context
 from rooms.pages.shell import home_context, people_around, shell_context
@@ -300,20 +299,16 @@ def _remember(request: HttpRequest, team_id: UUID) -> None:
         request.session[_LAST_TEAM] = str(team_id)
 
 
-@transaction.atomic
 def _make_room(user: User, team: Team, form: NewRoomForm) -> Room:
-    made = services.create_room(
+    return services.create_room(
         user=user,
         team_id=team.pk,
         name=form.cleaned_data["name"],
         topic=form.cleaned_data["topic"],
         privacy=form.cleaned_data["privacy"],
         personas=[persona.pk for persona in form.cleaned_data["personas"]],
+        people=[person.pk for person in form.cleaned_data["people"]],
     )
-    for person in form.cleaned_data["people"]:
-        role = RoomRole.MEMBER
-        services.put_member(user=user, room_id=made.pk, member_id=person.pk, role=role)
-    return made
 
 
 def _room_page(

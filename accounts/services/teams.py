@@ -110,8 +110,9 @@ def hand_over_team(*, user: User, team_id: UUID, member_id: UUID) -> None:
     heir = _member(team, member_id)
     if member_id == user.pk:
         raise Conflict(_("You are an owner already."))
-    _set_role(heir, TeamRole.OWNER)
-    _set_role(_member(team, user.pk), TeamRole.ADMIN)
+    changes = [(heir, TeamRole.OWNER), (_member(team, user.pk), TeamRole.ADMIN)]
+    for member, role in sorted(changes, key=lambda change: change[0].pk):  # as seats are held
+        _set_role(member, role)
     after = {"owner": str(member_id)}
     audit(user, "team.handed_over", team.pk, team_id=team.pk, after=after)
 

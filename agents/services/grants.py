@@ -14,7 +14,7 @@ from accounts.errors import Forbidden, Invalid, NotFound
 from accounts.models import TeamMember, TeamRole, User
 from accounts.permissions import PERSONA_RIGHTS, permissions_named
 from agents.models import Persona, PersonaGrant
-from agents.permissions import SHARE, access_persona, rights_in
+from agents.permissions import SHARE, lock_persona, rights_in
 
 MOST_GRANTS: Final = 200
 EVERYTHING: Final = frozenset(PERSONA_RIGHTS)
@@ -55,8 +55,7 @@ def put_grants(*, user: User, persona_id: UUID, grants: Iterable[Grant]) -> list
 
     Nobody gives or takes a right that they do not have. Raises NotFound for people of other teams.
     """
-    access_persona(user, persona_id, SHARE)
-    persona = Persona.objects.select_for_update(of=("self",), no_key=True).get(pk=persona_id)
+    persona = lock_persona(user, persona_id, SHARE)
     wanted = _with_what_they_hold([*grants, *KEPT])
     _check_holders(persona, wanted)
     held = _held(persona)
@@ -66,7 +65,9 @@ def put_grants(*, user: User, persona_id: UUID, grants: Iterable[Grant]) -> list
         for right in held.get(holder, set()) ^ wanted.get(holder, set())
     }
     if not changed <= rights_in(user, persona):
-        raise Forbidden(_("Nobody gives or takes a right that they do not have."))
+        raise Forbidden(
+            _("Nobody gives or takes a right that they do not have."), team_id=persona.team_id
+        )
     PersonaGrant.objects.filter(content_object=persona).delete()
     write_grants(persona, wanted)
     team_id, before, after = persona.team_id, _facts(held), _facts(wanted)

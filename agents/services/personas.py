@@ -15,7 +15,7 @@ from accounts.names import clean_handle, clean_line, clean_name, handle_for
 from agents.answers import AnswerFailed, PersonaSpec
 from agents.changes import persona_changed, persona_leaves
 from agents.models import Connection, ConnectionKind, Persona, PersonaVersion
-from agents.permissions import CHANGE, EDIT, MANAGE, access_persona
+from agents.permissions import CHANGE, EDIT, MANAGE, access_persona, lock_persona
 from agents.secrets import KeyUnreadable, decrypt
 from agents.services.cleaning import check_row, clean_text, one_of_a_kind, refuse
 from agents.services.connections import DEMO_MODEL
@@ -68,7 +68,7 @@ def update_persona(
 
     `version` is the one the caller has seen: raises Conflict if there is a newer one.
     """
-    persona = _locked(user, persona_id, EDIT)
+    persona = lock_persona(user, persona_id, EDIT)
     if version is not None and version != persona.version:
         raise Conflict(
             _("Version %(number)s was saved in the meantime. Load the page again to see it.")
@@ -82,7 +82,7 @@ def update_persona(
 @transaction.atomic
 def restore_persona(*, user: User, persona_id: UUID, number: int) -> Persona:
     """Make an earlier version the newest one; none between them is lost."""
-    persona = _locked(user, persona_id, EDIT)
+    persona = lock_persona(user, persona_id, EDIT)
     earlier = persona.versions.filter(number=number).first()
     if earlier is None:
         raise NotFound
@@ -98,7 +98,7 @@ def restore_persona(*, user: User, persona_id: UUID, number: int) -> Persona:
 @transaction.atomic
 def set_persona_enabled(*, user: User, persona_id: UUID, enabled: bool) -> Persona:
     """Switch a persona on or off. It keeps its rooms, and answers nobody while it is off."""
-    persona = _locked(user, persona_id, CHANGE)
+    persona = lock_persona(user, persona_id, CHANGE)
     if persona.enabled != enabled:
         persona.enabled = enabled
         persona.save(update_fields=["enabled"])
@@ -111,7 +111,7 @@ def set_persona_enabled(*, user: User, persona_id: UUID, enabled: bool) -> Perso
 @transaction.atomic
 def delete_persona(*, user: User, persona_id: UUID) -> None:
     """Remove a persona and its versions. What it said stays in the rooms, under its name."""
-    persona = _locked(user, persona_id, CHANGE)
+    persona = lock_persona(user, persona_id, CHANGE)
     persona_leaves(persona)
     persona.delete()
     before = {"handle": persona.handle}
@@ -165,19 +165,6 @@ def spec_for(persona: Persona) -> PersonaSpec:
         temperature=persona.temperature,
         max_output_tokens=persona.max_output_tokens,
     )
-
-
-def _locked(user: User, persona_id: UUID, right: str) -> Persona:
-    """The persona, unchanged by others until the transaction ends.
-
-    `no_key`: rooms write rows that point at it while they hold locks that a listener may need.
-    """
-    access_persona(user, persona_id, right)
-    rows = Persona.objects.select_for_update(of=("self",), no_key=True)
-    persona = rows.select_related("team", "connection").filter(pk=persona_id).first()
-    if persona is None:
-        raise NotFound
-    return persona
 
 
 def _set(persona: Persona, fields: PersonaFields) -> None:

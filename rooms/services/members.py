@@ -40,7 +40,7 @@ def put_member(*, user: User, room_id: UUID, member_id: UUID, role: str) -> Room
     room = lock_room(user, room_id, MANAGE)
     member = _member(room, member_id)
     if member is None:
-        member = add_members(room, [hold_seat(room.team_id, member_id)], role)[0]
+        member = add_members(room, hold_seats(room.team_id, [member_id]), role)[0]
         after = {"user": str(member_id), "role": role}
         audit(user, "room.member_added", room.pk, team_id=room.team_id, after=after)
     elif member.role != role:
@@ -63,7 +63,7 @@ def join_room(*, user: User, room_id: UUID, role: str = RoomRole.MEMBER) -> Room
     access_open_room(user, room_id)  # again behind the lock, as `lock_room` does
     member = _member(room, user.pk)
     if member is None:
-        member = add_members(room, [hold_seat(room.team_id, user.pk)], role)[0]
+        member = add_members(room, hold_seats(room.team_id, [user.pk]), role)[0]
         after = {"user": str(user.pk), "role": role}
         audit(user, "room.member_added", room.pk, team_id=room.team_id, after=after)
     return member
@@ -169,27 +169,31 @@ def show_member(user: User) -> None:
     """Tell the rooms of somebody how they are called and coloured now."""
     places = RoomMember.objects.active().filter(user=user).order_by("room_id")
     for room_id in list(places.values_list("room_id", flat=True)):
-        room = Room.objects.select_for_update(of=("self",)).get(pk=room_id)
+        room = Room.objects.select_for_update(of=("self",), no_key=True).get(pk=room_id)
         member = _member(room, user.pk)
         if member is not None:
             record(room, MemberChanged(member_body(member)))
 
 
-def hold_seat(team_id: UUID, user_id: UUID) -> User:
-    """Return somebody of the team, who stays in it until the transaction ends; else NotFound.
+def hold_seats(team_id: UUID, user_ids: Sequence[UUID]) -> list[User]:
+    """Return people of the team, who stay in it until the transaction ends; NotFound for others.
 
-    A removal takes the seat before it looks for rooms: one of the two sees the other.
+    A removal takes the seat before it looks for rooms: one of the two sees the other. Seats are
+    taken in one order, and before the audit, as a removal does.
     """
     seats = TeamMember.objects.select_for_update(of=("self",), no_key=True).select_related("user")
-    active = seats.filter(suspended_at=None, user__is_active=True)
-    seat = active.filter(team=team_id, user_id=user_id).first()
-    if seat is None:
-        raise NotFound
-    return seat.user
+    active = seats.filter(team=team_id, suspended_at=None, user__is_active=True)
+    held = {seat.user_id: seat.user for seat in active.filter(user__in=user_ids).order_by("pk")}
+    try:
+        return [held[user_id] for user_id in dict.fromkeys(user_ids)]
+    except KeyError:
+        raise NotFound from None
 
 
 def add_members(room: Room, users: Sequence[User], role: str) -> list[RoomMember]:
     """Add people of the room's team, within the caller's transaction and after its checks."""
+    if not users:
+        return []
     members = RoomMember.objects.bulk_create(
         [RoomMember(room=room, user=user, role=role, read_seq=room.last_seq) for user in users]
     )
@@ -223,7 +227,7 @@ def _rooms_with(user: User, team_id: UUID) -> Iterator[tuple[Room, RoomMember]]:
     """Yield the rooms of a team that somebody has a place in, each locked, with that place."""
     places = RoomMember.objects.filter(user=user, room__team=team_id).order_by("room_id")
     for room_id in list(places.values_list("room_id", flat=True)):
-        room = Room.objects.select_for_update(of=("self",)).get(pk=room_id)
+        room = Room.objects.select_for_update(of=("self",), no_key=True).get(pk=room_id)
         member = room.members.select_related("user").filter(user=user).first()
         if member is not None:
             yield room, member

@@ -1,6 +1,6 @@
 """Which personas answer in which rooms."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from django.db import transaction
@@ -11,28 +11,30 @@ from accounts.audit import audit
 from accounts.errors import Forbidden, NotFound
 from accounts.models import User
 from agents.models import Persona
-from agents.permissions import CHANGE, access_persona, usable_by
+from agents.permissions import CHANGE, lock_persona, usable_by
 from rooms import runs
 from rooms.bodies import persona_body, room_body
 from rooms.events import PersonaBound, PersonaUnbound, RoomChanged
 from rooms.log import record
 from rooms.models import AllowedRoom, Room, RoomPersona
-from rooms.permissions import MANAGE, lock_room
+from rooms.permissions import MANAGE, access_room, lock_room
 
 
 @transaction.atomic
 def bind_persona(*, user: User, room_id: UUID, persona_id: UUID) -> None:
     """Let a persona of the team answer in the room; nothing if it already may."""
+    team_id = access_room(user, room_id, MANAGE).team_id
+    personas = lock_personas(bindable(user, team_id).filter(pk=persona_id))
     room = lock_room(user, room_id, MANAGE)
-    persona = bindable(user, room.team_id).filter(pk=persona_id).first()
-    if persona is None:
+    if not personas:
         raise NotFound
+    persona = personas[0]
     if persona.confined and not persona.allowed_rooms.filter(room=room).exists():
-        raise Forbidden(_("This persona is kept to other rooms."))
+        raise Forbidden(_("This persona is kept to other rooms."), team_id=team_id)
     if not room.bindings.filter(persona=persona).exists():
-        bind(room, persona)
+        bind(room, [persona])
         after = {"persona": str(persona_id)}
-        audit(user, "room.persona_bound", room.pk, team_id=room.team_id, after=after)
+        audit(user, "room.persona_bound", room.pk, team_id=team_id, after=after)
 
 
 @transaction.atomic
@@ -43,7 +45,7 @@ def confine_persona(
 
     Raises NotFound for a room that `user` is not in.
     """
-    persona = access_persona(user, persona_id, CHANGE)
+    persona = lock_persona(user, persona_id, CHANGE)
     rooms = Room.objects.visible_to(user).filter(team=persona.team_id, pk__in=room_ids or ())
     allowed = sorted(rooms.values_list("pk", flat=True))
     if len(allowed) != len(set(room_ids or ())):
@@ -75,12 +77,21 @@ def unbind_persona(*, user: User, room_id: UUID, persona_id: UUID) -> None:
 
 def lock_rooms_of(persona: Persona) -> list[Room]:
     """Lock the rooms of a persona, always in the same order, so that two changes cannot cross."""
-    rooms = Room.objects.select_for_update(of=("self",))
+    rooms = Room.objects.select_for_update(of=("self",), no_key=True)
     return list(rooms.filter(bindings__persona=persona).order_by("pk"))
 
 
 def bindable(user: User, team_id: UUID) -> QuerySet[Persona]:
+    """Return the personas of a team that `user` may take into a room."""
     return usable_by(user, Persona.objects.filter(team=team_id))
+
+
+def lock_personas(personas: QuerySet[Persona]) -> list[Persona]:
+    """Lock personas before the rooms that they come into, as whoever confines or deletes one does.
+
+    So none comes into a room while it is being kept out of it.
+    """
+    return list(personas.select_for_update(of=("self",), no_key=True).order_by("pk"))
 
 
 def unbind(room: Room, persona_id: UUID) -> None:
@@ -94,6 +105,9 @@ def unbind(room: Room, persona_id: UUID) -> None:
     runs.end_unallowed(room)
 
 
-def bind(room: Room, persona: Persona) -> None:
-    RoomPersona.objects.create(room=room, persona=persona)
-    record(room, PersonaBound(persona_body(persona)))
+def bind(room: Room, personas: Sequence[Persona]) -> None:
+    """Take personas into a room, both locked by the transaction, after its checks."""
+    if not personas:
+        return
+    RoomPersona.objects.bulk_create(RoomPersona(room=room, persona=each) for each in personas)
+    record(room, *(PersonaBound(persona_body(persona)) for persona in personas))

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.audit import audit
 from accounts.errors import NotFound
-from accounts.gate import access_team
+from accounts.gate import CREATE_ROOM, access_team
 from accounts.models import Team, User
 from accounts.names import clean_line, required_name
 from agents.services import create_demo_persona
@@ -26,8 +26,8 @@ from rooms.events import RoomArchived, RoomChanged, RoomDeleted
 from rooms.log import record
 from rooms.models import AnswerPolicy, Privacy, Room, RoomRole
 from rooms.permissions import MANAGE, access_room, lock_room, set_room_role
-from rooms.services.members import add_members, hold_seat
-from rooms.services.personas import bind, bindable
+from rooms.services.members import add_members, hold_seats
+from rooms.services.personas import bind, bindable, lock_personas
 
 NAME_LENGTH: Final = 80
 WORDS: Final = frozenset({"name", "topic"})
@@ -45,13 +45,15 @@ def create_room(
     answer_policy: str = AnswerPolicy.DEFAULT,
     personas: Collection[UUID] = (),
     default_persona: UUID | None = None,
+    people: Collection[UUID] = (),
 ) -> Room:
-    """Make a room that `user` owns. Raises NotFound for a persona of another team."""
-    team = access_team(user, team_id, "create_room")
-    bound = list(bindable(user, team.pk).filter(pk__in=personas, confined=False))
+    """Make a room that `user` owns. Raises NotFound for people and personas of another team."""
+    team = access_team(user, team_id, CREATE_ROOM)
+    bound = lock_personas(bindable(user, team.pk).filter(pk__in=personas, confined=False))
     if len(bound) != len(set(personas)) or (default_persona and default_persona not in personas):
         raise NotFound
-    hold_seat(team.pk, user.pk)
+    bound.sort(key=lambda persona: list(personas).index(persona.pk))
+    owner, *others = hold_seats(team.pk, [user.pk, *people])
     room = Room.objects.create(
         team=team,
         name=required_name(name, longest=NAME_LENGTH),
@@ -60,10 +62,12 @@ def create_room(
         answer_policy=answer_policy,
         default_persona_id=default_persona,
     )
-    add_members(room, [user], RoomRole.OWNER)
-    for persona in sorted(bound, key=lambda persona: list(personas).index(persona.pk)):
-        bind(room, persona)
-    after = _told(room, ["name", "privacy"]) | {"personas": [str(each.pk) for each in bound]}
+    add_members(room, [owner], RoomRole.OWNER)
+    add_members(room, others, RoomRole.MEMBER)
+    bind(room, bound)
+    after = _told(room, ["name", "privacy"])
+    after["personas"] = [str(persona.pk) for persona in bound]
+    after["people"] = [str(person.pk) for person in others]
     audit(user, "room.created", room.pk, team_id=team.pk, after=after)
     return room
 
@@ -200,5 +204,7 @@ def _told(room: Room, names: Iterable[str]) -> dict[str, object]:
 
 def _locked_rooms(team: Team) -> list[Room]:
     """Lock the rooms of a team, in the order in which everybody locks several of them."""
-    rooms = Room.objects.select_for_update(of=("self",)).filter(team=team, deleted_at=None)
+    rooms = Room.objects.select_for_update(of=("self",), no_key=True).filter(
+        team=team, deleted_at=None
+    )
     return list(rooms.order_by("pk"))

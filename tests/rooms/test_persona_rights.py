@@ -1,10 +1,21 @@
 """What a right to a persona is worth in rooms: taking it in, asking it, being answered."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
+from django.db.models import QuerySet
 
 from accounts.errors import Forbidden, NotFound
-from agents.models import Persona
-from agents.services import Grant, create_demo_persona, put_grants
+from agents.models import Persona, PersonaGrant
+from agents.services import (
+    Grant,
+    create_demo_persona,
+    delete_persona,
+    put_grants,
+    set_persona_enabled,
+    update_persona,
+)
 from rooms import runs, services
 from rooms.models import AllowedRoom, RoomEvent, RunState
 from tests.rooms.browsing import get
@@ -109,3 +120,66 @@ def test_where_a_persona_may_answer_names_only_rooms_that_one_is_in(cast: Cast) 
     answer = get(cast.owner, f"/api/v1/personas/{cast.persona.pk}/rooms")
 
     assert answer.json() == {"rooms": [str(cast.room.pk)]}
+
+
+def while_we_wait(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Let somebody else do something while we wait for the lock of a persona."""
+    lock = QuerySet.select_for_update
+
+    def wait(rows: Any, *args: Any, **kwargs: Any) -> Any:
+        if rows.model is Persona:
+            monkeypatch.setattr(QuerySet, "select_for_update", lock)
+            act()
+        return lock(rows, *args, **kwargs)
+
+    monkeypatch.setattr(QuerySet, "select_for_update", wait)
+
+
+def test_persona_that_is_confined_meanwhile_comes_into_no_room(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    persona = create_demo_persona(user=cast.owner, team_id=cast.team.pk)
+    for error, act in (
+        (
+            Forbidden,
+            lambda: services.bind_persona(
+                user=cast.owner, room_id=cast.room.pk, persona_id=persona.pk
+            ),
+        ),
+        (
+            NotFound,
+            lambda: services.create_room(
+                user=cast.owner, team_id=cast.team.pk, name="new", personas=[persona.pk]
+            ),
+        ),
+    ):
+        Persona.objects.update(confined=False)
+        while_we_wait(monkeypatch, lambda: Persona.objects.update(confined=True))
+        with pytest.raises(error):
+            act()
+
+    assert not persona.bindings.exists()
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda **whose: update_persona(**whose, goal="Mine."),
+        lambda **whose: set_persona_enabled(**whose, enabled=False),
+        delete_persona,
+        lambda **whose: put_grants(**whose, grants=[]),
+        lambda **whose: services.confine_persona(**whose, room_ids=[]),
+    ],
+)
+def test_right_that_is_taken_meanwhile_is_not_used_once_more(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, act: Callable[..., object]
+) -> None:
+    everything = frozenset({"use", "edit", "manage", "share"})
+    mine = [Grant(everything, user=cast.member.pk)]
+    put_grants(user=cast.owner, persona_id=cast.persona.pk, grants=mine)
+    while_we_wait(monkeypatch, PersonaGrant.objects.filter(user=cast.member).delete)
+
+    with pytest.raises(NotFound):
+        act(user=cast.member, persona_id=cast.persona.pk)
+
+    assert Persona.objects.get(pk=cast.persona.pk).version == 1
