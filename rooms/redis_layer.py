@@ -23,7 +23,8 @@ log = structlog.get_logger(__name__)
 
 CONNECT_SECONDS: Final = 5
 RETRY_SECONDS: Final = 0.5
-PING_SECONDS: Final = 3.0
+PING_SECONDS: Final = 2.0
+UNANSWERED: Final = 2
 GATHER_SECONDS: Final = 0.003
 """Between two reads: under load, what comes meanwhile is read at once and wakes nobody for each."""
 
@@ -157,7 +158,7 @@ class Line(asyncio.Protocol):
         self._lost = lost
         self._reader = hiredis.Reader()
         self._waiting: dict[bytes, asyncio.Future[bool]] = {}
-        self._alive = True
+        self._unanswered = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # StreamReader's, too, is none
@@ -165,7 +166,7 @@ class Line(asyncio.Protocol):
         self._timer = self._loop.call_later(PING_SECONDS, self._look)
 
     def data_received(self, data: bytes) -> None:
-        self._alive = True
+        self._unanswered = 0
         self._reader.feed(data)
         try:
             while (reply := self._reader.gets()) is not False:
@@ -222,10 +223,11 @@ class Line(asyncio.Protocol):
                 self._transport.abort()
 
     def _look(self) -> None:
-        if not self._alive:
+        # One may be a process that was held up itself: its timers go before what it has not read.
+        if self._unanswered == UNANSWERED:
             self._transport.abort()
             return
-        self._alive = False
+        self._unanswered += 1
         self._transport.write(_command("PING"))
         self._timer = self._loop.call_later(PING_SECONDS, self._look)
 

@@ -1,6 +1,7 @@
 """What is published is heard, whatever becomes of the connection that it is heard by."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -105,6 +106,24 @@ async def test_a_connection_that_falls_silent_is_replaced_and_holds_nobody_up(
     redis.thaw()
 
     await hear_again(layer, channel)
+
+
+async def test_a_process_that_was_held_up_keeps_its_connection(
+    layer: Any, channel: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_layer, "PING_SECONDS", 0.2)
+    with redis.connect() as connection:  # the one that is there has its old pace
+        connection.client_kill_filter(_type="pubsub")
+        await hear_again(layer, channel)
+        await asyncio.sleep(0.3)  # a ping is on its way, or has just been answered
+        before = connection.client_list(_type="pubsub")
+
+        time.sleep(0.5)  # noqa: ASYNC251 # so is the loop
+        await asyncio.sleep(0.5)
+
+        assert [each["id"] for each in connection.client_list(_type="pubsub")] == [
+            each["id"] for each in before
+        ]
 
 
 def noting(method: Any, event: asyncio.Event) -> Any:

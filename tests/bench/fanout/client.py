@@ -84,6 +84,7 @@ class Client:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
+        self._epoll.register(sys.stdin.fileno(), select.EPOLLIN)
         self._ears: dict[int, Ear] = {}
         self._lines = b""
 
@@ -99,6 +100,8 @@ class Client:
                 ear = self._dial(port, path, waiting.pop())
                 dialling[ear.socket.fileno()] = ear
             for fd, event in self._epoll.poll(0.1):
+                if fd not in dialling:
+                    continue
                 outcome = _shake_hands(dialling[fd], event, self._epoll)
                 if outcome is None:
                     continue
@@ -147,14 +150,12 @@ class Client:
         for ear in self._ears.values():
             ear.forget()
         heard = _Hearing(mark.encode())
-        self._epoll.register(sys.stdin.fileno(), select.EPOLLIN)
         began, worked = time.monotonic(), time.process_time()
         until: dict[str, Any] = {}
         while not until or (heard.frames < until["frames"] and heard.silence() < QUIET):
             if self._read(heard, 0.1):
                 until = self.line()
         wall, cpu = time.monotonic() - began, time.process_time() - worked
-        self._epoll.unregister(sys.stdin.fileno())
         ears = self._ears.values()
         return {
             "frames": heard.frames,
@@ -192,8 +193,14 @@ class Client:
         return told
 
     def line(self) -> Any:
-        """Return the next thing that we are told; None at the end or where it is not whole."""
+        """Return the next thing that we are told; None at the end or where it is not whole.
+
+        Pings are answered meanwhile: others may be measured for longer than a server waits.
+        """
+        heard = _Hearing(b"nothing")
         while b"\n" not in self._lines:
+            if not self._read(heard, 1.0):
+                continue
             more = os.read(sys.stdin.fileno(), 1 << 20)
             if not more:
                 return None
