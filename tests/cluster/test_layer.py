@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import uvloop
 
 from rooms import redis_layer
 from rooms.redis_layer import RedisLayer
@@ -108,22 +109,30 @@ async def test_a_connection_that_falls_silent_is_replaced_and_holds_nobody_up(
     await hear_again(layer, channel)
 
 
-async def test_a_process_that_was_held_up_keeps_its_connection(
-    layer: Any, channel: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
+def test_a_process_that_was_held_up_keeps_its_connection(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis_layer, "PING_SECONDS", 0.2)
-    with redis.connect() as connection:  # the one that is there has its old pace
-        connection.client_kill_filter(_type="pubsub")
-        await hear_again(layer, channel)
-        await asyncio.sleep(0.3)  # a ping is on its way, or has just been answered
-        before = connection.client_list(_type="pubsub")
 
-        time.sleep(0.5)  # noqa: ASYNC251 # so is the loop
+    before, after = uvloop.run(held_up(redis))  # where timers go before what has come
+
+    assert before == after
+
+
+async def held_up(redis: Redis) -> tuple[list[str], list[str]]:
+    """Return the connections that listen, before the loop stood still and after."""
+    layer: Any = RedisLayer(hosts=[{"address": redis.url}], prefix="held")
+    await layer.new_channel()
+    with redis.connect() as connection:
+        before = [each["id"] for each in connection.client_list(_type="pubsub")]
+        (shard,) = layer._get_layer()._shards
+        shard._ear._line._timer.cancel()
+        shard._ear._line._look()
+        time.sleep(0.5)  # noqa: ASYNC251 # the answer has come, and nobody has read it
         await asyncio.sleep(0.5)
-
-        assert [each["id"] for each in connection.client_list(_type="pubsub")] == [
-            each["id"] for each in before
-        ]
+        after = [each["id"] for each in connection.client_list(_type="pubsub")]
+    await layer.flush()
+    return before, after
 
 
 def noting(method: Any, event: asyncio.Event) -> Any:

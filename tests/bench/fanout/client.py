@@ -100,8 +100,6 @@ class Client:
                 ear = self._dial(port, path, waiting.pop())
                 dialling[ear.socket.fileno()] = ear
             for fd, event in self._epoll.poll(0.1):
-                if fd not in dialling:
-                    continue
                 outcome = _shake_hands(dialling[fd], event, self._epoll)
                 if outcome is None:
                     continue
