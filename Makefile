@@ -53,6 +53,7 @@ bench: .venv/development
 	$(BIN)/python -m tests.bench
 
 # Everything that may break, many times over; what came of it is in tests/chaos/RESULTS.md.
+# It takes half an hour of a machine that does nothing else.
 chaos: system .venv/development
 	$(BIN)/python -m tests.chaos
 

@@ -25,8 +25,7 @@ from tests.live import MARU_V1, Installation, PopulatedRoom, Socket
 from tests.provider import Provider
 from tests.wire.timeline import Timeline
 
-PEOPLE = 30
-ROOMS = 10
+ROOMS, PEOPLE = 4, 25
 MODEL, WHOLE = "tokens-120@10", " ".join(f"t{n}" for n in range(120))
 RESTARTING = 1012
 SPREAD = 3.0
@@ -38,7 +37,8 @@ from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_K
 from django.contrib.sessions.backends.db import SessionStore
 from accounts.models import User
 keys = []
-for user in User.objects.filter(pk__in={users}):
+for pk in {users}:
+    user = User.objects.get(pk=pk)
     session = SessionStore()
     session[SESSION_KEY] = str(user.pk)
     session[BACKEND_SESSION_KEY] = "allauth.account.auth_backends.AuthenticationBackend"
@@ -49,12 +49,10 @@ print(json.dumps(keys))
 """
 
 
-def sign_in(cluster: Cluster, room: PopulatedRoom) -> list[str]:
-    """Return a session of each member, as if they had signed in."""
-    users = [person.user for person in room.members]
+def _sign_in(cluster: Cluster, users: list[str]) -> list[str]:
+    """Return a session of each user, as if they had signed in."""
     printed = cluster.manage("shell", "--no-imports", "-c", SIGN_IN.format(users=users))
     keys: list[str] = json.loads(printed.splitlines()[-1])
-    assert len(keys) == len(users)
     return keys
 
 
@@ -167,7 +165,9 @@ async def storm(cluster: Cluster, provider: Provider, *, sockets: int) -> Outcom
 
 def _sign_all_in(cluster: Cluster, rooms: list[PopulatedRoom], sockets: int) -> list[Follower]:
     """Return so many pages, of all members in turn."""
-    places = [(room, session) for room in rooms for session in sign_in(cluster, room)]
+    people = [(room, person.user) for room in rooms for person in room.members]
+    sessions = _sign_in(cluster, [user for _room, user in people])
+    places = [(room, key) for (room, _user), key in zip(people, sessions, strict=True)]
     random.shuffle(places)
     return [Follower(*place) for place in islice(cycle(places), sockets)]
 
