@@ -52,7 +52,7 @@ class Counts:
     full_kills: int = 4
     frozen: int = 2
     stops: int = 1_000
-    canaries: int = 2_000
+    canaries: int = 1_000
     breaks: int = 1
     crashes: int = 10
     sockets: int = 1_000

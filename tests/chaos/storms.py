@@ -117,9 +117,16 @@ class Follower:
         wrong = [] if self.code == RESTARTING else [f"closed with {self.code}"]
         if self.run is not None:
             ended = self.timeline.ended[self.run]
-            if (ended.stored, ended.assembled.rstrip()) != (WHOLE, WHOLE):
-                wrong.append(f"put together {ended.assembled!r}, kept is {ended.stored!r}")
+            if ended.stored != WHOLE or not f"{WHOLE} ".startswith(ended.assembled):
+                wrong.append(f"put together …{ended.assembled[-40:]!r}")
+            if ended.heard_to_the_end and ended.assembled.rstrip() != WHOLE:
+                wrong.append(f"heard to the end, and put together …{ended.assembled[-40:]!r}")
         return wrong
+
+    @property
+    def heard_all(self) -> bool:
+        """Whether every word was heard as it was said, before and after the restart."""
+        return self.run is not None and self.timeline.ended[self.run].heard_to_the_end
 
 
 async def storm(cluster: Cluster, provider: Provider, *, sockets: int) -> Outcome:
@@ -154,7 +161,8 @@ async def storm(cluster: Cluster, provider: Provider, *, sockets: int) -> Outcom
             "connects and joins a second": sockets / joining,
             "away at a restart, p95 (s)": percentile([one.away for one in followers], 0.95),
             "away at a restart, longest (s)": max(one.away for one in followers),
-            "answers heard over the restart": sum(one.run is not None for one in followers),
+            "answers gone on with after it": sum(one.run is not None for one in followers),
+            "of these, heard to the end": sum(one.heard_all for one in followers),
         },
         [
             *(["the process that ends takes new connections"] if still_open else []),

@@ -28,7 +28,7 @@ from tests.cluster.witness import together
 AT_LEAST = 3
 """So many answers must be under way in a worker for its death to be worth something."""
 
-SPEEDS = (SOON, QUICK)
+SPEEDS = (SOON, QUICK, QUICK, QUICK)
 """Slow ones to be cut, and others so that many can be asked."""
 
 

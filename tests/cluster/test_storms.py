@@ -13,7 +13,7 @@ async def test_hundreds_of_pages_come_at_once_and_come_back_when_their_process_i
     outcome = await storm(cluster, provider, sockets=AT_ONCE)
 
     assert outcome.complaints == []
-    assert outcome.figures["answers heard over the restart"] > 0
+    assert outcome.figures["of these, heard to the end"] > 0
     for web in cluster.webs:
         assert "redis.away" not in web.output
         assert "Traceback" not in web.output
