@@ -53,7 +53,9 @@ class Part:
 def as_page(facts: dict[str, str | int | float], counts: "Counts", parts: Sequence[Part]) -> str:
     """Return all of it as Markdown."""
     asked = ", ".join(f"{name} {number:,}" for name, number in asdict(counts).items())
-    lines = [HEAD, *(f"- {name}: {fact}" for name, fact in facts.items()), f"- counts: {asked}"]
+    minutes = sum(part.seconds for part in parts) / 60
+    told = {**facts, "counts": asked, "took": f"{minutes:.0f} minutes"}
+    lines = [HEAD, *(f"- {name}: {fact}" for name, fact in told.items())]
     return "\n".join([*lines, *(line for part in parts for line in _section(part))]) + "\n"
 
 
