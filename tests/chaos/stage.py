@@ -92,7 +92,14 @@ class Stage:
             if deltas_kept:
                 wrong += oracle.misassembled(witness.timeline.ended)
             complaints += [f"{witness.web.port} in {witness.room}: {what}" for what in wrong]
-        return Outcome(_figures(kept, gathered), complaints)
+        figures = _figures(kept, gathered)
+        figures["chunks of the provider"] = self._chunks
+        return Outcome(figures, complaints)
+
+    @property
+    def _chunks(self) -> int:
+        """How many were sent since the stage was built; one in a foreign room is a complaint."""
+        return sum(request.chunks for request in self.provider.requests)
 
 
 def _figures(kept: Book, gathered: Audience) -> dict[str, float]:
