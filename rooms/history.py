@@ -19,6 +19,9 @@ TURNS: Final = 40
 TURN_CHARACTERS: Final = 60_000
 OPEN: Final = (RunState.QUEUED, RunState.RUNNING)
 
+Said = tuple[str, str, UUID | None, str]
+"""Who said it, of what kind they are, which persona if it was one, and the text."""
+
 
 def room_state(room: Room, user: User) -> RoomState:
     """Return the room as `user` may see it: the newest messages, who is here, what is running."""
@@ -78,27 +81,27 @@ def turns(run: Run) -> list[Turn]:
         Message.objects.filter(room_id=run.room_id, seq__lte=run.message.seq)
         .exclude(status=MessageStatus.STREAMING)
         .exclude(text="")
-        .only("author_name", "author_kind", "persona", "text")
-        .order_by("-seq")[:TURNS]
+        .order_by("-seq")
+        .values_list("author_name", "author_kind", "persona_id", "text")[:TURNS]
     )
     return [
         Turn(
-            author=message.author_name,
-            kind="user" if message.author_kind == AuthorKind.USER else "persona",
-            own=message.persona_id == run.persona_id,
-            text=message.text,
+            author=name,
+            kind="user" if kind == AuthorKind.USER else "persona",
+            own=persona_id == run.persona_id,
+            text=text,
         )
-        for message in _that_fit(said)
+        for name, kind, persona_id, text in _that_fit(said)
     ]
 
 
-def _that_fit(newest_first: Iterable[Message]) -> list[Message]:
+def _that_fit(newest_first: Iterable[Said]) -> list[Said]:
     """Return the newest messages that fit into a prompt, oldest first; the newest one always."""
-    kept: list[Message] = []
+    kept: list[Said] = []
     room_left = TURN_CHARACTERS
-    for message in newest_first:
-        room_left -= len(message.text)
+    for said in newest_first:
+        room_left -= len(said[-1])
         if kept and room_left < 0:
             break
-        kept.append(message)
+        kept.append(said)
     return kept[::-1]

@@ -5,12 +5,13 @@ lease was taken over meanwhile is refused by that. Locks are taken in one order:
 """
 
 from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone, translation
@@ -20,7 +21,7 @@ from accounts.errors import MaruError
 from accounts.models import User
 from agents.answers import AnswerFailed, PersonaSpec, Turn, Usage
 from agents.models import Persona
-from agents.permissions import usable_by
+from agents.permissions import USE, rights_in
 from agents.services import spec_for
 from rooms import history, line
 from rooms.bodies import message_body, run_body
@@ -97,15 +98,18 @@ def queue(
 def take(owner: str, *, idle_teams_only: bool = False) -> tuple[UUID, Job | None] | None:
     """Claim the next run and start it; None if nothing waits, no job if it failed at its start.
 
-    Two transactions: a claim locks a run, and a start its room before it.
+    Two transactions: a claim locks a run, and a start its room before it. SQLite, which locks all
+    of itself, need not wait for its disk twice.
     """
-    run_id = line.claim(owner, idle_teams_only=idle_teams_only)
-    if run_id is None:
-        return None
-    try:
-        return run_id, start(run_id, owner)
-    except LeaseLost:
-        return run_id, None
+    locks_rows = connection.features.has_select_for_update
+    with nullcontext() if locks_rows else transaction.atomic():
+        run_id = line.claim(owner, idle_teams_only=idle_teams_only)
+        if run_id is None:
+            return None
+        try:
+            return run_id, start(run_id, owner)
+        except LeaseLost:
+            return run_id, None
 
 
 @transaction.atomic
@@ -302,7 +306,7 @@ def _check_allowed(room: Room, run: Run) -> None:
     except MaruError:
         detail = _("Whoever asked may not write in this room any more.")
         raise AnswerFailed("not_allowed", detail) from None
-    if not usable_by(run.requested_by, Persona.objects.filter(pk=persona.pk)).exists():
+    if USE not in rights_in(run.requested_by, persona):
         detail = _("Whoever asked may not ask %(persona)s any more.") % {"persona": persona.name}
         raise AnswerFailed("not_allowed", detail)
     if not persona.enabled:
