@@ -136,8 +136,8 @@ Part = Text | ToolStarted | ToolFinished | Finished
 class AnswerFailed(Exception):
     """The answer will not come. `detail` is fit for the room: it names no host, key or path.
 
-    `retry_after` is what the provider asked for in seconds; `shown` tells that some text had been
-    yielded, and `usage` what it cost as far as that is known.
+    `retry_after` is what the provider asked for in seconds, and `usage` what it cost as far as that
+    is known.
     """
 
     def __init__(
@@ -146,12 +146,10 @@ class AnswerFailed(Exception):
         detail: str | Promise | None = None,
         *,
         retry_after: float | None = None,
-        shown: bool = False,
         usage: Usage | None = None,
     ) -> None:
         super().__init__(code)
         self.code: FailureCode = code
         self.detail = str(detail or SENTENCES[code])
         self.retry_after = retry_after
-        self.shown = shown
         self.usage = usage

@@ -117,6 +117,8 @@ class Runner:
 
     def _start(self, run_id: UUID, job: Job) -> None:
         self._moved.add(job.team)
+        if run_id in self._tasks:  # of an attempt that somebody has taken from us meanwhile
+            self._tasks[run_id].cancel()
         task = asyncio.create_task(self._answer(job), name=f"run {run_id}")
         self._tasks[run_id] = task
         metrics.RUNS_OPEN.set(len(self._tasks))
@@ -127,7 +129,7 @@ class Runner:
         now = asyncio.get_running_loop().time()
         if now - self._swept >= LOOK_SECONDS:
             self._swept = now
-            await in_thread(RUNS, runs.sweep)
+            await in_thread(RUNS, runs.sweep, list(self._tasks))
 
     async def _tell_places(self) -> None:
         """Tell those in line how far they have moved, not at each step: the next look is near."""

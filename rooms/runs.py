@@ -7,11 +7,11 @@ lease was taken over meanwhile is refused by that. Locks are taken in one order:
 from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 from uuid import UUID
 
-from django.db import connection, transaction
+import structlog
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone, translation
@@ -43,6 +43,8 @@ from rooms.models import AuthorKind, Message, MessageStatus, Room, Run, RunState
 from rooms.permissions import POST, access_room
 from rooms.replay import replay
 from rooms.wake import tell_stopped, wake
+
+log = structlog.get_logger(__name__)
 
 MAX_ATTEMPTS: Final = 3
 
@@ -155,8 +157,7 @@ def complete(job: Job, text: str, usage: Usage | None) -> None:
     """End a run with its whole text. Raises LeaseLost if it is not this worker's any more."""
     room, run = _lock(job.run, job.owner, job.attempt)
     run.state = RunState.COMPLETED
-    if usage is not None:
-        run.input_tokens, run.output_tokens = usage.input_tokens, usage.output_tokens
+    _keep_usage(run, usage)
     answer = _keep_text(room, run, text, MessageStatus.COMPLETE)
     _close(run)
     record(room, MessageCompleted(message_body(answer, run.pk)), RunCompleted(run_body(run)))
@@ -175,10 +176,30 @@ def cancel(room: Room, run: Run, stopped_by: UUID) -> None:
     Its worker is not asked: it is told that it has no lease any more, and writes nothing from here
     on.
     """
-    if run.state == RunState.RUNNING:
+    _cancel(room, [run], stopped_by)
+
+
+def cancel_all(room: Room, stopped_by: UUID) -> None:
+    """End what has not ended in a room, in the transaction that has the room locked."""
+    unended = room.runs.select_for_update(of=("self",)).select_related("answer")
+    in_line = unended.filter(state__in=history.OPEN).order_by("queued_at", "pk")
+    _cancel(room, list(in_line), stopped_by)
+
+
+def _cancel(room: Room, in_line: Sequence[Run], stopped_by: UUID) -> None:
+    """End runs, oldest first, and tell of it once: there may be hundreds of them."""
+    if not in_line:
+        return
+    waited = [run for run in in_line if run.state == RunState.QUEUED]
+    if len(waited) < len(in_line):
         tell_stopped()
-    else:
-        transaction.on_commit(partial(line.tell_who_was_behind, run))
+    record(room, *(event for run in in_line for event in _cancelled(room, run, stopped_by)))
+    if waited:  # behind the room's own events, which are published whatever becomes of this
+        # No `partial`: Django asks what fails for a name that it does not have.
+        transaction.on_commit(lambda: line.tell_who_was_behind(waited[0]), robust=True)
+
+
+def _cancelled(room: Room, run: Run, stopped_by: UUID) -> list[DurableEvent]:
     run.state = RunState.CANCELLED
     run.stopped_by_id = stopped_by
     events: list[DurableEvent] = []
@@ -186,14 +207,7 @@ def cancel(room: Room, run: Run, stopped_by: UUID) -> None:
         answer = _keep_text(room, run, _seal(run), MessageStatus.CANCELLED)
         events.append(MessageUpdated(message_body(answer, run.pk)))
     _close(run)
-    record(room, *events, RunCancelled(run_body(run)))
-
-
-def cancel_all(room: Room, stopped_by: UUID) -> None:
-    """End what has not ended in a room, in the transaction that has the room locked."""
-    unended = room.runs.select_for_update(of=("self",)).select_related("answer")
-    for run in unended.filter(state__in=history.OPEN):
-        cancel(room, run, stopped_by)
+    return [*events, RunCancelled(run_body(run))]
 
 
 def end_unallowed(room: Room) -> None:
@@ -238,16 +252,30 @@ def keep_leases(owner: str, run_ids: Collection[UUID]) -> set[UUID]:
 
 @transaction.atomic
 def release(owner: str) -> None:
-    """Hand back what `owner` is still running: it waits in line again, at once."""
-    runs = Run.objects.filter(state=RunState.RUNNING, lease_owner=owner)
+    """Hand back what `owner` is still running: it waits in line again, at once.
+
+    It waits for no row: whoever has one locked, and a room before it, may be waiting for another.
+    """
+    mine = Run.objects.filter(state=RunState.RUNNING, lease_owner=owner).order_by("pk")
+    free = list(mine.select_for_update(skip_locked=True).values_list("pk", flat=True))
+    runs = Run.objects.filter(pk__in=free)
     if runs.update(state=RunState.QUEUED, lease_owner="", lease_until=None):
         wake()
 
 
-def sweep() -> None:
-    """Put runs whose worker has died back in line; fail those that were tried often enough."""
-    for run_id in list(_left_by_the_dead().values_list("pk", flat=True)):
-        _take_from_the_dead(run_id)
+def sweep(living: Collection[UUID] = ()) -> None:
+    """Put runs whose worker has died back in line; fail those that were tried often enough.
+
+    `living` are those that the caller answers itself: their leases ran out while it slept.
+    """
+    left = _left_by_the_dead().exclude(pk__in=living)
+    for run_id in list(left.values_list("pk", flat=True)):
+        try:
+            _take_from_the_dead(run_id)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:  # the others are not to wait for one that cannot be ended
+            log.exception("run.unswept", run=str(run_id))
 
 
 def _left_by_the_dead() -> QuerySet[Run]:
@@ -332,6 +360,7 @@ def _open_answer(room: Room, run: Run) -> Message:
 
 def _end(room: Room, run: Run, failure: AnswerFailed, text: str = "") -> None:
     run.state = RunState.FAILED
+    _keep_usage(run, failure.usage)
     run.error_code, run.error_detail = failure.code, str(failure.detail)[:400]
     events: list[DurableEvent] = []
     if run.answer is not None:
@@ -354,6 +383,11 @@ def _keep_text(room: Room, run: Run, text: str, status: MessageStatus) -> Messag
     answer.status = status
     answer.save(update_fields=["text", "html", "status"])
     return answer
+
+
+def _keep_usage(run: Run, usage: Usage | None) -> None:
+    if usage is not None:
+        run.input_tokens, run.output_tokens = usage.input_tokens, usage.output_tokens
 
 
 def _close(run: Run) -> None:

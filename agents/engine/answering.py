@@ -83,8 +83,8 @@ class _Answering:
             failure = AnswerFailed("internal")
         else:
             return Finished("".join(self._pieces), self._usage)
-        failure.shown, failure.usage = bool(self._pieces), self._usage
-        log.info("answer.failed", code=failure.code, shown=failure.shown)
+        failure.usage = self._usage
+        log.info("answer.failed", code=failure.code, shown=bool(self._pieces))
         raise failure
 
     async def _ask_until_answered(self, clock: asyncio.Timeout) -> None:

@@ -19,7 +19,7 @@ async def test_the_dead_are_swept_though_somebody_always_waits(
 
     monkeypatch.setattr(runner, "LOOK_SECONDS", 0.0)  # a sweep is always due
     monkeypatch.setattr(runs, "take", take)
-    monkeypatch.setattr(runs, "sweep", lambda: done.append("sweep"))
+    monkeypatch.setattr(runs, "sweep", lambda *_: done.append("sweep"))
 
     await runner.Runner(concurrency=1)._look()
 

@@ -135,12 +135,10 @@ async def test_a_claim_under_way_when_told_to_stop_is_handed_back(
     loop, take = asyncio.get_running_loop(), runs.take
 
     def slow_take(*args: Any, **kwargs: Any) -> Any:
-        waits = Run.objects.filter(state=RunState.QUEUED).exists()
-        if waits:
-            loop.call_soon_threadsafe(claiming.set)
-            time.sleep(0.5)  # as long as a busy database may take
         taken = take(*args, **kwargs)
-        if waits:
+        if taken is not None:
+            loop.call_soon_threadsafe(claiming.set)
+            time.sleep(0.5)  # as long as a busy database may take to say so
             claimed.set()
         return taken
 
@@ -218,6 +216,59 @@ async def test_leases_are_kept_while_all_threads_wait_for_locks(
         finally:
             let_go.set()
             await asyncio.wait(waiting)
+
+
+async def test_a_worker_that_has_slept_does_not_take_its_own_living_runs_for_dead(
+    cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "BEAT_SECONDS", 10 * PATIENCE)  # the sweep is first to wake up
+    monkeypatch.setattr(runner, "LOOK_SECONDS", 0.05)
+    answer(never)
+    swept = asyncio.Event()
+    loop, sweep = asyncio.get_running_loop(), runs.sweep
+
+    def note(*args: Any) -> None:
+        ran_out = Run.objects.filter(lease_until__lt=timezone.now()).exists()
+        sweep(*args)
+        if ran_out:
+            loop.call_soon_threadsafe(swept.set)
+
+    monkeypatch.setattr(runs, "sweep", note)
+    async with at_work():
+        run = await reached(await ask(cast), RunState.RUNNING)
+        await Run.objects.filter(pk=run.pk).aupdate(lease_until=timezone.now() - ONE_SECOND)
+        async with asyncio.timeout(PATIENCE):
+            await swept.wait()
+
+        run = await reload(run.pk)
+        assert (run.state, run.attempt) == (RunState.RUNNING, 1)
+
+
+async def test_an_attempt_that_was_taken_away_ends_when_the_same_worker_begins_the_next(
+    cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "BEAT_SECONDS", 10 * PATIENCE)
+    monkeypatch.setattr(runner, "LOOK_SECONDS", 0.05)
+    began: list[int] = []
+    ended = asyncio.Event()
+
+    async def endless(*_: Any, **__: Any) -> AsyncGenerator[Part, None]:
+        began.append(len(began))
+        try:
+            await asyncio.Event().wait()
+            yield Text("never")
+        finally:
+            ended.set()
+
+    answer(endless)
+    async with at_work():
+        run = await reached(await ask(cast), RunState.RUNNING)
+        taken = {"state": RunState.QUEUED, "lease_owner": "", "lease_until": None}
+        await Run.objects.filter(pk=run.pk).aupdate(**taken)
+        async with asyncio.timeout(PATIENCE):
+            await ended.wait()
+
+        assert (await reload(run.pk)).attempt == 2
 
 
 async def test_the_end_is_written_when_the_database_is_back(

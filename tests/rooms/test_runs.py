@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from threading import Thread
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -15,7 +16,8 @@ from accounts.services import create_team
 from agents.answers import AnswerFailed, Usage
 from agents.models import Persona
 from agents.services import create_demo_persona, delete_persona, set_persona_enabled
-from rooms import line, runs, services
+from rooms import broadcast, line, runs, services
+from rooms.broadcast import Change, Envelope
 from rooms.log import events_after
 from rooms.models import Message, MessageStatus, Run, RunState
 from rooms.permissions import set_room_role
@@ -103,11 +105,13 @@ def test_completed_run_carries_text_and_usage(cast: Cast) -> None:
 def test_failed_run_keeps_what_was_shown(cast: Cast) -> None:
     job = started(cast)
 
-    runs.fail(job, AnswerFailed("timeout", "It took too long."), "half an ans")
+    failure = AnswerFailed("timeout", "It took too long.", usage=Usage(30, 7))
+    runs.fail(job, failure, "half an ans")
 
     answer, run = Message.objects.get(pk=job.message), Run.objects.get(pk=job.run)
     assert (answer.status, answer.text) == (MessageStatus.FAILED, "half an ans")
     assert (run.error_code, run.error_detail) == ("timeout", "It took too long.")
+    assert (run.input_tokens, run.output_tokens) == (30, 7)  # it has been paid for, too
     assert kinds(cast, 2) == ["message.updated", "run.failed"]
 
 
@@ -204,6 +208,53 @@ def test_sweep_leaves_living_runs_alone(cast: Cast) -> None:
     runs.sweep()
 
     assert runs.keep_leases("worker", [job.run]) == {job.run}
+
+
+def test_one_that_cannot_be_swept_keeps_the_others_from_nothing(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poisoned, other = started(cast, "dead"), started(cast, "dead")
+    lock = runs._lock_pair
+
+    def fail_at_one(run_id: UUID) -> Any:
+        if run_id == poisoned.run:
+            raise ZeroDivisionError
+        return lock(run_id)
+
+    monkeypatch.setattr(runs, "_lock_pair", fail_at_one)
+    for job in (poisoned, other):
+        expire(job)
+
+    runs.sweep()
+
+    states = [Run.objects.get(pk=job.run).state for job in (poisoned, other)]
+    assert states == [RunState.RUNNING, RunState.QUEUED]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_room_that_closes_ends_all_that_waits_and_tells_of_it_once(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Envelope] = []
+    monkeypatch.setattr(broadcast, "publish", told.append)
+    monkeypatch.setattr(broadcast.publisher, "publish", told.append)
+    asked = []
+
+    def fail(run: Run) -> None:
+        asked.append(run.pk)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(line, "tell_who_was_behind", fail)
+    waiting = [started(cast).run, *(ask(cast) for _ in range(10))]
+    told.clear()
+
+    services.archive_room(user=cast.owner, room_id=cast.room.pk)
+
+    changes = [change.durables for change in told if isinstance(change, Change)]
+    ended = [event.type for event in changes[0]]
+    assert ended == ["message.updated", *["run.cancelled"] * len(waiting)]
+    assert [event.type for event in changes[1]] == ["room.archived"]
+    assert asked == [waiting[1]]  # the first in line: whoever stood behind it has moved
 
 
 def test_released_runs_wait_in_line_again(cast: Cast) -> None:
