@@ -13,3 +13,7 @@ class Credential:
     session_key: str | None = None
     team_id: UUID | None = None  # the one that a token is bound to
 
+    @property
+    def means(self) -> tuple[UUID | None, str | None]:
+        """The token and the session, one of which it is."""
+        return self.token_id, self.session_key
