@@ -65,7 +65,19 @@ class StaffSite(admin.AdminSite):
         return redirect("account_change_password")
 
 
-class LookUp(admin.ModelAdmin[Any]):
+class Guarded(admin.ModelAdmin[Any]):
+    """Rows whose pages ask for the right first, and then for the row."""
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Django asks the other way round, which tells those without the right what is there."""
+        if not self.has_view_or_change_permission(request):
+            raise PermissionDenied
+        return super().history_view(request, object_id, extra_context)
+
+
+class LookUp(Guarded):
     """Rows that are neither made nor deleted here."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:

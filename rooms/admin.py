@@ -4,10 +4,9 @@ It is on the admin site and not on a team's pages: workers serve all teams, and 
 ask of them is for whoever pays for the server to say.
 """
 
-from django.contrib import admin
 from django.http import HttpRequest
 
-from accounts.admin import LookUp, site
+from accounts.admin import Guarded, LookUp, site
 from rooms.models import Line, Worker
 
 
@@ -22,7 +21,7 @@ class WorkerAdmin(LookUp):
         return False
 
 
-class LineAdmin(admin.ModelAdmin[Line]):
+class LineAdmin(Guarded):
     """What a team may ask at once, where that is not what the server's settings say."""
 
     list_display = (
