@@ -1,18 +1,18 @@
-"""The REST endpoints of teams, who is in them, and the invitations to them."""
+"""The REST endpoints of teams and of who is in them; inviting is in `rooms.invitation_api`."""
 
 from typing import Any, Literal
 from uuid import UUID
 
-from django.conf import settings
+from django.db import transaction
 from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
 from ninja import Router
 from pydantic import BaseModel, Field
 
+from accounts.errors import NotFound
 from accounts.gate import MANAGE, MANAGE_PEOPLE, VIEW, access_team, signed_in
 from accounts.idempotency import once
-from accounts.models import Invitation, Team, TeamMember, User
+from accounts.models import Team, TeamMember, User
 from accounts.reach import check_unbound
 from accounts.rest import (
     LONGEST_PAGE,
@@ -29,13 +29,18 @@ from accounts.rest import (
 from accounts.services import (
     accept_invitation,
     create_team,
-    invite,
+    delete_team,
+    hand_over_team,
     remove_team_member,
     rename_team,
+    require_mfa,
+    restore_team,
+    restore_team_member,
     revoke_invitation,
     set_team_role,
+    suspend_team_member,
 )
-from accounts.services.teams import members_seen_by, role_in
+from accounts.services.teams import members_seen_by, purged_after, role_in
 
 router = Router(tags=["teams"])
 
@@ -48,6 +53,7 @@ class TeamBody(BaseModel):
     id: UUID
     name: str
     role: str
+    require_mfa: bool
     created_at: Time
 
 
@@ -61,6 +67,27 @@ class TeamChanges(Body):
     """What may change about a team; what is left out stays."""
 
     name: str | None = Field(None, min_length=1, max_length=80)
+    require_mfa: bool | None = None
+
+
+class Deletion(Body):
+    """The name of the team, to show that it is meant."""
+
+    name: str = Field(max_length=80)
+
+
+class DeletedTeam(BaseModel):
+    """A team that is shut for everybody, and until when its owners may undo that."""
+
+    id: UUID
+    name: str
+    purged_after: Time
+
+
+class Heir(Body):
+    """Who is to own the team instead of oneself."""
+
+    user: UUID
 
 
 class TeamMemberBody(BaseModel):
@@ -71,35 +98,15 @@ class TeamMemberBody(BaseModel):
     handle: str
     wood: str
     role: str
+    suspended: bool
     joined_at: Time
 
 
 class TeamMemberChanges(Body):
-    """As what somebody is to be in the team."""
-
-    role: TeamRoleName
-
-
-class InvitationBody(BaseModel):
-    """An invitation that still opens, without its secret."""
-
-    id: UUID
-    role: str
-    created_at: Time
-    expires_at: Time
-
-
-class NewInvitation(InvitationBody):
-    """An invitation with its secret, which is in this one answer only."""
-
-    token: str
-    url: str
-
-
-class InvitationWish(Body):
-    """An invitation to be made."""
+    """What may change about somebody in a team; what is left out stays."""
 
     role: TeamRoleName = "member"
+    suspended: bool = False
 
 
 class Acceptance(Body):
@@ -147,9 +154,50 @@ def get_team(request: HttpRequest, team_id: UUID) -> TeamBody:
 def patch_team(request: HttpRequest, team_id: UUID) -> TeamBody:
     user = signed_in(request)
     team = access_team(user, team_id, MANAGE)
-    name = read_body(request, TeamChanges).name
-    if name is not None:
-        team = rename_team(user=user, team_id=team_id, name=name)
+    changes = read_body(request, TeamChanges)
+    with transaction.atomic():
+        if changes.name is not None:
+            team = rename_team(user=user, team_id=team_id, name=changes.name)
+        if changes.require_mfa is not None:
+            team = require_mfa(user=user, team_id=team_id, required=changes.require_mfa)
+    return _team_of(user, team)
+
+
+@router.post(
+    "/teams/{uuid:team_id}/delete",
+    response=DeletedTeam,
+    openapi_extra=takes(Deletion),
+    summary="Delete a team; its owners may undo it for a week",
+)
+def post_deletion(request: HttpRequest, team_id: UUID) -> DeletedTeam:
+    """Whoever sends it twice is told that there is no such team: no `Idempotency-Key` is kept."""
+    user = signed_in(request)
+    access_team(user, team_id, MANAGE)
+    name = read_body(request, Deletion).name
+    team = delete_team(user=user, team_id=team_id, name=name)
+    return DeletedTeam(id=team.pk, name=team.name, purged_after=purged_after(team))
+
+
+@router.post(
+    "/teams/{uuid:team_id}/restore", response=TeamBody, summary="Undo the deletion of a team"
+)
+def post_restoration(request: HttpRequest, team_id: UUID) -> TeamBody:
+    """As for the deletion, there is nothing to keep."""
+    user = signed_in(request)
+    return _team_of(user, restore_team(user=user, team_id=team_id))
+
+
+@router.put(
+    "/teams/{uuid:team_id}/owner",
+    response=TeamBody,
+    openapi_extra=takes(Heir),
+    summary="Make somebody else owner, and step down to admin",
+)
+def put_owner(request: HttpRequest, team_id: UUID) -> TeamBody:
+    user = signed_in(request)
+    team = access_team(user, team_id, MANAGE)
+    heir = read_body(request, Heir).user
+    hand_over_team(user=user, team_id=team_id, member_id=heir)
     return _team_of(user, team)
 
 
@@ -174,13 +222,22 @@ def get_team_members(
     "/teams/{uuid:team_id}/members/{uuid:member_id}",
     response=TeamMemberBody,
     openapi_extra=takes(TeamMemberChanges),
-    summary="Change somebody's role in a team",
+    summary="Change somebody's role in a team, suspend them, or undo that",
 )
 def patch_team_member(request: HttpRequest, team_id: UUID, member_id: UUID) -> TeamMemberBody:
     user = signed_in(request)
-    role_in(access_team(user, team_id, MANAGE_PEOPLE), User(pk=member_id))
-    role = read_body(request, TeamMemberChanges).role
-    member = set_team_role(user=user, team_id=team_id, member_id=member_id, role=role)
+    team = access_team(user, team_id, MANAGE_PEOPLE)
+    member = _member_of(team, member_id)
+    changes = read_body(request, TeamMemberChanges).model_dump(exclude_unset=True)
+    suspended = changes.get("suspended")
+    with transaction.atomic():
+        if suspended is False and member.suspended_at is not None:
+            restore_team_member(user=user, team_id=team_id, member_id=member_id)
+        if "role" in changes:
+            set_team_role(user=user, team_id=team_id, member_id=member_id, role=changes["role"])
+        if suspended and member.suspended_at is None:
+            suspend_team_member(user=user, team_id=team_id, member_id=member_id)
+    member = _member_of(team, member_id)
     return _member(member.user, member)
 
 
@@ -191,42 +248,6 @@ def patch_team_member(request: HttpRequest, team_id: UUID, member_id: UUID) -> T
 )
 def delete_team_member(request: HttpRequest, team_id: UUID, member_id: UUID) -> None:
     remove_team_member(user=signed_in(request), team_id=team_id, member_id=member_id)
-
-
-@router.get(
-    "/teams/{uuid:team_id}/invitations",
-    response=Page[InvitationBody],
-    summary="The invitations that still open",
-)
-def get_invitations(
-    request: HttpRequest,
-    team_id: UUID,
-    limit: Limit = LONGEST_PAGE,
-    cursor: Cursor = None,
-) -> Page[InvitationBody]:
-    team = access_team(signed_in(request), team_id, MANAGE_PEOPLE)
-    usable = Invitation.objects.usable().filter(team=team)
-    return page_of(usable, _invitation, limit=limit, cursor=cursor)
-
-
-@router.post(
-    "/teams/{uuid:team_id}/invitations",
-    response={201: NewInvitation},
-    openapi_extra=takes(InvitationWish),
-    summary="Invite somebody",
-)
-def post_invitation(request: HttpRequest, team_id: UUID) -> HttpResponse:
-    user = signed_in(request)
-    access_team(user, team_id, MANAGE_PEOPLE)
-    wish = read_body(request, InvitationWish)
-
-    def make() -> HttpResponse:
-        invitation, token = invite(user=user, team_id=team_id, role=wish.role)
-        url = settings.PUBLIC_URL.rstrip("/") + reverse("accounts:invitation_link", args=[token])
-        known = _invitation(invitation).model_dump()
-        return answer(NewInvitation(**known, token=token, url=url), 201)
-
-    return once(request, make)
 
 
 @router.delete(
@@ -261,7 +282,21 @@ def _team_of(user: User, team: Team) -> TeamBody:
 
 
 def _team(team: Team, role: str) -> TeamBody:
-    return TeamBody(id=team.pk, name=team.name, role=role, created_at=team.created_at)
+    return TeamBody(
+        id=team.pk,
+        name=team.name,
+        role=role,
+        require_mfa=team.require_mfa,
+        created_at=team.created_at,
+    )
+
+
+def _member_of(team: Team, member_id: UUID) -> TeamMember:
+    """Return somebody of the team, whom those who ask may see even when they are suspended."""
+    member = team.members.select_related("user").filter(user_id=member_id).first()
+    if member is None:
+        raise NotFound
+    return member
 
 
 def _member_here(user: Any) -> TeamMemberBody:  # Any: a user with the prefetched `here`
@@ -275,14 +310,6 @@ def _member(user: User, member: TeamMember) -> TeamMemberBody:
         handle=user.handle,
         wood=user.wood,
         role=member.role,
+        suspended=member.suspended_at is not None,
         joined_at=member.joined_at,
-    )
-
-
-def _invitation(invitation: Invitation) -> InvitationBody:
-    return InvitationBody(
-        id=invitation.pk,
-        role=invitation.role,
-        created_at=invitation.created_at,
-        expires_at=invitation.expires_at,
     )

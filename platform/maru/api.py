@@ -32,6 +32,7 @@ from agents.grants_api import router as grants_router
 from maru import __version__
 from maru.api_docs import Reference
 from rooms.api import router as rooms_router
+from rooms.invitation_api import router as invitations_router
 from rooms.message_api import router as messages_router
 
 log = structlog.get_logger(__name__)
@@ -153,6 +154,7 @@ api.add_router("", audit_router)
 api.add_router("", teams_router)
 api.add_router("", agents_router)
 api.add_router("", grants_router)
+api.add_router("", invitations_router)
 api.add_router("", rooms_router)
 api.add_router("", messages_router)
 

@@ -45,7 +45,7 @@ def make_user(name: str) -> User:
 
 def make_side(name: str) -> Side:
     owner, member = make_user(f"{name}Owner"), make_user(f"{name}Member")
-    team = create_team(user=owner, name=f"Team {name}")
+    team = create_team(user=owner, name="Team")
     put_member(team, member, TeamRole.MEMBER)
     persona = create_demo_persona(user=owner, team_id=team.pk)
     room = create_room(user=owner, team_id=team.pk, name=name, personas=[persona.pk])

@@ -113,7 +113,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /teams": {"name": "x"},
     "PATCH /teams/{team_id}": {"name": "x"},
     "PATCH /teams/{team_id}/members/{member_id}": {"role": "guest"},
-    "POST /teams/{team_id}/invitations": {"role": "guest"},
+    "POST /teams/{team_id}/invitations": {"role": "guest", "rooms": ["{room}"]},
+    "POST /teams/{team_id}/delete": {"name": "Team"},
+    "PUT /teams/{team_id}/owner": {"user": "{member}"},
     "POST /invitations/accept": {"token": "none"},
     "POST /teams/{team_id}/connections": {"name": "x", "kind": "demo"},
     "PATCH /teams/{team_id}/connections/{connection_id}": {"name": "x"},
@@ -146,6 +148,7 @@ BODIES: dict[str, dict[str, Any]] = {
 BODILESS = {
     "GET /teams",
     "GET /teams/{team_id}",
+    "POST /teams/{team_id}/restore",
     "GET /teams/{team_id}/members",
     "DELETE /teams/{team_id}/members/{member_id}",
     "GET /teams/{team_id}/invitations",

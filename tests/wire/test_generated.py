@@ -36,7 +36,7 @@ def test_schema_is_valid_and_names_each_operation_once(client: Client) -> None:
 
 def test_client_does_the_whole_job(client: Client, house: House, foreign: PopulatedRoom) -> None:
     """Every operation of the schema but the stream, against a real server."""
-    friend = Client(house.installation.url, house.token_of(foreign.members[1])[1])
+    friend = Client(house.installation.url, house.token_of(foreign.members[1], scopes=["admin"])[1])
 
     look_after_oneself(client)
     team = make_a_team(client, friend)
@@ -46,6 +46,7 @@ def test_client_does_the_whole_job(client: Client, house: House, foreign: Popula
     clear_up(client, friend, team, room, persona)
     assert client.get_audit(team_id=team)["items"]
     client.delete_connection(team_id=team, connection_id=connection)
+    change_hands(client, friend, team)
 
     assert set(client.operations) - client.used - friend.used == {"get_stream", "get_wire"}
 
@@ -132,7 +133,20 @@ def clear_up(client: Client, friend: Client, team: str, room: str, persona: str)
     client.delete_member(room_id=room, member_id=somebody)
     client.delete_room(room_id=room)
     client.remove_persona(persona_id=persona)
-    client.delete_team_member(team_id=team, member_id=somebody)
+    here = {"team_id": team, "member_id": somebody}
+    assert client.patch_team_member(**here, suspended=True)["suspended"] is True
+    assert client.patch_team_member(**here, suspended=False)["suspended"] is False
+    client.delete_team_member(**here)
+
+
+def change_hands(client: Client, friend: Client, team: str) -> None:
+    """The team is given away, deleted by whoever has it now, and brought back."""
+    invitation = client.post_invitation(team_id=team, role="owner", email="", max_uses=2)
+    friend.post_acceptance(token=invitation["token"])
+    assert client.put_owner(team_id=team, user=friend.get_me()["id"])["role"] == "admin"
+    name = friend.get_team(team_id=team)["name"]
+    assert friend.post_deletion(team_id=team, name=name)["id"] == team
+    assert friend.post_restoration(team_id=team)["role"] == "owner"
 
 
 def test_answer_that_is_not_as_the_schema_says_is_found(client: Client) -> None:

@@ -6,11 +6,27 @@ from tests.live import Person, PopulatedRoom
 from tests.wire.house import NOWHERE, House
 from tests.wire.shapes import BOOL, COUNT, ID, OBJECT, TEXT, WHEN, check, each, null_or, record
 
-TEAM = record("team", id=ID, name=TEXT, role=TEXT, created_at=WHEN)
+TEAM = record("team", id=ID, name=TEXT, role=TEXT, require_mfa=BOOL, created_at=WHEN)
 TEAM_MEMBER = record(
-    "team member", user=ID, name=TEXT, handle=TEXT, wood=TEXT, role=TEXT, joined_at=WHEN
+    "team member",
+    user=ID,
+    name=TEXT,
+    handle=TEXT,
+    wood=TEXT,
+    role=TEXT,
+    suspended=BOOL,
+    joined_at=WHEN,
 )
-INVITATION = {"id": ID, "role": TEXT, "created_at": WHEN, "expires_at": WHEN}
+INVITATION = {
+    "id": ID,
+    "role": TEXT,
+    "email": TEXT,
+    "uses": COUNT,
+    "max_uses": COUNT,
+    "rooms": each(ID),
+    "created_at": WHEN,
+    "expires_at": WHEN,
+}
 CONNECTION = record(
     "connection",
     id=ID,
