@@ -1,7 +1,8 @@
 """The runbook's commands, run as they stand there, with a stand-in for `docker`.
 
 `docker compose exec -T SERVICE COMMAND` and `docker compose run --rm SERVICE COMMAND` run the
-command here, with the settings in `maru.env`; PostgreSQL's programs find the test's own by its
+command here, with the settings in `maru.env`, and what is `migrate` with those in `owner.env`
+before them; PostgreSQL's programs find the test's own by its
 variables. `up` brings the database up to date, as it does by way of the service `migrate`. What
 else is said to `docker` is written down and does nothing.
 """
@@ -19,6 +20,10 @@ RUNBOOK = ROOT / "deploy" / "RUNBOOK.md"
 
 DOCKER = """#!/bin/sh
 echo "$*" >> docker.log
+settings=./maru.env
+case "$*" in
+    "compose run --rm migrate"* | "compose up "*) if [ -e owner.env ]; then settings=./owner.env; fi ;;
+esac
 case "$*" in
     "compose exec -T "* | "compose run --rm "*" "*) shift 4 ;;
     "compose run --rm migrate" | "compose up "*) set -- python manage.py migrate --verbosity 0 ;;
@@ -26,6 +31,7 @@ case "$*" in
 esac
 set -a
 . ./maru.env
+. $settings
 exec "$@"
 """
 PYTHON = f"""#!/bin/sh

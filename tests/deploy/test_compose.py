@@ -121,7 +121,8 @@ def test_every_setting_is_one_of_maru_and_none_is_a_secret(services: dict[str, S
 
     for name in MARU:
         assert {*services[name]["environment"]} <= known
-        assert services[name]["env_file"] == "maru.env"
+        own = ["maru.env", {"path": "owner.env", "required": False}]
+        assert services[name]["env_file"] == (own if name == "migrate" else "maru.env")
     assert not re.search(r"password|secret_key", (DEPLOY / "compose.yaml").read_text().lower())
 
 

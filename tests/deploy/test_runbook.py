@@ -122,6 +122,24 @@ def test_another_secret_key_reads_everything_once_all_is_encrypted_under_it(
     assert operator.type(check) == "Every stored key can be read.\n"
 
 
+def test_processes_get_a_role_that_cannot_change_the_audit(operator: Operator) -> None:
+    (operator.folder / "app_role.sql").symlink_to(ROOT / "deploy" / "app_role.sql")
+
+    database = operator.settings["MARU_DATABASE_URL"].rpartition("/")[2]  # a test may have restored
+    (commands,) = blocks("A role that cannot change the audit")
+
+    operator.type(commands.replace("--dbname=maru", f"--dbname={database}"))
+
+    app = operator.settings["MARU_DATABASE_URL"]
+    assert "//maru_app:" in app
+    with psycopg.connect(app) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute("DROP TRIGGER accounts_audit_rows ON accounts_auditentry")
+    operator.type(f"{POPULATE} --rooms 1 --out by_app.json")
+    purge = "docker compose run --rm migrate python manage.py purge"
+    assert "0 teams" in operator.type(purge)
+    assert purge in RUNBOOK.read_text()
+
+
 def explained() -> set[str]:
     """Return every word that the runbook sets as code within its text."""
     text = re.sub(r"^```.*?^```", "", RUNBOOK.read_text(), flags=re.MULTILINE | re.DOTALL)
