@@ -77,8 +77,11 @@ def refused(
     *,
     target_kind: str = "",
     target_id: UUID | None = None,
+    within: Facts | None = None,
 ) -> None:
     """Write down that `actor` tried something and was told no because of their rights.
+
+    `within` names what else the way there has named: the team or room of the thing.
 
     A member's attempt is in the log of the team. Where the answer was that nothing is there, it is
     in that of the installation: even the work it takes must not tell a foreign thing from none.
@@ -92,6 +95,7 @@ def refused(
             target_kind=target_kind,
             target_id=target_id,
             team_id=error.team_id if isinstance(error, Forbidden) else None,
+            before=dict(within or {}),
             refused=True,
         )
     )

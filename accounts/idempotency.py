@@ -14,6 +14,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -61,11 +62,20 @@ def id_of(request: HttpRequest) -> UUID | None:
     return uuid5(NAMESPACE_URL, f"{_digest(request, key)}\n{_body_digest(request)}")
 
 
+def purge_answers() -> int:
+    """Forget what was kept for people who have not come again with a key; return how many."""
+    return _over().delete()[0]
+
+
+def _over() -> QuerySet[KeptAnswer]:
+    return KeptAnswer.objects.filter(created_at__lt=timezone.now() - LIFETIME)
+
+
 def _claim(request: HttpRequest, key: str) -> tuple[KeptAnswer, bool]:
     """Return the row of a request, locked, and whether it is new."""
     user, digest = signed_in(request), _digest(request, key)
     body_digest = _body_digest(request)
-    KeptAnswer.objects.filter(user=user, created_at__lt=timezone.now() - LIFETIME).delete()
+    _over().filter(user=user).delete()
     kept, is_new = KeptAnswer.objects.get_or_create(
         digest=digest, defaults={"user": user, "body_digest": body_digest}
     )

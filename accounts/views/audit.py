@@ -22,6 +22,7 @@ from accounts.views.team import team_page
 
 PAGE: Final = 50
 LONGEST_EXPORT: Final = 100_000
+PIECE: Final = 2_000
 _COLUMNS: Final = (
     *("number", "created_at", "actor", "actor_name", "token", "ip", "action", "refused"),
     *("target_kind", "target", "before", "after", "prev_hash", "hash"),
@@ -51,14 +52,21 @@ def log(request: HttpRequest, team_id: UUID) -> HttpResponse:
 @require_POST
 @transaction.atomic
 def export(request: HttpRequest, team_id: UUID) -> HttpResponse:
-    """Hand out what the filters leave, as a file; that somebody took it is written down, too."""
+    """Hand out what the filters leave, as a file; that somebody took it is written down, too.
+
+    The file's name says so where there is more than goes into one.
+    """
     user = signed_in(request)
     team = access_team(user, team_id, MANAGE_PEOPLE)
-    found = _found(team, AuditForm(request.POST, team=team))[:LONGEST_EXPORT]
+    found = _found(team, AuditForm(request.POST, team=team))
+    is_cut = found[LONGEST_EXPORT:].exists()
+    entries = found[:LONGEST_EXPORT].iterator(PIECE)
     ending = "csv" if request.POST.get("format") == "csv" else "json"
-    body, kind = _as_csv(found) if ending == "csv" else _as_json(found)
-    audit(user, "audit.exported", team.pk, team_id=team.pk, after={"format": ending})
-    name = f'attachment; filename="maru-audit.{ending}"'
+    body, kind = _as_csv(entries) if ending == "csv" else _as_json(entries)
+    after = {"format": ending, "whole": not is_cut}
+    audit(user, "audit.exported", team.pk, team_id=team.pk, after=after)
+    newest = f"-newest-{LONGEST_EXPORT}" if is_cut else ""
+    name = f'attachment; filename="maru-audit{newest}.{ending}"'
     return HttpResponse(body, content_type=kind, headers={"Content-Disposition": name})
 
 
@@ -74,8 +82,8 @@ def _older(request: HttpRequest, number: int) -> str:
 
 
 def _as_json(entries: Iterable[AuditEntry]) -> tuple[bytes, str]:
-    items = [entry_body(entry).model_dump(mode="json") for entry in entries]
-    return orjson.dumps(items), "application/json"
+    items = (entry_body(entry).model_dump_json().encode() for entry in entries)
+    return b"[%b]" % b",\n".join(items), "application/json"
 
 
 def _as_csv(entries: Iterable[AuditEntry]) -> tuple[str, str]:

@@ -56,17 +56,20 @@ def audited(get_response: Handler) -> Handler:
 
 
 def _write_down(request: HttpRequest, error: MaruError) -> None:
-    """Tell what was tried by its route, and on what by the first id in it."""
+    """Tell what was tried by its route, and on what by the ids in it: the last one is the thing."""
     match = request.resolver_match
     route = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", match.route) if match else ""
     # Only ids: another part of an address may be a secret.
-    ids = [name for name in match.kwargs if name.endswith("_id")] if match else []
+    kwargs = match.kwargs if match else {}
+    ids = {name.removesuffix("_id"): kwargs[name] for name in kwargs if name.endswith("_id")}
+    kind, thing = ids.popitem() if ids else ("", None)
     refused(
         request.user if isinstance(request.user, User) else None,
         f"{request.method} /{route}",
         error,
-        target_kind=ids[0].removesuffix("_id") if ids else "",
-        target_id=UUID(str(match.kwargs[ids[0]])) if match and ids else None,
+        target_kind=kind,
+        target_id=thing and UUID(str(thing)),
+        within={name: str(one) for name, one in ids.items()},
     )
 
 

@@ -97,6 +97,21 @@ def test_member_who_tries_what_they_may_not_is_in_the_log_of_the_team(cast: Cast
     assert entry.action.startswith("POST /")
 
 
+@pytest.mark.parametrize("way", ["page", "api"])
+def test_refusal_names_the_thing_and_what_it_is_in(cast: Cast, way: str) -> None:
+    guest, ids = browser(cast, "guest"), [cast.team.pk, cast.member.pk]
+
+    if way == "page":
+        guest.post(reverse("accounts:suspend", args=ids))
+    else:
+        guest.delete("/api/v1/teams/{}/members/{}".format(*ids))
+
+    entry = last(cast.team)
+    kind = "user" if way == "page" else "member"
+    assert (entry.refused, entry.target_kind, entry.target_id) == (True, kind, cast.member.pk)
+    assert entry.before == {"team": str(cast.team.pk)}
+
+
 @pytest.mark.parametrize("page", ["accounts:invite", "accounts:audit_export"])
 def test_foreign_and_absent_thing_leave_the_same_entry(cast: Cast, page: str) -> None:
     stranger = browser(cast, "stranger")
@@ -279,6 +294,25 @@ def test_export_is_written_down_and_holds_no_formula(cast: Cast) -> None:
     assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())
     assert [item["action"] for item in items][:2] == ["audit.exported", "team.changed"]
     assert items[1]["after"] == {"name": "=cmd()"}
+
+
+@pytest.mark.parametrize("ending", ["csv", "json"])
+def test_export_says_in_its_name_that_it_is_not_whole(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    client = browser(cast, "owner")
+    path = reverse("accounts:audit_export", args=[cast.team.pk])
+    whole = client.post(path, {"format": ending})
+    monkeypatch.setattr("accounts.views.audit.LONGEST_EXPORT", 2)
+
+    cut = client.post(path, {"format": ending})
+
+    assert f'filename="maru-audit.{ending}"' in whole["Content-Disposition"]
+    assert f'filename="maru-audit-newest-2.{ending}"' in cut["Content-Disposition"]
+    assert last(cast.team).after == {"format": ending, "whole": False}
+    text = cut.content.decode()
+    rows = list(csv.DictReader(io.StringIO(text))) if ending == "csv" else json.loads(text)
+    assert len(rows) == 2
 
 
 def test_log_of_one_team_holds_nothing_of_another(cast: Cast) -> None:

@@ -2,9 +2,11 @@
 
 import json
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
@@ -98,3 +100,16 @@ def test_answer_is_told_again_under_a_newer_secret_key(cast: Cast, settings: Set
 
     assert again.content == made.content
     assert (lost.status_code, lost.json()["code"]) == (409, "conflict")
+
+
+def test_answer_of_somebody_who_does_not_come_again_is_forgotten(cast: Cast) -> None:
+    post(cast.owner, "/teams", {"name": "One"})
+    post(cast.admin, "/teams", {"name": "Two"})
+    old = KeptAnswer.objects.filter(user=cast.owner)
+    old.update(created_at=timezone.now() - timedelta(hours=25))
+    said = StringIO()
+
+    call_command("purge", stdout=said)
+
+    assert "1 kept answers" in said.getvalue()
+    assert [kept.user for kept in KeptAnswer.objects.all()] == [cast.admin]

@@ -17,11 +17,10 @@ class TwoRoles(Cluster):
     """A cluster whose processes come by the role that `deploy/app_role.sql` makes."""
 
     def prepare(self) -> None:
-        processes = [*self.webs, *self.workers]
         super().prepare()
         give_role(self.postgres)
-        for process in processes:
-            process.env["MARU_DATABASE_URL"] = self.postgres.url.replace("maru@", f"{APP}@")
+        for env in [web.env for web in self.webs] + [worker.env for worker in self.workers]:
+            env["MARU_DATABASE_URL"] = self.postgres.url.replace("maru@", f"{APP}@")
 
     def connect(self) -> psycopg.Connection:
         """Return a connection with the rights of a process."""

@@ -22,7 +22,8 @@ DOCKER = """#!/bin/sh
 echo "$*" >> docker.log
 settings=./maru.env
 case "$*" in
-    "compose run --rm migrate"* | "compose up "*) if [ -e owner.env ]; then settings=./owner.env; fi ;;
+    "compose run --rm migrate"* | "compose up "*)
+        if [ -e owner.env ]; then settings=./owner.env; fi ;;
 esac
 case "$*" in
     "compose exec -T "* | "compose run --rm "*" "*) shift 4 ;;

@@ -4,13 +4,17 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from accounts.idempotency import purge_answers
 from accounts.services import purge_teams
 from rooms.services import purge_rooms
 
 
 class Command(BaseCommand):
-    help = "Take away teams deleted more than 7 days ago, and what is left of deleted rooms."
+    help = (
+        "Take away teams deleted more than 7 days ago, what is left of deleted rooms, and answers "
+        "that were kept for an Idempotency-Key for a day."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        teams, rooms = purge_teams(), purge_rooms()
-        self.stdout.write(f"{teams} teams and {rooms} rooms are gone.")
+        teams, rooms, answers = purge_teams(), purge_rooms(), purge_answers()
+        self.stdout.write(f"{teams} teams, {rooms} rooms and {answers} kept answers are gone.")
