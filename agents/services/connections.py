@@ -25,6 +25,7 @@ from agents.secrets import KeyUnreadable, decrypt, encrypt, rotate
 from agents.services.cleaning import check_row, clean_text, one_of_a_kind, refuse
 
 DEMO_MODEL: Final = "demo"
+NAME_LENGTH: Final = 80
 MOST_MODELS: Final = 200
 LONGEST_MODEL: Final = 200
 LONGEST_KEY: Final = 1_000
@@ -69,7 +70,7 @@ def create_connection(
     An address that is not `LookedUp` is looked up here.
     """
     team = access_team(user, team_id, MANAGE)
-    connection = Connection(team=team, kind=kind, name=clean_name(name))
+    connection = Connection(team=team, kind=kind, name=clean_name(name, longest=NAME_LENGTH))
     if not isinstance(base_url, LookedUp):
         base_url = look_up(kind=kind, base_url=base_url)
     connection.base_url = base_url
@@ -107,7 +108,7 @@ def update_connection(
         if key is not None:
             connection.key_encrypted = _sealed(connection.kind, key)
         if name is not None:
-            connection.name = clean_name(name)
+            connection.name = clean_name(name, longest=NAME_LENGTH)
         if models is not None:
             connection.model_names = _checked_models(connection.kind, models)
         _save(connection)

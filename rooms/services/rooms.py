@@ -24,7 +24,7 @@ from rooms import runs
 from rooms.bodies import room_body
 from rooms.events import RoomArchived, RoomChanged, RoomDeleted
 from rooms.log import record
-from rooms.models import AnswerPolicy, Privacy, Room, RoomRole
+from rooms.models import AllowedRoom, AnswerPolicy, Privacy, Room, RoomRole
 from rooms.permissions import MANAGE, access_room, lock_room, set_room_role
 from rooms.services.members import add_members, hold_seats
 from rooms.services.personas import bind, bindable, lock_personas
@@ -139,6 +139,7 @@ def delete_room(*, user: User, room_id: UUID) -> None:
     set_room_role(User.objects.filter(room_memberships__room=room), room, None)
     room.members.all().delete()
     room.bindings.all().delete()
+    AllowedRoom.objects.filter(room=room).delete()
     room.deleted_at = timezone.now()
     room.save(update_fields=["deleted_at"])
     audit(user, "room.deleted", room.pk, team_id=room.team_id, before=_told(room, ["name"]))

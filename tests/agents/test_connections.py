@@ -272,3 +272,13 @@ def test_no_transaction_waits_for_the_lookup_of_a_name(
 
     assert answer.status_code == 201, answer.content
     assert looked_up == [0]
+
+
+def test_name_is_kept_as_long_as_rest_takes_it(cast: Cast) -> None:
+    name = "n" * 80
+
+    made = connect(cast.owner, cast.team, name=name)
+    services.update_connection(user=cast.owner, connection_id=cast.connection.pk, name=name[:-1])
+
+    cast.connection.refresh_from_db()
+    assert (made.name, cast.connection.name) == (name, name[:-1])

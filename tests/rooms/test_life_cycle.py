@@ -279,3 +279,18 @@ def test_joining_by_rest_again_is_told_as_it_was_and_is_no_refusal(cast: Cast) -
     assert higher.status_code == 403
     assert AuditEntry.objects.filter(refused=True).count() == 1
     assert RoomMember.objects.get(room=cast.room, user=user).role == RoomRole.MEMBER
+
+
+def test_deleted_room_is_in_no_confinement(cast: Cast) -> None:
+    other = services.create_room(user=cast.owner, team_id=cast.team.pk, name="other")
+    _token, secret = make_token(user=cast.owner, name="script", scopes=["admin"])
+    client = Client(headers={"authorization": f"Bearer {secret}"})
+    path = f"/api/v1/personas/{cast.persona.pk}/rooms"
+    kept = [cast.room.pk, other.pk]
+    services.confine_persona(user=cast.owner, persona_id=cast.persona.pk, room_ids=kept)
+    services.delete_room(user=cast.owner, room_id=other.pk)
+
+    told = client.get(path).json()
+
+    assert told == {"rooms": [str(cast.room.pk)]}
+    assert client.put(path, told, "application/json").status_code == 200
