@@ -29,13 +29,10 @@ from accounts.errors import Forbidden, Invalid, MaruError, TooLarge
 from accounts.models import User
 from accounts.reach import READ, WRITE, check_scope
 from accounts.services import user_for_token
+from accounts.times import wire_time
 
 LONGEST_PAGE: Final = 200
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-
-
-def _rfc3339(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -47,7 +44,7 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
-Time = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str)]
+Time = Annotated[datetime, PlainSerializer(wire_time, return_type=str)]
 
 
 class BearerAuth(AuthBase):

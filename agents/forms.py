@@ -46,7 +46,7 @@ class ConnectionForm(forms.Form):
     # What a demo does not need is hidden by a script; a browser must not insist on it.
     use_required_attribute = False
 
-    name = forms.CharField(label=_("Name"), max_length=40)
+    name = forms.CharField(label=_("Name"), max_length=80)
     kind = forms.ChoiceField(
         label=_("Kind"),
         choices=ConnectionKind,

@@ -1,7 +1,9 @@
 """How rows look on the wire: models in, the structs of `rooms.events` out."""
 
+from datetime import datetime
 from uuid import UUID
 
+from accounts.times import wire_time
 from agents.models import Persona
 from rooms.events import (
     Author,
@@ -12,7 +14,6 @@ from rooms.events import (
     RunBody,
     RunError,
     RunUsage,
-    wire_time,
 )
 from rooms.models import AuthorKind, Message, Room, RoomMember, Run
 
@@ -71,8 +72,8 @@ def message_body(message: Message, run_id: UUID | None = None) -> MessageBody:
         run=run_id,
         status=message.status,
         reactions={emoji: [UUID(one) for one in ids] for emoji, ids in message.reactions.items()},
-        created_at=wire_time(message.created_at) or "",
-        edited_at=wire_time(message.edited_at),
+        created_at=wire_time(message.created_at),
+        edited_at=_time(message.edited_at),
         deleted=message.deleted_at is not None,
     )
 
@@ -94,6 +95,10 @@ def run_body(run: Run, position: int | None = None) -> RunBody:
         position=position,
         error=error,
         usage=usage,
-        started_at=wire_time(run.started_at),
-        ended_at=wire_time(run.ended_at),
+        started_at=_time(run.started_at),
+        ended_at=_time(run.ended_at),
     )
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else wire_time(moment)

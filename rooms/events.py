@@ -4,7 +4,6 @@ Every frame is a frozen struct tagged by `type`. Durable events also stand in th
 the room's `seq`; the others are worth nothing once they are late.
 """
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -450,10 +449,3 @@ def ref_of(text: str | bytes) -> str | None:
         return _ref_decoder.decode(text).ref
     except (msgspec.DecodeError, RecursionError):
         return None
-
-
-def wire_time(moment: datetime | None) -> str | None:
-    """Return RFC 3339 in UTC with milliseconds."""
-    if moment is None:
-        return None
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

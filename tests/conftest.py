@@ -14,6 +14,20 @@ def _fast_passwords(settings: Settings) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
+@pytest.fixture(autouse=True)
+def _no_orphans(request: pytest.FixtureRequest) -> Iterator[None]:
+    """TEN-18: whatever a test does to people and things, no right outlives what it came from."""
+    marked = request.node.get_closest_marker("django_db") is not None
+    has_database = marked or not {"db", "transactional_db"}.isdisjoint(request.fixturenames)
+    if has_database:
+        request.getfixturevalue("db")  # which must be there until we have looked
+    yield
+    if has_database:
+        from tests.orphans import orphans
+
+        assert orphans() == []
+
+
 @pytest.fixture(scope="session")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """A running server, as `make run` starts it, with a data folder and a port of its own."""
