@@ -4,7 +4,9 @@ It shows what whoever runs the server must look up, and suspends. Digests, passw
 not in it, and nothing is made or deleted here: there are services for that, with their rules.
 """
 
+from collections.abc import Collection
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
@@ -18,6 +20,7 @@ from django.shortcuts import redirect
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 
+from accounts.audit import audit
 from accounts.gate import signed_in
 from accounts.mfa import has_mfa
 from accounts.models import AuditEntry, Team, TeamMember, User
@@ -87,6 +90,22 @@ class LookUp(Guarded):
         return False
 
 
+def audit_form(
+    request: HttpRequest,
+    action: str,
+    form: forms.ModelForm[Any],
+    target: UUID,
+    *,
+    told: Collection[str] = (),
+) -> None:
+    """Write down what a form of this site has changed, but for what is `told` by other means."""
+    changed = [name for name in form.changed_data if name not in told]
+    if changed:
+        before = {name: form.initial.get(name) for name in changed}
+        after = {name: form.cleaned_data[name] for name in changed}
+        audit(signed_in(request), action, target, before=before, after=after)
+
+
 class UserAdmin(LookUp):
     """People: to look up, and to suspend."""
 
@@ -113,10 +132,13 @@ class UserAdmin(LookUp):
         form: forms.ModelForm[User],
         change: bool,  # noqa: FBT001  # as Django calls it
     ) -> None:
-        """A suspension ends what is open, beside keeping the person out."""
+        """Write down who is staff; a suspension ends what is open, beside keeping somebody out."""
         super().save_model(request, obj, form, change)
-        if "is_active" in form.changed_data and not obj.is_active:
+        suspended = "is_active" in form.changed_data and not obj.is_active
+        if suspended:
             suspend_user(person=obj, user=signed_in(request))
+        told = ["is_active"] if suspended else []
+        audit_form(request, "user.changed", form, obj.pk, told=told)
 
 
 class TeamMemberInline(admin.TabularInline[TeamMember, Team]):

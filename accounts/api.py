@@ -7,8 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router
 from pydantic import BaseModel, Field
 
-from accounts.errors import NotFound
-from accounts.gate import signed_in
+from accounts.gate import VIEW, access_team, signed_in
 from accounts.idempotency import once
 from accounts.models import ApiToken, Team, TeamMember, User
 from accounts.reach import ADMIN, Reach, check_scope, check_unbound, scopes_up_to
@@ -127,7 +126,7 @@ def post_token(request: HttpRequest) -> HttpResponse:
             user=user,
             name=wish.name,
             scopes=wish.scopes,
-            team=_team(user, wish.team),
+            team=access_team(user, wish.team, VIEW) if wish.team else None,
             expires_at=wish.expires_at,
         )
         return answer(NewToken(**_token(token).model_dump(), token=secret), 201)
@@ -167,12 +166,3 @@ def _token(token: ApiToken) -> Token:
         created_at=token.created_at,
         expires_at=token.expires_at,
     )
-
-
-def _team(user: User, team_id: UUID | None) -> Team | None:
-    if team_id is None:
-        return None
-    team = Team.objects.of(user).filter(pk=team_id).first()
-    if team is None:
-        raise NotFound
-    return team

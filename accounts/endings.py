@@ -32,6 +32,9 @@ def when_access_ends(listener: Listener) -> Listener:
 
 
 def access_ended(ending: Ending) -> None:
-    """Tell every listener, in the order in which they were named."""
-    for listener in _listeners:
+    """Tell every listener, those of the apps below before those above.
+
+    Django starts the apps above first. What they do last is to write the audit, which locks it.
+    """
+    for listener in reversed(_listeners):
         listener(ending)

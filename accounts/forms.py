@@ -15,6 +15,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from accounts import invited
+from accounts.audit import note_refusal
 from accounts.errors import MaruError
 from accounts.models import Team, TeamRole, User, Wood
 from accounts.names import LONGEST_NAME, clean_name
@@ -28,8 +29,9 @@ Words = dict[str, str | Promise]
 NEW_PASSWORD_HELP: Final = _("At least 10 characters, and not a common password.")
 
 
-def show_refusal(form: forms.BaseForm, error: MaruError) -> None:
+def show_refusal(request: HttpRequest, form: forms.BaseForm, error: MaruError) -> None:
     """Put what a service said no to where the form shows it: at the field, or above them all."""
+    note_refusal(request, error)
     named = {name: text for name, text in (error.fields or {}).items() if name in form.fields}
     for name, text in named.items():
         form.add_error(name, str(text))

@@ -278,7 +278,7 @@ def post_acceptance(request: HttpRequest) -> HttpResponse:
 
 
 def _team_of(user: User, team: Team) -> TeamBody:
-    return _team(team, role_in(team, user))
+    return _team(team, role_in(team, user.pk))
 
 
 def _team(team: Team, role: str) -> TeamBody:

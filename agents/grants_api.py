@@ -9,13 +9,13 @@ from pydantic import BaseModel, Field
 
 from accounts.gate import signed_in
 from accounts.rest import Body, read_body, takes
+from accounts.team_api import TeamRoleName
 from agents.permissions import SHARE, access_persona
 from agents.services import Grant, grants_of, put_grants
 
 router = Router(tags=["agents"])
 
 Right = Literal["use", "edit", "manage", "share"]
-TeamRoleName = Literal["owner", "admin", "member", "guest"]
 
 
 class GrantWish(Body):

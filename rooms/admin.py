@@ -4,9 +4,10 @@ It is on the admin site and not on a team's pages: workers serve all teams, and 
 ask of them is for whoever pays for the server to say.
 """
 
+from django import forms
 from django.http import HttpRequest
 
-from accounts.admin import Guarded, LookUp, site
+from accounts.admin import Guarded, LookUp, audit_form, site
 from rooms.models import Line, Worker
 
 
@@ -34,6 +35,17 @@ class LineAdmin(Guarded):
 
     def has_delete_permission(self, request: HttpRequest, obj: Line | None = None) -> bool:
         return False
+
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: Line,
+        form: forms.ModelForm[Line],
+        change: bool,  # noqa: FBT001  # as Django calls it
+    ) -> None:
+        """Write it down, in the log of the server: it is for whoever runs that to say."""
+        super().save_model(request, obj, form, change)
+        audit_form(request, "line.changed", form, obj.team_id, told=["team"])
 
 
 site.register(Worker, WorkerAdmin)

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from accounts.errors import Forbidden, NotFound
 from accounts.gate import JOIN_ROOM, access_team_of
 from accounts.mfa import check_mfa
-from accounts.models import User
+from accounts.models import Team, User
 from accounts.permissions import ROOM_ROLES, set_permissions
 from accounts.reach import check_reach
 from rooms.models import Message, Privacy, Room, RoomPermission, Run
@@ -71,13 +71,13 @@ def access_run(user: User, run_id: UUID, permission: str) -> Run:
     return run
 
 
-def access_open_room(user: User, room_id: UUID) -> None:
-    """Return if `user` may join the room without being asked; NotFound if not, one query.
+def access_open_room(user: User, room_id: UUID) -> Team:
+    """Return the team if `user` may join the room without being asked; NotFound if not, one query.
 
     Guests do not even see that it is there.
     """
     try:
-        access_team_of(
+        return access_team_of(
             user,
             JOIN_ROOM,
             content_object__rooms=room_id,

@@ -76,7 +76,7 @@ def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
         try:
             return redirect("rooms:room", _make_room(user, team, form).pk)
         except MaruError as error:
-            show_refusal(form, error)
+            show_refusal(request, form, error)
     return render(request, "rooms/create.html", shell_context(user, team) | {"form": form})
 
 
@@ -139,7 +139,7 @@ def settings(request: HttpRequest, room_id: UUID) -> HttpResponse:
         try:
             _change_room(user, here, form)
         except MaruError as error:
-            show_refusal(form, error)
+            show_refusal(request, form, error)
         else:
             messages.success(request, _("Saved."))
             return redirect("rooms:settings", room_id)

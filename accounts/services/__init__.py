@@ -24,7 +24,6 @@ from accounts.services.setup import (
     use_setup_link,
 )
 from accounts.services.teams import (
-    add_team_member,
     create_team,
     delete_team,
     hand_over_team,
@@ -49,7 +48,6 @@ __all__ = [
     "TokenBearer",
     "accept_invitation",
     "accept_invitation_by_digest",
-    "add_team_member",
     "address_changed",
     "change_password",
     "check_setup_link",

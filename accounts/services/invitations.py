@@ -47,7 +47,7 @@ def invite(
     RateLimited: a mail bears words of the sender's, and goes to whomever they name.
     """
     team = access_team(user, team_id, MANAGE_PEOPLE)
-    check_role(role, given_by=role_in(team, user))
+    check_role(role, given_by=role_in(team, user.pk), team=team)
     limits.spend(limits.INVITE, user, team_id=team.pk)
     _check_limits(lifetime, max_uses)
     address = normal_address(email) if email.strip() else ""
@@ -172,9 +172,9 @@ def _mail(invitation: Invitation, token: str) -> None:
 
 def _inviter_still_may(invitation: Invitation) -> bool:
     """A link is no stronger than whoever made it: it dies with their place in the team."""
-    inviter = invitation.invited_by
+    inviter, team = invitation.invited_by, invitation.team
     try:
-        check_role(invitation.role, given_by=role_in(invitation.team, inviter))
+        check_role(invitation.role, given_by=role_in(team, inviter.pk), team=team)
     except MaruError:
         return False
     return inviter.is_active

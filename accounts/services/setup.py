@@ -6,6 +6,7 @@ from typing import Final
 from django.db import transaction
 from django.utils import timezone
 
+from accounts.audit import audit
 from accounts.digests import digest_of, new_secret
 from accounts.errors import NotFound
 from accounts.models import SetupLink, Team, User
@@ -61,4 +62,7 @@ def use_setup_link(
     user = create_user(name=name, email=email, password=password, verified=True)
     user.is_staff = user.is_superuser = True
     user.save(update_fields=["is_staff", "is_superuser"])
-    return user, create_team(user=user, name=team_name)
+    team = create_team(user=user, name=team_name)
+    after = {"is_staff": True, "is_superuser": True}
+    audit(None, "user.changed", user.pk, after=after)
+    return user, team

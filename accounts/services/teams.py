@@ -76,24 +76,13 @@ def require_mfa(*, user: User, team_id: UUID, required: bool) -> Team:
 
 
 @transaction.atomic
-def add_team_member(*, user: User, team_id: UUID, person: User, role: str) -> TeamMember:
-    """Take somebody into the team. Raises Conflict if they are in it already."""
-    team = access_team(user, team_id, MANAGE_PEOPLE)
-    check_role(role, given_by=role_in(team, user))
-    member = put_member(team, person, role)
-    after = {"user": str(person.pk), "role": role}
-    audit(user, "team.member_added", team.pk, team_id=team.pk, after=after)
-    return member
-
-
-@transaction.atomic
 def set_team_role(*, user: User, team_id: UUID, member_id: UUID, role: str) -> TeamMember:
     """Change somebody's role. Nobody rises above, or changes, who is above them."""
     team = _locked(user, team_id, MANAGE_PEOPLE)
     member = _member(team, member_id)
-    own_role = role_in(team, user)
-    check_role(member.role, given_by=own_role)
-    check_role(role, given_by=own_role)
+    own_role = role_in(team, user.pk)
+    check_role(member.role, given_by=own_role, team=team)
+    check_role(role, given_by=own_role, team=team)
     if role != TeamRole.OWNER:
         _keep_an_owner(member)
     before = {"user": str(member_id), "role": member.role}
@@ -122,7 +111,7 @@ def suspend_team_member(*, user: User, team_id: UUID, member_id: UUID) -> TeamMe
     """Take everything in the team from somebody, at once, but for their seat."""
     team = _locked(user, team_id, MANAGE_PEOPLE)
     member = _member(team, member_id)
-    check_role(member.role, given_by=role_in(team, user))
+    check_role(member.role, given_by=role_in(team, user.pk), team=team)
     if member_id == user.pk:
         raise Conflict(_("Nobody suspends themselves. Leave the team instead."))
     member.suspended_at = timezone.now()
@@ -130,7 +119,7 @@ def suspend_team_member(*, user: User, team_id: UUID, member_id: UUID) -> TeamMe
     set_permissions([member.user], team, frozenset())
     for follower in followers():
         follower.member_suspended(member)
-    _end_tokens(member)
+    _end_tokens(team, user=member.user)
     after = {"user": str(member_id)}
     audit(user, "team.member_suspended", team.pk, team_id=team.pk, after=after)
     return member
@@ -144,7 +133,7 @@ def restore_team_member(*, user: User, team_id: UUID, member_id: UUID) -> TeamMe
     member = suspended.filter(user_id=member_id).first()
     if member is None:
         raise NotFound
-    check_role(member.role, given_by=role_in(team, user))
+    check_role(member.role, given_by=role_in(team, user.pk), team=team)
     member.suspended_at = None
     member.save(update_fields=["suspended_at"])
     set_permissions([member.user], team, TEAM_ROLES[member.role])
@@ -162,10 +151,10 @@ def remove_team_member(*, user: User, team_id: UUID, member_id: UUID) -> None:
     team = _locked(user, team_id, VIEW if leaving else MANAGE_PEOPLE)
     member = _member(team, member_id, even_suspended=True)
     if not leaving:
-        check_role(member.role, given_by=role_in(team, user))
+        check_role(member.role, given_by=role_in(team, user.pk), team=team)
     _keep_an_owner(member)
     set_permissions([member.user], team, frozenset())
-    _end_tokens(member)
+    _end_tokens(team, user=member.user)
     ApiToken.objects.filter(user_id=member_id, team=team).delete()
     member.delete()
     access_ended(Ending(user_id=member_id, team_id=team.pk))
@@ -186,8 +175,7 @@ def delete_team(*, user: User, team_id: UUID, name: str) -> Team:
     team.save(update_fields=["deleted_at"])
     for follower in followers():
         follower.team_deleted(team, user)
-    for member in team.members.all():
-        _end_tokens(member)
+    _end_tokens(team)
     audit(user, "team.deleted", team.pk, team_id=team.pk)
     return team
 
@@ -235,17 +223,18 @@ def put_member(team: Team, person: User, role: str) -> TeamMember:
     return member
 
 
-def role_in(team: Team, user: User) -> str:
+def role_in(team: Team, user_id: UUID) -> str:
     """Return the role of a member; raises NotFound for others, and for who is suspended."""
-    return _member(team, user.pk).role
+    return _member(team, user_id).role
 
 
-def check_role(role: str, *, given_by: str) -> None:
+def check_role(role: str, *, given_by: str, team: Team) -> None:
     """Raise unless somebody in the role `given_by` may give, change and take the role."""
     if role not in TeamRole.values:
         raise Invalid(fields={"role": _("Choose one of the roles.")})
     if TEAM_ROLES[given_by].isdisjoint({MANAGE_PEOPLE}) or role not in roles_up_to(given_by):
-        raise Forbidden(_("Only somebody in that role or above it may do this."))
+        detail = _("Only somebody in that role or above it may do this.")
+        raise Forbidden(detail, team_id=team.pk)
 
 
 def members_seen_by(user: User, team: Team) -> QuerySet[TeamMember]:
@@ -310,11 +299,11 @@ def _set_role(member: TeamMember, role: str) -> None:
             follower.member_became_guest(member)
 
 
-def _end_tokens(member: TeamMember) -> None:
-    """Close what is open by the tokens of somebody that are bound to the team."""
-    bound = ApiToken.objects.filter(user=member.user_id, team=member.team_id)
-    for token_id in bound.values_list("pk", flat=True):
-        access_ended(Ending(user_id=member.user_id, token_id=token_id))
+def _end_tokens(team: Team, **whose: User) -> None:
+    """Close what is open by tokens that are bound to the team: everybody's, or those of `user`."""
+    bound = ApiToken.objects.filter(team=team, **whose)
+    for token_id, user_id in bound.values_list("pk", "user_id"):
+        access_ended(Ending(user_id=user_id, token_id=token_id))
 
 
 def _keep_an_owner(member: TeamMember) -> None:

@@ -31,7 +31,6 @@ class TokenBearer:
 
     user: User
     token_id: UUID
-    expires_at: datetime | None
 
 
 @transaction.atomic
@@ -72,7 +71,8 @@ def check_may_make_token(user: User, reach: Reach) -> None:
     if reach.team_id is not None:
         access_team(user, reach.team_id, VIEW)
     if not user.reach.covers(reach):
-        raise Forbidden(_("A token cannot make one that goes further than itself."))
+        detail = _("A token cannot make one that goes further than itself.")
+        raise Forbidden(detail, team_id=reach.team_id)
 
 
 @transaction.atomic
@@ -108,7 +108,7 @@ def _bearer(token: ApiToken) -> TokenBearer:
         token_hint=token.hint,
         token_id=token.pk,
     )
-    return TokenBearer(user=token.user, token_id=token.pk, expires_at=token.expires_at)
+    return TokenBearer(user=token.user, token_id=token.pk)
 
 
 def _known(scopes: Iterable[str]) -> list[str]:

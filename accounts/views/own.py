@@ -33,7 +33,7 @@ def profile(request: HttpRequest) -> HttpResponse:
         try:
             update_profile(user=user, name=data["name"], wood=data["wood"])
         except MaruError as error:
-            show_refusal(form, error)
+            show_refusal(request, form, error)
         else:
             messages.success(request, _("Saved."))
             return _in_language(redirect("accounts:profile"), data["language"])
@@ -51,7 +51,7 @@ def tokens(request: HttpRequest) -> HttpResponse:
             _token, secret = _make(user, form)
             form = TokenForm(user=user)
         except MaruError as error:
-            show_refusal(form, error)
+            show_refusal(request, form, error)
     page = {
         "form": form,
         "secret": secret,

@@ -62,7 +62,7 @@ def general(request: HttpRequest, team_id: UUID) -> HttpResponse:
         try:
             rename_team(user=user, team_id=team_id, name=form.cleaned_data["name"])
         except MaruError as error:
-            show_refusal(form, error)
+            show_refusal(request, form, error)
         else:
             messages.success(request, _("Saved."))
             return redirect("accounts:team", team_id)
@@ -79,7 +79,7 @@ def delete(request: HttpRequest, team_id: UUID) -> HttpResponse:
         try:
             delete_team(user=user, team_id=team_id, name=form.cleaned_data["name"])
         except MaruError as error:
-            show_refusal(form, error)
+            show_refusal(request, form, error)
         else:
             return redirect("accounts:team_deleted", team_id)
     return _general_page(request, user, team, TeamForm(initial={"name": team.name}), form)
@@ -126,7 +126,7 @@ def invite_somebody(request: HttpRequest, team_id: UUID) -> HttpResponse:
     """Make an invitation. Its link is in this one answer only."""
     user = signed_in(request)
     team = access_team(user, team_id, MANAGE_PEOPLE)
-    form = InvitationForm(request.POST, roles=roles_up_to(role_in(team, user)))
+    form = InvitationForm(request.POST, roles=roles_up_to(role_in(team, user.pk)))
     if not form.is_valid():
         if "role" in form.errors:
             raise Invalid(fields={"role": _("Choose one of the roles.")})
@@ -241,7 +241,7 @@ def _people_page(
     form: InvitationForm | None = None,
 ) -> HttpResponse:
     page = team_page(user, team, "people")
-    roles = roles_up_to(role_in(team, user)) if page["can_manage"] else []
+    roles = roles_up_to(role_in(team, user.pk)) if page["can_manage"] else []
     page |= {"lines": _lines(user, team, roles), "roles": roles, "link": link}
     if page["can_manage"]:
         page["invitations"] = (
@@ -278,7 +278,7 @@ def team_page(user: User, team: Team, section: str) -> dict[str, Any]:
 
 
 def _role(request: HttpRequest, user: User, team: Team) -> str:
-    form = RoleForm(request.POST, roles=roles_up_to(role_in(team, user)))
+    form = RoleForm(request.POST, roles=roles_up_to(role_in(team, user.pk)))
     if not form.is_valid():
         raise Invalid(fields={"role": _("Choose one of the roles.")})
     return str(form.cleaned_data["role"])

@@ -122,13 +122,12 @@ def delete_persona(*, user: User, persona_id: UUID) -> None:
 def create_demo_persona(*, user: User, team_id: UUID) -> Persona:
     """Give the team a persona that answers without any key, and says that it is a demo."""
     team = access_team(user, team_id, MANAGE)
-    connection = team.connections.filter(kind=ConnectionKind.DEMO).first()
-    if connection is None:
-        connection = Connection.objects.create(
-            team=team, name=_("Demo"), kind=ConnectionKind.DEMO, model_names=[DEMO_MODEL]
-        )
+    known = team.connections.filter(kind=ConnectionKind.DEMO).first()
+    connection = known or Connection.objects.create(
+        team=team, name=_("Demo"), kind=ConnectionKind.DEMO, model_names=[DEMO_MODEL]
+    )
     name = _("Garam")
-    return create_persona(
+    persona = create_persona(
         user=user,
         team_id=team_id,
         name=name,
@@ -138,6 +137,10 @@ def create_demo_persona(*, user: User, team_id: UUID) -> Persona:
         connection=connection.pk,
         model=DEMO_MODEL,
     )
+    if known is None:
+        after = {"name": connection.name, "models": connection.model_names}
+        audit(user, "connection.created", connection.pk, team_id=team.pk, after=after)
+    return persona
 
 
 def spec_for(persona: Persona) -> PersonaSpec:

@@ -17,7 +17,7 @@ from agents.check import CheckResult
 from agents.forms import ConnectionForm
 from agents.models import Connection
 from agents.permissions import MANAGE, access_connection
-from agents.views.page import in_team, settings_page
+from agents.views.page import in_team, say_refusal, settings_page
 
 
 @require_GET
@@ -39,7 +39,7 @@ def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
                 user=signed_in(request), team_id=team_id, **form.new_values()
             )
         except MaruError as error:
-            show_refusal(form, error)
+            show_refusal(request, form, error)
         else:
             messages.success(request, _("%(name)s is connected.") % {"name": connection.name})
             return redirect("agents:connections", team_id)
@@ -57,7 +57,7 @@ def edit(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
                 user=signed_in(request), connection_id=pk, **form.changed_values()
             )
         except MaruError as error:
-            show_refusal(form, error)
+            show_refusal(request, form, error)
         else:
             _tell_saved(request, key_dropped=had_key and not saved.key_encrypted)
             return redirect("agents:connection", team_id, pk)
@@ -111,7 +111,7 @@ def delete(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
         try:
             services.delete_connection(user=signed_in(request), connection_id=pk)
         except MaruError as error:
-            messages.error(request, str(error.detail))
+            say_refusal(request, error)
             return redirect("agents:connection", team_id, pk)
         messages.success(request, _("%(name)s is deleted.") % {"name": connection.name})
         return redirect("agents:connections", team_id)

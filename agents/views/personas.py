@@ -17,7 +17,7 @@ from agents.forms import GrantsForm, PersonaForm
 from agents.models import Persona
 from agents.permissions import CHANGE, EDIT, MANAGE, SHARE, access_persona, rights_in
 from agents.services.grants import MOST_GRANTS
-from agents.views.page import in_team, settings_page
+from agents.views.page import in_team, say_refusal, settings_page
 from agents.views.versions import VERSIONS_SHOWN, version_rows
 
 
@@ -44,7 +44,7 @@ def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
                 user=signed_in(request), team_id=team_id, **form.values()
             )
         except MaruError as error:
-            show_refusal(form, error)
+            show_refusal(request, form, error)
         else:
             messages.success(request, _("%(name)s can answer now.") % {"name": persona.name})
             return redirect("agents:persona", team_id, persona.pk)
@@ -64,7 +64,7 @@ def edit(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
                 **form.values(),
             )
         except MaruError as error:
-            show_refusal(form, error)
+            show_refusal(request, form, error)
         else:
             _tell_saved(request, before=persona, after=saved)
             return redirect("agents:persona", team_id, pk)
@@ -96,7 +96,7 @@ def grants(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
         try:
             services.put_grants(user=signed_in(request), persona_id=pk, grants=form.grants())
         except MaruError as error:
-            show_refusal(form, error)
+            show_refusal(request, form, error)
         else:
             messages.success(request, _("Saved."))
             return redirect("agents:persona_grants", team_id, pk)
@@ -117,7 +117,7 @@ def restore(request: HttpRequest, team_id: UUID, pk: UUID, number: int) -> HttpR
     try:
         saved = services.restore_persona(user=signed_in(request), persona_id=pk, number=number)
     except MaruError as error:
-        messages.error(request, str(error.detail))
+        say_refusal(request, error)
     else:
         _tell_saved(request, before=persona, after=saved)
     return redirect("agents:persona", team_id, pk)

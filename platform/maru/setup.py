@@ -57,7 +57,7 @@ def setup(request: HttpRequest, token: str) -> HttpResponse:
         except NotFound:
             return _closed(request)
         except MaruError as error:
-            show_refusal(form, error)
+            show_refusal(request, form, error)
         else:
             get_adapter(request).login(request, user)
             if model == "provider":

@@ -4,7 +4,7 @@ A room keeps an owner, whatever becomes of people. A guest owns one only where a
 them so, or where nobody else is left; they see no more of the team for that.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import TypedDict, Unpack
 from uuid import UUID
@@ -56,9 +56,9 @@ def put_member(*, user: User, room_id: UUID, member_id: UUID, role: str) -> Room
 @transaction.atomic
 def join_room(*, user: User, room_id: UUID, role: str = RoomRole.MEMBER) -> RoomMember:
     """Come into a room that is open to its team; nothing for who is in it. Nobody rises by it."""
-    access_open_room(user, room_id)
+    team = access_open_room(user, room_id)
     if role not in (RoomRole.MEMBER, RoomRole.READER):
-        raise Forbidden(_("Whoever joins comes in as a member."))
+        raise Forbidden(_("Whoever joins comes in as a member."), team_id=team.pk)
     room = Room.objects.select_for_update(of=("self",), no_key=True).get(pk=room_id)
     access_open_room(user, room_id)  # again behind the lock, as `lock_room` does
     member = _member(room, user.pk)
@@ -91,12 +91,17 @@ def invite_into_rooms(
 @transaction.atomic
 def enter_invited_rooms(*, person: User, invitation: Invitation) -> None:
     """Let whoever has accepted an invitation into its rooms, where its maker still may."""
+    entered: list[Room] = []
     for invited in invitation.rooms.order_by("room_id"):
         try:
             room = lock_room(invitation.invited_by, invited.room_id, MANAGE)
         except MaruError:
             continue  # no promise is kept that its maker could not make today
         add_members(room, [person], RoomRole.MEMBER)
+        entered.append(room)
+    after = {"user": str(person.pk), "role": RoomRole.MEMBER.value}
+    for room in entered:
+        audit(person, "room.member_added", room.pk, team_id=room.team_id, after=after)
 
 
 @transaction.atomic
@@ -136,22 +141,26 @@ def leave_rooms(*, member: User, team_id: UUID, privacy: str | None = None) -> N
     The caller has asked the team's gate. A room whose last owner leaves goes to whoever has been in
     it longest.
     """
+    left: list[Room] = []
     for room, membership in _rooms_with(member, team_id):
         if privacy in (None, room.privacy):
             _take_out(room, membership)
-            _keep_owned(room)
+            left.append(room)
+    _keep_owned(left)
 
 
 @transaction.atomic
 def suspend_from_rooms(*, member: User, team_id: UUID) -> None:
     """Take the rooms of a team from somebody who may come back to them."""
+    left: list[Room] = []
     for room, membership in _rooms_with(member, team_id):
         membership.suspended = True
         membership.save(update_fields=["suspended"])
         set_room_role([member], room, None)
         record(room, MemberRemoved(member.pk))
         runs.end_unallowed(room)
-        _keep_owned(room)
+        left.append(room)
+    _keep_owned(left)
 
 
 @transaction.atomic
@@ -233,14 +242,27 @@ def _rooms_with(user: User, team_id: UUID) -> Iterator[tuple[Room, RoomMember]]:
             yield room, member
 
 
-def _keep_owned(room: Room) -> None:
-    """Give a room without an owner to whoever has been in it longest, guests after all others."""
+def _keep_owned(rooms: Iterable[Room]) -> None:
+    """Give each room without an owner to whoever has been in it longest, to guests last.
+
+    The rooms are locked, and what is written into the audit comes after all of that.
+    """
+    heirs = [(room, heir) for room in rooms if (heir := _heir(room)) is not None]
+    for room, heir in heirs:
+        _set_role(room, heir, RoomRole.OWNER)
+    for room, heir in heirs:
+        after = {"owner": str(heir.user_id)}
+        audit(None, "room.inherited", room.pk, team_id=room.team_id, after=after)
+
+
+def _heir(room: Room) -> RoomMember | None:
+    """Return who is to own a room from now on; None where somebody does, or nobody is left."""
     members = room.members.active().select_related("user")
+    if members.filter(role=RoomRole.OWNER).exists():
+        return None
     guests = TeamMember.objects.filter(team=room.team_id, role=TeamRole.GUEST)
     is_guest = Exists(guests.filter(user=OuterRef("user")))
-    heir = members.order_by(is_guest, "joined_at", "pk").first()
-    if heir is not None and not members.filter(role=RoomRole.OWNER).exists():
-        _set_role(room, heir, RoomRole.OWNER)
+    return members.order_by(is_guest, "joined_at", "pk").first()
 
 
 def _keep_an_owner(room: Room, member: RoomMember) -> None:

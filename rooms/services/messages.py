@@ -92,7 +92,8 @@ def mark_read(*, user: User, room_id: UUID, seq: int) -> None:
 def check_may_edit(user: User, message: Message) -> None:
     """Raise unless `user`, who may write in its room, has written the message, and it is there."""
     if message.user_id != user.pk:
-        raise Forbidden(_("Only whoever wrote a message may change it."))
+        detail = _("Only whoever wrote a message may change it.")
+        raise Forbidden(detail, team_id=message.room.team_id)
     _check_there(message)
 
 

@@ -9,7 +9,8 @@ from django.contrib.auth.hashers import MD5PasswordHasher
 from pytest_django import Settings
 
 from accounts.models import Team, TeamRole, User
-from accounts.services import add_team_member, create_team, create_user, suspend_user
+from accounts.services import create_team, create_user, suspend_user
+from accounts.services.teams import put_member
 
 PASSWORD = "ondol-warms-the-floor"
 
@@ -74,9 +75,9 @@ def cast(db: None) -> Cast:
     people = {}
     for role in (TeamRole.ADMIN, TeamRole.MEMBER, TeamRole.GUEST):
         people[role] = make_user(role.name.title())
-        add_team_member(user=owner, team_id=team.pk, person=people[role], role=role)
+        put_member(team, people[role], role)
     suspended = make_user("Suspended")
-    add_team_member(user=owner, team_id=team.pk, person=suspended, role=TeamRole.ADMIN)
+    put_member(team, suspended, TeamRole.ADMIN)
     suspend_user(person=suspended)
     stranger = make_user("Stranger")
     return Cast(

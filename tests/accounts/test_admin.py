@@ -94,6 +94,39 @@ def test_suspension_says_so(staff: Client, cast: Cast, monkeypatch: pytest.Monke
     cast.member.refresh_from_db()
     assert not cast.member.is_active
     assert told == [Ending(user_id=cast.member.pk)]
+    assert [entry.action for entry in written(cast.owner)] == ["user.suspended"]
+
+
+def written(staff: User) -> list[AuditEntry]:
+    """What stands in the log of the server about what was done on the site."""
+    entries = AuditEntry.objects.filter(team=None, actor=staff, refused=False)
+    return list(entries.exclude(action="user.created").order_by("number"))
+
+
+def test_who_becomes_staff_or_active_again_is_written_down(staff: Client, cast: Cast) -> None:
+    path = f"/admin/accounts/user/{cast.suspended.pk}/change/"
+
+    staff.post(path, {"is_active": "on", "is_superuser": "on"})
+    staff.post(path, {"is_active": "on", "is_superuser": "on"})
+    staff.post(path, {"is_active": "on", "is_staff": "on"})
+
+    risen, moved = written(cast.owner)
+    assert risen.action == moved.action == "user.changed"
+    assert risen.target_id == moved.target_id == cast.suspended.pk
+    assert risen.before == {"is_active": False, "is_superuser": False}
+    assert risen.after == {"is_active": True, "is_superuser": True}
+    assert (moved.before["is_staff"], moved.after["is_superuser"]) == (False, False)
+
+
+def test_bounds_of_a_team_are_written_down(staff: Client, cast: Cast) -> None:
+    staff.post("/admin/rooms/line/add/", {"team": str(cast.team.pk), "runs_per_team": "3"})
+    staff.post(f"/admin/rooms/line/{cast.team.pk}/change/", {"runs_per_team": "30"})
+
+    made, changed = written(cast.owner)
+    assert made.action == changed.action == "line.changed"
+    assert made.target_id == changed.target_id == cast.team.pk
+    assert (made.before, made.after) == ({"runs_per_team": None}, {"runs_per_team": 3})
+    assert (changed.before, changed.after) == ({"runs_per_team": 3}, {"runs_per_team": 30})
 
 
 def test_nothing_is_made_or_deleted_in_it(staff: Client, cast: Cast) -> None:

@@ -112,6 +112,20 @@ def test_refusal_names_the_thing_and_what_it_is_in(cast: Cast, way: str) -> None
     assert entry.before == {"team": str(cast.team.pk)}
 
 
+@pytest.mark.parametrize("way", ["page", "api"])
+def test_admin_who_would_be_owner_is_in_the_log_of_the_team(cast: Cast, way: str) -> None:
+    client = browser(cast, "admin")
+    if way == "page":
+        path = reverse("accounts:suspend", args=[cast.team.pk, cast.owner.pk])
+        client.post(path)
+    else:
+        path = f"/api/v1/teams/{cast.team.pk}/members/{cast.admin.pk}"
+        client.patch(path, {"role": "owner"}, "application/json")
+
+    entry = last(cast.team)
+    assert (entry.actor, entry.refused) == (cast.admin, True)
+
+
 @pytest.mark.parametrize("page", ["accounts:invite", "accounts:audit_export"])
 def test_foreign_and_absent_thing_leave_the_same_entry(cast: Cast, page: str) -> None:
     stranger = browser(cast, "stranger")

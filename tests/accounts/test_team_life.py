@@ -27,8 +27,8 @@ pytestmark = pytest.mark.django_db
 def test_team_is_handed_over(cast: Cast) -> None:
     hand_over_team(user=cast.owner, team_id=cast.team.pk, member_id=cast.guest.pk)
 
-    assert role_in(cast.team, cast.guest) == TeamRole.OWNER
-    assert role_in(cast.team, cast.owner) == TeamRole.ADMIN
+    assert role_in(cast.team, cast.guest.pk) == TeamRole.OWNER
+    assert role_in(cast.team, cast.owner.pk) == TeamRole.ADMIN
     with pytest.raises(Forbidden):
         hand_over_team(user=cast.owner, team_id=cast.team.pk, member_id=cast.owner.pk)
     with pytest.raises(Conflict):
@@ -46,7 +46,7 @@ def test_suspended_member_loses_everything_at_once_and_gets_it_back(cast: Cast) 
     for refused in (
         lambda: access_team(cast.admin, cast.team.pk, VIEW),
         lambda: look_up_invitation(link),
-        lambda: role_in(cast.team, cast.admin),
+        lambda: role_in(cast.team, cast.admin.pk),
         lambda: remove_team_member(user=cast.admin, team_id=cast.team.pk, member_id=cast.admin.pk),
     ):
         with pytest.raises(NotFound):
@@ -56,7 +56,7 @@ def test_suspended_member_loses_everything_at_once_and_gets_it_back(cast: Cast) 
 
     assert user_for_token(bound) is not None
     assert look_up_invitation(link)
-    assert role_in(cast.team, cast.admin) == TeamRole.ADMIN
+    assert role_in(cast.team, cast.admin.pk) == TeamRole.ADMIN
 
 
 def test_suspended_member_does_not_come_back_by_an_invitation(cast: Cast) -> None:

@@ -14,14 +14,16 @@ from accounts.gate import MANAGE, MANAGE_AGENTS, MANAGE_PEOPLE, VIEW, access_tea
 from accounts.models import Team, TeamMember, TeamPermission, TeamRole
 from accounts.permissions import TEAM_ROLES, set_permissions
 from accounts.services import (
-    add_team_member,
+    accept_invitation,
     create_team,
+    invite,
     make_token,
     remove_team_member,
     rename_team,
     set_team_role,
     user_for_token,
 )
+from accounts.services.teams import put_member
 from tests.accounts.conftest import Cast, make_user
 from tests.accounts.together import all_at_once
 
@@ -122,9 +124,8 @@ def test_nobody_gives_a_role_above_their_own(
     cast: Cast, actor: str, role: str, refusal: type[MaruError] | None
 ) -> None:
     def add() -> TeamMember:
-        return add_team_member(
-            user=cast.named(actor), team_id=cast.team.pk, person=cast.nobody, role=role
-        )
+        _invitation, token = invite(user=cast.named(actor), team_id=cast.team.pk, role=role)
+        return accept_invitation(user=cast.nobody, token=token)
 
     if refusal is None:
         assert add().role == role
@@ -137,7 +138,7 @@ def test_nobody_gives_a_role_above_their_own(
 
 def test_nobody_is_in_a_team_twice(cast: Cast) -> None:
     with pytest.raises(Conflict):
-        add_team_member(user=cast.owner, team_id=cast.team.pk, person=cast.guest, role="admin")
+        put_member(cast.team, cast.guest, "admin")
 
     assert TeamMember.objects.get(user=cast.guest).role == TeamRole.GUEST
 
@@ -237,7 +238,7 @@ def test_deleted_team_leaves_no_permission_behind(cast: Cast) -> None:
 def test_removed_and_added_again_is_what_the_new_role_says(cast: Cast) -> None:
     person = make_user("Back")
     for role in ("admin", "guest"):
-        add_team_member(user=cast.owner, team_id=cast.team.pk, person=person, role=role)
+        put_member(cast.team, person, role)
         last = role
         if role == "admin":
             remove_team_member(user=cast.owner, team_id=cast.team.pk, member_id=person.pk)

@@ -16,10 +16,10 @@ from accounts.errors import Forbidden, Invalid, MaruError, NotFound
 from accounts.gate import CREATE_ROOM, MANAGE_PEOPLE, VIEW, access_team
 from accounts.models import ApiToken, User
 from accounts.services import (
-    add_team_member,
     create_team,
     invite,
     make_token,
+    remove_team_member,
     revoke_token,
     suspend_user,
     user_for_token,
@@ -157,7 +157,7 @@ def test_services_hold_the_bearer_to_the_token(cast: Cast) -> None:
     with pytest.raises(Forbidden):
         invite(user=user, team_id=cast.team.pk)
     with pytest.raises(Forbidden):
-        add_team_member(user=user, team_id=cast.team.pk, person=cast.nobody, role="guest")
+        remove_team_member(user=user, team_id=cast.team.pk, member_id=cast.guest.pk)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
-from accounts.models import User
+from accounts.models import AuditEntry, User
 from agents import services
 from agents.models import Connection, Persona
 from tests.agents.cast import KEY, URL, Cast
@@ -108,6 +108,26 @@ def test_who_is_not_signed_in_is_asked_to(cast: Cast) -> None:
         answer = Client().post(address)
         assert answer.status_code == 302, name
         assert answer.headers["Location"].startswith("/accounts/login/"), name
+
+
+def test_attempts_to_rise_are_in_the_log_of_the_team(cast: Cast, browse: Browse) -> None:
+    """Whoever may edit and share a persona gives it no other model, and nobody the right to."""
+    rights = frozenset({"edit", "share"})
+    mine = [services.Grant(rights, user=cast.member.pk)]
+    services.put_grants(user=cast.owner, persona_id=cast.persona.pk, grants=mine)
+    client, pages = browse(cast.member), addresses(cast)
+    known = set(AuditEntry.objects.values_list("pk", flat=True))
+
+    another = persona_form(cast, model=f"{cast.connection.pk} small")
+    answers = [
+        client.post(pages["persona"], another),
+        client.post(pages["persona_grants"], {f"person-{cast.guest.pk}": "manage"}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    entries = AuditEntry.objects.filter(team=cast.team).exclude(pk__in=known)
+    tried = [(entry.actor, entry.refused, entry.action[:5]) for entry in entries]
+    assert tried == [(cast.member, True, "POST ")] * 2
 
 
 def test_a_thing_under_the_address_of_another_team_is_not_there(cast: Cast, browse: Browse) -> None:

@@ -17,12 +17,12 @@ import agents.services
 import rooms.services
 from accounts.models import AuditEntry, Invitation, Team, User
 from accounts.services import (
-    add_team_member,
     create_team,
     create_user,
     invite,
     make_setup_link,
     make_token,
+    teams,
 )
 from agents.models import Connection, Persona
 from agents.services import create_demo_persona
@@ -60,7 +60,7 @@ class World:
     def __post_init__(self) -> None:
         self.team = create_team(user=self.owner, name="Team")
         here = Here(user=self.owner, team_id=self.team.pk)
-        add_team_member(**here, person=self.member, role="member")
+        teams.put_member(self.team, self.member, "member")
         self.persona = create_demo_persona(**here)
         self.unbound = create_demo_persona(**here)
         self.room = create_room(**here, name="room", personas=[self.persona.pk])
@@ -105,12 +105,6 @@ CHANGES: dict[str, tuple[Act, list[str]]] = {
         lambda w: A.accept_invitation_by_digest(user=w.newcomer, digest=w.invitation.digest),
         ["invitation.accepted"],
     ),
-    "add_team_member": (
-        lambda w: A.add_team_member(
-            user=w.owner, team_id=w.team.pk, person=w.newcomer, role="guest"
-        ),
-        ["team.member_added"],
-    ),
     "address_changed": (
         lambda w: A.address_changed(user=w.owner, before="old@example.com", session_key=None),
         ["user.address_changed"],
@@ -153,7 +147,7 @@ CHANGES: dict[str, tuple[Act, list[str]]] = {
     ),
     "suspend_user": (lambda w: A.suspend_user(user=w.owner, person=w.member), ["user.suspended"]),
     "update_profile": (lambda w: A.update_profile(user=w.owner, wood="zelkova"), ["user.changed"]),
-    "use_setup_link": (setup, ["team.created", "user.created"]),
+    "use_setup_link": (setup, ["team.created", "user.changed", "user.created"]),
     "create_connection": (
         lambda w: G.create_connection(
             user=w.owner,

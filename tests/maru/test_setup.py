@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import SetupLink, Team, TeamMember, User
+from accounts.models import AuditEntry, SetupLink, Team, TeamMember, User
 from accounts.services import create_team, create_user, user_for_token
 from agents.models import Persona
 from maru.setup import link_for_empty_installation
@@ -58,6 +58,8 @@ def test_form_makes_account_team_room_and_persona(client: Client, path: str) -> 
     assert Persona.objects.get().connection.kind == "demo"
     assert client.session["_auth_user_id"] == str(owner.pk)
     assert UserSession.objects.get().session_key == client.session.session_key
+    done = AuditEntry.objects.values_list("action", flat=True)
+    assert {"user.created", "user.changed", "team.created", "connection.created"} <= set(done)
 
 
 def test_who_has_a_provider_goes_on_to_connect_it(client: Client, path: str) -> None:

@@ -1,10 +1,16 @@
 """What a team's audit tells of its rooms, to admins who are not in them."""
 
+from collections.abc import Callable
+
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import AuditEntry, TeamRole, User
+from accounts.services import accept_invitation, remove_team_member, suspend_team_member
 from accounts.services.teams import put_member
+from agents.services import create_demo_persona
 from rooms import services
 from rooms.models import Privacy
 from tests.rooms.browsing import browser
@@ -80,3 +86,69 @@ def test_log_tells_the_name_that_the_team_could_see(
     changed = AuditEntry.objects.get(action="room.changed")
     assert [f.get("name") for f in (changed.before, changed.after)].count(None) == 1
     assert told in f"{changed.before}{changed.after}"
+
+
+def test_attempts_in_rooms_are_in_the_log_of_the_team(cast: Cast) -> None:
+    said = services.post_message(user=cast.owner, room_id=cast.room.pk, text="x", personas=[])
+    opened = services.create_room(user=cast.owner, team_id=cast.team.pk, name="o", privacy=OPEN)
+    kept = create_demo_persona(user=cast.owner, team_id=cast.team.pk)
+    services.confine_persona(user=cast.owner, persona_id=kept.pk, room_ids=[opened.pk])
+    api, client, owners = "/api/v1", browser(cast.member), browser(cast.owner)
+    known = set(AuditEntry.objects.values_list("pk", flat=True))
+
+    answers = [
+        client.patch(f"{api}/messages/{said.message.pk}", {"text": "y"}, "application/json"),
+        client.put(
+            f"{api}/rooms/{opened.pk}/members/{cast.member.pk}",
+            {"role": "owner"},
+            "application/json",
+        ),
+        owners.put(f"{api}/rooms/{cast.room.pk}/personas/{kept.pk}"),
+    ]
+
+    assert [answer.status_code for answer in answers] == [403] * 3
+    entries = AuditEntry.objects.filter(team=cast.team, refused=True).exclude(pk__in=known)
+    assert [entry.actor for entry in entries] == [cast.owner, cast.member, cast.member]
+
+
+@pytest.mark.parametrize("leave", [remove_team_member, suspend_team_member])
+def test_log_tells_who_owns_a_room_after_its_owner_has_gone(
+    cast: Cast, leave: Callable[..., object]
+) -> None:
+    room = services.create_room(
+        user=cast.member, team_id=cast.team.pk, name="theirs", people=[cast.reader.pk]
+    )
+
+    leave(user=cast.owner, team_id=cast.team.pk, member_id=cast.member.pk)
+
+    entry = AuditEntry.objects.get(action="room.inherited")
+    assert (entry.actor, entry.target_id) == (None, room.pk)
+    assert entry.after == {"owner": str(cast.reader.pk)}
+
+
+def test_log_tells_which_rooms_an_invitation_led_into(cast: Cast) -> None:
+    _invitation, token = services.invite_into_rooms(
+        user=cast.owner, team_id=cast.team.pk, room_ids=[cast.room.pk]
+    )
+
+    accept_invitation(user=cast.nobody, token=token)
+
+    entry = AuditEntry.objects.filter(action="room.member_added").latest("number")
+    assert (entry.actor, entry.target_id) == (cast.nobody, cast.room.pk)
+    assert entry.after == {"user": str(cast.nobody.pk), "role": "member"}
+
+
+def test_rights_to_personas_end_before_the_log_is_held(cast: Cast) -> None:
+    """Whoever grants them holds the rights and waits for the log: the other order is a knot."""
+    services.create_room(
+        user=cast.member, team_id=cast.team.pk, name="theirs", people=[cast.reader.pk]
+    )
+    with CaptureQueriesContext(connection) as captured:
+        remove_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.member.pk)
+
+    said = [query["sql"] for query in captured]
+    rights = [n for n, sql in enumerate(said) if 'DELETE FROM "agents_personagrant"' in sql]
+    log = [n for n, sql in enumerate(said) if "accounts_auditentry" in sql]
+    assert len(log) == 4
+    assert rights
+    assert max(rights) < min(log)

@@ -5,10 +5,12 @@ from django.urls import reverse
 
 from accounts.errors import MfaRequired
 from accounts.models import User
-from accounts.services import add_team_member, create_team, create_user, require_mfa
+from accounts.services import create_team, create_user, require_mfa
+from accounts.services.teams import put_member
+from rooms import services
 from rooms.models import Room
 from rooms.permissions import VIEW, access_room
-from rooms.services import create_room, post_message, put_member, update_room
+from rooms.services import create_room, post_message, update_room
 from rooms.unread import unread
 from tests.accounts.factors import give_app
 from tests.rooms.browsing import browser, words
@@ -22,7 +24,7 @@ def member() -> User:
     owner = create_user(name="CANARY person", email="owner@example.com")
     member = create_user(name="Member", email="member@example.com")
     team = create_team(user=owner, name="A team")
-    add_team_member(user=owner, team_id=team.pk, person=member, role="member")
+    put_member(team, member, "member")
     room = create_room(user=owner, team_id=team.pk, name="CANARY room")
     update_room(user=owner, room_id=room.pk, privacy="team")
     give_app(owner)
@@ -56,9 +58,9 @@ def test_rooms_open_with_the_second_step_only() -> None:
     owner = create_user(name="Owner", email="owner@example.com")
     member = create_user(name="Member", email="member@example.com")
     team = create_team(user=owner, name="Team")
-    add_team_member(user=owner, team_id=team.pk, person=member, role="member")
+    put_member(team, member, "member")
     room = create_room(user=owner, team_id=team.pk, name="room")
-    put_member(user=owner, room_id=room.pk, member_id=member.pk, role="member")
+    services.put_member(user=owner, room_id=room.pk, member_id=member.pk, role="member")
     give_app(owner)
 
     require_mfa(user=owner, team_id=team.pk, required=True)
