@@ -119,8 +119,9 @@ def test_who_becomes_staff_or_active_again_is_written_down(staff: Client, cast: 
 
 
 def test_bounds_of_a_team_are_written_down(staff: Client, cast: Cast) -> None:
-    staff.post("/admin/rooms/line/add/", {"team": str(cast.team.pk), "runs_per_team": "3"})
-    staff.post(f"/admin/rooms/line/{cast.team.pk}/change/", {"runs_per_team": "30"})
+    team = str(cast.team.pk)
+    staff.post("/admin/rooms/line/add/", {"team": team, "runs_per_team": "3"})
+    staff.post(f"/admin/rooms/line/{team}/change/", {"team": team, "runs_per_team": "30"})
 
     made, changed = written(cast.owner)
     assert made.action == changed.action == "line.changed"
