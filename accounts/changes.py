@@ -22,8 +22,8 @@ class Follower(Protocol):
     def member_restored(self, member: TeamMember) -> None:
         """They get it back."""
 
-    def member_became_guest(self, member: TeamMember) -> None:
-        """Somebody sees only what they were added to from now on."""
+    def member_role_changed(self, member: TeamMember) -> None:
+        """Somebody is in a team as something else; a guest sees only what they were added to."""
 
     def profile_changed(self, user: User) -> None:
         """Somebody is called or coloured otherwise, in every team."""

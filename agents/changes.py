@@ -12,6 +12,7 @@ from agents.models import Persona
 Listener = Callable[[Persona], None]
 _on_change: list[Listener] = []
 _on_leave: list[Listener] = []
+_on_rights_taken: list[Listener] = []
 
 
 def when_persona_changes(listener: Listener) -> Listener:
@@ -24,6 +25,11 @@ def when_persona_leaves(listener: Listener) -> Listener:
     return _name(listener, _on_leave)
 
 
+def when_persona_rights_are_taken(listener: Listener) -> Listener:
+    """Have `listener` called after rights to a persona have been taken from somebody."""
+    return _name(listener, _on_rights_taken)
+
+
 def persona_changed(persona: Persona) -> None:
     """Tell every listener that the persona is not what it was."""
     for listener in _on_change:
@@ -33,6 +39,12 @@ def persona_changed(persona: Persona) -> None:
 def persona_leaves(persona: Persona) -> None:
     """Tell every listener that the persona is about to be deleted."""
     for listener in _on_leave:
+        listener(persona)
+
+
+def persona_rights_taken(persona: Persona) -> None:
+    """Tell every listener that fewer may use the persona, or do less with it."""
+    for listener in _on_rights_taken:
         listener(persona)
 
 

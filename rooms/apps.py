@@ -11,10 +11,15 @@ class RoomsConfig(AppConfig):
     def ready(self) -> None:
         from accounts.changes import follow
         from accounts.endings import when_access_ends
-        from agents.changes import when_persona_changes, when_persona_leaves
+        from agents.changes import (
+            when_persona_changes,
+            when_persona_leaves,
+            when_persona_rights_are_taken,
+        )
         from rooms import following
 
         follow(following)
         when_access_ends(following.access_ended)
         when_persona_changes(following.persona_changed)
         when_persona_leaves(following.persona_leaves)
+        when_persona_rights_are_taken(following.persona_rights_taken)

@@ -1,7 +1,7 @@
 """What rooms do when people lose their access and personas change; called in that transaction."""
 
 from accounts.endings import Ending
-from accounts.models import Invitation, Team, TeamMember, User
+from accounts.models import Invitation, Team, TeamMember, TeamRole, User
 from agents.models import Persona
 from rooms import broadcast, runs
 from rooms.bodies import persona_body
@@ -10,6 +10,7 @@ from rooms.log import record
 from rooms.models import Privacy
 from rooms.services import (
     close_rooms,
+    end_unallowed,
     enter_invited_rooms,
     leave_rooms,
     lock_rooms_of,
@@ -47,9 +48,11 @@ def member_restored(member: TeamMember) -> None:
     return_to_rooms(member=member.user, team_id=member.team_id)
 
 
-def member_became_guest(member: TeamMember) -> None:
-    """A guest is only where somebody has added them: not in rooms that are open to the team."""
-    leave_rooms(member=member.user, team_id=member.team_id, privacy=Privacy.TEAM)
+def member_role_changed(member: TeamMember) -> None:
+    """End what their role let them ask; a guest is not in rooms that are open to the team."""
+    end_unallowed(asker=member.user, team_id=member.team_id)
+    if member.role == TeamRole.GUEST:
+        leave_rooms(member=member.user, team_id=member.team_id, privacy=Privacy.TEAM)
 
 
 def profile_changed(user: User) -> None:
@@ -73,6 +76,12 @@ def persona_changed(persona: Persona) -> None:
         record(room, PersonaChanged(persona_body(persona)))
         if not persona.enabled:
             runs.end_unallowed(room)
+
+
+def persona_rights_taken(persona: Persona) -> None:
+    """End the answers of the persona to whoever may not ask it any more."""
+    for room in lock_rooms_of(persona):
+        runs.end_unallowed(room)
 
 
 def persona_leaves(persona: Persona) -> None:

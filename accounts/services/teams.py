@@ -290,13 +290,13 @@ def _shut_out_without_mfa(team: Team) -> None:
 
 
 def _set_role(member: TeamMember, role: str) -> None:
-    became_guest = role == TeamRole.GUEST != member.role
+    if role == member.role:
+        return
     member.role = role
     member.save(update_fields=["role"])
     set_permissions([member.user], member.team, TEAM_ROLES[role])
-    if became_guest:
-        for follower in followers():
-            follower.member_became_guest(member)
+    for follower in followers():
+        follower.member_role_changed(member)
 
 
 def _end_tokens(team: Team, **whose: User) -> None:

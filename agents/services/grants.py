@@ -13,6 +13,7 @@ from accounts.endings import Ending
 from accounts.errors import Forbidden, Invalid, NotFound
 from accounts.models import TeamMember, TeamRole, User
 from accounts.permissions import PERSONA_RIGHTS, permissions_named
+from agents.changes import persona_rights_taken
 from agents.models import Persona, PersonaGrant
 from agents.permissions import SHARE, lock_persona, rights_in
 
@@ -70,6 +71,8 @@ def put_grants(*, user: User, persona_id: UUID, grants: Iterable[Grant]) -> list
         )
     PersonaGrant.objects.filter(content_object=persona).delete()
     write_grants(persona, wanted)
+    if any(rights - wanted.get(holder, set()) for holder, rights in held.items()):
+        persona_rights_taken(persona)
     team_id, before, after = persona.team_id, _facts(held), _facts(wanted)
     audit(user, "persona.granted", persona.pk, team_id=team_id, before=before, after=after)
     return grants_of(persona)

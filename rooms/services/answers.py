@@ -39,6 +39,15 @@ def retry_run(*, user: User, run_id: UUID) -> Run:
     return new
 
 
+@transaction.atomic
+def end_unallowed(*, asker: User, team_id: UUID) -> None:
+    """End what somebody has asked for in a team and may not ask any more; the caller has judged."""
+    unended = Run.objects.filter(team=team_id, requested_by=asker, state__in=history.OPEN)
+    rooms = Room.objects.select_for_update(of=("self",), no_key=True)
+    for room in rooms.filter(pk__in=unended.values("room")).order_by("pk"):
+        runs.end_unallowed(room)
+
+
 def _lock_run(user: User, run_id: UUID, asker_needs: str) -> tuple[Room, Run]:
     """Lock a run and its room: the asker needs `asker_needs` there, anybody else to moderate."""
     asked = access_run(user, run_id, VIEW)

@@ -201,6 +201,16 @@ def test_room_of_a_suspended_owner_goes_to_the_next(cast: Cast) -> None:
     assert removals.count() == 1
 
 
+def test_guest_who_stays_one_keeps_the_open_rooms_that_they_were_added_to(cast: Cast) -> None:
+    guest = joiner(cast, TeamRole.GUEST)
+    make_open(cast)
+    services.put_member(user=cast.owner, room_id=cast.room.pk, member_id=guest.pk, role="member")
+
+    set_team_role(user=cast.owner, team_id=cast.team.pk, member_id=guest.pk, role=TeamRole.GUEST)
+
+    assert access_room(guest, cast.room.pk, POST)
+
+
 def test_room_goes_to_a_guest_only_where_nobody_else_is_left(cast: Cast) -> None:
     guest, member = joiner(cast, TeamRole.GUEST), joiner(cast)
     room = services.create_room(user=cast.member, team_id=cast.team.pk, name="theirs")

@@ -7,6 +7,7 @@ import pytest
 from django.db.models import QuerySet
 
 from accounts.errors import Forbidden, NotFound
+from accounts.services import set_team_role
 from agents.models import Persona, PersonaGrant
 from agents.services import (
     Grant,
@@ -56,13 +57,44 @@ def test_only_who_may_use_a_persona_takes_it_into_a_room(cast: Cast) -> None:
 
 def test_right_is_judged_again_when_the_run_starts(cast: Cast) -> None:
     services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
-    only_for(cast)
+    PersonaGrant.objects.filter(role="").delete()  # as by somebody who told nobody
 
     taken = runs.take("worker")
 
     assert taken is not None
     assert taken[1] is None
     run = cast.room.runs.get()
+    assert (run.state, run.error_code) == (RunState.FAILED, "not_allowed")
+
+
+def of_role_alone(cast: Cast, role: str) -> None:
+    grants = [Grant(frozenset({"use"}), role=role)]
+    put_grants(user=cast.owner, persona_id=cast.persona.pk, grants=grants)
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_answer_ends_when_the_right_to_it_is_taken(cast: Cast, running: bool) -> None:  # noqa: FBT001  # of pytest
+    of_role_alone(cast, "member")
+    posted = services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
+    kept = services.post_message(user=cast.owner, room_id=cast.room.pk, text="question")
+    if running:
+        assert runs.take("worker") is not None
+
+    only_for(cast)
+
+    run = cast.room.runs.get(pk=posted.runs[0])
+    assert (run.state, run.error_code) == (RunState.FAILED, "not_allowed")
+    assert cast.room.runs.get(pk=kept.runs[0]).state == RunState.QUEUED
+    assert RoomEvent.objects.filter(room=cast.room, type="run.failed").count() == 1
+
+
+def test_answer_ends_when_the_role_that_had_the_right_does(cast: Cast) -> None:
+    of_role_alone(cast, "member")
+    posted = services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
+
+    set_team_role(user=cast.owner, team_id=cast.team.pk, member_id=cast.member.pk, role="guest")
+
+    run = cast.room.runs.get(pk=posted.runs[0])
     assert (run.state, run.error_code) == (RunState.FAILED, "not_allowed")
 
 
