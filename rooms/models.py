@@ -190,7 +190,10 @@ class Message(models.Model):
     room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="messages")
     seq = models.PositiveBigIntegerField()
     user = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
-    persona = models.ForeignKey(Persona, null=True, on_delete=models.SET_NULL, related_name="+")
+    # No constraint: who has said something stays true when the persona is gone.
+    persona = models.ForeignKey(
+        Persona, null=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+    )
     author_kind = models.CharField(max_length=7, choices=AuthorKind)
     author_name = models.CharField(max_length=40)
     author_handle = models.CharField(max_length=40)
@@ -243,7 +246,10 @@ class Run(models.Model):
     answer = models.OneToOneField(
         Message, null=True, on_delete=models.SET_NULL, related_name="answered_by"
     )
-    persona = models.ForeignKey(Persona, on_delete=models.CASCADE, related_name="runs")
+    # No constraint: so does what an answer took, and why it ended.
+    persona = models.ForeignKey(
+        Persona, on_delete=models.DO_NOTHING, db_constraint=False, related_name="runs"
+    )
     requested_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     stopped_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     language = models.CharField(max_length=8, default="en")

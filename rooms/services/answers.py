@@ -30,11 +30,11 @@ def cancel_run(*, user: User, run_id: UUID) -> Run:
 def retry_run(*, user: User, run_id: UUID) -> Run:
     """Ask again what failed or was stopped; returns a new run on the same message."""
     room, run = _lock_run(user, run_id, POST)
-    again = run.message.runs.filter(persona=run.persona, state__in=history.OPEN)
-    access_persona(user, run.persona_id, USE)
+    persona = access_persona(user, run.persona_id, USE)
+    again = run.message.runs.filter(persona=persona, state__in=history.OPEN)
     if run.state not in RETRYABLE or run.message.deleted_at or again.exists():
         raise Conflict(_("This answer cannot be asked for again now."))
-    (new,), events = runs.queue(room, run.message, [run.persona], user)
+    (new,), events = runs.queue(room, run.message, [persona], user)
     record(room, *events)
     return new
 

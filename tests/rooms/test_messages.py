@@ -7,11 +7,14 @@ from pytest_django import Settings
 from accounts import limits
 from accounts.errors import Conflict, Invalid, RateLimited
 from accounts.models import AuditEntry
+from agents.answers import AnswerFailed
+from agents.services import delete_persona
 from rooms import history, runs, services
 from rooms.models import Message, RoomEvent, Run, RunState
 from rooms.pages.shell import room_rows
 from rooms.replay import Held, MemoryReplay
 from rooms.unread import unread
+from tests.rooms.browsing import answer, browser, page
 from tests.rooms.conftest import Cast
 
 pytestmark = pytest.mark.django_db
@@ -140,3 +143,21 @@ async def test_erased_answer_is_not_kept_nor_taken_in(cast: Cast) -> None:
     assert await replay.append(message, 1, ["SECRET", "more"], 1) is None
     replay.erase(cast.team.pk, 1)
     assert list(replay._answers) == [message]
+
+
+def test_what_a_deleted_persona_has_said_stays_as_it_was(cast: Cast) -> None:
+    ended = answer(cast, "CANARY"), answer(cast, failure=AnswerFailed("internal", "No."))
+    client = browser(cast.member)
+    paths = [
+        *(f"/api/v1/messages/{run.answer_id}" for run in ended),
+        *(f"/api/v1/runs/{run.pk}" for run in ended),
+    ]
+    before = [client.get(path).json() for path in paths]
+
+    delete_persona(user=cast.owner, persona_id=cast.persona.pk)
+
+    assert [client.get(path).json() for path in paths] == before
+    assert "CANARY" in page(cast.member, cast.room)
+    assert client.post(f"/api/v1/runs/{ended[1].pk}/retry").status_code == 404
+    following = services.post_message(user=cast.member, room_id=cast.room.pk, text="next")
+    assert following.runs == []

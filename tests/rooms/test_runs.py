@@ -366,7 +366,7 @@ def test_deleted_persona_ends_what_it_was_answering(cast: Cast) -> None:
     assert (answer.status, answer.author_kind, answer.persona_id) == (
         MessageStatus.FAILED,
         "persona",
-        None,
+        cast.persona.pk,
     )
     assert "run.failed" in kinds(cast, 3)
 

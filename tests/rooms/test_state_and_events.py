@@ -143,6 +143,12 @@ def delete_default_persona(cast: Cast) -> None:
     delete_persona(user=cast.owner, persona_id=cast.persona.pk)
 
 
+def delete_persona_that_has_spoken(cast: Cast) -> None:
+    complete(cast)
+    fail(cast)
+    delete_persona(user=cast.owner, persona_id=cast.persona.pk)
+
+
 def confine(cast: Cast) -> None:
     rename(cast)
     services.confine_persona(user=cast.owner, persona_id=cast.persona.pk, room_ids=[])
@@ -203,7 +209,7 @@ CASES: dict[str, tuple[Act, ...]] = {
     "room.changed": (rename, archive_and_restore),
     "room.archived": (archive,),
     "persona.bound": (bind,),
-    "persona.unbound": (delete_default_persona, confine),
+    "persona.unbound": (delete_default_persona, delete_persona_that_has_spoken, confine),
     "persona.changed": (edit_persona,),
 }
 ENDS_THE_ROOM = {"room.deleted"}
