@@ -21,7 +21,15 @@ from rooms.events import TEXT_LIMIT, MessageCreated, MessageDeleted, MessageUpda
 from rooms.log import record
 from rooms.markup import mentioned, render
 from rooms.models import AuthorKind, Message, Room, RoomMember
-from rooms.permissions import MODERATE, POST, VIEW, access_message, access_room, lock_room
+from rooms.permissions import (
+    MODERATE,
+    POST,
+    VIEW,
+    access_message,
+    access_room,
+    lock_room,
+    lock_to_write,
+)
 from rooms.replay import replay
 
 MOST_EMOJI: Final = 20
@@ -51,7 +59,7 @@ def post_message(
     `personas` None leaves it to the room who answers; an empty collection asks nobody. Raises
     NotFound (room, reply_to or persona), Forbidden, RateLimited, Invalid (blank) or TooLarge.
     """
-    room = lock_room(user, room_id, POST)
+    room, author = lock_to_write(user, room_id)
     if client_id is not None:
         earlier = room.messages.filter(user=user, client_id=client_id).first()
         if earlier is not None:
@@ -68,8 +76,8 @@ def post_message(
         seq=room.last_seq + 1,
         user=user,
         author_kind=AuthorKind.USER,
-        author_name=user.name,
-        author_handle=user.handle,
+        author_name=author.name,
+        author_handle=author.handle,
         text=text,
         html=render(text, handles),
         reply_to=answered,

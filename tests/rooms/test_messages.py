@@ -6,7 +6,8 @@ from pytest_django import Settings
 
 from accounts import limits
 from accounts.errors import Conflict, Invalid, RateLimited
-from accounts.models import AuditEntry
+from accounts.models import AuditEntry, User
+from accounts.services import update_profile
 from agents.answers import AnswerFailed
 from agents.services import delete_persona
 from rooms import history, runs, services
@@ -24,6 +25,19 @@ def say(cast: Cast, text: str) -> Message:
     return services.post_message(
         user=cast.member, room_id=cast.room.pk, text=text, personas=[]
     ).message
+
+
+def test_author_is_called_as_they_are_called_now(cast: Cast) -> None:
+    at_the_handshake = User.objects.get(pk=cast.member.pk)
+    update_profile(user=cast.member, name="Another name")
+
+    posted = services.post_message(
+        user=at_the_handshake, room_id=cast.room.pk, text="x", personas=[]
+    )
+
+    assert posted.message.author_name == "Another name"
+    event = RoomEvent.objects.get(room=cast.room, type="message.created")
+    assert '"name":"Another name"' in event.payload
 
 
 def test_message_has_twenty_different_reactions_at_most(cast: Cast) -> None:
