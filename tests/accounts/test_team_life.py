@@ -1,12 +1,21 @@
 """A team handed over, its people suspended, and its deletion."""
 
-import pytest
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import uuid4
 
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from accounts import endings
+from accounts.endings import Ending
 from accounts.errors import Conflict, Forbidden, Invalid, MaruError, NotFound
 from accounts.gate import MANAGE, VIEW, access_deleted_team, access_team, deleted_teams
 from accounts.models import Team, TeamRole
 from accounts.services import (
     accept_invitation,
+    create_team,
     delete_team,
     hand_over_team,
     invite,
@@ -18,10 +27,18 @@ from accounts.services import (
     suspend_team_member,
     user_for_token,
 )
-from accounts.services.teams import role_in
-from tests.accounts.conftest import Cast
+from accounts.services.teams import put_member, role_in
+from tests.accounts.conftest import Cast, make_user
 
 pytestmark = pytest.mark.django_db
+
+
+@contextmanager
+def when_told(told: list[Ending]) -> Iterator[None]:
+    """Hear of each ending, and nobody else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(endings, "_listeners", [told.append])
+        yield
 
 
 def test_team_is_handed_over(cast: Cast) -> None:
@@ -33,6 +50,22 @@ def test_team_is_handed_over(cast: Cast) -> None:
         hand_over_team(user=cast.owner, team_id=cast.team.pk, member_id=cast.owner.pk)
     with pytest.raises(Conflict):
         remove_team_member(user=cast.guest, team_id=cast.team.pk, member_id=cast.guest.pk)
+
+
+def test_deletion_costs_the_same_however_many_tokens_it_ends(cast: Cast) -> None:
+    told: list[Ending] = []
+    costs = []
+    for tokens in (1, 4):
+        team = create_team(user=cast.stranger, name="Short")
+        for _ in range(tokens):
+            put_member(team, person := make_user(f"P{uuid4().hex[:6]}"), "member")
+            make_token(user=person, name="bound", team=team)
+        with when_told(told), CaptureQueriesContext(connection) as captured:
+            delete_team(user=cast.stranger, team_id=team.pk, name="Short")
+        costs.append(len(captured))
+
+    assert costs[0] == costs[1]
+    assert len({ending.token_id for ending in told}) == 5
 
 
 def test_suspended_member_loses_everything_at_once_and_gets_it_back(cast: Cast) -> None:

@@ -1,0 +1,1 @@
+"""The pages of rooms. Each asks a gate or calls a service; the socket makes them live."""

@@ -1,0 +1,116 @@
+"""A room as one talks in it: what is said, and what one does without a script."""
+
+import re
+from typing import Any, Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts.audit import note_refusal
+from accounts.errors import Invalid, MaruError
+from accounts.gate import signed_in
+from accounts.models import User
+from rooms import services
+from rooms.forms import MessageForm
+from rooms.models import Room
+from rooms.pages.room import room_context
+from rooms.pages.shell import shell_context
+from rooms.permissions import VIEW, access_room
+from rooms.views.page import remember_team, say_refusal
+
+_SEQ: Final = re.compile(r"[0-9]{1,18}")
+
+
+@require_safe
+def room(request: HttpRequest, room_id: UUID) -> HttpResponse:
+    """The conversation of a room; `?before=` shows an earlier part of it."""
+    user = signed_in(request)
+    here = access_room(user, room_id, VIEW)
+    remember_team(request, here.team_id)
+    return _room_page(request, user, here)
+
+
+@require_POST
+def post(request: HttpRequest, room_id: UUID) -> HttpResponse:
+    """Say something, without a script. What is refused stays in the composer."""
+    user = signed_in(request)
+    here = access_room(user, room_id, VIEW)
+    form = MessageForm(request.POST)
+    try:
+        if not form.is_valid():
+            raise Invalid
+        posted = services.post_message(
+            user=user,
+            room_id=room_id,
+            text=form.cleaned_data["text"].replace("\r\n", "\n"),
+            client_id=form.cleaned_data["client_id"],
+            personas=form.cleaned_data["answers"],
+        )
+    except MaruError as error:
+        note_refusal(request, error)
+        refused = {"unsent": request.POST.get("text", ""), "refusal": error.detail}
+        response = _room_page(request, user, here, status=error.status, **refused)
+        if error.retry_after is not None:
+            response["Retry-After"] = str(error.retry_after)
+        return response
+    return redirect(f"{reverse('rooms:room', args=[room_id])}#message-{posted.message.pk}")
+
+
+@require_POST
+def cancel(request: HttpRequest, run_id: UUID) -> HttpResponse:
+    """Stop an answer, without a script."""
+    run = services.cancel_run(user=signed_in(request), run_id=run_id)
+    return redirect("rooms:room", run.room_id)
+
+
+@require_POST
+def retry(request: HttpRequest, run_id: UUID) -> HttpResponse:
+    """Ask again, without a script."""
+    run = services.retry_run(user=signed_in(request), run_id=run_id)
+    return redirect("rooms:room", run.room_id)
+
+
+@require_POST
+def join(request: HttpRequest, room_id: UUID) -> HttpResponse:
+    """Come into a room that is open to its team."""
+    services.join_room(user=signed_in(request), room_id=room_id)
+    return redirect("rooms:room", room_id)
+
+
+@require_POST
+def leave(request: HttpRequest, room_id: UUID) -> HttpResponse:
+    """Leave the room."""
+    user = signed_in(request)
+    try:
+        services.remove_member(user=user, room_id=room_id, member_id=user.pk)
+    except MaruError as error:
+        say_refusal(request, error)
+        return redirect("rooms:room", room_id)
+    return redirect("rooms:home")
+
+
+def _room_page(
+    request: HttpRequest, user: User, here: Room, *, status: int = 200, **extra: Any
+) -> HttpResponse:
+    before = request.GET.get("before", "")
+    with timezone.override(_zone(request)):
+        page = {
+            **shell_context(user, here.team, here),
+            **room_context(user, here, int(before) if _SEQ.fullmatch(before) else None),
+            "aside_state": "open" if "panel" in request.GET else "auto",
+            **extra,
+        }
+        return render(request, "rooms/room.html", page, status=status)
+
+
+def _zone(request: HttpRequest) -> ZoneInfo | None:
+    """Return the time zone that the browser has named; scripts keep the cookie."""
+    try:
+        return ZoneInfo(request.COOKIES.get("maru_zone", ""))
+    except (KeyError, ValueError, OSError):
+        return None  # not the name of a zone, or not even of a file

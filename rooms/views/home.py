@@ -1,0 +1,79 @@
+"""The rooms of a team, and a new one."""
+
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts.errors import MaruError, NotFound
+from accounts.forms import show_refusal
+from accounts.gate import CREATE_ROOM, VIEW, access_team, deleted_teams, signed_in
+from accounts.mfa import has_mfa
+from accounts.models import Team, User
+from agents.permissions import personas_seen_by
+from rooms import services
+from rooms.forms import NewRoomForm
+from rooms.models import Room
+from rooms.pages.shell import home_context, people_around, shell_context
+from rooms.views.page import LAST_TEAM, remember_team
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """The rooms of a team: the one that was asked for, else the one that was looked at last."""
+    user = signed_in(request)
+    team = _team(request, user)
+    if team is None:
+        return render(request, "rooms/no_team.html", {"deleted": deleted_teams(user)})
+    remember_team(request, team.pk)
+    return render(request, "rooms/home.html", home_context(user, team))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
+    """Make a room, with its first personas and people."""
+    user = signed_in(request)
+    team = access_team(user, team_id, CREATE_ROOM)
+    form = NewRoomForm(
+        request.POST or None,
+        personas=personas_seen_by(user, team, everybody=True).filter(confined=False),
+        people=people_around(user, team, everybody=True),
+    )
+    if form.is_valid():
+        try:
+            return redirect("rooms:room", _make_room(user, team, form).pk)
+        except MaruError as error:
+            show_refusal(request, form, error)
+    return render(request, "rooms/create.html", shell_context(user, team) | {"form": form})
+
+
+def _team(request: HttpRequest, user: User) -> Team | None:
+    """Return the team to show, behind its gate; None for whoever is in no team.
+
+    Without a team in the address it is the one looked at last, or the first that opens.
+    """
+    asked = request.GET.get("team")
+    if asked:
+        try:
+            return access_team(user, UUID(asked), VIEW)
+        except ValueError:
+            raise NotFound from None
+    teams = list(Team.objects.of(user))
+    last = request.session.get(LAST_TEAM)
+    # A team that asks for a second step shuts nobody out of the others.
+    shut = any(team.require_mfa for team in teams) and not has_mfa(user)
+    teams.sort(key=lambda team: (shut and team.require_mfa, str(team.pk) != last))
+    return access_team(user, teams[0].pk, VIEW) if teams else None
+
+
+def _make_room(user: User, team: Team, form: NewRoomForm) -> Room:
+    return services.create_room(
+        user=user,
+        team_id=team.pk,
+        name=form.cleaned_data["name"],
+        topic=form.cleaned_data["topic"],
+        privacy=form.cleaned_data["privacy"],
+        personas=[persona.pk for persona in form.cleaned_data["personas"]],
+        people=[person.pk for person in form.cleaned_data["people"]],
+    )

@@ -1,0 +1,185 @@
+"""The settings of a room: its name, who answers in it, who is in it, and its end."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST
+
+from accounts.errors import Invalid, MaruError
+from accounts.forms import show_refusal
+from accounts.gate import MANAGE_PEOPLE, access_team, signed_in
+from accounts.models import TeamRole, User
+from accounts.services import link_of
+from rooms import services
+from rooms.forms import (
+    AddPersonaForm,
+    AddPersonForm,
+    HeirForm,
+    InviteForm,
+    RoleForm,
+    RoomForm,
+    RoomSettingsForm,
+)
+from rooms.models import Room
+from rooms.pages.settings import settings_context
+from rooms.permissions import MANAGE, access_room
+from rooms.views.page import say_refusal
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def change(request: HttpRequest, room_id: UUID) -> HttpResponse:
+    """What the room is called, who answers in it, and who is in it."""
+    user = signed_in(request)
+    here = access_room(user, room_id, MANAGE, even_archived=True)
+    form = RoomSettingsForm(request.POST or None, instance=here)
+    if form.is_valid():
+        try:
+            _change_room(user, here, form)
+        except MaruError as error:
+            show_refusal(request, form, error)
+        else:
+            messages.success(request, _("Saved."))
+            return redirect("rooms:settings", room_id)
+    return render(request, "rooms/settings.html", settings_context(user, here, form))
+
+
+@require_POST
+def add_person(request: HttpRequest, room_id: UUID) -> HttpResponse:
+    """Let somebody of the team into the room."""
+    form = AddPersonForm(request.POST)
+
+    def add(user: User) -> None:
+        person, role = _cleaned(form, "person", "role")
+        services.put_member(user=user, room_id=room_id, member_id=person, role=role)
+
+    return _settle(request, room_id, add)
+
+
+@require_POST
+def set_role(request: HttpRequest, room_id: UUID, user_id: UUID) -> HttpResponse:
+    """Change somebody's role in the room."""
+    form = RoleForm(request.POST)
+
+    def change(user: User) -> None:
+        (role,) = _cleaned(form, "role")
+        services.put_member(user=user, room_id=room_id, member_id=user_id, role=role)
+
+    return _settle(request, room_id, change)
+
+
+@require_POST
+def remove_person(request: HttpRequest, room_id: UUID, user_id: UUID) -> HttpResponse:
+    """Take somebody out of the room."""
+    return _settle(
+        request,
+        room_id,
+        lambda user: services.remove_member(user=user, room_id=room_id, member_id=user_id),
+    )
+
+
+@require_POST
+def hand_over(request: HttpRequest, room_id: UUID) -> HttpResponse:
+    """Make somebody else the owner of the room. Whoever did it may not change it any more."""
+    user = signed_in(request)
+    access_room(user, room_id, MANAGE)
+    (heir,) = _cleaned(HeirForm(request.POST), "person")
+    try:
+        services.hand_over_room(user=user, room_id=room_id, member_id=heir)
+    except MaruError as error:
+        say_refusal(request, error)
+        return redirect("rooms:settings", room_id)
+    messages.success(request, _("The room is handed over."))
+    return redirect("rooms:room", room_id)
+
+
+@require_POST
+def invite(request: HttpRequest, room_id: UUID) -> HttpResponse:
+    """Make an invitation into the team and this room. Its link is in this one answer only."""
+    user = signed_in(request)
+    here = access_room(user, room_id, MANAGE)
+    access_team(user, here.team_id, MANAGE_PEOPLE)
+    (email,) = _cleaned(InviteForm(request.POST), "email")
+    _invitation, token = services.invite_into_rooms(
+        user=user, team_id=here.team_id, room_ids=[room_id], role=TeamRole.GUEST, email=email
+    )
+    page = settings_context(user, here, RoomSettingsForm(instance=here))
+    return render(request, "rooms/settings.html", {**page, "link": link_of(token)})
+
+
+@require_POST
+def add_persona(request: HttpRequest, room_id: UUID) -> HttpResponse:
+    """Let a persona of the team answer in the room."""
+    form = AddPersonaForm(request.POST)
+
+    def add(user: User) -> None:
+        (persona,) = _cleaned(form, "persona")
+        services.bind_persona(user=user, room_id=room_id, persona_id=persona)
+
+    return _settle(request, room_id, add)
+
+
+@require_POST
+def remove_persona(request: HttpRequest, room_id: UUID, persona_id: UUID) -> HttpResponse:
+    """Take a persona out of the room."""
+    return _settle(
+        request,
+        room_id,
+        lambda user: services.unbind_persona(user=user, room_id=room_id, persona_id=persona_id),
+    )
+
+
+@require_POST
+def archive(request: HttpRequest, room_id: UUID) -> HttpResponse:
+    """Close the room for writing."""
+    services.archive_room(user=signed_in(request), room_id=room_id)
+    messages.success(request, _("The room is archived."))
+    return redirect("rooms:settings", room_id)
+
+
+@require_POST
+def restore(request: HttpRequest, room_id: UUID) -> HttpResponse:
+    """Open an archived room again."""
+    services.restore_room(user=signed_in(request), room_id=room_id)
+    messages.success(request, _("The room is open again."))
+    return redirect("rooms:settings", room_id)
+
+
+@require_POST
+def delete(request: HttpRequest, room_id: UUID) -> HttpResponse:
+    """Take the room away from everybody."""
+    services.delete_room(user=signed_in(request), room_id=room_id)
+    messages.success(request, _("The room is deleted."))
+    return redirect("rooms:home")
+
+
+def _change_room(user: User, here: Room, form: RoomForm) -> None:
+    sent = [name for name in form.changed_data if name != "privacy" or name in form.data]
+    changed = {name: form.cleaned_data[name] for name in sent}
+    if "default_persona" in changed:
+        persona = changed["default_persona"]
+        changed["default_persona"] = persona.pk if persona else None
+    if changed:
+        services.update_room(user=user, room_id=here.pk, **changed)
+
+
+def _settle(request: HttpRequest, room_id: UUID, act: Callable[[User], object]) -> HttpResponse:
+    """Do something to the room's people or personas, and show its settings again."""
+    user = signed_in(request)
+    access_room(user, room_id, MANAGE, even_archived=True)
+    try:
+        act(user)
+        messages.success(request, _("Saved."))
+    except MaruError as error:
+        say_refusal(request, error)
+    return redirect("rooms:settings", room_id)
+
+
+def _cleaned(form: Any, *names: str) -> list[Any]:
+    if not form.is_valid():
+        raise Invalid
+    return [form.cleaned_data[name] for name in names]
