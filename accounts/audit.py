@@ -43,7 +43,7 @@ def audit(
 ) -> None:
     """Write down that `actor` did something to a thing, whose kind is the first word of `action`.
 
-    `actor` None is whoever runs the server. It costs two queries.
+    `actor` None is whoever runs the server, or what follows from a rule. It costs two queries.
     """
     _append(
         AuditEntry(

@@ -10,7 +10,7 @@ from rooms.log import record
 from rooms.models import Privacy
 from rooms.services import (
     close_rooms,
-    end_unallowed,
+    end_unallowed_answers,
     enter_invited_rooms,
     leave_rooms,
     lock_rooms_of,
@@ -50,7 +50,7 @@ def member_restored(member: TeamMember) -> None:
 
 def member_role_changed(member: TeamMember) -> None:
     """End what their role let them ask; a guest is not in rooms that are open to the team."""
-    end_unallowed(asker=member.user, team_id=member.team_id)
+    end_unallowed_answers(asker=member.user, team_id=member.team_id)
     if member.role == TeamRole.GUEST:
         leave_rooms(member=member.user, team_id=member.team_id, privacy=Privacy.TEAM)
 

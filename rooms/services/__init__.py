@@ -1,6 +1,6 @@
 """What people do in rooms: each function one transaction, on behalf of `user`, by the gate."""
 
-from rooms.services.answers import cancel_run, end_unallowed, retry_run
+from rooms.services.answers import cancel_run, end_unallowed_answers, retry_run
 from rooms.services.members import (
     add_members,
     enter_invited_rooms,
@@ -60,7 +60,7 @@ __all__ = [
     "delete_message",
     "delete_room",
     "edit_message",
-    "end_unallowed",
+    "end_unallowed_answers",
     "enter_invited_rooms",
     "hand_over_room",
     "invite_into_rooms",

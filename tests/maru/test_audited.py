@@ -316,7 +316,7 @@ WITHOUT = {
     "mark_read": "one's own place in a room is no change of it",
     "add_members": "a step of create_room and put_member",
     "close_rooms": "a step of delete_team",
-    "end_unallowed": "a step of set_team_role",
+    "end_unallowed_answers": "a step of set_team_role",
     "enter_invited_rooms": "a step of accept_invitation",
     "grants_of": "reads",
     "joinable_rooms": "reads",

@@ -5,6 +5,7 @@ import re
 from uuid import UUID, uuid4
 
 import pytest
+import time_machine
 from django.urls import URLPattern, reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
@@ -266,6 +267,7 @@ def test_the_unread_begins_where_the_reader_left_off(cast: Cast) -> None:
     assert "data-unread" not in page(cast.owner, cast.room).split("<template")[0]
 
 
+@time_machine.travel(timezone.now().replace(hour=12))  # a new day begins with a name
 def test_one_person_in_a_row_is_named_once(cast: Cast) -> None:
     for minutes, user in ((20, cast.owner), (18, cast.owner), (10, cast.owner), (9, cast.member)):
         say(cast, user, "line", minutes)
