@@ -37,6 +37,8 @@ MAY_BE_LONGER = {
     "tests/maru/test_audited.py": "every service, and the entry that it writes",
     "tests/maru/test_matrix.py": "every way in, and who is refused there",
     "tests/accounts/test_signing_in.py": "every way to sign in, and every way to be refused",
+    "tests/rooms/test_runner.py": "what a worker does with a run, and what may befall it",
+    "tests/rooms/test_runs.py": "the life of a run in the database, step by step",
     "tests/rooms/test_socket.py": "the contract of the socket, command by command",
     "tests/rooms/test_topic.py": "what the layer may do to a room, case by case",
 }
