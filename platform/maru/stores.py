@@ -48,7 +48,14 @@ def database(env: Env) -> dict[str, Any]:
             "options": f"-c idle_in_transaction_session_timeout={STALLED_MILLISECONDS}",
             **dict(parse_qsl(url.query)),
             # Each request runs in a thread of its own: only a pool lets them share connections.
-            "pool": {"min_size": 1, "max_size": WEB_DATABASE_CONNECTIONS, "timeout": 10},
+            # One that cannot connect waits twice as long each time; but it begins anew with
+            # whoever asks after it has given up.
+            "pool": {
+                "min_size": 1,
+                "max_size": WEB_DATABASE_CONNECTIONS,
+                "timeout": 10,
+                "reconnect_timeout": 5,
+            },
         },
     }
 
