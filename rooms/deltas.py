@@ -4,10 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+import structlog
+
 from rooms import broadcast
 from rooms.events import MessageDelta, encode
 from rooms.replay import replay
 from rooms.runs import Job
+
+log = structlog.get_logger(__name__)
 
 QUICK: Final = 0.05
 STEADY: Final = 0.1
@@ -29,7 +33,8 @@ class Deltas:
         self._sent: list[str] = []
         self._kept = 0
         self._last = float("-inf")
-        self._timer: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._flushing: asyncio.Task[None] | None = None
         self._order = asyncio.Lock()
 
     @property
@@ -40,12 +45,13 @@ class Deltas:
     async def add(self, text: str) -> None:
         """Take text in; returns once it is sent or sure to be."""
         self._waiting.append(text)
-        now = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        now = loop.time()
         interval = QUICK if len(self._sent) < QUICK_DELTAS else STEADY
         if now - self._last >= interval or sum(map(len, self._waiting)) >= LARGE:
             await self.flush()
         elif self._timer is None:
-            self._timer = asyncio.create_task(self._flush_later(self._last + interval - now))
+            self._timer = loop.call_at(self._last + interval, self._flush_now)
 
     async def flush(self) -> None:
         """Send what waits, now."""
@@ -54,7 +60,11 @@ class Deltas:
             if not text:
                 return
             self._last = asyncio.get_running_loop().time()
-            await self._send(text)
+            try:
+                await self._send(text)
+            except Exception:  # not lost: it goes with what comes next
+                self._waiting.insert(0, text)
+                raise
 
     async def close(self) -> None:
         """Send the rest; nothing more is taken in."""
@@ -66,22 +76,19 @@ class Deltas:
         """Send nothing more, not even the rest: the answer was stopped or is somebody else's."""
         if self._timer is not None:
             self._timer.cancel()
+        if self._flushing is not None:
+            self._flushing.cancel()
         self._waiting = []
 
-    async def _flush_later(self, delay: float) -> None:
-        await asyncio.sleep(delay)
+    def _flush_now(self) -> None:
         self._timer = None
-        await self.flush()
+        self._flushing = asyncio.create_task(self.flush())
+        self._flushing.add_done_callback(_report)
 
     async def _send(self, text: str) -> None:
         job, seq = self._job, len(self._sent)
-        if not await self._is_ours():
-            return
-        deltas = [*self._sent, text]
-        kept = await replay().append(job.message, job.attempt, deltas, self._kept)
-        if kept is None:
+        if not await self._is_ours() or not await self._keep(text):
             return  # stopped or taken over: the text that is kept ends before this
-        self._sent, self._kept = deltas, kept
         delta = MessageDelta(
             room=job.room,
             message=job.message,
@@ -100,3 +107,24 @@ class Deltas:
                 frame=encode(delta),
             )
         )
+
+    async def _keep(self, text: str) -> bool:
+        """Add a delta to the replay, and to what was sent; False where it must not be sent."""
+        self._sent.append(text)
+        kept = None
+        try:
+            kept = await replay().append(
+                self._job.message, self._job.attempt, self._sent, self._kept
+            )
+        finally:
+            if kept is None:
+                self._sent.pop()
+        if kept is None:
+            return False
+        self._kept = kept
+        return True
+
+
+def _report(flushing: asyncio.Task[None]) -> None:
+    if not flushing.cancelled() and (error := flushing.exception()) is not None:
+        log.error("deltas.unsent", exc_info=error)

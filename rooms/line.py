@@ -83,8 +83,8 @@ def tell_places(team_id: UUID) -> None:
 
     Whoever came after the last claim was told their place when they came.
     """
-    served_at = Line.objects.values_list("served_at", flat=True).get(pk=team_id)
-    if served_at is not None:
+    served_at = Line.objects.filter(pk=team_id).values_list("served_at", flat=True).first()
+    if served_at is not None:  # the team may have been purged meanwhile
         _tell(team_id, lambda queued_at: queued_at < served_at)
 
 

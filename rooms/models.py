@@ -257,7 +257,6 @@ class Run(models.Model):
     attempt = models.PositiveIntegerField(default=0)
     lease_owner = models.CharField(max_length=64, blank=True)
     lease_until = models.DateTimeField(null=True)
-    cancel_requested_at = models.DateTimeField(null=True)
     error_code = models.CharField(max_length=32, blank=True)
     error_detail = models.CharField(max_length=400, blank=True)
     input_tokens = models.PositiveIntegerField(null=True)
