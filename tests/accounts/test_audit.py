@@ -316,6 +316,8 @@ def test_export_says_in_its_name_that_it_is_not_whole(
 ) -> None:
     client = browser(cast, "owner")
     path = reverse("accounts:audit_export", args=[cast.team.pk])
+    for name in ("One", "Two", "Three"):
+        rename_team(user=cast.owner, team_id=cast.team.pk, name=name)
     whole = client.post(path, {"format": ending})
     monkeypatch.setattr("accounts.views.audit.LONGEST_EXPORT", 1)
 
