@@ -45,8 +45,11 @@ BESIDE = {
     ("/wire.json", "GET"),
     ("/personas/{}/rooms", "GET"),
     ("/personas/{}/rooms", "PUT"),
+    ("/teams/{}/owner", "PUT"),
+    ("/teams/{}/delete", "POST"),
+    ("/teams/{}/restore", "POST"),
 }
-"""Told of outside of the table of paths."""
+"""Told of outside of the table of paths, or added to it: what the pages of a team can do."""
 
 
 def promised() -> set[tuple[str, str]]:
