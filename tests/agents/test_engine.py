@@ -86,6 +86,13 @@ async def test_usage_that_cannot_be_is_kept_as_near_as_it_can(
     assert heard.finished == Finished("four words in all", Usage(kept, kept))
 
 
+async def test_an_answer_of_too_many_tokens_is_cut_off(provider: Provider) -> None:
+    heard = await ask(persona(provider.base_url, "tokens-30@0"), limits=Limits(tokens=10))
+
+    assert heard.code == "too_long"
+    assert heard.text == "".join(f"t{n} " for n in range(10))
+
+
 async def test_the_persona_decides_temperature_and_length(provider: Provider) -> None:
     spec = persona(provider.base_url, "openai/echo", temperature=0.25, max_output_tokens=77)
 

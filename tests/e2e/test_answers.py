@@ -89,6 +89,28 @@ def test_failed_provider_is_one_sentence_and_retry(
     assert [there.ended(), here.ended()] == ["fine now", "fine now"]
 
 
+def test_several_answers_at_once_have_a_stop_each(
+    house: House, enter: Open, provider: Provider
+) -> None:
+    (room,) = house.populate(1, 1, "held-3", "held-5", "held-7")
+    here = Conversation(enter(room.members[0]), house.address(room))
+    halves = {f"held-{n}": " ".join(f"t{k}" for k in range(n)) for n in (3, 5, 7)}
+
+    here.write("@held-3 @held-5 @held-7 Count, please")
+    answers = {name: here.answers.filter(has_text=name) for name in halves}
+    for name, half in halves.items():
+        expect(answers[name].locator("[data-body]")).to_have_text(half)
+    answers["held-5"].get_by_role("button", name="Stop").click()
+    expect(answers["held-5"]).to_have_attribute("data-state", "stopped")
+    expect(here.page.get_by_role("button", name="Stop")).to_have_count(2)
+    provider.release()
+
+    expect(answers["held-5"].locator("[data-body]")).to_have_text(halves["held-5"])
+    for name, half in (("held-3", "t3 t4 t5"), ("held-7", "t7 t8 t9 t10 t11 t12 t13")):
+        expect(answers[name]).to_have_attribute("data-state", "completed")
+        expect(answers[name].locator("[data-body]")).to_have_text(f"{halves[name]} {half}")
+
+
 def test_two_rooms_stream_in_two_tabs_each_its_own(house: House, enter: Open) -> None:
     rooms = house.populate(2, 1, "canary@40")
     person = rooms[0].members[0]

@@ -16,7 +16,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from agents import engine
-from agents.answers import Finished, Part, Text
+from agents.answers import Finished, Limits, Part, Text
 from rooms import broadcast, line, runner, runs, services
 from rooms.broadcast import Delta, Envelope
 from rooms.deltas import Deltas
@@ -198,6 +198,23 @@ async def test_an_answer_that_the_engine_does_not_end_is_ended_from_outside(
 
     assert run.answer is not None
     assert (run.error_code, run.answer.text) == ("timeout", "so far")
+
+
+async def test_the_limits_of_an_answer_are_those_that_are_set(
+    cast: Cast, answer: Callable[[Answer], None], settings: Settings
+) -> None:
+    settings.RUN_SECONDS, settings.RUN_CHARACTERS, settings.RUN_TOKENS = 11, 12, 13
+    given = []
+
+    async def note(*_: Any, limits: Limits) -> AsyncGenerator[Part, None]:
+        given.append(limits)
+        yield Finished("", None)
+
+    answer(note)
+    async with at_work():
+        await reached(await ask(cast), RunState.COMPLETED)
+
+    assert given == [Limits(seconds=11, characters=12, tokens=13)]
 
 
 async def test_leases_are_kept_while_all_threads_wait_for_locks(
