@@ -1,4 +1,4 @@
-"""What becomes of personas, told to whoever shows them.
+"""What becomes of personas and connections, told to whoever shows and asks them.
 
 Rooms show personas, and this app does not know rooms: so they name a function here when they start
 (`AppConfig.ready`). It is called inside the transaction that makes the change, and raises to undo
@@ -7,12 +7,13 @@ it; what must wait for the commit, waits there.
 
 from collections.abc import Callable
 
-from agents.models import Persona
+from agents.models import Connection, Persona
 
 Listener = Callable[[Persona], None]
 _on_change: list[Listener] = []
 _on_leave: list[Listener] = []
 _on_rights_taken: list[Listener] = []
+_on_key_taken: list[Callable[[Connection], None]] = []
 
 
 def when_persona_changes(listener: Listener) -> Listener:
@@ -46,6 +47,18 @@ def persona_rights_taken(persona: Persona) -> None:
     """Tell every listener that fewer may use the persona, or do less with it."""
     for listener in _on_rights_taken:
         listener(persona)
+
+
+def when_key_is_taken(listener: Callable[[Connection], None]) -> None:
+    """Have `listener` called after the key of a connection has been taken away."""
+    if listener not in _on_key_taken:
+        _on_key_taken.append(listener)
+
+
+def key_taken(connection: Connection) -> None:
+    """Tell every listener that nobody may be asked by the key that the connection had."""
+    for listener in _on_key_taken:
+        listener(connection)
 
 
 def _name(listener: Listener, listeners: list[Listener]) -> Listener:

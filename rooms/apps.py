@@ -12,6 +12,7 @@ class RoomsConfig(AppConfig):
         from accounts.changes import follow
         from accounts.endings import when_access_ends
         from agents.changes import (
+            when_key_is_taken,
             when_persona_changes,
             when_persona_leaves,
             when_persona_rights_are_taken,
@@ -23,3 +24,4 @@ class RoomsConfig(AppConfig):
         when_persona_changes(following.persona_changed)
         when_persona_leaves(following.persona_leaves)
         when_persona_rights_are_taken(following.persona_rights_taken)
+        when_key_is_taken(following.key_taken)

@@ -2,7 +2,7 @@
 
 from accounts.endings import Ending
 from accounts.models import Invitation, Team, TeamMember, TeamRole, User
-from agents.models import Persona
+from agents.models import Connection, Persona
 from rooms import broadcast, runs
 from rooms.bodies import persona_body
 from rooms.events import PersonaChanged
@@ -87,5 +87,12 @@ def persona_rights_taken(persona: Persona) -> None:
 def persona_leaves(persona: Persona) -> None:
     """End what the persona is answering and take it out of its rooms."""
     for room in lock_rooms_of(persona):
-        runs.abandon(room, persona)
+        runs.abandon(room, [persona], runs.NOT_HERE)
         unbind(room, persona.pk)
+
+
+def key_taken(connection: Connection) -> None:
+    """End what is being answered by a key that is not there any more."""
+    personas = list(connection.personas.all())
+    for room in lock_rooms_of(*personas):
+        runs.abandon(room, personas, runs.KEYLESS)

@@ -15,7 +15,9 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone, translation
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from accounts.errors import MaruError
 from accounts.models import User
@@ -47,6 +49,10 @@ from rooms.wake import tell_stopped, wake
 log = structlog.get_logger(__name__)
 
 MAX_ATTEMPTS: Final = 3
+NOT_HERE: Final = gettext_lazy("%(persona)s is not in this room any more.")
+KEYLESS: Final = gettext_lazy(
+    "The key by which %(persona)s answers was taken away. An admin can add another one."
+)
 
 
 class LeaseLost(Exception):
@@ -227,12 +233,15 @@ def end_unallowed(room: Room) -> None:
                 _end(room, run, refusal, _seal(run))
 
 
-def abandon(room: Room, persona: Persona) -> None:
-    """Fail what a persona has not ended in a room, in the transaction that has the room locked."""
-    unended = room.runs.select_for_update(of=("self",)).select_related("answer")
-    for run in unended.filter(persona=persona, state__in=history.OPEN):
+def abandon(room: Room, personas: Collection[Persona], reason: Promise) -> None:
+    """Fail what personas have not ended in a room, in the transaction that has the room locked.
+
+    `reason` is a sentence with the place `%(persona)s`.
+    """
+    unended = room.runs.select_for_update(of=("self",)).select_related("answer", "persona")
+    for run in unended.filter(persona__in=personas, state__in=history.OPEN):
         with translation.override(run.language):
-            detail = _("%(persona)s is not in this room any more.") % {"persona": persona.name}
+            detail = str(reason) % {"persona": run.persona.name}
         if run.state == RunState.RUNNING:
             tell_stopped()
         _end(room, run, AnswerFailed("not_allowed", detail), _seal(run))
@@ -341,8 +350,7 @@ def _check_allowed(room: Room, run: Run) -> None:
         detail = _("%(persona)s is switched off. An admin can switch it on again.")
         raise AnswerFailed("not_allowed", detail % {"persona": persona.name})
     if not room.bindings.filter(persona=persona).exists():
-        detail = _("%(persona)s is not in this room any more.")
-        raise AnswerFailed("not_allowed", detail % {"persona": persona.name})
+        raise AnswerFailed("not_allowed", str(NOT_HERE) % {"persona": persona.name})
 
 
 def _open_answer(room: Room, run: Run) -> Message:

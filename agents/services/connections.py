@@ -18,6 +18,7 @@ from accounts.gate import access_team
 from accounts.models import User
 from accounts.names import clean_name
 from agents import check
+from agents.changes import key_taken
 from agents.egress import check_url
 from agents.models import Connection, ConnectionKind
 from agents.permissions import MANAGE, access_connection
@@ -93,7 +94,8 @@ def update_connection(
 ) -> Connection:
     """Change what is given. An empty `key` takes the stored one away.
 
-    A stored key belongs to the server it was entered for: another address drops it.
+    A stored key belongs to the server it was entered for: another address drops it. What is being
+    answered by a key that goes ends with it.
     """
     seen = access_connection(user, connection_id, MANAGE)
     # The name of a host is looked up here, before a transaction makes others wait for it.
@@ -112,6 +114,8 @@ def update_connection(
         if models is not None:
             connection.model_names = _checked_models(connection.kind, models)
         _save(connection)
+        if old_key and not connection.key_encrypted:
+            key_taken(connection)
         after = _facts(connection) | {"key_changed": connection.key_encrypted != old_key}
         team_id = connection.team_id
         audit(user, "connection.changed", seen.pk, team_id=team_id, before=before, after=after)

@@ -57,7 +57,7 @@ def confine_persona(
     if persona.confined:
         for room in lock_rooms_of(persona):
             if room.pk not in allowed:
-                runs.abandon(room, persona)
+                runs.abandon(room, [persona], runs.NOT_HERE)
                 unbind(room, persona.pk)
     after = {"rooms": None if room_ids is None else [str(room_id) for room_id in allowed]}
     audit(user, "persona.confined", persona.pk, team_id=persona.team_id, after=after)
@@ -75,10 +75,11 @@ def unbind_persona(*, user: User, room_id: UUID, persona_id: UUID) -> None:
     audit(user, "room.persona_unbound", room.pk, team_id=room.team_id, before=before)
 
 
-def lock_rooms_of(persona: Persona) -> list[Room]:
-    """Lock the rooms of a persona, always in the same order, so that two changes cannot cross."""
+def lock_rooms_of(*personas: Persona) -> list[Room]:
+    """Lock the rooms of personas, always in the same order, so that two changes cannot cross."""
+    theirs = RoomPersona.objects.filter(persona__in=personas).values("room")
     rooms = Room.objects.select_for_update(of=("self",), no_key=True)
-    return list(rooms.filter(bindings__persona=persona).order_by("pk"))
+    return list(rooms.filter(pk__in=theirs).order_by("pk"))
 
 
 def bindable(user: User, team_id: UUID) -> QuerySet[Persona]:

@@ -11,10 +11,12 @@ from accounts.services import set_team_role
 from agents.models import Persona, PersonaGrant
 from agents.services import (
     Grant,
+    create_connection,
     create_demo_persona,
     delete_persona,
     put_grants,
     set_persona_enabled,
+    update_connection,
     update_persona,
 )
 from rooms import runs, services
@@ -215,3 +217,51 @@ def test_right_that_is_taken_meanwhile_is_not_used_once_more(
         act(user=cast.member, persona_id=cast.persona.pk)
 
     assert Persona.objects.get(pk=cast.persona.pk).version == 1
+
+
+@pytest.mark.parametrize("running", [False, True])
+@pytest.mark.parametrize("how", [{"key": ""}, {"base_url": "https://other.example.com/v1"}])
+def test_answer_ends_when_the_key_is_taken_that_it_is_made_by(
+    cast: Cast,
+    monkeypatch: pytest.MonkeyPatch,
+    how: Any,
+    running: bool,  # noqa: FBT001  # of pytest
+) -> None:
+    monkeypatch.setattr("agents.egress.lookup", lambda host, port: ["93.184.216.34"])
+    here: dict[str, Any] = {"user": cast.owner, "team_id": cast.team.pk}
+    address, key = "https://api.example.com/v1", "sk-canary-0123456789"
+    connection = create_connection(**here, name="A", kind="openai", base_url=address, key=key)
+    Persona.objects.filter(pk=cast.persona.pk).update(connection=connection, model="m")
+    other = create_demo_persona(**here)
+    services.bind_persona(user=cast.owner, room_id=cast.room.pk, persona_id=other.pk)
+    asked = [cast.persona.pk, other.pk]
+    services.post_message(user=cast.member, room_id=cast.room.pk, text="Who?", personas=asked)
+    for _ in range(2 if running else 0):
+        assert runs.take("worker")
+
+    update_connection(user=cast.owner, connection_id=connection.pk, **how)
+
+    ended, untouched = cast.room.runs.get(persona=cast.persona), cast.room.runs.get(persona=other)
+    assert (ended.state, ended.error_code) == (RunState.FAILED, "not_allowed")
+    assert "key" in ended.error_detail
+    assert untouched.state == (RunState.RUNNING if running else RunState.QUEUED)
+
+
+def test_answer_goes_on_when_another_key_takes_the_place_of_one(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.egress.lookup", lambda host, port: ["93.184.216.34"])
+    connection = create_connection(
+        user=cast.owner,
+        team_id=cast.team.pk,
+        name="A",
+        kind="openai",
+        base_url="https://api.example.com/v1",
+        key="sk-canary-0123456789",
+    )
+    Persona.objects.filter(pk=cast.persona.pk).update(connection=connection, model="m")
+    services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
+
+    update_connection(user=cast.owner, connection_id=connection.pk, key="sk-another-0123456789")
+
+    assert cast.room.runs.get().state == RunState.QUEUED
