@@ -50,9 +50,7 @@ log = structlog.get_logger(__name__)
 
 MAX_ATTEMPTS: Final = 3
 NOT_HERE: Final = gettext_lazy("%(persona)s is not in this room any more.")
-KEYLESS: Final = gettext_lazy(
-    "The key by which %(persona)s answers was taken away. An admin can add another one."
-)
+KEYLESS: Final = gettext_lazy("The key of %(persona)s was taken away. Ask an admin for another.")
 
 
 class LeaseLost(Exception):
@@ -234,10 +232,7 @@ def end_unallowed(room: Room) -> None:
 
 
 def abandon(room: Room, personas: Collection[Persona], reason: Promise) -> None:
-    """Fail what personas have not ended in a room, in the transaction that has the room locked.
-
-    `reason` is a sentence with the place `%(persona)s`.
-    """
+    """Fail what personas have not ended in a locked room, for a reason with a `%(persona)s`."""
     unended = room.runs.select_for_update(of=("self",)).select_related("answer", "persona")
     for run in unended.filter(persona__in=personas, state__in=history.OPEN):
         with translation.override(run.language):
