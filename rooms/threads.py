@@ -23,7 +23,7 @@ CHECKS: Final = ThreadPoolExecutor(max_workers=2, thread_name_prefix="check")
 # Whoever renews leases waits for nobody: threads of runs may all be waiting for locked rooms.
 BEATS: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="beat")
 
-IDLE_SECONDS: Final = 5.0
+IDLE_SECONDS: Final = 60.0
 """A connection that has rested for so long is asked whether it is still there."""
 
 

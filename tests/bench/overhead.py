@@ -17,7 +17,7 @@ from tests.bench.stage import Stage, Warm
 from tests.live import PATIENCE, ROOT
 
 NAME: Final = "our overhead on the first token"
-ROUNDS: Final = 5
+ROUNDS: Final = 3
 SENDS: Final = 15
 WARM_UP: Final = 5
 FULL: Final = 20

@@ -21,12 +21,12 @@ from tests.cluster.holdings import CountedWorker
 from tests.cluster.services import Postgres, missing
 from tests.live import ROOT, PopulatedRoom, Socket
 
-CLAIMS: Final = 100
-STOPS: Final = 100
+CLAIMS: Final = 60
+STOPS: Final = 60
 STREAMS: Final = 30
-IDLE_SECONDS: Final = 20
-WARM_RUNS: Final = 500
-RUNS: Final = 5_000
+IDLE_SECONDS: Final = 12
+WARM_RUNS: Final = 200
+RUNS: Final = 500
 AT_ONCE: Final = 25
 QUICK: Final = "tokens-2"
 LONG: Final = "tokens-3000@50"

@@ -152,7 +152,7 @@ class Client:
         until: dict[str, Any] = {}
         while not until or (heard.frames < until["frames"] and heard.silence() < QUIET):
             if self._read(heard, 0.1):
-                until = self.line()
+                until = self.line(heard)
         wall, cpu = time.monotonic() - began, time.process_time() - worked
         ears = self._ears.values()
         return {
@@ -190,12 +190,12 @@ class Client:
                 self._epoll.unregister(fd)
         return told
 
-    def line(self) -> Any:
+    def line(self, heard: "_Hearing | None" = None) -> Any:
         """Return the next thing that we are told; None at the end or where it is not whole.
 
         Pings are answered meanwhile: others may be measured for longer than a server waits.
         """
-        heard = _Hearing(b"nothing")
+        heard = heard or _Hearing(b"nothing")
         while b"\n" not in self._lines:
             if not self._read(heard, 1.0):
                 continue
