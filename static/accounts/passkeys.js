@@ -54,4 +54,8 @@ if (globalThis.PublicKeyCredential && "parseRequestOptionsFromJSON" in PublicKey
   for (const form of document.querySelectorAll("form[data-passkey]")) {
     if (form instanceof HTMLFormElement) serve(form);
   }
+} else {
+  for (const sentence of document.querySelectorAll("[data-passkey-absent]")) {
+    if (sentence instanceof HTMLElement) sentence.hidden = false;
+  }
 }

@@ -24,8 +24,9 @@ def test_ready_is_who_reaches_its_database(client: Client, monkeypatch: pytest.M
     def away() -> None:
         raise DatabaseError("CANARY: no route to host db.internal")
 
-    monkeypatch.setattr("maru.health.connection.cursor", away)
-    response = client.get("/readyz")
+    with monkeypatch.context() as meanwhile:  # what looks after the test wants its database
+        meanwhile.setattr("maru.health.connection.cursor", away)
+        response = client.get("/readyz")
 
     assert response.status_code == 503
     assert response.json() == {"status": "unavailable", "reasons": ["database"]}
