@@ -12,7 +12,7 @@ from uuid import UUID
 import orjson
 import structlog
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 from django.utils import translation
 from django.utils.translation.trans_real import parse_accept_lang_header
 
@@ -66,7 +66,7 @@ class Admission:
         cookie = _cookie(headers, settings.SESSION_COOKIE_NAME)
         try:
             known = await self._lookup(Shown(bearer, cookie))
-        except DatabaseError as error:
+        except (DatabaseError, InterfaceError) as error:
             log.warning("socket.nobody_known", error=type(error).__name__)
             await _refuse(receive, send, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable")
             return

@@ -13,7 +13,7 @@ import structlog
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 from django.utils import translation
 from msgspec import UNSET
 
@@ -101,7 +101,7 @@ class RoomsConsumer(AsyncWebsocketConsumer):
             await self._carry_out(command)
         except MaruError as error:
             self._refuse(kind, _ref(command), error)
-        except DatabaseError as error:
+        except (DatabaseError, InterfaceError) as error:
             log.warning("command.database_away", error=type(error).__name__)
             self._refuse(kind, _ref(command), Unavailable())
         else:

@@ -44,7 +44,7 @@ class Lookup:
         self._looking: asyncio.Task[None] | None = None
 
     async def __call__(self, shown: Shown) -> Known | None:
-        """Return who shows this, None if nobody may come in by it; raises DatabaseError."""
+        """Return who shows this, or None where it lets nobody in; raises what the database does."""
         found = asyncio.get_running_loop().create_future()
         self._waiting.append((shown, found))
         if self._looking is None:
@@ -55,16 +55,19 @@ class Lookup:
     async def _look(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
-            futures = [future for _shown, future in batch if not future.cancelled()]
+            failure: Exception | None = None
+            known: list[Known | None] = [None] * len(batch)
             try:
                 known = await in_thread(CHECKS, known_by, [shown for shown, _future in batch])
             except Exception as error:  # each of them is told
-                for future in futures:
-                    future.set_exception(error)
-            else:
-                for (_shown, future), one in zip(batch, known, strict=True):
-                    if not future.cancelled():
-                        future.set_result(one)
+                failure = error
+            for (_shown, future), one in zip(batch, known, strict=True):
+                if future.cancelled():  # whoever has gone away meanwhile
+                    continue
+                if failure is None:
+                    future.set_result(one)
+                else:
+                    future.set_exception(failure)
         self._looking = None
 
 

@@ -9,15 +9,17 @@ import pytest
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, InterfaceError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import User
 from accounts.services import make_token
 from rooms import lookup
+from rooms.admission import Admission
 from rooms.credentials import Credential
 from rooms.lookup import Known, Lookup, Shown, known_by
+from tests.live import PATIENCE
 from tests.rooms.conftest import make_user
 
 pytestmark = pytest.mark.django_db
@@ -111,6 +113,8 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[list[Shown]]:
         found.append(list(shown))
         if any(each.token == "broken" for each in shown):
             raise DatabaseError
+        if any(each.token == "cut" for each in shown):
+            raise InterfaceError
         return [None] * len(shown)
 
     monkeypatch.setattr(lookup, "known_by", look)
@@ -143,11 +147,34 @@ async def test_each_is_told_that_the_database_is_away_and_the_next_may_be_lucky(
     assert await ask(cookie("later")) is None
 
 
-async def test_who_goes_away_meanwhile_holds_up_nobody(looks: list[list[Shown]]) -> None:
+@pytest.mark.parametrize("shown", [cookie("impatient"), Shown("broken", None)])
+async def test_who_goes_away_meanwhile_holds_up_nobody(
+    looks: list[list[Shown]], shown: Shown
+) -> None:
     ask = Lookup()
-    impatient = asyncio.create_task(ask(cookie("impatient")))
-    patient = asyncio.create_task(ask(cookie("patient")))
-    await asyncio.sleep(0)
-    impatient.cancel()
+    impatient = asyncio.create_task(ask(shown))
+    while ask._waiting or not impatient.cancelled():
+        await asyncio.sleep(0)
+        if not ask._waiting:  # it is being looked up now
+            impatient.cancel()
 
-    assert await patient is None
+    async with asyncio.timeout(PATIENCE):
+        assert await ask(cookie("patient")) is None
+
+
+@pytest.mark.parametrize("token", ["broken", "cut"])
+async def test_a_door_without_a_database_says_so(looks: list[list[Shown]], token: str) -> None:
+    said: list[Any] = []
+
+    async def receive() -> dict[str, str]:
+        return {"type": "websocket.disconnect"}
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    headers = [(b"authorization", f"Bearer {token}".encode())]
+    scope = {"type": "websocket", "headers": headers, "subprotocols": ["maru.v1"]}
+    await Admission(None)(scope, receive, send)
+
+    assert [message.get("status") for message in said] == [503, None]
+    assert b'"unavailable"' in said[1]["body"]
