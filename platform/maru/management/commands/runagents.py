@@ -4,6 +4,7 @@ import asyncio
 import signal
 from typing import Any
 
+import uvloop
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
@@ -26,7 +27,7 @@ class Command(BaseCommand):
             )
         database.prepare()
         try:
-            asyncio.run(_work())
+            uvloop.run(_work())
         except CompanionEnded:
             raise CommandError("A part of this worker has ended; the log says why.") from None
 
