@@ -1,38 +1,30 @@
-"""The channel layer of the production profile: channels-redis, which listens by an ear of ours.
+"""The channel layer of the production profile: channels-redis over two connections of our own.
 
-Listening is what a web process does most. redis-py spends a timer, a retry and a dozen coroutines
-on each message, and takes the kernel's word that a connection has died for a pause in it: it would
-ask that connection again and again, for ever, without a turn for anybody else. Here redis-py makes
-the connection (address, password, TLS); from then on one protocol reads it.
+One listens and one speaks, and each is replaced when it is lost. `rooms.redis_line` says why.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import Any, Final, cast
+from functools import partial
+from typing import Any, Final
 
-import hiredis
 import structlog
 from channels_redis.pubsub import (  # type: ignore[import-untyped]  # it has no types
     RedisPubSubChannelLayer,
     RedisPubSubLoopLayer,
     RedisSingleShardConnection,
 )
-from channels_redis.utils import create_pool, decode_hosts  # type: ignore[import-untyped]  # alike
+from channels_redis.utils import decode_hosts  # type: ignore[import-untyped]  # alike
+
+from rooms.redis_line import Hear, Listening, Speaking, connect
 
 log = structlog.get_logger(__name__)
 
 CONNECT_SECONDS: Final = 5
 RETRY_SECONDS: Final = 0.5
-PING_SECONDS: Final = 2.0
-UNANSWERED: Final = 2
-GATHER_SECONDS: Final = 0.003
-"""Between two reads: under load, what comes meanwhile is read at once and wakes nobody for each."""
-
-Hear = Callable[[str, bytes], None]
 
 
 class RedisLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # so its base is Any
-    """channels-redis' layer; only what it hears comes another way."""
+    """channels-redis' layer; only how it speaks to Redis is another."""
 
     def _get_layer(self) -> Any:
         loop = asyncio.get_running_loop()
@@ -50,11 +42,15 @@ class LoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]  # so its base is A
 
 
 class Shard(RedisSingleShardConnection):  # type: ignore[misc]  # so its base is Any
-    """One Redis: publishes through redis-py, listens through an `Ear`."""
+    """One Redis: an ear and a mouth."""
 
     def __init__(self, host: dict[str, Any], layer: Any) -> None:
         super().__init__(host, layer)
         self._ear = Ear(host, self._hear)
+        self._mouth = Mouth(host)
+
+    async def publish(self, channel: str, message: bytes) -> None:
+        await self._mouth.publish(channel, message)
 
     async def subscribe(self, channel: str) -> None:
         await self._ear.subscribe(channel)
@@ -64,10 +60,38 @@ class Shard(RedisSingleShardConnection):  # type: ignore[misc]  # so its base is
 
     async def flush(self) -> None:
         await self._ear.close()
-        await super().flush()
+        await self._mouth.close()
 
     def _hear(self, channel: str, data: bytes) -> None:
         self._receive_message({"channel": channel, "data": data})
+
+
+class Mouth:
+    """Publishes, over whatever connection there is now."""
+
+    def __init__(self, host: dict[str, Any]) -> None:
+        self._host = host
+        self._line: Speaking | None = None
+        self._connecting = asyncio.Lock()
+
+    async def publish(self, name: str, data: bytes) -> None:
+        """Publish data under a name, in the order of the calls.
+
+        Raises RedisError or OSError while Redis is away.
+        """
+        async with self._connecting:
+            if self._line is None:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    self._line = await connect(self._host, partial(Speaking, lost=self._lost))
+            await self._line.publish(name, data)
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        if self._line is not None:
+            await self._line.close()
+
+    def _lost(self) -> None:
+        self._line = None
 
 
 class Ear:
@@ -80,7 +104,7 @@ class Ear:
         self._host = host
         self._hear = hear
         self._names: set[str] = set()
-        self._line: Line | None = None
+        self._line: Listening | None = None
         self._connecting = asyncio.Lock()
         self._replacing: asyncio.Task[None] | None = None
 
@@ -107,11 +131,12 @@ class Ear:
         if self._line is not None:
             await self._line.close()
 
-    async def _connected(self) -> "Line":
+    async def _connected(self) -> Listening:
         async with self._connecting:
             if self._line is None:
                 async with asyncio.timeout(CONNECT_SECONDS):
-                    self._line = await _connect(self._host, self._hear, self._lost)
+                    made = partial(Listening, lost=self._lost, hear=self._hear)
+                    self._line = await connect(self._host, made)
                 self._line.ask_for(self._names)
             return self._line
 
@@ -128,110 +153,3 @@ class Ear:
             except Exception as error:  # whatever it is, without a connection nothing is heard
                 log.warning("layer.away", error=type(error).__name__)
                 await asyncio.sleep(RETRY_SECONDS)
-
-
-async def _connect(host: dict[str, Any], hear: Hear, lost: Callable[[], None]) -> "Line":
-    """Have redis-py connect, and take over what it reads."""
-    connection = create_pool(host).make_connection()
-    try:
-        await connection.connect()
-    except BaseException:
-        await connection.disconnect(nowait=True)
-        raise
-    line = Line(connection, hear, lost)
-    transport = connection._writer.transport  # noqa: SLF001 # redis-py does not hand it out
-    transport.set_protocol(line)
-    line.connection_made(transport)
-    return line
-
-
-class Line(asyncio.Protocol):
-    """A connection that is subscribed to names.
-
-    It is asked for a sign of life every few seconds: one that was cut without a word looks like one
-    on which nothing is said.
-    """
-
-    def __init__(self, connection: Any, hear: Hear, lost: Callable[[], None]) -> None:
-        self._connection = connection  # redis-py closes what it does not hold any more
-        self._hear = hear
-        self._lost = lost
-        self._reader = hiredis.Reader()
-        self._waiting: dict[bytes, asyncio.Future[bool]] = {}
-        self._unanswered = 0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # StreamReader's, too, is none
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(PING_SECONDS, self._look)
-
-    def data_received(self, data: bytes) -> None:
-        self._unanswered = 0
-        self._reader.feed(data)
-        try:
-            while (reply := self._reader.gets()) is not False:
-                self._take(reply)
-        except hiredis.ProtocolError:
-            log.exception("layer.unreadable")
-            self._transport.abort()
-            return
-        self._transport.pause_reading()
-        self._loop.call_later(GATHER_SECONDS, self._read_on)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._timer.cancel()
-        for waiting in self._waiting.values():
-            waiting.set_result(False)
-        log.warning("layer.lost", error=type(error).__name__)
-        self._release = self._loop.create_task(self._connection.disconnect(nowait=True))
-        self._lost()
-
-    def ask_for(self, names: Iterable[str]) -> None:
-        """Ask to be brought what is published under these names."""
-        if names := list(names):
-            self._transport.write(_command("SUBSCRIBE", *names))
-
-    async def subscribed(self, name: str) -> None:
-        """Ask for a name and return once Redis says yes; ConnectionResetError if it never does."""
-        waiting = self._waiting.setdefault(name.encode(), self._loop.create_future())
-        self.ask_for([name])
-        if not await asyncio.shield(waiting):
-            raise ConnectionResetError
-
-    def unsubscribe(self, name: str) -> None:
-        """Ask for a name no more."""
-        self._transport.write(_command("UNSUBSCRIBE", name))
-
-    async def close(self) -> None:
-        """Drop the connection."""
-        self._transport.abort()
-        await self._connection.disconnect(nowait=True)
-
-    def _read_on(self) -> None:
-        if not self._transport.is_closing():
-            self._transport.resume_reading()
-
-    def _take(self, reply: Any) -> None:
-        match reply:
-            case [b"message", name, data]:
-                self._hear(name.decode(), data)
-            case [b"subscribe", name, _count]:
-                if (waiting := self._waiting.pop(name, None)) is not None:
-                    waiting.set_result(True)
-            case hiredis.ReplyError():
-                log.error("layer.refused", error=str(reply).partition(" ")[0])
-                self._transport.abort()
-
-    def _look(self) -> None:
-        # One may be a process that was held up itself: its timers go before what it has not read.
-        if self._unanswered == UNANSWERED:
-            self._transport.abort()
-            return
-        self._unanswered += 1
-        self._transport.write(_command("PING"))
-        self._timer = self._loop.call_later(PING_SECONDS, self._look)
-
-
-def _command(*words: str) -> bytes:
-    packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # means one word by it
-    return packed

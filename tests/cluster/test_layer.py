@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import uvloop
+from redis import RedisError
 
-from rooms import redis_layer
+from rooms import redis_layer, redis_line
 from rooms.redis_layer import RedisLayer
 from tests.cluster.services import Redis
 from tests.live import PATIENCE
@@ -40,12 +41,16 @@ async def hear(layer: Any, channel: str) -> Any:
 
 async def hear_again(layer: Any, channel: str) -> None:
     """Speak until it is heard."""
-    heard = asyncio.create_task(layer.receive(channel))
+
+    async def listen() -> None:
+        while (await layer.receive(channel))["n"] != "again":
+            pass
+
+    heard = asyncio.create_task(listen())
     async with asyncio.timeout(PATIENCE):
         while not heard.done():
             await asyncio.gather(speak(layer, "again"), return_exceptions=True)
             await asyncio.wait([heard], timeout=0.05)
-    assert heard.result()["n"] == "again"
 
 
 async def speak(layer: Any, what: int | str) -> None:
@@ -59,6 +64,54 @@ async def test_a_group_is_heard_in_order_from_the_moment_it_is_joined(
         await speak(layer, number)
 
     assert [(await hear(layer, channel))["n"] for _ in range(500)] == list(range(500))
+
+
+async def test_nobody_waits_for_redis_to_answer(layer: Any, channel: str, redis: Redis) -> None:
+    await speak(layer, "first")
+    redis.freeze()
+    async with asyncio.timeout(PATIENCE):
+        for number in range(500):
+            await speak(layer, number)
+    redis.thaw()
+
+    assert [(await hear(layer, channel))["n"] for _ in range(501)] == ["first", *range(500)]
+
+
+async def test_what_redis_does_not_take_in_is_bounded_and_refused_in_the_end(
+    layer: Any, channel: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_line, "PING_SECONDS", 0.2)
+    await speak(layer, "first")
+    assert (await hear(layer, channel))["n"] == "first"
+    redis.freeze()
+
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(ConnectionResetError):
+            for _ in range(1_000):
+                await speak(layer, "x" * 1_000_000)
+    redis.thaw()
+
+    await hear_again(layer, channel)
+
+
+async def test_speaking_goes_on_over_another_connection(
+    layer: Any, channel: str, redis: Redis
+) -> None:
+    await speak(layer, "first")
+    assert (await hear(layer, channel))["n"] == "first"
+    with redis.connect() as connection:
+        assert connection.client_kill_filter(_type="normal", skipme=True) >= 1
+
+    await hear_again(layer, channel)
+
+
+async def test_whoever_speaks_while_redis_is_away_is_told(
+    layer: Any, channel: str, redis: Redis
+) -> None:
+    nowhere: Any = RedisLayer(hosts=[{"address": "redis://127.0.0.1:1"}], prefix="test")
+
+    with pytest.raises((OSError, RedisError)):
+        await speak(nowhere, "lost")
 
 
 async def test_joining_returns_once_redis_listens(layer: Any, channel: str, redis: Redis) -> None:
@@ -92,7 +145,7 @@ async def test_a_connection_that_is_cut_is_replaced(layer: Any, channel: str, re
 async def test_a_connection_that_falls_silent_is_replaced_and_holds_nobody_up(
     layer: Any, channel: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_layer, "PING_SECONDS", 0.2)
+    monkeypatch.setattr(redis_line, "PING_SECONDS", 0.2)
     monkeypatch.setattr(redis_layer, "CONNECT_SECONDS", 0.2)
     lost = asyncio.Event()
     monkeypatch.setattr(redis_layer.Ear, "_lost", noting(redis_layer.Ear._lost, lost))
@@ -112,7 +165,7 @@ async def test_a_connection_that_falls_silent_is_replaced_and_holds_nobody_up(
 def test_a_process_that_was_held_up_keeps_its_connection(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_layer, "PING_SECONDS", 0.2)
+    monkeypatch.setattr(redis_line, "PING_SECONDS", 0.2)
 
     before, after = uvloop.run(held_up(redis))  # where timers go before what has come
 
