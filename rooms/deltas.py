@@ -6,6 +6,7 @@ from typing import Final
 
 import structlog
 
+from agents.answers import pace
 from rooms import broadcast
 from rooms.events import MessageDelta, encode
 from rooms.replay import replay
@@ -13,16 +14,12 @@ from rooms.runs import Job
 
 log = structlog.get_logger(__name__)
 
-QUICK: Final = 0.05
-STEADY: Final = 0.1
-QUICK_DELTAS: Final = 10
 LARGE: Final = 2_048
 
 
 class Deltas:
-    """The outgoing text of one attempt: the first text at once, then at most every 50 ms.
+    """The outgoing text of one attempt: the first text at once, then at the pace of answers.
 
-    Once it flows, every 100 ms is enough for whoever reads, and half the work for everybody else.
     `is_ours` says whether the run's lease is good: what a worker without it has is not sent.
     """
 
@@ -47,7 +44,7 @@ class Deltas:
         self._waiting.append(text)
         loop = asyncio.get_running_loop()
         now = loop.time()
-        interval = QUICK if len(self._sent) < QUICK_DELTAS else STEADY
+        interval = pace(len(self._sent))
         if now - self._last >= interval or sum(map(len, self._waiting)) >= LARGE:
             await self.flush()
         elif self._timer is None:

@@ -18,6 +18,7 @@ from agents.answers import AnswerFailed, Finished, Limits, Part, PersonaSpec, Te
 from agents.egress import EgressRefused
 from agents.engine import crew, failures, prompt, provider
 from agents.engine.failures import Halt
+from agents.engine.lines import Lines
 from agents.engine.text import Cleaner
 
 STOP_SECONDS: Final = 1.0
@@ -64,6 +65,7 @@ class _Answering:
         self._pieces: list[str] = []
         self._length = 0
         self._chunks = 0
+        self._lines = Lines()
         self._written = 0
         self._ended: crew.CallEnded | None = None
         self._usage: Usage | None = None
@@ -112,6 +114,7 @@ class _Answering:
         self._ended = None
         with crew.listening(self._hear):
             async with provider.exchange(self._spec.key, self._spec.team_id, tried) as exchange:
+                self._lines = exchange.lines
                 try:
                     await crew.ask(self._spec, messages)
                     self._tell(self._cleaner.rest())
@@ -141,11 +144,12 @@ class _Answering:
             self._usage = event.usage + self._usage if self._usage else event.usage
 
     def _count(self, chunk: crew.Chunk) -> None:
-        """A chunk is a token at least; how many it was, some providers never say."""
+        """A piece of the provider's is a token at least; how many it was, some never say."""
         self._chunks += 1
         if chunk.to_tool:
             self._written += len(chunk.text)
-        if self._chunks > self._limits.tokens or self._written > self._limits.characters:
+        tokens = self._chunks + self._lines.joined
+        if tokens > self._limits.tokens or self._written > self._limits.characters:
             raise Halt(AnswerFailed("too_long"))
 
     def _tell(self, text: str) -> None:

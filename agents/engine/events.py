@@ -1,58 +1,90 @@
-"""The provider's stream of events, bounded, and mended where CrewAI misreads it.
-
-CrewAI takes an event that carries `usage` for one that carries nothing else. Several providers
-send usage along with the last finish reason, some with every piece of text: both would be lost.
-And it starts the call anew, text and all, when an error inside the stream speaks of rate limits.
-"""
+"""The provider's stream of events, bounded, and at the pace at which answers are told."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from contextlib import suppress
+from typing import Final
 
 import httpx
-import msgspec
 
-from agents.answers import AnswerFailed
-from agents.engine import failures
+from agents.answers import AnswerFailed, pace
 from agents.engine.failures import Halt
+from agents.engine.lines import Lines
 
 EVENT_LIMIT: Final = 1024 * 1024
 EVENT_LINES: Final = 1_000
 """The SDK adds the lines of an event to each other one by one, and copies all of it each time."""
 TOTAL_LIMIT: Final = 32 * 1024 * 1024
 """Far above any answer: it bounds what is never shown, such as what a model thinks."""
+PLENTY: Final = 64 * 1024
+"""So many bytes do not gather: a provider in a hurry is taken at its own pace."""
 AT_ONCE: Final = 16
 """Lines between two turns of the loop: a provider in a hurry must not hold up the other runs."""
 
-_TELLS: Final = re.compile(rb'"(?:usage|error)"\s*+:\s*+(?!null)')
-
 
 class EventStream(httpx.AsyncByteStream):
-    """The same lines, but usage in an event of its own, and errors and floods as a Halt."""
+    """The events as `Lines` passes them on, and floods as a Halt.
 
-    def __init__(self, stream: httpx.SyncByteStream | httpx.AsyncByteStream) -> None:
+    An event costs the SDK and CrewAI the same whether it carries a word or a line. So the first
+    text goes on at once, and then it gathers for as long as it would wait further on anyway.
+    """
+
+    def __init__(self, stream: httpx.SyncByteStream | httpx.AsyncByteStream, lines: Lines) -> None:
         assert isinstance(stream, httpx.AsyncByteStream)
         self._stream = stream
+        self._lines = lines
         self._bounds = _Bounds()
         self._begun: list[bytes] = []
+        self._waiting: list[bytes] = []
+        self._size = 0
+        self._come = asyncio.Event()
+        self._plenty = asyncio.Event()
+        self._taken = asyncio.Event()
+        self._reading: asyncio.Task[None] | None = None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        passed = 0
-        async for data in self._stream:
-            lines = self._ended_by(data)
-            for start in range(0, max(1, len(lines)), AT_ONCE):
-                some = lines[start : start + AT_ONCE]
-                yield b"".join(_mended(line) + b"\n" for line in some)
-                passed += 1 + len(some)
-                if passed > AT_ONCE:  # counted over pieces: one packet may hold thousands of them
-                    passed = 0
+        self._reading = asyncio.create_task(self._read())
+        self._reading.add_done_callback(self._end)
+        told = 0
+        while not self._reading.done() or self._waiting:
+            await self._come.wait()
+            lines, added = self._take(), self._lines.added
+            for start in range(0, len(lines), AT_ONCE):
+                if start:
                     await asyncio.sleep(0)
+                for data in self._lines.passed(lines[start : start + AT_ONCE]):
+                    yield data
+            if self._lines.added > added:
+                told += 1
+                await self._gather(pace(told))
+        await self._reading
         if rest := b"".join(self._begun):
             yield rest
 
     async def aclose(self) -> None:
+        """Read no more, and close the connection."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait({self._reading})
         await self._stream.aclose()
+
+    async def _read(self) -> None:
+        passed = 0
+        async for data in self._stream:
+            lines = self._ended_by(data)
+            self._waiting += lines
+            self._size += len(data)
+            if self._size > PLENTY:
+                self._taken.clear()
+                self._plenty.set()
+                self._come.set()
+                await self._taken.wait()
+            elif lines:
+                self._come.set()
+            passed += 1 + len(lines)
+            if passed > AT_ONCE:  # counted over pieces: one packet may hold thousands of them
+                passed = 0
+                await asyncio.sleep(0)
 
     def _ended_by(self, data: bytes) -> list[bytes]:
         """Take a piece in and return the lines that are whole now; Halt where it is too much."""
@@ -63,6 +95,26 @@ class EventStream(httpx.AsyncByteStream):
         self._begun.append(rest)
         self._bounds.count(data, lines, rest)
         return lines
+
+    def _end(self, reading: asyncio.Task[None]) -> None:
+        if not reading.cancelled():
+            reading.exception()  # looked at: whoever stops listening does not ask for it
+        self._plenty.set()
+        self._come.set()
+
+    def _take(self) -> list[bytes]:
+        lines, self._waiting, self._size = self._waiting, [], 0
+        if self._reading is not None and not self._reading.done():
+            self._come.clear()
+            self._plenty.clear()
+        self._taken.set()
+        return lines
+
+    async def _gather(self, seconds: float) -> None:
+        """Wait for more; not where plenty waits already, or nothing will come any more."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._plenty.wait()
 
 
 class _Bounds:
@@ -95,21 +147,3 @@ class _Bounds:
     def _check(self, event: int) -> None:
         if event > EVENT_LIMIT or self._lines > EVENT_LINES or self._total > TOTAL_LIMIT:
             raise Halt(AnswerFailed("provider_garbled"))
-
-
-def _mended(line: bytes) -> bytes:
-    """Two events for one that carries both choices and usage; any other line as it is."""
-    if not line.startswith(b"data:") or not _TELLS.search(line):
-        return line
-    try:
-        event: Any = msgspec.json.decode(line[5:])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return line
-    if not isinstance(event, dict):
-        return line
-    if error := event.get("error"):
-        raise Halt(failures.of_error(error))
-    if not event.get("usage") or not event.get("choices"):
-        return line
-    text, counted = event | {"usage": None}, event | {"choices": []}
-    return b"data: %b\n\ndata: %b" % (msgspec.json.encode(text), msgspec.json.encode(counted))

@@ -20,6 +20,7 @@ from agents.answers import AnswerFailed
 from agents.engine import failures
 from agents.engine.events import EventStream
 from agents.engine.failures import Halt
+from agents.engine.lines import Lines
 from agents.names import HostUnknown
 
 CONNECT_SECONDS: Final = 10.0
@@ -35,6 +36,7 @@ class Exchange:
     tried: int = 0
     sent: bool = False
     response: httpx.Response | None = None
+    lines: Lines = field(default_factory=Lines)
 
 
 _exchange: ContextVar[Exchange] = ContextVar("exchange")
@@ -83,13 +85,14 @@ class Doorman(BaseInterceptor[httpx.Request, httpx.Response]):
 
     async def aon_inbound(self, message: httpx.Response) -> httpx.Response:
         """Let in a stream of events; anything else ends the call before CrewAI can retry it."""
-        _exchange.get().response = message
+        opened = _exchange.get()
+        opened.response = message
         if message.status_code >= 300:
             wait = failures.seconds_to_wait(message.headers)
             raise Halt(failures.of_status(message.status_code, wait))
         if not _may_be_events(message):
             raise Halt(AnswerFailed("provider_garbled"))
-        message.stream = EventStream(message.stream)
+        message.stream = EventStream(message.stream, opened.lines)
         return message
 
 

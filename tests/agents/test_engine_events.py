@@ -1,4 +1,4 @@
-"""The stream of a provider's events: what passes as it is, and where it is cut off."""
+"""The stream of a provider's events: what passes when, and where it is cut off."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
@@ -6,10 +6,14 @@ from collections.abc import AsyncIterator, Iterable
 import httpx
 import pytest
 
-from agents.engine.events import EVENT_LIMIT, EVENT_LINES, TOTAL_LIMIT, EventStream
+from agents.engine import events
+from agents.engine.events import EVENT_LIMIT, EVENT_LINES, PLENTY, TOTAL_LIMIT, EventStream
 from agents.engine.failures import Halt
+from agents.engine.lines import Lines
+from tests.live import PATIENCE
 
 KIBIBYTE = b"x" * 1024
+LONG = 3600.0
 
 
 class Sent(httpx.AsyncByteStream):
@@ -23,9 +27,43 @@ class Sent(httpx.AsyncByteStream):
             yield piece
 
 
+class Spoken(httpx.AsyncByteStream):
+    """What a provider says when the test has it say so."""
+
+    def __init__(self) -> None:
+        self.pieces: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
+        self.taken = 0
+        self.closed = False
+
+    def say(self, *texts: str) -> None:
+        for text in texts:
+            self.pieces.put_nowait(event(text))
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while piece := await self.pieces.get():
+            if isinstance(piece, Exception):
+                raise piece
+            self.taken += len(piece)
+            yield piece
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+def event(text: str) -> bytes:
+    """Return an event that adds a text without quotes."""
+    return b'data: {"choices":[{"delta":{"content":"%b"}}]}\n\n' % text.encode()
+
+
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What gathers does so for an hour, unless something else happens."""
+    monkeypatch.setattr(events, "pace", lambda told: LONG)
+
+
 async def passed(*pieces: bytes) -> bytes:
     """Return all that comes out of a stream."""
-    return b"".join([data async for data in EventStream(Sent(pieces))])
+    return b"".join([data async for data in EventStream(Sent(pieces), Lines())])
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
@@ -91,3 +129,79 @@ async def test_others_have_their_turn_while_a_provider_is_in_a_hurry(pieces: lis
     counting.cancel()
 
     assert turns >= 18
+
+
+async def test_the_first_text_goes_on_at_once_and_the_next_together() -> None:
+    spoken = Spoken()
+    stream = aiter(EventStream(spoken, Lines()))
+
+    async with asyncio.timeout(PATIENCE):
+        spoken.say("a")
+        assert await anext(stream) == event("a")
+        spoken.say("b")
+        more = asyncio.ensure_future(anext(stream))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        spoken.say("c")
+        assert await more == event("bc")
+
+
+async def test_nobody_waits_for_more_at_the_end(endless: None) -> None:
+    spoken = Spoken()
+    spoken.say("a")
+    spoken.pieces.put_nowait(None)
+
+    async with asyncio.timeout(PATIENCE):
+        assert [data async for data in EventStream(spoken, Lines())] == [event("a")]
+
+
+async def test_what_came_before_a_broken_connection_goes_on_first(endless: None) -> None:
+    spoken = Spoken()
+    stream = aiter(EventStream(spoken, Lines()))
+    spoken.say("a", "b")
+    spoken.pieces.put_nowait(httpx.ReadError("reset"))
+
+    async with asyncio.timeout(PATIENCE):
+        assert await anext(stream) == event("ab")
+        with pytest.raises(httpx.ReadError):
+            await anext(stream)
+
+
+async def test_a_provider_in_a_hurry_does_not_wait_for_the_pace(endless: None) -> None:
+    spoken = Spoken()
+    stream = aiter(EventStream(spoken, Lines()))
+    spoken.say("a")
+
+    async with asyncio.timeout(PATIENCE):
+        await anext(stream)
+        spoken.say("b" * PLENTY, "c")
+        assert await anext(stream) == event("b" * PLENTY)
+
+
+async def test_no_more_is_read_than_somebody_takes() -> None:
+    spoken = Spoken()
+    stream = aiter(EventStream(spoken, Lines()))
+    spoken.say(*["b" * 1024] * 1024)
+
+    async with asyncio.timeout(PATIENCE):
+        await anext(stream)
+        for _ in range(1000):
+            await asyncio.sleep(0)
+
+    assert spoken.taken < 2 * PLENTY + 2 * 1024
+
+
+async def test_closing_ends_the_reading() -> None:
+    spoken = Spoken()
+    stream = EventStream(spoken, Lines())
+    told = aiter(stream)
+    spoken.say("a")
+    async with asyncio.timeout(PATIENCE):
+        await anext(told)
+
+        await stream.aclose()
+    spoken.say("b")
+    await asyncio.sleep(0)
+
+    assert spoken.closed
+    assert spoken.pieces.qsize() == 1

@@ -33,10 +33,11 @@ class Mixing:
 
 def mixing(name: str, heard: Heard) -> Mixing:
     """Compare what was heard with what the canary model says to `name`."""
-    own = [piece for piece in heard.pieces if piece.startswith(f"{name}:")]
+    pieces = heard.text.split()
+    own = [piece for piece in pieces if piece.startswith(f"{name}:")]
     numbers = [int(piece.rpartition(":")[2]) for piece in own]
     return Mixing(
-        foreign=len(heard.pieces) - len(own),
+        foreign=len(pieces) - len(own),
         reordered=sum(a >= b for a, b in pairwise(numbers)),
         missing=PIECES - len(set(numbers)),
     )

@@ -7,10 +7,10 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from agents.answers import PersonaSpec
+from agents.answers import PersonaSpec, pace
 from rooms import broadcast
 from rooms.broadcast import Delta, Envelope
-from rooms.deltas import QUICK, Deltas
+from rooms.deltas import Deltas
 from rooms.replay import replay
 from rooms.runs import Job
 from tests.agents.asking import PERSONA
@@ -68,7 +68,7 @@ async def test_first_text_goes_at_once_and_the_rest_by_the_clock(
         await deltas.add(word)
     assert told == [(0, "a")]
 
-    await asyncio.sleep(4 * QUICK)
+    await asyncio.sleep(4 * pace(0))
     assert told == [(0, "a"), (1, "bc")]
 
 
@@ -80,7 +80,7 @@ async def test_text_that_could_not_be_sent_goes_with_what_comes_next(
 
     await deltas.add("a")
     await deltas.add("b")
-    await asyncio.sleep(4 * QUICK)  # the clock has tried to send it, and has failed
+    await asyncio.sleep(4 * pace(0))  # the clock has tried to send it, and has failed
     assert told == [(0, "a")]
     await deltas.add("c")
     await deltas.close()
@@ -97,6 +97,6 @@ async def test_nothing_is_sent_once_it_is_discarded(told: list[tuple[int, str]])
     await deltas.add("a")
     await deltas.add("b")
     deltas.discard()
-    await asyncio.sleep(4 * QUICK)
+    await asyncio.sleep(4 * pace(0))
 
     assert told == [(0, "a")]
