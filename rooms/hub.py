@@ -31,6 +31,7 @@ class RoomHub:
 
     def __init__(self, layer: BaseChannelLayer, source: Source) -> None:
         self._layer: Any = layer  # Any: groups are an extension that the base class lacks
+        self._waiting = getattr(layer, "waiting", _nothing)
         self._source = source
         self._channel = ""
         self._tuned_in = False
@@ -57,6 +58,8 @@ class RoomHub:
                 try:
                     message = await self._layer.receive(self._channel)
                     self._take(broadcast.open_message(message))
+                    for message in self._waiting(self._channel):
+                        self._take(broadcast.open_message(message))
                 except Exception:  # one bad message must not silence the process
                     log.exception("hub.message_unread")
         finally:
@@ -203,6 +206,11 @@ class RoomHub:
         ended = await self._source.ended({outlet.credential for outlet in self._outlets})
         for outlet in [o for o in self._outlets if o.credential in ended]:
             outlet.end(CREDENTIALS_ENDED)
+
+
+def _nothing(_channel: str) -> tuple[()]:
+    """Of the layers that there are, only ours can say what it brings next."""
+    return ()
 
 
 async def _again_and_again(seconds: float, work: Callable[[], Awaitable[None]]) -> None:

@@ -4,6 +4,7 @@ One listens and one speaks, and each is replaced when it is lost. `rooms.redis_l
 """
 
 import asyncio
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, Final
 
@@ -25,6 +26,12 @@ RETRY_SECONDS: Final = 0.5
 
 class RedisLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # so its base is Any
     """channels-redis' layer; only how it speaks to Redis is another."""
+
+    def waiting(self, channel: str) -> Iterator[dict[str, Any]]:
+        """Yield what has come for a channel that is listened to, without waiting for more."""
+        queue = self._get_layer().channels[channel]
+        while not queue.empty():
+            yield self.deserialize(queue.get_nowait())
 
     def _get_layer(self) -> Any:
         loop = asyncio.get_running_loop()

@@ -4,6 +4,7 @@ Each process loses others than its neighbour. For tests only: `DJANGO_SETTINGS_M
 """
 
 import random
+from collections.abc import Iterator
 from typing import Any, Final
 
 from maru.settings import *  # noqa: F403 # the product's own, all of them
@@ -23,3 +24,6 @@ class LossyLayer(RedisLayer):
             message = await self._get_layer().receive(channel)
             if random.random() >= LOSS:
                 return message
+
+    def waiting(self, channel: str) -> Iterator[Any]:
+        return (message for message in super().waiting(channel) if random.random() >= LOSS)

@@ -114,6 +114,21 @@ async def test_whoever_speaks_while_redis_is_away_is_told(
         await speak(nowhere, "lost")
 
 
+async def test_what_has_come_together_is_taken_together(
+    layer: Any, channel: str, redis: Redis
+) -> None:
+    for number in range(500):
+        await speak(layer, number)
+
+    heard: list[int] = []
+    while len(heard) < 500:
+        together = [await hear(layer, channel), *layer.waiting(channel)]
+        heard += [message["n"] for message in together]
+
+    assert heard == list(range(500))
+    assert not list(layer.waiting(channel))
+
+
 async def test_joining_returns_once_redis_listens(layer: Any, channel: str, redis: Redis) -> None:
     redis.freeze()
     joining = asyncio.create_task(layer.group_add("room.2", channel))

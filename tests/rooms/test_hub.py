@@ -3,10 +3,12 @@
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
+from typing import Any
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 import pytest_asyncio
 from channels.layers import InMemoryChannelLayer, channel_layers
@@ -50,9 +52,21 @@ class Layer(InMemoryChannelLayer):
             raise ConnectionError
 
 
-@pytest.fixture
-def layer() -> Layer:
-    return Layer()
+class GenerousLayer(Layer):
+    """Gives what has come together at once, as the layer of Redis does."""
+
+    def waiting(self, channel: str) -> Iterator[Any]:
+        queue = self.channels[channel]
+        while not queue.empty():
+            _expires, message = queue.get_nowait()
+            yield message
+
+
+@pytest.fixture(params=[Layer, GenerousLayer])
+def layer(request: pytest.FixtureRequest) -> Layer:
+    made = request.param()
+    assert isinstance(made, Layer)
+    return made
 
 
 @pytest.fixture
@@ -87,6 +101,11 @@ async def tell(layer: Layer, envelope: broadcast.Envelope) -> None:
             await asyncio.sleep(0.01)
     finally:
         del channel_layers.backends["default"]
+
+
+def encoded(envelope: broadcast.Envelope) -> bytes:
+    """Return an envelope as it travels."""
+    return msgspec.msgpack.encode(envelope)
 
 
 def has_heard(ear: Ear, seq: int) -> bool:
@@ -138,6 +157,25 @@ async def test_message_that_cannot_be_read_silences_nobody(
     await tell(layer, change(store.log[0]))
 
     await eventually(lambda: ear.seqs == [1])
+
+
+async def test_what_comes_at_once_is_all_heard_and_what_cannot_be_read_takes_nothing_with_it(
+    room_hub: RoomHub, layer: Layer, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "CHECK_SECONDS", 3_600)  # nothing is healed meanwhile
+    ear = Ear()
+    await until(lambda: broadcast.EVERYWHERE in layer.groups)
+    await join(room_hub, ear)
+    store.log += [durable(seq) for seq in (1, 2, 3)]
+    envelopes = [encoded(change(event)) for event in store.log]
+    store.log.clear()  # nor read when something is missing
+
+    (channel,) = layer.groups[group_of(ROOM)]
+    for envelope in (envelopes[0], b"\xc1", *envelopes[1:]):
+        message = {"type": "envelope", "envelope": envelope}
+        layer.channels[channel].put_nowait((float("inf"), message))
+
+    await eventually(lambda: ear.seqs == [1, 2, 3])
 
 
 async def test_layer_that_is_away_at_the_start_is_waited_for_and_leaves_no_channel_behind(
