@@ -17,7 +17,7 @@ from accounts.audit import audit
 from accounts.audit_api import entry_body
 from accounts.forms import AuditForm
 from accounts.gate import MANAGE_PEOPLE, access_team, signed_in
-from accounts.models import AuditEntry, Team
+from accounts.models import AuditEntry, Team, User
 from accounts.views.team import team_page
 
 PAGE: Final = 50
@@ -44,6 +44,7 @@ def log(request: HttpRequest, team_id: UUID) -> HttpResponse:
         **team_page(user, team, "audit"),
         "form": form,
         "entries": entries[:PAGE],
+        "names": _names(team, entries),
         "older": _older(request, entries[PAGE - 1].number) if len(entries) > PAGE else "",
     }
     return render(request, "accounts/audit.html", page)
@@ -73,6 +74,16 @@ def export(request: HttpRequest, team_id: UUID) -> HttpResponse:
 def _found(team: Team, form: AuditForm) -> QuerySet[AuditEntry]:
     entries = AuditEntry.objects.filter(team=team).select_related("actor")
     return entries.matching(**form.asked()).order_by("-number")
+
+
+def _names(team: Team, entries: Iterable[AuditEntry]) -> dict[str, str]:
+    """The names of those in the team whom these entries mention; who is gone stays an id."""
+    mentioned = {str(entry.target_id) for entry in entries if entry.target_kind == "user"}
+    for facts in (facts for entry in entries for facts in (entry.before, entry.after)):
+        mentioned.update(facts.get("people", ()))
+        mentioned.update([facts["user"]] if "user" in facts else [])
+    people = User.objects.filter(memberships__team=team, pk__in=mentioned)
+    return {str(pk): name for pk, name in people.values_list("pk", "name")}
 
 
 def _older(request: HttpRequest, number: int) -> str:

@@ -17,7 +17,13 @@ from pytest_django import DjangoAssertNumQueries
 from accounts.audit import audit, came_from, digest, verify
 from accounts.errors import Forbidden
 from accounts.models import AuditEntry, Team
-from accounts.services import create_team, make_token, rename_team
+from accounts.services import (
+    create_team,
+    make_token,
+    remove_team_member,
+    rename_team,
+    suspend_team_member,
+)
 from tests.accounts.conftest import PASSWORD, Cast
 
 pytestmark = pytest.mark.django_db
@@ -277,6 +283,20 @@ def test_page_shows_what_its_filters_leave(cast: Cast, long_log: list[AuditEntry
     assert shown(since="9999-12-31T23:59:59-01:00") == everything
     assert shown(before="4") == [3, 2, 1]
     assert shown(actor="nonsense", since="nonsense", before="-1") == everything
+
+
+def test_page_calls_people_by_their_names_while_they_are_in_the_team(cast: Cast) -> None:
+    remove_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.guest.pk)
+    suspend_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.member.pk)
+    audit(cast.owner, "room.created", uuid4(), team_id=cast.team.pk, after={"people": []})
+
+    page = browser(cast, "owner").get(reverse("accounts:audit", args=[cast.team.pk]))
+
+    text = page.content.decode()
+    table = text[text.index("<tbody>") : text.index("</tbody>")]
+    assert f"<bdi>{cast.member.name}</bdi>" in table
+    assert f"<bdi>{cast.guest.pk}</bdi>" in table
+    assert "<bdi>none</bdi>" in table
 
 
 def test_api_goes_through_the_log_page_by_page(cast: Cast, long_log: list[AuditEntry]) -> None:
