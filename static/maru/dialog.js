@@ -1,6 +1,7 @@
 // @ts-check
 // Native dialogs: opened by [data-opens], and one that asks before something that cannot be undone.
 
+import { openerOf } from "./menu.js";
 import { gettext } from "./words.js";
 
 /** Serves [data-opens="dialog-id"] buttons and forms with [data-confirm]. */
@@ -54,9 +55,15 @@ async function onSubmit(event) {
   event.preventDefault();
   const { confirm: title, confirmText: text, confirmYes: yes } = form.dataset;
   const submitter = event.submitter;
-  if (!(await ask({ title, text, yes: yes ?? gettext("Go on"), danger: true }))) return;
+  if (!(await ask({ title, text, yes: yes ?? gettext("Go on"), danger: true }))) return goBack(submitter);
   form.dataset.confirmed = "yes";
   form.requestSubmit(submitter);
+}
+
+/** The question has closed the menu that it was asked from: the focus goes to what opened that. @param {HTMLElement | null} button */
+function goBack(button) {
+  const menu = button?.closest(".menu[popover]");
+  if (menu instanceof HTMLElement) openerOf(menu)?.focus();
 }
 
 /** @param {string} tag @param {string} name @param {string} text @returns {HTMLElement} */

@@ -69,7 +69,7 @@ export function nextIndex(key, at, count) {
 }
 
 /** @param {HTMLElement} menu @returns {HTMLElement | null} */
-function openerOf(menu) {
+export function openerOf(menu) {
   return document.querySelector(`[popovertarget="${CSS.escape(menu.id)}"]`);
 }
 

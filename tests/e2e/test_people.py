@@ -78,6 +78,22 @@ def test_the_invited_sign_up_land_in_the_team_and_see_the_same_answer_being_made
     expect(late.get_by_role("heading")).to_have_text("This invitation does not open")
 
 
+def test_question_that_is_left_gives_the_focus_back_to_what_opened_its_menu(
+    house: House, room: PopulatedRoom, enter: Open
+) -> None:
+    page = enter(room.members[0])
+    page.goto(f"{house.url}/teams/{room.team}/people/")
+    more = page.get_by_role("button", name="More for").first
+    more.click()
+    page.get_by_role("button", name="Suspend").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+    page.keyboard.press("Escape")
+
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(more).to_be_focused()
+
+
 def test_stranger_sees_the_page_of_an_unknown_room(
     house: House, room: PopulatedRoom, enter: Open, watch: Watch
 ) -> None:
