@@ -1,5 +1,6 @@
 """The forms of accounts and teams: allauth's in our own words, and our own."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 
@@ -13,6 +14,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from accounts import invited
 from accounts.audit import note_refusal
@@ -208,7 +210,7 @@ class AuditForm(forms.Form):
     """What to show of the audit; whatever does not fit is left unasked."""
 
     KINDS: Final = (
-        ("", _("Everything")),
+        ("", pgettext_lazy("kinds of entries", "Everything")),
         ("team.", _("Team and its people")),
         ("invitation.", _("Invitations")),
         ("room.", _("Rooms")),
@@ -285,7 +287,16 @@ class InvitationForm(RoleForm):
 class DeleteTeamForm(forms.Form):
     """The name of the team, typed to show that its deletion is meant."""
 
-    name = forms.CharField(label=_("Name of the team"), max_length=TEAM_NAME_LENGTH)
+    name = forms.CharField(
+        label=_("Name of the team"),
+        max_length=TEAM_NAME_LENGTH,
+        help_text=_("Type it to show that you mean it."),
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+    def __init__(self, data: Mapping[str, Any] | None = None) -> None:
+        # It stands on one page with the form that renames the team, whose field is a name, too.
+        super().__init__(data, auto_id="deletion_%s")
 
 
 class ProfileForm(forms.Form):
