@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from accounts.errors import Forbidden, NotFound, Unauthenticated
 from accounts.mfa import check_mfa
-from accounts.models import Team, TeamPermission, User
+from accounts.models import Team, TeamMember, TeamPermission, User
 from accounts.reach import check_reach
 
 VIEW: Final = "view"
@@ -54,6 +54,12 @@ def deleted_teams(user: User) -> list[Team]:
     granted = _granted(user).filter(permission__codename=MANAGE)
     rows = granted.filter(content_object__deleted_at__isnull=False)
     return [row.content_object for row in rows]
+
+
+def is_suspended(user: User) -> bool:
+    """Whether a team keeps a seat for the user and shuts everything else; never which one."""
+    seats = TeamMember.objects.filter(user=user, team__deleted_at=None)
+    return seats.filter(suspended_at__isnull=False).exists()
 
 
 def signed_in(request: HttpRequest) -> User:

@@ -8,7 +8,14 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.errors import MaruError, NotFound
 from accounts.forms import show_refusal
-from accounts.gate import CREATE_ROOM, VIEW, access_team, deleted_teams, signed_in
+from accounts.gate import (
+    CREATE_ROOM,
+    VIEW,
+    access_team,
+    deleted_teams,
+    is_suspended,
+    signed_in,
+)
 from accounts.mfa import has_mfa
 from accounts.models import Team, User
 from agents.permissions import personas_seen_by
@@ -25,7 +32,8 @@ def home(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
     team = _team(request, user)
     if team is None:
-        return render(request, "rooms/no_team.html", {"deleted": deleted_teams(user)})
+        page = {"deleted": deleted_teams(user), "suspended": is_suspended(user)}
+        return render(request, "rooms/no_team.html", page)
     remember_team(request, team.pk)
     return render(request, "rooms/home.html", home_context(user, team))
 
