@@ -9,7 +9,8 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import ApiToken, Invitation, TeamMember, TeamRole
-from accounts.services import invite, make_token, user_for_token
+from accounts.services import invite, make_token, suspend_team_member, user_for_token
+from accounts.templatetags.devices import device
 from tests.accounts.conftest import Cast
 
 pytestmark = pytest.mark.django_db
@@ -249,3 +250,39 @@ def test_token_is_revoked_by_its_owner_only(cast: Cast, as_: Visit) -> None:
     assert as_("owner").post(path).status_code == 404
     assert as_("member").post(path).status_code == 302
     assert not ApiToken.objects.exists()
+
+
+def test_every_field_of_a_team_has_a_label_of_its_own(cast: Cast, as_: Visit) -> None:
+    page = as_("owner").get(f"/teams/{cast.team.pk}/").content.decode()
+
+    ids = re.findall(r'<input[^>]* id="(\w+)"', page)
+    assert len(ids) == len(set(ids)) == 2
+    assert re.findall(r'<label[^>]* for="(\w+)"', page) == ids
+
+
+def test_suspended_member_is_told_so_and_not_of_which_team(cast: Cast, as_: Visit) -> None:
+    suspend_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.member.pk)
+
+    page = as_("member").get("/").content.decode()
+
+    assert "You are suspended" in page
+    assert cast.team.name not in page
+    assert "You are suspended" not in as_("nobody").get("/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "words"),
+    [
+        ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/140.0 Safari/537.36", "Chrome, Windows"),
+        (
+            "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+            "Firefox, Linux",
+        ),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Safari/604.1", "Safari, iPhone"),
+        ("Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537.36 Edg/140.0", "Edge, Windows"),
+        ("curl/8.5.0", "curl/8.5.0"),
+        ("", ""),
+    ],
+)
+def test_session_is_called_what_people_call_its_device(user_agent: str, words: str) -> None:
+    assert device(user_agent) == words
