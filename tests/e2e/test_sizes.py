@@ -7,6 +7,7 @@ from tests.e2e.conftest import Open
 from tests.e2e.conversation import Conversation
 from tests.e2e.house import House
 from tests.live import PopulatedRoom
+from tests.provider import Provider
 
 PHONE = {"width": 390, "height": 844}
 NARROW = {"width": 320, "height": 640}
@@ -15,6 +16,10 @@ ZOOMED = {"width": 720, "height": 450}
 WIDE = "https://example.com/" + "a-very-long-path" * 20
 CODE = f"```python\nx = 1  # {'long ' * 60}\n```"
 TABLE = f"| a | b |\n|---|---|\n| {'w' * 200} | 2 |"
+
+NUMBERS = (
+    "| Device | Tries | Change from the week before |\n|---|---|---|\n| Android | 18,204 | -9.1 |"
+)
 
 BEYOND = """
 () => {
@@ -30,6 +35,16 @@ BEYOND = """
   return [...document.querySelectorAll("body *")]
     .filter((element) => element.checkVisibility() && isOut(element) && !isCut(element))
     .map((element) => element.outerHTML.slice(0, 120));
+}
+"""
+
+
+# How many lines the text of an element takes.
+LINES = """
+(element) => {
+  const range = document.createRange();
+  range.selectNodeContents(element);
+  return new Set([...range.getClientRects()].map(({ top }) => Math.round(top))).size;
 }
 """
 
@@ -66,6 +81,52 @@ def test_phone_goes_from_the_list_into_a_room_and_back(
     expect(row).to_contain_text("From a phone")
 
 
+def test_finger_stops_an_answer(house: House, enter: Open, provider: Provider) -> None:
+    (room,) = house.populate(1, 1, "held-5")
+    page = enter(room.members[0], viewport=PHONE, has_touch=True, is_mobile=True)
+    here = Conversation(page, house.address(room))
+    here.ask("Count, please")
+    expect(here.answer_text).to_have_text("t0 t1 t2 t3 t4")
+
+    here.answer.get_by_role("button", name="Stop").tap()
+
+    here.ended("stopped")
+    provider.release()
+
+
+def test_phone_goes_from_one_setting_to_another(
+    house: House, room: PopulatedRoom, enter: Open
+) -> None:
+    page = enter(room.members[0], viewport=PHONE, has_touch=True, is_mobile=True)
+    page.goto(f"{house.url}/me/")
+    page.get_by_role("link", name="Back").tap()
+    page.get_by_role("link", name="Sessions").tap()
+    expect(page.get_by_role("heading", name="Sessions")).to_be_visible()
+
+    page.goto(f"{house.url}/teams/{room.team}/")
+    page.get_by_role("link", name="Back").tap()
+    page.get_by_role("link", name="Audit").tap()
+    expect(page.get_by_role("heading", name="Audit")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [390, 768])
+def test_names_and_figures_stay_in_one_line(
+    house: House, room: PopulatedRoom, enter: Open, width: int
+) -> None:
+    page = enter(room.members[0], viewport={"width": width, "height": 844})
+    here = Conversation(page, house.address(room))
+
+    here.ask(NUMBERS)
+    here.ended()
+    for words in ("Android", "18,204"):
+        cell = here.answer_text.get_by_role("cell", name=words, exact=True)
+        assert cell.evaluate(LINES) == 1, words
+    for path in (f"/teams/{room.team}/people/", f"/rooms/{room.id}/settings/#people"):
+        page.goto(house.url + path)
+        names = page.locator(".list-item:has(form) .list-name > bdi")
+        assert {name.evaluate(LINES) for name in names.all()} == {1}, path
+
+
 @pytest.mark.parametrize("viewport", [PHONE, NARROW, ZOOMED], ids=["390", "320", "zoomed"])
 def test_nothing_is_wider_than_the_page(
     house: House, room: PopulatedRoom, enter: Open, viewport: dict[str, int]
@@ -84,7 +145,9 @@ def test_nothing_is_wider_than_the_page(
         f"/teams/{room.team}/rooms/new/",
         f"/teams/{room.team}/personas/new/",
         f"/teams/{room.team}/connections/",
+        f"/teams/{room.team}/",
         f"/teams/{room.team}/people/",
+        f"/teams/{room.team}/audit/",
         "/me/",
         "/me/tokens/",
         "/api/v1/docs",
