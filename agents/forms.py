@@ -248,13 +248,18 @@ class PersonaForm(forms.Form):
     model = forms.ChoiceField(label=_("Model"))
     temperature = forms.FloatField(
         label=_("Temperature"),
+        help_text=_("0 keeps to the likeliest words, 2 strays. Empty: as the model has it."),
         min_value=0,
         max_value=2,
         required=False,
         widget=forms.NumberInput(attrs={"step": "0.1"}),
     )
     max_output_tokens = forms.IntegerField(
-        label=_("Longest answer, in tokens"), min_value=1, max_value=200_000, required=False
+        label=_("Longest answer, in tokens"),
+        help_text=_("A word is one or two of them."),
+        min_value=1,
+        max_value=200_000,
+        required=False,
     )
     version = forms.IntegerField(widget=forms.HiddenInput, required=False)
 
