@@ -19,6 +19,7 @@ from django.db import models, transaction
 from django.http import HttpRequest
 from django.utils.functional import Promise
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from qrcode.image.svg import SvgPathImage
 
@@ -74,6 +75,11 @@ class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth has no typ
         """Draw the code as a part of the page: our pages load no `data:` picture."""
         drawn = qrcode.make(url, image_factory=SvgPathImage).to_string(encoding="unicode")
         return mark_safe(str(drawn))  # noqa: S308  # drawn by us, of squares
+
+    def generate_authenticator_name(self, user: User, type: str) -> str:  # noqa: A002  # allauth's
+        """Propose a name that says what it is: the first passkey is no master of the others."""
+        number = Authenticator.objects.filter(user=user, type=type).count() + 1
+        return gettext("Passkey %(number)s") % {"number": number}
 
     def get_public_key_credential_rp_entity(self) -> dict[str, str]:
         """Name ourselves to passkeys by our public address, whatever the Host header says."""

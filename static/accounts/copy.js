@@ -3,13 +3,14 @@
 
 /** @param {HTMLButtonElement} button */
 function copies(button) {
-  const field = document.getElementById(button.dataset.copies ?? "");
+  const secret = document.getElementById(button.dataset.copies ?? "");
   const words = button.querySelector("[data-words]");
-  if (!(field instanceof HTMLInputElement) || !words) return;
+  if (!secret || !words) return;
   button.hidden = false;
   button.addEventListener("click", async () => {
-    field.select();
-    await navigator.clipboard.writeText(field.value);
+    if (secret instanceof HTMLInputElement) secret.select();
+    const text = secret instanceof HTMLInputElement ? secret.value : secret.innerText;
+    await navigator.clipboard.writeText(text);
     words.textContent = button.dataset.done ?? "";
   });
 }
