@@ -245,10 +245,10 @@ class PersonaForm(forms.Form):
         required=False,
         widget=forms.Textarea(attrs={"rows": 4}),
     )
-    model = forms.ChoiceField(label=_("Model"))
+    model = forms.ChoiceField(label=_("Model"), help_text=_("Through one of the connections."))
     temperature = forms.FloatField(
         label=_("Temperature"),
-        help_text=_("0 keeps to the likeliest words, 2 strays. Empty: as the model has it."),
+        help_text=_("From 0, steady, to 2, free."),
         min_value=0,
         max_value=2,
         required=False,
