@@ -11,7 +11,7 @@ from django.db.models import F, Q, QuerySet
 
 from accounts.errors import Forbidden, NotFound, Unauthenticated
 from accounts.gate import MANAGE_AGENTS, VIEW, access_team_of
-from accounts.mfa import check_mfa
+from accounts.mfa import check_mfa, with_mfa
 from accounts.models import Team, User
 from accounts.reach import check_reach
 from agents.models import Connection, Persona, PersonaGrant
@@ -64,12 +64,13 @@ def access_persona(user: User | AnonymousUser, persona_id: UUID, right: str) -> 
     if not isinstance(user, User):
         raise Unauthenticated
     things = ("permission", "content_object__team", "content_object__connection")
-    rows = list(_granted(user).filter(content_object=persona_id).select_related(*things))
+    found = _granted(user).filter(content_object=persona_id).select_related(*things)
+    rows = list(found.annotate(two_steps=with_mfa(user.pk)))
     if not rows:
         raise NotFound
     persona: Persona = rows[0].content_object
     check_reach(user, persona.team_id, right)
-    check_mfa(user, persona.team)
+    check_mfa(persona.team, two_steps=rows[0].two_steps)
     if not any(row.permission.codename == right for row in rows):
         raise Forbidden(team_id=persona.team_id)
     return persona

@@ -7,21 +7,22 @@ from accounts.errors import NotFound
 from accounts.models import User
 from agents.models import Persona
 from agents.permissions import usable_by
-from rooms.models import AnswerPolicy, Message, Room
+from rooms.models import AnswerPolicy, Room
 
 
 def personas_asked(
     room: Room,
     user: User,
     mentioned: Collection[str],
-    reply_to: Message | None,
+    answered: UUID | None,
     named: Collection[UUID] | None,
 ) -> list[Persona]:
     """Return the personas that answer `user`, in the order in which they were bound to the room.
 
     Those that the user may not ask are as if they were not there. `mentioned` are the handles that
-    the page shows as mentions. `named` overrides the policy: an empty collection asks nobody.
-    Raises NotFound if it names one that is not bound to the room.
+    the page shows as mentions, `answered` is the persona that is replied to. `named` overrides the
+    policy: an empty collection asks nobody. Raises NotFound if it names one that is not bound to
+    the room.
     """
     bound = list(usable_by(user, room.personas.order_by("bindings__pk")))
     if named is not None:
@@ -32,7 +33,7 @@ def personas_asked(
     if addressed or room.answer_policy == AnswerPolicy.MENTION:
         return addressed
     if room.answer_policy == AnswerPolicy.THREAD:
-        return [p for p in bound if reply_to is not None and p.pk == reply_to.persona_id]
+        return [persona for persona in bound if persona.pk == answered]
     default = [persona for persona in bound if persona.pk == room.default_persona_id]
     return default or [persona for persona in bound if persona.enabled][:1]
 

@@ -36,20 +36,24 @@ TOO_MANY_WAIT: Final = {
 
 
 def enter(room: Room, user: User, count: int) -> int:
-    """Return how many runs of the room's team wait before the next `count`.
+    """Return how many runs of the room's team wait before the next `count`; one query.
 
     Raises RateLimited where so many of the user, the room or the team may not wait.
     """
-    line, _made = Line.objects.get_or_create(team_id=room.team_id)
-    waiting = _waiting(room.team_id).aggregate(
-        user=Count("pk", filter=Q(requested_by=user)),
-        room=Count("pk", filter=Q(room=room)),
-        team=Count("pk"),
+    waiting = _waiting(room.team_id).order_by()
+    lines = Line.objects.filter(pk=room.team_id).annotate(
+        waiting_user=_how_many(waiting.filter(requested_by=user)),
+        waiting_room=_how_many(waiting.filter(room=room)),
+        waiting_team=_how_many(waiting),
     )
+    line = lines.first()
+    if line is None:  # nobody of the team has asked before
+        Line.objects.get_or_create(team_id=room.team_id)
+        line = lines.get()
     for whose, sentence in TOO_MANY_WAIT.items():
-        if waiting[whose] + count > line.bound(f"queued_per_{whose}"):
+        if getattr(line, f"waiting_{whose}") + count > line.bound(f"queued_per_{whose}"):
             raise RateLimited(sentence, retry_after=RETRY_SECONDS)
-    return int(waiting["team"])
+    return int(line.waiting_team)
 
 
 def claim(owner: str, *, idle_teams_only: bool = False) -> UUID | None:
@@ -162,6 +166,11 @@ def _let_the_disk_follow() -> None:
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL synchronous_commit = off")
+
+
+def _how_many(runs: QuerySet[Run]) -> Coalesce:
+    counted = runs.values("team").annotate(runs=Count("pk")).values("runs")
+    return Coalesce(Subquery(counted), 0)
 
 
 def _full(running: Counter[UUID], bound: int) -> list[UUID]:

@@ -1,16 +1,16 @@
 """The gates of rooms, and of the messages and runs in them: asked by every way in."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Subquery
 from django.utils.translation import gettext as _
 
 from accounts.errors import Forbidden, NotFound
 from accounts.gate import JOIN_ROOM, access_team_of
-from accounts.mfa import check_mfa
+from accounts.mfa import check_mfa, with_mfa
 from accounts.models import Team, User
 from accounts.permissions import ROOM_ROLES, set_permissions
 from accounts.reach import check_reach
@@ -47,16 +47,20 @@ def lock_room(user: User, room_id: UUID, permission: str, *, even_archived: bool
     return access_room(user, room_id, permission, even_archived=even_archived)
 
 
-def lock_to_write(user: User, room_id: UUID) -> tuple[Room, User]:
-    """Like `lock_room`, for writing; with the user as they are called now, in the same query.
+def lock_to_write(
+    user: User, room_id: UUID, **known: Subquery
+) -> tuple[Room, User, dict[str, UUID | None]]:
+    """Like `lock_room`, for writing; with the user as they are called now, and what is `known`.
 
-    A socket has its user from the handshake, and people change their names.
+    All in the one query behind the lock. A socket has its user from the handshake, and people
+    change their names. `known` names what else must be looked up, in a room that is the outer
+    query's `content_object`.
     """
     _lock(user, room_id, POST)
-    granted = _granted(user, content_object=room_id).select_related("user")
+    granted = _granted(user, content_object=room_id).select_related("user").annotate(**known)
     room = _judge(granted, user, POST)
-    author: User = granted[0].user
-    return room, author
+    row = granted[0]
+    return room, row.user, {name: getattr(row, name) for name in known}
 
 
 def access_message(user: User, message_id: UUID, permission: str) -> Message:
@@ -117,7 +121,7 @@ def _granted(user: User, **thing: UUID) -> QuerySet[RoomPermission]:
         user_id=user.pk, user__is_active=True, content_object__team__deleted_at=None, **thing
     )
     found: QuerySet[RoomPermission] = granted.select_related("content_object__team", "permission")
-    return found
+    return found.annotate(two_steps=with_mfa(user.pk))
 
 
 def _lock(user: User, room_id: UUID, permission: str, *, even_archived: bool = False) -> None:
@@ -130,12 +134,12 @@ def _lock(user: User, room_id: UUID, permission: str, *, even_archived: bool = F
 def _judge(
     granted: QuerySet[RoomPermission], user: User, permission: str, *, even_archived: bool = False
 ) -> Room:
-    rows = list(granted)
+    rows: list[Any] = list(granted)  # Any: with `two_steps`, which is no field
     if not rows:
         raise NotFound
     room: Room = rows[0].content_object
     check_reach(user, room.team_id, permission)
-    check_mfa(user, room.team)
+    check_mfa(room.team, two_steps=rows[0].two_steps)
     if not any(row.permission.codename == permission for row in rows):
         raise Forbidden(team_id=room.team_id)
     if room.archived_at and permission != VIEW and not even_archived:

@@ -6,7 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -59,18 +59,18 @@ def post_message(
     `personas` None leaves it to the room who answers; an empty collection asks nobody. Raises
     NotFound (room, reply_to or persona), Forbidden, RateLimited, Invalid (blank) or TooLarge.
     """
-    room, author = lock_to_write(user, room_id)
-    if client_id is not None:
-        earlier = room.messages.filter(user=user, client_id=client_id).first()
-        if earlier is not None:
-            return Posted(earlier, list(earlier.runs.order_by("pk").values_list("pk", flat=True)))
+    room, author, known = lock_to_write(user, room_id, **_known(user, client_id, reply_to))
+    if earlier_id := known.get("earlier"):
+        earlier = room.messages.get(pk=earlier_id)
+        return Posted(earlier, list(earlier.runs.order_by("pk").values_list("pk", flat=True)))
     limits.spend(limits.SEND, user, room_id=room.pk, team_id=room.team_id)
     check_text(text)
-    answered = room.messages.filter(pk=reply_to).first() if reply_to else None
-    if reply_to and answered is None:
+    if reply_to and not known["answered"]:
         raise NotFound
     handles = history.handles_in(room, text)
-    asked = answering.personas_asked(room, user, mentioned(text, handles), answered, personas)
+    asked = answering.personas_asked(
+        room, user, mentioned(text, handles), known.get("answered_by"), personas
+    )
     message = Message.objects.create(
         room=room,
         seq=room.last_seq + 1,
@@ -80,13 +80,30 @@ def post_message(
         author_handle=author.handle,
         text=text,
         html=render(text, handles),
-        reply_to=answered,
+        reply_to_id=reply_to,
         client_id=client_id,
     )
     queued, events = runs.queue(room, message, asked, user)
     record(room, MessageCreated(message_body(message)), *events)
     RoomMember.objects.filter(room=room, user=user).update(read_seq=message.seq)
     return Posted(message, [run.pk for run in queued])
+
+
+def _known(user: User, client_id: UUID | None, reply_to: UUID | None) -> dict[str, Subquery]:
+    """Return what must be looked up before a message is posted: each the id of something, or none.
+
+    `earlier` is the message that this one is a copy of, `answered` the one it replies to, and
+    `answered_by` the persona that has said that.
+    """
+    said = Message.objects.filter(room=OuterRef("content_object")).order_by()
+    known = {}
+    if client_id is not None:
+        known["earlier"] = Subquery(said.filter(user=user, client_id=client_id).values("pk")[:1])
+    if reply_to is not None:
+        answered = said.filter(pk=reply_to)
+        known["answered"] = Subquery(answered.values("pk")[:1])
+        known["answered_by"] = Subquery(answered.values("persona")[:1])
+    return known
 
 
 @transaction.atomic

@@ -12,19 +12,20 @@ from django.test.utils import CaptureQueriesContext
 from accounts.errors import Forbidden, MaruError, NotFound
 from accounts.gate import access_team
 from accounts.models import TeamRole, User
-from accounts.services import suspend_team_member, suspend_user
+from accounts.services import require_mfa, suspend_team_member, suspend_user
 from accounts.services.teams import put_member
 from agents.permissions import access_connection, access_persona
 from rooms import services
 from rooms.permissions import access_message, access_open_room, access_room, access_run
+from tests.accounts.factors import give_app
 from tests.rooms.conftest import Cast, make_user
 
 pytestmark = pytest.mark.django_db
 
 Gate = Callable[[User, UUID], object]
 
-DECISION = 1
-WITH_THE_THING = 2
+DECISION = 1  # warm and cold alike: nothing of it is kept
+FETCHED = {"message", "run", "connection"}  # by a query of their own, behind the decision
 
 
 def queries(act: Callable[[], object]) -> tuple[int, type[MaruError] | None]:
@@ -71,13 +72,19 @@ def test_refusal_costs_one_query_whether_the_thing_is_there_or_not(cast: Cast) -
             assert there == absent == (DECISION, NotFound), (name, user)
 
 
-def test_consent_costs_one_query_and_one_for_the_thing(cast: Cast) -> None:
+@pytest.mark.parametrize("asks_for_two_steps", [False, True])
+def test_consent_costs_one_query_and_one_for_the_thing(
+    cast: Cast, *, asks_for_two_steps: bool
+) -> None:
+    if asks_for_two_steps:
+        give_app(cast.owner)
+        require_mfa(user=cast.owner, team_id=cast.team.pk, required=True)
     for name, gate, thing in gates(cast):
         ContentType.objects.clear_cache()
         count, refused = queries(partial(gate, cast.owner, thing))
 
         assert refused is None, name
-        assert count <= WITH_THE_THING, name
+        assert count == DECISION + (name in FETCHED), name
 
 
 def test_forbidden_is_only_for_those_who_see_the_thing(cast: Cast) -> None:
