@@ -4,19 +4,17 @@ Whoever has one has passed it in every session: signing in asks for it, and sett
 sessions that were there before.
 """
 
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import qrcode
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.adapter import DefaultUserSessionsAdapter
-from allauth.usersessions.internal.flows.sessions import end_other_sessions
 from allauth.usersessions.models import UserSession
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.db import models, transaction
-from django.http import HttpRequest
 from django.utils.functional import Promise
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext
@@ -104,27 +102,6 @@ class SessionsAdapter(DefaultUserSessionsAdapter):  # type: ignore[misc]  # alla
         if sessions:
             user = sessions[0].user
             audit(user, "user.sessions_ended", user.pk, after={"sessions": len(sessions)})
-
-
-def factor_added(*, request: HttpRequest, user: User, authenticator: Any, **kwargs: Any) -> None:
-    """Write it down; sessions that were begun without it end. Any: a model of allauth's."""
-    with transaction.atomic():
-        audit(user, "user.mfa_added", user.pk, after={"kind": authenticator.type})
-        if authenticator.type in FACTORS:
-            end_other_sessions(request, user)
-
-
-@transaction.atomic
-def factor_removed(*, user: User, authenticator: Any, **kwargs: Any) -> None:
-    """Write it down; who has none left hears no more of teams that ask for one."""
-    if not has_mfa(user) and Team.objects.filter(members__user=user, require_mfa=True).exists():
-        access_ended(Ending(user_id=user.pk))
-    audit(user, "user.mfa_removed", user.pk, before={"kind": authenticator.type})
-
-
-def factor_reset(*, user: User, authenticator: Any, **kwargs: Any) -> None:
-    """Write it down."""
-    audit(user, "user.mfa_reset", user.pk, after={"kind": authenticator.type})
 
 
 @transaction.atomic

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from accounts.views import audit, invitations, own, team
+from accounts.views import audit, factors, invitations, own, team
 
 app_name = "accounts"
 urlpatterns = [
@@ -29,4 +29,17 @@ urlpatterns = [
     path("teams/<uuid:team_id>/audit/export/", audit.export, name="audit_export"),
     path("invitations/", invitations.invitation, name="invitation"),
     path("invitations/<str:token>/", invitations.open_link, name="invitation_link"),
+]
+
+# In front of allauth's own, below the same address and by the same names.
+factor_patterns = [
+    path("totp/activate/", factors.activate_totp, name="mfa_activate_totp"),
+    path("totp/deactivate/", factors.deactivate_totp, name="mfa_deactivate_totp"),
+    path("webauthn/add/", factors.add_webauthn, name="mfa_add_webauthn"),
+    path("webauthn/keys/<int:pk>/remove/", factors.remove_webauthn, name="mfa_remove_webauthn"),
+    path(
+        "recovery-codes/generate/",
+        factors.generate_recovery_codes,
+        name="mfa_generate_recovery_codes",
+    ),
 ]

@@ -6,6 +6,7 @@ from django.urls import include, path
 from django.views.i18n import set_language
 
 from accounts.admin import site
+from accounts.urls import factor_patterns
 from maru import health
 from maru.api import api
 from maru.setup import setup
@@ -17,6 +18,7 @@ urlpatterns = [
     path("", include("rooms.urls")),
     path("", include("agents.urls")),
     path("", include("accounts.urls")),
+    path("accounts/2fa/", include(factor_patterns)),
     path("accounts/", include("allauth.urls")),
     path("setup/<str:token>", setup, name="setup"),
     path("words/<slug:language>.js", login_not_required(Words.as_view()), name="jsi18n"),
