@@ -47,30 +47,30 @@ def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-def edit(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
-    connection = _connection(request, team_id, pk)
+def edit(request: HttpRequest, team_id: UUID, connection_id: UUID) -> HttpResponse:
+    connection = _connection(request, team_id, connection_id)
     form = ConnectionForm(request.POST or None, connection=connection)
     if form.is_valid():
         had_key = bool(connection.key_encrypted)
         try:
             saved = services.update_connection(
-                user=signed_in(request), connection_id=pk, **form.changed_values()
+                user=signed_in(request), connection_id=connection_id, **form.changed_values()
             )
         except MaruError as error:
             show_refusal(request, form, error)
         else:
             _tell_saved(request, key_dropped=had_key and not saved.key_encrypted)
-            return redirect("agents:connection", team_id, pk)
+            return redirect("agents:connection", team_id, connection_id)
     return _form_page(request, connection, form)
 
 
 @require_POST
-def check(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
+def check(request: HttpRequest, team_id: UUID, connection_id: UUID) -> HttpResponse:
     """Try what stands in the form, or what is stored where the form is silent."""
-    connection = _connection(request, team_id, pk)
+    connection = _connection(request, team_id, connection_id)
     result = services.check_connection(
         user=signed_in(request),
-        connection_id=pk,
+        connection_id=connection_id,
         base_url=request.POST.get("base_url"),
         key=request.POST.get("key", ""),
         model=_first_model(request) if "models" in request.POST else None,
@@ -105,14 +105,14 @@ def try_new(request: HttpRequest, team_id: UUID) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-def delete(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
-    connection = _connection(request, team_id, pk)
+def delete(request: HttpRequest, team_id: UUID, connection_id: UUID) -> HttpResponse:
+    connection = _connection(request, team_id, connection_id)
     if request.method == "POST":
         try:
-            services.delete_connection(user=signed_in(request), connection_id=pk)
+            services.delete_connection(user=signed_in(request), connection_id=connection_id)
         except MaruError as error:
             say_refusal(request, error)
-            return redirect("agents:connection", team_id, pk)
+            return redirect("agents:connection", team_id, connection_id)
         messages.success(request, _("%(name)s is deleted.") % {"name": connection.name})
         return redirect("agents:connections", team_id)
     return settings_page(
@@ -125,8 +125,8 @@ def delete(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
     )
 
 
-def _connection(request: HttpRequest, team_id: UUID, pk: UUID) -> Connection:
-    connection = access_connection(signed_in(request), pk, MANAGE)
+def _connection(request: HttpRequest, team_id: UUID, connection_id: UUID) -> Connection:
+    connection = access_connection(signed_in(request), connection_id, MANAGE)
     in_team(connection, team_id)
     return connection
 

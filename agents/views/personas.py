@@ -52,14 +52,14 @@ def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-def edit(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
-    persona = _persona(request, team_id, pk, EDIT)
+def edit(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpResponse:
+    persona = _persona(request, team_id, persona_id, EDIT)
     form = PersonaForm(request.POST or None, team=persona.team, persona=persona)
     if form.is_valid():
         try:
             saved = services.update_persona(
                 user=signed_in(request),
-                persona_id=pk,
+                persona_id=persona_id,
                 version=form.cleaned_data["version"],
                 **form.values(),
             )
@@ -67,7 +67,7 @@ def edit(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
             show_refusal(request, form, error)
         else:
             _tell_saved(request, before=persona, after=saved)
-            return redirect("agents:persona", team_id, pk)
+            return redirect("agents:persona", team_id, persona_id)
     return settings_page(
         request,
         "agents/studio.html",
@@ -85,21 +85,23 @@ def edit(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-def grants(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
+def grants(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpResponse:
     """Who may do what with the persona. Owners and admins may do everything."""
-    persona = _persona(request, team_id, pk, SHARE)
+    persona = _persona(request, team_id, persona_id, SHARE)
     seats = TeamMember.objects.active().filter(team=team_id)
     others = seats.exclude(role__in=(TeamRole.OWNER, TeamRole.ADMIN)).select_related("user")
     people = [seat.user for seat in others.order_by("user__name", "pk")[:MOST_GRANTS]]
     form = GrantsForm(request.POST or None, grants=services.grants_of(persona), people=people)
     if form.is_valid():
         try:
-            services.put_grants(user=signed_in(request), persona_id=pk, grants=form.grants())
+            services.put_grants(
+                user=signed_in(request), persona_id=persona_id, grants=form.grants()
+            )
         except MaruError as error:
             show_refusal(request, form, error)
         else:
             messages.success(request, _("Saved."))
-            return redirect("agents:persona_grants", team_id, pk)
+            return redirect("agents:persona_grants", team_id, persona_id)
     return settings_page(
         request,
         "agents/grants.html",
@@ -112,31 +114,33 @@ def grants(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
 
 
 @require_POST
-def restore(request: HttpRequest, team_id: UUID, pk: UUID, number: int) -> HttpResponse:
-    persona = _persona(request, team_id, pk, EDIT)
+def restore(request: HttpRequest, team_id: UUID, persona_id: UUID, number: int) -> HttpResponse:
+    persona = _persona(request, team_id, persona_id, EDIT)
     try:
-        saved = services.restore_persona(user=signed_in(request), persona_id=pk, number=number)
+        saved = services.restore_persona(
+            user=signed_in(request), persona_id=persona_id, number=number
+        )
     except MaruError as error:
         say_refusal(request, error)
     else:
         _tell_saved(request, before=persona, after=saved)
-    return redirect("agents:persona", team_id, pk)
+    return redirect("agents:persona", team_id, persona_id)
 
 
 @require_POST
-def switch(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
-    _persona(request, team_id, pk, CHANGE)
+def switch(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpResponse:
+    _persona(request, team_id, persona_id, CHANGE)
     services.set_persona_enabled(
-        user=signed_in(request), persona_id=pk, enabled=request.POST.get("enabled") == "on"
+        user=signed_in(request), persona_id=persona_id, enabled=request.POST.get("enabled") == "on"
     )
-    return redirect("agents:persona", team_id, pk)
+    return redirect("agents:persona", team_id, persona_id)
 
 
 @require_http_methods(["GET", "POST"])
-def delete(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
-    persona = _persona(request, team_id, pk, CHANGE)
+def delete(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpResponse:
+    persona = _persona(request, team_id, persona_id, CHANGE)
     if request.method == "POST":
-        services.delete_persona(user=signed_in(request), persona_id=pk)
+        services.delete_persona(user=signed_in(request), persona_id=persona_id)
         messages.success(request, _("%(name)s is deleted.") % {"name": persona.name})
         return redirect("agents:personas", team_id)
     return settings_page(
@@ -149,8 +153,8 @@ def delete(request: HttpRequest, team_id: UUID, pk: UUID) -> HttpResponse:
     )
 
 
-def _persona(request: HttpRequest, team_id: UUID, pk: UUID, right: str) -> Persona:
-    persona = access_persona(signed_in(request), pk, right)
+def _persona(request: HttpRequest, team_id: UUID, persona_id: UUID, right: str) -> Persona:
+    persona = access_persona(signed_in(request), persona_id, right)
     in_team(persona, team_id)
     return persona
 

@@ -4,7 +4,8 @@ And nobody sends forms without end.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
 from uuid import UUID
@@ -59,18 +60,24 @@ def _write_down(request: HttpRequest, error: MaruError) -> None:
     """Tell what was tried by its route, and on what by the ids in it: the last one is the thing."""
     match = request.resolver_match
     route = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", match.route) if match else ""
-    # Only ids: another part of an address may be a secret.
-    kwargs = match.kwargs if match else {}
-    ids = {name.removesuffix("_id"): kwargs[name] for name in kwargs if name.endswith("_id")}
+    ids = dict(_ids_in(match.kwargs)) if match else {}
     kind, thing = ids.popitem() if ids else ("", None)
     refused(
         request.user if isinstance(request.user, User) else None,
         f"{request.method} /{route}",
         error,
         target_kind=kind,
-        target_id=thing and UUID(str(thing)),
+        target_id=thing,
         within={name: str(one) for name, one in ids.items()},
     )
+
+
+def _ids_in(kwargs: Mapping[str, object]) -> Iterator[tuple[str, UUID]]:
+    """Yield what an address names, by its kind. Another part of it may be a secret, or a word."""
+    for name, value in kwargs.items():
+        with suppress(ValueError):
+            if name.endswith("_id"):
+                yield name.removesuffix("_id"), UUID(str(value))
 
 
 @sync_only_middleware

@@ -130,6 +130,23 @@ def test_attempts_to_rise_are_in_the_log_of_the_team(cast: Cast, browse: Browse)
     assert tried == [(cast.member, True, "POST ")] * 2
 
 
+def test_attempt_is_filed_under_the_thing_that_it_was_made_on(cast: Cast, browse: Browse) -> None:
+    things = {"persona": cast.persona.pk, "connection": cast.connection.pk}
+    client, tried = browse(cast.member), 0
+
+    for name, path in addresses(cast).items():
+        kind = name.partition("_")[0]
+        if str(things.get(kind)) not in path:
+            continue
+        assert client.post(path).status_code == 403, name
+        entry = AuditEntry.objects.filter(team=cast.team).latest("number")
+        assert (entry.target_kind, entry.target_id) == (kind, things[kind]), name
+        assert entry.before == {"team": str(cast.team.pk)}, name
+        tried += 1
+
+    assert tried == 8
+
+
 def test_a_thing_under_the_address_of_another_team_is_not_there(cast: Cast, browse: Browse) -> None:
     client = browse(cast.owner)
     other = cast.foreign.team_id

@@ -248,11 +248,10 @@ def operations() -> Iterator[tuple[str, dict[str, Any] | None]]:
             yield name, whole["components"]["schemas"][shape]["properties"]
 
 
-def kinds_in(name: str, path: str) -> dict[str, str]:
+def kinds_in(path: str) -> dict[str, str]:
     """The parameters of a path, and what kind of thing each of them names."""
     found = re.findall(r"{(\w+)}", path)
-    of_pk = "connection" if "connection" in name else "persona"
-    return {each: of_pk if each == "pk" else PARAMETERS[each] for each in found if each not in FREE}
+    return {each: PARAMETERS[each] for each in found if each not in FREE}
 
 
 def filled(thing: Any, ids: Ids) -> Any:
@@ -340,7 +339,7 @@ def check_refusals(real: Any, unknown: Any, ids: Ids, nothing: Ids, about: objec
 
 def test_every_page_is_listed() -> None:
     found = dict(pages())
-    with_ids = {name for name, path in found.items() if kinds_in(name, path)}
+    with_ids = {name for name, path in found.items() if kinds_in(path)}
 
     assert with_ids == set(PAGES)
     assert found.keys() - with_ids == WITHOUT_IDS
@@ -368,7 +367,7 @@ def test_pages_give_outsiders_the_bytes_of_what_is_not_there(victim: Side, own: 
     for principal in [*principals, None]:
         client = browser(principal.user if principal else None)
         for name, path in pages():
-            kinds = kinds_in(name, path)
+            kinds = kinds_in(path)
             if not kinds or (principal and not is_foreign(principal, kinds)):
                 continue
             form = PAGES[name]
@@ -404,7 +403,7 @@ def test_rest_gives_outsiders_the_bytes_of_what_is_not_there(victim: Side, own: 
     for principal in [*make_principals(victim, own), None]:
         token = principal.token if principal else None
         for name, _properties in operations():
-            kinds = kinds_in(name, name)
+            kinds = kinds_in(name)
             if not kinds or (principal and not is_foreign(principal, kinds)):
                 continue
             real, unknown = rest_of(token, name, victim.ids), rest_of(token, name, nothing)
@@ -420,7 +419,7 @@ def test_thing_of_another_team_inside_of_an_own_path_is_not_there(victim: Side, 
     client = browser(own.owner)
     tried = 0
     for name, path in [*pages(), *((name, name) for name, _properties in operations())]:
-        kinds = kinds_in(name, path)
+        kinds = kinds_in(path)
         if len(kinds) < 2:
             continue
         for foreign in set(kinds.values()) - {"number", "emoji"}:
@@ -467,7 +466,7 @@ def test_thing_of_another_team_inside_of_a_form_is_not_there(victim: Side, own: 
     paths = dict(pages())
     for name, form in PAGES.items():
         for field in [field for field, value in form.items() if value.startswith("{")]:
-            kinds = kinds_in(name, paths[name])
+            kinds = kinds_in(paths[name])
             where = paths[name].format(**{each: own.ids[kind] for each, kind in kinds.items()})
             real, unknown = (
                 page_of(client, "POST", where, {**filled(form, own.ids), field: value})
@@ -533,7 +532,7 @@ def test_no_form_is_taken_without_its_token(own: Side) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(own.owner)
     for name, path in pages():
-        kinds = kinds_in(name, path)
+        kinds = kinds_in(path)
         if not kinds and name != "accounts:profile":
             continue
         where = path.format(**{each: own.ids[kind] for each, kind in kinds.items()})
