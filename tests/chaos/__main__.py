@@ -25,6 +25,7 @@ from tests.chaos import (
     cuts,
     growth,
     intervals,
+    removals,
     results,
     rights,
     stopping,
@@ -58,6 +59,7 @@ class Counts:
     sockets: int = 1_000
     answers: int = 5_000
     cuts: int = 10_000
+    removals: int = 1_000
 
 
 class Theatre:
@@ -170,6 +172,14 @@ def _rights(theatre: Theatre, counts: Counts) -> Outcome:
     return asyncio.run(rights.take_rights(stage))
 
 
+def _removals(theatre: Theatre, counts: Counts) -> Outcome:
+    stage = theatre.stage(1, **TWO)
+    provider = stage.provider.base_url
+    return asyncio.run(
+        removals.remove_members(stage.cluster, provider, removals=counts.removals, crowd=50)
+    )
+
+
 def _growth(theatre: Theatre, counts: Counts) -> Outcome:
     stage = theatre.stage(8, worker=CountedWorker)
     return asyncio.run(growth.answer_many(stage, warm=200, runs=counts.answers, at_once=30))
@@ -203,6 +213,7 @@ PLAYS: Final[dict[str, tuple[str, Play]]] = {
     "crashes": ("STO-08", _crashes),
     "storm": ("REC-02", _storm),
     "rights": ("RUN-16", _rights),
+    "removals": ("TEN-04", _removals),
     "growth": ("RUN-18", _growth),
     "cuts": ("REC-01", _cuts),
 }

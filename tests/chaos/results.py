@@ -21,6 +21,8 @@ GOALS: Final = {
     "live again, longest (s)": 10,
     "crash to heard elsewhere, longest (s)": 5,
     "away at a restart, p95 (s)": 10,
+    "removed to told, p99 (ms)": 250,
+    "removed to told, longest (ms)": 1_000,
     "RSS grown by, most (MB)": 50,
     "threads more, most": 0,
     "file descriptors more, most": 0,

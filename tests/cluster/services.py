@@ -147,6 +147,7 @@ class Postgres(Service):
             "unix_socket_directories": str(self.folder),
             "fsync": "off",
             "full_page_writes": "off",
+            "track_commit_timestamp": "on",
         }
         program = [str(_programs() / "postgres"), "-D", str(self.folder / "data")]
         return program + [f"--{name}={value}" for name, value in settings.items()]
