@@ -12,7 +12,7 @@ from django.test import Client
 from pydantic import SecretStr
 from pytest_django import Settings
 
-from accounts.models import User
+from accounts.models import Invitation, User
 from accounts.services import invite
 from maru.env import Env
 from maru.stores import openid_connect
@@ -60,8 +60,8 @@ def who(client: Client) -> User | None:
     return User.objects.get(pk=key) if key else None
 
 
-def invited(client: Client, cast: Cast) -> Client:
-    _invitation, token = invite(user=cast.owner, team_id=cast.team.pk)
+def invited(client: Client, cast: Cast, address: str = "") -> Client:
+    _invitation, token = invite(user=cast.owner, team_id=cast.team.pk, email=address)
     client.get(f"/invitations/{token}/")
     return client
 
@@ -101,6 +101,20 @@ def test_nobody_gets_an_account_without_an_invitation(client: Client, provider: 
     assert who(client) is None
     assert not User.objects.exists()
     assert "invitation" in answer.content.decode()
+
+
+@pytest.mark.parametrize("address", ["seo@example.com", "somebody@example.com"])
+def test_invitation_of_one_address_makes_no_account_for_another(
+    client: Client, cast: Cast, provider: Provider, address: str
+) -> None:
+    own = address == "seo@example.com"
+
+    answer = sign_in(invited(client, cast, address))
+
+    assert User.objects.filter(email="seo@example.com").exists() is own
+    assert (who(client) is not None) is own
+    assert answer.status_code == (302 if own else 403)
+    assert Invitation.objects.get().accounts == int(own)
 
 
 @pytest.mark.parametrize("verified", [False, None, "false", "true", 1])
