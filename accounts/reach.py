@@ -81,7 +81,7 @@ def check_scope(user: User, scope: str, team_id: UUID | None = None) -> None:
 def check_unbound(user: User) -> None:
     """Raise Forbidden if the credential of `user` is bound to a team: this is of no one team."""
     if user.reach.team_id is not None:
-        raise Forbidden
+        raise Forbidden(team_id=user.reach.team_id)
 
 
 def check_reach(user: User, team_id: UUID, permission: str) -> None:

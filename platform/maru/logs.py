@@ -47,6 +47,9 @@ def configure(config: dict[str, Any]) -> None:
         "uvicorn.error",
     ):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # It warns of each answer that says no, by its path: whoever was refused is in the audit, and
+    # some paths let people in.
+    logging.getLogger("django.request").setLevel(logging.ERROR)
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

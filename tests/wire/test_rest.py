@@ -373,3 +373,28 @@ def test_answers_of_the_interface_are_stored_nowhere(
     connection.close()
 
     assert "no-store" in response.headers["Cache-Control"]
+
+
+def test_refusal_of_a_token_that_reaches_less_leaves_the_servers_log_alone(
+    house: House, rooms: list[PopulatedRoom]
+) -> None:
+    room, elsewhere = house.populate(1, 1)[0], rooms[0]
+    owner = room.members[0]
+    _id, reader = house.token_of(owner, scopes=["read"], team=room.team)
+    _id, bound = house.token_of(owner, scopes=["admin"], team=room.team)
+    before = len(house.installation.output)
+
+    refused = [
+        house.ask("PATCH", f"/rooms/{room.id}", reader, {"topic": "mine"}),
+        house.ask("PATCH", "/me", bound, {"name": "Mine"}),
+        house.ask("GET", f"/rooms/{room.id}/stream?after=-1", reader),
+        house.ask("GET", f"/rooms/{elsewhere.id}/stream", bound),
+        house.ask("PATCH", f"/rooms/{elsewhere.id}", bound, {"topic": "mine"}),
+        house.ask("GET", "/nothing/here", bound),
+    ]
+
+    assert [answer.status for answer in refused] == [403, 403, 400, 404, 404, 404]
+    assert house.installation.output[before:] == ""
+    listed = house.ask("GET", f"/teams/{room.team}/audit?action=PATCH", bound).body["items"]
+    assert [entry["target"]["id"] for entry in listed] == [None, room.id]
+    assert {(entry["refused"], entry["actor"]["id"]) for entry in listed} == {(True, owner.user)}
