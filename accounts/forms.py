@@ -17,7 +17,6 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts import invited
-from accounts.audit import note_refusal
 from accounts.errors import MaruError
 from accounts.models import Team, TeamRole, User, Wood
 from accounts.names import LONGEST_NAME, clean_name
@@ -29,16 +28,6 @@ from accounts.services.tokens import NAME_LENGTH as TOKEN_NAME_LENGTH
 Words = dict[str, str | Promise]
 
 NEW_PASSWORD_HELP: Final = _("At least 10 characters, and not a common password.")
-
-
-def show_refusal(request: HttpRequest, form: forms.BaseForm, error: MaruError) -> None:
-    """Put what a service said no to where the form shows it: at the field, or above them all."""
-    note_refusal(request, error)
-    named = {name: text for name, text in (error.fields or {}).items() if name in form.fields}
-    for name, text in named.items():
-        form.add_error(name, str(text))
-    if not named:
-        form.add_error(None, str(error.detail))
 
 
 class OwnWords:

@@ -13,10 +13,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.errors import MaruError
-from accounts.forms import ProfileForm, TokenForm, show_refusal
+from accounts.forms import ProfileForm, TokenForm
 from accounts.gate import signed_in
 from accounts.models import ApiToken, User
 from accounts.reach import scopes_up_to
+from accounts.refusals import show_refusal
 from accounts.services import make_token, revoke_token, update_profile
 
 
@@ -33,7 +34,7 @@ def profile(request: HttpRequest) -> HttpResponse:
         try:
             update_profile(user=user, name=data["name"], wood=data["wood"])
         except MaruError as error:
-            show_refusal(request, form, error)
+            show_refusal(request, error, form)
         else:
             messages.success(request, _("Saved."))
             return _in_language(redirect("accounts:profile"), data["language"])
@@ -51,7 +52,7 @@ def tokens(request: HttpRequest) -> HttpResponse:
             _token, secret = _make(user, form)
             form = TokenForm(user=user)
         except MaruError as error:
-            show_refusal(request, form, error)
+            show_refusal(request, error, form)
     page = {
         "form": form,
         "secret": secret,

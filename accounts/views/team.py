@@ -12,9 +12,8 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.audit import note_refusal
 from accounts.errors import Invalid, MaruError
-from accounts.forms import DeleteTeamForm, InvitationForm, RoleForm, TeamForm, show_refusal
+from accounts.forms import DeleteTeamForm, InvitationForm, RoleForm, TeamForm
 from accounts.gate import (
     MANAGE,
     MANAGE_PEOPLE,
@@ -25,6 +24,7 @@ from accounts.gate import (
     team_permissions,
 )
 from accounts.models import Invitation, Team, TeamMember, TeamRole, User
+from accounts.refusals import show_refusal
 from accounts.services import (
     delete_team,
     hand_over_team,
@@ -62,7 +62,7 @@ def general(request: HttpRequest, team_id: UUID) -> HttpResponse:
         try:
             rename_team(user=user, team_id=team_id, name=form.cleaned_data["name"])
         except MaruError as error:
-            show_refusal(request, form, error)
+            show_refusal(request, error, form)
         else:
             messages.success(request, _("Saved."))
             return redirect("accounts:team", team_id)
@@ -79,7 +79,7 @@ def delete(request: HttpRequest, team_id: UUID) -> HttpResponse:
         try:
             delete_team(user=user, team_id=team_id, name=form.cleaned_data["name"])
         except MaruError as error:
-            show_refusal(request, form, error)
+            show_refusal(request, error, form)
         else:
             return redirect("accounts:team_deleted", team_id)
     return _general_page(request, user, team, TeamForm(initial={"name": team.name}), form)
@@ -110,7 +110,7 @@ def set_mfa(request: HttpRequest, team_id: UUID) -> HttpResponse:
         require_mfa(user=user, team_id=team_id, required=wish == "yes")
         messages.success(request, _("Saved."))
     except MaruError as error:
-        _say(request, error)
+        show_refusal(request, error)
     return redirect("accounts:team", team_id)
 
 
@@ -194,7 +194,7 @@ def remove(request: HttpRequest, team_id: UUID, user_id: UUID) -> HttpResponse:
     try:
         remove_team_member(user=user, team_id=team_id, member_id=user_id)
     except MaruError as error:
-        _say(request, error)
+        show_refusal(request, error)
         return redirect("accounts:people", team_id)
     if user_id == user.pk:
         return redirect("rooms:home")
@@ -228,7 +228,7 @@ def _settle(request: HttpRequest, team_id: UUID, act: Callable[[], object]) -> H
         act()
         messages.success(request, _("Saved."))
     except MaruError as error:
-        _say(request, error)
+        show_refusal(request, error)
     return redirect("accounts:people", team_id)
 
 
@@ -282,14 +282,6 @@ def _role(request: HttpRequest, user: User, team: Team) -> str:
     if not form.is_valid():
         raise Invalid(fields={"role": _("Choose one of the roles.")})
     return str(form.cleaned_data["role"])
-
-
-def _say(request: HttpRequest, error: MaruError) -> None:
-    """Say on the page itself what a rule forbids; what is not there at all is a page of its own."""
-    if error.status == 404:
-        raise error
-    note_refusal(request, error)
-    messages.error(request, str(error.detail))
 
 
 def _by_role_and_name(member: TeamMember) -> tuple[int, str]:

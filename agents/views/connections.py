@@ -10,14 +10,14 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.errors import MaruError
-from accounts.forms import show_refusal
 from accounts.gate import access_team, signed_in
+from accounts.refusals import show_refusal
 from agents import services
 from agents.check import CheckResult
 from agents.forms import ConnectionForm
 from agents.models import Connection
 from agents.permissions import MANAGE, access_connection
-from agents.views.page import in_team, say_refusal, settings_page
+from agents.views.page import in_team, settings_page
 
 
 @require_GET
@@ -39,7 +39,7 @@ def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
                 user=signed_in(request), team_id=team_id, **form.new_values()
             )
         except MaruError as error:
-            show_refusal(request, form, error)
+            show_refusal(request, error, form)
         else:
             messages.success(request, _("%(name)s is connected.") % {"name": connection.name})
             return redirect("agents:connections", team_id)
@@ -57,7 +57,7 @@ def edit(request: HttpRequest, team_id: UUID, connection_id: UUID) -> HttpRespon
                 user=signed_in(request), connection_id=connection_id, **form.changed_values()
             )
         except MaruError as error:
-            show_refusal(request, form, error)
+            show_refusal(request, error, form)
         else:
             _tell_saved(request, key_dropped=had_key and not saved.key_encrypted)
             return redirect("agents:connection", team_id, connection_id)
@@ -111,7 +111,7 @@ def delete(request: HttpRequest, team_id: UUID, connection_id: UUID) -> HttpResp
         try:
             services.delete_connection(user=signed_in(request), connection_id=connection_id)
         except MaruError as error:
-            say_refusal(request, error)
+            show_refusal(request, error)
             return redirect("agents:connection", team_id, connection_id)
         messages.success(request, _("%(name)s is deleted.") % {"name": connection.name})
         return redirect("agents:connections", team_id)

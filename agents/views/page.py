@@ -2,13 +2,11 @@
 
 from uuid import UUID
 
-from django.contrib import messages
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from accounts.audit import note_refusal
-from accounts.errors import MaruError, NotFound
+from accounts.errors import NotFound
 from accounts.gate import signed_in, team_permissions
 from accounts.models import Team
 from agents.permissions import MANAGE
@@ -27,12 +25,6 @@ def settings_page(
         "section": section,
     }
     return render(request, template, around | context)
-
-
-def say_refusal(request: HttpRequest, error: MaruError) -> None:
-    """Say on the next page what a service said no to."""
-    note_refusal(request, error)
-    messages.error(request, str(error.detail))
 
 
 def in_team(thing: Model, team_id: UUID) -> None:

@@ -9,15 +9,15 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.errors import MaruError
-from accounts.forms import show_refusal
 from accounts.gate import access_team, signed_in
 from accounts.models import TeamMember, TeamRole
+from accounts.refusals import show_refusal
 from agents import services
 from agents.forms import GrantsForm, PersonaForm
 from agents.models import Persona
 from agents.permissions import CHANGE, EDIT, MANAGE, SHARE, access_persona, rights_in
 from agents.services.grants import MOST_GRANTS
-from agents.views.page import in_team, say_refusal, settings_page
+from agents.views.page import in_team, settings_page
 from agents.views.versions import VERSIONS_SHOWN, version_rows
 
 
@@ -44,7 +44,7 @@ def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
                 user=signed_in(request), team_id=team_id, **form.values()
             )
         except MaruError as error:
-            show_refusal(request, form, error)
+            show_refusal(request, error, form)
         else:
             messages.success(request, _("%(name)s can answer now.") % {"name": persona.name})
             return redirect("agents:persona", team_id, persona.pk)
@@ -64,7 +64,7 @@ def edit(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpResponse:
                 **form.values(),
             )
         except MaruError as error:
-            show_refusal(request, form, error)
+            show_refusal(request, error, form)
         else:
             _tell_saved(request, before=persona, after=saved)
             return redirect("agents:persona", team_id, persona_id)
@@ -98,7 +98,7 @@ def grants(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpRespons
                 user=signed_in(request), persona_id=persona_id, grants=form.grants()
             )
         except MaruError as error:
-            show_refusal(request, form, error)
+            show_refusal(request, error, form)
         else:
             messages.success(request, _("Saved."))
             return redirect("agents:persona_grants", team_id, persona_id)
@@ -121,7 +121,7 @@ def restore(request: HttpRequest, team_id: UUID, persona_id: UUID, number: int) 
             user=signed_in(request), persona_id=persona_id, number=number
         )
     except MaruError as error:
-        say_refusal(request, error)
+        show_refusal(request, error)
     else:
         _tell_saved(request, before=persona, after=saved)
     return redirect("agents:persona", team_id, persona_id)

@@ -15,8 +15,9 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from accounts.errors import MaruError, NotFound
-from accounts.forms import SetupForm, show_refusal
+from accounts.forms import SetupForm
 from accounts.models import SetupLink, Team, User
+from accounts.refusals import show_refusal
 from accounts.services import check_setup_link, make_setup_link, use_setup_link
 from rooms.models import Room
 from rooms.services import open_team
@@ -57,7 +58,7 @@ def setup(request: HttpRequest, token: str) -> HttpResponse:
         except NotFound:
             return _closed(request)
         except MaruError as error:
-            show_refusal(request, form, error)
+            show_refusal(request, error, form)
         else:
             get_adapter(request).login(request, user)
             if model == "provider":

@@ -15,13 +15,14 @@ from accounts.audit import note_refusal
 from accounts.errors import Invalid, MaruError
 from accounts.gate import signed_in
 from accounts.models import User
+from accounts.refusals import show_refusal
 from rooms import services
 from rooms.forms import MessageForm
 from rooms.models import Room
 from rooms.pages.room import room_context
 from rooms.pages.shell import shell_context
 from rooms.permissions import VIEW, access_room
-from rooms.views.page import remember_team, say_refusal
+from rooms.views.page import remember_team
 
 _SEQ: Final = re.compile(r"[0-9]{1,18}")
 
@@ -89,7 +90,7 @@ def leave(request: HttpRequest, room_id: UUID) -> HttpResponse:
     try:
         services.remove_member(user=user, room_id=room_id, member_id=user.pk)
     except MaruError as error:
-        say_refusal(request, error)
+        show_refusal(request, error)
         return redirect("rooms:room", room_id)
     return redirect("rooms:home")
 

@@ -7,7 +7,6 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.errors import MaruError, NotFound
-from accounts.forms import show_refusal
 from accounts.gate import (
     CREATE_ROOM,
     VIEW,
@@ -18,6 +17,7 @@ from accounts.gate import (
 )
 from accounts.mfa import has_mfa
 from accounts.models import Team, User
+from accounts.refusals import show_refusal
 from agents.permissions import personas_seen_by
 from rooms import services
 from rooms.forms import NewRoomForm
@@ -52,7 +52,7 @@ def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
         try:
             return redirect("rooms:room", _make_room(user, team, form).pk)
         except MaruError as error:
-            show_refusal(request, form, error)
+            show_refusal(request, error, form)
     return render(request, "rooms/create.html", shell_context(user, team) | {"form": form})
 
 

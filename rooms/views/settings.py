@@ -11,9 +11,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.errors import Invalid, MaruError
-from accounts.forms import show_refusal
 from accounts.gate import MANAGE_PEOPLE, access_team, signed_in
 from accounts.models import TeamRole, User
+from accounts.refusals import show_refusal
 from accounts.services import link_of
 from rooms import services
 from rooms.forms import (
@@ -28,7 +28,6 @@ from rooms.forms import (
 from rooms.models import Room
 from rooms.pages.settings import settings_context
 from rooms.permissions import MANAGE, access_room
-from rooms.views.page import say_refusal
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -41,7 +40,7 @@ def change(request: HttpRequest, room_id: UUID) -> HttpResponse:
         try:
             _change_room(user, here, form)
         except MaruError as error:
-            show_refusal(request, form, error)
+            show_refusal(request, error, form)
         else:
             messages.success(request, _("Saved."))
             return redirect("rooms:settings", room_id)
@@ -91,7 +90,7 @@ def hand_over(request: HttpRequest, room_id: UUID) -> HttpResponse:
     try:
         services.hand_over_room(user=user, room_id=room_id, member_id=heir)
     except MaruError as error:
-        say_refusal(request, error)
+        show_refusal(request, error)
         return redirect("rooms:settings", room_id)
     messages.success(request, _("The room is handed over."))
     return redirect("rooms:room", room_id)
@@ -175,7 +174,7 @@ def _settle(request: HttpRequest, room_id: UUID, act: Callable[[User], object]) 
         act(user)
         messages.success(request, _("Saved."))
     except MaruError as error:
-        say_refusal(request, error)
+        show_refusal(request, error)
     return redirect("rooms:settings", room_id)
 
 

@@ -1,0 +1,62 @@
+"""How the pages of all apps say what a service says no to: in one way."""
+
+from uuid import uuid4
+
+import pytest
+from django.contrib.messages import get_messages
+from django.urls import reverse
+
+from accounts.models import AuditEntry
+from agents.services import create_demo_persona
+from rooms import services
+from rooms.models import Privacy
+from tests.rooms.browsing import browser
+from tests.rooms.conftest import Cast
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize("door", ["accounts:remove", "rooms:leave", "agents:connection_delete"])
+def test_what_a_rule_forbids_is_said_on_the_next_page(cast: Cast, door: str) -> None:
+    ids = {
+        "accounts:remove": [cast.team.pk, cast.owner.pk],
+        "rooms:leave": [cast.room.pk],
+        "agents:connection_delete": [cast.team.pk, cast.persona.connection_id],
+    }
+
+    answer = browser(cast.owner).post(reverse(door, args=ids[door]))
+
+    assert answer.status_code == 302
+    (said,) = get_messages(answer.wsgi_request)
+    assert said.level_tag == "error"
+
+
+def test_what_one_may_not_is_said_there_as_well_and_written_down(cast: Cast) -> None:
+    opened = services.create_room(
+        user=cast.owner, team_id=cast.team.pk, name="o", privacy=Privacy.TEAM
+    )
+    kept = create_demo_persona(user=cast.owner, team_id=cast.team.pk)
+    services.confine_persona(user=cast.owner, persona_id=kept.pk, room_ids=[opened.pk])
+    path = reverse("rooms:add_persona", args=[cast.room.pk])
+
+    answer = browser(cast.owner).post(path, {"persona": kept.pk})
+
+    assert answer.status_code == 302
+    assert [said.level_tag for said in get_messages(answer.wsgi_request)] == ["error"]
+    entry = AuditEntry.objects.filter(team=cast.team).latest("number")
+    assert (entry.refused, entry.target_id) == (True, cast.room.pk)
+
+
+@pytest.mark.parametrize(
+    "door", ["accounts:suspend", "rooms:remove_person", "agents:persona_restore"]
+)
+def test_what_is_not_there_is_a_page_of_its_own(cast: Cast, door: str) -> None:
+    ids = {
+        "accounts:suspend": [cast.team.pk, uuid4()],
+        "rooms:remove_person": [cast.room.pk, uuid4()],
+        "agents:persona_restore": [cast.team.pk, cast.persona.pk, 999],
+    }
+
+    answer = browser(cast.owner).post(reverse(door, args=ids[door]))
+
+    assert answer.status_code == 404
