@@ -1,33 +1,23 @@
 """The audit of a team: to look through, and to take along."""
 
-import csv
-import io
 from collections.abc import Iterable
 from typing import Final
 from uuid import UUID
 
-import orjson
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
+from accounts import audit_export
 from accounts.audit import audit
-from accounts.audit_api import entry_body
 from accounts.forms import AuditForm
 from accounts.gate import MANAGE_PEOPLE, access_team, signed_in
 from accounts.models import AuditEntry, Team, User
 from accounts.views.team import team_page
 
 PAGE: Final = 50
-LONGEST_EXPORT: Final = 100_000
-PIECE: Final = 2_000
-_COLUMNS: Final = (
-    *("number", "created_at", "actor", "actor_name", "token", "ip", "action", "refused"),
-    *("target_kind", "target", "before", "after", "prev_hash", "hash"),
-)
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 @require_safe
@@ -52,23 +42,31 @@ def log(request: HttpRequest, team_id: UUID) -> HttpResponse:
 
 @require_POST
 @transaction.atomic
-def export(request: HttpRequest, team_id: UUID) -> HttpResponse:
+def export(request: HttpRequest, team_id: UUID) -> StreamingHttpResponse:
     """Hand out what the filters leave, as a file; that somebody took it is written down, too.
 
-    The file's name says so where there is more than goes into one.
+    It ends where the log ends now. Its name says so where there is more than goes into one.
     """
     user = signed_in(request)
     team = access_team(user, team_id, MANAGE_PEOPLE)
-    found = _found(team, AuditForm(request.POST, team=team))
-    is_cut = found[LONGEST_EXPORT:].exists()
-    entries = found[:LONGEST_EXPORT].iterator(PIECE)
+    entries = _found(team, AuditForm(request.POST, team=team))
+    newest = entries.first()
+    entries = entries.filter(number__lte=newest.number if newest else 0)
+    is_cut = entries[audit_export.LONGEST :].exists()
     ending = "csv" if request.POST.get("format") == "csv" else "json"
-    body, kind = _as_csv(entries) if ending == "csv" else _as_json(entries)
     after = {"format": ending, "whole": not is_cut}
     audit(user, "audit.exported", team.pk, team_id=team.pk, after=after)
-    newest = f"-newest-{LONGEST_EXPORT}" if is_cut else ""
-    name = f'attachment; filename="maru-audit{newest}.{ending}"'
-    return HttpResponse(body, content_type=kind, headers={"Content-Disposition": name})
+    cut = f"-newest-{audit_export.LONGEST}" if is_cut else ""
+    file, kind = (
+        (audit_export.as_csv(entries), "text/csv; charset=utf-8")
+        if ending == "csv"
+        else (audit_export.as_json(entries), "application/json")
+    )
+    return StreamingHttpResponse(
+        audit_export.in_pieces(file),
+        content_type=kind,
+        headers={"Content-Disposition": f'attachment; filename="maru-audit{cut}.{ending}"'},
+    )
 
 
 def _found(team: Team, form: AuditForm) -> QuerySet[AuditEntry]:
@@ -90,34 +88,3 @@ def _older(request: HttpRequest, number: int) -> str:
     query = request.GET.copy()
     query["before"] = str(number)
     return f"?{query.urlencode()}"
-
-
-def _as_json(entries: Iterable[AuditEntry]) -> tuple[bytes, str]:
-    items = (entry_body(entry).model_dump_json().encode() for entry in entries)
-    return b"[%b]" % b",\n".join(items), "application/json"
-
-
-def _as_csv(entries: Iterable[AuditEntry]) -> tuple[str, str]:
-    out = io.StringIO()
-    table = csv.writer(out)
-    table.writerow(_COLUMNS)
-    for entry in entries:
-        table.writerow([_cell(value) for value in _row(entry)])
-    return out.getvalue(), "text/csv; charset=utf-8"
-
-
-def _row(entry: AuditEntry) -> list[object]:
-    """The values of `_COLUMNS`."""
-    return [
-        *(entry.number, entry.created_at.isoformat(), entry.actor_id or ""),
-        *(entry.actor.name if entry.actor else "", entry.token_hint, entry.ip, entry.action),
-        *(entry.refused, entry.target_kind, entry.target_id or ""),
-        *(orjson.dumps(facts).decode() for facts in (entry.before, entry.after)),
-        *(entry.prev_hash, entry.hash),
-    ]
-
-
-def _cell(value: object) -> str:
-    """Keep a table from taking a text for a formula: such a text begins with an apostrophe."""
-    text = str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text

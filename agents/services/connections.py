@@ -6,7 +6,6 @@ from typing import Final
 from uuid import UUID
 
 import httpx
-from django.db import connection as database
 from django.db import transaction
 from django.db.models import RestrictedError
 from django.utils.translation import gettext_lazy as _
@@ -17,6 +16,7 @@ from accounts.errors import Conflict, Invalid
 from accounts.gate import access_team
 from accounts.models import User
 from accounts.names import clean_name
+from accounts.waiting import give_back_database
 from agents import check
 from agents.changes import key_taken
 from agents.egress import check_url
@@ -48,7 +48,7 @@ def look_up(*, kind: str, base_url: str) -> LookedUp:
     url = clean_text(base_url).rstrip("/")
     if not url:
         refuse("base_url", _("Enter the provider's address."))
-    _give_back_database()
+    give_back_database()
     try:
         check_url(url)
     except Invalid as refused:
@@ -208,17 +208,8 @@ def _check(*, kind: str, base_url: str, key: str, model: str) -> check.CheckResu
         _checked_key(key)
     except Invalid as refused:
         return check.CheckResult(False, str(refused.detail))
-    _give_back_database()
+    give_back_database()
     return check.check_connection(kind=kind, base_url=base_url, key=key, model=model)
-
-
-def _give_back_database() -> None:
-    """Let others have our way to the database: who goes out into the world may be long away.
-
-    Within a transaction there is nothing to give back; Django opens another one when it is needed.
-    """
-    if not database.in_atomic_block:
-        database.close()
 
 
 def _save(connection: Connection) -> None:

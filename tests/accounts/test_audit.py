@@ -1,7 +1,5 @@
 """The audit: one entry a change, what was refused too, and a chain that shows tampering."""
 
-import csv
-import io
 import json
 import random
 from collections.abc import Callable
@@ -312,45 +310,6 @@ def test_api_goes_through_the_log_page_by_page(cast: Cast, long_log: list[AuditE
     assert sorted(numbers, reverse=True) == [entry.number for entry in reversed(long_log)]
 
 
-def test_export_is_written_down_and_holds_no_formula(cast: Cast) -> None:
-    rename_team(user=cast.owner, team_id=cast.team.pk, name="=cmd()")
-    cast.owner.name = "=HYPERLINK(1)"
-    cast.owner.save()
-    client = browser(cast, "owner")
-    path = reverse("accounts:audit_export", args=[cast.team.pk])
-
-    answer = client.post(path, {"format": "csv"})
-    rows = list(csv.DictReader(io.StringIO(answer.content.decode())))
-    items = client.post(path, {"format": "json"}).json()
-
-    assert answer["Content-Disposition"].startswith("attachment")
-    assert rows[0]["actor_name"] == "'=HYPERLINK(1)"
-    assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())
-    assert [item["action"] for item in items][:2] == ["audit.exported", "team.changed"]
-    assert items[1]["after"] == {"name": "=cmd()"}
-
-
-@pytest.mark.parametrize("ending", ["csv", "json"])
-def test_export_says_in_its_name_that_it_is_not_whole(
-    cast: Cast, monkeypatch: pytest.MonkeyPatch, ending: str
-) -> None:
-    client = browser(cast, "owner")
-    path = reverse("accounts:audit_export", args=[cast.team.pk])
-    for name in ("One", "Two", "Three"):
-        rename_team(user=cast.owner, team_id=cast.team.pk, name=name)
-    whole = client.post(path, {"format": ending})
-    monkeypatch.setattr("accounts.views.audit.LONGEST_EXPORT", 1)
-
-    cut = client.post(path, {"format": ending})
-
-    assert f'filename="maru-audit.{ending}"' in whole["Content-Disposition"]
-    assert f'filename="maru-audit-newest-1.{ending}"' in cut["Content-Disposition"]
-    assert last(cast.team).after == {"format": ending, "whole": False}
-    text = cut.content.decode()
-    rows = list(csv.DictReader(io.StringIO(text))) if ending == "csv" else json.loads(text)
-    assert len(rows) == 1
-
-
 def test_log_of_one_team_holds_nothing_of_another(cast: Cast) -> None:
     other = create_team(user=cast.stranger, name="CANARY of another team")
 
@@ -368,6 +327,6 @@ def test_refusal_by_a_scope_names_the_token(client: Client, cast: Cast) -> None:
     )
 
     assert answer.status_code == Forbidden.status
-    assert last(None).refused
-    assert last(None).token_hint == secret[-4:]
-    assert last(None).target_id == cast.team.pk
+    assert last(cast.team).refused
+    assert last(cast.team).token_hint == secret[-4:]
+    assert last(cast.team).target_id == cast.team.pk

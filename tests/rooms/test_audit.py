@@ -13,6 +13,7 @@ from accounts.services.teams import put_member
 from agents.services import create_demo_persona
 from rooms import services
 from rooms.models import Privacy
+from tests.accounts.fetching import file_of
 from tests.rooms.browsing import browser
 from tests.rooms.conftest import Cast, make_user
 
@@ -34,9 +35,9 @@ def log_as_told(cast: Cast) -> str:
     listed = client.get(f"/api/v1/teams/{cast.team.pk}/audit")
     export = reverse("accounts:audit_export", args=[cast.team.pk])
     files = [client.post(export, {"format": kind}) for kind in ("csv", "json")]
-    answers = [page, listed, *files]
-    assert all(answer.status_code == 200 for answer in answers)
-    return "".join(answer.content.decode() for answer in answers)
+    assert all(answer.status_code == 200 for answer in (page, listed, *files))
+    shown = [answer.content.decode() for answer in (page, listed)]
+    return "".join([*shown, *map(file_of, files)])
 
 
 def live_through(cast: Cast, privacy: str) -> None:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.mark.parametrize("door", ["accounts:remove", "rooms:leave", "agents:connection_delete"])
 def test_what_a_rule_forbids_is_said_on_the_next_page(cast: Cast, door: str) -> None:
-    ids = {
+    ids: dict[str, list[object]] = {
         "accounts:remove": [cast.team.pk, cast.owner.pk],
         "rooms:leave": [cast.room.pk],
         "agents:connection_delete": [cast.team.pk, cast.persona.connection_id],
@@ -51,7 +51,7 @@ def test_what_one_may_not_is_said_there_as_well_and_written_down(cast: Cast) -> 
     "door", ["accounts:suspend", "rooms:remove_person", "agents:persona_restore"]
 )
 def test_what_is_not_there_is_a_page_of_its_own(cast: Cast, door: str) -> None:
-    ids = {
+    ids: dict[str, list[object]] = {
         "accounts:suspend": [cast.team.pk, uuid4()],
         "rooms:remove_person": [cast.room.pk, uuid4()],
         "agents:persona_restore": [cast.team.pk, cast.persona.pk, 999],
