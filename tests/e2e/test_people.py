@@ -132,3 +132,18 @@ def test_removed_member_is_told_in_the_open_page_and_loses_the_room(
     watch.expect_status(404, f"/rooms/{room.id}/")
     member.reload()
     expect(member.get_by_role("heading")).to_have_text("There is nothing here")
+
+
+def test_log_of_a_team_can_be_taken_along(
+    house: House, room: PopulatedRoom, enter: Open, watch: Watch
+) -> None:
+    owner = enter(room.members[0])
+    owner.goto(f"{house.url}/teams/{room.team}/audit/")
+
+    with owner.expect_download() as download:
+        owner.get_by_role("button", name="CSV").click()
+
+    lines = download.value.path().read_text().splitlines()
+    assert download.value.suggested_filename == "maru-audit.csv"
+    assert lines[0].startswith("number,created_at,actor")
+    assert any("room.created" in line for line in lines)
