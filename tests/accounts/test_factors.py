@@ -1,0 +1,107 @@
+"""Second factors come and go together with their entries in the audit, or not at all."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from allauth.mfa.models import Authenticator
+from django.core.cache import cache
+from django.db import DatabaseError
+from django.test import Client
+from django.urls import reverse
+
+from accounts.mfa_forms import PasskeyForm
+from accounts.models import AuditEntry
+from tests.accounts.conftest import PASSWORD, Cast
+from tests.accounts.factors import code_of, give_app
+from tests.accounts.test_two_steps import password_of, set_up
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _no_code_was_used() -> None:
+    cache.clear()
+
+
+def entries() -> list[tuple[str, str]]:
+    """What is written down of factors: the action and the kind, in alphabetical order."""
+    found = AuditEntry.objects.filter(action__startswith="user.mfa").order_by("number")
+    return sorted((one.action, (one.after or one.before)["kind"]) for one in found)
+
+
+def passkey(cast: Cast) -> Authenticator:
+    data = {"name": "Key", "credential": {}}
+    return Authenticator.objects.create(user=cast.member, type="webauthn", data=data)
+
+
+def test_each_factor_that_comes_or_goes_is_one_entry(client: Client, cast: Cast) -> None:
+    password_of(client, cast)
+    set_up(client)
+    key = passkey(cast)
+
+    client.post("/accounts/2fa/recovery-codes/generate/")
+    client.post(f"/accounts/2fa/webauthn/keys/{key.pk}/remove/")
+    client.post("/accounts/2fa/totp/deactivate/")
+
+    assert entries() == [
+        ("user.mfa_added", "recovery_codes"),
+        ("user.mfa_added", "totp"),
+        ("user.mfa_removed", "recovery_codes"),
+        ("user.mfa_removed", "totp"),
+        ("user.mfa_removed", "webauthn"),
+        ("user.mfa_reset", "recovery_codes"),
+    ]
+
+
+@pytest.fixture
+def entries_fail(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have the database refuse each entry about factors."""
+    save = AuditEntry.save
+
+    def refuse(entry: AuditEntry, **kwargs: Any) -> None:
+        if entry.action.startswith("user.mfa"):
+            raise DatabaseError
+        save(entry, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(AuditEntry, "save", refuse)
+        yield
+
+
+FACTOR_CHANGES = {
+    "the app": "totp/activate/",
+    "no app": "totp/deactivate/",
+    "a passkey": "webauthn/add/",
+    "no passkey": "webauthn/keys/{key}/remove/",
+    "new codes": "recovery-codes/generate/",
+}
+
+
+@pytest.mark.django_db(transaction=True)  # what is stored, is stored by a commit
+@pytest.mark.parametrize("change", FACTOR_CHANGES)
+def test_factor_that_cannot_be_written_down_stays_as_it_was(
+    client: Client,
+    cast: Cast,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    change: str,
+) -> None:
+    path = "/accounts/2fa/" + FACTOR_CHANGES[change].format(key=passkey(cast).pk)
+    client.raise_request_exception = False
+    client.force_login(cast.member)
+    client.post(reverse("account_reauthenticate"), {"password": PASSWORD})
+    code = ""
+    if change == "the app":
+        code = code_of(client.get(path).context["form"].secret)
+    elif change != "a passkey":
+        give_app(cast.member)
+    # A device that nobody has: what its answer must be, tests/e2e/test_passkeys.py shows.
+    monkeypatch.setattr(PasskeyForm, "clean", lambda form: form.cleaned_data)
+    before = list(Authenticator.objects.order_by("pk").values_list("pk", "data"))
+    request.getfixturevalue("entries_fail")
+
+    answer = client.post(path, {"code": code, "name": "Second", "credential": '{"id": "x"}'})
+
+    assert answer.status_code == 500
+    assert list(Authenticator.objects.order_by("pk").values_list("pk", "data")) == before
