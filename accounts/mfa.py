@@ -24,7 +24,7 @@ from qrcode.image.svg import SvgPathImage
 from accounts.audit import audit
 from accounts.endings import Ending, access_ended
 from accounts.errors import MfaRequired, Unavailable
-from accounts.models import Team, User
+from accounts.models import Team, TeamMember, User
 from accounts.sealing import derived_key
 
 FACTORS: Final = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
@@ -40,6 +40,12 @@ def has_mfa(user: User) -> bool:
 def with_mfa(user: models.OuterRef | object) -> models.Exists:
     """Return the same question for a query."""
     return models.Exists(Authenticator.objects.filter(user=user, type__in=FACTORS))
+
+
+def shut_out(user: models.OuterRef) -> models.Exists:
+    """Whether a team of theirs asks for two steps and they have one, for a query."""
+    asked = TeamMember.objects.filter(user=user, team__require_mfa=True)
+    return models.Exists(asked.exclude(with_mfa(models.OuterRef("user"))))
 
 
 def check_mfa(team: Team, *, two_steps: bool) -> None:

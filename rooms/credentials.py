@@ -1,5 +1,6 @@
 """By what somebody came in."""
 
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -17,3 +18,7 @@ class Credential:
     def means(self) -> tuple[UUID | None, str | None]:
         """The token and the session, one of which it is."""
         return self.token_id, self.session_key
+
+
+Joined = Mapping[Credential, Set[UUID]]
+"""The rooms that are open by each."""

@@ -4,6 +4,7 @@ The layer may lose, repeat and reorder; what leaves the hub does not (`rooms.top
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from uuid import UUID
@@ -14,6 +15,7 @@ from channels.layers import BaseChannelLayer
 from rooms import broadcast, metrics
 from rooms.activity import Activity
 from rooms.broadcast import Ended, Envelope, Here, OfRoom, Spoken
+from rooms.credentials import Credential
 from rooms.outlet import Outlet, Subscription
 from rooms.presence import RENEWED_SECONDS, Presence
 from rooms.topic import Source, Topic
@@ -203,7 +205,10 @@ class RoomHub:
         """Close what came in by something that has ended since: the word of it may be lost."""
         if not self._outlets:
             return
-        ended = await self._source.ended({outlet.credential for outlet in self._outlets})
+        joined: defaultdict[Credential, set[UUID]] = defaultdict(set)
+        for outlet in self._outlets:
+            joined[outlet.credential] |= outlet.subscriptions.keys()
+        ended = await self._source.ended(joined)
         for outlet in [o for o in self._outlets if o.credential in ended]:
             outlet.end(CREDENTIALS_ENDED)
 

@@ -1,16 +1,19 @@
 """Who shows what at the door of the socket, and whether it still lets them in."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from django.contrib.sessions.models import Session
+from django.db.models import OuterRef
 from django.utils import timezone
 
+from accounts.mfa import shut_out
 from accounts.models import ApiToken, User
 from accounts.services import TokenBearer, users_for_tokens, users_of_sessions
-from rooms.credentials import Credential
+from rooms.credentials import Credential, Joined
+from rooms.models import Room
 from rooms.threads import CHECKS, in_thread
 
 AT_ONCE: Final = 100
@@ -93,13 +96,27 @@ def _known(
     return Known(user, Credential(user.pk, token_id=bearer.token_id, team_id=team_id))
 
 
-def those_that_ended(credentials: Collection[Credential]) -> set[Credential]:
-    """Return which credentials nobody could come in by any more; three queries for all."""
-    users = User.objects.filter(is_active=True, pk__in={c.user_id for c in credentials})
-    tokens = ApiToken.objects.alive().filter(pk__in={c.token_id for c in credentials})
+def those_that_ended(joined: Joined) -> set[Credential]:
+    """Return which credentials nobody could come in by any more, or not into all that is open.
+
+    Three queries for all; one more where a team asks somebody for a second step that they lack.
+    """
+    users = User.objects.filter(is_active=True, pk__in={c.user_id for c in joined})
+    tokens = ApiToken.objects.alive().filter(pk__in={c.token_id for c in joined})
     sessions = Session.objects.filter(
-        expire_date__gt=timezone.now(), session_key__in={c.session_key for c in credentials}
+        expire_date__gt=timezone.now(), session_key__in={c.session_key for c in joined}
     )
     alive = {None, *tokens.values_list("pk", flat=True), *sessions.values_list("pk", flat=True)}
-    active = set(users.values_list("pk", flat=True))
-    return {c for c in credentials if c.user_id not in active or not {*c.means} <= alive}
+    active = dict(users.values_list("pk", shut_out(OuterRef("pk"))))
+    ended = {c for c in joined if c.user_id not in active or not {*c.means} <= alive}
+    return ended | _shut_out({c: rooms for c, rooms in joined.items() if active.get(c.user_id)})
+
+
+def _shut_out(joined: Joined) -> set[Credential]:
+    """Return by which of these a room of a team that asks for two steps is open."""
+    rooms = {room for rooms in joined.values() for room in rooms}
+    if not rooms:
+        return set()
+    asked = Room.objects.filter(pk__in=rooms, team__require_mfa=True)
+    asking = set(asked.values_list("pk", flat=True))
+    return {c for c, rooms in joined.items() if not asking.isdisjoint(rooms)}

@@ -1,6 +1,5 @@
 """Where the socket is, and how it is put together for a process."""
 
-from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +9,7 @@ from django.urls import path, re_path
 from rooms.admission import Admission, nowhere
 from rooms.broadcast import Durable
 from rooms.consumers import RoomsConsumer
-from rooms.credentials import Credential
+from rooms.credentials import Credential, Joined
 from rooms.hub import RoomHub
 from rooms.log import events_after
 from rooms.lookup import those_that_ended
@@ -46,5 +45,5 @@ async def _deltas(message: UUID, attempt: int, since: int) -> list[str]:
     return [] if held is None else held.deltas
 
 
-async def _ended(credentials: Collection[Credential]) -> set[Credential]:
-    return await in_thread(CHECKS, those_that_ended, credentials)
+async def _ended(joined: Joined) -> set[Credential]:
+    return await in_thread(CHECKS, those_that_ended, joined)

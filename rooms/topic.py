@@ -6,7 +6,7 @@ fit that position is dropped, or fetched from the log and the replay before anyt
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from typing import Final
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from rooms import metrics
 from rooms.broadcast import Change, Delta, Durable, Here, Notice, OfRoom
-from rooms.credentials import Credential
+from rooms.credentials import Credential, Joined
 from rooms.events import MessageDelta, RoomRemoved, encode
 from rooms.outlet import Outlet, Subscription
 from rooms.sink import Frame, Write
@@ -38,7 +38,7 @@ class Source(Struct, frozen=True):
     last_seqs: Callable[[list[UUID]], Awaitable[dict[UUID, int]]]
     events_after: Callable[[UUID, int], Awaitable[list[Durable]]]
     deltas: Callable[[UUID, int, int], Awaitable[list[str]]]
-    ended: Callable[[Collection[Credential]], Awaitable[set[Credential]]]
+    ended: Callable[[Joined], Awaitable[set[Credential]]]
 
 
 class _Message(Struct):

@@ -1,14 +1,14 @@
 """A room that is heard: what the layer would bring of it, what the stores have, who listens."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 import msgspec
 
 from rooms.broadcast import Change, Delta, Durable
-from rooms.credentials import Credential
+from rooms.credentials import Credential, Joined
 from rooms.events import MessageDelta, encode
 from rooms.outlet import Outlet, Subscription
 from rooms.sink import Frame, Write
@@ -36,7 +36,7 @@ class Store:
         await asyncio.sleep(0)
         return self.log[after:]
 
-    async def _ended(self, credentials: Collection[Credential]) -> set[Credential]:
+    async def _ended(self, joined: Joined) -> set[Credential]:
         return set()
 
     async def _deltas(self, message: UUID, attempt: int, since: int) -> list[str]:

@@ -1,7 +1,7 @@
 """What people cost who only have a room open: nothing that grows with members times rooms."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
 import pytest
@@ -14,7 +14,7 @@ from rooms import broadcast, commands, hub, presence, redis_store
 from rooms import unread as unread_module
 from rooms.broadcast import Durable, Envelope
 from rooms.commands import carry_out
-from rooms.credentials import Credential
+from rooms.credentials import Credential, Joined
 from rooms.events import MemberType
 from rooms.hub import RoomHub
 from rooms.presence import MemoryRoster, RedisRoster
@@ -83,7 +83,7 @@ class Asked:
         self.others += 1
         return []
 
-    async def _ended(self, credentials: Collection[Credential]) -> set[Credential]:
+    async def _ended(self, joined: Joined) -> set[Credential]:
         return set()
 
 

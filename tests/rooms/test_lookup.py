@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.conf import settings
@@ -18,7 +19,7 @@ from accounts.services import make_token
 from rooms import lookup
 from rooms.admission import Admission
 from rooms.credentials import Credential
-from rooms.lookup import Known, Lookup, Shown, known_by
+from rooms.lookup import Known, Lookup, Shown, known_by, those_that_ended
 from tests.live import PATIENCE
 from tests.rooms.conftest import make_user
 
@@ -178,3 +179,15 @@ async def test_a_door_without_a_database_says_so(looks: list[list[Shown]], token
 
     assert [message.get("status") for message in said] == [503, None]
     assert b'"unavailable"' in said[1]["body"]
+
+
+def test_end_of_many_is_found_by_three_queries() -> None:
+    people = [make_user(f"P{number}") for number in range(5)]
+    joined = {Credential(user.pk, session_key=session_of(user)): {uuid4()} for user in people}
+    gone = Credential(people[0].pk, token_id=uuid4())
+
+    with CaptureQueriesContext(connection) as queries:
+        ended = those_that_ended({**joined, gone: set()})
+
+    assert ended == {gone}
+    assert len(queries) == 3

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from uuid import UUID, uuid4
 
 import pytest
+from allauth.mfa.models import Authenticator
 from pytest_django import Settings
 
 from accounts import services as accounts
@@ -13,6 +14,8 @@ from accounts.services.teams import put_member
 from rooms import broadcast, services
 from rooms.deltas import Deltas
 from rooms.events import AnyCommand
+from rooms.models import Room
+from tests.accounts.factors import give_app
 from tests.rooms.conftest import Cast, make_user
 from tests.rooms.hall import Hall, Heard, Seat, open_hall, yes
 
@@ -141,6 +144,43 @@ async def test_lost_end_of_a_credential_is_found_by_the_sweep(
     async with asyncio.timeout(LATEST + 1):  # a second for the machine that runs this
         await seat.until(lambda: seat.closed is not None)
     assert seat.closed == 4401
+
+
+def by_being_asked_for_a_second_step(cast: Cast) -> None:
+    Authenticator.objects.filter(user=cast.member).delete()
+    accounts.require_mfa(user=cast.owner, team_id=cast.team.pk, required=True)
+
+
+def by_having_none_any_more(cast: Cast) -> None:
+    accounts.require_mfa(user=cast.owner, team_id=cast.team.pk, required=True)
+    Authenticator.objects.filter(user=cast.member).delete()
+
+
+@pytest.mark.parametrize("end", [by_being_asked_for_a_second_step, by_having_none_any_more])
+async def test_lost_word_of_a_missing_second_step_is_found_by_the_sweep(
+    hall: Hall, cast: Cast, end: Callable[[Cast], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It shuts out nobody who has one, nor from the rooms of other teams."""
+    for user in (cast.owner, cast.member):
+        await hall.do(give_app, user)
+    home = await hall.do(a_room_of_their_own, cast)
+    owner, member = await present(hall, cast, cast.owner, cast.member)
+    elsewhere = hall.seat(cast.stranger)
+    assert (await elsewhere.join(home.pk))["type"] == "room.snapshot"
+    with monkeypatch.context() as broken:
+        broken.setattr(broadcast.publisher, "publish", lambda _envelope: None)
+        await hall.do(end, cast)
+
+    async with asyncio.timeout(LATEST + 1):  # a second for the machine that runs this
+        await member.until(lambda: member.closed is not None)
+    assert (member.closed, owner.closed, elsewhere.closed) == (4401, None, None)
+
+
+def a_room_of_their_own(cast: Cast) -> Room:
+    """Take the stranger into the team, and make a room in the team that they had before."""
+    own = cast.stranger.memberships.get().team
+    put_member(cast.team, cast.stranger, TeamRole.MEMBER)
+    return services.create_room(user=cast.stranger, team_id=own.pk, name="home")
 
 
 async def test_nothing_comes_through_after_many_kicks_in_mid_answer(hall: Hall, cast: Cast) -> None:
