@@ -15,6 +15,8 @@ _SHARED: list[Processor] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
 
+_NO_TEXT = "Invalid UTF-8 sequence received from client."
+
 
 def configure(config: dict[str, Any]) -> None:
     """Write every line of every library to standard error, as `text` or as `json`."""
@@ -50,9 +52,18 @@ def configure(config: dict[str, Any]) -> None:
     # It warns of each answer that says no, by its path: whoever was refused is in the audit, and
     # some paths let people in.
     logging.getLogger("django.request").setLevel(logging.ERROR)
+    logging.getLogger("uvicorn.error").addFilter(_without_trace)
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _without_trace(record: logging.LogRecord) -> bool:
+    """Have uvicorn say in one line that a client sent no text: that is nobody's error here."""
+    if record.msg == _NO_TEXT:
+        record.msg, record.exc_info = "socket.no_text", None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True

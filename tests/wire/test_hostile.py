@@ -295,6 +295,21 @@ async def test_deflate_bomb_is_refused_unopened(
     assert peak(impatient) - before < BOMB / 2
 
 
+async def test_text_that_is_none_is_closed_1007_and_leaves_one_line_without_a_trace(
+    impatient: Installation, room: PopulatedRoom
+) -> None:
+    for _ in range(2):
+        async with impatient.socket(room.members[1]) as hostile:
+            hostile.connection.transport.write(masked(0x81, 2) + b"\xc3\x28")
+            async with asyncio.timeout(PATIENCE):
+                await hostile.connection.wait_closed()
+        assert hostile.connection.close_code == 1007
+
+    said = [line for line in impatient.output.splitlines() if "socket.no_text" in line]
+    assert len(said) == 2
+    assert "Traceback" not in impatient.output
+
+
 def masked(first: int, size: int) -> bytes:
     """Return the header of a client's frame, with a mask that changes nothing."""
     length = bytes((0xFF,)) + size.to_bytes(8, "big")
