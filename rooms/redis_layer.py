@@ -47,6 +47,14 @@ class LoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]  # so its base is A
         super().__init__(hosts, **options)
         self._shards = [Shard(host, self) for host in decode_hosts(hosts)]
 
+    async def _subscribe_to_channel(self, channel: str) -> None:
+        """Keep nothing of a channel that could not be opened: whoever asks again gets another."""
+        try:
+            await super()._subscribe_to_channel(channel)
+        except BaseException:
+            self.channels.pop(channel, None)
+            raise
+
 
 class Shard(RedisSingleShardConnection):  # type: ignore[misc]  # so its base is Any
     """One Redis: an ear and a mouth."""

@@ -139,6 +139,23 @@ async def test_joining_returns_once_redis_listens(layer: Any, channel: str, redi
     assert not done
 
 
+async def test_nothing_is_kept_of_channels_that_could_not_be_opened(
+    layer: Any, redis: Redis
+) -> None:
+    redis.stop()
+    try:
+        for _try in range(3):
+            with pytest.raises(RedisError):
+                await layer.new_channel()
+        kept = len(layer.channels)
+    finally:
+        redis.start()
+    name = await layer.new_channel()
+
+    assert kept == 0
+    assert list(layer.channels) == [name]
+
+
 async def test_a_group_that_is_left_is_heard_no_more(
     layer: Any, channel: str, redis: Redis
 ) -> None:
