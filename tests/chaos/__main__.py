@@ -24,6 +24,7 @@ from tests.chaos import (
     crashes,
     cuts,
     growth,
+    hostile,
     intervals,
     removals,
     results,
@@ -60,6 +61,7 @@ class Counts:
     answers: int = 5_000
     cuts: int = 10_000
     removals: int = 1_000
+    neighbours: int = 3
 
 
 class Theatre:
@@ -200,6 +202,11 @@ def _cuts(theatre: Theatre, counts: Counts) -> Outcome:
     return Outcome(figures, tally.complaints)
 
 
+def _hostile(theatre: Theatre, counts: Counts) -> Outcome:
+    stage = theatre.stage(1, webs=1, workers=0, MARU_RATE_LIMITS="on")
+    return hostile.live_beside(stage.cluster, theatre.new_folder(), rounds=counts.neighbours)
+
+
 PLAYS: Final[dict[str, tuple[str, Play]]] = {
     "claims": ("RUN-04, RUN-05", _claims),
     "intervals": ("TEN-03", _intervals),
@@ -212,6 +219,7 @@ PLAYS: Final[dict[str, tuple[str, Play]]] = {
     "redis": ("STO-04", _redis),
     "crashes": ("STO-08", _crashes),
     "storm": ("REC-02", _storm),
+    "hostile": ("WS-05, WS-09, WS-10, WS-13", _hostile),
     "rights": ("RUN-16", _rights),
     "removals": ("TEN-04", _removals),
     "growth": ("RUN-18", _growth),

@@ -14,6 +14,8 @@ PAGE: Final = Path(__file__).with_name("RESULTS.md")
 SHOWN: Final = 20
 """So many complaints of a part are written down; the first ones say what is wrong."""
 
+NEIGHBOURS: Final = ("slow", "stuck", "flooding", "huge", "half-open")
+
 GOALS: Final = {
     "from kill to end, p99 (s)": 15,
     "acknowledgement to connection closed, p99 (s)": 1,
@@ -23,6 +25,10 @@ GOALS: Final = {
     "away at a restart, p95 (s)": 10,
     "removed to told, p99 (ms)": 250,
     "removed to told, longest (ms)": 1_000,
+    "share of a core of their process, most": 0.5,
+    **dict.fromkeys((f"beside {name}, p99 : p99 beside nobody" for name in NEIGHBOURS), 1.2),
+    **dict.fromkeys((f"beside {name}, RSS grown by, most (MB)" for name in NEIGHBOURS), 10),
+    "half-open ones noticed (s)": 60,
     "RSS grown by, most (MB)": 50,
     "threads more, most": 0,
     "file descriptors more, most": 0,

@@ -33,12 +33,14 @@ class Ear:
 
     __slots__ = ("doubles", "expected", "frames", "gaps", "hello", "open", "rest", "room", "socket")
 
-    def __init__(self, port: int, room: int, hello: bytes) -> None:
+    def __init__(
+        self, port: int, room: int, hello: bytes, raw: socket.socket | None = None
+    ) -> None:
         self.room = room
         self.hello = hello
         self.rest = b""
         self.open = False
-        self.socket = socket.socket()
+        self.socket = raw or socket.socket()
         self.socket.setblocking(False)
         self.socket.connect_ex(("127.0.0.1", port))
         self.forget()
