@@ -85,6 +85,7 @@ class Follower:
     code: int | None = None
     closed: float = 0.0
     away: float = 0.0
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def come(self, web: Installation, stack: AsyncExitStack) -> Socket:
         """Open a page and join."""
@@ -92,15 +93,22 @@ class Follower:
         self.timeline.apply(await socket.join(self.room.id))
         return socket
 
-    async def follow(self, socket: Socket) -> None:
-        """Hear until the socket is closed."""
+    async def live_on(self, socket: Socket, web: Installation) -> None:
+        """Hear until the socket is closed, and come back to another process."""
+        try:
+            await self._follow(socket)
+        finally:
+            self.gone.set()
+        await self._come_back(web)
+
+    async def _follow(self, socket: Socket) -> None:
         with suppress(ConnectionClosed):
             while True:
                 self.timeline.apply(await socket.receive())
                 socket.frames.clear()
         self.code, self.closed = socket.connection.close_code, time.monotonic()
 
-    async def come_back(self, web: Installation) -> None:
+    async def _come_back(self, web: Installation) -> None:
         """Go on where it was, a moment later, and hear the answer to its end."""
         await asyncio.sleep(random.uniform(0, SPREAD))
         async with page(web, self.session) as socket:
@@ -142,16 +150,17 @@ async def storm(cluster: Cluster, provider: Provider, *, sockets: int) -> Outcom
         began = time.monotonic()
         opened = await together(one.come(ending, stack) for one in followers)
         joining = time.monotonic() - began
-        following = [
-            asyncio.create_task(one.follow(socket))
-            for one, socket in zip(followers, opened, strict=True)
-        ]
+        living = asyncio.create_task(
+            together(
+                one.live_on(socket, staying) for one, socket in zip(followers, opened, strict=True)
+            )
+        )
         asking = await stack.enter_async_context(staying.socket(rooms[0].members[0]))
         await _ask(asking, rooms[0], followers)
         stopping = asyncio.create_task(asyncio.to_thread(ending.stop, signal.SIGTERM))
-        await asyncio.gather(*following)
+        await followers[0].gone.wait()
         still_open = await _is_open(ending.port)
-        await together(one.come_back(staying) for one in followers)
+        await living
         await stopping
     await asyncio.to_thread(ending.start)
     return Outcome(
