@@ -5,7 +5,7 @@ It waits for nothing long: Channels hands one consumer its messages strictly in 
 
 import asyncio
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 from uuid import UUID
 
 import msgspec
@@ -35,6 +35,7 @@ from rooms.events import (
 )
 from rooms.flood import Bucket
 from rooms.hub import RoomHub
+from rooms.joining import Stand
 from rooms.outlet import Outlet, Subscription
 from rooms.permissions import VIEW, access_room
 from rooms.sink import sink_for
@@ -85,6 +86,10 @@ class RoomsConsumer(AsyncWebsocketConsumer):
         """
         await getattr(self, message["type"].replace(".", "_"))(message)
 
+    async def websocket_disconnect(self, message: object) -> NoReturn:
+        """Leave the rest to `__call__`: Channels would, again, look after the database first."""
+        raise StopConsumer
+
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         if self.outlet.ended:
             return  # what was on its way when its credential ended is not done any more
@@ -134,24 +139,26 @@ class RoomsConsumer(AsyncWebsocketConsumer):
     async def _join(self, command: RoomJoin) -> None:
         """Listen first, read second: a removal that lands in between is still heard.
 
-        The gate is asked before, too, so that a stranger makes nobody listen to anything.
+        The gate is asked before, too, so that a stranger makes nobody listen to anything; where
+        others listen already, that is once too often for a thousand who come back at once.
         """
-        await in_thread(COMMANDS, joining.admit, self.user, command.room)
         earlier = self.outlet.subscriptions.get(command.room)
+        read = joining.admit_and_read
+        if earlier is not None or not self.hub.listens_to(command.room):
+            await in_thread(COMMANDS, joining.admit, self.user, command.room)
+            read = joining.read_stand
         if earlier is not None:
             await self.hub.unsubscribe(earlier)
         subscription = await self.hub.subscribe(command.room, self.outlet)
         try:
             await self.outlet.settled()  # whoever does not read waits here for themselves
-            await self._begin(command, subscription)
+            stand = await in_thread(COMMANDS, read, self.user, command.room, command.after)
+            await self._begin(command, subscription, stand)
         except BaseException:
             await self.hub.unsubscribe(subscription)
             raise
 
-    async def _begin(self, command: RoomJoin, subscription: Subscription) -> None:
-        stand = await in_thread(
-            COMMANDS, joining.read_stand, self.user, command.room, command.after
-        )
+    async def _begin(self, command: RoomJoin, subscription: Subscription, stand: Stand) -> None:
         snapshot = await joining.snapshot(command, stand)
         if subscription.revoked:
             raise NotFound

@@ -92,6 +92,11 @@ class RoomHub:
         for subscription in list(outlet.subscriptions.values()):
             await self.unsubscribe(subscription)
 
+    def listens_to(self, room_id: UUID) -> bool:
+        """Whether a socket of this process listens to the room, so that one more costs nothing."""
+        topic = self._topics.get(room_id)
+        return topic is not None and topic.opened
+
     async def subscribe(self, room_id: UUID, outlet: Outlet) -> Subscription:
         """Listen to a room for a socket; nothing is sent before `Subscription.begin`.
 

@@ -38,23 +38,34 @@ class Stand:
     unfinished: list[Unfinished]
 
 
-def admit(user: User, room_id: UUID) -> None:
-    """Raise unless `user` may come in now; a stranger makes nobody listen to anything."""
+def admit(user: User, room_id: UUID) -> Room:
+    """Return the room if `user` may come in now; a stranger makes nobody listen to anything."""
     room = access_room(user, room_id, VIEW)
     limits.spend(limits.JOIN, user, room_id=room.pk, team_id=room.team_id)
+    return room
 
 
 def read_stand(user: User, room_id: UUID, after: int | None) -> Stand:
-    """Return what a client at `after` lacks, or the room afresh; raises NotFound for strangers.
+    """Return what a client at `after` lacks, or the room afresh; raises NotFound for strangers."""
+    return _read_still(access_room(user, room_id, VIEW), user, after)
+
+
+def admit_and_read(user: User, room_id: UUID, after: int | None) -> Stand:
+    """Do both, with one question at the gate: for a room that is listened to already."""
+    return _read_still(admit(user, room_id), user, after)
+
+
+def _read_still(room: Room, user: User, after: int | None) -> Stand:
+    """Read the room at one moment, if it gives us one.
 
     Every change moves the room's seq: where it stands still while we read, all that we have read
     is of that one moment. Where it does not, the rest comes to the socket as events, too.
     """
     for _ in range(READS):
-        room = access_room(user, room_id, VIEW)
         stand = _read(room, user, after)
-        if Room.objects.filter(pk=room_id, last_seq=stand.seq).exists():
+        if Room.objects.filter(pk=room.pk, last_seq=stand.seq).exists():
             break
+        room = access_room(user, room.pk, VIEW)
     return stand
 
 

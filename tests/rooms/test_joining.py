@@ -1,11 +1,18 @@
 """What a client that comes back is given: all that it lacks, or the room afresh."""
 
-import pytest
+from uuid import UUID
 
+import pytest
+from pytest_django import Settings
+
+from accounts.models import User
 from rooms import joining, log
 from rooms.joining import read_stand
+from rooms.models import Room
+from rooms.permissions import access_room
 from rooms.services import post_message
 from tests.rooms.conftest import Cast
+from tests.rooms.hall import open_hall
 
 pytestmark = pytest.mark.django_db
 
@@ -55,3 +62,29 @@ def test_position_from_the_future_gets_the_room_afresh(cast: Cast, ahead: int) -
 
     assert stand.events is None
     assert stand.state is not None
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_gate_is_asked_once_where_others_listen_already_and_lets_no_stranger_in(
+    cast: Cast, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.RATE_LIMITS = False
+    asked: list[User] = []
+
+    def counted(user: User, room_id: UUID, permission: str) -> Room:
+        asked.append(user)
+        return access_room(user, room_id, permission)
+
+    monkeypatch.setattr(joining, "access_room", counted)
+    async with open_hall() as hall:
+        owner, member, stranger = map(hall.seat, (cast.owner, cast.member, cast.stranger))
+        for seat in (owner, member, stranger):
+            heard = await seat.join(cast.room.pk)
+        await owner.say(cast.room.pk, "hello")
+        await hall.settled(owner, member, stranger)
+
+    assert [asked.count(user) for user in (cast.owner, cast.member, cast.stranger)] == [2, 1, 1]
+    assert member.joined(cast.room.pk)
+    assert heard["code"] == "not_found"
+    assert stranger.heard == [heard]
+    assert not stranger.joined(cast.room.pk)
