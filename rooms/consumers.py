@@ -74,6 +74,7 @@ class RoomsConsumer(AsyncWebsocketConsumer):
         try:
             while True:
                 await self.dispatch(await receive())
+                await asyncio.sleep(0)  # whoever says much at once does not keep others waiting
         except StopConsumer:
             pass
         finally:

@@ -1,13 +1,20 @@
 """How fast one socket may ask, and what becomes of whoever asks faster."""
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
+from channels.layers import InMemoryChannelLayer
 from websockets.exceptions import ConnectionClosed
 
+from accounts.models import User
+from rooms.consumers import RoomsConsumer
+from rooms.credentials import Credential
 from rooms.flood import BURST, PATIENCE, PER_SECOND, Bucket
+from rooms.hub import RoomHub
 from tests.live import Installation
+from tests.rooms.hearing import Store
 
 
 class Clock:
@@ -61,6 +68,33 @@ def test_patience_comes_back_with_calm() -> None:
         bucket.take()
 
     assert not bucket.is_flood
+
+
+async def test_who_says_much_at_once_keeps_nobody_waiting() -> None:
+    said = [{"type": "websocket.receive", "text": '{"type":"ping","ref":"1"}'}] * BURST
+    told = iter([{"type": "websocket.connect"}, *said, {"type": "websocket.disconnect"}])
+    turns = 0
+
+    async def receive() -> object:
+        return next(told)  # all of it has come: nothing is waited for
+
+    async def send(message: object) -> None:
+        """Nobody looks."""
+
+    async def somebody_else() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    user = User(name="Member")
+    state = {"hub": RoomHub(InMemoryChannelLayer(), Store().source())}
+    scope = {"user": user, "credential": Credential(user.pk), "language": "en", "state": state}
+    other = asyncio.create_task(somebody_else())
+    await RoomsConsumer()(scope, receive, send)
+    other.cancel()
+
+    assert turns >= BURST
 
 
 async def test_flooding_socket_is_told_and_then_closed_and_others_go_on(tmp_path: Path) -> None:
