@@ -17,7 +17,7 @@ from statistics import median
 
 from tests.bench.fanout.client import HANDSHAKE, SNAPSHOT, TEXT, Ear
 from tests.bench.fanout.contenders import bearer
-from tests.bench.fanout.cpu import resident_bytes
+from tests.bench.fanout.cpu import resident_bytes, seconds_of
 from tests.bench.fanout.helper import Helper
 from tests.chaos.stage import Outcome
 from tests.cluster.cluster import Cluster
@@ -167,6 +167,7 @@ class Seen:
     p50: list[float] = field(default_factory=list)
     p99: list[float] = field(default_factory=list)
     core: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
     grown: list[float] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
@@ -208,7 +209,7 @@ class Hall:
 
     def answer(self, neighbours: Sequence[Neighbour], seen: Seen) -> None:
         """Answer in the room, and note how its members hear it."""
-        before = self.memory()
+        before, worked = self._memory(), self._worked()
         self.client.tell("hear", mark='{"type":"message.delta"')
         self.source.tell(
             "stream",
@@ -233,11 +234,19 @@ class Hall:
         seen.p50.append(heard["late"]["p50"])
         seen.p99.append(heard["late"]["p99"])
         seen.core.append(heard["core"])
-        seen.grown.append((self.memory() - before) / 2**20)
+        seen.cpu.append((self._worked() - worked) / due)
+        seen.grown.append((self._memory() - before) / 2**20)
 
-    def memory(self) -> int:
+    def _memory(self) -> int:
+        return resident_bytes(self._pid)
+
+    def _worked(self) -> float:
+        return seconds_of(self._pid)
+
+    @property
+    def _pid(self) -> int:
         assert self.web.process is not None
-        return resident_bytes(self.web.process.pid)
+        return self.web.process.pid
 
 
 KINDS: dict[str, tuple[type[Neighbour] | None, int]] = {
@@ -312,6 +321,7 @@ def _figures(seen: dict[str, Seen]) -> dict[str, float]:
         figures |= {
             f"beside {name}, p50 (ms)": median(each.p50),
             f"beside {name}, p99 (ms)": median(each.p99),
+            f"beside {name}, CPU of the server for a frame (µs)": median(each.cpu) * 1e6,
             f"beside {name}, RSS grown by, most (MB)": max(each.grown),
         }
         if each is not seen["nobody"]:
