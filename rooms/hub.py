@@ -200,8 +200,8 @@ class RoomHub:
     async def _hear_the_unheard(self) -> None:
         """Try those rooms again that were opened without the layer, until it fails once more."""
         for topic in [topic for topic in self._topics.values() if not topic.heard]:
-            async with topic.lock:
-                if self._topics.get(topic.room_id) is topic:
+            async with topic.lock:  # whoever opens it has it, and may have heard it meanwhile
+                if not topic.heard and self._topics.get(topic.room_id) is topic:
                     await self._hear(topic)
             if not topic.heard:
                 return

@@ -141,6 +141,27 @@ async def test_rooms_that_many_join_and_leave_at_once_are_heard_once(
     assert group_of(ROOM) not in layer.groups
 
 
+async def test_room_that_is_just_being_opened_is_not_heard_twice(
+    room_hub: RoomHub, layer: Layer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await until(lambda: broadcast.EVERYWHERE in layer.groups)
+    answers, add = asyncio.Event(), layer.group_add
+
+    async def add_slowly(group: str, channel: str) -> None:
+        await answers.wait()
+        await add(group, channel)
+
+    monkeypatch.setattr(layer, "group_add", add_slowly)
+    opening = asyncio.create_task(join(room_hub, Ear()))
+    await until(lambda: ROOM in room_hub._topics)
+    trying = asyncio.create_task(room_hub._hear_the_unheard())
+    await asyncio.sleep(0)
+    answers.set()
+    await asyncio.gather(opening, trying)
+
+    assert layer.added[group_of(ROOM)] == 1
+
+
 async def test_message_that_cannot_be_read_silences_nobody(
     room_hub: RoomHub, layer: Layer, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
