@@ -111,10 +111,17 @@ class Postgres(Service):
 
     name = "postgres"
     gentle = signal.SIGINT
+    is_migrated: ClassVar[bool] = False
+    """Whether Maru's tables are in it from the beginning."""
 
     @property
     def url(self) -> str:
         return self.url_of("postgres")
+
+    @property
+    def store(self) -> Path:
+        """The folder in which it keeps everything."""
+        return self.folder / "data"
 
     def url_of(self, database: str) -> str:
         return f"postgresql://maru@127.0.0.1:{self.port}/{quote(database)}"
@@ -129,7 +136,7 @@ class Postgres(Service):
         account = self.account()
         if account is not None:
             shutil.chown(self.folder, account)
-        where = ["--pgdata", str(self.folder / "data"), "--no-sync", "--no-instructions"]
+        where = ["--pgdata", str(self.store), "--no-sync", "--no-instructions"]
         what = ["--username=maru", "--auth=trust", "--encoding=UTF8", "--no-locale"]
         subprocess.run(
             [str(_programs() / "initdb"), *where, *what],
@@ -149,7 +156,7 @@ class Postgres(Service):
             "full_page_writes": "off",
             "track_commit_timestamp": "on",
         }
-        program = [str(_programs() / "postgres"), "-D", str(self.folder / "data")]
+        program = [str(_programs() / "postgres"), "-D", str(self.store)]
         return program + [f"--{name}={value}" for name, value in settings.items()]
 
     def account(self) -> str | None:

@@ -1,5 +1,17 @@
-"""The services of a module, as the cluster's tests have them."""
+"""The services of a module, as the cluster's tests have them, but for an empty PostgreSQL."""
 
-from tests.cluster.conftest import _installed, cluster, postgres, provider, redis
+from collections.abc import Iterator
 
-__all__ = ["_installed", "cluster", "postgres", "provider", "redis"]
+import pytest
+
+from tests.cluster.conftest import _installed, provider, redis
+from tests.cluster.services import Postgres
+
+__all__ = ["_installed", "provider", "redis"]
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL in which nothing is: to bring it up to date is part of what is tried."""
+    with Postgres() as started:
+        yield started
