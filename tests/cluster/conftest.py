@@ -1,12 +1,15 @@
-"""The services and the cluster of a module: its tests may break what they like."""
+"""Clusters that many modules share, and services for those that want to be alone with theirs.
+
+To start a cluster costs ten seconds of a processor: whoever finds another one as good shares.
+Modules that share run in one process, one after the other (tests/scheduling.py).
+"""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from tests.chaos.stage import Stage
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import Cluster, MigratedPostgres, cluster_of_its_own
 from tests.cluster.services import Postgres, Redis, missing
 from tests.provider import Provider, running
 
@@ -19,8 +22,8 @@ def _installed() -> None:
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL of our own."""
-    with Postgres() as started:
+    """A PostgreSQL of our own, which has been migrated."""
+    with MigratedPostgres() as started:
         yield started
 
 
@@ -31,39 +34,32 @@ def redis() -> Iterator[Redis]:
         yield started
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def provider() -> Iterator[Provider]:
     """A model provider that answers as we tell it to."""
     with running() as started:
         yield started
 
 
-@pytest.fixture(scope="module")
-def cluster(
-    tmp_path_factory: pytest.TempPathFactory, postgres: Postgres, redis: Redis, provider: Provider
-) -> Iterator[Cluster]:
-    """Two web processes and a worker."""
+@pytest.fixture(scope="package")
+def cluster(tmp_path_factory: pytest.TempPathFactory, provider: Provider) -> Iterator[Cluster]:
+    """Two web processes and a worker, on stores of their own. All are there after each test."""
     folder = tmp_path_factory.mktemp("cluster")
-    with Cluster(folder, postgres, redis, MARU_EGRESS_ALLOW=provider.address) as started:
+    with cluster_of_its_own(folder, provider.address) as started:
+        yield started
+
+
+@pytest.fixture(scope="package")
+def breakable(tmp_path_factory: pytest.TempPathFactory, provider: Provider) -> Iterator[Cluster]:
+    """Two web processes and two workers, on stores of their own, for `stage`."""
+    folder = tmp_path_factory.mktemp("stage")
+    with cluster_of_its_own(folder, provider.address, workers=2) as started:
         yield started
 
 
 @pytest.fixture(scope="module")
-def settings_of_stage() -> dict[str, Any]:
-    """What is set for the processes of `stage`, as keywords; a module may say something else."""
-    return {}
-
-
-@pytest.fixture(scope="module")
-def stage(
-    tmp_path_factory: pytest.TempPathFactory,
-    postgres: Postgres,
-    redis: Redis,
-    provider: Provider,
-    settings_of_stage: dict[str, Any],
-) -> Iterator[Stage]:
-    """Two web processes and two workers, to be broken."""
-    folder = tmp_path_factory.mktemp("stage")
-    env = {"MARU_EGRESS_ALLOW": provider.address, **settings_of_stage}
-    with Cluster(folder, postgres, redis, workers=2, **env) as started:
-        yield Stage(started, provider)
+def stage(breakable: Cluster, provider: Provider) -> Stage:
+    """What may be broken, with rooms that no other module has; whatever breaks is mended."""
+    provider.forget()
+    breakable.wait_for_workers()
+    return Stage(breakable, provider)

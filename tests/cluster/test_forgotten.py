@@ -5,7 +5,6 @@ from contextlib import AsyncExitStack
 import pytest
 
 from tests.cluster.cluster import Cluster
-from tests.cluster.services import Redis
 from tests.live import PopulatedRoom, Socket
 from tests.provider import Provider
 from tests.wire.timeline import Timeline
@@ -35,13 +34,13 @@ async def hear(socket: Socket, timeline: Timeline, words: int) -> None:
         timeline.apply(await socket.receive())
 
 
-def forget(redis: Redis) -> None:
-    with redis.connect() as beside:
+def forget(cluster: Cluster) -> None:
+    with cluster.redis.connect() as beside:
         beside.flushall()
 
 
 async def test_answer_that_has_ended_is_told_by_the_log_when_its_deltas_are_gone(
-    cluster: Cluster, room: PopulatedRoom, redis: Redis, provider: Provider
+    cluster: Cluster, room: PopulatedRoom, provider: Provider
 ) -> None:
     here, there = cluster.webs
     timeline = Timeline()
@@ -53,7 +52,7 @@ async def test_answer_that_has_ended_is_told_by_the_log_when_its_deltas_are_gone
             await hear(cut, timeline, 12)
         provider.release()
         await asker.until_type("run.completed")
-        forget(redis)
+        forget(cluster)
 
         back = await stack.enter_async_context(there.socket(room.members[1]))
         again = await back.command("room.join", room=room.id, **timeline.join())
@@ -68,7 +67,7 @@ async def test_answer_that_has_ended_is_told_by_the_log_when_its_deltas_are_gone
 
 
 async def test_stop_after_everything_was_forgotten_keeps_what_the_worker_has_told_since(
-    cluster: Cluster, room: PopulatedRoom, redis: Redis
+    cluster: Cluster, room: PopulatedRoom
 ) -> None:
     """The worker tells all of it again with its next delta."""
     async with AsyncExitStack() as stack:
@@ -80,7 +79,7 @@ async def test_stop_after_everything_was_forgotten_keeps_what_the_worker_has_tol
         timeline.apply(await other.join(room.id))
         run = await ask(asker, room, STREAMED)
         await hear(other, timeline, 5)
-        forget(redis)
+        forget(cluster)
         (growing,) = timeline.growing.values()
         await hear(other, timeline, len(growing.text.split()) + 5)
         shown = growing.text
@@ -94,7 +93,7 @@ async def test_stop_after_everything_was_forgotten_keeps_what_the_worker_has_tol
 
 
 async def test_stop_in_the_moment_in_which_nothing_is_known_tells_all_that_nothing_is_kept(
-    cluster: Cluster, room: PopulatedRoom, redis: Redis, provider: Provider
+    cluster: Cluster, room: PopulatedRoom, provider: Provider
 ) -> None:
     """What is kept and what each room shows must be the same, be it less than was shown."""
     async with AsyncExitStack() as stack:
@@ -106,7 +105,7 @@ async def test_stop_in_the_moment_in_which_nothing_is_known_tells_all_that_nothi
         timeline.apply(await other.join(room.id))
         run = await ask(asker, room, HELD)
         await hear(other, timeline, 12)
-        forget(redis)
+        forget(cluster)
         done = await asker.command("run.cancel", run=run)
         while run not in timeline.ended:
             timeline.apply(await other.receive())

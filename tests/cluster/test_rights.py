@@ -1,16 +1,22 @@
 """Whoever loses a right in the middle of an answer is told no more of it, nor is the room."""
 
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
 from tests.chaos.rights import SLOTS, take_rights
 from tests.chaos.stage import Stage
+from tests.cluster.cluster import cluster_of_its_own
+from tests.provider import Provider
 
 
 @pytest.fixture(scope="module")
-def settings_of_stage() -> dict[str, Any]:
-    return {"MARU_RUN_CONCURRENCY": str(SLOTS)}
+def stage(tmp_path_factory: pytest.TempPathFactory, provider: Provider) -> Iterator[Stage]:
+    """Workers with so few slots that runs wait in line."""
+    folder = tmp_path_factory.mktemp("rights")
+    how = {"workers": 2, "MARU_RUN_CONCURRENCY": str(SLOTS)}
+    with cluster_of_its_own(folder, provider.address, **how) as started:
+        yield Stage(started, provider)
 
 
 async def test_answer_ends_when_the_right_to_it_ends(stage: Stage) -> None:

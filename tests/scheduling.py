@@ -1,0 +1,45 @@
+"""Which tests share a process, and which begin first. A plugin, which xdist asks in the main one.
+
+A process has its own servers, browsers and clusters: modules that share one go to the same.
+What waits much begins first, so that what computes fills the waiting, and no process is alone at
+the end with a minute of work.
+"""
+
+import re
+
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+FIRST = ("tests/wire/", "tests/e2e/", "tests/cluster/", "tests/deploy/")
+SHARED = {
+    "the house of the wire": r"tests/wire/",
+    "the house that browsers visit": r"tests/e2e/",
+    "cluster": r"tests/cluster/test_(audit|cluster|forgotten|locks|revoking)\.py",
+    "stage": r"tests/cluster/test_(canaries|crashes|dying|stopping|stores|zombies)\.py",
+}
+"""What is shared, and which modules share it; one that is missing here starts another one."""
+
+
+class Scheduling(LoadScopeScheduling):
+    """Gives a process a module at a time, or all modules that share something."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        for shared, modules in SHARED.items():
+            if re.match(modules, nodeid):
+                return shared
+        return nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    """Return the place of a test's folder among those that come first, or the one after them."""
+    places = (place for place, folder in enumerate(FIRST) if item.nodeid.startswith(folder))
+    return next(places, len(FIRST))
