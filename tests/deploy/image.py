@@ -11,6 +11,8 @@ import shutil
 import string
 import subprocess
 import sys
+import sysconfig
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from tests.live import ROOT
 # Of a base image: whatever it has in its own folders. PATH is set below.
 OF_THE_MACHINE = ("HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "PIP_CERT", "PIP_FIND_LINKS")
 LEFT_OUT = {"UV_COMPILE_BYTECODE"}
-"""Saves time at each start of a container, and would take more than that from each of our tests."""
+"""Packages are compiled already: `_lend_bytecode` has what these would become, too."""
 
 
 @dataclass
@@ -108,6 +110,8 @@ class Builder:
 
     def _run(self, image: Image, instruction: Instruction) -> None:
         image.run(instruction.rest)
+        if instruction.rest.startswith("uv pip install"):
+            _lend_bytecode(Path(image.env["VIRTUAL_ENV"]))
 
     def _copy(self, image: Image, instruction: Instruction) -> None:
         origin, destination = instruction.rest.split()
@@ -133,3 +137,20 @@ class Builder:
 
     def _cmd(self, image: Image, instruction: Instruction) -> None:
         image.command = instruction.command
+
+
+def _lend_bytecode(environment: Path) -> None:
+    """Give the packages of an environment the bytecode that ours has of the same files.
+
+    It fits files that uv has linked from its cache, both there and here. Where it had to copy them,
+    from another disk, Python looks at the sources as if nothing had been lent.
+    """
+    ours = Path(sysconfig.get_path("purelib"))
+    theirs = environment / ours.relative_to(sys.prefix)
+    for compiled in ours.rglob("*.pyc"):
+        source = compiled.parent.parent / f"{compiled.name.partition('.')[0]}.py"
+        lent = theirs / compiled.relative_to(ours)
+        if (theirs / source.relative_to(ours)).exists() and not lent.exists():
+            lent.parent.mkdir(exist_ok=True)
+            with suppress(OSError):  # on another disk
+                os.link(compiled, lent)
