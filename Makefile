@@ -9,20 +9,31 @@ ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
 export SSL_CERT_FILE ?= /etc/ssl/certs/ca-certificates.crt
 endif
 
-.PHONY: run test check lint types messages lock env-example bench chaos picture system clean
+.PHONY: run test check lint types imports migrations production scripts messages lock env-example \
+	bench chaos picture system clean
 .DELETE_ON_ERROR:
 
 run: .venv/runtime
 	@exec $(BIN)/python -m maru.server
 
-test: system .venv/development check
+# mypy takes as long as all the rest together, and one processor.
+test: system .venv/development
+	@$(MAKE) --no-print-directory --jobs=2 check scripts
 	$(BIN)/pytest
-	@node --test tests/js/ 
 
-check: .venv/development lint types
+check: types lint imports migrations production
+
+imports: .venv/development
 	$(BIN)/lint-imports
+
+migrations: .venv/development
 	$(MANAGE) makemigrations --check --dry-run
+
+production: .venv/development
 	$(BIN)/python -m tests.production_check
+
+scripts:
+	@node --test tests/js/
 
 lint: .venv/development
 	$(BIN)/ruff check .

@@ -6,9 +6,9 @@ the end with a minute of work.
 """
 
 import re
+from typing import Any
 
 import pytest
-from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 FIRST = ("tests/wire/", "tests/e2e/", "tests/cluster/", "tests/deploy/")
@@ -21,7 +21,7 @@ SHARED = {
 """What is shared, and which modules share it; one that is missing here starts another one."""
 
 
-class Scheduling(LoadScopeScheduling):
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
     """Gives a process a module at a time, or all modules that share something."""
 
     def _split_scope(self, nodeid: str) -> str:
@@ -31,7 +31,7 @@ class Scheduling(LoadScopeScheduling):
         return nodeid.partition("::")[0]
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
     return Scheduling(config, log)
 
 
