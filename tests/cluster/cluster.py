@@ -13,6 +13,8 @@ from pathlib import Path
 from signal import Signals
 from typing import Any, ClassVar, Self
 
+import psycopg
+
 from rooms.wake import CHANNEL
 from tests.cluster.services import Postgres, Redis
 from tests.live import PATIENCE, ROOT, Installation, PopulatedRoom, until
@@ -172,15 +174,14 @@ class Cluster:
 
     def wait_for_workers(self) -> None:
         """Return when every worker waits to be woken; each has to import CrewAI before."""
-        until(lambda: self.listening() == len(self.workers), 2 * PATIENCE)
+        with self.postgres.connect() as connection:  # a new one for each look would slow them down
+            until(lambda: _listening(connection) == len(self.workers), 2 * PATIENCE)
 
-    def listening(self) -> int:
-        """Return how many workers wait to be woken."""
-        with self.postgres.connect() as connection:
-            found = connection.execute(
-                "SELECT count(*) FROM pg_stat_activity WHERE query = %s", [f"LISTEN {CHANNEL}"]
-            ).fetchone()
-        return int(found[0]) if found else 0
+
+def _listening(connection: psycopg.Connection) -> int:
+    """Return how many workers wait to be woken."""
+    listening = "SELECT FROM pg_stat_activity WHERE query = %s"
+    return connection.execute(listening, [f"LISTEN {CHANNEL}"]).rowcount
 
 
 @contextmanager
