@@ -79,7 +79,11 @@ class Installation:
         return (self.folder / "server.log").read_text(errors="replace")
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop(signal.SIGKILL)  # or it would take from all that come after
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -1,8 +1,8 @@
 """Which tests share a process, and which begin first. A plugin, which xdist asks in the main one.
 
 A process has its own servers, browsers and clusters: modules that share one go to the same.
-What waits much begins first, so that what computes fills the waiting, and no process is alone at
-the end with a minute of work.
+The largest two begin first, each in a process: they wait much, and what computes beside them fills
+that. What comes last is small, so that no process is alone at the end with a minute of work.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-FIRST = ("tests/wire/", "tests/e2e/", "tests/cluster/", "tests/deploy/")
+FIRST = ("tests/wire/", "tests/e2e/")
 SHARED = {
     "the house of the wire": r"tests/wire/",
     "the house that browsers visit": r"tests/e2e/",
