@@ -6,7 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import OuterRef, Q, Subquery, UUIDField
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -102,7 +102,8 @@ def _known(user: User, client_id: UUID | None, reply_to: UUID | None) -> dict[st
     if reply_to is not None:
         answered = said.filter(pk=reply_to)
         known["answered"] = Subquery(answered.values("pk")[:1])
-        known["answered_by"] = Subquery(answered.values("persona")[:1])
+        # SQLite would not know that a foreign key is a UUID, too.
+        known["answered_by"] = Subquery(answered.values("persona")[:1], output_field=UUIDField())
     return known
 
 
