@@ -57,7 +57,8 @@ async def engine(url: str, model: str) -> Stream:
     async def stream() -> int:
         turns = [Turn("Minjae", "user", own=False, text="Go on.")]
         answer = engine.answer(spec, turns, limits=Limits())
-        return sum([isinstance(part, Text) async for part in answer])
+        texts = [part.text async for part in answer if isinstance(part, Text)]
+        return len("".join(texts).split())  # a chunk is a word, and some come together
 
     return stream
 
