@@ -233,7 +233,7 @@ async def _say(job: Job, deltas: Deltas) -> str:
     except AnswerFailed as failed:
         failure = failed
         log.info("run.failed", code=failure.code)
-    except Exception:
+    except Exception:  # whatever it is, the room is told and the run ends
         log.exception("run.internal")
         detail = _("Something went wrong on our side. Ask again; the log has the cause.")
         failure = AnswerFailed("internal", detail)

@@ -170,7 +170,7 @@ class Topic:
         """Apply what is held next; one that fails must not keep back all that come after it."""
         try:
             return self._apply(envelope)
-        except Exception:
+        except Exception:  # logged, and what it brought is found missing by the next check
             log.exception("hub.envelope_failed", room=str(self.room_id))
             return None
 
@@ -287,7 +287,9 @@ class Topic:
             try:
                 if to_all or subscription.lacks(item):
                     write(wire)
-            except Exception:
+            except (
+                Exception
+            ):  # of one socket, which is closed: the others are to hear it all the same
                 log.exception("socket.failed")
                 subscription.outlet.end(FAILED)
 

@@ -90,6 +90,15 @@ async def join(room_hub: RoomHub, ear: Ear) -> None:
     await room_hub.begin(subscription, 0, {})
 
 
+async def join_unhealed(room_hub: RoomHub, layer: Layer, monkeypatch: pytest.MonkeyPatch) -> Ear:
+    """Return a socket that hears what the layer brings, and nothing from the log."""
+    monkeypatch.setattr(hub, "CHECK_SECONDS", 3_600)
+    ear = Ear()
+    await until(lambda: broadcast.EVERYWHERE in layer.groups)
+    await join(room_hub, ear)
+    return ear
+
+
 async def tell(layer: Layer, envelope: broadcast.Envelope) -> None:
     """Send as a publisher does."""
     publisher = Publisher()
@@ -165,10 +174,7 @@ async def test_room_that_is_just_being_opened_is_not_heard_twice(
 async def test_message_that_cannot_be_read_silences_nobody(
     room_hub: RoomHub, layer: Layer, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "CHECK_SECONDS", 3_600)  # nothing is healed meanwhile
-    ear = Ear()
-    await until(lambda: broadcast.EVERYWHERE in layer.groups)
-    await join(room_hub, ear)
+    ear = await join_unhealed(room_hub, layer, monkeypatch)
 
     for garbage in ({}, {"envelope": b"\xc1"}, {"envelope": None}):
         await layer.group_send(group_of(ROOM), {"type": "envelope", **garbage})
@@ -183,10 +189,7 @@ async def test_message_that_cannot_be_read_silences_nobody(
 async def test_what_comes_at_once_is_all_heard_and_what_cannot_be_read_takes_nothing_with_it(
     room_hub: RoomHub, layer: Layer, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "CHECK_SECONDS", 3_600)  # nothing is healed meanwhile
-    ear = Ear()
-    await until(lambda: broadcast.EVERYWHERE in layer.groups)
-    await join(room_hub, ear)
+    ear = await join_unhealed(room_hub, layer, monkeypatch)
     store.log += [durable(seq) for seq in (1, 2, 3)]
     envelopes = [encoded(change(event)) for event in store.log]
     store.log.clear()  # nor read when something is missing
