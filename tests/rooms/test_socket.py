@@ -432,7 +432,8 @@ async def test_stranger_is_told_of_no_activity(
     assert [frame["type"] for frame in heard] == ["command.done"]
 
 
-async def test_coming_and_going_is_shown(installation: Installation, room: PopulatedRoom) -> None:
+async def test_coming_and_going_is_shown(installation: Installation) -> None:
+    room = installation.populate()[0]  # where nobody is on their way out
     async with installation.socket(room.members[0]) as mine:
         await mine.join(room.id)
         async with installation.socket(room.members[1]) as theirs:
