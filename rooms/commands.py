@@ -11,7 +11,7 @@ from accounts.audit import refused
 from accounts.errors import MaruError
 from accounts.models import User
 from accounts.reach import WRITE, check_scope
-from rooms import broadcast, services
+from rooms import services
 from rooms.events import (
     Command,
     MemberType,
@@ -25,8 +25,9 @@ from rooms.events import (
     RunRetry,
     encode,
 )
+from rooms.fanout import publisher
+from rooms.fanout.presence import CROWD
 from rooms.permissions import POST, access_room
-from rooms.presence import CROWD
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def _carry_out(command: Command, user: User, language: str) -> Done:
                 if room.members.count() > CROWD:
                     return Done({})  # to tell each of the many of each of the many is too much
                 typing = MemberTyping(room=room_id, user=user.pk)
-                broadcast.publish(broadcast.Notice(room=room_id, frame=encode(typing)))
+                publisher.publish(publisher.Notice(room=room_id, frame=encode(typing)))
             case _:
                 raise TypeError(type(command))
         return Done({})

@@ -33,12 +33,12 @@ from rooms.events import (
     encode,
     ref_of,
 )
+from rooms.fanout.connection import Outlet, Subscription
+from rooms.fanout.hub import RoomHub
+from rooms.fanout.transport import sink_for
 from rooms.flood import Bucket
-from rooms.hub import RoomHub
 from rooms.joining import Stand
-from rooms.outlet import Outlet, Subscription
 from rooms.permissions import VIEW, access_room
-from rooms.sink import sink_for
 from rooms.threads import COMMANDS, in_thread
 
 log = structlog.get_logger(__name__)

@@ -7,8 +7,8 @@ from typing import Final
 import structlog
 
 from agents.answers import pace
-from rooms import broadcast
 from rooms.events import MessageDelta, encode
+from rooms.fanout import publisher
 from rooms.replay import replay
 from rooms.runs import Job
 
@@ -94,8 +94,8 @@ class Deltas:
             seq=seq,
             text=text,
         )
-        broadcast.publish(
-            broadcast.Delta(
+        publisher.publish(
+            publisher.Delta(
                 room=job.room,
                 message=job.message,
                 attempt=job.attempt,

@@ -3,9 +3,10 @@
 from accounts.endings import Ending
 from accounts.models import Invitation, Team, TeamMember, TeamRole, User
 from agents.models import Connection, Persona
-from rooms import broadcast, runs
+from rooms import runs
 from rooms.bodies import persona_body
 from rooms.events import PersonaChanged
+from rooms.fanout import publisher
 from rooms.log import record
 from rooms.models import Privacy
 from rooms.services import (
@@ -28,8 +29,8 @@ def access_ended(ending: Ending) -> None:
         member = User.objects.get(pk=ending.user_id)
         leave_rooms(member=member, team_id=ending.team_id)
         return
-    broadcast.publish_on_commit(
-        broadcast.Ended(ending.user_id, ending.token_id, ending.session_key)
+    publisher.publish_on_commit(
+        publisher.Ended(ending.user_id, ending.token_id, ending.session_key)
     )
 
 

@@ -19,8 +19,8 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.errors import RateLimited
 from accounts.models import User
-from rooms import broadcast
 from rooms.events import RunPosition, encode
+from rooms.fanout import publisher
 from rooms.models import Line, Room, Run, RunState
 
 LEASE: Final = timedelta(seconds=8)
@@ -102,7 +102,7 @@ def _tell(team_id: UUID, has_moved: Callable[[datetime], bool]) -> None:
     for place, (run_id, room_id, queued_at) in enumerate(head, start=1):
         if has_moved(queued_at):
             event = RunPosition(room=room_id, run=run_id, position=place)
-            broadcast.publish(broadcast.Notice(room=room_id, frame=encode(event)))
+            publisher.publish(publisher.Notice(room=room_id, frame=encode(event)))
 
 
 def _waiting(team_id: UUID) -> QuerySet[Run]:

@@ -8,8 +8,8 @@ from django.utils.translation import gettext_lazy as _
 from msgspec import Raw, structs
 
 from accounts.errors import Conflict
-from rooms import broadcast
 from rooms.events import DurableEvent, MessageBody, encode
+from rooms.fanout import publisher
 from rooms.models import Room, RoomEvent
 
 REPLAY_LIMIT: Final = 500
@@ -31,13 +31,13 @@ def record(room: Room, *events: DurableEvent) -> None:
             room=room, seq=seq, type=kind, payload=frame.decode(), message=_about(event)
         )
         rows.append(row)
-        frames.append(broadcast.Durable(seq=seq, type=kind, frame=frame))
+        frames.append(publisher.Durable(seq=seq, type=kind, frame=frame))
     RoomEvent.objects.bulk_create(rows)
     room.last_seq += len(rows)
     room.save(update_fields=["last_seq"])
-    broadcast.publish_on_commit(broadcast.Change(room=room.pk, durables=frames))
+    publisher.publish_on_commit(publisher.Change(room=room.pk, durables=frames))
     if any(frame.type in SPOKEN for frame in frames):
-        broadcast.publish_on_commit(broadcast.Spoken(room.pk))
+        publisher.publish_on_commit(publisher.Spoken(room.pk))
 
 
 def check_reaches(room: Room, seq: int) -> None:
@@ -65,16 +65,16 @@ def _about(event: DurableEvent) -> UUID | None:
     return message.id if isinstance(message, MessageBody) else None
 
 
-def events_after(room_id: UUID, after: int, limit: int = REPLAY_LIMIT) -> list[broadcast.Durable]:
+def events_after(room_id: UUID, after: int, limit: int = REPLAY_LIMIT) -> list[publisher.Durable]:
     """Return the next `limit` events of the log after `after`, oldest first."""
     rows = (
         RoomEvent.objects.filter(room_id=room_id, seq__gt=after)
         .order_by("seq")
         .values_list("seq", "type", "payload")[:limit]
     )
-    return [broadcast.Durable(seq=seq, type=kind, frame=text.encode()) for seq, kind, text in rows]
+    return [publisher.Durable(seq=seq, type=kind, frame=text.encode()) for seq, kind, text in rows]
 
 
-def raw(durables: list[broadcast.Durable]) -> list[Raw]:
+def raw(durables: list[publisher.Durable]) -> list[Raw]:
     """Return the finished frames of events, to be set into another frame as they are."""
     return [Raw(durable.frame) for durable in durables]

@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.mfa import shut_out
 from accounts.models import ApiToken, User
 from accounts.services import TokenBearer, users_for_tokens, users_of_sessions
-from rooms.credentials import Credential, Joined
+from rooms.fanout.credentials import Credential, Joined
 from rooms.models import Room
 from rooms.threads import CHECKS, in_thread
 

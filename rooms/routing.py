@@ -7,16 +7,16 @@ from channels.layers import get_channel_layer
 from django.urls import path, re_path
 
 from rooms.admission import Admission, nowhere
-from rooms.broadcast import Durable
 from rooms.consumers import RoomsConsumer
-from rooms.credentials import Credential, Joined
-from rooms.hub import RoomHub
+from rooms.fanout.credentials import Credential, Joined
+from rooms.fanout.hub import RoomHub
+from rooms.fanout.publisher import Durable
+from rooms.fanout.topic import Source
 from rooms.log import events_after
 from rooms.lookup import those_that_ended
 from rooms.models import Room
 from rooms.replay import replay
 from rooms.threads import CHECKS, in_thread
-from rooms.topic import Source
 
 _socket: Any = Admission(RoomsConsumer.as_asgi())  # Any: Django's path() expects views
 _nowhere: Any = nowhere

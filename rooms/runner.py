@@ -18,8 +18,9 @@ from django.utils.translation import gettext as _
 
 from agents import engine
 from agents.answers import AnswerFailed, Finished, Limits, Text, ToolFinished, ToolStarted
-from rooms import broadcast, events, line, metrics, runs, workers
+from rooms import events, line, metrics, runs, workers
 from rooms.deltas import Deltas
+from rooms.fanout import publisher
 from rooms.line import LEASE
 from rooms.replay import replay
 from rooms.runs import Job, LeaseLost
@@ -266,13 +267,13 @@ async def _forward_within(limits: Limits, job: Job, deltas: Deltas) -> Finished:
                     await deltas.add(text)
                 case ToolStarted() | ToolFinished():
                     await deltas.flush()
-                    broadcast.publish(_notice(job, part))
+                    publisher.publish(_notice(job, part))
                 case Finished():
                     finished = part
     return finished
 
 
-def _notice(job: Job, part: ToolStarted | ToolFinished) -> broadcast.Notice:
+def _notice(job: Job, part: ToolStarted | ToolFinished) -> publisher.Notice:
     kind = events.ToolStarted if isinstance(part, ToolStarted) else events.ToolFinished
     event = kind(
         room=job.room,
@@ -282,7 +283,7 @@ def _notice(job: Job, part: ToolStarted | ToolFinished) -> broadcast.Notice:
         summary=part.summary,
         ms=getattr(part, "ms", None),
     )
-    return broadcast.Notice(room=job.room, frame=events.encode(event))
+    return publisher.Notice(room=job.room, frame=events.encode(event))
 
 
 async def _insist(end: Callable[..., None], *args: object) -> None:

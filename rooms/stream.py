@@ -21,14 +21,14 @@ from accounts.errors import RateLimited
 from accounts.models import User
 from rooms import joining, log
 from rooms.admission import is_full, place
-from rooms.broadcast import Durable
-from rooms.credentials import Credential
 from rooms.events import AnyDurable, MessageDelta, RoomActivity, RoomRemoved, encode
-from rooms.hub import RoomHub
-from rooms.outlet import Outlet
+from rooms.fanout.connection import Outlet
+from rooms.fanout.credentials import Credential
+from rooms.fanout.hub import RoomHub
+from rooms.fanout.publisher import Durable
+from rooms.fanout.transport import Frame, Send, Write
 from rooms.permissions import VIEW, access_room
 from rooms.replay import replay
-from rooms.sink import Frame, Send, Write
 from rooms.threads import COMMANDS, in_thread
 
 logger = structlog.get_logger(__name__)

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from rooms import broadcast
+from rooms.fanout.publisher import publisher as room_publisher
 from rooms.routing import make_hub
 
 log = structlog.get_logger(__name__)
@@ -45,7 +45,7 @@ class Lifespan:
 @asynccontextmanager
 async def publisher(state: State) -> AsyncIterator[None]:
     """Everything that this process publishes goes out here."""
-    async with running(broadcast.publisher.run(), "publisher"):
+    async with running(room_publisher.run(), "publisher"):
         yield
 
 

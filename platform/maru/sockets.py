@@ -4,7 +4,7 @@ from typing import Final
 
 from websockets.frames import CloseCode, Frame
 
-from rooms.sink import SocketProtocol
+from rooms.fanout.transport import SocketProtocol
 
 FRAGMENTS: Final = 1_024
 

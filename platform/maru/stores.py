@@ -73,7 +73,7 @@ def channel_layer(env: Env) -> dict[str, Any]:
     address = env.redis_url.get_secret_value()
     host = {"address": address, "max_connections": REDIS_CONNECTIONS, "socket_timeout": None}
     return {
-        "BACKEND": "rooms.redis_layer.RedisLayer",
+        "BACKEND": "rooms.fanout.redis_layer.RedisLayer",
         "CONFIG": {"hosts": [host], "prefix": "maru"},
     }
 

@@ -11,9 +11,9 @@ from accounts.gate import CREATE_ROOM, JOIN_ROOM, MANAGE_AGENTS, MANAGE_PEOPLE, 
 from accounts.models import Team, User
 from agents.models import Persona
 from agents.permissions import personas_seen_by
+from rooms.fanout.unread import Unread, unread
 from rooms.models import Message, Room, RoomMember, RoomPersona
 from rooms.services import joinable_rooms
-from rooms.unread import Unread, unread
 
 LAST_LINE: Final = 120
 

@@ -28,7 +28,8 @@ Marks = list[tuple[str, float]]
 def put() -> Callable[[], Awaitable[Marks]]:
     """Mark the places; return how to read, once, what has passed since the last time."""
     from agents import engine
-    from rooms import broadcast, consumers, line, runs, services, topic
+    from rooms import consumers, line, runs, services
+    from rooms.fanout import publisher, topic
 
     marks: Marks = []
 
@@ -36,7 +37,7 @@ def put() -> Callable[[], Awaitable[Marks]]:
         marks.append((name, time.monotonic()))
 
     def mark_first_delta(name: str, envelope: Any) -> None:
-        if isinstance(envelope, broadcast.Delta) and envelope.seq == 0:
+        if isinstance(envelope, publisher.Delta) and envelope.seq == 0:
             mark(name)
 
     _after(consumers, "decode_command", partial(mark, "read"))
@@ -44,7 +45,7 @@ def put() -> Callable[[], Awaitable[Marks]]:
     _after(line, "claim", partial(mark, "claimed"))
     _after(runs, "start", partial(mark, "started"))
     engine.answer = _around(engine.answer, mark)
-    _before(broadcast, "publish", partial(mark_first_delta, "published"))
+    _before(publisher, "publish", partial(mark_first_delta, "published"))
     _before(topic.Topic, "take", lambda _, envelope, *rest: mark_first_delta("shown", envelope))
 
     async def read() -> Marks:

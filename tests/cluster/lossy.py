@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from maru.settings import *  # noqa: F403 # the product's own, all of them
 from maru.settings import CHANNEL_LAYERS
-from rooms.redis_layer import RedisLayer
+from rooms.fanout.redis_layer import RedisLayer
 
 LOSS: Final = 0.03
 

@@ -9,8 +9,8 @@ import pytest
 import uvloop
 from redis import RedisError
 
-from rooms import redis_layer, redis_line
-from rooms.redis_layer import RedisLayer
+from rooms.fanout import redis_connection, redis_layer
+from rooms.fanout.redis_layer import RedisLayer
 from tests.cluster.services import Redis
 from tests.live import PATIENCE
 
@@ -80,7 +80,7 @@ async def test_nobody_waits_for_redis_to_answer(layer: Any, channel: str, redis:
 async def test_what_redis_does_not_take_in_is_bounded_and_refused_in_the_end(
     layer: Any, channel: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_line, "PING_SECONDS", 0.2)
+    monkeypatch.setattr(redis_connection, "PING_SECONDS", 0.2)
     await speak(layer, "first")
     assert (await hear(layer, channel))["n"] == "first"
     redis.freeze()
@@ -177,7 +177,7 @@ async def test_a_connection_that_is_cut_is_replaced(layer: Any, channel: str, re
 async def test_a_connection_that_falls_silent_is_replaced_and_holds_nobody_up(
     layer: Any, channel: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_line, "PING_SECONDS", 0.2)
+    monkeypatch.setattr(redis_connection, "PING_SECONDS", 0.2)
     monkeypatch.setattr(redis_layer, "CONNECT_SECONDS", 0.2)
     lost = asyncio.Event()
     monkeypatch.setattr(redis_layer.Ear, "_lost", noting(redis_layer.Ear._lost, lost))
@@ -197,7 +197,7 @@ async def test_a_connection_that_falls_silent_is_replaced_and_holds_nobody_up(
 def test_a_process_that_was_held_up_keeps_its_connection(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_line, "PING_SECONDS", 0.2)
+    monkeypatch.setattr(redis_connection, "PING_SECONDS", 0.2)
 
     before, after = uvloop.run(held_up(redis))  # where timers go before what has come
 

@@ -32,7 +32,7 @@ LOCKS = ("requirements.lock", "requirements-dev.lock", "deploy/requirements-web.
 LONGEST = 400
 MAY_BE_LONGER = {
     "rooms/events.py": "the whole vocabulary of the socket",
-    "rooms/topic.py": "what arrives of a room, put in order for all who hear it",
+    "rooms/fanout/topic.py": "what arrives of a room, put in order for all who hear it",
     "tests/rooms/intervals.py": "one machine, with all that may happen to it",
     "tests/maru/test_audited.py": "every service, and the entry that it writes",
     "tests/maru/test_matrix.py": "every way in, and who is refused there",

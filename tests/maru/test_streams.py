@@ -9,8 +9,8 @@ import pytest
 import uvicorn
 
 from maru.server import config
-from rooms.credentials import Credential
-from rooms.outlet import Outlet
+from rooms.fanout.connection import Outlet
+from rooms.fanout.credentials import Credential
 from rooms.stream import EventSink
 from tests.maru.test_sockets import until
 
@@ -34,7 +34,7 @@ async def one_stream(scope: Any, receive: Any, send: Any) -> None:
 
 async def test_listener_that_reads_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("STUCK_SECONDS", "ABORT_SECONDS"):
-        monkeypatch.setattr(f"rooms.outlet.{name}", 0.1)
+        monkeypatch.setattr(f"rooms.fanout.connection.{name}", 0.1)
     settings = config(one_stream, ())
     settings.lifespan = "off"
     server = uvicorn.Server(settings)

@@ -14,15 +14,16 @@ from uuid import UUID, uuid4
 import msgspec
 
 from accounts.models import User
-from rooms import broadcast, runs
+from rooms import runs
 from rooms.consumers import RoomsConsumer
-from rooms.credentials import Credential
+from rooms.fanout import publisher
+from rooms.fanout.connection import Outlet
+from rooms.fanout.credentials import Credential
+from rooms.fanout.hub import RoomHub
+from rooms.fanout.transport import Frame, Write
 from rooms.flood import Bucket
-from rooms.hub import RoomHub
-from rooms.outlet import Outlet
 from rooms.routing import make_hub
 from rooms.runs import Job
-from rooms.sink import Frame, Write
 from rooms.threads import COMMANDS, in_thread
 from tests.rooms.hearing import payload_of
 
@@ -138,14 +139,14 @@ class Hall:
         seen = asyncio.Event()
         take = self.hub._take
 
-        def watch(envelope: broadcast.Envelope) -> None:
+        def watch(envelope: publisher.Envelope) -> None:
             take(envelope)
-            if isinstance(envelope, broadcast.Spoken) and envelope.room == mark:
+            if isinstance(envelope, publisher.Spoken) and envelope.room == mark:
                 seen.set()
 
         self.hub._take = watch  # type: ignore[method-assign]  # to see our own mark go by
         try:
-            broadcast.publish(broadcast.Spoken(mark))
+            publisher.publish(publisher.Spoken(mark))
             await seen.wait()
         finally:
             self.hub._take = take  # type: ignore[method-assign]  # as it was
@@ -157,11 +158,11 @@ class Hall:
 async def open_hall() -> AsyncIterator[Hall]:
     """Run a hub and a publisher for as long as the context lasts."""
     hub = make_hub()
-    tasks = [asyncio.create_task(broadcast.publisher.run()), asyncio.create_task(hub.run())]
+    tasks = [asyncio.create_task(publisher.publisher.run()), asyncio.create_task(hub.run())]
     for _turn in range(10):  # both need a few to be ready; nothing of it waits for anything
         await asyncio.sleep(0)
     assert hub._channel
-    assert broadcast.publisher._loop
+    assert publisher.publisher._loop
     try:
         yield Hall(hub)
     finally:

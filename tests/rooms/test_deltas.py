@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from agents.answers import PersonaSpec, pace
-from rooms import broadcast
-from rooms.broadcast import Delta, Envelope
 from rooms.deltas import Deltas
+from rooms.fanout import publisher
+from rooms.fanout.publisher import Delta, Envelope
 from rooms.replay import replay
 from rooms.runs import Job
 from tests.agents.asking import PERSONA
@@ -41,7 +41,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
         assert isinstance(envelope, Delta)
         told.append((envelope.seq, msgspec.json.decode(envelope.frame)["text"]))
 
-    monkeypatch.setattr(broadcast, "publish", publish)
+    monkeypatch.setattr(publisher, "publish", publish)
     return told
 
 

@@ -10,9 +10,9 @@ from websockets.exceptions import ConnectionClosed
 
 from accounts.models import User
 from rooms.consumers import RoomsConsumer
-from rooms.credentials import Credential
+from rooms.fanout.credentials import Credential
+from rooms.fanout.hub import RoomHub
 from rooms.flood import BURST, PATIENCE, PER_SECOND, Bucket
-from rooms.hub import RoomHub
 from tests.live import Installation
 from tests.rooms.hearing import Store
 

@@ -14,10 +14,10 @@ import pytest_asyncio
 from channels.layers import InMemoryChannelLayer, channel_layers
 
 from maru.lifespan import running
-from rooms import broadcast, hub
-from rooms.broadcast import Publisher, group_of
 from rooms.events import MemberRemoved, encode
-from rooms.hub import RoomHub
+from rooms.fanout import hub, publisher
+from rooms.fanout.hub import RoomHub
+from rooms.fanout.publisher import Publisher, group_of
 from tests.live import PATIENCE
 from tests.rooms.hearing import ROOM, Ear, Store, change, durable, until
 
@@ -94,12 +94,12 @@ async def join_unhealed(room_hub: RoomHub, layer: Layer, monkeypatch: pytest.Mon
     """Return a socket that hears what the layer brings, and nothing from the log."""
     monkeypatch.setattr(hub, "CHECK_SECONDS", 3_600)
     ear = Ear()
-    await until(lambda: broadcast.EVERYWHERE in layer.groups)
+    await until(lambda: publisher.EVERYWHERE in layer.groups)
     await join(room_hub, ear)
     return ear
 
 
-async def tell(layer: Layer, envelope: broadcast.Envelope) -> None:
+async def tell(layer: Layer, envelope: publisher.Envelope) -> None:
     """Send as a publisher does."""
     publisher = Publisher()
     channel_layers.set("default", layer)
@@ -112,7 +112,7 @@ async def tell(layer: Layer, envelope: broadcast.Envelope) -> None:
         del channel_layers.backends["default"]
 
 
-def encoded(envelope: broadcast.Envelope) -> bytes:
+def encoded(envelope: publisher.Envelope) -> bytes:
     """Return an envelope as it travels."""
     return msgspec.msgpack.encode(envelope)
 
@@ -131,7 +131,7 @@ async def eventually(condition: Callable[[], bool]) -> None:
 async def test_rooms_that_many_join_and_leave_at_once_are_heard_once(
     room_hub: RoomHub, layer: Layer, store: Store
 ) -> None:
-    await until(lambda: broadcast.EVERYWHERE in layer.groups)
+    await until(lambda: publisher.EVERYWHERE in layer.groups)
     ears = [Ear() for _ in range(30)]
 
     for _round in range(3):
@@ -153,7 +153,7 @@ async def test_rooms_that_many_join_and_leave_at_once_are_heard_once(
 async def test_room_that_is_just_being_opened_is_not_heard_twice(
     room_hub: RoomHub, layer: Layer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await until(lambda: broadcast.EVERYWHERE in layer.groups)
+    await until(lambda: publisher.EVERYWHERE in layer.groups)
     answers, add = asyncio.Event(), layer.group_add
 
     async def add_slowly(group: str, channel: str) -> None:
@@ -179,7 +179,7 @@ async def test_message_that_cannot_be_read_silences_nobody(
     for garbage in ({}, {"envelope": b"\xc1"}, {"envelope": None}):
         await layer.group_send(group_of(ROOM), {"type": "envelope", **garbage})
     broken = encode(MemberRemoved(uuid4(), room=ROOM, seq=1))[:-2]
-    await tell(layer, change(broadcast.Durable(1, "member.removed", broken)))
+    await tell(layer, change(publisher.Durable(1, "member.removed", broken)))
     store.log.append(durable(1))
     await tell(layer, change(store.log[0]))
 
@@ -222,13 +222,13 @@ async def test_layer_that_is_away_at_the_start_is_waited_for_and_leaves_no_chann
     ear = Ear()
     made = RoomHub(layer, store.source())
     async with running(made.run(), "hub"):
-        await eventually(lambda: layer.added[broadcast.EVERYWHERE] == 1)
+        await eventually(lambda: layer.added[publisher.EVERYWHERE] == 1)
         made.connect(ear.outlet)
-        await tell(layer, broadcast.Ended(ear.outlet.user_id))
+        await tell(layer, publisher.Ended(ear.outlet.user_id))
         await eventually(lambda: bool(ear.closed))
 
     assert ear.closed == [4401]
-    assert len(layer.groups.get(broadcast.EVERYWHERE, {})) == 1
+    assert len(layer.groups.get(publisher.EVERYWHERE, {})) == 1
 
 
 async def test_room_that_is_joined_while_the_layer_is_away_is_heard_by_the_log_and_then_by_it(
@@ -265,7 +265,7 @@ async def test_what_a_plain_thread_publishes_arrives_at_once(
     await asyncio.sleep(0.1)  # the last check: from here on nothing else wakes the loop
     ear, publisher, arrived = Waited(), Publisher(), asyncio.Event()
     channel_layers.set("default", layer)
-    await until(lambda: broadcast.EVERYWHERE in layer.groups)
+    await until(lambda: publisher.EVERYWHERE in layer.groups)
     await join(room_hub, ear)
 
     async with running(publisher.run(), "publisher"):

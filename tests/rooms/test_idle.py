@@ -10,17 +10,18 @@ from channels.layers import InMemoryChannelLayer
 from pytest_django import Settings
 
 from maru.lifespan import running
-from rooms import broadcast, commands, hub, presence, redis_store
-from rooms import unread as unread_module
-from rooms.broadcast import Durable, Envelope
+from rooms import commands, redis_store
 from rooms.commands import carry_out
-from rooms.credentials import Credential, Joined
 from rooms.events import MemberType
-from rooms.hub import RoomHub
-from rooms.presence import MemoryRoster, RedisRoster
+from rooms.fanout import hub, presence, publisher
+from rooms.fanout import unread as unread_module
+from rooms.fanout.credentials import Credential, Joined
+from rooms.fanout.hub import RoomHub
+from rooms.fanout.presence import MemoryRoster, RedisRoster
+from rooms.fanout.publisher import Durable, Envelope
+from rooms.fanout.topic import Source
+from rooms.fanout.unread import unread
 from rooms.services import mark_read, post_message
-from rooms.topic import Source
-from rooms.unread import unread
 from tests.cluster.services import Redis
 from tests.live import PATIENCE
 from tests.rooms.conftest import Cast
@@ -128,7 +129,7 @@ def test_typing_is_told_to_few_and_not_to_a_crowd(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[Envelope] = []
-    monkeypatch.setattr(broadcast, "publish", told.append)
+    monkeypatch.setattr(publisher, "publish", told.append)
 
     carry_out(MemberType(room=cast.room.pk), cast.member, "en")
     assert len(told) == 1

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from pytest_django import Settings
 
-from rooms.topic import Topic
+from rooms.fanout.topic import Topic
 from tests.rooms.intervals import Intervals
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -18,7 +18,7 @@ from accounts.models import User
 from accounts.services import make_token
 from rooms import lookup
 from rooms.admission import Admission
-from rooms.credentials import Credential
+from rooms.fanout.credentials import Credential
 from rooms.lookup import Known, Lookup, Shown, known_by, those_that_ended
 from tests.live import PATIENCE
 from tests.rooms.conftest import make_user

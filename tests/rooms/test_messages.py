@@ -11,10 +11,10 @@ from accounts.services import update_profile
 from agents.answers import AnswerFailed
 from agents.services import delete_persona
 from rooms import history, runs, services
+from rooms.fanout.unread import unread
 from rooms.models import Message, RoomEvent, Run, RunState
 from rooms.pages.shell import room_rows
 from rooms.replay import Held, MemoryReplay
-from rooms.unread import unread
 from tests.rooms.browsing import answer, browser, page
 from tests.rooms.conftest import Cast
 

@@ -10,7 +10,7 @@ from pytest_django import Settings
 
 from accounts.models import User
 from rooms import joining, services
-from rooms.credentials import Credential
+from rooms.fanout.credentials import Credential
 from rooms.stream import Wish, _begin
 from tests.live import PATIENCE
 from tests.rooms.conftest import Cast

@@ -11,9 +11,10 @@ from pytest_django import Settings
 from accounts import services as accounts
 from accounts.models import TeamRole, User
 from accounts.services.teams import put_member
-from rooms import broadcast, services
+from rooms import services
 from rooms.deltas import Deltas
 from rooms.events import AnyCommand
+from rooms.fanout import publisher
 from rooms.models import Room
 from tests.accounts.factors import give_app
 from tests.rooms.conftest import Cast, make_user
@@ -104,7 +105,7 @@ async def test_lost_notice_is_made_good_by_the_log(
     """TEN-05: nothing at all comes over the layer."""
     (seat,) = await present(hall, cast, cast.member)
     with monkeypatch.context() as broken:
-        broken.setattr(broadcast.publisher, "publish", lambda _envelope: None)
+        broken.setattr(publisher.publisher, "publish", lambda _envelope: None)
         await hall.do(end, cast)
 
     async with asyncio.timeout(LATEST):
@@ -138,7 +139,7 @@ async def test_lost_end_of_a_credential_is_found_by_the_sweep(
 ) -> None:
     (seat,) = await present(hall, cast, cast.member)
     with monkeypatch.context() as broken:
-        broken.setattr(broadcast.publisher, "publish", lambda _envelope: None)
+        broken.setattr(publisher.publisher, "publish", lambda _envelope: None)
         await hall.do(by_suspension_of_the_account, cast.member)
 
     async with asyncio.timeout(LATEST + 1):  # a second for the machine that runs this
@@ -168,7 +169,7 @@ async def test_lost_word_of_a_missing_second_step_is_found_by_the_sweep(
     elsewhere = hall.seat(cast.stranger)
     assert (await elsewhere.join(home.pk))["type"] == "room.snapshot"
     with monkeypatch.context() as broken:
-        broken.setattr(broadcast.publisher, "publish", lambda _envelope: None)
+        broken.setattr(publisher.publisher, "publish", lambda _envelope: None)
         await hall.do(end, cast)
 
     async with asyncio.timeout(LATEST + 1):  # a second for the machine that runs this

@@ -17,9 +17,10 @@ from pytest_django import Settings
 
 from agents import engine
 from agents.answers import Finished, Limits, Part, Text
-from rooms import broadcast, line, runner, runs, services
-from rooms.broadcast import Delta, Envelope
+from rooms import line, runner, runs, services
 from rooms.deltas import Deltas
+from rooms.fanout import publisher
+from rooms.fanout.publisher import Delta, Envelope
 from rooms.models import Message, Run, RunState, Worker
 from rooms.replay import replay
 from rooms.runner import Runner
@@ -54,7 +55,7 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], None]:
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> list[Envelope]:
     told: list[Envelope] = []
-    monkeypatch.setattr(broadcast, "publish", told.append)
+    monkeypatch.setattr(publisher, "publish", told.append)
     return told
 
 

@@ -16,8 +16,9 @@ from accounts.services import create_team
 from agents.answers import AnswerFailed, Usage
 from agents.models import Persona
 from agents.services import create_demo_persona, delete_persona, set_persona_enabled
-from rooms import broadcast, line, runs, services
-from rooms.broadcast import Change, Envelope
+from rooms import line, runs, services
+from rooms.fanout import publisher
+from rooms.fanout.publisher import Change, Envelope
 from rooms.log import events_after
 from rooms.models import Message, MessageStatus, Run, RunState
 from rooms.permissions import set_room_role
@@ -236,8 +237,8 @@ def test_a_room_that_closes_ends_all_that_waits_and_tells_of_it_once(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[Envelope] = []
-    monkeypatch.setattr(broadcast, "publish", told.append)
-    monkeypatch.setattr(broadcast.publisher, "publish", told.append)
+    monkeypatch.setattr(publisher, "publish", told.append)
+    monkeypatch.setattr(publisher.publisher, "publish", told.append)
     asked = []
 
     def fail(run: Run) -> None:

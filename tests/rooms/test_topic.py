@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rooms import outlet
-from rooms.broadcast import Durable, Notice, OfRoom
 from rooms.events import MemberRemoved, Presence, encode
-from rooms.outlet import TOO_SLOW, Outlet
-from rooms.topic import FAILED, RING, RING_BYTES, Item, Source
+from rooms.fanout import connection
+from rooms.fanout.connection import TOO_SLOW, Outlet
+from rooms.fanout.publisher import Durable, Notice, OfRoom
+from rooms.fanout.topic import FAILED, RING, RING_BYTES, Item, Source
 from tests.rooms.hearing import (
     ANSWER,
     ROOM,
@@ -572,7 +572,7 @@ def ring_of(ear: Ear) -> list[Item]:
 async def test_connection_of_a_socket_that_has_ended_is_not_kept_for_what_it_does_not_read(
     how: Callable[[Outlet], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outlet, "ABORT_SECONDS", 0)
+    monkeypatch.setattr(connection, "ABORT_SECONDS", 0)
     ear = Ear()
 
     how(ear.outlet)

@@ -8,10 +8,10 @@ from accounts.models import User
 from accounts.services import create_team, create_user, require_mfa
 from accounts.services.teams import put_member
 from rooms import services
+from rooms.fanout.unread import unread
 from rooms.models import Room
 from rooms.permissions import VIEW, access_room
 from rooms.services import create_room, post_message, update_room
-from rooms.unread import unread
 from tests.accounts.factors import give_app
 from tests.rooms.browsing import browser, words
 

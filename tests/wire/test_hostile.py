@@ -21,7 +21,7 @@ MIB = 1024 * 1024
 HUGE_FRAMES, SENT_OF_EACH = 8, 8 * MIB
 BOMB = 60 * MIB
 CURT = (
-    "import maru.server, rooms.outlet as outlet;"
+    "import maru.server, rooms.fanout.connection as outlet;"
     "outlet.STUCK_SECONDS = outlet.ABORT_SECONDS = 1;"
     "maru.server.main()"
 )
@@ -30,7 +30,10 @@ CURT = (
 class Impatient(Installation):
     """A server that waits a second, and not ten, for whoever does not read."""
 
-    entry = ("-c", "import maru.server as s, rooms.outlet as o; o.STUCK_SECONDS = 1; s.main()")
+    entry = (
+        "-c",
+        "import maru.server as s, rooms.fanout.connection as o; o.STUCK_SECONDS = 1; s.main()",
+    )
 
 
 class Curt(Installation):

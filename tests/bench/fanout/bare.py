@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import uvloop
 
-from rooms.sink import Frame
+from rooms.fanout.transport import Frame
 
 GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 

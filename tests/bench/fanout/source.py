@@ -31,8 +31,9 @@ from django.utils.crypto import get_random_string  # noqa: E402
 
 from accounts.models import User  # noqa: E402
 from maru.lifespan import running  # noqa: E402
-from rooms import broadcast, joining, runs, services  # noqa: E402
+from rooms import joining, runs, services  # noqa: E402
 from rooms.deltas import Deltas  # noqa: E402
+from rooms.fanout import publisher  # noqa: E402
 from rooms.models import Room  # noqa: E402
 from rooms.runs import Job  # noqa: E402
 from rooms.threads import RUNS, in_thread  # noqa: E402
@@ -188,7 +189,7 @@ def _queries(room: str, user: str) -> int:
 async def main() -> None:
     """Do what is said, one line after the other."""
     source = Source()
-    async with running(broadcast.publisher.run(), "publisher"):
+    async with running(publisher.publisher.run(), "publisher"):
         while line := await asyncio.to_thread(sys.stdin.readline):
             said = json.loads(line)
             do = getattr(source, said.pop("do"))

@@ -13,9 +13,9 @@ from uuid import UUID
 import structlog
 
 from rooms.events import RoomActivity, encode
-from rooms.outlet import Outlet
+from rooms.fanout.connection import Outlet
+from rooms.fanout.unread import Unread, unread
 from rooms.threads import COMMANDS, in_thread
-from rooms.unread import Unread, unread
 
 log = structlog.get_logger(__name__)
 

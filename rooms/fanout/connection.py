@@ -8,11 +8,11 @@ from uuid import UUID
 
 import structlog
 
-from rooms.credentials import Credential
-from rooms.sink import Frame, Sink, Write
+from rooms.fanout.credentials import Credential
+from rooms.fanout.transport import Frame, Sink, Write
 
 if TYPE_CHECKING:
-    from rooms.topic import Item, Topic
+    from rooms.fanout.topic import Item, Topic
 
 log = structlog.get_logger(__name__)
 

@@ -1,6 +1,7 @@
 """The channel layer of the production profile: channels-redis over two connections of our own.
 
-One listens and one speaks, and each is replaced when it is lost. `rooms.redis_line` says why.
+One listens and one speaks, and each is replaced when it is lost: see
+`rooms.fanout.redis_connection`.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from channels_redis.pubsub import (  # type: ignore[import-untyped]  # it has no
 )
 from channels_redis.utils import decode_hosts  # type: ignore[import-untyped]  # alike
 
-from rooms.redis_line import Hear, Listening, Speaking, connect
+from rooms.fanout.redis_connection import Hear, Listening, Speaking, connect
 
 log = structlog.get_logger(__name__)
 

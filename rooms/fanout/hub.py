@@ -1,6 +1,6 @@
 """One hub a process: it hears a room once, and hands the same frame to every socket there.
 
-The layer may lose, repeat and reorder; what leaves the hub does not (`rooms.topic` sees to that).
+The layer may lose, repeat and reorder; what leaves the hub does not: see `rooms.fanout.topic`.
 """
 
 import asyncio
@@ -12,13 +12,14 @@ from uuid import UUID
 import structlog
 from channels.layers import BaseChannelLayer
 
-from rooms import broadcast, metrics
-from rooms.activity import Activity
-from rooms.broadcast import Ended, Envelope, Here, OfRoom, Spoken
-from rooms.credentials import Credential
-from rooms.outlet import Outlet, Subscription
-from rooms.presence import RENEWED_SECONDS, Presence
-from rooms.topic import Source, Topic
+from rooms import metrics
+from rooms.fanout import publisher
+from rooms.fanout.activity import Activity
+from rooms.fanout.connection import Outlet, Subscription
+from rooms.fanout.credentials import Credential
+from rooms.fanout.presence import RENEWED_SECONDS, Presence
+from rooms.fanout.publisher import Ended, Envelope, Here, OfRoom, Spoken
+from rooms.fanout.topic import Source, Topic
 
 log = structlog.get_logger(__name__)
 
@@ -59,9 +60,9 @@ class RoomHub:
             while True:
                 try:
                     message = await self._layer.receive(self._channel)
-                    self._take(broadcast.open_message(message))
+                    self._take(publisher.open_message(message))
                     for message in self._waiting(self._channel):
-                        self._take(broadcast.open_message(message))
+                        self._take(publisher.open_message(message))
                 except Exception:  # one bad message must not silence the process
                     log.exception("hub.message_unread")
         finally:
@@ -72,7 +73,7 @@ class RoomHub:
         try:
             # A group remembers its channels though it could not be joined: one is enough.
             self._channel = self._channel or await self._layer.new_channel()
-            await self._layer.group_add(broadcast.EVERYWHERE, self._channel)
+            await self._layer.group_add(publisher.EVERYWHERE, self._channel)
             self._tuned_in = True
         except Exception as error:  # whatever the layer raises while it is away
             log.warning("hub.no_layer", error=type(error).__name__)
@@ -146,7 +147,7 @@ class RoomHub:
         """Have the layer bring us the room, if it is there."""
         try:
             async with asyncio.timeout(LAYER_SECONDS):
-                await self._layer.group_add(broadcast.group_of(topic.room_id), self._channel)
+                await self._layer.group_add(publisher.group_of(topic.room_id), self._channel)
             topic.heard = True
         except Exception as error:  # the check tries again
             log.warning("hub.no_layer", error=type(error).__name__)
@@ -160,7 +161,7 @@ class RoomHub:
             topic.close()
             try:
                 async with asyncio.timeout(LAYER_SECONDS):
-                    group = broadcast.group_of(topic.room_id)
+                    group = publisher.group_of(topic.room_id)
                     await self._layer.group_discard(group, self._channel)
             except Exception as error:  # a group too many is only noise
                 log.warning("hub.no_layer", error=type(error).__name__)

@@ -15,7 +15,7 @@ from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.db import transaction
 from msgspec import Struct
 
-from rooms.credentials import Credential
+from rooms.fanout.credentials import Credential
 
 log = structlog.get_logger(__name__)
 

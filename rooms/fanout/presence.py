@@ -14,8 +14,9 @@ from uuid import UUID
 
 from django.conf import settings
 
-from rooms import broadcast, events
+from rooms import events
 from rooms.events import encode
+from rooms.fanout import publisher
 from rooms.redis_store import best_effort, store
 
 KEPT_SECONDS: Final = 60
@@ -151,7 +152,7 @@ class Presence:
         if await roster().count(room_id) > CROWD:
             return
         frame = encode(events.Presence(room=room_id, user=user_id, online=online))
-        broadcast.publish(broadcast.Here(room_id, frame, user=user_id, online=online))
+        publisher.publish(publisher.Here(room_id, frame, user=user_id, online=online))
 
 
 async def present(room_id: UUID) -> list[UUID]:
