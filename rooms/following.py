@@ -3,12 +3,12 @@
 from accounts.endings import Ending
 from accounts.models import Invitation, Team, TeamMember, TeamRole, User
 from agents.models import Connection, Persona
-from rooms import runs
 from rooms.bodies import persona_body
 from rooms.events import PersonaChanged
 from rooms.fanout import publisher
 from rooms.log import record
 from rooms.models import Privacy
+from rooms.runs import lifecycle
 from rooms.services import (
     close_rooms,
     end_unallowed_answers,
@@ -76,19 +76,19 @@ def persona_changed(persona: Persona) -> None:
     for room in lock_rooms_of(persona):
         record(room, PersonaChanged(persona_body(persona)))
         if not persona.enabled:
-            runs.end_unallowed(room)
+            lifecycle.end_unallowed(room)
 
 
 def persona_rights_taken(persona: Persona) -> None:
     """End the answers of the persona to whoever may not ask it any more."""
     for room in lock_rooms_of(persona):
-        runs.end_unallowed(room)
+        lifecycle.end_unallowed(room)
 
 
 def persona_leaves(persona: Persona) -> None:
     """End what the persona is answering and take it out of its rooms."""
     for room in lock_rooms_of(persona):
-        runs.abandon(room, [persona], runs.NOT_HERE)
+        lifecycle.abandon(room, [persona], lifecycle.NOT_HERE)
         unbind(room, persona.pk)
 
 
@@ -96,4 +96,4 @@ def key_taken(connection: Connection) -> None:
     """End what is being answered by a key that is not there any more."""
     personas = list(connection.personas.all())
     for room in lock_rooms_of(*personas):
-        runs.abandon(room, personas, runs.KEYLESS)
+        lifecycle.abandon(room, personas, lifecycle.KEYLESS)

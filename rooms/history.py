@@ -8,11 +8,11 @@ from django.db.models import QuerySet
 
 from accounts.models import User
 from agents.answers import Turn
-from rooms import line
 from rooms.bodies import member_body, message_body, persona_body, room_body, run_body
 from rooms.events import MessageBody, RoomState, RunBody
 from rooms.models import AuthorKind, Message, MessageStatus, Room, Run, RunState
 from rooms.permissions import permissions_in
+from rooms.runs import queue
 
 PAGE: Final = 50
 TURNS: Final = 40
@@ -39,7 +39,7 @@ def room_state(room: Room, user: User) -> RoomState:
 def _open_runs(room: Room) -> list[RunBody]:
     runs = list(room.runs.filter(state__in=OPEN).order_by("queued_at", "pk"))
     waits = any(run.state == RunState.QUEUED for run in runs)
-    places = line.places(room) if waits else {}
+    places = queue.places(room) if waits else {}
     return [run_body(run, places.get(run.pk)) for run in runs]
 
 

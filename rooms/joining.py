@@ -12,7 +12,7 @@ from rooms.fanout.presence import present
 from rooms.fanout.publisher import Durable
 from rooms.models import Room
 from rooms.permissions import VIEW, access_room
-from rooms.replay import replay
+from rooms.runs.delta_store import replay
 
 READS: Final = 5
 READ_AT_ONCE: Final = 100

@@ -12,13 +12,14 @@ from accounts.errors import MaruError
 from accounts.gate import signed_in
 from accounts.idempotency import id_of, once
 from accounts.rest import LONGEST_PAGE, Body, Cursor, Limit, read_body, takes
-from rooms import history, joining, line, log, services
+from rooms import history, joining, log, services
 from rooms.bodies import message_body, run_body
 from rooms.events import AnyDurable, MessageBody, RunBody
 from rooms.models import Run
 from rooms.openapi import gives, listed, streams
 from rooms.permissions import POST, VIEW, access_message, access_room, access_run
 from rooms.rest import answer, page, seq_of
+from rooms.runs import queue
 from rooms.stream import open_stream
 
 router = Router(tags=["messages"])
@@ -198,4 +199,4 @@ def retry_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
 
 
 def _answer_run(run: Run, status: int = 200) -> HttpResponse:
-    return answer(run_body(run, line.place_of(run)), status)
+    return answer(run_body(run, queue.place_of(run)), status)

@@ -15,7 +15,7 @@ from rooms.fanout.topic import Source
 from rooms.log import events_after
 from rooms.lookup import those_that_ended
 from rooms.models import Room
-from rooms.replay import replay
+from rooms.runs.delta_store import replay
 from rooms.threads import CHECKS, in_thread
 
 _socket: Any = Admission(RoomsConsumer.as_asgi())  # Any: Django's path() expects views

@@ -28,7 +28,7 @@ from rooms.fanout.hub import RoomHub
 from rooms.fanout.publisher import Durable
 from rooms.fanout.transport import Frame, Send, Write
 from rooms.permissions import VIEW, access_room
-from rooms.replay import replay
+from rooms.runs.delta_store import replay
 from rooms.threads import COMMANDS, in_thread
 
 logger = structlog.get_logger(__name__)

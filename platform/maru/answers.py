@@ -11,7 +11,7 @@ from django.conf import settings
 
 from agents import engine
 from maru.lifespan import running
-from rooms.runner import Runner
+from rooms.runs.runner import Runner
 
 CREWAI = ("crewai_core", "crewai")
 

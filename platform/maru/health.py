@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
 from accounts.errors import NotFound
-from rooms import workers
+from rooms.runs import workers
 
 LAYER_SECONDS = 1
 

@@ -8,7 +8,7 @@ import structlog
 from django.conf import settings
 from psycopg.conninfo import make_conninfo
 
-from rooms.wake import CHANNEL, STOPPED, bell
+from rooms.runs.notifications import CHANNEL, STOPPED, bell
 
 log = structlog.get_logger(__name__)
 

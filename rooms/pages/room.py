@@ -16,7 +16,7 @@ from rooms.models import Room, RoomMember, Run
 from rooms.pages.lines import blank, lines_of
 from rooms.pages.panel import panel_context, role_words
 from rooms.permissions import MANAGE, POST
-from rooms.runs import MAX_ATTEMPTS
+from rooms.runs.lifecycle import MAX_ATTEMPTS
 
 QUICK_REACTIONS: Final = ("👍", "❤️", "😄", "🎉", "👀", "✅", "🙏", "😢")
 

@@ -9,10 +9,11 @@ from django.utils.translation import gettext_lazy as _
 from accounts.errors import Conflict
 from accounts.models import User
 from agents.permissions import USE, access_persona
-from rooms import history, runs
+from rooms import history
 from rooms.log import record
 from rooms.models import Room, Run, RunState
 from rooms.permissions import MODERATE, POST, VIEW, access_run, lock_room
+from rooms.runs import lifecycle
 
 RETRYABLE: Final = (RunState.FAILED, RunState.CANCELLED)
 
@@ -22,7 +23,7 @@ def cancel_run(*, user: User, run_id: UUID) -> Run:
     """Stop an answer: whoever asked may, and moderators. A run that has ended stays as it is."""
     room, run = _lock_run(user, run_id, VIEW)
     if run.state in history.OPEN:
-        runs.cancel(room, run, user.pk)
+        lifecycle.cancel(room, run, user.pk)
     return run
 
 
@@ -34,7 +35,7 @@ def retry_run(*, user: User, run_id: UUID) -> Run:
     again = run.message.runs.filter(persona=persona, state__in=history.OPEN)
     if run.state not in RETRYABLE or run.message.deleted_at or again.exists():
         raise Conflict(_("This answer cannot be asked for again now."))
-    (new,), events = runs.queue(room, run.message, [persona], user)
+    (new,), events = lifecycle.queue_runs(room, run.message, [persona], user)
     record(room, *events)
     return new
 
@@ -45,7 +46,7 @@ def end_unallowed_answers(*, asker: User, team_id: UUID) -> None:
     unended = Run.objects.filter(team=team_id, requested_by=asker, state__in=history.OPEN)
     rooms = Room.objects.select_for_update(of=("self",), no_key=True)
     for room in rooms.filter(pk__in=unended.values("room")).order_by("pk"):
-        runs.end_unallowed(room)
+        lifecycle.end_unallowed(room)
 
 
 def _lock_run(user: User, run_id: UUID, asker_needs: str) -> tuple[Room, Run]:

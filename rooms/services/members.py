@@ -17,12 +17,12 @@ from accounts.audit import audit
 from accounts.errors import Conflict, Forbidden, MaruError, NotFound
 from accounts.models import Invitation, Team, TeamMember, TeamRole, User
 from accounts.services import invite
-from rooms import runs
 from rooms.bodies import member_body
 from rooms.events import MemberAdded, MemberChanged, MemberRemoved
 from rooms.log import record
 from rooms.models import InvitedRoom, Room, RoomMember, RoomRole
 from rooms.permissions import MANAGE, VIEW, access_open_room, access_room, lock_room, set_room_role
+from rooms.runs import lifecycle
 
 
 class InvitationWish(TypedDict, total=False):
@@ -158,7 +158,7 @@ def suspend_from_rooms(*, member: User, team_id: UUID) -> None:
         membership.save(update_fields=["suspended"])
         set_room_role([member], room, None)
         record(room, MemberRemoved(member.pk))
-        runs.end_unallowed(room)
+        lifecycle.end_unallowed(room)
         left.append(room)
     _keep_owned(left)
 
@@ -220,7 +220,7 @@ def _set_role(room: Room, member: RoomMember, role: str) -> None:
     member.save(update_fields=["role"])
     set_room_role([member.user], room, role)
     record(room, MemberChanged(member_body(member)))
-    runs.end_unallowed(room)
+    lifecycle.end_unallowed(room)
 
 
 def _take_out(room: Room, member: RoomMember) -> None:
@@ -229,7 +229,7 @@ def _take_out(room: Room, member: RoomMember) -> None:
     set_room_role([member.user], room, None)
     if not member.suspended:
         record(room, MemberRemoved(member.user_id))
-        runs.end_unallowed(room)
+        lifecycle.end_unallowed(room)
 
 
 def _rooms_with(user: User, team_id: UUID) -> Iterator[tuple[Room, RoomMember]]:

@@ -14,7 +14,7 @@ from accounts import limits
 from accounts.audit import audit
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge
 from accounts.models import User
-from rooms import answering, history, log, runs
+from rooms import history, log
 from rooms.bodies import message_body
 from rooms.emoji import clean_emoji
 from rooms.events import TEXT_LIMIT, MessageCreated, MessageDeleted, MessageUpdated, ReactionChanged
@@ -30,7 +30,8 @@ from rooms.permissions import (
     lock_room,
     lock_to_write,
 )
-from rooms.replay import replay
+from rooms.runs import lifecycle, responders
+from rooms.runs.delta_store import replay
 
 MOST_EMOJI: Final = 20
 
@@ -68,7 +69,7 @@ def post_message(
     if reply_to and not known["answered"]:
         raise NotFound
     handles = history.handles_in(room, text)
-    asked = answering.personas_asked(
+    asked = responders.personas_asked(
         room, user, mentioned(text, handles), known.get("answered_by"), personas
     )
     message = Message.objects.create(
@@ -83,7 +84,7 @@ def post_message(
         reply_to_id=reply_to,
         client_id=client_id,
     )
-    queued, events = runs.queue(room, message, asked, user)
+    queued, events = lifecycle.queue_runs(room, message, asked, user)
     record(room, MessageCreated(message_body(message)), *events)
     RoomMember.objects.filter(room=room, user=user).update(read_seq=message.seq)
     return Posted(message, [run.pk for run in queued])
@@ -206,7 +207,7 @@ def _stop_runs(room: Room, message: Message, user: User) -> None:
     about = Q(message=message) | Q(answer=message)
     unended = room.runs.select_for_update(of=("self",)).select_related("answer", "message")
     for run in unended.filter(about, state__in=history.OPEN):
-        runs.cancel(room, run, user.pk)
+        lifecycle.cancel(room, run, user.pk)
 
 
 def check_text(text: str) -> None:

@@ -12,12 +12,12 @@ from accounts.errors import Forbidden, NotFound
 from accounts.models import User
 from agents.models import Persona
 from agents.permissions import CHANGE, lock_persona, usable_by
-from rooms import runs
 from rooms.bodies import persona_body, room_body
 from rooms.events import PersonaBound, PersonaUnbound, RoomChanged
 from rooms.log import record
 from rooms.models import AllowedRoom, Room, RoomPersona
 from rooms.permissions import MANAGE, access_room, lock_room
+from rooms.runs import lifecycle
 
 
 @transaction.atomic
@@ -57,7 +57,7 @@ def confine_persona(
     if persona.confined:
         for room in lock_rooms_of(persona):
             if room.pk not in allowed:
-                runs.abandon(room, [persona], runs.NOT_HERE)
+                lifecycle.abandon(room, [persona], lifecycle.NOT_HERE)
                 unbind(room, persona.pk)
     after = {"rooms": None if room_ids is None else [str(room_id) for room_id in allowed]}
     audit(user, "persona.confined", persona.pk, team_id=persona.team_id, after=after)
@@ -103,7 +103,7 @@ def unbind(room: Room, persona_id: UUID) -> None:
         room.save(update_fields=["default_persona"])
         record(room, RoomChanged(room_body(room)))
     record(room, PersonaUnbound(persona_id))
-    runs.end_unallowed(room)
+    lifecycle.end_unallowed(room)
 
 
 def bind(room: Room, personas: Sequence[Persona]) -> None:

@@ -20,12 +20,12 @@ from accounts.gate import CREATE_ROOM, access_team
 from accounts.models import Team, User
 from accounts.names import clean_line, required_name
 from agents.services import create_demo_persona
-from rooms import runs
 from rooms.bodies import room_body
 from rooms.events import RoomArchived, RoomChanged, RoomDeleted
 from rooms.log import record
 from rooms.models import AllowedRoom, AnswerPolicy, Privacy, Room, RoomRole
 from rooms.permissions import MANAGE, access_room, lock_room, set_room_role
+from rooms.runs import lifecycle
 from rooms.services.members import add_members, hold_seats
 from rooms.services.personas import bind, bindable, lock_personas
 
@@ -110,7 +110,7 @@ def archive_room(*, user: User, room_id: UUID) -> Room:
     """Close a room for writing, and stop what is being answered; nothing where it is closed."""
     room = lock_room(user, room_id, MANAGE, even_archived=True)
     if room.archived_at is None:
-        runs.cancel_all(room, user.pk)
+        lifecycle.cancel_all(room, user.pk)
         room.archived_at = timezone.now()
         room.save(update_fields=["archived_at"])
         record(room, RoomArchived(room_body(room)))
@@ -134,7 +134,7 @@ def restore_room(*, user: User, room_id: UUID) -> Room:
 def delete_room(*, user: User, room_id: UUID) -> None:
     """Take a room away from everybody, at once and for ever."""
     room = lock_room(user, room_id, MANAGE, even_archived=True)
-    runs.cancel_all(room, user.pk)
+    lifecycle.cancel_all(room, user.pk)
     record(room, RoomDeleted())
     set_room_role(User.objects.filter(room_memberships__room=room), room, None)
     room.members.all().delete()
@@ -162,7 +162,7 @@ def purge_rooms() -> int:
 def close_rooms(*, team: Team, by: User) -> None:
     """Stop and shut every room of a team that is deleted; nothing in them changes."""
     for room in _locked_rooms(team):
-        runs.cancel_all(room, by.pk)
+        lifecycle.cancel_all(room, by.pk)
         record(room, RoomDeleted())
 
 

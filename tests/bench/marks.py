@@ -28,8 +28,9 @@ Marks = list[tuple[str, float]]
 def put() -> Callable[[], Awaitable[Marks]]:
     """Mark the places; return how to read, once, what has passed since the last time."""
     from agents import engine
-    from rooms import consumers, line, runs, services
+    from rooms import consumers, services
     from rooms.fanout import publisher, topic
+    from rooms.runs import lifecycle, queue
 
     marks: Marks = []
 
@@ -42,8 +43,8 @@ def put() -> Callable[[], Awaitable[Marks]]:
 
     _after(consumers, "decode_command", partial(mark, "read"))
     _after(services, "post_message", partial(mark, "posted"))
-    _after(line, "claim", partial(mark, "claimed"))
-    _after(runs, "start", partial(mark, "started"))
+    _after(queue, "claim", partial(mark, "claimed"))
+    _after(lifecycle, "start", partial(mark, "started"))
     engine.answer = _around(engine.answer, mark)
     _before(publisher, "publish", partial(mark_first_delta, "published"))
     _before(topic.Topic, "take", lambda _, envelope, *rest: mark_first_delta("shown", envelope))

@@ -23,9 +23,10 @@ django.setup()
 
 # Models can be imported once Django is set up.
 from accounts.models import User  # noqa: E402
-from rooms import runs, services  # noqa: E402
+from rooms import services  # noqa: E402
 from rooms.models import RoomMember  # noqa: E402
-from rooms.runs import Job, LeaseLost  # noqa: E402
+from rooms.runs import lifecycle  # noqa: E402
+from rooms.runs.lifecycle import Job, LeaseLost  # noqa: E402
 
 T = TypeVar("T")
 MOST = 5
@@ -50,7 +51,7 @@ class Claimants:
         if first is None:
             return
         if random.random() < 0.5:
-            runs.release(first.owner)
+            lifecycle.release(first.owner)
             again = self._only_job(run)
             self._deliver(first, times=random.randint(2, MOST), accepted=0)
             if again is None:
@@ -61,7 +62,7 @@ class Claimants:
     def _only_job(self, run: UUID) -> Job | None:
         """Have all of them take a run; return the job that one of them got, if it was one."""
         taken = self._at_once(
-            [partial(runs.take, f"claimant-{number}") for number in range(self.number)]
+            [partial(lifecycle.take, f"claimant-{number}") for number in range(self.number)]
         )
         jobs = [one[1] for one in taken if one is not None]
         if len(jobs) != 1 or jobs[0] is None or jobs[0].run != run:
@@ -88,7 +89,7 @@ class Claimants:
 
 def _complete(job: Job) -> bool:
     try:
-        runs.complete(job, f"answered under attempt {job.attempt}", None)
+        lifecycle.complete(job, f"answered under attempt {job.attempt}", None)
     except LeaseLost:
         return False
     return True

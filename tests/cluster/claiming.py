@@ -18,8 +18,9 @@ from django.db import connection  # noqa: E402  # models want a set-up Django
 
 from accounts.services import create_team, create_user  # noqa: E402
 from agents.services import create_demo_persona  # noqa: E402
-from rooms import line, services  # noqa: E402
+from rooms import services  # noqa: E402
 from rooms.models import Line, Run  # noqa: E402
+from rooms.runs import queue  # noqa: E402
 
 WORKERS = 4
 WAITING = 5_000
@@ -37,7 +38,7 @@ def main(bound: int) -> None:
         ready.wait()
         while True:
             began = time.perf_counter()
-            run_id = line.claim(owner)
+            run_id = queue.claim(owner)
             took.append((time.perf_counter() - began) * 1000)
             if run_id is None:
                 break

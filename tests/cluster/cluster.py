@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 
 import psycopg
 
-from rooms.wake import CHANNEL
+from rooms.runs.notifications import CHANNEL
 from tests.cluster.services import Postgres, Redis
 from tests.live import PATIENCE, ROOT, Installation, PopulatedRoom, until
 

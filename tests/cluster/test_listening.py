@@ -10,7 +10,7 @@ from pytest_django import Settings
 
 from maru import listening
 from maru.lifespan import running
-from rooms.wake import CHANNEL, bell
+from rooms.runs.notifications import CHANNEL, bell
 from tests.cluster.cluster import Cluster
 from tests.cluster.services import Postgres, Redis
 from tests.live import PATIENCE

@@ -8,8 +8,8 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from rooms import workers
 from rooms.models import Worker
+from rooms.runs import workers
 from tests.live import free_port
 
 

@@ -12,8 +12,9 @@ from django.utils import timezone
 
 from accounts.models import User
 from agents.answers import AnswerFailed, Usage
-from rooms import line, runs, services
+from rooms import services
 from rooms.models import Message, Room, Run
+from rooms.runs import lifecycle, queue
 from tests.rooms.conftest import Cast
 
 Answer = Any  # the test client adds to its answers what no type knows
@@ -78,11 +79,11 @@ def ask(cast: Cast) -> Run:
 def answer(cast: Cast, text: str = "answer", failure: AnswerFailed | None = None) -> Run:
     """A question of the member and its answer, or why there is none."""
     run = ask(cast)
-    assert line.claim("test") == run.pk
-    job = runs.start(run.pk, "test")
+    assert queue.claim("test") == run.pk
+    job = lifecycle.start(run.pk, "test")
     assert job is not None
     if failure is None:
-        runs.complete(job, text, Usage(input_tokens=1_000, output_tokens=234))
+        lifecycle.complete(job, text, Usage(input_tokens=1_000, output_tokens=234))
     else:
-        runs.fail(job, failure, text)
+        lifecycle.fail(job, failure, text)
     return Run.objects.get(pk=run.pk)

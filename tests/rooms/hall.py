@@ -14,7 +14,6 @@ from uuid import UUID, uuid4
 import msgspec
 
 from accounts.models import User
-from rooms import runs
 from rooms.consumers import RoomsConsumer
 from rooms.fanout import publisher
 from rooms.fanout.connection import Outlet
@@ -23,7 +22,8 @@ from rooms.fanout.hub import RoomHub
 from rooms.fanout.transport import Frame, Write
 from rooms.flood import Bucket
 from rooms.routing import make_hub
-from rooms.runs import Job
+from rooms.runs import lifecycle
+from rooms.runs.lifecycle import Job
 from rooms.threads import COMMANDS, in_thread
 from tests.rooms.hearing import payload_of
 
@@ -130,7 +130,7 @@ class Hall:
 
     async def take(self) -> Job | None:
         """Start the run that is next in line, as a worker does."""
-        taken = await self.do(runs.take, self.worker)
+        taken = await self.do(lifecycle.take, self.worker)
         return taken[1] if taken else None
 
     async def settled(self, *seats: Seat) -> None:

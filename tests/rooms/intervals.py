@@ -19,10 +19,11 @@ from accounts.errors import MaruError
 from accounts.models import TeamRole, User
 from accounts.services.teams import put_member
 from agents.services import create_demo_persona
-from rooms import runs, services
-from rooms.deltas import Deltas
+from rooms import services
 from rooms.models import RoomEvent
-from rooms.runs import Job
+from rooms.runs import lifecycle
+from rooms.runs.deltas import Deltas
+from rooms.runs.lifecycle import Job
 from tests.rooms.hall import Hall, Heard, Seat, open_hall, yes
 
 PEOPLE = 4
@@ -343,7 +344,7 @@ class Intervals(RuleBasedStateMachine):
         if place.answer is not None:
             job, deltas = place.answer
             place.answer = None
-            self.run(self.hall.do(runs.complete, job, deltas.text, None))
+            self.run(self.hall.do(lifecycle.complete, job, deltas.text, None))
             self.check()
 
     async def _begin(self, place: Place) -> None:

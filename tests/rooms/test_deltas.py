@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from agents.answers import PersonaSpec, pace
-from rooms.deltas import Deltas
 from rooms.fanout import publisher
 from rooms.fanout.publisher import Delta, Envelope
-from rooms.replay import replay
-from rooms.runs import Job
+from rooms.runs.delta_store import replay
+from rooms.runs.deltas import Deltas
+from rooms.runs.lifecycle import Job
 from tests.agents.asking import PERSONA
 from tests.rooms.hall import yes
 

@@ -14,9 +14,10 @@ from accounts.models import TeamRole, User
 from accounts.services import create_team
 from accounts.services.teams import put_member
 from agents.services import create_demo_persona
-from rooms import line, runs, services
+from rooms import services
 from rooms.log import events_after
 from rooms.models import Line, Message, Room, Run, RunState
+from rooms.runs import lifecycle, queue
 from tests.rooms.conftest import Cast, make_user
 
 pytestmark = pytest.mark.django_db
@@ -81,7 +82,7 @@ def bounded(settings: Settings) -> None:
 
 
 def claimed(times: int) -> list[UUID | None]:
-    return [line.claim("worker") for _ in range(times)]
+    return [queue.claim("worker") for _ in range(times)]
 
 
 def end(*run_ids: UUID | None) -> None:
@@ -96,8 +97,8 @@ def test_a_thousand_waiting_runs_hold_up_no_other_team(noisy: Team, quiet: Team)
     (one,) = quiet.ask()
 
     assert busy == many[:20]
-    assert line.claim("worker") == one
-    assert line.claim("worker") == many[20]
+    assert queue.claim("worker") == one
+    assert queue.claim("worker") == many[20]
 
 
 def test_teams_with_as_many_running_take_turns(noisy: Team, quiet: Team) -> None:
@@ -105,7 +106,7 @@ def test_teams_with_as_many_running_take_turns(noisy: Team, quiet: Team) -> None
 
     order = []
     for _ in range(6):
-        run_id = line.claim("worker")
+        run_id = queue.claim("worker")
         order.append(run_id)
         end(run_id)
 
@@ -118,7 +119,7 @@ def test_a_claim_finds_its_run_by_the_index(noisy: Team, quiet: Team) -> None:
     quiet.ask()
 
     with CaptureQueriesContext(connection) as captured:
-        assert line.claim("worker") is not None
+        assert queue.claim("worker") is not None
 
     reads = [query["sql"] for query in captured if query["sql"].startswith("SELECT")]
     with connection.cursor() as cursor:
@@ -153,7 +154,7 @@ def test_whoever_has_enough_running_is_passed_over(
     assert [run for run in got if run] != []
     assert {run for run in got if run} == set(expected)
     end(many[0])
-    assert line.claim("worker") == many[2]
+    assert queue.claim("worker") == many[2]
 
 
 @pytest.mark.usefixtures("bounded")
@@ -181,12 +182,12 @@ def test_with_limits_off_nobody_is_passed_over(noisy: Team) -> None:
 
 def test_the_last_slots_are_for_teams_that_have_nothing_running(noisy: Team, quiet: Team) -> None:
     noisy.ask(2)
-    line.claim("worker")
+    queue.claim("worker")
 
-    assert line.claim("worker", idle_teams_only=True) is None
+    assert queue.claim("worker", idle_teams_only=True) is None
     (one,) = quiet.ask()
-    assert line.claim("worker", idle_teams_only=True) == one
-    assert line.claim("worker", idle_teams_only=True) is None
+    assert queue.claim("worker", idle_teams_only=True) == one
+    assert queue.claim("worker", idle_teams_only=True) is None
 
 
 @pytest.mark.usefixtures("bounded")
@@ -208,7 +209,7 @@ def test_beyond_the_bound_nobody_is_let_into_the_line_and_is_told_so(
     with pytest.raises(RateLimited) as refused:
         noisy.ask()
 
-    assert refused.value.retry_after == line.RETRY_SECONDS
+    assert refused.value.retry_after == queue.RETRY_SECONDS
     assert Message.objects.count() == said
     quiet.ask()
     if elsewhere is not None:
@@ -250,29 +251,29 @@ def test_a_place_in_line_is_that_in_the_teams_line(noisy: Team, quiet: Team) -> 
 
     assert positions_told(noisy.rooms[0]) == [1]
     assert positions_told(noisy.rooms[1]) == [3]
-    assert line.places(noisy.rooms[0]) == dict(zip(first, (1, 2), strict=True))
-    assert line.places(noisy.rooms[1]) == {third: 3}
+    assert queue.places(noisy.rooms[0]) == dict(zip(first, (1, 2), strict=True))
+    assert queue.places(noisy.rooms[1]) == {third: 3}
     assert place(third) == 3
-    assert line.claim("worker") is not None
-    assert line.claim("worker") == first[0]
+    assert queue.claim("worker") is not None
+    assert queue.claim("worker") == first[0]
     assert place(third) == 2
     assert place(first[0]) is None
 
 
 def place(run_id: UUID) -> int | None:
-    return line.place_of(Run.objects.get(pk=run_id))
+    return queue.place_of(Run.objects.get(pk=run_id))
 
 
 def test_handed_back_it_stands_where_it_stood(noisy: Team) -> None:
     waiting: Sequence[UUID] = noisy.ask(3)
-    run_id = line.claim("worker")
+    run_id = queue.claim("worker")
     assert run_id is not None
-    runs.start(run_id, "worker")
+    lifecycle.start(run_id, "worker")
 
-    runs.release("worker")
+    lifecycle.release("worker")
 
     assert place(run_id) == 1
-    assert line.claim("next") == run_id == waiting[0]
+    assert queue.claim("next") == run_id == waiting[0]
 
 
 def test_nobody_learns_of_the_line_by_the_cast_of_another(cast: Cast, noisy: Team) -> None:

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from rooms import runner, runs
+from rooms.runs import lifecycle, runner
 
 
 async def test_the_dead_are_swept_though_somebody_always_waits(
@@ -18,8 +18,8 @@ async def test_the_dead_are_swept_though_somebody_always_waits(
         return (uuid4(), None) if len(done) < 10 else None
 
     monkeypatch.setattr(runner, "LOOK_SECONDS", 0.0)  # a sweep is always due
-    monkeypatch.setattr(runs, "take", take)
-    monkeypatch.setattr(runs, "sweep", lambda *_: done.append("sweep"))
+    monkeypatch.setattr(lifecycle, "take", take)
+    monkeypatch.setattr(lifecycle, "sweep", lambda *_: done.append("sweep"))
 
     await runner.Runner(concurrency=1)._look()
 

@@ -10,11 +10,12 @@ from accounts.models import AuditEntry, User
 from accounts.services import update_profile
 from agents.answers import AnswerFailed
 from agents.services import delete_persona
-from rooms import history, runs, services
+from rooms import history, services
 from rooms.fanout.unread import unread
 from rooms.models import Message, RoomEvent, Run, RunState
 from rooms.pages.shell import room_rows
-from rooms.replay import Held, MemoryReplay
+from rooms.runs import lifecycle
+from rooms.runs.delta_store import Held, MemoryReplay
 from tests.rooms.browsing import answer, browser, page
 from tests.rooms.conftest import Cast
 
@@ -132,15 +133,15 @@ def test_persona_sees_nothing_of_what_was_deleted(cast: Cast) -> None:
 
 def test_worker_that_ends_a_deleted_answer_finds_it_stopped(cast: Cast) -> None:
     services.post_message(user=cast.member, room_id=cast.room.pk, text="go on")
-    taken = runs.take("worker")
+    taken = lifecycle.take("worker")
     assert taken is not None
     run_id, job = taken
     assert job is not None
 
     services.delete_message(user=cast.moderator, message_id=job.message)
 
-    with pytest.raises(runs.LeaseLost):
-        runs.complete(job, "SECRET", None)
+    with pytest.raises(lifecycle.LeaseLost):
+        lifecycle.complete(job, "SECRET", None)
     run = Run.objects.select_related("answer").get(pk=run_id)
     assert (run.state, run.stopped_by_id) == (RunState.CANCELLED, cast.moderator.pk)
     assert run.answer is not None

@@ -15,8 +15,9 @@ from accounts.services import create_team
 from accounts.services.teams import put_member
 from agents.answers import AnswerFailed
 from agents.services import Grant, create_demo_persona, put_grants
-from rooms import line, runs, services
+from rooms import services
 from rooms.models import Message, Room, RoomMember, RoomRole, Run, RunState
+from rooms.runs import lifecycle, queue
 from rooms.urls import urlpatterns
 from tests.rooms.browsing import (
     answer,
@@ -368,8 +369,8 @@ def test_a_failed_answer_keeps_what_came_and_says_why(cast: Cast) -> None:
 
 def test_a_stopped_answer_says_who_stopped_it(cast: Cast) -> None:
     run = ask(cast)
-    line.claim("test")
-    runs.start(run.pk, "test")
+    queue.claim("test")
+    lifecycle.start(run.pk, "test")
 
     post(cast.moderator, "cancel", run.pk)
 

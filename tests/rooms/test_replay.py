@@ -12,9 +12,9 @@ from django.conf import settings as django_settings
 from pytest_django import Settings
 
 from rooms import redis_store
-from rooms import replay as replay_module
 from rooms.redis_store import PAUSE_SECONDS
-from rooms.replay import EXPIRY_EVERY, KEPT_SECONDS, MemoryReplay, RedisReplay, Replay
+from rooms.runs import delta_store as replay_module
+from rooms.runs.delta_store import EXPIRY_EVERY, KEPT_SECONDS, MemoryReplay, RedisReplay, Replay
 from tests.cluster.services import Redis
 from tests.live import PATIENCE, free_port
 
@@ -115,7 +115,7 @@ async def test_what_nobody_knows_to_be_kept_is_given_again_and_kept_once(replay:
 async def test_forgotten_answer_is_gone_and_a_newer_attempt_stays(
     replay: Replay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rooms.replay.LINGER_SECONDS", 0)
+    monkeypatch.setattr("rooms.runs.delta_store.LINGER_SECONDS", 0)
     message = uuid4()
     await fill(replay, message, 2, "kept")
     await replay.forget(message, 1)

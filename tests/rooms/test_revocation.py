@@ -12,10 +12,10 @@ from accounts import services as accounts
 from accounts.models import TeamRole, User
 from accounts.services.teams import put_member
 from rooms import services
-from rooms.deltas import Deltas
 from rooms.events import AnyCommand
 from rooms.fanout import publisher
 from rooms.models import Room
+from rooms.runs.deltas import Deltas
 from tests.accounts.factors import give_app
 from tests.rooms.conftest import Cast, make_user
 from tests.rooms.hall import Hall, Heard, Seat, open_hall, yes

@@ -17,14 +17,15 @@ from pytest_django import Settings
 
 from agents import engine
 from agents.answers import Finished, Limits, Part, Text
-from rooms import line, runner, runs, services
-from rooms.deltas import Deltas
+from rooms import services
 from rooms.fanout import publisher
 from rooms.fanout.publisher import Delta, Envelope
 from rooms.models import Message, Run, RunState, Worker
-from rooms.replay import replay
-from rooms.runner import Runner
-from rooms.runs import Job
+from rooms.runs import lifecycle, queue, runner
+from rooms.runs.delta_store import replay
+from rooms.runs.deltas import Deltas
+from rooms.runs.lifecycle import Job
+from rooms.runs.runner import Runner
 from rooms.threads import RUNS, in_thread
 from tests.live import PATIENCE
 from tests.rooms.conftest import Cast
@@ -105,7 +106,7 @@ async def test_what_cannot_end_in_time_is_handed_back_and_may_be_claimed_at_once
         await reached(run_id, RunState.RUNNING)
 
     assert (await reload(run_id)).state == RunState.QUEUED
-    assert await sync_to_async(line.claim)("next") == run_id
+    assert await sync_to_async(queue.claim)("next") == run_id
 
 
 async def test_what_can_end_in_time_ends(cast: Cast, answer: Callable[[Answer], None]) -> None:
@@ -133,7 +134,7 @@ async def test_a_claim_under_way_when_told_to_stop_is_handed_back(
 ) -> None:
     answer(never)
     claiming, claimed = asyncio.Event(), threading.Event()
-    loop, take = asyncio.get_running_loop(), runs.take
+    loop, take = asyncio.get_running_loop(), lifecycle.take
 
     def slow_take(*args: Any, **kwargs: Any) -> Any:
         taken = take(*args, **kwargs)
@@ -143,7 +144,7 @@ async def test_a_claim_under_way_when_told_to_stop_is_handed_back(
             claimed.set()
         return taken
 
-    monkeypatch.setattr(runs, "take", slow_take)
+    monkeypatch.setattr(lifecycle, "take", slow_take)
     async with at_work():
         run_id = await ask(cast)
         await claiming.wait()
@@ -243,7 +244,7 @@ async def test_a_worker_that_has_slept_does_not_take_its_own_living_runs_for_dea
     monkeypatch.setattr(runner, "LOOK_SECONDS", 0.05)
     answer(never)
     swept = asyncio.Event()
-    loop, sweep = asyncio.get_running_loop(), runs.sweep
+    loop, sweep = asyncio.get_running_loop(), lifecycle.sweep
 
     def note(*args: Any) -> None:
         ran_out = Run.objects.filter(lease_until__lt=timezone.now()).exists()
@@ -251,7 +252,7 @@ async def test_a_worker_that_has_slept_does_not_take_its_own_living_runs_for_dea
         if ran_out:
             loop.call_soon_threadsafe(swept.set)
 
-    monkeypatch.setattr(runs, "sweep", note)
+    monkeypatch.setattr(lifecycle, "sweep", note)
     async with at_work():
         run = await reached(await ask(cast), RunState.RUNNING)
         await Run.objects.filter(pk=run.pk).aupdate(lease_until=timezone.now() - ONE_SECOND)
@@ -295,14 +296,14 @@ async def test_the_end_is_written_when_the_database_is_back(
     monkeypatch.setattr(runner, "RETRY_SECONDS", 0.01)
     answer(at_once)
     refused = iter(range(5))
-    complete = runs.complete
+    complete = lifecycle.complete
 
     def away(*args: Any) -> None:
         if next(refused, None) is not None:
             raise OperationalError
         complete(*args)
 
-    monkeypatch.setattr(runs, "complete", away)
+    monkeypatch.setattr(lifecycle, "complete", away)
     async with at_work():
         run = await reached(await ask(cast), RunState.COMPLETED)
 
@@ -323,7 +324,7 @@ async def test_an_end_that_the_database_refuses_is_an_end_with_a_reason(
         asked.append(args)
         raise error
 
-    monkeypatch.setattr(runs, "complete", refuse)
+    monkeypatch.setattr(lifecycle, "complete", refuse)
     async with at_work():
         run = await reached(await ask(cast), RunState.FAILED)
 
@@ -335,7 +336,7 @@ async def test_an_end_that_the_database_refuses_is_an_end_with_a_reason(
 async def test_a_run_whose_task_has_crashed_is_taken_up_when_its_lease_ends(
     cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(line, "LEASE", timedelta(seconds=0.2))
+    monkeypatch.setattr(queue, "LEASE", timedelta(seconds=0.2))
     monkeypatch.setattr(runner, "LOOK_SECONDS", 0.1)
     answer(at_once)
     crashes = iter(range(1))
@@ -354,7 +355,7 @@ async def test_a_run_whose_task_has_crashed_is_taken_up_when_its_lease_ends(
 
 
 def take(cast: Cast, owner: str) -> Job:
-    taken = runs.take(owner)
+    taken = lifecycle.take(owner)
     assert taken is not None
     assert taken[1] is not None
     return taken[1]
@@ -368,7 +369,7 @@ def asked_and_taken(cast: Cast, owner: str) -> Job:
 def take_over(cast: Cast, job: Job) -> Job:
     """Let a run's lease end and have another worker take it up."""
     Run.objects.filter(pk=job.run).update(lease_until=timezone.now() - timedelta(seconds=1))
-    runs.sweep()
+    lifecycle.sweep()
     return take(cast, "successor")
 
 

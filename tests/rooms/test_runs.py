@@ -16,14 +16,15 @@ from accounts.services import create_team
 from agents.answers import AnswerFailed, Usage
 from agents.models import Persona
 from agents.services import create_demo_persona, delete_persona, set_persona_enabled
-from rooms import line, runs, services
+from rooms import services
 from rooms.fanout import publisher
 from rooms.fanout.publisher import Change, Envelope
 from rooms.log import events_after
 from rooms.models import Message, MessageStatus, Run, RunState
 from rooms.permissions import set_room_role
-from rooms.replay import replay
-from rooms.runs import Job, LeaseLost
+from rooms.runs import lifecycle, queue
+from rooms.runs.delta_store import replay
+from rooms.runs.lifecycle import Job, LeaseLost
 from tests.rooms.conftest import Cast, make_user
 
 pytestmark = pytest.mark.django_db
@@ -36,9 +37,9 @@ def ask(cast: Cast, text: str = "hello") -> UUID:
 
 def started(cast: Cast, owner: str = "worker") -> Job:
     ask(cast)
-    run_id = line.claim(owner)
+    run_id = queue.claim(owner)
     assert run_id is not None
-    job = runs.start(run_id, owner)
+    job = lifecycle.start(run_id, owner)
     assert job is not None
     return job
 
@@ -52,20 +53,20 @@ def expire(job: Job) -> None:
 
 
 def test_nothing_to_claim_is_none(cast: Cast) -> None:
-    assert line.claim("worker") is None
+    assert queue.claim("worker") is None
 
 
 def test_run_is_claimed_once(cast: Cast) -> None:
     run_id = ask(cast)
 
-    assert line.claim("one") == run_id
-    assert line.claim("two") is None
+    assert queue.claim("one") == run_id
+    assert queue.claim("two") is None
 
 
 def test_oldest_run_goes_first(cast: Cast) -> None:
     first, second = ask(cast), ask(cast)
 
-    assert [line.claim("worker"), line.claim("worker")] == [first, second]
+    assert [queue.claim("worker"), queue.claim("worker")] == [first, second]
 
 
 def test_team_with_fewer_running_goes_first(cast: Cast) -> None:
@@ -76,7 +77,7 @@ def test_team_with_fewer_running_goes_first(cast: Cast) -> None:
     room = services.create_room(user=other, team_id=team.pk, name="quiet", personas=[persona.pk])
     (late,) = services.post_message(user=other, room_id=room.pk, text="hi").runs
 
-    order = [line.claim("worker") for _ in range(4)]
+    order = [queue.claim("worker") for _ in range(4)]
 
     assert order == [busy[0], late, *busy[1:]]
 
@@ -94,7 +95,7 @@ def test_start_opens_the_answer_before_any_delta(cast: Cast) -> None:
 def test_completed_run_carries_text_and_usage(cast: Cast) -> None:
     job = started(cast)
 
-    runs.complete(job, "the answer\n", Usage(3, 5))
+    lifecycle.complete(job, "the answer\n", Usage(3, 5))
 
     answer, run = Message.objects.get(pk=job.message), Run.objects.get(pk=job.run)
     assert (answer.status, answer.text) == (MessageStatus.COMPLETE, "the answer")
@@ -107,7 +108,7 @@ def test_failed_run_keeps_what_was_shown(cast: Cast) -> None:
     job = started(cast)
 
     failure = AnswerFailed("timeout", "It took too long.", usage=Usage(30, 7))
-    runs.fail(job, failure, "half an ans")
+    lifecycle.fail(job, failure, "half an ans")
 
     answer, run = Message.objects.get(pk=job.message), Run.objects.get(pk=job.run)
     assert (answer.status, answer.text) == (MessageStatus.FAILED, "half an ans")
@@ -118,13 +119,13 @@ def test_failed_run_keeps_what_was_shown(cast: Cast) -> None:
 
 def test_a_run_ends_once(cast: Cast) -> None:
     job = started(cast)
-    runs.complete(job, "done", None)
+    lifecycle.complete(job, "done", None)
     seq = cast.refreshed().last_seq
 
     with pytest.raises(LeaseLost):
-        runs.complete(job, "again", None)
+        lifecycle.complete(job, "again", None)
     with pytest.raises(LeaseLost):
-        runs.fail(job, AnswerFailed("internal"), "")
+        lifecycle.fail(job, AnswerFailed("internal"), "")
 
     assert cast.refreshed().last_seq == seq
     assert Message.objects.get(pk=job.message).text == "done"
@@ -133,16 +134,16 @@ def test_a_run_ends_once(cast: Cast) -> None:
 def test_worker_that_was_taken_over_writes_nothing(cast: Cast) -> None:
     zombie = started(cast, "zombie")
     expire(zombie)
-    runs.sweep()
-    run_id = line.claim("successor")
+    lifecycle.sweep()
+    run_id = queue.claim("successor")
     assert run_id is not None
-    successor = runs.start(run_id, "successor")
+    successor = lifecycle.start(run_id, "successor")
     assert successor is not None
 
     with pytest.raises(LeaseLost):
-        runs.complete(zombie, "late", None)
-    assert runs.keep_leases("zombie", [zombie.run]) == set()
-    runs.complete(successor, "in time", None)
+        lifecycle.complete(zombie, "late", None)
+    assert lifecycle.keep_leases("zombie", [zombie.run]) == set()
+    lifecycle.complete(successor, "in time", None)
 
     assert (successor.run, successor.message) == (zombie.run, zombie.message)
     assert (zombie.attempt, successor.attempt) == (1, 2)
@@ -153,49 +154,49 @@ def test_worker_that_was_taken_over_writes_nothing(cast: Cast) -> None:
 def test_the_same_worker_cannot_write_for_an_older_attempt(cast: Cast) -> None:
     first = started(cast)
     expire(first)
-    runs.sweep()
-    run_id = line.claim("worker")
+    lifecycle.sweep()
+    run_id = queue.claim("worker")
     assert run_id is not None
-    assert runs.start(run_id, "worker") is not None
+    assert lifecycle.start(run_id, "worker") is not None
 
     with pytest.raises(LeaseLost):
-        runs.complete(first, "late", None)
+        lifecycle.complete(first, "late", None)
 
 
 def test_run_that_fails_every_worker_ends_with_what_was_shown(cast: Cast) -> None:
     job = started(cast)
-    for _ in range(runs.MAX_ATTEMPTS - 1):
+    for _ in range(lifecycle.MAX_ATTEMPTS - 1):
         expire(job)
-        runs.sweep()
-        run_id = line.claim("worker")
+        lifecycle.sweep()
+        run_id = queue.claim("worker")
         assert run_id == job.run
-        runs.start(run_id, "worker")
+        lifecycle.start(run_id, "worker")
     expire(job)
-    asyncio.run(replay().append(job.message, runs.MAX_ATTEMPTS, ["so far"], 0))
+    asyncio.run(replay().append(job.message, lifecycle.MAX_ATTEMPTS, ["so far"], 0))
 
-    runs.sweep()
+    lifecycle.sweep()
 
     run = Run.objects.get(pk=job.run)
     assert (run.state, run.error_code) == (RunState.FAILED, "worker_lost")
     assert Message.objects.get(pk=job.message).text == "so far"
-    assert line.claim("worker") is None
+    assert queue.claim("worker") is None
 
 
 def test_running_without_a_lease_is_swept_too(cast: Cast) -> None:
     job = started(cast)
     Run.objects.filter(pk=job.run).update(lease_until=None)
 
-    runs.sweep()
+    lifecycle.sweep()
 
-    assert line.claim("next") == job.run
+    assert queue.claim("next") == job.run
 
 
 def test_a_worker_whose_clock_is_ahead_takes_nothing_from_the_living(cast: Cast) -> None:
     job = started(cast)
 
     with time_machine.travel(timezone.now() + timedelta(hours=1)):
-        runs.sweep()
-        kept = runs.keep_leases("worker", [job.run])
+        lifecycle.sweep()
+        kept = lifecycle.keep_leases("worker", [job.run])
 
     assert kept == {job.run}
     lease_until = Run.objects.get(pk=job.run).lease_until
@@ -206,27 +207,27 @@ def test_a_worker_whose_clock_is_ahead_takes_nothing_from_the_living(cast: Cast)
 def test_sweep_leaves_living_runs_alone(cast: Cast) -> None:
     job = started(cast)
 
-    runs.sweep()
+    lifecycle.sweep()
 
-    assert runs.keep_leases("worker", [job.run]) == {job.run}
+    assert lifecycle.keep_leases("worker", [job.run]) == {job.run}
 
 
 def test_one_that_cannot_be_swept_keeps_the_others_from_nothing(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poisoned, other = started(cast, "dead"), started(cast, "dead")
-    lock = runs._lock_pair
+    lock = lifecycle._lock_pair
 
     def fail_at_one(run_id: UUID) -> Any:
         if run_id == poisoned.run:
             raise ZeroDivisionError
         return lock(run_id)
 
-    monkeypatch.setattr(runs, "_lock_pair", fail_at_one)
+    monkeypatch.setattr(lifecycle, "_lock_pair", fail_at_one)
     for job in (poisoned, other):
         expire(job)
 
-    runs.sweep()
+    lifecycle.sweep()
 
     states = [Run.objects.get(pk=job.run).state for job in (poisoned, other)]
     assert states == [RunState.RUNNING, RunState.QUEUED]
@@ -245,7 +246,7 @@ def test_a_room_that_closes_ends_all_that_waits_and_tells_of_it_once(
         asked.append(run.pk)
         raise ZeroDivisionError
 
-    monkeypatch.setattr(line, "tell_who_was_behind", fail)
+    monkeypatch.setattr(queue, "tell_who_was_behind", fail)
     waiting = [started(cast).run, *(ask(cast) for _ in range(10))]
     told.clear()
 
@@ -261,11 +262,11 @@ def test_a_room_that_closes_ends_all_that_waits_and_tells_of_it_once(
 def test_released_runs_wait_in_line_again(cast: Cast) -> None:
     job = started(cast)
 
-    runs.release("worker")
+    lifecycle.release("worker")
 
-    assert line.claim("next") == job.run
+    assert queue.claim("next") == job.run
     with pytest.raises(LeaseLost):
-        runs.complete(job, "late", None)
+        lifecycle.complete(job, "late", None)
 
 
 def test_stopped_run_is_lost_to_its_worker(cast: Cast) -> None:
@@ -273,16 +274,16 @@ def test_stopped_run_is_lost_to_its_worker(cast: Cast) -> None:
 
     services.cancel_run(user=cast.member, run_id=job.run)
 
-    assert runs.keep_leases("worker", [job.run]) == set()
+    assert lifecycle.keep_leases("worker", [job.run]) == set()
     with pytest.raises(LeaseLost):
-        runs.complete(job, "late", None)
+        lifecycle.complete(job, "late", None)
     assert kinds(cast, 2) == ["message.updated", "run.cancelled"]
 
 
 def failed_at_start(cast: Cast) -> Run:
-    run_id = line.claim("worker")
+    run_id = queue.claim("worker")
     assert run_id is not None
-    assert runs.start(run_id, "worker") is None
+    assert lifecycle.start(run_id, "worker") is None
     return Run.objects.get(pk=run_id)
 
 
@@ -342,14 +343,14 @@ def test_answer_ends_with_the_right_to_it_whether_it_waits_or_is_being_said(
     assert ends(cast) == [("failed", "not_allowed")] * 2
     assert Message.objects.get(pk=job.message).status == MessageStatus.FAILED
     with pytest.raises(LeaseLost):
-        runs.complete(job, "all of it", None)
+        lifecycle.complete(job, "all of it", None)
 
 
 def test_answers_go_on_when_others_lose_their_right(cast: Cast) -> None:
     job = started(cast)
 
     services.remove_member(user=cast.owner, room_id=cast.room.pk, member_id=cast.reader.pk)
-    runs.complete(job, "all of it", None)
+    lifecycle.complete(job, "all of it", None)
 
     assert ends(cast) == [("completed", "")]
 
@@ -378,10 +379,10 @@ def test_persona_sees_only_its_room_up_to_the_question(cast: Cast) -> None:
     services.post_message(user=cast.owner, room_id=cast.room.pk, text="before", personas=[])
     ask(cast, "question")
     services.post_message(user=cast.owner, room_id=cast.room.pk, text="after", personas=[])
-    run_id = line.claim("worker")
+    run_id = queue.claim("worker")
     assert run_id is not None
 
-    job = runs.start(run_id, "worker")
+    job = lifecycle.start(run_id, "worker")
 
     assert job is not None
     assert [(turn.author, turn.text) for turn in job.turns] == [
@@ -396,7 +397,7 @@ def test_two_workers_never_claim_the_same_run(cast: Cast) -> None:
     claimed: list[UUID] = []
 
     def work(owner: str) -> None:
-        while (run_id := line.claim(owner)) is not None:
+        while (run_id := queue.claim(owner)) is not None:
             claimed.append(run_id)
         connection.close()
 

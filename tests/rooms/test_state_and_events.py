@@ -12,12 +12,13 @@ from accounts.services import create_user, update_profile
 from accounts.services.teams import put_member as put_team_member
 from agents.answers import AnswerFailed, Usage
 from agents.services import create_demo_persona, delete_persona, update_persona
-from rooms import runs, services
+from rooms import services
 from rooms.events import DurableEvent
 from rooms.history import room_state
 from rooms.log import events_after
 from rooms.models import Message, Room, Run
 from rooms.permissions import VIEW, access_room
+from rooms.runs import lifecycle
 from tests.rooms.conftest import Cast
 
 pytestmark = pytest.mark.django_db
@@ -77,20 +78,20 @@ def _put(rows: list[State], row: State, key: str) -> None:
     rows.append(row)
 
 
-def ask(cast: Cast) -> runs.Job:
+def ask(cast: Cast) -> lifecycle.Job:
     services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
-    taken = runs.take("worker")
+    taken = lifecycle.take("worker")
     assert taken is not None
     assert taken[1] is not None
     return taken[1]
 
 
 def complete(cast: Cast) -> None:
-    runs.complete(ask(cast), "**answer**", Usage(3, 4))
+    lifecycle.complete(ask(cast), "**answer**", Usage(3, 4))
 
 
 def fail(cast: Cast) -> None:
-    runs.fail(ask(cast), AnswerFailed("truncated", "It was cut off."), "half")
+    lifecycle.fail(ask(cast), AnswerFailed("truncated", "It was cut off."), "half")
 
 
 def cancel(cast: Cast) -> None:

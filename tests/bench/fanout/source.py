@@ -1,7 +1,7 @@
 """A worker of Maru's without a model: it opens answers and streams text into them.
 
 Everything goes the way of a real answer: a message is posted, its run is claimed and started,
-chunks go into `rooms.deltas`, and the run is completed. Only the chunks come from here.
+chunks go into `rooms.runs.deltas`, and the run is completed. Only the chunks come from here.
 """
 
 import asyncio
@@ -31,11 +31,12 @@ from django.utils.crypto import get_random_string  # noqa: E402
 
 from accounts.models import User  # noqa: E402
 from maru.lifespan import running  # noqa: E402
-from rooms import joining, runs, services  # noqa: E402
-from rooms.deltas import Deltas  # noqa: E402
+from rooms import joining, services  # noqa: E402
 from rooms.fanout import publisher  # noqa: E402
 from rooms.models import Room  # noqa: E402
-from rooms.runs import Job  # noqa: E402
+from rooms.runs import lifecycle  # noqa: E402
+from rooms.runs.deltas import Deltas  # noqa: E402
+from rooms.runs.lifecycle import Job  # noqa: E402
 from rooms.threads import RUNS, in_thread  # noqa: E402
 
 OWNER: Final = "bench"
@@ -128,7 +129,7 @@ def _open(rooms: Sequence[str], owners: Sequence[str]) -> list[Job]:
             user=User.objects.get(pk=owner), room_id=UUID(room), text="What is a maru?"
         )
     jobs: dict[str, Job] = {}
-    while taken := runs.take(OWNER):
+    while taken := lifecycle.take(OWNER):
         _run, job = taken
         assert job is not None
         jobs[str(job.room)] = job
@@ -138,13 +139,13 @@ def _open(rooms: Sequence[str], owners: Sequence[str]) -> list[Job]:
 async def _keep_leases(jobs: Sequence[Job]) -> None:
     while True:
         await asyncio.sleep(LEASES_SECONDS)
-        await in_thread(RUNS, runs.keep_leases, OWNER, [job.run for job in jobs])
+        await in_thread(RUNS, lifecycle.keep_leases, OWNER, [job.run for job in jobs])
 
 
 def _complete() -> None:
     while answers:
         job, text = answers.pop()
-        runs.complete(job, text, None)
+        lifecycle.complete(job, text, None)
 
 
 def _seqs(rooms: Sequence[str]) -> list[int]:

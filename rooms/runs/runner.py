@@ -18,14 +18,15 @@ from django.utils.translation import gettext as _
 
 from agents import engine
 from agents.answers import AnswerFailed, Finished, Limits, Text, ToolFinished, ToolStarted
-from rooms import events, line, metrics, runs, workers
-from rooms.deltas import Deltas
+from rooms import events, metrics
 from rooms.fanout import publisher
-from rooms.line import LEASE
-from rooms.replay import replay
-from rooms.runs import Job, LeaseLost
+from rooms.runs import lifecycle, queue, workers
+from rooms.runs.delta_store import replay
+from rooms.runs.deltas import Deltas
+from rooms.runs.lifecycle import Job, LeaseLost
+from rooms.runs.notifications import bell
+from rooms.runs.queue import LEASE
 from rooms.threads import BEATS, RUNS, in_thread
-from rooms.wake import bell
 
 log = structlog.get_logger(__name__)
 
@@ -81,7 +82,7 @@ class Runner:
             self._beating.cancel()
             await asyncio.wait([self._beating])
         try:
-            await in_thread(RUNS, runs.release, self.name)
+            await in_thread(RUNS, lifecycle.release, self.name)
             await in_thread(RUNS, workers.retire, self.name)
         except DatabaseError as error:
             log.warning("runner.database_away", error=type(error).__name__)
@@ -109,7 +110,7 @@ class Runner:
         asked = asyncio.get_running_loop().time()
         idle_teams_only = len(self._tasks) >= self._concurrency
         self._taking = asyncio.ensure_future(
-            in_thread(RUNS, runs.take, self.name, idle_teams_only=idle_teams_only)
+            in_thread(RUNS, lifecycle.take, self.name, idle_teams_only=idle_teams_only)
         )
         taken = await asyncio.shield(self._taking)
         if taken is not None and taken[1] is not None:
@@ -130,7 +131,7 @@ class Runner:
         now = asyncio.get_running_loop().time()
         if now - self._swept >= LOOK_SECONDS:
             self._swept = now
-            await in_thread(RUNS, runs.sweep, list(self._tasks))
+            await in_thread(RUNS, lifecycle.sweep, list(self._tasks))
 
     async def _tell_places(self) -> None:
         """Tell those in line how far they have moved, not at each step: the next look is near."""
@@ -140,7 +141,7 @@ class Runner:
         self._told = now
         teams, self._moved = self._moved, set()
         for team_id in teams:
-            await in_thread(RUNS, line.tell_places, team_id)
+            await in_thread(RUNS, queue.tell_places, team_id)
 
     def _ended(self, run_id: UUID, task: asyncio.Task[None]) -> None:
         if self._tasks.get(run_id) is task:  # or we have claimed the same run again meanwhile
@@ -164,7 +165,7 @@ class Runner:
         if not mine:
             return
         asked = asyncio.get_running_loop().time()
-        kept = await in_thread(BEATS, runs.keep_leases, self.name, mine)
+        kept = await in_thread(BEATS, lifecycle.keep_leases, self.name, mine)
         for run_id in mine:
             if run_id not in self._tasks:
                 continue
@@ -227,7 +228,7 @@ async def _say(job: Job, deltas: Deltas) -> str:
     try:
         finished = await _forward(job, deltas)
         await deltas.close()
-        await _insist(runs.complete, job, finished.text, finished.usage)
+        await _insist(lifecycle.complete, job, finished.text, finished.usage)
         return "completed"
     except LeaseLost:
         raise
@@ -239,7 +240,7 @@ async def _say(job: Job, deltas: Deltas) -> str:
         detail = _("Something went wrong on our side. Ask again; the log has the cause.")
         failure = AnswerFailed("internal", detail)
     await deltas.close()
-    await _insist(runs.fail, job, failure, deltas.text)
+    await _insist(lifecycle.fail, job, failure, deltas.text)
     return failure.code
 
 

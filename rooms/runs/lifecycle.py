@@ -25,7 +25,7 @@ from agents.answers import AnswerFailed, PersonaSpec, Turn, Usage
 from agents.models import Persona
 from agents.permissions import USE, rights_in
 from agents.services import spec_for
-from rooms import history, line
+from rooms import history
 from rooms.bodies import message_body, run_body
 from rooms.events import (
     DurableEvent,
@@ -38,13 +38,14 @@ from rooms.events import (
     RunQueued,
     RunStarted,
 )
-from rooms.line import LEASE
 from rooms.log import record
 from rooms.markup import render
 from rooms.models import AuthorKind, Message, MessageStatus, Room, Run, RunState
 from rooms.permissions import POST, access_room
-from rooms.replay import replay
-from rooms.wake import tell_stopped, wake
+from rooms.runs import queue
+from rooms.runs.delta_store import replay
+from rooms.runs.notifications import tell_stopped, wake
+from rooms.runs.queue import LEASE
 
 log = structlog.get_logger(__name__)
 
@@ -73,7 +74,7 @@ class Job:
     turns: list[Turn]
 
 
-def queue(
+def queue_runs(
     room: Room, message: Message, personas: Sequence[Persona], user: User
 ) -> tuple[list[Run], list[RunQueued]]:
     """Put an answer of each persona in line, in the transaction that has the room locked.
@@ -83,7 +84,7 @@ def queue(
     """
     if not personas:
         return [], []
-    ahead = line.enter(room, user, len(personas))
+    ahead = queue.enter(room, user, len(personas))
     language = translation.get_language() or "en"
     queued = [
         Run(
@@ -109,7 +110,7 @@ def take(owner: str, *, idle_teams_only: bool = False) -> tuple[UUID, Job | None
     """
     locks_rows = connection.features.has_select_for_update
     with nullcontext() if locks_rows else transaction.atomic():
-        run_id = line.claim(owner, idle_teams_only=idle_teams_only)
+        run_id = queue.claim(owner, idle_teams_only=idle_teams_only)
         if run_id is None:
             return None
         try:
@@ -200,7 +201,7 @@ def _cancel(room: Room, in_line: Sequence[Run], stopped_by: UUID) -> None:
     record(room, *(event for run in in_line for event in _cancelled(room, run, stopped_by)))
     if waited:  # behind the room's own events, which are published whatever becomes of this
         # No `partial`: Django asks what fails for a name that it does not have.
-        transaction.on_commit(lambda: line.tell_who_was_behind(waited[0]), robust=True)
+        transaction.on_commit(lambda: queue.tell_who_was_behind(waited[0]), robust=True)
 
 
 def _cancelled(room: Room, run: Run, stopped_by: UUID) -> list[DurableEvent]:

@@ -9,8 +9,8 @@ import structlog
 from agents.answers import pace
 from rooms.events import MessageDelta, encode
 from rooms.fanout import publisher
-from rooms.replay import replay
-from rooms.runs import Job
+from rooms.runs.delta_store import replay
+from rooms.runs.lifecycle import Job
 
 log = structlog.get_logger(__name__)
 

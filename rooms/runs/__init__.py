@@ -1,0 +1,1 @@
+"""The life of an answer: queue, runner, context, deltas and delta store."""
