@@ -12,7 +12,10 @@ from accounts.errors import MaruError
 from accounts.models import User
 from accounts.reach import WRITE, check_scope
 from rooms import services
-from rooms.events import (
+from rooms.fanout import publisher
+from rooms.fanout.presence import CROWD
+from rooms.permissions import POST, access_room
+from rooms.protocol.events import (
     Command,
     MemberType,
     MemberTyping,
@@ -25,9 +28,6 @@ from rooms.events import (
     RunRetry,
     encode,
 )
-from rooms.fanout import publisher
-from rooms.fanout.presence import CROWD
-from rooms.permissions import POST, access_room
 
 
 @dataclass(frozen=True, slots=True)

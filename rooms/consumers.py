@@ -22,7 +22,13 @@ from accounts.models import User
 from rooms import joining, metrics
 from rooms.admission import SUBPROTOCOL
 from rooms.commands import carry_out
-from rooms.events import (
+from rooms.fanout.connection import Outlet, Subscription
+from rooms.fanout.hub import RoomHub
+from rooms.fanout.transport import sink_for
+from rooms.flood import Bucket
+from rooms.joining import Stand
+from rooms.permissions import VIEW, access_room
+from rooms.protocol.events import (
     AnyCommand,
     CommandDone,
     CommandRefused,
@@ -33,12 +39,6 @@ from rooms.events import (
     encode,
     ref_of,
 )
-from rooms.fanout.connection import Outlet, Subscription
-from rooms.fanout.hub import RoomHub
-from rooms.fanout.transport import sink_for
-from rooms.flood import Bucket
-from rooms.joining import Stand
-from rooms.permissions import VIEW, access_room
 from rooms.threads import COMMANDS, in_thread
 
 log = structlog.get_logger(__name__)

@@ -3,11 +3,11 @@
 from accounts.endings import Ending
 from accounts.models import Invitation, Team, TeamMember, TeamRole, User
 from agents.models import Connection, Persona
-from rooms.bodies import persona_body
-from rooms.events import PersonaChanged
 from rooms.fanout import publisher
 from rooms.log import record
 from rooms.models import Privacy
+from rooms.protocol.events import PersonaChanged
+from rooms.protocol.serializers import persona_body
 from rooms.runs import lifecycle
 from rooms.services import (
     close_rooms,

@@ -8,10 +8,16 @@ from django.db.models import QuerySet
 
 from accounts.models import User
 from agents.answers import Turn
-from rooms.bodies import member_body, message_body, persona_body, room_body, run_body
-from rooms.events import MessageBody, RoomState, RunBody
 from rooms.models import AuthorKind, Message, MessageStatus, Room, Run, RunState
 from rooms.permissions import permissions_in
+from rooms.protocol.events import MessageBody, RoomState, RunBody
+from rooms.protocol.serializers import (
+    member_body,
+    message_body,
+    persona_body,
+    room_body,
+    run_body,
+)
 from rooms.runs import queue
 
 PAGE: Final = 50

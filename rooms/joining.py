@@ -7,11 +7,11 @@ from uuid import UUID
 from accounts import limits
 from accounts.models import User
 from rooms import history, log
-from rooms.events import LiveAnswer, RoomJoin, RoomSnapshot, RoomState
 from rooms.fanout.presence import present
 from rooms.fanout.publisher import Durable
 from rooms.models import Room
 from rooms.permissions import VIEW, access_room
+from rooms.protocol.events import LiveAnswer, RoomJoin, RoomSnapshot, RoomState
 from rooms.runs.delta_store import replay
 
 READS: Final = 5

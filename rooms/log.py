@@ -8,9 +8,9 @@ from django.utils.translation import gettext_lazy as _
 from msgspec import Raw, structs
 
 from accounts.errors import Conflict
-from rooms.events import DurableEvent, MessageBody, encode
 from rooms.fanout import publisher
 from rooms.models import Room, RoomEvent
+from rooms.protocol.events import DurableEvent, MessageBody, encode
 
 REPLAY_LIMIT: Final = 500
 SPOKEN: Final = frozenset({"message.created", "message.completed"})

@@ -13,11 +13,11 @@ from accounts.gate import signed_in
 from accounts.idempotency import id_of, once
 from accounts.rest import LONGEST_PAGE, Body, Cursor, Limit, read_body, takes
 from rooms import history, joining, log, services
-from rooms.bodies import message_body, run_body
-from rooms.events import AnyDurable, MessageBody, RunBody
 from rooms.models import Run
-from rooms.openapi import gives, listed, streams
 from rooms.permissions import POST, VIEW, access_message, access_room, access_run
+from rooms.protocol.events import AnyDurable, MessageBody, RunBody
+from rooms.protocol.schemas import gives, listed, streams
+from rooms.protocol.serializers import message_body, run_body
 from rooms.rest import answer, page, seq_of
 from rooms.runs import queue
 from rooms.stream import open_stream

@@ -21,13 +21,13 @@ from accounts.errors import RateLimited
 from accounts.models import User
 from rooms import joining, log
 from rooms.admission import is_full, place
-from rooms.events import AnyDurable, MessageDelta, RoomActivity, RoomRemoved, encode
 from rooms.fanout.connection import Outlet
 from rooms.fanout.credentials import Credential
 from rooms.fanout.hub import RoomHub
 from rooms.fanout.publisher import Durable
 from rooms.fanout.transport import Frame, Send, Write
 from rooms.permissions import VIEW, access_room
+from rooms.protocol.events import AnyDurable, MessageDelta, RoomActivity, RoomRemoved, encode
 from rooms.runs.delta_store import replay
 from rooms.threads import COMMANDS, in_thread
 

@@ -14,9 +14,9 @@ from uuid import UUID
 
 from django.conf import settings
 
-from rooms import events
-from rooms.events import encode
 from rooms.fanout import publisher
+from rooms.protocol import events
+from rooms.protocol.events import encode
 from rooms.redis_store import best_effort, store
 
 KEPT_SECONDS: Final = 60

@@ -15,11 +15,11 @@ import structlog
 from msgspec import Struct
 
 from rooms import metrics
-from rooms.events import MessageDelta, RoomRemoved, encode
 from rooms.fanout.connection import Outlet, Subscription
 from rooms.fanout.credentials import Credential, Joined
 from rooms.fanout.publisher import Change, Delta, Durable, Here, Notice, OfRoom
 from rooms.fanout.transport import Frame, Write
+from rooms.protocol.events import MessageDelta, RoomRemoved, encode
 
 log = structlog.get_logger(__name__)
 

@@ -10,8 +10,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
-from rooms.events import MemberBody, PersonaBody, RoomState
 from rooms.models import AnswerPolicy, Room, RoomRole, RunState
+from rooms.protocol.events import MemberBody, PersonaBody, RoomState
 
 
 def panel_context(room: Room, state: RoomState) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from django.utils import timezone
 from accounts.models import User
 from accounts.times import wire_time
 from rooms import history
-from rooms.bodies import run_body
-from rooms.events import MessageBody, RoomState, RunBody
 from rooms.models import Room, RoomMember, Run
 from rooms.pages.lines import blank, lines_of
 from rooms.pages.panel import panel_context, role_words
 from rooms.permissions import MANAGE, POST
+from rooms.protocol.events import MessageBody, RoomState, RunBody
+from rooms.protocol.serializers import run_body
 from rooms.runs.lifecycle import MAX_ATTEMPTS
 
 QUICK_REACTIONS: Final = ("👍", "❤️", "😄", "🎉", "👀", "✅", "🙏", "😢")

@@ -7,8 +7,8 @@ from typing import Final
 import structlog
 
 from agents.answers import pace
-from rooms.events import MessageDelta, encode
 from rooms.fanout import publisher
+from rooms.protocol.events import MessageDelta, encode
 from rooms.runs.delta_store import replay
 from rooms.runs.lifecycle import Job
 

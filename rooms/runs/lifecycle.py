@@ -26,8 +26,11 @@ from agents.models import Persona
 from agents.permissions import USE, rights_in
 from agents.services import spec_for
 from rooms import history
-from rooms.bodies import message_body, run_body
-from rooms.events import (
+from rooms.log import record
+from rooms.markup import render
+from rooms.models import AuthorKind, Message, MessageStatus, Room, Run, RunState
+from rooms.permissions import POST, access_room
+from rooms.protocol.events import (
     DurableEvent,
     MessageCompleted,
     MessageCreated,
@@ -38,10 +41,7 @@ from rooms.events import (
     RunQueued,
     RunStarted,
 )
-from rooms.log import record
-from rooms.markup import render
-from rooms.models import AuthorKind, Message, MessageStatus, Room, Run, RunState
-from rooms.permissions import POST, access_room
+from rooms.protocol.serializers import message_body, run_body
 from rooms.runs import queue
 from rooms.runs.delta_store import replay
 from rooms.runs.notifications import tell_stopped, wake

@@ -19,9 +19,9 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.errors import RateLimited
 from accounts.models import User
-from rooms.events import RunPosition, encode
 from rooms.fanout import publisher
 from rooms.models import Line, Room, Run, RunState
+from rooms.protocol.events import RunPosition, encode
 
 LEASE: Final = timedelta(seconds=8)
 TOLD: Final = 20

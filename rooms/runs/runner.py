@@ -18,8 +18,9 @@ from django.utils.translation import gettext as _
 
 from agents import engine
 from agents.answers import AnswerFailed, Finished, Limits, Text, ToolFinished, ToolStarted
-from rooms import events, metrics
+from rooms import metrics
 from rooms.fanout import publisher
+from rooms.protocol import events
 from rooms.runs import lifecycle, queue, workers
 from rooms.runs.delta_store import replay
 from rooms.runs.deltas import Deltas

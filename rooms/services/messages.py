@@ -15,9 +15,6 @@ from accounts.audit import audit
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge
 from accounts.models import User
 from rooms import history, log
-from rooms.bodies import message_body
-from rooms.emoji import clean_emoji
-from rooms.events import TEXT_LIMIT, MessageCreated, MessageDeleted, MessageUpdated, ReactionChanged
 from rooms.log import record
 from rooms.markup import mentioned, render
 from rooms.models import AuthorKind, Message, Room, RoomMember
@@ -30,6 +27,15 @@ from rooms.permissions import (
     lock_room,
     lock_to_write,
 )
+from rooms.protocol.emoji import clean_emoji
+from rooms.protocol.events import (
+    TEXT_LIMIT,
+    MessageCreated,
+    MessageDeleted,
+    MessageUpdated,
+    ReactionChanged,
+)
+from rooms.protocol.serializers import message_body
 from rooms.runs import lifecycle, responders
 from rooms.runs.delta_store import replay
 

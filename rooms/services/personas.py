@@ -12,11 +12,11 @@ from accounts.errors import Forbidden, NotFound
 from accounts.models import User
 from agents.models import Persona
 from agents.permissions import CHANGE, lock_persona, usable_by
-from rooms.bodies import persona_body, room_body
-from rooms.events import PersonaBound, PersonaUnbound, RoomChanged
 from rooms.log import record
 from rooms.models import AllowedRoom, Room, RoomPersona
 from rooms.permissions import MANAGE, access_room, lock_room
+from rooms.protocol.events import PersonaBound, PersonaUnbound, RoomChanged
+from rooms.protocol.serializers import persona_body, room_body
 from rooms.runs import lifecycle
 
 

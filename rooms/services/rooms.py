@@ -20,11 +20,11 @@ from accounts.gate import CREATE_ROOM, access_team
 from accounts.models import Team, User
 from accounts.names import clean_line, required_name
 from agents.services import create_demo_persona
-from rooms.bodies import room_body
-from rooms.events import RoomArchived, RoomChanged, RoomDeleted
 from rooms.log import record
 from rooms.models import AllowedRoom, AnswerPolicy, Privacy, Room, RoomRole
 from rooms.permissions import MANAGE, access_room, lock_room, set_room_role
+from rooms.protocol.events import RoomArchived, RoomChanged, RoomDeleted
+from rooms.protocol.serializers import room_body
 from rooms.runs import lifecycle
 from rooms.services.members import add_members, hold_seats
 from rooms.services.personas import bind, bindable, lock_personas

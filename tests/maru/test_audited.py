@@ -27,8 +27,8 @@ from accounts.services import (
 from agents.models import Connection, Persona
 from agents.services import create_demo_persona
 from rooms.commands import carry_out
-from rooms.events import MessageSend, RoomRead
 from rooms.models import Room
+from rooms.protocol.events import MessageSend, RoomRead
 from rooms.services import create_room, post_message, put_member
 
 pytestmark = pytest.mark.django_db

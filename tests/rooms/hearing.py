@@ -7,12 +7,12 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from rooms.events import MessageDelta, encode
 from rooms.fanout.connection import Outlet, Subscription
 from rooms.fanout.credentials import Credential, Joined
 from rooms.fanout.publisher import Change, Delta, Durable
 from rooms.fanout.topic import Source, Topic
 from rooms.fanout.transport import Frame, Write
+from rooms.protocol.events import MessageDelta, encode
 
 ROOM, ANSWER, RUN = UUID(int=1), UUID(int=2), UUID(int=3)
 

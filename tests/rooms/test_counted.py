@@ -13,7 +13,7 @@ from accounts.models import User
 from accounts.services import make_token
 from rooms import joining
 from rooms.commands import carry_out
-from rooms.events import RoomRead
+from rooms.protocol.events import RoomRead
 from tests.rooms.conftest import Cast
 
 pytestmark = pytest.mark.django_db

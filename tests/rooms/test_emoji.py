@@ -3,7 +3,7 @@
 import pytest
 
 from accounts.errors import Invalid
-from rooms.emoji import clean_emoji
+from rooms.protocol.emoji import clean_emoji
 
 EMOJI = [
     *["👍", "👍🏽", "❤️", "❤", "🇰🇷", "#️⃣", "1⃣", "🫨", "☺️", "✔", "‼️"],

@@ -14,10 +14,10 @@ import pytest_asyncio
 from channels.layers import InMemoryChannelLayer, channel_layers
 
 from maru.lifespan import running
-from rooms.events import MemberRemoved, encode
 from rooms.fanout import hub, publisher
 from rooms.fanout.hub import RoomHub
 from rooms.fanout.publisher import Publisher, group_of
+from rooms.protocol.events import MemberRemoved, encode
 from tests.live import PATIENCE
 from tests.rooms.hearing import ROOM, Ear, Store, change, durable, until
 

@@ -12,7 +12,6 @@ from pytest_django import Settings
 from maru.lifespan import running
 from rooms import commands, redis_store
 from rooms.commands import carry_out
-from rooms.events import MemberType
 from rooms.fanout import hub, presence, publisher
 from rooms.fanout import unread as unread_module
 from rooms.fanout.credentials import Credential, Joined
@@ -21,6 +20,7 @@ from rooms.fanout.presence import MemoryRoster, RedisRoster
 from rooms.fanout.publisher import Durable, Envelope
 from rooms.fanout.topic import Source
 from rooms.fanout.unread import unread
+from rooms.protocol.events import MemberType
 from rooms.services import mark_read, post_message
 from tests.cluster.services import Redis
 from tests.live import PATIENCE

@@ -18,8 +18,8 @@ from accounts.services import make_token
 from agents.services import create_demo_persona
 from rooms import services
 from rooms.commands import carry_out
-from rooms.events import MessageSend
 from rooms.models import Room, RoomRole
+from rooms.protocol.events import MessageSend
 from tests.rooms.browsing import browser
 from tests.rooms.conftest import Cast
 

@@ -12,9 +12,9 @@ from accounts import services as accounts
 from accounts.models import TeamRole, User
 from accounts.services.teams import put_member
 from rooms import services
-from rooms.events import AnyCommand
 from rooms.fanout import publisher
 from rooms.models import Room
+from rooms.protocol.events import AnyCommand
 from rooms.runs.deltas import Deltas
 from tests.accounts.factors import give_app
 from tests.rooms.conftest import Cast, make_user

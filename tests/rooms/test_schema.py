@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from rooms import events
-from rooms.openapi import wire_schema
+from rooms.protocol import events
+from rooms.protocol.schemas import wire_schema
 from tests.live import Installation, PopulatedRoom
 
 

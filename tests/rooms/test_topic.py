@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rooms.events import MemberRemoved, Presence, encode
 from rooms.fanout import connection
 from rooms.fanout.connection import TOO_SLOW, Outlet
 from rooms.fanout.publisher import Durable, Notice, OfRoom
 from rooms.fanout.topic import FAILED, RING, RING_BYTES, Item, Source
+from rooms.protocol.events import MemberRemoved, Presence, encode
 from tests.rooms.hearing import (
     ANSWER,
     ROOM,

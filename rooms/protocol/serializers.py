@@ -1,11 +1,12 @@
-"""How rows look on the wire: models in, the structs of `rooms.events` out."""
+"""How rows look on the wire: models in, the structs of `rooms.protocol.events` out."""
 
 from datetime import datetime
 from uuid import UUID
 
 from accounts.times import wire_time
 from agents.models import Persona
-from rooms.events import (
+from rooms.models import AuthorKind, Message, Room, RoomMember, Run
+from rooms.protocol.events import (
     Author,
     MemberBody,
     MessageBody,
@@ -15,7 +16,6 @@ from rooms.events import (
     RunError,
     RunUsage,
 )
-from rooms.models import AuthorKind, Message, Room, RoomMember, Run
 
 
 def room_body(room: Room) -> RoomBody:

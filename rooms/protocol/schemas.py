@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from accounts.rest import SHARED
-from rooms.events import AnyAnswer, AnyCommand, AnyEvent
+from rooms.protocol.events import AnyAnswer, AnyCommand, AnyEvent
 
 
 def wire_schema() -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""The wire format: commands, events, serializers and schemas."""
