@@ -12,7 +12,7 @@ from accounts.errors import MaruError
 from accounts.gate import signed_in
 from accounts.idempotency import id_of, once
 from accounts.rest import LONGEST_PAGE, Body, Cursor, Limit, read_body, takes
-from rooms import history, joining, log, services
+from rooms import history, log, services
 from rooms.models import Run
 from rooms.permissions import POST, VIEW, access_message, access_room, access_run
 from rooms.protocol.events import AnyDurable, MessageBody, RunBody
@@ -20,7 +20,8 @@ from rooms.protocol.schemas import gives, listed, streams
 from rooms.protocol.serializers import message_body, run_body
 from rooms.rest import answer, page, seq_of
 from rooms.runs import queue
-from rooms.stream import open_stream
+from rooms.socket import snapshots
+from rooms.socket.sse import open_stream
 
 router = Router(tags=["messages"])
 
@@ -170,7 +171,7 @@ def get_events(
 def get_stream(request: HttpRequest, room_id: UUID, after: AfterSeq = 0) -> HttpResponse:
     user = signed_in(request)
     room = access_room(user, room_id, VIEW)
-    joining.admit(user, room_id)
+    snapshots.admit(user, room_id)
     last = seq_of(request.headers.get("Last-Event-ID") or None)
     after = after if last is None else last
     log.check_reaches(room, after)

@@ -11,8 +11,8 @@ pages = get_asgi_application()
 # Django must be set up before anything that has models is imported.
 from maru.lifespan import Lifespan, hub, publisher  # noqa: E402
 from maru.static import StaticFiles  # noqa: E402
-from rooms.routing import websocket_urlpatterns  # noqa: E402
-from rooms.stream import Streams  # noqa: E402
+from rooms.socket.routing import websocket_urlpatterns  # noqa: E402
+from rooms.socket.sse import Streams  # noqa: E402
 
 router = ProtocolTypeRouter(
     {"http": StaticFiles(Streams(pages)), "websocket": URLRouter(websocket_urlpatterns)}

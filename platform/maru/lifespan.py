@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from rooms.fanout.publisher import publisher as room_publisher
-from rooms.routing import make_hub
+from rooms.socket.routing import make_hub
 
 log = structlog.get_logger(__name__)
 

@@ -60,7 +60,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End the streams first, so that nobody waits for them."""
-        from rooms.stream import end_streams
+        from rooms.socket.sse import end_streams
 
         end_streams()
         await super().shutdown(sockets)

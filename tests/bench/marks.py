@@ -28,9 +28,10 @@ Marks = list[tuple[str, float]]
 def put() -> Callable[[], Awaitable[Marks]]:
     """Mark the places; return how to read, once, what has passed since the last time."""
     from agents import engine
-    from rooms import consumers, services
+    from rooms import services
     from rooms.fanout import publisher, topic
     from rooms.runs import lifecycle, queue
+    from rooms.socket import consumer
 
     marks: Marks = []
 
@@ -41,7 +42,7 @@ def put() -> Callable[[], Awaitable[Marks]]:
         if isinstance(envelope, publisher.Delta) and envelope.seq == 0:
             mark(name)
 
-    _after(consumers, "decode_command", partial(mark, "read"))
+    _after(consumer, "decode_command", partial(mark, "read"))
     _after(services, "post_message", partial(mark, "posted"))
     _after(queue, "claim", partial(mark, "claimed"))
     _after(lifecycle, "start", partial(mark, "started"))

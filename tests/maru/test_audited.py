@@ -26,10 +26,10 @@ from accounts.services import (
 )
 from agents.models import Connection, Persona
 from agents.services import create_demo_persona
-from rooms.commands import carry_out
 from rooms.models import Room
 from rooms.protocol.events import MessageSend, RoomRead
 from rooms.services import create_room, post_message, put_member
+from rooms.socket.commands import carry_out
 
 pytestmark = pytest.mark.django_db
 

@@ -67,7 +67,7 @@ def test_the_tree_as_it_is_keeps_every_contract(tree: Path) -> None:
         ("accounts/services/teams.py", "import guardian", {GUARDIAN}),
         ("rooms/runs/runner.py", "import crewai", {CREWAI}),
         ("platform/maru/answers.py", "from crewai.events import base_events", {CREWAI}),
-        ("rooms/consumers.py", "from agents import engine", {ENGINE}),
+        ("rooms/socket/consumer.py", "from agents import engine", {ENGINE}),
         ("rooms/services/rooms.py", "def later():\n    import rooms.runs.runner", {ENGINE}),
         ("agents/services/personas.py", "import agents.demo", {ENGINE}),
         ("platform/maru/asgi.py", "import maru.answers", {ENGINE}),

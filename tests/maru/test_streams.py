@@ -11,7 +11,7 @@ import uvicorn
 from maru.server import config
 from rooms.fanout.connection import Outlet
 from rooms.fanout.credentials import Credential
-from rooms.stream import EventSink
+from rooms.socket.sse import EventSink
 from tests.maru.test_sockets import until
 
 MUCH = b'{"type":"presence","x":"%b"}' % (b"x" * 2**23)

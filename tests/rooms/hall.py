@@ -14,16 +14,16 @@ from uuid import UUID, uuid4
 import msgspec
 
 from accounts.models import User
-from rooms.consumers import RoomsConsumer
 from rooms.fanout import publisher
 from rooms.fanout.connection import Outlet
 from rooms.fanout.credentials import Credential
 from rooms.fanout.hub import RoomHub
 from rooms.fanout.transport import Frame, Write
-from rooms.flood import Bucket
-from rooms.routing import make_hub
 from rooms.runs import lifecycle
 from rooms.runs.lifecycle import Job
+from rooms.socket.consumer import RoomsConsumer
+from rooms.socket.routing import make_hub
+from rooms.socket.token_bucket import Bucket
 from rooms.threads import COMMANDS, in_thread
 from tests.rooms.hearing import payload_of
 

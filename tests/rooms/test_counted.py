@@ -11,9 +11,9 @@ from accounts.errors import MaruError, NotFound, RateLimited
 from accounts.limits import RULES, MemoryCounters, Rule
 from accounts.models import User
 from accounts.services import make_token
-from rooms import joining
-from rooms.commands import carry_out
 from rooms.protocol.events import RoomRead
+from rooms.socket import snapshots
+from rooms.socket.commands import carry_out
 from tests.rooms.conftest import Cast
 
 pytestmark = pytest.mark.django_db
@@ -66,7 +66,7 @@ def test_joins_are_counted_and_strangers_use_up_nothing(
     narrow(limits.JOIN, kind)
 
     def join(user: User = cast.member) -> None:
-        joining.admit(user, cast.room.pk)
+        snapshots.admit(user, cast.room.pk)
 
     assert refusals(*[lambda: join(cast.stranger)] * 5) == [NotFound] * 5
     assert refusals(join, join, join) == [None, None, RateLimited]

@@ -9,10 +9,10 @@ from channels.layers import InMemoryChannelLayer
 from websockets.exceptions import ConnectionClosed
 
 from accounts.models import User
-from rooms.consumers import RoomsConsumer
 from rooms.fanout.credentials import Credential
 from rooms.fanout.hub import RoomHub
-from rooms.flood import BURST, PATIENCE, PER_SECOND, Bucket
+from rooms.socket.consumer import RoomsConsumer
+from rooms.socket.token_bucket import BURST, PATIENCE, PER_SECOND, Bucket
 from tests.live import Installation
 from tests.rooms.hearing import Store
 

@@ -10,8 +10,7 @@ from channels.layers import InMemoryChannelLayer
 from pytest_django import Settings
 
 from maru.lifespan import running
-from rooms import commands, redis_store
-from rooms.commands import carry_out
+from rooms import redis_store
 from rooms.fanout import hub, presence, publisher
 from rooms.fanout import unread as unread_module
 from rooms.fanout.credentials import Credential, Joined
@@ -22,6 +21,8 @@ from rooms.fanout.topic import Source
 from rooms.fanout.unread import unread
 from rooms.protocol.events import MemberType
 from rooms.services import mark_read, post_message
+from rooms.socket import commands
+from rooms.socket.commands import carry_out
 from tests.cluster.services import Redis
 from tests.live import PATIENCE
 from tests.rooms.conftest import Cast

@@ -6,11 +6,12 @@ import pytest
 from pytest_django import Settings
 
 from accounts.models import User
-from rooms import joining, log
-from rooms.joining import read_stand
+from rooms import log
 from rooms.models import Room
 from rooms.permissions import access_room
 from rooms.services import post_message
+from rooms.socket import snapshots
+from rooms.socket.snapshots import read_stand
 from tests.rooms.conftest import Cast
 from tests.rooms.hall import open_hall
 
@@ -25,7 +26,7 @@ def say(cast: Cast, times: int, text: str = "hello") -> None:
 def test_all_events_come_however_many_reads_they_take(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(joining, "READ_AT_ONCE", 3)
+    monkeypatch.setattr(snapshots, "READ_AT_ONCE", 3)
     say(cast, 7)
     last = cast.refreshed().last_seq
 
@@ -38,7 +39,7 @@ def test_all_events_come_however_many_reads_they_take(
 def test_more_bytes_than_a_socket_may_keep_are_given_as_the_room_afresh(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(joining, "MOST_BYTES", 10_000)
+    monkeypatch.setattr(snapshots, "MOST_BYTES", 10_000)
     say(cast, 5, "x" * 3_000)
     last = cast.refreshed().last_seq
 
@@ -75,7 +76,7 @@ async def test_gate_is_asked_once_where_others_listen_already_and_lets_no_strang
         asked.append(user)
         return access_room(user, room_id, permission)
 
-    monkeypatch.setattr(joining, "access_room", counted)
+    monkeypatch.setattr(snapshots, "access_room", counted)
     async with open_hall() as hall:
         owner, member, stranger = map(hall.seat, (cast.owner, cast.member, cast.stranger))
         for seat in (owner, member, stranger):

@@ -16,10 +16,10 @@ from django.utils import timezone
 
 from accounts.models import User
 from accounts.services import make_token
-from rooms import lookup
-from rooms.admission import Admission
 from rooms.fanout.credentials import Credential
-from rooms.lookup import Known, Lookup, Shown, known_by, those_that_ended
+from rooms.socket import authentication
+from rooms.socket.authentication import Known, Lookup, Shown, known_by, those_that_ended
+from rooms.socket.handshake import Admission
 from tests.live import PATIENCE
 from tests.rooms.conftest import make_user
 
@@ -118,7 +118,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[list[Shown]]:
             raise InterfaceError
         return [None] * len(shown)
 
-    monkeypatch.setattr(lookup, "known_by", look)
+    monkeypatch.setattr(authentication, "known_by", look)
     return found
 
 
@@ -126,13 +126,13 @@ async def test_who_comes_while_it_looks_is_looked_up_next_and_together(
     looks: list[list[Shown]],
 ) -> None:
     ask = Lookup()
-    came = [cookie(str(n)) for n in range(1 + 2 * lookup.AT_ONCE)]
+    came = [cookie(str(n)) for n in range(1 + 2 * authentication.AT_ONCE)]
 
     first = asyncio.create_task(ask(came[0]))
     await asyncio.sleep(0)
     await asyncio.gather(first, *map(ask, came[1:]))
 
-    assert [len(each) for each in looks] == [1, lookup.AT_ONCE, lookup.AT_ONCE]
+    assert [len(each) for each in looks] == [1, authentication.AT_ONCE, authentication.AT_ONCE]
     assert [one for each in looks for one in each] == came
 
 

@@ -17,9 +17,9 @@ from accounts.models import TeamMember, User
 from accounts.services import make_token
 from agents.services import create_demo_persona
 from rooms import services
-from rooms.commands import carry_out
 from rooms.models import Room, RoomRole
 from rooms.protocol.events import MessageSend
+from rooms.socket.commands import carry_out
 from tests.rooms.browsing import browser
 from tests.rooms.conftest import Cast
 

@@ -9,9 +9,10 @@ import pytest
 from pytest_django import Settings
 
 from accounts.models import User
-from rooms import joining, services
+from rooms import services
 from rooms.fanout.credentials import Credential
-from rooms.stream import Wish, _begin
+from rooms.socket import snapshots
+from rooms.socket.sse import Wish, _begin
 from tests.live import PATIENCE
 from tests.rooms.conftest import Cast
 from tests.rooms.hall import Hall, Seat, open_hall
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def removing(hall: Hall, cast: Cast, seats: list[Seat]) -> Callable[..., Any]:
     """Return `joining.snapshot`, which takes a moment in which the member is removed."""
-    snapshot = joining.snapshot
+    snapshot = snapshots.snapshot
 
     async def removed_meanwhile(*arguments: Any) -> Any:
         await hall.do(
@@ -46,7 +47,7 @@ async def test_whoever_is_removed_while_they_join_sees_nothing_of_the_room(
         for seat in listening:
             await seat.join(cast.room.pk)
         removed = hall.seat(cast.member)
-        monkeypatch.setattr(joining, "snapshot", removing(hall, cast, [*listening, removed]))
+        monkeypatch.setattr(snapshots, "snapshot", removing(hall, cast, [*listening, removed]))
 
         answer = await removed.join(cast.room.pk)
         await hall.do(
@@ -70,15 +71,15 @@ async def test_stream_of_whoever_is_removed_while_it_begins_sends_nothing_of_the
     async with open_hall() as hall:
         removed = hall.seat(cast.member)
         loop = asyncio.get_running_loop()
-        read_stand = joining.read_stand
+        read_stand = snapshots.read_stand
 
-        def removed_meanwhile(user: User, room_id: UUID, after: int | None) -> joining.Stand:
+        def removed_meanwhile(user: User, room_id: UUID, after: int | None) -> snapshots.Stand:
             stand = read_stand(user, room_id, after)
             services.remove_member(user=cast.owner, room_id=room_id, member_id=user.pk)
             asyncio.run_coroutine_threadsafe(hall.settled(removed), loop).result(PATIENCE)
             return stand
 
-        monkeypatch.setattr(joining, "read_stand", removed_meanwhile)
+        monkeypatch.setattr(snapshots, "read_stand", removed_meanwhile)
         last = await hall.do(lambda: cast.refreshed().last_seq)
         wish = Wish(cast.member, cast.room.pk, last, Credential(cast.member.pk))
         goes_on = await _begin(wish, hall.hub, removed.outlet)

@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from rooms.admission import SOCKETS_OF_A_USER
+from rooms.socket.handshake import SOCKETS_OF_A_USER
 from tests.live import MARU_V1, PATIENCE, Frame, Installation, Person, PopulatedRoom, Socket
 from tests.wire.listening import listening
 

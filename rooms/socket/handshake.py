@@ -17,7 +17,7 @@ from django.utils import translation
 from django.utils.translation.trans_real import parse_accept_lang_header
 
 from accounts.audit import came_from
-from rooms.lookup import Lookup, Shown
+from rooms.socket.authentication import Lookup, Shown
 
 log = structlog.get_logger(__name__)
 

@@ -19,14 +19,10 @@ from msgspec import UNSET
 
 from accounts.errors import Invalid, MaruError, NotFound, RateLimited, Unavailable
 from accounts.models import User
-from rooms import joining, metrics
-from rooms.admission import SUBPROTOCOL
-from rooms.commands import carry_out
+from rooms import metrics
 from rooms.fanout.connection import Outlet, Subscription
 from rooms.fanout.hub import RoomHub
 from rooms.fanout.transport import sink_for
-from rooms.flood import Bucket
-from rooms.joining import Stand
 from rooms.permissions import VIEW, access_room
 from rooms.protocol.events import (
     AnyCommand,
@@ -39,6 +35,11 @@ from rooms.protocol.events import (
     encode,
     ref_of,
 )
+from rooms.socket import snapshots
+from rooms.socket.commands import carry_out
+from rooms.socket.handshake import SUBPROTOCOL
+from rooms.socket.snapshots import Stand
+from rooms.socket.token_bucket import Bucket
 from rooms.threads import COMMANDS, in_thread
 
 log = structlog.get_logger(__name__)
@@ -144,10 +145,10 @@ class RoomsConsumer(AsyncWebsocketConsumer):
         others listen already, that is once too often for a thousand who come back at once.
         """
         earlier = self.outlet.subscriptions.get(command.room)
-        read = joining.admit_and_read
+        read = snapshots.admit_and_read
         if earlier is not None or not self.hub.listens_to(command.room):
-            await in_thread(COMMANDS, joining.admit, self.user, command.room)
-            read = joining.read_stand
+            await in_thread(COMMANDS, snapshots.admit, self.user, command.room)
+            read = snapshots.read_stand
         if earlier is not None:
             await self.hub.unsubscribe(earlier)
         subscription = await self.hub.subscribe(command.room, self.outlet)
@@ -160,7 +161,7 @@ class RoomsConsumer(AsyncWebsocketConsumer):
             raise
 
     async def _begin(self, command: RoomJoin, subscription: Subscription, stand: Stand) -> None:
-        snapshot = await joining.snapshot(command, stand)
+        snapshot = await snapshots.snapshot(command, stand)
         if subscription.revoked:
             raise NotFound
         self.outlet.post(encode(snapshot))

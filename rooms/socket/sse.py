@@ -19,8 +19,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from accounts.errors import RateLimited
 from accounts.models import User
-from rooms import joining, log
-from rooms.admission import is_full, place
+from rooms import log
 from rooms.fanout.connection import Outlet
 from rooms.fanout.credentials import Credential
 from rooms.fanout.hub import RoomHub
@@ -29,6 +28,8 @@ from rooms.fanout.transport import Frame, Send, Write
 from rooms.permissions import VIEW, access_room
 from rooms.protocol.events import AnyDurable, MessageDelta, RoomActivity, RoomRemoved, encode
 from rooms.runs.delta_store import replay
+from rooms.socket import snapshots
+from rooms.socket.handshake import is_full, place
 from rooms.threads import COMMANDS, in_thread
 
 logger = structlog.get_logger(__name__)
@@ -163,7 +164,7 @@ async def _begin(wish: Wish, hub: RoomHub, outlet: Outlet) -> bool:
     after = await _catch_up(wish, outlet)
     subscription = await hub.subscribe(wish.room_id, outlet)
     try:
-        stand = await in_thread(COMMANDS, joining.read_stand, wish.user, wish.room_id, after)
+        stand = await in_thread(COMMANDS, snapshots.read_stand, wish.user, wish.room_id, after)
         deltas = [each for answer in stand.unfinished for each in await _deltas(wish, answer)]
         if stand.events is None or subscription.revoked:
             await hub.unsubscribe(subscription)
@@ -197,7 +198,7 @@ def _read_log(wish: Wish, after: int) -> list[Durable]:
     return log.events_after(wish.room_id, after)
 
 
-async def _deltas(wish: Wish, answer: joining.Unfinished) -> list[MessageDelta]:
+async def _deltas(wish: Wish, answer: snapshots.Unfinished) -> list[MessageDelta]:
     """Return what there is of an unfinished answer; clients drop what they have."""
     held = await replay().read(answer.message, answer.attempt)
     return [

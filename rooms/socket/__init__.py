@@ -1,0 +1,1 @@
+"""The live ways in: WebSocket and Server-Sent Events."""
