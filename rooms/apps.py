@@ -17,11 +17,11 @@ class RoomsConfig(AppConfig):
             when_persona_leaves,
             when_persona_rights_are_taken,
         )
-        from rooms import following
+        from rooms.services import hooks
 
-        follow(following)
-        when_access_ends(following.access_ended)
-        when_persona_changes(following.persona_changed)
-        when_persona_leaves(following.persona_leaves)
-        when_persona_rights_are_taken(following.persona_rights_taken)
-        when_key_is_taken(following.key_taken)
+        follow(hooks)
+        when_access_ends(hooks.access_ended)
+        when_persona_changes(hooks.persona_changed)
+        when_persona_leaves(hooks.persona_leaves)
+        when_persona_rights_are_taken(hooks.persona_rights_taken)
+        when_key_is_taken(hooks.key_taken)

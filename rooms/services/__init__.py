@@ -1,6 +1,5 @@
 """What people do in rooms: each function one transaction, on behalf of `user`, by the gate."""
 
-from rooms.services.answers import cancel_run, end_unallowed_answers, retry_run
 from rooms.services.members import (
     add_members,
     enter_invited_rooms,
@@ -44,6 +43,7 @@ from rooms.services.rooms import (
     restore_room,
     update_room,
 )
+from rooms.services.runs import cancel_run, end_unallowed_answers, retry_run
 
 __all__ = [
     "Posted",
