@@ -1,4 +1,4 @@
-"""The REST endpoints of teams and of who is in them; inviting is in `rooms.invitation_api`."""
+"""The REST endpoints of teams and of who is in them; inviting is in `rooms.api.invitations`."""
 
 from typing import Any, Literal
 from uuid import UUID

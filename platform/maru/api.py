@@ -31,9 +31,9 @@ from agents.api import router as agents_router
 from agents.grants_api import router as grants_router
 from maru import __version__
 from maru.api_docs import Reference
-from rooms.api import router as rooms_router
-from rooms.invitation_api import router as invitations_router
-from rooms.message_api import router as messages_router
+from rooms.api.invitations import router as invitations_router
+from rooms.api.messages import router as messages_router
+from rooms.api.rooms import router as rooms_router
 
 log = structlog.get_logger(__name__)
 

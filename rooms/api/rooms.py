@@ -15,12 +15,12 @@ from accounts.models import User
 from accounts.rest import LONGEST_PAGE, Body, Cursor, Limit, read_body, takes
 from agents.permissions import CHANGE, access_persona
 from rooms import services
+from rooms.api.responses import answer, each, page, uuid_of
 from rooms.models import Room, RoomMember
 from rooms.permissions import MANAGE, VIEW, access_open_room, access_room
 from rooms.protocol.events import MemberBody, RoomBody
 from rooms.protocol.schemas import gives, listed, wire_schema
 from rooms.protocol.serializers import member_body, room_body
-from rooms.rest import answer, each, page, uuid_of
 
 router = Router(tags=["rooms"])
 

@@ -13,12 +13,12 @@ from accounts.gate import signed_in
 from accounts.idempotency import id_of, once
 from accounts.rest import LONGEST_PAGE, Body, Cursor, Limit, read_body, takes
 from rooms import history, log, services
+from rooms.api.responses import answer, page, seq_of
 from rooms.models import Run
 from rooms.permissions import POST, VIEW, access_message, access_room, access_run
 from rooms.protocol.events import AnyDurable, MessageBody, RunBody
 from rooms.protocol.schemas import gives, listed, streams
 from rooms.protocol.serializers import message_body, run_body
-from rooms.rest import answer, page, seq_of
 from rooms.runs import queue
 from rooms.socket import snapshots
 from rooms.socket.sse import open_stream
