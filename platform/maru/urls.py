@@ -15,7 +15,7 @@ from maru.words import Words
 admin.autodiscover()  # the site is accounts'; what is on it, each app's
 
 urlpatterns = [
-    path("", include("rooms.urls")),
+    path("", include("rooms.pages.urls")),
     path("", include("agents.urls")),
     path("", include("accounts.urls")),
     path("accounts/2fa/", include(factor_patterns)),

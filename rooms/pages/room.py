@@ -11,8 +11,8 @@ from accounts.models import User
 from accounts.times import wire_time
 from rooms import history
 from rooms.models import Room, RoomMember, Run
-from rooms.pages.lines import blank, lines_of
 from rooms.pages.panel import panel_context, role_words
+from rooms.pages.timeline import blank, lines_of
 from rooms.permissions import MANAGE, POST
 from rooms.protocol.events import MessageBody, RoomState, RunBody
 from rooms.protocol.serializers import run_body

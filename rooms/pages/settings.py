@@ -7,9 +7,9 @@ from django.db.models import OuterRef, Q, Subquery
 from accounts.models import User
 from agents.models import Persona
 from agents.permissions import usable_by
-from rooms.forms import RoomSettingsForm
 from rooms.models import Room, RoomPersona, RoomRole
-from rooms.pages.shell import shell_context
+from rooms.pages.forms import RoomSettingsForm
+from rooms.pages.sidebar import shell_context
 
 
 def settings_context(user: User, room: Room, form: RoomSettingsForm) -> dict[str, Any]:

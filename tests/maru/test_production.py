@@ -61,7 +61,7 @@ def test_web_process_loads_nothing_of_the_engine(tmp_path: Path) -> None:
 
     print(f"A web process takes {process['mib']} MiB before its first request.")
     assert of_the_engine(process["modules"]) == set()
-    assert {"maru.asgi", "rooms.socket.consumer", "rooms.views"} <= {*process["modules"]}
+    assert {"maru.asgi", "rooms.socket.consumer", "rooms.pages.views"} <= {*process["modules"]}
     assert process["mib"] <= LARGEST_MIB
 
 

@@ -13,7 +13,7 @@ from agents.services import delete_persona
 from rooms import history, services
 from rooms.fanout.unread import unread
 from rooms.models import Message, RoomEvent, Run, RunState
-from rooms.pages.shell import room_rows
+from rooms.pages.sidebar import room_rows
 from rooms.runs import lifecycle
 from rooms.runs.delta_store import Held, MemoryReplay
 from tests.rooms.browsing import answer, browser, page

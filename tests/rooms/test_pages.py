@@ -17,8 +17,8 @@ from agents.answers import AnswerFailed
 from agents.services import Grant, create_demo_persona, put_grants
 from rooms import services
 from rooms.models import Message, Room, RoomMember, RoomRole, Run, RunState
+from rooms.pages.urls import urlpatterns
 from rooms.runs import lifecycle, queue
-from rooms.urls import urlpatterns
 from tests.rooms.browsing import (
     answer,
     ask,

@@ -20,10 +20,10 @@ from accounts.models import Team, User
 from accounts.refusals import show_refusal
 from agents.permissions import personas_seen_by
 from rooms import services
-from rooms.forms import NewRoomForm
 from rooms.models import Room
-from rooms.pages.shell import home_context, people_around, shell_context
-from rooms.views.page import LAST_TEAM, remember_team
+from rooms.pages.forms import NewRoomForm
+from rooms.pages.sidebar import home_context, people_around, shell_context
+from rooms.pages.views.last_team import LAST_TEAM, remember_team
 
 
 @require_safe

@@ -17,12 +17,12 @@ from accounts.gate import signed_in
 from accounts.models import User
 from accounts.refusals import show_refusal
 from rooms import services
-from rooms.forms import MessageForm
 from rooms.models import Room
+from rooms.pages.forms import MessageForm
 from rooms.pages.room import room_context
-from rooms.pages.shell import shell_context
+from rooms.pages.sidebar import shell_context
+from rooms.pages.views.last_team import remember_team
 from rooms.permissions import VIEW, access_room
-from rooms.views.page import remember_team
 
 _SEQ: Final = re.compile(r"[0-9]{1,18}")
 

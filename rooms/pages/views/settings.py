@@ -16,7 +16,8 @@ from accounts.models import TeamRole, User
 from accounts.refusals import show_refusal
 from accounts.services import link_of
 from rooms import services
-from rooms.forms import (
+from rooms.models import Room
+from rooms.pages.forms import (
     AddPersonaForm,
     AddPersonForm,
     HeirForm,
@@ -25,7 +26,6 @@ from rooms.forms import (
     RoomForm,
     RoomSettingsForm,
 )
-from rooms.models import Room
 from rooms.pages.settings import settings_context
 from rooms.permissions import MANAGE, access_room
 

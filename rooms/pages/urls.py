@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from rooms.views import conversation, home, settings
+from rooms.pages.views import conversation, home, settings
 
 app_name = "rooms"
 urlpatterns = [
