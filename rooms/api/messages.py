@@ -12,7 +12,7 @@ from accounts.errors import MaruError
 from accounts.gate import signed_in
 from accounts.idempotency import id_of, once
 from accounts.rest import LONGEST_PAGE, Body, Cursor, Limit, read_body, takes
-from rooms import history, log, services
+from rooms import event_log, queries, services
 from rooms.api.responses import answer, page, seq_of
 from rooms.models import Run
 from rooms.permissions import POST, VIEW, access_message, access_room, access_run
@@ -72,7 +72,7 @@ def get_messages(
         said = said if seq is None else said.filter(seq__lt=seq)
     if after is not None:
         said = said.filter(seq__gt=after)
-    return page(said, history.bodies, limit, "seq")
+    return page(said, queries.bodies, limit, "seq")
 
 
 @router.post(
@@ -100,7 +100,7 @@ def post_message(request: HttpRequest, room_id: UUID) -> HttpResponse:
 
 @router.get("/messages/{uuid:message_id}", openapi_extra=gives(MessageBody), summary="A message")
 def get_message(request: HttpRequest, message_id: UUID) -> HttpResponse:
-    (body,) = history.bodies([access_message(signed_in(request), message_id, VIEW)])
+    (body,) = queries.bodies([access_message(signed_in(request), message_id, VIEW)])
     return answer(body)
 
 
@@ -113,7 +113,7 @@ def patch_message(request: HttpRequest, message_id: UUID) -> HttpResponse:
     user = signed_in(request)
     services.check_may_edit(user, access_message(user, message_id, POST))
     text = read_body(request, MessageChanges).text
-    (body,) = history.bodies([services.edit_message(user=user, message_id=message_id, text=text)])
+    (body,) = queries.bodies([services.edit_message(user=user, message_id=message_id, text=text)])
     return answer(body)
 
 
@@ -156,11 +156,11 @@ def get_events(
 ) -> HttpResponse:
     room = access_room(signed_in(request), room_id, VIEW)
     after = max(after, seq_of(cursor) or 0)
-    log.check_reaches(room, after)
+    event_log.check_reaches(room, after)
     limit = min(limit, LONGEST_PAGE)
-    found = log.events_after(room.pk, after, limit + 1)
+    found = event_log.events_after(room.pk, after, limit + 1)
     following = str(found[limit - 1].seq) if len(found) > limit else None
-    return answer({"items": log.raw(found[:limit]), "next": following})
+    return answer({"items": event_log.raw(found[:limit]), "next": following})
 
 
 @router.get(
@@ -174,7 +174,7 @@ def get_stream(request: HttpRequest, room_id: UUID, after: AfterSeq = 0) -> Http
     snapshots.admit(user, room_id)
     last = seq_of(request.headers.get("Last-Event-ID") or None)
     after = after if last is None else last
-    log.check_reaches(room, after)
+    event_log.check_reaches(room, after)
     return open_stream(request, user, room.pk, after)
 
 

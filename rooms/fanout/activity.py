@@ -12,10 +12,10 @@ from uuid import UUID
 
 import structlog
 
+from rooms.executors import COMMANDS, in_thread
 from rooms.fanout.connection import Outlet
 from rooms.fanout.unread import Unread, unread
 from rooms.protocol.events import RoomActivity, encode
-from rooms.threads import COMMANDS, in_thread
 
 log = structlog.get_logger(__name__)
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from accounts.times import wire_time
-from rooms import history
+from rooms import queries
 from rooms.models import Room, RoomMember, Run
 from rooms.pages.panel import panel_context, role_words
 from rooms.pages.timeline import blank, lines_of
@@ -26,9 +26,9 @@ def room_context(user: User, room: Room, before: int | None = None) -> dict[str,
 
     `room` must be fresh: its seq was read before the rest, so that nothing is missed in between.
     """
-    state = history.room_state(room, user)
+    state = queries.room_state(room, user)
     if before is not None:
-        earlier = history.newest_messages(room, before)
+        earlier = queries.newest_messages(room, before)
         state = msgspec.structs.replace(state, messages=earlier, runs=[])
     ended = _ended_runs(state.messages)
     read_seq = _read_seq(user, room) if before is None else None
@@ -36,7 +36,7 @@ def room_context(user: User, room: Room, before: int | None = None) -> dict[str,
         "room": room,
         "lines": lines_of(user, state, ended, read_seq),
         "before": before,
-        "earlier": state.messages[0].seq if len(state.messages) == history.PAGE else None,
+        "earlier": state.messages[0].seq if len(state.messages) == queries.PAGE else None,
         "may_post": POST in state.permissions,
         "may_manage": MANAGE in state.permissions,
         "blanks": [blank("user"), blank("persona")],
@@ -56,7 +56,7 @@ def _read_seq(user: User, room: Room) -> int | None:
 def _ended_runs(messages: Sequence[MessageBody]) -> list[RunBody]:
     """Return the runs behind the answers that are shown: why they failed, who stopped them."""
     answers = [message.id for message in messages if message.run is not None]
-    runs = Run.objects.filter(answer__in=answers).exclude(state__in=history.OPEN)
+    runs = Run.objects.filter(answer__in=answers).exclude(state__in=queries.OPEN)
     return [run_body(run) for run in runs]
 
 

@@ -221,7 +221,7 @@ class Event(Struct, frozen=True, tag_field="type", kw_only=True):
 
 
 class DurableEvent(Event, frozen=True, kw_only=True):
-    """Stands in the room's log; `rooms.log.record` gives it its room and its seq."""
+    """Stands in the room's log; `rooms.event_log.record` gives it its room and its seq."""
 
     seq: int = 0
 

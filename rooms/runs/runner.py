@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from agents import engine
 from agents.answers import AnswerFailed, Finished, Limits, Text, ToolFinished, ToolStarted
 from rooms import metrics
+from rooms.executors import BEATS, RUNS, in_thread
 from rooms.fanout import publisher
 from rooms.protocol import events
 from rooms.runs import lifecycle, queue, workers
@@ -27,7 +28,6 @@ from rooms.runs.deltas import Deltas
 from rooms.runs.lifecycle import Job, LeaseLost
 from rooms.runs.notifications import bell
 from rooms.runs.queue import LEASE
-from rooms.threads import BEATS, RUNS, in_thread
 
 log = structlog.get_logger(__name__)
 

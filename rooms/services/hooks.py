@@ -3,8 +3,8 @@
 from accounts.endings import Ending
 from accounts.models import Invitation, Team, TeamMember, TeamRole, User
 from agents.models import Connection, Persona
+from rooms.event_log import record
 from rooms.fanout import publisher
-from rooms.log import record
 from rooms.models import Privacy
 from rooms.protocol.events import PersonaChanged
 from rooms.protocol.serializers import persona_body

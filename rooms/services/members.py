@@ -17,7 +17,7 @@ from accounts.audit import audit
 from accounts.errors import Conflict, Forbidden, MaruError, NotFound
 from accounts.models import Invitation, Team, TeamMember, TeamRole, User
 from accounts.services import invite
-from rooms.log import record
+from rooms.event_log import record
 from rooms.models import InvitedRoom, Room, RoomMember, RoomRole
 from rooms.permissions import MANAGE, VIEW, access_open_room, access_room, lock_room, set_room_role
 from rooms.protocol.events import MemberAdded, MemberChanged, MemberRemoved

@@ -14,8 +14,8 @@ from accounts import limits
 from accounts.audit import audit
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge
 from accounts.models import User
-from rooms import history, log
-from rooms.log import record
+from rooms import event_log, queries
+from rooms.event_log import record
 from rooms.markup import mentioned, render
 from rooms.models import AuthorKind, Message, Room, RoomMember
 from rooms.permissions import (
@@ -74,7 +74,7 @@ def post_message(
     check_text(text)
     if reply_to and not known["answered"]:
         raise NotFound
-    handles = history.handles_in(room, text)
+    handles = queries.handles_in(room, text)
     asked = responders.personas_asked(
         room, user, mentioned(text, handles), known.get("answered_by"), personas
     )
@@ -142,10 +142,10 @@ def edit_message(*, user: User, message_id: UUID, text: str) -> Message:
     check_text(text)
     if text != message.text:
         message.text = text
-        message.html = render(text, history.handles_in(room, text))
+        message.html = render(text, queries.handles_in(room, text))
         message.edited_at = timezone.now()
         message.save(update_fields=["text", "html", "edited_at"])
-        log.record(room, MessageUpdated(message_body(message)))
+        event_log.record(room, MessageUpdated(message_body(message)))
     return message
 
 
@@ -168,10 +168,10 @@ def delete_message(*, user: User, message_id: UUID) -> None:
     answered_by = room.runs.filter(answer=message).first()
     if answered_by is not None:
         replay().erase(message.pk, answered_by.attempt)
-    log.erase(message.pk)
+    event_log.erase(message.pk)
     message.refresh_from_db(fields=["status"])
     run_id = answered_by.pk if answered_by else None
-    log.record(room, MessageDeleted(message_body(message, run_id)))
+    event_log.record(room, MessageDeleted(message_body(message, run_id)))
     if message.user_id != user.pk:
         audit(user, "message.deleted", message.pk, team_id=room.team_id)
 
@@ -193,7 +193,9 @@ def react(*, user: User, message_id: UUID, emoji: str, on: bool) -> None:
     if len(message.reactions) > MOST_EMOJI:
         raise Conflict(_("This message has 20 different reactions. Use one of them."))
     message.save(update_fields=["reactions"])
-    log.record(room, ReactionChanged(message=message.pk, reactions=message_body(message).reactions))
+    event_log.record(
+        room, ReactionChanged(message=message.pk, reactions=message_body(message).reactions)
+    )
 
 
 def _lock(user: User, message_id: UUID, permission: str) -> tuple[Room, Message]:
@@ -212,7 +214,7 @@ def _stop_runs(room: Room, message: Message, user: User) -> None:
     """Stop what answers the message, and the run that is writing it."""
     about = Q(message=message) | Q(answer=message)
     unended = room.runs.select_for_update(of=("self",)).select_related("answer", "message")
-    for run in unended.filter(about, state__in=history.OPEN):
+    for run in unended.filter(about, state__in=queries.OPEN):
         lifecycle.cancel(room, run, user.pk)
 
 

@@ -12,7 +12,7 @@ from accounts.errors import Forbidden, NotFound
 from accounts.models import User
 from agents.models import Persona
 from agents.permissions import CHANGE, lock_persona, usable_by
-from rooms.log import record
+from rooms.event_log import record
 from rooms.models import AllowedRoom, Room, RoomPersona
 from rooms.permissions import MANAGE, access_room, lock_room
 from rooms.protocol.events import PersonaBound, PersonaUnbound, RoomChanged

@@ -20,7 +20,7 @@ from accounts.gate import CREATE_ROOM, access_team
 from accounts.models import Team, User
 from accounts.names import clean_line, required_name
 from agents.services import create_demo_persona
-from rooms.log import record
+from rooms.event_log import record
 from rooms.models import AllowedRoom, AnswerPolicy, Privacy, Room, RoomRole
 from rooms.permissions import MANAGE, access_room, lock_room, set_room_role
 from rooms.protocol.events import RoomArchived, RoomChanged, RoomDeleted

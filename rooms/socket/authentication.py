@@ -12,9 +12,9 @@ from django.utils import timezone
 from accounts.mfa import shut_out
 from accounts.models import ApiToken, User
 from accounts.services import TokenBearer, users_for_tokens, users_of_sessions
+from rooms.executors import CHECKS, in_thread
 from rooms.fanout.credentials import Credential, Joined
 from rooms.models import Room
-from rooms.threads import CHECKS, in_thread
 
 AT_ONCE: Final = 100
 

@@ -20,6 +20,7 @@ from msgspec import UNSET
 from accounts.errors import Invalid, MaruError, NotFound, RateLimited, Unavailable
 from accounts.models import User
 from rooms import metrics
+from rooms.executors import COMMANDS, in_thread
 from rooms.fanout.connection import Outlet, Subscription
 from rooms.fanout.hub import RoomHub
 from rooms.fanout.transport import sink_for
@@ -40,7 +41,6 @@ from rooms.socket.commands import carry_out
 from rooms.socket.handshake import SUBPROTOCOL
 from rooms.socket.snapshots import Stand
 from rooms.socket.token_bucket import Bucket
-from rooms.threads import COMMANDS, in_thread
 
 log = structlog.get_logger(__name__)
 

@@ -6,17 +6,17 @@ from uuid import UUID
 from channels.layers import get_channel_layer
 from django.urls import path, re_path
 
+from rooms.event_log import events_after
+from rooms.executors import CHECKS, in_thread
 from rooms.fanout.credentials import Credential, Joined
 from rooms.fanout.hub import RoomHub
 from rooms.fanout.publisher import Durable
 from rooms.fanout.topic import Source
-from rooms.log import events_after
 from rooms.models import Room
 from rooms.runs.delta_store import replay
 from rooms.socket.authentication import those_that_ended
 from rooms.socket.consumer import RoomsConsumer
 from rooms.socket.handshake import Admission, nowhere
-from rooms.threads import CHECKS, in_thread
 
 _socket: Any = Admission(RoomsConsumer.as_asgi())  # Any: Django's path() expects views
 _nowhere: Any = nowhere

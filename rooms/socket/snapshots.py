@@ -6,7 +6,7 @@ from uuid import UUID
 
 from accounts import limits
 from accounts.models import User
-from rooms import history, log
+from rooms import event_log, queries
 from rooms.fanout.presence import present
 from rooms.fanout.publisher import Durable
 from rooms.models import Room
@@ -74,10 +74,10 @@ def _read(room: Room, user: User, after: int | None) -> Stand:
     return Stand(
         seq=room.last_seq,
         events=events,
-        state=None if events is not None else history.room_state(room, user),
+        state=None if events is not None else queries.room_state(room, user),
         unfinished=[
             Unfinished(run=run.pk, message=run.answer_id, attempt=run.attempt)
-            for run in history.open_answers(room.pk)
+            for run in queries.open_answers(room.pk)
             if run.answer_id is not None
         ],
     )
@@ -93,7 +93,7 @@ async def snapshot(command: RoomJoin, stand: Stand) -> RoomSnapshot:
         seq=stand.seq,
         since=command.after if complete and command.after is not None else stand.seq,
         complete=complete,
-        events=log.raw(stand.events) if stand.events is not None else None,
+        events=event_log.raw(stand.events) if stand.events is not None else None,
         state=stand.state,
         live=live,
         online=await present(command.room),
@@ -106,11 +106,11 @@ def _events_for(room: Room, after: int | None) -> list[Durable] | None:
     A client that is ahead of us has seen a database that was restored since. What is read is also
     bounded in bytes: five hundred of the longest messages would be kept for each slow socket.
     """
-    if after is None or after > room.last_seq or room.last_seq - after > log.REPLAY_LIMIT:
+    if after is None or after > room.last_seq or room.last_seq - after > event_log.REPLAY_LIMIT:
         return None
     events: list[Durable] = []
     while after < room.last_seq:
-        some = log.events_after(room.pk, after, limit=READ_AT_ONCE)
+        some = event_log.events_after(room.pk, after, limit=READ_AT_ONCE)
         events += [event for event in some if event.seq <= room.last_seq]
         if not some or sum(len(event.frame) for event in events) > MOST_BYTES:
             return None

@@ -19,7 +19,8 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from accounts.errors import RateLimited
 from accounts.models import User
-from rooms import log
+from rooms import event_log
+from rooms.executors import COMMANDS, in_thread
 from rooms.fanout.connection import Outlet
 from rooms.fanout.credentials import Credential
 from rooms.fanout.hub import RoomHub
@@ -30,7 +31,6 @@ from rooms.protocol.events import AnyDurable, MessageDelta, RoomActivity, RoomRe
 from rooms.runs.delta_store import replay
 from rooms.socket import snapshots
 from rooms.socket.handshake import is_full, place
-from rooms.threads import COMMANDS, in_thread
 
 logger = structlog.get_logger(__name__)
 
@@ -185,7 +185,9 @@ async def _begin(wish: Wish, hub: RoomHub, outlet: Outlet) -> bool:
 async def _catch_up(wish: Wish, outlet: Outlet) -> int:
     """Send the log in pieces until the rest fits into one; return the last seq that was sent."""
     after = wish.after
-    while len(events := await in_thread(COMMANDS, _read_log, wish, after)) == log.REPLAY_LIMIT:
+    while (
+        len(events := await in_thread(COMMANDS, _read_log, wish, after)) == event_log.REPLAY_LIMIT
+    ):
         for event in events:
             outlet.post(event.frame)
         await outlet.settled()
@@ -195,7 +197,7 @@ async def _catch_up(wish: Wish, outlet: Outlet) -> int:
 
 def _read_log(wish: Wish, after: int) -> list[Durable]:
     access_room(wish.user, wish.room_id, VIEW)
-    return log.events_after(wish.room_id, after)
+    return event_log.events_after(wish.room_id, after)
 
 
 async def _deltas(wish: Wish, answer: snapshots.Unfinished) -> list[MessageDelta]:

@@ -17,8 +17,8 @@ django.setup()
 from django.conf import settings  # noqa: E402  # as all that follows: it wants a set-up Django
 from django.db import DatabaseError, connection  # noqa: E402
 
-from rooms import threads  # noqa: E402
-from rooms.threads import in_thread  # noqa: E402
+from rooms import executors  # noqa: E402
+from rooms.executors import in_thread  # noqa: E402
 from tests.live import until  # noqa: E402
 
 
@@ -30,8 +30,8 @@ async def main() -> None:
     served.append(await in_thread(pool, _server))
     _end(served[-1])
     served.append(await in_thread(pool, _server))
-    threads.IDLE_SECONDS = 0  # type: ignore[misc]  # or the rest would take as long as it says
-    threads._has_been_told = lambda postgres: False  # as where a network has gone
+    executors.IDLE_SECONDS = 0  # type: ignore[misc]  # or the rest would take as long as it says
+    executors._has_been_told = lambda postgres: False  # as where a network has gone
     _end(served[-1])
     served.append(await in_thread(pool, _server))
     print(json.dumps(served))

@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 import msgspec
 
 from accounts.models import User
+from rooms.executors import COMMANDS, in_thread
 from rooms.fanout import publisher
 from rooms.fanout.connection import Outlet
 from rooms.fanout.credentials import Credential
@@ -24,7 +25,6 @@ from rooms.runs.lifecycle import Job
 from rooms.socket.consumer import RoomsConsumer
 from rooms.socket.routing import make_hub
 from rooms.socket.token_bucket import Bucket
-from rooms.threads import COMMANDS, in_thread
 from tests.rooms.hearing import payload_of
 
 P = ParamSpec("P")

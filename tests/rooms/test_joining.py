@@ -6,7 +6,7 @@ import pytest
 from pytest_django import Settings
 
 from accounts.models import User
-from rooms import log
+from rooms import event_log
 from rooms.models import Room
 from rooms.permissions import access_room
 from rooms.services import post_message
@@ -32,7 +32,7 @@ def test_all_events_come_however_many_reads_they_take(
 
     stand = read_stand(cast.member, cast.room.pk, last - 7)
 
-    assert stand.events == log.events_after(cast.room.pk, last - 7)
+    assert stand.events == event_log.events_after(cast.room.pk, last - 7)
     assert len(stand.events) == 7
 
 

@@ -23,9 +23,9 @@ from accounts.services import (
 from accounts.services.teams import put_member
 from rooms import services
 from rooms.fanout.unread import unread
-from rooms.history import room_state
 from rooms.models import Room, RoomEvent, RoomMember, RoomPermission, RoomRole, RunState
 from rooms.permissions import MANAGE, POST, VIEW, access_room, permissions_in
+from rooms.queries import room_state
 from rooms.services.rooms import KEPT_AFTER_DELETION
 from tests.rooms.conftest import Cast, make_user
 

@@ -15,7 +15,7 @@ from accounts.services import create_team
 from accounts.services.teams import put_member
 from agents.services import create_demo_persona
 from rooms import services
-from rooms.log import events_after
+from rooms.event_log import events_after
 from rooms.models import Line, Message, Room, Run, RunState
 from rooms.runs import lifecycle, queue
 from tests.rooms.conftest import Cast, make_user

@@ -10,7 +10,7 @@ from accounts.models import AuditEntry, User
 from accounts.services import update_profile
 from agents.answers import AnswerFailed
 from agents.services import delete_persona
-from rooms import history, services
+from rooms import queries, services
 from rooms.fanout.unread import unread
 from rooms.models import Message, RoomEvent, Run, RunState
 from rooms.pages.sidebar import room_rows
@@ -128,7 +128,7 @@ def test_persona_sees_nothing_of_what_was_deleted(cast: Cast) -> None:
     services.post_message(user=cast.member, room_id=cast.room.pk, text="and now?")
     services.delete_message(user=cast.member, message_id=said.pk)
 
-    assert [turn.text for turn in history.turns(Run.objects.get())] == ["and now?"]
+    assert [turn.text for turn in queries.turns(Run.objects.get())] == ["and now?"]
 
 
 def test_worker_that_ends_a_deleted_answer_finds_it_stopped(cast: Cast) -> None:

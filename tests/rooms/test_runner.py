@@ -18,6 +18,7 @@ from pytest_django import Settings
 from agents import engine
 from agents.answers import Finished, Limits, Part, Text
 from rooms import services
+from rooms.executors import RUNS, in_thread
 from rooms.fanout import publisher
 from rooms.fanout.publisher import Delta, Envelope
 from rooms.models import Message, Run, RunState, Worker
@@ -26,7 +27,6 @@ from rooms.runs.delta_store import replay
 from rooms.runs.deltas import Deltas
 from rooms.runs.lifecycle import Job
 from rooms.runs.runner import Runner
-from rooms.threads import RUNS, in_thread
 from tests.live import PATIENCE
 from tests.rooms.conftest import Cast
 from tests.rooms.hall import yes

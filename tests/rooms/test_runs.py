@@ -17,9 +17,9 @@ from agents.answers import AnswerFailed, Usage
 from agents.models import Persona
 from agents.services import create_demo_persona, delete_persona, set_persona_enabled
 from rooms import services
+from rooms.event_log import events_after
 from rooms.fanout import publisher
 from rooms.fanout.publisher import Change, Envelope
-from rooms.log import events_after
 from rooms.models import Message, MessageStatus, Run, RunState
 from rooms.permissions import set_room_role
 from rooms.runs import lifecycle, queue

@@ -15,7 +15,7 @@ from accounts.models import User
 from accounts.permissions import TEAM_ROLES
 from agents.services import create_demo_persona
 from rooms import services
-from rooms.log import events_after
+from rooms.event_log import events_after
 from rooms.models import AnswerPolicy, Message, Room, RoomEvent, RoomMember, RoomRole, Run, RunState
 from rooms.permissions import MANAGE, POST, VIEW, access_room
 from tests.rooms.conftest import Cast

@@ -13,11 +13,11 @@ from accounts.services.teams import put_member as put_team_member
 from agents.answers import AnswerFailed, Usage
 from agents.services import create_demo_persona, delete_persona, update_persona
 from rooms import services
-from rooms.history import room_state
-from rooms.log import events_after
+from rooms.event_log import events_after
 from rooms.models import Message, Room, Run
 from rooms.permissions import VIEW, access_room
 from rooms.protocol.events import DurableEvent
+from rooms.queries import room_state
 from rooms.runs import lifecycle
 from tests.rooms.conftest import Cast
 

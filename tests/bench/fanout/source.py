@@ -32,13 +32,13 @@ from django.utils.crypto import get_random_string  # noqa: E402
 from accounts.models import User  # noqa: E402
 from maru.lifespan import running  # noqa: E402
 from rooms import services  # noqa: E402
+from rooms.executors import RUNS, in_thread  # noqa: E402
 from rooms.fanout import publisher  # noqa: E402
 from rooms.models import Room  # noqa: E402
 from rooms.runs import lifecycle  # noqa: E402
 from rooms.runs.deltas import Deltas  # noqa: E402
 from rooms.runs.lifecycle import Job  # noqa: E402
 from rooms.socket import snapshots  # noqa: E402
-from rooms.threads import RUNS, in_thread  # noqa: E402
 
 OWNER: Final = "bench"
 LEASES_SECONDS: Final = 2.0
