@@ -20,9 +20,9 @@ from django.shortcuts import redirect
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 
-from accounts.audit import audit
+from accounts.audit.log import audit
 from accounts.gate import signed_in
-from accounts.mfa import has_mfa
+from accounts.login.mfa import has_mfa
 from accounts.models import AuditEntry, Team, TeamMember, User
 from accounts.services import suspend_user
 

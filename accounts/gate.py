@@ -8,9 +8,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts.errors import Forbidden, NotFound, Unauthenticated
-from accounts.mfa import check_mfa, with_mfa
+from accounts.login.mfa import check_mfa, with_mfa
 from accounts.models import Team, TeamMember, TeamPermission, User
-from accounts.reach import check_reach
+from accounts.scopes import check_reach
 
 VIEW: Final = "view"
 JOIN_ROOM: Final = "join_room"

@@ -14,8 +14,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.ids import new_id
-from accounts.permissions import ObjectPermission
-from accounts.reach import EVERYWHERE, Reach
+from accounts.roles import ObjectPermission
+from accounts.scopes import EVERYWHERE, Reach
 
 
 class Wood(models.TextChoices):
@@ -260,7 +260,8 @@ class AuditEntry(models.Model):
     """One thing that was done, or tried and refused; nobody changes or deletes it afterwards.
 
     The entries of a team are a chain, in the order of `number`, in which each holds the hash of the
-    one before it; those of no team are the chain of the installation. `accounts.audit` writes them.
+    one before it; those of no team are the chain of the installation. `accounts.audit.log` writes
+    them.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)

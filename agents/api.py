@@ -8,12 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router
 from pydantic import BaseModel, Field
 
-from accounts.errors import NotFound
-from accounts.gate import CREATE_ROOM, access_team, signed_in, team_permissions
-from accounts.idempotency import once
-from accounts.models import User
-from accounts.reach import ADMIN
-from accounts.rest import (
+from accounts.api.endpoints import (
     LONGEST_PAGE,
     Body,
     Cursor,
@@ -25,6 +20,11 @@ from accounts.rest import (
     read_body,
     takes,
 )
+from accounts.api.idempotency import once
+from accounts.errors import NotFound
+from accounts.gate import CREATE_ROOM, access_team, signed_in, team_permissions
+from accounts.models import User
+from accounts.scopes import ADMIN
 from agents import services
 from agents.models import Connection, Persona, PersonaVersion
 from agents.permissions import (

@@ -9,7 +9,7 @@ class AgentsConfig(AppConfig):
     verbose_name = _("Agents")
 
     def ready(self) -> None:
-        from accounts.endings import when_access_ends
+        from accounts.revocation import when_access_ends
         from agents.services import grants
 
         when_access_ends(grants.access_ended)

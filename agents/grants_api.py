@@ -7,9 +7,9 @@ from django.http import HttpRequest
 from ninja import Router
 from pydantic import BaseModel, Field
 
+from accounts.api.endpoints import Body, read_body, takes
+from accounts.api.teams import TeamRoleName
 from accounts.gate import signed_in
-from accounts.rest import Body, read_body, takes
-from accounts.team_api import TeamRoleName
 from agents.permissions import SHARE, access_persona
 from agents.services import Grant, grants_of, put_grants
 

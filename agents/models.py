@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.ids import new_id
 from accounts.models import Team
-from accounts.permissions import ObjectGrant
+from accounts.roles import ObjectGrant
 
 
 class ConnectionKind(models.TextChoices):

@@ -11,9 +11,9 @@ from django.db.models import F, Q, QuerySet
 
 from accounts.errors import Forbidden, NotFound, Unauthenticated
 from accounts.gate import MANAGE_AGENTS, VIEW, access_team_of
-from accounts.mfa import check_mfa, with_mfa
+from accounts.login.mfa import check_mfa, with_mfa
 from accounts.models import Team, User
-from accounts.reach import check_reach
+from accounts.scopes import check_reach
 from agents.models import Connection, Persona, PersonaGrant
 
 __all__ = [

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 
-from accounts.sealing import derived_key
+from accounts.crypto.keys import derived_key
 
 _PURPOSE = b"maru: provider keys of connections, version 1"
 

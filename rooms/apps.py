@@ -9,8 +9,8 @@ class RoomsConfig(AppConfig):
     verbose_name = _("Rooms")
 
     def ready(self) -> None:
-        from accounts.changes import follow
-        from accounts.endings import when_access_ends
+        from accounts.hooks import follow
+        from accounts.revocation import when_access_ends
         from agents.changes import (
             when_key_is_taken,
             when_persona_changes,

@@ -12,9 +12,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.ids import new_id
-from accounts.mfa import with_mfa
+from accounts.login.mfa import with_mfa
 from accounts.models import Invitation, Team, User
-from accounts.permissions import ObjectPermission
+from accounts.roles import ObjectPermission
 from agents.models import Persona
 
 

@@ -10,10 +10,10 @@ from django.utils.translation import gettext as _
 
 from accounts.errors import Forbidden, NotFound
 from accounts.gate import JOIN_ROOM, access_team_of
-from accounts.mfa import check_mfa, with_mfa
+from accounts.login.mfa import check_mfa, with_mfa
 from accounts.models import Team, User
-from accounts.permissions import ROOM_ROLES, set_permissions
-from accounts.reach import check_reach
+from accounts.roles import ROOM_ROLES, set_permissions
+from accounts.scopes import check_reach
 from rooms.models import Message, Privacy, Room, RoomPermission, Run
 
 VIEW: Final = "view"

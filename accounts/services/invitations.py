@@ -14,14 +14,14 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts import limits
-from accounts.audit import audit
-from accounts.changes import followers
-from accounts.digests import digest_of, new_secret
+from accounts import rate_limits
+from accounts.audit.log import audit
+from accounts.crypto.hashing import digest_of, new_secret
 from accounts.errors import Forbidden, Invalid, MaruError, NotFound
 from accounts.gate import MANAGE_PEOPLE, access_team
+from accounts.hooks import followers
 from accounts.models import Invitation, TeamMember, TeamRole, User
-from accounts.reach import check_unbound
+from accounts.scopes import check_unbound
 from accounts.services.people import normal_address
 from accounts.services.teams import check_role, put_member, role_in
 
@@ -48,7 +48,7 @@ def invite(
     """
     team = access_team(user, team_id, MANAGE_PEOPLE)
     check_role(role, given_by=role_in(team, user.pk), team=team)
-    limits.spend(limits.INVITE, user, team_id=team.pk)
+    rate_limits.spend(rate_limits.INVITE, user, team_id=team.pk)
     _check_limits(lifetime, max_uses)
     address = normal_address(email) if email.strip() else ""
     token = new_secret()

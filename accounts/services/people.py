@@ -13,14 +13,14 @@ from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
-from accounts import limits
-from accounts.audit import audit
-from accounts.changes import followers
-from accounts.endings import Ending, access_ended
+from accounts import rate_limits
+from accounts.audit.log import audit
 from accounts.errors import Conflict, Invalid, Unavailable
+from accounts.hooks import followers
 from accounts.models import User, Wood
 from accounts.names import required_name
-from accounts.reach import check_unbound
+from accounts.revocation import Ending, access_ended
+from accounts.scopes import check_unbound
 
 HANDLE_LENGTH: Final = 32
 _TRIES: Final = 20
@@ -57,7 +57,7 @@ def update_profile(*, user: User, name: str | None = None, wood: str | None = No
         raise Invalid(fields={"wood": _("Choose one of the colours.")})
     if after == before:
         return user
-    limits.spend(limits.PROFILE, user)
+    rate_limits.spend(rate_limits.PROFILE, user)
     user.name, user.wood = after["name"], after["wood"]
     user.save(update_fields=["name", "wood"])
     for follower in followers():

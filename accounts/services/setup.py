@@ -6,8 +6,8 @@ from typing import Final
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.audit import audit
-from accounts.digests import digest_of, new_secret
+from accounts.audit.log import audit
+from accounts.crypto.hashing import digest_of, new_secret
 from accounts.errors import NotFound
 from accounts.models import SetupLink, Team, User
 from accounts.services.people import create_user

@@ -9,9 +9,7 @@ from django.db.models import OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts.audit import audit
-from accounts.changes import followers
-from accounts.endings import Ending, access_ended
+from accounts.audit.log import audit
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound
 from accounts.gate import (
     CREATE_ROOM,
@@ -22,11 +20,13 @@ from accounts.gate import (
     access_team,
     team_permissions,
 )
-from accounts.mfa import has_mfa, with_mfa
+from accounts.hooks import followers
+from accounts.login.mfa import has_mfa, with_mfa
 from accounts.models import ApiToken, AuditEntry, Team, TeamMember, TeamRole, User
 from accounts.names import required_name
-from accounts.permissions import TEAM_ROLES, set_permissions
-from accounts.reach import check_unbound
+from accounts.revocation import Ending, access_ended
+from accounts.roles import TEAM_ROLES, set_permissions
+from accounts.scopes import check_unbound
 
 TEAM_NAME_LENGTH: Final = 80
 TIME_TO_UNDO: Final = timedelta(days=7)

@@ -10,14 +10,14 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts.audit import audit
-from accounts.digests import digest_of, new_secret
-from accounts.endings import Ending, access_ended
+from accounts.audit.log import audit
+from accounts.crypto.hashing import digest_of, new_secret
 from accounts.errors import Forbidden, Invalid, NotFound
 from accounts.gate import VIEW, access_team
 from accounts.models import ApiToken, Team, User
 from accounts.names import required_name
-from accounts.reach import ADMIN, READ, SCOPES, WRITE, Reach, check_scope, scopes_up_to
+from accounts.revocation import Ending, access_ended
+from accounts.scopes import ADMIN, READ, SCOPES, WRITE, Reach, check_scope, scopes_up_to
 
 PREFIX: Final = "maru_"
 NAME_LENGTH: Final = 80

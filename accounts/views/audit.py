@@ -10,11 +10,11 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts import audit_export
-from accounts.audit import audit
-from accounts.forms import AuditForm
+from accounts.audit.export import LONGEST, as_csv, as_json, in_pieces
+from accounts.audit.log import audit
 from accounts.gate import MANAGE_PEOPLE, access_team, signed_in
 from accounts.models import AuditEntry, Team, User
+from accounts.views.forms import AuditForm
 from accounts.views.team import team_page
 
 PAGE: Final = 50
@@ -52,18 +52,18 @@ def export(request: HttpRequest, team_id: UUID) -> StreamingHttpResponse:
     entries = _found(team, AuditForm(request.POST, team=team))
     newest = entries.first()
     entries = entries.filter(number__lte=newest.number if newest else 0)
-    is_cut = entries[audit_export.LONGEST :].exists()
+    is_cut = entries[LONGEST:].exists()
     ending = "csv" if request.POST.get("format") == "csv" else "json"
     after = {"format": ending, "whole": not is_cut}
     audit(user, "audit.exported", team.pk, team_id=team.pk, after=after)
-    cut = f"-newest-{audit_export.LONGEST}" if is_cut else ""
+    cut = f"-newest-{LONGEST}" if is_cut else ""
     file, kind = (
-        (audit_export.as_csv(entries), "text/csv; charset=utf-8")
+        (as_csv(entries), "text/csv; charset=utf-8")
         if ending == "csv"
-        else (audit_export.as_json(entries), "application/json")
+        else (as_json(entries), "application/json")
     )
     return StreamingHttpResponse(
-        audit_export.in_pieces(file),
+        in_pieces(file),
         content_type=kind,
         headers={"Content-Disposition": f'attachment; filename="maru-audit{cut}.{ending}"'},
     )

@@ -16,11 +16,11 @@ from allauth.usersessions.internal.flows.sessions import end_other_sessions
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
-from accounts.audit import audit
-from accounts.endings import Ending, access_ended
+from accounts.audit.log import audit
 from accounts.gate import signed_in
-from accounts.mfa import FACTORS, has_mfa
+from accounts.login.mfa import FACTORS, has_mfa
 from accounts.models import Team, User
+from accounts.revocation import Ending, access_ended
 
 View = Callable[..., HttpResponse]
 

@@ -9,9 +9,9 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts import invited
 from accounts.errors import Conflict, NotFound
 from accounts.gate import signed_in
+from accounts.login import pending_invitation
 from accounts.models import Invitation
 from accounts.services import accept_invitation_by_digest
 
@@ -21,7 +21,7 @@ from accounts.services import accept_invitation_by_digest
 def open_link(request: HttpRequest, token: str) -> HttpResponse:
     """Take the token out of the address: no later page, log line or Referer carries it."""
     try:
-        invited.hold(request, token)
+        pending_invitation.hold(request, token)
     except NotFound:
         return _closed(request)
     return redirect("accounts:invitation")
@@ -31,7 +31,7 @@ def open_link(request: HttpRequest, token: str) -> HttpResponse:
 @login_not_required
 def invitation(request: HttpRequest) -> HttpResponse:
     """Show who invites into which team; a signed-in user accepts by POST."""
-    held = invited.invitation(request)
+    held = pending_invitation.invitation(request)
     if held is None:
         return _closed(request)
     if request.method == "POST":
@@ -48,7 +48,7 @@ def _accept(request: HttpRequest, held: Invitation) -> HttpResponse:
         return _closed(request)
     except Conflict:
         messages.info(request, _("You are in this team already."))
-    invited.let_go(request)
+    pending_invitation.let_go(request)
     return redirect(f"{reverse('rooms:home')}?team={held.team_id}")
 
 

@@ -13,7 +13,6 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.errors import Invalid, MaruError
-from accounts.forms import DeleteTeamForm, InvitationForm, RoleForm, TeamForm
 from accounts.gate import (
     MANAGE,
     MANAGE_PEOPLE,
@@ -24,7 +23,6 @@ from accounts.gate import (
     team_permissions,
 )
 from accounts.models import Invitation, Team, TeamMember, TeamRole, User
-from accounts.refusals import show_refusal
 from accounts.services import (
     delete_team,
     hand_over_team,
@@ -40,6 +38,8 @@ from accounts.services import (
     suspend_team_member,
 )
 from accounts.services.teams import members_seen_by, purged_after, role_in, roles_up_to
+from accounts.views.error_pages import show_refusal
+from accounts.views.forms import DeleteTeamForm, InvitationForm, RoleForm, TeamForm
 
 
 @dataclass(frozen=True, slots=True)

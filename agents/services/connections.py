@@ -10,13 +10,13 @@ from django.db import transaction
 from django.db.models import RestrictedError
 from django.utils.translation import gettext_lazy as _
 
-from accounts import limits
-from accounts.audit import audit
+from accounts import rate_limits
+from accounts.audit.log import audit
+from accounts.database import give_back_database
 from accounts.errors import Conflict, Invalid
 from accounts.gate import access_team
 from accounts.models import User
 from accounts.names import clean_name
-from accounts.waiting import give_back_database
 from agents import check
 from agents.changes import key_taken
 from agents.egress import check_url
@@ -158,7 +158,7 @@ def check_connection(
             return check.CheckResult(False, _unreadable())
     if model is None:
         model = next(iter(stored.model_names), "")
-    limits.spend(limits.CHECK, user, team_id=stored.team_id)
+    rate_limits.spend(rate_limits.CHECK, user, team_id=stored.team_id)
     return _check(kind=stored.kind, base_url=url, key=sent, model=model)
 
 
@@ -167,7 +167,7 @@ def check_new_connection(
 ) -> check.CheckResult:
     """Try a connection before it is saved."""
     access_team(user, team_id, MANAGE)
-    limits.spend(limits.CHECK, user, team_id=team_id)
+    rate_limits.spend(rate_limits.CHECK, user, team_id=team_id)
     return _check(kind=kind, base_url=clean_text(base_url), key=clean_text(key), model=model)
 
 

@@ -8,11 +8,11 @@ from uuid import UUID
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from accounts.audit import audit
-from accounts.endings import Ending
+from accounts.audit.log import audit
 from accounts.errors import Forbidden, Invalid, NotFound
 from accounts.models import TeamMember, TeamRole, User
-from accounts.permissions import PERSONA_RIGHTS, permissions_named
+from accounts.revocation import Ending
+from accounts.roles import PERSONA_RIGHTS, permissions_named
 from agents.changes import persona_rights_taken
 from agents.models import Persona, PersonaGrant
 from agents.permissions import SHARE, lock_persona, rights_in

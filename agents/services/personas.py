@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from accounts.audit import audit
+from accounts.audit.log import audit
 from accounts.errors import Conflict, NotFound
 from accounts.gate import access_team
 from accounts.models import Team, User

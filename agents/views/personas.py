@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts.errors import MaruError
 from accounts.gate import access_team, signed_in
 from accounts.models import TeamMember, TeamRole
-from accounts.refusals import show_refusal
+from accounts.views.error_pages import show_refusal
 from agents import services
 from agents.forms import GrantsForm, PersonaForm
 from agents.models import Persona

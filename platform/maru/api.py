@@ -20,13 +20,13 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.renderers import BaseRenderer
 
-from accounts import idempotency
-from accounts.api import router as accounts_router
-from accounts.audit import note_refusal
-from accounts.audit_api import router as audit_router
+from accounts.api import idempotency
+from accounts.api.audit import router as audit_router
+from accounts.api.endpoints import AUTH, SHARED, Refusal, invalid, refusal
+from accounts.api.me import router as accounts_router
+from accounts.api.teams import router as teams_router
+from accounts.audit.log import note_refusal
 from accounts.errors import Invalid, MaruError, NotFound, Unauthenticated, Unavailable
-from accounts.rest import AUTH, SHARED, Refusal, invalid, refusal
-from accounts.team_api import router as teams_router
 from agents.api import router as agents_router
 from agents.grants_api import router as grants_router
 from maru import __version__

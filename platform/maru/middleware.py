@@ -16,8 +16,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.decorators import sync_only_middleware
 
-from accounts import limits
-from accounts.audit import came_from, note_refusal, noted_refusal, refused
+from accounts import rate_limits
+from accounts.audit.log import came_from, note_refusal, noted_refusal, refused
 from accounts.errors import MaruError, MfaRequired, RateLimited, Unavailable
 from accounts.models import User
 
@@ -88,7 +88,7 @@ def counted(get_response: Handler) -> Handler:
         changes = request.method not in _READS and not _is_of_the_api(request)
         if changes and isinstance(request.user, User):
             try:
-                limits.spend(limits.CALL, request.user)
+                rate_limits.spend(rate_limits.CALL, request.user)
             except RateLimited as error:
                 return _error_page(request, error)
         return get_response(request)

@@ -149,7 +149,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ANONYMOUS_USER_NAME = None  # guardian: nobody is not a user
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "rooms:home"
-ACCOUNT_ADAPTER = "accounts.adapters.AccountAdapter"
+ACCOUNT_ADAPTER = "accounts.login.adapters.AccountAdapter"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
@@ -159,14 +159,14 @@ ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True  # in the browser that has just signe
 ACCOUNT_CHANGE_EMAIL = ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_LOGOUT_REDIRECT_URL = LOGIN_URL
 ACCOUNT_FORMS = {
-    "login": "accounts.forms.LoginForm",
-    "signup": "accounts.forms.SignupForm",
-    "reset_password": "accounts.forms.ResetPasswordForm",
-    "reset_password_from_key": "accounts.forms.ResetPasswordKeyForm",
-    "change_password": "accounts.forms.ChangePasswordForm",
-    "set_password": "accounts.forms.SetPasswordForm",
-    "add_email": "accounts.forms.ChangeEmailForm",
-    "reauthenticate": "accounts.forms.ReauthenticateForm",
+    "login": "accounts.views.forms.LoginForm",
+    "signup": "accounts.views.forms.SignupForm",
+    "reset_password": "accounts.views.forms.ResetPasswordForm",
+    "reset_password_from_key": "accounts.views.forms.ResetPasswordKeyForm",
+    "change_password": "accounts.views.forms.ChangePasswordForm",
+    "set_password": "accounts.views.forms.SetPasswordForm",
+    "add_email": "accounts.views.forms.ChangeEmailForm",
+    "reauthenticate": "accounts.views.forms.ReauthenticateForm",
 }
 # A code lives for one step of 30 seconds, and is remembered as used for as long: no tolerance.
 MFA_TOTP_TOLERANCE = 0
@@ -176,20 +176,20 @@ MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_RECOVERY_CODES_SHOW_ONCE = True
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS  # browsers allow it on localhost, and only there
 MFA_ALLOW_UNVERIFIED_EMAIL = True  # else nobody could have it where no mail is sent
-MFA_ADAPTER = "accounts.mfa.MfaAdapter"
+MFA_ADAPTER = "accounts.login.mfa.MfaAdapter"
 MFA_FORMS = {
-    "activate_totp": "accounts.mfa_forms.ActivateForm",
-    "deactivate_totp": "accounts.mfa_forms.DeactivateForm",
-    "authenticate": "accounts.mfa_forms.CodeForm",
-    "reauthenticate": "accounts.mfa_forms.CodeAgainForm",
-    "add_webauthn": "accounts.mfa_forms.PasskeyForm",
-    "edit_webauthn": "accounts.mfa_forms.PasskeyNameForm",
+    "activate_totp": "accounts.login.mfa_forms.ActivateForm",
+    "deactivate_totp": "accounts.login.mfa_forms.DeactivateForm",
+    "authenticate": "accounts.login.mfa_forms.CodeForm",
+    "reauthenticate": "accounts.login.mfa_forms.CodeAgainForm",
+    "add_webauthn": "accounts.login.mfa_forms.PasskeyForm",
+    "edit_webauthn": "accounts.login.mfa_forms.PasskeyNameForm",
 }
-SOCIALACCOUNT_ADAPTER = "accounts.social.SocialAdapter"
+SOCIALACCOUNT_ADAPTER = "accounts.login.oidc.SocialAdapter"
 # An address that the operator's provider has confirmed leads to its account, if there is one.
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
 SOCIALACCOUNT_PROVIDERS = {"openid_connect": openid_connect(ENV)}
-USERSESSIONS_ADAPTER = "accounts.mfa.SessionsAdapter"
+USERSESSIONS_ADAPTER = "accounts.login.mfa.SessionsAdapter"
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_LOGIN_ON_PASSWORD_RESET = False
 ACCOUNT_SESSION_REMEMBER = True

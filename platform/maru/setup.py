@@ -15,10 +15,10 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from accounts.errors import MaruError, NotFound
-from accounts.forms import SetupForm
 from accounts.models import SetupLink, Team, User
-from accounts.refusals import show_refusal
 from accounts.services import check_setup_link, make_setup_link, use_setup_link
+from accounts.views.error_pages import show_refusal
+from accounts.views.forms import SetupForm
 from rooms.models import Room
 from rooms.services import open_team
 

@@ -6,7 +6,7 @@ from django.urls import include, path
 from django.views.i18n import set_language
 
 from accounts.admin import site
-from accounts.urls import factor_patterns
+from accounts.views.urls import factor_patterns
 from maru import health
 from maru.api import api
 from maru.setup import setup
@@ -17,7 +17,7 @@ admin.autodiscover()  # the site is accounts'; what is on it, each app's
 urlpatterns = [
     path("", include("rooms.pages.urls")),
     path("", include("agents.urls")),
-    path("", include("accounts.urls")),
+    path("", include("accounts.views.urls")),
     path("accounts/2fa/", include(factor_patterns)),
     path("accounts/", include("allauth.urls")),
     path("setup/<str:token>", setup, name="setup"),

@@ -8,10 +8,7 @@ from django.utils import timezone
 from ninja import Router
 from pydantic import BaseModel, Field
 
-from accounts.gate import MANAGE_PEOPLE, access_team, signed_in
-from accounts.idempotency import once
-from accounts.models import Invitation
-from accounts.rest import (
+from accounts.api.endpoints import (
     LONGEST_PAGE,
     Body,
     Cursor,
@@ -24,9 +21,12 @@ from accounts.rest import (
     read_body,
     takes,
 )
+from accounts.api.idempotency import once
+from accounts.api.teams import TeamRoleName
+from accounts.gate import MANAGE_PEOPLE, access_team, signed_in
+from accounts.models import Invitation
 from accounts.services import link_of
 from accounts.services.invitations import LIFETIME, MOST_USES
-from accounts.team_api import TeamRoleName
 from rooms import services
 
 router = Router(tags=["teams"])

@@ -8,10 +8,10 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router
 from pydantic import Field
 
+from accounts.api.endpoints import LONGEST_PAGE, Body, Cursor, Limit, read_body, takes
+from accounts.api.idempotency import id_of, once
 from accounts.errors import MaruError
 from accounts.gate import signed_in
-from accounts.idempotency import id_of, once
-from accounts.rest import LONGEST_PAGE, Body, Cursor, Limit, read_body, takes
 from rooms import event_log, queries, services
 from rooms.api.responses import answer, page, seq_of
 from rooms.models import Run

@@ -8,8 +8,8 @@ import msgspec
 from django.db.models import Model, QuerySet
 from django.http import HttpResponse
 
+from accounts.api.endpoints import LONGEST_PAGE
 from accounts.errors import Invalid
-from accounts.rest import LONGEST_PAGE
 
 Row = TypeVar("Row", bound=Model)
 

@@ -8,11 +8,11 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router
 from pydantic import Field
 
+from accounts.api.endpoints import LONGEST_PAGE, Body, Cursor, Limit, read_body, takes
+from accounts.api.idempotency import once
 from accounts.gate import CREATE_ROOM, JOIN_ROOM, access_team, signed_in
 from accounts.gate import VIEW as VIEW_TEAM
-from accounts.idempotency import once
 from accounts.models import User
-from accounts.rest import LONGEST_PAGE, Body, Cursor, Limit, read_body, takes
 from agents.permissions import CHANGE, access_persona
 from rooms import services
 from rooms.api.responses import answer, each, page, uuid_of

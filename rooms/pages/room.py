@@ -7,8 +7,8 @@ from uuid import uuid4
 import msgspec
 from django.utils import timezone
 
+from accounts.clock import wire_time
 from accounts.models import User
-from accounts.times import wire_time
 from rooms import queries
 from rooms.models import Room, RoomMember, Run
 from rooms.pages.panel import panel_context, role_words

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from accounts.rest import SHARED
+from accounts.api.endpoints import SHARED
 from rooms.protocol.events import AnyAnswer, AnyCommand, AnyEvent
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from accounts.times import wire_time
+from accounts.clock import wire_time
 from agents.models import Persona
 from rooms.models import AuthorKind, Message, Room, RoomMember, Run
 from rooms.protocol.events import (

@@ -1,7 +1,7 @@
 """What rooms do when people lose their access and personas change; called in that transaction."""
 
-from accounts.endings import Ending
 from accounts.models import Invitation, Team, TeamMember, TeamRole, User
+from accounts.revocation import Ending
 from agents.models import Connection, Persona
 from rooms.event_log import record
 from rooms.fanout import publisher

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.translation import gettext_lazy as _
 
-from accounts.audit import audit
+from accounts.audit.log import audit
 from accounts.errors import Conflict, Forbidden, MaruError, NotFound
 from accounts.models import Invitation, Team, TeamMember, TeamRole, User
 from accounts.services import invite

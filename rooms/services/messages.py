@@ -10,8 +10,8 @@ from django.db.models import OuterRef, Q, Subquery, UUIDField
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts import limits
-from accounts.audit import audit
+from accounts import rate_limits
+from accounts.audit.log import audit
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge
 from accounts.models import User
 from rooms import event_log, queries
@@ -70,7 +70,7 @@ def post_message(
     if earlier_id := known.get("earlier"):
         earlier = room.messages.get(pk=earlier_id)
         return Posted(earlier, list(earlier.runs.order_by("pk").values_list("pk", flat=True)))
-    limits.spend(limits.SEND, user, room_id=room.pk, team_id=room.team_id)
+    rate_limits.spend(rate_limits.SEND, user, room_id=room.pk, team_id=room.team_id)
     check_text(text)
     if reply_to and not known["answered"]:
         raise NotFound
@@ -138,7 +138,7 @@ def edit_message(*, user: User, message_id: UUID, text: str) -> Message:
     """
     room, message = _lock(user, message_id, POST)
     check_may_edit(user, message)
-    limits.spend(limits.SEND, user, room_id=room.pk, team_id=room.team_id)
+    rate_limits.spend(rate_limits.SEND, user, room_id=room.pk, team_id=room.team_id)
     check_text(text)
     if text != message.text:
         message.text = text
@@ -186,7 +186,7 @@ def react(*, user: User, message_id: UUID, emoji: str, on: bool) -> None:
     after = [one for one in before if one != str(user.pk)] + ([str(user.pk)] if on else [])
     if set(after) == set(before):
         return
-    limits.spend(limits.REACT, user, room_id=room.pk, team_id=room.team_id)
+    rate_limits.spend(rate_limits.REACT, user, room_id=room.pk, team_id=room.team_id)
     message.reactions |= {emoji: after}
     if not after:
         del message.reactions[emoji]

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
-from accounts.audit import audit
+from accounts.audit.log import audit
 from accounts.errors import Forbidden, NotFound
 from accounts.models import User
 from agents.models import Persona

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts.audit import audit
+from accounts.audit.log import audit
 from accounts.errors import NotFound
 from accounts.gate import CREATE_ROOM, access_team
 from accounts.models import Team, User

@@ -6,11 +6,11 @@ from uuid import UUID
 
 from django.utils import translation
 
-from accounts import limits
-from accounts.audit import refused
+from accounts import rate_limits
+from accounts.audit.log import refused
 from accounts.errors import MaruError
 from accounts.models import User
-from accounts.reach import WRITE, check_scope
+from accounts.scopes import WRITE, check_scope
 from rooms import services
 from rooms.fanout import publisher
 from rooms.fanout.presence import CROWD
@@ -56,7 +56,7 @@ def carry_out(command: Command, user: User, language: str) -> Done:
 def _carry_out(command: Command, user: User, language: str) -> Done:
     with translation.override(language):
         check_scope(user, WRITE)  # as REST does for whatever changes something
-        limits.spend(limits.COMMAND, user)
+        rate_limits.spend(rate_limits.COMMAND, user)
         match command:
             case MessageSend():
                 return _send(command, user)

@@ -16,7 +16,7 @@ from django.db import DatabaseError, InterfaceError
 from django.utils import translation
 from django.utils.translation.trans_real import parse_accept_lang_header
 
-from accounts.audit import came_from
+from accounts.audit.log import came_from
 from rooms.socket.authentication import Lookup, Shown
 
 log = structlog.get_logger(__name__)

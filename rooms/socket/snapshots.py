@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from accounts import limits
+from accounts import rate_limits
 from accounts.models import User
 from rooms import event_log, queries
 from rooms.fanout.presence import present
@@ -41,7 +41,7 @@ class Stand:
 def admit(user: User, room_id: UUID) -> Room:
     """Return the room if `user` may come in now; a stranger makes nobody listen to anything."""
     room = access_room(user, room_id, VIEW)
-    limits.spend(limits.JOIN, user, room_id=room.pk, team_id=room.team_id)
+    rate_limits.spend(rate_limits.JOIN, user, room_id=room.pk, team_id=room.team_id)
     return room
 
 

@@ -5,10 +5,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from django.test import Client
 
-from accounts import endings
+from accounts import revocation
 from accounts.admin import site
-from accounts.endings import Ending
 from accounts.models import AuditEntry, Team, User
+from accounts.revocation import Ending
 from accounts.services import invite, make_token
 from rooms.models import Line, Worker
 from tests.accounts.conftest import PASSWORD, Cast
@@ -87,7 +87,7 @@ def test_no_secret_is_in_any_page(staff: Client, cast: Cast) -> None:
 
 def test_suspension_says_so(staff: Client, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Ending] = []
-    monkeypatch.setattr(endings, "_listeners", [told.append])
+    monkeypatch.setattr(revocation, "_listeners", [told.append])
 
     staff.post(f"/admin/accounts/user/{cast.member.pk}/change/", {"is_staff": ""})
 

@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
-from accounts.audit import audit, came_from, digest, verify
+from accounts.audit.log import audit, came_from, digest, verify
 from accounts.errors import Forbidden
 from accounts.models import AuditEntry, Team
 from accounts.services import (

@@ -15,7 +15,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from accounts import audit_export
+from accounts.audit import export
 from accounts.models import AuditEntry
 from accounts.services import rename_team
 from tests.accounts.conftest import Cast
@@ -95,8 +95,8 @@ def test_export_says_in_its_name_that_it_is_not_whole(
     for name in ("One", "Two", "Three"):
         rename_team(user=cast.owner, team_id=cast.team.pk, name=name)
     whole = fetch(ending)
-    monkeypatch.setattr(audit_export, "LONGEST", 2)
-    monkeypatch.setattr(audit_export, "PIECE", 1)
+    monkeypatch.setattr(export, "LONGEST", 2)
+    monkeypatch.setattr(export, "PIECE", 1)
 
     cut = fetch(ending)
 
@@ -125,7 +125,7 @@ def test_file_is_made_a_piece_at_a_time(
     cast: Cast, fetch: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, ending: str
 ) -> None:
     fill(cast, MANY)
-    monkeypatch.setattr(audit_export, "PIECE", 50)
+    monkeypatch.setattr(export, "PIECE", 50)
     known = AuditEntry.objects.filter(team=cast.team).count()
     first, second = fetch(ending), fetch(ending)
 

@@ -10,7 +10,7 @@ from django.db import DatabaseError
 from django.test import Client
 from django.urls import reverse
 
-from accounts.mfa_forms import PasskeyForm
+from accounts.login.mfa_forms import PasskeyForm
 from accounts.models import AuditEntry
 from tests.accounts.conftest import PASSWORD, Cast
 from tests.accounts.factors import code_of, give_app

@@ -6,11 +6,11 @@ from uuid import UUID, uuid4
 import pytest
 from pytest_django import Settings
 
-from accounts import limits
+from accounts import rate_limits
 from accounts.errors import RateLimited
-from accounts.limits import RULES, MemoryCounters, RedisCounters, Rule
 from accounts.models import User
-from accounts.reach import EVERYWHERE
+from accounts.rate_limits import RULES, MemoryCounters, RedisCounters, Rule
+from accounts.scopes import EVERYWHERE
 
 WHOSE = [(action, kind) for action, kind in RULES]
 
@@ -34,7 +34,7 @@ def clock() -> Clock:
 def _counters(settings: Settings, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     settings.RATE_LIMITS = True
     mine = MemoryCounters(clock)
-    monkeypatch.setattr(limits, "counters", lambda: mine)
+    monkeypatch.setattr(rate_limits, "counters", lambda: mine)
 
 
 def somebody(token: UUID | None = None) -> User:
@@ -50,7 +50,7 @@ def passes(action: str, kind: str, one: UUID) -> bool:
         user.pk = one
     where = {"room_id": one} if kind == "room" else {"team_id": one} if kind == "team" else {}
     try:
-        limits.spend(action, user, **where)
+        rate_limits.spend(action, user, **where)
     except RateLimited as refused:
         return not 1 <= (refused.retry_after or 0) <= RULES[action, kind].seconds
     return True
@@ -96,7 +96,7 @@ def test_limits_can_be_switched_off(settings: Settings) -> None:
 
 
 def test_what_is_over_is_forgotten(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "FORGETS_BEYOND", 10)
+    monkeypatch.setattr(rate_limits, "FORGETS_BEYOND", 10)
     counters = MemoryCounters(clock)
     for number in range(11):
         counters.spend([(str(number), Rule(1, 60))])

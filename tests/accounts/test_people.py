@@ -3,10 +3,10 @@
 import pytest
 from pytest_django import Settings
 
-from accounts import changes, endings, limits
-from accounts.endings import Ending
+from accounts import hooks, rate_limits, revocation
 from accounts.errors import Conflict, Invalid, RateLimited
 from accounts.models import AuditEntry, User
+from accounts.revocation import Ending
 from accounts.services import (
     change_password,
     create_user,
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 def heard(monkeypatch: pytest.MonkeyPatch) -> list[Ending]:
     """What listeners to endings are told."""
     told: list[Ending] = []
-    monkeypatch.setattr(endings, "_listeners", [told.append])
+    monkeypatch.setattr(revocation, "_listeners", [told.append])
     return told
 
 
@@ -119,7 +119,7 @@ def test_profile_changes_the_name_and_keeps_the_handle() -> None:
 def test_profile_that_stays_the_same_is_told_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     user = make_user("Kim")
     before = AuditEntry.objects.count()
-    monkeypatch.setattr(changes, "_followers", [None])  # who cannot be told anything
+    monkeypatch.setattr(hooks, "_followers", [None])  # who cannot be told anything
 
     update_profile(user=user)
     update_profile(user=user, name=" Kim ", wood=user.wood)
@@ -131,10 +131,10 @@ def test_profile_changes_so_often_and_no_more(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.RATE_LIMITS = True
-    counters = limits.MemoryCounters()
-    monkeypatch.setattr(limits, "counters", lambda: counters)
+    counters = rate_limits.MemoryCounters()
+    monkeypatch.setattr(rate_limits, "counters", lambda: counters)
     user = make_user("Kim")
-    most = limits.RULES[limits.PROFILE, limits.USER].most
+    most = rate_limits.RULES[rate_limits.PROFILE, rate_limits.USER].most
 
     for number in range(most):
         update_profile(user=user, name=f"Kim {number}")
@@ -173,10 +173,10 @@ def test_suspension_ends_tokens_and_says_so(cast: Cast, heard: list[Ending]) -> 
 
 def test_listener_is_told_once_however_often_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Ending] = []
-    monkeypatch.setattr(endings, "_listeners", [])
+    monkeypatch.setattr(revocation, "_listeners", [])
     listener = told.append
-    endings.when_access_ends(listener)
-    endings.when_access_ends(listener)
+    revocation.when_access_ends(listener)
+    revocation.when_access_ends(listener)
 
     suspend_user(person=make_user("Kim"))
 

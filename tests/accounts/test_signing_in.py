@@ -14,9 +14,9 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
-from accounts import endings
-from accounts.endings import Ending
+from accounts import revocation
 from accounts.models import AuditEntry
+from accounts.revocation import Ending
 from accounts.services import make_token, user_for_token
 from tests.accounts.conftest import PASSWORD, Answer, Cast, Counting, without_csrf
 
@@ -249,7 +249,7 @@ def test_logging_out_ends_the_session_and_says_so(
     client: Client, cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[Ending] = []
-    monkeypatch.setattr(endings, "_listeners", [told.append])
+    monkeypatch.setattr(revocation, "_listeners", [told.append])
     client.force_login(cast.member)
     key = client.session.session_key
 

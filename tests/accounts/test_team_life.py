@@ -8,11 +8,11 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from accounts import endings
-from accounts.endings import Ending
+from accounts import revocation
 from accounts.errors import Conflict, Forbidden, Invalid, MaruError, NotFound
 from accounts.gate import MANAGE, VIEW, access_deleted_team, access_team, deleted_teams
 from accounts.models import Team, TeamRole
+from accounts.revocation import Ending
 from accounts.services import (
     accept_invitation,
     create_team,
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.django_db
 def when_told(told: list[Ending]) -> Iterator[None]:
     """Hear of each ending, and nobody else."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(endings, "_listeners", [told.append])
+        patch.setattr(revocation, "_listeners", [told.append])
         yield
 
 

@@ -7,12 +7,12 @@ import pytest
 from django.contrib.auth.models import AnonymousUser
 from pytest_django import DjangoAssertNumQueries
 
-from accounts import endings
-from accounts.endings import Ending
+from accounts import revocation
 from accounts.errors import Conflict, Forbidden, Invalid, MaruError, NotFound, Unauthenticated
 from accounts.gate import MANAGE, MANAGE_AGENTS, MANAGE_PEOPLE, VIEW, access_team
 from accounts.models import Team, TeamMember, TeamPermission, TeamRole
-from accounts.permissions import TEAM_ROLES, set_permissions
+from accounts.revocation import Ending
+from accounts.roles import TEAM_ROLES, set_permissions
 from accounts.services import (
     accept_invitation,
     create_team,
@@ -189,7 +189,7 @@ def test_removed_member_keeps_nothing_of_the_team(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[Ending] = []
-    monkeypatch.setattr(endings, "_listeners", [told.append])
+    monkeypatch.setattr(revocation, "_listeners", [told.append])
     token, bound = make_token(user=cast.member, name="bound", team=cast.team)
     _token, unbound = make_token(user=cast.member, name="unbound")
 
@@ -208,7 +208,7 @@ def test_listener_undoes_a_removal_by_raising(cast: Cast, monkeypatch: pytest.Mo
     def refuse(ending: Ending) -> None:
         raise Conflict
 
-    monkeypatch.setattr(endings, "_listeners", [refuse])
+    monkeypatch.setattr(revocation, "_listeners", [refuse])
 
     with pytest.raises(Conflict):
         remove_team_member(user=cast.admin, team_id=cast.team.pk, member_id=cast.member.pk)

@@ -9,12 +9,12 @@ import time_machine
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from accounts import endings
-from accounts.digests import new_secret
-from accounts.endings import Ending
+from accounts import revocation
+from accounts.crypto.hashing import new_secret
 from accounts.errors import Forbidden, Invalid, MaruError, NotFound
 from accounts.gate import CREATE_ROOM, MANAGE_PEOPLE, VIEW, access_team
 from accounts.models import ApiToken, User
+from accounts.revocation import Ending
 from accounts.services import (
     create_team,
     invite,
@@ -100,7 +100,7 @@ def test_token_of_a_suspended_user_is_dead(cast: Cast) -> None:
 
 def test_revoked_token_is_dead_and_says_so(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Ending] = []
-    monkeypatch.setattr(endings, "_listeners", [told.append])
+    monkeypatch.setattr(revocation, "_listeners", [told.append])
     token, secret = make_token(user=cast.member, name="script")
 
     revoke_token(user=cast.member, token_id=token.pk)

@@ -13,12 +13,12 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
-from accounts import endings
-from accounts.endings import Ending
+from accounts import revocation
 from accounts.errors import Conflict, MfaRequired
 from accounts.gate import VIEW, access_team
-from accounts.mfa import rotate_factors
+from accounts.login.mfa import rotate_factors
 from accounts.models import AuditEntry
+from accounts.revocation import Ending
 from accounts.services import make_token, remove_team_member, require_mfa
 from tests.accounts.conftest import PASSWORD, Answer, Cast
 from tests.accounts.factors import STEP, code_of, give_app
@@ -138,7 +138,7 @@ def test_setting_up_ends_other_sessions_and_what_is_open_under_them(
         password_of(browser, cast)
     other = elsewhere.session.session_key
     told: list[Ending] = []
-    monkeypatch.setattr(endings, "_listeners", [told.append])
+    monkeypatch.setattr(revocation, "_listeners", [told.append])
 
     page, _code = set_up(here)
 
@@ -237,7 +237,7 @@ def test_doing_without_closes_what_teams_that_ask_for_it_have_open(
     set_up(client)
     require_mfa(user=cast.owner, team_id=cast.team.pk, required=True)
     told: list[Ending] = []
-    monkeypatch.setattr(endings, "_listeners", [told.append])
+    monkeypatch.setattr(revocation, "_listeners", [told.append])
 
     client.post("/accounts/2fa/totp/deactivate/")
 
@@ -291,7 +291,7 @@ def test_asking_for_it_closes_what_is_open_for_who_has_none(
     give_app(cast.admin)
     remove_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.suspended.pk)
     told: list[Ending] = []
-    monkeypatch.setattr(endings, "_listeners", [told.append])
+    monkeypatch.setattr(revocation, "_listeners", [told.append])
 
     require_mfa(user=cast.owner, team_id=cast.team.pk, required=True)
 
@@ -332,7 +332,7 @@ def test_sessions_are_listed_and_the_others_ended(
     for browser in (here, elsewhere):
         password_of(browser, cast)
     told: list[Ending] = []
-    monkeypatch.setattr(endings, "_listeners", [told.append])
+    monkeypatch.setattr(revocation, "_listeners", [told.append])
     listed = here.get("/accounts/sessions/").content.decode()
 
     here.post("/accounts/sessions/")

@@ -10,8 +10,8 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound, RateLimited
-from accounts.limits import RULES, MemoryCounters
 from accounts.models import User
+from accounts.rate_limits import RULES, MemoryCounters
 from accounts.services import make_token
 from agents import services
 from agents.check import CheckResult
@@ -232,7 +232,7 @@ def test_checks_are_counted_by_person_and_team(
 ) -> None:
     settings.RATE_LIMITS = True
     counted = MemoryCounters()
-    monkeypatch.setattr("accounts.limits.counters", lambda: counted)
+    monkeypatch.setattr("accounts.rate_limits.counters", lambda: counted)
     monkeypatch.setattr("agents.check.check_connection", lambda **_: CheckResult(True, ""))
     new: dict[str, Any] = {"team_id": cast.team.pk, "kind": "openai", "base_url": URL, "key": ""}
 

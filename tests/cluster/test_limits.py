@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 import redis as redis_client
 
-from accounts.limits import RULES, RedisCounters, Rule
+from accounts.rate_limits import RULES, RedisCounters, Rule
 from tests.cluster.cluster import Cluster
 from tests.cluster.services import Postgres, Redis
 from tests.live import Installation, Person, PopulatedRoom, until

@@ -67,9 +67,9 @@ def test_method_that_a_path_does_not_know_is_refused_in_our_form(client_of: Clie
 @pytest.mark.parametrize(
     ("path", "step"),
     [
-        ("/me", "accounts.rest.user_for_token"),
-        ("/nothing", "accounts.rest.user_for_token"),
-        ("/me", "accounts.api._me"),
+        ("/me", "accounts.api.endpoints.user_for_token"),
+        ("/nothing", "accounts.api.endpoints.user_for_token"),
+        ("/me", "accounts.api.me._me"),
     ],
 )
 def test_database_that_fails_is_told_of_in_our_form(

@@ -7,9 +7,9 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
-from accounts import limits
-from accounts.limits import RULES, MemoryCounters, Rule
+from accounts import rate_limits
 from accounts.models import AuditEntry, Invitation
+from accounts.rate_limits import RULES, MemoryCounters, Rule
 from tests.maru.principals import Side, make_side
 
 pytestmark = pytest.mark.django_db
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 def _counters(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.RATE_LIMITS = True
     mine = MemoryCounters()
-    monkeypatch.setattr(limits, "counters", lambda: mine)
+    monkeypatch.setattr(rate_limits, "counters", lambda: mine)
 
 
 @pytest.fixture
@@ -36,7 +36,9 @@ def owner(side: Side) -> Client:
 
 def test_refused_forms_come_to_an_end(owner: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each one leaves a row that nobody may delete."""
-    monkeypatch.setattr(limits, "RULES", {**RULES, (limits.CALL, limits.USER): Rule(5, 60)})
+    monkeypatch.setattr(
+        rate_limits, "RULES", {**RULES, (rate_limits.CALL, rate_limits.USER): Rule(5, 60)}
+    )
     before = AuditEntry.objects.count()
     nothing = reverse("rooms:delete", args=["00000000-0000-7000-8000-000000000000"])
 
@@ -53,7 +55,7 @@ def test_invitations_come_to_an_end_whichever_way_they_go(
     side: Side, owner: Client, way: str
 ) -> None:
     made = Invitation.objects.count()
-    most = RULES[limits.INVITE, limits.USER].most
+    most = RULES[rate_limits.INVITE, rate_limits.USER].most
     ids = {"team": side.team.pk, "room": side.room.pk}
 
     for number in range(most + 2):

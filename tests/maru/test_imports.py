@@ -13,7 +13,7 @@ from tests.live import ROOT
 
 PACKAGES = ("accounts", "agents", "rooms", "platform")
 ONE_WAY = "Imports point one way"
-GUARDIAN = "Only accounts.permissions knows guardian"
+GUARDIAN = "Only accounts.roles knows guardian"
 CREWAI = "Only the engine and the demo know CrewAI"
 ENGINE = "No web process reaches the engine"
 CONTRACTS = (ONE_WAY, GUARDIAN, CREWAI, ENGINE)

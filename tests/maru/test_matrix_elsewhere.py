@@ -18,9 +18,9 @@ from django.test import Client
 from django.urls import get_resolver
 
 from accounts.admin import site
-from accounts.forms import AuditForm
 from accounts.models import AuditEntry, Team, User
 from accounts.services import change_password
+from accounts.views.forms import AuditForm
 from maru.api import api
 from rooms.models import Line, Worker
 from tests.accounts.factors import give_app

@@ -9,8 +9,8 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.urls import get_resolver
 
+from accounts.api.endpoints import LONGEST_PAGE
 from accounts.models import User
-from accounts.rest import LONGEST_PAGE
 from accounts.services import rename_team
 from maru.api import api
 from tests.accounts.factors import give_app

@@ -6,10 +6,10 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
-from accounts import limits
+from accounts import rate_limits
 from accounts.errors import MaruError, NotFound, RateLimited
-from accounts.limits import RULES, MemoryCounters, Rule
 from accounts.models import User
+from accounts.rate_limits import RULES, MemoryCounters, Rule
 from accounts.services import make_token
 from rooms.protocol.events import RoomRead
 from rooms.socket import snapshots
@@ -26,11 +26,11 @@ def narrow(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Narrow:
     """Let the one rule pass twice, and nothing else be counted."""
     settings.RATE_LIMITS = True
     mine = MemoryCounters()
-    monkeypatch.setattr(limits, "counters", lambda: mine)
+    monkeypatch.setattr(rate_limits, "counters", lambda: mine)
 
     def only(action: str, kind: str) -> None:
         assert (action, kind) in RULES
-        monkeypatch.setattr(limits, "RULES", {(action, kind): Rule(2, 60)})
+        monkeypatch.setattr(rate_limits, "RULES", {(action, kind): Rule(2, 60)})
 
     return only
 
@@ -49,7 +49,7 @@ def refusals(*acts: Callable[[], object]) -> list[type[MaruError] | None]:
 
 
 def test_commands_of_a_socket_are_counted(cast: Cast, narrow: Narrow) -> None:
-    narrow(limits.COMMAND, limits.USER)
+    narrow(rate_limits.COMMAND, rate_limits.USER)
     command = RoomRead(room=cast.room.pk, seq=1)
 
     def by_member() -> object:
@@ -59,11 +59,11 @@ def test_commands_of_a_socket_are_counted(cast: Cast, narrow: Narrow) -> None:
     assert refusals(lambda: carry_out(command, cast.reader, "en")) == [None]
 
 
-@pytest.mark.parametrize("kind", [limits.USER, limits.ROOM, limits.TEAM])
+@pytest.mark.parametrize("kind", [rate_limits.USER, rate_limits.ROOM, rate_limits.TEAM])
 def test_joins_are_counted_and_strangers_use_up_nothing(
     cast: Cast, narrow: Narrow, kind: str
 ) -> None:
-    narrow(limits.JOIN, kind)
+    narrow(rate_limits.JOIN, kind)
 
     def join(user: User = cast.member) -> None:
         snapshots.admit(user, cast.room.pk)
@@ -71,13 +71,13 @@ def test_joins_are_counted_and_strangers_use_up_nothing(
     assert refusals(*[lambda: join(cast.stranger)] * 5) == [NotFound] * 5
     assert refusals(join, join, join) == [None, None, RateLimited]
     others = refusals(lambda: join(cast.reader))
-    assert others == ([None] if kind == limits.USER else [RateLimited])
+    assert others == ([None] if kind == rate_limits.USER else [RateLimited])
 
 
 def test_stream_is_a_join(cast: Cast, narrow: Narrow) -> None:
     _token, secret = make_token(user=cast.member, name="script")
     client = Client(headers={"authorization": f"Bearer {secret}"})
-    narrow(limits.JOIN, limits.USER)
+    narrow(rate_limits.JOIN, rate_limits.USER)
 
     answers = [client.get(f"/api/v1/rooms/{cast.room.pk}/stream") for _ in range(3)]
 

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from pytest_django import Settings
 
-from accounts import limits
+from accounts import rate_limits
 from accounts.errors import Conflict, Invalid, RateLimited
 from accounts.models import AuditEntry, User
 from accounts.services import update_profile
@@ -58,14 +58,14 @@ def test_message_has_twenty_different_reactions_at_most(cast: Cast) -> None:
     assert said.reactions[emoji[0]] == [str(cast.owner.pk), str(cast.member.pk)]
 
 
-@pytest.mark.parametrize("whose", [limits.USER, limits.ROOM, limits.TEAM])
+@pytest.mark.parametrize("whose", [rate_limits.USER, rate_limits.ROOM, rate_limits.TEAM])
 def test_reactions_are_counted_where_they_change_something(
     cast: Cast, settings: Settings, monkeypatch: pytest.MonkeyPatch, whose: str
 ) -> None:
     settings.RATE_LIMITS = True
-    monkeypatch.setattr(limits, "RULES", {(limits.REACT, whose): limits.Rule(1, 60)})
-    counters = limits.MemoryCounters()
-    monkeypatch.setattr(limits, "counters", lambda: counters)
+    monkeypatch.setattr(rate_limits, "RULES", {(rate_limits.REACT, whose): rate_limits.Rule(1, 60)})
+    counters = rate_limits.MemoryCounters()
+    monkeypatch.setattr(rate_limits, "counters", lambda: counters)
     said = say(cast, "x")
 
     for _ in range(3):

@@ -7,7 +7,7 @@ import pytest
 from django.urls import reverse
 from pytest_django import Settings
 
-from accounts import limits
+from accounts import rate_limits
 from accounts.models import TeamRole
 from accounts.services.teams import put_member
 from agents.services import create_demo_persona
@@ -35,9 +35,11 @@ def test_too_many_forms_are_told_when_to_come_again(
     cast: Cast, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.RATE_LIMITS = True
-    monkeypatch.setattr(limits, "RULES", {(limits.SEND, limits.USER): limits.Rule(1, 60)})
-    counters = limits.MemoryCounters()
-    monkeypatch.setattr(limits, "counters", lambda: counters)
+    monkeypatch.setattr(
+        rate_limits, "RULES", {(rate_limits.SEND, rate_limits.USER): rate_limits.Rule(1, 60)}
+    )
+    counters = rate_limits.MemoryCounters()
+    monkeypatch.setattr(rate_limits, "counters", lambda: counters)
 
     first, second = (send(cast.member, cast.room, "hello") for _ in range(2))
 

@@ -12,7 +12,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from accounts.errors import Conflict, Forbidden, Invalid, MaruError, NotFound, TooLarge
 from accounts.models import User
-from accounts.permissions import TEAM_ROLES
+from accounts.roles import TEAM_ROLES
 from agents.services import create_demo_persona
 from rooms import services
 from rooms.event_log import events_after

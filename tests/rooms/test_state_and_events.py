@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from accounts.errors import NotFound
-from accounts.permissions import ROOM_ROLES
+from accounts.roles import ROOM_ROLES
 from accounts.services import create_user, update_profile
 from accounts.services.teams import put_member as put_team_member
 from agents.answers import AnswerFailed, Usage

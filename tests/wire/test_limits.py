@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from accounts.limits import RULES
+from accounts.rate_limits import RULES
 from tests.live import Frame, Installation, PopulatedRoom
 from tests.wire.house import House, Tab, fresh
 from tests.wire.listening import listening

@@ -11,11 +11,11 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.audit import note_refusal
+from accounts.audit.log import note_refusal
 from accounts.errors import Invalid, MaruError
 from accounts.gate import signed_in
 from accounts.models import User
-from accounts.refusals import show_refusal
+from accounts.views.error_pages import show_refusal
 from rooms import services
 from rooms.models import Room
 from rooms.pages.forms import MessageForm

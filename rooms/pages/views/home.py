@@ -15,9 +15,9 @@ from accounts.gate import (
     is_suspended,
     signed_in,
 )
-from accounts.mfa import has_mfa
+from accounts.login.mfa import has_mfa
 from accounts.models import Team, User
-from accounts.refusals import show_refusal
+from accounts.views.error_pages import show_refusal
 from agents.permissions import personas_seen_by
 from rooms import services
 from rooms.models import Room

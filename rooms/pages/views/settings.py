@@ -13,8 +13,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 from accounts.errors import Invalid, MaruError
 from accounts.gate import MANAGE_PEOPLE, access_team, signed_in
 from accounts.models import TeamRole, User
-from accounts.refusals import show_refusal
 from accounts.services import link_of
+from accounts.views.error_pages import show_refusal
 from rooms import services
 from rooms.models import Room
 from rooms.pages.forms import (

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from accounts.audit import verify
+from accounts.audit.log import verify
 
 
 class Command(BaseCommand):

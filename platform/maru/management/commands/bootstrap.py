@@ -12,7 +12,7 @@ from django.db import transaction
 
 from accounts.errors import MaruError
 from accounts.models import User
-from accounts.reach import SCOPES
+from accounts.scopes import SCOPES
 from accounts.services import make_setup_link, make_token
 from maru import database
 from maru.setup import found

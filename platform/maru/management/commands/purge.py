@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from accounts.idempotency import purge_answers
+from accounts.api.idempotency import purge_answers
 from accounts.services import purge_teams
 from rooms.services import purge_rooms
 

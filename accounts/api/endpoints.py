@@ -24,12 +24,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from accounts import limits
+from accounts import rate_limits
+from accounts.clock import wire_time
 from accounts.errors import Forbidden, Invalid, MaruError, TooLarge
 from accounts.models import User
-from accounts.reach import READ, WRITE, check_scope
+from accounts.scopes import READ, WRITE, check_scope
 from accounts.services import user_for_token
-from accounts.times import wire_time
 
 LONGEST_PAGE: Final = 200
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -81,7 +81,7 @@ AUTH: Final[Sequence[AuthBase]] = (BearerAuth(), SessionAuth())
 def _came_in(request: HttpRequest, user: User) -> User:
     request.user = user
     check_scope(user, READ if request.method in _SAFE else WRITE, user.reach.team_id)
-    limits.spend(limits.CALL, user)
+    rate_limits.spend(rate_limits.CALL, user)
     return user
 
 

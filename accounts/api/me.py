@@ -7,11 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router
 from pydantic import BaseModel, Field
 
-from accounts.gate import VIEW, access_team, signed_in
-from accounts.idempotency import once
-from accounts.models import ApiToken, Team, TeamMember, User
-from accounts.reach import ADMIN, Reach, check_scope, check_unbound, scopes_up_to
-from accounts.rest import (
+from accounts.api.endpoints import (
     LONGEST_PAGE,
     Body,
     Cursor,
@@ -24,6 +20,10 @@ from accounts.rest import (
     read_body,
     takes,
 )
+from accounts.api.idempotency import once
+from accounts.gate import VIEW, access_team, signed_in
+from accounts.models import ApiToken, Team, TeamMember, User
+from accounts.scopes import ADMIN, Reach, check_scope, check_unbound, scopes_up_to
 from accounts.services import make_token, revoke_token, update_profile
 from accounts.services.tokens import check_may_make_token
 

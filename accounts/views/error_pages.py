@@ -4,7 +4,7 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpRequest
 
-from accounts.audit import note_refusal
+from accounts.audit.log import note_refusal
 from accounts.errors import MaruError, NotFound
 
 

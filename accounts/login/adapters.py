@@ -16,11 +16,11 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext_lazy as _
 
-from accounts import invited
-from accounts.audit import audit, refused
-from accounts.endings import Ending, access_ended
+from accounts.audit.log import audit, refused
 from accounts.errors import Forbidden, Unavailable
+from accounts.login import pending_invitation
 from accounts.models import User
+from accounts.revocation import Ending, access_ended
 from accounts.services import address_changed, change_password, create_user
 
 
@@ -40,7 +40,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Open to the invited, and to everybody where the installation says so."""
-        return settings.SIGNUP == "open" or invited.invitation(request) is not None
+        return settings.SIGNUP == "open" or pending_invitation.invitation(request) is not None
 
     @transaction.atomic
     def save_user(
@@ -48,7 +48,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
     ) -> User:
         """Make the account that a sign-up form asks for. It has no rights at all."""
         data = form.cleaned_data
-        invited.count_account(request, data["email"])
+        pending_invitation.count_account(request, data["email"])
         return create_user(name=data["name"], email=data["email"], password=data["password1"])
 
     def set_password(self, user: AbstractBaseUser, password: str) -> None:
@@ -93,7 +93,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
 
     def get_login_redirect_url(self, request: HttpRequest) -> str:
         """Bring the invited back to their invitation."""
-        if invited.invitation(request) is not None:
+        if pending_invitation.invitation(request) is not None:
             return reverse("accounts:invitation")
         return cast("str", super().get_login_redirect_url(request))
 

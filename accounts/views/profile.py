@@ -13,12 +13,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.errors import MaruError
-from accounts.forms import ProfileForm, TokenForm
 from accounts.gate import signed_in
 from accounts.models import ApiToken, User
-from accounts.reach import scopes_up_to
-from accounts.refusals import show_refusal
+from accounts.scopes import scopes_up_to
 from accounts.services import make_token, revoke_token, update_profile
+from accounts.views.error_pages import show_refusal
+from accounts.views.forms import ProfileForm, TokenForm
 
 
 @require_http_methods(["GET", "POST"])

@@ -13,7 +13,7 @@ from allauth.socialaccount.providers.oauth2.client import OAuth2Error
 from django.db import transaction
 from django.http import HttpRequest
 
-from accounts import invited
+from accounts.login import pending_invitation
 from accounts.models import User
 from accounts.services import create_user
 
@@ -49,7 +49,7 @@ class SocialAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allau
     def save_user(self, request: HttpRequest, sociallogin: SocialLogin, form: Any = None) -> User:
         """Make the account; without a password, and without any rights."""
         told = cast("User", sociallogin.user)
-        invited.count_account(request, told.email)
+        pending_invitation.count_account(request, told.email)
         name = told.name or told.email.partition("@")[0]
         user = sociallogin.user = create_user(name=name, email=told.email)
         sociallogin.save(request)

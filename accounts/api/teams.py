@@ -9,12 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router
 from pydantic import BaseModel, Field
 
-from accounts.errors import NotFound
-from accounts.gate import MANAGE, MANAGE_PEOPLE, VIEW, access_team, signed_in
-from accounts.idempotency import once
-from accounts.models import Team, TeamMember, User
-from accounts.reach import check_unbound
-from accounts.rest import (
+from accounts.api.endpoints import (
     LONGEST_PAGE,
     Body,
     Cursor,
@@ -26,6 +21,11 @@ from accounts.rest import (
     read_body,
     takes,
 )
+from accounts.api.idempotency import once
+from accounts.errors import NotFound
+from accounts.gate import MANAGE, MANAGE_PEOPLE, VIEW, access_team, signed_in
+from accounts.models import Team, TeamMember, User
+from accounts.scopes import check_unbound
 from accounts.services import (
     accept_invitation,
     create_team,

@@ -7,9 +7,9 @@ from django.http import HttpRequest
 from ninja import Query, Router
 from pydantic import BaseModel
 
+from accounts.api.endpoints import LONGEST_PAGE, Cursor, Limit, Moment, Page, Time, page_of
 from accounts.gate import MANAGE_PEOPLE, access_team, signed_in
 from accounts.models import AuditEntry
-from accounts.rest import LONGEST_PAGE, Cursor, Limit, Moment, Page, Time, page_of
 
 router = Router(tags=["teams"])
 

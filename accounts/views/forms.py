@@ -16,11 +16,11 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from accounts import invited
 from accounts.errors import MaruError
+from accounts.login import pending_invitation
 from accounts.models import Team, TeamRole, User, Wood
 from accounts.names import LONGEST_NAME, clean_name
-from accounts.reach import ADMIN, READ, WRITE
+from accounts.scopes import ADMIN, READ, WRITE
 from accounts.services.invitations import MOST_USES
 from accounts.services.teams import TEAM_NAME_LENGTH
 from accounts.services.tokens import NAME_LENGTH as TOKEN_NAME_LENGTH
@@ -87,7 +87,7 @@ class SignupForm(OwnWords, allauth.SignupForm):  # type: ignore[misc]  # allauth
         """Refuse an address that the invitation is not for."""
         email: str = super().clean_email()
         try:
-            invited.check_address(context.request, email)
+            pending_invitation.check_address(context.request, email)
         except MaruError as error:
             raise ValidationError(str(error.detail)) from None
         return email

@@ -8,7 +8,7 @@ from allauth.mfa.totp import forms as totp
 from allauth.mfa.webauthn import forms as webauthn
 from django.utils.translation import gettext_lazy as _
 
-from accounts.forms import OwnWords, Words
+from accounts.views.forms import OwnWords, Words
 
 _CODE: Words = {"code": _("Code")}
 

@@ -21,11 +21,11 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from qrcode.image.svg import SvgPathImage
 
-from accounts.audit import audit
-from accounts.endings import Ending, access_ended
+from accounts.audit.log import audit
+from accounts.crypto.keys import derived_key
 from accounts.errors import MfaRequired, Unavailable
 from accounts.models import Team, TeamMember, User
-from accounts.sealing import derived_key
+from accounts.revocation import Ending, access_ended
 
 FACTORS: Final = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
 _PURPOSE: Final = b"maru: secrets of second factors, version 1"

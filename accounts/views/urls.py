@@ -2,13 +2,13 @@
 
 from django.urls import path
 
-from accounts.views import audit, factors, invitations, own, team
+from accounts.views import audit, factors, invitations, profile, team
 
 app_name = "accounts"
 urlpatterns = [
-    path("me/", own.profile, name="profile"),
-    path("me/tokens/", own.tokens, name="tokens"),
-    path("me/tokens/<uuid:token_id>/revoke/", own.revoke, name="token_revoke"),
+    path("me/", profile.profile, name="profile"),
+    path("me/tokens/", profile.tokens, name="tokens"),
+    path("me/tokens/<uuid:token_id>/revoke/", profile.revoke, name="token_revoke"),
     path("teams/<uuid:team_id>/", team.general, name="team"),
     path("teams/<uuid:team_id>/two-steps/", team.set_mfa, name="team_mfa"),
     path("teams/<uuid:team_id>/delete/", team.delete, name="team_delete"),

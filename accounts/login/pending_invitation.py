@@ -8,7 +8,7 @@ from typing import Final
 from django.conf import settings
 from django.http import HttpRequest
 
-from accounts.digests import digest_of
+from accounts.crypto.hashing import digest_of
 from accounts.errors import NotFound
 from accounts.models import Invitation
 from accounts.services import invitation_by_digest, look_up_invitation

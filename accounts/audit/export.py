@@ -9,9 +9,9 @@ import orjson
 from asgiref.sync import sync_to_async
 from django.db.models import QuerySet
 
-from accounts.audit_api import entry_body
+from accounts.api.audit import entry_body
+from accounts.database import give_back_database
 from accounts.models import AuditEntry
-from accounts.waiting import give_back_database
 
 LONGEST: Final = 100_000
 PIECE: Final = 500

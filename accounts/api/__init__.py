@@ -1,0 +1,1 @@
+"""The REST endpoints of accounts and teams, and what all REST endpoints share."""

@@ -1,0 +1,1 @@
+"""The audit log of a team and its export."""

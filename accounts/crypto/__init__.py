@@ -1,0 +1,1 @@
+"""Hashes of secrets and keys derived from the secret key."""
