@@ -11,7 +11,7 @@ class RoomsConfig(AppConfig):
     def ready(self) -> None:
         from accounts.hooks import follow
         from accounts.revocation import when_access_ends
-        from agents.changes import (
+        from agents.hooks import (
             when_key_is_taken,
             when_persona_changes,
             when_persona_leaves,

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from accounts.models import User
-from agents.answers import Turn
+from agents.engine_types import Turn
 from rooms.models import AuthorKind, Message, MessageStatus, Room, Run, RunState
 from rooms.permissions import permissions_in
 from rooms.protocol.events import MessageBody, RoomState, RunBody

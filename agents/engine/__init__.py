@@ -14,8 +14,8 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from types import ModuleType
 
-from agents.answers import Limits, Part, PersonaSpec, Turn
 from agents.engine import environment
+from agents.engine_types import Limits, Part, PersonaSpec, Turn
 
 environment.prepare()  # before anything below this package imports CrewAI
 
@@ -56,7 +56,7 @@ def _import() -> ModuleType:
     # tenths of a second each time. What has been imported stays for good, so it need not look.
     gc.disable()
     try:
-        return importlib.import_module("agents.engine.answering")
+        return importlib.import_module("agents.engine.answer")
     finally:
         gc.freeze()
         gc.enable()

@@ -12,7 +12,7 @@ from typing import Final
 import httpx
 from django.utils.translation import gettext as _
 
-from agents.answers import AnswerFailed
+from agents.engine_types import AnswerFailed
 
 TRY_AGAIN: Final = frozenset({408, 425, 429})
 TRANSPORT: Final = (httpx.TransportError, OSError)

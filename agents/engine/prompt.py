@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Final, TypedDict
 
-from agents.answers import PersonaSpec, Turn
+from agents.engine_types import PersonaSpec, Turn
 
 NAME_LENGTH: Final = 60
 ROOM: Final = """\

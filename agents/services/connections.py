@@ -17,12 +17,12 @@ from accounts.errors import Conflict, Invalid
 from accounts.gate import access_team
 from accounts.models import User
 from accounts.names import clean_name
-from agents import check
-from agents.changes import key_taken
-from agents.egress import check_url
+from agents.egress.guard import check_url
+from agents.hooks import key_taken
 from agents.models import Connection, ConnectionKind
 from agents.permissions import MANAGE, access_connection
 from agents.secrets import KeyUnreadable, decrypt, encrypt, rotate
+from agents.services import connection_check
 from agents.services.cleaning import check_row, clean_text, one_of_a_kind, refuse
 
 DEMO_MODEL: Final = "demo"
@@ -143,7 +143,7 @@ def check_connection(
     base_url: str | None = None,
     key: str = "",
     model: str | None = None,
-) -> check.CheckResult:
+) -> connection_check.CheckResult:
     """Try a connection as it is stored, or with what is given and not saved yet.
 
     The stored key is never sent to another server than the one it was entered for.
@@ -155,7 +155,7 @@ def check_connection(
         try:
             sent = decrypt(stored.key_encrypted)
         except KeyUnreadable:
-            return check.CheckResult(False, _unreadable())
+            return connection_check.CheckResult(False, _unreadable())
     if model is None:
         model = next(iter(stored.model_names), "")
     rate_limits.spend(rate_limits.CHECK, user, team_id=stored.team_id)
@@ -164,7 +164,7 @@ def check_connection(
 
 def check_new_connection(
     *, user: User, team_id: UUID, kind: str, base_url: str, key: str, model: str = ""
-) -> check.CheckResult:
+) -> connection_check.CheckResult:
     """Try a connection before it is saved."""
     access_team(user, team_id, MANAGE)
     rate_limits.spend(rate_limits.CHECK, user, team_id=team_id)
@@ -203,13 +203,13 @@ def _is_readable(stored: str) -> bool:
     return True
 
 
-def _check(*, kind: str, base_url: str, key: str, model: str) -> check.CheckResult:
+def _check(*, kind: str, base_url: str, key: str, model: str) -> connection_check.CheckResult:
     try:
         _checked_key(key)
     except Invalid as refused:
-        return check.CheckResult(False, str(refused.detail))
+        return connection_check.CheckResult(False, str(refused.detail))
     give_back_database()
-    return check.check_connection(kind=kind, base_url=base_url, key=key, model=model)
+    return connection_check.check_connection(kind=kind, base_url=base_url, key=key, model=model)
 
 
 def _save(connection: Connection) -> None:

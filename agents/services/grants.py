@@ -13,7 +13,7 @@ from accounts.errors import Forbidden, Invalid, NotFound
 from accounts.models import TeamMember, TeamRole, User
 from accounts.revocation import Ending
 from accounts.roles import PERSONA_RIGHTS, permissions_named
-from agents.changes import persona_rights_taken
+from agents.hooks import persona_rights_taken
 from agents.models import Persona, PersonaGrant
 from agents.permissions import SHARE, lock_persona, rights_in
 

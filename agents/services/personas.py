@@ -12,8 +12,8 @@ from accounts.errors import Conflict, NotFound
 from accounts.gate import access_team
 from accounts.models import Team, User
 from accounts.names import clean_handle, clean_line, clean_name, handle_for
-from agents.answers import AnswerFailed, PersonaSpec
-from agents.changes import persona_changed, persona_leaves
+from agents.engine_types import AnswerFailed, PersonaSpec
+from agents.hooks import persona_changed, persona_leaves
 from agents.models import Connection, ConnectionKind, Persona, PersonaVersion
 from agents.permissions import CHANGE, EDIT, MANAGE, access_persona, lock_persona
 from agents.secrets import KeyUnreadable, decrypt

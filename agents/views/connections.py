@@ -13,10 +13,10 @@ from accounts.errors import MaruError
 from accounts.gate import access_team, signed_in
 from accounts.views.error_pages import show_refusal
 from agents import services
-from agents.check import CheckResult
-from agents.forms import ConnectionForm
 from agents.models import Connection
 from agents.permissions import MANAGE, access_connection
+from agents.services.connection_check import CheckResult
+from agents.views.forms import ConnectionForm
 from agents.views.page import in_team, settings_page
 
 

@@ -13,10 +13,10 @@ from accounts.gate import access_team, signed_in
 from accounts.models import TeamMember, TeamRole
 from accounts.views.error_pages import show_refusal
 from agents import services
-from agents.forms import GrantsForm, PersonaForm
 from agents.models import Persona
 from agents.permissions import CHANGE, EDIT, MANAGE, SHARE, access_persona, rights_in
 from agents.services.grants import MOST_GRANTS
+from agents.views.forms import GrantsForm, PersonaForm
 from agents.views.page import in_team, settings_page
 from agents.views.versions import VERSIONS_SHOWN, version_rows
 

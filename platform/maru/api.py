@@ -27,8 +27,8 @@ from accounts.api.me import router as accounts_router
 from accounts.api.teams import router as teams_router
 from accounts.audit.log import note_refusal
 from accounts.errors import Invalid, MaruError, NotFound, Unauthenticated, Unavailable
-from agents.api import router as agents_router
-from agents.grants_api import router as grants_router
+from agents.api.grants import router as grants_router
+from agents.api.personas import router as agents_router
 from maru import __version__
 from maru.api_docs import Reference
 from rooms.api.invitations import router as invitations_router

@@ -16,7 +16,7 @@ admin.autodiscover()  # the site is accounts'; what is on it, each app's
 
 urlpatterns = [
     path("", include("rooms.pages.urls")),
-    path("", include("agents.urls")),
+    path("", include("agents.views.urls")),
     path("", include("accounts.views.urls")),
     path("accounts/2fa/", include(factor_patterns)),
     path("accounts/", include("allauth.urls")),

@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-from agents.answers import pace
+from agents.engine_types import pace
 from rooms.fanout import publisher
 from rooms.protocol.events import MessageDelta, encode
 from rooms.runs.delta_store import replay

@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy
 
 from accounts.errors import MaruError
 from accounts.models import User
-from agents.answers import AnswerFailed, PersonaSpec, Turn, Usage
+from agents.engine_types import AnswerFailed, PersonaSpec, Turn, Usage
 from agents.models import Persona
 from agents.permissions import USE, rights_in
 from agents.services import spec_for

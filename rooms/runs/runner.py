@@ -17,7 +17,7 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 
 from agents import engine
-from agents.answers import AnswerFailed, Finished, Limits, Text, ToolFinished, ToolStarted
+from agents.engine_types import AnswerFailed, Finished, Limits, Text, ToolFinished, ToolStarted
 from rooms import metrics
 from rooms.executors import BEATS, RUNS, in_thread
 from rooms.fanout import publisher

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
-from agents.answers import AnswerFailed, Finished, Limits, Part, PersonaSpec, Text, Turn
 from agents.engine import answer
+from agents.engine_types import AnswerFailed, Finished, Limits, Part, PersonaSpec, Text, Turn
 
 KEY = "sk-CANARY-d41d8cd98f00"
 TEAM = UUID(int=1)

@@ -3,7 +3,7 @@
 import pytest
 from pytest_django import Settings
 
-from agents.names import names
+from agents.egress.dns import names
 from tests.agents.cast import ALLOWED, Cast, make_cast
 
 

@@ -10,7 +10,7 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from accounts.errors import RateLimited
-from agents.check import AT_ONCE, CheckResult, check_connection
+from agents.services.connection_check import AT_ONCE, CheckResult, check_connection
 from tests.agents.asking import KEY
 from tests.provider import Provider, running
 
@@ -126,7 +126,7 @@ DRIPS = 100
 def test_a_provider_that_drips_is_left_at_the_deadline(
     before: bytes, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agents.check.SECONDS", 0.4)
+    monkeypatch.setattr("agents.services.connection_check.SECONDS", 0.4)
     with dripping([before, *[b"x"] * DRIPS]) as address:
         settings.EGRESS_ALLOW = frozenset({address})
 
@@ -139,7 +139,7 @@ def test_a_name_that_nobody_resolves_is_left_at_the_deadline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     answered = Event()
-    monkeypatch.setattr("agents.check.SECONDS", 0.1)
+    monkeypatch.setattr("agents.services.connection_check.SECONDS", 0.1)
     monkeypatch.setattr("socket.getaddrinfo", lambda *args, **kwargs: answered.wait() and [])
 
     checked = check("https://models.example/v1")

@@ -14,9 +14,9 @@ from accounts.models import User
 from accounts.rate_limits import RULES, MemoryCounters
 from accounts.services import make_token
 from agents import services
-from agents.check import CheckResult
 from agents.models import Connection
 from agents.secrets import decrypt
+from agents.services.connection_check import CheckResult
 from tests.agents.cast import ALLOWED, KEY, URL, Cast, connect, make_cast
 from tests.provider import running
 
@@ -213,7 +213,7 @@ def test_way_to_the_database_is_given_back_before_we_go_out(
         return CheckResult(True, "")
 
     monkeypatch.setattr("agents.services.connections.check_url", go_out)
-    monkeypatch.setattr("agents.check.check_connection", go_out)
+    monkeypatch.setattr("agents.services.connection_check.check_connection", go_out)
     match way:
         case "check":
             services.check_connection(**one)
@@ -233,7 +233,9 @@ def test_checks_are_counted_by_person_and_team(
     settings.RATE_LIMITS = True
     counted = MemoryCounters()
     monkeypatch.setattr("accounts.rate_limits.counters", lambda: counted)
-    monkeypatch.setattr("agents.check.check_connection", lambda **_: CheckResult(True, ""))
+    monkeypatch.setattr(
+        "agents.services.connection_check.check_connection", lambda **_: CheckResult(True, "")
+    )
     new: dict[str, Any] = {"team_id": cast.team.pk, "kind": "openai", "base_url": URL, "key": ""}
 
     def tried(user: User) -> int:

@@ -7,8 +7,8 @@ from time import monotonic
 
 import pytest
 
-from agents.answers import Limits, Text
 from agents.engine import answer, warm
+from agents.engine_types import Limits, Text
 from tests.agents.asking import PERSONA, ask, said
 
 DEMO = replace(PERSONA, kind="demo", model="", key="")
@@ -17,7 +17,7 @@ DEMO = replace(PERSONA, kind="demo", model="", key="")
 @pytest.fixture
 async def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     await warm()
-    from agents.demo import DemoLLM
+    from agents.engine.demo import DemoLLM
 
     monkeypatch.setattr(DemoLLM, "pause", 0)
 

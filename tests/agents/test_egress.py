@@ -11,11 +11,11 @@ import httpx
 import pytest
 from pytest_django.fixtures import Settings
 
-from agents.answers import Limits
-from agents.check import check_connection
-from agents.egress import EgressRefused, check_url
+from agents.egress.dns import names as remembered
+from agents.egress.guard import EgressRefused, check_url
 from agents.engine import warm
-from agents.names import names as remembered
+from agents.engine_types import Limits
+from agents.services.connection_check import check_connection
 from tests.agents.asking import KEY, ask, persona
 from tests.provider import running
 

@@ -9,9 +9,9 @@ from contextlib import aclosing
 import pytest
 from pytest_django.fixtures import Settings
 
-from agents.answers import MOST_TOKENS, Finished, Limits, Text, Usage
 from agents.engine import answer
-from agents.engine.text import Cleaner
+from agents.engine.surrogates import Cleaner
+from agents.engine_types import MOST_TOKENS, Finished, Limits, Text, Usage
 from tests.agents.asking import KEY, ask, persona, said
 from tests.provider import Provider, running
 
@@ -156,7 +156,8 @@ def test_a_pair_cut_in_two_is_joined_and_half_a_pair_replaced() -> None:
 
 
 def test_importing_the_engine_does_not_import_crewai() -> None:
-    code = "import agents.engine, agents.answers, agents.egress, agents.check, sys; "
+    modules = "agents.engine, agents.engine_types, agents.egress.guard"
+    code = f"import {modules}, agents.services.connection_check, sys; "
     code += "sys.exit(any(name.partition('.')[0] == 'crewai' for name in sys.modules))"
 
     ended = subprocess.run(

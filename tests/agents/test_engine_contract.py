@@ -11,9 +11,9 @@ from typing import Any, cast
 import pytest
 from pytest_django.fixtures import Settings
 
-from agents.answers import Turn
 from agents.engine import warm
 from agents.engine.prompt import opening
+from agents.engine_types import Turn
 from tests.agents.asking import KEY, PERSONA, TEAM, ask, persona, said
 from tests.provider import Provider, running
 
@@ -33,16 +33,16 @@ async def provider(served: Provider, settings: Settings) -> Provider:
 
 
 async def _call(provider: Provider, model: str) -> str:
-    from agents.engine import crew
-    from agents.engine.provider import exchange
+    from agents.engine import crewai_adapter
+    from agents.engine.http import exchange
 
-    llm = await crew.llm_for(persona(provider.base_url, model))
+    llm = await crewai_adapter.llm_for(persona(provider.base_url, model))
     async with exchange("key", TEAM):
         return str(await llm.acall([{"role": "user", "content": "Hello?"}]))
 
 
 async def test_a_sink_hears_chunks_and_the_end_of_calls_in_order(provider: Provider) -> None:
-    from agents.engine.crew import CallEnded, Chunk, listening
+    from agents.engine.crewai_adapter import CallEnded, Chunk, listening
 
     heard: list[Chunk | CallEnded] = []
 
@@ -56,7 +56,7 @@ async def test_a_sink_hears_chunks_and_the_end_of_calls_in_order(provider: Provi
 
 
 async def test_a_sink_hears_nothing_of_another_task(provider: Provider) -> None:
-    from agents.engine.crew import listening
+    from agents.engine.crewai_adapter import listening
 
     heard: list[object] = []
     other = asyncio.create_task(_call(provider, "tokens-20@200"))
@@ -68,7 +68,7 @@ async def test_a_sink_hears_nothing_of_another_task(provider: Provider) -> None:
 
 
 async def test_a_sink_hears_nothing_after_its_time(provider: Provider) -> None:
-    from agents.engine.crew import listening
+    from agents.engine.crewai_adapter import listening
 
     heard: list[object] = []
     with listening(heard.append):
@@ -82,9 +82,9 @@ async def test_a_sink_hears_nothing_after_its_time(provider: Provider) -> None:
 async def test_a_base_exception_in_a_sink_ends_the_call_without_a_retry(
     provider: Provider,
 ) -> None:
-    from agents.answers import AnswerFailed
-    from agents.engine.crew import listening
+    from agents.engine.crewai_adapter import listening
     from agents.engine.failures import Halt
+    from agents.engine_types import AnswerFailed
 
     def halt(_: object) -> None:
         raise Halt(AnswerFailed("internal"))
@@ -96,7 +96,7 @@ async def test_a_base_exception_in_a_sink_ends_the_call_without_a_retry(
 
 
 async def test_a_stream_without_an_end_has_no_finish_reason(provider: Provider) -> None:
-    from agents.engine.crew import CallEnded, listening
+    from agents.engine.crewai_adapter import CallEnded, listening
 
     heard: list[Any] = []
     with listening(heard.append):
@@ -148,9 +148,9 @@ async def test_what_crewai_logs_does_not_reach_our_log(
 async def test_our_opening_is_word_for_word_that_of_crewais_agent(provider: Provider) -> None:
     from crewai.utilities.prompts import Prompts, SystemPromptResult
 
-    from agents.engine import crew
+    from agents.engine import crewai_adapter
 
-    agent = crew.agent_for(PERSONA, await crew.llm_for(PERSONA))
+    agent = crewai_adapter.agent_for(PERSONA, await crewai_adapter.llm_for(PERSONA))
     own = Prompts(agent=agent, has_tools=False, use_system_prompt=True).task_execution()
 
     assert isinstance(own, SystemPromptResult)

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Iterable
 import httpx
 import pytest
 
-from agents.engine import events
-from agents.engine.events import EVENT_LIMIT, EVENT_LINES, PLENTY, TOTAL_LIMIT, EventStream
+from agents.engine import sse_stream
 from agents.engine.failures import Halt
-from agents.engine.lines import Lines
+from agents.engine.sse_merge import Lines
+from agents.engine.sse_stream import EVENT_LIMIT, EVENT_LINES, PLENTY, TOTAL_LIMIT, EventStream
 from tests.live import PATIENCE
 
 KIBIBYTE = b"x" * 1024
@@ -58,7 +58,7 @@ def event(text: str) -> bytes:
 @pytest.fixture
 def endless(monkeypatch: pytest.MonkeyPatch) -> None:
     """What gathers does so for an hour, unless something else happens."""
-    monkeypatch.setattr(events, "pace", lambda told: LONG)
+    monkeypatch.setattr(sse_stream, "pace", lambda told: LONG)
 
 
 async def passed(*pieces: bytes) -> bytes:

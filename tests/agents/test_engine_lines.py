@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.engine.failures import Halt
-from agents.engine.lines import Lines
+from agents.engine.sse_merge import Lines
 
 
 def chunk(content: object = None, *, delta: dict[str, Any] | None = None, **more: Any) -> bytes:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django.fixtures import Settings
 
-from agents.answers import Turn
 from agents.engine.prompt import messages, system_prompt
+from agents.engine_types import Turn
 from tests.agents.asking import KEY, PERSONA, ask, persona, said
 from tests.provider import Provider, running
 

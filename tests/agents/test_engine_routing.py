@@ -77,10 +77,10 @@ async def test_fifty_answers_at_once_do_not_mix(provider: Provider) -> None:
 async def test_a_listener_on_everything_would_be_found(
     provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from agents.engine import crew
+    from agents.engine import crewai_adapter
 
     everybody: list[Callable[[object], None]] = []
-    own_listening = crew.listening
+    own_listening = crewai_adapter.listening
 
     def tell_everybody(event: object) -> None:
         for hear in everybody:
@@ -92,7 +92,7 @@ async def test_a_listener_on_everything_would_be_found(
         with own_listening(tell_everybody):
             yield
 
-    monkeypatch.setattr(crew, "listening", listening_to_all)
+    monkeypatch.setattr(crewai_adapter, "listening", listening_to_all)
 
     found = await _all_at_once(provider)
 

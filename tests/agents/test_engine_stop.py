@@ -11,8 +11,8 @@ from time import monotonic
 import pytest
 from pytest_django.fixtures import Settings
 
-from agents.answers import Limits, Part
 from agents.engine import answer, warm
+from agents.engine_types import Limits, Part
 from tests.agents.asking import ask, persona, said
 from tests.provider import Provider, running
 

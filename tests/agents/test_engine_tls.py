@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from pytest_django.fixtures import Settings
 
-from agents.answers import Limits
 from agents.engine import answer, warm
+from agents.engine_types import Limits
 from tests.agents.asking import ask, persona, said
 from tests.provider import Provider, running
 

@@ -9,10 +9,10 @@ from uuid import uuid4
 import pytest
 from pytest_django import Settings
 
-from agents import names as module
-from agents.answers import Limits
+from agents.egress import dns as module
+from agents.egress.dns import OF_A_TEAM, HostUnknown, Names
 from agents.engine import warm
-from agents.names import OF_A_TEAM, HostUnknown, Names
+from agents.engine_types import Limits
 from tests.agents.asking import TEAM, ask, persona
 from tests.live import PATIENCE
 from tests.provider import running
@@ -131,9 +131,9 @@ async def test_runs_of_a_team_whose_names_are_slow_hold_up_no_run_of_another(
 async def test_a_name_with_several_addresses_is_tried_at_the_next_one(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from agents.engine import answering
+    from agents.engine import answer
 
-    monkeypatch.setattr(answering, "FIRST_WAIT", 0.005)
+    monkeypatch.setattr(answer, "FIRST_WAIT", 0.005)
     with running() as provider:
         both = [(0, 0, 0, "", (address, provider.port)) for address in ("127.0.0.2", "127.0.0.1")]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)

@@ -75,7 +75,7 @@ def said(request: HttpRequest) -> list[str]:
 
 
 def test_every_address_of_the_app_is_tried_here(cast: Cast) -> None:
-    from agents.urls import urlpatterns
+    from agents.views.urls import urlpatterns
 
     assert set(addresses(cast)) == {pattern.name for pattern in urlpatterns}
 

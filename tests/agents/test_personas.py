@@ -7,8 +7,8 @@ import pytest
 
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound
 from accounts.models import User
-from agents import changes, services
-from agents.answers import AnswerFailed
+from agents import hooks, services
+from agents.engine_types import AnswerFailed
 from agents.models import Persona
 from agents.services import PersonaFields
 from tests.agents.cast import KEY, URL, Cast, connect
@@ -212,8 +212,8 @@ def test_listeners_hear_of_changes_and_of_the_end(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard: list[str] = []
-    monkeypatch.setattr(changes, "_on_change", [lambda one: heard.append(f"{one.name} changed")])
-    monkeypatch.setattr(changes, "_on_leave", [lambda one: heard.append(f"{one.name} leaves")])
+    monkeypatch.setattr(hooks, "_on_change", [lambda one: heard.append(f"{one.name} changed")])
+    monkeypatch.setattr(hooks, "_on_leave", [lambda one: heard.append(f"{one.name} leaves")])
 
     services.update_persona(user=cast.owner, persona_id=cast.persona.pk, name="Onsae")
     services.delete_persona(user=cast.owner, persona_id=cast.persona.pk)

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from pytest_django.fixtures import Settings
 
-from agents.answers import FAILURE_CODES, SENTENCES, Limits
 from agents.engine import failures, warm
+from agents.engine_types import FAILURE_CODES, SENTENCES, Limits
 from tests.agents.asking import KEY, ask, persona
 from tests.provider import Provider, running
 from tests.provider.faults import SHAPES
@@ -75,9 +75,9 @@ async def provider(served: Provider, settings: Settings) -> Provider:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two tries, wait for hardly anything."""
-    from agents.engine import answering
+    from agents.engine import answer
 
-    monkeypatch.setattr(answering, "FIRST_WAIT", 0.005)
+    monkeypatch.setattr(answer, "FIRST_WAIT", 0.005)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -217,9 +217,9 @@ async def test_a_refused_key_is_not_repeated_to_the_room(
 async def test_no_exception_but_ours_leaves_the_engine(
     provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from agents.engine import crew
+    from agents.engine import crewai_adapter
 
-    monkeypatch.setattr(crew, "agent_for", lambda *_: 1 / 0)
+    monkeypatch.setattr(crewai_adapter, "agent_for", lambda *_: 1 / 0)
 
     heard = await ask(persona(provider.base_url, "echo"))
 

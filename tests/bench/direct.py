@@ -40,7 +40,7 @@ async def engine(url: str) -> Ask:
 
     settings.configure(EGRESS_ALLOW=frozenset({url.split("/")[2]}))
     from agents import engine
-    from agents.answers import Limits, PersonaSpec, Text, Turn
+    from agents.engine_types import Limits, PersonaSpec, Text, Turn
 
     await engine.warm()
     team, connection = uuid4(), uuid4()

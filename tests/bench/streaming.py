@@ -39,7 +39,7 @@ async def engine(url: str, model: str) -> Stream:
 
     settings.configure(EGRESS_ALLOW=frozenset({url.split("/")[2]}))
     from agents import engine
-    from agents.answers import Limits, PersonaSpec, Text, Turn
+    from agents.engine_types import Limits, PersonaSpec, Text, Turn
 
     await engine.warm()
     spec = PersonaSpec(

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
-from agents.answers import AnswerFailed, Usage
+from agents.engine_types import AnswerFailed, Usage
 from rooms import services
 from rooms.models import Message, Room, Run
 from rooms.runs import lifecycle, queue

@@ -7,7 +7,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from agents.answers import PersonaSpec, pace
+from agents.engine_types import PersonaSpec, pace
 from rooms.fanout import publisher
 from rooms.fanout.publisher import Delta, Envelope
 from rooms.runs.delta_store import replay

@@ -8,7 +8,7 @@ from accounts import rate_limits
 from accounts.errors import Conflict, Invalid, RateLimited
 from accounts.models import AuditEntry, User
 from accounts.services import update_profile
-from agents.answers import AnswerFailed
+from agents.engine_types import AnswerFailed
 from agents.services import delete_persona
 from rooms import queries, services
 from rooms.fanout.unread import unread

@@ -13,7 +13,7 @@ from pytest_django import DjangoAssertNumQueries
 from accounts.models import TeamRole, User
 from accounts.services import create_team
 from accounts.services.teams import put_member
-from agents.answers import AnswerFailed
+from agents.engine_types import AnswerFailed
 from agents.services import Grant, create_demo_persona, put_grants
 from rooms import services
 from rooms.models import Message, Room, RoomMember, RoomRole, Run, RunState

@@ -16,7 +16,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from agents import engine
-from agents.answers import Finished, Limits, Part, Text
+from agents.engine_types import Finished, Limits, Part, Text
 from rooms import services
 from rooms.executors import RUNS, in_thread
 from rooms.fanout import publisher

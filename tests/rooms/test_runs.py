@@ -13,7 +13,7 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.services import create_team
-from agents.answers import AnswerFailed, Usage
+from agents.engine_types import AnswerFailed, Usage
 from agents.models import Persona
 from agents.services import create_demo_persona, delete_persona, set_persona_enabled
 from rooms import services

@@ -10,7 +10,7 @@ from accounts.errors import NotFound
 from accounts.roles import ROOM_ROLES
 from accounts.services import create_user, update_profile
 from accounts.services.teams import put_member as put_team_member
-from agents.answers import AnswerFailed, Usage
+from agents.engine_types import AnswerFailed, Usage
 from agents.services import create_demo_persona, delete_persona, update_persona
 from rooms import services
 from rooms.event_log import events_after

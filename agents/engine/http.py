@@ -15,13 +15,13 @@ from uuid import UUID
 import httpx
 from crewai.llms.hooks import BaseInterceptor
 
-from agents import egress
-from agents.answers import AnswerFailed
+from agents.egress import guard
+from agents.egress.dns import HostUnknown
 from agents.engine import failures
-from agents.engine.events import EventStream
 from agents.engine.failures import Halt
-from agents.engine.lines import Lines
-from agents.names import HostUnknown
+from agents.engine.sse_merge import Lines
+from agents.engine.sse_stream import EventStream
+from agents.engine_types import AnswerFailed
 
 CONNECT_SECONDS: Final = 10.0
 SENT_ON: Final = ("host", "accept", "content-type", "content-length", "transfer-encoding")
@@ -72,8 +72,8 @@ class Doorman(BaseInterceptor[httpx.Request, httpx.Response]):
         if opened.sent:  # somebody below us tries again; whether to do that is for us to say
             raise Halt(AnswerFailed("provider_unavailable"))
         try:
-            request = await egress.apinned(message, opened.team, opened.tried)
-        except egress.EgressRefused:
+            request = await guard.apinned(message, opened.team, opened.tried)
+        except guard.EgressRefused:
             raise Halt(AnswerFailed("not_allowed")) from None
         except HostUnknown:
             raise Halt(AnswerFailed("provider_unavailable")) from None

@@ -20,11 +20,11 @@ from crewai.events.types.llm_events import LLMCallCompletedEvent, LLMStreamChunk
 from crewai.utilities.types import LLMMessage
 from crewai_core.printer import set_suppress_console_output
 
-from agents import egress
-from agents.answers import MOST_TOKENS, PersonaSpec, Usage
-from agents.demo import DemoLLM
+from agents.egress import guard
+from agents.engine.demo import DemoLLM
+from agents.engine.http import Doorman
 from agents.engine.prompt import Message
-from agents.engine.provider import Doorman
+from agents.engine_types import MOST_TOKENS, PersonaSpec, Usage
 
 READ_SECONDS: Final = 600.0  # the run's own clock ends it long before
 KEPT_LLMS: Final = 256
@@ -128,7 +128,7 @@ def _build(spec: PersonaSpec) -> BaseLLM:
     if spec.kind == "demo":
         return DemoLLM(model="demo")
     base_url = spec.base_url or f"https://{OPENAI_HOST}/v1"  # or CrewAI asks OPENAI_BASE_URL
-    newer = egress.parsed(base_url).host == OPENAI_HOST  # the others know only the older name
+    newer = guard.parsed(base_url).host == OPENAI_HOST  # the others know only the older name
     return LLM(
         model=spec.model,
         provider="openai",

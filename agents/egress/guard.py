@@ -16,7 +16,7 @@ from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 from accounts.errors import Invalid
-from agents.names import HostUnknown, lookup, names
+from agents.egress.dns import HostUnknown, lookup, names
 
 PORTS: Final = {"http": 80, "https": 443}
 _NAME: Final = re.compile(r"[a-z0-9:_-][a-z0-9:._%-]*")

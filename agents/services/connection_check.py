@@ -18,8 +18,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.errors import RateLimited
-from agents.egress import EgressRefused, check_url, pinned
-from agents.names import HostUnknown
+from agents.egress.dns import HostUnknown
+from agents.egress.guard import EgressRefused, check_url, pinned
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -7,9 +7,9 @@ from typing import Final
 
 import httpx
 
-from agents.answers import AnswerFailed, pace
 from agents.engine.failures import Halt
-from agents.engine.lines import Lines
+from agents.engine.sse_merge import Lines
+from agents.engine_types import AnswerFailed, pace
 
 EVENT_LIMIT: Final = 1024 * 1024
 EVENT_LINES: Final = 1_000

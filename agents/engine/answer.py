@@ -14,12 +14,21 @@ from typing import Final
 
 import structlog
 
-from agents.answers import AnswerFailed, Finished, Limits, Part, PersonaSpec, Text, Turn, Usage
-from agents.egress import EgressRefused
-from agents.engine import crew, failures, prompt, provider
+from agents.egress.guard import EgressRefused
+from agents.engine import crewai_adapter, failures, http, prompt
 from agents.engine.failures import Halt
-from agents.engine.lines import Lines
-from agents.engine.text import Cleaner
+from agents.engine.sse_merge import Lines
+from agents.engine.surrogates import Cleaner
+from agents.engine_types import (
+    AnswerFailed,
+    Finished,
+    Limits,
+    Part,
+    PersonaSpec,
+    Text,
+    Turn,
+    Usage,
+)
 
 STOP_SECONDS: Final = 1.0
 PATIENCE: Final = 60.0
@@ -67,7 +76,7 @@ class _Answering:
         self._chunks = 0
         self._lines = Lines()
         self._written = 0
-        self._ended: crew.CallEnded | None = None
+        self._ended: crewai_adapter.CallEnded | None = None
         self._usage: Usage | None = None
 
     async def work(self) -> Finished:
@@ -112,11 +121,11 @@ class _Answering:
 
     async def _ask(self, messages: list[prompt.Message], tried: int) -> None:
         self._ended = None
-        with crew.listening(self._hear):
-            async with provider.exchange(self._spec.key, self._spec.team_id, tried) as exchange:
+        with crewai_adapter.listening(self._hear):
+            async with http.exchange(self._spec.key, self._spec.team_id, tried) as exchange:
                 self._lines = exchange.lines
                 try:
-                    await crew.ask(self._spec, messages)
+                    await crewai_adapter.ask(self._spec, messages)
                     self._tell(self._cleaner.rest())
                 except Halt as halt:
                     raise halt.failure from None
@@ -133,8 +142,8 @@ class _Answering:
         if early := failures.of_finish(reason):
             raise early
 
-    def _hear(self, event: crew.Chunk | crew.CallEnded) -> None:
-        if isinstance(event, crew.Chunk):
+    def _hear(self, event: crewai_adapter.Chunk | crewai_adapter.CallEnded) -> None:
+        if isinstance(event, crewai_adapter.Chunk):
             self._count(event)
             if event.text and not event.to_tool:
                 self._tell(self._cleaner.clean(event.text))
@@ -143,7 +152,7 @@ class _Answering:
         if event.usage:
             self._usage = event.usage + self._usage if self._usage else event.usage
 
-    def _count(self, chunk: crew.Chunk) -> None:
+    def _count(self, chunk: crewai_adapter.Chunk) -> None:
         """A piece of the provider's is a token at least; how many it was, some never say."""
         self._chunks += 1
         if chunk.to_tool:

@@ -1,0 +1,1 @@
+"""Outgoing requests: name resolution and the egress guard."""
