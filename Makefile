@@ -48,7 +48,7 @@ messages: .venv/development
 	$(MANAGE) messages
 
 env-example: .venv/development
-	$(BIN)/python -c 'from maru.env import example; print(example(), end="")' > .env.example
+	$(BIN)/python -c 'from maru.config.env import example; print(example(), end="")' > .env.example
 
 lock: .venv/uv
 	$(UV) pip compile pyproject.toml --upgrade --extra agents $(LOCK_OPTIONS) -o requirements.lock

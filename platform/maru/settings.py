@@ -1,4 +1,4 @@
-"""One module of settings for every environment; it reads `maru.env` and nothing else."""
+"""One module of settings for every environment; it reads `maru.config.env` and nothing else."""
 
 from ipaddress import ip_network
 from pathlib import Path
@@ -8,9 +8,16 @@ import django_stubs_ext
 from django.utils.translation import gettext_lazy as _
 
 from agents.secrets import connection_keys
-from maru import env
-from maru.first_start import embedded_secret_key, make_folder
-from maru.stores import cache, channel_layer, database, mail, openid_connect, redis_options
+from maru.config import env
+from maru.config.backends import (
+    cache,
+    channel_layer,
+    database,
+    mail,
+    openid_connect,
+    redis_options,
+)
+from maru.config.secret_key import embedded_secret_key, make_folder
 
 django_stubs_ext.monkeypatch()  # ModelAdmin[User] and the like, which Django cannot subscribe
 
@@ -92,7 +99,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
-    "maru.middleware.private_pages",
+    "maru.web.middleware.private_pages",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -101,12 +108,12 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    "maru.middleware.counted",
-    "maru.middleware.audited",
-    "maru.middleware.NamedErrors",
+    "maru.web.middleware.counted",
+    "maru.web.middleware.audited",
+    "maru.web.middleware.NamedErrors",
 ]
 ROOT_URLCONF = "maru.urls"
-ASGI_APPLICATION = "maru.asgi.application"
+ASGI_APPLICATION = "maru.server.asgi.application"
 FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 TEMPLATES = [
     {
@@ -212,7 +219,7 @@ STORAGES = {
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if EMBEDDED
-        else "maru.static.CollectedFiles"
+        else "maru.server.static.CollectedFiles"
     },
 }
 
@@ -232,5 +239,5 @@ RUN_BOUNDS = {
     "queued_per_team": ENV.queued_per_team,
 }
 RATE_LIMITS = ENV.rate_limits == "on"
-LOGGING_CONFIG = "maru.logs.configure"
+LOGGING_CONFIG = "maru.config.logs.configure"
 LOGGING = {"format": ENV.log_format, "level": ENV.log_level}

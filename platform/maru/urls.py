@@ -7,10 +7,10 @@ from django.views.i18n import set_language
 
 from accounts.admin import site
 from accounts.views.urls import factor_patterns
-from maru import health
-from maru.api import api
-from maru.setup import setup
-from maru.words import Words
+from maru.web import health
+from maru.web.api import api
+from maru.web.js_catalog import Words
+from maru.web.setup import setup
 
 admin.autodiscover()  # the site is accounts'; what is on it, each app's
 

@@ -14,8 +14,8 @@ from pytest_django import Settings
 
 from accounts.models import Invitation, User
 from accounts.services import invite
-from maru.env import Env
-from maru.stores import openid_connect
+from maru.config.backends import openid_connect
+from maru.config.env import Env
 from tests.accounts.conftest import Answer, Cast, make_user
 from tests.accounts.factors import STEP, code_of, give_app
 from tests.oidc import CLIENT_ID, CLIENT_SECRET, Provider, running

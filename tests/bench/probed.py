@@ -79,8 +79,8 @@ def mark() -> Look:
 
 def main(what: str) -> None:
     """Start the server as its own module would, behind a window."""
-    from maru import asgi, server
-    from maru.lifespan import Lifespan
+    from maru.server import asgi, process
+    from maru.server.lifespan import Lifespan
 
     looks: dict[str, Callable[[], Look]] = {
         "lags": watch_import,
@@ -89,7 +89,7 @@ def main(what: str) -> None:
     }
     window = Window(asgi.application.app, f"/bench/{what}", looks[what]())
     asgi.application = Lifespan(window, *asgi.application.companions)
-    server.main()
+    process.main()
 
 
 if __name__ == "__main__":

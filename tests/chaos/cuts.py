@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from maru.stores import redis_options
+from maru.config.backends import redis_options
 from tests.cluster.cluster import Cluster
 from tests.cluster.services import Redis
 from tests.live import Frame, PopulatedRoom

@@ -8,8 +8,8 @@ import pytest
 import pytest_asyncio
 from pytest_django import Settings
 
-from maru import listening
-from maru.lifespan import running
+from maru.server import pg_listener
+from maru.server.lifespan import running
 from rooms.runs.notifications import CHANNEL, bell
 from tests.cluster.cluster import Cluster
 from tests.cluster.services import Postgres, Redis
@@ -23,9 +23,9 @@ async def woken(
 ) -> AsyncIterator[asyncio.Event]:
     """The event of a runner that listens, and has looked at what was there before."""
     settings.DATABASE_URL = postgres.url
-    monkeypatch.setattr(listening, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(pg_listener, "RETRY_SECONDS", 0.05)
     event = bell.hang()
-    async with running(listening.listen(), "listening"):
+    async with running(pg_listener.listen(), "listening"):
         await rung(event)
         yield event
     bell.take_down()

@@ -11,8 +11,8 @@ import pytest
 from psycopg_pool import ConnectionPool, PoolTimeout
 from pydantic import SecretStr
 
-from maru import stores
-from maru.env import Env
+from maru.config import backends
+from maru.config.env import Env
 from tests.cluster.cluster import Cluster
 from tests.cluster.services import Postgres, Redis
 from tests.live import ROOT
@@ -41,7 +41,7 @@ def test_pool_is_back_at_once_when_postgresql_is_after_a_while(
 ) -> None:
     caplog.set_level(logging.CRITICAL, "psycopg.pool")  # it says what the test does
     env = Env.model_construct(database_url=SecretStr(postgres.url))
-    options = stores.database(env)["OPTIONS"]["pool"]
+    options = backends.database(env)["OPTIONS"]["pool"]
     with ConnectionPool(postgres.url, check=ConnectionPool.check_connection, **options) as pool:
         pool.wait()
         postgres.stop()

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from maru.env import PREFIX, Env
+from maru.config.env import PREFIX, Env
 from maru.management.commands import runagents
-from maru.server import DRAIN_SECONDS
+from maru.server.process import DRAIN_SECONDS
 from tests.deploy.dockerfile import stages
 from tests.live import ROOT
 from tests.maru.test_layout import files

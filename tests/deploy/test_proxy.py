@@ -8,7 +8,7 @@ import httpx
 import pytest
 from django.conf import settings
 
-from maru.server import PING_SECONDS
+from maru.server.process import PING_SECONDS
 from tests.deploy.proxy import CONFIGURATION, NAME, Nginx, missing
 from tests.deploy.upstream import FIRST_EVENT, STREAM, upstream
 from tests.live import free_port, until

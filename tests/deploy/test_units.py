@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from maru.env import PREFIX, Env
+from maru.config.env import PREFIX, Env
 from maru.management.commands import runagents
-from maru.server import DRAIN_SECONDS
+from maru.server.process import DRAIN_SECONDS
 from tests.live import ROOT
 
 UNITS = sorted((ROOT / "deploy").glob("*.service"))

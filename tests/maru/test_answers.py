@@ -10,7 +10,7 @@ from threading import Event
 import pytest
 
 from agents import engine
-from maru import answers
+from maru.server import answer_worker
 from tests.live import until
 
 PARTS = 100
@@ -34,7 +34,7 @@ def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     for number in range(PARTS):
         (package / f"part{number}.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(answers, "CREWAI", (name,))
+    monkeypatch.setattr(answer_worker, "CREWAI", (name,))
     yield name
     for module in [module for module in sys.modules if module.partition(".")[0] == name]:
         del sys.modules[module]
@@ -52,7 +52,7 @@ async def stopped_while_importing(slow: str, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(engine, "warm", lambda: asyncio.to_thread(load))
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
-    warming = asyncio.create_task(answers._warm())
+    warming = asyncio.create_task(answer_worker._warm())
     await asyncio.to_thread(until, lambda: f"{slow}.part1" in sys.modules)
     warming.cancel()
     await asyncio.gather(warming, return_exceptions=True)
@@ -67,6 +67,6 @@ async def test_stopped_import_ends(slow: str, monkeypatch: pytest.MonkeyPatch) -
 async def test_without_the_finder_it_would_go_on(
     slow: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(answers, "CREWAI", ())
+    monkeypatch.setattr(answer_worker, "CREWAI", ())
 
     assert await stopped_while_importing(slow, monkeypatch) == PARTS

@@ -11,7 +11,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from accounts.models import User
 from accounts.services import create_user, make_token
-from maru.api import api
+from maru.web.api import api
 
 pytestmark = pytest.mark.django_db
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from maru import env
-from maru.env import Env
+from maru.config import env
+from maru.config.env import Env
 from tests.live import ROOT
 from tests.maru.starting import MANAGE, SERVER, refusal
 

@@ -25,7 +25,7 @@ def test_ready_is_who_reaches_its_database(client: Client, monkeypatch: pytest.M
         raise DatabaseError("CANARY: no route to host db.internal")
 
     with monkeypatch.context() as meanwhile:  # what looks after the test wants its database
-        meanwhile.setattr("maru.health.connection.cursor", away)
+        meanwhile.setattr("maru.web.health.connection.cursor", away)
         response = client.get("/readyz")
 
     assert response.status_code == 503
@@ -37,7 +37,7 @@ def test_production_is_ready_while_a_worker_shows_itself(
     client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.EMBEDDED = False
-    monkeypatch.setattr("maru.health._layer", list)
+    monkeypatch.setattr("maru.web.health._layer", list)
 
     def reasons() -> list[str]:
         found: list[str] = client.get("/readyz").json().get("reasons", [])

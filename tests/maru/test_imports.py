@@ -66,11 +66,15 @@ def test_the_tree_as_it_is_keeps_every_contract(tree: Path) -> None:
         ("rooms/permissions.py", "from guardian.shortcuts import assign_perm", {GUARDIAN}),
         ("accounts/services/teams.py", "import guardian", {GUARDIAN}),
         ("rooms/runs/runner.py", "import crewai", {CREWAI}),
-        ("platform/maru/answers.py", "from crewai.events import base_events", {CREWAI}),
+        (
+            "platform/maru/server/answer_worker.py",
+            "from crewai.events import base_events",
+            {CREWAI},
+        ),
         ("rooms/socket/consumer.py", "from agents import engine", {ENGINE}),
         ("rooms/services/rooms.py", "def later():\n    import rooms.runs.runner", {ENGINE}),
         ("agents/services/personas.py", "import agents.engine.demo", {ENGINE}),
-        ("platform/maru/asgi.py", "import maru.answers", {ENGINE}),
+        ("platform/maru/server/asgi.py", "import maru.server.answer_worker", {ENGINE}),
         ("agents/models.py", "import crewai", {CREWAI, ENGINE}),
     ],
 )
@@ -89,8 +93,8 @@ def test_whoever_runs_answers_does_reach_the_engine(tree: Path) -> None:
     """The contract is not kept because the engine cannot be reached at all."""
     pyproject = tree / "pyproject.toml"
     text = pyproject.read_text()
-    assert text.count('"maru.asgi", ') == 1
+    assert text.count('"maru.server.asgi", ') == 1
 
-    pyproject.write_text(text.replace('"maru.asgi", ', '"maru.server", '))
+    pyproject.write_text(text.replace('"maru.server.asgi", ', '"maru.server.process", '))
 
     assert lint(tree).broken() == {ENGINE}

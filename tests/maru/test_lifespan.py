@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from maru.lifespan import CompanionEnded, running
+from maru.server.lifespan import CompanionEnded, running
 
 
 async def test_a_companion_is_ended_when_the_context_is_left() -> None:

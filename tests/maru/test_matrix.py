@@ -16,7 +16,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from accounts.models import User
-from maru.api import api
+from maru.web.api import api
 from tests.maru.principals import (
     EMOJI,
     Ids,

@@ -21,7 +21,7 @@ from accounts.admin import site
 from accounts.models import AuditEntry, Team, User
 from accounts.services import change_password
 from accounts.views.forms import AuditForm
-from maru.api import api
+from maru.web.api import api
 from rooms.models import Line, Worker
 from tests.accounts.factors import give_app
 from tests.live import ROOT

@@ -21,7 +21,7 @@ ENGINES_OWN |= {"tiktoken", "tokenizers", "lancedb", "pdfplumber", "instructor",
 LARGEST_MIB = 160
 
 WEB_PROCESS = """
-import maru.asgi
+import maru.server.asgi
 from django.urls import get_resolver
 get_resolver().reverse_dict
 """
@@ -61,7 +61,9 @@ def test_web_process_loads_nothing_of_the_engine(tmp_path: Path) -> None:
 
     print(f"A web process takes {process['mib']} MiB before its first request.")
     assert of_the_engine(process["modules"]) == set()
-    assert {"maru.asgi", "rooms.socket.consumer", "rooms.pages.views"} <= {*process["modules"]}
+    assert {"maru.server.asgi", "rooms.socket.consumer", "rooms.pages.views"} <= {
+        *process["modules"]
+    }
     assert process["mib"] <= LARGEST_MIB
 
 

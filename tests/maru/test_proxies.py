@@ -7,7 +7,7 @@ from django.core.cache import cache
 from django.test import Client
 from pytest_django import Settings
 
-from maru.server import config
+from maru.server.process import config
 
 INSIDE, OUTSIDE = "10.1.1.1", "203.0.113.9"
 TOO_MANY = "Too many attempts"

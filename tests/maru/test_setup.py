@@ -15,7 +15,7 @@ from django.utils import timezone
 from accounts.models import AuditEntry, SetupLink, Team, TeamMember, User
 from accounts.services import create_team, create_user, user_for_token
 from agents.models import Persona
-from maru.setup import link_for_empty_installation
+from maru.web.setup import link_for_empty_installation
 from rooms.models import Room
 
 pytestmark = pytest.mark.django_db
@@ -136,7 +136,7 @@ def test_room_that_fails_takes_everything_back(
     def fail(**_kwargs: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("maru.setup.open_team", fail)
+    monkeypatch.setattr("maru.web.setup.open_team", fail)
 
     with pytest.raises(RuntimeError):
         client.post(path, FIELDS)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from maru.server import config
-from maru.sockets import FRAGMENTS, BoundedProtocol
+from maru.server.process import config
+from maru.server.websocket_protocol import FRAGMENTS, BoundedProtocol
 from tests.live import PATIENCE
 
 TEXT, CONTINUED, PING, CLOSE = 0x1, 0x0, 0x9, 0x8

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 import uvicorn
 
-from maru.server import config
+from maru.server.process import config
 from rooms.fanout.connection import Outlet
 from rooms.fanout.credentials import Credential
 from rooms.socket.sse import EventSink

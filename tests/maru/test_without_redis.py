@@ -5,8 +5,8 @@ from django.test import Client
 from pydantic import SecretStr
 from pytest_django import Settings
 
-from maru.env import Env
-from maru.stores import cache
+from maru.config.backends import cache
+from maru.config.env import Env
 from tests.live import free_port
 from tests.rooms.conftest import make_user
 

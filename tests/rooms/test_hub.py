@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from channels.layers import InMemoryChannelLayer, channel_layers
 
-from maru.lifespan import running
+from maru.server.lifespan import running
 from rooms.fanout import hub, publisher
 from rooms.fanout.hub import RoomHub
 from rooms.fanout.publisher import Publisher, group_of

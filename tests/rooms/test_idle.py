@@ -9,7 +9,7 @@ import pytest_asyncio
 from channels.layers import InMemoryChannelLayer
 from pytest_django import Settings
 
-from maru.lifespan import running
+from maru.server.lifespan import running
 from rooms import redis_store
 from rooms.fanout import hub, presence, publisher
 from rooms.fanout import unread as unread_module

@@ -21,9 +21,9 @@ MIB = 1024 * 1024
 HUGE_FRAMES, SENT_OF_EACH = 8, 8 * MIB
 BOMB = 60 * MIB
 CURT = (
-    "import maru.server, rooms.fanout.connection as outlet;"
+    "import maru.server.process, rooms.fanout.connection as outlet;"
     "outlet.STUCK_SECONDS = outlet.ABORT_SECONDS = 1;"
-    "maru.server.main()"
+    "maru.server.process.main()"
 )
 
 
@@ -32,7 +32,8 @@ class Impatient(Installation):
 
     entry = (
         "-c",
-        "import maru.server as s, rooms.fanout.connection as o; o.STUCK_SECONDS = 1; s.main()",
+        "import maru.server.process as s, rooms.fanout.connection as o;"
+        "o.STUCK_SECONDS = 1; s.main()",
     )
 
 
@@ -45,7 +46,7 @@ class Curt(Installation):
 class Pinging(Installation):
     """A server that pings every second, and not every twenty."""
 
-    entry = ("-c", "import maru.server as s; s.PING_SECONDS = 1; s.main()")
+    entry = ("-c", "import maru.server.process as s; s.PING_SECONDS = 1; s.main()")
 
 
 @pytest.fixture(scope="module")

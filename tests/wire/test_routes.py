@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 
-from maru.api import api
+from maru.web.api import api
 
 # WIRE, section 2.
 CONTRACT = """

@@ -30,7 +30,7 @@ from django.utils import timezone  # noqa: E402
 from django.utils.crypto import get_random_string  # noqa: E402
 
 from accounts.models import User  # noqa: E402
-from maru.lifespan import running  # noqa: E402
+from maru.server.lifespan import running  # noqa: E402
 from rooms import services  # noqa: E402
 from rooms.executors import RUNS, in_thread  # noqa: E402
 from rooms.fanout import publisher  # noqa: E402

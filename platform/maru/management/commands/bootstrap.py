@@ -14,8 +14,8 @@ from accounts.errors import MaruError
 from accounts.models import User
 from accounts.scopes import SCOPES
 from accounts.services import make_setup_link, make_token
-from maru import database
-from maru.setup import found
+from maru.config import database
+from maru.web.setup import found
 
 
 class Command(BaseCommand):

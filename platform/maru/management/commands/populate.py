@@ -15,7 +15,7 @@ from accounts.services import create_team, make_token
 from accounts.services.teams import put_member
 from agents.models import Connection, Persona
 from agents.services import create_connection, create_demo_persona, create_persona
-from maru import database
+from maru.config import database
 from rooms.models import RoomRole
 from rooms.services import add_members, create_room
 

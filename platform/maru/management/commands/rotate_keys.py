@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from accounts.login.mfa import rotate_factors
 from agents.services import rotate_keys, unreadable_keys
-from maru import database
+from maru.config import database
 
 
 class Command(BaseCommand):

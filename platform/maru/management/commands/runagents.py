@@ -8,10 +8,10 @@ import uvloop
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from maru import database
-from maru.answers import answering
-from maru.lifespan import CompanionEnded, publisher, running
-from maru.listening import listen
+from maru.config import database
+from maru.server.answer_worker import answering
+from maru.server.lifespan import CompanionEnded, publisher, running
+from maru.server.pg_listener import listen
 
 DRAIN_SECONDS = 25
 

@@ -10,7 +10,7 @@ from threading import get_ident
 from django.conf import settings
 
 from agents import engine
-from maru.lifespan import running
+from maru.server.lifespan import running
 from rooms.runs.runner import Runner
 
 CREWAI = ("crewai_core", "crewai")

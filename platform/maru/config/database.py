@@ -11,8 +11,8 @@ from django.core.management import call_command
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from maru.env import load
-from maru.first_start import unusable
+from maru.config.env import load
+from maru.config.secret_key import unusable
 
 CONNECT_SECONDS = 5
 

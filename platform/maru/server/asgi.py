@@ -9,8 +9,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "maru.settings")
 pages = get_asgi_application()
 
 # Django must be set up before anything that has models is imported.
-from maru.lifespan import Lifespan, hub, publisher  # noqa: E402
-from maru.static import StaticFiles  # noqa: E402
+from maru.server.lifespan import Lifespan, hub, publisher  # noqa: E402
+from maru.server.static import StaticFiles  # noqa: E402
 from rooms.socket.routing import websocket_urlpatterns  # noqa: E402
 from rooms.socket.sse import Streams  # noqa: E402
 

@@ -228,7 +228,7 @@ def example() -> str:
     """Return the text of `.env.example`: every knob with its default, commented out."""
     lines = [
         "# Every setting of Maru, with its default. Copy to .env and uncomment what you change.",
-        "# Made from platform/maru/env.py by `make env-example`.",
+        "# Made from platform/maru/config/env.py by `make env-example`.",
     ]
     for name, field in Env.model_fields.items():
         default = field.default

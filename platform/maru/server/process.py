@@ -22,7 +22,7 @@ import django
 import uvicorn
 from django.conf import settings
 
-from maru.sockets import BoundedProtocol
+from maru.server.websocket_protocol import BoundedProtocol
 
 PING_SECONDS = 20
 DRAIN_SECONDS = 25
@@ -35,7 +35,7 @@ def main() -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, _end)
     django.setup()
-    from maru.env import load
+    from maru.config.env import load
 
     env = load()
     listener = _listen(env.host, env.port)
@@ -68,7 +68,8 @@ class Server(uvicorn.Server):
 
 def _prepare() -> None:
     """See to it that what we serve from is there and fits, or end the process."""
-    from maru import database, static
+    from maru.config import database
+    from maru.server import static
 
     if settings.EMBEDDED:
         database.claim_alone()
@@ -86,8 +87,8 @@ def _prepare() -> None:
 def _application() -> Any:
     from django.urls import get_resolver
 
-    from maru.asgi import application
-    from maru.lifespan import Lifespan
+    from maru.server.asgi import application
+    from maru.server.lifespan import Lifespan
 
     get_resolver().url_patterns  # noqa: B018 # or the first request loads them, on the loop
     if settings.EMBEDDED:
@@ -124,7 +125,7 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
 @asynccontextmanager
 async def _answers(state: dict[str, object]) -> AsyncIterator[None]:
     """Run answers in this process: CrewAI is imported behind, while pages already serve."""
-    from maru.answers import answering
+    from maru.server.answer_worker import answering
 
     async with answering(EMBEDDED_DRAIN_SECONDS):
         yield
@@ -155,8 +156,8 @@ def _why_not(error: OSError, host: str, port: int) -> str:
 
 def _announce(address: str) -> None:
     """Print one line: where Maru is, and how to set it up where nobody has done so yet."""
-    from maru import database
-    from maru.setup import link_for_empty_installation
+    from maru.config import database
+    from maru.web.setup import link_for_empty_installation
 
     with database.explained():
         link = link_for_empty_installation(address)
@@ -177,7 +178,3 @@ def _address(listener: socket.socket) -> str:
 def _give_up(sentence: str) -> NoReturn:
     print(sentence, file=sys.stderr)
     raise SystemExit(1)
-
-
-if __name__ == "__main__":
-    main()

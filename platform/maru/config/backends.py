@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from maru.env import Env
+from maru.config.env import Env
 
 WEB_DATABASE_CONNECTIONS = 20
 REDIS_CONNECTIONS = 50

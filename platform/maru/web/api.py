@@ -30,7 +30,7 @@ from accounts.errors import Invalid, MaruError, NotFound, Unauthenticated, Unava
 from agents.api.grants import router as grants_router
 from agents.api.personas import router as agents_router
 from maru import __version__
-from maru.api_docs import Reference
+from maru.web.api_docs import Reference
 from rooms.api.invitations import router as invitations_router
 from rooms.api.messages import router as messages_router
 from rooms.api.rooms import router as rooms_router

@@ -1,0 +1,1 @@
+"""Configuration: environment variables, back ends, secret key and logs."""

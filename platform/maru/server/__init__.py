@@ -1,0 +1,1 @@
+"""The server process: uvicorn, ASGI application, lifespan and static files."""

@@ -1,0 +1,1 @@
+"""HTTP that belongs to no app: REST root, middleware, health and set-up."""
