@@ -8,7 +8,7 @@ import sys
 from tests.chaos.stage import Outcome
 from tests.live import ROOT
 
-MACHINE = "tests/rooms/test_intervals.py"
+MACHINE = "tests/rooms/fanout/test_intervals.py"
 LAST_LINES = 20
 
 

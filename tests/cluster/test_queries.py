@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.cluster.services import Postgres, Redis
 
-COUNTED = ("tests/rooms/test_queries.py", "tests/rooms/test_gates.py")
+COUNTED = ("tests/rooms/test_query_counts.py", "tests/rooms/test_permissions.py")
 
 
 def test_what_is_counted_on_sqlite_holds_on_postgresql(

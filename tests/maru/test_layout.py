@@ -33,14 +33,14 @@ LONGEST = 400
 MAY_BE_LONGER = {
     "rooms/protocol/events.py": "the whole vocabulary of the socket",
     "rooms/fanout/topic.py": "what arrives of a room, put in order for all who hear it",
-    "tests/rooms/intervals.py": "one machine, with all that may happen to it",
+    "tests/rooms/fanout/intervals.py": "one machine, with all that may happen to it",
     "tests/maru/test_audited.py": "every service, and the entry that it writes",
     "tests/maru/test_matrix.py": "every way in, and who is refused there",
     "tests/accounts/test_signing_in.py": "every way to sign in, and every way to be refused",
-    "tests/rooms/test_runner.py": "what a worker does with a run, and what may befall it",
-    "tests/rooms/test_runs.py": "the life of a run in the database, step by step",
-    "tests/rooms/test_socket.py": "the contract of the socket, command by command",
-    "tests/rooms/test_topic.py": "what the layer may do to a room, case by case",
+    "tests/rooms/runs/test_runner.py": "what a worker does with a run, and what may befall it",
+    "tests/rooms/runs/test_lifecycle.py": "the life of a run in the database, step by step",
+    "tests/rooms/socket/test_consumer.py": "the contract of the socket, command by command",
+    "tests/rooms/fanout/test_topic.py": "what the layer may do to a room, case by case",
 }
 """Files with one subject that needs more lines, each with the reason."""
 

@@ -14,8 +14,8 @@ from agents.services import create_demo_persona
 from rooms import services
 from rooms.models import Privacy
 from tests.accounts.fetching import file_of
-from tests.rooms.browsing import browser
 from tests.rooms.conftest import Cast, make_user
+from tests.rooms.pages.browsing import browser
 
 pytestmark = pytest.mark.django_db
 

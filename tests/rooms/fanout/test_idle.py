@@ -26,8 +26,8 @@ from rooms.socket.commands import carry_out
 from tests.cluster.services import Redis
 from tests.live import PATIENCE
 from tests.rooms.conftest import Cast
-from tests.rooms.hearing import Ear
-from tests.rooms.test_replay import needs_redis
+from tests.rooms.fanout.hearing import Ear
+from tests.rooms.runs.test_delta_store import needs_redis
 
 ROOMS, MEMBERS = 5, 40
 HANDSHAKE = 4

@@ -16,8 +16,8 @@ from rooms.models import Message, RoomEvent, Run, RunState
 from rooms.pages.sidebar import room_rows
 from rooms.runs import lifecycle
 from rooms.runs.delta_store import Held, MemoryReplay
-from tests.rooms.browsing import answer, browser, page
 from tests.rooms.conftest import Cast
+from tests.rooms.pages.browsing import answer, browser, page
 
 pytestmark = pytest.mark.django_db
 

@@ -25,7 +25,7 @@ from rooms.runs.lifecycle import Job
 from rooms.socket.consumer import RoomsConsumer
 from rooms.socket.routing import make_hub
 from rooms.socket.token_bucket import Bucket
-from tests.rooms.hearing import payload_of
+from tests.rooms.fanout.hearing import payload_of
 
 P = ParamSpec("P")
 R = TypeVar("R")

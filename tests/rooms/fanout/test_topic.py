@@ -15,7 +15,7 @@ from rooms.fanout.connection import TOO_SLOW, Outlet
 from rooms.fanout.publisher import Durable, Notice, OfRoom
 from rooms.fanout.topic import FAILED, RING, RING_BYTES, Item, Source
 from rooms.protocol.events import MemberRemoved, Presence, encode
-from tests.rooms.hearing import (
+from tests.rooms.fanout.hearing import (
     ANSWER,
     ROOM,
     RUN,

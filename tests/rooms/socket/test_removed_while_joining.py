@@ -15,7 +15,7 @@ from rooms.socket import snapshots
 from rooms.socket.sse import Wish, _begin
 from tests.live import PATIENCE
 from tests.rooms.conftest import Cast
-from tests.rooms.hall import Hall, Seat, open_hall
+from tests.rooms.fanout.hall import Hall, Seat, open_hall
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

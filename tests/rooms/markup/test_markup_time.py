@@ -9,8 +9,8 @@ from markdown_it import MarkdownIt
 
 from rooms.markup import DEEPEST, MOST_OF_ONE_SIGN, render
 from rooms.markup.code import _LEXERS
-from tests.rooms.payloads import EDGE, HOSTILE, PROSE
-from tests.rooms.test_markup import Page
+from tests.rooms.markup.payloads import EDGE, HOSTILE, PROSE
+from tests.rooms.markup.test_markup import Page
 
 SLOWEST = 3.0
 """The most that a text may cost, in renderings of ordinary prose of the greatest length."""

@@ -18,7 +18,7 @@ from rooms.protocol.events import AnyCommand
 from rooms.runs.deltas import Deltas
 from tests.accounts.factors import give_app
 from tests.rooms.conftest import Cast, make_user
-from tests.rooms.hall import Hall, Heard, Seat, open_hall, yes
+from tests.rooms.fanout.hall import Hall, Heard, Seat, open_hall, yes
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -13,7 +13,7 @@ from rooms.models import Room
 from rooms.permissions import VIEW, access_room
 from rooms.services import create_room, post_message, update_room
 from tests.accounts.factors import give_app
-from tests.rooms.browsing import browser, words
+from tests.rooms.pages.browsing import browser, words
 
 pytestmark = pytest.mark.django_db
 

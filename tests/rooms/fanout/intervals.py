@@ -24,7 +24,7 @@ from rooms.models import RoomEvent
 from rooms.runs import lifecycle
 from rooms.runs.deltas import Deltas
 from rooms.runs.lifecycle import Job
-from tests.rooms.hall import Hall, Heard, Seat, open_hall, yes
+from tests.rooms.fanout.hall import Hall, Heard, Seat, open_hall, yes
 
 PEOPLE = 4
 SEATS = 2

@@ -13,7 +13,7 @@ from rooms.services import post_message
 from rooms.socket import snapshots
 from rooms.socket.snapshots import read_stand
 from tests.rooms.conftest import Cast
-from tests.rooms.hall import open_hall
+from tests.rooms.fanout.hall import open_hall
 
 pytestmark = pytest.mark.django_db
 

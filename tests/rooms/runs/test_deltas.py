@@ -14,7 +14,7 @@ from rooms.runs.delta_store import replay
 from rooms.runs.deltas import Deltas
 from rooms.runs.lifecycle import Job
 from tests.agents.asking import PERSONA
-from tests.rooms.hall import yes
+from tests.rooms.fanout.hall import yes
 
 
 def make_job(spec: PersonaSpec = PERSONA) -> Job:

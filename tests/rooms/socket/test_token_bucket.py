@@ -14,7 +14,7 @@ from rooms.fanout.hub import RoomHub
 from rooms.socket.consumer import RoomsConsumer
 from rooms.socket.token_bucket import BURST, PATIENCE, PER_SECOND, Bucket
 from tests.live import Installation
-from tests.rooms.hearing import Store
+from tests.rooms.fanout.hearing import Store
 
 
 class Clock:

@@ -10,8 +10,8 @@ from accounts.models import AuditEntry
 from agents.services import create_demo_persona
 from rooms import services
 from rooms.models import Privacy
-from tests.rooms.browsing import browser
 from tests.rooms.conftest import Cast
+from tests.rooms.pages.browsing import browser
 
 pytestmark = pytest.mark.django_db
 

@@ -12,7 +12,7 @@ from rooms.markup import (
     render,
 )
 from rooms.markup.clean import LINK_REL
-from tests.rooms.payloads import LOADS, SCRIPTS, UNLINKED
+from tests.rooms.markup.payloads import LOADS, SCRIPTS, UNLINKED
 
 TAGS = {
     "p",

@@ -19,7 +19,7 @@ from rooms.fanout.hub import RoomHub
 from rooms.fanout.publisher import Publisher, group_of
 from rooms.protocol.events import MemberRemoved, encode
 from tests.live import PATIENCE
-from tests.rooms.hearing import ROOM, Ear, Store, change, durable, until
+from tests.rooms.fanout.hearing import ROOM, Ear, Store, change, durable, until
 
 
 class Layer(InMemoryChannelLayer):

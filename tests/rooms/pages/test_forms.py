@@ -13,8 +13,8 @@ from accounts.services.teams import put_member
 from agents.services import create_demo_persona
 from rooms import services
 from rooms.models import AnswerPolicy, Message, Room, RoomRole, Run
-from tests.rooms.browsing import browser, get, page, post, send, words
 from tests.rooms.conftest import Cast, make_user
+from tests.rooms.pages.browsing import browser, get, page, post, send, words
 
 pytestmark = pytest.mark.django_db
 

@@ -29,7 +29,7 @@ from rooms.runs.lifecycle import Job
 from rooms.runs.runner import Runner
 from tests.live import PATIENCE
 from tests.rooms.conftest import Cast
-from tests.rooms.hall import yes
+from tests.rooms.fanout.hall import yes
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -19,7 +19,8 @@ from rooms import services
 from rooms.models import Message, Room, RoomMember, RoomRole, Run, RunState
 from rooms.pages.urls import urlpatterns
 from rooms.runs import lifecycle, queue
-from tests.rooms.browsing import (
+from tests.rooms.conftest import Cast, make_user
+from tests.rooms.pages.browsing import (
     answer,
     ask,
     browser,
@@ -32,7 +33,6 @@ from tests.rooms.browsing import (
     send,
     words,
 )
-from tests.rooms.conftest import Cast, make_user
 
 pytestmark = pytest.mark.django_db
 

@@ -20,8 +20,8 @@ from rooms import services
 from rooms.models import Room, RoomRole
 from rooms.protocol.events import MessageSend
 from rooms.socket.commands import carry_out
-from tests.rooms.browsing import browser
 from tests.rooms.conftest import Cast
+from tests.rooms.pages.browsing import browser
 
 pytestmark = pytest.mark.django_db
 

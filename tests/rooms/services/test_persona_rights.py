@@ -22,8 +22,8 @@ from agents.services import (
 from rooms import services
 from rooms.models import AllowedRoom, RoomEvent, RunState
 from rooms.runs import lifecycle
-from tests.rooms.browsing import get
 from tests.rooms.conftest import Cast
+from tests.rooms.pages.browsing import get
 
 pytestmark = pytest.mark.django_db
 
