@@ -12,7 +12,7 @@ from accounts.revocation import Ending
 from accounts.services import invite, make_token
 from rooms.models import Line, Worker
 from tests.accounts.conftest import PASSWORD, Cast
-from tests.accounts.factors import give_app
+from tests.accounts.login.factors import give_app
 
 pytestmark = pytest.mark.django_db
 

@@ -19,7 +19,7 @@ from accounts.models import User
 from accounts.services import create_team, create_user, make_token
 from agents.services import create_demo_persona
 from rooms.services import create_room
-from tests.accounts.factors import give_app
+from tests.accounts.login.factors import give_app
 from tests.live import Installation
 
 pytestmark = pytest.mark.django_db

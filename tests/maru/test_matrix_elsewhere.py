@@ -23,7 +23,7 @@ from accounts.services import change_password
 from accounts.views.forms import AuditForm
 from maru.web.api import api
 from rooms.models import Line, Worker
-from tests.accounts.factors import give_app
+from tests.accounts.login.factors import give_app
 from tests.live import ROOT
 from tests.maru.principals import Side, make_principals, make_side, make_user
 from tests.maru.test_matrix import _walk, asked, browser, check_refusals, page_of

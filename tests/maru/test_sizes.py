@@ -13,7 +13,7 @@ from accounts.api.endpoints import LONGEST_PAGE
 from accounts.models import User
 from accounts.services import rename_team
 from maru.web.api import api
-from tests.accounts.factors import give_app
+from tests.accounts.login.factors import give_app
 from tests.live import Installation
 from tests.maru.test_headers import filled, ids, owner, routes, signed_in
 

@@ -17,7 +17,7 @@ from accounts.services.teams import put_member
 from agents.permissions import access_connection, access_persona
 from rooms import services
 from rooms.permissions import access_message, access_open_room, access_room, access_run
-from tests.accounts.factors import give_app
+from tests.accounts.login.factors import give_app
 from tests.rooms.conftest import Cast, make_user
 
 pytestmark = pytest.mark.django_db

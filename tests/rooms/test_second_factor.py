@@ -12,7 +12,7 @@ from rooms.fanout.unread import unread
 from rooms.models import Room
 from rooms.permissions import VIEW, access_room
 from rooms.services import create_room, post_message, update_room
-from tests.accounts.factors import give_app
+from tests.accounts.login.factors import give_app
 from tests.rooms.pages.browsing import browser, words
 
 pytestmark = pytest.mark.django_db

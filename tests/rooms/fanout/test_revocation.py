@@ -16,7 +16,7 @@ from rooms.fanout import publisher
 from rooms.models import Room
 from rooms.protocol.events import AnyCommand
 from rooms.runs.deltas import Deltas
-from tests.accounts.factors import give_app
+from tests.accounts.login.factors import give_app
 from tests.rooms.conftest import Cast, make_user
 from tests.rooms.fanout.hall import Hall, Heard, Seat, open_hall, yes
 

@@ -13,7 +13,7 @@ from accounts.services.teams import put_member
 from agents.services import create_demo_persona
 from rooms import services
 from rooms.models import Privacy
-from tests.accounts.fetching import file_of
+from tests.accounts.audit.fetching import file_of
 from tests.rooms.conftest import Cast, make_user
 from tests.rooms.pages.browsing import browser
 

@@ -13,8 +13,8 @@ from django.urls import reverse
 from accounts.login.mfa_forms import PasskeyForm
 from accounts.models import AuditEntry
 from tests.accounts.conftest import PASSWORD, Cast
-from tests.accounts.factors import code_of, give_app
-from tests.accounts.test_two_steps import password_of, set_up
+from tests.accounts.login.factors import code_of, give_app
+from tests.accounts.login.test_two_steps import password_of, set_up
 
 pytestmark = pytest.mark.django_db
 

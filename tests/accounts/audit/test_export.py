@@ -18,8 +18,8 @@ from django.urls import reverse
 from accounts.audit import export
 from accounts.models import AuditEntry
 from accounts.services import rename_team
+from tests.accounts.audit.fetching import file_of
 from tests.accounts.conftest import Cast
-from tests.accounts.fetching import file_of
 
 pytestmark = pytest.mark.django_db
 

@@ -17,7 +17,7 @@ from accounts.services import invite
 from maru.config.backends import openid_connect
 from maru.config.env import Env
 from tests.accounts.conftest import Answer, Cast, make_user
-from tests.accounts.factors import STEP, code_of, give_app
+from tests.accounts.login.factors import STEP, code_of, give_app
 from tests.oidc import CLIENT_ID, CLIENT_SECRET, Provider, running
 
 pytestmark = pytest.mark.django_db

@@ -12,7 +12,7 @@ from accounts.services import accept_invitation, make_token
 from rooms.models import RoomMember
 from rooms.services import create_room
 from tests.accounts.conftest import Answer, Cast
-from tests.accounts.factors import give_app
+from tests.accounts.login.factors import give_app
 
 pytestmark = pytest.mark.django_db
 

@@ -21,7 +21,7 @@ from accounts.models import AuditEntry
 from accounts.revocation import Ending
 from accounts.services import make_token, remove_team_member, require_mfa
 from tests.accounts.conftest import PASSWORD, Answer, Cast
-from tests.accounts.factors import STEP, code_of, give_app
+from tests.accounts.login.factors import STEP, code_of, give_app
 
 pytestmark = pytest.mark.django_db
 
