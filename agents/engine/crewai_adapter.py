@@ -1,5 +1,5 @@
 """CrewAI as we use it. What is not in its public interface is touched here and nowhere else:
-`tests/agents/test_engine_contract.py` fails when an upgrade changes it.
+`tests/agents/engine/test_contract.py` fails when an upgrade changes it.
 """
 
 import asyncio

@@ -13,7 +13,7 @@ from rooms.fanout.publisher import Delta, Envelope
 from rooms.runs.delta_store import replay
 from rooms.runs.deltas import Deltas
 from rooms.runs.lifecycle import Job
-from tests.agents.asking import PERSONA
+from tests.agents.engine.asking import PERSONA
 from tests.rooms.fanout.hall import yes
 
 

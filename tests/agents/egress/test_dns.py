@@ -13,7 +13,7 @@ from agents.egress import dns as module
 from agents.egress.dns import OF_A_TEAM, HostUnknown, Names
 from agents.engine import warm
 from agents.engine_types import Limits
-from tests.agents.asking import TEAM, ask, persona
+from tests.agents.engine.asking import TEAM, ask, persona
 from tests.live import PATIENCE
 from tests.provider import running
 

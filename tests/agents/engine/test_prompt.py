@@ -10,7 +10,7 @@ from pytest_django.fixtures import Settings
 
 from agents.engine.prompt import messages, system_prompt
 from agents.engine_types import Turn
-from tests.agents.asking import KEY, PERSONA, ask, persona, said
+from tests.agents.engine.asking import KEY, PERSONA, ask, persona, said
 from tests.provider import Provider, running
 
 TEMPLATES = (

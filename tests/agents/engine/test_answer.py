@@ -12,7 +12,7 @@ from pytest_django.fixtures import Settings
 from agents.engine import answer
 from agents.engine.surrogates import Cleaner
 from agents.engine_types import MOST_TOKENS, Finished, Limits, Text, Usage
-from tests.agents.asking import KEY, ask, persona, said
+from tests.agents.engine.asking import KEY, ask, persona, said
 from tests.provider import Provider, running
 
 

@@ -13,7 +13,7 @@ from pytest_django.fixtures import Settings
 
 from agents.engine import answer, warm
 from agents.engine_types import Limits, Part
-from tests.agents.asking import ask, persona, said
+from tests.agents.engine.asking import ask, persona, said
 from tests.provider import Provider, running
 
 LIMITS = Limits(seconds=60)

@@ -14,7 +14,7 @@ from pytest_django.fixtures import Settings
 from agents.engine import warm
 from agents.engine.prompt import opening
 from agents.engine_types import Turn
-from tests.agents.asking import KEY, PERSONA, TEAM, ask, persona, said
+from tests.agents.engine.asking import KEY, PERSONA, TEAM, ask, persona, said
 from tests.provider import Provider, running
 
 

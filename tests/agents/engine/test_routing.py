@@ -11,7 +11,7 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from agents.engine import warm
-from tests.agents.asking import Heard, ask, persona
+from tests.agents.engine.asking import Heard, ask, persona
 from tests.provider import Provider, running
 
 RUNS = 50

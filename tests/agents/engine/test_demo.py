@@ -9,7 +9,7 @@ import pytest
 
 from agents.engine import answer, warm
 from agents.engine_types import Limits, Text
-from tests.agents.asking import PERSONA, ask, said
+from tests.agents.engine.asking import PERSONA, ask, said
 
 DEMO = replace(PERSONA, kind="demo", model="", key="")
 

@@ -16,7 +16,7 @@ from agents.egress.guard import EgressRefused, check_url
 from agents.engine import warm
 from agents.engine_types import Limits
 from agents.services.connection_check import check_connection
-from tests.agents.asking import KEY, ask, persona
+from tests.agents.engine.asking import KEY, ask, persona
 from tests.provider import running
 
 LIMITS = Limits(seconds=5, tries=1)

@@ -11,7 +11,7 @@ from pytest_django.fixtures import Settings
 
 from accounts.errors import RateLimited
 from agents.services.connection_check import AT_ONCE, CheckResult, check_connection
-from tests.agents.asking import KEY
+from tests.agents.engine.asking import KEY
 from tests.provider import Provider, running
 
 

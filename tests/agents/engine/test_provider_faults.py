@@ -10,7 +10,7 @@ from pytest_django.fixtures import Settings
 
 from agents.engine import failures, warm
 from agents.engine_types import FAILURE_CODES, SENTENCES, Limits
-from tests.agents.asking import KEY, ask, persona
+from tests.agents.engine.asking import KEY, ask, persona
 from tests.provider import Provider, running
 from tests.provider.faults import SHAPES
 

@@ -14,7 +14,7 @@ from pytest_django.fixtures import Settings
 
 from agents.engine import answer, warm
 from agents.engine_types import Limits
-from tests.agents.asking import ask, persona, said
+from tests.agents.engine.asking import ask, persona, said
 from tests.provider import Provider, running
 
 LIMITS = Limits(seconds=10, tries=1)
