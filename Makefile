@@ -30,7 +30,7 @@ migrations: .venv/development
 	$(MANAGE) makemigrations --check --dry-run
 
 production: .venv/development
-	$(BIN)/python -m tests.production_check
+	$(BIN)/python -m tests.codebase.production_check
 
 scripts:
 	@node --test tests/js/

@@ -23,7 +23,7 @@ def _no_orphans(request: pytest.FixtureRequest) -> Iterator[None]:
         request.getfixturevalue("db")  # which must be there until we have looked
     yield
     if has_database:
-        from tests.orphans import orphans
+        from tests.security.orphans import orphans
 
         assert orphans() == []
 

@@ -1,7 +1,7 @@
 """Clusters that many modules share, and services for those that want to be alone with theirs.
 
 To start a cluster costs ten seconds of a processor: whoever finds another one as good shares.
-Modules that share run in one process, one after the other (tests/scheduling.py).
+Modules that share run in one process, one after the other (tests/plugins/scheduling.py).
 """
 
 from collections.abc import Iterator

@@ -10,7 +10,7 @@ from pytest_django import Settings
 
 _STORES = {name: os.environ[name] for name in ("MARU_DATABASE_URL", "MARU_REDIS_URL")}
 
-import tests.environment  # noqa: E402, F401  # it forgets whatever names a store
+import tests.plugins.environment  # noqa: E402, F401  # it forgets whatever names a store
 
 os.environ |= {**_STORES, "MARU_SECRET_KEY": "only-for-tests-0123456789-abcdefghijklmnopqrstuvwxyz"}
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.cluster.cluster import Cluster
 from tests.live import PATIENCE, Frame, PopulatedRoom, Socket, free_port
-from tests.maru.starting import MANAGE, SERVER, refusal
+from tests.maru.server.starting import MANAGE, SERVER, refusal
 
 QUICK, LONG = "tokens-40@200", "tokens-3000@50"
 SECONDS_OF_A_LOOK = 2.0

@@ -14,7 +14,7 @@ from rooms.runs.notifications import CHANNEL, bell
 from tests.cluster.cluster import Cluster
 from tests.cluster.services import Postgres, Redis
 from tests.live import PATIENCE
-from tests.maru.starting import break_crewai
+from tests.maru.server.starting import break_crewai
 
 
 @pytest_asyncio.fixture

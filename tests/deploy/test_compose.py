@@ -13,9 +13,9 @@ import yaml
 from maru.config.env import PREFIX, Env
 from maru.management.commands import runagents
 from maru.server.process import DRAIN_SECONDS
+from tests.codebase.test_layout import files
 from tests.deploy.dockerfile import stages
 from tests.live import ROOT
-from tests.maru.test_layout import files
 
 DEPLOY = ROOT / "deploy"
 MARU = {"web-1", "web-2", "agents", "migrate"}

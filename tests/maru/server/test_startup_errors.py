@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.live import ROOT, Installation
-from tests.maru.starting import MANAGE, Refusal, refusal
+from tests.maru.server.starting import MANAGE, Refusal, refusal
 
 # Loaded by Python itself: SQLite then waits for a lock as long as a test wants to, not 20 seconds.
 IMPATIENT = """

@@ -13,8 +13,8 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from pytest_django import Settings
 
+from tests.codebase.production_check import PRODUCTION
 from tests.live import ROOT
-from tests.production_check import PRODUCTION
 
 ENGINES_OWN = {"crewai", "crewai_core", "litellm", "openai", "anthropic", "chromadb", "onnxruntime"}
 ENGINES_OWN |= {"tiktoken", "tokenizers", "lancedb", "pdfplumber", "instructor", "numpy", "pandas"}
@@ -75,7 +75,7 @@ def test_an_engine_that_is_loaded_is_noticed(tmp_path: Path) -> None:
 
 
 def test_deployment_check_is_part_of_make_check() -> None:
-    assert "tests.production_check" in (ROOT / "Makefile").read_text()
+    assert "tests.codebase.production_check" in (ROOT / "Makefile").read_text()
 
 
 @pytest.mark.parametrize(

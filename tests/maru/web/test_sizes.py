@@ -15,7 +15,7 @@ from accounts.services import rename_team
 from maru.web.api import api
 from tests.accounts.login.factors import give_app
 from tests.live import Installation
-from tests.maru.test_headers import filled, ids, owner, routes, signed_in
+from tests.maru.web.test_headers import filled, ids, owner, routes, signed_in
 
 __all__ = ["ids", "owner"]  # fixtures
 

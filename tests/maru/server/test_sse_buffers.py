@@ -12,7 +12,7 @@ from maru.server.process import config
 from rooms.fanout.connection import Outlet
 from rooms.fanout.credentials import Credential
 from rooms.socket.sse import EventSink
-from tests.maru.test_sockets import until
+from tests.maru.server.test_websocket_protocol import until
 
 MUCH = b'{"type":"presence","x":"%b"}' % (b"x" * 2**23)
 

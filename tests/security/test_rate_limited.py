@@ -10,7 +10,7 @@ from pytest_django import Settings
 from accounts import rate_limits
 from accounts.models import AuditEntry, Invitation
 from accounts.rate_limits import RULES, MemoryCounters, Rule
-from tests.maru.principals import Side, make_side
+from tests.security.principals import Side, make_side
 
 pytestmark = pytest.mark.django_db
 

@@ -17,7 +17,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from accounts.models import User
 from maru.web.api import api
-from tests.maru.principals import (
+from tests.security.principals import (
     EMOJI,
     Ids,
     Principal,

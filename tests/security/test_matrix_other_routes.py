@@ -25,8 +25,8 @@ from maru.web.api import api
 from rooms.models import Line, Worker
 from tests.accounts.login.factors import give_app
 from tests.live import ROOT
-from tests.maru.principals import Side, make_principals, make_side, make_user
-from tests.maru.test_matrix import _walk, asked, browser, check_refusals, page_of
+from tests.security.principals import Side, make_principals, make_side, make_user
+from tests.security.test_matrix import _walk, asked, browser, check_refusals, page_of
 
 pytestmark = pytest.mark.django_db
 

@@ -6,8 +6,8 @@ from accounts.models import TeamMember, TeamPermission
 from accounts.services import remove_team_member
 from agents import services as agents
 from rooms.models import RoomMember, RoomPermission
-from tests.orphans import orphans
 from tests.rooms.conftest import Cast
+from tests.security.orphans import orphans
 
 pytestmark = pytest.mark.django_db
 

@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from tests.live import PATIENCE, Frame, Installation, PopulatedRoom, Socket
-from tests.maru.starting import break_crewai
+from tests.maru.server.starting import break_crewai
 
 PROMPTLY = 10.0
 SERVICE_RESTART = 1012

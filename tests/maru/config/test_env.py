@@ -9,7 +9,7 @@ import pytest
 from maru.config import env
 from maru.config.env import Env
 from tests.live import ROOT
-from tests.maru.starting import MANAGE, SERVER, refusal
+from tests.maru.server.starting import MANAGE, SERVER, refusal
 
 MISTAKES = {
     "MARU_PORT": "eighty",

@@ -1,0 +1,1 @@
+"""Tests that hold for every way in: permission matrix, audit and rate limits."""
