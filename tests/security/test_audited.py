@@ -310,7 +310,7 @@ WITHOUT = {
     "check_may_edit": "changes nothing",
     "edit_message": "the room's own log has it",
     "react": "the room's own log has it",
-    "delete_message": "one's own words are one's own; of others: tests/rooms/services/test_messages.py",
+    "delete_message": "of others: tests/rooms/services/test_messages.py",
     "cancel_run": "as is who stopped an answer",
     "retry_run": "and who asked again",
     "mark_read": "one's own place in a room is no change of it",

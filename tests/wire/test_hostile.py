@@ -32,8 +32,10 @@ class Impatient(Installation):
 
     entry = (
         "-c",
-        "import maru.server.process as s, rooms.fanout.connection as o;"
-        "o.STUCK_SECONDS = 1; s.main()",
+        (
+            "import maru.server.process as s, rooms.fanout.connection as o;"
+            "o.STUCK_SECONDS = 1; s.main()"
+        ),
     )
 
 

@@ -16,7 +16,7 @@ from channels.layers import InMemoryChannelLayer, channel_layers
 from maru.server.lifespan import running
 from rooms.fanout import hub, publisher
 from rooms.fanout.hub import RoomHub
-from rooms.fanout.publisher import Publisher, group_of
+from rooms.fanout.publisher import EVERYWHERE, Publisher, group_of
 from rooms.protocol.events import MemberRemoved, encode
 from tests.live import PATIENCE
 from tests.rooms.fanout.hearing import ROOM, Ear, Store, change, durable, until
@@ -265,7 +265,7 @@ async def test_what_a_plain_thread_publishes_arrives_at_once(
     await asyncio.sleep(0.1)  # the last check: from here on nothing else wakes the loop
     ear, publisher, arrived = Waited(), Publisher(), asyncio.Event()
     channel_layers.set("default", layer)
-    await until(lambda: publisher.EVERYWHERE in layer.groups)
+    await until(lambda: EVERYWHERE in layer.groups)
     await join(room_hub, ear)
 
     async with running(publisher.run(), "publisher"):
