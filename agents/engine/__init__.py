@@ -56,7 +56,7 @@ def _import() -> ModuleType:
     # tenths of a second each time. What has been imported stays for good, so it need not look.
     gc.disable()
     try:
-        return importlib.import_module("agents.engine.answer")
+        return importlib.import_module("agents.engine.answer_stream")
     finally:
         gc.freeze()
         gc.enable()

@@ -131,9 +131,9 @@ async def test_runs_of_a_team_whose_names_are_slow_hold_up_no_run_of_another(
 async def test_a_name_with_several_addresses_is_tried_at_the_next_one(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from agents.engine import answer
+    from agents.engine import answer_stream
 
-    monkeypatch.setattr(answer, "FIRST_WAIT", 0.005)
+    monkeypatch.setattr(answer_stream, "FIRST_WAIT", 0.005)
     with running() as provider:
         both = [(0, 0, 0, "", (address, provider.port)) for address in ("127.0.0.2", "127.0.0.1")]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)

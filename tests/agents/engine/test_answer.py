@@ -9,6 +9,7 @@ from contextlib import aclosing
 import pytest
 from pytest_django.fixtures import Settings
 
+from agents import engine
 from agents.engine import answer
 from agents.engine.surrogates import Cleaner
 from agents.engine_types import MOST_TOKENS, Finished, Limits, Text, Usage
@@ -47,6 +48,12 @@ async def test_the_first_piece_comes_before_the_last_is_made(provider: Provider)
 
     assert isinstance(first, Text)
     assert first.text.startswith("t0 ")
+
+
+async def test_warm_does_not_replace_the_function_answer_by_a_module() -> None:
+    await engine.warm()
+
+    assert engine.answer is answer
 
 
 async def test_an_empty_answer_is_finished_and_silent(provider: Provider) -> None:
@@ -157,7 +164,7 @@ def test_a_pair_cut_in_two_is_joined_and_half_a_pair_replaced() -> None:
 
 def test_importing_the_engine_does_not_import_crewai() -> None:
     modules = "agents.engine, agents.engine_types, agents.egress.guard"
-    code = f"import {modules}, agents.services.connection_check, sys; "
+    code = f"import django, sys; django.setup(); import {modules}, agents.services; "
     code += "sys.exit(any(name.partition('.')[0] == 'crewai' for name in sys.modules))"
 
     ended = subprocess.run(

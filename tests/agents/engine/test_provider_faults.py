@@ -75,9 +75,9 @@ async def provider(served: Provider, settings: Settings) -> Provider:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two tries, wait for hardly anything."""
-    from agents.engine import answer
+    from agents.engine import answer_stream
 
-    monkeypatch.setattr(answer, "FIRST_WAIT", 0.005)
+    monkeypatch.setattr(answer_stream, "FIRST_WAIT", 0.005)
 
 
 @pytest.mark.usefixtures("impatient")
