@@ -8,11 +8,19 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from tests.bench import breakdown, delta, lag, machine, memory, overhead, ready, runs
-from tests.bench.fanout import chart, crowd, joining, streaming
-from tests.bench.figures import Figure
-from tests.bench.report import Part, as_table, write_json
-from tests.bench.stage import Stage
+from tests.bench.fanout import connections as crowd
+from tests.bench.fanout import joins as joining
+from tests.bench.fanout import streaming
+from tests.bench.latency import breakdown, overhead
+from tests.bench.latency import first_delta as delta
+from tests.bench.process import import_lag as lag
+from tests.bench.process import memory
+from tests.bench.process import startup as ready
+from tests.bench.report import chart, machine
+from tests.bench.report.figures import Figure
+from tests.bench.report.table import Part, as_table, write_json
+from tests.bench.resources import Stage
+from tests.bench.runs import production as runs
 from tests.live import ROOT
 
 # In this order: memory is looked at before hours of answers.

@@ -18,28 +18,26 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final, NoReturn
 
-from tests.bench import machine
-from tests.chaos import (
-    canaries,
-    crashes,
-    cuts,
-    growth,
-    hostile,
-    intervals,
-    removals,
-    results,
-    rights,
-    stopping,
-    stores,
-    storms,
-    workers,
-)
-from tests.chaos.claims import race_for_runs
-from tests.chaos.results import Part
-from tests.chaos.stage import Outcome, Stage
-from tests.cluster.cluster import Cluster, cluster_of_its_own
-from tests.cluster.holdings import CountedWorker
-from tests.cluster.services import Postgres, Redis, missing
+from tests.bench.report import machine
+from tests.chaos import report as results
+from tests.chaos.fanout import bad_clients as hostile
+from tests.chaos.fanout import cut_connections as cuts
+from tests.chaos.fanout import membership as intervals
+from tests.chaos.fanout import reconnect_storm as storms
+from tests.chaos.fanout import removals
+from tests.chaos.report import Part
+from tests.chaos.runs import isolation as canaries
+from tests.chaos.runs import lost_permissions as rights
+from tests.chaos.runs import stops as stopping
+from tests.chaos.runs import worker_faults as workers
+from tests.chaos.runs import worker_growth as growth
+from tests.chaos.runs.claim_races import race_for_runs
+from tests.chaos.stores import outages as stores
+from tests.chaos.stores import web_crashes as crashes
+from tests.chaos.target import Outcome, Stage
+from tests.cluster.harness.cluster import Cluster, cluster_of_its_own
+from tests.cluster.harness.resource_usage import CountedWorker
+from tests.cluster.harness.services import Postgres, Redis, missing
 from tests.provider import running
 
 

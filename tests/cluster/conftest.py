@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.stage import Stage
-from tests.cluster.cluster import Cluster, MigratedPostgres, cluster_of_its_own
-from tests.cluster.services import Postgres, Redis, missing
+from tests.chaos.target import Stage
+from tests.cluster.harness.cluster import Cluster, MigratedPostgres, cluster_of_its_own
+from tests.cluster.harness.services import Postgres, Redis, missing
 from tests.provider import Provider, running
 
 

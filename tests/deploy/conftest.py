@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster.conftest import _installed, provider, redis
-from tests.cluster.services import Postgres
+from tests.cluster.harness.services import Postgres
 
 __all__ = ["_installed", "provider", "redis"]
 

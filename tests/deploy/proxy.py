@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import httpx
 
-from tests.cluster.services import Service
+from tests.cluster.harness.services import Service
 from tests.live import PATIENCE, ROOT, free_port
 
 CONFIGURATION = ROOT / "deploy" / "nginx.conf"

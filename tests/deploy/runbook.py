@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.cluster.services import Postgres
+from tests.cluster.harness.services import Postgres
 from tests.live import ROOT
 
 RUNBOOK = ROOT / "deploy" / "RUNBOOK.md"

@@ -11,8 +11,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
-from tests.cluster.cluster import Cluster
-from tests.cluster.services import Postgres, Redis
+from tests.cluster.harness.cluster import Cluster
+from tests.cluster.harness.services import Postgres, Redis
 from tests.deploy.proxy import NAME, Nginx, missing
 from tests.live import MARU_V1, PopulatedRoom, Socket, until
 from tests.provider import Provider

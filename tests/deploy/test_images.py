@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.cluster.cluster import SECRET_KEY
-from tests.cluster.services import Postgres, Redis
+from tests.cluster.harness.cluster import SECRET_KEY
+from tests.cluster.harness.services import Postgres, Redis
 from tests.deploy.container import Container
 from tests.deploy.image import Builder, Image
 from tests.live import PATIENCE

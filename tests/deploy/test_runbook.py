@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import Counter, Gauge
 
 from rooms import metrics
-from tests.cluster.services import Postgres, Redis
+from tests.cluster.harness.services import Postgres, Redis
 from tests.deploy.runbook import RUNBOOK, Operator, blocks
 from tests.live import PATIENCE, ROOT, Installation, Person
 

@@ -15,8 +15,10 @@ FIRST = ("tests/wire/", "tests/e2e/")
 SHARED = {
     "the house of the wire": r"tests/wire/",
     "the house that browsers visit": r"tests/e2e/",
-    "cluster": r"tests/cluster/test_(audit|cluster|forgotten|locks|revoking)\.py",
-    "stage": r"tests/cluster/test_(canaries|crashes|dying|stopping|stores|zombies)\.py",
+    "cluster": r"tests/cluster/(audit/test_(audit_log|lock_order)|"
+    r"fanout/test_(removals|two_processes)|stores/test_lost_deltas)\.py",
+    "fault target": r"tests/cluster/(runs/test_(frozen_workers|isolation|stops|worker_kills)|"
+    r"stores/test_(outages|web_crashes))\.py",
 }
 """What is shared, and which modules share it; one that is missing here starts another one."""
 

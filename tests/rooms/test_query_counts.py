@@ -1,7 +1,7 @@
 """What the ways to a message cost in queries, from the credential to the answer.
 
-These hold on each database: `tests/cluster/test_queries.py` runs them once more on PostgreSQL,
-where a lock is a query of its own, and so is the word to the workers.
+The counts hold on each database: `tests/cluster/stores/test_query_counts.py` repeats these tests on
+PostgreSQL, where a lock is a query of its own, and so is the word to the workers.
 """
 
 from collections.abc import Callable

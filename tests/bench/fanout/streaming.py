@@ -8,11 +8,11 @@ from typing import Final
 
 import redis
 
-from tests.bench.fanout.contenders import Bare, Contender, Maru, Streamed, Tutorial, Workload
-from tests.bench.fanout.helper import Helper
-from tests.bench.figures import Figure
-from tests.bench.stage import Stage
-from tests.cluster.services import missing
+from tests.bench.fanout.line_process import Helper
+from tests.bench.fanout.servers import Bare, Contender, Maru, Streamed, Tutorial, Workload
+from tests.bench.report.figures import Figure
+from tests.bench.resources import Stage
+from tests.cluster.harness.services import missing
 
 ROUNDS: Final = 3
 BUSY: Final = 0.5
@@ -89,7 +89,7 @@ def _rounds(
     with ExitStack() as stack:
         clients = {
             contender.name: stack.enter_context(
-                Helper("tests.bench.fanout.client", log=folder / "client.log")
+                Helper("tests.bench.fanout.load_client", log=folder / "client.log")
             )
             for contender in contenders
         }

@@ -23,7 +23,7 @@ from rooms.protocol.events import MemberType
 from rooms.services import mark_read, post_message
 from rooms.socket import commands
 from rooms.socket.commands import carry_out
-from tests.cluster.services import Redis
+from tests.cluster.harness.services import Redis
 from tests.live import PATIENCE
 from tests.rooms.conftest import Cast
 from tests.rooms.fanout.hearing import Ear

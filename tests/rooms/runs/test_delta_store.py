@@ -15,7 +15,7 @@ from rooms import redis_store
 from rooms.redis_store import PAUSE_SECONDS
 from rooms.runs import delta_store as replay_module
 from rooms.runs.delta_store import EXPIRY_EVERY, KEPT_SECONDS, MemoryReplay, RedisReplay, Replay
-from tests.cluster.services import Redis
+from tests.cluster.harness.services import Redis
 from tests.live import PATIENCE, free_port
 
 HAS_REDIS = shutil.which("redis-server") is not None

@@ -1,0 +1,1 @@
+"""Time from a message to the first text of its answer."""

@@ -1,0 +1,1 @@
+"""Start-up time, event loop lag and memory of one process."""

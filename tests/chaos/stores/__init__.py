@@ -1,0 +1,1 @@
+"""Faults of PostgreSQL, Redis and of the process between commit and publish."""

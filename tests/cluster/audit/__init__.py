@@ -1,0 +1,1 @@
+"""The audit log, its locks and its database role on PostgreSQL."""

@@ -1,0 +1,1 @@
+"""Events from one process to the clients of another."""

@@ -1,0 +1,111 @@
+"""Limits, streams and deletion where several processes are one Maru."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import redis as redis_client
+
+from accounts.rate_limits import RULES, RedisCounters, Rule
+from tests.cluster.harness.cluster import Cluster
+from tests.cluster.harness.services import Postgres, Redis
+from tests.live import Installation, Person, PopulatedRoom, until
+from tests.provider import Provider
+from tests.wire.listening import listening
+
+MODEL = "tokens-3000@50"
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    tmp_path_factory: pytest.TempPathFactory, postgres: Postgres, redis: Redis, provider: Provider
+) -> Iterator[Cluster]:
+    """Two web processes, whose limits are on, and a worker."""
+    folder: Path = tmp_path_factory.mktemp("limits")
+    with Cluster(
+        folder, postgres, redis, MARU_EGRESS_ALLOW=provider.address, MARU_RATE_LIMITS="on"
+    ) as started:
+        yield started
+
+
+@pytest.fixture
+def room(cluster: Cluster, provider: Provider) -> PopulatedRoom:
+    """A room that nothing was counted of yet."""
+    return cluster.populate(1, 2, "--provider", provider.base_url, "--model", MODEL)[0]
+
+
+def say(web: Installation, room: PopulatedRoom, person: Person) -> int:
+    body = {"text": "x", "personas": []}
+    return web.request("POST", f"/rooms/{room.id}/messages", person.token, body)[0]
+
+
+def test_all_processes_count_together(cluster: Cluster, room: PopulatedRoom) -> None:
+    most = RULES["send", "user"].most
+    owner, member = room.members
+    here, there = cluster.webs
+
+    statuses = [say(web, room, owner) for _ in range(most // 2 + 5) for web in (here, there)]
+
+    assert statuses == [201] * most + [429] * 10
+    assert say(there, room, member) == 201
+
+
+def test_counters_of_two_processes_are_one_and_are_released(redis: Redis) -> None:
+    counters = [RedisCounters(redis.url) for _ in range(4)]
+    key, client = f"maru:limit:{uuid4().hex}", redis_client.Redis.from_url(redis.url)
+    counts = [(key, Rule(10, 60))]
+
+    waits = [counters[number % 4].spend(counts) for number in range(14)]
+    assert waits[:10] == [None] * 10
+    assert all(wait is not None and 0 < wait <= 60 for wait in waits[10:])
+    client.pexpire(key, 1)
+    until(lambda: not client.exists(key))
+    assert [each.spend(counts) for each in counters] == [None] * 4
+    client.close()
+
+
+def test_limits_are_in_nobodys_way_while_redis_is_away(
+    cluster: Cluster, room: PopulatedRoom, redis: Redis
+) -> None:
+    owner = room.members[0]
+    redis.stop()
+    try:
+        statuses = {say(cluster.webs[0], room, owner) for _ in range(3)}
+    finally:
+        redis.start()
+
+    assert statuses == {201}
+
+
+async def test_member_removed_on_one_process_loses_the_stream_on_the_other(
+    cluster: Cluster, room: PopulatedRoom
+) -> None:
+    owner, member = room.members
+    here, there = cluster.webs
+    async with listening(here, room.id, member.token) as ear:
+        await ear.until_type("member.added")
+        there.request("DELETE", f"/rooms/{room.id}/members/{member.user}", owner.token)
+        await ear.until_end(seconds=5)
+
+    assert ear.events[-1] == {"type": "room.removed", "room": room.id}
+
+
+async def test_answer_that_is_deleted_elsewhere_ends_and_is_kept_nowhere(
+    cluster: Cluster, room: PopulatedRoom, redis: Redis
+) -> None:
+    owner, member = room.members
+    here, there = cluster.webs
+    async with listening(here, room.id, member.token) as ear:
+        there.request("POST", f"/rooms/{room.id}/messages", member.token, {"text": "Go on."})
+        answer = (await ear.until_type("message.delta"))["message"]
+        assert there.request("DELETE", f"/messages/{answer}", owner.token)[0] == 204
+        deleted = await ear.until_type("message.deleted")
+        said = here.request("POST", f"/rooms/{room.id}/messages", owner.token, {"text": "x"})
+        await ear.until(lambda event: event.get("seq") == said[1]["message"]["seq"])
+
+    after = ear.events[ear.events.index(deleted) :]
+    assert not [e for e in after if e["type"] == "message.delta" and e["message"] == answer]
+    with redis_client.Redis.from_url(redis.url) as client:
+        (key,) = client.keys(f"maru:replay:*{answer.replace('-', '')}*")
+        assert [fields for _, fields in client.xrange(key)] == [{b"sealed": b""}]

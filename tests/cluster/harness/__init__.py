@@ -1,0 +1,1 @@
+"""A cluster of processes, clients that record its events, and the oracle that judges both."""

@@ -1,0 +1,1 @@
+"""Runs in several workers: the queue, claims, stops, dead and frozen workers."""

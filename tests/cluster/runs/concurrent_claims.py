@@ -1,0 +1,72 @@
+"""Claim runs in four threads at once: `python -m tests.cluster.runs.concurrent_claims BOUND`.
+
+Makes a team whose bound of answers at once is BOUND, fills its line, and prints as JSON which runs
+were claimed and how long each claim took, in milliseconds.
+"""
+
+import json
+import sys
+import time
+from threading import Barrier, Thread
+from uuid import UUID
+
+import django
+
+django.setup()
+
+from django.db import connection  # noqa: E402  # models want a set-up Django
+
+from accounts.services import create_team, create_user  # noqa: E402
+from agents.services import create_demo_persona  # noqa: E402
+from rooms import services  # noqa: E402
+from rooms.models import Line, Run  # noqa: E402
+from rooms.runs import queue  # noqa: E402
+
+WORKERS = 4
+WAITING = 5_000
+
+
+def main(bound: int) -> None:
+    """Fill a line, claim from it in threads, and print the result."""
+    _fill(bound)
+    claimed: list[UUID] = []
+    took: list[float] = []
+    ready = Barrier(WORKERS)
+
+    def work(owner: str) -> None:
+        connection.ensure_connection()
+        ready.wait()
+        while True:
+            began = time.perf_counter()
+            run_id = queue.claim(owner)
+            took.append((time.perf_counter() - began) * 1000)
+            if run_id is None:
+                break
+            claimed.append(run_id)
+        connection.close()
+
+    threads = [Thread(target=work, args=(f"worker-{n}",)) for n in range(WORKERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(json.dumps({"claimed": [str(run_id) for run_id in claimed], "ms": took}))
+
+
+def _fill(bound: int) -> None:
+    user = create_user(name="Owner", email="owner@example.com", verified=True)
+    team = create_team(user=user, name="Team")
+    persona = create_demo_persona(user=user, team_id=team.pk)
+    room = services.create_room(user=user, team_id=team.pk, name="room", personas=[persona.pk])
+    posted = services.post_message(user=user, room_id=room.pk, text="hello")
+    Line.objects.update_or_create(team=team, defaults={"runs_per_team": bound})
+    Run.objects.bulk_create(
+        [
+            Run(room=room, team=team, message=posted.message, persona=persona, requested_by=user)
+            for _ in range(WAITING - 1)
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

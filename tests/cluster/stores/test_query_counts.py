@@ -1,0 +1,35 @@
+"""What gates, messages and lists cost in queries, on PostgreSQL as well: there, locks cost some."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.cluster.harness.services import Postgres, Redis
+
+COUNTED = ("tests/rooms/test_query_counts.py", "tests/rooms/test_permissions.py")
+
+
+def test_what_is_counted_on_sqlite_holds_on_postgresql(
+    root: Path, postgres: Postgres, redis: Redis
+) -> None:
+    stores = {"MARU_DATABASE_URL": postgres.url, "MARU_REDIS_URL": redis.url}
+    plugins = [
+        "-o",
+        "addopts=",
+        "-p",
+        "tests.cluster.stores.postgres_environment",
+        "-p",
+        "no:cacheprovider",
+    ]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *plugins, *COUNTED],
+        cwd=root,
+        env={**os.environ, **stores},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout
