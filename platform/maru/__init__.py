@@ -1,3 +1,3 @@
-"""The floor that rooms, agents and accounts open onto: settings, routes and the server."""
+"""The project package: settings, URL configuration and server process."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Registers the project itself as an app, for its commands and its words."""
+"""Registers the project as an app, for its management commands and its translations."""
 
 from django.apps import AppConfig
 

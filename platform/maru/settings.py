@@ -1,4 +1,4 @@
-"""One module of settings for every environment; it reads `maru.config.env` and nothing else."""
+"""Django settings of every environment. Values come only from `maru.config.env`."""
 
 from ipaddress import ip_network
 from pathlib import Path
@@ -19,7 +19,7 @@ from maru.config.backends import (
 )
 from maru.config.secret_key import embedded_secret_key, make_folder
 
-django_stubs_ext.monkeypatch()  # ModelAdmin[User] and the like, which Django cannot subscribe
+django_stubs_ext.monkeypatch()  # allows ModelAdmin[User] and the like at run time
 
 ENV = env.load()
 BASE_DIR = Path(__file__).resolve().parents[2]
@@ -41,7 +41,7 @@ CSRF_TRUSTED_ORIGINS = [ENV.public_url] if ENV.public_url else []
 HTTPS = PUBLIC_URL.startswith("https://")
 TRUSTED_PROXIES = ENV.trusted_proxies
 METRICS_ALLOW = [ip_network(network) for network in ENV.metrics_allow]
-SECURE_SSL_REDIRECT = False  # the proxy redirects: it alone knows what the browser asked for
+SECURE_SSL_REDIRECT = False  # the proxy redirects; only it sees the scheme of the request
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
@@ -153,16 +153,17 @@ AUTH_PASSWORD_VALIDATORS = [
         ("NumericPasswordValidator", {}),
     )
 ]
-ANONYMOUS_USER_NAME = None  # guardian: nobody is not a user
+ANONYMOUS_USER_NAME = None  # guardian: no row for anonymous users
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "rooms:home"
 ACCOUNT_ADAPTER = "accounts.login.adapters.AccountAdapter"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
-# An open door asks for proof, and so does one that can send mail; else an invitation is proof.
+# Open sign-up requires a confirmed address, and so does an installation that can send mail.
+# Otherwise the invitation is the proof.
 ACCOUNT_EMAIL_VERIFICATION = "mandatory" if ENV.signup == "open" or ENV.email_url else "optional"
-ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True  # in the browser that has just signed up, no other
+ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True  # only in the browser that signed up
 ACCOUNT_CHANGE_EMAIL = ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_LOGOUT_REDIRECT_URL = LOGIN_URL
 ACCOUNT_FORMS = {
@@ -175,14 +176,15 @@ ACCOUNT_FORMS = {
     "add_email": "accounts.views.forms.ChangeEmailForm",
     "reauthenticate": "accounts.views.forms.ReauthenticateForm",
 }
-# A code lives for one step of 30 seconds, and is remembered as used for as long: no tolerance.
+# A code is valid for one step of 30 seconds, and allauth remembers it as used for one step.
+# A tolerance of more steps would let a code be used twice.
 MFA_TOTP_TOLERANCE = 0
 MFA_TOTP_ISSUER = "Maru"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_RECOVERY_CODES_SHOW_ONCE = True
-MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS  # browsers allow it on localhost, and only there
-MFA_ALLOW_UNVERIFIED_EMAIL = True  # else nobody could have it where no mail is sent
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS  # browsers allow it only on localhost
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # installations without mail never verify an address
 MFA_ADAPTER = "accounts.login.mfa.MfaAdapter"
 MFA_FORMS = {
     "activate_totp": "accounts.login.mfa_forms.ActivateForm",
@@ -193,7 +195,7 @@ MFA_FORMS = {
     "edit_webauthn": "accounts.login.mfa_forms.PasskeyNameForm",
 }
 SOCIALACCOUNT_ADAPTER = "accounts.login.oidc.SocialAdapter"
-# An address that the operator's provider has confirmed leads to its account, if there is one.
+# An address that the OpenID Connect provider has confirmed signs in to the account that has it.
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
 SOCIALACCOUNT_PROVIDERS = {"openid_connect": openid_connect(ENV)}
 USERSESSIONS_ADAPTER = "accounts.login.mfa.SessionsAdapter"

@@ -1,4 +1,4 @@
-"""Where things are kept and carried, in each of the two profiles: Django's settings for it."""
+"""Django settings of the back ends (database, channel layer, cache, mail), for both profiles."""
 
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -7,8 +7,8 @@ from maru.config.env import Env
 
 WEB_DATABASE_CONNECTIONS = 20
 REDIS_CONNECTIONS = 50
-# A process that hangs within a transaction keeps its locks: a room that it holds is closed to
-# everybody, and so is the sweep that would take its runs from it. PostgreSQL ends it then.
+# A process that freezes inside a transaction keeps its row locks. Its rooms would accept no
+# commands, and the reaper could not requeue its runs, so PostgreSQL terminates the session.
 STALLED_MILLISECONDS = 5_000
 
 _SQLITE_START = """
@@ -20,16 +20,17 @@ _SQLITE_START = """
 
 
 def database(env: Env) -> dict[str, Any]:
-    """SQLite in the data folder, or PostgreSQL."""
+    """Return `DATABASES["default"]`: SQLite in the data folder, or PostgreSQL with a pool."""
     if env.database_url is None:
         return {
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": env.data_dir.absolute() / "maru.sqlite3",
-            # In memory, the threads of a test would not see one database.
+            # A file, because threads of a test do not share an in-memory database.
             "TEST": {"NAME": env.data_dir.absolute() / "test.sqlite3"},
             "OPTIONS": {
-                # A transaction that reads first and writes later fails at once when another one
-                # wrote in between, whatever the timeout: so take the lock at the start.
+                # A deferred transaction that reads and then writes fails with SQLITE_BUSY at once
+                # if another transaction wrote in between; `timeout` does not apply to that upgrade.
+                # IMMEDIATE takes the write lock at the start.
                 "transaction_mode": "IMMEDIATE",
                 "timeout": 20,
                 "init_command": _SQLITE_START,
@@ -47,9 +48,9 @@ def database(env: Env) -> dict[str, Any]:
         "OPTIONS": {
             "options": f"-c idle_in_transaction_session_timeout={STALLED_MILLISECONDS}",
             **dict(parse_qsl(url.query)),
-            # Each request runs in a thread of its own: only a pool lets them share connections.
-            # One that cannot connect waits twice as long each time; but it begins anew with
-            # whoever asks after it has given up.
+            # Each request runs in its own thread, so only a pool lets requests share connections.
+            # psycopg_pool doubles its delay between attempts to connect, up to
+            # `reconnect_timeout`; the next request after that starts a new series of attempts.
             "pool": {
                 "min_size": 1,
                 "max_size": WEB_DATABASE_CONNECTIONS,
@@ -61,15 +62,15 @@ def database(env: Env) -> dict[str, Any]:
 
 
 def channel_layer(env: Env) -> dict[str, Any]:
-    """The layer that carries frames from whoever publishes to the hub of each process."""
+    """Return `CHANNEL_LAYERS["default"]`: it carries envelopes from publishers to every hub."""
     if env.redis_url is None:
-        # Beyond its capacity the layer drops in silence; the default is 100.
+        # The layer drops messages silently beyond its capacity, which is 100 by default.
         return {
             "BACKEND": "channels.layers.InMemoryChannelLayer",
             "CONFIG": {"capacity": 10_000, "expiry": 60},
         }
-    # Redis-py 8 ends its pool at 100 connections and raises beyond; and a read that waits for a
-    # message must have no time limit.
+    # redis-py 8 limits a pool to 100 connections and raises beyond it, so set the limit
+    # explicitly. A read that waits for a pub/sub message must have no timeout.
     address = env.redis_url.get_secret_value()
     host = {"address": address, "max_connections": REDIS_CONNECTIONS, "socket_timeout": None}
     return {
@@ -79,7 +80,7 @@ def channel_layer(env: Env) -> dict[str, Any]:
 
 
 def redis_options() -> dict[str, Any]:
-    """How long we wait for Redis where what it holds may be lost."""
+    """Return options of Redis clients that hold data which may be lost; timeouts in seconds."""
     return {
         "max_connections": REDIS_CONNECTIONS,
         "socket_timeout": 2,
@@ -88,11 +89,11 @@ def redis_options() -> dict[str, Any]:
 
 
 def cache(env: Env) -> dict[str, Any]:
-    """What may be forgotten: counters of rate limits."""
+    """Return `CACHES["default"]`: it holds rate limit counters, which may be lost."""
     if env.redis_url is None:
         return {
             "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
-            "OPTIONS": {"MAX_ENTRIES": 100_000},  # beyond, it forgets attempts to sign in
+            "OPTIONS": {"MAX_ENTRIES": 100_000},  # beyond it, sign-in attempts are evicted
         }
     return {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
@@ -103,7 +104,7 @@ def cache(env: Env) -> dict[str, Any]:
 
 
 def mail(env: Env) -> dict[str, Any]:
-    """Django's `EMAIL_…` settings."""
+    """Return Django's `EMAIL_…` settings."""
     if env.email_url is None:
         return {"EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend"}
     url = urlsplit(env.email_url.get_secret_value())
@@ -119,7 +120,7 @@ def mail(env: Env) -> dict[str, Any]:
 
 
 def openid_connect(env: Env) -> dict[str, Any]:
-    """Return the provider that people may sign in through, if one is named."""
+    """Return allauth's settings of the OpenID Connect provider, if one is configured."""
     if env.oidc_issuer is None:
         return {"APPS": []}
     app = {

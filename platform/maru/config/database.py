@@ -1,4 +1,7 @@
-"""Whether the database fits this version of Maru, said in one sentence where it does not."""
+"""Checks at start that the database is reachable and has the schema of this version.
+
+Every failure ends the process with one sentence on standard error and exit status 1.
+"""
 
 import fcntl
 import sys
@@ -21,7 +24,7 @@ _lock: IO[str] | None = None
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Within, a database that cannot be used ends the process with one sentence."""
+    """End the process with one sentence if the block raises `DatabaseError`."""
     try:
         yield
     except DatabaseError as error:
@@ -30,9 +33,9 @@ def explained() -> Iterator[None]:
 
 @explained()
 def prepare() -> None:
-    """Bring an embedded database up to date; end the process where a database does not fit."""
+    """Migrate an embedded database; end the process if a production database is not migrated."""
     if not settings.EMBEDDED:
-        _knock()
+        _check_reachable()
     executor = MigrationExecutor(connection)
     known = set(executor.loader.disk_migrations)
     if set(executor.loader.applied_migrations) - known:
@@ -47,8 +50,11 @@ def prepare() -> None:
     call_command("migrate", verbosity=0, interactive=False)
 
 
-def claim_alone() -> None:
-    """Hold the data folder for this process: the embedded profile has one, and only one."""
+def lock_data_folder() -> None:
+    """Lock the data folder until the process ends: the embedded profile has exactly one process.
+
+    Ends the process if another process holds the lock.
+    """
     global _lock
     folder = load().data_dir
     try:
@@ -63,9 +69,9 @@ def claim_alone() -> None:
         _give_up(unusable(folder, error))
 
 
-def _knock() -> None:
-    """Ask once, directly: a pool goes on asking for a while, and logs each time."""
-    postgres: Any = connection  # Any: the common type of all databases hides the driver
+def _check_reachable() -> None:
+    """Connect once without the pool, which would retry for a while and log each attempt."""
+    postgres: Any = connection  # Any: BaseDatabaseWrapper does not declare the driver
     with connection.wrap_database_errors:
         postgres.Database.connect(settings.DATABASE_URL, connect_timeout=CONNECT_SECONDS).close()
 

@@ -1,6 +1,6 @@
-"""Every knob of Maru: its name, its type, its default and what it is for.
+"""Every setting of Maru (`MARU_…`): name, type, default and description.
 
-The settings module reads this class and nothing else; `.env.example` is generated from it.
+`maru.settings` reads only this class; `.env.example` is generated from it.
 """
 
 import ipaddress
@@ -25,7 +25,7 @@ PREFIX = "MARU_"
 
 
 def _split(words: object) -> object:
-    """Lists are written `a,b,c`: no JSON in an environment variable."""
+    """Split a list that is written as `a,b,c`; pydantic-settings would expect JSON."""
     if isinstance(words, str):
         return tuple(word.strip() for word in words.split(",") if word.strip())
     return words
@@ -53,7 +53,7 @@ def _begins_with(*schemes: str) -> Callable[[Any], Any]:
 
 
 def _origin(url: str | None) -> str | None:
-    """Maru is at the root of its address: nothing follows the host and the port."""
+    """Reject a URL with a path, query or fragment: Maru is served at the root of its address."""
     if url is None:
         return None
     parts = urlsplit(url.rstrip("/"))
@@ -63,7 +63,7 @@ def _origin(url: str | None) -> str | None:
 
 
 def _issuer(url: str | None) -> str | None:
-    """Tokens come from there unread by others; without encryption only from this machine."""
+    """Require https, because tokens come from the issuer; allow http only on this machine."""
     parts = urlsplit(url or "")
     if url and parts.scheme != "https" and parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
         raise ValueError("must begin with https://")
@@ -80,7 +80,7 @@ Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Env(BaseSettings):
-    """The environment, read once at start; a `.env` file in the working folder is read too."""
+    """The environment variables and the `.env` file of the working folder, read once at start."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore"
@@ -92,20 +92,20 @@ class Env(BaseSettings):
         str | None, AfterValidator(_begins_with("http://", "https://")), AfterValidator(_origin)
     ] = Field(None, description="address that people type, e.g. https://chat.example.com")
     hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
-        (), description="more names and addresses under which web processes may be asked: 10.0.0.5"
+        (), description="further host names and addresses that web processes accept: 10.0.0.5"
     )
     data_dir: Path = Field(
         Path("var"),
-        description="folder of what Maru keeps: embedded, the database and the secret key; "
-        "else the collected static files",
+        description="data folder. Embedded: the database and the secret key; "
+        "production: the collected static files",
     )
     secret_key: SecretStr | None = Field(
         None,
         min_length=32,
-        description="signs sessions and encrypts provider keys; embedded: made at first start",
+        description="signs sessions and encrypts provider keys; embedded: made at the first start",
     )
     secret_key_fallbacks: Secrets = Field(
-        (), description="older secret keys, still read while a new one is rolled out"
+        (), description="older secret keys, still accepted while a new one is rolled out"
     )
     database_url: Annotated[
         SecretStr | None, AfterValidator(_begins_with("postgres://", "postgresql://"))
@@ -114,67 +114,78 @@ class Env(BaseSettings):
     )
     redis_url: Annotated[
         SecretStr | None, AfterValidator(_begins_with("redis://", "rediss://", "unix://"))
-    ] = Field(None, description="redis://host:6379/0; absent: embedded, one process does it all")
+    ] = Field(None, description="redis://host:6379/0; absent: the embedded profile, one process")
     email_url: Annotated[SecretStr | None, AfterValidator(_begins_with("smtp://", "smtps://"))] = (
-        Field(None, description="smtp://user:password@host:587; absent: mail is printed")
+        Field(None, description="smtp://user:password@host:587; absent: mail is printed to the log")
     )
     email_from: str = Field("Maru <maru@localhost>", description="sender of Maru's mail")
     signup: Literal["invitation", "open"] = Field(
-        "invitation", description="who may make an account: only the invited, or anybody"
+        "invitation", description="who may create an account: invited people only, or anyone"
     )
     oidc_issuer: Annotated[str | None, AfterValidator(_issuer)] = Field(
         None, description="OpenID Connect provider that people may sign in through: https://…"
     )
-    oidc_client_id: str = Field("", description="what that provider knows Maru by")
+    oidc_client_id: str = Field("", description="client id of Maru at that provider")
     oidc_client_secret: SecretStr | None = Field(
-        None, description="what Maru proves itself to that provider with"
+        None, description="client secret of Maru at that provider"
     )
-    oidc_name: str = Field("OpenID Connect", description="what the button says: sign in with …")
+    oidc_name: str = Field("OpenID Connect", description="name on the button: Sign in with …")
     trusted_proxies: Networks = Field(
-        (), description="networks whose X-Forwarded-For and -Proto are believed: 10.0.0.0/8,…"
+        (),
+        description="networks whose X-Forwarded-For and -Proto headers are trusted: 10.0.0.0/8,…",
     )
     metrics_allow: Networks = Field(
         ("127.0.0.0/8", "::1/128"), description="networks that may read /metrics"
     )
     egress_allow: HostsAndPorts = Field(
-        (), description="private addresses that model providers may have: host:port,…"
+        (), description="private addresses that requests to model providers may reach: host:port,…"
     )
-    run_seconds: float = Field(300, gt=0, description="wall clock limit of one answer, in seconds")
+    run_seconds: float = Field(
+        300, gt=0, description="time limit of one answer, in seconds of wall clock time"
+    )
     run_concurrency: int = Field(
         25,
         ge=1,
         le=200,
-        description="answers at once in one worker; a fifth more for teams that have none running",
+        description="answers at once in one worker; 20 % more for teams that have none running",
     )
     run_characters: int = Field(200_000, ge=1, description="longest answer, in characters")
-    run_tokens: int = Field(50_000, ge=1, description="longest answer, in tokens of the model")
+    run_tokens: int = Field(50_000, ge=1, description="longest answer, in tokens")
     runs_per_user: int = Field(
         25,
         ge=1,
-        description="answers at once of one person in a team; the admin site sets it for a team",
+        description="answers at once for one user in a team; the admin site can override it",
     )
-    runs_per_room: int = Field(50, ge=1, description="answers at once in one room; ditto")
-    runs_per_team: int = Field(100, ge=1, description="answers at once in one team; ditto")
+    runs_per_room: int = Field(
+        50, ge=1, description="answers at once in one room; can be overridden per team"
+    )
+    runs_per_team: int = Field(
+        100, ge=1, description="answers at once in one team; can be overridden per team"
+    )
     queued_per_user: int = Field(
-        100, ge=1, description="waiting answers of one person in a team; ditto"
+        100, ge=1, description="queued answers of one user in a team; can be overridden per team"
     )
-    queued_per_room: int = Field(300, ge=1, description="waiting answers in one room; ditto")
-    queued_per_team: int = Field(1_000, ge=1, description="waiting answers in one team; ditto")
-    rate_limits: Literal["on", "off"] = Field("on", description="off is for load tests only")
-    log_format: Literal["text", "json"] = Field("text", description="how log lines are written")
+    queued_per_room: int = Field(
+        300, ge=1, description="queued answers in one room; can be overridden per team"
+    )
+    queued_per_team: int = Field(
+        1_000, ge=1, description="queued answers in one team; can be overridden per team"
+    )
+    rate_limits: Literal["on", "off"] = Field("on", description="off only for load tests")
+    log_format: Literal["text", "json"] = Field("text", description="format of log lines")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="the least severe log lines that are written"
+        "INFO", description="lowest level that is logged"
     )
 
     @property
     def embedded(self) -> bool:
-        """One process with SQLite and the in-memory layer; nothing else is needed."""
+        """Return True for the profile of one process with SQLite and the in-memory layer."""
         return self.redis_url is None
 
     @model_validator(mode="wrap")
     @classmethod
     def _name_every_mistake(cls, values: dict[str, Any], handler: Callable[..., Any]) -> Any:
-        """A wrong field must not hide a wrong profile: both are reported together."""
+        """Report mistakes of single fields and of their combination together."""
         mistakes = [_mistake(name, text) for name, text in _profile_mistakes(values)]
         try:
             env = handler(values)
@@ -189,7 +200,7 @@ class Env(BaseSettings):
 
 
 def _profile_mistakes(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Redis and PostgreSQL come together, and bring a duty with them."""
+    """Yield the settings that the given ones require, each with a reason."""
     if "redis_url" in values and "database_url" not in values:
         yield "database_url", "is needed with MARU_REDIS_URL (or set neither: embedded)"
     if "database_url" in values and "redis_url" not in values:
@@ -201,13 +212,13 @@ def _profile_mistakes(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _mistake(name: str, text: str) -> InitErrorDetails:
-    """The input is left out of it: it may be a secret."""
+    """Return an error without the input, which may be a secret."""
     plain = text.removeprefix("Value error, ").replace("{", "{{").replace("}", "}}")
     return InitErrorDetails(type=PydanticCustomError("setting", plain), loc=(name,), input=None)
 
 
 def load() -> Env:
-    """Read the environment, or name every mistake in it and exit with status 2."""
+    """Read the environment; print every mistake and exit with status 2 if there is any."""
     try:
         return Env()
     except ValidationError as error:
@@ -219,13 +230,13 @@ def _give_up(error: ValidationError) -> NoReturn:
     for mistake in error.errors(include_input=False, include_url=False):
         name = str(mistake["loc"][0]).upper()
         lines.append(f"  {PREFIX}{name}: {mistake['msg']}")
-    lines.append("Mend them in the environment or in .env; .env.example names every setting.")
+    lines.append("Correct them in the environment or in .env; .env.example lists every setting.")
     print("\n".join(lines), file=sys.stderr)
     raise SystemExit(2)
 
 
 def example() -> str:
-    """Return the text of `.env.example`: every knob with its default, commented out."""
+    """Return the text of `.env.example`: every setting with its default, commented out."""
     lines = [
         "# Every setting of Maru, with its default. Copy to .env and uncomment what you change.",
         "# Made from platform/maru/config/env.py by `make env-example`.",

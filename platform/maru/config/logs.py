@@ -1,4 +1,4 @@
-"""Log lines are events with ids: never message text, never a key."""
+"""Logging: a log line is an event with ids; it never holds message text or keys."""
 
 import logging
 import sys
@@ -19,7 +19,7 @@ _NO_TEXT = "Invalid UTF-8 sequence received from client."
 
 
 def configure(config: dict[str, Any]) -> None:
-    """Write every line of every library to standard error, as `text` or as `json`."""
+    """Send the log of every library to standard error, formatted as `text` or `json`."""
     as_json = config["format"] == "json"
     renderer: Processor = (
         structlog.processors.JSONRenderer()
@@ -39,7 +39,7 @@ def configure(config: dict[str, Any]) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(config["level"])
-    for chatty in (
+    for verbose in (
         "asyncio",
         "crewai_core",
         "httpcore",
@@ -48,11 +48,11 @@ def configure(config: dict[str, Any]) -> None:
         "urllib3",
         "uvicorn.error",
     ):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    # It warns of each answer that says no, by its path: whoever was refused is in the audit, and
-    # some paths let people in.
+        logging.getLogger(verbose).setLevel(logging.WARNING)
+    # django.request logs the path of each 4xx response. Some paths contain secrets (invitation and
+    # set-up links); refused requests are in the audit log.
     logging.getLogger("django.request").setLevel(logging.ERROR)
-    logging.getLogger("uvicorn.error").addFilter(_without_trace)
+    logging.getLogger("uvicorn.error").addFilter(_shorten_invalid_utf8)
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -61,8 +61,8 @@ def configure(config: dict[str, Any]) -> None:
     )
 
 
-def _without_trace(record: logging.LogRecord) -> bool:
-    """Have uvicorn say in one line that a client sent no text: that is nobody's error here."""
+def _shorten_invalid_utf8(record: logging.LogRecord) -> bool:
+    """Reduce uvicorn's traceback for a frame with invalid UTF-8 to one warning."""
     if record.msg == _NO_TEXT:
         record.msg, record.exc_info = "socket.no_text", None
         record.levelno, record.levelname = logging.WARNING, "WARNING"

@@ -1,4 +1,4 @@
-"""What the embedded profile makes for itself before anything else: its data folder and key."""
+"""The data folder and the secret key, which the embedded profile creates at its first start."""
 
 import os
 import secrets
@@ -9,7 +9,7 @@ SHORTEST_KEY = 32
 
 
 def make_folder(data_dir: Path) -> None:
-    """See to it that the data folder is there, or end the process with one sentence."""
+    """Create the data folder if it is missing; end the process with one sentence on failure."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -17,9 +17,9 @@ def make_folder(data_dir: Path) -> None:
 
 
 def embedded_secret_key(data_dir: Path) -> str:
-    """Return the secret key of this installation, made at the first start.
+    """Return the secret key of this installation; create it at the first start.
 
-    Ends the process with one sentence if it can be neither read nor written.
+    Ends the process with one sentence if the key cannot be read or written.
     """
     path = data_dir / "secret_key"
     try:
@@ -37,7 +37,7 @@ def embedded_secret_key(data_dir: Path) -> str:
 
 
 def unusable(data_dir: Path, error: OSError) -> str:
-    """Say that the data folder cannot be used, why, and what to do."""
+    """Return the sentence for a data folder that cannot be used: the reason and what to do."""
     return (
         f"Maru cannot keep its data in {data_dir}: {error.strerror}. "
         "Make the folder writable, or name another one in MARU_DATA_DIR."
@@ -45,7 +45,7 @@ def unusable(data_dir: Path, error: OSError) -> str:
 
 
 def _write_once(path: Path, text: str) -> None:
-    """Write a file that only we may read, whole or not at all; the first writer wins."""
+    """Write a file with mode 0600 atomically; if it exists already, leave it unchanged."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:

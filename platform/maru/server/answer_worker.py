@@ -1,4 +1,4 @@
-"""Runs answers in a process for as long as a context lasts."""
+"""Runs the answer runner of a process for the duration of a context."""
 
 import asyncio
 import sys
@@ -18,9 +18,9 @@ CREWAI = ("crewai_core", "crewai")
 
 @asynccontextmanager
 async def answering(drain_seconds: float) -> AsyncIterator[None]:
-    """Serve the queue of runs; on the way out, give those that are running a while to end.
+    """Serve the run queue; on exit, drain for up to `drain_seconds` seconds.
 
-    Importing CrewAI takes seconds. It happens in a thread, and runs wait in line meanwhile.
+    CrewAI is imported in a thread, which takes seconds; runs stay queued until it is imported.
     """
     async with running(_serve(drain_seconds), "answers"):
         yield
@@ -37,30 +37,30 @@ async def _serve(drain_seconds: float) -> None:
 
 
 async def _warm() -> None:
-    """Import CrewAI. Whoever is told to stop meanwhile does not wait for the end of that."""
-    finder = _EndOfImports()
+    """Import CrewAI; a cancellation aborts the import at the next module."""
+    finder = _ImportAborter()
     sys.meta_path.insert(0, finder)
     try:
         await engine.warm()
     except asyncio.CancelledError:
-        finder.reached = True
+        finder.aborted = True
         raise
     sys.meta_path.remove(finder)
 
 
-class _EndOfImports:
-    """Once reached, ends the import of CrewAI at the next module that it asks for.
+class _ImportAborter:
+    """A finder in `sys.meta_path` that raises SystemExit in the importing thread once `aborted`.
 
-    A thread cannot be ended from outside, and a process waits for its threads.
+    Python cannot stop a thread from outside, and a process waits for its threads at exit.
     """
 
-    reached = False
+    aborted = False
     _thread: int | None = None
 
     def find_spec(self, name: str, path: object, target: object = None) -> ModuleSpec | None:
-        """Find nothing: those who come after it in line do."""
+        """Return None, so that the next finder is asked (importlib's protocol)."""
         if name in CREWAI:
             self._thread = get_ident()
-        if self.reached and get_ident() == self._thread:
+        if self.aborted and get_ident() == self._thread:
             raise SystemExit
         return None

@@ -1,4 +1,4 @@
-"""The application of a web process: pages and REST by Django, the socket by Channels."""
+"""The ASGI application of a web process: Django serves HTTP, Channels serves the WebSocket."""
 
 import os
 
@@ -8,7 +8,7 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "maru.settings")
 pages = get_asgi_application()
 
-# Django must be set up before anything that has models is imported.
+# Modules with models can be imported only after get_asgi_application() has set Django up.
 from maru.server.lifespan import Lifespan, hub, publisher  # noqa: E402
 from maru.server.static import StaticFiles  # noqa: E402
 from rooms.socket.routing import websocket_urlpatterns  # noqa: E402

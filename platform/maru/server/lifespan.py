@@ -1,6 +1,6 @@
-"""What lives as long as the process: started before the first request, ended after the last.
+"""ASGI lifespan: starts the background tasks of a process and stops them at shutdown.
 
-Django does not answer ASGI's `lifespan` itself.
+Django's ASGI handler does not implement the lifespan protocol.
 """
 
 import asyncio
@@ -20,9 +20,10 @@ Companion = Callable[[State], AbstractAsyncContextManager[None]]
 
 
 class Lifespan:
-    """An application with companions, each entered at start and left, in reverse, at the end.
+    """Wraps an ASGI application: enters the companions at startup, exits them in reverse order.
 
-    What a companion puts into the state is in the scope of every request under `state`.
+    A companion is a context manager that gets the lifespan state. What it puts into the state is
+    in `scope["state"]` of every request.
     """
 
     def __init__(self, app: Any, *companions: Companion) -> None:
@@ -44,29 +45,29 @@ class Lifespan:
 
 @asynccontextmanager
 async def publisher(state: State) -> AsyncIterator[None]:
-    """Everything that this process publishes goes out here."""
+    """Run the publisher, which sends the envelopes of this process to the channel layer."""
     async with running(room_publisher.run(), "publisher"):
         yield
 
 
 @asynccontextmanager
 async def hub(state: State) -> AsyncIterator[None]:
-    """Everything that this process's sockets hear comes in here."""
+    """Run the hub, which forwards frames from the channel layer to the connections here."""
     state["hub"] = make_hub()
     async with running(state["hub"].run(), "hub"):
         yield
 
 
 class CompanionEnded(Exception):
-    """What should live as long as the process has ended before it."""
+    """A background task that must run until shutdown has ended early."""
 
 
 @asynccontextmanager
 async def running(work: Coroutine[Any, Any, object], name: str) -> AsyncIterator[None]:
-    """Run a coroutine that never returns, for as long as the context lasts.
+    """Run `work`, a coroutine that must not return, as a task while the context is open.
 
-    Should it end all the same, the context is cancelled, and CompanionEnded leaves it: a process
-    that is deaf or mute must not look as if it lived.
+    If the task ends early, the task that entered the context is cancelled and CompanionEnded is
+    raised: a process that cannot send or receive frames must not pass its health check.
     """
     task = asyncio.create_task(work, name=name)
     host = asyncio.current_task()

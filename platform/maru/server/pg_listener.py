@@ -1,4 +1,4 @@
-"""Hears, in an agents worker, that another process has put something into the queue."""
+"""LISTENs on PostgreSQL in an agents worker, so that queued runs wake the runner at once."""
 
 import asyncio
 from typing import Final
@@ -13,7 +13,7 @@ from rooms.runs.notifications import CHANNEL, STOPPED, bell
 log = structlog.get_logger(__name__)
 
 RETRY_SECONDS: Final = 1.0
-# A connection that nothing is sent on must notice by itself that the other end is gone.
+# Nothing is sent on this connection, so TCP keepalive must detect a dead peer.
 OPTIONS: Final = {
     "connect_timeout": 5,
     "keepalives_idle": 10,
@@ -23,22 +23,21 @@ OPTIONS: Final = {
 
 
 async def listen() -> None:
-    """Ring the bell at each notification, until cancelled; a lost connection is made anew.
+    """Wake the runner at each notification until cancelled; reconnect after a lost connection.
 
-    The connection is direct and of its own: a pool that shares connections between transactions
-    would keep what is heard to itself. While there is none, the runner's own look comes late, but
-    it comes.
+    The connection is direct and dedicated: a pooler in transaction mode does not deliver
+    notifications to its clients. While there is no connection, the runner polls.
     """
     while True:
         try:
-            await _hear()
+            await _listen_once()
         except psycopg.Error as error:
             log.warning("listening.interrupted", error=type(error).__name__)
         await asyncio.sleep(RETRY_SECONDS)
 
 
-async def _hear() -> None:
-    """Listen first, look second: what was queued while nobody listened has rung for nobody."""
+async def _listen_once() -> None:
+    """LISTEN, then wake the runner once: runs queued before LISTEN sent no notification here."""
     address = make_conninfo(settings.DATABASE_URL, **OPTIONS)
     async with await psycopg.AsyncConnection.connect(address, autocommit=True) as connection:
         await connection.execute(f"LISTEN {CHANNEL}")

@@ -1,7 +1,6 @@
-"""Starts one web process: uvicorn as we run it. `python -m maru.server`.
+"""One web process: uvicorn with our configuration. Started by `python -m maru.server`.
 
-In the embedded profile it is the only process, brings its database up to date, and runs the
-answers, too.
+In the embedded profile it is the only process: it also migrates the database and runs the answers.
 """
 
 import errno
@@ -30,8 +29,8 @@ EMBEDDED_DRAIN_SECONDS = 5
 
 
 def main() -> None:
-    """Serve until told to stop. What stands in the way of a start is said in one sentence."""
-    # uvicorn, once it has shut down, raises the signal that stopped it again: for us.
+    """Serve until SIGTERM or SIGINT; a failed start prints one sentence and exits with status 1."""
+    # uvicorn raises the signal that stopped it again after its shutdown.
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, _end)
     django.setup()
@@ -42,7 +41,7 @@ def main() -> None:
     _prepare()
     application = _application()
     _announce(env.public_url or _address(listener))
-    # Loaded once and never let go: each full collection would look through all of it again.
+    # Modules stay loaded for the life of the process: exclude them from garbage collection.
     gc.collect()
     gc.freeze()
     server = Server(config(application, settings.TRUSTED_PROXIES))
@@ -52,14 +51,14 @@ def main() -> None:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which would serve on without its companions, and wait for streams at its end."""
+    """uvicorn that stops when a lifespan companion fails, and ends event streams at shutdown."""
 
     async def on_tick(self, counter: int) -> bool:
-        """Return whether to end: when told to, or when a companion has, to be started again."""
+        """Return True to shut down: on request, or after a companion has failed."""
         return await super().on_tick(counter) or self.lifespan.error_occurred
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End the streams first, so that nobody waits for them."""
+        """End event streams first: uvicorn would wait for them until its timeout."""
         from rooms.socket.sse import end_streams
 
         end_streams()
@@ -67,12 +66,12 @@ class Server(uvicorn.Server):
 
 
 def _prepare() -> None:
-    """See to it that what we serve from is there and fits, or end the process."""
+    """Prepare the data folder, static files and database, or end the process."""
     from maru.config import database
     from maru.server import static
 
     if settings.EMBEDDED:
-        database.claim_alone()
+        database.lock_data_folder()
     else:
         try:
             static.collect_missing()
@@ -90,14 +89,14 @@ def _application() -> Any:
     from maru.server.asgi import application
     from maru.server.lifespan import Lifespan
 
-    get_resolver().url_patterns  # noqa: B018 # or the first request loads them, on the loop
+    get_resolver().url_patterns  # noqa: B018 # else the first request loads them on the event loop
     if settings.EMBEDDED:
         return Lifespan(application.app, *application.companions, _answers)
     return application
 
 
 def config(application: Any, trusted_proxies: Sequence[str]) -> uvicorn.Config:
-    """Return how uvicorn serves `application`; only trusted proxies say who the client is."""
+    """Return uvicorn's configuration; only trusted proxies may set the client's address."""
     return uvicorn.Config(
         application,
         loop="uvloop",
@@ -118,13 +117,13 @@ def config(application: Any, trusted_proxies: Sequence[str]) -> uvicorn.Config:
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
-    """Being told to stop is no failure."""
+    """Exit with status 0: a requested stop is not a failure."""
     raise SystemExit(0)
 
 
 @asynccontextmanager
 async def _answers(state: dict[str, object]) -> AsyncIterator[None]:
-    """Run answers in this process: CrewAI is imported behind, while pages already serve."""
+    """Run answers in this process; CrewAI is imported in a thread while pages are served."""
     from maru.server.answer_worker import answering
 
     async with answering(EMBEDDED_DRAIN_SECONDS):
@@ -155,7 +154,7 @@ def _why_not(error: OSError, host: str, port: int) -> str:
 
 
 def _announce(address: str) -> None:
-    """Print one line: where Maru is, and how to set it up where nobody has done so yet."""
+    """Print one line: the address, or the set-up link if no account exists yet."""
     from maru.config import database
     from maru.web.setup import link_for_empty_installation
 
@@ -168,7 +167,7 @@ def _announce(address: str) -> None:
 
 
 def _address(listener: socket.socket) -> str:
-    """Return where a browser on this machine finds what listens there."""
+    """Return the URL of the listener for a browser on this machine."""
     host, port = listener.getsockname()[:2]
     if ip_address(host).is_unspecified:
         host = "127.0.0.1"

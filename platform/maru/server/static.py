@@ -1,4 +1,4 @@
-"""Static files, answered before Django is asked: no session, no template, no database."""
+"""Serves static files in front of Django, without session, middleware or database."""
 
 import fcntl
 from collections.abc import Iterator
@@ -15,15 +15,15 @@ from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 
 class CollectedFiles(CompressedManifestStaticFilesStorage):  # type: ignore[misc]  # has no types
-    """Files under names that hold their hash; modules import each other by these names, too."""
+    """Static files under hashed names; imports between JS modules are rewritten to them."""
 
     support_js_module_import_aggregation = True
 
 
 def collect_missing() -> None:
-    """Collect the static files where some are missing; one process of a machine at a time.
+    """Run collectstatic if a file is missing, under a file lock for the processes of a machine.
 
-    A folder that lacks nothing is only read: in an image nobody may write to it.
+    A complete folder is only read, because it is read-only in an image.
     """
     if _is_complete():
         return
@@ -47,10 +47,10 @@ def _paths() -> Iterator[str]:
 
 
 class StaticFiles:
-    """Serves static files by WhiteNoise's rules, and hands everything else to `app`.
+    """ASGI application: serves static files by WhiteNoise, passes all other requests to `app`.
 
-    The embedded profile collects nothing: files come out of their folders, looked at anew each
-    time. In production they come from the collected folder, under names that hold their hash.
+    The embedded profile serves the source folders and checks files at each request. Production
+    serves the collected folder with hashed names.
     """
 
     def __init__(self, app: Any) -> None:
@@ -61,7 +61,7 @@ class StaticFiles:
             max_age=0,
             allow_all_origins=False,
             immutable_file_test=r"\.[0-9a-f]{12}\.",
-            add_headers_function=_never_sniff,
+            add_headers_function=_add_nosniff,
         )
         for folder in _folders():
             self._files.add_files(folder, prefix=settings.STATIC_URL)
@@ -109,5 +109,5 @@ def _folders() -> list[str]:
     return [storage.location for finder in found for storage in finder.storages.values()]
 
 
-def _never_sniff(headers: Any, path: str, url: str) -> None:
+def _add_nosniff(headers: Any, path: str, url: str) -> None:
     headers["X-Content-Type-Options"] = "nosniff"

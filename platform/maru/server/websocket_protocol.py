@@ -1,4 +1,4 @@
-"""uvicorn's WebSocket, with an end to all that one client can have us keep."""
+"""uvicorn's WebSocket protocol with bounds on the memory that one client can occupy."""
 
 from typing import Final
 
@@ -10,10 +10,13 @@ FRAGMENTS: Final = 1_024
 
 
 class BoundedProtocol(SocketProtocol):
-    """Ends what uvicorn leaves open: empty fragments, pongs that nobody reads, half-open ends."""
+    """Bounds what uvicorn does not: message fragments, unread pongs, half-closed connections."""
 
     def handle_cont(self, event: Frame) -> None:
-        """Refuse a message in too many parts: an empty one has no size, and is kept."""
+        """Fail the connection beyond FRAGMENTS continuation frames (RFC 6455 §5.4).
+
+        Empty fragments do not count towards `ws_max_size`, but each one is kept in memory.
+        """
         if self.close_sent:
             return
         if len(self.frames) < FRAGMENTS:
@@ -23,13 +26,13 @@ class BoundedProtocol(SocketProtocol):
         self.handle_parser_exception()
 
     def handle_ping(self) -> None:
-        """Answer, but for a client that does not read: its pongs would pile up."""
+        """Answer a ping (RFC 6455 §5.5.2), except while the client does not read its socket."""
         if self.writable.is_set():
             super().handle_ping()
         else:
             self.conn.data_to_send()
 
     def keepalive_timeout(self) -> None:
-        """End the connection now: a close that waits until all is sent waits for ever."""
+        """Abort the transport: a graceful close would wait for an unread send buffer forever."""
         super().keepalive_timeout()
         self.transport.abort()

@@ -1,4 +1,4 @@
-"""For whoever watches the process: does it live, is it ready, what has it used."""
+"""Health checks and metrics of a process: /healthz, /readyz and /metrics."""
 
 from ipaddress import IPv6Address, ip_address
 
@@ -19,14 +19,14 @@ LAYER_SECONDS = 1
 @require_safe
 @login_not_required
 def healthz(request: HttpRequest) -> JsonResponse:
-    """The process lives."""
+    """Return 200 if the process serves requests."""
     return JsonResponse({"status": "ok"})
 
 
 @require_safe
 @login_not_required
 def readyz(request: HttpRequest) -> JsonResponse:
-    """The database and the layer answer, and a worker lives. 503 names what does not."""
+    """Return 200 if the database, the layer and a worker are available, else 503 with reasons."""
     reasons = [*(_database() or _worker()), *_layer()]
     if reasons:
         return JsonResponse({"status": "unavailable", "reasons": reasons}, status=503)
@@ -36,7 +36,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
 @require_safe
 @login_not_required
 def metrics(request: HttpRequest) -> HttpResponse:
-    """What Prometheus reads; to others than the networks of MARU_METRICS_ALLOW it is not there."""
+    """Return the Prometheus metrics; 404 outside the networks of MARU_METRICS_ALLOW."""
     if not _may_read_metrics(request):
         raise NotFound
     return HttpResponse(
@@ -54,7 +54,7 @@ def _database() -> list[str]:
 
 
 def _worker() -> list[str]:
-    """Embedded, this process is the worker, too."""
+    """Return the reason if no worker is alive; an embedded process is its own worker."""
     return [] if settings.EMBEDDED or workers.any_alive() else ["worker"]
 
 
@@ -71,7 +71,7 @@ def _layer() -> list[str]:
 
 
 def _may_read_metrics(request: HttpRequest) -> bool:
-    """Judge by the address that asks; behind a proxy that is not trusted, that is nobody's."""
+    """Return True if the client's address is allowed; it is unknown behind an untrusted proxy."""
     if "X-Forwarded-For" in request.headers and not settings.TRUSTED_PROXIES:
         return False
     try:

@@ -1,4 +1,4 @@
-"""The words of the scripts, one file for each language."""
+"""The translation catalogue of the scripts, one URL for each language."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from django.utils import translation
 from django.views.i18n import JavaScriptCatalog
 
 
-class Words(JavaScriptCatalog):
-    """Django's catalogue; the address says the language, so that a cache cannot mix them up."""
+class CatalogView(JavaScriptCatalog):
+    """Django's JavaScript catalogue with the language in the URL, so that it can be cached."""
 
     packages: list[str] = ["rooms", "agents", "accounts", "maru"]  # noqa: RUF012 # as Django has it
 

@@ -1,7 +1,4 @@
-"""What every answer goes through: no cache keeps it, no refusal is forgotten, errors are named.
-
-And nobody sends forms without end.
-"""
+"""Middleware of every HTTP response: cache headers, audit of refusals, rate limit, error pages."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +25,7 @@ _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 @sync_only_middleware
 def private_pages(get_response: Handler) -> Handler:
-    """Keep every answer out of every cache, except where a view has said something itself."""
+    """Forbid caching of every response, unless the view has set Cache-Control itself."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
@@ -40,7 +37,7 @@ def private_pages(get_response: Handler) -> Handler:
 
 @sync_only_middleware
 def audited(get_response: Handler) -> Handler:
-    """Know where a request comes from, and write down what it tried to change and may not."""
+    """Set the client address for audit entries, and write an entry for each refused change."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         before = came_from.set(request.META.get("REMOTE_ADDR", ""))
@@ -48,7 +45,7 @@ def audited(get_response: Handler) -> Handler:
             response = get_response(request)
             error = noted_refusal(request)
             if error is not None and request.method not in _READS:
-                _write_down(request, error)
+                _audit_refusal(request, error)
         finally:
             came_from.reset(before)
         return response
@@ -56,8 +53,8 @@ def audited(get_response: Handler) -> Handler:
     return middleware
 
 
-def _write_down(request: HttpRequest, error: MaruError) -> None:
-    """Tell what was tried by its route, and on what by the ids in it: the last one is the thing."""
+def _audit_refusal(request: HttpRequest, error: MaruError) -> None:
+    """Write an audit entry: the action is the route, the target is the last id in the URL."""
     match = request.resolver_match
     route = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", match.route) if match else ""
     ids = dict(_ids_in(match.kwargs)) if match else {}
@@ -73,7 +70,7 @@ def _write_down(request: HttpRequest, error: MaruError) -> None:
 
 
 def _ids_in(kwargs: Mapping[str, object]) -> Iterator[tuple[str, UUID]]:
-    """Yield what an address names, by its kind. Another part of it may be a secret, or a word."""
+    """Yield the ids in a URL with their kinds. Other URL parts may be secrets and are left out."""
     for name, value in kwargs.items():
         with suppress(ValueError):
             if name.endswith("_id"):
@@ -82,7 +79,7 @@ def _ids_in(kwargs: Mapping[str, object]) -> Iterator[tuple[str, UUID]]:
 
 @sync_only_middleware
 def counted(get_response: Handler) -> Handler:
-    """Count what a browser would change as what a program calls: a refusal is work, too."""
+    """Apply the rate limit of API calls to unsafe requests of pages, refused requests included."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         changes = request.method not in _READS and not _is_of_the_api(request)
@@ -97,12 +94,12 @@ def counted(get_response: Handler) -> Handler:
 
 
 def _is_of_the_api(request: HttpRequest) -> bool:
-    """Whether a program asks; the API counts its calls itself, behind its own credentials."""
+    """Return True for API requests; the API authenticates and rate-limits by itself."""
     return request.path_info.startswith("/api/")
 
 
 class NamedErrors:
-    """Answer an error of ours that a page lets through; absent and foreign look the same."""
+    """Turns a MaruError that a view raises into an error page; 404 for absent and for forbidden."""
 
     sync_capable, async_capable = True, False
 
@@ -112,12 +109,14 @@ class NamedErrors:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
         if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED and _is_a_visit(request):
-            return redirect("rooms:home")  # back from signing in, to where only a form leads
+            return redirect(
+                "rooms:home"
+            )  # after sign-in, `next` may name a URL that accepts only POST
         return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if isinstance(error, redis.ConnectionError | redis.TimeoutError):
-            error = Unavailable()  # nobody can count the attempts: whoever would sign in waits
+            error = Unavailable()  # sign-in needs the rate limit counters, which are in Redis
         if not isinstance(error, MaruError):
             return None
         note_refusal(request, error)
@@ -136,7 +135,7 @@ def _error_page(request: HttpRequest, error: MaruError) -> HttpResponse:
 
 
 def _is_a_visit(request: HttpRequest) -> bool:
-    """Whether a person has come here by an address, and not a program by a method."""
+    """Return True for a GET by a browser on a page URL."""
     if request.method != "GET" or _is_of_the_api(request):
         return False
     return request.accepts("text/html")

@@ -1,4 +1,4 @@
-"""The set-up of an empty installation: one link, one page, then the first room."""
+"""Set-up of an empty installation by a one-time link: first account, team and room."""
 
 from typing import Any
 
@@ -24,16 +24,19 @@ from rooms.services import open_team
 
 
 def link_for_empty_installation(address: str) -> str | None:
-    """Return a fresh set-up link on the server at `address`; None where all is set up."""
+    """Return a new set-up link on the server at `address`; None if an account exists already."""
     token = make_setup_link()
     return address + reverse("setup", args=[token]) if token else None
 
 
 @transaction.atomic
-def found(
+def create_first_account(
     *, token: str, name: str, email: str, password: str | None, team_name: str
 ) -> tuple[User, Team, Room]:
-    """Make the first account, its team and the team's first room, or nothing at all."""
+    """Create the first account, its team and the team's first room in one transaction.
+
+    Raises NotFound if the link is wrong, used or expired.
+    """
     user, team = use_setup_link(
         token=token, name=name, email=email, password=password, team_name=team_name
     )
@@ -44,7 +47,7 @@ def found(
 @login_not_required
 @sensitive_post_parameters("password")
 def setup(request: HttpRequest, token: str) -> HttpResponse:
-    """Show the form to whoever has the link; by POST, make everything and open the first room."""
+    """Show the set-up form; on POST, create account, team and room, and sign in."""
     try:
         link = check_setup_link(token)
     except NotFound:
@@ -54,7 +57,7 @@ def setup(request: HttpRequest, token: str) -> HttpResponse:
         data = form.cleaned_data
         model = data.pop("model")
         try:
-            user, team, room = found(token=token, **data)
+            user, team, room = create_first_account(token=token, **data)
         except NotFound:
             return _closed(request)
         except MaruError as error:
@@ -73,12 +76,12 @@ def _page(form: SetupForm, link: SetupLink) -> dict[str, Any]:
 
 
 def _closed(request: HttpRequest) -> HttpResponse:
-    """Wrong, used and too old look the same."""
+    """Return the same page for a wrong, a used and an expired link."""
     return render(request, "accounts/setup_closed.html", status=404)
 
 
 def _checks() -> list[tuple[str, str]]:
-    """What this server consists of, as far as it is known to be true while the page is made."""
+    """Return the parts of this server with their state, for the set-up page."""
     here = _("in this process")
     return [
         (_("Database"), _database()),
@@ -93,7 +96,7 @@ def _mail_is_printed() -> bool:
 
 
 def _database() -> str:
-    """The name and version of what answers."""
+    """Return the name and version of the database server."""
     connection.ensure_connection()
     version: tuple[int, ...] = connection.get_database_version()
     figures = version[:1] if connection.vendor == "postgresql" else version[:2]

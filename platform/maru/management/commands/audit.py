@@ -1,4 +1,4 @@
-"""Proves that nobody has changed the audit: `manage.py audit verify`."""
+"""Verifies the hash chains of the audit log: `manage.py audit verify`."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from accounts.audit.log import verify
 
 class Command(BaseCommand):
     help = (
-        "Follow the chain of each team's audit, and that of the installation (-). "
-        "Keep what is printed: an end that is missing later shows in nothing else."
+        "Verify the hash chain of each team's audit log and of the installation (-). "
+        "Store the output: entries that are cut off at the end can be detected only with it."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -25,4 +25,4 @@ class Command(BaseCommand):
                 broken += 1
             self.stdout.write(line)
         if broken:
-            raise CommandError(f"Not as they were written: {broken} of the chains.")
+            raise CommandError(f"{broken} of the chains were changed after they were written.")

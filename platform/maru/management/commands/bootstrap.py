@@ -1,4 +1,4 @@
-"""Sets an empty installation up without a browser."""
+"""Sets up an empty installation without a browser."""
 
 import sys
 from argparse import ArgumentParser
@@ -15,36 +15,37 @@ from accounts.models import User
 from accounts.scopes import SCOPES
 from accounts.services import make_setup_link, make_token
 from maru.config import database
-from maru.web.setup import found
+from maru.web.setup import create_first_account
 
 
 class Command(BaseCommand):
-    help = "Make the first account, its team and its first room. Refuses where that has been done."
+    help = "Create the first account, its team and its first room. Fails if an account exists."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--email", required=True, metavar="E")
         parser.add_argument("--team", required=True, metavar="T", help="name of the team")
-        parser.add_argument("--name", metavar="N", help="of the person", default="Owner")
+        parser.add_argument("--name", metavar="N", help="name of the person", default="Owner")
         parser.add_argument(
-            "--password-file", type=Path, metavar="F", help="else one signs in by a reset mail"
+            "--password-file",
+            type=Path,
+            metavar="F",
+            help="without it, set a password by reset mail",
         )
-        parser.add_argument(
-            "--print-token", action="store_true", help="print an API token, and nothing else"
-        )
+        parser.add_argument("--print-token", action="store_true", help="print only an API token")
 
     def handle(self, *args: Any, **options: Any) -> None:
         password = _password(options["password_file"])
         database.prepare()
         try:
-            user, secret = _found(options, password)
+            user, secret = _set_up(options, password)
         except MaruError as error:
             raise CommandError(_sentence(error)) from error
         if password:
-            self._warn_of_weakness(password, user)
+            self._warn_of_weak_password(password, user)
         self.stdout.write(secret or f"Made the team {options['team']} with {user.email} as owner.")
 
-    def _warn_of_weakness(self, password: str, user: User) -> None:
-        """Whoever has this command has the database: warn, and do as told."""
+    def _warn_of_weak_password(self, password: str, user: User) -> None:
+        """Warn only: a user of this command has full access to the database anyway."""
         try:
             validate_password(password, user)
         except ValidationError as error:
@@ -52,12 +53,12 @@ class Command(BaseCommand):
 
 
 @transaction.atomic
-def _found(options: dict[str, Any], password: str | None) -> tuple[User, str]:
-    """Use a link of our own, as a browser would: there is one way in, with one lock."""
+def _set_up(options: dict[str, Any], password: str | None) -> tuple[User, str]:
+    """Create a set-up link and use it, as a browser does: both ways share one lock."""
     link = make_setup_link()
     if link is None:
         raise CommandError("This installation is set up. Ask its owner for an invitation.")
-    user, _team, _room = found(
+    user, _team, _room = create_first_account(
         token=link,
         name=options["name"],
         email=options["email"],

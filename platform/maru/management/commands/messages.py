@@ -1,4 +1,4 @@
-"""Collects the words for translation into the app that they belong to, and compiles them."""
+"""Collects translatable strings into the locale folder of their app, and compiles them."""
 
 import os
 import subprocess
@@ -16,10 +16,10 @@ NOT_OURS = [".venv/*", "tests/*", "static/vendor/*", "var/*", "deploy/*", "*.egg
 
 
 def home_of(path: Path) -> Path:
-    """Return the locale folder for the words of a file.
+    """Return the locale folder for the strings of a file.
 
-    Templates and scripts lie outside of their apps: `templates/rooms/x.html` belongs to rooms, and
-    what belongs to no app belongs to maru.
+    Templates and scripts lie outside the apps: `templates/rooms/x.html` belongs to rooms. Files of
+    no app belong to maru.
     """
     for name in path.resolve().relative_to(settings.BASE_DIR).parts[:2]:
         if name in APPS:
@@ -28,9 +28,9 @@ def home_of(path: Path) -> Path:
 
 
 class Collector(makemessages.Command):
-    """Django's own command, which looks for a locale folder above each file and finds none."""
+    """Django's makemessages with our locale folders; it would search only above each file."""
 
-    # A guess from something alike is worse than nothing: nothing is found by a test.
+    # A fuzzy match is worse than a missing translation, which a test detects.
     msgmerge_options = [  # noqa: RUF012 # Django's command appends to it
         *makemessages.Command.msgmerge_options,
         "--no-fuzzy-matching",
@@ -44,7 +44,7 @@ class Collector(makemessages.Command):
 
 
 class Command(BaseCommand):
-    help = "Collect words from the code into the .po files and compile them into .mo files."
+    help = "Collect strings from the code into the .po files and compile them into .mo files."
 
     def handle(self, *args: Any, **options: Any) -> None:
         os.chdir(settings.BASE_DIR)
@@ -65,10 +65,10 @@ class Command(BaseCommand):
 
 
 def _tidy(catalogue: Path) -> None:
-    """English is written in the code, so its catalogue says the same again; dates only differ."""
+    """Fill the English catalogue with its msgids; drop creation dates, which only cause diffs."""
     if catalogue.parts[-3] == "en":
         command = ["msgen", "--no-wrap", "-o", str(catalogue), str(catalogue)]
-        subprocess.run(command, check=True)  # noqa: S603 # the words are ours
+        subprocess.run(command, check=True)  # noqa: S603 # no external input
     lines = catalogue.read_text(encoding="utf-8").splitlines(keepends=True)
     kept = [line for line in lines if not line.startswith('"POT-Creation-Date')]
     catalogue.write_text("".join(kept), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Fills an installation with people, rooms and personas, for scripts and load tests."""
+"""Creates users, rooms and personas, for scripts and load tests."""
 
 import json
 from argparse import ArgumentParser
@@ -23,7 +23,7 @@ NAMES = ("Minjae", "Hayun", "Jiwoo", "Seojun", "Daeun", "Elena", "Noah", "Yuna",
 
 
 class Command(BaseCommand):
-    help = "Make one team of private rooms with members and personas; write their ids and tokens."
+    help = "Create a team of private rooms with members and personas; write ids and tokens."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--rooms", type=int, required=True, metavar="R")
@@ -33,7 +33,7 @@ class Command(BaseCommand):
         parser.add_argument("--model", action="append", default=[], metavar="NAME")
         parser.add_argument("--out", type=Path, required=True, metavar="FILE")
         parser.add_argument(
-            "--force", action="store_true", help="also on a database that holds other teams"
+            "--force", action="store_true", help="also if the database holds other teams"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -43,9 +43,7 @@ class Command(BaseCommand):
             raise CommandError("--provider and --model go together.")
         database.prepare()
         if Team.objects.exists() and not options["force"]:
-            raise CommandError(
-                "This database holds other teams. Add --force to go on all the same."
-            )
+            raise CommandError("This database holds other teams. Add --force to continue.")
         with transaction.atomic():
             made = _populate(options)
         options["out"].write_text(json.dumps(made, indent=1), encoding="utf-8")
@@ -53,7 +51,7 @@ class Command(BaseCommand):
 
 
 def _populate(options: dict[str, Any]) -> dict[str, Any]:
-    """Everybody gets an account of their own: nobody is in two rooms."""
+    """Create everything; each user is a member of exactly one room."""
     mark = uuid4().hex[:8]
     people = [
         [_make_user(mark, room, index) for index in range(options["members"])]
@@ -112,7 +110,7 @@ def _persona_of(owner: User, team: Team, connection: Connection, model: str) -> 
         connection=connection.pk,
         model=model,
     )
-    # Scripts find a persona by the model's name, be it a handle that one could type or not.
+    # Scripts look a persona up by its model's name, which need not be a valid handle.
     persona.handle = model[:LONGEST_NAME]
     persona.save(update_fields=["handle"])
     return persona

@@ -1,4 +1,4 @@
-"""Takes away for ever what was deleted and may not be restored any more; to be run daily."""
+"""Erases deleted data whose time for restoring has passed; run it daily."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from rooms.services import purge_rooms
 
 class Command(BaseCommand):
     help = (
-        "Take away teams deleted more than 7 days ago, what is left of deleted rooms, and answers "
-        "that were kept for an Idempotency-Key for a day."
+        "Erase teams deleted more than 7 days ago, the rest of deleted rooms, and responses "
+        "stored for an Idempotency-Key for more than a day."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
         teams, rooms, answers = purge_teams(), purge_rooms(), purge_answers()
-        self.stdout.write(f"{teams} teams, {rooms} rooms and {answers} kept answers are gone.")
+        self.stdout.write(f"Erased {teams} teams, {rooms} rooms and {answers} stored responses.")

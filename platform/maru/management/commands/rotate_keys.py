@@ -1,4 +1,4 @@
-"""Brings what is stored encrypted under a new MARU_SECRET_KEY: keys and second factors."""
+"""Re-encrypts stored provider keys and second factors under a new MARU_SECRET_KEY."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -11,11 +11,11 @@ from maru.config import database
 
 
 class Command(BaseCommand):
-    help = "Encrypt the stored keys of model providers under MARU_SECRET_KEY. Fails on any unread."
+    help = "Re-encrypt stored provider keys under MARU_SECRET_KEY. Fails if one cannot be read."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--check", action="store_true", help="change nothing, only see whether all can be read"
+            "--check", action="store_true", help="change nothing; check that every key can be read"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -28,7 +28,7 @@ class Command(BaseCommand):
             names = "\n".join(f"  connection {pk}" for pk in unreadable)
             raise CommandError(
                 f"These keys cannot be read:\n{names}\n"
-                "Name the secret key that they were stored under in MARU_SECRET_KEY_FALLBACKS, "
-                "or enter them again."
+                "Add the secret key that encrypted them to MARU_SECRET_KEY_FALLBACKS, "
+                "or enter the keys again."
             )
         self.stdout.write("Every stored key can be read.")

@@ -1,4 +1,4 @@
-"""Starts one agents worker: it answers what people ask, and serves nothing."""
+"""Starts one agents worker: it runs answers and serves no HTTP."""
 
 import asyncio
 import signal
@@ -17,19 +17,21 @@ DRAIN_SECONDS = 25
 
 
 class Command(BaseCommand):
-    help = "Run answers until told to stop; SIGTERM lets those that are running end."
+    help = "Run answers until SIGTERM, which drains running answers for up to 25 seconds."
 
     def handle(self, *args: Any, **options: Any) -> None:
         if settings.EMBEDDED:
             raise CommandError(
-                "The embedded profile answers in its one process: start `make run`. "
+                "The embedded profile runs answers in the web process: start `make run`. "
                 "Workers need MARU_REDIS_URL and MARU_DATABASE_URL."
             )
         database.prepare()
         try:
             uvloop.run(_work())
         except CompanionEnded:
-            raise CommandError("A part of this worker has ended; the log says why.") from None
+            raise CommandError(
+                "A task of this worker ended unexpectedly; the log has the reason."
+            ) from None
 
 
 async def _work() -> None:
