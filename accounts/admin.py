@@ -22,7 +22,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.audit.log import audit
 from accounts.gate import signed_in
-from accounts.login.mfa import has_mfa
+from accounts.mfa import has_mfa
 from accounts.models import AuditEntry, Team, TeamMember, User
 from accounts.services import suspend_user
 

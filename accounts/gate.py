@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts.errors import Forbidden, NotFound, Unauthenticated
-from accounts.login.mfa import check_mfa, with_mfa
+from accounts.mfa import check_mfa, with_mfa
 from accounts.models import Team, TeamMember, TeamPermission, User
 from accounts.scopes import check_reach
 
@@ -85,7 +85,7 @@ def _judge(rows: list[Any], user: User, permission: str) -> Team:
     if not rows:
         raise NotFound
     team: Team = rows[0].content_object
-    check_reach(user, team.pk, permission)
+    check_reach(user.reach, team.pk, permission)
     check_mfa(team, two_steps=rows[0].two_steps)
     if not any(row.permission.codename == permission for row in rows):
         raise Forbidden(team_id=team.pk)

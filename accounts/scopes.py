@@ -1,8 +1,8 @@
 """How far the credential goes by which somebody came in.
 
 A session reaches all that its user may do. A token may reach less: fewer scopes, one team. The
-gates ask `check_reach` with the acting user, so that a token is no stronger on one way in than on
-another, and no endpoint can forget to ask.
+gates ask `check_reach` with the reach of the acting user, so that a token is no stronger on one
+way in than on another, and no endpoint can forget to ask.
 """
 
 from __future__ import annotations
@@ -10,15 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from uuid import UUID
 
 from django.utils.translation import gettext as _
 
 from accounts.errors import Forbidden, NotFound
-
-if TYPE_CHECKING:
-    from accounts.models import User
 
 READ: Final = "read"
 WRITE: Final = "write"
@@ -71,24 +68,25 @@ def scopes_up_to(names: Iterable[str]) -> frozenset[str]:
     return frozenset(SCOPES[: highest + 1])
 
 
-def check_scope(user: User, scope: str, team_id: UUID | None = None) -> None:
-    """Raise Forbidden if the credential of `user` lacks `scope`."""
-    if scope not in user.reach.scopes:
+def check_scope(reach: Reach, scope: str, team_id: UUID | None = None) -> None:
+    """Raise Forbidden if a credential lacks `scope`."""
+    if scope not in reach.scopes:
         detail = _("This token lacks the scope “%(scope)s”.") % {"scope": scope}
         raise Forbidden(detail, team_id=team_id)
 
 
-def check_unbound(user: User) -> None:
-    """Raise Forbidden if the credential of `user` is bound to a team: this is of no one team."""
-    if user.reach.team_id is not None:
-        raise Forbidden(team_id=user.reach.team_id)
+def check_unbound(reach: Reach) -> None:
+    """Raise Forbidden if a credential is bound to a team: the action belongs to no single team."""
+    if reach.team_id is not None:
+        raise Forbidden(team_id=reach.team_id)
 
 
-def check_reach(user: User, team_id: UUID, permission: str) -> None:
-    """Raise if the credential of `user` does not go as far as `permission` in this team.
+def check_reach(reach: Reach, team_id: UUID, permission: str) -> None:
+    """Raise if a credential does not allow `permission` in this team.
 
-    Another team than the one it is bound to is not found; a scope too small is forbidden.
+    NotFound for a team other than the one that the credential is bound to; Forbidden for a missing
+    scope.
     """
-    if user.reach.team_id not in (None, team_id):
+    if reach.team_id not in (None, team_id):
         raise NotFound
-    check_scope(user, SCOPE_OF_PERMISSION[permission], team_id)
+    check_scope(reach, SCOPE_OF_PERMISSION[permission], team_id)

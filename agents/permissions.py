@@ -11,7 +11,7 @@ from django.db.models import F, Q, QuerySet
 
 from accounts.errors import Forbidden, NotFound, Unauthenticated
 from accounts.gate import MANAGE_AGENTS, VIEW, access_team_of
-from accounts.login.mfa import check_mfa, with_mfa
+from accounts.mfa import check_mfa, with_mfa
 from accounts.models import Team, User
 from accounts.scopes import check_reach
 from agents.models import Connection, Persona, PersonaGrant
@@ -69,7 +69,7 @@ def access_persona(user: User | AnonymousUser, persona_id: UUID, right: str) -> 
     if not rows:
         raise NotFound
     persona: Persona = rows[0].content_object
-    check_reach(user, persona.team_id, right)
+    check_reach(user.reach, persona.team_id, right)
     check_mfa(persona.team, two_steps=rows[0].two_steps)
     if not any(row.permission.codename == right for row in rows):
         raise Forbidden(team_id=persona.team_id)

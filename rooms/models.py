@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from django.conf import settings
 from django.db import models
@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.ids import new_id
-from accounts.login.mfa import with_mfa
+from accounts.mfa import with_mfa
 from accounts.models import Invitation, Team, User
 from accounts.roles import ObjectPermission
 from agents.models import Persona
@@ -85,6 +85,17 @@ class Room(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def handles_in(self, text: str) -> set[str]:
+        """Return the handles that `text` may mention: those of the room's members and personas.
+
+        One query; none and an empty set if `text` has no "@".
+        """
+        if "@" not in text:
+            return set()
+        members = self.members.active().values_list("user__handle", flat=True)
+        personas = self.personas.order_by().values_list("handle", flat=True)
+        return set(members.union(personas))
 
 
 class RoomPermission(ObjectPermission):
@@ -232,6 +243,16 @@ class RunState(models.TextChoices):
     CANCELLED = "cancelled"
 
 
+ACTIVE: Final = (RunState.QUEUED, RunState.RUNNING)
+"""The states of a run that has not ended."""
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    def active(self) -> Self:
+        """Filter to the runs that have not ended."""
+        return self.filter(state__in=ACTIVE)
+
+
 class Run(models.Model):
     """One persona's answer to one message; the row is the queue, too.
 
@@ -264,6 +285,8 @@ class Run(models.Model):
     queued_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
+
+    objects = RunQuerySet.as_manager()
 
     class Meta:
         default_permissions = ()

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from accounts.errors import Forbidden, NotFound
 from accounts.gate import JOIN_ROOM, access_team_of
-from accounts.login.mfa import check_mfa, with_mfa
+from accounts.mfa import check_mfa, with_mfa
 from accounts.models import Team, User
 from accounts.roles import ROOM_ROLES, set_permissions
 from accounts.scopes import check_reach
@@ -138,7 +138,7 @@ def _judge(
     if not rows:
         raise NotFound
     room: Room = rows[0].content_object
-    check_reach(user, room.team_id, permission)
+    check_reach(user.reach, room.team_id, permission)
     check_mfa(room.team, two_steps=rows[0].two_steps)
     if not any(row.permission.codename == permission for row in rows):
         raise Forbidden(team_id=room.team_id)

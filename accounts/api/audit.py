@@ -91,3 +91,8 @@ def entry_body(entry: AuditEntry) -> Entry:
         prev_hash=entry.prev_hash,
         hash=entry.hash,
     )
+
+
+def entry_json(entry: AuditEntry) -> bytes:
+    """Return `entry_body` of an entry as JSON."""
+    return entry_body(entry).model_dump_json().encode()

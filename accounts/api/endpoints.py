@@ -80,7 +80,7 @@ AUTH: Final[Sequence[AuthBase]] = (BearerAuth(), SessionAuth())
 
 def _came_in(request: HttpRequest, user: User) -> User:
     request.user = user
-    check_scope(user, READ if request.method in _SAFE else WRITE, user.reach.team_id)
+    check_scope(user.reach, READ if request.method in _SAFE else WRITE, user.reach.team_id)
     rate_limits.spend(rate_limits.CALL, user)
     return user
 

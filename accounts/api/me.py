@@ -95,7 +95,7 @@ def get_me(request: HttpRequest) -> Me:
 @router.patch("/me", response=Me, openapi_extra=takes(MeChanges), summary="Change myself")
 def patch_me(request: HttpRequest) -> Me:
     user = signed_in(request)
-    check_unbound(user)
+    check_unbound(user.reach)
     changes = read_body(request, MeChanges)
     return _me(update_profile(user=user, name=changes.name, wood=changes.wood))
 
@@ -107,7 +107,7 @@ def get_tokens(
     cursor: Cursor = None,
 ) -> Page[Token]:
     user = signed_in(request)
-    check_scope(user, ADMIN)
+    check_scope(user.reach, ADMIN)
     return page_of(ApiToken.objects.within_reach_of(user), _token, limit=limit, cursor=cursor)
 
 
@@ -116,7 +116,7 @@ def get_tokens(
 )
 def post_token(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
-    check_scope(user, ADMIN)
+    check_scope(user.reach, ADMIN)
     wish = read_body(request, TokenWish)
     # What may not be made is not told again either, to whoever shows the key of who may.
     check_may_make_token(user, Reach(scopes_up_to(wish.scopes), wish.team, wish.expires_at))

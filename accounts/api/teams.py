@@ -130,7 +130,7 @@ def get_teams(
 @router.post("/teams", response={201: TeamBody}, openapi_extra=takes(TeamWish), summary="Make one")
 def post_team(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
-    check_unbound(user)
+    check_unbound(user.reach)
     wish = read_body(request, TeamWish)
 
     def make() -> HttpResponse:
@@ -267,7 +267,7 @@ def delete_invitation(request: HttpRequest, team_id: UUID, invitation_id: UUID) 
 )
 def post_acceptance(request: HttpRequest) -> HttpResponse:
     user = signed_in(request)
-    check_unbound(user)
+    check_unbound(user.reach)
     token = read_body(request, Acceptance).token
 
     def accept() -> HttpResponse:

@@ -2,14 +2,13 @@
 
 import csv
 import io
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import orjson
 from asgiref.sync import sync_to_async
 from django.db.models import QuerySet
 
-from accounts.api.audit import entry_body
 from accounts.database import give_back_database
 from accounts.models import AuditEntry
 
@@ -28,11 +27,13 @@ async def in_pieces(file: Iterator[bytes]) -> AsyncIterator[bytes]:
         yield piece
 
 
-def as_json(entries: QuerySet[AuditEntry]) -> Iterator[bytes]:
-    """Yield a list of the newest entries, each as the API tells of it."""
+def as_json(
+    entries: QuerySet[AuditEntry], encode: Callable[[AuditEntry], bytes]
+) -> Iterator[bytes]:
+    """Yield a JSON list of the newest entries; `encode` returns the JSON of one entry."""
     joint = b"["
     for some in _pieces_of(entries):
-        yield joint + b",\n".join(entry_body(entry).model_dump_json().encode() for entry in some)
+        yield joint + b",\n".join(encode(entry) for entry in some)
         joint = b",\n"
     yield b"]" if joint != b"[" else b"[]"
 

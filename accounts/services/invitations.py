@@ -102,7 +102,7 @@ def accept_invitation_by_digest(*, user: User, digest: str) -> TeamMember:
 
     A credential that is bound to a team lets nobody into another one.
     """
-    check_unbound(user)
+    check_unbound(user.reach)
     invitation = invitation_by_digest(digest)
     if invitation.email and not _has_proven(user, invitation.email):
         raise Forbidden(_("This invitation is for another address. Sign in with that one."))

@@ -50,7 +50,7 @@ def update_profile(*, user: User, name: str | None = None, wood: str | None = No
 
     Others see it in every team, so a token that is bound to one may not.
     """
-    check_unbound(user)
+    check_unbound(user.reach)
     before = {"name": user.name, "wood": user.wood}
     after = {"name": user.name if name is None else required_name(name), "wood": wood or user.wood}
     if after["wood"] not in Wood.values:

@@ -21,7 +21,7 @@ from accounts.gate import (
     team_permissions,
 )
 from accounts.hooks import followers
-from accounts.login.mfa import has_mfa, with_mfa
+from accounts.mfa import has_mfa, with_mfa
 from accounts.models import ApiToken, AuditEntry, Team, TeamMember, TeamRole, User
 from accounts.names import required_name
 from accounts.revocation import Ending, access_ended
@@ -37,7 +37,7 @@ _RANKS: Final = (TeamRole.GUEST, TeamRole.MEMBER, TeamRole.ADMIN, TeamRole.OWNER
 @transaction.atomic
 def create_team(*, user: User, name: str) -> Team:
     """Make a team that `user` owns; not by a credential that is bound to another one."""
-    check_unbound(user)
+    check_unbound(user.reach)
     team = Team.objects.create(name=required_name(name, longest=TEAM_NAME_LENGTH))
     put_member(team, user, TeamRole.OWNER)
     audit(user, "team.created", team.pk, team_id=team.pk, after={"name": team.name})

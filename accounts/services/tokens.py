@@ -67,7 +67,7 @@ def make_token(
 
 def check_may_make_token(user: User, reach: Reach) -> None:
     """Raise unless `user` may make a token that reaches so far."""
-    check_scope(user, ADMIN)
+    check_scope(user.reach, ADMIN)
     if reach.team_id is not None:
         access_team(user, reach.team_id, VIEW)
     if not user.reach.covers(reach):
@@ -78,7 +78,7 @@ def check_may_make_token(user: User, reach: Reach) -> None:
 @transaction.atomic
 def revoke_token(*, user: User, token_id: UUID) -> None:
     """Make one of the user's own tokens dead, everywhere and at once."""
-    check_scope(user, ADMIN)
+    check_scope(user.reach, ADMIN)
     token = ApiToken.objects.within_reach_of(user).filter(pk=token_id).first()
     if token is None or not ApiToken.objects.filter(pk=token_id).delete()[0]:
         raise NotFound

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
+from accounts.api.audit import entry_json
 from accounts.audit.export import LONGEST, as_csv, as_json, in_pieces
 from accounts.audit.log import audit
 from accounts.gate import MANAGE_PEOPLE, access_team, signed_in
@@ -60,7 +61,7 @@ def export(request: HttpRequest, team_id: UUID) -> StreamingHttpResponse:
     file, kind = (
         (as_csv(entries), "text/csv; charset=utf-8")
         if ending == "csv"
-        else (as_json(entries), "application/json")
+        else (as_json(entries, entry_json), "application/json")
     )
     return StreamingHttpResponse(
         in_pieces(file),

@@ -18,7 +18,7 @@ from django.http import HttpRequest, HttpResponse
 
 from accounts.audit.log import audit
 from accounts.gate import signed_in
-from accounts.login.mfa import FACTORS, has_mfa
+from accounts.mfa import FACTORS, has_mfa
 from accounts.models import Team, User
 from accounts.revocation import Ending, access_ended
 

@@ -185,20 +185,20 @@ MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_RECOVERY_CODES_SHOW_ONCE = True
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS  # browsers allow it only on localhost
 MFA_ALLOW_UNVERIFIED_EMAIL = True  # installations without mail never verify an address
-MFA_ADAPTER = "accounts.login.mfa.MfaAdapter"
+MFA_ADAPTER = "accounts.mfa.MfaAdapter"
 MFA_FORMS = {
-    "activate_totp": "accounts.login.mfa_forms.ActivateForm",
-    "deactivate_totp": "accounts.login.mfa_forms.DeactivateForm",
-    "authenticate": "accounts.login.mfa_forms.CodeForm",
-    "reauthenticate": "accounts.login.mfa_forms.CodeAgainForm",
-    "add_webauthn": "accounts.login.mfa_forms.PasskeyForm",
-    "edit_webauthn": "accounts.login.mfa_forms.PasskeyNameForm",
+    "activate_totp": "accounts.views.mfa_forms.ActivateForm",
+    "deactivate_totp": "accounts.views.mfa_forms.DeactivateForm",
+    "authenticate": "accounts.views.mfa_forms.CodeForm",
+    "reauthenticate": "accounts.views.mfa_forms.CodeAgainForm",
+    "add_webauthn": "accounts.views.mfa_forms.PasskeyForm",
+    "edit_webauthn": "accounts.views.mfa_forms.PasskeyNameForm",
 }
 SOCIALACCOUNT_ADAPTER = "accounts.login.oidc.SocialAdapter"
 # An address that the OpenID Connect provider has confirmed signs in to the account that has it.
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
 SOCIALACCOUNT_PROVIDERS = {"openid_connect": openid_connect(ENV)}
-USERSESSIONS_ADAPTER = "accounts.login.mfa.SessionsAdapter"
+USERSESSIONS_ADAPTER = "accounts.mfa.SessionsAdapter"
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_LOGIN_ON_PASSWORD_RESET = False
 ACCOUNT_SESSION_REMEMBER = True

@@ -8,7 +8,7 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, Concat, Greatest
 from msgspec import Struct
 
-from accounts.login.mfa import with_mfa
+from accounts.mfa import with_mfa
 from rooms.models import Message, RoomMember
 
 COUNTED: Final = 1_000

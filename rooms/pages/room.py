@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts.clock import wire_time
 from accounts.models import User
 from rooms import queries
-from rooms.models import Room, RoomMember, Run
+from rooms.models import ACTIVE, Room, RoomMember, Run
 from rooms.pages.panel import panel_context, role_words
 from rooms.pages.timeline import blank, lines_of
 from rooms.permissions import MANAGE, POST
@@ -56,7 +56,7 @@ def _read_seq(user: User, room: Room) -> int | None:
 def _ended_runs(messages: Sequence[MessageBody]) -> list[RunBody]:
     """Return the runs behind the answers that are shown: why they failed, who stopped them."""
     answers = [message.id for message in messages if message.run is not None]
-    runs = Run.objects.filter(answer__in=answers).exclude(state__in=queries.OPEN)
+    runs = Run.objects.filter(answer__in=answers).exclude(state__in=ACTIVE)
     return [run_body(run) for run in runs]
 
 

@@ -25,7 +25,6 @@ from agents.engine_types import AnswerFailed, PersonaSpec, Turn, Usage
 from agents.models import Persona
 from agents.permissions import USE, rights_in
 from agents.services import spec_for
-from rooms import queries
 from rooms.event_log import record
 from rooms.markup import render
 from rooms.models import AuthorKind, Message, MessageStatus, Room, Run, RunState
@@ -42,7 +41,7 @@ from rooms.protocol.events import (
     RunStarted,
 )
 from rooms.protocol.serializers import message_body, run_body
-from rooms.runs import queue
+from rooms.runs import context, queue
 from rooms.runs.delta_store import replay
 from rooms.runs.notifications import tell_stopped, wake
 from rooms.runs.queue import LEASE
@@ -153,7 +152,7 @@ def start(run_id: UUID, owner: str) -> Job | None:
         base=room.last_seq,
         language=run.language,
         spec=spec,
-        turns=queries.turns(run),
+        turns=context.turns(run),
     )
 
 
@@ -187,7 +186,7 @@ def cancel(room: Room, run: Run, stopped_by: UUID) -> None:
 def cancel_all(room: Room, stopped_by: UUID) -> None:
     """End what has not ended in a room, in the transaction that has the room locked."""
     unended = room.runs.select_for_update(of=("self",)).select_related("answer")
-    in_line = unended.filter(state__in=queries.OPEN).order_by("queued_at", "pk")
+    in_line = unended.active().order_by("queued_at", "pk")
     _cancel(room, list(in_line), stopped_by)
 
 
@@ -221,7 +220,7 @@ def end_unallowed(room: Room) -> None:
     To be called by whatever takes a right: an answer that is being said is judged as one at its
     start is, and ends with the same sentence.
     """
-    unended = room.runs.select_for_update(of=("self",)).filter(state__in=queries.OPEN)
+    unended = room.runs.active().select_for_update(of=("self",))
     for run in unended.select_related("answer", "requested_by", "persona"):
         with translation.override(run.language):
             try:
@@ -235,7 +234,7 @@ def end_unallowed(room: Room) -> None:
 def abandon(room: Room, personas: Collection[Persona], reason: Promise) -> None:
     """Fail what personas have not ended in a locked room, for a reason with a `%(persona)s`."""
     unended = room.runs.select_for_update(of=("self",)).select_related("answer", "persona")
-    for run in unended.filter(persona__in=personas, state__in=queries.OPEN):
+    for run in unended.active().filter(persona__in=personas):
         with translation.override(run.language):
             detail = str(reason) % {"persona": run.persona.name}
         if run.state == RunState.RUNNING:
@@ -383,7 +382,7 @@ def _keep_text(room: Room, run: Run, text: str, status: MessageStatus) -> Messag
     answer = run.answer
     assert answer is not None
     answer.text = "" if answer.deleted_at else text.rstrip()
-    answer.html = render(answer.text, queries.handles_in(room, answer.text))
+    answer.html = render(answer.text, room.handles_in(answer.text))
     answer.status = status
     answer.save(update_fields=["text", "html", "status"])
     return answer

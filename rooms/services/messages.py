@@ -14,7 +14,7 @@ from accounts import rate_limits
 from accounts.audit.log import audit
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge
 from accounts.models import User
-from rooms import event_log, queries
+from rooms import event_log
 from rooms.event_log import record
 from rooms.markup import mentioned, render
 from rooms.models import AuthorKind, Message, Room, RoomMember
@@ -74,7 +74,7 @@ def post_message(
     check_text(text)
     if reply_to and not known["answered"]:
         raise NotFound
-    handles = queries.handles_in(room, text)
+    handles = room.handles_in(text)
     asked = responders.personas_asked(
         room, user, mentioned(text, handles), known.get("answered_by"), personas
     )
@@ -142,7 +142,7 @@ def edit_message(*, user: User, message_id: UUID, text: str) -> Message:
     check_text(text)
     if text != message.text:
         message.text = text
-        message.html = render(text, queries.handles_in(room, text))
+        message.html = render(text, room.handles_in(text))
         message.edited_at = timezone.now()
         message.save(update_fields=["text", "html", "edited_at"])
         event_log.record(room, MessageUpdated(message_body(message)))
@@ -214,7 +214,7 @@ def _stop_runs(room: Room, message: Message, user: User) -> None:
     """Stop what answers the message, and the run that is writing it."""
     about = Q(message=message) | Q(answer=message)
     unended = room.runs.select_for_update(of=("self",)).select_related("answer", "message")
-    for run in unended.filter(about, state__in=queries.OPEN):
+    for run in unended.active().filter(about):
         lifecycle.cancel(room, run, user.pk)
 
 

@@ -9,9 +9,8 @@ from django.utils.translation import gettext_lazy as _
 from accounts.errors import Conflict
 from accounts.models import User
 from agents.permissions import USE, access_persona
-from rooms import queries
 from rooms.event_log import record
-from rooms.models import Room, Run, RunState
+from rooms.models import ACTIVE, Room, Run, RunState
 from rooms.permissions import MODERATE, POST, VIEW, access_run, lock_room
 from rooms.runs import lifecycle
 
@@ -22,7 +21,7 @@ RETRYABLE: Final = (RunState.FAILED, RunState.CANCELLED)
 def cancel_run(*, user: User, run_id: UUID) -> Run:
     """Stop an answer: whoever asked may, and moderators. A run that has ended stays as it is."""
     room, run = _lock_run(user, run_id, VIEW)
-    if run.state in queries.OPEN:
+    if run.state in ACTIVE:
         lifecycle.cancel(room, run, user.pk)
     return run
 
@@ -32,7 +31,7 @@ def retry_run(*, user: User, run_id: UUID) -> Run:
     """Ask again what failed or was stopped; returns a new run on the same message."""
     room, run = _lock_run(user, run_id, POST)
     persona = access_persona(user, run.persona_id, USE)
-    again = run.message.runs.filter(persona=persona, state__in=queries.OPEN)
+    again = run.message.runs.active().filter(persona=persona)
     if run.state not in RETRYABLE or run.message.deleted_at or again.exists():
         raise Conflict(_("This answer cannot be asked for again now."))
     (new,), events = lifecycle.queue_runs(room, run.message, [persona], user)
@@ -43,7 +42,7 @@ def retry_run(*, user: User, run_id: UUID) -> Run:
 @transaction.atomic
 def end_unallowed_answers(*, asker: User, team_id: UUID) -> None:
     """End what somebody has asked for in a team and may not ask any more; the caller has judged."""
-    unended = Run.objects.filter(team=team_id, requested_by=asker, state__in=queries.OPEN)
+    unended = Run.objects.active().filter(team=team_id, requested_by=asker)
     rooms = Room.objects.select_for_update(of=("self",), no_key=True)
     for room in rooms.filter(pk__in=unended.values("room")).order_by("pk"):
         lifecycle.end_unallowed(room)

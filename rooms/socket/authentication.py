@@ -9,7 +9,7 @@ from django.contrib.sessions.models import Session
 from django.db.models import OuterRef
 from django.utils import timezone
 
-from accounts.login.mfa import shut_out
+from accounts.mfa import shut_out
 from accounts.models import ApiToken, User
 from accounts.services import TokenBearer, users_for_tokens, users_of_sessions
 from rooms.executors import CHECKS, in_thread

@@ -55,7 +55,7 @@ def carry_out(command: Command, user: User, language: str) -> Done:
 
 def _carry_out(command: Command, user: User, language: str) -> Done:
     with translation.override(language):
-        check_scope(user, WRITE)  # as REST does for whatever changes something
+        check_scope(user.reach, WRITE)  # as REST does for whatever changes something
         rate_limits.spend(rate_limits.COMMAND, user)
         match command:
             case MessageSend():

@@ -15,7 +15,7 @@ from accounts.gate import (
     is_suspended,
     signed_in,
 )
-from accounts.login.mfa import has_mfa
+from accounts.mfa import has_mfa
 from accounts.models import Team, User
 from accounts.views.error_pages import show_refusal
 from agents.permissions import personas_seen_by

@@ -16,7 +16,7 @@ from pytest_django import Settings
 from accounts import revocation
 from accounts.errors import Conflict, MfaRequired
 from accounts.gate import VIEW, access_team
-from accounts.login.mfa import rotate_factors
+from accounts.mfa import rotate_factors
 from accounts.models import AuditEntry
 from accounts.revocation import Ending
 from accounts.services import make_token, remove_team_member, require_mfa

@@ -10,11 +10,11 @@ from accounts.models import AuditEntry, User
 from accounts.services import update_profile
 from agents.engine_types import AnswerFailed
 from agents.services import delete_persona
-from rooms import queries, services
+from rooms import services
 from rooms.fanout.unread import unread
 from rooms.models import Message, RoomEvent, Run, RunState
 from rooms.pages.sidebar import room_rows
-from rooms.runs import lifecycle
+from rooms.runs import context, lifecycle
 from rooms.runs.delta_store import Held, MemoryReplay
 from tests.rooms.conftest import Cast
 from tests.rooms.pages.browsing import answer, browser, page
@@ -128,7 +128,7 @@ def test_persona_sees_nothing_of_what_was_deleted(cast: Cast) -> None:
     services.post_message(user=cast.member, room_id=cast.room.pk, text="and now?")
     services.delete_message(user=cast.member, message_id=said.pk)
 
-    assert [turn.text for turn in queries.turns(Run.objects.get())] == ["and now?"]
+    assert [turn.text for turn in context.turns(Run.objects.get())] == ["and now?"]
 
 
 def test_worker_that_ends_a_deleted_answer_finds_it_stopped(cast: Cast) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from accounts.login.mfa import rotate_factors
+from accounts.mfa import rotate_factors
 from agents.services import rotate_keys, unreadable_keys
 from maru.config import database
 
