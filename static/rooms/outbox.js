@@ -3,7 +3,7 @@
 // client_id, so that sending it again is the same message.
 
 import { newId } from "./ids.js";
-import { Lost, Refused } from "./socket.js";
+import { CommandRefused, ConnectionLost } from "./socket.js";
 
 /** @typedef {{
  *   client_id: string, at: number, text: string, personas: string[] | null,
@@ -89,13 +89,13 @@ export class Outbox {
       this.#remove(entry.client_id);
       return true;
     } catch (error) {
-      if (error instanceof Lost) return false;
-      if (!(error instanceof Refused)) throw error;
+      if (error instanceof ConnectionLost) return false;
+      if (!(error instanceof CommandRefused)) throw error;
       return this.#refused(entry, error);
     }
   }
 
-  /** @param {Entry} entry @param {Refused} refusal @returns {boolean} */
+  /** @param {Entry} entry @param {CommandRefused} refusal @returns {boolean} */
   #refused(entry, refusal) {
     if (refusal.code === "rate_limited" || refusal.code === "unavailable") {
       entry.detail = refusal.message;

@@ -17,7 +17,7 @@ import { Reading } from "./reading.js";
 import { RoomLine } from "./room_line.js";
 import { RoomState } from "./room_state.js";
 import { Scroll } from "./scroll.js";
-import { askAdmission, Lost, openSocket, Refused, RoomSocket } from "./socket.js";
+import { checkAccess, CommandRefused, ConnectionLost, openSocket, RoomSocket } from "./socket.js";
 import { Timeline } from "./timeline.js";
 import { View } from "./view.js";
 import { startWalking } from "./walking.js";
@@ -49,7 +49,8 @@ const socket = new RoomSocket({
   open: openSocket,
   onFrame: (frame) => receive(frame),
   onState: (connection) => onConnection(connection),
-  admission: askAdmission,
+  checkAccess,
+  isVisible: () => !document.hidden,
 });
 const timeline = new Timeline(state, {
   request: (command) => socket.request(command),
@@ -68,7 +69,7 @@ const composer = new Composer(/** @type {HTMLFormElement} */ (part(page, "[data-
     outbox.add(text, personas);
     scroll.toEnd();
   },
-  typing: () => socket.tell({ type: "member.type", room: state.room.id }),
+  typing: () => socket.send({ type: "member.type", room: state.room.id }),
   draft: draftOf(data.me, state.room.id),
 });
 
@@ -176,7 +177,7 @@ function leave() {
   alarm(gettext("This room is not open to you any more."));
 }
 
-/** @param {import("./socket.js").Connection} connection */
+/** @param {import("./socket.js").ConnectionState} connection */
 function onConnection(connection) {
   line.connection(connection);
   setPresence(state.me, connection === "open");
@@ -194,8 +195,8 @@ function onConnection(connection) {
 
 /** @param {unknown} error */
 function onJoinRefused(error) {
-  if (error instanceof Lost) return;
-  if (!(error instanceof Refused)) throw error;
+  if (error instanceof ConnectionLost) return;
+  if (!(error instanceof CommandRefused)) throw error;
   if (error.code === "not_found") leave();
   else setTimeout(() => socket.state === "open" && timeline.join(), (error.retryAfter ?? 3) * 1000);
 }
@@ -210,9 +211,9 @@ part(page, "[data-outgoing]").addEventListener("click", (event) => {
 
 /** @param {unknown} error of a command that did not go through */
 function complain(error) {
-  if (!(error instanceof Lost) && !(error instanceof Refused)) throw error;
+  if (!(error instanceof ConnectionLost) && !(error instanceof CommandRefused)) throw error;
   const lost = gettext("The connection was lost. Try again when it is back.");
-  const sentence = error instanceof Refused ? error.message : lost;
+  const sentence = error instanceof CommandRefused ? error.message : lost;
   line.notice(sentence);
   say(sentence);
 }
@@ -241,7 +242,7 @@ function seqInView() {
 /** @param {number} seq @returns {boolean} */
 function tellRead(seq) {
   if (socket.state !== "open") return false;
-  socket.tell({ type: "room.read", room: state.room.id, seq });
+  socket.send({ type: "room.read", room: state.room.id, seq });
   if (scroll.atEnd) setRoomCounts(state.room.id, { unread: 0, mentions: 0 });
   return true;
 }
@@ -287,7 +288,8 @@ count();
 keepZone();
 const target = location.hash && document.getElementById(location.hash.slice(1));
 scroll.begin(target || timelineElement.querySelector("[data-unread]"));
-addEventListener("online", () => socket.hurry());
-addEventListener("pageshow", () => socket.hurry());
-document.addEventListener("visibilitychange", () => document.hidden || socket.hurry());
+addEventListener("offline", () => socket.disconnect());
+addEventListener("online", () => socket.reconnectOrPing());
+addEventListener("pageshow", () => socket.reconnectOrPing());
+document.addEventListener("visibilitychange", () => document.hidden || socket.reconnectOrPing());
 socket.connect();

@@ -5,7 +5,7 @@
 import { planks } from "../maru/marks.js";
 import { fill, gettext } from "../maru/words.js";
 
-/** @typedef {import("./socket.js").Connection} Connection */
+/** @typedef {import("./socket.js").ConnectionState} Connection */
 
 const TYPING_MS = 5_000;
 // A connection that is back at once is not worth a word.
@@ -49,12 +49,12 @@ export class RoomLine {
     if (this.#typing.delete(user)) this.#show();
   }
 
-  /** @param {Connection} state */
+  /** @param {ConnectionState} state */
   connection(state) {
-    clearTimeout(this.#soon);
     if (state === "open") return this.#settle();
     if (state === "signed_out" || state === "gone") return this.over(state);
-    this.#soon = setTimeout(() => {
+    // Started once per loss: each failed attempt to reconnect changes the state again.
+    this.#soon ??= setTimeout(() => {
       this.conversation.dataset.connection = "lost";
       this.#say("lost", planks(), gettext("Reconnecting. What you write is kept."));
     }, PATIENCE_MS);
@@ -62,6 +62,7 @@ export class RoomLine {
 
   /** @param {"signed_out" | "gone"} why nothing more will come */
   over(why) {
+    clearTimeout(this.#soon);
     this.conversation.dataset.connection = "lost";
     if (why === "gone") return this.#say("over", gettext("This room is not open to you any more."));
     const link = document.createElement("a");
@@ -81,6 +82,8 @@ export class RoomLine {
   }
 
   #settle() {
+    clearTimeout(this.#soon);
+    this.#soon = undefined;
     delete this.conversation.dataset.connection;
     this.#trouble = [];
     delete this.line.dataset.state;

@@ -1,20 +1,38 @@
 // @ts-check
-// The one connection of a page: commands out, frames in, and back again when it is lost.
+// The WebSocket connection of a page: sends commands, receives frames, notices a dead connection,
+// and reconnects.
+//
+// A dead TCP connection raises no event in the browser, so three checks look for it:
+//   - the browser's `offline` event closes the connection at once (see room.js);
+//   - a visible page pings after 4 s without a frame, and closes the connection after 6 s without an
+//     answer: at most 10 s from the last sign of life, or from a command, to "Reconnecting";
+//   - `readyState` is read every 2 s and before every send: a socket in CLOSING (a close handshake
+//     that gets no answer can take a minute) is replaced without waiting for its `close` event.
+// Cost: an idle visible page sends one ping of 30 bytes every 4 s, an idle hidden page one every 24 s.
+// A page that receives frames sends none.
 
 /** @typedef {import("./wire.js").Frame} Frame */
 /** @typedef {import("./wire.js").Command} Command */
 
-/** `waiting` is between two tries; `signed_out` and `gone` are the end.
- * @typedef {"connecting" | "open" | "waiting" | "signed_out" | "gone"} Connection */
+/** `waiting`: the next attempt to connect is scheduled. `signed_out` and `gone` are final.
+ * @typedef {"connecting" | "open" | "waiting" | "signed_out" | "gone"} ConnectionState */
+
+/** Why a handshake fails. `unknown`: the server cannot be reached.
+ * @typedef {"allowed" | "signed_out" | "gone" | "unknown"} Access */
 
 const SUBPROTOCOL = "maru.v1";
-const PING_MS = 25_000;
-const PATIENCE_MS = 10_000;
-const LONGEST_WAIT_MS = 30_000;
-const CLOSED = { credentials: 4401, slow: 4408, flooding: 4429, restarting: 1012 };
+const OPEN = 1; // WebSocket.OPEN; tests under Node have no WebSocket
+const MAX_DELAY_MS = 30_000;
+const CONNECT_TIMEOUT_MS = 20_000;
+const CLOSE_CODES = { lost: 1006, restarting: 1012, credentials: 4401, slow: 4408, flooding: 4429 };
 
-/** The server said no to a command. */
-export class Refused extends Error {
+const CHECK_MS = 2_000;
+// Silence is counted in checks, not in clock time: a laptop that slept has not missed an answer.
+const VISIBLE = { pingAfterMs: 4_000, answerWithinMs: 6_000 };
+const HIDDEN = { pingAfterMs: 24_000, answerWithinMs: 10_000 };
+
+/** The server refused a command (`command.refused`). */
+export class CommandRefused extends Error {
   /** @param {{code: string, detail: string, retry_after?: number}} refusal */
   constructor({ code, detail, retry_after: retryAfter }) {
     super(detail);
@@ -23,52 +41,60 @@ export class Refused extends Error {
   }
 }
 
-/** The connection was lost before the answer came: nobody knows whether the command was carried out. */
-export class Lost extends Error {}
+/** The connection ended before the answer arrived. The server may have executed the command. */
+export class ConnectionLost extends Error {}
 
 /**
- * How long to wait before the next try. Random, so that a thousand pages do not come back at once.
- * @param {number} code why the last connection closed
- * @param {number} tries that have failed since the last one that worked
+ * The delay before the next attempt to connect: exponential backoff with jitter, so that a thousand
+ * pages do not reconnect in the same second.
+ * @param {number} code the close code of the last connection
+ * @param {number} failures the number of failed attempts since the last connection that opened
  * @param {() => number} random
  * @returns {number} milliseconds
  */
-export function delay(code, tries, random = Math.random) {
-  if (tries === 0 && code === CLOSED.restarting) return random() * 3_000;
-  if (tries === 0 && code === CLOSED.slow) return random() * 500;
-  const longest = Math.min(LONGEST_WAIT_MS, 1_000 * 2 ** tries);
+export function reconnectDelay(code, failures, random = Math.random) {
+  if (failures === 0 && code === CLOSE_CODES.restarting) return random() * 3_000;
+  if (failures === 0 && code === CLOSE_CODES.slow) return random() * 500;
+  const longest = Math.min(MAX_DELAY_MS, 1_000 * 2 ** failures);
   const wait = longest / 2 + (random() * longest) / 2;
-  return code === CLOSED.flooding ? 10_000 + wait : wait;
+  return code === CLOSE_CODES.flooding ? 10_000 + wait : wait;
 }
 
 export class RoomSocket {
   /** @type {WebSocket | null} */
   #socket = null;
-  /** @type {Connection} */
+  /** @type {ConnectionState} */
   #state = "connecting";
-  #tries = 0;
+  #failures = 0;
   #flooded = false;
-  #refs = 0;
-  /** @type {Map<string, {resolve: (result: any) => void, reject: (error: Error) => void}>} */
-  #asked = new Map();
+  #lastRef = 0;
+  /** Commands without an answer yet, by ref.
+   * @type {Map<string, {resolve: (result: any) => void, reject: (error: Error) => void}>} */
+  #pending = new Map();
+  /** The next attempt to connect, or the deadline of the current one. @type {ReturnType<typeof setTimeout> | undefined} */
+  #connectTimer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #timer;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #pinging;
+  #checkTimer;
+  /** Milliseconds since the last frame. */
+  #silence = 0;
+  /** The value of `#silence` at which the ping without an answer was sent. @type {number | null} */
+  #pingedAt = null;
 
   /**
    * @param {{
    *   open: () => WebSocket,
    *   onFrame: (frame: Frame) => void,
-   *   onState: (state: Connection) => void,
-   *   admission: () => Promise<"welcome" | "signed_out" | "gone" | "unknown">,
-   * }} ways `admission` asks why the door stays shut: a refused handshake tells no page the reason
+   *   onState: (state: ConnectionState) => void,
+   *   checkAccess: () => Promise<Access>,
+   *   isVisible?: () => boolean,
+   * }} options `checkAccess` asks by HTTP why a handshake fails: a browser hides its status from scripts
    */
-  constructor({ open, onFrame, onState, admission }) {
+  constructor({ open, onFrame, onState, checkAccess, isVisible = () => true }) {
     this.open = open;
     this.onFrame = onFrame;
     this.onState = onState;
-    this.admission = admission;
+    this.checkAccess = checkAccess;
+    this.isVisible = isVisible;
   }
 
   get state() {
@@ -76,142 +102,154 @@ export class RoomSocket {
   }
 
   connect() {
-    clearTimeout(this.#timer);
-    if (this.#socket || this.#isOver()) return;
-    this.#enter("connecting");
+    clearTimeout(this.#connectTimer);
+    if (this.#socket || this.#state === "signed_out" || this.#state === "gone") return;
+    this.#setState("connecting");
     const socket = (this.#socket = this.open());
-    let opened = false;
+    this.#connectTimer = setTimeout(() => this.disconnect(), CONNECT_TIMEOUT_MS);
+    // Each listener checks that `socket` is still the current one: events of a socket that was
+    // given up arrive late.
     socket.addEventListener("open", () => {
-      opened = true;
-      this.#tries = 0;
-      this.#enter("open");
-      this.#schedulePing();
+      if (this.#socket !== socket) return;
+      clearTimeout(this.#connectTimer);
+      this.#failures = 0;
+      this.#setState("open");
+      this.#markAlive();
     });
-    socket.addEventListener("message", ({ data }) => this.#take(JSON.parse(data)));
+    socket.addEventListener("message", ({ data }) => {
+      if (this.#socket === socket) this.#receive(JSON.parse(data));
+    });
     socket.addEventListener("close", ({ code }) => {
-      if (this.#socket === socket) this.#closed(code, opened);
+      if (this.#socket === socket) this.#closed(code);
     });
   }
 
-  /** Tries at once: the network is back, or somebody looks at the page again. */
-  hurry() {
+  /** Gives the connection up at once and schedules the next attempt; does not wait for `close`. */
+  disconnect() {
+    const socket = this.#socket;
+    if (!socket) return;
+    this.#closed(CLOSE_CODES.lost);
+    socket.close();
+  }
+
+  /** Connects without further delay, or pings an open connection: the network or the reader is back. */
+  reconnectOrPing() {
     if (this.#state === "waiting" && !this.#flooded) this.connect();
-    else if (this.#state === "open") void this.#ping();
+    else if (this.#state === "open") this.#ping();
   }
 
   /**
    * Sends a command and waits for its answer.
    * @param {Command} command
-   * @returns {Promise<any>} the result; rejects with Refused or Lost
+   * @returns {Promise<any>} the result; rejects with CommandRefused or ConnectionLost
    */
   request(command) {
-    const ref = String(++this.#refs);
+    const ref = String(++this.#lastRef);
     return new Promise((resolve, reject) => {
-      if (!this.#send({ ...command, ref })) return reject(new Lost());
-      this.#asked.set(ref, { resolve, reject });
+      if (!this.send({ ...command, ref })) return reject(new ConnectionLost());
+      this.#pending.set(ref, { resolve, reject });
     });
   }
 
-  /** Sends a command that has no answer. @param {Command} command */
-  tell(command) {
-    this.#send(command);
-  }
-
-  /** @param {object} frame @returns {boolean} */
-  #send(frame) {
-    if (this.#state !== "open" || !this.#socket) return false;
-    this.#socket.send(JSON.stringify(frame));
+  /** Sends a command without waiting for an answer. @param {Command} command @returns {boolean} whether it was sent */
+  send(command) {
+    if (this.#state !== "open" || !this.#isOpen()) return false;
+    this.#socket?.send(JSON.stringify(command));
     return true;
   }
 
+  /** @returns {boolean} false also ends a connection that the browser is closing */
+  #isOpen() {
+    if (this.#socket?.readyState === OPEN) return true;
+    this.disconnect();
+    return false;
+  }
+
   /** @param {Frame} frame */
-  #take(frame) {
-    const asked = this.#asked.get(frame.ref);
-    if (asked) {
-      this.#asked.delete(frame.ref);
-      if (frame.type === "command.refused") asked.reject(new Refused(/** @type {any} */ (frame)));
-      else asked.resolve(frame.result ?? {});
+  #receive(frame) {
+    this.#markAlive();
+    const pending = this.#pending.get(frame.ref);
+    if (pending) {
+      this.#pending.delete(frame.ref);
+      if (frame.type === "command.refused") pending.reject(new CommandRefused(/** @type {any} */ (frame)));
+      else pending.resolve(frame.result ?? {});
     }
     this.onFrame(frame);
   }
 
-  /** @param {number} code @param {boolean} opened */
-  #closed(code, opened) {
-    clearTimeout(this.#pinging);
+  /** @param {number} code */
+  #closed(code) {
+    const opened = this.#state === "open";
+    clearTimeout(this.#checkTimer);
+    clearTimeout(this.#connectTimer);
     this.#socket = null;
-    for (const { reject } of this.#asked.values()) reject(new Lost());
-    this.#asked.clear();
-    if (code === CLOSED.credentials) return this.#enter("signed_out");
-    this.#flooded = code === CLOSED.flooding;
-    const wait = delay(code, this.#tries);
-    this.#tries += 1;
-    this.#enter("waiting");
-    this.#timer = setTimeout(() => this.connect(), wait);
-    if (!opened && this.#tries > 1) void this.#askWhy();
+    const pending = [...this.#pending.values()];
+    this.#pending.clear();
+    for (const { reject } of pending) reject(new ConnectionLost());
+    if (code === CLOSE_CODES.credentials) return this.#setState("signed_out");
+    this.#flooded = code === CLOSE_CODES.flooding;
+    const delay = reconnectDelay(code, this.#failures);
+    this.#failures += 1;
+    this.#connectTimer = setTimeout(() => this.connect(), delay);
+    this.#setState("waiting");
+    if (!opened && this.#failures > 1) void this.#endIfRefused();
   }
 
-  async #askWhy() {
-    const answer = await this.admission();
-    if (this.#state !== "waiting" || answer === "welcome" || answer === "unknown") return;
-    clearTimeout(this.#timer);
-    this.#enter(answer);
+  async #endIfRefused() {
+    const access = await this.checkAccess();
+    if (this.#state !== "waiting" || access === "allowed" || access === "unknown") return;
+    clearTimeout(this.#connectTimer);
+    this.#setState(access);
   }
 
-  #schedulePing() {
-    clearTimeout(this.#pinging);
-    this.#pinging = setTimeout(() => this.#ping(), PING_MS);
+  /** Any frame proves that the connection works. */
+  #markAlive() {
+    this.#silence = 0;
+    this.#pingedAt = null;
+    this.#scheduleCheck();
   }
 
-  /** A connection can be dead without knowing it: no answer in time, and it is given up. */
-  async #ping() {
-    const socket = this.#socket;
-    const patience = setTimeout(() => this.#giveUp(socket), PATIENCE_MS);
-    try {
-      await this.request({ type: "ping" });
-      this.#schedulePing();
-    } catch (error) {
-      if (error instanceof Refused) this.#schedulePing();
-      else if (!(error instanceof Lost)) throw error;
-    } finally {
-      clearTimeout(patience);
-    }
+  #scheduleCheck() {
+    clearTimeout(this.#checkTimer);
+    this.#checkTimer = setTimeout(() => this.#check(), CHECK_MS);
   }
 
-  /** @param {WebSocket | null} socket */
-  #giveUp(socket) {
-    if (!socket || this.#socket !== socket) return;
-    socket.close();
-    this.#closed(1006, true);
+  #check() {
+    if (!this.#isOpen()) return;
+    this.#silence += CHECK_MS;
+    const { pingAfterMs, answerWithinMs } = this.isVisible() ? VISIBLE : HIDDEN;
+    if (this.#pingedAt !== null && this.#silence - this.#pingedAt >= answerWithinMs) return this.disconnect();
+    if (this.#pingedAt === null && this.#silence >= pingAfterMs) this.#ping();
+    else this.#scheduleCheck();
   }
 
-  #isOver() {
-    return this.#state === "signed_out" || this.#state === "gone";
+  #ping() {
+    if (!this.send({ type: "ping", ref: String(++this.#lastRef) })) return;
+    this.#pingedAt ??= this.#silence;
+    this.#scheduleCheck();
   }
 
-  /** @param {Connection} state */
-  #enter(state) {
+  /** @param {ConnectionState} state */
+  #setState(state) {
     if (state === this.#state && state !== "connecting") return;
     this.#state = state;
     this.onState(state);
   }
 }
 
-/** @returns {WebSocket} a connection to where this page came from */
+/** @returns {WebSocket} a connection to the server of this page */
 export function openSocket() {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   return new WebSocket(`${scheme}://${location.host}/ws/`, SUBPROTOCOL);
 }
 
-/**
- * Asks by HTTP why a handshake fails.
- * @returns {Promise<"welcome" | "signed_out" | "gone" | "unknown">}
- */
-export async function askAdmission() {
+/** Asks by HTTP why a handshake fails. @returns {Promise<Access>} */
+export async function checkAccess() {
   try {
     const answer = await fetch(location.href, { method: "HEAD", redirect: "manual" });
     if (answer.type === "opaqueredirect") return "signed_out";
     if (answer.status === 404) return "gone";
-    return answer.ok ? "welcome" : "unknown";
+    return answer.ok ? "allowed" : "unknown";
   } catch {
     return "unknown";
   }

@@ -1,4 +1,4 @@
-"""Connections that are lost and found again, with an answer in the making."""
+"""The page notices a lost connection, says so, keeps what is written, and resumes an answer."""
 
 import signal
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ from tests.e2e.watch import Watch
 from tests.live import PATIENCE, Installation
 from tests.provider import Provider
 
-HALF = "t0 t1 t2 t3 t4"
-WHOLE = f"{HALF} t5 t6 t7 t8 t9"
-NOTE = "Written while nobody could hear it"
+FIRST_HALF = "t0 t1 t2 t3 t4"
+WHOLE_ANSWER = f"{FIRST_HALF} t5 t6 t7 t8 t9"
+NOTE = "Written without a connection"
 RECONNECTING = "Reconnecting. What you write is kept."
-# The browser's own "offline" leaves open sockets alone; this lets a test cut them.
-CUTTABLE = """
+# Keeps the page's sockets, so that a test can begin a close handshake.
+RECORD_SOCKETS = """
 window.sockets = [];
 window.WebSocket = class extends WebSocket {
   constructor(...details) {
@@ -31,68 +31,116 @@ window.WebSocket = class extends WebSocket {
 
 @pytest.fixture(scope="module")
 def house(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A house of its own: this one falls down and is built again."""
-    folder = tmp_path_factory.mktemp("shaky")
+    """A server for these tests alone: they kill and suspend it."""
+    folder = tmp_path_factory.mktemp("connection")
     with Installation(folder, MARU_EGRESS_ALLOW=provider.address) as installation:
         yield House(installation, provider)
 
 
-def test_server_killed_in_the_middle_loses_nothing_that_was_written_or_answered(
+@pytest.fixture
+def suspend(house: House, watch: Watch) -> Iterator[None]:
+    """Allow SIGSTOP of the server; resume it in any case, or it could not be stopped."""
+    # A handshake that the page abandons, or that the server resumes too late.
+    watch.expect("WebSocket connection to .* failed")
+    yield
+    resume(house)
+
+
+def resume(house: House) -> None:
+    assert house.installation.process is not None
+    house.installation.process.send_signal(signal.SIGCONT)
+
+
+def test_messages_and_answers_survive_a_killed_server(
     house: House, provider: Provider, enter: Open, watch: Watch
 ) -> None:
     room = house.populate(1, 2, "held-5")[0]
-    here, there = (Conversation(enter(p), house.address(room)) for p in room.members)
+    author, reader = (Conversation(enter(p), house.address(room)) for p in room.members)
     provider.forget()
-    here.ask("Count, please")
-    expect(there.answer_text).to_have_text(HALF)
+    author.ask("Count, please")
+    expect(reader.answer_text).to_have_text(FIRST_HALF)
     watch.expect("WebSocket connection to .* failed")
     watch.expect("ERR_CONNECTION_REFUSED")
 
     house.installation.stop(signal.SIGKILL)
-    for conversation in (here, there):
+    for conversation in (author, reader):
         expect(conversation.line).to_have_text(RECONNECTING)
-        expect(conversation.answer_text).to_have_text(HALF)
-    here.write(NOTE)
-    expect(here.page.locator("[data-outgoing]")).to_contain_text(NOTE)
+        expect(conversation.answer_text).to_have_text(FIRST_HALF)
+    author.write(NOTE)
+    expect(author.page.locator("[data-outgoing]")).to_contain_text(NOTE)
     house.installation.start()
 
-    for conversation in (here, there):
+    for conversation in (author, reader):
         conversation.is_live()
         expect(conversation.message(NOTE)).to_have_count(1)
-    expect(here.page.locator("[data-outgoing]")).to_be_empty()
-    # The question is asked anew, and what was written meanwhile is answered, too.
+    expect(author.page.locator("[data-outgoing]")).to_be_empty()
+    # The interrupted run starts its next attempt, and the note gets an answer as well.
     assert provider.wait(lambda stub: len(stub.requests) == 3, seconds=PATIENCE)
     provider.release()
-    for conversation in (here, there):
+    for conversation in (author, reader):
         expect(conversation.answers.first).to_have_attribute("data-state", "completed")
-        assert conversation.answers.first.locator("[data-body]").inner_text() == WHOLE
+        assert conversation.answers.first.locator("[data-body]").inner_text() == WHOLE_ANSWER
     said = house.installation.request("GET", f"/rooms/{room.id}/messages", room.members[0].token)
     assert [message["text"] for message in said[1]["items"]].count(NOTE) == 1
 
 
-def test_page_that_was_offline_comes_back_with_the_whole_answer(
+def test_offline_page_says_so_and_resumes_the_answer(
     house: House, provider: Provider, enter: Open, watch: Watch
 ) -> None:
     room = house.populate(1, 1, "held-5")[0]
-    page = enter(room.members[0])
-    page.add_init_script(CUTTABLE)
-    here = Conversation(page, house.address(room))
+    conversation = Conversation(enter(room.members[0]), house.address(room))
+    page = conversation.page
     provider.forget()
-    here.ask("Count, please")
-    expect(here.answer_text).to_have_text(HALF)
+    conversation.ask("Count, please")
+    expect(conversation.answer_text).to_have_text(FIRST_HALF)
     watch.expect("ERR_INTERNET_DISCONNECTED")
 
+    # Chromium fires `offline` and leaves the open socket alone: the page itself must give it up.
     page.context.set_offline(True)
-    page.evaluate("window.sockets.at(-1).close()")
-    expect(here.line).to_have_text(RECONNECTING)
-    here.write(NOTE)
+    expect(conversation.line).to_have_text(RECONNECTING)
+    conversation.write(NOTE)
+    expect(page.locator("[data-outgoing]")).to_contain_text(NOTE)
     provider.release()
     page.context.set_offline(False)
 
-    here.is_live()
-    expect(here.message(NOTE)).to_have_count(1)
+    conversation.is_live()
+    expect(conversation.message(NOTE)).to_have_count(1)
     assert provider.wait(lambda stub: len(stub.requests) == 2, seconds=PATIENCE)
     provider.release()
-    for answer in (here.answers.first, here.answers.last):
+    for answer in (conversation.answers.first, conversation.answers.last):
         expect(answer).to_have_attribute("data-state", "completed")
-        expect(answer.locator("[data-body]")).to_have_text(WHOLE)
+        expect(answer.locator("[data-body]")).to_have_text(WHOLE_ANSWER)
+
+
+@pytest.mark.usefixtures("suspend")
+def test_page_notices_a_server_that_answers_no_ping(house: House, enter: Open) -> None:
+    room = house.populate(1, 1)[0]
+    conversation = Conversation(enter(room.members[0]), house.address(room))
+    assert house.installation.process is not None
+
+    house.installation.process.send_signal(signal.SIGSTOP)
+    expect(conversation.line).to_have_text(RECONNECTING)
+    conversation.write(NOTE)
+    resume(house)
+
+    conversation.is_live()
+    expect(conversation.message(NOTE)).to_have_count(1)
+
+
+@pytest.mark.usefixtures("suspend")
+def test_page_replaces_a_socket_whose_close_does_not_complete(house: House, enter: Open) -> None:
+    room = house.populate(1, 1)[0]
+    page = enter(room.members[0])
+    page.add_init_script(RECORD_SOCKETS)
+    conversation = Conversation(page, house.address(room))
+    assert house.installation.process is not None
+
+    house.installation.process.send_signal(signal.SIGSTOP)
+    page.evaluate("window.sockets[0].close()")
+    conversation.write(NOTE)  # `watch` fails the test if the page sends on the closing socket
+    expect(conversation.line).to_have_text(RECONNECTING)
+    assert page.evaluate("window.sockets[0].readyState === WebSocket.CLOSING")
+    resume(house)
+
+    conversation.is_live()
+    expect(conversation.message(NOTE)).to_have_count(1)

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Outbox } from "../../static/rooms/outbox.js";
-import { Lost, Refused } from "../../static/rooms/socket.js";
+import { CommandRefused, ConnectionLost } from "../../static/rooms/socket.js";
 import { dice } from "./model_room.js";
 
 /** Storage as browsers have it: its keys are its own properties, its methods are not. */
@@ -53,7 +53,7 @@ test("what was lost on the way is sent again under the same id", async () => {
   let up = false;
   const { outbox } = outboxWith(async ({ client_id: id }) => {
     ids.push(id);
-    if (!up) throw new Lost();
+    if (!up) throw new ConnectionLost();
   });
 
   outbox.add("hello", ["persona"]);
@@ -68,7 +68,7 @@ test("what was lost on the way is sent again under the same id", async () => {
 
 test("what is unsent when the page closes is sent by the next page", async () => {
   const storage = new Memory();
-  const first = outboxWith(async () => Promise.reject(new Lost()), storage);
+  const first = outboxWith(async () => Promise.reject(new ConnectionLost()), storage);
   first.outbox.add("hello", null);
   await settled();
 
@@ -100,7 +100,7 @@ test("messages keep the order in which they were written", async () => {
 test("a refused message stays, with the reason, and the next one goes", async () => {
   const sent = [];
   const { outbox, seen } = outboxWith(async ({ text }) => {
-    if (text === "bad") throw new Refused({ code: "invalid", detail: "Not like this." });
+    if (text === "bad") throw new CommandRefused({ code: "invalid", detail: "Not like this." });
     sent.push(text);
   });
 
@@ -115,7 +115,7 @@ test("a refused message stays, with the reason, and the next one goes", async ()
 test("a refused message can be sent again or taken back", async () => {
   let refuse = true;
   const { outbox } = outboxWith(async () => {
-    if (refuse) throw new Refused({ code: "forbidden", detail: "No." });
+    if (refuse) throw new CommandRefused({ code: "forbidden", detail: "No." });
   });
   outbox.add("one", null);
   outbox.add("two", ["persona"]);
@@ -133,7 +133,7 @@ test("a refused message can be sent again or taken back", async () => {
 test("too much at once waits for as long as the server says", async () => {
   let refuse = true;
   const { outbox, later } = outboxWith(async () => {
-    if (refuse) throw new Refused({ code: "rate_limited", detail: "Slowly.", retry_after: 7 });
+    if (refuse) throw new CommandRefused({ code: "rate_limited", detail: "Slowly.", retry_after: 7 });
   });
 
   outbox.add("hello", null);
@@ -165,7 +165,7 @@ test("a message that the room shows already is not shown twice", async () => {
 
 test("two tabs of one room do not write over each other", async () => {
   const storage = new Memory();
-  const [one, two] = [1, 2].map(() => outboxWith(async () => Promise.reject(new Lost()), storage));
+  const [one, two] = [1, 2].map(() => outboxWith(async () => Promise.reject(new ConnectionLost()), storage));
   one.outbox.add("from the one", null);
   two.outbox.add("from the other", null);
   await settled();
@@ -193,7 +193,7 @@ test("without storage nothing of this page is lost", async () => {
   Object.defineProperty(full, "setItem", { enumerable: false });
 
   for (const storage of [full, null]) {
-    const { outbox } = outboxWith(async () => Promise.reject(new Lost()), storage);
+    const { outbox } = outboxWith(async () => Promise.reject(new ConnectionLost()), storage);
     outbox.add("hello", null);
     await settled();
     assert.equal(outbox.entries[0].text, "hello");
@@ -205,9 +205,9 @@ test("over any connection every message arrives once", async () => {
     const roll = dice(seed);
     const room = new Map();
     const { outbox } = outboxWith(async (entry) => {
-      if (roll.chance(0.3)) throw new Lost(); // before it came
+      if (roll.chance(0.3)) throw new ConnectionLost(); // before it came
       room.set(entry.client_id, entry.text);
-      if (roll.chance(0.3)) throw new Lost(); // before the answer came back
+      if (roll.chance(0.3)) throw new ConnectionLost(); // before the answer came back
     });
 
     const texts = Array.from({ length: 10 }, (_, n) => `message ${n}`);

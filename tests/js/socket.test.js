@@ -1,208 +1,300 @@
-// The connection finds its answers, knows why it was closed, and comes back.
+// RoomSocket matches answers to commands, notices dead connections and reconnects.
 
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
 
-import { delay, Lost, Refused, RoomSocket } from "../../static/rooms/socket.js";
+import { CommandRefused, ConnectionLost, reconnectDelay, RoomSocket } from "../../static/rooms/socket.js";
 
-class FakeSocket extends EventTarget {
+const CONNECTING = 0;
+const OPEN = 1;
+const CLOSING = 2;
+const CLOSED = 3;
+
+/** A WebSocket whose `close()` never completes, as on a network that is gone. */
+class FakeWebSocket extends EventTarget {
+  readyState = CONNECTING;
   sent = [];
 
   send(text) {
+    assert.equal(this.readyState, OPEN, "send() was called on a socket that is not open");
     this.sent.push(JSON.parse(text));
   }
 
   close() {
-    this.closed = true;
+    this.readyState = CLOSING;
   }
 
-  opens() {
+  acceptHandshake() {
+    this.readyState = OPEN;
     this.dispatchEvent(new Event("open"));
   }
 
-  says(frame) {
+  deliver(frame) {
     this.dispatchEvent(Object.assign(new Event("message"), { data: JSON.stringify(frame) }));
   }
 
-  drops(code = 1006) {
+  completeClose(code = 1006) {
+    this.readyState = CLOSED;
     this.dispatchEvent(Object.assign(new Event("close"), { code }));
   }
 }
 
-function connection({ admission = async () => "unknown" } = {}) {
+function connect({ access = "unknown", isVisible = () => true } = {}) {
   const sockets = [];
   const states = [];
   const frames = [];
   const socket = new RoomSocket({
     open: () => {
-      sockets.push(new FakeSocket());
+      sockets.push(new FakeWebSocket());
       return sockets.at(-1);
     },
     onFrame: (frame) => frames.push(frame),
     onState: (state) => states.push(state),
-    admission,
+    checkAccess: async () => access,
+    isVisible,
   });
   socket.connect();
   return { socket, sockets, states, frames };
 }
 
-const settled = () => new Promise((resolve) => setImmediate(resolve));
+function connectOpen(options) {
+  const connection = connect(options);
+  connection.sockets[0].acceptHandshake();
+  return connection;
+}
+
+/** Steps of a second: one `tick` does not run timers that its own callbacks set. */
+function advance(milliseconds) {
+  for (let left = milliseconds; left > 0; left -= 1_000) mock.timers.tick(Math.min(left, 1_000));
+}
+
+const microtasks = () => new Promise((resolve) => setImmediate(resolve));
 
 beforeEach(() => {
   mock.timers.reset();
   mock.timers.enable({ apis: ["setTimeout"] });
 });
 
-test("an answer finds whoever asked", async () => {
-  const { socket, sockets } = connection();
-  sockets[0].opens();
+test("each answer settles the command with the same ref", async () => {
+  const { socket, sockets } = connectOpen();
 
   const first = socket.request({ type: "run.cancel", run: "a" });
   const second = socket.request({ type: "run.retry", run: "b" });
   const [one, two] = sockets[0].sent;
-  sockets[0].says({ type: "command.done", ref: two.ref, result: { run: "c" } });
-  sockets[0].says({ type: "command.refused", ref: one.ref, code: "forbidden", detail: "No." });
+  sockets[0].deliver({ type: "command.done", ref: two.ref, result: { run: "c" } });
+  sockets[0].deliver({ type: "command.refused", ref: one.ref, code: "forbidden", detail: "No." });
 
   assert.deepEqual(await second, { run: "c" });
-  await assert.rejects(first, (error) => error instanceof Refused && error.code === "forbidden");
+  await assert.rejects(first, (error) => error instanceof CommandRefused && error.code === "forbidden");
 });
 
-test("every frame is passed on, the answers too", () => {
-  const { sockets, frames } = connection();
-  sockets[0].opens();
+test("every frame reaches onFrame, including answers", () => {
+  const { sockets, frames } = connectOpen();
 
-  sockets[0].says({ type: "room.snapshot", ref: "1" });
-  sockets[0].says({ type: "message.delta" });
+  sockets[0].deliver({ type: "room.snapshot", ref: "1" });
+  sockets[0].deliver({ type: "message.delta" });
 
   assert.deepEqual(frames.map(({ type }) => type), ["room.snapshot", "message.delta"]);
 });
 
-test("a command without a connection is lost at once", async () => {
-  const { socket } = connection();
+test("a command without an open connection rejects at once", async () => {
+  const { socket } = connect();
 
-  await assert.rejects(socket.request({ type: "ping" }), Lost);
+  await assert.rejects(socket.request({ type: "ping" }), ConnectionLost);
 });
 
-test("what was asked when the connection broke is lost, not forgotten", async () => {
-  const { socket, sockets } = connection();
-  sockets[0].opens();
-  const asked = socket.request({ type: "run.cancel", run: "a" });
+test("pending commands reject when the connection closes", async () => {
+  const { socket, sockets } = connectOpen();
+  const pending = socket.request({ type: "run.cancel", run: "a" });
 
-  sockets[0].drops();
+  sockets[0].completeClose();
 
-  await assert.rejects(asked, Lost);
+  await assert.rejects(pending, ConnectionLost);
 });
 
-test("a lost connection comes back by itself", () => {
-  const { sockets, states } = connection();
-  sockets[0].opens();
-  sockets[0].drops();
+test("a closed connection reconnects", () => {
+  const { sockets, states } = connectOpen();
+  sockets[0].completeClose();
   assert.equal(states.at(-1), "waiting");
 
-  mock.timers.tick(1_000);
-  sockets[1].opens();
+  advance(1_000);
+  sockets[1].acceptHandshake();
 
   assert.deepEqual(states, ["connecting", "open", "waiting", "connecting", "open"]);
 });
 
-test("ended credentials end the connection for good", () => {
-  const { socket, sockets, states } = connection();
-  sockets[0].opens();
+test("revoked credentials end the connection for good", () => {
+  const { socket, sockets, states } = connectOpen();
 
-  sockets[0].drops(4401);
-  mock.timers.tick(600_000);
-  socket.hurry();
+  sockets[0].completeClose(4401);
+  advance(600_000);
+  socket.reconnectOrPing();
   socket.connect();
 
   assert.equal(states.at(-1), "signed_out");
   assert.equal(sockets.length, 1);
 });
 
-test("a door that stays shut is asked for the reason", async () => {
-  const { sockets, states } = connection({ admission: async () => "signed_out" });
+test("repeated handshake failures ask the server for the reason", async () => {
+  const { sockets, states } = connect({ access: "signed_out" });
 
-  sockets[0].drops();
-  mock.timers.tick(1_000);
-  sockets[1].drops();
-  await settled();
-  mock.timers.tick(600_000);
+  sockets[0].completeClose();
+  advance(1_000);
+  sockets[1].completeClose();
+  await microtasks();
+  advance(600_000);
 
   assert.equal(states.at(-1), "signed_out");
   assert.equal(sockets.length, 2);
 });
 
-test("a connection that does not answer a ping is given up", async () => {
-  const { sockets, states } = connection();
-  sockets[0].opens();
+test("a handshake without an answer is abandoned after 20 seconds", () => {
+  const { sockets, states } = connect();
 
-  mock.timers.tick(25_000);
-  assert.equal(sockets[0].sent.at(-1).type, "ping");
-  mock.timers.tick(10_000);
-  await settled();
+  advance(20_000);
 
-  assert.equal(sockets[0].closed, true);
+  assert.equal(sockets[0].readyState, CLOSING);
   assert.equal(states.at(-1), "waiting");
 });
 
-test("a connection that answers its pings stays", async () => {
-  const { sockets, states } = connection();
-  sockets[0].opens();
+test("a visible page closes a dead connection within 10 seconds", async () => {
+  const { socket, sockets, states } = connectOpen();
+  const pending = assert.rejects(socket.request({ type: "run.cancel", run: "a" }), ConnectionLost);
+
+  advance(4_000);
+  assert.equal(sockets[0].sent.at(-1).type, "ping");
+  assert.equal(states.at(-1), "open");
+  advance(6_000);
+
+  assert.equal(sockets[0].readyState, CLOSING);
+  assert.equal(states.at(-1), "waiting");
+  await pending;
+});
+
+test("a hidden page pings every 24 seconds and waits 10 seconds", () => {
+  const { sockets, states } = connectOpen({ isVisible: () => false });
+
+  advance(22_000);
+  assert.equal(sockets[0].sent.length, 0);
+  advance(2_000);
+  assert.equal(sockets[0].sent.length, 1);
+  advance(8_000);
+  assert.equal(states.at(-1), "open");
+  advance(2_000);
+
+  assert.equal(states.at(-1), "waiting");
+});
+
+test("a page that becomes visible pings at once", () => {
+  let visible = false;
+  const { socket, sockets, states } = connectOpen({ isVisible: () => visible });
+  advance(10_000);
+
+  visible = true;
+  socket.reconnectOrPing();
+  assert.equal(sockets[0].sent.at(-1).type, "ping");
+  advance(6_000);
+
+  assert.equal(states.at(-1), "waiting");
+});
+
+test("a connection that answers pings stays open", () => {
+  const { sockets, states } = connectOpen();
 
   for (let round = 1; round <= 5; round += 1) {
-    mock.timers.tick(25_000);
+    advance(4_000);
     assert.equal(sockets[0].sent.length, round);
-    sockets[0].says({ type: "command.done", ref: sockets[0].sent.at(-1).ref, result: {} });
-    await settled();
+    advance(4_000);
+    sockets[0].deliver({ type: "command.done", ref: sockets[0].sent.at(-1).ref, result: {} });
   }
 
   assert.equal(states.at(-1), "open");
 });
 
-test("an old connection that ends late changes nothing", () => {
-  const { sockets, states } = connection();
-  sockets[0].opens();
-  sockets[0].drops();
-  mock.timers.tick(1_000);
-  sockets[1].opens();
+test("a connection that receives frames sends no pings", () => {
+  const { sockets } = connectOpen();
 
-  sockets[0].drops(4401);
+  for (let second = 0; second < 60; second += 3) {
+    advance(3_000);
+    sockets[0].deliver({ type: "message.delta" });
+  }
+
+  assert.equal(sockets[0].sent.length, 0);
+});
+
+test("disconnect does not wait for the close event", () => {
+  const { socket, sockets, states } = connectOpen();
+
+  socket.disconnect();
+  assert.equal(states.at(-1), "waiting");
+  advance(1_000);
+  sockets[1].acceptHandshake();
 
   assert.equal(states.at(-1), "open");
 });
 
-test("somebody who looks again does not wait", () => {
-  const { socket, sockets } = connection();
-  sockets[0].opens();
-  sockets[0].drops();
+test("a socket that stays in CLOSING is replaced within 2 seconds", () => {
+  const { sockets, states } = connectOpen();
 
-  socket.hurry();
+  sockets[0].close();
+  advance(2_000);
+
+  assert.equal(states.at(-1), "waiting");
+});
+
+test("a command on a socket in CLOSING rejects without a send", async () => {
+  const { socket, sockets, states } = connectOpen();
+  sockets[0].close();
+
+  await assert.rejects(socket.request({ type: "run.cancel", run: "a" }), ConnectionLost);
+
+  assert.equal(states.at(-1), "waiting");
+});
+
+test("events of a replaced socket are ignored", () => {
+  const { sockets, states, frames } = connectOpen();
+  sockets[0].completeClose();
+  advance(1_000);
+  sockets[1].acceptHandshake();
+
+  sockets[0].deliver({ type: "message.delta" });
+  sockets[0].completeClose(4401);
+
+  assert.deepEqual(frames, []);
+  assert.equal(states.at(-1), "open");
+});
+
+test("reconnectOrPing connects without waiting for the delay", () => {
+  const { socket, sockets } = connectOpen();
+  sockets[0].completeClose();
+
+  socket.reconnectOrPing();
 
   assert.equal(sockets.length, 2);
 });
 
-test("whoever was too loud waits in any case", () => {
-  const { socket, sockets } = connection();
-  sockets[0].opens();
-  sockets[0].drops(4429);
+test("a client closed for flooding keeps its delay", () => {
+  const { socket, sockets } = connectOpen();
+  sockets[0].completeClose(4429);
 
-  socket.hurry();
-  mock.timers.tick(9_999);
+  socket.reconnectOrPing();
+  advance(9_999);
   assert.equal(sockets.length, 1);
-  mock.timers.tick(2_001);
+  advance(2_001);
 
   assert.equal(sockets.length, 2);
 });
 
-test("waiting grows with the tries, and never beyond half a minute", () => {
-  const waits = [0, 1, 2, 3, 10].map((tries) => delay(1006, tries, () => 1));
+test("the delay grows with failures up to 30 seconds", () => {
+  const delays = [0, 1, 2, 3, 10].map((failures) => reconnectDelay(1006, failures, () => 1));
 
-  assert.deepEqual(waits, [1_000, 2_000, 4_000, 8_000, 30_000]);
+  assert.deepEqual(delays, [1_000, 2_000, 4_000, 8_000, 30_000]);
 });
 
-test("a thousand pages do not come back at once after a restart", () => {
-  const waits = Array.from({ length: 1_000 }, () => delay(1012, 0));
-  const inOneTenth = waits.filter((wait) => wait < 300).length;
+test("a thousand pages spread their reconnects after a restart", () => {
+  const delays = Array.from({ length: 1_000 }, () => reconnectDelay(1012, 0));
+  const inFirstTenth = delays.filter((delay) => delay < 300).length;
 
-  assert.ok(Math.max(...waits) <= 3_000);
-  assert.ok(inOneTenth < 200, `${inOneTenth} of 1000 in the first tenth`);
+  assert.ok(Math.max(...delays) <= 3_000);
+  assert.ok(inFirstTenth < 200, `${inFirstTenth} of 1000 in the first tenth`);
 });
