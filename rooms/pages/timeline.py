@@ -1,4 +1,4 @@
-"""The lines of a conversation as the page shows them; `static/rooms/view.js` goes on from there."""
+"""The lines of a conversation as the page shows them; `timeline_view.js` goes on from there."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -2,8 +2,8 @@
 // The form of a connection: the check answers in place, and the demo asks for no address.
 // Without this module the same buttons load the page anew.
 
-import { gettext } from "../maru/words.js";
-import { icon } from "../maru/marks.js";
+import { gettext } from "../maru/translations.js";
+import { icon } from "../maru/avatars.js";
 
 /** @typedef {{ok: boolean, detail: string, models: string[]}} CheckResult */
 

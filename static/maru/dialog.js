@@ -2,7 +2,7 @@
 // Native dialogs: opened by [data-opens], and one that asks before something that cannot be undone.
 
 import { openerOf } from "./menu.js";
-import { gettext } from "./words.js";
+import { gettext } from "./translations.js";
 
 /** Serves [data-opens="dialog-id"] buttons and forms with [data-confirm]. */
 export function startDialogs() {

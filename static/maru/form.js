@@ -2,7 +2,7 @@
 // What forms learn when scripts run: a busy button, counted letters, counted changes, and a question
 // before changes are left behind. Every form works without it.
 
-import { fill, gettext, ngettext } from "./words.js";
+import { fill, gettext, ngettext } from "./translations.js";
 
 /** Serves `form`, `form[data-guard]` and `[data-counts]` of the page. */
 export function startForms() {

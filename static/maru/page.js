@@ -3,11 +3,11 @@
 
 import { startDialogs } from "./dialog.js";
 import { startForms } from "./form.js";
-import { startJump } from "./jump.js";
+import { startJump } from "./jump_dialog.js";
 import { startMenus } from "./menu.js";
 import { startSidebar } from "./sidebar.js";
-import { startThemes } from "./themes.js";
-import { startTimes } from "./times.js";
+import { startThemes } from "./theme_menu.js";
+import { startTimes } from "./local_times.js";
 
 startThemes();
 startTimes();

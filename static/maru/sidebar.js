@@ -3,7 +3,7 @@
 // texts and what is hidden change here.
 
 import { nextIndex } from "./menu.js";
-import { fill, gettext, ngettext } from "./words.js";
+import { fill, gettext, ngettext } from "./translations.js";
 
 /** Makes each list of rows one stop of the Tab key, with the arrow keys inside. */
 export function startSidebar() {

@@ -1,14 +1,14 @@
 // @ts-check
 // The panel beside the conversation, and the signs in the sidebar that say who is at work.
 
-import { clone, part, setMark, setText } from "./parts.js";
+import { clone, part, setMark, setText } from "./elements.js";
 import { setPersonaStatus, setRoomWorking } from "../maru/sidebar.js";
-import { gettext } from "../maru/words.js";
+import { gettext } from "../maru/translations.js";
 
 /** @typedef {import("./room_state.js").RoomState} RoomState */
-/** @typedef {import("./wire.js").Member} Member */
-/** @typedef {import("./wire.js").Persona} Persona */
-/** @typedef {import("./wire.js").Run} Run */
+/** @typedef {import("./protocol.js").Member} Member */
+/** @typedef {import("./protocol.js").Persona} Persona */
+/** @typedef {import("./protocol.js").Run} Run */
 
 export class Panel {
   /**

@@ -1,31 +1,31 @@
 // @ts-check
 // The page of a room, live: puts the modules together. Each of them has one concern.
 
-import { startAnswerButtons } from "./answer_buttons.js";
-import { sentenceFor } from "./announce.js";
-import { Clock, startClock } from "./clock.js";
-import { Composer } from "./composer.js";
-import { startCopying } from "./copying.js";
-import { draftOf } from "./drafts.js";
-import { startEarlier } from "./earlier.js";
-import { startMessageTools } from "./message_tools.js";
-import { Outbox } from "./outbox.js";
-import { showOutgoing } from "./outgoing.js";
+import { startAnswerButtons } from "./timeline/answer_buttons.js";
+import { sentenceFor } from "./announcements.js";
+import { Clock, startClock } from "./server_clock.js";
+import { Composer } from "./composer/composer.js";
+import { startCopying } from "./timeline/copy_buttons.js";
+import { draftOf } from "./composer/drafts.js";
+import { startEarlier } from "./timeline/earlier_messages.js";
+import { startMessageTools } from "./timeline/message_tools.js";
+import { Outbox } from "./connection/outbox.js";
+import { showOutgoing } from "./composer/unsent_messages.js";
 import { Panel, startPanelToggle } from "./panel.js";
-import { part, setText } from "./parts.js";
-import { Reading } from "./reading.js";
-import { RoomLine } from "./room_line.js";
+import { part, setText } from "./elements.js";
+import { Reading } from "./timeline/read_position.js";
+import { RoomLine } from "./composer/status_line.js";
 import { RoomState } from "./room_state.js";
-import { Scroll } from "./scroll.js";
-import { checkAccess, CommandRefused, ConnectionLost, openSocket, RoomSocket } from "./socket.js";
-import { Timeline } from "./timeline.js";
-import { View } from "./view.js";
-import { startWalking } from "./walking.js";
+import { Scroll } from "./timeline/scroll.js";
+import { checkAccess, CommandRefused, ConnectionLost, openSocket, RoomSocket } from "./connection/socket.js";
+import { Timeline } from "./connection/room_sync.js";
+import { View } from "./timeline/timeline_view.js";
+import { startWalking } from "./timeline/keyboard_navigation.js";
 import { removeRoom, setPresence, setRoomCounts, setRoomLine } from "../maru/sidebar.js";
-import { fill, gettext } from "../maru/words.js";
+import { fill, gettext } from "../maru/translations.js";
 
-/** @typedef {import("./wire.js").Command} Command */
-/** @typedef {import("./wire.js").Frame} Frame */
+/** @typedef {import("./protocol.js").Command} Command */
+/** @typedef {import("./protocol.js").Frame} Frame */
 /** @typedef {import("./room_state.js").Change} Change */
 
 const data = JSON.parse(document.getElementById("room-data")?.textContent ?? "{}");
@@ -177,7 +177,7 @@ function leave() {
   alarm(gettext("This room is not open to you any more."));
 }
 
-/** @param {import("./socket.js").ConnectionState} connection */
+/** @param {import("./connection/socket.js").ConnectionState} connection */
 function onConnection(connection) {
   line.connection(connection);
   setPresence(state.me, connection === "open");

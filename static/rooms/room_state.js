@@ -5,15 +5,15 @@
 // Deltas carry their place in an answer. A text that was put together from them is the text that the
 // persona streamed, whatever was cut, repeated or reordered on the way.
 
-/** @typedef {import("./wire.js").Frame} Frame */
-/** @typedef {import("./wire.js").Member} Member */
-/** @typedef {import("./wire.js").Message} Message */
-/** @typedef {import("./wire.js").Persona} Persona */
-/** @typedef {import("./wire.js").Room} Room */
-/** @typedef {import("./wire.js").RoomAfresh} RoomAfresh */
-/** @typedef {import("./wire.js").Run} Run */
-/** @typedef {import("./wire.js").LiveAnswer} LiveAnswer */
-/** @typedef {import("./wire.js").Snapshot} Snapshot */
+/** @typedef {import("./protocol.js").Frame} Frame */
+/** @typedef {import("./protocol.js").Member} Member */
+/** @typedef {import("./protocol.js").Message} Message */
+/** @typedef {import("./protocol.js").Persona} Persona */
+/** @typedef {import("./protocol.js").Room} Room */
+/** @typedef {import("./protocol.js").RoomAfresh} RoomAfresh */
+/** @typedef {import("./protocol.js").Run} Run */
+/** @typedef {import("./protocol.js").LiveAnswer} LiveAnswer */
+/** @typedef {import("./protocol.js").Snapshot} Snapshot */
 
 /** The deltas of an unfinished answer so far; `seq` is that of the last one.
  * @typedef {{attempt: number, seq: number, text: string}} Held */
@@ -253,7 +253,7 @@ export class RoomState {
     return []; // an event of a later version: its seq counts, the rest is not for us
   }
 
-  /** @param {import("./wire.js").Room} changed @returns {Change[]} */
+  /** @param {import("./protocol.js").Room} changed @returns {Change[]} */
   #applyRoom(changed) {
     const rights = changed.archived !== this.room.archived;
     this.room = changed;

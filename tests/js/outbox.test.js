@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Outbox } from "../../static/rooms/outbox.js";
-import { CommandRefused, ConnectionLost } from "../../static/rooms/socket.js";
+import { Outbox } from "../../static/rooms/connection/outbox.js";
+import { CommandRefused, ConnectionLost } from "../../static/rooms/connection/socket.js";
 import { dice } from "./model_room.js";
 
 /** Storage as browsers have it: its keys are its own properties, its methods are not. */

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, mock, test } from "node:test";
 
-import { CommandRefused, ConnectionLost, reconnectDelay, RoomSocket } from "../../static/rooms/socket.js";
+import { CommandRefused, ConnectionLost, reconnectDelay, RoomSocket } from "../../static/rooms/connection/socket.js";
 
 const CONNECTING = 0;
 const OPEN = 1;

@@ -1,7 +1,7 @@
 """All come at once with their sessions, and all come back when a web process is replaced: REC-02.
 
 They come as browsers do: with a cookie, and after a close of 1012 at a random moment of three
-seconds, as static/rooms/socket.js has it.
+seconds, as static/rooms/connection/socket.js has it.
 """
 
 import asyncio

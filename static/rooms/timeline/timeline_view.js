@@ -16,15 +16,15 @@ import {
   setTryingAgain,
   setWhole,
 } from "./message_view.js";
-import { clone, part, speakerOf } from "./parts.js";
-import { decorate } from "./prose.js";
+import { clone, part, speakerOf } from "../elements.js";
+import { decorate } from "./message_body.js";
 import { setReactions } from "./reactions.js";
 
-/** @typedef {import("./room_state.js").Change} Change */
-/** @typedef {import("./room_state.js").RoomState} RoomState */
-/** @typedef {import("./wire.js").Frame} Frame */
-/** @typedef {import("./wire.js").Message} Message */
-/** @typedef {import("./wire.js").Run} Run */
+/** @typedef {import("../room_state.js").Change} Change */
+/** @typedef {import("../room_state.js").RoomState} RoomState */
+/** @typedef {import("../protocol.js").Frame} Frame */
+/** @typedef {import("../protocol.js").Message} Message */
+/** @typedef {import("../protocol.js").Run} Run */
 
 const TRYING_AGAIN_MS = 2_000;
 const PAGE = 50;

@@ -1,14 +1,14 @@
 // @ts-check
 // Whom to mention, while an @ is being written: personas first, then people.
 
-import { clone, part, setMark, setText } from "./parts.js";
-import { workWords } from "./message_view.js";
-import { nextIndex } from "../maru/menu.js";
-import { gettext } from "../maru/words.js";
+import { clone, part, setMark, setText } from "../elements.js";
+import { workWords } from "../timeline/message_view.js";
+import { nextIndex } from "../../maru/menu.js";
+import { gettext } from "../../maru/translations.js";
 
-/** @typedef {import("./room_state.js").RoomState} RoomState */
-/** @typedef {import("./wire.js").Member} Member */
-/** @typedef {import("./wire.js").Persona} Persona */
+/** @typedef {import("../room_state.js").RoomState} RoomState */
+/** @typedef {import("../protocol.js").Member} Member */
+/** @typedef {import("../protocol.js").Persona} Persona */
 
 const TOKEN = /(?<![\p{L}\p{N}_@/.])@([\p{L}\p{N}_.-]*)$/u;
 const MOST = 8;

@@ -1,11 +1,11 @@
 // @ts-check
 // Who answers what is being written: said on the composer's bar, chosen in its menu.
 
-import { answerers, personasToSend } from "./answerers.js";
-import { clone, part, setMark, setText } from "./parts.js";
-import { fill, gettext } from "../maru/words.js";
+import { answerers, personasToSend } from "./responders.js";
+import { clone, part, setMark, setText } from "../elements.js";
+import { fill, gettext } from "../../maru/translations.js";
 
-/** @typedef {import("./room_state.js").RoomState} RoomState */
+/** @typedef {import("../room_state.js").RoomState} RoomState */
 
 export class AnswersMenu {
   #choice = "usual";

@@ -11,8 +11,8 @@
 // Cost: an idle visible page sends one ping of 30 bytes every 4 s, an idle hidden page one every 24 s.
 // A page that receives frames sends none.
 
-/** @typedef {import("./wire.js").Frame} Frame */
-/** @typedef {import("./wire.js").Command} Command */
+/** @typedef {import("../protocol.js").Frame} Frame */
+/** @typedef {import("../protocol.js").Command} Command */
 
 /** `waiting`: the next attempt to connect is scheduled. `signed_out` and `gone` are final.
  * @typedef {"connecting" | "open" | "waiting" | "signed_out" | "gone"} ConnectionState */

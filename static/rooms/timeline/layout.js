@@ -1,9 +1,9 @@
 // @ts-check
 // Day lines, the grouping of what one person says in a row, and times in the reader's own zone.
 
-import { clone, part } from "./parts.js";
-import { clockTime, dayKey, dayName } from "./when.js";
-import { fill, gettext } from "../maru/words.js";
+import { clone, part } from "../elements.js";
+import { clockTime, dayKey, dayName } from "../dates.js";
+import { fill, gettext } from "../../maru/translations.js";
 
 const TOGETHER_MS = 5 * 60_000;
 

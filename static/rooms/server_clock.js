@@ -1,7 +1,7 @@
 // @ts-check
 // Seconds that pass while an answer is made, counted from the server's `run.started`.
 
-import { elapsed } from "./when.js";
+import { elapsed } from "./dates.js";
 
 /**
  * How far this machine's clock is ahead of the server's. A frame takes its time to come, so the

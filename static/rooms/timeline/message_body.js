@@ -1,7 +1,7 @@
 // @ts-check
 // The text of a message on the page: plain while it streams, the server's markup once it is whole.
 
-import { clone } from "./parts.js";
+import { clone } from "../elements.js";
 
 /**
  * The one place where markup is parsed. `html` is made by rooms/markup on the server: markdown

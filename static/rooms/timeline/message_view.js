@@ -1,16 +1,16 @@
 // @ts-check
 // One message on the page. Its six states are attributes and words: nothing is rebuilt between them.
 
-import { elapsed } from "./when.js";
-import { clone, part, setMark, setText } from "./parts.js";
-import { setHtml, setPlain } from "./prose.js";
-import { fill, gettext, ngettext } from "../maru/words.js";
+import { elapsed } from "../dates.js";
+import { clone, part, setMark, setText } from "../elements.js";
+import { setHtml, setPlain } from "./message_body.js";
+import { fill, gettext, ngettext } from "../../maru/translations.js";
 
-/** @typedef {import("./parts.js").Speaker} Speaker */
-/** @typedef {import("./room_state.js").AnswerState} AnswerState */
-/** @typedef {import("./room_state.js").Step} Step */
-/** @typedef {import("./wire.js").Message} Message */
-/** @typedef {import("./wire.js").Run} Run */
+/** @typedef {import("../elements.js").Speaker} Speaker */
+/** @typedef {import("../room_state.js").AnswerState} AnswerState */
+/** @typedef {import("../room_state.js").Step} Step */
+/** @typedef {import("../protocol.js").Message} Message */
+/** @typedef {import("../protocol.js").Run} Run */
 
 const BUSY = new Set(["thinking", "streaming"]);
 const FOLDED_FROM = 4;

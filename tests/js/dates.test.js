@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Clock } from "../../static/rooms/clock.js";
-import { clockTime, dayKey, dayName, elapsed } from "../../static/rooms/when.js";
+import { Clock } from "../../static/rooms/server_clock.js";
+import { clockTime, dayKey, dayName, elapsed } from "../../static/rooms/dates.js";
 
 test("a time has hours and minutes", () => {
   assert.equal(clockTime(new Date(2026, 10, 19, 9, 5), "en"), "09:05");

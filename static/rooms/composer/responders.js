@@ -1,8 +1,8 @@
 // @ts-check
 // Who will answer what is being written: the room's rule, the mentions in the text, or a choice.
 
-/** @typedef {import("./wire.js").Persona} Persona */
-/** @typedef {import("./wire.js").Room} Room */
+/** @typedef {import("../protocol.js").Persona} Persona */
+/** @typedef {import("../protocol.js").Room} Room */
 
 /** `usual` leaves it to the room, `nobody` asks nobody; anything else is the id of a persona.
  * @typedef {string} Choice */

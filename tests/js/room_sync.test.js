@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { RoomState } from "../../static/rooms/room_state.js";
-import { Timeline } from "../../static/rooms/timeline.js";
+import { Timeline } from "../../static/rooms/connection/room_sync.js";
 import { afresh, dice, ME, ModelRoom } from "./model_room.js";
 
 const ROUNDS = 400;

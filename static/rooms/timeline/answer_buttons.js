@@ -3,8 +3,8 @@
 
 import { showStoppable, showStopping } from "./message_view.js";
 
-/** @typedef {import("./view.js").View} View */
-/** @typedef {import("./wire.js").Command} Command */
+/** @typedef {import("./timeline_view.js").View} View */
+/** @typedef {import("../protocol.js").Command} Command */
 
 /**
  * @param {HTMLElement} timeline

@@ -1,12 +1,12 @@
 // @ts-check
 // Pieces of markup that the server has rendered for the scripts to clone, and the filling in of them.
 
-import { initials } from "../maru/marks.js";
+import { initials } from "../maru/avatars.js";
 
 /** @typedef {{kind: "user" | "persona", id: string | null, name: string, role: string,
  *   pigment: string, lattice: string, wood: string}} Speaker */
 
-/** @typedef {import("./wire.js").Author} Author */
+/** @typedef {import("./protocol.js").Author} Author */
 /** @typedef {import("./room_state.js").RoomState} RoomState */
 
 /**

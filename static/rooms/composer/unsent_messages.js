@@ -1,10 +1,10 @@
 // @ts-check
 // What is on its way, shown under the conversation until the room has it.
 
-import { clone, part, setText } from "./parts.js";
-import { gettext } from "../maru/words.js";
+import { clone, part, setText } from "../elements.js";
+import { gettext } from "../../maru/translations.js";
 
-/** @typedef {import("./outbox.js").Entry} Entry */
+/** @typedef {import("../connection/outbox.js").Entry} Entry */
 
 /**
  * @param {HTMLElement} place

@@ -1,12 +1,12 @@
 // @ts-check
 // Keeps a room's state in step with the server: joins, applies what comes, joins again at a hole.
 
-import { Hole } from "./room_state.js";
+import { Hole } from "../room_state.js";
 
-/** @typedef {import("./wire.js").Frame} Frame */
-/** @typedef {import("./wire.js").Command} Command */
-/** @typedef {import("./room_state.js").RoomState} RoomState */
-/** @typedef {import("./room_state.js").Change} Change */
+/** @typedef {import("../protocol.js").Frame} Frame */
+/** @typedef {import("../protocol.js").Command} Command */
+/** @typedef {import("../room_state.js").RoomState} RoomState */
+/** @typedef {import("../room_state.js").Change} Change */
 
 // A hole in an answer that the server cannot fill would make us ask at every delta that follows.
 const REST_MS = 2_000;

@@ -1,10 +1,10 @@
 // @ts-check
 // The pills under a message: one for each emoji, pressed where the reader is among those who chose it.
 
-import { clone, part, setText } from "./parts.js";
+import { clone, part, setText } from "../elements.js";
 
-/** @typedef {import("./room_state.js").RoomState} RoomState */
-/** @typedef {import("./wire.js").Message} Message */
+/** @typedef {import("../room_state.js").RoomState} RoomState */
+/** @typedef {import("../protocol.js").Message} Message */
 
 /** What is there already stays, so that a pill keeps the focus. @param {HTMLElement} article
  * @param {Message} message @param {RoomState} state */

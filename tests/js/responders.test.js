@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { answerers, mentioned, personasToSend } from "../../static/rooms/answerers.js";
+import { answerers, mentioned, personasToSend } from "../../static/rooms/composer/responders.js";
 import { persona } from "./model_room.js";
 
 const [garam, byeori, daon] = ["garam", "byeori", "daon"].map(persona);

@@ -2,11 +2,11 @@
 // Where people write. Nothing that was written is lost: it is a draft, on its way, or said.
 
 import { AnswersMenu } from "./answers_menu.js";
-import { part } from "./parts.js";
-import { Picker } from "./picker.js";
-import { gettext } from "../maru/words.js";
+import { part } from "../elements.js";
+import { Picker } from "./mention_picker.js";
+import { gettext } from "../../maru/translations.js";
 
-/** @typedef {import("./room_state.js").RoomState} RoomState */
+/** @typedef {import("../room_state.js").RoomState} RoomState */
 
 const LONGEST = 16_000;
 const TYPING_MS = 3_000;

@@ -3,10 +3,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { sentenceFor } from "../../static/rooms/announce.js";
-import { fitting, tokenAt } from "../../static/rooms/picker.js";
+import { sentenceFor } from "../../static/rooms/announcements.js";
+import { fitting, tokenAt } from "../../static/rooms/composer/mention_picker.js";
 import { RoomState } from "../../static/rooms/room_state.js";
-import { typingWords } from "../../static/rooms/room_line.js";
+import { typingWords } from "../../static/rooms/composer/status_line.js";
 import { afresh, ME, message } from "./model_room.js";
 
 const HAYUN = { kind: "user", id: "hayun", name: "Hayun Kim", handle: "hayun" };

@@ -2,7 +2,7 @@
 // What was sent and not yet confirmed. It outlives the connection and the page: every entry keeps its
 // client_id, so that sending it again is the same message.
 
-import { newId } from "./ids.js";
+import { newId } from "./uuid.js";
 import { CommandRefused, ConnectionLost } from "./socket.js";
 
 /** @typedef {{

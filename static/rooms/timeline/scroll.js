@@ -1,8 +1,8 @@
 // @ts-check
 // Keeps the reader's place: at the end only if they were there, and otherwise nothing moves.
 
-import { fill, ngettext } from "../maru/words.js";
-import { part } from "./parts.js";
+import { fill, ngettext } from "../../maru/translations.js";
+import { part } from "../elements.js";
 
 const NEAR_PX = 48;
 

@@ -1,10 +1,10 @@
 // @ts-check
 // What a screen reader says: whole events, never single words of an answer that is being made.
 
-import { fill, gettext } from "../maru/words.js";
+import { fill, gettext } from "../maru/translations.js";
 
 /** @typedef {import("./room_state.js").RoomState} RoomState */
-/** @typedef {import("./wire.js").Frame} Frame */
+/** @typedef {import("./protocol.js").Frame} Frame */
 
 const LONGEST = 120;
 
@@ -32,7 +32,7 @@ export function sentenceFor(frame, state) {
   return "";
 }
 
-/** @param {import("./wire.js").Message} message @param {RoomState} state */
+/** @param {import("./protocol.js").Message} message @param {RoomState} state */
 function posted({ author, text }, state) {
   if (author.kind !== "user" || author.id === state.me) return "";
   return fill(gettext("%(name)s: %(text)s"), { name: author.name, text: start(text) });

@@ -1,10 +1,10 @@
 // @ts-check
 // What people do with a message that is there: react, edit, delete. The room says what came of it.
 
-import { clone, part } from "./parts.js";
+import { clone, part } from "../elements.js";
 
-/** @typedef {import("./view.js").View} View */
-/** @typedef {import("./wire.js").Command} Command */
+/** @typedef {import("./timeline_view.js").View} View */
+/** @typedef {import("../protocol.js").Command} Command */
 /** @typedef {{request: (command: Command) => Promise<any>, complain: (error: unknown) => void}} Ways */
 
 const BUTTONS = "[data-edit], [data-delete], [data-react], [data-emoji]";

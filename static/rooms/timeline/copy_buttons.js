@@ -1,7 +1,7 @@
 // @ts-check
 // Copies a message as it was written, or the code in it.
 
-import { icon } from "../maru/marks.js";
+import { icon } from "../../maru/avatars.js";
 
 const DONE_MS = 1_500;
 

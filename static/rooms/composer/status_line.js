@@ -2,10 +2,10 @@
 // The line over the composer: who is writing, or that the connection is lost. It is always there, so
 // nothing moves when it says something.
 
-import { planks } from "../maru/marks.js";
-import { fill, gettext } from "../maru/words.js";
+import { planks } from "../../maru/avatars.js";
+import { fill, gettext } from "../../maru/translations.js";
 
-/** @typedef {import("./socket.js").ConnectionState} Connection */
+/** @typedef {import("../connection/socket.js").ConnectionState} Connection */
 
 const TYPING_MS = 5_000;
 // A connection that is back at once is not worth a word.
