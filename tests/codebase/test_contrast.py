@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-TOKENS = Path(__file__).parents[2] / "static" / "css" / "tokens.css"
+TOKENS = Path(__file__).parents[2] / "static" / "css" / "base" / "tokens.css"
 GROUNDS = ("floor", "paper", "raised", "sunk", "hover", "selected")
 PIGMENTS = ("noerok", "seokganju", "chija", "jaju", "cheonghoe", "meok")
 WOODS = ("pine", "zelkova", "paulownia", "persimmon")

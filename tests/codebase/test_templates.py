@@ -71,7 +71,7 @@ def test_every_icon_made_by_a_script_is_in_the_sprite() -> None:
 def test_every_pigment_and_lattice_of_a_persona_is_drawn() -> None:
     from agents.models import Lattice, Pigment
 
-    tokens = (ROOT / "static" / "css" / "tokens.css").read_text()
+    tokens = (ROOT / "static" / "css" / "base" / "tokens.css").read_text()
 
     assert {f"lattice-{lattice}" for lattice in Lattice.values} <= symbols()
     assert all(f'[data-pigment="{pigment}"]' in tokens for pigment in Pigment.values)

@@ -228,7 +228,7 @@ def test_host_in_forwarded_headers_is_not_believed(client: Client) -> None:
 def test_static_files_are_public_checked_anew_and_never_sniffed(
     installation: Installation,
 ) -> None:
-    url = f"{installation.url}/static/css/base.css"
+    url = f"{installation.url}/static/css/base/base.css"
     with urllib.request.urlopen(url) as response:
         headers = response.headers
 
