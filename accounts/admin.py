@@ -21,9 +21,9 @@ from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 
 from accounts.audit.log import audit
-from accounts.gate import signed_in
 from accounts.mfa import has_mfa
 from accounts.models import AuditEntry, Team, TeamMember, User
+from accounts.permissions import require_user
 from accounts.services import suspend_user
 
 
@@ -38,7 +38,7 @@ class StaffSite(admin.AdminSite):
 
     def has_permission(self, request: HttpRequest) -> bool:
         """Staff, who sign in by two steps."""
-        return super().has_permission(request) and has_mfa(signed_in(request))
+        return super().has_permission(request) and has_mfa(require_user(request))
 
     @method_decorator(login_not_required)
     def login(
@@ -103,7 +103,7 @@ def audit_form(
     if changed:
         before = {name: form.initial.get(name) for name in changed}
         after = {name: form.cleaned_data[name] for name in changed}
-        audit(signed_in(request), action, target, before=before, after=after)
+        audit(require_user(request), action, target, before=before, after=after)
 
 
 class UserAdmin(LookUp):
@@ -136,7 +136,7 @@ class UserAdmin(LookUp):
         super().save_model(request, obj, form, change)
         suspended = "is_active" in form.changed_data and not obj.is_active
         if suspended:
-            suspend_user(person=obj, user=signed_in(request))
+            suspend_user(person=obj, user=require_user(request))
         told = ["is_active"] if suspended else []
         audit_form(request, "user.changed", form, obj.pk, told=told)
 

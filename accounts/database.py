@@ -3,7 +3,7 @@
 from django.db import connection
 
 
-def give_back_database() -> None:
+def release_connection() -> None:
     """Let others have our way to the database while we wait for somebody outside.
 
     Within a transaction there is nothing to give back; Django opens another one when it is needed.

@@ -22,7 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from qrcode.image.svg import SvgPathImage
 
 from accounts.audit.log import audit
-from accounts.crypto.keys import derived_key
+from accounts.crypto.keys import derive_key
 from accounts.errors import MfaRequired, Unavailable
 from accounts.models import Team, TeamMember, User
 from accounts.revocation import Ending, access_ended
@@ -37,21 +37,21 @@ def has_mfa(user: User) -> bool:
     return found
 
 
-def with_mfa(user: models.OuterRef | object) -> models.Exists:
+def mfa_enabled(user: models.OuterRef | object) -> models.Exists:
     """Return the same question for a query."""
     return models.Exists(Authenticator.objects.filter(user=user, type__in=FACTORS))
 
 
-def shut_out(user: models.OuterRef) -> models.Exists:
+def lacks_required_mfa(user: models.OuterRef) -> models.Exists:
     """Whether a team of theirs asks for two steps and they have one, for a query."""
     asked = TeamMember.objects.filter(user=user, team__require_mfa=True)
-    return models.Exists(asked.exclude(with_mfa(models.OuterRef("user"))))
+    return models.Exists(asked.exclude(mfa_enabled(models.OuterRef("user"))))
 
 
 def check_mfa(team: Team, *, two_steps: bool) -> None:
     """Raise MfaRequired where the team asks for two steps and the user has one; tokens alike.
 
-    The gates learn `two_steps` by `with_mfa` in the query that asks for the right.
+    The gates learn `two_steps` by `mfa_enabled` in the query that asks for the right.
     """
     if team.require_mfa and not two_steps:
         raise MfaRequired(team_id=team.pk)
@@ -111,7 +111,7 @@ class SessionsAdapter(DefaultUserSessionsAdapter):  # type: ignore[misc]  # alla
 
 
 @transaction.atomic
-def rotate_factors() -> int:
+def reencrypt_secrets() -> int:
     """Seal every secret under the newest secret key; return how many could not be read."""
     unreadable = 0
     for factor in Authenticator.objects.select_for_update().exclude(type="webauthn"):
@@ -127,4 +127,4 @@ def rotate_factors() -> int:
 
 def _fernet() -> MultiFernet:
     secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
-    return MultiFernet([Fernet(derived_key(secret, _PURPOSE)) for secret in secrets])
+    return MultiFernet([Fernet(derive_key(secret, _PURPOSE)) for secret in secrets])

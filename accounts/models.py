@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.ids import new_id
 from accounts.roles import ObjectPermission
-from accounts.scopes import EVERYWHERE, Reach
+from accounts.scopes import FULL_SCOPE, Scope
 
 
 class Wood(models.TextChoices):
@@ -62,7 +62,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_staff = models.BooleanField(_("staff"), default=False)
     date_joined = models.DateTimeField(_("joined"), default=timezone.now, editable=False)
 
-    reach: Reach = EVERYWHERE  # of the credential in use; whoever reads a token sets it
+    scope: Scope = FULL_SCOPE  # of the credential in use; whoever reads a token sets it
 
     objects: ClassVar[UserManager] = UserManager()
 
@@ -82,11 +82,11 @@ class User(AbstractBaseUser, PermissionsMixin):
 
 
 class TeamQuerySet(models.QuerySet["Team"]):
-    def of(self, user: User) -> TeamQuerySet:
+    def visible_to(self, user: User) -> TeamQuerySet:
         """The teams that `user` is in, by name; with a bound credential, that one only."""
         mine = self.filter(members__user=user, members__suspended_at=None, deleted_at=None)
         teams = mine.order_by("name", "pk")
-        return teams.filter(pk=user.reach.team_id) if user.reach.team_id else teams
+        return teams.filter(pk=user.scope.team_id) if user.scope.team_id else teams
 
 
 class Team(models.Model):
@@ -200,7 +200,7 @@ class SetupLink(models.Model):
 
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
-    def alive(self) -> ApiTokenQuerySet:
+    def valid(self) -> ApiTokenQuerySet:
         """Those that let somebody in now."""
         in_time = models.Q(expires_at=None) | models.Q(expires_at__gt=timezone.now())
         seats = TeamMember.objects.active().filter(
@@ -209,10 +209,10 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
         in_team = models.Q(team=None) | models.Exists(seats)
         return self.filter(in_time, in_team, user__is_active=True)
 
-    def within_reach_of(self, user: User) -> ApiTokenQuerySet:
+    def in_scope_of(self, user: User) -> ApiTokenQuerySet:
         """Those of `user`; for a credential bound to a team, those bound to the same one."""
         own = self.filter(user=user)
-        return own.filter(team_id=user.reach.team_id) if user.reach.team_id else own
+        return own.filter(team_id=user.scope.team_id) if user.scope.team_id else own
 
 
 class ApiToken(models.Model):

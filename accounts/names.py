@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from accounts.errors import Invalid
 
-LONGEST_NAME = 40
+MAX_NAME_LENGTH = 40
 
 # Marks that may stand on one letter: written languages need up to four, towers are vandalism.
 _MOST_MARKS = 4
@@ -34,12 +34,12 @@ _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _SPACES = frozenset({"Zs", "Zl", "Zp"})
 
 
-def clean_name(text: str, *, longest: int = LONGEST_NAME) -> str:
+def clean_name(text: str, *, longest: int = MAX_NAME_LENGTH) -> str:
     """The name as `clean_line` leaves it, cut at `longest`; if nothing is left, it is no name."""
     return clean_line(text)[:longest].rstrip()
 
 
-def required_name(text: str, *, longest: int = LONGEST_NAME) -> str:
+def required_name(text: str, *, longest: int = MAX_NAME_LENGTH) -> str:
     """The same; raises Invalid where nothing is left."""
     name = clean_name(text, longest=longest)
     if not name:
@@ -64,13 +64,13 @@ def clean_handle(text: str) -> str:
     Letters of any script, digits, - and _ are what a mention in a message may consist of.
     """
     handle = unicodedata.normalize("NFKC", text).strip().removeprefix("@").lower()
-    return handle if len(handle) <= LONGEST_NAME and _HANDLE.fullmatch(handle) else ""
+    return handle if len(handle) <= MAX_NAME_LENGTH and _HANDLE.fullmatch(handle) else ""
 
 
 def handle_for(name: str) -> str:
     """A handle made of a name, or an empty one where the name has no letters for it."""
     words = re.sub(r"[^\w-]+", "-", unicodedata.normalize("NFKC", name).lower())
-    return clean_handle(words[:LONGEST_NAME].strip("-_"))
+    return clean_handle(words[:MAX_NAME_LENGTH].strip("-_"))
 
 
 def initials(name: str, *, most: int = 2) -> str:

@@ -38,54 +38,54 @@ TEAM: Final = "team"
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class RateLimit:
     """At most `most` times in `seconds`, for each user, token, room or team by itself."""
 
     most: int
     seconds: int
 
 
-RULES: Final[Mapping[tuple[str, str], Rule]] = {
+LIMITS: Final[Mapping[tuple[str, str], RateLimit]] = {
     # A call of the REST interface, or a form that a page sends.
-    (CALL, USER): Rule(1_200, 60),
-    (CALL, TOKEN): Rule(600, 60),
+    (CALL, USER): RateLimit(1_200, 60),
+    (CALL, TOKEN): RateLimit(600, 60),
     # A command on a socket, whichever; the bucket of each socket comes before it.
-    (COMMAND, USER): Rule(1_200, 60),
-    (COMMAND, TOKEN): Rule(1_200, 60),
+    (COMMAND, USER): RateLimit(1_200, 60),
+    (COMMAND, TOKEN): RateLimit(1_200, 60),
     # Joining a room, by socket or stream: a restart has everybody join at once.
-    (JOIN, USER): Rule(600, 60),
-    (JOIN, TOKEN): Rule(600, 60),
-    (JOIN, ROOM): Rule(6_000, 60),
-    (JOIN, TEAM): Rule(30_000, 60),
+    (JOIN, USER): RateLimit(600, 60),
+    (JOIN, TOKEN): RateLimit(600, 60),
+    (JOIN, ROOM): RateLimit(6_000, 60),
+    (JOIN, TEAM): RateLimit(30_000, 60),
     # A message, or the edit of one, from wherever.
-    (SEND, USER): Rule(60, 30),
-    (SEND, TOKEN): Rule(60, 30),
-    (SEND, ROOM): Rule(600, 30),
-    (SEND, TEAM): Rule(3_000, 30),
+    (SEND, USER): RateLimit(60, 30),
+    (SEND, TOKEN): RateLimit(60, 30),
+    (SEND, ROOM): RateLimit(600, 30),
+    (SEND, TEAM): RateLimit(3_000, 30),
     # A look at a provider, which goes out to wherever somebody has typed.
-    (CHECK, USER): Rule(10, 60),
-    (CHECK, TEAM): Rule(20, 60),
+    (CHECK, USER): RateLimit(10, 60),
+    (CHECK, TEAM): RateLimit(20, 60),
     # An invitation: it may be a mail to anybody, with words of the sender's in it.
-    (INVITE, USER): Rule(30, 3_600),
-    (INVITE, TEAM): Rule(100, 3_600),
+    (INVITE, USER): RateLimit(30, 3_600),
+    (INVITE, TEAM): RateLimit(100, 3_600),
     # A reaction, put or taken back.
-    (REACT, USER): Rule(60, 30),
-    (REACT, TOKEN): Rule(60, 30),
-    (REACT, ROOM): Rule(600, 30),
-    (REACT, TEAM): Rule(3_000, 30),
+    (REACT, USER): RateLimit(60, 30),
+    (REACT, TOKEN): RateLimit(60, 30),
+    (REACT, ROOM): RateLimit(600, 30),
+    (REACT, TEAM): RateLimit(3_000, 30),
     # A new name or colour: each room of the person is told.
-    (PROFILE, USER): Rule(10, 60),
+    (PROFILE, USER): RateLimit(10, 60),
 }
 
 PAUSE_SECONDS: Final = 5.0
-REDIS_SECONDS: Final = 0.25
-FORGETS_BEYOND: Final = 50_000
+REDIS_TIMEOUT_SECONDS: Final = 0.25
+PRUNE_ABOVE: Final = 50_000
 
-Count = tuple[str, Rule]
+Count = tuple[str, RateLimit]
 
 
 class Counters(Protocol):
-    def spend(self, counts: Sequence[Count]) -> float | None:
+    def consume(self, counts: Sequence[Count]) -> float | None:
         """Count one more of each; return None, or in how many seconds all of them would pass."""
 
 
@@ -97,14 +97,14 @@ class MemoryCounters:
         self._used: dict[str, tuple[int, float]] = {}
         self._lock = threading.Lock()
 
-    def spend(self, counts: Sequence[Count]) -> float | None:
+    def consume(self, counts: Sequence[Count]) -> float | None:
         with self._lock:
             now = self._now()
-            if len(self._used) > FORGETS_BEYOND:
+            if len(self._used) > PRUNE_ABOVE:
                 self._used = {k: v for k, v in self._used.items() if v[1] > now}
             return max((w for c in counts if (w := self._wait(*c, now)) is not None), default=None)
 
-    def _wait(self, key: str, rule: Rule, now: float) -> float | None:
+    def _wait(self, key: str, rule: RateLimit, now: float) -> float | None:
         used, until = self._used.get(key, (0, 0.0))
         if until <= now:
             used, until = 0, now + rule.seconds
@@ -116,11 +116,12 @@ class RedisCounters:
     """One counter to a key, which Redis forgets at the end of its time."""
 
     def __init__(self, url: str) -> None:
-        limits = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
-        self._redis = redis.Redis.from_url(url, **{**settings.REDIS_OPTIONS, **limits})
+        names = ("socket_timeout", "socket_connect_timeout")
+        timeouts = dict.fromkeys(names, REDIS_TIMEOUT_SECONDS)
+        self._redis = redis.Redis.from_url(url, **{**settings.REDIS_OPTIONS, **timeouts})
         self._away_until = float("-inf")
 
-    def spend(self, counts: Sequence[Count]) -> float | None:
+    def consume(self, counts: Sequence[Count]) -> float | None:
         if time.monotonic() < self._away_until:
             return None
         try:
@@ -144,12 +145,12 @@ class RedisCounters:
 
 
 @cache
-def counters() -> Counters:
+def get_counters() -> Counters:
     """Return what this process counts with."""
     return MemoryCounters() if settings.EMBEDDED else RedisCounters(settings.REDIS_URL)
 
 
-def spend(
+def consume(
     action: str, user: User, *, room_id: UUID | None = None, team_id: UUID | None = None
 ) -> None:
     """Count that `user` does this once more; raises RateLimited where it is too often.
@@ -158,12 +159,12 @@ def spend(
     """
     if not settings.RATE_LIMITS:
         return
-    whose = {USER: user.pk, TOKEN: user.reach.token_id, ROOM: room_id, TEAM: team_id}
+    whose = {USER: user.pk, TOKEN: user.scope.token_id, ROOM: room_id, TEAM: team_id}
     counts = [
-        (f"maru:limit:{action}:{kind}:{one.hex}", RULES[action, kind])
+        (f"maru:limit:{action}:{kind}:{one.hex}", LIMITS[action, kind])
         for kind, one in whose.items()
-        if one is not None and (action, kind) in RULES
+        if one is not None and (action, kind) in LIMITS
     ]
-    seconds = counters().spend(counts)
+    seconds = get_counters().consume(counts)
     if seconds is not None:
         raise RateLimited(retry_after=max(1, ceil(seconds)))

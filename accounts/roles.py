@@ -73,7 +73,7 @@ def set_permissions(
     users = list(users)
     rows = model.objects.filter(user__in=users, content_object=thing)
     rows.exclude(permission__codename__in=names).delete()
-    permissions = permissions_named(type(thing), names)
+    permissions = get_permissions(type(thing), names)
     model.objects.bulk_create(
         [
             model(user=user, content_object=thing, permission=permission)
@@ -84,7 +84,7 @@ def set_permissions(
     )
 
 
-def permissions_named(model: type[models.Model], names: frozenset[str]) -> list[Permission]:
+def get_permissions(model: type[models.Model], names: frozenset[str]) -> list[Permission]:
     """Return the permissions of a model by their names; LookupError for one it does not have."""
     if not names:
         return []

@@ -1,8 +1,8 @@
-"""How far the credential goes by which somebody came in.
+"""What a credential may do: the scope of a session or of an API token.
 
-A session reaches all that its user may do. A token may reach less: fewer scopes, one team. The
-gates ask `check_reach` with the reach of the acting user, so that a token is no stronger on one
-way in than on another, and no endpoint can forget to ask.
+A session may do everything that its user may do. A token may do less: it lists read, write or
+admin, and it may be bound to one team. The permission checks call `check_in_scope` with
+the scope of the acting user, so pages, REST and sockets enforce it without code of their own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from accounts.errors import Forbidden, NotFound
 READ: Final = "read"
 WRITE: Final = "write"
 ADMIN: Final = "admin"
-SCOPES: Final = (READ, WRITE, ADMIN)  # each one holds those before it
+SCOPES: Final = (READ, WRITE, ADMIN)
+"""The scope names that a token may list. Each name includes the names before it."""
 
 SCOPE_OF_PERMISSION: Final[Mapping[str, str]] = {
     "view": READ,
@@ -38,55 +39,62 @@ SCOPE_OF_PERMISSION: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
-    """The scopes of a credential, the one team that it is bound to, and its end, if any.
+class Scope:
+    """The scope of one credential: scope names, an optional team and an optional expiry.
 
-    `token_id` is the token that it is, None for a session; `token_hint` names it in the audit.
+    `token_id` is the id of the token, or None for a session. `token_hint` (the last characters of
+    the token) goes into audit entries.
     """
 
-    scopes: frozenset[str]
+    names: frozenset[str]
     team_id: UUID | None = None
-    until: datetime | None = None
+    expires_at: datetime | None = None
     token_hint: str = field(default="", compare=False)
     token_id: UUID | None = field(default=None, compare=False)
 
-    def covers(self, other: Reach) -> bool:
-        """Whether `other` reaches nothing that this one does not, and no longer."""
+    def includes(self, other: Scope) -> bool:
+        """Return True if this scope allows all that `other` allows, and expires no earlier."""
+        expires_in_time = self.expires_at is None or (
+            other.expires_at is not None and other.expires_at <= self.expires_at
+        )
         return (
-            other.scopes <= self.scopes
-            and self.team_id in (None, other.team_id)
-            and (self.until is None or (other.until is not None and other.until <= self.until))
+            other.names <= self.names and self.team_id in (None, other.team_id) and expires_in_time
         )
 
 
-EVERYWHERE: Final = Reach(frozenset(SCOPES))
+FULL_SCOPE: Final = Scope(frozenset(SCOPES))
 
 
-def scopes_up_to(names: Iterable[str]) -> frozenset[str]:
-    """Return the named scopes with those that they hold: write reads, admin writes."""
+def implied_scopes(names: Iterable[str]) -> frozenset[str]:
+    """Return `names` with the scope names that they include: write includes read."""
     highest = max((SCOPES.index(name) for name in names), default=-1)
     return frozenset(SCOPES[: highest + 1])
 
 
-def check_scope(reach: Reach, scope: str, team_id: UUID | None = None) -> None:
-    """Raise Forbidden if a credential lacks `scope`."""
-    if scope not in reach.scopes:
-        detail = _("This token lacks the scope “%(scope)s”.") % {"scope": scope}
+def check_scope(scope: Scope, name: str, team_id: UUID | None = None) -> None:
+    """Raise Forbidden if `scope` does not have the scope name `name`.
+
+    `team_id` is the team whose audit log records the refusal.
+    """
+    if name not in scope.names:
+        detail = _("This token lacks the scope “%(scope)s”.") % {"scope": name}
         raise Forbidden(detail, team_id=team_id)
 
 
-def check_unbound(reach: Reach) -> None:
-    """Raise Forbidden if a credential is bound to a team: the action belongs to no single team."""
-    if reach.team_id is not None:
-        raise Forbidden(team_id=reach.team_id)
+def check_not_team_bound(scope: Scope) -> None:
+    """Raise Forbidden if `scope` is bound to one team.
 
-
-def check_reach(reach: Reach, team_id: UUID, permission: str) -> None:
-    """Raise if a credential does not allow `permission` in this team.
-
-    NotFound for a team other than the one that the credential is bound to; Forbidden for a missing
-    scope.
+    Call it before an action that affects the user in all teams, or that creates or joins a team.
     """
-    if reach.team_id not in (None, team_id):
+    if scope.team_id is not None:
+        raise Forbidden(team_id=scope.team_id)
+
+
+def check_in_scope(scope: Scope, team_id: UUID, permission: str) -> None:
+    """Raise if `scope` does not allow `permission` in this team.
+
+    Raises NotFound if `scope` is bound to another team, Forbidden if it lacks the scope name.
+    """
+    if scope.team_id not in (None, team_id):
         raise NotFound
-    check_scope(reach, SCOPE_OF_PERMISSION[permission], team_id)
+    check_scope(scope, SCOPE_OF_PERMISSION[permission], team_id)

@@ -10,10 +10,10 @@ from django.contrib.auth.models import AnonymousUser
 from django.db.models import F, Q, QuerySet
 
 from accounts.errors import Forbidden, NotFound, Unauthenticated
-from accounts.gate import MANAGE_AGENTS, VIEW, access_team_of
-from accounts.mfa import check_mfa, with_mfa
+from accounts.mfa import check_mfa, mfa_enabled
 from accounts.models import Team, User
-from accounts.scopes import check_reach
+from accounts.permissions import MANAGE_AGENTS, VIEW, access_team_of
+from accounts.scopes import check_in_scope
 from agents.models import Connection, Persona, PersonaGrant
 
 __all__ = [
@@ -65,11 +65,11 @@ def access_persona(user: User | AnonymousUser, persona_id: UUID, right: str) -> 
         raise Unauthenticated
     things = ("permission", "content_object__team", "content_object__connection")
     found = _granted(user).filter(content_object=persona_id).select_related(*things)
-    rows = list(found.annotate(two_steps=with_mfa(user.pk)))
+    rows = list(found.annotate(two_steps=mfa_enabled(user.pk)))
     if not rows:
         raise NotFound
     persona: Persona = rows[0].content_object
-    check_reach(user.reach, persona.team_id, right)
+    check_in_scope(user.scope, persona.team_id, right)
     check_mfa(persona.team, two_steps=rows[0].two_steps)
     if not any(row.permission.codename == right for row in rows):
         raise Forbidden(team_id=persona.team_id)

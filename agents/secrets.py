@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 
-from accounts.crypto.keys import derived_key
+from accounts.crypto.keys import derive_key
 
 _PURPOSE = b"maru: provider keys of connections, version 1"
 
@@ -16,7 +16,7 @@ class KeyUnreadable(Exception):
 
 def connection_keys(secret_key: str, fallbacks: Sequence[str] = ()) -> list[str]:
     """Derive the keys that `encrypt` and `decrypt` use, newest first; for the settings module."""
-    return [derived_key(key, _PURPOSE) for key in (secret_key, *fallbacks)]
+    return [derive_key(key, _PURPOSE) for key in (secret_key, *fallbacks)]
 
 
 def encrypt(key: str) -> str:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.ids import new_id
-from accounts.mfa import with_mfa
+from accounts.mfa import mfa_enabled
 from accounts.models import Invitation, Team, User
 from accounts.roles import ObjectPermission
 from agents.models import Persona
@@ -44,8 +44,8 @@ class RoomQuerySet(models.QuerySet["Room"]):
         """Filter to the rooms that the user is in."""
         mine = RoomPermission.objects.filter(user_id=user.pk, permission__codename="view")
         rooms = self.filter(pk__in=mine.values("content_object"), team__deleted_at=None)
-        rooms = rooms.filter(models.Q(team__require_mfa=False) | models.Q(with_mfa(user.pk)))
-        return rooms.filter(team=user.reach.team_id) if user.reach.team_id else rooms
+        rooms = rooms.filter(models.Q(team__require_mfa=False) | models.Q(mfa_enabled(user.pk)))
+        return rooms.filter(team=user.scope.team_id) if user.scope.team_id else rooms
 
     def open_to_team(self) -> Self:
         """Filter to the rooms that everybody of their team may join, but for guests."""

@@ -9,11 +9,11 @@ from django.db.models import QuerySet, Subquery
 from django.utils.translation import gettext as _
 
 from accounts.errors import Forbidden, NotFound
-from accounts.gate import JOIN_ROOM, access_team_of
-from accounts.mfa import check_mfa, with_mfa
+from accounts.mfa import check_mfa, mfa_enabled
 from accounts.models import Team, User
+from accounts.permissions import JOIN_ROOM, access_team_of
 from accounts.roles import ROOM_ROLES, set_permissions
-from accounts.scopes import check_reach
+from accounts.scopes import check_in_scope
 from rooms.models import Message, Privacy, Room, RoomPermission, Run
 
 VIEW: Final = "view"
@@ -121,7 +121,7 @@ def _granted(user: User, **thing: UUID) -> QuerySet[RoomPermission]:
         user_id=user.pk, user__is_active=True, content_object__team__deleted_at=None, **thing
     )
     found: QuerySet[RoomPermission] = granted.select_related("content_object__team", "permission")
-    return found.annotate(two_steps=with_mfa(user.pk))
+    return found.annotate(two_steps=mfa_enabled(user.pk))
 
 
 def _lock(user: User, room_id: UUID, permission: str, *, even_archived: bool = False) -> None:
@@ -138,7 +138,7 @@ def _judge(
     if not rows:
         raise NotFound
     room: Room = rows[0].content_object
-    check_reach(user.reach, room.team_id, permission)
+    check_in_scope(user.scope, room.team_id, permission)
     check_mfa(room.team, two_steps=rows[0].two_steps)
     if not any(row.permission.codename == permission for row in rows):
         raise Forbidden(team_id=room.team_id)

@@ -23,9 +23,9 @@ def _no_orphans(request: pytest.FixtureRequest) -> Iterator[None]:
         request.getfixturevalue("db")  # which must be there until we have looked
     yield
     if has_database:
-        from tests.security.orphans import orphans
+        from tests.security.orphaned_permissions import orphaned_permissions
 
-        assert orphans() == []
+        assert orphaned_permissions() == []
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ from ninja import Query, Router
 from pydantic import BaseModel
 
 from accounts.api.endpoints import LONGEST_PAGE, Cursor, Limit, Moment, Page, Time, page_of
-from accounts.gate import MANAGE_PEOPLE, access_team, signed_in
 from accounts.models import AuditEntry
+from accounts.permissions import MANAGE_PEOPLE, access_team, require_user
 
 router = Router(tags=["teams"])
 
@@ -65,7 +65,7 @@ def get_audit(
     since: Moment | None = None,
     until: Moment | None = None,
 ) -> Page[Entry]:
-    team = access_team(signed_in(request), team_id, MANAGE_PEOPLE)
+    team = access_team(require_user(request), team_id, MANAGE_PEOPLE)
     entries = AuditEntry.objects.filter(team=team).select_related("actor")
     found = entries.matching(actor=actor, action=action, since=since, until=until)
     return page_of(found, entry_body, limit=limit, cursor=cursor)

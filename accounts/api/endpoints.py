@@ -25,11 +25,11 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from accounts import rate_limits
-from accounts.clock import wire_time
 from accounts.errors import Forbidden, Invalid, MaruError, TooLarge
 from accounts.models import User
 from accounts.scopes import READ, WRITE, check_scope
 from accounts.services import user_for_token
+from accounts.timestamps import format_timestamp
 
 LONGEST_PAGE: Final = 200
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -44,7 +44,7 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
-Time = Annotated[datetime, PlainSerializer(wire_time, return_type=str)]
+Time = Annotated[datetime, PlainSerializer(format_timestamp, return_type=str)]
 
 
 class BearerAuth(AuthBase):
@@ -55,8 +55,8 @@ class BearerAuth(AuthBase):
 
     def __call__(self, request: HttpRequest) -> User | None:
         kind, _space, secret = request.headers.get("Authorization", "").partition(" ")
-        bearer = user_for_token(secret.strip()) if kind.lower() == "bearer" else None
-        return _came_in(request, bearer.user) if bearer else None
+        user = user_for_token(secret.strip()) if kind.lower() == "bearer" else None
+        return _came_in(request, user) if user else None
 
 
 class SessionAuth(AuthBase):
@@ -80,8 +80,8 @@ AUTH: Final[Sequence[AuthBase]] = (BearerAuth(), SessionAuth())
 
 def _came_in(request: HttpRequest, user: User) -> User:
     request.user = user
-    check_scope(user.reach, READ if request.method in _SAFE else WRITE, user.reach.team_id)
-    rate_limits.spend(rate_limits.CALL, user)
+    check_scope(user.scope, READ if request.method in _SAFE else WRITE, user.scope.team_id)
+    rate_limits.consume(rate_limits.CALL, user)
     return user
 
 

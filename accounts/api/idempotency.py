@@ -20,8 +20,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.errors import Conflict, Invalid
-from accounts.gate import signed_in
 from accounts.models import KeptAnswer
+from accounts.permissions import require_user
 
 HEADER: Final = "Idempotency-Key"
 LIFETIME: Final = timedelta(hours=24)
@@ -73,7 +73,7 @@ def _over() -> QuerySet[KeptAnswer]:
 
 def _claim(request: HttpRequest, key: str) -> tuple[KeptAnswer, bool]:
     """Return the row of a request, locked, and whether it is new."""
-    user, digest = signed_in(request), _digest(request, key)
+    user, digest = require_user(request), _digest(request, key)
     body_digest = _body_digest(request)
     _over().filter(user=user).delete()
     kept, is_new = KeptAnswer.objects.get_or_create(
@@ -100,7 +100,7 @@ def _key(request: HttpRequest) -> str | None:
 
 
 def _digest(request: HttpRequest, key: str) -> str:
-    parts = (str(signed_in(request).pk), request.method or "", request.path, key)
+    parts = (str(require_user(request).pk), request.method or "", request.path, key)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

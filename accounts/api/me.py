@@ -21,15 +21,15 @@ from accounts.api.endpoints import (
     takes,
 )
 from accounts.api.idempotency import once
-from accounts.gate import VIEW, access_team, signed_in
 from accounts.models import ApiToken, Team, TeamMember, User
-from accounts.scopes import ADMIN, Reach, check_scope, check_unbound, scopes_up_to
-from accounts.services import make_token, revoke_token, update_profile
-from accounts.services.tokens import check_may_make_token
+from accounts.permissions import VIEW, access_team, require_user
+from accounts.scopes import ADMIN, Scope, check_not_team_bound, check_scope, implied_scopes
+from accounts.services import create_token, revoke_token, update_profile
+from accounts.services.tokens import check_can_create_token
 
 router = Router(tags=["me"])
 
-Scope = Literal["read", "write", "admin"]
+ScopeName = Literal["read", "write", "admin"]
 WoodName = Literal["pine", "zelkova", "paulownia", "persimmon"]
 
 
@@ -82,20 +82,20 @@ class TokenWish(Body):
     """A token to be made."""
 
     name: str = Field(min_length=1, max_length=80)
-    scopes: list[Scope] = Field(default=["read", "write"], min_length=1)
+    scopes: list[ScopeName] = Field(default=["read", "write"], min_length=1)
     team: UUID | None = None
     expires_at: Moment | None = None
 
 
 @router.get("/me", response=Me, summary="Who am I")
 def get_me(request: HttpRequest) -> Me:
-    return _me(signed_in(request))
+    return _me(require_user(request))
 
 
 @router.patch("/me", response=Me, openapi_extra=takes(MeChanges), summary="Change myself")
 def patch_me(request: HttpRequest) -> Me:
-    user = signed_in(request)
-    check_unbound(user.reach)
+    user = require_user(request)
+    check_not_team_bound(user.scope)
     changes = read_body(request, MeChanges)
     return _me(update_profile(user=user, name=changes.name, wood=changes.wood))
 
@@ -106,23 +106,23 @@ def get_tokens(
     limit: Limit = LONGEST_PAGE,
     cursor: Cursor = None,
 ) -> Page[Token]:
-    user = signed_in(request)
-    check_scope(user.reach, ADMIN)
-    return page_of(ApiToken.objects.within_reach_of(user), _token, limit=limit, cursor=cursor)
+    user = require_user(request)
+    check_scope(user.scope, ADMIN)
+    return page_of(ApiToken.objects.in_scope_of(user), _token, limit=limit, cursor=cursor)
 
 
 @router.post(
     "/me/tokens", response={201: NewToken}, openapi_extra=takes(TokenWish), summary="Make a token"
 )
 def post_token(request: HttpRequest) -> HttpResponse:
-    user = signed_in(request)
-    check_scope(user.reach, ADMIN)
+    user = require_user(request)
+    check_scope(user.scope, ADMIN)
     wish = read_body(request, TokenWish)
     # What may not be made is not told again either, to whoever shows the key of who may.
-    check_may_make_token(user, Reach(scopes_up_to(wish.scopes), wish.team, wish.expires_at))
+    check_can_create_token(user, Scope(implied_scopes(wish.scopes), wish.team, wish.expires_at))
 
     def make() -> HttpResponse:
-        token, secret = make_token(
+        token, secret = create_token(
             user=user,
             name=wish.name,
             scopes=wish.scopes,
@@ -136,11 +136,11 @@ def post_token(request: HttpRequest) -> HttpResponse:
 
 @router.delete("/me/tokens/{uuid:token_id}", response={204: None}, summary="Revoke a token")
 def delete_token(request: HttpRequest, token_id: UUID) -> None:
-    revoke_token(user=signed_in(request), token_id=token_id)
+    revoke_token(user=require_user(request), token_id=token_id)
 
 
 def _me(user: User) -> Me:
-    teams = Team.objects.of(user)
+    teams = Team.objects.visible_to(user)
     memberships = TeamMember.objects.filter(user=user, team__in=teams).select_related("team")
     return Me(
         id=user.pk,

@@ -23,9 +23,9 @@ from accounts.api.endpoints import (
 )
 from accounts.api.idempotency import once
 from accounts.errors import NotFound
-from accounts.gate import MANAGE, MANAGE_PEOPLE, VIEW, access_team, signed_in
 from accounts.models import Team, TeamMember, User
-from accounts.scopes import check_unbound
+from accounts.permissions import MANAGE, MANAGE_PEOPLE, VIEW, access_team, require_user
+from accounts.scopes import check_not_team_bound
 from accounts.services import (
     accept_invitation,
     create_team,
@@ -40,7 +40,7 @@ from accounts.services import (
     set_team_role,
     suspend_team_member,
 )
-from accounts.services.teams import members_seen_by, purged_after, role_in
+from accounts.services.teams import members_visible_to, purged_after, role_in
 
 router = Router(tags=["teams"])
 
@@ -119,8 +119,8 @@ class Acceptance(Body):
 def get_teams(
     request: HttpRequest, limit: Limit = LONGEST_PAGE, cursor: Cursor = None
 ) -> Page[TeamBody]:
-    user = signed_in(request)
-    teams = Team.objects.of(user)
+    user = require_user(request)
+    teams = Team.objects.visible_to(user)
     roles = dict(
         TeamMember.objects.filter(user=user, team__in=teams).values_list("team_id", "role")
     )
@@ -129,8 +129,8 @@ def get_teams(
 
 @router.post("/teams", response={201: TeamBody}, openapi_extra=takes(TeamWish), summary="Make one")
 def post_team(request: HttpRequest) -> HttpResponse:
-    user = signed_in(request)
-    check_unbound(user.reach)
+    user = require_user(request)
+    check_not_team_bound(user.scope)
     wish = read_body(request, TeamWish)
 
     def make() -> HttpResponse:
@@ -141,7 +141,7 @@ def post_team(request: HttpRequest) -> HttpResponse:
 
 @router.get("/teams/{uuid:team_id}", response=TeamBody, summary="A team")
 def get_team(request: HttpRequest, team_id: UUID) -> TeamBody:
-    user = signed_in(request)
+    user = require_user(request)
     return _team_of(user, access_team(user, team_id, VIEW))
 
 
@@ -152,7 +152,7 @@ def get_team(request: HttpRequest, team_id: UUID) -> TeamBody:
     summary="Change a team",
 )
 def patch_team(request: HttpRequest, team_id: UUID) -> TeamBody:
-    user = signed_in(request)
+    user = require_user(request)
     team = access_team(user, team_id, MANAGE)
     changes = read_body(request, TeamChanges)
     with transaction.atomic():
@@ -171,7 +171,7 @@ def patch_team(request: HttpRequest, team_id: UUID) -> TeamBody:
 )
 def post_deletion(request: HttpRequest, team_id: UUID) -> DeletedTeam:
     """Whoever sends it twice is told that there is no such team: no `Idempotency-Key` is kept."""
-    user = signed_in(request)
+    user = require_user(request)
     access_team(user, team_id, MANAGE)
     name = read_body(request, Deletion).name
     team = delete_team(user=user, team_id=team_id, name=name)
@@ -183,7 +183,7 @@ def post_deletion(request: HttpRequest, team_id: UUID) -> DeletedTeam:
 )
 def post_restoration(request: HttpRequest, team_id: UUID) -> TeamBody:
     """As for the deletion, there is nothing to keep."""
-    user = signed_in(request)
+    user = require_user(request)
     return _team_of(user, restore_team(user=user, team_id=team_id))
 
 
@@ -194,7 +194,7 @@ def post_restoration(request: HttpRequest, team_id: UUID) -> TeamBody:
     summary="Make somebody else owner, and step down to admin",
 )
 def put_owner(request: HttpRequest, team_id: UUID) -> TeamBody:
-    user = signed_in(request)
+    user = require_user(request)
     team = access_team(user, team_id, MANAGE)
     heir = read_body(request, Heir).user
     hand_over_team(user=user, team_id=team_id, member_id=heir)
@@ -210,8 +210,8 @@ def get_team_members(
     limit: Limit = LONGEST_PAGE,
     cursor: Cursor = None,
 ) -> Page[TeamMemberBody]:
-    user = signed_in(request)
-    seen = members_seen_by(user, access_team(user, team_id, VIEW))
+    user = require_user(request)
+    seen = members_visible_to(user, access_team(user, team_id, VIEW))
     people = User.objects.filter(memberships__in=seen).prefetch_related(
         Prefetch("memberships", seen, to_attr="here")
     )
@@ -225,7 +225,7 @@ def get_team_members(
     summary="Change somebody's role in a team, suspend them, or undo that",
 )
 def patch_team_member(request: HttpRequest, team_id: UUID, member_id: UUID) -> TeamMemberBody:
-    user = signed_in(request)
+    user = require_user(request)
     team = access_team(user, team_id, MANAGE_PEOPLE)
     member = _member_of(team, member_id)
     changes = read_body(request, TeamMemberChanges).model_dump(exclude_unset=True)
@@ -247,7 +247,7 @@ def patch_team_member(request: HttpRequest, team_id: UUID, member_id: UUID) -> T
     summary="Remove somebody from a team, or leave it",
 )
 def delete_team_member(request: HttpRequest, team_id: UUID, member_id: UUID) -> None:
-    remove_team_member(user=signed_in(request), team_id=team_id, member_id=member_id)
+    remove_team_member(user=require_user(request), team_id=team_id, member_id=member_id)
 
 
 @router.delete(
@@ -256,7 +256,7 @@ def delete_team_member(request: HttpRequest, team_id: UUID, member_id: UUID) -> 
     summary="Revoke an invitation",
 )
 def delete_invitation(request: HttpRequest, team_id: UUID, invitation_id: UUID) -> None:
-    revoke_invitation(user=signed_in(request), team_id=team_id, invitation_id=invitation_id)
+    revoke_invitation(user=require_user(request), team_id=team_id, invitation_id=invitation_id)
 
 
 @router.post(
@@ -266,8 +266,8 @@ def delete_invitation(request: HttpRequest, team_id: UUID, invitation_id: UUID) 
     summary="Accept an invitation",
 )
 def post_acceptance(request: HttpRequest) -> HttpResponse:
-    user = signed_in(request)
-    check_unbound(user.reach)
+    user = require_user(request)
+    check_not_team_bound(user.scope)
     token = read_body(request, Acceptance).token
 
     def accept() -> HttpResponse:

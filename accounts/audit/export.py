@@ -9,11 +9,11 @@ import orjson
 from asgiref.sync import sync_to_async
 from django.db.models import QuerySet
 
-from accounts.database import give_back_database
+from accounts.database import release_connection
 from accounts.models import AuditEntry
 
-LONGEST: Final = 100_000
-PIECE: Final = 500
+MAX_ENTRIES: Final = 100_000
+CHUNK_ENTRIES: Final = 500
 _COLUMNS: Final = (
     *("number", "created_at", "actor", "actor_name", "token", "ip", "action", "refused"),
     *("target_kind", "target", "before", "after", "prev_hash", "hash"),
@@ -21,38 +21,38 @@ _COLUMNS: Final = (
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-async def in_pieces(file: Iterator[bytes]) -> AsyncIterator[bytes]:
+async def stream_chunks(file: Iterator[bytes]) -> AsyncIterator[bytes]:
     """Yield the pieces of a file, each of which is made in a thread when it is asked for."""
     while (piece := await sync_to_async(lambda: next(file, None))()) is not None:
         yield piece
 
 
-def as_json(
+def json_chunks(
     entries: QuerySet[AuditEntry], encode: Callable[[AuditEntry], bytes]
 ) -> Iterator[bytes]:
     """Yield a JSON list of the newest entries; `encode` returns the JSON of one entry."""
     joint = b"["
-    for some in _pieces_of(entries):
+    for some in _batches(entries):
         yield joint + b",\n".join(encode(entry) for entry in some)
         joint = b",\n"
     yield b"]" if joint != b"[" else b"[]"
 
 
-def as_csv(entries: QuerySet[AuditEntry]) -> Iterator[bytes]:
+def csv_chunks(entries: QuerySet[AuditEntry]) -> Iterator[bytes]:
     """Yield a table of the newest entries in which no text is a formula."""
     yield _table([_COLUMNS])
-    for some in _pieces_of(entries):
+    for some in _batches(entries):
         yield _table(_row(entry) for entry in some)
 
 
-def _pieces_of(entries: QuerySet[AuditEntry]) -> Iterator[Sequence[AuditEntry]]:
+def _batches(entries: QuerySet[AuditEntry]) -> Iterator[Sequence[AuditEntry]]:
     """Yield the newest entries, a few at a time, and hold no connection in between.
 
     Whoever fetches the file may be slow.
     """
-    rest, left = entries.order_by("-number"), LONGEST
-    while some := list(rest[: min(PIECE, left)]):
-        give_back_database()
+    rest, left = entries.order_by("-number"), MAX_ENTRIES
+    while some := list(rest[: min(CHUNK_ENTRIES, left)]):
+        release_connection()
         yield some
         rest, left = rest.filter(number__lt=some[-1].number), left - len(some)
 

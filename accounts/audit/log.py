@@ -1,9 +1,9 @@
-"""The log of who did what, from where: one entry a change, in the transaction that makes it.
+"""The audit log: one entry for each change, with its actor, its target and its origin.
 
-Services call `audit` as their last step: it takes a lock on the log of the team, and whatever else
-is locked must be so before. What is refused is written after its transaction is undone, by whoever
-gives the answer: `refused`. Secrets, keys and texts of personas never come in here: their fields
-are named, and no more. What is said in rooms has a log of its own.
+Services call `audit` as their last step, in the transaction that makes the change: it locks the
+log of the team, so every other lock must be taken before it. A refused action is recorded by
+`audit_refusal` after its transaction is rolled back. Entries never hold secrets, keys or the texts
+of personas: a changed secret field is only named. Room messages are in the event log of the room.
 """
 
 import hashlib
@@ -23,10 +23,10 @@ from accounts.models import AuditEntry, User
 Facts = Mapping[str, object]
 """What JSON has; short, and no secret."""
 
-came_from: Final[ContextVar[str]] = ContextVar("came_from", default="")
+client_address: Final[ContextVar[str]] = ContextVar("client_address", default="")
 """The address that the request or the socket at work comes from; empty for commands and workers."""
 
-LONGEST_ACTION: Final = 120
+MAX_ACTION_LENGTH: Final = 120
 _REFUSED: Final = "refused"
 _BEGINNING: Final = "0" * 64
 
@@ -58,30 +58,30 @@ def audit(
     )
 
 
-def note_refusal(request: HttpRequest, error: MaruError) -> None:
+def set_refusal(request: HttpRequest, error: MaruError) -> None:
     """Remember that a request was refused, for the one place that writes it down after it."""
     setattr(request, _REFUSED, error)
 
 
-def noted_refusal(request: HttpRequest) -> MaruError | None:
-    """Return what `note_refusal` has kept."""
+def get_refusal(request: HttpRequest) -> MaruError | None:
+    """Return what `set_refusal` has kept."""
     error: MaruError | None = getattr(request, _REFUSED, None)
     return error
 
 
 @transaction.atomic
-def refused(
+def audit_refusal(
     actor: User | None,
     action: str,
     error: MaruError,
     *,
     target_kind: str = "",
     target_id: UUID | None = None,
-    within: Facts | None = None,
+    context: Facts | None = None,
 ) -> None:
     """Write down that `actor` tried something and was told no because of their rights.
 
-    `within` names what else the way there has named: the team or room of the thing.
+    `context` names what else the way there has named: the team or room of the thing.
 
     A member's attempt is in the log of the team. Where the answer was that nothing is there, it is
     in that of the installation: even the work it takes must not tell a foreign thing from none.
@@ -91,20 +91,20 @@ def refused(
     _append(
         AuditEntry(
             actor=actor,
-            action=action[:LONGEST_ACTION],
+            action=action[:MAX_ACTION_LENGTH],
             target_kind=target_kind,
             target_id=target_id,
             team_id=error.team_id if isinstance(error, Forbidden) else None,
-            before=dict(within or {}),
+            before=dict(context or {}),
             refused=True,
         )
     )
 
 
 def _append(entry: AuditEntry) -> None:
-    entry.ip = came_from.get()
+    entry.ip = client_address.get()
     if entry.actor is not None:
-        entry.token_hint = entry.actor.reach.token_hint
+        entry.token_hint = entry.actor.scope.token_hint
     number, entry.prev_hash = _lock_end(entry.team_id)
     entry.number = number + 1
     entry.hash = digest(entry)

@@ -4,12 +4,12 @@ import hashlib
 import secrets
 
 
-def new_secret(prefix: str = "") -> str:
+def generate_secret(prefix: str = "") -> str:
     """Return 256 random bits in letters that a URL and a header can carry."""
     return prefix + secrets.token_urlsafe(32)
 
 
-def digest_of(secret: str) -> str:
+def hash_secret(secret: str) -> str:
     """Return what is stored of a secret, and looked up by.
 
     A fast hash is enough for 256 random bits: there is nothing to guess. Looking up by the digest

@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 
-def derived_key(secret: str, purpose: bytes) -> str:
+def derive_key(secret: str, purpose: bytes) -> str:
     """Return a Fernet key; sessions are signed with the secret itself."""
     material = HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(secret.encode())
     return base64.urlsafe_b64encode(material).decode("ascii")

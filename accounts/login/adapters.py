@@ -16,12 +16,12 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext_lazy as _
 
-from accounts.audit.log import audit, refused
+from accounts.audit.log import audit, audit_refusal
 from accounts.errors import Forbidden, Unavailable
 from accounts.login import pending_invitation
 from accounts.models import User
 from accounts.revocation import Ending, access_ended
-from accounts.services import address_changed, change_password, create_user
+from accounts.services import change_password, create_user, finish_email_change
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
@@ -63,7 +63,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
 
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
         """Write down that somebody guessed; not at what, for people type passwords anywhere."""
-        refused(None, "user.signed_in", Forbidden(), target_kind="user")
+        audit_refusal(None, "user.signed_in", Forbidden(), target_kind="user")
 
     @transaction.atomic
     def logout(self, request: HttpRequest) -> None:
@@ -82,7 +82,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
         confirmed = bool(super().confirm_email(request, email_address))
         if confirmed and user.email != before:
             own = request.session.session_key if request.user == user else None
-            address_changed(user=user, before=before, session_key=own)
+            finish_email_change(user=user, before=before, session_key=own)
         elif confirmed:
             audit(user, "user.address_proven", user.pk)
         return confirmed

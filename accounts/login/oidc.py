@@ -18,7 +18,7 @@ from accounts.models import User
 from accounts.services import create_user
 
 
-class SocialAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth has no types
+class OidcAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth has no types
     """Maru's answers to allauth's sign-in by others."""
 
     def populate_user(

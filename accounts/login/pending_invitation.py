@@ -8,19 +8,19 @@ from typing import Final
 from django.conf import settings
 from django.http import HttpRequest
 
-from accounts.crypto.hashing import digest_of
+from accounts.crypto.hashing import hash_secret
 from accounts.errors import NotFound
 from accounts.models import Invitation
-from accounts.services import invitation_by_digest, look_up_invitation
-from accounts.services.invitations import check_is_for, count_account_of
+from accounts.services import get_invitation, get_invitation_by_digest
+from accounts.services.invitations import check_recipient, count_signup
 
 _KEY: Final = "invitation"
 
 
 def hold(request: HttpRequest, token: str) -> None:
     """Keep an invitation for the next pages; raises NotFound if its link no longer opens."""
-    look_up_invitation(token)
-    request.session[_KEY] = digest_of(token)
+    get_invitation(token)
+    request.session[_KEY] = hash_secret(token)
 
 
 def invitation(request: HttpRequest) -> Invitation | None:
@@ -29,7 +29,7 @@ def invitation(request: HttpRequest) -> Invitation | None:
     if not digest:
         return None
     try:
-        return invitation_by_digest(digest)
+        return get_invitation_by_digest(digest)
     except NotFound:
         return None
 
@@ -38,7 +38,7 @@ def check_address(request: HttpRequest, address: str) -> None:
     """Raise Forbidden where the invitation that is held is for the person with another address."""
     held = invitation(request)
     if held is not None and settings.SIGNUP != "open":
-        check_is_for(held, address)
+        check_recipient(held, address)
 
 
 def count_account(request: HttpRequest, address: str) -> None:
@@ -48,7 +48,7 @@ def count_account(request: HttpRequest, address: str) -> None:
     held = invitation(request)
     if held is None:
         raise NotFound
-    count_account_of(held, address)
+    count_signup(held, address)
 
 
 def let_go(request: HttpRequest) -> None:

@@ -3,25 +3,18 @@
 from accounts.services.invitations import (
     accept_invitation,
     accept_invitation_by_digest,
-    invitation_by_digest,
+    get_invitation,
+    get_invitation_by_digest,
+    invitation_url,
     invite,
-    link_of,
-    look_up_invitation,
     revoke_invitation,
 )
-from accounts.services.people import (
-    address_changed,
-    change_password,
-    create_user,
-    suspend_user,
-    update_profile,
-)
-from accounts.services.sessions import users_of_sessions
+from accounts.services.sessions import users_for_sessions
 from accounts.services.setup import (
-    check_setup_link,
+    complete_setup,
+    create_setup_link,
+    get_setup_link,
     is_set_up,
-    make_setup_link,
-    use_setup_link,
 )
 from accounts.services.teams import (
     create_team,
@@ -37,31 +30,37 @@ from accounts.services.teams import (
     suspend_team_member,
 )
 from accounts.services.tokens import (
-    TokenBearer,
-    make_token,
+    create_token,
     revoke_token,
     user_for_token,
     users_for_tokens,
 )
+from accounts.services.users import (
+    change_password,
+    create_user,
+    finish_email_change,
+    suspend_user,
+    update_profile,
+)
 
 __all__ = [
-    "TokenBearer",
     "accept_invitation",
     "accept_invitation_by_digest",
-    "address_changed",
     "change_password",
-    "check_setup_link",
+    "complete_setup",
+    "create_setup_link",
     "create_team",
+    "create_token",
     "create_user",
     "delete_team",
+    "finish_email_change",
+    "get_invitation",
+    "get_invitation_by_digest",
+    "get_setup_link",
     "hand_over_team",
-    "invitation_by_digest",
+    "invitation_url",
     "invite",
     "is_set_up",
-    "link_of",
-    "look_up_invitation",
-    "make_setup_link",
-    "make_token",
     "purge_teams",
     "remove_team_member",
     "rename_team",
@@ -74,8 +73,7 @@ __all__ = [
     "suspend_team_member",
     "suspend_user",
     "update_profile",
-    "use_setup_link",
     "user_for_token",
+    "users_for_sessions",
     "users_for_tokens",
-    "users_of_sessions",
 ]

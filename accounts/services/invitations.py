@@ -16,19 +16,19 @@ from django.utils.translation import gettext as _
 
 from accounts import rate_limits
 from accounts.audit.log import audit
-from accounts.crypto.hashing import digest_of, new_secret
+from accounts.crypto.hashing import generate_secret, hash_secret
 from accounts.errors import Forbidden, Invalid, MaruError, NotFound
-from accounts.gate import MANAGE_PEOPLE, access_team
 from accounts.hooks import followers
 from accounts.models import Invitation, TeamMember, TeamRole, User
-from accounts.scopes import check_unbound
-from accounts.services.people import normal_address
-from accounts.services.teams import check_role, put_member, role_in
+from accounts.permissions import MANAGE_PEOPLE, access_team
+from accounts.scopes import check_not_team_bound
+from accounts.services.teams import add_team_member, check_can_grant, role_in
+from accounts.services.users import normalize_email
 
 LIFETIME: Final = timedelta(days=7)
-LONGEST_LIFETIME: Final = timedelta(days=365)
-MOST_USES: Final = 1_000
-ACCOUNTS_PER_USE: Final = 3  # people mistype addresses, and begin again
+MAX_LIFETIME: Final = timedelta(days=365)
+MAX_USES: Final = 1_000
+SIGNUPS_PER_USE: Final = 3  # people mistype addresses, and begin again
 
 
 @transaction.atomic
@@ -47,15 +47,15 @@ def invite(
     RateLimited: a mail bears words of the sender's, and goes to whomever they name.
     """
     team = access_team(user, team_id, MANAGE_PEOPLE)
-    check_role(role, given_by=role_in(team, user.pk), team=team)
-    rate_limits.spend(rate_limits.INVITE, user, team_id=team.pk)
+    check_can_grant(role, given_by=role_in(team, user.pk), team=team)
+    rate_limits.consume(rate_limits.INVITE, user, team_id=team.pk)
     _check_limits(lifetime, max_uses)
-    address = normal_address(email) if email.strip() else ""
-    token = new_secret()
+    address = normalize_email(email) if email.strip() else ""
+    token = generate_secret()
     invitation = Invitation.objects.create(
         team=team,
         role=role,
-        digest=digest_of(token),
+        digest=hash_secret(token),
         invited_by=user,
         expires_at=timezone.now() + lifetime,
         max_uses=1 if address else max_uses,
@@ -68,18 +68,18 @@ def invite(
     return invitation, token
 
 
-def link_of(token: str) -> str:
+def invitation_url(token: str) -> str:
     """Return the address that an invitation is opened by."""
     return settings.PUBLIC_URL.rstrip("/") + reverse("accounts:invitation_link", args=[token])
 
 
-def look_up_invitation(token: str) -> Invitation:
+def get_invitation(token: str) -> Invitation:
     """Return the invitation of a link that still opens; raises NotFound for every other one."""
-    return invitation_by_digest(digest_of(token))
+    return get_invitation_by_digest(hash_secret(token))
 
 
-def invitation_by_digest(digest: str) -> Invitation:
-    """Like `look_up_invitation`, for those who have kept only the digest."""
+def get_invitation_by_digest(digest: str) -> Invitation:
+    """Like `get_invitation`, for those who have kept only the digest."""
     invitation = (
         Invitation.objects.usable()
         .select_related("team", "invited_by")
@@ -93,7 +93,7 @@ def invitation_by_digest(digest: str) -> Invitation:
 
 def accept_invitation(*, user: User, token: str) -> TeamMember:
     """Take `user` into the team by a link, which loses one of its uses by it."""
-    return accept_invitation_by_digest(user=user, digest=digest_of(token))
+    return accept_invitation_by_digest(user=user, digest=hash_secret(token))
 
 
 @transaction.atomic
@@ -102,14 +102,14 @@ def accept_invitation_by_digest(*, user: User, digest: str) -> TeamMember:
 
     A credential that is bound to a team lets nobody into another one.
     """
-    check_unbound(user.reach)
-    invitation = invitation_by_digest(digest)
+    check_not_team_bound(user.scope)
+    invitation = get_invitation_by_digest(digest)
     if invitation.email and not _has_proven(user, invitation.email):
         raise Forbidden(_("This invitation is for another address. Sign in with that one."))
     # The database picks those who get in: everybody else changes no row.
     if not Invitation.objects.usable().filter(pk=invitation.pk).update(uses=F("uses") + 1):
         raise NotFound
-    member = put_member(invitation.team, user, invitation.role)
+    member = add_team_member(invitation.team, user, invitation.role)
     for follower in followers():
         follower.member_joined(member, invitation)
     team_id, given = invitation.team_id, {"role": member.role}
@@ -117,19 +117,19 @@ def accept_invitation_by_digest(*, user: User, digest: str) -> TeamMember:
     return member
 
 
-def check_is_for(invitation: Invitation, address: str) -> None:
+def check_recipient(invitation: Invitation, address: str) -> None:
     """Raise Forbidden where the invitation is for the person with another address."""
     if invitation.email not in ("", address.strip().lower()):
         raise Forbidden(_("This invitation is for another address."))
 
 
-def count_account_of(invitation: Invitation, address: str) -> None:
+def count_signup(invitation: Invitation, address: str) -> None:
     """Let one account be made by an invitation; it lets people in, and is no open door.
 
     Raises Forbidden where it is for somebody else, or has made as many accounts as it may.
     """
-    check_is_for(invitation, address)
-    most = F("max_uses") * ACCOUNTS_PER_USE
+    check_recipient(invitation, address)
+    most = F("max_uses") * SIGNUPS_PER_USE
     still_may = Invitation.objects.usable().filter(pk=invitation.pk, accounts__lt=most)
     if not still_may.update(accounts=F("accounts") + 1):
         raise Forbidden(_("By this invitation no more accounts are made. Ask for another one."))
@@ -146,9 +146,9 @@ def revoke_invitation(*, user: User, team_id: UUID, invitation_id: UUID) -> None
 
 
 def _check_limits(lifetime: timedelta, max_uses: int) -> None:
-    if not timedelta() < lifetime <= LONGEST_LIFETIME:
+    if not timedelta() < lifetime <= MAX_LIFETIME:
         raise Invalid(fields={"expires_at": _("Choose a time to come, within a year.")})
-    if not 1 <= max_uses <= MOST_USES:
+    if not 1 <= max_uses <= MAX_USES:
         raise Invalid(fields={"max_uses": _("Choose a number from 1 to 1,000.")})
 
 
@@ -161,7 +161,7 @@ def _has_proven(user: User, address: str) -> bool:
 
 
 def _mail(invitation: Invitation, token: str) -> None:
-    words = {"invitation": invitation, "link": link_of(token)}
+    words = {"invitation": invitation, "link": invitation_url(token)}
     subject = _("%(name)s invites you to %(team)s") % {
         "name": invitation.invited_by.name,
         "team": invitation.team.name,
@@ -174,7 +174,7 @@ def _inviter_still_may(invitation: Invitation) -> bool:
     """A link is no stronger than whoever made it: it dies with their place in the team."""
     inviter, team = invitation.invited_by, invitation.team
     try:
-        check_role(invitation.role, given_by=role_in(team, inviter.pk), team=team)
+        check_can_grant(invitation.role, given_by=role_in(team, inviter.pk), team=team)
     except MaruError:
         return False
     return inviter.is_active

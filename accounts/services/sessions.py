@@ -14,7 +14,7 @@ from django.utils.crypto import constant_time_compare
 from accounts.models import User
 
 
-def users_of_sessions(keys: Collection[str]) -> dict[str, User]:
+def users_for_sessions(keys: Collection[str]) -> dict[str, User]:
     """Return who is signed in by which of these sessions: as `django.contrib.auth.get_user` does.
 
     Keys may be anything that a cookie can hold. Two queries, however many they are.

@@ -11,7 +11,11 @@ from django.utils.translation import gettext as _
 
 from accounts.audit.log import audit
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound
-from accounts.gate import (
+from accounts.hooks import followers
+from accounts.mfa import has_mfa, mfa_enabled
+from accounts.models import ApiToken, AuditEntry, Team, TeamMember, TeamRole, User
+from accounts.names import required_name
+from accounts.permissions import (
     CREATE_ROOM,
     MANAGE,
     MANAGE_PEOPLE,
@@ -20,26 +24,22 @@ from accounts.gate import (
     access_team,
     team_permissions,
 )
-from accounts.hooks import followers
-from accounts.mfa import has_mfa, with_mfa
-from accounts.models import ApiToken, AuditEntry, Team, TeamMember, TeamRole, User
-from accounts.names import required_name
 from accounts.revocation import Ending, access_ended
 from accounts.roles import TEAM_ROLES, set_permissions
-from accounts.scopes import check_unbound
+from accounts.scopes import check_not_team_bound
 
 TEAM_NAME_LENGTH: Final = 80
-TIME_TO_UNDO: Final = timedelta(days=7)
-ASKED_BY_GUESTS: Final = (TeamRole.OWNER, TeamRole.ADMIN)
+RESTORE_WINDOW: Final = timedelta(days=7)
+VISIBLE_TO_GUESTS: Final = (TeamRole.OWNER, TeamRole.ADMIN)
 _RANKS: Final = (TeamRole.GUEST, TeamRole.MEMBER, TeamRole.ADMIN, TeamRole.OWNER)
 
 
 @transaction.atomic
 def create_team(*, user: User, name: str) -> Team:
     """Make a team that `user` owns; not by a credential that is bound to another one."""
-    check_unbound(user.reach)
+    check_not_team_bound(user.scope)
     team = Team.objects.create(name=required_name(name, longest=TEAM_NAME_LENGTH))
-    put_member(team, user, TeamRole.OWNER)
+    add_team_member(team, user, TeamRole.OWNER)
     audit(user, "team.created", team.pk, team_id=team.pk, after={"name": team.name})
     return team
 
@@ -81,8 +81,8 @@ def set_team_role(*, user: User, team_id: UUID, member_id: UUID, role: str) -> T
     team = _locked(user, team_id, MANAGE_PEOPLE)
     member = _member(team, member_id)
     own_role = role_in(team, user.pk)
-    check_role(member.role, given_by=own_role, team=team)
-    check_role(role, given_by=own_role, team=team)
+    check_can_grant(member.role, given_by=own_role, team=team)
+    check_can_grant(role, given_by=own_role, team=team)
     if role != TeamRole.OWNER:
         _keep_an_owner(member)
     before = {"user": str(member_id), "role": member.role}
@@ -111,7 +111,7 @@ def suspend_team_member(*, user: User, team_id: UUID, member_id: UUID) -> TeamMe
     """Take everything in the team from somebody, at once, but for their seat."""
     team = _locked(user, team_id, MANAGE_PEOPLE)
     member = _member(team, member_id)
-    check_role(member.role, given_by=role_in(team, user.pk), team=team)
+    check_can_grant(member.role, given_by=role_in(team, user.pk), team=team)
     if member_id == user.pk:
         raise Conflict(_("Nobody suspends themselves. Leave the team instead."))
     member.suspended_at = timezone.now()
@@ -133,7 +133,7 @@ def restore_team_member(*, user: User, team_id: UUID, member_id: UUID) -> TeamMe
     member = suspended.filter(user_id=member_id).first()
     if member is None:
         raise NotFound
-    check_role(member.role, given_by=role_in(team, user.pk), team=team)
+    check_can_grant(member.role, given_by=role_in(team, user.pk), team=team)
     member.suspended_at = None
     member.save(update_fields=["suspended_at"])
     set_permissions([member.user], team, TEAM_ROLES[member.role])
@@ -151,7 +151,7 @@ def remove_team_member(*, user: User, team_id: UUID, member_id: UUID) -> None:
     team = _locked(user, team_id, VIEW if leaving else MANAGE_PEOPLE)
     member = _member(team, member_id, even_suspended=True)
     if not leaving:
-        check_role(member.role, given_by=role_in(team, user.pk), team=team)
+        check_can_grant(member.role, given_by=role_in(team, user.pk), team=team)
     _keep_an_owner(member)
     set_permissions([member.user], team, frozenset())
     _end_tokens(team, user=member.user)
@@ -199,7 +199,7 @@ def purge_teams() -> int:
 
     Their audit goes with them; that they are gone stands in that of the installation.
     """
-    over = Team.objects.filter(deleted_at__lt=timezone.now() - TIME_TO_UNDO)
+    over = Team.objects.filter(deleted_at__lt=timezone.now() - RESTORE_WINDOW)
     found = list(over.values_list("pk", flat=True))
     for team_id in found:
         _purge(team_id)
@@ -209,10 +209,10 @@ def purge_teams() -> int:
 def purged_after(team: Team) -> datetime:
     """Return until when the deletion of a team may be undone."""
     assert team.deleted_at is not None
-    return team.deleted_at + TIME_TO_UNDO
+    return team.deleted_at + RESTORE_WINDOW
 
 
-def put_member(team: Team, person: User, role: str) -> TeamMember:
+def add_team_member(team: Team, person: User, role: str) -> TeamMember:
     """Write the row and its permissions, within the caller's transaction and after its checks."""
     member, is_new = TeamMember.objects.get_or_create(
         team=team, user=person, defaults={"role": role}
@@ -228,16 +228,16 @@ def role_in(team: Team, user_id: UUID) -> str:
     return _member(team, user_id).role
 
 
-def check_role(role: str, *, given_by: str, team: Team) -> None:
+def check_can_grant(role: str, *, given_by: str, team: Team) -> None:
     """Raise unless somebody in the role `given_by` may give, change and take the role."""
     if role not in TeamRole.values:
         raise Invalid(fields={"role": _("Choose one of the roles.")})
-    if TEAM_ROLES[given_by].isdisjoint({MANAGE_PEOPLE}) or role not in roles_up_to(given_by):
+    if TEAM_ROLES[given_by].isdisjoint({MANAGE_PEOPLE}) or role not in grantable_roles(given_by):
         detail = _("Only somebody in that role or above it may do this.")
         raise Forbidden(detail, team_id=team.pk)
 
 
-def members_seen_by(user: User, team: Team) -> QuerySet[TeamMember]:
+def members_visible_to(user: User, team: Team) -> QuerySet[TeamMember]:
     """Return who is in the team, as far as `user`, who is in it, may know.
 
     A guest sees themselves and whom to ask: who else is in the team is not for guests. Who is
@@ -249,10 +249,10 @@ def members_seen_by(user: User, team: Team) -> QuerySet[TeamMember]:
         members = members.filter(suspended_at=None)
     if CREATE_ROOM in may:
         return members
-    return members.filter(Q(user=user) | Q(role__in=ASKED_BY_GUESTS))
+    return members.filter(Q(user=user) | Q(role__in=VISIBLE_TO_GUESTS))
 
 
-def roles_up_to(role: str) -> list[TeamRole]:
+def grantable_roles(role: str) -> list[TeamRole]:
     """Return the roles that somebody in `role` may give, the highest first."""
     return list(reversed(_RANKS[: _RANKS.index(TeamRole(role)) + 1]))
 
@@ -285,7 +285,7 @@ def _purge(team_id: UUID) -> None:
 
 def _shut_out_without_mfa(team: Team) -> None:
     members = TeamMember.objects.filter(team=team)
-    for user_id in members.exclude(with_mfa(OuterRef("user"))).values_list("user_id", flat=True):
+    for user_id in members.exclude(mfa_enabled(OuterRef("user"))).values_list("user_id", flat=True):
         access_ended(Ending(user_id=user_id))
 
 

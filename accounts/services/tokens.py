@@ -1,7 +1,6 @@
 """Bearer tokens: by them programs act as a user, on HTTP and on the socket alike."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -11,30 +10,22 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.audit.log import audit
-from accounts.crypto.hashing import digest_of, new_secret
+from accounts.crypto.hashing import generate_secret, hash_secret
 from accounts.errors import Forbidden, Invalid, NotFound
-from accounts.gate import VIEW, access_team
 from accounts.models import ApiToken, Team, User
 from accounts.names import required_name
+from accounts.permissions import VIEW, access_team
 from accounts.revocation import Ending, access_ended
-from accounts.scopes import ADMIN, READ, SCOPES, WRITE, Reach, check_scope, scopes_up_to
+from accounts.scopes import ADMIN, READ, SCOPES, WRITE, Scope, check_scope, implied_scopes
 
 PREFIX: Final = "maru_"
 NAME_LENGTH: Final = 80
 HINT_LENGTH: Final = 4
-LONGEST_LIFE: Final = timedelta(days=3_653)
-
-
-@dataclass(frozen=True, slots=True)
-class TokenBearer:
-    """Whoever showed a valid token; `user.reach` is as far as that token goes."""
-
-    user: User
-    token_id: UUID
+MAX_TOKEN_LIFETIME: Final = timedelta(days=3_653)
 
 
 @transaction.atomic
-def make_token(
+def create_token(
     *,
     user: User,
     name: str,
@@ -47,17 +38,22 @@ def make_token(
     By a token one gets no token that goes further.
     """
     wanted = _known(scopes)
-    check_may_make_token(user, Reach(scopes_up_to(wanted), team.pk if team else None, expires_at))
-    if expires_at is not None and not timezone.now() < expires_at < timezone.now() + LONGEST_LIFE:
+    check_can_create_token(
+        user, Scope(implied_scopes(wanted), team.pk if team else None, expires_at)
+    )
+    if (
+        expires_at is not None
+        and not timezone.now() < expires_at < timezone.now() + MAX_TOKEN_LIFETIME
+    ):
         raise Invalid(fields={"expires_at": _("Choose a time to come, within ten years.")})
-    secret = new_secret(PREFIX)
+    secret = generate_secret(PREFIX)
     token = ApiToken.objects.create(
         user=user,
         team=team,
         name=required_name(name, longest=NAME_LENGTH),
         scopes=wanted,
         hint=secret[-HINT_LENGTH:],
-        digest=digest_of(secret),
+        digest=hash_secret(secret),
         expires_at=expires_at,
     )
     given = {"scopes": wanted, "hint": token.hint}
@@ -65,50 +61,52 @@ def make_token(
     return token, secret
 
 
-def check_may_make_token(user: User, reach: Reach) -> None:
+def check_can_create_token(user: User, scope: Scope) -> None:
     """Raise unless `user` may make a token that reaches so far."""
-    check_scope(user.reach, ADMIN)
-    if reach.team_id is not None:
-        access_team(user, reach.team_id, VIEW)
-    if not user.reach.covers(reach):
+    check_scope(user.scope, ADMIN)
+    if scope.team_id is not None:
+        access_team(user, scope.team_id, VIEW)
+    if not user.scope.includes(scope):
         detail = _("A token cannot make one that goes further than itself.")
-        raise Forbidden(detail, team_id=reach.team_id)
+        raise Forbidden(detail, team_id=scope.team_id)
 
 
 @transaction.atomic
 def revoke_token(*, user: User, token_id: UUID) -> None:
     """Make one of the user's own tokens dead, everywhere and at once."""
-    check_scope(user.reach, ADMIN)
-    token = ApiToken.objects.within_reach_of(user).filter(pk=token_id).first()
+    check_scope(user.scope, ADMIN)
+    token = ApiToken.objects.in_scope_of(user).filter(pk=token_id).first()
     if token is None or not ApiToken.objects.filter(pk=token_id).delete()[0]:
         raise NotFound
     access_ended(Ending(user_id=user.pk, token_id=token_id))
     audit(user, "token.revoked", token_id, team_id=token.team_id, before={"hint": token.hint})
 
 
-def user_for_token(secret: str) -> TokenBearer | None:
-    """Return who shows a token, or None: one digest and one query, whatever is wrong with it."""
+def user_for_token(secret: str) -> User | None:
+    """Return the user of a valid token, or None. One hash and one query for every input."""
     return users_for_tokens([secret]).get(secret)
 
 
-def users_for_tokens(secrets: Collection[str]) -> dict[str, TokenBearer]:
-    """Return who shows which of these tokens; one query, however many they are."""
+def users_for_tokens(secrets: Collection[str]) -> dict[str, User]:
+    """Return the user of each valid token, by its secret; `user.scope` is the token's scope.
+
+    One query for any number of tokens.
+    """
     if not secrets:
         return {}
-    shown = {digest_of(secret): secret for secret in secrets}
-    alive = ApiToken.objects.alive().select_related("user").filter(digest__in=shown)
-    return {shown[token.digest]: _bearer(token) for token in alive}
-
-
-def _bearer(token: ApiToken) -> TokenBearer:
-    token.user.reach = Reach(
-        scopes_up_to(token.scopes),
-        token.team_id,
-        token.expires_at,
-        token_hint=token.hint,
-        token_id=token.pk,
-    )
-    return TokenBearer(user=token.user, token_id=token.pk)
+    secret_by_digest = {hash_secret(secret): secret for secret in secrets}
+    found = {}
+    valid = ApiToken.objects.valid().select_related("user")
+    for token in valid.filter(digest__in=secret_by_digest):
+        token.user.scope = Scope(
+            implied_scopes(token.scopes),
+            token.team_id,
+            token.expires_at,
+            token_hint=token.hint,
+            token_id=token.pk,
+        )
+        found[secret_by_digest[token.digest]] = token.user
+    return found
 
 
 def _known(scopes: Iterable[str]) -> list[str]:

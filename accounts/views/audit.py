@@ -11,20 +11,20 @@ from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.api.audit import entry_json
-from accounts.audit.export import LONGEST, as_csv, as_json, in_pieces
+from accounts.audit import export
 from accounts.audit.log import audit
-from accounts.gate import MANAGE_PEOPLE, access_team, signed_in
 from accounts.models import AuditEntry, Team, User
+from accounts.permissions import MANAGE_PEOPLE, access_team, require_user
 from accounts.views.forms import AuditForm
-from accounts.views.team import team_page
+from accounts.views.team import team_context
 
 PAGE: Final = 50
 
 
 @require_safe
-def log(request: HttpRequest, team_id: UUID) -> HttpResponse:
+def show_log(request: HttpRequest, team_id: UUID) -> HttpResponse:
     """Who did what, the newest first."""
-    user = signed_in(request)
+    user = require_user(request)
     team = access_team(user, team_id, MANAGE_PEOPLE)
     form = AuditForm(request.GET, team=team)
     found = _found(team, form)
@@ -32,7 +32,7 @@ def log(request: HttpRequest, team_id: UUID) -> HttpResponse:
         found = found.filter(number__lt=before)
     entries = list(found[: PAGE + 1])
     page = {
-        **team_page(user, team, "audit"),
+        **team_context(user, team, "audit"),
         "form": form,
         "entries": entries[:PAGE],
         "names": _names(team, entries),
@@ -43,28 +43,28 @@ def log(request: HttpRequest, team_id: UUID) -> HttpResponse:
 
 @require_POST
 @transaction.atomic
-def export(request: HttpRequest, team_id: UUID) -> StreamingHttpResponse:
+def export_log(request: HttpRequest, team_id: UUID) -> StreamingHttpResponse:
     """Hand out what the filters leave, as a file; that somebody took it is written down, too.
 
     It ends where the log ends now. Its name says so where there is more than goes into one.
     """
-    user = signed_in(request)
+    user = require_user(request)
     team = access_team(user, team_id, MANAGE_PEOPLE)
     entries = _found(team, AuditForm(request.POST, team=team))
     newest = entries.first()
     entries = entries.filter(number__lte=newest.number if newest else 0)
-    is_cut = entries[LONGEST:].exists()
+    is_cut = entries[export.MAX_ENTRIES :].exists()
     ending = "csv" if request.POST.get("format") == "csv" else "json"
     after = {"format": ending, "whole": not is_cut}
     audit(user, "audit.exported", team.pk, team_id=team.pk, after=after)
-    cut = f"-newest-{LONGEST}" if is_cut else ""
+    cut = f"-newest-{export.MAX_ENTRIES}" if is_cut else ""
     file, kind = (
-        (as_csv(entries), "text/csv; charset=utf-8")
+        (export.csv_chunks(entries), "text/csv; charset=utf-8")
         if ending == "csv"
-        else (as_json(entries, entry_json), "application/json")
+        else (export.json_chunks(entries, entry_json), "application/json")
     )
     return StreamingHttpResponse(
-        in_pieces(file),
+        export.stream_chunks(file),
         content_type=kind,
         headers={"Content-Disposition": f'attachment; filename="maru-audit{cut}.{ending}"'},
     )

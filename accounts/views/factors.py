@@ -17,9 +17,9 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
 from accounts.audit.log import audit
-from accounts.gate import signed_in
 from accounts.mfa import FACTORS, has_mfa
 from accounts.models import Team, User
+from accounts.permissions import require_user
 from accounts.revocation import Ending, access_ended
 
 View = Callable[..., HttpResponse]
@@ -43,7 +43,7 @@ def factors_written_down(request: HttpRequest) -> Iterator[None]:
     Sessions that were begun without a new factor end. Who has none left hears no more of teams that
     ask for one.
     """
-    user = signed_in(request)
+    user = require_user(request)
     with transaction.atomic():
         before = _lock_factors(user)
         yield

@@ -19,9 +19,9 @@ from django.utils.translation import pgettext_lazy
 from accounts.errors import MaruError
 from accounts.login import pending_invitation
 from accounts.models import Team, TeamRole, User, Wood
-from accounts.names import LONGEST_NAME, clean_name
+from accounts.names import MAX_NAME_LENGTH, clean_name
 from accounts.scopes import ADMIN, READ, WRITE
-from accounts.services.invitations import MOST_USES
+from accounts.services.invitations import MAX_USES
 from accounts.services.teams import TEAM_NAME_LENGTH
 from accounts.services.tokens import NAME_LENGTH as TOKEN_NAME_LENGTH
 
@@ -30,7 +30,7 @@ Words = dict[str, str | Promise]
 NEW_PASSWORD_HELP: Final = _("At least 10 characters, and not a common password.")
 
 
-class OwnWords:
+class AllauthForm:
     """A form of allauth with our labels and helps, and without its placeholders."""
 
     labels: ClassVar[Words] = {}
@@ -49,7 +49,7 @@ class OwnWords:
             field.label = str(self.labels.get(name, field.label))
 
 
-class LoginForm(OwnWords, allauth.LoginForm):  # type: ignore[misc]  # allauth has no types
+class LoginForm(AllauthForm, allauth.LoginForm):  # type: ignore[misc]  # allauth has no types
     """Signing in."""
 
     labels: ClassVar[Words] = {"login": _("Email"), "password": _("Password")}
@@ -63,11 +63,11 @@ class LoginForm(OwnWords, allauth.LoginForm):  # type: ignore[misc]  # allauth h
         return dict(self.cleaned_data)
 
 
-class SignupForm(OwnWords, allauth.SignupForm):  # type: ignore[misc]  # allauth has no types
+class SignupForm(AllauthForm, allauth.SignupForm):  # type: ignore[misc]  # allauth has no types
     """Making an account."""
 
     name = forms.CharField(
-        max_length=LONGEST_NAME, widget=forms.TextInput(attrs={"autocomplete": "name"})
+        max_length=MAX_NAME_LENGTH, widget=forms.TextInput(attrs={"autocomplete": "name"})
     )
     field_order = ("name", "email", "password1")
     labels: ClassVar[Words] = {"name": _("Name"), "email": _("Email"), "password1": _("Password")}
@@ -99,13 +99,13 @@ class SignupForm(OwnWords, allauth.SignupForm):  # type: ignore[misc]  # allauth
         return super().try_save(request)
 
 
-class ResetPasswordForm(OwnWords, allauth.ResetPasswordForm):  # type: ignore[misc]  # no types
+class ResetPasswordForm(AllauthForm, allauth.ResetPasswordForm):  # type: ignore[misc]  # no types
     """Asking for a link to a new password."""
 
     labels: ClassVar[Words] = {"email": _("Email")}
 
 
-class ResetPasswordKeyForm(OwnWords, allauth.ResetPasswordKeyForm):  # type: ignore[misc]  # ditto
+class ResetPasswordKeyForm(AllauthForm, allauth.ResetPasswordKeyForm):  # type: ignore[misc]  # ditto
     """Choosing a new password by the link."""
 
     labels: ClassVar[Words] = {"password1": _("New password")}
@@ -113,7 +113,7 @@ class ResetPasswordKeyForm(OwnWords, allauth.ResetPasswordKeyForm):  # type: ign
     left_out = ("password2",)
 
 
-class ChangePasswordForm(OwnWords, allauth.ChangePasswordForm):  # type: ignore[misc]  # no types
+class ChangePasswordForm(AllauthForm, allauth.ChangePasswordForm):  # type: ignore[misc]  # no types
     """Choosing a new password by the old one."""
 
     labels: ClassVar[Words] = {"oldpassword": _("Current password"), "password1": _("New password")}
@@ -121,7 +121,7 @@ class ChangePasswordForm(OwnWords, allauth.ChangePasswordForm):  # type: ignore[
     left_out = ("password2",)
 
 
-class SetPasswordForm(OwnWords, allauth.SetPasswordForm):  # type: ignore[misc]  # no types
+class SetPasswordForm(AllauthForm, allauth.SetPasswordForm):  # type: ignore[misc]  # no types
     """Choosing a first password, for accounts that were made without one."""
 
     labels: ClassVar[Words] = {"password1": _("New password")}
@@ -129,13 +129,13 @@ class SetPasswordForm(OwnWords, allauth.SetPasswordForm):  # type: ignore[misc] 
     left_out = ("password2",)
 
 
-class ChangeEmailForm(OwnWords, allauth.AddEmailForm):  # type: ignore[misc]  # no types
+class ChangeEmailForm(AllauthForm, allauth.AddEmailForm):  # type: ignore[misc]  # no types
     """Moving to another address."""
 
     labels: ClassVar[Words] = {"email": _("New address")}
 
 
-class ReauthenticateForm(OwnWords, allauth.ReauthenticateForm):  # type: ignore[misc]  # no types
+class ReauthenticateForm(AllauthForm, allauth.ReauthenticateForm):  # type: ignore[misc]  # no types
     """Showing once more that it is you."""
 
     labels: ClassVar[Words] = {"password": _("Password")}
@@ -146,7 +146,7 @@ class SetupForm(forms.Form):
 
     name = forms.CharField(
         label=_("Name"),
-        max_length=LONGEST_NAME,
+        max_length=MAX_NAME_LENGTH,
         widget=forms.TextInput(attrs={"autocomplete": "name", "autofocus": True}),
     )
     email = forms.EmailField(
@@ -261,7 +261,7 @@ class InvitationForm(RoleForm):
     )
     days = forms.ChoiceField(label=_("Ends after"), choices=LIFETIMES, initial="7", required=False)
     max_uses = forms.IntegerField(
-        label=_("How many people"), min_value=1, max_value=MOST_USES, initial=1, required=False
+        label=_("How many people"), min_value=1, max_value=MAX_USES, initial=1, required=False
     )
 
     def clean_days(self) -> int:
@@ -293,7 +293,7 @@ class ProfileForm(forms.Form):
 
     name = forms.CharField(
         label=_("Name"),
-        max_length=LONGEST_NAME,
+        max_length=MAX_NAME_LENGTH,
         help_text=_("As others in your teams see you."),
         widget=forms.TextInput(attrs={"autocomplete": "name"}),
     )
@@ -331,4 +331,4 @@ class TokenForm(forms.Form):
 
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["team"].queryset = Team.objects.of(user)  # type: ignore[attr-defined]  # a ModelChoiceField
+        self.fields["team"].queryset = Team.objects.visible_to(user)  # type: ignore[attr-defined]  # a ModelChoiceField

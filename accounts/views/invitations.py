@@ -10,9 +10,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.errors import Conflict, NotFound
-from accounts.gate import signed_in
 from accounts.login import pending_invitation
 from accounts.models import Invitation
+from accounts.permissions import require_user
 from accounts.services import accept_invitation_by_digest
 
 
@@ -43,7 +43,7 @@ def _accept(request: HttpRequest, held: Invitation) -> HttpResponse:
     if not request.user.is_authenticated:
         return redirect_to_login(request.path)
     try:
-        accept_invitation_by_digest(user=signed_in(request), digest=held.digest)
+        accept_invitation_by_digest(user=require_user(request), digest=held.digest)
     except NotFound:
         return _closed(request)
     except Conflict:

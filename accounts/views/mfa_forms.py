@@ -8,12 +8,12 @@ from allauth.mfa.totp import forms as totp
 from allauth.mfa.webauthn import forms as webauthn
 from django.utils.translation import gettext_lazy as _
 
-from accounts.views.forms import OwnWords, Words
+from accounts.views.forms import AllauthForm, Words
 
 _CODE: Words = {"code": _("Code")}
 
 
-class ActivateForm(OwnWords, totp.ActivateTOTPForm):  # type: ignore[misc]  # allauth has no types
+class ActivateForm(AllauthForm, totp.ActivateTOTPForm):  # type: ignore[misc]  # allauth has no types
     """The first code of an app, which shows that it has the secret."""
 
     labels: ClassVar[Words] = _CODE
@@ -26,25 +26,25 @@ class ActivateForm(OwnWords, totp.ActivateTOTPForm):  # type: ignore[misc]  # al
         return code
 
 
-class DeactivateForm(OwnWords, totp.DeactivateTOTPForm):  # type: ignore[misc]  # no types
+class DeactivateForm(AllauthForm, totp.DeactivateTOTPForm):  # type: ignore[misc]  # no types
     """Doing without the app; nothing to fill in."""
 
 
-class CodeForm(OwnWords, base.AuthenticateForm):  # type: ignore[misc]  # no types
+class CodeForm(AllauthForm, base.AuthenticateForm):  # type: ignore[misc]  # no types
     """The second step of signing in."""
 
     labels: ClassVar[Words] = _CODE
     helps: ClassVar[Words] = {"code": _("Of your app, or one of your recovery codes.")}
 
 
-class CodeAgainForm(OwnWords, base.ReauthenticateForm):  # type: ignore[misc]  # no types
+class CodeAgainForm(AllauthForm, base.ReauthenticateForm):  # type: ignore[misc]  # no types
     """Showing once more that it is you, by a code."""
 
     labels: ClassVar[Words] = _CODE
     helps: ClassVar[Words] = CodeForm.helps
 
 
-class PasskeyForm(OwnWords, webauthn.AddWebAuthnForm):  # type: ignore[misc]  # no types
+class PasskeyForm(AllauthForm, webauthn.AddWebAuthnForm):  # type: ignore[misc]  # no types
     """A passkey, and a name to tell it from others."""
 
     labels: ClassVar[Words] = {"name": _("Name")}
@@ -52,7 +52,7 @@ class PasskeyForm(OwnWords, webauthn.AddWebAuthnForm):  # type: ignore[misc]  # 
     left_out = ("passwordless",)
 
 
-class PasskeyNameForm(OwnWords, webauthn.EditWebAuthnForm):  # type: ignore[misc]  # no types
+class PasskeyNameForm(AllauthForm, webauthn.EditWebAuthnForm):  # type: ignore[misc]  # no types
     """Another name for a passkey."""
 
     labels: ClassVar[Words] = {"name": _("Name")}

@@ -13,18 +13,18 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.errors import MaruError
-from accounts.gate import signed_in
 from accounts.models import ApiToken, User
-from accounts.scopes import scopes_up_to
-from accounts.services import make_token, revoke_token, update_profile
-from accounts.views.error_pages import show_refusal
+from accounts.permissions import require_user
+from accounts.scopes import implied_scopes
+from accounts.services import create_token, revoke_token, update_profile
+from accounts.views.error_pages import show_error
 from accounts.views.forms import ProfileForm, TokenForm
 
 
 @require_http_methods(["GET", "POST"])
 def profile(request: HttpRequest) -> HttpResponse:
     """How others see you, and the language that you see."""
-    user = signed_in(request)
+    user = require_user(request)
     form = ProfileForm(
         request.POST or None,
         initial={"name": user.name, "wood": user.wood, "language": get_language()},
@@ -34,7 +34,7 @@ def profile(request: HttpRequest) -> HttpResponse:
         try:
             update_profile(user=user, name=data["name"], wood=data["wood"])
         except MaruError as error:
-            show_refusal(request, error, form)
+            show_error(request, error, form)
         else:
             messages.success(request, _("Saved."))
             return _in_language(redirect("accounts:profile"), data["language"])
@@ -44,7 +44,7 @@ def profile(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def tokens(request: HttpRequest) -> HttpResponse:
     """The list of tokens, and a form for one more. A new secret is in this one answer only."""
-    user = signed_in(request)
+    user = require_user(request)
     form = TokenForm(request.POST or None, user=user)
     secret = None
     if form.is_valid():
@@ -52,11 +52,11 @@ def tokens(request: HttpRequest) -> HttpResponse:
             _token, secret = _make(user, form)
             form = TokenForm(user=user)
         except MaruError as error:
-            show_refusal(request, error, form)
+            show_error(request, error, form)
     page = {
         "form": form,
         "secret": secret,
-        "tokens": ApiToken.objects.within_reach_of(user).select_related("team"),
+        "tokens": ApiToken.objects.in_scope_of(user).select_related("team"),
         "section": "tokens",
         "now": timezone.now(),
     }
@@ -66,7 +66,7 @@ def tokens(request: HttpRequest) -> HttpResponse:
 @require_POST
 def revoke(request: HttpRequest, token_id: UUID) -> HttpResponse:
     """Make a token dead."""
-    revoke_token(user=signed_in(request), token_id=token_id)
+    revoke_token(user=require_user(request), token_id=token_id)
     messages.success(request, _("The token is revoked."))
     return redirect("accounts:tokens")
 
@@ -74,10 +74,10 @@ def revoke(request: HttpRequest, token_id: UUID) -> HttpResponse:
 def _make(user: User, form: TokenForm) -> tuple[ApiToken, str]:
     data = form.cleaned_data
     days = None if data["days"] == "never" else int(data["days"])
-    return make_token(
+    return create_token(
         user=user,
         name=data["name"],
-        scopes=scopes_up_to([data["scope"]]),
+        scopes=implied_scopes([data["scope"]]),
         team=data["team"],
         expires_at=timezone.now() + timedelta(days=days) if days else None,
     )

@@ -13,21 +13,21 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.errors import Invalid, MaruError
-from accounts.gate import (
+from accounts.models import Invitation, Team, TeamMember, TeamRole, User
+from accounts.permissions import (
     MANAGE,
     MANAGE_PEOPLE,
     VIEW,
     access_deleted_team,
     access_team,
-    signed_in,
+    require_user,
     team_permissions,
 )
-from accounts.models import Invitation, Team, TeamMember, TeamRole, User
 from accounts.services import (
     delete_team,
     hand_over_team,
+    invitation_url,
     invite,
-    link_of,
     remove_team_member,
     rename_team,
     require_mfa,
@@ -37,8 +37,8 @@ from accounts.services import (
     set_team_role,
     suspend_team_member,
 )
-from accounts.services.teams import members_seen_by, purged_after, role_in, roles_up_to
-from accounts.views.error_pages import show_refusal
+from accounts.services.teams import grantable_roles, members_visible_to, purged_after, role_in
+from accounts.views.error_pages import show_error
 from accounts.views.forms import DeleteTeamForm, InvitationForm, RoleForm, TeamForm
 
 
@@ -55,14 +55,14 @@ class Line:
 @require_http_methods(["GET", "POST"])
 def general(request: HttpRequest, team_id: UUID) -> HttpResponse:
     """The name of the team: to change for its owners, to read for the others."""
-    user = signed_in(request)
+    user = require_user(request)
     team = access_team(user, team_id, MANAGE if request.method == "POST" else VIEW)
     form = TeamForm(request.POST or None, initial={"name": team.name})
     if form.is_valid():
         try:
             rename_team(user=user, team_id=team_id, name=form.cleaned_data["name"])
         except MaruError as error:
-            show_refusal(request, error, form)
+            show_error(request, error, form)
         else:
             messages.success(request, _("Saved."))
             return redirect("accounts:team", team_id)
@@ -72,14 +72,14 @@ def general(request: HttpRequest, team_id: UUID) -> HttpResponse:
 @require_POST
 def delete(request: HttpRequest, team_id: UUID) -> HttpResponse:
     """Shut the team for everybody; its owners may undo it for a week."""
-    user = signed_in(request)
+    user = require_user(request)
     team = access_team(user, team_id, MANAGE)
     form = DeleteTeamForm(request.POST)
     if form.is_valid():
         try:
             delete_team(user=user, team_id=team_id, name=form.cleaned_data["name"])
         except MaruError as error:
-            show_refusal(request, error, form)
+            show_error(request, error, form)
         else:
             return redirect("accounts:team_deleted", team_id)
     return _general_page(request, user, team, TeamForm(initial={"name": team.name}), form)
@@ -88,7 +88,7 @@ def delete(request: HttpRequest, team_id: UUID) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def deleted(request: HttpRequest, team_id: UUID) -> HttpResponse:
     """A team that is to be purged: when, and the way back."""
-    user = signed_in(request)
+    user = require_user(request)
     team = access_deleted_team(user, team_id)
     if request.method == "POST":
         restore_team(user=user, team_id=team_id)
@@ -101,7 +101,7 @@ def deleted(request: HttpRequest, team_id: UUID) -> HttpResponse:
 @require_POST
 def set_mfa(request: HttpRequest, team_id: UUID) -> HttpResponse:
     """Ask everybody in the team for two-step sign-in, or no longer."""
-    user = signed_in(request)
+    user = require_user(request)
     access_team(user, team_id, MANAGE)
     wish = request.POST.get("required")
     if wish not in ("yes", "no"):  # what is not understood must not switch a protection off
@@ -110,23 +110,23 @@ def set_mfa(request: HttpRequest, team_id: UUID) -> HttpResponse:
         require_mfa(user=user, team_id=team_id, required=wish == "yes")
         messages.success(request, _("Saved."))
     except MaruError as error:
-        show_refusal(request, error)
+        show_error(request, error)
     return redirect("accounts:team", team_id)
 
 
 @require_safe
 def people(request: HttpRequest, team_id: UUID) -> HttpResponse:
     """Who is in the team; for those who look after its people, addresses and invitations too."""
-    user = signed_in(request)
+    user = require_user(request)
     return _people_page(request, user, access_team(user, team_id, VIEW))
 
 
 @require_POST
 def invite_somebody(request: HttpRequest, team_id: UUID) -> HttpResponse:
     """Make an invitation. Its link is in this one answer only."""
-    user = signed_in(request)
+    user = require_user(request)
     team = access_team(user, team_id, MANAGE_PEOPLE)
-    form = InvitationForm(request.POST, roles=roles_up_to(role_in(team, user.pk)))
+    form = InvitationForm(request.POST, roles=grantable_roles(role_in(team, user.pk)))
     if not form.is_valid():
         if "role" in form.errors:
             raise Invalid(fields={"role": _("Choose one of the roles.")})
@@ -140,13 +140,13 @@ def invite_somebody(request: HttpRequest, team_id: UUID) -> HttpResponse:
         max_uses=data["max_uses"],
         email=data["email"],
     )
-    return _people_page(request, user, team, link=link_of(token))
+    return _people_page(request, user, team, link=invitation_url(token))
 
 
 @require_POST
 def set_role(request: HttpRequest, team_id: UUID, user_id: UUID) -> HttpResponse:
     """Change somebody's role."""
-    user = signed_in(request)
+    user = require_user(request)
     team = access_team(user, team_id, MANAGE_PEOPLE)
     role = _role(request, user, team)
     return _settle(
@@ -159,7 +159,7 @@ def set_role(request: HttpRequest, team_id: UUID, user_id: UUID) -> HttpResponse
 @require_POST
 def suspend(request: HttpRequest, team_id: UUID, user_id: UUID) -> HttpResponse:
     """Take everything in the team from somebody but their seat."""
-    user = signed_in(request)
+    user = require_user(request)
     return _settle(
         request,
         team_id,
@@ -170,7 +170,7 @@ def suspend(request: HttpRequest, team_id: UUID, user_id: UUID) -> HttpResponse:
 @require_POST
 def restore(request: HttpRequest, team_id: UUID, user_id: UUID) -> HttpResponse:
     """Give it back."""
-    user = signed_in(request)
+    user = require_user(request)
     return _settle(
         request,
         team_id,
@@ -181,7 +181,7 @@ def restore(request: HttpRequest, team_id: UUID, user_id: UUID) -> HttpResponse:
 @require_POST
 def hand_over(request: HttpRequest, team_id: UUID, user_id: UUID) -> HttpResponse:
     """Make somebody else the owner of the team instead of oneself."""
-    user = signed_in(request)
+    user = require_user(request)
     return _settle(
         request, team_id, lambda: hand_over_team(user=user, team_id=team_id, member_id=user_id)
     )
@@ -190,11 +190,11 @@ def hand_over(request: HttpRequest, team_id: UUID, user_id: UUID) -> HttpRespons
 @require_POST
 def remove(request: HttpRequest, team_id: UUID, user_id: UUID) -> HttpResponse:
     """Take somebody out of the team, or leave it."""
-    user = signed_in(request)
+    user = require_user(request)
     try:
         remove_team_member(user=user, team_id=team_id, member_id=user_id)
     except MaruError as error:
-        show_refusal(request, error)
+        show_error(request, error)
         return redirect("accounts:people", team_id)
     if user_id == user.pk:
         return redirect("rooms:home")
@@ -205,7 +205,7 @@ def remove(request: HttpRequest, team_id: UUID, user_id: UUID) -> HttpResponse:
 @require_POST
 def revoke(request: HttpRequest, team_id: UUID, invitation_id: UUID) -> HttpResponse:
     """Make an invitation dead."""
-    user = signed_in(request)
+    user = require_user(request)
     revoke_invitation(user=user, team_id=team_id, invitation_id=invitation_id)
     messages.success(request, _("The invitation is revoked."))
     return redirect("accounts:people", team_id)
@@ -219,7 +219,7 @@ def _general_page(
     deletion: DeleteTeamForm | None = None,
 ) -> HttpResponse:
     forms = {"form": form, "deletion": deletion or DeleteTeamForm()}
-    return render(request, "accounts/team.html", {**team_page(user, team, "team"), **forms})
+    return render(request, "accounts/team.html", {**team_context(user, team, "team"), **forms})
 
 
 def _settle(request: HttpRequest, team_id: UUID, act: Callable[[], object]) -> HttpResponse:
@@ -228,7 +228,7 @@ def _settle(request: HttpRequest, team_id: UUID, act: Callable[[], object]) -> H
         act()
         messages.success(request, _("Saved."))
     except MaruError as error:
-        show_refusal(request, error)
+        show_error(request, error)
     return redirect("accounts:people", team_id)
 
 
@@ -240,8 +240,8 @@ def _people_page(
     link: str = "",
     form: InvitationForm | None = None,
 ) -> HttpResponse:
-    page = team_page(user, team, "people")
-    roles = roles_up_to(role_in(team, user.pk)) if page["can_manage"] else []
+    page = team_context(user, team, "people")
+    roles = grantable_roles(role_in(team, user.pk)) if page["can_manage"] else []
     page |= {"lines": _lines(user, team, roles), "roles": roles, "link": link}
     if page["can_manage"]:
         page["invitations"] = (
@@ -253,7 +253,7 @@ def _people_page(
 
 def _lines(user: User, team: Team, roles: list[TeamRole]) -> list[Line]:
     """The members, the highest roles first; `roles` are those that whoever looks may give."""
-    members = list(members_seen_by(user, team).select_related("user"))
+    members = list(members_visible_to(user, team).select_related("user"))
     owners = [m for m in members if m.role == TeamRole.OWNER and m.suspended_at is None]
     owns = any(owner.user_id == user.pk for owner in owners)
     lines = []
@@ -264,12 +264,12 @@ def _lines(user: User, team: Team, roles: list[TeamRole]) -> list[Line]:
     return lines
 
 
-def team_page(user: User, team: Team, section: str) -> dict[str, Any]:
+def team_context(user: User, team: Team, section: str) -> dict[str, Any]:
     """What every page of a team's settings shows around itself."""
     permissions = team_permissions(user, team)
     return {
         "team": team,
-        "teams": Team.objects.of(user),
+        "teams": Team.objects.visible_to(user),
         "me": user,
         "can_manage": MANAGE_PEOPLE in permissions,
         "can_rename": MANAGE in permissions,
@@ -278,7 +278,7 @@ def team_page(user: User, team: Team, section: str) -> dict[str, Any]:
 
 
 def _role(request: HttpRequest, user: User, team: Team) -> str:
-    form = RoleForm(request.POST, roles=roles_up_to(role_in(team, user.pk)))
+    form = RoleForm(request.POST, roles=grantable_roles(role_in(team, user.pk)))
     if not form.is_valid():
         raise Invalid(fields={"role": _("Choose one of the roles.")})
     return str(form.cleaned_data["role"])

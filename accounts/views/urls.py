@@ -25,8 +25,8 @@ urlpatterns = [
         team.revoke,
         name="invitation_revoke",
     ),
-    path("teams/<uuid:team_id>/audit/", audit.log, name="audit"),
-    path("teams/<uuid:team_id>/audit/export/", audit.export, name="audit_export"),
+    path("teams/<uuid:team_id>/audit/", audit.show_log, name="audit"),
+    path("teams/<uuid:team_id>/audit/export/", audit.export_log, name="audit_export"),
     path("invitations/", invitations.invitation, name="invitation"),
     path("invitations/<str:token>/", invitations.open_link, name="invitation_link"),
 ]

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from accounts.api.endpoints import Body, read_body, takes
 from accounts.api.teams import TeamRoleName
-from accounts.gate import signed_in
+from accounts.permissions import require_user
 from agents.permissions import SHARE, access_persona
 from agents.services import Grant, grants_of, put_grants
 
@@ -52,7 +52,7 @@ class Grants(BaseModel):
     summary="Who may do what with a persona",
 )
 def get_grants_of_persona(request: HttpRequest, persona_id: UUID) -> Grants:
-    return _body(grants_of(access_persona(signed_in(request), persona_id, SHARE)))
+    return _body(grants_of(access_persona(require_user(request), persona_id, SHARE)))
 
 
 @router.put(
@@ -62,7 +62,7 @@ def get_grants_of_persona(request: HttpRequest, persona_id: UUID) -> Grants:
     summary="Say who may do what with a persona",
 )
 def put_grants_of_persona(request: HttpRequest, persona_id: UUID) -> Grants:
-    user = signed_in(request)
+    user = require_user(request)
     access_persona(user, persona_id, SHARE)
     wish = read_body(request, GrantsWish)
     wanted = [Grant(frozenset(one.rights), one.user, one.role or "") for one in wish.grants]

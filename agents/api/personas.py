@@ -22,8 +22,8 @@ from accounts.api.endpoints import (
 )
 from accounts.api.idempotency import once
 from accounts.errors import NotFound
-from accounts.gate import CREATE_ROOM, access_team, signed_in, team_permissions
 from accounts.models import User
+from accounts.permissions import CREATE_ROOM, access_team, require_user, team_permissions
 from accounts.scopes import ADMIN
 from agents import services
 from agents.models import Connection, Persona, PersonaVersion
@@ -165,7 +165,7 @@ def get_connections(
     limit: Limit = LONGEST_PAGE,
     cursor: Cursor = None,
 ) -> Page[ConnectionBody]:
-    team = access_team(signed_in(request), team_id, MANAGE)
+    team = access_team(require_user(request), team_id, MANAGE)
     return page_of(team.connections.all(), _connection, limit=limit, cursor=cursor)
 
 
@@ -176,7 +176,7 @@ def get_connections(
     summary="Add a connection",
 )
 def post_connection(request: HttpRequest, team_id: UUID) -> HttpResponse:
-    user = signed_in(request)
+    user = require_user(request)
     access_team(user, team_id, MANAGE)
     wish = read_body(request, ConnectionWish).model_dump()
     # Before `once` begins a transaction: nobody else could write until the name is resolved.
@@ -195,7 +195,7 @@ def post_connection(request: HttpRequest, team_id: UUID) -> HttpResponse:
     summary="A connection",
 )
 def get_connection(request: HttpRequest, team_id: UUID, connection_id: UUID) -> ConnectionBody:
-    return _connection(_connection_of(signed_in(request), team_id, connection_id))
+    return _connection(_connection_of(require_user(request), team_id, connection_id))
 
 
 @router.patch(
@@ -205,7 +205,7 @@ def get_connection(request: HttpRequest, team_id: UUID, connection_id: UUID) -> 
     summary="Change a connection",
 )
 def patch_connection(request: HttpRequest, team_id: UUID, connection_id: UUID) -> ConnectionBody:
-    user = signed_in(request)
+    user = require_user(request)
     _connection_of(user, team_id, connection_id)
     changes = read_body(request, ConnectionChanges).model_dump(exclude_unset=True)
     changed = services.update_connection(user=user, connection_id=connection_id, **changes)
@@ -218,7 +218,7 @@ def patch_connection(request: HttpRequest, team_id: UUID, connection_id: UUID) -
     summary="Remove a connection and its key",
 )
 def delete_connection(request: HttpRequest, team_id: UUID, connection_id: UUID) -> None:
-    user = signed_in(request)
+    user = require_user(request)
     _connection_of(user, team_id, connection_id)
     services.delete_connection(user=user, connection_id=connection_id)
 
@@ -230,7 +230,7 @@ def delete_connection(request: HttpRequest, team_id: UUID, connection_id: UUID) 
 )
 def post_check(request: HttpRequest, team_id: UUID, connection_id: UUID) -> CheckBody:
     """It changes nothing, so it may come as often as it likes: no `Idempotency-Key` is kept."""
-    user = signed_in(request)
+    user = require_user(request)
     _connection_of(user, team_id, connection_id)
     found = services.check_connection(user=user, connection_id=connection_id)
     return CheckBody(ok=found.ok, detail=found.detail, models=list(found.models))
@@ -243,7 +243,7 @@ def get_personas(
     limit: Limit = LONGEST_PAGE,
     cursor: Cursor = None,
 ) -> Page[WholePersona]:
-    user = signed_in(request)
+    user = require_user(request)
     team = access_team(user, team_id, VIEW)
     seen = personas_seen_by(user, team, everybody=CREATE_ROOM in team_permissions(user, team))
     whole: set[UUID] = set()
@@ -263,7 +263,7 @@ def get_personas(
     summary="Make a persona",
 )
 def post_persona(request: HttpRequest, team_id: UUID) -> HttpResponse:
-    user = signed_in(request)
+    user = require_user(request)
     access_team(user, team_id, MANAGE)
     wish = read_body(request, PersonaWish)
 
@@ -276,7 +276,7 @@ def post_persona(request: HttpRequest, team_id: UUID) -> HttpResponse:
 
 @router.get("/personas/{uuid:persona_id}", response=WholePersona, summary="A persona")
 def get_persona(request: HttpRequest, persona_id: UUID) -> WholePersona:
-    user = signed_in(request)
+    user = require_user(request)
     persona = access_persona(user, persona_id, USE)
     whole = _reaches_whole(user) and EDIT in rights_in(user, persona)
     return _persona(persona, whole=whole)
@@ -289,7 +289,7 @@ def get_persona(request: HttpRequest, persona_id: UUID) -> WholePersona:
     summary="Change a persona, as its next version",
 )
 def patch_persona(request: HttpRequest, persona_id: UUID) -> WholePersona:
-    user = signed_in(request)
+    user = require_user(request)
     access_persona(user, persona_id, EDIT)
     changes = read_body(request, PersonaChanges).model_dump(exclude_unset=True)
     enabled = changes.pop("enabled", None)
@@ -306,7 +306,7 @@ def patch_persona(request: HttpRequest, persona_id: UUID) -> WholePersona:
 
 @router.delete("/personas/{uuid:persona_id}", response={204: None}, summary="Remove a persona")
 def remove_persona(request: HttpRequest, persona_id: UUID) -> None:
-    services.delete_persona(user=signed_in(request), persona_id=persona_id)
+    services.delete_persona(user=require_user(request), persona_id=persona_id)
 
 
 @router.get(
@@ -320,7 +320,7 @@ def get_versions(
     limit: Limit = LONGEST_PAGE,
     cursor: Cursor = None,
 ) -> Page[VersionBody]:
-    persona = access_persona(signed_in(request), persona_id, EDIT)
+    persona = access_persona(require_user(request), persona_id, EDIT)
     versions = persona.versions.all()
     return page_of(versions, _version, limit=limit, cursor=cursor, key="number")
 
@@ -331,7 +331,7 @@ def get_versions(
     summary="Make an earlier version the newest one",
 )
 def post_restore(request: HttpRequest, persona_id: UUID, number: int) -> HttpResponse:
-    user = signed_in(request)
+    user = require_user(request)
     access_persona(user, persona_id, EDIT)
 
     def restore() -> HttpResponse:
@@ -352,7 +352,7 @@ def _connection_of(user: User, team_id: UUID, connection_id: UUID) -> Connection
 
 def _reaches_whole(user: User) -> bool:
     """How a persona is made is not for a credential that configures nothing."""
-    return ADMIN in user.reach.scopes
+    return ADMIN in user.scope.names
 
 
 def _connection(connection: Connection) -> ConnectionBody:

@@ -12,11 +12,11 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import rate_limits
 from accounts.audit.log import audit
-from accounts.database import give_back_database
+from accounts.database import release_connection
 from accounts.errors import Conflict, Invalid
-from accounts.gate import access_team
 from accounts.models import User
 from accounts.names import clean_name
+from accounts.permissions import access_team
 from agents.egress.guard import check_url
 from agents.hooks import key_taken
 from agents.models import Connection, ConnectionKind
@@ -48,7 +48,7 @@ def look_up(*, kind: str, base_url: str) -> LookedUp:
     url = clean_text(base_url).rstrip("/")
     if not url:
         refuse("base_url", _("Enter the provider's address."))
-    give_back_database()
+    release_connection()
     try:
         check_url(url)
     except Invalid as refused:
@@ -158,7 +158,7 @@ def check_connection(
             return connection_check.CheckResult(False, _unreadable())
     if model is None:
         model = next(iter(stored.model_names), "")
-    rate_limits.spend(rate_limits.CHECK, user, team_id=stored.team_id)
+    rate_limits.consume(rate_limits.CHECK, user, team_id=stored.team_id)
     return _check(kind=stored.kind, base_url=url, key=sent, model=model)
 
 
@@ -167,7 +167,7 @@ def check_new_connection(
 ) -> connection_check.CheckResult:
     """Try a connection before it is saved."""
     access_team(user, team_id, MANAGE)
-    rate_limits.spend(rate_limits.CHECK, user, team_id=team_id)
+    rate_limits.consume(rate_limits.CHECK, user, team_id=team_id)
     return _check(kind=kind, base_url=clean_text(base_url), key=clean_text(key), model=model)
 
 
@@ -208,7 +208,7 @@ def _check(*, kind: str, base_url: str, key: str, model: str) -> connection_chec
         _checked_key(key)
     except Invalid as refused:
         return connection_check.CheckResult(False, str(refused.detail))
-    give_back_database()
+    release_connection()
     return connection_check.check_connection(kind=kind, base_url=base_url, key=key, model=model)
 
 

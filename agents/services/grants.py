@@ -12,7 +12,7 @@ from accounts.audit.log import audit
 from accounts.errors import Forbidden, Invalid, NotFound
 from accounts.models import TeamMember, TeamRole, User
 from accounts.revocation import Ending
-from accounts.roles import PERSONA_RIGHTS, permissions_named
+from accounts.roles import PERSONA_RIGHTS, get_permissions
 from agents.hooks import persona_rights_taken
 from agents.models import Persona, PersonaGrant
 from agents.permissions import SHARE, lock_persona, rights_in
@@ -80,7 +80,7 @@ def put_grants(*, user: User, persona_id: UUID, grants: Iterable[Grant]) -> list
 
 def write_grants(persona: Persona, wanted: Mapping[Holder, Iterable[str]]) -> None:
     """Write the rows, within the caller's transaction and after its checks."""
-    permissions = {p.codename: p for p in permissions_named(Persona, EVERYTHING)}
+    permissions = {p.codename: p for p in get_permissions(Persona, EVERYTHING)}
     PersonaGrant.objects.bulk_create(
         PersonaGrant(content_object=persona, user_id=user, role=role, permission=permissions[right])
         for (user, role), rights in wanted.items()

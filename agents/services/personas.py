@@ -9,9 +9,9 @@ from django.utils.translation import gettext as _
 
 from accounts.audit.log import audit
 from accounts.errors import Conflict, NotFound
-from accounts.gate import access_team
 from accounts.models import Team, User
 from accounts.names import clean_handle, clean_line, clean_name, handle_for
+from accounts.permissions import access_team
 from agents.engine_types import AnswerFailed, PersonaSpec
 from agents.hooks import persona_changed, persona_leaves
 from agents.models import Connection, ConnectionKind, Persona, PersonaVersion

@@ -10,8 +10,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.errors import MaruError
-from accounts.gate import access_team, signed_in
-from accounts.views.error_pages import show_refusal
+from accounts.permissions import access_team, require_user
+from accounts.views.error_pages import show_error
 from agents import services
 from agents.models import Connection
 from agents.permissions import MANAGE, access_connection
@@ -22,7 +22,7 @@ from agents.views.page import in_team, settings_page
 
 @require_GET
 def index(request: HttpRequest, team_id: UUID) -> HttpResponse:
-    team = access_team(signed_in(request), team_id, MANAGE)
+    team = access_team(require_user(request), team_id, MANAGE)
     found = team.connections.annotate(persona_count=Count("personas"))
     return settings_page(
         request, "agents/connections.html", team, section="connections", connections=found
@@ -31,15 +31,15 @@ def index(request: HttpRequest, team_id: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
-    team = access_team(signed_in(request), team_id, MANAGE)
+    team = access_team(require_user(request), team_id, MANAGE)
     form = ConnectionForm(request.POST or None)
     if form.is_valid():
         try:
             connection = services.create_connection(
-                user=signed_in(request), team_id=team_id, **form.new_values()
+                user=require_user(request), team_id=team_id, **form.new_values()
             )
         except MaruError as error:
-            show_refusal(request, error, form)
+            show_error(request, error, form)
         else:
             messages.success(request, _("%(name)s is connected.") % {"name": connection.name})
             return redirect("agents:connections", team_id)
@@ -54,10 +54,10 @@ def edit(request: HttpRequest, team_id: UUID, connection_id: UUID) -> HttpRespon
         had_key = bool(connection.key_encrypted)
         try:
             saved = services.update_connection(
-                user=signed_in(request), connection_id=connection_id, **form.changed_values()
+                user=require_user(request), connection_id=connection_id, **form.changed_values()
             )
         except MaruError as error:
-            show_refusal(request, error, form)
+            show_error(request, error, form)
         else:
             _tell_saved(request, key_dropped=had_key and not saved.key_encrypted)
             return redirect("agents:connection", team_id, connection_id)
@@ -69,7 +69,7 @@ def check(request: HttpRequest, team_id: UUID, connection_id: UUID) -> HttpRespo
     """Try what stands in the form, or what is stored where the form is silent."""
     connection = _connection(request, team_id, connection_id)
     result = services.check_connection(
-        user=signed_in(request),
+        user=require_user(request),
         connection_id=connection_id,
         base_url=request.POST.get("base_url"),
         key=request.POST.get("key", ""),
@@ -87,9 +87,9 @@ def check(request: HttpRequest, team_id: UUID, connection_id: UUID) -> HttpRespo
 @require_POST
 def try_new(request: HttpRequest, team_id: UUID) -> HttpResponse:
     """Try a connection that is not saved yet."""
-    team = access_team(signed_in(request), team_id, MANAGE)
+    team = access_team(require_user(request), team_id, MANAGE)
     result = services.check_new_connection(
-        user=signed_in(request),
+        user=require_user(request),
         team_id=team_id,
         kind=request.POST.get("kind", ""),
         base_url=request.POST.get("base_url", ""),
@@ -109,9 +109,9 @@ def delete(request: HttpRequest, team_id: UUID, connection_id: UUID) -> HttpResp
     connection = _connection(request, team_id, connection_id)
     if request.method == "POST":
         try:
-            services.delete_connection(user=signed_in(request), connection_id=connection_id)
+            services.delete_connection(user=require_user(request), connection_id=connection_id)
         except MaruError as error:
-            show_refusal(request, error)
+            show_error(request, error)
             return redirect("agents:connection", team_id, connection_id)
         messages.success(request, _("%(name)s is deleted.") % {"name": connection.name})
         return redirect("agents:connections", team_id)
@@ -126,7 +126,7 @@ def delete(request: HttpRequest, team_id: UUID, connection_id: UUID) -> HttpResp
 
 
 def _connection(request: HttpRequest, team_id: UUID, connection_id: UUID) -> Connection:
-    connection = access_connection(signed_in(request), connection_id, MANAGE)
+    connection = access_connection(require_user(request), connection_id, MANAGE)
     in_team(connection, team_id)
     return connection
 

@@ -7,8 +7,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from accounts.errors import NotFound
-from accounts.gate import signed_in, team_permissions
 from accounts.models import Team
+from accounts.permissions import require_user, team_permissions
 from agents.permissions import MANAGE
 
 
@@ -16,10 +16,10 @@ def settings_page(
     request: HttpRequest, template: str, team: Team, *, section: str, **context: object
 ) -> HttpResponse:
     """Show a page of the team's settings."""
-    user = signed_in(request)
+    user = require_user(request)
     around = {
         "team": team,
-        "teams": Team.objects.of(user),
+        "teams": Team.objects.visible_to(user),
         "me": user,
         "can_manage": MANAGE in team_permissions(user, team),
         "section": section,

@@ -9,9 +9,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.errors import MaruError
-from accounts.gate import access_team, signed_in
 from accounts.models import TeamMember, TeamRole
-from accounts.views.error_pages import show_refusal
+from accounts.permissions import access_team, require_user
+from accounts.views.error_pages import show_error
 from agents import services
 from agents.models import Persona
 from agents.permissions import CHANGE, EDIT, MANAGE, SHARE, access_persona, rights_in
@@ -23,7 +23,7 @@ from agents.views.versions import VERSIONS_SHOWN, version_rows
 
 @require_GET
 def index(request: HttpRequest, team_id: UUID) -> HttpResponse:
-    team = access_team(signed_in(request), team_id, MANAGE)
+    team = access_team(require_user(request), team_id, MANAGE)
     return settings_page(
         request,
         "agents/personas.html",
@@ -36,15 +36,15 @@ def index(request: HttpRequest, team_id: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
-    team = access_team(signed_in(request), team_id, MANAGE)
+    team = access_team(require_user(request), team_id, MANAGE)
     form = PersonaForm(request.POST or None, team=team)
     if form.is_valid():
         try:
             persona = services.create_persona(
-                user=signed_in(request), team_id=team_id, **form.values()
+                user=require_user(request), team_id=team_id, **form.values()
             )
         except MaruError as error:
-            show_refusal(request, error, form)
+            show_error(request, error, form)
         else:
             messages.success(request, _("%(name)s can answer now.") % {"name": persona.name})
             return redirect("agents:persona", team_id, persona.pk)
@@ -58,13 +58,13 @@ def edit(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpResponse:
     if form.is_valid():
         try:
             saved = services.update_persona(
-                user=signed_in(request),
+                user=require_user(request),
                 persona_id=persona_id,
                 version=form.cleaned_data["version"],
                 **form.values(),
             )
         except MaruError as error:
-            show_refusal(request, error, form)
+            show_error(request, error, form)
         else:
             _tell_saved(request, before=persona, after=saved)
             return redirect("agents:persona", team_id, persona_id)
@@ -79,7 +79,7 @@ def edit(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpResponse:
         versions=version_rows(persona),
         versions_shown=VERSIONS_SHOWN,
         next_version=persona.version + 1,
-        rights=rights_in(signed_in(request), persona),
+        rights=rights_in(require_user(request), persona),
         tab="aside" if request.GET.get("show") == "versions" else "main",
     )
 
@@ -95,10 +95,10 @@ def grants(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpRespons
     if form.is_valid():
         try:
             services.put_grants(
-                user=signed_in(request), persona_id=persona_id, grants=form.grants()
+                user=require_user(request), persona_id=persona_id, grants=form.grants()
             )
         except MaruError as error:
-            show_refusal(request, error, form)
+            show_error(request, error, form)
         else:
             messages.success(request, _("Saved."))
             return redirect("agents:persona_grants", team_id, persona_id)
@@ -118,10 +118,10 @@ def restore(request: HttpRequest, team_id: UUID, persona_id: UUID, number: int) 
     persona = _persona(request, team_id, persona_id, EDIT)
     try:
         saved = services.restore_persona(
-            user=signed_in(request), persona_id=persona_id, number=number
+            user=require_user(request), persona_id=persona_id, number=number
         )
     except MaruError as error:
-        show_refusal(request, error)
+        show_error(request, error)
     else:
         _tell_saved(request, before=persona, after=saved)
     return redirect("agents:persona", team_id, persona_id)
@@ -131,7 +131,9 @@ def restore(request: HttpRequest, team_id: UUID, persona_id: UUID, number: int) 
 def switch(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpResponse:
     _persona(request, team_id, persona_id, CHANGE)
     services.set_persona_enabled(
-        user=signed_in(request), persona_id=persona_id, enabled=request.POST.get("enabled") == "on"
+        user=require_user(request),
+        persona_id=persona_id,
+        enabled=request.POST.get("enabled") == "on",
     )
     return redirect("agents:persona", team_id, persona_id)
 
@@ -140,7 +142,7 @@ def switch(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpRespons
 def delete(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpResponse:
     persona = _persona(request, team_id, persona_id, CHANGE)
     if request.method == "POST":
-        services.delete_persona(user=signed_in(request), persona_id=persona_id)
+        services.delete_persona(user=require_user(request), persona_id=persona_id)
         messages.success(request, _("%(name)s is deleted.") % {"name": persona.name})
         return redirect("agents:personas", team_id)
     return settings_page(
@@ -154,7 +156,7 @@ def delete(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpRespons
 
 
 def _persona(request: HttpRequest, team_id: UUID, persona_id: UUID, right: str) -> Persona:
-    persona = access_persona(signed_in(request), persona_id, right)
+    persona = access_persona(require_user(request), persona_id, right)
     in_team(persona, team_id)
     return persona
 

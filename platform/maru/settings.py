@@ -194,7 +194,7 @@ MFA_FORMS = {
     "add_webauthn": "accounts.views.mfa_forms.PasskeyForm",
     "edit_webauthn": "accounts.views.mfa_forms.PasskeyNameForm",
 }
-SOCIALACCOUNT_ADAPTER = "accounts.login.oidc.SocialAdapter"
+SOCIALACCOUNT_ADAPTER = "accounts.login.oidc.OidcAdapter"
 # An address that the OpenID Connect provider has confirmed signs in to the account that has it.
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
 SOCIALACCOUNT_PROVIDERS = {"openid_connect": openid_connect(ENV)}

@@ -23,10 +23,10 @@ from accounts.api.endpoints import (
 )
 from accounts.api.idempotency import once
 from accounts.api.teams import TeamRoleName
-from accounts.gate import MANAGE_PEOPLE, access_team, signed_in
 from accounts.models import Invitation
-from accounts.services import link_of
-from accounts.services.invitations import LIFETIME, MOST_USES
+from accounts.permissions import MANAGE_PEOPLE, access_team, require_user
+from accounts.services import invitation_url
+from accounts.services.invitations import LIFETIME, MAX_USES
 from rooms import services
 
 router = Router(tags=["teams"])
@@ -57,7 +57,7 @@ class InvitationWish(Body):
 
     role: TeamRoleName = "member"
     email: str = Field("", max_length=254)
-    max_uses: int = Field(1, ge=1, le=MOST_USES)
+    max_uses: int = Field(1, ge=1, le=MAX_USES)
     expires_at: Moment | None = None
     rooms: list[UUID] = Field(default=[], max_length=100)
 
@@ -77,7 +77,7 @@ def get_invitations(
     limit: Limit = LONGEST_PAGE,
     cursor: Cursor = None,
 ) -> Page[InvitationBody]:
-    team = access_team(signed_in(request), team_id, MANAGE_PEOPLE)
+    team = access_team(require_user(request), team_id, MANAGE_PEOPLE)
     usable = Invitation.objects.usable().filter(team=team).prefetch_related("rooms")
     return page_of(usable, _body, limit=limit, cursor=cursor)
 
@@ -89,7 +89,7 @@ def get_invitations(
     summary="Invite somebody",
 )
 def post_invitation(request: HttpRequest, team_id: UUID) -> HttpResponse:
-    user = signed_in(request)
+    user = require_user(request)
     access_team(user, team_id, MANAGE_PEOPLE)
     wish = read_body(request, InvitationWish)
 
@@ -104,7 +104,7 @@ def post_invitation(request: HttpRequest, team_id: UUID) -> HttpResponse:
             email=wish.email,
         )
         known = _body(invitation).model_dump()
-        return answer(NewInvitation(**known, token=token, url=link_of(token)), 201)
+        return answer(NewInvitation(**known, token=token, url=invitation_url(token)), 201)
 
     return once(request, make)
 

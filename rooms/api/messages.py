@@ -11,7 +11,7 @@ from pydantic import Field
 from accounts.api.endpoints import LONGEST_PAGE, Body, Cursor, Limit, read_body, takes
 from accounts.api.idempotency import id_of, once
 from accounts.errors import MaruError
-from accounts.gate import signed_in
+from accounts.permissions import require_user
 from rooms import event_log, queries, services
 from rooms.api.responses import answer, page, seq_of
 from rooms.models import Run
@@ -66,7 +66,7 @@ def get_messages(
     before: Seq = None,
     after: Seq = None,
 ) -> HttpResponse:
-    room = access_room(signed_in(request), room_id, VIEW)
+    room = access_room(require_user(request), room_id, VIEW)
     said = room.messages.order_by("-seq")
     for seq in (before, seq_of(cursor)):
         said = said if seq is None else said.filter(seq__lt=seq)
@@ -81,7 +81,7 @@ def get_messages(
     summary="Say something",
 )
 def post_message(request: HttpRequest, room_id: UUID) -> HttpResponse:
-    user = signed_in(request)
+    user = require_user(request)
     try:
         wish = read_body(request, MessageWish).model_dump()
     except MaruError:
@@ -100,7 +100,7 @@ def post_message(request: HttpRequest, room_id: UUID) -> HttpResponse:
 
 @router.get("/messages/{uuid:message_id}", openapi_extra=gives(MessageBody), summary="A message")
 def get_message(request: HttpRequest, message_id: UUID) -> HttpResponse:
-    (body,) = queries.bodies([access_message(signed_in(request), message_id, VIEW)])
+    (body,) = queries.bodies([access_message(require_user(request), message_id, VIEW)])
     return answer(body)
 
 
@@ -110,7 +110,7 @@ def get_message(request: HttpRequest, message_id: UUID) -> HttpResponse:
     summary="Change what I have said",
 )
 def patch_message(request: HttpRequest, message_id: UUID) -> HttpResponse:
-    user = signed_in(request)
+    user = require_user(request)
     services.check_may_edit(user, access_message(user, message_id, POST))
     text = read_body(request, MessageChanges).text
     (body,) = queries.bodies([services.edit_message(user=user, message_id=message_id, text=text)])
@@ -121,7 +121,7 @@ def patch_message(request: HttpRequest, message_id: UUID) -> HttpResponse:
     "/messages/{uuid:message_id}", response={204: None}, summary="Take away what was said"
 )
 def delete_message(request: HttpRequest, message_id: UUID) -> None:
-    services.delete_message(user=signed_in(request), message_id=message_id)
+    services.delete_message(user=require_user(request), message_id=message_id)
 
 
 @router.put(
@@ -130,7 +130,7 @@ def delete_message(request: HttpRequest, message_id: UUID) -> None:
     summary="React to a message",
 )
 def put_reaction(request: HttpRequest, message_id: UUID, emoji: str) -> None:
-    services.react(user=signed_in(request), message_id=message_id, emoji=emoji, on=True)
+    services.react(user=require_user(request), message_id=message_id, emoji=emoji, on=True)
 
 
 @router.delete(
@@ -139,7 +139,7 @@ def put_reaction(request: HttpRequest, message_id: UUID, emoji: str) -> None:
     summary="Take a reaction back",
 )
 def delete_reaction(request: HttpRequest, message_id: UUID, emoji: str) -> None:
-    services.react(user=signed_in(request), message_id=message_id, emoji=emoji, on=False)
+    services.react(user=require_user(request), message_id=message_id, emoji=emoji, on=False)
 
 
 @router.get(
@@ -154,7 +154,7 @@ def get_events(
     cursor: Cursor = None,
     after: AfterSeq = 0,
 ) -> HttpResponse:
-    room = access_room(signed_in(request), room_id, VIEW)
+    room = access_room(require_user(request), room_id, VIEW)
     after = max(after, seq_of(cursor) or 0)
     event_log.check_reaches(room, after)
     limit = min(limit, LONGEST_PAGE)
@@ -169,7 +169,7 @@ def get_events(
     summary="The log of a room and what is said just now, live",
 )
 def get_stream(request: HttpRequest, room_id: UUID, after: AfterSeq = 0) -> HttpResponse:
-    user = signed_in(request)
+    user = require_user(request)
     room = access_room(user, room_id, VIEW)
     snapshots.admit(user, room_id)
     last = seq_of(request.headers.get("Last-Event-ID") or None)
@@ -180,12 +180,12 @@ def get_stream(request: HttpRequest, room_id: UUID, after: AfterSeq = 0) -> Http
 
 @router.get("/runs/{uuid:run_id}", openapi_extra=gives(RunBody), summary="A run")
 def get_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
-    return _answer_run(access_run(signed_in(request), run_id, VIEW))
+    return _answer_run(access_run(require_user(request), run_id, VIEW))
 
 
 @router.post("/runs/{uuid:run_id}/cancel", openapi_extra=gives(RunBody), summary="Stop an answer")
 def cancel_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
-    user = signed_in(request)
+    user = require_user(request)
     access_run(user, run_id, VIEW)
     return once(request, lambda: answer(run_body(services.cancel_run(user=user, run_id=run_id))))
 
@@ -194,7 +194,7 @@ def cancel_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
     "/runs/{uuid:run_id}/retry", openapi_extra=gives(RunBody, 201), summary="Ask once more"
 )
 def retry_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
-    user = signed_in(request)
+    user = require_user(request)
     access_run(user, run_id, VIEW)
     return once(request, lambda: _answer_run(services.retry_run(user=user, run_id=run_id), 201))
 

@@ -10,9 +10,9 @@ from pydantic import Field
 
 from accounts.api.endpoints import LONGEST_PAGE, Body, Cursor, Limit, read_body, takes
 from accounts.api.idempotency import once
-from accounts.gate import CREATE_ROOM, JOIN_ROOM, access_team, signed_in
-from accounts.gate import VIEW as VIEW_TEAM
 from accounts.models import User
+from accounts.permissions import CREATE_ROOM, JOIN_ROOM, access_team, require_user
+from accounts.permissions import VIEW as VIEW_TEAM
 from agents.permissions import CHANGE, access_persona
 from rooms import services
 from rooms.api.responses import answer, each, page, uuid_of
@@ -72,7 +72,7 @@ class Confinement(msgspec.Struct, frozen=True):
 
 @router.get("/wire.json", summary="The schema of the socket")
 def get_wire(request: HttpRequest) -> HttpResponse:
-    signed_in(request)
+    require_user(request)
     return answer(wire_schema())
 
 
@@ -85,7 +85,7 @@ def get_rooms(
     *,
     joinable: Joinable = False,
 ) -> HttpResponse:
-    user = signed_in(request)
+    user = require_user(request)
     team = access_team(user, team_id, JOIN_ROOM if joinable else VIEW_TEAM)
     mine = Room.objects.visible_to(user).filter(team=team)
     rooms = (services.joinable_rooms(user, team) if joinable else mine).order_by("-pk")
@@ -100,7 +100,7 @@ def get_rooms(
     summary="Make a room",
 )
 def post_room(request: HttpRequest, team_id: UUID) -> HttpResponse:
-    user = signed_in(request)
+    user = require_user(request)
     access_team(user, team_id, CREATE_ROOM)
     wish = read_body(request, RoomWish)
 
@@ -113,7 +113,7 @@ def post_room(request: HttpRequest, team_id: UUID) -> HttpResponse:
 
 @router.get("/rooms/{uuid:room_id}", openapi_extra=gives(RoomBody), summary="A room")
 def get_room(request: HttpRequest, room_id: UUID) -> HttpResponse:
-    return answer(room_body(access_room(signed_in(request), room_id, VIEW)))
+    return answer(room_body(access_room(require_user(request), room_id, VIEW)))
 
 
 @router.patch(
@@ -122,7 +122,7 @@ def get_room(request: HttpRequest, room_id: UUID) -> HttpResponse:
     summary="Change a room",
 )
 def patch_room(request: HttpRequest, room_id: UUID) -> HttpResponse:
-    user = signed_in(request)
+    user = require_user(request)
     access_room(user, room_id, MANAGE, even_archived=True)
     changes = read_body(request, RoomChanges).model_dump(exclude_unset=True)
     return answer(room_body(services.update_room(user=user, room_id=room_id, **changes)))
@@ -137,7 +137,7 @@ def get_members(
     limit: Limit = LONGEST_PAGE,
     cursor: Cursor = None,
 ) -> HttpResponse:
-    room = access_room(signed_in(request), room_id, VIEW)
+    room = access_room(require_user(request), room_id, VIEW)
     members = room.members.active().select_related("user").order_by("user_id")
     if cursor is not None:
         members = members.filter(user_id__gt=uuid_of(cursor))
@@ -150,7 +150,7 @@ def get_members(
     summary="Add somebody, change their role, or join an open room",
 )
 def put_member(request: HttpRequest, room_id: UUID, member_id: UUID) -> HttpResponse:
-    user = signed_in(request)
+    user = require_user(request)
     if member_id == user.pk:
         return answer(member_body(_put_oneself(request, user, room_id)))
     access_room(user, room_id, MANAGE)
@@ -177,14 +177,14 @@ def _put_oneself(request: HttpRequest, user: User, room_id: UUID) -> RoomMember:
     summary="Remove somebody, or leave",
 )
 def delete_member(request: HttpRequest, room_id: UUID, member_id: UUID) -> None:
-    services.remove_member(user=signed_in(request), room_id=room_id, member_id=member_id)
+    services.remove_member(user=require_user(request), room_id=room_id, member_id=member_id)
 
 
 @router.delete(
     "/rooms/{uuid:room_id}", response={204: None}, summary="Delete a room for everybody, for ever"
 )
 def delete_room(request: HttpRequest, room_id: UUID) -> None:
-    services.delete_room(user=signed_in(request), room_id=room_id)
+    services.delete_room(user=require_user(request), room_id=room_id)
 
 
 @router.put(
@@ -193,7 +193,7 @@ def delete_room(request: HttpRequest, room_id: UUID) -> None:
     summary="Let a persona answer in a room",
 )
 def put_persona(request: HttpRequest, room_id: UUID, persona_id: UUID) -> None:
-    services.bind_persona(user=signed_in(request), room_id=room_id, persona_id=persona_id)
+    services.bind_persona(user=require_user(request), room_id=room_id, persona_id=persona_id)
 
 
 @router.delete(
@@ -202,7 +202,7 @@ def put_persona(request: HttpRequest, room_id: UUID, persona_id: UUID) -> None:
     summary="Take a persona out of a room",
 )
 def delete_persona(request: HttpRequest, room_id: UUID, persona_id: UUID) -> None:
-    services.unbind_persona(user=signed_in(request), room_id=room_id, persona_id=persona_id)
+    services.unbind_persona(user=require_user(request), room_id=room_id, persona_id=persona_id)
 
 
 @router.get(
@@ -212,7 +212,7 @@ def delete_persona(request: HttpRequest, room_id: UUID, persona_id: UUID) -> Non
 )
 def get_confinement(request: HttpRequest, persona_id: UUID) -> HttpResponse:
     """Rooms that one is not in are left out: even that they are there is not told."""
-    user = signed_in(request)
+    user = require_user(request)
     persona = access_persona(user, persona_id, CHANGE)
     seen = persona.allowed_rooms.filter(room__in=Room.objects.visible_to(user)).order_by("room_id")
     allowed = list(seen.values_list("room_id", flat=True))
@@ -225,7 +225,7 @@ def get_confinement(request: HttpRequest, persona_id: UUID) -> HttpResponse:
     summary="Keep a persona to some rooms",
 )
 def put_confinement(request: HttpRequest, persona_id: UUID) -> HttpResponse:
-    user = signed_in(request)
+    user = require_user(request)
     access_persona(user, persona_id, CHANGE)
     wish = read_body(request, ConfinementWish).rooms
     allowed = services.confine_persona(user=user, persona_id=persona_id, room_ids=wish)

@@ -8,7 +8,7 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, Concat, Greatest
 from msgspec import Struct
 
-from accounts.mfa import with_mfa
+from accounts.mfa import mfa_enabled
 from rooms.models import Message, RoomMember
 
 COUNTED: Final = 1_000
@@ -38,7 +38,7 @@ def unread(rooms: Collection[UUID], users: Collection[UUID]) -> list[Unread]:
         .order_by()
     )
     handle = Concat(Value('data-handle="'), OuterRef("user__handle"), Value('"'))
-    may = Q(room__team__require_mfa=False) | Q(with_mfa(OuterRef("user")))
+    may = Q(room__team__require_mfa=False) | Q(mfa_enabled(OuterRef("user")))
     inside = RoomMember.objects.active().filter(may, room__team__deleted_at=None)
     members = inside.filter(room__in=rooms, user__in=users).values_list(
         "user_id",

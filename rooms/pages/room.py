@@ -7,8 +7,8 @@ from uuid import uuid4
 import msgspec
 from django.utils import timezone
 
-from accounts.clock import wire_time
 from accounts.models import User
+from accounts.timestamps import format_timestamp
 from rooms import queries
 from rooms.models import ACTIVE, Room, RoomMember, Run
 from rooms.pages.panel import panel_context, role_words
@@ -68,7 +68,7 @@ def _data(user: User, seq: int, state: RoomState, ended: Sequence[RunBody]) -> d
         "me": str(user.pk),
         "handle": user.handle,
         "seq": seq,
-        "now": wire_time(timezone.now()),
+        "now": format_timestamp(timezone.now()),
         "state": msgspec.to_builtins(afresh, str_keys=True),
         "ended": msgspec.to_builtins(ended),
         "attempts": MAX_ATTEMPTS,

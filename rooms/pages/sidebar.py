@@ -7,8 +7,14 @@ from uuid import UUID
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Left
 
-from accounts.gate import CREATE_ROOM, JOIN_ROOM, MANAGE_AGENTS, MANAGE_PEOPLE, team_permissions
 from accounts.models import Team, User
+from accounts.permissions import (
+    CREATE_ROOM,
+    JOIN_ROOM,
+    MANAGE_AGENTS,
+    MANAGE_PEOPLE,
+    team_permissions,
+)
 from agents.models import Persona
 from agents.permissions import personas_seen_by
 from rooms.fanout.unread import Unread, unread
@@ -38,7 +44,7 @@ def shell_context(user: User, team: Team, room: Room | None = None) -> dict[str,
     rows = room_rows(user, team)
     return {
         "team": team,
-        "teams": Team.objects.of(user),
+        "teams": Team.objects.visible_to(user),
         "rooms": [row for row in rows if not row.archived],
         "archived": [row for row in rows if row.archived],
         "personas": personas_around(user, team, everybody=CREATE_ROOM in permissions),

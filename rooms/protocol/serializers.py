@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from accounts.clock import wire_time
+from accounts.timestamps import format_timestamp
 from agents.models import Persona
 from rooms.models import AuthorKind, Message, Room, RoomMember, Run
 from rooms.protocol.events import (
@@ -72,7 +72,7 @@ def message_body(message: Message, run_id: UUID | None = None) -> MessageBody:
         run=run_id,
         status=message.status,
         reactions={emoji: [UUID(one) for one in ids] for emoji, ids in message.reactions.items()},
-        created_at=wire_time(message.created_at),
+        created_at=format_timestamp(message.created_at),
         edited_at=_time(message.edited_at),
         deleted=message.deleted_at is not None,
     )
@@ -101,4 +101,4 @@ def run_body(run: Run, position: int | None = None) -> RunBody:
 
 
 def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else wire_time(moment)
+    return None if moment is None else format_timestamp(moment)

@@ -70,7 +70,7 @@ def post_message(
     if earlier_id := known.get("earlier"):
         earlier = room.messages.get(pk=earlier_id)
         return Posted(earlier, list(earlier.runs.order_by("pk").values_list("pk", flat=True)))
-    rate_limits.spend(rate_limits.SEND, user, room_id=room.pk, team_id=room.team_id)
+    rate_limits.consume(rate_limits.SEND, user, room_id=room.pk, team_id=room.team_id)
     check_text(text)
     if reply_to and not known["answered"]:
         raise NotFound
@@ -138,7 +138,7 @@ def edit_message(*, user: User, message_id: UUID, text: str) -> Message:
     """
     room, message = _lock(user, message_id, POST)
     check_may_edit(user, message)
-    rate_limits.spend(rate_limits.SEND, user, room_id=room.pk, team_id=room.team_id)
+    rate_limits.consume(rate_limits.SEND, user, room_id=room.pk, team_id=room.team_id)
     check_text(text)
     if text != message.text:
         message.text = text
@@ -186,7 +186,7 @@ def react(*, user: User, message_id: UUID, emoji: str, on: bool) -> None:
     after = [one for one in before if one != str(user.pk)] + ([str(user.pk)] if on else [])
     if set(after) == set(before):
         return
-    rate_limits.spend(rate_limits.REACT, user, room_id=room.pk, team_id=room.team_id)
+    rate_limits.consume(rate_limits.REACT, user, room_id=room.pk, team_id=room.team_id)
     message.reactions |= {emoji: after}
     if not after:
         del message.reactions[emoji]

@@ -16,9 +16,9 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.audit.log import audit
 from accounts.errors import NotFound
-from accounts.gate import CREATE_ROOM, access_team
 from accounts.models import Team, User
 from accounts.names import clean_line, required_name
+from accounts.permissions import CREATE_ROOM, access_team
 from agents.services import create_demo_persona
 from rooms.event_log import record
 from rooms.models import AllowedRoom, AnswerPolicy, Privacy, Room, RoomRole

@@ -9,9 +9,9 @@ from django.contrib.sessions.models import Session
 from django.db.models import OuterRef
 from django.utils import timezone
 
-from accounts.mfa import shut_out
+from accounts.mfa import lacks_required_mfa
 from accounts.models import ApiToken, User
-from accounts.services import TokenBearer, users_for_tokens, users_of_sessions
+from accounts.services import users_for_sessions, users_for_tokens
 from rooms.executors import CHECKS, in_thread
 from rooms.fanout.credentials import Credential, Joined
 from rooms.models import Room
@@ -77,23 +77,21 @@ class Lookup:
 def known_by(shown: Sequence[Shown]) -> list[Known | None]:
     """Return who shows each of these; three queries at most, however many they are."""
     bearers = users_for_tokens({each.token for each in shown if each.token is not None})
-    signed_in = users_of_sessions(
+    signed_in = users_for_sessions(
         {each.session_key for each in shown if each.token is None and each.session_key}
     )
     return [_known(each, bearers, signed_in) for each in shown]
 
 
-def _known(
-    shown: Shown, bearers: dict[str, TokenBearer], signed_in: dict[str, User]
-) -> Known | None:
+def _known(shown: Shown, bearers: dict[str, User], signed_in: dict[str, User]) -> Known | None:
     if shown.token is None:
         user = signed_in.get(shown.session_key or "")
         return Known(user, Credential(user.pk, session_key=shown.session_key)) if user else None
-    bearer = bearers.get(shown.token)
-    if bearer is None:
+    user = bearers.get(shown.token)
+    if user is None:
         return None
-    user, team_id = bearer.user, bearer.user.reach.team_id
-    return Known(user, Credential(user.pk, token_id=bearer.token_id, team_id=team_id))
+    token = Credential(user.pk, token_id=user.scope.token_id, team_id=user.scope.team_id)
+    return Known(user, token)
 
 
 def those_that_ended(joined: Joined) -> set[Credential]:
@@ -102,12 +100,12 @@ def those_that_ended(joined: Joined) -> set[Credential]:
     Three queries for all; one more where a team asks somebody for a second step that they lack.
     """
     users = User.objects.filter(is_active=True, pk__in={c.user_id for c in joined})
-    tokens = ApiToken.objects.alive().filter(pk__in={c.token_id for c in joined})
+    tokens = ApiToken.objects.valid().filter(pk__in={c.token_id for c in joined})
     sessions = Session.objects.filter(
         expire_date__gt=timezone.now(), session_key__in={c.session_key for c in joined}
     )
     alive = {None, *tokens.values_list("pk", flat=True), *sessions.values_list("pk", flat=True)}
-    active = dict(users.values_list("pk", shut_out(OuterRef("pk"))))
+    active = dict(users.values_list("pk", lacks_required_mfa(OuterRef("pk"))))
     ended = {c for c in joined if c.user_id not in active or not {*c.means} <= alive}
     return ended | _shut_out({c: rooms for c, rooms in joined.items() if active.get(c.user_id)})
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.utils import translation
 
 from accounts import rate_limits
-from accounts.audit.log import refused
+from accounts.audit.log import audit_refusal
 from accounts.errors import MaruError
 from accounts.models import User
 from accounts.scopes import WRITE, check_scope
@@ -49,14 +49,14 @@ def carry_out(command: Command, user: User, language: str) -> Done:
         if not isinstance(command, RoomRead | MemberType):
             kind = next(name for name in ("room", "run", "message") if hasattr(command, name))
             tag, thing = str(command.__struct_config__.tag), getattr(command, kind)
-            refused(user, tag, error, target_kind=kind, target_id=thing)
+            audit_refusal(user, tag, error, target_kind=kind, target_id=thing)
         raise
 
 
 def _carry_out(command: Command, user: User, language: str) -> Done:
     with translation.override(language):
-        check_scope(user.reach, WRITE)  # as REST does for whatever changes something
-        rate_limits.spend(rate_limits.COMMAND, user)
+        check_scope(user.scope, WRITE)  # as REST does for whatever changes something
+        rate_limits.consume(rate_limits.COMMAND, user)
         match command:
             case MessageSend():
                 return _send(command, user)

@@ -16,7 +16,7 @@ from django.db import DatabaseError, InterfaceError
 from django.utils import translation
 from django.utils.translation.trans_real import parse_accept_lang_header
 
-from accounts.audit.log import came_from
+from accounts.audit.log import client_address
 from rooms.socket.authentication import Lookup, Shown
 
 log = structlog.get_logger(__name__)
@@ -80,7 +80,7 @@ class Admission:
         if is_full(user.pk):
             await _refuse(receive, send, HTTPStatus.TOO_MANY_REQUESTS, "rate_limited")
             return
-        came_from.set((scope.get("client") or ("",))[0])
+        client_address.set((scope.get("client") or ("",))[0])
         known_scope = {"user": user, "credential": known.credential, "language": _language(headers)}
         with place(user.pk):
             await self._app({**scope, **known_scope}, receive, send)

@@ -41,7 +41,7 @@ class Stand:
 def admit(user: User, room_id: UUID) -> Room:
     """Return the room if `user` may come in now; a stranger makes nobody listen to anything."""
     room = access_room(user, room_id, VIEW)
-    rate_limits.spend(rate_limits.JOIN, user, room_id=room.pk, team_id=room.team_id)
+    rate_limits.consume(rate_limits.JOIN, user, room_id=room.pk, team_id=room.team_id)
     return room
 
 

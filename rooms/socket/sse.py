@@ -64,9 +64,9 @@ def open_stream(request: HttpRequest, user: User, room_id: UUID, after: int) -> 
     if is_full(user.pk):
         raise RateLimited(retry_after=RETRY_SECONDS)
     wishes: list[Wish] = getattr(request, "scope", {}).get(_WISHES, [])
-    token_id = user.reach.token_id
+    token_id = user.scope.token_id
     session_key = None if token_id else request.session.session_key
-    credential = Credential(user.pk, token_id, session_key, user.reach.team_id)
+    credential = Credential(user.pk, token_id, session_key, user.scope.team_id)
     wishes.append(Wish(user, room_id, after, credential))
     response = HttpResponse(content_type="text/event-stream")
     response["X-Accel-Buffering"] = "no"  # or a proxy keeps it until there is more

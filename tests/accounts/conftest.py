@@ -10,7 +10,7 @@ from pytest_django import Settings
 
 from accounts.models import Team, TeamRole, User
 from accounts.services import create_team, create_user, suspend_user
-from accounts.services.teams import put_member
+from accounts.services.teams import add_team_member
 
 PASSWORD = "ondol-warms-the-floor"
 
@@ -75,9 +75,9 @@ def cast(db: None) -> Cast:
     people = {}
     for role in (TeamRole.ADMIN, TeamRole.MEMBER, TeamRole.GUEST):
         people[role] = make_user(role.name.title())
-        put_member(team, people[role], role)
+        add_team_member(team, people[role], role)
     suspended = make_user("Suspended")
-    put_member(team, suspended, TeamRole.ADMIN)
+    add_team_member(team, suspended, TeamRole.ADMIN)
     suspend_user(person=suspended)
     stranger = make_user("Stranger")
     return Cast(

@@ -9,10 +9,10 @@ from accounts import revocation
 from accounts.admin import site
 from accounts.models import AuditEntry, Team, User
 from accounts.revocation import Ending
-from accounts.services import invite, make_token
+from accounts.services import create_token, invite
 from rooms.models import Line, Worker
 from tests.accounts.conftest import PASSWORD, Cast
-from tests.accounts.login.factors import give_app
+from tests.accounts.login.totp import enable_totp
 
 pytestmark = pytest.mark.django_db
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 def staff(cast: Cast) -> Client:
     cast.owner.is_staff = cast.owner.is_superuser = True
     cast.owner.save()
-    give_app(cast.owner)
+    enable_totp(cast.owner)
     client = Client()
     client.force_login(cast.owner)
     return client
@@ -65,7 +65,7 @@ def test_it_is_closed_to_who_is_not_staff(client: Client, cast: Cast, who: str) 
 
 
 def test_no_secret_is_in_any_page(staff: Client, cast: Cast) -> None:
-    token, secret = make_token(user=cast.member, name="script")
+    token, secret = create_token(user=cast.member, name="script")
     invitation, link = invite(user=cast.owner, team_id=cast.team.pk)
     cast.member.refresh_from_db()
 
@@ -146,7 +146,7 @@ def test_staff_do_not_make_themselves_superusers(cast: Cast) -> None:
     cast.owner.is_staff = True
     cast.owner.save()
     cast.owner.user_permissions.set(Permission.objects.filter(content_type__app_label="accounts"))
-    give_app(cast.owner)
+    enable_totp(cast.owner)
     client = Client()
     client.force_login(cast.owner)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounts.names import LONGEST_NAME, clean_handle, clean_name, handle_for, initials
+from accounts.names import MAX_NAME_LENGTH, clean_handle, clean_name, handle_for, initials
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_nothing_to_see_is_no_name() -> None:
 
 
 def test_a_long_name_is_cut_and_leaves_no_space_at_its_end() -> None:
-    assert clean_name("가" * 50) == "가" * LONGEST_NAME
+    assert clean_name("가" * 50) == "가" * MAX_NAME_LENGTH
     assert clean_name("a" * 39 + " b") == "a" * 39
 
 
@@ -94,7 +94,7 @@ def test_a_cleaned_name_is_clean(text: str) -> None:
     name = clean_name(text)
 
     assert clean_name(name) == name
-    assert len(name) <= LONGEST_NAME
+    assert len(name) <= MAX_NAME_LENGTH
     assert name == " ".join(name.split())
     assert not any(unicodedata.category(one) in {"Cc", "Cf", "Cs", "Co", "Zl"} for one in name)
 

@@ -9,10 +9,10 @@ from pytest_django import Settings
 from accounts import rate_limits
 from accounts.errors import RateLimited
 from accounts.models import User
-from accounts.rate_limits import RULES, MemoryCounters, RedisCounters, Rule
-from accounts.scopes import EVERYWHERE
+from accounts.rate_limits import LIMITS, MemoryCounters, RateLimit, RedisCounters
+from accounts.scopes import FULL_SCOPE
 
-WHOSE = [(action, kind) for action, kind in RULES]
+WHOSE = [(action, kind) for action, kind in LIMITS]
 
 
 class Clock:
@@ -34,12 +34,12 @@ def clock() -> Clock:
 def _counters(settings: Settings, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     settings.RATE_LIMITS = True
     mine = MemoryCounters(clock)
-    monkeypatch.setattr(rate_limits, "counters", lambda: mine)
+    monkeypatch.setattr(rate_limits, "get_counters", lambda: mine)
 
 
 def somebody(token: UUID | None = None) -> User:
     user = User(pk=uuid4())
-    user.reach = replace(EVERYWHERE, token_id=token)
+    user.scope = replace(FULL_SCOPE, token_id=token)
     return user
 
 
@@ -50,9 +50,9 @@ def passes(action: str, kind: str, one: UUID) -> bool:
         user.pk = one
     where = {"room_id": one} if kind == "room" else {"team_id": one} if kind == "team" else {}
     try:
-        rate_limits.spend(action, user, **where)
+        rate_limits.consume(action, user, **where)
     except RateLimited as refused:
-        return not 1 <= (refused.retry_after or 0) <= RULES[action, kind].seconds
+        return not 1 <= (refused.retry_after or 0) <= LIMITS[action, kind].seconds
     return True
 
 
@@ -61,7 +61,7 @@ def test_each_rule_holds_at_its_number_and_no_other(
     action: str, kind: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, another = uuid4(), uuid4()
-    most, seconds = RULES[action, kind].most, RULES[action, kind].seconds
+    most, seconds = LIMITS[action, kind].most, LIMITS[action, kind].seconds
 
     assert sum(passes(action, kind, one) for _ in range(most + 20)) == most
     assert passes(action, kind, another)
@@ -73,41 +73,41 @@ def test_each_rule_holds_at_its_number_and_no_other(
 
 def test_wait_is_the_rest_of_the_time(clock: Clock) -> None:
     counters = MemoryCounters(clock)
-    counts = [("key", Rule(1, 60))]
+    counts = [("key", RateLimit(1, 60))]
 
-    assert counters.spend(counts) is None
+    assert counters.consume(counts) is None
     clock.now += 20
-    assert counters.spend(counts) == 40
+    assert counters.consume(counts) == 40
 
 
 def test_longest_wait_counts(clock: Clock) -> None:
     counters = MemoryCounters(clock)
-    counts = [("long", Rule(1, 60)), ("short", Rule(1, 5)), ("wide", Rule(9, 900))]
+    counts = [("long", RateLimit(1, 60)), ("short", RateLimit(1, 5)), ("wide", RateLimit(9, 900))]
 
-    counters.spend(counts)
-    assert counters.spend(counts) == 60
+    counters.consume(counts)
+    assert counters.consume(counts) == 60
 
 
 def test_limits_can_be_switched_off(settings: Settings) -> None:
     settings.RATE_LIMITS = False
     one = uuid4()
 
-    assert all(passes("send", "user", one) for _ in range(RULES["send", "user"].most + 1))
+    assert all(passes("send", "user", one) for _ in range(LIMITS["send", "user"].most + 1))
 
 
 def test_what_is_over_is_forgotten(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rate_limits, "FORGETS_BEYOND", 10)
+    monkeypatch.setattr(rate_limits, "PRUNE_ABOVE", 10)
     counters = MemoryCounters(clock)
     for number in range(11):
-        counters.spend([(str(number), Rule(1, 60))])
+        counters.consume([(str(number), RateLimit(1, 60))])
     clock.now += 60
-    counters.spend([("new", Rule(1, 60))])
+    counters.consume([("new", RateLimit(1, 60))])
 
     assert list(counters._used) == ["new"]
 
 
 def test_nothing_is_refused_while_redis_is_away() -> None:
     counters = RedisCounters("redis://127.0.0.1:1/0")
-    counts = [("key", Rule(1, 60))]
+    counts = [("key", RateLimit(1, 60))]
 
-    assert [counters.spend(counts) for _ in range(50)] == [None] * 50
+    assert [counters.consume(counts) for _ in range(50)] == [None] * 50

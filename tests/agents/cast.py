@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from accounts.models import Team, TeamRole, User
 from accounts.services import create_team, create_user
-from accounts.services.teams import put_member
+from accounts.services.teams import add_team_member
 from agents.models import Connection, Persona
 from agents.services import create_connection, create_persona
 
@@ -41,7 +41,7 @@ def make_cast() -> Cast:
         (member, TeamRole.MEMBER),
         (guest, TeamRole.GUEST),
     ):
-        put_member(team, user, role)
+        add_team_member(team, user, role)
     other = create_team(user=stranger, name="Other team")
     connection = connect(owner, team)
     persona = create_persona(

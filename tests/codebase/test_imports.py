@@ -74,7 +74,7 @@ def test_the_tree_as_it_is_keeps_every_contract(tree: Path) -> None:
         ("rooms/unlisted.py", "", {ROOMS}),
         ("agents/egress/guard.py", "import agents.services.personas", {AGENTS}),
         ("agents/hooks.py", "import agents.permissions", {AGENTS}),
-        ("accounts/gate.py", "import accounts.login.adapters", {ACCOUNTS}),
+        ("accounts/permissions.py", "import accounts.login.adapters", {ACCOUNTS}),
         (
             "accounts/scopes.py",
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import accounts.models",

@@ -56,7 +56,7 @@ def main(provider: str, out: str) -> None:
 def _team() -> "tuple[Team, list[User]]":
     from accounts.models import TeamRole, Wood
     from accounts.services import create_team, create_user, update_profile
-    from accounts.services.teams import put_member
+    from accounts.services.teams import add_team_member
 
     people = []
     for number, name in enumerate(PEOPLE):
@@ -64,7 +64,7 @@ def _team() -> "tuple[Team, list[User]]":
         people.append(update_profile(user=person, wood=Wood.values[number % len(Wood.values)]))
     team = create_team(user=people[0], name="Hangyeol Commerce")
     for person in people[1:]:
-        put_member(team, person, TeamRole.MEMBER)
+        add_team_member(team, person, TeamRole.MEMBER)
     return team, people
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from accounts.models import Team, TeamRole, User
 from accounts.services import create_team, create_user
-from accounts.services.teams import put_member
+from accounts.services.teams import add_team_member
 from agents.models import Persona
 from agents.services import create_demo_persona
 from rooms.models import Room, RoomRole
@@ -43,7 +43,7 @@ def cast(db: None) -> Cast:
     )
     team = create_team(user=owner, name="Team")
     for user in (moderator, member, reader):
-        put_member(team, user, TeamRole.MEMBER)
+        add_team_member(team, user, TeamRole.MEMBER)
     create_team(user=stranger, name="Other team")
     persona = create_demo_persona(user=owner, team_id=team.pk)
     room = create_room(user=owner, team_id=team.pk, name="room", personas=[persona.pk])

@@ -10,14 +10,14 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.errors import Forbidden, MaruError, NotFound
-from accounts.gate import access_team
 from accounts.models import TeamRole, User
+from accounts.permissions import access_team
 from accounts.services import require_mfa, suspend_team_member, suspend_user
-from accounts.services.teams import put_member
+from accounts.services.teams import add_team_member
 from agents.permissions import access_connection, access_persona
 from rooms import services
 from rooms.permissions import access_message, access_open_room, access_room, access_run
-from tests.accounts.login.factors import give_app
+from tests.accounts.login.totp import enable_totp
 from tests.rooms.conftest import Cast, make_user
 
 pytestmark = pytest.mark.django_db
@@ -59,10 +59,10 @@ def gates(cast: Cast) -> list[tuple[str, Gate, UUID]]:
 
 def test_refusal_costs_one_query_whether_the_thing_is_there_or_not(cast: Cast) -> None:
     suspended = make_user("Suspended")
-    put_member(cast.team, suspended, TeamRole.MEMBER)
+    add_team_member(cast.team, suspended, TeamRole.MEMBER)
     suspend_team_member(user=cast.owner, team_id=cast.team.pk, member_id=suspended.pk)
     inactive = make_user("Inactive")
-    put_member(cast.team, inactive, TeamRole.ADMIN)
+    add_team_member(cast.team, inactive, TeamRole.ADMIN)
     suspend_user(person=inactive)
 
     for name, gate, thing in gates(cast):
@@ -77,7 +77,7 @@ def test_consent_costs_one_query_and_one_for_the_thing(
     cast: Cast, *, asks_for_two_steps: bool
 ) -> None:
     if asks_for_two_steps:
-        give_app(cast.owner)
+        enable_totp(cast.owner)
         require_mfa(user=cast.owner, team_id=cast.team.pk, required=True)
     for name, gate, thing in gates(cast):
         ContentType.objects.clear_cache()
@@ -102,7 +102,7 @@ def test_forbidden_is_only_for_those_who_see_the_thing(cast: Cast) -> None:
 
 def test_guest_does_not_learn_that_an_open_room_is_there(cast: Cast) -> None:
     guest = make_user("Guest")
-    put_member(cast.team, guest, TeamRole.GUEST)
+    add_team_member(cast.team, guest, TeamRole.GUEST)
     services.update_room(user=cast.owner, room_id=cast.room.pk, privacy="team")
 
     there = queries(lambda: access_open_room(guest, cast.room.pk))

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import TeamMember, User
-from accounts.services import make_token
+from accounts.services import create_token
 from agents.services import create_demo_persona
 from rooms import services
 from rooms.models import Room, RoomRole
@@ -39,7 +39,7 @@ def cost(act: Callable[[], object]) -> int:
 @pytest.fixture
 def client(cast: Cast) -> Client:
     services.post_message(user=cast.member, room_id=cast.room.pk, text="the line is made")
-    _token, secret = make_token(user=cast.member, name="script")
+    _token, secret = create_token(user=cast.member, name="script")
     return Client(headers={"authorization": f"Bearer {secret}"})
 
 

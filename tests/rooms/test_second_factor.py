@@ -6,13 +6,13 @@ from django.urls import reverse
 from accounts.errors import MfaRequired
 from accounts.models import User
 from accounts.services import create_team, create_user, require_mfa
-from accounts.services.teams import put_member
+from accounts.services.teams import add_team_member
 from rooms import services
 from rooms.fanout.unread import unread
 from rooms.models import Room
 from rooms.permissions import VIEW, access_room
 from rooms.services import create_room, post_message, update_room
-from tests.accounts.login.factors import give_app
+from tests.accounts.login.totp import enable_totp
 from tests.rooms.pages.browsing import browser, words
 
 pytestmark = pytest.mark.django_db
@@ -24,10 +24,10 @@ def member() -> User:
     owner = create_user(name="CANARY person", email="owner@example.com")
     member = create_user(name="Member", email="member@example.com")
     team = create_team(user=owner, name="A team")
-    put_member(team, member, "member")
+    add_team_member(team, member, "member")
     room = create_room(user=owner, team_id=team.pk, name="CANARY room")
     update_room(user=owner, room_id=room.pk, privacy="team")
-    give_app(owner)
+    enable_totp(owner)
     require_mfa(user=owner, team_id=team.pk, required=True)
     return member
 
@@ -50,7 +50,7 @@ def test_home_page_opens_another_team_instead(member: User) -> None:
     assert home.context["team"] == other
     assert "CANARY" not in home.content.decode()
     assert "A team" in home.content.decode()  # to switch to, which says what to do
-    give_app(member)
+    enable_totp(member)
     assert client.get(reverse("rooms:home")).context["team"] == other  # looked at last
 
 
@@ -58,10 +58,10 @@ def test_rooms_open_with_the_second_step_only() -> None:
     owner = create_user(name="Owner", email="owner@example.com")
     member = create_user(name="Member", email="member@example.com")
     team = create_team(user=owner, name="Team")
-    put_member(team, member, "member")
+    add_team_member(team, member, "member")
     room = create_room(user=owner, team_id=team.pk, name="room")
     services.put_member(user=owner, room_id=room.pk, member_id=member.pk, role="member")
-    give_app(owner)
+    enable_totp(owner)
 
     require_mfa(user=owner, team_id=team.pk, required=True)
 
@@ -71,7 +71,7 @@ def test_rooms_open_with_the_second_step_only() -> None:
         post_message(user=member, room_id=room.pk, text="Hello")
     assert not Room.objects.visible_to(member).exists()
     assert unread([room.pk], [member.pk]) == []
-    give_app(member)
+    enable_totp(member)
     assert access_room(member, room.pk, VIEW) == room
     assert Room.objects.visible_to(member).get() == room
     assert len(unread([room.pk], [member.pk])) == 1

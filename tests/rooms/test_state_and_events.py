@@ -9,7 +9,7 @@ import pytest
 from accounts.errors import NotFound
 from accounts.roles import ROOM_ROLES
 from accounts.services import create_user, update_profile
-from accounts.services.teams import put_member as put_team_member
+from accounts.services.teams import add_team_member
 from agents.engine_types import AnswerFailed, Usage
 from agents.services import create_demo_persona, delete_persona, update_persona
 from rooms import services
@@ -100,7 +100,7 @@ def cancel(cast: Cast) -> None:
 
 def add(cast: Cast) -> None:
     user = create_user(name="New", email="new@example.com")
-    put_team_member(cast.team, user, "member")
+    add_team_member(cast.team, user, "member")
     services.put_member(user=cast.owner, room_id=cast.room.pk, member_id=user.pk, role="reader")
 
 

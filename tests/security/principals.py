@@ -6,14 +6,14 @@ from uuid import UUID
 from accounts.models import Team, TeamRole, User
 from accounts.services import (
     create_team,
+    create_token,
     create_user,
     invite,
-    make_token,
     remove_team_member,
     suspend_team_member,
     suspend_user,
 )
-from accounts.services.teams import put_member
+from accounts.services.teams import add_team_member
 from agents.models import Persona
 from agents.services import create_demo_persona
 from rooms.models import Room
@@ -25,7 +25,7 @@ EMOJI = "%F0%9F%91%8D"  # as it stands in an address
 
 
 @dataclass
-class Side:
+class Tenant:
     """One team: its owner, and the id of one of each kind of thing in it."""
 
     team: Team
@@ -43,17 +43,17 @@ def make_user(name: str) -> User:
     return create_user(name=name, email=f"{name.lower()}@example.com", verified=True)
 
 
-def make_side(name: str) -> Side:
+def make_tenant(name: str) -> Tenant:
     owner, member = make_user(f"{name}Owner"), make_user(f"{name}Member")
     team = create_team(user=owner, name="Team")
-    put_member(team, member, TeamRole.MEMBER)
+    add_team_member(team, member, TeamRole.MEMBER)
     persona = create_demo_persona(user=owner, team_id=team.pk)
     room = create_room(user=owner, team_id=team.pk, name=name, personas=[persona.pk])
     put_room_member(user=owner, room_id=room.pk, member_id=member.pk, role="member")
     posted = post_message(user=owner, room_id=room.pk, text=f"CANARY-{name}")
     invitation, _secret = invite(user=owner, team_id=team.pk)
-    token, _secret = make_token(user=owner, name="one", scopes=["admin"])
-    side = Side(team, owner, member, room, persona)
+    token, _secret = create_token(user=owner, name="one", scopes=["admin"])
+    side = Tenant(team, owner, member, room, persona)
     side.ids = {
         "team": str(team.pk),
         "room": str(room.pk),
@@ -70,7 +70,7 @@ def make_side(name: str) -> Side:
     return side
 
 
-def other_rooms(side: Side) -> dict[str, str]:
+def other_rooms(side: Tenant) -> dict[str, str]:
     """Rooms of the side that are open, archived and deleted."""
     made = {}
     for kind in ("open", "archived", "deleted"):
@@ -93,7 +93,7 @@ class Principal:
     insider: bool = False
 
 
-def make_principals(victim: Side, own: Side) -> list[Principal]:
+def make_principals(victim: Tenant, own: Tenant) -> list[Principal]:
     """Everybody who is not in the victim's room."""
     return [
         _principal("stranger", own.owner),
@@ -111,14 +111,14 @@ def make_principals(victim: Side, own: Side) -> list[Principal]:
 
 
 def _principal(name: str, user: User, **how: bool) -> Principal:
-    _token, secret = make_token(user=user, name=name, scopes=["admin"])
+    _token, secret = create_token(user=user, name=name, scopes=["admin"])
     return Principal(name, user, secret, **how)
 
 
-def _of_role(side: Side, role: str, *, insider: bool) -> Principal:
+def _of_role(side: Tenant, role: str, *, insider: bool) -> Principal:
     name = f"{role}-{'here' if insider else 'elsewhere'}"
     user = make_user(name)
-    put_member(side.team, user, role)
+    add_team_member(side.team, user, role)
     return _principal(name, user, insider=insider)
 
 
@@ -129,35 +129,35 @@ def _staff() -> Principal:
     return _principal("staff", user)
 
 
-def _invited(victim: Side) -> Principal:
+def _invited(victim: Tenant) -> Principal:
     invite(user=victim.owner, team_id=victim.team.pk, email="invited@example.com")
     return _principal("invited", make_user("invited"))
 
 
-def _former(victim: Side) -> Principal:
+def _former(victim: Tenant) -> Principal:
     user = _insider(victim, "former")
     principal = _principal("former", user)
     remove_team_member(user=victim.owner, team_id=victim.team.pk, member_id=user.pk)
     return principal
 
 
-def _suspended_in_team(victim: Side) -> Principal:
+def _suspended_in_team(victim: Tenant) -> Principal:
     user = _insider(victim, "suspended-in-team")
     principal = _principal("suspended-in-team", user)
     suspend_team_member(user=victim.owner, team_id=victim.team.pk, member_id=user.pk)
     return principal
 
 
-def _suspended(victim: Side) -> Principal:
+def _suspended(victim: Tenant) -> Principal:
     user = _insider(victim, "suspended")
     principal = _principal("suspended", user, comes_in=False)
     suspend_user(person=user)
     return principal
 
 
-def _insider(victim: Side, name: str) -> User:
+def _insider(victim: Tenant, name: str) -> User:
     """An admin of the team who is in the room, too, until something happens to them."""
     user = make_user(name)
-    put_member(victim.team, user, TeamRole.ADMIN)
+    add_team_member(victim.team, user, TeamRole.ADMIN)
     put_room_member(user=victim.owner, room_id=victim.room.pk, member_id=user.pk, role="moderator")
     return user

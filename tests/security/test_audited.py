@@ -17,11 +17,11 @@ import agents.services
 import rooms.services
 from accounts.models import AuditEntry, Invitation, Team, User
 from accounts.services import (
+    create_setup_link,
     create_team,
+    create_token,
     create_user,
     invite,
-    make_setup_link,
-    make_token,
     teams,
 )
 from agents.models import Connection, Persona
@@ -60,7 +60,7 @@ class World:
     def __post_init__(self) -> None:
         self.team = create_team(user=self.owner, name="Team")
         here = Here(user=self.owner, team_id=self.team.pk)
-        teams.put_member(self.team, self.member, "member")
+        teams.add_team_member(self.team, self.member, "member")
         self.persona = create_demo_persona(**here)
         self.unbound = create_demo_persona(**here)
         self.room = create_room(**here, name="room", personas=[self.persona.pk])
@@ -84,9 +84,9 @@ def added(world: World) -> UUID:
 
 
 def setup(world: World) -> object:
-    token = make_setup_link()
+    token = create_setup_link()
     assert token
-    return A.use_setup_link(
+    return A.complete_setup(
         token=token, name="First", email="first@example.com", password=None, team_name="First"
     )
 
@@ -105,9 +105,9 @@ CHANGES: dict[str, tuple[Act, list[str]]] = {
         lambda w: A.accept_invitation_by_digest(user=w.newcomer, digest=w.invitation.digest),
         ["invitation.accepted"],
     ),
-    "address_changed": (
-        lambda w: A.address_changed(user=w.owner, before="old@example.com", session_key=None),
-        ["user.address_changed"],
+    "finish_email_change": (
+        lambda w: A.finish_email_change(user=w.owner, before="old@example.com", session_key=None),
+        ["user.finish_email_change"],
     ),
     "change_password": (
         lambda w: A.change_password(user=w.owner, password="another-good-password"),
@@ -116,7 +116,7 @@ CHANGES: dict[str, tuple[Act, list[str]]] = {
     "create_team": (lambda w: A.create_team(user=w.owner, name="Second"), ["team.created"]),
     "create_user": (lambda w: person("Fourth"), ["user.created"]),
     "invite": (lambda w: A.invite(user=w.owner, team_id=w.team.pk), ["invitation.created"]),
-    "make_token": (lambda w: A.make_token(user=w.owner, name="script"), ["token.created"]),
+    "create_token": (lambda w: A.create_token(user=w.owner, name="script"), ["token.created"]),
     "remove_team_member": (
         lambda w: A.remove_team_member(user=w.owner, team_id=w.team.pk, member_id=w.member.pk),
         ["team.member_removed"],
@@ -147,7 +147,7 @@ CHANGES: dict[str, tuple[Act, list[str]]] = {
     ),
     "suspend_user": (lambda w: A.suspend_user(user=w.owner, person=w.member), ["user.suspended"]),
     "update_profile": (lambda w: A.update_profile(user=w.owner, wood="zelkova"), ["user.changed"]),
-    "use_setup_link": (setup, ["team.created", "user.changed", "user.created"]),
+    "complete_setup": (setup, ["team.created", "user.changed", "user.created"]),
     "create_connection": (
         lambda w: G.create_connection(
             user=w.owner,
@@ -297,7 +297,7 @@ BEFORE: dict[str, Act] = {
     "restore_room": lambda w: R.archive_room(user=w.owner, room_id=w.room.pk),
     "join_room": lambda w: R.update_room(user=w.owner, room_id=w.room.pk, privacy="team"),
     "hand_over_room": added,
-    "revoke_token": lambda w: make_token(user=w.owner, name="script"),
+    "revoke_token": lambda w: create_token(user=w.owner, name="script"),
     "remove_member": added,
     "restore_persona": lambda w: G.update_persona(
         user=w.owner, persona_id=w.persona.pk, instructions="Other"
@@ -321,7 +321,7 @@ WITHOUT = {
     "grants_of": "reads",
     "joinable_rooms": "reads",
     "leave_rooms": "a step of remove_team_member and set_team_role",
-    "link_of": "reads",
+    "invitation_url": "reads",
     "lock_rooms_of": "reads",
     "purge_rooms": "what is left of rooms whose deletion has its entry",
     "reopen_rooms": "a step of restore_team",
@@ -335,14 +335,14 @@ WITHOUT = {
     "check_new_connection": "changes nothing",
     "look_up": "changes nothing",
     "spec_for": "reads",
-    "check_setup_link": "reads",
-    "invitation_by_digest": "reads",
+    "get_setup_link": "reads",
+    "get_invitation_by_digest": "reads",
     "is_set_up": "reads",
-    "look_up_invitation": "reads",
-    "make_setup_link": "printed by the server, for whoever starts it",
+    "get_invitation": "reads",
+    "create_setup_link": "printed by the server, for whoever starts it",
     "user_for_token": "reads",
     "users_for_tokens": "reads",
-    "users_of_sessions": "reads",
+    "users_for_sessions": "reads",
 }
 
 

@@ -21,9 +21,9 @@ from tests.security.principals import (
     EMOJI,
     Ids,
     Principal,
-    Side,
+    Tenant,
     make_principals,
-    make_side,
+    make_tenant,
     other_rooms,
 )
 
@@ -208,13 +208,13 @@ PROTECTED = {
 
 
 @pytest.fixture
-def victim(db: None) -> Side:
-    return make_side("Victim")
+def victim(db: None) -> Tenant:
+    return make_tenant("Victim")
 
 
 @pytest.fixture
-def own(db: None) -> Side:
-    return make_side("Own")
+def own(db: None) -> Tenant:
+    return make_tenant("Own")
 
 
 def pages() -> Iterator[tuple[str, str]]:
@@ -360,7 +360,7 @@ def test_every_id_that_a_body_may_name_is_tried() -> None:
                 assert "{" in json.dumps(BODIES[name].get(field)), (name, field)
 
 
-def test_pages_give_outsiders_the_bytes_of_what_is_not_there(victim: Side, own: Side) -> None:
+def test_pages_give_outsiders_the_bytes_of_what_is_not_there(victim: Tenant, own: Tenant) -> None:
     nothing = absent()
     principals = make_principals(victim, own)
     refused = 0
@@ -398,7 +398,7 @@ def test_pages_give_outsiders_the_bytes_of_what_is_not_there(victim: Side, own: 
     assert refused > len(PAGES) * 6
 
 
-def test_rest_gives_outsiders_the_bytes_of_what_is_not_there(victim: Side, own: Side) -> None:
+def test_rest_gives_outsiders_the_bytes_of_what_is_not_there(victim: Tenant, own: Tenant) -> None:
     nothing = absent()
     for principal in [*make_principals(victim, own), None]:
         token = principal.token if principal else None
@@ -412,7 +412,9 @@ def test_rest_gives_outsiders_the_bytes_of_what_is_not_there(victim: Side, own: 
             assert status == (404 if principal and principal.comes_in else 401), about
 
 
-def test_thing_of_another_team_inside_of_an_own_path_is_not_there(victim: Side, own: Side) -> None:
+def test_thing_of_another_team_inside_of_an_own_path_is_not_there(
+    victim: Tenant, own: Tenant
+) -> None:
     """TEN-08: one id of a path is foreign, the others are one's own."""
     nothing = absent()
     token = make_principals(victim, own)[0].token
@@ -439,7 +441,7 @@ def test_thing_of_another_team_inside_of_an_own_path_is_not_there(victim: Side, 
     assert tried > 20
 
 
-def test_thing_of_another_team_inside_of_a_body_is_not_there(victim: Side, own: Side) -> None:
+def test_thing_of_another_team_inside_of_a_body_is_not_there(victim: Tenant, own: Tenant) -> None:
     nothing = absent()
     token = make_principals(victim, own)[0].token
     for name, body in BODIES.items():
@@ -460,7 +462,7 @@ def test_thing_of_another_team_inside_of_a_body_is_not_there(victim: Side, own: 
             transaction.set_rollback(True)
 
 
-def test_thing_of_another_team_inside_of_a_form_is_not_there(victim: Side, own: Side) -> None:
+def test_thing_of_another_team_inside_of_a_form_is_not_there(victim: Tenant, own: Tenant) -> None:
     nothing = absent()
     client = browser(own.owner)
     paths = dict(pages())
@@ -479,7 +481,7 @@ def test_thing_of_another_team_inside_of_a_form_is_not_there(victim: Side, own: 
 
 
 def test_room_that_is_archived_or_deleted_is_not_there_for_outsiders_either(
-    victim: Side, own: Side
+    victim: Tenant, own: Tenant
 ) -> None:
     nothing = absent()
     names = {"stranger", "former", "member-here", "guest-here"}
@@ -500,7 +502,7 @@ def test_room_that_is_archived_or_deleted_is_not_there_for_outsiders_either(
                 assert status == 404
 
 
-def test_what_is_protected_is_no_field_of_any_body(own: Side, victim: Side) -> None:
+def test_what_is_protected_is_no_field_of_any_body(own: Tenant, victim: Tenant) -> None:
     """TEN-09: whatever a body adds to what its operation knows is refused, and nothing written."""
     token = make_principals(victim, own)[0].token
     for name, properties in operations():
@@ -527,7 +529,7 @@ def with_body(token: str, name: str, body: Any, ids: Ids) -> Any:
     )
 
 
-def test_no_form_is_taken_without_its_token(own: Side) -> None:
+def test_no_form_is_taken_without_its_token(own: Tenant) -> None:
     """AUT-05: every page and every operation that changes something asks a browser for CSRF."""
     client = Client(enforce_csrf_checks=True)
     client.force_login(own.owner)
@@ -550,7 +552,7 @@ def test_no_form_is_taken_without_its_token(own: Side) -> None:
         assert writes == [], name
 
 
-def test_suspended_account_is_nobody_on_every_operation(victim: Side, own: Side) -> None:
+def test_suspended_account_is_nobody_on_every_operation(victim: Tenant, own: Tenant) -> None:
     """AUT-08: with a token that was made before."""
     suspended = next(p for p in make_principals(victim, own) if not p.comes_in)
     expected = rest_of(None, "GET /me", victim.ids)[0].content
@@ -559,7 +561,7 @@ def test_suspended_account_is_nobody_on_every_operation(victim: Side, own: Side)
         assert (answer.status_code, answer.content, writes) == (401, expected, []), name
 
 
-def test_the_comparison_sees_a_leak(victim: Side, own: Side) -> None:
+def test_the_comparison_sees_a_leak(victim: Tenant, own: Tenant) -> None:
     """The control: a status, a byte or a write that tells a foreign thing from none is caught."""
     nothing = absent()
     member, _writes = browser(victim.member), None

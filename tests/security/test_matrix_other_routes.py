@@ -23,9 +23,9 @@ from accounts.services import change_password
 from accounts.views.forms import AuditForm
 from maru.web.api import api
 from rooms.models import Line, Worker
-from tests.accounts.login.factors import give_app
+from tests.accounts.login.totp import enable_totp
 from tests.live import ROOT
-from tests.security.principals import Side, make_principals, make_side, make_user
+from tests.security.principals import Tenant, make_principals, make_tenant, make_user
 from tests.security.test_matrix import _walk, asked, browser, check_refusals, page_of
 
 pytestmark = pytest.mark.django_db
@@ -75,13 +75,13 @@ NAMES_NOTHING = {
 
 
 @pytest.fixture
-def victim(db: None) -> Side:
-    return make_side("Victim")
+def victim(db: None) -> Tenant:
+    return make_tenant("Victim")
 
 
 @pytest.fixture
-def own(db: None) -> Side:
-    return make_side("Own")
+def own(db: None) -> Tenant:
+    return make_tenant("Own")
 
 
 def routes(beginning: str) -> Iterator[tuple[str, str]]:
@@ -143,18 +143,18 @@ def test_every_word_of_a_query_string_is_listed() -> None:
     assert found | {"next"} == NAMES_SOMETHING | NAMES_NOTHING
 
 
-def visitors(victim: Side, own: Side) -> list[tuple[str, User | None]]:
+def visitors(victim: Tenant, own: Tenant) -> list[tuple[str, User | None]]:
     """Some of the principals; staff without a second step, and with one, but without any right."""
     powerless = make_user("powerless")
     powerless.is_staff = True
     powerless.save(update_fields=["is_staff"])
-    give_app(powerless)
+    enable_totp(powerless)
     names = {"stranger", "admin-here", "former", "staff"}
     named = [(p.name, p.user) for p in make_principals(victim, own) if p.name in names]
     return [*named, ("powerless", powerless), ("nobody", None)]
 
 
-def test_admin_site_tells_nobody_of_anything(victim: Side, own: Side) -> None:
+def test_admin_site_tells_nobody_of_anything(victim: Tenant, own: Tenant) -> None:
     line, _made = Line.objects.get_or_create(team=victim.team)
     worker = Worker.objects.create(name="CANARY-worker", concurrency=1)
     there = {
@@ -188,7 +188,7 @@ def test_admin_site_tells_nobody_of_anything(victim: Side, own: Side) -> None:
     assert tried > 6 * 2 * 30
 
 
-def passed(side: Side) -> Client:
+def passed(side: Tenant) -> Client:
     """A browser in which somebody has just shown a password."""
     change_password(user=side.owner, password=PASSWORD)
     client = Client()
@@ -197,7 +197,7 @@ def passed(side: Side) -> Client:
     return client
 
 
-def test_passkey_of_somebody_else_is_not_there(victim: Side, own: Side) -> None:
+def test_passkey_of_somebody_else_is_not_there(victim: Tenant, own: Tenant) -> None:
     """AUT-05: a passkey is named by a number."""
     key = Authenticator.objects.create(
         user=victim.owner, type=Authenticator.Type.WEBAUTHN, data={"name": "CANARY"}
@@ -217,7 +217,7 @@ def test_passkey_of_somebody_else_is_not_there(victim: Side, own: Side) -> None:
     assert key.data == {"name": "CANARY"}
 
 
-def test_secret_of_a_mail_says_nothing_of_whose_it_is(victim: Side, own: Side) -> None:
+def test_secret_of_a_mail_says_nothing_of_whose_it_is(victim: Tenant, own: Tenant) -> None:
     known, unknown_user = user_pk_to_url_str(victim.owner), user_pk_to_url_str(User(pk=uuid4()))
     for client in (Client(), passed(own)):
         for name, path in routes("accounts/"):
@@ -238,7 +238,7 @@ def test_provider_that_nobody_has_set_up_is_not_there() -> None:
         assert (answer.status_code, writes) == (404, []), name
 
 
-def test_team_that_a_query_string_names_is_not_there(victim: Side, own: Side) -> None:
+def test_team_that_a_query_string_names_is_not_there(victim: Tenant, own: Tenant) -> None:
     for principal in make_principals(victim, own):
         if principal.insider:
             continue
@@ -252,7 +252,7 @@ def test_team_that_a_query_string_names_is_not_there(victim: Side, own: Side) ->
             assert urlsplit(real[0]["Location"]).path == "/accounts/login/"
 
 
-def test_actor_that_a_query_string_names_is_nobody(victim: Side, own: Side) -> None:
+def test_actor_that_a_query_string_names_is_nobody(victim: Tenant, own: Tenant) -> None:
     """Of somebody who is not in one's team the audit knows what it knows of nobody."""
     token = make_principals(victim, own)[0].token
     program = Client(headers={"Authorization": f"Bearer {token}"})

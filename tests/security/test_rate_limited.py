@@ -9,8 +9,8 @@ from pytest_django import Settings
 
 from accounts import rate_limits
 from accounts.models import AuditEntry, Invitation
-from accounts.rate_limits import RULES, MemoryCounters, Rule
-from tests.security.principals import Side, make_side
+from accounts.rate_limits import LIMITS, MemoryCounters, RateLimit
+from tests.security.principals import Tenant, make_tenant
 
 pytestmark = pytest.mark.django_db
 
@@ -19,16 +19,16 @@ pytestmark = pytest.mark.django_db
 def _counters(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.RATE_LIMITS = True
     mine = MemoryCounters()
-    monkeypatch.setattr(rate_limits, "counters", lambda: mine)
+    monkeypatch.setattr(rate_limits, "get_counters", lambda: mine)
 
 
 @pytest.fixture
-def side() -> Side:
-    return make_side("Own")
+def side() -> Tenant:
+    return make_tenant("Own")
 
 
 @pytest.fixture
-def owner(side: Side) -> Client:
+def owner(side: Tenant) -> Client:
     client = Client()
     client.force_login(side.owner)
     return client
@@ -37,7 +37,7 @@ def owner(side: Side) -> Client:
 def test_refused_forms_come_to_an_end(owner: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each one leaves a row that nobody may delete."""
     monkeypatch.setattr(
-        rate_limits, "RULES", {**RULES, (rate_limits.CALL, rate_limits.USER): Rule(5, 60)}
+        rate_limits, "LIMITS", {**LIMITS, (rate_limits.CALL, rate_limits.USER): RateLimit(5, 60)}
     )
     before = AuditEntry.objects.count()
     nothing = reverse("rooms:delete", args=["00000000-0000-7000-8000-000000000000"])
@@ -52,10 +52,10 @@ def test_refused_forms_come_to_an_end(owner: Client, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("way", ["team", "room", "rest"])
 def test_invitations_come_to_an_end_whichever_way_they_go(
-    side: Side, owner: Client, way: str
+    side: Tenant, owner: Client, way: str
 ) -> None:
     made = Invitation.objects.count()
-    most = RULES[rate_limits.INVITE, rate_limits.USER].most
+    most = LIMITS[rate_limits.INVITE, rate_limits.USER].most
     ids = {"team": side.team.pk, "room": side.room.pk}
 
     for number in range(most + 2):

@@ -25,7 +25,7 @@ from accounts.api.audit import router as audit_router
 from accounts.api.endpoints import AUTH, SHARED, Refusal, invalid, refusal
 from accounts.api.me import router as accounts_router
 from accounts.api.teams import router as teams_router
-from accounts.audit.log import note_refusal
+from accounts.audit.log import set_refusal
 from accounts.errors import Invalid, MaruError, NotFound, Unauthenticated, Unavailable
 from agents.api.grants import router as grants_router
 from agents.api.personas import router as agents_router
@@ -161,7 +161,7 @@ api.add_router("", messages_router)
 
 @api.exception_handler(MaruError)
 def _named(request: HttpRequest, error: MaruError) -> HttpResponse:
-    note_refusal(request, error)
+    set_refusal(request, error)
     return refusal(error)
 
 

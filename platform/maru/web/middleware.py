@@ -14,7 +14,7 @@ from django.shortcuts import redirect, render
 from django.utils.decorators import sync_only_middleware
 
 from accounts import rate_limits
-from accounts.audit.log import came_from, note_refusal, noted_refusal, refused
+from accounts.audit.log import audit_refusal, client_address, get_refusal, set_refusal
 from accounts.errors import MaruError, MfaRequired, RateLimited, Unavailable
 from accounts.models import User
 
@@ -40,14 +40,14 @@ def audited(get_response: Handler) -> Handler:
     """Set the client address for audit entries, and write an entry for each refused change."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        before = came_from.set(request.META.get("REMOTE_ADDR", ""))
+        before = client_address.set(request.META.get("REMOTE_ADDR", ""))
         try:
             response = get_response(request)
-            error = noted_refusal(request)
+            error = get_refusal(request)
             if error is not None and request.method not in _READS:
                 _audit_refusal(request, error)
         finally:
-            came_from.reset(before)
+            client_address.reset(before)
         return response
 
     return middleware
@@ -59,13 +59,13 @@ def _audit_refusal(request: HttpRequest, error: MaruError) -> None:
     route = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", match.route) if match else ""
     ids = dict(_ids_in(match.kwargs)) if match else {}
     kind, thing = ids.popitem() if ids else ("", None)
-    refused(
+    audit_refusal(
         request.user if isinstance(request.user, User) else None,
         f"{request.method} /{route}",
         error,
         target_kind=kind,
         target_id=thing,
-        within={name: str(one) for name, one in ids.items()},
+        context={name: str(one) for name, one in ids.items()},
     )
 
 
@@ -85,7 +85,7 @@ def counted(get_response: Handler) -> Handler:
         changes = request.method not in _READS and not _is_of_the_api(request)
         if changes and isinstance(request.user, User):
             try:
-                rate_limits.spend(rate_limits.CALL, request.user)
+                rate_limits.consume(rate_limits.CALL, request.user)
             except RateLimited as error:
                 return _error_page(request, error)
         return get_response(request)
@@ -119,7 +119,7 @@ class NamedErrors:
             error = Unavailable()  # sign-in needs the rate limit counters, which are in Redis
         if not isinstance(error, MaruError):
             return None
-        note_refusal(request, error)
+        set_refusal(request, error)
         if isinstance(error, MfaRequired):
             messages.info(request, str(error.detail))
             return redirect("mfa_index")

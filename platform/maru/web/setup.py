@@ -16,8 +16,8 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.errors import MaruError, NotFound
 from accounts.models import SetupLink, Team, User
-from accounts.services import check_setup_link, make_setup_link, use_setup_link
-from accounts.views.error_pages import show_refusal
+from accounts.services import complete_setup, create_setup_link, get_setup_link
+from accounts.views.error_pages import show_error
 from accounts.views.forms import SetupForm
 from rooms.models import Room
 from rooms.services import open_team
@@ -25,7 +25,7 @@ from rooms.services import open_team
 
 def link_for_empty_installation(address: str) -> str | None:
     """Return a new set-up link on the server at `address`; None if an account exists already."""
-    token = make_setup_link()
+    token = create_setup_link()
     return address + reverse("setup", args=[token]) if token else None
 
 
@@ -37,7 +37,7 @@ def create_first_account(
 
     Raises NotFound if the link is wrong, used or expired.
     """
-    user, team = use_setup_link(
+    user, team = complete_setup(
         token=token, name=name, email=email, password=password, team_name=team_name
     )
     return user, team, open_team(user=user, team_id=team.pk)
@@ -49,7 +49,7 @@ def create_first_account(
 def setup(request: HttpRequest, token: str) -> HttpResponse:
     """Show the set-up form; on POST, create account, team and room, and sign in."""
     try:
-        link = check_setup_link(token)
+        link = get_setup_link(token)
     except NotFound:
         return _closed(request)
     form = SetupForm(request.POST or None)
@@ -61,7 +61,7 @@ def setup(request: HttpRequest, token: str) -> HttpResponse:
         except NotFound:
             return _closed(request)
         except MaruError as error:
-            show_refusal(request, error, form)
+            show_error(request, error, form)
         else:
             get_adapter(request).login(request, user)
             if model == "provider":

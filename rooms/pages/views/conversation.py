@@ -11,11 +11,11 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.audit.log import note_refusal
+from accounts.audit.log import set_refusal
 from accounts.errors import Invalid, MaruError
-from accounts.gate import signed_in
 from accounts.models import User
-from accounts.views.error_pages import show_refusal
+from accounts.permissions import require_user
+from accounts.views.error_pages import show_error
 from rooms import services
 from rooms.models import Room
 from rooms.pages.forms import MessageForm
@@ -30,7 +30,7 @@ _SEQ: Final = re.compile(r"[0-9]{1,18}")
 @require_safe
 def room(request: HttpRequest, room_id: UUID) -> HttpResponse:
     """The conversation of a room; `?before=` shows an earlier part of it."""
-    user = signed_in(request)
+    user = require_user(request)
     here = access_room(user, room_id, VIEW)
     remember_team(request, here.team_id)
     return _room_page(request, user, here)
@@ -39,7 +39,7 @@ def room(request: HttpRequest, room_id: UUID) -> HttpResponse:
 @require_POST
 def post(request: HttpRequest, room_id: UUID) -> HttpResponse:
     """Say something, without a script. What is refused stays in the composer."""
-    user = signed_in(request)
+    user = require_user(request)
     here = access_room(user, room_id, VIEW)
     form = MessageForm(request.POST)
     try:
@@ -53,7 +53,7 @@ def post(request: HttpRequest, room_id: UUID) -> HttpResponse:
             personas=form.cleaned_data["answers"],
         )
     except MaruError as error:
-        note_refusal(request, error)
+        set_refusal(request, error)
         refused = {"unsent": request.POST.get("text", ""), "refusal": error.detail}
         response = _room_page(request, user, here, status=error.status, **refused)
         if error.retry_after is not None:
@@ -65,32 +65,32 @@ def post(request: HttpRequest, room_id: UUID) -> HttpResponse:
 @require_POST
 def cancel(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Stop an answer, without a script."""
-    run = services.cancel_run(user=signed_in(request), run_id=run_id)
+    run = services.cancel_run(user=require_user(request), run_id=run_id)
     return redirect("rooms:room", run.room_id)
 
 
 @require_POST
 def retry(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Ask again, without a script."""
-    run = services.retry_run(user=signed_in(request), run_id=run_id)
+    run = services.retry_run(user=require_user(request), run_id=run_id)
     return redirect("rooms:room", run.room_id)
 
 
 @require_POST
 def join(request: HttpRequest, room_id: UUID) -> HttpResponse:
     """Come into a room that is open to its team."""
-    services.join_room(user=signed_in(request), room_id=room_id)
+    services.join_room(user=require_user(request), room_id=room_id)
     return redirect("rooms:room", room_id)
 
 
 @require_POST
 def leave(request: HttpRequest, room_id: UUID) -> HttpResponse:
     """Leave the room."""
-    user = signed_in(request)
+    user = require_user(request)
     try:
         services.remove_member(user=user, room_id=room_id, member_id=user.pk)
     except MaruError as error:
-        show_refusal(request, error)
+        show_error(request, error)
         return redirect("rooms:room", room_id)
     return redirect("rooms:home")
 

@@ -7,17 +7,17 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.errors import MaruError, NotFound
-from accounts.gate import (
+from accounts.mfa import has_mfa
+from accounts.models import Team, User
+from accounts.permissions import (
     CREATE_ROOM,
     VIEW,
     access_team,
     deleted_teams,
     is_suspended,
-    signed_in,
+    require_user,
 )
-from accounts.mfa import has_mfa
-from accounts.models import Team, User
-from accounts.views.error_pages import show_refusal
+from accounts.views.error_pages import show_error
 from agents.permissions import personas_seen_by
 from rooms import services
 from rooms.models import Room
@@ -29,7 +29,7 @@ from rooms.pages.views.last_team import LAST_TEAM, remember_team
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """The rooms of a team: the one that was asked for, else the one that was looked at last."""
-    user = signed_in(request)
+    user = require_user(request)
     team = _team(request, user)
     if team is None:
         page = {"deleted": deleted_teams(user), "suspended": is_suspended(user)}
@@ -41,7 +41,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
     """Make a room, with its first personas and people."""
-    user = signed_in(request)
+    user = require_user(request)
     team = access_team(user, team_id, CREATE_ROOM)
     form = NewRoomForm(
         request.POST or None,
@@ -52,7 +52,7 @@ def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
         try:
             return redirect("rooms:room", _make_room(user, team, form).pk)
         except MaruError as error:
-            show_refusal(request, error, form)
+            show_error(request, error, form)
     return render(request, "rooms/create.html", shell_context(user, team) | {"form": form})
 
 
@@ -67,7 +67,7 @@ def _team(request: HttpRequest, user: User) -> Team | None:
             return access_team(user, UUID(asked), VIEW)
         except ValueError:
             raise NotFound from None
-    teams = list(Team.objects.of(user))
+    teams = list(Team.objects.visible_to(user))
     last = request.session.get(LAST_TEAM)
     # A team that asks for a second step shuts nobody out of the others.
     shut = any(team.require_mfa for team in teams) and not has_mfa(user)

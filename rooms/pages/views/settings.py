@@ -11,10 +11,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.errors import Invalid, MaruError
-from accounts.gate import MANAGE_PEOPLE, access_team, signed_in
 from accounts.models import TeamRole, User
-from accounts.services import link_of
-from accounts.views.error_pages import show_refusal
+from accounts.permissions import MANAGE_PEOPLE, access_team, require_user
+from accounts.services import invitation_url
+from accounts.views.error_pages import show_error
 from rooms import services
 from rooms.models import Room
 from rooms.pages.forms import (
@@ -33,14 +33,14 @@ from rooms.permissions import MANAGE, access_room
 @require_http_methods(["GET", "HEAD", "POST"])
 def change(request: HttpRequest, room_id: UUID) -> HttpResponse:
     """What the room is called, who answers in it, and who is in it."""
-    user = signed_in(request)
+    user = require_user(request)
     here = access_room(user, room_id, MANAGE, even_archived=True)
     form = RoomSettingsForm(request.POST or None, instance=here)
     if form.is_valid():
         try:
             _change_room(user, here, form)
         except MaruError as error:
-            show_refusal(request, error, form)
+            show_error(request, error, form)
         else:
             messages.success(request, _("Saved."))
             return redirect("rooms:settings", room_id)
@@ -84,13 +84,13 @@ def remove_person(request: HttpRequest, room_id: UUID, user_id: UUID) -> HttpRes
 @require_POST
 def hand_over(request: HttpRequest, room_id: UUID) -> HttpResponse:
     """Make somebody else the owner of the room. Whoever did it may not change it any more."""
-    user = signed_in(request)
+    user = require_user(request)
     access_room(user, room_id, MANAGE)
     (heir,) = _cleaned(HeirForm(request.POST), "person")
     try:
         services.hand_over_room(user=user, room_id=room_id, member_id=heir)
     except MaruError as error:
-        show_refusal(request, error)
+        show_error(request, error)
         return redirect("rooms:settings", room_id)
     messages.success(request, _("The room is handed over."))
     return redirect("rooms:room", room_id)
@@ -99,7 +99,7 @@ def hand_over(request: HttpRequest, room_id: UUID) -> HttpResponse:
 @require_POST
 def invite(request: HttpRequest, room_id: UUID) -> HttpResponse:
     """Make an invitation into the team and this room. Its link is in this one answer only."""
-    user = signed_in(request)
+    user = require_user(request)
     here = access_room(user, room_id, MANAGE)
     access_team(user, here.team_id, MANAGE_PEOPLE)
     (email,) = _cleaned(InviteForm(request.POST), "email")
@@ -107,7 +107,7 @@ def invite(request: HttpRequest, room_id: UUID) -> HttpResponse:
         user=user, team_id=here.team_id, room_ids=[room_id], role=TeamRole.GUEST, email=email
     )
     page = settings_context(user, here, RoomSettingsForm(instance=here))
-    return render(request, "rooms/settings.html", {**page, "link": link_of(token)})
+    return render(request, "rooms/settings.html", {**page, "link": invitation_url(token)})
 
 
 @require_POST
@@ -135,7 +135,7 @@ def remove_persona(request: HttpRequest, room_id: UUID, persona_id: UUID) -> Htt
 @require_POST
 def archive(request: HttpRequest, room_id: UUID) -> HttpResponse:
     """Close the room for writing."""
-    services.archive_room(user=signed_in(request), room_id=room_id)
+    services.archive_room(user=require_user(request), room_id=room_id)
     messages.success(request, _("The room is archived."))
     return redirect("rooms:settings", room_id)
 
@@ -143,7 +143,7 @@ def archive(request: HttpRequest, room_id: UUID) -> HttpResponse:
 @require_POST
 def restore(request: HttpRequest, room_id: UUID) -> HttpResponse:
     """Open an archived room again."""
-    services.restore_room(user=signed_in(request), room_id=room_id)
+    services.restore_room(user=require_user(request), room_id=room_id)
     messages.success(request, _("The room is open again."))
     return redirect("rooms:settings", room_id)
 
@@ -151,7 +151,7 @@ def restore(request: HttpRequest, room_id: UUID) -> HttpResponse:
 @require_POST
 def delete(request: HttpRequest, room_id: UUID) -> HttpResponse:
     """Take the room away from everybody."""
-    services.delete_room(user=signed_in(request), room_id=room_id)
+    services.delete_room(user=require_user(request), room_id=room_id)
     messages.success(request, _("The room is deleted."))
     return redirect("rooms:home")
 
@@ -168,13 +168,13 @@ def _change_room(user: User, here: Room, form: RoomForm) -> None:
 
 def _settle(request: HttpRequest, room_id: UUID, act: Callable[[User], object]) -> HttpResponse:
     """Do something to the room's people or personas, and show its settings again."""
-    user = signed_in(request)
+    user = require_user(request)
     access_room(user, room_id, MANAGE, even_archived=True)
     try:
         act(user)
         messages.success(request, _("Saved."))
     except MaruError as error:
-        show_refusal(request, error)
+        show_error(request, error)
     return redirect("rooms:settings", room_id)
 
 

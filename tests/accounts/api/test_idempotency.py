@@ -12,7 +12,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import KeptAnswer, User
-from accounts.services import create_team, invite, make_token
+from accounts.services import create_team, create_token, invite
 from rooms.services import create_room
 from tests.accounts.conftest import Answer, Cast
 
@@ -23,7 +23,7 @@ API = "/api/v1"
 
 def post(user: User, path: str, body: Any, **reach: Any) -> Answer:
     """Ask with the one key, by a token of that reach."""
-    _token, secret = make_token(user=user, name="script", **{"scopes": ["admin"], **reach})
+    _token, secret = create_token(user=user, name="script", **{"scopes": ["admin"], **reach})
     headers = {"Authorization": f"Bearer {secret}", "Idempotency-Key": "key"}
     text = body if isinstance(body, str) else json.dumps(body)
     return Client().post(API + path, text, content_type="application/json", headers=headers)
@@ -78,7 +78,7 @@ def test_gate_is_asked_before_the_body_is_read(cast: Cast, body: str) -> None:
         post(cast.owner, "/teams", body, **bound),
         post(cast.owner, "/invitations/accept", body, **bound),
     ]
-    _token, secret = make_token(user=cast.owner, name="bound", **bound)
+    _token, secret = create_token(user=cast.owner, name="bound", **bound)
     me = Client().patch(
         f"{API}/me",
         body,

@@ -11,7 +11,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from accounts.models import ApiToken, User
-from accounts.services import make_token, suspend_user, user_for_token
+from accounts.services import create_token, suspend_user, user_for_token
 from tests.accounts.conftest import Answer, Cast
 
 pytestmark = pytest.mark.django_db
@@ -22,7 +22,7 @@ TOKENS = "/api/v1/me/tokens"
 
 def program(user: User, **wish: Any) -> Client:
     """A client that shows a token of the user."""
-    _token, secret = make_token(user=user, name="script", **{"scopes": ["admin"], **wish})
+    _token, secret = create_token(user=user, name="script", **{"scopes": ["admin"], **wish})
     return Client(headers={"authorization": f"Bearer {secret}"})
 
 
@@ -189,7 +189,7 @@ def test_list_of_tokens_never_shows_a_secret(cast: Cast) -> None:
 def test_list_comes_in_pages(cast: Cast) -> None:
     client = program(cast.member)
     for number in range(4):
-        make_token(user=cast.member, name=f"bot {number}")
+        create_token(user=cast.member, name=f"bot {number}")
 
     first = client.get(TOKENS, {"limit": 3}).json()
     second = client.get(TOKENS, {"limit": 3, "cursor": first["next"]}).json()
@@ -213,7 +213,7 @@ def test_limit_has_a_cap(cast: Cast) -> None:
 
 
 def test_token_of_somebody_else_is_not_found(cast: Cast) -> None:
-    token, _secret = make_token(user=cast.owner, name="theirs")
+    token, _secret = create_token(user=cast.owner, name="theirs")
     client = program(cast.member)
 
     foreign = client.delete(f"{TOKENS}/{token.pk}")
@@ -304,7 +304,7 @@ def test_wrong_credentials_are_none_even_beside_a_session(cast: Cast, header: st
 
 
 def test_token_is_taken_from_the_header_only(cast: Cast) -> None:
-    _token, secret = make_token(user=cast.member, name="script")
+    _token, secret = create_token(user=cast.member, name="script")
 
     for answer in (
         Client().get(f"{ME}?token={secret}&access_token={secret}"),

@@ -8,11 +8,11 @@ from django.core.mail import EmailMessage
 from django.test import Client
 
 from accounts.models import Invitation, Team
-from accounts.services import accept_invitation, make_token
+from accounts.services import accept_invitation, create_token
 from rooms.models import RoomMember
 from rooms.services import create_room
 from tests.accounts.conftest import Answer, Cast
-from tests.accounts.login.factors import give_app
+from tests.accounts.login.totp import enable_totp
 
 pytestmark = pytest.mark.django_db
 
@@ -21,7 +21,7 @@ class Program:
     """Somebody's script, with a token for everything."""
 
     def __init__(self, cast: Cast, name: str) -> None:
-        _token, secret = make_token(user=cast.named(name), name="script", scopes=["admin"])
+        _token, secret = create_token(user=cast.named(name), name="script", scopes=["admin"])
         self._client = Client(headers={"Authorization": f"Bearer {secret}"})
         self._team = f"/api/v1/teams/{cast.team.pk}"
 
@@ -128,7 +128,7 @@ def test_team_asks_for_two_steps(cast: Cast) -> None:
 
     too_early = owner.ask("PATCH", "", ask)
     unchanged = Team.objects.get(pk=cast.team.pk)
-    give_app(cast.owner)
+    enable_totp(cast.owner)
     asked = owner.ask("PATCH", "", ask)
 
     assert (too_early.status_code, unchanged.name) == (409, cast.team.name)

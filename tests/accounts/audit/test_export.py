@@ -95,8 +95,8 @@ def test_export_says_in_its_name_that_it_is_not_whole(
     for name in ("One", "Two", "Three"):
         rename_team(user=cast.owner, team_id=cast.team.pk, name=name)
     whole = fetch(ending)
-    monkeypatch.setattr(export, "LONGEST", 2)
-    monkeypatch.setattr(export, "PIECE", 1)
+    monkeypatch.setattr(export, "MAX_ENTRIES", 2)
+    monkeypatch.setattr(export, "CHUNK_ENTRIES", 1)
 
     cut = fetch(ending)
 
@@ -125,7 +125,7 @@ def test_file_is_made_a_piece_at_a_time(
     cast: Cast, fetch: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, ending: str
 ) -> None:
     fill(cast, MANY)
-    monkeypatch.setattr(export, "PIECE", 50)
+    monkeypatch.setattr(export, "CHUNK_ENTRIES", 50)
     known = AuditEntry.objects.filter(team=cast.team).count()
     first, second = fetch(ending), fetch(ending)
 

@@ -12,12 +12,12 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
-from accounts.audit.log import audit, came_from, digest, verify
+from accounts.audit.log import audit, client_address, digest, verify
 from accounts.errors import Forbidden
 from accounts.models import AuditEntry, Team
 from accounts.services import (
     create_team,
-    make_token,
+    create_token,
     remove_team_member,
     rename_team,
     suspend_team_member,
@@ -52,7 +52,7 @@ def test_entry_says_who_what_and_from_where(cast: Cast) -> None:
     assert (entry.actor, entry.action, entry.ip) == (cast.owner, "team.changed", "203.0.113.9")
     assert (entry.target_kind, entry.target_id) == ("team", cast.team.pk)
     assert (entry.before, entry.after) == ({"name": "Hangyeol Commerce"}, {"name": "Another name"})
-    assert came_from.get() == ""
+    assert client_address.get() == ""
 
 
 def test_change_that_is_undone_leaves_no_entry(cast: Cast) -> None:
@@ -73,7 +73,7 @@ def test_entry_costs_two_queries(
 
 
 def test_token_is_named_by_its_end(client: Client, cast: Cast) -> None:
-    _token, secret = make_token(user=cast.owner, name="script", scopes=["admin"])
+    _token, secret = create_token(user=cast.owner, name="script", scopes=["admin"])
 
     client.post(
         "/api/v1/me/tokens",
@@ -320,7 +320,7 @@ def test_log_of_one_team_holds_nothing_of_another(cast: Cast) -> None:
 
 
 def test_refusal_by_a_scope_names_the_token(client: Client, cast: Cast) -> None:
-    _token, secret = make_token(user=cast.owner, name="script", scopes=["read"], team=cast.team)
+    _token, secret = create_token(user=cast.owner, name="script", scopes=["read"], team=cast.team)
 
     answer = client.post(
         f"/api/v1/teams/{cast.team.pk}/rooms", headers={"authorization": f"Bearer {secret}"}

@@ -13,8 +13,8 @@ from django.urls import reverse
 from accounts.models import AuditEntry
 from accounts.views.mfa_forms import PasskeyForm
 from tests.accounts.conftest import PASSWORD, Cast
-from tests.accounts.login.factors import code_of, give_app
 from tests.accounts.login.test_two_steps import password_of, set_up
+from tests.accounts.login.totp import enable_totp, totp_code
 
 pytestmark = pytest.mark.django_db
 
@@ -93,9 +93,9 @@ def test_factor_that_cannot_be_written_down_stays_as_it_was(
     client.post(reverse("account_reauthenticate"), {"password": PASSWORD})
     code = ""
     if change == "the app":
-        code = code_of(client.get(path).context["form"].secret)
+        code = totp_code(client.get(path).context["form"].secret)
     elif change != "a passkey":
-        give_app(cast.member)
+        enable_totp(cast.member)
     # A device that nobody has: what its answer must be, tests/e2e/test_passkeys.py shows.
     monkeypatch.setattr(PasskeyForm, "clean", lambda form: form.cleaned_data)
     before = list(Authenticator.objects.order_by("pk").values_list("pk", "data"))

@@ -17,7 +17,7 @@ from accounts.services import invite
 from maru.config.backends import openid_connect
 from maru.config.env import Env
 from tests.accounts.conftest import Answer, Cast, make_user
-from tests.accounts.login.factors import STEP, code_of, give_app
+from tests.accounts.login.totp import STEP, enable_totp, totp_code
 from tests.oidc import CLIENT_ID, CLIENT_SECRET, Provider, running
 
 pytestmark = pytest.mark.django_db
@@ -159,14 +159,14 @@ def test_second_step_is_asked_for_all_the_same(
 ) -> None:
     cache.clear()
     with time_machine.travel(time.time() // STEP * STEP + 10, tick=False):
-        secret = give_app(cast.member)
+        secret = enable_totp(cast.member)
         says(provider, email=cast.member.email, email_verified=True)
 
         answer = sign_in(client)
 
         assert answer["Location"] == "/accounts/2fa/authenticate/"
         assert who(client) is None
-        client.post(answer["Location"], {"code": code_of(secret)})
+        client.post(answer["Location"], {"code": totp_code(secret)})
         assert who(client) == cast.member
 
 

@@ -17,7 +17,7 @@ from pytest_django import Settings
 from accounts import revocation
 from accounts.models import AuditEntry
 from accounts.revocation import Ending
-from accounts.services import make_token, user_for_token
+from accounts.services import create_token, user_for_token
 from tests.accounts.conftest import PASSWORD, Answer, Cast, Counting, without_csrf
 
 pytestmark = pytest.mark.django_db
@@ -276,7 +276,7 @@ def link_in(mail: EmailMessage) -> str:
 def test_forgotten_password_is_replaced_by_mail(
     client: Client, cast: Cast, mailoutbox: list[EmailMessage]
 ) -> None:
-    _token, secret = make_token(user=cast.member, name="script")
+    _token, secret = create_token(user=cast.member, name="script")
     signed_in = Client()
     signed_in.force_login(cast.member)
     client.post(RESET, {"email": cast.member.email})
@@ -393,7 +393,7 @@ def test_address_changes_only_once_it_is_proven(
 def test_new_address_ends_what_came_in_under_the_old_one(
     client: Client, cast: Cast, mailoutbox: list[EmailMessage], where: str
 ) -> None:
-    _token, secret = make_token(user=cast.member, name="script")
+    _token, secret = create_token(user=cast.member, name="script")
     other = Client()
     for browser in (client, other):
         sign_in(browser, cast.member.email)
@@ -408,7 +408,7 @@ def test_new_address_ends_what_came_in_under_the_old_one(
     assert stays == (200 if where == "here" else 302)
     assert other.get(reverse("accounts:profile")).status_code == 302
     assert user_for_token(secret) is None
-    entry = AuditEntry.objects.get(action="user.address_changed")
+    entry = AuditEntry.objects.get(action="user.finish_email_change")
     assert entry.before == {"email": "member@example.com"}
     assert entry.after == {"email": "moved@example.com"}
 

@@ -11,8 +11,8 @@ from pytest_django import Settings
 
 from accounts.models import TeamMember, TeamRole, User
 from accounts.services import invite, revoke_invitation
+from tests.accounts.concurrency import run_concurrently
 from tests.accounts.conftest import PASSWORD, Answer, Cast, Counting, without_csrf
-from tests.accounts.together import all_at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -242,7 +242,7 @@ def test_thirty_first_sign_ups_at_once_make_no_admin() -> None:
         browser = Client(REMOTE_ADDR=f"192.0.2.{number + 1}")
         return int(sign_up(browser, f"first{number}@example.com").status_code)
 
-    answers = all_at_once(first, range(30), ZeroDivisionError)
+    answers = run_concurrently(first, range(30), ZeroDivisionError)
 
     assert answers == [302] * 30
     assert User.objects.count() == 30

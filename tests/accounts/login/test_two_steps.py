@@ -15,13 +15,13 @@ from pytest_django import Settings
 
 from accounts import revocation
 from accounts.errors import Conflict, MfaRequired
-from accounts.gate import VIEW, access_team
-from accounts.mfa import rotate_factors
+from accounts.mfa import reencrypt_secrets
 from accounts.models import AuditEntry
+from accounts.permissions import VIEW, access_team
 from accounts.revocation import Ending
-from accounts.services import make_token, remove_team_member, require_mfa
+from accounts.services import create_token, remove_team_member, require_mfa
 from tests.accounts.conftest import PASSWORD, Answer, Cast
-from tests.accounts.login.factors import STEP, code_of, give_app
+from tests.accounts.login.totp import STEP, enable_totp, totp_code
 
 pytestmark = pytest.mark.django_db
 
@@ -42,91 +42,91 @@ def password_of(client: Client, cast: Cast) -> Answer:
     return client.post(LOGIN, {"login": cast.member.email, "password": PASSWORD})
 
 
-def signed_in(client: Client) -> bool:
+def require_user(client: Client) -> bool:
     return "_auth_user_id" in client.session
 
 
 def test_password_alone_lets_nobody_in_who_has_a_second_step(client: Client, cast: Cast) -> None:
-    give_app(cast.member)
+    enable_totp(cast.member)
 
     answer = password_of(client, cast)
 
     assert answer["Location"] == CODE
-    assert not signed_in(client)
+    assert not require_user(client)
     for path in ("/", "/me/", SETUP, f"/teams/{cast.team.pk}/", "/accounts/sessions/"):
         assert urlsplit(client.get(path)["Location"]).path == LOGIN, path
     assert client.get("/api/v1/me").status_code == 401
 
 
 def test_code_of_the_app_is_the_second_step(client: Client, cast: Cast) -> None:
-    secret = give_app(cast.member)
+    secret = enable_totp(cast.member)
     password_of(client, cast)
 
-    client.post(CODE, {"code": code_of(secret)})
+    client.post(CODE, {"code": totp_code(secret)})
 
-    assert signed_in(client)
+    assert require_user(client)
 
 
 def test_second_step_without_the_first_leads_nowhere(client: Client, cast: Cast) -> None:
-    secret = give_app(cast.member)
+    secret = enable_totp(cast.member)
 
-    answer = client.post(CODE, {"code": code_of(secret)})
+    answer = client.post(CODE, {"code": totp_code(secret)})
 
     assert urlsplit(answer["Location"]).path == LOGIN
-    assert not signed_in(client)
+    assert not require_user(client)
 
 
 def test_code_that_was_used_is_used_up(cast: Cast) -> None:
-    secret = give_app(cast.member)
+    secret = enable_totp(cast.member)
     first, second = Client(), Client()
     for browser in (first, second):
         password_of(browser, cast)
-        browser.post(CODE, {"code": code_of(secret)})
+        browser.post(CODE, {"code": totp_code(secret)})
 
-    assert signed_in(first)
-    assert not signed_in(second)
+    assert require_user(first)
+    assert not require_user(second)
 
 
 def test_code_of_the_step_before_is_refused(client: Client, cast: Cast) -> None:
-    secret = give_app(cast.member)
+    secret = enable_totp(cast.member)
     password_of(client, cast)
 
-    client.post(CODE, {"code": code_of(secret, steps=-1)})
+    client.post(CODE, {"code": totp_code(secret, steps=-1)})
 
-    assert not signed_in(client)
+    assert not require_user(client)
 
 
 def test_recovery_code_lets_in_once(cast: Cast) -> None:
-    give_app(cast.member)
+    enable_totp(cast.member)
     code = RecoveryCodes.activate(cast.member).get_unused_codes()[0]
     first, second = Client(), Client()
     for browser in (first, second):
         password_of(browser, cast)
         browser.post(CODE, {"code": code})
 
-    assert signed_in(first)
-    assert not signed_in(second)
+    assert require_user(first)
+    assert not require_user(second)
 
 
 def test_sixth_guess_at_a_code_is_refused_even_if_right(
     client: Client, cast: Cast, settings: Settings
 ) -> None:
     settings.ACCOUNT_RATE_LIMITS = {}
-    secret = give_app(cast.member)
+    secret = enable_totp(cast.member)
     password_of(client, cast)
     for _ in range(5):
         client.post(CODE, {"code": "000000"})
 
-    client.post(CODE, {"code": code_of(secret)})
+    client.post(CODE, {"code": totp_code(secret)})
 
-    assert not signed_in(client)
+    assert not require_user(client)
 
 
 def set_up(client: Client) -> tuple[Answer, str]:
     """Set up an app as people do; return the last page and the code that was entered."""
     client.post(reverse("account_reauthenticate"), {"password": PASSWORD})
     form = client.get("/accounts/2fa/totp/activate/")
-    code = code_of(form.context["form"].secret)
+    code = totp_code(form.context["form"].secret)
     return client.post("/accounts/2fa/totp/activate/", {"code": code}, follow=True), code
 
 
@@ -159,7 +159,7 @@ def test_code_that_set_it_up_does_not_sign_in(client: Client, cast: Cast) -> Non
 
     thief.post(CODE, {"code": code})
 
-    assert not signed_in(thief)
+    assert not require_user(thief)
 
 
 def test_recovery_codes_are_shown_once(client: Client, cast: Cast) -> None:
@@ -175,7 +175,7 @@ def test_recovery_codes_are_shown_once(client: Client, cast: Cast) -> None:
 
 
 def test_secret_is_sealed_in_the_database(client: Client, cast: Cast) -> None:
-    secret = give_app(cast.member)
+    secret = enable_totp(cast.member)
     RecoveryCodes.activate(cast.member)
 
     stored = str(list(Authenticator.objects.values_list("data", flat=True)))
@@ -187,23 +187,23 @@ def test_secret_is_sealed_in_the_database(client: Client, cast: Cast) -> None:
 def test_secret_follows_a_new_secret_key_and_without_it_lets_nobody_in(
     cast: Cast, settings: Settings
 ) -> None:
-    secret = give_app(cast.member)
+    secret = enable_totp(cast.member)
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "a new secret key", [settings.SECRET_KEY]
-    assert rotate_factors() == 0
+    assert reencrypt_secrets() == 0
     settings.SECRET_KEY_FALLBACKS = []
     follower, lost = Client(), Client()
     password_of(follower, cast)
-    follower.post(CODE, {"code": code_of(secret)})
+    follower.post(CODE, {"code": totp_code(secret)})
     settings.SECRET_KEY = "a wrong secret key"
     password_of(lost, cast)
 
-    answer = lost.post(CODE, {"code": code_of(secret)})
+    answer = lost.post(CODE, {"code": totp_code(secret)})
 
     assert answer.status_code == 503
-    assert not signed_in(lost)
-    assert rotate_factors() == 1
+    assert not require_user(lost)
+    assert reencrypt_secrets() == 1
     settings.SECRET_KEY = "a new secret key"
-    assert signed_in(follower)
+    assert require_user(follower)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_change_asks_whether_it_is_you(cast: Cast, path: str) -> None:
     client = Client()
     client.force_login(cast.member)
     if path != "totp/activate/":
-        give_app(cast.member)
+        enable_totp(cast.member)
     before = Authenticator.objects.count()
 
     answer = client.post(f"/accounts/2fa/{path}", {"code": "000000"})
@@ -232,7 +232,7 @@ def test_change_asks_whether_it_is_you(cast: Cast, path: str) -> None:
 def test_doing_without_closes_what_teams_that_ask_for_it_have_open(
     client: Client, cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    give_app(cast.owner)
+    enable_totp(cast.owner)
     password_of(client, cast)
     set_up(client)
     require_mfa(user=cast.owner, team_id=cast.team.pk, required=True)
@@ -257,8 +257,8 @@ def test_removing_the_app_removes_its_recovery_codes_and_is_written_down(
 
 
 def test_team_that_asks_for_it_shuts_out_who_has_none(cast: Cast) -> None:
-    give_app(cast.owner)
-    _token, secret = make_token(user=cast.member, name="script", scopes=["admin"])
+    enable_totp(cast.owner)
+    _token, secret = create_token(user=cast.member, name="script", scopes=["admin"])
     browser = Client()
     browser.force_login(cast.member)
 
@@ -270,13 +270,13 @@ def test_team_that_asks_for_it_shuts_out_who_has_none(cast: Cast) -> None:
     for headers in ({}, {"authorization": f"Bearer {secret}"}):
         answer = browser.get(rooms, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
-    give_app(cast.member)
+    enable_totp(cast.member)
     assert browser.get(rooms).status_code == 200
     assert access_team(cast.owner, cast.team.pk, VIEW) == cast.team
 
 
 def test_stranger_does_not_learn_that_a_team_asks_for_it(cast: Cast) -> None:
-    give_app(cast.owner)
+    enable_totp(cast.owner)
     require_mfa(user=cast.owner, team_id=cast.team.pk, required=True)
     browser = Client()
     browser.force_login(cast.stranger)
@@ -287,8 +287,8 @@ def test_stranger_does_not_learn_that_a_team_asks_for_it(cast: Cast) -> None:
 def test_asking_for_it_closes_what_is_open_for_who_has_none(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    give_app(cast.owner)
-    give_app(cast.admin)
+    enable_totp(cast.owner)
+    enable_totp(cast.admin)
     remove_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.suspended.pk)
     told: list[Ending] = []
     monkeypatch.setattr(revocation, "_listeners", [told.append])
@@ -304,7 +304,7 @@ def test_nobody_asks_others_for_what_they_do_not_do(cast: Cast) -> None:
 
 
 def test_recovery_codes_alone_are_no_second_step(cast: Cast) -> None:
-    give_app(cast.owner)
+    enable_totp(cast.owner)
     RecoveryCodes.activate(cast.member)
     require_mfa(user=cast.owner, team_id=cast.team.pk, required=True)
 
@@ -318,7 +318,7 @@ def test_staff_without_it_are_led_to_it(client: Client, cast: Cast) -> None:
     client.force_login(cast.owner)
 
     before = client.get("/admin/accounts/user/", follow=True)
-    give_app(cast.owner)
+    enable_totp(cast.owner)
     after = client.get("/admin/accounts/user/")
 
     assert before.redirect_chain[-1][0] == SETUP
@@ -347,7 +347,7 @@ def test_sessions_are_listed_and_the_others_ended(
 def test_form_that_is_not_understood_does_not_switch_it_off(
     cast: Cast, form: dict[str, str]
 ) -> None:
-    give_app(cast.owner)
+    enable_totp(cast.owner)
     require_mfa(user=cast.owner, team_id=cast.team.pk, required=True)
     browser = Client()
     browser.force_login(cast.owner)

@@ -10,19 +10,19 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.errors import Conflict, Forbidden, Invalid, MaruError, NotFound
-from accounts.gate import VIEW, access_team
 from accounts.models import Invitation, TeamMember, TeamRole, User
+from accounts.permissions import VIEW, access_team
 from accounts.services import (
     accept_invitation,
+    get_invitation,
     invite,
-    look_up_invitation,
     remove_team_member,
     revoke_invitation,
     set_team_role,
     suspend_user,
 )
+from tests.accounts.concurrency import run_concurrently
 from tests.accounts.conftest import Cast, make_user
-from tests.accounts.together import all_at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -57,7 +57,7 @@ def test_one_of_fifty_who_accept_at_once_gets_in(cast: Cast) -> None:
     _invitation, token = invite(user=cast.admin, team_id=cast.team.pk)
     crowd = [make_user(f"Person{number}") for number in range(50)]
 
-    joined = all_at_once(
+    joined = run_concurrently(
         lambda person: accept_invitation(user=person, token=token), crowd, MaruError
     )
 
@@ -69,7 +69,7 @@ def test_one_of_fifty_who_accept_at_once_gets_in(cast: Cast) -> None:
 def test_one_person_who_accepts_many_times_at_once_is_in_once(cast: Cast) -> None:
     _invitation, token = invite(user=cast.admin, team_id=cast.team.pk)
 
-    joined = all_at_once(
+    joined = run_concurrently(
         lambda _number: accept_invitation(user=cast.nobody, token=token), range(8), MaruError
     )
 
@@ -81,7 +81,7 @@ def test_invitation_ends_after_seven_days(cast: Cast) -> None:
     now = timezone.now()
 
     with time_machine.travel(now + timedelta(days=7, seconds=-5)):
-        assert look_up_invitation(token).team == cast.team
+        assert get_invitation(token).team == cast.team
     with time_machine.travel(now + timedelta(days=7, seconds=5)), pytest.raises(NotFound):
         accept_invitation(user=cast.nobody, token=token)
 
@@ -105,7 +105,7 @@ def test_invitation_of_another_team_cannot_be_revoked(cast: Cast) -> None:
             user=cast.stranger, team_id=cast.other_team.pk, invitation_id=invitation.pk
         )
 
-    assert look_up_invitation(token)
+    assert get_invitation(token)
 
 
 def remove_inviter(cast: Cast) -> None:
@@ -123,7 +123,7 @@ def suspend_inviter(cast: Cast) -> None:
 @pytest.mark.parametrize("fate", [remove_inviter, demote_inviter, suspend_inviter])
 def test_invitation_dies_with_the_place_of_whoever_made_it(cast: Cast, fate: object) -> None:
     _invitation, token = invite(user=cast.admin, team_id=cast.team.pk)
-    assert look_up_invitation(token)
+    assert get_invitation(token)
 
     fate(cast)  # type: ignore[operator]  # one of the three above
 
@@ -188,7 +188,7 @@ def test_of_fifty_at_once_as_many_get_in_as_it_says(cast: Cast) -> None:
     _invitation, token = invite(user=cast.admin, team_id=cast.team.pk, max_uses=3)
     crowd = [make_user(f"Person{number}") for number in range(50)]
 
-    joined = all_at_once(
+    joined = run_concurrently(
         lambda person: accept_invitation(user=person, token=token), crowd, MaruError
     )
 

@@ -7,29 +7,29 @@ import time_machine
 from django.utils import timezone
 
 from accounts.errors import Conflict, MaruError, NotFound
-from accounts.gate import MANAGE, access_team
 from accounts.models import SetupLink, Team, User
+from accounts.permissions import MANAGE, access_team
 from accounts.services import (
-    check_setup_link,
+    complete_setup,
+    create_setup_link,
     create_team,
+    get_setup_link,
     is_set_up,
-    make_setup_link,
-    use_setup_link,
 )
+from tests.accounts.concurrency import run_concurrently
 from tests.accounts.conftest import PASSWORD, make_user
-from tests.accounts.together import all_at_once
 
 pytestmark = pytest.mark.django_db
 
 
 def fresh_link() -> str:
-    token = make_setup_link()
+    token = create_setup_link()
     assert token is not None
     return token
 
 
 def use(token: str, email: str = "seojun@example.com") -> tuple[User, Team]:
-    return use_setup_link(
+    return complete_setup(
         token=token, name="Seojun", email=email, password=PASSWORD, team_name="Hangyeol"
     )
 
@@ -62,7 +62,7 @@ def test_link_opens_once() -> None:
 def test_no_new_link_where_all_is_set_up() -> None:
     use(fresh_link())
 
-    assert make_setup_link() is None
+    assert create_setup_link() is None
 
 
 def test_older_link_is_dead_once_another_has_been_used() -> None:
@@ -80,21 +80,23 @@ def test_link_closes_within_the_hour() -> None:
         time_machine.travel(timezone.now() + timedelta(minutes=61)),
         pytest.raises(NotFound),
     ):
-        check_setup_link(token)
+        get_setup_link(token)
 
 
 def test_wrong_token_opens_nothing() -> None:
     fresh_link()
 
     with pytest.raises(NotFound):
-        check_setup_link("guess")
+        get_setup_link("guess")
 
 
 @pytest.mark.django_db(transaction=True)
 def test_one_of_many_who_use_a_link_at_once_becomes_the_owner() -> None:
     token = fresh_link()
 
-    made = all_at_once(lambda number: use(token, f"p{number}@example.com"), range(10), MaruError)
+    made = run_concurrently(
+        lambda number: use(token, f"p{number}@example.com"), range(10), MaruError
+    )
 
     assert len(made) == 1
     assert User.objects.count() == Team.objects.count() == 1
@@ -104,7 +106,7 @@ def test_one_of_many_who_use_a_link_at_once_becomes_the_owner() -> None:
 def test_two_links_at_once_make_one_owner() -> None:
     tokens = [fresh_link() for _ in range(6)]
 
-    made = all_at_once(lambda token: use(token, f"{token}@example.com"), tokens, MaruError)
+    made = run_concurrently(lambda token: use(token, f"{token}@example.com"), tokens, MaruError)
 
     assert len(made) == 1
     assert User.objects.filter(is_superuser=True).count() == 1

@@ -9,23 +9,23 @@ from pytest_django import DjangoAssertNumQueries
 
 from accounts import revocation
 from accounts.errors import Conflict, Forbidden, Invalid, MaruError, NotFound, Unauthenticated
-from accounts.gate import MANAGE, MANAGE_AGENTS, MANAGE_PEOPLE, VIEW, access_team
 from accounts.models import Team, TeamMember, TeamPermission, TeamRole
+from accounts.permissions import MANAGE, MANAGE_AGENTS, MANAGE_PEOPLE, VIEW, access_team
 from accounts.revocation import Ending
 from accounts.roles import TEAM_ROLES, set_permissions
 from accounts.services import (
     accept_invitation,
     create_team,
+    create_token,
     invite,
-    make_token,
     remove_team_member,
     rename_team,
     set_team_role,
     user_for_token,
 )
-from accounts.services.teams import put_member
+from accounts.services.teams import add_team_member
+from tests.accounts.concurrency import run_concurrently
 from tests.accounts.conftest import Cast, make_user
-from tests.accounts.together import all_at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -138,7 +138,7 @@ def test_nobody_gives_a_role_above_their_own(
 
 def test_nobody_is_in_a_team_twice(cast: Cast) -> None:
     with pytest.raises(Conflict):
-        put_member(cast.team, cast.guest, "admin")
+        add_team_member(cast.team, cast.guest, "admin")
 
     assert TeamMember.objects.get(user=cast.guest).role == TeamRole.GUEST
 
@@ -174,7 +174,7 @@ def test_two_owners_who_demote_each_other_leave_one(cast: Cast) -> None:
     set_team_role(user=cast.owner, team_id=cast.team.pk, member_id=cast.admin.pk, role="owner")
     pairs = [(cast.owner, cast.admin), (cast.admin, cast.owner)]
 
-    all_at_once(
+    run_concurrently(
         lambda pair: set_team_role(
             user=pair[0], team_id=cast.team.pk, member_id=pair[1].pk, role="guest"
         ),
@@ -190,8 +190,8 @@ def test_removed_member_keeps_nothing_of_the_team(
 ) -> None:
     told: list[Ending] = []
     monkeypatch.setattr(revocation, "_listeners", [told.append])
-    token, bound = make_token(user=cast.member, name="bound", team=cast.team)
-    _token, unbound = make_token(user=cast.member, name="unbound")
+    token, bound = create_token(user=cast.member, name="bound", team=cast.team)
+    _token, unbound = create_token(user=cast.member, name="unbound")
 
     remove_team_member(user=cast.admin, team_id=cast.team.pk, member_id=cast.member.pk)
 
@@ -238,7 +238,7 @@ def test_deleted_team_leaves_no_permission_behind(cast: Cast) -> None:
 def test_removed_and_added_again_is_what_the_new_role_says(cast: Cast) -> None:
     person = make_user("Back")
     for role in ("admin", "guest"):
-        put_member(cast.team, person, role)
+        add_team_member(cast.team, person, role)
         last = role
         if role == "admin":
             remove_team_member(user=cast.owner, team_id=cast.team.pk, member_id=person.pk)

@@ -11,8 +11,8 @@ from pytest_django import Settings
 
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound, RateLimited
 from accounts.models import User
-from accounts.rate_limits import RULES, MemoryCounters
-from accounts.services import make_token
+from accounts.rate_limits import LIMITS, MemoryCounters
+from accounts.services import create_token
 from agents import services
 from agents.models import Connection
 from agents.secrets import decrypt
@@ -232,7 +232,7 @@ def test_checks_are_counted_by_person_and_team(
 ) -> None:
     settings.RATE_LIMITS = True
     counted = MemoryCounters()
-    monkeypatch.setattr("accounts.rate_limits.counters", lambda: counted)
+    monkeypatch.setattr("accounts.rate_limits.get_counters", lambda: counted)
     monkeypatch.setattr(
         "agents.services.connection_check.check_connection", lambda **_: CheckResult(True, "")
     )
@@ -249,7 +249,7 @@ def test_checks_are_counted_by_person_and_team(
                 return number
         raise AssertionError
 
-    each, whole = RULES["check", "user"].most, RULES["check", "team"].most
+    each, whole = LIMITS["check", "user"].most, LIMITS["check", "team"].most
     assert tried(cast.owner) == each
     assert tried(cast.admin) == min(each, whole - each - 1)  # the refused one has counted, too
 
@@ -257,7 +257,7 @@ def test_checks_are_counted_by_person_and_team(
 def test_no_transaction_waits_for_the_lookup_of_a_name(
     cast: Cast, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _token, secret = make_token(user=cast.owner, name="t", scopes=["admin"])
+    _token, secret = create_token(user=cast.owner, name="t", scopes=["admin"])
     outside = len(database.savepoint_ids)
     looked_up: list[int] = []
     monkeypatch.setattr(

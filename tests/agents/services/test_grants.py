@@ -7,7 +7,7 @@ import pytest
 from accounts.errors import Forbidden, Invalid, NotFound
 from accounts.models import TeamRole, User
 from accounts.services import remove_team_member, set_team_role
-from accounts.services.teams import put_member
+from accounts.services.teams import add_team_member
 from agents.models import PersonaGrant
 from agents.permissions import CHANGE, EDIT, SHARE, USE, access_persona, rights_in
 from agents.services import (
@@ -131,7 +131,7 @@ def test_whoever_comes_back_does_not_find_old_rights(cast: Cast) -> None:
     remove_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.member.pk)
     assert not PersonaGrant.objects.filter(user=cast.member).exists()
 
-    put_member(cast.team, cast.member, TeamRole.MEMBER)
+    add_team_member(cast.team, cast.member, TeamRole.MEMBER)
 
     assert may(cast.member, cast) == set()
 

@@ -11,7 +11,7 @@ RACE = """
 from uuid import uuid4
 from accounts.errors import MaruError
 from accounts.services import accept_invitation, create_team, create_user, invite
-from tests.accounts.together import all_at_once
+from tests.accounts.concurrency import run_concurrently
 
 def make(number):
     name = f"p{number}-{uuid4().hex[:8]}"
@@ -23,7 +23,7 @@ crowd = [make(number) for number in range(50)]
 for uses in (1, 3):
     _invitation, token = invite(user=owner, team_id=team.pk, max_uses=uses)
     outside = [person for person in crowd if not person.memberships.exists()]
-    joined = all_at_once(lambda p: accept_invitation(user=p, token=token), outside, MaruError)
+    joined = run_concurrently(lambda p: accept_invitation(user=p, token=token), outside, MaruError)
     print(f"{len(joined)} of {uses}")
 """
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 import redis as redis_client
 
-from accounts.rate_limits import RULES, RedisCounters, Rule
+from accounts.rate_limits import LIMITS, RateLimit, RedisCounters
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.harness.services import Postgres, Redis
 from tests.live import Installation, Person, PopulatedRoom, until
@@ -41,7 +41,7 @@ def say(web: Installation, room: PopulatedRoom, person: Person) -> int:
 
 
 def test_all_processes_count_together(cluster: Cluster, room: PopulatedRoom) -> None:
-    most = RULES["send", "user"].most
+    most = LIMITS["send", "user"].most
     owner, member = room.members
     here, there = cluster.webs
 
@@ -54,14 +54,14 @@ def test_all_processes_count_together(cluster: Cluster, room: PopulatedRoom) -> 
 def test_counters_of_two_processes_are_one_and_are_released(redis: Redis) -> None:
     counters = [RedisCounters(redis.url) for _ in range(4)]
     key, client = f"maru:limit:{uuid4().hex}", redis_client.Redis.from_url(redis.url)
-    counts = [(key, Rule(10, 60))]
+    counts = [(key, RateLimit(10, 60))]
 
-    waits = [counters[number % 4].spend(counts) for number in range(14)]
+    waits = [counters[number % 4].consume(counts) for number in range(14)]
     assert waits[:10] == [None] * 10
     assert all(wait is not None and 0 < wait <= 60 for wait in waits[10:])
     client.pexpire(key, 1)
     until(lambda: not client.exists(key))
-    assert [each.spend(counts) for each in counters] == [None] * 4
+    assert [each.consume(counts) for each in counters] == [None] * 4
     client.close()
 
 

@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from accounts.models import User
-from accounts.services import create_user, make_token
+from accounts.services import create_token, create_user
 from maru.web.api import api
 
 pytestmark = pytest.mark.django_db
@@ -26,7 +26,7 @@ def user() -> User:
 
 @pytest.fixture
 def client_of(user: User) -> Client:
-    _token, secret = make_token(user=user, name="script", scopes=["admin"])
+    _token, secret = create_token(user=user, name="script", scopes=["admin"])
     return Client(headers={"authorization": f"Bearer {secret}"})
 
 

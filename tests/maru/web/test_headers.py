@@ -16,10 +16,10 @@ from django.urls.resolvers import RoutePattern
 from pytest_django import Settings
 
 from accounts.models import User
-from accounts.services import create_team, create_user, make_token
+from accounts.services import create_team, create_token, create_user
 from agents.services import create_demo_persona
 from rooms.services import create_room
-from tests.accounts.login.factors import give_app
+from tests.accounts.login.totp import enable_totp
 from tests.live import Installation
 
 pytestmark = pytest.mark.django_db
@@ -114,7 +114,7 @@ def signed_in(user: User) -> Client:
 def test_every_route_answers_with_every_header(who: str, owner: User, ids: dict[str, str]) -> None:
     owner.is_staff = owner.is_superuser = who == "superuser"
     owner.save()
-    give_app(owner)
+    enable_totp(owner)
     client = Client(raise_request_exception=False) if who == "nobody" else signed_in(owner)
     addresses = [
         (filled(template, ids), name) for template, name in routes(get_resolver().url_patterns)
@@ -154,7 +154,7 @@ def test_every_route_answers_with_every_header(who: str, owner: User, ids: dict[
 def test_refusals_have_every_header_too(
     owner: User, status: int, method: str, address: str, headers: dict[str, str]
 ) -> None:
-    _, secret = make_token(user=owner, name="test", scopes=["admin"])
+    _, secret = create_token(user=owner, name="test", scopes=["admin"])
     headers = {name: value.replace("TOKEN", f"Bearer {secret}") for name, value in headers.items()}
 
     response = getattr(Client(enforce_csrf_checks=True), method)(address, headers=headers)

@@ -181,10 +181,10 @@ def test_bootstrap_makes_the_same_and_prints_a_token(password_file: Path) -> Non
     )
 
     user = User.objects.get()
-    bearer = user_for_token(said.strip())
-    assert bearer is not None
-    assert bearer.user == user
-    assert bearer.user.reach.scopes == {"read", "write", "admin"}
+    token_user = user_for_token(said.strip())
+    assert token_user is not None
+    assert token_user == user
+    assert token_user.scope.names == {"read", "write", "admin"}
     assert user.check_password("ondol-warms-the-floor")
     assert Room.objects.count() == Persona.objects.count() == 1
 

@@ -13,7 +13,7 @@ from accounts.api.endpoints import LONGEST_PAGE
 from accounts.models import User
 from accounts.services import rename_team
 from maru.web.api import api
-from tests.accounts.login.factors import give_app
+from tests.accounts.login.totp import enable_totp
 from tests.live import Installation
 from tests.maru.web.test_headers import filled, ids, owner, routes, signed_in
 
@@ -47,7 +47,7 @@ def test_no_route_fails_at_a_body(
 ) -> None:
     owner.is_staff = owner.is_superuser = True
     owner.save()
-    give_app(owner)
+    enable_totp(owner)
     failed = {}
     for address in addresses(ids):
         for method in ("POST", "PATCH"):

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from accounts import services as accounts
 from accounts.errors import MaruError
 from accounts.models import TeamRole, User
-from accounts.services.teams import put_member
+from accounts.services.teams import add_team_member
 from agents.services import create_demo_persona
 from rooms import services
 from rooms.models import RoomEvent
@@ -103,7 +103,7 @@ class Intervals(RuleBasedStateMachine):
             team = accounts.create_team(user=host, name=mark)
             guests = [_user(f"p{number}-{mark}") for number in range(PEOPLE)]
             for guest in guests:
-                put_member(team, guest, TeamRole.MEMBER)
+                add_team_member(team, guest, TeamRole.MEMBER)
             persona = create_demo_persona(user=host, team_id=team.pk)
             return host, guests, team.pk, persona.pk
 

@@ -10,13 +10,13 @@ from pytest_django import Settings
 
 from accounts import services as accounts
 from accounts.models import TeamRole, User
-from accounts.services.teams import put_member
+from accounts.services.teams import add_team_member
 from rooms import services
 from rooms.fanout import publisher
 from rooms.models import Room
 from rooms.protocol.events import AnyCommand
 from rooms.runs.deltas import Deltas
-from tests.accounts.login.factors import give_app
+from tests.accounts.login.totp import enable_totp
 from tests.rooms.conftest import Cast, make_user
 from tests.rooms.fanout.hall import Hall, Heard, Seat, open_hall, yes
 
@@ -163,7 +163,7 @@ async def test_lost_word_of_a_missing_second_step_is_found_by_the_sweep(
 ) -> None:
     """It shuts out nobody who has one, nor from the rooms of other teams."""
     for user in (cast.owner, cast.member):
-        await hall.do(give_app, user)
+        await hall.do(enable_totp, user)
     home = await hall.do(a_room_of_their_own, cast)
     owner, member = await present(hall, cast, cast.owner, cast.member)
     elsewhere = hall.seat(cast.stranger)
@@ -180,7 +180,7 @@ async def test_lost_word_of_a_missing_second_step_is_found_by_the_sweep(
 def a_room_of_their_own(cast: Cast) -> Room:
     """Take the stranger into the team, and make a room in the team that they had before."""
     own = cast.stranger.memberships.get().team
-    put_member(cast.team, cast.stranger, TeamRole.MEMBER)
+    add_team_member(cast.team, cast.stranger, TeamRole.MEMBER)
     return services.create_room(user=cast.stranger, team_id=own.pk, name="home")
 
 
@@ -302,7 +302,7 @@ def outsiders(cast: Cast) -> list[User]:
     """Everybody who is not in the room: from elsewhere, from the team, and out of it."""
     made = []
     for name, role in (("TeamAdmin", "admin"), ("TeamMember", "member"), ("Guest", "guest")):
-        put_member(cast.team, user := make_user(name), role)
+        add_team_member(cast.team, user := make_user(name), role)
         made.append(user)
     staff = make_user("Staff")
     staff.is_staff = staff.is_superuser = True

@@ -9,7 +9,7 @@ from pytest_django import Settings
 
 from accounts import rate_limits
 from accounts.models import TeamRole
-from accounts.services.teams import put_member
+from accounts.services.teams import add_team_member
 from agents.services import create_demo_persona
 from rooms import services
 from rooms.models import AnswerPolicy, Message, Room, RoomRole, Run
@@ -36,10 +36,10 @@ def test_too_many_forms_are_told_when_to_come_again(
 ) -> None:
     settings.RATE_LIMITS = True
     monkeypatch.setattr(
-        rate_limits, "RULES", {(rate_limits.SEND, rate_limits.USER): rate_limits.Rule(1, 60)}
+        rate_limits, "LIMITS", {(rate_limits.SEND, rate_limits.USER): rate_limits.RateLimit(1, 60)}
     )
     counters = rate_limits.MemoryCounters()
-    monkeypatch.setattr(rate_limits, "counters", lambda: counters)
+    monkeypatch.setattr(rate_limits, "get_counters", lambda: counters)
 
     first, second = (send(cast.member, cast.room, "hello") for _ in range(2))
 
@@ -151,7 +151,7 @@ def test_new_room_is_offered_the_personas_that_it_may_have(cast: Cast) -> None:
 
 def test_guests_make_no_rooms(cast: Cast) -> None:
     guest = make_user("Guest")
-    put_member(cast.team, guest, TeamRole.GUEST)
+    add_team_member(cast.team, guest, TeamRole.GUEST)
 
     assert post(guest, "create", cast.team.pk, name="ideas").status_code == 403
 
@@ -189,7 +189,7 @@ def test_nobody_can_choose_what_does_not_work_yet(cast: Cast) -> None:
 
 def test_people_are_added_changed_and_taken_out(cast: Cast) -> None:
     newcomer = make_user("Newcomer")
-    put_member(cast.team, newcomer, TeamRole.MEMBER)
+    add_team_member(cast.team, newcomer, TeamRole.MEMBER)
     room = cast.room
 
     def role() -> str | None:

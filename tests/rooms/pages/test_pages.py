@@ -12,7 +12,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from accounts.models import TeamRole, User
 from accounts.services import create_team
-from accounts.services.teams import put_member
+from accounts.services.teams import add_team_member
 from agents.engine_types import AnswerFailed
 from agents.services import Grant, create_demo_persona, put_grants
 from rooms import services
@@ -120,8 +120,8 @@ def test_home_lists_my_rooms_with_their_last_line_and_what_is_unread(cast: Cast)
 
 def test_home_without_rooms_says_what_to_do(cast: Cast) -> None:
     newcomer, guest = make_user("Newcomer"), make_user("Guest")
-    put_member(cast.team, newcomer, TeamRole.MEMBER)
-    put_member(cast.team, guest, TeamRole.GUEST)
+    add_team_member(cast.team, newcomer, TeamRole.MEMBER)
+    add_team_member(cast.team, guest, TeamRole.GUEST)
 
     assert reverse("rooms:create", args=[cast.team.pk]) in get(newcomer, "/").content.decode()
     assert reverse("rooms:create", args=[cast.team.pk]) not in get(guest, "/").content.decode()
@@ -129,7 +129,7 @@ def test_home_without_rooms_says_what_to_do(cast: Cast) -> None:
 
 def test_guests_see_only_the_people_of_their_rooms(cast: Cast) -> None:
     guest = make_user("Guest")
-    put_member(cast.team, guest, TeamRole.GUEST)
+    add_team_member(cast.team, guest, TeamRole.GUEST)
     room = services.create_room(user=cast.owner, team_id=cast.team.pk, name="shared")
     services.put_member(user=cast.owner, room_id=room.pk, member_id=guest.pk, role=RoomRole.MEMBER)
 
@@ -141,7 +141,7 @@ def test_guests_see_only_the_people_of_their_rooms(cast: Cast) -> None:
 
 def test_guest_who_owns_a_room_sees_no_more_of_the_team(cast: Cast) -> None:
     guest = make_user("Guest")
-    put_member(cast.team, guest, TeamRole.GUEST)
+    add_team_member(cast.team, guest, TeamRole.GUEST)
     hidden = create_demo_persona(user=cast.owner, team_id=cast.team.pk)
     room = services.create_room(user=cast.owner, team_id=cast.team.pk, name="shared")
     services.put_member(user=cast.owner, room_id=room.pk, member_id=guest.pk, role=RoomRole.OWNER)
@@ -158,7 +158,7 @@ def test_guest_who_owns_a_room_sees_no_more_of_the_team(cast: Cast) -> None:
 @pytest.mark.parametrize("grants", [[], [Grant(frozenset({"use"}), role="guest")]])
 def test_pages_and_interface_show_the_same_personas(cast: Cast, grants: list[Grant]) -> None:
     guest = make_user("Guest")
-    put_member(cast.team, guest, TeamRole.GUEST)
+    add_team_member(cast.team, guest, TeamRole.GUEST)
     services.unbind_persona(user=cast.owner, room_id=cast.room.pk, persona_id=cast.persona.pk)
     create_demo_persona(user=cast.owner, team_id=cast.team.pk)  # for the whole team
     put_grants(user=cast.owner, persona_id=cast.persona.pk, grants=grants)

@@ -12,7 +12,7 @@ from pytest_django import Settings
 from accounts.errors import RateLimited
 from accounts.models import TeamRole, User
 from accounts.services import create_team
-from accounts.services.teams import put_member
+from accounts.services.teams import add_team_member
 from agents.services import create_demo_persona
 from rooms import services
 from rooms.event_log import events_after
@@ -54,7 +54,7 @@ class Team:
 def make_team(name: str) -> Team:
     owner, member = make_user(f"{name}owner"), make_user(f"{name}member")
     team = create_team(user=owner, name=name)
-    put_member(team, member, TeamRole.MEMBER)
+    add_team_member(team, member, TeamRole.MEMBER)
     persona = create_demo_persona(user=owner, team_id=team.pk)
     rooms = [
         services.create_room(user=owner, team_id=team.pk, name=f"{name}{n}", personas=[persona.pk])

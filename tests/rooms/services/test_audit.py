@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from accounts.models import AuditEntry, TeamRole, User
 from accounts.services import accept_invitation, remove_team_member, suspend_team_member
-from accounts.services.teams import put_member
+from accounts.services.teams import add_team_member
 from agents.services import create_demo_persona
 from rooms import services
 from rooms.models import Privacy
@@ -24,7 +24,7 @@ PRIVATE, OPEN = Privacy.PRIVATE, Privacy.TEAM
 
 def admin(cast: Cast) -> User:
     user = make_user("Admin")
-    put_member(cast.team, user, TeamRole.ADMIN)
+    add_team_member(cast.team, user, TeamRole.ADMIN)
     return user
 
 

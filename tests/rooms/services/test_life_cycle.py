@@ -11,8 +11,8 @@ from django.utils import timezone
 from accounts.errors import Conflict, Forbidden, NotFound
 from accounts.models import AuditEntry, Team, TeamRole, User
 from accounts.services import (
+    create_token,
     delete_team,
-    make_token,
     purge_teams,
     remove_team_member,
     restore_team,
@@ -20,7 +20,7 @@ from accounts.services import (
     set_team_role,
     suspend_team_member,
 )
-from accounts.services.teams import put_member
+from accounts.services.teams import add_team_member
 from rooms import services
 from rooms.fanout.unread import unread
 from rooms.models import Room, RoomEvent, RoomMember, RoomPermission, RoomRole, RunState
@@ -41,7 +41,7 @@ def newest_event(room: Room) -> str:
 def joiner(cast: Cast, role: str = TeamRole.MEMBER) -> User:
     """Somebody of the team who is in no room."""
     user = make_user(f"Joiner{uuid4().hex[:6]}")
-    put_member(cast.team, user, role)
+    add_team_member(cast.team, user, role)
     return user
 
 
@@ -191,7 +191,7 @@ def test_suspended_member_keeps_the_seat_and_nothing_else(cast: Cast) -> None:
 
 
 def test_room_of_a_suspended_owner_goes_to_the_next(cast: Cast) -> None:
-    put_member(cast.team, second := make_user("Second"), TeamRole.OWNER)
+    add_team_member(cast.team, second := make_user("Second"), TeamRole.OWNER)
 
     suspend_team_member(user=second, team_id=cast.team.pk, member_id=cast.owner.pk)
 
@@ -277,7 +277,7 @@ def test_purged_team_takes_everything_along(cast: Cast) -> None:
 def test_joining_by_rest_again_is_told_as_it_was_and_is_no_refusal(cast: Cast) -> None:
     make_open(cast)
     user = joiner(cast)
-    _token, secret = make_token(user=user, name="script")
+    _token, secret = create_token(user=user, name="script")
     client = Client(headers={"authorization": f"Bearer {secret}"})
     path = f"/api/v1/rooms/{cast.room.pk}/members/{user.pk}"
 
@@ -293,7 +293,7 @@ def test_joining_by_rest_again_is_told_as_it_was_and_is_no_refusal(cast: Cast) -
 
 def test_deleted_room_is_in_no_confinement(cast: Cast) -> None:
     other = services.create_room(user=cast.owner, team_id=cast.team.pk, name="other")
-    _token, secret = make_token(user=cast.owner, name="script", scopes=["admin"])
+    _token, secret = create_token(user=cast.owner, name="script", scopes=["admin"])
     client = Client(headers={"authorization": f"Bearer {secret}"})
     path = f"/api/v1/personas/{cast.persona.pk}/rooms"
     kept = [cast.room.pk, other.pk]

@@ -63,9 +63,11 @@ def test_reactions_are_counted_where_they_change_something(
     cast: Cast, settings: Settings, monkeypatch: pytest.MonkeyPatch, whose: str
 ) -> None:
     settings.RATE_LIMITS = True
-    monkeypatch.setattr(rate_limits, "RULES", {(rate_limits.REACT, whose): rate_limits.Rule(1, 60)})
+    monkeypatch.setattr(
+        rate_limits, "LIMITS", {(rate_limits.REACT, whose): rate_limits.RateLimit(1, 60)}
+    )
     counters = rate_limits.MemoryCounters()
-    monkeypatch.setattr(rate_limits, "counters", lambda: counters)
+    monkeypatch.setattr(rate_limits, "get_counters", lambda: counters)
     said = say(cast, "x")
 
     for _ in range(3):

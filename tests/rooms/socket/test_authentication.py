@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import User
-from accounts.services import make_token
+from accounts.services import create_token
 from rooms.fanout.credentials import Credential
 from rooms.socket import authentication
 from rooms.socket.authentication import Known, Lookup, Shown, known_by, those_that_ended
@@ -51,7 +51,7 @@ def users(known: Sequence[Known | None]) -> list[User | None]:
 
 def test_each_is_known_by_what_they_show() -> None:
     first, second = make_user("First"), make_user("Second")
-    key, (token, secret) = session_of(first), make_token(user=second, name="script")
+    key, (token, secret) = session_of(first), create_token(user=second, name="script")
 
     known = known_by([Shown(secret, None), cookie(key), Shown(None, None), Shown(secret, key)])
 
@@ -96,7 +96,7 @@ def test_a_cookie_that_no_database_takes_spoils_nothing_for_the_others(poison: s
 
 def test_a_crowd_costs_what_one_costs() -> None:
     shown = [cookie(session_of(make_user(f"User{n}"))) for n in range(30)]
-    shown += [Shown(make_token(user=make_user(f"Bot{n}"), name="b")[1], None) for n in range(30)]
+    shown += [Shown(create_token(user=make_user(f"Bot{n}"), name="b")[1], None) for n in range(30)]
 
     with CaptureQueriesContext(connection) as queries:
         known = known_by(shown)

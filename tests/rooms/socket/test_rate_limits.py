@@ -9,8 +9,8 @@ from pytest_django import Settings
 from accounts import rate_limits
 from accounts.errors import MaruError, NotFound, RateLimited
 from accounts.models import User
-from accounts.rate_limits import RULES, MemoryCounters, Rule
-from accounts.services import make_token
+from accounts.rate_limits import LIMITS, MemoryCounters, RateLimit
+from accounts.services import create_token
 from rooms.protocol.events import RoomRead
 from rooms.socket import snapshots
 from rooms.socket.commands import carry_out
@@ -26,11 +26,11 @@ def narrow(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Narrow:
     """Let the one rule pass twice, and nothing else be counted."""
     settings.RATE_LIMITS = True
     mine = MemoryCounters()
-    monkeypatch.setattr(rate_limits, "counters", lambda: mine)
+    monkeypatch.setattr(rate_limits, "get_counters", lambda: mine)
 
     def only(action: str, kind: str) -> None:
-        assert (action, kind) in RULES
-        monkeypatch.setattr(rate_limits, "RULES", {(action, kind): Rule(2, 60)})
+        assert (action, kind) in LIMITS
+        monkeypatch.setattr(rate_limits, "LIMITS", {(action, kind): RateLimit(2, 60)})
 
     return only
 
@@ -75,7 +75,7 @@ def test_joins_are_counted_and_strangers_use_up_nothing(
 
 
 def test_stream_is_a_join(cast: Cast, narrow: Narrow) -> None:
-    _token, secret = make_token(user=cast.member, name="script")
+    _token, secret = create_token(user=cast.member, name="script")
     client = Client(headers={"authorization": f"Bearer {secret}"})
     narrow(rate_limits.JOIN, rate_limits.USER)
 

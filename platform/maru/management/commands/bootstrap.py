@@ -13,7 +13,7 @@ from django.db import transaction
 from accounts.errors import MaruError
 from accounts.models import User
 from accounts.scopes import SCOPES
-from accounts.services import make_setup_link, make_token
+from accounts.services import create_setup_link, create_token
 from maru.config import database
 from maru.web.setup import create_first_account
 
@@ -55,7 +55,7 @@ class Command(BaseCommand):
 @transaction.atomic
 def _set_up(options: dict[str, Any], password: str | None) -> tuple[User, str]:
     """Create a set-up link and use it, as a browser does: both ways share one lock."""
-    link = make_setup_link()
+    link = create_setup_link()
     if link is None:
         raise CommandError("This installation is set up. Ask its owner for an invitation.")
     user, _team, _room = create_first_account(
@@ -67,7 +67,7 @@ def _set_up(options: dict[str, Any], password: str | None) -> tuple[User, str]:
     )
     if not options["print_token"]:
         return user, ""
-    _token, secret = make_token(user=user, name="bootstrap", scopes=SCOPES)
+    _token, secret = create_token(user=user, name="bootstrap", scopes=SCOPES)
     return user, secret
 
 

@@ -10,9 +10,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from accounts.models import Team, TeamRole, User
-from accounts.names import LONGEST_NAME
-from accounts.services import create_team, make_token
-from accounts.services.teams import put_member
+from accounts.names import MAX_NAME_LENGTH
+from accounts.services import create_team, create_token
+from accounts.services.teams import add_team_member
 from agents.models import Connection, Persona
 from agents.services import create_connection, create_demo_persona, create_persona
 from maru.config import database
@@ -60,7 +60,7 @@ def _populate(options: dict[str, Any]) -> dict[str, Any]:
     owner = people[0][0]
     team = create_team(user=owner, name=f"Team {mark}")
     for person in (person for room in people for person in room if person != owner):
-        put_member(team, person, TeamRole.MEMBER)
+        add_team_member(team, person, TeamRole.MEMBER)
     personas = _personas(owner, team, options)
     return {
         "team": str(team.pk),
@@ -104,14 +104,14 @@ def _persona_of(owner: User, team: Team, connection: Connection, model: str) -> 
     persona = create_persona(
         user=owner,
         team_id=team.pk,
-        name=model[:LONGEST_NAME],
+        name=model[:MAX_NAME_LENGTH],
         role="Answers in load tests",
         goal="Answer what is asked.",
         connection=connection.pk,
         model=model,
     )
     # Scripts look a persona up by its model's name, which need not be a valid handle.
-    persona.handle = model[:LONGEST_NAME]
+    persona.handle = model[:MAX_NAME_LENGTH]
     persona.save(update_fields=["handle"])
     return persona
 
@@ -130,5 +130,5 @@ def _make_room(
 
 
 def _ids(person: User) -> dict[str, str]:
-    _token, secret = make_token(user=person, name="populate", scopes=["admin"])
+    _token, secret = create_token(user=person, name="populate", scopes=["admin"])
     return {"user": str(person.pk), "token": secret}

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from accounts.mfa import rotate_factors
+from accounts.mfa import reencrypt_secrets
 from agents.services import rotate_keys, unreadable_keys
 from maru.config import database
 
@@ -22,7 +22,7 @@ class Command(BaseCommand):
         database.prepare()
         if not options["check"]:
             self.stdout.write(f"Encrypted under MARU_SECRET_KEY: {rotate_keys()} keys.")
-            if lost := rotate_factors():
+            if lost := reencrypt_secrets():
                 self.stdout.write(f"Second factors that cannot be read: {lost}.")
         if unreadable := unreadable_keys():
             names = "\n".join(f"  connection {pk}" for pk in unreadable)

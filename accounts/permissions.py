@@ -8,9 +8,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts.errors import Forbidden, NotFound, Unauthenticated
-from accounts.mfa import check_mfa, with_mfa
+from accounts.mfa import check_mfa, mfa_enabled
 from accounts.models import Team, TeamMember, TeamPermission, User
-from accounts.scopes import check_reach
+from accounts.scopes import check_in_scope
 
 VIEW: Final = "view"
 JOIN_ROOM: Final = "join_room"
@@ -62,7 +62,7 @@ def is_suspended(user: User) -> bool:
     return seats.filter(suspended_at__isnull=False).exists()
 
 
-def signed_in(request: HttpRequest) -> User:
+def require_user(request: HttpRequest) -> User:
     """Return who asks; raises Unauthenticated for nobody."""
     if not isinstance(request.user, User):
         raise Unauthenticated
@@ -78,14 +78,14 @@ def team_permissions(user: User, team: Team) -> frozenset[str]:
 def _granted(user: User) -> QuerySet[TeamPermission]:
     granted = TeamPermission.objects.filter(user_id=user.pk, user__is_active=True)
     found: QuerySet[TeamPermission] = granted.select_related("content_object", "permission")
-    return found.annotate(two_steps=with_mfa(user.pk))
+    return found.annotate(two_steps=mfa_enabled(user.pk))
 
 
 def _judge(rows: list[Any], user: User, permission: str) -> Team:
     if not rows:
         raise NotFound
     team: Team = rows[0].content_object
-    check_reach(user.reach, team.pk, permission)
+    check_in_scope(user.scope, team.pk, permission)
     check_mfa(team, two_steps=rows[0].two_steps)
     if not any(row.permission.codename == permission for row in rows):
         raise Forbidden(team_id=team.pk)

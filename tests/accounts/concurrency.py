@@ -11,7 +11,7 @@ Who = TypeVar("Who")
 What = TypeVar("What")
 
 
-def all_at_once(
+def run_concurrently(
     do: Callable[[Who], What], whos: Sequence[Who], refusals: type[Exception]
 ) -> list[What]:
     """Call `do` with each of `whos` at the same moment; return what it returned where it did."""

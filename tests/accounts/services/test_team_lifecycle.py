@@ -10,24 +10,24 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts import revocation
 from accounts.errors import Conflict, Forbidden, Invalid, MaruError, NotFound
-from accounts.gate import MANAGE, VIEW, access_deleted_team, access_team, deleted_teams
 from accounts.models import Team, TeamRole
+from accounts.permissions import MANAGE, VIEW, access_deleted_team, access_team, deleted_teams
 from accounts.revocation import Ending
 from accounts.services import (
     accept_invitation,
     create_team,
+    create_token,
     delete_team,
+    get_invitation,
     hand_over_team,
     invite,
-    look_up_invitation,
-    make_token,
     remove_team_member,
     restore_team,
     restore_team_member,
     suspend_team_member,
     user_for_token,
 )
-from accounts.services.teams import put_member, role_in
+from accounts.services.teams import add_team_member, role_in
 from tests.accounts.conftest import Cast, make_user
 
 pytestmark = pytest.mark.django_db
@@ -58,8 +58,8 @@ def test_deletion_costs_the_same_however_many_tokens_it_ends(cast: Cast) -> None
     for tokens in (1, 4):
         team = create_team(user=cast.stranger, name="Short")
         for _ in range(tokens):
-            put_member(team, person := make_user(f"P{uuid4().hex[:6]}"), "member")
-            make_token(user=person, name="bound", team=team)
+            add_team_member(team, person := make_user(f"P{uuid4().hex[:6]}"), "member")
+            create_token(user=person, name="bound", team=team)
         with when_told(told), CaptureQueriesContext(connection) as captured:
             delete_team(user=cast.stranger, team_id=team.pk, name="Short")
         costs.append(len(captured))
@@ -69,16 +69,16 @@ def test_deletion_costs_the_same_however_many_tokens_it_ends(cast: Cast) -> None
 
 
 def test_suspended_member_loses_everything_at_once_and_gets_it_back(cast: Cast) -> None:
-    _token, bound = make_token(user=cast.admin, name="bound", team=cast.team)
+    _token, bound = create_token(user=cast.admin, name="bound", team=cast.team)
     _invitation, link = invite(user=cast.admin, team_id=cast.team.pk)
 
     suspend_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.admin.pk)
 
     assert user_for_token(bound) is None
-    assert not Team.objects.of(cast.admin).exists()
+    assert not Team.objects.visible_to(cast.admin).exists()
     for refused in (
         lambda: access_team(cast.admin, cast.team.pk, VIEW),
-        lambda: look_up_invitation(link),
+        lambda: get_invitation(link),
         lambda: role_in(cast.team, cast.admin.pk),
         lambda: remove_team_member(user=cast.admin, team_id=cast.team.pk, member_id=cast.admin.pk),
     ):
@@ -88,7 +88,7 @@ def test_suspended_member_loses_everything_at_once_and_gets_it_back(cast: Cast) 
     restore_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.admin.pk)
 
     assert user_for_token(bound) is not None
-    assert look_up_invitation(link)
+    assert get_invitation(link)
     assert role_in(cast.team, cast.admin.pk) == TeamRole.ADMIN
 
 
@@ -134,7 +134,7 @@ def test_deletion_needs_the_name_and_an_owner(cast: Cast) -> None:
 
 
 def test_deleted_team_lets_nobody_in_but_owners_who_undo_it(cast: Cast) -> None:
-    _token, bound = make_token(user=cast.member, name="bound", team=cast.team)
+    _token, bound = create_token(user=cast.member, name="bound", team=cast.team)
     _invitation, link = invite(user=cast.owner, team_id=cast.team.pk)
     delete_team(user=cast.owner, team_id=cast.team.pk, name=cast.team.name)
 

@@ -9,14 +9,14 @@ from accounts.models import AuditEntry, User
 from accounts.revocation import Ending
 from accounts.services import (
     change_password,
+    create_token,
     create_user,
-    make_token,
     suspend_user,
     update_profile,
     user_for_token,
 )
+from tests.accounts.concurrency import run_concurrently
 from tests.accounts.conftest import PASSWORD, Cast, make_user
-from tests.accounts.together import all_at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -55,7 +55,7 @@ def test_handle_says_nothing_of_the_address() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_many_of_one_name_at_once_get_a_handle_each() -> None:
-    made = all_at_once(
+    made = run_concurrently(
         lambda number: create_user(name="Kim", email=f"kim{number}@example.com"),
         range(8),
         Conflict,
@@ -89,7 +89,7 @@ def test_address_is_whole(address: str) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_address_is_one_account_however_many_ask_at_once() -> None:
-    made = all_at_once(
+    made = run_concurrently(
         lambda number: create_user(name=f"Kim {number}", email="kim@example.com"),
         range(8),
         Conflict,
@@ -132,9 +132,9 @@ def test_profile_changes_so_often_and_no_more(
 ) -> None:
     settings.RATE_LIMITS = True
     counters = rate_limits.MemoryCounters()
-    monkeypatch.setattr(rate_limits, "counters", lambda: counters)
+    monkeypatch.setattr(rate_limits, "get_counters", lambda: counters)
     user = make_user("Kim")
-    most = rate_limits.RULES[rate_limits.PROFILE, rate_limits.USER].most
+    most = rate_limits.LIMITS[rate_limits.PROFILE, rate_limits.USER].most
 
     for number in range(most):
         update_profile(user=user, name=f"Kim {number}")
@@ -153,7 +153,7 @@ def test_profile_knows_four_woods() -> None:
 
 def test_new_password_ends_tokens_and_says_so(heard: list[Ending]) -> None:
     user = make_user("Kim")
-    _token, secret = make_token(user=user, name="script")
+    _token, secret = create_token(user=user, name="script")
 
     change_password(user=user, password="another-good-password")
 
@@ -163,7 +163,7 @@ def test_new_password_ends_tokens_and_says_so(heard: list[Ending]) -> None:
 
 
 def test_suspension_ends_tokens_and_says_so(cast: Cast, heard: list[Ending]) -> None:
-    _token, secret = make_token(user=cast.member, name="script")
+    _token, secret = create_token(user=cast.member, name="script")
 
     suspend_user(person=cast.member)
 

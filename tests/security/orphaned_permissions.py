@@ -7,7 +7,7 @@ from agents.models import PersonaGrant
 from rooms.models import RoomMember, RoomPermission
 
 
-def orphans() -> list[str]:
+def orphaned_permissions() -> list[str]:
     """Name the permissions of those who have no place where they hold, or lost it."""
     seats = TeamMember.objects.filter(user=OuterRef("user"))
     in_team = seats.active().filter(team=OuterRef("content_object"))

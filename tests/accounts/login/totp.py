@@ -9,13 +9,13 @@ from accounts.models import User
 STEP = 30
 
 
-def give_app(user: User) -> str:
+def enable_totp(user: User) -> str:
     """Set up an app for the user; return the secret that it has."""
     secret: str = generate_totp_secret()
     TOTP.activate(user, secret)
     return secret
 
 
-def code_of(secret: str, steps: int = 0) -> str:
+def totp_code(secret: str, steps: int = 0) -> str:
     """Return what the app shows now, or so many steps later."""
     return f"{hotp_value(secret, int(time.time()) // STEP + steps):06}"

@@ -20,7 +20,7 @@ from accounts.hooks import followers
 from accounts.models import User, Wood
 from accounts.names import required_name
 from accounts.revocation import Ending, access_ended
-from accounts.scopes import check_unbound
+from accounts.scopes import check_not_team_bound
 
 HANDLE_LENGTH: Final = 32
 _TRIES: Final = 20
@@ -35,7 +35,7 @@ def create_user(
     The handle comes from the name, never from the address. `verified` takes the address as proven;
     else allauth proves it. Raises Conflict if the address has an account.
     """
-    user = User(name=required_name(name), email=normal_address(email))
+    user = User(name=required_name(name), email=normalize_email(email))
     user.set_password(password)
     _insert(user)
     if verified:
@@ -50,14 +50,14 @@ def update_profile(*, user: User, name: str | None = None, wood: str | None = No
 
     Others see it in every team, so a token that is bound to one may not.
     """
-    check_unbound(user.reach)
+    check_not_team_bound(user.scope)
     before = {"name": user.name, "wood": user.wood}
     after = {"name": user.name if name is None else required_name(name), "wood": wood or user.wood}
     if after["wood"] not in Wood.values:
         raise Invalid(fields={"wood": _("Choose one of the colours.")})
     if after == before:
         return user
-    rate_limits.spend(rate_limits.PROFILE, user)
+    rate_limits.consume(rate_limits.PROFILE, user)
     user.name, user.wood = after["name"], after["wood"]
     user.save(update_fields=["name", "wood"])
     for follower in followers():
@@ -76,11 +76,11 @@ def change_password(*, user: User, password: str) -> None:
 
 
 @transaction.atomic
-def address_changed(*, user: User, before: str, session_key: str | None) -> None:
+def finish_email_change(*, user: User, before: str, session_key: str | None) -> None:
     """End what came in under the address before, tokens too, but for the session that moved it."""
     _end_access(user, but=session_key)
     then, now = {"email": before}, {"email": user.email}
-    audit(user, "user.address_changed", user.pk, before=then, after=now)
+    audit(user, "user.finish_email_change", user.pk, before=then, after=now)
 
 
 @transaction.atomic
@@ -95,7 +95,7 @@ def suspend_user(*, person: User, user: User | None = None) -> None:
     audit(user, "user.suspended", person.pk)
 
 
-def normal_address(email: str) -> str:
+def normalize_email(email: str) -> str:
     """Return the address as accounts have it; raises Invalid for what is none."""
     address = email.strip().lower()
     try:
@@ -105,7 +105,7 @@ def normal_address(email: str) -> str:
     return address
 
 
-def handles_for(name: str) -> Iterator[str]:
+def handle_candidates(name: str) -> Iterator[str]:
     """Yield handles to try for a name: the plain one, then some with random figures.
 
     Counting up would tell strangers how many others have the name.
@@ -130,7 +130,7 @@ def _end_access(user: User, *, but: str | None = None) -> None:
 
 def _insert(user: User) -> None:
     """Save under the first free handle. Asking first would leave a gap for somebody else."""
-    for handle in handles_for(user.name):
+    for handle in handle_candidates(user.name):
         user.handle = handle
         try:
             with transaction.atomic():
