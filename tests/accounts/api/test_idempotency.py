@@ -111,5 +111,5 @@ def test_answer_of_somebody_who_does_not_come_again_is_forgotten(cast: Cast) -> 
 
     call_command("purge", stdout=said)
 
-    assert "1 kept answers" in said.getvalue()
+    assert "1 stored responses" in said.getvalue()
     assert [kept.user for kept in KeptAnswer.objects.all()] == [cast.admin]
