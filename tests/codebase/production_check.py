@@ -1,4 +1,4 @@
-"""Django's own deployment check, in the production profile: any warning fails."""
+"""Runs Django's deployment check in the production profile; any warning is a failure."""
 
 import os
 import subprocess

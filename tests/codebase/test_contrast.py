@@ -1,4 +1,4 @@
-"""Colours that carry words or edges are as far apart as we promise, in both themes."""
+"""Colours of text and borders keep the promised contrast ratios in both themes."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ GROUNDS = ("floor", "paper", "raised", "sunk", "hover", "selected")
 PIGMENTS = ("noerok", "seokganju", "chija", "jaju", "cheonghoe", "meok")
 WOODS = ("pine", "zelkova", "paulownia", "persimmon")
 
-# The lowest ratio of each kind, in light and in dark, to one decimal.
+# The lowest contrast ratio of each kind in the light and the dark theme, to one decimal.
 LOWEST = (
     (("text",), GROUNDS, 11.9, 10.8),
     (("text-2",), GROUNDS, 5.9, 6.6),
@@ -48,7 +48,7 @@ def contrast(first: str, second: str) -> float:
 
 
 @pytest.mark.parametrize(("words", "grounds", "light", "dark"), LOWEST)
-def test_words_stand_out_from_every_ground_they_stand_on(
+def test_text_has_its_contrast_on_every_background(
     words: tuple[str, ...], grounds: tuple[str, ...], light: float, dark: float
 ) -> None:
     colours = themes()
@@ -64,7 +64,7 @@ def test_words_stand_out_from_every_ground_they_stand_on(
     assert not low
 
 
-def test_a_tile_shows_its_lattice() -> None:
+def test_pattern_is_visible_on_its_tile() -> None:
     colours = themes()
 
     found = [
@@ -76,6 +76,6 @@ def test_a_tile_shows_its_lattice() -> None:
     assert min(found) >= 5.9 - 0.05
 
 
-def test_the_measure_tells_black_on_white_from_grey_on_grey() -> None:
+def test_contrast_of_known_colours() -> None:
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     assert contrast("#777777", "#888888") < 1.5

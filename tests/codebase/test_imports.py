@@ -1,4 +1,4 @@
-"""Imports point one way: each contract is kept here, and broken by the import it is meant for."""
+"""Import contracts: the tree keeps each of them, and a forbidden import breaks it."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ CONTRACTS = (ONE_WAY, ROOMS, AGENTS, ACCOUNTS, GUARDIAN, CREWAI, ENGINE)
 
 @dataclass(frozen=True)
 class Linted:
-    """What lint-imports said of a tree."""
+    """Exit status and output of lint-imports."""
 
     status: int
     output: str
@@ -38,7 +38,7 @@ class Linted:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A copy of the project's code, to be spoilt."""
+    """A copy of the project's code, which the test changes."""
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     code = shutil.ignore_patterns("__pycache__", "locale")
     for package in PACKAGES:
@@ -54,7 +54,7 @@ def lint(tree: Path) -> Linted:
     return Linted(done.returncode, done.stdout + done.stderr)
 
 
-def test_the_tree_as_it_is_keeps_every_contract(tree: Path) -> None:
+def test_tree_keeps_every_contract(tree: Path) -> None:
     linted = lint(tree)
 
     assert (linted.status, linted.broken()) == (0, set())
@@ -95,9 +95,7 @@ def test_the_tree_as_it_is_keeps_every_contract(tree: Path) -> None:
         ("agents/models.py", "import crewai", {CREWAI, ENGINE}),
     ],
 )
-def test_an_import_against_a_contract_is_found(
-    tree: Path, module: str, line: str, broken: set[str]
-) -> None:
+def test_forbidden_import_is_found(tree: Path, module: str, line: str, broken: set[str]) -> None:
     with (tree / module).open("a") as file:
         file.write(f"\n\n{line}\n")
 
@@ -106,8 +104,8 @@ def test_an_import_against_a_contract_is_found(
     assert (linted.status, linted.broken()) == (1, broken), linted.output
 
 
-def test_whoever_runs_answers_does_reach_the_engine(tree: Path) -> None:
-    """The contract is not kept because the engine cannot be reached at all."""
+def test_server_process_reaches_the_engine(tree: Path) -> None:
+    """Control: the contract is not kept merely because the engine is unreachable."""
     pyproject = tree / "pyproject.toml"
     text = pyproject.read_text()
     assert text.count('"maru.server.asgi", ') == 1

@@ -1,4 +1,4 @@
-"""The tree: what lies where, and what must never lie anywhere."""
+"""The layout of the repository, the sizes of its files and folders, and its lock files."""
 
 import re
 import subprocess
@@ -42,7 +42,7 @@ MAY_BE_LONGER = {
     "tests/rooms/socket/test_consumer.py": "the contract of the socket, command by command",
     "tests/rooms/fanout/test_topic.py": "what the layer may do to a room, case by case",
 }
-"""Files with one subject that needs more lines, each with the reason."""
+"""Longer files, each with the reason."""
 
 NOT_OURS = re.compile(r"/migrations/|/locale/|^static/vendor/|\.lock$|\.svg$|\.png$")
 A_HARD_WIRED_ROOM = "chat" + "_room"
@@ -57,7 +57,7 @@ PINNED = re.compile(
 
 
 def files() -> list[str]:
-    """Return the paths of all files that are, or will be, in the repository."""
+    """Return the paths of all tracked and all new files that are not ignored."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return [path for path in sorted({*done.stdout.splitlines()}) if (ROOT / path).is_file()]
@@ -67,14 +67,14 @@ def text_of(path: str) -> str:
     return (ROOT / path).read_text(encoding="utf-8", errors="replace")
 
 
-def test_top_level_holds_what_it_should_and_nothing_else() -> None:
+def test_top_level_holds_only_the_expected_entries() -> None:
     top = {path.partition("/")[0] for path in files()}
 
     assert top <= FOLDERS | FILES
     assert FOLDERS - {"deploy"} <= top
 
 
-def test_platform_is_a_folder_on_the_path_and_no_package() -> None:
+def test_platform_is_not_a_package() -> None:
     assert not (ROOT / "platform" / "__init__.py").exists()
     assert [path.name for path in (ROOT / "platform").iterdir() if path.name[0] not in "._"] == [
         "maru"
@@ -82,7 +82,7 @@ def test_platform_is_a_folder_on_the_path_and_no_package() -> None:
 
 
 @pytest.mark.parametrize("path", ["", f"{ROOT}:{ROOT / 'platform'}"], ids=["venv", "on the path"])
-def test_pythons_own_platform_module_is_found_from_here(path: str) -> None:
+def test_standard_module_platform_can_be_imported(path: str) -> None:
     code = "import platform, maru; print(platform.system())"
 
     done = subprocess.run(
@@ -97,7 +97,7 @@ def test_pythons_own_platform_module_is_found_from_here(path: str) -> None:
     assert done.stdout == "Linux\n"
 
 
-def test_a_package_named_platform_would_hide_it(tmp_path: Path) -> None:
+def test_package_named_platform_would_hide_the_standard_module(tmp_path: Path) -> None:
     (tmp_path / "platform").mkdir()
     (tmp_path / "platform" / "__init__.py").write_text("")
 
@@ -109,11 +109,11 @@ def test_a_package_named_platform_would_hide_it(tmp_path: Path) -> None:
     assert done.returncode != 0
 
 
-def test_no_room_is_hard_wired() -> None:
+def test_no_room_name_is_hard_coded() -> None:
     assert [path for path in files() if A_HARD_WIRED_ROOM in text_of(path)] == []
 
 
-def test_no_module_is_named_after_nothing() -> None:
+def test_no_module_has_a_meaningless_name() -> None:
     assert [path for path in files() if re.search(r"(^|/)(utils|base|helpers)\.py$", path)] == []
 
 
@@ -122,18 +122,18 @@ def too_long(paths: list[str]) -> dict[str, int]:
     return {path: length for path, length in lengths.items() if length > LONGEST}
 
 
-def test_no_file_is_longer_than_one_subject_needs() -> None:
+def test_no_file_is_too_long() -> None:
     assert set(too_long(files())) <= set(MAY_BE_LONGER)
 
 
-def test_a_file_that_is_too_long_is_found(tmp_path: Path) -> None:
+def test_too_long_file_is_found(tmp_path: Path) -> None:
     (tmp_path / "long.py").write_text("pass\n" * (LONGEST + 1))
 
     assert too_long([str(tmp_path / "long.py")]) == {str(tmp_path / "long.py"): LONGEST + 1}
 
 
 def named_registries(paths: list[str]) -> list[tuple[str, str]]:
-    """Return where an address to install from is named; an option against that is none."""
+    """Return the files that name a package registry, with the match."""
     return [
         (path, found)
         for path in paths
@@ -141,7 +141,7 @@ def named_registries(paths: list[str]) -> list[tuple[str, str]]:
     ]
 
 
-def test_no_registry_is_named_where_things_are_installed_from() -> None:
+def test_no_install_file_names_a_registry() -> None:
     where = re.compile(
         r"\.lock$|(^|/)(pyproject\.toml|Makefile|Dockerfile|package.*\.json|\.npmrc)|"
         r"^deploy/|^\.ci/|^tests/system\.sh$"
@@ -161,7 +161,7 @@ def test_no_registry_is_named_where_things_are_installed_from() -> None:
         "https://files.pythonhosted.org/packages/a.whl",
     ],
 )
-def test_a_registry_that_is_named_is_found(tmp_path: Path, line: str) -> None:
+def test_registry_is_found(tmp_path: Path, line: str) -> None:
     (tmp_path / "some.lock").write_text(f"{line}\n")
 
     assert named_registries([str(tmp_path / "some.lock")])
@@ -172,7 +172,7 @@ def pins(lock: str) -> dict[str, str]:
 
 
 def not_pinned(requirements: list[str], lock: str) -> list[str]:
-    """Return the requirements that the lock does not fulfil with a version and its hashes."""
+    """Return the requirements for which the lock has no matching version with hashes."""
     pinned = pins(lock)
     parsed = [Requirement(requirement) for requirement in requirements]
     return [
@@ -183,7 +183,7 @@ def not_pinned(requirements: list[str], lock: str) -> list[str]:
     ]
 
 
-def test_locks_pin_what_the_project_names() -> None:
+def test_locks_pin_every_requirement_of_the_project() -> None:
     project = tomllib.loads(text_of("pyproject.toml"))
     web: list[str] = project["project"]["dependencies"]
     runtime: list[str] = [*web, *project["project"]["optional-dependencies"]["agents"]]
@@ -194,7 +194,7 @@ def test_locks_pin_what_the_project_names() -> None:
     assert not_pinned([*runtime, *development], text_of("requirements-dev.lock")) == []
 
 
-def test_every_line_of_the_locks_is_a_pin_with_hashes() -> None:
+def test_every_lock_entry_is_a_pin_with_hashes() -> None:
     for name in LOCKS:
         text = text_of(name)
         begun = re.findall(r"^[^\s#-]", text, re.MULTILINE)
@@ -208,14 +208,14 @@ def test_locks_agree() -> None:
     assert {name: runtime.get(name) for name in web} == web
 
 
-def test_lock_of_web_processes_is_without_the_engine() -> None:
+def test_web_lock_does_not_contain_the_engine() -> None:
     web, runtime = (pins(text_of(name)) for name in ("deploy/requirements-web.lock", LOCKS[0]))
 
     assert {"crewai", "openai", "chromadb", "numpy"} & {*web} == set()
     assert {"crewai", "openai", "chromadb", "numpy"} <= {*runtime}
 
 
-def test_a_pin_that_is_missing_too_old_or_without_hashes_is_noticed() -> None:
+def test_missing_old_or_unhashed_pin_is_found() -> None:
     pin = f"pkg==1.0 \\\n    --hash=sha256:{'0' * 64}\n"
 
     assert not_pinned(["pkg~=1.0"], pin) == []

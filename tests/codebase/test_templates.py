@@ -1,4 +1,4 @@
-"""What a strict content policy and one icon sprite demand of every template."""
+"""Templates: no inline script or style (CSP), and every icon is in the sprite."""
 
 import re
 from pathlib import Path
@@ -38,7 +38,7 @@ def test_no_template_has_inline_script_or_style(path: Path) -> None:
         '<a href="#" onclick="go()">',
     ],
 )
-def test_the_search_for_inline_parts_finds_them(markup: str) -> None:
+def test_inline_script_or_style_is_found(markup: str) -> None:
     assert inline_parts(markup)
 
 

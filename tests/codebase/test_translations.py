@@ -1,4 +1,4 @@
-"""Korean and English are complete, and say the same."""
+"""The Korean and English catalogues are complete and consistent."""
 
 import re
 import shutil
@@ -16,7 +16,7 @@ CATALOGUES = sorted(
     for folder in ("accounts", "agents", "rooms", "platform")
     for path in (ROOT / folder).glob("**/locale/*/LC_MESSAGES/*.po")
 )
-# A name is the same in both languages, and so is what only shows the form of something.
+# Names and format examples are the same in both languages.
 SAME_IN_KOREAN = {"Maru"}
 
 
@@ -33,8 +33,8 @@ def test_no_message_is_untranslated(path: Path) -> None:
     assert untranslated(polib.pofile(str(ROOT / path))) == []
 
 
-def test_the_check_sees_an_untranslated_message() -> None:
-    """The control: an empty, a fuzzy and a half translated message are each found."""
+def test_untranslated_message_is_found() -> None:
+    """Control: an empty, a fuzzy and a partly translated message are found."""
     catalogue = polib.POFile()
     catalogue.append(polib.POEntry(msgid="done", msgstr="다 됨"))
     catalogue.append(polib.POEntry(msgid="empty", msgstr=""))
@@ -64,7 +64,7 @@ def test_korean_is_korean(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", CATALOGUES, ids=str)
-def test_compiled_words_are_those_of_the_catalogue(path: Path) -> None:
+def test_compiled_catalogue_is_up_to_date(path: Path) -> None:
     written = polib.pofile(str(ROOT / path))
     compiled = polib.mofile(str((ROOT / path).with_suffix(".mo")))
 
@@ -75,7 +75,7 @@ def test_compiled_words_are_those_of_the_catalogue(path: Path) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("xgettext"), reason="gettext is not installed")
-def test_every_word_of_the_code_is_in_a_catalogue(tmp_path: Path) -> None:
+def test_every_string_of_the_code_is_in_a_catalogue(tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     ignored = shutil.ignore_patterns(".venv", ".git", "var", "tests", "__pycache__", "*.egg-info")
     shutil.copytree(ROOT, copy, ignore=ignored)

@@ -15,7 +15,7 @@ import pytest
 
 from tests.cluster.harness.cluster import Cluster
 from tests.live import PATIENCE, Frame, PopulatedRoom, Socket, free_port
-from tests.maru.server.starting import MANAGE, SERVER, refusal
+from tests.maru.server.starting import MANAGE, SERVER, failed_start
 
 QUICK, LONG = "tokens-40@200", "tokens-3000@50"
 SECONDS_OF_A_LOOK = 2.0
@@ -216,7 +216,7 @@ def test_database_that_was_not_migrated_is_named_with_what_to_do(
 ) -> None:
     empty = cluster.postgres.create(f"for {command[-1]}")
 
-    sentence = refusal(tmp_path, *command, **production(cluster, empty)).sentence
+    sentence = failed_start(tmp_path, *command, **production(cluster, empty)).sentence
 
     assert sentence == ("The database is not up to date. Run `python manage.py migrate` first.")
 
@@ -226,7 +226,7 @@ def test_database_that_is_not_there_is_named_without_its_address(
 ) -> None:
     nowhere = f"postgresql://maru:CANARY@127.0.0.1:{free_port()}/maru"
 
-    sentence = refusal(tmp_path, *RUNAGENTS, **production(cluster, nowhere)).sentence
+    sentence = failed_start(tmp_path, *RUNAGENTS, **production(cluster, nowhere)).sentence
 
     assert sentence == (
         "The database cannot be reached. Look at MARU_DATABASE_URL and whether it runs."

@@ -1,4 +1,4 @@
-"""The environment: read once, every mistake named at once, no secret repeated."""
+"""The environment: every mistake is reported at once, and no secret is printed."""
 
 import re
 from ipaddress import ip_network
@@ -9,7 +9,7 @@ import pytest
 from maru.config import env
 from maru.config.env import Env
 from tests.live import ROOT
-from tests.maru.server.starting import MANAGE, SERVER, refusal
+from tests.maru.server.starting import MANAGE, SERVER, failed_start
 
 MISTAKES = {
     "MARU_PORT": "eighty",
@@ -18,7 +18,7 @@ MISTAKES = {
     "MARU_DATABASE_URL": "mysql://CANARY-user@db/maru",
     "MARU_REDIS_URL": "CANARY-redis:6379",
     "MARU_EMAIL_URL": "CANARY-mail",
-    "MARU_SIGNUP": "everybody",
+    "MARU_SIGNUP": "all",
     "MARU_TRUSTED_PROXIES": "10.0.0.0/8,the-proxy",
     "MARU_EGRESS_ALLOW": "localhost",
     "MARU_RUN_SECONDS": "0",
@@ -30,7 +30,7 @@ MISTAKES = {
 
 @pytest.fixture(autouse=True)
 def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No `.env` but what a test writes, and no variable but what a test sets."""
+    """Start each test without a `.env` file and without MARU_ variables."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MARU_DATA_DIR")
     monkeypatch.delenv("MARU_RATE_LIMITS")
@@ -42,19 +42,19 @@ def set_all(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("command", [SERVER, MANAGE], ids=["server", "manage"])
-def test_every_mistake_is_named_before_the_process_ends_with_2(
+def test_every_mistake_is_reported_and_the_exit_status_is_2(
     tmp_path: Path, command: tuple[str, ...]
 ) -> None:
-    refused = refusal(tmp_path, *command, **MISTAKES)
+    failed = failed_start(tmp_path, *command, **MISTAKES)
 
-    assert refused.status == 2
-    assert sorted(re.findall(r"^  (MARU_\w+):", refused.said, re.MULTILINE)) == sorted(MISTAKES)
-    assert "Traceback" not in refused.said
-    assert "CANARY" not in refused.said
-    assert refused.printed == ""
+    assert failed.status == 2
+    assert sorted(re.findall(r"^  (MARU_\w+):", failed.stderr, re.MULTILINE)) == sorted(MISTAKES)
+    assert "Traceback" not in failed.stderr
+    assert "CANARY" not in failed.stderr
+    assert failed.stdout == ""
 
 
-def test_what_is_right_beside_a_mistake_is_not_named(
+def test_correct_settings_are_not_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     set_all(monkeypatch, {"MARU_PORT": "70000", "MARU_HOST": "0.0.0.0", "MARU_RUN_SECONDS": "5"})
@@ -77,7 +77,7 @@ def test_what_is_right_beside_a_mistake_is_not_named(
         ),
     ],
 )
-def test_half_a_production_profile_is_a_mistake(
+def test_incomplete_production_profile_is_a_mistake(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     given: dict[str, str],
@@ -92,14 +92,14 @@ def test_half_a_production_profile_is_a_mistake(
     assert set(named) == missing
 
 
-def test_nothing_set_is_the_embedded_profile() -> None:
+def test_empty_environment_is_the_embedded_profile() -> None:
     loaded = env.load()
 
     assert loaded.embedded
     assert (loaded.host, loaded.port) == ("127.0.0.1", 8000)
 
 
-def test_secrets_are_hidden_wherever_the_environment_is_printed(
+def test_secrets_are_hidden_in_every_representation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     secrets = {
@@ -118,7 +118,7 @@ def test_secrets_are_hidden_wherever_the_environment_is_printed(
     assert keys == ["CANARY-1", "CANARY-2"]
 
 
-def test_lists_are_words_between_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lists_are_comma_separated(monkeypatch: pytest.MonkeyPatch) -> None:
     set_all(
         monkeypatch,
         {
@@ -137,7 +137,7 @@ def test_lists_are_words_between_commas(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize(
-    ("typed", "known"),
+    ("value", "expected"),
     [
         ("https://chat.example.com", "https://chat.example.com"),
         ("https://chat.example.com/", "https://chat.example.com"),
@@ -147,26 +147,26 @@ def test_lists_are_words_between_commas(monkeypatch: pytest.MonkeyPatch) -> None
         ("https://", None),
     ],
 )
-def test_public_address_is_a_scheme_a_host_and_a_port(
-    monkeypatch: pytest.MonkeyPatch, typed: str, known: str | None
+def test_public_url_is_a_scheme_a_host_and_a_port(
+    monkeypatch: pytest.MonkeyPatch, value: str, expected: str | None
 ) -> None:
-    monkeypatch.setenv("MARU_PUBLIC_URL", typed)
+    monkeypatch.setenv("MARU_PUBLIC_URL", value)
 
-    if known is None:
+    if expected is None:
         with pytest.raises(SystemExit):
             env.load()
     else:
-        assert env.load().public_url == known
+        assert env.load().public_url == expected
 
 
-def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     set_all(monkeypatch, {"MARU_PORT": "", "MARU_REDIS_URL": "", "MARU_METRICS_ALLOW": ""})
 
     assert env.load() == Env()
     assert env.load().metrics_allow == ("127.0.0.0/8", "::1/128")
 
 
-def test_dotenv_is_read_and_the_environment_goes_before_it(
+def test_environment_takes_precedence_over_dotenv(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / ".env").write_text("MARU_PORT=8100\nMARU_RUN_SECONDS=60\nOTHER=1\n")
@@ -177,11 +177,11 @@ def test_dotenv_is_read_and_the_environment_goes_before_it(
     assert (loaded.port, loaded.run_seconds) == (8200, 60)
 
 
-def test_example_file_is_made_from_the_knobs() -> None:
+def test_example_file_is_generated_from_the_settings() -> None:
     assert (ROOT / ".env.example").read_text() == env.example(), "run `make env-example`"
 
 
-def test_example_names_every_knob_with_its_default(tmp_path: Path) -> None:
+def test_example_lists_every_setting_with_its_default(tmp_path: Path) -> None:
     defaults = Env()
     uncommented = re.sub(r"^#(MARU_)", r"\1", env.example(), flags=re.MULTILINE)
     assert uncommented.count("\nMARU_") == len(Env.model_fields)
@@ -191,18 +191,18 @@ def test_example_names_every_knob_with_its_default(tmp_path: Path) -> None:
     assert env.load() == defaults
 
 
-def unused_knobs(sources: str) -> set[str]:
+def unused_settings(sources: str) -> set[str]:
     used = set(re.findall(r"\b(?:env|ENV|load\(\))\.([a-z_]+)", sources))
     return set(Env.model_fields) - used
 
 
-def test_every_knob_is_used() -> None:
+def test_every_setting_is_used() -> None:
     modules = [path for path in (ROOT / "platform").rglob("*.py") if path.name != "env.py"]
 
-    assert unused_knobs("\n".join(path.read_text() for path in modules)) == set()
+    assert unused_settings("\n".join(path.read_text() for path in modules)) == set()
 
 
-def test_the_search_finds_a_knob_that_nothing_uses() -> None:
+def test_unused_setting_is_found() -> None:
     every = " ".join(f"ENV.{name}" for name in Env.model_fields if name != "port")
 
-    assert unused_knobs(every) == {"port"}
+    assert unused_settings(every) == {"port"}

@@ -1,4 +1,4 @@
-"""Starts that are meant to be refused, and what was said about them."""
+"""Starts a process that is expected to fail, and returns its exit status and output."""
 
 import os
 import subprocess
@@ -13,26 +13,26 @@ MANAGE = (str(ROOT / "manage.py"), "check")
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """How a process ended, and what it said to whoever started it."""
+class FailedStart:
+    """Exit status, standard output and standard error of a process that failed to start."""
 
     status: int
-    printed: str
-    said: str
+    stdout: str
+    stderr: str
 
     @property
     def sentence(self) -> str:
-        """The one line that was said. Where more was said, or elsewhere, there is no such line."""
-        lines = self.said.splitlines()
+        """The only line of standard error. Fails if there is any other output."""
+        lines = self.stderr.splitlines()
         assert self.status != 0
-        assert self.printed == ""
-        assert len(lines) == 1, self.said
+        assert self.stdout == ""
+        assert len(lines) == 1, self.stderr
         return lines[0]
 
 
-def refusal(folder: Path, *command: str, **env: str) -> Refusal:
-    """Start Maru in `folder`, where it is expected to end by itself."""
-    # Relative: any other path in what is said is one that nobody typed.
+def failed_start(folder: Path, *command: str, **env: str) -> FailedStart:
+    """Start Maru in `folder`, where it is expected to end by itself, and wait for its end."""
+    # Relative, so that an absolute path in the output is an error.
     settings = {"MARU_DATA_DIR": "var", **env}
     done = subprocess.run(
         [sys.executable, *(command or SERVER)],
@@ -43,11 +43,11 @@ def refusal(folder: Path, *command: str, **env: str) -> Refusal:
         timeout=2 * PATIENCE,
         check=False,
     )
-    return Refusal(done.returncode, done.stdout, done.stderr)
+    return FailedStart(done.returncode, done.stdout, done.stderr)
 
 
 def break_crewai(folder: Path) -> dict[str, str]:
-    """Return an environment in which the import of CrewAI fails once `folder/go` is there."""
+    """Return an environment in which importing CrewAI waits for `folder/go`, then fails."""
     module = folder / "broken" / "crewai.py"
     module.parent.mkdir()
     module.write_text(

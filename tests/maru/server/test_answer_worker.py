@@ -1,4 +1,4 @@
-"""Who is told to stop while CrewAI is being imported does not wait for the rest of it."""
+"""A worker that is stopped while CrewAI is being imported aborts the import."""
 
 import asyncio
 import sys
@@ -24,7 +24,7 @@ for number in range({parts}):
 
 @pytest.fixture
 def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A package that takes seconds to import, in the place of CrewAI."""
+    """A package that takes seconds to import, in place of CrewAI."""
     name = "slow_" + tmp_path.name.replace("-", "_")
     package = tmp_path / name
     package.mkdir()
@@ -40,8 +40,8 @@ def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         del sys.modules[module]
 
 
-async def stopped_while_importing(slow: str, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Cancel the import in its midst; return how many parts were imported in the end."""
+async def parts_imported_after_cancel(slow: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Cancel the import half-way; return how many parts were imported."""
     ended = Event()
 
     def load() -> None:
@@ -60,13 +60,13 @@ async def stopped_while_importing(slow: str, monkeypatch: pytest.MonkeyPatch) ->
     return sum(module.startswith(f"{slow}.part") for module in sys.modules)
 
 
-async def test_stopped_import_ends(slow: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert await stopped_while_importing(slow, monkeypatch) < PARTS / 2
+async def test_cancellation_aborts_the_import(slow: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await parts_imported_after_cancel(slow, monkeypatch) < PARTS / 2
 
 
-async def test_without_the_finder_it_would_go_on(
+async def test_import_continues_without_the_finder(
     slow: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(answer_worker, "CREWAI", ())
 
-    assert await stopped_while_importing(slow, monkeypatch) == PARTS
+    assert await parts_imported_after_cancel(slow, monkeypatch) == PARTS

@@ -1,4 +1,4 @@
-"""What should live as long as a process: while it does, and when it ends before."""
+"""Background tasks of a process: cancelled at exit, and fatal if they end early."""
 
 import asyncio
 
@@ -7,23 +7,23 @@ import pytest
 from maru.server.lifespan import CompanionEnded, running
 
 
-async def test_a_companion_is_ended_when_the_context_is_left() -> None:
+async def test_task_is_cancelled_when_the_context_exits() -> None:
     ended = asyncio.Event()
 
-    async def live() -> None:
+    async def run_until_cancelled() -> None:
         try:
             await asyncio.Event().wait()
         finally:
             ended.set()
 
-    async with running(live(), "companion"):
+    async with running(run_until_cancelled(), "companion"):
         await asyncio.sleep(0)
 
     assert ended.is_set()
 
 
 @pytest.mark.parametrize("error", [None, ZeroDivisionError()])
-async def test_a_companion_that_ends_ends_what_it_accompanies(error: Exception | None) -> None:
+async def test_task_that_ends_early_raises_companion_ended(error: Exception | None) -> None:
     async def die() -> None:
         if error is not None:
             raise error
@@ -34,24 +34,24 @@ async def test_a_companion_that_ends_ends_what_it_accompanies(error: Exception |
     with pytest.raises(CompanionEnded, match="mortal"):
         async with running(live(), "outer"), running(die(), "mortal"), running(live(), "inner"):
             await asyncio.Event().wait()
-    assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]  # there is one
+    assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]  # tests run in a task
 
 
-async def test_what_fails_by_itself_fails_as_it_would_alone() -> None:
+async def test_exception_of_the_body_is_raised_unchanged() -> None:
     with pytest.raises(ZeroDivisionError):
         async with running(asyncio.Event().wait(), "companion"):
             raise ZeroDivisionError
 
 
-async def test_whoever_is_cancelled_is_cancelled() -> None:
+async def test_cancellation_from_outside_is_raised_unchanged() -> None:
     begun = asyncio.Event()
 
-    async def accompanied() -> None:
+    async def wait_inside() -> None:
         async with running(asyncio.Event().wait(), "companion"):
             begun.set()
             await asyncio.Event().wait()
 
-    task = asyncio.create_task(accompanied())
+    task = asyncio.create_task(wait_inside())
     await begun.wait()
     task.cancel()
 

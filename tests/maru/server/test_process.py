@@ -1,4 +1,4 @@
-"""The life of the embedded server: started, set up, stopped, killed and started again."""
+"""The embedded server process: start, set-up, stop, kill and restart."""
 
 import asyncio
 import signal
@@ -19,22 +19,22 @@ SERVICE_RESTART = 1012
 
 
 @pytest.fixture
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """An installation that no other test uses: this one starts and ends it at will."""
-    house = Installation(tmp_path_factory.mktemp("house"))
-    yield house
-    house.stop(signal.SIGKILL)
+def own_installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """An installation of this test only, which the test starts and stops."""
+    own_installation = Installation(tmp_path_factory.mktemp("installation"))
+    yield own_installation
+    own_installation.stop(signal.SIGKILL)
 
 
-def status_after(house: Installation, how: signal.Signals) -> int:
-    """Send a signal to the server; return the status with which it ends."""
-    process = house.process
+def status_after(own_installation: Installation, how: signal.Signals) -> int:
+    """Send a signal to the server and return its exit status."""
+    process = own_installation.process
     assert process is not None
-    house.stop(how)
+    own_installation.stop(how)
     return process.returncode
 
 
-async def events_up_to_the_answer(socket: Socket, room: PopulatedRoom) -> list[Frame]:
+async def events_until_completed(socket: Socket, room: PopulatedRoom) -> list[Frame]:
     """Return all durable events of the room, up to the end of its run."""
     snapshot = await socket.join(room.id, after=0)
     events: list[Frame] = snapshot["events"]
@@ -43,10 +43,10 @@ async def events_up_to_the_answer(socket: Socket, room: PopulatedRoom) -> list[F
     return [*events, *(frame for frame in socket.frames if "seq" in frame)]
 
 
-async def ends_when_told_to(house: Installation, socket: Socket) -> None:
-    """The server ends at once, in good order, and its sockets know that it will be back."""
+async def assert_graceful_shutdown(own_installation: Installation, socket: Socket) -> None:
+    """Stop the server; it must exit with 0 promptly and close the socket with 1012."""
     begun = time.monotonic()
-    ending = asyncio.create_task(asyncio.to_thread(status_after, house, signal.SIGTERM))
+    ending = asyncio.create_task(asyncio.to_thread(status_after, own_installation, signal.SIGTERM))
     with pytest.raises(ConnectionClosed) as closed:
         await socket.until_type("nothing more")
     status = await ending
@@ -57,26 +57,26 @@ async def ends_when_told_to(house: Installation, socket: Socket) -> None:
     assert closed.value.rcvd.code == SERVICE_RESTART
 
 
-async def test_what_was_acknowledged_survives_a_kill_and_an_answer_begins_anew(
-    house: Installation,
+async def test_acknowledged_messages_survive_a_kill_and_the_answer_restarts(
+    own_installation: Installation,
 ) -> None:
-    house.start()
-    first_link = house.setup_link()
-    room = house.populate()[0]
+    own_installation.start()
+    first_link = own_installation.setup_link()
+    room = own_installation.populate()[0]
     member = room.members[1]
     texts = [f"note {uuid4()}" for _ in range(20)]
 
-    async with house.socket(member) as socket:
+    async with own_installation.socket(member) as socket:
         await socket.join(room.id)
         for text in texts:
             await socket.say(room.id, text, personas=[])
         asked = await socket.say(room.id, "Are you there?")
         await socket.until_type("message.delta")
-        house.stop(signal.SIGKILL)
-    house.start()
-    async with house.socket(member) as socket:
-        events = await events_up_to_the_answer(socket, room)
-        await ends_when_told_to(house, socket)
+        own_installation.stop(signal.SIGKILL)
+    own_installation.start()
+    async with own_installation.socket(member) as socket:
+        events = await events_until_completed(socket, room)
+        await assert_graceful_shutdown(own_installation, socket)
 
     posted = [e["message"]["text"] for e in events if e["type"] == "message.created"]
     assert posted[: len(texts)] == texts
@@ -89,33 +89,35 @@ async def test_what_was_acknowledged_survives_a_kill_and_an_answer_begins_anew(
     (answer,) = (e["message"] for e in events if e["type"] == "message.completed")
     assert "".join(delta["text"] for delta in deltas).rstrip() == answer["text"]
 
-    # Nobody has set it up: each of the two starts has printed a link of its own, and no more.
-    links = house.output.splitlines()
+    # Without an account, each of the two starts prints one set-up link and nothing else.
+    links = own_installation.output.splitlines()
     assert [line.startswith("Set up Maru") for line in links] == [True, True]
     assert [first_link in line for line in links] == [True, False]
 
 
-def test_a_server_that_has_lost_a_part_of_itself_ends_and_does_not_look_alive(
-    house: Installation,
+def test_server_exits_if_a_background_task_fails(
+    own_installation: Installation,
 ) -> None:
-    house.env |= break_crewai(house.folder)
-    house.start()
-    process = house.process
+    own_installation.env |= break_crewai(own_installation.folder)
+    own_installation.start()
+    process = own_installation.process
     assert process is not None
 
-    (house.folder / "go").touch()
+    (own_installation.folder / "go").touch()
 
     assert process.wait(PATIENCE) == 1
-    assert "companion.ended" in house.output
+    assert "companion.ended" in own_installation.output
 
 
-def test_start_after_the_set_up_writes_nothing_and_says_where_it_is(house: Installation) -> None:
-    house.manage("bootstrap", "--email", "owner@example.com", "--team", "Team")
+def test_start_after_the_set_up_writes_nothing_and_prints_the_address(
+    own_installation: Installation,
+) -> None:
+    own_installation.manage("bootstrap", "--email", "owner@example.com", "--team", "Team")
 
-    # Whatever migrated again, or wrote anything else, would fail now.
-    with closing(sqlite3.connect(house.folder / "var" / "maru.sqlite3")) as other:
+    # The lock makes any write during the start fail, for example a migration.
+    with closing(sqlite3.connect(own_installation.folder / "var" / "maru.sqlite3")) as other:
         other.execute("BEGIN IMMEDIATE")
-        house.start()
+        own_installation.start()
 
-    assert status_after(house, signal.SIGINT) == 0
-    assert house.output == f"Maru is at {house.url}\n"
+    assert status_after(own_installation, signal.SIGINT) == 0
+    assert own_installation.output == f"Maru is at {own_installation.url}\n"

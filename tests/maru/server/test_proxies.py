@@ -1,4 +1,4 @@
-"""Who the client is: whoever connects, unless a proxy says otherwise that we were told to trust."""
+"""The client's address is that of the peer, unless a trusted proxy forwards another one."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ TOO_MANY = "Too many attempts"
 
 
 async def scope_behind(trusted: tuple[str, ...], peer: str, **headers: str) -> dict[str, Any]:
-    """Return what an application sees of a request under our configuration of uvicorn."""
+    """Return the ASGI scope that an application gets under our configuration of uvicorn."""
     seen: dict[str, Any] = {}
 
     async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -31,7 +31,7 @@ async def scope_behind(trusted: tuple[str, ...], peer: str, **headers: str) -> d
 @pytest.mark.parametrize(
     ("trusted", "peer"), [((), INSIDE), ((), "127.0.0.1"), (("10.0.0.0/8",), OUTSIDE)]
 )
-async def test_what_strangers_say_of_themselves_is_ignored(
+async def test_forwarded_headers_of_untrusted_peers_are_ignored(
     trusted: tuple[str, ...], peer: str
 ) -> None:
     seen = await scope_behind(
@@ -41,7 +41,7 @@ async def test_what_strangers_say_of_themselves_is_ignored(
     assert (seen["client"][0], seen["scheme"]) == (peer, "http")
 
 
-async def test_trusted_proxy_names_the_client_and_the_scheme() -> None:
+async def test_trusted_proxy_sets_the_client_and_the_scheme() -> None:
     seen = await scope_behind(
         ("10.0.0.0/8",), INSIDE, x_forwarded_for="198.51.100.7", x_forwarded_proto="https"
     )
@@ -49,7 +49,7 @@ async def test_trusted_proxy_names_the_client_and_the_scheme() -> None:
     assert (seen["client"][0], seen["scheme"]) == ("198.51.100.7", "https")
 
 
-async def test_what_the_client_had_put_before_the_proxys_word_is_ignored() -> None:
+async def test_addresses_that_the_client_put_before_the_proxys_are_ignored() -> None:
     seen = await scope_behind(
         ("10.0.0.0/8",), INSIDE, x_forwarded_for=f"127.0.0.1, 198.51.100.7, {INSIDE}"
     )
@@ -61,7 +61,7 @@ ADDRESSES = [f"198.51.100.{number}" for number in range(12)]
 
 
 def attempts(client: Client, where: str) -> str:
-    """Guess at as many accounts, each time with another address `where`; return the last page."""
+    """Try one account for each address, set as META key `where`; return the last page."""
     cache.clear()
     page = b""
     for address in ADDRESSES:
@@ -73,7 +73,7 @@ def attempts(client: Client, where: str) -> str:
 
 
 @pytest.mark.django_db
-def test_guessing_is_counted_by_the_address_that_connects(
+def test_sign_in_attempts_are_counted_by_the_address_of_the_peer(
     client: Client, settings: Settings
 ) -> None:
     settings.ACCOUNT_RATE_LIMITS = {}

@@ -1,4 +1,4 @@
-"""What uvicorn keeps for a listener that reads nothing: a server in this process."""
+"""Send buffers of an event stream whose client does not read; the server runs in this process."""
 
 import asyncio
 import socket
@@ -17,7 +17,7 @@ from tests.maru.server.test_websocket_protocol import until
 MUCH = b'{"type":"presence","x":"%b"}' % (b"x" * 2**23)
 
 
-async def one_stream(scope: Any, receive: Any, send: Any) -> None:
+async def overfull_stream(scope: Any, receive: Any, send: Any) -> None:
     """Post more to one outlet than anybody's buffers hold, and wait for its end."""
     over = asyncio.Event()
 
@@ -32,10 +32,12 @@ async def one_stream(scope: Any, receive: Any, send: Any) -> None:
     await over.wait()
 
 
-async def test_listener_that_reads_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_event_stream_of_a_client_that_does_not_read_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for name in ("STUCK_SECONDS", "ABORT_SECONDS"):
         monkeypatch.setattr(f"rooms.fanout.connection.{name}", 0.1)
-    settings = config(one_stream, ())
+    settings = config(overfull_stream, ())
     settings.lifespan = "off"
     server = uvicorn.Server(settings)
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:

@@ -1,4 +1,4 @@
-"""Whatever stands in the way of a start is said in one sentence, without a trace or a path."""
+"""A failed start prints one sentence without a traceback and without absolute paths."""
 
 import shutil
 import socket
@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.live import ROOT, Installation
-from tests.maru.server.starting import MANAGE, Refusal, refusal
+from tests.maru.server.starting import MANAGE, FailedStart, failed_start
 
-# Loaded by Python itself: SQLite then waits for a lock as long as a test wants to, not 20 seconds.
-IMPATIENT = """
+# Imported by Python at start: reduces SQLite's wait for a lock from 20 seconds.
+SHORT_LOCK_TIMEOUT = """
 from sqlite3 import dbapi2
 connect = dbapi2.connect
 dbapi2.connect = lambda *args, **kwargs: connect(*args, **{**kwargs, "timeout": 0.1})
@@ -22,7 +22,7 @@ dbapi2.connect = lambda *args, **kwargs: connect(*args, **{**kwargs, "timeout": 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of an installation whose database is up to date and empty."""
+    """The folder of an installation with a migrated, empty database."""
     folder = tmp_path_factory.mktemp("prepared")
     Installation(folder).manage("migrate", "--verbosity", "0")
     return folder
@@ -30,14 +30,14 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(prepared: Path, tmp_path: Path) -> Path:
-    """A copy of the prepared folder, to be spoilt."""
+    """A copy of the prepared folder, which the test damages."""
     return shutil.copytree(prepared, tmp_path / "copy")
 
 
 @pytest.fixture
-def impatience(tmp_path: Path) -> dict[str, str]:
-    """The environment in which nobody waits long for a lock."""
-    (tmp_path / "sitecustomize.py").write_text(IMPATIENT)
+def short_lock_timeout(tmp_path: Path) -> dict[str, str]:
+    """Environment variables that make SQLite give up on a lock early."""
+    (tmp_path / "sitecustomize.py").write_text(SHORT_LOCK_TIMEOUT)
     return {"PYTHONPATH": f"{tmp_path}:{ROOT}:{ROOT / 'platform'}"}
 
 
@@ -46,10 +46,10 @@ def database_of(folder: Path) -> Path:
 
 
 @contextmanager
-def written_to(database: Path) -> Iterator[None]:
-    """Another program writes, and does not come to an end."""
+def locked_by_another_program(database: Path) -> Iterator[None]:
+    """Hold an exclusive transaction on the database."""
     with closing(sqlite3.connect(database, isolation_level=None)) as other:
-        other.execute("CREATE TABLE IF NOT EXISTS theirs (id)")
+        other.execute("CREATE TABLE IF NOT EXISTS other (id)")
         other.execute("BEGIN EXCLUSIVE")
         yield
 
@@ -58,7 +58,7 @@ def test_port_in_use(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
 
-        sentence = refusal(tmp_path, MARU_PORT=port).sentence
+        sentence = failed_start(tmp_path, MARU_PORT=port).sentence
 
     assert sentence == (
         f"Port {port} on 127.0.0.1 is in use. "
@@ -66,18 +66,18 @@ def test_port_in_use(tmp_path: Path) -> None:
     )
 
 
-def test_address_that_is_not_ours(tmp_path: Path) -> None:
-    sentence = refusal(tmp_path, MARU_HOST="192.0.2.1").sentence
+def test_address_of_another_machine(tmp_path: Path) -> None:
+    sentence = failed_start(tmp_path, MARU_HOST="192.0.2.1").sentence
 
     assert sentence.startswith("Maru cannot listen on 192.0.2.1:")
     assert sentence.endswith("Change MARU_HOST or MARU_PORT.")
 
 
 @pytest.mark.parametrize("key", ["", "only-for-this-test-0123456789-abcdefghij"])
-def test_data_folder_that_cannot_be_made(tmp_path: Path, key: str) -> None:
+def test_data_folder_that_cannot_be_created(tmp_path: Path, key: str) -> None:
     (tmp_path / "file").write_text("")
 
-    sentence = refusal(tmp_path, MARU_DATA_DIR="file/data", MARU_SECRET_KEY=key).sentence
+    sentence = failed_start(tmp_path, MARU_DATA_DIR="file/data", MARU_SECRET_KEY=key).sentence
 
     assert sentence == (
         "Maru cannot keep its data in file/data: Not a directory. "
@@ -86,19 +86,19 @@ def test_data_folder_that_cannot_be_made(tmp_path: Path, key: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["maru.sqlite3", "server.lock", "secret_key"])
-def test_data_folder_in_which_a_file_cannot_be_written(tmp_path: Path, name: str) -> None:
+def test_data_folder_with_a_file_that_cannot_be_written(tmp_path: Path, name: str) -> None:
     (tmp_path / "var" / name).mkdir(parents=True)
 
-    sentence = refusal(tmp_path).sentence
+    sentence = failed_start(tmp_path).sentence
 
     assert sentence.endswith(("in MARU_DATA_DIR.", "or restore a backup."))
     assert "/" not in sentence
 
 
-def test_secret_key_that_was_cut_short(folder: Path) -> None:
+def test_truncated_secret_key(folder: Path) -> None:
     (folder / "var" / "secret_key").write_text("short")
 
-    sentence = refusal(folder).sentence
+    sentence = failed_start(folder).sentence
 
     assert sentence.startswith("The secret key in var/secret_key is damaged.")
 
@@ -115,7 +115,7 @@ def cut_in_half(database: Path) -> None:
 def test_damaged_database(folder: Path, damage: Callable[[Path], None]) -> None:
     damage(database_of(folder))
 
-    assert refusal(folder).sentence == (
+    assert failed_start(folder).sentence == (
         "The database file cannot be used: it is damaged, or the folder is not writable. "
         "Look at MARU_DATA_DIR, or restore a backup."
     )
@@ -128,28 +128,28 @@ def test_database_from_a_newer_version(folder: Path) -> None:
             "VALUES ('rooms', '9999_later', '2100-01-01')"
         )
 
-    assert refusal(folder).sentence == (
+    assert failed_start(folder).sentence == (
         "The database comes from a newer version of Maru. "
         "Start that version, or restore a backup that is older."
     )
 
 
-def test_database_that_is_written_to_at_the_first_start(
-    tmp_path: Path, impatience: dict[str, str]
+def test_database_that_is_locked_at_the_first_start(
+    tmp_path: Path, short_lock_timeout: dict[str, str]
 ) -> None:
     database_of(tmp_path).parent.mkdir()
 
-    with written_to(database_of(tmp_path)):
-        sentence = refusal(tmp_path, **impatience).sentence
+    with locked_by_another_program(database_of(tmp_path)):
+        sentence = failed_start(tmp_path, **short_lock_timeout).sentence
 
     assert sentence.startswith("The database is locked: ")
 
 
-def test_database_that_is_written_to_at_a_later_start(
-    folder: Path, impatience: dict[str, str]
+def test_database_that_is_locked_at_a_later_start(
+    folder: Path, short_lock_timeout: dict[str, str]
 ) -> None:
-    with written_to(database_of(folder)):
-        sentence = refusal(folder, **impatience).sentence
+    with locked_by_another_program(database_of(folder)):
+        sentence = failed_start(folder, **short_lock_timeout).sentence
 
     assert sentence.startswith("The database is locked: ")
 
@@ -157,25 +157,25 @@ def test_database_that_is_written_to_at_a_later_start(
 def test_second_server_on_one_data_folder(installation: Installation, tmp_path: Path) -> None:
     (tmp_path / "var").symlink_to(installation.folder / "var")
 
-    sentence = refusal(tmp_path).sentence
+    sentence = failed_start(tmp_path).sentence
 
     assert sentence.startswith("Another Maru already runs on this data folder.")
 
 
 def test_worker_beside_an_embedded_server(folder: Path) -> None:
-    sentence = refusal(folder, MANAGE[0], "runagents").sentence
+    sentence = failed_start(folder, MANAGE[0], "runagents").sentence
 
     assert "Workers need MARU_REDIS_URL and MARU_DATABASE_URL." in sentence
 
 
 @pytest.mark.parametrize(
-    "said",
+    "stderr",
     [
         "",
         "Traceback (most recent call last):\n  ...\nOSError: [Errno 13] Permission denied\n",
         "Performing system checks\nThe database is locked.\n",
     ],
 )
-def test_more_or_less_than_a_sentence_is_noticed(said: str) -> None:
+def test_sentence_rejects_other_output(stderr: str) -> None:
     with pytest.raises(AssertionError):
-        _ = Refusal(1, "", said).sentence
+        _ = FailedStart(1, "", stderr).sentence

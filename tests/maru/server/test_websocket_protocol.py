@@ -1,4 +1,4 @@
-"""What uvicorn's WebSocket keeps for a client, seen from inside: a server in this process."""
+"""Memory that one WebSocket client can occupy; the server runs in the test's process."""
 
 import asyncio
 import socket
@@ -19,7 +19,7 @@ TOO_BIG = 1009
 
 
 def frame(opcode: int, payload: bytes = b"", *, last: bool = True) -> bytes:
-    """Return a client's frame; its mask is nought, which changes nothing."""
+    """Return a client frame (RFC 6455 §5.2) with a zero masking key: the payload is unchanged."""
     head = bytes((opcode | (LAST if last else 0),))
     if len(payload) < 126:
         return head + bytes((0x80 | len(payload),)) + bytes(4) + payload
@@ -27,14 +27,14 @@ def frame(opcode: int, payload: bytes = b"", *, last: bool = True) -> bytes:
 
 
 class Served:
-    """The server, its one connection, and the raw other end of it."""
+    """A server, its only connection, and the client's raw socket."""
 
     def __init__(self, client: socket.socket, ping_seconds: float) -> None:
         settings = config(self, ())
         settings.ws_ping_interval = settings.ws_ping_timeout = ping_seconds
         self.server = uvicorn.Server(settings)
         self.client = client
-        self.heard: list[str] = []
+        self.received: list[str] = []
 
     @property
     def protocol(self) -> BoundedProtocol:
@@ -50,7 +50,7 @@ class Served:
     def unsent(self) -> int:
         return self.protocol.transport.get_write_buffer_size()
 
-    async def tell(self, data: bytes) -> None:
+    async def send_bytes(self, data: bytes) -> None:
         await asyncio.get_running_loop().sock_sendall(self.client, data)
 
     async def read(self, size: int) -> bytes:
@@ -58,7 +58,7 @@ class Served:
             return await asyncio.get_running_loop().sock_recv(self.client, size)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Take in all that comes, and say nothing but what a test has it say."""
+        """ASGI application: keep received texts in `received`; send only what a test sends."""
         if scope["type"] == "lifespan":
             while (message := await receive())["type"] != "lifespan.shutdown":
                 await send({"type": f"{message['type']}.complete"})
@@ -68,12 +68,12 @@ class Served:
         await receive()
         await send({"type": "websocket.accept"})
         while (message := await receive())["type"] == "websocket.receive":
-            self.heard.append(message["text"])
+            self.received.append(message["text"])
 
 
 @asynccontextmanager
 async def served(*, ping_seconds: float = 60) -> AsyncIterator[Served]:
-    """Serve as the product does, and connect."""
+    """Serve with the product's configuration, and open a WebSocket."""
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
         listener.setblocking(False)
         client.setblocking(False)
@@ -81,7 +81,7 @@ async def served(*, ping_seconds: float = 60) -> AsyncIterator[Served]:
         made = Served(client, ping_seconds)
         serving = asyncio.create_task(made.server.serve(sockets=[listener]))
         await asyncio.get_running_loop().sock_connect(client, listener.getsockname())
-        await made.tell(
+        await made.send_bytes(
             b"GET /ws/ HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
         )
@@ -94,57 +94,59 @@ async def served(*, ping_seconds: float = 60) -> AsyncIterator[Served]:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110 # uvicorn tells nobody
+        while not condition():  # noqa: ASYNC110 # uvicorn has no event for this
             await asyncio.sleep(0.01)
 
 
 def close_code(data: bytes) -> int:
-    """Return the code of the close with which these bytes end."""
+    """Return the close code of a close frame (RFC 6455 §5.5.1)."""
     assert data[0] == LAST | CLOSE, data
     return int.from_bytes(data[2:4], "big")
 
 
-async def test_message_in_many_parts_is_one() -> None:
-    async with served() as here:
+async def test_fragmented_message_is_reassembled() -> None:
+    async with served() as connection:
         parts = [frame(CONTINUED, b"x" * 63, last=False) for _ in range(FRAGMENTS - 2)]
-        await here.tell(frame(TEXT, last=False) + b"".join(parts) + frame(CONTINUED, b"!"))
-        await until(lambda: bool(here.heard))
+        await connection.send_bytes(
+            frame(TEXT, last=False) + b"".join(parts) + frame(CONTINUED, b"!")
+        )
+        await until(lambda: bool(connection.received))
 
-        assert here.heard == ["x" * 63 * (FRAGMENTS - 2) + "!"]
+        assert connection.received == ["x" * 63 * (FRAGMENTS - 2) + "!"]
 
 
 @pytest.mark.parametrize("size", [0, 1])
-async def test_message_in_endless_parts_is_too_big_whatever_its_size(size: int) -> None:
-    async with served() as here:
+async def test_message_with_too_many_fragments_is_refused(size: int) -> None:
+    async with served() as connection:
         part = frame(CONTINUED, b"x" * size, last=False)
-        await here.tell(frame(TEXT, last=False) + part * 2 * FRAGMENTS)
+        await connection.send_bytes(frame(TEXT, last=False) + part * 2 * FRAGMENTS)
 
-        assert close_code(await here.read(1_000)) == TOO_BIG
-        assert here.heard == []
+        assert close_code(await connection.read(1_000)) == TOO_BIG
+        assert connection.received == []
 
 
-async def test_who_pings_and_does_not_read_is_kept_no_pile_of_pongs() -> None:
-    async with served() as here:
+async def test_pongs_are_not_buffered_for_a_client_that_does_not_read() -> None:
+    async with served() as connection:
         pings = frame(PING, b"x" * 125) * 2_000
         for _ in range(30):
-            await here.tell(pings)
-        await here.tell(frame(TEXT, b"after all that"))
-        await until(lambda: here.heard == ["after all that"])
+            await connection.send_bytes(pings)
+        await connection.send_bytes(frame(TEXT, b"after all that"))
+        await until(lambda: connection.received == ["after all that"])
 
-        assert here.unsent < 500_000  # of eight million
+        assert connection.unsent < 500_000  # of 8 MB of pongs
 
 
-async def test_who_reads_is_answered_each_ping() -> None:
-    async with served() as here:
+async def test_each_ping_of_a_reading_client_is_answered() -> None:
+    async with served() as connection:
         for number in range(100):
-            await here.tell(frame(PING, str(number).encode()))
-            pong = await here.read(100)
+            await connection.send_bytes(frame(PING, str(number).encode()))
+            pong = await connection.read(100)
             assert pong[2:] == str(number).encode()
 
 
-async def test_half_open_connection_ends_though_something_is_still_unsent() -> None:
-    async with served(ping_seconds=0.3) as here:
-        while not 0 < here.unsent < 60_000:
-            await here.send({"type": "websocket.send", "text": "x" * 10_000})
+async def test_half_open_connection_is_aborted_with_unsent_data() -> None:
+    async with served(ping_seconds=0.3) as connection:
+        while not 0 < connection.unsent < 60_000:
+            await connection.send({"type": "websocket.send", "text": "x" * 10_000})
 
-        await until(lambda: here.is_over)
+        await until(lambda: connection.is_over)

@@ -1,4 +1,4 @@
-"""Headers on whatever Maru answers: no page runs, is framed, sniffed, leaked or kept elsewhere."""
+"""Security headers of every response: CSP, framing, MIME sniffing, referrer and caching."""
 
 import re
 import urllib.request
@@ -25,7 +25,7 @@ from tests.live import Installation
 pytestmark = pytest.mark.django_db
 
 MAY_BE_KEPT = {"jsi18n"}
-"""Routes whose answers are the same for everybody: the words of the scripts."""
+"""Routes whose responses are the same for all users and may be cached."""
 
 POLICY = {
     "default-src 'none'",
@@ -40,8 +40,8 @@ POLICY = {
 }
 
 
-def faults(response: HttpResponseBase, *, may_be_kept: bool = False) -> list[str]:
-    """Name what is wrong with the headers of a response of Django's."""
+def faults(response: HttpResponseBase, *, may_be_cached: bool = False) -> list[str]:
+    """Return what is wrong with the headers of a response."""
     headers = response.headers
     policy = headers.get("Content-Security-Policy", "")
     directives = {directive.strip() for directive in policy.split(";")}
@@ -55,7 +55,7 @@ def faults(response: HttpResponseBase, *, may_be_kept: bool = False) -> list[str
     if not directives >= POLICY or re.search(r"unsafe|\*|https?:|data:|blob:", policy):
         found.append("Content-Security-Policy")
     kept = {directive.strip() for directive in headers.get("Cache-Control", "").split(",")}
-    if not may_be_kept and not {"private", "no-store"} <= kept:
+    if not may_be_cached and not {"private", "no-store"} <= kept:
         found.append("Cache-Control")
     return found
 
@@ -67,7 +67,7 @@ def owner(db: None) -> User:
 
 @pytest.fixture
 def ids(owner: User) -> dict[str, str]:
-    """Something real for every name of a route's parameter, as far as the owner has it."""
+    """Ids and words for the parameters of routes, of objects that the owner can access."""
     team = create_team(user=owner, name="Team")
     persona = create_demo_persona(user=owner, team_id=team.pk)
     room = create_room(user=owner, team_id=team.pk, name="room", personas=[persona.pk])
@@ -82,7 +82,7 @@ def ids(owner: User) -> dict[str, str]:
 def routes(
     patterns: list[URLPattern | URLResolver], before: str = ""
 ) -> Iterator[tuple[str, str | None]]:
-    """Yield the template of each address and the name of its route."""
+    """Yield the URL template and the name of each route."""
     for pattern in patterns:
         route = str(pattern.pattern)
         if not isinstance(pattern.pattern, RoutePattern):
@@ -94,7 +94,7 @@ def routes(
 
 
 def filled(template: str, ids: dict[str, str]) -> str:
-    """Put something into each parameter of an address: what is real, else what only looks so."""
+    """Fill each parameter of a URL template with an existing id, else with a well-formed value."""
 
     def value(parameter: re.Match[str]) -> str:
         kind, name = parameter["kind"] or "str", parameter["name"]
@@ -111,7 +111,7 @@ def signed_in(user: User) -> Client:
 
 
 @pytest.mark.parametrize("who", ["nobody", "owner", "superuser"])
-def test_every_route_answers_with_every_header(who: str, owner: User, ids: dict[str, str]) -> None:
+def test_every_route_has_every_header(who: str, owner: User, ids: dict[str, str]) -> None:
     owner.is_staff = owner.is_superuser = who == "superuser"
     owner.save()
     enable_totp(owner)
@@ -126,7 +126,7 @@ def test_every_route_answers_with_every_header(who: str, owner: User, ids: dict[
     for address, name in addresses:
         response = client.get(address)
         statuses.add(response.status_code)
-        found = faults(response, may_be_kept=name in MAY_BE_KEPT)
+        found = faults(response, may_be_cached=name in MAY_BE_KEPT)
         if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             found.append(str(response.status_code))
         if found:
@@ -151,7 +151,7 @@ def test_every_route_answers_with_every_header(who: str, owner: User, ids: dict[
         (405, "options", "/healthz", {}),
     ],
 )
-def test_refusals_have_every_header_too(
+def test_refused_requests_have_every_header(
     owner: User, status: int, method: str, address: str, headers: dict[str, str]
 ) -> None:
     _, secret = create_token(user=owner, name="test", scopes=["admin"])
@@ -162,43 +162,43 @@ def test_refusals_have_every_header_too(
     assert (response.status_code, faults(response)) == (status, [])
 
 
-def fail(request: HttpRequest) -> HttpResponse:
+def failing_view(request: HttpRequest) -> HttpResponse:
     raise RuntimeError("CANARY of a failure")
 
 
-def forget(request: HttpRequest) -> HttpResponse:
-    """Take the protections off an answer, as a mistake would."""
+def unprotected_view(request: HttpRequest) -> HttpResponse:
+    """Return a response without its protections."""
     response = HttpResponse("ok", headers={"Cache-Control": "public"})
     response._csp_exempt = True  # type: ignore[attr-defined]  # as django-csp's decorator does
     response.headers["X-Frame-Options"] = "SAMEORIGIN"
     return response
 
 
-urlpatterns = [path("fail", fail), path("forget", forget)]
+urlpatterns = [path("failing_view", failing_view), path("unprotected_view", unprotected_view)]
 
 
-def test_failure_of_ours_has_every_header_and_says_nothing_of_its_cause(
+def test_internal_error_has_every_header_and_hides_its_cause(
     settings: Settings, owner: User
 ) -> None:
     settings.ROOT_URLCONF = __name__
 
-    response = signed_in(owner).get("/fail")
+    response = signed_in(owner).get("/failing_view")
 
     assert (response.status_code, faults(response)) == (500, [])
     assert "CANARY" not in response.content.decode()
 
 
-def test_a_header_that_is_missing_or_weakened_is_noticed(settings: Settings, owner: User) -> None:
+def test_missing_or_weakened_header_is_found(settings: Settings, owner: User) -> None:
     settings.ROOT_URLCONF = __name__
 
-    response = signed_in(owner).get("/forget")
+    response = signed_in(owner).get("/unprotected_view")
 
     assert faults(response) == ["X-Frame-Options", "Content-Security-Policy", "Cache-Control"]
     assert len(faults(HttpResponse())) == 6
 
 
 @pytest.mark.parametrize("directive", ["script-src 'self' 'unsafe-inline'", "img-src *", "x"])
-def test_a_policy_that_lets_more_in_is_noticed(client: Client, directive: str) -> None:
+def test_weakened_content_security_policy_is_found(client: Client, directive: str) -> None:
     response: Any = client.get("/accounts/login/")
     assert faults(response) == []
 
@@ -209,14 +209,14 @@ def test_a_policy_that_lets_more_in_is_noticed(client: Client, directive: str) -
     assert faults(response) == (["Content-Security-Policy"] if directive != "x" else [])
 
 
-def test_host_that_is_not_ours_is_refused_and_not_repeated(client: Client) -> None:
+def test_foreign_host_header_is_refused_and_not_echoed(client: Client) -> None:
     for host in ("evil.example", "127.0.0.1.evil.example", "evil.example:8000", "127.0.0.1@evil"):
         response = client.get("/accounts/login/", headers={"host": host})
         assert response.status_code == HTTPStatus.BAD_REQUEST
         assert b"evil" not in response.content
 
 
-def test_host_in_forwarded_headers_is_not_believed(client: Client) -> None:
+def test_host_in_forwarded_headers_is_ignored(client: Client) -> None:
     headers = {"x-forwarded-host": "evil.example", "forwarded": "host=evil.example"}
 
     response = client.get("/", headers=headers)
@@ -225,7 +225,7 @@ def test_host_in_forwarded_headers_is_not_believed(client: Client) -> None:
     assert "evil" not in f"{response.headers}{response.content!r}"
 
 
-def test_static_files_are_public_checked_anew_and_never_sniffed(
+def test_static_files_are_public_revalidated_and_have_nosniff(
     installation: Installation,
 ) -> None:
     url = f"{installation.url}/static/css/base/base.css"

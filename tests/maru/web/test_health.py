@@ -1,4 +1,4 @@
-"""Whoever watches the process learns what it needs, and nobody else learns anything."""
+"""Health checks and metrics: what monitoring sees, and that others see nothing."""
 
 from datetime import timedelta
 
@@ -13,12 +13,12 @@ from rooms.runs import workers
 from tests.live import free_port
 
 
-def test_process_that_lives_says_so_without_its_database(client: Client) -> None:
+def test_healthz_needs_no_database(client: Client) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
 
 
 @pytest.mark.django_db
-def test_ready_is_who_reaches_its_database(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readyz_needs_the_database(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     assert client.get("/readyz").json() == {"status": "ok"}
 
     def away() -> None:
@@ -33,7 +33,7 @@ def test_ready_is_who_reaches_its_database(client: Client, monkeypatch: pytest.M
 
 
 @pytest.mark.django_db
-def test_production_is_ready_while_a_worker_shows_itself(
+def test_production_is_ready_while_a_worker_is_alive(
     client: Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.EMBEDDED = False
@@ -55,7 +55,7 @@ def test_production_is_ready_while_a_worker_shows_itself(
 
 
 @pytest.mark.django_db
-def test_layer_that_is_away_is_named(client: Client, settings: Settings) -> None:
+def test_unreachable_layer_is_reported(client: Client, settings: Settings) -> None:
     workers.show("worker-1", concurrency=25, running=0)
     settings.EMBEDDED, settings.REDIS_URL = False, f"redis://127.0.0.1:{free_port()}/0"
 
@@ -75,18 +75,14 @@ def test_layer_that_is_away_is_named(client: Client, settings: Settings) -> None
         ("", 404),
     ],
 )
-def test_figures_are_for_the_networks_that_may_read_them(
-    client: Client, address: str, status: int
-) -> None:
+def test_metrics_are_for_the_allowed_networks(client: Client, address: str, status: int) -> None:
     response = client.get("/metrics", REMOTE_ADDR=address)
 
     assert response.status_code == status
     assert (b"process_resident_memory_bytes" in response.content) == (status == 200)
 
 
-def test_figures_are_not_for_the_guests_of_a_proxy_that_is_not_trusted(
-    client: Client, settings: Settings
-) -> None:
+def test_metrics_are_hidden_behind_an_untrusted_proxy(client: Client, settings: Settings) -> None:
     settings.TRUSTED_PROXIES = ()
     headers = {"x-forwarded-for": "203.0.113.9"}
 

@@ -1,4 +1,4 @@
-"""The set-up of an empty installation, in a browser and without one."""
+"""The set-up of an empty installation, by page and by command."""
 
 import re
 from io import StringIO
@@ -37,7 +37,7 @@ def path() -> str:
     return link.removeprefix(ADDRESS)
 
 
-def test_page_shows_what_is_true_of_this_server(client: Client, path: str) -> None:
+def test_page_shows_the_state_of_this_server(client: Client, path: str) -> None:
     answer = client.get(path)
 
     page = answer.content.decode()
@@ -46,7 +46,7 @@ def test_page_shows_what_is_true_of_this_server(client: Client, path: str) -> No
     assert "60 minutes" in page
 
 
-def test_form_makes_account_team_room_and_persona(client: Client, path: str) -> None:
+def test_form_creates_account_team_room_and_persona(client: Client, path: str) -> None:
     answer = client.post(path, FIELDS)
 
     room = Room.objects.get()
@@ -62,14 +62,14 @@ def test_form_makes_account_team_room_and_persona(client: Client, path: str) -> 
     assert {"user.created", "user.changed", "team.created", "connection.created"} <= set(done)
 
 
-def test_who_has_a_provider_goes_on_to_connect_it(client: Client, path: str) -> None:
+def test_choice_of_a_provider_leads_to_its_connection(client: Client, path: str) -> None:
     answer = client.post(path, {**FIELDS, "model": "provider"})
 
     assert answer["Location"] == reverse("agents:connection_create", args=[Team.objects.get().pk])
     assert client.get(answer["Location"]).status_code == 200
 
 
-def test_address_of_the_first_account_is_taken_as_proven(client: Client, path: str) -> None:
+def test_address_of_the_first_account_counts_as_verified(client: Client, path: str) -> None:
     client.post(path, FIELDS)
 
     assert EmailAddress.objects.get(email="seojun@hangyeol.kr").verified
@@ -88,7 +88,7 @@ def test_address_of_the_first_account_is_taken_as_proven(client: Client, path: s
         ("team_name", "\u3164"),
     ],
 )
-def test_mistake_makes_nothing_and_leaves_the_link_open(
+def test_mistake_creates_nothing_and_keeps_the_link_valid(
     client: Client, path: str, field: str, value: str
 ) -> None:
     answer = client.post(path, {**FIELDS, field: value})
@@ -99,13 +99,13 @@ def test_mistake_makes_nothing_and_leaves_the_link_open(
     assert client.post(path, FIELDS).status_code == 302
 
 
-def test_password_never_comes_back_in_the_page(client: Client, path: str) -> None:
+def test_page_never_contains_the_password(client: Client, path: str) -> None:
     answer = client.post(path, {**FIELDS, "team_name": ""})
 
     assert FIELDS["password"] not in answer.content.decode()
 
 
-def test_used_old_and_wrong_links_look_the_same(client: Client, path: str) -> None:
+def test_used_expired_and_wrong_links_look_the_same(client: Client, path: str) -> None:
     other = link_for_empty_installation(ADDRESS)
     assert other is not None
     old = other.removeprefix(ADDRESS)
@@ -121,7 +121,7 @@ def test_used_old_and_wrong_links_look_the_same(client: Client, path: str) -> No
     assert "bootstrap" in pages[0].content.decode()
 
 
-def test_second_form_over_the_same_link_makes_nothing(path: str) -> None:
+def test_second_use_of_a_link_creates_nothing(path: str) -> None:
     Client().post(path, FIELDS)
 
     answer = Client().post(path, {**FIELDS, "email": "late@example.com"})
@@ -130,7 +130,7 @@ def test_second_form_over_the_same_link_makes_nothing(path: str) -> None:
     assert User.objects.count() == 1
 
 
-def test_room_that_fails_takes_everything_back(
+def test_failure_of_the_room_rolls_everything_back(
     client: Client, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(**_kwargs: object) -> None:
@@ -145,13 +145,13 @@ def test_room_that_fails_takes_everything_back(
     assert client.get(path).status_code == 200
 
 
-def test_no_link_where_somebody_looks_after_the_installation(client: Client, path: str) -> None:
+def test_installation_with_an_account_gets_no_link(client: Client, path: str) -> None:
     client.post(path, FIELDS)
 
     assert link_for_empty_installation(ADDRESS) is None
 
 
-def test_strangers_account_does_not_close_the_setup() -> None:
+def test_account_without_a_team_does_not_close_the_setup() -> None:
     stranger = create_user(name="Stranger", email="stranger@example.com")
     create_team(user=stranger, name="Theirs")
 
@@ -174,7 +174,7 @@ def bootstrap(*arguments: str) -> str:
     return said.getvalue()
 
 
-def test_bootstrap_makes_the_same_and_prints_a_token(password_file: Path) -> None:
+def test_bootstrap_creates_the_same_and_prints_a_token(password_file: Path) -> None:
     said = bootstrap(
         *("--email", "a@example.com", "--team", "Team"),
         *("--password-file", str(password_file), "--print-token"),
@@ -193,13 +193,13 @@ def test_bootstrap_without_a_token_prints_none() -> None:
     assert "maru_" not in bootstrap("--email", "a@example.com", "--team", "Team")
 
 
-def test_bootstrap_without_a_password_makes_an_account_that_needs_one() -> None:
+def test_bootstrap_without_a_password_creates_an_account_without_one() -> None:
     bootstrap("--email", "a@example.com", "--team", "Team")
 
     assert not User.objects.get().has_usable_password()
 
 
-def test_bootstrap_refuses_where_all_is_set_up() -> None:
+def test_bootstrap_fails_after_the_set_up() -> None:
     bootstrap("--email", "a@example.com", "--team", "Team")
 
     with pytest.raises(CommandError, match="is set up"):
@@ -218,7 +218,7 @@ def test_bootstrap_refuses_where_all_is_set_up() -> None:
         ("--team", "Team"),
     ],
 )
-def test_bootstrap_names_a_mistake_and_makes_nothing(arguments: tuple[str, ...]) -> None:
+def test_bootstrap_reports_a_mistake_and_creates_nothing(arguments: tuple[str, ...]) -> None:
     with pytest.raises(CommandError):
         bootstrap(*arguments)
 

@@ -1,4 +1,4 @@
-"""What is too much: no route fails at it, and no list gives more than a page."""
+"""Oversized input: no route fails with a server error, and no list exceeds its page size."""
 
 import re
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def addresses(ids: dict[str, str]) -> list[str]:
 
 
 @pytest.mark.parametrize(("kind", "body", "content_type"), BODIES, ids=[b[0] for b in BODIES])
-def test_no_route_fails_at_a_body(
+def test_no_route_fails_on_a_large_body(
     owner: User, ids: dict[str, str], kind: str, body: bytes, content_type: str
 ) -> None:
     owner.is_staff = owner.is_superuser = True
@@ -62,7 +62,7 @@ def test_no_route_fails_at_a_body(
 
 
 @pytest.mark.parametrize("query", ["x=" + "y" * 100_000, "limit=x&cursor=%00&before=1e9&page=-1"])
-def test_no_route_fails_at_a_query(owner: User, ids: dict[str, str], query: str) -> None:
+def test_no_route_fails_on_a_strange_query(owner: User, ids: dict[str, str], query: str) -> None:
     client = signed_in(owner)
     failed = {
         address: answer.status_code
@@ -73,7 +73,7 @@ def test_no_route_fails_at_a_query(owner: User, ids: dict[str, str], query: str)
     assert failed == {}
 
 
-def test_body_that_is_too_large_is_named(owner: User, ids: dict[str, str]) -> None:
+def test_too_large_body_is_refused_as_too_large(owner: User, ids: dict[str, str]) -> None:
     answer = signed_in(owner).patch("/api/v1/me", LARGE, content_type="application/json")
 
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
@@ -88,7 +88,7 @@ def lists() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", list(lists()))
-def test_list_gives_a_page_at_most(owner: User, ids: dict[str, str], path: str) -> None:
+def test_list_returns_one_page_at_most(owner: User, ids: dict[str, str], path: str) -> None:
     for number in range(3):
         rename_team(user=owner, team_id=ids["team_id"], name=f"Name {number}")  # type: ignore[arg-type]  # as text
     client = signed_in(owner)
@@ -96,7 +96,7 @@ def test_list_gives_a_page_at_most(owner: User, ids: dict[str, str], path: str) 
 
     with CaptureQueriesContext(connection) as queries:
         answer = client.get(address, {"limit": 10**9})
-    asked = [query["sql"] for query in queries.captured_queries]  # the next request forgets them
+    asked = [query["sql"] for query in queries.captured_queries]  # the next request clears them
     refused = [client.get(address, {"limit": limit}).status_code for limit in (0, -1, "x", "1e9")]
     lost = client.get(address, {"cursor": "x" * 10_000}).status_code
 
@@ -118,7 +118,7 @@ def test_list_gives_a_page_at_most(owner: User, ids: dict[str, str], path: str) 
     ],
     ids=["query", "cookie", "token", "headers"],
 )
-def test_server_survives_long_heads(
+def test_server_survives_long_request_heads(
     installation: Installation, path: str, headers: dict[str, str]
 ) -> None:
     connection = HTTPConnection("127.0.0.1", installation.port, timeout=30)

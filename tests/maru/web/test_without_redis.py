@@ -1,4 +1,4 @@
-"""Pages while Redis is away: they serve, and what must be counted there waits."""
+"""Pages while Redis is unreachable: they are served, and sign-in is refused for now."""
 
 import pytest
 from django.test import Client
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def client(settings: Settings) -> Client:
-    """A visitor of an installation that counts attempts, in a Redis that is not there."""
+    """A client of an installation with rate limits in a Redis that is unreachable."""
     settings.ACCOUNT_RATE_LIMITS = {}
     settings.CACHES = {
         "default": cache(
@@ -25,11 +25,11 @@ def client(settings: Settings) -> Client:
     return Client(raise_request_exception=False)
 
 
-def test_page_to_sign_in_is_there(client: Client) -> None:
+def test_sign_in_page_is_served(client: Client) -> None:
     assert client.get("/accounts/login/").status_code == 200
 
 
-def test_nobody_is_let_in_uncounted_and_the_page_says_to_come_back(client: Client) -> None:
+def test_sign_in_without_counters_is_refused_with_advice(client: Client) -> None:
     user = make_user("Owner")
     user.set_password("ondol-warms-the-floor")
     user.save()
