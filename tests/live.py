@@ -16,15 +16,25 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 from uuid import uuid4
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from tests.deadlines import DEADLINE
+
 ROOT = Path(__file__).resolve().parents[1]
-PATIENCE = 30.0
 MARU_V1 = Subprotocol("maru.v1")
+
+CLIENT_OPTIONS: Final[dict[str, Any]] = {
+    "proxy": None,
+    "max_size": None,
+    "max_queue": None,  # reads while the test does not, or the server would close it with 4408
+    "open_timeout": DEADLINE,
+    "ping_interval": None,
+}
+"""Options of a client that never ends a connection because the machine is slow."""
 
 Frame = dict[str, Any]
 
@@ -105,7 +115,7 @@ class Installation:
         """End the server and return when it has ended."""
         if self.process is not None:
             self.process.send_signal(how)
-            self.process.wait(PATIENCE)
+            self.process.wait(DEADLINE)
             self.process = None
 
     def manage(self, *arguments: str) -> str:
@@ -147,7 +157,7 @@ class Installation:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
         try:
-            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+            with urllib.request.urlopen(request, timeout=DEADLINE) as response:
                 raw = response.read()
                 return response.status, json.loads(raw) if raw else None
         except urllib.error.HTTPError as error:
@@ -160,8 +170,7 @@ class Installation:
             f"ws://127.0.0.1:{self.port}/ws/",
             additional_headers={"Authorization": f"Bearer {person.token}"},
             subprotocols=[MARU_V1],
-            max_size=None,
-            proxy=None,
+            **CLIENT_OPTIONS,
         ) as connection:
             yield Socket(connection)
 
@@ -170,7 +179,7 @@ class Installation:
         if self.process is not None and self.process.poll() is not None:
             raise RuntimeError(f"The server has ended:\n{self.output}")
         try:
-            with urllib.request.urlopen(f"{self.url}/healthz", timeout=PATIENCE) as response:
+            with urllib.request.urlopen(f"{self.url}/healthz", timeout=DEADLINE) as response:
                 return bool(response.status == 200)
         except OSError:
             return False
@@ -206,7 +215,7 @@ class Socket:
         defaults = {"client_id": str(uuid4()), "reply_to": None, "personas": None}
         return await self.command("message.send", room=room, text=text, **{**defaults, **fields})
 
-    async def until(self, wanted: Callable[[Frame], bool], seconds: float = PATIENCE) -> Frame:
+    async def until(self, wanted: Callable[[Frame], bool], seconds: float = DEADLINE) -> Frame:
         """Receive until a frame is as wanted, and return it."""
         async with asyncio.timeout(seconds):
             while True:
@@ -214,7 +223,7 @@ class Socket:
                 if wanted(frame):
                     return frame
 
-    async def until_type(self, kind: str, seconds: float = PATIENCE) -> Frame:
+    async def until_type(self, kind: str, seconds: float = DEADLINE) -> Frame:
         return await self.until(lambda frame: frame["type"] == kind, seconds)
 
     async def receive(self) -> Frame:
@@ -231,7 +240,7 @@ class Socket:
         return [frame for frame in self.frames if frame["type"] in kinds]
 
 
-def until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
+def until(condition: Callable[[], bool], seconds: float = DEADLINE) -> None:
     """Ask again and again until it is so; an event that only another process could tell us of."""
     deadline = time.monotonic() + seconds
     while not condition():

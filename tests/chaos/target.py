@@ -11,8 +11,9 @@ from itertools import count
 from tests.cluster.harness import oracle
 from tests.cluster.harness import stored_state as book
 from tests.cluster.harness.cluster import Cluster
-from tests.cluster.harness.recording_client import PATIENCE, Audience, Witness, audience, together
+from tests.cluster.harness.recording_client import Audience, Witness, audience, together
 from tests.cluster.harness.stored_state import Book
+from tests.deadlines import DEADLINE
 from tests.live import PopulatedRoom
 from tests.provider import Provider
 
@@ -142,7 +143,7 @@ async def ask_all(
     return await together(one(number) for number in range(prompts))
 
 
-async def eventually(happened: Callable[[], bool], seconds: float = PATIENCE) -> float:
+async def eventually(happened: Callable[[], bool], seconds: float = DEADLINE) -> float:
     """Ask something that blocks, again and again, until it is so; return how long that took."""
     began = time.monotonic()
     async with asyncio.timeout(seconds):

@@ -3,8 +3,9 @@
 import subprocess
 from pathlib import Path
 
+from tests.deadlines import DEADLINE
 from tests.deploy.image import Image
-from tests.live import PATIENCE, Installation, until
+from tests.live import Installation, until
 
 
 class Container(Installation):
@@ -19,7 +20,7 @@ class Container(Installation):
     def start(self) -> None:
         """Start it, and return when the image's own health check says so."""
         self.launch()
-        until(self._is_healthy, 3 * PATIENCE)
+        until(self._is_healthy, 3 * DEADLINE)
 
     def launch(self) -> None:
         """Start the image's command without waiting for anything."""
@@ -40,7 +41,7 @@ class Container(Installation):
             env=self.env,
             capture_output=True,
             text=True,
-            timeout=2 * PATIENCE,
+            timeout=2 * DEADLINE,
             check=False,
         )
 

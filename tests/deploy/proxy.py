@@ -14,7 +14,8 @@ from typing import ClassVar
 import httpx
 
 from tests.cluster.harness.services import Service
-from tests.live import PATIENCE, ROOT, free_port
+from tests.deadlines import DEADLINE
+from tests.live import ROOT, free_port
 
 CONFIGURATION = ROOT / "deploy" / "nginx.conf"
 NAME = "chat.example.com"
@@ -90,7 +91,7 @@ class Nginx(Service):
             headers={"Host": f"{NAME}:{self.port}"},
             verify=self.trusting(),
             trust_env=False,
-            timeout=PATIENCE,
+            timeout=DEADLINE,
             event_hooks={"request": [_to_its_name]},
         )
 

@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.harness.services import Postgres, Redis
 from tests.deploy.proxy import NAME, Nginx, missing
-from tests.live import MARU_V1, PopulatedRoom, Socket, until
+from tests.live import CLIENT_OPTIONS, MARU_V1, PopulatedRoom, Socket, until
 from tests.provider import Provider
 
 LONG = "tokens-300@50"
@@ -76,8 +76,7 @@ async def socket(proxy: Nginx, **headers: str) -> AsyncIterator[Socket]:
         ssl=proxy.trusting(),
         additional_headers=headers,
         subprotocols=[MARU_V1],
-        max_size=None,
-        proxy=None,
+        **CLIENT_OPTIONS,
     ) as connection:
         yield Socket(connection)
 

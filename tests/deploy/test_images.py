@@ -13,9 +13,9 @@ import pytest
 
 from tests.cluster.harness.cluster import SECRET_KEY
 from tests.cluster.harness.services import Postgres, Redis
+from tests.deadlines import DEADLINE
 from tests.deploy.container import Container
 from tests.deploy.image import Builder, Image
-from tests.live import PATIENCE
 
 ANOTHER_ADDRESS = "10.9.8.7"
 
@@ -81,7 +81,7 @@ def files(image: Image) -> set[tuple[Path, int]]:
 
 
 def page(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=PATIENCE) as response:
+    with urllib.request.urlopen(url, timeout=DEADLINE) as response:
         text: str = response.read().decode()
         return text
 
@@ -118,7 +118,7 @@ async def test_asked_through_the_web_image_the_agents_image_answers(
     async with web.socket(room.members[0]) as socket:
         await socket.join(room.id)
         await socket.say(room.id, "Are you there?")
-        completed = await socket.until_type("message.completed", seconds=3 * PATIENCE)
+        completed = await socket.until_type("message.completed", seconds=3 * DEADLINE)
 
     assert json.loads(page(f"{web.url}/readyz")) == {"status": "ok"}
     assert completed["message"]["author"]["kind"] == "persona"

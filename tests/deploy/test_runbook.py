@@ -11,8 +11,9 @@ from prometheus_client import Counter, Gauge
 
 from rooms import metrics
 from tests.cluster.harness.services import Postgres, Redis
+from tests.deadlines import DEADLINE
 from tests.deploy.runbook import RUNBOOK, Operator, blocks
-from tests.live import PATIENCE, ROOT, Installation, Person
+from tests.live import ROOT, Installation, Person
 
 NOWHERE = "127.0.0.1:9"
 POPULATE = "docker compose exec -T web-1 python manage.py populate --force --members 2"
@@ -23,7 +24,7 @@ class WebProcess(Installation):
 
     def _is_ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/healthz", timeout=PATIENCE) as response:
+            with urllib.request.urlopen(f"{self.url}/healthz", timeout=DEADLINE) as response:
                 return bool(response.status == 200)
         except OSError:
             return False

@@ -16,12 +16,13 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
+from tests.deadlines import DEADLINE
 from tests.e2e.house import House
 from tests.e2e.watch import Watch
 from tests.live import Installation, Person
 from tests.provider import Provider, running
 
-PATIENCE_MS = 30_000
+DEADLINE_MS = 1_000 * DEADLINE
 DESK = {"width": 1440, "height": 900}
 # No name but ours has an address, and the browser has no errands of its own.
 SWITCHES = [
@@ -42,7 +43,7 @@ Open = Callable[..., Page]
 
 @pytest.fixture(scope="package")
 def playwright() -> Iterator[Playwright]:
-    expect.set_options(timeout=PATIENCE_MS)
+    expect.set_options(timeout=DEADLINE_MS)
     with sync_playwright() as started:
         yield started
 
@@ -108,7 +109,7 @@ def open_browser(new_context: Callable[..., BrowserContext], watch: Watch) -> Op
 
     def open_one(**options: Any) -> Page:
         context = new_context(**{"locale": "en-US", "viewport": DESK, **options})
-        context.set_default_timeout(PATIENCE_MS)
+        context.set_default_timeout(DEADLINE_MS)
         watch.over(context)
         return context.new_page()
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import expect
 
+from tests.deadlines import DEADLINE
 from tests.e2e.conftest import Open
 from tests.e2e.conversation import Conversation
 from tests.e2e.house import House
 from tests.e2e.watch import Watch
-from tests.live import PATIENCE, Installation
+from tests.live import Installation
 from tests.provider import Provider
 
 FIRST_HALF = "t0 t1 t2 t3 t4"
@@ -75,7 +76,7 @@ def test_messages_and_answers_survive_a_killed_server(
         expect(conversation.message(NOTE)).to_have_count(1)
     expect(author.page.locator("[data-outgoing]")).to_be_empty()
     # The interrupted run starts its next attempt, and the note gets an answer as well.
-    assert provider.wait(lambda stub: len(stub.requests) == 3, seconds=PATIENCE)
+    assert provider.wait(lambda stub: len(stub.requests) == 3, seconds=DEADLINE)
     provider.release()
     for conversation in (author, reader):
         expect(conversation.answers.first).to_have_attribute("data-state", "completed")
@@ -105,7 +106,7 @@ def test_offline_page_says_so_and_resumes_the_answer(
 
     conversation.is_live()
     expect(conversation.message(NOTE)).to_have_count(1)
-    assert provider.wait(lambda stub: len(stub.requests) == 2, seconds=PATIENCE)
+    assert provider.wait(lambda stub: len(stub.requests) == 2, seconds=DEADLINE)
     provider.release()
     for answer in (conversation.answers.first, conversation.answers.last):
         expect(answer).to_have_attribute("data-state", "completed")

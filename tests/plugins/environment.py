@@ -8,6 +8,8 @@ import os
 import shutil
 import tempfile
 
+import tests.deadlines  # noqa: F401 # measures the machine while no test runs beside it
+
 for _name in [name for name in os.environ if name.startswith("MARU_")]:
     del os.environ[_name]
 os.environ["MARU_DATA_DIR"] = tempfile.mkdtemp(prefix="maru-test-")

@@ -12,7 +12,7 @@ from typing import Final
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
-from tests.live import MARU_V1, Frame, Person, PopulatedRoom
+from tests.live import CLIENT_OPTIONS, MARU_V1, Frame, Person, PopulatedRoom
 from tests.wire.house import Ledger, Tab
 from tests.wire.timeline import Timeline
 
@@ -152,8 +152,7 @@ class Client:
             f"ws://127.0.0.1:{self.chance.choice(self.ways).port}/ws/",
             additional_headers={"Authorization": f"Bearer {self.person.token}"},
             subprotocols=[MARU_V1],
-            max_size=None,
-            proxy=None,
+            **CLIENT_OPTIONS,
             close_timeout=0.1,
         ) as connection:
             tab = Tab(connection, self.ledger, self.person.token)

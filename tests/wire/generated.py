@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 
 from jsonschema import Draft202012Validator, FormatChecker
 
-from tests.live import PATIENCE
+from tests.deadlines import DEADLINE
 
 Schema = dict[str, Any]
 
@@ -88,7 +88,7 @@ class Client:
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         request = urllib.request.Request(self._server + path, body, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+            with urllib.request.urlopen(request, timeout=DEADLINE) as response:
                 return response.status, response.read()
         except urllib.error.HTTPError as error:
             with error:

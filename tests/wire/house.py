@@ -12,7 +12,8 @@ from uuid import uuid4
 
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.live import MARU_V1, PATIENCE, Frame, Installation, Person, PopulatedRoom, Socket
+from tests.deadlines import DEADLINE
+from tests.live import CLIENT_OPTIONS, MARU_V1, Frame, Installation, Person, PopulatedRoom, Socket
 from tests.provider import Provider
 from tests.wire.shapes import check_frame
 
@@ -114,7 +115,7 @@ class Tab(Socket):
         finally:
             await self.command("run.cancel", run=run)
 
-    async def find(self, wanted: Callable[[Frame], bool], seconds: float = PATIENCE) -> Frame:
+    async def find(self, wanted: Callable[[Frame], bool], seconds: float = DEADLINE) -> Frame:
         """Return the frame that is as wanted, whether it has come or will come."""
         for frame in self.frames:
             if wanted(frame):
@@ -200,7 +201,7 @@ class House:
             request.data = body if isinstance(body, bytes) else json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
         try:
-            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+            with urllib.request.urlopen(request, timeout=DEADLINE) as response:
                 answer = Answer(response.status, response.read())
         except urllib.error.HTTPError as error:
             with error:
@@ -216,8 +217,7 @@ class House:
             f"ws://127.0.0.1:{self.installation.port}/ws/",
             additional_headers={"Authorization": f"Bearer {token}"},
             subprotocols=[MARU_V1],
-            max_size=None,
-            proxy=None,
+            **CLIENT_OPTIONS,
         ) as connection:
             yield Tab(connection, self.ledger, token)
 

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-from tests.live import PATIENCE, Frame, Installation
+from tests.deadlines import DEADLINE
+from tests.live import Frame, Installation
 
 
 @dataclass
@@ -32,7 +33,7 @@ class Listener:
         if self.headers.get("content-type") != "text/event-stream":
             self.body = await self.reader.readexactly(int(self.headers["content-length"]))
 
-    async def until(self, wanted: Callable[[Frame], bool], seconds: float = PATIENCE) -> Frame:
+    async def until(self, wanted: Callable[[Frame], bool], seconds: float = DEADLINE) -> Frame:
         """Return the first event that is as wanted, whether it has come or will come."""
         async with asyncio.timeout(seconds):
             seen = 0
@@ -46,7 +47,7 @@ class Listener:
     async def until_type(self, kind: str) -> Frame:
         return await self.until(lambda event: event["type"] == kind)
 
-    async def until_end(self, seconds: float = PATIENCE) -> None:
+    async def until_end(self, seconds: float = DEADLINE) -> None:
         """Read to the end of the stream."""
         async with asyncio.timeout(seconds):
             while await self._read():

@@ -6,7 +6,8 @@ import re
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
-from tests.live import PATIENCE, PopulatedRoom, until
+from tests.deadlines import DEADLINE
+from tests.live import PopulatedRoom, until
 from tests.wire.generated import Client, Refused
 from tests.wire.house import NOWHERE, House
 
@@ -111,7 +112,7 @@ def talk(client: Client, room: str) -> None:
     me = client.get_me()["id"]
     said = client.post_message(room_id=room, text="안녕하세요")
     (run,) = said["runs"]
-    until(lambda: client.get_run(run_id=run)["state"] == "completed", PATIENCE)
+    until(lambda: client.get_run(run_id=run)["state"] == "completed", DEADLINE)
     message = said["message"]["id"]
     client.patch_message(message_id=message, text="안녕하세요!")
     client.put_reaction(message_id=message, emoji="👍")

@@ -9,7 +9,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
-from tests.live import MARU_V1, Person, PopulatedRoom
+from tests.live import CLIENT_OPTIONS, MARU_V1, Person, PopulatedRoom
 from tests.wire.house import House
 
 LIMIT = 65_536
@@ -31,7 +31,9 @@ async def refusal(
         headers["Origin"] = origin
     url = f"ws://127.0.0.1:{house.installation.port}/ws/{query}"
     with pytest.raises(InvalidStatus) as refused:
-        await connect(url, additional_headers=headers, subprotocols=offers or None, proxy=None)
+        await connect(
+            url, additional_headers=headers, subprotocols=offers or None, **CLIENT_OPTIONS
+        )
     return refused.value.response.status_code
 
 
@@ -80,7 +82,7 @@ async def test_our_subprotocol_is_chosen_among_others(house: House, owner: Perso
             "Origin": house.installation.url,
         },
         subprotocols=[OTHER, MARU_V1],
-        proxy=None,
+        **CLIENT_OPTIONS,
     ) as connection:
         assert connection.subprotocol == MARU_V1
 
@@ -146,7 +148,7 @@ async def test_where_there_is_no_socket_it_says_so(house: House, owner: Person) 
     headers = {"Authorization": f"Bearer {owner.token}"}
     url = f"ws://127.0.0.1:{house.installation.port}/elsewhere/"
     with pytest.raises(InvalidStatus) as refused:
-        await connect(url, additional_headers=headers, subprotocols=[MARU_V1], proxy=None)
+        await connect(url, additional_headers=headers, subprotocols=[MARU_V1], **CLIENT_OPTIONS)
 
     assert refused.value.response.status_code == 404
     assert "Traceback" not in house.installation.output[before:]

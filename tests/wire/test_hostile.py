@@ -12,7 +12,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from rooms.socket.handshake import SOCKETS_OF_A_USER
-from tests.live import MARU_V1, PATIENCE, Frame, Installation, Person, PopulatedRoom, Socket
+from tests.deadlines import DEADLINE
+from tests.live import MARU_V1, Frame, Installation, Person, PopulatedRoom, Socket
 from tests.wire.listening import listening
 
 LARGE = "마" * 16_000
@@ -228,7 +229,7 @@ async def test_user_has_so_much_open_and_no_more_and_others_have_theirs(
             assert deaf.status == 429
         calm = await stack.enter_async_context(limited.socket(other))
         await opened[0].connection.close()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(DEADLINE):
             freed = await stack.enter_async_context(eventually_open(limited, greedy))
 
         assert refused.value.response.status_code == 429
@@ -256,7 +257,7 @@ async def test_frame_that_is_declared_huge_is_closed_1009(
 ) -> None:
     async with impatient.socket(room.members[1]) as hostile:
         hostile.connection.transport.write(masked(0x81, declared))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(DEADLINE):
             await hostile.connection.wait_closed()
 
     assert hostile.connection.close_code == 1009
@@ -274,7 +275,7 @@ async def test_nothing_is_kept_of_huge_frames_however_much_is_sent(
         ]
         for connection in opened:
             connection.transport.write(masked(0x81, 4 * 1024 * MIB) + bytes(SENT_OF_EACH))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(DEADLINE):
             await asyncio.gather(*(connection.wait_closed() for connection in opened))
 
     assert peak(impatient) - before < HUGE_FRAMES * SENT_OF_EACH / 2
@@ -293,7 +294,7 @@ async def test_deflate_bomb_is_refused_unopened(
     async with impatient.socket(room.members[1]) as hostile:
         assert hostile.connection.protocol.extensions == []
         hostile.connection.transport.write(masked(0xC1, len(bomb)) + bomb)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(DEADLINE):
             await hostile.connection.wait_closed()
 
     assert len(bomb) < 65_536
@@ -307,7 +308,7 @@ async def test_text_that_is_none_is_closed_1007_and_leaves_one_line_without_a_tr
     for _ in range(2):
         async with impatient.socket(room.members[1]) as hostile:
             hostile.connection.transport.write(masked(0x81, 2) + b"\xc3\x28")
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(DEADLINE):
                 await hostile.connection.wait_closed()
         assert hostile.connection.close_code == 1007
 

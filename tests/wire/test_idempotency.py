@@ -6,7 +6,8 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from tests.live import PATIENCE, Person, PopulatedRoom
+from tests.deadlines import DEADLINE
+from tests.live import Person, PopulatedRoom
 from tests.wire.house import Answer, House, fresh
 
 
@@ -16,7 +17,7 @@ def post(house: House, path: str, person: Person, key: str, body: Any = None) ->
     request.add_header("Idempotency-Key", key)
     request.data = b"" if body is None else json.dumps(body).encode()
     try:
-        with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+        with urllib.request.urlopen(request, timeout=DEADLINE) as response:
             answer = Answer(response.status, response.read())
     except urllib.error.HTTPError as error:
         with error:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.live import MARU_V1, Frame, Person, PopulatedRoom
+from tests.live import CLIENT_OPTIONS, MARU_V1, Frame, Person, PopulatedRoom
 from tests.wire.cutting import Client, Scissors, Tape, timeline_at
 from tests.wire.house import House, Tab, run_of, streamed
 from tests.wire.timeline import Growing, Timeline
@@ -147,8 +147,7 @@ async def recorded(tape: Tape, person: Person, house: House) -> AsyncIterator[Ta
         f"ws://127.0.0.1:{tape.port}/ws/",
         additional_headers={"Authorization": f"Bearer {person.token}"},
         subprotocols=[MARU_V1],
-        max_size=None,
-        proxy=None,
+        **CLIENT_OPTIONS,
     ) as connection:
         yield Tab(connection, house.ledger, person.token)
 

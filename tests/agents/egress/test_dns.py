@@ -14,7 +14,7 @@ from agents.egress.dns import OF_A_TEAM, HostUnknown, Names
 from agents.engine import warm
 from agents.engine_types import Limits
 from tests.agents.engine.asking import TEAM, ask, persona
-from tests.live import PATIENCE
+from tests.deadlines import DEADLINE
 from tests.provider import running
 
 OTHER = uuid4()
@@ -36,7 +36,7 @@ class Resolver:
             self.asked.append(host)
             self._some.notify_all()
         if host.endswith(".slow"):
-            self.go_on.wait(PATIENCE)
+            self.go_on.wait(DEADLINE)
         return self._real("127.0.0.1", *rest, **options)  # type: ignore[arg-type]  # as it came
 
     async def until_asked(self, times: int) -> None:
@@ -44,7 +44,7 @@ class Resolver:
 
         def wait() -> bool:
             with self._some:
-                return self._some.wait_for(lambda: len(self.asked) >= times, PATIENCE)
+                return self._some.wait_for(lambda: len(self.asked) >= times, DEADLINE)
 
         assert await asyncio.get_running_loop().run_in_executor(None, wait)
 
@@ -112,7 +112,7 @@ async def test_runs_of_a_team_whose_names_are_slow_hold_up_no_run_of_another(
     await warm()
     with running() as provider:
         settings.EGRESS_ALLOW = frozenset({provider.address})
-        once = Limits(seconds=PATIENCE, tries=1)
+        once = Limits(seconds=DEADLINE, tries=1)
         slow = [
             asyncio.create_task(ask(persona(f"http://{n}.slow:9/v1", "echo"), limits=once))
             for n in range(40)

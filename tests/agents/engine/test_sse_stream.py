@@ -10,7 +10,7 @@ from agents.engine import sse_stream
 from agents.engine.failures import Halt
 from agents.engine.sse_merge import Lines
 from agents.engine.sse_stream import EVENT_LIMIT, EVENT_LINES, PLENTY, TOTAL_LIMIT, EventStream
-from tests.live import PATIENCE
+from tests.deadlines import DEADLINE
 
 KIBIBYTE = b"x" * 1024
 LONG = 3600.0
@@ -135,7 +135,7 @@ async def test_the_first_text_goes_on_at_once_and_the_next_together() -> None:
     spoken = Spoken()
     stream = aiter(EventStream(spoken, Lines()))
 
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(DEADLINE):
         spoken.say("a")
         assert await anext(stream) == event("a")
         spoken.say("b")
@@ -151,7 +151,7 @@ async def test_nobody_waits_for_more_at_the_end(endless: None) -> None:
     spoken.say("a")
     spoken.pieces.put_nowait(None)
 
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(DEADLINE):
         assert [data async for data in EventStream(spoken, Lines())] == [event("a")]
 
 
@@ -161,7 +161,7 @@ async def test_what_came_before_a_broken_connection_goes_on_first(endless: None)
     spoken.say("a", "b")
     spoken.pieces.put_nowait(httpx.ReadError("reset"))
 
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(DEADLINE):
         assert await anext(stream) == event("ab")
         with pytest.raises(httpx.ReadError):
             await anext(stream)
@@ -172,7 +172,7 @@ async def test_a_provider_in_a_hurry_does_not_wait_for_the_pace(endless: None) -
     stream = aiter(EventStream(spoken, Lines()))
     spoken.say("a")
 
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(DEADLINE):
         await anext(stream)
         spoken.say("b" * PLENTY, "c")
         assert await anext(stream) == event("b" * PLENTY)
@@ -183,7 +183,7 @@ async def test_no_more_is_read_than_somebody_takes() -> None:
     stream = aiter(EventStream(spoken, Lines()))
     spoken.say(*["b" * 1024] * 1024)
 
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(DEADLINE):
         await anext(stream)
         for _ in range(1000):
             await asyncio.sleep(0)
@@ -196,7 +196,7 @@ async def test_closing_ends_the_reading() -> None:
     stream = EventStream(spoken, Lines())
     told = aiter(stream)
     spoken.say("a")
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(DEADLINE):
         await anext(told)
 
         await stream.aclose()

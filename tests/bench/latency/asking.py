@@ -6,7 +6,8 @@ import time
 from typing import Final
 from uuid import uuid4
 
-from tests.live import PATIENCE, Socket
+from tests.deadlines import DEADLINE
+from tests.live import Socket
 
 PAUSE: Final = 0.05
 """Between two questions: whoever has answered tidies up."""
@@ -32,7 +33,7 @@ async def send(socket: Socket, room: str) -> float:
 async def heard(socket: Socket) -> float:
     """Receive an answer to its end; return when its first text was there."""
     first = 0.0
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(DEADLINE):
         while True:
             frame = await socket.receive()
             match frame["type"]:

@@ -12,7 +12,7 @@ from tests.bench.latency.asking import PAUSE, heard, send
 from tests.bench.latency.trace_points import STAGES
 from tests.bench.report.figures import Figure
 from tests.bench.resources import Stage, Warm, warm
-from tests.live import PATIENCE
+from tests.deadlines import DEADLINE
 
 SENDS: Final = 40
 
@@ -56,5 +56,5 @@ async def _times(server: Warm) -> dict[str, list[float]]:
 def _marks(server: Warm) -> dict[str, float]:
     """Return when each place was passed first, by the clock that all processes share."""
     address = f"{server.installation.url}/bench/marks"
-    with urllib.request.urlopen(address, timeout=PATIENCE) as response:
+    with urllib.request.urlopen(address, timeout=DEADLINE) as response:
         return dict(reversed(json.load(response)))

@@ -14,7 +14,8 @@ import uvloop
 from tests.bench.latency.asking import ask
 from tests.bench.report.figures import Figure, of_rounds
 from tests.bench.resources import Stage, Warm
-from tests.live import PATIENCE, ROOT
+from tests.deadlines import DEADLINE
+from tests.live import ROOT
 
 NAME: Final = "our overhead on the first token"
 ROUNDS: Final = 3
@@ -68,7 +69,7 @@ async def _round(asks: dict[str, Ask], times: int) -> Samples:
 def _last_request(provider: str) -> bytes:
     """Return the body of the last request that the stub was sent, on one line."""
     address = f"{provider.removesuffix('/v1')}/_stub/requests"
-    with urllib.request.urlopen(address, timeout=PATIENCE) as response:
+    with urllib.request.urlopen(address, timeout=DEADLINE) as response:
         return json.dumps(json.load(response)[-1]).encode() + b"\n"
 
 

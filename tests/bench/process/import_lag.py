@@ -9,7 +9,8 @@ from typing import Final
 from tests.bench.process.instrumented_server import EVERY
 from tests.bench.report.figures import Figure, percentile
 from tests.bench.resources import Stage
-from tests.live import PATIENCE, Installation
+from tests.deadlines import DEADLINE
+from tests.live import Installation
 
 STARTS: Final = 3
 NOTE: Final = (
@@ -38,7 +39,7 @@ def measure(stage: Stage) -> list[Figure]:
 def _waits_of_a_start(installation: Installation) -> list[float]:
     with installation:
         address = f"{installation.url}/bench/lags"
-        with urllib.request.urlopen(address, timeout=PATIENCE) as response:
+        with urllib.request.urlopen(address, timeout=DEADLINE) as response:
             return list(_waits(json.load(response)))
 
 

@@ -11,7 +11,8 @@ from typing import Final
 from tests.bench.report.figures import Figure
 from tests.bench.resources import Stage, Warm, warm
 from tests.cluster.harness.services import missing
-from tests.live import PATIENCE, ROOT, Installation
+from tests.deadlines import DEADLINE
+from tests.live import ROOT, Installation
 
 EMBEDDED: Final = "RSS of the embedded process"
 WEB: Final = "RSS of a production web process"
@@ -48,7 +49,7 @@ def _start_worker(web: Installation, stack: ExitStack) -> None:
     worker = subprocess.Popen(
         [sys.executable, str(ROOT / "manage.py"), "runagents"], cwd=web.folder, env=web.env
     )
-    stack.callback(worker.wait, PATIENCE)
+    stack.callback(worker.wait, DEADLINE)
     stack.callback(worker.terminate)
 
 
@@ -64,5 +65,5 @@ def _resident(name: str, server: Warm, goal: float) -> Figure:
 
 
 def _modules(web: Installation) -> int:
-    with urllib.request.urlopen(f"{web.url}/bench/modules", timeout=PATIENCE) as response:
+    with urllib.request.urlopen(f"{web.url}/bench/modules", timeout=DEADLINE) as response:
         return int(json.load(response))

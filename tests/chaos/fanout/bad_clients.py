@@ -21,7 +21,8 @@ from tests.bench.fanout.process_usage import resident_bytes, seconds_of
 from tests.bench.fanout.servers import bearer
 from tests.chaos.target import Outcome
 from tests.cluster.harness.cluster import Cluster
-from tests.live import PATIENCE, Installation, Person, PopulatedRoom
+from tests.deadlines import DEADLINE
+from tests.live import Installation, Person, PopulatedRoom
 
 MEMBERS, BAD = 100, 10
 RATE, SECONDS, CHUNK = 60.0, 2.2, "a word " * 300
@@ -49,7 +50,7 @@ class Neighbour:
         """Come in and join."""
         raw = self.narrow(socket.socket())
         self.ear = Ear(self._web.port, 0, b"", raw)
-        raw.settimeout(PATIENCE)
+        raw.settimeout(DEADLINE)
         headers = "".join(f"{line}\r\n" for line in bearer(self._person.token))
         raw.sendall(HANDSHAKE.format(path="/ws/", port=self._web.port, headers=headers).encode())
         head = b""
@@ -80,7 +81,7 @@ class Neighbour:
 
     def read_on(self) -> None:
         """Take in all that was kept for it, to the end."""
-        self.ear.socket.settimeout(PATIENCE)
+        self.ear.socket.settimeout(DEADLINE)
         with suppress(ConnectionError):
             while self.code is None and self.read():
                 pass
@@ -185,7 +186,7 @@ class Hall:
         self.client = stack.enter_context(Helper("tests.bench.fanout.load_client", log=log))
         members = self.room.members[:MEMBERS]
         seats = [{"room": 0, "headers": bearer(person.token)} for person in members]
-        how = {"path": "/ws/", "at_once": 50, "seconds": PATIENCE}
+        how = {"path": "/ws/", "at_once": 50, "seconds": DEADLINE}
         opened = self.client.ask("connect", port=self.web.port, sockets=seats, **how)
         assert not opened["failed"], opened["failed"][:3]
         self.client.ask("join", rooms=[{"room": self.room.id, "after": self.seq()}])

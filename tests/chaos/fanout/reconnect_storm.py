@@ -21,7 +21,7 @@ from tests.bench.report.figures import percentile
 from tests.chaos.target import Outcome
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.harness.recording_client import together
-from tests.live import MARU_V1, Installation, PopulatedRoom, Socket
+from tests.live import CLIENT_OPTIONS, MARU_V1, Installation, PopulatedRoom, Socket
 from tests.provider import Provider
 from tests.wire.timeline import Timeline
 
@@ -29,7 +29,6 @@ ROOMS, PEOPLE = 4, 25
 MODEL, WHOLE = "tokens-120@10", " ".join(f"t{n}" for n in range(120))
 RESTARTING = 1012
 SPREAD = 3.0
-PATIENCE = 60
 
 SIGN_IN = """
 import json
@@ -63,10 +62,7 @@ async def page(web: Installation, session: str) -> AsyncIterator[Socket]:
         f"ws://127.0.0.1:{web.port}/ws/",
         additional_headers={"Cookie": f"maru_session={session}", "Origin": web.url},
         subprotocols=[MARU_V1],
-        max_size=None,
-        proxy=None,
-        open_timeout=PATIENCE,
-        ping_interval=None,  # the server's are enough, and a thousand clocks cost something
+        **CLIENT_OPTIONS,
     ) as connection:
         yield Socket(connection)
 

@@ -11,7 +11,7 @@ from tests.bench.report.figures import percentile
 from tests.chaos.target import LONG, QUICK, Outcome, Stage, ask, ask_all
 from tests.cluster.harness.recording_client import Audience, Witness, together
 from tests.cluster.harness.stored_state import RunRow
-from tests.live import PATIENCE
+from tests.deadlines import DEADLINE
 from tests.provider import Provider, Request
 
 DELTAS = 10
@@ -81,7 +81,7 @@ def _closings(
             complaints.append(f"run {run.id} was stopped, and is {run.state}")
         if request is None:
             continue  # stopped before anybody was asked
-        stage.provider.wait(partial(_has_ended, request), PATIENCE)
+        stage.provider.wait(partial(_has_ended, request), DEADLINE)
         if request.client_left_at is None:
             complaints.append(f"run {run.id} was stopped, and the provider went on to its end")
         else:

@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 
 from tests.cluster.harness.cluster import Cluster
-from tests.live import PATIENCE, until
+from tests.deadlines import DEADLINE
+from tests.live import until
 
 
 def test_room_that_is_locked_can_be_pointed_at(cluster: Cluster) -> None:
@@ -28,4 +29,4 @@ def test_room_that_is_locked_can_be_pointed_at(cluster: Cluster) -> None:
             until(somebody_waits_for_the_log)
             pointed = "SELECT FROM rooms_room WHERE id = %s FOR KEY SHARE NOWAIT"
             assert connection.execute(pointed, [room.id]).rowcount == 1
-        assert renamed.result(PATIENCE) == HTTPStatus.OK
+        assert renamed.result(DEADLINE) == HTTPStatus.OK

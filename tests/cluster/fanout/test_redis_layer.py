@@ -12,7 +12,7 @@ from redis import RedisError
 from rooms.fanout import redis_connection, redis_layer
 from rooms.fanout.redis_layer import RedisLayer
 from tests.cluster.harness.services import Redis
-from tests.live import PATIENCE
+from tests.deadlines import DEADLINE
 
 GROUP = "room.1"
 
@@ -35,7 +35,7 @@ async def channel(layer: Any) -> str:
 
 
 async def hear(layer: Any, channel: str) -> Any:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(DEADLINE):
         return await layer.receive(channel)
 
 
@@ -47,7 +47,7 @@ async def hear_again(layer: Any, channel: str) -> None:
             pass
 
     heard = asyncio.create_task(listen())
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(DEADLINE):
         while not heard.done():
             await asyncio.gather(speak(layer, "again"), return_exceptions=True)
             await asyncio.wait([heard], timeout=0.05)
@@ -69,7 +69,7 @@ async def test_a_group_is_heard_in_order_from_the_moment_it_is_joined(
 async def test_nobody_waits_for_redis_to_answer(layer: Any, channel: str, redis: Redis) -> None:
     await speak(layer, "first")
     redis.freeze()
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(DEADLINE):
         for number in range(500):
             await speak(layer, number)
     redis.thaw()
@@ -85,7 +85,7 @@ async def test_what_redis_does_not_take_in_is_bounded_and_refused_in_the_end(
     assert (await hear(layer, channel))["n"] == "first"
     redis.freeze()
 
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(DEADLINE):
         with pytest.raises(ConnectionResetError):
             for _ in range(1_000):
                 await speak(layer, "x" * 1_000_000)
@@ -187,7 +187,7 @@ async def test_a_connection_that_falls_silent_is_replaced_and_holds_nobody_up(
     lost.clear()
 
     redis.freeze()
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(DEADLINE):
         await lost.wait()  # the loop has turns for others, or this would never end
     redis.thaw()
 

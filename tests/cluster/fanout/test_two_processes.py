@@ -14,7 +14,8 @@ from urllib.parse import urljoin
 import pytest
 
 from tests.cluster.harness.cluster import Cluster
-from tests.live import PATIENCE, Frame, PopulatedRoom, Socket, free_port
+from tests.deadlines import DEADLINE
+from tests.live import Frame, PopulatedRoom, Socket, free_port
 from tests.maru.server.starting import MANAGE, SERVER, failed_start
 
 QUICK, LONG = "tokens-40@200", "tokens-3000@50"
@@ -167,7 +168,7 @@ async def test_removed_on_one_web_process_the_other_lets_the_socket_hear_no_more
 
 def get(url: str) -> tuple[str, Message]:
     """Return the text and the headers of what is at `url`."""
-    with urllib.request.urlopen(url, timeout=PATIENCE) as response:
+    with urllib.request.urlopen(url, timeout=DEADLINE) as response:
         return response.read().decode(), response.headers
 
 

@@ -17,7 +17,8 @@ import psycopg
 
 from rooms.runs.notifications import CHANNEL
 from tests.cluster.harness.services import Postgres, Redis
-from tests.live import PATIENCE, ROOT, Installation, PopulatedRoom, until
+from tests.deadlines import DEADLINE
+from tests.live import ROOT, Installation, PopulatedRoom, until
 
 SECRET_KEY = "only-for-tests-0123456789-abcdefghijklmnopqrstuvwxyz"
 
@@ -91,7 +92,7 @@ class Worker:
         process, self.process = self.process, None
         process.send_signal(how)
         process.send_signal(signal.SIGCONT)  # a frozen one would never hear of it
-        return process.wait(PATIENCE)
+        return process.wait(DEADLINE)
 
     def end(self) -> None:
         """See to it that it does not run."""
@@ -175,7 +176,7 @@ class Cluster:
     def wait_for_workers(self) -> None:
         """Return when every worker waits to be woken; each has to import CrewAI before."""
         with self.postgres.connect() as connection:  # a new one for each look would slow them down
-            until(lambda: _listening(connection) == len(self.workers), 2 * PATIENCE)
+            until(lambda: _listening(connection) == len(self.workers), 2 * DEADLINE)
 
 
 def _listening(connection: psycopg.Connection) -> int:

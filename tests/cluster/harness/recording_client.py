@@ -15,12 +15,10 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
 from tests.cluster.harness import oracle
+from tests.deadlines import DEADLINE
 from tests.live import Frame, Installation, Person, PopulatedRoom
 from tests.wire.shapes import DURABLE
 from tests.wire.timeline import Timeline
-
-PATIENCE = 90.0
-"""For what comes after a lease has run out, on a machine that has much else to do."""
 
 CUT = (OSError, WebSocketException, TimeoutError, EOFError)
 ENDINGS = {"run.completed", "run.failed", "run.cancelled"}
@@ -93,7 +91,7 @@ class Witness:
 
     async def command(self, kind: str, **fields: Any) -> Frame:
         """Give a command until it is done; return its result."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(DEADLINE):
             while True:
                 answer = await self.once(kind, **fields)
                 if answer is not None and answer["type"] == "command.done":
@@ -119,7 +117,7 @@ class Witness:
             del self._answers[ref]
             self._stopping.pop(ref, None)
 
-    async def until(self, condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = DEADLINE) -> None:
         """Return once it is so; asked again after each frame."""
         async with asyncio.timeout(seconds):
             while not condition():
@@ -130,12 +128,12 @@ class Witness:
         """Return once it is in the room."""
         await self._joined.wait()
 
-    async def ended(self, run: str, seconds: float = PATIENCE) -> None:
+    async def ended(self, run: str, seconds: float = DEADLINE) -> None:
         """Return once the room was told that the run has ended."""
         self._asked.add(run)
         await self.until(lambda: run in self._ended, seconds)
 
-    async def caught_up(self, seq: int, seconds: float = PATIENCE) -> None:
+    async def caught_up(self, seq: int, seconds: float = DEADLINE) -> None:
         """Return once everything up to `seq` was heard."""
         await self.until(lambda: (self.timeline.seq or 0) >= seq, seconds)
 
@@ -279,7 +277,7 @@ async def audience(webs: list[Installation], rooms: list[PopulatedRoom]) -> Asyn
     async with AsyncExitStack() as stack:
         for witness in gathered.everybody:
             stack.push_async_callback(_end, asyncio.create_task(witness.stay()))
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(DEADLINE):
             await together(witness.present() for witness in gathered.everybody)
         yield gathered
 

@@ -19,7 +19,8 @@ import psycopg
 import redis
 from psycopg import sql
 
-from tests.live import PATIENCE, free_port, until
+from tests.deadlines import DEADLINE
+from tests.live import free_port, until
 
 
 class Service:
@@ -64,7 +65,7 @@ class Service:
             return
         self.process.send_signal(how or self.gentle)
         self.process.send_signal(signal.SIGCONT)  # a frozen one would never hear of it
-        self.process.wait(PATIENCE)
+        self.process.wait(DEADLINE)
         self.process = None
 
     def restart(self, how: Signals | None = None) -> None:

@@ -13,7 +13,7 @@ from maru.server.lifespan import running
 from rooms.runs.notifications import CHANNEL, bell
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.harness.services import Postgres, Redis
-from tests.live import PATIENCE
+from tests.deadlines import DEADLINE
 from tests.maru.server.starting import break_crewai
 
 
@@ -33,7 +33,7 @@ async def woken(
 
 async def rung(event: asyncio.Event) -> None:
     """Return once the event is set; clear it."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(DEADLINE):
         await event.wait()
     event.clear()
 
@@ -108,7 +108,7 @@ def test_worker_that_has_lost_a_part_of_itself_ends_and_does_not_stay_idle(
         cluster.wait_for_workers()
         (tmp_path / "go").touch()
 
-        assert process.wait(PATIENCE) == 1
+        assert process.wait(DEADLINE) == 1
         assert "companion.ended" in worker.output
     finally:
         worker.end()

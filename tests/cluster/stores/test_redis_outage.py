@@ -12,7 +12,8 @@ import pytest
 
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.harness.services import Postgres, Redis
-from tests.live import PATIENCE, Frame, Installation, PopulatedRoom, Socket
+from tests.deadlines import DEADLINE
+from tests.live import Frame, Installation, PopulatedRoom, Socket
 from tests.provider import Provider
 
 LIVE_AGAIN = 10  # seconds
@@ -28,7 +29,7 @@ class Unready(Installation):
 
 def status(web: Installation, path: str) -> int:
     try:
-        with urllib.request.urlopen(web.url + path, timeout=PATIENCE) as response:
+        with urllib.request.urlopen(web.url + path, timeout=DEADLINE) as response:
             return int(response.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -39,7 +40,7 @@ def status(web: Installation, path: str) -> int:
 def readiness(web: Installation) -> Any:
     """Return what /readyz says."""
     try:
-        with urllib.request.urlopen(f"{web.url}/readyz", timeout=PATIENCE) as response:
+        with urllib.request.urlopen(f"{web.url}/readyz", timeout=DEADLINE) as response:
             return json.loads(response.read())
     except urllib.error.HTTPError as error:
         return json.loads(error.read())

@@ -6,7 +6,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.live import PATIENCE, ROOT, Installation
+from tests.deadlines import DEADLINE
+from tests.live import ROOT, Installation
 
 SERVER = ("-m", "maru.server")
 MANAGE = (str(ROOT / "manage.py"), "check")
@@ -40,7 +41,7 @@ def failed_start(folder: Path, *command: str, **env: str) -> FailedStart:
         env=Installation(folder, **settings).env,
         capture_output=True,
         text=True,
-        timeout=2 * PATIENCE,
+        timeout=2 * DEADLINE,
         check=False,
     )
     return FailedStart(done.returncode, done.stdout, done.stderr)

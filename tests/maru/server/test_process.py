@@ -11,7 +11,8 @@ from uuid import uuid4
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.live import PATIENCE, Frame, Installation, PopulatedRoom, Socket
+from tests.deadlines import DEADLINE
+from tests.live import Frame, Installation, PopulatedRoom, Socket
 from tests.maru.server.starting import break_crewai
 
 PROMPTLY = 10.0
@@ -105,7 +106,7 @@ def test_server_exits_if_a_background_task_fails(
 
     (own_installation.folder / "go").touch()
 
-    assert process.wait(PATIENCE) == 1
+    assert process.wait(DEADLINE) == 1
     assert "companion.ended" in own_installation.output
 
 

@@ -11,7 +11,7 @@ import uvicorn
 
 from maru.server.process import config
 from maru.server.websocket_protocol import FRAGMENTS, BoundedProtocol
-from tests.live import PATIENCE
+from tests.deadlines import DEADLINE
 
 TEXT, CONTINUED, PING, CLOSE = 0x1, 0x0, 0x9, 0x8
 LAST = 0x80
@@ -54,7 +54,7 @@ class Served:
         await asyncio.get_running_loop().sock_sendall(self.client, data)
 
     async def read(self, size: int) -> bytes:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(DEADLINE):
             return await asyncio.get_running_loop().sock_recv(self.client, size)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -93,7 +93,7 @@ async def served(*, ping_seconds: float = 60) -> AsyncIterator[Served]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(DEADLINE):
         while not condition():  # noqa: ASYNC110 # uvicorn has no event for this
             await asyncio.sleep(0.01)
 

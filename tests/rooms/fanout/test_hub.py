@@ -18,7 +18,7 @@ from rooms.fanout import hub, publisher
 from rooms.fanout.hub import RoomHub
 from rooms.fanout.publisher import EVERYWHERE, Publisher, group_of
 from rooms.protocol.events import MemberRemoved, encode
-from tests.live import PATIENCE
+from tests.deadlines import DEADLINE
 from tests.rooms.fanout.hearing import ROOM, Ear, Store, change, durable, until
 
 
@@ -123,7 +123,7 @@ def has_heard(ear: Ear, seq: int) -> bool:
 
 async def eventually(condition: Callable[[], bool]) -> None:
     """Look again and again: what it waits for takes the hub's checks and a clock."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(DEADLINE):
         while not condition():  # noqa: ASYNC110 # nothing tells of it
             await asyncio.sleep(0.01)
 
@@ -278,7 +278,7 @@ async def test_what_a_plain_thread_publishes_arrives_at_once(
 
         thread = threading.Timer(0.2, publish_all)  # when the loop is at rest
         thread.start()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(DEADLINE):
             await arrived.wait()
         thread.join()
 

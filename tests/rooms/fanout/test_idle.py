@@ -24,7 +24,7 @@ from rooms.services import mark_read, post_message
 from rooms.socket import commands
 from rooms.socket.commands import carry_out
 from tests.cluster.harness.services import Redis
-from tests.live import PATIENCE
+from tests.deadlines import DEADLINE
 from tests.rooms.conftest import Cast
 from tests.rooms.fanout.hearing import Ear
 from tests.rooms.runs.test_delta_store import needs_redis
@@ -115,7 +115,7 @@ async def test_idle_sockets_cost_one_question_to_the_database_for_all_and_no_fra
                 await made.begin(await made.subscribe(room, ear.outlet), 7, {})
         await asyncio.gather(*(ear.outlet.settled() for ear in ears))
         opened, sent = asked.positions, layer.sent
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(DEADLINE):
             while asked.positions < opened + 10:  # noqa: ASYNC110 # ten checks
                 await asyncio.sleep(0.01)
 

@@ -16,7 +16,8 @@ from rooms.redis_store import PAUSE_SECONDS
 from rooms.runs import delta_store as replay_module
 from rooms.runs.delta_store import EXPIRY_EVERY, KEPT_SECONDS, MemoryReplay, RedisReplay, Replay
 from tests.cluster.harness.services import Redis
-from tests.live import PATIENCE, free_port
+from tests.deadlines import DEADLINE
+from tests.live import free_port
 
 HAS_REDIS = shutil.which("redis-server") is not None
 needs_redis = pytest.mark.skipif(not HAS_REDIS, reason="redis-server is not installed")
@@ -261,7 +262,7 @@ async def test_redis_that_takes_in_nothing_is_not_told_all_of_it_with_each_delta
 async def test_redis_that_hangs_is_asked_once_by_those_who_hold_a_room(
     on_redis: Replay, server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_store, "PAUSE_SECONDS", PATIENCE)
+    monkeypatch.setattr(redis_store, "PAUSE_SECONDS", DEADLINE)
     asked = []
     client = redis_store.store_of_threads
 

@@ -27,7 +27,7 @@ from rooms.runs.delta_store import replay
 from rooms.runs.deltas import Deltas
 from rooms.runs.lifecycle import Job
 from rooms.runs.runner import Runner
-from tests.live import PATIENCE
+from tests.deadlines import DEADLINE
 from tests.rooms.conftest import Cast
 from tests.rooms.fanout.hall import yes
 
@@ -71,7 +71,7 @@ async def reload(run_id: UUID) -> Run:
 
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
     """Ask again and again until it is so."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(DEADLINE):
         while not await condition():  # noqa: ASYNC110  # no event tells of what is in a database
             await asyncio.sleep(0.01)
 
@@ -119,7 +119,7 @@ async def test_what_can_end_in_time_ends(cast: Cast, answer: Callable[[Answer], 
         yield Finished("in the end", None)
 
     answer(slow)
-    async with at_work(drain_seconds=PATIENCE):
+    async with at_work(drain_seconds=DEADLINE):
         run_id = await ask(cast)
         await began.wait()
         asyncio.get_running_loop().call_later(0.1, told_to_stop.set)
@@ -148,7 +148,7 @@ async def test_a_claim_under_way_when_told_to_stop_is_handed_back(
     async with at_work():
         run_id = await ask(cast)
         await claiming.wait()
-    await asyncio.to_thread(claimed.wait, PATIENCE)
+    await asyncio.to_thread(claimed.wait, DEADLINE)
 
     assert (await reload(run_id)).state == RunState.QUEUED
 
@@ -165,7 +165,7 @@ async def test_a_worker_shows_itself_and_is_gone_when_it_has_stopped(cast: Cast)
 async def test_a_stop_reaches_the_answer_without_waiting_for_the_next_beat(
     cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "BEAT_SECONDS", 10 * PATIENCE)
+    monkeypatch.setattr(runner, "BEAT_SECONDS", 10 * DEADLINE)
     began, ended = asyncio.Event(), asyncio.Event()
 
     async def endless(*_: Any, **__: Any) -> AsyncGenerator[Part, None]:
@@ -181,7 +181,7 @@ async def test_a_stop_reaches_the_answer_without_waiting_for_the_next_beat(
         run_id = await ask(cast)
         await began.wait()
         await sync_to_async(services.cancel_run)(user=cast.member, run_id=run_id)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(DEADLINE):
             await ended.wait()
 
 
@@ -227,7 +227,7 @@ async def test_leases_are_kept_while_all_threads_wait_for_locks(
     let_go = threading.Event()
     async with at_work():
         run = await reached(await ask(cast), RunState.RUNNING)
-        waiting = [asyncio.create_task(in_thread(RUNS, let_go.wait, PATIENCE)) for _ in range(50)]
+        waiting = [asyncio.create_task(in_thread(RUNS, let_go.wait, DEADLINE)) for _ in range(50)]
         assert run.lease_until is not None
         try:
             later = Run.objects.filter(pk=run.pk, lease_until__gt=run.lease_until + ONE_SECOND)
@@ -240,7 +240,7 @@ async def test_leases_are_kept_while_all_threads_wait_for_locks(
 async def test_a_worker_that_has_slept_does_not_take_its_own_living_runs_for_dead(
     cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "BEAT_SECONDS", 10 * PATIENCE)  # the sweep is first to wake up
+    monkeypatch.setattr(runner, "BEAT_SECONDS", 10 * DEADLINE)  # the sweep is first to wake up
     monkeypatch.setattr(runner, "LOOK_SECONDS", 0.05)
     answer(never)
     swept = asyncio.Event()
@@ -256,7 +256,7 @@ async def test_a_worker_that_has_slept_does_not_take_its_own_living_runs_for_dea
     async with at_work():
         run = await reached(await ask(cast), RunState.RUNNING)
         await Run.objects.filter(pk=run.pk).aupdate(lease_until=timezone.now() - ONE_SECOND)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(DEADLINE):
             await swept.wait()
 
         run = await reload(run.pk)
@@ -266,7 +266,7 @@ async def test_a_worker_that_has_slept_does_not_take_its_own_living_runs_for_dea
 async def test_an_attempt_that_was_taken_away_ends_when_the_same_worker_begins_the_next(
     cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "BEAT_SECONDS", 10 * PATIENCE)
+    monkeypatch.setattr(runner, "BEAT_SECONDS", 10 * DEADLINE)
     monkeypatch.setattr(runner, "LOOK_SECONDS", 0.05)
     began: list[int] = []
     ended = asyncio.Event()
@@ -284,7 +284,7 @@ async def test_an_attempt_that_was_taken_away_ends_when_the_same_worker_begins_t
         run = await reached(await ask(cast), RunState.RUNNING)
         taken = {"state": RunState.QUEUED, "lease_owner": "", "lease_until": None}
         await Run.objects.filter(pk=run.pk).aupdate(**taken)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(DEADLINE):
             await ended.wait()
 
         assert (await reload(run.pk)).attempt == 2
@@ -414,7 +414,7 @@ async def test_a_worker_that_slept_through_its_lease_asks_before_it_says_more(
         await Run.objects.filter(pk=run_id).aupdate(lease_owner="successor")
         worker._leases[run_id] = 0.0
         woken.set()
-        await asyncio.wait(worker._tasks.values(), timeout=PATIENCE)
+        await asyncio.wait(worker._tasks.values(), timeout=DEADLINE)
 
     assert len([told for told in published if isinstance(told, Delta)]) == 1
     assert (await reload(run_id)).state == RunState.RUNNING
@@ -425,7 +425,7 @@ async def test_a_worker_that_slept_through_its_lease_asks_before_it_says_more(
 async def test_told_to_stop_just_when_it_is_rung_for_it_stops(turns: int) -> None:
     """`asyncio.wait_for` of Python 3.11 would forget the one for the other."""
     rung = asyncio.Event()
-    serving = asyncio.create_task(runner._again(nothing, PATIENCE, rung))
+    serving = asyncio.create_task(runner._again(nothing, DEADLINE, rung))
     await asyncio.sleep(0.01)
 
     rung.set()

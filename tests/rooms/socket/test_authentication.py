@@ -20,7 +20,7 @@ from rooms.fanout.credentials import Credential
 from rooms.socket import authentication
 from rooms.socket.authentication import Known, Lookup, Shown, known_by, those_that_ended
 from rooms.socket.handshake import Admission
-from tests.live import PATIENCE
+from tests.deadlines import DEADLINE
 from tests.rooms.conftest import make_user
 
 pytestmark = pytest.mark.django_db
@@ -159,7 +159,7 @@ async def test_who_goes_away_meanwhile_holds_up_nobody(
         if not ask._waiting:  # it is being looked up now
             impatient.cancel()
 
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(DEADLINE):
         assert await ask(cookie("patient")) is None
 
 

@@ -10,7 +10,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
-from tests.live import MARU_V1, Installation, Person, PopulatedRoom
+from tests.live import CLIENT_OPTIONS, MARU_V1, Installation, Person, PopulatedRoom
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def room(installation: Installation) -> PopulatedRoom:
 
 
 def handshake(installation: Installation, **options: object) -> connect:
-    return connect(f"ws://127.0.0.1:{installation.port}/ws/", proxy=None, **options)  # type: ignore[arg-type]  # options are named where this is called
+    return connect(f"ws://127.0.0.1:{installation.port}/ws/", **CLIENT_OPTIONS, **options)  # type: ignore[arg-type]  # options are named where this is called
 
 
 async def status_of(installation: Installation, **options: object) -> int:
@@ -76,7 +76,7 @@ async def test_token_in_the_address_is_no_credential(
             f"ws://127.0.0.1:{installation.port}/ws/?token={room.members[0].token}",
             additional_headers={"Origin": installation.url},
             subprotocols=[MARU_V1],
-            proxy=None,
+            **CLIENT_OPTIONS,
         )
     assert refused.value.response.status_code == 401
 

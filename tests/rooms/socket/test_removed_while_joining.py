@@ -13,7 +13,7 @@ from rooms import services
 from rooms.fanout.credentials import Credential
 from rooms.socket import snapshots
 from rooms.socket.sse import Wish, _begin
-from tests.live import PATIENCE
+from tests.deadlines import DEADLINE
 from tests.rooms.conftest import Cast
 from tests.rooms.fanout.hall import Hall, Seat, open_hall
 
@@ -76,7 +76,7 @@ async def test_stream_of_whoever_is_removed_while_it_begins_sends_nothing_of_the
         def removed_meanwhile(user: User, room_id: UUID, after: int | None) -> snapshots.Stand:
             stand = read_stand(user, room_id, after)
             services.remove_member(user=cast.owner, room_id=room_id, member_id=user.pk)
-            asyncio.run_coroutine_threadsafe(hall.settled(removed), loop).result(PATIENCE)
+            asyncio.run_coroutine_threadsafe(hall.settled(removed), loop).result(DEADLINE)
             return stand
 
         monkeypatch.setattr(snapshots, "read_stand", removed_meanwhile)
