@@ -10,7 +10,8 @@ from msgspec import Raw, structs
 from accounts.errors import Conflict
 from rooms.fanout import publisher
 from rooms.models import Room, RoomEvent
-from rooms.protocol.events import DurableEvent, MessageBody, encode
+from rooms.protocol.events import DurableEvent, encode
+from rooms.protocol.payloads import MessageBody
 
 REPLAY_LIMIT: Final = 500
 SPOKEN: Final = frozenset({"message.created", "message.completed"})

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from accounts.models import User
 from rooms.models import Message, Room, Run, RunState
 from rooms.permissions import permissions_in
-from rooms.protocol.events import MessageBody, RoomState, RunBody
+from rooms.protocol.payloads import MessageBody, RoomState, RunBody
 from rooms.protocol.serializers import (
     member_body,
     message_body,

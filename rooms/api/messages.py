@@ -16,7 +16,8 @@ from rooms import event_log, queries, services
 from rooms.api.responses import answer, page, seq_of
 from rooms.models import Run
 from rooms.permissions import POST, VIEW, access_message, access_room, access_run
-from rooms.protocol.events import AnyDurable, MessageBody, RunBody
+from rooms.protocol.events import AnyDurable
+from rooms.protocol.payloads import MessageBody, RunBody
 from rooms.protocol.schemas import gives, listed, streams
 from rooms.protocol.serializers import message_body, run_body
 from rooms.runs import queue

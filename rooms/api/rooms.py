@@ -18,7 +18,7 @@ from rooms import services
 from rooms.api.responses import answer, each, page, uuid_of
 from rooms.models import Room, RoomMember
 from rooms.permissions import MANAGE, VIEW, access_open_room, access_room
-from rooms.protocol.events import MemberBody, RoomBody
+from rooms.protocol.payloads import MemberBody, RoomBody
 from rooms.protocol.schemas import gives, listed, wire_schema
 from rooms.protocol.serializers import member_body, room_body
 

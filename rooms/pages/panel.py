@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from rooms.models import AnswerPolicy, Room, RoomRole, RunState
-from rooms.protocol.events import MemberBody, PersonaBody, RoomState
+from rooms.protocol.payloads import MemberBody, PersonaBody, RoomState
 
 
 def panel_context(room: Room, state: RoomState) -> dict[str, Any]:

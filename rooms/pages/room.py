@@ -14,7 +14,7 @@ from rooms.models import ACTIVE, Room, RoomMember, Run
 from rooms.pages.panel import panel_context, role_words
 from rooms.pages.timeline import blank, lines_of
 from rooms.permissions import MANAGE, POST
-from rooms.protocol.events import MessageBody, RoomState, RunBody
+from rooms.protocol.payloads import MessageBody, RoomState, RunBody
 from rooms.protocol.serializers import run_body
 from rooms.runs.lifecycle import MAX_ATTEMPTS
 

@@ -12,7 +12,7 @@ from accounts.models import User, Wood
 from agents.models import Lattice, Pigment
 from rooms.models import RunState
 from rooms.permissions import MODERATE, POST
-from rooms.protocol.events import Author, RoomState, RunBody
+from rooms.protocol.payloads import Author, RoomState, RunBody
 
 TOGETHER: Final = timedelta(minutes=5)
 _STATES: Final = {

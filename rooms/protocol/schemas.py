@@ -5,18 +5,19 @@ from typing import Any
 import msgspec
 
 from accounts.api.endpoints import SHARED
-from rooms.protocol.events import AnyAnswer, AnyCommand, AnyEvent
+from rooms.protocol.commands import AnyCommand
+from rooms.protocol.events import AnyEvent, AnyResponse
 
 
 def wire_schema() -> dict[str, Any]:
-    """Return the JSON Schema of every frame of the socket, in both directions."""
-    (commands, answers, events), parts = msgspec.json.schema_components(
-        [AnyCommand, AnyAnswer, AnyEvent], ref_template="#/$defs/{name}"
+    """Return the JSON Schema of every frame of the WebSocket, in both directions."""
+    (commands, responses, events), parts = msgspec.json.schema_components(
+        [AnyCommand, AnyResponse, AnyEvent], ref_template="#/$defs/{name}"
     )
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "maru.v1",
-        "properties": {"commands": commands, "answers": answers, "events": events},
+        "properties": {"commands": commands, "answers": responses, "events": events},
         "$defs": parts,
     }
 

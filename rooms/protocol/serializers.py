@@ -1,4 +1,4 @@
-"""How rows look on the wire: models in, the structs of `rooms.protocol.events` out."""
+"""Functions that turn rows of the database into the structs of `rooms.protocol.payloads`."""
 
 from datetime import datetime
 from uuid import UUID
@@ -6,7 +6,7 @@ from uuid import UUID
 from accounts.timestamps import format_timestamp
 from agents.models import Persona
 from rooms.models import AuthorKind, Message, Room, RoomMember, Run
-from rooms.protocol.events import (
+from rooms.protocol.payloads import (
     Author,
     MemberBody,
     MessageBody,
@@ -19,6 +19,7 @@ from rooms.protocol.events import (
 
 
 def room_body(room: Room) -> RoomBody:
+    """Return the body of a room."""
     return RoomBody(
         id=room.pk,
         team=room.team_id,
@@ -32,7 +33,7 @@ def room_body(room: Room) -> RoomBody:
 
 
 def member_body(member: RoomMember) -> MemberBody:
-    """The member's user must be loaded."""
+    """Return the body of a member. `member.user` must be loaded: it is read without a query."""
     user = member.user
     return MemberBody(
         user=user.pk, name=user.name, handle=user.handle, wood=user.wood, role=member.role
@@ -40,7 +41,7 @@ def member_body(member: RoomMember) -> MemberBody:
 
 
 def persona_body(persona: Persona) -> PersonaBody:
-    """What every member may know of a persona: never its instructions or its connection."""
+    """Return what every member of a room may read: no instructions and no connection."""
     return PersonaBody(
         id=persona.pk,
         name=persona.name,
@@ -54,7 +55,7 @@ def persona_body(persona: Persona) -> PersonaBody:
 
 
 def message_body(message: Message, run_id: UUID | None = None) -> MessageBody:
-    """`run_id` is that of the run whose answer this is; None for what people write."""
+    """Return the body of a message. `run_id` is the run that wrote it; None if a user did."""
     by_user = message.author_kind == AuthorKind.USER
     return MessageBody(
         id=message.pk,
@@ -71,7 +72,10 @@ def message_body(message: Message, run_id: UUID | None = None) -> MessageBody:
         reply_to=message.reply_to_id,
         run=run_id,
         status=message.status,
-        reactions={emoji: [UUID(one) for one in ids] for emoji, ids in message.reactions.items()},
+        reactions={
+            emoji: [UUID(user_id) for user_id in user_ids]
+            for emoji, user_ids in message.reactions.items()
+        },
         created_at=format_timestamp(message.created_at),
         edited_at=_time(message.edited_at),
         deleted=message.deleted_at is not None,
@@ -79,6 +83,7 @@ def message_body(message: Message, run_id: UUID | None = None) -> MessageBody:
 
 
 def run_body(run: Run, position: int | None = None) -> RunBody:
+    """Return the body of a run. `position` is its place in the queue; None unless it is queued."""
     error = RunError(code=run.error_code, detail=run.error_detail) if run.error_code else None
     usage = None
     if run.input_tokens is not None and run.output_tokens is not None:

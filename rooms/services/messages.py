@@ -27,14 +27,9 @@ from rooms.permissions import (
     lock_room,
     lock_to_write,
 )
+from rooms.protocol.commands import TEXT_LIMIT
 from rooms.protocol.emoji import clean_emoji
-from rooms.protocol.events import (
-    TEXT_LIMIT,
-    MessageCreated,
-    MessageDeleted,
-    MessageUpdated,
-    ReactionChanged,
-)
+from rooms.protocol.events import MessageCreated, MessageDeleted, MessageUpdated, ReactionChanged
 from rooms.protocol.serializers import message_body
 from rooms.runs import lifecycle, responders
 from rooms.runs.delta_store import replay

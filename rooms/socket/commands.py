@@ -15,10 +15,9 @@ from rooms import services
 from rooms.fanout import publisher
 from rooms.fanout.presence import CROWD
 from rooms.permissions import POST, access_room
-from rooms.protocol.events import (
+from rooms.protocol.commands import (
     Command,
     MemberType,
-    MemberTyping,
     MessageDelete,
     MessageEdit,
     MessageReact,
@@ -26,8 +25,8 @@ from rooms.protocol.events import (
     RoomRead,
     RunCancel,
     RunRetry,
-    encode,
 )
+from rooms.protocol.events import MemberTyping, encode
 
 
 @dataclass(frozen=True, slots=True)

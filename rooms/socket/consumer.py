@@ -25,17 +25,15 @@ from rooms.fanout.connection import Outlet, Subscription
 from rooms.fanout.hub import RoomHub
 from rooms.fanout.transport import sink_for
 from rooms.permissions import VIEW, access_room
-from rooms.protocol.events import (
+from rooms.protocol.commands import (
     AnyCommand,
-    CommandDone,
-    CommandRefused,
     Ping,
     RoomJoin,
     RoomLeave,
     decode_command,
-    encode,
-    ref_of,
+    decode_ref,
 )
+from rooms.protocol.events import CommandDone, CommandRefused, encode
 from rooms.socket import snapshots
 from rooms.socket.commands import carry_out
 from rooms.socket.handshake import SUBPROTOCOL
@@ -96,12 +94,12 @@ class RoomsConsumer(AsyncWebsocketConsumer):
         if self.outlet.ended:
             return  # what was on its way when its credential ended is not done any more
         if settings.RATE_LIMITS and (seconds := self._bucket.take()) is not None:
-            self._slow_down(ref_of(text_data or ""), seconds)
+            self._slow_down(decode_ref(text_data or ""), seconds)
             return
         try:
             command = decode_command(text_data or "")
         except (msgspec.DecodeError, RecursionError):
-            self._refuse("unreadable", ref_of(text_data or ""), Invalid())
+            self._refuse("unreadable", decode_ref(text_data or ""), Invalid())
             return
         kind = str(type(command).__struct_config__.tag)
         try:

@@ -11,7 +11,9 @@ from rooms.fanout.presence import present
 from rooms.fanout.publisher import Durable
 from rooms.models import Room
 from rooms.permissions import VIEW, access_room
-from rooms.protocol.events import LiveAnswer, RoomJoin, RoomSnapshot, RoomState
+from rooms.protocol.commands import RoomJoin
+from rooms.protocol.events import RoomSnapshot
+from rooms.protocol.payloads import LiveAnswer, RoomState
 from rooms.runs.delta_store import replay
 
 READS: Final = 5

@@ -18,7 +18,7 @@ from accounts.services import create_token
 from agents.services import create_demo_persona
 from rooms import services
 from rooms.models import Room, RoomRole
-from rooms.protocol.events import MessageSend
+from rooms.protocol.commands import MessageSend
 from rooms.socket.commands import carry_out
 from tests.rooms.conftest import Cast
 from tests.rooms.pages.browsing import browser

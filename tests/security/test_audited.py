@@ -27,7 +27,7 @@ from accounts.services import (
 from agents.models import Connection, Persona
 from agents.services import create_demo_persona
 from rooms.models import Room
-from rooms.protocol.events import MessageSend, RoomRead
+from rooms.protocol.commands import MessageSend, RoomRead
 from rooms.services import create_room, post_message, put_member
 from rooms.socket.commands import carry_out
 

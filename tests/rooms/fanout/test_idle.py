@@ -19,7 +19,7 @@ from rooms.fanout.presence import MemoryRoster, RedisRoster
 from rooms.fanout.publisher import Durable, Envelope
 from rooms.fanout.topic import Source
 from rooms.fanout.unread import unread
-from rooms.protocol.events import MemberType
+from rooms.protocol.commands import MemberType
 from rooms.services import mark_read, post_message
 from rooms.socket import commands
 from rooms.socket.commands import carry_out

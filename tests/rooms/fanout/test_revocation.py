@@ -14,7 +14,7 @@ from accounts.services.teams import add_team_member
 from rooms import services
 from rooms.fanout import publisher
 from rooms.models import Room
-from rooms.protocol.events import AnyCommand
+from rooms.protocol.commands import AnyCommand
 from rooms.runs.deltas import Deltas
 from tests.accounts.login.totp import enable_totp
 from tests.rooms.conftest import Cast, make_user

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from rooms.protocol import events
+from rooms.protocol import commands, events
 from rooms.protocol.schemas import wire_schema
 from tests.live import Installation, PopulatedRoom
 
@@ -29,7 +29,7 @@ def described(part: str) -> dict[str, dict[str, Any]]:
 def test_schema_names_every_struct_that_has_a_type() -> None:
     tagged = {
         struct.__struct_config__.tag
-        for struct in vars(events).values()
+        for struct in [*vars(commands).values(), *vars(events).values()]
         if isinstance(struct, type)
         and issubclass(struct, msgspec.Struct)
         and struct.__struct_config__.tag not in {None, struct.__name__}  # not the base classes

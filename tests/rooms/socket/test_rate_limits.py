@@ -11,7 +11,7 @@ from accounts.errors import MaruError, NotFound, RateLimited
 from accounts.models import User
 from accounts.rate_limits import LIMITS, MemoryCounters, RateLimit
 from accounts.services import create_token
-from rooms.protocol.events import RoomRead
+from rooms.protocol.commands import RoomRead
 from rooms.socket import snapshots
 from rooms.socket.commands import carry_out
 from tests.rooms.conftest import Cast

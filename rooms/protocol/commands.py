@@ -1,0 +1,124 @@
+"""The commands that a client sends over the WebSocket, and their decoder.
+
+A command is a frozen struct, tagged by `type`, that refuses unknown fields.
+"""
+
+from typing import Annotated, Final
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta, Struct
+
+TEXT_LIMIT: Final = 16_000
+"""The longest text of a message, in code points."""
+
+Seq = Annotated[int, Meta(ge=0, lt=2**53)]
+DeltaPosition = tuple[Annotated[int, Meta(ge=1, lt=2**31)], Seq]
+"""The attempt and the seq of a delta."""
+Ref = Annotated[str, Meta(max_length=64)]
+
+
+class Command(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", kw_only=True):
+    """A request of a client. The user comes from the connection's credentials, not the frame."""
+
+
+class RoomJoin(Command, frozen=True, tag="room.join"):
+    """Subscribe to a room. `live` maps each unfinished answer to the client's last delta of it."""
+
+    ref: Ref
+    room: UUID
+    after: Seq | None
+    live: Annotated[dict[UUID, DeltaPosition], Meta(max_length=500)] | None
+
+
+class RoomLeave(Command, frozen=True, tag="room.leave"):
+    ref: Ref
+    room: UUID
+
+
+class MessageSend(Command, frozen=True, tag="message.send"):
+    ref: Ref
+    room: UUID
+    client_id: UUID
+    text: str
+    reply_to: UUID | None
+    personas: Annotated[list[UUID], Meta(max_length=100)] | None
+
+
+class MessageEdit(Command, frozen=True, tag="message.edit"):
+    ref: Ref
+    message: UUID
+    text: str
+
+
+class MessageDelete(Command, frozen=True, tag="message.delete"):
+    ref: Ref
+    message: UUID
+
+
+class MessageReact(Command, frozen=True, tag="message.react"):
+    ref: Ref
+    message: UUID
+    emoji: str
+    on: bool
+
+
+class RunCancel(Command, frozen=True, tag="run.cancel"):
+    ref: Ref
+    run: UUID
+
+
+class RunRetry(Command, frozen=True, tag="run.retry"):
+    ref: Ref
+    run: UUID
+
+
+class RoomRead(Command, frozen=True, tag="room.read"):
+    room: UUID
+    seq: Seq
+
+
+class MemberType(Command, frozen=True, tag="member.type"):
+    room: UUID
+
+
+class Ping(Command, frozen=True, tag="ping"):
+    ref: Ref
+
+
+AnyCommand = (
+    RoomJoin
+    | RoomLeave
+    | MessageSend
+    | MessageEdit
+    | MessageDelete
+    | MessageReact
+    | RunCancel
+    | RunRetry
+    | RoomRead
+    | MemberType
+    | Ping
+)
+
+
+class _RefOnly(Struct, frozen=True):
+    """The only field that is decoded of a frame that is no valid command."""
+
+    ref: Ref
+
+
+_command_decoder: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
+_ref_decoder = msgspec.json.Decoder(_RefOnly)
+
+
+def decode_command(text: str | bytes) -> AnyCommand:
+    """Return the command in a frame; raises msgspec.DecodeError if the frame is not a command."""
+    return _command_decoder.decode(text)
+
+
+def decode_ref(text: str | bytes) -> str | None:
+    """Return the `ref` of a frame that is not a valid command, for its refusal; None without."""
+    try:
+        return _ref_decoder.decode(text).ref
+    except (msgspec.DecodeError, RecursionError):
+        return None
