@@ -14,7 +14,7 @@ from rooms.protocol.events import DurableEvent, encode
 from rooms.protocol.payloads import MessageBody
 
 REPLAY_LIMIT: Final = 500
-SPOKEN: Final = frozenset({"message.created", "message.completed"})
+ACTIVITY_TYPES: Final = frozenset({"message.created", "message.completed"})
 
 
 def record(room: Room, *events: DurableEvent) -> None:
@@ -29,25 +29,25 @@ def record(room: Room, *events: DurableEvent) -> None:
         frame = encode(placed)
         kind = str(type(event).__struct_config__.tag)
         row = RoomEvent(
-            room=room, seq=seq, type=kind, payload=frame.decode(), message=_about(event)
+            room=room, seq=seq, type=kind, payload=frame.decode(), message=_message_id(event)
         )
         rows.append(row)
-        frames.append(publisher.Durable(seq=seq, type=kind, frame=frame))
+        frames.append(publisher.LogEntry(seq=seq, type=kind, frame=frame))
     RoomEvent.objects.bulk_create(rows)
     room.last_seq += len(rows)
     room.save(update_fields=["last_seq"])
-    publisher.publish_on_commit(publisher.Change(room=room.pk, durables=frames))
-    if any(frame.type in SPOKEN for frame in frames):
-        publisher.publish_on_commit(publisher.Spoken(room.pk))
+    publisher.publish_on_commit(publisher.Batch(room=room.pk, entries=frames))
+    if any(frame.type in ACTIVITY_TYPES for frame in frames):
+        publisher.publish_on_commit(publisher.ActivityHint(room.pk))
 
 
-def check_reaches(room: Room, seq: int) -> None:
+def check_seq(room: Room, seq: int) -> None:
     """Raise Conflict for a client that is ahead: it has seen a database that was restored since."""
     if seq > room.last_seq:
         raise Conflict(_("The log of this room ends before that. Read the room afresh."))
 
 
-def erase(message_id: UUID) -> None:
+def redact(message_id: UUID) -> None:
     """Take what a message said out of the events that have told of it.
 
     Whoever reads the log from now on finds the message deleted from the first; the room is locked.
@@ -60,22 +60,22 @@ def erase(message_id: UUID) -> None:
     RoomEvent.objects.bulk_update(rows, ["payload"])
 
 
-def _about(event: DurableEvent) -> UUID | None:
+def _message_id(event: DurableEvent) -> UUID | None:
     """Return the message whose text an event carries."""
     message = getattr(event, "message", None)
     return message.id if isinstance(message, MessageBody) else None
 
 
-def events_after(room_id: UUID, after: int, limit: int = REPLAY_LIMIT) -> list[publisher.Durable]:
+def events_after(room_id: UUID, after: int, limit: int = REPLAY_LIMIT) -> list[publisher.LogEntry]:
     """Return the next `limit` events of the log after `after`, oldest first."""
     rows = (
         RoomEvent.objects.filter(room_id=room_id, seq__gt=after)
         .order_by("seq")
         .values_list("seq", "type", "payload")[:limit]
     )
-    return [publisher.Durable(seq=seq, type=kind, frame=text.encode()) for seq, kind, text in rows]
+    return [publisher.LogEntry(seq=seq, type=kind, frame=text.encode()) for seq, kind, text in rows]
 
 
-def raw(durables: list[publisher.Durable]) -> list[Raw]:
+def raw_frames(entries: list[publisher.LogEntry]) -> list[Raw]:
     """Return the finished frames of events, to be set into another frame as they are."""
-    return [Raw(durable.frame) for durable in durables]
+    return [Raw(durable.frame) for durable in entries]

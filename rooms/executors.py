@@ -21,7 +21,7 @@ RUNS: Final = ThreadPoolExecutor(max_workers=4, thread_name_prefix="run")
 # Commands wait for rooms that others have locked; who comes in, and what was missed, must not.
 CHECKS: Final = ThreadPoolExecutor(max_workers=2, thread_name_prefix="check")
 # Whoever renews leases waits for nobody: threads of runs may all be waiting for locked rooms.
-BEATS: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="beat")
+HEARTBEATS: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="beat")
 
 IDLE_SECONDS: Final = 60.0
 """A connection that has rested for so long is asked whether it is still there."""
@@ -47,7 +47,7 @@ async def in_thread(
     context = copy_context()
 
     def work() -> R:
-        _let_go_of_what_is_broken()
+        _close_if_broken()
         try:
             return context.run(function, *args, **kwargs)
         finally:
@@ -56,7 +56,7 @@ async def in_thread(
     return await asyncio.get_running_loop().run_in_executor(pool, work)
 
 
-def _let_go_of_what_is_broken() -> None:
+def _close_if_broken() -> None:
     """Leave a connection that is good as it is; the next statement makes another one if need be.
 
     Only one that gives reason to doubt it is asked: it has failed or rested, or the other end has
@@ -65,7 +65,7 @@ def _let_go_of_what_is_broken() -> None:
     if settings.EMBEDDED or connection.connection is None:
         return
     rested = time.monotonic() - _used.at > IDLE_SECONDS
-    if not (connection.errors_occurred or rested or _has_been_told(connection.connection)):
+    if not (connection.errors_occurred or rested or _has_unread_data(connection.connection)):
         return
     if connection.is_usable():
         connection.errors_occurred = False
@@ -73,7 +73,7 @@ def _let_go_of_what_is_broken() -> None:
         connection.close()
 
 
-def _has_been_told(postgres: Any) -> bool:  # Any: Django's type of connections is any driver's
+def _has_unread_data(postgres: Any) -> bool:  # Any: Django's type of connections is any driver's
     if postgres.closed:
         return True
     poll = select.poll()

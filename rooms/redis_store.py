@@ -29,11 +29,11 @@ _BROKEN: Final = (redis.ConnectionError,)
 FAILURES: Final = (redis.RedisError, OSError)
 
 T = TypeVar("T")
-_away_until = 0.0
+_backoff_until = 0.0
 
 
 @cache
-def store() -> Any:  # Any: the stubs of redis-py do not know that answers stay bytes
+def async_client() -> Any:  # Any: the stubs of redis-py do not know that answers stay bytes
     """Return the client of this process's loop."""
     # A pool of redis-py raises once all its connections are taken; this one has us wait.
     pool = aioredis.BlockingConnectionPool.from_url(
@@ -46,7 +46,7 @@ def store() -> Any:  # Any: the stubs of redis-py do not know that answers stay 
 
 
 @cache
-def store_of_threads() -> Any:
+def sync_client() -> Any:
     """Return the client for threads: they hold a room meanwhile, so it gives up sooner."""
     limits = {"socket_timeout": THREAD_SECONDS, "socket_connect_timeout": THREAD_SECONDS}
     return redis.Redis.from_url(
@@ -71,7 +71,7 @@ async def best_effort(ask: Callable[[], Awaitable[T]], default: T) -> T:
         return default
 
 
-def best_effort_in_thread(ask: Callable[[], T], default: T) -> T:
+def best_effort_sync(ask: Callable[[], T], default: T) -> T:
     """The same for threads, who must not hold a room while Redis is away."""
     if _is_left_alone():
         return default
@@ -83,12 +83,12 @@ def best_effort_in_thread(ask: Callable[[], T], default: T) -> T:
 
 
 def _is_left_alone() -> bool:
-    return time.monotonic() < _away_until
+    return time.monotonic() < _backoff_until
 
 
 def _leave_alone(error: Exception) -> None:
     """One that says no does so to all: it is full, loading, or takes in nothing just now."""
-    global _away_until
-    _away_until = time.monotonic() + PAUSE_SECONDS
+    global _backoff_until
+    _backoff_until = time.monotonic() + PAUSE_SECONDS
     refused = isinstance(error, redis.ResponseError)
     log.warning("redis.refused" if refused else "redis.away", error=type(error).__name__)

@@ -157,11 +157,11 @@ def get_events(
 ) -> HttpResponse:
     room = access_room(require_user(request), room_id, VIEW)
     after = max(after, seq_of(cursor) or 0)
-    event_log.check_reaches(room, after)
+    event_log.check_seq(room, after)
     limit = min(limit, LONGEST_PAGE)
     found = event_log.events_after(room.pk, after, limit + 1)
     following = str(found[limit - 1].seq) if len(found) > limit else None
-    return answer({"items": event_log.raw(found[:limit]), "next": following})
+    return answer({"items": event_log.raw_frames(found[:limit]), "next": following})
 
 
 @router.get(
@@ -175,7 +175,7 @@ def get_stream(request: HttpRequest, room_id: UUID, after: AfterSeq = 0) -> Http
     snapshots.admit(user, room_id)
     last = seq_of(request.headers.get("Last-Event-ID") or None)
     after = after if last is None else last
-    event_log.check_reaches(room, after)
+    event_log.check_seq(room, after)
     return open_stream(request, user, room.pk, after)
 
 

@@ -13,8 +13,8 @@ from uuid import UUID
 import structlog
 
 from rooms.executors import COMMANDS, in_thread
-from rooms.fanout.connection import Outlet
-from rooms.fanout.unread import Unread, unread
+from rooms.fanout.connection import Connection
+from rooms.fanout.unread import Unread, count_unread
 from rooms.protocol.events import RoomActivity, encode
 
 log = structlog.get_logger(__name__)
@@ -29,36 +29,38 @@ class Activity:
         self._rooms: set[UUID] = set()
         self._task: asyncio.Task[None] | None = None
 
-    def heard(self, room_id: UUID, outlets: Set[Outlet]) -> None:
-        """Tell the members of the room among `outlets`, soon."""
-        if any(room_id not in outlet.subscriptions for outlet in outlets):
+    def heard(self, room_id: UUID, connections: Set[Connection]) -> None:
+        """Tell the members of the room among `connections`, soon."""
+        if any(room_id not in connection.subscriptions for connection in connections):
             self._rooms.add(room_id)
             if self._task is None:
-                self._task = asyncio.create_task(self._tell_later(outlets))
+                self._task = asyncio.create_task(self._tell_later(connections))
 
-    async def _tell_later(self, outlets: Set[Outlet]) -> None:
+    async def _tell_later(self, connections: Set[Connection]) -> None:
         await asyncio.sleep(EVERY_SECONDS)
         rooms, self._rooms, self._task = self._rooms, set(), None
         # Taken before we count: whoever is shown out meanwhile has heard the last of the room.
-        elsewhere = {outlet: rooms - outlet.subscriptions.keys() for outlet in outlets}
-        users = {outlet.user_id for outlet, away in elsewhere.items() if away}
+        elsewhere = {
+            connection: rooms - connection.subscriptions.keys() for connection in connections
+        }
+        users = {connection.user_id for connection, away in elsewhere.items() if away}
         try:
-            found = await in_thread(COMMANDS, unread, rooms, users)
+            found = await in_thread(COMMANDS, count_unread, rooms, users)
         except Exception as error:  # counts come again with the next message
             log.warning("activity.untold", error=type(error).__name__)
             return
-        outlets_of: defaultdict[UUID, list[Outlet]] = defaultdict(list)
-        for outlet in elsewhere:
-            outlets_of[outlet.user_id].append(outlet)
+        connections_of: defaultdict[UUID, list[Connection]] = defaultdict(list)
+        for connection in elsewhere:
+            connections_of[connection.user_id].append(connection)
         for each in found:
-            for outlet in outlets_of[each.user]:
-                if each.room in elsewhere[outlet] and _concerns(each, outlet):
-                    outlet.post(_frame(each))
+            for connection in connections_of[each.user]:
+                if each.room in elsewhere[connection] and _concerns(each, connection):
+                    connection.send(_frame(each))
 
 
-def _concerns(each: Unread, outlet: Outlet) -> bool:
-    bound_to = outlet.credential.team_id
-    return bound_to in (None, each.team) and each.room not in outlet.subscriptions
+def _concerns(each: Unread, connection: Connection) -> bool:
+    bound_to = connection.credential.team_id
+    return bound_to in (None, each.team) and each.room not in connection.subscriptions
 
 
 def _frame(each: Unread) -> bytes:

@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 
 from rooms.fanout.credentials import Credential
-from rooms.fanout.transport import Frame, Sink, Write
+from rooms.fanout.transport import Frame, Transport, Write
 
 if TYPE_CHECKING:
     from rooms.fanout.topic import Item, Topic
@@ -22,7 +22,7 @@ ABORT_SECONDS: Final = 15
 PIECE: Final = 65_536
 
 
-class Outlet:
+class Connection:
     """A socket as the hub sees it: frames go in at any time, and out in order.
 
     While it keeps up, a frame is written the moment it comes. When it does not, a task sends what
@@ -30,14 +30,17 @@ class Outlet:
     """
 
     def __init__(
-        self, credential: Credential, sink: Sink, close: Callable[[int], Coroutine[Any, Any, None]]
+        self,
+        credential: Credential,
+        transport: Transport,
+        close: Callable[[int], Coroutine[Any, Any, None]],
     ) -> None:
         self.credential = credential
         self.subscriptions: dict[UUID, Subscription] = {}
-        self._sink = sink
-        self._close = close
+        self._transport = transport
+        self._close_connection = close
         self._own: deque[Frame] = deque()
-        self.ended = False
+        self.closed = False
         self._task: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -45,7 +48,7 @@ class Outlet:
     def user_id(self) -> UUID:
         return self.credential.user_id
 
-    def post(self, payload: bytes) -> None:
+    def send(self, payload: bytes) -> None:
         """Send something that is for this socket only."""
         frame = Frame.of(payload)
         if not self.write(frame):
@@ -54,38 +57,38 @@ class Outlet:
 
     def write(self, frame: Frame) -> bool:
         """Write a frame at once, if nothing is waiting before it; return whether that was so."""
-        return self._task is None and not self.ended and self._sink.write(frame)
+        return self._task is None and not self.closed and self._transport.write(frame)
 
     def wake(self) -> None:
         """See to it that everything that waits is sent."""
-        if self._task is None and not self.ended:
+        if self._task is None and not self.closed:
             self._fall_back()
             self._task = asyncio.create_task(self._flush())
 
     def writer(self) -> Write | None:
         """Return how to write to the socket until we fall back; None where something waits."""
-        if self._task is not None or self.ended:
+        if self._task is not None or self.closed:
             return None
-        return self._sink.writer(self.wake)
+        return self._transport.writer(self.wake)
 
-    async def settled(self) -> None:
+    async def drained(self) -> None:
         """Return when nothing waits any more."""
         while self._task is not None:
             await asyncio.wait([self._task])
 
-    def end(self, code: int) -> None:
+    def close(self, code: int) -> None:
         """Send nothing more, and close the socket with a code of ours."""
-        if self.ended:
+        if self.closed:
             return
         self.stop()
-        self._closing = asyncio.create_task(self._close(code))
+        self._closing = asyncio.create_task(self._close_connection(code))
 
     def stop(self) -> None:
         """Send nothing more."""
-        if not self.ended:
+        if not self.closed:
             # Whoever does not read does not read a close either, and would keep its buffers.
-            asyncio.get_running_loop().call_later(ABORT_SECONDS, self._sink.abort)
-        self.ended = True
+            asyncio.get_running_loop().call_later(ABORT_SECONDS, self._transport.abort)
+        self.closed = True
         self._fall_back()
         if self._task is not None:
             self._task.cancel()
@@ -96,10 +99,10 @@ class Outlet:
         try:
             while frames := self._piece():
                 async with asyncio.timeout(STUCK_SECONDS):
-                    await self._sink.send(frames)
+                    await self._transport.send(frames)
         except (TimeoutError, IndexError):
             self._task = None
-            self.end(TOO_SLOW)
+            self.close(TOO_SLOW)
         except Exception as error:  # the socket is gone; its consumer is told of it, too
             log.info("socket.lost", error=type(error).__name__)
         finally:
@@ -133,9 +136,9 @@ class Subscription:
     it is in the topic's front, all that comes is written for it there, and the cursor rests.
     """
 
-    def __init__(self, topic: "Topic", outlet: Outlet) -> None:
+    def __init__(self, topic: "Topic", connection: Connection) -> None:
         self.topic = topic
-        self.outlet = outlet
+        self.connection = connection
         self.cursor = topic.end
         self.seq = -1
         self.live: dict[UUID, tuple[int, int]] = {}
@@ -145,25 +148,25 @@ class Subscription:
     def begin(self, seq: int, live: dict[UUID, tuple[int, int]]) -> None:
         """Start to send what comes after `seq` of the log and after these positions of answers."""
         self.seq, self.live, self.begun = seq, live, True
-        self.outlet.subscriptions[self.topic.room_id] = self
-        self.outlet.wake()
+        self.connection.subscriptions[self.topic.room_id] = self
+        self.connection.wake()
 
     def offer(self, item: "Item") -> None:
         """Pass on an item that has just come into the ring."""
         if not self.begun:
             return
         up_to_date = self.cursor + 1 == self.topic.end
-        if up_to_date and self.lacks(item) and self.outlet.write(item.frame):
+        if up_to_date and self.lacks(item) and self.connection.write(item.frame):
             self.cursor += 1
             self.go_to_front()
         else:
-            self.outlet.wake()
+            self.connection.wake()
 
     def go_to_front(self) -> None:
         """Join those to whom everything is written at once, if nothing speaks against it."""
         if self.cursor != self.topic.end or not self.topic.has_passed(self.seq, self.live):
             return
-        if self.begun and not self.revoked and (write := self.outlet.writer()) is not None:
+        if self.begun and not self.revoked and (write := self.connection.writer()) is not None:
             self.topic.bring_to_front(self, write)
 
     def fall_back(self) -> None:

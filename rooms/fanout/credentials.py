@@ -15,10 +15,10 @@ class Credential:
     team_id: UUID | None = None  # the one that a token is bound to
 
     @property
-    def means(self) -> tuple[UUID | None, str | None]:
+    def keys(self) -> tuple[UUID | None, str | None]:
         """The token and the session, one of which it is."""
         return self.token_id, self.session_key
 
 
-Joined = Mapping[Credential, Set[UUID]]
+RoomsByCredential = Mapping[Credential, Set[UUID]]
 """The rooms that are open by each."""

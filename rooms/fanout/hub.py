@@ -15,10 +15,16 @@ from channels.layers import BaseChannelLayer
 from rooms import metrics
 from rooms.fanout import publisher
 from rooms.fanout.activity import Activity
-from rooms.fanout.connection import Outlet, Subscription
+from rooms.fanout.connection import Connection, Subscription
 from rooms.fanout.credentials import Credential
 from rooms.fanout.presence import RENEWED_SECONDS, Presence
-from rooms.fanout.publisher import Ended, Envelope, Here, OfRoom, Spoken
+from rooms.fanout.publisher import (
+    ActivityHint,
+    CredentialRevoked,
+    Envelope,
+    PresenceChanged,
+    RoomEnvelope,
+)
 from rooms.fanout.topic import Source, Topic
 
 log = structlog.get_logger(__name__)
@@ -39,7 +45,7 @@ class RoomHub:
         self._channel = ""
         self._tuned_in = False
         self._topics: dict[UUID, Topic] = {}
-        self._outlets: set[Outlet] = set()
+        self._connections: set[Connection] = set()
         self._activity = Activity()
         self._presence = Presence()
 
@@ -79,26 +85,26 @@ class RoomHub:
             log.warning("hub.no_layer", error=type(error).__name__)
             await asyncio.sleep(CHECK_SECONDS)
 
-    def connect(self, outlet: Outlet) -> None:
+    def connect(self, connection: Connection) -> None:
         """Take in a socket: it is told of its rooms, and closed when its credential ends."""
-        self._outlets.add(outlet)
+        self._connections.add(connection)
         metrics.SOCKETS.inc()
 
-    async def disconnect(self, outlet: Outlet) -> None:
+    async def disconnect(self, connection: Connection) -> None:
         """Let go of a socket and of all that it listened to."""
-        outlet.stop()
-        if outlet in self._outlets:
-            self._outlets.remove(outlet)
+        connection.stop()
+        if connection in self._connections:
+            self._connections.remove(connection)
             metrics.SOCKETS.dec()
-        for subscription in list(outlet.subscriptions.values()):
+        for subscription in list(connection.subscriptions.values()):
             await self.unsubscribe(subscription)
 
-    def listens_to(self, room_id: UUID) -> bool:
+    def is_subscribed(self, room_id: UUID) -> bool:
         """Whether a socket of this process listens to the room, so that one more costs nothing."""
         topic = self._topics.get(room_id)
         return topic is not None and topic.opened
 
-    async def subscribe(self, room_id: UUID, outlet: Outlet) -> Subscription:
+    async def subscribe(self, room_id: UUID, connection: Connection) -> Subscription:
         """Listen to a room for a socket; nothing is sent before `Subscription.begin`.
 
         Listen first, read second: what happens after the return is in the ring, what happened
@@ -111,30 +117,30 @@ class RoomHub:
                     continue  # the last socket left while we waited
                 if not topic.opened:
                     await self._open(topic)
-                return topic.add(outlet)
+                return topic.add(connection)
 
     async def begin(
         self, subscription: Subscription, seq: int, live: dict[UUID, tuple[int, int]]
     ) -> None:
         """Send to a socket what comes after its snapshot, and show that its user is here."""
         subscription.begin(seq, live)
-        await self._presence.enter(subscription.topic.room_id, subscription.outlet.user_id)
+        await self._presence.enter(subscription.topic.room_id, subscription.connection.user_id)
 
     async def unsubscribe(self, subscription: Subscription) -> None:
         """Stop listening for a socket; the room is let go with its last one."""
-        topic, outlet = subscription.topic, subscription.outlet
+        topic, connection = subscription.topic, subscription.connection
         topic.drop(subscription)
-        if outlet.subscriptions.get(topic.room_id) is subscription:
-            del outlet.subscriptions[topic.room_id]
-            self._presence.leave(topic.room_id, outlet.user_id)
+        if connection.subscriptions.get(topic.room_id) is subscription:
+            del connection.subscriptions[topic.room_id]
+            self._presence.leave(topic.room_id, connection.user_id)
         await self._let_go(topic)
 
-    async def reached(self, room_id: UUID, seq: int, outlet: Outlet) -> None:
+    async def wait_until_sent(self, room_id: UUID, seq: int, connection: Connection) -> None:
         """Return when the room's frames up to `seq` have gone to the socket, if it is joined."""
-        subscription = outlet.subscriptions.get(room_id)
+        subscription = connection.subscriptions.get(room_id)
         if subscription is not None:
             await subscription.topic.reached(seq)
-            await outlet.settled()
+            await connection.drained()
 
     async def _open(self, topic: Topic) -> None:
         await self._hear(topic)
@@ -168,23 +174,23 @@ class RoomHub:
 
     def _take(self, envelope: Envelope) -> None:
         match envelope:
-            case Spoken(room=room_id):
-                self._activity.heard(room_id, self._outlets)
-            case Ended():
+            case ActivityHint(room=room_id):
+                self._activity.heard(room_id, self._connections)
+            case CredentialRevoked():
                 self._end(envelope)
-            case Here(room=room_id, user=user_id, online=online):
+            case PresenceChanged(room=room_id, user=user_id, online=online):
                 self._presence.heard(room_id, user_id, online=online)
                 self._hand_over(envelope)
             case _:
                 self._hand_over(envelope)
 
-    def _hand_over(self, envelope: OfRoom) -> None:
+    def _hand_over(self, envelope: RoomEnvelope) -> None:
         if (topic := self._topics.get(envelope.room)) is not None:
             topic.take(envelope, self._source)
 
-    def _end(self, ended: Ended) -> None:
-        for outlet in [o for o in self._outlets if ended.covers(o.credential)]:
-            outlet.end(CREDENTIALS_ENDED)
+    def _end(self, ended: CredentialRevoked) -> None:
+        for connection in [o for o in self._connections if ended.covers(o.credential)]:
+            connection.close(CREDENTIALS_ENDED)
 
     async def _check_topics(self) -> None:
         """Compare with the log: a lost last message shows in nothing else."""
@@ -209,14 +215,14 @@ class RoomHub:
 
     async def _check_credentials(self) -> None:
         """Close what came in by something that has ended since: the word of it may be lost."""
-        if not self._outlets:
+        if not self._connections:
             return
         joined: defaultdict[Credential, set[UUID]] = defaultdict(set)
-        for outlet in self._outlets:
-            joined[outlet.credential] |= outlet.subscriptions.keys()
+        for connection in self._connections:
+            joined[connection.credential] |= connection.subscriptions.keys()
         ended = await self._source.ended(joined)
-        for outlet in [o for o in self._outlets if o.credential in ended]:
-            outlet.end(CREDENTIALS_ENDED)
+        for connection in [o for o in self._connections if o.credential in ended]:
+            connection.close(CREDENTIALS_ENDED)
 
 
 def _nothing(_channel: str) -> tuple[()]:

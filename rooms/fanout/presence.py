@@ -1,7 +1,7 @@
 """Who is here: which members have a room open, on any process.
 
 A hint, kept with an end: what is not renewed is forgotten, so a process that dies leaves nobody
-behind. In a crowd nobody watches dots: beyond `CROWD` nothing is sent around any more.
+behind. In a crowd nobody watches dots: beyond `LARGE_ROOM` nothing is sent around any more.
 """
 
 import asyncio
@@ -17,12 +17,12 @@ from django.conf import settings
 from rooms.fanout import publisher
 from rooms.protocol import events
 from rooms.protocol.events import encode
-from rooms.redis_store import best_effort, store
+from rooms.redis_store import async_client, best_effort
 
 KEPT_SECONDS: Final = 60
 RENEWED_SECONDS: Final = 20
 GRACE_SECONDS: Final = 3
-CROWD: Final = 50
+LARGE_ROOM: Final = 50
 
 
 class Roster(Protocol):
@@ -71,7 +71,7 @@ class RedisRoster:
 
         async def keep() -> None:
             until = time.time() + KEPT_SECONDS
-            async with store().pipeline(transaction=False) as pipe:
+            async with async_client().pipeline(transaction=False) as pipe:
                 for room_id, users in rooms.items():
                     pipe.zremrangebyscore(_key(room_id), "-inf", time.time())
                     pipe.zadd(_key(room_id), {user_id.bytes: until for user_id in users})
@@ -81,17 +81,19 @@ class RedisRoster:
         await best_effort(keep, None)
 
     async def drop(self, room_id: UUID, user_id: UUID) -> None:
-        await best_effort(lambda: store().zrem(_key(room_id), user_id.bytes), None)
+        await best_effort(lambda: async_client().zrem(_key(room_id), user_id.bytes), None)
 
     async def read(self, room_id: UUID) -> list[UUID]:
         now = time.time()
         found: list[bytes] = await best_effort(
-            lambda: store().zrangebyscore(_key(room_id), now, "+inf"), []
+            lambda: async_client().zrangebyscore(_key(room_id), now, "+inf"), []
         )
         return [UUID(bytes=user) for user in found]
 
     async def count(self, room_id: UUID) -> int:
-        return int(await best_effort(lambda: store().zcount(_key(room_id), time.time(), "+inf"), 0))
+        return int(
+            await best_effort(lambda: async_client().zcount(_key(room_id), time.time(), "+inf"), 0)
+        )
 
 
 def _key(room_id: UUID) -> str:
@@ -149,12 +151,12 @@ class Presence:
             await roster().put([(room_id, user_id)])
         else:
             await roster().drop(room_id, user_id)
-        if await roster().count(room_id) > CROWD:
+        if await roster().count(room_id) > LARGE_ROOM:
             return
         frame = encode(events.Presence(room=room_id, user=user_id, online=online))
-        publisher.publish(publisher.Here(room_id, frame, user=user_id, online=online))
+        publisher.publish(publisher.PresenceChanged(room_id, frame, user=user_id, online=online))
 
 
-async def present(room_id: UUID) -> list[UUID]:
+async def present_users(room_id: UUID) -> list[UUID]:
     """Return who is in a room; nobody where that cannot be known."""
     return await roster().read(room_id)

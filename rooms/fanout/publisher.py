@@ -24,7 +24,7 @@ SEND_SECONDS: Final = 5
 EVERYWHERE: Final = "everywhere"
 
 
-class Durable(Struct, frozen=True, gc=False, array_like=True):
+class LogEntry(Struct, frozen=True, gc=False, array_like=True):
     """An event of the log: its seq, its type, and the finished JSON that goes to every socket."""
 
     seq: int
@@ -32,11 +32,11 @@ class Durable(Struct, frozen=True, gc=False, array_like=True):
     frame: bytes
 
 
-class Change(Struct, frozen=True, gc=False, array_like=True, tag=True):
+class Batch(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """What one transaction recorded in one room, in order."""
 
     room: UUID
-    durables: list[Durable]
+    entries: list[LogEntry]
 
 
 class Delta(Struct, frozen=True, gc=False, array_like=True, tag=True):
@@ -50,14 +50,14 @@ class Delta(Struct, frozen=True, gc=False, array_like=True, tag=True):
     frame: bytes
 
 
-class Notice(Struct, frozen=True, gc=False, array_like=True, tag=True):
+class Ephemeral(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """Something that is worth nothing later: typing, presence, a place in line."""
 
     room: UUID
     frame: bytes
 
 
-class Here(Struct, frozen=True, gc=False, array_like=True, tag=True):
+class PresenceChanged(Struct, frozen=True, gc=False, array_like=True, tag=True):
     """Somebody has come into a room, or gone."""
 
     room: UUID
@@ -66,13 +66,13 @@ class Here(Struct, frozen=True, gc=False, array_like=True, tag=True):
     online: bool
 
 
-class Spoken(Struct, frozen=True, array_like=True, tag=True):
+class ActivityHint(Struct, frozen=True, array_like=True, tag=True):
     """Something was said in a room; for the members who are elsewhere."""
 
     room: UUID
 
 
-class Ended(Struct, frozen=True, array_like=True, tag=True):
+class CredentialRevoked(Struct, frozen=True, array_like=True, tag=True):
     """A credential has ended: all of a user's, or the one token or session that is named."""
 
     user: UUID
@@ -88,8 +88,8 @@ class Ended(Struct, frozen=True, array_like=True, tag=True):
         return self.session is None or credential.session_key == self.session
 
 
-OfRoom = Change | Delta | Notice | Here
-Envelope = OfRoom | Spoken | Ended
+RoomEnvelope = Batch | Delta | Ephemeral | PresenceChanged
+Envelope = RoomEnvelope | ActivityHint | CredentialRevoked
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Envelope] = msgspec.msgpack.Decoder(Envelope)
@@ -102,7 +102,11 @@ def group_of(room_id: UUID) -> str:
 
 def group_for(envelope: Envelope) -> str:
     """Return the group that an envelope is for."""
-    return EVERYWHERE if isinstance(envelope, Spoken | Ended) else group_of(envelope.room)
+    return (
+        EVERYWHERE
+        if isinstance(envelope, ActivityHint | CredentialRevoked)
+        else group_of(envelope.room)
+    )
 
 
 def open_message(message: dict[str, Any]) -> Envelope:

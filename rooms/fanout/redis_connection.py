@@ -21,11 +21,11 @@ UNANSWERED: Final = 2
 GATHER_SECONDS: Final = 0.003
 """Between two reads: under load, what comes meanwhile is read at once and wakes nobody for each."""
 
-Hear = Callable[[str, bytes], None]
-L = TypeVar("L", bound="Line")
+OnMessage = Callable[[str, bytes], None]
+L = TypeVar("L", bound="RedisConnection")
 
 
-class Line(asyncio.Protocol):
+class RedisConnection(asyncio.Protocol):
     """A connection, while it lasts; `lost` is called at its end.
 
     It is asked for a sign of life every few seconds: one that was cut without a word looks like one
@@ -80,10 +80,10 @@ class Line(asyncio.Protocol):
         self._timer = self._loop.call_later(PING_SECONDS, self._look)
 
 
-class Listening(Line):
+class SubscriberConnection(RedisConnection):
     """A connection that is subscribed to names."""
 
-    def __init__(self, connection: Any, lost: Callable[[], None], hear: Hear) -> None:
+    def __init__(self, connection: Any, lost: Callable[[], None], hear: OnMessage) -> None:
         super().__init__(connection, lost)
         self._hear = hear
         self._waiting: dict[bytes, asyncio.Future[bool]] = {}
@@ -130,7 +130,7 @@ class Listening(Line):
                 super()._take(reply)
 
 
-class Speaking(Line):
+class PublisherConnection(RedisConnection):
     """A connection that publishes, and waits for no answer to it.
 
     What Redis has not taken in when it is lost is lost: that is what a channel layer may do.

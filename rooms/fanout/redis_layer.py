@@ -17,7 +17,12 @@ from channels_redis.pubsub import (  # type: ignore[import-untyped]  # it has no
 )
 from channels_redis.utils import decode_hosts  # type: ignore[import-untyped]  # alike
 
-from rooms.fanout.redis_connection import Hear, Listening, Speaking, connect
+from rooms.fanout.redis_connection import (
+    OnMessage,
+    PublisherConnection,
+    SubscriberConnection,
+    connect,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -62,32 +67,32 @@ class Shard(RedisSingleShardConnection):  # type: ignore[misc]  # so its base is
 
     def __init__(self, host: dict[str, Any], layer: Any) -> None:
         super().__init__(host, layer)
-        self._ear = Ear(host, self._hear)
-        self._mouth = Mouth(host)
+        self._subscriber = RedisSubscriber(host, self._hear)
+        self._publisher = RedisPublisher(host)
 
     async def publish(self, channel: str, message: bytes) -> None:
-        await self._mouth.publish(channel, message)
+        await self._publisher.publish(channel, message)
 
     async def subscribe(self, channel: str) -> None:
-        await self._ear.subscribe(channel)
+        await self._subscriber.subscribe(channel)
 
     async def unsubscribe(self, channel: str) -> None:
-        await self._ear.unsubscribe(channel)
+        await self._subscriber.unsubscribe(channel)
 
     async def flush(self) -> None:
-        await self._ear.close()
-        await self._mouth.close()
+        await self._subscriber.close()
+        await self._publisher.close()
 
     def _hear(self, channel: str, data: bytes) -> None:
         self._receive_message({"channel": channel, "data": data})
 
 
-class Mouth:
+class RedisPublisher:
     """Publishes, over whatever connection there is now."""
 
     def __init__(self, host: dict[str, Any]) -> None:
         self._host = host
-        self._line: Speaking | None = None
+        self._connection: PublisherConnection | None = None
         self._connecting = asyncio.Lock()
 
     async def publish(self, name: str, data: bytes) -> None:
@@ -96,31 +101,33 @@ class Mouth:
         Raises RedisError or OSError while Redis is away.
         """
         async with self._connecting:
-            if self._line is None:
+            if self._connection is None:
                 async with asyncio.timeout(CONNECT_SECONDS):
-                    self._line = await connect(self._host, partial(Speaking, lost=self._lost))
-            await self._line.publish(name, data)
+                    self._connection = await connect(
+                        self._host, partial(PublisherConnection, lost=self._lost)
+                    )
+            await self._connection.publish(name, data)
 
     async def close(self) -> None:
         """Let go of the connection."""
-        if self._line is not None:
-            await self._line.close()
+        if self._connection is not None:
+            await self._connection.close()
 
     def _lost(self) -> None:
-        self._line = None
+        self._connection = None
 
 
-class Ear:
+class RedisSubscriber:
     """Listens to names, over whatever connection there is now; a lost one is replaced.
 
     What is published meanwhile is not heard: that is what a channel layer may do.
     """
 
-    def __init__(self, host: dict[str, Any], hear: Hear) -> None:
+    def __init__(self, host: dict[str, Any], hear: OnMessage) -> None:
         self._host = host
         self._hear = hear
         self._names: set[str] = set()
-        self._line: Listening | None = None
+        self._connection: SubscriberConnection | None = None
         self._connecting = asyncio.Lock()
         self._replacing: asyncio.Task[None] | None = None
 
@@ -136,34 +143,34 @@ class Ear:
     async def unsubscribe(self, name: str) -> None:
         """Listen to a name no more."""
         self._names.discard(name)
-        if self._line is not None:
-            self._line.unsubscribe(name)
+        if self._connection is not None:
+            self._connection.unsubscribe(name)
 
     async def close(self) -> None:
         """Let go of everything."""
         self._names.clear()
         if self._replacing is not None:
             self._replacing.cancel()
-        if self._line is not None:
-            await self._line.close()
+        if self._connection is not None:
+            await self._connection.close()
 
-    async def _connected(self) -> Listening:
+    async def _connected(self) -> SubscriberConnection:
         async with self._connecting:
-            if self._line is None:
+            if self._connection is None:
                 async with asyncio.timeout(CONNECT_SECONDS):
-                    made = partial(Listening, lost=self._lost, hear=self._hear)
-                    self._line = await connect(self._host, made)
-                self._line.ask_for(self._names)
-            return self._line
+                    made = partial(SubscriberConnection, lost=self._lost, hear=self._hear)
+                    self._connection = await connect(self._host, made)
+                self._connection.ask_for(self._names)
+            return self._connection
 
     def _lost(self) -> None:
-        self._line = None
+        self._connection = None
         if self._names and (self._replacing is None or self._replacing.done()):
             self._replacing = asyncio.create_task(self._replace())
 
     async def _replace(self) -> None:
         """Connect again, as often as it takes."""
-        while self._line is None:
+        while self._connection is None:
             try:
                 await self._connected()
             except Exception as error:  # whatever it is, without a connection nothing is heard

@@ -15,9 +15,9 @@ import structlog
 from msgspec import Struct
 
 from rooms import metrics
-from rooms.fanout.connection import Outlet, Subscription
-from rooms.fanout.credentials import Credential, Joined
-from rooms.fanout.publisher import Change, Delta, Durable, Here, Notice, OfRoom
+from rooms.fanout.connection import Connection, Subscription
+from rooms.fanout.credentials import Credential, RoomsByCredential
+from rooms.fanout.publisher import Batch, Delta, Ephemeral, LogEntry, PresenceChanged, RoomEnvelope
 from rooms.fanout.transport import Frame, Write
 from rooms.protocol.events import MessageDelta, RoomRemoved, encode
 
@@ -36,9 +36,9 @@ class Source(Struct, frozen=True):
     """What the hub reads when the layer has dropped something; crosses to threads by itself."""
 
     last_seqs: Callable[[list[UUID]], Awaitable[dict[UUID, int]]]
-    events_after: Callable[[UUID, int], Awaitable[list[Durable]]]
+    events_after: Callable[[UUID, int], Awaitable[list[LogEntry]]]
     deltas: Callable[[UUID, int, int], Awaitable[list[str]]]
-    ended: Callable[[Joined], Awaitable[set[Credential]]]
+    ended: Callable[[RoomsByCredential], Awaitable[set[Credential]]]
 
 
 class _Message(Struct):
@@ -71,7 +71,7 @@ class Item(Struct, frozen=True, gc=False):
     base: int = 0
 
 
-class Reached(Struct, frozen=True, gc=False):
+class Position(Struct, frozen=True, gc=False):
     """How far an answer has been passed on, and the room's seq at which that attempt started."""
 
     attempt: int
@@ -79,16 +79,16 @@ class Reached(Struct, frozen=True, gc=False):
     base: int
 
 
-class Missing(Struct, frozen=True):
+class Gap(Struct, frozen=True):
     """What has to be fetched: the log after a seq, the deltas up to one, or up to an end."""
 
     after: int = 0
     delta: Delta | None = None
     since: int = 0
-    ending: Durable | None = None
+    ending: LogEntry | None = None
 
 
-class Unfilled(Exception):
+class GapUnfilled(Exception):
     """The log has nothing where something was announced."""
 
 
@@ -111,9 +111,11 @@ class Topic:
         self.moved = asyncio.Event()
         self._ring: deque[Item] = deque()
         self._ring_bytes = 0
-        self._answers: dict[UUID, Reached] = {}
+        self._answers: dict[UUID, Position] = {}
         self._ended: dict[UUID, None] = {}
-        self._held: deque[OfRoom] = deque(maxlen=RING)  # what falls out of it is a hole like others
+        self._held: deque[RoomEnvelope] = deque(
+            maxlen=RING
+        )  # what falls out of it is a hole like others
         self._task: asyncio.Task[None] | None = None
 
     def item(self, index: int) -> Item:
@@ -125,7 +127,7 @@ class Topic:
 
     # What arrives
 
-    def take(self, envelope: OfRoom, source: Source) -> None:
+    def take(self, envelope: RoomEnvelope, source: Source) -> None:
         """Take in what the layer brought. Never waits: holes are filled in a task of the topic."""
         self._held.append(envelope)
         if self._task is None and self.opened:
@@ -148,7 +150,7 @@ class Topic:
         """
         due, self._due = self._due, last_seq
         if due > self.seq and self._task is None and self.opened:
-            self._task = asyncio.create_task(self._fetch(Missing(after=self.seq), source))
+            self._task = asyncio.create_task(self._fetch(Gap(after=self.seq), source))
 
     async def reached(self, seq: int) -> None:
         """Return when everything up to `seq` has been passed on."""
@@ -166,7 +168,7 @@ class Topic:
         if self._task is not None:
             self._task.cancel()
 
-    def _try(self, envelope: OfRoom) -> Missing | None:
+    def _try(self, envelope: RoomEnvelope) -> Gap | None:
         """Apply what is held next; one that fails must not keep back all that come after it."""
         try:
             return self._apply(envelope)
@@ -174,36 +176,36 @@ class Topic:
             log.exception("hub.envelope_failed", room=str(self.room_id))
             return None
 
-    def _apply(self, envelope: OfRoom) -> Missing | None:
+    def _apply(self, envelope: RoomEnvelope) -> Gap | None:
         match envelope:
-            case Change(durables=durables):
-                return self._apply_change(durables)
+            case Batch(entries=entries):
+                return self._apply_change(entries)
             case Delta():
                 return self._apply_delta(envelope)
-            case Notice(frame=frame) | Here(frame=frame):
+            case Ephemeral(frame=frame) | PresenceChanged(frame=frame):
                 self._add(Item(Frame.of(frame)))
         return None
 
-    def _apply_change(self, durables: list[Durable]) -> Missing | None:
-        for durable in durables:
+    def _apply_change(self, entries: list[LogEntry]) -> Gap | None:
+        for durable in entries:
             if durable.seq > self.seq + 1:
-                return Missing(after=self.seq)
+                return Gap(after=self.seq)
             if durable.seq == self.seq + 1:
                 if self._may_lack_a_tail(durable):
-                    return Missing(ending=durable)
+                    return Gap(ending=durable)
                 self._pass_on(durable)
         return None
 
-    def _may_lack_a_tail(self, durable: Durable) -> bool:
+    def _may_lack_a_tail(self, durable: LogEntry) -> bool:
         """Whether it ends an answer that is being followed: a lost last delta shows in nothing."""
         if durable.type not in ENDINGS:
             return False
         message = _about.decode(durable.frame).message
         return message is not None and self._reached(message.id) is not None
 
-    def _apply_delta(self, delta: Delta) -> Missing | None:
+    def _apply_delta(self, delta: Delta) -> Gap | None:
         if delta.base > self.seq:
-            return Missing(after=self.seq)
+            return Gap(after=self.seq)
         if delta.message in self._ended:
             return None
         reached = self._reached(delta.message)
@@ -213,12 +215,12 @@ class Topic:
         if attempt < delta.attempt:
             attempt, seq = delta.attempt, -1
         if attempt == delta.attempt and delta.seq > seq + 1:
-            return Missing(delta=delta, since=seq + 1)
+            return Gap(delta=delta, since=seq + 1)
         if (delta.attempt, delta.seq) > (attempt, seq):
             self._pass_on_delta(delta)
         return None
 
-    def _pass_on(self, durable: Durable) -> None:
+    def _pass_on(self, durable: LogEntry) -> None:
         about = _about.decode(durable.frame) if durable.type in CONCERNING else _About()
         self.seq = durable.seq
         if durable.type == "member.removed":
@@ -233,13 +235,13 @@ class Topic:
         self.moved.set()
 
     def _pass_on_delta(self, delta: Delta) -> None:
-        self._answers[delta.message] = Reached(delta.attempt, delta.seq, delta.base)
+        self._answers[delta.message] = Position(delta.attempt, delta.seq, delta.base)
         position = (delta.message, delta.attempt, delta.seq)
         self._add(Item(Frame.of(delta.frame), position=position, base=delta.base))
 
     def _begin_answer(self, run: _Run | None) -> None:
         if run is not None and run.answer is not None:
-            self._answers[run.answer] = Reached(run.attempt, -1, self.seq)
+            self._answers[run.answer] = Position(run.attempt, -1, self.seq)
 
     def _end_answer(self, message: _Message | None) -> None:
         """Whatever is still on its way of an ended answer comes too late."""
@@ -255,15 +257,15 @@ class Topic:
 
         None is everybody.
         """
-        theirs = [s for s in self.subscriptions if user_id in (None, s.outlet.user_id)]
+        theirs = [s for s in self.subscriptions if user_id in (None, s.connection.user_id)]
         for subscription in theirs:
             if subscription.begun and subscription.seq >= self.seq:
                 continue  # removed and back again: the snapshot is of after that
             subscription.revoked = True
             self.drop(subscription)
-            if subscription.outlet.subscriptions.pop(self.room_id, None) is not None:
-                self._left(self.room_id, subscription.outlet.user_id)
-                subscription.outlet.post(encode(RoomRemoved(room=self.room_id)))
+            if subscription.connection.subscriptions.pop(self.room_id, None) is not None:
+                self._left(self.room_id, subscription.connection.user_id)
+                subscription.connection.send(encode(RoomRemoved(room=self.room_id)))
 
     def _add(self, item: Item) -> None:
         self._ring.append(item)
@@ -278,7 +280,7 @@ class Topic:
                 subscription.offer(item)
             except Exception:  # one socket's failure is its own
                 log.exception("socket.failed")
-                subscription.outlet.end(FAILED)
+                subscription.connection.close(FAILED)
 
     def _write(self, item: Item) -> None:
         """Write an item to all who are in the front; nothing else happens once for each socket."""
@@ -291,7 +293,7 @@ class Topic:
                 Exception
             ):  # of one socket, which is closed: the others are to hear it all the same
                 log.exception("socket.failed")
-                subscription.outlet.end(FAILED)
+                subscription.connection.close(FAILED)
 
     def _is_new_to_the_front(self, item: Item) -> bool:
         """Whether it is in no snapshot of those in front: an answer that began before we were
@@ -325,9 +327,9 @@ class Topic:
         self._behind.add(subscription)
         return True
 
-    def add(self, outlet: Outlet) -> Subscription:
+    def add(self, connection: Connection) -> Subscription:
         """Take in a socket, which is told of nothing before `Subscription.begin`."""
-        subscription = Subscription(self, outlet)
+        subscription = Subscription(self, connection)
         self.subscriptions.add(subscription)
         self._behind.add(subscription)
         return subscription
@@ -349,7 +351,7 @@ class Topic:
 
     # What is missing
 
-    async def _fetch(self, missing: Missing, source: Source) -> None:
+    async def _fetch(self, missing: Gap, source: Source) -> None:
         try:
             if missing.ending is not None:
                 await self._fetch_tail(missing.ending, source)
@@ -367,7 +369,7 @@ class Topic:
         self.work(source)
 
     async def _fetch_events(self, after: int, source: Source) -> None:
-        """Pass on what the log has after a seq; Unfilled if that leaves us where we were."""
+        """Pass on what the log has after a seq; GapUnfilled if that leaves us where we were."""
         before = self.seq
         while events := await source.events_after(self.room_id, after):
             for durable in events:
@@ -376,9 +378,9 @@ class Topic:
                     self._pass_on(durable)
             after = events[-1].seq
         if self.seq == before:
-            raise Unfilled
+            raise GapUnfilled
 
-    async def _fetch_tail(self, ending: Durable, source: Source) -> None:
+    async def _fetch_tail(self, ending: LogEntry, source: Source) -> None:
         """Pass on the last deltas of an answer before its end, which has overtaken them here."""
         message = _about.decode(ending.frame).message if ending.type in ENDINGS else None
         if message is None or message.run is None:
@@ -398,12 +400,12 @@ class Topic:
             )
             self._pass_on_texts(first, texts, reached.base)
 
-    def _reached(self, message: UUID) -> Reached | None:
+    def _reached(self, message: UUID) -> Position | None:
         """Return how far an answer is; one that began before we listened is where snapshots are."""
         if message in self._answers or message in self._ended:
             return self._answers.get(message)
         shown = [s.live[message] for s in self.subscriptions if message in s.live]
-        return Reached(*min(shown), base=0) if shown else None
+        return Position(*min(shown), base=0) if shown else None
 
     async def _fetch_deltas(self, delta: Delta, since: int, source: Source) -> None:
         """Fill the hole before a delta; if the replay has lost it, clients see it and ask again."""
@@ -411,7 +413,7 @@ class Topic:
         event = msgspec.json.decode(delta.frame, type=MessageDelta)
         first = msgspec.structs.replace(event, seq=since)
         self._pass_on_texts(first, texts[: delta.seq - since], delta.base)
-        self._answers[delta.message] = Reached(delta.attempt, delta.seq - 1, delta.base)
+        self._answers[delta.message] = Position(delta.attempt, delta.seq - 1, delta.base)
 
     async def _kept(self, source: Source, message: UUID, attempt: int, since: int) -> list[str]:
         """Return what the replay has; nothing waits for it where it fails."""

@@ -34,7 +34,7 @@ class Frame(Struct, frozen=True, gc=False):
         return cls(payload, header + payload)
 
 
-class Sink(Protocol):
+class Transport(Protocol):
     def write(self, frame: Frame) -> bool:
         """Write a frame at once and return True; False where that cannot be done now."""
 
@@ -48,7 +48,7 @@ class Sink(Protocol):
         """Drop the connection and what it has not sent."""
 
 
-class SocketProtocol(WebSocketsSansIOProtocol):
+class FlowControlProtocol(WebSocketsSansIOProtocol):
     """uvicorn's protocol, which also says when its transport is not to be written to any more."""
 
     stalled: Callable[[], None] | None = None
@@ -67,13 +67,13 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             stalled()
 
 
-class TransportSink:
+class UvicornTransport:
     """Writes through uvicorn's transport: no task, no copy and no encoding for each socket.
 
     Only where uvicorn would do the same: an open socket, per-message deflate off.
     """
 
-    def __init__(self, protocol: SocketProtocol) -> None:
+    def __init__(self, protocol: FlowControlProtocol) -> None:
         self._protocol = protocol
         self._transport = protocol.transport
         self._can_take_more: asyncio.Event = protocol.writable
@@ -105,7 +105,7 @@ class TransportSink:
         return self._protocol.close_sent or self._transport.is_closing()
 
 
-class AsgiSink:
+class AsgiTransport:
     """Sends by ASGI, on whatever server that may be."""
 
     def __init__(self, send: Send) -> None:
@@ -125,9 +125,9 @@ class AsgiSink:
         """ASGI knows no way to do so; the server ends what does not answer its pings."""
 
 
-def sink_for(send: Send) -> Sink:
+def transport_for(send: Send) -> Transport:
     """Return the best way out for the `send` that a socket was opened with."""
     server = getattr(send, "__self__", None)
-    if isinstance(server, SocketProtocol) and not server.config.ws_per_message_deflate:
-        return TransportSink(server)
-    return AsgiSink(send)
+    if isinstance(server, FlowControlProtocol) and not server.config.ws_per_message_deflate:
+        return UvicornTransport(server)
+    return AsgiTransport(send)

@@ -25,7 +25,7 @@ class Unread(Struct, frozen=True):
     mentions: int
 
 
-def unread(rooms: Collection[UUID], users: Collection[UUID]) -> list[Unread]:
+def count_unread(rooms: Collection[UUID], users: Collection[UUID]) -> list[Unread]:
     """Return what those of `users` who are members of `rooms` have not read there; one query.
 
     Only the newest of each log are counted: the question is asked again and again, and must not

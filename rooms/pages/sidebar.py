@@ -17,7 +17,7 @@ from accounts.permissions import (
 )
 from agents.models import Persona
 from agents.permissions import personas_seen_by
-from rooms.fanout.unread import Unread, unread
+from rooms.fanout.unread import Unread, count_unread
 from rooms.models import Message, Room, RoomMember, RoomPersona
 from rooms.services import joinable_rooms
 
@@ -78,7 +78,7 @@ def room_rows(user: User, team: Team) -> list[RoomRow]:
         )
         .order_by("name", "pk")
     )
-    new = {each.room: each for each in unread([room.pk for room in rooms], [user.pk])}
+    new = {each.room: each for each in count_unread([room.pk for room in rooms], [user.pk])}
     return [_row(room, new[room.pk]) for room in rooms if room.pk in new]
 
 

@@ -18,10 +18,10 @@ from django.conf import settings
 
 from rooms.redis_store import (
     FAILURES,
+    async_client,
     best_effort,
-    best_effort_in_thread,
-    store,
-    store_of_threads,
+    best_effort_sync,
+    sync_client,
 )
 
 log = structlog.get_logger(__name__)
@@ -152,7 +152,7 @@ class RedisReplay:
 
     async def read(self, message: UUID, attempt: int, since: int = 0) -> Held | None:
         async def read() -> Entries | None:
-            found: Entries = await store().xrange(_key(message, attempt), f"{since}-0")
+            found: Entries = await async_client().xrange(_key(message, attempt), f"{since}-0")
             return found
 
         entries = await best_effort(read, None)
@@ -166,12 +166,14 @@ class RedisReplay:
         return Held(attempt, since, deltas)
 
     async def forget(self, message: UUID, attempt: int) -> None:
-        await best_effort(lambda: store().expire(_key(message, attempt), LINGER_SECONDS), None)
+        await best_effort(
+            lambda: async_client().expire(_key(message, attempt), LINGER_SECONDS), None
+        )
 
     def seal(self, message: UUID, attempt: int) -> str:
         def seal() -> Entries | None:
             key = _key(message, attempt)
-            with store_of_threads().pipeline(transaction=False) as pipe:
+            with sync_client().pipeline(transaction=False) as pipe:
                 pipe.xadd(key, {"sealed": ""}, id=SEAL)
                 pipe.expire(key, KEPT_SECONDS)
                 pipe.xrange(key)
@@ -181,7 +183,7 @@ class RedisReplay:
             found: Entries = entries
             return found
 
-        entries = best_effort_in_thread(seal, None)
+        entries = best_effort_sync(seal, None)
         if entries is None:
             log.warning("replay.unreadable", message=str(message))
             return ""
@@ -190,7 +192,7 @@ class RedisReplay:
     def erase(self, message: UUID, attempt: int) -> None:
         key = _key(message, attempt)
         try:
-            with store_of_threads().pipeline(transaction=True) as pipe:
+            with sync_client().pipeline(transaction=True) as pipe:
                 pipe.delete(key)
                 pipe.xadd(key, {"sealed": ""}, id=SEAL)
                 pipe.expire(key, KEPT_SECONDS)
@@ -205,7 +207,7 @@ class _SealedAnswer(Exception):
 
 async def _add(key: str, deltas: Sequence[str], since: int) -> bool:
     """Add deltas to their stream; False where those before `since` are not there any more."""
-    async with store().pipeline(transaction=False) as pipe:
+    async with async_client().pipeline(transaction=False) as pipe:
         for seq in range(since, len(deltas)):
             pipe.xadd(key, {"t": deltas[seq]}, id=f"{seq}-1", nomkstream=since > 0)
         if since == 0 or len(deltas) % EXPIRY_EVERY == 0:
@@ -220,7 +222,9 @@ async def _add(key: str, deltas: Sequence[str], since: int) -> bool:
 
 
 async def _check_seal(key: str) -> None:
-    for _, last in await store().xrevrange(key, count=1):  # none, where it was erased meanwhile
+    for _, last in await async_client().xrevrange(
+        key, count=1
+    ):  # none, where it was erased meanwhile
         if b"t" not in last:
             raise _SealedAnswer
 

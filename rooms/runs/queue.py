@@ -102,7 +102,7 @@ def _tell(team_id: UUID, has_moved: Callable[[datetime], bool]) -> None:
     for place, (run_id, room_id, queued_at) in enumerate(head, start=1):
         if has_moved(queued_at):
             event = RunPosition(room=room_id, run=run_id, position=place)
-            publisher.publish(publisher.Notice(room=room_id, frame=encode(event)))
+            publisher.publish(publisher.Ephemeral(room=room_id, frame=encode(event)))
 
 
 def _waiting(team_id: UUID) -> QuerySet[Run]:

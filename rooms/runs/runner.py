@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from agents import engine
 from agents.engine_types import AnswerFailed, Finished, Limits, Text, ToolFinished, ToolStarted
 from rooms import metrics
-from rooms.executors import BEATS, RUNS, in_thread
+from rooms.executors import HEARTBEATS, RUNS, in_thread
 from rooms.fanout import publisher
 from rooms.protocol import events
 from rooms.runs import lifecycle, queue, workers
@@ -157,7 +157,9 @@ class Runner:
         await self._keep_leases()
         now = asyncio.get_running_loop().time()
         if now - self._shown >= workers.SHOWN_SECONDS:
-            await in_thread(BEATS, workers.show, self.name, self._concurrency, len(self._tasks))
+            await in_thread(
+                HEARTBEATS, workers.show, self.name, self._concurrency, len(self._tasks)
+            )
             self._shown = now
 
     async def _keep_leases(self) -> None:
@@ -166,7 +168,7 @@ class Runner:
         if not mine:
             return
         asked = asyncio.get_running_loop().time()
-        kept = await in_thread(BEATS, lifecycle.keep_leases, self.name, mine)
+        kept = await in_thread(HEARTBEATS, lifecycle.keep_leases, self.name, mine)
         for run_id in mine:
             if run_id not in self._tasks:
                 continue
@@ -275,7 +277,7 @@ async def _forward_within(limits: Limits, job: Job, deltas: Deltas) -> Finished:
     return finished
 
 
-def _notice(job: Job, part: ToolStarted | ToolFinished) -> publisher.Notice:
+def _notice(job: Job, part: ToolStarted | ToolFinished) -> publisher.Ephemeral:
     kind = events.ToolStarted if isinstance(part, ToolStarted) else events.ToolFinished
     event = kind(
         room=job.room,
@@ -285,7 +287,7 @@ def _notice(job: Job, part: ToolStarted | ToolFinished) -> publisher.Notice:
         summary=part.summary,
         ms=getattr(part, "ms", None),
     )
-    return publisher.Notice(room=job.room, frame=events.encode(event))
+    return publisher.Ephemeral(room=job.room, frame=events.encode(event))
 
 
 async def _insist(end: Callable[..., None], *args: object) -> None:

@@ -30,7 +30,7 @@ def access_ended(ending: Ending) -> None:
         leave_rooms(member=member, team_id=ending.team_id)
         return
     publisher.publish_on_commit(
-        publisher.Ended(ending.user_id, ending.token_id, ending.session_key)
+        publisher.CredentialRevoked(ending.user_id, ending.token_id, ending.session_key)
     )
 
 

@@ -163,7 +163,7 @@ def delete_message(*, user: User, message_id: UUID) -> None:
     answered_by = room.runs.filter(answer=message).first()
     if answered_by is not None:
         replay().erase(message.pk, answered_by.attempt)
-    event_log.erase(message.pk)
+    event_log.redact(message.pk)
     message.refresh_from_db(fields=["status"])
     run_id = answered_by.pk if answered_by else None
     event_log.record(room, MessageDeleted(message_body(message, run_id)))

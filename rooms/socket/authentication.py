@@ -13,7 +13,7 @@ from accounts.mfa import lacks_required_mfa
 from accounts.models import ApiToken, User
 from accounts.services import users_for_sessions, users_for_tokens
 from rooms.executors import CHECKS, in_thread
-from rooms.fanout.credentials import Credential, Joined
+from rooms.fanout.credentials import Credential, RoomsByCredential
 from rooms.models import Room
 
 AT_ONCE: Final = 100
@@ -94,7 +94,7 @@ def _known(shown: Shown, bearers: dict[str, User], signed_in: dict[str, User]) -
     return Known(user, token)
 
 
-def those_that_ended(joined: Joined) -> set[Credential]:
+def those_that_ended(joined: RoomsByCredential) -> set[Credential]:
     """Return which credentials nobody could come in by any more, or not into all that is open.
 
     Three queries for all; one more where a team asks somebody for a second step that they lack.
@@ -106,11 +106,11 @@ def those_that_ended(joined: Joined) -> set[Credential]:
     )
     alive = {None, *tokens.values_list("pk", flat=True), *sessions.values_list("pk", flat=True)}
     active = dict(users.values_list("pk", lacks_required_mfa(OuterRef("pk"))))
-    ended = {c for c in joined if c.user_id not in active or not {*c.means} <= alive}
+    ended = {c for c in joined if c.user_id not in active or not {*c.keys} <= alive}
     return ended | _shut_out({c: rooms for c, rooms in joined.items() if active.get(c.user_id)})
 
 
-def _shut_out(joined: Joined) -> set[Credential]:
+def _shut_out(joined: RoomsByCredential) -> set[Credential]:
     """Return by which of these a room of a team that asks for two steps is open."""
     rooms = {room for rooms in joined.values() for room in rooms}
     if not rooms:

@@ -13,7 +13,7 @@ from accounts.models import User
 from accounts.scopes import WRITE, check_scope
 from rooms import services
 from rooms.fanout import publisher
-from rooms.fanout.presence import CROWD
+from rooms.fanout.presence import LARGE_ROOM
 from rooms.permissions import POST, access_room
 from rooms.protocol.commands import (
     Command,
@@ -70,10 +70,10 @@ def _carry_out(command: Command, user: User, language: str) -> Done:
                 services.mark_read(user=user, room_id=room_id, seq=seq)
             case MemberType(room=room_id):
                 room = access_room(user, room_id, POST)
-                if room.members.count() > CROWD:
+                if room.members.count() > LARGE_ROOM:
                     return Done({})  # to tell each of the many of each of the many is too much
                 typing = MemberTyping(room=room_id, user=user.pk)
-                publisher.publish(publisher.Notice(room=room_id, frame=encode(typing)))
+                publisher.publish(publisher.Ephemeral(room=room_id, frame=encode(typing)))
             case _:
                 raise TypeError(type(command))
         return Done({})

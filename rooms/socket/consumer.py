@@ -21,9 +21,9 @@ from accounts.errors import Invalid, MaruError, NotFound, RateLimited, Unavailab
 from accounts.models import User
 from rooms import metrics
 from rooms.executors import COMMANDS, in_thread
-from rooms.fanout.connection import Outlet, Subscription
+from rooms.fanout.connection import Connection, Subscription
 from rooms.fanout.hub import RoomHub
-from rooms.fanout.transport import sink_for
+from rooms.fanout.transport import transport_for
 from rooms.permissions import VIEW, access_room
 from rooms.protocol.commands import (
     AnyCommand,
@@ -52,16 +52,16 @@ class RoomsConsumer(AsyncWebsocketConsumer):
     user: User
     language: str
     hub: RoomHub
-    outlet: Outlet
+    connection: Connection
 
     async def connect(self) -> None:
         scope: dict[str, Any] = {**self.scope}
         self.user, self.language = scope["user"], scope["language"]
         self.hub = scope["state"]["hub"]
-        self.outlet = Outlet(scope["credential"], sink_for(self.base_send), self.close)
+        self.connection = Connection(scope["credential"], transport_for(self.base_send), self.close)
         self._bucket = Bucket()
         await self.accept(SUBPROTOCOL)
-        self.hub.connect(self.outlet)
+        self.hub.connect(self.connection)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Take what the server says, in turn; the hub lets go of the socket whatever the end.
@@ -77,8 +77,8 @@ class RoomsConsumer(AsyncWebsocketConsumer):
         except StopConsumer:
             pass
         finally:
-            if hasattr(self, "outlet"):
-                await self.hub.disconnect(self.outlet)
+            if hasattr(self, "connection"):
+                await self.hub.disconnect(self.connection)
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Hand on what the server says: Channels would look after the database first, in a thread
@@ -91,7 +91,7 @@ class RoomsConsumer(AsyncWebsocketConsumer):
         raise StopConsumer
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        if self.outlet.ended:
+        if self.connection.closed:
             return  # what was on its way when its credential ended is not done any more
         if settings.RATE_LIMITS and (seconds := self._bucket.take()) is not None:
             self._slow_down(decode_ref(text_data or ""), seconds)
@@ -114,7 +114,7 @@ class RoomsConsumer(AsyncWebsocketConsumer):
 
     def _slow_down(self, ref: str | None, seconds: int) -> None:
         if self._bucket.is_flood:
-            self.outlet.end(FLOODING)
+            self.connection.close(FLOODING)
         else:
             self._refuse("any", ref, RateLimited(retry_after=seconds))
 
@@ -142,16 +142,16 @@ class RoomsConsumer(AsyncWebsocketConsumer):
         The gate is asked before, too, so that a stranger makes nobody listen to anything; where
         others listen already, that is once too often for a thousand who come back at once.
         """
-        earlier = self.outlet.subscriptions.get(command.room)
+        earlier = self.connection.subscriptions.get(command.room)
         read = snapshots.admit_and_read
-        if earlier is not None or not self.hub.listens_to(command.room):
+        if earlier is not None or not self.hub.is_subscribed(command.room):
             await in_thread(COMMANDS, snapshots.admit, self.user, command.room)
             read = snapshots.read_stand
         if earlier is not None:
             await self.hub.unsubscribe(earlier)
-        subscription = await self.hub.subscribe(command.room, self.outlet)
+        subscription = await self.hub.subscribe(command.room, self.connection)
         try:
-            await self.outlet.settled()  # whoever does not read waits here for themselves
+            await self.connection.drained()  # whoever does not read waits here for themselves
             stand = await in_thread(COMMANDS, read, self.user, command.room, command.after)
             await self._begin(command, subscription, stand)
         except BaseException:
@@ -162,13 +162,13 @@ class RoomsConsumer(AsyncWebsocketConsumer):
         snapshot = await snapshots.snapshot(command, stand)
         if subscription.revoked:
             raise NotFound
-        self.outlet.post(encode(snapshot))
+        self.connection.send(encode(snapshot))
         live = {answer.message: (answer.attempt, answer.seq) for answer in snapshot.live}
         await self.hub.begin(subscription, stand.seq, live)
 
     async def _leave(self, command: RoomLeave) -> None:
         """Stop listening; members who did not listen are told that it is done, strangers not."""
-        subscription = self.outlet.subscriptions.get(command.room)
+        subscription = self.connection.subscriptions.get(command.room)
         if subscription is None:
             await in_thread(COMMANDS, access_room, self.user, command.room, VIEW)
         else:
@@ -182,10 +182,10 @@ class RoomsConsumer(AsyncWebsocketConsumer):
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(SHOWN_SECONDS):
-                await self.hub.reached(room_id, seq, self.outlet)
+                await self.hub.wait_until_sent(room_id, seq, self.connection)
 
     def _done(self, ref: str, result: dict[str, Any]) -> None:
-        self.outlet.post(encode(CommandDone(ref=ref, result=result)))
+        self.connection.send(encode(CommandDone(ref=ref, result=result)))
 
     def _refuse(self, kind: str, ref: str | None, error: MaruError) -> None:
         metrics.COMMANDS.labels(kind, error.code).inc()
@@ -196,7 +196,7 @@ class RoomsConsumer(AsyncWebsocketConsumer):
                 detail=str(error.detail),
                 retry_after=UNSET if error.retry_after is None else error.retry_after,
             )
-        self.outlet.post(encode(refused))
+        self.connection.send(encode(refused))
 
 
 def _ref(command: AnyCommand) -> str | None:

@@ -8,9 +8,9 @@ from django.urls import path, re_path
 
 from rooms.event_log import events_after
 from rooms.executors import CHECKS, in_thread
-from rooms.fanout.credentials import Credential, Joined
+from rooms.fanout.credentials import Credential, RoomsByCredential
 from rooms.fanout.hub import RoomHub
-from rooms.fanout.publisher import Durable
+from rooms.fanout.publisher import LogEntry
 from rooms.fanout.topic import Source
 from rooms.models import Room
 from rooms.runs.delta_store import replay
@@ -36,7 +36,7 @@ async def _last_seqs(room_ids: list[UUID]) -> dict[UUID, int]:
     return await in_thread(CHECKS, read)
 
 
-async def _events_after(room_id: UUID, after: int) -> list[Durable]:
+async def _events_after(room_id: UUID, after: int) -> list[LogEntry]:
     return await in_thread(CHECKS, events_after, room_id, after)
 
 
@@ -45,5 +45,5 @@ async def _deltas(message: UUID, attempt: int, since: int) -> list[str]:
     return [] if held is None else held.deltas
 
 
-async def _ended(joined: Joined) -> set[Credential]:
+async def _ended(joined: RoomsByCredential) -> set[Credential]:
     return await in_thread(CHECKS, those_that_ended, joined)

@@ -7,8 +7,8 @@ from uuid import UUID
 from accounts import rate_limits
 from accounts.models import User
 from rooms import event_log, queries
-from rooms.fanout.presence import present
-from rooms.fanout.publisher import Durable
+from rooms.fanout.presence import present_users
+from rooms.fanout.publisher import LogEntry
 from rooms.models import Room
 from rooms.permissions import VIEW, access_room
 from rooms.protocol.commands import RoomJoin
@@ -35,7 +35,7 @@ class Stand:
     """Where the room stood when it was read. Later events may be in it already, never lacking."""
 
     seq: int
-    events: list[Durable] | None
+    events: list[LogEntry] | None
     state: RoomState | None
     unfinished: list[Unfinished]
 
@@ -95,14 +95,14 @@ async def snapshot(command: RoomJoin, stand: Stand) -> RoomSnapshot:
         seq=stand.seq,
         since=command.after if complete and command.after is not None else stand.seq,
         complete=complete,
-        events=event_log.raw(stand.events) if stand.events is not None else None,
+        events=event_log.raw_frames(stand.events) if stand.events is not None else None,
         state=stand.state,
         live=live,
-        online=await present(command.room),
+        online=await present_users(command.room),
     )
 
 
-def _events_for(room: Room, after: int | None) -> list[Durable] | None:
+def _events_for(room: Room, after: int | None) -> list[LogEntry] | None:
     """Return the events after `after`, or None where the client needs the room afresh.
 
     A client that is ahead of us has seen a database that was restored since. What is read is also
@@ -110,7 +110,7 @@ def _events_for(room: Room, after: int | None) -> list[Durable] | None:
     """
     if after is None or after > room.last_seq or room.last_seq - after > event_log.REPLAY_LIMIT:
         return None
-    events: list[Durable] = []
+    events: list[LogEntry] = []
     while after < room.last_seq:
         some = event_log.events_after(room.pk, after, limit=READ_AT_ONCE)
         events += [event for event in some if event.seq <= room.last_seq]

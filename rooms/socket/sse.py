@@ -1,7 +1,7 @@
 """A room as Server-Sent Events: the frames of the socket, for programs that only listen.
 
 Django judges a request like any other, and is done with it when the stream begins: a stream holds
-neither a thread nor a connection to the database. It is an outlet of the hub, as a socket is, so
+neither a thread nor a connection to the database. It is a connection of the hub, like a socket, so
 whatever ends a socket's access ends a stream's, too.
 """
 
@@ -21,10 +21,10 @@ from accounts.errors import RateLimited
 from accounts.models import User
 from rooms import event_log
 from rooms.executors import COMMANDS, in_thread
-from rooms.fanout.connection import Outlet
+from rooms.fanout.connection import Connection
 from rooms.fanout.credentials import Credential
 from rooms.fanout.hub import RoomHub
-from rooms.fanout.publisher import Durable
+from rooms.fanout.publisher import LogEntry
 from rooms.fanout.transport import Frame, Send, Write
 from rooms.permissions import VIEW, access_room
 from rooms.protocol.events import AnyDurable, MessageDelta, RoomActivity, RoomRemoved, encode
@@ -104,7 +104,7 @@ class Streams:
 
 
 def _open_ended(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Nothing else comes by this connection: `EventSink.abort` must drop no answer but ours."""
+    """Nothing else comes by this connection: `SseTransport.abort` must drop no answer but ours."""
     kept = [(name, value) for name, value in headers if name.lower() != b"content-length"]
     return [*kept, (b"connection", b"close")]
 
@@ -115,10 +115,10 @@ async def _serve(wish: Wish, hub: RoomHub, receive: Any, send: Send) -> None:
     async def close(code: int) -> None:
         over.set()
 
-    outlet = Outlet(wish.credential, EventSink(send, over), close)
-    hub.connect(outlet)
+    connection = Connection(wish.credential, SseTransport(send, over), close)
+    hub.connect(connection)
     _open.add(over)
-    work = (_until_gone(receive), _begin(wish, hub, outlet), _beat(outlet))
+    work = (_until_gone(receive), _begin(wish, hub, connection), _beat(connection))
     tasks = [asyncio.create_task(_until(over, each)) for each in work]
     try:
         await over.wait()
@@ -127,7 +127,7 @@ async def _serve(wish: Wish, hub: RoomHub, receive: Any, send: Send) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await hub.disconnect(outlet)
+        await hub.disconnect(connection)
     with suppress(TimeoutError):  # whoever does not read does not read the end either
         async with asyncio.timeout(FAREWELL_SECONDS):
             await send({"type": "http.response.body", "body": b""})
@@ -149,20 +149,20 @@ async def _until_gone(receive: Any) -> bool:
     return False
 
 
-async def _beat(outlet: Outlet) -> bool:
+async def _beat(connection: Connection) -> bool:
     """Say now and then that we are here: a proxy ends what is silent for long."""
     while True:
-        outlet.post(BEAT)
+        connection.send(BEAT)
         await asyncio.sleep(BEAT_SECONDS)
 
 
-async def _begin(wish: Wish, hub: RoomHub, outlet: Outlet) -> bool:
+async def _begin(wish: Wish, hub: RoomHub, connection: Connection) -> bool:
     """Send what the client lacks and then what happens; False where it is to come again.
 
     Listen first, read second, as a socket does.
     """
-    after = await _catch_up(wish, outlet)
-    subscription = await hub.subscribe(wish.room_id, outlet)
+    after = await _catch_up(wish, connection)
+    subscription = await hub.subscribe(wish.room_id, connection)
     try:
         stand = await in_thread(COMMANDS, snapshots.read_stand, wish.user, wish.room_id, after)
         deltas = [each for answer in stand.unfinished for each in await _deltas(wish, answer)]
@@ -170,9 +170,9 @@ async def _begin(wish: Wish, hub: RoomHub, outlet: Outlet) -> bool:
             await hub.unsubscribe(subscription)
             return False
         for event in stand.events:
-            outlet.post(event.frame)
+            connection.send(event.frame)
         for delta in deltas:
-            outlet.post(encode(delta))
+            connection.send(encode(delta))
         live = {answer.message: (answer.attempt, -1) for answer in stand.unfinished}
         live |= {delta.message: (delta.attempt, delta.seq) for delta in deltas}
         await hub.begin(subscription, stand.seq, live)
@@ -182,20 +182,20 @@ async def _begin(wish: Wish, hub: RoomHub, outlet: Outlet) -> bool:
     return True
 
 
-async def _catch_up(wish: Wish, outlet: Outlet) -> int:
+async def _catch_up(wish: Wish, connection: Connection) -> int:
     """Send the log in pieces until the rest fits into one; return the last seq that was sent."""
     after = wish.after
     while (
         len(events := await in_thread(COMMANDS, _read_log, wish, after)) == event_log.REPLAY_LIMIT
     ):
         for event in events:
-            outlet.post(event.frame)
-        await outlet.settled()
+            connection.send(event.frame)
+        await connection.drained()
         after = events[-1].seq
     return after
 
 
-def _read_log(wish: Wish, after: int) -> list[Durable]:
+def _read_log(wish: Wish, after: int) -> list[LogEntry]:
     access_room(wish.user, wish.room_id, VIEW)
     return event_log.events_after(wish.room_id, after)
 
@@ -226,7 +226,7 @@ class _Head(Struct):
 _head = json.Decoder(_Head)
 
 
-class EventSink:
+class SseTransport:
     """Writes frames as events, in order; durable ones under their seq, to go on from there."""
 
     def __init__(self, send: Send, over: asyncio.Event) -> None:

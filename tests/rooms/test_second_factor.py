@@ -8,7 +8,7 @@ from accounts.models import User
 from accounts.services import create_team, create_user, require_mfa
 from accounts.services.teams import add_team_member
 from rooms import services
-from rooms.fanout.unread import unread
+from rooms.fanout.unread import count_unread
 from rooms.models import Room
 from rooms.permissions import VIEW, access_room
 from rooms.services import create_room, post_message, update_room
@@ -70,8 +70,8 @@ def test_rooms_open_with_the_second_step_only() -> None:
     with pytest.raises(MfaRequired):
         post_message(user=member, room_id=room.pk, text="Hello")
     assert not Room.objects.visible_to(member).exists()
-    assert unread([room.pk], [member.pk]) == []
+    assert count_unread([room.pk], [member.pk]) == []
     enable_totp(member)
     assert access_room(member, room.pk, VIEW) == room
     assert Room.objects.visible_to(member).get() == room
-    assert len(unread([room.pk], [member.pk])) == 1
+    assert len(count_unread([room.pk], [member.pk])) == 1

@@ -22,8 +22,8 @@ MIB = 1024 * 1024
 HUGE_FRAMES, SENT_OF_EACH = 8, 8 * MIB
 BOMB = 60 * MIB
 CURT = (
-    "import maru.server.process, rooms.fanout.connection as outlet;"
-    "outlet.STUCK_SECONDS = outlet.ABORT_SECONDS = 1;"
+    "import maru.server.process, rooms.fanout.connection as connection;"
+    "connection.STUCK_SECONDS = connection.ABORT_SECONDS = 1;"
     "maru.server.process.main()"
 )
 

@@ -4,12 +4,12 @@ from typing import Final
 
 from websockets.frames import CloseCode, Frame
 
-from rooms.fanout.transport import SocketProtocol
+from rooms.fanout.transport import FlowControlProtocol
 
 FRAGMENTS: Final = 1_024
 
 
-class BoundedProtocol(SocketProtocol):
+class BoundedProtocol(FlowControlProtocol):
     """Bounds what uvicorn does not: message fragments, unread pongs, half-closed connections."""
 
     def handle_cont(self, event: Frame) -> None:

@@ -180,7 +180,9 @@ async def test_a_connection_that_falls_silent_is_replaced_and_holds_nobody_up(
     monkeypatch.setattr(redis_connection, "PING_SECONDS", 0.2)
     monkeypatch.setattr(redis_layer, "CONNECT_SECONDS", 0.2)
     lost = asyncio.Event()
-    monkeypatch.setattr(redis_layer.Ear, "_lost", noting(redis_layer.Ear._lost, lost))
+    monkeypatch.setattr(
+        redis_layer.RedisSubscriber, "_lost", noting(redis_layer.RedisSubscriber._lost, lost)
+    )
     with redis.connect() as connection:  # the one that is there has its old pace
         connection.client_kill_filter(_type="pubsub")
     await hear_again(layer, channel)
@@ -211,8 +213,8 @@ async def held_up(redis: Redis) -> tuple[list[str], list[str]]:
     with redis.connect() as connection:
         before = [each["id"] for each in connection.client_list(_type="pubsub")]
         (shard,) = layer._get_layer()._shards
-        shard._ear._line._timer.cancel()
-        shard._ear._line._look()
+        shard._subscriber._connection._timer.cancel()
+        shard._subscriber._connection._look()
         time.sleep(0.5)  # noqa: ASYNC251 # the answer has come, and nobody has read it
         await asyncio.sleep(0.5)
         after = [each["id"] for each in connection.client_list(_type="pubsub")]

@@ -31,7 +31,7 @@ async def main() -> None:
     _end(served[-1])
     served.append(await in_thread(pool, _server))
     executors.IDLE_SECONDS = 0  # type: ignore[misc]  # or the rest would take as long as it says
-    executors._has_been_told = lambda postgres: False  # as where a network has gone
+    executors._has_unread_data = lambda postgres: False  # as where a network has gone
     _end(served[-1])
     served.append(await in_thread(pool, _server))
     print(json.dumps(served))

@@ -9,26 +9,26 @@ import pytest
 import uvicorn
 
 from maru.server.process import config
-from rooms.fanout.connection import Outlet
+from rooms.fanout.connection import Connection
 from rooms.fanout.credentials import Credential
-from rooms.socket.sse import EventSink
+from rooms.socket.sse import SseTransport
 from tests.maru.server.test_websocket_protocol import until
 
 MUCH = b'{"type":"presence","x":"%b"}' % (b"x" * 2**23)
 
 
 async def overfull_stream(scope: Any, receive: Any, send: Any) -> None:
-    """Post more to one outlet than anybody's buffers hold, and wait for its end."""
+    """Post more to one connection than anybody's buffers hold, and wait for its end."""
     over = asyncio.Event()
 
     async def close(code: int) -> None:
         over.set()
 
     await send({"type": "http.response.start", "status": 200, "headers": []})
-    outlet = Outlet(Credential(uuid4()), EventSink(send, over), close)
-    outlet.post(MUCH)
-    await outlet.settled()
-    outlet.post(MUCH)
+    connection = Connection(Credential(uuid4()), SseTransport(send, over), close)
+    connection.send(MUCH)
+    await connection.drained()
+    connection.send(MUCH)
     await over.wait()
 
 

@@ -24,7 +24,7 @@ from rooms.models import RoomEvent
 from rooms.runs import lifecycle
 from rooms.runs.deltas import Deltas
 from rooms.runs.lifecycle import Job
-from tests.rooms.fanout.hall import Hall, Heard, Seat, open_hall, yes
+from tests.rooms.fanout.harness import Frames, Harness, SocketClient, lease_is_valid, run_harness
 
 PEOPLE = 4
 SEATS = 2
@@ -51,11 +51,11 @@ class Place:
 
 
 @dataclass
-class Ear:
+class Listener:
     """A socket, whose it is, and the rooms that it listens to."""
 
     person: int
-    seat: Seat
+    client: SocketClient
     listens: set[UUID] = field(default_factory=set)
     mark: int = 0
 
@@ -69,8 +69,8 @@ class Intervals(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
-        self.context = open_hall()
-        self.hall: Hall = self.run(self.context.__aenter__())
+        self.context = run_harness()
+        self.harness: Harness = self.run(self.context.__aenter__())
         self.places: list[Place] = []
         self.suspended: set[int] = set()
         self.guests: set[int] = set()
@@ -92,8 +92,8 @@ class Intervals(RuleBasedStateMachine):
         self.run(self._move_in())
         for person in range(PEOPLE):
             self.add(person, 0, "member")
-        for ear in range(PEOPLE * SEATS):
-            self.listen(ear, 0)
+        for listener in range(PEOPLE * SEATS):
+            self.listen(listener, 0)
 
     async def _move_in(self) -> None:
         mark = uuid4().hex[:8]
@@ -107,16 +107,16 @@ class Intervals(RuleBasedStateMachine):
             persona = create_demo_persona(user=host, team_id=team.pk)
             return host, guests, team.pk, persona.pk
 
-        self.host, self.users, self.team, self.persona = await self.hall.do(make)
-        self.ears = [
-            Ear(person, self.hall.seat(user))
+        self.host, self.users, self.team, self.persona = await self.harness.do(make)
+        self.listeners = [
+            Listener(person, self.harness.connect(user))
             for person, user in enumerate(self.users)
             for _ in range(SEATS)
         ]
         await self._open_room(is_open=False)
 
     async def _open_room(self, *, is_open: bool) -> None:
-        room = await self.hall.do(
+        room = await self.harness.do(
             services.create_room,
             user=self.host,
             team_id=self.team,
@@ -165,8 +165,8 @@ class Intervals(RuleBasedStateMachine):
         for person in range(PEOPLE):
             self.let_back(person)
             self.add(person, room, "member")
-        for ear in range(PEOPLE * SEATS):
-            self.listen(ear, room)
+        for listener in range(PEOPLE * SEATS):
+            self.listen(listener, room)
 
     @rule(person=people, room=rooms)
     def come_in(self, person: int, room: int) -> None:
@@ -294,30 +294,30 @@ class Intervals(RuleBasedStateMachine):
 
         self.step(act, allowed=allowed)
 
-    @rule(ear=st.integers(0, PEOPLE * SEATS - 1), room=rooms)
-    def listen(self, ear: int, room: int) -> None:
-        one, place = self.ears[ear], self.place(room)
+    @rule(listener=st.integers(0, PEOPLE * SEATS - 1), room=rooms)
+    def listen(self, listener: int, room: int) -> None:
+        one, place = self.listeners[listener], self.place(room)
         allowed = self.is_in(one.person, place)
-        answer = self.run(one.seat.join(place.id))
+        answer = self.run(one.client.join(place.id))
         assert (answer["type"] == "room.snapshot") is allowed, answer
         assert allowed or answer["code"] == "not_found", answer
         if allowed:
             one.listens.add(place.id)
         self.check()
 
-    @rule(ear=st.integers(0, PEOPLE * SEATS - 1), room=rooms)
-    def listen_no_more(self, ear: int, room: int) -> None:
-        one, place = self.ears[ear], self.place(room)
-        told = self.run(one.seat.command("room.leave", room=str(place.id)))
+    @rule(listener=st.integers(0, PEOPLE * SEATS - 1), room=rooms)
+    def listen_no_more(self, listener: int, room: int) -> None:
+        one, place = self.listeners[listener], self.place(room)
+        told = self.run(one.client.command("room.leave", room=str(place.id)))
         allowed = place.id in one.listens or self.is_in(one.person, place)
         assert (told["type"] == "command.done") is allowed, told
         self.check()
         one.listens.discard(place.id)
 
-    @rule(ear=st.integers(0, PEOPLE * SEATS - 1), room=rooms)
-    def say(self, ear: int, room: int) -> None:
-        one, place = self.ears[ear], self.place(room)
-        told = self.run(one.seat.say(place.id, "hello"))
+    @rule(listener=st.integers(0, PEOPLE * SEATS - 1), room=rooms)
+    def say(self, listener: int, room: int) -> None:
+        one, place = self.listeners[listener], self.place(room)
+        told = self.run(one.client.say(place.id, "hello"))
         if not self.is_in(one.person, place):
             assert told["code"] == "not_found", told
         elif place.archived or place.roles[one.person] == "reader":
@@ -344,14 +344,14 @@ class Intervals(RuleBasedStateMachine):
         if place.answer is not None:
             job, deltas = place.answer
             place.answer = None
-            self.run(self.hall.do(lifecycle.complete, job, deltas.text, None))
+            self.run(self.harness.do(lifecycle.complete, job, deltas.text, None))
             self.check()
 
     async def _begin(self, place: Place) -> None:
-        await self.hall.do(services.post_message, user=self.host, room_id=place.id, text="go on")
-        job = await self.hall.take()
+        await self.harness.do(services.post_message, user=self.host, room_id=place.id, text="go on")
+        job = await self.harness.take()
         assert job is not None
-        place.answer = (job, Deltas(job, yes))
+        place.answer = (job, Deltas(job, lease_is_valid))
 
     async def _write(self, place: Place) -> None:
         assert place.answer is not None
@@ -362,7 +362,7 @@ class Intervals(RuleBasedStateMachine):
             await deltas.add(text)
             await deltas.flush()
 
-    # What must be heard
+    # What must be received
 
     def step(
         self,
@@ -378,7 +378,7 @@ class Intervals(RuleBasedStateMachine):
     async def _act(
         self, act: Callable[[], None], *, allowed: bool, streaming: Place | None
     ) -> None:
-        work = [self.hall.do(act)]
+        work = [self.harness.do(act)]
         if streaming is not None and streaming.answer is not None:
             work.append(self._write(streaming))
         outcome, *others = await asyncio.gather(*work, return_exceptions=True)
@@ -389,17 +389,20 @@ class Intervals(RuleBasedStateMachine):
         assert refused is not allowed, outcome
 
     def check(self) -> None:
-        """Hold what every socket has heard since the last step against what it had to hear."""
+        """Hold what every socket has received since the last step against what it had to hear."""
         self.run(self._check())
 
     async def _check(self) -> None:
-        await self.hall.settled(*(ear.seat for ear in self.ears))
+        await self.harness.settled(*(listener.client for listener in self.listeners))
         new = await self._new_events()
-        for ear in self.ears:
-            heard, ear.mark = ear.seat.heard[ear.mark :], len(ear.seat.heard)
+        for listener in self.listeners:
+            received, listener.mark = (
+                listener.client.received[listener.mark :],
+                len(listener.client.received),
+            )
             for place in self.places:
-                of_room = [frame for frame in heard if frame.get("room") == str(place.id)]
-                self._check_room(ear, place, of_room, new[place.id])
+                of_room = [frame for frame in received if frame.get("room") == str(place.id)]
+                self._check_room(listener, place, of_room, new[place.id])
         self.streamed.clear()
         for place in self.places:
             place.were |= self._inside(place)
@@ -412,24 +415,28 @@ class Intervals(RuleBasedStateMachine):
             return [row[1:] for row in found]
 
         events: dict[UUID, list[tuple[int, str]]] = {place.id: [] for place in self.places}
-        for room, seq, kind in await self.hall.do(read):
+        for room, seq, kind in await self.harness.do(read):
             events[room].append((seq, kind))
         return events
 
     def _check_room(
-        self, ear: Ear, place: Place, heard: list[Heard], events: list[tuple[int, str]]
+        self,
+        listener: Listener,
+        place: Place,
+        received: list[Frames],
+        events: list[tuple[int, str]],
     ) -> None:
-        deltas = [frame["text"] for frame in heard if frame["type"] == "message.delta"]
-        kinds = [frame["type"] for frame in heard]
+        deltas = [frame["text"] for frame in received if frame["type"] == "message.delta"]
+        kinds = [frame["type"] for frame in received]
         durable = [
             (frame["seq"], frame["type"])
-            for frame in heard
+            for frame in received
             if frame["type"] not in PASSING | ANSWERS | {"message.delta", "room.removed"}
         ]
         Intervals.delivered += len(deltas) + len(durable)
-        listened = place.id in ear.listens
-        about = (ear.person, place, kinds)
-        if listened and self.is_in(ear.person, place):
+        listened = place.id in listener.listens
+        about = (listener.person, place, kinds)
+        if listened and self.is_in(listener.person, place):
             assert durable == events, about
             assert deltas == self.streamed[place.id], about
             assert "room.removed" not in kinds, about
@@ -437,12 +444,12 @@ class Intervals(RuleBasedStateMachine):
             assert kinds[-1] == "room.removed", about
             assert durable == events[: len(durable)], about
             assert deltas == self.streamed[place.id][: len(deltas)], about
-            ear.listens.discard(place.id)
+            listener.listens.discard(place.id)
         else:
             assert durable == [], about
             assert deltas == [], about
             assert set(kinds) <= ANSWERS | {"room.activity"}, about
-        if ear.person not in place.were | self._inside(place):
+        if listener.person not in place.were | self._inside(place):
             # Counts of what is unread are a second old, and so may be on their way to whoever left.
             assert set(kinds) <= {"command.done", "command.refused"}, about
 

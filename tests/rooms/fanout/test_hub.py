@@ -19,7 +19,7 @@ from rooms.fanout.hub import RoomHub
 from rooms.fanout.publisher import EVERYWHERE, Publisher, group_of
 from rooms.protocol.events import MemberRemoved, encode
 from tests.deadlines import DEADLINE
-from tests.rooms.fanout.hearing import ROOM, Ear, Store, change, durable, until
+from tests.rooms.fanout.doubles import ROOM, FakeClient, FakeStore, change, durable, until
 
 
 class Layer(InMemoryChannelLayer):
@@ -70,13 +70,13 @@ def layer(request: pytest.FixtureRequest) -> Layer:
 
 
 @pytest.fixture
-def store() -> Store:
-    return Store()
+def store() -> FakeStore:
+    return FakeStore()
 
 
 @pytest_asyncio.fixture
 async def room_hub(
-    layer: Layer, store: Store, monkeypatch: pytest.MonkeyPatch
+    layer: Layer, store: FakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[RoomHub]:
     monkeypatch.setattr(hub, "CHECK_SECONDS", 0.05)
     made = RoomHub(layer, store.source())
@@ -84,19 +84,21 @@ async def room_hub(
         yield made
 
 
-async def join(room_hub: RoomHub, ear: Ear) -> None:
-    room_hub.connect(ear.outlet)
-    subscription = await room_hub.subscribe(ROOM, ear.outlet)
+async def join(room_hub: RoomHub, client: FakeClient) -> None:
+    room_hub.connect(client.connection)
+    subscription = await room_hub.subscribe(ROOM, client.connection)
     await room_hub.begin(subscription, 0, {})
 
 
-async def join_unhealed(room_hub: RoomHub, layer: Layer, monkeypatch: pytest.MonkeyPatch) -> Ear:
+async def join_unhealed(
+    room_hub: RoomHub, layer: Layer, monkeypatch: pytest.MonkeyPatch
+) -> FakeClient:
     """Return a socket that hears what the layer brings, and nothing from the log."""
     monkeypatch.setattr(hub, "CHECK_SECONDS", 3_600)
-    ear = Ear()
+    client = FakeClient()
     await until(lambda: publisher.EVERYWHERE in layer.groups)
-    await join(room_hub, ear)
-    return ear
+    await join(room_hub, client)
+    return client
 
 
 async def tell(layer: Layer, envelope: publisher.Envelope) -> None:
@@ -117,8 +119,8 @@ def encoded(envelope: publisher.Envelope) -> bytes:
     return msgspec.msgpack.encode(envelope)
 
 
-def has_heard(ear: Ear, seq: int) -> bool:
-    return ear.seqs[-1:] == [seq]
+def has_received(client: FakeClient, seq: int) -> bool:
+    return client.seqs[-1:] == [seq]
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
@@ -129,23 +131,23 @@ async def eventually(condition: Callable[[], bool]) -> None:
 
 
 async def test_rooms_that_many_join_and_leave_at_once_are_heard_once(
-    room_hub: RoomHub, layer: Layer, store: Store
+    room_hub: RoomHub, layer: Layer, store: FakeStore
 ) -> None:
     await until(lambda: publisher.EVERYWHERE in layer.groups)
-    ears = [Ear() for _ in range(30)]
+    clients = [FakeClient() for _ in range(30)]
 
     for _round in range(3):
-        await asyncio.gather(*(join(room_hub, ear) for ear in ears))
-        await asyncio.gather(*(room_hub.disconnect(ear.outlet) for ear in ears[1:]))
-        late = Ear()
-        await asyncio.gather(room_hub.disconnect(ears[0].outlet), join(room_hub, late))
+        await asyncio.gather(*(join(room_hub, client) for client in clients))
+        await asyncio.gather(*(room_hub.disconnect(client.connection) for client in clients[1:]))
+        late = FakeClient()
+        await asyncio.gather(room_hub.disconnect(clients[0].connection), join(room_hub, late))
         store.log.append(durable(len(store.log) + 1))
         await tell(layer, change(store.log[-1]))
-        await until(partial(has_heard, late, len(store.log)))
+        await until(partial(has_received, late, len(store.log)))
         assert layer.added[group_of(ROOM)] - layer.discarded[group_of(ROOM)] == 1
         assert late.seqs == [len(store.log)]
-        await room_hub.disconnect(late.outlet)
-        ears = [Ear() for _ in range(30)]
+        await room_hub.disconnect(late.connection)
+        clients = [FakeClient() for _ in range(30)]
 
     assert group_of(ROOM) not in layer.groups
 
@@ -161,7 +163,7 @@ async def test_room_that_is_just_being_opened_is_not_heard_twice(
         await add(group, channel)
 
     monkeypatch.setattr(layer, "group_add", add_slowly)
-    opening = asyncio.create_task(join(room_hub, Ear()))
+    opening = asyncio.create_task(join(room_hub, FakeClient()))
     await until(lambda: ROOM in room_hub._topics)
     trying = asyncio.create_task(room_hub._hear_the_unheard())
     await asyncio.sleep(0)
@@ -172,24 +174,24 @@ async def test_room_that_is_just_being_opened_is_not_heard_twice(
 
 
 async def test_message_that_cannot_be_read_silences_nobody(
-    room_hub: RoomHub, layer: Layer, store: Store, monkeypatch: pytest.MonkeyPatch
+    room_hub: RoomHub, layer: Layer, store: FakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ear = await join_unhealed(room_hub, layer, monkeypatch)
+    client = await join_unhealed(room_hub, layer, monkeypatch)
 
     for garbage in ({}, {"envelope": b"\xc1"}, {"envelope": None}):
         await layer.group_send(group_of(ROOM), {"type": "envelope", **garbage})
     broken = encode(MemberRemoved(uuid4(), room=ROOM, seq=1))[:-2]
-    await tell(layer, change(publisher.Durable(1, "member.removed", broken)))
+    await tell(layer, change(publisher.LogEntry(1, "member.removed", broken)))
     store.log.append(durable(1))
     await tell(layer, change(store.log[0]))
 
-    await eventually(lambda: ear.seqs == [1])
+    await eventually(lambda: client.seqs == [1])
 
 
 async def test_what_comes_at_once_is_all_heard_and_what_cannot_be_read_takes_nothing_with_it(
-    room_hub: RoomHub, layer: Layer, store: Store, monkeypatch: pytest.MonkeyPatch
+    room_hub: RoomHub, layer: Layer, store: FakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ear = await join_unhealed(room_hub, layer, monkeypatch)
+    client = await join_unhealed(room_hub, layer, monkeypatch)
     store.log += [durable(seq) for seq in (1, 2, 3)]
     envelopes = [encoded(change(event)) for event in store.log]
     store.log.clear()  # nor read when something is missing
@@ -199,11 +201,11 @@ async def test_what_comes_at_once_is_all_heard_and_what_cannot_be_read_takes_not
         message = {"type": "envelope", "envelope": envelope}
         layer.channels[channel].put_nowait((float("inf"), message))
 
-    await eventually(lambda: ear.seqs == [1, 2, 3])
+    await eventually(lambda: client.seqs == [1, 2, 3])
 
 
 async def test_layer_that_is_away_at_the_start_is_waited_for_and_leaves_no_channel_behind(
-    layer: Layer, store: Store, monkeypatch: pytest.MonkeyPatch
+    layer: Layer, store: FakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "CHECK_SECONDS", 0.01)
     refusals = 3
@@ -219,27 +221,27 @@ async def test_layer_that_is_away_at_the_start_is_waited_for_and_leaves_no_chann
         await add(group, channel)
 
     monkeypatch.setattr(layer, "group_add", refuse_some)
-    ear = Ear()
+    client = FakeClient()
     made = RoomHub(layer, store.source())
     async with running(made.run(), "hub"):
         await eventually(lambda: layer.added[publisher.EVERYWHERE] == 1)
-        made.connect(ear.outlet)
-        await tell(layer, publisher.Ended(ear.outlet.user_id))
-        await eventually(lambda: bool(ear.closed))
+        made.connect(client.connection)
+        await tell(layer, publisher.CredentialRevoked(client.connection.user_id))
+        await eventually(lambda: bool(client.closed))
 
-    assert ear.closed == [4401]
+    assert client.closed == [4401]
     assert len(layer.groups.get(publisher.EVERYWHERE, {})) == 1
 
 
 async def test_room_that_is_joined_while_the_layer_is_away_is_heard_by_the_log_and_then_by_it(
-    room_hub: RoomHub, layer: Layer, store: Store
+    room_hub: RoomHub, layer: Layer, store: FakeStore
 ) -> None:
     layer.away = True
-    ear = Ear()
-    await join(room_hub, ear)
+    client = FakeClient()
+    await join(room_hub, client)
 
     store.log.append(durable(1))
-    await eventually(lambda: ear.seqs == [1])
+    await eventually(lambda: client.seqs == [1])
     assert group_of(ROOM) not in layer.groups
 
     layer.away = False
@@ -247,26 +249,26 @@ async def test_room_that_is_joined_while_the_layer_is_away_is_heard_by_the_log_a
     reads = store.reads
     store.log.append(durable(2))
     await tell(layer, change(store.log[-1]))
-    await eventually(lambda: ear.seqs == [1, 2])
+    await eventually(lambda: client.seqs == [1, 2])
 
     assert store.reads == reads
 
 
 async def test_what_a_plain_thread_publishes_arrives_at_once(
-    room_hub: RoomHub, layer: Layer, store: Store, monkeypatch: pytest.MonkeyPatch
+    room_hub: RoomHub, layer: Layer, store: FakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Waited(Ear):
+    class Waited(FakeClient):
         def _keep(self, payload: bytes) -> None:
             super()._keep(payload)
-            if len(self.heard) == 500:
+            if len(self.received) == 500:
                 arrived.set()
 
     monkeypatch.setattr(hub, "CHECK_SECONDS", 3_600)  # nothing is healed meanwhile
     await asyncio.sleep(0.1)  # the last check: from here on nothing else wakes the loop
-    ear, publisher, arrived = Waited(), Publisher(), asyncio.Event()
+    client, publisher, arrived = Waited(), Publisher(), asyncio.Event()
     channel_layers.set("default", layer)
     await until(lambda: EVERYWHERE in layer.groups)
-    await join(room_hub, ear)
+    await join(room_hub, client)
 
     async with running(publisher.run(), "publisher"):
         await asyncio.sleep(0)
@@ -282,7 +284,7 @@ async def test_what_a_plain_thread_publishes_arrives_at_once(
             await arrived.wait()
         thread.join()
 
-    assert ear.seqs == list(range(1, 501))
+    assert client.seqs == list(range(1, 501))
     assert store.reads == 0
 
 

@@ -13,12 +13,12 @@ from maru.server.lifespan import running
 from rooms import redis_store
 from rooms.fanout import hub, presence, publisher
 from rooms.fanout import unread as unread_module
-from rooms.fanout.credentials import Credential, Joined
+from rooms.fanout.credentials import Credential, RoomsByCredential
 from rooms.fanout.hub import RoomHub
 from rooms.fanout.presence import MemoryRoster, RedisRoster
-from rooms.fanout.publisher import Durable, Envelope
+from rooms.fanout.publisher import Envelope, LogEntry
 from rooms.fanout.topic import Source
-from rooms.fanout.unread import unread
+from rooms.fanout.unread import count_unread
 from rooms.protocol.commands import MemberType
 from rooms.services import mark_read, post_message
 from rooms.socket import commands
@@ -26,7 +26,7 @@ from rooms.socket.commands import carry_out
 from tests.cluster.harness.services import Redis
 from tests.deadlines import DEADLINE
 from tests.rooms.conftest import Cast
-from tests.rooms.fanout.hearing import Ear
+from tests.rooms.fanout.doubles import FakeClient
 from tests.rooms.runs.test_delta_store import needs_redis
 
 ROOMS, MEMBERS = 5, 40
@@ -39,10 +39,10 @@ async def server(settings: Settings) -> AsyncIterator[Redis]:
     """The Redis of this process."""
     with Redis() as started:
         settings.REDIS_URL = started.url
-        redis_store.store.cache_clear()
+        redis_store.async_client.cache_clear()
         yield started
-        await redis_store.store().aclose()
-        redis_store.store.cache_clear()
+        await redis_store.async_client().aclose()
+        redis_store.async_client.cache_clear()
 
 
 @needs_redis
@@ -77,7 +77,7 @@ class Asked:
         self.positions += 1
         return dict.fromkeys(rooms, 7)
 
-    async def _events_after(self, room: UUID, after: int) -> list[Durable]:
+    async def _events_after(self, room: UUID, after: int) -> list[LogEntry]:
         self.others += 1
         return []
 
@@ -85,7 +85,7 @@ class Asked:
         self.others += 1
         return []
 
-    async def _ended(self, joined: Joined) -> set[Credential]:
+    async def _ended(self, joined: RoomsByCredential) -> set[Credential]:
         return set()
 
 
@@ -104,16 +104,16 @@ async def test_idle_sockets_cost_one_question_to_the_database_for_all_and_no_fra
 ) -> None:
     monkeypatch.setattr(hub, "CHECK_SECONDS", 0.02)
     monkeypatch.setattr(presence, "roster", MemoryRoster)
-    monkeypatch.setattr(presence, "CROWD", 0)  # who comes is not what is counted here
+    monkeypatch.setattr(presence, "LARGE_ROOM", 0)  # who comes is not what is counted here
     asked, layer, rooms = Asked(), Quiet(), [uuid4() for _ in range(ROOMS)]
-    ears = [Ear() for _ in range(MEMBERS)]
+    clients = [FakeClient() for _ in range(MEMBERS)]
     made = RoomHub(layer, asked.source())
     async with running(made.run(), "hub"):
-        for ear in ears:
-            made.connect(ear.outlet)
+        for client in clients:
+            made.connect(client.connection)
             for room in rooms:
-                await made.begin(await made.subscribe(room, ear.outlet), 7, {})
-        await asyncio.gather(*(ear.outlet.settled() for ear in ears))
+                await made.begin(await made.subscribe(room, client.connection), 7, {})
+        await asyncio.gather(*(client.connection.drained() for client in clients))
         opened, sent = asked.positions, layer.sent
         async with asyncio.timeout(DEADLINE):
             while asked.positions < opened + 10:  # noqa: ASYNC110 # ten checks
@@ -122,7 +122,7 @@ async def test_idle_sockets_cost_one_question_to_the_database_for_all_and_no_fra
     assert opened < ROOMS + 10
     assert asked.others == 0
     assert layer.sent == sent
-    assert [ear.heard for ear in ears] == [[]] * MEMBERS
+    assert [client.received for client in clients] == [[]] * MEMBERS
 
 
 @pytest.mark.django_db
@@ -134,7 +134,7 @@ def test_typing_is_told_to_few_and_not_to_a_crowd(
 
     carry_out(MemberType(room=cast.room.pk), cast.member, "en")
     assert len(told) == 1
-    monkeypatch.setattr(commands, "CROWD", 3)
+    monkeypatch.setattr(commands, "LARGE_ROOM", 3)
     carry_out(MemberType(room=cast.room.pk), cast.member, "en")
 
     assert len(told) == 1
@@ -147,8 +147,8 @@ def test_what_is_unread_is_counted_among_the_newest_only(
     for number in range(5):
         post_message(user=cast.owner, room_id=cast.room.pk, text=f"m{number}", personas=[])
     monkeypatch.setattr(unread_module, "COUNTED", 3)
-    (counted,) = unread([cast.room.pk], [cast.member.pk])
+    (counted,) = count_unread([cast.room.pk], [cast.member.pk])
     mark_read(user=cast.member, room_id=cast.room.pk, seq=cast.refreshed().last_seq - 1)
-    (rest,) = unread([cast.room.pk], [cast.member.pk])
+    (rest,) = count_unread([cast.room.pk], [cast.member.pk])
 
     assert (counted.messages, rest.messages) == (3, 1)

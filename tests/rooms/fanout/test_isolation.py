@@ -170,11 +170,11 @@ async def test_stranger_who_knows_every_id_gets_nothing(
             await theirs.command("run.retry", run=sent["runs"][0]),
         ]
         await mine.until_type("run.completed")
-        heard = await theirs.everything_so_far()
+        received = await theirs.everything_so_far()
 
     assert [answer["code"] for answer in tries] == ["not_found"] * len(tries)
-    assert {frame["type"] for frame in heard} == {"command.refused", "command.done"}
-    assert "secret" not in str(heard)
+    assert {frame["type"] for frame in received} == {"command.refused", "command.done"}
+    assert "secret" not in str(received)
 
 
 PATHS = [

@@ -34,16 +34,16 @@ def server() -> Iterator[Redis]:
 async def replay_on(url: str) -> AsyncIterator[Replay]:
     """A replay with clients of its own, which are closed behind it."""
     django_settings.REDIS_URL = url
-    redis_store.store.cache_clear()
-    redis_store.store_of_threads.cache_clear()
-    redis_store._away_until = 0.0  # what another test has found out
+    redis_store.async_client.cache_clear()
+    redis_store.sync_client.cache_clear()
+    redis_store._backoff_until = 0.0  # what another test has found out
     try:
         yield RedisReplay()
     finally:
-        await redis_store.store().aclose()
-        redis_store.store_of_threads().close()
-        redis_store.store.cache_clear()
-        redis_store.store_of_threads.cache_clear()
+        await redis_store.async_client().aclose()
+        redis_store.sync_client().close()
+        redis_store.async_client.cache_clear()
+        redis_store.sync_client.cache_clear()
 
 
 @pytest_asyncio.fixture(
@@ -264,13 +264,13 @@ async def test_redis_that_hangs_is_asked_once_by_those_who_hold_a_room(
 ) -> None:
     monkeypatch.setattr(redis_store, "PAUSE_SECONDS", DEADLINE)
     asked = []
-    client = redis_store.store_of_threads
+    client = redis_store.sync_client
 
     def ask() -> object:
         asked.append("a moment of everybody's")
         return client()
 
-    monkeypatch.setattr(replay_module, "store_of_threads", ask)
+    monkeypatch.setattr(replay_module, "sync_client", ask)
     server.freeze()
     try:
         shown = [await asyncio.to_thread(on_redis.seal, uuid4(), 1) for _ in range(20)]

@@ -14,7 +14,7 @@ from rooms.runs.delta_store import replay
 from rooms.runs.deltas import Deltas
 from rooms.runs.lifecycle import Job
 from tests.agents.engine.asking import PERSONA
-from tests.rooms.fanout.hall import yes
+from tests.rooms.fanout.harness import lease_is_valid
 
 
 def make_job(spec: PersonaSpec = PERSONA) -> Job:
@@ -62,7 +62,7 @@ def failing_at(number: int) -> Callable[[], Awaitable[bool]]:
 async def test_first_text_goes_at_once_and_the_rest_by_the_clock(
     told: list[tuple[int, str]],
 ) -> None:
-    deltas = Deltas(make_job(), yes)
+    deltas = Deltas(make_job(), lease_is_valid)
 
     for word in ("a", "b", "c"):
         await deltas.add(word)
@@ -92,7 +92,7 @@ async def test_text_that_could_not_be_sent_goes_with_what_comes_next(
 
 
 async def test_nothing_is_sent_once_it_is_discarded(told: list[tuple[int, str]]) -> None:
-    deltas = Deltas(make_job(), yes)
+    deltas = Deltas(make_job(), lease_is_valid)
 
     await deltas.add("a")
     await deltas.add("b")

@@ -19,7 +19,7 @@ from agents.services import create_demo_persona, delete_persona, set_persona_ena
 from rooms import services
 from rooms.event_log import events_after
 from rooms.fanout import publisher
-from rooms.fanout.publisher import Change, Envelope
+from rooms.fanout.publisher import Batch, Envelope
 from rooms.models import Message, MessageStatus, Run, RunState
 from rooms.permissions import set_room_role
 from rooms.runs import lifecycle, queue
@@ -252,7 +252,7 @@ def test_a_room_that_closes_ends_all_that_waits_and_tells_of_it_once(
 
     services.archive_room(user=cast.owner, room_id=cast.room.pk)
 
-    changes = [change.durables for change in told if isinstance(change, Change)]
+    changes = [batch.entries for batch in told if isinstance(batch, Batch)]
     ended = [event.type for event in changes[0]]
     assert ended == ["message.updated", *["run.cancelled"] * len(waiting)]
     assert [event.type for event in changes[1]] == ["room.archived"]

@@ -29,7 +29,7 @@ from rooms.runs.lifecycle import Job
 from rooms.runs.runner import Runner
 from tests.deadlines import DEADLINE
 from tests.rooms.conftest import Cast
-from tests.rooms.fanout.hall import yes
+from tests.rooms.fanout.harness import lease_is_valid
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -377,13 +377,13 @@ async def test_a_zombie_says_nothing_into_its_successors_answer(
     cast: Cast, published: list[Envelope]
 ) -> None:
     job = await sync_to_async(asked_and_taken)(cast, "zombie")
-    zombie = Deltas(job, yes)
+    zombie = Deltas(job, lease_is_valid)
     await zombie.add("one ")
     after = await sync_to_async(take_over)(cast, job)
 
     await zombie.add("two ")
     await zombie.close()
-    successor = Deltas(after, yes)
+    successor = Deltas(after, lease_is_valid)
     await successor.add("anew")
     await zombie.add("three ")
     await zombie.close()

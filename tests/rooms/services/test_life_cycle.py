@@ -22,7 +22,7 @@ from accounts.services import (
 )
 from accounts.services.teams import add_team_member
 from rooms import services
-from rooms.fanout.unread import unread
+from rooms.fanout.unread import count_unread
 from rooms.models import Room, RoomEvent, RoomMember, RoomPermission, RoomRole, RunState
 from rooms.permissions import MANAGE, POST, VIEW, access_room, permissions_in
 from rooms.queries import room_state
@@ -178,7 +178,7 @@ def test_suspended_member_keeps_the_seat_and_nothing_else(cast: Cast) -> None:
         access_room(cast.moderator, cast.room.pk, VIEW)
     state = room_state(cast.refreshed(), cast.owner)
     assert cast.moderator.pk not in {member.user for member in state.members}
-    assert unread([cast.room.pk], [cast.moderator.pk]) == []
+    assert count_unread([cast.room.pk], [cast.moderator.pk]) == []
     with pytest.raises(NotFound):
         services.put_member(
             user=cast.owner, room_id=cast.room.pk, member_id=cast.moderator.pk, role="owner"
@@ -248,7 +248,7 @@ def test_deleted_team_shuts_its_rooms_until_it_is_restored(cast: Cast) -> None:
     assert newest_event(cast.room) == "room.deleted"
     assert cast.room.runs.get().state == RunState.CANCELLED
     assert not Room.objects.visible_to(cast.owner).exists()
-    assert unread([cast.room.pk], [cast.member.pk]) == []
+    assert count_unread([cast.room.pk], [cast.member.pk]) == []
     for user in (cast.owner, cast.member):
         with pytest.raises(NotFound):
             access_room(user, cast.room.pk, VIEW)

@@ -11,7 +11,7 @@ from accounts.services import update_profile
 from agents.engine_types import AnswerFailed
 from agents.services import delete_persona
 from rooms import services
-from rooms.fanout.unread import unread
+from rooms.fanout.unread import count_unread
 from rooms.models import Message, RoomEvent, Run, RunState
 from rooms.pages.sidebar import room_rows
 from rooms.runs import context, lifecycle
@@ -92,11 +92,11 @@ def test_what_is_no_emoji_changes_nothing(cast: Cast) -> None:
 def test_deleted_message_is_no_news_and_no_last_line(cast: Cast) -> None:
     say(cast, "before")
     said = say(cast, "@owner look")
-    (news,) = unread([cast.room.pk], [cast.owner.pk])
+    (news,) = count_unread([cast.room.pk], [cast.owner.pk])
 
     services.delete_message(user=cast.member, message_id=said.pk)
 
-    (after,) = unread([cast.room.pk], [cast.owner.pk])
+    (after,) = count_unread([cast.room.pk], [cast.owner.pk])
     assert (news.messages - after.messages, news.mentions - after.mentions) == (1, 1)
     (row,) = room_rows(cast.owner, cast.team)
     assert row.last_line.endswith("before")

@@ -13,7 +13,7 @@ from rooms.services import post_message
 from rooms.socket import snapshots
 from rooms.socket.snapshots import read_stand
 from tests.rooms.conftest import Cast
-from tests.rooms.fanout.hall import open_hall
+from tests.rooms.fanout.harness import run_harness
 
 pytestmark = pytest.mark.django_db
 
@@ -77,15 +77,15 @@ async def test_gate_is_asked_once_where_others_listen_already_and_lets_no_strang
         return access_room(user, room_id, permission)
 
     monkeypatch.setattr(snapshots, "access_room", counted)
-    async with open_hall() as hall:
-        owner, member, stranger = map(hall.seat, (cast.owner, cast.member, cast.stranger))
-        for seat in (owner, member, stranger):
-            heard = await seat.join(cast.room.pk)
+    async with run_harness() as harness:
+        owner, member, stranger = map(harness.connect, (cast.owner, cast.member, cast.stranger))
+        for client in (owner, member, stranger):
+            heard = await client.join(cast.room.pk)
         await owner.say(cast.room.pk, "hello")
-        await hall.settled(owner, member, stranger)
+        await harness.settled(owner, member, stranger)
 
     assert [asked.count(user) for user in (cast.owner, cast.member, cast.stranger)] == [2, 1, 1]
     assert member.joined(cast.room.pk)
     assert heard["code"] == "not_found"
-    assert stranger.heard == [heard]
+    assert stranger.received == [heard]
     assert not stranger.joined(cast.room.pk)

@@ -14,7 +14,7 @@ from rooms.fanout.hub import RoomHub
 from rooms.socket.consumer import RoomsConsumer
 from rooms.socket.token_bucket import BURST, PATIENCE, PER_SECOND, Bucket
 from tests.live import Installation
-from tests.rooms.fanout.hearing import Store
+from tests.rooms.fanout.doubles import FakeStore
 
 
 class Clock:
@@ -88,7 +88,7 @@ async def test_who_says_much_at_once_keeps_nobody_waiting() -> None:
             await asyncio.sleep(0)
 
     user = User(name="Member")
-    state = {"hub": RoomHub(InMemoryChannelLayer(), Store().source())}
+    state = {"hub": RoomHub(InMemoryChannelLayer(), FakeStore().source())}
     scope = {"user": user, "credential": Credential(user.pk), "language": "en", "state": state}
     other = asyncio.create_task(somebody_else())
     await RoomsConsumer()(scope, receive, send)

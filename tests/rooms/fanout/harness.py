@@ -1,7 +1,7 @@
-"""The hub, the publisher and any number of sockets in the process of a test.
+"""A hub, the publisher and any number of clients in the process of a test.
 
-A seat is a socket without a network: the same consumer, outlet and hub as behind uvicorn, so what
-it has heard is what would have been written. The database is the tests' own, and commits.
+A client is a socket without a network: the same consumer, connection and hub as behind uvicorn, so
+`received` is what would have been written. The database is the test database, and commits.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import msgspec
 from accounts.models import User
 from rooms.executors import COMMANDS, in_thread
 from rooms.fanout import publisher
-from rooms.fanout.connection import Outlet
+from rooms.fanout.connection import Connection
 from rooms.fanout.credentials import Credential
 from rooms.fanout.hub import RoomHub
 from rooms.fanout.transport import Frame, Write
@@ -25,49 +25,49 @@ from rooms.runs.lifecycle import Job
 from rooms.socket.consumer import RoomsConsumer
 from rooms.socket.routing import make_hub
 from rooms.socket.token_bucket import Bucket
-from tests.rooms.fanout.hearing import payload_of
+from tests.rooms.fanout.doubles import payload_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Heard = dict[str, Any]
+Frames = dict[str, Any]
 
 
-class Seat:
-    """A socket of somebody; `heard` is all that it was sent, in order."""
+class SocketClient:
+    """A socket of somebody; `received` is all that it was sent, in order."""
 
     def __init__(self, hub: RoomHub, user: User) -> None:
         self.user = user
-        self.heard: list[Heard] = []
+        self.received: list[Frames] = []
         self.closed: int | None = None
         self._told = asyncio.Event()
         self.hub = hub
         self._refs = count(1)
         self._consumer = RoomsConsumer()
         self._consumer.user, self._consumer.language, self._consumer.hub = user, "en", hub
-        self._consumer.outlet = Outlet(Credential(user.pk), self, self._close)
+        self._consumer.connection = Connection(Credential(user.pk), self, self._close)
         self._consumer._bucket = Bucket()
-        hub.connect(self._consumer.outlet)
+        hub.connect(self._consumer.connection)
 
-    async def command(self, kind: str, **fields: Any) -> Heard:
+    async def command(self, kind: str, **fields: Any) -> Frames:
         """Send a command and return the answer to it."""
         ref = f"{kind}-{next(self._refs)}"
         await self.tell({"type": kind, "ref": ref, **fields})
-        return next(frame for frame in reversed(self.heard) if frame.get("ref") == ref)
+        return next(frame for frame in reversed(self.received) if frame.get("ref") == ref)
 
-    async def tell(self, frame: Heard) -> None:
+    async def tell(self, frame: Frames) -> None:
         """Send something that may have no answer."""
         await self._consumer.receive(text_data=msgspec.json.encode(frame).decode())
 
-    async def join(self, room: UUID, after: int | None = None) -> Heard:
+    async def join(self, room: UUID, after: int | None = None) -> Frames:
         return await self.command("room.join", room=str(room), after=after, live=None)
 
-    async def say(self, room: UUID, text: str, **fields: Any) -> Heard:
+    async def say(self, room: UUID, text: str, **fields: Any) -> Frames:
         usual: dict[str, Any] = {"client_id": str(uuid4()), "reply_to": None, "personas": []}
         return await self.command("message.send", room=str(room), text=text, **{**usual, **fields})
 
     async def leave(self) -> None:
-        await self.hub.disconnect(self._consumer.outlet)
+        await self.hub.disconnect(self._consumer.connection)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Return when it is so; asked again whenever something has come."""
@@ -76,14 +76,14 @@ class Seat:
             await self._told.wait()
 
     @property
-    def outlet(self) -> Outlet:
-        return self._consumer.outlet
+    def connection(self) -> Connection:
+        return self._consumer.connection
 
     def joined(self, room: UUID) -> bool:
         """Whether the hub sends frames of the room here."""
-        return room in self._consumer.outlet.subscriptions
+        return room in self._consumer.connection.subscriptions
 
-    # The sink of the outlet: what is written is heard.
+    # The sink of the connection: what is written is received.
 
     def write(self, frame: Frame) -> bool:
         self._hear(frame.wire)
@@ -100,7 +100,7 @@ class Seat:
         """There is nothing to drop."""
 
     def _hear(self, wire: bytes) -> None:
-        self.heard.append(msgspec.json.decode(payload_of(wire)))
+        self.received.append(msgspec.json.decode(payload_of(wire)))
         self._told.set()
 
     async def _close(self, code: int) -> None:
@@ -108,21 +108,21 @@ class Seat:
         self._told.set()
 
 
-async def yes() -> bool:
+async def lease_is_valid() -> bool:
     """Say that a run's lease is good."""
     return True
 
 
-class Hall:
+class Harness:
     """What a web process has one of: a hub that hears what the publisher sends."""
 
     def __init__(self, hub: RoomHub) -> None:
         self.hub = hub
         self.worker = f"test-{uuid4().hex}"
 
-    def seat(self, user: User) -> Seat:
+    def connect(self, user: User) -> SocketClient:
         """Open a socket for somebody."""
-        return Seat(self.hub, user)
+        return SocketClient(self.hub, user)
 
     async def do(self, act: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a service, as a page or a command would, in a thread."""
@@ -133,7 +133,7 @@ class Hall:
         taken = await self.do(lifecycle.take, self.worker)
         return taken[1] if taken else None
 
-    async def settled(self, *seats: Seat) -> None:
+    async def settled(self, *clients: SocketClient) -> None:
         """Return when the hub has handed over all that was published so far."""
         mark = UUID(int=uuid4().int)
         seen = asyncio.Event()
@@ -141,21 +141,21 @@ class Hall:
 
         def watch(envelope: publisher.Envelope) -> None:
             take(envelope)
-            if isinstance(envelope, publisher.Spoken) and envelope.room == mark:
+            if isinstance(envelope, publisher.ActivityHint) and envelope.room == mark:
                 seen.set()
 
         self.hub._take = watch  # type: ignore[method-assign]  # to see our own mark go by
         try:
-            publisher.publish(publisher.Spoken(mark))
+            publisher.publish(publisher.ActivityHint(mark))
             await seen.wait()
         finally:
             self.hub._take = take  # type: ignore[method-assign]  # as it was
-        for seat in seats:
-            await seat._consumer.outlet.settled()
+        for client in clients:
+            await client._consumer.connection.drained()
 
 
 @asynccontextmanager
-async def open_hall() -> AsyncIterator[Hall]:
+async def run_harness() -> AsyncIterator[Harness]:
     """Run a hub and a publisher for as long as the context lasts."""
     hub = make_hub()
     tasks = [asyncio.create_task(publisher.publisher.run()), asyncio.create_task(hub.run())]
@@ -164,7 +164,7 @@ async def open_hall() -> AsyncIterator[Hall]:
     assert hub._channel
     assert publisher.publisher._loop
     try:
-        yield Hall(hub)
+        yield Harness(hub)
     finally:
         for task in tasks:
             task.cancel()

@@ -1,4 +1,4 @@
-"""A room that is heard: what the layer would bring of it, what the stores have, who listens."""
+"""A room that is received: what the layer would bring of it, what the stores have, who listens."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -7,9 +7,9 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from rooms.fanout.connection import Outlet, Subscription
-from rooms.fanout.credentials import Credential, Joined
-from rooms.fanout.publisher import Change, Delta, Durable
+from rooms.fanout.connection import Connection, Subscription
+from rooms.fanout.credentials import Credential, RoomsByCredential
+from rooms.fanout.publisher import Batch, Delta, LogEntry
 from rooms.fanout.topic import Source, Topic
 from rooms.fanout.transport import Frame, Write
 from rooms.protocol.events import MessageDelta, encode
@@ -18,10 +18,10 @@ ROOM, ANSWER, RUN = UUID(int=1), UUID(int=2), UUID(int=3)
 
 
 @dataclass
-class Store:
+class FakeStore:
     """The log and the replay, as they would be read when something was lost."""
 
-    log: list[Durable] = field(default_factory=list)
+    log: list[LogEntry] = field(default_factory=list)
     deltas: list[str] = field(default_factory=list)
     reads: int = 0
 
@@ -31,12 +31,12 @@ class Store:
     async def _last_seqs(self, rooms: list[UUID]) -> dict[UUID, int]:
         return {ROOM: len(self.log)}
 
-    async def _events_after(self, room: UUID, after: int) -> list[Durable]:
+    async def _events_after(self, room: UUID, after: int) -> list[LogEntry]:
         self.reads += 1
         await asyncio.sleep(0)
         return self.log[after:]
 
-    async def _ended(self, joined: Joined) -> set[Credential]:
+    async def _ended(self, joined: RoomsByCredential) -> set[Credential]:
         return set()
 
     async def _deltas(self, message: UUID, attempt: int, since: int) -> list[str]:
@@ -45,13 +45,13 @@ class Store:
         return self.deltas[since:]
 
 
-def durable(seq: int, kind: str = "room.changed", **fields: object) -> Durable:
+def durable(seq: int, kind: str = "room.changed", **fields: object) -> LogEntry:
     frame = {"type": kind, "room": ROOM, "seq": seq, **fields}
-    return Durable(seq, kind, msgspec.json.encode(frame))
+    return LogEntry(seq, kind, msgspec.json.encode(frame))
 
 
-def change(*durables: Durable) -> Change:
-    return Change(ROOM, list(durables))
+def change(*durables: LogEntry) -> Batch:
+    return Batch(ROOM, list(durables))
 
 
 def delta(seq: int, text: str, *, attempt: int = 1, base: int = 0) -> Delta:
@@ -59,11 +59,11 @@ def delta(seq: int, text: str, *, attempt: int = 1, base: int = 0) -> Delta:
     return Delta(ROOM, ANSWER, attempt, seq, base, encode(event))
 
 
-def begun(seq: int, attempt: int = 1) -> Durable:
+def begun(seq: int, attempt: int = 1) -> LogEntry:
     return durable(seq, "run.started", run={"answer": ANSWER, "attempt": attempt})
 
 
-def ended(seq: int) -> Durable:
+def ended(seq: int) -> LogEntry:
     return durable(seq, "message.completed", message={"id": ANSWER, "run": RUN})
 
 
@@ -72,11 +72,11 @@ def payload_of(wire: bytes) -> bytes:
     return wire[{126: 4, 127: 10}.get(wire[1], 2) :]
 
 
-class Ear:
+class FakeClient:
     """A socket that keeps what it is sent; it can be made not to read, or to be no transport."""
 
     def __init__(self, user: UUID | None = None, *, direct: bool = True) -> None:
-        self.heard: list[dict[str, object]] = []
+        self.received: list[dict[str, object]] = []
         self.closed: list[int] = []
         self.reading = asyncio.Event()
         self.reading.set()
@@ -85,7 +85,7 @@ class Ear:
         self.sends = 0
         self.written = 0
         self.stalled: Callable[[], None] = lambda: None
-        self.outlet = Outlet(Credential(user or uuid4()), self, self._close)
+        self.connection = Connection(Credential(user or uuid4()), self, self._close)
 
     def stop_reading(self) -> None:
         self.reading.clear()
@@ -121,28 +121,28 @@ class Ear:
         self._keep(payload_of(wire))
 
     def _keep(self, payload: bytes) -> None:
-        self.heard.append(msgspec.json.decode(payload))
+        self.received.append(msgspec.json.decode(payload))
 
     async def _close(self, code: int) -> None:
         self.closed.append(code)
 
     @property
     def seqs(self) -> list[object]:
-        return [frame["seq"] for frame in self.heard if frame["type"] != "message.delta"]
+        return [frame["seq"] for frame in self.received if frame["type"] != "message.delta"]
 
     @property
     def text(self) -> str:
-        return "".join(str(f["text"]) for f in self.heard if f["type"] == "message.delta")
+        return "".join(str(f["text"]) for f in self.received if f["type"] == "message.delta")
 
 
-def opened(store: Store) -> Topic:
+def opened(store: FakeStore) -> Topic:
     topic = Topic(ROOM, lambda room, user: None)
     topic.seq, topic.opened = len(store.log), True
     return topic
 
 
-def listen(topic: Topic, ear: Ear, seq: int = -1) -> Subscription:
-    subscription = topic.add(ear.outlet)
+def listen(topic: Topic, client: FakeClient, seq: int = -1) -> Subscription:
+    subscription = topic.add(client.connection)
     subscription.begin(seq, {})
     return subscription
 
