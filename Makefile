@@ -9,7 +9,7 @@ ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
 export SSL_CERT_FILE ?= /etc/ssl/certs/ca-certificates.crt
 endif
 
-.PHONY: run test check lint types imports migrations production scripts messages lock env-example \
+.PHONY: run test test-slow check lint types imports migrations production scripts messages lock env-example \
 	bench chaos picture system clean
 .DELETE_ON_ERROR:
 
@@ -20,6 +20,10 @@ run: .venv/runtime
 test: system .venv/development
 	@$(MAKE) --no-print-directory --jobs=2 check scripts
 	$(BIN)/pytest
+
+# The tests as a slow machine runs them: each process gets a third of a core (tests/throttle.py).
+test-slow: system .venv/development
+	$(BIN)/python -m tests.throttle -- $(BIN)/pytest --numprocesses=6 $(TESTS)
 
 check: types lint imports migrations production
 
