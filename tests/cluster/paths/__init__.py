@@ -1,0 +1,1 @@
+"""Traces of one message and one answer through the processes."""
