@@ -8,7 +8,7 @@ from django import forms
 from django.http import HttpRequest
 
 from accounts.admin import Guarded, LookUp, audit_form, site
-from rooms.models import Line, Worker
+from rooms.models import TeamQuota, Worker
 
 
 class WorkerAdmin(LookUp):
@@ -22,7 +22,7 @@ class WorkerAdmin(LookUp):
         return False
 
 
-class LineAdmin(Guarded):
+class TeamQuotaAdmin(Guarded):
     """What a team may ask at once, where that is not what the server's settings say."""
 
     list_display = (
@@ -33,20 +33,20 @@ class LineAdmin(Guarded):
     search_fields = ("team__name",)
     autocomplete_fields = ("team",)
 
-    def has_delete_permission(self, request: HttpRequest, obj: Line | None = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: TeamQuota | None = None) -> bool:
         return False
 
     def save_model(
         self,
         request: HttpRequest,
-        obj: Line,
-        form: forms.ModelForm[Line],
+        obj: TeamQuota,
+        form: forms.ModelForm[TeamQuota],
         change: bool,  # noqa: FBT001  # as Django calls it
     ) -> None:
         """Write it down, in the log of the server: it is for whoever runs that to say."""
         super().save_model(request, obj, form, change)
-        audit_form(request, "line.changed", form, obj.team_id, told=["team"])
+        audit_form(request, "quota.changed", form, obj.team_id, told=["team"])
 
 
 site.register(Worker, WorkerAdmin)
-site.register(Line, LineAdmin)
+site.register(TeamQuota, TeamQuotaAdmin)

@@ -292,7 +292,7 @@ class Run(models.Model):
         default_permissions = ()
         indexes: ClassVar = [
             # Not partial: SQLite does not see that a state in a parameter is that of the index.
-            models.Index(fields=["team", "state", "queued_at", "id"], name="run_line"),
+            models.Index(fields=["team", "state", "queued_at", "id"], name="run_queue"),
             models.Index(fields=["state", "lease_until"], name="run_leases"),
             models.Index(
                 fields=["room"],
@@ -305,10 +305,10 @@ class Run(models.Model):
         return f"{self.pk} {self.state}"
 
 
-class Line(models.Model):
-    """The line in which a team's runs wait: when it was served last, and the team's own bounds.
+class TeamQuota(models.Model):
+    """How many runs of a team may run and be queued at once, and when the team was served last.
 
-    A bound that is not set is that of the server. Whoever claims a run has the line locked.
+    A limit that is None is the limit of the server's settings. A claim locks the row.
     """
 
     team = models.OneToOneField(
@@ -323,14 +323,14 @@ class Line(models.Model):
     queued_per_team = models.PositiveIntegerField(_("waiting in the team"), null=True, blank=True)
 
     class Meta:
-        verbose_name = _("team's line")
-        verbose_name_plural = _("teams' lines")
+        verbose_name = _("team quota")
+        verbose_name_plural = _("team quotas")
 
     def __str__(self) -> str:
         return str(self.team)
 
-    def bound(self, name: str) -> int:
-        """Return the team's own bound, else the server's; with limits off there is none."""
+    def limit(self, name: str) -> int:
+        """Return the limit of the team, else of the server; unlimited without MARU_RATE_LIMITS."""
         if not settings.RATE_LIMITS:
             return sys.maxsize
         own: int | None = getattr(self, name)

@@ -37,9 +37,9 @@ def room_state(room: Room, user: User) -> RoomState:
 
 def _open_runs(room: Room) -> list[RunBody]:
     runs = list(room.runs.active().order_by("queued_at", "pk"))
-    waits = any(run.state == RunState.QUEUED for run in runs)
-    places = queue.places(room) if waits else {}
-    return [run_body(run, places.get(run.pk)) for run in runs]
+    is_queued = any(run.state == RunState.QUEUED for run in runs)
+    positions = queue.positions(room) if is_queued else {}
+    return [run_body(run, positions.get(run.pk)) for run in runs]
 
 
 def newest_messages(room: Room, before: int | None = None, limit: int = PAGE) -> list[MessageBody]:

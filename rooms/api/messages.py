@@ -201,4 +201,4 @@ def retry_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
 
 
 def _answer_run(run: Run, status: int = 200) -> HttpResponse:
-    return answer(run_body(run, queue.place_of(run)), status)
+    return answer(run_body(run, queue.position_of(run)), status)

@@ -16,7 +16,7 @@ from rooms.pages.timeline import blank, lines_of
 from rooms.permissions import MANAGE, POST
 from rooms.protocol.payloads import MessageBody, RoomState, RunBody
 from rooms.protocol.serializers import run_body
-from rooms.runs.lifecycle import MAX_ATTEMPTS
+from rooms.runs.leases import MAX_ATTEMPTS
 
 QUICK_REACTIONS: Final = ("👍", "❤️", "😄", "🎉", "👀", "✅", "🙏", "😢")
 

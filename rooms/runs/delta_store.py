@@ -1,7 +1,7 @@
-"""The deltas of unfinished answers, kept for whoever joins or comes back in mid-answer.
+"""The deltas of unfinished answers, stored for clients that join or reconnect during an answer.
 
-Best effort: what is lost here is made good by `message.completed`, which carries the whole text.
-A delta is kept before it is published, so whoever listens first and reads second misses none.
+Best effort: a lost delta is repaired by `message.completed`, which carries the whole text. A delta
+is stored before it is published, so a client that subscribes first and reads second misses none.
 """
 
 import asyncio
@@ -26,16 +26,16 @@ from rooms.redis_store import (
 
 log = structlog.get_logger(__name__)
 
-KEPT_SECONDS: Final = 600
-EXPIRY_EVERY: Final = 32  # deltas; an answer so slow that it expires meanwhile is kept anew
+TTL_SECONDS: Final = 600
+TTL_RENEWED_EVERY: Final = 32  # deltas; a stream that expires in between is written again
 LINGER_SECONDS: Final = 10
-SEAL: Final = f"{2**64 - 1}-1"  # the last id that a stream can have: nothing fits behind it
+CLOSING_ID: Final = f"{2**64 - 1}-1"  # the highest id of a stream: Redis refuses later entries
 
 Entries = list[tuple[bytes, dict[bytes, bytes]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class StoredDeltas:
     """The deltas of one attempt from seq `since` on, oldest first."""
 
     attempt: int
@@ -48,69 +48,74 @@ class Held:
         return self.since + len(self.deltas) - 1
 
 
-class Replay(Protocol):
+class DeltaStore(Protocol):
+    """Stores the deltas of each attempt of an answer until shortly after its end."""
+
     async def append(
-        self, message: UUID, attempt: int, deltas: Sequence[str], kept: int
+        self, message: UUID, attempt: int, deltas: Sequence[str], stored: int
     ) -> int | None:
-        """Keep the deltas that an attempt has so far, of which so many are kept already.
+        """Store `deltas`, all deltas of an attempt so far; the first `stored` are stored already.
 
-        Returns how many are kept now: 0 where that is not known, so that all are given again. None
-        where they must not be shown any more: sealed, or an older attempt's, which are forgotten.
+        Returns how many are stored now; 0 if that is unknown, so that the next call passes all of
+        them again. Returns None if the deltas must not be published: the answer is closed, or a
+        newer attempt has begun.
         """
 
-    async def read(self, message: UUID, attempt: int, since: int = 0) -> Held | None:
-        """Return the deltas of an attempt from seq `since` on; None where that is not known now."""
+    async def read(self, message: UUID, attempt: int, since: int = 0) -> StoredDeltas | None:
+        """Return the deltas of an attempt from seq `since` on; None if the store is unavailable."""
 
-    async def forget(self, message: UUID, attempt: int) -> None:
-        """Let go of an answer that has ended, soon: somebody may be joining just now."""
+    async def expire(self, message: UUID, attempt: int) -> None:
+        """Drop the deltas of an ended attempt after LINGER_SECONDS; a join may read them now."""
 
-    def seal(self, message: UUID, attempt: int) -> str:
-        """Take in no more of an answer and return what was shown of it, empty if that is unknown.
+    def close(self, message: UUID, attempt: int) -> str:
+        """Accept no more deltas of an attempt; return its text, empty if the store is unavailable.
 
-        To be called from any thread, by whoever stops an answer: what is kept is what was shown.
+        Blocking; call it from a worker thread. The text is what was published, because a delta is
+        stored before it is published.
         """
 
-    def erase(self, message: UUID, attempt: int) -> None:
-        """Take in no more of an answer and keep nothing of it; from any thread, like `seal`."""
+    def purge(self, message: UUID, attempt: int) -> None:
+        """Close an attempt and delete its deltas. Blocking; call it from a worker thread."""
 
 
 @dataclass(slots=True)
 class _Answer:
     attempt: int
     deltas: list[str] = field(default_factory=list)
-    sealed: bool = False
+    closed: bool = False
 
 
-class MemoryReplay:
-    """For the embedded profile: one process, which also runs the answers."""
+class MemoryDeltaStore:
+    """The store of the embedded profile, where one process serves sockets and runs."""
 
     def __init__(self) -> None:
         self._answers: dict[UUID, _Answer] = {}
         self._lock = threading.Lock()
 
     async def append(
-        self, message: UUID, attempt: int, deltas: Sequence[str], kept: int
+        self, message: UUID, attempt: int, deltas: Sequence[str], stored: int
     ) -> int | None:
         with self._lock:
-            answer = self._of_attempt(message, attempt)
-            if answer.attempt != attempt or answer.sealed:
+            answer = self._answer(message, attempt)
+            if answer.attempt != attempt or answer.closed:
                 return None
             answer.deltas.extend(deltas[len(answer.deltas) :])
             return len(deltas)
 
-    def _of_attempt(self, message: UUID, attempt: int) -> _Answer:
+    def _answer(self, message: UUID, attempt: int) -> _Answer:
+        """Return the newest attempt of an answer, which is `attempt` or a later one."""
         answer = self._answers.get(message)
         if answer is None or answer.attempt < attempt:
             answer = self._answers[message] = _Answer(attempt)
         return answer
 
-    async def read(self, message: UUID, attempt: int, since: int = 0) -> Held | None:
+    async def read(self, message: UUID, attempt: int, since: int = 0) -> StoredDeltas | None:
         answer = self._answers.get(message)
         if answer is None or answer.attempt != attempt:
-            return Held(attempt, since, [])
-        return Held(attempt, since, answer.deltas[since:])
+            return StoredDeltas(attempt, since, [])
+        return StoredDeltas(attempt, since, answer.deltas[since:])
 
-    async def forget(self, message: UUID, attempt: int) -> None:
+    async def expire(self, message: UUID, attempt: int) -> None:
         asyncio.get_running_loop().call_later(LINGER_SECONDS, self._drop, message, attempt)
 
     def _drop(self, message: UUID, attempt: int) -> None:
@@ -118,42 +123,42 @@ class MemoryReplay:
         if answer is not None and answer.attempt == attempt:
             del self._answers[message]
 
-    def seal(self, message: UUID, attempt: int) -> str:
+    def close(self, message: UUID, attempt: int) -> str:
         with self._lock:
-            answer = self._of_attempt(message, attempt)
+            answer = self._answer(message, attempt)
             if answer.attempt != attempt:
                 return ""
-            answer.sealed = True
+            answer.closed = True
             return "".join(answer.deltas)
 
-    def erase(self, message: UUID, attempt: int) -> None:
+    def purge(self, message: UUID, attempt: int) -> None:
         with self._lock:
             answer = self._answers.get(message)
             if answer is not None and answer.attempt == attempt:
-                answer.sealed, answer.deltas = True, []
+                answer.closed, answer.deltas = True, []
 
 
-class RedisReplay:
-    """One stream for each attempt; the id of an entry is `<seq>-1`, so none is kept twice."""
+class RedisDeltaStore:
+    """One Redis stream per attempt. An entry's id is `<seq>-1`, so no delta is stored twice."""
 
     async def append(
-        self, message: UUID, attempt: int, deltas: Sequence[str], kept: int
+        self, message: UUID, attempt: int, deltas: Sequence[str], stored: int
     ) -> int | None:
-        async def keep() -> int | None:
+        async def add() -> int | None:
             key = _key(message, attempt)
             try:
-                if not await _add(key, deltas, kept):
-                    await _add(key, deltas, 0)  # a Redis that has forgotten is told all of it again
-            except _SealedAnswer:
+                if not await _add(key, deltas, stored):
+                    await _add(key, deltas, 0)  # Redis has lost the stream: write all deltas again
+            except _Closed:
                 return None
             return len(deltas)
 
-        return await best_effort(keep, 0)  # shown, where Redis is away
+        return await best_effort(add, 0)  # 0 if Redis is away: the delta is published all the same
 
-    async def read(self, message: UUID, attempt: int, since: int = 0) -> Held | None:
+    async def read(self, message: UUID, attempt: int, since: int = 0) -> StoredDeltas | None:
         async def read() -> Entries | None:
-            found: Entries = await async_client().xrange(_key(message, attempt), f"{since}-0")
-            return found
+            entries: Entries = await async_client().xrange(_key(message, attempt), f"{since}-0")
+            return entries
 
         entries = await best_effort(read, None)
         if entries is None:
@@ -161,72 +166,71 @@ class RedisReplay:
         deltas: list[str] = []
         for entry, fields in entries:
             if int(entry.split(b"-")[0]) != since + len(deltas):
-                break  # a delta was not kept: what comes after it cannot be shown
+                break  # a gap: a delta was not stored, so the deltas behind it cannot be used
             deltas.append(fields[b"t"].decode())
-        return Held(attempt, since, deltas)
+        return StoredDeltas(attempt, since, deltas)
 
-    async def forget(self, message: UUID, attempt: int) -> None:
+    async def expire(self, message: UUID, attempt: int) -> None:
         await best_effort(
             lambda: async_client().expire(_key(message, attempt), LINGER_SECONDS), None
         )
 
-    def seal(self, message: UUID, attempt: int) -> str:
-        def seal() -> Entries | None:
+    def close(self, message: UUID, attempt: int) -> str:
+        def close() -> Entries | None:
             key = _key(message, attempt)
             with sync_client().pipeline(transaction=False) as pipe:
-                pipe.xadd(key, {"sealed": ""}, id=SEAL)
-                pipe.expire(key, KEPT_SECONDS)
+                pipe.xadd(key, {"closed": ""}, id=CLOSING_ID)
+                pipe.expire(key, TTL_SECONDS)
                 pipe.xrange(key)
                 *_, entries = pipe.execute(raise_on_error=False)
             if isinstance(entries, redis.RedisError):
                 raise entries
-            found: Entries = entries
-            return found
+            stored: Entries = entries
+            return stored
 
-        entries = best_effort_sync(seal, None)
+        entries = best_effort_sync(close, None)
         if entries is None:
-            log.warning("replay.unreadable", message=str(message))
+            log.warning("delta_store.unreadable", message=str(message))
             return ""
         return "".join(fields[b"t"].decode() for _, fields in entries if b"t" in fields)
 
-    def erase(self, message: UUID, attempt: int) -> None:
+    def purge(self, message: UUID, attempt: int) -> None:
         key = _key(message, attempt)
         try:
             with sync_client().pipeline(transaction=True) as pipe:
                 pipe.delete(key)
-                pipe.xadd(key, {"sealed": ""}, id=SEAL)
-                pipe.expire(key, KEPT_SECONDS)
+                pipe.xadd(key, {"closed": ""}, id=CLOSING_ID)
+                pipe.expire(key, TTL_SECONDS)
                 pipe.execute()
-        except FAILURES as error:  # it forgets by itself before long
-            log.warning("replay.unerased", message=str(message), error=type(error).__name__)
+        except FAILURES as error:  # the stream expires after TTL_SECONDS at most
+            log.warning("delta_store.not_purged", message=str(message), error=type(error).__name__)
 
 
-class _SealedAnswer(Exception):
-    """Nothing fits behind the seal."""
+class _Closed(Exception):
+    """The stream is closed: it accepts no more deltas."""
 
 
 async def _add(key: str, deltas: Sequence[str], since: int) -> bool:
-    """Add deltas to their stream; False where those before `since` are not there any more."""
+    """Add the deltas from seq `since` on to a stream; False if the stream does not exist any more.
+
+    Raises _Closed if the stream is closed.
+    """
     async with async_client().pipeline(transaction=False) as pipe:
         for seq in range(since, len(deltas)):
             pipe.xadd(key, {"t": deltas[seq]}, id=f"{seq}-1", nomkstream=since > 0)
-        if since == 0 or len(deltas) % EXPIRY_EVERY == 0:
-            pipe.expire(key, KEPT_SECONDS)
+        if since == 0 or len(deltas) % TTL_RENEWED_EVERY == 0:
+            pipe.expire(key, TTL_SECONDS)
         added = (await pipe.execute(raise_on_error=False))[len(deltas) - since - 1]
     if isinstance(added, redis.ResponseError) and "equal or smaller" in str(added):
-        await _check_seal(key)
-        return True  # it is there already: nobody knows what came of a broken connection
+        # Either an earlier request stored the delta and its response was lost with the connection,
+        # or the stream is closed. The stream is empty if it was purged since.
+        for _, last in await async_client().xrevrange(key, count=1):
+            if b"t" not in last:
+                raise _Closed
+        return True
     if isinstance(added, redis.RedisError):
         raise added
     return added is not None
-
-
-async def _check_seal(key: str) -> None:
-    for _, last in await async_client().xrevrange(
-        key, count=1
-    ):  # none, where it was erased meanwhile
-        if b"t" not in last:
-            raise _SealedAnswer
 
 
 def _key(message: UUID, attempt: int) -> str:
@@ -234,6 +238,6 @@ def _key(message: UUID, attempt: int) -> str:
 
 
 @cache
-def replay() -> Replay:
-    """Return this process's replay."""
-    return MemoryReplay() if settings.EMBEDDED else RedisReplay()
+def delta_store() -> DeltaStore:
+    """Return the delta store of this process."""
+    return MemoryDeltaStore() if settings.EMBEDDED else RedisDeltaStore()

@@ -1,4 +1,4 @@
-"""Turns the chunks of a model into deltas: fewer frames, none held back for long."""
+"""Batches the text that a model streams into deltas, so that fewer frames are sent."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,84 +9,98 @@ import structlog
 from agents.engine_types import pace
 from rooms.fanout import publisher
 from rooms.protocol.events import MessageDelta, encode
-from rooms.runs.delta_store import replay
+from rooms.runs.delta_store import delta_store
 from rooms.runs.lifecycle import Job
 
 log = structlog.get_logger(__name__)
 
-LARGE: Final = 2_048
+MAX_BUFFERED_CHARACTERS: Final = 2_048
 
 
 class Deltas:
-    """The outgoing text of one attempt: the first text at once, then at the pace of answers.
+    """The published text of one attempt. The first text is flushed at once, then every `pace()`.
 
-    `is_ours` says whether the run's lease is good: what a worker without it has is not sent.
+    Runs on the event loop. `owns_run` returns whether the worker still holds the lease of the run;
+    text of a worker without the lease is not published.
     """
 
-    def __init__(self, job: Job, is_ours: Callable[[], Awaitable[bool]]) -> None:
+    def __init__(self, job: Job, owns_run: Callable[[], Awaitable[bool]]) -> None:
         self._job = job
-        self._is_ours = is_ours
-        self._waiting: list[str] = []
-        self._sent: list[str] = []
-        self._kept = 0
-        self._last = float("-inf")
+        self._owns_run = owns_run
+        self._buffer: list[str] = []
+        self._published: list[str] = []
+        self._stored = 0
+        self._flushed_at = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
         self._flushing: asyncio.Task[None] | None = None
-        self._order = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     @property
     def text(self) -> str:
-        """What has been shown so far."""
-        return "".join(self._sent)
+        """The text that has been published so far."""
+        return "".join(self._published)
 
     async def add(self, text: str) -> None:
-        """Take text in; returns once it is sent or sure to be."""
-        self._waiting.append(text)
+        """Buffer text; return once it is published or a timer is set to flush it."""
+        self._buffer.append(text)
         loop = asyncio.get_running_loop()
-        now = loop.time()
-        interval = pace(len(self._sent))
-        if now - self._last >= interval or sum(map(len, self._waiting)) >= LARGE:
+        interval = pace(len(self._published))
+        is_due = loop.time() - self._flushed_at >= interval
+        if is_due or sum(map(len, self._buffer)) >= MAX_BUFFERED_CHARACTERS:
             await self.flush()
         elif self._timer is None:
-            self._timer = loop.call_at(self._last + interval, self._flush_now)
+            self._timer = loop.call_at(self._flushed_at + interval, self._start_flush)
 
     async def flush(self) -> None:
-        """Send what waits, now."""
-        async with self._order:
-            text, self._waiting = "".join(self._waiting), []
+        """Publish the buffered text as one delta."""
+        async with self._lock:
+            text, self._buffer = "".join(self._buffer), []
             if not text:
                 return
-            self._last = asyncio.get_running_loop().time()
+            self._flushed_at = asyncio.get_running_loop().time()
             try:
-                await self._send(text)
-            except Exception:  # not lost: it goes with what comes next
-                self._waiting.insert(0, text)
+                await self._publish(text)
+            except Exception:  # the next flush retries this text
+                self._buffer.insert(0, text)
                 raise
 
     async def close(self) -> None:
-        """Send the rest; nothing more is taken in."""
+        """Publish the rest. No text may be added afterwards."""
         if self._timer is not None:
             self._timer.cancel()
         await self.flush()
 
     def discard(self) -> None:
-        """Send nothing more, not even the rest: the answer was stopped or is somebody else's."""
+        """Drop the buffered text: the run has ended, or another worker has claimed it."""
         if self._timer is not None:
             self._timer.cancel()
         if self._flushing is not None:
             self._flushing.cancel()
-        self._waiting = []
+        self._buffer = []
 
-    def _flush_now(self) -> None:
+    def _start_flush(self) -> None:
         self._timer = None
         self._flushing = asyncio.create_task(self.flush())
-        self._flushing.add_done_callback(_report)
+        self._flushing.add_done_callback(_log_failure)
 
-    async def _send(self, text: str) -> None:
-        job, seq = self._job, len(self._sent)
-        if not await self._is_ours() or not await self._keep(text):
-            return  # stopped or taken over: the text that is kept ends before this
-        delta = MessageDelta(
+    async def _publish(self, text: str) -> None:
+        """Store a delta, then publish it; neither if the run or its lease has ended."""
+        job, seq = self._job, len(self._published)
+        if not await self._owns_run():
+            return
+        self._published.append(text)
+        stored = None
+        try:
+            stored = await delta_store().append(
+                job.message, job.attempt, self._published, self._stored
+            )
+        finally:
+            if stored is None:  # closed, or the store has raised: the delta is not published
+                self._published.pop()
+        if stored is None:
+            return
+        self._stored = stored
+        event = MessageDelta(
             room=job.room,
             message=job.message,
             run=job.run,
@@ -101,27 +115,11 @@ class Deltas:
                 attempt=job.attempt,
                 seq=seq,
                 base=job.base,
-                frame=encode(delta),
+                frame=encode(event),
             )
         )
 
-    async def _keep(self, text: str) -> bool:
-        """Add a delta to the replay, and to what was sent; False where it must not be sent."""
-        self._sent.append(text)
-        kept = None
-        try:
-            kept = await replay().append(
-                self._job.message, self._job.attempt, self._sent, self._kept
-            )
-        finally:
-            if kept is None:
-                self._sent.pop()
-        if kept is None:
-            return False
-        self._kept = kept
-        return True
 
-
-def _report(flushing: asyncio.Task[None]) -> None:
+def _log_failure(flushing: asyncio.Task[None]) -> None:
     if not flushing.cancelled() and (error := flushing.exception()) is not None:
-        log.error("deltas.unsent", exc_info=error)
+        log.error("deltas.flush_failed", exc_info=error)

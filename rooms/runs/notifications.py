@@ -1,60 +1,68 @@
-"""Tells whoever runs answers to look at the queue now; only a hint, never the truth."""
+"""Notifies workers of runs that were queued or ended; a worker that misses one finds it by polling.
+
+In the embedded profile the runner is in the same process. Otherwise PostgreSQL's NOTIFY carries the
+notification to the workers, where `maru.server.pg_listener` receives it.
+"""
 
 import asyncio
+from typing import Final
 
 from django.conf import settings
 from django.db import connection, transaction
 
-CHANNEL = "maru_runs"
-STOPPED = "stopped"
-"""What a notification says when a run that is being answered has ended; else one waits."""
+CHANNEL: Final = "maru_runs"
+STOPPED: Final = "stopped"
+"""The payload of a notification that a running run has ended; it is empty for a queued run."""
 
 
-class Bell:
-    """Rings in this process: any thread may ring, the loop that hung it up hears."""
+class Wakeup:
+    """The events that wake the runner of this process. Any thread may notify them."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._rung = asyncio.Event()
-        self.stops = asyncio.Event()
+        self.queued = asyncio.Event()
+        self.stopped = asyncio.Event()
 
-    def hang(self) -> asyncio.Event:
-        """Return the event that each ring sets, in the running loop."""
-        self._loop, self._rung = asyncio.get_running_loop(), asyncio.Event()
-        self.stops = asyncio.Event()
-        return self._rung
+    def attach(self) -> None:
+        """Bind new events to the running loop; they are set by each notification from now on."""
+        self._loop = asyncio.get_running_loop()
+        self.queued, self.stopped = asyncio.Event(), asyncio.Event()
 
-    def take_down(self) -> None:
+    def detach(self) -> None:
+        """Ignore notifications from now on."""
         self._loop = None
 
-    def ring(self) -> None:
-        """Set the event; nothing where no runner listens (a management command)."""
+    def notify(self) -> None:
+        """Set `queued`; a no-op in a process without a runner, such as a management command."""
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._rung.set)
+            self._loop.call_soon_threadsafe(self.queued.set)
 
-    def ring_for_stops(self) -> None:
-        """Set `stops`, likewise: something that is being answered has ended."""
+    def notify_stopped(self) -> None:
+        """Set `stopped`; a no-op in a process without a runner."""
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self.stops.set)
+            self._loop.call_soon_threadsafe(self.stopped.set)
 
 
-bell = Bell()
+wakeup = Wakeup()
 
 
-def wake() -> None:
-    """Have the queue looked at once the current transaction has committed, and not if it does not.
+def notify_queued() -> None:
+    """Notify the workers that a run is queued, once the current transaction has committed.
 
-    PostgreSQL holds a NOTIFY back until the commit, so there is nothing to lose in between.
+    PostgreSQL delivers a NOTIFY at the commit of its transaction, and never if it rolls back.
     """
-    transaction.on_commit(bell.ring)
+    transaction.on_commit(wakeup.notify)
     if not settings.EMBEDDED:
         with connection.cursor() as cursor:
             cursor.execute(f"NOTIFY {CHANNEL}")
 
 
-def tell_stopped() -> None:
-    """Have workers look, after the commit likewise, whether what they answer is still theirs."""
-    transaction.on_commit(bell.ring_for_stops)
+def notify_stopped() -> None:
+    """Notify the workers, once the transaction has committed, that a running run has ended.
+
+    Each worker then renews its leases and cancels the answers whose lease it has lost.
+    """
+    transaction.on_commit(wakeup.notify_stopped)
     if not settings.EMBEDDED:
         with connection.cursor() as cursor:
             cursor.execute(f"NOTIFY {CHANNEL}, '{STOPPED}'")

@@ -1,8 +1,8 @@
-"""The line in which runs wait: who goes next, who stands where, and how many may wait.
+"""The run queue of a team: its quota, its fair scheduling, and the positions of its runs.
 
-Teams take turns: next is the team that has the fewest running, then the one that was served longest
-ago, then the one that has waited longest. Within a team the oldest run goes first; runs of people
-and rooms that have as many running as they may are passed over.
+Teams take turns. `claim` serves the team with the fewest running runs first, then the team whose
+last claim is oldest, then the team whose oldest run was queued first. Within a team the oldest run
+goes first; runs of users and rooms that have reached their limit are passed over.
 """
 
 from collections import Counter
@@ -20,158 +20,163 @@ from django.utils.translation import gettext_lazy as _
 from accounts.errors import RateLimited
 from accounts.models import User
 from rooms.fanout import publisher
-from rooms.models import Line, Room, Run, RunState
+from rooms.models import Room, Run, RunState, TeamQuota
 from rooms.protocol.events import RunPosition, encode
 
 LEASE: Final = timedelta(seconds=8)
-TOLD: Final = 20
-"""So many at the head of a line hear that it has moved; the others would hear of it too often."""
+PUBLISHED_POSITIONS: Final = 20
+"""`run.position` is published for this many runs of a team; runs further back move too often."""
 RETRY_SECONDS: Final = 10
 
-TOO_MANY_WAIT: Final = {
+QUOTA_EXCEEDED: Final = {
     "user": _("Too many of your questions here wait for an answer. Ask again when some have come."),
     "room": _("Too many questions in this room wait for an answer. Ask again when some have come."),
     "team": _("Too many questions in this team wait for an answer. Ask again when some have come."),
 }
 
 
-def enter(room: Room, user: User, count: int) -> int:
-    """Return how many runs of the room's team wait before the next `count`; one query.
+def check_quota(room: Room, user: User, count: int) -> int:
+    """Return how many runs of the room's team are queued, before `count` more; one query.
 
-    Raises RateLimited where so many of the user, the room or the team may not wait.
+    Raises RateLimited if `count` more would exceed the limit of the user, the room or the team.
     """
-    waiting = _waiting(room.team_id).order_by()
-    lines = Line.objects.filter(pk=room.team_id).annotate(
-        waiting_user=_how_many(waiting.filter(requested_by=user)),
-        waiting_room=_how_many(waiting.filter(room=room)),
-        waiting_team=_how_many(waiting),
+    queued = _queued(room.team_id).order_by()
+    quotas = TeamQuota.objects.filter(pk=room.team_id).annotate(
+        queued_user=_count(queued.filter(requested_by=user)),
+        queued_room=_count(queued.filter(room=room)),
+        queued_team=_count(queued),
     )
-    line = lines.first()
-    if line is None:  # nobody of the team has asked before
-        Line.objects.get_or_create(team_id=room.team_id)
-        line = lines.get()
-    for whose, sentence in TOO_MANY_WAIT.items():
-        if getattr(line, f"waiting_{whose}") + count > line.bound(f"queued_per_{whose}"):
+    quota = quotas.first()
+    if quota is None:  # the first run of this team
+        TeamQuota.objects.get_or_create(team_id=room.team_id)
+        quota = quotas.get()
+    for scope, sentence in QUOTA_EXCEEDED.items():
+        if getattr(quota, f"queued_{scope}") + count > quota.limit(f"queued_per_{scope}"):
             raise RateLimited(sentence, retry_after=RETRY_SECONDS)
-    return int(line.waiting_team)
+    return int(quota.queued_team)
 
 
 def claim(owner: str, *, idle_teams_only: bool = False) -> UUID | None:
-    """Take the next run for `owner` and return its id; None if nothing waits that may run.
+    """Claim the next run for `owner` and return its id; None if no queued run may start.
 
-    With `idle_teams_only`, teams that have anything running are passed over.
+    With `idle_teams_only`, teams that have a running run are passed over.
     """
-    for line in Line.objects.raw(*_lines_in_turn(idle_teams_only=idle_teams_only)):
-        run_id = _claim_of(line, owner, idle_teams_only=idle_teams_only)
+    for quota in TeamQuota.objects.raw(*_teams_in_turn(idle_teams_only=idle_teams_only)):
+        run_id = _claim_of_team(quota, owner, idle_teams_only=idle_teams_only)
         if run_id is not None:
             return run_id
     return None
 
 
-def places(room: Room) -> dict[UUID, int]:
-    """Return where the waiting runs of a room stand in the line of their team; 1 is next."""
-    line = enumerate(_waiting(room.team_id).values_list("pk", "room_id"), start=1)
-    return {run_id: place for place, (run_id, room_id) in line if room_id == room.pk}
+def positions(room: Room) -> dict[UUID, int]:
+    """Return the positions of a room's queued runs in the queue of their team; 1 is next."""
+    queue = enumerate(_queued(room.team_id).values_list("pk", "room_id"), start=1)
+    return {run_id: position for position, (run_id, room_id) in queue if room_id == room.pk}
 
 
-def place_of(run: Run) -> int | None:
-    """Return where a run stands in line; None if it does not wait."""
+def position_of(run: Run) -> int | None:
+    """Return the position of a run in the queue of its team; None if it is not queued."""
     if run.state != RunState.QUEUED:
         return None
     older = Q(queued_at__lt=run.queued_at) | Q(queued_at=run.queued_at, pk__lt=run.pk)
-    return _waiting(run.team_id).filter(older).count() + 1
+    return _queued(run.team_id).filter(older).count() + 1
 
 
-def tell_places(team_id: UUID) -> None:
-    """Tell the rooms of a team where their runs stand now that others were claimed.
+def publish_positions(team_id: UUID) -> None:
+    """Publish the positions that have changed since the last claim of a team.
 
-    Whoever came after the last claim was told their place when they came.
+    Runs queued after that claim are left out: their `run.queued` has their position.
     """
-    served_at = Line.objects.filter(pk=team_id).values_list("served_at", flat=True).first()
-    if served_at is not None:  # the team may have been purged meanwhile
-        _tell(team_id, lambda queued_at: queued_at < served_at)
+    served_at = TeamQuota.objects.filter(pk=team_id).values_list("served_at", flat=True).first()
+    if served_at is not None:  # None if the team was purged since
+        _publish_positions(team_id, lambda queued_at: queued_at < served_at)
 
 
-def tell_who_was_behind(run: Run) -> None:
-    """Tell the rooms of a team where their runs stand now that this one waits no more."""
-    _tell(run.team_id, lambda queued_at: queued_at >= run.queued_at)
+def publish_positions_behind(run: Run) -> None:
+    """Publish the positions of the runs that were queued behind this one, which has left."""
+    _publish_positions(run.team_id, lambda queued_at: queued_at >= run.queued_at)
 
 
-def _tell(team_id: UUID, has_moved: Callable[[datetime], bool]) -> None:
-    head = _waiting(team_id).values_list("pk", "room_id", "queued_at")[:TOLD]
-    for place, (run_id, room_id, queued_at) in enumerate(head, start=1):
+def _publish_positions(team_id: UUID, has_moved: Callable[[datetime], bool]) -> None:
+    head = _queued(team_id).values_list("pk", "room_id", "queued_at")[:PUBLISHED_POSITIONS]
+    for position, (run_id, room_id, queued_at) in enumerate(head, start=1):
         if has_moved(queued_at):
-            event = RunPosition(room=room_id, run=run_id, position=place)
+            event = RunPosition(room=room_id, run=run_id, position=position)
             publisher.publish(publisher.Ephemeral(room=room_id, frame=encode(event)))
 
 
-def _waiting(team_id: UUID) -> QuerySet[Run]:
+def _queued(team_id: UUID) -> QuerySet[Run]:
     return Run.objects.filter(team=team_id, state=RunState.QUEUED).order_by("queued_at", "pk")
 
 
 @cache
-def _lines_in_turn(*, idle_teams_only: bool) -> tuple[str, tuple[Any, ...]]:
-    """Return the statement: to write it takes Django longer than the database to carry it out."""
+def _teams_in_turn(*, idle_teams_only: bool) -> tuple[str, tuple[Any, ...]]:
+    """Return the SQL and the parameters that select the teams with queued runs, next team first.
+
+    Cached: Django takes longer to compile this query than the database to execute it.
+    """
     of_team = Run.objects.filter(team=OuterRef("pk")).order_by()
-    waiting = of_team.filter(state=RunState.QUEUED)
+    queued = of_team.filter(state=RunState.QUEUED)
     running = of_team.filter(state=RunState.RUNNING).values("team").annotate(runs=Count("pk"))
-    lines = Line.objects.filter(Exists(waiting)).annotate(
+    quotas = TeamQuota.objects.filter(Exists(queued)).annotate(
         running=Coalesce(Subquery(running.values("runs")), 0),
-        oldest=Subquery(waiting.order_by("queued_at").values("queued_at")[:1]),
+        oldest=Subquery(queued.order_by("queued_at").values("queued_at")[:1]),
     )
     if idle_teams_only:
-        lines = lines.filter(running=0)
-    in_turn = lines.order_by("running", F("served_at").asc(nulls_first=True), "oldest", "pk")
+        quotas = quotas.filter(running=0)
+    in_turn = quotas.order_by("running", F("served_at").asc(nulls_first=True), "oldest", "pk")
     sql, parameters = in_turn.query.sql_with_params()
     return sql, tuple(parameters)
 
 
 @transaction.atomic
-def _claim_of(line: Line, owner: str, *, idle_teams_only: bool) -> UUID | None:
-    """Claim one run of a team. Its line is locked first: no other worker counts meanwhile."""
-    _let_the_disk_follow()
-    Line.objects.filter(pk=line.pk).update(served_at=Now())
-    next_run = _next_of(line, idle_teams_only=idle_teams_only)
-    if next_run is None:
+def _claim_of_team(quota: TeamQuota, owner: str, *, idle_teams_only: bool) -> UUID | None:
+    """Claim the next run of a team; None if its limits allow none.
+
+    The update of the quota locks its row first, so that two workers cannot count the running runs
+    of one team at the same time.
+    """
+    if connection.vendor == "postgresql":
+        # A claim that is lost in a crash of PostgreSQL is a queued run again. Its worker has
+        # published nothing yet: `start` commits synchronously before the first delta.
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL synchronous_commit = off")
+    TeamQuota.objects.filter(pk=quota.pk).update(served_at=Now())
+    run_id = _next_run(quota, idle_teams_only=idle_teams_only)
+    if run_id is None:
         transaction.set_rollback(True)
         return None
-    Run.objects.filter(pk=next_run).update(
+    Run.objects.filter(pk=run_id).update(
         state=RunState.RUNNING,
         attempt=F("attempt") + 1,
         lease_owner=owner,
         lease_until=Now() + LEASE,
     )
-    return next_run
+    return run_id
 
 
-def _next_of(line: Line, *, idle_teams_only: bool) -> UUID | None:
-    running = Run.objects.filter(team=line.pk, state=RunState.RUNNING)
-    taken = list(running.values_list("room_id", "requested_by_id"))
-    if len(taken) >= (1 if idle_teams_only else line.bound("runs_per_team")):
+def _next_run(quota: TeamQuota, *, idle_teams_only: bool) -> UUID | None:
+    """Return the oldest queued run of a team that its limits allow to start, and lock it."""
+    running = Run.objects.filter(team=quota.pk, state=RunState.RUNNING)
+    rooms_and_users = list(running.values_list("room_id", "requested_by_id"))
+    if len(rooms_and_users) >= (1 if idle_teams_only else quota.limit("runs_per_team")):
         return None
-    rooms = Counter(room_id for room_id, _ in taken)
-    users = Counter(user_id for _, user_id in taken)
+    rooms = Counter(room_id for room_id, _ in rooms_and_users)
+    users = Counter(user_id for _, user_id in rooms_and_users)
     return (
-        _waiting(line.pk)
-        .exclude(room__in=_full(rooms, line.bound("runs_per_room")))
-        .exclude(requested_by__in=_full(users, line.bound("runs_per_user")))
+        _queued(quota.pk)
+        .exclude(room__in=_at_limit(rooms, quota.limit("runs_per_room")))
+        .exclude(requested_by__in=_at_limit(users, quota.limit("runs_per_user")))
         .select_for_update(skip_locked=True, of=("self",))
         .values_list("pk", flat=True)
         .first()
     )
 
 
-def _let_the_disk_follow() -> None:
-    """A claim that a crash of PostgreSQL takes back is a run that waits again; nobody was told."""
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL synchronous_commit = off")
-
-
-def _how_many(runs: QuerySet[Run]) -> Coalesce:
+def _count(runs: QuerySet[Run]) -> Coalesce:
     counted = runs.values("team").annotate(runs=Count("pk")).values("runs")
     return Coalesce(Subquery(counted), 0)
 
 
-def _full(running: Counter[UUID], bound: int) -> list[UUID]:
-    return [whose for whose, count in running.items() if count >= bound]
+def _at_limit(running: Counter[UUID], limit: int) -> list[UUID]:
+    return [key for key, count in running.items() if count >= limit]

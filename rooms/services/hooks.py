@@ -8,7 +8,12 @@ from rooms.fanout import publisher
 from rooms.models import Privacy
 from rooms.protocol.events import PersonaChanged
 from rooms.protocol.serializers import persona_body
-from rooms.runs import lifecycle
+from rooms.runs.ending import (
+    KEY_REMOVED,
+    PERSONA_UNBOUND,
+    fail_runs_of_personas,
+    fail_unauthorized_runs,
+)
 from rooms.services import (
     close_rooms,
     end_unallowed_answers,
@@ -76,19 +81,19 @@ def persona_changed(persona: Persona) -> None:
     for room in lock_rooms_of(persona):
         record(room, PersonaChanged(persona_body(persona)))
         if not persona.enabled:
-            lifecycle.end_unallowed(room)
+            fail_unauthorized_runs(room)
 
 
 def persona_rights_taken(persona: Persona) -> None:
     """End the answers of the persona to whoever may not ask it any more."""
     for room in lock_rooms_of(persona):
-        lifecycle.end_unallowed(room)
+        fail_unauthorized_runs(room)
 
 
 def persona_leaves(persona: Persona) -> None:
     """End what the persona is answering and take it out of its rooms."""
     for room in lock_rooms_of(persona):
-        lifecycle.abandon(room, [persona], lifecycle.NOT_HERE)
+        fail_runs_of_personas(room, [persona], PERSONA_UNBOUND)
         unbind(room, persona.pk)
 
 
@@ -96,4 +101,4 @@ def key_taken(connection: Connection) -> None:
     """End what is being answered by a key that is not there any more."""
     personas = list(connection.personas.all())
     for room in lock_rooms_of(*personas):
-        lifecycle.abandon(room, personas, lifecycle.KEYLESS)
+        fail_runs_of_personas(room, personas, KEY_REMOVED)

@@ -22,7 +22,7 @@ from rooms.models import InvitedRoom, Room, RoomMember, RoomRole
 from rooms.permissions import MANAGE, VIEW, access_open_room, access_room, lock_room, set_room_role
 from rooms.protocol.events import MemberAdded, MemberChanged, MemberRemoved
 from rooms.protocol.serializers import member_body
-from rooms.runs import lifecycle
+from rooms.runs.ending import fail_unauthorized_runs
 
 
 class InvitationWish(TypedDict, total=False):
@@ -158,7 +158,7 @@ def suspend_from_rooms(*, member: User, team_id: UUID) -> None:
         membership.save(update_fields=["suspended"])
         set_room_role([member], room, None)
         record(room, MemberRemoved(member.pk))
-        lifecycle.end_unallowed(room)
+        fail_unauthorized_runs(room)
         left.append(room)
     _keep_owned(left)
 
@@ -220,7 +220,7 @@ def _set_role(room: Room, member: RoomMember, role: str) -> None:
     member.save(update_fields=["role"])
     set_room_role([member.user], room, role)
     record(room, MemberChanged(member_body(member)))
-    lifecycle.end_unallowed(room)
+    fail_unauthorized_runs(room)
 
 
 def _take_out(room: Room, member: RoomMember) -> None:
@@ -229,7 +229,7 @@ def _take_out(room: Room, member: RoomMember) -> None:
     set_room_role([member.user], room, None)
     if not member.suspended:
         record(room, MemberRemoved(member.user_id))
-        lifecycle.end_unallowed(room)
+        fail_unauthorized_runs(room)
 
 
 def _rooms_with(user: User, team_id: UUID) -> Iterator[tuple[Room, RoomMember]]:

@@ -31,8 +31,10 @@ from rooms.protocol.commands import TEXT_LIMIT
 from rooms.protocol.emoji import clean_emoji
 from rooms.protocol.events import MessageCreated, MessageDeleted, MessageUpdated, ReactionChanged
 from rooms.protocol.serializers import message_body
-from rooms.runs import lifecycle, responders
-from rooms.runs.delta_store import replay
+from rooms.runs import lifecycle
+from rooms.runs.delta_store import delta_store
+from rooms.runs.ending import cancel_runs
+from rooms.runs.responders import responders
 
 MOST_EMOJI: Final = 20
 
@@ -70,8 +72,12 @@ def post_message(
     if reply_to and not known["answered"]:
         raise NotFound
     handles = room.handles_in(text)
-    asked = responders.personas_asked(
-        room, user, mentioned(text, handles), known.get("answered_by"), personas
+    asked = responders(
+        room,
+        user,
+        mentioned=mentioned(text, handles),
+        replied_to=known.get("answered_by"),
+        named=personas,
     )
     message = Message.objects.create(
         room=room,
@@ -159,10 +165,10 @@ def delete_message(*, user: User, message_id: UUID) -> None:
     message.reactions = {}
     message.deleted_at = timezone.now()
     message.save(update_fields=["text", "html", "reactions", "deleted_at"])
-    _stop_runs(room, message, user)
+    cancel_runs(room, user.pk, Q(message=message) | Q(answer=message))
     answered_by = room.runs.filter(answer=message).first()
     if answered_by is not None:
-        replay().erase(message.pk, answered_by.attempt)
+        delta_store().purge(message.pk, answered_by.attempt)
     event_log.redact(message.pk)
     message.refresh_from_db(fields=["status"])
     run_id = answered_by.pk if answered_by else None
@@ -203,14 +209,6 @@ def _lock(user: User, message_id: UUID, permission: str) -> tuple[Room, Message]
 def _check_there(message: Message) -> None:
     if message.deleted_at is not None:
         raise Conflict(_("This message was deleted."))
-
-
-def _stop_runs(room: Room, message: Message, user: User) -> None:
-    """Stop what answers the message, and the run that is writing it."""
-    about = Q(message=message) | Q(answer=message)
-    unended = room.runs.select_for_update(of=("self",)).select_related("answer", "message")
-    for run in unended.active().filter(about):
-        lifecycle.cancel(room, run, user.pk)
 
 
 def check_text(text: str) -> None:

@@ -17,7 +17,7 @@ from rooms.models import AllowedRoom, Room, RoomPersona
 from rooms.permissions import MANAGE, access_room, lock_room
 from rooms.protocol.events import PersonaBound, PersonaUnbound, RoomChanged
 from rooms.protocol.serializers import persona_body, room_body
-from rooms.runs import lifecycle
+from rooms.runs.ending import PERSONA_UNBOUND, fail_runs_of_personas, fail_unauthorized_runs
 
 
 @transaction.atomic
@@ -57,7 +57,7 @@ def confine_persona(
     if persona.confined:
         for room in lock_rooms_of(persona):
             if room.pk not in allowed:
-                lifecycle.abandon(room, [persona], lifecycle.NOT_HERE)
+                fail_runs_of_personas(room, [persona], PERSONA_UNBOUND)
                 unbind(room, persona.pk)
     after = {"rooms": None if room_ids is None else [str(room_id) for room_id in allowed]}
     audit(user, "persona.confined", persona.pk, team_id=persona.team_id, after=after)
@@ -103,7 +103,7 @@ def unbind(room: Room, persona_id: UUID) -> None:
         room.save(update_fields=["default_persona"])
         record(room, RoomChanged(room_body(room)))
     record(room, PersonaUnbound(persona_id))
-    lifecycle.end_unallowed(room)
+    fail_unauthorized_runs(room)
 
 
 def bind(room: Room, personas: Sequence[Persona]) -> None:

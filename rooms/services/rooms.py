@@ -25,7 +25,7 @@ from rooms.models import AllowedRoom, AnswerPolicy, Privacy, Room, RoomRole
 from rooms.permissions import MANAGE, access_room, lock_room, set_room_role
 from rooms.protocol.events import RoomArchived, RoomChanged, RoomDeleted
 from rooms.protocol.serializers import room_body
-from rooms.runs import lifecycle
+from rooms.runs.ending import cancel_runs
 from rooms.services.members import add_members, hold_seats
 from rooms.services.personas import bind, bindable, lock_personas
 
@@ -110,7 +110,7 @@ def archive_room(*, user: User, room_id: UUID) -> Room:
     """Close a room for writing, and stop what is being answered; nothing where it is closed."""
     room = lock_room(user, room_id, MANAGE, even_archived=True)
     if room.archived_at is None:
-        lifecycle.cancel_all(room, user.pk)
+        cancel_runs(room, user.pk)
         room.archived_at = timezone.now()
         room.save(update_fields=["archived_at"])
         record(room, RoomArchived(room_body(room)))
@@ -134,7 +134,7 @@ def restore_room(*, user: User, room_id: UUID) -> Room:
 def delete_room(*, user: User, room_id: UUID) -> None:
     """Take a room away from everybody, at once and for ever."""
     room = lock_room(user, room_id, MANAGE, even_archived=True)
-    lifecycle.cancel_all(room, user.pk)
+    cancel_runs(room, user.pk)
     record(room, RoomDeleted())
     set_room_role(User.objects.filter(room_memberships__room=room), room, None)
     room.members.all().delete()
@@ -162,7 +162,7 @@ def purge_rooms() -> int:
 def close_rooms(*, team: Team, by: User) -> None:
     """Stop and shut every room of a team that is deleted; nothing in them changes."""
     for room in _locked_rooms(team):
-        lifecycle.cancel_all(room, by.pk)
+        cancel_runs(room, by.pk)
         record(room, RoomDeleted())
 
 

@@ -13,6 +13,7 @@ from rooms.event_log import record
 from rooms.models import ACTIVE, Room, Run, RunState
 from rooms.permissions import MODERATE, POST, VIEW, access_run, lock_room
 from rooms.runs import lifecycle
+from rooms.runs.ending import Cancelled, end_runs, fail_unauthorized_runs
 
 RETRYABLE: Final = (RunState.FAILED, RunState.CANCELLED)
 
@@ -22,7 +23,7 @@ def cancel_run(*, user: User, run_id: UUID) -> Run:
     """Stop an answer: whoever asked may, and moderators. A run that has ended stays as it is."""
     room, run = _lock_run(user, run_id, VIEW)
     if run.state in ACTIVE:
-        lifecycle.cancel(room, run, user.pk)
+        end_runs(room, {run: Cancelled(user.pk)})
     return run
 
 
@@ -45,7 +46,7 @@ def end_unallowed_answers(*, asker: User, team_id: UUID) -> None:
     unended = Run.objects.active().filter(team=team_id, requested_by=asker)
     rooms = Room.objects.select_for_update(of=("self",), no_key=True)
     for room in rooms.filter(pk__in=unended.values("room")).order_by("pk"):
-        lifecycle.end_unallowed(room)
+        fail_unauthorized_runs(room)
 
 
 def _lock_run(user: User, run_id: UUID, asker_needs: str) -> tuple[Room, Run]:

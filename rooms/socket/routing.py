@@ -13,7 +13,7 @@ from rooms.fanout.hub import RoomHub
 from rooms.fanout.publisher import LogEntry
 from rooms.fanout.topic import Source
 from rooms.models import Room
-from rooms.runs.delta_store import replay
+from rooms.runs.delta_store import delta_store
 from rooms.socket.authentication import those_that_ended
 from rooms.socket.consumer import RoomsConsumer
 from rooms.socket.handshake import Admission, nowhere
@@ -41,7 +41,7 @@ async def _events_after(room_id: UUID, after: int) -> list[LogEntry]:
 
 
 async def _deltas(message: UUID, attempt: int, since: int) -> list[str]:
-    held = await replay().read(message, attempt, since)
+    held = await delta_store().read(message, attempt, since)
     return [] if held is None else held.deltas
 
 

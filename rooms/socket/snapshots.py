@@ -14,7 +14,7 @@ from rooms.permissions import VIEW, access_room
 from rooms.protocol.commands import RoomJoin
 from rooms.protocol.events import RoomSnapshot
 from rooms.protocol.payloads import LiveAnswer, RoomState
-from rooms.runs.delta_store import replay
+from rooms.runs.delta_store import delta_store
 
 READS: Final = 5
 READ_AT_ONCE: Final = 100
@@ -127,12 +127,12 @@ async def _live(answer: Unfinished, command: RoomJoin) -> LiveAnswer:
     """
     attempt, seq = (command.live or {}).get(answer.message, (0, -1))
     if attempt == answer.attempt:
-        held = await replay().read(answer.message, attempt, seq)
+        held = await delta_store().read(answer.message, attempt, seq)
         if held is None:  # nobody knows: it keeps what it has
             return _live_answer(answer, seq + 1, [])
         if held.deltas:
             return _live_answer(answer, seq + 1, held.deltas[1:])
-    whole = await replay().read(answer.message, answer.attempt)
+    whole = await delta_store().read(answer.message, answer.attempt)
     return _live_answer(answer, 0, [] if whole is None else whole.deltas)
 
 

@@ -28,7 +28,7 @@ from rooms.fanout.publisher import LogEntry
 from rooms.fanout.transport import Frame, Send, Write
 from rooms.permissions import VIEW, access_room
 from rooms.protocol.events import AnyDurable, MessageDelta, RoomActivity, RoomRemoved, encode
-from rooms.runs.delta_store import replay
+from rooms.runs.delta_store import delta_store
 from rooms.socket import snapshots
 from rooms.socket.handshake import is_full, place
 
@@ -202,7 +202,7 @@ def _read_log(wish: Wish, after: int) -> list[LogEntry]:
 
 async def _deltas(wish: Wish, answer: snapshots.Unfinished) -> list[MessageDelta]:
     """Return what there is of an unfinished answer; clients drop what they have."""
-    held = await replay().read(answer.message, answer.attempt)
+    held = await delta_store().read(answer.message, answer.attempt)
     return [
         MessageDelta(
             room=wish.room_id,

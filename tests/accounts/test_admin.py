@@ -10,7 +10,7 @@ from accounts.admin import site
 from accounts.models import AuditEntry, Team, User
 from accounts.revocation import Ending
 from accounts.services import create_token, invite
-from rooms.models import Line, Worker
+from rooms.models import TeamQuota, Worker
 from tests.accounts.conftest import PASSWORD, Cast
 from tests.accounts.login.totp import enable_totp
 
@@ -30,7 +30,7 @@ def staff(cast: Cast) -> Client:
 def test_only_people_teams_the_audit_and_what_they_run_on_are_in_it(client: Client) -> None:
     client.get("/admin/")  # whoever asks for an address has all apps registered
 
-    assert set(site._registry) == {User, Team, AuditEntry, Line, Worker}
+    assert set(site._registry) == {User, Team, AuditEntry, TeamQuota, Worker}
 
 
 def test_it_has_no_sign_in_of_its_own(client: Client, cast: Cast) -> None:
@@ -120,11 +120,11 @@ def test_who_becomes_staff_or_active_again_is_written_down(staff: Client, cast: 
 
 def test_bounds_of_a_team_are_written_down(staff: Client, cast: Cast) -> None:
     team = str(cast.team.pk)
-    staff.post("/admin/rooms/line/add/", {"team": team, "runs_per_team": "3"})
-    staff.post(f"/admin/rooms/line/{team}/change/", {"team": team, "runs_per_team": "30"})
+    staff.post("/admin/rooms/teamquota/add/", {"team": team, "runs_per_team": "3"})
+    staff.post(f"/admin/rooms/teamquota/{team}/change/", {"team": team, "runs_per_team": "30"})
 
     made, changed = written(cast.owner)
-    assert made.action == changed.action == "line.changed"
+    assert made.action == changed.action == "quota.changed"
     assert made.target_id == changed.target_id == cast.team.pk
     assert (made.before, made.after) == ({"runs_per_team": None}, {"runs_per_team": 3})
     assert (changed.before, changed.after) == ({"runs_per_team": 3}, {"runs_per_team": 30})

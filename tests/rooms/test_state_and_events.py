@@ -80,7 +80,7 @@ def _put(rows: list[State], row: State, key: str) -> None:
 
 def ask(cast: Cast) -> lifecycle.Job:
     services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
-    taken = lifecycle.take("worker")
+    taken = lifecycle.claim_and_start("worker")
     assert taken is not None
     assert taken[1] is not None
     return taken[1]

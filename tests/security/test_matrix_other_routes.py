@@ -22,7 +22,7 @@ from accounts.models import AuditEntry, Team, User
 from accounts.services import change_password
 from accounts.views.forms import AuditForm
 from maru.web.api import api
-from rooms.models import Line, Worker
+from rooms.models import TeamQuota, Worker
 from tests.accounts.login.totp import enable_totp
 from tests.live import ROOT
 from tests.security.principals import Tenant, make_principals, make_tenant, make_user
@@ -106,7 +106,7 @@ def test_every_page_of_the_admin_site_is_listed() -> None:
     names = {name.removeprefix("admin:") for name, _path in routes("admin/")}
     models = {f"{m._meta.app_label}_{m._meta.model_name}" for m in site._registry}
 
-    assert set(site._registry) == {User, Team, AuditEntry, Line, Worker}
+    assert set(site._registry) == {User, Team, AuditEntry, TeamQuota, Worker}
     assert names == OF_THE_SITE | {f"{model}_{page}" for model in models for page in OF_MODELS}
     for _name, path in routes("admin/"):
         known = {"object_id", "content_type_id", "app_label", "url"}
@@ -155,13 +155,13 @@ def visitors(victim: Tenant, own: Tenant) -> list[tuple[str, User | None]]:
 
 
 def test_admin_site_tells_nobody_of_anything(victim: Tenant, own: Tenant) -> None:
-    line, _made = Line.objects.get_or_create(team=victim.team)
+    line, _made = TeamQuota.objects.get_or_create(team=victim.team)
     worker = Worker.objects.create(name="CANARY-worker", concurrency=1)
     there = {
         User: str(victim.member.pk),
         Team: str(victim.team.pk),
         AuditEntry: str(AuditEntry.objects.latest("created_at").pk),
-        Line: str(line.pk),
+        TeamQuota: str(line.pk),
         Worker: str(worker.pk),
         None: str(victim.member.pk),
     }

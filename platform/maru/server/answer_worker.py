@@ -28,7 +28,7 @@ async def answering(drain_seconds: float) -> AsyncIterator[None]:
 
 async def _serve(drain_seconds: float) -> None:
     runner = Runner(settings.RUN_CONCURRENCY)
-    runner.begin()
+    runner.start()
     try:
         await _warm()
         await runner.run()

@@ -8,7 +8,7 @@ import structlog
 from django.conf import settings
 from psycopg.conninfo import make_conninfo
 
-from rooms.runs.notifications import CHANNEL, STOPPED, bell
+from rooms.runs.notifications import CHANNEL, STOPPED, wakeup
 
 log = structlog.get_logger(__name__)
 
@@ -41,10 +41,10 @@ async def _listen_once() -> None:
     address = make_conninfo(settings.DATABASE_URL, **OPTIONS)
     async with await psycopg.AsyncConnection.connect(address, autocommit=True) as connection:
         await connection.execute(f"LISTEN {CHANNEL}")
-        bell.ring()
-        bell.ring_for_stops()
+        wakeup.notify()
+        wakeup.notify_stopped()
         async for notice in connection.notifies():
             if notice.payload == STOPPED:
-                bell.ring_for_stops()
+                wakeup.notify_stopped()
             else:
-                bell.ring()
+                wakeup.notify()

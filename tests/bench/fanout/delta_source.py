@@ -35,7 +35,7 @@ from rooms import services  # noqa: E402
 from rooms.executors import RUNS, in_thread  # noqa: E402
 from rooms.fanout import publisher  # noqa: E402
 from rooms.models import Room  # noqa: E402
-from rooms.runs import lifecycle  # noqa: E402
+from rooms.runs import leases, lifecycle  # noqa: E402
 from rooms.runs.deltas import Deltas  # noqa: E402
 from rooms.runs.lifecycle import Job  # noqa: E402
 from rooms.socket import snapshots  # noqa: E402
@@ -115,9 +115,9 @@ class _Timed(Deltas):
         super().__init__(job, _yes)
         self.sent: list[float] = []
 
-    async def _send(self, text: str) -> None:
+    async def _publish(self, text: str) -> None:
         self.sent.append(time.monotonic())
-        await super()._send(text)
+        await super()._publish(text)
 
 
 answers: list[tuple[Job, str]] = []
@@ -130,7 +130,7 @@ def _open(rooms: Sequence[str], owners: Sequence[str]) -> list[Job]:
             user=User.objects.get(pk=owner), room_id=UUID(room), text="What is a maru?"
         )
     jobs: dict[str, Job] = {}
-    while taken := lifecycle.take(OWNER):
+    while taken := lifecycle.claim_and_start(OWNER):
         _run, job = taken
         assert job is not None
         jobs[str(job.room)] = job
@@ -140,7 +140,7 @@ def _open(rooms: Sequence[str], owners: Sequence[str]) -> list[Job]:
 async def _keep_leases(jobs: Sequence[Job]) -> None:
     while True:
         await asyncio.sleep(LEASES_SECONDS)
-        await in_thread(RUNS, lifecycle.keep_leases, OWNER, [job.run for job in jobs])
+        await in_thread(RUNS, leases.renew, OWNER, [job.run for job in jobs])
 
 
 def _complete() -> None:

@@ -12,11 +12,11 @@ from typing import Any, Final
 STAGES: Final = {
     "read": "socket to consumer",
     "posted": "post_message, committed",
-    "claimed": "wake, sweep, claim",
+    "claimed": "wake, reap, claim",
     "started": "start, committed",
     "asked": "job to engine",
     "answered": "engine, model included",
-    "published": "replay, encode",
+    "published": "delta store, encode",
     "shown": "publisher, layer, hub",
     "seen": "hub to client",
 }

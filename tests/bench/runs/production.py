@@ -34,7 +34,7 @@ STAMPED: Final = "stamped-300@50"
 
 SELECT_CLAIMS: Final = """
     SELECT extract(epoch FROM l.served_at - r.queued_at) * 1000
-    FROM rooms_line l JOIN rooms_run r USING (team_id) WHERE r.id = %s
+    FROM rooms_teamquota l JOIN rooms_run r USING (team_id) WHERE r.id = %s
 """
 """One is asked at a time, so the line was last served for this one."""
 SELECT_TRANSACTIONS: Final = """

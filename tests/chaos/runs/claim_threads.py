@@ -27,8 +27,9 @@ django.setup()
 from accounts.models import User  # noqa: E402
 from rooms import services  # noqa: E402
 from rooms.models import RoomMember  # noqa: E402
-from rooms.runs import lifecycle  # noqa: E402
-from rooms.runs.lifecycle import Job, LeaseLost  # noqa: E402
+from rooms.runs import leases, lifecycle  # noqa: E402
+from rooms.runs.leases import LeaseLost  # noqa: E402
+from rooms.runs.lifecycle import Job  # noqa: E402
 
 T = TypeVar("T")
 MOST = 5
@@ -53,7 +54,7 @@ class Claimants:
         if first is None:
             return
         if random.random() < 0.5:
-            lifecycle.release(first.owner)
+            leases.release(first.owner)
             again = self._only_job(run)
             self._deliver(first, times=random.randint(2, MOST), accepted=0)
             if again is None:
@@ -64,7 +65,10 @@ class Claimants:
     def _only_job(self, run: UUID) -> Job | None:
         """Have all of them take a run; return the job that one of them got, if it was one."""
         taken = self._at_once(
-            [partial(lifecycle.take, f"claimant-{number}") for number in range(self.number)]
+            [
+                partial(lifecycle.claim_and_start, f"claimant-{number}")
+                for number in range(self.number)
+            ]
         )
         jobs = [one[1] for one in taken if one is not None]
         if len(jobs) != 1 or jobs[0] is None or jobs[0].run != run:

@@ -19,7 +19,7 @@ from django.db import connection  # noqa: E402  # models want a set-up Django
 from accounts.services import create_team, create_user  # noqa: E402
 from agents.services import create_demo_persona  # noqa: E402
 from rooms import services  # noqa: E402
-from rooms.models import Line, Run  # noqa: E402
+from rooms.models import Run, TeamQuota  # noqa: E402
 from rooms.runs import queue  # noqa: E402
 
 WORKERS = 4
@@ -59,7 +59,7 @@ def _fill(bound: int) -> None:
     persona = create_demo_persona(user=user, team_id=team.pk)
     room = services.create_room(user=user, team_id=team.pk, name="room", personas=[persona.pk])
     posted = services.post_message(user=user, room_id=room.pk, text="hello")
-    Line.objects.update_or_create(team=team, defaults={"runs_per_team": bound})
+    TeamQuota.objects.update_or_create(team=team, defaults={"runs_per_team": bound})
     Run.objects.bulk_create(
         [
             Run(room=room, team=team, message=posted.message, persona=persona, requested_by=user)

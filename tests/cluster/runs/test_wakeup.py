@@ -10,7 +10,7 @@ from pytest_django import Settings
 
 from maru.server import pg_listener
 from maru.server.lifespan import running
-from rooms.runs.notifications import CHANNEL, bell
+from rooms.runs.notifications import CHANNEL, wakeup
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.harness.services import Postgres, Redis
 from tests.deadlines import DEADLINE
@@ -24,11 +24,12 @@ async def woken(
     """The event of a runner that listens, and has looked at what was there before."""
     settings.DATABASE_URL = postgres.url
     monkeypatch.setattr(pg_listener, "RETRY_SECONDS", 0.05)
-    event = bell.hang()
+    wakeup.attach()
+    event = wakeup.queued
     async with running(pg_listener.listen(), "listening"):
         await rung(event)
         yield event
-    bell.take_down()
+    wakeup.detach()
 
 
 async def rung(event: asyncio.Event) -> None:
@@ -51,13 +52,13 @@ async def test_notification_waits_for_the_commit_and_dies_with_a_rollback(
     postgres: Postgres, woken: asyncio.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rings = []
-    ring = bell.ring
+    ring = wakeup.notify
 
     def counted() -> None:
         rings.append(CHANNEL)
         ring()
 
-    monkeypatch.setattr(bell, "ring", counted)
+    monkeypatch.setattr(wakeup, "notify", counted)
 
     with postgres.connect() as other:
         with pytest.raises(ZeroDivisionError), other.transaction():

@@ -44,19 +44,19 @@ def test_production_is_ready_while_a_worker_is_alive(
         return found
 
     assert reasons() == ["worker"]
-    workers.show("worker-1", concurrency=25, running=0)
+    workers.report("worker-1", concurrency=25, running=0)
     assert reasons() == []
-    Worker.objects.update(seen_at=timezone.now() - workers.FRESH - timedelta(seconds=1))
+    Worker.objects.update(seen_at=timezone.now() - workers.ALIVE_WITHIN - timedelta(seconds=1))
     assert reasons() == ["worker"]
-    workers.show("worker-1", concurrency=25, running=3)
+    workers.report("worker-1", concurrency=25, running=3)
     assert reasons() == []
-    workers.retire("worker-1")
+    workers.remove("worker-1")
     assert reasons() == ["worker"]
 
 
 @pytest.mark.django_db
 def test_unreachable_layer_is_reported(client: Client, settings: Settings) -> None:
-    workers.show("worker-1", concurrency=25, running=0)
+    workers.report("worker-1", concurrency=25, running=0)
     settings.EMBEDDED, settings.REDIS_URL = False, f"redis://127.0.0.1:{free_port()}/0"
 
     response = client.get("/readyz")

@@ -130,7 +130,7 @@ class Harness:
 
     async def take(self) -> Job | None:
         """Start the run that is next in line, as a worker does."""
-        taken = await self.do(lifecycle.take, self.worker)
+        taken = await self.do(lifecycle.claim_and_start, self.worker)
         return taken[1] if taken else None
 
     async def settled(self, *clients: SocketClient) -> None:

@@ -1,4 +1,4 @@
-"""What the replay keeps of unfinished answers; both of its forms, held to the same."""
+"""What the store keeps of unfinished answers; both of its forms, held to the same."""
 
 import asyncio
 import shutil
@@ -13,8 +13,14 @@ from pytest_django import Settings
 
 from rooms import redis_store
 from rooms.redis_store import PAUSE_SECONDS
-from rooms.runs import delta_store as replay_module
-from rooms.runs.delta_store import EXPIRY_EVERY, KEPT_SECONDS, MemoryReplay, RedisReplay, Replay
+from rooms.runs import delta_store as delta_store_module
+from rooms.runs.delta_store import (
+    TTL_RENEWED_EVERY,
+    TTL_SECONDS,
+    DeltaStore,
+    MemoryDeltaStore,
+    RedisDeltaStore,
+)
 from tests.cluster.harness.services import Redis
 from tests.deadlines import DEADLINE
 from tests.live import free_port
@@ -31,14 +37,14 @@ def server() -> Iterator[Redis]:
 
 
 @asynccontextmanager
-async def replay_on(url: str) -> AsyncIterator[Replay]:
-    """A replay with clients of its own, which are closed behind it."""
+async def store_on(url: str) -> AsyncIterator[DeltaStore]:
+    """A store with clients of its own, which are closed behind it."""
     django_settings.REDIS_URL = url
     redis_store.async_client.cache_clear()
     redis_store.sync_client.cache_clear()
     redis_store._backoff_until = 0.0  # what another test has found out
     try:
-        yield RedisReplay()
+        yield RedisDeltaStore()
     finally:
         await redis_store.async_client().aclose()
         redis_store.sync_client().close()
@@ -50,113 +56,115 @@ async def replay_on(url: str) -> AsyncIterator[Replay]:
     loop_scope="module",
     params=["memory", pytest.param("redis", marks=needs_redis)],
 )
-async def replay(request: pytest.FixtureRequest, settings: Settings) -> AsyncIterator[Replay]:
+async def store(request: pytest.FixtureRequest, settings: Settings) -> AsyncIterator[DeltaStore]:
     if request.param == "memory":
-        yield MemoryReplay()
+        yield MemoryDeltaStore()
         return
     settings.REDIS_URL = request.getfixturevalue("server").url
-    async with replay_on(settings.REDIS_URL) as kept:
+    async with store_on(settings.REDIS_URL) as kept:
         yield kept
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def on_redis(server: Redis, settings: Settings) -> AsyncIterator[Replay]:
+async def on_redis(server: Redis, settings: Settings) -> AsyncIterator[DeltaStore]:
     settings.REDIS_URL = server.url
-    async with replay_on(server.url) as kept:
+    async with store_on(server.url) as kept:
         yield kept
 
 
-async def fill(replay: Replay, message: UUID, attempt: int, *texts: str) -> int | None:
+async def fill(store: DeltaStore, message: UUID, attempt: int, *texts: str) -> int | None:
     """Append delta by delta, as an answer does; return how many are kept."""
     kept: int | None = 0
     for number in range(1, len(texts) + 1):
-        kept = await replay.append(message, attempt, texts[:number], kept or 0)
+        kept = await store.append(message, attempt, texts[:number], kept or 0)
     return kept
 
 
-async def held(replay: Replay, message: UUID, attempt: int, since: int = 0) -> list[str]:
-    found = await replay.read(message, attempt, since)
+async def held(store: DeltaStore, message: UUID, attempt: int, since: int = 0) -> list[str]:
+    found = await store.read(message, attempt, since)
     assert found is not None
     return found.deltas
 
 
-async def test_nothing_kept_is_nothing(replay: Replay) -> None:
-    assert await held(replay, uuid4(), 1) == []
+async def test_nothing_kept_is_nothing(store: DeltaStore) -> None:
+    assert await held(store, uuid4(), 1) == []
 
 
-async def test_deltas_come_back_from_where_one_asks(replay: Replay) -> None:
+async def test_deltas_come_back_from_where_one_asks(store: DeltaStore) -> None:
     message = uuid4()
-    assert await fill(replay, message, 1, "가", "나\n", "", "🪵") == 4
+    assert await fill(store, message, 1, "가", "나\n", "", "🪵") == 4
 
-    assert await held(replay, message, 1) == ["가", "나\n", "", "🪵"]
-    assert await held(replay, message, 1, 2) == ["", "🪵"]
-    assert await held(replay, message, 1, 4) == []
-    assert await held(replay, message, 1, 2**53 - 1) == []
-    assert replay.seal(message, 1) == "가나\n🪵"
+    assert await held(store, message, 1) == ["가", "나\n", "", "🪵"]
+    assert await held(store, message, 1, 2) == ["", "🪵"]
+    assert await held(store, message, 1, 4) == []
+    assert await held(store, message, 1, 2**53 - 1) == []
+    assert store.close(message, 1) == "가나\n🪵"
 
 
-async def test_attempts_are_apart(replay: Replay) -> None:
+async def test_attempts_are_apart(store: DeltaStore) -> None:
     message = uuid4()
-    await fill(replay, message, 1, "old")
-    await fill(replay, message, 2, "new", "er")
+    await fill(store, message, 1, "old")
+    await fill(store, message, 2, "new", "er")
 
-    assert await held(replay, message, 2) == ["new", "er"]
-    assert await held(replay, message, 3) == []
+    assert await held(store, message, 2) == ["new", "er"]
+    assert await held(store, message, 3) == []
 
 
-async def test_what_nobody_knows_to_be_kept_is_given_again_and_kept_once(replay: Replay) -> None:
+async def test_what_nobody_knows_to_be_kept_is_given_again_and_kept_once(
+    store: DeltaStore,
+) -> None:
     message = uuid4()
-    await fill(replay, message, 1, "a", "b")
+    await fill(store, message, 1, "a", "b")
 
-    assert await replay.append(message, 1, ["a", "b", "c"], 0) == 3
+    assert await store.append(message, 1, ["a", "b", "c"], 0) == 3
 
-    assert await held(replay, message, 1) == ["a", "b", "c"]
+    assert await held(store, message, 1) == ["a", "b", "c"]
 
 
 async def test_forgotten_answer_is_gone_and_a_newer_attempt_stays(
-    replay: Replay, monkeypatch: pytest.MonkeyPatch
+    store: DeltaStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rooms.runs.delta_store.LINGER_SECONDS", 0)
     message = uuid4()
-    await fill(replay, message, 2, "kept")
-    await replay.forget(message, 1)
+    await fill(store, message, 2, "kept")
+    await store.expire(message, 1)
     await asyncio.sleep(0)
-    assert await held(replay, message, 2) == ["kept"]
+    assert await held(store, message, 2) == ["kept"]
 
-    await replay.forget(message, 2)
+    await store.expire(message, 2)
     for _turn in range(1_000):
         await asyncio.sleep(0)
 
-    assert await held(replay, message, 2) == []
+    assert await held(store, message, 2) == []
 
 
-async def test_sealed_answer_takes_in_nothing_more(replay: Replay) -> None:
+async def test_sealed_answer_takes_in_nothing_more(store: DeltaStore) -> None:
     message, silent = uuid4(), uuid4()
-    assert await fill(replay, message, 1, "shown") == 1
+    assert await fill(store, message, 1, "shown") == 1
 
-    assert replay.seal(message, 1) == "shown"
-    assert await replay.append(message, 1, ["shown", " late"], 1) is None
-    assert await replay.append(message, 1, ["shown", " late"], 0) is None
-    assert replay.seal(silent, 1) == ""
-    assert await fill(replay, silent, 1, "late") is None
+    assert store.close(message, 1) == "shown"
+    assert await store.append(message, 1, ["shown", " late"], 1) is None
+    assert await store.append(message, 1, ["shown", " late"], 0) is None
+    assert store.close(silent, 1) == ""
+    assert await fill(store, silent, 1, "late") is None
 
-    assert replay.seal(message, 1) == "shown"
-    assert await held(replay, message, 1) == ["shown"]
-    assert await fill(replay, message, 2, "again") == 1
+    assert store.close(message, 1) == "shown"
+    assert await held(store, message, 1) == ["shown"]
+    assert await fill(store, message, 2, "again") == 1
 
 
-async def test_answer_that_has_just_ended_can_still_be_read(replay: Replay) -> None:
+async def test_answer_that_has_just_ended_can_still_be_read(store: DeltaStore) -> None:
     message = uuid4()
-    await fill(replay, message, 1, "just ", "said")
-    await replay.forget(message, 1)
+    await fill(store, message, 1, "just ", "said")
+    await store.expire(message, 1)
     await asyncio.sleep(0)
 
-    assert await held(replay, message, 1) == ["just ", "said"]
+    assert await held(store, message, 1) == ["just ", "said"]
 
 
 @needs_redis
 async def test_redis_that_has_forgotten_everything_is_told_all_of_it_again(
-    on_redis: Replay, server: Redis
+    on_redis: DeltaStore, server: Redis
 ) -> None:
     message = uuid4()
     await fill(on_redis, message, 1, "a", "b")
@@ -170,7 +178,7 @@ async def test_redis_that_has_forgotten_everything_is_told_all_of_it_again(
 
 @needs_redis
 async def test_what_was_said_while_redis_was_away_is_kept_when_it_is_back(
-    on_redis: Replay, server: Redis
+    on_redis: DeltaStore, server: Redis
 ) -> None:
     message = uuid4()
     await fill(on_redis, message, 1, "a")
@@ -187,23 +195,23 @@ async def test_what_was_said_while_redis_was_away_is_kept_when_it_is_back(
 
 @needs_redis
 async def test_every_stream_has_an_end_that_moves_while_it_grows(
-    on_redis: Replay, server: Redis
+    on_redis: DeltaStore, server: Redis
 ) -> None:
     message, key = uuid4(), "maru:replay:{}:1"
-    texts = ["x"] * EXPIRY_EVERY
+    texts = ["x"] * TTL_RENEWED_EVERY
     with server.connect() as beside:
         await fill(on_redis, message, 1, *texts[:-1])
-        assert 0 < beside.ttl(key.format(message.hex)) <= KEPT_SECONDS
+        assert 0 < beside.ttl(key.format(message.hex)) <= TTL_SECONDS
         beside.expire(key.format(message.hex), 5)
         await on_redis.append(message, 1, texts, len(texts) - 1)
 
         assert beside.ttl(key.format(message.hex)) > 5
-        on_redis.seal(message, 1)
-        assert 0 < beside.ttl(key.format(message.hex)) <= KEPT_SECONDS
+        on_redis.close(message, 1)
+        assert 0 < beside.ttl(key.format(message.hex)) <= TTL_SECONDS
 
 
 @needs_redis
-async def test_more_may_ask_at_once_than_there_are_connections(on_redis: Replay) -> None:
+async def test_more_may_ask_at_once_than_there_are_connections(on_redis: DeltaStore) -> None:
     message = uuid4()
     await fill(on_redis, message, 1, "shown")
     at_once = 6 * int(django_settings.REDIS_OPTIONS["max_connections"])
@@ -215,24 +223,24 @@ async def test_more_may_ask_at_once_than_there_are_connections(on_redis: Replay)
 
 @needs_redis
 async def test_restart_of_redis_is_noticed_by_nobody_who_asks_after_it(
-    on_redis: Replay, server: Redis
+    on_redis: DeltaStore, server: Redis
 ) -> None:
     message = uuid4()
     at_once = int(django_settings.REDIS_OPTIONS["max_connections"])
     await asyncio.gather(*(held(on_redis, message, 1) for _ in range(at_once)))
-    on_redis.seal(message, 2)
+    on_redis.close(message, 2)
 
     server.restart()
 
     for _ in range(at_once):
         assert await held(on_redis, message, 1) == []
     assert await fill(on_redis, message, 1, "shown") == 1
-    assert on_redis.seal(message, 1) == "shown"
+    assert on_redis.close(message, 1) == "shown"
 
 
 @needs_redis
 async def test_delta_that_was_kept_though_nobody_was_told_is_not_taken_for_a_seal(
-    on_redis: Replay,
+    on_redis: DeltaStore,
 ) -> None:
     message = uuid4()
     await fill(on_redis, message, 1, "a", "b")
@@ -244,7 +252,7 @@ async def test_delta_that_was_kept_though_nobody_was_told_is_not_taken_for_a_sea
 
 @needs_redis
 async def test_redis_that_takes_in_nothing_is_not_told_all_of_it_with_each_delta(
-    on_redis: Replay, server: Redis
+    on_redis: DeltaStore, server: Redis
 ) -> None:
     message = uuid4()
     with server.connect() as other:
@@ -260,7 +268,7 @@ async def test_redis_that_takes_in_nothing_is_not_told_all_of_it_with_each_delta
 
 @needs_redis
 async def test_redis_that_hangs_is_asked_once_by_those_who_hold_a_room(
-    on_redis: Replay, server: Redis, monkeypatch: pytest.MonkeyPatch
+    on_redis: DeltaStore, server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis_store, "PAUSE_SECONDS", DEADLINE)
     asked = []
@@ -270,10 +278,10 @@ async def test_redis_that_hangs_is_asked_once_by_those_who_hold_a_room(
         asked.append("a moment of everybody's")
         return client()
 
-    monkeypatch.setattr(replay_module, "sync_client", ask)
+    monkeypatch.setattr(delta_store_module, "sync_client", ask)
     server.freeze()
     try:
-        shown = [await asyncio.to_thread(on_redis.seal, uuid4(), 1) for _ in range(20)]
+        shown = [await asyncio.to_thread(on_redis.close, uuid4(), 1) for _ in range(20)]
     finally:
         server.thaw()
 
@@ -284,10 +292,10 @@ async def test_redis_that_hangs_is_asked_once_by_those_who_hold_a_room(
 async def test_answers_go_on_without_redis(settings: Settings) -> None:
     settings.REDIS_URL = ""  # put back at the end of the test
     message = uuid4()
-    async with replay_on(f"redis://127.0.0.1:{free_port()}/0") as replay:
+    async with store_on(f"redis://127.0.0.1:{free_port()}/0") as store:
         async with asyncio.timeout(2):
-            kept = await fill(replay, message, 1, *("lost" for _ in range(200)))
-            nothing = await replay.read(message, 1)
+            kept = await fill(store, message, 1, *("lost" for _ in range(200)))
+            nothing = await store.read(message, 1)
 
         assert (kept, nothing) == (0, None)
-        assert replay.seal(message, 1) == ""
+        assert store.close(message, 1) == ""

@@ -10,7 +10,7 @@ import pytest
 from agents.engine_types import PersonaSpec, pace
 from rooms.fanout import publisher
 from rooms.fanout.publisher import Delta, Envelope
-from rooms.runs.delta_store import replay
+from rooms.runs.delta_store import delta_store
 from rooms.runs.deltas import Deltas
 from rooms.runs.lifecycle import Job
 from tests.agents.engine.asking import PERSONA
@@ -85,7 +85,7 @@ async def test_text_that_could_not_be_sent_goes_with_what_comes_next(
     await deltas.add("c")
     await deltas.close()
 
-    held = await replay().read(job.message, 1)
+    held = await delta_store().read(job.message, 1)
     assert held is not None
     assert "".join(text for _, text in told) == deltas.text == "".join(held.deltas) == "abc"
     assert [seq for seq, _ in told] == list(range(len(told)))

@@ -22,9 +22,10 @@ from rooms.fanout import publisher
 from rooms.fanout.publisher import Batch, Envelope
 from rooms.models import Message, MessageStatus, Run, RunState
 from rooms.permissions import set_room_role
-from rooms.runs import lifecycle, queue
-from rooms.runs.delta_store import replay
-from rooms.runs.lifecycle import Job, LeaseLost
+from rooms.runs import leases, lifecycle, queue
+from rooms.runs.delta_store import delta_store
+from rooms.runs.leases import LeaseLost
+from rooms.runs.lifecycle import Job
 from tests.rooms.conftest import Cast, make_user
 
 pytestmark = pytest.mark.django_db
@@ -134,7 +135,7 @@ def test_a_run_ends_once(cast: Cast) -> None:
 def test_worker_that_was_taken_over_writes_nothing(cast: Cast) -> None:
     zombie = started(cast, "zombie")
     expire(zombie)
-    lifecycle.sweep()
+    leases.reap()
     run_id = queue.claim("successor")
     assert run_id is not None
     successor = lifecycle.start(run_id, "successor")
@@ -142,7 +143,7 @@ def test_worker_that_was_taken_over_writes_nothing(cast: Cast) -> None:
 
     with pytest.raises(LeaseLost):
         lifecycle.complete(zombie, "late", None)
-    assert lifecycle.keep_leases("zombie", [zombie.run]) == set()
+    assert leases.renew("zombie", [zombie.run]) == set()
     lifecycle.complete(successor, "in time", None)
 
     assert (successor.run, successor.message) == (zombie.run, zombie.message)
@@ -154,7 +155,7 @@ def test_worker_that_was_taken_over_writes_nothing(cast: Cast) -> None:
 def test_the_same_worker_cannot_write_for_an_older_attempt(cast: Cast) -> None:
     first = started(cast)
     expire(first)
-    lifecycle.sweep()
+    leases.reap()
     run_id = queue.claim("worker")
     assert run_id is not None
     assert lifecycle.start(run_id, "worker") is not None
@@ -165,16 +166,16 @@ def test_the_same_worker_cannot_write_for_an_older_attempt(cast: Cast) -> None:
 
 def test_run_that_fails_every_worker_ends_with_what_was_shown(cast: Cast) -> None:
     job = started(cast)
-    for _ in range(lifecycle.MAX_ATTEMPTS - 1):
+    for _ in range(leases.MAX_ATTEMPTS - 1):
         expire(job)
-        lifecycle.sweep()
+        leases.reap()
         run_id = queue.claim("worker")
         assert run_id == job.run
         lifecycle.start(run_id, "worker")
     expire(job)
-    asyncio.run(replay().append(job.message, lifecycle.MAX_ATTEMPTS, ["so far"], 0))
+    asyncio.run(delta_store().append(job.message, leases.MAX_ATTEMPTS, ["so far"], 0))
 
-    lifecycle.sweep()
+    leases.reap()
 
     run = Run.objects.get(pk=job.run)
     assert (run.state, run.error_code) == (RunState.FAILED, "worker_lost")
@@ -186,7 +187,7 @@ def test_running_without_a_lease_is_swept_too(cast: Cast) -> None:
     job = started(cast)
     Run.objects.filter(pk=job.run).update(lease_until=None)
 
-    lifecycle.sweep()
+    leases.reap()
 
     assert queue.claim("next") == job.run
 
@@ -195,8 +196,8 @@ def test_a_worker_whose_clock_is_ahead_takes_nothing_from_the_living(cast: Cast)
     job = started(cast)
 
     with time_machine.travel(timezone.now() + timedelta(hours=1)):
-        lifecycle.sweep()
-        kept = lifecycle.keep_leases("worker", [job.run])
+        leases.reap()
+        kept = leases.renew("worker", [job.run])
 
     assert kept == {job.run}
     lease_until = Run.objects.get(pk=job.run).lease_until
@@ -207,27 +208,27 @@ def test_a_worker_whose_clock_is_ahead_takes_nothing_from_the_living(cast: Cast)
 def test_sweep_leaves_living_runs_alone(cast: Cast) -> None:
     job = started(cast)
 
-    lifecycle.sweep()
+    leases.reap()
 
-    assert lifecycle.keep_leases("worker", [job.run]) == {job.run}
+    assert leases.renew("worker", [job.run]) == {job.run}
 
 
 def test_one_that_cannot_be_swept_keeps_the_others_from_nothing(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poisoned, other = started(cast, "dead"), started(cast, "dead")
-    lock = lifecycle._lock_pair
+    lock = leases._lock
 
     def fail_at_one(run_id: UUID) -> Any:
         if run_id == poisoned.run:
             raise ZeroDivisionError
         return lock(run_id)
 
-    monkeypatch.setattr(lifecycle, "_lock_pair", fail_at_one)
+    monkeypatch.setattr(leases, "_lock", fail_at_one)
     for job in (poisoned, other):
         expire(job)
 
-    lifecycle.sweep()
+    leases.reap()
 
     states = [Run.objects.get(pk=job.run).state for job in (poisoned, other)]
     assert states == [RunState.RUNNING, RunState.QUEUED]
@@ -246,7 +247,7 @@ def test_a_room_that_closes_ends_all_that_waits_and_tells_of_it_once(
         asked.append(run.pk)
         raise ZeroDivisionError
 
-    monkeypatch.setattr(queue, "tell_who_was_behind", fail)
+    monkeypatch.setattr(queue, "publish_positions_behind", fail)
     waiting = [started(cast).run, *(ask(cast) for _ in range(10))]
     told.clear()
 
@@ -262,7 +263,7 @@ def test_a_room_that_closes_ends_all_that_waits_and_tells_of_it_once(
 def test_released_runs_wait_in_line_again(cast: Cast) -> None:
     job = started(cast)
 
-    lifecycle.release("worker")
+    leases.release("worker")
 
     assert queue.claim("next") == job.run
     with pytest.raises(LeaseLost):
@@ -274,7 +275,7 @@ def test_stopped_run_is_lost_to_its_worker(cast: Cast) -> None:
 
     services.cancel_run(user=cast.member, run_id=job.run)
 
-    assert lifecycle.keep_leases("worker", [job.run]) == set()
+    assert leases.renew("worker", [job.run]) == set()
     with pytest.raises(LeaseLost):
         lifecycle.complete(job, "late", None)
     assert kinds(cast, 2) == ["message.updated", "run.cancelled"]

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from rooms.runs import lifecycle, runner
+from rooms.runs import leases, lifecycle, runner
 
 
 async def test_the_dead_are_swept_though_somebody_always_waits(
@@ -12,15 +12,15 @@ async def test_the_dead_are_swept_though_somebody_always_waits(
 ) -> None:
     done: list[str] = []
 
-    def take(*_: object, **__: object) -> object:
+    def claim_and_start(*_: object, **__: object) -> object:
         """One run after the other, each refused at its start, until there is none."""
-        done.append("take")
+        done.append("claim")
         return (uuid4(), None) if len(done) < 10 else None
 
-    monkeypatch.setattr(runner, "LOOK_SECONDS", 0.0)  # a sweep is always due
-    monkeypatch.setattr(lifecycle, "take", take)
-    monkeypatch.setattr(lifecycle, "sweep", lambda *_: done.append("sweep"))
+    monkeypatch.setattr(runner, "POLL_SECONDS", 0.0)  # a sweep is always due
+    monkeypatch.setattr(lifecycle, "claim_and_start", claim_and_start)
+    monkeypatch.setattr(leases, "reap", lambda *_: done.append("sweep"))
 
-    await runner.Runner(concurrency=1)._look()
+    await runner.Runner(concurrency=1)._poll()
 
-    assert "sweep" in done[done.index("take") :]
+    assert "sweep" in done[done.index("claim") :]

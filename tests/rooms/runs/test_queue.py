@@ -16,8 +16,8 @@ from accounts.services.teams import add_team_member
 from agents.services import create_demo_persona
 from rooms import services
 from rooms.event_log import events_after
-from rooms.models import Line, Message, Room, Run, RunState
-from rooms.runs import lifecycle, queue
+from rooms.models import Message, Room, Run, RunState, TeamQuota
+from rooms.runs import leases, lifecycle, queue
 from tests.rooms.conftest import Cast, make_user
 
 pytestmark = pytest.mark.django_db
@@ -48,7 +48,7 @@ class Team:
         return [first.pk, *(run.pk for run in Run.objects.bulk_create(more))]
 
     def own(self, **bounds: int) -> None:
-        Line.objects.update_or_create(team_id=self.rooms[0].team_id, defaults=bounds)
+        TeamQuota.objects.update_or_create(team_id=self.rooms[0].team_id, defaults=bounds)
 
 
 def make_team(name: str) -> Team:
@@ -129,7 +129,7 @@ def test_a_claim_finds_its_run_by_the_index(noisy: Team, quiet: Team) -> None:
         ]
     assert len(reads) <= 4
     steps = [step for plan in plans for step in plan]
-    assert any("run_line" in step for step in steps)
+    assert any("run_queue" in step for step in steps)
     assert not [step for step in steps if step.startswith("SCAN") and "rooms_run" in step]
 
 
@@ -251,8 +251,8 @@ def test_a_place_in_line_is_that_in_the_teams_line(noisy: Team, quiet: Team) -> 
 
     assert positions_told(noisy.rooms[0]) == [1]
     assert positions_told(noisy.rooms[1]) == [3]
-    assert queue.places(noisy.rooms[0]) == dict(zip(first, (1, 2), strict=True))
-    assert queue.places(noisy.rooms[1]) == {third: 3}
+    assert queue.positions(noisy.rooms[0]) == dict(zip(first, (1, 2), strict=True))
+    assert queue.positions(noisy.rooms[1]) == {third: 3}
     assert place(third) == 3
     assert queue.claim("worker") is not None
     assert queue.claim("worker") == first[0]
@@ -261,7 +261,7 @@ def test_a_place_in_line_is_that_in_the_teams_line(noisy: Team, quiet: Team) -> 
 
 
 def place(run_id: UUID) -> int | None:
-    return queue.place_of(Run.objects.get(pk=run_id))
+    return queue.position_of(Run.objects.get(pk=run_id))
 
 
 def test_handed_back_it_stands_where_it_stood(noisy: Team) -> None:
@@ -270,7 +270,7 @@ def test_handed_back_it_stands_where_it_stood(noisy: Team) -> None:
     assert run_id is not None
     lifecycle.start(run_id, "worker")
 
-    lifecycle.release("worker")
+    leases.release("worker")
 
     assert place(run_id) == 1
     assert queue.claim("next") == run_id == waiting[0]

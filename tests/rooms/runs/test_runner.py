@@ -22,8 +22,8 @@ from rooms.executors import RUNS, in_thread
 from rooms.fanout import publisher
 from rooms.fanout.publisher import Delta, Envelope
 from rooms.models import Message, Run, RunState, Worker
-from rooms.runs import lifecycle, queue, runner
-from rooms.runs.delta_store import replay
+from rooms.runs import leases, lifecycle, queue, runner
+from rooms.runs.delta_store import delta_store
 from rooms.runs.deltas import Deltas
 from rooms.runs.lifecycle import Job
 from rooms.runs.runner import Runner
@@ -86,7 +86,7 @@ async def reached(run_id: UUID, state: str) -> Run:
 async def at_work(concurrency: int = 3, *, drain_seconds: float = 0) -> AsyncIterator[Runner]:
     """Have a worker run; leaving stops it as SIGTERM would."""
     worker = Runner(concurrency)
-    worker.begin()
+    worker.start()
     serving = asyncio.create_task(worker.run())
     try:
         yield worker
@@ -134,7 +134,7 @@ async def test_a_claim_under_way_when_told_to_stop_is_handed_back(
 ) -> None:
     answer(never)
     claiming, claimed = asyncio.Event(), threading.Event()
-    loop, take = asyncio.get_running_loop(), lifecycle.take
+    loop, take = asyncio.get_running_loop(), lifecycle.claim_and_start
 
     def slow_take(*args: Any, **kwargs: Any) -> Any:
         taken = take(*args, **kwargs)
@@ -144,7 +144,7 @@ async def test_a_claim_under_way_when_told_to_stop_is_handed_back(
             claimed.set()
         return taken
 
-    monkeypatch.setattr(lifecycle, "take", slow_take)
+    monkeypatch.setattr(lifecycle, "claim_and_start", slow_take)
     async with at_work():
         run_id = await ask(cast)
         await claiming.wait()
@@ -165,7 +165,7 @@ async def test_a_worker_shows_itself_and_is_gone_when_it_has_stopped(cast: Cast)
 async def test_a_stop_reaches_the_answer_without_waiting_for_the_next_beat(
     cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "BEAT_SECONDS", 10 * DEADLINE)
+    monkeypatch.setattr(runner, "HEARTBEAT_SECONDS", 10 * DEADLINE)
     began, ended = asyncio.Event(), asyncio.Event()
 
     async def endless(*_: Any, **__: Any) -> AsyncGenerator[Part, None]:
@@ -192,7 +192,7 @@ async def test_an_answer_that_the_engine_does_not_end_is_ended_from_outside(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings.RUN_SECONDS = 0.1
-    monkeypatch.setattr(runner, "OVERDUE_SECONDS", 0.1)
+    monkeypatch.setattr(runner, "TIMEOUT_GRACE_SECONDS", 0.1)
     answer(never)
 
     async with at_work():
@@ -222,7 +222,7 @@ async def test_the_limits_of_an_answer_are_those_that_are_set(
 async def test_leases_are_kept_while_all_threads_wait_for_locks(
     cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(runner, "HEARTBEAT_SECONDS", 0.05)
     answer(never)
     let_go = threading.Event()
     async with at_work():
@@ -240,11 +240,11 @@ async def test_leases_are_kept_while_all_threads_wait_for_locks(
 async def test_a_worker_that_has_slept_does_not_take_its_own_living_runs_for_dead(
     cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "BEAT_SECONDS", 10 * DEADLINE)  # the sweep is first to wake up
-    monkeypatch.setattr(runner, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(runner, "HEARTBEAT_SECONDS", 10 * DEADLINE)  # the sweep is first to wake up
+    monkeypatch.setattr(runner, "POLL_SECONDS", 0.05)
     answer(never)
     swept = asyncio.Event()
-    loop, sweep = asyncio.get_running_loop(), lifecycle.sweep
+    loop, sweep = asyncio.get_running_loop(), leases.reap
 
     def note(*args: Any) -> None:
         ran_out = Run.objects.filter(lease_until__lt=timezone.now()).exists()
@@ -252,7 +252,7 @@ async def test_a_worker_that_has_slept_does_not_take_its_own_living_runs_for_dea
         if ran_out:
             loop.call_soon_threadsafe(swept.set)
 
-    monkeypatch.setattr(lifecycle, "sweep", note)
+    monkeypatch.setattr(leases, "reap", note)
     async with at_work():
         run = await reached(await ask(cast), RunState.RUNNING)
         await Run.objects.filter(pk=run.pk).aupdate(lease_until=timezone.now() - ONE_SECOND)
@@ -266,8 +266,8 @@ async def test_a_worker_that_has_slept_does_not_take_its_own_living_runs_for_dea
 async def test_an_attempt_that_was_taken_away_ends_when_the_same_worker_begins_the_next(
     cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "BEAT_SECONDS", 10 * DEADLINE)
-    monkeypatch.setattr(runner, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(runner, "HEARTBEAT_SECONDS", 10 * DEADLINE)
+    monkeypatch.setattr(runner, "POLL_SECONDS", 0.05)
     began: list[int] = []
     ended = asyncio.Event()
 
@@ -337,17 +337,17 @@ async def test_a_run_whose_task_has_crashed_is_taken_up_when_its_lease_ends(
     cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue, "LEASE", timedelta(seconds=0.2))
-    monkeypatch.setattr(runner, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(runner, "POLL_SECONDS", 0.1)
     answer(at_once)
     crashes = iter(range(1))
-    say = runner._say
+    say = runner._stream_answer
 
     async def crash_once(job: Job, deltas: Deltas) -> str:
         if next(crashes, None) is not None:
             raise ZeroDivisionError
         return await say(job, deltas)
 
-    monkeypatch.setattr(runner, "_say", crash_once)
+    monkeypatch.setattr(runner, "_stream_answer", crash_once)
     async with at_work():
         run = await reached(await ask(cast), RunState.COMPLETED)
 
@@ -355,7 +355,7 @@ async def test_a_run_whose_task_has_crashed_is_taken_up_when_its_lease_ends(
 
 
 def take(cast: Cast, owner: str) -> Job:
-    taken = lifecycle.take(owner)
+    taken = lifecycle.claim_and_start(owner)
     assert taken is not None
     assert taken[1] is not None
     return taken[1]
@@ -369,7 +369,7 @@ def asked_and_taken(cast: Cast, owner: str) -> Job:
 def take_over(cast: Cast, job: Job) -> Job:
     """Let a run's lease end and have another worker take it up."""
     Run.objects.filter(pk=job.run).update(lease_until=timezone.now() - timedelta(seconds=1))
-    lifecycle.sweep()
+    leases.reap()
     return take(cast, "successor")
 
 
@@ -390,7 +390,7 @@ async def test_a_zombie_says_nothing_into_its_successors_answer(
 
     deltas = [told for told in published if isinstance(told, Delta)]
     assert [(delta.attempt, delta.seq) for delta in deltas] == [(1, 0), (2, 0)]
-    held = await replay().read(after.message, 2)
+    held = await delta_store().read(after.message, 2)
     assert held is not None
     assert held.deltas == ["anew"]
 
@@ -425,7 +425,7 @@ async def test_a_worker_that_slept_through_its_lease_asks_before_it_says_more(
 async def test_told_to_stop_just_when_it_is_rung_for_it_stops(turns: int) -> None:
     """`asyncio.wait_for` of Python 3.11 would forget the one for the other."""
     rung = asyncio.Event()
-    serving = asyncio.create_task(runner._again(nothing, DEADLINE, rung))
+    serving = asyncio.create_task(runner._repeat(nothing, DEADLINE, rung))
     await asyncio.sleep(0.01)
 
     rung.set()

@@ -14,8 +14,8 @@ from rooms import services
 from rooms.fanout.unread import count_unread
 from rooms.models import Message, RoomEvent, Run, RunState
 from rooms.pages.sidebar import room_rows
-from rooms.runs import context, lifecycle
-from rooms.runs.delta_store import Held, MemoryReplay
+from rooms.runs import context, leases, lifecycle
+from rooms.runs.delta_store import MemoryDeltaStore, StoredDeltas
 from tests.rooms.conftest import Cast
 from tests.rooms.pages.browsing import answer, browser, page
 
@@ -135,14 +135,14 @@ def test_persona_sees_nothing_of_what_was_deleted(cast: Cast) -> None:
 
 def test_worker_that_ends_a_deleted_answer_finds_it_stopped(cast: Cast) -> None:
     services.post_message(user=cast.member, room_id=cast.room.pk, text="go on")
-    taken = lifecycle.take("worker")
+    taken = lifecycle.claim_and_start("worker")
     assert taken is not None
     run_id, job = taken
     assert job is not None
 
     services.delete_message(user=cast.moderator, message_id=job.message)
 
-    with pytest.raises(lifecycle.LeaseLost):
+    with pytest.raises(leases.LeaseLost):
         lifecycle.complete(job, "SECRET", None)
     run = Run.objects.select_related("answer").get(pk=run_id)
     assert (run.state, run.stopped_by_id) == (RunState.CANCELLED, cast.moderator.pk)
@@ -151,15 +151,15 @@ def test_worker_that_ends_a_deleted_answer_finds_it_stopped(cast: Cast) -> None:
 
 
 async def test_erased_answer_is_not_kept_nor_taken_in(cast: Cast) -> None:
-    replay, message = MemoryReplay(), cast.room.pk
-    await replay.append(message, 1, ["SECRET"], 0)
+    store, message = MemoryDeltaStore(), cast.room.pk
+    await store.append(message, 1, ["SECRET"], 0)
 
-    replay.erase(message, 1)
+    store.purge(message, 1)
 
-    assert await replay.read(message, 1) == Held(1, 0, [])
-    assert await replay.append(message, 1, ["SECRET", "more"], 1) is None
-    replay.erase(cast.team.pk, 1)
-    assert list(replay._answers) == [message]
+    assert await store.read(message, 1) == StoredDeltas(1, 0, [])
+    assert await store.append(message, 1, ["SECRET", "more"], 1) is None
+    store.purge(cast.team.pk, 1)
+    assert list(store._answers) == [message]
 
 
 def test_what_a_deleted_persona_has_said_stays_as_it_was(cast: Cast) -> None:

@@ -62,7 +62,7 @@ def test_right_is_judged_again_when_the_run_starts(cast: Cast) -> None:
     services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
     PersonaGrant.objects.filter(role="").delete()  # as by somebody who told nobody
 
-    taken = lifecycle.take("worker")
+    taken = lifecycle.claim_and_start("worker")
 
     assert taken is not None
     assert taken[1] is None
@@ -81,7 +81,7 @@ def test_answer_ends_when_the_right_to_it_is_taken(cast: Cast, running: bool) ->
     posted = services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
     kept = services.post_message(user=cast.owner, room_id=cast.room.pk, text="question")
     if running:
-        assert lifecycle.take("worker") is not None
+        assert lifecycle.claim_and_start("worker") is not None
 
     only_for(cast)
 
@@ -238,7 +238,7 @@ def test_answer_ends_when_the_key_is_taken_that_it_is_made_by(
     asked = [cast.persona.pk, other.pk]
     services.post_message(user=cast.member, room_id=cast.room.pk, text="Who?", personas=asked)
     for _ in range(2 if running else 0):
-        assert lifecycle.take("worker")
+        assert lifecycle.claim_and_start("worker")
 
     update_connection(user=cast.owner, connection_id=connection.pk, **how)
 

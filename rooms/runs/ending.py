@@ -1,0 +1,168 @@
+"""The end of runs. Only `end_runs` ends a run; its callers choose the runs and the reasons."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone, translation
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.errors import MaruError
+from agents.engine_types import AnswerFailed, Usage
+from agents.models import Persona
+from agents.permissions import USE, rights_in
+from rooms.event_log import record
+from rooms.markup import render
+from rooms.models import MessageStatus, Room, Run, RunState
+from rooms.permissions import POST, access_room
+from rooms.protocol.events import (
+    DurableEvent,
+    MessageCompleted,
+    MessageUpdated,
+    RunCancelled,
+    RunCompleted,
+    RunFailed,
+)
+from rooms.protocol.serializers import message_body, run_body
+from rooms.runs import queue
+from rooms.runs.delta_store import delta_store
+from rooms.runs.notifications import notify_stopped
+
+PERSONA_UNBOUND: Final = gettext_lazy("%(persona)s is not in this room any more.")
+KEY_REMOVED: Final = gettext_lazy(
+    "The key of %(persona)s was taken away. Ask an admin for another."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The reason of a run whose answer is complete."""
+
+    usage: Usage | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The reason of a run that a user has stopped."""
+
+    stopped_by: UUID
+
+
+Reason = Completed | AnswerFailed | Cancelled
+
+_STATES: Final = {
+    Completed: (RunState.COMPLETED, MessageStatus.COMPLETE, RunCompleted),
+    AnswerFailed: (RunState.FAILED, MessageStatus.FAILED, RunFailed),
+    Cancelled: (RunState.CANCELLED, MessageStatus.CANCELLED, RunCancelled),
+}
+
+
+def end_runs(room: Room, reasons: Mapping[Run, Reason], text: str | None = None) -> None:
+    """End active runs of a room, in the order of `reasons`; the transaction has locked all of them.
+
+    `text` is the answer, if the worker of the run ends it. It is None if another process ends the
+    run: the worker is notified that it has lost its lease, and the text is what the delta store
+    has. The events of all runs are recorded at once.
+    """
+    if not reasons:
+        return
+    queued = [run for run in reasons if run.state == RunState.QUEUED]
+    if text is None and len(queued) < len(reasons):
+        notify_stopped()
+    record(room, *(event for run in reasons for event in _end(room, run, reasons[run], text)))
+    if queued:
+        # Runs after the room's own on_commit callbacks; robust=True so that a failure here cannot
+        # block them. A lambda, because Django logs the __qualname__ of a callback that fails, which
+        # a `partial` does not have.
+        oldest = min(queued, key=lambda run: (run.queued_at, run.pk))
+        transaction.on_commit(lambda: queue.publish_positions_behind(oldest), robust=True)
+
+
+def _end(room: Room, run: Run, reason: Reason, text: str | None) -> list[DurableEvent]:
+    """Write the end of one run and of its answer; return the events."""
+    run.state, status, run_ended = _STATES[type(reason)]
+    if isinstance(reason, Cancelled):
+        run.stopped_by_id = reason.stopped_by
+    elif reason.usage is not None:
+        run.input_tokens, run.output_tokens = reason.usage.input_tokens, reason.usage.output_tokens
+    if isinstance(reason, AnswerFailed):
+        with translation.override(run.language):
+            run.error_code, run.error_detail = reason.code, str(reason.detail)[:400]
+    events: list[DurableEvent] = []
+    if run.answer is not None:
+        answer = run.answer
+        published = delta_store().close(answer.pk, run.attempt) if text is None else text
+        answer.text = "" if answer.deleted_at else published.rstrip()
+        answer.html = render(answer.text, room.handles_in(answer.text))
+        answer.status = status
+        answer.save(update_fields=["text", "html", "status"])
+        message_ended = MessageCompleted if isinstance(reason, Completed) else MessageUpdated
+        events.append(message_ended(message_body(answer, run.pk)))
+    run.lease_owner, run.lease_until, run.ended_at = "", None, timezone.now()
+    run.save()
+    return [*events, run_ended(run_body(run))]
+
+
+def cancel_runs(room: Room, stopped_by: UUID, *conditions: Q) -> None:
+    """Cancel the active runs of a locked room that match all conditions."""
+    end_runs(room, dict.fromkeys(_lock_active(room, *conditions), Cancelled(stopped_by)))
+
+
+def fail_runs_of_personas(room: Room, personas: Collection[Persona], detail: Promise) -> None:
+    """Fail the active runs of personas in a locked room; `detail` has a `%(persona)s`."""
+    reasons: dict[Run, Reason] = {}
+    for run in _lock_active(room, Q(persona__in=personas)).select_related("persona"):
+        with translation.override(run.language):
+            sentence = str(detail) % {"persona": run.persona.name}
+        reasons[run] = AnswerFailed("not_allowed", sentence)
+    end_runs(room, reasons)
+
+
+def fail_unauthorized_runs(room: Room) -> None:
+    """Fail the active runs of a locked room that may not go on.
+
+    Services that revoke a right call this, so that a streaming answer is subject to the same
+    checks, and ends with the same sentence, as a run at its start.
+    """
+    reasons: dict[Run, Reason] = {}
+    for run in _lock_active(room).select_related("requested_by", "persona"):
+        with translation.override(run.language):
+            try:
+                check_authorized(room, run)
+            except AnswerFailed as refusal:
+                reasons[run] = refusal
+    end_runs(room, reasons)
+
+
+def check_authorized(room: Room, run: Run) -> None:
+    """Raise AnswerFailed if the asker may not ask any more, or the persona may not answer.
+
+    The detail of the error is in the active language.
+    """
+    persona = run.persona
+    try:
+        if run.requested_by is None:
+            raise AnswerFailed("not_allowed", _("Whoever asked has no account here any more."))
+        access_room(run.requested_by, room.pk, POST)
+    except MaruError:
+        detail = _("Whoever asked may not write in this room any more.")
+        raise AnswerFailed("not_allowed", detail) from None
+    if USE not in rights_in(run.requested_by, persona):
+        detail = _("Whoever asked may not ask %(persona)s any more.") % {"persona": persona.name}
+        raise AnswerFailed("not_allowed", detail)
+    if not persona.enabled:
+        detail = _("%(persona)s is switched off. An admin can switch it on again.")
+        raise AnswerFailed("not_allowed", detail % {"persona": persona.name})
+    if not room.bindings.filter(persona=persona).exists():
+        raise AnswerFailed("not_allowed", str(PERSONA_UNBOUND) % {"persona": persona.name})
+
+
+def _lock_active(room: Room, *conditions: Q) -> QuerySet[Run]:
+    """Return the active runs of a locked room, oldest first; the query locks them."""
+    runs = room.runs.active().filter(*conditions).select_for_update(of=("self",))
+    return runs.select_related("answer").order_by("queued_at", "pk")

@@ -1,0 +1,123 @@
+"""Leases: which worker owns a running run, and until when.
+
+A worker renews the leases of its runs. A run whose lease has expired is queued again under the next
+attempt; the attempt is the fencing token, so that the former worker can no longer write to the run.
+Locks are taken in one order: room, then run.
+"""
+
+from collections.abc import Collection
+from typing import Final
+from uuid import UUID
+
+import structlog
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+from django.utils import translation
+from django.utils.translation import gettext as _
+
+from agents.engine_types import AnswerFailed
+from rooms.models import Room, Run, RunState
+from rooms.runs.ending import end_runs
+from rooms.runs.notifications import notify_queued
+from rooms.runs.queue import LEASE
+
+log = structlog.get_logger(__name__)
+
+MAX_ATTEMPTS: Final = 3
+
+
+class LeaseLost(Exception):
+    """The worker does not own the run any more: it has ended, or another worker has claimed it."""
+
+
+@transaction.atomic
+def renew(owner: str, run_ids: Collection[UUID]) -> set[UUID]:
+    """Extend the leases of `owner` on these runs and return the runs that `owner` still owns.
+
+    Never waits for a row lock: a locked run is renewed by the next heartbeat.
+    """
+    owned = Run.objects.filter(pk__in=run_ids, state=RunState.RUNNING, lease_owner=owner)
+    free = list(owned.select_for_update(skip_locked=True).values_list("pk", flat=True))
+    Run.objects.filter(pk__in=free).update(lease_until=Now() + LEASE)
+    return set(owned.values_list("pk", flat=True))
+
+
+@transaction.atomic
+def release(owner: str) -> None:
+    """Queue again all runs that `owner` is running, without waiting for their leases to expire.
+
+    Never waits for a row lock: the transaction that has locked a run, and its room before it, may
+    be waiting for another run of this worker.
+    """
+    owned = Run.objects.filter(state=RunState.RUNNING, lease_owner=owner).order_by("pk")
+    free = list(owned.select_for_update(skip_locked=True).values_list("pk", flat=True))
+    runs = Run.objects.filter(pk__in=free)
+    if runs.update(state=RunState.QUEUED, lease_owner="", lease_until=None):
+        notify_queued()
+
+
+def reap(own_runs: Collection[UUID] = ()) -> None:
+    """Queue the runs with expired leases again; fail those that have had MAX_ATTEMPTS.
+
+    `own_runs` are left out: the caller is running them, and their leases expired while its process
+    was suspended.
+    """
+    expired = _expired().exclude(pk__in=own_runs)
+    for run_id in list(expired.values_list("pk", flat=True)):
+        try:
+            _reap(run_id)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:  # one run that cannot be reaped must not keep the others from it
+            log.exception("run.not_reaped", run=str(run_id))
+
+
+def _expired() -> QuerySet[Run]:
+    """Return the running runs with expired leases, by the clock of the database.
+
+    The clocks of the workers differ.
+    """
+    no_lease = Q(lease_until=None) | Q(lease_until__lt=Now())
+    return Run.objects.filter(no_lease, state=RunState.RUNNING)
+
+
+@transaction.atomic
+def _reap(run_id: UUID) -> None:
+    try:
+        room, run = _lock(run_id)
+    except LeaseLost:
+        return  # deleted with its room
+    if not _expired().filter(pk=run_id).exists():
+        return
+    if run.attempt < MAX_ATTEMPTS:
+        run.state, run.lease_owner, run.lease_until = RunState.QUEUED, "", None
+        run.save(update_fields=["state", "lease_owner", "lease_until"])
+        notify_queued()
+        return
+    with translation.override(run.language):
+        detail = _("The answer was cut off several times on our side. Ask again in a while.")
+    end_runs(room, {run: AnswerFailed("worker_lost", detail)})
+
+
+def lock_owned(run_id: UUID, owner: str, attempt: int | None = None) -> tuple[Room, Run]:
+    """Lock a run and its room. Raises LeaseLost unless `owner` is running it, under `attempt`."""
+    room, run = _lock(run_id)
+    if run.state != RunState.RUNNING or run.lease_owner != owner:
+        raise LeaseLost
+    if attempt is not None and run.attempt != attempt:
+        raise LeaseLost
+    return room, run
+
+
+def _lock(run_id: UUID) -> tuple[Room, Run]:
+    """Lock a run and its room. Raises LeaseLost if there is no such run."""
+    try:
+        room = Room.objects.select_for_update(of=("self",), no_key=True).get(runs=run_id)
+        runs = Run.objects.select_for_update(of=("self",))
+        run = runs.select_related("answer", "message", "requested_by", "persona__connection").get(
+            pk=run_id
+        )
+    except (Room.DoesNotExist, Run.DoesNotExist):
+        raise LeaseLost from None
+    return room, run
