@@ -11,8 +11,9 @@ from accounts.models import User
 from accounts.timestamps import format_timestamp
 from rooms import queries
 from rooms.models import ACTIVE, Room, RoomMember, Run
+from rooms.pages.layout import RULES_FOR_SCRIPTS
 from rooms.pages.panel import panel_context, role_words
-from rooms.pages.timeline import blank, lines_of
+from rooms.pages.timeline import template_item, timeline_items
 from rooms.permissions import MANAGE, POST
 from rooms.protocol.payloads import MessageBody, RoomState, RunBody
 from rooms.protocol.serializers import run_body
@@ -34,12 +35,12 @@ def room_context(user: User, room: Room, before: int | None = None) -> dict[str,
     read_seq = _read_seq(user, room) if before is None else None
     return {
         "room": room,
-        "lines": lines_of(user, state, ended, read_seq),
+        "items": timeline_items(user, state, ended, read_seq),
         "before": before,
         "earlier": state.messages[0].seq if len(state.messages) == queries.PAGE else None,
         "may_post": POST in state.permissions,
         "may_manage": MANAGE in state.permissions,
-        "blanks": [blank("user"), blank("persona")],
+        "template_items": [template_item("user"), template_item("persona")],
         "client_id": uuid4(),
         "quick_reactions": QUICK_REACTIONS,
         "panel": panel_context(room, state),
@@ -72,5 +73,7 @@ def _data(user: User, seq: int, state: RoomState, ended: Sequence[RunBody]) -> d
         "state": msgspec.to_builtins(afresh, str_keys=True),
         "ended": msgspec.to_builtins(ended),
         "attempts": MAX_ATTEMPTS,
+        "page_size": queries.PAGE,
+        "layout": RULES_FOR_SCRIPTS,
         "roles": role_words(),
     }

@@ -1,31 +1,20 @@
-"""The lines of a conversation as the page shows them; `timeline_view.js` goes on from there."""
+"""The items of a timeline as the server renders them; `timeline_view.js` continues from there."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
-from typing import Final
+from datetime import datetime
 from uuid import UUID
-
-from django.utils import timezone
 
 from accounts.models import User, Wood
 from agents.models import Lattice, Pigment
-from rooms.models import RunState
+from rooms.pages.layout import RULES, Placed, StateRules, place
 from rooms.permissions import MODERATE, POST
-from rooms.protocol.payloads import Author, RoomState, RunBody
-
-TOGETHER: Final = timedelta(minutes=5)
-_STATES: Final = {
-    "complete": "completed",
-    "streaming": "thinking",
-    "failed": "failed",
-    "cancelled": "stopped",
-}
+from rooms.protocol.payloads import Author, MessageBody, RoomState, RunBody
 
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """Who says a line, with the look of their mark."""
+    """The author of an item, with the look of their avatar."""
 
     kind: str
     id: UUID | None
@@ -38,7 +27,7 @@ class Speaker:
 
 @dataclass(frozen=True, slots=True)
 class Reaction:
-    """An emoji that somebody has put to a message."""
+    """An emoji, the number of users who reacted with it, and whether the reader is one of them."""
 
     emoji: str
     count: int
@@ -46,8 +35,8 @@ class Reaction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """A message, or an answer that waits in line and has no message yet."""
+class TimelineItem:
+    """A message, or a queued run, which has no message yet."""
 
     id: UUID | str
     speaker: Speaker
@@ -67,106 +56,94 @@ class Line:
     continued: bool = False
 
     @property
-    def is_busy(self) -> bool:
-        return self.state == "thinking"
+    def parts(self) -> StateRules:
+        return RULES.states[self.state]
 
     @property
     def seconds(self) -> int | None:
-        """How long the answer took."""
+        """How long the run took."""
         if self.run is None or self.run.started_at is None or self.run.ended_at is None:
             return None
-        return round((moment(self.run.ended_at) - moment(self.run.started_at)).total_seconds())
+        return round(
+            (parse_time(self.run.ended_at) - parse_time(self.run.started_at)).total_seconds()
+        )
 
     @property
     def tokens(self) -> int:
-        """What the answer cost, in tokens; 0 where nobody counted."""
+        """Input and output tokens of the run; 0 if the provider reported none."""
         usage = self.run.usage if self.run else None
         return usage.input_tokens + usage.output_tokens if usage else 0
 
 
-def lines_of(
+def timeline_items(
     user: User, state: RoomState, ended: Sequence[RunBody], read_seq: int | None
-) -> list[Line]:
-    """Return the conversation as `user` sees it, read up to `read_seq` (None: do not mark it)."""
-    lines = [*_messages(user, state, ended), *_waiting(user, state)]
-    return list(_laid_out(lines, user, read_seq))
+) -> list[TimelineItem]:
+    """Return messages and queued runs as `user` sees them, laid out by `layout.place`.
+
+    `ended` are the runs behind answers of `state.messages` that have ended.
+    """
+    runs = {run.id: run for run in [*ended, *state.runs]}
+    items = [
+        *(_message_item(user, state, message, runs) for message in state.messages),
+        *(_queued_item(user, state, run) for run in state.runs if run.answer is None),
+    ]
+    placed = [Placed(i.speaker.kind, i.speaker.id, i.seq, i.at) for i in items]
+    placements = place(placed, user.pk, read_seq)
+    return [
+        replace(
+            item,
+            starts_day=placement.starts_day,
+            starts_unread=placement.starts_unread,
+            unread_since=before.at if placement.starts_unread and before else None,
+            continued=placement.continued,
+        )
+        for before, item, placement in zip([None, *items], items, placements, strict=False)
+    ]
 
 
-def blank(kind: str) -> Line:
-    """Return a line for the scripts to clone and to fill in."""
+def template_item(kind: str) -> TimelineItem:
+    """Return an empty item, from which the page's `<template>` for new messages is rendered."""
     state = "thinking" if kind == "persona" else "completed"
-    return Line(id="", speaker=Speaker(kind=kind, id=None, name=""), state=state)
+    return TimelineItem(id="", speaker=Speaker(kind=kind, id=None, name=""), state=state)
 
 
-def moment(text: str) -> datetime:
-    """Return a time of the wire as a time again."""
+def parse_time(text: str) -> datetime:
+    """Return the time that a wire value (RFC 3339) names."""
     return datetime.fromisoformat(text)
 
 
-def _messages(user: User, state: RoomState, ended: Sequence[RunBody]) -> Iterator[Line]:
-    runs = {run.id: run for run in [*ended, *state.runs]}
-    for message in state.messages:
-        run = runs.get(message.run) if message.run else None
-        yield Line(
-            id=message.id,
-            speaker=_author(state, message.author),
-            state="deleted" if message.deleted else _STATES[message.status],
-            edited=message.edited_at is not None and not message.deleted,
-            reactions=tuple(
-                Reaction(emoji, len(users), user.pk in users)
-                for emoji, users in message.reactions.items()
-            ),
-            html=message.html,
-            at=moment(message.created_at),
-            seq=message.seq,
-            run=run,
-            stopped_by=_name(state, run.stopped_by) if run else "",
-            may_stop=run is not None and _may_stop(user, state, run),
-            may_retry=run is not None and _may_retry(user, state, run),
-        )
+def _message_item(
+    user: User, state: RoomState, message: MessageBody, runs: dict[UUID, RunBody]
+) -> TimelineItem:
+    run = runs.get(message.run) if message.run else None
+    stopper = run.stopped_by if run else None
+    return TimelineItem(
+        id=message.id,
+        speaker=_speaker(state, message.author),
+        state="deleted" if message.deleted else RULES.state_of_status[message.status],
+        edited=message.edited_at is not None and not message.deleted,
+        reactions=tuple(
+            Reaction(emoji, len(users), user.pk in users)
+            for emoji, users in message.reactions.items()
+        ),
+        html=message.html,
+        at=parse_time(message.created_at),
+        seq=message.seq,
+        run=run,
+        stopped_by=next((m.name for m in state.members if m.user == stopper), ""),
+        may_stop=run is not None and _may_stop(user, state, run),
+        may_retry=run is not None and _may_retry(user, state, run),
+    )
 
 
-def _waiting(user: User, state: RoomState) -> Iterator[Line]:
-    for run in state.runs:
-        if run.answer is None:
-            yield Line(
-                id=run.id,
-                speaker=_persona(state, run.persona),
-                state="queued",
-                run=run,
-                may_stop=_may_stop(user, state, run),
-            )
-
-
-def _laid_out(lines: Iterable[Line], user: User, read_seq: int | None) -> Iterator[Line]:
-    """Say where a day and where the unread begin, and which lines go on from the one before."""
-    before: Line | None = None
-    for line in lines:
-        starts_day = line.at is not None and _day(line) != (before and _day(before))
-        starts_unread = False
-        if read_seq is not None and line.seq > read_seq and line.speaker.id != user.pk:
-            starts_unread, read_seq = True, None
-        yield replace(
-            line,
-            starts_day=starts_day,
-            starts_unread=starts_unread,
-            unread_since=before.at if starts_unread and before else None,
-            continued=not starts_day and not starts_unread and _goes_on(before, line),
-        )
-        before = line
-
-
-def _day(line: Line) -> date | None:
-    return timezone.localdate(line.at) if line.at else None
-
-
-def _goes_on(before: Line | None, line: Line) -> bool:
-    """Whether a line needs no name: the same person goes on within a few minutes."""
-    if before is None or before.at is None or line.at is None:
-        return False
-    people = before.speaker.kind == line.speaker.kind == "user"
-    same = people and line.speaker.id is not None and before.speaker.id == line.speaker.id
-    return same and line.at - before.at < TOGETHER
+def _queued_item(user: User, state: RoomState, run: RunBody) -> TimelineItem:
+    return TimelineItem(
+        id=run.id,
+        speaker=_persona(state, run.persona),
+        state="queued",
+        run=run,
+        may_stop=_may_stop(user, state, run),
+    )
 
 
 def _may_stop(user: User, state: RoomState, run: RunBody) -> bool:
@@ -174,7 +151,7 @@ def _may_stop(user: User, state: RoomState, run: RunBody) -> bool:
 
 
 def _may_retry(user: User, state: RoomState, run: RunBody) -> bool:
-    if run.state not in (RunState.FAILED, RunState.CANCELLED):
+    if run.state not in RULES.retryable_run_states:
         return False
     if any(message.id == run.message and message.deleted for message in state.messages):
         return False
@@ -184,8 +161,8 @@ def _may_retry(user: User, state: RoomState, run: RunBody) -> bool:
     return asked or MODERATE in state.permissions
 
 
-def _author(state: RoomState, author: Author) -> Speaker:
-    """Whoever has left the room keeps the name that stands with their messages."""
+def _speaker(state: RoomState, author: Author) -> Speaker:
+    """Return the speaker; an author who has left the room keeps the name stored in the message."""
     if author.kind == "persona":
         return _persona(state, author.id, author.name)
     wood = next((m.wood for m in state.members if m.user == author.id), Wood.PAULOWNIA.value)
@@ -204,7 +181,3 @@ def _persona(state: RoomState, persona_id: UUID | None, name: str = "") -> Speak
                 lattice=persona.lattice,
             )
     return Speaker(kind="persona", id=persona_id, name=name)
-
-
-def _name(state: RoomState, user_id: UUID | None) -> str:
-    return next((member.name for member in state.members if member.user == user_id), "")

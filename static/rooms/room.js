@@ -32,14 +32,14 @@ const data = JSON.parse(document.getElementById("room-data")?.textContent ?? "{}
 const page = part(document, "[data-conversation]");
 const timelineElement = part(page, "[data-timeline]");
 
-const state = new RoomState(data.state, data.seq, data.me);
+const state = new RoomState(data.state, data.seq, data.me, data.layout);
 state.apply({ type: "history.loaded", messages: [], runs: data.ended });
 
 const clock = new Clock();
 clock.hear(data.now, performance.timeOrigin + responseTime());
 const count = startClock(document, clock);
 
-const view = new View(timelineElement, state, { handle: data.handle, attempts: data.attempts, count });
+const view = new View(timelineElement, state, { handle: data.handle, attempts: data.attempts, pageSize: data.page_size, count });
 const panel = new Panel(part(document, "#panel"), state, data.roles);
 const line = new RoomLine(part(page, "[data-line]"), page, nameOf);
 const scroll = new Scroll(part(page, "[data-scroll]"), part(page, "[data-newer]"), () => reading.look());

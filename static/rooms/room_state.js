@@ -5,6 +5,7 @@
 // Deltas carry their place in an answer. A text that was put together from them is the text that the
 // persona streamed, whatever was cut, repeated or reordered on the way.
 
+/** @typedef {import("./timeline/layout_rules.js").LayoutRules} LayoutRules */
 /** @typedef {import("./protocol.js").Frame} Frame */
 /** @typedef {import("./protocol.js").Member} Member */
 /** @typedef {import("./protocol.js").Message} Message */
@@ -71,10 +72,12 @@ export class RoomState {
   /**
    * @param {RoomAfresh} afresh
    * @param {number} seq up to where `afresh` tells of the room
-   * @param {string} me whose page this is
+   * @param {string} me the id of the reader
+   * @param {LayoutRules} rules
    */
-  constructor(afresh, seq, me) {
+  constructor(afresh, seq, me, rules) {
     this.me = me;
+    this.rules = rules;
     this.room = afresh.room;
     this.#take(afresh, seq);
   }
@@ -118,6 +121,7 @@ export class RoomState {
 
   /** @param {Run} run @returns {boolean} whether this person may ask for the answer again */
   mayRetry(run) {
+    if (!this.rules.retryable_run_states.includes(run.state ?? "")) return false;
     const again = this.openRuns.some(
       (other) => other.message === run.message && other.persona === run.persona,
     );
@@ -154,10 +158,9 @@ export class RoomState {
   answerState(answer) {
     if (answer === null) return "queued";
     if (answer.deleted) return "deleted";
-    if (answer.status === "failed") return "failed";
-    if (answer.status === "cancelled") return "stopped";
-    if (answer.status === "complete") return "completed";
-    return this.live.get(answer.id)?.text.trim() ? "streaming" : "thinking";
+    const state = this.rules.state_of_status[answer.status];
+    // The server renders no deltas, so that only the page knows this state.
+    return state === "thinking" && this.live.get(answer.id)?.text.trim() ? "streaming" : state;
   }
 
   /** @param {RoomAfresh} afresh @param {number} seq */

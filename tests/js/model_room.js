@@ -1,5 +1,7 @@
 // A room as the server keeps it, small enough to be read: the log, the answers, the snapshots.
 
+import { readFileSync } from "node:fs";
+
 /** A random source that can be run again from its seed. */
 export function dice(seed) {
   let state = seed >>> 0;
@@ -18,6 +20,9 @@ export function dice(seed) {
 }
 
 export const ME = "user-me";
+export const LAYOUT = JSON.parse(
+  readFileSync(new URL("../../rooms/pages/layout.json", import.meta.url), "utf-8"),
+);
 const ROOM = { id: "room", team: "team", name: "room", topic: "", privacy: "team" };
 
 export function afresh(overrides = {}) {

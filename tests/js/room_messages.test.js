@@ -4,10 +4,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { RoomState } from "../../static/rooms/room_state.js";
-import { afresh, ME, message } from "./model_room.js";
+import { afresh, LAYOUT, ME, message } from "./model_room.js";
 
 function room(overrides = {}) {
-  return new RoomState(afresh(overrides), 10, ME);
+  return new RoomState(afresh(overrides), 10, ME, LAYOUT);
 }
 
 /** The next durable event. */

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Hole, RoomState } from "../../static/rooms/room_state.js";
-import { afresh, ME, message, persona } from "./model_room.js";
+import { afresh, LAYOUT, ME, message, persona } from "./model_room.js";
 
 const ANSWER = { kind: "persona", id: "persona-garam", name: "Garam", handle: "garam" };
 
@@ -28,7 +28,7 @@ function run(overrides = {}) {
 /** A room at seq 10 with one answer that is being written. */
 function streaming(overrides = {}) {
   const answer = message("answer", { author: ANSWER, run: "run", status: "streaming" });
-  return new RoomState(afresh({ messages: [answer], runs: [run()], ...overrides }), 10, ME);
+  return new RoomState(afresh({ messages: [answer], runs: [run()], ...overrides }), 10, ME, LAYOUT);
 }
 
 function delta(seq, text, attempt = 1) {
@@ -143,7 +143,7 @@ test("no text comes after a stop", () => {
 });
 
 test("a delta of an answer that was never announced is a hole", () => {
-  const state = new RoomState(afresh(), 10, ME);
+  const state = new RoomState(afresh(), 10, ME, LAYOUT);
 
   assert.throws(() => state.apply(delta(0, "one")), Hole);
 });
@@ -221,7 +221,7 @@ test("the room afresh lets go of what has ended or is out of sight", () => {
 });
 
 test("an answer that is out of sight is not shown", () => {
-  const state = new RoomState(afresh(), 10, ME);
+  const state = new RoomState(afresh(), 10, ME, LAYOUT);
 
   assert.deepEqual(state.apply(live(0, 3, "from long ago")), []);
   assert.equal(state.live.size, 0);

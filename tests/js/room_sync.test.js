@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { RoomState } from "../../static/rooms/room_state.js";
 import { Timeline } from "../../static/rooms/connection/room_sync.js";
-import { afresh, dice, ME, ModelRoom } from "./model_room.js";
+import { afresh, dice, LAYOUT, ME, ModelRoom } from "./model_room.js";
 
 const ROUNDS = 400;
 const STEPS = 120;
@@ -22,7 +22,7 @@ class Client {
     this.sent = [];
     this.joins = 0;
     this.texts = new Map();
-    this.state = new RoomState(afresh(), 0, ME);
+    this.state = new RoomState(afresh(), 0, ME, LAYOUT);
     this.timeline = new Timeline(this.state, {
       request: (command) => this.#ask(command),
       show: (changes) => this.#show(changes),
@@ -190,7 +190,7 @@ test("the wires of these tests break a client that applies whatever comes", () =
 
 test("a hole is asked for from where the client stands", () => {
   const asked = [];
-  const state = new RoomState(afresh(), 4, ME);
+  const state = new RoomState(afresh(), 4, ME, LAYOUT);
   const timeline = new Timeline(state, {
     request: async (command) => void asked.push(command),
     show: () => {},
@@ -204,7 +204,7 @@ test("a hole is asked for from where the client stands", () => {
 
 test("what comes while a snapshot is on its way is kept for after it", () => {
   const asked = [];
-  const state = new RoomState(afresh(), 0, ME);
+  const state = new RoomState(afresh(), 0, ME, LAYOUT);
   const timeline = new Timeline(state, { request: async (c) => void asked.push(c), show: () => {} });
   const changed = (seq, name) => ({
     type: "room.changed",
@@ -234,7 +234,7 @@ test("what comes while a snapshot is on its way is kept for after it", () => {
 
 test("a hole that the server cannot fill is not asked for at every delta", () => {
   const asked = [];
-  const state = new RoomState(afresh({ messages: [{ id: "m", status: "streaming" }] }), 1, ME);
+  const state = new RoomState(afresh({ messages: [{ id: "m", status: "streaming" }] }), 1, ME, LAYOUT);
   let time = 0;
   const timeline = new Timeline(state, {
     request: async (command) => void asked.push(command),
@@ -254,7 +254,7 @@ test("a hole that the server cannot fill is not asked for at every delta", () =>
 });
 
 test("frames of other rooms are not for this timeline", () => {
-  const state = new RoomState(afresh(), 0, ME);
+  const state = new RoomState(afresh(), 0, ME, LAYOUT);
   const timeline = new Timeline(state, { request: async () => {}, show: assert.fail });
 
   timeline.receive({ type: "room.changed", room: "elsewhere", seq: 1, changed: {} });

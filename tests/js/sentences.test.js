@@ -7,11 +7,11 @@ import { sentenceFor } from "../../static/rooms/announcements.js";
 import { fitting, tokenAt } from "../../static/rooms/composer/mention_picker.js";
 import { RoomState } from "../../static/rooms/room_state.js";
 import { typingWords } from "../../static/rooms/composer/status_line.js";
-import { afresh, ME, message } from "./model_room.js";
+import { afresh, LAYOUT, ME, message } from "./model_room.js";
 
 const HAYUN = { kind: "user", id: "hayun", name: "Hayun Kim", handle: "hayun" };
 const GARAM = { kind: "persona", id: "persona-garam", name: "Garam", handle: "garam" };
-const state = new RoomState(afresh(), 0, ME);
+const state = new RoomState(afresh(), 0, ME, LAYOUT);
 const said = (type, fields) => sentenceFor({ type, ...fields }, state);
 const run = (fields) => ({ run: { id: "run", persona: "persona-garam", ...fields } });
 

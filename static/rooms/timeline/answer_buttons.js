@@ -27,7 +27,8 @@ export function startAnswerButtons(timeline, view, { request, complain }) {
     try {
       await request({ type: "run.cancel", run: article.dataset.runId });
     } catch (error) {
-      showStoppable(article, view.state.answerState(view.messageOf(article)));
+      const { state } = view;
+      showStoppable(article, state.rules.states[state.answerState(view.messageOf(article))]);
       complain(error);
     }
   }

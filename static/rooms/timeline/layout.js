@@ -1,49 +1,51 @@
 // @ts-check
-// Day lines, the grouping of what one person says in a row, and times in the reader's own zone.
+// Applies layout_rules.js to the page: day lines, the unread line, grouping, and local times.
 
 import { clone, part } from "../elements.js";
-import { clockTime, dayKey, dayName } from "../dates.js";
+import { clockTime, dayName } from "../dates.js";
+import { continues, startsDay } from "./layout_rules.js";
 import { fill, gettext } from "../../maru/translations.js";
 
-const TOGETHER_MS = 5 * 60_000;
-
+/** @typedef {import("./layout_rules.js").LayoutRules} LayoutRules */
+/** @typedef {import("./layout_rules.js").Placed} Placed */
 /** @typedef {HTMLElement} Article */
 
 /**
- * Lays out a run of messages, each against the one before it.
+ * Lays out messages, each against the message before it. Call it also for the message that follows a
+ * new or removed one.
  * @param {Iterable<Article>} articles
+ * @param {LayoutRules} rules
  */
-export function arrange(articles) {
+export function arrange(articles, rules) {
   const language = document.documentElement.lang;
   for (const article of articles) {
-    const at = timeOf(article);
-    if (!at) continue;
-    const words = clockTime(at, language);
+    const item = placedOf(article);
+    if (!item) continue;
+    const words = clockTime(item.at, language);
     for (const time of article.querySelectorAll("[data-time]")) {
       if (time.textContent !== words) time.textContent = words;
     }
     const before = previous(article);
-    const dayStarts = !before || dayKey(timeOf(before) ?? at) !== dayKey(at);
-    setDayLine(article, dayStarts ? dayName(at, language) : "");
-    const goesOn = !lineBefore(article) && before !== null && isSequel(before, article);
-    article.toggleAttribute("data-continued", goesOn);
+    setDayLine(article, startsDay(before, item) ? dayName(item.at, language) : "");
+    article.toggleAttribute("data-continued", !lineBefore(article) && continues(before, item, rules));
   }
 }
 
 /**
- * @param {Article} article the first that is unread
- * @param {Article | null} read the last that is not
+ * @param {Article} article the first unread message
+ * @param {Article | null} lastRead the message before it
+ * @param {LayoutRules} rules
  */
-export function putUnreadLine(article, read) {
+export function putUnreadLine(article, lastRead, rules) {
   const line = clone("unread");
-  line.dataset.sinceRead = read?.dataset.at ?? "";
+  line.dataset.sinceRead = lastRead?.dataset.at ?? "";
   article.before(line);
-  sayUnread(line);
-  arrange([article]);
+  labelUnreadLine(line);
+  arrange([article], rules);
 }
 
-/** Says since when, in the reader's own zone. @param {HTMLElement} line */
-export function sayUnread(line) {
+/** Writes "New since 14:22" in the time zone of the browser. @param {HTMLElement} line */
+export function labelUnreadLine(line) {
   const since = line.dataset.sinceRead;
   const time = since && clockTime(new Date(since), document.documentElement.lang);
   part(line, "span").textContent = time
@@ -51,17 +53,17 @@ export function sayUnread(line) {
     : gettext("New messages");
 }
 
-/** @param {Article} article @returns {Article | null} */
-function previous(article) {
-  for (let node = article.previousElementSibling; node; node = node.previousElementSibling) {
-    if (node instanceof HTMLElement && node.matches(".message[data-at]:not([data-at=''])")) return node;
-  }
-  return null;
+/** @param {Article} article @returns {Placed | null} null for a queued run, which has no time yet */
+function placedOf({ dataset: { at, author = "", authorId = "" } }) {
+  return at ? { at: new Date(at), authorKind: author, authorId } : null;
 }
 
-/** @param {Article} article @returns {Date | null} */
-function timeOf(article) {
-  return article.dataset.at ? new Date(article.dataset.at) : null;
+/** @param {Article} article @returns {Placed | null} */
+function previous(article) {
+  for (let node = article.previousElementSibling; node; node = node.previousElementSibling) {
+    if (node instanceof HTMLElement && node.matches(".message[data-at]:not([data-at=''])")) return placedOf(node);
+  }
+  return null;
 }
 
 /** @param {Article} article @returns {boolean} whether a day line or the unread line stands before it */
@@ -79,11 +81,4 @@ function setDayLine(article, name) {
   const made = line ?? clone("day");
   if (made.textContent !== name) part(made, "span").textContent = name;
   if (!line) (unread ?? article).before(made);
-}
-
-/** @param {Article} before @param {Article} article */
-function isSequel({ dataset: before }, { dataset: after }) {
-  if (before.author !== "user" || after.author !== "user" || !after.authorId) return false;
-  const gap = Date.parse(after.at ?? "") - Date.parse(before.at ?? "");
-  return before.authorId === after.authorId && gap < TOGETHER_MS;
 }

@@ -9,10 +9,10 @@ import { fill, gettext, ngettext } from "../../maru/translations.js";
 /** @typedef {import("../elements.js").Speaker} Speaker */
 /** @typedef {import("../room_state.js").AnswerState} AnswerState */
 /** @typedef {import("../room_state.js").Step} Step */
+/** @typedef {import("./layout_rules.js").StateRules} StateRules */
 /** @typedef {import("../protocol.js").Message} Message */
 /** @typedef {import("../protocol.js").Run} Run */
 
-const BUSY = new Set(["thinking", "streaming"]);
 const FOLDED_FROM = 4;
 
 /** @param {Speaker} speaker @returns {HTMLElement} an empty message of theirs */
@@ -58,19 +58,19 @@ export function setStreamed(article, text) {
 /**
  * @param {HTMLElement} article
  * @param {AnswerState} state
+ * @param {StateRules} rules of this state
  * @param {{run: Run | undefined, stoppedBy: string, maySee: Record<string, boolean>}} about
  */
-export function setAnswerState(article, state, { run, stoppedBy, maySee }) {
-  const busy = BUSY.has(state);
+export function setAnswerState(article, state, rules, { run, stoppedBy, maySee }) {
   article.dataset.state = state;
-  if (busy) article.setAttribute("aria-busy", "true");
+  if (rules.busy) article.setAttribute("aria-busy", "true");
   else article.removeAttribute("aria-busy");
   setRights(article, maySee);
   if (!article.dataset.tryingAgain) setText(article, "[data-work]", workWords(state));
-  setClock(article, busy ? (run?.started_at ?? new Date().toISOString()) : null);
-  setStopButton(article, state);
-  setEnd(article, state, run, stoppedBy);
-  setText(article, "[data-figures]", state === "completed" && run ? figures(run) : "");
+  setClock(article, rules.busy ? (run?.started_at ?? new Date().toISOString()) : null);
+  setStopButton(article, rules);
+  setEnd(article, state, rules, run, stoppedBy);
+  setText(article, "[data-figures]", rules.figures && run ? figures(run) : "");
   if (state === "queued") setStreamed(article, queueWords(run?.position ?? null));
 }
 
@@ -183,41 +183,42 @@ function setClock(article, since) {
   else delete clock.dataset.since;
 }
 
-/** @param {HTMLElement} article @param {AnswerState} state */
-function setStopButton(article, state) {
+/** @param {HTMLElement} article @param {StateRules} rules */
+function setStopButton(article, rules) {
   const button = article.querySelector("[data-stop]");
   if (!(button instanceof HTMLButtonElement) || button.disabled) return;
-  const queued = state === "queued";
-  const label = queued ? gettext("Cancel %(name)s's answer") : gettext("Stop %(name)s's answer");
+  const cancels = rules.stop === "cancel";
+  const label = cancels ? gettext("Cancel %(name)s's answer") : gettext("Stop %(name)s's answer");
   const name = part(article, "[data-name]").textContent ?? "";
   button.setAttribute("aria-label", fill(label, { name }));
-  button.dataset.kind = queued ? "quiet" : "line";
-  setText(button, "[data-stop-words]", queued ? gettext("Cancel") : gettext("Stop"));
+  button.dataset.kind = cancels ? "quiet" : "line";
+  setText(button, "[data-stop-words]", cancels ? gettext("Cancel") : gettext("Stop"));
 }
 
-/** The stop did not go through. @param {HTMLElement} article @param {AnswerState} state */
-export function showStoppable(article, state) {
+/** Enables the button again after a stop that was refused. @param {HTMLElement} article @param {StateRules} rules */
+export function showStoppable(article, rules) {
   const button = /** @type {HTMLButtonElement} */ (part(article, "[data-stop]"));
   button.disabled = false;
-  setStopButton(article, state);
+  setStopButton(article, rules);
 }
 
 /**
  * @param {HTMLElement} article
  * @param {AnswerState} state
+ * @param {StateRules} rules
  * @param {Run | undefined} run
  * @param {string} stoppedBy
  */
-function setEnd(article, state, run, stoppedBy) {
+function setEnd(article, state, rules, run, stoppedBy) {
   const again = article.querySelector("[data-again]");
   if (!(again instanceof HTMLButtonElement)) return;
-  const stopped = state === "stopped";
   const who = fill(gettext("Stopped by %(name)s"), { name: stoppedBy });
   const why = run?.error?.detail ?? gettext("The answer failed.");
-  const words = stopped ? (stoppedBy ? who : gettext("Stopped")) : state === "failed" ? why : "";
-  setText(article, "[data-end]", words);
-  again.dataset.kind = stopped ? "quiet" : "line";
-  setText(again, "[data-again-words]", stopped ? gettext("Answer again") : gettext("Retry"));
+  const stopped = stoppedBy ? who : gettext("Stopped");
+  setText(article, "[data-end]", state === "stopped" ? stopped : state === "failed" ? why : "");
+  const answersAgain = rules.again === "answer_again";
+  again.dataset.kind = answersAgain ? "quiet" : "line";
+  setText(again, "[data-again-words]", answersAgain ? gettext("Answer again") : gettext("Retry"));
 }
 
 /** @param {Step} step @returns {HTMLElement} */

@@ -1,7 +1,7 @@
 // @ts-check
 // The conversation on the page: shows what `apply` says has changed, and nothing else.
 
-import { arrange, putUnreadLine, sayUnread } from "./layout.js";
+import { arrange, labelUnreadLine, putUnreadLine } from "./layout.js";
 import {
   endTryingAgain,
   makeMessage,
@@ -27,7 +27,6 @@ import { setReactions } from "./reactions.js";
 /** @typedef {import("../protocol.js").Run} Run */
 
 const TRYING_AGAIN_MS = 2_000;
-const PAGE = 50;
 
 export class View {
   /** @type {Map<string, HTMLElement>} */
@@ -38,17 +37,18 @@ export class View {
   /**
    * @param {HTMLElement} timeline
    * @param {RoomState} state
-   * @param {{handle: string, attempts: number, count: () => void}} about the reader, and the clock to start
+   * @param {{handle: string, attempts: number, pageSize: number, count: () => void}} options
    */
-  constructor(timeline, state, { handle, attempts, count }) {
+  constructor(timeline, state, { handle, attempts, pageSize, count }) {
     this.timeline = timeline;
     this.state = state;
     this.handle = handle;
     this.attempts = attempts;
+    this.pageSize = pageSize;
     this.count = count;
     this.adopt(this.articles);
     const unread = timeline.querySelector("[data-unread]");
-    if (unread instanceof HTMLElement) sayUnread(unread);
+    if (unread instanceof HTMLElement) labelUnreadLine(unread);
   }
 
   /** @returns {HTMLElement[]} */
@@ -68,7 +68,7 @@ export class View {
       this.#showReactions(article);
       if (article.hasAttribute("aria-busy") || article.dataset.state === "queued") this.#refresh(article);
     }
-    arrange(articles);
+    arrange(articles, this.state.rules);
     this.count();
   }
 
@@ -107,7 +107,8 @@ export class View {
     const message = this.messageOf(article);
     const state = run && !message && run.state === "failed" ? "failed" : this.state.answerState(message);
     const stoppedBy = this.state.members.get(run?.stopped_by ?? "")?.name ?? "";
-    setAnswerState(article, state, { run, stoppedBy, maySee: this.#rights(article) });
+    const rules = this.state.rules.states[state];
+    setAnswerState(article, state, rules, { run, stoppedBy, maySee: this.#rights(article) });
   }
 
   /** What the reader may do with a message, by the name of the button. @param {HTMLElement} article */
@@ -154,7 +155,7 @@ export class View {
     this.#equip(article);
     if (!known) this.#place(article);
     this.#fillIn(article, message);
-    arrange(known ? [article] : [article, ...this.#after(article)]);
+    arrange(known ? [article] : [article, ...this.#after(article)], this.state.rules);
   }
 
   /** @param {HTMLElement} article @param {Message} message */
@@ -274,7 +275,7 @@ export class View {
     for (const id of this.state.messages.keys()) this.#showMessage(id);
     for (const run of this.state.openRuns) if (!run.answer) this.#refreshLine(run);
     this.#showEarlierLink();
-    arrange(this.articles);
+    arrange(this.articles, this.state.rules);
   }
 
   /** @param {Run} run */
@@ -287,7 +288,7 @@ export class View {
     const link = this.timeline.querySelector("[data-earlier]");
     const [first] = this.state.messages.values();
     if (!(link instanceof HTMLAnchorElement)) return;
-    link.hidden = this.state.messages.size < PAGE;
+    link.hidden = this.state.messages.size < this.pageSize;
     if (first) link.search = `?before=${first.seq}`;
   }
 
@@ -296,6 +297,6 @@ export class View {
     const article = this.#messages.get(id);
     if (!article || this.timeline.querySelector("[data-unread]")) return;
     const all = this.articles;
-    putUnreadLine(article, all[all.indexOf(article) - 1] ?? null);
+    putUnreadLine(article, all[all.indexOf(article) - 1] ?? null, this.state.rules);
   }
 }

@@ -1,0 +1,43 @@
+// @ts-check
+// Where day lines stand and which messages continue the one before: the rules, without a page.
+//
+// The constants come from rooms/pages/layout.json, by way of `#room-data`. The server applies the same
+// rules in rooms/pages/layout.py; tests/rooms/pages/test_layout_rules.py compares both.
+
+import { dayKey } from "../dates.js";
+
+/** @typedef {{busy?: boolean, stop?: "stop" | "cancel", again?: "retry" | "answer_again", figures?: boolean}} StateRules */
+
+/** The content of layout.json.
+ * @typedef {{
+ *   continue_within_seconds: number,
+ *   state_of_status: Record<string, import("../room_state.js").AnswerState>,
+ *   retryable_run_states: string[],
+ *   states: Record<string, StateRules>,
+ * }} LayoutRules */
+
+/** The fields of a message that decide its place.
+ * @typedef {{authorKind: string, authorId: string, at: Date}} Placed */
+
+/**
+ * @param {Placed | null} before the message before it
+ * @param {Placed} item
+ * @returns {boolean} whether a day line stands before `item`, in the time zone of the browser
+ */
+export function startsDay(before, item) {
+  return before === null || dayKey(before.at) !== dayKey(item.at);
+}
+
+/**
+ * Whether `item` needs no name because the same person wrote both messages within a few minutes. The
+ * caller checks that no day line and no unread line stands between them.
+ * @param {Placed | null} before
+ * @param {Placed} item
+ * @param {LayoutRules} rules
+ * @returns {boolean}
+ */
+export function continues(before, item, rules) {
+  if (before === null || !item.authorId || before.authorId !== item.authorId) return false;
+  const bothPeople = before.authorKind === "user" && item.authorKind === "user";
+  return bothPeople && item.at.getTime() - before.at.getTime() < rules.continue_within_seconds * 1000;
+}
