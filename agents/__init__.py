@@ -1,1 +1,1 @@
-"""Who answers, and how; knows teams, knows nothing of rooms or sockets."""
+"""Personas, their connections to providers, and the engine; imports nothing from rooms."""

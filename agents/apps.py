@@ -1,4 +1,4 @@
-"""Registers the app with Django, and with the app below it whose changes personas follow."""
+"""Registers the app with Django, and its hook with the accounts app."""
 
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _

@@ -1,6 +1,6 @@
-"""The words between those who want an answer and the engine that makes it.
+"""The types that the engine and its callers share.
 
-Nothing here knows CrewAI or Django's models: a web process may import it for nothing.
+This module imports neither CrewAI nor Django's models, so a web process can import it cheaply.
 """
 
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ FailureCode = Literal[
 ]
 FAILURE_CODES: Final = frozenset(get_args(FailureCode))
 
-SENTENCES: Final[dict[FailureCode, str | Promise]] = {
+FAILURE_SENTENCES: Final[dict[FailureCode, str | Promise]] = {
     "provider_unavailable": _("The model's provider cannot be reached right now. Try again soon."),
     "provider_refused": _("The model's provider refused the request. Ask an admin to check it."),
     "provider_garbled": _("The model's provider sent something that is not an answer. Try again."),
@@ -40,7 +40,7 @@ SENTENCES: Final[dict[FailureCode, str | Promise]] = {
 
 @dataclass(frozen=True, slots=True)
 class PersonaSpec:
-    """All that the engine needs to know of a persona and of its connection, copied at the start."""
+    """A persona and its connection, copied when a run starts. `repr` does not show the key."""
 
     team_id: UUID
     connection_id: UUID
@@ -60,7 +60,7 @@ class PersonaSpec:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One line of the room as the persona hears it; `own` when the persona itself said it."""
+    """One message of the room, as part of the prompt; `own` if this persona wrote the message."""
 
     author: str
     kind: Literal["user", "persona"]
@@ -70,50 +70,52 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Where an answer ends at the latest."""
+    """Upper bounds of one answer; `seconds` covers all attempts and the pauses between them."""
 
     seconds: float = 300
     characters: int = 200_000
     tokens: int = 50_000
-    tries: int = 3
+    max_attempts: int = 3
 
 
-MOST_TOKENS: Final = 2**31 - 1
-"""The largest number that is kept. Providers are not bound to the truth, and stores have bounds."""
+MAX_TOKEN_COUNT: Final = 2**31 - 1
+"""Larger counts are stored as this value: the database column is a signed 32-bit integer, and a
+provider can send any number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an answer cost, as the provider counted it."""
+    """The tokens of one answer, as the provider counted them."""
 
     input_tokens: int
     output_tokens: int
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
-            min(self.input_tokens + other.input_tokens, MOST_TOKENS),
-            min(self.output_tokens + other.output_tokens, MOST_TOKENS),
+            min(self.input_tokens + other.input_tokens, MAX_TOKEN_COUNT),
+            min(self.output_tokens + other.output_tokens, MAX_TOKEN_COUNT),
         )
+
+
+def batch_seconds(sent: int) -> float:
+    """Return for how many seconds to collect text before the next batch, after `sent` batches.
+
+    The first five batches take 50 ms each, so that an answer starts to appear quickly. Later ones
+    take 90 ms: readers see no difference, and every process handles about half as many events.
+    """
+    return 0.05 if sent < 5 else 0.09
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """The next piece of the answer."""
+    """The next text of the answer."""
 
     text: str
 
 
-def pace(told: int) -> float:
-    """Return for how many seconds text gathers, once so many pieces of an answer have been told.
-
-    Once it flows, every 90 ms is enough for whoever reads, and half the work for everybody else.
-    """
-    return 0.05 if told < 5 else 0.09
-
-
 @dataclass(frozen=True, slots=True)
 class ToolStarted:
-    """The persona has begun to use a tool."""
+    """The persona has started a tool call."""
 
     call: str
     tool: str
@@ -122,7 +124,7 @@ class ToolStarted:
 
 @dataclass(frozen=True, slots=True)
 class ToolFinished:
-    """The persona has used a tool."""
+    """The tool call has returned after `ms` milliseconds."""
 
     call: str
     tool: str
@@ -132,7 +134,7 @@ class ToolFinished:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The last part of every answer that did not fail: the pieces end to end, perhaps none."""
+    """The last part of a successful answer; `text` is every `Text` part joined, possibly empty."""
 
     text: str
     usage: Usage | None
@@ -142,10 +144,10 @@ Part = Text | ToolStarted | ToolFinished | Finished
 
 
 class AnswerFailed(Exception):
-    """The answer will not come. `detail` is fit for the room: it names no host, key or path.
+    """The answer failed.
 
-    `retry_after` is what the provider asked for in seconds, and `usage` what it cost as far as that
-    is known.
+    `detail` is one sentence for the room, without a host, a key or a path. `retry_after` is the
+    delay in seconds that the provider asked for. `usage` holds the tokens that are known so far.
     """
 
     def __init__(
@@ -158,6 +160,6 @@ class AnswerFailed(Exception):
     ) -> None:
         super().__init__(code)
         self.code: FailureCode = code
-        self.detail = str(detail or SENTENCES[code])
+        self.detail = str(detail or FAILURE_SENTENCES[code])
         self.retry_after = retry_after
         self.usage = usage

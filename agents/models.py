@@ -20,7 +20,7 @@ class ConnectionKind(models.TextChoices):
 
 
 class Pigment(models.TextChoices):
-    """The colour of a persona, from the palette of painted beams."""
+    """The colour of a persona, from the palette of dancheong, the painting of Korean beams."""
 
     NOEROK = "noerok", _("Green")
     SEOKGANJU = "seokganju", _("Red ochre")
@@ -31,7 +31,7 @@ class Pigment(models.TextChoices):
 
 
 class Lattice(models.TextChoices):
-    """The drawing on a persona's tile, after the lattices of paper doors."""
+    """The pattern on a persona's tile, named after the lattices of Korean paper doors."""
 
     TTISAL = "ttisal", _("Bands")
     GYEOKSAL = "gyeoksal", _("Grid")
@@ -42,7 +42,7 @@ class Lattice(models.TextChoices):
 
 
 class Connection(models.Model):
-    """A model provider with its key. The key is encrypted at rest and never read back out."""
+    """A model provider with its key. The key is encrypted at rest and never shown again."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="connections")
@@ -65,7 +65,7 @@ class Connection(models.Model):
 
 
 class Persona(models.Model):
-    """Who answers: a configurable agent, shown in rooms by its name, pigment and lattice."""
+    """A configurable agent that answers in rooms, shown by its name, colour and pattern."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="personas")
@@ -118,7 +118,7 @@ class Persona(models.Model):
 
 
 class PersonaGrant(ObjectGrant):
-    """What the gate reads: one row for each right of a person, a role or the team to a persona."""
+    """One right on a persona, granted to a user, to a role or to the whole team."""
 
     content_object = models.ForeignKey(Persona, on_delete=models.CASCADE, related_name="grants")
 
@@ -134,7 +134,7 @@ class PersonaGrant(ObjectGrant):
 
 
 class PersonaVersion(models.Model):
-    """What a persona was from one saved change to the next."""
+    """The fields of a persona after one saved change."""
 
     persona = models.ForeignKey(Persona, on_delete=models.CASCADE, related_name="versions")
     number = models.PositiveIntegerField()

@@ -1,6 +1,6 @@
-"""The gates of personas and connections.
+"""Access checks for connections and personas.
 
-What somebody may do to a connection, their team says; what to a persona, its grants.
+The role in the team decides about a connection; the grants of a persona decide about the persona.
 """
 
 from typing import Final
@@ -27,12 +27,12 @@ __all__ = [
     "access_persona",
     "granted_to",
     "lock_persona",
-    "personas_seen_by",
+    "personas_visible_to",
     "rights_in",
     "usable_by",
 ]
 
-MANAGE: Final = MANAGE_AGENTS  # of a team: its connections, and making personas
+MANAGE: Final = MANAGE_AGENTS  # permission in a team: its connections, and creating personas
 
 USE: Final = "use"
 EDIT: Final = "edit"
@@ -43,9 +43,10 @@ SHARE: Final = "share"
 def access_connection(
     user: User | AnonymousUser, connection_id: UUID, permission: str
 ) -> Connection:
-    """Return the connection if `user` may do this in its team; NotFound or Forbidden if not.
+    """Return the connection if `user` has `permission` in its team; raise NotFound or Forbidden.
 
-    The gate looks for the connection itself: one that is not there costs what a foreign one does.
+    The query for the team also selects the connection, so an unknown connection costs the same as
+    one of another team.
     """
     team = access_team_of(user, permission, content_object__connections=connection_id)
     connection = team.connections.filter(pk=connection_id).first()
@@ -56,15 +57,15 @@ def access_connection(
 
 
 def access_persona(user: User | AnonymousUser, persona_id: UUID, right: str) -> Persona:
-    """Return the persona if `user` has been granted this right to it; one query.
+    """Return the persona if `user` has this right on it; one query.
 
-    Raises NotFound where there is no such persona or nothing of it is for the user, alike;
-    Forbidden where they may do something with it, but not this.
+    Raise NotFound if the persona does not exist or the user has no right on it, and Forbidden if
+    the user has only other rights.
     """
     if not isinstance(user, User):
         raise Unauthenticated
-    things = ("permission", "content_object__team", "content_object__connection")
-    found = _granted(user).filter(content_object=persona_id).select_related(*things)
+    related = ("permission", "content_object__team", "content_object__connection")
+    found = _granted(user).filter(content_object=persona_id).select_related(*related)
     rows = list(found.annotate(two_steps=mfa_enabled(user.pk)))
     if not rows:
         raise NotFound
@@ -77,10 +78,11 @@ def access_persona(user: User | AnonymousUser, persona_id: UUID, right: str) -> 
 
 
 def lock_persona(user: User, persona_id: UUID, right: str) -> Persona:
-    """Like `access_persona`, and nothing else changes the persona until the transaction ends.
+    """Like `access_persona`, and lock the row until the transaction ends.
 
-    The gate is asked again behind the lock: a right that was taken while we waited is gone.
-    `no_key`: rooms write rows that point at it while they hold locks that a listener may need.
+    Access is checked again under the lock, because the right may have been revoked while this
+    call waited. FOR NO KEY UPDATE, so that rooms can insert rows that refer to the persona: they
+    do so while they hold locks that a hook of this app may need (a deadlock).
     """
     access_persona(user, persona_id, right)
     locking = Persona.objects.select_for_update(no_key=True).filter(pk=persona_id)
@@ -89,36 +91,36 @@ def lock_persona(user: User, persona_id: UUID, right: str) -> Persona:
 
 
 def usable_by(user: User, personas: QuerySet[Persona]) -> QuerySet[Persona]:
-    """Filter to the personas that `user` may ask and take into rooms."""
+    """Filter to the personas that `user` may ask and add to rooms."""
     return granted_to(user, USE, personas)
 
 
-def personas_seen_by(user: User, team: Team, *, everybody: bool) -> QuerySet[Persona]:
-    """Return the personas of a team that `user`, who is in it, may look through: to use them.
+def personas_visible_to(user: User, team: Team, *, team_wide: bool) -> QuerySet[Persona]:
+    """Return the personas of a team that `user`, a member of it, may use and see in lists.
 
-    To a guest (not `everybody`) only those granted to them or to guests: what else the team has is
-    not for guests, and whom they meet in a room, that room shows.
+    Without `team_wide` (for guests), leave out personas that are granted only to the whole team.
+    A guest still sees the personas of the rooms that they are in.
     """
     granted = _granted(user).filter(permission__codename=USE)
-    if not everybody:
+    if not team_wide:
         granted = granted.exclude(user=None, role="")
     return Persona.objects.filter(team=team, pk__in=granted.values("content_object"))
 
 
 def granted_to(user: User, right: str, personas: QuerySet[Persona]) -> QuerySet[Persona]:
-    """Filter to the personas to which `user` has been granted a right."""
+    """Filter to the personas on which `user` has this right."""
     granted = _granted(user).filter(permission__codename=right)
     return personas.filter(pk__in=granted.values("content_object"))
 
 
 def rights_in(user: User, persona: Persona) -> frozenset[str]:
-    """Return what the user may do to the persona; empty for strangers."""
+    """Return the rights of the user on the persona; empty for a stranger."""
     rows = _granted(user).filter(content_object=persona).select_related("permission")
     return frozenset(row.permission.codename for row in rows)
 
 
 def _granted(user: User) -> QuerySet[PersonaGrant]:
-    """The grants to the user, to their role, and to the whole of each team that they are in."""
+    """Return the grants to the user, to their role in the team, and to the whole team."""
     to_role = Q(user=None, role=F("content_object__team__members__role"))
     granted: QuerySet[PersonaGrant] = PersonaGrant.objects.filter(
         Q(user=user.pk) | Q(user=None, role="") | to_role,

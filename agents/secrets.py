@@ -1,4 +1,4 @@
-"""Provider keys at rest: nobody reads them in a copy of the database without the secret key."""
+"""Encrypts provider keys at rest: a copy of the database is useless without the secret key."""
 
 from collections.abc import Sequence
 
@@ -11,21 +11,21 @@ _PURPOSE = b"maru: provider keys of connections, version 1"
 
 
 class KeyUnreadable(Exception):
-    """A stored provider key was written under a secret key that this process does not have."""
+    """The provider key was encrypted under a secret key that this process does not have."""
 
 
 def connection_keys(secret_key: str, fallbacks: Sequence[str] = ()) -> list[str]:
-    """Derive the keys that `encrypt` and `decrypt` use, newest first; for the settings module."""
+    """Return the keys that `encrypt` and `decrypt` use, newest first. Called by the settings."""
     return [derive_key(key, _PURPOSE) for key in (secret_key, *fallbacks)]
 
 
 def encrypt(key: str) -> str:
-    """Return `key` as it may be stored; only `decrypt` reads it."""
+    """Return `key` encrypted under the newest secret key."""
     return _fernet().encrypt(key.encode()).decode("ascii")
 
 
 def decrypt(stored: str) -> str:
-    """Return the key that `encrypt` was given, or raise KeyUnreadable."""
+    """Return the decrypted key, or raise KeyUnreadable."""
     try:
         return _fernet().decrypt(stored.encode()).decode()
     except InvalidToken as error:

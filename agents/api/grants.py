@@ -11,7 +11,7 @@ from accounts.api.endpoints import Body, read_body, takes
 from accounts.api.teams import TeamRoleName
 from accounts.permissions import require_user
 from agents.permissions import SHARE, access_persona
-from agents.services import Grant, grants_of, put_grants
+from agents.services import Grant, list_grants, put_grants
 
 router = Router(tags=["agents"])
 
@@ -52,7 +52,7 @@ class Grants(BaseModel):
     summary="Who may do what with a persona",
 )
 def get_grants_of_persona(request: HttpRequest, persona_id: UUID) -> Grants:
-    return _body(grants_of(access_persona(require_user(request), persona_id, SHARE)))
+    return _body(list_grants(access_persona(require_user(request), persona_id, SHARE)))
 
 
 @router.put(

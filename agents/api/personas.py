@@ -34,7 +34,7 @@ from agents.permissions import (
     VIEW,
     access_persona,
     granted_to,
-    personas_seen_by,
+    personas_visible_to,
     rights_in,
 )
 
@@ -180,7 +180,7 @@ def post_connection(request: HttpRequest, team_id: UUID) -> HttpResponse:
     access_team(user, team_id, MANAGE)
     wish = read_body(request, ConnectionWish).model_dump()
     # Before `once` begins a transaction: nobody else could write until the name is resolved.
-    wish["base_url"] = services.look_up(kind=wish["kind"], base_url=wish["base_url"])
+    wish["base_url"] = services.check_base_url(kind=wish["kind"], base_url=wish["base_url"])
 
     def make() -> HttpResponse:
         made = services.create_connection(user=user, team_id=team_id, **wish)
@@ -245,7 +245,7 @@ def get_personas(
 ) -> Page[WholePersona]:
     user = require_user(request)
     team = access_team(user, team_id, VIEW)
-    seen = personas_seen_by(user, team, everybody=CREATE_ROOM in team_permissions(user, team))
+    seen = personas_visible_to(user, team, team_wide=CREATE_ROOM in team_permissions(user, team))
     whole: set[UUID] = set()
     if _reaches_whole(user):
         whole.update(granted_to(user, EDIT, seen).values_list("pk", flat=True))

@@ -1,8 +1,8 @@
-"""Host names and the addresses behind them.
+"""Resolves host names without blocking the event loop.
 
-The system's resolver blocks, for as long as a name's own servers like, and nothing ends it. Runs
-of all teams share a process, so here names are resolved in threads of their own, of which no team
-takes many, and whoever waits gives up in time.
+`getaddrinfo` blocks for as long as the name servers of the host like, and cannot be cancelled.
+Runs of all teams share one process, so names are resolved in threads of their own. Each team may
+use only a few of them, and a caller stops waiting after TIMEOUT_SECONDS.
 """
 
 import asyncio
@@ -13,21 +13,24 @@ from threading import Lock
 from typing import Final
 from uuid import UUID
 
-THREADS: Final = 32
-OF_A_TEAM: Final = 4
-"""So many names of one team are being resolved at once; runs that ask for the same one share it."""
-SECONDS: Final = 5.0
-KNOWN_SECONDS: Final = 10.0
+MAX_THREADS: Final = 32
+MAX_PENDING_PER_TEAM: Final = 4
+"""Lookups of one team that run at once; runs that ask for the same name share one lookup."""
+TIMEOUT_SECONDS: Final = 5.0
+CACHE_SECONDS: Final = 10.0
 
-Place = tuple[str, int]
+Endpoint = tuple[str, int]
 
 
 class HostUnknown(Exception):
-    """The name has no address, at least not now."""
+    """The name has no address, or it could not be resolved in time."""
 
 
-def lookup(host: str, port: int) -> list[str]:
-    """Resolve as a connection would, numbers such as 2130706433 and 0x7f.1 included."""
+def resolve(host: str, port: int) -> list[str]:
+    """Return the addresses of a host, or raise HostUnknown. Blocking; call it from a thread.
+
+    Accepts every notation that a connection accepts, for example 2130706433 and 0x7f.1.
+    """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -35,55 +38,60 @@ def lookup(host: str, port: int) -> list[str]:
     return [str(entry[4][0]) for entry in found]
 
 
-class Names:
-    """Resolves names without holding up a loop, and remembers for a moment what it has found."""
+class Resolver:
+    """Resolves names in threads and caches the addresses for CACHE_SECONDS."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="names")
-        self._lock = Lock()
-        self._asked: dict[Place, tuple[UUID, Future[list[str]]]] = {}
-        self._known: dict[Place, tuple[float, list[str]]] = {}
+        self._threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="dns")
+        self._lock = Lock()  # the threads write to both dicts
+        self._pending: dict[Endpoint, tuple[UUID, Future[list[str]]]] = {}
+        self._cache: dict[Endpoint, tuple[float, list[str]]] = {}
 
-    async def find(self, host: str, port: int, team: UUID) -> list[str]:
-        """Like `lookup`, for a run of `team`; raises HostUnknown also where it takes too long."""
-        place = (host, port)
+    async def resolve(self, host: str, port: int, team: UUID) -> list[str]:
+        """Like the function `resolve`, for a run of `team`, without blocking the event loop.
+
+        Raise HostUnknown also after TIMEOUT_SECONDS, and while MAX_PENDING_PER_TEAM other names
+        of the team are being resolved.
+        """
+        endpoint = (host, port)
         now = time.monotonic()
         with self._lock:
-            self._known = {at: found for at, found in self._known.items() if found[0] > now}
-            if place in self._known:
-                return self._known[place][1]
-            asked = self._ask(place, team)
+            self._cache = {key: entry for key, entry in self._cache.items() if entry[0] > now}
+            if endpoint in self._cache:
+                return self._cache[endpoint][1]
+            lookup = self._start_lookup(endpoint, team)
         try:
-            async with asyncio.timeout(SECONDS):
-                # Others may be waiting for the same one, and a thread cannot be called back.
-                return await asyncio.shield(asyncio.wrap_future(asked))
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                # Shielded, because other runs may wait for the same lookup.
+                return await asyncio.shield(asyncio.wrap_future(lookup))
         except TimeoutError:
             raise HostUnknown from None
 
-    def forget(self) -> None:
-        """Resolve every name anew from here on."""
+    def clear_cache(self) -> None:
+        """Forget all cached addresses."""
         with self._lock:
-            self._known.clear()
+            self._cache.clear()
 
-    def _ask(self, place: Place, team: UUID) -> Future[list[str]]:
-        if place in self._asked:
-            return self._asked[place][1]
-        if sum(whose == team for whose, _ in self._asked.values()) >= OF_A_TEAM:
+    def _start_lookup(self, endpoint: Endpoint, team: UUID) -> Future[list[str]]:
+        if endpoint in self._pending:
+            return self._pending[endpoint][1]
+        if sum(other == team for other, _ in self._pending.values()) >= MAX_PENDING_PER_TEAM:
             raise HostUnknown
-        asked = self._threads.submit(self._resolve, place)
-        self._asked[place] = team, asked
-        return asked
+        lookup = self._threads.submit(self._look_up, endpoint)
+        self._pending[endpoint] = team, lookup
+        return lookup
 
-    def _resolve(self, place: Place) -> list[str]:
-        found: list[str] = []
+    def _look_up(self, endpoint: Endpoint) -> list[str]:
+        """Runs in a thread."""
+        addresses: list[str] = []
         try:
-            found = lookup(*place)
-            return found
+            addresses = resolve(*endpoint)
+            return addresses
         finally:
             with self._lock:
-                del self._asked[place]
-                if found:
-                    self._known[place] = time.monotonic() + KNOWN_SECONDS, found
+                del self._pending[endpoint]
+                if addresses:
+                    self._cache[endpoint] = time.monotonic() + CACHE_SECONDS, addresses
 
 
-names: Final = Names()
+resolver: Final = Resolver()

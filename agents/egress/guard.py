@@ -1,12 +1,11 @@
-"""Where our own requests may go: to public addresses, and to those that the operator has named.
+"""The egress guard: requests go only to public addresses and to those in MARU_EGRESS_ALLOW.
 
-`check_url` judges what somebody typed. `pinned` judges a request at the moment it is sent: its
-host is resolved once, and the request goes to exactly that address, so a name that points
-elsewhere a moment later changes nothing.
+`check_url` checks an address that a user has entered. `pin_request` checks a request when it is
+sent: it resolves the host once and binds the request to that address, so a name that resolves to
+another address a moment later (DNS rebinding) has no effect.
 """
 
 import re
-from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import Final
 from uuid import UUID
@@ -16,22 +15,24 @@ from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 from accounts.errors import Invalid
-from agents.egress.dns import HostUnknown, lookup, names
+from agents.egress.dns import HostUnknown, resolve, resolver
 
 PORTS: Final = {"http": 80, "https": 443}
-_NAME: Final = re.compile(r"[a-z0-9:_-][a-z0-9:._%-]*")
-LOCAL_NAMES: Final = ("localhost", "local", "internal", "lan", "home.arpa")
+_HOST_PATTERN: Final = re.compile(r"[a-z0-9:_-][a-z0-9:._%-]*")
+LOCAL_SUFFIXES: Final = ("localhost", "local", "internal", "lan", "home.arpa")
 
-# Ranges that carry an IPv4 address inside an IPv6 one, and by how many bits from the right.
-_CARRIERS: Final = (
+# IPv6 ranges that embed an IPv4 address, and the bits to the right of it: RFC 4291 §2.5.5
+# (compatible, mapped), RFC 2765 §2.1 (translated), RFC 6052 §2.1 (NAT64), RFC 3056 §2 (6to4).
+_IPV4_IN_IPV6: Final = (
     (IPv6Network("::/96"), 0),
     (IPv6Network("::ffff:0:0/96"), 0),
     (IPv6Network("::ffff:0:0:0/96"), 0),
     (IPv6Network("64:ff9b::/96"), 0),
     (IPv6Network("2002::/16"), 80),
 )
-# Global by the registry's table in this Python, but nobody's public service.
-_CLOSED: Final = (
+# `is_global` in Python 3.11, but not public: RFC 8215 (local NAT64), RFC 2928 (IETF protocol
+# assignments), RFC 9637 (documentation), RFC 9602 (SRv6), RFC 3879 (site-local).
+_NOT_PUBLIC: Final = (
     IPv6Network("64:ff9b:1::/48"),
     IPv6Network("2001::/23"),
     IPv6Network("3fff::/20"),
@@ -41,7 +42,7 @@ _CLOSED: Final = (
 
 
 class EgressRefused(Invalid):
-    """We do not send requests to this address."""
+    """The egress guard does not allow requests to this address."""
 
     default_detail = _(
         "This address is not public. Use another one, or ask the operator to allow it."
@@ -49,47 +50,56 @@ class EgressRefused(Invalid):
 
 
 def check_url(url: str) -> None:
-    """Raise EgressRefused if `url` cannot be a provider's address, or is one we refuse."""
-    host, port = _target(parsed(url))
+    """Raise EgressRefused if `url` is not a valid address of a provider, or not allowed.
+
+    A name that cannot be resolved now passes, unless its suffix is a local one: `pin_request`
+    checks again. Blocking; call it from a thread.
+    """
+    host, port = _host_and_port(parse_url(url))
     try:
-        _judge(host, port, lookup(host, port))
+        _check_addresses(host, port, resolve(host, port))
     except HostUnknown:
-        if _is_local(host) and not _is_named(host, port):
+        name = host.rstrip(".")
+        local = "." not in name or name.endswith(tuple(f".{suffix}" for suffix in LOCAL_SUFFIXES))
+        if local and not _is_allowed(host, port):
             raise EgressRefused from None
 
 
-def parsed(url: str) -> httpx.URL:
-    """Return `url` as the connection will read it, or raise EgressRefused if it is no address."""
-    if not url.isprintable() or any(letter in url for letter in " \\"):
+def parse_url(url: str) -> httpx.URL:
+    """Return `url` as httpx will read it, or raise EgressRefused if it is not an address."""
+    if not url.isprintable() or any(character in url for character in " \\"):
         raise EgressRefused(_("Write the address without spaces: https://host/path."))
     try:
-        read = httpx.URL(url)
+        parsed = httpx.URL(url)
     except httpx.InvalidURL:
         raise EgressRefused(_("Write the address in full: https://host/path.")) from None
-    if read.scheme not in PORTS or not _NAME.fullmatch(_host(read)):
+    if parsed.scheme not in PORTS or not _HOST_PATTERN.fullmatch(_host(parsed)):
         raise EgressRefused(_("Write the address in full: https://host/path."))
-    if read.userinfo or "#" in url or "?" in url:
+    if parsed.userinfo or "#" in url or "?" in url:
         raise EgressRefused(_("Write only the address, without a name, a query or a fragment."))
-    return read
+    return parsed
 
 
-def pinned(request: httpx.Request) -> httpx.Request:
-    """Return `request` bound to one address that it may go to; raise EgressRefused, HostUnknown."""
-    host, port = _target(request.url)
-    return _pin(request, _judge(host, port, lookup(host, port))[0])
+def pin_request(request: httpx.Request) -> httpx.Request:
+    """Return the request bound to an allowed address; raise EgressRefused or HostUnknown.
 
-
-async def apinned(request: httpx.Request, team: UUID, tried: int = 0) -> httpx.Request:
-    """The same for a run of `team`, without holding up the loop while the name is resolved.
-
-    Where a name has several addresses, each try goes to the next one.
+    Blocking; call it from a thread.
     """
-    host, port = _target(request.url)
-    addresses = _judge(host, port, await names.find(host, port, team))
-    return _pin(request, addresses[tried % len(addresses)])
+    host, port = _host_and_port(request.url)
+    return _pin(request, _check_addresses(host, port, resolve(host, port))[0])
 
 
-def _target(url: httpx.URL) -> tuple[str, int]:
+async def apin_request(request: httpx.Request, team: UUID, attempt: int = 0) -> httpx.Request:
+    """Like `pin_request`, for a run of `team`, without blocking the event loop.
+
+    If the host has several addresses, each attempt (counted from 0) uses the next one.
+    """
+    host, port = _host_and_port(request.url)
+    addresses = _check_addresses(host, port, await resolver.resolve(host, port, team))
+    return _pin(request, addresses[attempt % len(addresses)])
+
+
+def _host_and_port(url: httpx.URL) -> tuple[str, int]:
     port = url.port or PORTS.get(url.scheme, 0)
     if url.scheme not in PORTS or port > 65535:
         raise EgressRefused
@@ -97,22 +107,27 @@ def _target(url: httpx.URL) -> tuple[str, int]:
 
 
 def _host(url: httpx.URL) -> str:
-    """The host as it goes over the wire: `URL.host` would decode it, and fails on some names."""
+    """Return the host as it is sent. `URL.host` decodes IDNA, and raises for some names."""
     return url.raw_host.decode("ascii").strip("[]").lower()
 
 
-def _judge(host: str, port: int, addresses: list[str]) -> list[str]:
-    """Every address must be one we may use: a name with two faces is refused, not sorted out."""
+def _check_addresses(host: str, port: int, addresses: list[str]) -> list[str]:
+    """Return `addresses` if every one is allowed.
+
+    A name with one public and one private address is refused, because the choice between the two
+    would be the attacker's.
+    """
     if not addresses:
         raise HostUnknown
     for address in addresses:
-        if not (_is_public(address) or _is_named(host, port) or _is_named(address, port)):
+        allowed = _is_allowed(host, port) or _is_allowed(address, port)
+        if not allowed and not _is_public(address):
             raise EgressRefused
     return addresses
 
 
 def _pin(request: httpx.Request, address: str) -> httpx.Request:
-    """The Host header and the certificate's name stay those of the URL; only the way is fixed."""
+    """Replace the host by `address`; the Host header and the name for TLS stay those of the URL."""
     return httpx.Request(
         request.method,
         request.url.copy_with(host=address),
@@ -122,34 +137,24 @@ def _pin(request: httpx.Request, address: str) -> httpx.Request:
     )
 
 
-def _is_named(host: str, port: int) -> bool:
+def _is_allowed(host: str, port: int) -> bool:
+    """Return True if MARU_EGRESS_ALLOW has this host and port."""
     return f"{host}:{port}" in settings.EGRESS_ALLOW or (
         ":" in host and f"[{host}]:{port}" in settings.EGRESS_ALLOW
     )
 
 
-def _is_local(host: str) -> bool:
-    name = host.rstrip(".")
-    return "." not in name or name.endswith(tuple(f".{suffix}" for suffix in LOCAL_NAMES))
-
-
 def _is_public(address: str) -> bool:
     try:
-        return all(_is_open(face) for face in _faces(ip_address(address)))
+        ip: IPv4Address | IPv6Address = ip_address(address)
     except ValueError:
         return False
-
-
-def _is_open(address: IPv4Address | IPv6Address) -> bool:
-    if isinstance(address, IPv6Address) and any(address in network for network in _CLOSED):
-        return False
-    return address.is_global and not address.is_multicast and not address.is_reserved
-
-
-def _faces(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Address]:
-    """An address, or the IPv4 address that it is a wrapping of."""
-    for network, shift in _CARRIERS:
-        if isinstance(address, IPv6Address) and address in network:
-            yield IPv4Address(int(address) >> shift & 0xFFFFFFFF)
-            return
-    yield address
+    if isinstance(ip, IPv6Address):
+        for network, shift in _IPV4_IN_IPV6:
+            if ip in network:
+                ip = IPv4Address(int(ip) >> shift & 0xFFFFFFFF)
+                break
+        else:
+            if any(ip in network for network in _NOT_PUBLIC):
+                return False
+    return ip.is_global and not ip.is_multicast and not ip.is_reserved

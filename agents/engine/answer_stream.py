@@ -1,7 +1,7 @@
-"""One answer: a task that asks the provider, and a generator that passes on what it hears.
+"""One answer: a task that calls the provider, and a generator that yields what the task produces.
 
-Cancelling the task is how everything ends early: stop, the run's clock, a lost lease. The task
-then stands in a read on its own connection, and httpx closes the connection on the way out.
+Every early end (stop, time limit, lost lease) cancels the task. The task is then waiting for bytes
+on its own connection, and httpx closes that connection while the cancellation propagates.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ import structlog
 
 from agents.egress.guard import EgressRefused
 from agents.engine import crewai_adapter, failures, http, prompt
-from agents.engine.failures import Halt
-from agents.engine.sse_merge import Lines
-from agents.engine.surrogates import Cleaner
+from agents.engine.failures import CallAborted
+from agents.engine.sse_merge import EventMerger
+from agents.engine.surrogates import SurrogateJoiner
 from agents.engine_types import (
     AnswerFailed,
     Finished,
@@ -31,160 +31,145 @@ from agents.engine_types import (
 )
 
 STOP_SECONDS: Final = 1.0
-PATIENCE: Final = 60.0
-"""The longest `Retry-After` that we wait for."""
-FIRST_WAIT: Final = 0.5
+MAX_RETRY_AFTER_SECONDS: Final = 60.0
+"""A longer `Retry-After` fails the answer at once."""
+FIRST_BACKOFF_SECONDS: Final = 0.5
 
 log = structlog.get_logger(__name__)
 
 
-async def parts(
+async def stream_answer(
     spec: PersonaSpec, turns: Sequence[Turn], limits: Limits
 ) -> AsyncGenerator[Part, None]:
-    """Yield the parts of one answer as they are made, or raise AnswerFailed."""
-    answering = _Answering(spec, turns, limits)
-    task = asyncio.create_task(answering.work())
-    task.add_done_callback(lambda _: answering.heard.put_nowait(None))
+    """Yield the parts of one answer as they arrive, `Finished` last; raise AnswerFailed."""
+    answer = _Answer(spec, turns, limits)
+    task = asyncio.create_task(answer.run())
+    task.add_done_callback(lambda _: answer.parts.put_nowait(None))
     try:
-        while part := await answering.heard.get():
+        while part := await answer.parts.get():
             yield part
         yield await task
     finally:
-        await _stop(task)
+        task.cancel()
+        await asyncio.wait({task}, timeout=STOP_SECONDS)
+        if not task.done():
+            log.error("answer.not_stopped")
+        elif not task.cancelled():
+            task.exception()  # retrieved, or asyncio logs it when the task is collected
 
 
-async def _stop(task: asyncio.Task[Finished]) -> None:
-    task.cancel()
-    await asyncio.wait({task}, timeout=STOP_SECONDS)
-    if not task.done():
-        log.error("answer.not_stopped")
-    elif not task.cancelled():
-        task.exception()  # looked at, or asyncio reports it as forgotten
-
-
-class _Answering:
-    """What one answer has come to so far."""
+class _Answer:
+    """The state of one answer: its parts so far and the counters that `Limits` bounds."""
 
     def __init__(self, spec: PersonaSpec, turns: Sequence[Turn], limits: Limits) -> None:
-        self.heard: asyncio.Queue[Part | None] = asyncio.Queue()
-        self._spec = _within(spec, limits)
+        self.parts: asyncio.Queue[Part | None] = asyncio.Queue()
+        if spec.max_output_tokens is not None:
+            # A persona without a number keeps none: models refuse a number above their own limit.
+            spec = replace(spec, max_output_tokens=min(spec.max_output_tokens, limits.tokens))
+        self._spec = spec
         self._turns = turns
         self._limits = limits
-        self._cleaner = Cleaner()
-        self._pieces: list[str] = []
+        self._surrogates = SurrogateJoiner()
+        self._texts: list[str] = []
         self._length = 0
         self._chunks = 0
-        self._lines = Lines()
-        self._written = 0
-        self._ended: crewai_adapter.CallEnded | None = None
+        self._tool_characters = 0
+        self._merger = EventMerger()
+        self._call_ended: crewai_adapter.CallEnded | None = None
         self._usage: Usage | None = None
 
-    async def work(self) -> Finished:
-        """Ask until there is an answer or a reason to give up; raise nothing but AnswerFailed."""
+    async def run(self) -> Finished:
+        """Call the provider until an attempt succeeds; raise nothing but AnswerFailed."""
         try:
             async with asyncio.timeout(self._limits.seconds) as clock:
-                await self._ask_until_answered(clock)
+                await self._run_attempts(clock)
         except AnswerFailed as failed:
             failure = failed
         except TimeoutError:
             failure = AnswerFailed("timeout")
         except Exception as error:
-            trace = traceback.format_tb(error.__traceback__)  # without its words: they may quote
+            # Only the frames: the text of the exception may quote a key or a message.
+            trace = traceback.format_tb(error.__traceback__)
             log.error("answer.crashed", error=type(error).__name__, trace=trace)
             failure = AnswerFailed("internal")
         else:
-            return Finished("".join(self._pieces), self._usage)
+            return Finished("".join(self._texts), self._usage)
         failure.usage = self._usage
-        log.info("answer.failed", code=failure.code, shown=bool(self._pieces))
+        log.info("answer.failed", code=failure.code, shown=bool(self._texts))
         raise failure
 
-    async def _ask_until_answered(self, clock: asyncio.Timeout) -> None:
+    async def _run_attempts(self, clock: asyncio.Timeout) -> None:
+        """Retry failures that can pass by themselves, with exponential backoff and jitter.
+
+        Raise the last failure after `max_attempts`, once the room has seen text (a retry would
+        repeat it), if `Retry-After` is too long, or if the pause would outlast the time limit.
+        """
         messages = prompt.messages(self._spec, self._turns)
-        for tried in itertools.count(1):
+        for attempt in itertools.count():
             try:
-                await self._ask(messages, tried - 1)
+                await self._run_attempt(messages, attempt)
                 return
             except AnswerFailed as failure:
-                asked_to_wait = failure.retry_after or 0.0
-                if not self._may_ask_again(failure, tried) or asked_to_wait > PATIENCE:
+                retryable = failure.code == "provider_unavailable" and not self._texts
+                retry_after = failure.retry_after or 0.0
+                if not retryable or retry_after > MAX_RETRY_AFTER_SECONDS:
                     raise
-                wait = asked_to_wait + _pause(tried)
-                if wait > _time_left(clock):
+                jitter = random.uniform(1.0, 1.5)  # noqa: S311 - no secret
+                wait = retry_after + FIRST_BACKOFF_SECONDS * 2**attempt * jitter
+                ends_at = clock.when()
+                assert ends_at is not None
+                out_of_time = wait > ends_at - asyncio.get_running_loop().time()
+                if out_of_time or attempt + 1 >= self._limits.max_attempts:
                     raise
-            log.info("answer.retry", tried=tried, wait=round(wait, 2))
+            log.info("answer.retry", attempt=attempt, wait=round(wait, 2))
             await asyncio.sleep(wait)
 
-    def _may_ask_again(self, failure: AnswerFailed, tried: int) -> bool:
-        """Only what may pass by itself, and only while the room has seen nothing of the answer."""
-        passing = failure.code == "provider_unavailable"
-        return passing and not self._pieces and tried < self._limits.tries
-
-    async def _ask(self, messages: list[prompt.Message], tried: int) -> None:
-        self._ended = None
-        with crewai_adapter.listening(self._hear):
-            async with http.exchange(self._spec.key, self._spec.team_id, tried) as exchange:
-                self._lines = exchange.lines
+    async def _run_attempt(self, messages: list[prompt.Message], attempt: int) -> None:
+        self._call_ended = None
+        with crewai_adapter.stream_sink(self._on_event):
+            async with http.request_context(self._spec.key, self._spec.team_id, attempt) as context:
+                self._merger = context.merger
                 try:
-                    await crewai_adapter.ask(self._spec, messages)
-                    self._tell(self._cleaner.rest())
-                except Halt as halt:
-                    raise halt.failure from None
+                    await crewai_adapter.call_model(self._spec, messages)
+                    self._emit(self._surrogates.flush())
+                except CallAborted as aborted:
+                    raise aborted.failure from None
                 except EgressRefused:
                     raise AnswerFailed("not_allowed") from None
                 except Exception as error:
-                    answering = exchange.response is not None
-                    failure = failures.of_exception(error, answering=answering)
+                    started = context.response is not None
+                    failure = failures.from_exception(error, response_started=started)
                     if failure is None:
                         raise
                     log.info("answer.call_failed", error=type(error).__name__)
                     raise failure from None
-        reason = self._ended.finish_reason if self._ended else None
-        if early := failures.of_finish(reason):
-            raise early
+        reason = self._call_ended.finish_reason if self._call_ended else None
+        if incomplete := failures.from_finish_reason(reason):
+            raise incomplete
 
-    def _hear(self, event: crewai_adapter.Chunk | crewai_adapter.CallEnded) -> None:
-        if isinstance(event, crewai_adapter.Chunk):
-            self._count(event)
-            if event.text and not event.to_tool:
-                self._tell(self._cleaner.clean(event.text))
+    def _on_event(self, event: crewai_adapter.Chunk | crewai_adapter.CallEnded) -> None:
+        """Handle one event of the call, inside CrewAI's own call stack."""
+        if isinstance(event, crewai_adapter.CallEnded):
+            self._call_ended = event
+            if event.usage:
+                self._usage = event.usage + self._usage if self._usage else event.usage
             return
-        self._ended = event
-        if event.usage:
-            self._usage = event.usage + self._usage if self._usage else event.usage
-
-    def _count(self, chunk: crewai_adapter.Chunk) -> None:
-        """A piece of the provider's is a token at least; how many it was, some never say."""
         self._chunks += 1
-        if chunk.to_tool:
-            self._written += len(chunk.text)
-        tokens = self._chunks + self._lines.joined
-        if tokens > self._limits.tokens or self._written > self._limits.characters:
-            raise Halt(AnswerFailed("too_long"))
+        if event.tool_call:
+            self._tool_characters += len(event.text)
+        # Some providers report no usage. Each event is at least one token, and the merger knows
+        # how many events it has merged into others.
+        tokens = self._chunks + self._merger.merged
+        if tokens > self._limits.tokens or self._tool_characters > self._limits.characters:
+            raise CallAborted(AnswerFailed("too_long"))
+        if event.text and not event.tool_call:
+            self._emit(self._surrogates.feed(event.text))
 
-    def _tell(self, text: str) -> None:
-        room_left = self._limits.characters - self._length
-        if told := text[:room_left]:
-            self._pieces.append(told)
-            self._length += len(told)
-            self.heard.put_nowait(Text(told))
-        if len(text) > room_left:
-            raise Halt(AnswerFailed("too_long"))
-
-
-def _within(spec: PersonaSpec, limits: Limits) -> PersonaSpec:
-    """A persona may ask for less than the limit, not for more; one that asks for nothing is not
-    given a number: models refuse one that is above their own.
-    """
-    wished = spec.max_output_tokens
-    return spec if wished is None else replace(spec, max_output_tokens=min(wished, limits.tokens))
-
-
-def _pause(tried: int) -> float:
-    """Never nothing, twice as long each time, and not in step with other runs."""
-    return FIRST_WAIT * float(2 ** (tried - 1)) * random.uniform(1.0, 1.5)  # noqa: S311 - no secret
-
-
-def _time_left(clock: asyncio.Timeout) -> float:
-    ends = clock.when()
-    assert ends is not None
-    return ends - asyncio.get_running_loop().time()
+    def _emit(self, text: str) -> None:
+        remaining = self._limits.characters - self._length
+        if allowed := text[:remaining]:
+            self._texts.append(allowed)
+            self._length += len(allowed)
+            self.parts.put_nowait(Text(allowed))
+        if len(text) > remaining:
+            raise CallAborted(AnswerFailed("too_long"))

@@ -1,5 +1,6 @@
-"""CrewAI as we use it. What is not in its public interface is touched here and nowhere else:
-`tests/agents/engine/test_contract.py` fails when an upgrade changes it.
+"""The only module that uses parts of CrewAI outside its public interface.
+
+`tests/agents/engine/test_contract.py` fails when an upgrade of CrewAI changes one of these parts.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from threading import Lock
 from typing import Any, Final, cast
 
 import crewai
-import openai.resources  # noqa: F401  # else loaded in the middle of the first answer: 1 s
+import openai.resources  # noqa: F401  # imported now, or the first answer imports it and waits 1 s
 from crewai import LLM, Agent, BaseLLM
 from crewai.events.event_bus import crewai_event_bus
 from crewai.events.stream_context import add_stream_sink, reset_stream_sinks
@@ -22,47 +23,50 @@ from crewai_core.printer import set_suppress_console_output
 
 from agents.egress import guard
 from agents.engine.demo import DemoLLM
-from agents.engine.http import Doorman
+from agents.engine.http import ProviderInterceptor
 from agents.engine.prompt import Message
-from agents.engine_types import MOST_TOKENS, PersonaSpec, Usage
+from agents.engine_types import MAX_TOKEN_COUNT, PersonaSpec, Usage
 
-READ_SECONDS: Final = 600.0  # the run's own clock ends it long before
-KEPT_LLMS: Final = 256
-NO_KEY: Final = "the doorman adds it"  # or CrewAI takes OPENAI_API_KEY
+READ_SECONDS: Final = 600.0  # above any run's time limit, which ends the call first
+MAX_CACHED_LLMS: Final = 256
+PLACEHOLDER_KEY: Final = "set-by-the-interceptor"  # without one, CrewAI reads OPENAI_API_KEY
 OPENAI_HOST: Final = "api.openai.com"
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of text from the model, or of what it writes to a tool, which nobody is shown."""
+    """Text from the model; with `tool_call`, a part of a tool's arguments, which is not shown."""
 
     text: str
-    to_tool: bool = False
+    tool_call: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CallEnded:
-    """The model has ended a call; no reason means that the stream broke off."""
+    """The end of a call; without a finish reason, the stream broke off."""
 
     finish_reason: str | None
     usage: Usage | None
 
 
-Heard = Callable[[Chunk | CallEnded], None]
+EventHandler = Callable[[Chunk | CallEnded], None]
 _llms: dict[tuple[object, ...], BaseLLM] = {}
-_building = Lock()
-_listeners = ExitStack()
+_build_lock = Lock()
+_bus_scope = ExitStack()
 
 
 @contextmanager
-def listening(hear: Heard) -> Iterator[None]:
-    """Pass what this context's own calls emit to `hear`, in order, and nothing of any other's."""
+def stream_sink(handler: EventHandler) -> Iterator[None]:
+    """Call `handler` with each event of the calls made in this context (`contextvars`), in order.
+
+    Events of other tasks do not reach it.
+    """
 
     def sink(_source: object, event: object) -> None:
         if isinstance(event, LLMStreamChunkEvent):
-            hear(Chunk(event.chunk, to_tool=event.tool_call is not None))
+            handler(Chunk(event.chunk, tool_call=event.tool_call is not None))
         elif isinstance(event, LLMCallCompletedEvent):
-            hear(CallEnded(event.finish_reason, _usage(event.usage)))
+            handler(CallEnded(event.finish_reason, _usage(event.usage)))
 
     set_suppress_console_output(True)
     token = add_stream_sink(sink)
@@ -72,16 +76,16 @@ def listening(hear: Heard) -> Iterator[None]:
         reset_stream_sinks(token)
 
 
-async def ask(spec: PersonaSpec, messages: list[Message]) -> None:
-    """Have the persona's model answer; what it says is heard by listening."""
-    llm = await llm_for(spec)
-    await llm.acall(cast("list[LLMMessage]", messages), from_agent=agent_for(spec, llm))
+async def call_model(spec: PersonaSpec, messages: list[Message]) -> None:
+    """Call the persona's model once; its output goes to `stream_sink`."""
+    llm = await get_llm(spec)
+    await llm.acall(cast("list[LLMMessage]", messages), from_agent=build_agent(spec, llm))
 
 
-async def llm_for(spec: PersonaSpec) -> BaseLLM:
-    """Return the LLM of this persona's connection and model, built once: it takes 40 ms.
+async def get_llm(spec: PersonaSpec) -> BaseLLM:
+    """Return the LLM for this connection and model, cached because building one takes 40 ms.
 
-    Raise EgressRefused where the connection's base URL is no address at all.
+    Raise EgressRefused if the connection's base URL is not a valid address.
     """
     key = (
         spec.kind,
@@ -94,64 +98,70 @@ async def llm_for(spec: PersonaSpec) -> BaseLLM:
     )
     if key in _llms:
         return _llms[key]
-    return await asyncio.to_thread(_built, key, spec)
+    return await asyncio.to_thread(_build_and_cache, key, spec)
 
 
-def agent_for(spec: PersonaSpec, llm: BaseLLM) -> Agent:
-    """Return the persona as CrewAI's agent, new for each run: CrewAI writes into it."""
+def build_agent(spec: PersonaSpec, llm: BaseLLM) -> Agent:
+    """Return the persona as CrewAI's Agent; a new one for each run, because CrewAI changes it."""
     return Agent(role=spec.role, goal=spec.goal, backstory=spec.backstory, llm=llm, verbose=False)
 
 
-def silence() -> None:
-    """Take CrewAI's own listeners off its bus for good, and its lines out of the log.
+def detach_listeners() -> None:
+    """Remove CrewAI's own listeners from its event bus, and its records from our log, for good.
 
-    They print, and they gather the texts of all runs into one buffer without end. Its log lines
-    go to the root logger and quote what providers answer.
+    The listeners print to the console, and collect the texts of all runs in one unbounded buffer.
+    CrewAI logs through the root logger, and quotes the responses of providers.
     """
-    _listeners.enter_context(crewai_event_bus.scoped_handlers())
+    _bus_scope.enter_context(crewai_event_bus.scoped_handlers())
     folder = str(Path(crewai.__file__).parent)
     logging.getLogger().addFilter(lambda record: not record.pathname.startswith(folder))
 
 
-def _built(key: tuple[object, ...], spec: PersonaSpec) -> BaseLLM:
-    """Whoever waited for the same one finds it built, even if its first asker has been stopped."""
-    with _building:
+def _build_and_cache(key: tuple[object, ...], spec: PersonaSpec) -> BaseLLM:
+    """Runs in a thread. A second caller for the same key waits for the lock and hits the cache.
+
+    The thread finishes even if the run that started it is cancelled.
+    """
+    with _build_lock:
         if key not in _llms:
-            _llms[key] = _build(spec)
-        while len(_llms) > KEPT_LLMS:
+            _llms[key] = _build_llm(spec)
+        while len(_llms) > MAX_CACHED_LLMS:
             del _llms[next(iter(_llms))]
         return _llms[key]
 
 
-def _build(spec: PersonaSpec) -> BaseLLM:
-    """`provider` keeps CrewAI from guessing it by the model's name, and from cutting `openai/`."""
+def _build_llm(spec: PersonaSpec) -> BaseLLM:
     if spec.kind == "demo":
         return DemoLLM(model="demo")
-    base_url = spec.base_url or f"https://{OPENAI_HOST}/v1"  # or CrewAI asks OPENAI_BASE_URL
-    newer = guard.parsed(base_url).host == OPENAI_HOST  # the others know only the older name
+    base_url = spec.base_url or f"https://{OPENAI_HOST}/v1"  # or CrewAI reads OPENAI_BASE_URL
+    # Only OpenAI itself knows the newer name of the limit, `max_completion_tokens`.
+    is_openai = guard.parse_url(base_url).host == OPENAI_HOST
     return LLM(
         model=spec.model,
+        # Without it, CrewAI guesses the provider from the model's name and strips `openai/`.
         provider="openai",
         base_url=base_url,
-        api_key=NO_KEY,
+        api_key=PLACEHOLDER_KEY,
         temperature=spec.temperature,
-        max_completion_tokens=spec.max_output_tokens if newer else None,
-        max_tokens=None if newer else spec.max_output_tokens,
+        max_completion_tokens=spec.max_output_tokens if is_openai else None,
+        max_tokens=None if is_openai else spec.max_output_tokens,
         stream=True,
         timeout=READ_SECONDS,
         max_retries=0,
-        interceptor=Doorman(),
+        interceptor=ProviderInterceptor(),
     )
 
 
-def _usage(counted: dict[str, Any] | None) -> Usage | None:
-    if not counted:
+def _usage(reported: dict[str, Any] | None) -> Usage | None:
+    if not reported:
         return None
-    return Usage(_tokens(counted.get("prompt_tokens")), _tokens(counted.get("completion_tokens")))
+    return Usage(
+        _token_count(reported.get("prompt_tokens")), _token_count(reported.get("completion_tokens"))
+    )
 
 
-def _tokens(counted: object) -> int:
-    return min(max(0, counted), MOST_TOKENS) if isinstance(counted, int) else 0
+def _token_count(value: object) -> int:
+    return min(max(0, value), MAX_TOKEN_COUNT) if isinstance(value, int) else 0
 
 
-silence()
+detach_listeners()

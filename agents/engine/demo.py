@@ -1,4 +1,4 @@
-"""An LLM without a model: it streams through CrewAI like any other, and says what it is."""
+"""An LLM without a model: it streams through CrewAI like every other LLM, a fixed demo text."""
 
 import asyncio
 import re
@@ -9,11 +9,12 @@ from crewai import BaseLLM
 from crewai.events.types.llm_events import LLMCallType
 from crewai.llms.base_llm import llm_call_context
 
-QUOTE_LENGTH: Final = 60
-PIECES: Final = 25
+MAX_QUOTE_LENGTH: Final = 60
+CHUNKS: Final = 25
 
-# In the language of the question, whatever the reader's settings are: no catalogue for these.
-SPEECH: Final = {
+# Not gettext: the answer is in the language of the question, not in that of a reader's settings.
+# “연결” and “Connections” are the names that the settings page shows.
+TEMPLATES: Final = {
     "en": (
         "This is the demo: no model is connected yet, so nobody has thought about this.\n\n"
         "You wrote: “{question}”\n\n"
@@ -27,56 +28,54 @@ SPEECH: Final = {
         "이 페르소나에 그 연결을 골라 주세요."
     ),
 }
-"""“연결” and “Connections” are the page's own names in both languages."""
 
 
 class DemoLLM(BaseLLM):
-    """Answers every question with the same honest words, in small pieces, at a natural pace."""
+    """Answers every question with the demo text, in about `CHUNKS` chunks."""
 
     llm_type: Literal["demo"] = "demo"
     model: str = "demo"
-    pause: ClassVar[float] = 0.025  # seconds between two pieces; tests and load tools set it
+    pause: ClassVar[float] = 0.025  # seconds between two chunks; tests set 0
 
     async def acall(self, messages: Any, *_args: Any, **_options: Any) -> str:
-        """Stream the words of the demo; the signature is BaseLLM's, most of it meant for tools."""
+        """Stream the demo text. The ignored arguments belong to BaseLLM's signature."""
         with llm_call_context():
             self._emit_call_started_event(messages=messages)
-            text = words(_question(messages))
-            for number, piece in enumerate(pieces(text)):
+            text = demo_text(_last_question(messages))
+            for number, chunk in enumerate(_chunks(text)):
                 if number:
                     await asyncio.sleep(self.pause)
-                self._emit_stream_chunk_event(chunk=piece)
+                self._emit_stream_chunk_event(chunk=chunk)
             self._emit_call_completed_event(
                 response=text, call_type=LLMCallType.LLM_CALL, finish_reason="stop"
             )
             return text
 
     def call(self, *_args: Any, **_options: Any) -> str:
-        """The engine never blocks a thread."""
+        """Refuse blocking calls: the engine makes none."""
         raise NotImplementedError("DemoLLM answers through acall")
 
 
-def words(question: str) -> str:
-    """Return what the demo says to `question`: in Korean if it has Hangul in it, else English."""
-    speech = SPEECH["ko" if re.search("[ᄀ-ᇿ㄰-㆏가-힣]", question) else "en"]
-    return speech.replace("{question}", quoted(question))
+def demo_text(question: str) -> str:
+    """Return the demo's answer: in Korean if the question has Hangul in it, else in English."""
+    template = TEMPLATES["ko" if re.search("[ᄀ-ᇿ㄰-㆏가-힣]", question) else "en"]
+    return template.replace("{question}", _quote(question))
 
 
-def quoted(question: str) -> str:
-    """Return the question's beginning as plain text on one line: no mark-up, no mention."""
+def _quote(question: str) -> str:
+    """Return the start of the question as one line of plain text, without markup and mentions."""
     plain = " ".join(re.sub(r"[^\w\s.,?!:;'%()/-]|_", " ", question).split())
-    if len(plain) <= QUOTE_LENGTH:
+    if len(plain) <= MAX_QUOTE_LENGTH:
         return plain or "…"
-    return plain[:QUOTE_LENGTH].rstrip() + "…"
+    return plain[:MAX_QUOTE_LENGTH].rstrip() + "…"
 
 
-def pieces(text: str) -> Iterator[str]:
-    """Cut `text` into about as many pieces as a model would need a second for."""
-    size = -(-len(text) // PIECES)
+def _chunks(text: str) -> Iterator[str]:
+    size = -(-len(text) // CHUNKS)
     return (text[start : start + size] for start in range(0, len(text), size))
 
 
-def _question(messages: Any) -> str:
-    """Return the last message of another than the persona, without the line that names them."""
-    asked = [m["content"] for m in messages if m["role"] == "user"]
-    return asked[-1].partition("\n")[2] if asked else ""
+def _last_question(messages: Any) -> str:
+    """Return the last user message, without its first line, which names the author."""
+    questions = [m["content"] for m in messages if m["role"] == "user"]
+    return questions[-1].partition("\n")[2] if questions else ""

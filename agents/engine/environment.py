@@ -1,4 +1,4 @@
-"""What the process must look like before CrewAI is imported: silent, private, telling nobody."""
+"""Settings that must be made before CrewAI is imported: no telemetry, no tracing, no dotenv."""
 
 import atexit
 import os
@@ -20,7 +20,7 @@ _folder: str | None = None
 
 
 def prepare() -> None:
-    """Set the variables, and give CrewAI a folder of its own that goes when the process goes."""
+    """Set the variables and give CrewAI a temporary folder, which is deleted at exit."""
     global _folder
     if _folder is not None:
         return
@@ -28,14 +28,14 @@ def prepare() -> None:
     atexit.register(shutil.rmtree, _folder, ignore_errors=True)
     os.environ.update(VARIABLES, CREWAI_STORAGE_DIR=_folder)
     if not os.access(Path("~").expanduser(), os.W_OK):
-        os.environ["HOME"] = _folder  # CrewAI makes a folder there when it is imported
+        os.environ["HOME"] = _folder  # CrewAI creates a folder in HOME when it is imported
 
 
 def decline_tracing() -> None:
-    """Answer CrewAI's first-run question with no, before CrewAI itself is imported.
+    """Answer CrewAI's first-run question about tracing with no. Call before importing CrewAI.
 
-    Unanswered, it records every prompt of the process for a trace that it would offer to send,
-    whatever CREWAI_TRACING_ENABLED says.
+    Without an answer CrewAI records every prompt of the process for a trace that it would offer to
+    upload, even with CREWAI_TRACING_ENABLED=false.
     """
     from crewai_core.user_data import update_user_data  # noqa: PLC0415 - after `prepare`
 

@@ -1,6 +1,6 @@
-"""What went wrong, as the room is told: by code and sentence, never in the words of a library.
+"""Maps what went wrong in a provider call to an `AnswerFailed` with a code and a sentence.
 
-Texts of exceptions and bodies of providers are not passed on and not logged: they quote keys.
+Exception texts and response bodies are neither shown nor logged: they can quote keys.
 """
 
 from collections.abc import Iterator
@@ -14,21 +14,25 @@ from django.utils.translation import gettext as _
 
 from agents.engine_types import AnswerFailed
 
-TRY_AGAIN: Final = frozenset({408, 425, 429})
-TRANSPORT: Final = (httpx.TransportError, OSError)
+RETRYABLE_STATUSES: Final = frozenset({408, 425, 429})
+TRANSPORT_ERRORS: Final = (httpx.TransportError, OSError)
 
 
-class Halt(BaseException):
-    """Ends a call at once. CrewAI and the SDK retry, wrap and log any ordinary exception."""
+class CallAborted(BaseException):
+    """Ends a provider call at once.
+
+    Derived from BaseException, because CrewAI and the OpenAI SDK retry, wrap and log every
+    ordinary exception.
+    """
 
     def __init__(self, failure: AnswerFailed) -> None:
         super().__init__(failure.code)
         self.failure = failure
 
 
-def of_status(status: int, retry_after: float | None = None) -> AnswerFailed:
-    """Return what a provider's answer with this status (300 and above) means."""
-    if status in TRY_AGAIN or status >= 500:
+def from_status(status: int, retry_after: float | None = None) -> AnswerFailed:
+    """Return the failure for a response with this status, 300 or above."""
+    if status in RETRYABLE_STATUSES or status >= 500:
         return AnswerFailed("provider_unavailable", retry_after=retry_after)
     if status in (401, 403):
         detail = _("The model's provider refuses this connection's key. Ask an admin to check it.")
@@ -39,27 +43,31 @@ def of_status(status: int, retry_after: float | None = None) -> AnswerFailed:
     return AnswerFailed("provider_refused")
 
 
-def of_error(error: object) -> AnswerFailed:
-    """Return what an error object inside a stream means: gateways say 200 before they know."""
-    told = error if isinstance(error, dict) else {}
-    code = str(told.get("code"))
-    if code.isdigit() and 300 <= int(code) <= 599:
-        return of_status(int(code))
-    return of_status(400 if told.get("type") == "invalid_request_error" else 502)
+def from_error(error: object) -> AnswerFailed:
+    """Return the failure for an `error` object inside a stream.
 
-
-def of_exception(error: Exception, *, answering: bool) -> AnswerFailed | None:
-    """Return what an exception out of a call means, or None where the fault must be our own.
-
-    Once the provider is `answering`, what is not a broken connection is something unreadable.
+    Gateways send status 200 before they know the outcome, and report the real status here.
     """
-    if any(isinstance(link, TRANSPORT) for link in _chain(error)):
+    fields = error if isinstance(error, dict) else {}
+    code = str(fields.get("code"))
+    if code.isdigit() and 300 <= int(code) <= 599:
+        return from_status(int(code))
+    return from_status(400 if fields.get("type") == "invalid_request_error" else 502)
+
+
+def from_exception(error: Exception, *, response_started: bool) -> AnswerFailed | None:
+    """Return the failure for an exception of a call, or None if the fault is in our own code.
+
+    After the response has started, every error but a broken connection means that the SDK or
+    CrewAI could not read the response.
+    """
+    if any(isinstance(cause, TRANSPORT_ERRORS) for cause in _causes(error)):
         return AnswerFailed("provider_unavailable")
-    return AnswerFailed("provider_garbled") if answering else None
+    return AnswerFailed("provider_garbled") if response_started else None
 
 
-def of_finish(reason: str | None) -> AnswerFailed | None:
-    """Return what the provider's reason for ending means, or None if it ended as it should."""
+def from_finish_reason(reason: str | None) -> AnswerFailed | None:
+    """Return the failure for the provider's `finish_reason`, or None for a complete answer."""
     if reason is None:
         return AnswerFailed("truncated")
     if reason.lower() in ("length", "max_tokens", "model_length"):
@@ -69,8 +77,11 @@ def of_finish(reason: str | None) -> AnswerFailed | None:
     return None
 
 
-def seconds_to_wait(headers: httpx.Headers) -> float | None:
-    """Return what `Retry-After` asks for: seconds, or a date."""
+def parse_retry_after(headers: httpx.Headers) -> float | None:
+    """Return the seconds that `Retry-After` asks for, or None (RFC 9110 §10.2.3).
+
+    The value is a number of seconds or an HTTP date.
+    """
     value = headers.get("retry-after", "")
     with suppress(ValueError):
         return max(0.0, float(value))
@@ -79,10 +90,11 @@ def seconds_to_wait(headers: httpx.Headers) -> float | None:
     return None
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    link: BaseException | None = error
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield the exception and its causes; `seen` ends a chain that loops."""
+    cause: BaseException | None = error
     seen: set[int] = set()
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        yield link
-        link = link.__cause__ or link.__context__
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or cause.__context__

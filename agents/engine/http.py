@@ -1,11 +1,12 @@
-"""The way to the provider: what leaves, where to, and what is let in.
+"""The HTTP boundary to the provider: which requests leave, with what headers, and which responses
+are accepted.
 
-CrewAI's LLM objects are shared by many runs and hold no key. Each run opens an `exchange`; the
-`Doorman` finds it by context, adds the key as the last step, after the address has been judged,
-and sends nothing but the headers named here.
+CrewAI's LLM objects are shared by many runs and hold no key. Each attempt opens a
+`request_context`. `ProviderInterceptor` reads it from a context variable, checks the address,
+then adds the key last, and sends only the headers listed here.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -18,95 +19,110 @@ from crewai.llms.hooks import BaseInterceptor
 from agents.egress import guard
 from agents.egress.dns import HostUnknown
 from agents.engine import failures
-from agents.engine.failures import Halt
-from agents.engine.sse_merge import Lines
+from agents.engine.failures import CallAborted
+from agents.engine.sse_merge import EventMerger
 from agents.engine.sse_stream import EventStream
 from agents.engine_types import AnswerFailed
 
 CONNECT_SECONDS: Final = 10.0
-SENT_ON: Final = ("host", "accept", "content-type", "content-length", "transfer-encoding")
+FORWARDED_HEADERS: Final = ("host", "accept", "content-type", "content-length", "transfer-encoding")
 
 
 @dataclass(slots=True)
-class Exchange:
-    """One request of a team's run, the next after so many, and the provider's answer to it."""
+class RequestContext:
+    """One attempt of a team's run: exactly one request, and the response to it."""
 
     key: str = field(repr=False)
     team: UUID
-    tried: int = 0
+    attempt: int = 0
     sent: bool = False
     response: httpx.Response | None = None
-    lines: Lines = field(default_factory=Lines)
+    merger: EventMerger = field(default_factory=EventMerger)
 
 
-_exchange: ContextVar[Exchange] = ContextVar("exchange")
+_current: ContextVar[RequestContext] = ContextVar("request_context")
 
 
 @asynccontextmanager
-async def exchange(key: str, team: UUID, tried: int = 0) -> AsyncIterator[Exchange]:
-    """Let the calls made inside carry `key`; the connection is closed on the way out."""
-    opened = Exchange(key, team, tried)
-    token = _exchange.set(opened)
+async def request_context(key: str, team: UUID, attempt: int = 0) -> AsyncIterator[RequestContext]:
+    """Let the one call made inside use `key`; close its connection on exit.
+
+    `attempt` counts from 0.
+    """
+    context = RequestContext(key, team, attempt)
+    token = _current.set(context)
     try:
-        yield opened
+        yield context
     finally:
-        _exchange.reset(token)
-        if opened.response is not None:
-            await opened.response.aclose()
+        _current.reset(token)
+        if context.response is not None:
+            await context.response.aclose()
 
 
-class Doorman(BaseInterceptor[httpx.Request, httpx.Response]):
-    """Stands between CrewAI and the network. We call only `acall`: nothing else may pass."""
+class ProviderInterceptor(BaseInterceptor[httpx.Request, httpx.Response]):
+    """Checks and rewrites what passes between CrewAI and the network; only `acall` is allowed."""
 
     def on_outbound(self, message: httpx.Request) -> httpx.Request:
-        """No blocking request is ours."""
-        raise Halt(AnswerFailed("internal"))
+        """Refuse blocking requests: the engine sends none."""
+        raise CallAborted(AnswerFailed("internal"))
 
     def on_inbound(self, message: httpx.Response) -> httpx.Response:
-        """No blocking request is ours."""
-        raise Halt(AnswerFailed("internal"))
+        """Refuse blocking responses: the engine sends no blocking requests."""
+        raise CallAborted(AnswerFailed("internal"))
 
     async def aon_outbound(self, message: httpx.Request) -> httpx.Request:
-        """Send the request to an address that it may go to, with our headers and the run's key."""
-        opened = _exchange.get()
-        if opened.sent:  # somebody below us tries again; whether to do that is for us to say
-            raise Halt(AnswerFailed("provider_unavailable"))
+        """Pin the request to an allowed address, and set our headers and the run's key.
+
+        Raise CallAborted on a second request in one context: that is a retry by the SDK or by
+        CrewAI, and retries are decided in `answer_stream`.
+        """
+        context = _current.get()
+        if context.sent:
+            raise CallAborted(AnswerFailed("provider_unavailable"))
         try:
-            request = await guard.apinned(message, opened.team, opened.tried)
+            request = await guard.apin_request(message, context.team, context.attempt)
         except guard.EgressRefused:
-            raise Halt(AnswerFailed("not_allowed")) from None
+            raise CallAborted(AnswerFailed("not_allowed")) from None
         except HostUnknown:
-            raise Halt(AnswerFailed("provider_unavailable")) from None
-        request.headers = httpx.Headers(list(_headers(request, opened.key)))
+            raise CallAborted(AnswerFailed("provider_unavailable")) from None
+        # A list of allowed headers: the SDK would also send the operator's organisation, its own
+        # version and the type of this machine.
+        headers = [item for item in request.headers.items() if item[0] in FORWARDED_HEADERS]
+        headers += [
+            ("User-Agent", "Maru"),
+            ("Accept-Encoding", "identity"),  # EventStream parses the bytes as they arrive
+            ("Connection", "close"),  # nothing stays open at the provider after the run
+        ]
+        if context.key:
+            headers.append(("Authorization", f"Bearer {context.key}"))
+        request.headers = httpx.Headers(headers)
         timeout = {**request.extensions.get("timeout", {}), "connect": CONNECT_SECONDS}
         request.extensions["timeout"] = timeout
-        opened.sent = True
+        context.sent = True
         return request
 
     async def aon_inbound(self, message: httpx.Response) -> httpx.Response:
-        """Let in a stream of events; anything else ends the call before CrewAI can retry it."""
-        opened = _exchange.get()
-        opened.response = message
+        """Accept an event stream and wrap it; abort the call for any other response.
+
+        Aborting here, before CrewAI sees the response, keeps CrewAI from retrying.
+        """
+        context = _current.get()
+        context.response = message
         if message.status_code >= 300:
-            wait = failures.seconds_to_wait(message.headers)
-            raise Halt(failures.of_status(message.status_code, wait))
-        if not _may_be_events(message):
-            raise Halt(AnswerFailed("provider_garbled"))
-        message.stream = EventStream(message.stream, opened.lines)
+            retry_after = failures.parse_retry_after(message.headers)
+            raise CallAborted(failures.from_status(message.status_code, retry_after))
+        if not _may_be_event_stream(message):
+            raise CallAborted(AnswerFailed("provider_garbled"))
+        message.stream = EventStream(message.stream, context.merger)
         return message
 
 
-def _headers(request: httpx.Request, key: str) -> Iterator[tuple[str, str]]:
-    """The SDK would add the operator's organisation, its version and this machine's kind."""
-    yield from ((name, value) for name, value in request.headers.items() if name in SENT_ON)
-    yield "User-Agent", "Maru"
-    yield "Accept-Encoding", "identity"  # EventStream reads the bytes as they come
-    yield "Connection", "close"  # nothing stays open at the provider when a run has ended
-    if key:
-        yield "Authorization", f"Bearer {key}"
+def _may_be_event_stream(response: httpx.Response) -> bool:
+    """Return False for HTML, JSON and compressed bodies.
 
-
-def _may_be_events(response: httpx.Response) -> bool:
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    coded = response.headers.get("content-encoding", "identity").lower() != "identity"
-    return not coded and kind not in ("text/html", "application/json")
+    WHATWG HTML §9.2.3 requires `text/event-stream`, but several providers send other types, so
+    the check excludes only what cannot be a stream.
+    """
+    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    encoded = response.headers.get("content-encoding", "identity").lower() != "identity"
+    return not encoded and media_type not in ("text/html", "application/json")

@@ -1,7 +1,7 @@
-"""What the model is told: who it is, and who said what, each turn a message with a role.
+"""Builds the prompt: who the persona is, and the turns of the room, one message with a role each.
 
-The opening is word for word what CrewAI's Agent says of itself, filled in one pass: CrewAI fills
-it field by field, so a goal that reads `{role}` would come out as something else.
+The first sentences repeat word for word what CrewAI's Agent says about itself, but are filled in
+one pass. CrewAI fills them field by field, so it would substitute `{role}` inside a goal.
 """
 
 import unicodedata
@@ -10,7 +10,7 @@ from typing import Final, TypedDict
 
 from agents.engine_types import PersonaSpec, Turn
 
-NAME_LENGTH: Final = 60
+MAX_NAME_LENGTH: Final = 60
 ROOM: Final = """\
 You are called %(name)s (@%(handle)s) here, in a chat room that several people and personas share.
 Every message that is not yours begins with one line that the room writes: [person NAME] or \
@@ -22,44 +22,45 @@ message unless you are told otherwise."""
 
 
 class Message(TypedDict):
-    """One message as the provider takes it."""
+    """One message in the provider's format."""
 
     role: str
     content: str
 
 
 def messages(spec: PersonaSpec, turns: Iterable[Turn]) -> list[Message]:
-    """Return the whole prompt; empty turns are left out, because providers refuse them."""
-    said = [_message(turn) for turn in turns if turn.text.strip()]
-    return [Message(role="system", content=system_prompt(spec)), *said]
+    """Return the whole prompt. Turns without text are left out, because providers refuse them."""
+    prompt = [Message(role="system", content=system_prompt(spec))]
+    for turn in turns:
+        if not turn.text.strip():
+            continue
+        text = _replace_surrogates(turn.text)
+        if turn.own:
+            prompt.append(Message(role="assistant", content=text))
+            continue
+        kind = "person" if turn.kind == "user" else "persona"
+        prompt.append(Message(role="user", content=f"[{kind} {_label(turn.author)}]\n{text}"))
+    return prompt
 
 
 def system_prompt(spec: PersonaSpec) -> str:
-    """Return who the persona is and how the room works."""
+    """Return the system message: the persona, the rules of the room, the instructions."""
     room = ROOM % {"name": _label(spec.name), "handle": _label(spec.handle)}
-    parts = [opening(spec), room, spec.instructions]
-    return _sendable("\n\n".join(part for part in parts if part))
+    sections = [agent_prompt(spec), room, spec.instructions]
+    return _replace_surrogates("\n\n".join(section for section in sections if section))
 
 
-def opening(spec: PersonaSpec) -> str:
-    """Return what CrewAI's Agent of this persona would say of itself."""
+def agent_prompt(spec: PersonaSpec) -> str:
+    """Return the sentences with which CrewAI's Agent would introduce this persona."""
     return f"You are {spec.role}. {spec.backstory}\nYour personal goal is: {spec.goal}"
 
 
-def _message(turn: Turn) -> Message:
-    text = _sendable(turn.text)
-    if turn.own:
-        return Message(role="assistant", content=text)
-    kind = "person" if turn.kind == "user" else "persona"
-    return Message(role="user", content=f"[{kind} {_label(turn.author)}]\n{text}")
-
-
 def _label(name: str) -> str:
-    """A name that stays on its line and inside its brackets."""
+    """Return the name without line breaks and brackets, so that it cannot forge a turn's header."""
     plain = (" " if unicodedata.category(c)[0] in "CZ" or c in "[]" else c for c in name)
-    return " ".join("".join(plain).split())[:NAME_LENGTH] or "somebody"
+    return " ".join("".join(plain).split())[:MAX_NAME_LENGTH] or "somebody"
 
 
-def _sendable(text: str) -> str:
-    """Half of a surrogate pair is no text: it cannot be sent, so it must not fail the run."""
+def _replace_surrogates(text: str) -> str:
+    """Replace lone surrogates by `?`: they cannot be encoded, and would fail the run."""
     return text.encode("utf-8", "replace").decode("utf-8")

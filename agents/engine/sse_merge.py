@@ -1,8 +1,9 @@
-"""The lines of a provider's events: fewer of them where they only add text, and none that misleads.
+"""Rewrites the provider's events: merges text events, and works around two faults of CrewAI.
 
-CrewAI takes an event that carries `usage` for one that carries nothing else. Several providers
-send usage along with the last finish reason, some with every piece of text: both would be lost.
-And it starts the call anew, text and all, when an error inside the stream speaks of rate limits.
+1. CrewAI reads nothing but the usage from an event that has `usage`. Several providers send usage
+   with the finish reason or with every text, and both would be lost. So the event is split in two.
+2. CrewAI restarts the call, text included, when an error inside the stream mentions rate limits.
+   So an error event aborts the call here.
 """
 
 import re
@@ -12,110 +13,118 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from agents.engine import failures
-from agents.engine.failures import Halt
+from agents.engine.failures import CallAborted
 
-BLANK: Final = (b"", b"\r")
+BLANK_LINES: Final = (b"", b"\r")
 
-_TELLS: Final = re.compile(rb'"(?:usage|error)"\s*+:\s*+(?!null)')
+_USAGE_OR_ERROR: Final = re.compile(rb'"(?:usage|error)"\s*+:\s*+(?!null)')
 
 
-class _Addition(NamedTuple):
-    """An event that adds text and tells nothing else: as it came, and decoded."""
+class _TextEvent(NamedTuple):
+    """An event that adds text to the first choice and carries nothing else."""
 
     lines: list[bytes]
-    event: Any
+    decoded: Any
 
     @property
     def delta(self) -> Any:
-        return self.event["choices"][0]["delta"]
+        return self.decoded["choices"][0]["delta"]
 
 
-class Lines:
-    """Passes on the lines of one stream."""
+class EventMerger:
+    """Merges adjacent text events of one stream; passes on every other event unchanged, in order.
 
-    added = 0
-    """Events so far that only added text."""
-    joined = 0
-    """Those of them that have become a part of the one before."""
+    `text_events` counts the text events so far, `merged` those that were merged into another one.
+    """
 
     def __init__(self) -> None:
-        self._inside = False
+        self.text_events = 0
+        self.merged = 0
+        self._inside_event = False
 
-    def passed(self, lines: Sequence[bytes]) -> Iterator[bytes]:
-        """Yield what to pass on for whole lines; neighbours that only add text become one event.
+    def merge(self, lines: Sequence[bytes]) -> Iterator[bytes]:
+        """Yield the events for these complete lines (without their LF).
 
-        Halt at an error, once what came before it has been passed on.
+        Raise CallAborted at an error event, after the events before it have been yielded.
         """
-        additions: list[_Addition] = []
-        for event in _events(lines):
-            begun, self._inside = self._inside, event[-1] not in BLANK
-            whole = not begun and not self._inside
-            if whole and len(event) == 2 and (addition := _addition(event)):
-                additions.append(addition)
+        text_events: list[_TextEvent] = []
+        for event in _split_events(lines):
+            continued, self._inside_event = self._inside_event, event[-1] not in BLANK_LINES
+            complete = not continued and not self._inside_event
+            if complete and len(event) == 2 and (text_event := _parse_text_event(event)):
+                text_events.append(text_event)
                 continue
-            yield from self._join(additions)
-            additions = []
-            yield _ended(map(_mended, event))
-        yield from self._join(additions)
+            yield from self._join(text_events)
+            text_events = []
+            yield _encode(map(_split_usage, event))
+        yield from self._join(text_events)
 
-    def _join(self, additions: list[_Addition]) -> Iterator[bytes]:
-        if not additions:
+    def _join(self, events: list[_TextEvent]) -> Iterator[bytes]:
+        """Yield one event with the text of all, in the first event's JSON."""
+        if not events:
             return
-        self.added += len(additions)
-        self.joined += len(additions) - 1
-        first = additions[0]
-        if len(additions) == 1:
-            yield _ended(first.lines)
+        self.text_events += len(events)
+        self.merged += len(events) - 1
+        first = events[0]
+        if len(events) == 1:
+            yield _encode(first.lines)
             return
-        first.delta["content"] = "".join(addition.delta["content"] for addition in additions)
-        yield b"data: %b\n\n" % msgspec.json.encode(first.event)
+        first.delta["content"] = "".join(event.delta["content"] for event in events)
+        yield b"data: %b\n\n" % msgspec.json.encode(first.decoded)
 
 
-def _ended(lines: Iterable[bytes]) -> bytes:
+def _encode(lines: Iterable[bytes]) -> bytes:
     return b"".join(line + b"\n" for line in lines)
 
 
-def _events(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
-    """Cut lines behind each blank one; what is left at the end has not ended yet."""
+def _split_events(lines: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """Split after each blank line, which ends an event (WHATWG HTML §9.2.6).
+
+    The last event may be incomplete.
+    """
     event: list[bytes] = []
     for line in lines:
         event.append(line)
-        if line in BLANK:
+        if line in BLANK_LINES:
             yield event
             event = []
     if event:
         yield event
 
 
-def _addition(lines: list[bytes]) -> _Addition | None:
-    """Return the event of this one line if all that it tells is text of the first choice."""
-    if b'"content"' not in lines[0] or _TELLS.search(lines[0]):
+def _parse_text_event(lines: list[bytes]) -> _TextEvent | None:
+    """Return the event of one `data` line if it only adds text to the first choice, else None."""
+    if b'"content"' not in lines[0] or _USAGE_OR_ERROR.search(lines[0]):
         return None
-    match event := _decoded(lines[0]):
-        case {"choices": [{"delta": {"content": str(text), **others}, **choice}]} if text:
-            others.pop("role", None)
-            more = any(choice.values()) or any(others.values())  # none for the first choice, 0
-            return None if more else _Addition(lines, event)
+    match decoded := _decode_data(lines[0]):
+        case {"choices": [{"delta": {"content": str(text), **fields}, **choice}]} if text:
+            fields.pop("role", None)
+            # `choice` still has its index, which is 0 (false) for the first choice.
+            if not any(choice.values()) and not any(fields.values()):
+                return _TextEvent(lines, decoded)
     return None
 
 
-def _mended(line: bytes) -> bytes:
-    """Two events for one that carries both choices and usage; any other line as it is."""
-    if not line.startswith(b"data:") or not _TELLS.search(line):
+def _split_usage(line: bytes) -> bytes:
+    """Return two events for a `data` line with both choices and usage; else the line unchanged.
+
+    Raise CallAborted for a line with an error.
+    """
+    if not line.startswith(b"data:") or not _USAGE_OR_ERROR.search(line):
         return line
-    event = _decoded(line)
+    event = _decode_data(line)
     if not isinstance(event, dict):
         return line
     if error := event.get("error"):
-        raise Halt(failures.of_error(error))
+        raise CallAborted(failures.from_error(error))
     if not event.get("usage") or not event.get("choices"):
         return line
-    text, counted = event | {"usage": None}, event | {"choices": []}
-    return b"data: %b\n\ndata: %b" % (msgspec.json.encode(text), msgspec.json.encode(counted))
+    text, usage = event | {"usage": None}, event | {"choices": []}
+    return b"data: %b\n\ndata: %b" % (msgspec.json.encode(text), msgspec.json.encode(usage))
 
 
-def _decoded(line: bytes) -> Any:
-    """Return what a line of data holds; None where that is nothing we can read."""
+def _decode_data(line: bytes) -> Any:
+    """Return the decoded JSON of a `data` line; None for other lines and for invalid JSON."""
     if not line.startswith(b"data:"):
         return None
     try:

@@ -1,4 +1,8 @@
-"""The provider's stream of events, bounded, and at the pace at which answers are told."""
+"""Reads the provider's event stream: bounds its size, batches its text, applies backpressure.
+
+The path of one chunk: bytes of the response → lines (`EventStream._read`) → fewer events
+(`EventMerger`) → the OpenAI SDK → CrewAI → `stream_sink` → `answer_stream` → `Text`.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,143 +11,147 @@ from typing import Final
 
 import httpx
 
-from agents.engine.failures import Halt
-from agents.engine.sse_merge import Lines
-from agents.engine_types import AnswerFailed, pace
+from agents.engine.failures import CallAborted
+from agents.engine.sse_merge import EventMerger
+from agents.engine_types import AnswerFailed, batch_seconds
 
-EVENT_LIMIT: Final = 1024 * 1024
-EVENT_LINES: Final = 1_000
-"""The SDK adds the lines of an event to each other one by one, and copies all of it each time."""
-TOTAL_LIMIT: Final = 32 * 1024 * 1024
-"""Far above any answer: it bounds what is never shown, such as what a model thinks."""
-PLENTY: Final = 64 * 1024
-"""So many bytes do not gather: a provider in a hurry is taken at its own pace."""
-AT_ONCE: Final = 16
-"""Lines between two turns of the loop: a provider in a hurry must not hold up the other runs."""
+MAX_EVENT_BYTES: Final = 1024 * 1024
+MAX_EVENT_LINES: Final = 1_000
+"""The SDK appends the lines of an event one by one, and copies the whole event each time."""
+MAX_STREAM_BYTES: Final = 32 * 1024 * 1024
+"""Far above any answer. It bounds what is never shown, for example the reasoning of a model."""
+HIGH_WATER_BYTES: Final = 64 * 1024
+"""High-water mark of the batch: above it, the batch is passed on at once and reading pauses."""
+LINES_PER_TURN: Final = 16
+"""Lines to process before the other tasks of the loop get a turn."""
 
 
 class EventStream(httpx.AsyncByteStream):
-    """The events as `Lines` passes them on, and floods as a Halt.
+    """The response body, with text events batched and merged by `EventMerger`.
 
-    An event costs the SDK and CrewAI the same whether it carries a word or a line. So the first
-    text goes on at once, and then it gathers for as long as it would wait further on anyway.
+    The SDK and CrewAI need the same CPU time for an event with one word as for one with a line of
+    text. So the first text is passed on at once, and later text is collected for the time that it
+    would wait on its way to the room anyway (`batch_seconds`).
+
+    A stream that exceeds a size limit raises CallAborted with `provider_garbled`.
     """
 
-    def __init__(self, stream: httpx.SyncByteStream | httpx.AsyncByteStream, lines: Lines) -> None:
+    def __init__(
+        self, stream: httpx.SyncByteStream | httpx.AsyncByteStream, merger: EventMerger
+    ) -> None:
         assert isinstance(stream, httpx.AsyncByteStream)
         self._stream = stream
-        self._lines = lines
-        self._bounds = _Bounds()
-        self._begun: list[bytes] = []
-        self._waiting: list[bytes] = []
-        self._size = 0
-        self._come = asyncio.Event()
-        self._plenty = asyncio.Event()
-        self._taken = asyncio.Event()
-        self._reading: asyncio.Task[None] | None = None
+        self._merger = merger
+        self._sizes = _SizeLimits()
+        self._partial: list[bytes] = []  # fragments of the last line, which has not ended yet
+        self._lines: list[bytes] = []  # complete lines that have not been passed on
+        self._size = 0  # bytes read since lines were last passed on
+        self._readable = asyncio.Event()  # there are lines, or the reader has ended
+        self._full = asyncio.Event()  # the high-water mark is reached, or the reader has ended
+        self._drained = asyncio.Event()  # the lines have been taken
+        self._reader: asyncio.Task[None] | None = None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        self._reading = asyncio.create_task(self._read())
-        self._reading.add_done_callback(self._end)
-        told = 0
-        while not self._reading.done() or self._waiting:
-            await self._come.wait()
-            lines, added = self._take(), self._lines.added
-            for start in range(0, len(lines), AT_ONCE):
+        self._reader = asyncio.create_task(self._read())
+        self._reader.add_done_callback(self._on_reader_done)
+        batches = 0
+        while not self._reader.done() or self._lines:
+            await self._readable.wait()
+            lines, self._lines, self._size = self._lines, [], 0
+            if not self._reader.done():
+                self._readable.clear()
+                self._full.clear()
+            self._drained.set()
+            text_events = self._merger.text_events
+            for start in range(0, len(lines), LINES_PER_TURN):
                 if start:
                     await asyncio.sleep(0)
-                for data in self._lines.passed(lines[start : start + AT_ONCE]):
+                for data in self._merger.merge(lines[start : start + LINES_PER_TURN]):
                     yield data
-            if self._lines.added > added:
-                told += 1
-                await self._gather(pace(told))
-        await self._reading
-        if rest := b"".join(self._begun):
+            if self._merger.text_events > text_events:
+                batches += 1
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(batch_seconds(batches)):
+                        await self._full.wait()
+        await self._reader
+        if rest := b"".join(self._partial):
             yield rest
 
     async def aclose(self) -> None:
-        """Read no more, and close the connection."""
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.wait({self._reading})
+        """Stop reading and close the connection."""
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.wait({self._reader})
         await self._stream.aclose()
 
     async def _read(self) -> None:
-        passed = 0
+        """Split the body into lines, until it ends or a limit is exceeded.
+
+        Splits at LF only, while WHATWG HTML §9.2.5 also ends a line at CR or CRLF. A CR stays at
+        the end of its line and is passed on, so the SDK sees the original line endings.
+        """
+        lines_in_turn = 0
         async for data in self._stream:
-            lines = self._ended_by(data)
-            self._waiting += lines
+            *lines, rest = data.split(b"\n")
+            if lines:  # only now: a line that arrives byte by byte must not be joined each time
+                lines[0] = b"".join([*self._partial, lines[0]])
+                self._partial = []
+            self._partial.append(rest)
+            self._sizes.count(data, lines, rest)
+            self._lines += lines
             self._size += len(data)
-            if self._size > PLENTY:
-                self._taken.clear()
-                self._plenty.set()
-                self._come.set()
-                await self._taken.wait()
+            if self._size > HIGH_WATER_BYTES:
+                self._drained.clear()
+                self._full.set()
+                self._readable.set()
+                await self._drained.wait()
             elif lines:
-                self._come.set()
-            passed += 1 + len(lines)
-            if passed > AT_ONCE:  # counted over pieces: one packet may hold thousands of them
-                passed = 0
+                self._readable.set()
+            # Counted across reads, because one TCP segment may hold thousands of tiny chunks.
+            lines_in_turn += 1 + len(lines)
+            if lines_in_turn > LINES_PER_TURN:
+                lines_in_turn = 0
                 await asyncio.sleep(0)
 
-    def _ended_by(self, data: bytes) -> list[bytes]:
-        """Take a piece in and return the lines that are whole now; Halt where it is too much."""
-        *lines, rest = data.split(b"\n")
-        if lines:  # else nothing is joined: a line may come byte by byte
-            lines[0] = b"".join([*self._begun, lines[0]])
-            self._begun = []
-        self._begun.append(rest)
-        self._bounds.count(data, lines, rest)
-        return lines
-
-    def _end(self, reading: asyncio.Task[None]) -> None:
-        if not reading.cancelled():
-            reading.exception()  # looked at: whoever stops listening does not ask for it
-        self._plenty.set()
-        self._come.set()
-
-    def _take(self) -> list[bytes]:
-        lines, self._waiting, self._size = self._waiting, [], 0
-        if self._reading is not None and not self._reading.done():
-            self._come.clear()
-            self._plenty.clear()
-        self._taken.set()
-        return lines
-
-    async def _gather(self, seconds: float) -> None:
-        """Wait for more; not where plenty waits already, or nothing will come any more."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._plenty.wait()
+    def _on_reader_done(self, reader: asyncio.Task[None]) -> None:
+        if not reader.cancelled():
+            reader.exception()  # retrieved here, because a stopped answer never awaits the reader
+        self._full.set()
+        self._readable.set()
 
 
-class _Bounds:
-    """How much has come: in all, and of the event that has not ended yet."""
+class _SizeLimits:
+    """Counts the bytes of the stream, and the bytes and lines of the current event."""
 
     def __init__(self) -> None:
-        self._total = 0
-        self._event = 0
-        self._lines = 0
-        self._begun = 0
-        self._last = b""
+        self._stream_bytes = 0
+        self._event_bytes = 0
+        self._event_lines = 0
+        self._partial_bytes = 0
+        self._last_line = b""
 
     def count(self, data: bytes, lines: list[bytes], rest: bytes) -> None:
-        """Count a piece, the lines that it has ended and the rest; Halt where it is too much."""
-        self._total += len(data)
+        """Count what was read: `data`, the lines that end in it, and the rest without a line end.
+
+        Raise CallAborted above a limit.
+        """
+        self._stream_bytes += len(data)
         for line in lines:
-            self._count_line(line)
-        self._begun = len(rest) if lines else self._begun + len(rest)
-        self._check(self._event + self._begun)
+            self._event_bytes += len(line) + 1
+            self._event_lines += 1
+            self._check(self._event_bytes)
+            # A blank line ends the event (WHATWG HTML §9.2.6). Like the SDK: only if it has the
+            # same line ending as the line before.
+            if not line or (line == b"\r" and self._last_line.endswith(b"\r")):
+                self._event_bytes = self._event_lines = 0
+            self._last_line = line
+        self._partial_bytes = len(rest) if lines else self._partial_bytes + len(rest)
+        self._check(self._event_bytes + self._partial_bytes)
 
-    def _count_line(self, line: bytes) -> None:
-        self._event += len(line) + 1
-        self._lines += 1
-        self._check(self._event)
-        # As the SDK sees it: a blank line of one kind behind a line of the other ends nothing.
-        if not line or (line == b"\r" and self._last.endswith(b"\r")):
-            self._event = self._lines = 0
-        self._last = line
-
-    def _check(self, event: int) -> None:
-        if event > EVENT_LIMIT or self._lines > EVENT_LINES or self._total > TOTAL_LIMIT:
-            raise Halt(AnswerFailed("provider_garbled"))
+    def _check(self, event_bytes: int) -> None:
+        if (
+            event_bytes > MAX_EVENT_BYTES
+            or self._event_lines > MAX_EVENT_LINES
+            or self._stream_bytes > MAX_STREAM_BYTES
+        ):
+            raise CallAborted(AnswerFailed("provider_garbled"))

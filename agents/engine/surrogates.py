@@ -1,27 +1,30 @@
-"""Text from a model, made storable without changing what it says."""
+"""Text that arrives in parts, made storable without changing what it says."""
 
 from typing import Final
 
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 
 
-class Cleaner:
-    """Joins surrogate pairs that were cut between two pieces, and takes out what no store holds."""
+class SurrogateJoiner:
+    """Joins a surrogate pair that a provider has split over two chunks.
+
+    A lone surrogate cannot be encoded as UTF-8, and PostgreSQL stores no NUL: both become U+FFFD.
+    """
 
     def __init__(self) -> None:
-        self._half = ""
+        self._high = ""
 
-    def clean(self, piece: str) -> str:
-        """Return what can be told of `piece` now; half a pair waits for its other half."""
-        text, self._half = self._half + piece, ""
+    def feed(self, chunk: str) -> str:
+        """Return the text that is complete now; keep back a high surrogate at the end of it."""
+        text, self._high = self._high + chunk, ""
         if text.isascii():
             return text.replace("\0", REPLACEMENT)
         if "\ud800" <= text[-1] <= "\udbff":
-            text, self._half = text[:-1], text[-1]
+            text, self._high = text[:-1], text[-1]
         whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         return whole.replace("\0", REPLACEMENT)
 
-    def rest(self) -> str:
-        """Return what is left at the end: a half pair whose other half never came."""
-        half, self._half = self._half, ""
-        return REPLACEMENT if half else ""
+    def flush(self) -> str:
+        """Return U+FFFD if a high surrogate is left at the end of the answer, else nothing."""
+        high, self._high = self._high, ""
+        return REPLACEMENT if high else ""

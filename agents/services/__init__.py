@@ -1,30 +1,32 @@
-"""What admins do with the connections and personas of their team."""
+"""Services for the connections and personas of a team."""
 
 from agents.services.connections import (
+    check_base_url,
     check_connection,
     check_new_connection,
     create_connection,
     delete_connection,
-    look_up,
+    find_unreadable_keys,
     rotate_keys,
-    unreadable_keys,
     update_connection,
 )
-from agents.services.grants import Grant, grants_of, put_grants
+from agents.services.grants import Grant, list_grants, put_grants
 from agents.services.personas import (
     PersonaFields,
+    build_spec,
     create_demo_persona,
     create_persona,
     delete_persona,
     restore_persona,
     set_persona_enabled,
-    spec_for,
     update_persona,
 )
 
 __all__ = [
     "Grant",
     "PersonaFields",
+    "build_spec",
+    "check_base_url",
     "check_connection",
     "check_new_connection",
     "create_connection",
@@ -32,14 +34,12 @@ __all__ = [
     "create_persona",
     "delete_connection",
     "delete_persona",
-    "grants_of",
-    "look_up",
+    "find_unreadable_keys",
+    "list_grants",
     "put_grants",
     "restore_persona",
     "rotate_keys",
     "set_persona_enabled",
-    "spec_for",
-    "unreadable_keys",
     "update_connection",
     "update_persona",
 ]

@@ -1,7 +1,7 @@
-"""The "check" button of a connection: one cheap request, and one sentence about what came back.
+"""Checks a connection: one cheap request to the provider, and one sentence about the result.
 
-Whoever answers there may be slow on purpose: one deadline holds for all of it, from the lookup of
-the name to the last byte, and a process makes few checks at once.
+A provider may answer slowly on purpose. So one deadline covers the whole check, from name
+resolution to the last byte, and each process runs at most MAX_CONCURRENT_CHECKS at once.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ from django.utils.translation import gettext_lazy
 
 from accounts.errors import RateLimited
 from agents.egress.dns import HostUnknown
-from agents.egress.guard import EgressRefused, check_url, pinned
+from agents.egress.guard import EgressRefused, check_url, pin_request
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-SECONDS: Final = 10.0
-AT_ONCE: Final = 4
-BODY_LIMIT: Final = 2 * 1024 * 1024
+TIMEOUT_SECONDS: Final = 10.0
+MAX_CONCURRENT_CHECKS: Final = 4
+MAX_BODY_BYTES: Final = 2 * 1024 * 1024
 
 STATUS_SENTENCES: Final[dict[int, str | Promise]] = {
     400: gettext_lazy("The provider does not understand the request. Check the model's name."),
@@ -37,29 +37,29 @@ STATUS_SENTENCES: Final[dict[int, str | Promise]] = {
 }
 
 
-_free = BoundedSemaphore(AT_ONCE)
-# No lookup can be broken off: one that the deadline has left behind goes on here by itself.
-_LOOKUPS: Final = ThreadPoolExecutor(max_workers=AT_ONCE, thread_name_prefix="lookup")
+_slots = BoundedSemaphore(MAX_CONCURRENT_CHECKS)
+# A lookup cannot be cancelled. After the deadline it goes on in one of these threads.
+_threads: Final = ThreadPoolExecutor(MAX_CONCURRENT_CHECKS, thread_name_prefix="connection-check")
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """Whether a connection works, in one sentence that names no key, and its models if listed."""
+    """Whether the connection works, in one sentence without the key, and the provider's models."""
 
     ok: bool
     detail: str
     models: tuple[str, ...] = ()
 
 
-def check_connection(*, kind: str, base_url: str, key: str, model: str = "") -> CheckResult:
-    """Ask the provider once, for at most ten seconds, and say in one sentence what is wrong.
+def check_provider(*, kind: str, base_url: str, key: str, model: str = "") -> CheckResult:
+    """Check a provider within TIMEOUT_SECONDS. Blocking.
 
-    Raises RateLimited where this process makes as many checks as it may.
+    Raise RateLimited if this process already runs MAX_CONCURRENT_CHECKS.
     """
     if kind == "demo":
         return CheckResult(True, _("The demo needs no provider: it answers without a model."))
-    if not _free.acquire(blocking=False):
-        raise RateLimited(retry_after=int(SECONDS))
+    if not _slots.acquire(blocking=False):
+        raise RateLimited(retry_after=int(TIMEOUT_SECONDS))
     try:
         return asyncio.run(_check(base_url, key, model))
     except EgressRefused as refused:
@@ -71,45 +71,45 @@ def check_connection(*, kind: str, base_url: str, key: str, model: str = "") -> 
     except httpx.HTTPError:
         return CheckResult(False, _("The provider cannot be reached. Check address and port."))
     finally:
-        _free.release()
-
-
-async def _check(base_url: str, key: str, model: str) -> CheckResult:
-    async with asyncio.timeout(SECONDS):
-        await _look_up(check_url, base_url)
-        # The client's own limit is for each read, and a drip keeps within it.
-        async with _client(base_url, key) as client:
-            return await _judge(client, model)
+        _slots.release()
 
 
 class _PinnedTransport(httpx.AsyncHTTPTransport):
-    """Sends each request to the one address that it was judged by."""
+    """Sends each request to the address that the egress guard has checked."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return await super().handle_async_request(await _look_up(pinned, request))
+        return await super().handle_async_request(await _in_thread(pin_request, request))
 
 
-async def _look_up(function: Callable[[T], R], asked: T) -> R:
-    """Call what resolves a name, so that the deadline need not wait for it."""
-    return await asyncio.get_running_loop().run_in_executor(_LOOKUPS, function, asked)
+async def _in_thread(function: Callable[[T], R], argument: T) -> R:
+    """Call a function that resolves a name. The deadline can end the wait, but not the call."""
+    return await asyncio.get_running_loop().run_in_executor(_threads, function, argument)
 
 
-def _client(base_url: str, key: str) -> httpx.AsyncClient:
+async def _check(base_url: str, key: str, model: str) -> CheckResult:
     headers = {"User-Agent": "Maru", "Accept-Encoding": "identity"}
     if key:
         headers["Authorization"] = f"Bearer {key}"
-    return httpx.AsyncClient(
-        base_url=base_url, headers=headers, transport=_PinnedTransport(), timeout=SECONDS
-    )
+    # httpx limits each read only. A provider that sends a byte now and then stays below that
+    # limit for ever, so there is a deadline for the whole check, too.
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        await _in_thread(check_url, base_url)
+        async with httpx.AsyncClient(
+            base_url=base_url,
+            headers=headers,
+            transport=_PinnedTransport(),
+            timeout=TIMEOUT_SECONDS,
+        ) as client:
+            return await _check_models(client, model)
 
 
-async def _judge(client: httpx.AsyncClient, model: str) -> CheckResult:
-    status, body = await _ask(client, "GET", "models")
+async def _check_models(client: httpx.AsyncClient, model: str) -> CheckResult:
+    status, body = await _request(client, "GET", "models")
     if status in (404, 405) and model:
-        return await _judge_by_asking(client, model)
+        return await _check_completion(client, model)
     if status != 200:
         return CheckResult(False, _sentence(status))
-    names = _names(body)
+    names = _model_names(body)
     if names is None:
         return CheckResult(False, _not_compatible())
     if model and names and model not in names:
@@ -118,14 +118,14 @@ async def _judge(client: httpx.AsyncClient, model: str) -> CheckResult:
     return CheckResult(True, _("The provider answers and takes this key."), names)
 
 
-async def _judge_by_asking(client: httpx.AsyncClient, model: str) -> CheckResult:
-    """Some providers have no list of models: have the model say one token instead."""
+async def _check_completion(client: httpx.AsyncClient, model: str) -> CheckResult:
+    """Ask for one token, because this provider has no list of models."""
     question = {
         "model": model,
         "messages": [{"role": "user", "content": "Say: ok"}],
         "max_tokens": 1,
     }
-    status, body = await _ask(client, "POST", "chat/completions", question)
+    status, body = await _request(client, "POST", "chat/completions", question)
     if status != 200:
         return CheckResult(False, _sentence(status))
     if not isinstance(body, dict) or not body.get("choices"):
@@ -133,15 +133,15 @@ async def _judge_by_asking(client: httpx.AsyncClient, model: str) -> CheckResult
     return CheckResult(True, _("The provider answers and takes this key."))
 
 
-async def _ask(
+async def _request(
     client: httpx.AsyncClient, method: str, path: str, question: dict[str, Any] | None = None
 ) -> tuple[int, object]:
-    """Return the status and the body, None where it is not JSON or too large."""
+    """Return the status and the decoded body; None for a body that is not JSON or too large."""
     async with client.stream(method, path, json=question) as response:
         body = bytearray()
-        async for part in response.aiter_raw():
-            body += part
-            if len(body) > BODY_LIMIT:
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
                 return response.status_code, None
         try:
             return response.status_code, json.loads(body)
@@ -149,8 +149,8 @@ async def _ask(
             return response.status_code, None
 
 
-def _names(body: object) -> tuple[str, ...] | None:
-    """Return the names in a list of models, or None if this is not one."""
+def _model_names(body: object) -> tuple[str, ...] | None:
+    """Return the names in a list of models, or None if the body is not a list of models."""
     if not isinstance(body, dict) or not isinstance(body.get("data"), list):
         return None
     ids = (item.get("id") for item in body["data"] if isinstance(item, dict))

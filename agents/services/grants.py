@@ -1,4 +1,4 @@
-"""Who may use, edit, manage and share a persona: granted to people, to roles, to the whole team."""
+"""Services for the grants of a persona: who may use, edit, manage and share it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,70 +17,71 @@ from agents.hooks import persona_rights_taken
 from agents.models import Persona, PersonaGrant
 from agents.permissions import SHARE, lock_persona, rights_in
 
-MOST_GRANTS: Final = 200
-EVERYTHING: Final = frozenset(PERSONA_RIGHTS)
+MAX_GRANTS: Final = 200
+ALL_RIGHTS: Final = frozenset(PERSONA_RIGHTS)
 
-Holder = tuple[UUID | None, str]
+Grantee = tuple[UUID | None, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Rights of one person, of one role, or, where neither is named, of the whole team."""
+    """Rights of one user, of one role, or of the whole team if neither is named."""
 
     rights: frozenset[str]
     user: UUID | None = None
     role: str = ""
 
     @property
-    def holder(self) -> Holder:
+    def grantee(self) -> Grantee:
         return self.user, self.role
 
 
-# Without these, a persona could be left with nobody who may change that.
-KEPT: Final = (
-    Grant(EVERYTHING, role=TeamRole.OWNER),
-    Grant(EVERYTHING, role=TeamRole.ADMIN),
+# Always granted: without them, a persona could lose its last user who may share it.
+REQUIRED_GRANTS: Final = (
+    Grant(ALL_RIGHTS, role=TeamRole.OWNER),
+    Grant(ALL_RIGHTS, role=TeamRole.ADMIN),
 )
-USUAL: Final = (Grant(frozenset({"use"})), *KEPT)
+DEFAULT_GRANTS: Final = (Grant(frozenset({"use"})), *REQUIRED_GRANTS)
 
 
-def grants_of(persona: Persona) -> list[Grant]:
-    """Return the grants of a persona, the caller having asked its gate."""
-    held = _held(persona)
-    return [Grant(frozenset(held[holder]), *holder) for holder in sorted(held, key=str)]
+def list_grants(persona: Persona) -> list[Grant]:
+    """Return the grants of a persona. The caller has checked the access."""
+    held = _read_grants(persona)
+    return [Grant(frozenset(held[grantee]), *grantee) for grantee in sorted(held, key=str)]
 
 
 @transaction.atomic
 def put_grants(*, user: User, persona_id: UUID, grants: Iterable[Grant]) -> list[Grant]:
-    """Set who may do what with a persona. Owners and admins keep all rights.
+    """Replace the grants of a persona. Owners and admins keep all rights.
 
-    Nobody gives or takes a right that they do not have. Raises NotFound for people of other teams.
+    Raise Forbidden if a grant changes a right that `user` does not have, and NotFound if a grantee
+    is not a member of the team.
     """
     persona = lock_persona(user, persona_id, SHARE)
-    wanted = _with_what_they_hold([*grants, *KEPT])
-    _check_holders(persona, wanted)
-    held = _held(persona)
+    wanted = _expand_rights([*grants, *REQUIRED_GRANTS])
+    _check_grantees(persona, wanted)
+    held = _read_grants(persona)
     changed = {
         right
-        for holder in held.keys() | wanted.keys()
-        for right in held.get(holder, set()) ^ wanted.get(holder, set())
+        for grantee in held.keys() | wanted.keys()
+        for right in held.get(grantee, set()) ^ wanted.get(grantee, set())
     }
     if not changed <= rights_in(user, persona):
         raise Forbidden(
             _("Nobody gives or takes a right that they do not have."), team_id=persona.team_id
         )
     PersonaGrant.objects.filter(content_object=persona).delete()
-    write_grants(persona, wanted)
-    if any(rights - wanted.get(holder, set()) for holder, rights in held.items()):
+    insert_grants(persona, wanted)
+    if any(rights - wanted.get(grantee, set()) for grantee, rights in held.items()):
         persona_rights_taken(persona)
-    team_id, before, after = persona.team_id, _facts(held), _facts(wanted)
+    team_id, before, after = persona.team_id, _audit_facts(held), _audit_facts(wanted)
     audit(user, "persona.granted", persona.pk, team_id=team_id, before=before, after=after)
-    return grants_of(persona)
+    return list_grants(persona)
 
 
-def write_grants(persona: Persona, wanted: Mapping[Holder, Iterable[str]]) -> None:
-    """Write the rows, within the caller's transaction and after its checks."""
-    permissions = {p.codename: p for p in get_permissions(Persona, EVERYTHING)}
+def insert_grants(persona: Persona, wanted: Mapping[Grantee, Iterable[str]]) -> None:
+    """Insert the rows. The caller has checked the access and opened a transaction."""
+    permissions = {p.codename: p for p in get_permissions(Persona, ALL_RIGHTS)}
     PersonaGrant.objects.bulk_create(
         PersonaGrant(content_object=persona, user_id=user, role=role, permission=permissions[right])
         for (user, role), rights in wanted.items()
@@ -88,44 +89,44 @@ def write_grants(persona: Persona, wanted: Mapping[Holder, Iterable[str]]) -> No
     )
 
 
-def grant_as_usual(persona: Persona) -> None:
-    """The team may use a new persona, and admins may do everything."""
-    write_grants(persona, _with_what_they_hold(USUAL))
+def grant_defaults(persona: Persona) -> None:
+    """Grant `use` to the whole team, and all rights to owners and admins."""
+    insert_grants(persona, _expand_rights(DEFAULT_GRANTS))
 
 
 def access_ended(ending: Ending) -> None:
-    """Whoever leaves a team does not find their old rights again when they come back."""
+    """Delete the grants of a user who leaves a team, so that they stay gone after a return."""
     if ending.team_id is not None:
         PersonaGrant.objects.filter(
             user=ending.user_id, content_object__team=ending.team_id
         ).delete()
 
 
-def _facts(held: Mapping[Holder, Iterable[str]]) -> dict[str, object]:
-    """What the audit tells of grants: by whom, what."""
+def _audit_facts(held: Mapping[Grantee, Iterable[str]]) -> dict[str, object]:
+    """Return the rights of each grantee, for the audit log."""
     return {str(user or role or "team"): sorted(rights) for (user, role), rights in held.items()}
 
 
-def _held(persona: Persona) -> dict[Holder, set[str]]:
-    held: dict[Holder, set[str]] = {}
+def _read_grants(persona: Persona) -> dict[Grantee, set[str]]:
+    held: dict[Grantee, set[str]] = {}
     for row in persona.grants.select_related("permission"):
         held.setdefault((row.user_id, row.role), set()).add(row.permission.codename)
     return held
 
 
-def _with_what_they_hold(grants: Iterable[Grant]) -> dict[Holder, set[str]]:
-    """Each right holds lesser ones: whoever edits may use."""
-    wanted: dict[Holder, set[str]] = {}
+def _expand_rights(grants: Iterable[Grant]) -> dict[Grantee, set[str]]:
+    """Return the rights of each grantee, with those that they include (`edit` includes `use`)."""
+    wanted: dict[Grantee, set[str]] = {}
     for grant in grants:
-        if not grant.rights <= EVERYTHING:
+        if not grant.rights <= ALL_RIGHTS:
             raise Invalid(fields={"rights": _("Choose of use, edit, manage and share.")})
-        rights = wanted.setdefault(grant.holder, set())
+        rights = wanted.setdefault(grant.grantee, set())
         rights.update(*(PERSONA_RIGHTS[right] for right in grant.rights))
     return wanted
 
 
-def _check_holders(persona: Persona, wanted: Mapping[Holder, object]) -> None:
-    if len(wanted) > MOST_GRANTS:
+def _check_grantees(persona: Persona, wanted: Mapping[Grantee, object]) -> None:
+    if len(wanted) > MAX_GRANTS:
         raise Invalid(fields={"grants": _("Grant to at most 200 people. Use a role.")})
     if any(role and (user or role not in TeamRole.values) for user, role in wanted):
         raise Invalid(fields={"role": _("Choose one of the roles.")})

@@ -1,4 +1,4 @@
-"""Personas and their versions: each saved change is a version, and each version can come back."""
+"""Services for personas. Each saved change is a version, and each version can be restored."""
 
 from math import isfinite
 from typing import Any, Final, Literal, TypedDict, Unpack, cast
@@ -17,9 +17,9 @@ from agents.hooks import persona_changed, persona_leaves
 from agents.models import Connection, ConnectionKind, Persona, PersonaVersion
 from agents.permissions import CHANGE, EDIT, MANAGE, access_persona, lock_persona
 from agents.secrets import KeyUnreadable, decrypt
-from agents.services.cleaning import check_row, clean_text, one_of_a_kind, refuse
 from agents.services.connections import DEMO_MODEL
-from agents.services.grants import grant_as_usual
+from agents.services.grants import grant_defaults
+from agents.services.validation import clean_text, reject, unique_or_conflict, validate_row
 
 TEXTS: Final = ("goal", "backstory", "instructions", "model", "pigment", "lattice")
 NUMBERS: Final = ("temperature", "max_output_tokens")
@@ -28,7 +28,7 @@ VERSIONED: Final = ("name", "handle", "role", "connection", *TEXTS, *NUMBERS)
 
 
 class PersonaFields(TypedDict, total=False):
-    """What a version of a persona consists of."""
+    """The fields of a version."""
 
     name: str
     handle: str
@@ -46,14 +46,14 @@ class PersonaFields(TypedDict, total=False):
 
 @transaction.atomic
 def create_persona(*, user: User, team_id: UUID, **fields: Unpack[PersonaFields]) -> Persona:
-    """Add a persona to the team, as version 1. Raises Invalid with the fields that are wrong."""
+    """Add a persona to the team, as version 1; raise Invalid, which names the wrong fields."""
     team = access_team(user, team_id, MANAGE)
     persona = Persona(team=team)
     _set(persona, fields)
     if not persona.handle:
         persona.handle = _free_handle(team, handle_for(persona.name) or "persona")
     _save(persona)
-    grant_as_usual(persona)
+    grant_defaults(persona)
     _keep_version(persona, user, changed=[])
     persona_changed(persona)
     audit(user, "persona.created", persona.pk, team_id=team.pk, after={"handle": persona.handle})
@@ -64,9 +64,9 @@ def create_persona(*, user: User, team_id: UUID, **fields: Unpack[PersonaFields]
 def update_persona(
     *, user: User, persona_id: UUID, version: int | None = None, **fields: Unpack[PersonaFields]
 ) -> Persona:
-    """Change what is given, as the next version; the same as before makes none.
+    """Save the given fields as the next version; without a difference, make no version.
 
-    `version` is the one the caller has seen: raises Conflict if there is a newer one.
+    `version` is the one that the caller has read: raise Conflict if there is a newer one.
     """
     persona = lock_persona(user, persona_id, EDIT)
     if version is not None and version != persona.version:
@@ -81,14 +81,14 @@ def update_persona(
 
 @transaction.atomic
 def restore_persona(*, user: User, persona_id: UUID, number: int) -> Persona:
-    """Make an earlier version the newest one; none between them is lost."""
+    """Save the fields of an earlier version as the next version."""
     persona = lock_persona(user, persona_id, EDIT)
     earlier = persona.versions.filter(number=number).first()
     if earlier is None:
         raise NotFound
     fields = {name: value for name, value in earlier.fields.items() if name in VERSIONED}
     if not persona.team.connections.filter(pk=fields["connection"]).exists():
-        # Its connection is gone: it answers through the one that it has now.
+        # The connection has been deleted: keep the present connection and its model.
         del fields["connection"], fields["model"]
     before = _snapshot(persona)
     _set(persona, cast("PersonaFields", fields))
@@ -97,7 +97,7 @@ def restore_persona(*, user: User, persona_id: UUID, number: int) -> Persona:
 
 @transaction.atomic
 def set_persona_enabled(*, user: User, persona_id: UUID, enabled: bool) -> Persona:
-    """Switch a persona on or off. It keeps its rooms, and answers nobody while it is off."""
+    """Switch a persona on or off. While it is off, it stays in its rooms and does not answer."""
     persona = lock_persona(user, persona_id, CHANGE)
     if persona.enabled != enabled:
         persona.enabled = enabled
@@ -110,7 +110,7 @@ def set_persona_enabled(*, user: User, persona_id: UUID, enabled: bool) -> Perso
 
 @transaction.atomic
 def delete_persona(*, user: User, persona_id: UUID) -> None:
-    """Remove a persona and its versions. What it said stays in the rooms, under its name."""
+    """Delete a persona and its versions. Its messages stay in the rooms, under its name."""
     persona = lock_persona(user, persona_id, CHANGE)
     persona_leaves(persona)
     persona.delete()
@@ -120,10 +120,10 @@ def delete_persona(*, user: User, persona_id: UUID) -> None:
 
 @transaction.atomic
 def create_demo_persona(*, user: User, team_id: UUID) -> Persona:
-    """Give the team a persona that answers without any key, and says that it is a demo."""
+    """Add a persona that answers without a provider, and says that it is a demo."""
     team = access_team(user, team_id, MANAGE)
-    known = team.connections.filter(kind=ConnectionKind.DEMO).first()
-    connection = known or Connection.objects.create(
+    existing = team.connections.filter(kind=ConnectionKind.DEMO).first()
+    connection = existing or Connection.objects.create(
         team=team, name=_("Demo"), kind=ConnectionKind.DEMO, model_names=[DEMO_MODEL]
     )
     name = _("Garam")
@@ -137,14 +137,14 @@ def create_demo_persona(*, user: User, team_id: UUID) -> Persona:
         connection=connection.pk,
         model=DEMO_MODEL,
     )
-    if known is None:
+    if existing is None:
         after = {"name": connection.name, "models": connection.model_names}
         audit(user, "connection.created", connection.pk, team_id=team.pk, after=after)
     return persona
 
 
-def spec_for(persona: Persona) -> PersonaSpec:
-    """Copy all that the engine needs to know. Raises AnswerFailed if the key cannot be read."""
+def build_spec(persona: Persona) -> PersonaSpec:
+    """Return the persona as the engine needs it; raise AnswerFailed if the key is unreadable."""
     connection = persona.connection
     try:
         key = decrypt(connection.key_encrypted) if connection.key_encrypted else ""
@@ -176,7 +176,7 @@ def _set(persona: Persona, fields: PersonaFields) -> None:
     if fields.get("handle"):
         persona.handle = clean_handle(fields["handle"])
         if not persona.handle:
-            refuse("handle", _("Use letters, digits, - and _ for a handle."))
+            reject("handle", _("Use letters, digits, - and _ for a handle."))
     if "role" in fields:
         persona.role = clean_line(fields["role"])
     if "connection" in fields:
@@ -189,7 +189,7 @@ def _set(persona: Persona, fields: PersonaFields) -> None:
 
 
 def _connection(team: Team, connection_id: UUID) -> Connection:
-    """A connection of another team is as good as none."""
+    """Raise NotFound for a connection of another team."""
     connection = team.connections.filter(pk=connection_id).first()
     if connection is None:
         raise NotFound
@@ -198,11 +198,11 @@ def _connection(team: Team, connection_id: UUID) -> Connection:
 
 def _save(persona: Persona, update_fields: list[str] | None = None) -> None:
     if persona.temperature is not None and not isfinite(persona.temperature):
-        refuse("temperature", _("Enter a number between 0 and 2."))
+        reject("temperature", _("Enter a number between 0 and 2."))
     if persona.connection_id is None:
-        refuse("connection", _("Choose a connection."))
-    check_row(persona)
-    with one_of_a_kind("handle", _("Another persona of this team has this handle.")):
+        reject("connection", _("Choose a connection."))
+    validate_row(persona)
+    with unique_or_conflict("handle", _("Another persona of this team has this handle.")):
         persona.save(update_fields=update_fields)
 
 
@@ -212,14 +212,14 @@ def _save_change(persona: Persona, user: User, before: dict[str, object], action
     if not changed:
         return persona
     if not MODEL_FIELDS.isdisjoint(changed):
-        access_persona(user, persona.pk, CHANGE)  # another model may cost more
+        access_persona(user, persona.pk, CHANGE)  # another model may cost more money
     persona.version += 1
     _save(persona, update_fields=[*changed, "version"])
     _keep_version(persona, user, changed=changed)
     persona_changed(persona)
-    # The version has the texts; the log is read by more people than they are for.
-    told = {"version": persona.version, "fields": changed}
-    audit(user, action, persona.pk, team_id=persona.team_id, after=told)
+    # Names of the fields only: more people can read the audit log than the texts.
+    after_audit = {"version": persona.version, "fields": changed}
+    audit(user, action, persona.pk, team_id=persona.team_id, after=after_audit)
     return persona
 
 
@@ -234,7 +234,7 @@ def _keep_version(persona: Persona, user: User, *, changed: list[str]) -> None:
 
 
 def _snapshot(persona: Persona) -> dict[str, object]:
-    """What a version holds, in values that JSON has too."""
+    """Return the fields of a version, as JSON values."""
     values: dict[str, object] = {name: getattr(persona, name) for name in (*TEXTS, *NUMBERS)}
     return values | {
         "name": persona.name,
@@ -245,7 +245,7 @@ def _snapshot(persona: Persona) -> dict[str, object]:
 
 
 def _free_handle(team: Team, wanted: str) -> str:
-    """The wanted handle, or the first of it with a number that nobody has."""
+    """Return the wanted handle, with the first free number appended if it is taken."""
     taken = set(team.personas.values_list("handle", flat=True))
     if wanted not in taken:
         return wanted

@@ -1,1 +1,1 @@
-"""The pages where a team's admins look after connections and personas."""
+"""The settings pages for connections and personas."""

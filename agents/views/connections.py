@@ -1,4 +1,4 @@
-"""Connections: a list, a form, and a button that says whether a connection works."""
+"""The pages of connections: a list, a form, a check and a deletion."""
 
 from uuid import UUID
 
@@ -16,15 +16,15 @@ from agents import services
 from agents.models import Connection
 from agents.permissions import MANAGE, access_connection
 from agents.services.connection_check import CheckResult
-from agents.views.forms import ConnectionForm
-from agents.views.page import in_team, settings_page
+from agents.views.connection_forms import ConnectionForm
+from agents.views.settings_page import check_team, render_settings_page
 
 
 @require_GET
 def index(request: HttpRequest, team_id: UUID) -> HttpResponse:
     team = access_team(require_user(request), team_id, MANAGE)
     found = team.connections.annotate(persona_count=Count("personas"))
-    return settings_page(
+    return render_settings_page(
         request, "agents/connections.html", team, section="connections", connections=found
     )
 
@@ -43,7 +43,9 @@ def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
         else:
             messages.success(request, _("%(name)s is connected.") % {"name": connection.name})
             return redirect("agents:connections", team_id)
-    return settings_page(request, "agents/connection.html", team, section="connections", form=form)
+    return render_settings_page(
+        request, "agents/connection.html", team, section="connections", form=form
+    )
 
 
 @require_http_methods(["GET", "POST"])
@@ -59,14 +61,14 @@ def edit(request: HttpRequest, team_id: UUID, connection_id: UUID) -> HttpRespon
         except MaruError as error:
             show_error(request, error, form)
         else:
-            _tell_saved(request, key_dropped=had_key and not saved.key_encrypted)
+            _report_saved(request, key_dropped=had_key and not saved.key_encrypted)
             return redirect("agents:connection", team_id, connection_id)
     return _form_page(request, connection, form)
 
 
 @require_POST
 def check(request: HttpRequest, team_id: UUID, connection_id: UUID) -> HttpResponse:
-    """Try what stands in the form, or what is stored where the form is silent."""
+    """Check the values of the form; a field that the form does not send keeps its stored value."""
     connection = _connection(request, team_id, connection_id)
     result = services.check_connection(
         user=require_user(request),
@@ -80,13 +82,13 @@ def check(request: HttpRequest, team_id: UUID, connection_id: UUID) -> HttpRespo
     if "base_url" not in request.POST:
         (messages.success if result.ok else messages.error)(request, result.detail)
         return redirect("agents:connections", team_id)
-    form = ConnectionForm(request.POST, connection=connection, found=result.models)
+    form = ConnectionForm(request.POST, connection=connection, listed_models=result.models)
     return _form_page(request, connection, form, result=result)
 
 
 @require_POST
 def try_new(request: HttpRequest, team_id: UUID) -> HttpResponse:
-    """Try a connection that is not saved yet."""
+    """Check a connection that is not saved yet."""
     team = access_team(require_user(request), team_id, MANAGE)
     result = services.check_new_connection(
         user=require_user(request),
@@ -98,8 +100,8 @@ def try_new(request: HttpRequest, team_id: UUID) -> HttpResponse:
     )
     if _wants_json(request):
         return _as_json(result)
-    form = ConnectionForm(request.POST, found=result.models)
-    return settings_page(
+    form = ConnectionForm(request.POST, listed_models=result.models)
+    return render_settings_page(
         request, "agents/connection.html", team, section="connections", form=form, result=result
     )
 
@@ -115,7 +117,7 @@ def delete(request: HttpRequest, team_id: UUID, connection_id: UUID) -> HttpResp
             return redirect("agents:connection", team_id, connection_id)
         messages.success(request, _("%(name)s is deleted.") % {"name": connection.name})
         return redirect("agents:connections", team_id)
-    return settings_page(
+    return render_settings_page(
         request,
         "agents/connection_delete.html",
         connection.team,
@@ -127,7 +129,7 @@ def delete(request: HttpRequest, team_id: UUID, connection_id: UUID) -> HttpResp
 
 def _connection(request: HttpRequest, team_id: UUID, connection_id: UUID) -> Connection:
     connection = access_connection(require_user(request), connection_id, MANAGE)
-    in_team(connection, team_id)
+    check_team(connection, team_id)
     return connection
 
 
@@ -141,7 +143,7 @@ def _form_page(
     form: ConnectionForm,
     result: CheckResult | None = None,
 ) -> HttpResponse:
-    return settings_page(
+    return render_settings_page(
         request,
         "agents/connection.html",
         connection.team,
@@ -152,7 +154,7 @@ def _form_page(
     )
 
 
-def _tell_saved(request: HttpRequest, *, key_dropped: bool) -> None:
+def _report_saved(request: HttpRequest, *, key_dropped: bool) -> None:
     if key_dropped:
         messages.warning(
             request,

@@ -1,4 +1,4 @@
-"""Personas: a list, and the studio where one is made and changed."""
+"""The pages of personas: a list, the studio (create and edit), grants, versions, deletion."""
 
 from uuid import UUID
 
@@ -15,16 +15,16 @@ from accounts.views.error_pages import show_error
 from agents import services
 from agents.models import Persona
 from agents.permissions import CHANGE, EDIT, MANAGE, SHARE, access_persona, rights_in
-from agents.services.grants import MOST_GRANTS
-from agents.views.forms import GrantsForm, PersonaForm
-from agents.views.page import in_team, settings_page
+from agents.services.grants import MAX_GRANTS
+from agents.views.persona_forms import GrantsForm, PersonaForm
+from agents.views.settings_page import check_team, render_settings_page
 from agents.views.versions import VERSIONS_SHOWN, version_rows
 
 
 @require_GET
 def index(request: HttpRequest, team_id: UUID) -> HttpResponse:
     team = access_team(require_user(request), team_id, MANAGE)
-    return settings_page(
+    return render_settings_page(
         request,
         "agents/personas.html",
         team,
@@ -48,7 +48,7 @@ def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
         else:
             messages.success(request, _("%(name)s can answer now.") % {"name": persona.name})
             return redirect("agents:persona", team_id, persona.pk)
-    return settings_page(request, "agents/studio.html", team, section="personas", form=form)
+    return render_settings_page(request, "agents/studio.html", team, section="personas", form=form)
 
 
 @require_http_methods(["GET", "POST"])
@@ -66,9 +66,9 @@ def edit(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpResponse:
         except MaruError as error:
             show_error(request, error, form)
         else:
-            _tell_saved(request, before=persona, after=saved)
+            _report_saved(request, before=persona, after=saved)
             return redirect("agents:persona", team_id, persona_id)
-    return settings_page(
+    return render_settings_page(
         request,
         "agents/studio.html",
         persona.team,
@@ -86,12 +86,12 @@ def edit(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def grants(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpResponse:
-    """Who may do what with the persona. Owners and admins may do everything."""
+    """The grants of a persona, except those of owners and admins, who always have all rights."""
     persona = _persona(request, team_id, persona_id, SHARE)
-    seats = TeamMember.objects.active().filter(team=team_id)
-    others = seats.exclude(role__in=(TeamRole.OWNER, TeamRole.ADMIN)).select_related("user")
-    people = [seat.user for seat in others.order_by("user__name", "pk")[:MOST_GRANTS]]
-    form = GrantsForm(request.POST or None, grants=services.grants_of(persona), people=people)
+    members = TeamMember.objects.active().filter(team=team_id)
+    others = members.exclude(role__in=(TeamRole.OWNER, TeamRole.ADMIN)).select_related("user")
+    people = [member.user for member in others.order_by("user__name", "pk")[:MAX_GRANTS]]
+    form = GrantsForm(request.POST or None, grants=services.list_grants(persona), people=people)
     if form.is_valid():
         try:
             services.put_grants(
@@ -102,7 +102,7 @@ def grants(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpRespons
         else:
             messages.success(request, _("Saved."))
             return redirect("agents:persona_grants", team_id, persona_id)
-    return settings_page(
+    return render_settings_page(
         request,
         "agents/grants.html",
         persona.team,
@@ -123,7 +123,7 @@ def restore(request: HttpRequest, team_id: UUID, persona_id: UUID, number: int) 
     except MaruError as error:
         show_error(request, error)
     else:
-        _tell_saved(request, before=persona, after=saved)
+        _report_saved(request, before=persona, after=saved)
     return redirect("agents:persona", team_id, persona_id)
 
 
@@ -145,7 +145,7 @@ def delete(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpRespons
         services.delete_persona(user=require_user(request), persona_id=persona_id)
         messages.success(request, _("%(name)s is deleted.") % {"name": persona.name})
         return redirect("agents:personas", team_id)
-    return settings_page(
+    return render_settings_page(
         request,
         "agents/persona_delete.html",
         persona.team,
@@ -157,11 +157,11 @@ def delete(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpRespons
 
 def _persona(request: HttpRequest, team_id: UUID, persona_id: UUID, right: str) -> Persona:
     persona = access_persona(require_user(request), persona_id, right)
-    in_team(persona, team_id)
+    check_team(persona, team_id)
     return persona
 
 
-def _tell_saved(request: HttpRequest, *, before: Persona, after: Persona) -> None:
+def _report_saved(request: HttpRequest, *, before: Persona, after: Persona) -> None:
     if after.version == before.version:
         messages.info(request, _("Nothing was different, so no version was made."))
     else:

@@ -1,4 +1,4 @@
-"""The pages of connections and personas."""
+"""The URLs of the pages of connections and personas."""
 
 from django.urls import path
 

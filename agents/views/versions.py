@@ -1,4 +1,4 @@
-"""The versions of a persona as the studio lists them."""
+"""The list of a persona's versions in the studio."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +14,7 @@ VERSIONS_SHOWN: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class VersionRow:
-    """One line of the list: what changed, by whom, when."""
+    """One row of the list."""
 
     number: int
     title: str
@@ -24,13 +24,13 @@ class VersionRow:
 
 
 def version_rows(persona: Persona) -> list[VersionRow]:
-    """Return the newest versions, the one in use first."""
+    """Return the newest VERSIONS_SHOWN versions, newest first."""
     found = persona.versions.select_related("created_by")[:VERSIONS_SHOWN]
     return [_row(version, persona) for version in found]
 
 
-def changed_words(names: list[str]) -> str:
-    """Return the names of fields as people read them: "Goal, backstory"."""
+def field_labels(names: list[str]) -> str:
+    """Return the labels of the fields, for example "Goal, backstory"."""
     labels = {field.name: str(field.verbose_name) for field in Persona._meta.concrete_fields}
     return capfirst(", ".join(labels[name] for name in names))
 
@@ -39,7 +39,7 @@ def _row(version: PersonaVersion, persona: Persona) -> VersionRow:
     author = version.created_by
     return VersionRow(
         number=version.number,
-        title=changed_words(version.changed) or _("Made"),
+        title=field_labels(version.changed) or _("Made"),
         author=author.name if author else "",
         saved_at=version.created_at,
         in_use=version.number == persona.version,

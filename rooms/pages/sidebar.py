@@ -16,7 +16,7 @@ from accounts.permissions import (
     team_permissions,
 )
 from agents.models import Persona
-from agents.permissions import personas_seen_by
+from agents.permissions import personas_visible_to
 from rooms.fanout.unread import Unread, count_unread
 from rooms.models import Message, Room, RoomMember, RoomPersona
 from rooms.services import joinable_rooms
@@ -96,7 +96,7 @@ def people_around(user: User, team: Team, *, everybody: bool) -> QuerySet[User]:
 def personas_around(user: User, team: Team, *, everybody: bool) -> QuerySet[Persona]:
     """Return the personas of the team that `user` may look through, and those met in rooms."""
     met = RoomPersona.objects.filter(room__in=Room.objects.visible_to(user))
-    seen = personas_seen_by(user, team, everybody=everybody)
+    seen = personas_visible_to(user, team, team_wide=everybody)
     return Persona.objects.filter(
         Q(pk__in=seen.values("pk")) | Q(pk__in=met.values("persona")), team=team
     )

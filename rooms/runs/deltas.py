@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-from agents.engine_types import pace
+from agents.engine_types import batch_seconds
 from rooms.fanout import publisher
 from rooms.protocol.events import MessageDelta, encode
 from rooms.runs.delta_store import delta_store
@@ -18,7 +18,7 @@ MAX_BUFFERED_CHARACTERS: Final = 2_048
 
 
 class Deltas:
-    """The published text of one attempt. The first text is flushed at once, then every `pace()`.
+    """The published text of one attempt: the first text at once, then a flush per `batch_seconds`.
 
     Runs on the event loop. `owns_run` returns whether the worker still holds the lease of the run;
     text of a worker without the lease is not published.
@@ -44,7 +44,7 @@ class Deltas:
         """Buffer text; return once it is published or a timer is set to flush it."""
         self._buffer.append(text)
         loop = asyncio.get_running_loop()
-        interval = pace(len(self._published))
+        interval = batch_seconds(len(self._published))
         is_due = loop.time() - self._flushed_at >= interval
         if is_due or sum(map(len, self._buffer)) >= MAX_BUFFERED_CHARACTERS:
             await self.flush()

@@ -16,7 +16,7 @@ from django.utils import timezone, translation
 from accounts.models import User
 from agents.engine_types import AnswerFailed, PersonaSpec, Turn, Usage
 from agents.models import Persona
-from agents.services import spec_for
+from agents.services import build_spec
 from rooms.event_log import record
 from rooms.models import AuthorKind, Message, MessageStatus, Room, Run
 from rooms.protocol.events import DurableEvent, MessageCreated, RunQueued, RunStarted
@@ -106,7 +106,7 @@ def start(run_id: UUID, owner: str) -> Job | None:
     with translation.override(run.language):
         try:
             check_authorized(room, run)
-            spec = spec_for(run.persona)
+            spec = build_spec(run.persona)
         except AnswerFailed as refusal:
             end_runs(room, {run: refusal}, text="")
             return None

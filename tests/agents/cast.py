@@ -1,4 +1,4 @@
-"""A team with its connection and its persona, and everybody who may want something of them."""
+"""The cast of the agents' tests: a team with a connection and a persona, and its users."""
 
 from dataclasses import dataclass
 
@@ -9,14 +9,14 @@ from agents.models import Connection, Persona
 from agents.services import create_connection, create_persona
 
 KEY = "sk-CANARY-stored"
-# A public address of nobody's: it is judged, and nothing is ever sent there.
+# A documentation address (RFC 5737): the egress guard checks it, and no test sends a request.
 URL = "https://203.0.113.7/v1"
 ALLOWED = frozenset({"203.0.113.7:443", "203.0.113.8:443", "203.0.113.7:80"})
 
 
 @dataclass(frozen=True)
 class Cast:
-    """The stranger owns another team, with a connection of its own; nobody is in no team."""
+    """`stranger` owns another team, with the connection `foreign`; `nobody` is in no team."""
 
     team: Team
     connection: Connection

@@ -1,4 +1,4 @@
-"""Provider keys at rest."""
+"""Encryption of provider keys at rest."""
 
 import pytest
 from pytest_django.fixtures import Settings
@@ -13,18 +13,18 @@ def _keys(settings: Settings) -> None:
     settings.CONNECTION_KEYS = connection_keys("the secret key")
 
 
-def test_a_key_comes_back_as_it_was_and_is_not_in_what_is_stored() -> None:
+def test_a_key_is_decrypted_unchanged_and_not_stored_in_plain_text() -> None:
     stored = encrypt(SECRET)
 
     assert decrypt(stored) == SECRET
     assert "CANARY" not in stored
 
 
-def test_the_same_key_is_never_stored_alike_twice() -> None:
+def test_the_same_key_is_encrypted_differently_each_time() -> None:
     assert encrypt(SECRET) != encrypt(SECRET)
 
 
-def test_another_secret_key_reads_nothing_and_says_so(settings: Settings) -> None:
+def test_another_secret_key_raises_key_unreadable(settings: Settings) -> None:
     stored = encrypt(SECRET)
     settings.CONNECTION_KEYS = connection_keys("another secret key")
 
@@ -35,12 +35,12 @@ def test_another_secret_key_reads_nothing_and_says_so(settings: Settings) -> Non
 
 
 @pytest.mark.parametrize("damaged", ["", "nonsense", "gAAAA", "한글"])
-def test_what_we_did_not_write_is_unreadable(damaged: str) -> None:
+def test_a_damaged_value_is_unreadable(damaged: str) -> None:
     with pytest.raises(KeyUnreadable):
         decrypt(damaged)
 
 
-def test_an_old_secret_key_still_reads_until_all_is_rotated(settings: Settings) -> None:
+def test_a_fallback_secret_key_is_needed_until_the_rotation(settings: Settings) -> None:
     stored = encrypt(SECRET)
     settings.CONNECTION_KEYS = connection_keys("a new secret key", ["the secret key"])
     assert decrypt(stored) == SECRET
@@ -51,7 +51,7 @@ def test_an_old_secret_key_still_reads_until_all_is_rotated(settings: Settings) 
     assert decrypt(stored) == SECRET
 
 
-def test_a_derived_key_does_not_show_what_it_is_derived_from() -> None:
+def test_a_derived_key_does_not_contain_the_secret_key() -> None:
     (key,) = connection_keys("the secret key")
 
     assert "secret" not in key

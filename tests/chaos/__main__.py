@@ -74,7 +74,7 @@ class Theatre:
 
     def stage(self, size: int, **how: Any) -> Stage:
         """Return a stage of so many rooms; `how` is what its cluster is told."""
-        self._provider.forget()
+        self._provider.clear()
         if self._cluster is None or how != self._how:
             self.clear()
             made = cluster_of_its_own(self.new_folder(), self._provider.address, **how)

@@ -60,6 +60,6 @@ def breakable(tmp_path_factory: pytest.TempPathFactory, provider: Provider) -> I
 @pytest.fixture(scope="module")
 def stage(breakable: Cluster, provider: Provider) -> Stage:
     """What may be broken, with rooms that no other module has; whatever breaks is mended."""
-    provider.forget()
+    provider.clear()
     breakable.wait_for_workers()
     return Stage(breakable, provider)

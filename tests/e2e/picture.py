@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwr
 from tests.e2e.conversation import Conversation
 from tests.live import ROOT, Installation
 from tests.provider import Provider, running
-from tests.provider.stories import INTERVIEWS, PAUSE
+from tests.provider.samples import INTERVIEWS, PAUSE
 
 PICTURE = ROOT / "static" / "maru" / "readme-room.png"
 SIZE = ViewportSize(width=1280, height=800)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 PEOPLE = ("Seojun Lee", "Hayun Kim", "Jiwoo Park", "Minjae Choi", "Elena Rossi", "Daeun Jung")
 PERSONAS = (
-    ("Garam", "Research", "noerok", "gyeoksal", "story-interviews"),
-    ("Byeori", "Code review", "chija", "wanja", "story-review"),
+    ("Garam", "Research", "noerok", "gyeoksal", "sample-interviews"),
+    ("Byeori", "Code review", "chija", "wanja", "sample-review"),
     ("Onsae", "Data", "jaju", "bitsal", "echo"),
     ("Daon", "Editor", "seokganju", "kkotsal", "echo"),
 )

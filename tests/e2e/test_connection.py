@@ -57,7 +57,7 @@ def test_messages_and_answers_survive_a_killed_server(
 ) -> None:
     room = house.populate(1, 2, "held-5")[0]
     author, reader = (Conversation(enter(p), house.address(room)) for p in room.members)
-    provider.forget()
+    provider.clear()
     author.ask("Count, please")
     expect(reader.answer_text).to_have_text(FIRST_HALF)
     watch.expect("WebSocket connection to .* failed")
@@ -91,7 +91,7 @@ def test_offline_page_says_so_and_resumes_the_answer(
     room = house.populate(1, 1, "held-5")[0]
     conversation = Conversation(enter(room.members[0]), house.address(room))
     page = conversation.page
-    provider.forget()
+    provider.clear()
     conversation.ask("Count, please")
     expect(conversation.answer_text).to_have_text(FIRST_HALF)
     watch.expect("ERR_INTERNET_DISCONNECTED")

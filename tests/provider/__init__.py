@@ -1,6 +1,7 @@
-"""An OpenAI-compatible provider for tests and load tools: the model's name says how it behaves.
+"""A stub of an OpenAI-compatible provider. The name of the model selects its behaviour.
 
-In a test: `with running() as provider:`. Alone: `python -m tests.provider --port 9000`.
+In a test: `with running() as provider:`. As a process: `python -m tests.provider --port 9000`.
+See README.md.
 """
 
 from tests.provider.server import Provider, Request, running

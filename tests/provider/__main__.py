@@ -1,4 +1,4 @@
-"""`python -m tests.provider --port N`: the stub as a process of its own, for load tools."""
+"""`python -m tests.provider --port N`: run the stub provider as a process, for load tools."""
 
 import argparse
 import asyncio
@@ -7,7 +7,7 @@ from tests.provider.server import Provider
 
 
 async def main(host: str, port: int) -> None:
-    """Serve until interrupted; print where."""
+    """Print the address and serve until interrupted."""
     provider = Provider()
     server = await provider.serve(host, port)
     print(f"provider on http://{host}:{provider.port}/v1", flush=True)

@@ -1,15 +1,15 @@
-"""The ways in which a provider can misbehave, one small function each."""
+"""The models that misbehave, one function for each fault."""
 
 import asyncio
 import re
 from collections.abc import Iterator
 from itertools import count
 
-from tests.provider.stream import Chat
+from tests.provider.chat import Chat
 
 DELTA = b'{"id":"x","object":"chat.completion.chunk","created":0,"model":"m","choices":%b}'
 OK = DELTA % b'[{"index":0,"delta":{"content":"fine "},"finish_reason":null}]'
-SHAPES: dict[str, bytes] = {
+MALFORMED: dict[str, bytes] = {
     "json": b"data: {not json\n\n",
     "half": b'data: {"id": "x", "choi\n\n',
     "nul": b"data: \x00\x00\x00\n\n",
@@ -37,150 +37,153 @@ SHAPES: dict[str, bytes] = {
 
 
 async def status(chat: Chat) -> None:
-    """`fault-429`, `fault-500-once`, `fault-429-retry-2` and so on: any status."""
+    """`fault-429`: any status of three digits.
+
+    `-once`: only for the first request with the same body. `-retry-2`: with `Retry-After: 2`.
+    """
     code = int(re.findall(r"\d{3}", chat.model)[0])
     if chat.model.endswith("-once") and not chat.first:
-        await chat.say(["fine ", "now"])
+        await chat.send_text(["fine ", "now"])
         return
     retry = re.search(r"retry-(\d+)", chat.model)
     headers = {"Retry_After": retry[1]} if retry else {}
     message = f"Refused {chat.key} by host.internal:1234"
-    await chat.reply.json(code, {"error": {"message": message, "code": code}}, **headers)
+    await chat.response.json(code, {"error": {"message": message, "code": code}}, **headers)
 
 
 async def refuse_key(chat: Chat) -> None:
-    """Answer as providers do to a wrong key: with the key in the message."""
+    """Answer 401 with the key in the message, as providers do."""
     message = f"Incorrect API key provided: {chat.key}"
-    await chat.reply.json(401, {"error": {"message": message, "code": "invalid_api_key"}})
+    await chat.response.json(401, {"error": {"message": message, "code": "invalid_api_key"}})
 
 
 async def redirect(chat: Chat) -> None:
-    """Send the caller, key and all, somewhere else."""
-    await chat.reply.whole(307, "text/plain", b"", Location="/_stub/trap")
+    """Redirect to `/_stub/trap`, which records every request in `Provider.hits`."""
+    await chat.response.body(307, "text/plain", b"", Location="/_stub/trap")
 
 
 async def reset_after(chat: Chat) -> None:
     """`fault-reset-after-5`: five tokens, then a TCP reset."""
-    await _some(chat)
-    chat.reply.reset()
+    await _send_tokens(chat)
+    chat.response.reset()
 
 
 async def cut_after(chat: Chat) -> None:
-    """`fault-cut-after-5`: five tokens, then the connection ends inside the stream."""
-    await _some(chat)
-    chat.reply.cut()
+    """`fault-cut-after-5`: five tokens, then the connection closes inside the stream."""
+    await _send_tokens(chat)
+    chat.response.cut()
 
 
 async def hang_after(chat: Chat) -> None:
-    """`fault-hang-after-5`: five tokens, then silence."""
-    await _some(chat)
+    """`fault-hang-after-5`: five tokens, then nothing more."""
+    await _send_tokens(chat)
     await asyncio.Event().wait()
 
 
 async def hang(chat: Chat) -> None:
-    """Never answer, not even the headers."""
+    """Send nothing, not even the headers."""
     await asyncio.Event().wait()
 
 
 async def garbage(chat: Chat) -> None:
-    """`fault-garbage-SHAPE`: one of SHAPES, then an orderly end of the connection."""
-    shape = chat.model.removeprefix("fault-garbage").lstrip("-") or "json"
-    await chat.raw(SHAPES[shape])
-    await chat.raw(b"data: [DONE]\n\n")
-    await chat.reply.end()
+    """`fault-garbage-KEY`: an event of MALFORMED, then `[DONE]` and a normal end."""
+    key = chat.model.removeprefix("fault-garbage").lstrip("-") or "json"
+    await chat.send_bytes(MALFORMED[key])
+    await chat.send_bytes(b"data: [DONE]\n\n")
+    await chat.response.end()
 
 
 async def truncated(chat: Chat) -> None:
-    """End in order, `[DONE]` included, but without a finish reason."""
-    await chat.say(["half ", "an "], finish=None)
-    await chat.raw(b"data: [DONE]\n\n")
-    await chat.reply.end()
+    """End with `[DONE]`, but without a finish reason."""
+    await chat.send_text(["half ", "an "], finish=None)
+    await chat.send_bytes(b"data: [DONE]\n\n")
+    await chat.response.end()
 
 
 async def drip(chat: Chat) -> None:
-    """`fault-drip@10`: a good answer without end, ten bytes a second."""
+    """`fault-drip@10`: a valid, endless answer at ten bytes per second."""
     (rate,) = chat.numbers(10)
     for number in count():
         for byte in b"data: " + OK + b"\n\n" if number % 2 else b": still here\n\n":
-            await chat.raw(bytes([byte]))
+            await chat.send_bytes(bytes([byte]))
             await asyncio.sleep(1 / rate)
 
 
 async def keepalive(chat: Chat) -> None:
-    """Comments only, for ever: never silent, never an answer."""
+    """Send comment lines without end (WHATWG HTML §9.2.6), and no event."""
     while True:
-        await chat.raw(b": keepalive\n\n")
+        await chat.send_bytes(b": keepalive\n\n")
         await asyncio.sleep(0.05)
 
 
 async def endless(chat: Chat) -> None:
-    """Text without end, as fast as it is taken."""
-    await chat.say(_for_ever("more and more "))
+    """Endless text, as fast as the client reads."""
+    await chat.send_text(_repeat("more and more "))
 
 
 async def endless_event(chat: Chat) -> None:
-    """Lines that are each in order, and never the blank one that ends an event."""
+    """Valid lines without end, and no blank line that would end the event."""
     while True:
-        await chat.raw(b"data: so far\n" * 100)
+        await chat.send_bytes(b"data: so far\n" * 100)
 
 
 async def endless_bytes(chat: Chat) -> None:
-    """One line without end, in small pieces."""
-    await chat.raw(b"data: ")
+    """One endless line, in small chunks."""
+    await chat.send_bytes(b"data: ")
     while True:
-        await chat.raw(b"x" * 100)
+        await chat.send_bytes(b"x" * 100)
 
 
 async def endless_tool(chat: Chat) -> None:
-    """`fault-endless-tool@1000`: a call of a tool whose arguments never end, so many at once."""
+    """`fault-endless-tool@1000`: a tool call with endless arguments, 1,000 characters per event."""
     (size,) = chat.numbers(1000)
     head = {"index": 0, "id": "call_1", "type": "function"}
-    await chat.delta({"tool_calls": [head | {"function": {"name": "look", "arguments": ""}}]})
+    await chat.send_delta({"tool_calls": [head | {"function": {"name": "look", "arguments": ""}}]})
     while True:
-        written = {"arguments": "x" * int(size)}
-        await chat.delta({"tool_calls": [{"index": 0, "function": written}]})
+        part = {"arguments": "x" * int(size)}
+        await chat.send_delta({"tool_calls": [{"index": 0, "function": part}]})
 
 
 async def empty(chat: Chat) -> None:
-    """An orderly answer of nothing."""
-    await chat.say([])
+    """A complete answer without text."""
+    await chat.send_text([])
 
 
 async def blank(chat: Chat) -> None:
-    """An orderly answer of white space."""
-    await chat.say([" ", "\n", "\t"])
+    """A complete answer of white space."""
+    await chat.send_text([" ", "\n", "\t"])
 
 
 async def megabyte(chat: Chat) -> None:
-    """A million characters."""
-    await chat.say("0123456789abcdef" * 256 for _ in range(256))
+    """An answer of about a million characters."""
+    await chat.send_text("0123456789abcdef" * 256 for _ in range(256))
 
 
 async def html(chat: Chat) -> None:
-    """The login page of some proxy, with status 200."""
-    await chat.reply.whole(200, "text/html", b"<html><body>Please sign in</body></html>")
+    """Status 200 with an HTML page, like the login page of a proxy."""
+    await chat.response.body(200, "text/html", b"<html><body>Please sign in</body></html>")
 
 
 async def plain_json(chat: Chat) -> None:
-    """A whole answer, though a stream was asked for."""
+    """A whole JSON answer, although the request asks for a stream."""
     chat.body["stream"] = False
-    await chat.say(["all ", "at once"])
+    await chat.send_text(["all ", "at once"])
 
 
 async def error_in_stream(chat: Chat) -> None:
     """`fault-error-502`: some text, then an error object inside the stream."""
     (code,) = chat.numbers(502)
-    await chat.say(["so "], finish=None)
+    await chat.send_text(["so "], finish=None)
     message = f"Rate limit or too many requests for {chat.key}"
-    await chat.event({"error": {"code": int(code), "message": message}})
-    await chat.reply.end()
+    await chat.send_event({"error": {"code": int(code), "message": message}})
+    await chat.response.end()
 
 
-async def _some(chat: Chat) -> None:
+async def _send_tokens(chat: Chat) -> None:
     (number,) = chat.numbers(5)
-    await chat.say((f"t{n} " for n in range(int(number))), finish=None)
+    await chat.send_text((f"t{n} " for n in range(int(number))), finish=None)
 
 
-def _for_ever(word: str) -> Iterator[str]:
+def _repeat(word: str) -> Iterator[str]:
     while True:
         yield word

@@ -1,4 +1,7 @@
-"""As much HTTP/1.1 as the stub needs, written by hand: a library would not let us break it."""
+"""A minimal HTTP/1.1 server (RFC 9112).
+
+Written by hand, because a library cannot be made to fail in the ways that `faults` needs.
+"""
 
 import asyncio
 import json
@@ -10,8 +13,8 @@ REASONS = {200: "OK", 307: "Temporary Redirect", 401: "Unauthorized", 404: "Not 
 
 
 @dataclass
-class Asked:
-    """One HTTP request as it came in."""
+class HttpRequest:
+    """One HTTP request."""
 
     method: str
     path: str
@@ -19,7 +22,7 @@ class Asked:
     body: bytes
 
     def json(self) -> dict[str, Any]:
-        """Return the body as an object; an empty one where it is not."""
+        """Return the body as a JSON object; {} if it is not one."""
         try:
             value = json.loads(self.body or b"{}")
         except ValueError:
@@ -28,7 +31,7 @@ class Asked:
 
     @property
     def bearer(self) -> str:
-        """The key that the caller showed, or an empty string."""
+        """The bearer token, or an empty string."""
         return self.headers.get("authorization", "").removeprefix("Bearer ").strip()
 
     @property
@@ -36,13 +39,16 @@ class Asked:
         return self.headers.get("connection", "").lower() != "close"
 
 
-async def read_request(reader: asyncio.StreamReader, early: bytes = b"") -> Asked | None:
-    """Return the next request on this connection, or None at its end; `early` is its first part."""
+async def read_request(reader: asyncio.StreamReader, start: bytes = b"") -> HttpRequest | None:
+    """Return the next request on this connection, or None at its end.
+
+    `start` is the part of the request that has been read already.
+    """
     try:
-        early = early or await reader.readexactly(1)
-        if not early.isalpha():
-            return None  # TLS, for one
-        head = early + await reader.readuntil(b"\r\n\r\n")
+        start = start or await reader.readexactly(1)
+        if not start.isalpha():
+            return None  # not HTTP, for example a TLS handshake
+        head = start + await reader.readuntil(b"\r\n\r\n")
     except (asyncio.IncompleteReadError, ConnectionError):
         return None
     first, *lines = head.decode("latin-1").rstrip("\r\n").split("\r\n")
@@ -52,24 +58,24 @@ async def read_request(reader: asyncio.StreamReader, early: bytes = b"") -> Aske
         for name, _, value in (line.partition(":") for line in lines)
     }
     length = min(int(headers.get("content-length", "0")), BODY_LIMIT)
-    return Asked(method, path, headers, await reader.readexactly(length))
+    return HttpRequest(method, path, headers, await reader.readexactly(length))
 
 
 @dataclass
-class Reply:
-    """The way back to one caller: whole answers, or a stream in chunks."""
+class ResponseWriter:
+    """Writes one response: a whole body, or a chunked stream (RFC 9112 §7.1)."""
 
     writer: asyncio.StreamWriter
     chunks: int = field(default=0, init=False)
 
     async def json(self, status: int, value: object, **headers: str) -> None:
-        """Send one whole JSON document."""
-        await self.whole(status, "application/json", json.dumps(value).encode(), **headers)
+        """Send a JSON body."""
+        await self.body(status, "application/json", json.dumps(value).encode(), **headers)
 
-    async def whole(self, status: int, kind: str, body: bytes, **headers: str) -> None:
-        """Send one whole body of any content type."""
-        self._head(status, {"Content-Type": kind, "Content-Length": str(len(body)), **headers})
-        self.writer.write(body)
+    async def body(self, status: int, kind: str, data: bytes, **headers: str) -> None:
+        """Send a body of any content type."""
+        self._head(status, {"Content-Type": kind, "Content-Length": str(len(data)), **headers})
+        self.writer.write(data)
         await self.writer.drain()
 
     async def start(self, kind: str = "text/event-stream") -> None:
@@ -83,19 +89,19 @@ class Reply:
         await self.writer.drain()
         self.chunks += 1
         if self.chunks % 32 == 0:
-            await asyncio.sleep(0)  # drain alone does not let the loop see that the client left
+            await asyncio.sleep(0)  # drain() alone gives the loop no turn to see a disconnect
 
     async def end(self) -> None:
-        """End the stream as the protocol wants it."""
+        """End the stream with the last chunk."""
         self.writer.write(b"0\r\n\r\n")
         await self.writer.drain()
 
     def cut(self) -> None:
-        """End the connection in the middle of everything."""
+        """Close the connection without the last chunk."""
         self.writer.close()
 
     def reset(self) -> None:
-        """End the connection with a TCP reset."""
+        """Reset the TCP connection."""
         self.writer.transport.abort()
 
     def _head(self, status: int, headers: dict[str, str]) -> None:

@@ -1,9 +1,7 @@
-"""How the stub's models answer; a model is chosen by its name.
+"""The models of the stub provider. The name of a model selects its function in MODELS.
 
-Plain: echo, echo-prompt, canary, canary-held@20, tokens-200@50, stamped-300@50, held-5,
-slow-first-2, story-review, tools, tools-loop, length, reasoning, usage-always, usage-odd-huge.
-Faults: fault-429 (any status; `-once`, `-retry-2`), fault-401, fault-reset-after-5, fault-hang,
-fault-truncated, fault-drip@10, fault-endless, fault-garbage-SHAPE and more: see MODELS.
+The numbers in a name are its parameters: `tokens-200@50` sends 200 tokens at 50 per second.
+README.md lists the models; `faults` has those that misbehave.
 """
 
 import asyncio
@@ -12,36 +10,39 @@ import time
 from collections.abc import Awaitable, Callable
 
 from tests.provider import faults
-from tests.provider.http import Asked, Reply
-from tests.provider.stories import PAUSE, STORIES
-from tests.provider.stream import STOP, Chat, pieces
+from tests.provider.chat import STOP, Chat, chunks
+from tests.provider.http import HttpRequest, ResponseWriter
+from tests.provider.samples import PAUSE, SAMPLES
 
 Model = Callable[[Chat], Awaitable[None]]
 
 
 async def echo(chat: Chat) -> None:
-    """Say the last user message again."""
-    await chat.say(pieces(chat.question))
+    """Answer with the last user message."""
+    await chat.send_text(chunks(chat.question))
 
 
 async def echo_prompt(chat: Chat) -> None:
-    """Say the whole prompt: what is not in it cannot leak."""
-    await chat.say(pieces(chat.prompt, size=64))
+    """Answer with the whole prompt."""
+    await chat.send_text(chunks(chat.prompt, size=64))
 
 
 async def canary(chat: Chat) -> None:
-    """`canary@400`: say the question's canary forty times, numbered: mixing and reordering show."""
+    """`canary@400`: repeat the canary of the question forty times, with numbers.
+
+    So a test can find mixed and reordered deltas.
+    """
     (rate,) = chat.numbers(400)
-    await chat.say(canaries(chat), rate=rate)
+    await chat.send_text(canaries(chat), rate=rate)
 
 
 async def canary_held(chat: Chat) -> None:
-    """`canary-held@20`: say five of them, and the rest once the test says `release`."""
+    """`canary-held@20`: five canaries, and the other 35 after `Provider.release`."""
     (rate,) = chat.numbers(20)
     words = canaries(chat)
-    await chat.say(words[:5], rate=rate, finish=None)
+    await chat.send_text(words[:5], rate=rate, finish=None)
     await chat.released.wait()
-    await chat.say(words[5:], rate=rate)
+    await chat.send_text(words[5:], rate=rate)
 
 
 def canaries(chat: Chat) -> list[str]:
@@ -51,103 +52,103 @@ def canaries(chat: Chat) -> list[str]:
 
 
 async def tokens(chat: Chat) -> None:
-    """`tokens-200@50`: two hundred tokens, fifty a second (without @: at once)."""
+    """`tokens-200@50`: 200 tokens at 50 per second (without @: as fast as possible)."""
     count, rate = chat.numbers(200, 0)
-    await chat.say((f"t{n} " for n in range(int(count))), rate=rate)
+    await chat.send_text((f"t{n} " for n in range(int(count))), rate=rate)
 
 
 async def stamped(chat: Chat) -> None:
-    """`stamped-300@50`: each token says when it was sent, by the clock of the whole machine."""
+    """`stamped-300@50`: each token is the value of `time.monotonic_ns` at which it was sent."""
     count, rate = chat.numbers(300, 50)
-    began = time.monotonic()
+    started_at = time.monotonic()
     for number in range(int(count)):
-        await chat.pause(began + number / rate - time.monotonic())
-        await chat.delta({"content": f"{time.monotonic_ns()} "})
+        await asyncio.sleep(started_at + number / rate - time.monotonic())
+        await chat.send_delta({"content": f"{time.monotonic_ns()} "})
     await chat.finish("stop")
 
 
 async def held(chat: Chat) -> None:
-    """`held-5@20`: five tokens, then nothing until the test says `release`, then five more."""
+    """`held-5@20`: five tokens, and five more after `Provider.release`."""
     number, rate = chat.numbers(5, 0)
-    await chat.say((f"t{n} " for n in range(int(number))), rate=rate, finish=None)
+    await chat.send_text((f"t{n} " for n in range(int(number))), rate=rate, finish=None)
     await chat.released.wait()
-    await chat.say((f"t{n} " for n in range(int(number), 2 * int(number))), rate=rate)
+    await chat.send_text((f"t{n} " for n in range(int(number), 2 * int(number))), rate=rate)
 
 
-async def story(chat: Chat) -> None:
-    """`story-review`: one of STORIES; at its pause it waits until somebody says `release`."""
-    begin, _pause, end = STORIES[chat.model.removeprefix("story-")].partition(PAUSE)
-    await chat.say(pieces(begin), rate=120, finish=None)
+async def sample(chat: Chat) -> None:
+    """`sample-review`: one of SAMPLES; it pauses at PAUSE until `Provider.release`."""
+    begin, _pause, end = SAMPLES[chat.model.removeprefix("sample-")].partition(PAUSE)
+    await chat.send_text(chunks(begin), rate=120, finish=None)
     if end:
         await chat.released.wait()
-    await chat.say(pieces(end))
+    await chat.send_text(chunks(end))
 
 
 async def slow_first(chat: Chat) -> None:
-    """`slow-first-2`: think for two seconds, then answer."""
+    """`slow-first-2`: two seconds until the first token."""
     (seconds,) = chat.numbers(2)
-    await chat.pause(seconds)
-    await chat.say(["thought ", "about ", "it"])
+    await asyncio.sleep(seconds)
+    await chat.send_text(["thought ", "about ", "it"])
 
 
 async def tools(chat: Chat) -> None:
-    """Call the first tool on offer once, then answer with what it gave."""
+    """Call the first tool once, then answer with its result."""
     if chat.tool_results:
-        await chat.say(pieces(f"The tool said: {chat.tool_results[-1]}"))
+        await chat.send_text(chunks(f"The tool said: {chat.tool_results[-1]}"))
     elif chat.tool_names:
-        await chat.say(["Let me look. "], finish=None)
+        await chat.send_text(["Let me look. "], finish=None)
         await chat.call_tool(chat.tool_names[0], {"text": "hello"})
     else:
-        await chat.say(["no tools here"])
+        await chat.send_text(["no tools here"])
 
 
 async def tools_loop(chat: Chat) -> None:
-    """Call the first tool for ever."""
+    """Call the first tool in every round."""
     await chat.call_tool(chat.tool_names[0], {"text": f"again {len(chat.tool_results)}"})
 
 
 async def length(chat: Chat) -> None:
-    """Stop in the middle because of the token limit."""
-    await chat.say(["as ", "far ", "as "], finish="length")
+    """Finish early with the reason `length`."""
+    await chat.send_text(["as ", "far ", "as "], finish="length")
 
 
 async def filtered(chat: Chat) -> None:
-    """Stop in the middle because of a content filter."""
-    await chat.say(["well "], finish="content_filter")
+    """Finish early with the reason `content_filter`."""
+    await chat.send_text(["well "], finish="content_filter")
 
 
 async def reasoning(chat: Chat) -> None:
-    """Think aloud in the field that several providers have for it, then answer."""
+    """Send reasoning in the field `reasoning_content`, which several providers use, then answer."""
     for piece in ("hmm ", "let me see "):
-        await chat.delta({"reasoning_content": piece})
-    await chat.say(["the ", "answer"])
+        await chat.send_delta({"reasoning_content": piece})
+    await chat.send_text(["the ", "answer"])
 
 
 async def usage_with_finish(chat: Chat) -> None:
-    """Count the tokens in the event that ends the answer, as several providers do."""
-    await chat.say(["four ", "words ", "in ", "all"], finish=None)
-    await chat.event({"choices": [STOP], "usage": chat.usage()})
-    await chat.raw(b"data: [DONE]\n\n")
-    await chat.reply.end()
+    """Send the usage in the event with the finish reason, as several providers do."""
+    await chat.send_text(["four ", "words ", "in ", "all"], finish=None)
+    await chat.send_event({"choices": [STOP], "usage": chat.usage()})
+    await chat.send_bytes(b"data: [DONE]\n\n")
+    await chat.response.end()
 
 
 async def usage_always(chat: Chat) -> None:
-    """Count the tokens so far in every event, text and all."""
+    """Send the usage so far in every event, also in those with text."""
     for word in ("four ", "words ", "in ", "all"):
         choice = {"index": 0, "delta": {"content": word}, "finish_reason": None}
-        await chat.event({"choices": [choice], "usage": chat.usage()})
+        await chat.send_event({"choices": [choice], "usage": chat.usage()})
     await chat.finish("stop")
 
 
 async def usage_odd(chat: Chat) -> None:
-    """`usage-odd-negative`: count what cannot be."""
+    """`usage-odd-negative`: an invalid token count."""
     counts = {"huge": 3_000_000_000, "beyond": 2**70, "negative": -1, "word": "many", "list": [1]}
     count = counts[chat.model.removeprefix("usage-odd-")]
-    await chat.say(["four ", "words ", "in ", "all"], finish=None)
+    await chat.send_text(["four ", "words ", "in ", "all"], finish=None)
     usage = {"prompt_tokens": count, "completion_tokens": count, "total_tokens": count}
-    await chat.event({"choices": [STOP], "usage": usage})
-    await chat.raw(b"data: [DONE]\n\n")
-    await chat.reply.end()
+    await chat.send_event({"choices": [STOP], "usage": usage})
+    await chat.send_bytes(b"data: [DONE]\n\n")
+    await chat.response.end()
 
 
 MODELS: dict[str, Model] = {
@@ -158,7 +159,7 @@ MODELS: dict[str, Model] = {
     "tokens": tokens,
     "stamped": stamped,
     "held": held,
-    "story": story,
+    "sample": sample,
     "slow-first": slow_first,
     "tools": tools,
     "tools-loop": tools_loop,
@@ -195,28 +196,30 @@ MODELS: dict[str, Model] = {
 
 
 def find(name: str) -> Model | None:
-    """Return the model of that name, without the numbers and words that tune it."""
+    """Return the model whose key in MODELS is the longest prefix of `name`."""
     if re.match(r"fault-\d{3}(-|$)", name):
         return faults.status
-    known = [known for known in MODELS if re.match(rf"{known}(?![a-z])", name)]
-    return MODELS[max(known, key=len)] if known else None
+    keys = [key for key in MODELS if re.match(rf"{key}(?![a-z])", name)]
+    return MODELS[max(keys, key=len)] if keys else None
 
 
-async def answer(asked: Asked, reply: Reply, *, first: bool, released: asyncio.Event) -> None:
-    """Answer one call of the chat endpoint the way its model does."""
-    chat = Chat(asked.json(), asked.bearer, reply, first=first, released=released)
-    if asked.bearer.startswith("refused"):
+async def answer(
+    request: HttpRequest, response: ResponseWriter, *, first: bool, released: asyncio.Event
+) -> None:
+    """Answer a request to the chat endpoint; refuse a key that starts with `refused`."""
+    chat = Chat(request.json(), request.bearer, response, first=first, released=released)
+    if request.bearer.startswith("refused"):
         await faults.refuse_key(chat)
     elif model := find(chat.model):
         await model(chat)
     else:
         error = {"code": "model_not_found", "message": f"No model {chat.model}"}
-        await reply.json(404, {"error": error})
+        await response.json(404, {"error": error})
 
 
-async def list_models(asked: Asked, reply: Reply) -> None:
-    """Answer `/v1/models`; a key that begins with `refused` is refused here too."""
-    if asked.bearer.startswith("refused"):
-        await reply.json(401, {"error": {"message": f"Bad key {asked.bearer}"}})
+async def list_models(request: HttpRequest, response: ResponseWriter) -> None:
+    """Answer `/v1/models`; refuse a key that starts with `refused`."""
+    if request.bearer.startswith("refused"):
+        await response.json(401, {"error": {"message": f"Bad key {request.bearer}"}})
         return
-    await reply.json(200, {"object": "list", "data": [{"id": name} for name in MODELS]})
+    await response.json(200, {"object": "list", "data": [{"id": name} for name in MODELS]})

@@ -1,4 +1,4 @@
-"""The stub's server: takes requests, remembers them, counts connections, and lets models answer."""
+"""The server of the stub provider: records requests, counts connections, calls the models."""
 
 import asyncio
 import threading
@@ -9,13 +9,14 @@ from ssl import SSLContext
 from time import monotonic
 from typing import Any
 
+from tests.deadlines import DEADLINE
 from tests.provider import models
-from tests.provider.http import Asked, Reply, read_request
+from tests.provider.http import HttpRequest, ResponseWriter, read_request
 
 
 @dataclass
 class Request:
-    """One call of the chat endpoint, as tests look at it."""
+    """The record of one request to the chat endpoint; times are values of `time.monotonic`."""
 
     model: str
     headers: dict[str, str]
@@ -31,19 +32,19 @@ class Request:
 
     @property
     def prompt(self) -> str:
-        """Everything that the model was told, in one string."""
+        """The contents of all messages, as one string."""
         return "\n".join(str(message.get("content")) for message in self.messages)
 
 
 @dataclass
 class Provider:
-    """The stub's memory. Its server lives on a loop of its own, so every look takes the lock."""
+    """The stub provider and its records, behind a lock: the server runs in another thread."""
 
     port: int = 0
     requests: list[Request] = field(default_factory=list)
     hits: list[str] = field(default_factory=list)
     connections: int = 0
-    _served: set[bytes] = field(default_factory=set)
+    _seen_bodies: set[bytes] = field(default_factory=set)
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _released: asyncio.Event = field(default_factory=asyncio.Event)
     _loop: asyncio.AbstractEventLoop | None = None
@@ -56,15 +57,15 @@ class Provider:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def forget(self) -> None:
-        """Start a test with an empty memory."""
+    def clear(self) -> None:
+        """Delete all records."""
         with self._changed:
             self.requests.clear()
             self.hits.clear()
-            self._served.clear()
+            self._seen_bodies.clear()
 
     def release(self) -> None:
-        """Let every `held` answer that has begun go on."""
+        """Let the answers that wait (models `held`, `canary-held`, `sample`) continue."""
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._release)
 
@@ -72,17 +73,19 @@ class Provider:
         self._released.set()
         self._released = asyncio.Event()
 
-    async def until(self, happened: Callable[["Provider"], bool], seconds: float = 5.0) -> bool:
-        """Wait until `happened(provider)` is true; say whether it became so in time."""
+    async def until(
+        self, happened: Callable[["Provider"], bool], seconds: float = DEADLINE
+    ) -> bool:
+        """Wait until `happened(provider)` is true; return False after `seconds`."""
         return await asyncio.to_thread(self.wait, happened, seconds)
 
-    def wait(self, happened: Callable[["Provider"], bool], seconds: float = 5.0) -> bool:
-        """The same for a test without a loop."""
+    def wait(self, happened: Callable[["Provider"], bool], seconds: float = DEADLINE) -> bool:
+        """Like `until`, but blocking."""
         with self._changed:
             return self._changed.wait_for(lambda: happened(self), seconds)
 
     def state(self) -> dict[str, Any]:
-        """What `/_stub/state` tells."""
+        """Return the body of `/_stub/state`."""
         with self._changed:
             return {
                 "connections": self.connections,
@@ -95,7 +98,7 @@ class Provider:
     async def serve(
         self, host: str = "127.0.0.1", port: int = 0, tls: SSLContext | None = None
     ) -> asyncio.Server:
-        """Begin to listen; the caller closes what this returns."""
+        """Start to listen. The caller closes the returned server."""
         server = await asyncio.start_server(
             self._connection, host, port, limit=2**20, backlog=1024, ssl=tls
         )
@@ -106,72 +109,76 @@ class Provider:
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._note(connections=1)
         try:
-            early = b""
-            while asked := await read_request(reader, early):
-                early = await self._answer(asked, reader, Reply(writer))
-                if not asked.keeps_alive or writer.is_closing():
+            rest = b""
+            while request := await read_request(reader, rest):
+                rest = await self._answer(request, reader, ResponseWriter(writer))
+                if not request.keeps_alive or writer.is_closing():
                     return
         except (ConnectionError, asyncio.IncompleteReadError):
-            return  # the client has left; `_answer` has noted when
+            return  # the client has disconnected; `_complete` has recorded the time
         finally:
             writer.close()
             self._note(connections=-1)
 
-    async def _answer(self, asked: Asked, reader: asyncio.StreamReader, reply: Reply) -> bytes:
-        """Answer one request; return what came in of the next one meanwhile."""
-        if asked.path == "/v1/chat/completions" and asked.method == "POST":
-            return await self._complete(asked, reader, reply)
-        if asked.path == "/v1/models" and asked.method == "GET":
-            await models.list_models(asked, reply)
-        elif asked.path == "/_stub/state":
-            await reply.json(200, self.state())
-        elif asked.path == "/_stub/requests":
-            await reply.json(200, [request.body for request in self.requests])
-        elif asked.path.startswith("/elsewhere/"):
-            self._note(hit=asked.path)
-            await reply.whole(307, "text/plain", b"", Location="/_stub/trap")
-        elif asked.path.startswith("/site/"):
-            await reply.whole(200, "text/html", b"<html>Welcome</html>")
+    async def _answer(
+        self, request: HttpRequest, reader: asyncio.StreamReader, response: ResponseWriter
+    ) -> bytes:
+        """Answer one request; return the bytes of the next request that have been read already."""
+        if request.path == "/v1/chat/completions" and request.method == "POST":
+            return await self._complete(request, reader, response)
+        if request.path == "/v1/models" and request.method == "GET":
+            await models.list_models(request, response)
+        elif request.path == "/_stub/state":
+            await response.json(200, self.state())
+        elif request.path == "/_stub/requests":
+            await response.json(200, [request.body for request in self.requests])
+        elif request.path.startswith("/elsewhere/"):
+            self._note(hit=request.path)
+            await response.body(307, "text/plain", b"", Location="/_stub/trap")
+        elif request.path.startswith("/site/"):
+            await response.body(200, "text/html", b"<html>Welcome</html>")
         else:
-            self._note(hit=asked.path)
-            await reply.json(404, {"error": {"message": f"Unknown path {asked.path}"}})
+            self._note(hit=request.path)
+            await response.json(404, {"error": {"message": f"Unknown path {request.path}"}})
         return b""
 
-    async def _complete(self, asked: Asked, reader: asyncio.StreamReader, reply: Reply) -> bytes:
-        """Run the model while watching for the client to leave: some models never write."""
-        request, first = self._remember(asked)
-        answering = asyncio.ensure_future(
-            models.answer(asked, reply, first=first, released=self._released)
+    async def _complete(
+        self, request: HttpRequest, reader: asyncio.StreamReader, response: ResponseWriter
+    ) -> bytes:
+        """Run the model and watch for a disconnect, which a model that never writes cannot see."""
+        record, first = self._record(request)
+        answer = asyncio.ensure_future(
+            models.answer(request, response, first=first, released=self._released)
         )
-        watching = asyncio.ensure_future(reader.read(1))
+        disconnect = asyncio.ensure_future(reader.read(1))
         try:
-            await asyncio.wait({answering, watching}, return_when=asyncio.FIRST_COMPLETED)
-            if watching.done() and watching.result() == b"" and not answering.done():
-                request.client_left_at = monotonic()
+            await asyncio.wait({answer, disconnect}, return_when=asyncio.FIRST_COMPLETED)
+            if disconnect.done() and disconnect.result() == b"" and not answer.done():
+                record.client_left_at = monotonic()
                 return b""
-            await answering
-            return watching.result() if watching.done() else b""
+            await answer
+            return disconnect.result() if disconnect.done() else b""
         except ConnectionError:
-            request.client_left_at = monotonic()
+            record.client_left_at = monotonic()
             raise
         finally:
-            answering.cancel()
-            watching.cancel()
-            await asyncio.gather(answering, watching, return_exceptions=True)
-            request.chunks = reply.chunks
-            request.ended = True
+            answer.cancel()
+            disconnect.cancel()
+            await asyncio.gather(answer, disconnect, return_exceptions=True)
+            record.chunks = response.chunks
+            record.ended = True
             self._note()
 
-    def _remember(self, asked: Asked) -> tuple[Request, bool]:
-        """Keep the request; say whether this very body was asked for the first time."""
-        body = asked.json()
-        request = Request(str(body.get("model", "")), asked.headers, body, monotonic())
+    def _record(self, request: HttpRequest) -> tuple[Request, bool]:
+        """Record the request; return the record, and whether its body is new."""
+        body = request.json()
+        record = Request(str(body.get("model", "")), request.headers, body, monotonic())
         with self._changed:
-            first = asked.body not in self._served
-            self._served.add(asked.body)
-            self.requests.append(request)
+            first = request.body not in self._seen_bodies
+            self._seen_bodies.add(request.body)
+            self.requests.append(record)
             self._changed.notify_all()
-        return request, first
+        return record, first
 
     def _note(self, *, connections: int = 0, hit: str | None = None) -> None:
         with self._changed:
@@ -183,7 +190,7 @@ class Provider:
 
 @contextmanager
 def running(port: int = 0, tls: SSLContext | None = None) -> Iterator[Provider]:
-    """Run a provider on a thread of its own, on a free port of the loopback address."""
+    """Run a provider in a thread, on a port of the loopback address (0: a free one)."""
     provider = Provider()
     ready = threading.Event()
     loop = asyncio.new_event_loop()
@@ -204,9 +211,9 @@ def running(port: int = 0, tls: SSLContext | None = None) -> Iterator[Provider]:
 
     thread = threading.Thread(target=run, name="provider", daemon=True)
     thread.start()
-    ready.wait(10)
+    assert ready.wait(DEADLINE), "the stub provider did not start"
     try:
         yield provider
     finally:
         loop.call_soon_threadsafe(stopped.set)
-        thread.join(5)
+        thread.join(DEADLINE)

@@ -18,7 +18,7 @@ from accounts.permissions import (
     require_user,
 )
 from accounts.views.error_pages import show_error
-from agents.permissions import personas_seen_by
+from agents.permissions import personas_visible_to
 from rooms import services
 from rooms.models import Room
 from rooms.pages.forms import NewRoomForm
@@ -45,7 +45,7 @@ def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
     team = access_team(user, team_id, CREATE_ROOM)
     form = NewRoomForm(
         request.POST or None,
-        personas=personas_seen_by(user, team, everybody=True).filter(confined=False),
+        personas=personas_visible_to(user, team, team_wide=True).filter(confined=False),
         people=people_around(user, team, everybody=True),
     )
     if form.is_valid():

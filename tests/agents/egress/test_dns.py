@@ -1,4 +1,4 @@
-"""Names are resolved for the runs of many teams at once, and none of them holds up another's."""
+"""Name resolution: shared, cached, limited per team, and with a timeout."""
 
 import asyncio
 import socket
@@ -9,11 +9,11 @@ from uuid import uuid4
 import pytest
 from pytest_django import Settings
 
-from agents.egress import dns as module
-from agents.egress.dns import OF_A_TEAM, HostUnknown, Names
+from agents.egress import dns
+from agents.egress.dns import MAX_PENDING_PER_TEAM, HostUnknown, Resolver
 from agents.engine import warm
 from agents.engine_types import Limits
-from tests.agents.engine.asking import TEAM, ask, persona
+from tests.agents.engine.answers import TEAM, ask, persona
 from tests.deadlines import DEADLINE
 from tests.provider import running
 
@@ -21,124 +21,132 @@ OTHER = uuid4()
 FOUND = ["127.0.0.1"]
 
 
-class Resolver:
-    """The system's resolver; what is under `.slow` has no answer until told to go on."""
+class FakeResolver:
+    """Fakes `getaddrinfo`: every name is 127.0.0.1, and `*.slow` waits until `release` is set."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.asked: list[str] = []
-        self.go_on = threading.Event()
+        self.names: list[str] = []
+        self.release = threading.Event()
         self._real = socket.getaddrinfo
-        self._some = threading.Condition()
+        self._changed = threading.Condition()
         monkeypatch.setattr(socket, "getaddrinfo", self._resolve)
 
     def _resolve(self, host: str, *rest: object, **options: object) -> object:
-        with self._some:
-            self.asked.append(host)
-            self._some.notify_all()
+        with self._changed:
+            self.names.append(host)
+            self._changed.notify_all()
         if host.endswith(".slow"):
-            self.go_on.wait(DEADLINE)
-        return self._real("127.0.0.1", *rest, **options)  # type: ignore[arg-type]  # as it came
+            self.release.wait(DEADLINE)
+        return self._real("127.0.0.1", *rest, **options)  # type: ignore[arg-type]  # passed through
 
-    async def until_asked(self, times: int) -> None:
-        """Return when so many names are being resolved, or have been."""
+    async def until_called(self, times: int) -> None:
+        """Wait until `getaddrinfo` has been called so many times."""
 
         def wait() -> bool:
-            with self._some:
-                return self._some.wait_for(lambda: len(self.asked) >= times, DEADLINE)
+            with self._changed:
+                return self._changed.wait_for(lambda: len(self.names) >= times, DEADLINE)
 
         assert await asyncio.get_running_loop().run_in_executor(None, wait)
 
 
 @pytest.fixture
-def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
-    resolver = Resolver(monkeypatch)
-    yield resolver
-    resolver.go_on.set()
+def system(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeResolver]:
+    system = FakeResolver(monkeypatch)
+    yield system
+    system.release.set()
 
 
-async def test_those_who_ask_for_the_same_name_at_once_share_the_answer(resolver: Resolver) -> None:
-    names = Names()
-    asking = [asyncio.create_task(names.find("a.slow", 443, TEAM)) for _ in range(2 * OF_A_TEAM)]
-    await resolver.until_asked(1)
+async def test_concurrent_calls_for_one_name_share_one_lookup(system: FakeResolver) -> None:
+    resolver = Resolver()
+    calls = [
+        asyncio.create_task(resolver.resolve("a.slow", 443, TEAM))
+        for _ in range(2 * MAX_PENDING_PER_TEAM)
+    ]
+    await system.until_called(1)
 
-    asking[0].cancel()  # whoever is stopped takes the answer from nobody
-    await asyncio.wait(asking[:1])
-    resolver.go_on.set()
+    calls[0].cancel()  # one cancelled call does not cancel the lookup
+    await asyncio.wait(calls[:1])
+    system.release.set()
 
-    assert await asyncio.gather(*asking[1:]) == [FOUND] * (2 * OF_A_TEAM - 1)
-    assert resolver.asked == ["a.slow"]
+    assert await asyncio.gather(*calls[1:]) == [FOUND] * (2 * MAX_PENDING_PER_TEAM - 1)
+    assert system.names == ["a.slow"]
 
 
-async def test_a_name_is_known_for_a_while_and_then_asked_for_anew(
-    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+async def test_addresses_are_cached_and_then_resolved_again(
+    system: FakeResolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = Names()
+    resolver = Resolver()
     for _ in range(3):
-        assert await names.find("a.quick", 443, TEAM) == FOUND
-    assert resolver.asked == ["a.quick"]
+        assert await resolver.resolve("a.quick", 443, TEAM) == FOUND
+    assert system.names == ["a.quick"]
 
-    monkeypatch.setattr(module, "KNOWN_SECONDS", 0)
+    monkeypatch.setattr(dns, "CACHE_SECONDS", 0)
     for _ in range(3):
-        assert await names.find("b.quick", 443, TEAM) == FOUND
-    assert resolver.asked == ["a.quick", "b.quick", "b.quick", "b.quick"]
+        assert await resolver.resolve("b.quick", 443, TEAM) == FOUND
+    assert system.names == ["a.quick", "b.quick", "b.quick", "b.quick"]
 
 
-async def test_who_waits_for_a_name_gives_up_in_time(
-    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+async def test_a_slow_name_is_unknown_after_the_timeout(
+    system: FakeResolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SECONDS", 0.05)
+    monkeypatch.setattr(dns, "TIMEOUT_SECONDS", 0.05)
 
     with pytest.raises(HostUnknown):
-        await Names().find("a.slow", 443, TEAM)
+        await Resolver().resolve("a.slow", 443, TEAM)
 
 
-async def test_a_team_that_asks_for_many_slow_names_gets_a_few_and_others_all_of_theirs(
-    resolver: Resolver,
+async def test_a_team_has_few_pending_lookups_and_does_not_block_another_team(
+    system: FakeResolver,
 ) -> None:
-    names = Names()
-    slow = [asyncio.create_task(names.find(f"{n}.slow", 443, TEAM)) for n in range(3 * OF_A_TEAM)]
-    await resolver.until_asked(OF_A_TEAM)
+    resolver = Resolver()
+    slow = [
+        asyncio.create_task(resolver.resolve(f"{n}.slow", 443, TEAM))
+        for n in range(3 * MAX_PENDING_PER_TEAM)
+    ]
+    await system.until_called(MAX_PENDING_PER_TEAM)
 
-    assert await names.find("theirs.quick", 443, OTHER) == FOUND
-    resolver.go_on.set()
+    assert await resolver.resolve("other.quick", 443, OTHER) == FOUND
+    system.release.set()
 
-    came = await asyncio.gather(*slow, return_exceptions=True)
-    assert [found for found in came if not isinstance(found, HostUnknown)] == [FOUND] * OF_A_TEAM
+    results = await asyncio.gather(*slow, return_exceptions=True)
+    assert [found for found in results if not isinstance(found, HostUnknown)] == [
+        FOUND
+    ] * MAX_PENDING_PER_TEAM
 
 
-async def test_runs_of_a_team_whose_names_are_slow_hold_up_no_run_of_another(
-    resolver: Resolver, settings: Settings
+async def test_runs_with_slow_names_do_not_delay_a_run_of_another_team(
+    system: FakeResolver, settings: Settings
 ) -> None:
     await warm()
     with running() as provider:
         settings.EGRESS_ALLOW = frozenset({provider.address})
-        once = Limits(seconds=DEADLINE, tries=1)
+        one_attempt = Limits(seconds=DEADLINE, max_attempts=1)
         slow = [
-            asyncio.create_task(ask(persona(f"http://{n}.slow:9/v1", "echo"), limits=once))
+            asyncio.create_task(ask(persona(f"http://{n}.slow:9/v1", "echo"), limits=one_attempt))
             for n in range(40)
         ]
-        await resolver.until_asked(OF_A_TEAM)
+        await system.until_called(MAX_PENDING_PER_TEAM)
 
-        heard = await ask(persona(provider.base_url, "echo", team_id=OTHER), limits=once)
+        result = await ask(persona(provider.base_url, "echo", team_id=OTHER), limits=one_attempt)
 
-        assert heard.failed is None
+        assert result.failed is None
         for task in slow:
             task.cancel()
-        resolver.go_on.set()
+        system.release.set()
         await asyncio.wait(slow)
 
 
-async def test_a_name_with_several_addresses_is_tried_at_the_next_one(
+async def test_the_second_attempt_uses_the_next_address_of_a_name(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from agents.engine import answer_stream
 
-    monkeypatch.setattr(answer_stream, "FIRST_WAIT", 0.005)
+    monkeypatch.setattr(answer_stream, "FIRST_BACKOFF_SECONDS", 0.005)
     with running() as provider:
         both = [(0, 0, 0, "", (address, provider.port)) for address in ("127.0.0.2", "127.0.0.1")]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
         settings.EGRESS_ALLOW = frozenset({f"models.example:{provider.port}"})
 
-        heard = await ask(persona(f"http://models.example:{provider.port}/v1", "tokens-2"))
+        result = await ask(persona(f"http://models.example:{provider.port}/v1", "tokens-2"))
 
-    assert heard.text == "t0 t1 "
+    assert result.text == "t0 t1 "

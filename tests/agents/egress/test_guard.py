@@ -1,4 +1,4 @@
-"""Where our requests go: no byte, and least of all a key, reaches an address that we refuse."""
+"""The egress guard: no byte of a request, and no key, reaches a refused address."""
 
 import asyncio
 import socket
@@ -11,15 +11,16 @@ import httpx
 import pytest
 from pytest_django.fixtures import Settings
 
-from agents.egress.dns import names as remembered
+from agents.egress.dns import resolver
 from agents.egress.guard import EgressRefused, check_url
 from agents.engine import warm
 from agents.engine_types import Limits
-from agents.services.connection_check import check_connection
-from tests.agents.engine.asking import KEY, ask, persona
+from agents.services.connection_check import check_provider
+from tests.agents.engine.answers import KEY, ask, persona
+from tests.deadlines import DEADLINE
 from tests.provider import running
 
-LIMITS = Limits(seconds=5, tries=1)
+LIMITS = Limits(seconds=DEADLINE, max_attempts=1)
 LOOPBACK = (
     *("127.0.0.1", "localhost", "0", "0.0.0.0", "127.1", "127.127.127.127"),
     *("2130706433", "0x7f000001", "0x7f.1", "0177.1", "0177.0.0.01", "[::1]", "[::]"),
@@ -34,7 +35,7 @@ PRIVATE = (
     *("metadata.google.internal", "printer.local", "router.home.arpa", "intranet", "a.localhost"),
     "localhost.",
 )
-NOT_A_PLACE = (
+INVALID_URLS = (
     *("file:///etc/passwd", "gopher://127.0.0.1/", "dict://127.0.0.1/", "ftp://127.0.0.1/"),
     *(
         "unix:/var/run/docker.sock",
@@ -52,10 +53,10 @@ NOT_A_PLACE = (
 
 @dataclass
 class Canary:
-    """A listener that nobody of ours may reach; it keeps what it was sent."""
+    """A listener that no request may reach; it records what it receives."""
 
     port: int
-    heard: list[bytes] = field(default_factory=list)
+    received: list[bytes] = field(default_factory=list)
 
 
 @pytest.fixture
@@ -70,14 +71,14 @@ def canary() -> Iterator[Canary]:
                 except OSError:
                     return  # the test is over
                 with connection:
-                    connection.settimeout(2)
-                    canary.heard.append(connection.recv(65536))
+                    connection.settimeout(DEADLINE)
+                    canary.received.append(connection.recv(65536))
 
         thread = Thread(target=listen, daemon=True)
         thread.start()
         yield canary
         server.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
+        thread.join(DEADLINE)
 
 
 @pytest.fixture(autouse=True)
@@ -86,8 +87,8 @@ def _nothing_allowed(settings: Settings) -> None:
 
 
 @pytest.fixture
-def names(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """Resolve a name to one address after the other, the last one for ever; note each time."""
+def set_addresses(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Resolve a name to the given addresses in turn, then always to the last; return the log."""
     real = socket.getaddrinfo
 
     def resolve(name: str, *addresses: str) -> list[str]:
@@ -106,13 +107,13 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
 
 
 @pytest.mark.parametrize("host", [*LOOPBACK, *PRIVATE])
-def test_an_address_that_is_not_public_is_refused(host: str) -> None:
+def test_a_private_address_is_refused(host: str) -> None:
     with pytest.raises(EgressRefused):
         check_url(f"https://{host}/v1")
 
 
-@pytest.mark.parametrize("url", NOT_A_PLACE)
-def test_what_is_not_a_plain_web_address_is_refused(url: str) -> None:
+@pytest.mark.parametrize("url", INVALID_URLS)
+def test_an_invalid_url_is_refused(url: str) -> None:
     with pytest.raises(EgressRefused) as refused:
         check_url(url)
 
@@ -128,43 +129,45 @@ def test_what_is_not_a_plain_web_address_is_refused(url: str) -> None:
         "https://models.invalid/v1",
     ],
 )
-def test_a_public_address_and_a_name_not_yet_known_pass(url: str) -> None:
+def test_public_addresses_and_unresolvable_names_pass(url: str) -> None:
     check_url(url)
 
 
 @pytest.mark.parametrize("host", LOOPBACK)
-async def test_no_byte_reaches_what_is_refused(canary: Canary, host: str) -> None:
+async def test_no_byte_reaches_a_refused_address(canary: Canary, host: str) -> None:
     await warm()
     base_url = f"http://{host}:{canary.port}/v1"
 
-    heard = await ask(persona(base_url, "echo"), limits=LIMITS)
-    checked = await asyncio.to_thread(check_connection, kind="openai", base_url=base_url, key=KEY)
+    result = await ask(persona(base_url, "echo"), limits=LIMITS)
+    checked = await asyncio.to_thread(check_provider, kind="openai", base_url=base_url, key=KEY)
 
-    assert heard.code == "not_allowed"
+    assert result.code == "not_allowed"
     assert not checked.ok
-    assert canary.heard == []
+    assert canary.received == []
 
 
-async def test_the_canary_would_hear_it(canary: Canary, settings: Settings) -> None:
+async def test_the_canary_records_an_allowed_request(canary: Canary, settings: Settings) -> None:
     settings.EGRESS_ALLOW = frozenset({f"127.0.0.1:{canary.port}"})
 
     await ask(persona(f"http://127.0.0.1:{canary.port}/v1", "echo"), limits=LIMITS)
 
-    assert KEY.encode() in canary.heard[0]
+    assert KEY.encode() in canary.received[0]
 
 
-async def test_a_name_that_leads_home_is_refused(
-    canary: Canary, names: Callable[..., list[str]]
+async def test_a_name_that_resolves_to_loopback_is_refused(
+    canary: Canary, set_addresses: Callable[..., list[str]]
 ) -> None:
-    names("models.example", "127.0.0.1")
+    set_addresses("models.example", "127.0.0.1")
 
-    heard = await ask(persona(f"http://models.example:{canary.port}/v1", "echo"), limits=LIMITS)
+    result = await ask(persona(f"http://models.example:{canary.port}/v1", "echo"), limits=LIMITS)
 
-    assert heard.code == "not_allowed"
-    assert canary.heard == []
+    assert result.code == "not_allowed"
+    assert canary.received == []
 
 
-def test_a_name_with_two_faces_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_with_a_public_and_a_private_address_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     both = [(0, 0, 0, "", (address, 443)) for address in ("1.1.1.1", "127.0.0.1")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
 
@@ -173,7 +176,7 @@ def test_a_name_with_two_faces_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("entry", ["localhost:{port}", "127.0.0.1:{port}"])
-async def test_the_operator_may_allow_a_private_address(
+async def test_the_operator_can_allow_a_private_address(
     canary: Canary, settings: Settings, entry: str
 ) -> None:
     settings.EGRESS_ALLOW = frozenset({entry.format(port=canary.port)})
@@ -181,37 +184,37 @@ async def test_the_operator_may_allow_a_private_address(
     check_url(f"http://localhost:{canary.port}/v1")
     await ask(persona(f"http://localhost:{canary.port}/v1", "echo"), limits=LIMITS)
 
-    assert len(canary.heard) == 1
+    assert len(canary.received) == 1
 
 
-def test_another_port_of_an_allowed_address_stays_closed(settings: Settings) -> None:
+def test_another_port_of_an_allowed_address_is_refused(settings: Settings) -> None:
     settings.EGRESS_ALLOW = frozenset({"127.0.0.1:9000"})
 
     with pytest.raises(EgressRefused):
         check_url("http://127.0.0.1:9001/v1")
 
 
-async def test_a_name_that_turns_around_is_followed_nowhere(
-    canary: Canary, names: Callable[..., list[str]], settings: Settings
+async def test_dns_rebinding_has_no_effect(
+    canary: Canary, set_addresses: Callable[..., list[str]], settings: Settings
 ) -> None:
     settings.EGRESS_ALLOW = frozenset({f"127.0.0.1:{canary.port}"})
-    given = names("models.example", "127.0.0.1", "127.0.0.2")
+    given = set_addresses("models.example", "127.0.0.1", "127.0.0.2")
     spec = persona(f"http://models.example:{canary.port}/v1", "echo")
 
     await ask(spec, limits=LIMITS)
-    assert given == ["127.0.0.1"]  # once: what was judged is what was connected to
-    remembered.forget()
+    assert given == ["127.0.0.1"]  # resolved once: the checked address is the connected one
+    resolver.clear_cache()
     later = await ask(spec, limits=LIMITS)
 
     assert later.code == "not_allowed"
-    assert len(canary.heard) == 1
+    assert len(canary.received) == 1
 
 
-def test_judging_first_and_resolving_again_would_be_led_astray(
-    canary: Canary, names: Callable[..., list[str]], settings: Settings
+def test_dns_rebinding_works_against_a_client_that_resolves_twice(
+    canary: Canary, set_addresses: Callable[..., list[str]], settings: Settings
 ) -> None:
     settings.EGRESS_ALLOW = frozenset({f"127.0.0.1:{canary.port}"})
-    given = names("models.example", "127.0.0.1", "127.0.0.2")
+    given = set_addresses("models.example", "127.0.0.1", "127.0.0.2")
     url = f"http://models.example:{canary.port}/v1"
 
     check_url(url)
@@ -219,28 +222,28 @@ def test_judging_first_and_resolving_again_would_be_led_astray(
         httpx.get(url, trust_env=False)
 
     assert given == ["127.0.0.1", "127.0.0.2"]
-    assert len(canary.heard) == 1
+    assert len(canary.received) == 1
 
 
-async def test_the_host_header_stays_that_of_the_address_typed(
-    canary: Canary, names: Callable[..., list[str]], settings: Settings
+async def test_the_host_header_is_that_of_the_url(
+    canary: Canary, set_addresses: Callable[..., list[str]], settings: Settings
 ) -> None:
     settings.EGRESS_ALLOW = frozenset({f"127.0.0.1:{canary.port}"})
-    names("models.example", "127.0.0.1")
+    set_addresses("models.example", "127.0.0.1")
 
     await ask(persona(f"http://models.example:{canary.port}/v1", "echo"), limits=LIMITS)
 
-    assert f"host: models.example:{canary.port}".encode() in canary.heard[0].lower()
+    assert f"host: models.example:{canary.port}".encode() in canary.received[0].lower()
 
 
-def test_a_proxy_from_the_environment_is_not_asked(
+def test_a_proxy_from_the_environment_is_not_used(
     canary: Canary, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{canary.port}")
     with running() as provider:
         settings.EGRESS_ALLOW = frozenset({provider.address})
 
-        checked = check_connection(kind="openai", base_url=provider.base_url, key=KEY)
+        checked = check_provider(kind="openai", base_url=provider.base_url, key=KEY)
 
     assert checked.ok
-    assert canary.heard == []
+    assert canary.received == []

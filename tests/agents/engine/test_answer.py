@@ -1,49 +1,37 @@
-"""The engine against a provider over real HTTP: what comes out, what goes in."""
+"""The engine against a provider over real HTTP: the parts of an answer and the request."""
 
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import aclosing
 
 import pytest
-from pytest_django.fixtures import Settings
 
 from agents import engine
 from agents.engine import answer
-from agents.engine.surrogates import Cleaner
-from agents.engine_types import MOST_TOKENS, Finished, Limits, Text, Usage
-from tests.agents.engine.asking import KEY, ask, persona, said
-from tests.provider import Provider, running
+from agents.engine.surrogates import SurrogateJoiner
+from agents.engine_types import MAX_TOKEN_COUNT, Finished, Limits, Text, Usage
+from tests.agents.engine.answers import KEY, ask, persona, user_turn
+from tests.deadlines import DEADLINE
+from tests.provider import Provider
 
 
-@pytest.fixture(scope="module")
-def served() -> Iterator[Provider]:
-    with running() as provider:
-        yield provider
+async def test_parts_arrive_in_order_and_finished_has_the_whole_text(provider: Provider) -> None:
+    result = await ask(persona(provider.base_url, "tokens-30@0"))
+
+    assert result.text == "".join(f"t{n} " for n in range(30))
+    assert result.finished is not None
+    assert result.finished.text == result.text
+    assert result.finished.usage is not None
+    assert result.finished.usage.output_tokens == 31
 
 
-@pytest.fixture
-def provider(served: Provider, settings: Settings) -> Provider:
-    settings.EGRESS_ALLOW = frozenset({served.address})
-    served.forget()
-    return served
-
-
-async def test_pieces_come_in_order_and_end_with_the_whole_text(provider: Provider) -> None:
-    heard = await ask(persona(provider.base_url, "tokens-30@0"))
-
-    assert heard.text == "".join(f"t{n} " for n in range(30))
-    assert heard.finished is not None
-    assert heard.finished.text == heard.text
-    assert heard.finished.usage is not None
-    assert heard.finished.usage.output_tokens == 31
-
-
-async def test_the_first_piece_comes_before_the_last_is_made(provider: Provider) -> None:
+async def test_the_first_text_arrives_before_the_provider_sends_the_last(
+    provider: Provider,
+) -> None:
     spec = persona(provider.base_url, "fault-hang-after-3")
 
-    async with aclosing(answer(spec, [said("?")], limits=Limits(seconds=20))) as parts:
+    async with aclosing(answer(spec, [user_turn("?")], limits=Limits(seconds=DEADLINE))) as parts:
         first = await anext(parts)
 
     assert isinstance(first, Text)
@@ -56,53 +44,63 @@ async def test_warm_does_not_replace_the_function_answer_by_a_module() -> None:
     assert engine.answer is answer
 
 
-async def test_an_empty_answer_is_finished_and_silent(provider: Provider) -> None:
-    heard = await ask(persona(provider.base_url, "fault-empty"))
+async def test_an_empty_answer_finishes_with_empty_text(provider: Provider) -> None:
+    result = await ask(persona(provider.base_url, "fault-empty"))
 
-    assert heard.failed is None
-    assert heard.finished is not None
-    assert heard.finished.text == ""
+    assert result.failed is None
+    assert result.finished is not None
+    assert result.finished.text == ""
 
 
-async def test_what_a_model_thinks_is_not_what_it_says(provider: Provider) -> None:
-    heard = await ask(persona(provider.base_url, "reasoning"))
+async def test_reasoning_is_not_part_of_the_answer(provider: Provider) -> None:
+    result = await ask(persona(provider.base_url, "reasoning"))
 
-    assert heard.text == "the answer"
+    assert result.text == "the answer"
 
 
 @pytest.mark.parametrize("model", ["usage-with-finish", "usage-always"])
-async def test_usage_beside_text_costs_neither_text_nor_end(provider: Provider, model: str) -> None:
-    heard = await ask(persona(provider.base_url, model))
+async def test_usage_in_a_text_event_loses_neither_text_nor_finish_reason(
+    provider: Provider, model: str
+) -> None:
+    result = await ask(persona(provider.base_url, model))
 
-    assert heard.failed is None
-    assert heard.text == "four words in all"
-    assert heard.finished is not None
-    assert heard.finished.usage is not None
-    assert heard.finished.usage.output_tokens > 0
+    assert result.failed is None
+    assert result.text == "four words in all"
+    assert result.finished is not None
+    assert result.finished.usage is not None
+    assert result.finished.usage.output_tokens > 0
 
 
 @pytest.mark.parametrize(
-    ("odd", "kept"),
-    [("huge", MOST_TOKENS), ("beyond", MOST_TOKENS), ("negative", 0), ("word", 0), ("list", 0)],
+    ("count", "stored"),
+    [
+        ("huge", MAX_TOKEN_COUNT),
+        ("beyond", MAX_TOKEN_COUNT),
+        ("negative", 0),
+        ("word", 0),
+        ("list", 0),
+    ],
 )
-async def test_usage_that_cannot_be_is_kept_as_near_as_it_can(
-    provider: Provider, odd: str, kept: int
+async def test_an_invalid_token_count_is_clamped(
+    provider: Provider, count: str, stored: int
 ) -> None:
-    heard = await ask(persona(provider.base_url, f"usage-odd-{odd}"))
+    result = await ask(persona(provider.base_url, f"usage-odd-{count}"))
 
-    assert heard.finished is not None
-    assert heard.finished == Finished("four words in all", Usage(kept, kept))
-
-
-async def test_an_answer_of_too_many_tokens_is_cut_off(provider: Provider) -> None:
-    heard = await ask(persona(provider.base_url, "tokens-30@0"), limits=Limits(tokens=10))
-
-    assert heard.code == "too_long"
-    assert heard.text
-    assert "".join(f"t{n} " for n in range(10)).startswith(heard.text)
+    assert result.finished is not None
+    assert result.finished == Finished("four words in all", Usage(stored, stored))
 
 
-async def test_the_persona_decides_temperature_and_length(provider: Provider) -> None:
+async def test_an_answer_above_the_token_limit_is_cut_off(provider: Provider) -> None:
+    result = await ask(persona(provider.base_url, "tokens-30@0"), limits=Limits(tokens=10))
+
+    assert result.code == "too_long"
+    assert result.text
+    assert "".join(f"t{n} " for n in range(10)).startswith(result.text)
+
+
+async def test_the_request_has_the_temperature_and_length_of_the_persona(
+    provider: Provider,
+) -> None:
     spec = persona(provider.base_url, "openai/echo", temperature=0.25, max_output_tokens=77)
 
     await ask(spec)
@@ -112,7 +110,7 @@ async def test_the_persona_decides_temperature_and_length(provider: Provider) ->
     assert (body["temperature"], body["max_tokens"]) == (0.25, 77)
 
 
-async def test_nothing_of_this_machine_goes_to_the_provider(
+async def test_the_request_has_no_headers_of_this_machine_or_operator(
     provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_ORG_ID", "org-of-the-operator")
@@ -132,7 +130,7 @@ async def test_nothing_of_this_machine_goes_to_the_provider(
     }
 
 
-async def test_a_connection_without_a_key_borrows_none(
+async def test_without_a_key_the_request_has_no_authorization_header(
     provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-operator")
@@ -142,24 +140,24 @@ async def test_a_connection_without_a_key_borrows_none(
     assert "authorization" not in provider.requests[0].headers
 
 
-async def test_a_changed_key_is_used_at_once(provider: Provider) -> None:
+async def test_the_next_answer_uses_a_changed_key(provider: Provider) -> None:
     await ask(persona(provider.base_url, "tokens-3", key="old"))
     await ask(persona(provider.base_url, "tokens-3", key="new"))
 
-    shown = [request.headers["authorization"] for request in provider.requests]
-    assert shown == ["Bearer old", "Bearer new"]
+    sent = [request.headers["authorization"] for request in provider.requests]
+    assert sent == ["Bearer old", "Bearer new"]
 
 
-def test_a_persona_shows_its_key_to_nobody() -> None:
+def test_the_repr_of_a_persona_has_no_key() -> None:
     assert KEY not in repr(persona("https://models.example/v1", "echo"))
 
 
-def test_a_pair_cut_in_two_is_joined_and_half_a_pair_replaced() -> None:
-    cleaner = Cleaner()
+def test_a_split_surrogate_pair_is_joined_and_a_lone_surrogate_replaced() -> None:
+    joiner = SurrogateJoiner()
 
-    told = [cleaner.clean(piece) for piece in ("a\ud83d", "\ude00b", "c\ud83d", "d\0", "\ud83d")]
+    texts = [joiner.feed(chunk) for chunk in ("a\ud83d", "\ude00b", "c\ud83d", "d\0", "\ud83d")]
 
-    assert "".join([*told, cleaner.rest()]) == "a😀bc\ufffdd\ufffd\ufffd"
+    assert "".join([*texts, joiner.flush()]) == "a😀bc\ufffdd\ufffd\ufffd"
 
 
 def test_importing_the_engine_does_not_import_crewai() -> None:
@@ -167,8 +165,8 @@ def test_importing_the_engine_does_not_import_crewai() -> None:
     code = f"import django, sys; django.setup(); import {modules}, agents.services; "
     code += "sys.exit(any(name.partition('.')[0] == 'crewai' for name in sys.modules))"
 
-    ended = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": ".:platform"}, check=False
     )
 
-    assert ended.returncode == 0
+    assert process.returncode == 0

@@ -1,4 +1,4 @@
-"""The demo connection: the engine's own way, without a provider and without pretence."""
+"""The demo connection: streams through the engine without a provider."""
 
 import asyncio
 from contextlib import aclosing
@@ -9,83 +9,85 @@ import pytest
 
 from agents.engine import answer, warm
 from agents.engine_types import Limits, Text
-from tests.agents.engine.asking import PERSONA, ask, said
+from tests.agents.engine.answers import PERSONA, ask, user_turn
+from tests.deadlines import DEADLINE
 
 DEMO = replace(PERSONA, kind="demo", model="", key="")
 
 
 @pytest.fixture
-async def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+async def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     await warm()
     from agents.engine.demo import DemoLLM
 
     monkeypatch.setattr(DemoLLM, "pause", 0)
 
 
-@pytest.mark.usefixtures("hurried")
-async def test_it_says_that_no_model_is_connected_and_where_to_connect_one() -> None:
-    heard = await ask(DEMO, "What grows in the shade?")
+@pytest.mark.usefixtures("without_pauses")
+async def test_the_demo_explains_that_no_model_is_connected_and_where_to_connect_one() -> None:
+    result = await ask(DEMO, "What grows in the shade?")
 
-    assert heard.failed is None
-    assert "no model is connected" in heard.text
-    assert "Connections" in heard.text
-    assert "“What grows in the shade?”" in heard.text
-    assert heard.finished is not None
-    assert heard.finished.text == heard.text
-
-
-@pytest.mark.usefixtures("hurried")
-async def test_it_answers_korean_in_korean() -> None:
-    heard = await ask(DEMO, "그늘에서 뭐가 자라요?")
-
-    assert "연결된 모델이 없어서" in heard.text
-    assert "“그늘에서 뭐가 자라요?”" in heard.text
+    assert result.failed is None
+    assert "no model is connected" in result.text
+    assert "Connections" in result.text
+    assert "“What grows in the shade?”" in result.text
+    assert result.finished is not None
+    assert result.finished.text == result.text
 
 
-@pytest.mark.usefixtures("hurried")
-async def test_it_streams_in_small_pieces() -> None:
-    heard = await ask(DEMO, "Hello?")
+@pytest.mark.usefixtures("without_pauses")
+async def test_a_korean_question_gets_a_korean_answer() -> None:
+    result = await ask(DEMO, "그늘에서 뭐가 자라요?")
 
-    assert 20 <= len(heard.pieces) <= 30
-    assert max(map(len, heard.pieces)) < 25
+    assert "연결된 모델이 없어서" in result.text
+    assert "“그늘에서 뭐가 자라요?”" in result.text
 
 
-@pytest.mark.usefixtures("hurried")
+@pytest.mark.usefixtures("without_pauses")
+async def test_the_demo_streams_in_small_chunks() -> None:
+    result = await ask(DEMO, "Hello?")
+
+    assert 20 <= len(result.texts) <= 30
+    assert max(map(len, result.texts)) < 25
+
+
+@pytest.mark.usefixtures("without_pauses")
 @pytest.mark.parametrize(
     "question",
     ["<script>alert(1)</script>", "**bold** [link](http://x) @everyone `code`", "# a\n> b\n\n- c"],
 )
-async def test_what_it_quotes_is_plain_text(question: str) -> None:
-    heard = await ask(DEMO, question)
+async def test_the_quoted_question_is_plain_text(question: str) -> None:
+    result = await ask(DEMO, question)
 
-    quote = heard.text.partition("“")[2].partition("”")[0]
+    quote = result.text.partition("“")[2].partition("”")[0]
     assert quote
     assert not set(quote) & set("<>*[]@`#_\n")
 
 
-@pytest.mark.usefixtures("hurried")
-async def test_a_long_question_is_quoted_by_its_beginning() -> None:
-    heard = await ask(DEMO, "why " * 1_000)
+@pytest.mark.usefixtures("without_pauses")
+async def test_a_long_question_is_quoted_in_part() -> None:
+    result = await ask(DEMO, "why " * 1_000)
 
-    assert "…”" in heard.text
-    assert len(heard.text) < 500
+    assert "…”" in result.text
+    assert len(result.text) < 500
 
 
-async def test_it_stops_at_once() -> None:
+async def test_closing_the_answer_interrupts_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     await warm()
-    parts = answer(DEMO, [said("Hello?")], limits=Limits())
-    async with aclosing(parts):
+    from agents.engine.demo import DemoLLM
+
+    monkeypatch.setattr(DemoLLM, "pause", 3600)
+    parts = answer(DEMO, [user_turn("Hello?")], limits=Limits())
+
+    async with asyncio.timeout(DEADLINE), aclosing(parts):
         assert isinstance(await anext(parts), Text)
-        began = monotonic()
-
-    assert monotonic() - began < 0.5
 
 
-async def test_a_natural_pace_is_kept_by_many_at_once() -> None:
+async def test_concurrent_demo_answers_keep_their_pauses() -> None:
     await warm()
-    began = monotonic()
+    started = monotonic()
 
     answers = await asyncio.gather(*(ask(DEMO, f"CANARY-{number}") for number in range(20)))
 
-    assert monotonic() - began > 0.5
-    assert all(f"CANARY-{number}”" in heard.text for number, heard in enumerate(answers))
+    assert monotonic() - started > 0.5
+    assert all(f"CANARY-{number}”" in result.text for number, result in enumerate(answers))

@@ -1,4 +1,4 @@
-"""Many answers at once in one process: each hears itself, all of itself, and nobody else."""
+"""Concurrent answers in one process do not mix."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -8,19 +8,17 @@ from itertools import pairwise
 from uuid import UUID
 
 import pytest
-from pytest_django.fixtures import Settings
 
-from agents.engine import warm
-from tests.agents.engine.asking import Heard, ask, persona
-from tests.provider import Provider, running
+from tests.agents.engine.answers import CollectedAnswer, ask, persona
+from tests.provider import Provider
 
 RUNS = 50
-PIECES = 40
+WORDS = 40
 
 
 @dataclass(frozen=True)
 class Mixing:
-    """How many pieces of an answer came from elsewhere, out of order, or not at all."""
+    """How many words of an answer are from another one, out of order, or missing."""
 
     foreign: int
     reordered: int
@@ -31,34 +29,20 @@ class Mixing:
         return bool(self.foreign or self.reordered or self.missing)
 
 
-def mixing(name: str, heard: Heard) -> Mixing:
-    """Compare what was heard with what the canary model says to `name`."""
-    pieces = heard.text.split()
-    own = [piece for piece in pieces if piece.startswith(f"{name}:")]
-    numbers = [int(piece.rpartition(":")[2]) for piece in own]
+def mixing(name: str, result: CollectedAnswer) -> Mixing:
+    """Compare the answer with what the model `canary` answers to `name`."""
+    words = result.text.split()
+    own = [word for word in words if word.startswith(f"{name}:")]
+    numbers = [int(word.rpartition(":")[2]) for word in own]
     return Mixing(
-        foreign=len(pieces) - len(own),
+        foreign=len(words) - len(own),
         reordered=sum(a >= b for a, b in pairwise(numbers)),
-        missing=PIECES - len(set(numbers)),
+        missing=WORDS - len(set(numbers)),
     )
 
 
-@pytest.fixture(scope="module")
-def served() -> Iterator[Provider]:
-    with running() as provider:
-        yield provider
-
-
-@pytest.fixture
-async def provider(served: Provider, settings: Settings) -> Provider:
-    settings.EGRESS_ALLOW = frozenset({served.address})
-    served.forget()
-    await warm()
-    return served
-
-
-async def _all_at_once(provider: Provider) -> list[Mixing]:
-    """Half of the runs share one connection, the others have their own."""
+async def _ask_concurrently(provider: Provider) -> list[Mixing]:
+    """Ask RUNS times at once over 26 connections, so that about half of the runs share one."""
     names = [f"CANARY-{number}-x" for number in range(RUNS)]
     specs = [
         persona(provider.base_url, "canary", connection_id=UUID(int=100 + number % 26))
@@ -68,41 +52,41 @@ async def _all_at_once(provider: Provider) -> list[Mixing]:
     return list(map(mixing, names, answers))
 
 
-async def test_fifty_answers_at_once_do_not_mix(provider: Provider) -> None:
-    found = await _all_at_once(provider)
+async def test_fifty_concurrent_answers_do_not_mix(provider: Provider) -> None:
+    found = await _ask_concurrently(provider)
 
     assert not [mixed for mixed in found if mixed.any]
 
 
-async def test_a_listener_on_everything_would_be_found(
+async def test_the_comparison_finds_events_sent_to_every_handler(
     provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from agents.engine import crewai_adapter
 
-    everybody: list[Callable[[object], None]] = []
-    own_listening = crewai_adapter.listening
+    handlers: list[Callable[[object], None]] = []
+    original_sink = crewai_adapter.stream_sink
 
-    def tell_everybody(event: object) -> None:
-        for hear in everybody:
-            hear(event)
+    def call_all(event: object) -> None:
+        for handler in handlers:
+            handler(event)
 
     @contextmanager
-    def listening_to_all(hear: Callable[[object], None]) -> Iterator[None]:
-        everybody.append(hear)
-        with own_listening(tell_everybody):
+    def shared_sink(handler: Callable[[object], None]) -> Iterator[None]:
+        handlers.append(handler)
+        with original_sink(call_all):
             yield
 
-    monkeypatch.setattr(crewai_adapter, "listening", listening_to_all)
+    monkeypatch.setattr(crewai_adapter, "stream_sink", shared_sink)
 
-    found = await _all_at_once(provider)
+    found = await _ask_concurrently(provider)
 
     assert sum(mixed.foreign for mixed in found) > RUNS
 
 
-async def test_a_lost_and_a_swapped_piece_would_be_found() -> None:
-    pieces = [f"CANARY-a:{number} " for number in range(PIECES)]
-    lost = Heard(pieces=[*pieces[:3], *pieces[4:]])
-    swapped = Heard(pieces=[*pieces[:3], pieces[4], pieces[3], *pieces[5:]])
+async def test_the_comparison_finds_a_lost_and_a_swapped_word() -> None:
+    words = [f"CANARY-a:{number} " for number in range(WORDS)]
+    lost = CollectedAnswer(texts=[*words[:3], *words[4:]])
+    swapped = CollectedAnswer(texts=[*words[:3], words[4], words[3], *words[5:]])
 
     assert mixing("CANARY-a", lost) == Mixing(foreign=0, reordered=0, missing=1)
     assert mixing("CANARY-a", swapped) == Mixing(foreign=0, reordered=1, missing=0)

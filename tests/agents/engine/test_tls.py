@@ -1,4 +1,4 @@
-"""Over TLS the request goes to a fixed address, and the certificate must still be of the name."""
+"""Over TLS the connection is pinned to an address, and the certificate must match the name."""
 
 import ssl
 from collections.abc import Iterator
@@ -12,18 +12,19 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from pytest_django.fixtures import Settings
 
-from agents.engine import answer, warm
+from agents.engine import answer
 from agents.engine_types import Limits
-from tests.agents.engine.asking import ask, persona, said
+from tests.agents.engine.answers import ask, persona, user_turn
+from tests.deadlines import DEADLINE
 from tests.provider import Provider, running
 
-LIMITS = Limits(seconds=10, tries=1)
+LIMITS = Limits(seconds=DEADLINE, max_attempts=1)
 NAME = "models.example"
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for NAME that signs itself, with its key, in one file."""
+    """Return a file with a self-signed certificate for NAME and its private key."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, NAME)])
     now = datetime.now(UTC)
@@ -46,7 +47,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def served(certificate: Path) -> Iterator[Provider]:
+def module_provider(certificate: Path) -> Iterator[Provider]:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate)
     with running(tls=context) as provider:
@@ -54,39 +55,42 @@ def served(certificate: Path) -> Iterator[Provider]:
 
 
 @pytest.fixture
-async def provider(
-    served: Provider, certificate: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+def provider(
+    module_provider: Provider,
+    crewai_imported: None,
+    certificate: Path,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Provider:
-    """Every name leads to the provider, and its certificate is trusted."""
-    settings.EGRESS_ALLOW = frozenset({served.address})
+    """Resolve every name to the provider, and trust its certificate."""
+    settings.EGRESS_ALLOW = frozenset({module_provider.address})
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    found = [(0, 0, 0, "", ("127.0.0.1", served.port))]
+    found = [(0, 0, 0, "", ("127.0.0.1", module_provider.port))]
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
-    served.forget()
-    await warm()
-    return served
+    module_provider.clear()
+    return module_provider
 
 
-async def test_the_right_name_is_answered(provider: Provider) -> None:
-    heard = await ask(persona(f"https://{NAME}:{provider.port}/v1", "tokens-3"), limits=LIMITS)
+async def test_a_matching_name_is_accepted(provider: Provider) -> None:
+    result = await ask(persona(f"https://{NAME}:{provider.port}/v1", "tokens-3"), limits=LIMITS)
 
-    assert heard.text == "t0 t1 t2 "
+    assert result.text == "t0 t1 t2 "
     assert provider.requests[0].headers["host"] == f"{NAME}:{provider.port}"
 
 
 @pytest.mark.parametrize("name", ["other.example", "127.0.0.1"])
-async def test_another_name_is_told_nothing(provider: Provider, name: str) -> None:
-    heard = await ask(persona(f"https://{name}:{provider.port}/v1", "tokens-3"), limits=LIMITS)
+async def test_another_name_gets_no_request(provider: Provider, name: str) -> None:
+    result = await ask(persona(f"https://{name}:{provider.port}/v1", "tokens-3"), limits=LIMITS)
 
-    assert heard.code == "provider_unavailable"
+    assert result.code == "provider_unavailable"
     assert provider.requests == []
 
 
 @pytest.mark.parametrize("model", ["fault-hang-after-1", "fault-endless"])
-async def test_a_stop_closes_an_encrypted_connection_too(provider: Provider, model: str) -> None:
+async def test_a_stop_closes_a_tls_connection(provider: Provider, model: str) -> None:
     spec = persona(f"https://{NAME}:{provider.port}/v1", model)
 
-    async with aclosing(answer(spec, [said("?")], limits=LIMITS)) as parts:
+    async with aclosing(answer(spec, [user_turn("?")], limits=LIMITS)) as parts:
         await anext(parts)
 
-    assert await provider.until(lambda provider: provider.connections == 0, seconds=1)
+    assert await provider.until(lambda provider: provider.connections == 0)

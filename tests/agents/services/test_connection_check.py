@@ -1,7 +1,7 @@
-"""The check button: what is wrong with a connection, in one sentence."""
+"""The check of a connection: one sentence about what is wrong."""
 
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from threading import Event, Semaphore, Thread
@@ -10,102 +10,88 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from accounts.errors import RateLimited
-from agents.services.connection_check import AT_ONCE, CheckResult, check_connection
-from tests.agents.engine.asking import KEY
+from agents.services.connection_check import MAX_CONCURRENT_CHECKS, CheckResult, check_provider
+from tests.agents.engine.answers import KEY
 from tests.provider import Provider, running
 
 
-@pytest.fixture(scope="module")
-def served() -> Iterator[Provider]:
-    with running() as provider:
-        yield provider
-
-
-@pytest.fixture
-def provider(served: Provider, settings: Settings) -> Provider:
-    settings.EGRESS_ALLOW = frozenset({served.address})
-    served.forget()
-    return served
-
-
 def check(base_url: str, *, key: str = KEY, model: str = "") -> CheckResult:
-    return check_connection(kind="openai", base_url=base_url, key=key, model=model)
+    return check_provider(kind="openai", base_url=base_url, key=key, model=model)
 
 
-def test_a_good_connection_lists_its_models(provider: Provider) -> None:
-    checked = check(provider.base_url, model="echo")
+def test_a_working_connection_lists_its_models(provider: Provider) -> None:
+    result = check(provider.base_url, model="echo")
 
-    assert checked.ok
-    assert "echo" in checked.models
+    assert result.ok
+    assert "echo" in result.models
 
 
-def test_a_slash_at_the_end_changes_nothing(provider: Provider) -> None:
+def test_a_trailing_slash_is_ignored(provider: Provider) -> None:
     assert check(provider.base_url + "/").ok
 
 
-def test_a_refused_key_is_named_and_not_shown(provider: Provider) -> None:
-    checked = check(provider.base_url, key="refused-CANARY")
+def test_a_refused_key_is_reported_and_not_shown(provider: Provider) -> None:
+    result = check(provider.base_url, key="refused-CANARY")
 
-    assert checked == CheckResult(False, "The provider refuses this key. Check the key.")
+    assert result == CheckResult(False, "The provider refuses this key. Check the key.")
 
 
-def test_an_unknown_model_is_named(provider: Provider) -> None:
-    checked = check(provider.base_url, model="gpt-nothing")
+def test_an_unknown_model_is_reported_with_its_name(provider: Provider) -> None:
+    result = check(provider.base_url, model="gpt-nothing")
 
-    assert not checked.ok
-    assert "gpt-nothing" in checked.detail
-    assert "echo" in checked.models
+    assert not result.ok
+    assert "gpt-nothing" in result.detail
+    assert "echo" in result.models
 
 
 @pytest.mark.parametrize(
     ("path", "word"),
     [("/", "path"), ("/nowhere/v1", "path"), ("/site", "OpenAI"), ("/elsewhere", "elsewhere")],
 )
-def test_a_wrong_path_is_told_apart(provider: Provider, path: str, word: str) -> None:
-    checked = check(f"http://{provider.address}{path}")
+def test_a_wrong_path_is_reported(provider: Provider, path: str, word: str) -> None:
+    result = check(f"http://{provider.address}{path}")
 
-    assert not checked.ok
-    assert word in checked.detail
+    assert not result.ok
+    assert word in result.detail
     assert "/_stub/trap" not in provider.hits
 
 
-def test_nothing_listens_there(settings: Settings) -> None:
-    with running() as gone:
-        settings.EGRESS_ALLOW = frozenset({gone.address})
+def test_a_closed_port_is_reported(settings: Settings) -> None:
+    with running() as stopped:
+        settings.EGRESS_ALLOW = frozenset({stopped.address})
 
-    checked = check(gone.base_url)
+    result = check(stopped.base_url)
 
-    assert checked.detail == "The provider cannot be reached. Check address and port."
+    assert result.detail == "The provider cannot be reached. Check address and port."
 
 
-def test_a_name_without_an_address() -> None:
+def test_a_host_without_an_address_is_reported() -> None:
     assert "host name" in check("https://models.invalid/v1").detail
 
 
-def test_a_private_address_is_refused_before_anything_is_sent() -> None:
-    checked = check("http://169.254.169.254/v1")
+def test_a_private_address_is_refused() -> None:
+    result = check("http://169.254.169.254/v1")
 
-    assert not checked.ok
-    assert "not public" in checked.detail
+    assert not result.ok
+    assert "not public" in result.detail
 
 
-def test_the_demo_is_always_right() -> None:
-    assert check_connection(kind="demo", base_url="", key="").ok
+def test_the_check_of_a_demo_connection_succeeds() -> None:
+    assert check_provider(kind="demo", base_url="", key="").ok
 
 
 @contextmanager
-def dripping(parts: Iterable[bytes]) -> Iterator[str]:
-    """A provider that sends `parts`, one now and then; yields its address."""
-    over = Event()
+def slow_server(start: bytes) -> Iterator[str]:
+    """Run a server that sends `start`, then one byte every 20 ms without end; yield its address."""
+    stopped = Event()
 
     def serve() -> None:
         with suppress(OSError):
-            caller, _address = server.accept()
-            with caller:
-                for part in parts:
-                    caller.sendall(part)
-                    if over.wait(0.02):
-                        return
+            connection, _address = server.accept()
+            with connection:
+                connection.sendall(start)
+                while not stopped.wait(0.02):
+                    connection.sendall(b"x")
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = Thread(target=serve)
@@ -113,61 +99,62 @@ def dripping(parts: Iterable[bytes]) -> Iterator[str]:
         try:
             yield f"127.0.0.1:{server.getsockname()[1]}"
         finally:
-            over.set()
+            stopped.set()
             server.shutdown(socket.SHUT_RDWR)
             thread.join()
 
 
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n"
-DRIPS = 100
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n"
 
 
-@pytest.mark.parametrize("before", [b"", HEAD + b"X-Slow: ", HEAD + b"\r\n"])
-def test_a_provider_that_drips_is_left_at_the_deadline(
-    before: bytes, settings: Settings, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("start", [b"", HEAD + b"X-Slow: ", HEAD + b"\r\n"])
+def test_the_deadline_ends_the_check_of_a_server_that_sends_slowly(
+    start: bytes, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agents.services.connection_check.SECONDS", 0.4)
-    with dripping([before, *[b"x"] * DRIPS]) as address:
+    monkeypatch.setattr("agents.services.connection_check.TIMEOUT_SECONDS", 0.4)
+    with slow_server(start) as address:
         settings.EGRESS_ALLOW = frozenset({address})
 
-        checked = check(f"http://{address}/v1")
+        result = check(f"http://{address}/v1")
 
-    assert checked.detail == "The provider does not answer in time. Check the address."
+    assert result.detail == "The provider does not answer in time. Check the address."
 
 
-def test_a_name_that_nobody_resolves_is_left_at_the_deadline(
+def test_the_deadline_ends_the_check_of_a_name_that_is_not_resolved(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    answered = Event()
-    monkeypatch.setattr("agents.services.connection_check.SECONDS", 0.1)
-    monkeypatch.setattr("socket.getaddrinfo", lambda *args, **kwargs: answered.wait() and [])
+    release = Event()
+    monkeypatch.setattr("agents.services.connection_check.TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr("socket.getaddrinfo", lambda *args, **kwargs: release.wait() and [])
 
-    checked = check("https://models.example/v1")
-    answered.set()
+    result = check("https://models.example/v1")
+    release.set()
 
-    assert checked.detail == "The provider does not answer in time. Check the address."
+    assert result.detail == "The provider does not answer in time. Check the address."
 
 
-def test_one_check_too_many_at_once_is_told_to_wait(
+def test_a_check_above_the_limit_is_rate_limited(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, answered = Semaphore(0), Event()
+    started, release = Semaphore(0), Event()
 
-    def look_up(*args: object, **kwargs: object) -> list[object]:
-        asked.release()
-        answered.wait()
+    def slow_getaddrinfo(*args: object, **kwargs: object) -> list[object]:
+        started.release()
+        release.wait()
         return []
 
-    monkeypatch.setattr("socket.getaddrinfo", look_up)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        going = [pool.submit(check, "https://models.example/v1") for _ in range(AT_ONCE)]
-        for _ in going:
-            asked.acquire()
+    monkeypatch.setattr("socket.getaddrinfo", slow_getaddrinfo)
+    with ThreadPoolExecutor(MAX_CONCURRENT_CHECKS) as pool:
+        running_checks = [
+            pool.submit(check, "https://models.example/v1") for _ in range(MAX_CONCURRENT_CHECKS)
+        ]
+        for _ in running_checks:
+            started.acquire()
         try:
             with pytest.raises(RateLimited):
                 check("https://models.example/v1")
         finally:
-            answered.set()
+            release.set()
 
-    assert {checked.result().ok for checked in going} == {False}
+    assert {check.result().ok for check in running_checks} == {False}
     assert "host name" in check("https://models.example/v1").detail

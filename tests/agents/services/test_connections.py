@@ -1,4 +1,4 @@
-"""Connections: who may keep them, and where their keys go."""
+"""Services for connections: rights, validation, and where keys are sent."""
 
 from itertools import count
 from typing import Any
@@ -21,43 +21,43 @@ from tests.agents.cast import ALLOWED, KEY, URL, Cast, connect, make_cast
 from tests.provider import running
 
 
-def key_of(connection: Connection) -> str:
+def stored_key(connection: Connection) -> str:
     connection.refresh_from_db()
     return decrypt(connection.key_encrypted) if connection.key_encrypted else ""
 
 
 def test_a_key_is_stored_encrypted(cast: Cast) -> None:
     assert KEY not in cast.connection.key_encrypted
-    assert key_of(cast.connection) == KEY
+    assert stored_key(cast.connection) == KEY
 
 
-def test_a_change_without_a_key_keeps_the_stored_one(cast: Cast) -> None:
+def test_an_update_without_a_key_keeps_the_stored_key(cast: Cast) -> None:
     services.update_connection(
         user=cast.admin, connection_id=cast.connection.pk, name="Renamed", models=["x"]
     )
 
-    assert key_of(cast.connection) == KEY
+    assert stored_key(cast.connection) == KEY
     assert cast.connection.name == "Renamed"
     assert cast.connection.model_names == ["x"]
 
 
-def test_another_path_on_the_same_server_keeps_the_key(cast: Cast) -> None:
+def test_another_path_of_the_same_origin_keeps_the_key(cast: Cast) -> None:
     services.update_connection(
         user=cast.owner, connection_id=cast.connection.pk, base_url="https://203.0.113.7:443/v2/"
     )
 
-    assert key_of(cast.connection) == KEY
+    assert stored_key(cast.connection) == KEY
     assert cast.connection.base_url == "https://203.0.113.7:443/v2"
 
 
 @pytest.mark.parametrize("url", ["https://203.0.113.8/v1", "http://203.0.113.7/v1"])
-def test_another_server_or_scheme_drops_the_key(cast: Cast, url: str) -> None:
+def test_another_origin_removes_the_key(cast: Cast, url: str) -> None:
     services.update_connection(user=cast.owner, connection_id=cast.connection.pk, base_url=url)
 
-    assert key_of(cast.connection) == ""
+    assert stored_key(cast.connection) == ""
 
 
-def test_another_server_with_a_key_of_its_own_gets_that_one(cast: Cast) -> None:
+def test_another_origin_with_a_new_key_stores_the_new_key(cast: Cast) -> None:
     services.update_connection(
         user=cast.owner,
         connection_id=cast.connection.pk,
@@ -65,26 +65,26 @@ def test_another_server_with_a_key_of_its_own_gets_that_one(cast: Cast) -> None:
         key="sk-new",
     )
 
-    assert key_of(cast.connection) == "sk-new"
+    assert stored_key(cast.connection) == "sk-new"
 
 
-def test_an_empty_key_takes_the_stored_one_away(cast: Cast) -> None:
+def test_an_empty_key_removes_the_stored_key(cast: Cast) -> None:
     services.update_connection(user=cast.owner, connection_id=cast.connection.pk, key="")
 
-    assert key_of(cast.connection) == ""
+    assert stored_key(cast.connection) == ""
 
 
 @pytest.mark.parametrize("url", ["", "ftp://203.0.113.7", "http://127.0.0.1:9/v1", "nonsense"])
-def test_an_address_that_is_refused_is_named_at_its_field(cast: Cast, url: str) -> None:
+def test_a_refused_address_is_an_error_of_its_field(cast: Cast, url: str) -> None:
     with pytest.raises(Invalid) as refused:
         services.update_connection(user=cast.owner, connection_id=cast.connection.pk, base_url=url)
 
     assert set(refused.value.fields or {}) == {"base_url"}
-    assert key_of(cast.connection) == KEY
+    assert stored_key(cast.connection) == KEY
 
 
 @pytest.mark.parametrize("key", ["two words", "sk-\n\x00x: y", "열쇠", "k" * 1001])
-def test_what_cannot_be_a_key_is_refused(cast: Cast, key: str) -> None:
+def test_an_invalid_key_is_refused(cast: Cast, key: str) -> None:
     with pytest.raises(Invalid) as refused:
         services.update_connection(user=cast.owner, connection_id=cast.connection.pk, key=key)
 
@@ -92,14 +92,14 @@ def test_what_cannot_be_a_key_is_refused(cast: Cast, key: str) -> None:
     assert key not in str(refused.value.detail)
 
 
-def test_two_connections_of_a_team_cannot_share_a_name(cast: Cast) -> None:
+def test_the_name_of_a_connection_is_unique_in_its_team(cast: Cast) -> None:
     with pytest.raises(Conflict):
         connect(cast.owner, cast.team, name="PROVIDER")
 
     assert cast.foreign.name == cast.connection.name
 
 
-def test_a_demo_has_neither_address_nor_key(cast: Cast) -> None:
+def test_a_demo_connection_has_neither_address_nor_key(cast: Cast) -> None:
     demo = services.create_connection(
         user=cast.owner, team_id=cast.team.pk, name="Demo", kind="demo", base_url=URL, key=KEY
     )
@@ -116,7 +116,7 @@ def test_an_unknown_kind_is_refused(cast: Cast) -> None:
     assert "kind" in (refused.value.fields or {})
 
 
-def test_a_connection_that_personas_need_stays(cast: Cast) -> None:
+def test_a_connection_in_use_cannot_be_deleted(cast: Cast) -> None:
     with pytest.raises(Conflict):
         services.delete_connection(user=cast.owner, connection_id=cast.connection.pk)
 
@@ -134,7 +134,7 @@ def test_a_connection_that_personas_need_stays(cast: Cast) -> None:
         ("nobody", NotFound),
     ],
 )
-def test_only_owners_and_admins_touch_connections(
+def test_only_owners_and_admins_may_change_connections(
     cast: Cast, who: str, error: type[Exception]
 ) -> None:
     user: User = getattr(cast, who)
@@ -149,14 +149,12 @@ def test_only_owners_and_admins_touch_connections(
         services.delete_connection(user=user, connection_id=cast.connection.pk)
 
 
-def test_a_connection_that_is_not_there_is_not_found(cast: Cast) -> None:
+def test_an_unknown_connection_is_not_found(cast: Cast) -> None:
     with pytest.raises(NotFound):
         services.check_connection(user=cast.owner, connection_id=uuid4())
 
 
-def test_the_stored_key_is_checked_only_where_it_was_entered_for(
-    cast: Cast, settings: Settings
-) -> None:
+def test_a_check_sends_the_stored_key_only_to_its_origin(cast: Cast, settings: Settings) -> None:
     with running() as first, running() as second:
         settings.EGRESS_ALLOW = frozenset({first.address, second.address})
         connection = services.create_connection(
@@ -184,7 +182,9 @@ def test_the_stored_key_is_checked_only_where_it_was_entered_for(
     assert not entered.ok
 
 
-def test_a_key_of_another_secret_asks_to_be_entered_again(cast: Cast, settings: Settings) -> None:
+def test_the_check_of_an_unreadable_key_asks_to_enter_it_again(
+    cast: Cast, settings: Settings
+) -> None:
     from agents.secrets import connection_keys
 
     settings.CONNECTION_KEYS = connection_keys("another secret")
@@ -197,48 +197,48 @@ def test_a_key_of_another_secret_asks_to_be_entered_again(cast: Cast, settings: 
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("way", ["check", "try", "create", "change"])
-def test_way_to_the_database_is_given_back_before_we_go_out(
+def test_the_database_connection_is_released_before_network_access(
     way: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process has 20 of them, and its sockets need them, too."""
+    """A process has 20 database connections, and its sockets need them, too."""
     settings.EGRESS_ALLOW = ALLOWED
     cast = make_cast()
-    here: dict[str, Any] = {"user": cast.owner, "team_id": cast.team.pk}
-    one: dict[str, Any] = {"user": cast.owner, "connection_id": cast.connection.pk}
+    in_team: dict[str, Any] = {"user": cast.owner, "team_id": cast.team.pk}
+    existing: dict[str, Any] = {"user": cast.owner, "connection_id": cast.connection.pk}
     new: dict[str, Any] = {"kind": "openai", "base_url": URL, "key": ""}
-    held: list[bool] = []
+    connected: list[bool] = []
 
-    def go_out(*args: object, **kwargs: object) -> CheckResult:
-        held.append(database.connection is not None)
+    def fake_network(*args: object, **kwargs: object) -> CheckResult:
+        connected.append(database.connection is not None)
         return CheckResult(True, "")
 
-    monkeypatch.setattr("agents.services.connections.check_url", go_out)
-    monkeypatch.setattr("agents.services.connection_check.check_connection", go_out)
+    monkeypatch.setattr("agents.services.connections.check_url", fake_network)
+    monkeypatch.setattr("agents.services.connection_check.check_provider", fake_network)
     match way:
         case "check":
-            services.check_connection(**one)
+            services.check_connection(**existing)
         case "try":
-            services.check_new_connection(**here, **new)
+            services.check_new_connection(**in_team, **new)
         case "create":
-            services.create_connection(**here, **new, name="New")
+            services.create_connection(**in_team, **new, name="New")
         case "change":
-            services.update_connection(**one, base_url=URL)
+            services.update_connection(**existing, base_url=URL)
 
-    assert held == [False]
+    assert connected == [False]
 
 
-def test_checks_are_counted_by_person_and_team(
+def test_checks_are_rate_limited_per_user_and_per_team(
     cast: Cast, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.RATE_LIMITS = True
-    counted = MemoryCounters()
-    monkeypatch.setattr("accounts.rate_limits.get_counters", lambda: counted)
+    counters = MemoryCounters()
+    monkeypatch.setattr("accounts.rate_limits.get_counters", lambda: counters)
     monkeypatch.setattr(
-        "agents.services.connection_check.check_connection", lambda **_: CheckResult(True, "")
+        "agents.services.connection_check.check_provider", lambda **_: CheckResult(True, "")
     )
     new: dict[str, Any] = {"team_id": cast.team.pk, "kind": "openai", "base_url": URL, "key": ""}
 
-    def tried(user: User) -> int:
+    def checks_until_limited(user: User) -> int:
         for number in count():
             try:
                 if number % 2:
@@ -249,20 +249,22 @@ def test_checks_are_counted_by_person_and_team(
                 return number
         raise AssertionError
 
-    each, whole = LIMITS["check", "user"].most, LIMITS["check", "team"].most
-    assert tried(cast.owner) == each
-    assert tried(cast.admin) == min(each, whole - each - 1)  # the refused one has counted, too
+    per_user, per_team = LIMITS["check", "user"].most, LIMITS["check", "team"].most
+    assert checks_until_limited(cast.owner) == per_user
+    assert checks_until_limited(cast.admin) == min(
+        per_user, per_team - per_user - 1
+    )  # the refused check counts, too
 
 
-def test_no_transaction_waits_for_the_lookup_of_a_name(
+def test_the_host_name_is_resolved_outside_of_a_transaction(
     cast: Cast, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _token, secret = create_token(user=cast.owner, name="t", scopes=["admin"])
-    outside = len(database.savepoint_ids)
-    looked_up: list[int] = []
+    depth = len(database.savepoint_ids)
+    depths: list[int] = []
     monkeypatch.setattr(
         "agents.services.connections.check_url",
-        lambda url: looked_up.append(len(database.savepoint_ids) - outside),
+        lambda url: depths.append(len(database.savepoint_ids) - depth),
     )
 
     answer = Client().post(
@@ -273,14 +275,14 @@ def test_no_transaction_waits_for_the_lookup_of_a_name(
     )
 
     assert answer.status_code == 201, answer.content
-    assert looked_up == [0]
+    assert depths == [0]
 
 
-def test_name_is_kept_as_long_as_rest_takes_it(cast: Cast) -> None:
+def test_the_longest_name_of_the_api_is_stored_in_full(cast: Cast) -> None:
     name = "n" * 80
 
-    made = connect(cast.owner, cast.team, name=name)
+    created = connect(cast.owner, cast.team, name=name)
     services.update_connection(user=cast.owner, connection_id=cast.connection.pk, name=name[:-1])
 
     cast.connection.refresh_from_db()
-    assert (made.name, cast.connection.name) == (name, name[:-1])
+    assert (created.name, cast.connection.name) == (name, name[:-1])

@@ -1,4 +1,4 @@
-"""Who may use, edit, manage and share a persona."""
+"""The grants of a persona: who may use, edit, manage and share it."""
 
 from uuid import uuid4
 
@@ -13,7 +13,7 @@ from agents.permissions import CHANGE, EDIT, SHARE, USE, access_persona, rights_
 from agents.services import (
     Grant,
     delete_persona,
-    grants_of,
+    list_grants,
     put_grants,
     set_persona_enabled,
     update_persona,
@@ -22,17 +22,17 @@ from tests.agents.cast import Cast
 
 pytestmark = pytest.mark.django_db
 
-EVERYTHING = {USE, EDIT, CHANGE, SHARE}
+ALL_RIGHTS = {USE, EDIT, CHANGE, SHARE}
 
 
 def grant(cast: Cast, *grants: Grant, by: User | None = None) -> None:
     put_grants(user=by or cast.owner, persona_id=cast.persona.pk, grants=grants)
 
 
-def may(user: User, cast: Cast) -> set[str]:
-    """What the gate says, asked for each right."""
+def rights(user: User, cast: Cast) -> set[str]:
+    """Return the rights for which `access_persona` passes."""
     held = set()
-    for right in EVERYTHING:
+    for right in ALL_RIGHTS:
         try:
             access_persona(user, cast.persona.pk, right)
         except (Forbidden, NotFound):
@@ -42,47 +42,47 @@ def may(user: User, cast: Cast) -> set[str]:
     return held
 
 
-def test_at_first_the_team_uses_and_admins_do_everything(cast: Cast) -> None:
-    assert may(cast.owner, cast) == may(cast.admin, cast) == EVERYTHING
-    assert may(cast.member, cast) == may(cast.guest, cast) == {USE}
-    assert may(cast.stranger, cast) == may(cast.nobody, cast) == set()
+def test_a_new_persona_is_usable_by_the_team_and_managed_by_admins(cast: Cast) -> None:
+    assert rights(cast.owner, cast) == rights(cast.admin, cast) == ALL_RIGHTS
+    assert rights(cast.member, cast) == rights(cast.guest, cast) == {USE}
+    assert rights(cast.stranger, cast) == rights(cast.nobody, cast) == set()
 
 
-def test_right_is_granted_to_a_person_a_role_or_the_team(cast: Cast) -> None:
+def test_a_right_is_granted_to_a_user_a_role_or_the_team(cast: Cast) -> None:
     grant(cast, Grant(frozenset({EDIT}), user=cast.member.pk))
-    assert may(cast.member, cast) == {USE, EDIT}
-    assert may(cast.guest, cast) == set()
+    assert rights(cast.member, cast) == {USE, EDIT}
+    assert rights(cast.guest, cast) == set()
 
     grant(cast, Grant(frozenset({SHARE}), role=TeamRole.GUEST))
-    assert (may(cast.member, cast), may(cast.guest, cast)) == (set(), {USE, SHARE})
+    assert (rights(cast.member, cast), rights(cast.guest, cast)) == (set(), {USE, SHARE})
 
     grant(cast, Grant(frozenset({CHANGE})))
-    assert may(cast.member, cast) == may(cast.guest, cast) == {USE, EDIT, CHANGE}
+    assert rights(cast.member, cast) == rights(cast.guest, cast) == {USE, EDIT, CHANGE}
 
 
-def test_granted_role_goes_with_the_role(cast: Cast) -> None:
+def test_a_change_of_role_ends_the_grants_of_the_old_role(cast: Cast) -> None:
     grant(cast, Grant(frozenset({EDIT}), role=TeamRole.MEMBER))
 
     set_team_role(
         user=cast.owner, team_id=cast.team.pk, member_id=cast.member.pk, role=TeamRole.GUEST
     )
 
-    assert may(cast.member, cast) == set()
+    assert rights(cast.member, cast) == set()
 
 
 def test_owners_and_admins_keep_all_rights(cast: Cast) -> None:
     grant(cast)
 
-    assert may(cast.owner, cast) == may(cast.admin, cast) == EVERYTHING
-    assert may(cast.member, cast) == set()
+    assert rights(cast.owner, cast) == rights(cast.admin, cast) == ALL_RIGHTS
+    assert rights(cast.member, cast) == set()
 
 
-def test_nobody_grants_a_right_that_they_lack(cast: Cast) -> None:
+def test_a_user_cannot_grant_a_right_that_they_do_not_have(cast: Cast) -> None:
     grant(cast, Grant(frozenset({SHARE}), user=cast.member.pk))
     kept = Grant(frozenset({SHARE}), user=cast.member.pk)
 
     grant(cast, kept, Grant(frozenset({USE}), user=cast.guest.pk), by=cast.member)
-    assert may(cast.guest, cast) == {USE}
+    assert rights(cast.guest, cast) == {USE}
     for right in (EDIT, CHANGE):
         with pytest.raises(Forbidden):
             grant(cast, kept, Grant(frozenset({right}), user=cast.guest.pk), by=cast.member)
@@ -92,7 +92,7 @@ def test_nobody_grants_a_right_that_they_lack(cast: Cast) -> None:
         grant(cast, by=cast.stranger)
 
 
-def test_person_of_another_team_is_as_good_as_none(cast: Cast) -> None:
+def test_a_user_of_another_team_is_not_found(cast: Cast) -> None:
     for user in (cast.stranger.pk, cast.nobody.pk, uuid4()):
         with pytest.raises(NotFound):
             grant(cast, Grant(frozenset({USE}), user=user))
@@ -104,10 +104,10 @@ def test_person_of_another_team_is_as_good_as_none(cast: Cast) -> None:
         with pytest.raises(Invalid):
             grant(cast, wrong)
 
-    assert may(cast.member, cast) == {USE}
+    assert rights(cast.member, cast) == {USE}
 
 
-def test_editor_changes_the_words_and_not_the_model(cast: Cast) -> None:
+def test_an_editor_changes_the_texts_and_not_the_model(cast: Cast) -> None:
     grant(cast, Grant(frozenset({EDIT}), user=cast.member.pk))
     persona = cast.persona
 
@@ -126,23 +126,23 @@ def test_editor_changes_the_words_and_not_the_model(cast: Cast) -> None:
     assert (persona.model, persona.enabled) == ("large", True)
 
 
-def test_whoever_comes_back_does_not_find_old_rights(cast: Cast) -> None:
+def test_a_member_who_returns_has_no_old_rights(cast: Cast) -> None:
     grant(cast, Grant(frozenset({CHANGE}), user=cast.member.pk))
     remove_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.member.pk)
     assert not PersonaGrant.objects.filter(user=cast.member).exists()
 
     add_team_member(cast.team, cast.member, TeamRole.MEMBER)
 
-    assert may(cast.member, cast) == set()
+    assert rights(cast.member, cast) == set()
 
 
-def test_grants_are_read_as_they_were_put(cast: Cast) -> None:
+def test_list_grants_returns_what_put_grants_has_stored(cast: Cast) -> None:
     grant(cast, Grant(frozenset({EDIT}), user=cast.member.pk))
 
-    found = {grant.holder: grant.rights for grant in grants_of(cast.persona)}
+    found = {grant.grantee: grant.rights for grant in list_grants(cast.persona)}
 
     assert found == {
         (cast.member.pk, ""): {USE, EDIT},
-        (None, TeamRole.ADMIN): EVERYTHING,
-        (None, TeamRole.OWNER): EVERYTHING,
+        (None, TeamRole.ADMIN): ALL_RIGHTS,
+        (None, TeamRole.OWNER): ALL_RIGHTS,
     }

@@ -1,4 +1,4 @@
-"""Personas and their versions."""
+"""Services for personas and their versions."""
 
 from typing import cast as typed
 from uuid import uuid4
@@ -14,15 +14,15 @@ from agents.services import PersonaFields
 from tests.agents.cast import KEY, URL, Cast, connect
 
 
-def wanted(cast: Cast, **fields: object) -> PersonaFields:
-    made: dict[str, object] = {
+def fields(cast: Cast, **changes: object) -> PersonaFields:
+    defaults: dict[str, object] = {
         "name": "Byeori",
         "role": "Code review",
         "goal": "Find what breaks.",
         "connection": cast.connection.pk,
         "model": "small",
     }
-    return typed("PersonaFields", made | fields)  # tests try wrong ones too
+    return typed("PersonaFields", defaults | changes)  # some tests pass wrong types
 
 
 def numbers(persona: Persona) -> list[int]:
@@ -30,7 +30,7 @@ def numbers(persona: Persona) -> list[int]:
 
 
 def test_a_new_persona_is_version_1(cast: Cast) -> None:
-    persona = services.create_persona(user=cast.admin, team_id=cast.team.pk, **wanted(cast))
+    persona = services.create_persona(user=cast.admin, team_id=cast.team.pk, **fields(cast))
 
     assert persona.version == 1
     assert persona.handle == "byeori"
@@ -38,7 +38,7 @@ def test_a_new_persona_is_version_1(cast: Cast) -> None:
     assert persona.versions.get().created_by == cast.admin
 
 
-def test_each_saved_change_is_a_version_and_says_what_changed(cast: Cast) -> None:
+def test_each_saved_change_is_a_version_with_the_changed_fields(cast: Cast) -> None:
     services.update_persona(
         user=cast.admin, persona_id=cast.persona.pk, goal="Find more.", temperature=0.5
     )
@@ -50,7 +50,7 @@ def test_each_saved_change_is_a_version_and_says_what_changed(cast: Cast) -> Non
     assert newest.fields["goal"] == "Find more."
 
 
-def test_the_same_again_is_no_version(cast: Cast) -> None:
+def test_an_update_without_a_difference_makes_no_version(cast: Cast) -> None:
     services.update_persona(
         user=cast.owner,
         persona_id=cast.persona.pk,
@@ -62,7 +62,7 @@ def test_the_same_again_is_no_version(cast: Cast) -> None:
     assert numbers(cast.persona) == [1]
 
 
-def test_an_earlier_version_comes_back_as_the_newest(cast: Cast) -> None:
+def test_a_restored_version_becomes_the_newest(cast: Cast) -> None:
     services.update_persona(
         user=cast.owner, persona_id=cast.persona.pk, goal="Other.", max_output_tokens=5
     )
@@ -73,7 +73,7 @@ def test_an_earlier_version_comes_back_as_the_newest(cast: Cast) -> None:
     assert numbers(cast.persona) == [3, 2, 1]
 
 
-def test_a_version_whose_connection_is_gone_answers_through_the_present_one(cast: Cast) -> None:
+def test_restoring_a_version_with_a_deleted_connection_keeps_the_present_one(cast: Cast) -> None:
     second = connect(cast.owner, cast.team, name="Second")
     services.update_persona(
         user=cast.owner,
@@ -90,12 +90,12 @@ def test_a_version_whose_connection_is_gone_answers_through_the_present_one(cast
     assert (persona.connection, persona.model) == (second, "small")
 
 
-def test_a_version_that_never_was_is_not_found(cast: Cast) -> None:
+def test_an_unknown_version_is_not_found(cast: Cast) -> None:
     with pytest.raises(NotFound):
         services.restore_persona(user=cast.owner, persona_id=cast.persona.pk, number=9)
 
 
-def test_whoever_has_seen_an_older_version_does_not_overwrite_the_newer(cast: Cast) -> None:
+def test_an_update_of_an_older_version_conflicts(cast: Cast) -> None:
     services.update_persona(user=cast.owner, persona_id=cast.persona.pk, version=1, goal="Mine.")
 
     with pytest.raises(Conflict):
@@ -126,23 +126,21 @@ def test_whoever_has_seen_an_older_version_does_not_overwrite_the_newer(cast: Ca
         ("lattice", "upload"),
     ],
 )
-def test_what_a_persona_cannot_be_is_named_at_its_field(
-    cast: Cast, name: str, value: object
-) -> None:
+def test_an_invalid_value_is_an_error_of_its_field(cast: Cast, name: str, value: object) -> None:
     with pytest.raises(Invalid) as refused:
         services.create_persona(
-            user=cast.owner, team_id=cast.team.pk, **wanted(cast, **{name: value})
+            user=cast.owner, team_id=cast.team.pk, **fields(cast, **{name: value})
         )
 
     assert name in (refused.value.fields or {})
 
 
 def test_a_persona_needs_a_connection(cast: Cast) -> None:
-    fields = wanted(cast)
-    del fields["connection"]
+    incomplete = fields(cast)
+    del incomplete["connection"]
 
     with pytest.raises(Invalid) as refused:
-        services.create_persona(user=cast.owner, team_id=cast.team.pk, **fields)
+        services.create_persona(user=cast.owner, team_id=cast.team.pk, **incomplete)
 
     assert "connection" in (refused.value.fields or {})
 
@@ -154,17 +152,17 @@ def test_a_connection_of_another_team_is_not_found(cast: Cast) -> None:
         )
 
 
-def test_a_name_and_a_handle_are_cleaned(cast: Cast) -> None:
+def test_the_name_and_the_handle_are_cleaned(cast: Cast) -> None:
     persona = services.create_persona(
         user=cast.owner,
         team_id=cast.team.pk,
-        **wanted(cast, name="Bye\u202eori \U0001f170\U0001f178", handle="@가람-2"),
+        **fields(cast, name="Bye\u202eori \U0001f170\U0001f178", handle="@가람-2"),
     )
 
     assert (persona.name, persona.handle) == ("Byeori", "가람-2")
 
 
-def test_a_role_is_one_line_that_mimics_no_badge(cast: Cast) -> None:
+def test_the_role_is_one_line_without_imitated_badges(cast: Cast) -> None:
     persona = services.update_persona(
         user=cast.owner, persona_id=cast.persona.pk, role="Data\n\u202eteam \U0001f170\U0001f178"
     )
@@ -172,24 +170,24 @@ def test_a_role_is_one_line_that_mimics_no_badge(cast: Cast) -> None:
     assert persona.role == "Data team"
 
 
-def test_a_handle_belongs_to_one_persona_of_a_team(cast: Cast) -> None:
+def test_the_handle_is_unique_in_the_team(cast: Cast) -> None:
     with pytest.raises(Conflict) as refused:
         services.create_persona(
-            user=cast.owner, team_id=cast.team.pk, **wanted(cast, handle="GARAM")
+            user=cast.owner, team_id=cast.team.pk, **fields(cast, handle="GARAM")
         )
 
     assert "handle" in (refused.value.fields or {})
 
 
-def test_a_handle_made_of_a_name_steps_aside_for_one_that_is_there(cast: Cast) -> None:
+def test_a_handle_made_from_the_name_gets_a_number_if_it_is_taken(cast: Cast) -> None:
     persona = services.create_persona(
-        user=cast.owner, team_id=cast.team.pk, **wanted(cast, name="Garam")
+        user=cast.owner, team_id=cast.team.pk, **fields(cast, name="Garam")
     )
 
     assert persona.handle == "garam-2"
 
 
-def test_text_keeps_its_lines_and_loses_its_controls(cast: Cast) -> None:
+def test_a_text_keeps_its_lines_and_loses_control_characters(cast: Cast) -> None:
     persona = services.update_persona(
         user=cast.owner,
         persona_id=cast.persona.pk,
@@ -208,17 +206,21 @@ def test_a_persona_can_be_switched_off_and_on(cast: Cast) -> None:
     assert numbers(cast.persona) == [1]
 
 
-def test_listeners_hear_of_changes_and_of_the_end(
+def test_hooks_run_after_a_change_and_before_a_deletion(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard: list[str] = []
-    monkeypatch.setattr(hooks, "_on_change", [lambda one: heard.append(f"{one.name} changed")])
-    monkeypatch.setattr(hooks, "_on_leave", [lambda one: heard.append(f"{one.name} leaves")])
+    calls: list[str] = []
+    monkeypatch.setattr(
+        hooks, "_on_change", [lambda persona: calls.append(f"{persona.name} changed")]
+    )
+    monkeypatch.setattr(
+        hooks, "_on_leave", [lambda persona: calls.append(f"{persona.name} leaves")]
+    )
 
     services.update_persona(user=cast.owner, persona_id=cast.persona.pk, name="Onsae")
     services.delete_persona(user=cast.owner, persona_id=cast.persona.pk)
 
-    assert heard == ["Onsae changed", "Onsae leaves"]
+    assert calls == ["Onsae changed", "Onsae leaves"]
 
 
 @pytest.mark.parametrize(
@@ -230,14 +232,14 @@ def test_listeners_hear_of_changes_and_of_the_end(
         ("nobody", NotFound),
     ],
 )
-def test_only_owners_and_admins_touch_personas(
+def test_only_owners_and_admins_may_change_personas(
     cast: Cast, who: str, error: type[Exception]
 ) -> None:
     user: User = getattr(cast, who)
     persona_id = cast.persona.pk
 
     with pytest.raises(error):
-        services.create_persona(user=user, team_id=cast.team.pk, **wanted(cast))
+        services.create_persona(user=user, team_id=cast.team.pk, **fields(cast))
     with pytest.raises(error):
         services.update_persona(user=user, persona_id=persona_id, goal="Mine.")
     with pytest.raises(error):
@@ -248,35 +250,35 @@ def test_only_owners_and_admins_touch_personas(
         services.delete_persona(user=user, persona_id=persona_id)
 
 
-def test_a_persona_that_is_not_there_is_not_found(cast: Cast) -> None:
+def test_an_unknown_persona_is_not_found(cast: Cast) -> None:
     with pytest.raises(NotFound):
         services.delete_persona(user=cast.owner, persona_id=uuid4())
 
 
-def test_the_engine_is_told_all_that_it_needs_and_the_key_is_in_no_repr(cast: Cast) -> None:
-    spec = services.spec_for(cast.persona)
+def test_the_spec_has_the_fields_of_the_engine_and_no_key_in_its_repr(cast: Cast) -> None:
+    spec = services.build_spec(cast.persona)
 
     assert (spec.kind, spec.base_url, spec.key, spec.model) == ("openai", URL, KEY, "large")
     assert (spec.name, spec.role, spec.goal) == ("Garam", "Research", "Find evidence.")
     assert KEY not in repr(spec)
 
 
-def test_a_key_that_cannot_be_read_fails_the_answer_with_a_sentence(cast: Cast) -> None:
+def test_an_unreadable_key_fails_the_answer(cast: Cast) -> None:
     cast.connection.key_encrypted = "broken"
     cast.connection.save()
     cast.persona.refresh_from_db()
 
     with pytest.raises(AnswerFailed) as failed:
-        services.spec_for(cast.persona)
+        services.build_spec(cast.persona)
 
     assert failed.value.code == "not_allowed"
 
 
-def test_a_demo_persona_needs_no_key_and_shares_the_demo_connection(cast: Cast) -> None:
+def test_demo_personas_share_one_connection_without_a_key(cast: Cast) -> None:
     first = services.create_demo_persona(user=cast.owner, team_id=cast.team.pk)
     second = services.create_demo_persona(user=cast.owner, team_id=cast.team.pk)
 
     assert first.connection == second.connection
     assert first.connection.kind == "demo"
     assert first.handle != second.handle
-    assert services.spec_for(first).key == ""
+    assert services.build_spec(first).key == ""

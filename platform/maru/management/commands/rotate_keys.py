@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from accounts.mfa import reencrypt_secrets
-from agents.services import rotate_keys, unreadable_keys
+from agents.services import find_unreadable_keys, rotate_keys
 from maru.config import database
 
 
@@ -24,7 +24,7 @@ class Command(BaseCommand):
             self.stdout.write(f"Encrypted under MARU_SECRET_KEY: {rotate_keys()} keys.")
             if lost := reencrypt_secrets():
                 self.stdout.write(f"Second factors that cannot be read: {lost}.")
-        if unreadable := unreadable_keys():
+        if unreadable := find_unreadable_keys():
             names = "\n".join(f"  connection {pk}" for pk in unreadable)
             raise CommandError(
                 f"These keys cannot be read:\n{names}\n"

@@ -1,4 +1,4 @@
-"""What the pages of this app have in common."""
+"""Renders the pages of this app inside the team's settings."""
 
 from uuid import UUID
 
@@ -12,22 +12,22 @@ from accounts.permissions import require_user, team_permissions
 from agents.permissions import MANAGE
 
 
-def settings_page(
+def render_settings_page(
     request: HttpRequest, template: str, team: Team, *, section: str, **context: object
 ) -> HttpResponse:
-    """Show a page of the team's settings."""
+    """Render a page of the team's settings with the navigation around it."""
     user = require_user(request)
-    around = {
+    navigation = {
         "team": team,
         "teams": Team.objects.visible_to(user),
         "me": user,
         "can_manage": MANAGE in team_permissions(user, team),
         "section": section,
     }
-    return render(request, template, around | context)
+    return render(request, template, navigation | context)
 
 
-def in_team(thing: Model, team_id: UUID) -> None:
-    """Raise NotFound unless the thing is in the team that the address names."""
-    if getattr(thing, "team_id", None) != team_id:
+def check_team(row: Model, team_id: UUID) -> None:
+    """Raise NotFound unless the row belongs to the team in the URL."""
+    if getattr(row, "team_id", None) != team_id:
         raise NotFound

@@ -1,4 +1,4 @@
-"""How the engine's tests ask: one persona, one question, and all that came back."""
+"""Helpers of the engine's tests: a persona, a turn, and an answer with all of its parts."""
 
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -8,6 +8,7 @@ from uuid import UUID
 
 from agents.engine import answer
 from agents.engine_types import AnswerFailed, Finished, Limits, Part, PersonaSpec, Text, Turn
+from tests.deadlines import DEADLINE
 
 KEY = "sk-CANARY-d41d8cd98f00"
 TEAM = UUID(int=1)
@@ -26,48 +27,50 @@ PERSONA = PersonaSpec(
 
 
 @dataclass
-class Heard:
-    """What an answer came to."""
+class CollectedAnswer:
+    """The parts of one answer, and its failure."""
 
-    pieces: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
     finished: Finished | None = None
     failed: AnswerFailed | None = None
 
     @property
     def text(self) -> str:
-        return "".join(self.pieces)
+        return "".join(self.texts)
 
     @property
     def code(self) -> str | None:
         return self.failed.code if self.failed else None
 
-    def take(self, part: Part) -> None:
+    def add(self, part: Part) -> None:
         if isinstance(part, Text):
-            self.pieces.append(part.text)
+            self.texts.append(part.text)
         elif isinstance(part, Finished):
             self.finished = part
 
 
 def persona(base_url: str, model: str, **changes: Any) -> PersonaSpec:
-    """Return the tests' persona on that provider and model."""
+    """Return PERSONA with this provider and model."""
     return replace(PERSONA, base_url=base_url, model=model, **changes)
 
 
-def said(text: str, author: str = "Alice") -> Turn:
-    """Return a turn of a person."""
+def user_turn(text: str, author: str = "Alice") -> Turn:
+    """Return a turn of a user."""
     return Turn(author=author, kind="user", own=False, text=text)
 
 
 async def ask(
     spec: PersonaSpec, question: str | Sequence[Turn] = "Hello?", limits: Limits | None = None
-) -> Heard:
-    """Ask and collect everything, the failure included."""
-    turns = [said(question)] if isinstance(question, str) else question
-    heard = Heard()
+) -> CollectedAnswer:
+    """Collect a whole answer. An AnswerFailed is returned in the result, not raised."""
+    turns = [user_turn(question)] if isinstance(question, str) else question
+    result = CollectedAnswer()
     try:
-        async with aclosing(answer(spec, turns, limits=limits or Limits(seconds=20))) as parts:
+        async with aclosing(
+            answer(spec, turns, limits=limits or Limits(seconds=DEADLINE))
+        ) as parts:
             async for part in parts:
-                heard.take(part)
+                result.add(part)
     except AnswerFailed as failed:
-        heard.failed = failed
-    return heard
+        result.failed = failed
+    return result

@@ -1,4 +1,4 @@
-"""Answers as a good model might give them, for pictures of the product. `▮` is a pause."""
+"""Realistic answers for screenshots of the product. `▮` is where the answer pauses."""
 
 PAUSE = "▮"
 
@@ -23,4 +23,4 @@ Six of the 14 interviews mention the payment step. The complaints fall into thre
 3. It says failed, but the card company’s text arr▮ives first. (2 people)
 """
 
-STORIES = {"review": REVIEW, "interviews": INTERVIEWS}
+SAMPLES = {"review": REVIEW, "interviews": INTERVIEWS}

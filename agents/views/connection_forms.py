@@ -1,0 +1,122 @@
+"""The form of a connection. It checks what a page can know; the services check the rest."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypedDict
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from agents.models import Connection, ConnectionKind
+
+
+class NewConnection(TypedDict):
+    name: str
+    kind: str
+    base_url: str
+    key: str
+    models: list[str]
+
+
+class ChangedConnection(TypedDict):
+    name: str
+    base_url: str
+    key: str | None
+    models: list[str]
+
+
+class ConnectionForm(forms.Form):
+    """A new or stored connection. The stored key is never written into the page."""
+
+    # A script hides the fields that a demo does not need; the browser must not require them.
+    use_required_attribute = False
+
+    name = forms.CharField(label=_("Name"), max_length=80)
+    kind = forms.ChoiceField(
+        label=_("Kind"),
+        choices=ConnectionKind,
+        initial=ConnectionKind.OPENAI,
+        widget=forms.RadioSelect,
+    )
+    base_url = forms.CharField(
+        label=_("Address"),
+        help_text=_("Where the provider's API begins. It often ends in /v1."),
+        max_length=400,
+        widget=forms.TextInput(
+            attrs={
+                "inputmode": "url",
+                "placeholder": "https://api.example.com/v1",
+                "autocapitalize": "none",
+                "spellcheck": "false",
+            }
+        ),
+    )
+    key = forms.CharField(
+        label=_("Key"),
+        max_length=1_000,
+        required=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+    forget_key = forms.BooleanField(label=_("Remove the stored key"), required=False)
+    models = forms.CharField(
+        label=_("Models"),
+        help_text=_("One per line, as the provider names them. A check lists what it finds."),
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+    )
+
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        connection: Connection | None = None,
+        listed_models: Iterable[str] = (),
+    ) -> None:
+        if data is not None and not str(data.get("models", "")).strip():
+            # The user has named no model: fill in those that the check has found.
+            data = {name: data[name] for name in data} | {"models": "\n".join(listed_models)}
+        super().__init__(data, initial=_initial(connection))
+        stored = bool(connection and connection.key_encrypted)
+        self.fields["key"].help_text = (
+            _("A key is stored. Leave this empty to keep it; another address drops it.")
+            if stored
+            else _("It is stored encrypted and never shown again.")
+        )
+        if not stored:
+            del self.fields["forget_key"]
+        if self.data.get("kind") == ConnectionKind.DEMO:
+            self.fields["base_url"].required = self.fields["models"].required = False
+        if connection:
+            del self.fields["kind"]
+        if connection and connection.kind == ConnectionKind.DEMO:
+            for name in ("base_url", "key", "models"):
+                del self.fields[name]
+
+    def new_values(self) -> NewConnection:
+        """Return the arguments of `create_connection`."""
+        return NewConnection(
+            name=self.cleaned_data["name"],
+            kind=self.cleaned_data["kind"],
+            base_url=self.cleaned_data["base_url"],
+            key=self.cleaned_data["key"],
+            models=self.cleaned_data["models"].splitlines(),
+        )
+
+    def changed_values(self) -> ChangedConnection:
+        """Return the arguments of `update_connection`; `key` is None to keep the stored one."""
+        values = self.cleaned_data
+        forget = values.get("forget_key", False)
+        return ChangedConnection(
+            name=values["name"],
+            base_url=values.get("base_url", ""),
+            key=values.get("key") or ("" if forget else None),
+            models=values.get("models", "").splitlines(),
+        )
+
+
+def _initial(connection: Connection | None) -> dict[str, str]:
+    if connection is None:
+        return {}
+    return {
+        "name": connection.name,
+        "base_url": connection.base_url,
+        "models": "\n".join(connection.model_names),
+    }

@@ -1,0 +1,205 @@
+"""The forms of a persona and of its grants. They check what a page can know; the services check the
+rest.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+from uuid import UUID
+
+from django import forms
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import Team, TeamRole, User
+from agents.models import Connection, Lattice, Persona, Pigment
+from agents.services import Grant, PersonaFields
+from agents.services.grants import Grantee
+
+# Between the connection's id, which has no space, and the model's name, which may have one.
+_SEPARATOR: Final = " "
+
+
+class MultilineField(forms.CharField):
+    """A text area. A line break counts as one character, although browsers send it as CRLF."""
+
+    widget = forms.Textarea
+
+    def to_python(self, value: Any) -> str:
+        return (super().to_python(value) or "").replace("\r\n", "\n")
+
+
+class PersonaForm(forms.Form):
+    """A new or stored persona; the choice of a model includes its connection."""
+
+    name = forms.CharField(label=_("Name"), max_length=40)
+    handle = forms.CharField(
+        label=_("Handle"),
+        max_length=41,
+        required=False,
+        widget=forms.TextInput(
+            attrs={"class": "input", "autocapitalize": "none", "spellcheck": "false"}
+        ),
+    )
+    role = forms.CharField(label=_("Role"), max_length=80)
+    pigment = forms.ChoiceField(
+        label=_("Pigment"),
+        choices=Pigment,
+        initial=Pigment.NOEROK,
+        widget=forms.RadioSelect,
+    )
+    lattice = forms.ChoiceField(
+        label=_("Lattice"),
+        choices=Lattice,
+        initial=Lattice.GYEOKSAL,
+        widget=forms.RadioSelect,
+    )
+    goal = MultilineField(
+        label=_("Goal"),
+        help_text=_("The one thing each answer should achieve."),
+        max_length=400,
+        widget=forms.Textarea(attrs={"rows": 2}),
+    )
+    backstory = MultilineField(
+        label=_("Backstory"),
+        help_text=_("Voice, and lines it must not cross."),
+        max_length=2_000,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 4}),
+    )
+    instructions = MultilineField(
+        label=_("Instructions"),
+        help_text=_("How to answer: steps, form, what to leave out."),
+        max_length=8_000,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 4}),
+    )
+    model = forms.ChoiceField(label=_("Model"), help_text=_("Through one of the connections."))
+    temperature = forms.FloatField(
+        label=_("Temperature"),
+        help_text=_("From 0, steady, to 2, free."),
+        min_value=0,
+        max_value=2,
+        required=False,
+        widget=forms.NumberInput(attrs={"step": "0.1"}),
+    )
+    max_output_tokens = forms.IntegerField(
+        label=_("Longest answer, in tokens"),
+        help_text=_("A word is one or two of them."),
+        min_value=1,
+        max_value=200_000,
+        required=False,
+    )
+    version = forms.IntegerField(widget=forms.HiddenInput, required=False)
+
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        team: Team,
+        persona: Persona | None = None,
+    ) -> None:
+        super().__init__(data, initial=_initial_persona(persona))
+        model = self.fields["model"]
+        assert isinstance(model, forms.ChoiceField)
+        model.choices = _model_choices(team.connections.all(), persona)
+
+    def values(self) -> PersonaFields:
+        """Return the arguments of `create_persona` and `update_persona`."""
+        values = self.cleaned_data
+        connection, _between, model = values["model"].partition(_SEPARATOR)
+        return PersonaFields(
+            name=values["name"],
+            handle=values["handle"],
+            role=values["role"],
+            goal=values["goal"],
+            backstory=values["backstory"],
+            instructions=values["instructions"],
+            connection=UUID(connection),
+            model=model,
+            temperature=values["temperature"],
+            max_output_tokens=values["max_output_tokens"],
+            pigment=values["pigment"],
+            lattice=values["lattice"],
+        )
+
+
+def _initial_persona(persona: Persona | None) -> dict[str, object]:
+    if persona is None:
+        return {}
+    plain = (name for name in PersonaForm.base_fields if name != "model")
+    return {name: getattr(persona, name) for name in plain} | {
+        "model": f"{persona.connection_id}{_SEPARATOR}{persona.model}"
+    }
+
+
+def _model_choices(
+    connections: Iterable[Connection], persona: Persona | None
+) -> list[tuple[str, str]]:
+    """Return the models of all connections, and the persona's model even if it was removed."""
+    choices = []
+    for connection in connections:
+        names = list(connection.model_names)
+        if persona and persona.connection_id == connection.pk and persona.model not in names:
+            names.append(persona.model)
+        choices += [
+            (f"{connection.pk}{_SEPARATOR}{name}", f"{connection.name} / {name}") for name in names
+        ]
+    return choices
+
+
+class GrantsForm(forms.Form):
+    """The grants of a persona to the team, to its members, to its guests and to single users."""
+
+    LEVELS: Final = (
+        ("", _("Nothing")),
+        ("use", _("Use")),
+        ("share", _("Use and share")),
+        ("edit", _("Use and edit")),
+        ("manage", _("Use, edit and manage")),
+        ("manage share", _("Everything")),
+    )
+    ROLES: Final = (
+        ("team", _("The whole team"), ""),
+        ("members", _("Members"), TeamRole.MEMBER),
+        ("guests", _("Guests"), TeamRole.GUEST),
+    )
+
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        grants: Iterable[Grant],
+        people: Iterable[User],
+    ) -> None:
+        super().__init__(data)
+        grants = list(grants)
+        held = {grant.grantee: grant.rights for grant in grants}
+        self._grantees: dict[str, Grantee] = {}
+        for name, label, role in self.ROLES:
+            self._add_field(name, label, (None, role), held)
+        for person in people:
+            self._add_field(f"person-{person.pk}", person.name, (person.pk, ""), held)
+        shown = set(self._grantees.values())
+        self._hidden_grants = [grant for grant in grants if grant.grantee not in shown]
+
+    def grants(self) -> list[Grant]:
+        """Return the grants for `put_grants`, including those that the form does not show."""
+        return self._hidden_grants + [
+            Grant(frozenset(self.cleaned_data[name].split()), *grantee)
+            for name, grantee in self._grantees.items()
+            if self.cleaned_data[name]
+        ]
+
+    def _add_field(
+        self,
+        name: str,
+        label: str | Promise,
+        grantee: Grantee,
+        held: Mapping[Grantee, frozenset[str]],
+    ) -> None:
+        rights = held.get(grantee, frozenset())
+        levels = [level for level, _label in self.LEVELS if set(level.split()) <= rights]
+        self.fields[name] = forms.ChoiceField(
+            label=str(label), choices=self.LEVELS, initial=levels[-1], required=False
+        )
+        self._grantees[name] = grantee
