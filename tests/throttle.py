@@ -146,6 +146,7 @@ def throttle(share: float, *, signals: bool = False) -> Throttle:
 def run(command: list[str], held: Throttle) -> int:
     """Run the command, throttled, and return its exit status."""
     process = subprocess.Popen(command, preexec_fn=lambda: held.adopt(os.getpid()))  # noqa: PLW1509 # has one thread
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:
         while process.poll() is None:
             held.turn()
