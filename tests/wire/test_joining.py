@@ -190,7 +190,7 @@ async def test_joining_twice_brings_each_event_once(
 
 async def three_tokens(tab: Tab, run: str) -> list[Frame]:
     """Wait until the answer stands at its third token; return its deltas."""
-    await tab.until(lambda frame: streamed(tab.of_run(run)).split() == ["t0", "t1", "t2"])
+    await tab.find(lambda frame: streamed(tab.of_run(run)).split() == ["t0", "t1", "t2"])
     return [frame for frame in tab.of_run(run) if frame["type"] == "message.delta"]
 
 

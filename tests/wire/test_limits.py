@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from accounts.rate_limits import LIMITS
-from tests.live import Frame, Installation, PopulatedRoom
+from tests.live import Frame, LimitedInstallation, PopulatedRoom
+from tests.server import RATE_LIMIT_SECONDS
 from tests.wire.house import House, Tab, fresh
 from tests.wire.listening import listening
 
@@ -15,7 +16,8 @@ from tests.wire.listening import listening
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A server of its own, whose limits are on."""
     folder = tmp_path_factory.mktemp("limited")
-    with Installation(folder, MARU_RATE_LIMITS="on") as installation:
+    limits = {RATE_LIMIT_SECONDS: 3_600}  # no window ends during a test
+    with LimitedInstallation(folder, limits, MARU_RATE_LIMITS="on") as installation:
         yield House(installation, None)  # type: ignore[arg-type]  # its personas ask nobody
 
 

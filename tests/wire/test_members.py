@@ -1,10 +1,10 @@
 """Who is in a room, and what a change of it does to open sockets."""
 
 import asyncio
-from time import monotonic
 
 import pytest
 
+from tests.deadlines import REVOCATION
 from tests.live import Person, PopulatedRoom
 from tests.wire.house import NOWHERE, House, Tab, streamed
 from tests.wire.shapes import MEMBER, check, each
@@ -54,7 +54,7 @@ async def test_added_member_is_told_of_and_gets_in(
     remove(house, room, guest)
 
 
-async def test_removed_member_is_told_within_a_second_and_hears_nothing_more(
+async def test_removed_member_is_told_and_hears_nothing_more(
     house: House, rooms: list[PopulatedRoom], room: PopulatedRoom, guest: Person, owner: Person
 ) -> None:
     put(house, room, guest)
@@ -63,13 +63,12 @@ async def test_removed_member_is_told_within_a_second_and_hears_nothing_more(
         await second.join(room.id)
         await out.join(rooms[2].id)
         await tab.join(room.id)
-        async with tab.asking(room.id, "tokens-300@100") as run:
+        async with tab.asking(room.id, "tokens-6000@50") as run:
             await out.event("message.delta", run)
             remove(house, room, guest)
-            gone = monotonic()
-            await out.event("room.removed", room=room.id)
-            await second.event("room.removed", room=room.id)
-            assert monotonic() - gone < 1
+            async with asyncio.timeout(REVOCATION):
+                await out.event("room.removed", room=room.id)
+                await second.event("room.removed", room=room.id)
             await tab.event("member.removed")
             await tab.until(lambda frame: frame["type"] == "message.delta")
             await tab.send(room.id, "among ourselves again")
@@ -92,7 +91,7 @@ async def test_member_who_comes_back_in_mid_answer_gets_all_of_it(
     async with house.tab(guest) as out, house.tab(owner) as tab:
         before = await out.join(room.id)
         await tab.join(room.id)
-        async with tab.asking(room.id, "tokens-300@100") as run:
+        async with tab.asking(room.id, "tokens-6000@50") as run:
             delta = await out.event("message.delta", run)
             remove(house, room, guest)
             await out.event("room.removed", room=room.id)

@@ -174,7 +174,7 @@ async def test_moderator_deletes_an_answer_that_is_being_made(
     house: House, tab: Tab, theirs: Tab, room: PopulatedRoom
 ) -> None:
     known = (await tab.join(room.id))["seq"]
-    run = await theirs.ask(room.id, "tokens-300@100")
+    run = await theirs.ask(room.id, "tokens-6000@50")
     shown = streamed([await theirs.event("message.delta", run)])
     answer = (await theirs.event("run.started", run))["run"]["answer"]
 
@@ -197,7 +197,7 @@ async def test_moderator_deletes_an_answer_that_is_being_made(
 async def test_deleted_question_stops_its_answers(
     house: House, tab: Tab, room: PopulatedRoom
 ) -> None:
-    asked = [tab.personas[name] for name in ("tokens-300@100", "fault-hang")]
+    asked = [tab.personas[name] for name in ("tokens-6000@50", "fault-hang")]
     sent = await tab.send(room.id, "이제 그만", personas=asked)
     for run in sent["runs"]:
         await tab.event("run.started", run)
@@ -245,9 +245,11 @@ async def test_reaction_that_is_there_already_is_no_event(tab: Tab, room: Popula
 async def test_persona_is_reacted_to_and_keeps_it_when_the_answer_ends(
     house: House, tab: Tab, room: PopulatedRoom, owner: Person
 ) -> None:
-    run = await tab.ask(room.id, "tokens-60@200")
+    run = await tab.ask(room.id, "held-12@15")
+    await tab.event("message.delta", run)
     answer = (await tab.event("run.started", run))["run"]["answer"]
     await tab.command("message.react", message=answer, emoji="👀", on=True)
+    house.provider.release()
     told = await tab.event("message.completed", run)
 
     assert told["message"]["reactions"] == {"👀": [owner.user]}

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.deadlines import DEADLINE
 from tests.live import Person, PopulatedRoom
 from tests.wire.house import NOWHERE, Answer, House, fresh
 from tests.wire.shapes import ERROR, MESSAGE, ROOM, TEXT, check, each, null_or, record
@@ -347,7 +348,7 @@ def test_room_that_somebody_makes_is_private_and_theirs(
 
 def test_process_says_that_it_lives_and_is_ready(house: House) -> None:
     for path in ("/healthz", "/readyz"):
-        connection = HTTPConnection("127.0.0.1", house.installation.port, timeout=10)
+        connection = HTTPConnection("127.0.0.1", house.installation.port, timeout=DEADLINE)
         connection.request("GET", path)
         response = connection.getresponse()
         response.read()
@@ -365,7 +366,7 @@ def test_published_schema_names_all_events(house: House, owner: Person) -> None:
 def test_answers_of_the_interface_are_stored_nowhere(
     house: House, owner: Person, room: PopulatedRoom
 ) -> None:
-    connection = HTTPConnection("127.0.0.1", house.installation.port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", house.installation.port, timeout=DEADLINE)
     headers = {"Authorization": f"Bearer {owner.token}"}
     connection.request("GET", f"/api/v1/rooms/{room.id}", headers=headers)
     response = connection.getresponse()

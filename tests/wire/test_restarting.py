@@ -8,12 +8,12 @@ from contextlib import suppress
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from tests.deadlines import DEADLINE
 from tests.live import Installation, PopulatedRoom
 from tests.provider import Provider
 from tests.wire.house import House, Tab, streamed
 from tests.wire.timeline import Timeline
 
-ENDS_WITHIN = 30
 WHOLE = " ".join(f"t{n}" for n in range(300))
 
 
@@ -51,7 +51,7 @@ async def hear_the_end(tab: Tab, timeline: Timeline) -> int | None:
 
 async def hear_the_rest(own: House, room: PopulatedRoom, timeline: Timeline) -> None:
     """Come back with what one has, and follow until nothing is open any more."""
-    async with own.tab(room.members[0]) as tab, asyncio.timeout(ENDS_WITHIN):
+    async with own.tab(room.members[0]) as tab, asyncio.timeout(DEADLINE):
         timeline.apply(await tab.command("room.join", room=room.id, **timeline.join()))
         while timeline.runs:
             timeline.apply(await tab.receive())
