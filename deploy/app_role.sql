@@ -1,7 +1,7 @@
--- Gives Maru's processes a role of their own: it reads and writes, but it owns nothing, so it can
--- change neither the audit nor what guards it. For psql, as the owner of the tables, after `migrate`:
+-- Creates a role for the processes that can read and write but owns nothing. It can change neither the
+-- audit log nor its triggers. Run with psql as the owner of the tables, after `migrate`:
 --   psql --username=maru --dbname=maru --set=password=… < app_role.sql
--- It may be run again at any time. RUNBOOK.md says when.
+-- It can be run again at any time; RUNBOOK.md says when.
 
 \set ON_ERROR_STOP on
 
@@ -16,7 +16,7 @@ REVOKE CREATE ON SCHEMA public FROM PUBLIC, maru_app;
 GRANT USAGE ON SCHEMA public TO maru_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO maru_app;
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO maru_app;
--- What the next migrations make.
+-- Tables and sequences of later migrations.
 ALTER DEFAULT PRIVILEGES IN SCHEMA public
     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO maru_app;
 ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO maru_app;

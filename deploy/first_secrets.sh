@@ -1,13 +1,13 @@
 #!/bin/sh
-# Makes the secrets of a new installation, once: maru.env and postgres.env beside this file.
+# Creates the secrets of a new installation, once: maru.env and postgres.env beside this file.
 #   sh deploy/first_secrets.sh chat.example.com
 set -eu
 
-host=${1:?"Name the host that people type: sh deploy/first_secrets.sh chat.example.com"}
+host=${1:?"Give the public host name: sh deploy/first_secrets.sh chat.example.com"}
 cd "$(dirname "$0")"
 for file in maru.env postgres.env; do
     if [ -e "$file" ]; then
-        echo "deploy/$file is there already, and nothing was changed." >&2
+        echo "deploy/$file exists already. Nothing was changed." >&2
         exit 1
     fi
 done
@@ -20,7 +20,7 @@ POSTGRES_DB=maru
 POSTGRES_PASSWORD=$password
 EOF
 cat > maru.env <<EOF
-# Every other setting is named in .env.example.
+# .env.example lists every other setting.
 MARU_PUBLIC_URL=https://$host
 MARU_DATABASE_URL=postgresql://maru:$password@postgres/maru
 MARU_REDIS_URL=redis://redis:6379/0

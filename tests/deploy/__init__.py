@@ -1,1 +1,1 @@
-"""Tests of what runs Maru in production: images, services, units, the proxy, the runbook."""
+"""Tests of deploy/: images, compose file, units, proxy and runbook."""

@@ -1,4 +1,4 @@
-"""The services of a module, as the cluster's tests have them, but for an empty PostgreSQL."""
+"""PostgreSQL and Redis of a module, as in the cluster tests, but with an empty database."""
 
 from collections.abc import Iterator
 
@@ -12,6 +12,6 @@ __all__ = ["_installed", "provider", "redis"]
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL in which nothing is: to bring it up to date is part of what is tried."""
+    """A PostgreSQL with an empty database: the tests include the migration."""
     with Postgres() as started:
         yield started

@@ -1,4 +1,4 @@
-"""Processes of an image: started by its own command, with its own environment."""
+"""Processes of an image, started with the image's command and environment."""
 
 import subprocess
 from pathlib import Path
@@ -9,21 +9,21 @@ from tests.live import Installation, until
 
 
 class Container(Installation):
-    """A web process of an image; clients speak to it as to any installation."""
+    """A web process of an image, used like any other installation."""
 
     def __init__(self, folder: Path, image: Image, **settings: str) -> None:
         super().__init__(folder)
         self.image = image
-        # A user without a name has a home that it cannot write to.
+        # A user id without a name has no writable home folder.
         self.env = {**image.env, "HOME": "/nonexistent", "MARU_PORT": str(self.port), **settings}
 
     def start(self) -> None:
-        """Start it, and return when the image's own health check says so."""
+        """Start the process and return when the image's health check succeeds."""
         self.launch()
         until(self._is_healthy, 3 * DEADLINE)
 
     def launch(self) -> None:
-        """Start the image's command without waiting for anything."""
+        """Start the image's command without waiting for the health check."""
         with (self.folder / "server.log").open("ab") as output:
             self.process = subprocess.Popen(
                 self.image.command,
@@ -34,7 +34,7 @@ class Container(Installation):
             )
 
     def execute(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run another command in the container, as `docker exec` does."""
+        """Run a command in the container, as `docker exec` does."""
         return subprocess.run(
             command,
             cwd=self.image.folder,
@@ -57,7 +57,7 @@ class Container(Installation):
         return self.execute(*self.image.healthcheck).returncode == 0
 
     def resident_mib(self) -> int:
-        """Return how much memory the process holds."""
+        """Return the resident memory of the process in MiB."""
         assert self.process is not None
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0]) // 1024

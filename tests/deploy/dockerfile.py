@@ -1,4 +1,4 @@
-"""The Dockerfile, read as a list of stages with their instructions."""
+"""A parser of the Dockerfile: stages with their instructions."""
 
 import json
 import re
@@ -13,7 +13,7 @@ DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 
 @dataclass(frozen=True)
 class Instruction:
-    """One line: its `word` (RUN, COPY…), its `--name=value` flags, and the `rest` of it."""
+    """One instruction: its `word` (RUN, COPY…), its `--name=value` flags, and the `rest`."""
 
     word: str
     flags: dict[str, str]
@@ -21,14 +21,14 @@ class Instruction:
 
     @property
     def command(self) -> list[str]:
-        """The words of a command in its exec form, which no shell reads."""
+        """The arguments of a command in exec form."""
         words: list[str] = json.loads(self.rest.removeprefix("CMD "))
         return words
 
 
 @dataclass
 class Stage:
-    """What begins with FROM: on which image or stage, under which name, with what in it."""
+    """A build stage: its base image or stage, its name and its instructions."""
 
     base: str
     name: str
@@ -39,7 +39,7 @@ class Stage:
 
 
 def stages(path: Path = DOCKERFILE) -> dict[str, Stage]:
-    """Return the stages by name, in their order."""
+    """Return the stages by name, in file order."""
     found: dict[str, Stage] = {}
     stage = None
     for instruction in _instructions(path.read_text()):

@@ -1,9 +1,9 @@
-"""Images without a container engine: the same instructions, carried out in a folder.
+"""Builds images without a container engine: executes the Dockerfile's instructions in a folder.
 
-`FROM` takes over the files of a stage, `COPY` copies, `RUN` runs exactly that command in a shell
-with the stage's environment and nothing of ours. The folder stands for `/`: only what comes before
-a path differs. Not tried are the base image with its Debian and its Python, and `USER`: a Python
-in somebody's home could be run by nobody else.
+`FROM` takes over the files of a stage, `COPY` copies, `RUN` runs the command in a shell with only
+the stage's environment. The folder stands for `/`: paths differ only by that prefix. Not covered: the
+base image (Debian and its Python), and `USER`, because another user could not run a Python that is
+installed in a home folder.
 """
 
 import os
@@ -19,15 +19,15 @@ from pathlib import Path
 from tests.deploy.dockerfile import Instruction, Stage, stages
 from tests.live import ROOT
 
-# Of a base image: whatever it has in its own folders. PATH is set below.
+# Environment variables of a base image. PATH is set below.
 OF_THE_MACHINE = ("HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "PIP_CERT", "PIP_FIND_LINKS")
 LEFT_OUT = {"UV_COMPILE_BYTECODE"}
-"""Packages are compiled already: `_lend_bytecode` has what these would become, too."""
+"""Settings that skip compiling packages: `_link_bytecode` provides the bytecode."""
 
 
 @dataclass
 class Image:
-    """What a stage has become: its files under `root`, its environment, how it is started."""
+    """A built stage: its files under `root`, its environment and its command."""
 
     root: Path
     env: dict[str, str] = field(default_factory=dict)
@@ -38,15 +38,15 @@ class Image:
 
     @property
     def folder(self) -> Path:
-        """The folder in which its commands run."""
+        """The working folder of its commands."""
         return self.path(self.workdir)
 
     def path(self, path: str) -> Path:
-        """Return where a path of the image is here."""
+        """Return the path on this machine of a path in the image."""
         return self.root / path.lstrip("/")
 
     def run(self, command: str) -> None:
-        """Run a command of a stage, as whoever builds."""
+        """Run a command of a stage, as the user who builds."""
         done = subprocess.run(
             ["sh", "-euc", command],
             cwd=self.folder,
@@ -69,7 +69,7 @@ class Builder:
         self.built: dict[str, Image] = {}
 
     def build(self, name: str) -> Image:
-        """Return the image of a stage, after those that it stands on."""
+        """Build and return the image of a stage; its base stages are built first."""
         if name not in self.built:
             self.built[name] = self._build(self.stages[name])
         return self.built[name]
@@ -91,7 +91,7 @@ class Builder:
         return Image(root, env, base.workdir)
 
     def _python(self) -> dict[str, str]:
-        """The Python and the pip of the base image, for which those of this machine stand."""
+        """Provide the base image's Python and pip: those of this machine."""
         python = self.folder / "usr-local"
         subprocess.run([sys.executable, "-m", "venv", str(python)], check=True)
         env = {name: os.environ[name] for name in OF_THE_MACHINE if name in os.environ}
@@ -111,15 +111,15 @@ class Builder:
     def _run(self, image: Image, instruction: Instruction) -> None:
         image.run(instruction.rest)
         if instruction.rest.startswith("uv pip install"):
-            _lend_bytecode(Path(image.env["VIRTUAL_ENV"]))
+            _link_bytecode(Path(image.env["VIRTUAL_ENV"]))
 
     def _copy(self, image: Image, instruction: Instruction) -> None:
         origin, destination = instruction.rest.split()
-        target = image.path(os.path.join(image.workdir, destination))  # noqa: PTH118 # not here
+        target = image.path(os.path.join(image.workdir, destination))  # noqa: PTH118 # a path in the image
         if stage := instruction.flags.get("from"):
             if target.exists():
                 target.rmdir()
-            target.symlink_to(self.build(stage).path(origin))  # nobody writes to it any more
+            target.symlink_to(self.build(stage).path(origin))  # no later instruction writes to it
         elif (ROOT / origin).is_dir():
             shutil.copytree(ROOT / origin, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
@@ -130,7 +130,7 @@ class Builder:
         image.user = instruction.rest
 
     def _expose(self, image: Image, instruction: Instruction) -> None:
-        """Says something to people only."""
+        """Do nothing: EXPOSE is only documentation."""
 
     def _healthcheck(self, image: Image, instruction: Instruction) -> None:
         image.healthcheck = [] if instruction.rest == "NONE" else instruction.command
@@ -139,11 +139,11 @@ class Builder:
         image.command = instruction.command
 
 
-def _lend_bytecode(environment: Path) -> None:
-    """Give the packages of an environment the bytecode that ours has of the same files.
+def _link_bytecode(environment: Path) -> None:
+    """Link the bytecode of this environment's packages into the image's environment.
 
-    It fits files that uv has linked from its cache, both there and here. Where it had to copy them,
-    from another disk, Python looks at the sources as if nothing had been lent.
+    It is valid for files that uv has hard-linked from its cache in both places. Where uv has copied
+    them, Python ignores the bytecode and compiles the sources.
     """
     ours = Path(sysconfig.get_path("purelib"))
     theirs = environment / ours.relative_to(sys.prefix)

@@ -1,4 +1,4 @@
-"""The real nginx with the configuration of deploy/, on free ports, with its own certificate."""
+"""A real nginx with deploy/nginx.conf, on free ports, with its own certificate."""
 
 import os
 import re
@@ -22,7 +22,7 @@ NAME = "chat.example.com"
 
 
 class Nginx(Service):
-    """One nginx before the web processes that listen on `web_ports`."""
+    """One nginx in front of the web processes that listen on `web_ports`."""
 
     name: ClassVar[str] = "nginx"
     gentle = signal.SIGTERM
@@ -48,7 +48,7 @@ class Nginx(Service):
         (self.folder / "nginx.conf").write_text(self.configuration())
 
     def configuration(self) -> str:
-        """Return deploy/nginx.conf, changed where it names places and addresses."""
+        """Return deploy/nginx.conf with paths and addresses of the test."""
         text = CONFIGURATION.read_text()
         servers = "".join(
             f"server 127.0.0.1:{port} max_fails=1 fail_timeout=5s;\n" for port in self.web_ports
@@ -62,7 +62,7 @@ class Nginx(Service):
             (r"(https://)?chat\.example\.com\$", f"{self.origin}$"),
             (r"/etc/maru/tls", str(self.folder)),
             (r"/var/log/nginx", str(self.folder)),
-            (r"worker_rlimit_nofile \d+;", ""),  # not everybody may raise it
+            (r"worker_rlimit_nofile \d+;", ""),  # needs privileges
             (r"\nhttp \{", f"\nhttp {{\n{self._folders()}"),
         ):
             text, count = re.subn(old, lambda _, new=new: new, text)  # type: ignore[misc]
@@ -85,7 +85,7 @@ class Nginx(Service):
         return False
 
     def client(self) -> httpx.Client:
-        """Return a browser that has looked the proxy's name up; no name server knows it."""
+        """Return an HTTP client that connects to the proxy under its host name, without DNS."""
         return httpx.Client(
             base_url=f"https://127.0.0.1:{self.port}",
             headers={"Host": f"{NAME}:{self.port}"},
@@ -96,13 +96,13 @@ class Nginx(Service):
         )
 
     def trusting(self) -> ssl.SSLContext:
-        """Return how a client is to be that trusts this proxy's certificate, and no other."""
+        """Return a TLS context that trusts only this proxy's certificate."""
         return ssl.create_default_context(cafile=str(self.certificate))
 
     def tls(
         self, name: str = NAME, context: ssl.SSLContext | None = None, *, address: str = "127.0.0.1"
     ) -> ssl.SSLSocket:
-        """Open a connection to the proxy, as to `name`."""
+        """Open a TLS connection to the proxy with the server name `name`."""
         plain = socket.create_connection((address, self.port), timeout=10)
         try:
             return (context or self.trusting()).wrap_socket(plain, server_hostname=name)
@@ -116,10 +116,10 @@ def _to_its_name(request: httpx.Request) -> None:
 
 
 def missing() -> list[str]:
-    """Name the package that is not installed."""
+    """Return the names of missing packages."""
     return [] if os.access(_program(), os.X_OK) else ["nginx"]
 
 
 def _program() -> str:
-    """Debian keeps it where only root looks."""
+    """Return the path of nginx; Debian installs it in /usr/sbin."""
     return shutil.which("nginx") or "/usr/sbin/nginx"

@@ -1,10 +1,9 @@
-"""The runbook's commands, run as they stand there, with a stand-in for `docker`.
+"""Runs the runbook's commands as they are written, with a stand-in for `docker`.
 
 `docker compose exec -T SERVICE COMMAND` and `docker compose run --rm SERVICE COMMAND` run the
-command here, with the settings in `maru.env`, and what is `migrate` with those in `owner.env`
-before them; PostgreSQL's programs find the test's own by its
-variables. `up` brings the database up to date, as it does by way of the service `migrate`. What
-else is said to `docker` is written down and does nothing.
+command here with the settings in `maru.env`; the service `migrate` also reads `owner.env`.
+PostgreSQL's programs find the test's server by environment variables. `up` runs the migration,
+as the service `migrate` does. Other calls of `docker` are logged and do nothing.
 """
 
 import os
@@ -41,7 +40,7 @@ exec {sys.executable} "$@"
 
 
 def blocks(heading: str) -> list[str]:
-    """Return the commands of a section, in their order."""
+    """Return the shell blocks of a section, in order."""
     (section,) = re.findall(
         rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)",
         RUNBOOK.read_text(),
@@ -52,7 +51,7 @@ def blocks(heading: str) -> list[str]:
 
 
 class Operator:
-    """Somebody who sits in a folder like deploy/ and types what the runbook says."""
+    """An operator who runs the runbook's commands in a copy of deploy/."""
 
     def __init__(self, folder: Path, postgres: Postgres) -> None:
         self.folder = folder
@@ -70,7 +69,7 @@ class Operator:
         }
 
     def type(self, text: str) -> str:
-        """Run the lines in a shell that ends at the first which fails; return what they print."""
+        """Run the lines in a shell that stops at the first failure; return their output."""
         done = subprocess.run(
             ["sh", "-euc", text],
             cwd=self.folder,
@@ -85,17 +84,17 @@ class Operator:
         return done.stdout
 
     def said_to_docker(self) -> list[str]:
-        """Return what was said to `docker`, in its order."""
+        """Return the arguments of each call of `docker`, in order."""
         return (self.folder / "docker.log").read_text().splitlines()
 
     @property
     def settings(self) -> dict[str, str]:
-        """What is in `maru.env` now."""
+        """The current content of `maru.env`."""
         lines = (self.folder / "maru.env").read_text().splitlines()
         pairs = (line.partition("=") for line in lines if not line.startswith("#"))
         return {name: value for name, _, value in pairs}
 
     def set(self, **settings: str) -> None:
-        """Write settings into `maru.env`, in place of those that were there."""
+        """Set or replace settings in `maru.env`."""
         lines = [f"{name}={value}" for name, value in {**self.settings, **settings}.items()]
         (self.folder / "maru.env").write_text("\n".join(lines) + "\n")

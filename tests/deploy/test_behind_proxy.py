@@ -1,4 +1,4 @@
-"""Two web processes behind the proxy: people sign in, talk, and do not notice that one ends."""
+"""Two web processes behind the proxy: sign-in, sockets, and the death of one process."""
 
 import asyncio
 import re
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason="not installed: nginx")
 
 @pytest.fixture(scope="module")
 def proxy() -> Nginx:
-    """Knows its port already, for the public address of those who are behind it."""
+    """A proxy with a fixed port, which the web processes need for their public address."""
     return Nginx()
 
 
@@ -37,7 +37,7 @@ def cluster(
     provider: Provider,
     proxy: Nginx,
 ) -> Iterator[Cluster]:
-    """Two web processes and a worker, reached through the proxy."""
+    """Two web processes and a worker behind the proxy."""
     cluster = Cluster(
         tmp_path_factory.mktemp("behind"),
         postgres,
@@ -53,7 +53,7 @@ def cluster(
 
 @pytest.fixture(scope="module")
 def owner(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Make the first account, and return its address of mail."""
+    """Create the first account and return its e-mail address."""
     password = tmp_path_factory.mktemp("owner") / "password"
     password.write_text(PASSWORD)
     named = ("--email", EMAIL, "--team", "Team", "--password-file", str(password))
@@ -68,7 +68,7 @@ def room(cluster: Cluster, provider: Provider, owner: str) -> PopulatedRoom:
 
 @asynccontextmanager
 async def socket(proxy: Nginx, **headers: str) -> AsyncIterator[Socket]:
-    """Open a socket at the public address."""
+    """Open a WebSocket at the public address."""
     async with connect(
         f"wss://{NAME}:{proxy.port}/ws/",
         host="127.0.0.1",
@@ -81,8 +81,8 @@ async def socket(proxy: Nginx, **headers: str) -> AsyncIterator[Socket]:
         yield Socket(connection)
 
 
-def signed_in(visitor: httpx.Client, proxy: Nginx, email: str) -> httpx.Response:
-    """Fill in the form as a browser does."""
+def sign_in(visitor: httpx.Client, proxy: Nginx, email: str) -> httpx.Response:
+    """Submit the sign-in form as a browser does."""
     form = visitor.get("/accounts/login/").text
     token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form)
     assert token is not None
@@ -91,11 +91,11 @@ def signed_in(visitor: httpx.Client, proxy: Nginx, email: str) -> httpx.Response
     return visitor.post("/accounts/login/", data=fields, headers=origin)
 
 
-async def test_signed_in_over_https_one_talks_over_the_socket(
+async def test_user_signs_in_over_https_and_sends_over_the_socket(
     cluster: Cluster, proxy: Nginx, owner: str
 ) -> None:
     with proxy.client() as visitor:
-        answer = signed_in(visitor, proxy, owner)
+        answer = sign_in(visitor, proxy, owner)
         cookies = answer.headers.get_list("Set-Cookie")
         home = visitor.get("/")
         key = visitor.cookies["maru_session"]
@@ -121,7 +121,7 @@ async def test_socket_from_a_foreign_page_is_refused(cluster: Cluster, proxy: Ng
 
 
 def holders(cluster: Cluster) -> list[int]:
-    """Return, for each socket that is open, which web process holds it."""
+    """Return the number of the web process of each open socket."""
     found = []
     for number, web in enumerate(cluster.webs):
         metrics = httpx.get(f"{web.url}/metrics", trust_env=False).text
@@ -130,12 +130,12 @@ def holders(cluster: Cluster) -> list[int]:
 
 
 async def holders_of(cluster: Cluster, sockets: int) -> list[int]:
-    """Return the same once there are as many."""
+    """Wait until `sockets` sockets are open, then return their web processes."""
     await asyncio.to_thread(until, lambda: len(holders(cluster)) == sockets)
     return holders(cluster)
 
 
-async def test_web_process_that_dies_is_not_missed(
+async def test_death_of_a_web_process_is_not_noticed(
     cluster: Cluster, proxy: Nginx, room: PopulatedRoom
 ) -> None:
     first, second = ({"Authorization": f"Bearer {person.token}"} for person in room.members)

@@ -1,4 +1,4 @@
-"""compose.yaml, read as Compose reads it: what runs, who reaches whom, and how it ends."""
+"""compose.yaml: services, networks, settings and shutdown."""
 
 import re
 import stat
@@ -36,12 +36,12 @@ def services(compose: dict[str, Any]) -> dict[str, Service]:
     return found
 
 
-def test_everything_that_a_maru_needs_is_there(services: dict[str, Service]) -> None:
+def test_every_service_is_defined(services: dict[str, Service]) -> None:
     assert {*services} == MARU | {"postgres", "redis", "proxy"}
     assert services["agents"]["deploy"]["replicas"] == 2
 
 
-def test_images_have_versions_and_ours_are_built_from_stages(services: dict[str, Service]) -> None:
+def test_images_have_versions_and_stages(services: dict[str, Service]) -> None:
     for name, service in services.items():
         assert re.fullmatch(r"[a-z-]+:(\d[\w.-]*|\$\{MARU_VERSION:-local\})", service["image"]), (
             name
@@ -66,7 +66,7 @@ def test_only_the_proxy_can_be_reached_from_outside(
         assert not outward & {*services[name]["networks"]}, name
 
 
-def test_proxy_and_web_processes_know_each_other_by_address(
+def test_proxy_and_web_processes_have_fixed_addresses(
     compose: dict[str, Any], services: dict[str, Service]
 ) -> None:
     network = ip_network(compose["networks"]["front"]["ipam"]["config"][0]["subnet"])
@@ -84,7 +84,7 @@ def test_proxy_and_web_processes_know_each_other_by_address(
         assert address[name] in environment["MARU_HOSTS"].split(",")
 
 
-def test_nobody_is_killed_before_the_end_of_the_drain(services: dict[str, Service]) -> None:
+def test_no_process_is_killed_before_its_drain_ends(services: dict[str, Service]) -> None:
     for name, drain in (
         ("web-1", DRAIN_SECONDS),
         ("web-2", DRAIN_SECONDS),
@@ -93,7 +93,7 @@ def test_nobody_is_killed_before_the_end_of_the_drain(services: dict[str, Servic
         assert int(services[name]["stop_grace_period"].rstrip("s")) >= drain + SPARE_SECONDS, name
 
 
-def test_what_stays_comes_back_and_says_how_it_is(services: dict[str, Service]) -> None:
+def test_long_running_services_restart_and_have_health_checks(services: dict[str, Service]) -> None:
     for name in services.keys() - {"migrate"}:
         assert services[name]["restart"] == "unless-stopped", name
     for name in ("postgres", "redis", "proxy"):
@@ -101,14 +101,14 @@ def test_what_stays_comes_back_and_says_how_it_is(services: dict[str, Service]) 
     assert services["migrate"]["restart"] == "no"
 
 
-def test_database_is_migrated_before_anything_starts_on_it(services: dict[str, Service]) -> None:
+def test_database_is_migrated_before_other_services_start(services: dict[str, Service]) -> None:
     for name in MARU - {"migrate"}:
         needs = services[name]["depends_on"]
         assert needs["migrate"]["condition"] == "service_completed_successfully", name
     assert services["migrate"]["command"] == ["python", "manage.py", "migrate"]
 
 
-def test_our_processes_may_do_little_and_write_nowhere(services: dict[str, Service]) -> None:
+def test_processes_have_no_capabilities_and_a_read_only_root(services: dict[str, Service]) -> None:
     for name in MARU:
         service = services[name]
         assert (service["read_only"], service["tmpfs"]) == (True, ["/tmp"]), name
@@ -116,7 +116,7 @@ def test_our_processes_may_do_little_and_write_nowhere(services: dict[str, Servi
         assert service["security_opt"] == ["no-new-privileges:true"], name
 
 
-def test_every_setting_is_one_of_maru_and_none_is_a_secret(services: dict[str, Service]) -> None:
+def test_every_setting_exists_and_none_is_a_secret(services: dict[str, Service]) -> None:
     known = {PREFIX + name.upper() for name in Env.model_fields}
 
     for name in MARU:
@@ -128,7 +128,7 @@ def test_every_setting_is_one_of_maru_and_none_is_a_secret(services: dict[str, S
 
 @pytest.fixture
 def made(tmp_path: Path) -> dict[str, dict[str, str]]:
-    """Return the settings that the script makes, by file."""
+    """Run the script; return the settings that it creates, by file."""
     (tmp_path / "first_secrets.sh").write_text((DEPLOY / "first_secrets.sh").read_text())
     run_script(tmp_path)
     return {name: settings_in(tmp_path / name) for name in ("maru.env", "postgres.env")}
@@ -149,7 +149,7 @@ def settings_in(path: Path) -> dict[str, str]:
     return {name: value for name, _, value in lines}
 
 
-def test_secrets_of_a_new_installation_fit_together(
+def test_secrets_of_a_new_installation_match(
     made: dict[str, dict[str, str]], services: dict[str, Service]
 ) -> None:
     maru, postgres = made["maru.env"], made["postgres.env"]
@@ -165,7 +165,7 @@ def test_secrets_of_a_new_installation_fit_together(
     assert services["postgres"]["env_file"] == "postgres.env"
 
 
-def test_secrets_are_made_once_and_never_twice_the_same(
+def test_secrets_are_created_once_and_are_random(
     made: dict[str, dict[str, str]], tmp_path: Path
 ) -> None:
     again = run_script(tmp_path)

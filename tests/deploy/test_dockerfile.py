@@ -1,4 +1,4 @@
-"""The rules that the Dockerfile keeps, whoever builds it."""
+"""Rules of the Dockerfile."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ SECRET = re.compile(r"(password|secret|token|_key)\w*=", re.IGNORECASE)
 
 
 def faults(found: dict[str, Stage]) -> Iterator[str]:
-    """Name what is wrong with a Dockerfile."""
+    """Yield what is wrong with a Dockerfile."""
     for stage in found.values():
         if stage.base not in found and not VERSIONED.fullmatch(stage.base):
             yield f"{stage.base} is an image without a version"
@@ -73,7 +73,7 @@ def test_fault_is_found(tmp_path: Path, written: str, instead: str, fault: str) 
     assert any(found.startswith(fault) for found in faults(stages(tmp_path / "Dockerfile")))
 
 
-def test_only_what_is_copied_reaches_the_builder() -> None:
+def test_build_context_contains_only_copied_files() -> None:
     lines = (ROOT / "deploy" / "Dockerfile.dockerignore").read_text().splitlines()
     copies = (copy for stage in stages().values() for copy in stage.of("COPY"))
     sources = {copy.rest.split()[0] for copy in copies if "from" not in copy.flags}

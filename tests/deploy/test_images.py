@@ -1,4 +1,4 @@
-"""Both images, built by the Dockerfile's own commands, on real services."""
+"""Both images, built with the commands of the Dockerfile, on real services."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def settings_of_production(postgres: Postgres, redis: Redis) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def as_built(builder: Builder) -> set[tuple[Path, int]]:
-    """The files of the web image before anything has run in it."""
+    """The files of the web image before a process has run in it."""
     return files(builder.build("web"))
 
 
@@ -48,7 +48,7 @@ def web(
     settings_of_production: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Container]:
-    """A web process of the image, on a database that the image has migrated itself."""
+    """A web process of the image, on a database migrated with the image."""
     folder = tmp_path_factory.mktemp("web")
     settings = {**settings_of_production, "MARU_HOSTS": ANOTHER_ADDRESS}
     container = Container(folder, builder.build("web"), **settings)
@@ -71,10 +71,7 @@ def worker(
 
 
 def files(image: Image) -> set[tuple[Path, int]]:
-    """Return every file of an image with the time at which it was last written to.
-
-    What was copied from another stage is linked, and is looked at, too.
-    """
+    """Return every file of an image with its modification time; follow links to other stages."""
     folders = os.walk(image.root, followlinks=True)
     found = (Path(folder, name) for folder, _, names in folders for name in names)
     return {(path, path.stat().st_mtime_ns) for path in found}
@@ -86,7 +83,7 @@ def page(url: str) -> str:
         return text
 
 
-def test_web_image_serves_pages_and_their_files(web: Container) -> None:
+def test_web_image_serves_pages_and_static_files(web: Container) -> None:
     login = page(f"{web.url}/accounts/login/")
     style = re.search(r'"(/static/[^"]+\.[0-9a-f]{12}\.css)"', login)
 
@@ -95,22 +92,20 @@ def test_web_image_serves_pages_and_their_files(web: Container) -> None:
     assert page(web.url + style[1])
 
 
-def test_web_image_is_without_the_engine_and_the_other_has_it(
-    web: Container, worker: Container
-) -> None:
+def test_only_the_agents_image_contains_the_engine(web: Container, worker: Container) -> None:
     asked = ("python", "-c", "import importlib.util as u; print(u.find_spec('crewai') is None)")
 
     assert web.execute(*asked).stdout == "True\n"
     assert worker.execute(*asked).stdout == "False\n"
 
 
-def test_engine_is_what_a_web_image_cannot_import(web: Container) -> None:
+def test_web_image_cannot_import_the_engine(web: Container) -> None:
     done = web.execute("python", "-c", "import crewai")
 
     assert "No module named 'crewai'" in done.stderr
 
 
-async def test_asked_through_the_web_image_the_agents_image_answers(
+async def test_agents_image_answers_a_question_sent_to_the_web_image(
     web: Container, worker: Container
 ) -> None:
     (room,) = web.populate(1, 1)
@@ -125,9 +120,7 @@ async def test_asked_through_the_web_image_the_agents_image_answers(
     assert len(socket.of_type("message.delta")) > 1
 
 
-def test_health_check_of_the_image_tells_a_process_that_serves_from_none(
-    web: Container, tmp_path: Path
-) -> None:
+def test_health_check_of_the_image_detects_a_dead_process(web: Container, tmp_path: Path) -> None:
     nowhere = Container(tmp_path, web.image)
 
     assert web.execute(*web.image.healthcheck).returncode == 0
@@ -135,7 +128,7 @@ def test_health_check_of_the_image_tells_a_process_that_serves_from_none(
 
 
 @pytest.mark.parametrize(("host", "status"), [(ANOTHER_ADDRESS, 200), ("10.9.8.8", 400)])
-def test_process_is_asked_under_the_addresses_that_it_was_given(
+def test_process_accepts_only_its_configured_host_names(
     web: Container, host: str, status: int
 ) -> None:
     answer = httpx.get(f"{web.url}/healthz", headers={"Host": f"{host}:8000"}, trust_env=False)
@@ -143,7 +136,9 @@ def test_process_is_asked_under_the_addresses_that_it_was_given(
     assert answer.status_code == status
 
 
-def test_image_is_only_read(as_built: set[tuple[Path, int]], web: Container) -> None:
+def test_processes_do_not_write_to_the_image(
+    as_built: set[tuple[Path, int]], web: Container
+) -> None:
     page(f"{web.url}/accounts/login/")
 
     web.stop()

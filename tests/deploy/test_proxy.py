@@ -1,4 +1,4 @@
-"""What the proxy tells the web processes, and what it keeps away from them."""
+"""Headers and requests that the proxy forwards, replaces or refuses."""
 
 import re
 import ssl
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason="not installed: nginx")
 
 @pytest.fixture(scope="module")
 def proxy() -> Iterator[Nginx]:
-    """A proxy with two web processes, of which one is away."""
+    """A proxy with two web processes, one of which is down."""
     with upstream() as port, Nginx([free_port(), port]) as started:
         yield started
 
@@ -39,8 +39,8 @@ def visitor(proxy: Nginx) -> Iterator[httpx.Client]:
         yield client
 
 
-def told(visitor: httpx.Client, **headers: str) -> dict[str, str]:
-    """Return the headers that arrive at the web process."""
+def forwarded_headers(visitor: httpx.Client, **headers: str) -> dict[str, str]:
+    """Return the request headers that arrive at the web process."""
     heard: dict[str, str] = visitor.get("/", headers=headers).json()["headers"]
     return heard
 
@@ -53,12 +53,12 @@ def test_plain_http_is_sent_to_https(proxy: Nginx) -> None:
     assert (answer.status_code, answer.headers["Location"]) == (308, f"{proxy.origin}/rooms/1/?a=b")
 
 
-def test_who_asks_for_another_name_gets_no_connection(proxy: Nginx) -> None:
+def test_tls_handshake_for_another_name_is_rejected(proxy: Nginx) -> None:
     with pytest.raises(ssl.SSLError, match="UNRECOGNIZED_NAME"):
         proxy.tls("evil.example")
 
 
-def test_another_name_within_a_connection_is_not_served(visitor: httpx.Client) -> None:
+def test_request_for_another_host_is_not_served(visitor: httpx.Client) -> None:
     assert visitor.get("/", headers={"Host": "evil.example"}).status_code == 421
 
 
@@ -74,15 +74,15 @@ def test_browsers_may_load_many_files_over_one_connection(
         assert connection.selected_alpn_protocol() == "h2"
 
 
-def test_web_process_hears_who_asks_and_where(proxy: Nginx, visitor: httpx.Client) -> None:
-    heard = told(visitor)
+def test_client_address_host_and_scheme_are_forwarded(proxy: Nginx, visitor: httpx.Client) -> None:
+    heard = forwarded_headers(visitor)
 
     assert heard["host"] == heard["x-forwarded-host"] == f"{NAME}:{proxy.port}"
     assert (heard["x-forwarded-for"], heard["x-forwarded-proto"]) == ("127.0.0.1", "https")
 
 
-def test_what_clients_say_of_themselves_is_replaced(proxy: Nginx, visitor: httpx.Client) -> None:
-    heard = told(visitor, **FORGED)
+def test_forwarded_headers_of_clients_are_replaced(proxy: Nginx, visitor: httpx.Client) -> None:
+    heard = forwarded_headers(visitor, **FORGED)
 
     assert {name: heard.get(name.lower()) for name in FORGED} == {
         "X-Forwarded-For": "127.0.0.1",
@@ -93,20 +93,20 @@ def test_what_clients_say_of_themselves_is_replaced(proxy: Nginx, visitor: httpx
     }
 
 
-def test_only_a_websocket_is_passed_on_as_an_upgrade(visitor: httpx.Client) -> None:
+def test_only_websocket_upgrades_are_forwarded(visitor: httpx.Client) -> None:
     upgrade = {"Connection": "Upgrade", "Upgrade": "websocket"}
 
-    assert told(visitor, **upgrade)["connection"] == "upgrade"
-    assert told(visitor, **{**upgrade, "Upgrade": "h2c"})["connection"] == "close"
+    assert forwarded_headers(visitor, **upgrade)["connection"] == "upgrade"
+    assert forwarded_headers(visitor, **{**upgrade, "Upgrade": "h2c"})["connection"] == "close"
 
 
-def test_proxy_is_there_by_both_kinds_of_addresses(proxy: Nginx) -> None:
+def test_proxy_listens_on_ipv4_and_ipv6(proxy: Nginx) -> None:
     for address in ("127.0.0.1", "::1"):
         with proxy.tls(address=address) as connection:
             assert connection.version() is not None
 
 
-def test_who_opens_one_socket_after_the_other_is_held_off_and_may_read_pages(
+def test_rate_of_new_sockets_per_address_is_limited(
     visitor: httpx.Client,
 ) -> None:
     statuses = [visitor.get("/ws/").status_code for _ in range(AT_ONCE)]
@@ -118,17 +118,17 @@ def test_who_opens_one_socket_after_the_other_is_held_off_and_may_read_pages(
     assert visitor.get("/").status_code == 200
 
 
-def test_metrics_are_not_for_the_outside(visitor: httpx.Client) -> None:
+def test_metrics_are_not_forwarded(visitor: httpx.Client) -> None:
     assert visitor.get("/metrics").status_code == 404
 
 
-def test_web_process_that_is_away_is_passed_over(visitor: httpx.Client) -> None:
+def test_web_process_that_is_down_is_skipped(visitor: httpx.Client) -> None:
     statuses = [visitor.post("/", content=b"x").status_code for _ in range(6)]
 
     assert statuses == [200] * 6
 
 
-def test_body_of_a_mebibyte_passes_and_a_larger_one_does_not(visitor: httpx.Client) -> None:
+def test_body_of_one_mebibyte_is_the_largest(visitor: httpx.Client) -> None:
     passed = visitor.post("/api/v1/me", content=b"x" * MIB)
     refused = visitor.post("/api/v1/me", content=b"x" * (MIB + 1))
 
@@ -137,18 +137,16 @@ def test_body_of_a_mebibyte_passes_and_a_larger_one_does_not(visitor: httpx.Clie
 
 
 @pytest.mark.parametrize(("length", "status"), [(6_000, 200), (100_000, 400)])
-def test_headers_of_a_browser_pass_and_huge_ones_do_not(
-    visitor: httpx.Client, length: int, status: int
-) -> None:
+def test_huge_headers_are_refused(visitor: httpx.Client, length: int, status: int) -> None:
     assert visitor.get("/", headers={"Cookie": "a" * length}).status_code == status
 
 
-def test_stream_is_passed_on_while_it_is_made(visitor: httpx.Client) -> None:
+def test_event_stream_is_not_buffered(visitor: httpx.Client) -> None:
     with visitor.stream("GET", STREAM) as answer:
         assert next(answer.iter_raw()) == FIRST_EVENT
 
 
-def test_programs_are_told_in_their_own_form_that_no_web_process_is_there() -> None:
+def test_api_clients_get_json_errors_without_a_web_process() -> None:
     with Nginx([free_port(), free_port()]) as proxy, proxy.client() as visitor:
         answers = [visitor.get("/api/v1/me"), visitor.get(STREAM), visitor.get("/")]
 
@@ -156,9 +154,7 @@ def test_programs_are_told_in_their_own_form_that_no_web_process_is_there() -> N
     assert [answer.json()["code"] for answer in answers[:2]] == ["unavailable", "unavailable"]
 
 
-def test_log_of_the_proxy_holds_no_path_that_lets_somebody_in(
-    proxy: Nginx, visitor: httpx.Client
-) -> None:
+def test_log_of_the_proxy_contains_no_secret_paths(proxy: Nginx, visitor: httpx.Client) -> None:
     visitor.get("/setup/CANARY", headers={"Referer": f"{proxy.origin}/setup/CANARY"})
     visitor.post("/after/it")
 
@@ -168,7 +164,7 @@ def test_log_of_the_proxy_holds_no_path_that_lets_somebody_in(
     assert "CANARY" not in log.read_text()
 
 
-def test_open_socket_is_not_cut_between_two_pings() -> None:
+def test_idle_socket_survives_between_two_pings() -> None:
     (seconds,) = re.findall(r"proxy_read_timeout (\d+)s;", CONFIGURATION.read_text())
 
     assert int(seconds) > 2 * PING_SECONDS

@@ -1,4 +1,4 @@
-"""What the runbook tells one to type does what it says, and it explains all that there is."""
+"""The runbook's commands work, and it explains every metric, log event and readiness reason."""
 
 import json
 import re
@@ -20,7 +20,7 @@ POPULATE = "docker compose exec -T web-1 python manage.py populate --force --mem
 
 
 class WebProcess(Installation):
-    """Counts as started once it serves: no worker runs beside it."""
+    """A web process that counts as started once it serves, because there is no worker."""
 
     def _is_ready(self) -> bool:
         try:
@@ -34,7 +34,7 @@ class WebProcess(Installation):
 def operator(
     tmp_path_factory: pytest.TempPathFactory, postgres: Postgres, redis: Redis
 ) -> Operator:
-    """Somebody who has done all of the first start."""
+    """An operator who has run the commands of the first start."""
     folder = tmp_path_factory.mktemp("deploy")
     operator = Operator(folder, postgres)
     (folder / "first_secrets.sh").symlink_to(ROOT / "deploy" / "first_secrets.sh")
@@ -56,7 +56,7 @@ def operator(
 
 @pytest.fixture(scope="module")
 def member(operator: Operator) -> Person:
-    """Somebody in a team that has a connection with a key."""
+    """A member of a team that has a connection with a key."""
     provider = f"--provider http://{NOWHERE}/v1 --model large"
     operator.type(f"{POPULATE} --rooms 2 --out made.json {provider}")
     rooms = json.loads((operator.folder / "made.json").read_text())["rooms"]
@@ -75,7 +75,7 @@ def counts(url: str) -> dict[str, int]:
         }
 
 
-def test_backup_is_restored_whole_and_a_web_process_starts_on_it(
+def test_backup_is_restored_completely_and_a_web_process_starts(
     operator: Operator, member: Person, tmp_path: Path
 ) -> None:
     before = counts(operator.settings["MARU_DATABASE_URL"])
@@ -94,9 +94,7 @@ def test_backup_is_restored_whole_and_a_web_process_starts_on_it(
     assert (status, me["id"]) == (200, member.user)
 
 
-def test_wrong_secret_key_is_said_aloud_before_anything_starts(
-    operator: Operator, member: Person
-) -> None:
+def test_wrong_secret_key_is_reported_before_the_start(operator: Operator, member: Person) -> None:
     right = operator.settings["MARU_SECRET_KEY"]
     operator.set(MARU_SECRET_KEY="w" * 64)
     *_, check, up = "".join(blocks("Restore")).splitlines()
@@ -110,9 +108,7 @@ def test_wrong_secret_key_is_said_aloud_before_anything_starts(
     operator.set(MARU_SECRET_KEY=right)
 
 
-def test_another_secret_key_reads_everything_once_all_is_encrypted_under_it(
-    operator: Operator, member: Person
-) -> None:
+def test_new_secret_key_reads_everything_after_rotation(operator: Operator, member: Person) -> None:
     rotate, check = blocks("Another secret key")
     old = operator.settings["MARU_SECRET_KEY"]
     operator.set(MARU_SECRET_KEY="n" * 64, MARU_SECRET_KEY_FALLBACKS=old)
@@ -142,13 +138,13 @@ def test_processes_get_a_role_that_cannot_change_the_audit(operator: Operator) -
 
 
 def explained() -> set[str]:
-    """Return every word that the runbook sets as code within its text."""
+    """Return every code span of the runbook's text."""
     text = re.sub(r"^```.*?^```", "", RUNBOOK.read_text(), flags=re.MULTILINE | re.DOTALL)
     found = re.findall(r"`([^`]+)`", text)
     return {code.partition("{")[0] for code in found}
 
 
-def test_every_metric_of_ours_is_explained() -> None:
+def test_every_metric_is_explained() -> None:
     ours = [found for found in vars(metrics).values() if isinstance(found, Counter | Gauge)]
     described = [metric for collector in ours for metric in collector.describe()]
     names = {m.name + ("_total" if m.type == "counter" else "") for m in described}
@@ -157,7 +153,7 @@ def test_every_metric_of_ours_is_explained() -> None:
     assert "maru_sockets" in names
 
 
-def test_every_event_that_somebody_should_look_at_is_explained() -> None:
+def test_every_log_event_of_warning_level_is_explained() -> None:
     events = {
         event
         for folder in ("accounts", "agents", "platform", "rooms")
@@ -171,8 +167,8 @@ def test_every_event_that_somebody_should_look_at_is_explained() -> None:
     assert "companion.ended" in events
 
 
-def test_every_reason_for_not_being_ready_is_explained() -> None:
-    source = (ROOT / "platform" / "maru" / "health.py").read_text()
+def test_every_readiness_reason_is_explained() -> None:
+    source = (ROOT / "platform" / "maru" / "web" / "health.py").read_text()
     reasons = set(re.findall(r'(?:return|else) \["(\w+)"\]', source))
 
     assert reasons - explained() == set()

@@ -1,4 +1,4 @@
-"""The units of systemd: what they start is there, and what they may do is little."""
+"""The systemd units: commands, settings and sandbox."""
 
 import re
 import shutil
@@ -17,7 +17,7 @@ UNITS = sorted((ROOT / "deploy").glob("*.service"))
 NAMES = [unit.name for unit in UNITS]
 PYTHON = "/opt/maru/.venv/bin/python"
 MOST_EXPOSED = 20
-"""Of 100, by systemd's own count: 96 is a unit that says nothing."""
+"""Highest exposure by systemd-analyze security, of 100; a unit without a sandbox has 96."""
 
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="not installed: systemd"
@@ -36,7 +36,7 @@ def analyzed(unit: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(params=UNITS, ids=NAMES)
 def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A unit of deploy/, for a machine on which Maru is installed here."""
+    """A unit of deploy/ with the paths of this checkout."""
     original: Path = request.param
     text = original.read_text()
     assert PYTHON in text
@@ -45,12 +45,12 @@ def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return copy
 
 
-def test_there_is_a_unit_for_each_kind_of_process() -> None:
+def test_each_kind_of_process_has_a_unit() -> None:
     assert NAMES == ["maru-agents@.service", "maru-migrate.service", "maru-web@.service"]
 
 
 @needs_systemd
-def test_systemd_understands_every_line(unit: Path) -> None:
+def test_systemd_accepts_every_line(unit: Path) -> None:
     found = analyzed(unit, "verify")
 
     assert (found.returncode, found.stderr) == (0, "")
@@ -58,14 +58,14 @@ def test_systemd_understands_every_line(unit: Path) -> None:
 
 @needs_systemd
 @pytest.mark.parametrize("line", ["ProtectSytem=strict", "ExecStart=/nowhere/python"])
-def test_line_that_systemd_does_not_understand_is_found(unit: Path, line: str) -> None:
+def test_invalid_line_is_found(unit: Path, line: str) -> None:
     unit.write_text(unit.read_text().replace("[Service]", f"[Service]\n{line}"))
 
     assert analyzed(unit, "verify").stderr
 
 
 @needs_systemd
-def test_unit_may_do_little(unit: Path) -> None:
+def test_unit_is_sandboxed(unit: Path) -> None:
     limit = ("security", "--offline=true", f"--threshold={MOST_EXPOSED}")
 
     assert analyzed(unit, *limit).returncode == 0
@@ -76,7 +76,7 @@ def test_unit_may_do_little(unit: Path) -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=NAMES)
-def test_what_is_started_is_part_of_maru(unit: Path) -> None:
+def test_commands_of_units_exist(unit: Path) -> None:
     (command,) = values(unit, "ExecStart")
     words = command.split()
 
@@ -90,7 +90,7 @@ def test_what_is_started_is_part_of_maru(unit: Path) -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=NAMES)
-def test_settings_are_those_of_maru(unit: Path) -> None:
+def test_settings_of_units_exist(unit: Path) -> None:
     named = {line.partition("=")[0] for line in values(unit, "Environment")}
     known = {PREFIX + name.upper() for name in Env.model_fields} | {
         "PYTHONPATH",
@@ -105,7 +105,7 @@ def test_settings_are_those_of_maru(unit: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "drain"), [("maru-web@", DRAIN_SECONDS), ("maru-agents@", runagents.DRAIN_SECONDS)]
 )
-def test_nothing_is_killed_before_the_end_of_its_drain(name: str, drain: int) -> None:
+def test_no_process_is_killed_before_its_drain_ends(name: str, drain: int) -> None:
     unit = ROOT / "deploy" / f"{name}.service"
 
     assert int(values(unit, "TimeoutStopSec")[0]) >= drain + 5

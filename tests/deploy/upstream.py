@@ -1,4 +1,4 @@
-"""Stands where a web process stands, and says what the proxy has told it."""
+"""An HTTP server in place of a web process; it returns the headers of each request."""
 
 import json
 import threading
@@ -12,7 +12,7 @@ FIRST_EVENT = b"data: first\n\n"
 
 
 class Upstream(BaseHTTPRequestHandler):
-    """Answers with the request's headers and the length of its body; streams on `STREAM`."""
+    """Returns the request's headers and the length of its body; streams on `STREAM`."""
 
     release: ClassVar[threading.Event]
 
@@ -20,12 +20,12 @@ class Upstream(BaseHTTPRequestHandler):
         if self.path == STREAM:
             self._stream()
         else:
-            self._tell()
+            self._respond()
 
     def do_POST(self) -> None:
-        self._tell()
+        self._respond()
 
-    def _tell(self) -> None:
+    def _respond(self) -> None:
         length = len(self.rfile.read(int(self.headers.get("Content-Length", 0))))
         headers = {name.lower(): value for name, value in self.headers.items()}
         body = json.dumps({"path": self.path, "length": length, "headers": headers}).encode()
@@ -35,7 +35,7 @@ class Upstream(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _stream(self) -> None:
-        """Send one event, and nothing more until the test lets go."""
+        """Send one event and keep the stream open until the test closes it."""
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
@@ -49,7 +49,7 @@ class Upstream(BaseHTTPRequestHandler):
 
 @contextmanager
 def upstream() -> Iterator[int]:
-    """Serve on a free port, and return it."""
+    """Serve on a free port and yield the port."""
     Upstream.release = threading.Event()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
     thread = threading.Thread(target=server.serve_forever)
