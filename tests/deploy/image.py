@@ -1,8 +1,8 @@
 """Builds images without a container engine: executes the Dockerfile's instructions in a folder.
 
 `FROM` takes over the files of a stage, `COPY` copies, `RUN` runs the command in a shell with only
-the stage's environment. The folder stands for `/`: paths differ only by that prefix. Not covered: the
-base image (Debian and its Python), and `USER`, because another user could not run a Python that is
+the stage's environment. The folder stands for `/`: paths differ only by that prefix. The base image
+(Debian and its Python) is not covered, nor is `USER`: another user could not run a Python that is
 installed in a home folder.
 """
 

@@ -171,7 +171,7 @@ def test_secrets_are_created_once_and_are_random(
     again = run_script(tmp_path)
 
     assert again.returncode == 1
-    assert "nothing was changed" in again.stderr
+    assert "Nothing was changed" in again.stderr
     assert settings_in(tmp_path / "maru.env") == made["maru.env"]
     (tmp_path / "maru.env").unlink()
     (tmp_path / "postgres.env").unlink()

@@ -13,6 +13,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -60,6 +62,13 @@ def dump(_number: int, _frame: FrameType | None) -> None:
     path.with_suffix(".done").touch()
 
 
+def with_asyncio_loop(config: Callable[..., Any], *args: Any) -> Any:
+    """Return uvicorn's configuration with asyncio's event loop instead of uvloop's."""
+    made = config(*args)
+    made.loop = "asyncio"
+    return made
+
+
 def main() -> None:
     """Run a web process or a worker under the profile function."""
     signal.signal(signal.SIGUSR1, dump)
@@ -68,21 +77,14 @@ def main() -> None:
     if sys.argv[1] == "web":
         from maru.server import process
 
-        original = process.config
-
-        def config(*args: Any) -> Any:
-            made = original(*args)
-            made.loop = "asyncio"
-            return made
-
-        process.config = config
+        vars(process)["config"] = partial(with_asyncio_loop, process.config)
         process.main()
     else:
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", "maru.settings")
         import django
         import uvloop
 
-        uvloop.run = asyncio.run
+        vars(uvloop)["run"] = asyncio.run
         django.setup()
         from django.core.management import call_command
 
