@@ -51,10 +51,10 @@ class Cgroups:
         if (self._folder / "cpu.cfs_quota_us").exists():
             self._limits = {"cpu.cfs_period_us": str(period), "cpu.cfs_quota_us": str(quota)}
             # All quotas together compete with the rest of the machine as one task would.
-            (self._folder / "cpu.shares").write_text("32768")
+            (self._folder / "cpu.shares").write_text("8192")
         else:
             (self._folder / "cgroup.subtree_control").write_text("+cpu")
-            (self._folder / "cpu.weight").write_text("3200")
+            (self._folder / "cpu.weight").write_text("800")
 
     def adopt(self, pid: int) -> None:
         group = self._folder / str(pid)
