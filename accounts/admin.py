@@ -1,7 +1,7 @@
-"""The admin site: for staff only, who sign in by two steps through the same page as everybody.
+"""The admin site: staff with two-step sign-in look up users, teams and audit entries.
 
-It shows what whoever runs the server must look up, and suspends. Digests, passwords and tokens are
-not in it, and nothing is made or deleted here: there are services for that, with their rules.
+Staff can suspend users here. Nothing is created or deleted: services with their rules do that.
+Hashes, passwords and tokens are not shown.
 """
 
 from collections.abc import Collection
@@ -28,60 +28,60 @@ from accounts.services import suspend_user
 
 
 class StaffSite(admin.AdminSite):
-    """Django's admin without ways in and out of its own.
+    """Django's admin without its own pages for sign-in, sign-out and passwords.
 
-    They know no rate limit, and end neither sockets nor tokens.
+    Those pages have no rate limit, and they close neither sockets nor tokens.
     """
 
     site_header = site_title = "Maru"
-    index_title = _("People and teams of this server")
+    index_title = _("Users and teams of this server")
 
     def has_permission(self, request: HttpRequest) -> bool:
-        """Staff, who sign in by two steps."""
+        """Return True for active staff with two-step sign-in."""
         return super().has_permission(request) and has_mfa(require_user(request))
 
     @method_decorator(login_not_required)
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Send whoever is not signed in to the one page for that; others have no business here.
+        """Redirect anonymous visitors to the sign-in page; raise PermissionDenied for other users.
 
-        Staff without a second step are led to set it up.
+        Staff without two-step sign-in are redirected to the page that sets it up.
         """
         if super().has_permission(request):
-            messages.info(request, _("The admin site asks for two-step sign-in. Set it up first."))
+            messages.info(request, _("The admin site requires two-step sign-in. Set it up first."))
             return redirect("mfa_index")
         if request.user.is_authenticated:
             raise PermissionDenied
         return redirect_to_login(request.GET.get(REDIRECT_FIELD_NAME) or request.path)
 
-    def logout(  # type: ignore[override]  # where to do it, not that it is done
+    def logout(  # type: ignore[override]  # a redirect, not a TemplateResponse
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Log out as everywhere."""
+        """Redirect to the page that signs out."""
         return redirect("account_logout")
 
     def password_change(  # type: ignore[override]  # ditto
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Change the password as everywhere."""
+        """Redirect to the page that changes the password."""
         return redirect("account_change_password")
 
 
-class Guarded(admin.ModelAdmin[Any]):
-    """Rows whose pages ask for the right first, and then for the row."""
+class PermissionFirstAdmin(admin.ModelAdmin[Any]):
+    """A ModelAdmin whose pages check the permission before they look up the row."""
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Django asks the other way round, which tells those without the right what is there."""
+        """Django looks up the row first, which reveals to other staff whether it exists."""
         if not self.has_view_or_change_permission(request):
             raise PermissionDenied
         return super().history_view(request, object_id, extra_context)
 
 
-class LookUp(Guarded):
-    """Rows that are neither made nor deleted here."""
+class LookupAdmin(PermissionFirstAdmin):
+    """A ModelAdmin that neither adds nor deletes rows."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -96,18 +96,18 @@ def audit_form(
     form: forms.ModelForm[Any],
     target: UUID,
     *,
-    told: Collection[str] = (),
+    audited_fields: Collection[str] = (),
 ) -> None:
-    """Write down what a form of this site has changed, but for what is `told` by other means."""
-    changed = [name for name in form.changed_data if name not in told]
+    """Audit the fields that an admin form has changed, except those that a service has audited."""
+    changed = [name for name in form.changed_data if name not in audited_fields]
     if changed:
         before = {name: form.initial.get(name) for name in changed}
         after = {name: form.cleaned_data[name] for name in changed}
         audit(require_user(request), action, target, before=before, after=after)
 
 
-class UserAdmin(LookUp):
-    """People: to look up, and to suspend."""
+class UserAdmin(LookupAdmin):
+    """Users: staff look them up and suspend them."""
 
     list_display = ("email", "name", "handle", "is_active", "is_staff", "date_joined")
     list_filter = ("is_active", "is_staff")
@@ -120,29 +120,29 @@ class UserAdmin(LookUp):
     )
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
-        """Who is staff is for superusers to say."""
-        fixed = ("email", "name", "handle", "last_login", "date_joined")
+        """Return the read-only fields: only superusers change who is staff."""
+        readonly = ("email", "name", "handle", "last_login", "date_joined")
         superuser = isinstance(request.user, User) and request.user.is_superuser
-        return fixed if superuser else (*fixed, "is_staff", "is_superuser")
+        return readonly if superuser else (*readonly, "is_staff", "is_superuser")
 
     def save_model(
         self,
         request: HttpRequest,
         obj: User,
         form: forms.ModelForm[User],
-        change: bool,  # noqa: FBT001  # as Django calls it
+        change: bool,  # noqa: FBT001  # Django passes it by position
     ) -> None:
-        """Write down who is staff; a suspension ends what is open, beside keeping somebody out."""
+        """Save and audit the user; a suspension also closes the user's connections."""
         super().save_model(request, obj, form, change)
         suspended = "is_active" in form.changed_data and not obj.is_active
         if suspended:
             suspend_user(person=obj, user=require_user(request))
-        told = ["is_active"] if suspended else []
-        audit_form(request, "user.changed", form, obj.pk, told=told)
+        audited_fields = ["is_active"] if suspended else []
+        audit_form(request, "user.changed", form, obj.pk, audited_fields=audited_fields)
 
 
 class TeamMemberInline(admin.TabularInline[TeamMember, Team]):
-    """Who is in a team. Roles are set in the team, where permissions follow them."""
+    """The members of a team, read-only: services change roles together with permissions."""
 
     model = TeamMember
     fields = readonly_fields = ("user", "role", "joined_at", "suspended_at")
@@ -153,8 +153,8 @@ class TeamMemberInline(admin.TabularInline[TeamMember, Team]):
         return False
 
 
-class TeamAdmin(LookUp):
-    """Teams: to look up."""
+class TeamAdmin(LookupAdmin):
+    """Teams, read-only."""
 
     list_display = ("name", "created_at")
     search_fields = ("name",)
@@ -162,8 +162,8 @@ class TeamAdmin(LookUp):
     inlines: ClassVar = [TeamMemberInline]
 
 
-class AuditAdmin(LookUp):
-    """The audit of everything, with what belongs to no team; no secret is in it."""
+class AuditAdmin(LookupAdmin):
+    """All audit entries, of teams and of the installation, read-only."""
 
     list_display = ("created_at", "team", "actor", "action", "target_id", "ip", "refused")
     list_filter = ("refused", "target_kind")

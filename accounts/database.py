@@ -1,12 +1,12 @@
-"""What to do before something that may take long."""
+"""The database connection of the current thread."""
 
 from django.db import connection
 
 
 def release_connection() -> None:
-    """Let others have our way to the database while we wait for somebody outside.
+    """Close the database connection, so that a slow network call does not hold it.
 
-    Within a transaction there is nothing to give back; Django opens another one when it is needed.
+    Django reconnects at the next query. Inside a transaction this does nothing.
     """
     if not connection.in_atomic_block:
         connection.close()

@@ -1,4 +1,4 @@
-"""The errors that a caller is told of, alike on pages, REST and the socket."""
+"""Errors that pages, REST and the socket report to their caller in the same way."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -9,7 +9,11 @@ from django.utils.translation import gettext_lazy as _
 
 
 class MaruError(Exception):
-    """Something that we say no to: `code` for programs, `detail` one sentence for people."""
+    """Base of all reported errors.
+
+    `code` is for programs and `status` is the HTTP status. `detail` is a sentence for people,
+    `fields` holds one sentence for each invalid field, `retry_after` is in seconds.
+    """
 
     code: ClassVar[str]
     status: ClassVar[int]
@@ -34,20 +38,26 @@ class Unauthenticated(MaruError):
 
 
 class NotFound(MaruError):
-    """Absent or not for you: the answer never says which, so it never takes a detail."""
+    """The object does not exist, or the user may not see it.
+
+    Both cases give the same response, so this error takes no detail.
+    """
 
     code, status = "not_found", 404
-    default_detail = _("There is nothing here, or it is not for you.")
+    default_detail = _("This does not exist, or you do not have access to it.")
 
     def __init__(self) -> None:
         super().__init__()
 
 
 class Forbidden(MaruError):
-    """For members who may see the thing and may not do this to it; `team_id` is whose it is."""
+    """The user may see the object but lacks the permission.
+
+    `team_id` is the team of the object: its audit log records the refusal.
+    """
 
     code, status = "forbidden", 403
-    default_detail = _("You may not do this. Ask an owner or an admin.")
+    default_detail = _("You do not have permission to do this. Ask an owner or an admin.")
 
     def __init__(self, detail: str | Promise | None = None, *, team_id: UUID | None = None) -> None:
         super().__init__(detail)
@@ -55,24 +65,24 @@ class Forbidden(MaruError):
 
 
 class MfaRequired(Forbidden):
-    """For members of a team that asks for two-step sign-in who have not set it up."""
+    """The team requires two-step sign-in, and the user has not set it up."""
 
-    default_detail = _("This team asks for two-step sign-in. Set it up for yourself first.")
+    default_detail = _("This team requires two-step sign-in. Set it up for your account first.")
 
 
 class Invalid(MaruError):
     code, status = "invalid", 400
-    default_detail = _("This is not in the form that is expected.")
+    default_detail = _("The request is not valid. Check it and try again.")
 
 
 class Conflict(MaruError):
     code, status = "conflict", 409
-    default_detail = _("This has changed in the meantime. Load it again.")
+    default_detail = _("This was changed in the meantime. Reload it and try again.")
 
 
 class RateLimited(MaruError):
     code, status = "rate_limited", 429
-    default_detail = _("Too much at once. Wait a little and try again.")
+    default_detail = _("Too many requests. Wait a moment and try again.")
 
 
 class TooLarge(MaruError):

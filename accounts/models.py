@@ -1,4 +1,4 @@
-"""People, teams, and the credentials by which they come in."""
+"""Users, teams, memberships, invitations, credentials and audit entries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from accounts.scopes import FULL_SCOPE, Scope
 
 
 class Wood(models.TextChoices):
-    """The ground of a person's circle."""
+    """The colour of a user's avatar."""
 
     PINE = "pine", _("Pine")
     ZELKOVA = "zelkova", _("Zelkova")
@@ -28,6 +28,8 @@ class Wood(models.TextChoices):
 
 
 class TeamRole(models.TextChoices):
+    """The role of a team member; `accounts.roles` lists the permissions of each role."""
+
     OWNER = "owner", _("Owner")
     ADMIN = "admin", _("Admin")
     MEMBER = "member", _("Member")
@@ -35,7 +37,7 @@ class TeamRole(models.TextChoices):
 
 
 class UserManager(BaseUserManager["User"]):
-    """Makes users by their e-mail address."""
+    """Creates and finds users by email."""
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
         user = self.model(email=email.strip().lower(), **fields)
@@ -51,7 +53,7 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """A person. The e-mail address is the login and is shown to nobody but its owner and admins."""
+    """A person with an account. Only the user and team admins see the email."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     email = models.EmailField(_("email"), unique=True)
@@ -62,7 +64,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_staff = models.BooleanField(_("staff"), default=False)
     date_joined = models.DateTimeField(_("joined"), default=timezone.now, editable=False)
 
-    scope: Scope = FULL_SCOPE  # of the credential in use; whoever reads a token sets it
+    scope: Scope = FULL_SCOPE
+    """The scope of the credential in use; a token lookup sets it. Not stored."""
 
     objects: ClassVar[UserManager] = UserManager()
 
@@ -83,20 +86,23 @@ class User(AbstractBaseUser, PermissionsMixin):
 
 class TeamQuerySet(models.QuerySet["Team"]):
     def visible_to(self, user: User) -> TeamQuerySet:
-        """The teams that `user` is in, by name; with a bound credential, that one only."""
-        mine = self.filter(members__user=user, members__suspended_at=None, deleted_at=None)
-        teams = mine.order_by("name", "pk")
+        """Return the teams of which `user` is an active member, by name.
+
+        A credential that is bound to a team sees only that team.
+        """
+        teams = self.filter(members__user=user, members__suspended_at=None, deleted_at=None)
+        teams = teams.order_by("name", "pk")
         return teams.filter(pk=user.scope.team_id) if user.scope.team_id else teams
 
 
 class Team(models.Model):
-    """A tenant: everything that is not a person belongs to exactly one team."""
+    """A tenant. Every object except users belongs to exactly one team."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     name = models.CharField(_("name"), max_length=80)
     require_mfa = models.BooleanField(_("two-step sign-in for everybody"), default=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    deleted_at = models.DateTimeField(null=True, editable=False)  # owners may undo it for a while
+    deleted_at = models.DateTimeField(null=True, editable=False)  # can be restored for 7 days
 
     objects = TeamQuerySet.as_manager()
 
@@ -116,17 +122,19 @@ class Team(models.Model):
 
 
 class TeamPermission(ObjectPermission):
+    """One permission of a user on a team."""
+
     content_object = models.ForeignKey(Team, on_delete=models.CASCADE)
 
 
 class TeamMemberQuerySet(models.QuerySet["TeamMember"]):
     def active(self) -> TeamMemberQuerySet:
-        """Those that are not suspended from their team."""
+        """Return the members that are not suspended."""
         return self.filter(suspended_at=None)
 
 
 class TeamMember(models.Model):
-    """A person in a team, by a role. Whoever is suspended keeps the seat, and may do nothing."""
+    """A user in a team, with a role. A suspended member keeps the row and has no permissions."""
 
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="members")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
@@ -147,10 +155,10 @@ class TeamMember(models.Model):
 
 class InvitationQuerySet(models.QuerySet["Invitation"]):
     def usable(self) -> InvitationQuerySet:
-        """Those that are not used up or revoked, and whose time is not over.
+        """Return the invitations with uses left that are not revoked, expired or of deleted teams.
 
-        No joins: an UPDATE of these must judge the row that it has locked, not one that it has read
-        before, or two people would come in by the last use.
+        The query has no joins: PostgreSQL rechecks the conditions of an UPDATE only on the row that
+        it has locked, so a join would let two users consume the last use.
         """
         return self.filter(
             uses__lt=models.F("max_uses"),
@@ -161,9 +169,10 @@ class InvitationQuerySet(models.QuerySet["Invitation"]):
 
 
 class Invitation(models.Model):
-    """A link that lets so many people into a team, for a while. Only its digest is stored.
+    """A link that admits up to `max_uses` users to a team until `expires_at`.
 
-    With an address it is for whoever has proven that address, and for nobody else.
+    Only the hash of its token is stored. With an email, only a user who has verified that email can
+    accept it.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -176,7 +185,7 @@ class Invitation(models.Model):
     email = models.EmailField(_("email"), blank=True)
     max_uses = models.PositiveIntegerField(_("how many people"), default=1)
     uses = models.PositiveIntegerField(default=0, editable=False)
-    accounts = models.PositiveIntegerField(default=0, editable=False)  # made by those who hold it
+    accounts = models.PositiveIntegerField(default=0, editable=False)  # accounts created with it
     revoked_at = models.DateTimeField(null=True)
 
     objects = InvitationQuerySet.as_manager()
@@ -189,7 +198,7 @@ class Invitation(models.Model):
 
 
 class SetupLink(models.Model):
-    """The one-time link by which an empty installation gets its first account and team."""
+    """The one-time link that creates the first account and team of an installation."""
 
     digest = models.CharField(max_length=64, unique=True, editable=False)
     expires_at = models.DateTimeField()
@@ -201,22 +210,22 @@ class SetupLink(models.Model):
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     def valid(self) -> ApiTokenQuerySet:
-        """Those that let somebody in now."""
-        in_time = models.Q(expires_at=None) | models.Q(expires_at__gt=timezone.now())
-        seats = TeamMember.objects.active().filter(
+        """Return the tokens that authenticate now: not expired, and user and member active."""
+        not_expired = models.Q(expires_at=None) | models.Q(expires_at__gt=timezone.now())
+        memberships = TeamMember.objects.active().filter(
             team=models.OuterRef("team"), user=models.OuterRef("user"), team__deleted_at=None
         )
-        in_team = models.Q(team=None) | models.Exists(seats)
-        return self.filter(in_time, in_team, user__is_active=True)
+        in_team = models.Q(team=None) | models.Exists(memberships)
+        return self.filter(not_expired, in_team, user__is_active=True)
 
     def in_scope_of(self, user: User) -> ApiTokenQuerySet:
-        """Those of `user`; for a credential bound to a team, those bound to the same one."""
+        """Return the tokens of `user`; a team-bound credential sees only tokens of that team."""
         own = self.filter(user=user)
         return own.filter(team_id=user.scope.team_id) if user.scope.team_id else own
 
 
 class ApiToken(models.Model):
-    """A bearer token of a user, for programs. Shown once; only its digest is stored."""
+    """A bearer token of a user, for programs. It is shown once; only its hash is stored."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="tokens")
@@ -246,26 +255,26 @@ class AuditQuerySet(models.QuerySet["AuditEntry"]):
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> AuditQuerySet:
-        """Those of one actor, whose action begins so, and in that time; what is empty asks none."""
-        asked = {
+        """Filter by actor, by the prefix of the action and by time; empty values do not filter."""
+        filters = {
             "actor": actor,
             "action__startswith": action,
             "created_at__gte": since,
             "created_at__lt": until,
         }
-        return self.filter(**{name: value for name, value in asked.items() if value})
+        return self.filter(**{name: value for name, value in filters.items() if value})
 
 
 class AuditEntry(models.Model):
-    """One thing that was done, or tried and refused; nobody changes or deletes it afterwards.
+    """One change, or one refused attempt. Database triggers reject updates and deletions.
 
-    The entries of a team are a chain, in the order of `number`, in which each holds the hash of the
-    one before it; those of no team are the chain of the installation. `accounts.audit.log` writes
-    them.
+    The entries of a team form a hash chain in the order of `number`: each entry holds the hash of
+    the entry before it. Entries without a team form the chain of the installation. Only
+    `accounts.audit.log` writes entries.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    # No constraint: what was done stays true when the account is gone.
+    # No constraint: entries remain after their team or actor is deleted.
     team = models.ForeignKey(
         Team, null=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
     )
@@ -308,9 +317,9 @@ class AuditEntry(models.Model):
 
 
 class KeptAnswer(models.Model):
-    """What a POST with an `Idempotency-Key` was answered, for the same one when it comes again.
+    """The response to a POST with an `Idempotency-Key`, returned again if the POST is repeated.
 
-    `digest` is of user, method, path and key; `answer` can be read with that key only.
+    `digest` is the hash of user, method, path and key. `answer` is encrypted with the key.
     """
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")

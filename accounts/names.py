@@ -1,4 +1,4 @@
-"""Names that people choose: for themselves, for personas, for rooms."""
+"""Cleaning of names that users choose for themselves, personas, rooms and teams."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from accounts.errors import Invalid
 
 MAX_NAME_LENGTH = 40
 
-# Marks that may stand on one letter: written languages need up to four, towers are vandalism.
-_MOST_MARKS = 4
+# Combining marks allowed on one letter. Written languages need at most four; more are vandalism.
+_MAX_MARKS = 4
 
-# Letters in a box or a circle could pass for the AI mark. The last block holds the letters that
-# flags are made of, and a flag without a font is two boxed letters (Anguilla's are A and I).
+# Boxed or circled letters could imitate the AI mark. The last block contains the regional
+# indicators: without a flag font, the flag of Anguilla is shown as a boxed A and a boxed I.
 _BADGES = (
     (0x20DD, 0x20E4),  # combining enclosing circle, square, diamond …
     (0x2460, 0x24FF),  # enclosed alphanumerics
@@ -24,7 +24,7 @@ _BADGES = (
     (0x1F100, 0x1F2FF),  # boxed and circled letters, flag letters, boxed ideographs
 )
 
-# Letters and marks by their category, and yet nothing to see.
+# Characters with the category of a letter, mark or symbol that are invisible.
 _BLANKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufffc")
 _BLANK_RANGES = ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
 
@@ -34,60 +34,60 @@ _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _SPACES = frozenset({"Zs", "Zl", "Zp"})
 
 
-def clean_name(text: str, *, longest: int = MAX_NAME_LENGTH) -> str:
-    """The name as `clean_line` leaves it, cut at `longest`; if nothing is left, it is no name."""
-    return clean_line(text)[:longest].rstrip()
+def clean_name(text: str, *, max_length: int = MAX_NAME_LENGTH) -> str:
+    """Return `clean_line(text)`, cut at `max_length` characters; empty if nothing is left."""
+    return clean_line(text)[:max_length].rstrip()
 
 
-def required_name(text: str, *, longest: int = MAX_NAME_LENGTH) -> str:
-    """The same; raises Invalid where nothing is left."""
-    name = clean_name(text, longest=longest)
+def require_name(text: str, *, max_length: int = MAX_NAME_LENGTH) -> str:
+    """Return `clean_name(text)`. Raises Invalid if nothing is left."""
+    name = clean_name(text, max_length=max_length)
     if not name:
-        raise Invalid(fields={"name": _("Write a name that can be seen.")})
+        raise Invalid(fields={"name": _("Enter a name with at least one visible character.")})
     return name
 
 
 def clean_line(text: str) -> str:
-    """The text on one line, without what cannot be seen, turns the line round or mimics a badge.
+    """Return `text` on one line, without invisible, bidirectional and boxed characters.
 
-    It is for what stands beside a name, too: a role, a topic.
+    Also used for texts that are shown beside a name: the role of a persona, the topic of a room.
     """
-    # Line breaks and tabs are controls; they part words, so they become spaces before the rest go.
+    # Line breaks and tabs separate words, so they become spaces before control characters go.
     spaced = re.sub(r"[\t\n\v\f\r\x1c-\x1f\x85]", " ", unicodedata.normalize("NFC", text))
-    seen = "".join(_seen(character) for character in spaced)
-    return " ".join(_without_towers(seen).split())
+    visible = "".join(_visible(character) for character in spaced)
+    return " ".join(_limit_marks(visible).split())
 
 
 def clean_handle(text: str) -> str:
-    """The handle that is meant by what somebody typed, in lower case; empty if it cannot be one.
+    """Return the handle that `text` denotes, in lower case, or an empty string.
 
-    Letters of any script, digits, - and _ are what a mention in a message may consist of.
+    A handle consists of letters of any script, digits, - and _: the characters of a mention.
     """
     handle = unicodedata.normalize("NFKC", text).strip().removeprefix("@").lower()
     return handle if len(handle) <= MAX_NAME_LENGTH and _HANDLE.fullmatch(handle) else ""
 
 
 def handle_for(name: str) -> str:
-    """A handle made of a name, or an empty one where the name has no letters for it."""
+    """Return a handle derived from `name`; empty if `name` has no letter or digit."""
     words = re.sub(r"[^\w-]+", "-", unicodedata.normalize("NFKC", name).lower())
     return clean_handle(words[:MAX_NAME_LENGTH].strip("-_"))
 
 
-def initials(name: str, *, most: int = 2) -> str:
-    """One or two letters that stand for a name in a small circle."""
+def initials(name: str, *, max_letters: int = 2) -> str:
+    """Return the one or two letters that an avatar shows for `name`."""
     words = name.split()
     if not words:
         return ""
     if _is_hangul(words[0]):
-        # Family names have one syllable, seldom two; what follows is the name people are called by.
+        # A Korean name is a family name of one or two syllables, then a given name of two.
         given = words[0][-2:] if len(words) == 1 and len(words[0]) in (3, 4) else words[0]
-        return given[:most]
+        return given[:max_letters]
     if len(words) == 1:
         return words[0][0].upper()
     return (words[0][0] + words[-1][0]).upper()
 
 
-def _seen(character: str) -> str:
+def _visible(character: str) -> str:
     category = unicodedata.category(character)
     if category in _SPACES:
         return " "
@@ -98,12 +98,12 @@ def _seen(character: str) -> str:
     return character
 
 
-def _without_towers(text: str) -> str:
+def _limit_marks(text: str) -> str:
     kept: list[str] = []
     marks = 0
     for character in text:
         marks = marks + 1 if unicodedata.category(character) == "Mn" else 0
-        if marks <= _MOST_MARKS:
+        if marks <= _MAX_MARKS:
             kept.append(character)
     return "".join(kept)
 

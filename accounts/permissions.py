@@ -1,4 +1,4 @@
-"""The gate of teams: one question in one place, asked by pages, REST and services."""
+"""The permission checks of teams, called by pages, REST and services."""
 
 from typing import Any, Final
 from uuid import UUID
@@ -21,56 +21,57 @@ MANAGE: Final = "manage"
 
 
 def access_team(user: User | AnonymousUser, team_id: UUID, permission: str) -> Team:
-    """Return the team if `user` may do this to it; one query, whatever the answer.
+    """Return the team if `user` has `permission` on it; one query in every case.
 
-    Raises NotFound where there is no such team or the user is not in it, alike; Forbidden where
-    they are in it without this right. Staff and superusers get nothing extra.
+    Raises NotFound if the team does not exist or the user is not an active member of it, and
+    Forbidden if the member lacks the permission. Staff and superusers have no extra rights.
     """
     return access_team_of(user, permission, content_object=team_id)
 
 
-def access_team_of(user: User | AnonymousUser, permission: str, **thing: object) -> Team:
-    """Like `access_team`, for the team of something that is named by how a team leads to it.
+def access_team_of(user: User | AnonymousUser, permission: str, **lookup: object) -> Team:
+    """Like `access_team`, for the team that owns an object; `lookup` filters by that object.
 
-    The thing is looked for in the same query: one that is not there costs what a foreign one does.
+    The object is looked up in the same query, so a missing object and an object of another team
+    cost the same.
     """
     if not isinstance(user, User):
         raise Unauthenticated
-    rows = list(_granted(user).filter(content_object__deleted_at=None, **thing))
-    return _judge(rows, user, permission)
+    rows = list(_granted(user).filter(content_object__deleted_at=None, **lookup))
+    return _check_rows(rows, user, permission)
 
 
 def access_deleted_team(user: User, team_id: UUID) -> Team:
-    """Return a team that is to be purged, to those who may still undo that: its owners."""
+    """Return a deleted team to one of its owners, who may restore it; else raise NotFound."""
     granted = _granted(user).filter(content_object=team_id)
     rows = list(granted.filter(content_object__deleted_at__isnull=False))
     if not any(row.permission.codename == MANAGE for row in rows):
         raise NotFound
-    return _judge(rows, user, MANAGE)
+    return _check_rows(rows, user, MANAGE)
 
 
 def deleted_teams(user: User) -> list[Team]:
-    """Return the teams whose deletion the user may still undo."""
+    """Return the deleted teams that the user owns and may restore."""
     granted = _granted(user).filter(permission__codename=MANAGE)
     rows = granted.filter(content_object__deleted_at__isnull=False)
     return [row.content_object for row in rows]
 
 
 def is_suspended(user: User) -> bool:
-    """Whether a team keeps a seat for the user and shuts everything else; never which one."""
-    seats = TeamMember.objects.filter(user=user, team__deleted_at=None)
-    return seats.filter(suspended_at__isnull=False).exists()
+    """Return True if the user is suspended in any team. The team is not revealed."""
+    memberships = TeamMember.objects.filter(user=user, team__deleted_at=None)
+    return memberships.filter(suspended_at__isnull=False).exists()
 
 
 def require_user(request: HttpRequest) -> User:
-    """Return who asks; raises Unauthenticated for nobody."""
+    """Return the authenticated user of the request. Raises Unauthenticated."""
     if not isinstance(request.user, User):
         raise Unauthenticated
     return request.user
 
 
 def team_permissions(user: User, team: Team) -> frozenset[str]:
-    """Return what the user may do to the team; empty for strangers."""
+    """Return the permissions of the user on the team; empty for users outside the team."""
     rows = _granted(user).filter(content_object=team, content_object__deleted_at=None)
     return frozenset(row.permission.codename for row in rows)
 
@@ -78,15 +79,15 @@ def team_permissions(user: User, team: Team) -> frozenset[str]:
 def _granted(user: User) -> QuerySet[TeamPermission]:
     granted = TeamPermission.objects.filter(user_id=user.pk, user__is_active=True)
     found: QuerySet[TeamPermission] = granted.select_related("content_object", "permission")
-    return found.annotate(two_steps=mfa_enabled(user.pk))
+    return found.annotate(has_mfa=mfa_enabled(user.pk))
 
 
-def _judge(rows: list[Any], user: User, permission: str) -> Team:
+def _check_rows(rows: list[Any], user: User, permission: str) -> Team:
     if not rows:
         raise NotFound
     team: Team = rows[0].content_object
     check_in_scope(user.scope, team.pk, permission)
-    check_mfa(team, two_steps=rows[0].two_steps)
+    check_mfa(team, has_mfa=rows[0].has_mfa)
     if not any(row.permission.codename == permission for row in rows):
         raise Forbidden(team_id=team.pk)
     return team

@@ -1,7 +1,7 @@
-"""Roles become permissions here: the one table, and the only module that knows guardian.
+"""Which permissions each role grants, and the rows that store them.
 
-A role is a name for a set of permissions. Whoever sets a role calls `set_permissions` in the same
-transaction, so that the rows a gate reads are never older than the role that they come from.
+Only this module imports guardian. A service that sets a role calls `set_permissions` in the same
+transaction, so the permission rows always match the role.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,21 +28,20 @@ ROOM_ROLES: Final[Mapping[str, frozenset[str]]] = {
     "member": frozenset({"view", "post"}),
     "reader": frozenset({"view"}),
 }
-
-
-# Each right to a persona, with the lesser ones that it holds.
 PERSONA_RIGHTS: Final[Mapping[str, frozenset[str]]] = {
     "use": frozenset({"use"}),
     "edit": frozenset({"use", "edit"}),
     "manage": frozenset({"use", "edit", "manage"}),
     "share": frozenset({"use", "share"}),
 }
+"""Each right to a persona, with the rights that it includes."""
 
 
 class ObjectPermission(UserObjectPermissionBase):
-    """One permission of one user on one object; subclasses name the object in `content_object`.
+    """One permission of one user on one object.
 
-    The object is a foreign key of its own, so a deleted object or user takes its permissions along.
+    A subclass defines `content_object` as a foreign key, so that deleting the object or the user
+    deletes the permission.
     """
 
     class Meta(UserObjectPermissionBase.Meta):
@@ -50,9 +49,10 @@ class ObjectPermission(UserObjectPermissionBase):
 
 
 class ObjectGrant(BaseObjectPermission):
-    """One permission on one object, of a person, of a role in the object's team, or of all there.
+    """One permission on one object, granted to a user, to a role or to the whole team.
 
-    Subclasses name the object in `content_object`, a foreign key of its own.
+    With neither `user` nor `role`, every member of the object's team has it. A subclass defines
+    `content_object` as a foreign key.
     """
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE)
@@ -68,7 +68,7 @@ class ObjectGrant(BaseObjectPermission):
 def set_permissions(
     users: Iterable[models.Model], thing: models.Model, names: frozenset[str]
 ) -> None:
-    """Give each of `users` exactly the permissions `names` on `thing`; an empty set takes all."""
+    """Give each of `users` exactly the permissions `names` on `thing`; remove all others."""
     model: Any = get_user_obj_perms_model(thing)
     users = list(users)
     rows = model.objects.filter(user__in=users, content_object=thing)
@@ -85,7 +85,7 @@ def set_permissions(
 
 
 def get_permissions(model: type[models.Model], names: frozenset[str]) -> list[Permission]:
-    """Return the permissions of a model by their names; LookupError for one it does not have."""
+    """Return the permissions of `model` by name. Raises LookupError for an unknown name."""
     if not names:
         return []
     content_type = ContentType.objects.get_for_model(model)

@@ -77,7 +77,7 @@ def check_scope(scope: Scope, name: str, team_id: UUID | None = None) -> None:
     `team_id` is the team whose audit log records the refusal.
     """
     if name not in scope.names:
-        detail = _("This token lacks the scope “%(scope)s”.") % {"scope": name}
+        detail = _("This token does not have the scope “%(scope)s”.") % {"scope": name}
         raise Forbidden(detail, team_id=team_id)
 
 

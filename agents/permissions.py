@@ -66,12 +66,12 @@ def access_persona(user: User | AnonymousUser, persona_id: UUID, right: str) -> 
         raise Unauthenticated
     related = ("permission", "content_object__team", "content_object__connection")
     found = _granted(user).filter(content_object=persona_id).select_related(*related)
-    rows = list(found.annotate(two_steps=mfa_enabled(user.pk)))
+    rows = list(found.annotate(has_mfa=mfa_enabled(user.pk)))
     if not rows:
         raise NotFound
     persona: Persona = rows[0].content_object
     check_in_scope(user.scope, persona.team_id, right)
-    check_mfa(persona.team, two_steps=rows[0].two_steps)
+    check_mfa(persona.team, has_mfa=rows[0].has_mfa)
     if not any(row.permission.codename == right for row in rows):
         raise Forbidden(team_id=persona.team_id)
     return persona

@@ -7,11 +7,11 @@ ask of them is for whoever pays for the server to say.
 from django import forms
 from django.http import HttpRequest
 
-from accounts.admin import Guarded, LookUp, audit_form, site
+from accounts.admin import LookupAdmin, PermissionFirstAdmin, audit_form, site
 from rooms.models import TeamQuota, Worker
 
 
-class WorkerAdmin(LookUp):
+class WorkerAdmin(LookupAdmin):
     """Workers: to look up. One that has not been seen for a while has died or is frozen."""
 
     list_display = ("name", "seen_at", "running", "concurrency", "started_at")
@@ -22,7 +22,7 @@ class WorkerAdmin(LookUp):
         return False
 
 
-class TeamQuotaAdmin(Guarded):
+class TeamQuotaAdmin(PermissionFirstAdmin):
     """What a team may ask at once, where that is not what the server's settings say."""
 
     list_display = (
@@ -45,7 +45,7 @@ class TeamQuotaAdmin(Guarded):
     ) -> None:
         """Write it down, in the log of the server: it is for whoever runs that to say."""
         super().save_model(request, obj, form, change)
-        audit_form(request, "quota.changed", form, obj.team_id, told=["team"])
+        audit_form(request, "quota.changed", form, obj.team_id, audited_fields=["team"])
 
 
 site.register(Worker, WorkerAdmin)

@@ -121,7 +121,7 @@ def _granted(user: User, **thing: UUID) -> QuerySet[RoomPermission]:
         user_id=user.pk, user__is_active=True, content_object__team__deleted_at=None, **thing
     )
     found: QuerySet[RoomPermission] = granted.select_related("content_object__team", "permission")
-    return found.annotate(two_steps=mfa_enabled(user.pk))
+    return found.annotate(has_mfa=mfa_enabled(user.pk))
 
 
 def _lock(user: User, room_id: UUID, permission: str, *, even_archived: bool = False) -> None:
@@ -134,12 +134,12 @@ def _lock(user: User, room_id: UUID, permission: str, *, even_archived: bool = F
 def _judge(
     granted: QuerySet[RoomPermission], user: User, permission: str, *, even_archived: bool = False
 ) -> Room:
-    rows: list[Any] = list(granted)  # Any: with `two_steps`, which is no field
+    rows: list[Any] = list(granted)  # Any: rows have the annotation `has_mfa`
     if not rows:
         raise NotFound
     room: Room = rows[0].content_object
     check_in_scope(user.scope, room.team_id, permission)
-    check_mfa(room.team, two_steps=rows[0].two_steps)
+    check_mfa(room.team, has_mfa=rows[0].has_mfa)
     if not any(row.permission.codename == permission for row in rows):
         raise Forbidden(team_id=room.team_id)
     if room.archived_at and permission != VIEW and not even_archived:

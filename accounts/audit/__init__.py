@@ -1,1 +1,1 @@
-"""The audit log of a team and its export."""
+"""The audit log of teams and of the installation."""

@@ -1,4 +1,4 @@
-"""The audit as a file, in pieces: however long it is, no more than one of them is in memory."""
+"""The audit log as a JSON or CSV file, made in chunks so that memory use stays constant."""
 
 import csv
 import io
@@ -21,60 +21,63 @@ _COLUMNS: Final = (
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-async def stream_chunks(file: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the pieces of a file, each of which is made in a thread when it is asked for."""
-    while (piece := await sync_to_async(lambda: next(file, None))()) is not None:
-        yield piece
+async def stream_chunks(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the chunks; each one is made in a worker thread when the response needs it."""
+    while (chunk := await sync_to_async(lambda: next(chunks, None))()) is not None:
+        yield chunk
 
 
 def json_chunks(
     entries: QuerySet[AuditEntry], encode: Callable[[AuditEntry], bytes]
 ) -> Iterator[bytes]:
     """Yield a JSON list of the newest entries; `encode` returns the JSON of one entry."""
-    joint = b"["
-    for some in _batches(entries):
-        yield joint + b",\n".join(encode(entry) for entry in some)
-        joint = b",\n"
-    yield b"]" if joint != b"[" else b"[]"
+    separator = b"["
+    for batch in _batches(entries):
+        yield separator + b",\n".join(encode(entry) for entry in batch)
+        separator = b",\n"
+    yield b"]" if separator != b"[" else b"[]"
 
 
 def csv_chunks(entries: QuerySet[AuditEntry]) -> Iterator[bytes]:
-    """Yield a table of the newest entries in which no text is a formula."""
-    yield _table([_COLUMNS])
-    for some in _batches(entries):
-        yield _table(_row(entry) for entry in some)
+    """Yield a CSV table of the newest entries; no cell is a formula for a spreadsheet."""
+    yield _encode_rows([_COLUMNS])
+    for batch in _batches(entries):
+        yield _encode_rows(_row(entry) for entry in batch)
 
 
 def _batches(entries: QuerySet[AuditEntry]) -> Iterator[Sequence[AuditEntry]]:
-    """Yield the newest entries, a few at a time, and hold no connection in between.
+    """Yield the newest entries in batches of CHUNK_ENTRIES, at most MAX_ENTRIES.
 
-    Whoever fetches the file may be slow.
+    The database connection is released between batches, because the client may download slowly.
     """
-    rest, left = entries.order_by("-number"), MAX_ENTRIES
-    while some := list(rest[: min(CHUNK_ENTRIES, left)]):
+    remaining, limit = entries.order_by("-number"), MAX_ENTRIES
+    while batch := list(remaining[: min(CHUNK_ENTRIES, limit)]):
         release_connection()
-        yield some
-        rest, left = rest.filter(number__lt=some[-1].number), left - len(some)
+        yield batch
+        remaining, limit = remaining.filter(number__lt=batch[-1].number), limit - len(batch)
 
 
-def _table(rows: Iterable[Sequence[object]]) -> bytes:
+def _encode_rows(rows: Iterable[Sequence[object]]) -> bytes:
     out = io.StringIO()
     csv.writer(out).writerows([_cell(value) for value in row] for row in rows)
     return out.getvalue().encode()
 
 
 def _row(entry: AuditEntry) -> list[object]:
-    """The values of `_COLUMNS`."""
+    """Return the values of `_COLUMNS`."""
     return [
         *(entry.number, entry.created_at.isoformat(), entry.actor_id or ""),
         *(entry.actor.name if entry.actor else "", entry.token_hint, entry.ip, entry.action),
         *(entry.refused, entry.target_kind, entry.target_id or ""),
-        *(orjson.dumps(facts).decode() for facts in (entry.before, entry.after)),
+        *(orjson.dumps(values).decode() for values in (entry.before, entry.after)),
         *(entry.prev_hash, entry.hash),
     ]
 
 
 def _cell(value: object) -> str:
-    """Keep a table from taking a text for a formula: such a text begins with an apostrophe."""
+    """Return the value as text; a leading apostrophe keeps a formula from being evaluated.
+
+    See OWASP, "CSV Injection".
+    """
     text = str(value)
     return f"'{text}" if text.startswith(_FORMULA) else text

@@ -20,15 +20,15 @@ from django.http import HttpRequest
 from accounts.errors import Forbidden, MaruError, NotFound
 from accounts.models import AuditEntry, User
 
-Facts = Mapping[str, object]
-"""What JSON has; short, and no secret."""
+Values = Mapping[str, object]
+"""JSON values of an entry: short, and without secrets."""
 
 client_address: Final[ContextVar[str]] = ContextVar("client_address", default="")
-"""The address that the request or the socket at work comes from; empty for commands and workers."""
+"""The IP of the current request or socket; empty in commands and workers."""
 
 MAX_ACTION_LENGTH: Final = 120
-_REFUSED: Final = "refused"
-_BEGINNING: Final = "0" * 64
+_REFUSAL: Final = "maru_refusal"
+_FIRST_PREV_HASH: Final = "0" * 64
 
 
 @transaction.atomic(savepoint=False)
@@ -38,12 +38,13 @@ def audit(
     target_id: UUID,
     *,
     team_id: UUID | None = None,
-    before: Facts | None = None,
-    after: Facts | None = None,
+    before: Values | None = None,
+    after: Values | None = None,
 ) -> None:
-    """Write down that `actor` did something to a thing, whose kind is the first word of `action`.
+    """Write the entry of a change, in two queries.
 
-    `actor` None is whoever runs the server, or what follows from a rule. It costs two queries.
+    The first word of `action` is the kind of the target. `actor` is None for the operator and for
+    changes that the server makes by itself.
     """
     _append(
         AuditEntry(
@@ -59,13 +60,13 @@ def audit(
 
 
 def set_refusal(request: HttpRequest, error: MaruError) -> None:
-    """Remember that a request was refused, for the one place that writes it down after it."""
-    setattr(request, _REFUSED, error)
+    """Store the error of a refused request, for the middleware that audits it."""
+    setattr(request, _REFUSAL, error)
 
 
 def get_refusal(request: HttpRequest) -> MaruError | None:
-    """Return what `set_refusal` has kept."""
-    error: MaruError | None = getattr(request, _REFUSED, None)
+    """Return the error that `set_refusal` stored."""
+    error: MaruError | None = getattr(request, _REFUSAL, None)
     return error
 
 
@@ -77,14 +78,13 @@ def audit_refusal(
     *,
     target_kind: str = "",
     target_id: UUID | None = None,
-    context: Facts | None = None,
+    context: Values | None = None,
 ) -> None:
-    """Write down that `actor` tried something and was told no because of their rights.
+    """Write the entry of an action that was refused for lack of permission; ignore other errors.
 
-    `context` names what else the way there has named: the team or room of the thing.
-
-    A member's attempt is in the log of the team. Where the answer was that nothing is there, it is
-    in that of the installation: even the work it takes must not tell a foreign thing from none.
+    `context` holds the other ids of the request, for example the team of the target. A Forbidden
+    goes to the log of the team. A NotFound goes to the log of the installation, so that a missing
+    object and an object of another team take the same work.
     """
     if not isinstance(error, Forbidden | NotFound):
         return
@@ -105,17 +105,18 @@ def _append(entry: AuditEntry) -> None:
     entry.ip = client_address.get()
     if entry.actor is not None:
         entry.token_hint = entry.actor.scope.token_hint
-    number, entry.prev_hash = _lock_end(entry.team_id)
+    number, entry.prev_hash = _lock_last_entry(entry.team_id)
     entry.number = number + 1
-    entry.hash = digest(entry)
+    entry.hash = compute_hash(entry)
     entry.save(force_insert=True)
 
 
-def _lock_end(team_id: UUID | None) -> tuple[int, str]:
-    """Return number and hash of the last entry, which stays the last until we have written.
+def _lock_last_entry(team_id: UUID | None) -> tuple[int, str]:
+    """Return the number and hash of the last entry; other writers wait until the commit.
 
-    PostgreSQL reads what a statement sees before the statement waits for a lock, so there both are
-    steps of a function. SQLite's transactions begin with a lock.
+    In PostgreSQL a statement takes its snapshot before it waits for a lock, so one statement would
+    read an old last entry. A database function locks first and reads in its next statement. In
+    SQLite every transaction starts with a lock (BEGIN IMMEDIATE).
     """
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
@@ -124,12 +125,12 @@ def _lock_end(team_id: UUID | None) -> tuple[int, str]:
     else:
         entries = AuditEntry.objects.filter(team=team_id).order_by("-number")
         row = entries.values_list("number", "hash").first()
-    return row or (0, _BEGINNING)
+    return row or (0, _FIRST_PREV_HASH)
 
 
-def digest(entry: AuditEntry) -> str:
-    """Return the hash that an entry must have: of all that it says and of the one before it."""
-    said: list[Any] = [  # Any: JSON
+def compute_hash(entry: AuditEntry) -> str:
+    """Return the SHA-256 of the entry's fields and of the hash of the entry before it."""
+    fields: list[Any] = [  # Any: JSON
         entry.prev_hash,
         entry.team_id,
         entry.number,
@@ -145,12 +146,15 @@ def digest(entry: AuditEntry) -> str:
         entry.after,
         entry.refused,
     ]
-    return hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What became of a chain: its end, and the number of the first entry that is not as written."""
+class ChainStatus:
+    """The last intact entry of a chain, and the number of the first entry that was tampered with.
+
+    `broken_at` is None if the chain is intact.
+    """
 
     team_id: UUID | None
     number: int
@@ -158,22 +162,23 @@ class Verdict:
     broken_at: int | None
 
 
-def verify() -> Iterator[Verdict]:
-    """Yield the verdict on each chain, the one of the installation first.
+def verify_chains() -> Iterator[ChainStatus]:
+    """Yield the status of each chain, the chain of the installation first.
 
-    A chain shows any change in it but a missing end: for that, compare its end with an older one.
+    A chain reveals every change except the removal of its last entries. To detect that, compare
+    its last entry with one that was noted earlier.
     """
-    yield _verdict(None)
+    yield _verify_chain(None)
     teams = AuditEntry.objects.exclude(team=None).order_by("team_id")
     for team_id in teams.values_list("team_id", flat=True).distinct():
-        yield _verdict(team_id)
+        yield _verify_chain(team_id)
 
 
-def _verdict(team_id: UUID | None) -> Verdict:
-    number, last = 0, _BEGINNING
+def _verify_chain(team_id: UUID | None) -> ChainStatus:
+    number, last_hash = 0, _FIRST_PREV_HASH
     for entry in AuditEntry.objects.filter(team=team_id).order_by("number").iterator():
-        whole = (entry.number, entry.prev_hash, entry.hash) == (number + 1, last, digest(entry))
-        if not whole:
-            return Verdict(team_id, number, last, broken_at=number + 1)
-        number, last = entry.number, entry.hash
-    return Verdict(team_id, number, last, broken_at=None)
+        expected = (number + 1, last_hash, compute_hash(entry))
+        if (entry.number, entry.prev_hash, entry.hash) != expected:
+            return ChainStatus(team_id, number, last_hash, broken_at=number + 1)
+        number, last_hash = entry.number, entry.hash
+    return ChainStatus(team_id, number, last_hash, broken_at=None)

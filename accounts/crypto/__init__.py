@@ -1,1 +1,1 @@
-"""Hashes of secrets and keys derived from the secret key."""
+"""Hashes of secrets, and keys derived from the secret key."""

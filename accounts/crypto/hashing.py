@@ -1,18 +1,18 @@
-"""Secrets that we hand out once and keep only the digest of."""
+"""Secrets that are shown once and stored only as a hash."""
 
 import hashlib
 import secrets
 
 
 def generate_secret(prefix: str = "") -> str:
-    """Return 256 random bits in letters that a URL and a header can carry."""
+    """Return `prefix` with 256 random bits in URL-safe base64."""
     return prefix + secrets.token_urlsafe(32)
 
 
 def hash_secret(secret: str) -> str:
-    """Return what is stored of a secret, and looked up by.
+    """Return the SHA-256 hex digest under which a secret is stored and looked up.
 
-    A fast hash is enough for 256 random bits: there is nothing to guess. Looking up by the digest
-    also keeps timing mute: how much of a digest agrees says nothing about the secret.
+    256 random bits cannot be guessed, so no slow password hash is needed. The database compares
+    digests, so the timing of a lookup reveals nothing about the secret.
     """
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,1 +1,1 @@
-"""Signing in and signing up, through django-allauth."""
+"""Sign-in, sign-up and two-step sign-in: the integration with allauth."""

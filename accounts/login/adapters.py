@@ -1,73 +1,85 @@
-"""Where allauth asks us: who may sign up, where to go next, what mail says and how it is sent."""
+"""Maru's rules for allauth: sign-up, sign-in, mail, second factors and sessions."""
 
 from smtplib import SMTPException
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Final, cast
 from urllib.parse import urlsplit
 
+import qrcode
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.forms import SignupForm
 from allauth.account.models import EmailAddress
+from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.adapter import DefaultUserSessionsAdapter
 from allauth.usersessions.models import UserSession
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import transaction
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.functional import Promise
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from qrcode.image.svg import SvgPathImage
 
 from accounts.audit.log import audit, audit_refusal
+from accounts.crypto.keys import derive_key
 from accounts.errors import Forbidden, Unavailable
 from accounts.login import pending_invitation
 from accounts.models import User
 from accounts.revocation import Ending, access_ended
 from accounts.services import change_password, create_user, finish_email_change
 
+_MFA_PURPOSE: Final = b"maru: secrets of second factors, version 1"
+
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
-    """Maru's answers to allauth."""
+    """Accounts: sign-up, sign-in, passwords, emails and the mail about them."""
 
     error_messages: ClassVar[dict[str, Any]] = {
         **DefaultAccountAdapter.error_messages,
-        "email_password_mismatch": _("The email or the password is not right."),
-        "email_taken": _("This address has an account. Sign in instead."),
-        "duplicate_email": _("This is your address already."),
-        "enter_current_password": _("This is not your current password."),
-        "incorrect_password": _("This is not your password."),
+        "email_password_mismatch": _("The email or the password is wrong. Try again."),
+        "email_taken": _("This email already has an account. Sign in instead."),
+        "duplicate_email": _("This is already your email."),
+        "enter_current_password": _("The current password is wrong. Try again."),
+        "incorrect_password": _("The password is wrong. Try again."),
         "too_many_login_attempts": _("Too many attempts. Wait five minutes and try again."),
-        "rate_limited": _("Too much at once. Wait a little and try again."),
+        "rate_limited": _("Too many requests. Wait a moment and try again."),
     }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
-        """Open to the invited, and to everybody where the installation says so."""
-        return settings.SIGNUP == "open" or pending_invitation.invitation(request) is not None
+        """Return True if sign-up is open to everyone or the session holds a valid invitation."""
+        return settings.SIGNUP == "open" or pending_invitation.load(request) is not None
 
     @transaction.atomic
     def save_user(
         self, request: HttpRequest, user: AbstractBaseUser, form: SignupForm, **kwargs: Any
     ) -> User:
-        """Make the account that a sign-up form asks for. It has no rights at all."""
+        """Create the account of a valid sign-up form, without permissions."""
         data = form.cleaned_data
-        pending_invitation.count_account(request, data["email"])
+        pending_invitation.consume_signup(request, data["email"])
         return create_user(name=data["name"], email=data["email"], password=data["password1"])
 
     def set_password(self, user: AbstractBaseUser, password: str) -> None:
-        """Change the password, whichever page asks for it."""
+        """Change the password; every page that sets a password calls this."""
         change_password(user=cast("User", user), password=password)
 
     def login(self, request: HttpRequest, user: AbstractBaseUser) -> None:
-        """Begin a session, and list it with those that one can end."""
+        """Start a session, and list it among the sessions that the user can end."""
         super().login(request, user)
         UserSession.objects.create_from_request(request)
         audit(cast("User", user), "user.signed_in", user.pk)
 
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
-        """Write down that somebody guessed; not at what, for people type passwords anywhere."""
+        """Audit a failed sign-in without the email: users type passwords into that field."""
         audit_refusal(None, "user.signed_in", Forbidden(), target_kind="user")
 
     @transaction.atomic
     def logout(self, request: HttpRequest) -> None:
-        """End the session, and what is open under it."""
+        """End the session and close its connections."""
         user, session_key = request.user, request.session.session_key
         super().logout(request)
         if isinstance(user, User) and session_key:
@@ -76,69 +88,140 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
 
     @transaction.atomic
     def confirm_email(self, request: HttpRequest, email_address: EmailAddress) -> bool:
-        """Take an address as proven; by it, somebody may have moved to another one."""
+        """Mark an email as verified; if the user had another email before, finish the change."""
         user = email_address.user
-        before = user.email
+        old_email = user.email
         confirmed = bool(super().confirm_email(request, email_address))
-        if confirmed and user.email != before:
-            own = request.session.session_key if request.user == user else None
-            finish_email_change(user=user, before=before, session_key=own)
+        if confirmed and user.email != old_email:
+            session_key = request.session.session_key if request.user == user else None
+            finish_email_change(user=user, old_email=old_email, session_key=session_key)
         elif confirmed:
             audit(user, "user.address_proven", user.pk)
         return confirmed
 
     def is_safe_url(self, url: str) -> bool:
-        """Lead on to our own paths only: an address with a host is never one of them."""
+        """Return True for a path of this site; a URL with a host is never safe."""
         return url.startswith("/") and url_has_allowed_host_and_scheme(url, allowed_hosts=None)
 
     def get_login_redirect_url(self, request: HttpRequest) -> str:
-        """Bring the invited back to their invitation."""
-        if pending_invitation.invitation(request) is not None:
+        """Return the URL of the pending invitation, if the session holds one."""
+        if pending_invitation.load(request) is not None:
             return reverse("accounts:invitation")
         return cast("str", super().get_login_redirect_url(request))
 
     def get_signup_redirect_url(self, request: HttpRequest) -> str:
-        """As after signing in."""
         return self.get_login_redirect_url(request)
 
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
-        """Back to one's own settings."""
         return reverse("accounts:profile")
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        """Send one mail. Raises Unavailable if the mail server does not take it."""
+        """Send one mail. Raises Unavailable if the mail server does not accept it."""
         try:
             super().send_mail(template_prefix, email, {**context, "home": settings.PUBLIC_URL})
         except (OSError, SMTPException) as error:
             raise Unavailable(
-                _("The mail could not be sent. Try again in a few minutes.")
+                _("The email could not be sent. Try again in a few minutes.")
             ) from error
 
     def format_email_subject(self, subject: str) -> str:
-        """The subjects of our templates are whole as they are."""
+        """Return the subject unchanged: allauth would add a prefix."""
         return subject
 
     def get_reset_password_from_key_url(self, key: str) -> str:
-        """The link in the mail for a forgotten password."""
-        return _at_home(super().get_reset_password_from_key_url(key))
+        """Return the link of a password reset mail."""
+        return _public_url(super().get_reset_password_from_key_url(key))
 
     def get_email_confirmation_url(self, request: HttpRequest, emailconfirmation: Any) -> str:
-        """The link in the mail that proves an address."""
-        return _at_home(super().get_email_confirmation_url(request, emailconfirmation))
+        """Return the link of an email verification mail."""
+        return _public_url(super().get_email_confirmation_url(request, emailconfirmation))
 
     def get_client_ip(self, request: HttpRequest) -> str:
-        """Whoever comes without an address, by a socket of this machine, counts as one client."""
+        """Return the client's IP; all clients of a Unix socket share one rate limit."""
         return str(request.META.get("REMOTE_ADDR") or "::")
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
-        """Count attempts by the account alone.
+        """Count sign-in attempts by email only.
 
-        allauth counts by the Host header as well, and any port in it is accepted: each one would
-        be a fresh set of attempts at the same password.
+        allauth adds the Host header to the key. Django accepts any port in it, so an attacker would
+        get a fresh count of attempts with each port.
         """
         return str(credentials.get("email", "")).lower()
 
 
-def _at_home(url: str) -> str:
-    """Put our own address in front of the path: what the Host header says may be a lie."""
+class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth has no types
+    """Second factors: their encryption, their names and the identity shown to passkeys."""
+
+    error_messages: Final[dict[str, str | Promise]] = {
+        **DefaultMFAAdapter.error_messages,
+        "incorrect_code": _("This code is wrong or was already used. Enter a new code."),
+    }
+
+    def encrypt(self, text: str) -> str:
+        """Encrypt a TOTP secret: a reader of the database must not be able to sign in."""
+        return _mfa_fernet().encrypt(text.encode()).decode("ascii")
+
+    def decrypt(self, encrypted_text: str) -> str:
+        """Return the plain text. Raises Unavailable if its secret key is no longer configured."""
+        try:
+            return _mfa_fernet().decrypt(encrypted_text.encode()).decode()
+        except InvalidToken:
+            raise Unavailable(
+                _("Your two-step sign-in cannot be checked. Ask the operator of this server.")
+            ) from None
+
+    def build_totp_svg(self, url: str) -> SafeString:
+        """Return the QR code as inline SVG: the Content Security Policy blocks `data:` images."""
+        svg = qrcode.make(url, image_factory=SvgPathImage).to_string(encoding="unicode")
+        return mark_safe(str(svg))  # noqa: S308  # generated here, without user input
+
+    def generate_authenticator_name(self, user: User, type: str) -> str:  # noqa: A002  # allauth's
+        """Return a default name; allauth would call the first passkey "Master key"."""
+        number = Authenticator.objects.filter(user=user, type=type).count() + 1
+        return gettext("Passkey %(number)s") % {"number": number}
+
+    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
+        """Return the WebAuthn relying party: the public host, not the one in the Host header."""
+        entity: dict[str, str] = super().get_public_key_credential_rp_entity()
+        if settings.HTTPS:
+            entity["id"] = urlsplit(settings.PUBLIC_URL).hostname or ""
+        return {**entity, "name": "Maru"}
+
+
+class SessionsAdapter(DefaultUserSessionsAdapter):  # type: ignore[misc]  # allauth has no types
+    """Sessions that the user ends on the page of sessions."""
+
+    @transaction.atomic
+    def end_sessions(self, sessions: list[UserSession]) -> None:
+        """End the sessions and close their connections."""
+        super().end_sessions(sessions)
+        for session in sessions:
+            access_ended(Ending(user_id=session.user_id, session_key=session.session_key))
+        if sessions:
+            user = sessions[0].user
+            audit(user, "user.sessions_ended", user.pk, after={"sessions": len(sessions)})
+
+
+@transaction.atomic
+def reencrypt_mfa_secrets() -> int:
+    """Encrypt every MFA secret with the newest secret key; return how many were unreadable."""
+    unreadable = 0
+    for factor in Authenticator.objects.select_for_update().exclude(type="webauthn"):
+        name = "secret" if factor.type == Authenticator.Type.TOTP else "seed"
+        try:
+            factor.data[name] = _mfa_fernet().rotate(factor.data[name].encode()).decode("ascii")
+        except InvalidToken:
+            unreadable += 1
+        else:
+            factor.save(update_fields=["data"])
+    return unreadable
+
+
+def _mfa_fernet() -> MultiFernet:
+    secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    return MultiFernet([Fernet(derive_key(secret, _MFA_PURPOSE)) for secret in secrets])
+
+
+def _public_url(url: str) -> str:
+    """Return the path of `url` on the public host: the Host header may be forged."""
     return settings.PUBLIC_URL.rstrip("/") + urlsplit(url).path

@@ -1,7 +1,7 @@
-"""Signing in through the operator's OpenID Connect provider: whom we take its word for.
+"""Sign-in through the OpenID Connect provider of the operator.
 
-Its word on an address counts where it says that it has confirmed it, and nowhere else: then it
-leads to the account with that address, or to a new one where the invitation allows one.
+An email is trusted only if the provider says that it has verified it (`email_verified`). Then it
+signs in to the account with that email, or creates an account if sign-up allows it.
 """
 
 from typing import Any, cast
@@ -19,43 +19,44 @@ from accounts.services import create_user
 
 
 class OidcAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth has no types
-    """Maru's answers to allauth's sign-in by others."""
+    """Maru's rules for allauth's social accounts."""
 
     def populate_user(
         self, request: HttpRequest, sociallogin: SocialLogin, data: dict[str, Any]
     ) -> User:
-        """Take over name and address, before anybody is looked for by them.
+        """Copy the name and the verified email; allauth then looks up the account by them.
 
-        Raises OAuth2Error where two answers of the provider are not about the same person.
+        Raises OAuth2Error if the ID token and the userinfo response have different subjects
+        (OpenID Connect Core 1.0, section 5.3.2).
         """
-        told = sociallogin.account.extra_data
-        claims, info = told.get("id_token"), told.get("userinfo")
-        if claims and info and claims["sub"] != info.get("sub"):
-            raise OAuth2Error("the subject of userinfo is another one")
+        extra_data = sociallogin.account.extra_data
+        claims, userinfo = extra_data.get("id_token"), extra_data.get("userinfo")
+        if claims and userinfo and claims["sub"] != userinfo.get("sub"):
+            raise OAuth2Error("ID token and userinfo have different subjects")
         for address in sociallogin.email_addresses:
-            # Some say "false", in words.
-            address.verified = (info or claims or {}).get("email_verified") is True
+            # Some providers send the string "false".
+            address.verified = (userinfo or claims or {}).get("email_verified") is True
         user = cast("User", sociallogin.user)
         user.name = str(data.get("name") or data.get("username") or "")
-        user.email = _confirmed(sociallogin) or ""
+        user.email = _verified_email(sociallogin) or ""
         return user
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
-        """As everywhere, and only with an address that the provider has confirmed."""
+        """Return True if sign-up is open and the provider has verified the email."""
         is_open = super().is_open_for_signup(request, sociallogin)
-        return bool(is_open and _confirmed(sociallogin))
+        return bool(is_open and _verified_email(sociallogin))
 
     @transaction.atomic
     def save_user(self, request: HttpRequest, sociallogin: SocialLogin, form: Any = None) -> User:
-        """Make the account; without a password, and without any rights."""
-        told = cast("User", sociallogin.user)
-        pending_invitation.count_account(request, told.email)
-        name = told.name or told.email.partition("@")[0]
-        user = sociallogin.user = create_user(name=name, email=told.email)
+        """Create the account, without a password and without permissions."""
+        populated = cast("User", sociallogin.user)
+        pending_invitation.consume_signup(request, populated.email)
+        name = populated.name or populated.email.partition("@")[0]
+        user = sociallogin.user = create_user(name=name, email=populated.email)
         sociallogin.save(request)
         return user
 
 
-def _confirmed(sociallogin: SocialLogin) -> str | None:
+def _verified_email(sociallogin: SocialLogin) -> str | None:
     addresses: list[EmailAddress] = sociallogin.email_addresses
-    return next((str(each.email) for each in addresses if each.verified), None)
+    return next((str(address.email) for address in addresses if address.verified), None)

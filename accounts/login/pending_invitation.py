@@ -1,6 +1,7 @@
-"""The invitation that somebody's session holds, while they sign up or sign in to accept it.
+"""The invitation that a session holds while its user signs up or signs in.
 
-Only the digest is kept there: a session row must not be a key to a team.
+The session stores only the hash of the invitation's token: a session row must not admit its reader
+to a team.
 """
 
 from typing import Final
@@ -17,14 +18,14 @@ from accounts.services.invitations import check_recipient, count_signup
 _KEY: Final = "invitation"
 
 
-def hold(request: HttpRequest, token: str) -> None:
-    """Keep an invitation for the next pages; raises NotFound if its link no longer opens."""
+def store(request: HttpRequest, token: str) -> None:
+    """Store an invitation in the session. Raises NotFound if it is not valid."""
     get_invitation(token)
     request.session[_KEY] = hash_secret(token)
 
 
-def invitation(request: HttpRequest) -> Invitation | None:
-    """Return the invitation that is held, if it still opens."""
+def load(request: HttpRequest) -> Invitation | None:
+    """Return the invitation of the session, or None if there is none or it is not valid."""
     digest = request.session.get(_KEY)
     if not digest:
         return None
@@ -34,23 +35,27 @@ def invitation(request: HttpRequest) -> Invitation | None:
         return None
 
 
-def check_address(request: HttpRequest, address: str) -> None:
-    """Raise Forbidden where the invitation that is held is for the person with another address."""
-    held = invitation(request)
-    if held is not None and settings.SIGNUP != "open":
-        check_recipient(held, address)
+def clear(request: HttpRequest) -> None:
+    """Remove the invitation from the session."""
+    request.session.pop(_KEY, None)
 
 
-def count_account(request: HttpRequest, address: str) -> None:
-    """Let one account be made, by the invitation where signing up takes one."""
+def check_email(request: HttpRequest, email: str) -> None:
+    """Raise Forbidden if sign-up needs the stored invitation, and it is for another email."""
+    invitation = load(request)
+    if invitation is not None and settings.SIGNUP != "open":
+        check_recipient(invitation, email)
+
+
+def consume_signup(request: HttpRequest, email: str) -> None:
+    """Count one sign-up on the stored invitation, unless sign-up is open to everyone.
+
+    Raises NotFound if the session has no valid invitation, Forbidden if the invitation is for
+    another email or has no sign-up left.
+    """
     if settings.SIGNUP == "open":
         return
-    held = invitation(request)
-    if held is None:
+    invitation = load(request)
+    if invitation is None:
         raise NotFound
-    count_signup(held, address)
-
-
-def let_go(request: HttpRequest) -> None:
-    """Forget it."""
-    request.session.pop(_KEY, None)
+    count_signup(invitation, email)

@@ -1,4 +1,4 @@
-"""What people do with accounts, teams and credentials: each function one transaction."""
+"""Changes of users, teams, invitations and credentials; each function is one transaction."""
 
 from accounts.services.invitations import (
     accept_invitation,

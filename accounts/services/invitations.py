@@ -1,4 +1,4 @@
-"""Links that let so many people into a team, for a while."""
+"""Invitations: links that admit a limited number of users to a team for a limited time."""
 
 from datetime import timedelta
 from typing import Final
@@ -28,7 +28,7 @@ from accounts.services.users import normalize_email
 LIFETIME: Final = timedelta(days=7)
 MAX_LIFETIME: Final = timedelta(days=365)
 MAX_USES: Final = 1_000
-SIGNUPS_PER_USE: Final = 3  # people mistype addresses, and begin again
+SIGNUPS_PER_USE: Final = 3  # users mistype their email and sign up again
 
 
 @transaction.atomic
@@ -41,16 +41,20 @@ def invite(
     max_uses: int = 1,
     email: str = "",
 ) -> tuple[Invitation, str]:
-    """Make a link into the team; return it with its secret token, which nobody can read again.
+    """Create an invitation; return it with its token, which is not stored.
 
-    With an address it goes there by mail, and is for the one person whose address that is. Raises
-    RateLimited: a mail bears words of the sender's, and goes to whomever they name.
+    With `email`, the link is mailed there and works once, for the user with that verified email.
+    Rate-limited, because the mail goes to any address and contains names that the sender chose.
     """
     team = access_team(user, team_id, MANAGE_PEOPLE)
-    check_can_grant(role, given_by=role_in(team, user.pk), team=team)
+    check_can_grant(role, own_role=role_in(team, user.pk), team=team)
     rate_limits.consume(rate_limits.INVITE, user, team_id=team.pk)
-    _check_limits(lifetime, max_uses)
-    address = normalize_email(email) if email.strip() else ""
+    if not timedelta() < lifetime <= MAX_LIFETIME:
+        message = _("Choose a time in the future, at most one year from now.")
+        raise Invalid(fields={"expires_at": message})
+    if not 1 <= max_uses <= MAX_USES:
+        raise Invalid(fields={"max_uses": _("Choose a number from 1 to 1,000.")})
+    recipient = normalize_email(email) if email.strip() else ""
     token = generate_secret()
     invitation = Invitation.objects.create(
         team=team,
@@ -58,86 +62,87 @@ def invite(
         digest=hash_secret(token),
         invited_by=user,
         expires_at=timezone.now() + lifetime,
-        max_uses=1 if address else max_uses,
-        email=address,
+        max_uses=1 if recipient else max_uses,
+        email=recipient,
     )
     after = {"role": role, "uses": invitation.max_uses}
     audit(user, "invitation.created", invitation.pk, team_id=team.pk, after=after)
-    if address:
-        transaction.on_commit(lambda: _mail(invitation, token), robust=True)
+    if recipient:
+        transaction.on_commit(lambda: _send_mail(invitation, token), robust=True)
     return invitation, token
 
 
 def invitation_url(token: str) -> str:
-    """Return the address that an invitation is opened by."""
+    """Return the public URL of an invitation."""
     return settings.PUBLIC_URL.rstrip("/") + reverse("accounts:invitation_link", args=[token])
 
 
 def get_invitation(token: str) -> Invitation:
-    """Return the invitation of a link that still opens; raises NotFound for every other one."""
+    """Return the valid invitation of a token. Raises NotFound."""
     return get_invitation_by_digest(hash_secret(token))
 
 
 def get_invitation_by_digest(digest: str) -> Invitation:
-    """Like `get_invitation`, for those who have kept only the digest."""
+    """Return the valid invitation whose token has this hash. Raises NotFound."""
     invitation = (
         Invitation.objects.usable()
         .select_related("team", "invited_by")
         .filter(digest=digest)
         .first()
     )
-    if invitation is None or not _inviter_still_may(invitation):
+    if invitation is None or not _inviter_can_still_grant(invitation):
         raise NotFound
     return invitation
 
 
 def accept_invitation(*, user: User, token: str) -> TeamMember:
-    """Take `user` into the team by a link, which loses one of its uses by it."""
+    """Add `user` to the team of an invitation, and count one use."""
     return accept_invitation_by_digest(user=user, digest=hash_secret(token))
 
 
 @transaction.atomic
 def accept_invitation_by_digest(*, user: User, digest: str) -> TeamMember:
-    """Like `accept_invitation`. Who is in the team already gets Conflict, and no use is lost.
+    """Like `accept_invitation`. Raises Conflict, and counts no use, if the user is a member.
 
-    A credential that is bound to a team lets nobody into another one.
+    A team-bound credential cannot accept an invitation.
     """
     check_not_team_bound(user.scope)
     invitation = get_invitation_by_digest(digest)
-    if invitation.email and not _has_proven(user, invitation.email):
-        raise Forbidden(_("This invitation is for another address. Sign in with that one."))
-    # The database picks those who get in: everybody else changes no row.
+    if invitation.email and not _has_verified(user, invitation.email):
+        raise Forbidden(_("This invitation is for another email. Sign in with that email."))
+    # Race: concurrent requests for the last use. The UPDATE matches no row for all but one.
     if not Invitation.objects.usable().filter(pk=invitation.pk).update(uses=F("uses") + 1):
         raise NotFound
     member = add_team_member(invitation.team, user, invitation.role)
     for follower in followers():
         follower.member_joined(member, invitation)
-    team_id, given = invitation.team_id, {"role": member.role}
-    audit(user, "invitation.accepted", invitation.pk, team_id=team_id, after=given)
+    after = {"role": member.role}
+    audit(user, "invitation.accepted", invitation.pk, team_id=invitation.team_id, after=after)
     return member
 
 
-def check_recipient(invitation: Invitation, address: str) -> None:
-    """Raise Forbidden where the invitation is for the person with another address."""
-    if invitation.email not in ("", address.strip().lower()):
-        raise Forbidden(_("This invitation is for another address."))
+def check_recipient(invitation: Invitation, email: str) -> None:
+    """Raise Forbidden if the invitation is for another email."""
+    if invitation.email not in ("", email.strip().lower()):
+        raise Forbidden(_("This invitation is for another email. Use that email."))
 
 
-def count_signup(invitation: Invitation, address: str) -> None:
-    """Let one account be made by an invitation; it lets people in, and is no open door.
+def count_signup(invitation: Invitation, email: str) -> None:
+    """Count one account that is created with the invitation.
 
-    Raises Forbidden where it is for somebody else, or has made as many accounts as it may.
+    Raises Forbidden if the invitation is for another email, or if SIGNUPS_PER_USE accounts per use
+    were created with it: an invitation must not create accounts without limit.
     """
-    check_recipient(invitation, address)
-    most = F("max_uses") * SIGNUPS_PER_USE
-    still_may = Invitation.objects.usable().filter(pk=invitation.pk, accounts__lt=most)
-    if not still_may.update(accounts=F("accounts") + 1):
-        raise Forbidden(_("By this invitation no more accounts are made. Ask for another one."))
+    check_recipient(invitation, email)
+    limit = F("max_uses") * SIGNUPS_PER_USE
+    counted = Invitation.objects.usable().filter(pk=invitation.pk, accounts__lt=limit)
+    if not counted.update(accounts=F("accounts") + 1):
+        raise Forbidden(_("This invitation cannot create more accounts. Ask for a new one."))
 
 
 @transaction.atomic
 def revoke_invitation(*, user: User, team_id: UUID, invitation_id: UUID) -> None:
-    """Make a link of the team dead."""
+    """Make an invitation of the team unusable. Raises NotFound if it is not usable."""
     team = access_team(user, team_id, MANAGE_PEOPLE)
     usable = Invitation.objects.usable().filter(team=team, pk=invitation_id)
     if not usable.update(revoked_at=timezone.now()):
@@ -145,36 +150,29 @@ def revoke_invitation(*, user: User, team_id: UUID, invitation_id: UUID) -> None
     audit(user, "invitation.revoked", invitation_id, team_id=team.pk)
 
 
-def _check_limits(lifetime: timedelta, max_uses: int) -> None:
-    if not timedelta() < lifetime <= MAX_LIFETIME:
-        raise Invalid(fields={"expires_at": _("Choose a time to come, within a year.")})
-    if not 1 <= max_uses <= MAX_USES:
-        raise Invalid(fields={"max_uses": _("Choose a number from 1 to 1,000.")})
-
-
-def _has_proven(user: User, address: str) -> bool:
-    """Where nobody proves addresses, for want of mail, the one of the account must do."""
-    own = EmailAddress.objects.filter(user=user, email__iexact=address)
+def _has_verified(user: User, email: str) -> bool:
+    """Return True if the user has verified `email`, or has it where no mail is sent to verify."""
+    addresses = EmailAddress.objects.filter(user=user, email__iexact=email)
     if settings.ACCOUNT_EMAIL_VERIFICATION == "mandatory":
-        own = own.filter(verified=True)
-    return bool(own.exists())
+        addresses = addresses.filter(verified=True)
+    return bool(addresses.exists())
 
 
-def _mail(invitation: Invitation, token: str) -> None:
-    words = {"invitation": invitation, "link": invitation_url(token)}
+def _send_mail(invitation: Invitation, token: str) -> None:
+    context = {"invitation": invitation, "link": invitation_url(token)}
     subject = _("%(name)s invites you to %(team)s") % {
         "name": invitation.invited_by.name,
         "team": invitation.team.name,
     }
-    text = render_to_string("accounts/email/invitation.txt", words)
+    text = render_to_string("accounts/email/invitation.txt", context)
     send_mail(" ".join(subject.split()), text, None, [invitation.email])
 
 
-def _inviter_still_may(invitation: Invitation) -> bool:
-    """A link is no stronger than whoever made it: it dies with their place in the team."""
+def _inviter_can_still_grant(invitation: Invitation) -> bool:
+    """Return True if the inviter may still grant the role; else the invitation is not valid."""
     inviter, team = invitation.invited_by, invitation.team
     try:
-        check_can_grant(invitation.role, given_by=role_in(team, inviter.pk), team=team)
+        check_can_grant(invitation.role, own_role=role_in(team, inviter.pk), team=team)
     except MaruError:
         return False
     return inviter.is_active

@@ -1,4 +1,4 @@
-"""The first account and the first team: by a one-time link, never by being the first to come."""
+"""The first account and team of an installation, created by a one-time setup link."""
 
 from datetime import timedelta
 from typing import Final
@@ -17,18 +17,18 @@ LIFETIME: Final = timedelta(hours=1)
 
 
 def is_set_up() -> bool:
-    """Whether somebody looks after this installation.
+    """Return True if the installation has a superuser.
 
-    Not whether there are accounts: where sign-up is open, a stranger's account must not shut out
-    whoever runs the server.
+    Other accounts do not count: with open sign-up, a stranger's account must not lock out the
+    operator.
     """
     return User.objects.filter(is_superuser=True).exists()
 
 
 def create_setup_link() -> str | None:
-    """Return the secret token of a new link, or None where the installation is set up.
+    """Return the token of a new setup link, or None if the installation is set up.
 
-    Nothing is written where it is set up: such a server starts while others write.
+    If it is set up, nothing is written: the server may start while other processes write.
     """
     if is_set_up():
         return None
@@ -40,7 +40,7 @@ def create_setup_link() -> str | None:
 
 
 def get_setup_link(token: str) -> SetupLink:
-    """Return the link of a token; raises NotFound if it is wrong, used or too old."""
+    """Return the setup link of `token`. Raises NotFound if it is unknown, used or expired."""
     link = SetupLink.objects.filter(
         digest=hash_secret(token), used_at=None, expires_at__gt=timezone.now()
     ).first()
@@ -53,8 +53,8 @@ def get_setup_link(token: str) -> SetupLink:
 def complete_setup(
     *, token: str, name: str, email: str, password: str | None, team_name: str
 ) -> tuple[User, Team]:
-    """Make the account that looks after this installation, and its team; the link is used up."""
-    # Lock every link, not only this one: two different links must not both open.
+    """Create the superuser and the first team, and mark the setup link as used."""
+    # Lock all setup links: two different links must not both succeed.
     list(SetupLink.objects.select_for_update().order_by("pk").values_list("pk"))
     link = get_setup_link(token)
     link.used_at = timezone.now()

@@ -1,4 +1,4 @@
-"""Teams and who is in them. Roles become permissions here, in the transaction that sets them."""
+"""Teams and their members. A role and its permissions are stored in one transaction."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -14,7 +14,7 @@ from accounts.errors import Conflict, Forbidden, Invalid, NotFound
 from accounts.hooks import followers
 from accounts.mfa import has_mfa, mfa_enabled
 from accounts.models import ApiToken, AuditEntry, Team, TeamMember, TeamRole, User
-from accounts.names import required_name
+from accounts.names import require_name
 from accounts.permissions import (
     CREATE_ROOM,
     MANAGE,
@@ -36,9 +36,9 @@ _RANKS: Final = (TeamRole.GUEST, TeamRole.MEMBER, TeamRole.ADMIN, TeamRole.OWNER
 
 @transaction.atomic
 def create_team(*, user: User, name: str) -> Team:
-    """Make a team that `user` owns; not by a credential that is bound to another one."""
+    """Create a team that `user` owns. Raises Forbidden for a team-bound credential."""
     check_not_team_bound(user.scope)
-    team = Team.objects.create(name=required_name(name, longest=TEAM_NAME_LENGTH))
+    team = Team.objects.create(name=require_name(name, max_length=TEAM_NAME_LENGTH))
     add_team_member(team, user, TeamRole.OWNER)
     audit(user, "team.created", team.pk, team_id=team.pk, after={"name": team.name})
     return team
@@ -46,10 +46,10 @@ def create_team(*, user: User, name: str) -> Team:
 
 @transaction.atomic
 def rename_team(*, user: User, team_id: UUID, name: str) -> Team:
-    """Give the team another name."""
+    """Rename the team."""
     team = access_team(user, team_id, MANAGE)
     before = {"name": team.name}
-    team.name = required_name(name, longest=TEAM_NAME_LENGTH)
+    team.name = require_name(name, max_length=TEAM_NAME_LENGTH)
     team.save(update_fields=["name"])
     after = {"name": team.name}
     audit(user, "team.changed", team.pk, team_id=team.pk, before=before, after=after)
@@ -58,18 +58,20 @@ def rename_team(*, user: User, team_id: UUID, name: str) -> Team:
 
 @transaction.atomic
 def require_mfa(*, user: User, team_id: UUID, required: bool) -> Team:
-    """Ask everybody in the team for two-step sign-in, or no longer.
+    """Set whether the team requires two-step sign-in.
 
-    Who has not set it up loses what is open at once. Raises Conflict while this is true of `user`.
+    Connections of members without a second factor are closed. Raises Conflict if `user` has none.
     """
     team = access_team(user, team_id, MANAGE)
     if required and not has_mfa(user):
-        raise Conflict(_("Set up two-step sign-in for yourself first."))
+        raise Conflict(_("Set up two-step sign-in for your account first."))
     before = {"require_mfa": team.require_mfa}
     team.require_mfa = required
     team.save(update_fields=["require_mfa"])
     if required:
-        _shut_out_without_mfa(team)
+        without_mfa = team.members.exclude(mfa_enabled(OuterRef("user")))
+        for member_id in without_mfa.values_list("user_id", flat=True):
+            access_ended(Ending(user_id=member_id))
     after = {"require_mfa": required}
     audit(user, "team.changed", team.pk, team_id=team.pk, before=before, after=after)
     return team
@@ -77,14 +79,17 @@ def require_mfa(*, user: User, team_id: UUID, required: bool) -> Team:
 
 @transaction.atomic
 def set_team_role(*, user: User, team_id: UUID, member_id: UUID, role: str) -> TeamMember:
-    """Change somebody's role. Nobody rises above, or changes, who is above them."""
-    team = _locked(user, team_id, MANAGE_PEOPLE)
+    """Change the role of a member.
+
+    Raises Forbidden if the member's current or new role is above the role of `user`.
+    """
+    team = _lock_team(user, team_id, MANAGE_PEOPLE)
     member = _member(team, member_id)
     own_role = role_in(team, user.pk)
-    check_can_grant(member.role, given_by=own_role, team=team)
-    check_can_grant(role, given_by=own_role, team=team)
+    check_can_grant(member.role, own_role=own_role, team=team)
+    check_can_grant(role, own_role=own_role, team=team)
     if role != TeamRole.OWNER:
-        _keep_an_owner(member)
+        _check_has_other_owner(member)
     before = {"user": str(member_id), "role": member.role}
     _set_role(member, role)
     after = {"user": str(member_id), "role": role}
@@ -94,13 +99,14 @@ def set_team_role(*, user: User, team_id: UUID, member_id: UUID, role: str) -> T
 
 @transaction.atomic
 def hand_over_team(*, user: User, team_id: UUID, member_id: UUID) -> None:
-    """Make somebody else owner and step down to admin, in one go."""
-    team = _locked(user, team_id, MANAGE)
-    heir = _member(team, member_id)
+    """Make another member an owner and make `user` an admin."""
+    team = _lock_team(user, team_id, MANAGE)
+    new_owner = _member(team, member_id)
     if member_id == user.pk:
-        raise Conflict(_("You are an owner already."))
-    changes = [(heir, TeamRole.OWNER), (_member(team, user.pk), TeamRole.ADMIN)]
-    for member, role in sorted(changes, key=lambda change: change[0].pk):  # as seats are held
+        raise Conflict(_("You already own this team."))
+    changes = [(new_owner, TeamRole.OWNER), (_member(team, user.pk), TeamRole.ADMIN)]
+    # Memberships are locked in the order of their keys everywhere, to avoid deadlocks.
+    for member, role in sorted(changes, key=lambda change: change[0].pk):
         _set_role(member, role)
     after = {"owner": str(member_id)}
     audit(user, "team.handed_over", team.pk, team_id=team.pk, after=after)
@@ -108,18 +114,18 @@ def hand_over_team(*, user: User, team_id: UUID, member_id: UUID) -> None:
 
 @transaction.atomic
 def suspend_team_member(*, user: User, team_id: UUID, member_id: UUID) -> TeamMember:
-    """Take everything in the team from somebody, at once, but for their seat."""
-    team = _locked(user, team_id, MANAGE_PEOPLE)
+    """Remove all permissions of a member and close their connections; keep the membership."""
+    team = _lock_team(user, team_id, MANAGE_PEOPLE)
     member = _member(team, member_id)
-    check_can_grant(member.role, given_by=role_in(team, user.pk), team=team)
+    check_can_grant(member.role, own_role=role_in(team, user.pk), team=team)
     if member_id == user.pk:
-        raise Conflict(_("Nobody suspends themselves. Leave the team instead."))
+        raise Conflict(_("You cannot suspend yourself. Leave the team instead."))
     member.suspended_at = timezone.now()
     member.save(update_fields=["suspended_at"])
     set_permissions([member.user], team, frozenset())
     for follower in followers():
         follower.member_suspended(member)
-    _end_tokens(team, user=member.user)
+    _close_token_connections(team, user=member.user)
     after = {"user": str(member_id)}
     audit(user, "team.member_suspended", team.pk, team_id=team.pk, after=after)
     return member
@@ -127,13 +133,13 @@ def suspend_team_member(*, user: User, team_id: UUID, member_id: UUID) -> TeamMe
 
 @transaction.atomic
 def restore_team_member(*, user: User, team_id: UUID, member_id: UUID) -> TeamMember:
-    """Give somebody who is suspended back what they had in the team."""
-    team = _locked(user, team_id, MANAGE_PEOPLE)
+    """Give a suspended member the permissions of their role back."""
+    team = _lock_team(user, team_id, MANAGE_PEOPLE)
     suspended = team.members.select_related("user").filter(suspended_at__isnull=False)
     member = suspended.filter(user_id=member_id).first()
     if member is None:
         raise NotFound
-    check_can_grant(member.role, given_by=role_in(team, user.pk), team=team)
+    check_can_grant(member.role, own_role=role_in(team, user.pk), team=team)
     member.suspended_at = None
     member.save(update_fields=["suspended_at"])
     set_permissions([member.user], team, TEAM_ROLES[member.role])
@@ -146,15 +152,15 @@ def restore_team_member(*, user: User, team_id: UUID, member_id: UUID) -> TeamMe
 
 @transaction.atomic
 def remove_team_member(*, user: User, team_id: UUID, member_id: UUID) -> None:
-    """Take somebody out of the team, with all that they have in it; anybody may leave."""
+    """Delete a membership with its permissions and tokens. Members may remove themselves."""
     leaving = member_id == user.pk
-    team = _locked(user, team_id, VIEW if leaving else MANAGE_PEOPLE)
-    member = _member(team, member_id, even_suspended=True)
+    team = _lock_team(user, team_id, VIEW if leaving else MANAGE_PEOPLE)
+    member = _member(team, member_id, include_suspended=True)
     if not leaving:
-        check_can_grant(member.role, given_by=role_in(team, user.pk), team=team)
-    _keep_an_owner(member)
+        check_can_grant(member.role, own_role=role_in(team, user.pk), team=team)
+    _check_has_other_owner(member)
     set_permissions([member.user], team, frozenset())
-    _end_tokens(team, user=member.user)
+    _close_token_connections(team, user=member.user)
     ApiToken.objects.filter(user_id=member_id, team=team).delete()
     member.delete()
     access_ended(Ending(user_id=member_id, team_id=team.pk))
@@ -164,25 +170,25 @@ def remove_team_member(*, user: User, team_id: UUID, member_id: UUID) -> None:
 
 @transaction.atomic
 def delete_team(*, user: User, team_id: UUID, name: str) -> Team:
-    """Shut a team for everybody; `name` is typed to show that it is meant.
+    """Mark a team as deleted and close its connections. `name` confirms the deletion.
 
-    Its owners may undo it until `purged_after`; then `purge_teams` takes it away with all it has.
+    Its owners may restore the team until `purged_after`; then `purge_teams` deletes its rows.
     """
-    team = _locked(user, team_id, MANAGE)
+    team = _lock_team(user, team_id, MANAGE)
     if name.strip() != team.name:
-        raise Invalid(fields={"name": _("Write the name of the team as it stands above.")})
+        raise Invalid(fields={"name": _("Type the name of the team exactly as it is shown.")})
     team.deleted_at = timezone.now()
     team.save(update_fields=["deleted_at"])
     for follower in followers():
         follower.team_deleted(team, user)
-    _end_tokens(team)
+    _close_token_connections(team)
     audit(user, "team.deleted", team.pk, team_id=team.pk)
     return team
 
 
 @transaction.atomic
 def restore_team(*, user: User, team_id: UUID) -> Team:
-    """Undo the deletion of a team; it is as it was, but for what was being answered."""
+    """Undo the deletion of a team. Runs that the deletion stopped stay stopped."""
     team = access_deleted_team(user, team_id)
     if purged_after(team) < timezone.now():
         raise NotFound
@@ -195,98 +201,92 @@ def restore_team(*, user: User, team_id: UUID) -> Team:
 
 
 def purge_teams() -> int:
-    """Take away the teams that nobody may restore any more, with all they have; return how many.
+    """Delete the rows of teams that can no longer be restored; return how many.
 
-    Their audit goes with them; that they are gone stands in that of the installation.
+    The audit log of a team is deleted with it. The log of the installation records the purge.
     """
-    over = Team.objects.filter(deleted_at__lt=timezone.now() - RESTORE_WINDOW)
-    found = list(over.values_list("pk", flat=True))
-    for team_id in found:
-        _purge(team_id)
-    return len(found)
+    expired = Team.objects.filter(deleted_at__lt=timezone.now() - RESTORE_WINDOW)
+    team_ids = list(expired.values_list("pk", flat=True))
+    for team_id in team_ids:
+        with transaction.atomic():
+            Team.objects.filter(pk=team_id).delete()
+            # After the team: a database trigger keeps the entries of a team that exists.
+            AuditEntry.objects.filter(team=team_id).delete()
+            audit(None, "team.purged", team_id)
+    return len(team_ids)
 
 
 def purged_after(team: Team) -> datetime:
-    """Return until when the deletion of a team may be undone."""
+    """Return the time until which a deleted team can be restored."""
     assert team.deleted_at is not None
     return team.deleted_at + RESTORE_WINDOW
 
 
 def add_team_member(team: Team, person: User, role: str) -> TeamMember:
-    """Write the row and its permissions, within the caller's transaction and after its checks."""
+    """Store a membership and its permissions; the caller has checked that it may be given.
+
+    Runs in the transaction of the caller. Raises Conflict if `person` is a member, even suspended.
+    """
     member, is_new = TeamMember.objects.get_or_create(
         team=team, user=person, defaults={"role": role}
     )
     if not is_new:
-        raise Conflict(_("This person is in the team already."))
+        raise Conflict(_("This person is already in the team."))
     set_permissions([person], team, TEAM_ROLES[role])
     return member
 
 
 def role_in(team: Team, user_id: UUID) -> str:
-    """Return the role of a member; raises NotFound for others, and for who is suspended."""
+    """Return the role of an active member. Raises NotFound for all other users."""
     return _member(team, user_id).role
 
 
-def check_can_grant(role: str, *, given_by: str, team: Team) -> None:
-    """Raise unless somebody in the role `given_by` may give, change and take the role."""
+def check_can_grant(role: str, *, own_role: str, team: Team) -> None:
+    """Raise unless a member with `own_role` may give, change and remove `role`."""
     if role not in TeamRole.values:
         raise Invalid(fields={"role": _("Choose one of the roles.")})
-    if TEAM_ROLES[given_by].isdisjoint({MANAGE_PEOPLE}) or role not in grantable_roles(given_by):
-        detail = _("Only somebody in that role or above it may do this.")
+    if TEAM_ROLES[own_role].isdisjoint({MANAGE_PEOPLE}) or role not in grantable_roles(own_role):
+        detail = _("Only members with this role or a higher one can do this.")
         raise Forbidden(detail, team_id=team.pk)
 
 
 def members_visible_to(user: User, team: Team) -> QuerySet[TeamMember]:
-    """Return who is in the team, as far as `user`, who is in it, may know.
+    """Return the members of the team that `user`, a member, may see.
 
-    A guest sees themselves and whom to ask: who else is in the team is not for guests. Who is
-    suspended is for those to see who may undo it.
+    A guest sees the owners, the admins and the guest's own membership. Suspended members are shown
+    to those who may restore them.
     """
-    may = team_permissions(user, team)
+    permissions = team_permissions(user, team)
     members = TeamMember.objects.filter(team=team)
-    if MANAGE_PEOPLE not in may:
+    if MANAGE_PEOPLE not in permissions:
         members = members.filter(suspended_at=None)
-    if CREATE_ROOM in may:
+    if CREATE_ROOM in permissions:
         return members
     return members.filter(Q(user=user) | Q(role__in=VISIBLE_TO_GUESTS))
 
 
 def grantable_roles(role: str) -> list[TeamRole]:
-    """Return the roles that somebody in `role` may give, the highest first."""
+    """Return the roles that a member with `role` may grant, highest first."""
     return list(reversed(_RANKS[: _RANKS.index(TeamRole(role)) + 1]))
 
 
-def _locked(user: User, team_id: UUID, permission: str) -> Team:
-    """Return the team, and let nobody else change its people until the transaction ends.
+def _lock_team(user: User, team_id: UUID, permission: str) -> Team:
+    """Return the team, locked against other changes of its members until the commit.
 
-    Strangers are turned away before they could wait for the lock; the gate is asked again behind
-    it, for whoever was removed while they waited.
+    The permission is checked before the lock, so that strangers cannot wait for it, and after the
+    lock, because the user may have lost the permission while waiting.
     """
     access_team(user, team_id, permission)
     Team.objects.select_for_update(no_key=True).values_list("pk").get(pk=team_id)
     return access_team(user, team_id, permission)
 
 
-def _member(team: Team, user_id: UUID, *, even_suspended: bool = False) -> TeamMember:
-    members = TeamMember.objects.all() if even_suspended else TeamMember.objects.active()
+def _member(team: Team, user_id: UUID, *, include_suspended: bool = False) -> TeamMember:
+    members = TeamMember.objects.all() if include_suspended else TeamMember.objects.active()
     member = members.select_related("user").filter(team=team, user_id=user_id).first()
     if member is None:
         raise NotFound
     return member
-
-
-@transaction.atomic
-def _purge(team_id: UUID) -> None:
-    Team.objects.filter(pk=team_id).delete()
-    AuditEntry.objects.filter(team=team_id).delete()  # refused while there is a team
-    audit(None, "team.purged", team_id)
-
-
-def _shut_out_without_mfa(team: Team) -> None:
-    members = TeamMember.objects.filter(team=team)
-    for user_id in members.exclude(mfa_enabled(OuterRef("user"))).values_list("user_id", flat=True):
-        access_ended(Ending(user_id=user_id))
 
 
 def _set_role(member: TeamMember, role: str) -> None:
@@ -299,15 +299,15 @@ def _set_role(member: TeamMember, role: str) -> None:
         follower.member_role_changed(member)
 
 
-def _end_tokens(team: Team, **whose: User) -> None:
-    """Close what is open by tokens that are bound to the team: everybody's, or those of `user`."""
-    bound = ApiToken.objects.filter(team=team, **whose)
+def _close_token_connections(team: Team, **owner: User) -> None:
+    """Close the connections of tokens that are bound to the team, of all users or of `user`."""
+    bound = ApiToken.objects.filter(team=team, **owner)
     for token_id, user_id in bound.values_list("pk", "user_id"):
         access_ended(Ending(user_id=user_id, token_id=token_id))
 
 
-def _keep_an_owner(member: TeamMember) -> None:
+def _check_has_other_owner(member: TeamMember) -> None:
     owners = TeamMember.objects.active().filter(team=member.team_id, role=TeamRole.OWNER)
     others = owners.exclude(pk=member.pk)
     if member.role == TeamRole.OWNER and not others.exists():
-        raise Conflict(_("A team keeps at least one owner. Make somebody else an owner first."))
+        raise Conflict(_("A team needs at least one owner. Make another member an owner first."))

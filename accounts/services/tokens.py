@@ -1,4 +1,4 @@
-"""Bearer tokens: by them programs act as a user, on HTTP and on the socket alike."""
+"""API tokens: with a bearer token a program acts as its user, over REST and sockets."""
 
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from accounts.audit.log import audit
 from accounts.crypto.hashing import generate_secret, hash_secret
 from accounts.errors import Forbidden, Invalid, NotFound
 from accounts.models import ApiToken, Team, User
-from accounts.names import required_name
+from accounts.names import require_name
 from accounts.permissions import VIEW, access_team
 from accounts.revocation import Ending, access_ended
 from accounts.scopes import ADMIN, READ, SCOPES, WRITE, Scope, check_scope, implied_scopes
@@ -33,47 +33,47 @@ def create_token(
     team: Team | None = None,
     expires_at: datetime | None = None,
 ) -> tuple[ApiToken, str]:
-    """Make a token; return it with its secret, which nobody can read again.
+    """Create a token; return it with its secret, which is not stored.
 
-    By a token one gets no token that goes further.
+    The scope of the new token must be included in the scope of the current credential.
     """
-    wanted = _known(scopes)
-    check_can_create_token(
-        user, Scope(implied_scopes(wanted), team.pk if team else None, expires_at)
-    )
-    if (
-        expires_at is not None
-        and not timezone.now() < expires_at < timezone.now() + MAX_TOKEN_LIFETIME
-    ):
-        raise Invalid(fields={"expires_at": _("Choose a time to come, within ten years.")})
+    names = set(scopes)
+    if not names or not names <= set(SCOPES):
+        raise Invalid(fields={"scopes": _("Choose at least one of read, write and admin.")})
+    scope = Scope(implied_scopes(names), team.pk if team else None, expires_at)
+    check_can_create_token(user, scope)
+    now = timezone.now()
+    if expires_at is not None and not now < expires_at < now + MAX_TOKEN_LIFETIME:
+        message = _("Choose a time in the future, at most ten years from now.")
+        raise Invalid(fields={"expires_at": message})
     secret = generate_secret(PREFIX)
     token = ApiToken.objects.create(
         user=user,
         team=team,
-        name=required_name(name, longest=NAME_LENGTH),
-        scopes=wanted,
+        name=require_name(name, max_length=NAME_LENGTH),
+        scopes=[each for each in SCOPES if each in names],
         hint=secret[-HINT_LENGTH:],
         digest=hash_secret(secret),
         expires_at=expires_at,
     )
-    given = {"scopes": wanted, "hint": token.hint}
-    audit(user, "token.created", token.pk, team_id=token.team_id, after=given)
+    after = {"scopes": token.scopes, "hint": token.hint}
+    audit(user, "token.created", token.pk, team_id=token.team_id, after=after)
     return token, secret
 
 
 def check_can_create_token(user: User, scope: Scope) -> None:
-    """Raise unless `user` may make a token that reaches so far."""
+    """Raise unless `user`, with the current credential, may create a token with `scope`."""
     check_scope(user.scope, ADMIN)
     if scope.team_id is not None:
         access_team(user, scope.team_id, VIEW)
     if not user.scope.includes(scope):
-        detail = _("A token cannot make one that goes further than itself.")
+        detail = _("A token can only create tokens with the same permissions or fewer.")
         raise Forbidden(detail, team_id=scope.team_id)
 
 
 @transaction.atomic
 def revoke_token(*, user: User, token_id: UUID) -> None:
-    """Make one of the user's own tokens dead, everywhere and at once."""
+    """Delete one of the user's tokens and close its connections."""
     check_scope(user.scope, ADMIN)
     token = ApiToken.objects.in_scope_of(user).filter(pk=token_id).first()
     if token is None or not ApiToken.objects.filter(pk=token_id).delete()[0]:
@@ -107,10 +107,3 @@ def users_for_tokens(secrets: Collection[str]) -> dict[str, User]:
         )
         found[secret_by_digest[token.digest]] = token.user
     return found
-
-
-def _known(scopes: Iterable[str]) -> list[str]:
-    wanted = set(scopes)
-    if not wanted or not wanted <= set(SCOPES):
-        raise Invalid(fields={"scopes": _("Choose at least one of read, write and admin.")})
-    return [scope for scope in SCOPES if scope in wanted]

@@ -1,4 +1,4 @@
-"""Accounts: made, changed, suspended."""
+"""User accounts: creation, profile, password, email and suspension."""
 
 import secrets
 from collections.abc import Iterator
@@ -18,26 +18,26 @@ from accounts.audit.log import audit
 from accounts.errors import Conflict, Invalid, Unavailable
 from accounts.hooks import followers
 from accounts.models import User, Wood
-from accounts.names import required_name
+from accounts.names import require_name
 from accounts.revocation import Ending, access_ended
 from accounts.scopes import check_not_team_bound
 
 HANDLE_LENGTH: Final = 32
-_TRIES: Final = 20
+_RANDOM_HANDLES: Final = 20
 
 
 @transaction.atomic
 def create_user(
     *, name: str, email: str, password: str | None = None, verified: bool = False
 ) -> User:
-    """Make an account with no rights at all.
+    """Create an account without permissions; the handle is derived from the name.
 
-    The handle comes from the name, never from the address. `verified` takes the address as proven;
-    else allauth proves it. Raises Conflict if the address has an account.
+    `verified` marks the email as verified; otherwise allauth verifies it. Raises Conflict if the
+    email already has an account.
     """
-    user = User(name=required_name(name), email=normalize_email(email))
+    user = User(name=require_name(name), email=normalize_email(email))
     user.set_password(password)
-    _insert(user)
+    _save_with_free_handle(user)
     if verified:
         EmailAddress.objects.create(user=user, email=user.email, primary=True, verified=True)
     audit(user, "user.created", user.pk, after={"verified": verified})
@@ -46,13 +46,13 @@ def create_user(
 
 @transaction.atomic
 def update_profile(*, user: User, name: str | None = None, wood: str | None = None) -> User:
-    """Change how others see the user; None leaves a thing as it is.
+    """Change the name and colour of the user; None leaves a value unchanged.
 
-    Others see it in every team, so a token that is bound to one may not.
+    All teams of the user see the profile, so a team-bound credential may not change it.
     """
     check_not_team_bound(user.scope)
     before = {"name": user.name, "wood": user.wood}
-    after = {"name": user.name if name is None else required_name(name), "wood": wood or user.wood}
+    after = {"name": user.name if name is None else require_name(name), "wood": wood or user.wood}
     if after["wood"] not in Wood.values:
         raise Invalid(fields={"wood": _("Choose one of the colours.")})
     if after == before:
@@ -68,26 +68,29 @@ def update_profile(*, user: User, name: str | None = None, wood: str | None = No
 
 @transaction.atomic
 def change_password(*, user: User, password: str) -> None:
-    """Set a new password and end everything that came in before it, tokens too."""
+    """Set a new password; end all sessions and delete all tokens of the user.
+
+    The view that changes the password starts a new session for the user.
+    """
     user.set_password(password)
     user.save(update_fields=["password"])
-    _end_access(user)  # whoever is at the page for it goes on under a new session
+    _end_access(user)
     audit(user, "user.password_changed", user.pk)
 
 
 @transaction.atomic
-def finish_email_change(*, user: User, before: str, session_key: str | None) -> None:
-    """End what came in under the address before, tokens too, but for the session that moved it."""
-    _end_access(user, but=session_key)
-    then, now = {"email": before}, {"email": user.email}
-    audit(user, "user.finish_email_change", user.pk, before=then, after=now)
+def finish_email_change(*, user: User, old_email: str, session_key: str | None) -> None:
+    """End all sessions except `session_key` and delete all tokens, after the email changed."""
+    _end_access(user, except_session=session_key)
+    before, after = {"email": old_email}, {"email": user.email}
+    audit(user, "user.address_changed", user.pk, before=before, after=after)
 
 
 @transaction.atomic
 def suspend_user(*, person: User, user: User | None = None) -> None:
-    """Shut somebody out of everything, at once, until the account is made active again.
+    """Deactivate `person` and close all their connections, until the account is reactivated.
 
-    `user` None is whoever runs the server.
+    `user` is the acting user; None is the operator.
     """
     person.is_active = False
     person.save(update_fields=["is_active"])
@@ -96,40 +99,44 @@ def suspend_user(*, person: User, user: User | None = None) -> None:
 
 
 def normalize_email(email: str) -> str:
-    """Return the address as accounts have it; raises Invalid for what is none."""
-    address = email.strip().lower()
+    """Return the email as it is stored: trimmed and in lower case. Raises Invalid."""
+    normalized = email.strip().lower()
     try:
-        validate_email(address)
+        validate_email(normalized)
     except ValidationError:
-        raise Invalid(fields={"email": _("Write a whole address: name@example.com")}) from None
-    return address
+        message = _("Enter a complete email, for example name@example.com.")
+        raise Invalid(fields={"email": message}) from None
+    return normalized
 
 
 def handle_candidates(name: str) -> Iterator[str]:
-    """Yield handles to try for a name: the plain one, then some with random figures.
+    """Yield handles for `name`: the slug, then the slug with random digits.
 
-    Counting up would tell strangers how many others have the name.
+    Consecutive numbers would reveal how many other users have the same name.
     """
-    plain = slugify(name, allow_unicode=True)[:HANDLE_LENGTH].strip("-_") or "person"
-    yield plain
-    for _try in range(_TRIES):
-        yield f"{plain}-{secrets.randbelow(9_000) + 1_000}"
+    slug = slugify(name, allow_unicode=True)[:HANDLE_LENGTH].strip("-_") or "person"
+    yield slug
+    for _attempt in range(_RANDOM_HANDLES):
+        yield f"{slug}-{secrets.randbelow(9_000) + 1_000}"
 
 
-def _end_access(user: User, *, but: str | None = None) -> None:
-    """End each session, but for one, and each token; rows that are gone are found by a sweep, too.
+def _end_access(user: User, *, except_session: str | None = None) -> None:
+    """End all sessions but one, delete all tokens and close all connections.
 
-    Sockets of the session that stays close with the others, and come in again.
+    Connections of the remaining session are closed too, and reconnect.
     """
-    ended = UserSession.objects.filter(user=user).exclude(session_key=but or "")
+    ended = UserSession.objects.filter(user=user).exclude(session_key=except_session or "")
     Session.objects.filter(pk__in=ended.values("session_key")).delete()
     ended.delete()
     user.tokens.all().delete()
     access_ended(Ending(user_id=user.pk))
 
 
-def _insert(user: User) -> None:
-    """Save under the first free handle. Asking first would leave a gap for somebody else."""
+def _save_with_free_handle(user: User) -> None:
+    """Insert the user with the first free handle.
+
+    The unique constraint decides: another transaction could take a handle after a query for it.
+    """
     for handle in handle_candidates(user.name):
         user.handle = handle
         try:
@@ -137,10 +144,8 @@ def _insert(user: User) -> None:
                 user.save(force_insert=True)
         except IntegrityError:
             if User.objects.filter(email=user.email).exists():
-                raise Conflict(
-                    _("This address has an account. Sign in instead."),
-                    fields={"email": _("This address has an account. Sign in instead.")},
-                ) from None
+                message = _("This email already has an account. Sign in instead.")
+                raise Conflict(message, fields={"email": message}) from None
         else:
             return
     raise Unavailable

@@ -1,1 +1,1 @@
-"""Filters for templates."""
+"""Template filters and tags."""

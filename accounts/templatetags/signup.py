@@ -1,4 +1,4 @@
-"""Whether a page should offer to make an account."""
+"""Whether a page offers to create an account."""
 
 from typing import Any
 
@@ -10,6 +10,6 @@ register = template.Library()
 
 @register.simple_tag(takes_context=True)
 def signup_is_open(context: dict[str, Any]) -> bool:
-    """Whether whoever sees this page may make an account."""
+    """Return True if the visitor of this page may create an account."""
     request = context["request"]
     return bool(get_adapter(request).is_open_for_signup(request))

@@ -1,1 +1,1 @@
-"""The pages of one's own settings, of teams and of invitations."""
+"""The pages of the user's settings, of team settings and of invitations."""

@@ -1,4 +1,4 @@
-"""The audit of a team: to look through, and to take along."""
+"""The audit log of a team: its page and its export."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -18,74 +18,78 @@ from accounts.permissions import MANAGE_PEOPLE, access_team, require_user
 from accounts.views.forms import AuditForm
 from accounts.views.team import team_context
 
-PAGE: Final = 50
+PAGE_SIZE: Final = 50
 
 
 @require_safe
 def show_log(request: HttpRequest, team_id: UUID) -> HttpResponse:
-    """Who did what, the newest first."""
+    """Show the entries that match the filters, newest first."""
     user = require_user(request)
     team = access_team(user, team_id, MANAGE_PEOPLE)
     form = AuditForm(request.GET, team=team)
-    found = _found(team, form)
+    matching = _matching_entries(team, form)
     if before := form.cleaned_data.get("before"):
-        found = found.filter(number__lt=before)
-    entries = list(found[: PAGE + 1])
-    page = {
+        matching = matching.filter(number__lt=before)
+    entries = list(matching[: PAGE_SIZE + 1])
+    context = {
         **team_context(user, team, "audit"),
         "form": form,
-        "entries": entries[:PAGE],
+        "entries": entries[:PAGE_SIZE],
         "names": _names(team, entries),
-        "older": _older(request, entries[PAGE - 1].number) if len(entries) > PAGE else "",
+        "older": _older_url(request, entries[PAGE_SIZE - 1]) if len(entries) > PAGE_SIZE else "",
     }
-    return render(request, "accounts/audit.html", page)
+    return render(request, "accounts/audit.html", context)
 
 
 @require_POST
 @transaction.atomic
 def export_log(request: HttpRequest, team_id: UUID) -> StreamingHttpResponse:
-    """Hand out what the filters leave, as a file; that somebody took it is written down, too.
+    """Return the matching entries as a file, and audit the export.
 
-    It ends where the log ends now. Its name says so where there is more than goes into one.
+    The file ends with the newest entry before the export. If it cannot hold all matching entries,
+    its name contains the number of entries.
     """
     user = require_user(request)
     team = access_team(user, team_id, MANAGE_PEOPLE)
-    entries = _found(team, AuditForm(request.POST, team=team))
+    entries = _matching_entries(team, AuditForm(request.POST, team=team))
     newest = entries.first()
     entries = entries.filter(number__lte=newest.number if newest else 0)
-    is_cut = entries[export.MAX_ENTRIES :].exists()
-    ending = "csv" if request.POST.get("format") == "csv" else "json"
-    after = {"format": ending, "whole": not is_cut}
+    is_truncated = entries[export.MAX_ENTRIES :].exists()
+    file_format = "csv" if request.POST.get("format") == "csv" else "json"
+    after = {"format": file_format, "whole": not is_truncated}
     audit(user, "audit.exported", team.pk, team_id=team.pk, after=after)
-    cut = f"-newest-{export.MAX_ENTRIES}" if is_cut else ""
-    file, kind = (
+    suffix = f"-newest-{export.MAX_ENTRIES}" if is_truncated else ""
+    chunks, content_type = (
         (export.csv_chunks(entries), "text/csv; charset=utf-8")
-        if ending == "csv"
+        if file_format == "csv"
         else (export.json_chunks(entries, entry_json), "application/json")
     )
     return StreamingHttpResponse(
-        export.stream_chunks(file),
-        content_type=kind,
-        headers={"Content-Disposition": f'attachment; filename="maru-audit{cut}.{ending}"'},
+        export.stream_chunks(chunks),
+        content_type=content_type,
+        headers={"Content-Disposition": f'attachment; filename="maru-audit{suffix}.{file_format}"'},
     )
 
 
-def _found(team: Team, form: AuditForm) -> QuerySet[AuditEntry]:
+def _matching_entries(team: Team, form: AuditForm) -> QuerySet[AuditEntry]:
     entries = AuditEntry.objects.filter(team=team).select_related("actor")
-    return entries.matching(**form.asked()).order_by("-number")
+    return entries.matching(**form.filters()).order_by("-number")
 
 
 def _names(team: Team, entries: Iterable[AuditEntry]) -> dict[str, str]:
-    """The names of those in the team whom these entries mention; who is gone stays an id."""
+    """Return the names of the members whose ids occur in the entries, by id.
+
+    Ids of users who left the team are not resolved.
+    """
     mentioned = {str(entry.target_id) for entry in entries if entry.target_kind == "user"}
-    for facts in (facts for entry in entries for facts in (entry.before, entry.after)):
-        mentioned.update(facts.get("people", ()))
-        mentioned.update([facts["user"]] if "user" in facts else [])
+    for values in (values for entry in entries for values in (entry.before, entry.after)):
+        mentioned.update(values.get("people", ()))
+        mentioned.update([values["user"]] if "user" in values else [])
     people = User.objects.filter(memberships__team=team, pk__in=mentioned)
     return {str(pk): name for pk, name in people.values_list("pk", "name")}
 
 
-def _older(request: HttpRequest, number: int) -> str:
+def _older_url(request: HttpRequest, last: AuditEntry) -> str:
     query = request.GET.copy()
-    query["before"] = str(number)
+    query["before"] = str(last.number)
     return f"?{query.urlencode()}"

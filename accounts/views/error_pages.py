@@ -1,4 +1,4 @@
-"""How pages show what a service has said no to."""
+"""How a page shows the error of a service."""
 
 from django import forms
 from django.contrib import messages
@@ -9,9 +9,9 @@ from accounts.errors import MaruError, NotFound
 
 
 def show_error(request: HttpRequest, error: MaruError, form: forms.BaseForm | None = None) -> None:
-    """Show it where the form does, at the field or above them all; without one, on the next page.
+    """Add the error to its form fields, to the form, or without a form to the next page.
 
-    What is not there is not shown but raised again: it is a page of its own.
+    The refusal is stored for the audit log. NotFound is raised again, for the 404 page.
     """
     if isinstance(error, NotFound):
         raise error
@@ -19,8 +19,8 @@ def show_error(request: HttpRequest, error: MaruError, form: forms.BaseForm | No
     if form is None:
         messages.error(request, str(error.detail))
         return
-    named = {name: text for name, text in (error.fields or {}).items() if name in form.fields}
-    for name, text in named.items():
+    fields = {name: text for name, text in (error.fields or {}).items() if name in form.fields}
+    for name, text in fields.items():
         form.add_error(name, str(text))
-    if not named:
+    if not fields:
         form.add_error(None, str(error.detail))

@@ -1,6 +1,7 @@
-"""The pages on which second factors come and go: allauth's, each made one change with its entry.
+"""allauth's views that add and remove second factors, each in one transaction with its audit entry.
 
-allauth tells of a factor once it is committed, or beside any transaction; so we look ourselves.
+allauth sends its signals after the commit or outside of a transaction. So the factors are compared
+before and after the view.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,23 +26,23 @@ from accounts.revocation import Ending, access_ended
 View = Callable[..., HttpResponse]
 
 
-def _in_one_change(view: View) -> View:
+def _audited(view: View) -> View:
     @wraps(view)
     def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if request.method != "POST":
             return view(request, *args, **kwargs)
-        with factors_written_down(request):
+        with audited_factor_changes(request):
             return view(request, *args, **kwargs)
 
     return wrapped
 
 
 @contextmanager
-def factors_written_down(request: HttpRequest) -> Iterator[None]:
-    """Have what becomes of one's factors within, what follows from it and its entry be one change.
+def audited_factor_changes(request: HttpRequest) -> Iterator[None]:
+    """Run the block in a transaction that audits the factors it adds and removes.
 
-    Sessions that were begun without a new factor end. Who has none left hears no more of teams that
-    ask for one.
+    A new factor ends the user's other sessions, which have not passed it. If no factor is left and
+    a team of the user requires one, all connections of the user are closed.
     """
     user = require_user(request)
     with transaction.atomic():
@@ -50,7 +51,8 @@ def factors_written_down(request: HttpRequest) -> Iterator[None]:
         after = _factors(user)
         added = {kind for pk, kind in after.items() if pk not in before}
         removed = {kind for pk, kind in before.items() if pk not in after}
-        if removed and not has_mfa(user) and _is_asked_of(user):
+        teams = Team.objects.filter(members__user=user, require_mfa=True)
+        if removed and not has_mfa(user) and teams.exists():
             access_ended(Ending(user_id=user.pk))
         if not added.isdisjoint(FACTORS):
             end_other_sessions(request, user)
@@ -62,7 +64,7 @@ def factors_written_down(request: HttpRequest) -> Iterator[None]:
 
 
 def _lock_factors(user: User) -> dict[int, str]:
-    """Return the factors of a user, which nobody else changes until the transaction ends."""
+    """Lock the user, so that no other request changes the factors; return them by id."""
     list(User.objects.select_for_update(no_key=True).filter(pk=user.pk).values_list("pk"))
     return _factors(user)
 
@@ -71,12 +73,8 @@ def _factors(user: User) -> dict[int, str]:
     return dict(Authenticator.objects.filter(user=user).values_list("pk", "type"))
 
 
-def _is_asked_of(user: User) -> bool:
-    return Team.objects.filter(members__user=user, require_mfa=True).exists()
-
-
-activate_totp = _in_one_change(totp.activate_totp)
-deactivate_totp = _in_one_change(totp.deactivate_totp)
-add_webauthn = _in_one_change(webauthn.add_webauthn)
-remove_webauthn = _in_one_change(webauthn.remove_webauthn)
-generate_recovery_codes = _in_one_change(recovery_codes.generate_recovery_codes)
+activate_totp = _audited(totp.activate_totp)
+deactivate_totp = _audited(totp.deactivate_totp)
+add_webauthn = _audited(webauthn.add_webauthn)
+remove_webauthn = _audited(webauthn.remove_webauthn)
+generate_recovery_codes = _audited(recovery_codes.generate_recovery_codes)

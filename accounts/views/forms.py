@@ -1,148 +1,27 @@
-"""The forms of accounts and teams: allauth's in our own words, and our own."""
+"""The forms of the setup page, of teams, of profiles and of tokens."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
-from allauth.account import forms as allauth
-from allauth.core import context
 from django import forms
 from django.conf import settings
-from django.contrib.auth.hashers import make_password
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest
-from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from accounts.errors import MaruError
-from accounts.login import pending_invitation
+from accounts.login.forms import NEW_PASSWORD_HELP
 from accounts.models import Team, TeamRole, User, Wood
-from accounts.names import MAX_NAME_LENGTH, clean_name
+from accounts.names import MAX_NAME_LENGTH
 from accounts.scopes import ADMIN, READ, WRITE
 from accounts.services.invitations import MAX_USES
 from accounts.services.teams import TEAM_NAME_LENGTH
 from accounts.services.tokens import NAME_LENGTH as TOKEN_NAME_LENGTH
 
-Words = dict[str, str | Promise]
-
-NEW_PASSWORD_HELP: Final = _("At least 10 characters, and not a common password.")
-
-
-class AllauthForm:
-    """A form of allauth with our labels and helps, and without its placeholders."""
-
-    labels: ClassVar[Words] = {}
-    helps: ClassVar[Words] = {}
-    left_out: ClassVar[tuple[str, ...]] = ()
-
-    fields: dict[str, forms.Field]
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for name in self.left_out:
-            self.fields.pop(name, None)
-        for name, field in self.fields.items():
-            field.widget.attrs.pop("placeholder", None)
-            field.help_text = str(self.helps.get(name, ""))
-            field.label = str(self.labels.get(name, field.label))
-
-
-class LoginForm(AllauthForm, allauth.LoginForm):  # type: ignore[misc]  # allauth has no types
-    """Signing in."""
-
-    labels: ClassVar[Words] = {"login": _("Email"), "password": _("Password")}
-
-    def clean(self) -> dict[str, Any]:
-        """Show a refusal at the password, which is what people type again."""
-        try:
-            super().clean()
-        except ValidationError as error:
-            self.add_error("password", error)
-        return dict(self.cleaned_data)
-
-
-class SignupForm(AllauthForm, allauth.SignupForm):  # type: ignore[misc]  # allauth has no types
-    """Making an account."""
-
-    name = forms.CharField(
-        max_length=MAX_NAME_LENGTH, widget=forms.TextInput(attrs={"autocomplete": "name"})
-    )
-    field_order = ("name", "email", "password1")
-    labels: ClassVar[Words] = {"name": _("Name"), "email": _("Email"), "password1": _("Password")}
-    helps: ClassVar[Words] = {
-        "name": _("As others in your teams see you."),
-        "password1": NEW_PASSWORD_HELP,
-    }
-
-    def clean_name(self) -> str:
-        """Refuse a name that nobody would see."""
-        name = clean_name(self.cleaned_data["name"])
-        if not name:
-            raise ValidationError(_("Write a name that can be seen."))
-        return name
-
-    def clean_email(self) -> str:
-        """Refuse an address that the invitation is not for."""
-        email: str = super().clean_email()
-        try:
-            pending_invitation.check_address(context.request, email)
-        except MaruError as error:
-            raise ValidationError(str(error.detail)) from None
-        return email
-
-    def try_save(self, request: HttpRequest) -> Any:
-        """Take as long for an address that has an account as for one that has none."""
-        if self.account_already_exists:
-            make_password(self.cleaned_data["password1"])
-        return super().try_save(request)
-
-
-class ResetPasswordForm(AllauthForm, allauth.ResetPasswordForm):  # type: ignore[misc]  # no types
-    """Asking for a link to a new password."""
-
-    labels: ClassVar[Words] = {"email": _("Email")}
-
-
-class ResetPasswordKeyForm(AllauthForm, allauth.ResetPasswordKeyForm):  # type: ignore[misc]  # ditto
-    """Choosing a new password by the link."""
-
-    labels: ClassVar[Words] = {"password1": _("New password")}
-    helps: ClassVar[Words] = {"password1": NEW_PASSWORD_HELP}
-    left_out = ("password2",)
-
-
-class ChangePasswordForm(AllauthForm, allauth.ChangePasswordForm):  # type: ignore[misc]  # no types
-    """Choosing a new password by the old one."""
-
-    labels: ClassVar[Words] = {"oldpassword": _("Current password"), "password1": _("New password")}
-    helps: ClassVar[Words] = {"password1": NEW_PASSWORD_HELP}
-    left_out = ("password2",)
-
-
-class SetPasswordForm(AllauthForm, allauth.SetPasswordForm):  # type: ignore[misc]  # no types
-    """Choosing a first password, for accounts that were made without one."""
-
-    labels: ClassVar[Words] = {"password1": _("New password")}
-    helps: ClassVar[Words] = {"password1": NEW_PASSWORD_HELP}
-    left_out = ("password2",)
-
-
-class ChangeEmailForm(AllauthForm, allauth.AddEmailForm):  # type: ignore[misc]  # no types
-    """Moving to another address."""
-
-    labels: ClassVar[Words] = {"email": _("New address")}
-
-
-class ReauthenticateForm(AllauthForm, allauth.ReauthenticateForm):  # type: ignore[misc]  # no types
-    """Showing once more that it is you."""
-
-    labels: ClassVar[Words] = {"password": _("Password")}
-
 
 class SetupForm(forms.Form):
-    """The first account and the first team."""
+    """The first account and the first team of an installation."""
 
     name = forms.CharField(
         label=_("Name"),
@@ -169,7 +48,7 @@ class SetupForm(forms.Form):
     )
 
     def clean_password(self) -> str:
-        """Hold the password against the same rules as everywhere."""
+        """Validate the password against the name and email of this form."""
         password: str = self.cleaned_data["password"]
         person = User(
             name=self.cleaned_data.get("name", ""), email=self.cleaned_data.get("email", "")
@@ -179,13 +58,13 @@ class SetupForm(forms.Form):
 
 
 class TeamForm(forms.Form):
-    """The name of a team."""
+    """A new name for a team."""
 
     name = forms.CharField(label=_("Team name"), max_length=TEAM_NAME_LENGTH)
 
 
-class MomentField(forms.DateTimeField):
-    """A time that every database can compare with."""
+class UtcDateTimeField(forms.DateTimeField):
+    """A datetime in UTC. Rejects values that overflow there, which databases cannot compare."""
 
     def clean(self, value: Any) -> datetime | None:
         moment: datetime | None = super().clean(value)
@@ -196,11 +75,11 @@ class MomentField(forms.DateTimeField):
 
 
 class AuditForm(forms.Form):
-    """What to show of the audit; whatever does not fit is left unasked."""
+    """The filters of the audit page; an invalid filter is ignored."""
 
     KINDS: Final = (
         ("", pgettext_lazy("kinds of entries", "Everything")),
-        ("team.", _("Team and its people")),
+        ("team.", _("Team and members")),
         ("invitation.", _("Invitations")),
         ("room.", _("Rooms")),
         ("persona.", _("Personas")),
@@ -210,13 +89,13 @@ class AuditForm(forms.Form):
     )
 
     actor = forms.ModelChoiceField(
-        label=_("Who"), queryset=User.objects.none(), required=False, empty_label=_("Everybody")
+        label=_("Who"), queryset=User.objects.none(), required=False, empty_label=_("Everyone")
     )
     action = forms.ChoiceField(label=_("What"), choices=KINDS, required=False)
-    since = MomentField(
+    since = UtcDateTimeField(
         label=_("From"), required=False, widget=forms.DateInput(attrs={"type": "date"})
     )
-    until = MomentField(
+    until = UtcDateTimeField(
         label=_("Before"), required=False, widget=forms.DateInput(attrs={"type": "date"})
     )
     before = forms.IntegerField(min_value=1, required=False, widget=forms.HiddenInput)
@@ -227,8 +106,8 @@ class AuditForm(forms.Form):
         self.fields["actor"].queryset = people  # type: ignore[attr-defined]  # a ModelChoiceField
         self.full_clean()
 
-    def asked(self) -> dict[str, Any]:
-        """Return the filters of `AuditQuerySet.matching`."""
+    def filters(self) -> dict[str, Any]:
+        """Return the keyword arguments of `AuditQuerySet.matching`."""
         data = self.cleaned_data
         actor = data.get("actor")
         return {
@@ -240,7 +119,7 @@ class AuditForm(forms.Form):
 
 
 class RoleForm(forms.Form):
-    """A role, of those that somebody may give."""
+    """One of the roles that the user may grant."""
 
     role = forms.ChoiceField(label=_("Role"))
 
@@ -250,51 +129,56 @@ class RoleForm(forms.Form):
 
 
 class InvitationForm(RoleForm):
-    """An invitation: as what, for whom, how often and how long."""
+    """An invitation: its role, recipient, number of uses and lifetime."""
 
     LIFETIMES: Final = (("1", _("One day")), ("7", _("7 days")), ("30", _("30 days")))
 
     email = forms.EmailField(
         label=_("Email"),
         required=False,
-        help_text=_("The link goes there and is for that person. Leave it empty for a link only."),
+        help_text=_(
+            "We send the link to this email, and only this person can use it. "
+            "Leave it empty to get a link that you can share."
+        ),
     )
-    days = forms.ChoiceField(label=_("Ends after"), choices=LIFETIMES, initial="7", required=False)
+    days = forms.ChoiceField(
+        label=_("Expires after"), choices=LIFETIMES, initial="7", required=False
+    )
     max_uses = forms.IntegerField(
         label=_("How many people"), min_value=1, max_value=MAX_USES, initial=1, required=False
     )
 
     def clean_days(self) -> int:
-        """Return 7 where nothing was chosen."""
+        """Return the number of days; 7 by default."""
         return int(self.cleaned_data["days"] or 7)
 
     def clean_max_uses(self) -> int:
-        """Return 1 where nothing was written."""
+        """Return the number of uses; 1 by default."""
         return self.cleaned_data["max_uses"] or 1
 
 
 class DeleteTeamForm(forms.Form):
-    """The name of the team, typed to show that its deletion is meant."""
+    """The name of the team, typed to confirm its deletion."""
 
     name = forms.CharField(
         label=_("Name of the team"),
         max_length=TEAM_NAME_LENGTH,
-        help_text=_("Type it to show that you mean it."),
+        help_text=_("Type the name of the team to confirm."),
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
 
     def __init__(self, data: Mapping[str, Any] | None = None) -> None:
-        # It stands on one page with the form that renames the team, whose field is a name, too.
+        # The page also has `TeamForm`, whose field has the same name: the ids must differ.
         super().__init__(data, auto_id="deletion_%s")
 
 
 class ProfileForm(forms.Form):
-    """How others see you, and the language that you see."""
+    """Name and colour of the user, and the language of the pages."""
 
     name = forms.CharField(
         label=_("Name"),
         max_length=MAX_NAME_LENGTH,
-        help_text=_("As others in your teams see you."),
+        help_text=_("Other people in your teams see this name."),
         widget=forms.TextInput(attrs={"autocomplete": "name"}),
     )
     wood = forms.ChoiceField(
@@ -304,30 +188,32 @@ class ProfileForm(forms.Form):
 
 
 class TokenForm(forms.Form):
-    """A bearer token, for a program."""
+    """A new API token."""
 
     SCOPES: Final = (
-        (READ, _("Read: see what you see")),
-        (WRITE, _("Write: also write messages and make rooms")),
-        (ADMIN, _("Everything that you may do")),
+        (READ, _("Read: see what you can see")),
+        (WRITE, _("Write: also send messages and create rooms")),
+        (ADMIN, _("Admin: do everything that you can do")),
     )
     LIFETIMES: Final = (
         ("30", _("30 days")),
         ("90", _("90 days")),
         ("365", _("One year")),
-        ("never", _("It does not end")),
+        ("never", _("Never expires")),
     )
 
     name = forms.CharField(
-        label=_("Name"), max_length=TOKEN_NAME_LENGTH, help_text=_("What will use it?")
+        label=_("Name"),
+        max_length=TOKEN_NAME_LENGTH,
+        help_text=_("The program that will use this token."),
     )
     scope = forms.ChoiceField(
-        label=_("What it may do"), choices=SCOPES, initial=WRITE, widget=forms.RadioSelect
+        label=_("What the token can do"), choices=SCOPES, initial=WRITE, widget=forms.RadioSelect
     )
     team = forms.ModelChoiceField(
         label=_("Team"), queryset=Team.objects.none(), required=False, empty_label=_("All teams")
     )
-    days = forms.ChoiceField(label=_("Ends after"), choices=LIFETIMES, initial="90")
+    days = forms.ChoiceField(label=_("Expires after"), choices=LIFETIMES, initial="90")
 
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""The way in by an invitation: from its link to a membership."""
+"""The pages of an invitation: its link and its acceptance."""
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
@@ -19,39 +19,42 @@ from accounts.services import accept_invitation_by_digest
 @require_safe
 @login_not_required
 def open_link(request: HttpRequest, token: str) -> HttpResponse:
-    """Take the token out of the address: no later page, log line or Referer carries it."""
+    """Store the invitation in the session and redirect.
+
+    The token must not be in the URL of a later page, where logs and the Referer header expose it.
+    """
     try:
-        pending_invitation.hold(request, token)
+        pending_invitation.store(request, token)
     except NotFound:
-        return _closed(request)
+        return _invalid_page(request)
     return redirect("accounts:invitation")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_not_required
 def invitation(request: HttpRequest) -> HttpResponse:
-    """Show who invites into which team; a signed-in user accepts by POST."""
-    held = pending_invitation.invitation(request)
-    if held is None:
-        return _closed(request)
+    """Show the inviter and the team; a POST by a signed-in user accepts the invitation."""
+    pending = pending_invitation.load(request)
+    if pending is None:
+        return _invalid_page(request)
     if request.method == "POST":
-        return _accept(request, held)
-    return render(request, "accounts/invitation.html", {"invitation": held})
+        return _accept(request, pending)
+    return render(request, "accounts/invitation.html", {"invitation": pending})
 
 
-def _accept(request: HttpRequest, held: Invitation) -> HttpResponse:
+def _accept(request: HttpRequest, pending: Invitation) -> HttpResponse:
     if not request.user.is_authenticated:
         return redirect_to_login(request.path)
     try:
-        accept_invitation_by_digest(user=require_user(request), digest=held.digest)
+        accept_invitation_by_digest(user=require_user(request), digest=pending.digest)
     except NotFound:
-        return _closed(request)
+        return _invalid_page(request)
     except Conflict:
-        messages.info(request, _("You are in this team already."))
-    pending_invitation.let_go(request)
-    return redirect(f"{reverse('rooms:home')}?team={held.team_id}")
+        messages.info(request, _("You are already in this team."))
+    pending_invitation.clear(request)
+    return redirect(f"{reverse('rooms:home')}?team={pending.team_id}")
 
 
-def _closed(request: HttpRequest) -> HttpResponse:
-    """Wrong, used, revoked and too old look the same."""
+def _invalid_page(request: HttpRequest) -> HttpResponse:
+    """Return the same page for unknown, used, revoked and expired invitations."""
     return render(request, "accounts/invitation_closed.html", status=404)

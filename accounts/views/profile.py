@@ -1,4 +1,4 @@
-"""One's own settings: name and colour, and the tokens of one's programs."""
+"""The user's own settings: profile, language and API tokens."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -23,7 +23,7 @@ from accounts.views.forms import ProfileForm, TokenForm
 
 @require_http_methods(["GET", "POST"])
 def profile(request: HttpRequest) -> HttpResponse:
-    """How others see you, and the language that you see."""
+    """Show and change the name, the colour and the language."""
     user = require_user(request)
     form = ProfileForm(
         request.POST or None,
@@ -37,41 +37,41 @@ def profile(request: HttpRequest) -> HttpResponse:
             show_error(request, error, form)
         else:
             messages.success(request, _("Saved."))
-            return _in_language(redirect("accounts:profile"), data["language"])
+            return _with_language(redirect("accounts:profile"), data["language"])
     return render(request, "accounts/profile.html", {"form": form, "section": "profile"})
 
 
 @require_http_methods(["GET", "POST"])
 def tokens(request: HttpRequest) -> HttpResponse:
-    """The list of tokens, and a form for one more. A new secret is in this one answer only."""
+    """List the tokens and create one. Only this response contains the secret of a new token."""
     user = require_user(request)
     form = TokenForm(request.POST or None, user=user)
     secret = None
     if form.is_valid():
         try:
-            _token, secret = _make(user, form)
+            _token, secret = _create_token(user, form)
             form = TokenForm(user=user)
         except MaruError as error:
             show_error(request, error, form)
-    page = {
+    context = {
         "form": form,
         "secret": secret,
         "tokens": ApiToken.objects.in_scope_of(user).select_related("team"),
         "section": "tokens",
         "now": timezone.now(),
     }
-    return render(request, "accounts/tokens.html", page)
+    return render(request, "accounts/tokens.html", context)
 
 
 @require_POST
 def revoke(request: HttpRequest, token_id: UUID) -> HttpResponse:
-    """Make a token dead."""
+    """Revoke a token."""
     revoke_token(user=require_user(request), token_id=token_id)
     messages.success(request, _("The token is revoked."))
     return redirect("accounts:tokens")
 
 
-def _make(user: User, form: TokenForm) -> tuple[ApiToken, str]:
+def _create_token(user: User, form: TokenForm) -> tuple[ApiToken, str]:
     data = form.cleaned_data
     days = None if data["days"] == "never" else int(data["days"])
     return create_token(
@@ -83,8 +83,8 @@ def _make(user: User, form: TokenForm) -> tuple[ApiToken, str]:
     )
 
 
-def _in_language(response: HttpResponse, language: str) -> HttpResponse:
-    """The language is the browser's, as on the pages before signing in: a cookie, no column."""
+def _with_language(response: HttpResponse, language: str) -> HttpResponse:
+    """Set the language cookie. The language belongs to the browser, as on pages without sign-in."""
     response.set_cookie(
         settings.LANGUAGE_COOKIE_NAME,
         language,

@@ -1,4 +1,4 @@
-"""The settings of a team: its name, its people, its invitations."""
+"""The settings of a team: general settings, members and invitations."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,18 +43,18 @@ from accounts.views.forms import DeleteTeamForm, InvitationForm, RoleForm, TeamF
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A member in the list, and what whoever looks may do to them."""
+class MemberRow:
+    """A member in the list, and what the viewer may do: remove, change or make an owner."""
 
     member: TeamMember
-    may_go: bool
+    may_remove: bool
     may_change: bool
-    may_inherit: bool
+    may_own: bool
 
 
 @require_http_methods(["GET", "POST"])
 def general(request: HttpRequest, team_id: UUID) -> HttpResponse:
-    """The name of the team: to change for its owners, to read for the others."""
+    """Show the general settings of the team; owners change its name."""
     user = require_user(request)
     team = access_team(user, team_id, MANAGE if request.method == "POST" else VIEW)
     form = TeamForm(request.POST or None, initial={"name": team.name})
@@ -66,12 +66,12 @@ def general(request: HttpRequest, team_id: UUID) -> HttpResponse:
         else:
             messages.success(request, _("Saved."))
             return redirect("accounts:team", team_id)
-    return _general_page(request, user, team, form)
+    return _render_general(request, user, team, form)
 
 
 @require_POST
 def delete(request: HttpRequest, team_id: UUID) -> HttpResponse:
-    """Shut the team for everybody; its owners may undo it for a week."""
+    """Delete the team; its owners can restore it for 7 days."""
     user = require_user(request)
     team = access_team(user, team_id, MANAGE)
     form = DeleteTeamForm(request.POST)
@@ -82,32 +82,32 @@ def delete(request: HttpRequest, team_id: UUID) -> HttpResponse:
             show_error(request, error, form)
         else:
             return redirect("accounts:team_deleted", team_id)
-    return _general_page(request, user, team, TeamForm(initial={"name": team.name}), form)
+    return _render_general(request, user, team, TeamForm(initial={"name": team.name}), form)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def deleted(request: HttpRequest, team_id: UUID) -> HttpResponse:
-    """A team that is to be purged: when, and the way back."""
+    """Show when a deleted team will be purged; a POST restores it."""
     user = require_user(request)
     team = access_deleted_team(user, team_id)
     if request.method == "POST":
         restore_team(user=user, team_id=team_id)
-        messages.success(request, _("The team is back."))
+        messages.success(request, _("The team is restored."))
         return redirect("accounts:team", team_id)
-    page = {"team": team, "purged_after": purged_after(team)}
-    return render(request, "accounts/team_deleted.html", page)
+    context = {"team": team, "purged_after": purged_after(team)}
+    return render(request, "accounts/team_deleted.html", context)
 
 
 @require_POST
-def set_mfa(request: HttpRequest, team_id: UUID) -> HttpResponse:
-    """Ask everybody in the team for two-step sign-in, or no longer."""
+def set_mfa_requirement(request: HttpRequest, team_id: UUID) -> HttpResponse:
+    """Set whether the team requires two-step sign-in."""
     user = require_user(request)
     access_team(user, team_id, MANAGE)
-    wish = request.POST.get("required")
-    if wish not in ("yes", "no"):  # what is not understood must not switch a protection off
+    required = request.POST.get("required")
+    if required not in ("yes", "no"):  # an unknown value must not switch the protection off
         raise Invalid
     try:
-        require_mfa(user=user, team_id=team_id, required=wish == "yes")
+        require_mfa(user=user, team_id=team_id, required=required == "yes")
         messages.success(request, _("Saved."))
     except MaruError as error:
         show_error(request, error)
@@ -116,21 +116,21 @@ def set_mfa(request: HttpRequest, team_id: UUID) -> HttpResponse:
 
 @require_safe
 def people(request: HttpRequest, team_id: UUID) -> HttpResponse:
-    """Who is in the team; for those who look after its people, addresses and invitations too."""
+    """List the members; to those who manage them, also show emails and invitations."""
     user = require_user(request)
-    return _people_page(request, user, access_team(user, team_id, VIEW))
+    return _render_people(request, user, access_team(user, team_id, VIEW))
 
 
 @require_POST
-def invite_somebody(request: HttpRequest, team_id: UUID) -> HttpResponse:
-    """Make an invitation. Its link is in this one answer only."""
+def create_invitation(request: HttpRequest, team_id: UUID) -> HttpResponse:
+    """Create an invitation. Only this response contains its link."""
     user = require_user(request)
     team = access_team(user, team_id, MANAGE_PEOPLE)
     form = InvitationForm(request.POST, roles=grantable_roles(role_in(team, user.pk)))
     if not form.is_valid():
         if "role" in form.errors:
             raise Invalid(fields={"role": _("Choose one of the roles.")})
-        return _people_page(request, user, team, form=form)
+        return _render_people(request, user, team, form=form)
     data = form.cleaned_data
     _invitation, token = invite(
         user=user,
@@ -140,16 +140,19 @@ def invite_somebody(request: HttpRequest, team_id: UUID) -> HttpResponse:
         max_uses=data["max_uses"],
         email=data["email"],
     )
-    return _people_page(request, user, team, link=invitation_url(token))
+    return _render_people(request, user, team, link=invitation_url(token))
 
 
 @require_POST
 def set_role(request: HttpRequest, team_id: UUID, user_id: UUID) -> HttpResponse:
-    """Change somebody's role."""
+    """Change the role of a member."""
     user = require_user(request)
     team = access_team(user, team_id, MANAGE_PEOPLE)
-    role = _role(request, user, team)
-    return _settle(
+    form = RoleForm(request.POST, roles=grantable_roles(role_in(team, user.pk)))
+    if not form.is_valid():
+        raise Invalid(fields={"role": _("Choose one of the roles.")})
+    role = form.cleaned_data["role"]
+    return _change_member(
         request,
         team_id,
         lambda: set_team_role(user=user, team_id=team_id, member_id=user_id, role=role),
@@ -158,9 +161,9 @@ def set_role(request: HttpRequest, team_id: UUID, user_id: UUID) -> HttpResponse
 
 @require_POST
 def suspend(request: HttpRequest, team_id: UUID, user_id: UUID) -> HttpResponse:
-    """Take everything in the team from somebody but their seat."""
+    """Suspend a member."""
     user = require_user(request)
-    return _settle(
+    return _change_member(
         request,
         team_id,
         lambda: suspend_team_member(user=user, team_id=team_id, member_id=user_id),
@@ -169,9 +172,9 @@ def suspend(request: HttpRequest, team_id: UUID, user_id: UUID) -> HttpResponse:
 
 @require_POST
 def restore(request: HttpRequest, team_id: UUID, user_id: UUID) -> HttpResponse:
-    """Give it back."""
+    """Restore a suspended member."""
     user = require_user(request)
-    return _settle(
+    return _change_member(
         request,
         team_id,
         lambda: restore_team_member(user=user, team_id=team_id, member_id=user_id),
@@ -180,16 +183,16 @@ def restore(request: HttpRequest, team_id: UUID, user_id: UUID) -> HttpResponse:
 
 @require_POST
 def hand_over(request: HttpRequest, team_id: UUID, user_id: UUID) -> HttpResponse:
-    """Make somebody else the owner of the team instead of oneself."""
+    """Make a member the owner instead of the user."""
     user = require_user(request)
-    return _settle(
+    return _change_member(
         request, team_id, lambda: hand_over_team(user=user, team_id=team_id, member_id=user_id)
     )
 
 
 @require_POST
 def remove(request: HttpRequest, team_id: UUID, user_id: UUID) -> HttpResponse:
-    """Take somebody out of the team, or leave it."""
+    """Remove a member, or leave the team."""
     user = require_user(request)
     try:
         remove_team_member(user=user, team_id=team_id, member_id=user_id)
@@ -204,14 +207,14 @@ def remove(request: HttpRequest, team_id: UUID, user_id: UUID) -> HttpResponse:
 
 @require_POST
 def revoke(request: HttpRequest, team_id: UUID, invitation_id: UUID) -> HttpResponse:
-    """Make an invitation dead."""
+    """Revoke an invitation."""
     user = require_user(request)
     revoke_invitation(user=user, team_id=team_id, invitation_id=invitation_id)
     messages.success(request, _("The invitation is revoked."))
     return redirect("accounts:people", team_id)
 
 
-def _general_page(
+def _render_general(
     request: HttpRequest,
     user: User,
     team: Team,
@@ -222,17 +225,19 @@ def _general_page(
     return render(request, "accounts/team.html", {**team_context(user, team, "team"), **forms})
 
 
-def _settle(request: HttpRequest, team_id: UUID, act: Callable[[], object]) -> HttpResponse:
-    """Do something to somebody's place in the team, and show the list again."""
+def _change_member(
+    request: HttpRequest, team_id: UUID, change: Callable[[], object]
+) -> HttpResponse:
+    """Call a service that changes a member, then show its result on the list of members."""
     try:
-        act()
+        change()
         messages.success(request, _("Saved."))
     except MaruError as error:
         show_error(request, error)
     return redirect("accounts:people", team_id)
 
 
-def _people_page(
+def _render_people(
     request: HttpRequest,
     user: User,
     team: Team,
@@ -240,32 +245,32 @@ def _people_page(
     link: str = "",
     form: InvitationForm | None = None,
 ) -> HttpResponse:
-    page = team_context(user, team, "people")
-    roles = grantable_roles(role_in(team, user.pk)) if page["can_manage"] else []
-    page |= {"lines": _lines(user, team, roles), "roles": roles, "link": link}
-    if page["can_manage"]:
-        page["invitations"] = (
+    context = team_context(user, team, "people")
+    roles = grantable_roles(role_in(team, user.pk)) if context["can_manage"] else []
+    context |= {"rows": _member_rows(user, team, roles), "roles": roles, "link": link}
+    if context["can_manage"]:
+        context["invitations"] = (
             Invitation.objects.usable().filter(team=team).select_related("invited_by")
         )
-        page["form"] = form or InvitationForm(roles=roles, initial={"role": TeamRole.MEMBER})
-    return render(request, "accounts/people.html", page)
+        context["form"] = form or InvitationForm(roles=roles, initial={"role": TeamRole.MEMBER})
+    return render(request, "accounts/people.html", context)
 
 
-def _lines(user: User, team: Team, roles: list[TeamRole]) -> list[Line]:
-    """The members, the highest roles first; `roles` are those that whoever looks may give."""
+def _member_rows(user: User, team: Team, roles: list[TeamRole]) -> list[MemberRow]:
+    """Return the members by role and name; `roles` are the roles that `user` may grant."""
     members = list(members_visible_to(user, team).select_related("user"))
     owners = [m for m in members if m.role == TeamRole.OWNER and m.suspended_at is None]
-    owns = any(owner.user_id == user.pk for owner in owners)
-    lines = []
+    is_owner = any(owner.user_id == user.pk for owner in owners)
+    rows = []
     for member in sorted(members, key=_by_role_and_name):
-        may_go = member not in owners or len(owners) > 1
-        may_inherit = owns and member.user_id != user.pk and member.suspended_at is None
-        lines.append(Line(member, may_go, may_go and member.role in roles, may_inherit))
-    return lines
+        may_remove = member not in owners or len(owners) > 1
+        may_own = is_owner and member.user_id != user.pk and member.suspended_at is None
+        rows.append(MemberRow(member, may_remove, may_remove and member.role in roles, may_own))
+    return rows
 
 
 def team_context(user: User, team: Team, section: str) -> dict[str, Any]:
-    """What every page of a team's settings shows around itself."""
+    """Return the template context that all pages of team settings share."""
     permissions = team_permissions(user, team)
     return {
         "team": team,
@@ -275,13 +280,6 @@ def team_context(user: User, team: Team, section: str) -> dict[str, Any]:
         "can_rename": MANAGE in permissions,
         "section": section,
     }
-
-
-def _role(request: HttpRequest, user: User, team: Team) -> str:
-    form = RoleForm(request.POST, roles=grantable_roles(role_in(team, user.pk)))
-    if not form.is_valid():
-        raise Invalid(fields={"role": _("Choose one of the roles.")})
-    return str(form.cleaned_data["role"])
 
 
 def _by_role_and_name(member: TeamMember) -> tuple[int, str]:

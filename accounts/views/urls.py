@@ -1,4 +1,4 @@
-"""The addresses of one's own settings, of teams and of invitations."""
+"""The URLs of the user's settings, of teams and of invitations."""
 
 from django.urls import path
 
@@ -10,11 +10,11 @@ urlpatterns = [
     path("me/tokens/", profile.tokens, name="tokens"),
     path("me/tokens/<uuid:token_id>/revoke/", profile.revoke, name="token_revoke"),
     path("teams/<uuid:team_id>/", team.general, name="team"),
-    path("teams/<uuid:team_id>/two-steps/", team.set_mfa, name="team_mfa"),
+    path("teams/<uuid:team_id>/two-steps/", team.set_mfa_requirement, name="team_mfa"),
     path("teams/<uuid:team_id>/delete/", team.delete, name="team_delete"),
     path("teams/<uuid:team_id>/deleted/", team.deleted, name="team_deleted"),
     path("teams/<uuid:team_id>/people/", team.people, name="people"),
-    path("teams/<uuid:team_id>/people/invite/", team.invite_somebody, name="invite"),
+    path("teams/<uuid:team_id>/people/invite/", team.create_invitation, name="invite"),
     path("teams/<uuid:team_id>/people/<uuid:user_id>/role/", team.set_role, name="set_role"),
     path("teams/<uuid:team_id>/people/<uuid:user_id>/suspend/", team.suspend, name="suspend"),
     path("teams/<uuid:team_id>/people/<uuid:user_id>/restore/", team.restore, name="restore"),
@@ -31,7 +31,7 @@ urlpatterns = [
     path("invitations/<str:token>/", invitations.open_link, name="invitation_link"),
 ]
 
-# In front of allauth's own, below the same address and by the same names.
+# Included before allauth's URLs, with the same paths and names.
 factor_patterns = [
     path("totp/activate/", factors.activate_totp, name="mfa_activate_totp"),
     path("totp/deactivate/", factors.deactivate_totp, name="mfa_deactivate_totp"),

@@ -71,7 +71,7 @@ def create_connection(
     A `base_url` that is not a `CheckedUrl` is checked here.
     """
     team = access_team(user, team_id, MANAGE)
-    connection = Connection(team=team, kind=kind, name=clean_name(name, longest=MAX_NAME_LENGTH))
+    connection = Connection(team=team, kind=kind, name=clean_name(name, max_length=MAX_NAME_LENGTH))
     if not isinstance(base_url, CheckedUrl):
         base_url = check_base_url(kind=kind, base_url=base_url)
     connection.base_url = base_url
@@ -116,7 +116,7 @@ def update_connection(
         if key is not None:
             connection.key_encrypted = _encrypt_key(connection.kind, key)
         if name is not None:
-            connection.name = clean_name(name, longest=MAX_NAME_LENGTH)
+            connection.name = clean_name(name, max_length=MAX_NAME_LENGTH)
         if models is not None:
             connection.model_names = _validate_models(connection.kind, models)
         _save(connection)

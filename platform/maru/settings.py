@@ -167,14 +167,14 @@ ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True  # only in the browser that signed up
 ACCOUNT_CHANGE_EMAIL = ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_LOGOUT_REDIRECT_URL = LOGIN_URL
 ACCOUNT_FORMS = {
-    "login": "accounts.views.forms.LoginForm",
-    "signup": "accounts.views.forms.SignupForm",
-    "reset_password": "accounts.views.forms.ResetPasswordForm",
-    "reset_password_from_key": "accounts.views.forms.ResetPasswordKeyForm",
-    "change_password": "accounts.views.forms.ChangePasswordForm",
-    "set_password": "accounts.views.forms.SetPasswordForm",
-    "add_email": "accounts.views.forms.ChangeEmailForm",
-    "reauthenticate": "accounts.views.forms.ReauthenticateForm",
+    "login": "accounts.login.forms.LoginForm",
+    "signup": "accounts.login.forms.SignupForm",
+    "reset_password": "accounts.login.forms.ResetPasswordForm",
+    "reset_password_from_key": "accounts.login.forms.ResetPasswordKeyForm",
+    "change_password": "accounts.login.forms.ChangePasswordForm",
+    "set_password": "accounts.login.forms.SetPasswordForm",
+    "add_email": "accounts.login.forms.ChangeEmailForm",
+    "reauthenticate": "accounts.login.forms.ReauthenticateForm",
 }
 # A code is valid for one step of 30 seconds, and allauth remembers it as used for one step.
 # A tolerance of more steps would let a code be used twice.
@@ -185,20 +185,20 @@ MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_RECOVERY_CODES_SHOW_ONCE = True
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS  # browsers allow it only on localhost
 MFA_ALLOW_UNVERIFIED_EMAIL = True  # installations without mail never verify an address
-MFA_ADAPTER = "accounts.mfa.MfaAdapter"
+MFA_ADAPTER = "accounts.login.adapters.MfaAdapter"
 MFA_FORMS = {
-    "activate_totp": "accounts.views.mfa_forms.ActivateForm",
-    "deactivate_totp": "accounts.views.mfa_forms.DeactivateForm",
-    "authenticate": "accounts.views.mfa_forms.CodeForm",
-    "reauthenticate": "accounts.views.mfa_forms.CodeAgainForm",
-    "add_webauthn": "accounts.views.mfa_forms.PasskeyForm",
-    "edit_webauthn": "accounts.views.mfa_forms.PasskeyNameForm",
+    "activate_totp": "accounts.login.mfa_forms.ActivateForm",
+    "deactivate_totp": "accounts.login.mfa_forms.DeactivateForm",
+    "authenticate": "accounts.login.mfa_forms.CodeForm",
+    "reauthenticate": "accounts.login.mfa_forms.ReauthenticateCodeForm",
+    "add_webauthn": "accounts.login.mfa_forms.PasskeyForm",
+    "edit_webauthn": "accounts.login.mfa_forms.PasskeyNameForm",
 }
 SOCIALACCOUNT_ADAPTER = "accounts.login.oidc.OidcAdapter"
 # An address that the OpenID Connect provider has confirmed signs in to the account that has it.
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
 SOCIALACCOUNT_PROVIDERS = {"openid_connect": openid_connect(ENV)}
-USERSESSIONS_ADAPTER = "accounts.mfa.SessionsAdapter"
+USERSESSIONS_ADAPTER = "accounts.login.adapters.SessionsAdapter"
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_LOGIN_ON_PASSWORD_RESET = False
 ACCOUNT_SESSION_REMEMBER = True

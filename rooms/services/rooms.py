@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.audit.log import audit
 from accounts.errors import NotFound
 from accounts.models import Team, User
-from accounts.names import clean_line, required_name
+from accounts.names import clean_line, require_name
 from accounts.permissions import CREATE_ROOM, access_team
 from agents.services import create_demo_persona
 from rooms.event_log import record
@@ -56,7 +56,7 @@ def create_room(
     owner, *others = hold_seats(team.pk, [user.pk, *people])
     room = Room.objects.create(
         team=team,
-        name=required_name(name, longest=NAME_LENGTH),
+        name=require_name(name, max_length=NAME_LENGTH),
         topic=clean_line(topic),
         privacy=privacy,
         answer_policy=answer_policy,
@@ -179,7 +179,7 @@ def _change(user: User, room_id: UUID, changes: RoomChanges) -> Room:
     if persona_id and not room.bindings.filter(persona_id=persona_id).exists():
         raise NotFound
     if "name" in changes:
-        changes["name"] = required_name(changes["name"], longest=NAME_LENGTH)
+        changes["name"] = require_name(changes["name"], max_length=NAME_LENGTH)
     if "topic" in changes:
         changes["topic"] = clean_line(changes["topic"])
     before = _told(room, changes)

@@ -113,7 +113,7 @@ def test_a_cleaned_name_is_clean(text: str) -> None:
 )
 def test_initials_stand_for_a_name(name: str, two: str, one: str) -> None:
     assert initials(name) == two
-    assert initials(name, most=1) == one
+    assert initials(name, max_letters=1) == one
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_each_rule_holds_at_its_number_and_no_other(
     action: str, kind: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, another = uuid4(), uuid4()
-    most, seconds = LIMITS[action, kind].most, LIMITS[action, kind].seconds
+    most, seconds = LIMITS[action, kind].max_count, LIMITS[action, kind].seconds
 
     assert sum(passes(action, kind, one) for _ in range(most + 20)) == most
     assert passes(action, kind, another)
@@ -92,7 +92,7 @@ def test_limits_can_be_switched_off(settings: Settings) -> None:
     settings.RATE_LIMITS = False
     one = uuid4()
 
-    assert all(passes("send", "user", one) for _ in range(LIMITS["send", "user"].most + 1))
+    assert all(passes("send", "user", one) for _ in range(LIMITS["send", "user"].max_count + 1))
 
 
 def test_what_is_over_is_forgotten(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ def test_home_page_of_such_a_team_says_what_to_do(member: User) -> None:
     answer = browser(member).get(reverse("rooms:home"), follow=True)
 
     assert answer.redirect_chain == [(reverse("mfa_index"), 302)]
-    assert "This team asks for two-step sign-in" in words(answer.content.decode())
+    assert "This team requires two-step sign-in" in words(answer.content.decode())
     assert "CANARY" not in answer.content.decode()
 
 

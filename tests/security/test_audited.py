@@ -106,8 +106,10 @@ CHANGES: dict[str, tuple[Act, list[str]]] = {
         ["invitation.accepted"],
     ),
     "finish_email_change": (
-        lambda w: A.finish_email_change(user=w.owner, before="old@example.com", session_key=None),
-        ["user.finish_email_change"],
+        lambda w: A.finish_email_change(
+            user=w.owner, old_email="old@example.com", session_key=None
+        ),
+        ["user.address_changed"],
     ),
     "change_password": (
         lambda w: A.change_password(user=w.owner, password="another-good-password"),

@@ -55,7 +55,7 @@ def test_invitations_come_to_an_end_whichever_way_they_go(
     side: Tenant, owner: Client, way: str
 ) -> None:
     made = Invitation.objects.count()
-    most = LIMITS[rate_limits.INVITE, rate_limits.USER].most
+    most = LIMITS[rate_limits.INVITE, rate_limits.USER].max_count
     ids = {"team": side.team.pk, "room": side.room.pk}
 
     for number in range(most + 2):

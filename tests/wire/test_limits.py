@@ -47,7 +47,7 @@ async def send(tab: Tab, room: PopulatedRoom) -> str:
 
 
 async def test_who_says_too_much_is_told_to_wait(limited: House, room: PopulatedRoom) -> None:
-    most = LIMITS["send", "user"].most
+    most = LIMITS["send", "user"].max_count
     owner, member = room.members
     async with limited.tab(owner) as tab, limited.tab(member) as other:
         codes = [await send(tab, room) for _ in range(most + 5)]
@@ -75,7 +75,7 @@ async def test_message_that_came_through_may_be_sent_again(
     }
     async with limited.tab(owner) as tab:
         first = await tab.command("message.send", **said)
-        for _ in range(LIMITS["send", "user"].most):
+        for _ in range(LIMITS["send", "user"].max_count):
             await send(tab, room)
         again = await tab.command("message.send", **said)
 
@@ -86,7 +86,7 @@ async def test_token_that_calls_too_often_is_told_to_wait_and_no_other(
     limited: House, room: PopulatedRoom
 ) -> None:
     owner, member = room.members
-    most = LIMITS["call", "token"].most
+    most = LIMITS["call", "token"].max_count
     calls = [asyncio.to_thread(limited.ask, "GET", "/me", owner) for _ in range(most + 10)]
     answers = await asyncio.gather(*calls)
 

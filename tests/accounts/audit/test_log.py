@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import DjangoAssertNumQueries
 
-from accounts.audit.log import audit, client_address, digest, verify
+from accounts.audit.log import audit, client_address, compute_hash, verify_chains
 from accounts.errors import Forbidden
 from accounts.models import AuditEntry, Team
 from accounts.services import (
@@ -40,7 +40,7 @@ def browser(cast: Cast, who: str) -> Client:
 
 
 def broken(team: Team) -> int | None:
-    return next(verdict.broken_at for verdict in verify() if verdict.team_id == team.pk)
+    return next(chain.broken_at for chain in verify_chains() if chain.team_id == team.pk)
 
 
 def test_entry_says_who_what_and_from_where(cast: Cast) -> None:
@@ -223,7 +223,7 @@ def test_chain_shows_each_change_and_each_missing_entry(
                 AuditEntry.objects.filter(pk=entry.pk).delete()
             elif name == "hashed anew":
                 entry.after = {"name": "Forged"}
-                overwrite(entry, after=entry.after, hash=digest(entry))
+                overwrite(entry, after=entry.after, hash=compute_hash(entry))
             else:
                 overwrite(entry, **{name: TAMPERS[name](entry)})
             tampered += broken(cast.team) in {entry.number, entry.number + 1}

@@ -10,8 +10,8 @@ from django.db import DatabaseError
 from django.test import Client
 from django.urls import reverse
 
+from accounts.login.mfa_forms import PasskeyForm
 from accounts.models import AuditEntry
-from accounts.views.mfa_forms import PasskeyForm
 from tests.accounts.conftest import PASSWORD, Cast
 from tests.accounts.login.test_two_steps import password_of, set_up
 from tests.accounts.login.totp import enable_totp, totp_code

@@ -408,7 +408,7 @@ def test_new_address_ends_what_came_in_under_the_old_one(
     assert stays == (200 if where == "here" else 302)
     assert other.get(reverse("accounts:profile")).status_code == 302
     assert user_for_token(secret) is None
-    entry = AuditEntry.objects.get(action="user.finish_email_change")
+    entry = AuditEntry.objects.get(action="user.address_changed")
     assert entry.before == {"email": "member@example.com"}
     assert entry.after == {"email": "moved@example.com"}
 
@@ -422,7 +422,7 @@ def test_change_of_address_asks_for_the_password(
     answer = client.post(asked["Location"], {"password": "a guess"})
 
     assert urlsplit(asked["Location"]).path == reverse("account_reauthenticate")
-    assert "not your password" in answer.content.decode()
+    assert "The password is wrong" in answer.content.decode()
     assert not mailoutbox
 
 

@@ -152,7 +152,7 @@ def test_invitation_for_an_address_makes_no_other_account(
     refused = sign_up(client, address)
     made = sign_up(client, "hayun@EXAMPLE.com")
 
-    assert "another address" in refused.content.decode()
+    assert "another email" in refused.content.decode()
     assert not User.objects.filter(email=address).exists()
     assert made["Location"] == HERE
     assert User.objects.filter(email="hayun@example.com").exists()
@@ -254,7 +254,7 @@ def test_thirty_first_sign_ups_at_once_make_no_admin() -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"name": "\u200b\u200b"}, "Write a name that can be seen."),
+        ({"name": "\u200b\u200b"}, "Enter a name with at least one visible character."),
         ({"password1": "short"}, "too short"),
         ({"email": "nonsense"}, "valid email address"),
     ],

@@ -15,7 +15,7 @@ from pytest_django import Settings
 
 from accounts import revocation
 from accounts.errors import Conflict, MfaRequired
-from accounts.mfa import reencrypt_secrets
+from accounts.login.adapters import reencrypt_mfa_secrets
 from accounts.models import AuditEntry
 from accounts.permissions import VIEW, access_team
 from accounts.revocation import Ending
@@ -189,7 +189,7 @@ def test_secret_follows_a_new_secret_key_and_without_it_lets_nobody_in(
 ) -> None:
     secret = enable_totp(cast.member)
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "a new secret key", [settings.SECRET_KEY]
-    assert reencrypt_secrets() == 0
+    assert reencrypt_mfa_secrets() == 0
     settings.SECRET_KEY_FALLBACKS = []
     follower, lost = Client(), Client()
     password_of(follower, cast)
@@ -201,7 +201,7 @@ def test_secret_follows_a_new_secret_key_and_without_it_lets_nobody_in(
 
     assert answer.status_code == 503
     assert not require_user(lost)
-    assert reencrypt_secrets() == 1
+    assert reencrypt_mfa_secrets() == 1
     settings.SECRET_KEY = "a new secret key"
     assert require_user(follower)
 

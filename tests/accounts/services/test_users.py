@@ -134,7 +134,7 @@ def test_profile_changes_so_often_and_no_more(
     counters = rate_limits.MemoryCounters()
     monkeypatch.setattr(rate_limits, "get_counters", lambda: counters)
     user = make_user("Kim")
-    most = rate_limits.LIMITS[rate_limits.PROFILE, rate_limits.USER].most
+    most = rate_limits.LIMITS[rate_limits.PROFILE, rate_limits.USER].max_count
 
     for number in range(most):
         update_profile(user=user, name=f"Kim {number}")

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from accounts.models import ApiToken, Invitation, TeamMember, TeamRole
 from accounts.services import create_token, invite, suspend_team_member, user_for_token
-from accounts.templatetags.devices import device
+from accounts.templatetags.user_agents import device
 from tests.accounts.conftest import Cast
 
 pytestmark = pytest.mark.django_db
@@ -189,7 +189,7 @@ def test_rule_is_said_on_the_page(cast: Cast, as_: Visit) -> None:
 
     page = browser.post(own_role, {"role": "guest"}, follow=True)
 
-    assert "keeps at least one owner" in page.content.decode()
+    assert "needs at least one owner" in page.content.decode()
 
 
 @pytest.mark.parametrize(

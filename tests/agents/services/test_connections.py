@@ -249,7 +249,7 @@ def test_checks_are_rate_limited_per_user_and_per_team(
                 return number
         raise AssertionError
 
-    per_user, per_team = LIMITS["check", "user"].most, LIMITS["check", "team"].most
+    per_user, per_team = LIMITS["check", "user"].max_count, LIMITS["check", "team"].max_count
     assert checks_until_limited(cast.owner) == per_user
     assert checks_until_limited(cast.admin) == min(
         per_user, per_team - per_user - 1

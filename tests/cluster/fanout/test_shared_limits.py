@@ -41,7 +41,7 @@ def say(web: Installation, room: PopulatedRoom, person: Person) -> int:
 
 
 def test_all_processes_count_together(cluster: Cluster, room: PopulatedRoom) -> None:
-    most = LIMITS["send", "user"].most
+    most = LIMITS["send", "user"].max_count
     owner, member = room.members
     here, there = cluster.webs
 

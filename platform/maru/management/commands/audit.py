@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from accounts.audit.log import verify
+from accounts.audit.log import verify_chains
 
 
 class Command(BaseCommand):
@@ -18,10 +18,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         broken = 0
-        for verdict in verify():
-            line = f"{verdict.team_id or '-'} {verdict.number} {verdict.hash}"
-            if verdict.broken_at is not None:
-                line += f" BROKEN at {verdict.broken_at}"
+        for chain in verify_chains():
+            line = f"{chain.team_id or '-'} {chain.number} {chain.hash}"
+            if chain.broken_at is not None:
+                line += f" BROKEN at {chain.broken_at}"
                 broken += 1
             self.stdout.write(line)
         if broken:

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from accounts.mfa import reencrypt_secrets
+from accounts.login.adapters import reencrypt_mfa_secrets
 from agents.services import find_unreadable_keys, rotate_keys
 from maru.config import database
 
@@ -22,7 +22,7 @@ class Command(BaseCommand):
         database.prepare()
         if not options["check"]:
             self.stdout.write(f"Encrypted under MARU_SECRET_KEY: {rotate_keys()} keys.")
-            if lost := reencrypt_secrets():
+            if lost := reencrypt_mfa_secrets():
                 self.stdout.write(f"Second factors that cannot be read: {lost}.")
         if unreadable := find_unreadable_keys():
             names = "\n".join(f"  connection {pk}" for pk in unreadable)

@@ -1,4 +1,4 @@
-"""What people call the browser and the system that a session was begun with."""
+"""The browser and operating system of a session, for its list entry."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -7,7 +7,7 @@ from django import template
 
 register = template.Library()
 
-# In the order in which they are looked for: most call themselves by the names of others, too.
+# Ordered: most User-Agent headers also contain the names of other browsers.
 _BROWSERS: Final = {
     "Edg": "Edge",
     "OPR/": "Opera",
@@ -32,10 +32,10 @@ _SYSTEMS: Final = {
 
 @register.filter
 def device(user_agent: str) -> str:
-    """Return "Chrome, Windows" for a User-Agent header, and one that nobody knows as it is."""
-    known = [_first(names, user_agent) for names in (_BROWSERS, _SYSTEMS)]
+    """Return, for example, "Chrome, Windows"; an unknown User-Agent is returned unchanged."""
+    known = [_first_match(names, user_agent) for names in (_BROWSERS, _SYSTEMS)]
     return ", ".join(name for name in known if name) or user_agent
 
 
-def _first(names: Mapping[str, str], user_agent: str) -> str:
-    return next((name for sign, name in names.items() if sign in user_agent), "")
+def _first_match(names: Mapping[str, str], user_agent: str) -> str:
+    return next((name for token, name in names.items() if token in user_agent), "")

@@ -1,4 +1,4 @@
-"""How the page of the audit shows what an entry holds."""
+"""Values of audit entries, as the audit page shows them."""
 
 from collections.abc import Mapping
 
@@ -9,10 +9,10 @@ register = template.Library()
 
 
 @register.filter
-def fact(value: object, names: Mapping[str, str]) -> str:
-    """Return a value of an entry as people write it; `names` are of people, by their ids."""
+def audit_value(value: object, names: Mapping[str, str]) -> str:
+    """Return a value of an audit entry as text; `names` maps user ids to names."""
     if isinstance(value, list):
-        return ", ".join(fact(one, names) for one in value) or _("none")
+        return ", ".join(audit_value(item, names) for item in value) or _("none")
     if isinstance(value, bool):
         return _("yes") if value else _("no")
     return names.get(str(value), str(value)) if value not in (None, "") else _("none")
