@@ -27,7 +27,7 @@
  *   | {what: "run" | "steps", run: string}
  *   | {what: "typing" | "presence", user: string}} Change */
 
-/** @typedef {"queued" | "thinking" | "streaming" | "completed" | "failed" | "stopped" | "deleted"} AnswerState */
+/** @typedef {import("./timeline/layout_rules.js").AnswerState} AnswerState */
 
 const RUN_STATES = /** @type {Record<string, string>} */ ({
   "run.queued": "queued",

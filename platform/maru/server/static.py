@@ -18,8 +18,6 @@ class CollectedFiles(CompressedManifestStaticFilesStorage):  # type: ignore[misc
     """Static files under hashed names; imports between JS modules are rewritten to them."""
 
     support_js_module_import_aggregation = True
-    # A pass rewrites one level of imports, and Django gives up after five: room.js has seven.
-    max_post_process_passes = 20
 
 
 def collect_missing() -> None:

@@ -6,12 +6,13 @@
 
 import { dayKey } from "../dates.js";
 
+/** @typedef {"queued" | "thinking" | "streaming" | "completed" | "failed" | "stopped" | "deleted"} AnswerState */
 /** @typedef {{busy?: boolean, stop?: "stop" | "cancel", again?: "retry" | "answer_again", figures?: boolean}} StateRules */
 
 /** The content of layout.json.
  * @typedef {{
  *   continue_within_seconds: number,
- *   state_of_status: Record<string, import("../room_state.js").AnswerState>,
+ *   state_of_status: Record<string, AnswerState>,
  *   retryable_run_states: string[],
  *   states: Record<string, StateRules>,
  * }} LayoutRules */
