@@ -12,7 +12,7 @@ from redis import RedisError
 from rooms.fanout import redis_connection, redis_layer
 from rooms.fanout.redis_layer import RedisLayer
 from tests.cluster.harness.services import Redis
-from tests.deadlines import DEADLINE
+from tests.deadlines import DEADLINE, scaled
 
 GROUP = "room.1"
 
@@ -80,7 +80,7 @@ async def test_nobody_waits_for_redis_to_answer(layer: Any, channel: str, redis:
 async def test_what_redis_does_not_take_in_is_bounded_and_refused_in_the_end(
     layer: Any, channel: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_connection, "PING_SECONDS", 0.2)
+    monkeypatch.setattr(redis_connection, "PING_SECONDS", scaled(0.2))
     await speak(layer, "first")
     assert (await hear(layer, channel))["n"] == "first"
     redis.freeze()
@@ -177,8 +177,8 @@ async def test_a_connection_that_is_cut_is_replaced(layer: Any, channel: str, re
 async def test_a_connection_that_falls_silent_is_replaced_and_holds_nobody_up(
     layer: Any, channel: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_connection, "PING_SECONDS", 0.2)
-    monkeypatch.setattr(redis_layer, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(redis_connection, "PING_SECONDS", scaled(0.2))
+    monkeypatch.setattr(redis_layer, "CONNECT_SECONDS", scaled(0.2))
     lost = asyncio.Event()
     monkeypatch.setattr(
         redis_layer.RedisSubscriber, "_lost", noting(redis_layer.RedisSubscriber._lost, lost)
@@ -199,7 +199,7 @@ async def test_a_connection_that_falls_silent_is_replaced_and_holds_nobody_up(
 def test_a_process_that_was_held_up_keeps_its_connection(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_connection, "PING_SECONDS", 0.2)
+    monkeypatch.setattr(redis_connection, "PING_SECONDS", scaled(0.2))
 
     before, after = uvloop.run(held_up(redis))  # where timers go before what has come
 
@@ -215,8 +215,8 @@ async def held_up(redis: Redis) -> tuple[list[str], list[str]]:
         (shard,) = layer._get_layer()._shards
         shard._subscriber._connection._timer.cancel()
         shard._subscriber._connection._look()
-        time.sleep(0.5)  # noqa: ASYNC251 # the answer has come, and nobody has read it
-        await asyncio.sleep(0.5)
+        time.sleep(scaled(0.5))  # noqa: ASYNC251 # the answer has come, and nobody has read it
+        await asyncio.sleep(scaled(0.5))
         after = [each["id"] for each in connection.client_list(_type="pubsub")]
     await layer.flush()
     return before, after

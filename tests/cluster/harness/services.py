@@ -19,8 +19,10 @@ import psycopg
 import redis
 from psycopg import sql
 
-from tests.deadlines import DEADLINE
+from tests.deadlines import DEADLINE, scaled
 from tests.live import free_port, until
+
+ANSWER_SECONDS = scaled(10)
 
 
 class Service:
@@ -171,7 +173,7 @@ class Postgres(Service):
 
     def connect(self) -> psycopg.Connection:
         """Return a connection beside Maru's, in which each statement commits by itself."""
-        return psycopg.connect(self.url, autocommit=True, connect_timeout=2)
+        return psycopg.connect(self.url, autocommit=True, connect_timeout=int(ANSWER_SECONDS))
 
     def end_connections(self, *, query: str = "") -> int:
         """End the connections whose last statement contains `query`; return how many."""
@@ -207,7 +209,7 @@ class Redis(Service):
 
     def connect(self) -> redis.Redis:
         """Return a connection beside Maru's."""
-        return redis.Redis.from_url(self.url, socket_connect_timeout=2, socket_timeout=5)
+        return redis.Redis.from_url(self.url, socket_timeout=ANSWER_SECONDS)
 
 
 def missing() -> list[str]:

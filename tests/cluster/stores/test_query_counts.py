@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlencode
 
 from tests.cluster.harness.services import Postgres, Redis
 
@@ -13,7 +14,9 @@ COUNTED = ("tests/rooms/test_query_counts.py", "tests/rooms/test_permissions.py"
 def test_what_is_counted_on_sqlite_holds_on_postgresql(
     root: Path, postgres: Postgres, redis: Redis
 ) -> None:
-    stores = {"MARU_DATABASE_URL": postgres.url, "MARU_REDIS_URL": redis.url}
+    # A test holds a transaction open for as long as it runs, which may take long.
+    never = urlencode({"options": "-c idle_in_transaction_session_timeout=0"})
+    stores = {"MARU_DATABASE_URL": f"{postgres.url}?{never}", "MARU_REDIS_URL": redis.url}
     plugins = [
         "-o",
         "addopts=",
