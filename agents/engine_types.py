@@ -25,16 +25,22 @@ FailureCode = Literal[
 FAILURE_CODES: Final = frozenset(get_args(FailureCode))
 
 FAILURE_SENTENCES: Final[dict[FailureCode, str | Promise]] = {
-    "provider_unavailable": _("The model's provider cannot be reached right now. Try again soon."),
-    "provider_refused": _("The model's provider refused the request. Ask an admin to check it."),
-    "provider_garbled": _("The model's provider sent something that is not an answer. Try again."),
-    "truncated": _("The answer broke off before its end. Try again."),
-    "timeout": _("The answer took too long and was stopped. Try again, or ask for less."),
-    "too_long": _("The answer grew too long and was stopped. Ask for less at once."),
-    "budget": _("The budget for answers is used up. Ask an admin to raise it."),
-    "worker_lost": _("The process that was answering went away. Try again."),
-    "not_allowed": _("This persona may not answer here. Ask an admin to check its connection."),
-    "internal": _("Something went wrong on our side. Try again; if it stays, tell an admin."),
+    "provider_unavailable": _("The model provider cannot be reached. Try again in a few minutes."),
+    "provider_refused": _(
+        "The model provider refused the request. Ask a team admin to check the connection."
+    ),
+    "provider_garbled": _("The model provider sent an answer that cannot be read. Try again."),
+    "truncated": _("The answer ended too early. Try again."),
+    "timeout": _(
+        "The answer took too long, so it was stopped. Try again, or ask for a shorter answer."
+    ),
+    "too_long": _("The answer became too long, so it was stopped. Ask for a shorter answer."),
+    "budget": _("The team has used up its budget for answers. Ask a team admin to raise it."),
+    "worker_lost": _("A part of the server stopped during the answer. Try again."),
+    "not_allowed": _("This persona may not answer here. Ask a team admin to check its connection."),
+    "internal": _(
+        "Something went wrong on the server. Try again. If it happens again, tell a team admin."
+    ),
 }
 
 

@@ -86,14 +86,14 @@ class Persona(models.Model):
         validators=[MinValueValidator(0), MaxValueValidator(2)],
     )
     max_output_tokens = models.PositiveIntegerField(
-        _("longest answer, in tokens"),
+        _("maximum length of an answer, in tokens"),
         null=True,
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(200_000)],
     )
-    pigment = models.CharField(_("pigment"), max_length=16, choices=Pigment, default=Pigment.NOEROK)
+    pigment = models.CharField(_("colour"), max_length=16, choices=Pigment, default=Pigment.NOEROK)
     lattice = models.CharField(
-        _("lattice"), max_length=16, choices=Lattice, default=Lattice.GYEOKSAL
+        _("pattern"), max_length=16, choices=Lattice, default=Lattice.GYEOKSAL
     )
     enabled = models.BooleanField(_("answers"), default=True)
     confined = models.BooleanField(_("only in some rooms"), default=False, editable=False)

@@ -45,7 +45,7 @@ class EgressRefused(Invalid):
     """The egress guard does not allow requests to this address."""
 
     default_detail = _(
-        "This address is not public. Use another one, or ask the operator to allow it."
+        "This address is not public. Use a public one, or ask the server's operator to allow it."
     )
 
 
@@ -68,15 +68,19 @@ def check_url(url: str) -> None:
 def parse_url(url: str) -> httpx.URL:
     """Return `url` as httpx will read it, or raise EgressRefused if it is not an address."""
     if not url.isprintable() or any(character in url for character in " \\"):
-        raise EgressRefused(_("Write the address without spaces: https://host/path."))
+        raise EgressRefused(
+            _("Enter the address without spaces, for example https://api.example.com/v1.")
+        )
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL:
-        raise EgressRefused(_("Write the address in full: https://host/path.")) from None
+        raise EgressRefused(
+            _("Enter the full address, for example https://api.example.com/v1.")
+        ) from None
     if parsed.scheme not in PORTS or not _HOST_PATTERN.fullmatch(_host(parsed)):
-        raise EgressRefused(_("Write the address in full: https://host/path."))
+        raise EgressRefused(_("Enter the full address, for example https://api.example.com/v1."))
     if parsed.userinfo or "#" in url or "?" in url:
-        raise EgressRefused(_("Write only the address, without a name, a query or a fragment."))
+        raise EgressRefused(_("Enter only the address, without a user name, ? or #."))
     return parsed
 
 

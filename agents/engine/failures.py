@@ -35,10 +35,14 @@ def from_status(status: int, retry_after: float | None = None) -> AnswerFailed:
     if status in RETRYABLE_STATUSES or status >= 500:
         return AnswerFailed("provider_unavailable", retry_after=retry_after)
     if status in (401, 403):
-        detail = _("The model's provider refuses this connection's key. Ask an admin to check it.")
+        detail = _(
+            "The model provider refused the key of this connection. Ask a team admin to check it."
+        )
         return AnswerFailed("provider_refused", detail)
     if status == 404:
-        detail = _("The model's provider does not know this model. Ask an admin to check its name.")
+        detail = _(
+            "The model provider does not know this model. Ask a team admin to check its name."
+        )
         return AnswerFailed("provider_refused", detail)
     return AnswerFailed("provider_refused")
 
@@ -73,7 +77,10 @@ def from_finish_reason(reason: str | None) -> AnswerFailed | None:
     if reason.lower() in ("length", "max_tokens", "model_length"):
         return AnswerFailed("too_long")
     if reason == "content_filter":
-        return AnswerFailed("provider_refused", _("The model's provider withheld this answer."))
+        return AnswerFailed(
+            "provider_refused",
+            _("A filter of the model provider blocked this answer. Ask in other words."),
+        )
     return None
 
 

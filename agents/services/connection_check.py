@@ -29,11 +29,11 @@ MAX_CONCURRENT_CHECKS: Final = 4
 MAX_BODY_BYTES: Final = 2 * 1024 * 1024
 
 STATUS_SENTENCES: Final[dict[int, str | Promise]] = {
-    400: gettext_lazy("The provider does not understand the request. Check the model's name."),
-    401: gettext_lazy("The provider refuses this key. Check the key."),
-    403: gettext_lazy("The provider refuses this key. Check the key."),
-    404: gettext_lazy("The provider has nothing at this path. Many end in /v1."),
-    429: gettext_lazy("The provider is there, but says: too many requests. Try again later."),
+    400: gettext_lazy("The provider did not understand the request. Check the name of the model."),
+    401: gettext_lazy("The provider refused this key. Check the key."),
+    403: gettext_lazy("The provider refused this key. Check the key."),
+    404: gettext_lazy("There is nothing at this address. The address of an API often ends in /v1."),
+    429: gettext_lazy("The provider received too many requests. Try again later."),
 }
 
 
@@ -65,11 +65,15 @@ def check_provider(*, kind: str, base_url: str, key: str, model: str = "") -> Ch
     except EgressRefused as refused:
         return CheckResult(False, str(refused.detail))
     except HostUnknown:
-        return CheckResult(False, _("This host name has no address. Check its spelling."))
+        return CheckResult(False, _("This host name was not found. Check its spelling."))
     except TimeoutError:
-        return CheckResult(False, _("The provider does not answer in time. Check the address."))
+        return CheckResult(
+            False, _("The provider did not answer in time. Check the address, or try again later.")
+        )
     except httpx.HTTPError:
-        return CheckResult(False, _("The provider cannot be reached. Check address and port."))
+        return CheckResult(
+            False, _("The provider cannot be reached. Check the address and the port.")
+        )
     finally:
         _slots.release()
 
@@ -113,9 +117,11 @@ async def _check_models(client: httpx.AsyncClient, model: str) -> CheckResult:
     if names is None:
         return CheckResult(False, _not_compatible())
     if model and names and model not in names:
-        unknown = _("The provider does not list a model named %(model)s.") % {"model": model}
+        unknown = _("The provider does not list a model named %(model)s. Check the name.") % {
+            "model": model
+        }
         return CheckResult(False, unknown, names)
-    return CheckResult(True, _("The provider answers and takes this key."), names)
+    return CheckResult(True, _("The connection works: the provider answered."), names)
 
 
 async def _check_completion(client: httpx.AsyncClient, model: str) -> CheckResult:
@@ -130,7 +136,7 @@ async def _check_completion(client: httpx.AsyncClient, model: str) -> CheckResul
         return CheckResult(False, _sentence(status))
     if not isinstance(body, dict) or not body.get("choices"):
         return CheckResult(False, _not_compatible())
-    return CheckResult(True, _("The provider answers and takes this key."))
+    return CheckResult(True, _("The connection works: the provider answered."))
 
 
 async def _request(
@@ -161,11 +167,11 @@ def _sentence(status: int) -> str:
     if sentence := STATUS_SENTENCES.get(status):
         return str(sentence)
     if status >= 500:
-        return _("The provider is there, but has trouble of its own. Try again later.")
+        return _("The provider has a problem of its own. Try again later.")
     if 300 <= status < 400:
-        return _("The provider sends us elsewhere. Enter the address that it sends us to.")
-    return _("The provider refuses the request. Check the address and the key.")
+        return _("This address redirects to another one. Enter that address instead.")
+    return _("The provider refused the request. Check the address and the key.")
 
 
 def _not_compatible() -> str:
-    return _("What answers there does not speak the OpenAI protocol. Check the path.")
+    return _("The server at this address is not compatible with OpenAI. Check the address.")

@@ -137,7 +137,7 @@ def delete_connection(*, user: User, connection_id: UUID) -> None:
         connection.delete()
     except RestrictedError:
         raise Conflict(
-            _("Personas answer through this connection. Give them another one first.")
+            _("Personas use this connection. Choose another connection for them first.")
         ) from None
     audit(user, "connection.deleted", connection_id, team_id=team_id, before=before)
 
@@ -161,7 +161,7 @@ def check_connection(
         try:
             sent = decrypt(stored.key_encrypted)
         except KeyUnreadable:
-            unreadable = _("The stored key can no longer be read. Enter it again.")
+            unreadable = _("The stored key cannot be read any more. Enter it again.")
             return connection_check.CheckResult(False, str(unreadable))
     if model is None:
         model = next(iter(stored.model_names), "")
@@ -240,9 +240,9 @@ def _validate_models(kind: str, models: Iterable[str]) -> list[str]:
         return [DEMO_MODEL]
     names = list(dict.fromkeys(name for name in map(clean_text, models) if name))
     if len(names) > MAX_MODELS:
-        reject("models", _("Name at most 200 models."))
+        reject("models", _("Enter at most 200 models."))
     if any(len(name) > MAX_MODEL_LENGTH or not name.isprintable() for name in names):
-        reject("models", _("Write one model per line, as the provider names it."))
+        reject("models", _("Enter one model per line, with the name that the provider uses."))
     return names
 
 
@@ -255,7 +255,9 @@ def _encrypt_key(kind: str, key: str) -> str:
 def _validate_key(key: str) -> None:
     """Raise Invalid for characters that a header value cannot carry (RFC 9110 §5.5), or a space."""
     if len(key) > MAX_KEY_LENGTH or not (key.isascii() and key.isprintable()) or " " in key:
-        reject("key", _("This is not a key: it has spaces or letters that no key has."))
+        reject(
+            "key", _("This is not a valid key: it has spaces or characters that a key cannot have.")
+        )
 
 
 def _origin(url: str) -> tuple[str, str, int | None]:

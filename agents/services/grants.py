@@ -68,7 +68,7 @@ def put_grants(*, user: User, persona_id: UUID, grants: Iterable[Grant]) -> list
     }
     if not changed <= rights_in(user, persona):
         raise Forbidden(
-            _("Nobody gives or takes a right that they do not have."), team_id=persona.team_id
+            _("You cannot give or remove a right that you do not have."), team_id=persona.team_id
         )
     PersonaGrant.objects.filter(content_object=persona).delete()
     insert_grants(persona, wanted)
@@ -119,7 +119,7 @@ def _expand_rights(grants: Iterable[Grant]) -> dict[Grantee, set[str]]:
     wanted: dict[Grantee, set[str]] = {}
     for grant in grants:
         if not grant.rights <= ALL_RIGHTS:
-            raise Invalid(fields={"rights": _("Choose of use, edit, manage and share.")})
+            raise Invalid(fields={"rights": _("Choose from use, edit, manage and share.")})
         rights = wanted.setdefault(grant.grantee, set())
         rights.update(*(PERSONA_RIGHTS[right] for right in grant.rights))
     return wanted
@@ -127,7 +127,13 @@ def _expand_rights(grants: Iterable[Grant]) -> dict[Grantee, set[str]]:
 
 def _check_grantees(persona: Persona, wanted: Mapping[Grantee, object]) -> None:
     if len(wanted) > MAX_GRANTS:
-        raise Invalid(fields={"grants": _("Grant to at most 200 people. Use a role.")})
+        raise Invalid(
+            fields={
+                "grants": _(
+                    "You can give rights to at most 200 people. For more, give them to a role."
+                )
+            }
+        )
     if any(role and (user or role not in TeamRole.values) for user, role in wanted):
         raise Invalid(fields={"role": _("Choose one of the roles.")})
     people = {user for user, _role in wanted if user is not None}

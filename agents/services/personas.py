@@ -71,7 +71,7 @@ def update_persona(
     persona = lock_persona(user, persona_id, EDIT)
     if version is not None and version != persona.version:
         raise Conflict(
-            _("Version %(number)s was saved in the meantime. Load the page again to see it.")
+            _("Version %(number)s was saved while you were editing. Reload the page to see it.")
             % {"number": persona.version}
         )
     before = _snapshot(persona)
@@ -150,7 +150,8 @@ def build_spec(persona: Persona) -> PersonaSpec:
         key = decrypt(connection.key_encrypted) if connection.key_encrypted else ""
     except KeyUnreadable:
         raise AnswerFailed(
-            "not_allowed", _("The key of this persona's connection must be entered again.")
+            "not_allowed",
+            _("The key of its connection cannot be read. Ask a team admin to enter it again."),
         ) from None
     return PersonaSpec(
         team_id=persona.team_id,
@@ -176,7 +177,7 @@ def _set(persona: Persona, fields: PersonaFields) -> None:
     if fields.get("handle"):
         persona.handle = clean_handle(fields["handle"])
         if not persona.handle:
-            reject("handle", _("Use letters, digits, - and _ for a handle."))
+            reject("handle", _("A handle can have letters, digits, - and _."))
     if "role" in fields:
         persona.role = clean_line(fields["role"])
     if "connection" in fields:

@@ -39,7 +39,7 @@ class ConnectionForm(forms.Form):
     )
     base_url = forms.CharField(
         label=_("Address"),
-        help_text=_("Where the provider's API begins. It often ends in /v1."),
+        help_text=_("The address of the provider's API. It often ends in /v1."),
         max_length=400,
         widget=forms.TextInput(
             attrs={
@@ -59,7 +59,9 @@ class ConnectionForm(forms.Form):
     forget_key = forms.BooleanField(label=_("Remove the stored key"), required=False)
     models = forms.CharField(
         label=_("Models"),
-        help_text=_("One per line, as the provider names them. A check lists what it finds."),
+        help_text=_(
+            "One name per line. A check fills in the provider's models if this field is empty."
+        ),
         widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
     )
 
@@ -76,9 +78,9 @@ class ConnectionForm(forms.Form):
         super().__init__(data, initial=_initial(connection))
         stored = bool(connection and connection.key_encrypted)
         self.fields["key"].help_text = (
-            _("A key is stored. Leave this empty to keep it; another address drops it.")
+            _("A key is stored. Leave this empty to keep it; another server's address removes it.")
             if stored
-            else _("It is stored encrypted and never shown again.")
+            else _("The key is stored encrypted and never shown again.")
         )
         if not stored:
             del self.fields["forget_key"]

@@ -41,7 +41,9 @@ def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
         except MaruError as error:
             show_error(request, error, form)
         else:
-            messages.success(request, _("%(name)s is connected.") % {"name": connection.name})
+            messages.success(
+                request, _("The connection %(name)s is saved.") % {"name": connection.name}
+            )
             return redirect("agents:connections", team_id)
     return render_settings_page(
         request, "agents/connection.html", team, section="connections", form=form
@@ -158,7 +160,7 @@ def _report_saved(request: HttpRequest, *, key_dropped: bool) -> None:
     if key_dropped:
         messages.warning(
             request,
-            _("Saved without a key: the stored one belonged to the old address, or was removed."),
+            _("Saved without a key. The old key was removed, or belonged to the old address."),
         )
     else:
         messages.success(request, _("Saved."))

@@ -42,49 +42,51 @@ class PersonaForm(forms.Form):
     )
     role = forms.CharField(label=_("Role"), max_length=80)
     pigment = forms.ChoiceField(
-        label=_("Pigment"),
+        label=_("Colour"),
         choices=Pigment,
         initial=Pigment.NOEROK,
         widget=forms.RadioSelect,
     )
     lattice = forms.ChoiceField(
-        label=_("Lattice"),
+        label=_("Pattern"),
         choices=Lattice,
         initial=Lattice.GYEOKSAL,
         widget=forms.RadioSelect,
     )
     goal = MultilineField(
         label=_("Goal"),
-        help_text=_("The one thing each answer should achieve."),
+        help_text=_("What each answer should achieve."),
         max_length=400,
         widget=forms.Textarea(attrs={"rows": 2}),
     )
     backstory = MultilineField(
         label=_("Backstory"),
-        help_text=_("Voice, and lines it must not cross."),
+        help_text=_("Character, tone, and what the persona must not do."),
         max_length=2_000,
         required=False,
         widget=forms.Textarea(attrs={"rows": 4}),
     )
     instructions = MultilineField(
         label=_("Instructions"),
-        help_text=_("How to answer: steps, form, what to leave out."),
+        help_text=_("How to answer: steps, format, what to leave out."),
         max_length=8_000,
         required=False,
         widget=forms.Textarea(attrs={"rows": 4}),
     )
-    model = forms.ChoiceField(label=_("Model"), help_text=_("Through one of the connections."))
+    model = forms.ChoiceField(
+        label=_("Model"), help_text=_("A model of one of the team's connections.")
+    )
     temperature = forms.FloatField(
         label=_("Temperature"),
-        help_text=_("From 0, steady, to 2, free."),
+        help_text=_("From 0 (predictable) to 2 (creative)."),
         min_value=0,
         max_value=2,
         required=False,
         widget=forms.NumberInput(attrs={"step": "0.1"}),
     )
     max_output_tokens = forms.IntegerField(
-        label=_("Longest answer, in tokens"),
-        help_text=_("A word is one or two of them."),
+        label=_("Maximum length of an answer, in tokens"),
+        help_text=_("A word is about one or two tokens."),
         min_value=1,
         max_value=200_000,
         required=False,
@@ -151,12 +153,12 @@ class GrantsForm(forms.Form):
     """The grants of a persona to the team, to its members, to its guests and to single users."""
 
     LEVELS: Final = (
-        ("", _("Nothing")),
+        ("", _("No rights")),
         ("use", _("Use")),
         ("share", _("Use and share")),
         ("edit", _("Use and edit")),
         ("manage", _("Use, edit and manage")),
-        ("manage share", _("Everything")),
+        ("manage share", _("All rights")),
     )
     ROLES: Final = (
         ("team", _("The whole team"), ""),

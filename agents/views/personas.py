@@ -163,6 +163,6 @@ def _persona(request: HttpRequest, team_id: UUID, persona_id: UUID, right: str) 
 
 def _report_saved(request: HttpRequest, *, before: Persona, after: Persona) -> None:
     if after.version == before.version:
-        messages.info(request, _("Nothing was different, so no version was made."))
+        messages.info(request, _("Nothing has changed, so there is no new version."))
     else:
         messages.success(request, _("Saved as version %(number)s.") % {"number": after.version})

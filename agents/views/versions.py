@@ -39,7 +39,7 @@ def _row(version: PersonaVersion, persona: Persona) -> VersionRow:
     author = version.created_by
     return VersionRow(
         number=version.number,
-        title=field_labels(version.changed) or _("Made"),
+        title=field_labels(version.changed) or _("Created"),
         author=author.name if author else "",
         saved_at=version.created_at,
         in_use=version.number == persona.version,

@@ -12,7 +12,7 @@ from tests.provider import Provider
 HALF = "t0 t1 t2 t3 t4"
 WHOLE = f"{HALF} t5 t6 t7 t8 t9"
 
-REFUSED = "The model's provider refuses this connection's key. Ask an admin to check it."
+REFUSED = "The model provider refused the key of this connection. Ask a team admin to check it."
 
 
 @pytest.fixture(scope="module")

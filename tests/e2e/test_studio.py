@@ -10,7 +10,9 @@ from tests.live import PopulatedRoom
 from tests.provider import Provider
 
 KEY = "sk-the-right-one"
-NOT_PUBLIC = "This address is not public. Use another one, or ask the operator to allow it."
+NOT_PUBLIC = (
+    "This address is not public. Use a public one, or ask the server's operator to allow it."
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +44,13 @@ def test_check_says_what_is_wrong_and_fills_in_the_models_when_all_is_right(
     connect(page, "http://127.0.0.1:9/v1", KEY)
     assert check(page) == NOT_PUBLIC
     connect(page, provider.base_url.replace("/v1", "/v2"), KEY)
-    assert check(page) == "The provider has nothing at this path. Many end in /v1."
+    assert (
+        check(page) == "There is nothing at this address. The address of an API often ends in /v1."
+    )
     connect(page, provider.base_url, "refused")
-    assert check(page) == "The provider refuses this key. Check the key."
+    assert check(page) == "The provider refused this key. Check the key."
     connect(page, provider.base_url, KEY)
-    assert check(page) == "The provider answers and takes this key."
+    assert check(page) == "The connection works: the provider answered."
 
     expect(page.locator("[data-check-result]")).to_be_in_viewport()
     assert "echo" in page.get_by_label("Models").input_value().splitlines()
@@ -74,7 +78,7 @@ def test_persona_on_a_new_connection_answers_in_its_room_when_it_is_mentioned(
     connect(page, provider.base_url, KEY)
     page.get_by_label("Models").fill("tokens-40@40\necho")
     page.get_by_role("button", name="Connect").click()
-    expect(page.get_by_text("Stub is connected.")).to_be_visible()
+    expect(page.get_by_text("The connection Stub is saved.")).to_be_visible()
 
     page.goto(f"{house.url}/teams/{room.team}/personas/new/")
     page.get_by_label("Name").fill("Byeori")

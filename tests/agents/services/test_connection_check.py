@@ -33,7 +33,7 @@ def test_a_trailing_slash_is_ignored(provider: Provider) -> None:
 def test_a_refused_key_is_reported_and_not_shown(provider: Provider) -> None:
     result = check(provider.base_url, key="refused-CANARY")
 
-    assert result == CheckResult(False, "The provider refuses this key. Check the key.")
+    assert result == CheckResult(False, "The provider refused this key. Check the key.")
 
 
 def test_an_unknown_model_is_reported_with_its_name(provider: Provider) -> None:
@@ -46,7 +46,12 @@ def test_an_unknown_model_is_reported_with_its_name(provider: Provider) -> None:
 
 @pytest.mark.parametrize(
     ("path", "word"),
-    [("/", "path"), ("/nowhere/v1", "path"), ("/site", "OpenAI"), ("/elsewhere", "elsewhere")],
+    [
+        ("/", "nothing"),
+        ("/nowhere/v1", "nothing"),
+        ("/site", "OpenAI"),
+        ("/elsewhere", "redirects"),
+    ],
 )
 def test_a_wrong_path_is_reported(provider: Provider, path: str, word: str) -> None:
     result = check(f"http://{provider.address}{path}")
@@ -62,7 +67,7 @@ def test_a_closed_port_is_reported(settings: Settings) -> None:
 
     result = check(stopped.base_url)
 
-    assert result.detail == "The provider cannot be reached. Check address and port."
+    assert result.detail == "The provider cannot be reached. Check the address and the port."
 
 
 def test_a_host_without_an_address_is_reported() -> None:
@@ -117,7 +122,10 @@ def test_the_deadline_ends_the_check_of_a_server_that_sends_slowly(
 
         result = check(f"http://{address}/v1")
 
-    assert result.detail == "The provider does not answer in time. Check the address."
+    assert (
+        result.detail
+        == "The provider did not answer in time. Check the address, or try again later."
+    )
 
 
 def test_the_deadline_ends_the_check_of_a_name_that_is_not_resolved(
@@ -130,7 +138,10 @@ def test_the_deadline_ends_the_check_of_a_name_that_is_not_resolved(
     result = check("https://models.example/v1")
     release.set()
 
-    assert result.detail == "The provider does not answer in time. Check the address."
+    assert (
+        result.detail
+        == "The provider did not answer in time. Check the address, or try again later."
+    )
 
 
 def test_a_check_above_the_limit_is_rate_limited(

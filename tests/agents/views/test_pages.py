@@ -281,7 +281,7 @@ def test_saving_without_a_change_makes_no_version(cast: Cast, browse: Browse) ->
 
     cast.persona.refresh_from_db()
     assert cast.persona.version == 1
-    assert "no version" in flashed(response.wsgi_request)[0]
+    assert "no new version" in flashed(response.wsgi_request)[0]
 
 
 def test_an_old_page_does_not_overwrite_a_newer_version(cast: Cast, browse: Browse) -> None:
@@ -291,7 +291,7 @@ def test_an_old_page_does_not_overwrite_a_newer_version(cast: Cast, browse: Brow
     response = browse(cast.admin).post(addresses(cast)["persona"], form)
 
     assert response.status_code == 200
-    assert "Version 2 was saved in the meantime" in response.content.decode()
+    assert "Version 2 was saved while you were editing" in response.content.decode()
     assert "From an old page." in response.content.decode()
 
 
