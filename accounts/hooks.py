@@ -1,49 +1,86 @@
-"""What becomes of teams and of people's places in them, told to whoever follows it.
+"""Domain hooks: what the apps above do when users, teams and credentials change.
 
-The apps above this one hang things on a membership, and this one may not know them: so each names
-a follower here when it starts (`AppConfig.ready`). It is called inside the transaction that makes
-the change, and raises to undo it; what must wait for the commit, waits there.
+An app may not import the apps above it. It defines a class of hooks and a `HookRegistry` for
+them, and calls the hooks; the apps above register their implementations in `AppConfig.ready`.
+
+A hook runs in the transaction that makes the change. It may raise, which rolls the change back.
+Work that must wait for the commit belongs into `transaction.on_commit`.
 """
 
-from typing import Protocol
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+from uuid import UUID
 
 from accounts.models import Invitation, Team, TeamMember, User
 
+HooksT = TypeVar("HooksT")
 
-class Follower(Protocol):
-    """What a follower is told."""
+
+class HookRegistry(Generic[HooksT]):
+    """The implementations of one class of hooks."""
+
+    def __init__(self) -> None:
+        self._implementations: list[HooksT] = []
+
+    def register(self, hooks: HooksT) -> None:
+        """Add an implementation; adding the same object twice has no effect."""
+        if hooks not in self._implementations:
+            self._implementations.append(hooks)
+
+    def __iter__(self) -> Iterator[HooksT]:
+        """Iterate over the implementations in the order in which their hooks are called.
+
+        It is the reverse of the order of registration. Django calls `ready` in the order of
+        INSTALLED_APPS, where rooms is before agents, so the hooks of agents run before those of
+        rooms. Rooms must be last: its hooks write audit entries, which locks the audit log until
+        the commit, and locks are taken in one order, rows of agents and rooms before the audit log.
+        """
+        return reversed(self._implementations)
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRevoked:
+    """Access that a user has lost: all of it, or only that of the team, token or session named."""
+
+    user_id: UUID
+    team_id: UUID | None = None
+    token_id: UUID | None = None
+    session_key: str | None = None
+
+
+class AccountHooks:
+    """The hooks of this app, which do nothing. An implementation overrides those that it needs."""
+
+    def access_revoked(self, event: AccessRevoked) -> None:
+        """A user has lost access to a team, or a credential of the user has been revoked."""
 
     def member_joined(self, member: TeamMember, invitation: Invitation) -> None:
-        """Somebody has come into a team by an invitation."""
+        """A user has joined a team by an invitation."""
 
     def member_suspended(self, member: TeamMember) -> None:
-        """Somebody keeps their seat in a team and loses all that goes with it."""
+        """A member has lost all permissions in a team and stays a member."""
 
     def member_restored(self, member: TeamMember) -> None:
-        """They get it back."""
+        """A suspended member has got the permissions in the team back."""
 
     def member_role_changed(self, member: TeamMember) -> None:
-        """Somebody is in a team as something else; a guest sees only what they were added to."""
+        """A member has another role in a team; a guest sees only the rooms of a membership."""
 
     def profile_changed(self, user: User) -> None:
-        """Somebody is called or coloured otherwise, in every team."""
+        """A user has another name or colour, in every team."""
 
     def team_deleted(self, team: Team, by: User) -> None:
-        """Nobody gets into a team any more, until it is restored or purged."""
+        """No user has access to a team any more, until it is restored or purged."""
 
     def team_restored(self, team: Team) -> None:
-        """Everybody gets in again."""
+        """The members of a deleted team have access again."""
 
 
-_followers: list[Follower] = []
+account_hooks: Final[HookRegistry[AccountHooks]] = HookRegistry()
 
 
-def follow(follower: Follower) -> None:
-    """Have a follower told of each change; naming it twice is the same as once."""
-    if follower not in _followers:
-        _followers.append(follower)
-
-
-def followers() -> list[Follower]:
-    """Return every follower, in the order in which they were named."""
-    return list(_followers)
+def access_revoked(event: AccessRevoked) -> None:
+    """Call `access_revoked` of every implementation."""
+    for hooks in account_hooks:
+        hooks.access_revoked(event)

@@ -1,4 +1,4 @@
-"""Registers the app with Django, and its hook with the accounts app."""
+"""Registers the app with Django, and its hooks with the app below it."""
 
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
@@ -9,7 +9,7 @@ class AgentsConfig(AppConfig):
     verbose_name = _("Agents")
 
     def ready(self) -> None:
-        from accounts.revocation import when_access_ends
-        from agents.services import grants
+        from accounts.hooks import account_hooks
+        from agents.services.grants import GrantHooks
 
-        when_access_ends(grants.access_ended)
+        account_hooks.register(GrantHooks())

@@ -28,9 +28,9 @@ from qrcode.image.svg import SvgPathImage
 from accounts.audit.log import audit, audit_refusal
 from accounts.crypto.keys import derive_key
 from accounts.errors import Forbidden, Unavailable
+from accounts.hooks import AccessRevoked, access_revoked
 from accounts.login import pending_invitation
 from accounts.models import User
-from accounts.revocation import Ending, access_ended
 from accounts.services import change_password, create_user, finish_email_change
 
 _MFA_PURPOSE: Final = b"maru: secrets of second factors, version 1"
@@ -83,7 +83,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
         user, session_key = request.user, request.session.session_key
         super().logout(request)
         if isinstance(user, User) and session_key:
-            access_ended(Ending(user_id=user.pk, session_key=session_key))
+            access_revoked(AccessRevoked(user_id=user.pk, session_key=session_key))
             audit(user, "user.signed_out", user.pk)
 
     @transaction.atomic
@@ -196,7 +196,7 @@ class SessionsAdapter(DefaultUserSessionsAdapter):  # type: ignore[misc]  # alla
         """End the sessions and close their connections."""
         super().end_sessions(sessions)
         for session in sessions:
-            access_ended(Ending(user_id=session.user_id, session_key=session.session_key))
+            access_revoked(AccessRevoked(user_id=session.user_id, session_key=session.session_key))
         if sessions:
             user = sessions[0].user
             audit(user, "user.sessions_ended", user.pk, after={"sessions": len(sessions)})

@@ -18,7 +18,7 @@ from accounts import rate_limits
 from accounts.audit.log import audit
 from accounts.crypto.hashing import generate_secret, hash_secret
 from accounts.errors import Forbidden, Invalid, MaruError, NotFound
-from accounts.hooks import followers
+from accounts.hooks import account_hooks
 from accounts.models import Invitation, TeamMember, TeamRole, User
 from accounts.permissions import MANAGE_PEOPLE, access_team
 from accounts.scopes import check_not_team_bound
@@ -114,8 +114,8 @@ def accept_invitation_by_digest(*, user: User, digest: str) -> TeamMember:
     if not Invitation.objects.usable().filter(pk=invitation.pk).update(uses=F("uses") + 1):
         raise NotFound
     member = add_team_member(invitation.team, user, invitation.role)
-    for follower in followers():
-        follower.member_joined(member, invitation)
+    for hooks in account_hooks:
+        hooks.member_joined(member, invitation)
     after = {"role": member.role}
     audit(user, "invitation.accepted", invitation.pk, team_id=invitation.team_id, after=after)
     return member

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from accounts.audit.log import audit
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound
-from accounts.hooks import followers
+from accounts.hooks import AccessRevoked, access_revoked, account_hooks
 from accounts.mfa import has_mfa, mfa_enabled
 from accounts.models import ApiToken, AuditEntry, Team, TeamMember, TeamRole, User
 from accounts.names import require_name
@@ -24,7 +24,6 @@ from accounts.permissions import (
     access_team,
     team_permissions,
 )
-from accounts.revocation import Ending, access_ended
 from accounts.roles import TEAM_ROLES, set_permissions
 from accounts.scopes import check_not_team_bound
 
@@ -71,7 +70,7 @@ def require_mfa(*, user: User, team_id: UUID, required: bool) -> Team:
     if required:
         without_mfa = team.members.exclude(mfa_enabled(OuterRef("user")))
         for member_id in without_mfa.values_list("user_id", flat=True):
-            access_ended(Ending(user_id=member_id))
+            access_revoked(AccessRevoked(user_id=member_id))
     after = {"require_mfa": required}
     audit(user, "team.changed", team.pk, team_id=team.pk, before=before, after=after)
     return team
@@ -123,8 +122,8 @@ def suspend_team_member(*, user: User, team_id: UUID, member_id: UUID) -> TeamMe
     member.suspended_at = timezone.now()
     member.save(update_fields=["suspended_at"])
     set_permissions([member.user], team, frozenset())
-    for follower in followers():
-        follower.member_suspended(member)
+    for hooks in account_hooks:
+        hooks.member_suspended(member)
     _close_token_connections(team, user=member.user)
     after = {"user": str(member_id)}
     audit(user, "team.member_suspended", team.pk, team_id=team.pk, after=after)
@@ -143,8 +142,8 @@ def restore_team_member(*, user: User, team_id: UUID, member_id: UUID) -> TeamMe
     member.suspended_at = None
     member.save(update_fields=["suspended_at"])
     set_permissions([member.user], team, TEAM_ROLES[member.role])
-    for follower in followers():
-        follower.member_restored(member)
+    for hooks in account_hooks:
+        hooks.member_restored(member)
     after = {"user": str(member_id)}
     audit(user, "team.member_restored", team.pk, team_id=team.pk, after=after)
     return member
@@ -163,7 +162,7 @@ def remove_team_member(*, user: User, team_id: UUID, member_id: UUID) -> None:
     _close_token_connections(team, user=member.user)
     ApiToken.objects.filter(user_id=member_id, team=team).delete()
     member.delete()
-    access_ended(Ending(user_id=member_id, team_id=team.pk))
+    access_revoked(AccessRevoked(user_id=member_id, team_id=team.pk))
     before = {"user": str(member_id), "role": member.role}
     audit(user, "team.member_removed", team.pk, team_id=team.pk, before=before)
 
@@ -179,8 +178,8 @@ def delete_team(*, user: User, team_id: UUID, name: str) -> Team:
         raise Invalid(fields={"name": _("Type the name of the team exactly as it is shown.")})
     team.deleted_at = timezone.now()
     team.save(update_fields=["deleted_at"])
-    for follower in followers():
-        follower.team_deleted(team, user)
+    for hooks in account_hooks:
+        hooks.team_deleted(team, user)
     _close_token_connections(team)
     audit(user, "team.deleted", team.pk, team_id=team.pk)
     return team
@@ -194,8 +193,8 @@ def restore_team(*, user: User, team_id: UUID) -> Team:
         raise NotFound
     team.deleted_at = None
     team.save(update_fields=["deleted_at"])
-    for follower in followers():
-        follower.team_restored(team)
+    for hooks in account_hooks:
+        hooks.team_restored(team)
     audit(user, "team.restored", team.pk, team_id=team.pk)
     return team
 
@@ -295,15 +294,15 @@ def _set_role(member: TeamMember, role: str) -> None:
     member.role = role
     member.save(update_fields=["role"])
     set_permissions([member.user], member.team, TEAM_ROLES[role])
-    for follower in followers():
-        follower.member_role_changed(member)
+    for hooks in account_hooks:
+        hooks.member_role_changed(member)
 
 
 def _close_token_connections(team: Team, **owner: User) -> None:
     """Close the connections of tokens that are bound to the team, of all users or of `user`."""
     bound = ApiToken.objects.filter(team=team, **owner)
     for token_id, user_id in bound.values_list("pk", "user_id"):
-        access_ended(Ending(user_id=user_id, token_id=token_id))
+        access_revoked(AccessRevoked(user_id=user_id, token_id=token_id))
 
 
 def _check_has_other_owner(member: TeamMember) -> None:

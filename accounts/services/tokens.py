@@ -12,10 +12,10 @@ from django.utils.translation import gettext as _
 from accounts.audit.log import audit
 from accounts.crypto.hashing import generate_secret, hash_secret
 from accounts.errors import Forbidden, Invalid, NotFound
+from accounts.hooks import AccessRevoked, access_revoked
 from accounts.models import ApiToken, Team, User
 from accounts.names import require_name
 from accounts.permissions import VIEW, access_team
-from accounts.revocation import Ending, access_ended
 from accounts.scopes import ADMIN, READ, SCOPES, WRITE, Scope, check_scope, implied_scopes
 
 PREFIX: Final = "maru_"
@@ -78,7 +78,7 @@ def revoke_token(*, user: User, token_id: UUID) -> None:
     token = ApiToken.objects.in_scope_of(user).filter(pk=token_id).first()
     if token is None or not ApiToken.objects.filter(pk=token_id).delete()[0]:
         raise NotFound
-    access_ended(Ending(user_id=user.pk, token_id=token_id))
+    access_revoked(AccessRevoked(user_id=user.pk, token_id=token_id))
     audit(user, "token.revoked", token_id, team_id=token.team_id, before={"hint": token.hint})
 
 

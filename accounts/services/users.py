@@ -16,10 +16,9 @@ from django.utils.translation import gettext as _
 from accounts import rate_limits
 from accounts.audit.log import audit
 from accounts.errors import Conflict, Invalid, Unavailable
-from accounts.hooks import followers
+from accounts.hooks import AccessRevoked, access_revoked, account_hooks
 from accounts.models import User, Wood
 from accounts.names import require_name
-from accounts.revocation import Ending, access_ended
 from accounts.scopes import check_not_team_bound
 
 HANDLE_LENGTH: Final = 32
@@ -60,8 +59,8 @@ def update_profile(*, user: User, name: str | None = None, wood: str | None = No
     rate_limits.consume(rate_limits.PROFILE, user)
     user.name, user.wood = after["name"], after["wood"]
     user.save(update_fields=["name", "wood"])
-    for follower in followers():
-        follower.profile_changed(user)
+    for hooks in account_hooks:
+        hooks.profile_changed(user)
     audit(user, "user.changed", user.pk, before=before, after=after)
     return user
 
@@ -94,7 +93,7 @@ def suspend_user(*, person: User, user: User | None = None) -> None:
     """
     person.is_active = False
     person.save(update_fields=["is_active"])
-    access_ended(Ending(user_id=person.pk))
+    access_revoked(AccessRevoked(user_id=person.pk))
     audit(user, "user.suspended", person.pk)
 
 
@@ -129,7 +128,7 @@ def _end_access(user: User, *, except_session: str | None = None) -> None:
     Session.objects.filter(pk__in=ended.values("session_key")).delete()
     ended.delete()
     user.tokens.all().delete()
-    access_ended(Ending(user_id=user.pk))
+    access_revoked(AccessRevoked(user_id=user.pk))
 
 
 def _save_with_free_handle(user: User) -> None:

@@ -18,10 +18,10 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
 from accounts.audit.log import audit
+from accounts.hooks import AccessRevoked, access_revoked
 from accounts.mfa import FACTORS, has_mfa
 from accounts.models import Team, User
 from accounts.permissions import require_user
-from accounts.revocation import Ending, access_ended
 
 View = Callable[..., HttpResponse]
 
@@ -53,7 +53,7 @@ def audited_factor_changes(request: HttpRequest) -> Iterator[None]:
         removed = {kind for pk, kind in before.items() if pk not in after}
         teams = Team.objects.filter(members__user=user, require_mfa=True)
         if removed and not has_mfa(user) and teams.exists():
-            access_ended(Ending(user_id=user.pk))
+            access_revoked(AccessRevoked(user_id=user.pk))
         if not added.isdisjoint(FACTORS):
             end_other_sessions(request, user)
         for kind in sorted(removed - added):

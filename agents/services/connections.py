@@ -18,7 +18,7 @@ from accounts.models import User
 from accounts.names import clean_name
 from accounts.permissions import access_team
 from agents.egress.guard import check_url
-from agents.hooks import key_taken
+from agents.hooks import agent_hooks
 from agents.models import Connection, ConnectionKind
 from agents.permissions import MANAGE, access_connection
 from agents.secrets import KeyUnreadable, decrypt, encrypt, rotate
@@ -101,7 +101,7 @@ def update_connection(
     """Change the given fields. An empty `key` removes the stored one.
 
     A stored key belongs to the origin that it was entered for: another origin removes it. Removing
-    a key ends the runs that use it (hook `key_taken`).
+    a key ends the runs that use it (hook `connection_key_removed`).
     """
     seen = access_connection(user, connection_id, MANAGE)
     # Resolves the host name before the transaction, or other requests would wait for the lookup.
@@ -121,7 +121,8 @@ def update_connection(
             connection.model_names = _validate_models(connection.kind, models)
         _save(connection)
         if old_key and not connection.key_encrypted:
-            key_taken(connection)
+            for hooks in agent_hooks:
+                hooks.connection_key_removed(connection)
         after = _audit_facts(connection) | {"key_changed": connection.key_encrypted != old_key}
         team_id = connection.team_id
         audit(user, "connection.changed", seen.pk, team_id=team_id, before=before, after=after)

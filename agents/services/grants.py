@@ -10,10 +10,10 @@ from django.utils.translation import gettext as _
 
 from accounts.audit.log import audit
 from accounts.errors import Forbidden, Invalid, NotFound
+from accounts.hooks import AccessRevoked, AccountHooks
 from accounts.models import TeamMember, TeamRole, User
-from accounts.revocation import Ending
 from accounts.roles import PERSONA_RIGHTS, get_permissions
-from agents.hooks import persona_rights_taken
+from agents.hooks import agent_hooks
 from agents.models import Persona, PersonaGrant
 from agents.permissions import SHARE, lock_persona, rights_in
 
@@ -73,7 +73,8 @@ def put_grants(*, user: User, persona_id: UUID, grants: Iterable[Grant]) -> list
     PersonaGrant.objects.filter(content_object=persona).delete()
     insert_grants(persona, wanted)
     if any(rights - wanted.get(grantee, set()) for grantee, rights in held.items()):
-        persona_rights_taken(persona)
+        for hooks in agent_hooks:
+            hooks.persona_rights_revoked(persona)
     team_id, before, after = persona.team_id, _audit_facts(held), _audit_facts(wanted)
     audit(user, "persona.granted", persona.pk, team_id=team_id, before=before, after=after)
     return list_grants(persona)
@@ -94,12 +95,15 @@ def grant_defaults(persona: Persona) -> None:
     insert_grants(persona, _expand_rights(DEFAULT_GRANTS))
 
 
-def access_ended(ending: Ending) -> None:
-    """Delete the grants of a user who leaves a team, so that they stay gone after a return."""
-    if ending.team_id is not None:
-        PersonaGrant.objects.filter(
-            user=ending.user_id, content_object__team=ending.team_id
-        ).delete()
+class GrantHooks(AccountHooks):
+    """The hooks of agents for users, teams and credentials."""
+
+    def access_revoked(self, event: AccessRevoked) -> None:
+        """Delete the grants of a user who leaves a team, so that they stay gone after a return."""
+        if event.team_id is not None:
+            PersonaGrant.objects.filter(
+                user=event.user_id, content_object__team=event.team_id
+            ).delete()
 
 
 def _audit_facts(held: Mapping[Grantee, Iterable[str]]) -> dict[str, object]:

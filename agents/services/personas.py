@@ -13,7 +13,7 @@ from accounts.models import Team, User
 from accounts.names import clean_handle, clean_line, clean_name, handle_for
 from accounts.permissions import access_team
 from agents.engine_types import AnswerFailed, PersonaSpec
-from agents.hooks import persona_changed, persona_leaves
+from agents.hooks import agent_hooks
 from agents.models import Connection, ConnectionKind, Persona, PersonaVersion
 from agents.permissions import CHANGE, EDIT, MANAGE, access_persona, lock_persona
 from agents.secrets import KeyUnreadable, decrypt
@@ -55,7 +55,8 @@ def create_persona(*, user: User, team_id: UUID, **fields: Unpack[PersonaFields]
     _save(persona)
     grant_defaults(persona)
     _keep_version(persona, user, changed=[])
-    persona_changed(persona)
+    for hooks in agent_hooks:
+        hooks.persona_changed(persona)
     audit(user, "persona.created", persona.pk, team_id=team.pk, after={"handle": persona.handle})
     return persona
 
@@ -102,7 +103,8 @@ def set_persona_enabled(*, user: User, persona_id: UUID, enabled: bool) -> Perso
     if persona.enabled != enabled:
         persona.enabled = enabled
         persona.save(update_fields=["enabled"])
-        persona_changed(persona)
+        for hooks in agent_hooks:
+            hooks.persona_changed(persona)
         after = {"enabled": enabled}
         audit(user, "persona.switched", persona.pk, team_id=persona.team_id, after=after)
     return persona
@@ -112,7 +114,8 @@ def set_persona_enabled(*, user: User, persona_id: UUID, enabled: bool) -> Perso
 def delete_persona(*, user: User, persona_id: UUID) -> None:
     """Delete a persona and its versions. Its messages stay in the rooms, under its name."""
     persona = lock_persona(user, persona_id, CHANGE)
-    persona_leaves(persona)
+    for hooks in agent_hooks:
+        hooks.persona_deleted(persona)
     persona.delete()
     before = {"handle": persona.handle}
     audit(user, "persona.deleted", persona_id, team_id=persona.team_id, before=before)
@@ -217,7 +220,8 @@ def _save_change(persona: Persona, user: User, before: dict[str, object], action
     persona.version += 1
     _save(persona, update_fields=[*changed, "version"])
     _keep_version(persona, user, changed=changed)
-    persona_changed(persona)
+    for hooks in agent_hooks:
+        hooks.persona_changed(persona)
     # Names of the fields only: more people can read the audit log than the texts.
     after_audit = {"version": persona.version, "fields": changed}
     audit(user, action, persona.pk, team_id=persona.team_id, after=after_audit)

@@ -43,7 +43,7 @@ from rooms.services.rooms import (
     restore_room,
     update_room,
 )
-from rooms.services.runs import cancel_run, end_unallowed_answers, retry_run
+from rooms.services.runs import cancel_run, fail_unauthorized_runs_of, retry_run
 
 __all__ = [
     "Posted",
@@ -60,8 +60,8 @@ __all__ = [
     "delete_message",
     "delete_room",
     "edit_message",
-    "end_unallowed_answers",
     "enter_invited_rooms",
+    "fail_unauthorized_runs_of",
     "hand_over_room",
     "invite_into_rooms",
     "join_room",

@@ -41,7 +41,7 @@ def retry_run(*, user: User, run_id: UUID) -> Run:
 
 
 @transaction.atomic
-def end_unallowed_answers(*, asker: User, team_id: UUID) -> None:
+def fail_unauthorized_runs_of(*, asker: User, team_id: UUID) -> None:
     """End what somebody has asked for in a team and may not ask any more; the caller has judged."""
     unended = Run.objects.active().filter(team=team_id, requested_by=asker)
     rooms = Room.objects.select_for_update(of=("self",), no_key=True)

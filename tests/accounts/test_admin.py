@@ -5,14 +5,14 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from django.test import Client
 
-from accounts import revocation
 from accounts.admin import site
+from accounts.hooks import AccessRevoked
 from accounts.models import AuditEntry, Team, User
-from accounts.revocation import Ending
 from accounts.services import create_token, invite
 from rooms.models import TeamQuota, Worker
 from tests.accounts.conftest import PASSWORD, Cast
 from tests.accounts.login.totp import enable_totp
+from tests.accounts.revocations import record_revocations
 
 pytestmark = pytest.mark.django_db
 
@@ -86,14 +86,13 @@ def test_no_secret_is_in_any_page(staff: Client, cast: Cast) -> None:
 
 
 def test_suspension_says_so(staff: Client, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[Ending] = []
-    monkeypatch.setattr(revocation, "_listeners", [told.append])
+    revoked = record_revocations(monkeypatch)
 
     staff.post(f"/admin/accounts/user/{cast.member.pk}/change/", {"is_staff": ""})
 
     cast.member.refresh_from_db()
     assert not cast.member.is_active
-    assert told == [Ending(user_id=cast.member.pk)]
+    assert revoked == [AccessRevoked(user_id=cast.member.pk)]
     assert [entry.action for entry in written(cast.owner)] == ["user.suspended"]
 
 

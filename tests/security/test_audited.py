@@ -318,7 +318,7 @@ WITHOUT = {
     "mark_read": "one's own place in a room is no change of it",
     "add_members": "a step of create_room and put_member",
     "close_rooms": "a step of delete_team",
-    "end_unallowed_answers": "a step of set_team_role",
+    "fail_unauthorized_runs_of": "a step of set_team_role",
     "enter_invited_rooms": "a step of accept_invitation",
     "list_grants": "reads",
     "joinable_rooms": "reads",

@@ -14,11 +14,11 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
-from accounts import revocation
+from accounts.hooks import AccessRevoked
 from accounts.models import AuditEntry
-from accounts.revocation import Ending
 from accounts.services import create_token, user_for_token
 from tests.accounts.conftest import PASSWORD, Answer, Cast, Counting, without_csrf
+from tests.accounts.revocations import record_revocations
 
 pytestmark = pytest.mark.django_db
 
@@ -248,15 +248,14 @@ def test_language_is_chosen_before_signing_in_and_leads_nowhere_else(
 def test_logging_out_ends_the_session_and_says_so(
     client: Client, cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[Ending] = []
-    monkeypatch.setattr(revocation, "_listeners", [told.append])
+    revoked = record_revocations(monkeypatch)
     client.force_login(cast.member)
     key = client.session.session_key
 
     client.post("/accounts/logout/")
 
     assert "_auth_user_id" not in client.session
-    assert told == [Ending(user_id=cast.member.pk, session_key=key)]
+    assert revoked == [AccessRevoked(user_id=cast.member.pk, session_key=key)]
 
 
 def test_logging_out_takes_a_post(client: Client, cast: Cast) -> None:

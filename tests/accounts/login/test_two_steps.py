@@ -13,15 +13,15 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
-from accounts import revocation
 from accounts.errors import Conflict, MfaRequired
+from accounts.hooks import AccessRevoked
 from accounts.login.adapters import reencrypt_mfa_secrets
 from accounts.models import AuditEntry
 from accounts.permissions import VIEW, access_team
-from accounts.revocation import Ending
 from accounts.services import create_token, remove_team_member, require_mfa
 from tests.accounts.conftest import PASSWORD, Answer, Cast
 from tests.accounts.login.totp import STEP, enable_totp, totp_code
+from tests.accounts.revocations import record_revocations
 
 pytestmark = pytest.mark.django_db
 
@@ -137,8 +137,7 @@ def test_setting_up_ends_other_sessions_and_what_is_open_under_them(
     for browser in (here, elsewhere):
         password_of(browser, cast)
     other = elsewhere.session.session_key
-    told: list[Ending] = []
-    monkeypatch.setattr(revocation, "_listeners", [told.append])
+    revoked = record_revocations(monkeypatch)
 
     page, _code = set_up(here)
 
@@ -146,7 +145,7 @@ def test_setting_up_ends_other_sessions_and_what_is_open_under_them(
     assert len(page.context["unused_codes"]) == 10
     assert here.get("/me/").status_code == 200
     assert elsewhere.get("/me/").status_code == 302
-    assert told == [Ending(user_id=cast.member.pk, session_key=other)]
+    assert revoked == [AccessRevoked(user_id=cast.member.pk, session_key=other)]
     actions = list(AuditEntry.objects.filter(team=None).values_list("action", flat=True))
     assert {"user.mfa_added", "user.sessions_ended"} <= set(actions)
 
@@ -236,12 +235,11 @@ def test_doing_without_closes_what_teams_that_ask_for_it_have_open(
     password_of(client, cast)
     set_up(client)
     require_mfa(user=cast.owner, team_id=cast.team.pk, required=True)
-    told: list[Ending] = []
-    monkeypatch.setattr(revocation, "_listeners", [told.append])
+    revoked = record_revocations(monkeypatch)
 
     client.post("/accounts/2fa/totp/deactivate/")
 
-    assert Ending(user_id=cast.member.pk) in told
+    assert AccessRevoked(user_id=cast.member.pk) in revoked
 
 
 def test_removing_the_app_removes_its_recovery_codes_and_is_written_down(
@@ -290,12 +288,11 @@ def test_asking_for_it_closes_what_is_open_for_who_has_none(
     enable_totp(cast.owner)
     enable_totp(cast.admin)
     remove_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.suspended.pk)
-    told: list[Ending] = []
-    monkeypatch.setattr(revocation, "_listeners", [told.append])
+    revoked = record_revocations(monkeypatch)
 
     require_mfa(user=cast.owner, team_id=cast.team.pk, required=True)
 
-    assert {ending.user_id for ending in told} == {cast.member.pk, cast.guest.pk}
+    assert {event.user_id for event in revoked} == {cast.member.pk, cast.guest.pk}
 
 
 def test_nobody_asks_others_for_what_they_do_not_do(cast: Cast) -> None:
@@ -331,14 +328,13 @@ def test_sessions_are_listed_and_the_others_ended(
     here, elsewhere = Client(), Client(HTTP_USER_AGENT="<b>Elsewhere</b>")
     for browser in (here, elsewhere):
         password_of(browser, cast)
-    told: list[Ending] = []
-    monkeypatch.setattr(revocation, "_listeners", [told.append])
+    revoked = record_revocations(monkeypatch)
     listed = here.get("/accounts/sessions/").content.decode()
 
     here.post("/accounts/sessions/")
 
     assert "&lt;b&gt;Elsewhere" in listed
-    assert [ending.session_key for ending in told] == [elsewhere.session.session_key]
+    assert [event.session_key for event in revoked] == [elsewhere.session.session_key]
     assert elsewhere.get("/me/").status_code == 302
     assert here.get("/me/").status_code == 200
 

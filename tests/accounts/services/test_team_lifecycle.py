@@ -1,18 +1,14 @@
 """A team handed over, its people suspended, and its deletion."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from accounts import revocation
 from accounts.errors import Conflict, Forbidden, Invalid, MaruError, NotFound
 from accounts.models import Team, TeamRole
 from accounts.permissions import MANAGE, VIEW, access_deleted_team, access_team, deleted_teams
-from accounts.revocation import Ending
 from accounts.services import (
     accept_invitation,
     create_team,
@@ -29,16 +25,9 @@ from accounts.services import (
 )
 from accounts.services.teams import add_team_member, role_in
 from tests.accounts.conftest import Cast, make_user
+from tests.accounts.revocations import record_revocations
 
 pytestmark = pytest.mark.django_db
-
-
-@contextmanager
-def when_told(told: list[Ending]) -> Iterator[None]:
-    """Hear of each ending, and nobody else."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(revocation, "_listeners", [told.append])
-        yield
 
 
 def test_team_is_handed_over(cast: Cast) -> None:
@@ -52,20 +41,22 @@ def test_team_is_handed_over(cast: Cast) -> None:
         remove_team_member(user=cast.guest, team_id=cast.team.pk, member_id=cast.guest.pk)
 
 
-def test_deletion_costs_the_same_however_many_tokens_it_ends(cast: Cast) -> None:
-    told: list[Ending] = []
+def test_deletion_costs_the_same_however_many_tokens_it_ends(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revoked = record_revocations(monkeypatch)
     costs = []
     for tokens in (1, 4):
         team = create_team(user=cast.stranger, name="Short")
         for _ in range(tokens):
             add_team_member(team, person := make_user(f"P{uuid4().hex[:6]}"), "member")
             create_token(user=person, name="bound", team=team)
-        with when_told(told), CaptureQueriesContext(connection) as captured:
+        with CaptureQueriesContext(connection) as captured:
             delete_team(user=cast.stranger, team_id=team.pk, name="Short")
         costs.append(len(captured))
 
     assert costs[0] == costs[1]
-    assert len({ending.token_id for ending in told}) == 5
+    assert len({event.token_id for event in revoked}) == 5
 
 
 def test_suspended_member_loses_everything_at_once_and_gets_it_back(cast: Cast) -> None:

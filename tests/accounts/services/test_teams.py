@@ -7,11 +7,10 @@ import pytest
 from django.contrib.auth.models import AnonymousUser
 from pytest_django import DjangoAssertNumQueries
 
-from accounts import revocation
 from accounts.errors import Conflict, Forbidden, Invalid, MaruError, NotFound, Unauthenticated
+from accounts.hooks import AccessRevoked
 from accounts.models import Team, TeamMember, TeamPermission, TeamRole
 from accounts.permissions import MANAGE, MANAGE_AGENTS, MANAGE_PEOPLE, VIEW, access_team
-from accounts.revocation import Ending
 from accounts.roles import TEAM_ROLES, set_permissions
 from accounts.services import (
     accept_invitation,
@@ -26,6 +25,7 @@ from accounts.services import (
 from accounts.services.teams import add_team_member
 from tests.accounts.concurrency import run_concurrently
 from tests.accounts.conftest import Cast, make_user
+from tests.accounts.revocations import observe_revocations, record_revocations
 
 pytestmark = pytest.mark.django_db
 
@@ -188,8 +188,7 @@ def test_two_owners_who_demote_each_other_leave_one(cast: Cast) -> None:
 def test_removed_member_keeps_nothing_of_the_team(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[Ending] = []
-    monkeypatch.setattr(revocation, "_listeners", [told.append])
+    revoked = record_revocations(monkeypatch)
     token, bound = create_token(user=cast.member, name="bound", team=cast.team)
     _token, unbound = create_token(user=cast.member, name="unbound")
 
@@ -198,17 +197,19 @@ def test_removed_member_keeps_nothing_of_the_team(
     assert user_for_token(bound) is None
     assert user_for_token(unbound) is not None
     assert not TeamPermission.objects.filter(user=cast.member).exists()
-    assert told == [
-        Ending(user_id=cast.member.pk, token_id=token.pk),
-        Ending(user_id=cast.member.pk, team_id=cast.team.pk),
+    assert revoked == [
+        AccessRevoked(user_id=cast.member.pk, token_id=token.pk),
+        AccessRevoked(user_id=cast.member.pk, team_id=cast.team.pk),
     ]
 
 
-def test_listener_undoes_a_removal_by_raising(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(ending: Ending) -> None:
+def test_hook_that_raises_rolls_the_removal_back(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(event: AccessRevoked) -> None:
         raise Conflict
 
-    monkeypatch.setattr(revocation, "_listeners", [refuse])
+    observe_revocations(monkeypatch, refuse)
 
     with pytest.raises(Conflict):
         remove_team_member(user=cast.admin, team_id=cast.team.pk, member_id=cast.member.pk)

@@ -9,12 +9,11 @@ import time_machine
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from accounts import revocation
 from accounts.crypto.hashing import generate_secret
 from accounts.errors import Forbidden, Invalid, MaruError, NotFound
+from accounts.hooks import AccessRevoked
 from accounts.models import ApiToken, User
 from accounts.permissions import CREATE_ROOM, MANAGE_PEOPLE, VIEW, access_team
-from accounts.revocation import Ending
 from accounts.services import (
     create_team,
     create_token,
@@ -25,6 +24,7 @@ from accounts.services import (
     user_for_token,
 )
 from tests.accounts.conftest import Cast
+from tests.accounts.revocations import record_revocations
 
 pytestmark = pytest.mark.django_db
 
@@ -99,14 +99,13 @@ def test_token_of_a_suspended_user_is_dead(cast: Cast) -> None:
 
 
 def test_revoked_token_is_dead_and_says_so(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[Ending] = []
-    monkeypatch.setattr(revocation, "_listeners", [told.append])
+    revoked = record_revocations(monkeypatch)
     token, secret = create_token(user=cast.member, name="script")
 
     revoke_token(user=cast.member, token_id=token.pk)
 
     assert user_for_token(secret) is None
-    assert told == [Ending(user_id=cast.member.pk, token_id=token.pk)]
+    assert revoked == [AccessRevoked(user_id=cast.member.pk, token_id=token.pk)]
 
 
 def test_token_of_somebody_else_is_not_found(cast: Cast) -> None:

@@ -3,10 +3,10 @@
 import pytest
 from pytest_django import Settings
 
-from accounts import hooks, rate_limits, revocation
+from accounts import rate_limits
 from accounts.errors import Conflict, Invalid, RateLimited
+from accounts.hooks import AccessRevoked, HookRegistry, account_hooks
 from accounts.models import AuditEntry, User
-from accounts.revocation import Ending
 from accounts.services import (
     change_password,
     create_token,
@@ -17,16 +17,15 @@ from accounts.services import (
 )
 from tests.accounts.concurrency import run_concurrently
 from tests.accounts.conftest import PASSWORD, Cast, make_user
+from tests.accounts.revocations import record_revocations
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def heard(monkeypatch: pytest.MonkeyPatch) -> list[Ending]:
-    """What listeners to endings are told."""
-    told: list[Ending] = []
-    monkeypatch.setattr(revocation, "_listeners", [told.append])
-    return told
+def revoked(monkeypatch: pytest.MonkeyPatch) -> list[AccessRevoked]:
+    """The access that the test has revoked."""
+    return record_revocations(monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -116,10 +115,10 @@ def test_profile_changes_the_name_and_keeps_the_handle() -> None:
     assert (user.name, user.wood, user.handle) == ("Kim Hayun", "zelkova", "kim")
 
 
-def test_profile_that_stays_the_same_is_told_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_profile_that_stays_the_same_calls_no_hook(monkeypatch: pytest.MonkeyPatch) -> None:
     user = make_user("Kim")
     before = AuditEntry.objects.count()
-    monkeypatch.setattr(hooks, "_followers", [None])  # who cannot be told anything
+    monkeypatch.setattr(account_hooks, "_implementations", [None])  # a call would raise
 
     update_profile(user=user)
     update_profile(user=user, name=" Kim ", wood=user.wood)
@@ -151,7 +150,7 @@ def test_profile_knows_four_woods() -> None:
         update_profile(user=make_user("Kim"), wood="gold")
 
 
-def test_new_password_ends_tokens_and_says_so(heard: list[Ending]) -> None:
+def test_new_password_ends_tokens_and_says_so(revoked: list[AccessRevoked]) -> None:
     user = make_user("Kim")
     _token, secret = create_token(user=user, name="script")
 
@@ -159,28 +158,26 @@ def test_new_password_ends_tokens_and_says_so(heard: list[Ending]) -> None:
 
     assert user.check_password("another-good-password")
     assert user_for_token(secret) is None
-    assert heard == [Ending(user_id=user.pk)]
+    assert revoked == [AccessRevoked(user_id=user.pk)]
 
 
-def test_suspension_ends_tokens_and_says_so(cast: Cast, heard: list[Ending]) -> None:
+def test_suspension_ends_tokens_and_says_so(cast: Cast, revoked: list[AccessRevoked]) -> None:
     _token, secret = create_token(user=cast.member, name="script")
 
     suspend_user(person=cast.member)
 
     assert user_for_token(secret) is None
-    assert heard == [Ending(user_id=cast.member.pk)]
+    assert revoked == [AccessRevoked(user_id=cast.member.pk)]
 
 
-def test_listener_is_told_once_however_often_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[Ending] = []
-    monkeypatch.setattr(revocation, "_listeners", [])
-    listener = told.append
-    revocation.when_access_ends(listener)
-    revocation.when_access_ends(listener)
+def test_hooks_that_are_registered_twice_are_called_once() -> None:
+    registry: HookRegistry[object] = HookRegistry()
+    lower, upper = object(), object()
 
-    suspend_user(person=make_user("Kim"))
+    for hooks in (upper, lower, upper):
+        registry.register(hooks)
 
-    assert len(told) == 1
+    assert list(registry) == [lower, upper]
 
 
 def test_password_is_not_kept_in_the_clear() -> None:

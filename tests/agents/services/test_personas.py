@@ -7,8 +7,9 @@ import pytest
 
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound
 from accounts.models import User
-from agents import hooks, services
+from agents import services
 from agents.engine_types import AnswerFailed
+from agents.hooks import AgentHooks, agent_hooks
 from agents.models import Persona
 from agents.services import PersonaFields
 from tests.agents.cast import KEY, URL, Cast, connect
@@ -210,17 +211,20 @@ def test_hooks_run_after_a_change_and_before_a_deletion(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
-    monkeypatch.setattr(
-        hooks, "_on_change", [lambda persona: calls.append(f"{persona.name} changed")]
-    )
-    monkeypatch.setattr(
-        hooks, "_on_leave", [lambda persona: calls.append(f"{persona.name} leaves")]
-    )
+
+    class Recorder(AgentHooks):
+        def persona_changed(self, persona: Persona) -> None:
+            calls.append(f"{persona.name} changed")
+
+        def persona_deleted(self, persona: Persona) -> None:
+            calls.append(f"{persona.name} deleted")
+
+    monkeypatch.setattr(agent_hooks, "_implementations", [Recorder()])
 
     services.update_persona(user=cast.owner, persona_id=cast.persona.pk, name="Onsae")
     services.delete_persona(user=cast.owner, persona_id=cast.persona.pk)
 
-    assert calls == ["Onsae changed", "Onsae leaves"]
+    assert calls == ["Onsae changed", "Onsae deleted"]
 
 
 @pytest.mark.parametrize(

@@ -228,7 +228,7 @@ def test_answer_ends_when_the_key_is_taken_that_it_is_made_by(
     how: Any,
     running: bool,  # noqa: FBT001  # of pytest
 ) -> None:
-    monkeypatch.setattr("agents.egress.guard.lookup", lambda host, port: ["93.184.216.34"])
+    monkeypatch.setattr("agents.egress.guard.resolve", lambda host, port: ["93.184.216.34"])
     here: dict[str, Any] = {"user": cast.owner, "team_id": cast.team.pk}
     address, key = "https://api.example.com/v1", "sk-canary-0123456789"
     connection = create_connection(**here, name="A", kind="openai", base_url=address, key=key)
@@ -251,7 +251,7 @@ def test_answer_ends_when_the_key_is_taken_that_it_is_made_by(
 def test_answer_goes_on_when_another_key_takes_the_place_of_one(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agents.egress.guard.lookup", lambda host, port: ["93.184.216.34"])
+    monkeypatch.setattr("agents.egress.guard.resolve", lambda host, port: ["93.184.216.34"])
     connection = create_connection(
         user=cast.owner,
         team_id=cast.team.pk,
