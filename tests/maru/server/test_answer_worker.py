@@ -11,6 +11,7 @@ import pytest
 
 from agents import engine
 from maru.server import answer_worker
+from tests.deadlines import scaled
 from tests.live import until
 
 PARTS = 100
@@ -18,7 +19,7 @@ SLOW = """
 import importlib, time
 for number in range({parts}):
     importlib.import_module(f"{name}.part{number}")
-    time.sleep(0.01)
+    time.sleep({seconds})
 """
 
 
@@ -29,7 +30,9 @@ def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     package = tmp_path / name
     package.mkdir()
     (package / "__init__.py").write_text(
-        SLOW.replace("{parts}", str(PARTS)).replace("{name}", name)
+        SLOW.replace("{parts}", str(PARTS))
+        .replace("{name}", name)
+        .replace("{seconds}", str(scaled(0.01)))
     )
     for number in range(PARTS):
         (package / f"part{number}.py").write_text("")

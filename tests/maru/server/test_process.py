@@ -11,11 +11,11 @@ from uuid import uuid4
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.deadlines import DEADLINE
+from tests.deadlines import DEADLINE, scaled
 from tests.live import Frame, Installation, PopulatedRoom, Socket
 from tests.maru.server.starting import break_crewai
 
-PROMPTLY = 10.0
+PROMPTLY = scaled(10)
 SERVICE_RESTART = 1012
 
 

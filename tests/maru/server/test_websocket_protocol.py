@@ -11,7 +11,7 @@ import uvicorn
 
 from maru.server.process import config
 from maru.server.websocket_protocol import FRAGMENTS, BoundedProtocol
-from tests.deadlines import DEADLINE
+from tests.deadlines import DEADLINE, scaled
 
 TEXT, CONTINUED, PING, CLOSE = 0x1, 0x0, 0x9, 0x8
 LAST = 0x80
@@ -145,7 +145,7 @@ async def test_each_ping_of_a_reading_client_is_answered() -> None:
 
 
 async def test_half_open_connection_is_aborted_with_unsent_data() -> None:
-    async with served(ping_seconds=0.3) as connection:
+    async with served(ping_seconds=scaled(0.3)) as connection:
         while not 0 < connection.unsent < 60_000:
             await connection.send({"type": "websocket.send", "text": "x" * 10_000})
 

@@ -18,7 +18,7 @@ from rooms.fanout import hub, publisher
 from rooms.fanout.hub import RoomHub
 from rooms.fanout.publisher import EVERYWHERE, Publisher, group_of
 from rooms.protocol.events import MemberRemoved, encode
-from tests.deadlines import DEADLINE
+from tests.deadlines import DEADLINE, scaled
 from tests.rooms.fanout.doubles import ROOM, FakeClient, FakeStore, change, durable, until
 
 
@@ -109,7 +109,7 @@ async def tell(layer: Layer, envelope: publisher.Envelope) -> None:
         async with running(publisher.run(), "publisher"):
             await asyncio.sleep(0)
             publisher.publish(envelope)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(scaled(0.01))
     finally:
         del channel_layers.backends["default"]
 
@@ -264,7 +264,7 @@ async def test_what_a_plain_thread_publishes_arrives_at_once(
                 arrived.set()
 
     monkeypatch.setattr(hub, "CHECK_SECONDS", 3_600)  # nothing is healed meanwhile
-    await asyncio.sleep(0.1)  # the last check: from here on nothing else wakes the loop
+    await asyncio.sleep(scaled(0.1))  # the last check: from here on nothing else wakes the loop
     client, publisher, arrived = Waited(), Publisher(), asyncio.Event()
     channel_layers.set("default", layer)
     await until(lambda: EVERYWHERE in layer.groups)
@@ -278,7 +278,7 @@ async def test_what_a_plain_thread_publishes_arrives_at_once(
             for event in events:
                 publisher.publish(change(event))
 
-        thread = threading.Timer(0.2, publish_all)  # when the loop is at rest
+        thread = threading.Timer(scaled(0.2), publish_all)  # when the loop is at rest
         thread.start()
         async with asyncio.timeout(DEADLINE):
             await arrived.wait()

@@ -22,7 +22,7 @@ from rooms.runs.delta_store import (
     RedisDeltaStore,
 )
 from tests.cluster.harness.services import Redis
-from tests.deadlines import DEADLINE
+from tests.deadlines import DEADLINE, scaled
 from tests.live import free_port
 
 HAS_REDIS = shutil.which("redis-server") is not None
@@ -293,7 +293,7 @@ async def test_answers_go_on_without_redis(settings: Settings) -> None:
     settings.REDIS_URL = ""  # put back at the end of the test
     message = uuid4()
     async with store_on(f"redis://127.0.0.1:{free_port()}/0") as store:
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(scaled(5)):
             kept = await fill(store, message, 1, *("lost" for _ in range(200)))
             nothing = await store.read(message, 1)
 

@@ -14,6 +14,7 @@ from rooms.runs.delta_store import delta_store
 from rooms.runs.deltas import Deltas
 from rooms.runs.lifecycle import Job
 from tests.agents.engine.answers import PERSONA
+from tests.deadlines import scaled
 from tests.rooms.fanout.harness import lease_is_valid
 
 
@@ -68,7 +69,7 @@ async def test_first_text_goes_at_once_and_the_rest_by_the_clock(
         await deltas.add(word)
     assert told == [(0, "a")]
 
-    await asyncio.sleep(4 * batch_seconds(0))
+    await asyncio.sleep(scaled(4 * batch_seconds(0)))
     assert told == [(0, "a"), (1, "bc")]
 
 
@@ -80,7 +81,7 @@ async def test_text_that_could_not_be_sent_goes_with_what_comes_next(
 
     await deltas.add("a")
     await deltas.add("b")
-    await asyncio.sleep(4 * batch_seconds(0))  # the clock has tried to send it, and has failed
+    await asyncio.sleep(scaled(4 * batch_seconds(0)))  # the timer fires, and its append fails
     assert told == [(0, "a")]
     await deltas.add("c")
     await deltas.close()
@@ -97,6 +98,6 @@ async def test_nothing_is_sent_once_it_is_discarded(told: list[tuple[int, str]])
     await deltas.add("a")
     await deltas.add("b")
     deltas.discard()
-    await asyncio.sleep(4 * batch_seconds(0))
+    await asyncio.sleep(scaled(4 * batch_seconds(0)))
 
     assert told == [(0, "a")]

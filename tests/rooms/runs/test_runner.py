@@ -27,7 +27,7 @@ from rooms.runs.delta_store import delta_store
 from rooms.runs.deltas import Deltas
 from rooms.runs.lifecycle import Job
 from rooms.runs.runner import Runner
-from tests.deadlines import DEADLINE
+from tests.deadlines import DEADLINE, scaled
 from tests.rooms.conftest import Cast
 from tests.rooms.fanout.harness import lease_is_valid
 
@@ -191,8 +191,8 @@ async def test_an_answer_that_the_engine_does_not_end_is_ended_from_outside(
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    settings.RUN_SECONDS = 0.1
-    monkeypatch.setattr(runner, "TIMEOUT_GRACE_SECONDS", 0.1)
+    settings.RUN_SECONDS = scaled(0.5)
+    monkeypatch.setattr(runner, "TIMEOUT_GRACE_SECONDS", scaled(0.1))
     answer(never)
 
     async with at_work():
@@ -336,7 +336,7 @@ async def test_an_end_that_the_database_refuses_is_an_end_with_a_reason(
 async def test_a_run_whose_task_has_crashed_is_taken_up_when_its_lease_ends(
     cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue, "LEASE", timedelta(seconds=0.2))
+    monkeypatch.setattr(queue, "LEASE", timedelta(seconds=scaled(1)))
     monkeypatch.setattr(runner, "POLL_SECONDS", 0.1)
     answer(at_once)
     crashes = iter(range(1))
@@ -432,7 +432,7 @@ async def test_told_to_stop_just_when_it_is_rung_for_it_stops(turns: int) -> Non
     for _ in range(turns):
         await asyncio.sleep(0)
     serving.cancel()
-    await asyncio.wait([serving], timeout=1)
+    await asyncio.wait([serving], timeout=DEADLINE)
 
     assert serving.cancelled()
 

@@ -10,6 +10,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
+from tests.deadlines import scaled
 from tests.live import CLIENT_OPTIONS, MARU_V1, Installation, Person, PopulatedRoom
 
 
@@ -475,14 +476,14 @@ async def test_expired_token_closes_its_socket(
     installation: Installation, room: PopulatedRoom
 ) -> None:
     token = room.members[1].token
-    soon = (datetime.now(UTC) + timedelta(seconds=3)).isoformat()
+    soon = (datetime.now(UTC) + timedelta(seconds=scaled(3))).isoformat()
     _, made = installation.request(
         "POST", "/me/tokens", token, {"name": "brief", "expires_at": soon}
     )
     async with installation.socket(Person(room.members[1].user, made["token"])) as theirs:
         await theirs.join(room.id)
         with pytest.raises(ConnectionClosed) as closed:
-            await theirs.until_type("never", seconds=20)
+            await theirs.until_type("never")
 
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 4401
