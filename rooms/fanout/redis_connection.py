@@ -1,9 +1,14 @@
-"""Connections to Redis for what a process does most: listening, and publishing.
+"""Redis connections for pub/sub, on asyncio protocols and hiredis.
 
-redis-py makes the connection (address, password, TLS); from then on a protocol of ours has it. On
-each message redis-py spends a dozen coroutines, a timer and a retry, sends the next one only when
-the last one is answered, and takes the kernel's word that a connection has died for a pause in it:
-it would ask that connection again and again, for ever, without a turn for anybody else.
+redis-py opens a connection (address, password, TLS, HELLO); after that, a protocol of ours reads
+and writes it. redis-py's own `PubSub` is not used for three reasons:
+
+- It spends a dozen coroutines, a timer and a retry on each message.
+- It publishes a message only when the previous one has been answered, one round trip each.
+- It takes the kernel's report of a dead connection for a pause, and then reads the connection in a
+  loop that never yields to the event loop.
+
+The protocol is RESP (https://redis.io/docs/latest/develop/reference/protocol-spec/).
 """
 
 import asyncio
@@ -17,123 +22,129 @@ from channels_redis.utils import create_pool  # type: ignore[import-untyped]  # 
 log = structlog.get_logger(__name__)
 
 PING_SECONDS: Final = 2.0
-UNANSWERED: Final = 2
-GATHER_SECONDS: Final = 0.003
-"""Between two reads: under load, what comes meanwhile is read at once and wakes nobody for each."""
+UNANSWERED_PINGS: Final = 2
+BATCH_SECONDS: Final = 0.003
+"""Time between two reads: messages that arrive in between are read together, in one wake-up."""
 
-OnMessage = Callable[[str, bytes], None]
-L = TypeVar("L", bound="RedisConnection")
+OnMessage = Callable[[dict[str, Any]], None]
+C = TypeVar("C", bound="RedisConnection")
 
 
 class RedisConnection(asyncio.Protocol):
-    """A connection, while it lasts; `lost` is called at its end.
+    """An open connection to Redis. `on_lost` is called once, when it ends.
 
-    It is asked for a sign of life every few seconds: one that was cut without a word looks like one
-    on which nothing is said.
+    It sends a PING every PING_SECONDS: a peer that has vanished looks like one that is silent.
     """
 
-    def __init__(self, connection: Any, lost: Callable[[], None]) -> None:
-        self._connection = connection  # redis-py closes what it does not hold any more
-        self._lost = lost
+    def __init__(self, connection: Any, on_lost: Callable[[], None]) -> None:
+        self._connection = connection  # kept, because redis-py closes it in its destructor
+        self._on_lost = on_lost
         self._reader = hiredis.Reader()
         self._unanswered = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # StreamReader's, too, is none
+        self._transport = cast("asyncio.Transport", transport)  # BaseTransport cannot write
         self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(PING_SECONDS, self._look)
+        self._ping_timer = self._loop.call_later(PING_SECONDS, self._ping)
 
     def data_received(self, data: bytes) -> None:
         self._unanswered = 0
         self._reader.feed(data)
         try:
             while (reply := self._reader.gets()) is not False:
-                self._take(reply)
+                self._reply_received(reply)
         except hiredis.ProtocolError:
             log.exception("layer.unreadable")
             self._transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._timer.cancel()
+        self._ping_timer.cancel()
         log.warning("layer.lost", error=type(error).__name__)
         self._release = self._loop.create_task(self._connection.disconnect(nowait=True))
-        self._lost()
+        self._on_lost()
 
     async def close(self) -> None:
-        """Drop the connection."""
+        """Close the connection at once."""
         self._transport.abort()
         await self._connection.disconnect(nowait=True)
 
-    def _take(self, reply: Any) -> None:
-        """Take the next reply; those that refuse end the connection."""
+    def _reply_received(self, reply: Any) -> None:
+        """End the connection on an error reply; ignore the others (PONG, numbers of receivers)."""
         if isinstance(reply, hiredis.ReplyError):
             log.error("layer.refused", error=str(reply).partition(" ")[0])
             self._transport.abort()
 
-    def _look(self) -> None:
-        # One may be a process that was held up itself: its timers go before what it has not read.
-        if self._unanswered == UNANSWERED:
+    def _ping(self) -> None:
+        # After a process was held up, its timers run before it reads the replies that have come.
+        # So one unanswered PING proves nothing; two do.
+        if self._unanswered == UNANSWERED_PINGS:
             self._transport.abort()
             return
         self._unanswered += 1
         self._transport.write(_command("PING"))
-        self._timer = self._loop.call_later(PING_SECONDS, self._look)
+        self._ping_timer = self._loop.call_later(PING_SECONDS, self._ping)
 
 
 class SubscriberConnection(RedisConnection):
-    """A connection that is subscribed to names."""
+    """A connection that receives what is published on its channels.
 
-    def __init__(self, connection: Any, lost: Callable[[], None], hear: OnMessage) -> None:
-        super().__init__(connection, lost)
-        self._hear = hear
-        self._waiting: dict[bytes, asyncio.Future[bool]] = {}
+    `on_message` is called with {"channel": bytes, "data": bytes}.
+    """
+
+    def __init__(self, connection: Any, on_lost: Callable[[], None], on_message: OnMessage) -> None:
+        super().__init__(connection, on_lost)
+        self._on_message = on_message
+        self._confirmations: dict[bytes, asyncio.Future[bool]] = {}
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         if not self._transport.is_closing():
             self._transport.pause_reading()
-            self._loop.call_later(GATHER_SECONDS, self._read_on)
+            self._loop.call_later(BATCH_SECONDS, self._resume_reading)
 
     def connection_lost(self, error: Exception | None) -> None:
-        for waiting in self._waiting.values():
-            waiting.set_result(False)
+        for confirmation in self._confirmations.values():
+            confirmation.set_result(False)
         super().connection_lost(error)
 
-    def ask_for(self, names: Iterable[str]) -> None:
-        """Ask to be brought what is published under these names."""
-        if names := list(names):
-            self._transport.write(_command("SUBSCRIBE", *names))
+    def send_subscribe(self, channels: Iterable[str]) -> None:
+        """Send SUBSCRIBE without waiting for the confirmations."""
+        if channels := list(channels):
+            self._transport.write(_command("SUBSCRIBE", *channels))
 
-    async def subscribed(self, name: str) -> None:
-        """Ask for a name and return once Redis says yes; ConnectionResetError if it never does."""
-        waiting = self._waiting.setdefault(name.encode(), self._loop.create_future())
-        self.ask_for([name])
-        if not await asyncio.shield(waiting):
+    async def subscribe(self, channel: str) -> None:
+        """Return once Redis has confirmed the subscription.
+
+        Raises ConnectionResetError if the connection ends before.
+        """
+        confirmation = self._confirmations.setdefault(channel.encode(), self._loop.create_future())
+        self.send_subscribe([channel])
+        if not await asyncio.shield(confirmation):
             raise ConnectionResetError
 
-    def unsubscribe(self, name: str) -> None:
-        """Ask for a name no more."""
-        self._transport.write(_command("UNSUBSCRIBE", name))
+    def unsubscribe(self, channel: str) -> None:
+        """Send UNSUBSCRIBE without waiting for the confirmation."""
+        self._transport.write(_command("UNSUBSCRIBE", channel))
 
-    def _read_on(self) -> None:
+    def _resume_reading(self) -> None:
         if not self._transport.is_closing():
             self._transport.resume_reading()
 
-    def _take(self, reply: Any) -> None:
+    def _reply_received(self, reply: Any) -> None:
         match reply:
-            case [b"message", name, data]:
-                self._hear(name.decode(), data)
-            case [b"subscribe", name, _count]:
-                if (waiting := self._waiting.pop(name, None)) is not None:
-                    waiting.set_result(True)
+            case [b"message", channel, data]:
+                self._on_message({"channel": channel, "data": data})
+            case [b"subscribe", channel, _count]:
+                if (confirmation := self._confirmations.pop(channel, None)) is not None:
+                    confirmation.set_result(True)
             case _:
-                super()._take(reply)
+                super()._reply_received(reply)
 
 
 class PublisherConnection(RedisConnection):
-    """A connection that publishes, and waits for no answer to it.
+    """A connection that publishes and does not wait for the replies.
 
-    What Redis has not taken in when it is lost is lost: that is what a channel layer may do.
+    What Redis has not read when the connection is lost is lost: a channel layer may drop messages.
     """
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -151,32 +162,33 @@ class PublisherConnection(RedisConnection):
     def resume_writing(self) -> None:
         self._writable.set()
 
-    async def publish(self, name: str, data: bytes) -> None:
-        """Publish; returns at once, or, where Redis is slow, once it has taken in most of it.
+    async def publish(self, channel: str, data: bytes) -> None:
+        """Write PUBLISH. Waits only while the write buffer is above its high-water mark.
 
-        Raises ConnectionResetError where it never will.
+        Raises ConnectionResetError if the connection has ended.
         """
         await self._writable.wait()
         if self._transport.is_closing():
             raise ConnectionResetError
-        self._transport.write(_command("PUBLISH", name, data))
+        self._transport.write(_command("PUBLISH", channel, data))
 
 
-async def connect(host: dict[str, Any], made: Callable[[Any], L]) -> L:
-    """Have redis-py connect, and hand over what it reads to the line that `made` returns."""
+async def connect(host: dict[str, Any], make: Callable[[Any], C]) -> C:
+    """Open a connection with redis-py and hand its transport to the protocol made by `make`."""
     connection = create_pool(host).make_connection()
     try:
         await connection.connect()
     except BaseException:
         await connection.disconnect(nowait=True)
         raise
-    line = made(connection)
-    transport = connection._writer.transport  # noqa: SLF001 # redis-py does not hand it out
-    transport.set_protocol(line)
-    line.connection_made(transport)
-    return line
+    protocol = make(connection)
+    transport = connection._writer.transport  # noqa: SLF001 # redis-py has no public name for it
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)
+    return protocol
 
 
 def _command(*words: str | bytes) -> bytes:
-    packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # means one word by it
+    """Return a command as a RESP array of bulk strings."""
+    packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub is too narrow
     return packed

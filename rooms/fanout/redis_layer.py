@@ -1,7 +1,18 @@
-"""The channel layer of the production profile: channels-redis over two connections of our own.
+"""The channel layer of the production profile: channels-redis 4.3 on our own Redis connections.
 
-One listens and one speaks, and each is replaced when it is lost: see
-`rooms.fanout.redis_connection`.
+This is all that is changed in `channels_redis.pubsub`. Judge each point before an upgrade:
+
+- `RedisPubSubChannelLayer._get_layer` names its class for one event loop, so it is replaced by a
+  method that makes a `LoopLayer`. The original also wraps `loop.close` in order to flush; here the
+  connections end with the process.
+- `RedisPubSubChannelLayer.receive_queued` is new. The hub takes all messages that have arrived in
+  one turn of the event loop, instead of one for each `receive`.
+- `RedisPubSubLoopLayer.__init__` names its connection class as well; the shards are replaced.
+- `RedisPubSubLoopLayer._subscribe_to_channel` keeps its queue when SUBSCRIBE fails. The hub asks
+  for a new channel each second while Redis is away, and each of these queues would stay.
+- `RedisSingleShardConnection.publish`, `subscribe`, `unsubscribe` and `flush` use redis-py's
+  client and `PubSub`: see `rooms.fanout.redis_connection` for the reasons against it. Of this
+  class only `_receive_message` is left, which puts a message into the queues of its channels.
 """
 
 import asyncio
@@ -15,14 +26,9 @@ from channels_redis.pubsub import (  # type: ignore[import-untyped]  # it has no
     RedisPubSubLoopLayer,
     RedisSingleShardConnection,
 )
-from channels_redis.utils import decode_hosts  # type: ignore[import-untyped]  # alike
+from channels_redis.utils import decode_hosts  # type: ignore[import-untyped]  # it has no types
 
-from rooms.fanout.redis_connection import (
-    OnMessage,
-    PublisherConnection,
-    SubscriberConnection,
-    connect,
-)
+from rooms.fanout.redis_connection import PublisherConnection, SubscriberConnection, connect
 
 log = structlog.get_logger(__name__)
 
@@ -30,11 +36,11 @@ CONNECT_SECONDS: Final = 5
 RETRY_SECONDS: Final = 0.5
 
 
-class RedisLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # so its base is Any
-    """channels-redis' layer; only how it speaks to Redis is another."""
+class RedisLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # its base is Any
+    """The layer of a process."""
 
-    def waiting(self, channel: str) -> Iterator[dict[str, Any]]:
-        """Yield what has come for a channel that is listened to, without waiting for more."""
+    def receive_queued(self, channel: str) -> Iterator[dict[str, Any]]:
+        """Yield the messages that have arrived for a channel of this process; never wait."""
         queue = self._get_layer().channels[channel]
         while not queue.empty():
             yield self.deserialize(queue.get_nowait())
@@ -46,15 +52,14 @@ class RedisLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # so its base 
         return self._layers[loop]
 
 
-class LoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]  # so its base is Any
-    """The layer as one loop has it."""
+class LoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]  # its base is Any
+    """The layer of one event loop."""
 
     def __init__(self, hosts: Any = None, **options: Any) -> None:
         super().__init__(hosts, **options)
         self._shards = [Shard(host, self) for host in decode_hosts(hosts)]
 
     async def _subscribe_to_channel(self, channel: str) -> None:
-        """Keep nothing of a channel that could not be opened: whoever asks again gets another."""
         try:
             await super()._subscribe_to_channel(channel)
         except BaseException:
@@ -62,117 +67,81 @@ class LoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]  # so its base is A
             raise
 
 
-class Shard(RedisSingleShardConnection):  # type: ignore[misc]  # so its base is Any
-    """One Redis: an ear and a mouth."""
+class Shard(RedisSingleShardConnection):  # type: ignore[misc]  # its base is Any
+    """One Redis server: a connection that publishes and one that is subscribed.
+
+    Both are opened when they are needed. A lost subscriber connection is replaced at once; what is
+    published in between is not received, which a channel layer may do.
+    """
 
     def __init__(self, host: dict[str, Any], layer: Any) -> None:
         super().__init__(host, layer)
-        self._subscriber = RedisSubscriber(host, self._hear)
-        self._publisher = RedisPublisher(host)
+        self._channels: set[str] = set()  # that the subscriber connection is subscribed to
+        self._subscriber: SubscriberConnection | None = None
+        self._subscriber_lock = asyncio.Lock()
+        self._reconnecting: asyncio.Task[None] | None = None
+        self._publisher: PublisherConnection | None = None
+        self._publisher_lock = asyncio.Lock()
 
     async def publish(self, channel: str, message: bytes) -> None:
-        await self._publisher.publish(channel, message)
+        """Publish in the order of the calls; raise RedisError or OSError if Redis is away."""
+        async with self._publisher_lock:
+            if self._publisher is None:
+                make = partial(PublisherConnection, on_lost=self._publisher_lost)
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    self._publisher = await connect(self.host, make)
+            await self._publisher.publish(channel, message)
 
     async def subscribe(self, channel: str) -> None:
-        await self._subscriber.subscribe(channel)
+        """Return once Redis has confirmed the subscription.
+
+        Raises RedisError or OSError if Redis is away; then the channel is not subscribed.
+        """
+        subscriber = await self._connected_subscriber()
+        await subscriber.subscribe(channel)
+        self._channels.add(channel)
 
     async def unsubscribe(self, channel: str) -> None:
-        await self._subscriber.unsubscribe(channel)
+        """Unsubscribe without waiting for Redis."""
+        self._channels.discard(channel)
+        if self._subscriber is not None:
+            self._subscriber.unsubscribe(channel)
 
     async def flush(self) -> None:
-        await self._subscriber.close()
-        await self._publisher.close()
+        """Close both connections and forget all channels."""
+        self._channels.clear()
+        if self._reconnecting is not None:
+            self._reconnecting.cancel()
+        for connection in (self._subscriber, self._publisher):
+            if connection is not None:
+                await connection.close()
 
-    def _hear(self, channel: str, data: bytes) -> None:
-        self._receive_message({"channel": channel, "data": data})
-
-
-class RedisPublisher:
-    """Publishes, over whatever connection there is now."""
-
-    def __init__(self, host: dict[str, Any]) -> None:
-        self._host = host
-        self._connection: PublisherConnection | None = None
-        self._connecting = asyncio.Lock()
-
-    async def publish(self, name: str, data: bytes) -> None:
-        """Publish data under a name, in the order of the calls.
-
-        Raises RedisError or OSError while Redis is away.
-        """
-        async with self._connecting:
-            if self._connection is None:
+    async def _connected_subscriber(self) -> SubscriberConnection:
+        """Return the subscriber connection; open it, with all its channels, if there is none."""
+        async with self._subscriber_lock:
+            if self._subscriber is None:
+                make = partial(
+                    SubscriberConnection,
+                    on_lost=self._subscriber_lost,
+                    on_message=self._receive_message,
+                )
                 async with asyncio.timeout(CONNECT_SECONDS):
-                    self._connection = await connect(
-                        self._host, partial(PublisherConnection, lost=self._lost)
-                    )
-            await self._connection.publish(name, data)
+                    self._subscriber = await connect(self.host, make)
+                self._subscriber.send_subscribe(self._channels)
+            return self._subscriber
 
-    async def close(self) -> None:
-        """Let go of the connection."""
-        if self._connection is not None:
-            await self._connection.close()
+    def _publisher_lost(self) -> None:
+        self._publisher = None
 
-    def _lost(self) -> None:
-        self._connection = None
+    def _subscriber_lost(self) -> None:
+        self._subscriber = None
+        if self._channels and (self._reconnecting is None or self._reconnecting.done()):
+            self._reconnecting = asyncio.create_task(self._reconnect())
 
-
-class RedisSubscriber:
-    """Listens to names, over whatever connection there is now; a lost one is replaced.
-
-    What is published meanwhile is not heard: that is what a channel layer may do.
-    """
-
-    def __init__(self, host: dict[str, Any], hear: OnMessage) -> None:
-        self._host = host
-        self._hear = hear
-        self._names: set[str] = set()
-        self._connection: SubscriberConnection | None = None
-        self._connecting = asyncio.Lock()
-        self._replacing: asyncio.Task[None] | None = None
-
-    async def subscribe(self, name: str) -> None:
-        """Listen to a name from now on; returns once Redis says that it does.
-
-        Raises RedisError or OSError while Redis is away, and then the name is not listened to.
-        """
-        line = await self._connected()
-        await line.subscribed(name)
-        self._names.add(name)
-
-    async def unsubscribe(self, name: str) -> None:
-        """Listen to a name no more."""
-        self._names.discard(name)
-        if self._connection is not None:
-            self._connection.unsubscribe(name)
-
-    async def close(self) -> None:
-        """Let go of everything."""
-        self._names.clear()
-        if self._replacing is not None:
-            self._replacing.cancel()
-        if self._connection is not None:
-            await self._connection.close()
-
-    async def _connected(self) -> SubscriberConnection:
-        async with self._connecting:
-            if self._connection is None:
-                async with asyncio.timeout(CONNECT_SECONDS):
-                    made = partial(SubscriberConnection, lost=self._lost, hear=self._hear)
-                    self._connection = await connect(self._host, made)
-                self._connection.ask_for(self._names)
-            return self._connection
-
-    def _lost(self) -> None:
-        self._connection = None
-        if self._names and (self._replacing is None or self._replacing.done()):
-            self._replacing = asyncio.create_task(self._replace())
-
-    async def _replace(self) -> None:
-        """Connect again, as often as it takes."""
-        while self._connection is None:
+    async def _reconnect(self) -> None:
+        while self._subscriber is None:
             try:
-                await self._connected()
-            except Exception as error:  # whatever it is, without a connection nothing is heard
+                await self._connected_subscriber()
+            except Exception as error:  # of any kind: without a connection nothing is received
                 log.warning("layer.away", error=type(error).__name__)
                 await asyncio.sleep(RETRY_SECONDS)

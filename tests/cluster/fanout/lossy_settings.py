@@ -25,5 +25,5 @@ class LossyLayer(RedisLayer):
             if random.random() >= LOSS:
                 return message
 
-    def waiting(self, channel: str) -> Iterator[Any]:
-        return (message for message in super().waiting(channel) if random.random() >= LOSS)
+    def receive_queued(self, channel: str) -> Iterator[Any]:
+        return (message for message in super().receive_queued(channel) if random.random() >= LOSS)

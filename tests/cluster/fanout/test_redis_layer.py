@@ -122,11 +122,11 @@ async def test_what_has_come_together_is_taken_together(
 
     heard: list[int] = []
     while len(heard) < 500:
-        together = [await hear(layer, channel), *layer.waiting(channel)]
+        together = [await hear(layer, channel), *layer.receive_queued(channel)]
         heard += [message["n"] for message in together]
 
     assert heard == list(range(500))
-    assert not list(layer.waiting(channel))
+    assert not list(layer.receive_queued(channel))
 
 
 async def test_joining_returns_once_redis_listens(layer: Any, channel: str, redis: Redis) -> None:
@@ -181,7 +181,9 @@ async def test_a_connection_that_falls_silent_is_replaced_and_holds_nobody_up(
     monkeypatch.setattr(redis_layer, "CONNECT_SECONDS", scaled(0.2))
     lost = asyncio.Event()
     monkeypatch.setattr(
-        redis_layer.RedisSubscriber, "_lost", noting(redis_layer.RedisSubscriber._lost, lost)
+        redis_layer.Shard,
+        "_subscriber_lost",
+        noting(redis_layer.Shard._subscriber_lost, lost),
     )
     with redis.connect() as connection:  # the one that is there has its old pace
         connection.client_kill_filter(_type="pubsub")
@@ -213,8 +215,8 @@ async def held_up(redis: Redis) -> tuple[list[str], list[str]]:
     with redis.connect() as connection:
         before = [each["id"] for each in connection.client_list(_type="pubsub")]
         (shard,) = layer._get_layer()._shards
-        shard._subscriber._connection._timer.cancel()
-        shard._subscriber._connection._look()
+        shard._subscriber._ping_timer.cancel()
+        shard._subscriber._ping()
         time.sleep(scaled(0.5))  # noqa: ASYNC251 # the answer has come, and nobody has read it
         await asyncio.sleep(scaled(0.5))
         after = [each["id"] for each in connection.client_list(_type="pubsub")]
