@@ -1,7 +1,7 @@
-"""Tells people what goes on in rooms that they are in and have not joined on this socket.
+"""Sends `room.activity`: unread counts of rooms that a connection is not subscribed to.
 
-However much is said, a process asks the database at most once a second, and only for the people
-whose sockets it has. Whether they are (still) in the room is part of that question.
+A process queries the database at most once a second, however many messages there are, and only for
+the users of its own connections. The query returns current members only.
 """
 
 import asyncio
@@ -23,46 +23,44 @@ EVERY_SECONDS: Final = 1.0
 
 
 class Activity:
-    """Gathers the rooms in which something was said, and tells of them together."""
+    """Collects rooms with new messages and sends their counts in one batch per second."""
 
     def __init__(self) -> None:
         self._rooms: set[UUID] = set()
         self._task: asyncio.Task[None] | None = None
 
-    def heard(self, room_id: UUID, connections: Set[Connection]) -> None:
-        """Tell the members of the room among `connections`, soon."""
+    def add(self, room_id: UUID, connections: Set[Connection]) -> None:
+        """Add a room to the next batch, unless all connections are subscribed to it."""
         if any(room_id not in connection.subscriptions for connection in connections):
             self._rooms.add(room_id)
             if self._task is None:
-                self._task = asyncio.create_task(self._tell_later(connections))
+                self._task = asyncio.create_task(self._send_later(connections))
 
-    async def _tell_later(self, connections: Set[Connection]) -> None:
+    async def _send_later(self, connections: Set[Connection]) -> None:
         await asyncio.sleep(EVERY_SECONDS)
         rooms, self._rooms, self._task = self._rooms, set(), None
-        # Taken before we count: whoever is shown out meanwhile has heard the last of the room.
-        elsewhere = {
-            connection: rooms - connection.subscriptions.keys() for connection in connections
-        }
-        users = {connection.user_id for connection, away in elsewhere.items() if away}
+        # Snapshot the recipients before the query: a connection whose user is removed from a room
+        # while the query runs is subscribed to that room, so it is not a recipient.
+        recipients = {each: rooms - each.subscriptions.keys() for each in connections}
+        users = {connection.user_id for connection, missing in recipients.items() if missing}
         try:
-            found = await in_thread(COMMANDS, count_unread, rooms, users)
-        except Exception as error:  # counts come again with the next message
-            log.warning("activity.untold", error=type(error).__name__)
+            counts = await in_thread(COMMANDS, count_unread, rooms, users)
+        except Exception as error:  # the next message in these rooms starts another batch
+            log.warning("activity.failed", error=type(error).__name__)
             return
         connections_of: defaultdict[UUID, list[Connection]] = defaultdict(list)
-        for connection in elsewhere:
+        for connection in recipients:
             connections_of[connection.user_id].append(connection)
-        for each in found:
-            for connection in connections_of[each.user]:
-                if each.room in elsewhere[connection] and _concerns(each, connection):
-                    connection.send(_frame(each))
+        for unread in counts:
+            event = RoomActivity(
+                room=unread.room, seq=unread.seq, unread=unread.messages, mentions=unread.mentions
+            )
+            for connection in connections_of[unread.user]:
+                if unread.room in recipients[connection] and _may_receive(connection, unread):
+                    connection.send(encode(event))
 
 
-def _concerns(each: Unread, connection: Connection) -> bool:
-    bound_to = connection.credential.team_id
-    return bound_to in (None, each.team) and each.room not in connection.subscriptions
-
-
-def _frame(each: Unread) -> bytes:
-    event = RoomActivity(room=each.room, seq=each.seq, unread=each.messages, mentions=each.mentions)
-    return encode(event)
+def _may_receive(connection: Connection, unread: Unread) -> bool:
+    """Return False for a token of another team, and for a connection that has subscribed since."""
+    team_id = connection.credential.team_id
+    return team_id in (None, unread.team) and unread.room not in connection.subscriptions

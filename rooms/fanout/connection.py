@@ -1,9 +1,9 @@
-"""A socket as the hub sees it, and its place in each room that it has joined."""
+"""A client connection and its flush task."""
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 import structlog
@@ -11,22 +11,34 @@ import structlog
 from rooms.fanout.credentials import Credential
 from rooms.fanout.transport import Frame, Transport, Write
 
-if TYPE_CHECKING:
-    from rooms.fanout.topic import Item, Topic
-
 log = structlog.get_logger(__name__)
 
 TOO_SLOW: Final = 4408
 STUCK_SECONDS: Final = 10
+"""A single write that takes longer closes the connection with TOO_SLOW."""
 ABORT_SECONDS: Final = 15
-PIECE: Final = 65_536
+"""Time for the closing handshake; afterwards the transport is aborted."""
+BATCH_BYTES: Final = 65_536
+
+
+class Subscriber(Protocol):
+    """What a connection needs of a subscription; `rooms.fanout.topic.Subscription` describes it."""
+
+    def go_direct(self, write: Write) -> None:
+        """Let the topic write with `write`, if the subscription has received everything."""
+
+    def lag(self) -> None:
+        """Stop direct writes; from now on the flush task calls `next_frame`."""
+
+    def next_frame(self) -> Frame | None:
+        """Return the next unsent frame or None; raise IndexError if the ring has dropped it."""
 
 
 class Connection:
-    """A socket as the hub sees it: frames go in at any time, and out in order.
+    """One client connection, a WebSocket or an event stream (SSE). Runs on the event loop.
 
-    While it keeps up, a frame is written the moment it comes. When it does not, a task sends what
-    has gathered, in large pieces, until it has caught up; nothing is queued for it meanwhile.
+    While it has no flush task, frames are written at once: its own by `send`, those of rooms by
+    the topics. `flush` starts the task; `rooms.fanout.topic.Subscription` describes both modes.
     """
 
     def __init__(
@@ -36,12 +48,12 @@ class Connection:
         close: Callable[[int], Coroutine[Any, Any, None]],
     ) -> None:
         self.credential = credential
-        self.subscriptions: dict[UUID, Subscription] = {}
-        self._transport = transport
-        self._close_connection = close
-        self._own: deque[Frame] = deque()
+        self.subscriptions: dict[UUID, Subscriber] = {}
         self.closed = False
-        self._task: asyncio.Task[None] | None = None
+        self._transport = transport
+        self._close_transport = close
+        self._queue: deque[Frame] = deque()  # frames of this connection only, none of a room
+        self._flushing: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
 
     @property
@@ -49,147 +61,77 @@ class Connection:
         return self.credential.user_id
 
     def send(self, payload: bytes) -> None:
-        """Send something that is for this socket only."""
+        """Send JSON to this connection only, after all that it was sent before."""
         frame = Frame.of(payload)
-        if not self.write(frame):
-            self._own.append(frame)
-            self.wake()
+        if (write := self._direct_writer()) is not None:
+            write(frame.wire)
+        else:
+            self._queue.append(frame)
+            self.flush()
 
-    def write(self, frame: Frame) -> bool:
-        """Write a frame at once, if nothing is waiting before it; return whether that was so."""
-        return self._task is None and not self.closed and self._transport.write(frame)
+    def flush(self) -> None:
+        """Leave direct mode and start the task that sends all unsent frames, if none is running.
 
-    def wake(self) -> None:
-        """See to it that everything that waits is sent."""
-        if self._task is None and not self.closed:
-            self._fall_back()
-            self._task = asyncio.create_task(self._flush())
-
-    def writer(self) -> Write | None:
-        """Return how to write to the socket until we fall back; None where something waits."""
-        if self._task is not None or self.closed:
-            return None
-        return self._transport.writer(self.wake)
+        The transport calls this when its client reads too slowly.
+        """
+        if self._flushing is None and not self.closed:
+            for subscription in self.subscriptions.values():
+                subscription.lag()
+            self._flushing = asyncio.create_task(self._flush())
 
     async def drained(self) -> None:
-        """Return when nothing waits any more."""
-        while self._task is not None:
-            await asyncio.wait([self._task])
+        """Return once every frame has been handed to the transport."""
+        while self._flushing is not None:
+            await asyncio.wait([self._flushing])
 
     def close(self, code: int) -> None:
-        """Send nothing more, and close the socket with a code of ours."""
-        if self.closed:
-            return
-        self.stop()
-        self._closing = asyncio.create_task(self._close_connection(code))
+        """Send nothing more, and close the connection with a close code of WIRE.md."""
+        if not self.closed:
+            self.stop()
+            self._closing = asyncio.create_task(self._close_transport(code))
 
     def stop(self) -> None:
-        """Send nothing more."""
+        """Send nothing more. The transport is aborted after ABORT_SECONDS."""
         if not self.closed:
-            # Whoever does not read does not read a close either, and would keep its buffers.
+            # A client that does not read does not read the close frame either: without the abort
+            # its write buffer would stay in memory.
             asyncio.get_running_loop().call_later(ABORT_SECONDS, self._transport.abort)
         self.closed = True
-        self._fall_back()
-        if self._task is not None:
-            self._task.cancel()
+        for subscription in self.subscriptions.values():
+            subscription.lag()
+        if self._flushing is not None:
+            self._flushing.cancel()
 
     async def _flush(self) -> None:
-        # Nothing is awaited between the last piece and the end of the task, or whatever is woken
-        # for in between would wait for ever.
+        # There must be no await between the last `_next_batch` and the end of the task: a frame
+        # that arrived there would see a flush task, and would never be sent.
         try:
-            while frames := self._piece():
+            while frames := self._next_batch():
                 async with asyncio.timeout(STUCK_SECONDS):
                     await self._transport.send(frames)
         except (TimeoutError, IndexError):
-            self._task = None
+            self._flushing = None
             self.close(TOO_SLOW)
-        except Exception as error:  # the socket is gone; its consumer is told of it, too
+        except Exception as error:  # the client is gone; its consumer receives the disconnect
             log.info("socket.lost", error=type(error).__name__)
         finally:
-            self._task = None
-            self._go_to_front()
+            self._flushing = None
+            if (write := self._direct_writer()) is not None:
+                for subscription in self.subscriptions.values():
+                    subscription.go_direct(write)
 
-    def _fall_back(self) -> None:
-        for subscription in self.subscriptions.values():
-            subscription.fall_back()
+    def _direct_writer(self) -> Write | None:
+        if self._flushing is not None or self.closed:
+            return None
+        return self._transport.direct_writer(self.flush)
 
-    def _go_to_front(self) -> None:
-        for subscription in self.subscriptions.values():
-            subscription.go_to_front()
-
-    def _piece(self) -> list[Frame]:
-        """Return the next frames that wait; IndexError where one is not kept any more."""
-        frames = list(self._own)
-        self._own.clear()
+    def _next_batch(self) -> list[Frame]:
+        """Return about BATCH_BYTES of unsent frames; raise IndexError if a ring dropped one."""
+        frames = list(self._queue)
+        self._queue.clear()
         size = sum(len(frame.wire) for frame in frames)
         for subscription in self.subscriptions.values():
-            while size < PIECE and (frame := subscription.next()) is not None:
+            while size < BATCH_BYTES and (frame := subscription.next_frame()) is not None:
                 frames.append(frame)
                 size += len(frame.wire)
         return frames
-
-
-class Subscription:
-    """One socket in one room: a cursor over the topic's ring.
-
-    It is silent until `begin`, which says from where on the socket's own snapshot leaves off. While
-    it is in the topic's front, all that comes is written for it there, and the cursor rests.
-    """
-
-    def __init__(self, topic: "Topic", connection: Connection) -> None:
-        self.topic = topic
-        self.connection = connection
-        self.cursor = topic.end
-        self.seq = -1
-        self.live: dict[UUID, tuple[int, int]] = {}
-        self.begun = False
-        self.revoked = False
-
-    def begin(self, seq: int, live: dict[UUID, tuple[int, int]]) -> None:
-        """Start to send what comes after `seq` of the log and after these positions of answers."""
-        self.seq, self.live, self.begun = seq, live, True
-        self.connection.subscriptions[self.topic.room_id] = self
-        self.connection.wake()
-
-    def offer(self, item: "Item") -> None:
-        """Pass on an item that has just come into the ring."""
-        if not self.begun:
-            return
-        up_to_date = self.cursor + 1 == self.topic.end
-        if up_to_date and self.lacks(item) and self.connection.write(item.frame):
-            self.cursor += 1
-            self.go_to_front()
-        else:
-            self.connection.wake()
-
-    def go_to_front(self) -> None:
-        """Join those to whom everything is written at once, if nothing speaks against it."""
-        if self.cursor != self.topic.end or not self.topic.has_passed(self.seq, self.live):
-            return
-        if self.begun and not self.revoked and (write := self.connection.writer()) is not None:
-            self.topic.bring_to_front(self, write)
-
-    def fall_back(self) -> None:
-        """Have the cursor count again, from here on."""
-        if self.topic.fall_behind(self):
-            self.cursor = self.topic.end
-
-    def next(self) -> Frame | None:
-        """Return the next frame that the socket lacks, or None; IndexError off the ring."""
-        while self.cursor < self.topic.end:
-            item = self.topic.item(self.cursor)
-            self.cursor += 1
-            if self.lacks(item):
-                return item.frame
-        return None
-
-    def lacks(self, item: "Item") -> bool:
-        """Whether an item is not in the socket's own snapshot already."""
-        if item.seq is not None:
-            return item.seq > self.seq
-        if item.position is None:
-            return True
-        message, attempt, seq = item.position
-        if message not in self.live:
-            return item.base > self.seq  # else it began within the snapshot, and has ended there
-        return (attempt, seq) > self.live[message]

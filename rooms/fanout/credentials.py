@@ -1,4 +1,4 @@
-"""By what somebody came in."""
+"""The credential that a connection was authenticated with."""
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
@@ -7,18 +7,18 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """By what a socket came in: whose it is, and the token or the session that it was."""
+    """A user and the token or session that authenticated the connection."""
 
     user_id: UUID
     token_id: UUID | None = None
     session_key: str | None = None
-    team_id: UUID | None = None  # the one that a token is bound to
+    team_id: UUID | None = None  # the team that the token is bound to, if it is bound to one
 
     @property
     def keys(self) -> tuple[UUID | None, str | None]:
-        """The token and the session, one of which it is."""
+        """The token's id and the session's key; at most one of them is set."""
         return self.token_id, self.session_key
 
 
 RoomsByCredential = Mapping[Credential, Set[UUID]]
-"""The rooms that are open by each."""
+"""For each credential, the rooms that its connections are subscribed to."""

@@ -1,7 +1,7 @@
-"""Who is here: which members have a room open, on any process.
+"""Presence: which users have a room open, in any process.
 
-A hint, kept with an end: what is not renewed is forgotten, so a process that dies leaves nobody
-behind. In a crowd nobody watches dots: beyond `LARGE_ROOM` nothing is sent around any more.
+Presence is a hint with a time to live: a process that dies does not renew its users, and they
+expire. In rooms with more than LARGE_ROOM users present, changes are not announced.
 """
 
 import asyncio
@@ -19,28 +19,30 @@ from rooms.protocol import events
 from rooms.protocol.events import encode
 from rooms.redis_store import async_client, best_effort
 
-KEPT_SECONDS: Final = 60
-RENEWED_SECONDS: Final = 20
+TTL_SECONDS: Final = 60
+RENEW_SECONDS: Final = 20
 GRACE_SECONDS: Final = 3
 LARGE_ROOM: Final = 50
 
 
 class Roster(Protocol):
+    """The users who are present in each room."""
+
     async def put(self, present: Iterable[tuple[UUID, UUID]]) -> None:
-        """Keep room and user pairs as present for another while."""
+        """Mark (room, user) pairs as present for another TTL_SECONDS."""
 
     async def drop(self, room_id: UUID, user_id: UUID) -> None:
-        """Take a user out of a room."""
+        """Remove a user from a room."""
 
     async def read(self, room_id: UUID) -> list[UUID]:
-        """Return who is in a room."""
+        """Return the users who are present in a room."""
 
     async def count(self, room_id: UUID) -> int:
-        """Return how many are in a room, roughly."""
+        """Return about how many users are present in a room."""
 
 
 class MemoryRoster:
-    """For the embedded profile: one process, whose sockets are all there are."""
+    """For the embedded profile, whose one process has all connections; nothing expires."""
 
     def __init__(self) -> None:
         self._rooms: defaultdict[UUID, dict[UUID, None]] = defaultdict(dict)
@@ -62,23 +64,26 @@ class MemoryRoster:
 
 
 class RedisRoster:
-    """A sorted set for each room: users by the time at which they are forgotten."""
+    """One sorted set per room: its users by the time at which they expire.
+
+    If Redis is not available, nothing is stored and every room reads as empty.
+    """
 
     async def put(self, present: Iterable[tuple[UUID, UUID]]) -> None:
         rooms: defaultdict[UUID, list[UUID]] = defaultdict(list)
         for room_id, user_id in present:
             rooms[room_id].append(user_id)
 
-        async def keep() -> None:
-            until = time.time() + KEPT_SECONDS
+        async def write() -> None:
+            until = time.time() + TTL_SECONDS
             async with async_client().pipeline(transaction=False) as pipe:
                 for room_id, users in rooms.items():
                     pipe.zremrangebyscore(_key(room_id), "-inf", time.time())
                     pipe.zadd(_key(room_id), {user_id.bytes: until for user_id in users})
-                    pipe.expire(_key(room_id), KEPT_SECONDS)
+                    pipe.expire(_key(room_id), TTL_SECONDS)
                 await pipe.execute()
 
-        await best_effort(keep, None)
+        await best_effort(write, None)
 
     async def drop(self, room_id: UUID, user_id: UUID) -> None:
         await best_effort(lambda: async_client().zrem(_key(room_id), user_id.bytes), None)
@@ -102,41 +107,41 @@ def _key(room_id: UUID) -> str:
 
 @cache
 def roster() -> Roster:
-    """Return the roster that this process shares with the others."""
+    """Return the roster that all processes share."""
     return MemoryRoster() if settings.EMBEDDED else RedisRoster()
 
 
 class Presence:
-    """Whom this process keeps present, and when it tells the room so."""
+    """The users whom this process keeps present, and the announcements about them."""
 
     def __init__(self) -> None:
-        self._open: Counter[tuple[UUID, UUID]] = Counter()
+        self._open: Counter[tuple[UUID, UUID]] = Counter()  # subscriptions by room and user
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def enter(self, room_id: UUID, user_id: UUID) -> None:
-        """A socket of the user has the room open."""
+        """Count a subscription of the user; announce the first one."""
         self._open[room_id, user_id] += 1
         if self._open[room_id, user_id] == 1:
-            await self._tell(room_id, user_id, online=True)
+            await self._announce(room_id, user_id, online=True)
 
     def leave(self, room_id: UUID, user_id: UUID) -> None:
-        """A socket of the user has it open no more; whoever comes back soon was never away."""
+        """Uncount a subscription. After the last one the user has GRACE_SECONDS to come back."""
         self._open[room_id, user_id] -= 1
         if self._open[room_id, user_id] <= 0:
             del self._open[room_id, user_id]
-            self._later(self._leave_later(room_id, user_id))
+            self._start(self._leave_later(room_id, user_id))
 
-    def heard(self, room_id: UUID, user_id: UUID, *, online: bool) -> None:
-        """Contradict another process that takes somebody for gone who is here."""
+    def correct(self, room_id: UUID, user_id: UUID, *, online: bool) -> None:
+        """Announce the user again if another process says "offline" of a user who is here."""
         if not online and (room_id, user_id) in self._open:
-            self._later(self._tell(room_id, user_id, online=True))
+            self._start(self._announce(room_id, user_id, online=True))
 
     async def renew(self) -> None:
-        """Keep everybody who is here for another while."""
+        """Mark all users of this process as present for another TTL_SECONDS."""
         if self._open:
             await roster().put(list(self._open))
 
-    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -144,9 +149,9 @@ class Presence:
     async def _leave_later(self, room_id: UUID, user_id: UUID) -> None:
         await asyncio.sleep(GRACE_SECONDS)
         if (room_id, user_id) not in self._open:
-            await self._tell(room_id, user_id, online=False)
+            await self._announce(room_id, user_id, online=False)
 
-    async def _tell(self, room_id: UUID, user_id: UUID, *, online: bool) -> None:
+    async def _announce(self, room_id: UUID, user_id: UUID, *, online: bool) -> None:
         if online:
             await roster().put([(room_id, user_id)])
         else:
@@ -158,5 +163,5 @@ class Presence:
 
 
 async def present_users(room_id: UUID) -> list[UUID]:
-    """Return who is in a room; nobody where that cannot be known."""
+    """Return the users who are present in a room; none if Redis is not available."""
     return await roster().read(room_id)

@@ -1,7 +1,7 @@
-"""Carries what happens in a room from whoever did it to the hub of every process.
+"""Publishes what happens in a room to the hubs of all processes.
 
-The layer underneath delivers at most once and drops in silence. That is all we ask of it: durable
-events can be read again from the log, deltas from the replay.
+The channel layer delivers at most once and drops silently. That is enough: durable events can be
+read again from the log, deltas from the delta store.
 """
 
 import asyncio
@@ -22,10 +22,11 @@ log = structlog.get_logger(__name__)
 BACKLOG_LIMIT: Final = 10_000
 SEND_SECONDS: Final = 5
 EVERYWHERE: Final = "everywhere"
+"""The group that every hub joins."""
 
 
 class LogEntry(Struct, frozen=True, gc=False, array_like=True):
-    """An event of the log: its seq, its type, and the finished JSON that goes to every socket."""
+    """An event of the log: its seq, its type, and the JSON that every client receives."""
 
     seq: int
     type: str
@@ -51,14 +52,14 @@ class Delta(Struct, frozen=True, gc=False, array_like=True, tag=True):
 
 
 class Ephemeral(Struct, frozen=True, gc=False, array_like=True, tag=True):
-    """Something that is worth nothing later: typing, presence, a place in line."""
+    """A frame that is not stored and not repeated: typing, a position in the queue, tool use."""
 
     room: UUID
     frame: bytes
 
 
 class PresenceChanged(Struct, frozen=True, gc=False, array_like=True, tag=True):
-    """Somebody has come into a room, or gone."""
+    """A user has entered or left a room."""
 
     room: UUID
     frame: bytes
@@ -67,20 +68,20 @@ class PresenceChanged(Struct, frozen=True, gc=False, array_like=True, tag=True):
 
 
 class ActivityHint(Struct, frozen=True, array_like=True, tag=True):
-    """Something was said in a room; for the members who are elsewhere."""
+    """A room has a new message; for members whose connections are not subscribed to the room."""
 
     room: UUID
 
 
 class CredentialRevoked(Struct, frozen=True, array_like=True, tag=True):
-    """A credential has ended: all of a user's, or the one token or session that is named."""
+    """The named token or session was revoked, or, if neither is named, all of the user's."""
 
     user: UUID
     token: UUID | None = None
     session: str | None = None
 
     def covers(self, credential: Credential) -> bool:
-        """Whether it is this credential that has ended."""
+        """Return True if `credential` was revoked by this."""
         if credential.user_id != self.user:
             return False
         if self.token is not None:
@@ -100,24 +101,15 @@ def group_of(room_id: UUID) -> str:
     return f"room.{room_id.hex}"
 
 
-def group_for(envelope: Envelope) -> str:
-    """Return the group that an envelope is for."""
-    return (
-        EVERYWHERE
-        if isinstance(envelope, ActivityHint | CredentialRevoked)
-        else group_of(envelope.room)
-    )
-
-
-def open_message(message: dict[str, Any]) -> Envelope:
-    """Return the envelope inside a message of the layer."""
+def decode(message: dict[str, Any]) -> Envelope:
+    """Return the envelope of a message of the layer."""
     return _decoder.decode(message["envelope"])
 
 
 class Publisher:
-    """The one way out of this process: everything leaves in the order in which it was published.
+    """The only sender of this process: messages leave in the order in which they were published.
 
-    A loop must run `run`; `publish` may then be called from any thread.
+    `run` must be running on an event loop; `publish` may then be called from any thread.
     """
 
     def __init__(self) -> None:
@@ -125,31 +117,43 @@ class Publisher:
         self._backlog: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue()
 
     async def run(self) -> None:
-        """Send what is published until cancelled. Failures are logged and passed over."""
-        layer = get_channel_layer()
+        """Send what is published until cancelled. A message that fails is logged and dropped."""
+        layer: Any = get_channel_layer()
         self._backlog = asyncio.Queue(BACKLOG_LIMIT)
         self._loop = asyncio.get_running_loop()
         try:
             while True:
                 group, message = await self._backlog.get()
-                await self._send(layer, group, message)
+                try:
+                    async with asyncio.timeout(SEND_SECONDS):
+                        await layer.group_send(group, message)
+                except Exception as error:  # of any kind: the next message may succeed
+                    log.warning("broadcast.lost", group=group, error=type(error).__name__)
         finally:
             self._loop = None
 
-    async def _send(self, layer: Any, group: str, message: dict[str, Any]) -> None:
-        try:
-            async with asyncio.timeout(SEND_SECONDS):
-                await layer.group_send(group, message)
-        except Exception as error:  # whatever the layer raises, the next message goes on
-            log.warning("broadcast.lost", group=group, error=type(error).__name__)
-
     def publish(self, envelope: Envelope) -> None:
-        """Send an envelope to the hubs, soon; never waits and never raises."""
+        """Send an envelope to the hubs. Returns at once and never raises.
+
+        Without `run`, in a management command, the message is sent before the return: there may
+        be servers that are subscribed on Redis. An in-memory layer has no subscribers then.
+        """
+        if isinstance(envelope, ActivityHint | CredentialRevoked):
+            group = EVERYWHERE
+        else:
+            group = group_of(envelope.room)
         message = {"type": "envelope", "envelope": _encoder.encode(envelope)}
-        if self._loop is None:
-            _send_without_loop(group_for(envelope), message)
+        if self._loop is not None:
+            # The layer's queues are not thread-safe.
+            self._loop.call_soon_threadsafe(self._enqueue, group, message)
             return
-        self._loop.call_soon_threadsafe(self._enqueue, group_for(envelope), message)
+        layer: Any = get_channel_layer()
+        if isinstance(layer, InMemoryChannelLayer):
+            return
+        try:
+            async_to_sync(layer.group_send)(group, message)
+        except Exception as error:  # hubs find the event in the log
+            log.warning("broadcast.lost", group=group, error=type(error).__name__)
 
     def _enqueue(self, group: str, message: dict[str, Any]) -> None:
         try:
@@ -158,21 +162,10 @@ class Publisher:
             log.warning("broadcast.backlog_full", group=group)
 
 
-def _send_without_loop(group: str, message: dict[str, Any]) -> None:
-    """For management commands: they may run beside servers that listen on Redis."""
-    layer: Any = get_channel_layer()
-    if isinstance(layer, InMemoryChannelLayer):
-        return  # nobody listens: this process serves no sockets
-    try:
-        async_to_sync(layer.group_send)(group, message)
-    except Exception as error:  # the log has it, and hubs look there
-        log.warning("broadcast.lost", group=group, error=type(error).__name__)
-
-
 publisher = Publisher()
 publish = publisher.publish
 
 
 def publish_on_commit(envelope: Envelope) -> None:
-    """Publish once the current transaction has committed; not at all if it does not."""
+    """Publish once the current transaction has committed; not at all if it is rolled back."""
     transaction.on_commit(lambda: publisher.publish(envelope))

@@ -1,7 +1,7 @@
-"""The way out of a socket.
+"""Transports: how frames are written to one client.
 
-A frame of a room is the same for all who hear it, so it is finished once and written as it is:
-through the server's own transport where the server is uvicorn, by plain ASGI where it is not.
+A room's frame is the same for every client, so it is encoded once and its bytes are written as they
+are: through uvicorn's transport where the server is uvicorn, otherwise through ASGI `send`.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ Write = Callable[[bytes], None]
 
 
 class Frame(Struct, frozen=True, gc=False):
-    """A text as it goes out: the JSON, and the same behind the header of a WebSocket frame."""
+    """One text message: its JSON, and the same JSON as a complete WebSocket frame."""
 
     payload: bytes
     wire: bytes
 
     @classmethod
     def of(cls, payload: bytes) -> Self:
-        """Return the unmasked, unfragmented text frame of a payload (RFC 6455, section 5.2)."""
+        """Return the unmasked, unfragmented text frame of `payload` (RFC 6455, section 5.2)."""
         size = len(payload)
         if size < 126:
             header = bytes((0x81, size))
@@ -35,86 +35,77 @@ class Frame(Struct, frozen=True, gc=False):
 
 
 class Transport(Protocol):
-    def write(self, frame: Frame) -> bool:
-        """Write a frame at once and return True; False where that cannot be done now."""
+    """Writes frames to one client. All methods run on the event loop."""
 
-    def writer(self, stalled: Callable[[], None]) -> Write | None:
-        """Return how to write wires at once, until `stalled` is called; None where one cannot."""
+    def direct_writer(self, on_pause: Callable[[], None]) -> Write | None:
+        """Return a function that writes wire bytes at once, or None if that is not possible now.
+
+        The function may be called until `on_pause` is called.
+        """
 
     async def send(self, frames: Sequence[Frame]) -> None:
-        """Send frames as soon as the socket can take them."""
+        """Write `frames` as soon as the client can take them (backpressure)."""
 
     def abort(self) -> None:
-        """Drop the connection and what it has not sent."""
+        """Close the connection and drop its unsent bytes."""
 
 
 class FlowControlProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's protocol, which also says when its transport is not to be written to any more."""
+    """uvicorn's WebSocket protocol, with a callback for the moment when writing must stop."""
 
-    stalled: Callable[[], None] | None = None
+    on_pause: Callable[[], None] | None = None
+    """Called once, when the write buffer passes its high-water mark or the connection is lost."""
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stall()
+        self._notify()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._stall()
+        self._notify()
 
-    def _stall(self) -> None:
-        stalled, self.stalled = self.stalled, None
-        if stalled is not None:
-            stalled()
+    def _notify(self) -> None:
+        on_pause, self.on_pause = self.on_pause, None
+        if on_pause is not None:
+            on_pause()
 
 
 class UvicornTransport:
-    """Writes through uvicorn's transport: no task, no copy and no encoding for each socket.
+    """Writes to uvicorn's asyncio transport: no task, no copy and no encoding for each client.
 
-    Only where uvicorn would do the same: an open socket, per-message deflate off.
+    It writes exactly what uvicorn would write, as long as per-message deflate (RFC 7692) is off.
     """
 
     def __init__(self, protocol: FlowControlProtocol) -> None:
         self._protocol = protocol
         self._transport = protocol.transport
-        self._can_take_more: asyncio.Event = protocol.writable
+        self._writable: asyncio.Event = protocol.writable
 
-    def write(self, frame: Frame) -> bool:
-        if not self._is_ready():
-            return False
-        self._transport.write(frame.wire)
-        return True
-
-    def writer(self, stalled: Callable[[], None]) -> Write | None:
-        if not self._is_ready():
+    def direct_writer(self, on_pause: Callable[[], None]) -> Write | None:
+        if not self._writable.is_set() or self._is_closing():
             return None
-        self._protocol.stalled = stalled
+        self._protocol.on_pause = on_pause
         return self._transport.write
 
     async def send(self, frames: Sequence[Frame]) -> None:
-        await self._can_take_more.wait()
-        if not self._closing():
+        await self._writable.wait()
+        if not self._is_closing():
             self._transport.write(b"".join([frame.wire for frame in frames]))
 
     def abort(self) -> None:
         self._transport.abort()
 
-    def _is_ready(self) -> bool:
-        return self._can_take_more.is_set() and not self._closing()
-
-    def _closing(self) -> bool:
+    def _is_closing(self) -> bool:
         return self._protocol.close_sent or self._transport.is_closing()
 
 
 class AsgiTransport:
-    """Sends by ASGI, on whatever server that may be."""
+    """Sends through ASGI, for servers other than uvicorn and for compressed connections."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
 
-    def write(self, frame: Frame) -> bool:
-        return False
-
-    def writer(self, stalled: Callable[[], None]) -> Write | None:
+    def direct_writer(self, on_pause: Callable[[], None]) -> Write | None:
         return None
 
     async def send(self, frames: Sequence[Frame]) -> None:
@@ -122,11 +113,11 @@ class AsgiTransport:
             await self._send({"type": "websocket.send", "text": frame.payload.decode()})
 
     def abort(self) -> None:
-        """ASGI knows no way to do so; the server ends what does not answer its pings."""
+        """Do nothing: ASGI has no abort. The server closes clients that do not answer its pings."""
 
 
 def transport_for(send: Send) -> Transport:
-    """Return the best way out for the `send` that a socket was opened with."""
+    """Return the transport for a WebSocket that was accepted with the ASGI callable `send`."""
     server = getattr(send, "__self__", None)
     if isinstance(server, FlowControlProtocol) and not server.config.ws_per_message_deflate:
         return UvicornTransport(server)

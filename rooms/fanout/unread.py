@@ -1,4 +1,4 @@
-"""What people have not read: for the list of rooms, and for sockets that are elsewhere."""
+"""Unread counts, for the list of rooms and for `room.activity`."""
 
 from collections.abc import Collection
 from typing import Final
@@ -11,11 +11,11 @@ from msgspec import Struct
 from accounts.mfa import mfa_enabled
 from rooms.models import Message, RoomMember
 
-COUNTED: Final = 1_000
+COUNT_LIMIT: Final = 1_000
 
 
 class Unread(Struct, frozen=True):
-    """What a member has not read of a room."""
+    """How many messages a member has not read in a room, and in how many of them is mentioned."""
 
     user: UUID
     room: UUID
@@ -26,12 +26,12 @@ class Unread(Struct, frozen=True):
 
 
 def count_unread(rooms: Collection[UUID], users: Collection[UUID]) -> list[Unread]:
-    """Return what those of `users` who are members of `rooms` have not read there; one query.
+    """Return the unread counts of those of `users` who are members of `rooms`, in one query.
 
-    Only the newest of each log are counted: the question is asked again and again, and must not
-    cost more where more was left unread.
+    At most the newest COUNT_LIMIT events of each log are counted. The query runs often, and its
+    cost must not grow with the number of unread messages.
     """
-    oldest = Greatest(OuterRef("read_seq"), OuterRef("room__last_seq") - COUNTED)
+    oldest = Greatest(OuterRef("read_seq"), OuterRef("room__last_seq") - COUNT_LIMIT)
     new = (
         Message.objects.filter(room=OuterRef("room"), seq__gt=oldest, deleted_at=None)
         .exclude(user=OuterRef("user"))

@@ -21,7 +21,8 @@ from accounts.errors import Invalid, MaruError, NotFound, RateLimited, Unavailab
 from accounts.models import User
 from rooms import metrics
 from rooms.executors import COMMANDS, in_thread
-from rooms.fanout.connection import Connection, Subscription
+from rooms.fanout.connection import Connection
+from rooms.fanout.delivery import Subscription
 from rooms.fanout.hub import RoomHub
 from rooms.fanout.transport import transport_for
 from rooms.permissions import VIEW, access_room
@@ -148,14 +149,14 @@ class RoomsConsumer(AsyncWebsocketConsumer):
             await in_thread(COMMANDS, snapshots.admit, self.user, command.room)
             read = snapshots.read_stand
         if earlier is not None:
-            await self.hub.unsubscribe(earlier)
+            await self.hub.unsubscribe(command.room, self.connection)
         subscription = await self.hub.subscribe(command.room, self.connection)
         try:
             await self.connection.drained()  # whoever does not read waits here for themselves
             stand = await in_thread(COMMANDS, read, self.user, command.room, command.after)
             await self._begin(command, subscription, stand)
         except BaseException:
-            await self.hub.unsubscribe(subscription)
+            await self.hub.unsubscribe(command.room, self.connection)
             raise
 
     async def _begin(self, command: RoomJoin, subscription: Subscription, stand: Stand) -> None:
@@ -164,7 +165,7 @@ class RoomsConsumer(AsyncWebsocketConsumer):
             raise NotFound
         self.connection.send(encode(snapshot))
         live = {answer.message: (answer.attempt, answer.seq) for answer in snapshot.live}
-        await self.hub.begin(subscription, stand.seq, live)
+        await self.hub.start(subscription, stand.seq, live)
 
     async def _leave(self, command: RoomLeave) -> None:
         """Stop listening; members who did not listen are told that it is done, strangers not."""
@@ -172,7 +173,7 @@ class RoomsConsumer(AsyncWebsocketConsumer):
         if subscription is None:
             await in_thread(COMMANDS, access_room, self.user, command.room, VIEW)
         else:
-            await self.hub.unsubscribe(subscription)
+            await self.hub.unsubscribe(command.room, self.connection)
         self._done(command.ref, {})
 
     async def _wait_until_shown(self, room_id: UUID, seq: int) -> None:

@@ -167,7 +167,7 @@ async def _begin(wish: Wish, hub: RoomHub, connection: Connection) -> bool:
         stand = await in_thread(COMMANDS, snapshots.read_stand, wish.user, wish.room_id, after)
         deltas = [each for answer in stand.unfinished for each in await _deltas(wish, answer)]
         if stand.events is None or subscription.revoked:
-            await hub.unsubscribe(subscription)
+            await hub.unsubscribe(wish.room_id, connection)
             return False
         for event in stand.events:
             connection.send(event.frame)
@@ -175,9 +175,9 @@ async def _begin(wish: Wish, hub: RoomHub, connection: Connection) -> bool:
             connection.send(encode(delta))
         live = {answer.message: (answer.attempt, -1) for answer in stand.unfinished}
         live |= {delta.message: (delta.attempt, delta.seq) for delta in deltas}
-        await hub.begin(subscription, stand.seq, live)
+        await hub.start(subscription, stand.seq, live)
     except BaseException:
-        await hub.unsubscribe(subscription)
+        await hub.unsubscribe(wish.room_id, connection)
         raise
     return True
 
@@ -234,10 +234,7 @@ class SseTransport:
         self._over = over
         self._cycle = getattr(send, "__self__", None)
 
-    def write(self, frame: Frame) -> bool:
-        return False
-
-    def writer(self, stalled: Callable[[], None]) -> Write | None:
+    def direct_writer(self, on_pause: Callable[[], None]) -> Write | None:
         return None
 
     async def send(self, frames: Sequence[Frame]) -> None:

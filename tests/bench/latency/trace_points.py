@@ -48,7 +48,7 @@ def put() -> Callable[[], Awaitable[Marks]]:
     _after(lifecycle, "start", partial(mark, "started"))
     engine.answer = _around(engine.answer, mark)
     _before(publisher, "publish", partial(mark_first_delta, "published"))
-    _before(topic.Topic, "take", lambda _, envelope, *rest: mark_first_delta("shown", envelope))
+    _before(topic.Topic, "receive", lambda _, envelope, *rest: mark_first_delta("shown", envelope))
 
     async def read() -> Marks:
         passed = marks.copy()

@@ -1,15 +1,17 @@
-"""A room that is received: what the layer would bring of it, what the stores have, who listens."""
+"""Test doubles for topics and hubs: a store to read gaps from, a client, and envelopes."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 import msgspec
 
-from rooms.fanout.connection import Connection, Subscription
+from rooms.fanout.connection import Connection
 from rooms.fanout.credentials import Credential, RoomsByCredential
-from rooms.fanout.publisher import Batch, Delta, LogEntry
+from rooms.fanout.delivery import Subscription
+from rooms.fanout.publisher import Batch, Delta, LogEntry, RoomEnvelope
 from rooms.fanout.topic import Source, Topic
 from rooms.fanout.transport import Frame, Write
 from rooms.protocol.events import MessageDelta, encode
@@ -19,39 +21,39 @@ ROOM, ANSWER, RUN = UUID(int=1), UUID(int=2), UUID(int=3)
 
 @dataclass
 class FakeStore:
-    """The log and the replay, as they would be read when something was lost."""
+    """The log and the delta store that gaps are filled from; `reads` counts the queries."""
 
     log: list[LogEntry] = field(default_factory=list)
     deltas: list[str] = field(default_factory=list)
     reads: int = 0
 
     def source(self) -> Source:
-        return Source(self._last_seqs, self._events_after, self._deltas, self._ended)
+        return Source(self.last_seqs, self.events_after, self.deltas_since, self.revoked)
 
-    async def _last_seqs(self, rooms: list[UUID]) -> dict[UUID, int]:
+    async def last_seqs(self, rooms: list[UUID]) -> dict[UUID, int]:
         return {ROOM: len(self.log)}
 
-    async def _events_after(self, room: UUID, after: int) -> list[LogEntry]:
+    async def events_after(self, room: UUID, after: int) -> list[LogEntry]:
         self.reads += 1
         await asyncio.sleep(0)
         return self.log[after:]
 
-    async def _ended(self, joined: RoomsByCredential) -> set[Credential]:
-        return set()
-
-    async def _deltas(self, message: UUID, attempt: int, since: int) -> list[str]:
+    async def deltas_since(self, message: UUID, attempt: int, since: int) -> list[str]:
         self.reads += 1
         await asyncio.sleep(0)
         return self.deltas[since:]
 
+    async def revoked(self, rooms: RoomsByCredential) -> set[Credential]:
+        return set()
 
-def durable(seq: int, kind: str = "room.changed", **fields: object) -> LogEntry:
+
+def entry(seq: int, kind: str = "room.changed", **fields: object) -> LogEntry:
     frame = {"type": kind, "room": ROOM, "seq": seq, **fields}
     return LogEntry(seq, kind, msgspec.json.encode(frame))
 
 
-def change(*durables: LogEntry) -> Batch:
-    return Batch(ROOM, list(durables))
+def batch(*entries: LogEntry) -> Batch:
+    return Batch(ROOM, list(entries))
 
 
 def delta(seq: int, text: str, *, attempt: int = 1, base: int = 0) -> Delta:
@@ -59,21 +61,25 @@ def delta(seq: int, text: str, *, attempt: int = 1, base: int = 0) -> Delta:
     return Delta(ROOM, ANSWER, attempt, seq, base, encode(event))
 
 
-def begun(seq: int, attempt: int = 1) -> LogEntry:
-    return durable(seq, "run.started", run={"answer": ANSWER, "attempt": attempt})
+def answer_started(seq: int, attempt: int = 1) -> LogEntry:
+    return entry(seq, "run.started", run={"answer": ANSWER, "attempt": attempt})
 
 
-def ended(seq: int) -> LogEntry:
-    return durable(seq, "message.completed", message={"id": ANSWER, "run": RUN})
+def answer_ended(seq: int) -> LogEntry:
+    return entry(seq, "message.completed", message={"id": ANSWER, "run": RUN})
 
 
 def payload_of(wire: bytes) -> bytes:
-    """Return what stands behind the header of a frame; a length may look like a brace."""
+    """Return the payload of an unmasked WebSocket frame (RFC 6455, section 5.2)."""
     return wire[{126: 4, 127: 10}.get(wire[1], 2) :]
 
 
 class FakeClient:
-    """A socket that keeps what it is sent; it can be made not to read, or to be no transport."""
+    """A connection and its transport; `received` has the frames in the order of arrival.
+
+    With `direct=False` the transport has no direct writer, as with plain ASGI. `stop_reading`
+    behaves like a full write buffer.
+    """
 
     def __init__(self, user: UUID | None = None, *, direct: bool = True) -> None:
         self.received: list[dict[str, object]] = []
@@ -83,72 +89,84 @@ class FakeClient:
         self.direct = direct
         self.aborted = False
         self.sends = 0
-        self.written = 0
-        self.stalled: Callable[[], None] = lambda: None
+        self.direct_writes = 0
+        self.on_pause: Callable[[], None] = lambda: None
         self.connection = Connection(Credential(user or uuid4()), self, self._close)
+
+    @property
+    def seqs(self) -> list[object]:
+        """The seqs of the log that the client has received."""
+        return [frame["seq"] for frame in self.received if frame["type"] != "message.delta"]
+
+    @property
+    def text(self) -> str:
+        """The received deltas, joined."""
+        return "".join(str(f["text"]) for f in self.received if f["type"] == "message.delta")
 
     def stop_reading(self) -> None:
         self.reading.clear()
-        self.stalled()
+        self.on_pause()
 
-    def write(self, frame: Frame) -> bool:
-        if not self.direct or not self.reading.is_set():
-            return False
-        self._hear(frame)
-        return True
-
-    def writer(self, stalled: Callable[[], None]) -> Write | None:
+    def direct_writer(self, on_pause: Callable[[], None]) -> Write | None:
         if not self.direct or not self.reading.is_set():
             return None
-        self.stalled = stalled
-        return self._hear_wire
+        self.on_pause = on_pause
+        return self.write_wire
 
     async def send(self, frames: Sequence[Frame]) -> None:
         await self.reading.wait()
         self.sends += 1
         for frame in frames:
-            self._hear(frame)
+            assert frame.wire.endswith(frame.payload)
+            self.receive(frame.payload)
 
     def abort(self) -> None:
         self.aborted = True
 
-    def _hear(self, frame: Frame) -> None:
-        assert frame.wire.endswith(frame.payload)
-        self._keep(frame.payload)
+    def write_wire(self, wire: bytes) -> None:
+        self.direct_writes += 1
+        self.receive(payload_of(wire))
 
-    def _hear_wire(self, wire: bytes) -> None:
-        self.written += 1
-        self._keep(payload_of(wire))
-
-    def _keep(self, payload: bytes) -> None:
+    def receive(self, payload: bytes) -> None:
         self.received.append(msgspec.json.decode(payload))
 
     async def _close(self, code: int) -> None:
         self.closed.append(code)
 
-    @property
-    def seqs(self) -> list[object]:
-        return [frame["seq"] for frame in self.received if frame["type"] != "message.delta"]
 
-    @property
-    def text(self) -> str:
-        return "".join(str(f["text"]) for f in self.received if f["type"] == "message.delta")
-
-
-def opened(store: FakeStore) -> Topic:
-    topic = Topic(ROOM, lambda room, user: None)
-    topic.seq, topic.opened = len(store.log), True
+def topic_of(store: FakeStore, source: Source | None = None) -> Topic:
+    """Return a topic that is ready, at the end of the store's log."""
+    topic = Topic(ROOM, source or store.source(), lambda room, user: None)
+    topic.start(len(store.log))
     return topic
 
 
-def listen(topic: Topic, client: FakeClient, seq: int = -1) -> Subscription:
-    subscription = topic.add(client.connection)
-    subscription.begin(seq, {})
+def subscribe(
+    topic: Topic,
+    client: FakeClient,
+    seq: int = -1,
+    answers: dict[UUID, tuple[int, int]] | None = None,
+) -> Subscription:
+    """Subscribe a client whose snapshot has these positions."""
+    subscription = topic.delivery.add(client.connection)
+    subscription.start(seq, answers or {})
     return subscription
 
 
+@asynccontextmanager
+async def delivering(
+    store: FakeStore, *clients: FakeClient
+) -> AsyncIterator[Callable[[RoomEnvelope], None]]:
+    """Yield the `receive` of a topic that all clients are subscribed to."""
+    topic = topic_of(store)
+    for client in clients:
+        subscribe(topic, client)
+    yield topic.receive
+    topic.close()
+
+
 async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop turn until it is so."""
+    """Run the event loop until `condition()` is true; raise TimeoutError if it never is."""
     for _turn in range(100_000):
         if condition():
             return

@@ -30,18 +30,18 @@ from tests.rooms.fanout.doubles import payload_of
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Frames = dict[str, Any]
+Json = dict[str, Any]
 
 
 class SocketClient:
-    """A socket of somebody; `received` is all that it was sent, in order."""
+    """A user's socket; `received` has all frames in the order of arrival."""
 
     def __init__(self, hub: RoomHub, user: User) -> None:
         self.user = user
-        self.received: list[Frames] = []
+        self.received: list[Json] = []
         self.closed: int | None = None
-        self._told = asyncio.Event()
         self.hub = hub
+        self._arrived = asyncio.Event()
         self._refs = count(1)
         self._consumer = RoomsConsumer()
         self._consumer.user, self._consumer.language, self._consumer.hub = user, "en", hub
@@ -49,109 +49,104 @@ class SocketClient:
         self._consumer._bucket = Bucket()
         hub.connect(self._consumer.connection)
 
-    async def command(self, kind: str, **fields: Any) -> Frames:
-        """Send a command and return the answer to it."""
-        ref = f"{kind}-{next(self._refs)}"
-        await self.tell({"type": kind, "ref": ref, **fields})
-        return next(frame for frame in reversed(self.received) if frame.get("ref") == ref)
-
-    async def tell(self, frame: Frames) -> None:
-        """Send something that may have no answer."""
-        await self._consumer.receive(text_data=msgspec.json.encode(frame).decode())
-
-    async def join(self, room: UUID, after: int | None = None) -> Frames:
-        return await self.command("room.join", room=str(room), after=after, live=None)
-
-    async def say(self, room: UUID, text: str, **fields: Any) -> Frames:
-        usual: dict[str, Any] = {"client_id": str(uuid4()), "reply_to": None, "personas": []}
-        return await self.command("message.send", room=str(room), text=text, **{**usual, **fields})
-
-    async def leave(self) -> None:
-        await self.hub.disconnect(self._consumer.connection)
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Return when it is so; asked again whenever something has come."""
-        while not condition():
-            self._told.clear()
-            await self._told.wait()
-
     @property
     def connection(self) -> Connection:
         return self._consumer.connection
 
+    async def command(self, kind: str, **fields: Any) -> Json:
+        """Send a command and return its response."""
+        ref = f"{kind}-{next(self._refs)}"
+        await self.send_frame({"type": kind, "ref": ref, **fields})
+        return next(frame for frame in reversed(self.received) if frame.get("ref") == ref)
+
+    async def send_frame(self, frame: Json) -> None:
+        """Send a frame that may have no response."""
+        await self._consumer.receive(text_data=msgspec.json.encode(frame).decode())
+
+    async def join(self, room: UUID, after: int | None = None) -> Json:
+        return await self.command("room.join", room=str(room), after=after, live=None)
+
+    async def say(self, room: UUID, text: str, **fields: Any) -> Json:
+        defaults: Json = {"client_id": str(uuid4()), "reply_to": None, "personas": []}
+        return await self.command("message.send", room=str(room), text=text, **defaults | fields)
+
+    async def disconnect(self) -> None:
+        await self.hub.disconnect(self.connection)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Return once `condition()` is true; it is evaluated after each frame."""
+        while not condition():
+            self._arrived.clear()
+            await self._arrived.wait()
+
     def joined(self, room: UUID) -> bool:
-        """Whether the hub sends frames of the room here."""
-        return room in self._consumer.connection.subscriptions
+        """Return True if the hub delivers the room's frames to this client."""
+        return room in self.connection.subscriptions
 
-    # The sink of the connection: what is written is received.
+    # The transport of the connection.
 
-    def write(self, frame: Frame) -> bool:
-        self._hear(frame.wire)
-        return True
-
-    def writer(self, stalled: Callable[[], None]) -> Write | None:
-        return self._hear
+    def direct_writer(self, on_pause: Callable[[], None]) -> Write | None:
+        return self._write
 
     async def send(self, frames: Sequence[Frame]) -> None:
         for frame in frames:
-            self.write(frame)
+            self._write(frame.wire)
 
     def abort(self) -> None:
-        """There is nothing to drop."""
+        """Do nothing: no bytes are buffered."""
 
-    def _hear(self, wire: bytes) -> None:
+    def _write(self, wire: bytes) -> None:
         self.received.append(msgspec.json.decode(payload_of(wire)))
-        self._told.set()
+        self._arrived.set()
 
     async def _close(self, code: int) -> None:
         self.closed = code
-        self._told.set()
+        self._arrived.set()
 
 
 async def lease_is_valid() -> bool:
-    """Say that a run's lease is good."""
     return True
 
 
 class Harness:
-    """What a web process has one of: a hub that hears what the publisher sends."""
+    """The hub of a web process and a worker's name."""
 
     def __init__(self, hub: RoomHub) -> None:
         self.hub = hub
         self.worker = f"test-{uuid4().hex}"
 
     def connect(self, user: User) -> SocketClient:
-        """Open a socket for somebody."""
+        """Open a socket for a user."""
         return SocketClient(self.hub, user)
 
-    async def do(self, act: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call a service, as a page or a command would, in a thread."""
-        return await in_thread(COMMANDS, act, *args, **kwargs)
+    async def do(self, service: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a service in a thread, as pages and commands do."""
+        return await in_thread(COMMANDS, service, *args, **kwargs)
 
     async def take(self) -> Job | None:
-        """Start the run that is next in line, as a worker does."""
+        """Claim and start the next queued run, as a worker does."""
         taken = await self.do(lifecycle.claim_and_start, self.worker)
         return taken[1] if taken else None
 
     async def settled(self, *clients: SocketClient) -> None:
-        """Return when the hub has handed over all that was published so far."""
-        mark = UUID(int=uuid4().int)
+        """Return once the hub has delivered all that was published before the call."""
+        marker = publisher.ActivityHint(uuid4())
         seen = asyncio.Event()
-        take = self.hub._take
+        dispatch = self.hub._dispatch
 
         def watch(envelope: publisher.Envelope) -> None:
-            take(envelope)
-            if isinstance(envelope, publisher.ActivityHint) and envelope.room == mark:
+            dispatch(envelope)
+            if envelope == marker:
                 seen.set()
 
-        self.hub._take = watch  # type: ignore[method-assign]  # to see our own mark go by
+        self.hub._dispatch = watch  # type: ignore[method-assign]  # to see the marker arrive
         try:
-            publisher.publish(publisher.ActivityHint(mark))
+            publisher.publish(marker)
             await seen.wait()
         finally:
-            self.hub._take = take  # type: ignore[method-assign]  # as it was
+            self.hub._dispatch = dispatch  # type: ignore[method-assign]  # the original
         for client in clients:
-            await client._consumer.connection.drained()
+            await client.connection.drained()
 
 
 @asynccontextmanager
@@ -159,7 +154,7 @@ async def run_harness() -> AsyncIterator[Harness]:
     """Run a hub and a publisher for as long as the context lasts."""
     hub = make_hub()
     tasks = [asyncio.create_task(publisher.publisher.run()), asyncio.create_task(hub.run())]
-    for _turn in range(10):  # both need a few to be ready; nothing of it waits for anything
+    for _turn in range(10):  # a few turns of the event loop are enough for both to start
         await asyncio.sleep(0)
     assert hub._channel
     assert publisher.publisher._loop

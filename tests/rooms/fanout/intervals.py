@@ -24,7 +24,7 @@ from rooms.models import RoomEvent
 from rooms.runs import lifecycle
 from rooms.runs.deltas import Deltas
 from rooms.runs.lifecycle import Job
-from tests.rooms.fanout.harness import Frames, Harness, SocketClient, lease_is_valid, run_harness
+from tests.rooms.fanout.harness import Harness, Json, SocketClient, lease_is_valid, run_harness
 
 PEOPLE = 4
 SEATS = 2
@@ -423,7 +423,7 @@ class Intervals(RuleBasedStateMachine):
         self,
         listener: Listener,
         place: Place,
-        received: list[Frames],
+        received: list[Json],
         events: list[tuple[int, str]],
     ) -> None:
         deltas = [frame["text"] for frame in received if frame["type"] == "message.delta"]

@@ -19,7 +19,7 @@ from rooms.fanout.hub import RoomHub
 from rooms.fanout.publisher import EVERYWHERE, Publisher, group_of
 from rooms.protocol.events import MemberRemoved, encode
 from tests.deadlines import DEADLINE, scaled
-from tests.rooms.fanout.doubles import ROOM, FakeClient, FakeStore, change, durable, until
+from tests.rooms.fanout.doubles import ROOM, FakeClient, FakeStore, batch, entry, until
 
 
 class Layer(InMemoryChannelLayer):
@@ -55,7 +55,7 @@ class Layer(InMemoryChannelLayer):
 class GenerousLayer(Layer):
     """Gives what has come together at once, as the layer of Redis does."""
 
-    def waiting(self, channel: str) -> Iterator[Any]:
+    def receive_queued(self, channel: str) -> Iterator[Any]:
         queue = self.channels[channel]
         while not queue.empty():
             _expires, message = queue.get_nowait()
@@ -87,7 +87,7 @@ async def room_hub(
 async def join(room_hub: RoomHub, client: FakeClient) -> None:
     room_hub.connect(client.connection)
     subscription = await room_hub.subscribe(ROOM, client.connection)
-    await room_hub.begin(subscription, 0, {})
+    await room_hub.start(subscription, 0, {})
 
 
 async def join_unhealed(
@@ -141,8 +141,8 @@ async def test_rooms_that_many_join_and_leave_at_once_are_heard_once(
         await asyncio.gather(*(room_hub.disconnect(client.connection) for client in clients[1:]))
         late = FakeClient()
         await asyncio.gather(room_hub.disconnect(clients[0].connection), join(room_hub, late))
-        store.log.append(durable(len(store.log) + 1))
-        await tell(layer, change(store.log[-1]))
+        store.log.append(entry(len(store.log) + 1))
+        await tell(layer, batch(store.log[-1]))
         await until(partial(has_received, late, len(store.log)))
         assert layer.added[group_of(ROOM)] - layer.discarded[group_of(ROOM)] == 1
         assert late.seqs == [len(store.log)]
@@ -165,7 +165,7 @@ async def test_room_that_is_just_being_opened_is_not_heard_twice(
     monkeypatch.setattr(layer, "group_add", add_slowly)
     opening = asyncio.create_task(join(room_hub, FakeClient()))
     await until(lambda: ROOM in room_hub._topics)
-    trying = asyncio.create_task(room_hub._hear_the_unheard())
+    trying = asyncio.create_task(room_hub._retry_subscriptions())
     await asyncio.sleep(0)
     answers.set()
     await asyncio.gather(opening, trying)
@@ -181,9 +181,9 @@ async def test_message_that_cannot_be_read_silences_nobody(
     for garbage in ({}, {"envelope": b"\xc1"}, {"envelope": None}):
         await layer.group_send(group_of(ROOM), {"type": "envelope", **garbage})
     broken = encode(MemberRemoved(uuid4(), room=ROOM, seq=1))[:-2]
-    await tell(layer, change(publisher.LogEntry(1, "member.removed", broken)))
-    store.log.append(durable(1))
-    await tell(layer, change(store.log[0]))
+    await tell(layer, batch(publisher.LogEntry(1, "member.removed", broken)))
+    store.log.append(entry(1))
+    await tell(layer, batch(store.log[0]))
 
     await eventually(lambda: client.seqs == [1])
 
@@ -192,8 +192,8 @@ async def test_what_comes_at_once_is_all_heard_and_what_cannot_be_read_takes_not
     room_hub: RoomHub, layer: Layer, store: FakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = await join_unhealed(room_hub, layer, monkeypatch)
-    store.log += [durable(seq) for seq in (1, 2, 3)]
-    envelopes = [encoded(change(event)) for event in store.log]
+    store.log += [entry(seq) for seq in (1, 2, 3)]
+    envelopes = [encoded(batch(event)) for event in store.log]
     store.log.clear()  # nor read when something is missing
 
     (channel,) = layer.groups[group_of(ROOM)]
@@ -240,15 +240,15 @@ async def test_room_that_is_joined_while_the_layer_is_away_is_heard_by_the_log_a
     client = FakeClient()
     await join(room_hub, client)
 
-    store.log.append(durable(1))
+    store.log.append(entry(1))
     await eventually(lambda: client.seqs == [1])
     assert group_of(ROOM) not in layer.groups
 
     layer.away = False
     await eventually(lambda: group_of(ROOM) in layer.groups)
     reads = store.reads
-    store.log.append(durable(2))
-    await tell(layer, change(store.log[-1]))
+    store.log.append(entry(2))
+    await tell(layer, batch(store.log[-1]))
     await eventually(lambda: client.seqs == [1, 2])
 
     assert store.reads == reads
@@ -258,8 +258,8 @@ async def test_what_a_plain_thread_publishes_arrives_at_once(
     room_hub: RoomHub, layer: Layer, store: FakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Waited(FakeClient):
-        def _keep(self, payload: bytes) -> None:
-            super()._keep(payload)
+        def receive(self, payload: bytes) -> None:
+            super().receive(payload)
             if len(self.received) == 500:
                 arrived.set()
 
@@ -272,11 +272,11 @@ async def test_what_a_plain_thread_publishes_arrives_at_once(
 
     async with running(publisher.run(), "publisher"):
         await asyncio.sleep(0)
-        events = [durable(seq) for seq in range(1, 501)]
+        events = [entry(seq) for seq in range(1, 501)]
 
         def publish_all() -> None:
             for event in events:
-                publisher.publish(change(event))
+                publisher.publish(batch(event))
 
         thread = threading.Timer(scaled(0.2), publish_all)  # when the loop is at rest
         thread.start()

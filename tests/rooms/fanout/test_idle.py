@@ -112,7 +112,7 @@ async def test_idle_sockets_cost_one_question_to_the_database_for_all_and_no_fra
         for client in clients:
             made.connect(client.connection)
             for room in rooms:
-                await made.begin(await made.subscribe(room, client.connection), 7, {})
+                await made.start(await made.subscribe(room, client.connection), 7, {})
         await asyncio.gather(*(client.connection.drained() for client in clients))
         opened, sent = asked.positions, layer.sent
         async with asyncio.timeout(DEADLINE):
@@ -146,7 +146,7 @@ def test_what_is_unread_is_counted_among_the_newest_only(
 ) -> None:
     for number in range(5):
         post_message(user=cast.owner, room_id=cast.room.pk, text=f"m{number}", personas=[])
-    monkeypatch.setattr(unread_module, "COUNTED", 3)
+    monkeypatch.setattr(unread_module, "COUNT_LIMIT", 3)
     (counted,) = count_unread([cast.room.pk], [cast.member.pk])
     mark_read(user=cast.member, room_id=cast.room.pk, seq=cast.refreshed().last_seq - 1)
     (rest,) = count_unread([cast.room.pk], [cast.member.pk])

@@ -54,7 +54,7 @@ def test_the_machine_sees_a_leak(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_machine_sees_what_is_withheld(monkeypatch: pytest.MonkeyPatch) -> None:
     """The control: a hub that lets nobody hear an answer."""
-    monkeypatch.setattr(Topic, "_pass_on_delta", lambda self, delta: None)
+    monkeypatch.setattr(Topic, "_advance_answer", lambda self, delta: None)
 
     with pytest.raises(AssertionError):
         listen_and_be_removed()

@@ -19,7 +19,7 @@ from rooms.runs.deltas import Deltas
 from tests.accounts.login.totp import enable_totp
 from tests.deadlines import REVOCATION, scaled
 from tests.rooms.conftest import Cast, make_user
-from tests.rooms.fanout.harness import Frames, Harness, SocketClient, lease_is_valid, run_harness
+from tests.rooms.fanout.harness import Harness, Json, SocketClient, lease_is_valid, run_harness
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -205,7 +205,7 @@ async def test_nothing_comes_through_after_many_kicks_in_mid_answer(
         late += len(received) - received.index("room.removed") - 1
         late += any(f"SECRET-{kick}" in frame.get("text", "") for frame in victim.received)
         assert any(f"SECRET-{kick}" in frame.get("text", "") for frame in witness.received)
-        await victim.leave()
+        await victim.disconnect()
         await harness.do(set_role, cast, "member")
 
     assert late == 0
@@ -242,7 +242,7 @@ async def test_join_in_flight_while_the_kick_commits_lets_nothing_through(
         assert client.received[mark:] == []
         assert not client.joined(cast.room.pk)
         outcomes.add(answer["type"])
-        await client.leave()
+        await client.disconnect()
         await harness.do(set_role, cast, "member")
     assert outcomes
 
@@ -368,7 +368,7 @@ async def told_of(
             frame[field] = str(ids[field])
         else:
             frame[field] = FIELDS[field]  # a field that nobody has listed is a KeyError
-    await client.tell(frame)
+    await client.send_frame(frame)
     return [
         {key: value for key, value in told.items() if key != "ref"}
         for told in client.received[mark:]
@@ -382,8 +382,8 @@ async def test_command_that_comes_behind_the_end_of_its_credential_is_not_done(
     client.connection.close(4401)
 
     said = {"room": str(cast.room.pk), "text": "Am I still here?", "client_id": str(uuid4())}
-    rest: Frames = {"reply_to": None, "personas": []}
-    await client.tell({"type": "message.send", "ref": "late", **said, **rest})
+    rest: Json = {"reply_to": None, "personas": []}
+    await client.send_frame({"type": "message.send", "ref": "late", **said, **rest})
 
     assert not [frame for frame in client.received if frame.get("ref") == "late"]
     assert await harness.do(cast.room.messages.count) == 0

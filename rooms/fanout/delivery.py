@@ -1,0 +1,212 @@
+"""Delivery of a topic's items to its subscriptions: written at once, or read from a ring buffer."""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Final
+from uuid import UUID
+
+import structlog
+from msgspec import Struct
+
+from rooms.fanout.connection import Connection
+from rooms.fanout.positions import Positions
+from rooms.fanout.transport import Frame, Write
+
+log = structlog.get_logger(__name__)
+
+RING_ITEMS: Final = 4_096
+RING_BYTES: Final = 4 * 2**20
+INTERNAL_ERROR: Final = 1011
+
+
+class Item(Struct, frozen=True, gc=False):
+    """A frame with its place in the log (`seq`) or in an answer (`position`, `base`).
+
+    `position` is (message, attempt, seq of the delta); `base` is the room's seq at which the
+    attempt started. A frame that is in neither, for example presence, has no place.
+    """
+
+    frame: Frame
+    seq: int | None = None
+    position: tuple[UUID, int, int] | None = None
+    base: int = 0
+
+
+class Ring:
+    """The newest items of a topic: at most RING_ITEMS and RING_BYTES, but at least one item.
+
+    Items are numbered from 0; `end` is the number of the next item.
+    """
+
+    def __init__(self) -> None:
+        self.end = 0
+        self._items: deque[Item] = deque()
+        self._bytes = 0
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self._items)
+
+    def __getitem__(self, number: int) -> Item:
+        """Return the item with this number; raise IndexError if it has been dropped."""
+        offset = number - (self.end - len(self._items))
+        if offset < 0:
+            raise IndexError(number)
+        return self._items[offset]
+
+    def append(self, item: Item) -> None:
+        self._items.append(item)
+        self._bytes += len(item.frame.wire)
+        self.end += 1
+        while len(self._items) > RING_ITEMS or (self._bytes > RING_BYTES and len(self._items) > 1):
+            self._drop_oldest()
+
+    def drop_before(self, number: int) -> None:
+        """Drop the items with lower numbers."""
+        while self.end - len(self._items) < number:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        self._bytes -= len(self._items.popleft().frame.wire)
+
+
+class Delivery:
+    """The ring buffer of a topic and the subscriptions that it is delivered to.
+
+    `live` holds the subscriptions in direct mode, `lagging` all others: see `Subscription`.
+    """
+
+    def __init__(self, room_id: UUID, positions: Positions) -> None:
+        self.room_id = room_id
+        self.positions = positions
+        self.ring = Ring()
+        self.subscriptions: dict[Connection, Subscription] = {}
+        self.live: dict[Subscription, Write] = {}
+        self.lagging: set[Subscription] = set()
+        self.known_since = -1
+        """The log's seq when a subscription entered direct mode for the first time."""
+
+    def add(self, connection: Connection) -> "Subscription":
+        """Add the subscription of a connection that has none."""
+        subscription = Subscription(self, connection)
+        self.subscriptions[connection] = subscription
+        self.lagging.add(subscription)
+        return subscription
+
+    def remove(self, connection: Connection) -> None:
+        """Deliver nothing more to a connection, neither new items nor those in the ring."""
+        subscription = self.subscriptions.pop(connection, None)
+        if subscription is not None:
+            self.live.pop(subscription, None)
+            self.lagging.discard(subscription)
+
+    def deliver(self, item: Item) -> None:
+        """Add an item to the ring, write it to live subscriptions, and flush the lagging ones."""
+        self.ring.append(item)
+        # Taken before the writes: a subscription that starts to lag there has this item already.
+        lagging = list(self.lagging)
+        wire = item.frame.wire
+        # An answer that began before `known_since` may have ended within a snapshot without the
+        # topic's knowledge. Only a delta of such an answer is compared with each snapshot.
+        to_all = item.position is None or item.base > self.known_since
+        # The hot path: for each live subscription one call, which is the transport's.
+        for subscription, write in list(self.live.items()):
+            try:
+                if to_all or subscription.lacks(item):
+                    write(wire)
+            except Exception:  # must not keep the item from the other subscriptions
+                log.exception("socket.failed")
+                subscription.connection.close(INTERNAL_ERROR)
+        for subscription in lagging:
+            if subscription.started:
+                subscription.connection.flush()
+
+    def trim(self) -> None:
+        """Drop the items that every subscription has received; in a quiet room, all of them."""
+        cursors = (subscription.cursor for subscription in self.lagging)
+        self.ring.drop_before(min(cursors, default=self.ring.end))
+
+
+class Subscription:
+    """One connection's subscription to one topic.
+
+    Nothing is delivered before `start`, which says what the client has from its snapshot. After
+    that a subscription is in one of two modes:
+
+    - Direct: `Delivery.live` maps it to the write function of its connection's transport. An item
+      costs one call of that function for each connection: no task, no queue and no comparison.
+    - Lagging: it is in `Delivery.lagging`. An item is only added to the ring, which all
+      subscriptions share. The connection's flush task reads the ring from `cursor` on and writes
+      many items at once. Nothing is queued for each connection, so slow clients cost no memory.
+      If the ring has dropped an item that the cursor needs, the connection is closed with 4408.
+
+    There are two transitions:
+
+    - Lagging to direct, `go_direct`: at the end of a flush task, if the cursor is at the end of
+      the ring and the topic has passed the snapshot. No later item is part of the snapshot then,
+      so items need not be compared with it.
+    - Direct to lagging, `lag`: when the connection starts a flush task. It does so when its client
+      reads too slowly (backpressure), and when one of its lagging subscriptions gets an item. It
+      also happens when the connection is closed. All subscriptions of a connection lag together:
+      otherwise a direct write would overtake the frames that the task sends.
+    """
+
+    def __init__(self, delivery: Delivery, connection: Connection) -> None:
+        self.room_id = delivery.room_id
+        self.connection = connection
+        self.started = False
+        self.revoked = False
+        self.seq = -1
+        self.answers: dict[UUID, tuple[int, int]] = {}
+        self.cursor = delivery.ring.end  # meaningless in direct mode
+        self._delivery = delivery
+
+    def start(self, seq: int, answers: dict[UUID, tuple[int, int]]) -> None:
+        """Deliver what the client's snapshot lacks.
+
+        The snapshot has the log up to `seq`, and the deltas of each unfinished answer up to
+        (attempt, seq of the delta).
+        """
+        self.seq, self.answers, self.started = seq, answers, True
+        self.connection.subscriptions[self.room_id] = self
+        self.connection.flush()
+
+    def go_direct(self, write: Write) -> None:
+        """Enter direct mode, if nothing is unread and the topic has passed the snapshot."""
+        delivery = self._delivery
+        if self not in delivery.lagging or self.cursor != delivery.ring.end:
+            return
+        if delivery.positions.have_passed(self.seq, self.answers):
+            if delivery.known_since < 0:
+                delivery.known_since = delivery.positions.seq
+            delivery.lagging.discard(self)
+            delivery.live[self] = write
+
+    def lag(self) -> None:
+        """Leave direct mode: later items are read through the cursor."""
+        if self._delivery.live.pop(self, None) is not None:
+            self._delivery.lagging.add(self)
+            self.cursor = self._delivery.ring.end
+
+    def next_frame(self) -> Frame | None:
+        """Return the next frame that the client lacks, or None if there is none.
+
+        Raises IndexError if the ring has dropped it.
+        """
+        while self.cursor < self._delivery.ring.end:
+            item = self._delivery.ring[self.cursor]
+            self.cursor += 1
+            if self.lacks(item):
+                return item.frame
+        return None
+
+    def lacks(self, item: Item) -> bool:
+        """Return True unless the item is part of the client's snapshot."""
+        if item.seq is not None:
+            return item.seq > self.seq
+        if item.position is None:
+            return True
+        message, attempt, seq = item.position
+        if message not in self.answers:
+            # Either the attempt began after the snapshot, or the answer ended within it.
+            return item.base > self.seq
+        return (attempt, seq) > self.answers[message]
