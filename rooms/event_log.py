@@ -1,4 +1,4 @@
-"""The log of a room: every durable change, once, in the one order that everybody sees."""
+"""The log of a room: its durable events, each once, in one order for all clients."""
 
 from typing import Final
 from uuid import UUID
@@ -18,12 +18,13 @@ ACTIVITY_TYPES: Final = frozenset({"message.created", "message.completed"})
 
 
 def record(room: Room, *events: DurableEvent) -> None:
-    """Append events to the log of a room that the transaction has locked, and tell its sockets.
+    """Append events to the log of a room, and publish them after the commit.
 
-    Each event gets the next seq, so seqs have no gaps and follow the order of commits. Sockets are
-    told after the commit, and not at all if there is none; whoever misses it reads it here.
+    The caller's transaction must hold the lock on the room's row: each event gets the next seq, so
+    seqs have no gaps and follow the order of commits. A published event may be lost; the hubs then
+    read it from the log.
     """
-    rows, frames = [], []
+    rows, entries = [], []
     for seq, event in enumerate(events, start=room.last_seq + 1):
         placed = structs.replace(event, room=room.pk, seq=seq)
         frame = encode(placed)
@@ -32,25 +33,25 @@ def record(room: Room, *events: DurableEvent) -> None:
             room=room, seq=seq, type=kind, payload=frame.decode(), message=_message_id(event)
         )
         rows.append(row)
-        frames.append(publisher.LogEntry(seq=seq, type=kind, frame=frame))
+        entries.append(publisher.LogEntry(seq=seq, type=kind, frame=frame))
     RoomEvent.objects.bulk_create(rows)
     room.last_seq += len(rows)
     room.save(update_fields=["last_seq"])
-    publisher.publish_on_commit(publisher.Batch(room=room.pk, entries=frames))
-    if any(frame.type in ACTIVITY_TYPES for frame in frames):
+    publisher.publish_on_commit(publisher.Batch(room=room.pk, entries=entries))
+    if any(entry.type in ACTIVITY_TYPES for entry in entries):
         publisher.publish_on_commit(publisher.ActivityHint(room.pk))
 
 
 def check_seq(room: Room, seq: int) -> None:
-    """Raise Conflict for a client that is ahead: it has seen a database that was restored since."""
+    """Raise Conflict if the log ends before `seq`: the database was restored from a backup."""
     if seq > room.last_seq:
         raise Conflict(_("The log of this room ends before that. Read the room afresh."))
 
 
 def redact(message_id: UUID) -> None:
-    """Take what a message said out of the events that have told of it.
+    """Remove the content of a message from the log's events, and mark it as deleted there.
 
-    Whoever reads the log from now on finds the message deleted from the first; the room is locked.
+    The caller's transaction must hold the lock on the room's row.
     """
     rows = list(RoomEvent.objects.filter(message=message_id))
     for row in rows:
@@ -61,13 +62,13 @@ def redact(message_id: UUID) -> None:
 
 
 def _message_id(event: DurableEvent) -> UUID | None:
-    """Return the message whose text an event carries."""
+    """Return the message whose text the event contains, or None."""
     message = getattr(event, "message", None)
     return message.id if isinstance(message, MessageBody) else None
 
 
 def events_after(room_id: UUID, after: int, limit: int = REPLAY_LIMIT) -> list[publisher.LogEntry]:
-    """Return the next `limit` events of the log after `after`, oldest first."""
+    """Return up to `limit` events of the log after seq `after`, oldest first."""
     rows = (
         RoomEvent.objects.filter(room_id=room_id, seq__gt=after)
         .order_by("seq")
@@ -77,5 +78,5 @@ def events_after(room_id: UUID, after: int, limit: int = REPLAY_LIMIT) -> list[p
 
 
 def raw_frames(entries: list[publisher.LogEntry]) -> list[Raw]:
-    """Return the finished frames of events, to be set into another frame as they are."""
+    """Return the frames of events, to be embedded in another frame without encoding them again."""
     return [Raw(durable.frame) for durable in entries]

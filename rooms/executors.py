@@ -1,4 +1,4 @@
-"""The way from the loop to the database: one crossing for each piece of work."""
+"""Thread pools for work with the ORM: the event loop enters a thread once per piece of work."""
 
 import asyncio
 import select
@@ -15,25 +15,25 @@ from django.db import connection
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Threads of their own: a slow page must not hold up a command, nor a command a run.
+# Separate pools: a slow page must not delay a command, nor a command a run.
 COMMANDS: Final = ThreadPoolExecutor(max_workers=8, thread_name_prefix="command")
 RUNS: Final = ThreadPoolExecutor(max_workers=4, thread_name_prefix="run")
-# Commands wait for rooms that others have locked; who comes in, and what was missed, must not.
+# Commands may wait for locked rooms. Authentication and the hub's checks must not wait with them.
 CHECKS: Final = ThreadPoolExecutor(max_workers=2, thread_name_prefix="check")
-# Whoever renews leases waits for nobody: threads of runs may all be waiting for locked rooms.
+# All threads of runs may wait for locked rooms. The renewal of leases must not wait with them.
 HEARTBEATS: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="beat")
 
 IDLE_SECONDS: Final = 60.0
-"""A connection that has rested for so long is asked whether it is still there."""
+"""A database connection that was idle for longer is checked before it is used."""
 
 
-class _Used(threading.local):
-    """When this thread's connection was used last."""
+class _LastUse(threading.local):
+    """The time at which this thread's database connection was last used."""
 
     at = 0.0
 
 
-_used = _Used()
+_last_use = _LastUse()
 
 
 async def in_thread(
@@ -41,8 +41,8 @@ async def in_thread(
 ) -> R:
     """Run `function`, which may use the ORM, in a thread of `pool`, and return its result.
 
-    A thread keeps its connection to the database: to take one from a pool and to have it answer
-    before each piece of work costs more than most of the work.
+    A thread keeps its database connection. Taking one from a pool and checking it before each
+    piece of work would cost more than most of the work.
     """
     context = copy_context()
 
@@ -51,21 +51,21 @@ async def in_thread(
         try:
             return context.run(function, *args, **kwargs)
         finally:
-            _used.at = time.monotonic()
+            _last_use.at = time.monotonic()
 
     return await asyncio.get_running_loop().run_in_executor(pool, work)
 
 
 def _close_if_broken() -> None:
-    """Leave a connection that is good as it is; the next statement makes another one if need be.
+    """Close this thread's database connection if it is unusable; Django then opens a new one.
 
-    Only one that gives reason to doubt it is asked: it has failed or rested, or the other end has
-    said something unasked, which is how a PostgreSQL that ends says so.
+    The check is a query, so it is made only if there is a reason: an earlier error, a long idle
+    time, or unread data. PostgreSQL sends data without a request when it shuts down.
     """
     if settings.EMBEDDED or connection.connection is None:
         return
-    rested = time.monotonic() - _used.at > IDLE_SECONDS
-    if not (connection.errors_occurred or rested or _has_unread_data(connection.connection)):
+    idle = time.monotonic() - _last_use.at > IDLE_SECONDS
+    if not (connection.errors_occurred or idle or _has_unread_data(connection.connection)):
         return
     if connection.is_usable():
         connection.errors_occurred = False
@@ -73,7 +73,7 @@ def _close_if_broken() -> None:
         connection.close()
 
 
-def _has_unread_data(postgres: Any) -> bool:  # Any: Django's type of connections is any driver's
+def _has_unread_data(postgres: Any) -> bool:  # Any: Django does not know the driver's type
     if postgres.closed:
         return True
     poll = select.poll()

@@ -1,6 +1,7 @@
-"""Redis as a place for what may be lost: quick to give up, and left alone for a while after.
+"""Redis clients for data that may be lost: deltas and presence.
 
-Fan-out has connections of its own (the channel layer); here are deltas, and who is here.
+Requests have short timeouts. After a failure Redis is not asked again for PAUSE_SECONDS. The
+channel layer has connections of its own (`rooms.fanout.redis_layer`).
 """
 
 import time
@@ -22,8 +23,8 @@ PAUSE_SECONDS: Final = 1.0
 THREAD_SECONDS: Final = 1.0
 POOL_SECONDS: Final = 5
 
-# A Redis that was restarted has broken every connection that waits in a pool: each of them fails
-# once. Asked again at once, it is known whether Redis is away.
+# A Redis restart breaks every pooled connection, and each of them fails once. One retry on a new
+# connection shows whether Redis is available.
 _BROKEN: Final = (redis.ConnectionError,)
 
 FAILURES: Final = (redis.RedisError, OSError)
@@ -33,9 +34,9 @@ _backoff_until = 0.0
 
 
 @cache
-def async_client() -> Any:  # Any: the stubs of redis-py do not know that answers stay bytes
-    """Return the client of this process's loop."""
-    # A pool of redis-py raises once all its connections are taken; this one has us wait.
+def async_client() -> Any:  # Any: redis-py's stubs say str, but replies are bytes here
+    """Return the client of this process's event loop."""
+    # redis-py's default pool raises if all its connections are in use; this pool waits.
     pool = aioredis.BlockingConnectionPool.from_url(
         settings.REDIS_URL,
         timeout=POOL_SECONDS,
@@ -46,48 +47,50 @@ def async_client() -> Any:  # Any: the stubs of redis-py do not know that answer
 
 
 @cache
-def sync_client() -> Any:
-    """Return the client for threads: they hold a room meanwhile, so it gives up sooner."""
-    limits = {"socket_timeout": THREAD_SECONDS, "socket_connect_timeout": THREAD_SECONDS}
+def sync_client() -> Any:  # Any: as above
+    """Return the client for threads. Callers may hold the lock on a room, so timeouts are short."""
+    timeouts = {"socket_timeout": THREAD_SECONDS, "socket_connect_timeout": THREAD_SECONDS}
     return redis.Redis.from_url(
         settings.REDIS_URL,
         retry=retry.Retry(NoBackoff(), 1, _BROKEN),
-        **(settings.REDIS_OPTIONS | limits),
+        **(settings.REDIS_OPTIONS | timeouts),
     )
 
 
-async def best_effort(ask: Callable[[], Awaitable[T]], default: T) -> T:
-    """Return what Redis answers, or `default` where it does not.
+async def best_effort(request: Callable[[], Awaitable[T]], default: T) -> T:
+    """Return the result of a request to Redis, or `default` if it fails or Redis is backed off.
 
-    An answer must not wait for its deltas to be kept: once Redis has failed, it is not asked for
-    a second.
+    The stream of an answer must not wait for its deltas to be stored.
     """
-    if _is_left_alone():
+    if _is_backed_off():
         return default
     try:
-        return await ask()
+        return await request()
     except FAILURES as error:
-        _leave_alone(error)
+        _back_off(error)
         return default
 
 
-def best_effort_sync(ask: Callable[[], T], default: T) -> T:
-    """The same for threads, who must not hold a room while Redis is away."""
-    if _is_left_alone():
+def best_effort_sync(request: Callable[[], T], default: T) -> T:
+    """Do the same as `best_effort`, blocking; for threads."""
+    if _is_backed_off():
         return default
     try:
-        return ask()
+        return request()
     except FAILURES as error:
-        _leave_alone(error)
+        _back_off(error)
         return default
 
 
-def _is_left_alone() -> bool:
+def _is_backed_off() -> bool:
     return time.monotonic() < _backoff_until
 
 
-def _leave_alone(error: Exception) -> None:
-    """One that says no does so to all: it is full, loading, or takes in nothing just now."""
+def _back_off(error: Exception) -> None:
+    """Skip all requests for PAUSE_SECONDS.
+
+    An error reply (OOM, LOADING, READONLY) would be the same for every caller.
+    """
     global _backoff_until
     _backoff_until = time.monotonic() + PAUSE_SECONDS
     refused = isinstance(error, redis.ResponseError)

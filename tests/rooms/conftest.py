@@ -1,4 +1,4 @@
-"""The cast of a room, each by the services that the product has."""
+"""The users of a room, created by the services of the product."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from rooms.services import add_members, create_room
 
 @dataclass(frozen=True)
 class Cast:
-    """A room with its people; the stranger owns another team, nobody is in no team at all."""
+    """A room with its members; `stranger` owns another team, and `nobody` is in no team."""
 
     team: Team
     room: Room
