@@ -172,7 +172,7 @@ def get_events(
 def get_stream(request: HttpRequest, room_id: UUID, after: AfterSeq = 0) -> HttpResponse:
     user = require_user(request)
     room = access_room(user, room_id, VIEW)
-    snapshots.admit(user, room_id)
+    snapshots.authorize_join(user, room_id)
     last = seq_of(request.headers.get("Last-Event-ID") or None)
     after = after if last is None else last
     event_log.check_seq(room, after)

@@ -1,1 +1,1 @@
-"""The live ways in: WebSocket and Server-Sent Events."""
+"""Live access to rooms: WebSocket connections and Server-Sent Events."""

@@ -1,4 +1,4 @@
-"""Who shows what at the door of the socket, and whether it still lets them in."""
+"""Authentication of connections, in batches, when they open and while they are open."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,105 +16,101 @@ from rooms.executors import CHECKS, in_thread
 from rooms.fanout.credentials import Credential, RoomsByCredential
 from rooms.models import Room
 
-AT_ONCE: Final = 100
+BATCH_SIZE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """What somebody shows at the door; a token is judged alone, whatever cookie is beside it."""
+class Credentials:
+    """What a request presents. If it presents a token, its session cookie is ignored."""
 
     token: str | None
     session_key: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """Who has come, and by what."""
+class Identity:
+    """An authenticated user, and the token or session that authenticated the connection."""
 
     user: User
     credential: Credential
 
 
-class Lookup:
-    """Finds out who shows what: those who come while it looks are looked up next, and together.
+class Authenticator:
+    """Authenticates requests in batches of up to `BATCH_SIZE`; requests wait for one thread.
 
-    A thousand who come back at once cost some tens of queries, and strangers in a crowd hold up
-    nobody who is in already: they have one thread.
+    Requests that arrive during a query are queued and resolved in the next batch, so that a
+    thousand clients that reconnect at once cost some tens of queries. Runs on the event loop.
     """
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[Shown, asyncio.Future[Known | None]]] = []
-        self._looking: asyncio.Task[None] | None = None
+        self._queue: list[tuple[Credentials, asyncio.Future[Identity | None]]] = []
+        self._worker: asyncio.Task[None] | None = None
 
-    async def __call__(self, shown: Shown) -> Known | None:
-        """Return who shows this, or None where it lets nobody in; raises what the database does."""
-        found = asyncio.get_running_loop().create_future()
-        self._waiting.append((shown, found))
-        if self._looking is None:
-            self._looking = asyncio.create_task(self._look())
-        known: Known | None = await found
-        return known
+    async def authenticate(self, credentials: Credentials) -> Identity | None:
+        """Return the identity, or None for invalid credentials; raises database errors."""
+        future: asyncio.Future[Identity | None] = asyncio.get_running_loop().create_future()
+        self._queue.append((credentials, future))
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work())
+        return await future
 
-    async def _look(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
+    async def _work(self) -> None:
+        while self._queue:
+            batch, self._queue = self._queue[:BATCH_SIZE], self._queue[BATCH_SIZE:]
             failure: Exception | None = None
-            known: list[Known | None] = [None] * len(batch)
+            identities: list[Identity | None] = [None] * len(batch)
             try:
-                known = await in_thread(CHECKS, known_by, [shown for shown, _future in batch])
-            except Exception as error:  # each of them is told
+                credentials = [presented for presented, _future in batch]
+                identities = await in_thread(CHECKS, authenticate_many, credentials)
+            except Exception as error:  # set on every future of the batch
                 failure = error
-            for (_shown, future), one in zip(batch, known, strict=True):
-                if future.cancelled():  # whoever has gone away meanwhile
+            for (_presented, future), identity in zip(batch, identities, strict=True):
+                if future.cancelled():  # the client has disconnected
                     continue
                 if failure is None:
-                    future.set_result(one)
+                    future.set_result(identity)
                 else:
                     future.set_exception(failure)
-        self._looking = None
+        self._worker = None
 
 
-def known_by(shown: Sequence[Shown]) -> list[Known | None]:
-    """Return who shows each of these; three queries at most, however many they are."""
-    bearers = users_for_tokens({each.token for each in shown if each.token is not None})
-    signed_in = users_for_sessions(
-        {each.session_key for each in shown if each.token is None and each.session_key}
+def authenticate_many(many: Sequence[Credentials]) -> list[Identity | None]:
+    """Return the identity for each of the credentials, or None; at most three queries in all."""
+    by_token = users_for_tokens({each.token for each in many if each.token is not None})
+    by_session = users_for_sessions(
+        {each.session_key for each in many if each.token is None and each.session_key}
     )
-    return [_known(each, bearers, signed_in) for each in shown]
+    identities: list[Identity | None] = []
+    for presented in many:
+        identity = None
+        if presented.token is None:
+            if user := by_session.get(presented.session_key or ""):
+                credential = Credential(user.pk, session_key=presented.session_key)
+                identity = Identity(user, credential)
+        elif user := by_token.get(presented.token):
+            scope = user.scope
+            credential = Credential(user.pk, token_id=scope.token_id, team_id=scope.team_id)
+            identity = Identity(user, credential)
+        identities.append(identity)
+    return identities
 
 
-def _known(shown: Shown, bearers: dict[str, User], signed_in: dict[str, User]) -> Known | None:
-    if shown.token is None:
-        user = signed_in.get(shown.session_key or "")
-        return Known(user, Credential(user.pk, session_key=shown.session_key)) if user else None
-    user = bearers.get(shown.token)
-    if user is None:
-        return None
-    token = Credential(user.pk, token_id=user.scope.token_id, team_id=user.scope.team_id)
-    return Known(user, token)
+def revoked_credentials(joined: RoomsByCredential) -> set[Credential]:
+    """Return the credentials that are no longer valid, for login or for one of their joined rooms.
 
-
-def those_that_ended(joined: RoomsByCredential) -> set[Credential]:
-    """Return which credentials nobody could come in by any more, or not into all that is open.
-
-    Three queries for all; one more where a team asks somebody for a second step that they lack.
+    Three queries; one more if a user lacks the MFA that a team requires.
     """
     users = User.objects.filter(is_active=True, pk__in={c.user_id for c in joined})
     tokens = ApiToken.objects.valid().filter(pk__in={c.token_id for c in joined})
     sessions = Session.objects.filter(
         expire_date__gt=timezone.now(), session_key__in={c.session_key for c in joined}
     )
-    alive = {None, *tokens.values_list("pk", flat=True), *sessions.values_list("pk", flat=True)}
-    active = dict(users.values_list("pk", lacks_required_mfa(OuterRef("pk"))))
-    ended = {c for c in joined if c.user_id not in active or not {*c.keys} <= alive}
-    return ended | _shut_out({c: rooms for c, rooms in joined.items() if active.get(c.user_id)})
-
-
-def _shut_out(joined: RoomsByCredential) -> set[Credential]:
-    """Return by which of these a room of a team that asks for two steps is open."""
-    rooms = {room for rooms in joined.values() for room in rooms}
-    if not rooms:
-        return set()
-    asked = Room.objects.filter(pk__in=rooms, team__require_mfa=True)
-    asking = set(asked.values_list("pk", flat=True))
-    return {c for c, rooms in joined.items() if not asking.isdisjoint(rooms)}
+    valid = {None, *tokens.values_list("pk", flat=True), *sessions.values_list("pk", flat=True)}
+    lacks_mfa = dict(users.values_list("pk", lacks_required_mfa(OuterRef("pk"))))
+    revoked = {c for c in joined if c.user_id not in lacks_mfa or not {*c.keys} <= valid}
+    without_mfa = {c: rooms for c, rooms in joined.items() if lacks_mfa.get(c.user_id)}
+    if room_ids := {room for rooms in without_mfa.values() for room in rooms}:
+        requiring = Room.objects.filter(pk__in=room_ids, team__require_mfa=True)
+        requiring_ids = set(requiring.values_list("pk", flat=True))
+        revoked |= {c for c, rooms in without_mfa.items() if not requiring_ids.isdisjoint(rooms)}
+    return revoked

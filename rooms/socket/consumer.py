@@ -1,12 +1,12 @@
-"""The doorman of a socket: decodes, asks one service, answers; the hub does the rest.
+"""The WebSocket consumer: decodes commands, executes them in a thread, and answers.
 
-It waits for nothing long: Channels hands one consumer its messages strictly in turn.
+The hub writes the events of rooms to the connection. The consumer handles one frame at a time, so
+nothing in it may wait for long.
 """
 
 import asyncio
 from contextlib import suppress
 from typing import Any, Final, NoReturn
-from uuid import UUID
 
 import msgspec
 import structlog
@@ -22,7 +22,6 @@ from accounts.models import User
 from rooms import metrics
 from rooms.executors import COMMANDS, in_thread
 from rooms.fanout.connection import Connection
-from rooms.fanout.delivery import Subscription
 from rooms.fanout.hub import RoomHub
 from rooms.fanout.transport import transport_for
 from rooms.permissions import VIEW, access_room
@@ -36,45 +35,35 @@ from rooms.protocol.commands import (
 )
 from rooms.protocol.events import CommandDone, CommandRefused, encode
 from rooms.socket import snapshots
-from rooms.socket.commands import carry_out
+from rooms.socket.commands import Outcome, execute
 from rooms.socket.handshake import SUBPROTOCOL
-from rooms.socket.snapshots import Stand
-from rooms.socket.token_bucket import Bucket
+from rooms.socket.token_bucket import TokenBucket
 
 log = structlog.get_logger(__name__)
 
-SHOWN_SECONDS: Final = 2.0
+WAIT_FOR_EVENTS_SECONDS: Final = 2.0
 FLOODING: Final = 4429
 
 
 class RoomsConsumer(AsyncWebsocketConsumer):
-    """One browser tab or program, in any number of rooms."""
+    """One WebSocket connection (a browser tab or a program), joined to any number of rooms."""
 
     user: User
     language: str
     hub: RoomHub
     connection: Connection
 
-    async def connect(self) -> None:
-        scope: dict[str, Any] = {**self.scope}
-        self.user, self.language = scope["user"], scope["language"]
-        self.hub = scope["state"]["hub"]
-        self.connection = Connection(scope["credential"], transport_for(self.base_send), self.close)
-        self._bucket = Bucket()
-        await self.accept(SUBPROTOCOL)
-        self.hub.connect(self.connection)
-
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Take what the server says, in turn; the hub lets go of the socket whatever the end.
+        """Handle the frames of a connection in order; disconnect from the hub however it ends.
 
-        Channels would have a task for each message, for it also listens to a layer; here the hub
-        does. And it calls `disconnect` only where somebody says farewell.
+        Replaces the method of Channels, which starts a task per message to listen to a channel
+        layer as well (the hub does that here), and calls `disconnect` only for a clean close.
         """
         self.scope, self.base_send = scope, send
         try:
             while True:
                 await self.dispatch(await receive())
-                await asyncio.sleep(0)  # whoever says much at once does not keep others waiting
+                await asyncio.sleep(0)  # a client that sends a burst must not starve the others
         except StopConsumer:
             pass
         finally:
@@ -82,111 +71,108 @@ class RoomsConsumer(AsyncWebsocketConsumer):
                 await self.hub.disconnect(self.connection)
 
     async def dispatch(self, message: dict[str, Any]) -> None:
-        """Hand on what the server says: Channels would look after the database first, in a thread
-        that all of this process shares. We have threads of our own for that.
+        """Call the handler of an ASGI message.
+
+        Channels would first close old database connections in the thread that all consumers share;
+        the executors of `rooms.executors` have their own threads for the database.
         """
         await getattr(self, message["type"].replace(".", "_"))(message)
 
+    async def connect(self) -> None:
+        scope: dict[str, Any] = {**self.scope}
+        self.user, self.language = scope["user"], scope["language"]
+        self.hub = scope["state"]["hub"]
+        self.connection = Connection(scope["credential"], transport_for(self.base_send), self.close)
+        self._bucket = TokenBucket()
+        await self.accept(SUBPROTOCOL)
+        self.hub.connect(self.connection)
+
     async def websocket_disconnect(self, message: object) -> NoReturn:
-        """Leave the rest to `__call__`: Channels would, again, look after the database first."""
+        """Leave the cleanup to `__call__`; Channels would use the shared database thread."""
         raise StopConsumer
 
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+    async def receive(  # noqa: C901 # every outcome of a frame, in order
+        self, text_data: str | None = None, bytes_data: bytes | None = None
+    ) -> None:
+        """Execute one command and answer it with `command.done` or `command.refused`."""
         if self.connection.closed:
-            return  # what was on its way when its credential ended is not done any more
+            return  # the credential was revoked while this frame was on its way
+        text = text_data or ""
         if settings.RATE_LIMITS and (seconds := self._bucket.take()) is not None:
-            self._slow_down(decode_ref(text_data or ""), seconds)
+            if self._bucket.is_flooded:
+                self.connection.close(FLOODING)
+            else:
+                self._refuse("any", decode_ref(text), RateLimited(retry_after=seconds))
             return
         try:
-            command = decode_command(text_data or "")
+            command = decode_command(text)
         except (msgspec.DecodeError, RecursionError):
-            self._refuse("unreadable", decode_ref(text_data or ""), Invalid())
+            self._refuse("unreadable", decode_ref(text), Invalid())
             return
-        kind = str(type(command).__struct_config__.tag)
+        kind, ref = str(type(command).__struct_config__.tag), getattr(command, "ref", None)
         try:
-            await self._carry_out(command)
+            outcome = await self._execute(command)
         except MaruError as error:
-            self._refuse(kind, _ref(command), error)
+            self._refuse(kind, ref, error)
         except (DatabaseError, InterfaceError) as error:
             log.warning("command.database_away", error=type(error).__name__)
-            self._refuse(kind, _ref(command), Unavailable())
+            self._refuse(kind, ref, Unavailable())
         else:
+            if outcome is not None and ref is not None:
+                self.connection.send(encode(CommandDone(ref=ref, result=outcome.result)))
             metrics.COMMANDS.labels(kind, "done").inc()
 
-    def _slow_down(self, ref: str | None, seconds: int) -> None:
-        if self._bucket.is_flood:
-            self.connection.close(FLOODING)
-        else:
-            self._refuse("any", ref, RateLimited(retry_after=seconds))
-
-    async def _carry_out(self, command: AnyCommand) -> None:
+    async def _execute(self, command: AnyCommand) -> Outcome | None:
+        """Execute a command; return None if it was answered by a snapshot."""
         match command:
             case Ping():
-                self._done(command.ref, {})
+                return Outcome()
             case RoomJoin():
                 await self._join(command)
-            case RoomLeave():
-                await self._leave(command)
-            case _:
-                await self._serve(command)
-
-    async def _serve(self, command: AnyCommand) -> None:
-        done = await in_thread(COMMANDS, carry_out, command, self.user, self.language)
-        if done.shown is not None:
-            await self._wait_until_shown(*done.shown)
-        if (ref := _ref(command)) is not None:
-            self._done(ref, done.result)
+                return None
+            case RoomLeave(room=room_id):
+                subscription = self.connection.subscriptions.get(room_id)
+                if subscription is None:  # a member gets `command.done`, a stranger `not_found`
+                    await in_thread(COMMANDS, access_room, self.user, room_id, VIEW)
+                else:
+                    await self.hub.unsubscribe(room_id, self.connection)
+                return Outcome()
+        outcome = await in_thread(COMMANDS, execute, command, self.user, self.language)
+        if outcome.after is not None:
+            # The answer must not wait forever for events that do not come.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WAIT_FOR_EVENTS_SECONDS):
+                    await self.hub.wait_until_sent(*outcome.after, self.connection)
+        return outcome
 
     async def _join(self, command: RoomJoin) -> None:
-        """Listen first, read second: a removal that lands in between is still heard.
+        """Subscribe, then read and send the snapshot, so that no event in between is lost.
 
-        The gate is asked before, too, so that a stranger makes nobody listen to anything; where
-        others listen already, that is once too often for a thousand who come back at once.
+        The permission is also checked before the subscription, so that a stranger cannot make the
+        hub subscribe. If the hub is subscribed already, one check during the read is enough.
         """
-        earlier = self.connection.subscriptions.get(command.room)
-        read = snapshots.admit_and_read
-        if earlier is not None or not self.hub.is_subscribed(command.room):
-            await in_thread(COMMANDS, snapshots.admit, self.user, command.room)
-            read = snapshots.read_stand
+        room_id = command.room
+        earlier = self.connection.subscriptions.get(room_id)
+        read = snapshots.authorize_and_read
+        if earlier is not None or not self.hub.is_subscribed(room_id):
+            await in_thread(COMMANDS, snapshots.authorize_join, self.user, room_id)
+            read = snapshots.read_snapshot
         if earlier is not None:
-            await self.hub.unsubscribe(command.room, self.connection)
-        subscription = await self.hub.subscribe(command.room, self.connection)
+            await self.hub.unsubscribe(room_id, self.connection)
+        subscription = await self.hub.subscribe(room_id, self.connection)
         try:
-            await self.connection.drained()  # whoever does not read waits here for themselves
-            stand = await in_thread(COMMANDS, read, self.user, command.room, command.after)
-            await self._begin(command, subscription, stand)
+            # A client that does not read waits here before it makes the server read more for it.
+            await self.connection.drained()
+            data = await in_thread(COMMANDS, read, self.user, room_id, command.after)
+            snapshot = await snapshots.build_snapshot(command, data)
+            if subscription.revoked:  # the user was removed after the permission check
+                raise NotFound
+            self.connection.send(encode(snapshot))
+            live = {answer.message: (answer.attempt, answer.seq) for answer in snapshot.live}
+            await self.hub.start(subscription, data.seq, live)
         except BaseException:
-            await self.hub.unsubscribe(command.room, self.connection)
+            await self.hub.unsubscribe(room_id, self.connection)
             raise
-
-    async def _begin(self, command: RoomJoin, subscription: Subscription, stand: Stand) -> None:
-        snapshot = await snapshots.snapshot(command, stand)
-        if subscription.revoked:
-            raise NotFound
-        self.connection.send(encode(snapshot))
-        live = {answer.message: (answer.attempt, answer.seq) for answer in snapshot.live}
-        await self.hub.start(subscription, stand.seq, live)
-
-    async def _leave(self, command: RoomLeave) -> None:
-        """Stop listening; members who did not listen are told that it is done, strangers not."""
-        subscription = self.connection.subscriptions.get(command.room)
-        if subscription is None:
-            await in_thread(COMMANDS, access_room, self.user, command.room, VIEW)
-        else:
-            await self.hub.unsubscribe(command.room, self.connection)
-        self._done(command.ref, {})
-
-    async def _wait_until_shown(self, room_id: UUID, seq: int) -> None:
-        """Let the room's own frames go first: nothing of an answer follows the word that it ended.
-
-        If they do not come, the answer to the command must not wait for them forever.
-        """
-        with suppress(TimeoutError):
-            async with asyncio.timeout(SHOWN_SECONDS):
-                await self.hub.wait_until_sent(room_id, seq, self.connection)
-
-    def _done(self, ref: str, result: dict[str, Any]) -> None:
-        self.connection.send(encode(CommandDone(ref=ref, result=result)))
 
     def _refuse(self, kind: str, ref: str | None, error: MaruError) -> None:
         metrics.COMMANDS.labels(kind, error.code).inc()
@@ -198,8 +184,3 @@ class RoomsConsumer(AsyncWebsocketConsumer):
                 retry_after=UNSET if error.retry_after is None else error.retry_after,
             )
         self.connection.send(encode(refused))
-
-
-def _ref(command: AnyCommand) -> str | None:
-    ref: str | None = getattr(command, "ref", None)
-    return ref

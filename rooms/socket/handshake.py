@@ -1,4 +1,4 @@
-"""The door of the socket: who is refused before it opens, and as whom the others come in."""
+"""The WebSocket handshake: refuses with an HTTP status, or passes on with an authenticated user."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -17,24 +17,24 @@ from django.utils import translation
 from django.utils.translation.trans_real import parse_accept_lang_header
 
 from accounts.audit.log import client_address
-from rooms.socket.authentication import Lookup, Shown
+from rooms.socket.authentication import Authenticator, Credentials
 
 log = structlog.get_logger(__name__)
 
 SUBPROTOCOL: Final = "maru.v1"
-SOCKETS_OF_A_USER: Final = 200
+MAX_CONNECTIONS_PER_USER: Final = 200
 
 _open = Counter[UUID]()
 
 
-def is_full(user_id: UUID) -> bool:
-    """Whether somebody has as many sockets and streams of events here as a user may have."""
-    return settings.RATE_LIMITS and _open[user_id] >= SOCKETS_OF_A_USER
+def is_at_connection_limit(user_id: UUID) -> bool:
+    """Return True if the user has the maximum of sockets and event streams in this process."""
+    return settings.RATE_LIMITS and _open[user_id] >= MAX_CONNECTIONS_PER_USER
 
 
 @contextmanager
-def place(user_id: UUID) -> Iterator[None]:
-    """Count one more of them for as long as the context lasts; on the loop only."""
+def counted_connection(user_id: UUID) -> Iterator[None]:
+    """Count a connection of the user while the context is open. Runs on the event loop."""
     _open[user_id] += 1
     try:
         yield
@@ -44,59 +44,54 @@ def place(user_id: UUID) -> Iterator[None]:
             del _open[user_id]
 
 
-class Admission:
-    """Lets a handshake through to `app`, with user, credential and language in its scope.
+class Handshake:
+    """ASGI middleware that adds user, credential and language to the scope of a WebSocket.
 
-    Or refuses it with an HTTP status, in this order: a foreign Origin (403), no credentials that
-    live (401), a subprotocol that is not ours (400), more than a user may have open here (429);
-    503 while nobody can be known, because the database is away.
-    No Origin at all is for programs with a token.
+    It refuses with an HTTP status, checked in this order: foreign Origin (403), invalid credentials
+    (401), missing subprotocol (400), too many connections (429); 503 if the database is away.
+    A request without Origin needs a bearer token, because only programs send none.
     """
 
     def __init__(self, app: Any) -> None:
         self._app = app
-        self._lookup = Lookup()
+        self._authenticator = Authenticator()
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        headers = _headers(scope)
-        bearer = _bearer(headers)
-        if not _origin_is_ours(headers, scope, bearer):
+        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        bearer = token.strip() if scheme.lower() == "bearer" else None
+        if not _is_allowed_origin(headers, scope, bearer):
             await _refuse(receive, send, HTTPStatus.FORBIDDEN, "forbidden")
             return
-        cookie = _cookie(headers, settings.SESSION_COOKIE_NAME)
+        credentials = Credentials(bearer, _cookie(headers, settings.SESSION_COOKIE_NAME))
         try:
-            known = await self._lookup(Shown(bearer, cookie))
+            identity = await self._authenticator.authenticate(credentials)
         except (DatabaseError, InterfaceError) as error:
-            log.warning("socket.nobody_known", error=type(error).__name__)
+            log.warning("handshake.database_away", error=type(error).__name__)
             await _refuse(receive, send, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable")
             return
-        if known is None:
+        if identity is None:
             await _refuse(receive, send, HTTPStatus.UNAUTHORIZED, "unauthenticated")
             return
         if SUBPROTOCOL not in scope["subprotocols"]:
             await _refuse(receive, send, HTTPStatus.BAD_REQUEST, "invalid")
             return
-        user = known.user
-        if is_full(user.pk):
+        user = identity.user
+        if is_at_connection_limit(user.pk):
             await _refuse(receive, send, HTTPStatus.TOO_MANY_REQUESTS, "rate_limited")
             return
         client_address.set((scope.get("client") or ("",))[0])
-        known_scope = {"user": user, "credential": known.credential, "language": _language(headers)}
-        with place(user.pk):
-            await self._app({**scope, **known_scope}, receive, send)
+        added = {
+            "user": user,
+            "credential": identity.credential,
+            "language": _language(headers),
+        }
+        with counted_connection(user.pk):
+            await self._app({**scope, **added}, receive, send)
 
 
-def _headers(scope: dict[str, Any]) -> dict[str, str]:
-    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-
-
-def _bearer(headers: dict[str, str]) -> str | None:
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
-
-
-def _origin_is_ours(headers: dict[str, str], scope: dict[str, Any], bearer: str | None) -> bool:
-    """Compare scheme, host and port with where the request came to, and with the public address."""
+def _is_allowed_origin(headers: dict[str, str], scope: dict[str, Any], bearer: str | None) -> bool:
+    """Compare Origin (RFC 6454) with the Host of the request and with the public address."""
     origin = headers.get("origin")
     if origin is None:
         return bearer is not None
@@ -107,15 +102,16 @@ def _origin_is_ours(headers: dict[str, str], scope: dict[str, Any], bearer: str 
     try:
         if urlsplit(f"//{host}").hostname not in settings.ALLOWED_HOSTS:
             return False
-    except ValueError:  # brackets that do not fit
+    except ValueError:  # unbalanced brackets of an IPv6 address
         return False
     return origin == f"{scheme}://{host}"
 
 
 def _language(headers: dict[str, str]) -> str:
-    wanted = [code for code, _ in parse_accept_lang_header(headers.get("accept-language", ""))]
+    """Return the language of the user's cookie, else of Accept-Language, else the default."""
+    accepted = [code for code, _ in parse_accept_lang_header(headers.get("accept-language", ""))]
     chosen = _cookie(headers, settings.LANGUAGE_COOKIE_NAME)
-    for code in [chosen, *wanted] if chosen else wanted:
+    for code in [chosen, *accepted] if chosen else accepted:
         try:
             return translation.get_supported_language_variant(code)
         except LookupError:
@@ -131,18 +127,19 @@ def _cookie(headers: dict[str, str], name: str) -> str | None:
     return morsel.value if morsel else None
 
 
-async def nowhere(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """Answer a handshake at an address where there is no socket."""
+async def refuse_unknown_path(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Refuse a handshake at a path that has no socket (404)."""
     await _refuse(receive, send, HTTPStatus.NOT_FOUND, "not_found")
 
 
 async def _refuse(receive: Any, send: Any, status: HTTPStatus, code: str) -> None:
+    """Answer with the ASGI extension "websocket.http.response", which uvicorn supports."""
     await receive()
     body = orjson.dumps({"code": code, "detail": status.phrase})
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
     await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": body})
-    # uvicorn logs an error for a handshake that is not over when we return: it is over when the
-    # connection is gone, which is told twice, at our closing it and at its end.
+    # uvicorn logs an error if the application returns before the handshake is over. It is over when
+    # the connection is closed; uvicorn sends a message when it closes it and when it is closed.
     await receive()
     await receive()

@@ -1,4 +1,4 @@
-"""Where the socket is, and how it is put together for a process."""
+"""The URL of the socket, and the hub of a process with its sources."""
 
 from typing import Any
 from uuid import UUID
@@ -14,19 +14,19 @@ from rooms.fanout.publisher import LogEntry
 from rooms.fanout.topic import Source
 from rooms.models import Room
 from rooms.runs.delta_store import delta_store
-from rooms.socket.authentication import those_that_ended
+from rooms.socket.authentication import revoked_credentials
 from rooms.socket.consumer import RoomsConsumer
-from rooms.socket.handshake import Admission, nowhere
+from rooms.socket.handshake import Handshake, refuse_unknown_path
 
-_socket: Any = Admission(RoomsConsumer.as_asgi())  # Any: Django's path() expects views
-_nowhere: Any = nowhere
-websocket_urlpatterns = [path("ws/", _socket), re_path("", _nowhere)]
+_socket: Any = Handshake(RoomsConsumer.as_asgi())  # Any: Django's path() expects views
+_unknown: Any = refuse_unknown_path
+websocket_urlpatterns = [path("ws/", _socket), re_path("", _unknown)]
 
 
 def make_hub() -> RoomHub:
-    """Return the hub of this process, which reads what it missed from the database and replay."""
+    """Return the hub of this process; it fills gaps from the database and the delta store."""
     layer: Any = get_channel_layer()
-    return RoomHub(layer, Source(_last_seqs, _events_after, _deltas, _ended))
+    return RoomHub(layer, Source(_last_seqs, _events_after, _deltas, _revoked))
 
 
 async def _last_seqs(room_ids: list[UUID]) -> dict[UUID, int]:
@@ -41,9 +41,9 @@ async def _events_after(room_id: UUID, after: int) -> list[LogEntry]:
 
 
 async def _deltas(message: UUID, attempt: int, since: int) -> list[str]:
-    held = await delta_store().read(message, attempt, since)
-    return [] if held is None else held.deltas
+    stored = await delta_store().read(message, attempt, since)
+    return [] if stored is None else stored.deltas
 
 
-async def _ended(joined: RoomsByCredential) -> set[Credential]:
-    return await in_thread(CHECKS, those_that_ended, joined)
+async def _revoked(joined: RoomsByCredential) -> set[Credential]:
+    return await in_thread(CHECKS, revoked_credentials, joined)

@@ -1,4 +1,8 @@
-"""How a socket gets into a room: the snapshot that fits what the client has already."""
+"""Reads the snapshot for a client that joins: the events it has missed, or the state of the room.
+
+`read_snapshot` and its variants run in a thread and read the database; `build_snapshot` runs on the
+event loop and adds the deltas of answers that are streaming.
+"""
 
 from dataclasses import dataclass
 from typing import Final
@@ -16,14 +20,14 @@ from rooms.protocol.events import RoomSnapshot
 from rooms.protocol.payloads import LiveAnswer, RoomState
 from rooms.runs.delta_store import delta_store
 
-READS: Final = 5
-READ_AT_ONCE: Final = 100
-MOST_BYTES: Final = 4 * 2**20
+MAX_READS: Final = 5
+EVENTS_PER_QUERY: Final = 100
+MAX_BYTES: Final = 4 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Unfinished:
-    """An answer that has begun and not ended."""
+class OpenAnswer:
+    """An answer whose run has started and not ended."""
 
     run: UUID
     message: UUID
@@ -31,112 +35,111 @@ class Unfinished:
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
-    """Where the room stood when it was read. Later events may be in it already, never lacking."""
+class SnapshotData:
+    """A room as read from the database; it may contain changes after `seq`, and misses none before.
+
+    Either `events` (the client catches up) or `state` (the client starts over) is set.
+    """
 
     seq: int
     events: list[LogEntry] | None
     state: RoomState | None
-    unfinished: list[Unfinished]
+    open_answers: list[OpenAnswer]
 
 
-def admit(user: User, room_id: UUID) -> Room:
-    """Return the room if `user` may come in now; a stranger makes nobody listen to anything."""
+def authorize_join(user: User, room_id: UUID) -> Room:
+    """Return the room; raises NotFound for users without access, RateLimited for too many joins."""
     room = access_room(user, room_id, VIEW)
     rate_limits.consume(rate_limits.JOIN, user, room_id=room.pk, team_id=room.team_id)
     return room
 
 
-def read_stand(user: User, room_id: UUID, after: int | None) -> Stand:
-    """Return what a client at `after` lacks, or the room afresh; raises NotFound for strangers."""
-    return _read_still(access_room(user, room_id, VIEW), user, after)
+def read_snapshot(user: User, room_id: UUID, after: int | None) -> SnapshotData:
+    """Return the events after `after`, or the state; raises NotFound for users without access."""
+    return _read(access_room(user, room_id, VIEW), user, after)
 
 
-def admit_and_read(user: User, room_id: UUID, after: int | None) -> Stand:
-    """Do both, with one question at the gate: for a room that is listened to already."""
-    return _read_still(admit(user, room_id), user, after)
+def authorize_and_read(user: User, room_id: UUID, after: int | None) -> SnapshotData:
+    """Do both with one permission check: for a room to which the hub is already subscribed."""
+    return _read(authorize_join(user, room_id), user, after)
 
 
-def _read_still(room: Room, user: User, after: int | None) -> Stand:
-    """Read the room at one moment, if it gives us one.
+def _read(room: Room, user: User, after: int | None) -> SnapshotData:
+    """Read the room until its seq does not change during a read, at most MAX_READS times.
 
-    Every change moves the room's seq: where it stands still while we read, all that we have read
-    is of that one moment. Where it does not, the rest comes to the socket as events, too.
+    Every change moves the seq: if it did not move, everything was read at one moment. Otherwise the
+    later changes also reach the connection as events, and the client drops what it has.
     """
-    for _ in range(READS):
-        stand = _read(room, user, after)
-        if Room.objects.filter(pk=room.pk, last_seq=stand.seq).exists():
+    for _ in range(MAX_READS):
+        events = _events_after(room, after)
+        data = SnapshotData(
+            seq=room.last_seq,
+            events=events,
+            state=None if events is not None else queries.room_state(room, user),
+            open_answers=[
+                OpenAnswer(run=run.pk, message=run.answer_id, attempt=run.attempt)
+                for run in queries.open_answers(room.pk)
+                if run.answer_id is not None
+            ],
+        )
+        if Room.objects.filter(pk=room.pk, last_seq=data.seq).exists():
             break
         room = access_room(user, room.pk, VIEW)
-    return stand
+    return data
 
 
-def _read(room: Room, user: User, after: int | None) -> Stand:
-    events = _events_for(room, after)
-    return Stand(
-        seq=room.last_seq,
-        events=events,
-        state=None if events is not None else queries.room_state(room, user),
-        unfinished=[
-            Unfinished(run=run.pk, message=run.answer_id, attempt=run.attempt)
-            for run in queries.open_answers(room.pk)
-            if run.answer_id is not None
-        ],
-    )
+def _events_after(room: Room, after: int | None) -> list[LogEntry] | None:
+    """Return the events after `after`, or None if the client needs the state.
 
-
-async def snapshot(command: RoomJoin, stand: Stand) -> RoomSnapshot:
-    """Return the answer to `room.join`, with the deltas of unfinished answers that it lacks."""
-    complete = stand.events is not None
-    live = [await _live(answer, command) for answer in stand.unfinished]
-    return RoomSnapshot(
-        room=command.room,
-        ref=command.ref,
-        seq=stand.seq,
-        since=command.after if complete and command.after is not None else stand.seq,
-        complete=complete,
-        events=event_log.raw_frames(stand.events) if stand.events is not None else None,
-        state=stand.state,
-        live=live,
-        online=await present_users(command.room),
-    )
-
-
-def _events_for(room: Room, after: int | None) -> list[LogEntry] | None:
-    """Return the events after `after`, or None where the client needs the room afresh.
-
-    A client that is ahead of us has seen a database that was restored since. What is read is also
-    bounded in bytes: five hundred of the longest messages would be kept for each slow socket.
+    A client that is ahead of the log has seen a database that was replaced by a backup. The size in
+    bytes is bounded, too: 500 messages of maximum length would be buffered for each slow client.
     """
     if after is None or after > room.last_seq or room.last_seq - after > event_log.REPLAY_LIMIT:
         return None
     events: list[LogEntry] = []
     while after < room.last_seq:
-        some = event_log.events_after(room.pk, after, limit=READ_AT_ONCE)
-        events += [event for event in some if event.seq <= room.last_seq]
-        if not some or sum(len(event.frame) for event in events) > MOST_BYTES:
+        batch = event_log.events_after(room.pk, after, limit=EVENTS_PER_QUERY)
+        events += [event for event in batch if event.seq <= room.last_seq]
+        if not batch or sum(len(event.frame) for event in events) > MAX_BYTES:
             return None
-        after = some[-1].seq
+        after = batch[-1].seq
     return events
 
 
-async def _live(answer: Unfinished, command: RoomJoin) -> LiveAnswer:
-    """Return what a client lacks of an answer, or the whole where it holds what we never had.
+async def build_snapshot(command: RoomJoin, data: SnapshotData) -> RoomSnapshot:
+    """Return the answer to `room.join`, with the deltas of open answers that the client lacks."""
+    complete = data.events is not None
+    live = [await _live_answer(answer, command) for answer in data.open_answers]
+    return RoomSnapshot(
+        room=command.room,
+        ref=command.ref,
+        seq=data.seq,
+        since=command.after if complete and command.after is not None else data.seq,
+        complete=complete,
+        events=event_log.raw_frames(data.events) if data.events is not None else None,
+        state=data.state,
+        live=live,
+        online=await present_users(command.room),
+    )
 
-    So it is read from the delta on that the client holds last, which must be here, too.
+
+async def _live_answer(answer: OpenAnswer, command: RoomJoin) -> LiveAnswer:
+    """Return the deltas after the client's position, or all deltas if its position is unknown here.
+
+    The read starts at the last delta that the client has: if the store lacks that delta, the
+    client's position belongs to deltas that were never stored.
     """
     attempt, seq = (command.live or {}).get(answer.message, (0, -1))
+    since, deltas = 0, None
     if attempt == answer.attempt:
-        held = await delta_store().read(answer.message, attempt, seq)
-        if held is None:  # nobody knows: it keeps what it has
-            return _live_answer(answer, seq + 1, [])
-        if held.deltas:
-            return _live_answer(answer, seq + 1, held.deltas[1:])
-    whole = await delta_store().read(answer.message, answer.attempt)
-    return _live_answer(answer, 0, [] if whole is None else whole.deltas)
-
-
-def _live_answer(answer: Unfinished, since: int, deltas: list[str]) -> LiveAnswer:
+        stored = await delta_store().read(answer.message, attempt, seq)
+        if stored is None:  # the store is away: the client keeps what it has
+            since, deltas = seq + 1, []
+        elif stored.deltas:
+            since, deltas = seq + 1, stored.deltas[1:]
+    if deltas is None:
+        stored = await delta_store().read(answer.message, answer.attempt)
+        deltas = [] if stored is None else stored.deltas
     return LiveAnswer(
         message=answer.message,
         run=answer.run,

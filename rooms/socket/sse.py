@@ -1,12 +1,13 @@
-"""A room as Server-Sent Events: the frames of the socket, for programs that only listen.
+"""A room as Server-Sent Events: the frames of a socket, for programs that only listen.
 
-Django judges a request like any other, and is done with it when the stream begins: a stream holds
-neither a thread nor a connection to the database. It is a connection of the hub, like a socket, so
-whatever ends a socket's access ends a stream's, too.
+Django authorizes the request like any other and returns the response head; `SseMiddleware` then
+streams on the event loop, so that an open stream holds neither a thread nor a database connection.
+A stream is a `Connection` of the hub like a socket: revocation closes both in the same way. The
+format is that of the HTML standard, section 9.2 ("Server-sent events").
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, get_args
@@ -30,25 +31,25 @@ from rooms.permissions import VIEW, access_room
 from rooms.protocol.events import AnyDurable, MessageDelta, RoomActivity, RoomRemoved, encode
 from rooms.runs.delta_store import delta_store
 from rooms.socket import snapshots
-from rooms.socket.handshake import is_full, place
+from rooms.socket.handshake import counted_connection, is_at_connection_limit
 
 logger = structlog.get_logger(__name__)
 
-BEAT_SECONDS: Final = 15
-FAREWELL_SECONDS: Final = 2
+HEARTBEAT_SECONDS: Final = 15
+LAST_CHUNK_SECONDS: Final = 2
 RETRY_SECONDS: Final = 5
-BEAT: Final = b""
-_WISHES: Final = "maru.streams"
+HEARTBEAT: Final = b""
+_SCOPE_KEY: Final = "maru.stream_requests"
 _DURABLE: Final = frozenset(str(event.__struct_config__.tag) for event in get_args(AnyDurable))
 _REMOVED: Final = str(RoomRemoved.__struct_config__.tag)
-_ELSEWHERE: Final = str(RoomActivity.__struct_config__.tag)
+_ACTIVITY: Final = str(RoomActivity.__struct_config__.tag)
 
 _open: set[asyncio.Event] = set()
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """A stream that may begin: whose, of which room, after which seq, and by what credential."""
+class StreamRequest:
+    """An authorized request for the events of a room after a seq."""
 
     user: User
     room_id: UUID
@@ -57,30 +58,30 @@ class Wish:
 
 
 def open_stream(request: HttpRequest, user: User, room_id: UUID, after: int) -> HttpResponse:
-    """Answer with the head of a stream; `Streams` goes on from there. The gate has been asked.
+    """Return the response head; `SseMiddleware` streams the body. The caller has authorized it.
 
-    Raises RateLimited where the user has as much open here as they may.
+    Raises RateLimited if the user has the maximum of open connections.
     """
-    if is_full(user.pk):
+    if is_at_connection_limit(user.pk):
         raise RateLimited(retry_after=RETRY_SECONDS)
-    wishes: list[Wish] = getattr(request, "scope", {}).get(_WISHES, [])
+    requests: list[StreamRequest] = getattr(request, "scope", {}).get(_SCOPE_KEY, [])
     token_id = user.scope.token_id
     session_key = None if token_id else request.session.session_key
     credential = Credential(user.pk, token_id, session_key, user.scope.team_id)
-    wishes.append(Wish(user, room_id, after, credential))
+    requests.append(StreamRequest(user, room_id, after, credential))
     response = HttpResponse(content_type="text/event-stream")
-    response["X-Accel-Buffering"] = "no"  # or a proxy keeps it until there is more
+    response["X-Accel-Buffering"] = "no"  # nginx would buffer the events
     return response
 
 
-def end_streams() -> None:
-    """End every stream of this process: its clients come again, to whoever serves then."""
+def close_streams() -> None:
+    """End every stream of this process; clients reconnect to another process."""
     for over in _open:
         over.set()
 
 
-class Streams:
-    """Hands requests to `app`, and serves the streams that it has let begin."""
+class SseMiddleware:
+    """ASGI middleware that serves the streams that the application has opened."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -89,37 +90,34 @@ class Streams:
         if scope["type"] != "http" or not scope["path"].endswith("/stream"):
             await self._app(scope, receive, send)
             return
-        wishes: list[Wish] = []
+        requests: list[StreamRequest] = []
 
-        async def head_only(message: Any) -> None:
-            if not wishes:
+        async def send_head_only(message: Any) -> None:
+            if not requests:
                 await send(message)
             elif message["type"] == "http.response.start":
-                await send({**message, "headers": _open_ended(message["headers"])})
+                kept = [(n, v) for n, v in message["headers"] if n.lower() != b"content-length"]
+                # `SseTransport.abort` drops the TCP connection: no other response may share it.
+                await send({**message, "headers": [*kept, (b"connection", b"close")]})
 
-        await self._app({**scope, _WISHES: wishes}, receive, head_only)
-        for wish in wishes:
-            with place(wish.user.pk):
-                await _serve(wish, scope["state"]["hub"], receive, send)
-
-
-def _open_ended(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Nothing else comes by this connection: `SseTransport.abort` must drop no answer but ours."""
-    kept = [(name, value) for name, value in headers if name.lower() != b"content-length"]
-    return [*kept, (b"connection", b"close")]
+        await self._app({**scope, _SCOPE_KEY: requests}, receive, send_head_only)
+        for request in requests:
+            with counted_connection(request.user.pk):
+                await _serve(request, scope["state"]["hub"], receive, send)
 
 
-async def _serve(wish: Wish, hub: RoomHub, receive: Any, send: Send) -> None:
+async def _serve(request: StreamRequest, hub: RoomHub, receive: Any, send: Any) -> None:
+    """Stream until the client disconnects, its access ends, the process stops, or a task fails."""
     over = asyncio.Event()
 
     async def close(code: int) -> None:
         over.set()
 
-    connection = Connection(wish.credential, SseTransport(send, over), close)
+    connection = Connection(request.credential, SseTransport(send, over), close)
     hub.connect(connection)
     _open.add(over)
-    work = (_until_gone(receive), _begin(wish, hub, connection), _beat(connection))
-    tasks = [asyncio.create_task(_until(over, each)) for each in work]
+    work = (_wait_for_disconnect(receive), _begin(request, hub, connection), _beat(connection))
+    tasks = [asyncio.create_task(_end_with(over, each)) for each in work]
     try:
         await over.wait()
     finally:
@@ -128,96 +126,89 @@ async def _serve(wish: Wish, hub: RoomHub, receive: Any, send: Send) -> None:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await hub.disconnect(connection)
-    with suppress(TimeoutError):  # whoever does not read does not read the end either
-        async with asyncio.timeout(FAREWELL_SECONDS):
+    with suppress(TimeoutError):  # a client that does not read blocks the last chunk as well
+        async with asyncio.timeout(LAST_CHUNK_SECONDS):
             await send({"type": "http.response.body", "body": b""})
 
 
-async def _until(over: asyncio.Event, work: Any) -> None:
-    """Do a part of serving a stream; the stream is over where that fails, or says so."""
+async def _end_with(over: asyncio.Event, work: Coroutine[Any, Any, bool]) -> None:
+    """Await `work`; set `over` if it returns False or fails."""
     try:
         if not await work:
             over.set()
-    except Exception as error:  # the client comes again, and is told then what is wrong
+    except Exception as error:  # the client reconnects and gets an error response then
         logger.info("stream.ended", error=type(error).__name__)
         over.set()
 
 
-async def _until_gone(receive: Any) -> bool:
+async def _wait_for_disconnect(receive: Any) -> bool:
     while (await receive())["type"] != "http.disconnect":
         pass
     return False
 
 
 async def _beat(connection: Connection) -> bool:
-    """Say now and then that we are here: a proxy ends what is silent for long."""
+    """Send heartbeats: proxies close connections that are silent."""
     while True:
-        connection.send(BEAT)
-        await asyncio.sleep(BEAT_SECONDS)
+        connection.send(HEARTBEAT)
+        await asyncio.sleep(HEARTBEAT_SECONDS)
 
 
-async def _begin(wish: Wish, hub: RoomHub, connection: Connection) -> bool:
-    """Send what the client lacks and then what happens; False where it is to come again.
+async def _begin(request: StreamRequest, hub: RoomHub, connection: Connection) -> bool:
+    """Send the missed events and deltas, then subscribe; return False if the client must reconnect.
 
-    Listen first, read second, as a socket does.
+    Long gaps are sent in batches first. The last batch is read after the subscription, as for a
+    socket, so that no event in between is lost.
     """
-    after = await _catch_up(wish, connection)
-    subscription = await hub.subscribe(wish.room_id, connection)
+    user, room_id, after = request.user, request.room_id, request.after
+
+    def read_log(after: int) -> list[LogEntry]:
+        access_room(user, room_id, VIEW)
+        return event_log.events_after(room_id, after)
+
+    while len(batch := await in_thread(COMMANDS, read_log, after)) == event_log.REPLAY_LIMIT:
+        for event in batch:
+            connection.send(event.frame)
+        await connection.drained()
+        after = batch[-1].seq
+    subscription = await hub.subscribe(room_id, connection)
     try:
-        stand = await in_thread(COMMANDS, snapshots.read_stand, wish.user, wish.room_id, after)
-        deltas = [each for answer in stand.unfinished for each in await _deltas(wish, answer)]
-        if stand.events is None or subscription.revoked:
-            await hub.unsubscribe(wish.room_id, connection)
+        data = await in_thread(COMMANDS, snapshots.read_snapshot, user, room_id, after)
+        deltas = [delta for answer in data.open_answers for delta in await _deltas(room_id, answer)]
+        if data.events is None or subscription.revoked:
+            await hub.unsubscribe(room_id, connection)
             return False
-        for event in stand.events:
+        for event in data.events:
             connection.send(event.frame)
         for delta in deltas:
             connection.send(encode(delta))
-        live = {answer.message: (answer.attempt, -1) for answer in stand.unfinished}
+        live = {answer.message: (answer.attempt, -1) for answer in data.open_answers}
         live |= {delta.message: (delta.attempt, delta.seq) for delta in deltas}
-        await hub.start(subscription, stand.seq, live)
+        await hub.start(subscription, data.seq, live)
     except BaseException:
-        await hub.unsubscribe(wish.room_id, connection)
+        await hub.unsubscribe(room_id, connection)
         raise
     return True
 
 
-async def _catch_up(wish: Wish, connection: Connection) -> int:
-    """Send the log in pieces until the rest fits into one; return the last seq that was sent."""
-    after = wish.after
-    while (
-        len(events := await in_thread(COMMANDS, _read_log, wish, after)) == event_log.REPLAY_LIMIT
-    ):
-        for event in events:
-            connection.send(event.frame)
-        await connection.drained()
-        after = events[-1].seq
-    return after
-
-
-def _read_log(wish: Wish, after: int) -> list[LogEntry]:
-    access_room(wish.user, wish.room_id, VIEW)
-    return event_log.events_after(wish.room_id, after)
-
-
-async def _deltas(wish: Wish, answer: snapshots.Unfinished) -> list[MessageDelta]:
-    """Return what there is of an unfinished answer; clients drop what they have."""
-    held = await delta_store().read(answer.message, answer.attempt)
+async def _deltas(room_id: UUID, answer: snapshots.OpenAnswer) -> list[MessageDelta]:
+    """Return the stored deltas of an open answer; clients drop those that they have."""
+    stored = await delta_store().read(answer.message, answer.attempt)
     return [
         MessageDelta(
-            room=wish.room_id,
+            room=room_id,
             message=answer.message,
             run=answer.run,
             attempt=answer.attempt,
             seq=seq,
             text=text,
         )
-        for seq, text in enumerate(held.deltas if held else ())
+        for seq, text in enumerate(stored.deltas if stored else ())
     ]
 
 
 class _Head(Struct):
-    """All that a stream has to know of a frame."""
+    """The fields of a frame that a stream reads."""
 
     type: str
     seq: int = 0
@@ -227,7 +218,7 @@ _head = json.Decoder(_Head)
 
 
 class SseTransport:
-    """Writes frames as events, in order; durable ones under their seq, to go on from there."""
+    """Writes frames as events; a durable event has its seq as `id`, for `Last-Event-ID`."""
 
     def __init__(self, send: Send, over: asyncio.Event) -> None:
         self._send = send
@@ -240,11 +231,11 @@ class SseTransport:
     async def send(self, frames: Sequence[Frame]) -> None:
         written, removed = bytearray(), False
         for payload in [frame.payload for frame in frames]:
-            if payload == BEAT:
-                written += b":\n\n"
+            if payload == HEARTBEAT:
+                written += b":\n\n"  # a comment
                 continue
             head = _head.decode(payload)
-            if head.type == _ELSEWHERE:
+            if head.type == _ACTIVITY:  # about other rooms of the user
                 continue
             if head.type in _DURABLE:
                 written += b"id: %d\n" % head.seq
@@ -255,9 +246,9 @@ class SseTransport:
             self._over.set()
 
     def abort(self) -> None:
-        """Drop what a client does not read: uvicorn would wait for it without end.
+        """Close the TCP connection of a client that does not read; uvicorn would wait forever.
 
-        ASGI knows no way to do so.
+        ASGI has no message for this, so it uses the transport behind uvicorn's `send`.
         """
         if isinstance(self._cycle, RequestResponseCycle):
             self._cycle.transport.abort()

@@ -1,4 +1,4 @@
-"""How fast one socket may ask: a token bucket, and an end for whoever does not heed it."""
+"""The rate limit of one connection: a token bucket, and a limit on refused commands."""
 
 import math
 import time
@@ -7,31 +7,31 @@ from typing import Final
 
 BURST: Final = 100
 PER_SECOND: Final = 20
-PATIENCE: Final = 200
+MAX_REFUSED: Final = 200
 
 
-class Bucket:
-    """`BURST` commands at once, then `PER_SECOND`.
+class TokenBucket:
+    """Allows `BURST` commands at once, then `PER_SECOND`.
 
-    Each refused one counts, until the socket has been within its rate again.
+    Refused commands are counted until the bucket is half full again.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._tokens = float(BURST)
         self._refused = 0
-        self._at = now()
+        self._updated_at = now()
 
     @property
-    def is_flood(self) -> bool:
-        """Whether so many were refused that nobody can be waiting for the answers."""
-        return self._refused > PATIENCE
+    def is_flooded(self) -> bool:
+        """True if more than MAX_REFUSED commands were refused: the client ignores the refusals."""
+        return self._refused > MAX_REFUSED
 
     def take(self) -> int | None:
-        """Return None if one more command may pass, else after how many seconds the next may."""
+        """Take a token and return None; if there is none, return the seconds until the next."""
         now = self._now()
-        self._tokens = min(BURST, self._tokens + (now - self._at) * PER_SECOND)
-        self._at = now
+        self._tokens = min(BURST, self._tokens + (now - self._updated_at) * PER_SECOND)
+        self._updated_at = now
         if self._tokens < 1:
             self._refused += 1
             return math.ceil((1 - self._tokens) / PER_SECOND)

@@ -19,7 +19,7 @@ from agents.services import create_demo_persona
 from rooms import services
 from rooms.models import Room, RoomRole
 from rooms.protocol.commands import MessageSend
-from rooms.socket.commands import carry_out
+from rooms.socket.commands import execute
 from tests.rooms.conftest import Cast
 from tests.rooms.pages.browsing import browser
 
@@ -54,7 +54,7 @@ def test_sending_by_socket_takes_at_most_twelve(cast: Cast) -> None:
         personas=None,
     )
 
-    assert cost(lambda: carry_out(command, cast.member, "en")) <= 12
+    assert cost(lambda: execute(command, cast.member, "en")) <= 12
 
 
 def test_sending_by_rest_takes_at_most_twelve(cast: Cast, client: Client) -> None:

@@ -29,7 +29,7 @@ from agents.services import create_demo_persona
 from rooms.models import Room
 from rooms.protocol.commands import MessageSend, RoomRead
 from rooms.services import create_room, post_message, put_member
-from rooms.socket.commands import carry_out
+from rooms.socket.commands import execute
 
 pytestmark = pytest.mark.django_db
 
@@ -392,7 +392,7 @@ def test_message_costs_no_entry() -> None:
 def test_refused_command_of_a_socket_is_written_down_and_reading_is_not() -> None:
     world = World()
     with pytest.raises(Exception, match="not_found"):
-        carry_out(
+        execute(
             MessageSend(
                 ref="1",
                 room=world.room.pk,
@@ -405,7 +405,7 @@ def test_refused_command_of_a_socket_is_written_down_and_reading_is_not() -> Non
             "en",
         )
     with pytest.raises(Exception, match="not_found"):
-        carry_out(RoomRead(room=world.room.pk, seq=1), world.newcomer, "en")
+        execute(RoomRead(room=world.room.pk, seq=1), world.newcomer, "en")
 
     (entry,) = AuditEntry.objects.filter(refused=True)
     assert (entry.action, entry.actor, entry.target_id, entry.team) == (

@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from rooms.socket.handshake import SOCKETS_OF_A_USER
+from rooms.socket.handshake import MAX_CONNECTIONS_PER_USER
 from tests.deadlines import DEADLINE, scaled
 from tests.live import (
     MARU_V1,
@@ -203,7 +203,7 @@ async def test_user_has_so_much_open_and_no_more_and_others_have_theirs(
     async with AsyncExitStack() as stack:
         many = [stack.enter_async_context(limited.socket(greedy)) for _ in range(20)]
         opened = list(await asyncio.gather(*many))
-        while len(opened) < SOCKETS_OF_A_USER - 1:
+        while len(opened) < MAX_CONNECTIONS_PER_USER - 1:
             opened.append(await stack.enter_async_context(limited.socket(greedy)))
         ear = await stack.enter_async_context(listening(limited, room.id, greedy.token))
         await ear.until_type("member.added")

@@ -12,9 +12,9 @@ pages = get_asgi_application()
 from maru.server.lifespan import Lifespan, hub, publisher  # noqa: E402
 from maru.server.static import StaticFiles  # noqa: E402
 from rooms.socket.routing import websocket_urlpatterns  # noqa: E402
-from rooms.socket.sse import Streams  # noqa: E402
+from rooms.socket.sse import SseMiddleware  # noqa: E402
 
 router = ProtocolTypeRouter(
-    {"http": StaticFiles(Streams(pages)), "websocket": URLRouter(websocket_urlpatterns)}
+    {"http": StaticFiles(SseMiddleware(pages)), "websocket": URLRouter(websocket_urlpatterns)}
 )
 application = Lifespan(router, publisher, hub)

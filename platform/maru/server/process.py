@@ -59,9 +59,9 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End event streams first: uvicorn would wait for them until its timeout."""
-        from rooms.socket.sse import end_streams
+        from rooms.socket.sse import close_streams
 
-        end_streams()
+        close_streams()
         await super().shutdown(sockets)
 
 

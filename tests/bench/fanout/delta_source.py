@@ -184,7 +184,7 @@ def _queries(room: str, user: str) -> int:
 
     person = User.objects.get(pk=user)
     with connection.execute_wrapper(counting):
-        snapshots.read_stand(person, UUID(room), None)
+        snapshots.read_snapshot(person, UUID(room), None)
     return count
 
 

@@ -24,7 +24,7 @@ from rooms.runs import lifecycle
 from rooms.runs.lifecycle import Job
 from rooms.socket.consumer import RoomsConsumer
 from rooms.socket.routing import make_hub
-from rooms.socket.token_bucket import Bucket
+from rooms.socket.token_bucket import TokenBucket
 from tests.rooms.fanout.doubles import payload_of
 
 P = ParamSpec("P")
@@ -46,7 +46,7 @@ class SocketClient:
         self._consumer = RoomsConsumer()
         self._consumer.user, self._consumer.language, self._consumer.hub = user, "en", hub
         self._consumer.connection = Connection(Credential(user.pk), self, self._close)
-        self._consumer._bucket = Bucket()
+        self._consumer._bucket = TokenBucket()
         hub.connect(self._consumer.connection)
 
     @property

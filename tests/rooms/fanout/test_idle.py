@@ -22,7 +22,7 @@ from rooms.fanout.unread import count_unread
 from rooms.protocol.commands import MemberType
 from rooms.services import mark_read, post_message
 from rooms.socket import commands
-from rooms.socket.commands import carry_out
+from rooms.socket.commands import execute
 from tests.cluster.harness.services import Redis
 from tests.deadlines import DEADLINE
 from tests.rooms.conftest import Cast
@@ -132,10 +132,10 @@ def test_typing_is_told_to_few_and_not_to_a_crowd(
     told: list[Envelope] = []
     monkeypatch.setattr(publisher, "publish", told.append)
 
-    carry_out(MemberType(room=cast.room.pk), cast.member, "en")
+    execute(MemberType(room=cast.room.pk), cast.member, "en")
     assert len(told) == 1
     monkeypatch.setattr(commands, "LARGE_ROOM", 3)
-    carry_out(MemberType(room=cast.room.pk), cast.member, "en")
+    execute(MemberType(room=cast.room.pk), cast.member, "en")
 
     assert len(told) == 1
 

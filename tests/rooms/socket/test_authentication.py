@@ -1,4 +1,4 @@
-"""Those who come at once are known as each would be who comes alone."""
+"""Batched authentication gives each request the same identity as a request on its own."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,8 +18,15 @@ from accounts.models import User
 from accounts.services import create_token
 from rooms.fanout.credentials import Credential
 from rooms.socket import authentication
-from rooms.socket.authentication import Known, Lookup, Shown, known_by, those_that_ended
-from rooms.socket.handshake import Admission
+from rooms.socket.authentication import (
+    BATCH_SIZE,
+    Authenticator,
+    Credentials,
+    Identity,
+    authenticate_many,
+    revoked_credentials,
+)
+from rooms.socket.handshake import Handshake
 from tests.deadlines import DEADLINE
 from tests.rooms.conftest import make_user
 
@@ -28,166 +35,175 @@ pytestmark = pytest.mark.django_db
 BACKEND = settings.AUTHENTICATION_BACKENDS[0]
 
 
-def session_of(user: User | None, **said: Any) -> str:
-    """Sign somebody in; return the key of the session."""
+def make_session(user: User | None, **overrides: Any) -> str:
+    """Store a session in which the user is signed in; return its key."""
     store = SessionStore()
     if user is not None:
         store[SESSION_KEY] = str(user.pk)
-        store[BACKEND_SESSION_KEY] = said.get("backend", BACKEND)
-        store[HASH_SESSION_KEY] = said.get("hash", user.get_session_auth_hash())
-    store.set_expiry(said.get("until", timezone.now() + timedelta(hours=1)))
+        store[BACKEND_SESSION_KEY] = overrides.get("backend", BACKEND)
+        store[HASH_SESSION_KEY] = overrides.get("hash", user.get_session_auth_hash())
+    store.set_expiry(overrides.get("until", timezone.now() + timedelta(hours=1)))
     store.create()
     assert store.session_key
     return store.session_key
 
 
-def cookie(key: str) -> Shown:
-    return Shown(None, key)
+def cookie(key: str) -> Credentials:
+    return Credentials(None, key)
 
 
-def users(known: Sequence[Known | None]) -> list[User | None]:
-    return [each.user if each else None for each in known]
+def users(identities: Sequence[Identity | None]) -> list[User | None]:
+    return [each.user if each else None for each in identities]
 
 
-def test_each_is_known_by_what_they_show() -> None:
+def test_tokens_take_precedence_over_session_cookies() -> None:
     first, second = make_user("First"), make_user("Second")
-    key, (token, secret) = session_of(first), create_token(user=second, name="script")
+    key, (token, secret) = make_session(first), create_token(user=second, name="script")
 
-    known = known_by([Shown(secret, None), cookie(key), Shown(None, None), Shown(secret, key)])
+    identities = authenticate_many(
+        [Credentials(secret, None), cookie(key), Credentials(None, None), Credentials(secret, key)]
+    )
 
     by_token, by_session = Credential(second.pk, token.pk), Credential(first.pk, session_key=key)
-    assert [each.credential if each else None for each in known] == [
+    assert [each.credential if each else None for each in identities] == [
         by_token,
         by_session,
         None,
         by_token,
     ]
-    assert by_token == known[0].credential  # type: ignore[union-attr]  # it is known, see above
 
 
-def test_sessions_that_let_nobody_in_are_nobodys() -> None:
-    user, away = make_user("User"), make_user("Away")
+def test_invalid_sessions_authenticate_no_user() -> None:
+    user, inactive = make_user("User"), make_user("Inactive")
     keys = [
-        session_of(None),
-        session_of(user, hash="of an older password"),
-        session_of(user, hash=None),
-        session_of(user, backend="somewhere.Else"),
-        session_of(user, until=timezone.now() - timedelta(seconds=1)),
-        session_of(away),
+        make_session(None),
+        make_session(user, hash="of an older password"),
+        make_session(user, hash=None),
+        make_session(user, backend="somewhere.Else"),
+        make_session(user, until=timezone.now() - timedelta(seconds=1)),
+        make_session(inactive),
         "never0given0out0000000000000000",
         "",
     ]
-    User.objects.filter(pk=away.pk).update(is_active=False)
-    good = session_of(user)
+    User.objects.filter(pk=inactive.pk).update(is_active=False)
+    valid = make_session(user)
 
-    assert users(known_by([cookie(key) for key in [*keys, good]])) == [None] * len(keys) + [user]
+    identities = authenticate_many([cookie(key) for key in [*keys, valid]])
+
+    assert users(identities) == [None] * len(keys) + [user]
 
 
-@pytest.mark.parametrize("poison", ["\0", "a\0b", "é" * 40, "' OR 1=1"])
-def test_a_cookie_that_no_database_takes_spoils_nothing_for_the_others(poison: str) -> None:
+@pytest.mark.parametrize("malformed", ["\0", "a\0b", "é" * 40, "' OR 1=1"])
+def test_malformed_cookie_does_not_affect_the_rest_of_the_batch(malformed: str) -> None:
     user = make_user("User")
-    key = session_of(user)
+    key = make_session(user)
 
-    with CaptureQueriesContext(connection) as queries:  # SQLite would take it
-        assert known_by([cookie(poison)]) == [None]
+    with CaptureQueriesContext(connection) as queries:  # PostgreSQL would raise for a NUL
+        assert authenticate_many([cookie(malformed)]) == [None]
     assert not queries
-    assert users(known_by([cookie(poison), cookie(key)])) == [None, user]
+    assert users(authenticate_many([cookie(malformed), cookie(key)])) == [None, user]
 
 
-def test_a_crowd_costs_what_one_costs() -> None:
-    shown = [cookie(session_of(make_user(f"User{n}"))) for n in range(30)]
-    shown += [Shown(create_token(user=make_user(f"Bot{n}"), name="b")[1], None) for n in range(30)]
+def test_batch_of_sixty_takes_three_queries() -> None:
+    sessions = [cookie(make_session(make_user(f"User{n}"))) for n in range(30)]
+    bots = [make_user(f"Bot{n}") for n in range(30)]
+    tokens = [Credentials(create_token(user=bot, name="b")[1], None) for bot in bots]
 
     with CaptureQueriesContext(connection) as queries:
-        known = known_by(shown)
+        identities = authenticate_many([*sessions, *tokens])
 
-    assert all(known)
+    assert all(identities)
     assert len(queries) == 3
 
 
 @pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[list[Shown]]:
-    """What was looked up together; everybody is nobody."""
-    found: list[list[Shown]] = []
+def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[Credentials]]:
+    """Record the batches; no credentials are valid, and two tokens make the query fail."""
+    recorded: list[list[Credentials]] = []
 
-    def look(shown: Sequence[Shown]) -> list[None]:
-        found.append(list(shown))
-        if any(each.token == "broken" for each in shown):
+    def authenticate(many: Sequence[Credentials]) -> list[None]:
+        recorded.append(list(many))
+        if any(each.token == "broken" for each in many):
             raise DatabaseError
-        if any(each.token == "cut" for each in shown):
+        if any(each.token == "cut" for each in many):
             raise InterfaceError
-        return [None] * len(shown)
+        return [None] * len(many)
 
-    monkeypatch.setattr(authentication, "known_by", look)
-    return found
+    monkeypatch.setattr(authentication, "authenticate_many", authenticate)
+    return recorded
 
 
-async def test_who_comes_while_it_looks_is_looked_up_next_and_together(
-    looks: list[list[Shown]],
+async def test_requests_during_a_query_form_the_next_batches(
+    batches: list[list[Credentials]],
 ) -> None:
-    ask = Lookup()
-    came = [cookie(str(n)) for n in range(1 + 2 * authentication.AT_ONCE)]
+    authenticator = Authenticator()
+    requests = [cookie(str(n)) for n in range(1 + 2 * BATCH_SIZE)]
 
-    first = asyncio.create_task(ask(came[0]))
+    first = asyncio.create_task(authenticator.authenticate(requests[0]))
     await asyncio.sleep(0)
-    await asyncio.gather(first, *map(ask, came[1:]))
+    await asyncio.gather(first, *map(authenticator.authenticate, requests[1:]))
 
-    assert [len(each) for each in looks] == [1, authentication.AT_ONCE, authentication.AT_ONCE]
-    assert [one for each in looks for one in each] == came
+    assert [len(each) for each in batches] == [1, BATCH_SIZE, BATCH_SIZE]
+    assert [request for each in batches for request in each] == requests
 
 
-async def test_each_is_told_that_the_database_is_away_and_the_next_may_be_lucky(
-    looks: list[list[Shown]],
+async def test_every_request_of_a_failed_batch_raises_and_the_next_batch_succeeds(
+    batches: list[list[Credentials]],
 ) -> None:
-    ask = Lookup()
-    answers = await asyncio.gather(
-        ask(Shown("broken", None)), ask(Shown("broken", None)), return_exceptions=True
+    authenticator = Authenticator()
+    broken = Credentials("broken", None)
+    results = await asyncio.gather(
+        authenticator.authenticate(broken),
+        authenticator.authenticate(broken),
+        return_exceptions=True,
     )
 
-    assert [type(answer) for answer in answers] == [DatabaseError] * 2
-    assert await ask(cookie("later")) is None
+    assert [type(result) for result in results] == [DatabaseError] * 2
+    assert await authenticator.authenticate(cookie("later")) is None
 
 
-@pytest.mark.parametrize("shown", [cookie("impatient"), Shown("broken", None)])
-async def test_who_goes_away_meanwhile_holds_up_nobody(
-    looks: list[list[Shown]], shown: Shown
+@pytest.mark.parametrize("credentials", [cookie("cancelled"), Credentials("broken", None)])
+async def test_cancelled_request_does_not_block_the_next(
+    batches: list[list[Credentials]], credentials: Credentials
 ) -> None:
-    ask = Lookup()
-    impatient = asyncio.create_task(ask(shown))
-    while ask._waiting or not impatient.cancelled():
+    authenticator = Authenticator()
+    cancelled = asyncio.create_task(authenticator.authenticate(credentials))
+    while authenticator._queue or not cancelled.cancelled():
         await asyncio.sleep(0)
-        if not ask._waiting:  # it is being looked up now
-            impatient.cancel()
+        if not authenticator._queue:  # its batch is being queried
+            cancelled.cancel()
 
     async with asyncio.timeout(DEADLINE):
-        assert await ask(cookie("patient")) is None
+        assert await authenticator.authenticate(cookie("next")) is None
 
 
 @pytest.mark.parametrize("token", ["broken", "cut"])
-async def test_a_door_without_a_database_says_so(looks: list[list[Shown]], token: str) -> None:
-    said: list[Any] = []
+async def test_handshake_without_a_database_answers_503(
+    batches: list[list[Credentials]], token: str
+) -> None:
+    sent: list[Any] = []
 
     async def receive() -> dict[str, str]:
         return {"type": "websocket.disconnect"}
 
     async def send(message: Any) -> None:
-        said.append(message)
+        sent.append(message)
 
     headers = [(b"authorization", f"Bearer {token}".encode())]
     scope = {"type": "websocket", "headers": headers, "subprotocols": ["maru.v1"]}
-    await Admission(None)(scope, receive, send)
+    await Handshake(None)(scope, receive, send)
 
-    assert [message.get("status") for message in said] == [503, None]
-    assert b'"unavailable"' in said[1]["body"]
+    assert [message.get("status") for message in sent] == [503, None]
+    assert b'"unavailable"' in sent[1]["body"]
 
 
-def test_end_of_many_is_found_by_three_queries() -> None:
+def test_revoked_credentials_of_many_connections_take_three_queries() -> None:
     people = [make_user(f"P{number}") for number in range(5)]
-    joined = {Credential(user.pk, session_key=session_of(user)): {uuid4()} for user in people}
-    gone = Credential(people[0].pk, token_id=uuid4())
+    joined = {Credential(user.pk, session_key=make_session(user)): {uuid4()} for user in people}
+    deleted_token = Credential(people[0].pk, token_id=uuid4())
 
     with CaptureQueriesContext(connection) as queries:
-        ended = those_that_ended({**joined, gone: set()})
+        revoked = revoked_credentials({**joined, deleted_token: set()})
 
-    assert ended == {gone}
+    assert revoked == {deleted_token}
     assert len(queries) == 3

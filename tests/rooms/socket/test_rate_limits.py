@@ -1,4 +1,4 @@
-"""Where commands and joins are counted: on each way in, behind the gate, for each by itself."""
+"""Commands and joins are rate-limited on every transport, after the permission check."""
 
 from collections.abc import Callable
 
@@ -13,20 +13,20 @@ from accounts.rate_limits import LIMITS, MemoryCounters, RateLimit
 from accounts.services import create_token
 from rooms.protocol.commands import RoomRead
 from rooms.socket import snapshots
-from rooms.socket.commands import carry_out
+from rooms.socket.commands import execute
 from tests.rooms.conftest import Cast
 
 pytestmark = pytest.mark.django_db
 
-Narrow = Callable[[str, str], None]
+LimitOnly = Callable[[str, str], None]
 
 
 @pytest.fixture
-def narrow(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Narrow:
-    """Let the one rule pass twice, and nothing else be counted."""
+def limit_only(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> LimitOnly:
+    """Return a function that sets one rule to two uses per minute and removes all others."""
     settings.RATE_LIMITS = True
-    mine = MemoryCounters()
-    monkeypatch.setattr(rate_limits, "get_counters", lambda: mine)
+    counters = MemoryCounters()
+    monkeypatch.setattr(rate_limits, "get_counters", lambda: counters)
 
     def only(action: str, kind: str) -> None:
         assert (action, kind) in LIMITS
@@ -35,12 +35,12 @@ def narrow(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Narrow:
     return only
 
 
-def refusals(*acts: Callable[[], object]) -> list[type[MaruError] | None]:
-    """Do these things one after the other; return how each was refused."""
+def refusals(*calls: Callable[[], object]) -> list[type[MaruError] | None]:
+    """Call each in order; return the class of its refusal, or None."""
     found: list[type[MaruError] | None] = []
-    for act in acts:
+    for call in calls:
         try:
-            act()
+            call()
         except MaruError as error:
             found.append(type(error))
         else:
@@ -48,25 +48,25 @@ def refusals(*acts: Callable[[], object]) -> list[type[MaruError] | None]:
     return found
 
 
-def test_commands_of_a_socket_are_counted(cast: Cast, narrow: Narrow) -> None:
-    narrow(rate_limits.COMMAND, rate_limits.USER)
+def test_socket_commands_are_limited_per_user(cast: Cast, limit_only: LimitOnly) -> None:
+    limit_only(rate_limits.COMMAND, rate_limits.USER)
     command = RoomRead(room=cast.room.pk, seq=1)
 
     def by_member() -> object:
-        return carry_out(command, cast.member, "en")
+        return execute(command, cast.member, "en")
 
     assert refusals(by_member, by_member, by_member) == [None, None, RateLimited]
-    assert refusals(lambda: carry_out(command, cast.reader, "en")) == [None]
+    assert refusals(lambda: execute(command, cast.reader, "en")) == [None]
 
 
 @pytest.mark.parametrize("kind", [rate_limits.USER, rate_limits.ROOM, rate_limits.TEAM])
-def test_joins_are_counted_and_strangers_use_up_nothing(
-    cast: Cast, narrow: Narrow, kind: str
+def test_joins_are_limited_and_a_stranger_consumes_nothing(
+    cast: Cast, limit_only: LimitOnly, kind: str
 ) -> None:
-    narrow(rate_limits.JOIN, kind)
+    limit_only(rate_limits.JOIN, kind)
 
     def join(user: User = cast.member) -> None:
-        snapshots.admit(user, cast.room.pk)
+        snapshots.authorize_join(user, cast.room.pk)
 
     assert refusals(*[lambda: join(cast.stranger)] * 5) == [NotFound] * 5
     assert refusals(join, join, join) == [None, None, RateLimited]
@@ -74,10 +74,10 @@ def test_joins_are_counted_and_strangers_use_up_nothing(
     assert others == ([None] if kind == rate_limits.USER else [RateLimited])
 
 
-def test_stream_is_a_join(cast: Cast, narrow: Narrow) -> None:
+def test_stream_counts_as_a_join(cast: Cast, limit_only: LimitOnly) -> None:
     _token, secret = create_token(user=cast.member, name="script")
     client = Client(headers={"authorization": f"Bearer {secret}"})
-    narrow(rate_limits.JOIN, rate_limits.USER)
+    limit_only(rate_limits.JOIN, rate_limits.USER)
 
     answers = [client.get(f"/api/v1/rooms/{cast.room.pk}/stream") for _ in range(3)]
 

@@ -1,4 +1,4 @@
-"""Somebody is removed between the gate's yes and the snapshot: they see nothing of the room."""
+"""A member removed between the permission check and the snapshot receives nothing of the room."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from accounts.models import User
 from rooms import services
 from rooms.fanout.credentials import Credential
 from rooms.socket import snapshots
-from rooms.socket.sse import Wish, _begin
+from rooms.socket.sse import StreamRequest, _begin
 from tests.deadlines import DEADLINE
 from tests.rooms.conftest import Cast
 from tests.rooms.fanout.harness import Harness, SocketClient, run_harness
@@ -21,10 +21,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def removing(harness: Harness, cast: Cast, clients: list[SocketClient]) -> Callable[..., Any]:
-    """Return `joining.snapshot`, which takes a moment in which the member is removed."""
-    snapshot = snapshots.snapshot
+    """Return `build_snapshot` that first removes the member and waits for the event."""
+    build_snapshot = snapshots.build_snapshot
 
-    async def removed_meanwhile(*arguments: Any) -> Any:
+    async def remove_and_build(*arguments: Any) -> Any:
         await harness.do(
             services.remove_member,
             user=cast.owner,
@@ -32,58 +32,60 @@ def removing(harness: Harness, cast: Cast, clients: list[SocketClient]) -> Calla
             member_id=cast.member.pk,
         )
         await harness.settled(*clients)
-        return await snapshot(*arguments)
+        return await build_snapshot(*arguments)
 
-    return removed_meanwhile
+    return remove_and_build
 
 
 @pytest.mark.parametrize("others", [0, 1], ids=["alone", "with others"])
-async def test_whoever_is_removed_while_they_join_sees_nothing_of_the_room(
+async def test_member_removed_during_a_join_receives_nothing(
     cast: Cast, settings: Settings, monkeypatch: pytest.MonkeyPatch, others: int
 ) -> None:
     settings.RATE_LIMITS = False
     async with run_harness() as harness:
-        listening = [harness.connect(cast.reader) for _ in range(others)]
-        for client in listening:
+        readers = [harness.connect(cast.reader) for _ in range(others)]
+        for client in readers:
             await client.join(cast.room.pk)
         removed = harness.connect(cast.member)
-        monkeypatch.setattr(snapshots, "snapshot", removing(harness, cast, [*listening, removed]))
+        monkeypatch.setattr(
+            snapshots, "build_snapshot", removing(harness, cast, [*readers, removed])
+        )
 
         answer = await removed.join(cast.room.pk)
         await harness.do(
             services.post_message,
             user=cast.owner,
             room_id=cast.room.pk,
-            text="Are they gone?",
+            text="After the removal",
             personas=[],
         )
-        await harness.settled(*listening, removed)
+        await harness.settled(*readers, removed)
 
         assert (answer["type"], answer["code"]) == ("command.refused", "not_found")
         assert removed.received == [answer]
         assert not removed.joined(cast.room.pk)
-        assert all(client.received[-1]["type"] == "message.created" for client in listening)
+        assert all(client.received[-1]["type"] == "message.created" for client in readers)
 
 
-async def test_stream_of_whoever_is_removed_while_it_begins_sends_nothing_of_the_room(
+async def test_stream_of_a_member_removed_during_its_start_sends_nothing(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with run_harness() as harness:
         removed = harness.connect(cast.member)
         loop = asyncio.get_running_loop()
-        read_stand = snapshots.read_stand
+        read_snapshot = snapshots.read_snapshot
 
-        def removed_meanwhile(user: User, room_id: UUID, after: int | None) -> snapshots.Stand:
-            stand = read_stand(user, room_id, after)
+        def read_and_remove(user: User, room_id: UUID, after: int | None) -> snapshots.SnapshotData:
+            data = read_snapshot(user, room_id, after)
             services.remove_member(user=cast.owner, room_id=room_id, member_id=user.pk)
             asyncio.run_coroutine_threadsafe(harness.settled(removed), loop).result(DEADLINE)
-            return stand
+            return data
 
-        monkeypatch.setattr(snapshots, "read_stand", removed_meanwhile)
+        monkeypatch.setattr(snapshots, "read_snapshot", read_and_remove)
         last = await harness.do(lambda: cast.refreshed().last_seq)
-        wish = Wish(cast.member, cast.room.pk, last, Credential(cast.member.pk))
-        goes_on = await _begin(wish, harness.hub, removed.connection)
+        request = StreamRequest(cast.member, cast.room.pk, last, Credential(cast.member.pk))
+        started = await _begin(request, harness.hub, removed.connection)
 
-        assert not goes_on
+        assert not started
         assert not removed.received
         assert not removed.joined(cast.room.pk)

@@ -1,4 +1,4 @@
-"""What a client that comes back is given: all that it lacks, or the room afresh."""
+"""A client that rejoins gets the events that it has missed, or the state of the room."""
 
 from uuid import UUID
 
@@ -11,81 +11,81 @@ from rooms.models import Room
 from rooms.permissions import access_room
 from rooms.services import post_message
 from rooms.socket import snapshots
-from rooms.socket.snapshots import read_stand
+from rooms.socket.snapshots import read_snapshot
 from tests.rooms.conftest import Cast
 from tests.rooms.fanout.harness import run_harness
 
 pytestmark = pytest.mark.django_db
 
 
-def say(cast: Cast, times: int, text: str = "hello") -> None:
+def post(cast: Cast, times: int, text: str = "hello") -> None:
     for _ in range(times):
         post_message(user=cast.owner, room_id=cast.room.pk, text=text, personas=[])
 
 
-def test_all_events_come_however_many_reads_they_take(
+def test_events_of_several_queries_are_returned_together(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshots, "READ_AT_ONCE", 3)
-    say(cast, 7)
+    monkeypatch.setattr(snapshots, "EVENTS_PER_QUERY", 3)
+    post(cast, 7)
     last = cast.refreshed().last_seq
 
-    stand = read_stand(cast.member, cast.room.pk, last - 7)
+    data = read_snapshot(cast.member, cast.room.pk, last - 7)
 
-    assert stand.events == event_log.events_after(cast.room.pk, last - 7)
-    assert len(stand.events) == 7
+    assert data.events == event_log.events_after(cast.room.pk, last - 7)
+    assert len(data.events) == 7
 
 
-def test_more_bytes_than_a_socket_may_keep_are_given_as_the_room_afresh(
+def test_events_over_the_byte_limit_are_replaced_by_the_state(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshots, "MOST_BYTES", 10_000)
-    say(cast, 5, "x" * 3_000)
+    monkeypatch.setattr(snapshots, "MAX_BYTES", 10_000)
+    post(cast, 5, "x" * 3_000)
     last = cast.refreshed().last_seq
 
-    few = read_stand(cast.member, cast.room.pk, last - 1)
-    many = read_stand(cast.member, cast.room.pk, last - 5)
+    few = read_snapshot(cast.member, cast.room.pk, last - 1)
+    many = read_snapshot(cast.member, cast.room.pk, last - 5)
 
     assert few.events is not None
     assert many.events is None
     assert many.state is not None
 
 
-def test_nothing_new_takes_no_look_into_the_log(cast: Cast) -> None:
-    stand = read_stand(cast.member, cast.room.pk, cast.refreshed().last_seq)
+def test_client_that_is_up_to_date_gets_no_events(cast: Cast) -> None:
+    data = read_snapshot(cast.member, cast.room.pk, cast.refreshed().last_seq)
 
-    assert (stand.events, stand.state) == ([], None)
+    assert (data.events, data.state) == ([], None)
 
 
 @pytest.mark.parametrize("ahead", [1, 10**9])
-def test_position_from_the_future_gets_the_room_afresh(cast: Cast, ahead: int) -> None:
-    stand = read_stand(cast.member, cast.room.pk, cast.refreshed().last_seq + ahead)
+def test_client_ahead_of_the_log_gets_the_state(cast: Cast, ahead: int) -> None:
+    data = read_snapshot(cast.member, cast.room.pk, cast.refreshed().last_seq + ahead)
 
-    assert stand.events is None
-    assert stand.state is not None
+    assert data.events is None
+    assert data.state is not None
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_gate_is_asked_once_where_others_listen_already_and_lets_no_stranger_in(
+async def test_join_of_a_subscribed_room_checks_permission_once_and_refuses_a_stranger(
     cast: Cast, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.RATE_LIMITS = False
-    asked: list[User] = []
+    checked: list[User] = []
 
     def counted(user: User, room_id: UUID, permission: str) -> Room:
-        asked.append(user)
+        checked.append(user)
         return access_room(user, room_id, permission)
 
     monkeypatch.setattr(snapshots, "access_room", counted)
     async with run_harness() as harness:
         owner, member, stranger = map(harness.connect, (cast.owner, cast.member, cast.stranger))
         for client in (owner, member, stranger):
-            heard = await client.join(cast.room.pk)
+            refusal = await client.join(cast.room.pk)
         await owner.say(cast.room.pk, "hello")
         await harness.settled(owner, member, stranger)
 
-    assert [asked.count(user) for user in (cast.owner, cast.member, cast.stranger)] == [2, 1, 1]
+    assert [checked.count(user) for user in (cast.owner, cast.member, cast.stranger)] == [2, 1, 1]
     assert member.joined(cast.room.pk)
-    assert heard["code"] == "not_found"
-    assert stranger.received == [heard]
+    assert refusal["code"] == "not_found"
+    assert stranger.received == [refusal]
     assert not stranger.joined(cast.room.pk)

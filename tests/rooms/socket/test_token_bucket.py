@@ -1,4 +1,4 @@
-"""How fast one socket may ask, and what becomes of whoever asks faster."""
+"""The rate limit of a connection, and the end of a connection that ignores it."""
 
 import asyncio
 import json
@@ -12,12 +12,12 @@ from accounts.models import User
 from rooms.fanout.credentials import Credential
 from rooms.fanout.hub import RoomHub
 from rooms.socket.consumer import RoomsConsumer
-from rooms.socket.token_bucket import BURST, PATIENCE, PER_SECOND, Bucket
+from rooms.socket.token_bucket import BURST, MAX_REFUSED, PER_SECOND, TokenBucket
 from tests.live import Installation
 from tests.rooms.fanout.doubles import FakeStore
 
 
-class Clock:
+class FakeClock:
     def __init__(self) -> None:
         self.seconds = 0.0
 
@@ -25,17 +25,17 @@ class Clock:
         return self.seconds
 
 
-def test_burst_passes_and_the_next_waits() -> None:
-    bucket = Bucket(Clock())
+def test_burst_passes_and_the_next_command_must_wait() -> None:
+    bucket = TokenBucket(FakeClock())
 
     taken = [bucket.take() for _ in range(BURST + 1)]
 
     assert taken == [None] * BURST + [1]
 
 
-def test_rate_is_kept_up_for_ever() -> None:
-    clock = Clock()
-    bucket = Bucket(clock)
+def test_commands_at_the_permitted_rate_are_never_refused() -> None:
+    clock = FakeClock()
+    bucket = TokenBucket(clock)
     for _ in range(BURST):
         bucket.take()
 
@@ -44,22 +44,22 @@ def test_rate_is_kept_up_for_ever() -> None:
         assert bucket.take() is None
 
 
-def test_flood_is_called_one_after_much_patience() -> None:
-    clock = Clock()
-    bucket = Bucket(clock)
-    for _ in range(BURST + PATIENCE):
+def test_bucket_is_flooded_after_more_than_the_maximum_of_refusals() -> None:
+    clock = FakeClock()
+    bucket = TokenBucket(clock)
+    for _ in range(BURST + MAX_REFUSED):
         bucket.take()
-    assert not bucket.is_flood
+    assert not bucket.is_flooded
 
     bucket.take()
 
-    assert bucket.is_flood
+    assert bucket.is_flooded
 
 
-def test_patience_comes_back_with_calm() -> None:
-    clock = Clock()
-    bucket = Bucket(clock)
-    for _ in range(BURST + PATIENCE):
+def test_refusals_are_forgotten_when_the_bucket_has_refilled() -> None:
+    clock = FakeClock()
+    bucket = TokenBucket(clock)
+    for _ in range(BURST + MAX_REFUSED):
         bucket.take()
     clock.seconds += 60
     assert bucket.take() is None
@@ -67,21 +67,21 @@ def test_patience_comes_back_with_calm() -> None:
     for _ in range(BURST):
         bucket.take()
 
-    assert not bucket.is_flood
+    assert not bucket.is_flooded
 
 
-async def test_who_says_much_at_once_keeps_nobody_waiting() -> None:
-    said = [{"type": "websocket.receive", "text": '{"type":"ping","ref":"1"}'}] * BURST
-    told = iter([{"type": "websocket.connect"}, *said, {"type": "websocket.disconnect"}])
+async def test_burst_of_one_client_does_not_starve_other_tasks() -> None:
+    burst = [{"type": "websocket.receive", "text": '{"type":"ping","ref":"1"}'}] * BURST
+    incoming = iter([{"type": "websocket.connect"}, *burst, {"type": "websocket.disconnect"}])
     turns = 0
 
     async def receive() -> object:
-        return next(told)  # all of it has come: nothing is waited for
+        return next(incoming)  # every frame has arrived already: no await suspends
 
     async def send(message: object) -> None:
-        """Nobody looks."""
+        """Discard the answers."""
 
-    async def somebody_else() -> None:
+    async def count_turns() -> None:
         nonlocal turns
         while True:
             turns += 1
@@ -90,30 +90,32 @@ async def test_who_says_much_at_once_keeps_nobody_waiting() -> None:
     user = User(name="Member")
     state = {"hub": RoomHub(InMemoryChannelLayer(), FakeStore().source())}
     scope = {"user": user, "credential": Credential(user.pk), "language": "en", "state": state}
-    other = asyncio.create_task(somebody_else())
+    other = asyncio.create_task(count_turns())
     await RoomsConsumer()(scope, receive, send)
     other.cancel()
 
     assert turns >= BURST
 
 
-async def test_flooding_socket_is_told_and_then_closed_and_others_go_on(tmp_path: Path) -> None:
+async def test_flooding_connection_is_refused_then_closed_and_others_continue(
+    tmp_path: Path,
+) -> None:
     with Installation(tmp_path, MARU_RATE_LIMITS="on") as limited:
         (room,) = limited.populate(rooms=1, members=2)
         async with (
             limited.socket(room.members[0]) as flooding,
-            limited.socket(room.members[1]) as calm,
+            limited.socket(room.members[1]) as other,
         ):
             with pytest.raises(ConnectionClosed) as closed:
-                for number in range(10 * (BURST + PATIENCE)):
+                for number in range(10 * (BURST + MAX_REFUSED)):
                     frame = {"type": "ping", "ref": str(number)}
                     await flooding.connection.send(json.dumps(frame))
                     await flooding.receive()
-            still = await calm.command("ping")
+            answer = await other.command("ping")
 
     refused = flooding.of_type("command.refused")
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 4429
     assert {frame["code"] for frame in refused} == {"rate_limited"}
     assert all(frame["retry_after"] >= 1 for frame in refused)
-    assert still["type"] == "command.done"
+    assert answer["type"] == "command.done"
