@@ -1,4 +1,4 @@
-"""How fast and how large Maru is, beside what we promise. `make bench`, or `python -m tests.bench`.
+"""Measurements of speed and size, a tool: `make bench`, or `python -m tests.bench`. See README.md.
 
-It measures and never asserts: a time depends on the machine, and the table names the machine.
+It never fails on a slow figure: figures depend on the machine, which the table names.
 """

@@ -1,4 +1,7 @@
-"""`python -m tests.bench [PART …] [--out FILE]`: measure, print the table, write JSON and chart."""
+"""Measure, print the table, and write it as JSON; `fanout` also writes a chart.
+
+Without PART all parts run; `breakdown` only runs then if a goal of `overhead` was missed.
+"""
 
 import argparse
 import sys
@@ -8,54 +11,57 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from tests.bench.fanout import connections as crowd
-from tests.bench.fanout import joins as joining
-from tests.bench.fanout import streaming
-from tests.bench.latency import breakdown, overhead
-from tests.bench.latency import first_delta as delta
-from tests.bench.process import import_lag as lag
-from tests.bench.process import memory
-from tests.bench.process import startup as ready
+from tests.bench.fanout import connections, joins, streaming
+from tests.bench.latency import breakdown, first_delta, overhead
+from tests.bench.process import import_lag, memory, startup
 from tests.bench.report import chart, machine
 from tests.bench.report.figures import Figure
 from tests.bench.report.table import Part, as_table, write_json
-from tests.bench.resources import Stage
-from tests.bench.runs import production as runs
+from tests.bench.resources import Resources
+from tests.bench.runs import production
 from tests.live import ROOT
 
-# In this order: memory is looked at before hours of answers.
-PARTS: Final[dict[str, Callable[[Stage], Sequence[Figure]]]] = {
-    "ready": ready.measure,
-    "lag": lag.measure,
+Measure = Callable[[Resources], Sequence[Figure]]
+
+# Memory is measured before the parts that give thousands of answers.
+PARTS: Final[dict[str, Measure]] = {
+    "startup": startup.measure,
+    "lag": import_lag.measure,
     "memory": memory.measure,
-    "delta": delta.measure,
+    "delta": first_delta.measure,
     "overhead": overhead.measure,
     "fanout": streaming.measure,
-    "crowd": crowd.measure,
-    "joining": joining.measure,
+    "connections": connections.measure,
+    "joins": joins.measure,
     "breakdown": breakdown.measure,
-    "runs": runs.measure,
+    "runs": production.measure,
 }
 
 
 def main() -> None:
-    """Measure what was asked for: by default everything, and the breakdown only if needed."""
+    """Measure the requested parts, print the table and write it."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("part", nargs="*", help=f"of {', '.join(PARTS)}; default: all")
-    parser.add_argument("--out", type=Path, default=ROOT / "var" / "bench.json", metavar="FILE")
+    parser.add_argument("part", nargs="*", help=f"one of {', '.join(PARTS)}; default: all")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=ROOT / "var" / "bench.json",
+        metavar="FILE",
+        help="default: var/bench.json",
+    )
     arguments = parser.parse_args()
     if unknown := set(arguments.part) - set(PARTS):
-        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+        parser.error(f"unknown part: {', '.join(sorted(unknown))}")
     facts = machine.describe()
     parts: list[Part] = []
     try:
         _measure(arguments.part, parts)
-    finally:  # what one part could not find out is no reason to lose the others
+    finally:  # an error in one part must not lose the figures of the others
         if parts:
-            _tell(facts, parts, arguments.out)
+            _write(facts, parts, arguments.out)
 
 
-def _tell(facts: dict[str, str | int | float], parts: Sequence[Part], out: Path) -> None:
+def _write(facts: dict[str, str | int | float], parts: Sequence[Part], out: Path) -> None:
     print(as_table(facts, parts))
     write_json(out, facts, parts)
     if fanout := [part for part in parts if part.name == "fanout"]:
@@ -63,24 +69,24 @@ def _tell(facts: dict[str, str | int | float], parts: Sequence[Part], out: Path)
         out.with_suffix(".svg").write_text(drawing, encoding="utf-8")
 
 
-def _measure(asked: Sequence[str], parts: list[Part]) -> None:
+def _measure(requested: Sequence[str], parts: list[Part]) -> None:
     """Add each part to `parts` as soon as it is measured."""
     with tempfile.TemporaryDirectory(prefix="maru-bench-") as folder, ExitStack() as stack:
-        stage = Stage(Path(folder), stack)
+        resources = Resources(Path(folder), stack)
         for name, measure in PARTS.items():
-            if name in asked or (not asked and (name != "breakdown" or _is_needed(parts))):
-                parts.append(_measure_part(name, measure, stage))
+            is_default = name != "breakdown" or _overhead_missed_a_goal(parts)
+            if name in requested or (not requested and is_default):
+                parts.append(_measure_part(name, measure, resources))
 
 
-def _measure_part(name: str, measure: Callable[[Stage], Sequence[Figure]], stage: Stage) -> Part:
-    print(f"measuring {name} …", file=sys.stderr, flush=True)
-    with machine.watched() as calm:
-        figures = measure(stage)
-    return Part(name, figures, calm)
+def _measure_part(name: str, measure: Measure, resources: Resources) -> Part:
+    print(f"Measuring {name} …", file=sys.stderr, flush=True)
+    with machine.watched() as noise:
+        figures = measure(resources)
+    return Part(name, figures, noise)
 
 
-def _is_needed(parts: Sequence[Part]) -> bool:
-    """The breakdown is for a goal that was missed."""
+def _overhead_missed_a_goal(parts: Sequence[Part]) -> bool:
     return any(f.missed for part in parts if part.name == "overhead" for f in part.figures)
 
 

@@ -1,4 +1,4 @@
-"""What the parts stand on: a folder, the stub provider, and one warm server that they share."""
+"""What the parts use: a folder, the stub provider, stores, and one warm server that they share."""
 
 import subprocess
 import sys
@@ -10,24 +10,24 @@ from typing import Final
 
 import uvloop
 
-from tests.bench.latency.asking import ask
+from tests.bench.latency.timed_ask import ask
+from tests.cluster.harness import SECRET_KEY
 from tests.cluster.harness.services import Postgres, Redis
 from tests.live import ROOT, Installation, PopulatedRoom, until
 
 MODEL: Final = "tokens-8"
-"""Of the stub: eight words, as soon as it is asked."""
-SECRET_KEY: Final = "only-for-this-benchmark-0123456789-abcdefghijklmnopqrstuvwxyz"
+"""A model of the stub provider: eight tokens without a delay."""
 
 
-class Stage:
-    """Whatever is needed is started when it is first asked for, and ended with the run."""
+class Resources:
+    """Starts each resource at its first use; all of them end with `stack`."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.folder = folder
         self._stack = stack
 
     def installation(self, name: str, *entry: str, **env: str) -> Installation:
-        """Return an installation with a data folder of its own, not yet started."""
+        """Return an installation with a new data folder, not yet started."""
         folder = self.folder / name
         folder.mkdir()
         made = Installation(folder, TMPDIR=str(self.folder), **env)
@@ -36,7 +36,7 @@ class Stage:
         return made
 
     def production(self, name: str, *entry: str, **env: str) -> Installation:
-        """Return a web process of the production profile on an empty database, not yet started."""
+        """Return a web process of the production profile on a new database, not yet started."""
         made = self.installation(
             name,
             *entry,
@@ -50,17 +50,15 @@ class Stage:
 
     @cached_property
     def postgres(self) -> Postgres:
-        """Private, on a free port, for as long as the run lasts."""
         return self._stack.enter_context(Postgres())
 
     @cached_property
     def redis(self) -> Redis:
-        """Private, on a free port, for as long as the run lasts."""
         return self._stack.enter_context(Redis())
 
     @cached_property
     def provider(self) -> str:
-        """The base URL of the stub, in a process of its own as a provider would be."""
+        """The base URL of the stub provider, in a process of its own like a real provider."""
         log = self.folder / "provider.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
@@ -73,19 +71,19 @@ class Stage:
 
     @property
     def provider_address(self) -> str:
-        """Host and port, as MARU_EGRESS_ALLOW wants them."""
+        """Host and port of the provider, for MARU_EGRESS_ALLOW."""
         return self.provider.split("/")[2]
 
     @cached_property
-    def warm(self) -> "Warm":
+    def warm(self) -> "WarmServer":
         """An embedded server whose personas have given their first answers."""
         installation = self.installation("warm", MARU_EGRESS_ALLOW=self.provider_address)
-        return warm(self._stack.enter_context(installation), self.provider)
+        return warm_up(self._stack.enter_context(installation), self.provider)
 
 
 @dataclass(frozen=True)
-class Warm:
-    """A server with a room that the demo answers, and one that the provider's model answers."""
+class WarmServer:
+    """A running server; the demo answers in one room, a model of the provider in the other."""
 
     installation: Installation
     demo: PopulatedRoom
@@ -98,13 +96,13 @@ class Warm:
         return process.pid
 
 
-def warm(installation: Installation, provider: str) -> Warm:
-    """Make the rooms of a running server and have each persona answer once."""
+def warm_up(installation: Installation, provider: str) -> WarmServer:
+    """Create the rooms of a running server and have each persona answer once."""
     (demo,) = installation.populate(1, 2)
     (provided,) = installation.populate(1, 2, "--provider", provider, "--model", MODEL)
     for room in (demo, provided):
         uvloop.run(_first_answer(installation, room))
-    return Warm(installation, demo, provided)
+    return WarmServer(installation, demo, provided)
 
 
 async def _first_answer(installation: Installation, room: PopulatedRoom) -> None:

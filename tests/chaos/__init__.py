@@ -1,1 +1,1 @@
-"""Faults, each with its counts: the tests of tests/cluster run them small, `make chaos` large."""
+"""Fault injection, a tool: `make chaos` runs it at full size, tests/cluster runs it small."""

@@ -1,4 +1,4 @@
-"""What a fault is let loose on: a cluster, the provider, rooms full of witnesses, and a verdict."""
+"""What the faults are injected into: a cluster, the stub provider, and rooms with clients."""
 
 import asyncio
 import time
@@ -8,145 +8,150 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import count
 
-from tests.cluster.harness import oracle
-from tests.cluster.harness import stored_state as book
+from tests.cluster.harness import oracle, stored_state
 from tests.cluster.harness.cluster import Cluster
-from tests.cluster.harness.recording_client import Audience, Witness, audience, together
-from tests.cluster.harness.stored_state import Book
+from tests.cluster.harness.recording_client import (
+    RecordingClient,
+    RecordingClients,
+    gather_or_cancel,
+    recording_clients,
+)
+from tests.cluster.harness.stored_state import StoredState
 from tests.deadlines import DEADLINE
 from tests.live import PopulatedRoom
 from tests.provider import Provider
 
-QUICK, SOON, LONG, SLOW = "canary@400", "canary@20", "canary@5", "canary@1"
-"""Answers of the same forty words within a tenth of a second, two seconds, eight, and forty."""
+QUICK, SHORT, LONG, SLOW = "canary@400", "canary@20", "canary@5", "canary@1"
+"""Models that answer with the same forty tokens in 0.1 s, 2 s, 8 s and 40 s."""
 
 HELD = "canary-held@20"
-"""The same, which begins and goes on, for two seconds, when the provider is told to release it."""
+"""The same answer; it starts, then pauses until the provider is released, then takes 2 s."""
 
-MODELS = (QUICK, SOON, LONG, SLOW, HELD)
+MODELS = (QUICK, SHORT, LONG, SLOW, HELD)
 
-LOOK_SECONDS = 0.02
+POLL_SECONDS = 0.02
 _numbers = count(1)
 
 
 @dataclass
 class Outcome:
-    """What was seen: figures for whoever reads, and complaints, of which there may be none."""
+    """The figures of a part, and the violations, of which there must be none."""
 
     figures: dict[str, float] = field(default_factory=dict)
-    complaints: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A question that was acknowledged."""
+class AskedRun:
+    """A run whose message was acknowledged to this client."""
 
     run: str
-    witness: Witness
+    client: RecordingClient
 
-    async def begun(self) -> None:
-        """Return once more than its first words were heard."""
-        await self.witness.until(lambda: self.witness.shown[self.run] > 1)
+    async def until_streaming(self) -> None:
+        """Return when the client has received two deltas."""
+        await self.client.until(lambda: self.client.delta_counts[self.run] > 1)
 
-    async def ended(self) -> None:
-        """Return once its end was heard."""
-        await self.witness.ended(self.run)
+    async def until_ended(self) -> None:
+        await self.client.until_ended(self.run)
 
 
 @dataclass
-class Stage:
-    """A cluster that may be broken in every way, and comes back."""
+class Target:
+    """A cluster that recovers from each fault, and the rooms of one part in it."""
 
     cluster: Cluster
     provider: Provider
     size: int = 4
 
     def __post_init__(self) -> None:
-        book.watch(self.cluster.postgres)
+        stored_state.record_transitions(self.cluster.postgres)
 
     @cached_property
     def rooms(self) -> list[PopulatedRoom]:
-        """Rooms whose personas answer with the canary of the question, at several speeds."""
+        """`size` rooms with one persona per model; a persona answers with the question's canary."""
         models = [word for model in MODELS for word in ("--model", model)]
         return self.cluster.populate(self.size, 2, "--provider", self.provider.base_url, *models)
 
     @asynccontextmanager
-    async def audience(self) -> AsyncIterator[Audience]:
-        """Have a member of each room listen on each web process."""
-        async with audience(self.cluster.webs, self.rooms) as gathered:
-            yield gathered
+    async def clients(self) -> AsyncIterator[RecordingClients]:
+        """Connect a member of each room to each web process."""
+        async with recording_clients(self.cluster.webs, self.rooms) as clients:
+            yield clients
 
-    def read(self) -> Book:
-        """Return what the database has of the rooms."""
-        return book.read(self.cluster.postgres, [room.id for room in self.rooms])
+    def read_state(self) -> StoredState:
+        """Return the stored state of the rooms. Blocking."""
+        return stored_state.read_state(self.cluster.postgres, [room.id for room in self.rooms])
 
-    async def verdict(self, gathered: Audience, *, deltas_kept: bool = True) -> Outcome:
-        """Judge all that the rooms keep, and all that was heard of it.
+    async def check(self, clients: RecordingClients, *, deltas_kept: bool = True) -> Outcome:
+        """Compare the stored state and everything that the clients received with the oracle.
 
-        `deltas_kept` is False where Redis was away: then text may have come at its end only.
+        `deltas_kept` is False if Redis was unavailable: then deltas may be missing, and the text
+        comes with the final event.
         """
-        kept = await asyncio.to_thread(self.read)
-        complaints = oracle.complaints(kept)
-        for witness in gathered.everybody:
-            log = kept.logs[witness.room]
-            await witness.caught_up(log[-1][0])
-            wrong = [*witness.complaints, *oracle.unlike_log(witness.heard, witness.since, log)]
+        stored = await asyncio.to_thread(self.read_state)
+        violations = oracle.violations(stored)
+        for client in clients.all:
+            log = stored.logs[client.room]
+            await client.until_seq(log[-1][0])
+            wrong = [
+                *client.violations,
+                *oracle.log_differences(client.events, client.since, log),
+            ]
             if deltas_kept:
-                wrong += oracle.misassembled(witness.timeline.ended)
-            complaints += [f"{witness.web.port} in {witness.room}: {what}" for what in wrong]
-        figures = _figures(kept, gathered)
-        figures["chunks of the provider"] = self._chunks
-        return Outcome(figures, complaints)
-
-    @property
-    def _chunks(self) -> int:
-        """How many were sent since the stage was built; one in a foreign room is a complaint."""
-        return sum(request.chunks for request in self.provider.requests)
+                wrong += oracle.assembly_errors(client.timeline.ended)
+            violations += [f"port {client.web.port}, room {client.room}: {what}" for what in wrong]
+        figures = _figures(stored, clients)
+        # The provider was cleared when the target was created, so these are its requests.
+        figures["chunks of the provider"] = sum(r.chunks for r in self.provider.requests)
+        return Outcome(figures, violations)
 
 
-def _figures(kept: Book, gathered: Audience) -> dict[str, float]:
+def _figures(stored: StoredState, clients: RecordingClients) -> dict[str, float]:
     return {
-        "runs": len(kept.runs),
-        "completed": sum(run.state == "completed" for run in kept.runs),
-        "failed": sum(run.state == "failed" for run in kept.runs),
-        "cancelled": sum(run.state == "cancelled" for run in kept.runs),
-        "taken over": sum(run.attempt > 1 for run in kept.runs),
-        "messages": len(kept.messages),
-        "deltas heard": sum(witness.deltas for witness in gathered.everybody),
+        "runs": len(stored.runs),
+        "completed": sum(run.state == "completed" for run in stored.runs),
+        "failed": sum(run.state == "failed" for run in stored.runs),
+        "cancelled": sum(run.state == "cancelled" for run in stored.runs),
+        "taken over": sum(run.attempt > 1 for run in stored.runs),
+        "messages": len(stored.messages),
+        "deltas received": sum(client.deltas for client in clients.all),
         "answers compared": sum(
-            one.heard_to_the_end for w in gathered.everybody for one in w.timeline.ended.values()
+            ended.heard_to_the_end
+            for client in clients.all
+            for ended in client.timeline.ended.values()
         ),
     }
 
 
-async def ask(witness: Witness, model: str) -> Asked:
-    """Ask a question with a canary of its own."""
-    text = f"Say {oracle.canary(witness.room, next(_numbers))}"
-    result = await witness.say(text, model=model)
+async def ask(client: RecordingClient, model: str) -> AskedRun:
+    """Send a question with a new canary to the persona of this model."""
+    text = f"Say {oracle.canary(client.room, next(_numbers))}"
+    result = await client.send_message(text, model=model)
     (run,) = result["runs"]
-    return Asked(run, witness)
+    return AskedRun(run, client)
 
 
 async def ask_all(
-    gathered: Audience, models: Sequence[str], *, prompts: int, at_once: int
-) -> list[Asked]:
-    """Ask in all rooms in turn, at most so many unanswered at once; return when all have ended."""
-    places = asyncio.Semaphore(at_once)
+    clients: RecordingClients, models: Sequence[str], *, prompts: int, concurrency: int
+) -> list[AskedRun]:
+    """Ask in all rooms in turn with at most `concurrency` open runs; return when all have ended."""
+    slots = asyncio.Semaphore(concurrency)
 
-    async def one(number: int) -> Asked:
-        async with places:
-            room = gathered.rooms[number % len(gathered.rooms)]
-            asked = await ask(gathered.anybody(room), models[number % len(models)])
-            await asked.ended()
+    async def ask_one(number: int) -> AskedRun:
+        async with slots:
+            room = clients.rooms[number % len(clients.rooms)]
+            asked = await ask(clients.any_in(room), models[number % len(models)])
+            await asked.until_ended()
             return asked
 
-    return await together(one(number) for number in range(prompts))
+    return await gather_or_cancel(ask_one(number) for number in range(prompts))
 
 
-async def eventually(happened: Callable[[], bool], seconds: float = DEADLINE) -> float:
-    """Ask something that blocks, again and again, until it is so; return how long that took."""
+async def poll(condition: Callable[[], bool], seconds: float = DEADLINE) -> float:
+    """Evaluate a blocking condition in a thread until it is true; return the seconds it took."""
     began = time.monotonic()
     async with asyncio.timeout(seconds):
-        while not await asyncio.to_thread(happened):  # noqa: ASYNC110 - no event tells of it
-            await asyncio.sleep(LOOK_SECONDS)
+        while not await asyncio.to_thread(condition):  # noqa: ASYNC110 - no event announces it
+            await asyncio.sleep(POLL_SECONDS)
     return time.monotonic() - began

@@ -1,1 +1,1 @@
-"""Tests of several processes on real services."""
+"""Tests of several processes on PostgreSQL and Redis, as in production."""

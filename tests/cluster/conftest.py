@@ -1,65 +1,67 @@
-"""Clusters that many modules share, and services for those that want to be alone with theirs.
+"""Stores, clusters and fault targets.
 
-To start a cluster costs ten seconds of a processor: whoever finds another one as good shares.
-Modules that share run in one process, one after the other (tests/plugins/scheduling.py).
+Starting a cluster takes ten seconds of CPU, so modules share one if they leave it usable. The
+modules that share run in one test process, one after the other (tests/plugins/scheduling.py).
 """
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.target import Stage
-from tests.cluster.harness.cluster import Cluster, MigratedPostgres, cluster_of_its_own
-from tests.cluster.harness.services import Postgres, Redis, missing
+from tests.chaos.target import Target
+from tests.cluster.harness.cluster import Cluster, MigratedPostgres, private_cluster
+from tests.cluster.harness.services import Postgres, Redis, missing_packages
 from tests.provider import Provider, running
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _installed() -> None:
-    if absent := missing():
+    if absent := missing_packages():
         pytest.skip(f"not installed: {', '.join(absent)}")
 
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL of our own, which has been migrated."""
+    """A migrated PostgreSQL of the module's own."""
     with MigratedPostgres() as started:
         yield started
 
 
 @pytest.fixture(scope="module")
 def redis() -> Iterator[Redis]:
-    """A Redis of our own."""
+    """A Redis of the module's own."""
     with Redis() as started:
         yield started
 
 
 @pytest.fixture(scope="package")
 def provider() -> Iterator[Provider]:
-    """A model provider that answers as we tell it to."""
+    """The stub of a model provider."""
     with running() as started:
         yield started
 
 
 @pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory, provider: Provider) -> Iterator[Cluster]:
-    """Two web processes and a worker, on stores of their own. All are there after each test."""
+    """A shared cluster of two web processes and a worker. All must be running after each test."""
     folder = tmp_path_factory.mktemp("cluster")
-    with cluster_of_its_own(folder, provider.address) as started:
+    with private_cluster(folder, provider.address) as started:
         yield started
 
 
 @pytest.fixture(scope="package")
-def breakable(tmp_path_factory: pytest.TempPathFactory, provider: Provider) -> Iterator[Cluster]:
-    """Two web processes and two workers, on stores of their own, for `stage`."""
-    folder = tmp_path_factory.mktemp("stage")
-    with cluster_of_its_own(folder, provider.address, workers=2) as started:
+def target_cluster(
+    tmp_path_factory: pytest.TempPathFactory, provider: Provider
+) -> Iterator[Cluster]:
+    """The shared cluster of the fault targets: two web processes and two workers."""
+    folder = tmp_path_factory.mktemp("target")
+    with private_cluster(folder, provider.address, workers=2) as started:
         yield started
 
 
 @pytest.fixture(scope="module")
-def stage(breakable: Cluster, provider: Provider) -> Stage:
-    """What may be broken, with rooms that no other module has; whatever breaks is mended."""
+def target(target_cluster: Cluster, provider: Provider) -> Target:
+    """A fault target with new rooms; it is fully running again after each test."""
     provider.clear()
-    breakable.wait_for_workers()
-    return Stage(breakable, provider)
+    target_cluster.wait_for_workers()
+    return Target(target_cluster, provider)

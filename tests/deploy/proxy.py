@@ -25,7 +25,7 @@ class Nginx(Service):
     """One nginx in front of the web processes that listen on `web_ports`."""
 
     name: ClassVar[str] = "nginx"
-    gentle = signal.SIGTERM
+    stop_signal = signal.SIGTERM
 
     def __init__(self, web_ports: Sequence[int] = ()) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class Nginx(Service):
         where = ["-p", str(self.folder), "-c", str(self.folder / "nginx.conf"), "-e", "stderr"]
         return [_program(), *where, "-g", here]
 
-    def answers(self) -> bool:
+    def responds(self) -> bool:
         with suppress(OSError), self.tls() as connection:
             return connection.version() is not None
         return False

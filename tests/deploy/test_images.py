@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.cluster.harness.cluster import SECRET_KEY
+from tests.cluster.harness import SECRET_KEY
 from tests.cluster.harness.services import Postgres, Redis
 from tests.deadlines import DEADLINE
 from tests.deploy.container import Container

@@ -1,1 +1,1 @@
-"""What text to many sockets costs: Maru beside a tutorial's design and the bare limit."""
+"""The cost of streaming to many sockets: Maru, the design of a tutorial, and the bare limit."""

@@ -1,7 +1,7 @@
 """The bare limit: an asyncio server under uvloop that writes one prebuilt frame to every socket.
 
-It knows nothing but rooms, which are paths: no user, no order, no hole, no Redis. What it costs
-is what the kernel and the event loop cost.
+It has rooms, which are URL paths, and nothing else: no users, no order, no gap detection, no Redis.
+Its cost is the cost of the kernel and of the event loop.
 """
 
 import asyncio
@@ -16,18 +16,18 @@ import uvloop
 
 from rooms.fanout.transport import Frame
 
-GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 
 rooms: defaultdict[int, list[asyncio.Transport]] = defaultdict(list)
 
 
 class Socket(asyncio.Protocol):
-    """Answers a handshake, and hears nothing from then on."""
+    """Answers the WebSocket handshake and ignores everything that follows."""
 
     def __init__(self) -> None:
         self._head = b""
 
-    def connection_made(self, transport: Any) -> None:  # uvloop's is of no class of asyncio's
+    def connection_made(self, transport: Any) -> None:  # uvloop's class is not an asyncio.Transport
         self._transport: asyncio.Transport = transport
 
     def data_received(self, data: bytes) -> None:
@@ -51,7 +51,7 @@ class Socket(asyncio.Protocol):
 
 
 async def stream(frames: int, interval: float, size: int) -> dict[str, Any]:
-    """Write so many frames to every room, each room at times of its own."""
+    """Write `frames` frames of `size` bytes to every room; the rooms are spread over `interval`."""
     head = b'{"type":"message.delta","text":"'
     wire = Frame.of(head + b"x" * (size - len(head) - 2) + b'"}').wire
     loop = asyncio.get_running_loop()
@@ -68,22 +68,22 @@ async def stream(frames: int, interval: float, size: int) -> dict[str, Any]:
         elif not ticks:
             done.set()
 
-    for place, sockets in enumerate(rooms.values()):
-        phase = interval * place / len(rooms)
+    for index, sockets in enumerate(rooms.values()):
+        phase = interval * index / len(rooms)
         loop.call_at(began + phase, tick, 0, phase, sockets)
     await done.wait()
     return {"frames": frames * sum(len(sockets) for sockets in rooms.values())}
 
 
 async def main() -> None:
-    """Listen, say where, and do what is said."""
+    """Print the port, then handle one request per line of standard input."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Socket, "127.0.0.1", 0, backlog=2_048)
     print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
     while line := await asyncio.to_thread(sys.stdin.readline):
-        said = json.loads(line)
-        said.pop("do")
-        print(json.dumps(await stream(**said)), flush=True)
+        fields = json.loads(line)
+        fields.pop("do")
+        print(json.dumps(await stream(**fields)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,110 +1,114 @@
-"""A thousand sockets: what each costs while nothing is said, and how fast all are let in."""
+"""A thousand sockets: memory of an idle one, and the rate at which all are accepted."""
 
 import time
 from contextlib import ExitStack
 from statistics import median
 from typing import Any, Final
 
-from tests.bench.fanout.line_process import Helper
-from tests.bench.fanout.process_usage import resident_bytes
-from tests.bench.fanout.servers import Contender, Maru, Tutorial, Workload, bearer
+from tests.bench.fanout.json_process import JsonProcess
+from tests.bench.fanout.servers import (
+    MaruServer,
+    MeasuredServer,
+    TutorialServer,
+    Workload,
+    bearer_headers,
+)
 from tests.bench.report.figures import Figure
-from tests.bench.resources import Stage
-from tests.cluster.harness.services import missing
+from tests.bench.resources import Resources
+from tests.cluster.harness.resource_usage import memory_bytes
+from tests.cluster.harness.services import missing_packages
 
 SOCKETS: Final = 1_000
 ROUNDS: Final = 3
 SETTLE_SECONDS: Final = 2.0
-PATIENCE: Final = 60
-CROWD: Final = Workload("W5", rooms=1, members=SOCKETS, rate=0, tutorial_chunks=0)
+CONNECT_SECONDS: Final = 60
+WORKLOAD: Final = Workload("W5", rooms=1, members=SOCKETS, rate=0, tutorial_chunks=0)
 MEMORY: Final = "W4 memory per idle socket"
-STORM: Final = "W5 connects per second, Maru : tutorial"
+RATE: Final = "W5 connects per second, Maru ÷ tutorial"
 NOTE: Final = (
-    "at Maru each of the thousand is somebody else and shows the cookie of a session, at the "
-    "tutorial nobody shows anything; both in one client, all handshakes under way at once."
+    "with Maru each of the thousand sockets belongs to another user and has the cookie of a "
+    "session; with the tutorial there are no users. Both use one client and start all handshakes "
+    "at once."
 )
 
 
-def measure(stage: Stage) -> list[Figure]:
-    """Look at the memory of a server before and behind a thousand sockets; then storm it."""
-    if absent := missing():
+def measure(resources: Resources) -> list[Figure]:
+    """Measure the memory of a server before and after a thousand sockets, then connect storms."""
+    if absent := missing_packages():
         why = f"not installed: {', '.join(absent)}"
-        return [Figure(MEMORY, None, "KB", 40, note=why), Figure(STORM, None, "×", 5, note=why)]
+        return [Figure(MEMORY, None, "KB", 40, note=why), Figure(RATE, None, "×", 5, note=why)]
     with ExitStack() as stack:
-        maru = Maru(stage.folder, stack, stage.production("crowd"))
-        tutorial = Tutorial(stage.folder, stack, stage.redis.url)
+        maru = MaruServer(resources.folder, stack, resources.production("connections"))
+        tutorial = TutorialServer(resources.folder, stack, resources.redis.url)
         client = stack.enter_context(
-            Helper("tests.bench.fanout.load_client", log=stage.folder / "client.log")
+            JsonProcess("tests.bench.fanout.load_client", log=resources.folder / "client.log")
         )
-        maru.rooms = maru.installation.populate(CROWD.rooms, CROWD.members)
-        return [*_memory(maru, client), *_storm(maru, tutorial, client)]
+        maru.rooms = maru.installation.populate(WORKLOAD.rooms, WORKLOAD.members)
+        return [*_memory(maru, client), *_connect_rates(maru, tutorial, client)]
 
 
-def _memory(maru: Maru, client: Helper) -> list[Figure]:
+def _memory(maru: MaruServer, client: JsonProcess) -> list[Figure]:
     (room,) = maru.rooms
-    seats = [{"room": 0, "headers": bearer(person.token)} for person in room.members]
-    _connect(maru, client, seats[:50], at_once=50)  # whatever is loaded by the first is loaded
-    client.ask("close")
-    client.ask("idle", seconds=SETTLE_SECONDS)
-    empty = resident_bytes(maru.pid)
-    opened = _connect(maru, client, seats, at_once=100)
+    sockets = [{"room": 0, "headers": bearer_headers(person.token)} for person in room.members]
+    _connect(maru, client, sockets[:50], concurrency=50)  # warm-up: the first loads modules
+    client.request("close")
+    client.request("idle", seconds=SETTLE_SECONDS)
+    empty = memory_bytes(maru.pid)
+    opened = _connect(maru, client, sockets, concurrency=100)
     assert not opened["failed"], opened["failed"][:3]
-    client.ask("idle", seconds=SETTLE_SECONDS)
-    connected = resident_bytes(maru.pid)
-    (seq,) = maru.source.ask("seqs", rooms=[room.id])
-    client.ask("join", rooms=[{"room": room.id, "after": seq}])
-    client.ask("idle", seconds=SETTLE_SECONDS)
-    joined = resident_bytes(maru.pid)
-    client.ask("close")
+    client.request("idle", seconds=SETTLE_SECONDS)
+    connected = memory_bytes(maru.pid)
+    (seq,) = maru.source.request("seqs", rooms=[room.id])
+    client.request("join", rooms=[{"room": room.id, "after": seq}])
+    client.request("idle", seconds=SETTLE_SECONDS)
+    joined = memory_bytes(maru.pid)
+    client.request("close")
     return [
         Figure(MEMORY, (connected - empty) / SOCKETS / 1e3, "KB", 40),
-        Figure("W4 and in a room of a thousand", (joined - empty) / SOCKETS / 1e3, "KB"),
+        Figure("W4 memory per joined socket", (joined - empty) / SOCKETS / 1e3, "KB"),
     ]
 
 
-def _storm(maru: Maru, tutorial: Tutorial, client: Helper) -> list[Figure]:
-    cookies = maru.source.ask("sessions", users=[p.user for p in maru.rooms[0].members])
+def _connect_rates(maru: MaruServer, tutorial: TutorialServer, client: JsonProcess) -> list[Figure]:
+    """Connect all sockets at once, to both servers in turn."""
+    cookies = maru.source.request("sessions", users=[p.user for p in maru.rooms[0].members])
     origin = f"Origin: {maru.installation.url}"
     protocol = "Sec-WebSocket-Protocol: maru.v1"
-    guests = [{"room": 0, "headers": [f"Cookie: {cookie}", origin, protocol]} for cookie in cookies]
-    rates: dict[str, list[float]] = {"ours": [], "theirs": []}
-    failed: dict[str, int] = {"ours": 0, "theirs": 0}
+    browsers = [{"room": 0, "headers": [f"Cookie: {one}", origin, protocol]} for one in cookies]
+    servers: tuple[tuple[MeasuredServer, list[dict[str, Any]]], ...] = (
+        (maru, browsers),
+        (tutorial, tutorial.sockets(WORKLOAD)),
+    )
+    rates: dict[str, list[float]] = {maru.name: [], tutorial.name: []}
+    failed: dict[str, int] = {maru.name: 0, tutorial.name: 0}
     for _round in range(ROUNDS):
-        for name, contender, seats in (
-            ("ours", maru, guests),
-            ("theirs", tutorial, tutorial.seats(CROWD)),
-        ):
-            stormed = _connect(contender, client, seats, at_once=SOCKETS)
-            rates[name].append(stormed["opened"] / stormed["seconds"])
-            failed[name] += len(stormed["failed"])
-            client.ask("close")
+        for server, sockets in servers:
+            opened = _connect(server, client, sockets, concurrency=SOCKETS)
+            rates[server.name].append(opened["opened"] / opened["seconds"])
+            failed[server.name] += len(opened["failed"])
+            client.request("close")
             time.sleep(SETTLE_SECONDS)
-    ratios = [a / b for a, b in zip(rates["ours"], rates["theirs"], strict=True)]
+    ratios = [a / b for a, b in zip(rates[maru.name], rates[tutorial.name], strict=True)]
     return [
-        Figure(
-            "W5 connects per second, Maru", median(rates["ours"]), "", None, tuple(rates["ours"])
+        *(
+            Figure(f"W5 connects per second, {name}", median(each), "", rounds=tuple(each))
+            for name, each in rates.items()
         ),
-        Figure(
-            "W5 connects per second, tutorial",
-            median(rates["theirs"]),
-            "",
-            rounds=tuple(rates["theirs"]),
-        ),
-        Figure(STORM, median(ratios), "×", 5, tuple(ratios), NOTE, at_least=True),
-        Figure("W5 failures, Maru", failed["ours"], "", 0),
-        Figure("W5 failures, tutorial", failed["theirs"], ""),
+        Figure(RATE, median(ratios), "×", 5, tuple(ratios), NOTE, at_least=True),
+        Figure("W5 failures, Maru", failed[maru.name], "", 0),
+        Figure("W5 failures, tutorial", failed[tutorial.name], ""),
     ]
 
 
 def _connect(
-    contender: Contender, client: Helper, seats: list[dict[str, Any]], at_once: int
+    server: MeasuredServer, client: JsonProcess, sockets: list[dict[str, Any]], concurrency: int
 ) -> dict[str, Any]:
-    opened: dict[str, Any] = client.ask(
+    opened: dict[str, Any] = client.request(
         "connect",
-        port=contender.port,
-        path=contender.path,
-        sockets=seats,
-        at_once=at_once,
-        seconds=PATIENCE,
+        port=server.port,
+        path=server.path,
+        sockets=sockets,
+        concurrency=concurrency,
+        seconds=CONNECT_SECONDS,
     )
     return opened

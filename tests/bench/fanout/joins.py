@@ -1,4 +1,4 @@
-"""Joining a room in which a million messages were said: it must cost what any room costs."""
+"""The cost of joining a room with a million messages, compared with a small room."""
 
 from contextlib import ExitStack
 from statistics import median
@@ -6,11 +6,11 @@ from typing import Final
 
 import psycopg
 
-from tests.bench.fanout.line_process import Helper
-from tests.bench.fanout.servers import Maru, bearer
+from tests.bench.fanout.json_process import JsonProcess
+from tests.bench.fanout.servers import MaruServer, bearer_headers
 from tests.bench.report.figures import Figure
-from tests.bench.resources import Stage
-from tests.cluster.harness.services import missing
+from tests.bench.resources import Resources
+from tests.cluster.harness.services import missing_packages
 
 MESSAGES: Final = 1_000_000
 FEW: Final = 60
@@ -18,87 +18,83 @@ JOINS: Final = 40
 ROUNDS: Final = 3
 JOIN: Final = "W6 join of a room with 1,000,000 messages, p50"
 NOTE: Final = (
-    "from sending room.join, without a position, to the whole snapshot at the socket: the server's "
-    "time and a little more."
+    "from sending room.join with `after: null` to the whole snapshot at the socket: the time of "
+    "the server plus a small constant."
 )
 
-# What is not the same in each copy of a message and of its event.
-_FRESH: Final = {
-    "rooms_message": {"id": "gen_random_uuid()", "client_id": "NULL", "seq": "said.seq + n"},
+# The columns that differ between the copies of a message and of its event.
+_NEW_VALUES: Final = {
+    "rooms_message": {"id": "gen_random_uuid()", "client_id": "NULL", "seq": "source.seq + n"},
     "rooms_roomevent": {
         "id": "nextval(pg_get_serial_sequence('rooms_roomevent', 'id'))",
-        "seq": "said.seq + n",
+        "seq": "source.seq + n",
     },
 }
 
 
-def measure(stage: Stage) -> list[Figure]:
-    """Join a small room and a huge one, in turn."""
-    if absent := missing():
+def measure(resources: Resources) -> list[Figure]:
+    """Join a small room and a huge room in turn."""
+    if absent := missing_packages():
         return [Figure(JOIN, None, "ms", 20, note=f"not installed: {', '.join(absent)}")]
     with ExitStack() as stack:
-        installation = stage.production("joining")
-        maru = Maru(stage.folder, stack, installation)
+        installation = resources.production("joins")
+        maru = MaruServer(resources.folder, stack, installation)
         maru.rooms = installation.populate(2, 5)
         for room, messages in zip(maru.rooms, (FEW, MESSAGES), strict=True):
-            maru.source.ask("say", room=room.id, owner=room.members[0].user)
-            fill(installation.env["MARU_DATABASE_URL"], room.id, messages)
+            maru.source.request("post", room=room.id, owner=room.members[0].user)
+            copy_last_message(installation.env["MARU_DATABASE_URL"], room.id, messages)
         clients = []
         for room in maru.rooms:
             client = stack.enter_context(
-                Helper("tests.bench.fanout.load_client", log=stage.folder / "client.log")
+                JsonProcess("tests.bench.fanout.load_client", log=resources.folder / "client.log")
             )
-            seat = {"room": 0, "headers": bearer(room.members[0].token)}
-            fields = {"path": maru.path, "sockets": [seat], "at_once": 1, "seconds": 30}
-            client.ask("connect", port=maru.port, **fields)
+            socket = {"room": 0, "headers": bearer_headers(room.members[0].token)}
+            fields = {"path": maru.path, "sockets": [socket], "concurrency": 1, "seconds": 30}
+            client.request("connect", port=maru.port, **fields)
             clients.append(client)
         return _figures(maru, clients)
 
 
-def _figures(maru: Maru, clients: list[Helper]) -> list[Figure]:
+def _figures(maru: MaruServer, clients: list[JsonProcess]) -> list[Figure]:
     took: list[list[float]] = [[], []]
     for _round in range(ROUNDS):
         for client, room, rounds in zip(clients, maru.rooms, took, strict=True):
-            wanted = [{"room": room.id, "after": None}]
-            samples = [client.ask("join", rooms=wanted)["took"][0] for _ in range(JOINS)]
+            join = [{"room": room.id, "after": None}]
+            samples = [client.request("join", rooms=join)["took"][0] for _ in range(JOINS)]
             rounds.append(median(samples))
     few, many = (
-        maru.source.ask("queries", room=room.id, user=room.members[0].user) for room in maru.rooms
+        maru.source.request("queries", room=room.id, user=room.members[0].user)
+        for room in maru.rooms
     )
+    small = f"W6 join of a room with {FEW} messages, p50"
     return [
         Figure(JOIN, median(took[1]), "ms", 20, tuple(took[1]), NOTE),
-        Figure(
-            f"W6 join of a room with {FEW} messages, p50",
-            median(took[0]),
-            "ms",
-            None,
-            tuple(took[0]),
-        ),
-        Figure("W6 queries more than in a small room", many - few, "", 0),
+        Figure(small, median(took[0]), "ms", None, tuple(took[0])),
+        Figure("W6 additional queries in the large room", many - few, "", 0),
         Figure("W6 queries of a join", many, ""),
     ]
 
 
-def fill(database: str, room: str, count: int) -> None:
-    """Say the last message of a room so many times more, without anybody noticing."""
+def copy_last_message(database: str, room: str, count: int) -> None:
+    """Copy the last message of a room and its event `count` times by SQL, without publishing."""
     with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute("SET session_replication_role = replica")  # no trigger a row
-        for table in _FRESH:
-            _copy(connection, table, room, count)
+        connection.execute("SET session_replication_role = replica")  # disables triggers per row
+        for table in _NEW_VALUES:
+            _copy_last_row(connection, table, room, count)
         connection.execute(
             "UPDATE rooms_room SET last_seq = last_seq + %s WHERE id = %s", [count, room]
         )
         connection.execute("ANALYZE rooms_message, rooms_roomevent")
 
 
-def _copy(connection: psycopg.Connection, table: str, room: str, count: int) -> None:
-    """Copy the last row of a room in a table; whatever columns that has."""
+def _copy_last_row(connection: psycopg.Connection, table: str, room: str, count: int) -> None:
+    """Copy the last row of a room; the column names are read from the database."""
     described = connection.execute(f"SELECT * FROM {table} LIMIT 0").description or []
     names = [column.name for column in described]
-    values = [_FRESH[table].get(name, f"said.{name}") for name in names]
+    values = [_NEW_VALUES[table].get(name, f"source.{name}") for name in names]
     query = (
         f"INSERT INTO {table} ({', '.join(names)}) SELECT {', '.join(values)} "
-        f"FROM {table} AS said, generate_series(1, %s) AS n WHERE said.room_id = %s "
-        f"AND said.seq = (SELECT max(seq) FROM {table} WHERE room_id = %s)"
+        f"FROM {table} AS source, generate_series(1, %s) AS n WHERE source.room_id = %s "
+        f"AND source.seq = (SELECT max(seq) FROM {table} WHERE room_id = %s)"
     )
     connection.execute(query.encode(), [count, room, room])

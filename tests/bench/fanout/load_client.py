@@ -1,7 +1,7 @@
-"""The load client: raw sockets on one epoll, which reads frames and checks their seqs.
+"""The load client: raw sockets on one epoll; it reads frames and checks their seqs.
 
-It does as little as can be for each frame, so that it is never what is measured: its own CPU is
-in every answer, and a row for which it used more than half of a core does not count.
+It does as little work per frame as possible, so that it never limits the measurement. Each response
+contains its own CPU time; a row is not valid if it used more than half of a core.
 """
 
 import json
@@ -19,47 +19,57 @@ HANDSHAKE: Final = (
     "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     "Sec-WebSocket-Key: bWFydSBmYW4tb3V0IGtleQ==\r\n{headers}\r\n"
 )
-READ: Final = 1 << 18
+READ_BYTES: Final = 1 << 18
 TEXT: Final = 0x81
 PING: Final = 0x89
 PONG: Final = 0x8A
 SNAPSHOT: Final = b'{"type":"room.snapshot"'
-QUIET: Final = 4.0
-"""Seconds without a frame after which no more is waited for."""
+SILENCE_SECONDS: Final = 4.0
+"""After this many seconds without a frame the client stops waiting for more."""
 
 
-class Ear:
-    """One socket of one member."""
+class ClientSocket:
+    """One socket of one member, with the counts of its frames."""
 
-    __slots__ = ("doubles", "expected", "frames", "gaps", "hello", "open", "rest", "room", "socket")
+    __slots__ = (
+        "duplicates",
+        "expected",
+        "frames",
+        "gaps",
+        "handshake",
+        "open",
+        "rest",
+        "room",
+        "socket",
+    )
 
     def __init__(
-        self, port: int, room: int, hello: bytes, raw: socket.socket | None = None
+        self, port: int, room: int, handshake: bytes, raw: socket.socket | None = None
     ) -> None:
         self.room = room
-        self.hello = hello
+        self.handshake = handshake
         self.rest = b""
         self.open = False
         self.socket = raw or socket.socket()
         self.socket.setblocking(False)
         self.socket.connect_ex(("127.0.0.1", port))
-        self.forget()
+        self.reset()
 
-    def forget(self) -> None:
-        """Begin to count afresh."""
-        self.expected = self.frames = self.gaps = self.doubles = 0
+    def reset(self) -> None:
+        """Set all counts to zero."""
+        self.expected = self.frames = self.gaps = self.duplicates = 0
 
-    def place(self, seq: int) -> None:
-        """Compare a seq with the one that is due."""
+    def count_seq(self, seq: int) -> None:
+        """Compare a seq with the expected one and count a gap or a duplicate."""
         if seq > self.expected:
             self.gaps += seq - self.expected
         elif seq < self.expected:
-            self.doubles += 1
+            self.duplicates += 1
             return
         self.expected = seq + 1
 
-    def messages(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Return what is complete of the frames that have come: opcode and payload."""
+    def frames_in(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yield opcode and payload of each complete frame; keep an incomplete rest."""
         data = self.rest + data
         at, size = 0, len(data)
         while size - at >= 2:
@@ -73,133 +83,138 @@ class Ear:
             at = body + length
         self.rest = data[at:]
 
-    def say(self, opcode: int, payload: bytes) -> None:
-        """Send a frame, masked by zeros: nobody notices."""
+    def send(self, opcode: int, payload: bytes) -> None:
+        """Send a frame. Its masking key is zero, which RFC 6455 (section 5.3) does not exclude."""
         size = len(payload)
         header = bytes((opcode, 0x80 | size)) if size < 126 else b"%c\xfe" % opcode
         length = b"" if size < 126 else size.to_bytes(2, "big")
         self.socket.send(header + length + bytes(4) + payload)
 
 
-class Client:
-    """All sockets of one contender in one workload."""
+class LoadClient:
+    """All sockets of one server in one workload. Its public methods are the requests."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._epoll.register(sys.stdin.fileno(), select.EPOLLIN)
-        self._ears: dict[int, Ear] = {}
+        self._sockets: dict[int, ClientSocket] = {}
         self._lines = b""
 
     def connect(
-        self, port: int, path: str, sockets: Sequence[Any], at_once: int, seconds: float
+        self, port: int, path: str, sockets: Sequence[Any], concurrency: int, seconds: float
     ) -> dict[str, Any]:
-        """Open sockets, so many at a time; say how many were let in, and how long it took."""
+        """Open sockets, at most `concurrency` handshakes at a time, for at most `seconds`."""
         began, waiting = time.monotonic(), list(sockets)[::-1]
-        dialling: dict[int, Ear] = {}
+        connecting: dict[int, ClientSocket] = {}
         failed: list[str] = []
-        while (waiting or dialling) and time.monotonic() - began < seconds:
-            while waiting and len(dialling) < at_once:
-                ear = self._dial(port, path, waiting.pop())
-                dialling[ear.socket.fileno()] = ear
+        while (waiting or connecting) and time.monotonic() - began < seconds:
+            while waiting and len(connecting) < concurrency:
+                client = self._start(port, path, waiting.pop())
+                connecting[client.socket.fileno()] = client
             for fd, event in self._epoll.poll(0.1):
-                outcome = _shake_hands(dialling[fd], event, self._epoll)
+                outcome = _continue_handshake(connecting[fd], event, self._epoll)
                 if outcome is None:
                     continue
-                # Whatever is sent to those who are in already waits until all are.
+                # Frames for a connected socket are not read before all sockets are connected.
                 self._epoll.unregister(fd)
-                ear = dialling.pop(fd)
+                client = connecting.pop(fd)
                 if outcome:
                     failed.append(outcome)
-                    ear.socket.close()
+                    client.socket.close()
                 else:
-                    self._ears[fd] = ear
+                    self._sockets[fd] = client
         took = time.monotonic() - began
-        failed += ["no answer"] * (len(dialling) + len(waiting))
-        for ear in dialling.values():
-            self._epoll.unregister(ear.socket.fileno())
-            ear.socket.close()
-        for fd in self._ears:
+        failed += ["no response"] * (len(connecting) + len(waiting))
+        for client in connecting.values():
+            self._epoll.unregister(client.socket.fileno())
+            client.socket.close()
+        for fd in self._sockets:
             self._epoll.register(fd, select.EPOLLIN)
-        return {"opened": len(self._ears), "failed": failed, "seconds": took}
+        return {"opened": len(self._sockets), "failed": failed, "seconds": took}
 
-    def _dial(self, port: int, path: str, wanted: Any) -> Ear:
+    def _start(self, port: int, path: str, wanted: Any) -> ClientSocket:
         headers = "".join(f"{line}\r\n" for line in wanted["headers"])
-        place = path.format(room=wanted["room"])
-        hello = HANDSHAKE.format(path=place, port=port, headers=headers).encode()
-        ear = Ear(port, wanted["room"], hello)
-        self._epoll.register(ear.socket.fileno(), select.EPOLLOUT)
-        return ear
+        url = path.format(room=wanted["room"])
+        handshake = HANDSHAKE.format(path=url, port=port, headers=headers).encode()
+        client = ClientSocket(port, wanted["room"], handshake)
+        self._epoll.register(client.socket.fileno(), select.EPOLLOUT)
+        return client
 
     def join(self, rooms: Sequence[Any]) -> dict[str, Any]:
-        """Join each socket's room; return how long each answer took, in milliseconds."""
+        """Join the room of each socket; return the milliseconds to each room.snapshot."""
         took: list[float] = []
-        heard = _Hearing(SNAPSHOT)
-        for number, ear in enumerate(self._ears.values(), start=1):
+        received = _Reception(SNAPSHOT)
+        for number, client in enumerate(self._sockets.values(), start=1):
             began = time.perf_counter()
-            command = {"type": "room.join", "ref": "join", "live": {}, **rooms[ear.room]}
-            ear.say(TEXT, json.dumps(command).encode())
-            while heard.frames < number:
-                self._read(heard, 0.1)
-                if not ear.open:
-                    raise ConnectionError("closed while it waited for a snapshot")
+            command = {"type": "room.join", "ref": "join", "live": {}, **rooms[client.room]}
+            client.send(TEXT, json.dumps(command).encode())
+            while received.frames < number:
+                self._read(received, 0.1)
+                if not client.open:
+                    raise ConnectionError("the server closed a socket before its snapshot")
             took.append((time.perf_counter() - began) * 1000)
         return {"took": took}
 
-    def hear(self, mark: str) -> dict[str, Any]:
-        """Count frames that begin with `mark` until told until when, and judge what has come."""
-        for ear in self._ears.values():
-            ear.forget()
-        heard = _Hearing(mark.encode())
-        began, worked = time.monotonic(), time.process_time()
+    def receive(self, prefix: str) -> dict[str, Any]:
+        """Count the frames that start with `prefix` until the number of a second request.
+
+        That request, `until`, has the number of frames and the times at which they were sent.
+        """
+        for client in self._sockets.values():
+            client.reset()
+        received = _Reception(prefix.encode())
+        began, cpu = time.monotonic(), time.process_time()
         until: dict[str, Any] = {}
-        while not until or (heard.frames < until["frames"] and heard.silence() < QUIET):
-            if self._read(heard, 0.1):
-                until = self.line(heard)
-        wall, cpu = time.monotonic() - began, time.process_time() - worked
-        ears = self._ears.values()
+        while not until or (
+            received.frames < until["frames"] and received.silence() < SILENCE_SECONDS
+        ):
+            if self._read(received, 0.1):
+                until = self.next_request(received)
+        wall, cpu = time.monotonic() - began, time.process_time() - cpu
+        clients = self._sockets.values()
         return {
-            "frames": heard.frames,
-            "bytes": heard.bytes,
-            "gaps": sum(ear.gaps for ear in ears),
-            "doubles": sum(ear.doubles for ear in ears),
+            "frames": received.frames,
+            "bytes": received.bytes,
+            "gaps": sum(client.gaps for client in clients),
+            "duplicates": sum(client.duplicates for client in clients),
             "core": cpu / wall,
             "seconds": wall,
-            "late": heard.lateness(until["sent"]),
+            "delay": received.delays(until["sent"]),
         }
 
     def close(self) -> dict[str, Any]:
-        """Drop every socket."""
-        for ear in self._ears.values():
-            ear.socket.close()  # which takes it off the epoll, too
-        self._ears.clear()
+        """Close every socket."""
+        for client in self._sockets.values():
+            client.socket.close()  # which also removes it from the epoll
+        self._sockets.clear()
         return {}
 
     def idle(self, seconds: float) -> dict[str, Any]:
-        """Answer pings for a while, and say how many sockets are still there."""
+        """Answer pings for some seconds; return the number of open sockets."""
         end = time.monotonic() + seconds
-        heard = _Hearing(b"nothing")
+        received = _Reception(b"nothing")
         while (left := end - time.monotonic()) > 0:
-            self._read(heard, left)
-        return {"open": sum(ear.open for ear in self._ears.values())}
+            self._read(received, left)
+        return {"open": sum(client.open for client in self._sockets.values())}
 
-    def _read(self, heard: "_Hearing", seconds: float) -> bool:
-        """Take what has come to any socket; return whether we were told something, too."""
-        told = False
+    def _read(self, received: "_Reception", seconds: float) -> bool:
+        """Read from all sockets that have data; return True if standard input has data."""
+        has_request = False
         for fd, _event in self._epoll.poll(seconds):
-            if fd not in self._ears:
-                told = True
-            elif not heard.read(self._ears[fd]):
+            if fd not in self._sockets:
+                has_request = True
+            elif not received.read(self._sockets[fd]):
                 self._epoll.unregister(fd)
-        return told
+        return has_request
 
-    def line(self, heard: "_Hearing | None" = None) -> Any:
-        """Return the next thing that we are told; None at the end or where it is not whole.
+    def next_request(self, received: "_Reception | None" = None) -> Any:
+        """Return the next line of standard input, decoded; None at its end.
 
-        Pings are answered meanwhile: others may be measured for longer than a server waits.
+        Answers pings while it waits: another server may be measured for longer than a ping timeout.
         """
-        heard = heard or _Hearing(b"nothing")
+        received = received or _Reception(b"nothing")
         while b"\n" not in self._lines:
-            if not self._read(heard, 1.0):
+            if not self._read(received, 1.0):
                 continue
             more = os.read(sys.stdin.fileno(), 1 << 20)
             if not more:
@@ -209,80 +224,82 @@ class Client:
         return json.loads(line)
 
 
-class _Hearing:
-    def __init__(self, mark: bytes) -> None:
-        self._mark = mark
+class _Reception:
+    """The counted frames, their arrival times, and the time of the last data."""
+
+    def __init__(self, prefix: bytes) -> None:
+        self._prefix = prefix
         self.frames = self.bytes = 0
         self._last = time.monotonic()
         self._arrivals: list[tuple[int, int, float]] = []
 
-    def read(self, ear: Ear) -> bool:
-        """Take what has come to a socket; False at its end."""
+    def read(self, client: ClientSocket) -> bool:
+        """Read once from a socket; return False at its end."""
         try:
-            data = ear.socket.recv(READ)
+            data = client.socket.recv(READ_BYTES)
         except ConnectionError:
             data = b""
         if not data:
-            ear.open = False
+            client.open = False
             return False
         now = self._last = time.monotonic()
-        for opcode, payload in ear.messages(data):
+        for opcode, payload in client.frames_in(data):
             if opcode == PING:
-                ear.say(PONG, payload)
-            elif payload.startswith(self._mark):
+                client.send(PONG, payload)
+            elif payload.startswith(self._prefix):
                 self.frames += 1
                 self.bytes += len(payload)
                 at = payload.find(b'"seq":') + 6
                 if at > 5:
                     seq = int(payload[at : payload.index(b",", at)])
-                    ear.place(seq)
-                    self._arrivals.append((ear.room, seq, now))
+                    client.count_seq(seq)
+                    self._arrivals.append((client.room, seq, now))
         return True
 
     def silence(self) -> float:
-        """Return for how many seconds nothing has come."""
+        """Return the seconds since the last data."""
         return time.monotonic() - self._last
 
-    def lateness(self, sent: Sequence[Sequence[float]] | None) -> dict[str, float] | None:
-        """Return how long after they were sent frames came, in milliseconds."""
+    def delays(self, sent: Sequence[Sequence[float]] | None) -> dict[str, float] | None:
+        """Return p50 and p99 of the milliseconds from sending to arrival."""
         if sent is None or len(self._arrivals) < 2:
             return None
-        late = [
+        delays = [
             (now - sent[room][seq]) * 1000
             for room, seq, now in self._arrivals
             if seq < len(sent[room])
         ]
-        cuts = quantiles(late, n=100)
+        cuts = quantiles(delays, n=100)
         return {"p50": cuts[49], "p99": cuts[98]}
 
 
-def _shake_hands(ear: Ear, event: int, epoll: select.epoll) -> str | None:
-    """Go on with a handshake: None while it lasts, empty once let in, else why not."""
+def _continue_handshake(client: ClientSocket, event: int, epoll: select.epoll) -> str | None:
+    """Return None while the handshake lasts, "" when it has succeeded, else the reason."""
     try:
-        if event & select.EPOLLOUT and ear.hello:
-            ear.socket.send(ear.hello)
-            ear.hello = b""
-            epoll.modify(ear.socket.fileno(), select.EPOLLIN)
+        if event & select.EPOLLOUT and client.handshake:
+            client.socket.send(client.handshake)
+            client.handshake = b""
+            epoll.modify(client.socket.fileno(), select.EPOLLIN)
             return None
-        ear.rest += (data := ear.socket.recv(READ))
+        client.rest += (data := client.socket.recv(READ_BYTES))
     except OSError as error:
         return type(error).__name__
     if not data:
         return "closed"
-    head, end, rest = ear.rest.partition(b"\r\n\r\n")
+    head, end, rest = client.rest.partition(b"\r\n\r\n")
     if not end:
         return None
-    ear.rest = rest
-    ear.open = head.startswith(b"HTTP/1.1 101")
-    return "" if ear.open else head[:12].decode()
+    client.rest = rest
+    client.open = head.startswith(b"HTTP/1.1 101")
+    return "" if client.open else head[:12].decode()
 
 
 def main() -> None:
-    """Do what is said, one line after the other."""
-    client = Client()
-    while (said := client.line()) is not None:
-        do: Callable[..., Any] = getattr(client, said.pop("do"))
-        print(json.dumps(do(**said)), flush=True)
+    """Handle one request per line of standard input."""
+    client = LoadClient()
+    while (fields := client.next_request()) is not None:
+        action: Callable[..., Any] = getattr(client, fields.pop("do"))
+        print(json.dumps(action(**fields)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The three servers, each with whoever makes its text; to the benchmark they look alike."""
+"""The three servers that are measured, each with its source of text, behind one interface."""
 
 import os
 import socket
@@ -9,8 +9,8 @@ from pathlib import Path
 from signal import SIGKILL
 from typing import Any, ClassVar, Final
 
-from tests.bench.fanout.line_process import Helper
-from tests.bench.fanout.process_usage import seconds_of
+from tests.bench.fanout.json_process import JsonProcess
+from tests.cluster.harness.resource_usage import cpu_seconds
 from tests.live import Installation, PopulatedRoom, free_port, until
 
 SECONDS: Final = 5.0
@@ -19,9 +19,9 @@ CHUNK: Final = "a word "
 
 @dataclass(frozen=True)
 class Workload:
-    """So many rooms of so many members each, in each of which a persona talks.
+    """A number of rooms with a number of members each; a persona answers in each room.
 
-    The tutorial is given fewer chunks: all that it gets it must carry, and it falls behind.
+    The tutorial gets fewer chunks: it must deliver all of them, and it cannot keep up with `rate`.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Workload:
 
     @property
     def chunks(self) -> int:
-        """How many chunks each room gets."""
+        """The number of chunks for each room."""
         return round(self.rate * SECONDS)
 
     @property
@@ -42,53 +42,53 @@ class Workload:
 
 @dataclass(frozen=True)
 class Streamed:
-    """What was put in: chunks, the frames to be heard of it, and when each set out."""
+    """What was streamed: chunks, frames due at all sockets, and the send times by room."""
 
     chunks: int
     frames: int
     sent: list[list[float]] | None = None
 
 
-class Contender(ABC):
+class MeasuredServer(ABC):
     """A server in a process of its own."""
 
     name: ClassVar[str]
     path: ClassVar[str]
-    mark: ClassVar[str] = '{"type":"message.delta"'
-    at_once: ClassVar[int] = 100
+    frame_prefix: ClassVar[str] = '{"type":"message.delta"'
+    concurrency: ClassVar[int] = 100
     port: int
 
     @property
     @abstractmethod
     def pid(self) -> int:
-        """The server's process."""
+        """The process id of the server."""
 
     def cpu(self) -> float:
         """Return the CPU seconds that the server has used."""
-        return seconds_of(self.pid)
+        return cpu_seconds(self.pid)
 
-    def seats(self, workload: Workload) -> list[dict[str, Any]]:
-        """Return what each member's socket shows at the door."""
+    def sockets(self, workload: Workload) -> list[dict[str, Any]]:
+        """Return the room number and the handshake headers of each member's socket."""
         return [
             {"room": room, "headers": []}
             for _member in range(workload.members)
             for room in range(workload.rooms)
         ]
 
-    def take_seats(self, client: Helper, workload: Workload) -> None:
-        """Connect every member."""
-        seats = self.seats(workload)
-        fields = {"path": self.path, "sockets": seats, "at_once": self.at_once, "seconds": 120}
-        opened = client.ask("connect", port=self.port, **fields)
+    def connect(self, client: JsonProcess, workload: Workload) -> None:
+        """Connect the socket of every member; raise RuntimeError if one fails."""
+        fields = {"path": self.path, "concurrency": self.concurrency, "seconds": 120}
+        sockets = self.sockets(workload)
+        opened = client.request("connect", port=self.port, sockets=sockets, **fields)
         if opened["failed"]:
             raise RuntimeError(f"{self.name}: {opened['failed'][:3]}")
 
     @abstractmethod
     def stream(self, workload: Workload) -> Streamed:
-        """Put text in; return once all of it is on its way."""
+        """Stream the workload's chunks; return when all of them have been sent."""
 
 
-class Maru(Contender):
+class MaruServer(MeasuredServer):
     """One web process of the production profile, and a worker without a model."""
 
     name = "Maru"
@@ -96,13 +96,13 @@ class Maru(Contender):
 
     def __init__(self, folder: Path, stack: ExitStack, installation: Installation) -> None:
         self.installation = installation
-        stack.callback(installation.stop, SIGKILL)  # nobody is there to say good-bye to
+        stack.callback(installation.stop, SIGKILL)  # a clean end would close each socket first
         installation.start()
         self.port = installation.port
         self.rooms: list[PopulatedRoom] = []
         log = folder / "source.log"
         self.source = stack.enter_context(
-            Helper("tests.bench.fanout.delta_source", env=installation.env, log=log)
+            JsonProcess("tests.bench.fanout.delta_source", env=installation.env, log=log)
         )
 
     @property
@@ -110,24 +110,24 @@ class Maru(Contender):
         assert self.installation.process is not None
         return self.installation.process.pid
 
-    def seats(self, workload: Workload) -> list[dict[str, Any]]:
+    def sockets(self, workload: Workload) -> list[dict[str, Any]]:
         return [
-            {"room": place, "headers": bearer(person.token)}
-            for place, room in enumerate(self.rooms)
+            {"room": number, "headers": bearer_headers(person.token)}
+            for number, room in enumerate(self.rooms)
             for person in room.members
         ]
 
-    def take_seats(self, client: Helper, workload: Workload) -> None:
+    def connect(self, client: JsonProcess, workload: Workload) -> None:
         self.rooms = self.installation.populate(workload.rooms, workload.members)
-        super().take_seats(client, workload)
-        seqs = self.source.ask("seqs", rooms=[room.id for room in self.rooms])
+        super().connect(client, workload)
+        seqs = self.source.request("seqs", rooms=[room.id for room in self.rooms])
         rooms = [
             {"room": room.id, "after": seq} for room, seq in zip(self.rooms, seqs, strict=True)
         ]
-        client.ask("join", rooms=rooms)
+        client.request("join", rooms=rooms)
 
     def stream(self, workload: Workload) -> Streamed:
-        streamed = self.source.ask(
+        streamed = self.source.request(
             "stream",
             rooms=[room.id for room in self.rooms],
             owners=[room.members[0].user for room in self.rooms],
@@ -139,28 +139,26 @@ class Maru(Contender):
         return Streamed(streamed["chunks"], sum(map(len, sent)) * workload.members, sent)
 
     def end_answers(self) -> None:
-        """Complete what was streamed."""
-        self.source.ask("end")
+        """Complete the runs of the streamed answers."""
+        self.source.request("end")
 
 
-class Tutorial(Contender):
-    """The tutorial's server, and whoever makes its text."""
+class TutorialServer(MeasuredServer):
+    """The server of the tutorial, and its source of text."""
 
     name = "tutorial"
     path = "/ws/{room}/"
-    mark = '{"type": "chunk"'
+    frame_prefix = '{"type": "chunk"'
 
     def __init__(self, folder: Path, stack: ExitStack, redis_url: str) -> None:
         self.port = free_port()
-        module, env = (
-            "tests.bench.fanout.tutorial_server",
-            {**os.environ, "MARU_REDIS_URL": redis_url},
-        )
+        module = "tests.bench.fanout.tutorial_server"
+        env = {**os.environ, "MARU_REDIS_URL": redis_url}
         log = folder / "tutorial.log"
         self._server = stack.enter_context(
-            Helper(module, "serve", str(self.port), env=env, log=log)
+            JsonProcess(module, "serve", str(self.port), env=env, log=log)
         )
-        self._source = stack.enter_context(Helper(module, "source", env=env, log=log))
+        self._source = stack.enter_context(JsonProcess(module, "source", env=env, log=log))
         until(lambda: _listens(self.port))
 
     @property
@@ -168,7 +166,7 @@ class Tutorial(Contender):
         return self._server.pid
 
     def stream(self, workload: Workload) -> Streamed:
-        streamed = self._source.ask(
+        streamed = self._source.request(
             "stream",
             rooms=workload.rooms,
             rate=workload.rate,
@@ -178,17 +176,17 @@ class Tutorial(Contender):
         return Streamed(streamed["chunks"], streamed["chunks"] * workload.members)
 
 
-class Bare(Contender):
-    """The bare limit. It writes as many frames as Maru has, of the same size, at the same pace."""
+class BareServer(MeasuredServer):
+    """The bare limit. Writes the number of frames that Maru wrote, of their mean size."""
 
     name = "bare"
     path = "/{room}"
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._server = stack.enter_context(
-            Helper("tests.bench.fanout.bare_server", log=folder / "bare.log")
+            JsonProcess("tests.bench.fanout.bare_server", log=folder / "bare.log")
         )
-        self.port = self._server.answer()["port"]
+        self.port = self._server.receive()["port"]
         self.frames = 1
         self.size = 300
 
@@ -197,20 +195,21 @@ class Bare(Contender):
         return self._server.pid
 
     def stream(self, workload: Workload) -> Streamed:
-        """It writes what `imitate` was told of."""
-        written = self._server.ask(
+        written = self._server.request(
             "stream", frames=self.frames, interval=SECONDS / self.frames, size=self.size
         )
         return Streamed(workload.chunks * workload.rooms, written["frames"])
 
-    def imitate(self, streamed: Streamed, heard: dict[str, float], workload: Workload) -> None:
-        """From now on write as many frames as these to every room, and as large."""
+    def copy_volume(
+        self, streamed: Streamed, received: dict[str, float], workload: Workload
+    ) -> None:
+        """From now on write as many frames to every room as were streamed, of the mean size."""
         self.frames = round(streamed.frames / workload.sockets)
-        self.size = round(heard["bytes"] / heard["frames"])
+        self.size = round(received["bytes"] / received["frames"])
 
 
-def bearer(token: str) -> list[str]:
-    """Return the lines by which a program comes in."""
+def bearer_headers(token: str) -> list[str]:
+    """Return the handshake headers of a program with a token."""
     return [f"Authorization: Bearer {token}", "Sec-WebSocket-Protocol: maru.v1"]
 
 

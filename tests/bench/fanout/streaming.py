@@ -1,4 +1,4 @@
-"""Text that streams to many sockets: the same workloads at three servers, in turn."""
+"""Text that streams to many sockets: the same workloads on three servers, in turn."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -8,20 +8,27 @@ from typing import Final
 
 import redis
 
-from tests.bench.fanout.line_process import Helper
-from tests.bench.fanout.servers import Bare, Contender, Maru, Streamed, Tutorial, Workload
+from tests.bench.fanout.json_process import JsonProcess
+from tests.bench.fanout.servers import (
+    BareServer,
+    MaruServer,
+    MeasuredServer,
+    Streamed,
+    TutorialServer,
+    Workload,
+)
 from tests.bench.report.figures import Figure
-from tests.bench.resources import Stage
-from tests.cluster.harness.services import missing
+from tests.bench.resources import Resources
+from tests.cluster.harness.services import missing_packages
 
 ROUNDS: Final = 3
-BUSY: Final = 0.5
-"""Share of a core that a load client may use: beyond, it may be what is measured."""
+MAX_CLIENT_CORE: Final = 0.5
+"""A load client that uses more than this share of a core may limit the measurement."""
 
 
 @dataclass(frozen=True)
 class Goals:
-    """What issue 3 wants of a workload."""
+    """The goals of a workload: the ratios to the bare limit and to the tutorial."""
 
     bare: float
     tutorial: float
@@ -40,84 +47,87 @@ class Row:
 
     streamed: Streamed
     cpu: float
-    heard: dict[str, float]
-    late: dict[str, float] | None
+    received: dict[str, float]
+    delay: dict[str, float] | None
     commands: int
 
     @property
     def per_frame(self) -> float:
-        """Microseconds of the server's CPU for each frame that was delivered."""
-        return self.cpu / self.heard["frames"] * 1e6
+        """CPU microseconds of the server per delivered frame."""
+        return self.cpu / self.received["frames"] * 1e6
 
     @property
     def per_chunk(self) -> float:
-        """Milliseconds of the server's CPU for each chunk that went in and was delivered."""
+        """CPU milliseconds of the server per chunk that was streamed and delivered."""
         return self.cpu / (self.streamed.chunks * self.delivered) * 1e3
 
     @property
     def delivered(self) -> float:
-        return self.heard["frames"] / self.streamed.frames
+        """The share of the due frames that were delivered."""
+        return self.received["frames"] / self.streamed.frames
 
 
-def measure(stage: Stage) -> list[Figure]:
-    """Run each workload at each server, three times, one after the other."""
-    if absent := missing():
+def measure(resources: Resources) -> list[Figure]:
+    """Run each workload on each server three times, one after the other."""
+    if absent := missing_packages():
         return [Figure("fan-out", None, "×", note=f"not installed: {', '.join(absent)}")]
     with ExitStack() as stack:
-        maru = Maru(stage.folder, stack, stage.production("fanout"))
-        tutorial = Tutorial(stage.folder, stack, stage.redis.url)
-        bare = Bare(stage.folder, stack)
-        with stage.redis.connect() as connection:
+        maru = MaruServer(resources.folder, stack, resources.production("fanout"))
+        tutorial = TutorialServer(resources.folder, stack, resources.redis.url)
+        bare = BareServer(resources.folder, stack)
+        with resources.redis.connect() as connection:
             return [
                 figure
                 for workload, goals in WORKLOADS.items()
                 for figure in _figures(
                     workload,
                     goals,
-                    _rounds(workload, (maru, bare, tutorial), stage.folder, connection),
+                    _rounds(workload, (maru, bare, tutorial), resources.folder, connection),
                 )
             ]
 
 
 def _rounds(
     workload: Workload,
-    contenders: tuple[Maru, Bare, Tutorial],
+    servers: tuple[MaruServer, BareServer, TutorialServer],
     folder: Path,
     connection: redis.Redis,
 ) -> dict[str, list[Row]]:
-    rows: dict[str, list[Row]] = {contender.name: [] for contender in contenders}
+    rows: dict[str, list[Row]] = {server.name: [] for server in servers}
     with ExitStack() as stack:
         clients = {
-            contender.name: stack.enter_context(
-                Helper("tests.bench.fanout.load_client", log=folder / "client.log")
+            server.name: stack.enter_context(
+                JsonProcess("tests.bench.fanout.load_client", log=folder / "client.log")
             )
-            for contender in contenders
+            for server in servers
         }
-        for contender in contenders:
-            contender.take_seats(clients[contender.name], workload)
-        maru, bare, _tutorial = contenders
+        for server in servers:
+            server.connect(clients[server.name], workload)
+        maru, bare, _tutorial = servers
         for _round in range(ROUNDS):
-            for contender in contenders:
-                row = _run(contender, clients[contender.name], workload, connection)
-                rows[contender.name].append(row)
-                if contender is maru:
+            for server in servers:
+                row = _run(server, clients[server.name], workload, connection)
+                rows[server.name].append(row)
+                if server is maru:
                     maru.end_answers()
-                    bare.imitate(row.streamed, row.heard, workload)
+                    bare.copy_volume(row.streamed, row.received, workload)
     return rows
 
 
-def _run(contender: Contender, client: Helper, workload: Workload, connection: redis.Redis) -> Row:
-    commands, cpu = _commands(connection), contender.cpu()
-    client.tell("hear", mark=contender.mark)
-    streamed = contender.stream(workload)
-    client.tell("until", frames=streamed.frames, sent=streamed.sent)
-    heard = client.answer()
-    cpu, commands = contender.cpu() - cpu, _commands(connection) - commands
-    return Row(streamed, cpu, heard, heard.pop("late"), commands)
+def _run(
+    server: MeasuredServer, client: JsonProcess, workload: Workload, connection: redis.Redis
+) -> Row:
+    commands, cpu = _commands(connection), server.cpu()
+    client.send("receive", prefix=server.frame_prefix)
+    streamed = server.stream(workload)
+    client.send("until", frames=streamed.frames, sent=streamed.sent)
+    received = client.receive()
+    cpu, commands = server.cpu() - cpu, _commands(connection) - commands
+    return Row(streamed, cpu, received, received.pop("delay"), commands)
 
 
 def _commands(connection: redis.Redis) -> int:
-    """Return how many commands carried text so far, those inside of scripts included."""
+    """Return the number of Redis commands that carried text so far, those in scripts included."""
     stats = connection.info("commandstats")
     carry = ("xadd", "expire", "publish", "evalsha", "eval")
     return sum(int(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"]) for name in carry)
@@ -133,10 +143,10 @@ def _figures(workload: Workload, goals: Goals, rows: dict[str, list[Row]]) -> li
     figures = [
         _figure(f"{name} CPU per frame, Maru", [row.per_frame for row in maru], "µs"),
         _figure(f"{name} CPU per frame, bare limit", [row.per_frame for row in bare], "µs"),
-        _figure(f"{name} Maru : bare limit", to_bare, "×", goals.bare),
+        _figure(f"{name} Maru ÷ bare limit", to_bare, "×", goals.bare),
         _figure(f"{name} CPU per chunk, Maru", [row.per_chunk for row in maru], "ms"),
         _figure(f"{name} CPU per chunk, tutorial", [row.per_chunk for row in tutorial], "ms"),
-        _figure(f"{name} tutorial : Maru", to_tutorial, "×", goals.tutorial, at_least=True),
+        _figure(f"{name} tutorial ÷ Maru", to_tutorial, "×", goals.tutorial, at_least=True),
         *_deliveries(name, maru),
         _figure(
             f"{name} delivered by the tutorial", [row.delivered * 100 for row in tutorial], "%"
@@ -148,22 +158,23 @@ def _figures(workload: Workload, goals: Goals, rows: dict[str, list[Row]]) -> li
             0.5 if workload.rate == 50 else None,
         ),
     ]
-    busiest = max(row.heard["core"] for rounds in rows.values() for row in rounds)
-    note = f"a load client used {busiest:.0%} of a core, more than {BUSY:.0%}"
-    if busiest > BUSY:
+    core = max(row.received["core"] for rounds in rows.values() for row in rounds)
+    note = f"a load client used {core:.0%} of a core, more than {MAX_CLIENT_CORE:.0%}"
+    if core > MAX_CLIENT_CORE:
         return [Figure(f.name, None, f.unit, f.goal, note=note) for f in figures]
-    return [*figures, Figure(f"{name} busiest load client", busiest * 100, "%", 100 * BUSY)]
+    goal = 100 * MAX_CLIENT_CORE
+    return [*figures, Figure(f"{name} CPU of the busiest load client", core * 100, "%", goal)]
 
 
 def _deliveries(name: str, maru: list[Row]) -> list[Figure]:
-    late = [row.late for row in maru if row.late is not None]
-    wrong = [row.heard["gaps"] + row.heard["doubles"] for row in maru]
+    delays = [row.delay for row in maru if row.delay is not None]
+    wrong = [row.received["gaps"] + row.received["duplicates"] for row in maru]
     delivered = [row.delivered * 100 for row in maru]
     return [
         Figure(f"{name} delivered", min(delivered), "%", 100, tuple(delivered), at_least=True),
-        Figure(f"{name} gaps and doubles", max(wrong), "", 0, tuple(wrong)),
-        _figure(f"{name} added latency, p50", [each["p50"] for each in late], "ms", 5),
-        _figure(f"{name} added latency, p99", [each["p99"] for each in late], "ms", 50),
+        Figure(f"{name} gaps and duplicates", max(wrong), "", 0, tuple(wrong)),
+        _figure(f"{name} added latency, p50", [each["p50"] for each in delays], "ms", 5),
+        _figure(f"{name} added latency, p99", [each["p99"] for each in delays], "ms", 50),
     ]
 
 

@@ -1,10 +1,10 @@
-"""The design of the tutorial that Maru started from, written afresh and given every fair chance.
+"""The design of the tutorial that Maru started from, rewritten with favourable settings.
 
-One consumer for each socket, in one group, on the core Redis layer; a `group_send` for each chunk;
-JSON made by each consumer for its own socket. To let it run at all with many sockets, its pool of
-Redis connections is not limited, and the server is uvicorn as Maru runs it. In one thing it is
-better than the tutorial: each room has a group, and whoever makes the text runs in a process of
-its own (`source`), whose CPU is not counted.
+One consumer per socket, in one group on the core Redis layer; one `group_send` per chunk; each
+consumer encodes the JSON for its own socket. So that it works with many sockets, its Redis
+connection pool is not limited, and uvicorn has the options that Maru uses. It is better than the
+tutorial in one respect: each room has its own group, and the text comes from another process
+(`source`), whose CPU is not counted.
 
     python -m tests.bench.fanout.tutorial_server serve PORT
     python -m tests.bench.fanout.tutorial_server source
@@ -30,7 +30,7 @@ CONNECTIONS: Final = 10_000
 
 
 class ChatConsumer(AsyncWebsocketConsumer):
-    """As every tutorial has it."""
+    """The consumer of the Channels tutorial."""
 
     async def connect(self) -> None:
         self.group = f"chat_{self.scope['url_route']['kwargs']['room']}"
@@ -47,7 +47,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
 
 def configure() -> None:
-    """Set Django up with the core layer on the Redis that the environment names."""
+    """Set Django up with the core layer on MARU_REDIS_URL."""
     host = {"address": os.environ["MARU_REDIS_URL"], "max_connections": CONNECTIONS}
     layer = {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [host]}}
     settings.configure(CHANNEL_LAYERS={"default": layer}, SECRET_KEY="tutorial", DEBUG=False)
@@ -55,7 +55,7 @@ def configure() -> None:
 
 
 def serve(port: str) -> None:
-    """Serve the consumer by uvicorn, with the options that Maru has."""
+    """Serve the consumer by uvicorn with Maru's options."""
     socket: Any = ChatConsumer.as_asgi()
     routes = URLRouter([re_path(r"^ws/(?P<room>\d+)/$", socket)])
     config = uvicorn.Config(
@@ -75,33 +75,32 @@ def serve(port: str) -> None:
 
 
 async def stream(rooms: int, rate: float, chunks: int, text: str) -> dict[str, Any]:
-    """Send each room its chunks, each at its time or as soon after it as the layer can."""
+    """Send `chunks` chunks to each room, `rate` per second or as fast as the layer allows."""
     layer: Any = get_channel_layer()
     began = time.monotonic() + 0.05
 
-    async def talk(room: int) -> None:
+    async def stream_to(room: int) -> None:
         for seq in range(chunks):
             due = began + (seq + room / rooms) / rate
             await asyncio.sleep(max(due - time.monotonic(), 0))
             message = {"type": "chat.chunk", "seq": seq, "text": text}
             await layer.group_send(f"chat_{room}", message)
 
-    await asyncio.gather(*map(talk, range(rooms)))
+    await asyncio.gather(*map(stream_to, range(rooms)))
     return {"chunks": chunks * rooms, "seconds": time.monotonic() - began}
 
 
 async def source() -> None:
-    """Be the one who makes the text."""
+    """Handle one `stream` request per line of standard input."""
     while line := await asyncio.to_thread(sys.stdin.readline):
-        said = json.loads(line)
-        said.pop("do")
-        print(json.dumps(await stream(**said)), flush=True)
+        fields = json.loads(line)
+        fields.pop("do")
+        print(json.dumps(await stream(**fields)), flush=True)
 
 
-def main(what: str, *arguments: str) -> None:
-    """Be the server or the source."""
+def main(role: str, *arguments: str) -> None:
     configure()
-    if what == "serve":
+    if role == "serve":
         serve(*arguments)
     else:
         uvloop.run(source())

@@ -1,10 +1,9 @@
-"""Send requests to a provider without Maru, in a process of its own.
+"""Time to the first text without Maru, in a process of its own.
 
     python -m tests.bench.latency.direct_request sdk|engine URL
 
-`sdk` is the provider's library as one would call it by hand, `engine` is `agents.engine.answer`.
-Each line that comes in is the body of a request; each line that goes out is the time to the first
-text, in milliseconds.
+`sdk` is the provider's library as called by hand, `engine` is `agents.engine.answer`. Each input
+line is the JSON body of a request; the output line has the milliseconds to the first text.
 """
 
 import asyncio
@@ -13,15 +12,16 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
-from uuid import uuid4
 
 import uvloop
+
+from tests.bench.engine_only import configure, persona
 
 Ask = Callable[[dict[str, Any]], Awaitable[float]]
 
 
 async def sdk(url: str) -> Ask:
-    """The openai library, with one client for all requests."""
+    """Use the openai library with one client for all requests."""
     from openai import AsyncOpenAI
 
     client = AsyncOpenAI(base_url=url, api_key="none", max_retries=0)
@@ -37,34 +37,21 @@ async def sdk(url: str) -> Ask:
 
 
 async def engine(url: str) -> Ask:
-    """The engine, of which Django knows no more than where it may send requests."""
-    from django.conf import settings
-
-    settings.configure(EGRESS_ALLOW=frozenset({url.split("/")[2]}))
+    """Use the engine."""
+    configure(url)
     from agents import engine
-    from agents.engine_types import Limits, PersonaSpec, Text, Turn
+    from agents.engine_types import Limits, Text, Turn
 
     await engine.warm()
-    team, connection = uuid4(), uuid4()
 
     def turn(message: dict[str, str]) -> Turn:
-        """Take back what the engine has made of a turn: a line before what others say."""
+        """Return the Turn of a prompt's message; the engine puts a line before a user's text."""
         if message["role"] == "assistant":
             return Turn("Bench", "persona", own=True, text=message["content"])
         return Turn("Minjae", "user", own=False, text=message["content"].partition("\n")[2])
 
     async def ask(body: dict[str, Any]) -> float:
-        spec = PersonaSpec(
-            team_id=team,
-            connection_id=connection,
-            kind="openai",
-            base_url=url,
-            model=body["model"],
-            name="Bench",
-            handle="bench",
-            role="Answers in benchmarks",
-            goal="Answer what is asked.",
-        )
+        spec = persona(url, body["model"])
         turns = [turn(message) for message in body["messages"] if message["role"] != "system"]
         began, first = time.perf_counter(), 0.0
         async for part in engine.answer(spec, turns, limits=Limits()):
@@ -75,9 +62,9 @@ async def engine(url: str) -> Ask:
     return ask
 
 
-async def main(what: str, url: str) -> None:
-    """Answer each line of standard input with one of standard output."""
-    ask = await {"sdk": sdk, "engine": engine}[what](url)
+async def main(library: str, url: str) -> None:
+    """Write one line of output for each line of input."""
+    ask = await {"sdk": sdk, "engine": engine}[library](url)
     while line := await asyncio.to_thread(sys.stdin.readline):
         print(await ask(json.loads(line)), flush=True)
 

@@ -1,4 +1,4 @@
-"""What we add to the time to the first text of a model, against its library called by hand."""
+"""What Maru adds to the time to the first text, compared with the provider's library."""
 
 import asyncio
 import json
@@ -11,50 +11,50 @@ from typing import Final
 
 import uvloop
 
-from tests.bench.latency.asking import ask
+from tests.bench.latency.timed_ask import ask
 from tests.bench.report.figures import Figure, of_rounds
-from tests.bench.resources import Stage, Warm
+from tests.bench.resources import Resources, WarmServer
 from tests.deadlines import DEADLINE
 from tests.live import ROOT
 
-NAME: Final = "our overhead on the first token"
+NAME: Final = "overhead on the first token"
 ROUNDS: Final = 3
 SENDS: Final = 15
 WARM_UP: Final = 5
-FULL: Final = 20
-"""Answers after which a room fills a prompt: requests no longer grow, and all compare alike."""
+FILL: Final = 20
+"""Answers after which the room fills the prompt, so that all later requests have the same size."""
 NOTE: Final = (
-    "message.send to the first message.delta at the same socket, minus the openai library with the "
-    "same request to the same stub, asked in turn, one at a time."
+    "the time from message.send to the first message.delta at the same socket, minus the time of "
+    "the openai library for the same request to the same stub; asked in turn, one at a time."
 )
 
 Ask = Callable[[], Awaitable[float]]
 Samples = dict[str, list[float]]
 
 
-def measure(stage: Stage) -> list[Figure]:
-    """Ask Maru, the engine alone and the library in turn, and take the difference."""
-    rounds = uvloop.run(_rounds(stage.warm, stage.provider))
-    ours = [[median(samples["maru"]) - median(samples["sdk"])] for samples in rounds]
+def measure(resources: Resources) -> list[Figure]:
+    """Ask Maru, the engine and the library in turn, and subtract."""
+    rounds = uvloop.run(_rounds(resources.warm, resources.provider))
+    overhead = [[median(samples["maru"]) - median(samples["sdk"])] for samples in rounds]
     return [
-        of_rounds(NAME, ours, "ms", goal=15, note=NOTE),
+        of_rounds(NAME, overhead, "ms", goal=15, note=NOTE),
         of_rounds("Maru, send to first delta", [samples["maru"] for samples in rounds], "ms"),
         of_rounds("the engine alone", [samples["engine"] for samples in rounds], "ms"),
         of_rounds("the openai library", [samples["sdk"] for samples in rounds], "ms"),
     ]
 
 
-async def _rounds(warm: Warm, provider: str) -> list[Samples]:
+async def _rounds(warm: WarmServer, provider: str) -> list[Samples]:
     room = warm.provided
     async with AsyncExitStack() as stack:
         socket = await stack.enter_async_context(warm.installation.socket(room.members[0]))
         await socket.join(room.id)
         asks: dict[str, Ask] = {"maru": lambda: ask(socket, room.id)}
-        await _round(asks, FULL)
+        await _round(asks, FILL)
         request = await asyncio.to_thread(_last_request, provider)
-        for what in ("engine", "sdk"):
-            asks[what] = await stack.enter_async_context(_direct(what, provider, request))
-        await _round(asks, WARM_UP)  # the first of each kind is slower than all others
+        for library in ("engine", "sdk"):
+            asks[library] = await stack.enter_async_context(_direct(library, provider, request))
+        await _round(asks, WARM_UP)  # the first request of each kind is the slowest
         return [await _round(asks, SENDS) for _ in range(ROUNDS)]
 
 
@@ -67,17 +67,17 @@ async def _round(asks: dict[str, Ask], times: int) -> Samples:
 
 
 def _last_request(provider: str) -> bytes:
-    """Return the body of the last request that the stub was sent, on one line."""
+    """Return the body of the last request to the stub as one line."""
     address = f"{provider.removesuffix('/v1')}/_stub/requests"
     with urllib.request.urlopen(address, timeout=DEADLINE) as response:
         return json.dumps(json.load(response)[-1]).encode() + b"\n"
 
 
 @asynccontextmanager
-async def _direct(what: str, provider: str, request: bytes) -> AsyncIterator[Ask]:
-    """Run `tests.bench.latency.direct_request`, and yield how to have it ask once."""
+async def _direct(library: str, provider: str, request: bytes) -> AsyncIterator[Ask]:
+    """Run `direct_request` and yield a coroutine function that asks once and returns its time."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.bench.latency.direct_request", what, provider),
+        *(sys.executable, "-m", "tests.bench.latency.direct_request", library, provider),
         cwd=ROOT,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

@@ -1,7 +1,7 @@
-"""When a message passes the places on its way from the socket to the first text of its answer.
+"""Trace points between the socket and the first delta of an answer.
 
-`put` wraps functions of the running server; it is for finding out where the time goes, and the
-server under the figures runs without it. A place that is not passed any more leaves a blank.
+`install` wraps functions of the running server. Only the part `breakdown` uses it; the servers of
+the other parts run without it. A trace point that is never passed is missing in the table.
 """
 
 import time
@@ -20,77 +20,77 @@ STAGES: Final = {
     "shown": "publisher, layer, hub",
     "seen": "hub to client",
 }
-"""What happens up to each mark, in order; the last one is the client's own."""
+"""What happens before each trace point, in order. The client itself records the last one."""
 
-Marks = list[tuple[str, float]]
+Trace = list[tuple[str, float]]
 
 
-def put() -> Callable[[], Awaitable[Marks]]:
-    """Mark the places; return how to read, once, what has passed since the last time."""
+def install() -> Callable[[], Awaitable[Trace]]:
+    """Wrap the functions; return a coroutine function that returns and clears the trace."""
     from agents import engine
     from rooms import services
     from rooms.fanout import publisher, topic
     from rooms.runs import lifecycle, queue
     from rooms.socket import consumer
 
-    marks: Marks = []
+    trace: Trace = []
 
-    def mark(name: str) -> None:
-        marks.append((name, time.monotonic()))
+    def record(name: str) -> None:
+        trace.append((name, time.monotonic()))
 
-    def mark_first_delta(name: str, envelope: Any) -> None:
+    def record_first_delta(name: str, envelope: Any) -> None:
         if isinstance(envelope, publisher.Delta) and envelope.seq == 0:
-            mark(name)
+            record(name)
 
-    _after(consumer, "decode_command", partial(mark, "read"))
-    _after(services, "post_message", partial(mark, "posted"))
-    _after(queue, "claim", partial(mark, "claimed"))
-    _after(lifecycle, "start", partial(mark, "started"))
-    engine.answer = _around(engine.answer, mark)
-    _before(publisher, "publish", partial(mark_first_delta, "published"))
-    _before(topic.Topic, "receive", lambda _, envelope, *rest: mark_first_delta("shown", envelope))
+    _after(consumer, "decode_command", partial(record, "read"))
+    _after(services, "post_message", partial(record, "posted"))
+    _after(queue, "claim", partial(record, "claimed"))
+    _after(lifecycle, "start", partial(record, "started"))
+    engine.answer = _around(engine.answer, record)
+    _before(publisher, "publish", partial(record_first_delta, "published"))
+    _before(topic.Topic, "receive", lambda _, event, *rest: record_first_delta("shown", event))
 
-    async def read() -> Marks:
-        passed = marks.copy()
-        marks.clear()
-        return passed
+    async def read() -> Trace:
+        copy = trace.copy()
+        trace.clear()
+        return copy
 
     return read
 
 
-def _after(owner: Any, name: str, look: Callable[[], None]) -> None:
-    """Look each time that a function has returned something."""
+def _after(owner: Any, name: str, callback: Callable[[], None]) -> None:
+    """Call the callback each time the function has returned something but None."""
     function = getattr(owner, name)
 
     @wraps(function)
-    def looked_at(*args: Any, **kwargs: Any) -> Any:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
         result = function(*args, **kwargs)
         if result is not None:
-            look()
+            callback()
         return result
 
-    setattr(owner, name, looked_at)
+    setattr(owner, name, wrapper)
 
 
-def _before(owner: Any, name: str, look: Callable[..., None]) -> None:
-    """Look at the arguments each time that a function is called."""
+def _before(owner: Any, name: str, callback: Callable[..., None]) -> None:
+    """Call the callback with the arguments before each call of the function."""
     function = getattr(owner, name)
 
     @wraps(function)
-    def looked_at(*args: Any) -> Any:
-        look(*args)
+    def wrapper(*args: Any) -> Any:
+        callback(*args)
         return function(*args)
 
-    setattr(owner, name, looked_at)
+    setattr(owner, name, wrapper)
 
 
-def _around(answer: Any, mark: Callable[[str], None]) -> Any:
-    """Mark when an answer is asked for, and when its first part is there."""
+def _around(answer: Any, record: Callable[[str], None]) -> Any:
+    """Record the call of `answer` and each of its parts."""
 
-    async def marked(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
-        mark("asked")
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, None]:
+        record("asked")
         async for part in answer(*args, **kwargs):
-            mark("answered")  # again and again: who reads takes the first
+            record("answered")  # for every part; the reader uses the first
             yield part
 
-    return marked
+    return wrapper

@@ -1,10 +1,10 @@
 """`maru.server` with one more path, which returns a measurement from inside the process.
 
-    python -m tests.bench.process.instrumented_server lags|modules|marks
+    python -m tests.bench.process.instrumented_server lags|modules|trace
 
-GET /bench/lags     how late the loop was while CrewAI was imported; answers once that is done
-GET /bench/modules  how many modules of CrewAI this process has imported
-GET /bench/marks    when a message passed each of `tests.bench.latency.trace_points`
+GET /bench/lags     seconds of lag of the event loop during the import of CrewAI, after its end
+GET /bench/modules  number of imported modules of CrewAI
+GET /bench/trace    times of `tests.bench.latency.trace_points` since the last request
 """
 
 import asyncio
@@ -15,31 +15,31 @@ from typing import Any, Final
 
 import msgspec
 
-EVERY: Final = 0.005
+INTERVAL: Final = 0.005
 
-Look = Callable[[], Awaitable[object]]
+Measurement = Callable[[], Awaitable[object]]
 
 
-class Window:
-    """An application that answers one path of ours and leaves the rest as it was."""
+class MeasurementPath:
+    """An ASGI application that answers one path and passes all else to the original one."""
 
-    def __init__(self, app: Any, path: str, look: Look) -> None:
+    def __init__(self, app: Any, path: str, measure: Measurement) -> None:
         self._app = app
         self._path = path
-        self._look = look
+        self._measure = measure
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http" or scope["path"] != self._path:
             await self._app(scope, receive, send)
             return
-        body = msgspec.json.encode(await self._look())
+        body = msgspec.json.encode(await self._measure())
         headers = [(b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
 
-def watch_import() -> Look:
-    """Measure inside the loop itself, from when `engine.warm` is called until it returns."""
+def watch_import() -> Measurement:
+    """Measure the lag of the event loop during `engine.warm`."""
     from agents import engine
 
     warm = engine.warm
@@ -48,9 +48,9 @@ def watch_import() -> Look:
 
     async def watch() -> None:
         while not imported.is_set():
-            # Not the loop's own clock: uvloop reads it once a turn, in whole milliseconds.
-            due = time.perf_counter() + EVERY
-            await asyncio.sleep(EVERY)
+            # Not loop.time(): uvloop updates it once per iteration, in whole milliseconds.
+            due = time.perf_counter() + INTERVAL
+            await asyncio.sleep(INTERVAL)
             lags.append(time.perf_counter() - due)
 
     async def watched_warm() -> None:
@@ -59,38 +59,38 @@ def watch_import() -> Look:
         imported.set()
         await watching
 
-    async def look() -> object:
+    async def result() -> object:
         await imported.wait()
         return lags
 
     engine.warm = watched_warm
-    return look
+    return result
 
 
 async def count_modules() -> object:
-    """Count what is imported of CrewAI."""
+    """Return the number of imported modules of CrewAI."""
     return sum(name.partition(".")[0] in {"crewai", "crewai_core"} for name in sys.modules)
 
 
-def mark() -> Look:
-    """Let the server note when a message passes."""
+def trace() -> Measurement:
+    """Install the trace points."""
     from tests.bench.latency import trace_points
 
-    return trace_points.put()
+    return trace_points.install()
 
 
-def main(what: str) -> None:
-    """Start the server as its own module would, behind a window."""
+def main(name: str) -> None:
+    """Start the server as its own module does, with the additional path."""
     from maru.server import asgi, process
     from maru.server.lifespan import Lifespan
 
-    looks: dict[str, Callable[[], Look]] = {
+    measurements: dict[str, Callable[[], Measurement]] = {
         "lags": watch_import,
         "modules": lambda: count_modules,
-        "marks": mark,
+        "trace": trace,
     }
-    window = Window(asgi.application.app, f"/bench/{what}", looks[what]())
-    asgi.application = Lifespan(window, *asgi.application.companions)
+    app = MeasurementPath(asgi.application.app, f"/bench/{name}", measurements[name]())
+    asgi.application = Lifespan(app, *asgi.application.companions)
     process.main()
 
 

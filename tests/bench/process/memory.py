@@ -1,32 +1,31 @@
-"""What a process holds in memory once it has worked."""
+"""Resident memory of a process after its first answers."""
 
 import json
-import subprocess
-import sys
 import urllib.request
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Final
 
 from tests.bench.report.figures import Figure
-from tests.bench.resources import Stage, Warm, warm
-from tests.cluster.harness.services import missing
+from tests.bench.resources import Resources, WarmServer, warm_up
+from tests.cluster.harness.cluster import Worker
+from tests.cluster.harness.resource_usage import memory_bytes
+from tests.cluster.harness.services import missing_packages
 from tests.deadlines import DEADLINE
-from tests.live import ROOT, Installation
+from tests.live import Installation
 
 EMBEDDED: Final = "RSS of the embedded process"
 WEB: Final = "RSS of a production web process"
-MODULES: Final = "modules of CrewAI in it"
+MODULES: Final = "imported modules of CrewAI"
 
 
-def measure(stage: Stage) -> list[Figure]:
-    """Look at the embedded process after its first answers, and at a web process after the same."""
-    embedded = _resident(EMBEDDED, stage.warm, goal=350)
-    if absent := missing():
+def measure(resources: Resources) -> list[Figure]:
+    """Measure the embedded process and a web process, each after its first answers."""
+    embedded = _resident(EMBEDDED, resources.warm, goal=350)
+    if absent := missing_packages():
         why = f"not installed: {', '.join(absent)}"
         return [embedded, Figure(WEB, None, "MB", goal=100, note=why)]
     with ExitStack() as stack:
-        web = _web_process(stage, stack)
+        web = _web_process(resources, stack)
         return [
             embedded,
             _resident(WEB, web, goal=100),
@@ -34,33 +33,23 @@ def measure(stage: Stage) -> list[Figure]:
         ]
 
 
-def _web_process(stage: Stage, stack: ExitStack) -> Warm:
-    """Start one web process and one worker, and have them answer in two rooms."""
-    web = stage.production(
+def _web_process(resources: Resources, stack: ExitStack) -> WarmServer:
+    """Start a web process and a worker, and have personas answer in two rooms."""
+    web = resources.production(
         "web",
         *("-m", "tests.bench.process.instrumented_server", "modules"),
-        MARU_EGRESS_ALLOW=stage.provider_address,
+        MARU_EGRESS_ALLOW=resources.provider_address,
     )
-    _start_worker(web, stack)
-    return warm(stack.enter_context(web), stage.provider)
+    worker = Worker(web.folder, web.env)
+    stack.callback(worker.kill)
+    worker.start()
+    return warm_up(stack.enter_context(web), resources.provider)
 
 
-def _start_worker(web: Installation, stack: ExitStack) -> None:
-    worker = subprocess.Popen(
-        [sys.executable, str(ROOT / "manage.py"), "runagents"], cwd=web.folder, env=web.env
-    )
-    stack.callback(worker.wait, DEADLINE)
-    stack.callback(worker.terminate)
-
-
-def _resident(name: str, server: Warm, goal: float) -> Figure:
-    """Return the resident memory of a server in millions of bytes."""
-    lines = Path(f"/proc/{server.pid}/status").read_text().splitlines()
-    sizes = {
-        line.split()[0]: line.split()[1] for line in lines if line.startswith(("VmRSS", "Rss"))
-    }
-    resident, files = (int(sizes[size]) * 1024 / 1e6 for size in ("VmRSS:", "RssFile:"))
-    note = f"{files:.0f} MB of it are files, which processes share."
+def _resident(name: str, server: WarmServer, goal: float) -> Figure:
+    """Return the resident memory of a server. A megabyte is 10^6 bytes."""
+    resident, files = (memory_bytes(server.pid, field) / 1e6 for field in ("VmRSS", "RssFile"))
+    note = f"{files:.0f} MB of these are file pages, which processes share."
     return Figure(name, resident, "MB", goal, note=note)
 
 

@@ -1,4 +1,4 @@
-"""The picture of the fan-out: bars, as an SVG that can be read on light and on dark ground."""
+"""The chart of the part `fanout`: bars, as an SVG for light and dark backgrounds."""
 
 from collections.abc import Sequence
 from html import escape
@@ -29,17 +29,17 @@ _STYLE: Final = (
 
 
 def draw(figures: Sequence[Figure], facts: dict[str, str | int | float]) -> str:
-    """Return the chart; a figure that could not be measured leaves its bar out."""
+    """Return the chart as SVG, without the bars of figures that could not be measured."""
     found = {figure.name: figure for figure in figures}
     body, height = [], 12
     for title, kind, other in (
-        ("Server CPU for each chunk that goes in, in ms (logarithmic)", "chunk", "tutorial"),
-        ("Server CPU for each frame that is delivered, in µs", "frame", "bare limit"),
+        ("Server CPU per streamed chunk, in ms (logarithmic)", "chunk", "tutorial"),
+        ("Server CPU per delivered frame, in µs", "frame", "bare limit"),
     ):
         bars = [
-            (workload, who, found.get(f"{workload} CPU per {kind}, {who}"))
+            (workload, server, found.get(f"{workload} CPU per {kind}, {server}"))
             for workload in WORKLOADS
-            for who in (other, "Maru")
+            for server in (other, "Maru")
         ]
         drawn, taken = _panel(title, bars, logarithmic=kind == "chunk", top=height)
         body.append(drawn)
@@ -48,7 +48,7 @@ def draw(figures: Sequence[Figure], facts: dict[str, str | int | float]) -> str:
     body.append(f'<text class="small" x="12" y="{height}">{escape(where)}</text>')
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height + 14}" '
-        f'viewBox="0 0 {WIDTH} {height + 14}" role="img"><title>What fan-out costs</title>'
+        f'viewBox="0 0 {WIDTH} {height + 14}" role="img"><title>Cost of fan-out</title>'
         f"<style>{_STYLE}</style>{''.join(body)}</svg>\n"
     )
 
@@ -56,30 +56,30 @@ def draw(figures: Sequence[Figure], facts: dict[str, str | int | float]) -> str:
 def _panel(
     title: str, bars: Sequence[tuple[str, str, Figure | None]], *, logarithmic: bool, top: int
 ) -> tuple[str, int]:
-    """Return a panel's marks and its height."""
-    values = [figure.value for _w, _who, figure in bars if figure and figure.value]
+    """Return the SVG elements of a panel and its height."""
+    values = [figure.value for _workload, _server, figure in bars if figure and figure.value]
     longest, shortest = max(values, default=1), min(values, default=1)
-    marks, y = [f'<text class="head" x="12" y="{top + 16}">{escape(title)}</text>'], top + HEAD
-    for workload, who, figure in bars:
-        if who != "Maru":
-            marks.append(f'<text x="12" y="{y + 13}">{workload}</text>')
+    elements, y = [f'<text class="head" x="12" y="{top + 16}">{escape(title)}</text>'], top + HEAD
+    for workload, server, figure in bars:
+        if server != "Maru":
+            elements.append(f'<text x="12" y="{y + 13}">{workload}</text>')
         else:
             label = escape(WORKLOADS[workload])
-            marks.append(f'<text class="small" x="12" y="{y + 5}">{label}</text>')
+            elements.append(f'<text class="small" x="12" y="{y + 5}">{label}</text>')
         if figure is not None and figure.value:
             share = figure.value / longest
-            if logarithmic:  # the shortest bar still has a tenth of the space
+            if logarithmic:  # the shortest bar gets a tenth of the space
                 span = log10(longest / shortest) or 1
                 share = 0.1 + 0.9 * log10(figure.value / shortest) / span
-            marks.append(_bar(who, figure, y, share))
-        y += ROW if who != "Maru" else ROW + GAP
-    return "".join(marks), y - top + GAP
+            elements.append(_bar(server, figure, y, share))
+        y += ROW if server != "Maru" else ROW + GAP
+    return "".join(elements), y - top + GAP
 
 
-def _bar(who: str, figure: Figure, y: int, share: float) -> str:
+def _bar(server: str, figure: Figure, y: int, share: float) -> str:
     length = max(round(SPACE * share), 2)
-    kind = "ours" if who == "Maru" else "other"
-    text = escape(f"{who} {figure.value:.3g}")
+    kind = "ours" if server == "Maru" else "other"
+    text = escape(f"{server} {figure.value:.3g}")
     return (
         f'<rect class="{kind}" x="{LEFT}" y="{y}" width="{length}" height="{BAR}" rx="2"/>'
         f'<text class="small" x="{LEFT + length + 6}" y="{y + 13}">{text}</text>'

@@ -1,4 +1,4 @@
-"""A figure: what was measured, beside its goal."""
+"""A measured value and its goal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,9 +21,10 @@ DIGITS: Final = {
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table. No value: it could not be measured, and `note` says why.
+    """One line of the table.
 
-    A goal is an upper limit, unless `at_least`. `rounds` are what `value` is the median of.
+    A `value` of None could not be measured; `note` has the reason. A goal is an upper limit, or a
+    lower limit if `at_least`. `value` is the median of `rounds`, if there are any.
     """
 
     name: str
@@ -42,22 +43,22 @@ class Figure:
 
     @property
     def verdict(self) -> str:
-        """Say whether the goal is met, or by how much it is missed."""
+        """Whether the goal is met, or by how much it is missed."""
         if self.value is None:
-            return "did not run"
+            return "not measured"
         if self.goal is None:
             return ""
         return f"missed by {self.show(abs(self.value - self.goal))}" if self.missed else "met"
 
     @property
     def limit(self) -> str:
-        """Say what the goal is, empty where there is none."""
+        """The goal as text; empty without a goal."""
         if self.goal is None:
             return ""
         return f"{'≥' if self.at_least else '≤'} {self.show(self.goal)}"
 
     def show(self, number: float) -> str:
-        """Return a number with the figure's unit."""
+        """Return a number with the unit of this figure."""
         return f"{number:.{DIGITS.get(self.unit, 0)}f} {self.unit}"
 
 
@@ -69,11 +70,11 @@ def of_rounds(
     goal: float | None = None,
     note: str = "",
 ) -> Figure:
-    """Return the median of the rounds' medians: a round that was disturbed counts once."""
+    """Return the median of the medians of the rounds, so that a disturbed round counts once."""
     medians = tuple(median(samples) for samples in rounds)
     return Figure(name, median(medians), unit, goal, medians, note)
 
 
 def percentile(samples: Sequence[float], share: float) -> float:
-    """Return the smallest sample that `share` of all samples do not exceed."""
+    """Return the smallest sample that is not exceeded by `share` (0 to 1) of the samples."""
     return sorted(samples)[max(ceil(share * len(samples)), 1) - 1]

@@ -1,4 +1,4 @@
-"""The machine: what it is, and whether it was quiet enough to be believed."""
+"""A description of the machine, and whether other load disturbed a measurement."""
 
 import os
 import platform
@@ -19,46 +19,47 @@ SLOWER: Final = 1.15
 FOREIGN: Final = 0.10
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 
-JUDGED: Final = (
-    f"A part is noisy when a fixed loop, timed {LOOPS} times before and after it, was in the "
-    f"median more than {SLOWER - 1:.0%} slower than at the run's best, or when other processes "
-    f"took more than {FOREIGN:.0%} of the machine's CPU meanwhile. Do not believe noisy figures."
+NOISE_RULE: Final = (
+    f"A fixed loop is timed {LOOPS} times before and after each part. A part is noisy if the "
+    f"median was more than {SLOWER - 1:.0%} slower than the best median of the run, or if other "
+    f"processes used more than {FOREIGN:.0%} of the machine's CPU. Repeat noisy parts on an idle "
+    "machine."
 )
 
 
 @dataclass
-class Calm:
-    """What disturbed one part: the loop's times around it, and the CPU that others took."""
+class Noise:
+    """The times of the loop before and after a part (ms), and the CPU share of other processes."""
 
     before: float = 0.0
     after: float = 0.0
     foreign: float = 0.0
 
-    def noises(self, best: float) -> list[str]:
-        """Say what was wrong, given the loop's time on this machine at its best."""
+    def reasons(self, best: float) -> list[str]:
+        """Return why a part is noisy, given the best median time of the loop in milliseconds."""
         slower = max(self.before, self.after) / best
-        noises = [f"loop {slower - 1:.0%} slower"] if slower > SLOWER else []
-        return (
-            [*noises, f"others took {self.foreign:.0%} CPU"] if self.foreign > FOREIGN else noises
-        )
+        reasons = [f"loop {slower - 1:.0%} slower"] if slower > SLOWER else []
+        if self.foreign > FOREIGN:
+            reasons.append(f"other processes used {self.foreign:.0%} of the CPU")
+        return reasons
 
 
 @contextmanager
-def watched() -> Iterator[Calm]:
-    """Watch the machine while a part runs; what is yielded is complete afterwards."""
-    calm = Calm(before=calibrate())
+def watched() -> Iterator[Noise]:
+    """Observe the machine during a part; the yielded Noise is complete afterwards."""
+    noise = Noise(before=calibrate())
     began, busy, own = time.monotonic(), _busy_seconds(), _own_seconds()
     try:
-        yield calm
+        yield noise
     finally:
         capacity = (time.monotonic() - began) * (os.cpu_count() or 1)
         others = (_busy_seconds() - busy) - (_own_seconds() - own)
-        calm.foreign = max(others / capacity, 0.0)
-        calm.after = calibrate()
+        noise.foreign = max(others / capacity, 0.0)
+        noise.after = calibrate()
 
 
 def calibrate() -> float:
-    """Return the median time of a fixed piece of work, in milliseconds."""
+    """Return the median time of the fixed loop in milliseconds."""
     times = []
     for _ in range(LOOPS):
         began = time.perf_counter()
@@ -68,7 +69,7 @@ def calibrate() -> float:
 
 
 def describe() -> dict[str, str | int | float]:
-    """Return what the table says of the machine and of the tree."""
+    """Return the facts about the machine and the checkout that the table shows."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _commit(),
@@ -103,28 +104,28 @@ def _cpu_model() -> str:
 
 
 def _busy_seconds() -> float:
-    """What all processors have worked since the machine started, hypervisor's share included."""
+    """Return the busy seconds of all CPUs since boot, stolen time included (proc(5))."""
     _cpu, *ticks = Path("/proc/stat").read_text().splitlines()[0].split()
     user, nice, system, _idle, _waiting, *interrupts_and_stolen = map(int, ticks[:8])
     return (user + nice + system + sum(interrupts_and_stolen)) / _TICK
 
 
 def _own_seconds() -> float:
-    """What we and all processes below us have worked, those that have ended included."""
+    """Return the CPU seconds of this process and its descendants, ended ones included."""
     parents: dict[int, int] = {}
-    worked: dict[int, int] = {}
+    ticks: dict[int, int] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
         except OSError:
-            continue  # has ended meanwhile: its parent has its time, if it was ours
+            continue  # has just ended; its parent's children time has its ticks
         pid = int(stat.parent.name)
         parents[pid] = int(fields[1])
-        worked[pid] = sum(map(int, fields[11:15]))
-    return sum(worked[pid] for pid in worked if _is_ours(pid, parents)) / _TICK
+        ticks[pid] = sum(map(int, fields[11:15]))
+    return sum(ticks[pid] for pid in ticks if _is_descendant(pid, parents)) / _TICK
 
 
-def _is_ours(pid: int, parents: dict[int, int]) -> bool:
+def _is_descendant(pid: int, parents: dict[int, int]) -> bool:
     while pid not in (0, os.getpid()):
         pid = parents.get(pid, 0)
     return pid != 0

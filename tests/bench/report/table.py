@@ -1,4 +1,4 @@
-"""The table that a person reads, and the same as JSON."""
+"""The results as a table for people and as JSON for programs."""
 
 import json
 from collections.abc import Sequence
@@ -8,22 +8,22 @@ from typing import Final
 
 from tests.bench.report import machine
 from tests.bench.report.figures import Figure
-from tests.bench.report.machine import Calm
+from tests.bench.report.machine import Noise
 
 HEADINGS: Final = ("part", "figure", "measured", "goal", "verdict", "rounds")
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one part has measured, and how calm the machine was meanwhile."""
+    """The figures of one part, and the noise of the machine during the part."""
 
     name: str
     figures: Sequence[Figure]
-    calm: Calm
+    noise: Noise
 
 
 def as_table(facts: dict[str, str | int | float], parts: Sequence[Part]) -> str:
-    """Return everything as text: the machine, the figures, the noise, the notes."""
+    """Return the facts, the figures, the notes and the noise as text."""
     rows = [HEADINGS, *(_row(part.name, figure) for part in parts for figure in part.figures)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
@@ -36,16 +36,16 @@ def as_table(facts: dict[str, str | int | float], parts: Sequence[Part]) -> str:
 
 
 def write_json(path: Path, facts: dict[str, str | int | float], parts: Sequence[Part]) -> None:
-    """Write the same for programs."""
+    """Write facts, parts and figures as JSON."""
     best = _best(parts)
     document = {
         "machine": facts,
-        "judged": machine.JUDGED,
+        "noise_rule": machine.NOISE_RULE,
         "parts": [
             {
                 "name": part.name,
-                **asdict(part.calm),
-                "noises": part.calm.noises(best),
+                **asdict(part.noise),
+                "noise": part.noise.reasons(best),
                 "figures": [
                     {**asdict(figure), "missed": figure.missed, "verdict": figure.verdict}
                     for figure in part.figures
@@ -76,10 +76,10 @@ def _notes(parts: Sequence[Part]) -> list[str]:
 
 def _noise(parts: Sequence[Part]) -> list[str]:
     best = _best(parts)
-    noisy = {part.name: part.calm.noises(best) for part in parts if part.calm.noises(best)}
-    found = [f"NOISY {name}: {', '.join(noises)}" for name, noises in noisy.items()]
-    return ["", machine.JUDGED, *(found or ["The machine was quiet."])]
+    noisy = {part.name: part.noise.reasons(best) for part in parts}
+    found = [f"NOISY {name}: {', '.join(reasons)}" for name, reasons in noisy.items() if reasons]
+    return ["", machine.NOISE_RULE, *(found or ["No part was noisy."])]
 
 
 def _best(parts: Sequence[Part]) -> float:
-    return min(loop for part in parts for loop in (part.calm.before, part.calm.after))
+    return min(loop for part in parts for loop in (part.noise.before, part.noise.after))

@@ -1,7 +1,7 @@
-"""All come at once with their sessions, and all come back when a web process is replaced: REC-02.
+"""Many browsers connect at once, and reconnect when their web process is replaced: REC-02.
 
-They come as browsers do: with a cookie, and after a close of 1012 at a random moment of three
-seconds, as static/rooms/connection/socket.js has it.
+They behave as static/rooms/connection/socket.js does: they have a session cookie, and after close
+code 1012 they reconnect at a random moment within three seconds.
 """
 
 import asyncio
@@ -20,47 +20,37 @@ from websockets.exceptions import ConnectionClosed
 from tests.bench.report.figures import percentile
 from tests.chaos.target import Outcome
 from tests.cluster.harness.cluster import Cluster
-from tests.cluster.harness.recording_client import together
+from tests.cluster.harness.recording_client import gather_or_cancel
 from tests.live import CLIENT_OPTIONS, MARU_V1, Installation, PopulatedRoom, Socket
 from tests.provider import Provider
 from tests.wire.timeline import Timeline
 
-ROOMS, PEOPLE = 4, 25
+ROOMS, MEMBERS = 4, 25
 MODEL, WHOLE = "tokens-120@10", " ".join(f"t{n}" for n in range(120))
 RESTARTING = 1012
 SPREAD = 3.0
 
-SIGN_IN = """
+CREATE_SESSIONS = """
 import json
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.sessions.backends.db import SessionStore
-from accounts.models import User
-keys = []
-for pk in {users}:
-    user = User.objects.get(pk=pk)
-    session = SessionStore()
-    session[SESSION_KEY] = str(user.pk)
-    session[BACKEND_SESSION_KEY] = "allauth.account.auth_backends.AuthenticationBackend"
-    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
-    session.create()
-    keys.append(session.session_key)
-print(json.dumps(keys))
+from tests.cluster.harness.sessions import create_sessions
+print(json.dumps(create_sessions({users})))
 """
 
 
 def _sign_in(cluster: Cluster, users: list[str]) -> list[str]:
-    """Return a session of each user, as if they had signed in."""
-    printed = cluster.manage("shell", "--no-imports", "-c", SIGN_IN.format(users=users))
-    keys: list[str] = json.loads(printed.splitlines()[-1])
-    return keys
+    """Return a session cookie for each user."""
+    code = CREATE_SESSIONS.format(users=users)
+    printed = cluster.manage("shell", "--no-imports", "-c", code)
+    cookies: list[str] = json.loads(printed.splitlines()[-1])
+    return cookies
 
 
 @asynccontextmanager
-async def page(web: Installation, session: str) -> AsyncIterator[Socket]:
-    """Open a socket as a browser does."""
+async def page(web: Installation, cookie: str) -> AsyncIterator[Socket]:
+    """Open a socket as a browser does, with a cookie and an Origin header."""
     async with connect(
         f"ws://127.0.0.1:{web.port}/ws/",
-        additional_headers={"Cookie": f"maru_session={session}", "Origin": web.url},
+        additional_headers={"Cookie": cookie, "Origin": web.url},
         subprotocols=[MARU_V1],
         **CLIENT_OPTIONS,
     ) as connection:
@@ -68,134 +58,133 @@ async def page(web: Installation, session: str) -> AsyncIterator[Socket]:
 
 
 @dataclass
-class Follower:
-    """Somebody with a page in a room; what they are told is applied as a page does.
+class Browser:
+    """A page in one room, which applies the frames that it receives.
 
-    `run` is the answer that goes on in this room when the process ends, if any.
+    `run` is the answer that streams in this room when the web process ends, if any.
     """
 
     room: PopulatedRoom
-    session: str
+    cookie: str
     timeline: Timeline = field(default_factory=Timeline)
     run: str | None = None
-    code: int | None = None
-    closed: float = 0.0
-    away: float = 0.0
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
+    close_code: int | None = None
+    closed_at: float = 0.0
+    seconds_away: float = 0.0
+    disconnected: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def come(self, web: Installation, stack: AsyncExitStack) -> Socket:
-        """Open a page and join."""
-        socket = await stack.enter_async_context(page(web, self.session))
+    async def open(self, web: Installation, stack: AsyncExitStack) -> Socket:
+        """Connect and join the room."""
+        socket = await stack.enter_async_context(page(web, self.cookie))
         self.timeline.apply(await socket.join(self.room.id))
         return socket
 
-    async def live_on(self, socket: Socket, web: Installation) -> None:
-        """Hear until the socket is closed, and come back to another process."""
+    async def follow(self, socket: Socket, next_web: Installation) -> None:
+        """Receive until the socket is closed, then reconnect to another web process."""
         try:
-            await self._follow(socket)
+            with suppress(ConnectionClosed):
+                while True:
+                    self.timeline.apply(await socket.receive())
+                    socket.frames.clear()
+            self.close_code, self.closed_at = socket.connection.close_code, time.monotonic()
         finally:
-            self.gone.set()
-        await self._come_back(web)
+            self.disconnected.set()
+        await self._reconnect(next_web)
 
-    async def _follow(self, socket: Socket) -> None:
-        with suppress(ConnectionClosed):
-            while True:
-                self.timeline.apply(await socket.receive())
-                socket.frames.clear()
-        self.code, self.closed = socket.connection.close_code, time.monotonic()
-
-    async def _come_back(self, web: Installation) -> None:
-        """Go on where it was, a moment later, and hear the answer to its end."""
+    async def _reconnect(self, web: Installation) -> None:
+        """Resume from the last received event and receive the answer to its end."""
         await asyncio.sleep(random.uniform(0, SPREAD))
-        async with page(web, self.session) as socket:
+        async with page(web, self.cookie) as socket:
             self.timeline.apply(
                 await socket.command("room.join", room=self.room.id, **self.timeline.join())
             )
-            self.away = time.monotonic() - self.closed
+            self.seconds_away = time.monotonic() - self.closed_at
             while self.run is not None and self.run not in self.timeline.ended:
                 self.timeline.apply(await socket.receive())
                 assert not self.timeline.hole
 
-    def complaints(self) -> list[str]:
-        """Say what was wrong with the close, and with the answer that went on meanwhile."""
-        wrong = [] if self.code == RESTARTING else [f"closed with {self.code}"]
+    def violations(self) -> list[str]:
+        """Return what was wrong with the close code and with the answer."""
+        wrong = [] if self.close_code == RESTARTING else [f"closed with {self.close_code}"]
         if self.run is not None:
             ended = self.timeline.ended[self.run]
             if ended.stored != WHOLE or not f"{WHOLE} ".startswith(ended.assembled):
-                wrong.append(f"put together …{ended.assembled[-40:]!r}")
+                wrong.append(f"the deltas end with {ended.assembled[-40:]!r}")
             if ended.heard_to_the_end and ended.assembled.rstrip() != WHOLE:
-                wrong.append(f"heard to the end, and put together …{ended.assembled[-40:]!r}")
+                wrong.append(f"received to the end, deltas end with {ended.assembled[-40:]!r}")
         return wrong
 
     @property
-    def heard_all(self) -> bool:
-        """Whether every word was heard as it was said, before and after the restart."""
+    def received_live(self) -> bool:
+        """True if the answer was received to its end as live events, across the restart."""
         return self.run is not None and self.timeline.ended[self.run].heard_to_the_end
 
 
 async def storm(cluster: Cluster, provider: Provider, *, sockets: int) -> Outcome:
-    """Have all come to one web process at once, end it in the middle of an answer, all return.
+    """Connect all browsers to one web process, stop it during an answer, let all reconnect.
 
-    One room of several has the answer; of the others it is enough that all are there again.
+    One of the rooms has the answer; the browsers of the other rooms must only reconnect.
     """
     options = ("--provider", provider.base_url, "--model", MODEL)
-    rooms = await asyncio.to_thread(cluster.populate, ROOMS, PEOPLE, *options)
-    followers = await asyncio.to_thread(_sign_all_in, cluster, rooms, sockets)
+    rooms = await asyncio.to_thread(cluster.populate, ROOMS, MEMBERS, *options)
+    browsers = await asyncio.to_thread(_browsers, cluster, rooms, sockets)
     ending, staying = cluster.webs
     async with AsyncExitStack() as stack:
         began = time.monotonic()
-        opened = await together(one.come(ending, stack) for one in followers)
+        opened = await gather_or_cancel(browser.open(ending, stack) for browser in browsers)
         joining = time.monotonic() - began
-        living = asyncio.create_task(
-            together(
-                one.live_on(socket, staying) for one, socket in zip(followers, opened, strict=True)
+        following = asyncio.create_task(
+            gather_or_cancel(
+                browser.follow(socket, staying)
+                for browser, socket in zip(browsers, opened, strict=True)
             )
         )
-        asking = await stack.enter_async_context(staying.socket(rooms[0].members[0]))
-        await _ask(asking, rooms[0], followers)
+        asker = await stack.enter_async_context(staying.socket(rooms[0].members[0]))
+        await _ask(asker, rooms[0], browsers)
         stopping = asyncio.create_task(asyncio.to_thread(ending.stop, signal.SIGTERM))
-        await followers[0].gone.wait()
-        still_open = await _is_open(ending.port)
-        await living
+        await browsers[0].disconnected.wait()
+        still_open = await _accepts_connections(ending.port)
+        await following
         await stopping
     await asyncio.to_thread(ending.start)
+    away = [browser.seconds_away for browser in browsers]
     return Outcome(
         {
             "sockets with sessions": sockets,
             "until all had joined (s)": joining,
-            "connects and joins a second": sockets / joining,
-            "away at a restart, p95 (s)": percentile([one.away for one in followers], 0.95),
-            "away at a restart, longest (s)": max(one.away for one in followers),
-            "answers gone on with after it": sum(one.run is not None for one in followers),
-            "of these, heard to the end": sum(one.heard_all for one in followers),
+            "connects and joins per second": sockets / joining,
+            "disconnected at a restart, p95 (s)": percentile(away, 0.95),
+            "disconnected at a restart, longest (s)": max(away),
+            "answers resumed after the restart": sum(b.run is not None for b in browsers),
+            "of these, received live to the end": sum(b.received_live for b in browsers),
         },
         [
-            *(["the process that ends takes new connections"] if still_open else []),
-            *(f"{one.room.id}: {what}" for one in followers for what in one.complaints()),
+            *(["the ending process accepts new connections"] if still_open else []),
+            *(f"room {b.room.id}: {what}" for b in browsers for what in b.violations()),
         ],
     )
 
 
-def _sign_all_in(cluster: Cluster, rooms: list[PopulatedRoom], sockets: int) -> list[Follower]:
-    """Return so many pages, of all members in turn."""
+def _browsers(cluster: Cluster, rooms: list[PopulatedRoom], sockets: int) -> list[Browser]:
+    """Return so many browsers; several share a session if there are more sockets than members."""
     people = [(room, person.user) for room in rooms for person in room.members]
-    sessions = _sign_in(cluster, [user for _room, user in people])
-    places = [(room, key) for (room, _user), key in zip(people, sessions, strict=True)]
-    random.shuffle(places)
-    return [Follower(*place) for place in islice(cycle(places), sockets)]
+    cookies = _sign_in(cluster, [user for _room, user in people])
+    pages = [(room, cookie) for (room, _user), cookie in zip(people, cookies, strict=True)]
+    random.shuffle(pages)
+    return [Browser(*one) for one in islice(cycle(pages), sockets)]
 
 
-async def _ask(asking: Socket, room: PopulatedRoom, followers: list[Follower]) -> None:
-    """Ask in the room; return once the answer has begun."""
-    persona = (await asking.join(room.id))["state"]["personas"][0]["id"]
-    (run,) = (await asking.say(room.id, "Go on.", personas=[persona]))["result"]["runs"]
-    for one in followers:
-        if one.room is room:
-            one.run = run
-    await asking.until(lambda _: len(asking.of_type("message.delta")) > 5)
+async def _ask(asker: Socket, room: PopulatedRoom, browsers: list[Browser]) -> None:
+    """Ask in the room and return when the answer is streaming."""
+    persona = (await asker.join(room.id))["state"]["personas"][0]["id"]
+    (run,) = (await asker.say(room.id, "Go on.", personas=[persona]))["result"]["runs"]
+    for browser in browsers:
+        if browser.room is room:
+            browser.run = run
+    await asker.until(lambda _: len(asker.of_type("message.delta")) > 5)
 
 
-async def _is_open(port: int) -> bool:
+async def _accepts_connections(port: int) -> bool:
     try:
         _reader, writer = await asyncio.open_connection("127.0.0.1", port)
     except ConnectionRefusedError:

@@ -1,9 +1,9 @@
-"""Claim runs in several threads at once, as several workers would.
+"""Claim runs in several threads at once, and complete each job several times.
 
-    python -m tests.chaos.runs.claim_threads ROOM RACES CLAIMANTS
+    python -m tests.chaos.runs.claim_threads ROOM RACES THREADS
 
-Prints what was wrong, as JSON. It answers nothing: what a worker would do with a job is done here
-several times over, and in the wrong order.
+Calls the functions that a worker calls, out of order and repeatedly, without a model. Prints
+violations and figures as JSON.
 """
 
 import json
@@ -23,7 +23,7 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "maru.settings")
 django.setup()
 
-# Models can be imported once Django is set up.
+# Models can be imported only after django.setup().
 from accounts.models import User  # noqa: E402
 from rooms import services  # noqa: E402
 from rooms.models import RoomMember  # noqa: E402
@@ -32,83 +32,88 @@ from rooms.runs.leases import LeaseLost  # noqa: E402
 from rooms.runs.lifecycle import Job  # noqa: E402
 
 T = TypeVar("T")
-MOST = 5
-"""So often a job is delivered at most."""
+MAX_COMPLETIONS = 5
+"""A job is completed at most this often."""
 
 
 @dataclass
-class Claimants:
-    """Threads with a connection each, which all begin in the same moment."""
+class ClaimRaces:
+    """Threads, each with its own database connection, that start at the same moment."""
 
-    number: int
-    complaints: list[str] = field(default_factory=list)
-    repeats: int = 0
+    threads: int
+    violations: list[str] = field(default_factory=list)
+    completions: int = 0
 
     def __post_init__(self) -> None:
-        self._threads = ThreadPoolExecutor(max(self.number, MOST))
+        self._pool = ThreadPoolExecutor(max(self.threads, MAX_COMPLETIONS))
 
     def race(self, user: User, room: UUID) -> None:
-        """Let all after one run, then hand its job to several, before and after it was retaken."""
+        """Claim one run in all threads, then complete its job several times.
+
+        In half of the races the job is released and claimed again first; then the old attempt must
+        be refused, and the new one accepted once.
+        """
         (run,) = services.post_message(user=user, room_id=room, text="Who is first?").runs
-        first = self._only_job(run)
-        if first is None:
+        job = self._claim(run)
+        if job is None:
             return
         if random.random() < 0.5:
-            leases.release(first.owner)
-            again = self._only_job(run)
-            self._deliver(first, times=random.randint(2, MOST), accepted=0)
+            leases.release(job.owner)
+            again = self._claim(run)
+            self._complete(job, times=random.randint(2, MAX_COMPLETIONS), accepted=0)
             if again is None:
                 return
-            first = again
-        self._deliver(first, times=random.randint(2, MOST), accepted=1)
+            job = again
+        self._complete(job, times=random.randint(2, MAX_COMPLETIONS), accepted=1)
 
-    def _only_job(self, run: UUID) -> Job | None:
-        """Have all of them take a run; return the job that one of them got, if it was one."""
-        taken = self._at_once(
+    def _claim(self, run: UUID) -> Job | None:
+        """Claim in all threads; return the job if exactly one thread got it."""
+        taken = self._concurrently(
             [
-                partial(lifecycle.claim_and_start, f"claimant-{number}")
-                for number in range(self.number)
+                partial(lifecycle.claim_and_start, f"thread-{number}")
+                for number in range(self.threads)
             ]
         )
         jobs = [one[1] for one in taken if one is not None]
         if len(jobs) != 1 or jobs[0] is None or jobs[0].run != run:
-            self.complaints.append(f"run {run} was given to {len(jobs)}")
+            self.violations.append(f"run {run} was claimed by {len(jobs)} threads")
             return None
         return jobs[0]
 
-    def _deliver(self, job: Job, *, times: int, accepted: int) -> None:
-        """Complete the same job several times at once; so many of these must be accepted."""
-        self.repeats += times
-        took = self._at_once([partial(_complete, job)] * times)
-        if sum(took) != accepted:
-            self.complaints.append(f"job {job.run}:{job.attempt} was accepted {sum(took)} times")
+    def _complete(self, job: Job, *, times: int, accepted: int) -> None:
+        """Complete a job `times` times at once; `accepted` of the calls must succeed."""
+        self.completions += times
+        results = self._concurrently([partial(_try_to_complete, job)] * times)
+        if sum(results) != accepted:
+            self.violations.append(
+                f"run {job.run}, attempt {job.attempt}: {sum(results)} completions were accepted"
+            )
 
-    def _at_once(self, work: Sequence[Callable[[], T]]) -> list[T]:
+    def _concurrently(self, work: Sequence[Callable[[], T]]) -> list[T]:
         start = threading.Barrier(len(work))
 
-        def begin(one: Callable[[], T]) -> T:
+        def run(one: Callable[[], T]) -> T:
             start.wait()
             return one()
 
-        return list(self._threads.map(begin, work))
+        return list(self._pool.map(run, work))
 
 
-def _complete(job: Job) -> bool:
+def _try_to_complete(job: Job) -> bool:
     try:
-        lifecycle.complete(job, f"answered under attempt {job.attempt}", None)
+        lifecycle.complete(job, f"answer of attempt {job.attempt}", None)
     except LeaseLost:
         return False
     return True
 
 
-def main(room: str, races: str, claimants: str) -> None:
-    """Race, and print the outcome."""
+def main(room: str, races: str, threads: str) -> None:
     user = RoomMember.objects.get(room=UUID(room)).user
-    all_of_them = Claimants(int(claimants))
+    claim_races = ClaimRaces(int(threads))
     for _ in range(int(races)):
-        all_of_them.race(user, UUID(room))
-    figures = {"jobs delivered again": all_of_them.repeats}
-    print(json.dumps({"complaints": all_of_them.complaints, "figures": figures}))
+        claim_races.race(user, UUID(room))
+    figures = {"completions tried": claim_races.completions}
+    print(json.dumps({"violations": claim_races.violations, "figures": figures}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Many answers at once in many rooms, and loops that stay free: TEN-16, RUN-17."""
+"""Many concurrent answers in many rooms stay separate, and commands stay fast: TEN-16, RUN-17."""
 
 import asyncio
 import time
@@ -6,48 +6,47 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tests.bench.report.figures import percentile
-from tests.chaos.target import SOON, Outcome, Stage, ask_all
-from tests.cluster.harness.recording_client import Audience, Witness
+from tests.chaos.target import SHORT, Outcome, Target, ask_all
+from tests.cluster.harness.recording_client import RecordingClient, RecordingClients
 
-PROBE_SECONDS = 0.02
+PING_PAUSE = 0.02
 
 
-async def mix_canaries(stage: Stage, *, prompts: int, at_once: int) -> Outcome:
-    """Have many answers said at once; each room hears its own and nothing else."""
-    async with stage.audience() as gathered, _probed(gathered) as waits:
+async def stream_in_many_rooms(target: Target, *, prompts: int, concurrency: int) -> Outcome:
+    """Stream many answers at once; each room must receive its own answers and no others."""
+    async with target.clients() as clients, _pings(clients) as waits:
         began = time.monotonic()
-        await ask_all(gathered, [SOON], prompts=prompts, at_once=at_once)
+        await ask_all(clients, [SHORT], prompts=prompts, concurrency=concurrency)
         seconds = time.monotonic() - began
-        outcome = await stage.verdict(gathered)
+        outcome = await target.check(clients)
     outcome.figures |= {
-        "rooms": len(stage.rooms),
-        "answers at once": at_once,
-        "chunks a second": outcome.figures["chunks of the provider"] / seconds,
-        "a command meanwhile, p50 (ms)": 1000 * percentile(waits, 0.5),
-        "a command meanwhile, p99 (ms)": 1000 * percentile(waits, 0.99),
+        "rooms": len(target.rooms),
+        "concurrent answers": concurrency,
+        "chunks per second": outcome.figures["chunks of the provider"] / seconds,
+        "concurrent ping, p50 (ms)": 1000 * percentile(waits, 0.5),
+        "concurrent ping, p99 (ms)": 1000 * percentile(waits, 0.99),
     }
     return outcome
 
 
 @asynccontextmanager
-async def _probed(gathered: Audience) -> AsyncIterator[list[float]]:
-    """Give commands that need no database, by every web process, and note how long each took."""
+async def _pings(clients: RecordingClients) -> AsyncIterator[list[float]]:
+    """Send pings, which need no database, to each web process; yield the list of their seconds."""
     waits: list[float] = []
-    probes = [
-        asyncio.create_task(_probe(witness, waits))
-        for witness in gathered.witnesses[gathered.rooms[0]]
+    tasks = [
+        asyncio.create_task(_ping(client, waits)) for client in clients.by_room[clients.rooms[0]]
     ]
     try:
         yield waits
     finally:
-        for probe in probes:
-            probe.cancel()
-        await asyncio.gather(*probes, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _probe(witness: Witness, waits: list[float]) -> None:
+async def _ping(client: RecordingClient, waits: list[float]) -> None:
     while True:
         began = time.monotonic()
-        await witness.command("ping")
+        await client.command("ping")
         waits.append(time.monotonic() - began)
-        await asyncio.sleep(PROBE_SECONDS)
+        await asyncio.sleep(PING_PAUSE)

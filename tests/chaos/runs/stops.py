@@ -1,4 +1,4 @@
-"""Answers that are stopped, before their first delta and after any: RUN-12."""
+"""Runs are cancelled before their first delta and after any delta: RUN-12."""
 
 import asyncio
 import random
@@ -8,85 +8,94 @@ from dataclasses import dataclass
 from functools import partial
 
 from tests.bench.report.figures import percentile
-from tests.chaos.target import LONG, QUICK, Outcome, Stage, ask, ask_all
-from tests.cluster.harness.recording_client import Audience, Witness, together
+from tests.chaos.target import LONG, QUICK, Outcome, Target, ask, ask_all
+from tests.cluster.harness.recording_client import (
+    RecordingClient,
+    RecordingClients,
+    gather_or_cancel,
+)
 from tests.cluster.harness.stored_state import RunRow
 from tests.deadlines import DEADLINE
 from tests.provider import Provider, Request
 
-DELTAS = 10
-"""An answer is stopped after so many at most: the provider has much more to say by then."""
+MAX_DELTAS = 10
+"""A run is cancelled after at most this many deltas, long before the provider's last chunk."""
 
 
 @dataclass(frozen=True)
 class Stop:
-    """A stop was acknowledged, after so many seconds, at this time of the provider's clock."""
+    """An acknowledged run.cancel: its duration in seconds, and when it ended (monotonic clock)."""
 
     run: str
-    took: float
+    seconds: float
     at: float
 
 
-async def stop_answers(stage: Stage, *, stops: int, at_once: int) -> Outcome:
-    """Stop answers before their first delta, and after any; by the asker or the room's owner."""
-    places = asyncio.Semaphore(at_once)
+async def cancel_runs(target: Target, *, stops: int, concurrency: int) -> Outcome:
+    """Cancel runs at varying moments, by their asker or by the room's owner."""
+    slots = asyncio.Semaphore(concurrency)
 
-    async def one(number: int, gathered: Audience) -> Stop:
-        async with places:
-            room = gathered.rooms[number % len(gathered.rooms)]
-            return await _stop_one(gathered.witnesses[room], after=number % (DELTAS + 1))
+    async def cancel(number: int, clients: RecordingClients) -> Stop:
+        async with slots:
+            room = clients.rooms[number % len(clients.rooms)]
+            return await _cancel(clients.by_room[room], after=number % (MAX_DELTAS + 1))
 
-    async with stage.audience() as gathered:
-        stopped = await together(one(number, gathered) for number in range(stops))
-        # A slot that was not freed would be missing now.
-        await ask_all(gathered, [QUICK], prompts=at_once * 4, at_once=at_once * 4)
-        outcome = await stage.verdict(gathered)
-    runs = {run.id: run for run in stage.read().runs}
-    waits, complaints = _closings(stage, stopped, runs)
-    outcome.complaints += complaints
+    async with target.clients() as clients:
+        stopped = await gather_or_cancel(cancel(number, clients) for number in range(stops))
+        # A run slot that a cancelled run did not free would make these runs wait.
+        more = concurrency * 4
+        await ask_all(clients, [QUICK], prompts=more, concurrency=more)
+        outcome = await target.check(clients)
+    runs = {run.id: run for run in target.read_state().runs}
+    waits, violations = _closed_connections(target, stopped, runs)
+    outcome.violations += violations
+    seconds = [stop.seconds for stop in stopped]
     outcome.figures |= {
         "stops": len(stopped),
-        "stop to its acknowledgement, p50 (ms)": 1000 * percentile([s.took for s in stopped], 0.5),
-        "stop to its acknowledgement, p99 (ms)": 1000 * percentile([s.took for s in stopped], 0.99),
-        "connections closed": len(waits),
+        "stop to acknowledgement, p50 (ms)": 1000 * percentile(seconds, 0.5),
+        "stop to acknowledgement, p99 (ms)": 1000 * percentile(seconds, 0.99),
+        "closed provider connections": len(waits),
     }
     if waits:
-        outcome.figures["acknowledgement to connection closed, p99 (s)"] = percentile(waits, 0.99)
+        outcome.figures["acknowledgement to closed connection, p99 (s)"] = percentile(waits, 0.99)
     return outcome
 
 
-async def _stop_one(witnesses: list[Witness], *, after: int) -> Stop:
-    """Ask, and stop the answer once so many deltas were heard; every third time twice at once."""
-    asker = random.choice(witnesses)
+async def _cancel(clients: list[RecordingClient], *, after: int) -> Stop:
+    """Ask, and cancel after so many deltas; every third run is cancelled by two clients at once."""
+    asker = random.choice(clients)
     asked = await ask(asker, LONG)
-    await asker.until(lambda: asker.shown[asked.run] >= after)
-    owner = witnesses[0]
-    stoppers = [owner, asker] if after % 3 == 0 else [random.choice([owner, asker])]
+    await asker.until(lambda: asker.delta_counts[asked.run] >= after)
+    owner = clients[0]
+    cancelling = [owner, asker] if after % 3 == 0 else [random.choice([owner, asker])]
     began = time.monotonic()
-    await together(stopper.command("run.cancel", run=asked.run) for stopper in stoppers)
+    await gather_or_cancel(client.command("run.cancel", run=asked.run) for client in cancelling)
     now = time.monotonic()
     return Stop(asked.run, now - began, now)
 
 
-def _closings(
-    stage: Stage, stops: Collection[Stop], runs: dict[str, RunRow]
+def _closed_connections(
+    target: Target, stops: Collection[Stop], runs: dict[str, RunRow]
 ) -> tuple[list[float], list[str]]:
-    """When the provider saw its client leave, after each stop; whom it told all is a complaint."""
-    asked = {_canary_of(request): request for request in list(stage.provider.requests)}
-    waits, complaints = [], []
+    """Return the seconds from each stop to the provider's closed connection, and the violations.
+
+    A request that the provider answered to the end is a violation.
+    """
+    requests = {_canary_of(request): request for request in list(target.provider.requests)}
+    waits, violations = [], []
     for stop in stops:
         run = runs[stop.run]
-        request = asked.get(run.question.split()[-1])
+        request = requests.get(run.question.split()[-1])
         if run.state != "cancelled":
-            complaints.append(f"run {run.id} was stopped, and is {run.state}")
+            violations.append(f"run {run.id} was stopped, but is {run.state}")
         if request is None:
-            continue  # stopped before anybody was asked
-        stage.provider.wait(partial(_has_ended, request), DEADLINE)
+            continue  # cancelled before the request was sent
+        target.provider.wait(partial(_has_ended, request), DEADLINE)
         if request.client_left_at is None:
-            complaints.append(f"run {run.id} was stopped, and the provider went on to its end")
+            violations.append(f"run {run.id} was stopped, but its provider sent the whole answer")
         else:
             waits.append(max(request.client_left_at - stop.at, 0.0))
-    return waits, complaints
+    return waits, violations
 
 
 def _has_ended(request: Request, _provider: Provider) -> bool:
@@ -94,6 +103,6 @@ def _has_ended(request: Request, _provider: Provider) -> bool:
 
 
 def _canary_of(request: Request) -> str:
-    """Return the canary of the question that a request was about."""
-    said = [str(m["content"]) for m in request.messages if m["role"] == "user"]
-    return next(word for word in reversed(said[-1].split()) if word.startswith("CANARY-"))
+    """Return the canary of the question in a request."""
+    questions = [str(m["content"]) for m in request.messages if m["role"] == "user"]
+    return next(word for word in reversed(questions[-1].split()) if word.startswith("CANARY-"))

@@ -1,4 +1,4 @@
-"""Workers that die, and workers that only seem to: RUN-01, RUN-02, RUN-03."""
+"""Workers are killed, or suspended until their leases have expired: RUN-01, RUN-02, RUN-03."""
 
 import asyncio
 import random
@@ -12,178 +12,185 @@ from tests.bench.report.figures import percentile
 from tests.chaos.target import (
     HELD,
     LONG,
-    LOOK_SECONDS,
+    POLL_SECONDS,
     QUICK,
-    SOON,
+    SHORT,
     Outcome,
-    Stage,
+    Target,
     ask,
     ask_all,
-    eventually,
+    poll,
 )
-from tests.cluster.harness import stored_state as book
+from tests.cluster.harness import stored_state
 from tests.cluster.harness.cluster import Worker
-from tests.cluster.harness.recording_client import together
+from tests.cluster.harness.recording_client import gather_or_cancel
 
-AT_LEAST = 3
-"""So many answers must be under way in a worker for its death to be worth something."""
+MIN_RUNNING = 3
+"""A worker is killed or frozen only while it has at least this many running runs."""
 
-SPEEDS = (SOON, QUICK, QUICK, QUICK)
-"""Slow ones to be cut, and others so that many can be asked."""
+MODELS = (SHORT, QUICK, QUICK, QUICK)
+"""Some answers last long enough to be interrupted; the others allow many prompts."""
 
 
 @dataclass(frozen=True)
-class Cut:
-    """A worker was ended at a time, and had these runs."""
+class Kill:
+    """A worker was killed at this time, with these running runs."""
 
     at: datetime
     runs: list[str]
 
 
-async def kill_workers(stage: Stage, *, prompts: int, kills: int, at_once: int) -> Outcome:
-    """End a random worker without warning, again and again, while questions are asked.
+async def kill_workers(target: Target, *, prompts: int, kills: int, concurrency: int) -> Outcome:
+    """Kill a random worker again and again while questions are asked.
 
-    The kills are spread over the questions; at least so many are asked, and on until the last
-    worker has been killed.
+    The kills are spread evenly over the prompts. More prompts are sent if the last kill is late.
     """
-    cuts: list[Cut] = []
+    killed: list[Kill] = []
     numbers = count()
     asked = 0
 
-    async def keep_asking(room: str) -> None:
+    async def ask_repeatedly(room: str) -> None:
         nonlocal asked
-        while (number := next(numbers)) < prompts or len(cuts) < kills:
-            one = await ask(gathered.anybody(room), SPEEDS[number % len(SPEEDS)])
+        while (number := next(numbers)) < prompts or len(killed) < kills:
+            one = await ask(clients.any_in(room), MODELS[number % len(MODELS)])
             asked += 1
-            await one.ended()
+            await one.until_ended()
 
-    async with stage.audience() as gathered:
-        rooms = islice(cycle(gathered.rooms), at_once)
-        asking = asyncio.create_task(together(keep_asking(room) for room in rooms))
-        while len(cuts) < kills and not asking.done():
-            if asked >= prompts * (len(cuts) + 1) // (kills + 1):
-                cuts += await _kill_one_of(stage)
-            await asyncio.sleep(LOOK_SECONDS)
+    async with target.clients() as clients:
+        rooms = islice(cycle(clients.rooms), concurrency)
+        asking = asyncio.create_task(gather_or_cancel(ask_repeatedly(room) for room in rooms))
+        while len(killed) < kills and not asking.done():
+            if asked >= prompts * (len(killed) + 1) // (kills + 1):
+                killed += await _kill_busy_worker(target)
+            await asyncio.sleep(POLL_SECONDS)
         await asking
-        outcome = await stage.verdict(gathered)
-    outcome.figures |= {"kills": len(cuts), **_waits(stage, cuts)}
+        outcome = await target.check(clients)
+    outcome.figures |= {"kills": len(killed), **_recovery_times(target, killed)}
     return outcome
 
 
-async def kill_full_workers(stage: Stage, *, kills: int, slots: int) -> Outcome:
-    """Kill a worker whose slots are all filled with streaming answers, a full one beside it."""
-    cuts: list[Cut] = []
-    async with stage.audience() as gathered:
+async def kill_full_workers(target: Target, *, kills: int, slots: int) -> Outcome:
+    """Kill a worker whose run slots are all streaming, while the other worker is full as well."""
+    killed: list[Kill] = []
+    async with target.clients() as clients:
         for _ in range(kills):
-            rooms = islice(cycle(gathered.rooms), slots * len(stage.cluster.workers))
-            asked = await together(ask(gathered.anybody(room), HELD) for room in rooms)
-            await eventually(lambda: _all_full(stage, slots))
-            stage.provider.release()
-            cuts.append(await _kill(stage, random.choice(stage.cluster.workers)))
-            ending = asyncio.create_task(together(one.ended() for one in asked))
+            rooms = islice(cycle(clients.rooms), slots * len(target.cluster.workers))
+            asked = await gather_or_cancel(ask(clients.any_in(room), HELD) for room in rooms)
+            await poll(lambda: _all_full(target, slots))
+            target.provider.release()
+            killed.append(await _kill(target, random.choice(target.cluster.workers)))
+            ending = asyncio.create_task(gather_or_cancel(one.until_ended() for one in asked))
             while not ending.done():
-                stage.provider.release()  # those that have begun again
-                await asyncio.wait([ending], timeout=LOOK_SECONDS)
+                target.provider.release()  # for the runs that started again
+                await asyncio.wait([ending], timeout=POLL_SECONDS)
             await ending
-            await asyncio.to_thread(stage.cluster.wait_for_workers)
-        outcome = await stage.verdict(gathered)
-    outcome.figures |= {"kills": len(cuts), "slots of a worker": slots, **_waits(stage, cuts)}
+            await asyncio.to_thread(target.cluster.wait_for_workers)
+        outcome = await target.check(clients)
+    recovery = _recovery_times(target, killed)
+    outcome.figures |= {"kills": len(killed), "run slots of a worker": slots, **recovery}
     return outcome
 
 
-def _all_full(stage: Stage, slots: int) -> bool:
-    return all(len(_held(stage, worker)) == slots for worker in stage.cluster.workers)
+def _all_full(target: Target, slots: int) -> bool:
+    return all(len(_running_on(target, worker)) == slots for worker in target.cluster.workers)
 
 
-async def _kill_one_of(stage: Stage) -> list[Cut]:
-    """Kill one of those that are in the middle of several answers, and start it again."""
-    workers = {worker.name: worker for worker in stage.cluster.workers}
-    held = {name: await asyncio.to_thread(_held, stage, workers[name]) for name in workers}
-    busy = [name for name, runs in held.items() if len(runs) >= AT_LEAST]
+async def _kill_busy_worker(target: Target) -> list[Kill]:
+    """Kill and restart a busy worker; return no Kill unless two workers are busy.
+
+    A worker that is still importing CrewAI takes nothing over, so no run would be left running.
+    """
+    workers = {worker.name: worker for worker in target.cluster.workers}
+    running = {
+        name: await asyncio.to_thread(_running_on, target, worker)
+        for name, worker in workers.items()
+    }
+    busy = [name for name, runs in running.items() if len(runs) >= MIN_RUNNING]
     if len(busy) < 2:
-        return []  # the others are not warm yet: all would be dead at once
-    return [await _kill(stage, workers[random.choice(busy)])]
+        return []
+    return [await _kill(target, workers[random.choice(busy)])]
 
 
-async def _kill(stage: Stage, worker: Worker) -> Cut:
-    held = await asyncio.to_thread(_held, stage, worker)
-    cut = Cut(datetime.now(UTC), held)
+async def _kill(target: Target, worker: Worker) -> Kill:
+    running = await asyncio.to_thread(_running_on, target, worker)
+    kill = Kill(datetime.now(UTC), running)
     await asyncio.to_thread(worker.stop, signal.SIGKILL)
     worker.start()
-    return cut
+    return kill
 
 
-def _held(stage: Stage, worker: Worker) -> list[str]:
-    return book.held(stage.cluster.postgres, worker.name)
+def _running_on(target: Target, worker: Worker) -> list[str]:
+    return stored_state.running_on(target.cluster.postgres, worker.name)
 
 
-def _waits(stage: Stage, cuts: Collection[Cut]) -> dict[str, float]:
-    """How long it took from the death of its last worker until another had each run, and an end."""
-    last = {run: cut.at for cut in cuts for run in cut.runs}
-    kept = stage.read()
-    taken = {step.run: step.at for step in kept.steps if step.state == "running"}
-    ends = {run.id: run.ended_at for run in kept.runs}
-    waits = {
+def _recovery_times(target: Target, kills: Collection[Kill]) -> dict[str, float]:
+    """Return how long a run took from the last kill of its worker to its next claim and its end."""
+    last_kill = {run: kill.at for kill in kills for run in kill.runs}
+    stored = target.read_state()
+    claimed = {step.run: step.at for step in stored.transitions if step.state == "running"}
+    ends = {run.id: run.ended_at for run in stored.runs}
+    to_end = {
         run: (ended - at).total_seconds()
-        for run, at in last.items()
+        for run, at in last_kill.items()
         if (ended := ends[run]) is not None and ended > at
     }
-    if not waits:
-        return {"runs cut": 0}
-    again = [max((taken[run] - last[run]).total_seconds(), 0.0) for run in waits]
+    if not to_end:
+        return {"runs interrupted": 0}
+    to_claim = [max((claimed[run] - last_kill[run]).total_seconds(), 0.0) for run in to_end]
     return {
-        "runs cut": len(waits),
-        "from kill to taken over, p50 (s)": percentile(again, 0.5),
-        "from kill to taken over, p99 (s)": percentile(again, 0.99),
-        "from kill to end, p50 (s)": percentile([*waits.values()], 0.5),
-        "from kill to end, p99 (s)": percentile([*waits.values()], 0.99),
-        "from kill to end, longest (s)": max(waits.values()),
+        "runs interrupted": len(to_end),
+        "kill to take-over, p50 (s)": percentile(to_claim, 0.5),
+        "kill to take-over, p99 (s)": percentile(to_claim, 0.99),
+        "kill to end of run, p50 (s)": percentile([*to_end.values()], 0.5),
+        "kill to end of run, p99 (s)": percentile([*to_end.values()], 0.99),
+        "kill to end of run, longest (s)": max(to_end.values()),
     }
 
 
-async def freeze_workers(stage: Stage, *, rounds: int, runs: int) -> Outcome:
-    """Freeze a worker in the middle of answers, and let it go on when others have taken them over.
+async def freeze_workers(target: Target, *, rounds: int, runs: int) -> Outcome:
+    """Freeze a worker with running runs, and thaw it after other workers have taken them over.
 
-    Half of what was taken over has ended by then, and half is being said just now.
+    At that moment some of these runs have ended and the others are streaming.
     """
-    stale = 0
-    async with stage.audience() as gathered:
+    taken_over = 0
+    async with target.clients() as clients:
         for number in range(rounds):
-            asked = await together(
-                ask(gathered.anybody(room), model)
+            asked = await gather_or_cancel(
+                ask(clients.any_in(room), model)
                 for room, model in islice(
-                    zip(cycle(gathered.rooms), cycle([SOON, LONG]), strict=False), runs
+                    zip(cycle(clients.rooms), cycle([SHORT, LONG]), strict=False), runs
                 )
             )
-            worker = stage.cluster.workers[number % len(stage.cluster.workers)]
-            stale += await _be_a_zombie(stage, worker)
-            await together(one.ended() for one in asked)
-        # Whoever was a zombie is a worker again.
-        await ask_all(gathered, [SOON], prompts=2 * runs, at_once=2 * runs)
-        outcome = await stage.verdict(gathered)
-    outcome.figures |= {"frozen workers": rounds, "runs taken from them": stale}
+            worker = target.cluster.workers[number % len(target.cluster.workers)]
+            taken_over += await _freeze_until_taken_over(target, worker)
+            await gather_or_cancel(one.until_ended() for one in asked)
+        # The thawed workers must claim and complete runs again.
+        await ask_all(clients, [SHORT], prompts=2 * runs, concurrency=2 * runs)
+        outcome = await target.check(clients)
+    outcome.figures |= {"frozen workers": rounds, "runs taken over from them": taken_over}
     return outcome
 
 
-async def _be_a_zombie(stage: Stage, worker: Worker) -> int:
-    """Freeze a worker until none of its runs is its own any more; return how many it had."""
-    await eventually(lambda: len(_held(stage, worker)) >= AT_LEAST)
+async def _freeze_until_taken_over(target: Target, worker: Worker) -> int:
+    """Freeze a worker until it has lost all its runs; return their number."""
+    await poll(lambda: len(_running_on(target, worker)) >= MIN_RUNNING)
     worker.freeze()
     try:
-        held = await asyncio.to_thread(_held, stage, worker)
-        await eventually(lambda: not _held(stage, worker))
-        await eventually(lambda: _taken_over(stage, held))
+        running = await asyncio.to_thread(_running_on, target, worker)
+        await poll(lambda: not _running_on(target, worker))
+        await poll(lambda: _were_taken_over(target, running))
     finally:
         worker.thaw()
-    return len(held)
+    return len(running)
 
 
-def _taken_over(stage: Stage, held: Collection[str]) -> bool:
-    """Whether others have these runs, and have ended one of them.
+def _were_taken_over(target: Target, runs: Collection[str]) -> bool:
+    """Return True if other workers have claimed these runs and ended at least one of them.
 
-    What was being committed when the worker froze may have ended all the same.
+    A run whose last transaction was in flight at the freeze may have ended without a take-over.
     """
-    rows = [run for run in stage.read().runs if run.id in held]
+    rows = [run for run in target.read_state().runs if run.id in runs]
     others = [run for run in rows if run.attempt > 1]
-    taken = all(run.attempt > 1 or run.ended_at for run in rows)
-    return taken and any(run.ended_at for run in others)
+    return all(run.attempt > 1 or run.ended_at for run in rows) and any(
+        run.ended_at for run in others
+    )

@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis go away in every way and come back: STO-02, STO-03, STO-04."""
+"""PostgreSQL and Redis fail in different ways and recover: STO-02, STO-03, STO-04."""
 
 import asyncio
 import random
@@ -9,121 +9,124 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tests.bench.report.figures import percentile
-from tests.chaos.target import QUICK, SOON, Outcome, Stage, ask
+from tests.chaos.target import QUICK, SHORT, Outcome, Target, ask
 from tests.cluster.harness import oracle
-from tests.cluster.harness.recording_client import Audience, Witness, together
+from tests.cluster.harness.recording_client import (
+    RecordingClient,
+    RecordingClients,
+    gather_or_cancel,
+)
 
 LIVE_SECONDS = 60
-"""How long we wait for an answer to be heard live again; the goal is a figure of its own."""
+"""Deadline for live streaming after a recovery. The goal in the report is much lower."""
 
 
 @dataclass
-class Pouring:
-    """Everybody says one thing after the other, each until it is acknowledged."""
+class Senders:
+    """Every client sends one message after the other and waits for each acknowledgement."""
 
-    gathered: Audience
+    clients: RecordingClients
     pause: float
     acknowledged: set[tuple[str, str, int]] = field(default_factory=set)
     longest: float = 0.0
-    over: bool = False
+    stopped: bool = False
 
-    async def pour(self, witness: Witness) -> None:
-        """Talk until it is over; nothing is on its way then that would be kept later."""
-        while not self.over:
+    async def send(self, client: RecordingClient) -> None:
+        """Send until `stopped` is set; then every message of this client is acknowledged."""
+        while not self.stopped:
             began = time.monotonic()
-            said = await witness.say("Something to be kept.")
+            result = await client.send_message("A message to be stored.")
             self.longest = max(self.longest, time.monotonic() - began)
-            self.acknowledged.add((witness.room, said["message"], said["seq"]))
+            self.acknowledged.add((client.room, result["message"], result["seq"]))
             await asyncio.sleep(random.uniform(0, 2 * self.pause))
 
 
-Break = Callable[[Stage], Awaitable[None]]
+Fault = Callable[[Target], Awaitable[None]]
 
 
-async def break_store(
-    stage: Stage, breaks: Sequence[Break], *, answers: int, pause: float
+async def inject_outages(
+    target: Target, faults: Sequence[Fault], *, answers: int, pause: float
 ) -> Outcome:
-    """While everybody talks and personas answer, break a store in each of these ways in turn."""
-    backs = []
-    async with stage.audience() as gathered:
-        pouring = Pouring(gathered, pause)
-        talking = [asyncio.create_task(pouring.pour(w)) for w in gathered.everybody]
+    """Inject each fault in turn while all clients send messages and personas answer."""
+    recoveries = []
+    async with target.clients() as clients:
+        senders = Senders(clients, pause)
+        sending = [asyncio.create_task(senders.send(client)) for client in clients.all]
         began = time.monotonic()
-        for break_it in breaks:
+        for inject in faults:
             asked = [
-                await ask(gathered.anybody(gathered.rooms[number % len(gathered.rooms)]), SOON)
+                await ask(clients.any_in(clients.rooms[number % len(clients.rooms)]), SHORT)
                 for number in range(answers)
             ]
-            await break_it(stage)
-            backs.append(await _live_again(gathered))
-            await together(one.ended() for one in asked)
+            await inject(target)
+            recoveries.append(await _seconds_until_live(clients))
+            await gather_or_cancel(one.until_ended() for one in asked)
         seconds = time.monotonic() - began
-        pouring.over = True
-        await asyncio.gather(*talking)
-        outcome = await stage.verdict(gathered, deltas_kept=False)
-    outcome.complaints += oracle.lost(pouring.acknowledged, stage.read())
-    refused = sum(witness.refusals for witness in gathered.everybody)
+        senders.stopped = True
+        await asyncio.gather(*sending)
+        outcome = await target.check(clients, deltas_kept=False)
+    outcome.violations += oracle.missing_messages(senders.acknowledged, target.read_state())
     outcome.figures |= {
-        "breaks": len(breaks),
-        "messages acknowledged": len(pouring.acknowledged),
-        "messages a second": len(pouring.acknowledged) / seconds,
-        "refused, and sent again": refused,
-        "longest until acknowledged (s)": pouring.longest,
-        "live again, longest (s)": max(backs),
-        "live again, p50 (s)": percentile(backs, 0.5),
+        "faults": len(faults),
+        "messages acknowledged": len(senders.acknowledged),
+        "messages per second": len(senders.acknowledged) / seconds,
+        "refused and sent again": sum(client.refusals for client in clients.all),
+        "longest acknowledgement (s)": senders.longest,
+        "recovery to live streaming, longest (s)": max(recoveries),
+        "recovery to live streaming, p50 (s)": percentile(recoveries, 0.5),
     }
     return outcome
 
 
-async def _live_again(gathered: Audience) -> float:
-    """Return after how long an answer is heard to its end, as it is said, on every web process."""
+async def _seconds_until_live(clients: RecordingClients) -> float:
+    """Return the seconds until an answer streams completely on every web process."""
     began = time.monotonic()
     async with asyncio.timeout(LIVE_SECONDS):
-        while not await _is_live(gathered.witnesses[random.choice(gathered.rooms)]):
+        while not await _streams_live(clients.by_room[random.choice(clients.rooms)]):
             pass
     return time.monotonic() - began
 
 
-async def _is_live(witnesses: list[Witness]) -> bool:
-    """Ask for a quick answer; whether all have heard its text from deltas, and not at its end."""
-    asked = await ask(witnesses[0], QUICK)
+async def _streams_live(clients: list[RecordingClient]) -> bool:
+    """Return True if every client received the whole text of a new answer as deltas."""
+    asked = await ask(clients[0], QUICK)
     with suppress(TimeoutError):
-        for one in witnesses:
-            await one.ended(asked.run, LIVE_SECONDS / 4)
-    heard = [one.timeline.ended.get(asked.run) for one in witnesses]
+        for client in clients:
+            await client.until_ended(asked.run, LIVE_SECONDS / 4)
+    received = [client.timeline.ended.get(asked.run) for client in clients]
     return all(
         one is not None and one.heard_to_the_end and one.assembled.rstrip() == one.stored
-        for one in heard
+        for one in received
     )
 
 
-async def _wait(seconds: float) -> None:
-    """Let a fault last: how long is part of it."""
+async def _last(seconds: float) -> None:
+    """Keep the fault active; its duration is part of the scenario."""
     await asyncio.sleep(seconds)
 
 
-def restart_postgres(how: signal.Signals) -> Break:
-    """End it by SIGINT (fast) or SIGQUIT (as a crash would) and start it again."""
+def restart_postgres(signal_number: signal.Signals) -> Fault:
+    """Stop PostgreSQL by SIGINT (fast shutdown) or SIGQUIT (like a crash), and start it again."""
 
-    async def break_it(stage: Stage) -> None:
-        await asyncio.to_thread(stage.cluster.postgres.restart, how)
+    async def inject(target: Target) -> None:
+        await asyncio.to_thread(target.cluster.postgres.restart, signal_number)
 
-    return break_it
+    return inject
 
 
-def end_connections(times: int) -> Break:
-    """End one connection of Maru at random, each second."""
+def end_connections(times: int) -> Fault:
+    """End one random connection of Maru each second."""
 
-    async def break_it(stage: Stage) -> None:
+    async def inject(target: Target) -> None:
         for _ in range(times):
-            await asyncio.to_thread(_end_one_connection, stage)
-            await _wait(1)
+            await asyncio.to_thread(_end_random_connection, target)
+            await _last(1)
 
-    return break_it
+    return inject
 
 
-def _end_one_connection(stage: Stage) -> None:
-    with stage.cluster.postgres.connect() as connection:
+def _end_random_connection(target: Target) -> None:
+    with target.cluster.postgres.connect() as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid() "
@@ -131,42 +134,42 @@ def _end_one_connection(stage: Stage) -> None:
         )
 
 
-def kill_redis(seconds: float) -> Break:
-    """End it without warning, with all that it held; it is back, empty, after a while."""
+def kill_redis(seconds: float) -> Fault:
+    """Kill Redis, which loses its data, and start it again after some seconds."""
 
-    async def break_it(stage: Stage) -> None:
-        await asyncio.to_thread(stage.cluster.redis.stop, signal.SIGKILL)
-        await _wait(seconds)
-        await asyncio.to_thread(stage.cluster.redis.start)
+    async def inject(target: Target) -> None:
+        await asyncio.to_thread(target.cluster.redis.stop, signal.SIGKILL)
+        await _last(seconds)
+        await asyncio.to_thread(target.cluster.redis.start)
 
-    return break_it
+    return inject
 
 
-async def flush_redis(stage: Stage) -> None:
-    """Have it forget all that it holds."""
-    with stage.cluster.redis.connect() as connection:
+async def flush_redis(target: Target) -> None:
+    """Delete all data of Redis with FLUSHALL."""
+    with target.cluster.redis.connect() as connection:
         connection.flushall()
 
 
-def pause_redis(seconds: float) -> Break:
-    """Have it answer nobody for a while, by its own command."""
+def pause_redis(seconds: float) -> Fault:
+    """Stop Redis from answering for some seconds with CLIENT PAUSE."""
 
-    async def break_it(stage: Stage) -> None:
-        with stage.cluster.redis.connect() as connection:
+    async def inject(target: Target) -> None:
+        with target.cluster.redis.connect() as connection:
             connection.client_pause(int(seconds * 1000))
-        await _wait(seconds)
+        await _last(seconds)
 
-    return break_it
+    return inject
 
 
-def freeze_redis(seconds: float) -> Break:
-    """Stop it in mid-air for a while; its connections stay."""
+def freeze_redis(seconds: float) -> Fault:
+    """Suspend the Redis process for some seconds; its connections stay open."""
 
-    async def break_it(stage: Stage) -> None:
-        stage.cluster.redis.freeze()
+    async def inject(target: Target) -> None:
+        target.cluster.redis.freeze()
         try:
-            await _wait(seconds)
+            await _last(seconds)
         finally:
-            stage.cluster.redis.thaw()
+            target.cluster.redis.thaw()
 
-    return break_it
+    return inject

@@ -1,4 +1,4 @@
-"""Web processes that end between a commit and the word of it: STO-08."""
+"""A web process is killed between the commit of a message and its publication: STO-08."""
 
 import asyncio
 import random
@@ -6,64 +6,67 @@ import signal
 import time
 
 from tests.bench.report.figures import percentile
-from tests.chaos.target import Outcome, Stage, eventually
-from tests.cluster.harness.recording_client import Witness
+from tests.chaos.target import Outcome, Target, poll
+from tests.cluster.harness.recording_client import RecordingClient
 
-SAYING = 8
-"""So many messages are on their way in a room when the process is ended."""
+CONCURRENT_MESSAGES = 8
+"""Messages in flight in a room when its web process is killed."""
 
 
-async def crash_webs(stage: Stage, *, crashes: int) -> Outcome:
-    """Kill the web process that messages go to; members on the other one hear what was kept.
+async def crash_webs(target: Target, *, crashes: int) -> Outcome:
+    """Kill the web process that receives messages; clients of the other one get all stored ones.
 
-    Every other time Redis is away meanwhile, and back when the process is: what was kept was
-    announced to nobody then, for certain.
+    In every second crash Redis is down from before the commit until the other clients have caught
+    up, so that no message of that crash can have been published.
     """
     waits: list[float] = []
-    unheard = 0
-    async with stage.audience() as gathered:
+    unpublished = 0
+    async with target.clients() as clients:
         for number in range(crashes):
-            sender, listener = gathered.witnesses[gathered.rooms[number % len(gathered.rooms)]]
+            sender, receiver = clients.by_room[clients.rooms[number % len(clients.rooms)]]
             if number % 2:
-                await asyncio.to_thread(stage.cluster.redis.stop, signal.SIGKILL)
-            saying = [asyncio.create_task(sender.say("Is this kept?")) for _ in range(SAYING)]
-            await _committed(stage, sender)
+                await asyncio.to_thread(target.cluster.redis.stop, signal.SIGKILL)
+            sending = [
+                asyncio.create_task(sender.send_message("Is this stored?"))
+                for _ in range(CONCURRENT_MESSAGES)
+            ]
+            await _until_committed(target, sender)
             await asyncio.sleep(random.uniform(0, 0.05))
             await asyncio.to_thread(sender.web.stop, signal.SIGKILL)
-            missing, wait = await _hear_of_all(stage, listener)
-            unheard += missing
-            waits.append(wait)
+            missing, seconds = await _until_caught_up(target, receiver)
+            unpublished += missing
+            waits.append(seconds)
             if number % 2:
-                await asyncio.to_thread(stage.cluster.redis.start)
+                await asyncio.to_thread(target.cluster.redis.start)
             await asyncio.to_thread(sender.web.start)
-            await asyncio.gather(*saying)
-        outcome = await stage.verdict(gathered)
+            await asyncio.gather(*sending)
+        outcome = await target.check(clients)
     outcome.figures |= {
         "crashes": crashes,
-        "kept, and not heard elsewhere at the crash": unheard,
-        "crash to heard elsewhere, p50 (s)": percentile(waits, 0.5),
-        "crash to heard elsewhere, longest (s)": max(waits),
+        "stored but not received elsewhere at the crash": unpublished,
+        "crash to received elsewhere, p50 (s)": percentile(waits, 0.5),
+        "crash to received elsewhere, longest (s)": max(waits),
     }
     return outcome
 
 
-async def _committed(stage: Stage, sender: Witness) -> None:
-    """Return once the log has moved on from what the sender has heard."""
-    heard = sender.timeline.seq or 0
-    await eventually(lambda: _last_seq(stage, sender.room) > heard)
+async def _until_committed(target: Target, sender: RecordingClient) -> None:
+    """Return when the stored log is longer than what the sender has received."""
+    received = sender.timeline.seq or 0
+    await poll(lambda: _last_seq(target, sender.room) > received)
 
 
-async def _hear_of_all(stage: Stage, listener: Witness) -> tuple[int, float]:
-    """Wait until all that is kept was heard; return how much was not, and how long it took."""
+async def _until_caught_up(target: Target, receiver: RecordingClient) -> tuple[int, float]:
+    """Wait until the receiver has every stored event; return how many were missing, and seconds."""
     began = time.monotonic()
-    kept = await asyncio.to_thread(_last_seq, stage, listener.room)
-    missing = kept - (listener.timeline.seq or 0)
-    await listener.caught_up(kept)
+    stored = await asyncio.to_thread(_last_seq, target, receiver.room)
+    missing = stored - (receiver.timeline.seq or 0)
+    await receiver.until_seq(stored)
     return max(missing, 0), time.monotonic() - began
 
 
-def _last_seq(stage: Stage, room: str) -> int:
-    with stage.cluster.postgres.connect() as connection:
+def _last_seq(target: Target, room: str) -> int:
+    with target.cluster.postgres.connect() as connection:
         found = connection.execute("SELECT last_seq FROM rooms_room WHERE id = %s", [room])
         row = found.fetchone()
     assert row is not None

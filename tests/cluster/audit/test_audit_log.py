@@ -1,4 +1,4 @@
-"""The audit on PostgreSQL: the database itself refuses changes, and one chain has many writers."""
+"""The audit log on PostgreSQL: triggers refuse changes, and concurrent writers make one chain."""
 
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
@@ -12,7 +12,7 @@ WRITERS = 8
 CHANGES = 40
 
 
-def test_many_writers_make_one_chain(cluster: Cluster) -> None:
+def test_concurrent_writers_make_one_hash_chain(cluster: Cluster) -> None:
     (room,) = cluster.populate(rooms=1, members=1)
     owner = room.members[0]
 
@@ -40,7 +40,7 @@ def test_many_writers_make_one_chain(cluster: Cluster) -> None:
         "TRUNCATE accounts_auditentry",
     ],
 )
-def test_what_is_written_stays(cluster: Cluster, change: str) -> None:
+def test_entries_cannot_be_changed_or_deleted(cluster: Cluster, change: str) -> None:
     cluster.populate(rooms=1, members=1)
 
     with (
@@ -50,9 +50,9 @@ def test_what_is_written_stays(cluster: Cluster, change: str) -> None:
         connection.execute(change)
 
 
-def test_log_of_a_team_goes_with_its_team_only(cluster: Cluster) -> None:
+def test_entries_can_be_deleted_only_if_their_team_does_not_exist(cluster: Cluster) -> None:
     (room,) = cluster.populate(rooms=1, members=1)
-    gone = "00000000-0000-7000-8000-000000000000"
+    deleted_team = "00000000-0000-7000-8000-000000000000"
 
     with cluster.postgres.connect() as connection:
         copied = (
@@ -60,9 +60,9 @@ def test_log_of_a_team_goes_with_its_team_only(cluster: Cluster) -> None:
             " token_hint, ip, action, target_kind, target_id, before, after, refused, prev_hash,"
             " hash, actor_id, %s FROM accounts_auditentry WHERE team_id = %s"
         )
-        made = connection.execute(copied, [gone, room.team]).rowcount
+        copies = connection.execute(copied, [deleted_team, room.team]).rowcount
         deleted = connection.execute(
-            "DELETE FROM accounts_auditentry WHERE team_id = %s", [gone]
+            "DELETE FROM accounts_auditentry WHERE team_id = %s", [deleted_team]
         ).rowcount
 
-    assert made == deleted > 0
+    assert copies == deleted > 0

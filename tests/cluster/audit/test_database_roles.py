@@ -1,4 +1,4 @@
-"""Two roles of PostgreSQL: the owner migrates, and the processes can do all but touch the audit."""
+"""Two PostgreSQL roles: the owner migrates; the application role cannot change the audit log."""
 
 import subprocess
 from collections.abc import Iterator
@@ -10,24 +10,24 @@ from tests.cluster.harness.cluster import Cluster
 from tests.cluster.harness.services import Postgres, Redis
 from tests.live import ROOT, until
 
-APP = "maru_app"
+APP_ROLE = "maru_app"
 
 
 class TwoRoles(Cluster):
-    """A cluster whose processes come by the role that `deploy/app_role.sql` makes."""
+    """A cluster whose processes use the role of `deploy/app_role.sql`."""
 
     def prepare(self) -> None:
         super().prepare()
-        give_role(self.postgres)
+        create_role(self.postgres)
         for env in [web.env for web in self.webs] + [worker.env for worker in self.workers]:
-            env["MARU_DATABASE_URL"] = self.postgres.url.replace("maru@", f"{APP}@")
+            env["MARU_DATABASE_URL"] = self.postgres.url.replace("maru@", f"{APP_ROLE}@")
 
     def connect(self) -> psycopg.Connection:
-        """Return a connection with the rights of a process."""
+        """Return a connection of the application role."""
         return psycopg.connect(self.webs[0].env["MARU_DATABASE_URL"], autocommit=True)
 
 
-def give_role(postgres: Postgres) -> None:
+def create_role(postgres: Postgres) -> None:
     script = (ROOT / "deploy" / "app_role.sql").read_text()
     psql = ["psql", "--quiet", postgres.url, "--set=password=x"]
     subprocess.run(psql, input=script, text=True, check=True)
@@ -37,19 +37,19 @@ def give_role(postgres: Postgres) -> None:
 def two_roles(
     tmp_path_factory: pytest.TempPathFactory, postgres: Postgres, redis: Redis
 ) -> Iterator[TwoRoles]:
-    """One web process and one worker, by the lesser role."""
+    """One web process and one worker with the application role."""
     folder = tmp_path_factory.mktemp("roles")
     with TwoRoles(folder, postgres, redis, webs=1) as started:
         yield started
 
 
-def test_processes_do_all_that_they_do_by_the_lesser_role(two_roles: TwoRoles) -> None:
+def test_application_role_suffices_for_posting_answering_and_deleting(two_roles: TwoRoles) -> None:
     (room,) = two_roles.populate(rooms=1, members=2)
     (web,), owner = two_roles.webs, room.members[0]
     path = f"/rooms/{room.id}"
 
-    status, said = web.request("POST", f"{path}/messages", owner.token, {"text": "hello"})
-    (run,) = said["runs"]
+    status, posted = web.request("POST", f"{path}/messages", owner.token, {"text": "hello"})
+    (run,) = posted["runs"]
     until(lambda: web.request("GET", f"/runs/{run}", owner.token)[1]["state"] == "completed")
     changed, _room = web.request("PATCH", path, owner.token, {"name": "renamed"})
     deleted, _none = web.request("DELETE", path, owner.token)
@@ -78,14 +78,14 @@ def test_processes_do_all_that_they_do_by_the_lesser_role(two_roles: TwoRoles) -
         "DELETE FROM django_migrations WHERE false",
     ],
 )
-def test_lesser_role_changes_neither_the_audit_nor_what_guards_it(
+def test_application_role_can_change_neither_the_audit_log_nor_its_triggers(
     two_roles: TwoRoles, statement: str
 ) -> None:
     with two_roles.connect() as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute(statement)
 
 
-def test_lesser_role_may_use_what_later_versions_make(two_roles: TwoRoles) -> None:
+def test_application_role_can_use_tables_that_are_created_later(two_roles: TwoRoles) -> None:
     with two_roles.postgres.connect() as owner, two_roles.connect() as app:
         owner.execute("CREATE TABLE later (id bigserial, word text)")
         try:
@@ -96,8 +96,8 @@ def test_lesser_role_may_use_what_later_versions_make(two_roles: TwoRoles) -> No
             owner.execute("DROP TABLE later")
 
 
-def test_role_may_be_given_again(two_roles: TwoRoles) -> None:
-    give_role(two_roles.postgres)
+def test_script_of_the_role_can_be_run_again(two_roles: TwoRoles) -> None:
+    create_role(two_roles.postgres)
 
     with two_roles.connect() as app, pytest.raises(psycopg.errors.InsufficientPrivilege):
         app.execute("DELETE FROM accounts_auditentry WHERE false")

@@ -1,4 +1,4 @@
-"""Locks are taken in one order: nobody waits for somebody who waits for them."""
+"""Locks are taken in one order, so that transactions do not deadlock."""
 
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
@@ -8,8 +8,8 @@ from tests.deadlines import DEADLINE
 from tests.live import until
 
 
-def test_room_that_is_locked_can_be_pointed_at(cluster: Cluster) -> None:
-    """Whoever invites into a room points at it when they commit, and holds the log by then."""
+def test_foreign_key_to_a_locked_room_can_be_checked(cluster: Cluster) -> None:
+    """An invitation checks its key to the room at commit, while it holds the audit lock."""
     (room,) = cluster.populate(rooms=1, members=1)
     owner, web = room.members[0], cluster.webs[0]
 
@@ -19,14 +19,14 @@ def test_room_that_is_locked_can_be_pointed_at(cluster: Cluster) -> None:
 
     with cluster.postgres.connect() as connection, ThreadPoolExecutor(1) as pool:
 
-        def somebody_waits_for_the_log() -> bool:
+        def a_transaction_waits_for_the_log() -> bool:
             waiting = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
             return connection.execute(waiting).rowcount > 0
 
         with connection.transaction():
             connection.execute("SELECT accounts_audit_lock_end(%s)", [room.team])
             renamed = pool.submit(rename)
-            until(somebody_waits_for_the_log)
-            pointed = "SELECT FROM rooms_room WHERE id = %s FOR KEY SHARE NOWAIT"
-            assert connection.execute(pointed, [room.id]).rowcount == 1
+            until(a_transaction_waits_for_the_log)
+            key_share = "SELECT FROM rooms_room WHERE id = %s FOR KEY SHARE NOWAIT"
+            assert connection.execute(key_share, [room.id]).rowcount == 1
         assert renamed.result(DEADLINE) == HTTPStatus.OK

@@ -1,13 +1,13 @@
-"""Settings of a Maru whose layer loses messages: its contract allows that, so nobody may mind.
+"""Settings of Maru with a channel layer that drops messages, which its contract allows.
 
-Each process loses others than its neighbour. For tests only: `DJANGO_SETTINGS_MODULE` names it.
+Each process drops other messages. Tests select the module by `DJANGO_SETTINGS_MODULE`.
 """
 
 import random
 from collections.abc import Iterator
 from typing import Any, Final
 
-from maru.settings import *  # noqa: F403 # the product's own, all of them
+from maru.settings import *  # noqa: F403 # all settings of the product
 from maru.settings import CHANNEL_LAYERS
 from rooms.fanout.redis_layer import RedisLayer
 
@@ -17,7 +17,7 @@ CHANNEL_LAYERS["default"]["BACKEND"] = "tests.cluster.fanout.lossy_settings.Loss
 
 
 class LossyLayer(RedisLayer):
-    """Loses three messages of a hundred on their way in, in silence."""
+    """Drops 3 % of the received messages without an error."""
 
     async def receive(self, channel: str) -> Any:
         while True:

@@ -1,4 +1,4 @@
-"""What is published is heard, whatever becomes of the connection that it is heard by."""
+"""The channel layer on Redis: order, backpressure, and replacement of broken connections."""
 
 import asyncio
 import time
@@ -28,108 +28,110 @@ async def layer(redis: Redis) -> AsyncIterator[Any]:
 
 @pytest.fixture
 async def channel(layer: Any) -> str:
-    """A channel that is in the group."""
+    """A channel that has joined GROUP."""
     name: str = await layer.new_channel()
     await layer.group_add(GROUP, name)
     return name
 
 
-async def hear(layer: Any, channel: str) -> Any:
+async def receive(layer: Any, channel: str) -> Any:
     async with asyncio.timeout(DEADLINE):
         return await layer.receive(channel)
 
 
-async def hear_again(layer: Any, channel: str) -> None:
-    """Speak until it is heard."""
+async def until_delivered(layer: Any, channel: str) -> None:
+    """Publish until a message arrives."""
 
-    async def listen() -> None:
+    async def wait_for_message() -> None:
         while (await layer.receive(channel))["n"] != "again":
             pass
 
-    heard = asyncio.create_task(listen())
+    receiving = asyncio.create_task(wait_for_message())
     async with asyncio.timeout(DEADLINE):
-        while not heard.done():
-            await asyncio.gather(speak(layer, "again"), return_exceptions=True)
-            await asyncio.wait([heard], timeout=0.05)
+        while not receiving.done():
+            await asyncio.gather(publish(layer, "again"), return_exceptions=True)
+            await asyncio.wait([receiving], timeout=0.05)
 
 
-async def speak(layer: Any, what: int | str) -> None:
-    await layer.group_send(GROUP, {"type": "said", "n": what})
+async def publish(layer: Any, number: int | str) -> None:
+    await layer.group_send(GROUP, {"type": "test", "n": number})
 
 
-async def test_a_group_is_heard_in_order_from_the_moment_it_is_joined(
+async def test_group_messages_arrive_in_order_from_the_join_on(
     layer: Any, channel: str, redis: Redis
 ) -> None:
     for number in range(500):
-        await speak(layer, number)
+        await publish(layer, number)
 
-    assert [(await hear(layer, channel))["n"] for _ in range(500)] == list(range(500))
+    assert [(await receive(layer, channel))["n"] for _ in range(500)] == list(range(500))
 
 
-async def test_nobody_waits_for_redis_to_answer(layer: Any, channel: str, redis: Redis) -> None:
-    await speak(layer, "first")
+async def test_publishing_does_not_wait_for_a_response_of_redis(
+    layer: Any, channel: str, redis: Redis
+) -> None:
+    await publish(layer, "first")
     redis.freeze()
     async with asyncio.timeout(DEADLINE):
         for number in range(500):
-            await speak(layer, number)
+            await publish(layer, number)
     redis.thaw()
 
-    assert [(await hear(layer, channel))["n"] for _ in range(501)] == ["first", *range(500)]
+    assert [(await receive(layer, channel))["n"] for _ in range(501)] == ["first", *range(500)]
 
 
-async def test_what_redis_does_not_take_in_is_bounded_and_refused_in_the_end(
+async def test_publishing_fails_when_the_buffer_of_a_frozen_redis_is_full(
     layer: Any, channel: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis_connection, "PING_SECONDS", scaled(0.2))
-    await speak(layer, "first")
-    assert (await hear(layer, channel))["n"] == "first"
+    await publish(layer, "first")
+    assert (await receive(layer, channel))["n"] == "first"
     redis.freeze()
 
     async with asyncio.timeout(DEADLINE):
         with pytest.raises(ConnectionResetError):
             for _ in range(1_000):
-                await speak(layer, "x" * 1_000_000)
+                await publish(layer, "x" * 1_000_000)
     redis.thaw()
 
-    await hear_again(layer, channel)
+    await until_delivered(layer, channel)
 
 
-async def test_speaking_goes_on_over_another_connection(
+async def test_publishing_continues_on_a_new_connection(
     layer: Any, channel: str, redis: Redis
 ) -> None:
-    await speak(layer, "first")
-    assert (await hear(layer, channel))["n"] == "first"
+    await publish(layer, "first")
+    assert (await receive(layer, channel))["n"] == "first"
     with redis.connect() as connection:
         assert connection.client_kill_filter(_type="normal", skipme=True) >= 1
 
-    await hear_again(layer, channel)
+    await until_delivered(layer, channel)
 
 
-async def test_whoever_speaks_while_redis_is_away_is_told(
-    layer: Any, channel: str, redis: Redis
-) -> None:
+async def test_publishing_without_redis_raises(layer: Any, channel: str, redis: Redis) -> None:
     nowhere: Any = RedisLayer(hosts=[{"address": "redis://127.0.0.1:1"}], prefix="test")
 
     with pytest.raises((OSError, RedisError)):
-        await speak(nowhere, "lost")
+        await publish(nowhere, "lost")
 
 
-async def test_what_has_come_together_is_taken_together(
+async def test_receive_queued_returns_all_buffered_messages(
     layer: Any, channel: str, redis: Redis
 ) -> None:
     for number in range(500):
-        await speak(layer, number)
+        await publish(layer, number)
 
-    heard: list[int] = []
-    while len(heard) < 500:
-        together = [await hear(layer, channel), *layer.receive_queued(channel)]
-        heard += [message["n"] for message in together]
+    received: list[int] = []
+    while len(received) < 500:
+        batch = [await receive(layer, channel), *layer.receive_queued(channel)]
+        received += [message["n"] for message in batch]
 
-    assert heard == list(range(500))
+    assert received == list(range(500))
     assert not list(layer.receive_queued(channel))
 
 
-async def test_joining_returns_once_redis_listens(layer: Any, channel: str, redis: Redis) -> None:
+async def test_group_add_returns_after_redis_has_subscribed(
+    layer: Any, channel: str, redis: Redis
+) -> None:
     redis.freeze()
     joining = asyncio.create_task(layer.group_add("room.2", channel))
     done, _ = await asyncio.wait([joining], timeout=0.3)
@@ -139,9 +141,7 @@ async def test_joining_returns_once_redis_listens(layer: Any, channel: str, redi
     assert not done
 
 
-async def test_nothing_is_kept_of_channels_that_could_not_be_opened(
-    layer: Any, redis: Redis
-) -> None:
+async def test_channels_that_could_not_subscribe_are_not_kept(layer: Any, redis: Redis) -> None:
     redis.stop()
     try:
         for _try in range(3):
@@ -156,77 +156,77 @@ async def test_nothing_is_kept_of_channels_that_could_not_be_opened(
     assert list(layer.channels) == [name]
 
 
-async def test_a_group_that_is_left_is_heard_no_more(
+async def test_messages_of_a_discarded_group_do_not_arrive(
     layer: Any, channel: str, redis: Redis
 ) -> None:
     await layer.group_add("room.2", channel)
     await layer.group_discard(GROUP, channel)
-    await speak(layer, "left")
-    await layer.group_send("room.2", {"type": "said", "n": "there"})
+    await publish(layer, "first")
+    await layer.group_send("room.2", {"type": "test", "n": "second"})
 
-    assert (await hear(layer, channel))["n"] == "there"
+    assert (await receive(layer, channel))["n"] == "second"
 
 
-async def test_a_connection_that_is_cut_is_replaced(layer: Any, channel: str, redis: Redis) -> None:
+async def test_cut_subscription_connection_is_replaced(
+    layer: Any, channel: str, redis: Redis
+) -> None:
     with redis.connect() as connection:
         assert connection.client_kill_filter(_type="pubsub") == 1
 
-    await hear_again(layer, channel)
+    await until_delivered(layer, channel)
 
 
-async def test_a_connection_that_falls_silent_is_replaced_and_holds_nobody_up(
+async def test_silent_subscription_connection_is_replaced_without_blocking_the_loop(
     layer: Any, channel: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis_connection, "PING_SECONDS", scaled(0.2))
     monkeypatch.setattr(redis_layer, "CONNECT_SECONDS", scaled(0.2))
     lost = asyncio.Event()
     monkeypatch.setattr(
-        redis_layer.Shard,
-        "_subscriber_lost",
-        noting(redis_layer.Shard._subscriber_lost, lost),
+        redis_layer.Shard, "_subscriber_lost", setting(redis_layer.Shard._subscriber_lost, lost)
     )
-    with redis.connect() as connection:  # the one that is there has its old pace
+    with redis.connect() as connection:  # the existing connection keeps its old ping interval
         connection.client_kill_filter(_type="pubsub")
-    await hear_again(layer, channel)
+    await until_delivered(layer, channel)
     lost.clear()
 
     redis.freeze()
     async with asyncio.timeout(DEADLINE):
-        await lost.wait()  # the loop has turns for others, or this would never end
+        await lost.wait()  # would never return if the loop were blocked
     redis.thaw()
 
-    await hear_again(layer, channel)
+    await until_delivered(layer, channel)
 
 
-def test_a_process_that_was_held_up_keeps_its_connection(
+def test_connection_is_kept_when_the_loop_was_blocked(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis_connection, "PING_SECONDS", scaled(0.2))
 
-    before, after = uvloop.run(held_up(redis))  # where timers go before what has come
+    before, after = uvloop.run(blocked_loop(redis))  # uvloop runs timers before it reads sockets
 
     assert before == after
 
 
-async def held_up(redis: Redis) -> tuple[list[str], list[str]]:
-    """Return the connections that listen, before the loop stood still and after."""
-    layer: Any = RedisLayer(hosts=[{"address": redis.url}], prefix="held")
+async def blocked_loop(redis: Redis) -> tuple[list[str], list[str]]:
+    """Return the ids of the subscription connections before and after the loop was blocked."""
+    layer: Any = RedisLayer(hosts=[{"address": redis.url}], prefix="blocked")
     await layer.new_channel()
     with redis.connect() as connection:
         before = [each["id"] for each in connection.client_list(_type="pubsub")]
         (shard,) = layer._get_layer()._shards
         shard._subscriber._ping_timer.cancel()
         shard._subscriber._ping()
-        time.sleep(scaled(0.5))  # noqa: ASYNC251 # the answer has come, and nobody has read it
+        time.sleep(scaled(0.5))  # noqa: ASYNC251 # the pong arrives and is not read
         await asyncio.sleep(scaled(0.5))
         after = [each["id"] for each in connection.client_list(_type="pubsub")]
     await layer.flush()
     return before, after
 
 
-def noting(method: Any, event: asyncio.Event) -> Any:
-    def noted(self: Any) -> None:
+def setting(method: Any, event: asyncio.Event) -> Any:
+    def wrapped(self: Any) -> None:
         event.set()
         method(self)
 
-    return noted
+    return wrapped

@@ -1,13 +1,13 @@
-"""Rights that end on one process, while another one has the socket; and one use for fifty."""
+"""A member is removed by one process while another has the socket; invitations with few uses."""
 
 from tests.chaos.fanout.removals import remove_members
 from tests.cluster.harness.cluster import Cluster
 from tests.deadlines import REVOCATION
 from tests.provider import Provider
 
-KICKS = 60
+REMOVALS = 60
 
-RACE = """
+ACCEPT_CONCURRENTLY = """
 from uuid import uuid4
 from accounts.errors import MaruError
 from accounts.services import accept_invitation, create_team, create_user, invite
@@ -19,27 +19,28 @@ def make(number):
 
 owner = make("owner")
 team = create_team(user=owner, name="Team")
-crowd = [make(number) for number in range(50)]
+users = [make(number) for number in range(50)]
 for uses in (1, 3):
     _invitation, token = invite(user=owner, team_id=team.pk, max_uses=uses)
-    outside = [person for person in crowd if not person.memberships.exists()]
-    joined = run_concurrently(lambda p: accept_invitation(user=p, token=token), outside, MaruError)
+    strangers = [user for user in users if not user.memberships.exists()]
+    accept = lambda user: accept_invitation(user=user, token=token)
+    joined = run_concurrently(accept, strangers, MaruError)
     print(f"{len(joined)} of {uses}")
 """
 
 
-async def test_nothing_reaches_who_was_removed_on_the_other_process_in_mid_answer(
+async def test_member_removed_during_an_answer_receives_nothing_after_room_removed(
     cluster: Cluster, provider: Provider
 ) -> None:
-    outcome = await remove_members(cluster, provider.base_url, removals=KICKS)
+    outcome = await remove_members(cluster, provider.base_url, removals=REMOVALS)
 
     print(outcome.figures)
-    assert outcome.complaints == []
-    assert outcome.figures["removed in the middle of an answer"] == KICKS
-    assert outcome.figures["removed to told, longest (ms)"] < 1000 * REVOCATION
+    assert outcome.violations == []
+    assert outcome.figures["removals during an answer"] == REMOVALS
+    assert outcome.figures["commit to room.removed, longest (ms)"] < 1000 * REVOCATION
 
 
-def test_one_use_is_one_person_on_postgresql_too(cluster: Cluster) -> None:
-    printed = cluster.manage("shell", "--verbosity", "0", "--command", RACE)
+def test_concurrent_acceptances_of_an_invitation_never_exceed_its_uses(cluster: Cluster) -> None:
+    printed = cluster.manage("shell", "--verbosity", "0", "--command", ACCEPT_CONCURRENTLY)
 
     assert printed.splitlines()[-2:] == ["1 of 1", "3 of 3"]

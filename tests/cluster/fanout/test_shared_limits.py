@@ -1,4 +1,4 @@
-"""Limits, streams and deletion where several processes are one Maru."""
+"""Rate limits, SSE streams and deletions across several processes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ MODEL = "tokens-3000@50"
 def cluster(
     tmp_path_factory: pytest.TempPathFactory, postgres: Postgres, redis: Redis, provider: Provider
 ) -> Iterator[Cluster]:
-    """Two web processes, whose limits are on, and a worker."""
+    """Two web processes with rate limits, and a worker."""
     folder: Path = tmp_path_factory.mktemp("limits")
     with Cluster(
         folder, postgres, redis, MARU_EGRESS_ALLOW=provider.address, MARU_RATE_LIMITS="on"
@@ -32,27 +32,27 @@ def cluster(
 
 @pytest.fixture
 def room(cluster: Cluster, provider: Provider) -> PopulatedRoom:
-    """A room that nothing was counted of yet."""
+    """A new room, whose rate limits are unused."""
     return cluster.populate(1, 2, "--provider", provider.base_url, "--model", MODEL)[0]
 
 
-def say(web: Installation, room: PopulatedRoom, person: Person) -> int:
+def post(web: Installation, room: PopulatedRoom, person: Person) -> int:
     body = {"text": "x", "personas": []}
     return web.request("POST", f"/rooms/{room.id}/messages", person.token, body)[0]
 
 
-def test_all_processes_count_together(cluster: Cluster, room: PopulatedRoom) -> None:
+def test_all_processes_share_the_rate_limits(cluster: Cluster, room: PopulatedRoom) -> None:
     most = LIMITS["send", "user"].max_count
     owner, member = room.members
     here, there = cluster.webs
 
-    statuses = [say(web, room, owner) for _ in range(most // 2 + 5) for web in (here, there)]
+    statuses = [post(web, room, owner) for _ in range(most // 2 + 5) for web in (here, there)]
 
     assert statuses == [201] * most + [429] * 10
-    assert say(there, room, member) == 201
+    assert post(there, room, member) == 201
 
 
-def test_counters_of_two_processes_are_one_and_are_released(redis: Redis) -> None:
+def test_counters_share_a_limit_and_its_expiry(redis: Redis) -> None:
     counters = [RedisCounters(redis.url) for _ in range(4)]
     key, client = f"maru:limit:{uuid4().hex}", redis_client.Redis.from_url(redis.url)
     counts = [(key, RateLimit(10, 3_600))]
@@ -66,47 +66,47 @@ def test_counters_of_two_processes_are_one_and_are_released(redis: Redis) -> Non
     client.close()
 
 
-def test_limits_are_in_nobodys_way_while_redis_is_away(
+def test_requests_are_not_limited_while_redis_is_stopped(
     cluster: Cluster, room: PopulatedRoom, redis: Redis
 ) -> None:
     owner = room.members[0]
     redis.stop()
     try:
-        statuses = {say(cluster.webs[0], room, owner) for _ in range(3)}
+        statuses = {post(cluster.webs[0], room, owner) for _ in range(3)}
     finally:
         redis.start()
 
     assert statuses == {201}
 
 
-async def test_member_removed_on_one_process_loses_the_stream_on_the_other(
+async def test_sse_stream_ends_when_its_member_is_removed_on_the_other_process(
     cluster: Cluster, room: PopulatedRoom
 ) -> None:
     owner, member = room.members
     here, there = cluster.webs
-    async with listening(here, room.id, member.token) as ear:
-        await ear.until_type("member.added")
+    async with listening(here, room.id, member.token) as stream:
+        await stream.until_type("member.added")
         there.request("DELETE", f"/rooms/{room.id}/members/{member.user}", owner.token)
-        await ear.until_end(seconds=REVOCATION)
+        await stream.until_end(seconds=REVOCATION)
 
-    assert ear.events[-1] == {"type": "room.removed", "room": room.id}
+    assert stream.events[-1] == {"type": "room.removed", "room": room.id}
 
 
-async def test_answer_that_is_deleted_elsewhere_ends_and_is_kept_nowhere(
+async def test_answer_deleted_on_the_other_process_stops_and_its_deltas_are_removed(
     cluster: Cluster, room: PopulatedRoom, redis: Redis
 ) -> None:
     owner, member = room.members
     here, there = cluster.webs
-    async with listening(here, room.id, member.token) as ear:
+    async with listening(here, room.id, member.token) as stream:
         there.request("POST", f"/rooms/{room.id}/messages", member.token, {"text": "Go on."})
-        answer = (await ear.until_type("message.delta"))["message"]
+        answer = (await stream.until_type("message.delta"))["message"]
         assert there.request("DELETE", f"/messages/{answer}", owner.token)[0] == 204
-        deleted = await ear.until_type("message.deleted")
-        said = here.request("POST", f"/rooms/{room.id}/messages", owner.token, {"text": "x"})
-        await ear.until(lambda event: event.get("seq") == said[1]["message"]["seq"])
+        deleted = await stream.until_type("message.deleted")
+        posted = here.request("POST", f"/rooms/{room.id}/messages", owner.token, {"text": "x"})
+        await stream.until(lambda event: event.get("seq") == posted[1]["message"]["seq"])
 
-    after = ear.events[ear.events.index(deleted) :]
-    assert not [e for e in after if e["type"] == "message.delta" and e["message"] == answer]
+    later = stream.events[stream.events.index(deleted) :]
+    assert not [e for e in later if e["type"] == "message.delta" and e["message"] == answer]
     with redis_client.Redis.from_url(redis.url) as client:
         (key,) = client.keys(f"maru:replay:*{answer.replace('-', '')}*")
         assert [fields for _, fields in client.xrange(key)] == [{b"sealed": b""}]

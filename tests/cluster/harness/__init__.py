@@ -1,1 +1,3 @@
-"""A cluster of processes, clients that record its events, and the oracle that judges both."""
+"""Clusters of processes, clients that record what they receive, and the oracle that checks both."""
+
+SECRET_KEY = "only-for-tests-0123456789-abcdefghijklmnopqrstuvwxyz"

@@ -1,4 +1,4 @@
-"""A production Maru of several processes, each of which can be ended and started by itself."""
+"""A production installation of several processes, which a test can stop and start one by one."""
 
 import atexit
 import shutil
@@ -16,40 +16,38 @@ from typing import Any, ClassVar, Self
 import psycopg
 
 from rooms.runs.notifications import CHANNEL
+from tests.cluster.harness import SECRET_KEY
 from tests.cluster.harness.services import Postgres, Redis
 from tests.deadlines import DEADLINE
 from tests.live import ROOT, Installation, PopulatedRoom, until
 
-SECRET_KEY = "only-for-tests-0123456789-abcdefghijklmnopqrstuvwxyz"
-
 
 class MigratedPostgres(Postgres):
-    """A PostgreSQL with Maru's tables: to copy them takes a moment, and to make them seconds."""
+    """A PostgreSQL server with Maru's tables. It starts on a copy: migrating takes seconds."""
 
     is_migrated: ClassVar[bool] = True
 
     def prepare(self) -> None:
-        preserved = ["cp", "--archive", str(_migrated_store()), str(self.store)]
-        subprocess.run(preserved, check=True)
+        subprocess.run(["cp", "--archive", str(_migrated_data()), str(self.data)], check=True)
         if account := self.account():
             shutil.chown(self.folder, account)
 
 
 @cache
-def _migrated_store() -> Path:
-    """Return what a PostgreSQL keeps once Maru has migrated it; made once in each process."""
+def _migrated_data() -> Path:
+    """Return the data folder of a migrated PostgreSQL; created once per test process."""
     folder = Path(tempfile.mkdtemp(prefix="maru-migrated-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     with Postgres() as postgres, Redis() as redis:
         cluster = Cluster(folder, postgres, redis, webs=1, workers=0)
         cluster.prepare()
         postgres.stop()
-        subprocess.run(["cp", "--archive", str(postgres.store), str(folder)], check=True)
-    return folder / postgres.store.name
+        subprocess.run(["cp", "--archive", str(postgres.data), str(folder)], check=True)
+    return folder / postgres.data.name
 
 
 class Worker:
-    """One `manage.py runagents`."""
+    """One `manage.py runagents` process."""
 
     entry: Sequence[str] = (str(ROOT / "manage.py"), "runagents")
 
@@ -57,26 +55,26 @@ class Worker:
         self.folder = folder
         self.env = env
         self.process: subprocess.Popen[bytes] | None = None
-        self.lives = 0
+        self.starts = 0
 
     @property
     def name(self) -> str:
-        """What PostgreSQL calls its connections; another one after each start."""
-        return f"{self.folder.name}.{self.lives}"
+        """The application_name of the worker's connections; each start has a new name."""
+        return f"{self.folder.name}.{self.starts}"
 
     @property
     def output(self) -> str:
-        """All that it has printed so far."""
+        """Everything that the worker has printed, all starts included."""
         return (self.folder / "worker.log").read_text(errors="replace")
 
     @property
     def pid(self) -> int:
-        assert self.process is not None, "the worker does not run"
+        assert self.process is not None, "the worker is not running"
         return self.process.pid
 
     def start(self) -> None:
-        """Start it; it claims runs as soon as it has imported CrewAI."""
-        self.lives += 1
+        """Start the process. It claims runs as soon as it has imported CrewAI."""
+        self.starts += 1
         with (self.folder / "worker.log").open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, *self.entry],
@@ -86,36 +84,36 @@ class Worker:
                 stderr=subprocess.STDOUT,
             )
 
-    def stop(self, how: Signals = signal.SIGTERM) -> int:
-        """End it; return its exit status."""
+    def stop(self, signal_number: Signals = signal.SIGTERM) -> int:
+        """Send a signal, wait for the end of the process and return its exit status."""
         assert self.process is not None
         process, self.process = self.process, None
-        process.send_signal(how)
-        process.send_signal(signal.SIGCONT)  # a frozen one would never hear of it
+        process.send_signal(signal_number)
+        process.send_signal(signal.SIGCONT)  # a stopped process handles no other signal
         return process.wait(DEADLINE)
 
-    def end(self) -> None:
-        """See to it that it does not run."""
+    def kill(self) -> None:
+        """Kill the process if it is running."""
         if self.process is not None:
             self.stop(signal.SIGKILL)
 
     def freeze(self) -> None:
-        """Stop it in mid-air: it keeps its connections, and knows nothing of the time that goes."""
-        self._signal(signal.SIGSTOP)
+        """Suspend the process: it keeps its connections and does not notice that time passes."""
+        self._send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let a frozen one go on where it was."""
-        self._signal(signal.SIGCONT)
+        """Continue a frozen process."""
+        self._send_signal(signal.SIGCONT)
 
-    def _signal(self, number: Signals) -> None:
-        assert self.process is not None, "the worker does not run"
+    def _send_signal(self, number: Signals) -> None:
+        assert self.process is not None, "the worker is not running"
         self.process.send_signal(number)
 
 
 class Cluster:
     """Web processes and workers on one PostgreSQL and one Redis.
 
-    `webs` speak to clients as one installation each; whatever is made through one is there for all.
+    Each member of `webs` is an Installation to its clients; all of them share the same data.
     """
 
     def __init__(
@@ -138,9 +136,9 @@ class Cluster:
             "MARU_SECRET_KEY": SECRET_KEY,
             **env,
         }
-        self.webs = [Installation(_made(folder / f"web-{n}"), **settings) for n in range(webs)]
+        self.webs = [Installation(_new(folder / f"web-{n}"), **settings) for n in range(webs)]
         self.workers = [
-            worker(_made(folder / f"worker-{n}"), self.webs[0].env) for n in range(workers)
+            worker(_new(folder / f"worker-{n}"), self.webs[0].env) for n in range(workers)
         ]
         self._exits = ExitStack()
 
@@ -149,7 +147,7 @@ class Cluster:
             self.prepare()
             for worker in self.workers:
                 worker.start()
-                stack.callback(worker.end)
+                stack.callback(worker.kill)
             for web in self.webs:
                 stack.callback(web.stop, signal.SIGKILL)
                 web.start()
@@ -161,7 +159,7 @@ class Cluster:
         self._exits.close()
 
     def prepare(self) -> None:
-        """Do what a production installation needs before its first start."""
+        """Migrate the database if necessary, as an operator does before the first start."""
         if not self.postgres.is_migrated:
             self.manage("migrate", "--verbosity", "0")
 
@@ -170,35 +168,36 @@ class Cluster:
         return self.webs[0].manage(*arguments)
 
     def populate(self, rooms: int = 1, members: int = 2, *options: str) -> list[PopulatedRoom]:
-        """Make a team of its own with rooms and members."""
+        """Create a team with rooms and members; `options` go to `manage.py populate`."""
         return self.webs[0].populate(rooms, members, *options)
 
     def wait_for_workers(self) -> None:
-        """Return when every worker waits to be woken; each has to import CrewAI before."""
-        with self.postgres.connect() as connection:  # a new one for each look would slow them down
+        """Return when every worker listens for notifications, that is, has imported CrewAI."""
+        # One connection for all polls: opening one per poll would slow the workers down.
+        with self.postgres.connect() as connection:
             until(lambda: _listening(connection) == len(self.workers), 2 * DEADLINE)
 
 
 def _listening(connection: psycopg.Connection) -> int:
-    """Return how many workers wait to be woken."""
+    """Return the number of workers that listen for notifications."""
     listening = "SELECT FROM pg_stat_activity WHERE query = %s"
     return connection.execute(listening, [f"LISTEN {CHANNEL}"]).rowcount
 
 
 @contextmanager
-def cluster_of_its_own(folder: Path, provider: str, **how: Any) -> Iterator[Cluster]:
-    """Run a cluster on stores that nobody else uses; its personas may reach the provider.
+def private_cluster(folder: Path, provider: str, **options: Any) -> Iterator[Cluster]:
+    """Run a Cluster with new stores; the egress guard allows the address of `provider`.
 
-    `how` is what a Cluster is told beside its stores.
+    `options` are keyword arguments of Cluster.
     """
     with (
         MigratedPostgres() as postgres,
         Redis() as redis,
-        Cluster(folder, postgres, redis, MARU_EGRESS_ALLOW=provider, **how) as started,
+        Cluster(folder, postgres, redis, MARU_EGRESS_ALLOW=provider, **options) as started,
     ):
         yield started
 
 
-def _made(folder: Path) -> Path:
+def _new(folder: Path) -> Path:
     folder.mkdir(parents=True)
     return folder

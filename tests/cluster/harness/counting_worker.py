@@ -1,6 +1,6 @@
-"""`manage.py runagents` that prints the number of CrewAI's event handlers at SIGUSR1.
+"""`manage.py runagents` that prints the number of CrewAI's event handlers.
 
-At SIGUSR1 it prints one line: `handlers` and how many are on CrewAI's bus.
+At each SIGUSR1 it prints one line: `handlers N`. Started by `resource_usage.MeasuredWorker`.
 """
 
 import os
@@ -10,8 +10,8 @@ from types import FrameType
 import django
 
 
-def count(_number: int, _frame: FrameType | None) -> None:
-    """Print how many handlers there are; CrewAI has been imported by the time anybody asks."""
+def print_count(_number: int, _frame: FrameType | None) -> None:
+    """Print the number of handlers. The worker has imported CrewAI before the first signal."""
     from crewai.events.event_bus import crewai_event_bus as bus
 
     by_event = [*bus._sync_handlers.values(), *bus._async_handlers.values()]
@@ -19,12 +19,12 @@ def count(_number: int, _frame: FrameType | None) -> None:
 
 
 def main() -> None:
-    """Run as `manage.py runagents` does."""
+    """Run `manage.py runagents` with the signal handler installed."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "maru.settings")
     django.setup()
     from django.core.management import call_command
 
-    signal.signal(signal.SIGUSR1, count)
+    signal.signal(signal.SIGUSR1, print_count)
     call_command("runagents")
 
 

@@ -1,7 +1,7 @@
-"""PostgreSQL and Redis of Debian's packages: private, on the loopback, and ours to break.
+"""PostgreSQL and Redis of Debian's packages as private processes on the loopback interface.
 
-Each is one process in the foreground with a folder and a port of its own. It can be ended in any
-way, started again on the same data, and frozen; what it kept lasts until `__exit__`.
+Each service is one foreground process with its own folder and port. A test can end it with any
+signal, start it again on the same data, and freeze it. `__exit__` deletes the data.
 """
 
 import os
@@ -23,14 +23,15 @@ from tests.deadlines import DEADLINE, scaled
 from tests.live import free_port, until
 
 ANSWER_SECONDS = scaled(10)
+"""The timeout of a request of the test itself to a store."""
 
 
 class Service:
-    """A server program. Entering starts it, leaving ends it and removes what it kept."""
+    """A server program. Entering starts it; leaving ends it and deletes its data."""
 
     name: ClassVar[str]
-    gentle: ClassVar[Signals]
-    """The signal that has it end in good order without waiting for its clients."""
+    stop_signal: ClassVar[Signals]
+    """Ends the program cleanly without waiting for its clients."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -51,98 +52,98 @@ class Service:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def prepare(self) -> None:
-        """Make the empty store, once."""
+        """Create the empty data folder. Called once, before the first start."""
 
     def start(self) -> None:
-        """Start the program on what it has kept, and return when it answers."""
+        """Start the program on its existing data and return when it accepts requests."""
         with self.log("ab") as log:
             self.process = subprocess.Popen(
                 self.command(), user=self.account(), cwd=self.folder, stdout=log, stderr=log
             )
-        until(self._answers)
+        until(self._is_ready)
 
-    def stop(self, how: Signals | None = None) -> None:
-        """End the program, gently unless told how, and return when it has ended."""
+    def stop(self, signal_number: Signals | None = None) -> None:
+        """Send a signal (default: `stop_signal`) and return when the process has ended."""
         if self.process is None:
             return
-        self.process.send_signal(how or self.gentle)
-        self.process.send_signal(signal.SIGCONT)  # a frozen one would never hear of it
+        self.process.send_signal(signal_number or self.stop_signal)
+        self.process.send_signal(signal.SIGCONT)  # a stopped process handles no other signal
         self.process.wait(DEADLINE)
         self.process = None
 
-    def restart(self, how: Signals | None = None) -> None:
-        """End it and start it again on the same port, with what it has kept."""
-        self.stop(how)
+    def restart(self, signal_number: Signals | None = None) -> None:
+        """Stop the program and start it again on the same port and data."""
+        self.stop(signal_number)
         self.start()
 
     def freeze(self) -> None:
-        """Stop it in mid-air: its connections stay, and nothing answers."""
-        self._signal(signal.SIGSTOP)
+        """Suspend the process: its connections stay open and get no response."""
+        self._send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let a frozen one go on."""
-        self._signal(signal.SIGCONT)
+        """Continue a frozen process."""
+        self._send_signal(signal.SIGCONT)
 
     def account(self) -> str | None:
-        """Return whose account it must run under; None is our own."""
+        """Return the operating system user to run as; None means the current user."""
         return None
 
     def command(self) -> list[str]:
-        """Return the program with its options."""
+        """Return the command line."""
         raise NotImplementedError
 
-    def answers(self) -> bool:
-        """Ask it something; False if it is not there or not ready."""
+    def responds(self) -> bool:
+        """Return True if the program answers a request."""
         raise NotImplementedError
 
     def log(self, mode: str) -> IO[bytes]:
         return (self.folder / "log").open(mode)
 
-    def _signal(self, number: Signals) -> None:
-        assert self.process is not None, f"{self.name} does not run"
+    def _send_signal(self, number: Signals) -> None:
+        assert self.process is not None, f"{self.name} is not running"
         self.process.send_signal(number)
 
-    def _answers(self) -> bool:
+    def _is_ready(self) -> bool:
         if self.process is not None and self.process.poll() is not None:
             with self.log("rb") as log:
                 raise RuntimeError(f"{self.name} has ended:\n{log.read().decode()}")
-        return self.answers()
+        return self.responds()
 
 
 class Postgres(Service):
-    """One PostgreSQL with one empty database; `SIGQUIT` ends it as a crash would."""
+    """A PostgreSQL server with one empty database. SIGQUIT ends it like a crash."""
 
     name = "postgres"
-    gentle = signal.SIGINT
+    stop_signal = signal.SIGINT
     is_migrated: ClassVar[bool] = False
-    """Whether Maru's tables are in it from the beginning."""
+    """True if the database contains Maru's tables from the start."""
 
     @property
     def url(self) -> str:
-        return self.url_of("postgres")
+        return self.database_url("postgres")
 
     @property
-    def store(self) -> Path:
-        """The folder in which it keeps everything."""
+    def data(self) -> Path:
+        """The data folder of the server."""
         return self.folder / "data"
 
-    def url_of(self, database: str) -> str:
+    def database_url(self, database: str) -> str:
         return f"postgresql://maru@127.0.0.1:{self.port}/{quote(database)}"
 
     def create(self, database: str) -> str:
-        """Make one more, empty database and return its address."""
+        """Create another empty database and return its URL."""
         with self.connect() as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
-        return self.url_of(database)
+        return self.database_url(database)
 
     def prepare(self) -> None:
         account = self.account()
         if account is not None:
             shutil.chown(self.folder, account)
-        where = ["--pgdata", str(self.store), "--no-sync", "--no-instructions"]
-        what = ["--username=maru", "--auth=trust", "--encoding=UTF8", "--no-locale"]
+        folder = ["--pgdata", str(self.data), "--no-sync", "--no-instructions"]
+        options = ["--username=maru", "--auth=trust", "--encoding=UTF8", "--no-locale"]
         subprocess.run(
-            [str(_programs() / "initdb"), *where, *what],
+            [str(_programs() / "initdb"), *folder, *options],
             user=account,
             cwd=self.folder,
             stdout=subprocess.DEVNULL,
@@ -150,7 +151,8 @@ class Postgres(Service):
         )
 
     def command(self) -> list[str]:
-        # What a power cut would lose may be lost here; what a crash of the program would, not.
+        # fsync and full_page_writes protect against a power failure, which no test simulates.
+        # A crash of the process loses nothing without them.
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
@@ -159,24 +161,24 @@ class Postgres(Service):
             "full_page_writes": "off",
             "track_commit_timestamp": "on",
         }
-        program = [str(_programs() / "postgres"), "-D", str(self.store)]
+        program = [str(_programs() / "postgres"), "-D", str(self.data)]
         return program + [f"--{name}={value}" for name, value in settings.items()]
 
     def account(self) -> str | None:
         """PostgreSQL refuses to run as root."""
         return "postgres" if os.geteuid() == 0 else None
 
-    def answers(self) -> bool:
+    def responds(self) -> bool:
         with suppress(psycopg.OperationalError), self.connect():
             return True
         return False
 
     def connect(self) -> psycopg.Connection:
-        """Return a connection beside Maru's, in which each statement commits by itself."""
+        """Return a new autocommit connection of the test's own."""
         return psycopg.connect(self.url, autocommit=True, connect_timeout=int(ANSWER_SECONDS))
 
     def end_connections(self, *, query: str = "") -> int:
-        """End the connections whose last statement contains `query`; return how many."""
+        """End the connections whose last statement contains `query`; return their number."""
         with self.connect() as connection:
             ended = connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -188,10 +190,10 @@ class Postgres(Service):
 
 
 class Redis(Service):
-    """One Redis that keeps nothing on disk: ended, it has forgotten everything."""
+    """A Redis server without persistence: it loses its data when it ends."""
 
     name = "redis"
-    gentle = signal.SIGTERM
+    stop_signal = signal.SIGTERM
 
     @property
     def url(self) -> str:
@@ -202,30 +204,30 @@ class Redis(Service):
         private = ["--port", port, "--bind", "127.0.0.1", "--dir", folder]
         return ["redis-server", *private, "--save", "", "--appendonly", "no"]
 
-    def answers(self) -> bool:
+    def responds(self) -> bool:
         with suppress(redis.RedisError), self.connect() as connection:
             return bool(connection.ping())
         return False
 
     def connect(self) -> redis.Redis:
-        """Return a connection beside Maru's."""
+        """Return a new connection of the test's own."""
         return redis.Redis.from_url(self.url, socket_timeout=ANSWER_SECONDS)
 
 
-def missing() -> list[str]:
-    """Name the packages that are not installed; without them there is no cluster."""
-    found = {"redis-server": shutil.which("redis-server"), "postgresql": _newest()}
+def missing_packages() -> list[str]:
+    """Return the Debian packages that a cluster needs and that are not installed."""
+    found = {"redis-server": shutil.which("redis-server"), "postgresql": _newest_programs()}
     return [package for package, program in found.items() if program is None]
 
 
 def _programs() -> Path:
-    newest = _newest()
+    newest = _newest_programs()
     assert newest is not None, "PostgreSQL is not installed"
     return newest
 
 
-def _newest() -> Path | None:
-    """Return the folder of PostgreSQL's programs; Debian keeps them off the path."""
+def _newest_programs() -> Path | None:
+    """Return the folder of the newest PostgreSQL's programs, which Debian keeps off PATH."""
     folders = {
         int(program.parts[-3]): program.parent
         for program in Path("/usr/lib/postgresql").glob("*/bin/postgres")

@@ -1,7 +1,7 @@
-"""What the database says of rooms when all is over: the truth that everything else is held against.
+"""What PostgreSQL stores of rooms at the end of a test: the reference for all other observations.
 
-Read beside Maru, by plain SQL: none of the product's own code may speak for it. And the steps of
-runs are written down by a trigger of ours, as they are made.
+Read by plain SQL on a connection of its own, so that no code of the product can hide its own fault.
+A trigger records each state transition of a run at the time of the transition.
 """
 
 import json
@@ -15,12 +15,12 @@ from psycopg.rows import class_row
 from tests.cluster.harness.services import Postgres
 from tests.live import Frame
 
-ENDED = frozenset({"completed", "failed", "cancelled"})
+FINAL_STATES = frozenset({"completed", "failed", "cancelled"})
 
 
 @dataclass(frozen=True)
 class RunRow:
-    """A run, with what was asked and what was answered."""
+    """A run, with the text of the message that it answers."""
 
     id: str
     room: str
@@ -34,7 +34,7 @@ class RunRow:
 
 @dataclass(frozen=True)
 class MessageRow:
-    """Something that was said, by a user or by a persona."""
+    """A message of a user or of a persona."""
 
     id: str
     room: str
@@ -48,8 +48,8 @@ class MessageRow:
 
 
 @dataclass(frozen=True)
-class Step:
-    """A run came into a state, by a statement of whoever calls its connections so."""
+class Transition:
+    """A run entered a state. `by` is the application_name of the connection that wrote it."""
 
     run: str
     state: str
@@ -59,22 +59,22 @@ class Step:
 
 
 @dataclass
-class Book:
-    """Some rooms: their runs, what was said in them, and the frames of their logs by seq."""
+class StoredState:
+    """Some rooms: their runs, messages, event logs (seq and frame) and recorded transitions."""
 
     runs: list[RunRow] = field(default_factory=list)
     messages: list[MessageRow] = field(default_factory=list)
     logs: dict[str, list[tuple[int, Frame]]] = field(default_factory=dict)
-    steps: list[Step] = field(default_factory=list)
+    transitions: list[Transition] = field(default_factory=list)
 
     @property
     def answers(self) -> dict[str, list[MessageRow]]:
-        """What personas have said, by the run that the message belongs to."""
-        said = defaultdict(list)
+        """The messages of personas by run; the key "" holds messages without a run."""
+        answers = defaultdict(list)
         for message in self.messages:
             if message.by_persona:
-                said[message.run or ""].append(message)
-        return said
+                answers[message.run or ""].append(message)
+        return answers
 
 
 RUNS = """
@@ -96,64 +96,65 @@ EVENTS = """
     SELECT room_id::text, seq, payload FROM rooms_roomevent
     WHERE room_id = ANY(%s::uuid[]) ORDER BY room_id, seq
 """
-STEPS = """
-    SELECT step.run::text, step.state, step.attempt, step.by, step.at FROM watched_step step
-    JOIN rooms_run run ON run.id = step.run
+TRANSITIONS = """
+    SELECT step.run::text, step.state, step.attempt, step.by, step.at
+    FROM recorded_transition step JOIN rooms_run run ON run.id = step.run
     WHERE run.room_id = ANY(%s::uuid[]) ORDER BY step.number
 """
-HELD = """
+RUNNING_ON = """
     SELECT run.id::text FROM rooms_run run
     WHERE run.state = 'running' AND %s = (
-        SELECT by FROM watched_step step WHERE step.run = run.id AND step.state = 'running'
-        ORDER BY number DESC LIMIT 1
+        SELECT by FROM recorded_transition step
+        WHERE step.run = run.id AND step.state = 'running' ORDER BY number DESC LIMIT 1
     )
 """
-WATCH = """
-    CREATE TABLE IF NOT EXISTS watched_step (
+RECORD_TRANSITIONS = """
+    CREATE TABLE IF NOT EXISTS recorded_transition (
         number bigserial PRIMARY KEY, run uuid, state text, attempt int, by text,
         at timestamptz DEFAULT clock_timestamp()
     );
-    CREATE INDEX IF NOT EXISTS watched_run ON watched_step (run, number);
-    CREATE OR REPLACE FUNCTION watch_step() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-        INSERT INTO watched_step (run, state, attempt, by)
+    CREATE INDEX IF NOT EXISTS recorded_transition_run ON recorded_transition (run, number);
+    CREATE OR REPLACE FUNCTION record_transition() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO recorded_transition (run, state, attempt, by)
         VALUES (NEW.id, NEW.state, NEW.attempt, current_setting('application_name'));
         RETURN NULL;
     END $$;
-    CREATE OR REPLACE TRIGGER watch AFTER UPDATE ON rooms_run FOR EACH ROW
-    WHEN (OLD.state <> NEW.state) EXECUTE FUNCTION watch_step();
+    CREATE OR REPLACE TRIGGER record_transition AFTER UPDATE ON rooms_run FOR EACH ROW
+    WHEN (OLD.state <> NEW.state) EXECUTE FUNCTION record_transition();
 """
 
 
-def read(postgres: Postgres, rooms: Collection[str]) -> Book:
-    """Return all that is kept of these rooms."""
+def read_state(postgres: Postgres, rooms: Collection[str]) -> StoredState:
+    """Return the stored state of these rooms, read in one REPEATABLE READ transaction."""
     which = [list(rooms)]
-    book = Book(logs={room: [] for room in rooms})
+    stored = StoredState(logs={room: [] for room in rooms})
     with postgres.connect() as connection, connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        book.runs = connection.cursor(row_factory=class_row(RunRow)).execute(RUNS, which).fetchall()
-        said = connection.cursor(row_factory=class_row(MessageRow))
-        book.messages = said.execute(MESSAGES, which).fetchall()
-        book.steps = connection.cursor(row_factory=class_row(Step)).execute(STEPS, which).fetchall()
+        runs = connection.cursor(row_factory=class_row(RunRow))
+        stored.runs = runs.execute(RUNS, which).fetchall()
+        messages = connection.cursor(row_factory=class_row(MessageRow))
+        stored.messages = messages.execute(MESSAGES, which).fetchall()
+        transitions = connection.cursor(row_factory=class_row(Transition))
+        stored.transitions = transitions.execute(TRANSITIONS, which).fetchall()
         for room, seq, payload in connection.execute(EVENTS, which):
-            book.logs[room].append((seq, json.loads(payload)))
-    return book
+            stored.logs[room].append((seq, json.loads(payload)))
+    return stored
 
 
-def held(postgres: Postgres, worker: str) -> list[str]:
-    """Return the runs that the worker of this name has claimed last, and that have not ended."""
+def running_on(postgres: Postgres, worker: str) -> list[str]:
+    """Return the ids of running runs whose last claim was made by the worker of this name."""
     with postgres.connect() as connection:
-        rows = connection.execute(HELD, [worker])
-        return [run for (run,) in rows]
+        return [run for (run,) in connection.execute(RUNNING_ON, [worker])]
 
 
-def watch(postgres: Postgres) -> None:
-    """Have PostgreSQL write down each step of each run, and on whose connection it was made."""
+def record_transitions(postgres: Postgres) -> None:
+    """Install the trigger that records each state transition of each run."""
     with postgres.connect() as connection:
-        connection.execute(WATCH)
+        connection.execute(RECORD_TRANSITIONS)
 
 
-def unended(postgres: Postgres) -> int:
-    """Return how many runs of the whole installation have not ended."""
+def count_unended(postgres: Postgres) -> int:
+    """Return the number of runs in all rooms that are not in a final state."""
     with postgres.connect() as connection:
         found = connection.execute("SELECT count(*) FROM rooms_run WHERE ended_at IS NULL")
         return int((found.fetchone() or (0,))[0])

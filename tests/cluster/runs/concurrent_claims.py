@@ -1,7 +1,7 @@
 """Claim runs in four threads at once: `python -m tests.cluster.runs.concurrent_claims BOUND`.
 
-Makes a team whose bound of answers at once is BOUND, fills its line, and prints as JSON which runs
-were claimed and how long each claim took, in milliseconds.
+Creates a team that may have BOUND running runs, queues WAITING runs, and prints as JSON the claimed
+runs and the milliseconds of each claim.
 """
 
 import json
@@ -14,7 +14,7 @@ import django
 
 django.setup()
 
-from django.db import connection  # noqa: E402  # models want a set-up Django
+from django.db import connection  # noqa: E402  # models need django.setup()
 
 from accounts.services import create_team, create_user  # noqa: E402
 from agents.services import create_demo_persona  # noqa: E402
@@ -27,8 +27,8 @@ WAITING = 5_000
 
 
 def main(bound: int) -> None:
-    """Fill a line, claim from it in threads, and print the result."""
-    _fill(bound)
+    """Queue the runs, claim in threads until the quota is used, and print the result."""
+    _queue_runs(bound)
     claimed: list[UUID] = []
     took: list[float] = []
     ready = Barrier(WORKERS)
@@ -53,7 +53,7 @@ def main(bound: int) -> None:
     print(json.dumps({"claimed": [str(run_id) for run_id in claimed], "ms": took}))
 
 
-def _fill(bound: int) -> None:
+def _queue_runs(bound: int) -> None:
     user = create_user(name="Owner", email="owner@example.com", verified=True)
     team = create_team(user=user, name="Team")
     persona = create_demo_persona(user=user, team_id=team.pk)

@@ -1,27 +1,29 @@
-"""Whoever loses a right in the middle of an answer is told no more of it, nor is the room."""
+"""A run ends when the permission for it ends."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.runs.lost_permissions import SLOTS, take_rights
-from tests.chaos.target import Stage
-from tests.cluster.harness.cluster import cluster_of_its_own
+from tests.chaos.runs.lost_permissions import SLOTS, revoke_permissions
+from tests.chaos.target import Target
+from tests.cluster.harness.cluster import private_cluster
 from tests.provider import Provider
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory, provider: Provider) -> Iterator[Stage]:
-    """Workers with so few slots that runs wait in line."""
-    folder = tmp_path_factory.mktemp("rights")
-    how = {"workers": 2, "MARU_RUN_CONCURRENCY": str(SLOTS)}
-    with cluster_of_its_own(folder, provider.address, **how) as started:
-        yield Stage(started, provider)
+def target(tmp_path_factory: pytest.TempPathFactory, provider: Provider) -> Iterator[Target]:
+    """Workers with so few run slots that runs wait in the queue."""
+    folder = tmp_path_factory.mktemp("permissions")
+    options = {"workers": 2, "MARU_RUN_CONCURRENCY": str(SLOTS)}
+    with private_cluster(folder, provider.address, **options) as started:
+        yield Target(started, provider)
 
 
-async def test_answer_ends_when_the_right_to_it_ends(stage: Stage) -> None:
-    outcome = await take_rights(stage)
+async def test_queued_and_running_runs_fail_when_their_permission_is_revoked(
+    target: Target,
+) -> None:
+    outcome = await revoke_permissions(target)
 
-    assert outcome.complaints == []
-    assert outcome.figures["lost their right while queued"] == 3
-    assert outcome.figures["lost their right while running"] == 3
+    assert outcome.violations == []
+    assert outcome.figures["permission revoked while queued"] == 3
+    assert outcome.figures["permission revoked while running"] == 3

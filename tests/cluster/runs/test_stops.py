@@ -1,11 +1,11 @@
-"""An answer that is stopped says no more, anywhere, and its provider is left."""
+"""A cancelled answer stops on every client, and the connection to its provider is closed."""
 
-from tests.chaos.runs.stops import stop_answers
-from tests.chaos.target import Stage
+from tests.chaos.runs.stops import cancel_runs
+from tests.chaos.target import Target
 
 
-async def test_answers_are_stopped_between_any_two_deltas_for_good(stage: Stage) -> None:
-    outcome = await stop_answers(stage, stops=44, at_once=16)
+async def test_answer_stops_after_any_delta_when_its_run_is_cancelled(target: Target) -> None:
+    outcome = await cancel_runs(target, stops=44, concurrency=16)
 
-    assert outcome.complaints == []
-    assert outcome.figures["connections closed"] > 20
+    assert outcome.violations == []
+    assert outcome.figures["closed provider connections"] > 20

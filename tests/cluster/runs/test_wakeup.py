@@ -1,4 +1,4 @@
-"""A worker is woken by whoever commits, wherever that is, and after its connection was lost."""
+"""A commit of any process wakes the workers, also after the listening connection was lost."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,42 +21,42 @@ from tests.maru.server.starting import break_crewai
 async def woken(
     postgres: Postgres, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[asyncio.Event]:
-    """The event of a runner that listens, and has looked at what was there before."""
+    """The wake-up event of a runner that listens and has polled the queue once."""
     settings.DATABASE_URL = postgres.url
     monkeypatch.setattr(pg_listener, "RETRY_SECONDS", 0.05)
     wakeup.attach()
     event = wakeup.queued
     async with running(pg_listener.listen(), "listening"):
-        await rung(event)
+        await notified(event)
         yield event
     wakeup.detach()
 
 
-async def rung(event: asyncio.Event) -> None:
-    """Return once the event is set; clear it."""
+async def notified(event: asyncio.Event) -> None:
+    """Wait until the event is set, and clear it."""
     async with asyncio.timeout(DEADLINE):
         await event.wait()
     event.clear()
 
 
-async def test_notification_of_another_process_rings(
+async def test_notification_of_another_process_sets_the_event(
     postgres: Postgres, woken: asyncio.Event
 ) -> None:
     with postgres.connect() as other:
         other.execute(f"NOTIFY {CHANNEL}")
 
-    await rung(woken)
+    await notified(woken)
 
 
-async def test_notification_waits_for_the_commit_and_dies_with_a_rollback(
+async def test_notification_is_delivered_at_commit_and_dropped_by_a_rollback(
     postgres: Postgres, woken: asyncio.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rings = []
-    ring = wakeup.notify
+    notifications = []
+    notify = wakeup.notify
 
     def counted() -> None:
-        rings.append(CHANNEL)
-        ring()
+        notifications.append(CHANNEL)
+        notify()
 
     monkeypatch.setattr(wakeup, "notify", counted)
 
@@ -67,35 +67,35 @@ async def test_notification_waits_for_the_commit_and_dies_with_a_rollback(
         with other.transaction():
             other.execute(f"NOTIFY {CHANNEL}")
 
-    # They come in the order of the commits: what is not there before this one never comes.
-    await rung(woken)
-    assert len(rings) == 1
+    # PostgreSQL delivers notifications in the order of the commits: an earlier one would be here.
+    await notified(woken)
+    assert len(notifications) == 1
 
 
-async def test_connection_that_is_lost_is_made_again_and_the_queue_looked_at(
+async def test_lost_connection_is_replaced_and_the_queue_polled(
     postgres: Postgres, woken: asyncio.Event
 ) -> None:
     for _ in range(3):
         assert postgres.end_connections(query="LISTEN") == 1
-        await rung(woken)
+        await notified(woken)
 
     with postgres.connect() as other:
         other.execute(f"NOTIFY {CHANNEL}")
-    await rung(woken)
+    await notified(woken)
 
 
-async def test_database_that_restarts_is_listened_to_again(
+async def test_listener_reconnects_after_a_restart_of_the_database(
     postgres: Postgres, woken: asyncio.Event
 ) -> None:
     await asyncio.to_thread(postgres.restart)
-    await rung(woken)
+    await notified(woken)
 
     with postgres.connect() as other:
         other.execute(f"NOTIFY {CHANNEL}")
-    await rung(woken)
+    await notified(woken)
 
 
-def test_worker_that_has_lost_a_part_of_itself_ends_and_does_not_stay_idle(
+def test_worker_ends_when_crewai_cannot_be_imported(
     tmp_path: Path, postgres: Postgres, redis: Redis
 ) -> None:
     cluster = Cluster(tmp_path, postgres, redis)
@@ -112,4 +112,4 @@ def test_worker_that_has_lost_a_part_of_itself_ends_and_does_not_stay_idle(
         assert process.wait(DEADLINE) == 1
         assert "companion.ended" in worker.output
     finally:
-        worker.end()
+        worker.kill()

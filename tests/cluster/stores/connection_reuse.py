@@ -1,8 +1,8 @@
-"""What a thread for database work keeps: `python -m tests.cluster.stores.connection_reuse`.
+"""Which connection a database thread uses: `python -m tests.cluster.stores.connection_reuse`.
 
-Prints as JSON which of PostgreSQL's processes served each piece of work, one after the other, in
-one thread: two pieces undisturbed, one after a statement that failed, one after that process was
-ended, and one after a rest in which the next has ended without a word.
+Runs five jobs in one thread and prints as JSON the PostgreSQL backend that backends each: two jobs
+without a disturbance, one after a failed statement, one after that backend was ended, and one after
+the next backend was ended without the socket showing it.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import psycopg
 
 django.setup()
 
-from django.conf import settings  # noqa: E402  # as all that follows: it wants a set-up Django
+from django.conf import settings  # noqa: E402  # all of these need django.setup()
 from django.db import DatabaseError, connection  # noqa: E402
 
 from rooms import executors  # noqa: E402
@@ -23,21 +23,21 @@ from tests.live import until  # noqa: E402
 
 
 async def main() -> None:
-    """Work in one thread, break its connection in between, and print who served it."""
+    """Run the jobs, disturb the connection in between, and print the backends."""
     pool = ThreadPoolExecutor(max_workers=1)
-    served = [await in_thread(pool, _server), await in_thread(pool, _server)]
+    backends = [await in_thread(pool, _backend), await in_thread(pool, _backend)]
     await in_thread(pool, _fail)
-    served.append(await in_thread(pool, _server))
-    _end(served[-1])
-    served.append(await in_thread(pool, _server))
-    executors.IDLE_SECONDS = 0  # type: ignore[misc]  # or the rest would take as long as it says
-    executors._has_unread_data = lambda postgres: False  # as where a network has gone
-    _end(served[-1])
-    served.append(await in_thread(pool, _server))
-    print(json.dumps(served))
+    backends.append(await in_thread(pool, _backend))
+    _end(backends[-1])
+    backends.append(await in_thread(pool, _backend))
+    executors.IDLE_SECONDS = 0  # type: ignore[misc]  # Final in the product; avoids a long wait
+    executors._has_unread_data = lambda postgres: False  # as after a network failure without a FIN
+    _end(backends[-1])
+    backends.append(await in_thread(pool, _backend))
+    print(json.dumps(backends))
 
 
-def _server() -> int:
+def _backend() -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         return int(cursor.fetchone()[0])
@@ -51,12 +51,12 @@ def _fail() -> None:
         return
 
 
-def _end(server: int) -> None:
-    """End one of PostgreSQL's processes, and wait until it has gone."""
+def _end(backend: int) -> None:
+    """End a PostgreSQL backend and wait until it is gone."""
     with psycopg.connect(settings.DATABASE_URL, autocommit=True) as other:
-        other.execute("SELECT pg_terminate_backend(%s)", [server])
+        other.execute("SELECT pg_terminate_backend(%s)", [backend])
         left = "SELECT FROM pg_stat_activity WHERE pid = %s"
-        until(lambda: not other.execute(left, [server]).fetchall())
+        until(lambda: not other.execute(left, [backend]).fetchall())
 
 
 if __name__ == "__main__":

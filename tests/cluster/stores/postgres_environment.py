@@ -1,6 +1,6 @@
-"""The environment of tests that are run once more on PostgreSQL: that of all, but for the stores.
+"""The environment of tests that are repeated on PostgreSQL: the usual one with other stores.
 
-A plugin for a pytest of its own, which is told the stores as a process in production is.
+A plugin for a child pytest, which gets the stores by environment variables, as in production.
 """
 
 import os
@@ -10,13 +10,14 @@ from pytest_django import Settings
 
 _STORES = {name: os.environ[name] for name in ("MARU_DATABASE_URL", "MARU_REDIS_URL")}
 
-import tests.plugins.environment  # noqa: E402, F401  # it forgets whatever names a store
+import tests.plugins.environment  # noqa: E402, F401  # removes all MARU_* variables
+from tests.cluster.harness import SECRET_KEY  # noqa: E402
 
-os.environ |= {**_STORES, "MARU_SECRET_KEY": "only-for-tests-0123456789-abcdefghijklmnopqrstuvwxyz"}
+os.environ |= {**_STORES, "MARU_SECRET_KEY": SECRET_KEY}
 
 
 @pytest.fixture(autouse=True)
-def _uncollected(settings: Settings) -> None:
-    """Nobody has collected static files: pages name them as they lie in their folders."""
+def _uncollected_static_files(settings: Settings) -> None:
+    """No `collectstatic` has run, so pages must use the original names of static files."""
     files = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     settings.STORAGES = {**settings.STORAGES, "staticfiles": files}

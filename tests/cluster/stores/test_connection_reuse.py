@@ -1,4 +1,4 @@
-"""A thread for database work keeps its connection, and notices when it is of no use any more."""
+"""A database thread reuses its connection and replaces it when it is broken."""
 
 import json
 import logging
@@ -15,10 +15,11 @@ from maru.config import backends
 from maru.config.env import Env
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.harness.services import Postgres, Redis
+from tests.deadlines import scaled
 from tests.live import ROOT
 
 
-def test_thread_keeps_its_connection_and_notices_that_the_other_end_has_gone(
+def test_thread_reuses_its_connection_and_replaces_it_after_its_backend_has_ended(
     tmp_path: Path, postgres: Postgres, redis: Redis
 ) -> None:
     cluster = Cluster(tmp_path, postgres, redis, webs=1, workers=0)
@@ -31,15 +32,15 @@ def test_thread_keeps_its_connection_and_notices_that_the_other_end_has_gone(
         check=True,
     )
 
-    first, second, after_failure, after_end, after_rest = json.loads(done.stdout)
+    first, second, after_failure, after_end, after_silent_end = json.loads(done.stdout)
     assert first == second == after_failure
-    assert len({first, after_end, after_rest}) == 3
+    assert len({first, after_end, after_silent_end}) == 3
 
 
-def test_pool_is_back_at_once_when_postgresql_is_after_a_while(
+def test_pool_reconnects_at_once_after_a_long_outage_of_postgresql(
     postgres: Postgres, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.CRITICAL, "psycopg.pool")  # it says what the test does
+    caplog.set_level(logging.CRITICAL, "psycopg.pool")  # it would log the outage
     env = Env.model_construct(database_url=SecretStr(postgres.url))
     options = backends.database(env)["OPTIONS"]["pool"]
     with ConnectionPool(postgres.url, check=ConnectionPool.check_connection, **options) as pool:
@@ -47,8 +48,9 @@ def test_pool_is_back_at_once_when_postgresql_is_after_a_while(
         postgres.stop()
         with pytest.raises(PoolTimeout), pool.connection(timeout=0.5):
             pass
-        time.sleep(16)  # so long that its next attempt would be as far away again
+        # With the pool's default back-off the next attempt would be 16 s away after this time.
+        time.sleep(16)
         postgres.start()
 
-        with pool.connection(timeout=8) as connection:
+        with pool.connection(timeout=scaled(8)) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)

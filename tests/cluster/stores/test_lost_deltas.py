@@ -1,10 +1,11 @@
-"""Redis has forgotten the deltas of an answer: the log has what counts, and all hear the same."""
+"""Redis loses the deltas of an answer; the log has the text, and all clients agree on it."""
 
 from contextlib import AsyncExitStack
 
 import pytest
 
 from tests.cluster.harness.cluster import Cluster
+from tests.cluster.harness.room_sockets import RoomSockets, join_on_both
 from tests.live import PopulatedRoom, Socket
 from tests.provider import Provider
 from tests.wire.timeline import Timeline
@@ -19,101 +20,93 @@ def room(cluster: Cluster, provider: Provider) -> PopulatedRoom:
     return cluster.populate(1, 2, "--provider", provider.base_url, *models)[0]
 
 
-async def ask(asker: Socket, room: PopulatedRoom, model: str) -> str:
-    """Ask the persona of a model; return the run."""
-    joined = await asker.join(room.id)
-    (persona,) = (p["id"] for p in joined["state"]["personas"] if p["handle"] == model)
-    done = await asker.say(room.id, "Go on.", personas=[persona])
-    (run,) = done["result"]["runs"]
-    return str(run)
-
-
-async def hear(socket: Socket, timeline: Timeline, words: int) -> None:
-    """Apply what comes until so many words of the answer are there."""
+async def receive_words(socket: Socket, timeline: Timeline, words: int) -> None:
+    """Apply frames until the growing answer has so many words."""
     while not any(len(one.text.split()) >= words for one in timeline.growing.values()):
         timeline.apply(await socket.receive())
 
 
-def forget(cluster: Cluster) -> None:
-    with cluster.redis.connect() as beside:
-        beside.flushall()
+async def receive_end(socket: Socket, timeline: Timeline, run: str) -> None:
+    while run not in timeline.ended:
+        timeline.apply(await socket.receive())
 
 
-async def test_answer_that_has_ended_is_told_by_the_log_when_its_deltas_are_gone(
+def flush(cluster: Cluster) -> None:
+    with cluster.redis.connect() as connection:
+        connection.flushall()
+
+
+async def join_with_timeline(
+    cluster: Cluster, room: PopulatedRoom, stack: AsyncExitStack
+) -> tuple[RoomSockets, Timeline]:
+    """Join on both web processes; the timeline has what the member received."""
+    sockets = await join_on_both(cluster, room, stack)
+    timeline = Timeline()
+    timeline.apply(sockets.member.frames[-1])
+    return sockets, timeline
+
+
+async def test_ended_answer_is_read_from_the_log_when_its_deltas_are_lost(
     cluster: Cluster, room: PopulatedRoom, provider: Provider
 ) -> None:
-    here, there = cluster.webs
-    timeline = Timeline()
     async with AsyncExitStack() as stack:
-        asker = await stack.enter_async_context(here.socket(room.members[0]))
-        async with here.socket(room.members[1]) as cut:
-            timeline.apply(await cut.join(room.id))
-            run = await ask(asker, room, HELD)
-            await hear(cut, timeline, 12)
+        sockets, timeline = await join_with_timeline(cluster, room, stack)
+        run = await sockets.ask(HELD)
+        await receive_words(sockets.member, timeline, 12)
+        await sockets.member.connection.close()
         provider.release()
-        await asker.until_type("run.completed")
-        forget(cluster)
+        await sockets.owner.until_type("run.completed")
+        flush(cluster)
 
-        back = await stack.enter_async_context(there.socket(room.members[1]))
-        again = await back.command("room.join", room=room.id, **timeline.join())
-        timeline.apply(again)
-        afresh = await back.join(room.id)
+        member = await stack.enter_async_context(cluster.webs[0].socket(room.members[1]))
+        resumed = await member.command("room.join", room=room.id, **timeline.join())
+        timeline.apply(resumed)
+        fresh = await member.join(room.id)
 
-    assert (again["complete"], again["live"]) == (True, [])
+    assert (resumed["complete"], resumed["live"]) == (True, [])
     assert timeline.ended[run].stored == WHOLE
-    assert (afresh["complete"], afresh["live"]) == (False, [])
-    assert afresh["state"]["messages"][-1]["text"] == WHOLE
-    assert afresh["state"]["runs"] == []
+    assert (fresh["complete"], fresh["live"]) == (False, [])
+    assert fresh["state"]["messages"][-1]["text"] == WHOLE
+    assert fresh["state"]["runs"] == []
 
 
-async def test_stop_after_everything_was_forgotten_keeps_what_the_worker_has_told_since(
+async def test_cancelled_answer_keeps_the_text_that_the_worker_stored_again(
     cluster: Cluster, room: PopulatedRoom
 ) -> None:
-    """The worker tells all of it again with its next delta."""
+    """The worker stores the whole text again with its next delta."""
     async with AsyncExitStack() as stack:
-        asker, other = [
-            await stack.enter_async_context(web.socket(person))
-            for web, person in zip(cluster.webs, room.members, strict=True)
-        ]
-        timeline = Timeline()
-        timeline.apply(await other.join(room.id))
-        run = await ask(asker, room, STREAMED)
-        await hear(other, timeline, 5)
-        forget(cluster)
+        sockets, timeline = await join_with_timeline(cluster, room, stack)
+        run = await sockets.ask(STREAMED)
+        await receive_words(sockets.member, timeline, 5)
+        flush(cluster)
         (growing,) = timeline.growing.values()
-        await hear(other, timeline, len(growing.text.split()) + 5)
+        await receive_words(sockets.member, timeline, len(growing.text.split()) + 5)
         shown = growing.text
-        await asker.command("run.cancel", run=run)
-        while run not in timeline.ended:
-            timeline.apply(await other.receive())
+        await sockets.owner.command("run.cancel", run=run)
+        await receive_end(sockets.member, timeline, run)
 
     ended = timeline.ended[run]
     assert len(shown.split()) >= 10
     assert ended.stored.startswith(shown.rstrip())
 
 
-async def test_stop_in_the_moment_in_which_nothing_is_known_tells_all_that_nothing_is_kept(
+async def test_cancelled_answer_without_deltas_is_stored_and_sent_with_the_same_text(
     cluster: Cluster, room: PopulatedRoom, provider: Provider
 ) -> None:
-    """What is kept and what each room shows must be the same, be it less than was shown."""
+    """The stored text may be shorter than the text that clients had; all must get it."""
     async with AsyncExitStack() as stack:
-        asker, other = [
-            await stack.enter_async_context(web.socket(person))
-            for web, person in zip(cluster.webs, room.members, strict=True)
-        ]
-        timeline = Timeline()
-        timeline.apply(await other.join(room.id))
-        run = await ask(asker, room, HELD)
-        await hear(other, timeline, 12)
-        forget(cluster)
-        done = await asker.command("run.cancel", run=run)
-        while run not in timeline.ended:
-            timeline.apply(await other.receive())
-        afresh = await other.join(room.id)
+        sockets, timeline = await join_with_timeline(cluster, room, stack)
+        run = await sockets.ask(HELD)
+        await receive_words(sockets.member, timeline, 12)
+        flush(cluster)
+        done = await sockets.owner.command("run.cancel", run=run)
+        await receive_end(sockets.member, timeline, run)
+        fresh = await sockets.member.join(room.id)
         provider.release()
 
-    (told,) = (f["message"] for f in other.of_type("message.updated") if f["message"]["run"] == run)
+    updates = sockets.member.of_type("message.updated")
+    (updated,) = (f["message"] for f in updates if f["message"]["run"] == run)
     assert done["type"] == "command.done"
-    assert told["status"] == "cancelled"
-    assert told == afresh["state"]["messages"][-1]
-    assert timeline.ended[run].stored == told["text"]
+    assert updated["status"] == "cancelled"
+    assert updated == fresh["state"]["messages"][-1]
+    assert timeline.ended[run].stored == updated["text"]

@@ -1,4 +1,4 @@
-"""What gates, messages and lists cost in queries, on PostgreSQL as well: there, locks cost some."""
+"""Query counts of permission checks, messages and lists on PostgreSQL, where locks are queries."""
 
 import os
 import subprocess
@@ -8,10 +8,10 @@ from urllib.parse import urlencode
 
 from tests.cluster.harness.services import Postgres, Redis
 
-COUNTED = ("tests/rooms/test_query_counts.py", "tests/rooms/test_permissions.py")
+TEST_FILES = ("tests/rooms/test_query_counts.py", "tests/rooms/test_permissions.py")
 
 
-def test_what_is_counted_on_sqlite_holds_on_postgresql(
+def test_query_counts_of_sqlite_hold_on_postgresql(
     root: Path, postgres: Postgres, redis: Redis
 ) -> None:
     # A test holds a transaction open for as long as it runs, which may take long.
@@ -27,7 +27,7 @@ def test_what_is_counted_on_sqlite_holds_on_postgresql(
     ]
 
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *plugins, *COUNTED],
+        [sys.executable, "-m", "pytest", *plugins, *TEST_FILES],
         cwd=root,
         env={**os.environ, **stores},
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Asking a persona something at a socket, with a stop watch."""
+"""Ask a persona through a socket and take the times. All times are of the monotonic clock."""
 
 import asyncio
 import json
@@ -10,11 +10,11 @@ from tests.deadlines import DEADLINE
 from tests.live import Socket
 
 PAUSE: Final = 0.05
-"""Between two questions: whoever has answered tidies up."""
+"""Seconds between two questions, in which the worker finishes the previous run."""
 
 
 async def send(socket: Socket, room: str) -> float:
-    """Say something that is answered; return when it was sent. Waits for nothing."""
+    """Send a message that is answered; return the time of sending without waiting for a frame."""
     command = {
         "type": "message.send",
         "ref": "bench",
@@ -30,8 +30,8 @@ async def send(socket: Socket, room: str) -> float:
     return sent
 
 
-async def heard(socket: Socket) -> float:
-    """Receive an answer to its end; return when its first text was there."""
+async def first_delta_time(socket: Socket) -> float:
+    """Receive an answer to its end; return the time of its first delta."""
     first = 0.0
     async with asyncio.timeout(DEADLINE):
         while True:
@@ -46,8 +46,8 @@ async def heard(socket: Socket) -> float:
 
 
 async def ask(socket: Socket, room: str) -> float:
-    """Ask and hear at one socket; return the milliseconds to the first text."""
+    """Ask and receive at one socket; return the milliseconds to the first delta."""
     sent = await send(socket, room)
-    first = await heard(socket)
+    first = await first_delta_time(socket)
     await asyncio.sleep(PAUSE)
     return (first - sent) * 1000

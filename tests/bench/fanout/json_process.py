@@ -1,4 +1,4 @@
-"""Processes of the benchmark that are told what to do line by line: JSON in, JSON out."""
+"""Child processes that are controlled by lines of JSON on standard input and output."""
 
 import json
 import subprocess
@@ -10,8 +10,8 @@ from typing import Any, Self
 from tests.live import ROOT
 
 
-class Helper:
-    """`python -m MODULE …`. Entering starts it, leaving ends it."""
+class JsonProcess:
+    """`python -m MODULE …`. Entering starts the process, leaving kills it."""
 
     def __init__(self, *command: str, env: Mapping[str, str] | None = None, log: Path) -> None:
         self._command = [sys.executable, "-m", *command]
@@ -34,18 +34,18 @@ class Helper:
 
     def __exit__(self, *error: object) -> None:
         assert self.process is not None
-        self.process.kill()  # nothing of it is kept, and a server may have much to say good-bye to
+        self.process.kill()  # it keeps no data; a clean end would close a thousand sockets first
         self.process.wait()
 
-    def tell(self, what: str, **fields: Any) -> None:
-        """Say what is to be done, and do not wait for it."""
+    def send(self, action: str, **fields: Any) -> None:
+        """Send a request without waiting for its response."""
         assert self.process is not None
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"do": what, **fields}) + "\n")
+        self.process.stdin.write(json.dumps({"do": action, **fields}) + "\n")
         self.process.stdin.flush()
 
-    def answer(self) -> Any:
-        """Return what the process says of the oldest thing that it was told."""
+    def receive(self) -> Any:
+        """Return the response to the oldest request without one; raise RuntimeError at its end."""
         assert self.process is not None
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -53,10 +53,10 @@ class Helper:
             raise RuntimeError(self._log.read_text(errors="replace")[-4_000:])
         return json.loads(line)
 
-    def ask(self, what: str, **fields: Any) -> Any:
-        """Say what is to be done and return the answer."""
-        self.tell(what, **fields)
-        return self.answer()
+    def request(self, action: str, **fields: Any) -> Any:
+        """Send a request and return its response."""
+        self.send(action, **fields)
+        return self.receive()
 
     @property
     def pid(self) -> int:
