@@ -109,4 +109,4 @@ async def test_answer_deleted_on_the_other_process_stops_and_its_deltas_are_remo
     assert not [e for e in later if e["type"] == "message.delta" and e["message"] == answer]
     with redis_client.Redis.from_url(redis.url) as client:
         (key,) = client.keys(f"maru:replay:*{answer.replace('-', '')}*")
-        assert [fields for _, fields in client.xrange(key)] == [{b"sealed": b""}]
+        assert [fields for _, fields in client.xrange(key)] == [{b"closed": b""}]
