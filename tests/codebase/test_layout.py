@@ -31,14 +31,13 @@ FILES = {
 LOCKS = ("requirements.lock", "requirements-dev.lock", "deploy/requirements-web.lock")
 LONGEST = 400
 MAY_BE_LONGER = {
-    "tests/rooms/fanout/intervals.py": "one machine, with all that may happen to it",
+    "tests/rooms/fanout/intervals.py": "one state machine with all of its steps and checks",
     "tests/security/test_audited.py": "every service, and the entry that it writes",
     "tests/security/test_matrix.py": "every way in, and who is refused there",
     "tests/accounts/login/test_signing_in.py": "every way to sign in, and every way to be refused",
     "tests/rooms/runs/test_runner.py": "what a worker does with a run, and what may befall it",
     "tests/rooms/runs/test_lifecycle.py": "the life of a run in the database, step by step",
     "tests/rooms/socket/test_consumer.py": "the contract of the socket, command by command",
-    "tests/rooms/fanout/test_topic.py": "what the layer may do to a room, case by case",
 }
 """Longer files, each with the reason."""
 

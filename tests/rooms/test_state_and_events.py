@@ -1,4 +1,4 @@
-"""REC-06: a room as it was, and the events since, make the room as it is; for every event type."""
+"""REC-06: an old snapshot and the events since then give the new snapshot, for every event type."""
 
 from collections.abc import Callable
 from typing import Any
@@ -26,15 +26,15 @@ pytestmark = pytest.mark.django_db
 State = dict[str, Any]
 Act = Callable[[Cast], object]
 
-# Where a thing stands in the state, and by which key it is known.
-COMES = {
+# The list of the state that an event changes, and the key of its rows.
+ADDS = {
     "message": ("messages", "id"),
     "run": ("runs", "id"),
     "member": ("members", "user"),
     "persona": ("personas", "id"),
 }
-# What takes it away again, and how the event names it.
-GOES: dict[str, tuple[str, str, Callable[[State], object]]] = {
+# The events that remove a row: its list, its key, and its id in the event.
+REMOVES: dict[str, tuple[str, str, Callable[[State], object]]] = {
     "run.completed": ("runs", "id", lambda event: event["run"]["id"]),
     "run.failed": ("runs", "id", lambda event: event["run"]["id"]),
     "run.cancelled": ("runs", "id", lambda event: event["run"]["id"]),
@@ -44,25 +44,25 @@ GOES: dict[str, tuple[str, str, Callable[[State], object]]] = {
 
 
 def state_of(cast: Cast) -> State:
-    """The room afresh, as a snapshot tells it."""
+    """Return the state of the room as in a new snapshot."""
     room = access_room(cast.member, cast.room.pk, VIEW)
     state: State = msgspec.to_builtins(room_state(room, cast.member))
     return state
 
 
-def fold(state: State, event: State, me: str) -> None:
-    """What a client does with an event, by the contract and nothing else."""
-    area, _, _what = event["type"].partition(".")
+def apply_event(state: State, event: State, me: str) -> None:
+    """Apply an event to a state as a client does, by WIRE.md alone."""
+    area, _, _verb = event["type"].partition(".")
     if area == "room":
         state["room"] = event["changed"]
     elif area == "reaction":
         (message,) = [row for row in state["messages"] if row["id"] == event["message"]]
         message["reactions"] = event["reactions"]
-    elif event["type"] in GOES:
-        rows, key, naming = GOES[event["type"]]
-        state[rows] = [row for row in state[rows] if row[key] != naming(event)]
+    elif event["type"] in REMOVES:
+        rows, key, id_of = REMOVES[event["type"]]
+        state[rows] = [row for row in state[rows] if row[key] != id_of(event)]
     else:
-        rows, key = COMES[area]
+        rows, key = ADDS[area]
         _put(state[rows], event[area], key)
     (mine,) = [member for member in state["members"] if member["user"] == me]
     rights = ROOM_ROLES[mine["role"]]
@@ -192,7 +192,7 @@ def react_and_take_back(cast: Cast) -> None:
         services.react(user=cast.member, message_id=message, emoji="👍", on=on)
 
 
-# What makes an event of each type happen. Some do it in several ways.
+# The services that record an event of each type, some in several ways.
 CASES: dict[str, tuple[Act, ...]] = {
     "message.created": (ask,),
     "message.updated": (fail, cancel, edit),
@@ -213,31 +213,31 @@ CASES: dict[str, tuple[Act, ...]] = {
     "persona.unbound": (delete_default_persona, delete_persona_that_has_spoken, confine),
     "persona.changed": (edit_persona,),
 }
-ENDS_THE_ROOM = {"room.deleted"}
+DELETES_THE_ROOM = {"room.deleted"}
 
 
 def test_every_durable_event_has_a_case() -> None:
     kinds = {str(kind.__struct_config__.tag) for kind in DurableEvent.__subclasses__()}
 
-    assert kinds == CASES.keys() | ENDS_THE_ROOM
+    assert kinds == CASES.keys() | DELETES_THE_ROOM
 
 
 @pytest.mark.parametrize(
     ("kind", "act"), [(kind, act) for kind, acts in CASES.items() for act in acts]
 )
-def test_old_state_and_events_are_the_fresh_snapshot(cast: Cast, kind: str, act: Act) -> None:
+def test_old_state_and_events_give_the_new_snapshot(cast: Cast, kind: str, act: Act) -> None:
     before, seq = state_of(cast), cast.refreshed().last_seq
 
     act(cast)
 
-    events = [msgspec.json.decode(one.frame) for one in events_after(cast.room.pk, seq)]
+    events = [msgspec.json.decode(entry.frame) for entry in events_after(cast.room.pk, seq)]
     assert kind in [event["type"] for event in events]
     for event in events:
-        fold(before, event, str(cast.member.pk))
+        apply_event(before, event, str(cast.member.pk))
     assert before == state_of(cast)
 
 
-def test_after_the_deletion_of_a_room_there_is_nothing_to_compare(cast: Cast) -> None:
+def test_deleted_room_has_one_last_event_and_no_snapshot(cast: Cast) -> None:
     seq = cast.refreshed().last_seq
 
     services.delete_room(user=cast.owner, room_id=cast.room.pk)
@@ -247,8 +247,8 @@ def test_after_the_deletion_of_a_room_there_is_nothing_to_compare(cast: Cast) ->
         state_of(cast)
 
 
-def test_the_comparison_sees_a_change_that_no_event_tells(cast: Cast) -> None:
-    """The control: a row that is written behind the back of the log."""
+def test_comparison_detects_a_change_without_an_event(cast: Cast) -> None:
+    """The control: a row that is changed without an event."""
     before = state_of(cast)
 
     Room.objects.filter(pk=cast.room.pk).update(topic="CANARY")

@@ -1,7 +1,7 @@
-"""A machine of people and rooms that knows who is in which room when, and what each must hear.
+"""A Hypothesis state machine of users and rooms that checks what each socket receives.
 
-Its picture is kept by what was asked for and by nothing that the product has stored, so a product
-that lets somebody hear too much, or too little, disagrees with it after the very step that did.
+Its model is kept from the requested steps only, never from what the product has stored. So a
+product that delivers too much or too little disagrees with the model directly after the step.
 """
 
 import asyncio
@@ -26,20 +26,20 @@ from rooms.runs.deltas import Deltas
 from rooms.runs.lifecycle import Job
 from tests.rooms.fanout.harness import Harness, Json, SocketClient, lease_is_valid, run_harness
 
-PEOPLE = 4
-SEATS = 2
+USERS = 4
+SOCKETS_PER_USER = 2
 MOST_ROOMS = 3
 ROLES = ("moderator", "member", "reader")
-PASSING = {"presence", "member.typing", "room.activity"}
-ANSWERS = {"command.done", "command.refused", "room.snapshot"}
+EPHEMERAL = {"presence", "member.typing", "room.activity"}
+RESPONSES = {"command.done", "command.refused", "room.snapshot"}
 
-people = st.integers(0, PEOPLE - 1)
+people = st.integers(0, USERS - 1)
 rooms = st.integers(0, MOST_ROOMS - 1)
 
 
 @dataclass
-class Place:
-    """A room as the machine sees it."""
+class RoomModel:
+    """The expected state of a room."""
 
     id: UUID
     open: bool
@@ -47,21 +47,21 @@ class Place:
     deleted: bool = False
     roles: dict[int, str] = field(default_factory=dict)
     answer: tuple[Job, Deltas] | None = None
-    were: set[int] = field(default_factory=set)  # whoever has been in it
+    former: set[int] = field(default_factory=set)  # all users who were ever members
 
 
 @dataclass
-class Listener:
-    """A socket, whose it is, and the rooms that it listens to."""
+class SocketModel:
+    """A socket, its user, and the rooms that it is expected to be subscribed to."""
 
     person: int
     client: SocketClient
-    listens: set[UUID] = field(default_factory=set)
-    mark: int = 0
+    joined: set[UUID] = field(default_factory=set)
+    seen: int = 0
 
 
 class Intervals(RuleBasedStateMachine):
-    """People come and go, and each socket hears just what was said while its owner was there."""
+    """Memberships change, and each socket receives the events of its user's rooms only."""
 
     chunks: ClassVar[int] = 30  # deltas of one step
     delivered: ClassVar[int] = 0  # over all machines of this process
@@ -71,7 +71,7 @@ class Intervals(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.context = run_harness()
         self.harness: Harness = self.run(self.context.__aenter__())
-        self.places: list[Place] = []
+        self.models: list[RoomModel] = []
         self.suspended: set[int] = set()
         self.guests: set[int] = set()
         self.newest = 0
@@ -88,30 +88,30 @@ class Intervals(RuleBasedStateMachine):
         self.runner.close()
 
     @initialize()
-    def move_in(self) -> None:
-        self.run(self._move_in())
-        for person in range(PEOPLE):
+    def set_up(self) -> None:
+        self.run(self._set_up())
+        for person in range(USERS):
             self.add(person, 0, "member")
-        for listener in range(PEOPLE * SEATS):
-            self.listen(listener, 0)
+        for socket in range(USERS * SOCKETS_PER_USER):
+            self.join(socket, 0)
 
-    async def _move_in(self) -> None:
-        mark = uuid4().hex[:8]
+    async def _set_up(self) -> None:
+        suffix = uuid4().hex[:8]
 
         def make() -> tuple[User, list[User], UUID, UUID]:
-            host = _user(f"host-{mark}")
-            team = accounts.create_team(user=host, name=mark)
-            guests = [_user(f"p{number}-{mark}") for number in range(PEOPLE)]
-            for guest in guests:
-                add_team_member(team, guest, TeamRole.MEMBER)
+            host = _user(f"host-{suffix}")
+            team = accounts.create_team(user=host, name=suffix)
+            users = [_user(f"p{number}-{suffix}") for number in range(USERS)]
+            for user in users:
+                add_team_member(team, user, TeamRole.MEMBER)
             persona = create_demo_persona(user=host, team_id=team.pk)
-            return host, guests, team.pk, persona.pk
+            return host, users, team.pk, persona.pk
 
         self.host, self.users, self.team, self.persona = await self.harness.do(make)
-        self.listeners = [
-            Listener(person, self.harness.connect(user))
+        self.sockets = [
+            SocketModel(person, self.harness.connect(user))
             for person, user in enumerate(self.users)
-            for _ in range(SEATS)
+            for _ in range(SOCKETS_PER_USER)
         ]
         await self._open_room(is_open=False)
 
@@ -124,94 +124,94 @@ class Intervals(RuleBasedStateMachine):
             privacy="team" if is_open else "private",
             personas=[self.persona],
         )
-        self.places.append(Place(room.pk, is_open))
-        await self._new_events()  # nobody listens yet
+        self.models.append(RoomModel(room.pk, is_open))
+        await self._new_events()  # skip its first events: it has no subscriptions yet
 
-    # What the machine knows
+    # The model
 
-    def is_in(self, person: int, place: Place) -> bool:
-        return person in place.roles and person not in self.suspended and not place.deleted
+    def is_in(self, person: int, model: RoomModel) -> bool:
+        return person in model.roles and person not in self.suspended and not model.deleted
 
-    def _inside(self, place: Place) -> set[int]:
-        return {person for person in place.roles if self.is_in(person, place)}
+    def _members(self, model: RoomModel) -> set[int]:
+        return {person for person in model.roles if self.is_in(person, model)}
 
-    def place(self, number: int) -> Place:
-        return self.places[number % len(self.places)]
+    def model(self, number: int) -> RoomModel:
+        return self.models[number % len(self.models)]
 
-    # What happens
+    # The steps
 
-    @precondition(lambda self: len(self.places) < MOST_ROOMS)
+    @precondition(lambda self: len(self.models) < MOST_ROOMS)
     @rule(is_open=st.booleans())
     def make_room(self, is_open: bool) -> None:  # noqa: FBT001  # as Hypothesis calls it
         self.run(self._open_room(is_open=is_open))
 
     @rule(person=people, room=rooms, role=st.sampled_from(ROLES))
     def add(self, person: int, room: int, role: str) -> None:
-        place = self.place(room)
-        usable = not place.deleted and not place.archived and person not in self.suspended
+        model = self.model(room)
+        usable = not model.deleted and not model.archived and person not in self.suspended
 
         def act() -> None:
             services.put_member(
-                user=self.host, room_id=place.id, member_id=self.users[person].pk, role=role
+                user=self.host, room_id=model.id, member_id=self.users[person].pk, role=role
             )
 
         self.step(act, allowed=usable)
         if usable:
-            place.roles[person] = role
+            model.roles[person] = role
 
     @rule(room=rooms)
-    def gather_everybody(self, room: int) -> None:
-        """Else most of what is said would be said to few."""
-        for person in range(PEOPLE):
-            self.let_back(person)
+    def add_and_join_all(self, room: int) -> None:
+        """Without this step, most rooms would have few members and subscriptions."""
+        for person in range(USERS):
+            self.reinstate(person)
             self.add(person, room, "member")
-        for listener in range(PEOPLE * SEATS):
-            self.listen(listener, room)
+        for socket in range(USERS * SOCKETS_PER_USER):
+            self.join(socket, room)
 
     @rule(person=people, room=rooms)
-    def come_in(self, person: int, room: int) -> None:
-        place = self.place(room)
-        usable = place.open and not place.deleted and not place.archived
+    def join_open_room(self, person: int, room: int) -> None:
+        model = self.model(room)
+        usable = model.open and not model.deleted and not model.archived
         allowed = usable and person not in self.suspended | self.guests
 
         def act() -> None:
-            services.join_room(user=self.users[person], room_id=place.id)
+            services.join_room(user=self.users[person], room_id=model.id)
 
         self.step(act, allowed=allowed)
         if allowed:
-            place.roles.setdefault(person, "member")
+            model.roles.setdefault(person, "member")
 
     @rule(person=people, room=rooms)
-    def kick(self, person: int, room: int) -> None:
-        self._kick(person, self.place(room), streaming=False)
+    def remove(self, person: int, room: int) -> None:
+        self._remove(person, self.model(room), streaming=False)
 
     @rule(person=people, room=rooms)
-    def kick_in_mid_answer(self, person: int, room: int) -> None:
-        """The answer goes on while the removal commits."""
+    def remove_during_answer(self, person: int, room: int) -> None:
+        """Remove a member while deltas are streamed and the removal commits."""
         self.answer(room)
-        self._kick(person, self.place(room), streaming=True)
+        self._remove(person, self.model(room), streaming=True)
 
-    def _kick(self, person: int, place: Place, *, streaming: bool) -> None:
-        allowed = self.is_in(person, place)
+    def _remove(self, person: int, model: RoomModel, *, streaming: bool) -> None:
+        allowed = self.is_in(person, model)
         if allowed:
-            del place.roles[person]
+            del model.roles[person]
 
         def act() -> None:
             services.remove_member(
-                user=self.host, room_id=place.id, member_id=self.users[person].pk
+                user=self.host, room_id=model.id, member_id=self.users[person].pk
             )
 
-        self.step(act, allowed=allowed, streaming=place if streaming else None)
+        self.step(act, allowed=allowed, streaming=model if streaming else None)
 
     @rule(person=people, room=rooms)
-    def leave(self, person: int, room: int) -> None:
-        place, user = self.place(room), self.users[person]
-        allowed = self.is_in(person, place)
+    def end_membership(self, person: int, room: int) -> None:
+        model, user = self.model(room), self.users[person]
+        allowed = self.is_in(person, model)
         if allowed:
-            del place.roles[person]
+            del model.roles[person]
 
         def act() -> None:
-            services.remove_member(user=user, room_id=place.id, member_id=user.pk)
+            services.remove_member(user=user, room_id=model.id, member_id=user.pk)
 
         self.step(act, allowed=allowed)
 
@@ -228,7 +228,7 @@ class Intervals(RuleBasedStateMachine):
         self.step(act, allowed=allowed)
 
     @rule(person=people)
-    def let_back(self, person: int) -> None:
+    def reinstate(self, person: int) -> None:
         allowed = person in self.suspended
         self.suspended.discard(person)
 
@@ -244,9 +244,9 @@ class Intervals(RuleBasedStateMachine):
         allowed = person not in self.suspended
         if allowed and guest:
             if person not in self.guests:
-                for place in self.places:
-                    if place.open:
-                        place.roles.pop(person, None)
+                for model in self.models:
+                    if model.open:
+                        model.roles.pop(person, None)
             self.guests.add(person)
         elif allowed:
             self.guests.discard(person)
@@ -263,120 +263,120 @@ class Intervals(RuleBasedStateMachine):
 
     @rule(room=rooms)
     def archive(self, room: int) -> None:
-        place = self.place(room)
+        model = self.model(room)
 
         def act() -> None:
-            services.archive_room(user=self.host, room_id=place.id)
+            services.archive_room(user=self.host, room_id=model.id)
 
-        self.step(act, allowed=not place.deleted)
-        if not place.deleted:
-            place.archived, place.answer = True, None
+        self.step(act, allowed=not model.deleted)
+        if not model.deleted:
+            model.archived, model.answer = True, None
 
     @rule(room=rooms)
     def restore(self, room: int) -> None:
-        place = self.place(room)
+        model = self.model(room)
 
         def act() -> None:
-            services.restore_room(user=self.host, room_id=place.id)
+            services.restore_room(user=self.host, room_id=model.id)
 
-        self.step(act, allowed=not place.deleted)
-        place.archived = place.archived and place.deleted
+        self.step(act, allowed=not model.deleted)
+        model.archived = model.archived and model.deleted
 
-    @precondition(lambda self: len([p for p in self.places if not p.deleted]) > 1)
+    @precondition(lambda self: len([p for p in self.models if not p.deleted]) > 1)
     @rule(room=rooms)
     def delete(self, room: int) -> None:
-        place = self.place(room)
-        allowed = not place.deleted
-        place.deleted, place.answer = True, None
+        model = self.model(room)
+        allowed = not model.deleted
+        model.deleted, model.answer = True, None
 
         def act() -> None:
-            services.delete_room(user=self.host, room_id=place.id)
+            services.delete_room(user=self.host, room_id=model.id)
 
         self.step(act, allowed=allowed)
 
-    @rule(listener=st.integers(0, PEOPLE * SEATS - 1), room=rooms)
-    def listen(self, listener: int, room: int) -> None:
-        one, place = self.listeners[listener], self.place(room)
-        allowed = self.is_in(one.person, place)
-        answer = self.run(one.client.join(place.id))
+    @rule(socket=st.integers(0, USERS * SOCKETS_PER_USER - 1), room=rooms)
+    def join(self, socket: int, room: int) -> None:
+        target, model = self.sockets[socket], self.model(room)
+        allowed = self.is_in(target.person, model)
+        answer = self.run(target.client.join(model.id))
         assert (answer["type"] == "room.snapshot") is allowed, answer
         assert allowed or answer["code"] == "not_found", answer
         if allowed:
-            one.listens.add(place.id)
+            target.joined.add(model.id)
         self.check()
 
-    @rule(listener=st.integers(0, PEOPLE * SEATS - 1), room=rooms)
-    def listen_no_more(self, listener: int, room: int) -> None:
-        one, place = self.listeners[listener], self.place(room)
-        told = self.run(one.client.command("room.leave", room=str(place.id)))
-        allowed = place.id in one.listens or self.is_in(one.person, place)
-        assert (told["type"] == "command.done") is allowed, told
+    @rule(socket=st.integers(0, USERS * SOCKETS_PER_USER - 1), room=rooms)
+    def leave_room(self, socket: int, room: int) -> None:
+        target, model = self.sockets[socket], self.model(room)
+        response = self.run(target.client.command("room.leave", room=str(model.id)))
+        allowed = model.id in target.joined or self.is_in(target.person, model)
+        assert (response["type"] == "command.done") is allowed, response
         self.check()
-        one.listens.discard(place.id)
+        target.joined.discard(model.id)
 
-    @rule(listener=st.integers(0, PEOPLE * SEATS - 1), room=rooms)
-    def say(self, listener: int, room: int) -> None:
-        one, place = self.listeners[listener], self.place(room)
-        told = self.run(one.client.say(place.id, "hello"))
-        if not self.is_in(one.person, place):
-            assert told["code"] == "not_found", told
-        elif place.archived or place.roles[one.person] == "reader":
-            assert told["code"] == "forbidden", told
+    @rule(socket=st.integers(0, USERS * SOCKETS_PER_USER - 1), room=rooms)
+    def say(self, socket: int, room: int) -> None:
+        target, model = self.sockets[socket], self.model(room)
+        response = self.run(target.client.say(model.id, "hello"))
+        if not self.is_in(target.person, model):
+            assert response["code"] == "not_found", response
+        elif model.archived or model.roles[target.person] == "reader":
+            assert response["code"] == "forbidden", response
         else:
-            assert told["type"] == "command.done", told
+            assert response["type"] == "command.done", response
         self.check()
 
     @rule(room=rooms)
     def answer(self, room: int) -> None:
-        """Begin an answer, or go on with it."""
-        place = self.place(room)
-        if place.deleted or place.archived:
+        """Stream deltas of the room's answer; start one if there is none."""
+        model = self.model(room)
+        if model.deleted or model.archived:
             return
-        if place.answer is None:
-            self.run(self._begin(place))
+        if model.answer is None:
+            self.run(self._begin(model))
             self.check()
-        self.run(self._write(place))
+        self.run(self._write(model))
         self.check()
 
     @rule(room=rooms)
     def finish(self, room: int) -> None:
-        place = self.place(room)
-        if place.answer is not None:
-            job, deltas = place.answer
-            place.answer = None
+        model = self.model(room)
+        if model.answer is not None:
+            job, deltas = model.answer
+            model.answer = None
             self.run(self.harness.do(lifecycle.complete, job, deltas.text, None))
             self.check()
 
-    async def _begin(self, place: Place) -> None:
-        await self.harness.do(services.post_message, user=self.host, room_id=place.id, text="go on")
+    async def _begin(self, model: RoomModel) -> None:
+        await self.harness.do(services.post_message, user=self.host, room_id=model.id, text="go on")
         job = await self.harness.take()
         assert job is not None
-        place.answer = (job, Deltas(job, lease_is_valid))
+        model.answer = (job, Deltas(job, lease_is_valid))
 
-    async def _write(self, place: Place) -> None:
-        assert place.answer is not None
-        _job, deltas = place.answer
+    async def _write(self, model: RoomModel) -> None:
+        assert model.answer is not None
+        _job, deltas = model.answer
         for _ in range(self.chunks):
             text = f"{uuid4().hex} "
-            self.streamed[place.id].append(text)
+            self.streamed[model.id].append(text)
             await deltas.add(text)
             await deltas.flush()
 
-    # What must be received
+    # The checks
 
     def step(
         self,
         act: Callable[[], None],
         *,
         allowed: bool,
-        streaming: Place | None = None,
+        streaming: RoomModel | None = None,
     ) -> None:
-        """Do something, which must be refused unless it is allowed, and see who hears what."""
+        """Do something, which must be refused unless it is allowed, and check all sockets."""
         self.run(self._act(act, allowed=allowed, streaming=streaming))
         self.check()
 
     async def _act(
-        self, act: Callable[[], None], *, allowed: bool, streaming: Place | None
+        self, act: Callable[[], None], *, allowed: bool, streaming: RoomModel | None
     ) -> None:
         work = [self.harness.do(act)]
         if streaming is not None and streaming.answer is not None:
@@ -389,23 +389,23 @@ class Intervals(RuleBasedStateMachine):
         assert refused is not allowed, outcome
 
     def check(self) -> None:
-        """Hold what every socket has received since the last step against what it had to hear."""
+        """Compare what every socket has received since the last step with the model."""
         self.run(self._check())
 
     async def _check(self) -> None:
-        await self.harness.settled(*(listener.client for listener in self.listeners))
+        await self.harness.settled(*(socket.client for socket in self.sockets))
         new = await self._new_events()
-        for listener in self.listeners:
-            received, listener.mark = (
-                listener.client.received[listener.mark :],
-                len(listener.client.received),
+        for socket in self.sockets:
+            received, socket.seen = (
+                socket.client.received[socket.seen :],
+                len(socket.client.received),
             )
-            for place in self.places:
-                of_room = [frame for frame in received if frame.get("room") == str(place.id)]
-                self._check_room(listener, place, of_room, new[place.id])
+            for model in self.models:
+                of_room = [frame for frame in received if frame.get("room") == str(model.id)]
+                self._check_room(socket, model, of_room, new[model.id])
         self.streamed.clear()
-        for place in self.places:
-            place.were |= self._inside(place)
+        for model in self.models:
+            model.former |= self._members(model)
 
     async def _new_events(self) -> dict[UUID, list[tuple[int, str]]]:
         def read() -> list[tuple[UUID, int, str]]:
@@ -414,15 +414,15 @@ class Intervals(RuleBasedStateMachine):
             self.newest = max((row[0] for row in found), default=self.newest)
             return [row[1:] for row in found]
 
-        events: dict[UUID, list[tuple[int, str]]] = {place.id: [] for place in self.places}
+        events: dict[UUID, list[tuple[int, str]]] = {model.id: [] for model in self.models}
         for room, seq, kind in await self.harness.do(read):
             events[room].append((seq, kind))
         return events
 
     def _check_room(
         self,
-        listener: Listener,
-        place: Place,
+        socket: SocketModel,
+        model: RoomModel,
         received: list[Json],
         events: list[tuple[int, str]],
     ) -> None:
@@ -431,26 +431,26 @@ class Intervals(RuleBasedStateMachine):
         durable = [
             (frame["seq"], frame["type"])
             for frame in received
-            if frame["type"] not in PASSING | ANSWERS | {"message.delta", "room.removed"}
+            if frame["type"] not in EPHEMERAL | RESPONSES | {"message.delta", "room.removed"}
         ]
         Intervals.delivered += len(deltas) + len(durable)
-        listened = place.id in listener.listens
-        about = (listener.person, place, kinds)
-        if listened and self.is_in(listener.person, place):
+        joined = model.id in socket.joined
+        about = (socket.person, model, kinds)
+        if joined and self.is_in(socket.person, model):
             assert durable == events, about
-            assert deltas == self.streamed[place.id], about
+            assert deltas == self.streamed[model.id], about
             assert "room.removed" not in kinds, about
-        elif listened:
+        elif joined:
             assert kinds[-1] == "room.removed", about
             assert durable == events[: len(durable)], about
-            assert deltas == self.streamed[place.id][: len(deltas)], about
-            listener.listens.discard(place.id)
+            assert deltas == self.streamed[model.id][: len(deltas)], about
+            socket.joined.discard(model.id)
         else:
             assert durable == [], about
             assert deltas == [], about
-            assert set(kinds) <= ANSWERS | {"room.activity"}, about
-        if listener.person not in place.were | self._inside(place):
-            # Counts of what is unread are a second old, and so may be on their way to whoever left.
+            assert set(kinds) <= RESPONSES | {"room.activity"}, about
+        if socket.person not in model.former | self._members(model):
+            # Former members are excluded: unread counts are sent up to a second after the query.
             assert set(kinds) <= {"command.done", "command.refused"}, about
 
 

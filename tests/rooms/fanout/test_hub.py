@@ -1,4 +1,4 @@
-"""The hub of a process: it hears each room once, whatever fails, and whoever comes at once."""
+"""The hub: one subscription per room, undecodable messages, and a layer that is unavailable."""
 
 import asyncio
 import threading
@@ -23,37 +23,37 @@ from tests.rooms.fanout.doubles import ROOM, FakeClient, FakeStore, batch, entry
 
 
 class Layer(InMemoryChannelLayer):
-    """The layer of the embedded profile; it counts, and can be made to be away."""
+    """The in-memory layer; it counts group operations and can be made unavailable."""
 
     def __init__(self) -> None:
         super().__init__(capacity=10_000)
-        self.away = False
+        self.available = True
         self.added = Counter[str]()
         self.discarded = Counter[str]()
 
     async def new_channel(self, prefix: str = "specific.") -> str:
-        self._reach()
+        self._check()
         return str(await super().new_channel(prefix))
 
     async def group_add(self, group: str, channel: str) -> None:
-        self._reach()
-        await asyncio.sleep(0)  # as over a network: others come meanwhile
+        self._check()
+        await asyncio.sleep(0)  # as over a network: other tasks run in between
         self.added[group] += 1
         await super().group_add(group, channel)
 
     async def group_discard(self, group: str, channel: str) -> None:
-        self._reach()
+        self._check()
         await asyncio.sleep(0)
         self.discarded[group] += 1
         await super().group_discard(group, channel)
 
-    def _reach(self) -> None:
-        if self.away:
+    def _check(self) -> None:
+        if not self.available:
             raise ConnectionError
 
 
-class GenerousLayer(Layer):
-    """Gives what has come together at once, as the layer of Redis does."""
+class BatchingLayer(Layer):
+    """Returns all queued messages at once, as the Redis layer does."""
 
     def receive_queued(self, channel: str) -> Iterator[Any]:
         queue = self.channels[channel]
@@ -62,7 +62,7 @@ class GenerousLayer(Layer):
             yield message
 
 
-@pytest.fixture(params=[Layer, GenerousLayer])
+@pytest.fixture(params=[Layer, BatchingLayer])
 def layer(request: pytest.FixtureRequest) -> Layer:
     made = request.param()
     assert isinstance(made, Layer)
@@ -90,10 +90,10 @@ async def join(room_hub: RoomHub, client: FakeClient) -> None:
     await room_hub.start(subscription, 0, {})
 
 
-async def join_unhealed(
+async def join_without_checks(
     room_hub: RoomHub, layer: Layer, monkeypatch: pytest.MonkeyPatch
 ) -> FakeClient:
-    """Return a socket that hears what the layer brings, and nothing from the log."""
+    """Return a client that receives only what the layer delivers, and nothing from the log."""
     monkeypatch.setattr(hub, "CHECK_SECONDS", 3_600)
     client = FakeClient()
     await until(lambda: publisher.EVERYWHERE in layer.groups)
@@ -101,8 +101,8 @@ async def join_unhealed(
     return client
 
 
-async def tell(layer: Layer, envelope: publisher.Envelope) -> None:
-    """Send as a publisher does."""
+async def publish(layer: Layer, envelope: publisher.Envelope) -> None:
+    """Publish an envelope with a Publisher of its own."""
     publisher = Publisher()
     channel_layers.set("default", layer)
     try:
@@ -115,7 +115,7 @@ async def tell(layer: Layer, envelope: publisher.Envelope) -> None:
 
 
 def encoded(envelope: publisher.Envelope) -> bytes:
-    """Return an envelope as it travels."""
+    """Return an envelope in the encoding of the layer."""
     return msgspec.msgpack.encode(envelope)
 
 
@@ -124,13 +124,13 @@ def has_received(client: FakeClient, seq: int) -> bool:
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    """Look again and again: what it waits for takes the hub's checks and a clock."""
+    """Poll until the condition holds: it depends on the hub's periodic checks."""
     async with asyncio.timeout(DEADLINE):
-        while not condition():  # noqa: ASYNC110 # nothing tells of it
+        while not condition():  # noqa: ASYNC110 # no event is set for it
             await asyncio.sleep(0.01)
 
 
-async def test_rooms_that_many_join_and_leave_at_once_are_heard_once(
+async def test_concurrent_joins_and_leaves_subscribe_to_the_room_once(
     room_hub: RoomHub, layer: Layer, store: FakeStore
 ) -> None:
     await until(lambda: publisher.EVERYWHERE in layer.groups)
@@ -142,7 +142,7 @@ async def test_rooms_that_many_join_and_leave_at_once_are_heard_once(
         late = FakeClient()
         await asyncio.gather(room_hub.disconnect(clients[0].connection), join(room_hub, late))
         store.log.append(entry(len(store.log) + 1))
-        await tell(layer, batch(store.log[-1]))
+        await publish(layer, batch(store.log[-1]))
         await until(partial(has_received, late, len(store.log)))
         assert layer.added[group_of(ROOM)] - layer.discarded[group_of(ROOM)] == 1
         assert late.seqs == [len(store.log)]
@@ -152,14 +152,14 @@ async def test_rooms_that_many_join_and_leave_at_once_are_heard_once(
     assert group_of(ROOM) not in layer.groups
 
 
-async def test_room_that_is_just_being_opened_is_not_heard_twice(
+async def test_retry_does_not_join_the_group_of_a_topic_that_is_opening(
     room_hub: RoomHub, layer: Layer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await until(lambda: publisher.EVERYWHERE in layer.groups)
-    answers, add = asyncio.Event(), layer.group_add
+    released, add = asyncio.Event(), layer.group_add
 
     async def add_slowly(group: str, channel: str) -> None:
-        await answers.wait()
+        await released.wait()
         await add(group, channel)
 
     monkeypatch.setattr(layer, "group_add", add_slowly)
@@ -167,34 +167,34 @@ async def test_room_that_is_just_being_opened_is_not_heard_twice(
     await until(lambda: ROOM in room_hub._topics)
     trying = asyncio.create_task(room_hub._retry_subscriptions())
     await asyncio.sleep(0)
-    answers.set()
+    released.set()
     await asyncio.gather(opening, trying)
 
     assert layer.added[group_of(ROOM)] == 1
 
 
-async def test_message_that_cannot_be_read_silences_nobody(
+async def test_undecodable_message_does_not_stop_delivery(
     room_hub: RoomHub, layer: Layer, store: FakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = await join_unhealed(room_hub, layer, monkeypatch)
+    client = await join_without_checks(room_hub, layer, monkeypatch)
 
     for garbage in ({}, {"envelope": b"\xc1"}, {"envelope": None}):
         await layer.group_send(group_of(ROOM), {"type": "envelope", **garbage})
     broken = encode(MemberRemoved(uuid4(), room=ROOM, seq=1))[:-2]
-    await tell(layer, batch(publisher.LogEntry(1, "member.removed", broken)))
+    await publish(layer, batch(publisher.LogEntry(1, "member.removed", broken)))
     store.log.append(entry(1))
-    await tell(layer, batch(store.log[0]))
+    await publish(layer, batch(store.log[0]))
 
     await eventually(lambda: client.seqs == [1])
 
 
-async def test_what_comes_at_once_is_all_heard_and_what_cannot_be_read_takes_nothing_with_it(
+async def test_undecodable_message_in_a_batch_drops_no_other_message(
     room_hub: RoomHub, layer: Layer, store: FakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = await join_unhealed(room_hub, layer, monkeypatch)
+    client = await join_without_checks(room_hub, layer, monkeypatch)
     store.log += [entry(seq) for seq in (1, 2, 3)]
     envelopes = [encoded(batch(event)) for event in store.log]
-    store.log.clear()  # nor read when something is missing
+    store.log.clear()  # so that a gap cannot be filled from it
 
     (channel,) = layer.groups[group_of(ROOM)]
     for envelope in (envelopes[0], b"\xc1", *envelopes[1:]):
@@ -204,7 +204,7 @@ async def test_what_comes_at_once_is_all_heard_and_what_cannot_be_read_takes_not
     await eventually(lambda: client.seqs == [1, 2, 3])
 
 
-async def test_layer_that_is_away_at_the_start_is_waited_for_and_leaves_no_channel_behind(
+async def test_hub_retries_an_unavailable_layer_with_the_same_channel(
     layer: Layer, store: FakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "CHECK_SECONDS", 0.01)
@@ -213,7 +213,7 @@ async def test_layer_that_is_away_at_the_start_is_waited_for_and_leaves_no_chann
 
     async def refuse_some(group: str, channel: str) -> None:
         nonlocal refusals
-        # As the layer of Redis does: it keeps the channel in mind, and fails then.
+        # Like the Redis layer, which adds the channel to the group before it fails.
         layer.groups.setdefault(group, {})[channel] = 0.0
         if refusals:
             refusals -= 1
@@ -226,17 +226,17 @@ async def test_layer_that_is_away_at_the_start_is_waited_for_and_leaves_no_chann
     async with running(made.run(), "hub"):
         await eventually(lambda: layer.added[publisher.EVERYWHERE] == 1)
         made.connect(client.connection)
-        await tell(layer, publisher.CredentialRevoked(client.connection.user_id))
+        await publish(layer, publisher.CredentialRevoked(client.connection.user_id))
         await eventually(lambda: bool(client.closed))
 
     assert client.closed == [4401]
     assert len(layer.groups.get(publisher.EVERYWHERE, {})) == 1
 
 
-async def test_room_that_is_joined_while_the_layer_is_away_is_heard_by_the_log_and_then_by_it(
+async def test_room_joined_without_the_layer_is_read_from_the_log_until_it_is_back(
     room_hub: RoomHub, layer: Layer, store: FakeStore
 ) -> None:
-    layer.away = True
+    layer.available = False
     client = FakeClient()
     await join(room_hub, client)
 
@@ -244,28 +244,28 @@ async def test_room_that_is_joined_while_the_layer_is_away_is_heard_by_the_log_a
     await eventually(lambda: client.seqs == [1])
     assert group_of(ROOM) not in layer.groups
 
-    layer.away = False
+    layer.available = True
     await eventually(lambda: group_of(ROOM) in layer.groups)
     reads = store.reads
     store.log.append(entry(2))
-    await tell(layer, batch(store.log[-1]))
+    await publish(layer, batch(store.log[-1]))
     await eventually(lambda: client.seqs == [1, 2])
 
     assert store.reads == reads
 
 
-async def test_what_a_plain_thread_publishes_arrives_at_once(
+async def test_messages_published_in_a_thread_wake_the_event_loop(
     room_hub: RoomHub, layer: Layer, store: FakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Waited(FakeClient):
+    class CountingClient(FakeClient):
         def receive(self, payload: bytes) -> None:
             super().receive(payload)
             if len(self.received) == 500:
                 arrived.set()
 
-    monkeypatch.setattr(hub, "CHECK_SECONDS", 3_600)  # nothing is healed meanwhile
-    await asyncio.sleep(scaled(0.1))  # the last check: from here on nothing else wakes the loop
-    client, publisher, arrived = Waited(), Publisher(), asyncio.Event()
+    monkeypatch.setattr(hub, "CHECK_SECONDS", 3_600)  # so that no gap is filled
+    await asyncio.sleep(scaled(0.1))  # after the last check, no timer wakes the event loop
+    client, publisher, arrived = CountingClient(), Publisher(), asyncio.Event()
     channel_layers.set("default", layer)
     await until(lambda: EVERYWHERE in layer.groups)
     await join(room_hub, client)
@@ -278,7 +278,7 @@ async def test_what_a_plain_thread_publishes_arrives_at_once(
             for event in events:
                 publisher.publish(batch(event))
 
-        thread = threading.Timer(scaled(0.2), publish_all)  # when the loop is at rest
+        thread = threading.Timer(scaled(0.2), publish_all)  # when the event loop is idle
         thread.start()
         async with asyncio.timeout(DEADLINE):
             await arrived.wait()
@@ -288,8 +288,8 @@ async def test_what_a_plain_thread_publishes_arrives_at_once(
     assert store.reads == 0
 
 
-def test_embedded_layer_holds_more_than_a_hundred_messages() -> None:
-    """Beyond its capacity, which is 100 unless it is set, it drops in silence."""
+def test_embedded_layer_has_a_capacity_of_ten_thousand_messages() -> None:
+    """It drops messages silently beyond its capacity, which is 100 by default."""
     layer = channel_layers["default"]
 
     assert isinstance(layer, InMemoryChannelLayer)

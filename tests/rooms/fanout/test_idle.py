@@ -1,4 +1,4 @@
-"""What people cost who only have a room open: nothing that grows with members times rooms."""
+"""The cost of idle members: nothing may grow with members times rooms."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -31,12 +31,12 @@ from tests.rooms.runs.test_delta_store import needs_redis
 
 ROOMS, MEMBERS = 5, 40
 HANDSHAKE = 4
-"""So many commands a connection to Redis takes to introduce itself, at most."""
+"""The most commands that a new Redis connection sends before the first request."""
 
 
 @pytest_asyncio.fixture
 async def server(settings: Settings) -> AsyncIterator[Redis]:
-    """The Redis of this process."""
+    """A Redis server that this process uses."""
     with Redis() as started:
         settings.REDIS_URL = started.url
         redis_store.async_client.cache_clear()
@@ -46,51 +46,51 @@ async def server(settings: Settings) -> AsyncIterator[Redis]:
 
 
 @needs_redis
-async def test_presence_is_renewed_by_room_however_many_are_in_it(server: Redis) -> None:
+async def test_presence_is_renewed_with_three_commands_per_room(server: Redis) -> None:
     rooms, roster = [uuid4() for _ in range(ROOMS)], RedisRoster()
-    everybody = {room: {uuid4() for _ in range(MEMBERS)} for room in rooms}
-    with server.connect() as beside:
-        before = calls(beside)
-        await roster.put([(room, user) for room, users in everybody.items() for user in users])
-        spent = calls(beside) - before
+    members = {room: {uuid4() for _ in range(MEMBERS)} for room in rooms}
+    with server.connect() as redis:
+        before = calls(redis)
+        await roster.put([(room, user) for room, users in members.items() for user in users])
+        spent = calls(redis) - before
 
     assert spent <= 3 * ROOMS + HANDSHAKE
-    assert {room: set(await roster.read(room)) for room in rooms} == everybody
+    assert {room: set(await roster.read(room)) for room in rooms} == members
 
 
-def calls(beside: object) -> int:
-    stats: dict[str, dict[str, int]] = beside.info("commandstats")  # type: ignore[attr-defined] # redis-py is untyped here
-    return sum(one["calls"] for name, one in stats.items() if name != "cmdstat_info")
+def calls(redis: object) -> int:
+    stats: dict[str, dict[str, int]] = redis.info("commandstats")  # type: ignore[attr-defined] # redis-py is untyped here
+    return sum(each["calls"] for name, each in stats.items() if name != "cmdstat_info")
 
 
-class Asked:
-    """A source without news; it counts how often it is asked."""
+class CountingSource:
+    """A source without new events; it counts its queries."""
 
     def __init__(self) -> None:
-        self.positions = 0
-        self.others = 0
+        self.checks = 0
+        self.gap_reads = 0
 
     def source(self) -> Source:
-        return Source(self._last_seqs, self._events_after, self._deltas, self._ended)
+        return Source(self._last_seqs, self._events_after, self._deltas, self._revoked)
 
     async def _last_seqs(self, rooms: list[UUID]) -> dict[UUID, int]:
-        self.positions += 1
+        self.checks += 1
         return dict.fromkeys(rooms, 7)
 
     async def _events_after(self, room: UUID, after: int) -> list[LogEntry]:
-        self.others += 1
+        self.gap_reads += 1
         return []
 
     async def _deltas(self, message: UUID, attempt: int, since: int) -> list[str]:
-        self.others += 1
+        self.gap_reads += 1
         return []
 
-    async def _ended(self, joined: RoomsByCredential) -> set[Credential]:
+    async def _revoked(self, rooms: RoomsByCredential) -> set[Credential]:
         return set()
 
 
-class Quiet(InMemoryChannelLayer):
-    """The layer; it counts what is sent."""
+class CountingLayer(InMemoryChannelLayer):
+    """The in-memory layer; it counts the messages."""
 
     sent = 0
 
@@ -99,49 +99,49 @@ class Quiet(InMemoryChannelLayer):
         await super().group_send(group, message)
 
 
-async def test_idle_sockets_cost_one_question_to_the_database_for_all_and_no_frame(
+async def test_idle_connections_share_one_query_per_check_and_receive_no_frame(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(hub, "CHECK_SECONDS", 0.02)
     monkeypatch.setattr(presence, "roster", MemoryRoster)
-    monkeypatch.setattr(presence, "LARGE_ROOM", 0)  # who comes is not what is counted here
-    asked, layer, rooms = Asked(), Quiet(), [uuid4() for _ in range(ROOMS)]
+    monkeypatch.setattr(presence, "LARGE_ROOM", 0)  # no announcements, which would be counted
+    source, layer, rooms = CountingSource(), CountingLayer(), [uuid4() for _ in range(ROOMS)]
     clients = [FakeClient() for _ in range(MEMBERS)]
-    made = RoomHub(layer, asked.source())
-    async with running(made.run(), "hub"):
+    room_hub = RoomHub(layer, source.source())
+    async with running(room_hub.run(), "hub"):
         for client in clients:
-            made.connect(client.connection)
+            room_hub.connect(client.connection)
             for room in rooms:
-                await made.start(await made.subscribe(room, client.connection), 7, {})
+                await room_hub.start(await room_hub.subscribe(room, client.connection), 7, {})
         await asyncio.gather(*(client.connection.drained() for client in clients))
-        opened, sent = asked.positions, layer.sent
+        opened, sent = source.checks, layer.sent
         async with asyncio.timeout(DEADLINE):
-            while asked.positions < opened + 10:  # noqa: ASYNC110 # ten checks
+            while source.checks < opened + 10:  # noqa: ASYNC110 # no event is set for a check
                 await asyncio.sleep(0.01)
 
     assert opened < ROOMS + 10
-    assert asked.others == 0
+    assert source.gap_reads == 0
     assert layer.sent == sent
     assert [client.received for client in clients] == [[]] * MEMBERS
 
 
 @pytest.mark.django_db
-def test_typing_is_told_to_few_and_not_to_a_crowd(
+def test_typing_is_not_published_in_a_large_room(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[Envelope] = []
-    monkeypatch.setattr(publisher, "publish", told.append)
+    published: list[Envelope] = []
+    monkeypatch.setattr(publisher, "publish", published.append)
 
     execute(MemberType(room=cast.room.pk), cast.member, "en")
-    assert len(told) == 1
+    assert len(published) == 1
     monkeypatch.setattr(commands, "LARGE_ROOM", 3)
     execute(MemberType(room=cast.room.pk), cast.member, "en")
 
-    assert len(told) == 1
+    assert len(published) == 1
 
 
 @pytest.mark.django_db
-def test_what_is_unread_is_counted_among_the_newest_only(
+def test_unread_messages_are_counted_among_the_newest_events_only(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(5):

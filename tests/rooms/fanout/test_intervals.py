@@ -1,4 +1,4 @@
-"""TEN-03: each socket hears just what happens while its owner is in the room.
+"""TEN-03: a socket receives a room's events only while its user is a member.
 
 `DELIVERIES=1000000 pytest -n0 tests/rooms/fanout/test_intervals.py` is the long form.
 """
@@ -24,52 +24,52 @@ def _unlimited(settings: Settings) -> None:
     settings.RATE_LIMITS = False
 
 
-def test_each_socket_hears_the_intervals_of_its_member_and_nothing_else(
+def test_each_socket_receives_the_events_of_its_membership_and_no_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Intervals, "delivered", 0)
     monkeypatch.setattr(Intervals, "chunks", 200 if LONG else Intervals.chunks)
-    how = settings(
+    options = settings(
         max_examples=20 if LONG else 6,
         stateful_step_count=60 if LONG else 40,
         deadline=None,
         database=None,
-        phases=[Phase.generate],  # a step that fails says all; to run it again takes long
+        phases=[Phase.generate],  # no shrinking: it takes long, and the failing step is enough
         suppress_health_check=list(HealthCheck),
     )
 
     while Intervals.delivered < DELIVERIES:
-        run_state_machine_as_test(Intervals, settings=how)
+        run_state_machine_as_test(Intervals, settings=options)
 
-    print(f"{Intervals.delivered} deliveries, none of them to anybody who was not in the room")
+    print(f"{Intervals.delivered} deliveries, all of them to members")
 
 
-def test_the_machine_sees_a_leak(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The control: a hub that lets somebody who was removed go on listening."""
+def test_machine_detects_a_leak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: a topic that does not end the subscriptions of removed members."""
     monkeypatch.setattr(Topic, "_revoke", lambda self, user_id: None)
 
     with pytest.raises(AssertionError):
-        listen_and_be_removed()
+        run_removal_steps()
 
 
-def test_the_machine_sees_what_is_withheld(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The control: a hub that lets nobody hear an answer."""
+def test_machine_detects_missing_deltas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: a topic that delivers no deltas."""
     monkeypatch.setattr(Topic, "_advance_answer", lambda self, delta: None)
 
     with pytest.raises(AssertionError):
-        listen_and_be_removed()
+        run_removal_steps()
 
 
-def test_the_machine_has_nothing_against_the_same_without_a_fault() -> None:
-    listen_and_be_removed()
+def test_machine_accepts_the_same_steps_without_a_fault() -> None:
+    run_removal_steps()
 
 
-def listen_and_be_removed() -> None:
+def run_removal_steps() -> None:
     machine = Intervals()
     try:
-        machine.move_in()
+        machine.set_up()
         machine.answer(0)
-        machine.kick_in_mid_answer(0, 0)
+        machine.remove_during_answer(0, 0)
         machine.answer(0)
     finally:
         machine.teardown()

@@ -1,4 +1,4 @@
-"""What happens in a room reaches its members and nobody else, whatever else goes on."""
+"""Events of a room reach its members only, also under load and after failures."""
 
 import asyncio
 from collections.abc import Iterator
@@ -18,8 +18,8 @@ CANARY_PARTS = 40
 
 
 @dataclass
-class Crossings:
-    """What was counted over all sockets; anything but zero is a failure."""
+class Faults:
+    """Faults counted over all sockets, and deliveries; each fault must be zero."""
 
     foreign: int = 0
     reordered: int = 0
@@ -28,8 +28,8 @@ class Crossings:
     seen: set[str] = field(default_factory=set)
 
 
-def count(frames: list[Frame], canary: str, totals: Crossings) -> None:
-    """Hold what one socket received against the canary of its own room."""
+def count(frames: list[Frame], canary: str, totals: Faults) -> None:
+    """Compare what one socket received with the canary of its own room."""
     deltas = [frame for frame in frames if frame["type"] == "message.delta"]
     text = "".join(delta["text"] for delta in deltas)
     words = text.split()
@@ -50,7 +50,7 @@ def provider() -> Iterator[Provider]:
 
 @pytest.fixture(scope="module")
 def busy(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """An installation whose personas answer through CrewAI from our provider."""
+    """An installation whose personas answer through CrewAI from the stub provider."""
     folder = tmp_path_factory.mktemp("busy")
     with Installation(
         folder, MARU_EGRESS_ALLOW=provider.address, MARU_RUN_CONCURRENCY="50"
@@ -71,7 +71,7 @@ async def test_fifty_runs_at_once_do_not_mix(
     busy: Installation, canary_rooms: list[PopulatedRoom]
 ) -> None:
     canaries = {room.id: f"CANARY-{uuid4().hex}" for room in canary_rooms}
-    totals = Crossings()
+    totals = Faults()
     async with AsyncExitStack() as stack:
         sockets: dict[str, list[Socket]] = {}
         for room in canary_rooms:
@@ -99,8 +99,8 @@ async def test_fifty_runs_at_once_do_not_mix(
     assert totals.delivered >= 2 * ROOMS
 
 
-def test_the_count_sees_a_crossing() -> None:
-    """The control: text of another room, swapped and dropped deltas are each counted."""
+def test_count_detects_each_fault() -> None:
+    """The control: foreign text, swapped deltas and dropped deltas are counted."""
     own, foreign = "CANARY-own", "CANARY-foreign"
 
     def stream(canary: str) -> list[Frame]:
@@ -109,7 +109,7 @@ def test_the_count_sees_a_crossing() -> None:
             for n in range(CANARY_PARTS)
         ]
 
-    clean, crossed, swapped, dropped = Crossings(), Crossings(), Crossings(), Crossings()
+    clean, crossed, swapped, dropped = Faults(), Faults(), Faults(), Faults()
     count(stream(own), own, clean)
     count([*stream(own), stream(foreign)[0]], own, crossed)
     count([*stream(own)[:5], stream(own)[6], stream(own)[5], *stream(own)[7:]], own, swapped)
@@ -121,7 +121,7 @@ def test_the_count_sees_a_crossing() -> None:
     assert dropped.missing == 1
 
 
-async def test_removed_member_hears_nothing_more_of_an_answer(
+async def test_removed_member_receives_no_further_deltas(
     busy: Installation, provider: Provider
 ) -> None:
     (room,) = busy.populate(1, 3, "--provider", provider.base_url, "--model", "tokens-150@50")
@@ -148,11 +148,11 @@ async def test_removed_member_hears_nothing_more_of_an_answer(
         assert [frame["type"] for frame in theirs.frames[at:]] == ["command.refused"]
         assert refused["code"] == "not_found"
         assert not theirs.of_type("message.completed", "member.removed")
-        # The control: the answer did go on for the others after that.
+        # The control: the others received further deltas.
         assert len(others.of_type("message.delta")) > len(theirs.of_type("message.delta"))
 
 
-async def test_stranger_who_knows_every_id_gets_nothing(
+async def test_stranger_who_knows_all_ids_receives_nothing(
     busy: Installation, provider: Provider
 ) -> None:
     (room,) = busy.populate(1, 1, "--provider", provider.base_url, "--model", "tokens-100@50")
@@ -162,7 +162,7 @@ async def test_stranger_who_knows_every_id_gets_nothing(
         await mine.join(room.id)
         sent = (await mine.say(room.id, "a secret"))["result"]
         await mine.until_type("message.delta")
-        tries = [
+        responses = [
             await theirs.command("room.join", room=room.id, after=0, live={}),
             await theirs.say(room.id, "let me in"),
             await theirs.say(other.id, "steal", reply_to=sent["message"]),
@@ -172,7 +172,7 @@ async def test_stranger_who_knows_every_id_gets_nothing(
         await mine.until_type("run.completed")
         received = await theirs.everything_so_far()
 
-    assert [answer["code"] for answer in tries] == ["not_found"] * len(tries)
+    assert [answer["code"] for answer in responses] == ["not_found"] * len(responses)
     assert {frame["type"] for frame in received} == {"command.refused", "command.done"}
     assert "secret" not in str(received)
 
@@ -210,7 +210,9 @@ async def known_ids(busy: Installation, room: PopulatedRoom) -> dict[str, str]:
     }
 
 
-async def test_rest_gives_strangers_the_bytes_of_what_is_not_there(busy: Installation) -> None:
+async def test_rest_answers_strangers_with_the_same_bytes_as_for_unknown_ids(
+    busy: Installation,
+) -> None:
     room, other = busy.populate(1, 1)[0], busy.populate(1, 1)[0]
     former = busy.populate(1, 2)[0]
     ids = await known_ids(busy, room)
@@ -232,7 +234,9 @@ async def test_rest_gives_strangers_the_bytes_of_what_is_not_there(busy: Install
         assert busy.request(method, path.format(**ids), None, body)[0] == 401
 
 
-async def test_nobody_gets_the_same_answer_on_every_path(busy: Installation) -> None:
+async def test_requests_without_credentials_get_the_same_response_on_all_paths(
+    busy: Installation,
+) -> None:
     absent = {name: str(uuid4()) for name in ("room", "team", "user", "persona", "message", "run")}
 
     answers = [
@@ -243,7 +247,7 @@ async def test_nobody_gets_the_same_answer_on_every_path(busy: Installation) -> 
     assert answers[0][1]["code"] == "unauthenticated"
 
 
-async def test_failing_provider_fails_one_room_and_no_other(
+async def test_failing_provider_affects_no_other_room(
     busy: Installation, provider: Provider
 ) -> None:
     (broken,) = busy.populate(1, 1, "--provider", provider.base_url, "--model", "fault-401")
@@ -263,7 +267,7 @@ async def test_failing_provider_fails_one_room_and_no_other(
     assert "Traceback" not in busy.output
 
 
-async def test_socket_of_a_program_survives_a_frame_that_is_no_text(busy: Installation) -> None:
+async def test_invalid_utf8_closes_the_socket_with_1007(busy: Installation) -> None:
     (room,) = busy.populate(1, 1)
     async with busy.socket(room.members[0]) as mine:
         transport = mine.connection.transport

@@ -1,4 +1,4 @@
-"""Rights that end while sockets are open: what follows at once, and what follows at the latest."""
+"""Access that is revoked while sockets are open, also when the message about it is lost."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -23,7 +23,7 @@ from tests.rooms.fanout.harness import Harness, Json, SocketClient, lease_is_val
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-KICKS = 60
+REMOVALS = 60
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ async def harness(cast: Cast, settings: Settings) -> AsyncIterator[Harness]:
         yield opened
 
 
-async def present(harness: Harness, cast: Cast, *users: User) -> list[SocketClient]:
+async def join_room(harness: Harness, cast: Cast, *users: User) -> list[SocketClient]:
     clients = [harness.connect(user) for user in users]
     for client in clients:
         assert (await client.join(cast.room.pk))["type"] == "room.snapshot"
@@ -81,12 +81,12 @@ WAYS_OUT = [
 ]
 
 
-@pytest.mark.parametrize("end", WAYS_OUT)
-async def test_whoever_is_out_hears_it_at_once_and_nothing_more(
-    harness: Harness, cast: Cast, end: Callable[[Cast], None]
+@pytest.mark.parametrize("revoke", WAYS_OUT)
+async def test_removed_member_receives_room_removed_and_nothing_after_it(
+    harness: Harness, cast: Cast, revoke: Callable[[Cast], None]
 ) -> None:
-    first, second, other = await present(harness, cast, cast.member, cast.member, cast.reader)
-    await harness.do(end, cast)
+    first, second, other = await join_room(harness, cast, cast.member, cast.member, cast.reader)
+    await harness.do(revoke, cast)
     await harness.settled(first, second, other)
 
     for client in (first, second):
@@ -94,19 +94,19 @@ async def test_whoever_is_out_hears_it_at_once_and_nothing_more(
         assert not client.joined(cast.room.pk)
         assert (await client.join(cast.room.pk))["code"] == "not_found"
         assert (await client.say(cast.room.pk, "hello"))["code"] == "not_found"
-    gone_for_all = end in (by_deletion_of_the_room, by_deletion_of_the_team)
+    gone_for_all = revoke in (by_deletion_of_the_room, by_deletion_of_the_team)
     assert other.joined(cast.room.pk) is not gone_for_all
 
 
-@pytest.mark.parametrize("end", WAYS_OUT)
-async def test_lost_notice_is_made_good_by_the_log(
-    harness: Harness, cast: Cast, end: Callable[[Cast], None], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("revoke", WAYS_OUT)
+async def test_lost_removal_is_found_in_the_log(
+    harness: Harness, cast: Cast, revoke: Callable[[Cast], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """TEN-05: nothing at all comes over the layer."""
-    (client,) = await present(harness, cast, cast.member)
+    """TEN-05: the layer delivers nothing."""
+    (client,) = await join_room(harness, cast, cast.member)
     with monkeypatch.context() as broken:
         broken.setattr(publisher.publisher, "publish", lambda _envelope: None)
-        await harness.do(end, cast)
+        await harness.do(revoke, cast)
 
     async with asyncio.timeout(REVOCATION):
         await client.until(lambda: not client.joined(cast.room.pk))
@@ -117,27 +117,27 @@ def by_suspension_of_the_account(user: User) -> None:
     accounts.suspend_user(person=user)
 
 
-def by_another_password(user: User) -> None:
+def by_changing_the_password(user: User) -> None:
     accounts.change_password(user=user, password="another-password-of-mine")
 
 
-@pytest.mark.parametrize("end", [by_suspension_of_the_account, by_another_password])
-async def test_ended_credential_closes_the_socket(
-    harness: Harness, cast: Cast, end: Callable[[User], None]
+@pytest.mark.parametrize("revoke", [by_suspension_of_the_account, by_changing_the_password])
+async def test_revoked_credential_closes_the_socket(
+    harness: Harness, cast: Cast, revoke: Callable[[User], None]
 ) -> None:
-    (client,) = await present(harness, cast, cast.member)
+    (client,) = await join_room(harness, cast, cast.member)
 
-    await harness.do(end, cast.member)
+    await harness.do(revoke, cast.member)
     await harness.settled(client)
     await asyncio.sleep(0)
 
     assert client.closed == 4401
 
 
-async def test_lost_end_of_a_credential_is_found_by_the_sweep(
+async def test_check_finds_a_lost_revocation_of_a_credential(
     harness: Harness, cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (client,) = await present(harness, cast, cast.member)
+    (client,) = await join_room(harness, cast, cast.member)
     with monkeypatch.context() as broken:
         broken.setattr(publisher.publisher, "publish", lambda _envelope: None)
         await harness.do(by_suspension_of_the_account, cast.member)
@@ -147,65 +147,63 @@ async def test_lost_end_of_a_credential_is_found_by_the_sweep(
     assert client.closed == 4401
 
 
-def by_being_asked_for_a_second_step(cast: Cast) -> None:
+def by_requiring_mfa(cast: Cast) -> None:
     Authenticator.objects.filter(user=cast.member).delete()
     accounts.require_mfa(user=cast.owner, team_id=cast.team.pk, required=True)
 
 
-def by_having_none_any_more(cast: Cast) -> None:
+def by_deleting_the_second_factor(cast: Cast) -> None:
     accounts.require_mfa(user=cast.owner, team_id=cast.team.pk, required=True)
     Authenticator.objects.filter(user=cast.member).delete()
 
 
-@pytest.mark.parametrize("end", [by_being_asked_for_a_second_step, by_having_none_any_more])
-async def test_lost_word_of_a_missing_second_step_is_found_by_the_sweep(
-    harness: Harness, cast: Cast, end: Callable[[Cast], None], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("revoke", [by_requiring_mfa, by_deleting_the_second_factor])
+async def test_check_finds_a_user_without_a_required_second_factor(
+    harness: Harness, cast: Cast, revoke: Callable[[Cast], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It shuts out nobody who has one, nor from the rooms of other teams."""
+    """Users with a second factor and connections in rooms of other teams stay open."""
     for user in (cast.owner, cast.member):
         await harness.do(enable_totp, user)
-    home = await harness.do(a_room_of_their_own, cast)
-    owner, member = await present(harness, cast, cast.owner, cast.member)
+    home = await harness.do(room_of_another_team, cast)
+    owner, member = await join_room(harness, cast, cast.owner, cast.member)
     elsewhere = harness.connect(cast.stranger)
     assert (await elsewhere.join(home.pk))["type"] == "room.snapshot"
     with monkeypatch.context() as broken:
         broken.setattr(publisher.publisher, "publish", lambda _envelope: None)
-        await harness.do(end, cast)
+        await harness.do(revoke, cast)
 
     async with asyncio.timeout(REVOCATION + scaled(1)):
         await member.until(lambda: member.closed is not None)
     assert (member.closed, owner.closed, elsewhere.closed) == (4401, None, None)
 
 
-def a_room_of_their_own(cast: Cast) -> Room:
-    """Take the stranger into the team, and make a room in the team that they had before."""
+def room_of_another_team(cast: Cast) -> Room:
+    """Add the stranger to the team, and create a room in the stranger's own team."""
     own = cast.stranger.memberships.get().team
     add_team_member(cast.team, cast.stranger, TeamRole.MEMBER)
     return services.create_room(user=cast.stranger, team_id=own.pk, name="home")
 
 
-async def test_nothing_comes_through_after_many_kicks_in_mid_answer(
-    harness: Harness, cast: Cast
-) -> None:
-    """TEN-04: whatever is written after the removal has committed is not for who was removed."""
-    (witness,) = await present(harness, cast, cast.owner)
+async def test_no_frame_follows_a_removal_during_an_answer(harness: Harness, cast: Cast) -> None:
+    """TEN-04: a removed member receives nothing that is published after the removal."""
+    (other,) = await join_room(harness, cast, cast.owner)
     late = 0
-    for kick in range(KICKS):
-        (victim,) = await present(harness, cast, cast.member)
-        await witness.say(cast.room.pk, "go on", personas=[str(cast.persona.pk)])
+    for number in range(REMOVALS):
+        (removed,) = await join_room(harness, cast, cast.member)
+        await other.say(cast.room.pk, "go on", personas=[str(cast.persona.pk)])
         job = await harness.take()
         assert job is not None
         deltas = Deltas(job, lease_is_valid)
-        streaming = asyncio.create_task(write(deltas, *(f"{kick}:{n} " for n in range(8))))
+        streaming = asyncio.create_task(write(deltas, *(f"{number}:{n} " for n in range(8))))
         await harness.do(by_removal, cast)
         await streaming
-        await write(deltas, f"SECRET-{kick}")
-        await harness.settled(victim, witness)
-        received = [frame["type"] for frame in victim.received]
+        await write(deltas, f"SECRET-{number}")
+        await harness.settled(removed, other)
+        received = [frame["type"] for frame in removed.received]
         late += len(received) - received.index("room.removed") - 1
-        late += any(f"SECRET-{kick}" in frame.get("text", "") for frame in victim.received)
-        assert any(f"SECRET-{kick}" in frame.get("text", "") for frame in witness.received)
-        await victim.disconnect()
+        late += any(f"SECRET-{number}" in frame.get("text", "") for frame in removed.received)
+        assert any(f"SECRET-{number}" in frame.get("text", "") for frame in other.received)
+        await removed.disconnect()
         await harness.do(set_role, cast, "member")
 
     assert late == 0
@@ -216,16 +214,16 @@ def set_role(cast: Cast, role: str) -> None:
 
 
 async def write(deltas: Deltas, *texts: str) -> None:
-    """Stream texts of an answer, each as a delta of its own."""
+    """Stream each text as one delta."""
     for text in texts:
         await deltas.add(text)
         await deltas.flush()
 
 
-async def test_join_in_flight_while_the_kick_commits_lets_nothing_through(
+async def test_no_frame_follows_a_removal_that_commits_during_a_join(
     harness: Harness, cast: Cast
 ) -> None:
-    """WS-12: whichever of the two is first, no frame follows the removal."""
+    """WS-12: in either order of commits, no frame follows the removal."""
     outcomes = set()
     for turn in range(20):
         client = harness.connect(cast.member)
@@ -247,9 +245,9 @@ async def test_join_in_flight_while_the_kick_commits_lets_nothing_through(
     assert outcomes
 
 
-async def test_role_counts_on_the_next_command(harness: Harness, cast: Cast) -> None:
-    """TEN-06: nothing about a right is kept for the life of a socket."""
-    (client,) = await present(harness, cast, cast.member)
+async def test_changed_role_applies_to_the_next_command(harness: Harness, cast: Cast) -> None:
+    """TEN-06: a socket caches no permission."""
+    (client,) = await join_room(harness, cast, cast.member)
     for role, code in (("reader", "forbidden"), ("member", None)) * 3:
         await harness.do(set_role, cast, role)
         answer = await client.say(cast.room.pk, "hello")
@@ -257,8 +255,10 @@ async def test_role_counts_on_the_next_command(harness: Harness, cast: Cast) -> 
     assert client.joined(cast.room.pk)
 
 
-async def test_archived_room_is_heard_of_and_refuses(harness: Harness, cast: Cast) -> None:
-    (client,) = await present(harness, cast, cast.member)
+async def test_archived_room_is_announced_and_refuses_messages(
+    harness: Harness, cast: Cast
+) -> None:
+    (client,) = await join_room(harness, cast, cast.member)
 
     await harness.do(services.archive_room, user=cast.owner, room_id=cast.room.pk)
     await harness.settled(client)
@@ -268,7 +268,7 @@ async def test_archived_room_is_heard_of_and_refuses(harness: Harness, cast: Cas
     assert (await client.join(cast.room.pk))["state"]["permissions"] == ["view"]
 
 
-# Every command, as everybody who is not in the room.
+# Every command, sent by users who are not members of the room.
 
 FIELDS: dict[str, object] = {
     "after": 0,
@@ -280,16 +280,16 @@ FIELDS: dict[str, object] = {
     "reply_to": None,
     "personas": None,
 }
-NAMES_NOTHING = {"ping"}
+WITHOUT_IDS = {"ping"}
 
 
 def commands() -> dict[str, tuple[str, ...]]:
-    """Every command of the dispatcher, with its fields."""
+    """Return all commands and their fields."""
     return {str(kind.__struct_config__.tag): kind.__struct_fields__ for kind in AnyCommand.__args__}
 
 
 def outsiders(cast: Cast) -> list[User]:
-    """Everybody who is not in the room: from elsewhere, from the team, and out of it."""
+    """Return users of all kinds who are not members of the room."""
     made = []
     for name, role in (("TeamAdmin", "admin"), ("TeamMember", "member"), ("Guest", "guest")):
         add_team_member(cast.team, user := make_user(name), role)
@@ -306,10 +306,10 @@ def outsiders(cast: Cast) -> list[User]:
     return [*made, staff, former, invited, cast.member, cast.reader, cast.stranger]
 
 
-async def test_every_command_gives_outsiders_the_answer_of_what_is_not_there(
+async def test_every_command_answers_outsiders_as_for_unknown_ids(
     harness: Harness, cast: Cast
 ) -> None:
-    """TEN-02, with one's own room around a foreign id, too (TEN-08)."""
+    """TEN-02, also for a foreign id in a command of the user's own room (TEN-08)."""
     posted = await harness.do(
         services.post_message, user=cast.owner, room_id=cast.room.pk, text="CANARY"
     )
@@ -318,16 +318,18 @@ async def test_every_command_gives_outsiders_the_answer_of_what_is_not_there(
     for user in users:
         client = harness.connect(user)
         for kind, fields in commands().items():
-            if kind in NAMES_NOTHING:
+            if kind in WITHOUT_IDS:
                 continue
-            told = [await told_of(client, kind, fields, ids) for ids in (here, absent())]
-            assert told[0] == told[1], (user, kind)
-            assert [frame["code"] for frame in told[0]] == ["not_found"], kind
-        assert (await client.command("ping"))["type"] == "command.done"  # the socket has survived
+            responses = [
+                await response_frames(client, kind, fields, ids) for ids in (here, absent())
+            ]
+            assert responses[0] == responses[1], (user, kind)
+            assert [frame["code"] for frame in responses[0]] == ["not_found"], kind
+        assert (await client.command("ping"))["type"] == "command.done"  # the socket is still open
         assert "CANARY" not in str(client.received)
 
 
-async def test_foreign_id_in_a_command_of_ones_own_room_is_not_there(
+async def test_foreign_id_in_a_command_of_the_own_room_is_not_found(
     harness: Harness, cast: Cast
 ) -> None:
     posted = await harness.do(
@@ -353,10 +355,10 @@ def absent() -> dict[str, UUID]:
     return {kind: uuid4() for kind in ("room", "message", "run")}
 
 
-async def told_of(
+async def response_frames(
     client: SocketClient, kind: str, fields: tuple[str, ...], ids: dict[str, UUID]
 ) -> list[dict[str, object]]:
-    """Send a command; return what came of it, without its mark."""
+    """Send a command; return the frames that follow, without their `ref`."""
     mark = len(client.received)
     frame: dict[str, object] = {"type": kind}
     for field in fields:
@@ -367,18 +369,18 @@ async def told_of(
         elif field in ids:
             frame[field] = str(ids[field])
         else:
-            frame[field] = FIELDS[field]  # a field that nobody has listed is a KeyError
+            frame[field] = FIELDS[field]  # KeyError for a field that FIELDS lacks
     await client.send_frame(frame)
     return [
-        {key: value for key, value in told.items() if key != "ref"}
-        for told in client.received[mark:]
+        {key: value for key, value in each.items() if key != "ref"}
+        for each in client.received[mark:]
     ]
 
 
-async def test_command_that_comes_behind_the_end_of_its_credential_is_not_done(
+async def test_command_after_the_end_of_its_credential_is_not_executed(
     harness: Harness, cast: Cast
 ) -> None:
-    (client,) = await present(harness, cast, cast.member)
+    (client,) = await join_room(harness, cast, cast.member)
     client.connection.close(4401)
 
     said = {"room": str(cast.room.pk), "text": "Am I still here?", "client_id": str(uuid4())}
