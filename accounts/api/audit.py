@@ -1,49 +1,62 @@
-"""The REST endpoint of a team's audit, and the shape in which one entry goes out."""
+"""The REST endpoint of a team's audit log, and the body of an entry."""
 
-from typing import Annotated, Any
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
 from uuid import UUID
 
-from django.http import HttpRequest
-from ninja import Query, Router
-from pydantic import BaseModel
+from msgspec import Struct
+from ninja import Query
+from pydantic import AfterValidator, AwareDatetime
 
-from accounts.api.endpoints import LONGEST_PAGE, Cursor, Limit, Moment, Page, Time, page_of
-from accounts.models import AuditEntry
-from accounts.permissions import MANAGE_PEOPLE, access_team, require_user
+from accounts.api.bodies import Timestamp, encode
+from accounts.api.pages import MAX_PAGE, Cursor, Limit, Page, each, page_of
+from accounts.api.routing import Gate, Routes
+from accounts.models import AuditEntry, Team, User
+from accounts.permissions import MANAGE_PEOPLE, access_team
+from accounts.timestamps import format_timestamp
 
-router = Router(tags=["teams"])
+routes = Routes("teams")
 
-_NO_NUL = r"^[^\x00]*$"
-Beginning = Annotated[
-    str, Query(max_length=120, pattern=_NO_NUL, description="how the action begins: room.")
+
+def _to_utc(time: datetime) -> datetime:
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:  # the UTC time would be before year 1 or after year 9999
+        raise ValueError("Choose a time nearer to now") from None
+
+
+_NO_NUL: Final = r"^[^\x00]*$"  # PostgreSQL refuses NUL in text
+ActionPrefix = Annotated[
+    str, Query(max_length=120, pattern=_NO_NUL, description="prefix of the action: room.")
 ]
+QueryTime = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 
 
-class Actor(BaseModel):
-    """Who did it; no name where the account is gone."""
+class AuditActor(Struct, frozen=True):
+    """The user who acted; `name` is null if the account was deleted."""
 
     id: UUID
     name: str | None
 
 
-class Target(BaseModel):
-    """What it was done to."""
+class AuditTarget(Struct, frozen=True):
+    """The object of an action."""
 
     kind: str
     id: UUID | None
 
 
-class Entry(BaseModel):
-    """One thing that was done or, with `refused`, only tried."""
+class AuditEntryBody(Struct, frozen=True, kw_only=True):
+    """An action that was carried out or, if `refused`, attempted without the permission."""
 
     id: UUID
     number: int
-    created_at: Time
-    actor: Actor | None
+    created_at: Timestamp
+    actor: AuditActor | None
     token: str
     ip: str
     action: str
-    target: Target
+    target: AuditTarget
     before: dict[str, Any]
     after: dict[str, Any]
     refused: bool
@@ -51,40 +64,41 @@ class Entry(BaseModel):
     hash: str
 
 
-@router.get(
-    "/teams/{uuid:team_id}/audit", response=Page[Entry], summary="Who did what, newest first"
+@routes.add(
+    "GET /teams/{uuid:team_id}/audit",
+    Gate(access_team, MANAGE_PEOPLE),
+    summary="List the audit entries of a team, newest first",
 )
 def get_audit(
-    request: HttpRequest,
-    team_id: UUID,
-    limit: Limit = LONGEST_PAGE,
+    user: User,
+    team: Team,
+    limit: Limit = MAX_PAGE,
     cursor: Cursor = None,
     *,
     actor: UUID | None = None,
-    action: Beginning = "",
-    since: Moment | None = None,
-    until: Moment | None = None,
-) -> Page[Entry]:
-    team = access_team(require_user(request), team_id, MANAGE_PEOPLE)
+    action: ActionPrefix = "",
+    since: QueryTime | None = None,
+    until: QueryTime | None = None,
+) -> Page[AuditEntryBody]:
     entries = AuditEntry.objects.filter(team=team).select_related("actor")
     found = entries.matching(actor=actor, action=action, since=since, until=until)
-    return page_of(found, entry_body, limit=limit, cursor=cursor)
+    return page_of(found, each(entry_body), limit=limit, cursor=cursor)
 
 
-def entry_body(entry: AuditEntry) -> Entry:
-    """Return what is told of an entry; the actor must have been read with it."""
+def entry_body(entry: AuditEntry) -> AuditEntryBody:
+    """Return the body of an entry; `entry.actor` must be loaded with it."""
     actor = None
     if entry.actor_id is not None:
-        actor = Actor(id=entry.actor_id, name=entry.actor.name if entry.actor else None)
-    return Entry(
+        actor = AuditActor(id=entry.actor_id, name=entry.actor.name if entry.actor else None)
+    return AuditEntryBody(
         id=entry.pk,
         number=entry.number,
-        created_at=entry.created_at,
+        created_at=format_timestamp(entry.created_at),
         actor=actor,
         token=entry.token_hint,
         ip=entry.ip,
         action=entry.action,
-        target=Target(kind=entry.target_kind, id=entry.target_id),
+        target=AuditTarget(kind=entry.target_kind, id=entry.target_id),
         before=entry.before,
         after=entry.after,
         refused=entry.refused,
@@ -95,4 +109,4 @@ def entry_body(entry: AuditEntry) -> Entry:
 
 def entry_json(entry: AuditEntry) -> bytes:
     """Return `entry_body` of an entry as JSON."""
-    return entry_body(entry).model_dump_json().encode()
+    return encode(entry_body(entry))

@@ -1,7 +1,7 @@
-"""`Idempotency-Key`: a POST that is sent again, because its answer was lost, happens once.
+"""`Idempotency-Key`: a POST that is repeated, because its response was lost, takes effect once.
 
-An endpoint calls `once` behind its gate, so whoever has lost their access is not told again either.
-What was done, that it was done, and the answer are committed together. Refusals are not kept.
+The effect, the key and the response are committed in one transaction. Errors are not stored. The
+permission is checked before, so that a user who has lost access gets no stored response.
 """
 
 import base64
@@ -19,55 +19,57 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from accounts.api.bodies import CONTENT_TYPE
 from accounts.errors import Conflict, Invalid
 from accounts.models import KeptAnswer
 from accounts.permissions import require_user
 
 HEADER: Final = "Idempotency-Key"
 LIFETIME: Final = timedelta(hours=24)
-LONGEST: Final = 255
+MAX_LENGTH: Final = 255
 
 
-def once(
-    request: HttpRequest, act: Callable[[], HttpResponse], *, keeps: bool = True
+def run_once(
+    request: HttpRequest, act: Callable[[], HttpResponse], *, replay: bool = True
 ) -> HttpResponse:
-    """Answer with `act`, or with what it answered when the same request came before.
+    """Return the response of `act`, or the stored response of the same request.
 
-    A duplicate that comes meanwhile waits for the first. Without `keeps`, `act` is called again and
-    must know by itself what it has done already. Raises Conflict where the key came with another
-    body.
+    A repetition that arrives while the first request runs waits for it. With `replay` False the
+    response is not stored: `act` is called again and must itself recognize the repetition. Raises
+    Conflict if the key was used with another body, Invalid if the key is malformed.
     """
-    key = _key(request)
+    key = _read_key(request)
     if key is None:
         return act()
     with transaction.atomic():
-        kept, is_new = _claim(request, key)
-        if not is_new and keeps:
-            return _told_again(kept, key)
-        answer = act()
-        if is_new and keeps:
-            kept.status, kept.answer = answer.status_code, _cipher(key).encrypt(answer.content)
-            kept.save(update_fields=["status", "answer"])
-    return answer
+        stored, is_new = _claim(request, key)
+        if not is_new and replay:
+            return _replay(stored, key)
+        response = act()
+        if is_new and replay:
+            stored.status = response.status_code
+            stored.answer = _cipher(key).encrypt(response.content)
+            stored.save(update_fields=["status", "answer"])
+    return response
 
 
-def id_of(request: HttpRequest) -> UUID | None:
-    """Return an id that is the same whenever this request comes again; None if it has no key.
+def derived_id(request: HttpRequest) -> UUID | None:
+    """Return an id that each repetition of the request derives as well; None without a key.
 
-    It holds the body, too: rows are forgotten in time, and then the key may come with another one.
+    The body is part of it: a stored key expires, and may then be used with another body.
     """
-    key = _key(request)
+    key = _read_key(request)
     if key is None:
         return None
     return uuid5(NAMESPACE_URL, f"{_digest(request, key)}\n{_body_digest(request)}")
 
 
-def purge_answers() -> int:
-    """Forget what was kept for people who have not come again with a key; return how many."""
-    return _over().delete()[0]
+def purge_responses() -> int:
+    """Delete the expired responses of all users; return how many."""
+    return _expired().delete()[0]
 
 
-def _over() -> QuerySet[KeptAnswer]:
+def _expired() -> QuerySet[KeptAnswer]:
     return KeptAnswer.objects.filter(created_at__lt=timezone.now() - LIFETIME)
 
 
@@ -75,26 +77,26 @@ def _claim(request: HttpRequest, key: str) -> tuple[KeptAnswer, bool]:
     """Return the row of a request, locked, and whether it is new."""
     user, digest = require_user(request), _digest(request, key)
     body_digest = _body_digest(request)
-    _over().filter(user=user).delete()
-    kept, is_new = KeptAnswer.objects.get_or_create(
+    _expired().filter(user=user).delete()
+    stored, is_new = KeptAnswer.objects.get_or_create(
         digest=digest, defaults={"user": user, "body_digest": body_digest}
     )
-    if kept.body_digest != body_digest:
+    if stored.body_digest != body_digest:
         raise Conflict(_("This Idempotency-Key came with another body before."))
-    return kept, is_new
+    return stored, is_new
 
 
-def _told_again(kept: KeptAnswer, key: str) -> HttpResponse:
+def _replay(stored: KeptAnswer, key: str) -> HttpResponse:
     try:
-        body = _cipher(key).decrypt(bytes(kept.answer))
-    except InvalidToken:  # kept under a secret key that is gone
+        content = _cipher(key).decrypt(bytes(stored.answer))
+    except InvalidToken:  # encrypted with a secret key that is no longer configured
         raise Conflict(_("This was done, and its answer can no longer be read.")) from None
-    return HttpResponse(body, content_type="application/json; charset=utf-8", status=kept.status)
+    return HttpResponse(content, content_type=CONTENT_TYPE, status=stored.status)
 
 
-def _key(request: HttpRequest) -> str | None:
+def _read_key(request: HttpRequest) -> str | None:
     key = request.headers.get(HEADER)
-    if key is not None and not (0 < len(key) <= LONGEST and key.isascii() and key.isprintable()):
+    if key is not None and not (0 < len(key) <= MAX_LENGTH and key.isascii() and key.isprintable()):
         raise Invalid(_("An Idempotency-Key has 1 to 255 plain characters."))
     return key
 
@@ -109,7 +111,10 @@ def _body_digest(request: HttpRequest) -> str:
 
 
 def _cipher(key: str) -> MultiFernet:
-    """Answers may hold what is shown once: a row alone must not tell it again."""
+    """Return the cipher of stored responses, which may hold secrets that are shown once.
+
+    The client's key is part of the encryption key, so the database alone cannot decrypt them.
+    """
     secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
     mixed = [hashlib.sha256(f"{secret}\n{key}".encode()).digest() for secret in secrets]
     return MultiFernet([Fernet(base64.urlsafe_b64encode(each)) for each in mixed])

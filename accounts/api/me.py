@@ -1,168 +1,161 @@
-"""The REST endpoints of oneself and one's tokens."""
+"""The REST endpoints of the current user and of the user's tokens."""
 
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse
-from ninja import Router
-from pydantic import BaseModel, Field
+from msgspec import Meta, Struct, structs
 
-from accounts.api.endpoints import (
-    LONGEST_PAGE,
-    Body,
-    Cursor,
-    Limit,
-    Moment,
-    Page,
-    Time,
-    answer,
-    page_of,
-    read_body,
-    takes,
-)
-from accounts.api.idempotency import once
+from accounts.api.bodies import Body, Time, Timestamp
+from accounts.api.pages import MAX_PAGE, Cursor, Limit, Page, each, page_of
+from accounts.api.routing import Routes
 from accounts.models import ApiToken, Team, TeamMember, User
-from accounts.permissions import VIEW, access_team, require_user
+from accounts.permissions import VIEW, access_team
 from accounts.scopes import ADMIN, Scope, check_not_team_bound, check_scope, implied_scopes
 from accounts.services import create_token, revoke_token, update_profile
 from accounts.services.tokens import check_can_create_token
+from accounts.timestamps import format_timestamp
 
-router = Router(tags=["me"])
+routes = Routes("me")
 
 ScopeName = Literal["read", "write", "admin"]
 WoodName = Literal["pine", "zelkova", "paulownia", "persimmon"]
 
 
-class TeamOfMine(BaseModel):
-    """A team that one is in, and as what."""
+class MembershipBody(Struct, frozen=True):
+    """A team of the user, and the user's role in it."""
 
     id: UUID
     name: str
     role: str
 
 
-class Me(BaseModel):
-    """Oneself. Others never see the address."""
+class MeBody(Struct, frozen=True, kw_only=True):
+    """The current user. Other users never see the address."""
 
     id: UUID
     email: str
     name: str
     handle: str
     wood: str
-    created_at: Time
-    teams: list[TeamOfMine]
+    created_at: Timestamp
+    teams: list[MembershipBody]
 
 
-class MeChanges(Body):
-    """What one may change about oneself."""
+class MeUpdate(Body, frozen=True):
+    """Changes to the current user. A field that is absent or null does not change."""
 
-    name: str | None = Field(None, min_length=1, max_length=40)
+    name: Annotated[str, Meta(min_length=1, max_length=40)] | None = None
     wood: WoodName | None = None
 
 
-class Token(BaseModel):
-    """A token without its secret; `hint` is how that ends."""
+class TokenBody(Struct, frozen=True, kw_only=True):
+    """A token without its secret; `hint` is the end of the secret."""
 
     id: UUID
     name: str
     scopes: list[str]
     team: UUID | None
     hint: str
-    created_at: Time
-    expires_at: Time | None
+    created_at: Timestamp
+    expires_at: Timestamp | None
 
 
-class NewToken(Token):
-    """A token with its secret, which is in this one answer only."""
+class NewTokenBody(TokenBody, frozen=True, kw_only=True):
+    """A new token with its secret, which no other response contains."""
 
     token: str
 
 
-class TokenWish(Body):
-    """A token to be made."""
+class TokenCreate(Body, frozen=True):
+    """A new token. With `team` it is bound to that team."""
 
-    name: str = Field(min_length=1, max_length=80)
-    scopes: list[ScopeName] = Field(default=["read", "write"], min_length=1)
+    name: Annotated[str, Meta(min_length=1, max_length=80)]
+    scopes: Annotated[tuple[ScopeName, ...], Meta(min_length=1)] = ("read", "write")
     team: UUID | None = None
-    expires_at: Moment | None = None
+    expires_at: Time | None = None
 
 
-@router.get("/me", response=Me, summary="Who am I")
-def get_me(request: HttpRequest) -> Me:
-    return _me(require_user(request))
-
-
-@router.patch("/me", response=Me, openapi_extra=takes(MeChanges), summary="Change myself")
-def patch_me(request: HttpRequest) -> Me:
-    user = require_user(request)
+def check_account_access(user: User) -> None:
+    """Raise Forbidden for a token that is bound to a team: it may not act on the account."""
     check_not_team_bound(user.scope)
-    changes = read_body(request, MeChanges)
-    return _me(update_profile(user=user, name=changes.name, wood=changes.wood))
 
 
-@router.get("/me/tokens", response=Page[Token], summary="My tokens")
-def get_tokens(
-    request: HttpRequest,
-    limit: Limit = LONGEST_PAGE,
-    cursor: Cursor = None,
-) -> Page[Token]:
-    user = require_user(request)
+def _check_admin(user: User) -> None:
     check_scope(user.scope, ADMIN)
-    return page_of(ApiToken.objects.in_scope_of(user), _token, limit=limit, cursor=cursor)
 
 
-@router.post(
-    "/me/tokens", response={201: NewToken}, openapi_extra=takes(TokenWish), summary="Make a token"
+@routes.add("GET /me", summary="Get the current user")
+def get_me(user: User) -> MeBody:
+    return _me_body(user)
+
+
+@routes.add("PATCH /me", check=check_account_access, summary="Update the current user")
+def patch_me(user: User, body: MeUpdate) -> MeBody:
+    return _me_body(update_profile(user=user, name=body.name, wood=body.wood))
+
+
+@routes.add("GET /me/tokens", check=_check_admin, summary="List the tokens of the current user")
+def get_tokens(user: User, limit: Limit = MAX_PAGE, cursor: Cursor = None) -> Page[TokenBody]:
+    tokens = ApiToken.objects.in_scope_of(user)
+    return page_of(tokens, each(_token_body), limit=limit, cursor=cursor)
+
+
+def _check_new_token(user: User, body: TokenCreate) -> TokenCreate:
+    """Raise Forbidden for a token that exceeds the credentials in use.
+
+    Runs before the stored response is replayed: it contains the secret of a token.
+    """
+    check_can_create_token(user, Scope(implied_scopes(body.scopes), body.team, body.expires_at))
+    return body
+
+
+@routes.add(
+    "POST /me/tokens",
+    check=_check_admin,
+    prepare=_check_new_token,
+    status=201,
+    summary="Create a token",
 )
-def post_token(request: HttpRequest) -> HttpResponse:
-    user = require_user(request)
-    check_scope(user.scope, ADMIN)
-    wish = read_body(request, TokenWish)
-    # What may not be made is not told again either, to whoever shows the key of who may.
-    check_can_create_token(user, Scope(implied_scopes(wish.scopes), wish.team, wish.expires_at))
-
-    def make() -> HttpResponse:
-        token, secret = create_token(
-            user=user,
-            name=wish.name,
-            scopes=wish.scopes,
-            team=access_team(user, wish.team, VIEW) if wish.team else None,
-            expires_at=wish.expires_at,
-        )
-        return answer(NewToken(**_token(token).model_dump(), token=secret), 201)
-
-    return once(request, make)
+def post_token(user: User, body: TokenCreate) -> NewTokenBody:
+    token, secret = create_token(
+        user=user,
+        name=body.name,
+        scopes=body.scopes,
+        team=access_team(user, body.team, VIEW) if body.team else None,
+        expires_at=body.expires_at,
+    )
+    return NewTokenBody(**structs.asdict(_token_body(token)), token=secret)
 
 
-@router.delete("/me/tokens/{uuid:token_id}", response={204: None}, summary="Revoke a token")
-def delete_token(request: HttpRequest, token_id: UUID) -> None:
-    revoke_token(user=require_user(request), token_id=token_id)
+@routes.add("DELETE /me/tokens/{uuid:token_id}", summary="Revoke a token")
+def delete_token(user: User, token_id: UUID) -> None:
+    revoke_token(user=user, token_id=token_id)
 
 
-def _me(user: User) -> Me:
+def _me_body(user: User) -> MeBody:
     teams = Team.objects.visible_to(user)
     memberships = TeamMember.objects.filter(user=user, team__in=teams).select_related("team")
-    return Me(
+    return MeBody(
         id=user.pk,
         email=user.email,
         name=user.name,
         handle=user.handle,
         wood=user.wood,
-        created_at=user.date_joined,
+        created_at=format_timestamp(user.date_joined),
         teams=[
-            TeamOfMine(id=member.team_id, name=member.team.name, role=member.role)
+            MembershipBody(id=member.team_id, name=member.team.name, role=member.role)
             for member in memberships.order_by("team__name", "team_id")
         ],
     )
 
 
-def _token(token: ApiToken) -> Token:
-    return Token(
+def _token_body(token: ApiToken) -> TokenBody:
+    return TokenBody(
         id=token.pk,
         name=token.name,
         scopes=token.scopes,
         team=token.team_id,
         hint=token.hint,
-        created_at=token.created_at,
-        expires_at=token.expires_at,
+        created_at=format_timestamp(token.created_at),
+        expires_at=format_timestamp(token.expires_at) if token.expires_at else None,
     )

@@ -1,31 +1,19 @@
-"""The REST endpoints of teams and of who is in them; inviting is in `rooms.api.invitations`."""
+"""The REST endpoints of teams and their members; `rooms.api.invitations` creates invitations."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Prefetch
-from django.http import HttpRequest, HttpResponse
-from ninja import Router
-from pydantic import BaseModel, Field
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from accounts.api.endpoints import (
-    LONGEST_PAGE,
-    Body,
-    Cursor,
-    Limit,
-    Page,
-    Time,
-    answer,
-    page_of,
-    read_body,
-    takes,
-)
-from accounts.api.idempotency import once
+from accounts.api.bodies import Body, Timestamp
+from accounts.api.me import check_account_access
+from accounts.api.pages import MAX_PAGE, Cursor, Limit, Page, each, page_of
+from accounts.api.routing import Gate, Routes
 from accounts.errors import NotFound
 from accounts.models import Team, TeamMember, User
-from accounts.permissions import MANAGE, MANAGE_PEOPLE, VIEW, access_team, require_user
-from accounts.scopes import check_not_team_bound
+from accounts.permissions import MANAGE, MANAGE_PEOPLE, VIEW, access_team
 from accounts.services import (
     accept_invitation,
     create_team,
@@ -41,57 +29,59 @@ from accounts.services import (
     suspend_team_member,
 )
 from accounts.services.teams import members_visible_to, purged_after, role_in
+from accounts.timestamps import format_timestamp
 
-router = Router(tags=["teams"])
+routes = Routes("teams")
 
+TeamName = Annotated[str, Meta(min_length=1, max_length=80)]
 TeamRoleName = Literal["owner", "admin", "member", "guest"]
 
 
-class TeamBody(BaseModel):
-    """A team, and as what one is in it oneself."""
+class TeamBody(Struct, frozen=True, kw_only=True):
+    """A team; `role` is the role of the current user."""
 
     id: UUID
     name: str
     role: str
     require_mfa: bool
-    created_at: Time
+    created_at: Timestamp
 
 
-class TeamWish(Body):
-    """A team to be made; whoever makes it owns it."""
+class TeamCreate(Body, frozen=True):
+    """A new team, owned by the current user."""
 
-    name: str = Field(min_length=1, max_length=80)
+    name: TeamName
 
 
-class TeamChanges(Body):
-    """What may change about a team; what is left out stays."""
+class TeamUpdate(Body, frozen=True):
+    """Changes to a team. A field that is absent or null does not change."""
 
-    name: str | None = Field(None, min_length=1, max_length=80)
+    name: TeamName | None = None
     require_mfa: bool | None = None
 
 
-class Deletion(Body):
-    """The name of the team, to show that it is meant."""
+class TeamDelete(Body, frozen=True):
+    """The name of the team, as a confirmation."""
 
-    name: str = Field(max_length=80)
+    name: Annotated[str, Meta(max_length=80)]
 
 
-class DeletedTeam(BaseModel):
-    """A team that is shut for everybody, and until when its owners may undo that."""
+class DeletedTeamBody(Struct, frozen=True):
+    """A deleted team; its owners may restore it until `purged_after`."""
 
     id: UUID
     name: str
-    purged_after: Time
+    purged_after: Timestamp
 
 
-class Heir(Body):
-    """Who is to own the team instead of oneself."""
+class TeamOwnerUpdate(Body, frozen=True):
+    """The member who becomes owner in place of the current user."""
 
     user: UUID
 
 
-class TeamMemberBody(BaseModel):
-    """Somebody in a team; their address is nobody else's."""
+class TeamMemberBody(Struct, frozen=True, kw_only=True):
+    """A member of a team, without the address."""
 
     user: UUID
     name: str
@@ -99,211 +89,171 @@ class TeamMemberBody(BaseModel):
     wood: str
     role: str
     suspended: bool
-    joined_at: Time
+    joined_at: Timestamp
 
 
-class TeamMemberChanges(Body):
-    """What may change about somebody in a team; what is left out stays."""
+class TeamMemberUpdate(Body, frozen=True):
+    """Changes to a member of a team. An absent field does not change."""
 
-    role: TeamRoleName = "member"
-    suspended: bool = False
+    role: TeamRoleName | UnsetType = UNSET
+    suspended: bool | UnsetType = UNSET
 
 
-class Acceptance(Body):
+class InvitationAccept(Body, frozen=True):
     """The secret of an invitation."""
 
-    token: str = Field(min_length=1, max_length=200)
+    token: Annotated[str, Meta(min_length=1, max_length=200)]
 
 
-@router.get("/teams", response=Page[TeamBody], summary="My teams")
-def get_teams(
-    request: HttpRequest, limit: Limit = LONGEST_PAGE, cursor: Cursor = None
-) -> Page[TeamBody]:
-    user = require_user(request)
+@routes.add("GET /teams", summary="List the teams of the current user")
+def get_teams(user: User, limit: Limit = MAX_PAGE, cursor: Cursor = None) -> Page[TeamBody]:
     teams = Team.objects.visible_to(user)
-    roles = dict(
-        TeamMember.objects.filter(user=user, team__in=teams).values_list("team_id", "role")
-    )
-    return page_of(teams, lambda team: _team(team, roles[team.pk]), limit=limit, cursor=cursor)
+    memberships = TeamMember.objects.filter(user=user, team__in=teams)
+    roles = dict(memberships.values_list("team_id", "role"))
+
+    def body(team: Team) -> TeamBody:
+        return _team_body(team, roles[team.pk])
+
+    return page_of(teams, each(body), limit=limit, cursor=cursor)
 
 
-@router.post("/teams", response={201: TeamBody}, openapi_extra=takes(TeamWish), summary="Make one")
-def post_team(request: HttpRequest) -> HttpResponse:
-    user = require_user(request)
-    check_not_team_bound(user.scope)
-    wish = read_body(request, TeamWish)
-
-    def make() -> HttpResponse:
-        return answer(_team_of(user, create_team(user=user, name=wish.name)), 201)
-
-    return once(request, make)
+@routes.add("POST /teams", check=check_account_access, status=201, summary="Create a team")
+def post_team(user: User, body: TeamCreate) -> TeamBody:
+    return _team_body_for(user, create_team(user=user, name=body.name))
 
 
-@router.get("/teams/{uuid:team_id}", response=TeamBody, summary="A team")
-def get_team(request: HttpRequest, team_id: UUID) -> TeamBody:
-    user = require_user(request)
-    return _team_of(user, access_team(user, team_id, VIEW))
+@routes.add("GET /teams/{uuid:team_id}", Gate(access_team, VIEW), summary="Get a team")
+def get_team(user: User, team: Team) -> TeamBody:
+    return _team_body_for(user, team)
 
 
-@router.patch(
-    "/teams/{uuid:team_id}",
-    response=TeamBody,
-    openapi_extra=takes(TeamChanges),
-    summary="Change a team",
-)
-def patch_team(request: HttpRequest, team_id: UUID) -> TeamBody:
-    user = require_user(request)
-    team = access_team(user, team_id, MANAGE)
-    changes = read_body(request, TeamChanges)
+@routes.add("PATCH /teams/{uuid:team_id}", Gate(access_team, MANAGE), summary="Update a team")
+def patch_team(user: User, team: Team, body: TeamUpdate) -> TeamBody:
     with transaction.atomic():
-        if changes.name is not None:
-            team = rename_team(user=user, team_id=team_id, name=changes.name)
-        if changes.require_mfa is not None:
-            team = require_mfa(user=user, team_id=team_id, required=changes.require_mfa)
-    return _team_of(user, team)
+        if body.name is not None:
+            team = rename_team(user=user, team_id=team.pk, name=body.name)
+        if body.require_mfa is not None:
+            team = require_mfa(user=user, team_id=team.pk, required=body.require_mfa)
+    return _team_body_for(user, team)
 
 
-@router.post(
-    "/teams/{uuid:team_id}/delete",
-    response=DeletedTeam,
-    openapi_extra=takes(Deletion),
-    summary="Delete a team; its owners may undo it for a week",
+@routes.add(
+    "POST /teams/{uuid:team_id}/delete",
+    Gate(access_team, MANAGE),
+    idempotency="ignore",
+    summary="Delete a team; its owners may restore it for a week",
 )
-def post_deletion(request: HttpRequest, team_id: UUID) -> DeletedTeam:
-    """Whoever sends it twice is told that there is no such team: no `Idempotency-Key` is kept."""
-    user = require_user(request)
-    access_team(user, team_id, MANAGE)
-    name = read_body(request, Deletion).name
-    team = delete_team(user=user, team_id=team_id, name=name)
-    return DeletedTeam(id=team.pk, name=team.name, purged_after=purged_after(team))
+def post_team_delete(user: User, team: Team, body: TeamDelete) -> DeletedTeamBody:
+    """A repetition is answered with `not_found`; `Idempotency-Key` is ignored."""
+    deleted = delete_team(user=user, team_id=team.pk, name=body.name)
+    end = format_timestamp(purged_after(deleted))
+    return DeletedTeamBody(id=deleted.pk, name=deleted.name, purged_after=end)
 
 
-@router.post(
-    "/teams/{uuid:team_id}/restore", response=TeamBody, summary="Undo the deletion of a team"
+@routes.add(
+    "POST /teams/{uuid:team_id}/restore", idempotency="ignore", summary="Restore a deleted team"
 )
-def post_restoration(request: HttpRequest, team_id: UUID) -> TeamBody:
-    """As for the deletion, there is nothing to keep."""
-    user = require_user(request)
-    return _team_of(user, restore_team(user=user, team_id=team_id))
+def post_team_restore(user: User, team_id: UUID) -> TeamBody:
+    """A repetition is answered with `not_found`; `Idempotency-Key` is ignored."""
+    return _team_body_for(user, restore_team(user=user, team_id=team_id))
 
 
-@router.put(
-    "/teams/{uuid:team_id}/owner",
-    response=TeamBody,
-    openapi_extra=takes(Heir),
-    summary="Make somebody else owner, and step down to admin",
+@routes.add(
+    "PUT /teams/{uuid:team_id}/owner",
+    Gate(access_team, MANAGE),
+    summary="Make another member owner; the current owner becomes admin",
 )
-def put_owner(request: HttpRequest, team_id: UUID) -> TeamBody:
-    user = require_user(request)
-    team = access_team(user, team_id, MANAGE)
-    heir = read_body(request, Heir).user
-    hand_over_team(user=user, team_id=team_id, member_id=heir)
-    return _team_of(user, team)
+def put_team_owner(user: User, team: Team, body: TeamOwnerUpdate) -> TeamBody:
+    hand_over_team(user=user, team_id=team.pk, member_id=body.user)
+    return _team_body_for(user, team)
 
 
-@router.get(
-    "/teams/{uuid:team_id}/members", response=Page[TeamMemberBody], summary="Who is in a team"
+@routes.add(
+    "GET /teams/{uuid:team_id}/members",
+    Gate(access_team, VIEW),
+    summary="List the members of a team",
 )
 def get_team_members(
-    request: HttpRequest,
-    team_id: UUID,
-    limit: Limit = LONGEST_PAGE,
-    cursor: Cursor = None,
+    user: User, team: Team, limit: Limit = MAX_PAGE, cursor: Cursor = None
 ) -> Page[TeamMemberBody]:
-    user = require_user(request)
-    seen = members_visible_to(user, access_team(user, team_id, VIEW))
-    people = User.objects.filter(memberships__in=seen).prefetch_related(
-        Prefetch("memberships", seen, to_attr="here")
+    visible = members_visible_to(user, team)
+    users = User.objects.filter(memberships__in=visible).prefetch_related(
+        Prefetch("memberships", visible, to_attr="in_team")
     )
-    return page_of(people, _member_here, limit=limit, cursor=cursor)
+
+    def body(member: Any) -> TeamMemberBody:  # Any: a User with the prefetched `in_team`
+        return _member_body(member, member.in_team[0])
+
+    return page_of(users, each(body), limit=limit, cursor=cursor)
 
 
-@router.patch(
-    "/teams/{uuid:team_id}/members/{uuid:member_id}",
-    response=TeamMemberBody,
-    openapi_extra=takes(TeamMemberChanges),
-    summary="Change somebody's role in a team, suspend them, or undo that",
+def _access_member(user: User, team_id: UUID, member_id: UUID) -> TeamMember:
+    """Return a member of a team whose members the user manages, suspended or not."""
+    return _find_member(access_team(user, team_id, MANAGE_PEOPLE), member_id)
+
+
+@routes.add(
+    "PATCH /teams/{uuid:team_id}/members/{uuid:member_id}",
+    Gate(_access_member),
+    summary="Change the role of a team member, or suspend or restore the member",
 )
-def patch_team_member(request: HttpRequest, team_id: UUID, member_id: UUID) -> TeamMemberBody:
-    user = require_user(request)
-    team = access_team(user, team_id, MANAGE_PEOPLE)
-    member = _member_of(team, member_id)
-    changes = read_body(request, TeamMemberChanges).model_dump(exclude_unset=True)
-    suspended = changes.get("suspended")
+def patch_team_member(user: User, member: TeamMember, body: TeamMemberUpdate) -> TeamMemberBody:
+    team, names = member.team, {"team_id": member.team_id, "member_id": member.user_id}
     with transaction.atomic():
-        if suspended is False and member.suspended_at is not None:
-            restore_team_member(user=user, team_id=team_id, member_id=member_id)
-        if "role" in changes:
-            set_team_role(user=user, team_id=team_id, member_id=member_id, role=changes["role"])
-        if suspended and member.suspended_at is None:
-            suspend_team_member(user=user, team_id=team_id, member_id=member_id)
-    member = _member_of(team, member_id)
-    return _member(member.user, member)
+        if body.suspended is False and member.suspended_at is not None:
+            restore_team_member(user=user, **names)
+        if body.role is not UNSET:
+            set_team_role(user=user, **names, role=body.role)
+        if body.suspended is True and member.suspended_at is None:
+            suspend_team_member(user=user, **names)
+    changed = _find_member(team, member.user_id)
+    return _member_body(changed.user, changed)
 
 
-@router.delete(
-    "/teams/{uuid:team_id}/members/{uuid:member_id}",
-    response={204: None},
-    summary="Remove somebody from a team, or leave it",
+@routes.add(
+    "DELETE /teams/{uuid:team_id}/members/{uuid:member_id}",
+    summary="Remove a member from a team, or leave the team",
 )
-def delete_team_member(request: HttpRequest, team_id: UUID, member_id: UUID) -> None:
-    remove_team_member(user=require_user(request), team_id=team_id, member_id=member_id)
+def delete_team_member(user: User, team_id: UUID, member_id: UUID) -> None:
+    remove_team_member(user=user, team_id=team_id, member_id=member_id)
 
 
-@router.delete(
-    "/teams/{uuid:team_id}/invitations/{uuid:invitation_id}",
-    response={204: None},
-    summary="Revoke an invitation",
+@routes.add(
+    "DELETE /teams/{uuid:team_id}/invitations/{uuid:invitation_id}", summary="Revoke an invitation"
 )
-def delete_invitation(request: HttpRequest, team_id: UUID, invitation_id: UUID) -> None:
-    revoke_invitation(user=require_user(request), team_id=team_id, invitation_id=invitation_id)
+def delete_invitation(user: User, team_id: UUID, invitation_id: UUID) -> None:
+    revoke_invitation(user=user, team_id=team_id, invitation_id=invitation_id)
 
 
-@router.post(
-    "/invitations/accept",
-    response=TeamBody,
-    openapi_extra=takes(Acceptance),
-    summary="Accept an invitation",
-)
-def post_acceptance(request: HttpRequest) -> HttpResponse:
-    user = require_user(request)
-    check_not_team_bound(user.scope)
-    token = read_body(request, Acceptance).token
-
-    def accept() -> HttpResponse:
-        member = accept_invitation(user=user, token=token)
-        return answer(_team(member.team, member.role))
-
-    return once(request, accept)
+@routes.add("POST /invitations/accept", check=check_account_access, summary="Accept an invitation")
+def post_invitation_accept(user: User, body: InvitationAccept) -> TeamBody:
+    member = accept_invitation(user=user, token=body.token)
+    return _team_body(member.team, member.role)
 
 
-def _team_of(user: User, team: Team) -> TeamBody:
-    return _team(team, role_in(team, user.pk))
+def _team_body_for(user: User, team: Team) -> TeamBody:
+    return _team_body(team, role_in(team, user.pk))
 
 
-def _team(team: Team, role: str) -> TeamBody:
+def _team_body(team: Team, role: str) -> TeamBody:
     return TeamBody(
         id=team.pk,
         name=team.name,
         role=role,
         require_mfa=team.require_mfa,
-        created_at=team.created_at,
+        created_at=format_timestamp(team.created_at),
     )
 
 
-def _member_of(team: Team, member_id: UUID) -> TeamMember:
-    """Return somebody of the team, whom those who ask may see even when they are suspended."""
-    member = team.members.select_related("user").filter(user_id=member_id).first()
+def _find_member(team: Team, member_id: UUID) -> TeamMember:
+    members = team.members.select_related("user")
+    member = members.filter(user_id=member_id).first()
     if member is None:
         raise NotFound
     return member
 
 
-def _member_here(user: Any) -> TeamMemberBody:  # Any: a user with the prefetched `here`
-    return _member(user, user.here[0])
-
-
-def _member(user: User, member: TeamMember) -> TeamMemberBody:
+def _member_body(user: User, member: TeamMember) -> TeamMemberBody:
     return TeamMemberBody(
         user=user.pk,
         name=user.name,
@@ -311,5 +261,5 @@ def _member(user: User, member: TeamMember) -> TeamMemberBody:
         wood=user.wood,
         role=member.role,
         suspended=member.suspended_at is not None,
-        joined_at=member.joined_at,
+        joined_at=format_timestamp(member.joined_at),
     )

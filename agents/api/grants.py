@@ -1,78 +1,74 @@
-"""The REST endpoint of who may do what with a persona."""
+"""The REST endpoints of the grants of a persona."""
 
-from typing import Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from django.http import HttpRequest
-from ninja import Router
-from pydantic import BaseModel, Field
+from msgspec import Meta, Struct
 
-from accounts.api.endpoints import Body, read_body, takes
+from accounts.api.bodies import Body
+from accounts.api.routing import Gate, Routes
 from accounts.api.teams import TeamRoleName
-from accounts.permissions import require_user
+from accounts.models import User
+from agents.models import Persona
 from agents.permissions import SHARE, access_persona
 from agents.services import Grant, list_grants, put_grants
 
-router = Router(tags=["agents"])
+routes = Routes("agents")
 
 Right = Literal["use", "edit", "manage", "share"]
 
 
-class GrantWish(Body):
-    """Rights of a person, of a role in the team, or of the whole team where neither is named."""
+class GrantUpdate(Body, frozen=True, kw_only=True):
+    """Rights of a user, of a role in the team, or, with neither, of every member of the team."""
 
     user: UUID | None = None
     role: TeamRoleName | None = None
-    rights: list[Right] = Field(min_length=1, max_length=4)
+    rights: Annotated[tuple[Right, ...], Meta(min_length=1, max_length=4)]
 
 
-class GrantsWish(Body):
-    """All grants of a persona; what is left out is taken away."""
+class GrantsUpdate(Body, frozen=True):
+    """All grants of a persona. Grants that are absent are revoked."""
 
-    grants: list[GrantWish] = Field(max_length=200)
+    grants: Annotated[tuple[GrantUpdate, ...], Meta(max_length=200)]
 
 
-class GrantBody(BaseModel):
-    """What is granted to whom."""
+class GrantBody(Struct, frozen=True):
+    """The rights of a user, of a role, or, with neither, of every member of the team."""
 
     user: UUID | None
     role: str | None
     rights: list[str]
 
 
-class Grants(BaseModel):
+class GrantsBody(Struct, frozen=True):
     """All grants of a persona."""
 
     grants: list[GrantBody]
 
 
-@router.get(
-    "/personas/{uuid:persona_id}/grants",
-    response=Grants,
-    summary="Who may do what with a persona",
+@routes.add(
+    "GET /personas/{uuid:persona_id}/grants",
+    Gate(access_persona, SHARE),
+    summary="List the grants of a persona",
 )
-def get_grants_of_persona(request: HttpRequest, persona_id: UUID) -> Grants:
-    return _body(list_grants(access_persona(require_user(request), persona_id, SHARE)))
+def get_grants_of_persona(user: User, persona: Persona) -> GrantsBody:
+    return _grants_body(list_grants(persona))
 
 
-@router.put(
-    "/personas/{uuid:persona_id}/grants",
-    response=Grants,
-    openapi_extra=takes(GrantsWish),
-    summary="Say who may do what with a persona",
+@routes.add(
+    "PUT /personas/{uuid:persona_id}/grants",
+    Gate(access_persona, SHARE),
+    summary="Replace the grants of a persona",
 )
-def put_grants_of_persona(request: HttpRequest, persona_id: UUID) -> Grants:
-    user = require_user(request)
-    access_persona(user, persona_id, SHARE)
-    wish = read_body(request, GrantsWish)
-    wanted = [Grant(frozenset(one.rights), one.user, one.role or "") for one in wish.grants]
-    return _body(put_grants(user=user, persona_id=persona_id, grants=wanted))
+def put_grants_of_persona(user: User, persona: Persona, body: GrantsUpdate) -> GrantsBody:
+    grants = [Grant(frozenset(each.rights), each.user, each.role or "") for each in body.grants]
+    return _grants_body(put_grants(user=user, persona_id=persona.pk, grants=grants))
 
 
-def _body(grants: list[Grant]) -> Grants:
-    return Grants(
+def _grants_body(grants: list[Grant]) -> GrantsBody:
+    return GrantsBody(
         grants=[
-            GrantBody(user=one.user, role=one.role or None, rights=sorted(one.rights))
-            for one in grants
+            GrantBody(user=grant.user, role=grant.role or None, rights=sorted(grant.rights))
+            for grant in grants
         ]
     )

@@ -1,39 +1,27 @@
-"""The REST endpoints of the invitations to a team, which may lead into rooms of it, too."""
+"""The REST endpoints of invitations to a team and, with it, to rooms of the team."""
 
-from datetime import timedelta
+from typing import Annotated
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from ninja import Router
-from pydantic import BaseModel, Field
+from msgspec import Meta, Struct, structs
 
-from accounts.api.endpoints import (
-    LONGEST_PAGE,
-    Body,
-    Cursor,
-    Limit,
-    Moment,
-    Page,
-    Time,
-    answer,
-    page_of,
-    read_body,
-    takes,
-)
-from accounts.api.idempotency import once
+from accounts.api.bodies import Body, Time, Timestamp
+from accounts.api.pages import MAX_PAGE, Cursor, Limit, Page, each, page_of
+from accounts.api.routing import Gate, Routes
 from accounts.api.teams import TeamRoleName
-from accounts.models import Invitation
-from accounts.permissions import MANAGE_PEOPLE, access_team, require_user
+from accounts.models import Invitation, Team, User
+from accounts.permissions import MANAGE_PEOPLE, access_team
 from accounts.services import invitation_url
 from accounts.services.invitations import LIFETIME, MAX_USES
+from accounts.timestamps import format_timestamp
 from rooms import services
 
-router = Router(tags=["teams"])
+routes = Routes("teams")
 
 
-class InvitationBody(BaseModel):
-    """An invitation that still opens, without its secret."""
+class InvitationBody(Struct, frozen=True, kw_only=True):
+    """A usable invitation, without its secret."""
 
     id: UUID
     role: str
@@ -41,75 +29,61 @@ class InvitationBody(BaseModel):
     uses: int
     max_uses: int
     rooms: list[UUID]
-    created_at: Time
-    expires_at: Time
+    created_at: Timestamp
+    expires_at: Timestamp
 
 
-class NewInvitation(InvitationBody):
-    """An invitation with its secret, which is in this one answer only."""
+class NewInvitationBody(InvitationBody, frozen=True, kw_only=True):
+    """A new invitation with its secret, which no other response contains."""
 
     token: str
     url: str
 
 
-class InvitationWish(Body):
-    """An invitation to be made; with an address it is mailed there, and is for that person only."""
+class InvitationCreate(Body, frozen=True):
+    """A new invitation. With `email` it is mailed, and only that address can accept it."""
 
     role: TeamRoleName = "member"
-    email: str = Field("", max_length=254)
-    max_uses: int = Field(1, ge=1, le=MAX_USES)
-    expires_at: Moment | None = None
-    rooms: list[UUID] = Field(default=[], max_length=100)
-
-    @property
-    def lifetime(self) -> timedelta:
-        return LIFETIME if self.expires_at is None else self.expires_at - timezone.now()
+    email: Annotated[str, Meta(max_length=254)] = ""
+    max_uses: Annotated[int, Meta(ge=1, le=MAX_USES)] = 1
+    expires_at: Time | None = None
+    rooms: Annotated[tuple[UUID, ...], Meta(max_length=100)] = ()
 
 
-@router.get(
-    "/teams/{uuid:team_id}/invitations",
-    response=Page[InvitationBody],
-    summary="The invitations that still open",
+@routes.add(
+    "GET /teams/{uuid:team_id}/invitations",
+    Gate(access_team, MANAGE_PEOPLE),
+    summary="List the usable invitations of a team",
 )
 def get_invitations(
-    request: HttpRequest,
-    team_id: UUID,
-    limit: Limit = LONGEST_PAGE,
-    cursor: Cursor = None,
+    user: User, team: Team, limit: Limit = MAX_PAGE, cursor: Cursor = None
 ) -> Page[InvitationBody]:
-    team = access_team(require_user(request), team_id, MANAGE_PEOPLE)
     usable = Invitation.objects.usable().filter(team=team).prefetch_related("rooms")
-    return page_of(usable, _body, limit=limit, cursor=cursor)
+    return page_of(usable, each(_invitation_body), limit=limit, cursor=cursor)
 
 
-@router.post(
-    "/teams/{uuid:team_id}/invitations",
-    response={201: NewInvitation},
-    openapi_extra=takes(InvitationWish),
-    summary="Invite somebody",
+@routes.add(
+    "POST /teams/{uuid:team_id}/invitations",
+    Gate(access_team, MANAGE_PEOPLE),
+    status=201,
+    summary="Create an invitation",
 )
-def post_invitation(request: HttpRequest, team_id: UUID) -> HttpResponse:
-    user = require_user(request)
-    access_team(user, team_id, MANAGE_PEOPLE)
-    wish = read_body(request, InvitationWish)
-
-    def make() -> HttpResponse:
-        invitation, token = services.invite_into_rooms(
-            user=user,
-            team_id=team_id,
-            room_ids=wish.rooms,
-            role=wish.role,
-            lifetime=wish.lifetime,
-            max_uses=wish.max_uses,
-            email=wish.email,
-        )
-        known = _body(invitation).model_dump()
-        return answer(NewInvitation(**known, token=token, url=invitation_url(token)), 201)
-
-    return once(request, make)
+def post_invitation(user: User, team: Team, body: InvitationCreate) -> NewInvitationBody:
+    lifetime = LIFETIME if body.expires_at is None else body.expires_at - timezone.now()
+    invitation, token = services.invite_into_rooms(
+        user=user,
+        team_id=team.pk,
+        room_ids=body.rooms,
+        role=body.role,
+        lifetime=lifetime,
+        max_uses=body.max_uses,
+        email=body.email,
+    )
+    fields = structs.asdict(_invitation_body(invitation))
+    return NewInvitationBody(**fields, token=token, url=invitation_url(token))
 
 
-def _body(invitation: Invitation) -> InvitationBody:
+def _invitation_body(invitation: Invitation) -> InvitationBody:
     return InvitationBody(
         id=invitation.pk,
         role=invitation.role,
@@ -117,6 +91,6 @@ def _body(invitation: Invitation) -> InvitationBody:
         uses=invitation.uses,
         max_uses=invitation.max_uses,
         rooms=[invited.room_id for invited in invitation.rooms.all()],
-        created_at=invitation.created_at,
-        expires_at=invitation.expires_at,
+        created_at=format_timestamp(invitation.created_at),
+        expires_at=format_timestamp(invitation.expires_at),
     )

@@ -1,204 +1,221 @@
-"""The REST endpoints of what is said in rooms: messages, runs, the log, and the log live."""
+"""The REST endpoints of messages, runs and the event log of a room."""
 
-from typing import Annotated
+from typing import Annotated, Any, Final
 from uuid import UUID
 
-import msgspec
 from django.http import HttpRequest, HttpResponse
-from ninja import Query, Router
-from pydantic import Field
+from msgspec import Meta, Struct, structs
+from ninja import Header, Query
 
-from accounts.api.endpoints import LONGEST_PAGE, Body, Cursor, Limit, read_body, takes
-from accounts.api.idempotency import id_of, once
-from accounts.errors import MaruError
-from accounts.permissions import require_user
+from accounts.api.bodies import Body, json_response
+from accounts.api.idempotency import derived_id
+from accounts.api.pages import MAX_PAGE, Cursor, Limit, Page, page_of
+from accounts.api.routing import Gate, Routes
+from accounts.errors import Invalid
+from accounts.models import User
 from rooms import event_log, queries, services
-from rooms.api.responses import answer, page, seq_of
-from rooms.models import Run
+from rooms.models import Message, Room, Run
 from rooms.permissions import POST, VIEW, access_message, access_room, access_run
 from rooms.protocol.events import AnyDurable
 from rooms.protocol.payloads import MessageBody, RunBody
-from rooms.protocol.schemas import gives, listed, streams
 from rooms.protocol.serializers import message_body, run_body
 from rooms.runs import queue
 from rooms.socket import snapshots
 from rooms.socket.sse import open_stream
 
-router = Router(tags=["messages"])
+routes = Routes("messages")
 
-# SQLite and PostgreSQL end here; no room comes near it.
-Seq = Annotated[int | None, Query(ge=0, lt=2**53)]
-AfterSeq = Annotated[int, Query(ge=0, lt=2**53, description="the last seq that you have")]
+# Integers of JSON are exact up to 2**53 in JavaScript (RFC 8259, section 6).
+Before = Annotated[int | None, Query(ge=0, lt=2**53, description="only messages before this seq")]
+After = Annotated[int | None, Query(ge=0, lt=2**53, description="only messages after this seq")]
+AfterSeq = Annotated[int, Query(ge=0, lt=2**53, description="the last seq that the client has")]
+LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", description="overrides `after`")]
+
+STREAM: Final[dict[str, Any]] = {
+    "description": "Server-Sent Events. `id` is the seq, `data` an event as in /wire.json.",
+    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+}
 
 
-class MessageWish(Body):
-    """Something to say; the same `client_id` again is the same message."""
+class MessageCreate(Body, frozen=True):
+    """A new message. Messages of a user with the same `client_id` in a room are one message."""
 
     text: str
     client_id: UUID | None = None
     reply_to: UUID | None = None
-    personas: list[UUID] | None = Field(None, max_length=100)
+    personas: Annotated[tuple[UUID, ...], Meta(max_length=100)] | None = None
 
 
-class MessageChanges(Body):
-    """What may change about a message."""
+class MessageUpdate(Body, frozen=True):
+    """The new text of a message."""
 
     text: str
 
 
-class Posted(msgspec.Struct, frozen=True):
-    """What became of a message: itself, and the runs that answer it."""
+class PostedMessageBody(Struct, frozen=True):
+    """A new message and the ids of the runs that answer it."""
 
     message: MessageBody
     runs: list[UUID]
 
 
-@router.get(
-    "/rooms/{uuid:room_id}/messages",
-    openapi_extra=listed(MessageBody),
-    summary="What was said, newest first",
+class EventPage(Struct, frozen=True):
+    """A page of the event log, oldest first; `next` is the cursor of the next page."""
+
+    items: list[AnyDurable]
+    next: str | None
+
+
+@routes.add(
+    "GET /rooms/{uuid:room_id}/messages",
+    Gate(access_room, VIEW),
+    summary="List the messages of a room, newest first",
 )
 def get_messages(
-    request: HttpRequest,
-    room_id: UUID,
+    user: User,
+    room: Room,
     limit: Limit = 50,
     cursor: Cursor = None,
     *,
-    before: Seq = None,
-    after: Seq = None,
-) -> HttpResponse:
-    room = access_room(require_user(request), room_id, VIEW)
-    said = room.messages.order_by("-seq")
-    for seq in (before, seq_of(cursor)):
-        said = said if seq is None else said.filter(seq__lt=seq)
+    before: Before = None,
+    after: After = None,
+) -> Page[MessageBody]:
+    messages = room.messages.all()
+    if before is not None:
+        messages = messages.filter(seq__lt=before)
     if after is not None:
-        said = said.filter(seq__gt=after)
-    return page(said, queries.bodies, limit, "seq")
+        messages = messages.filter(seq__gt=after)
+    return page_of(messages, queries.bodies, limit=limit, cursor=cursor, key="seq")
 
 
-@router.post(
-    "/rooms/{uuid:room_id}/messages",
-    openapi_extra={**takes(MessageWish), **gives(Posted, 201)},
-    summary="Say something",
+@routes.add(
+    "POST /rooms/{uuid:room_id}/messages",
+    gate_if_invalid=Gate(access_room, POST),
+    # The stored response would outlive the message if the message is deleted.
+    idempotency="repeat",
+    status=201,
+    summary="Post a message",
 )
-def post_message(request: HttpRequest, room_id: UUID) -> HttpResponse:
-    user = require_user(request)
-    try:
-        wish = read_body(request, MessageWish).model_dump()
-    except MaruError:
-        # The service asks the gate; only where it is not reached, the gate is asked here.
-        access_room(user, room_id, POST)
-        raise
-    wish["client_id"] = wish["client_id"] or id_of(request)
-
-    def say() -> HttpResponse:
-        posted = services.post_message(user=user, room_id=room_id, **wish)
-        return answer(Posted(message=message_body(posted.message), runs=posted.runs), 201)
-
-    # Not kept: a copy of the answer would outlive the message when that is deleted.
-    return once(request, say, keeps=False)
+def post_message(
+    user: User, room_id: UUID, body: MessageCreate, request: HttpRequest
+) -> PostedMessageBody:
+    client_id = body.client_id or derived_id(request)
+    fields = structs.asdict(structs.replace(body, client_id=client_id))
+    posted = services.post_message(user=user, room_id=room_id, **fields)
+    return PostedMessageBody(message=message_body(posted.message), runs=posted.runs)
 
 
-@router.get("/messages/{uuid:message_id}", openapi_extra=gives(MessageBody), summary="A message")
-def get_message(request: HttpRequest, message_id: UUID) -> HttpResponse:
-    (body,) = queries.bodies([access_message(require_user(request), message_id, VIEW)])
-    return answer(body)
+@routes.add("GET /messages/{uuid:message_id}", Gate(access_message, VIEW), summary="Get a message")
+def get_message(user: User, message: Message) -> MessageBody:
+    (body,) = queries.bodies([message])
+    return body
 
 
-@router.patch(
-    "/messages/{uuid:message_id}",
-    openapi_extra={**takes(MessageChanges), **gives(MessageBody)},
-    summary="Change what I have said",
+def _access_own_message(user: User, message_id: UUID) -> Message:
+    """Return a message that the user may edit."""
+    message = access_message(user, message_id, POST)
+    services.check_may_edit(user, message)
+    return message
+
+
+@routes.add(
+    "PATCH /messages/{uuid:message_id}",
+    Gate(_access_own_message),
+    summary="Edit a message of the current user",
 )
-def patch_message(request: HttpRequest, message_id: UUID) -> HttpResponse:
-    user = require_user(request)
-    services.check_may_edit(user, access_message(user, message_id, POST))
-    text = read_body(request, MessageChanges).text
-    (body,) = queries.bodies([services.edit_message(user=user, message_id=message_id, text=text)])
-    return answer(body)
+def patch_message(user: User, message: Message, body: MessageUpdate) -> MessageBody:
+    edited = services.edit_message(user=user, message_id=message.pk, text=body.text)
+    (answer,) = queries.bodies([edited])
+    return answer
 
 
-@router.delete(
-    "/messages/{uuid:message_id}", response={204: None}, summary="Take away what was said"
+@routes.add("DELETE /messages/{uuid:message_id}", summary="Delete a message")
+def delete_message(user: User, message_id: UUID) -> None:
+    services.delete_message(user=user, message_id=message_id)
+
+
+@routes.add(
+    "PUT /messages/{uuid:message_id}/reactions/{str:emoji}", summary="Add a reaction to a message"
 )
-def delete_message(request: HttpRequest, message_id: UUID) -> None:
-    services.delete_message(user=require_user(request), message_id=message_id)
+def put_reaction(user: User, message_id: UUID, emoji: str) -> None:
+    services.react(user=user, message_id=message_id, emoji=emoji, on=True)
 
 
-@router.put(
-    "/messages/{uuid:message_id}/reactions/{str:emoji}",
-    response={204: None},
-    summary="React to a message",
+@routes.add(
+    "DELETE /messages/{uuid:message_id}/reactions/{str:emoji}",
+    summary="Remove a reaction of the current user from a message",
 )
-def put_reaction(request: HttpRequest, message_id: UUID, emoji: str) -> None:
-    services.react(user=require_user(request), message_id=message_id, emoji=emoji, on=True)
+def delete_reaction(user: User, message_id: UUID, emoji: str) -> None:
+    services.react(user=user, message_id=message_id, emoji=emoji, on=False)
 
 
-@router.delete(
-    "/messages/{uuid:message_id}/reactions/{str:emoji}",
-    response={204: None},
-    summary="Take a reaction back",
-)
-def delete_reaction(request: HttpRequest, message_id: UUID, emoji: str) -> None:
-    services.react(user=require_user(request), message_id=message_id, emoji=emoji, on=False)
-
-
-@router.get(
-    "/rooms/{uuid:room_id}/events",
-    openapi_extra=listed(AnyDurable),
-    summary="The log of a room, oldest first",
+@routes.add(
+    "GET /rooms/{uuid:room_id}/events",
+    Gate(access_room, VIEW),
+    response=EventPage,
+    summary="List the durable events of a room, oldest first",
 )
 def get_events(
-    request: HttpRequest,
-    room_id: UUID,
-    limit: Limit = LONGEST_PAGE,
+    user: User,
+    room: Room,
+    limit: Limit = MAX_PAGE,
     cursor: Cursor = None,
     after: AfterSeq = 0,
 ) -> HttpResponse:
-    room = access_room(require_user(request), room_id, VIEW)
-    after = max(after, seq_of(cursor) or 0)
+    after = max(after, _parse_seq("cursor", cursor) or 0)
     event_log.check_seq(room, after)
-    limit = min(limit, LONGEST_PAGE)
+    limit = min(limit, MAX_PAGE)
     found = event_log.events_after(room.pk, after, limit + 1)
-    following = str(found[limit - 1].seq) if len(found) > limit else None
-    return answer({"items": event_log.raw_frames(found[:limit]), "next": following})
+    next_cursor = str(found[limit - 1].seq) if len(found) > limit else None
+    # Events are stored as JSON: they are copied into the response and not decoded.
+    return json_response({"items": event_log.raw_frames(found[:limit]), "next": next_cursor})
 
 
-@router.get(
-    "/rooms/{uuid:room_id}/stream",
-    openapi_extra=streams(),
-    summary="The log of a room and what is said just now, live",
+@routes.add(
+    "GET /rooms/{uuid:room_id}/stream",
+    Gate(access_room, VIEW),
+    response=STREAM,
+    summary="Stream the events of a room, durable and live",
 )
-def get_stream(request: HttpRequest, room_id: UUID, after: AfterSeq = 0) -> HttpResponse:
-    user = require_user(request)
-    room = access_room(user, room_id, VIEW)
-    snapshots.authorize_join(user, room_id)
-    last = seq_of(request.headers.get("Last-Event-ID") or None)
+def get_stream(
+    user: User,
+    room: Room,
+    request: HttpRequest,
+    after: AfterSeq = 0,
+    last_event_id: LastEventId = None,
+) -> HttpResponse:
+    snapshots.authorize_join(user, room.pk)
+    last = _parse_seq("Last-Event-ID", last_event_id or None)
     after = after if last is None else last
     event_log.check_seq(room, after)
     return open_stream(request, user, room.pk, after)
 
 
-@router.get("/runs/{uuid:run_id}", openapi_extra=gives(RunBody), summary="A run")
-def get_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
-    return _answer_run(access_run(require_user(request), run_id, VIEW))
+@routes.add("GET /runs/{uuid:run_id}", Gate(access_run, VIEW), summary="Get a run")
+def get_run(user: User, run: Run) -> RunBody:
+    return run_body(run, queue.position_of(run))
 
 
-@router.post("/runs/{uuid:run_id}/cancel", openapi_extra=gives(RunBody), summary="Stop an answer")
-def cancel_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
-    user = require_user(request)
-    access_run(user, run_id, VIEW)
-    return once(request, lambda: answer(run_body(services.cancel_run(user=user, run_id=run_id))))
+@routes.add("POST /runs/{uuid:run_id}/cancel", Gate(access_run, VIEW), summary="Cancel a run")
+def cancel_run(user: User, run: Run) -> RunBody:
+    return run_body(services.cancel_run(user=user, run_id=run.pk))
 
 
-@router.post(
-    "/runs/{uuid:run_id}/retry", openapi_extra=gives(RunBody, 201), summary="Ask once more"
+@routes.add(
+    "POST /runs/{uuid:run_id}/retry",
+    Gate(access_run, VIEW),
+    status=201,
+    summary="Answer the same message again with a new run",
 )
-def retry_run(request: HttpRequest, run_id: UUID) -> HttpResponse:
-    user = require_user(request)
-    access_run(user, run_id, VIEW)
-    return once(request, lambda: _answer_run(services.retry_run(user=user, run_id=run_id), 201))
+def retry_run(user: User, run: Run) -> RunBody:
+    retried = services.retry_run(user=user, run_id=run.pk)
+    return run_body(retried, queue.position_of(retried))
 
 
-def _answer_run(run: Run, status: int = 200) -> HttpResponse:
-    return answer(run_body(run, queue.position_of(run)), status)
+def _parse_seq(name: str, text: str | None) -> int | None:
+    """Return the seq in a cursor or header; raises Invalid, which names `name`."""
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise Invalid(fields={name: "Expected a seq"})
+    return int(text)

@@ -1,232 +1,219 @@
-"""The REST endpoints of rooms and their people; live, the same is on the socket."""
+"""The REST endpoints of rooms, their members and their personas."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-import msgspec
-from django.http import HttpRequest, HttpResponse
-from ninja import Query, Router
-from pydantic import Field
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
+from ninja import Query
 
-from accounts.api.endpoints import LONGEST_PAGE, Body, Cursor, Limit, read_body, takes
-from accounts.api.idempotency import once
-from accounts.models import User
-from accounts.permissions import CREATE_ROOM, JOIN_ROOM, access_team, require_user
+from accounts.api.bodies import Body
+from accounts.api.pages import MAX_PAGE, Cursor, Limit, Page, each, page_of
+from accounts.api.routing import Gate, Routes
+from accounts.models import Team, User
+from accounts.permissions import CREATE_ROOM, JOIN_ROOM, access_team
 from accounts.permissions import VIEW as VIEW_TEAM
+from agents.models import Persona
 from agents.permissions import CHANGE, access_persona
 from rooms import services
-from rooms.api.responses import answer, each, page, uuid_of
-from rooms.models import Room, RoomMember
+from rooms.models import Room
 from rooms.permissions import MANAGE, VIEW, access_open_room, access_room
 from rooms.protocol.payloads import MemberBody, RoomBody
-from rooms.protocol.schemas import gives, listed, wire_schema
+from rooms.protocol.schemas import wire_schema
 from rooms.protocol.serializers import member_body, room_body
 
-router = Router(tags=["rooms"])
+routes = Routes("rooms")
 
-Privacy = Literal["private", "team"]
-Policy = Literal["default", "mention", "thread", "off"]
-Role = Literal["owner", "moderator", "member", "reader"]
-Joinable = Annotated[bool, Query(description="those that one is not in and may join")]
+RoomName = Annotated[str, Meta(min_length=1, max_length=80)]
+Topic = Annotated[str, Meta(max_length=250)]
+PrivacyName = Literal["private", "team"]
+PolicyName = Literal["default", "mention", "thread", "off"]
+RoleName = Literal["owner", "moderator", "member", "reader"]
+Joinable = Annotated[bool, Query(description="list the rooms that the user may join instead")]
 
 
-class RoomWish(Body):
-    """A room to be made; its first persona answers unless `default_persona` says otherwise."""
+class RoomCreate(Body, frozen=True):
+    """A new room. Without `default_persona`, the first of `personas` is the default persona."""
 
-    name: str = Field(min_length=1, max_length=80)
-    topic: str = Field("", max_length=250)
-    privacy: Privacy = "private"
-    answer_policy: Policy = "default"
-    personas: list[UUID] = Field(default=[], max_length=100)
+    name: RoomName
+    topic: Topic = ""
+    privacy: PrivacyName = "private"
+    answer_policy: PolicyName = "default"
+    personas: Annotated[tuple[UUID, ...], Meta(max_length=100)] = ()
     default_persona: UUID | None = None
 
 
-class RoomChanges(Body):
-    """What may change about a room; what is left out stays."""
+class RoomUpdate(Body, frozen=True):
+    """Changes to a room. An absent field does not change."""
 
-    name: str = Field("", min_length=1, max_length=80)
-    topic: str = Field("", max_length=250)
-    privacy: Privacy = "private"
-    answer_policy: Policy = "default"
-    default_persona: UUID | None = None
-    archived: bool = False
-
-
-class MemberWish(Body):
-    """As what somebody is to be in the room."""
-
-    role: Role = "member"
+    name: RoomName | UnsetType = UNSET
+    topic: Topic | UnsetType = UNSET
+    privacy: PrivacyName | UnsetType = UNSET
+    answer_policy: PolicyName | UnsetType = UNSET
+    default_persona: UUID | UnsetType | None = UNSET
+    archived: bool | UnsetType = UNSET
 
 
-class ConfinementWish(Body):
-    """The only rooms that a persona may be bound to; null is any."""
+class RoomMemberUpdate(Body, frozen=True):
+    """The role of a member of a room."""
 
-    rooms: list[UUID] | None = Field(max_length=1_000)
+    role: RoleName = "member"
 
 
-class Confinement(msgspec.Struct, frozen=True):
-    """The only rooms that a persona may be bound to; null is any."""
+class PersonaRoomsUpdate(Body, frozen=True):
+    """The rooms that a persona may be bound to; null allows every room of the team."""
+
+    rooms: Annotated[tuple[UUID, ...], Meta(max_length=1_000)] | None
+
+
+class PersonaRoomsBody(Struct, frozen=True):
+    """The rooms that a persona may be bound to; null allows every room of the team."""
 
     rooms: list[UUID] | None
 
 
-@router.get("/wire.json", summary="The schema of the socket")
-def get_wire(request: HttpRequest) -> HttpResponse:
-    require_user(request)
-    return answer(wire_schema())
+@routes.add("GET /wire.json", summary="Get the JSON Schema of the WebSocket protocol")
+def get_wire(user: User) -> dict[str, Any]:
+    return wire_schema()
 
 
-@router.get("/teams/{uuid:team_id}/rooms", openapi_extra=listed(RoomBody), summary="My rooms")
+def _access_listing(user: User, team_id: UUID, *, joinable: bool) -> Team:
+    return access_team(user, team_id, JOIN_ROOM if joinable else VIEW_TEAM)
+
+
+@routes.add(
+    "GET /teams/{uuid:team_id}/rooms",
+    Gate(_access_listing),
+    summary="List the rooms of a team that the current user is in",
+)
 def get_rooms(
-    request: HttpRequest,
-    team_id: UUID,
-    limit: Limit = LONGEST_PAGE,
+    user: User,
+    team: Team,
+    limit: Limit = MAX_PAGE,
     cursor: Cursor = None,
     *,
     joinable: Joinable = False,
-) -> HttpResponse:
-    user = require_user(request)
-    team = access_team(user, team_id, JOIN_ROOM if joinable else VIEW_TEAM)
-    mine = Room.objects.visible_to(user).filter(team=team)
-    rooms = (services.joinable_rooms(user, team) if joinable else mine).order_by("-pk")
-    if cursor is not None:
-        rooms = rooms.filter(pk__lt=uuid_of(cursor))
-    return page(rooms, each(room_body), limit, "id")
+) -> Page[RoomBody]:
+    joined = Room.objects.visible_to(user).filter(team=team)
+    rooms = services.joinable_rooms(user, team) if joinable else joined
+    return page_of(rooms, each(room_body), limit=limit, cursor=cursor)
 
 
-@router.post(
-    "/teams/{uuid:team_id}/rooms",
-    openapi_extra={**takes(RoomWish), **gives(RoomBody, 201)},
-    summary="Make a room",
+@routes.add(
+    "POST /teams/{uuid:team_id}/rooms",
+    Gate(access_team, CREATE_ROOM),
+    status=201,
+    summary="Create a room",
 )
-def post_room(request: HttpRequest, team_id: UUID) -> HttpResponse:
-    user = require_user(request)
-    access_team(user, team_id, CREATE_ROOM)
-    wish = read_body(request, RoomWish)
-
-    def make() -> HttpResponse:
-        room = services.create_room(user=user, team_id=team_id, **wish.model_dump())
-        return answer(room_body(room), 201)
-
-    return once(request, make)
+def post_room(user: User, team: Team, body: RoomCreate) -> RoomBody:
+    fields = structs.asdict(body)
+    return room_body(services.create_room(user=user, team_id=team.pk, **fields))
 
 
-@router.get("/rooms/{uuid:room_id}", openapi_extra=gives(RoomBody), summary="A room")
-def get_room(request: HttpRequest, room_id: UUID) -> HttpResponse:
-    return answer(room_body(access_room(require_user(request), room_id, VIEW)))
+@routes.add("GET /rooms/{uuid:room_id}", Gate(access_room, VIEW), summary="Get a room")
+def get_room(user: User, room: Room) -> RoomBody:
+    return room_body(room)
 
 
-@router.patch(
-    "/rooms/{uuid:room_id}",
-    openapi_extra={**takes(RoomChanges), **gives(RoomBody)},
-    summary="Change a room",
+@routes.add(
+    "PATCH /rooms/{uuid:room_id}",
+    Gate(access_room, MANAGE, even_archived=True),
+    summary="Update, archive or restore a room",
 )
-def patch_room(request: HttpRequest, room_id: UUID) -> HttpResponse:
-    user = require_user(request)
-    access_room(user, room_id, MANAGE, even_archived=True)
-    changes = read_body(request, RoomChanges).model_dump(exclude_unset=True)
-    return answer(room_body(services.update_room(user=user, room_id=room_id, **changes)))
+def patch_room(user: User, room: Room, body: RoomUpdate) -> RoomBody:
+    return room_body(services.update_room(user=user, room_id=room.pk, **body.changes()))
 
 
-@router.get(
-    "/rooms/{uuid:room_id}/members", openapi_extra=listed(MemberBody), summary="Who is in a room"
+@routes.add("DELETE /rooms/{uuid:room_id}", summary="Delete a room permanently")
+def delete_room(user: User, room_id: UUID) -> None:
+    services.delete_room(user=user, room_id=room_id)
+
+
+@routes.add(
+    "GET /rooms/{uuid:room_id}/members",
+    Gate(access_room, VIEW),
+    summary="List the members of a room",
 )
 def get_members(
-    request: HttpRequest,
-    room_id: UUID,
-    limit: Limit = LONGEST_PAGE,
-    cursor: Cursor = None,
-) -> HttpResponse:
-    room = access_room(require_user(request), room_id, VIEW)
-    members = room.members.active().select_related("user").order_by("user_id")
-    if cursor is not None:
-        members = members.filter(user_id__gt=uuid_of(cursor))
-    return page(members, each(member_body), limit, "user")
+    user: User, room: Room, limit: Limit = MAX_PAGE, cursor: Cursor = None
+) -> Page[MemberBody]:
+    members = room.members.active().select_related("user")
+    return page_of(
+        members, each(member_body), limit=limit, cursor=cursor, key="user_id", ascending=True
+    )
 
 
-@router.put(
-    "/rooms/{uuid:room_id}/members/{uuid:member_id}",
-    openapi_extra={**takes(MemberWish), **gives(MemberBody)},
-    summary="Add somebody, change their role, or join an open room",
+def _access_membership(user: User, room_id: UUID, member_id: UUID) -> Room | None:
+    """Return the room; None if the user asks to join a room that is open to the team."""
+    if member_id != user.pk:
+        return access_room(user, room_id, MANAGE)
+    if Room.objects.visible_to(user).filter(pk=room_id).exists():
+        return access_room(user, room_id, VIEW)
+    access_open_room(user, room_id)
+    return None
+
+
+@routes.add(
+    "PUT /rooms/{uuid:room_id}/members/{uuid:member_id}",
+    Gate(_access_membership),
+    summary="Add a member, change the role of a member, or join an open room",
 )
-def put_member(request: HttpRequest, room_id: UUID, member_id: UUID) -> HttpResponse:
-    user = require_user(request)
+def put_member(
+    user: User, room: Room | None, room_id: UUID, member_id: UUID, body: RoomMemberUpdate
+) -> MemberBody:
+    if room is None:
+        return member_body(services.join_room(user=user, room_id=room_id, role=body.role))
     if member_id == user.pk:
-        return answer(member_body(_put_oneself(request, user, room_id)))
-    access_room(user, room_id, MANAGE)
-    role = read_body(request, MemberWish).role
-    member = services.put_member(user=user, room_id=room_id, member_id=member_id, role=role)
-    return answer(member_body(member))
+        # A user who already has the role needs no permission to keep it.
+        members = room.members.active().select_related("user")
+        if unchanged := members.filter(user=user, role=body.role).first():
+            return member_body(unchanged)
+    return member_body(
+        services.put_member(user=user, room_id=room_id, member_id=member_id, role=body.role)
+    )
 
 
-def _put_oneself(request: HttpRequest, user: User, room_id: UUID) -> RoomMember:
-    """Join an open room. Whoever asks to be what they are already is told so, and it is no join."""
-    if not Room.objects.visible_to(user).filter(pk=room_id).exists():
-        access_open_room(user, room_id)
-        role = read_body(request, MemberWish).role
-        return services.join_room(user=user, room_id=room_id, role=role)
-    room = access_room(user, room_id, VIEW)
-    role = read_body(request, MemberWish).role
-    member = room.members.active().select_related("user").filter(user=user, role=role).first()
-    return member or services.put_member(user=user, room_id=room_id, member_id=user.pk, role=role)
-
-
-@router.delete(
-    "/rooms/{uuid:room_id}/members/{uuid:member_id}",
-    response={204: None},
-    summary="Remove somebody, or leave",
+@routes.add(
+    "DELETE /rooms/{uuid:room_id}/members/{uuid:member_id}",
+    summary="Remove a member from a room, or leave the room",
 )
-def delete_member(request: HttpRequest, room_id: UUID, member_id: UUID) -> None:
-    services.remove_member(user=require_user(request), room_id=room_id, member_id=member_id)
+def delete_member(user: User, room_id: UUID, member_id: UUID) -> None:
+    services.remove_member(user=user, room_id=room_id, member_id=member_id)
 
 
-@router.delete(
-    "/rooms/{uuid:room_id}", response={204: None}, summary="Delete a room for everybody, for ever"
+@routes.add(
+    "PUT /rooms/{uuid:room_id}/personas/{uuid:persona_id}", summary="Bind a persona to a room"
 )
-def delete_room(request: HttpRequest, room_id: UUID) -> None:
-    services.delete_room(user=require_user(request), room_id=room_id)
+def put_persona(user: User, room_id: UUID, persona_id: UUID) -> None:
+    services.bind_persona(user=user, room_id=room_id, persona_id=persona_id)
 
 
-@router.put(
-    "/rooms/{uuid:room_id}/personas/{uuid:persona_id}",
-    response={204: None},
-    summary="Let a persona answer in a room",
+@routes.add(
+    "DELETE /rooms/{uuid:room_id}/personas/{uuid:persona_id}",
+    summary="Unbind a persona from a room",
 )
-def put_persona(request: HttpRequest, room_id: UUID, persona_id: UUID) -> None:
-    services.bind_persona(user=require_user(request), room_id=room_id, persona_id=persona_id)
+def delete_persona(user: User, room_id: UUID, persona_id: UUID) -> None:
+    services.unbind_persona(user=user, room_id=room_id, persona_id=persona_id)
 
 
-@router.delete(
-    "/rooms/{uuid:room_id}/personas/{uuid:persona_id}",
-    response={204: None},
-    summary="Take a persona out of a room",
+@routes.add(
+    "GET /personas/{uuid:persona_id}/rooms",
+    Gate(access_persona, CHANGE),
+    summary="List the rooms that a persona may be bound to",
 )
-def delete_persona(request: HttpRequest, room_id: UUID, persona_id: UUID) -> None:
-    services.unbind_persona(user=require_user(request), room_id=room_id, persona_id=persona_id)
+def get_persona_rooms(user: User, persona: Persona) -> PersonaRoomsBody:
+    """Rooms that the current user cannot see are left out."""
+    visible = Room.objects.visible_to(user)
+    allowed = persona.allowed_rooms.filter(room__in=visible).order_by("room_id")
+    room_ids = list(allowed.values_list("room_id", flat=True))
+    return PersonaRoomsBody(rooms=room_ids if persona.confined else None)
 
 
-@router.get(
-    "/personas/{uuid:persona_id}/rooms",
-    openapi_extra=gives(Confinement),
-    summary="Where a persona may answer",
+@routes.add(
+    "PUT /personas/{uuid:persona_id}/rooms",
+    Gate(access_persona, CHANGE),
+    summary="Set the rooms that a persona may be bound to",
 )
-def get_confinement(request: HttpRequest, persona_id: UUID) -> HttpResponse:
-    """Rooms that one is not in are left out: even that they are there is not told."""
-    user = require_user(request)
-    persona = access_persona(user, persona_id, CHANGE)
-    seen = persona.allowed_rooms.filter(room__in=Room.objects.visible_to(user)).order_by("room_id")
-    allowed = list(seen.values_list("room_id", flat=True))
-    return answer(Confinement(rooms=allowed if persona.confined else None))
-
-
-@router.put(
-    "/personas/{uuid:persona_id}/rooms",
-    openapi_extra={**takes(ConfinementWish), **gives(Confinement)},
-    summary="Keep a persona to some rooms",
-)
-def put_confinement(request: HttpRequest, persona_id: UUID) -> HttpResponse:
-    user = require_user(request)
-    access_persona(user, persona_id, CHANGE)
-    wish = read_body(request, ConfinementWish).rooms
-    allowed = services.confine_persona(user=user, persona_id=persona_id, room_ids=wish)
-    return answer(Confinement(rooms=None if wish is None else allowed))
+def put_persona_rooms(user: User, persona: Persona, body: PersonaRoomsUpdate) -> PersonaRoomsBody:
+    """The persona is unbound from all other rooms."""
+    allowed = services.confine_persona(user=user, persona_id=persona.pk, room_ids=body.rooms)
+    return PersonaRoomsBody(rooms=None if body.rooms is None else allowed)

@@ -67,7 +67,7 @@ def make_a_team(client: Client, friend: Client) -> str:
     assert client.get_team(team_id=team)["role"] == "owner"
     invitation = client.post_invitation(team_id=team, role="member")
     assert client.get_invitations(team_id=team)["items"][0]["id"] == invitation["id"]
-    friend.post_acceptance(token=invitation["token"])
+    friend.post_invitation_accept(token=invitation["token"])
     client.patch_team_member(team_id=team, member_id=friend.get_me()["id"], role="admin")
     assert len(client.get_team_members(team_id=team)["items"]) == 2
     spare = client.post_invitation(team_id=team)["id"]
@@ -100,8 +100,8 @@ def furnish(client: Client, friend: Client, team: str, persona: str) -> str:
     client.put_persona(room_id=room, persona_id=persona)
     client.put_member(room_id=room, member_id=friend.get_me()["id"], role="member")
     assert len(client.get_members(room_id=room)["items"]) == 2
-    client.put_confinement(persona_id=persona, rooms=[room])
-    assert client.get_confinement(persona_id=persona)["rooms"] == [room]
+    client.put_persona_rooms(persona_id=persona, rooms=[room])
+    assert client.get_persona_rooms(persona_id=persona)["rooms"] == [room]
     grants = client.get_grants_of_persona(persona_id=persona)["grants"]
     wish = [{name: value for name, value in grant.items() if value} for grant in grants]
     assert client.put_grants_of_persona(persona_id=persona, grants=wish)["grants"] == grants
@@ -143,16 +143,16 @@ def clear_up(client: Client, friend: Client, team: str, room: str, persona: str)
 def change_hands(client: Client, friend: Client, team: str) -> None:
     """The team is given away, deleted by whoever has it now, and brought back."""
     invitation = client.post_invitation(team_id=team, role="owner", email="", max_uses=2)
-    friend.post_acceptance(token=invitation["token"])
-    assert client.put_owner(team_id=team, user=friend.get_me()["id"])["role"] == "admin"
+    friend.post_invitation_accept(token=invitation["token"])
+    assert client.put_team_owner(team_id=team, user=friend.get_me()["id"])["role"] == "admin"
     name = friend.get_team(team_id=team)["name"]
-    assert friend.post_deletion(team_id=team, name=name)["id"] == team
-    assert friend.post_restoration(team_id=team)["role"] == "owner"
+    assert friend.post_team_delete(team_id=team, name=name)["id"] == team
+    assert friend.post_team_restore(team_id=team)["role"] == "owner"
 
 
 def test_answer_that_is_not_as_the_schema_says_is_found(client: Client) -> None:
     """The control: each lie in the schema fails."""
-    shape = client._components["schemas"]["Me"]
+    shape = client._components["schemas"]["MeBody"]
     lies = [
         {**shape, "properties": {k: v for k, v in shape["properties"].items() if k != "handle"}},
         {**shape, "required": [*shape["required"], "shoe_size"]},
@@ -160,7 +160,7 @@ def test_answer_that_is_not_as_the_schema_says_is_found(client: Client) -> None:
     ]
     for lie in lies:
         client._components = copy.deepcopy(client._components)
-        client._components["schemas"]["Me"] = lie
+        client._components["schemas"]["MeBody"] = lie
         with pytest.raises(ValidationError):
             client.get_me()
 

@@ -1,7 +1,7 @@
-"""The browsable reference of the REST API: its OpenAPI schema as a page of ours.
+"""The reference page of the REST API: its OpenAPI schema, rendered as HTML without scripts.
 
-The viewers that ninja knows come from a CDN or bring inline styles; our pages load nothing from
-elsewhere, and this one needs no script at all.
+The viewers that ninja offers are loaded from a CDN or use inline styles, which the Content Security
+Policy of our pages forbids.
 """
 
 from collections.abc import Iterator
@@ -18,30 +18,30 @@ Schema = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One line of a table: a parameter, or a field of a body."""
+    """A row of a table: a parameter, or a field of a body."""
 
     name: str
     kind: str
     required: bool
-    words: str = ""
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one path."""
+    """An operation: one method of one path."""
 
     method: str
     path: str
-    name: str
-    words: str
+    summary: str
+    description: str
     parameters: list[Field]
     body: list[Field]
-    answer_status: str
-    answer: list[Field]
+    response_status: str
+    response: list[Field]
 
 
 class Reference(DocsBase):
-    """Renders the schema as HTML."""
+    """Renders the schema as an HTML page."""
 
     def render_page(self, request: HttpRequest, api: NinjaAPI, **kwargs: Any) -> HttpResponse:
         schema = api.get_openapi_schema()
@@ -63,16 +63,16 @@ def _by_tag(schema: Schema) -> dict[str, list[Operation]]:
 
 
 def _operation(path: str, method: str, operation: Schema, schema: Schema) -> Operation:
-    status, answer = next(iter(operation["responses"].items()))
+    status, response = next(iter(operation["responses"].items()))
     return Operation(
         method=method.upper(),
         path=path,
-        name=operation.get("summary", ""),
-        words=operation.get("description", ""),
+        summary=operation.get("summary", ""),
+        description=operation.get("description", ""),
         parameters=[_parameter(parameter) for parameter in operation.get("parameters", [])],
-        body=list(_fields(_json_of(operation.get("requestBody", {})), schema)),
-        answer_status=str(status),
-        answer=list(_fields(_json_of(answer), schema)),
+        body=list(_fields(_json_schema(operation.get("requestBody", {})), schema)),
+        response_status=str(status),
+        response=list(_fields(_json_schema(response), schema)),
     )
 
 
@@ -81,12 +81,12 @@ def _parameter(parameter: Schema) -> Field:
         name=parameter["name"],
         kind=_kind(parameter["schema"]),
         required=parameter.get("required", False),
-        words=parameter["schema"].get("description", ""),
+        description=parameter["schema"].get("description", ""),
     )
 
 
-def _json_of(message: Schema) -> Schema:
-    """The schema of a body or an answer; empty where there is none."""
+def _json_schema(message: Schema) -> Schema:
+    """Return the schema of a JSON body or response; empty without one."""
     content: Schema = message.get("content", {}).get("application/json", {})
     found: Schema = content.get("schema", {})
     return found
@@ -106,7 +106,7 @@ def _resolved(shape: Schema, schema: Schema) -> Schema:
 
 
 def _kind(shape: Schema) -> str:
-    """Say in a word or two what a value is."""
+    """Return a short name of a type: `uuid`, `[RoomBody]`, `private | team`."""
     if "$ref" in shape:
         return str(shape["$ref"]).rpartition("/")[2]
     if "anyOf" in shape:

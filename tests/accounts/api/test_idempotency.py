@@ -1,4 +1,4 @@
-"""`Idempotency-Key` behind the gates: nobody is told again what they may not do themselves."""
+"""`Idempotency-Key`: a stored response is replayed only to a user who may do the request."""
 
 import json
 from datetime import timedelta
@@ -21,15 +21,15 @@ pytestmark = pytest.mark.django_db
 API = "/api/v1"
 
 
-def post(user: User, path: str, body: Any, **reach: Any) -> Answer:
-    """Ask with the one key, by a token of that reach."""
-    _token, secret = create_token(user=user, name="script", **{"scopes": ["admin"], **reach})
+def post(user: User, path: str, body: Any, **scope: Any) -> Answer:
+    """POST with the same key each time, by a new token of that scope."""
+    _token, secret = create_token(user=user, name="script", **{"scopes": ["admin"], **scope})
     headers = {"Authorization": f"Bearer {secret}", "Idempotency-Key": "key"}
     text = body if isinstance(body, str) else json.dumps(body)
     return Client().post(API + path, text, content_type="application/json", headers=headers)
 
 
-def test_key_that_is_forgotten_says_something_new(cast: Cast) -> None:
+def test_expired_key_posts_a_new_message(cast: Cast) -> None:
     room = create_room(user=cast.owner, team_id=cast.team.pk, name="room")
     path = f"/rooms/{room.pk}/messages"
     first = post(cast.owner, path, {"text": "one"})
@@ -42,38 +42,43 @@ def test_key_that_is_forgotten_says_something_new(cast: Cast) -> None:
     assert room.messages.count() == 2
 
 
-def test_secret_of_a_token_is_not_told_again_to_a_lesser_one(cast: Cast) -> None:
-    wish = {"name": "bot", "scopes": ["admin"]}
-    made = post(cast.owner, "/me/tokens", wish)
+def test_secret_of_a_token_is_not_replayed_to_a_token_of_smaller_scope(cast: Cast) -> None:
+    body = {"name": "bot", "scopes": ["admin"]}
+    first = post(cast.owner, "/me/tokens", body)
 
-    again = post(cast.owner, "/me/tokens", wish)
-    by_writing = post(cast.owner, "/me/tokens", wish, scopes=["write"])
-    bound = post(cast.owner, "/me/tokens", wish, team=cast.team)
-    ending = post(cast.owner, "/me/tokens", wish, expires_at=timezone.now() + timedelta(minutes=1))
+    again = post(cast.owner, "/me/tokens", body)
+    with_write_scope = post(cast.owner, "/me/tokens", body, scopes=["write"])
+    team_bound = post(cast.owner, "/me/tokens", body, team=cast.team)
+    expiring = post(
+        cast.owner, "/me/tokens", body, expires_at=timezone.now() + timedelta(minutes=1)
+    )
 
-    assert again.content == made.content
-    assert [by_writing.status_code, bound.status_code, ending.status_code] == [403] * 3
-    assert made.json()["token"] not in f"{by_writing.content}{bound.content}{ending.content}"
+    assert again.content == first.content
+    assert [with_write_scope.status_code, team_bound.status_code, expiring.status_code] == [403] * 3
+    assert (
+        first.json()["token"]
+        not in f"{with_write_scope.content}{team_bound.content}{expiring.content}"
+    )
 
 
-def test_token_of_one_team_is_not_told_again_of_another(cast: Cast) -> None:
-    elsewhere = create_team(user=cast.stranger, name="Third")
-    _invitation, link = invite(user=cast.stranger, team_id=elsewhere.pk)
-    asked = {"/teams": {"name": "Fourth"}, "/invitations/accept": {"token": link}}
+def test_team_bound_token_gets_no_stored_response_about_another_team(cast: Cast) -> None:
+    third = create_team(user=cast.stranger, name="Third")
+    _invitation, secret = invite(user=cast.stranger, team_id=third.pk)
+    bodies = {"/teams": {"name": "Fourth"}, "/invitations/accept": {"token": secret}}
 
-    for path, body in asked.items():
-        done = post(cast.owner, path, body)
+    for path, body in bodies.items():
+        first = post(cast.owner, path, body)
         again = post(cast.owner, path, body, team=cast.team)
 
-        assert done.status_code in {200, 201}, path
+        assert first.status_code in {200, 201}, path
         assert (again.status_code, again.json()["code"]) == (403, "forbidden"), path
 
 
 @pytest.mark.parametrize("body", ["{", "{}", '{"unknown": 1}'])
-def test_gate_is_asked_before_the_body_is_read(cast: Cast, body: str) -> None:
+def test_scope_is_checked_before_the_body_is_decoded(cast: Cast, body: str) -> None:
     bound: dict[str, Any] = {"team": cast.team}
 
-    answers = [
+    responses = [
         post(cast.owner, "/me/tokens", body, scopes=["write"]),
         post(cast.owner, "/teams", body, **bound),
         post(cast.owner, "/invitations/accept", body, **bound),
@@ -86,30 +91,30 @@ def test_gate_is_asked_before_the_body_is_read(cast: Cast, body: str) -> None:
         headers={"Authorization": f"Bearer {secret}"},
     )
 
-    assert [answer.status_code for answer in [*answers, me]] == [403] * 4
+    assert [response.status_code for response in [*responses, me]] == [403] * 4
 
 
-def test_answer_is_told_again_under_a_newer_secret_key(cast: Cast, settings: Settings) -> None:
-    made = post(cast.owner, "/teams", {"name": "One"})
+def test_stored_response_survives_a_rotated_secret_key(cast: Cast, settings: Settings) -> None:
+    first = post(cast.owner, "/teams", {"name": "One"})
 
     old, settings.SECRET_KEY = settings.SECRET_KEY, "x" * 50
     settings.SECRET_KEY_FALLBACKS = [old]
     again = post(cast.owner, "/teams", {"name": "One"})
     settings.SECRET_KEY_FALLBACKS = []
-    lost = post(cast.owner, "/teams", {"name": "One"})
+    unreadable = post(cast.owner, "/teams", {"name": "One"})
 
-    assert again.content == made.content
-    assert (lost.status_code, lost.json()["code"]) == (409, "conflict")
+    assert again.content == first.content
+    assert (unreadable.status_code, unreadable.json()["code"]) == (409, "conflict")
 
 
-def test_answer_of_somebody_who_does_not_come_again_is_forgotten(cast: Cast) -> None:
+def test_purge_deletes_expired_responses_of_every_user(cast: Cast) -> None:
     post(cast.owner, "/teams", {"name": "One"})
     post(cast.admin, "/teams", {"name": "Two"})
     old = KeptAnswer.objects.filter(user=cast.owner)
     old.update(created_at=timezone.now() - timedelta(hours=25))
-    said = StringIO()
+    output = StringIO()
 
-    call_command("purge", stdout=said)
+    call_command("purge", stdout=output)
 
-    assert "1 stored responses" in said.getvalue()
+    assert "1 stored responses" in output.getvalue()
     assert [kept.user for kept in KeptAnswer.objects.all()] == [cast.admin]

@@ -1,4 +1,4 @@
-"""REST for oneself and one's tokens, and the pieces that every endpoint is made of."""
+"""The REST endpoints of the current user and tokens: authentication, bodies, pages and errors."""
 
 import json
 from datetime import timedelta
@@ -20,9 +20,9 @@ ME = "/api/v1/me"
 TOKENS = "/api/v1/me/tokens"
 
 
-def program(user: User, **wish: Any) -> Client:
-    """A client that shows a token of the user."""
-    _token, secret = create_token(user=user, name="script", **{"scopes": ["admin"], **wish})
+def program(user: User, **scope: Any) -> Client:
+    """Return a client that authenticates with a new token of the user."""
+    _token, secret = create_token(user=user, name="script", **{"scopes": ["admin"], **scope})
     return Client(headers={"authorization": f"Bearer {secret}"})
 
 
@@ -30,23 +30,23 @@ def send(client: Client, method: str, path: str, body: Any) -> Answer:
     return client.generic(method, path, json.dumps(body), "application/json")
 
 
-def test_me_is_oneself_with_ones_teams(cast: Cast) -> None:
-    answer = program(cast.admin).get(ME)
+def test_me_is_the_current_user_with_the_teams_of_the_user(cast: Cast) -> None:
+    response = program(cast.admin).get(ME)
 
-    assert answer.status_code == 200
-    assert answer.json() == {
+    assert response.status_code == 200
+    assert response.json() == {
         "id": str(cast.admin.pk),
         "email": "admin@example.com",
         "name": "Admin",
         "handle": "admin",
         "wood": "pine",
-        "created_at": answer.json()["created_at"],
+        "created_at": response.json()["created_at"],
         "teams": [{"id": str(cast.team.pk), "name": "Hangyeol Commerce", "role": "admin"}],
     }
-    assert answer.json()["created_at"].endswith("Z")
+    assert response.json()["created_at"].endswith("Z")
 
 
-def test_me_costs_two_queries(
+def test_me_needs_two_queries(
     cast: Cast, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     client = program(cast.admin)
@@ -59,10 +59,10 @@ def test_me_costs_two_queries(
 def test_text_is_sent_unescaped(cast: Cast) -> None:
     client = program(cast.member)
 
-    answer = send(client, "PATCH", ME, {"name": "이서준"})
+    response = send(client, "PATCH", ME, {"name": "이서준"})
 
-    assert "이서준" in answer.content.decode()
-    assert answer["Content-Type"].startswith("application/json")
+    assert "이서준" in response.content.decode()
+    assert response["Content-Type"].startswith("application/json")
 
 
 def test_bound_token_shows_its_team_only(cast: Cast) -> None:
@@ -70,16 +70,16 @@ def test_bound_token_shows_its_team_only(cast: Cast) -> None:
 
     create_team(user=cast.admin, name="Second")
 
-    answer = program(cast.admin, team=cast.team).get(ME)
+    response = program(cast.admin, team=cast.team).get(ME)
 
-    assert [team["name"] for team in answer.json()["teams"]] == ["Hangyeol Commerce"]
+    assert [team["name"] for team in response.json()["teams"]] == ["Hangyeol Commerce"]
 
 
-def test_patch_changes_what_it_names(cast: Cast) -> None:
-    answer = send(program(cast.member), "PATCH", ME, {"wood": "zelkova"})
+def test_patch_changes_only_the_fields_in_the_body(cast: Cast) -> None:
+    response = send(program(cast.member), "PATCH", ME, {"wood": "zelkova"})
 
     cast.member.refresh_from_db()
-    assert answer.json()["wood"] == cast.member.wood == "zelkova"
+    assert response.json()["wood"] == cast.member.wood == "zelkova"
     assert cast.member.name == "Member"
 
 
@@ -97,14 +97,16 @@ def test_patch_changes_what_it_names(cast: Cast) -> None:
         ({"id": "x", "wood": "pine"}, "id"),
     ],
 )
-def test_patch_refuses_what_it_does_not_know(cast: Cast, body: dict[str, Any], field: str) -> None:
+def test_patch_refuses_invalid_and_unknown_fields(
+    cast: Cast, body: dict[str, Any], field: str
+) -> None:
     before = User.objects.filter(pk=cast.member.pk).values().get()
 
-    answer = send(program(cast.member), "PATCH", ME, body)
+    response = send(program(cast.member), "PATCH", ME, body)
 
-    assert answer.status_code == 400
-    assert answer.json()["code"] == "invalid"
-    assert field in answer.json()["fields"]
+    assert response.status_code == 400
+    assert response.json()["code"] == "invalid"
+    assert field in response.json()["fields"]
     assert User.objects.filter(pk=cast.member.pk).values().get() == before
 
 
@@ -123,26 +125,26 @@ def test_patch_refuses_what_it_does_not_know(cast: Cast, body: dict[str, Any], f
         b'{"name": ' + b"[" * 5_000,
     ],
 )
-def test_unreadable_body_is_invalid(cast: Cast, body: bytes) -> None:
-    answer = program(cast.member).generic("PATCH", ME, body, "application/json")
+def test_malformed_body_is_invalid(cast: Cast, body: bytes) -> None:
+    response = program(cast.member).generic("PATCH", ME, body, "application/json")
 
-    assert answer.status_code == 400
-    assert answer.json()["code"] == "invalid"
+    assert response.status_code == 400
+    assert response.json()["code"] == "invalid"
 
 
-def test_token_is_made_listed_and_revoked(cast: Cast) -> None:
+def test_token_is_created_listed_and_revoked(cast: Cast) -> None:
     client = program(cast.member)
     until = (timezone.now() + timedelta(days=1)).isoformat()
-    wish = {"name": "bot", "scopes": ["read"], "team": str(cast.team.pk), "expires_at": until}
+    body = {"name": "bot", "scopes": ["read"], "team": str(cast.team.pk), "expires_at": until}
 
-    made = send(client, "POST", TOKENS, wish)
+    created = send(client, "POST", TOKENS, body)
     listed = client.get(TOKENS).json()
-    revoked = client.delete(f"{TOKENS}/{made.json()['id']}")
+    revoked = client.delete(f"{TOKENS}/{created.json()['id']}")
 
-    secret = made.json().pop("token")
-    assert made.status_code == 201
-    assert made.json()["team"] == str(cast.team.pk)
-    assert listed["items"][0] == {k: v for k, v in made.json().items() if k != "token"}
+    secret = created.json().pop("token")
+    assert created.status_code == 201
+    assert created.json()["team"] == str(cast.team.pk)
+    assert listed["items"][0] == {k: v for k, v in created.json().items() if k != "token"}
     assert listed["next"] is None
     assert (revoked.status_code, revoked.content) == (204, b"")
     assert user_for_token(secret) is None
@@ -155,12 +157,12 @@ def test_token_is_made_listed_and_revoked(cast: Cast) -> None:
         *("2020-01-01T00:00:00Z", "2099-01-01T00:00:00"),
     ],
 )
-def test_token_ends_at_a_time_that_there_is(cast: Cast, end: str) -> None:
+def test_token_refuses_an_expiry_that_is_past_or_out_of_range(cast: Cast, end: str) -> None:
     client = program(cast.member)
 
-    answer = send(client, "POST", TOKENS, {"name": "bot", "expires_at": end})
+    response = send(client, "POST", TOKENS, {"name": "bot", "expires_at": end})
 
-    assert (answer.status_code, list(answer.json()["fields"])) == (400, ["expires_at"])
+    assert (response.status_code, list(response.json()["fields"])) == (400, ["expires_at"])
     assert client.get(TOKENS).status_code == 200
 
 
@@ -168,12 +170,12 @@ def test_token_ends_at_a_time_that_there_is(cast: Cast, end: str) -> None:
     "query",
     ["action=%00", "action=room%00.", "since=9999-12-31T23:59:59-01:00", "until=2020-01-01"],
 )
-def test_audit_refuses_what_no_database_takes(cast: Cast, query: str) -> None:
-    """SQLite takes a NUL, PostgreSQL does not."""
-    answer = program(cast.owner).get(f"/api/v1/teams/{cast.team.pk}/audit?{query}")
+def test_audit_refuses_parameters_that_a_database_refuses(cast: Cast, query: str) -> None:
+    """SQLite accepts a NUL in text, PostgreSQL does not."""
+    response = program(cast.owner).get(f"/api/v1/teams/{cast.team.pk}/audit?{query}")
 
-    assert answer.status_code == 400
-    assert list(answer.json()["fields"]) == [query.partition("=")[0]]
+    assert response.status_code == 400
+    assert list(response.json()["fields"]) == [query.partition("=")[0]]
 
 
 def test_list_of_tokens_never_shows_a_secret(cast: Cast) -> None:
@@ -186,7 +188,7 @@ def test_list_of_tokens_never_shows_a_secret(cast: Cast) -> None:
     assert ApiToken.objects.latest("created_at").digest not in page
 
 
-def test_list_comes_in_pages(cast: Cast) -> None:
+def test_list_is_paged_by_cursor(cast: Cast) -> None:
     client = program(cast.member)
     for number in range(4):
         create_token(user=cast.member, name=f"bot {number}")
@@ -201,19 +203,19 @@ def test_list_comes_in_pages(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=-1", "limit=x", "cursor=x", "cursor=%00"])
-def test_page_that_makes_no_sense_is_invalid(cast: Cast, query: str) -> None:
-    answer = program(cast.member).get(f"{TOKENS}?{query}")
+def test_invalid_page_parameters_are_named(cast: Cast, query: str) -> None:
+    response = program(cast.member).get(f"{TOKENS}?{query}")
 
-    assert answer.status_code == 400
-    assert set(answer.json()["fields"]) == {query.partition("=")[0]}
+    assert response.status_code == 400
+    assert set(response.json()["fields"]) == {query.partition("=")[0]}
 
 
-def test_limit_has_a_cap(cast: Cast) -> None:
+def test_limit_above_the_maximum_is_accepted(cast: Cast) -> None:
     assert program(cast.member).get(f"{TOKENS}?limit=1000000000").status_code == 200
 
 
-def test_token_of_somebody_else_is_not_found(cast: Cast) -> None:
-    token, _secret = create_token(user=cast.owner, name="theirs")
+def test_token_of_another_user_is_not_found(cast: Cast) -> None:
+    token, _secret = create_token(user=cast.owner, name="foreign")
     client = program(cast.member)
 
     foreign = client.delete(f"{TOKENS}/{token.pk}")
@@ -245,17 +247,17 @@ def test_token_for_a_foreign_team_is_not_found(cast: Cast) -> None:
         (["admin"], "GET", TOKENS, 200),
     ],
 )
-def test_scope_opens_so_much(
+def test_scope_of_a_token_decides_what_it_may_do(
     cast: Cast, scopes: list[str], method: str, path: str, expected: int
 ) -> None:
     body = {"name": "x"} if method == "POST" else {}
 
-    answer = send(program(cast.member, scopes=scopes), method, path, body)
+    response = send(program(cast.member, scopes=scopes), method, path, body)
 
-    assert answer.status_code == expected
+    assert response.status_code == expected
 
 
-def test_session_with_its_csrf_token_is_as_good_as_a_bearer(cast: Cast) -> None:
+def test_session_with_its_csrf_token_is_accepted(cast: Cast) -> None:
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(cast.member)
     browser.get("/me/")
@@ -263,12 +265,12 @@ def test_session_with_its_csrf_token_is_as_good_as_a_bearer(cast: Cast) -> None:
 
     without = send(browser, "PATCH", ME, {"wood": "zelkova"})
     forged = browser.generic("PATCH", ME, '{"wood": "zelkova"}', headers={"X-CSRFToken": "a" * 32})
-    right = browser.generic("PATCH", ME, '{"wood": "zelkova"}', headers={"X-CSRFToken": token})
+    valid = browser.generic("PATCH", ME, '{"wood": "zelkova"}', headers={"X-CSRFToken": token})
 
     assert browser.get(ME).status_code == 200
     assert (without.status_code, without.json()["code"]) == (403, "forbidden")
     assert forged.status_code == 403
-    assert right.status_code == 200
+    assert valid.status_code == 200
 
 
 def test_bearer_needs_no_csrf_token(cast: Cast) -> None:
@@ -291,40 +293,40 @@ def test_bearer_needs_no_csrf_token(cast: Cast) -> None:
         "Bearer eyJhbGciOiJub25lIn0.e30.",
     ],
 )
-def test_wrong_credentials_are_none_even_beside_a_session(cast: Cast, header: str) -> None:
-    """One verifier: a dead token is not made good by a cookie."""
+def test_invalid_bearer_token_is_refused_even_with_a_valid_session(cast: Cast, header: str) -> None:
+    """A request with an Authorization header is never authenticated by its cookie."""
     browser = Client()
     browser.force_login(cast.member)
 
-    answer = browser.get(ME, headers={"authorization": header})
+    response = browser.get(ME, headers={"authorization": header})
 
-    assert answer.status_code == 401
-    assert answer.json()["code"] == "unauthenticated"
-    assert answer["WWW-Authenticate"] == "Bearer"
+    assert response.status_code == 401
+    assert response.json()["code"] == "unauthenticated"
+    assert response["WWW-Authenticate"] == "Bearer"
 
 
-def test_token_is_taken_from_the_header_only(cast: Cast) -> None:
+def test_token_is_read_from_the_authorization_header_only(cast: Cast) -> None:
     _token, secret = create_token(user=cast.member, name="script")
 
-    for answer in (
+    for response in (
         Client().get(f"{ME}?token={secret}&access_token={secret}"),
         Client().get(ME, headers={"x-api-key": secret}),
         Client().get(ME, headers={"cookie": f"maru_session={secret}"}),
     ):
-        assert answer.status_code == 401
+        assert response.status_code == 401
 
 
-def test_method_cannot_be_overridden(cast: Cast) -> None:
-    answer = program(cast.member, scopes=["read"]).get(
+def test_method_override_header_is_ignored(cast: Cast) -> None:
+    response = program(cast.member, scopes=["read"]).get(
         ME, headers={"x-http-method-override": "PATCH", "content-type": "application/json"}
     )
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
     cast.member.refresh_from_db()
     assert cast.member.wood == "pine"
 
 
-def test_suspended_user_is_nobody_by_token_and_by_session(cast: Cast) -> None:
+def test_suspended_user_is_refused_by_token_and_by_session(cast: Cast) -> None:
     client, browser = program(cast.member), Client()
     browser.force_login(cast.member)
 

@@ -1,4 +1,4 @@
-"""REST for the life of a team: what the pages can do, by the same services."""
+"""The REST endpoints of a team: members, invitations, ownership, deletion and two-step sign-in."""
 
 import json
 from typing import Any
@@ -18,56 +18,57 @@ pytestmark = pytest.mark.django_db
 
 
 class Program:
-    """Somebody's script, with a token for everything."""
+    """A client of one user, with a token of full scope, for paths below the team."""
 
     def __init__(self, cast: Cast, name: str) -> None:
         _token, secret = create_token(user=cast.named(name), name="script", scopes=["admin"])
         self._client = Client(headers={"Authorization": f"Bearer {secret}"})
         self._team = f"/api/v1/teams/{cast.team.pk}"
 
-    def ask(self, method: str, path: str, body: Any = None) -> Answer:
-        where = self._team + path
-        return self._client.generic(method, where, json.dumps(body or {}), "application/json")
+    def request(self, method: str, path: str, body: Any = None) -> Answer:
+        return self._client.generic(
+            method, self._team + path, json.dumps(body or {}), "application/json"
+        )
 
 
-def test_member_is_suspended_and_comes_back(cast: Cast) -> None:
+def test_member_is_suspended_and_restored(cast: Cast) -> None:
     owner, member = Program(cast, "owner"), Program(cast, "member")
     path = f"/members/{cast.member.pk}"
 
-    out = [owner.ask("PATCH", path, {"suspended": True}) for _twice in range(2)]
-    shut = member.ask("GET", "")
-    listed = owner.ask("GET", "/members").json()["items"]
-    back = owner.ask("PATCH", path, {"suspended": False, "role": "admin"})
+    suspended = [owner.request("PATCH", path, {"suspended": True}) for _ in range(2)]
+    refused = member.request("GET", "")
+    listed = owner.request("GET", "/members").json()["items"]
+    restored = owner.request("PATCH", path, {"suspended": False, "role": "admin"})
 
-    assert [answer.json()["suspended"] for answer in out] == [True, True]
-    assert shut.status_code == 404
-    assert [one["user"] for one in listed if one["suspended"]] == [str(cast.member.pk)]
-    assert (back.json()["suspended"], back.json()["role"]) == (False, "admin")
-    assert member.ask("GET", "").json()["role"] == "admin"
+    assert [response.json()["suspended"] for response in suspended] == [True, True]
+    assert refused.status_code == 404
+    assert [member["user"] for member in listed if member["suspended"]] == [str(cast.member.pk)]
+    assert (restored.json()["suspended"], restored.json()["role"]) == (False, "admin")
+    assert member.request("GET", "").json()["role"] == "admin"
 
 
-def test_nobody_suspends_above_themselves(cast: Cast) -> None:
+def test_admin_and_member_cannot_suspend_the_owner(cast: Cast) -> None:
     path = f"/members/{cast.owner.pk}"
 
-    assert Program(cast, "admin").ask("PATCH", path, {"suspended": True}).status_code == 403
-    assert Program(cast, "member").ask("PATCH", path, {"suspended": True}).status_code == 403
-    assert Program(cast, "stranger").ask("PATCH", path, {"suspended": True}).status_code == 404
+    assert Program(cast, "admin").request("PATCH", path, {"suspended": True}).status_code == 403
+    assert Program(cast, "member").request("PATCH", path, {"suspended": True}).status_code == 403
+    assert Program(cast, "stranger").request("PATCH", path, {"suspended": True}).status_code == 404
 
 
 @pytest.mark.django_db(transaction=True)
-def test_invitation_is_mailed_and_leads_into_rooms(
+def test_invitation_is_mailed_and_adds_the_user_to_its_rooms(
     cast: Cast, mailoutbox: list[EmailMessage]
 ) -> None:
     room = create_room(user=cast.owner, team_id=cast.team.pk, name="room")
     owner = Program(cast, "owner")
-    wish = {"role": "guest", "email": cast.nobody.email, "rooms": [str(room.pk)]}
+    body = {"role": "guest", "email": cast.nobody.email, "rooms": [str(room.pk)]}
 
-    made = owner.ask("POST", "/invitations", wish).json()
-    accept_invitation(user=cast.nobody, token=made["token"])
+    created = owner.request("POST", "/invitations", body).json()
+    accept_invitation(user=cast.nobody, token=created["token"])
 
     assert [mail.to for mail in mailoutbox] == [[cast.nobody.email]]
-    assert made["url"] in mailoutbox[0].body
-    assert (made["email"], made["max_uses"], made["rooms"]) == (
+    assert created["url"] in mailoutbox[0].body
+    assert (created["email"], created["max_uses"], created["rooms"]) == (
         cast.nobody.email,
         1,
         [str(room.pk)],
@@ -75,63 +76,66 @@ def test_invitation_is_mailed_and_leads_into_rooms(
     assert RoomMember.objects.filter(room=room, user=cast.nobody).exists()
 
 
-def test_invitation_is_for_several_and_ends(cast: Cast) -> None:
+def test_invitation_limits_uses_and_lifetime(cast: Cast) -> None:
     owner = Program(cast, "owner")
     until = "2999-01-01T00:00:00Z"
 
-    made = owner.ask("POST", "/invitations", {"max_uses": 3}).json()
-    too_long = owner.ask("POST", "/invitations", {"expires_at": until})
-    too_many = owner.ask("POST", "/invitations", {"max_uses": 1_001})
+    created = owner.request("POST", "/invitations", {"max_uses": 3}).json()
+    too_long = owner.request("POST", "/invitations", {"expires_at": until})
+    too_many = owner.request("POST", "/invitations", {"max_uses": 1_001})
 
-    assert Invitation.objects.get(pk=made["id"]).max_uses == 3
+    assert Invitation.objects.get(pk=created["id"]).max_uses == 3
     assert list(too_long.json()["fields"]) == ["expires_at"]
     assert list(too_many.json()["fields"]) == ["max_uses"]
 
 
-def test_room_of_an_invitation_is_one_that_its_maker_manages(cast: Cast) -> None:
-    room = create_room(user=cast.member, team_id=cast.team.pk, name="theirs")
+def test_invitation_to_a_room_that_the_user_does_not_manage_is_not_found(cast: Cast) -> None:
+    room = create_room(user=cast.member, team_id=cast.team.pk, name="private")
 
-    answer = Program(cast, "owner").ask("POST", "/invitations", {"rooms": [str(room.pk)]})
+    response = Program(cast, "owner").request("POST", "/invitations", {"rooms": [str(room.pk)]})
 
-    assert answer.status_code == 404
+    assert response.status_code == 404
 
 
-def test_team_is_deleted_by_its_name_and_brought_back(cast: Cast) -> None:
+def test_team_is_deleted_with_its_name_and_restored(cast: Cast) -> None:
     owner, admin = Program(cast, "owner"), Program(cast, "admin")
     name = {"name": cast.team.name}
 
-    refused = [admin.ask("POST", "/delete", name), owner.ask("POST", "/delete", {"name": "x"})]
-    deleted = owner.ask("POST", "/delete", name)
-    gone = [owner.ask("GET", ""), admin.ask("POST", "/restore")]
-    restored = owner.ask("POST", "/restore")
+    refused = [
+        admin.request("POST", "/delete", name),
+        owner.request("POST", "/delete", {"name": "x"}),
+    ]
+    deleted = owner.request("POST", "/delete", name)
+    gone = [owner.request("GET", ""), admin.request("POST", "/restore")]
+    restored = owner.request("POST", "/restore")
 
-    assert [answer.status_code for answer in refused] == [403, 400]
+    assert [response.status_code for response in refused] == [403, 400]
     assert deleted.json()["purged_after"] > "2020"
-    assert [answer.status_code for answer in gone] == [404, 404]
+    assert [response.status_code for response in gone] == [404, 404]
     assert restored.json()["role"] == "owner"
-    assert owner.ask("POST", "/restore").status_code == 404
+    assert owner.request("POST", "/restore").status_code == 404
 
 
-def test_team_changes_hands(cast: Cast) -> None:
+def test_owner_hands_the_team_over(cast: Cast) -> None:
     owner, member = Program(cast, "owner"), Program(cast, "member")
 
-    given = owner.ask("PUT", "/owner", {"user": str(cast.member.pk)})
+    handed_over = owner.request("PUT", "/owner", {"user": str(cast.member.pk)})
 
-    assert given.json()["role"] == "admin"
-    assert member.ask("GET", "").json()["role"] == "owner"
-    assert owner.ask("PUT", "/owner", {"user": str(cast.owner.pk)}).status_code == 403
+    assert handed_over.json()["role"] == "admin"
+    assert member.request("GET", "").json()["role"] == "owner"
+    assert owner.request("PUT", "/owner", {"user": str(cast.owner.pk)}).status_code == 403
 
 
-def test_team_asks_for_two_steps(cast: Cast) -> None:
+def test_team_requires_two_step_sign_in(cast: Cast) -> None:
     owner, admin = Program(cast, "owner"), Program(cast, "admin")
-    ask = {"name": "Renamed", "require_mfa": True}
+    body = {"name": "Renamed", "require_mfa": True}
 
-    too_early = owner.ask("PATCH", "", ask)
+    too_early = owner.request("PATCH", "", body)
     unchanged = Team.objects.get(pk=cast.team.pk)
     enable_totp(cast.owner)
-    asked = owner.ask("PATCH", "", ask)
+    accepted = owner.request("PATCH", "", body)
 
     assert (too_early.status_code, unchanged.name) == (409, cast.team.name)
-    assert (asked.json()["require_mfa"], asked.json()["name"]) == (True, "Renamed")
-    assert admin.ask("GET", "").status_code == 403
-    assert owner.ask("PATCH", "", {"name": "Again"}).json()["require_mfa"] is True
+    assert (accepted.json()["require_mfa"], accepted.json()["name"]) == (True, "Renamed")
+    assert admin.request("GET", "").status_code == 403
+    assert owner.request("PATCH", "", {"name": "Again"}).json()["require_mfa"] is True

@@ -1,4 +1,4 @@
-"""The REST API as a whole: one way to say no, and a reference of everything in it."""
+"""The whole REST API: one form of errors, the OpenAPI schema and the reference page."""
 
 import json
 import re
@@ -10,8 +10,9 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from accounts.models import User
-from accounts.services import create_token, create_user
+from accounts.services import create_team, create_token, create_user
 from maru.web.api import api
+from rooms.services import create_room
 
 pytestmark = pytest.mark.django_db
 
@@ -25,99 +26,115 @@ def user() -> User:
 
 
 @pytest.fixture
-def client_of(user: User) -> Client:
+def token_client(user: User) -> Client:
     _token, secret = create_token(user=user, name="script", scopes=["admin"])
     return Client(headers={"authorization": f"Bearer {secret}"})
 
 
 def operations() -> list[tuple[str, str]]:
-    """Every operation of the schema, with made-up ids in its path."""
+    """Return method and path of every operation of the schema, with random ids in the path."""
     return [
-        (method, re.sub(r"\{[^}]*\}", _made_up, path))
+        (method, re.sub(r"\{[^}]*\}", _random_part, path))
         for path, methods in api.get_openapi_schema(path_prefix=PREFIX + "/")["paths"].items()
         for method in methods
     ]
 
 
-def _made_up(part: re.Match[str]) -> str:
+def _random_part(part: re.Match[str]) -> str:
     return str(uuid4()) if part.group().endswith("id}") else "1"
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("path", ["/nothing", "/me/nothing/at/all", "/", "/me/", "/rooms/x"])
-def test_path_that_is_not_there_says_so_in_our_form(
-    client_of: Client, method: str, path: str
+def test_unknown_path_is_not_found_in_the_form_of_the_api(
+    token_client: Client, method: str, path: str
 ) -> None:
-    answer = getattr(client_of, method)(PREFIX + path)
+    response = getattr(token_client, method)(PREFIX + path)
 
-    assert answer.status_code == 404
-    assert set(answer.json()) == {"code", "detail"}
-    assert answer.json()["code"] == "not_found"
+    assert response.status_code == 404
+    assert set(response.json()) == {"code", "detail"}
+    assert response.json()["code"] == "not_found"
 
 
-def test_method_that_a_path_does_not_know_is_refused_in_our_form(client_of: Client) -> None:
-    answer = client_of.put(PREFIX + "/me", {}, "application/json")
+def test_method_without_an_operation_is_refused_in_the_form_of_the_api(
+    token_client: Client,
+) -> None:
+    response = token_client.put(PREFIX + "/me", {}, "application/json")
 
-    assert answer.status_code == 405
-    assert answer.json()["code"] == "invalid"
-    assert set(answer["Allow"].split(", ")) == {"GET", "PATCH"}
+    assert response.status_code == 405
+    assert response.json()["code"] == "invalid"
+    assert set(response["Allow"].split(", ")) == {"GET", "PATCH"}
 
 
 @pytest.mark.parametrize("error", [OperationalError, InterfaceError, DataError])
 @pytest.mark.parametrize(
-    ("path", "step"),
+    ("path", "function"),
     [
-        ("/me", "accounts.api.endpoints.user_for_token"),
-        ("/nothing", "accounts.api.endpoints.user_for_token"),
-        ("/me", "accounts.api.me._me"),
+        ("/me", "accounts.api.authentication.user_for_token"),
+        ("/nothing", "accounts.api.authentication.user_for_token"),
+        ("/me", "accounts.api.me._me_body"),
     ],
 )
-def test_database_that_fails_is_told_of_in_our_form(
-    client_of: Client, monkeypatch: pytest.MonkeyPatch, path: str, step: str, error: type[Exception]
+def test_database_error_is_unavailable_in_the_form_of_the_api(
+    token_client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    function: str,
+    error: type[Exception],
 ) -> None:
     def fail(*args: object, **kwargs: object) -> None:
         raise error
 
-    monkeypatch.setattr(step, fail)
+    monkeypatch.setattr(function, fail)
 
-    answer = client_of.get(PREFIX + path)
+    response = token_client.get(PREFIX + path)
 
-    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert (response.status_code, response.json()["code"]) == (503, "unavailable")
 
 
-def test_nobody_hears_the_same_everywhere(client: Client) -> None:
-    """Of what is there and of what is not, by a right method and by a wrong one."""
+def test_request_without_credentials_gets_the_same_response_everywhere(client: Client) -> None:
+    """On existing and unknown paths, with an allowed and with another method."""
     paths = [*operations(), ("put", PREFIX + "/me"), ("get", PREFIX + "/nothing"), ("get", PREFIX)]
-    answers = [
+    responses = [
         client.generic(method.upper(), path, b"not json", "application/json")
         for method, path in paths
         if path != PREFIX
     ]
 
-    assert len(answers) > 5
-    assert {answer.status_code for answer in answers} == {401}
-    assert len({answer.content for answer in answers}) == 1
+    assert len(responses) > 5
+    assert {response.status_code for response in responses} == {401}
+    assert len({response.content for response in responses}) == 1
 
 
-def test_stranger_is_told_of_nothing_before_the_body_is_read(client_of: Client) -> None:
-    """Existence and access are judged first: no path with an id answers for its body."""
+def test_access_is_judged_before_the_body(token_client: Client) -> None:
+    """An invalid body for an id that does not exist is not found, not invalid."""
     for method, path in operations():
         if not re.search(r"[0-9a-f-]{36}", path) or method == "get":
             continue
         for body in (b"not json", b"{}", b'{"unknown": 1}'):
-            answer = client_of.generic(method.upper(), path, body, "application/json")
-            assert (path, answer.status_code) == (path, 404)
-            assert answer.json()["code"] == "not_found"
+            response = token_client.generic(method.upper(), path, body, "application/json")
+            assert (path, response.status_code) == (path, 404)
+            assert response.json()["code"] == "not_found"
 
 
-def test_every_unsafe_operation_asks_a_browser_for_its_csrf_token(user: User) -> None:
+def test_every_unsafe_operation_needs_the_csrf_token_of_a_session(user: User) -> None:
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(user)
 
     for method, path in operations():
         if method != "get":
-            answer = browser.generic(method.upper(), path, b"{}", "application/json")
-            assert (path, answer.status_code) == (path, 403)
+            response = browser.generic(method.upper(), path, b"{}", "application/json")
+            assert (path, response.status_code) == (path, 403)
+
+
+def test_stream_reads_the_last_event_id_header(user: User, token_client: Client) -> None:
+    team = create_team(user=user, name="Team")
+    room = create_room(user=user, team_id=team.pk, name="room")
+
+    response = token_client.get(f"{PREFIX}/rooms/{room.pk}/stream", headers={"Last-Event-ID": "x"})
+
+    assert response.status_code == 400
+    assert response.json()["fields"] == {"Last-Event-ID": "Expected a seq"}
 
 
 def test_schema_names_every_route(client: Client) -> None:
@@ -125,14 +142,14 @@ def test_schema_names_every_route(client: Client) -> None:
 
     assert schema["info"]["title"] == "Maru"
     assert PREFIX + "/me" in schema["paths"]
-    assert "Refusal" in schema["components"]["schemas"]
+    assert "ErrorBody" in schema["components"]["schemas"]
     assert schema["paths"][PREFIX + "/me"]["patch"]["requestBody"]["content"]
     for methods in schema["paths"].values():
         for operation in methods.values():
             assert operation["responses"]["default"]
 
 
-def test_schema_refers_to_nothing_that_it_lacks(client: Client) -> None:
+def test_schema_contains_every_component_that_it_refers_to(client: Client) -> None:
     text = client.get(PREFIX + "/openapi.json").content.decode()
     schema = json.loads(text)
 
@@ -140,17 +157,17 @@ def test_schema_refers_to_nothing_that_it_lacks(client: Client) -> None:
         assert name in schema["components"]["schemas"]
 
 
-def test_reference_needs_nothing_from_elsewhere(client: Client) -> None:
-    answer = client.get(PREFIX + "/docs")
+def test_reference_page_loads_nothing_from_other_hosts(client: Client) -> None:
+    response = client.get(PREFIX + "/docs")
 
-    page = answer.content.decode()
-    assert answer.status_code == 200
+    page = response.content.decode()
+    assert response.status_code == 200
     assert "/api/v1/me/tokens" in page
     assert not re.search(r'(src|href)="https?://', page)
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=", page)
 
 
-def test_reference_is_open_to_everybody_and_says_nothing_of_anybody(client: Client) -> None:
+def test_reference_and_schema_are_public(client: Client) -> None:
     assert client.get(PREFIX + "/docs").status_code == 200
     assert client.get(PREFIX + "/openapi.json").status_code == 200
 
@@ -167,7 +184,7 @@ def _paths(resolver: URLResolver, prefix: str = "/") -> list[tuple[str, URLPatte
 
 
 def _example(route: str) -> str:
-    """An address that a route matches."""
+    """Return a path that matches a route."""
     known = {
         r"/^confirm-email/(?P<key>[-:\w]+)/$": "/confirm-email/x/",
         r"/^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$": "/password/reset/key/1-x/",
@@ -181,8 +198,8 @@ def _example(route: str) -> str:
     return re.sub(r"<(\w+:)?\w+>", "x", route)
 
 
-def test_every_page_that_takes_a_form_asks_for_its_csrf_token(user: User) -> None:
-    """For all routes that there are: the list is the resolver's, not ours."""
+def test_every_page_with_a_form_needs_the_csrf_token(user: User) -> None:
+    """The list of routes comes from the URL resolver, so no page can be left out."""
     browser = Client(enforce_csrf_checks=True)
     browser.force_login(user)
     paths = [

@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.urls import get_resolver
 
-from accounts.api.endpoints import LONGEST_PAGE
+from accounts.api.pages import MAX_PAGE
 from accounts.models import User
 from accounts.services import rename_team
 from maru.web.api import api
@@ -101,7 +101,7 @@ def test_list_returns_one_page_at_most(owner: User, ids: dict[str, str], path: s
     lost = client.get(address, {"cursor": "x" * 10_000}).status_code
 
     assert answer.status_code == 200
-    assert len(answer.json()["items"]) <= LONGEST_PAGE
+    assert len(answer.json()["items"]) <= MAX_PAGE
     assert 0 < len(asked) <= 20
     assert not any("LIMIT 1000" in sql for sql in asked)
     assert refused == [400, 400, 400, 400]

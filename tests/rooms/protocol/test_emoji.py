@@ -1,4 +1,4 @@
-"""What counts as one emoji, and what does not."""
+"""Which texts are accepted as the emoji of a reaction."""
 
 import pytest
 
@@ -12,7 +12,7 @@ EMOJI = [
     "🏳️\u200d🌈",
     "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
 ]
-NO_EMOJI = [
+REFUSED = [
     *["a", "ok", "👍👍", "1", "#", "가", ":+1:", "<b>", "🇰", "👍a"],
     *("", "👍 ", " 👍", "👍\n", "\x00", "\ud83d", "\u200d", "\U0001f3fd"),
     "👍" + "\u200d👍" * 20,
@@ -20,11 +20,11 @@ NO_EMOJI = [
 
 
 @pytest.mark.parametrize("emoji", EMOJI)
-def test_one_emoji_passes_as_it_is(emoji: str) -> None:
+def test_single_emoji_is_returned_unchanged(emoji: str) -> None:
     assert clean_emoji(emoji) == emoji
 
 
-@pytest.mark.parametrize("text", NO_EMOJI)
-def test_whatever_else_is_refused(text: str) -> None:
+@pytest.mark.parametrize("text", REFUSED)
+def test_other_text_is_refused(text: str) -> None:
     with pytest.raises(Invalid):
         clean_emoji(text)

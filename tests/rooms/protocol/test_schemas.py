@@ -1,4 +1,4 @@
-"""The published schema of the socket, held against what the server really sends."""
+"""The published schema of the WebSocket protocol agrees with the structs and with real frames."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ def room(installation: Installation) -> PopulatedRoom:
     return installation.populate(rooms=1, members=2)[0]
 
 
-def described(part: str) -> dict[str, dict[str, Any]]:
-    """Return the properties of each frame of a part of the schema, by its type."""
+def frames(part: str) -> dict[str, dict[str, Any]]:
+    """Return the properties of each frame in `commands`, `answers` or `events`, by frame type."""
     schema = wire_schema()
     return {
         schema["$defs"][name.removeprefix("#/$defs/")]["properties"]["type"]["enum"][0]: schema[
@@ -26,7 +26,7 @@ def described(part: str) -> dict[str, dict[str, Any]]:
     }
 
 
-def test_schema_names_every_struct_that_has_a_type() -> None:
+def test_schema_contains_every_struct_with_a_tag() -> None:
     tagged = {
         struct.__struct_config__.tag
         for struct in [*vars(commands).values(), *vars(events).values()]
@@ -35,47 +35,47 @@ def test_schema_names_every_struct_that_has_a_type() -> None:
         and struct.__struct_config__.tag not in {None, struct.__name__}  # not the base classes
     }
 
-    named = {kind for part in ("commands", "answers", "events") for kind in described(part)}
+    in_schema = {kind for part in ("commands", "answers", "events") for kind in frames(part)}
 
-    assert named == tagged
-
-
-def test_types_of_clients_and_of_the_server_are_apart() -> None:
-    commands = set(described("commands"))
-
-    assert commands.isdisjoint(described("events"))
-    assert commands.isdisjoint(described("answers"))
+    assert in_schema == tagged
 
 
-async def test_every_frame_is_as_the_schema_says(
+def test_no_type_is_used_in_both_directions() -> None:
+    commands = set(frames("commands"))
+
+    assert commands.isdisjoint(frames("events"))
+    assert commands.isdisjoint(frames("answers"))
+
+
+async def test_every_sent_frame_has_only_fields_of_the_schema(
     installation: Installation, room: PopulatedRoom
 ) -> None:
-    known = {**described("answers"), **described("events")}
+    known = {**frames("answers"), **frames("events")}
     async with (
-        installation.socket(room.members[0]) as mine,
-        installation.socket(room.members[1]) as theirs,
+        installation.socket(room.members[0]) as first,
+        installation.socket(room.members[1]) as second,
     ):
-        await mine.join(room.id)
-        await theirs.join(room.id)
-        await mine.say(room.id, "hello")
-        await mine.until_type("run.completed")
-        sent = (await mine.say(room.id, "stop me"))["result"]
-        await mine.until_type("message.delta")
-        await mine.command("run.cancel", run=sent["runs"][0])
-        await mine.command("room.leave", room=room.id[:-4] + "0000")
+        await first.join(room.id)
+        await second.join(room.id)
+        await first.say(room.id, "hello")
+        await first.until_type("run.completed")
+        sent = (await first.say(room.id, "stop me"))["result"]
+        await first.until_type("message.delta")
+        await first.command("run.cancel", run=sent["runs"][0])
+        await first.command("room.leave", room=room.id[:-4] + "0000")
         status, _ = installation.request(
             "PATCH", f"/rooms/{room.id}", room.members[0].token, {"topic": "new"}
         )
-        await mine.until_type("room.changed")
+        await first.until_type("room.changed")
 
-    seen = {frame["type"]: frame for frame in mine.frames}
+    seen = {frame["type"]: frame for frame in first.frames}
     assert status == 200
     assert len(seen) >= 12
     for kind, frame in seen.items():
         assert set(frame) <= set(known[kind]), kind
 
 
-def test_served_schema_is_the_one_of_the_code(
+def test_served_schema_is_generated_from_the_structs(
     installation: Installation, room: PopulatedRoom
 ) -> None:
     status, schema = installation.request("GET", "/wire.json", room.members[0].token)

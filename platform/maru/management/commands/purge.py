@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from accounts.api.idempotency import purge_answers
+from accounts.api.idempotency import purge_responses
 from accounts.services import purge_teams
 from rooms.services import purge_rooms
 
@@ -16,5 +16,5 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        teams, rooms, answers = purge_teams(), purge_rooms(), purge_answers()
+        teams, rooms, answers = purge_teams(), purge_rooms(), purge_responses()
         self.stdout.write(f"Erased {teams} teams, {rooms} rooms and {answers} stored responses.")

@@ -1,0 +1,65 @@
+"""Pages of lists: the query parameters, the body, and the query of one page."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Generic, TypeVar
+
+from django.core.exceptions import ValidationError
+from django.db.models import Model, QuerySet
+from django.utils.translation import gettext as _
+from msgspec import Struct
+from ninja import Query
+
+from accounts.errors import Invalid
+
+MAX_PAGE: Final = 200
+
+Item = TypeVar("Item")
+Row = TypeVar("Row", bound=Model)
+
+Limit = Annotated[int, Query(ge=1, description=f"items per page, at most {MAX_PAGE}")]
+Cursor = Annotated[str | None, Query(description="`next` of the previous page")]
+
+
+class Page(Struct, Generic[Item], frozen=True):
+    """One page of a list; `next` is the cursor of the next page, null on the last page."""
+
+    items: list[Item]
+    next: str | None
+
+
+def each(body: Callable[[Row], Item]) -> Callable[[list[Row]], list[Item]]:
+    """Return the function that maps `body` over a list of rows."""
+    return lambda rows: [body(row) for row in rows]
+
+
+def page_of(
+    rows: QuerySet[Row],
+    bodies: Callable[[list[Row]], list[Item]],
+    *,
+    limit: int,
+    cursor: str | None,
+    key: str = "pk",
+    ascending: bool = False,
+) -> Page[Item]:
+    """Return one page of `rows` in the order of `key`, a unique field; newest first by default.
+
+    Raises Invalid if `cursor` is not a value of that field.
+    """
+    limit = min(limit, MAX_PAGE)
+    rows = rows.order_by(key if ascending else f"-{key}")
+    if cursor is not None:
+        last = _parse_cursor(rows.model, key, cursor)
+        rows = rows.filter(**{f"{key}__{'gt' if ascending else 'lt'}": last})
+    found = list(rows[: limit + 1])
+    next_cursor = str(getattr(found[limit - 1], key)) if len(found) > limit else None
+    return Page(items=bodies(found[:limit]), next=next_cursor)
+
+
+def _parse_cursor(model: type[Model], key: str, cursor: str) -> Any:  # Any: the field's own type
+    field: Any = model._meta.pk if key == "pk" else model._meta.get_field(key)
+    # A foreign key would look for the row; its target only parses the value.
+    field = getattr(field, "target_field", field)
+    try:
+        return field.clean(cursor, None)
+    except ValidationError:
+        raise Invalid(fields={"cursor": _("This is not a cursor of this list.")}) from None
