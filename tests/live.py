@@ -239,7 +239,7 @@ class Socket:
         self.frames.append(frame)
         return frame
 
-    async def everything_so_far(self) -> list[Frame]:
+    async def received_so_far(self) -> list[Frame]:
         """Return all frames up to now: whatever was sent to us before is before the answer."""
         await self.command("ping")
         return self.frames

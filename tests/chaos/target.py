@@ -117,7 +117,7 @@ def _figures(stored: StoredState, clients: RecordingClients) -> dict[str, float]
         "messages": len(stored.messages),
         "deltas received": sum(client.deltas for client in clients.all),
         "answers compared": sum(
-            ended.heard_to_the_end
+            ended.received_to_the_end
             for client in clients.all
             for ended in client.timeline.ended.values()
         ),

@@ -1,4 +1,4 @@
-"""Browsers, the house that they visit, and the watch over them."""
+"""Browsers, the server that they visit, and the monitor over them."""
 
 import os
 import shutil
@@ -17,8 +17,8 @@ from playwright.sync_api import (
 )
 
 from tests.deadlines import DEADLINE
-from tests.e2e.house import House
-from tests.e2e.watch import Watch
+from tests.e2e.page_monitor import PageMonitor
+from tests.e2e.server import Server
 from tests.live import Installation, Person
 from tests.provider import Provider, running
 
@@ -82,19 +82,19 @@ def provider() -> Iterator[Provider]:
 
 
 @pytest.fixture(scope="package")
-def house(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def server(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The server that most tests visit, each with a team of its own."""
-    folder = tmp_path_factory.mktemp("house")
+    folder = tmp_path_factory.mktemp("server")
     with Installation(folder, MARU_EGRESS_ALLOW=provider.address) as installation:
-        yield House(installation, provider)
+        yield Server(installation, provider)
 
 
 @pytest.fixture
-def watch(house: House) -> Iterator[Watch]:
-    """Whoever uses a browser is watched, and the test fails with what the watch has seen."""
-    watch = Watch(house.url)
-    yield watch
-    assert watch.unexpected == []
+def monitor(server: Server) -> Iterator[PageMonitor]:
+    """Whoever uses a browser is watched, and the test fails with what the monitor has seen."""
+    monitor = PageMonitor(server.url)
+    yield monitor
+    assert monitor.unexpected == []
 
 
 @pytest.fixture(scope="package")
@@ -104,26 +104,26 @@ def browser_context_args() -> dict[str, Any]:
 
 
 @pytest.fixture
-def open_browser(new_context: Callable[..., BrowserContext], watch: Watch) -> Open:
-    """Open a browser of its own, without cookies; `enter` opens one for somebody."""
+def open_browser(new_context: Callable[..., BrowserContext], monitor: PageMonitor) -> Open:
+    """Open a browser of its own, without cookies; `sign_in` opens one for somebody."""
 
     def open_one(**options: Any) -> Page:
         context = new_context(**{"locale": "en-US", "viewport": DESK, **options})
         context.set_default_timeout(DEADLINE_MS)
-        watch.over(context)
+        monitor.over(context)
         return context.new_page()
 
     return open_one
 
 
 @pytest.fixture
-def enter(house: House, open_browser: Open) -> Open:
+def sign_in(server: Server, open_browser: Open) -> Open:
     """Open a browser in which a person is signed in."""
 
     def enter_as(person: Person, **options: Any) -> Page:
         page = open_browser(**options)
-        key = house.keys[person.user]
-        page.context.add_cookies([{"name": "maru_session", "value": key, "url": house.url}])
+        key = server.keys[person.user]
+        page.context.add_cookies([{"name": "maru_session", "value": key, "url": server.url}])
         return page
 
     return enter_as

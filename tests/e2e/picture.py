@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
-from tests.e2e.conversation import Conversation
+from tests.e2e.room_page import RoomPage
 from tests.live import ROOT, Installation
 from tests.provider import Provider, running
 from tests.provider.samples import INTERVIEWS, PAUSE
@@ -37,7 +37,7 @@ def main() -> None:
             args=[] if os.geteuid() else ["--no-sandbox"],
         )
         pages, address = people_in(installation, provider, chromium)
-        here, there = (Conversation(page, address) for page in pages)
+        here, there = (RoomPage(page, address) for page in pages)
         talk(here, there)
         here.page.screenshot(path=PICTURE)
         provider.release()
@@ -51,7 +51,7 @@ def people_in(
     """Make the team and open a browser for each of the two; return the room's address with them."""
     out = installation.folder / "scene.json"
     subprocess.run(
-        [sys.executable, "-m", "tests.e2e.scene", provider.base_url, str(out)],
+        [sys.executable, "-m", "tests.e2e.demo_team", provider.base_url, str(out)],
         cwd=installation.folder,
         env={**installation.env, "DJANGO_SETTINGS_MODULE": "maru.settings"},
         check=True,
@@ -66,7 +66,7 @@ def people_in(
     return pages, f"{installation.url}/rooms/{scene['room']}/"
 
 
-def talk(here: Conversation, there: Conversation) -> None:
+def talk(here: RoomPage, there: RoomPage) -> None:
     """Ask both personas, and stop where one answer is whole and the other in the making."""
     there.ask(ASKED_FIRST)
     there.ended()

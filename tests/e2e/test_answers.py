@@ -4,8 +4,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import Open
-from tests.e2e.conversation import Conversation
-from tests.e2e.house import House
+from tests.e2e.room_page import RoomPage
+from tests.e2e.server import Server
 from tests.live import PopulatedRoom
 from tests.provider import Provider
 
@@ -16,31 +16,31 @@ REFUSED = "The model provider refused the key of this connection. Ask a team adm
 
 
 @pytest.fixture(scope="module")
-def room(house: House) -> PopulatedRoom:
+def room(server: Server) -> PopulatedRoom:
     models = ("held-5", "fault-401-once")
-    return house.populate(1, 2, *models)[0]
+    return server.populate(1, 2, *models)[0]
 
 
 @pytest.fixture
-def both(house: House, room: PopulatedRoom, enter: Open) -> tuple[Conversation, Conversation]:
+def both(server: Server, room: PopulatedRoom, sign_in: Open) -> tuple[RoomPage, RoomPage]:
     """The room as its owner and as another member see it."""
-    owner, member = (enter(person) for person in room.members)
-    return Conversation(owner, house.address(room)), Conversation(member, house.address(room))
+    owner, member = (sign_in(person) for person in room.members)
+    return RoomPage(owner, server.address(room)), RoomPage(member, server.address(room))
 
 
-def ask(one: Conversation, other: Conversation, text: str) -> None:
+def ask(one: RoomPage, other: RoomPage, text: str) -> None:
     """Ask something and wait until both see that it is being answered."""
     one.ask(text)
     expect(other.answers).to_have_count(one.answers.count())
 
 
 def test_reload_in_the_middle_loses_and_doubles_nothing(
-    both: tuple[Conversation, Conversation], provider: Provider
+    both: tuple[RoomPage, RoomPage], provider: Provider
 ) -> None:
     here, there = both
     ask(here, there, "Count, please")
-    for conversation in both:
-        expect(conversation.answer_text).to_have_text(HALF)
+    for room_page in both:
+        expect(room_page.answer_text).to_have_text(HALF)
 
     here.page.reload()
     expect(here.answer_text).to_have_text(HALF)
@@ -51,30 +51,30 @@ def test_reload_in_the_middle_loses_and_doubles_nothing(
 
 
 def test_stop_keeps_what_came_and_says_who_stopped_it_and_again_means_again(
-    both: tuple[Conversation, Conversation], provider: Provider
+    both: tuple[RoomPage, RoomPage], provider: Provider
 ) -> None:
     here, there = both
     ask(there, here, "Count, please")
-    for conversation in both:
-        expect(conversation.answer_text).to_have_text(HALF)
+    for room_page in both:
+        expect(room_page.answer_text).to_have_text(HALF)
 
     there.answer.get_by_role("button", name="Stop").click()
 
     assert [here.ended("stopped"), there.ended("stopped")] == [HALF, HALF]
-    for conversation in both:
-        expect(conversation.answer.get_by_text("Stopped by Hayun")).to_be_visible()
+    for room_page in both:
+        expect(room_page.answer.get_by_text("Stopped by Hayun")).to_be_visible()
 
     stopped = there.answers.count()
     there.answer.get_by_role("button", name="Answer again").click()
-    for conversation in both:
-        expect(conversation.answers).to_have_count(stopped + 1)
-        expect(conversation.answer_text).to_have_text(HALF)
+    for room_page in both:
+        expect(room_page.answers).to_have_count(stopped + 1)
+        expect(room_page.answer_text).to_have_text(HALF)
     provider.release()
     assert [here.ended(), there.ended()] == [WHOLE, WHOLE]
 
 
 def test_failed_provider_is_one_sentence_and_retry(
-    both: tuple[Conversation, Conversation],
+    both: tuple[RoomPage, RoomPage],
 ) -> None:
     here, there = both
     ask(there, here, "@fault-401-once are you there?")
@@ -82,18 +82,18 @@ def test_failed_provider_is_one_sentence_and_retry(
     there.ended("failed")
     here.ended("failed")
 
-    for conversation in both:
-        words = conversation.answer.locator("[data-end]")
+    for room_page in both:
+        words = room_page.answer.locator("[data-end]")
         expect(words).to_have_text(REFUSED)
     there.answer.get_by_role("button", name="Retry").click()
     assert [there.ended(), here.ended()] == ["fine now", "fine now"]
 
 
 def test_several_answers_at_once_have_a_stop_each(
-    house: House, enter: Open, provider: Provider
+    server: Server, sign_in: Open, provider: Provider
 ) -> None:
-    (room,) = house.populate(1, 1, "held-3", "held-5", "held-7")
-    here = Conversation(enter(room.members[0]), house.address(room))
+    (room,) = server.populate(1, 1, "held-3", "held-5", "held-7")
+    here = RoomPage(sign_in(room.members[0]), server.address(room))
     halves = {f"held-{n}": " ".join(f"t{k}" for k in range(n)) for n in (3, 5, 7)}
 
     here.write("@held-3 @held-5 @held-7 Count, please")
@@ -111,18 +111,18 @@ def test_several_answers_at_once_have_a_stop_each(
         expect(answers[name].locator("[data-body]")).to_have_text(f"{halves[name]} {half}")
 
 
-def test_two_rooms_stream_in_two_tabs_each_its_own(house: House, enter: Open) -> None:
-    rooms = house.populate(2, 1, "canary@40")
+def test_two_rooms_stream_in_two_tabs_each_its_own(server: Server, sign_in: Open) -> None:
+    rooms = server.populate(2, 1, "canary@40")
     person = rooms[0].members[0]
     path = f"/rooms/{rooms[1].id}/members/{person.user}"
     owner = rooms[1].members[0].token
-    assert house.installation.request("PUT", path, owner, {"role": "member"})[0] == 200
-    first = enter(person)
+    assert server.installation.request("PUT", path, owner, {"role": "member"})[0] == 200
+    first = sign_in(person)
     second = first.context.new_page()
     heard = [frames_of(page) for page in (first, second)]
     tabs = [
-        Conversation(first, house.address(rooms[0])),
-        Conversation(second, house.address(rooms[1])),
+        RoomPage(first, server.address(rooms[0])),
+        RoomPage(second, server.address(rooms[1])),
     ]
 
     for number, tab in enumerate(tabs):

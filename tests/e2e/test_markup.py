@@ -7,9 +7,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import Open
-from tests.e2e.conversation import Conversation
-from tests.e2e.house import House
-from tests.e2e.watch import Watch
+from tests.e2e.page_monitor import PageMonitor
+from tests.e2e.room_page import RoomPage
+from tests.e2e.server import Server
 from tests.live import PopulatedRoom
 
 MARKUP = [
@@ -41,32 +41,34 @@ SCHEMES = "(links) => links.map((link) => new URL(link.href).protocol)"
 
 
 @pytest.fixture(scope="module")
-def room(house: House) -> PopulatedRoom:
-    return house.populate(1, 2, "echo")[0]
+def room(server: Server) -> PopulatedRoom:
+    return server.populate(1, 2, "echo")[0]
 
 
 @pytest.fixture
-def pages(room: PopulatedRoom, enter: Open) -> tuple[Page, Page]:
+def pages(room: PopulatedRoom, sign_in: Open) -> tuple[Page, Page]:
     """Two members' browsers: one without the policy, one with it."""
-    return enter(room.members[0], bypass_csp=True), enter(room.members[1])
+    return sign_in(room.members[0], bypass_csp=True), sign_in(room.members[1])
 
 
 @pytest.mark.parametrize("text", MARKUP)
-def test_detector_notices_what_raw_markup_does(open_browser: Open, watch: Watch, text: str) -> None:
+def test_detector_notices_what_raw_markup_does(
+    open_browser: Open, monitor: PageMonitor, text: str
+) -> None:
     page = open_browser()
 
     page.set_content(f"<title></title>{text}")
     for pressed in page.get_by_text("press").all():
         pressed.click()
 
-    watch.until_it_sees(page, "dialog" if "alert" in text else "foreign request")
-    watch.expect("")
+    monitor.until_it_sees(page, "dialog" if "alert" in text else "foreign request")
+    monitor.expect("")
 
 
 def test_what_people_write_and_personas_answer_stays_text(
-    house: House, room: PopulatedRoom, pages: tuple[Page, Page]
+    server: Server, room: PopulatedRoom, pages: tuple[Page, Page]
 ) -> None:
-    one, other = (Conversation(page, house.address(room)) for page in pages)
+    one, other = (RoomPage(page, server.address(room)) for page in pages)
     one.follow()
 
     for text in [*MARKUP, *MARKDOWN]:
@@ -76,20 +78,20 @@ def test_what_people_write_and_personas_answer_stays_text(
     assert any("<script>alert(1)</script>" in state for state in states)
     assert set(nodes) == {"#text"}
 
-    for conversation in (one, other):
-        bodies = conversation.page.locator("[data-body]")
-        expect(conversation.answers).to_have_count(len(MARKUP) + len(MARKDOWN))
+    for room_page in (one, other):
+        bodies = room_page.page.locator("[data-body]")
+        expect(room_page.answers).to_have_count(len(MARKUP) + len(MARKDOWN))
         assert bodies.locator(FOREIGN).count() == 0
         schemes = bodies.locator("a").evaluate_all(SCHEMES)
         assert set(schemes) <= {"http:", "https:", "mailto:"}
-        conversation.page.reload()
-        conversation.is_live()
+        room_page.page.reload()
+        room_page.is_live()
 
 
 def test_names_of_rooms_personas_and_people_stay_text(
-    house: House, room: PopulatedRoom, pages: tuple[Page, Page]
+    server: Server, room: PopulatedRoom, pages: tuple[Page, Page]
 ) -> None:
-    one, other = (Conversation(page, house.address(room)) for page in pages)
+    one, other = (RoomPage(page, server.address(room)) for page in pages)
     image, script = MARKUP[1], MARKUP[0]
     owner = room.members[0].token
     persona = one.page.locator("#panel [data-persona-id]").get_attribute("data-persona-id")
@@ -98,20 +100,20 @@ def test_names_of_rooms_personas_and_people_stay_text(
         (f"/rooms/{room.id}", {"name": image, "topic": script}),
         ("/me", {"name": image}),
     ):
-        status, body = house.installation.request("PATCH", path, owner, changes)
+        status, body = server.installation.request("PATCH", path, owner, changes)
         assert status == 200, body
-    one.page.goto(f"{house.url}/teams/{room.team}/personas/{persona}/")
+    one.page.goto(f"{server.url}/teams/{room.team}/personas/{persona}/")
     one.page.get_by_label("Name").fill(image)
     one.page.get_by_label("Role").fill(script)
     one.page.get_by_role("button", name="Save as").click()
     expect(one.page.get_by_role("heading", name=image)).to_be_visible()
-    one.page.goto(house.address(room))
-    for conversation in (one, other):
-        expect(conversation.page.locator("[data-room-name]")).to_have_text(image)
-        conversation.ask("Who are you?")
-        conversation.ended()
-        conversation.field.fill("@")
-        expect(conversation.page.get_by_role("option").first).to_contain_text(image)
+    one.page.goto(server.address(room))
+    for room_page in (one, other):
+        expect(room_page.page.locator("[data-room-name]")).to_have_text(image)
+        room_page.ask("Who are you?")
+        room_page.ended()
+        room_page.field.fill("@")
+        expect(room_page.page.get_by_role("option").first).to_contain_text(image)
 
     for path in (
         f"/rooms/{room.id}/",
@@ -122,7 +124,7 @@ def test_names_of_rooms_personas_and_people_stay_text(
         f"/teams/{room.team}/people/",
         "/me/",
     ):
-        one.page.goto(house.url + path)
+        one.page.goto(server.url + path)
         expect(
             one.page.get_by_text(image).or_(one.page.locator(f"[value='{image}']")).first
         ).to_be_attached()

@@ -6,25 +6,25 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.e2e.conftest import Open
-from tests.e2e.conversation import Conversation
-from tests.e2e.house import House
+from tests.e2e.room_page import RoomPage
+from tests.e2e.server import Server
 from tests.live import PopulatedRoom
 
 
 @pytest.fixture(scope="module")
-def room(house: House) -> PopulatedRoom:
+def room(server: Server) -> PopulatedRoom:
     """A room in which nobody answers."""
-    room = house.populate(1, 2)[0]
+    room = server.populate(1, 2)[0]
     token, change = room.members[0].token, {"answer_policy": "off"}
-    assert house.installation.request("PATCH", f"/rooms/{room.id}", token, change)[0] == 200
+    assert server.installation.request("PATCH", f"/rooms/{room.id}", token, change)[0] == 200
     return room
 
 
 @pytest.fixture
-def both(house: House, room: PopulatedRoom, enter: Open) -> tuple[Conversation, Conversation]:
+def both(server: Server, room: PopulatedRoom, sign_in: Open) -> tuple[RoomPage, RoomPage]:
     """The room as its owner and as another member see it."""
-    owner, member = (enter(person) for person in room.members)
-    return Conversation(owner, house.address(room)), Conversation(member, house.address(room))
+    owner, member = (sign_in(person) for person in room.members)
+    return RoomPage(owner, server.address(room)), RoomPage(member, server.address(room))
 
 
 def tool(message: Locator, name: str) -> Locator:
@@ -32,7 +32,7 @@ def tool(message: Locator, name: str) -> Locator:
     return message.get_by_role("button", name=name)
 
 
-def say(here: Conversation, there: Conversation, text: str) -> None:
+def say(here: RoomPage, there: RoomPage, text: str) -> None:
     here.page.locator("#composer-text").fill(text)
     here.page.locator("#composer-text").press("Enter")
     expect(there.message(text)).to_have_count(1)
@@ -40,7 +40,7 @@ def say(here: Conversation, there: Conversation, text: str) -> None:
 
 
 def test_edit_shows_to_everybody_and_escape_leaves_it(
-    both: tuple[Conversation, Conversation],
+    both: tuple[RoomPage, RoomPage],
 ) -> None:
     here, there = both
     say(there, here, "frist")
@@ -56,14 +56,14 @@ def test_edit_shows_to_everybody_and_escape_leaves_it(
     field.fill("first")
     field.press("Enter")
 
-    for conversation in both:
-        expect(conversation.message("first").locator("[data-edited]")).to_have_text("Edited")
-        expect(conversation.message("frist")).to_have_count(0)
+    for room_page in both:
+        expect(room_page.message("first").locator("[data-edited]")).to_have_text("Edited")
+        expect(room_page.message("frist")).to_have_count(0)
     here.page.reload()
     expect(here.message("first").locator("[data-edited]")).to_have_text("Edited")
 
 
-def test_moderator_deletes_and_member_may_not(both: tuple[Conversation, Conversation]) -> None:
+def test_moderator_deletes_and_member_may_not(both: tuple[RoomPage, RoomPage]) -> None:
     here, there = both
     say(there, here, "delete me")
     say(here, there, "keep me")
@@ -76,18 +76,18 @@ def test_moderator_deletes_and_member_may_not(both: tuple[Conversation, Conversa
     expect(there.message("delete me")).to_have_count(1)
     button.click()
 
-    for conversation in both:
-        expect(conversation.message("delete me")).to_have_count(0)
-        gone = conversation.message("This message was deleted.")
+    for room_page in both:
+        expect(room_page.message("delete me")).to_have_count(0)
+        gone = room_page.message("This message was deleted.")
         expect(gone).to_have_attribute("data-state", "deleted")
-    for conversation in both:
-        assert "delete me" not in conversation.page.content()
+    for room_page in both:
+        assert "delete me" not in room_page.page.content()
     here.page.reload()
     expect(here.message("This message was deleted.")).to_have_count(1)
 
 
 def test_reactions_are_pills_that_are_pressed_where_they_are_mine(
-    both: tuple[Conversation, Conversation],
+    both: tuple[RoomPage, RoomPage],
 ) -> None:
     here, there = both
     say(here, there, "react to me")

@@ -6,9 +6,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import Open
-from tests.e2e.house import House
-from tests.e2e.test_beginning import PASSWORD, set_up
-from tests.e2e.watch import Watch
+from tests.e2e.page_monitor import PageMonitor
+from tests.e2e.server import Server
+from tests.e2e.test_first_start import PASSWORD, set_up
 from tests.live import Installation
 from tests.provider import Provider
 
@@ -22,7 +22,7 @@ DEVICE = {
 }
 
 
-class NamedHouse(House):
+class NamedHouse(Server):
     """Passkeys belong to names: browsers make none for an address of figures."""
 
     @property
@@ -31,7 +31,7 @@ class NamedHouse(House):
 
 
 @pytest.fixture(scope="module")
-def house(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def server(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """An installation that nobody has set up yet."""
     with Installation(tmp_path_factory.mktemp("passkeys")) as installation:
         yield NamedHouse(installation, provider)
@@ -45,14 +45,14 @@ def with_device(page: Page) -> Page:
 
 
 def test_passkey_is_a_second_step_and_a_way_in_of_its_own(
-    house: House, open_browser: Open, watch: Watch
+    server: Server, open_browser: Open, monitor: PageMonitor
 ) -> None:
     page = with_device(open_browser())
-    link = house.installation.setup_link().replace("127.0.0.1", "localhost")
+    link = server.installation.setup_link().replace("127.0.0.1", "localhost")
     set_up(page, link)
     page.wait_for_url("**/rooms/**")
 
-    page.goto(f"{house.url}/accounts/2fa/webauthn/add/")
+    page.goto(f"{server.url}/accounts/2fa/webauthn/add/")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Go on").click()
     expect(page.get_by_label("Name")).to_have_value("Passkey 1")
@@ -64,28 +64,28 @@ def test_passkey_is_a_second_step_and_a_way_in_of_its_own(
     codes = page.evaluate("navigator.clipboard.readText()").split()
     assert codes == page.locator("#codes code").all_inner_texts()
 
-    log_out(house, page)
+    log_out(server, page)
     page.get_by_label("Email").fill("seojun@example.com")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("One more step")
     page.get_by_role("button", name="Use a passkey").click()
-    page.wait_for_url(f"{house.url}/")
+    page.wait_for_url(f"{server.url}/")
 
-    log_out(house, page)
+    log_out(server, page)
     page.get_by_role("button", name="Sign in with a passkey").click()
-    page.wait_for_url(f"{house.url}/")
+    page.wait_for_url(f"{server.url}/")
 
 
-def log_out(house: House, page: Page) -> None:
-    page.goto(f"{house.url}/accounts/logout/")
+def log_out(server: Server, page: Page) -> None:
+    page.goto(f"{server.url}/accounts/logout/")
     page.get_by_role("main").get_by_role("button", name="Log out").click()
     page.wait_for_url("**/accounts/login/**")
 
 
-def test_device_without_a_passkey_is_said_plainly(house: House, open_browser: Open) -> None:
+def test_device_without_a_passkey_is_said_plainly(server: Server, open_browser: Open) -> None:
     page = with_device(open_browser())  # which has no passkey for us
-    page.goto(f"{house.url}/accounts/login/")
+    page.goto(f"{server.url}/accounts/login/")
 
     page.get_by_role("button", name="Sign in with a passkey").click()
 

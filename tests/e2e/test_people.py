@@ -4,22 +4,22 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import Open
-from tests.e2e.conversation import Conversation
-from tests.e2e.house import House
-from tests.e2e.watch import Watch
+from tests.e2e.page_monitor import PageMonitor
+from tests.e2e.room_page import RoomPage
+from tests.e2e.server import Server
 from tests.live import PopulatedRoom
 
 UNKNOWN = "01890000-0000-7000-8000-000000000000"
 
 
 @pytest.fixture(scope="module")
-def room(house: House) -> PopulatedRoom:
-    return house.populate(1, 2, "tokens-60@40")[0]
+def room(server: Server) -> PopulatedRoom:
+    return server.populate(1, 2, "tokens-60@40")[0]
 
 
-def invitation_made_by(page: Page, house: House, room: PopulatedRoom) -> str:
+def invitation_made_by(page: Page, server: Server, room: PopulatedRoom) -> str:
     """Make a link into the team and return it."""
-    page.goto(house.address(room))
+    page.goto(server.address(room))
     page.locator(".sidebar-team").click()
     page.get_by_role("link", name="People and invitations").click()
     page.get_by_role("button", name="Create a link").click()
@@ -49,40 +49,40 @@ def let_in(page: Page, name: str) -> None:
 
 
 def test_the_invited_sign_up_land_in_the_team_and_see_the_same_answer_being_made(
-    house: House, room: PopulatedRoom, enter: Open, open_browser: Open, watch: Watch
+    server: Server, room: PopulatedRoom, sign_in: Open, open_browser: Open, monitor: PageMonitor
 ) -> None:
-    owner = enter(room.members[0])
+    owner = sign_in(room.members[0])
     guest = open_browser()
-    link = invitation_made_by(owner, house, room)
+    link = invitation_made_by(owner, server, room)
 
     sign_up(guest, link, "Hayun Kim")
     expect(guest.get_by_text("You are in no room yet")).to_be_visible()
-    owner.goto(house.address(room))
+    owner.goto(server.address(room))
     let_in(owner, "Hayun Kim")
 
-    here, there = (Conversation(page, house.address(room)) for page in (owner, guest))
+    here, there = (RoomPage(page, server.address(room)) for page in (owner, guest))
     here.follow()
     there.follow()
     here.write("Count, please")
     texts = [here.ended(), there.ended()]
 
     assert texts == [" ".join(f"t{n}" for n in range(60))] * 2
-    for conversation in (here, there):
-        states, nodes = conversation.followed()
+    for room_page in (here, there):
+        states, nodes = room_page.followed()
         assert len(states) > 3
         assert nodes == ["#text"]
 
-    watch.expect_status(404, "/invitations/")
+    monitor.expect_status(404, "/invitations/")
     late = open_browser()
     late.goto(link)
     expect(late.get_by_role("heading")).to_have_text("This invitation does not open")
 
 
 def test_question_that_is_left_gives_the_focus_back_to_what_opened_its_menu(
-    house: House, room: PopulatedRoom, enter: Open
+    server: Server, room: PopulatedRoom, sign_in: Open
 ) -> None:
-    page = enter(room.members[0])
-    page.goto(f"{house.url}/teams/{room.team}/people/")
+    page = sign_in(room.members[0])
+    page.goto(f"{server.url}/teams/{room.team}/people/")
     more = page.get_by_role("button", name="More for").first
     more.click()
     page.get_by_role("button", name="Suspend").click()
@@ -95,14 +95,14 @@ def test_question_that_is_left_gives_the_focus_back_to_what_opened_its_menu(
 
 
 def test_stranger_sees_the_page_of_an_unknown_room(
-    house: House, room: PopulatedRoom, enter: Open, watch: Watch
+    server: Server, room: PopulatedRoom, sign_in: Open, monitor: PageMonitor
 ) -> None:
-    stranger = enter(house.populate(1, 1)[0].members[0])
-    watch.expect_status(404, "/rooms/")
+    stranger = sign_in(server.populate(1, 1)[0].members[0])
+    monitor.expect_status(404, "/rooms/")
 
     seen = []
     for room_id in (room.id, UNKNOWN):
-        answer = stranger.goto(f"{house.url}/rooms/{room_id}/")
+        answer = stranger.goto(f"{server.url}/rooms/{room_id}/")
         assert answer is not None
         seen.append((answer.status, stranger.locator("html").inner_html()))
 
@@ -112,15 +112,15 @@ def test_stranger_sees_the_page_of_an_unknown_room(
 
 
 def test_removed_member_is_told_in_the_open_page_and_loses_the_room(
-    house: House, enter: Open, watch: Watch
+    server: Server, sign_in: Open, monitor: PageMonitor
 ) -> None:
-    room = house.populate(1, 2, "echo")[0]
-    owner, member = (enter(person) for person in room.members)
-    there = Conversation(member, house.address(room))
+    room = server.populate(1, 2, "echo")[0]
+    owner, member = (sign_in(person) for person in room.members)
+    there = RoomPage(member, server.address(room))
     there.write("Something that only this room knows")
     there.ended()
 
-    owner.goto(f"{house.address(room)}settings/")
+    owner.goto(f"{server.address(room)}settings/")
     owner.get_by_role("button", name="Take out").last.click()
     owner.get_by_role("dialog").get_by_role("button", name="Take out").click()
 
@@ -129,16 +129,16 @@ def test_removed_member_is_told_in_the_open_page_and_loses_the_room(
     expect(there.field).to_be_hidden()
     expect(member.locator(f".row[data-room-id='{room.id}']")).to_have_count(0)
     assert "only this room knows" not in member.locator("main").inner_text()
-    watch.expect_status(404, f"/rooms/{room.id}/")
+    monitor.expect_status(404, f"/rooms/{room.id}/")
     member.reload()
     expect(member.get_by_role("heading")).to_have_text("There is nothing here")
 
 
 def test_log_of_a_team_can_be_taken_along(
-    house: House, room: PopulatedRoom, enter: Open, watch: Watch
+    server: Server, room: PopulatedRoom, sign_in: Open, monitor: PageMonitor
 ) -> None:
-    owner = enter(room.members[0])
-    owner.goto(f"{house.url}/teams/{room.team}/audit/")
+    owner = sign_in(room.members[0])
+    owner.goto(f"{server.url}/teams/{room.team}/audit/")
 
     with owner.expect_download() as download:
         owner.get_by_role("button", name="CSV").click()

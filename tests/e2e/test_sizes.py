@@ -4,8 +4,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import Open
-from tests.e2e.conversation import Conversation
-from tests.e2e.house import House
+from tests.e2e.room_page import RoomPage
+from tests.e2e.server import Server
 from tests.live import PopulatedRoom
 from tests.provider import Provider
 
@@ -50,8 +50,8 @@ LINES = """
 
 
 @pytest.fixture(scope="module")
-def room(house: House) -> PopulatedRoom:
-    return house.populate(1, 2, "echo")[0]
+def room(server: Server) -> PopulatedRoom:
+    return server.populate(1, 2, "echo")[0]
 
 
 def beyond_the_edge(page: Page) -> list[str]:
@@ -61,16 +61,16 @@ def beyond_the_edge(page: Page) -> list[str]:
 
 
 def test_phone_goes_from_the_list_into_a_room_and_back(
-    house: House, room: PopulatedRoom, enter: Open
+    server: Server, room: PopulatedRoom, sign_in: Open
 ) -> None:
-    page = enter(room.members[0], viewport=PHONE, has_touch=True, is_mobile=True)
+    page = sign_in(room.members[0], viewport=PHONE, has_touch=True, is_mobile=True)
     row = page.locator(f".row[data-room-id='{room.id}']")
 
-    page.goto(house.url)
+    page.goto(server.url)
     expect(row).to_be_visible()
     expect(page.locator("main")).to_be_hidden()
     row.tap()
-    here = Conversation(page)
+    here = RoomPage(page)
     here.is_live()
     expect(row).to_be_hidden()
     here.ask("From a phone")
@@ -81,10 +81,10 @@ def test_phone_goes_from_the_list_into_a_room_and_back(
     expect(row).to_contain_text("From a phone")
 
 
-def test_finger_stops_an_answer(house: House, enter: Open, provider: Provider) -> None:
-    (room,) = house.populate(1, 1, "held-5")
-    page = enter(room.members[0], viewport=PHONE, has_touch=True, is_mobile=True)
-    here = Conversation(page, house.address(room))
+def test_finger_stops_an_answer(server: Server, sign_in: Open, provider: Provider) -> None:
+    (room,) = server.populate(1, 1, "held-5")
+    page = sign_in(room.members[0], viewport=PHONE, has_touch=True, is_mobile=True)
+    here = RoomPage(page, server.address(room))
     here.ask("Count, please")
     expect(here.answer_text).to_have_text("t0 t1 t2 t3 t4")
 
@@ -95,15 +95,15 @@ def test_finger_stops_an_answer(house: House, enter: Open, provider: Provider) -
 
 
 def test_phone_goes_from_one_setting_to_another(
-    house: House, room: PopulatedRoom, enter: Open
+    server: Server, room: PopulatedRoom, sign_in: Open
 ) -> None:
-    page = enter(room.members[0], viewport=PHONE, has_touch=True, is_mobile=True)
-    page.goto(f"{house.url}/me/")
+    page = sign_in(room.members[0], viewport=PHONE, has_touch=True, is_mobile=True)
+    page.goto(f"{server.url}/me/")
     page.get_by_role("link", name="Back").tap()
     page.get_by_role("link", name="Sessions").tap()
     expect(page.get_by_role("heading", name="Sessions")).to_be_visible()
 
-    page.goto(f"{house.url}/teams/{room.team}/")
+    page.goto(f"{server.url}/teams/{room.team}/")
     page.get_by_role("link", name="Back").tap()
     page.get_by_role("link", name="Audit").tap()
     expect(page.get_by_role("heading", name="Audit")).to_be_visible()
@@ -111,10 +111,10 @@ def test_phone_goes_from_one_setting_to_another(
 
 @pytest.mark.parametrize("width", [390, 768])
 def test_names_and_figures_stay_in_one_line(
-    house: House, room: PopulatedRoom, enter: Open, width: int
+    server: Server, room: PopulatedRoom, sign_in: Open, width: int
 ) -> None:
-    page = enter(room.members[0], viewport={"width": width, "height": 844})
-    here = Conversation(page, house.address(room))
+    page = sign_in(room.members[0], viewport={"width": width, "height": 844})
+    here = RoomPage(page, server.address(room))
 
     here.ask(NUMBERS)
     here.ended()
@@ -122,17 +122,17 @@ def test_names_and_figures_stay_in_one_line(
         cell = here.answer_text.get_by_role("cell", name=words, exact=True)
         assert cell.evaluate(LINES) == 1, words
     for path in (f"/teams/{room.team}/people/", f"/rooms/{room.id}/settings/#people"):
-        page.goto(house.url + path)
+        page.goto(server.url + path)
         names = page.locator(".list-item:has(form) .list-name > bdi")
         assert {name.evaluate(LINES) for name in names.all()} == {1}, path
 
 
 @pytest.mark.parametrize("viewport", [PHONE, NARROW, ZOOMED], ids=["390", "320", "zoomed"])
 def test_nothing_is_wider_than_the_page(
-    house: House, room: PopulatedRoom, enter: Open, viewport: dict[str, int]
+    server: Server, room: PopulatedRoom, sign_in: Open, viewport: dict[str, int]
 ) -> None:
-    page = enter(room.members[0], viewport=viewport)
-    here = Conversation(page, house.address(room))
+    page = sign_in(room.members[0], viewport=viewport)
+    here = RoomPage(page, server.address(room))
 
     here.ask(f"{WIDE}\n\n{CODE}\n\n{TABLE}")
     here.ended()
@@ -152,15 +152,15 @@ def test_nothing_is_wider_than_the_page(
         "/me/tokens/",
         "/api/v1/docs",
     ):
-        page.goto(house.url + path)
+        page.goto(server.url + path)
         assert beyond_the_edge(page) == [], path
 
 
 def test_what_is_wider_than_the_page_is_found(
-    house: House, room: PopulatedRoom, enter: Open
+    server: Server, room: PopulatedRoom, sign_in: Open
 ) -> None:
-    page = enter(room.members[0], viewport=PHONE)
-    page.goto(house.address(room))
+    page = sign_in(room.members[0], viewport=PHONE)
+    page.goto(server.address(room))
     assert beyond_the_edge(page) == []
 
     page.locator(".room-head .header-title").evaluate("(title) => (title.style.minWidth = '500px')")

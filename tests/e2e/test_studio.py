@@ -4,8 +4,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import Open
-from tests.e2e.conversation import Conversation
-from tests.e2e.house import House
+from tests.e2e.room_page import RoomPage
+from tests.e2e.server import Server
 from tests.live import PopulatedRoom
 from tests.provider import Provider
 
@@ -16,8 +16,8 @@ NOT_PUBLIC = (
 
 
 @pytest.fixture(scope="module")
-def room(house: House) -> PopulatedRoom:
-    return house.populate(1, 1)[0]
+def room(server: Server) -> PopulatedRoom:
+    return server.populate(1, 1)[0]
 
 
 def check(page: Page) -> str:
@@ -36,10 +36,10 @@ def connect(page: Page, url: str, key: str) -> None:
 
 
 def test_check_says_what_is_wrong_and_fills_in_the_models_when_all_is_right(
-    house: House, provider: Provider, room: PopulatedRoom, enter: Open
+    server: Server, provider: Provider, room: PopulatedRoom, sign_in: Open
 ) -> None:
-    page = enter(room.members[0])
-    page.goto(f"{house.url}/teams/{room.team}/connections/new/")
+    page = sign_in(room.members[0])
+    page.goto(f"{server.url}/teams/{room.team}/connections/new/")
 
     connect(page, "http://127.0.0.1:9/v1", KEY)
     assert check(page) == NOT_PUBLIC
@@ -57,10 +57,10 @@ def test_check_says_what_is_wrong_and_fills_in_the_models_when_all_is_right(
 
 
 def test_refused_form_begins_at_what_is_to_be_mended(
-    house: House, room: PopulatedRoom, enter: Open
+    server: Server, room: PopulatedRoom, sign_in: Open
 ) -> None:
-    page = enter(room.members[0])
-    page.goto(f"{house.url}/teams/{room.team}/connections/new/")
+    page = sign_in(room.members[0])
+    page.goto(f"{server.url}/teams/{room.team}/connections/new/")
     page.get_by_label("Name").fill("Stub")
 
     page.get_by_role("button", name="Connect").click()
@@ -70,17 +70,17 @@ def test_refused_form_begins_at_what_is_to_be_mended(
 
 
 def test_persona_on_a_new_connection_answers_in_its_room_when_it_is_mentioned(
-    house: House, provider: Provider, room: PopulatedRoom, enter: Open
+    server: Server, provider: Provider, room: PopulatedRoom, sign_in: Open
 ) -> None:
-    page = enter(room.members[0])
-    page.goto(f"{house.url}/teams/{room.team}/connections/new/")
+    page = sign_in(room.members[0])
+    page.goto(f"{server.url}/teams/{room.team}/connections/new/")
     page.get_by_label("Name").fill("Stub")
     connect(page, provider.base_url, KEY)
     page.get_by_label("Models").fill("tokens-40@40\necho")
     page.get_by_role("button", name="Connect").click()
     expect(page.get_by_text("The connection Stub is saved.")).to_be_visible()
 
-    page.goto(f"{house.url}/teams/{room.team}/personas/new/")
+    page.goto(f"{server.url}/teams/{room.team}/personas/new/")
     page.get_by_label("Name").fill("Byeori")
     page.get_by_label("Handle").fill("byeori")
     page.get_by_label("Role").fill("Counts")
@@ -89,12 +89,12 @@ def test_persona_on_a_new_connection_answers_in_its_room_when_it_is_mentioned(
     page.get_by_role("button", name="Make persona").click()
     expect(page.get_by_role("heading", name="Byeori")).to_be_visible()
 
-    page.goto(f"{house.address(room)}settings/")
+    page.goto(f"{server.address(room)}settings/")
     page.get_by_label("Another persona").select_option(label="Byeori (@byeori)")
     page.locator("#personas").get_by_role("button", name="Add").click()
     expect(page.locator("#personas").get_by_text("@byeori, Counts")).to_be_visible()
 
-    here = Conversation(page, house.address(room))
+    here = RoomPage(page, server.address(room))
     here.follow()
     here.ask("@byeori count, please")
     assert here.ended() == " ".join(f"t{n}" for n in range(40))

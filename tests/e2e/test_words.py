@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.e2e.conftest import Open
-from tests.e2e.conversation import Conversation
-from tests.e2e.house import House
+from tests.e2e.room_page import RoomPage
+from tests.e2e.server import Server
 from tests.live import PopulatedRoom
 
 # The same in Korean, and what things and people are called in this installation.
@@ -51,8 +51,8 @@ VISIBLE = """
 
 
 @pytest.fixture(scope="module")
-def room(house: House) -> PopulatedRoom:
-    return house.populate(1, 2)[0]
+def room(server: Server) -> PopulatedRoom:
+    return server.populate(1, 2)[0]
 
 
 def latin_words(page: Page) -> set[str]:
@@ -61,26 +61,26 @@ def latin_words(page: Page) -> set[str]:
     return set(re.findall(r"[A-Za-z]+", words)) - ALLOWED
 
 
-def test_english_words_are_found(house: House, room: PopulatedRoom, enter: Open) -> None:
-    page = enter(room.members[0])
+def test_english_words_are_found(server: Server, room: PopulatedRoom, sign_in: Open) -> None:
+    page = sign_in(room.members[0])
 
-    page.goto(house.address(room))
+    page.goto(server.address(room))
 
     assert {"Answers", "Mention", "Personas", "Rooms", "Send", "Write"} <= latin_words(page)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_korean_pages_have_no_english_words(
-    house: House, room: PopulatedRoom, enter: Open, theme: str
+    server: Server, room: PopulatedRoom, sign_in: Open, theme: str
 ) -> None:
-    page = enter(room.members[0], locale="ko-KR", color_scheme=theme)
-    here = Conversation(page, house.address(room))
+    page = sign_in(room.members[0], locale="ko-KR", color_scheme=theme)
+    here = RoomPage(page, server.address(room))
     here.ask("안녕하세요")
     here.ended()
     found = {"room": latin_words(page)}
 
     for path in PAGES:
-        page.goto(house.url + path.format(team=room.team, room=room.id))
+        page.goto(server.url + path.format(team=room.team, room=room.id))
         found[path] = latin_words(page)
 
     assert {path: words for path, words in found.items() if words} == {}

@@ -4,8 +4,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.conftest import Open
-from tests.e2e.conversation import Conversation
-from tests.e2e.house import House
+from tests.e2e.room_page import RoomPage
+from tests.e2e.server import Server
 from tests.live import PopulatedRoom
 from tests.provider import Provider
 
@@ -13,17 +13,17 @@ FOCUSED = "document.activeElement"
 
 
 @pytest.fixture(scope="module")
-def room(house: House) -> PopulatedRoom:
-    return house.populate(1, 2, "echo", "held-5")[0]
+def room(server: Server) -> PopulatedRoom:
+    return server.populate(1, 2, "echo", "held-5")[0]
 
 
 @pytest.fixture
-def here(house: House, room: PopulatedRoom, enter: Open) -> Conversation:
-    return Conversation(enter(room.members[0]), house.address(room))
+def here(server: Server, room: PopulatedRoom, sign_in: Open) -> RoomPage:
+    return RoomPage(sign_in(room.members[0]), server.address(room))
 
 
 def test_skip_link_leads_to_the_composer_where_enter_sends_and_shift_enter_breaks_the_line(
-    here: Conversation,
+    here: RoomPage,
 ) -> None:
     keys = here.page.keyboard
     keys.press("Tab")
@@ -43,7 +43,7 @@ def test_skip_link_leads_to_the_composer_where_enter_sends_and_shift_enter_break
     expect(mine).to_have_text("One line\nand another", use_inner_text=True)
 
 
-def test_whoever_just_types_writes_in_the_composer(here: Conversation) -> None:
+def test_whoever_just_types_writes_in_the_composer(here: RoomPage) -> None:
     here.page.keyboard.press("Space")
     assert here.page.evaluate(f"{FOCUSED} === document.body")
 
@@ -55,7 +55,7 @@ def test_whoever_just_types_writes_in_the_composer(here: Conversation) -> None:
 
 
 def test_mention_is_picked_with_arrows_and_enter_and_the_picker_is_closed_with_escape(
-    here: Conversation,
+    here: RoomPage,
 ) -> None:
     keys = here.page.keyboard
     options = here.page.get_by_role("option")
@@ -78,7 +78,7 @@ def test_mention_is_picked_with_arrows_and_enter_and_the_picker_is_closed_with_e
     here.field.fill("")
 
 
-def test_stop_is_reached_with_tab(here: Conversation, provider: Provider) -> None:
+def test_stop_is_reached_with_tab(here: RoomPage, provider: Provider) -> None:
     here.ask("@held-5 count, please")
     expect(here.answer_text).to_have_text("t0 t1 t2 t3 t4")
 
@@ -93,7 +93,7 @@ def test_stop_is_reached_with_tab(here: Conversation, provider: Provider) -> Non
     assert here.ended("stopped") == "t0 t1 t2 t3 t4"
 
 
-def test_enter_that_ends_a_syllable_does_not_send(here: Conversation) -> None:
+def test_enter_that_ends_a_syllable_does_not_send(here: RoomPage) -> None:
     before = here.messages.count()
     here.page.evaluate(
         "addEventListener('keydown', (event) => window.composing = event.isComposing, true)"

@@ -13,8 +13,8 @@ from xdist.scheduler import LoadScopeScheduling
 
 FIRST = ("tests/wire/", "tests/e2e/")
 SHARED = {
-    "the house of the wire": r"tests/wire/",
-    "the house that browsers visit": r"tests/e2e/",
+    "server of the wire tests": r"tests/wire/",
+    "server of the browser tests": r"tests/e2e/",
     "cluster": r"tests/cluster/(audit/test_(audit_log|lock_order)|"
     r"fanout/test_(removals|two_processes)|stores/test_lost_deltas)\.py",
     "fault target": r"tests/cluster/(runs/test_(frozen_workers|isolation|stops|worker_kills)|"

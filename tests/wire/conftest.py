@@ -8,11 +8,11 @@ import pytest
 
 from tests.live import Installation, Person, PopulatedRoom
 from tests.provider import Provider, running
-from tests.wire.house import House
+from tests.wire.server import Server
 
 # Fewer slots than by default, so that a test can fill them and have runs wait.
 SLOTS = 12
-MODULES = 18
+MODULES = 20
 ROOMS = 5
 MODELS = (
     "echo",
@@ -37,13 +37,13 @@ def provider() -> Iterator[Provider]:
 
 
 @pytest.fixture(scope="session")
-def house(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def server(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server, set up without a browser, whose personas answer from our provider."""
-    folder = tmp_path_factory.mktemp("house")
+    folder = tmp_path_factory.mktemp("server")
     with Installation(
         folder, MARU_EGRESS_ALLOW=provider.address, MARU_RUN_CONCURRENCY=str(SLOTS)
     ) as installation:
-        yield House(installation, provider, bootstrap(installation, folder))
+        yield Server(installation, provider, bootstrap(installation, folder))
 
 
 def bootstrap(installation: Installation, folder: Path) -> str:
@@ -55,22 +55,22 @@ def bootstrap(installation: Installation, folder: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def neighbourhood(house: House) -> list[PopulatedRoom]:
+def team_rooms(server: Server) -> list[PopulatedRoom]:
     """All rooms of one team; the first member of the first room owns the team."""
-    return house.populate(MODULES * ROOMS, 4, *MODELS)
+    return server.populate(MODULES * ROOMS, 4, *MODELS)
 
 
 @pytest.fixture(scope="session")
-def untouched(neighbourhood: list[PopulatedRoom]) -> Iterator[PopulatedRoom]:
+def unused_rooms(team_rooms: list[PopulatedRoom]) -> Iterator[PopulatedRoom]:
     """The rooms that no module has taken yet."""
-    return iter(neighbourhood[1:])
+    return iter(team_rooms[1:])
 
 
 @pytest.fixture(scope="module")
-def rooms(house: House, untouched: Iterator[PopulatedRoom]) -> Iterator[list[PopulatedRoom]]:
+def rooms(server: Server, unused_rooms: Iterator[PopulatedRoom]) -> Iterator[list[PopulatedRoom]]:
     """Fresh rooms; whatever the tests do, none may reach who has never been in it."""
-    yield list(islice(untouched, ROOMS))
-    assert house.ledger.leaks() == []
+    yield list(islice(unused_rooms, ROOMS))
+    assert server.deliveries.leaks() == []
 
 
 @pytest.fixture
@@ -95,6 +95,6 @@ def stranger(rooms: list[PopulatedRoom]) -> Person:
 
 
 @pytest.fixture(scope="session")
-def foreign(house: House) -> PopulatedRoom:
+def foreign(server: Server) -> PopulatedRoom:
     """A room of another team."""
-    return house.populate(1, 2)[0]
+    return server.populate(1, 2)[0]

@@ -22,7 +22,7 @@ from tests.live import (
     PopulatedRoom,
     Socket,
 )
-from tests.wire.listening import listening
+from tests.wire.event_stream import event_stream
 
 LARGE = "마" * 16_000
 MESSAGES, SHOWN = 90, 50
@@ -139,14 +139,14 @@ async def test_half_open_connection_is_noticed_and_its_user_is_away(
     with LimitedInstallation(tmp_path, {PING: scaled(1)}) as pinging:
         (room,) = await asyncio.to_thread(pinging.populate, 1, 2)
         owner, member = room.members
-        async with pinging.socket(owner) as tab, Deadend(pinging.port).open() as deadend:
-            await tab.join(room.id)
+        async with pinging.socket(owner) as client, Deadend(pinging.port).open() as deadend:
+            await client.join(room.id)
             async with narrow(pinging, member, deadend.port) as lost:
                 await lost.join(room.id)
-                await tab.until(lambda frame: is_presence(frame, member, online=True))
+                await client.until(lambda frame: is_presence(frame, member, online=True))
 
                 deadend.carries.clear()
-                await tab.until(lambda frame: is_presence(frame, member, online=False))
+                await client.until(lambda frame: is_presence(frame, member, online=False))
 
 
 def is_presence(frame: Frame, person: Person, *, online: bool) -> bool:
@@ -205,12 +205,12 @@ async def test_user_has_so_much_open_and_no_more_and_others_have_theirs(
         opened = list(await asyncio.gather(*many))
         while len(opened) < MAX_CONNECTIONS_PER_USER - 1:
             opened.append(await stack.enter_async_context(limited.socket(greedy)))
-        ear = await stack.enter_async_context(listening(limited, room.id, greedy.token))
-        await ear.until_type("member.added")
+        stream = await stack.enter_async_context(event_stream(limited, room.id, greedy.token))
+        await stream.until_type("member.added")
 
         with pytest.raises(InvalidStatus) as refused:
             await stack.enter_async_context(limited.socket(greedy))
-        async with listening(limited, room.id, greedy.token) as deaf:
+        async with event_stream(limited, room.id, greedy.token) as deaf:
             assert deaf.status == 429
         calm = await stack.enter_async_context(limited.socket(other))
         await opened[0].connection.close()

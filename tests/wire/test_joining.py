@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from tests.live import Frame, Person, PopulatedRoom
-from tests.wire.house import NOWHERE, House, Tab, streamed
+from tests.wire.server import UNKNOWN_ID, Server, WireClient, streamed
 
 
 @pytest.fixture
@@ -20,37 +20,37 @@ def stranger(rooms: list[PopulatedRoom]) -> Person:
 
 
 async def test_who_has_nothing_gets_the_state(
-    house: House, owner: Person, room: PopulatedRoom
+    server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
-    async with house.tab(owner) as tab:
-        snapshot = await tab.join(room.id)
+    async with server.client(owner) as client:
+        snapshot = await client.join(room.id)
 
         state = snapshot["state"]
         assert snapshot["room"] == room.id
         assert {member["user"] for member in state["members"]} == {p.user for p in room.members}
         assert state["permissions"]
-        assert [frame["type"] for frame in tab.frames].count("command.done") == 0
+        assert [frame["type"] for frame in client.frames].count("command.done") == 0
 
 
 async def test_state_holds_the_newest_fifty_messages_oldest_first(
-    house: House, rooms: list[PopulatedRoom]
+    server: Server, rooms: list[PopulatedRoom]
 ) -> None:
     room = rooms[3]
-    async with house.tab(room.members[0]) as tab:
-        sent = [(await tab.send(room.id, f"message {n}"))["message"] for n in range(55)]
-        state = (await tab.join(room.id))["state"]
+    async with server.client(room.members[0]) as client:
+        sent = [(await client.send(room.id, f"message {n}"))["message"] for n in range(55)]
+        state = (await client.join(room.id))["state"]
 
         assert [message["id"] for message in state["messages"]] == sent[-50:]
 
 
 async def test_who_has_some_gets_all_events_after_it(
-    house: House, owner: Person, member: Person, room: PopulatedRoom
+    server: Server, owner: Person, member: Person, room: PopulatedRoom
 ) -> None:
-    async with house.tab(owner) as tab, house.tab(member) as other:
-        known = (await tab.join(room.id))["seq"]
+    async with server.client(owner) as client, server.client(member) as other:
+        known = (await client.join(room.id))["seq"]
         sent = [await other.send(room.id, f"message {n}") for n in range(5)]
-        snapshot = await tab.join(room.id, known)
-        nothing = await tab.join(room.id, snapshot["seq"])
+        snapshot = await client.join(room.id, known)
+        nothing = await client.join(room.id, snapshot["seq"])
 
         assert snapshot["complete"] is True
         assert snapshot["from"] == known
@@ -60,15 +60,15 @@ async def test_who_has_some_gets_all_events_after_it(
 
 
 async def test_at_most_five_hundred_events_come_at_once(
-    house: House, rooms: list[PopulatedRoom]
+    server: Server, rooms: list[PopulatedRoom]
 ) -> None:
     room = rooms[4]
-    async with house.tab(room.members[0]) as tab:
-        known = (await tab.join(room.id))["seq"]
-        await tab.command("room.leave", room=room.id)
+    async with server.client(room.members[0]) as client:
+        known = (await client.join(room.id))["seq"]
+        await client.command("room.leave", room=room.id)
         await asyncio.gather(
             *(
-                tab.tell(
+                client.send_raw(
                     {
                         "type": "message.send",
                         "ref": "many",
@@ -82,10 +82,10 @@ async def test_at_most_five_hundred_events_come_at_once(
                 for n in range(501)
             )
         )
-        await tab.everything_so_far()
+        await client.received_so_far()
 
-        just = await tab.join(room.id, known + 1)
-        over = await tab.join(room.id, known)
+        just = await client.join(room.id, known + 1)
+        over = await client.join(room.id, known)
 
         assert (just["complete"], len(just["events"])) == (True, 500)
         assert over["complete"] is False
@@ -93,37 +93,44 @@ async def test_at_most_five_hundred_events_come_at_once(
 
 
 async def test_after_from_the_future_gets_the_state(
-    house: House, owner: Person, room: PopulatedRoom
+    server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
-    async with house.tab(owner) as tab:
+    async with server.client(owner) as client:
         for after in (10_000, 2**31, 2**53 - 1):
-            assert (await tab.join(room.id, after))["complete"] is False
+            assert (await client.join(room.id, after))["complete"] is False
 
 
 async def test_negative_after_and_wrong_shapes_are_invalid(
-    house: House, owner: Person, room: PopulatedRoom
+    server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
-    async with house.tab(owner) as tab:
+    async with server.client(owner) as client:
         positions: list[object] = [-1, "1", 1.5, True, [], {}]
         for after in positions:
-            code = await tab.refused("room.join", room=room.id, after=after, live={})
+            code = await client.refusal_code("room.join", room=room.id, after=after, live={})
             assert code == "invalid", after
-        held: list[object] = [[], "", 1, {NOWHERE: 1}, {NOWHERE: [1]}, {NOWHERE: [1, 2, 3]}]
+        held: list[object] = [
+            [],
+            "",
+            1,
+            {UNKNOWN_ID: 1},
+            {UNKNOWN_ID: [1]},
+            {UNKNOWN_ID: [1, 2, 3]},
+        ]
         for live in [*held, {"x": [1, 2]}]:
-            code = await tab.refused("room.join", room=room.id, after=None, live=live)
+            code = await client.refusal_code("room.join", room=room.id, after=None, live=live)
             assert code == "invalid", live
         for wrong in ("", "x", 7, None, room.id + "0"):
-            code = await tab.refused("room.join", room=wrong, after=None, live={})
+            code = await client.refusal_code("room.join", room=wrong, after=None, live={})
             assert code == "invalid", wrong
 
 
 async def test_foreign_room_is_not_there(
-    house: House, room: PopulatedRoom, stranger: Person, foreign: PopulatedRoom
+    server: Server, room: PopulatedRoom, stranger: Person, foreign: PopulatedRoom
 ) -> None:
-    async with house.tab(stranger) as tab:
+    async with server.client(stranger) as client:
         answers = [
-            await tab.command("room.join", room=asked, after=after, live={})
-            for asked in (NOWHERE, room.id, foreign.id)
+            await client.command("room.join", room=asked, after=after, live={})
+            for asked in (UNKNOWN_ID, room.id, foreign.id)
             for after in (None, 0, 10_000)
         ]
 
@@ -133,65 +140,65 @@ async def test_foreign_room_is_not_there(
 
 
 async def test_events_go_on_where_the_snapshot_ends(
-    house: House, owner: Person, member: Person, room: PopulatedRoom
+    server: Server, owner: Person, member: Person, room: PopulatedRoom
 ) -> None:
-    async with house.tab(member) as other, house.tab(owner) as tab:
+    async with server.client(member) as other, server.client(owner) as client:
         await other.join(room.id)
         sending = asyncio.gather(*(other.connection.send(said(room.id)) for _ in range(40)))
-        snapshot = await tab.join(room.id)
+        snapshot = await client.join(room.id)
         await sending
-        await other.everything_so_far()
+        await other.received_so_far()
         last = (await other.send(room.id, "last"))["seq"]
-        await tab.event("message.created", seq=last)
+        await client.event("message.created", seq=last)
 
         came = [
-            frame["seq"] for frame in tab.of_room(room.id) if frame["type"] == "message.created"
+            frame["seq"] for frame in client.of_room(room.id) if frame["type"] == "message.created"
         ]
         assert came == list(range(snapshot["seq"] + 1, last + 1))
 
 
 async def test_who_has_left_hears_of_activity_only(
-    house: House, owner: Person, member: Person, room: PopulatedRoom
+    server: Server, owner: Person, member: Person, room: PopulatedRoom
 ) -> None:
-    async with house.tab(owner) as tab, house.tab(member) as other:
-        await tab.join(room.id)
-        left = await tab.command("room.leave", room=room.id)
-        frames = len(tab.frames)
+    async with server.client(owner) as client, server.client(member) as other:
+        await client.join(room.id)
+        left = await client.command("room.leave", room=room.id)
+        frames = len(client.frames)
         sent = await other.send(room.id, "you are not there")
-        await tab.find(
+        await client.find(
             lambda frame: frame["type"] == "room.activity" and frame["seq"] >= sent["seq"]
         )
 
         assert (left["type"], left["result"]) == ("command.done", {})
-        assert {frame["type"] for frame in tab.frames[frames:]} == {"room.activity"}
+        assert {frame["type"] for frame in client.frames[frames:]} == {"room.activity"}
 
 
 async def test_leaving_a_room_that_one_has_not_joined_is_nothing_to_say(
-    house: House, owner: Person, room: PopulatedRoom, stranger: Person
+    server: Server, owner: Person, room: PopulatedRoom, stranger: Person
 ) -> None:
-    async with house.tab(owner) as tab, house.tab(stranger) as outside:
-        assert (await tab.command("room.leave", room=room.id))["type"] == "command.done"
-        assert await outside.refused("room.leave", room=room.id) == "not_found"
-        assert await outside.refused("room.leave", room=NOWHERE) == "not_found"
+    async with server.client(owner) as client, server.client(stranger) as outside:
+        assert (await client.command("room.leave", room=room.id))["type"] == "command.done"
+        assert await outside.refusal_code("room.leave", room=room.id) == "not_found"
+        assert await outside.refusal_code("room.leave", room=UNKNOWN_ID) == "not_found"
 
 
 async def test_joining_twice_brings_each_event_once(
-    house: House, owner: Person, room: PopulatedRoom
+    server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
-    async with house.tab(owner) as tab:
-        await tab.join(room.id)
-        await tab.join(room.id)
-        sent = await tab.send(room.id, "once")
-        await tab.event("message.created", seq=sent["seq"])
-        frames = await tab.everything_so_far()
+    async with server.client(owner) as client:
+        await client.join(room.id)
+        await client.join(room.id)
+        sent = await client.send(room.id, "once")
+        await client.event("message.created", seq=sent["seq"])
+        frames = await client.received_so_far()
 
         assert [frame.get("seq") for frame in frames].count(sent["seq"]) == 1
 
 
-async def three_tokens(tab: Tab, run: str) -> list[Frame]:
+async def three_tokens(client: WireClient, run: str) -> list[Frame]:
     """Wait until the answer stands at its third token; return its deltas."""
-    await tab.find(lambda frame: streamed(tab.of_run(run)).split() == ["t0", "t1", "t2"])
-    return [frame for frame in tab.of_run(run) if frame["type"] == "message.delta"]
+    await client.find(lambda frame: streamed(client.of_run(run)).split() == ["t0", "t1", "t2"])
+    return [frame for frame in client.of_run(run) if frame["type"] == "message.delta"]
 
 
 def live_of(snapshot: Frame, run: str) -> Frame:
@@ -201,12 +208,12 @@ def live_of(snapshot: Frame, run: str) -> Frame:
 
 
 async def test_unfinished_answer_comes_whole_to_who_has_nothing(
-    house: House, owner: Person, member: Person, room: PopulatedRoom
+    server: Server, owner: Person, member: Person, room: PopulatedRoom
 ) -> None:
-    async with house.tab(owner) as tab, house.tab(member) as late:
-        await tab.join(room.id)
-        async with tab.asking(room.id, "fault-hang-after-3") as run:
-            deltas = await three_tokens(tab, run)
+    async with server.client(owner) as client, server.client(member) as late:
+        await client.join(room.id)
+        async with client.asking(room.id, "fault-hang-after-3") as run:
+            deltas = await three_tokens(client, run)
             snapshot = await late.join(room.id)
 
         assert live_of(snapshot, run) == {
@@ -221,47 +228,47 @@ async def test_unfinished_answer_comes_whole_to_who_has_nothing(
 
 
 async def test_unfinished_answer_comes_from_where_the_client_has_it(
-    house: House, owner: Person, room: PopulatedRoom
+    server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
-    async with house.tab(owner) as tab:
-        joined = (await tab.join(room.id))["seq"]
-        async with tab.asking(room.id, "fault-hang-after-3") as run:
-            deltas = await three_tokens(tab, run)
+    async with server.client(owner) as client:
+        joined = (await client.join(room.id))["seq"]
+        async with client.asking(room.id, "fault-hang-after-3") as run:
+            deltas = await three_tokens(client, run)
             message, last = deltas[0]["message"], deltas[-1]["seq"]
 
             for held in range(last + 1):
-                live = live_of(await tab.join(room.id, joined, **{message: [1, held]}), run)
+                live = live_of(await client.join(room.id, joined, **{message: [1, held]}), run)
                 assert (live["from"], live["seq"]) == (held + 1, last)
                 assert live["text"] == streamed(deltas[held + 1 :])
-            stale = live_of(await tab.join(room.id, joined, **{message: [7, 0]}), run)
+            stale = live_of(await client.join(room.id, joined, **{message: [7, 0]}), run)
             assert (stale["from"], stale["text"]) == (0, streamed(deltas))
 
 
 async def test_answer_without_text_yet_is_at_minus_one(
-    house: House, owner: Person, room: PopulatedRoom
+    server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
-    async with house.tab(owner) as tab:
-        await tab.join(room.id)
-        async with tab.asking(room.id, "fault-hang") as run:
-            started = await tab.event("run.started", run)
-            live = live_of(await tab.join(room.id, started["seq"]), run)
+    async with server.client(owner) as client:
+        await client.join(room.id)
+        async with client.asking(room.id, "fault-hang") as run:
+            started = await client.event("run.started", run)
+            live = live_of(await client.join(room.id, started["seq"]), run)
 
         assert (live["from"], live["seq"], live["text"]) == (0, -1, "")
         assert live["message"] == started["run"]["answer"]
 
 
 async def test_ended_answers_and_those_of_other_rooms_are_not_live(
-    house: House, owner: Person, room: PopulatedRoom, rooms: list[PopulatedRoom]
+    server: Server, owner: Person, room: PopulatedRoom, rooms: list[PopulatedRoom]
 ) -> None:
     other = rooms[0]
-    async with house.tab(owner) as tab, house.tab(other.members[0]) as elsewhere:
-        await tab.join(room.id)
+    async with server.client(owner) as client, server.client(other.members[0]) as elsewhere:
+        await client.join(room.id)
         await elsewhere.join(other.id)
         async with elsewhere.asking(other.id, "fault-hang-after-3") as hanging:
             answer = (await elsewhere.event("run.started", hanging))["run"]["answer"]
-            ended = await tab.ended(await tab.ask(room.id, "echo"))
-            held = {answer: [1, 0], ended["run"]["answer"]: [1, 0], NOWHERE: [1, 0]}
-            snapshot = await tab.join(room.id, ended["seq"], **held)
+            ended = await client.ended(await client.ask(room.id, "echo"))
+            held = {answer: [1, 0], ended["run"]["answer"]: [1, 0], UNKNOWN_ID: [1, 0]}
+            snapshot = await client.join(room.id, ended["seq"], **held)
 
         assert snapshot["live"] == []
 

@@ -6,30 +6,30 @@ import pytest
 
 from tests.deadlines import REVOCATION
 from tests.live import Person, PopulatedRoom
-from tests.wire.house import NOWHERE, House, Tab, streamed
+from tests.wire.server import UNKNOWN_ID, Server, WireClient, streamed
 from tests.wire.shapes import MEMBER, check, each
 
 
 @pytest.fixture
-def guest(house: House, rooms: list[PopulatedRoom], room: PopulatedRoom) -> Person:
+def guest(server: Server, rooms: list[PopulatedRoom], room: PopulatedRoom) -> Person:
     """Somebody of another room, whom the tests let in and out of this one."""
     person = rooms[2].members[2]
-    house.expect_in(room, person)
+    server.allow(room, person)
     return person
 
 
-def put(house: House, room: PopulatedRoom, person: Person, role: str = "member") -> None:
+def put(server: Server, room: PopulatedRoom, person: Person, role: str = "member") -> None:
     path = f"/rooms/{room.id}/members/{person.user}"
-    assert house.ask("PUT", path, room.members[0], {"role": role}).status in (200, 201, 204)
+    assert server.request("PUT", path, room.members[0], {"role": role}).status in (200, 201, 204)
 
 
-def remove(house: House, room: PopulatedRoom, person: Person) -> None:
+def remove(server: Server, room: PopulatedRoom, person: Person) -> None:
     path = f"/rooms/{room.id}/members/{person.user}"
-    assert house.ask("DELETE", path, room.members[0]).status in (200, 204)
+    assert server.request("DELETE", path, room.members[0]).status in (200, 204)
 
 
-def test_members_are_listed_to_members(house: House, room: PopulatedRoom, member: Person) -> None:
-    listed = house.ask("GET", f"/rooms/{room.id}/members", member).body
+def test_members_are_listed_to_members(server: Server, room: PopulatedRoom, member: Person) -> None:
+    listed = server.request("GET", f"/rooms/{room.id}/members", member).body
 
     check(each(MEMBER), listed["items"])
     assert {one["user"] for one in listed["items"]} == {one.user for one in room.members}
@@ -39,112 +39,121 @@ def test_members_are_listed_to_members(house: House, room: PopulatedRoom, member
 
 
 async def test_added_member_is_told_of_and_gets_in(
-    house: House, room: PopulatedRoom, guest: Person, owner: Person
+    server: Server, room: PopulatedRoom, guest: Person, owner: Person
 ) -> None:
-    async with house.tab(owner) as tab, house.tab(guest) as new:
-        await tab.join(room.id)
-        assert await new.refused("room.join", room=room.id, after=None, live={}) == "not_found"
-        put(house, room, guest)
-        await tab.event("member.added")
+    async with server.client(owner) as client, server.client(guest) as new:
+        await client.join(room.id)
+        assert await new.refusal_code("room.join", room=room.id, after=None, live={}) == "not_found"
+        put(server, room, guest)
+        await client.event("member.added")
 
         snapshot = await new.join(room.id)
         assert guest.user in {one["user"] for one in snapshot["state"]["members"]}
         sent = await new.send(room.id, "hello")
-        await tab.event("message.created", seq=sent["seq"])
-    remove(house, room, guest)
+        await client.event("message.created", seq=sent["seq"])
+    remove(server, room, guest)
 
 
 async def test_removed_member_is_told_and_hears_nothing_more(
-    house: House, rooms: list[PopulatedRoom], room: PopulatedRoom, guest: Person, owner: Person
+    server: Server, rooms: list[PopulatedRoom], room: PopulatedRoom, guest: Person, owner: Person
 ) -> None:
-    put(house, room, guest)
-    async with house.tab(guest) as out, house.tab(guest) as second, house.tab(owner) as tab:
+    put(server, room, guest)
+    async with (
+        server.client(guest) as out,
+        server.client(guest) as second,
+        server.client(owner) as client,
+    ):
         await out.join(room.id)
         await second.join(room.id)
         await out.join(rooms[2].id)
-        await tab.join(room.id)
-        async with tab.asking(room.id, "tokens-6000@50") as run:
+        await client.join(room.id)
+        async with client.asking(room.id, "tokens-6000@50") as run:
             await out.event("message.delta", run)
-            remove(house, room, guest)
+            remove(server, room, guest)
             async with asyncio.timeout(REVOCATION):
                 await out.event("room.removed", room=room.id)
                 await second.event("room.removed", room=room.id)
-            await tab.event("member.removed")
-            await tab.until(lambda frame: frame["type"] == "message.delta")
-            await tab.send(room.id, "among ourselves again")
+            await client.event("member.removed")
+            await client.until(lambda frame: frame["type"] == "message.delta")
+            await client.send(room.id, "among ourselves again")
 
-            assert await out.refused("room.join", room=room.id, after=None, live={}) == "not_found"
-            assert await out.refused("run.cancel", run=run) == "not_found"
-            assert house.ask("GET", f"/rooms/{room.id}", guest).status == 404
-            assert house.ask("GET", f"/rooms/{room.id}/messages", guest).status == 404
+            assert (
+                await out.refusal_code("room.join", room=room.id, after=None, live={})
+                == "not_found"
+            )
+            assert await out.refusal_code("run.cancel", run=run) == "not_found"
+            assert server.request("GET", f"/rooms/{room.id}", guest).status == 404
+            assert server.request("GET", f"/rooms/{room.id}/messages", guest).status == 404
             for removed in (out, second):
-                await removed.everything_so_far()
+                await removed.received_so_far()
                 assert removed.of_room(room.id)[-1]["type"] == "room.removed"
         sent = await out.send(rooms[2].id, "still here")
         await out.event("message.created", seq=sent["seq"])
 
 
 async def test_member_who_comes_back_in_mid_answer_gets_all_of_it(
-    house: House, room: PopulatedRoom, guest: Person, owner: Person
+    server: Server, room: PopulatedRoom, guest: Person, owner: Person
 ) -> None:
-    put(house, room, guest)
-    async with house.tab(guest) as out, house.tab(owner) as tab:
+    put(server, room, guest)
+    async with server.client(guest) as out, server.client(owner) as client:
         before = await out.join(room.id)
-        await tab.join(room.id)
-        async with tab.asking(room.id, "tokens-6000@50") as run:
+        await client.join(room.id)
+        async with client.asking(room.id, "tokens-6000@50") as run:
             delta = await out.event("message.delta", run)
-            remove(house, room, guest)
+            remove(server, room, guest)
             await out.event("room.removed", room=room.id)
-            put(house, room, guest)
+            put(server, room, guest)
             held = {delta["message"]: [delta["attempt"], delta["seq"]]}
             back = await out.join(room.id, before["seq"], **held)
             (live,) = [one for one in back["live"] if one["run"] == run]
             mark = len(out.frames)
             await out.until(lambda frame: len(streamed(out.frames[mark:])) > 100)
         await out.ended(run)
-        await tab.ended(run)
+        await client.ended(run)
 
     assert live["from"] in (0, delta["seq"] + 1)
     head = "" if live["from"] == 0 else delta["text"]
-    assert head + live["text"] + streamed(out.frames[mark:]) == streamed(tab.of_run(run))
-    remove(house, room, guest)
+    assert head + live["text"] + streamed(out.frames[mark:]) == streamed(client.of_run(run))
+    remove(server, room, guest)
 
 
 async def test_role_counts_from_the_next_command_on(
-    house: House, room: PopulatedRoom, guest: Person, owner: Person
+    server: Server, room: PopulatedRoom, guest: Person, owner: Person
 ) -> None:
-    put(house, room, guest)
-    async with house.tab(guest) as tab, house.tab(owner) as other:
-        await tab.join(room.id)
+    put(server, room, guest)
+    async with server.client(guest) as client, server.client(owner) as other:
+        await client.join(room.id)
         await other.join(room.id)
-        await tab.send(room.id, "as a member")
+        await client.send(room.id, "as a member")
 
-        put(house, room, guest, "reader")
-        refused = await tab.say(room.id, "as a reader")
-        by_rest = house.ask("POST", f"/rooms/{room.id}/messages", guest, {"text": "as a reader"})
+        put(server, room, guest, "reader")
+        refused = await client.say(room.id, "as a reader")
+        by_rest = server.request(
+            "POST", f"/rooms/{room.id}/messages", guest, {"text": "as a reader"}
+        )
         await other.event("member.changed")
         sent = await other.send(room.id, "you hear me")
-        await tab.event("message.created", seq=sent["seq"])
+        await client.event("message.created", seq=sent["seq"])
 
         assert (refused["code"], by_rest.code) == ("forbidden", "forbidden")
-        put(house, room, guest, "member")
-        await tab.send(room.id, "as a member again")
-    remove(house, room, guest)
+        put(server, room, guest, "member")
+        await client.send(room.id, "as a member again")
+    remove(server, room, guest)
 
 
 async def test_removal_while_joining_lets_nothing_through(
-    house: House, room: PopulatedRoom, guest: Person, owner: Person
+    server: Server, room: PopulatedRoom, guest: Person, owner: Person
 ) -> None:
-    async with house.tab(owner) as tab, house.tab(guest) as racing:
+    async with server.client(owner) as client, server.client(guest) as racing:
         for _ in range(10):
-            put(house, room, guest)
+            put(server, room, guest)
             joining = asyncio.gather(*(racing.connection.send(join(room, n)) for n in range(3)))
-            await asyncio.to_thread(remove, house, room, guest)
+            await asyncio.to_thread(remove, server, room, guest)
             await joining
-            await racing.everything_so_far()
+            await racing.received_so_far()
             mark = len(racing.frames)
-            await tab.send(room.id, "among ourselves")
-            await racing.everything_so_far()
+            await client.send(room.id, "among ourselves")
+            await racing.received_so_far()
 
             heard = [f for f in racing.frames[mark:] if f.get("room") == room.id]
             assert [f for f in heard if f["type"] != "room.removed"] == []
@@ -157,40 +166,40 @@ def join(room: PopulatedRoom, number: int) -> str:
 
 
 async def test_only_who_manages_the_room_changes_its_members(
-    house: House, room: PopulatedRoom, guest: Person, member: Person, stranger: Person
+    server: Server, room: PopulatedRoom, guest: Person, member: Person, stranger: Person
 ) -> None:
     path = f"/rooms/{room.id}/members/{guest.user}"
-    unknown = f"/rooms/{NOWHERE}/members/{guest.user}"
+    unknown = f"/rooms/{UNKNOWN_ID}/members/{guest.user}"
 
-    assert house.ask("PUT", path, member, {"role": "member"}).code == "forbidden"
-    assert house.ask("PUT", path, member, {"nonsense": 1}).code == "forbidden"
+    assert server.request("PUT", path, member, {"role": "member"}).code == "forbidden"
+    assert server.request("PUT", path, member, {"nonsense": 1}).code == "forbidden"
     theirs = f"/rooms/{room.id}/members/{room.members[2].user}"
-    assert house.ask("DELETE", theirs, member).code == "forbidden"
+    assert server.request("DELETE", theirs, member).code == "forbidden"
     for method, body in (("PUT", {"role": "member"}), ("PUT", {"nonsense": 1}), ("DELETE", None)):
-        refused = house.ask(method, path, stranger, body)
+        refused = server.request(method, path, stranger, body)
         assert refused.status == 404
-        assert refused == house.ask(method, unknown, stranger, body)
+        assert refused == server.request(method, unknown, stranger, body)
 
 
 async def test_body_of_a_member_is_a_role_and_nothing_else(
-    house: House, room: PopulatedRoom, guest: Person, owner: Person
+    server: Server, room: PopulatedRoom, guest: Person, owner: Person
 ) -> None:
     path = f"/rooms/{room.id}/members/{guest.user}"
 
     bodies: list[object] = [{"role": "king"}, {"role": None}, {"role": 1}, [], "member"]
-    for body in [*bodies, {"role": "member", "user": NOWHERE}]:
-        assert house.ask("PUT", path, owner, body).code == "invalid", body
-    assert house.ask("PUT", path, owner, b"{nonsense").code == "invalid"
-    assert house.ask("GET", f"/rooms/{room.id}", guest).status == 404
+    for body in [*bodies, {"role": "member", "user": UNKNOWN_ID}]:
+        assert server.request("PUT", path, owner, body).code == "invalid", body
+    assert server.request("PUT", path, owner, b"{nonsense").code == "invalid"
+    assert server.request("GET", f"/rooms/{room.id}", guest).status == 404
 
 
 async def test_people_of_other_teams_cannot_be_let_in(
-    house: House, room: PopulatedRoom, owner: Person, foreign: PopulatedRoom
+    server: Server, room: PopulatedRoom, owner: Person, foreign: PopulatedRoom
 ) -> None:
     role = {"role": "member"}
     asked = [
-        house.ask("PUT", f"/rooms/{room.id}/members/{user}", owner, role)
-        for user in (foreign.members[0].user, NOWHERE)
+        server.request("PUT", f"/rooms/{room.id}/members/{user}", owner, role)
+        for user in (foreign.members[0].user, UNKNOWN_ID)
     ]
 
     assert asked[0] == asked[1]
@@ -198,29 +207,29 @@ async def test_people_of_other_teams_cannot_be_let_in(
 
 
 async def test_persona_is_bound_and_unbound(
-    house: House, room: PopulatedRoom, owner: Person, member: Person, stranger: Person
+    server: Server, room: PopulatedRoom, owner: Person, member: Person, stranger: Person
 ) -> None:
-    async with house.tab(member) as tab:
-        await tab.join(room.id)
-        persona = tab.personas["canary"]
+    async with server.client(member) as client:
+        await client.join(room.id)
+        persona = client.personas["canary"]
         path = f"/rooms/{room.id}/personas/{persona}"
-        assert house.ask("DELETE", path, member).code == "forbidden"
-        assert house.ask("DELETE", path, stranger).status == 404
-        assert house.ask("PUT", path, stranger).status == 404
-        assert house.ask("DELETE", path, owner).status in (200, 204)
-        await tab.event("persona.unbound", room=room.id)
-        assert persona not in tab_personas(await rejoin(tab, room))
-        assert (await tab.say(room.id, "hello", personas=[persona]))["code"] == "not_found"
+        assert server.request("DELETE", path, member).code == "forbidden"
+        assert server.request("DELETE", path, stranger).status == 404
+        assert server.request("PUT", path, stranger).status == 404
+        assert server.request("DELETE", path, owner).status in (200, 204)
+        await client.event("persona.unbound", room=room.id)
+        assert persona not in tab_personas(await rejoin(client, room))
+        assert (await client.say(room.id, "hello", personas=[persona]))["code"] == "not_found"
 
-        assert house.ask("PUT", path, owner).status in (200, 201, 204)
-        await tab.event("persona.bound", room=room.id)
-        assert persona in tab_personas(await rejoin(tab, room))
-        run = (await tab.send(room.id, "CANARY-back", personas=[persona]))["runs"][0]
-        assert (await tab.ended(run))["type"] == "run.completed"
+        assert server.request("PUT", path, owner).status in (200, 201, 204)
+        await client.event("persona.bound", room=room.id)
+        assert persona in tab_personas(await rejoin(client, room))
+        run = (await client.send(room.id, "CANARY-back", personas=[persona]))["runs"][0]
+        assert (await client.ended(run))["type"] == "run.completed"
 
 
-async def rejoin(tab: Tab, room: PopulatedRoom) -> list[dict[str, str]]:
-    personas: list[dict[str, str]] = (await tab.join(room.id))["state"]["personas"]
+async def rejoin(client: WireClient, room: PopulatedRoom) -> list[dict[str, str]]:
+    personas: list[dict[str, str]] = (await client.join(room.id))["state"]["personas"]
     return personas
 
 
@@ -229,14 +238,14 @@ def tab_personas(personas: list[dict[str, str]]) -> set[str]:
 
 
 async def test_personas_of_other_teams_cannot_be_bound(
-    house: House, room: PopulatedRoom, owner: Person, foreign: PopulatedRoom
+    server: Server, room: PopulatedRoom, owner: Person, foreign: PopulatedRoom
 ) -> None:
-    async with house.tab(foreign.members[0]) as far:
+    async with server.client(foreign.members[0]) as far:
         (theirs,) = (await far.join(foreign.id))["state"]["personas"]
 
     asked = [
-        house.ask("PUT", f"/rooms/{room.id}/personas/{persona}", owner)
-        for persona in (theirs["id"], NOWHERE)
+        server.request("PUT", f"/rooms/{room.id}/personas/{persona}", owner)
+        for persona in (theirs["id"], UNKNOWN_ID)
     ]
     assert asked[0] == asked[1]
     assert asked[0].status == 404

@@ -6,41 +6,46 @@ from urllib.parse import quote
 import pytest
 
 from tests.live import Frame, Person, PopulatedRoom
-from tests.wire.house import NOWHERE, House, Tab, streamed
+from tests.wire.server import UNKNOWN_ID, Server, WireClient, streamed
 from tests.wire.shapes import MESSAGE, check
 
 SECRET = "바람이 전한 비밀"
 
 
 @pytest.fixture
-async def tab(house: House, owner: Person, room: PopulatedRoom) -> AsyncIterator[Tab]:
-    async with house.tab(owner) as opened:
+async def client(server: Server, owner: Person, room: PopulatedRoom) -> AsyncIterator[WireClient]:
+    async with server.client(owner) as opened:
         await opened.join(room.id)
         yield opened
 
 
 @pytest.fixture
-async def theirs(house: House, member: Person, room: PopulatedRoom) -> AsyncIterator[Tab]:
-    async with house.tab(member) as opened:
+async def theirs(server: Server, member: Person, room: PopulatedRoom) -> AsyncIterator[WireClient]:
+    async with server.client(member) as opened:
         await opened.join(room.id)
         yield opened
 
 
-async def answered(tab: Tab, room: str) -> str:
+async def answered(client: WireClient, room: str) -> str:
     """Have a persona say something; return its message."""
-    run = await tab.ask(room, "echo")
-    answer: str = (await tab.ended(run))["run"]["answer"]
+    run = await client.ask(room, "echo")
+    answer: str = (await client.ended(run))["run"]["answer"]
     return answer
 
 
 async def test_author_edits_what_they_said(
-    house: House, tab: Tab, theirs: Tab, member: Person, owner: Person, room: PopulatedRoom
+    server: Server,
+    client: WireClient,
+    theirs: WireClient,
+    member: Person,
+    owner: Person,
+    room: PopulatedRoom,
 ) -> None:
     sent = await theirs.send(room.id, "**befor**")
-    handle = house.ask("GET", "/me", owner).body["handle"]
+    handle = server.request("GET", "/me", owner).body["handle"]
 
     done = await theirs.command("message.edit", message=sent["message"], text=f"*after* @{handle}")
-    event = await tab.event("message.updated")
+    event = await client.event("message.updated")
 
     message = event["message"]
     assert done["result"] == {}
@@ -49,88 +54,103 @@ async def test_author_edits_what_they_said(
     assert f'data-handle="{handle}"' in message["html"]
     assert message["edited_at"] is not None
     assert message["seq"] == sent["seq"] < event["seq"]
-    assert house.ask("GET", f"/messages/{sent['message']}", owner).body == message
+    assert server.request("GET", f"/messages/{sent['message']}", owner).body == message
 
 
 async def test_edit_by_rest_is_the_same_edit(
-    house: House, tab: Tab, owner: Person, room: PopulatedRoom
+    server: Server, client: WireClient, owner: Person, room: PopulatedRoom
 ) -> None:
-    sent = await tab.send(room.id, "before")
-    changed = house.ask("PATCH", f"/messages/{sent['message']}", owner, {"text": "after"})
-    event = await tab.event("message.updated")
+    sent = await client.send(room.id, "before")
+    changed = server.request("PATCH", f"/messages/{sent['message']}", owner, {"text": "after"})
+    event = await client.event("message.updated")
 
     check(MESSAGE, changed.body)
     assert changed.body == event["message"]
 
 
-async def test_edit_into_the_same_words_is_no_edit(tab: Tab, room: PopulatedRoom) -> None:
-    sent = await tab.send(room.id, "the same")
-    await tab.command("message.edit", message=sent["message"], text="the same")
-    later = await tab.send(room.id, "later")
+async def test_edit_into_the_same_words_is_no_edit(client: WireClient, room: PopulatedRoom) -> None:
+    sent = await client.send(room.id, "the same")
+    await client.command("message.edit", message=sent["message"], text="the same")
+    later = await client.send(room.id, "later")
 
     assert later["seq"] == sent["seq"] + 1
 
 
 async def test_nobody_edits_the_words_of_others_nor_of_a_persona(
-    house: House, tab: Tab, theirs: Tab, owner: Person, member: Person, room: PopulatedRoom
+    server: Server,
+    client: WireClient,
+    theirs: WireClient,
+    owner: Person,
+    member: Person,
+    room: PopulatedRoom,
 ) -> None:
     said = (await theirs.send(room.id, "mine"))["message"]
     answer = await answered(theirs, room.id)
-    before = house.ask("GET", f"/rooms/{room.id}/messages", owner).body
+    before = server.request("GET", f"/rooms/{room.id}/messages", owner).body
 
     for message in (said, answer):
-        assert await tab.refused("message.edit", message=message, text="yours") == "forbidden"
+        assert (
+            await client.refusal_code("message.edit", message=message, text="yours") == "forbidden"
+        )
         for body in ({"text": "yours"}, {"text": ""}, b"{"):
-            refused = house.ask("PATCH", f"/messages/{message}", owner, body)
+            refused = server.request("PATCH", f"/messages/{message}", owner, body)
             assert (refused.status, refused.code) == (403, "forbidden")
-    assert await theirs.refused("message.edit", message=answer, text="mine") == "forbidden"
-    assert house.ask("GET", f"/rooms/{room.id}/messages", owner).body == before
+    assert await theirs.refusal_code("message.edit", message=answer, text="mine") == "forbidden"
+    assert server.request("GET", f"/rooms/{room.id}/messages", owner).body == before
 
 
 async def test_member_deletes_nothing_of_others(
-    house: House, tab: Tab, theirs: Tab, member: Person, room: PopulatedRoom
+    server: Server, client: WireClient, theirs: WireClient, member: Person, room: PopulatedRoom
 ) -> None:
-    said = (await tab.send(room.id, "stays"))["message"]
+    said = (await client.send(room.id, "stays"))["message"]
     answer = await answered(theirs, room.id)  # even who has asked does not own the answer
 
     for message in (said, answer):
-        assert await theirs.refused("message.delete", message=message) == "forbidden"
-        assert house.ask("DELETE", f"/messages/{message}", member).code == "forbidden"
-        assert house.ask("GET", f"/messages/{message}", member).body["deleted"] is False
+        assert await theirs.refusal_code("message.delete", message=message) == "forbidden"
+        assert server.request("DELETE", f"/messages/{message}", member).code == "forbidden"
+        assert server.request("GET", f"/messages/{message}", member).body["deleted"] is False
 
 
 async def test_reader_changes_nothing_any_more(
-    house: House, tab: Tab, room: PopulatedRoom, owner: Person
+    server: Server, client: WireClient, room: PopulatedRoom, owner: Person
 ) -> None:
     reader = room.members[3]
-    async with house.tab(reader) as reading:
+    async with server.client(reader) as reading:
         said = (await reading.send(room.id, "mine"))["message"]
         path = f"/rooms/{room.id}/members/{reader.user}"
-        house.ask("PUT", path, owner, {"role": "reader"})
+        server.request("PUT", path, owner, {"role": "reader"})
         thumb = {"message": said, "emoji": "👍", "on": True}
 
-        assert await reading.refused("message.edit", message=said, text="x") == "forbidden"
-        assert await reading.refused("message.delete", message=said) == "forbidden"
-        assert await reading.refused("message.react", **thumb) == "forbidden"
-    house.ask("PUT", path, owner, {"role": "member"})
+        assert await reading.refusal_code("message.edit", message=said, text="x") == "forbidden"
+        assert await reading.refusal_code("message.delete", message=said) == "forbidden"
+        assert await reading.refusal_code("message.react", **thumb) == "forbidden"
+    server.request("PUT", path, owner, {"role": "member"})
 
 
 async def test_what_is_deleted_can_be_read_nowhere(
-    house: House, tab: Tab, theirs: Tab, owner: Person, member: Person, room: PopulatedRoom
+    server: Server,
+    client: WireClient,
+    theirs: WireClient,
+    owner: Person,
+    member: Person,
+    room: PopulatedRoom,
 ) -> None:
-    known = (await tab.join(room.id))["seq"]
+    known = (await client.join(room.id))["seq"]
     said = (await theirs.send(room.id, SECRET))["message"]
     await theirs.command("message.edit", message=said, text=f"{SECRET}, 다시")
     await theirs.command("message.react", message=said, emoji="🌬️", on=True)
-    assert SECRET in house.ask("GET", f"/rooms/{room.id}/events?after={known}", owner).raw.decode()
+    assert (
+        SECRET
+        in server.request("GET", f"/rooms/{room.id}/events?after={known}", owner).raw.decode()
+    )
 
     await theirs.command("message.delete", message=said)
-    event = await tab.event("message.deleted")
+    event = await client.event("message.deleted")
 
     message = event["message"]
     assert (message["text"], message["html"], message["deleted"]) == ("", "", True)
     assert message["reactions"] == {}
-    async with house.tab(owner) as late:
+    async with server.client(owner) as late:
         missed = await late.join(room.id, known)
         afresh = await late.join(room.id)
         heard = str(late.frames)
@@ -144,21 +164,21 @@ async def test_what_is_deleted_can_be_read_nowhere(
         f"/rooms/{room.id}/messages?limit=200",
         f"/rooms/{room.id}/events?after={known}",
     ):
-        assert SECRET not in house.ask("GET", path, owner).raw.decode(), path
-    asked = len(house.provider.requests)
-    await tab.ended(await tab.ask(room.id, "echo", "What was said?"))
-    prompts = str([request.body for request in house.provider.requests[asked:]])
+        assert SECRET not in server.request("GET", path, owner).raw.decode(), path
+    asked = len(server.provider.requests)
+    await client.ended(await client.ask(room.id, "echo", "What was said?"))
+    prompts = str([request.body for request in server.provider.requests[asked:]])
     assert "What was said?" in prompts
     assert SECRET not in prompts
 
 
 async def test_deleting_twice_is_deleting_once(
-    house: House, tab: Tab, owner: Person, room: PopulatedRoom
+    server: Server, client: WireClient, owner: Person, room: PopulatedRoom
 ) -> None:
-    said = await tab.send(room.id, "once")
-    first = house.ask("DELETE", f"/messages/{said['message']}", owner)
-    again = await tab.command("message.delete", message=said["message"])
-    later = await tab.send(room.id, "later")
+    said = await client.send(room.id, "once")
+    first = server.request("DELETE", f"/messages/{said['message']}", owner)
+    again = await client.command("message.delete", message=said["message"])
+    later = await client.send(room.id, "later")
 
     assert first.status == 204
     assert again["result"] == {}
@@ -167,27 +187,27 @@ async def test_deleting_twice_is_deleting_once(
         ("message.edit", {"text": "back"}),
         ("message.react", {"emoji": "👍", "on": True}),
     ):
-        assert await tab.refused(command, message=said["message"], **fields) == "conflict"
+        assert await client.refusal_code(command, message=said["message"], **fields) == "conflict"
 
 
 async def test_moderator_deletes_an_answer_that_is_being_made(
-    house: House, tab: Tab, theirs: Tab, room: PopulatedRoom
+    server: Server, client: WireClient, theirs: WireClient, room: PopulatedRoom
 ) -> None:
-    known = (await tab.join(room.id))["seq"]
+    known = (await client.join(room.id))["seq"]
     run = await theirs.ask(room.id, "tokens-6000@50")
     shown = streamed([await theirs.event("message.delta", run)])
     answer = (await theirs.event("run.started", run))["run"]["answer"]
 
-    await tab.command("message.delete", message=answer)
+    await client.command("message.delete", message=answer)
     cancelled = await theirs.event("run.cancelled", run)
     deleted = await theirs.event("message.deleted")
     at = theirs.frames.index(deleted)
-    await tab.send(room.id, "quiet now")
-    await theirs.everything_so_far()
+    await client.send(room.id, "quiet now")
+    await theirs.received_so_far()
 
     assert cancelled["run"]["stopped_by"] == room.members[0].user
     assert streamed(theirs.frames[at:]) == ""
-    log = house.ask("GET", f"/rooms/{room.id}/events?after={known}", room.members[0])
+    log = server.request("GET", f"/rooms/{room.id}/events?after={known}", room.members[0])
     texts = [e["message"]["text"] for e in log.body["items"] if "html" in e.get("message", ())]
     assert shown
     assert texts == ["Well?", "", "", "", "quiet now"]
@@ -195,89 +215,98 @@ async def test_moderator_deletes_an_answer_that_is_being_made(
 
 
 async def test_deleted_question_stops_its_answers(
-    house: House, tab: Tab, room: PopulatedRoom
+    server: Server, client: WireClient, room: PopulatedRoom
 ) -> None:
-    asked = [tab.personas[name] for name in ("tokens-6000@50", "fault-hang")]
-    sent = await tab.send(room.id, "이제 그만", personas=asked)
+    asked = [client.personas[name] for name in ("tokens-6000@50", "fault-hang")]
+    sent = await client.send(room.id, "이제 그만", personas=asked)
     for run in sent["runs"]:
-        await tab.event("run.started", run)
+        await client.event("run.started", run)
 
-    await tab.command("message.delete", message=sent["message"])
-    ends = [await tab.ended(run) for run in sent["runs"]]
+    await client.command("message.delete", message=sent["message"])
+    ends = [await client.ended(run) for run in sent["runs"]]
 
     assert {end["type"] for end in ends} == {"run.cancelled"}
-    assert await tab.refused("run.retry", run=sent["runs"][0]) == "conflict"
+    assert await client.refusal_code("run.retry", run=sent["runs"][0]) == "conflict"
 
 
 async def test_reactions_are_of_people_and_told_to_all(
-    house: House, tab: Tab, theirs: Tab, owner: Person, member: Person, room: PopulatedRoom
+    server: Server,
+    client: WireClient,
+    theirs: WireClient,
+    owner: Person,
+    member: Person,
+    room: PopulatedRoom,
 ) -> None:
-    said = (await tab.send(room.id, "좋아요?"))["message"]
+    said = (await client.send(room.id, "좋아요?"))["message"]
 
-    async def told(tab: Tab) -> Frame:
-        event = await tab.until_type("reaction.changed")
+    async def told(client: WireClient) -> Frame:
+        event = await client.until_type("reaction.changed")
         assert event["message"] == said
         reactions: Frame = event["reactions"]
         return reactions
 
-    await tab.command("message.react", message=said, emoji="👍", on=True)
+    await client.command("message.react", message=said, emoji="👍", on=True)
     assert await told(theirs) == {"👍": [owner.user]}
     path = f"/messages/{said}/reactions/{quote('👍')}"
-    assert house.ask("PUT", path, member).status == 204
+    assert server.request("PUT", path, member).status == 204
     assert await told(theirs) == {"👍": [owner.user, member.user]}
-    shown = house.ask("GET", f"/messages/{said}", owner).body["reactions"]
+    shown = server.request("GET", f"/messages/{said}", owner).body["reactions"]
     assert shown == {"👍": [owner.user, member.user]}
-    await tab.command("message.react", message=said, emoji="👍", on=False)
+    await client.command("message.react", message=said, emoji="👍", on=False)
     assert await told(theirs) == {"👍": [member.user]}
-    assert house.ask("DELETE", path, member).status == 204
+    assert server.request("DELETE", path, member).status == 204
     assert await told(theirs) == {}
 
 
-async def test_reaction_that_is_there_already_is_no_event(tab: Tab, room: PopulatedRoom) -> None:
-    said = await tab.send(room.id, "once")
+async def test_reaction_that_is_there_already_is_no_event(
+    client: WireClient, room: PopulatedRoom
+) -> None:
+    said = await client.send(room.id, "once")
     for on in (False, True, True, False, False):
-        await tab.command("message.react", message=said["message"], emoji="✅", on=on)
-    later = await tab.send(room.id, "later")
+        await client.command("message.react", message=said["message"], emoji="✅", on=on)
+    later = await client.send(room.id, "later")
 
     assert later["seq"] == said["seq"] + 3
 
 
 async def test_persona_is_reacted_to_and_keeps_it_when_the_answer_ends(
-    house: House, tab: Tab, room: PopulatedRoom, owner: Person
+    server: Server, client: WireClient, room: PopulatedRoom, owner: Person
 ) -> None:
-    run = await tab.ask(room.id, "held-12@15")
-    await tab.event("message.delta", run)
-    answer = (await tab.event("run.started", run))["run"]["answer"]
-    await tab.command("message.react", message=answer, emoji="👀", on=True)
-    house.provider.release()
-    told = await tab.event("message.completed", run)
+    run = await client.ask(room.id, "held-12@15")
+    await client.event("message.delta", run)
+    answer = (await client.event("run.started", run))["run"]["answer"]
+    await client.command("message.react", message=answer, emoji="👀", on=True)
+    server.provider.release()
+    told = await client.event("message.completed", run)
 
     assert told["message"]["reactions"] == {"👀": [owner.user]}
 
 
 async def test_unknown_message_is_not_found(
-    house: House, tab: Tab, rooms: list[PopulatedRoom], foreign: PopulatedRoom
+    server: Server, client: WireClient, rooms: list[PopulatedRoom], foreign: PopulatedRoom
 ) -> None:
-    async with house.tab(rooms[1].members[0]) as near, house.tab(foreign.members[0]) as far:
+    async with server.client(rooms[1].members[0]) as near, server.client(foreign.members[0]) as far:
         there = (await near.send(rooms[1].id, "there"))["message"]
         yonder = (await far.send(foreign.id, "yonder"))["message"]
     details = set()
-    for message in (NOWHERE, there, yonder):
+    for message in (UNKNOWN_ID, there, yonder):
         for kind, fields in (
             ("message.edit", {"text": ""}),
             ("message.delete", {}),
             ("message.react", {"emoji": "nonsense", "on": True}),
         ):
-            answer = await tab.command(kind, message=message, **fields)
+            answer = await client.command(kind, message=message, **fields)
             assert answer["code"] == "not_found"
             details.add(answer["detail"])
     assert len(details) == 1
 
 
-async def test_edit_is_held_to_the_rules_of_a_message(tab: Tab, room: PopulatedRoom) -> None:
-    said = (await tab.send(room.id, "fine"))["message"]
+async def test_edit_is_held_to_the_rules_of_a_message(
+    client: WireClient, room: PopulatedRoom
+) -> None:
+    said = (await client.send(room.id, "fine"))["message"]
 
     for text, code in (("", "invalid"), (" \n", "invalid"), ("x" * 16_001, "too_large")):
-        assert await tab.refused("message.edit", message=said, text=text) == code
-    done = await tab.command("message.edit", message=said, text="x" * 16_000)
+        assert await client.refusal_code("message.edit", message=said, text=text) == code
+    done = await client.command("message.edit", message=said, text="x" * 16_000)
     assert done["type"] == "command.done"

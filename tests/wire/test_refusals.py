@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from tests.live import Frame, Person, PopulatedRoom
-from tests.wire.house import NOWHERE, House, Tab, fresh
+from tests.wire.server import UNKNOWN_ID, Server, WireClient, new_client_id
 
 UNREADABLE = [
     "",
@@ -39,9 +39,9 @@ MARKED: list[Frame] = [
     {"type": "PING", "ref": "a"},
     {"type": "ping", "ref": "a", "more": 1},
     {"type": "ping", "ref": "a", "__proto__": {}},
-    {"type": "ping", "ref": "a", "user": NOWHERE},
-    {"type": "message.delta", "ref": "a", "room": NOWHERE},
-    {"type": "room.removed", "ref": "a", "room": NOWHERE},
+    {"type": "ping", "ref": "a", "user": UNKNOWN_ID},
+    {"type": "message.delta", "ref": "a", "room": UNKNOWN_ID},
+    {"type": "room.removed", "ref": "a", "room": UNKNOWN_ID},
     {"type": "websocket.close", "ref": "a"},
     {"type": "websocket.disconnect", "ref": "a", "code": 1000},
     {"type": "command.done", "ref": "a", "result": {}},
@@ -58,123 +58,123 @@ def commands(room: str) -> list[Frame]:
             "type": "message.send",
             "ref": "a",
             "room": room,
-            "client_id": fresh(),
+            "client_id": new_client_id(),
             "text": "hello",
             "reply_to": None,
             "personas": [],
         },
-        {"type": "run.cancel", "ref": "a", "run": NOWHERE},
-        {"type": "run.retry", "ref": "a", "run": NOWHERE},
+        {"type": "run.cancel", "ref": "a", "run": UNKNOWN_ID},
+        {"type": "run.retry", "ref": "a", "run": UNKNOWN_ID},
         {"type": "room.read", "room": room, "seq": 1},
         {"type": "member.type", "room": room},
         {"type": "ping", "ref": "a"},
     ]
 
 
-async def answer_to(tab: Tab, frame: Any) -> Frame:
-    await tab.tell(frame)
-    return await tab.until(lambda frame: frame["type"].startswith("command."))
+async def answer_to(client: WireClient, frame: Any) -> Frame:
+    await client.send_raw(frame)
+    return await client.until(lambda frame: frame["type"].startswith("command."))
 
 
-async def is_refused(tab: Tab, frame: Any, ref: str | None) -> None:
-    answer = await answer_to(tab, frame)
+async def is_refused(client: WireClient, frame: Any, ref: str | None) -> None:
+    answer = await answer_to(client, frame)
     assert (answer["type"], answer.get("code")) == ("command.refused", "invalid"), (frame, answer)
     assert answer["ref"] == ref, (frame, answer)
 
 
 async def test_what_cannot_be_read_is_invalid_and_the_socket_lives(
-    house: House, owner: Person
+    server: Server, owner: Person
 ) -> None:
-    async with house.tab(owner) as tab:
+    async with server.client(owner) as client:
         for frame in UNREADABLE:
-            await is_refused(tab, frame, None)
+            await is_refused(client, frame, None)
 
-        assert (await tab.command("ping"))["result"] == {}
+        assert (await client.command("ping"))["result"] == {}
 
 
 async def test_what_can_be_read_in_part_is_refused_with_its_mark(
-    house: House, owner: Person
+    server: Server, owner: Person
 ) -> None:
-    async with house.tab(owner) as tab:
+    async with server.client(owner) as client:
         for frame in MARKED:
-            await is_refused(tab, frame, "a")
+            await is_refused(client, frame, "a")
 
 
-async def test_binary_frame_is_invalid_and_the_socket_lives(house: House, owner: Person) -> None:
-    async with house.tab(owner) as tab:
-        await tab.connection.send(b'{"type":"ping","ref":"a"}')
+async def test_binary_frame_is_invalid_and_the_socket_lives(server: Server, owner: Person) -> None:
+    async with server.client(owner) as client:
+        await client.connection.send(b'{"type":"ping","ref":"a"}')
 
-        answer = await tab.until(lambda frame: frame["type"] == "command.refused")
+        answer = await client.until(lambda frame: frame["type"] == "command.refused")
         assert answer["code"] == "invalid"
-        assert (await tab.command("ping"))["type"] == "command.done"
+        assert (await client.command("ping"))["type"] == "command.done"
 
 
 @pytest.mark.parametrize("number", range(8))
 async def test_no_field_of_a_command_may_be_missing_foreign_or_of_another_type(
-    house: House, owner: Person, room: PopulatedRoom, number: int
+    server: Server, owner: Person, room: PopulatedRoom, number: int
 ) -> None:
     command = commands(room.id)[number]
     ref = command.get("ref")
-    async with house.tab(owner) as tab:
+    async with server.client(owner) as client:
         for field in command.keys() - {"type"}:
             less = {key: value for key, value in command.items() if key != field}
-            await is_refused(tab, less, None if field == "ref" else ref)
-            await is_refused(tab, {**command, field: [{}]}, None if field == "ref" else ref)
-        await is_refused(tab, {**command, "team": room.team}, ref)
+            await is_refused(client, less, None if field == "ref" else ref)
+            await is_refused(client, {**command, field: [{}]}, None if field == "ref" else ref)
+        await is_refused(client, {**command, "team": room.team}, ref)
 
 
 async def test_fields_that_do_not_apply_are_null_not_left_out(
-    house: House, owner: Person, room: PopulatedRoom
+    server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
-    async with house.tab(owner) as tab:
-        join = await tab.command("room.join", room=room.id, after=None, live=None)
-        send = await tab.say(room.id, "hello", reply_to=None, personas=None)
+    async with server.client(owner) as client:
+        join = await client.command("room.join", room=room.id, after=None, live=None)
+        send = await client.say(room.id, "hello", reply_to=None, personas=None)
 
         assert join["type"] == "room.snapshot"
         assert send["type"] == "command.done"
 
 
-async def test_detail_of_a_refusal_gives_nothing_away(house: House, owner: Person) -> None:
-    async with house.tab(owner) as tab:
+async def test_detail_of_a_refusal_gives_nothing_away(server: Server, owner: Person) -> None:
+    async with server.client(owner) as client:
         for frame in [*UNREADABLE, *MARKED]:
-            detail = (await answer_to(tab, frame))["detail"]
+            detail = (await answer_to(client, frame))["detail"]
             assert not any(word in detail for word in ("Traceback", "/", "msgspec", "Error"))
 
 
 async def test_commands_without_a_mark_are_silent_unless_refused(
-    house: House, owner: Person, room: PopulatedRoom, stranger: Person
+    server: Server, owner: Person, room: PopulatedRoom, stranger: Person
 ) -> None:
     quiet: list[Frame] = [
         {"type": "room.read", "room": room.id, "seq": 1},
         {"type": "member.type", "room": room.id},
     ]
-    async with house.tab(owner) as tab, house.tab(stranger) as outside:
+    async with server.client(owner) as client, server.client(stranger) as outside:
         for command in quiet:
-            await tab.tell(command)
-            await outside.tell(command)
+            await client.send_raw(command)
+            await outside.send_raw(command)
 
-        await tab.everything_so_far()
-        assert len(tab.of_type("command.done", "command.refused")) == 1
-        refused = (await outside.everything_so_far())[:-1]
+        await client.received_so_far()
+        assert len(client.of_type("command.done", "command.refused")) == 1
+        refused = (await outside.received_so_far())[:-1]
         assert [(frame["ref"], frame["code"]) for frame in refused] == [(None, "not_found")] * 2
 
 
 async def test_a_thousand_random_commands_leave_the_socket_and_the_room_in_order(
-    house: House, owner: Person, room: PopulatedRoom, stranger: Person
+    server: Server, owner: Person, room: PopulatedRoom, stranger: Person
 ) -> None:
     chance = random.Random(7)
-    logged = len(house.installation.output)
-    async with house.tab(owner) as tab, house.tab(stranger) as outside:
+    logged = len(server.installation.output)
+    async with server.client(owner) as client, server.client(stranger) as outside:
         for _ in range(500):
             command = chance.choice(commands(room.id))
             command[chance.choice(list(command))] = chance.choice([*JUNK, str(uuid4())])
-            await tab.tell(command)
-            await outside.tell(command)
-        before = len(await tab.everything_so_far())
-        await outside.everything_so_far()
+            await client.send_raw(command)
+            await outside.send_raw(command)
+        before = len(await client.received_so_far())
+        await outside.received_so_far()
 
         assert before > 250
         assert outside.of_room(room.id) == []
-        await tab.join(room.id)
-        await tab.event("message.created", seq=(await tab.send(room.id, "still here"))["seq"])
-    assert "Traceback" not in house.installation.output[logged:]
+        await client.join(room.id)
+        await client.event("message.created", seq=(await client.send(room.id, "still here"))["seq"])
+    assert "Traceback" not in server.installation.output[logged:]

@@ -9,27 +9,27 @@ import pytest
 from websockets.asyncio.client import connect
 
 from tests.live import CLIENT_OPTIONS, MARU_V1, Frame, Person, PopulatedRoom
-from tests.wire.cutting import Client, Scissors, Tape, timeline_at
-from tests.wire.house import House, Tab, run_of, streamed
-from tests.wire.timeline import Growing, Timeline
+from tests.wire.proxies import CuttingProxy, ReconnectingClient, RecordingProxy, timeline_at
+from tests.wire.server import Server, WireClient, run_of, streamed
+from tests.wire.timeline import PartialAnswer, Timeline
 
 CONNECTIONS = 220
 TABS = 3
 
 
 async def cut_and_follow(
-    house: House, room: PopulatedRoom, scissors: Scissors, connections: int
-) -> list[Client]:
-    """Ask again and again; one tab hears each answer uncut, the others in pieces."""
-    async with house.tab(room.members[0]) as steady:
+    server: Server, room: PopulatedRoom, proxy: CuttingProxy, connections: int
+) -> list[ReconnectingClient]:
+    """Ask again and again; one client hears each answer uncut, the others in pieces."""
+    async with server.client(room.members[0]) as steady:
         known = Timeline()
         known.apply(await steady.join(room.id))
         clients = [
-            Client(
+            ReconnectingClient(
                 room,
                 person,
-                [scissors],
-                house.ledger,
+                [proxy],
+                server.deliveries,
                 timeline=timeline_at(steady.frames[-1]),
             )
             for person in room.members[1 : 1 + TABS]
@@ -45,7 +45,7 @@ async def cut_and_follow(
         return clients
 
 
-def holds(client: Client, run: str, told: list[Frame]) -> None:
+def holds(client: ReconnectingClient, run: str, told: list[Frame]) -> None:
     """Hold what a client has received of a run against the stream that nobody cut."""
     text = {delta["seq"]: delta["text"] for delta in told}
     assert list(text) == list(range(len(told)))
@@ -62,39 +62,39 @@ def holds(client: Client, run: str, told: list[Frame]) -> None:
     assert ended.stored == " ".join(f"t{n}" for n in range(60))
     assert whole.rstrip() == ended.stored
     assert whole.startswith(ended.assembled)
-    if ended.heard_to_the_end:
+    if ended.received_to_the_end:
         assert ended.assembled == whole
 
 
 async def test_answer_is_whole_after_cuts_at_any_byte(
-    house: House, rooms: list[PopulatedRoom]
+    server: Server, rooms: list[PopulatedRoom]
 ) -> None:
     chance = random.Random(20261122)
-    async with Scissors(house.installation.port, chance).open() as scissors:
+    async with CuttingProxy(server.installation.port, chance).open() as proxy:
         followed = await asyncio.gather(
-            *(cut_and_follow(house, room, scissors, CONNECTIONS // len(rooms)) for room in rooms)
+            *(cut_and_follow(server, room, proxy, CONNECTIONS // len(rooms)) for room in rooms)
         )
 
     clients = [client for of_room in followed for client in of_room]
     ended = [one for client in clients for one in client.timeline.ended.values()]
     assert sum(client.connections for client in clients) >= CONNECTIONS
-    assert sum(one.heard_to_the_end for one in ended) >= len(ended) // 4
+    assert sum(one.received_to_the_end for one in ended) >= len(ended) // 4
     assert all(client.timeline.runs == {} for client in clients)
 
 
 async def test_hole_in_what_came_is_healed_by_joining_again(
-    house: House, room: PopulatedRoom, owner: Person, member: Person
+    server: Server, room: PopulatedRoom, owner: Person, member: Person
 ) -> None:
     """The client loses every fifth frame, as if by a bad network."""
     chance = random.Random(3)
-    async with house.tab(owner) as steady, house.tab(member) as tab:
-        timeline = timeline_at(await tab.join(room.id))
+    async with server.client(owner) as steady, server.client(member) as client:
+        timeline = timeline_at(await client.join(room.id))
         await steady.join(room.id)
         run = await steady.ask(room.id, "tokens-60@200")
         while run not in timeline.ended:
-            frame = await next_frame(tab)
-            if frame is None or timeline.hole:
-                timeline.apply(await tab.command("room.join", room=room.id, **timeline.join()))
+            frame = await next_frame(client)
+            if frame is None or timeline.gap:
+                timeline.apply(await client.command("room.join", room=room.id, **timeline.join()))
             elif chance.random() > 0.2:
                 timeline.apply(frame)
         await steady.ended(run)
@@ -105,72 +105,74 @@ async def test_hole_in_what_came_is_healed_by_joining_again(
 
 
 async def test_stream_that_is_cut_at_any_byte_is_taken_up_where_it_was(
-    house: House, room: PopulatedRoom, owner: Person, member: Person
+    server: Server, room: PopulatedRoom, owner: Person, member: Person
 ) -> None:
     """In the middle of the answer and after its end, by whoever has any part of what came."""
-    tape = Tape(house.installation.port)
-    async with tape.open(), house.tab(owner) as probe:
+    recording = RecordingProxy(server.installation.port)
+    async with recording.open(), server.client(owner) as probe:
         personas = timeline_at(await probe.join(room.id)).personas
         (held,) = (p for p, persona in personas.items() if persona["handle"] == "held-12@15")
-        async with recorded(tape, member, house) as tab:
-            timeline = timeline_at(await tab.join(room.id))
+        async with recorded(recording, member, server) as client:
+            timeline = timeline_at(await client.join(room.id))
             asked = await probe.send(room.id, "Count.", personas=[held])
-            while not any(one.text.endswith("t11 ") for one in timeline.growing.values()):
-                timeline.apply(await tab.receive())
-            here, answer = timeline.seq, one_of(timeline.growing)
-            for start in tape.starts():
+            while not any(one.text.endswith("t11 ") for one in timeline.partial.values()):
+                timeline.apply(await client.receive())
+            here, answer = timeline.seq, one_of(timeline.partial)
+            for start in recording.prefixes():
                 cut = await taken_up(probe, room, start)
-                assert (cut.seq, cut.growing[answer].text) == (here, timeline.growing[answer].text)
+                assert (cut.seq, cut.partial[answer].text) == (here, timeline.partial[answer].text)
                 assert cut.messages == timeline.messages
 
-            house.provider.release()
+            server.provider.release()
             (run,) = asked["runs"]
             while run not in timeline.ended or run in timeline.runs:
-                timeline.apply(await tab.receive())
-        for start in tape.starts():
+                timeline.apply(await client.receive())
+        for start in recording.prefixes():
             cut = await taken_up(probe, room, start)
-            assert (cut.seq, cut.growing, cut.messages) == (timeline.seq, {}, timeline.messages)
+            assert (cut.seq, cut.partial, cut.messages) == (timeline.seq, {}, timeline.messages)
 
     assert timeline.ended[run].assembled == "".join(f"t{n} " for n in range(24))
-    assert len(tape.starts()) > 24
+    assert len(recording.prefixes()) > 24
 
 
-def one_of(things: dict[str, Growing]) -> str:
+def one_of(things: dict[str, PartialAnswer]) -> str:
     (one,) = things
     return one
 
 
 @asynccontextmanager
-async def recorded(tape: Tape, person: Person, house: House) -> AsyncIterator[Tab]:
-    """A socket whose every byte is on the tape."""
+async def recorded(
+    recording: RecordingProxy, person: Person, server: Server
+) -> AsyncIterator[WireClient]:
+    """A socket whose every byte is on the recording."""
     async with connect(
-        f"ws://127.0.0.1:{tape.port}/ws/",
+        f"ws://127.0.0.1:{recording.port}/ws/",
         additional_headers={"Authorization": f"Bearer {person.token}"},
         subprotocols=[MARU_V1],
         **CLIENT_OPTIONS,
     ) as connection:
-        yield Tab(connection, house.ledger, person.token)
+        yield WireClient(connection, server.deliveries, person.token)
 
 
-async def taken_up(tab: Tab, room: PopulatedRoom, frames: list[Frame]) -> Timeline:
+async def taken_up(client: WireClient, room: PopulatedRoom, frames: list[Frame]) -> Timeline:
     """Return the picture of a client that has these frames and comes back with that."""
     timeline = Timeline()
     for frame in frames:
         timeline.apply(frame)
-    timeline.apply(await tab.command("room.join", room=room.id, **timeline.join()))
-    assert not timeline.hole
+    timeline.apply(await client.command("room.join", room=room.id, **timeline.join()))
+    assert not timeline.gap
     return timeline
 
 
 @pytest.mark.parametrize("position", [[1, 10**6], [1, 2**53 - 1], [7, 3], [2**31 - 1, 0]])
 async def test_position_in_an_answer_that_nobody_has_reached_gets_the_whole(
-    house: House, room: PopulatedRoom, owner: Person, member: Person, position: list[int]
+    server: Server, room: PopulatedRoom, owner: Person, member: Person, position: list[int]
 ) -> None:
-    async with house.tab(owner) as tab, house.tab(member) as liar:
-        await tab.join(room.id)
-        async with tab.asking(room.id, "fault-hang-after-3") as run:
-            told = await tab.find(lambda f: f["type"] == "message.delta" and run_of(f) == run)
-            await tab.find(lambda _: streamed(tab.of_run(run)).endswith("t2 "))
+    async with server.client(owner) as client, server.client(member) as liar:
+        await client.join(room.id)
+        async with client.asking(room.id, "fault-hang-after-3") as run:
+            told = await client.find(lambda f: f["type"] == "message.delta" and run_of(f) == run)
+            await client.find(lambda _: streamed(client.of_run(run)).endswith("t2 "))
             claimed = {told["message"]: position}
             snapshot = await liar.command("room.join", room=room.id, after=None, live=claimed)
 
@@ -179,13 +181,16 @@ async def test_position_in_an_answer_that_nobody_has_reached_gets_the_whole(
 
 
 async def test_position_in_an_answer_of_another_room_brings_nothing_of_it(
-    house: House, rooms: list[PopulatedRoom]
+    server: Server, rooms: list[PopulatedRoom]
 ) -> None:
     theirs, ours = rooms[0], rooms[1]
-    async with house.tab(theirs.members[0]) as tab, house.tab(ours.members[0]) as curious:
-        await tab.join(theirs.id)
-        async with tab.asking(theirs.id, "fault-hang-after-3") as run:
-            told = await tab.find(lambda f: f["type"] == "message.delta" and run_of(f) == run)
+    async with (
+        server.client(theirs.members[0]) as client,
+        server.client(ours.members[0]) as curious,
+    ):
+        await client.join(theirs.id)
+        async with client.asking(theirs.id, "fault-hang-after-3") as run:
+            told = await client.find(lambda f: f["type"] == "message.delta" and run_of(f) == run)
             claimed = {told["message"]: [1, 0]}
             snapshot = await curious.command("room.join", room=ours.id, after=0, live=claimed)
 
@@ -193,26 +198,26 @@ async def test_position_in_an_answer_of_another_room_brings_nothing_of_it(
     assert {event["room"] for event in snapshot["events"]} == {ours.id}
 
 
-async def next_frame(tab: Tab) -> Frame | None:
+async def next_frame(client: WireClient) -> Frame | None:
     """Return the next frame, or None where nothing comes: the last one may have been lost."""
     try:
         async with asyncio.timeout(1):
-            return await tab.receive()
+            return await client.receive()
     except TimeoutError:
         return None
 
 
 async def test_old_state_and_events_are_a_fresh_state(
-    house: House, rooms: list[PopulatedRoom]
+    server: Server, rooms: list[PopulatedRoom]
 ) -> None:
     room, guest = rooms[1], rooms[2].members[3]
     owner = room.members[0]
-    house.expect_in(room, guest)
+    server.allow(room, guest)
     members = f"/rooms/{room.id}/members/{guest.user}"
-    async with house.tab(room.members[1]) as tab:
-        followed = timeline_at(await tab.join(room.id))
+    async with server.client(room.members[1]) as client:
+        followed = timeline_at(await client.join(room.id))
         first = followed.seq
-        personas = f"/rooms/{room.id}/personas/{tab.personas['fault-hang']}"
+        personas = f"/rooms/{room.id}/personas/{client.personas['fault-hang']}"
         for method, path, body in (
             ("PUT", members, {"role": "member"}),
             ("PUT", members, {"role": "moderator"}),
@@ -225,23 +230,23 @@ async def test_old_state_and_events_are_a_fresh_state(
             ("PUT", f"/rooms/{room.id}/members/{room.members[3].user}", {"role": "moderator"}),
             ("PATCH", f"/rooms/{room.id}", {"topic": "", "answer_policy": "default"}),
         ):
-            assert house.ask(method, path, owner, body).status < 300, (method, path)
+            assert server.request(method, path, owner, body).status < 300, (method, path)
         for model in ("echo", "fault-401", "tokens-60@200"):
-            await tab.ended(await tab.ask(room.id, model))
-        hanging = await tab.ask(room.id, "fault-hang-after-3")
-        await tab.event("run.started", hanging)
-        last = await tab.send(room.id, "last")
-        await tab.event("message.created", seq=last["seq"])
+            await client.ended(await client.ask(room.id, model))
+        hanging = await client.ask(room.id, "fault-hang-after-3")
+        await client.event("run.started", hanging)
+        last = await client.send(room.id, "last")
+        await client.event("message.created", seq=last["seq"])
 
-        for frame in tab.of_room(room.id)[1:]:
+        for frame in client.of_room(room.id)[1:]:
             followed.apply(frame)
-        caught_up = timeline_at(tab.frames[0])
-        caught_up.apply(await tab.join(room.id, first))
-        state = timeline_at(await tab.join(room.id))
-        await tab.command("run.cancel", run=hanging)
+        caught_up = timeline_at(client.frames[0])
+        caught_up.apply(await client.join(room.id, first))
+        state = timeline_at(await client.join(room.id))
+        await client.command("run.cancel", run=hanging)
 
     for one in (followed, caught_up):
-        assert one.hole is False
+        assert one.gap is False
         assert one.seq == state.seq
         assert one.room == state.room
         assert one.members == state.members

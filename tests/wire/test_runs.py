@@ -11,13 +11,13 @@ import pytest
 
 from tests.live import Frame, Person, PopulatedRoom
 from tests.wire.conftest import SLOTS
-from tests.wire.house import NOWHERE, House, Tab, run_of, streamed
+from tests.wire.server import UNKNOWN_ID, Server, WireClient, run_of, streamed
 from tests.wire.shapes import RUN, check
 
 
 @pytest.fixture
-async def tab(house: House, owner: Person, room: PopulatedRoom) -> AsyncIterator[Tab]:
-    async with house.tab(owner) as opened:
+async def client(server: Server, owner: Person, room: PopulatedRoom) -> AsyncIterator[WireClient]:
+    async with server.client(owner) as opened:
         await opened.join(room.id)
         yield opened
 
@@ -29,12 +29,12 @@ def kinds(frames: list[Frame]) -> list[str]:
 
 
 async def test_answer_is_born_grows_and_is_completed(
-    house: House, tab: Tab, owner: Person, room: PopulatedRoom
+    server: Server, client: WireClient, owner: Person, room: PopulatedRoom
 ) -> None:
-    asked = await tab.send(room.id, "go", personas=[tab.personas["tokens-60@200"]])
+    asked = await client.send(room.id, "go", personas=[client.personas["tokens-60@200"]])
     (run,) = asked["runs"]
-    await tab.ended(run)
-    life = tab.of_run(run)
+    await client.ended(run)
+    life = client.of_run(run)
     assert kinds(life) == [
         "run.queued",
         "message.created",
@@ -58,8 +58,8 @@ async def test_answer_is_born_grows_and_is_completed(
     assert whole["text"] == " ".join(f"t{n}" for n in range(60))
     assert streamed(deltas).rstrip() == whole["text"].rstrip()
     assert completed["run"]["usage"]["output_tokens"] > 0
-    assert house.ask("GET", f"/messages/{born['id']}", owner).body == whole
-    assert house.ask("GET", f"/runs/{run}", owner).body == completed["run"]
+    assert server.request("GET", f"/messages/{born['id']}", owner).body == whole
+    assert server.request("GET", f"/runs/{run}", owner).body == completed["run"]
 
 
 @pytest.mark.parametrize(
@@ -72,85 +72,94 @@ async def test_answer_is_born_grows_and_is_completed(
     ],
 )
 async def test_failed_answer_keeps_its_text_and_says_why(
-    house: House, tab: Tab, owner: Person, room: PopulatedRoom, model: str, code: str, said: str
+    server: Server,
+    client: WireClient,
+    owner: Person,
+    room: PopulatedRoom,
+    model: str,
+    code: str,
+    said: str,
 ) -> None:
-    run = await tab.ask(room.id, model)
-    failed = await tab.ended(run)
-    updated = tab.of_run(run)[-2]
+    run = await client.ask(room.id, model)
+    failed = await client.ended(run)
+    updated = client.of_run(run)[-2]
 
     assert failed["type"] == "run.failed"
     error = failed["run"]["error"]
     assert error["code"] == code
     assert not re.search(r"127\.0|localhost|://|Traceback|Error\b|\bkey-|\.py", error["detail"])
     assert (updated["type"], updated["message"]["status"]) == ("message.updated", "failed")
-    assert updated["message"]["text"].rstrip() == streamed(tab.of_run(run)).rstrip() == said
+    assert updated["message"]["text"].rstrip() == streamed(client.of_run(run)).rstrip() == said
     assert (
-        house.ask("GET", f"/messages/{failed['run']['answer']}", owner).body["status"] == "failed"
+        server.request("GET", f"/messages/{failed['run']['answer']}", owner).body["status"]
+        == "failed"
     )
 
 
-async def test_empty_answer_is_a_completed_silent_one(tab: Tab, room: PopulatedRoom) -> None:
-    run = await tab.ask(room.id, "fault-empty")
-    ended = await tab.ended(run)
+async def test_empty_answer_is_a_completed_silent_one(
+    client: WireClient, room: PopulatedRoom
+) -> None:
+    run = await client.ask(room.id, "fault-empty")
+    ended = await client.ended(run)
 
     assert ended["type"] == "run.completed"
-    assert "message.delta" not in kinds(tab.of_run(run))
-    assert tab.of_run(run)[-2]["message"]["text"] == ""
+    assert "message.delta" not in kinds(client.of_run(run))
+    assert client.of_run(run)[-2]["message"]["text"] == ""
 
 
 async def test_nothing_is_said_after_the_answer_to_cancel(
-    house: House, tab: Tab, owner: Person, member: Person, room: PopulatedRoom
+    server: Server, client: WireClient, owner: Person, member: Person, room: PopulatedRoom
 ) -> None:
     mark = uuid4().hex
-    async with house.tab(member) as asker, house.tab(owner) as other:
+    async with server.client(member) as asker, server.client(owner) as other:
         await asker.join(room.id)
         run = await asker.ask(room.id, "tokens-6000@50", mark)
         await asker.event("message.delta", run)
         await other.join(room.id)
         done = await other.command("run.cancel", run=run)
         said = len(other.frames)
-        left = await house.provider.until(
+        left = await server.provider.until(
             lambda p: any(mark in r.prompt and r.client_left_at for r in p.requests)
         )
         ended = await other.ended(run)
         await other.send(room.id, "after all")
-        frames = await other.everything_so_far()
-    await tab.ended(run)
+        frames = await other.received_so_far()
+    await client.ended(run)
 
     assert (done["type"], done["result"]) == ("command.done", {})
     assert left
     assert "message.delta" not in kinds(frames[said:])
     assert ended["type"] == "run.cancelled"
     assert ended["run"]["stopped_by"] == owner.user
-    updated = tab.of_run(run)[-2]["message"]
+    updated = client.of_run(run)[-2]["message"]
     assert updated["status"] == "cancelled"
-    assert updated["text"].rstrip() == streamed(tab.of_run(run)).rstrip() != ""
+    assert updated["text"].rstrip() == streamed(client.of_run(run)).rstrip() != ""
 
 
 async def test_stop_at_any_moment_ends_the_run_once_and_keeps_what_was_said(
-    house: House, rooms: list[PopulatedRoom]
+    server: Server, rooms: list[PopulatedRoom]
 ) -> None:
     chance = random.Random(11)
     moments = [chance.random() * 0.8 for _ in range(24)]
     await asyncio.gather(
-        *(stop_at(house, room, moments[n :: len(rooms)]) for n, room in enumerate(rooms))
+        *(stop_at(server, room, moments[n :: len(rooms)]) for n, room in enumerate(rooms))
     )
 
 
-async def stop_at(house: House, room: PopulatedRoom, moments: list[float]) -> None:
+async def stop_at(server: Server, room: PopulatedRoom, moments: list[float]) -> None:
     """Ask and stop again and again in one room, and look at each run's life."""
-    async with house.tab(room.members[0]) as tab:
-        await tab.join(room.id)
+    async with server.client(room.members[0]) as client:
+        await client.join(room.id)
         for moment in moments:
-            run = await tab.ask(room.id, "tokens-60@200")
+            run = await client.ask(room.id, "tokens-60@200")
             await asyncio.sleep(moment)  # a stop comes at no particular event
-            await tab.command("run.cancel", run=run)
-            said = len(tab.frames)
-            await tab.ended(run)
-            await tab.everything_so_far()
-            late = [frame for frame in tab.frames[said:] if frame["type"] == "message.delta"]
+            await client.command("run.cancel", run=run)
+            said = len(client.frames)
+            await client.ended(run)
+            await client.received_so_far()
+            late = [frame for frame in client.frames[said:] if frame["type"] == "message.delta"]
             assert [frame for frame in late if frame["run"] == run] == []
-            ends_well(tab.of_run(run))
+            ends_well(client.of_run(run))
 
 
 def ends_well(life: list[Frame]) -> None:
@@ -167,9 +176,9 @@ def ends_well(life: list[Frame]) -> None:
 
 
 @asynccontextmanager
-async def full_house(house: House, room: PopulatedRoom) -> AsyncIterator[None]:
+async def all_slots_busy(server: Server, room: PopulatedRoom) -> AsyncIterator[None]:
     """Have every slot taken by an answer that does not come."""
-    async with house.tab(room.members[0]) as busy:
+    async with server.client(room.members[0]) as busy:
         await busy.join(room.id)
         running = [await busy.ask(room.id, "fault-hang") for _ in range(SLOTS)]
         for run in running:
@@ -182,41 +191,43 @@ async def full_house(house: House, room: PopulatedRoom) -> AsyncIterator[None]:
 
 
 async def test_waiting_run_has_no_answer_and_can_be_stopped(
-    house: House, rooms: list[PopulatedRoom]
+    server: Server, rooms: list[PopulatedRoom]
 ) -> None:
     owner, room = rooms[1].members[0], rooms[1].id
-    async with house.tab(owner) as tab:
-        await tab.join(room)
-        async with full_house(house, rooms[0]):
-            first, second = [await tab.ask(room, "echo") for _ in range(2)]
-            seen = (await tab.join(room))["state"]["runs"]
-            kept = house.ask("GET", f"/runs/{first}", owner).body
-            stopped = await tab.command("run.cancel", run=first)
-        cancelled, completed = await tab.ended(first), await tab.ended(second)
+    async with server.client(owner) as client:
+        await client.join(room)
+        async with all_slots_busy(server, rooms[0]):
+            first, second = [await client.ask(room, "echo") for _ in range(2)]
+            seen = (await client.join(room))["state"]["runs"]
+            kept = server.request("GET", f"/runs/{first}", owner).body
+            stopped = await client.command("run.cancel", run=first)
+        cancelled, completed = await client.ended(first), await client.ended(second)
 
     assert [run["id"] for run in seen] == [first, second]
     assert kept["answer"] is None
     assert stopped["type"] == "command.done"
-    assert kinds(tab.of_run(first)) == ["run.queued", "run.cancelled"]
+    assert kinds(client.of_run(first)) == ["run.queued", "run.cancelled"]
     assert cancelled["run"]["answer"] is None
     assert completed["type"] == "run.completed"
 
 
 async def test_whoever_waits_is_told_their_place_and_how_they_move(
-    house: House, rooms: list[PopulatedRoom]
+    server: Server, rooms: list[PopulatedRoom]
 ) -> None:
     owner, room = rooms[1].members[0], rooms[1].id
-    async with house.tab(owner) as tab:
-        await tab.join(room)
-        async with full_house(house, rooms[0]):
-            waiting = [await tab.ask(room, "echo") for _ in range(3)]
-            told = [(await tab.event("run.queued", run))["run"]["position"] for run in waiting]
-            seen = [run["position"] for run in (await tab.join(room))["state"]["runs"]]
-            kept = [house.ask("GET", f"/runs/{run}", owner).body["position"] for run in waiting]
-            await tab.command("run.cancel", run=waiting[0])
-            moved = [await tab.event("run.position", run) for run in waiting[1:]]
-            ended = house.ask("GET", f"/runs/{waiting[0]}", owner).body["position"]
-        await tab.ended(waiting[2])
+    async with server.client(owner) as client:
+        await client.join(room)
+        async with all_slots_busy(server, rooms[0]):
+            waiting = [await client.ask(room, "echo") for _ in range(3)]
+            told = [(await client.event("run.queued", run))["run"]["position"] for run in waiting]
+            seen = [run["position"] for run in (await client.join(room))["state"]["runs"]]
+            kept = [
+                server.request("GET", f"/runs/{run}", owner).body["position"] for run in waiting
+            ]
+            await client.command("run.cancel", run=waiting[0])
+            moved = [await client.event("run.position", run) for run in waiting[1:]]
+            ended = server.request("GET", f"/runs/{waiting[0]}", owner).body["position"]
+        await client.ended(waiting[2])
 
     assert told == seen == kept == [1, 2, 3]
     assert [event["position"] for event in moved] == [1, 2]
@@ -224,55 +235,55 @@ async def test_whoever_waits_is_told_their_place_and_how_they_move(
 
 
 async def test_several_answers_in_a_room_grow_side_by_side_each_with_its_own_stop(
-    tab: Tab, room: PopulatedRoom
+    client: WireClient, room: PopulatedRoom
 ) -> None:
-    asked = [await tab.ask(room.id, "tokens-6000@50") for _ in range(3)]
+    asked = [await client.ask(room.id, "tokens-6000@50") for _ in range(3)]
     for run in asked:
-        await tab.event("message.delta", run)
-    said = len(tab.frames)
-    await tab.command("run.cancel", run=asked[1])
-    after = len(tab.frames)
+        await client.event("message.delta", run)
+    said = len(client.frames)
+    await client.command("run.cancel", run=asked[1])
+    after = len(client.frames)
     growing = {asked[0], asked[2]}
     while growing:
-        growing.discard(run_of(await tab.receive()) or "")
+        growing.discard(run_of(await client.receive()) or "")
     for run in (asked[0], asked[2]):
-        await tab.command("run.cancel", run=run)
-        await tab.ended(run)
+        await client.command("run.cancel", run=run)
+        await client.ended(run)
 
-    deltas = [frame["run"] for frame in tab.frames[:said] if frame["type"] == "message.delta"]
+    deltas = [frame["run"] for frame in client.frames[:said] if frame["type"] == "message.delta"]
     assert set(deltas) == set(asked)
-    assert asked[1] not in [run_of(frame) for frame in tab.frames[after:]]
+    assert asked[1] not in [run_of(frame) for frame in client.frames[after:]]
     for run in asked:
-        ends_well(tab.of_run(run))
+        ends_well(client.of_run(run))
 
 
 async def test_retry_is_a_new_run_on_the_same_message(
-    house: House, tab: Tab, owner: Person, member: Person, room: PopulatedRoom
+    server: Server, client: WireClient, owner: Person, member: Person, room: PopulatedRoom
 ) -> None:
-    async with house.tab(member) as asker:
+    async with server.client(member) as asker:
         await asker.join(room.id)
         failed = (await asker.ended(await asker.ask(room.id, "fault-401")))["run"]
-    again = (await tab.command("run.retry", run=failed["id"]))["result"]["run"]
-    ended = (await tab.ended(again))["run"]
+    again = (await client.command("run.retry", run=failed["id"]))["result"]["run"]
+    ended = (await client.ended(again))["run"]
 
     assert again != failed["id"]
     assert ended["message"] == failed["message"]
     assert ended["persona"] == failed["persona"]
     assert ended["answer"] not in (None, failed["answer"])
     assert (failed["requested_by"], ended["requested_by"]) == (member.user, owner.user)
-    assert house.ask("GET", f"/runs/{failed['id']}", member).body == failed
+    assert server.request("GET", f"/runs/{failed['id']}", member).body == failed
 
 
 async def test_runs_can_be_seen_stopped_and_retried_by_rest(
-    house: House, tab: Tab, owner: Person, room: PopulatedRoom
+    server: Server, client: WireClient, owner: Person, room: PopulatedRoom
 ) -> None:
-    run = await tab.ask(room.id, "fault-hang")
-    await tab.event("run.started", run)
-    seen = house.ask("GET", f"/runs/{run}", owner)
-    stopped = house.ask("POST", f"/runs/{run}/cancel", owner)
-    cancelled = await tab.ended(run)
-    retried = house.ask("POST", f"/runs/{run}/retry", owner)
-    again = await tab.find(
+    run = await client.ask(room.id, "fault-hang")
+    await client.event("run.started", run)
+    seen = server.request("GET", f"/runs/{run}", owner)
+    stopped = server.request("POST", f"/runs/{run}/cancel", owner)
+    cancelled = await client.ended(run)
+    retried = server.request("POST", f"/runs/{run}/retry", owner)
+    again = await client.find(
         lambda frame: frame["type"] == "run.queued" and frame["run"]["id"] != run
     )
 
@@ -282,34 +293,39 @@ async def test_runs_can_be_seen_stopped_and_retried_by_rest(
     assert cancelled["run"]["stopped_by"] == owner.user
     assert retried.status in (200, 201, 202)
     assert again["run"]["id"] in retried.raw.decode()
-    await tab.command("run.cancel", run=again["run"]["id"])
+    await client.command("run.cancel", run=again["run"]["id"])
 
 
 async def test_runs_of_other_rooms_are_not_there(
-    house: House, tab: Tab, room: PopulatedRoom, stranger: Person
+    server: Server, client: WireClient, room: PopulatedRoom, stranger: Person
 ) -> None:
-    async with tab.asking(room.id, "fault-hang") as run, house.tab(stranger) as outside:
+    async with client.asking(room.id, "fault-hang") as run, server.client(stranger) as outside:
         for kind in ("run.cancel", "run.retry"):
             theirs = await outside.command(kind, run=run)
-            nobodys = await outside.command(kind, run=NOWHERE)
+            nobodys = await outside.command(kind, run=UNKNOWN_ID)
             assert theirs["code"] == "not_found"
             assert {**theirs, "ref": ""} == {**nobodys, "ref": ""}
         for method, path in (("GET", ""), ("POST", "/cancel"), ("POST", "/retry")):
-            asked = [house.ask(method, f"/runs/{one}{path}", stranger) for one in (run, NOWHERE)]
+            asked = [
+                server.request(method, f"/runs/{one}{path}", stranger) for one in (run, UNKNOWN_ID)
+            ]
             assert asked[0] == asked[1]
             assert asked[0].status == 404
-        assert house.ask("GET", f"/runs/{run}", room.members[0]).body["stopped_by"] is None
+        assert server.request("GET", f"/runs/{run}", room.members[0]).body["stopped_by"] is None
 
 
 async def test_readers_may_look_on_but_neither_stop_nor_ask(
-    house: House, tab: Tab, room: PopulatedRoom
+    server: Server, client: WireClient, room: PopulatedRoom
 ) -> None:
     reader = room.members[3]
     role = {"role": "reader"}
-    house.ask("PUT", f"/rooms/{room.id}/members/{reader.user}", room.members[0], role)
-    async with tab.asking(room.id, "fault-hang-after-3") as run, house.tab(reader) as reading:
+    server.request("PUT", f"/rooms/{room.id}/members/{reader.user}", room.members[0], role)
+    async with (
+        client.asking(room.id, "fault-hang-after-3") as run,
+        server.client(reader) as reading,
+    ):
         await reading.join(room.id)
-        assert await reading.refused("run.cancel", run=run) == "forbidden"
-        assert await reading.refused("run.retry", run=run) == "forbidden"
-        assert house.ask("POST", f"/runs/{run}/cancel", reader).code == "forbidden"
-        assert house.ask("GET", f"/runs/{run}", reader).status == 200
+        assert await reading.refusal_code("run.cancel", run=run) == "forbidden"
+        assert await reading.refusal_code("run.retry", run=run) == "forbidden"
+        assert server.request("POST", f"/runs/{run}/cancel", reader).code == "forbidden"
+        assert server.request("GET", f"/runs/{run}", reader).status == 200

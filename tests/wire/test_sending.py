@@ -6,37 +6,37 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.live import Person, PopulatedRoom
-from tests.wire.house import NOWHERE, House, Tab, fresh
+from tests.wire.server import UNKNOWN_ID, Server, WireClient, new_client_id
 from tests.wire.shapes import MESSAGE, check
 
 LONGEST = 16_000
 
 
 @pytest.fixture
-async def tab(house: House, owner: Person, room: PopulatedRoom) -> AsyncIterator[Tab]:
-    async with house.tab(owner) as opened:
+async def client(server: Server, owner: Person, room: PopulatedRoom) -> AsyncIterator[WireClient]:
+    async with server.client(owner) as opened:
         await opened.join(room.id)
         yield opened
 
 
-async def policy(house: House, room: PopulatedRoom, **answers: str | None) -> None:
-    done = house.ask("PATCH", f"/rooms/{room.id}", room.members[0], answers)
+async def policy(server: Server, room: PopulatedRoom, **answers: str | None) -> None:
+    done = server.request("PATCH", f"/rooms/{room.id}", room.members[0], answers)
     assert done.status == 200, done.raw
 
 
-async def who_answers(tab: Tab, room: str, text: str, **fields: object) -> list[str]:
+async def who_answers(client: WireClient, room: str, text: str, **fields: object) -> list[str]:
     """Say something and return the names of the personas that answer it."""
-    runs = (await tab.send(room, text, **{"personas": None, **fields}))["runs"]
-    names = {persona: name for name, persona in tab.personas.items()}
-    return [names[(await tab.ended(run))["run"]["persona"]] for run in runs]
+    runs = (await client.send(room, text, **{"personas": None, **fields}))["runs"]
+    names = {persona: name for name, persona in client.personas.items()}
+    return [names[(await client.ended(run))["run"]["persona"]] for run in runs]
 
 
 async def test_result_comes_after_the_commit(
-    house: House, tab: Tab, owner: Person, room: PopulatedRoom
+    server: Server, client: WireClient, owner: Person, room: PopulatedRoom
 ) -> None:
-    sent = await tab.send(room.id, "마루에 앉아 Ω 👩‍👩‍👧 <b>& \u202e")
-    kept = house.ask("GET", f"/messages/{sent['message']}", owner)
-    told = await tab.event("message.created", seq=sent["seq"])
+    sent = await client.send(room.id, "마루에 앉아 Ω 👩‍👩‍👧 <b>& \u202e")
+    kept = server.request("GET", f"/messages/{sent['message']}", owner)
+    told = await client.event("message.created", seq=sent["seq"])
 
     assert kept.status == 200
     check(MESSAGE, kept.body)
@@ -49,16 +49,18 @@ async def test_result_comes_after_the_commit(
 
 
 async def test_same_client_id_is_one_message_and_one_answer(
-    house: House, owner: Person, room: PopulatedRoom
+    server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
-    async with house.tab(owner) as one, house.tab(owner) as two:
+    async with server.client(owner) as one, server.client(owner) as two:
         snapshot = await one.join(room.id)
-        once: dict[str, object] = {"client_id": fresh(), "personas": [one.personas["echo"]]}
-        answers = await asyncio.gather(*(repeat(tab, room.id, once, 25) for tab in (one, two)))
+        once: dict[str, object] = {"client_id": new_client_id(), "personas": [one.personas["echo"]]}
+        answers = await asyncio.gather(
+            *(repeat(client, room.id, once, 25) for client in (one, two))
+        )
         late = await two.send(room.id, "said once", **once)
         (run,) = late["runs"]
         await one.ended(run)
-        frames = await one.everything_so_far()
+        frames = await one.received_so_far()
 
     assert all(answer == late for answers_of in answers for answer in answers_of)
     created = [frame for frame in frames if frame["type"] == "message.created"]
@@ -66,28 +68,34 @@ async def test_same_client_id_is_one_message_and_one_answer(
     assert snapshot["seq"] < late["seq"]
 
 
-async def repeat(tab: Tab, room: str, once: dict[str, object], times: int) -> list[object]:
-    return [await tab.send(room, "said once", **once) for _ in range(times)]
+async def repeat(
+    client: WireClient, room: str, once: dict[str, object], times: int
+) -> list[object]:
+    return [await client.send(room, "said once", **once) for _ in range(times)]
 
 
 async def test_same_client_id_by_socket_and_by_rest_is_one_message(
-    house: House, tab: Tab, owner: Person, room: PopulatedRoom
+    server: Server, client: WireClient, owner: Person, room: PopulatedRoom
 ) -> None:
-    client_id = fresh()
-    sent = await tab.send(room.id, "either way", client_id=client_id)
+    client_id = new_client_id()
+    sent = await client.send(room.id, "either way", client_id=client_id)
     body = {"text": "either way", "client_id": client_id, "personas": []}
-    house.ask("POST", f"/rooms/{room.id}/messages", owner, body)
-    newest = house.ask("GET", f"/rooms/{room.id}/messages?limit=1", owner).body["items"]
+    server.request("POST", f"/rooms/{room.id}/messages", owner, body)
+    newest = server.request("GET", f"/rooms/{room.id}/messages?limit=1", owner).body["items"]
 
     assert newest[0]["id"] == sent["message"]
 
 
 async def test_client_id_is_each_users_own_in_each_room(
-    house: House, tab: Tab, member: Person, room: PopulatedRoom, rooms: list[PopulatedRoom]
+    server: Server,
+    client: WireClient,
+    member: Person,
+    room: PopulatedRoom,
+    rooms: list[PopulatedRoom],
 ) -> None:
-    client_id = fresh()
-    mine = await tab.send(room.id, "mine", client_id=client_id)
-    async with house.tab(member) as other, house.tab(rooms[1].members[0]) as elsewhere:
+    client_id = new_client_id()
+    mine = await client.send(room.id, "mine", client_id=client_id)
+    async with server.client(member) as other, server.client(rooms[1].members[0]) as elsewhere:
         theirs = await other.send(room.id, "theirs", client_id=client_id)
         there = await elsewhere.send(rooms[1].id, "there", client_id=client_id)
 
@@ -96,97 +104,105 @@ async def test_client_id_is_each_users_own_in_each_room(
 
 @pytest.mark.parametrize("letter", ["a", "마", "👍"])
 async def test_message_may_have_sixteen_thousand_code_points(
-    house: House, tab: Tab, owner: Person, room: PopulatedRoom, letter: str
+    server: Server, client: WireClient, owner: Person, room: PopulatedRoom, letter: str
 ) -> None:
-    sent = await tab.send(room.id, letter * LONGEST)
-    over = await tab.say(room.id, letter * (LONGEST + 1), personas=[])
-    by_rest = house.ask(
+    sent = await client.send(room.id, letter * LONGEST)
+    over = await client.say(room.id, letter * (LONGEST + 1), personas=[])
+    by_rest = server.request(
         "POST", f"/rooms/{room.id}/messages", owner, {"text": letter * (LONGEST + 1)}
     )
 
-    kept = house.ask("GET", f"/messages/{sent['message']}", owner)
+    kept = server.request("GET", f"/messages/{sent['message']}", owner)
     assert kept.body["text"] == letter * LONGEST
     assert over["code"] == "too_large"
     assert by_rest.code == "too_large"
 
 
-async def test_text_that_cannot_be_kept_is_invalid(tab: Tab, room: PopulatedRoom) -> None:
+async def test_text_that_cannot_be_kept_is_invalid(client: WireClient, room: PopulatedRoom) -> None:
     for text in ("", "   ", "\n\t"):
-        assert await tab.refused("message.send", **words(room.id, text)) == "invalid"
+        assert await client.refusal_code("message.send", **words(room.id, text)) == "invalid"
 
 
-async def test_lone_surrogate_is_invalid(tab: Tab, room: PopulatedRoom) -> None:
-    await tab.tell(
-        f'{{"type":"message.send","ref":"half","room":"{room.id}","client_id":"{fresh()}",'
+async def test_lone_surrogate_is_invalid(client: WireClient, room: PopulatedRoom) -> None:
+    await client.send_raw(
+        f'{{"type":"message.send","ref":"half","room":"{room.id}","client_id":"{new_client_id()}",'
         '"text":"\\ud800","reply_to":null,"personas":[]}'
     )
 
-    answer = await tab.find(lambda frame: frame["type"] == "command.refused")
+    answer = await client.find(lambda frame: frame["type"] == "command.refused")
     assert answer["code"] == "invalid"
 
 
 def words(room: str, text: str, **fields: object) -> dict[str, object]:
-    blank: dict[str, object] = {"client_id": fresh(), "reply_to": None, "personas": []}
+    blank: dict[str, object] = {"client_id": new_client_id(), "reply_to": None, "personas": []}
     return {"room": room, "text": text, **blank, **fields}
 
 
 async def test_foreign_reply_or_persona_is_not_found_as_an_unknown_one_is(
-    house: House, tab: Tab, room: PopulatedRoom, rooms: list[PopulatedRoom], foreign: PopulatedRoom
+    server: Server,
+    client: WireClient,
+    room: PopulatedRoom,
+    rooms: list[PopulatedRoom],
+    foreign: PopulatedRoom,
 ) -> None:
-    async with house.tab(rooms[1].members[0]) as near, house.tab(foreign.members[0]) as far:
+    async with server.client(rooms[1].members[0]) as near, server.client(foreign.members[0]) as far:
         there = (await near.send(rooms[1].id, "there"))["message"]
         yonder = (await far.send(foreign.id, "yonder"))["message"]
         (theirs,) = (await far.join(foreign.id))["state"]["personas"]
-    unbound = tab.personas["fault-401"]
-    house.ask("DELETE", f"/rooms/{room.id}/personas/{unbound}", room.members[0])
+    unbound = client.personas["fault-401"]
+    server.request("DELETE", f"/rooms/{room.id}/personas/{unbound}", room.members[0])
 
-    wrong: list[dict[str, object]] = [{"reply_to": one} for one in (NOWHERE, there, yonder)]
-    wrong += [{"personas": [one]} for one in (NOWHERE, theirs["id"], unbound)]
-    wrong += [{"personas": [tab.personas["echo"], NOWHERE]}]
-    answers = [await tab.command("message.send", **words(room.id, "x", **one)) for one in wrong]
-    house.ask("PUT", f"/rooms/{room.id}/personas/{unbound}", room.members[0])
+    wrong: list[dict[str, object]] = [{"reply_to": one} for one in (UNKNOWN_ID, there, yonder)]
+    wrong += [{"personas": [one]} for one in (UNKNOWN_ID, theirs["id"], unbound)]
+    wrong += [{"personas": [client.personas["echo"], UNKNOWN_ID]}]
+    answers = [await client.command("message.send", **words(room.id, "x", **one)) for one in wrong]
+    server.request("PUT", f"/rooms/{room.id}/personas/{unbound}", room.members[0])
 
     assert {answer.get("code") for answer in answers} == {"not_found"}
     assert len({answer["detail"] for answer in answers}) == 1
 
 
-async def test_reply_is_kept(house: House, tab: Tab, owner: Person, room: PopulatedRoom) -> None:
-    first = (await tab.send(room.id, "first"))["message"]
-    second = (await tab.send(room.id, "second", reply_to=first))["message"]
+async def test_reply_is_kept(
+    server: Server, client: WireClient, owner: Person, room: PopulatedRoom
+) -> None:
+    first = (await client.send(room.id, "first"))["message"]
+    second = (await client.send(room.id, "second", reply_to=first))["message"]
 
-    assert house.ask("GET", f"/messages/{second}", owner).body["reply_to"] == first
+    assert server.request("GET", f"/messages/{second}", owner).body["reply_to"] == first
 
 
 async def test_existence_is_judged_before_the_text(
-    house: House, rooms: list[PopulatedRoom], room: PopulatedRoom, stranger: Person
+    server: Server, rooms: list[PopulatedRoom], room: PopulatedRoom, stranger: Person
 ) -> None:
     reader = room.members[3]
-    house.ask("PUT", f"/rooms/{room.id}/members/{reader.user}", room.members[0], {"role": "reader"})
-    too_long = words(room.id, "x" * (LONGEST + 1), reply_to=NOWHERE)
-    async with house.tab(stranger) as outside, house.tab(reader) as reading:
-        assert await outside.refused("message.send", **too_long) == "not_found"
-        assert await reading.refused("message.send", **too_long) == "forbidden"
-        assert await reading.refused("message.send", **words(room.id, "hello")) == "forbidden"
+    server.request(
+        "PUT", f"/rooms/{room.id}/members/{reader.user}", room.members[0], {"role": "reader"}
+    )
+    too_long = words(room.id, "x" * (LONGEST + 1), reply_to=UNKNOWN_ID)
+    async with server.client(stranger) as outside, server.client(reader) as reading:
+        assert await outside.refusal_code("message.send", **too_long) == "not_found"
+        assert await reading.refusal_code("message.send", **too_long) == "forbidden"
+        assert await reading.refusal_code("message.send", **words(room.id, "hello")) == "forbidden"
 
 
 async def test_everybody_sees_the_messages_of_many_in_one_order(
-    house: House, rooms: list[PopulatedRoom]
+    server: Server, rooms: list[PopulatedRoom]
 ) -> None:
     room = rooms[3]
     async with (
-        house.tab(room.members[0]) as a,
-        house.tab(room.members[1]) as b,
-        house.tab(room.members[2]) as c,
+        server.client(room.members[0]) as a,
+        server.client(room.members[1]) as b,
+        server.client(room.members[2]) as c,
     ):
-        tabs = (a, b, c)
-        for tab in tabs:
-            await tab.join(room.id)
-        sent = await asyncio.gather(*(say_many(tab, room.id, 15) for tab in tabs))
-        for tab in tabs:
-            await tab.event("message.created", seq=max(max(seqs) for seqs in sent))
+        clients = (a, b, c)
+        for client in clients:
+            await client.join(room.id)
+        sent = await asyncio.gather(*(say_many(client, room.id, 15) for client in clients))
+        for client in clients:
+            await client.event("message.created", seq=max(max(seqs) for seqs in sent))
         orders = [
-            [(f["seq"], f["message"]["id"]) for f in tab.of_room(room.id) if "message" in f]
-            for tab in tabs
+            [(f["seq"], f["message"]["id"]) for f in client.of_room(room.id) if "message" in f]
+            for client in clients
         ]
 
     assert orders[0] == orders[1] == orders[2]
@@ -195,36 +211,38 @@ async def test_everybody_sees_the_messages_of_many_in_one_order(
     assert all(seqs == sorted(seqs) for seqs in sent)
 
 
-async def say_many(tab: Tab, room: str, times: int) -> list[int]:
-    return [(await tab.send(room, f"message {n}"))["seq"] for n in range(times)]
+async def say_many(client: WireClient, room: str, times: int) -> list[int]:
+    return [(await client.send(room, f"message {n}"))["seq"] for n in range(times)]
 
 
 async def test_by_default_the_default_persona_answers_unless_others_are_mentioned(
-    house: House, room: PopulatedRoom, tab: Tab
+    server: Server, room: PopulatedRoom, client: WireClient
 ) -> None:
-    assert await who_answers(tab, room.id, "hello") == ["echo"]
-    assert await who_answers(tab, room.id, "@canary hello") == ["canary"]
-    assert sorted(await who_answers(tab, room.id, "@canary and @echo")) == ["canary", "echo"]
-    assert await who_answers(tab, room.id, "hello", personas=[]) == []
-    named = [tab.personas["canary"]]
-    assert await who_answers(tab, room.id, "hello @echo", personas=named) == ["canary"]
+    assert await who_answers(client, room.id, "hello") == ["echo"]
+    assert await who_answers(client, room.id, "@canary hello") == ["canary"]
+    assert sorted(await who_answers(client, room.id, "@canary and @echo")) == ["canary", "echo"]
+    assert await who_answers(client, room.id, "hello", personas=[]) == []
+    named = [client.personas["canary"]]
+    assert await who_answers(client, room.id, "hello @echo", personas=named) == ["canary"]
 
-    await policy(house, room, default_persona=tab.personas["canary"])
-    assert await who_answers(tab, room.id, "hello") == ["canary"]
-    await policy(house, room, default_persona=None)
+    await policy(server, room, default_persona=client.personas["canary"])
+    assert await who_answers(client, room.id, "hello") == ["canary"]
+    await policy(server, room, default_persona=None)
 
 
-async def test_answer_policies_say_who_answers(house: House, room: PopulatedRoom, tab: Tab) -> None:
-    await policy(house, room, answer_policy="mention")
-    assert await who_answers(tab, room.id, "hello") == []
-    assert await who_answers(tab, room.id, "hello @echo") == ["echo"]
+async def test_answer_policies_say_who_answers(
+    server: Server, room: PopulatedRoom, client: WireClient
+) -> None:
+    await policy(server, room, answer_policy="mention")
+    assert await who_answers(client, room.id, "hello") == []
+    assert await who_answers(client, room.id, "hello @echo") == ["echo"]
 
-    await policy(house, room, answer_policy="thread")
-    asked = await tab.send(room.id, "hello @echo", personas=None)
-    answer = (await tab.ended(asked["runs"][0]))["run"]["answer"]
-    assert await who_answers(tab, room.id, "and then?", reply_to=answer) == ["echo"]
-    assert await who_answers(tab, room.id, "hello") == []
+    await policy(server, room, answer_policy="thread")
+    asked = await client.send(room.id, "hello @echo", personas=None)
+    answer = (await client.ended(asked["runs"][0]))["run"]["answer"]
+    assert await who_answers(client, room.id, "and then?", reply_to=answer) == ["echo"]
+    assert await who_answers(client, room.id, "hello") == []
 
-    await policy(house, room, answer_policy="off")
-    assert await who_answers(tab, room.id, "hello @echo") == []
-    await policy(house, room, answer_policy="default")
+    await policy(server, room, answer_policy="off")
+    assert await who_answers(client, room.id, "hello @echo") == []
+    await policy(server, room, answer_policy="default")

@@ -7,8 +7,8 @@ import pytest
 
 from tests.deadlines import REVOCATION
 from tests.live import Frame, Installation, Person, PopulatedRoom
-from tests.wire.house import NOWHERE, House, streamed
-from tests.wire.listening import listening
+from tests.wire.event_stream import event_stream
+from tests.wire.server import UNKNOWN_ID, Server, streamed
 from tests.wire.shapes import check_frame
 
 
@@ -17,16 +17,16 @@ def durable(event: Frame) -> bool:
 
 
 async def test_log_comes_oldest_first_and_page_by_page(
-    house: House, owner: Person, room: PopulatedRoom
+    server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
-    async with house.tab(owner) as tab:
+    async with server.client(owner) as client:
         for number in range(5):
-            last = (await tab.send(room.id, f"message {number}"))["seq"]
+            last = (await client.send(room.id, f"message {number}"))["seq"]
     path = f"/rooms/{room.id}/events"
-    whole = house.ask("GET", f"{path}?after=0", owner).body
+    whole = server.request("GET", f"{path}?after=0", owner).body
     paged, cursor = [], ""
     while cursor is not None:
-        page = house.ask("GET", f"{path}?limit=3{cursor and f'&cursor={cursor}'}", owner).body
+        page = server.request("GET", f"{path}?limit=3{cursor and f'&cursor={cursor}'}", owner).body
         paged += page["items"]
         cursor = page["next"]
 
@@ -35,165 +35,169 @@ async def test_log_comes_oldest_first_and_page_by_page(
     assert [event["seq"] for event in whole["items"]] == list(range(1, last + 1))
     assert whole["next"] is None
     assert paged == whole["items"]
-    assert house.ask("GET", f"{path}?after={last}", owner).body == {"items": [], "next": None}
-    assert house.ask("GET", f"{path}?after={last + 1}", owner).code == "conflict"
-    assert house.ask("GET", f"{path}?after=-1", owner).code == "invalid"
+    assert server.request("GET", f"{path}?after={last}", owner).body == {"items": [], "next": None}
+    assert server.request("GET", f"{path}?after={last + 1}", owner).code == "conflict"
+    assert server.request("GET", f"{path}?after=-1", owner).code == "invalid"
 
 
 async def test_stream_brings_the_log_and_then_what_happens(
-    house: House, owner: Person, room: PopulatedRoom
+    server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
     async with (
-        house.tab(owner) as tab,
-        listening(house.installation, room.id, owner.token) as ear,
+        server.client(owner) as client,
+        event_stream(server.installation, room.id, owner.token) as stream,
     ):
-        await tab.join(room.id)
-        sent = await tab.send(room.id, "들려요?", personas=[tab.personas["echo"]])
+        await client.join(room.id)
+        sent = await client.send(room.id, "들려요?", personas=[client.personas["echo"]])
         run = sent["runs"][0]
-        ended = await ear.until(lambda e: e["type"] == "run.completed" and e["run"]["id"] == run)
-        told = await ear.until(
+        ended = await stream.until(lambda e: e["type"] == "run.completed" and e["run"]["id"] == run)
+        told = await stream.until(
             lambda e: e["type"] == "message.completed" and e["message"]["run"] == run
         )
 
-    for event in ear.events:
+    for event in stream.events:
         check_frame(event)
-    assert ear.status == 200
-    assert ear.headers["cache-control"] == "private, no-store"
-    assert ear.headers["connection"] == "close"
-    seqs = [event["seq"] for event in ear.events if durable(event)]
+    assert stream.status == 200
+    assert stream.headers["cache-control"] == "private, no-store"
+    assert stream.headers["connection"] == "close"
+    seqs = [event["seq"] for event in stream.events if durable(event)]
     assert seqs == list(range(1, ended["seq"] + 1))
-    assert [n for n in ear.ids if n is not None] == seqs
-    deltas = [e for e in ear.events if e["type"] == "message.delta" and e["run"] == run]
+    assert [n for n in stream.ids if n is not None] == seqs
+    deltas = [e for e in stream.events if e["type"] == "message.delta" and e["run"] == run]
     assert streamed(deltas).rstrip() == told["message"]["text"]
     assert [delta["seq"] for delta in deltas] == list(range(len(deltas)))
-    assert ear.beats
+    assert stream.heartbeats
 
 
 async def test_stream_goes_on_after_the_last_event_that_the_client_names(
-    house: House, owner: Person, room: PopulatedRoom
+    server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
-    async with house.tab(owner) as tab:
-        first = (await tab.send(room.id, "first"))["seq"]
-        second = (await tab.send(room.id, "second"))["seq"]
-    async with listening(house.installation, room.id, owner.token, Last_Event_ID=str(first)) as ear:
-        event = await ear.until_type("message.created")
+    async with server.client(owner) as client:
+        first = (await client.send(room.id, "first"))["seq"]
+        second = (await client.send(room.id, "second"))["seq"]
+    async with event_stream(
+        server.installation, room.id, owner.token, Last_Event_ID=str(first)
+    ) as stream:
+        event = await stream.until_type("message.created")
 
     assert second == first + 1
     assert event["seq"] == second
 
 
 async def test_stream_in_mid_answer_has_all_of_its_deltas(
-    house: House, owner: Person, room: PopulatedRoom
+    server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
-    async with house.tab(owner) as tab:
-        await tab.join(room.id)
-        run = await tab.ask(room.id, "held-12@15")
-        await tab.event("message.delta", run)
-        seq = (await tab.event("run.started", run))["seq"]
-        async with listening(house.installation, room.id, owner.token, f"?after={seq}") as ear:
-            await ear.until_type("message.delta")
-            house.provider.release()
-            told = await ear.until_type("message.completed")
+    async with server.client(owner) as client:
+        await client.join(room.id)
+        run = await client.ask(room.id, "held-12@15")
+        await client.event("message.delta", run)
+        seq = (await client.event("run.started", run))["seq"]
+        async with event_stream(
+            server.installation, room.id, owner.token, f"?after={seq}"
+        ) as stream:
+            await stream.until_type("message.delta")
+            server.provider.release()
+            told = await stream.until_type("message.completed")
 
-    deltas = [e for e in ear.events if e["type"] == "message.delta"]
+    deltas = [e for e in stream.events if e["type"] == "message.delta"]
     assert [delta["seq"] for delta in deltas] == list(range(len(deltas)))
     assert streamed(deltas).rstrip() == told["message"]["text"]
 
 
 async def test_removed_member_loses_the_stream(
-    house: House, rooms: list[PopulatedRoom], room: PopulatedRoom, owner: Person
+    server: Server, rooms: list[PopulatedRoom], room: PopulatedRoom, owner: Person
 ) -> None:
     person = rooms[2].members[2]
-    house.expect_in(room, person)
+    server.allow(room, person)
     path = f"/rooms/{room.id}/members/{person.user}"
-    house.ask("PUT", path, owner, {"role": "member"})
-    async with listening(house.installation, room.id, person.token) as ear:
-        await ear.until_type("member.added")
-        house.ask("DELETE", path, owner)
-        await ear.until_end(seconds=REVOCATION)
-    async with house.tab(owner) as tab:
-        await tab.send(room.id, "among ourselves")
+    server.request("PUT", path, owner, {"role": "member"})
+    async with event_stream(server.installation, room.id, person.token) as stream:
+        await stream.until_type("member.added")
+        server.request("DELETE", path, owner)
+        await stream.until_end(seconds=REVOCATION)
+    async with server.client(owner) as client:
+        await client.send(room.id, "among ourselves")
 
-    assert ear.events[-1] == {"type": "room.removed", "room": room.id}
-    assert house.ask("GET", f"/rooms/{room.id}/events", person).status == 404
+    assert stream.events[-1] == {"type": "room.removed", "room": room.id}
+    assert server.request("GET", f"/rooms/{room.id}/events", person).status == 404
 
 
 async def test_ended_token_ends_its_stream_and_no_other(
-    house: House, owner: Person, room: PopulatedRoom
+    server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
-    ended, token = house.token_of(owner)
+    ended, token = server.create_token(owner)
     async with (
-        listening(house.installation, room.id, token) as gone,
-        listening(house.installation, room.id, owner.token) as kept,
-        house.tab(owner) as tab,
+        event_stream(server.installation, room.id, token) as gone,
+        event_stream(server.installation, room.id, owner.token) as kept,
+        server.client(owner) as client,
     ):
         await gone.until_type("member.added")
         await kept.until_type("member.added")
-        house.ask("DELETE", f"/me/tokens/{ended}", owner)
+        server.request("DELETE", f"/me/tokens/{ended}", owner)
         await gone.until_end(seconds=REVOCATION)
-        sent = await tab.send(room.id, "still here")
+        sent = await client.send(room.id, "still here")
         await kept.until(lambda event: event.get("seq") == sent["seq"])
 
     assert sent["seq"] not in gone.ids
 
 
 async def test_stream_tells_of_no_other_room(
-    house: House, rooms: list[PopulatedRoom], room: PopulatedRoom, owner: Person
+    server: Server, rooms: list[PopulatedRoom], room: PopulatedRoom, owner: Person
 ) -> None:
     """On a socket, what is said elsewhere shows as `room.activity`."""
     other, host = rooms[3], rooms[3].members[0]
-    house.expect_in(other, owner)
-    house.ask("PUT", f"/rooms/{other.id}/members/{owner.user}", host, {"role": "member"})
+    server.allow(other, owner)
+    server.request("PUT", f"/rooms/{other.id}/members/{owner.user}", host, {"role": "member"})
     async with (
-        listening(house.installation, room.id, owner.token) as ear,
-        house.tab(owner) as witness,
-        house.tab(host) as tab,
-        house.tab(room.members[1]) as member,
+        event_stream(server.installation, room.id, owner.token) as stream,
+        server.client(owner) as witness,
+        server.client(host) as client,
+        server.client(room.members[1]) as member,
     ):
-        await ear.until_type("member.added")
-        await tab.send(other.id, "elsewhere")
+        await stream.until_type("member.added")
+        await client.send(other.id, "elsewhere")
         await witness.event("room.activity", room=other.id)
         last = await member.send(room.id, "here")
-        await ear.until(lambda event: event.get("seq") == last["seq"])
+        await stream.until(lambda event: event.get("seq") == last["seq"])
 
-    assert {event["room"] for event in ear.events} == {room.id}
+    assert {event["room"] for event in stream.events} == {room.id}
 
 
 @pytest.mark.parametrize("query", ["?after=-1", "?after=x", "?after=99999999999999999999"])
 async def test_stream_refuses_nonsense(
-    house: House, owner: Person, room: PopulatedRoom, query: str
+    server: Server, owner: Person, room: PopulatedRoom, query: str
 ) -> None:
-    async with listening(house.installation, room.id, owner.token, query) as ear:
-        assert ear.status == 400
+    async with event_stream(server.installation, room.id, owner.token, query) as stream:
+        assert stream.status == 400
 
 
 async def test_stream_of_a_foreign_room_is_as_absent_as_one_of_none(
-    house: House, room: PopulatedRoom, stranger: Person
+    server: Server, room: PopulatedRoom, stranger: Person
 ) -> None:
     async with (
-        listening(house.installation, room.id, stranger.token) as foreign,
-        listening(house.installation, NOWHERE, stranger.token) as none,
+        event_stream(server.installation, room.id, stranger.token) as foreign,
+        event_stream(server.installation, UNKNOWN_ID, stranger.token) as none,
     ):
         assert (foreign.status, foreign.body) == (none.status, none.body)
         assert foreign.status == 404
 
 
 async def test_stream_ahead_of_the_room_is_told_to_begin_afresh(
-    house: House, owner: Person, room: PopulatedRoom
+    server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
-    async with listening(house.installation, room.id, owner.token, "?after=100000") as ear:
-        assert ear.status == 409
+    async with event_stream(server.installation, room.id, owner.token, "?after=100000") as stream:
+        assert stream.status == 409
 
 
 async def test_server_that_ends_waits_for_no_stream(tmp_path: Path) -> None:
     """Uvicorn waits for answers that are under way, and says so where it gives up."""
     with Installation(tmp_path) as installation:
         (room,) = installation.populate(1, 1)
-        async with listening(installation, room.id, room.members[0].token) as ear:
-            await ear.until_type("member.added")
+        async with event_stream(installation, room.id, room.members[0].token) as stream:
+            await stream.until_type("member.added")
             ending = asyncio.create_task(asyncio.to_thread(installation.stop))
-            await ear.until_end()
+            await stream.until_end()
             await ending
 
-        assert ear.ended
+        assert stream.ended
         assert "graceful" not in installation.output

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.live import Person, PopulatedRoom
-from tests.wire.house import NOWHERE, House
+from tests.wire.server import UNKNOWN_ID, Server
 from tests.wire.shapes import BOOL, COUNT, ID, OBJECT, TEXT, WHEN, check, each, null_or, record
 
 TEAM = record("team", id=ID, name=TEXT, role=TEXT, require_mfa=BOOL, created_at=WHEN)
@@ -55,14 +55,14 @@ VERSION = record(
 
 
 @pytest.fixture(scope="module")
-def boss(house: House, foreign: PopulatedRoom) -> Person:
+def boss(server: Server, foreign: PopulatedRoom) -> Person:
     """The owner of a team that no other module changes, with a token for everything."""
     owner = foreign.members[0]
-    return Person(owner.user, admin(house, owner))
+    return Person(owner.user, admin(server, owner))
 
 
-def admin(house: House, person: Person) -> str:
-    return house.token_of(person, scopes=["admin"])[1]
+def admin(server: Server, person: Person) -> str:
+    return server.create_token(person, scopes=["admin"])[1]
 
 
 @pytest.fixture(scope="module")
@@ -75,36 +75,36 @@ def worker(foreign: PopulatedRoom) -> Person:
     return foreign.members[1]
 
 
-def test_team_that_somebody_makes_is_theirs(house: House, worker: Person, member: Person) -> None:
-    made = house.ask("POST", "/teams", worker, {"name": "새 팀"})
+def test_team_that_somebody_makes_is_theirs(server: Server, worker: Person, member: Person) -> None:
+    made = server.request("POST", "/teams", worker, {"name": "새 팀"})
     new = made.body
 
     check(TEAM, new)
     assert (made.status, new["name"], new["role"]) == (201, "새 팀", "owner")
-    assert new["id"] in [one["id"] for one in house.ask("GET", "/teams", worker).body["items"]]
-    assert house.ask("GET", f"/teams/{new['id']}", worker).body == new
-    nowhere = house.ask("GET", f"/teams/{NOWHERE}", member)
-    assert house.ask("GET", f"/teams/{new['id']}", member) == nowhere
+    assert new["id"] in [one["id"] for one in server.request("GET", "/teams", worker).body["items"]]
+    assert server.request("GET", f"/teams/{new['id']}", worker).body == new
+    nowhere = server.request("GET", f"/teams/{UNKNOWN_ID}", member)
+    assert server.request("GET", f"/teams/{new['id']}", member) == nowhere
     assert nowhere.status == 404
 
 
 def test_team_is_renamed_by_its_owner_only(
-    house: House, team: str, boss: Person, worker: Person
+    server: Server, team: str, boss: Person, worker: Person
 ) -> None:
-    refused = house.ask("PATCH", f"/teams/{team}", worker, {"nonsense": 1})
-    renamed = house.ask("PATCH", f"/teams/{team}", boss, {"name": "다른 이름"})
+    refused = server.request("PATCH", f"/teams/{team}", worker, {"nonsense": 1})
+    renamed = server.request("PATCH", f"/teams/{team}", boss, {"name": "다른 이름"})
 
     assert refused.code == "forbidden"
     assert (renamed.status, renamed.body["name"]) == (200, "다른 이름")
-    assert house.ask("PATCH", f"/teams/{team}", boss, {"id": NOWHERE}).code == "invalid"
+    assert server.request("PATCH", f"/teams/{team}", boss, {"id": UNKNOWN_ID}).code == "invalid"
 
 
 def test_people_of_a_team_are_told_to_its_people(
-    house: House, team: str, boss: Person, worker: Person
+    server: Server, team: str, boss: Person, worker: Person
 ) -> None:
-    listed = house.ask("GET", f"/teams/{team}/members", worker)
-    one = house.ask("GET", f"/teams/{team}/members?limit=1", worker).body
-    rest = house.ask("GET", f"/teams/{team}/members?cursor={one['next']}", worker).body
+    listed = server.request("GET", f"/teams/{team}/members", worker)
+    one = server.request("GET", f"/teams/{team}/members?limit=1", worker).body
+    rest = server.request("GET", f"/teams/{team}/members?cursor={one['next']}", worker).body
 
     check(each(TEAM_MEMBER), listed.body["items"])
     assert {boss.user, worker.user} <= {each["user"] for each in listed.body["items"]}
@@ -113,134 +113,146 @@ def test_people_of_a_team_are_told_to_its_people(
 
 
 def test_invited_person_gets_in_once_and_as_what_they_were_invited(
-    house: House, team: str, boss: Person, worker: Person, member: Person, stranger: Person
+    server: Server, team: str, boss: Person, worker: Person, member: Person, stranger: Person
 ) -> None:
     path = f"/teams/{team}/invitations"
-    assert house.ask("POST", path, worker, {"role": "member"}).code == "forbidden"
-    made = house.ask("POST", path, boss, {"role": "guest"})
+    assert server.request("POST", path, worker, {"role": "member"}).code == "forbidden"
+    made = server.request("POST", path, boss, {"role": "guest"})
     check(record("invitation", **INVITATION, token=TEXT, url=TEXT), made.body)
-    listed = house.ask("GET", path, boss)
+    listed = server.request("GET", path, boss)
     check(each(record("invitation", **INVITATION)), listed.body["items"])
     assert made.body["token"] not in listed.raw.decode()
     assert made.body["url"].endswith(f"/{made.body['token']}/")
 
-    accepted = house.ask("POST", "/invitations/accept", member, {"token": made.body["token"]})
-    again = house.ask("POST", "/invitations/accept", stranger, {"token": made.body["token"]})
+    accepted = server.request("POST", "/invitations/accept", member, {"token": made.body["token"]})
+    again = server.request("POST", "/invitations/accept", stranger, {"token": made.body["token"]})
 
     assert (accepted.status, accepted.body["id"], accepted.body["role"]) == (200, team, "guest")
     assert again.code == "not_found"
-    seen = house.ask("GET", f"/teams/{team}/members", member).body["items"]
+    seen = server.request("GET", f"/teams/{team}/members", member).body["items"]
     assert {one["user"] for one in seen} == {boss.user, member.user}
 
-    changed = house.ask("PATCH", f"/teams/{team}/members/{member.user}", boss, {"role": "member"})
+    changed = server.request(
+        "PATCH", f"/teams/{team}/members/{member.user}", boss, {"role": "member"}
+    )
     assert changed.body["role"] == "member"
-    missing = house.ask("PATCH", f"/teams/{team}/members/{NOWHERE}", boss, {"nonsense": 1})
+    missing = server.request("PATCH", f"/teams/{team}/members/{UNKNOWN_ID}", boss, {"nonsense": 1})
     assert missing.code == "not_found"
-    assert house.ask("DELETE", f"/teams/{team}/members/{member.user}", worker).code == "forbidden"
-    assert house.ask("DELETE", f"/teams/{team}/members/{member.user}", boss).status == 204
-    assert house.ask("GET", f"/teams/{team}", member).status == 404
+    assert (
+        server.request("DELETE", f"/teams/{team}/members/{member.user}", worker).code == "forbidden"
+    )
+    assert server.request("DELETE", f"/teams/{team}/members/{member.user}", boss).status == 204
+    assert server.request("GET", f"/teams/{team}", member).status == 404
 
 
 def test_revoked_invitation_opens_nothing(
-    house: House, team: str, boss: Person, member: Person
+    server: Server, team: str, boss: Person, member: Person
 ) -> None:
-    made = house.ask("POST", f"/teams/{team}/invitations", boss, {}).body
+    made = server.request("POST", f"/teams/{team}/invitations", boss, {}).body
     path = f"/teams/{team}/invitations/{made['id']}"
 
-    assert house.ask("DELETE", path, boss).status == 204
-    assert house.ask("DELETE", path, boss).status == 404
-    accepted = house.ask("POST", "/invitations/accept", member, {"token": made["token"]})
+    assert server.request("DELETE", path, boss).status == 204
+    assert server.request("DELETE", path, boss).status == 404
+    accepted = server.request("POST", "/invitations/accept", member, {"token": made["token"]})
     assert accepted.code == "not_found"
 
 
 def test_connection_takes_a_key_and_never_gives_it_back(
-    house: House, team: str, boss: Person, worker: Person
+    server: Server, team: str, boss: Person, worker: Person
 ) -> None:
     path, key = f"/teams/{team}/connections", "sk-CANARY-7f3a9c"
-    wish = {"name": "Ours", "kind": "openai", "base_url": house.provider.base_url, "key": key}
-    assert house.ask("POST", path, worker, wish).code == "forbidden"
-    made = house.ask("POST", path, boss, {**wish, "models": ["echo"]})
+    wish = {"name": "Ours", "kind": "openai", "base_url": server.provider.base_url, "key": key}
+    assert server.request("POST", path, worker, wish).code == "forbidden"
+    made = server.request("POST", path, boss, {**wish, "models": ["echo"]})
     check(CONNECTION, made.body)
     mine = f"{path}/{made.body['id']}"
-    checked = house.ask("POST", f"{mine}/check", boss)
-    renamed = house.ask("PATCH", mine, boss, {"name": "Theirs"})
-    answers = [made, checked, renamed, house.ask("GET", mine, boss), house.ask("GET", path, boss)]
+    checked = server.request("POST", f"{mine}/check", boss)
+    renamed = server.request("PATCH", mine, boss, {"name": "Theirs"})
+    answers = [
+        made,
+        checked,
+        renamed,
+        server.request("GET", mine, boss),
+        server.request("GET", path, boss),
+    ]
 
     assert (made.status, made.body["has_key"]) == (201, True)
     check(record("check", ok=BOOL, detail=TEXT, models=each(TEXT)), checked.body)
     assert checked.body["ok"], checked.body
     assert (renamed.body["name"], renamed.body["has_key"]) == ("Theirs", True)
     assert not any(key.encode() in answer.raw for answer in answers)
-    assert house.ask("PATCH", mine, boss, {"key": ""}).body["has_key"] is False
-    assert house.ask("GET", mine, worker).code == "forbidden"
-    assert house.ask("DELETE", mine, boss).status == 204
-    assert house.ask("GET", mine, boss).code == "not_found"
+    assert server.request("PATCH", mine, boss, {"key": ""}).body["has_key"] is False
+    assert server.request("GET", mine, worker).code == "forbidden"
+    assert server.request("DELETE", mine, boss).status == 204
+    assert server.request("GET", mine, boss).code == "not_found"
 
 
 def test_connection_is_of_the_team_in_its_path(
-    house: House, team: str, boss: Person, room: PopulatedRoom
+    server: Server, team: str, boss: Person, room: PopulatedRoom
 ) -> None:
-    made = house.ask("POST", f"/teams/{team}/connections", boss, {"name": "x", "kind": "demo"})
-    own = house.ask("POST", "/teams", boss, {"name": "another"}).body["id"]
+    made = server.request("POST", f"/teams/{team}/connections", boss, {"name": "x", "kind": "demo"})
+    own = server.request("POST", "/teams", boss, {"name": "another"}).body["id"]
 
     for method, end in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/check")):
         path = f"/teams/{own}/connections/{made.body['id']}{end}"
-        assert house.ask(method, path, boss, b"{" if method == "PATCH" else None).status == 404
-    house.ask("DELETE", f"/teams/{team}/connections/{made.body['id']}", boss)
+        assert server.request(method, path, boss, b"{" if method == "PATCH" else None).status == 404
+    server.request("DELETE", f"/teams/{team}/connections/{made.body['id']}", boss)
 
 
-def test_address_that_is_not_allowed_is_refused(house: House, team: str, boss: Person) -> None:
+def test_address_that_is_not_allowed_is_refused(server: Server, team: str, boss: Person) -> None:
     wish = {"name": "Inner", "kind": "openai", "base_url": "http://127.0.0.1:1/v1"}
 
-    refused = house.ask("POST", f"/teams/{team}/connections", boss, wish)
+    refused = server.request("POST", f"/teams/{team}/connections", boss, wish)
     assert (refused.status, refused.code) == (400, "invalid")
     assert "base_url" in refused.body["fields"]
 
 
 def test_persona_is_made_changed_and_brought_back(
-    house: House, team: str, boss: Person, worker: Person
+    server: Server, team: str, boss: Person, worker: Person
 ) -> None:
     wish = {"name": "x", "kind": "demo"}
-    connection = house.ask("POST", f"/teams/{team}/connections", boss, wish).body["id"]
+    connection = server.request("POST", f"/teams/{team}/connections", boss, wish).body["id"]
     wish = {"name": "누리", "role": "Scribe", "goal": "Write it down.", "model": "demo"}
-    made = house.ask("POST", f"/teams/{team}/personas", boss, {**wish, "connection": connection})
+    made = server.request(
+        "POST", f"/teams/{team}/personas", boss, {**wish, "connection": connection}
+    )
     assert made.status == 201, made.raw
     check(PERSONA, made.body)
     path = f"/personas/{made.body['id']}"
 
     secret = {"instructions": "Say nothing of this.", "enabled": False}
-    changed = house.ask("PATCH", path, boss, {**secret, "version": 1})
+    changed = server.request("PATCH", path, boss, {**secret, "version": 1})
     assert (changed.body["version"], changed.body["enabled"]) == (2, False)
-    stale = house.ask("PATCH", path, boss, {"name": "늦음", "version": 1})
+    stale = server.request("PATCH", path, boss, {"name": "늦음", "version": 1})
     assert stale.code == "conflict"
-    shown = house.ask("GET", path, worker)
+    shown = server.request("GET", path, worker)
     check(PERSONA, shown.body)
     assert shown.body["name"] == "누리"
     assert {shown.body[name] for name in INSIDE} == {None}
-    versions = house.ask("GET", f"{path}/versions", boss).body["items"]
+    versions = server.request("GET", f"{path}/versions", boss).body["items"]
     check(each(VERSION), versions)
     assert [version["number"] for version in versions] == [2, 1]
-    paged = house.ask("GET", f"{path}/versions?limit=1", boss).body
-    rest = house.ask("GET", f"{path}/versions?cursor={paged['next']}", boss).body
+    paged = server.request("GET", f"{path}/versions?limit=1", boss).body
+    rest = server.request("GET", f"{path}/versions?cursor={paged['next']}", boss).body
     assert paged["items"] + rest["items"] == versions
-    back = house.ask("POST", f"{path}/versions/1/restore", boss)
+    back = server.request("POST", f"{path}/versions/1/restore", boss)
     assert (back.body["version"], back.body["instructions"]) == (3, "")
 
     for method, end in (("PATCH", ""), ("DELETE", ""), ("GET", "/versions")):
         body = {"nonsense": 1} if method == "PATCH" else None
-        assert house.ask(method, path + end, worker, body).code == "forbidden"
-    assert house.ask("POST", f"{path}/versions/1/restore", worker).code == "forbidden"
-    assert house.ask("POST", f"{path}/versions/9/restore", boss).code == "not_found"
-    assert house.ask("DELETE", path, boss).status == 204
-    assert house.ask("GET", path, worker).status == 404
+        assert server.request(method, path + end, worker, body).code == "forbidden"
+    assert server.request("POST", f"{path}/versions/1/restore", worker).code == "forbidden"
+    assert server.request("POST", f"{path}/versions/9/restore", boss).code == "not_found"
+    assert server.request("DELETE", path, boss).status == 204
+    assert server.request("GET", path, worker).status == 404
 
 
 def test_stranger_finds_nothing_of_a_team(
-    house: House, foreign: PopulatedRoom, boss: Person, stranger: Person
+    server: Server, foreign: PopulatedRoom, boss: Person, stranger: Person
 ) -> None:
     """Whatever they ask, it is as if the team were not there, and before their body is read."""
-    persona = house.ask("GET", f"/teams/{foreign.team}/personas", boss).body["items"][0]["id"]
-    connection = house.ask("GET", f"/teams/{foreign.team}/connections", boss).body["items"]
+    persona = server.request("GET", f"/teams/{foreign.team}/personas", boss).body["items"][0]["id"]
+    connection = server.request("GET", f"/teams/{foreign.team}/connections", boss).body["items"]
     ways = [
         ("GET", ""),
         ("PATCH", ""),
@@ -249,7 +261,7 @@ def test_stranger_finds_nothing_of_a_team(
         ("DELETE", f"/members/{boss.user}"),
         ("GET", "/invitations"),
         ("POST", "/invitations"),
-        ("DELETE", f"/invitations/{NOWHERE}"),
+        ("DELETE", f"/invitations/{UNKNOWN_ID}"),
         ("GET", "/connections"),
         ("POST", "/connections"),
         ("GET", f"/connections/{connection[0]['id']}"),
@@ -265,19 +277,21 @@ def test_stranger_finds_nothing_of_a_team(
     paths += [(method, f"/personas/{persona}") for method in ("GET", "PATCH", "DELETE")]
     paths += [("GET", f"/personas/{persona}/versions")]
     paths += [("POST", f"/personas/{persona}/versions/1/restore")]
-    nothing = house.ask("GET", f"/teams/{NOWHERE}", stranger)
+    nothing = server.request("GET", f"/teams/{UNKNOWN_ID}", stranger)
 
     for method, path in paths:
         body = b"{nonsense" if method in {"POST", "PATCH"} else None
-        assert house.ask(method, path, stranger, body) == nothing, (method, path)
+        assert server.request(method, path, stranger, body) == nothing, (method, path)
     assert nothing.code == "not_found"
 
 
 def test_bound_token_makes_no_team_and_joins_none(
-    house: House, team: str, boss: Person, worker: Person
+    server: Server, team: str, boss: Person, worker: Person
 ) -> None:
-    _, bound = house.token_of(worker, team=team)
-    token = house.ask("POST", f"/teams/{team}/invitations", boss, {}).body["token"]
+    _, bound = server.create_token(worker, team=team)
+    token = server.request("POST", f"/teams/{team}/invitations", boss, {}).body["token"]
 
-    assert house.ask("POST", "/teams", bound, {"name": "x"}).code == "forbidden"
-    assert house.ask("POST", "/invitations/accept", bound, {"token": token}).code == "forbidden"
+    assert server.request("POST", "/teams", bound, {"name": "x"}).code == "forbidden"
+    assert (
+        server.request("POST", "/invitations/accept", bound, {"token": token}).code == "forbidden"
+    )

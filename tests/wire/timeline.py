@@ -8,7 +8,7 @@ from tests.wire.shapes import DURABLE
 
 
 @dataclass
-class Growing:
+class PartialAnswer:
     """An unfinished answer as far as the client has it."""
 
     attempt: int
@@ -17,32 +17,32 @@ class Growing:
 
 
 @dataclass
-class Ended:
+class EndedAnswer:
     """An answer that has ended: what the client had put together, and what is kept."""
 
     assembled: str
     stored: str
-    heard_to_the_end: bool
+    received_to_the_end: bool
     attempt: int
 
 
 @dataclass
 class Timeline:
-    """Apply frames in the order in which they come; where `hole` is true, join again."""
+    """Apply frames in the order in which they come; where `gap` is true, join again."""
 
     seq: int | None = None
-    hole: bool = False
+    gap: bool = False
     messages: dict[str, Frame] = field(default_factory=dict)
     runs: dict[str, Frame] = field(default_factory=dict)
     members: dict[str, Frame] = field(default_factory=dict)
     personas: dict[str, Frame] = field(default_factory=dict)
     room: Frame = field(default_factory=dict)
-    growing: dict[str, Growing] = field(default_factory=dict)
-    ended: dict[str, Ended] = field(default_factory=dict)
+    partial: dict[str, PartialAnswer] = field(default_factory=dict)
+    ended: dict[str, EndedAnswer] = field(default_factory=dict)
 
     def join(self) -> dict[str, Any]:
         """Return what `room.join` is to say: what the client has."""
-        held = {m: [one.attempt, one.seq] for m, one in self.growing.items() if one.seq >= 0}
+        held = {m: [one.attempt, one.seq] for m, one in self.partial.items() if one.seq >= 0}
         return {"after": self.seq, "live": held}
 
     def apply(self, frame: Frame) -> None:
@@ -55,7 +55,7 @@ class Timeline:
             self._durable(frame, live=True)
 
     def _snapshot(self, frame: Frame) -> None:
-        self.hole = False
+        self.gap = False
         if frame["complete"]:
             for event in frame["events"]:
                 self._durable(event, live=False)
@@ -68,7 +68,7 @@ class Timeline:
         state = frame["state"]
         self.seq = frame["seq"]
         self.room = state["room"]
-        self.growing = {}
+        self.partial = {}
         self.messages = {message["id"]: message for message in state["messages"]}
         self.runs = {run["id"]: run for run in state["runs"]}
         self.members = {member["user"]: member for member in state["members"]}
@@ -76,24 +76,26 @@ class Timeline:
 
     def _resume(self, live: Frame) -> None:
         """Take what a snapshot has of an unfinished answer: the whole, or what follows ours."""
-        ours = self.growing.get(live["message"])
+        ours = self.partial.get(live["message"])
         if live["from"] == 0:
-            self.growing[live["message"]] = Growing(live["attempt"], live["seq"], live["text"])
+            self.partial[live["message"]] = PartialAnswer(
+                live["attempt"], live["seq"], live["text"]
+            )
             return
         assert ours is not None, f"only the end of what we do not have: {live}"
         assert (ours.attempt, ours.seq + 1) == (live["attempt"], live["from"]), (ours, live)
         ours.seq, ours.text = live["seq"], ours.text + live["text"]
 
     def _delta(self, delta: Frame) -> None:
-        ours = self.growing.get(delta["message"])
-        if ours is None or self.hole:
+        ours = self.partial.get(delta["message"])
+        if ours is None or self.gap:
             return  # an answer that has ended, or one that the next snapshot will bring
         if delta["attempt"] > ours.attempt:
             ours.attempt, ours.seq, ours.text = delta["attempt"], -1, ""
         if delta["attempt"] < ours.attempt or delta["seq"] <= ours.seq:
             return
         if delta["seq"] > ours.seq + 1:
-            self.hole = True
+            self.gap = True
             return
         ours.seq, ours.text = delta["seq"], ours.text + delta["text"]
 
@@ -101,8 +103,8 @@ class Timeline:
         if self.seq is None or event["seq"] <= self.seq:
             return
         if event["seq"] > self.seq + 1:
-            self.hole = True
-        if self.hole:
+            self.gap = True
+        if self.gap:
             return
         self.seq = event["seq"]
         area, _, what = event["type"].partition(".")
@@ -113,12 +115,14 @@ class Timeline:
         self.messages[message["id"]] = message
         if message["status"] == "streaming":
             if what == "created":
-                self.growing[message["id"]] = Growing(1, -1, "")
+                self.partial[message["id"]] = PartialAnswer(1, -1, "")
             return
-        ours = self.growing.pop(message["id"], Growing(0, -1, ""))
+        ours = self.partial.pop(message["id"], PartialAnswer(0, -1, ""))
         if message["run"] is not None:
             heard = live and ours.attempt > 0
-            self.ended[message["run"]] = Ended(ours.text, message["text"], heard, ours.attempt)
+            self.ended[message["run"]] = EndedAnswer(
+                ours.text, message["text"], heard, ours.attempt
+            )
 
     def _run(self, what: str, event: Frame, *, live: bool) -> None:
         if what in ("completed", "failed", "cancelled"):

@@ -13,8 +13,8 @@ from tests.cluster.harness.cluster import Cluster
 from tests.cluster.harness.services import Redis
 from tests.live import Frame, PopulatedRoom
 from tests.provider import Provider
-from tests.wire.cutting import Client, Scissors, timeline_at
-from tests.wire.house import Ledger, Tab, run_of
+from tests.wire.proxies import CuttingProxy, ReconnectingClient, timeline_at
+from tests.wire.server import DeliveryLog, WireClient, run_of
 
 MODEL: Final = "tokens-60@100"
 WHOLE: Final = " ".join(f"t{n}" for n in range(60))
@@ -52,7 +52,7 @@ class Tally:
 
     cuts: int = 0
     answers: int = 0
-    heard_to_the_end: int = 0
+    received_to_the_end: int = 0
     violations: list[str] = field(default_factory=list)
 
 
@@ -80,7 +80,7 @@ async def cut_connections(
     figures = {
         "cut connections": tally.cuts,
         "answers": tally.answers,
-        "answers received live to the end": tally.heard_to_the_end,
+        "answers received live to the end": tally.received_to_the_end,
         "faults of Redis": len(faults),
     }
     return Outcome(dict(figures), tally.violations)
@@ -98,8 +98,8 @@ class FollowedRoom:
     """A room with one asker on a stable connection, and clients whose connections are cut."""
 
     room: PopulatedRoom
-    asker: Tab
-    clients: list[Client]
+    asker: WireClient
+    clients: list[ReconnectingClient]
 
     async def follow_answer(self, tally: Tally, *, strict: bool) -> None:
         """Ask once, follow the answer to its end and check it.
@@ -121,11 +121,11 @@ class FollowedRoom:
         for client in self.clients:
             tally.violations += _violations(client, run, strict=strict)
             ended = client.timeline.ended.get(run)
-            tally.heard_to_the_end += ended is not None and ended.heard_to_the_end
+            tally.received_to_the_end += ended is not None and ended.received_to_the_end
         self.asker.frames.clear()
 
 
-def _violations(client: Client, run: str, *, strict: bool) -> list[str]:
+def _violations(client: ReconnectingClient, run: str, *, strict: bool) -> list[str]:
     """Return what is wrong with the client's copy of an ended answer."""
     violations = []
     if client.stored(run) != WHOLE:
@@ -135,7 +135,7 @@ def _violations(client: Client, run: str, *, strict: bool) -> list[str]:
         return violations
     if not f"{WHOLE} ".startswith(ended.assembled):
         violations.append(f"run {run}: the deltas make {ended.assembled!r}")
-    if strict and ended.heard_to_the_end and ended.assembled.rstrip() != WHOLE:
+    if strict and ended.received_to_the_end and ended.assembled.rstrip() != WHOLE:
         violations.append(f"run {run}: received to the end, the deltas make {ended.assembled!r}")
     return violations
 
@@ -143,18 +143,20 @@ def _violations(client: Client, run: str, *, strict: bool) -> list[str]:
 @asynccontextmanager
 async def _followed(cluster: Cluster, room: PopulatedRoom) -> AsyncIterator[FollowedRoom]:
     random_source = random.Random(room.id)
-    ledger = Ledger()
+    deliveries = DeliveryLog()
     async with AsyncExitStack() as stack:
         proxies = [
-            await stack.enter_async_context(Scissors(web.port, random_source).open())
+            await stack.enter_async_context(CuttingProxy(web.port, random_source).open())
             for web in cluster.webs
         ]
         socket = await stack.enter_async_context(cluster.webs[0].socket(room.members[0]))
-        asker = Tab(socket.connection, ledger, room.members[0].token)
+        asker = WireClient(socket.connection, deliveries, room.members[0].token)
         snapshot = await asker.join(room.id)
         await asker.command("room.leave", room=room.id)
         clients = [
-            Client(room, person, proxies, ledger, random_source, timeline_at(snapshot))
+            ReconnectingClient(
+                room, person, proxies, deliveries, random_source, timeline_at(snapshot)
+            )
             for person in room.members[1:]
         ]
         yield FollowedRoom(room, asker, clients)

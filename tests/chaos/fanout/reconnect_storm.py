@@ -101,7 +101,7 @@ class Browser:
             self.seconds_away = time.monotonic() - self.closed_at
             while self.run is not None and self.run not in self.timeline.ended:
                 self.timeline.apply(await socket.receive())
-                assert not self.timeline.hole
+                assert not self.timeline.gap
 
     def violations(self) -> list[str]:
         """Return what was wrong with the close code and with the answer."""
@@ -110,14 +110,14 @@ class Browser:
             ended = self.timeline.ended[self.run]
             if ended.stored != WHOLE or not f"{WHOLE} ".startswith(ended.assembled):
                 wrong.append(f"the deltas end with {ended.assembled[-40:]!r}")
-            if ended.heard_to_the_end and ended.assembled.rstrip() != WHOLE:
+            if ended.received_to_the_end and ended.assembled.rstrip() != WHOLE:
                 wrong.append(f"received to the end, deltas end with {ended.assembled[-40:]!r}")
         return wrong
 
     @property
     def received_live(self) -> bool:
         """True if the answer was received to its end as live events, across the restart."""
-        return self.run is not None and self.timeline.ended[self.run].heard_to_the_end
+        return self.run is not None and self.timeline.ended[self.run].received_to_the_end
 
 
 async def storm(cluster: Cluster, provider: Provider, *, sockets: int) -> Outcome:

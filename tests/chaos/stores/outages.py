@@ -95,7 +95,7 @@ async def _streams_live(clients: list[RecordingClient]) -> bool:
             await client.until_ended(asked.run, LIVE_SECONDS / 4)
     received = [client.timeline.ended.get(asked.run) for client in clients]
     return all(
-        one is not None and one.heard_to_the_end and one.assembled.rstrip() == one.stored
+        one is not None and one.received_to_the_end and one.assembled.rstrip() == one.stored
         for one in received
     )
 

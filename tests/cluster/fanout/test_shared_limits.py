@@ -13,7 +13,7 @@ from tests.cluster.harness.services import Postgres, Redis
 from tests.deadlines import REVOCATION
 from tests.live import Installation, Person, PopulatedRoom, until
 from tests.provider import Provider
-from tests.wire.listening import listening
+from tests.wire.event_stream import event_stream
 
 MODEL = "tokens-3000@50"
 
@@ -84,7 +84,7 @@ async def test_sse_stream_ends_when_its_member_is_removed_on_the_other_process(
 ) -> None:
     owner, member = room.members
     here, there = cluster.webs
-    async with listening(here, room.id, member.token) as stream:
+    async with event_stream(here, room.id, member.token) as stream:
         await stream.until_type("member.added")
         there.request("DELETE", f"/rooms/{room.id}/members/{member.user}", owner.token)
         await stream.until_end(seconds=REVOCATION)
@@ -97,7 +97,7 @@ async def test_answer_deleted_on_the_other_process_stops_and_its_deltas_are_remo
 ) -> None:
     owner, member = room.members
     here, there = cluster.webs
-    async with listening(here, room.id, member.token) as stream:
+    async with event_stream(here, room.id, member.token) as stream:
         there.request("POST", f"/rooms/{room.id}/messages", member.token, {"text": "Go on."})
         answer = (await stream.until_type("message.delta"))["message"]
         assert there.request("DELETE", f"/messages/{answer}", owner.token)[0] == 204

@@ -94,7 +94,7 @@ async def test_no_delta_follows_a_run_cancelled_on_the_other_web_process(
         for socket in (*sockets.both, other):
             if not socket.of_type("run.cancelled"):
                 await socket.until_type("run.cancelled")
-            await socket.everything_so_far()
+            await socket.received_so_far()
         status, body = await asyncio.to_thread(
             cluster.webs[0].request, "GET", f"/runs/{run}", token
         )
@@ -127,7 +127,7 @@ async def test_socket_receives_nothing_after_its_member_is_removed_on_the_other_
         sockets.owner.frames.clear()
         await sockets.owner.until(lambda _: len(sockets.owner.of_type("message.delta")) > 3)
         again = await sockets.member.join(room.id)
-        frames = await sockets.member.everything_so_far()
+        frames = await sockets.member.received_so_far()
         await sockets.owner.command("run.cancel", run=run)
 
     assert status == 204

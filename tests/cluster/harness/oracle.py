@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from tests.cluster.harness.stored_state import FINAL_STATES, RunRow, StoredState
 from tests.live import Frame
-from tests.wire.timeline import Ended
+from tests.wire.timeline import EndedAnswer
 
 CANARY = re.compile(r"CANARY-([0-9a-f]{12})-\d+")
 TOKENS = 40
@@ -130,7 +130,7 @@ def log_differences(
     return [f"{what}: {sorted(seqs)[:10]}" for what, seqs in found if seqs]
 
 
-def assembly_errors(ended: Mapping[str, Ended]) -> list[str]:
+def assembly_errors(ended: Mapping[str, EndedAnswer]) -> list[str]:
     """Return the runs whose concatenated deltas of the last attempt differ from the stored text.
 
     Only answers that the client followed to the end through live events are compared.
@@ -138,7 +138,7 @@ def assembly_errors(ended: Mapping[str, Ended]) -> list[str]:
     return [
         f"run {run}: the deltas end with {one.assembled[-40:]!r}, stored is {one.stored[-40:]!r}"
         for run, one in ended.items()
-        if one.heard_to_the_end and one.assembled.rstrip() != one.stored
+        if one.received_to_the_end and one.assembled.rstrip() != one.stored
     ]
 
 

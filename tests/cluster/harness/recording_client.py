@@ -161,7 +161,7 @@ class RecordingClient:
                 await asyncio.sleep(0.2)
                 await self._join()
             self._handle(frame)
-            if self.timeline.hole and not joining:
+            if self.timeline.gap and not joining:
                 joining = True
                 await self._join()
 

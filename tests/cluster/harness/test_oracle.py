@@ -11,7 +11,7 @@ from tests.cluster.harness import oracle
 from tests.cluster.harness.recording_client import RecordingClient
 from tests.cluster.harness.stored_state import MessageRow, RunRow, StoredState, Transition
 from tests.live import Frame, Installation, Person
-from tests.wire.timeline import Ended
+from tests.wire.timeline import EndedAnswer
 
 ROOM = "00000000-0000-7000-8000-00000000000a"
 OTHER = "00000000-0000-7000-8000-00000000000b"
@@ -151,8 +151,8 @@ def test_missing_extra_and_changed_events_of_a_client_are_found() -> None:
 
 
 def test_deltas_that_differ_from_the_stored_text_are_found() -> None:
-    assert oracle.assembly_errors({"r1": Ended("all of it ", "all of it", True, 1)}) == []
-    assert len(oracle.assembly_errors({"r1": Ended("all of", "all of it", True, 1)})) == 1
+    assert oracle.assembly_errors({"r1": EndedAnswer("all of it ", "all of it", True, 1)}) == []
+    assert len(oracle.assembly_errors({"r1": EndedAnswer("all of", "all of it", True, 1)})) == 1
 
 
 def test_acknowledged_message_that_is_not_stored_is_found() -> None:

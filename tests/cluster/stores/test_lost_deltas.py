@@ -22,7 +22,7 @@ def room(cluster: Cluster, provider: Provider) -> PopulatedRoom:
 
 async def receive_words(socket: Socket, timeline: Timeline, words: int) -> None:
     """Apply frames until the growing answer has so many words."""
-    while not any(len(one.text.split()) >= words for one in timeline.growing.values()):
+    while not any(len(one.text.split()) >= words for one in timeline.partial.values()):
         timeline.apply(await socket.receive())
 
 
@@ -79,7 +79,7 @@ async def test_cancelled_answer_keeps_the_text_that_the_worker_stored_again(
         run = await sockets.ask(STREAMED)
         await receive_words(sockets.member, timeline, 5)
         flush(cluster)
-        (growing,) = timeline.growing.values()
+        (growing,) = timeline.partial.values()
         await receive_words(sockets.member, timeline, len(growing.text.split()) + 5)
         shown = growing.text
         await sockets.owner.command("run.cancel", run=run)

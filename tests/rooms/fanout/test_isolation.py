@@ -170,7 +170,7 @@ async def test_stranger_who_knows_all_ids_receives_nothing(
             await theirs.command("run.retry", run=sent["runs"][0]),
         ]
         await mine.until_type("run.completed")
-        received = await theirs.everything_so_far()
+        received = await theirs.received_so_far()
 
     assert [answer["code"] for answer in responses] == ["not_found"] * len(responses)
     assert {frame["type"] for frame in received} == {"command.refused", "command.done"}

@@ -137,7 +137,7 @@ async def test_durable_events_have_one_order_without_gaps(
             await mine.say(room.id, f"note {number}", personas=[])
             await theirs.say(room.id, f"reply {number}", personas=[])
         await mine.until(lambda frame: frame.get("seq") == start + 6)
-        await theirs.everything_so_far()
+        await theirs.received_so_far()
 
         created = [frame["seq"] for frame in mine.of_type("message.created")]
         assert created == list(range(start + 1, start + 7))
@@ -428,7 +428,7 @@ async def test_stranger_is_told_of_no_activity(
         await mine.say(room.id, "among us", personas=[])
         await control.until_type("room.activity")
 
-        heard = await theirs.everything_so_far()
+        heard = await theirs.received_so_far()
 
     assert [frame["type"] for frame in heard] == ["command.done"]
 

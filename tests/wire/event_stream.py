@@ -11,7 +11,7 @@ from tests.live import Frame, Installation
 
 
 @dataclass
-class Listener:
+class EventStream:
     """What came so far: the status, the events with their ids, and how often it only beat."""
 
     reader: asyncio.StreamReader
@@ -20,7 +20,7 @@ class Listener:
     body: bytes = b""
     events: list[Frame] = field(default_factory=list)
     ids: list[int | None] = field(default_factory=list)
-    beats: int = 0
+    heartbeats: int = 0
     ended: bool = False
 
     async def read_head(self) -> None:
@@ -69,16 +69,16 @@ class Listener:
     def _take(self, text: str) -> None:
         fields = dict(line.partition(": ")[::2] for line in text.split("\n"))
         if "data" not in fields:
-            self.beats += 1
+            self.heartbeats += 1
             return
         self.events.append(json.loads(fields["data"]))
         self.ids.append(int(fields["id"]) if "id" in fields else None)
 
 
 @asynccontextmanager
-async def listening(
+async def event_stream(
     installation: Installation, room: str, token: str, query: str = "?after=0", **headers: str
-) -> AsyncIterator[Listener]:
+) -> AsyncIterator[EventStream]:
     """Open the stream of a room with a bearer token."""
     reader, writer = await asyncio.open_connection("127.0.0.1", installation.port, limit=2**22)
     lines = [
@@ -88,10 +88,10 @@ async def listening(
         *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items()),
     ]
     writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
-    listener = Listener(reader)
+    stream = EventStream(reader)
     try:
-        await listener.read_head()
-        yield listener
+        await stream.read_head()
+        yield stream
     finally:
         writer.close()
         with suppress(ConnectionError):

@@ -28,7 +28,7 @@ class Refused(Exception):
         self.code: str = body["code"]
 
 
-class Client:
+class OpenApiClient:
     """`client.post_message(room_id=…, text=…)`: path and query by their names, the rest is body."""
 
     def __init__(self, server: str, token: str) -> None:

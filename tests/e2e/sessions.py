@@ -1,6 +1,6 @@
 """Makes teams and rooms as `populate` does, and signs everybody in: they have no passwords.
 
-`python -m tests.e2e.residents …`, in the environment of an installation, takes what `populate`
+`python -m tests.e2e.sessions …`, in the environment of an installation, takes what `populate`
 takes, and adds the keys of the sessions to what it writes.
 """
 

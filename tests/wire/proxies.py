@@ -13,13 +13,13 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from tests.live import CLIENT_OPTIONS, MARU_V1, Frame, Person, PopulatedRoom
-from tests.wire.house import Ledger, Tab
+from tests.wire.server import DeliveryLog, WireClient
 from tests.wire.timeline import Timeline
 
 TEXT: Final = 0x81  # the whole of a text, in one frame
 
 
-class Scissors:
+class CuttingProxy:
     """A way to the server that lets so many bytes through and then cuts the wire."""
 
     def __init__(self, port: int, chance: random.Random) -> None:
@@ -29,7 +29,7 @@ class Scissors:
         self._carrying: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator["Scissors"]:
+    async def open(self) -> AsyncIterator["CuttingProxy"]:
         server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         try:
@@ -69,7 +69,7 @@ class Scissors:
             await sink.drain()
 
 
-class Tape:
+class RecordingProxy:
     """A way to the server that keeps every byte that comes from there."""
 
     def __init__(self, port: int) -> None:
@@ -78,7 +78,7 @@ class Tape:
         self._server_port = port
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator["Tape"]:
+    async def open(self) -> AsyncIterator["RecordingProxy"]:
         server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         async with server:
@@ -100,7 +100,7 @@ class Tape:
         while data := await here.read(2**16):
             on.write(data)
 
-    def starts(self) -> list[list[Frame]]:
+    def prefixes(self) -> list[list[Frame]]:
         """Return what a client has whose wire is cut at each of the bytes, each case once."""
         ends, frames = [], []
         for end, frame in _frames_in(self.bytes):
@@ -126,13 +126,13 @@ def _frames_in(stream: bytes) -> Iterator[tuple[int, Frame]]:
 
 
 @dataclass
-class Client:
-    """A tab whose wire is cut again and again, and all that it has ever received."""
+class ReconnectingClient:
+    """A client whose wire is cut again and again, and all that it has ever received."""
 
     room: PopulatedRoom
     person: Person
-    ways: Sequence[Scissors]
-    ledger: Ledger = field(default_factory=Ledger)
+    ways: Sequence[CuttingProxy]
+    deliveries: DeliveryLog = field(default_factory=DeliveryLog)
     chance: random.Random = field(default_factory=random.Random)
     timeline: Timeline = field(default_factory=Timeline)
     frames: list[Frame] = field(default_factory=list)
@@ -155,12 +155,12 @@ class Client:
             **CLIENT_OPTIONS,
             close_timeout=0.1,
         ) as connection:
-            tab = Tab(connection, self.ledger, self.person.token)
-            await self._join(tab)
+            client = WireClient(connection, self.deliveries, self.person.token)
+            await self._join(client)
             while not self.has_heard(run):
-                self._take(await tab.receive())
-                if self.timeline.hole:
-                    await self._join(tab)
+                self._take(await client.receive())
+                if self.timeline.gap:
+                    await self._join(client)
 
     def has_heard(self, run: str) -> bool:
         """Whether the client knows how the run has ended, by events or by a fresh state."""
@@ -175,12 +175,12 @@ class Client:
                 return str(message["text"])
         return None
 
-    async def _join(self, tab: Tab) -> None:
-        await tab.tell(
+    async def _join(self, client: WireClient) -> None:
+        await client.send_raw(
             {"type": "room.join", "ref": "again", "room": self.room.id, **self.timeline.join()}
         )
         while True:
-            frame = await tab.receive()
+            frame = await client.receive()
             self._take(frame)
             if frame["type"] == "room.snapshot":
                 return

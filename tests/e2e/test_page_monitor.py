@@ -1,10 +1,10 @@
-"""The watch itself: what it must see, it sees."""
+"""The monitor itself: what it must see, it sees."""
 
 import pytest
 
 from tests.e2e.conftest import Open
-from tests.e2e.house import House
-from tests.e2e.watch import Watch
+from tests.e2e.page_monitor import PageMonitor
+from tests.e2e.server import Server
 
 TROUBLES = {
     "console error": "console.error('something is wrong')",
@@ -19,36 +19,36 @@ TROUBLES = {
 
 @pytest.mark.parametrize("name", TROUBLES)
 def test_watch_sees_each_trouble_in_a_page(
-    house: House, open_browser: Open, watch: Watch, name: str
+    server: Server, open_browser: Open, monitor: PageMonitor, name: str
 ) -> None:
     page = open_browser()
-    page.goto(f"{house.url}/accounts/login/")
-    assert watch.unexpected == []
+    page.goto(f"{server.url}/accounts/login/")
+    assert monitor.unexpected == []
 
     page.evaluate(TROUBLES[name])
 
-    watch.until_it_sees(page, name)
-    watch.expect("")
+    monitor.until_it_sees(page, name)
+    monitor.expect("")
 
 
-def test_watch_sees_a_socket_that_leads_elsewhere(open_browser: Open, watch: Watch) -> None:
+def test_watch_sees_a_socket_that_leads_elsewhere(open_browser: Open, monitor: PageMonitor) -> None:
     page = open_browser()
 
     page.evaluate("void new WebSocket('ws://127.0.0.1:9/')")
 
-    watch.until_it_sees(page, "foreign request: ws:")
-    watch.expect("")
+    monitor.until_it_sees(page, "foreign request: ws:")
+    monitor.expect("")
 
 
 def test_expected_status_does_not_hide_another(
-    house: House, open_browser: Open, watch: Watch
+    server: Server, open_browser: Open, monitor: PageMonitor
 ) -> None:
     page = open_browser()
-    page.goto(f"{house.url}/accounts/login/")
-    watch.expect_status(404, "/expected")
+    page.goto(f"{server.url}/accounts/login/")
+    monitor.expect_status(404, "/expected")
 
     page.evaluate("Promise.all([fetch('/expected'), fetch('/not-expected')])")
 
-    watch.until_it_sees(page, "HTTP 404")
-    assert not any("/expected" in trouble for trouble in watch.unexpected)
-    watch.expect("")
+    monitor.until_it_sees(page, "HTTP 404")
+    assert not any("/expected" in trouble for trouble in monitor.unexpected)
+    monitor.expect("")

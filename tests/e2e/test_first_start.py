@@ -7,9 +7,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import Open
-from tests.e2e.conversation import Conversation
-from tests.e2e.house import House
-from tests.e2e.watch import Watch
+from tests.e2e.page_monitor import PageMonitor
+from tests.e2e.room_page import RoomPage
+from tests.e2e.server import Server
 from tests.live import Installation
 from tests.provider import Provider
 
@@ -17,10 +17,10 @@ PASSWORD = "floor boards in the sun"
 
 
 @pytest.fixture(scope="module")
-def house(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def server(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """An installation that nobody has set up yet."""
     with Installation(tmp_path_factory.mktemp("new")) as installation:
-        yield House(installation, provider)
+        yield Server(installation, provider)
 
 
 def set_up(page: Page, link: str) -> None:
@@ -34,13 +34,13 @@ def set_up(page: Page, link: str) -> None:
 
 
 def test_set_up_link_leads_to_a_room_that_streams_its_answers_and_opens_once(
-    house: House, open_browser: Open, watch: Watch
+    server: Server, open_browser: Open, monitor: PageMonitor
 ) -> None:
-    link = house.installation.setup_link()
+    link = server.installation.setup_link()
     page = open_browser()
 
     set_up(page, link)
-    room = Conversation(page)
+    room = RoomPage(page)
     room.is_live()
     room.follow()
     room.write("What can you do for us?")
@@ -53,7 +53,7 @@ def test_set_up_link_leads_to_a_room_that_streams_its_answers_and_opens_once(
     assert all(later.startswith(earlier) for earlier, later in pairwise(states))
     assert nodes == ["#text"]
 
-    watch.expect_status(404, "/setup/")
+    monitor.expect_status(404, "/setup/")
     late = open_browser()
     late.goto(link)
     expect(late.get_by_role("heading")).to_have_text("This set-up link does not open")

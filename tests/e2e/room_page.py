@@ -24,7 +24,7 @@ FOLLOWED = """
 """
 
 
-class Conversation:
+class RoomPage:
     """What somebody reads and does in a room."""
 
     def __init__(self, page: Page, address: str = "") -> None:
@@ -40,7 +40,7 @@ class Conversation:
     def is_live(self) -> None:
         """Wait until the page is connected: then the panel shows that somebody is here."""
         expect(self.page.locator("#panel .presence[data-state=online]").first).to_be_attached()
-        expect(self.page.locator("[data-conversation][data-connection]")).to_have_count(0)
+        expect(self.page.locator("[data-room_page][data-connection]")).to_have_count(0)
 
     def write(self, text: str) -> None:
         """Type something and press Enter."""

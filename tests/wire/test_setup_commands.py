@@ -8,42 +8,42 @@ import pytest
 
 from tests.live import Person, PopulatedRoom
 from tests.wire.conftest import MODELS
-from tests.wire.house import House
+from tests.wire.server import Server
 from tests.wire.shapes import ID, TEXT, check, each, record
 
 
-def test_empty_installation_prints_a_link_and_is_set_up_by_bootstrap(house: House) -> None:
-    (token,) = [word for word in house.printed.split() if word.startswith("maru_")]
-    me = house.ask("GET", "/me", token).body
+def test_empty_installation_prints_a_link_and_is_set_up_by_bootstrap(server: Server) -> None:
+    (token,) = [word for word in server.printed.split() if word.startswith("maru_")]
+    me = server.request("GET", "/me", token).body
 
-    assert "/setup/" in house.installation.setup_link()
+    assert "/setup/" in server.installation.setup_link()
     assert me["email"] == "haneul@example.com"
     assert [(team["name"], team["role"]) for team in me["teams"]] == [("한결", "owner")]
 
 
-async def test_populate_wants_force_beside_other_teams(house: House, tmp_path: Path) -> None:
+async def test_populate_wants_force_beside_other_teams(server: Server, tmp_path: Path) -> None:
     out = tmp_path / "people.json"
     sizes = ("--rooms", "1", "--members", "1", "--out", str(out))
 
     with pytest.raises(RuntimeError):
-        house.installation.manage("populate", *sizes)
+        server.installation.manage("populate", *sizes)
     assert not out.exists()
-    house.installation.manage("populate", *sizes, "--force")
+    server.installation.manage("populate", *sizes, "--force")
     (room,) = json.loads(out.read_text())["rooms"]
-    async with house.tab(Person(**room["members"][0])) as tab:
-        assert len((await tab.join(room["id"]))["state"]["personas"]) == 1
+    async with server.client(Person(**room["members"][0])) as client:
+        assert len((await client.join(room["id"]))["state"]["personas"]) == 1
 
 
-def populated(house: House, out: Path, *options: str) -> Any:
+def populated(server: Server, out: Path, *options: str) -> Any:
     sizes = ("--rooms", "3", "--members", "2", "--out", str(out), "--force")
-    house.installation.manage("populate", *sizes, *options)
+    server.installation.manage("populate", *sizes, *options)
     return json.loads(out.read_text())
 
 
 async def test_populate_makes_private_rooms_with_demo_personas(
-    house: House, tmp_path: Path
+    server: Server, tmp_path: Path
 ) -> None:
-    made = populated(house, tmp_path / "people.json", "--personas", "2")
+    made = populated(server, tmp_path / "people.json", "--personas", "2")
     check(
         record(
             "populated",
@@ -60,28 +60,28 @@ async def test_populate_makes_private_rooms_with_demo_personas(
     assert len(tokens) == 6
 
     first = Person(**rooms[0]["members"][0])
-    me = house.ask("GET", "/me", first).body
+    me = server.request("GET", "/me", first).body
     assert [team["role"] for team in me["teams"] if team["id"] == made["team"]] == ["owner"]
     for room in rooms:
         person = Person(**room["members"][0])
-        seen = house.ask("GET", f"/rooms/{room['id']}", person).body
+        seen = server.request("GET", f"/rooms/{room['id']}", person).body
         assert (seen["privacy"], seen["answer_policy"]) == ("private", "default")
-        listed = house.ask("GET", f"/rooms/{room['id']}/members", person).body["items"]
+        listed = server.request("GET", f"/rooms/{room['id']}/members", person).body["items"]
         roles = {one["user"]: one["role"] for one in listed}
         assert roles[person.user] == "owner"
         assert set(roles) == {one["user"] for one in room["members"]}
-        async with house.tab(person) as tab:
-            assert len((await tab.join(room["id"]))["state"]["personas"]) == 2
-            run = (await tab.send(room["id"], "hello", personas=None))["runs"][0]
-            ended = await tab.ended(run)
+        async with server.client(person) as client:
+            assert len((await client.join(room["id"]))["state"]["personas"]) == 2
+            run = (await client.send(room["id"], "hello", personas=None))["runs"][0]
+            ended = await client.ended(run)
             assert ended["type"] == "run.completed"
-            assert tab.of_run(run)[-2]["message"]["text"]
+            assert client.of_run(run)[-2]["message"]["text"]
 
 
 async def test_populate_binds_one_persona_per_model_to_every_room(
-    house: House, rooms: list[PopulatedRoom]
+    server: Server, rooms: list[PopulatedRoom]
 ) -> None:
     for room in rooms[:2]:
-        async with house.tab(room.members[1]) as tab:
-            personas = (await tab.join(room.id))["state"]["personas"]
+        async with server.client(room.members[1]) as client:
+            personas = (await client.join(room.id))["state"]["personas"]
             assert [persona["handle"] for persona in personas] == list(MODELS)

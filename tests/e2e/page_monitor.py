@@ -21,7 +21,7 @@ INSIDE = ("about:", "blob:", "data:", "chrome-error:")
 
 
 @dataclass
-class Watch:
+class PageMonitor:
     """All troubles of the browsers that it watches: one line each."""
 
     origin: str
@@ -29,7 +29,7 @@ class Watch:
     _expected: list[str] = field(default_factory=list)
 
     def over(self, context: BrowserContext) -> None:
-        """Watch every page that this browser opens."""
+        """PageMonitor every page that this browser opens."""
         context.on("console", self._on_console)
         context.on("weberror", self._on_error)
         context.on("dialog", self._on_dialog)

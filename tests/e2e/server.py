@@ -11,7 +11,7 @@ from tests.provider import Provider
 
 
 @dataclass
-class House:
+class Server:
     """A running Maru, the provider that its personas ask, and the keys of people's sessions."""
 
     installation: Installation
@@ -45,7 +45,7 @@ class House:
 
     def _run(self, *arguments: str) -> None:
         subprocess.run(
-            [sys.executable, "-m", "tests.e2e.residents", *arguments],
+            [sys.executable, "-m", "tests.e2e.sessions", *arguments],
             cwd=self.installation.folder,
             env={**self.installation.env, "DJANGO_SETTINGS_MODULE": "maru.settings"},
             stdout=subprocess.DEVNULL,

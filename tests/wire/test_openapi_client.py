@@ -8,18 +8,18 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from tests.deadlines import DEADLINE
 from tests.live import PopulatedRoom, until
-from tests.wire.generated import Client, Refused
-from tests.wire.house import NOWHERE, House
+from tests.wire.openapi_client import OpenApiClient, Refused
+from tests.wire.server import UNKNOWN_ID, Server
 
 
 @pytest.fixture
-def client(house: House, foreign: PopulatedRoom) -> Client:
+def client(server: Server, foreign: PopulatedRoom) -> OpenApiClient:
     """A client of the owner of a team, who may do everything in it."""
-    _, token = house.token_of(foreign.members[0], scopes=["admin"])
-    return Client(house.installation.url, token)
+    _, token = server.create_token(foreign.members[0], scopes=["admin"])
+    return OpenApiClient(server.installation.url, token)
 
 
-def test_schema_is_valid_and_names_each_operation_once(client: Client) -> None:
+def test_schema_is_valid_and_names_each_operation_once(client: OpenApiClient) -> None:
     named = [
         operation["operationId"]
         for methods in client.schema["paths"].values()
@@ -35,9 +35,13 @@ def test_schema_is_valid_and_names_each_operation_once(client: Client) -> None:
         Draft202012Validator.check_schema(schema)
 
 
-def test_client_does_the_whole_job(client: Client, house: House, foreign: PopulatedRoom) -> None:
+def test_client_does_the_whole_job(
+    client: OpenApiClient, server: Server, foreign: PopulatedRoom
+) -> None:
     """Every operation of the schema but the stream, against a real server."""
-    friend = Client(house.installation.url, house.token_of(foreign.members[1], scopes=["admin"])[1])
+    friend = OpenApiClient(
+        server.installation.url, server.create_token(foreign.members[1], scopes=["admin"])[1]
+    )
 
     look_after_oneself(client)
     team = make_a_team(client, friend)
@@ -52,7 +56,7 @@ def test_client_does_the_whole_job(client: Client, house: House, foreign: Popula
     assert set(client.operations) - client.used - friend.used == {"get_stream", "get_wire"}
 
 
-def look_after_oneself(client: Client) -> None:
+def look_after_oneself(client: OpenApiClient) -> None:
     client.patch_me(wood="zelkova")
     assert client.get_me()["wood"] == "zelkova"
     token = client.post_token(name="another")
@@ -60,7 +64,7 @@ def look_after_oneself(client: Client) -> None:
     client.delete_token(token_id=token["id"])
 
 
-def make_a_team(client: Client, friend: Client) -> str:
+def make_a_team(client: OpenApiClient, friend: OpenApiClient) -> str:
     team: str = client.post_team(name="Made by a client")["id"]
     assert team in [one["id"] for one in client.get_teams()["items"]]
     assert client.patch_team(team_id=team, name="한결")["name"] == "한결"
@@ -75,7 +79,7 @@ def make_a_team(client: Client, friend: Client) -> str:
     return team
 
 
-def configure(client: Client, team: str) -> tuple[str, str]:
+def configure(client: OpenApiClient, team: str) -> tuple[str, str]:
     connection: str = client.post_connection(team_id=team, name="Demo", kind="demo")["id"]
     here = {"team_id": team, "connection_id": connection}
     client.patch_connection(**here, name="Ours")
@@ -92,7 +96,7 @@ def configure(client: Client, team: str) -> tuple[str, str]:
     return connection, persona
 
 
-def furnish(client: Client, friend: Client, team: str, persona: str) -> str:
+def furnish(client: OpenApiClient, friend: OpenApiClient, team: str, persona: str) -> str:
     room: str = client.post_room(team_id=team, name="대청")["id"]
     client.patch_room(room_id=room, topic="넓은 마루")
     assert client.get_room(room_id=room)["topic"] == "넓은 마루"
@@ -108,7 +112,7 @@ def furnish(client: Client, friend: Client, team: str, persona: str) -> str:
     return room
 
 
-def talk(client: Client, room: str) -> None:
+def talk(client: OpenApiClient, room: str) -> None:
     me = client.get_me()["id"]
     said = client.post_message(room_id=room, text="안녕하세요")
     (run,) = said["runs"]
@@ -128,7 +132,9 @@ def talk(client: Client, room: str) -> None:
     assert {"message.deleted", "reaction.changed", "run.completed"} <= kinds
 
 
-def clear_up(client: Client, friend: Client, team: str, room: str, persona: str) -> None:
+def clear_up(
+    client: OpenApiClient, friend: OpenApiClient, team: str, room: str, persona: str
+) -> None:
     somebody = friend.get_me()["id"]
     client.delete_persona(room_id=room, persona_id=persona)
     client.delete_member(room_id=room, member_id=somebody)
@@ -140,7 +146,7 @@ def clear_up(client: Client, friend: Client, team: str, room: str, persona: str)
     client.delete_team_member(**here)
 
 
-def change_hands(client: Client, friend: Client, team: str) -> None:
+def change_hands(client: OpenApiClient, friend: OpenApiClient, team: str) -> None:
     """The team is given away, deleted by whoever has it now, and brought back."""
     invitation = client.post_invitation(team_id=team, role="owner", email="", max_uses=2)
     friend.post_invitation_accept(token=invitation["token"])
@@ -150,7 +156,7 @@ def change_hands(client: Client, friend: Client, team: str) -> None:
     assert friend.post_team_restore(team_id=team)["role"] == "owner"
 
 
-def test_answer_that_is_not_as_the_schema_says_is_found(client: Client) -> None:
+def test_answer_that_is_not_as_the_schema_says_is_found(client: OpenApiClient) -> None:
     """The control: each lie in the schema fails."""
     shape = client._components["schemas"]["MeBody"]
     lies = [
@@ -165,12 +171,12 @@ def test_answer_that_is_not_as_the_schema_says_is_found(client: Client) -> None:
             client.get_me()
 
 
-def test_refusals_are_as_the_schema_says(client: Client) -> None:
+def test_refusals_are_as_the_schema_says(client: OpenApiClient) -> None:
     for call, values in (
-        (client.get_room, {"room_id": NOWHERE}),
-        (client.get_run, {"run_id": NOWHERE}),
-        (client.get_persona, {"persona_id": NOWHERE}),
-        (client.get_stream, {"room_id": NOWHERE}),
+        (client.get_room, {"room_id": UNKNOWN_ID}),
+        (client.get_run, {"run_id": UNKNOWN_ID}),
+        (client.get_persona, {"persona_id": UNKNOWN_ID}),
+        (client.get_stream, {"room_id": UNKNOWN_ID}),
     ):
         with pytest.raises(Refused) as refused:
             call(**values)

@@ -1,4 +1,4 @@
-"""One installation with a provider of its own, and a ledger of all that it said to whom."""
+"""A running installation, its stub provider, and a log of every byte that each user received."""
 
 import json
 import urllib.error
@@ -18,12 +18,12 @@ from tests.provider import Provider
 from tests.wire.shapes import check_frame
 
 ENDS = {"run.completed", "run.failed", "run.cancelled"}
-NOWHERE = "00000000-0000-7000-8000-000000000000"
+UNKNOWN_ID = "00000000-0000-7000-8000-000000000000"
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the REST interface said."""
+class Response:
+    """A response of the REST interface."""
 
     status: int
     raw: bytes
@@ -38,77 +38,80 @@ class Answer:
 
 
 @dataclass
-class Ledger:
-    """Every byte that each token has received, and who has been in which room."""
+class DeliveryLog:
+    """Every byte that each token received, and the tokens that may receive each room."""
 
-    heard: dict[str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
-    insiders: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    received: dict[str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
+    members: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     owners: dict[str, str] = field(default_factory=dict)
 
-    def note(self, token: str | None, raw: bytes) -> None:
-        self.heard[self.owners.get(token or "", token or "")].append(raw)
+    def record(self, token: str | None, raw: bytes) -> None:
+        self.received[self.owners.get(token or "", token or "")].append(raw)
 
     def leaks(self) -> list[str]:
-        """Say which room's id reached whom without having been in that room."""
+        """Return a sentence for each token that received the id of a room it may not receive."""
         return [
-            f"{room} reached {token[-6:] or 'nobody in particular'}"
-            for token, parts in self.heard.items()
-            for room, insiders in self.insiders.items()
-            if token not in insiders and any(room.encode() in part for part in parts)
+            f"{room} reached {token[-6:] or 'a client without a token'}"
+            for token, parts in self.received.items()
+            for room, members in self.members.items()
+            if token not in members and any(room.encode() in part for part in parts)
         ]
 
 
-class Tab(Socket):
-    """A client of the socket that checks the form of each frame and remembers all of them."""
+class WireClient(Socket):
+    """A WebSocket client that checks the shape of each frame and records it."""
 
-    def __init__(self, connection: ClientConnection, ledger: Ledger, token: str) -> None:
+    def __init__(self, connection: ClientConnection, deliveries: DeliveryLog, token: str) -> None:
         super().__init__(connection)
         self.personas: dict[str, str] = {}
-        self._ledger = ledger
+        self._deliveries = deliveries
         self._token = token
 
     async def receive(self) -> Frame:
         raw = await self.connection.recv(decode=False)
-        self._ledger.note(self._token, raw)
+        self._deliveries.record(self._token, raw)
         frame: Frame = json.loads(raw)
         check_frame(frame)
         self.frames.append(frame)
         return frame
 
-    async def tell(self, frame: Any) -> None:
-        """Send something, be it a command or not."""
+    async def send_raw(self, frame: Any) -> None:
+        """Send a text frame that need not be a command."""
         text = frame if isinstance(frame, str) else json.dumps(frame, ensure_ascii=False)
         await self.connection.send(text)
 
-    async def refused(self, kind: str, **fields: Any) -> str:
-        """Send a command that must be refused; return the code."""
+    async def refusal_code(self, kind: str, **fields: Any) -> str:
+        """Send a command, assert that it is refused, and return the code."""
         answer = await self.command(kind, **fields)
         assert answer["type"] == "command.refused", answer
         return str(answer["code"])
 
     async def join(self, room: str, after: int | None = None, **live: list[int]) -> Frame:
-        """Join and remember the personas of the room by the models that they ask."""
+        """Join the room and record the id of the persona of each model."""
         snapshot = await super().join(room, after, **live)
         if snapshot.get("state"):
             self.personas = {p["handle"]: p["id"] for p in snapshot["state"]["personas"]}
         return snapshot
 
     async def send(self, room: str, text: str, **fields: Any) -> Frame:
-        """Say something that must be taken; nobody answers unless asked. Return the result."""
+        """Post a message, assert that it is accepted, and return the result.
+
+        No persona answers unless `personas` names one.
+        """
         answer = await self.say(room, text, **{"personas": [], **fields})
         assert answer["type"] == "command.done", answer
         result: Frame = answer["result"]
         return result
 
     async def ask(self, room: str, model: str, text: str = "Well?") -> str:
-        """Ask the persona of that model something; return the run."""
+        """Post a message to the persona of that model; return the id of the run."""
         asked = await self.send(room, text, personas=[self.personas[model]])
         run: str = asked["runs"][0]
         return run
 
     @asynccontextmanager
     async def asking(self, room: str, model: str) -> AsyncIterator[str]:
-        """Have an answer under way, and stop it at the end if it still is."""
+        """Start an answer, and cancel its run at the end."""
         run = await self.ask(room, model)
         try:
             yield run
@@ -116,19 +119,19 @@ class Tab(Socket):
             await self.command("run.cancel", run=run)
 
     async def find(self, wanted: Callable[[Frame], bool], seconds: float = DEADLINE) -> Frame:
-        """Return the frame that is as wanted, whether it has come or will come."""
+        """Return the first frame for which `wanted` is true, received already or not."""
         for frame in self.frames:
             if wanted(frame):
                 return frame
         return await self.until(wanted, seconds)
 
-    async def event(self, kind: str, run: str | None = None, **told: Any) -> Frame:
-        """Return the event of that type, of that run, with these values."""
+    async def event(self, kind: str, run: str | None = None, **values: Any) -> Frame:
+        """Return the first event of that type and run with these values."""
         return await self.find(
             lambda frame: (
                 frame["type"] == kind
                 and (run is None or run_of(frame) == run)
-                and told.items() <= frame.items()
+                and values.items() <= frame.items()
             )
         )
 
@@ -137,16 +140,16 @@ class Tab(Socket):
         return await self.find(lambda frame: frame["type"] in ENDS and run_of(frame) == run)
 
     def of_run(self, run: str) -> list[Frame]:
-        """Return what has come of a run and its answer, in order."""
+        """Return the received frames of a run and its answer, in order."""
         return [frame for frame in self.frames if run_of(frame) == run]
 
     def of_room(self, room: str) -> list[Frame]:
-        """Return what has come of a room, in order."""
+        """Return the received frames of a room, in order."""
         return [frame for frame in self.frames if frame.get("room") == room]
 
 
 def run_of(frame: Frame) -> str | None:
-    """Return the run that an event is about, or whose answer it is about."""
+    """Return the id of the run of an event, or of the run whose answer the event changes."""
     if isinstance(frame.get("message"), dict):
         return str(frame["message"]["run"])
     run = frame.get("run")
@@ -154,44 +157,44 @@ def run_of(frame: Frame) -> str | None:
 
 
 def streamed(frames: list[Frame]) -> str:
-    """Return what the deltas among these frames say."""
+    """Return the joined text of the deltas among these frames."""
     return "".join(frame["text"] for frame in frames if frame["type"] == "message.delta")
 
 
-class House:
-    """A running Maru, the provider that its personas ask, and the ledger."""
+class Server:
+    """An installation, the provider of its personas, and the log of deliveries."""
 
     def __init__(self, installation: Installation, provider: Provider, printed: str = "") -> None:
         self.installation = installation
         self.provider = provider
         self.printed = printed
-        self.ledger = Ledger()
+        self.deliveries = DeliveryLog()
 
     def populate(self, rooms: int, members: int, *models: str) -> list[PopulatedRoom]:
-        """Make a team of rooms whose personas answer as these models do."""
+        """Create a team with rooms, each with one persona for each model."""
         options = [word for model in models for word in ("--model", model)]
         if options:
             options = ["--provider", self.provider.base_url, *options]
         made = self.installation.populate(rooms, members, *options)
         for room in made:
-            self.ledger.insiders[room.id] = {person.token for person in room.members}
+            self.deliveries.members[room.id] = {person.token for person in room.members}
         return made
 
-    def token_of(self, person: Person, **fields: Any) -> tuple[str, str]:
-        """Make another token for somebody; return its id and itself."""
-        made = self.ask("POST", "/me/tokens", person, {"name": "another", **fields})
+    def create_token(self, person: Person, **fields: Any) -> tuple[str, str]:
+        """Create another token of the user; return its id and the token."""
+        made = self.request("POST", "/me/tokens", person, {"name": "another", **fields})
         assert made.status == 201, made.raw
-        self.ledger.owners[made.body["token"]] = person.token
+        self.deliveries.owners[made.body["token"]] = person.token
         return made.body["id"], made.body["token"]
 
-    def expect_in(self, room: PopulatedRoom, person: Person) -> None:
-        """Tell the ledger that this person may hear of the room from now on."""
-        self.ledger.insiders[room.id].add(person.token)
+    def allow(self, room: PopulatedRoom, person: Person) -> None:
+        """Record that this user may receive events of the room from now on."""
+        self.deliveries.members[room.id].add(person.token)
 
-    def ask(
+    def request(
         self, method: str, path: str, person: Person | str | None = None, body: Any = None
-    ) -> Answer:
-        """Ask the REST interface as this person, or with this token."""
+    ) -> Response:
+        """Send a REST request with the token of this user, or with this token."""
         token = person.token if isinstance(person, Person) else person
         url = f"{self.installation.url}/api/v1{path}"
         request = urllib.request.Request(url, method=method)
@@ -201,17 +204,17 @@ class House:
             request.data = body if isinstance(body, bytes) else json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
         try:
-            with urllib.request.urlopen(request, timeout=DEADLINE) as response:
-                answer = Answer(response.status, response.read())
+            with urllib.request.urlopen(request, timeout=DEADLINE) as raw:
+                response = Response(raw.status, raw.read())
         except urllib.error.HTTPError as error:
             with error:
-                answer = Answer(error.code, error.read())
-        self.ledger.note(token, answer.raw)
-        return answer
+                response = Response(error.code, error.read())
+        self.deliveries.record(token, response.raw)
+        return response
 
     @asynccontextmanager
-    async def tab(self, person: Person | str) -> AsyncIterator[Tab]:
-        """Open a socket as a program does, with a bearer token."""
+    async def client(self, person: Person | str) -> AsyncIterator[WireClient]:
+        """Connect to the WebSocket with a bearer token."""
         token = person.token if isinstance(person, Person) else person
         async with connect(
             f"ws://127.0.0.1:{self.installation.port}/ws/",
@@ -219,9 +222,9 @@ class House:
             subprotocols=[MARU_V1],
             **CLIENT_OPTIONS,
         ) as connection:
-            yield Tab(connection, self.ledger, token)
+            yield WireClient(connection, self.deliveries, token)
 
 
-def fresh() -> str:
-    """Return an id for a message that is to be sent."""
+def new_client_id() -> str:
+    """Return a new `client_id` for a message."""
     return str(uuid4())

@@ -1,7 +1,7 @@
-"""The team in the picture: its people, personas and rooms, made by our own services.
+"""Creates the team of the screenshot: users, personas and rooms, by the product's own services.
 
-`python -m tests.e2e.scene PROVIDER OUT`, in the environment of an installation, writes the address
-of the room and a session for each of the two who talk in it.
+`python -m tests.e2e.demo_team PROVIDER OUT`, in the environment of an installation, writes the
+address of the room and the session keys of the two users who talk in it.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import django
 
-from tests.e2e.residents import session_of
+from tests.e2e.sessions import session_of
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -1,0 +1,109 @@
+"""Tokens of the REST interface: scopes, teams, expiry and deletion."""
+
+from tests.live import Person, PopulatedRoom
+from tests.wire.server import Server
+
+
+def test_me_is_who_the_token_says(server: Server, owner: Person) -> None:
+    me = server.request("GET", "/me", owner).body
+    changed = server.request("PATCH", "/me", owner, {"name": "김하늘"})
+
+    assert me["id"] == owner.user
+    assert changed.status == 200
+    assert server.request("GET", "/me", owner).body["name"] == "김하늘"
+    server.request("PATCH", "/me", owner, {"name": me["name"]})
+
+
+def test_token_is_shown_once_and_dies_when_deleted(server: Server, member: Person) -> None:
+    ended, token = server.create_token(member)
+    listed = server.request("GET", "/me/tokens", member)
+
+    assert token.startswith("maru_")
+    assert token not in listed.raw.decode()
+    assert ended in [one["id"] for one in listed.body["items"]]
+    assert server.request("GET", "/me", token).status == 200
+    assert server.request("DELETE", f"/me/tokens/{ended}", member).status in (200, 204)
+    assert server.request("GET", "/me", token).status == 401
+    assert server.request("DELETE", f"/me/tokens/{ended}", member).status == 404
+
+
+def test_token_is_its_owners_business(server: Server, owner: Person, member: Person) -> None:
+    theirs, _ = server.create_token(member)
+
+    assert server.request("DELETE", f"/me/tokens/{theirs}", owner).status == 404
+    assert theirs not in server.request("GET", "/me/tokens", owner).raw.decode()
+    server.request("DELETE", f"/me/tokens/{theirs}", member)
+
+
+def test_token_to_read_with_does_not_write(
+    server: Server, owner: Person, room: PopulatedRoom
+) -> None:
+    _, token = server.create_token(owner, scopes=["read"])
+
+    assert server.request("GET", f"/rooms/{room.id}/messages", token).status == 200
+    refused = server.request("POST", f"/rooms/{room.id}/messages", token, {"text": "hello"})
+    assert refused.code == "forbidden"
+    assert server.request("POST", "/me/tokens", token, {"name": "more"}).code == "forbidden"
+
+
+async def test_token_to_read_with_does_not_write_by_socket_either(
+    server: Server, owner: Person, room: PopulatedRoom
+) -> None:
+    _, token = server.create_token(owner, scopes=["read"])
+    async with server.client(token) as client:
+        assert (await client.join(room.id))["type"] == "room.snapshot"
+        assert (await client.say(room.id, "hello"))["code"] == "forbidden"
+
+
+def test_token_of_one_team_opens_no_other(
+    server: Server, room: PopulatedRoom, owner: Person, foreign: PopulatedRoom
+) -> None:
+    _, bound = server.create_token(owner, team=room.team)
+    elsewhere = server.request("POST", "/me/tokens", owner, {"name": "x", "team": foreign.team})
+
+    assert server.request("GET", f"/rooms/{room.id}", bound).status == 200
+    assert elsewhere.code == "not_found"
+
+
+def test_no_token_can_make_a_stronger_one(
+    server: Server, owner: Person, room: PopulatedRoom
+) -> None:
+    _, token = server.create_token(owner, scopes=["read", "write"], team=room.team)
+
+    made = server.request("POST", "/me/tokens", token, {"name": "more", "scopes": ["admin"]})
+    assert made.code == "forbidden", made
+
+
+def test_expired_token_is_dead(server: Server, owner: Person) -> None:
+    made = server.request(
+        "POST", "/me/tokens", owner, {"name": "old", "expires_at": "2020-01-01T00:00:00Z"}
+    )
+    if made.status == 201:
+        assert server.request("GET", "/me", made.body["token"]).status == 401
+    else:
+        assert made.code == "invalid"
+
+
+def test_refusal_of_a_token_that_reaches_less_leaves_the_servers_log_alone(
+    server: Server, rooms: list[PopulatedRoom]
+) -> None:
+    room, elsewhere = server.populate(1, 1)[0], rooms[0]
+    owner = room.members[0]
+    _id, reader = server.create_token(owner, scopes=["read"], team=room.team)
+    _id, bound = server.create_token(owner, scopes=["admin"], team=room.team)
+    before = len(server.installation.output)
+
+    refused = [
+        server.request("PATCH", f"/rooms/{room.id}", reader, {"topic": "mine"}),
+        server.request("PATCH", "/me", bound, {"name": "Mine"}),
+        server.request("GET", f"/rooms/{room.id}/stream?after=-1", reader),
+        server.request("GET", f"/rooms/{elsewhere.id}/stream", bound),
+        server.request("PATCH", f"/rooms/{elsewhere.id}", bound, {"topic": "mine"}),
+        server.request("GET", "/nothing/here", bound),
+    ]
+
+    assert [answer.status for answer in refused] == [403, 403, 400, 404, 404, 404]
+    assert server.installation.output[before:] == ""
+    listed = server.request("GET", f"/teams/{room.team}/audit?action=PATCH", bound).body["items"]
+    assert [entry["target"]["id"] for entry in listed] == [None, room.id]
+    assert {(entry["refused"], entry["actor"]["id"]) for entry in listed} == {(True, owner.user)}
