@@ -1,4 +1,4 @@
-"""The only module that uses parts of CrewAI outside its public interface.
+"""Calls CrewAI. Only this module and `demo` use parts of it outside its public interface.
 
 `tests/agents/engine/test_contract.py` fails when an upgrade of CrewAI changes one of these parts.
 """

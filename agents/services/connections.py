@@ -103,11 +103,11 @@ def update_connection(
     A stored key belongs to the origin that it was entered for: another origin removes it. Removing
     a key ends the runs that use it (hook `connection_key_removed`).
     """
-    seen = access_connection(user, connection_id, MANAGE)
+    current = access_connection(user, connection_id, MANAGE)
     # Resolves the host name before the transaction, or other requests would wait for the lookup.
-    new_url = None if base_url is None else check_base_url(kind=seen.kind, base_url=base_url)
+    new_url = None if base_url is None else check_base_url(kind=current.kind, base_url=base_url)
     with transaction.atomic():
-        connection = Connection.objects.select_for_update(no_key=True).get(pk=seen.pk)
+        connection = Connection.objects.select_for_update(no_key=True).get(pk=current.pk)
         before, old_key = _audit_facts(connection), connection.key_encrypted
         if new_url is not None and _origin(new_url) != _origin(connection.base_url):
             connection.key_encrypted = ""
@@ -125,7 +125,7 @@ def update_connection(
                 hooks.connection_key_removed(connection)
         after = _audit_facts(connection) | {"key_changed": connection.key_encrypted != old_key}
         team_id = connection.team_id
-        audit(user, "connection.changed", seen.pk, team_id=team_id, before=before, after=after)
+        audit(user, "connection.changed", current.pk, team_id=team_id, before=before, after=after)
     return connection
 
 

@@ -89,7 +89,7 @@ def check(request: HttpRequest, team_id: UUID, connection_id: UUID) -> HttpRespo
 
 
 @require_POST
-def try_new(request: HttpRequest, team_id: UUID) -> HttpResponse:
+def check_new(request: HttpRequest, team_id: UUID) -> HttpResponse:
     """Check a connection that is not saved yet."""
     team = access_team(require_user(request), team_id, MANAGE)
     result = services.check_new_connection(

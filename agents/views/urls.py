@@ -9,7 +9,7 @@ app_name = "agents"
 urlpatterns = [
     path("teams/<uuid:team_id>/connections/", connections.index, name="connections"),
     path("teams/<uuid:team_id>/connections/new/", connections.create, name="connection_create"),
-    path("teams/<uuid:team_id>/connections/try/", connections.try_new, name="connection_try"),
+    path("teams/<uuid:team_id>/connections/try/", connections.check_new, name="connection_try"),
     path(
         "teams/<uuid:team_id>/connections/<uuid:connection_id>/",
         connections.edit,

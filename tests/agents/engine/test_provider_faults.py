@@ -10,7 +10,7 @@ from pytest_django.fixtures import Settings
 from agents.engine import failures
 from agents.engine_types import FAILURE_CODES, FAILURE_SENTENCES, Limits
 from tests.agents.engine.answers import KEY, ask, persona
-from tests.deadlines import DEADLINE
+from tests.deadlines import DEADLINE, scaled
 from tests.provider import Provider, running
 from tests.provider.faults import MALFORMED
 
@@ -56,7 +56,7 @@ FAULTS = {
 IGNORED_BY_SDK = {"choices-null", "tool-null"}
 LIMITS = Limits(seconds=2 * DEADLINE, characters=10_000, tokens=5_000)
 ONE_ATTEMPT = Limits(seconds=DEADLINE, max_attempts=1)
-SHORT = Limits(seconds=0.6, characters=10_000)
+SHORT = Limits(seconds=scaled(0.6), characters=10_000)
 
 
 @pytest.fixture
@@ -166,7 +166,8 @@ async def test_the_second_attempt_waits_for_the_backoff(provider: Provider) -> N
 
 async def test_the_second_attempt_waits_for_retry_after(provider: Provider) -> None:
     await ask(
-        persona(provider.base_url, "fault-429-retry-1"), limits=Limits(seconds=9, max_attempts=2)
+        persona(provider.base_url, "fault-429-retry-1"),
+        limits=Limits(seconds=DEADLINE, max_attempts=2),
     )
 
     first, second = (request.at for request in provider.requests)
