@@ -39,24 +39,24 @@ class Activity:
     async def _send_later(self, connections: Set[Connection]) -> None:
         await asyncio.sleep(EVERY_SECONDS)
         rooms, self._rooms, self._task = self._rooms, set(), None
-        # Snapshot the recipients before the query: a connection whose user is removed from a room
-        # while the query runs is subscribed to that room, so it is not a recipient.
-        recipients = {each: rooms - each.subscriptions.keys() for each in connections}
-        users = {connection.user_id for connection, missing in recipients.items() if missing}
+        # Taken before the query: a user who is removed from a room while the query runs may be in
+        # its result, but a connection that was subscribed to that room must not get the counts.
+        missing = {each: rooms - each.subscriptions.keys() for each in connections}
+        users = {connection.user_id for connection in missing if missing[connection]}
         try:
             counts = await in_thread(COMMANDS, count_unread, rooms, users)
         except Exception as error:  # the next message in these rooms starts another batch
             log.warning("activity.failed", error=type(error).__name__)
             return
         connections_of: defaultdict[UUID, list[Connection]] = defaultdict(list)
-        for connection in recipients:
+        for connection in missing:
             connections_of[connection.user_id].append(connection)
         for unread in counts:
             event = RoomActivity(
                 room=unread.room, seq=unread.seq, unread=unread.messages, mentions=unread.mentions
             )
             for connection in connections_of[unread.user]:
-                if unread.room in recipients[connection] and _may_receive(connection, unread):
+                if unread.room in missing[connection] and _may_receive(connection, unread):
                     connection.send(encode(event))
 
 

@@ -22,13 +22,13 @@ BATCH_BYTES: Final = 65_536
 
 
 class Subscriber(Protocol):
-    """What a connection needs of a subscription; `rooms.fanout.topic.Subscription` describes it."""
+    """What a connection needs of a subscription, see `rooms.fanout.delivery.Subscription`."""
 
-    def go_direct(self, write: Write) -> None:
+    def go_live(self, write: Write) -> None:
         """Let the topic write with `write`, if the subscription has received everything."""
 
     def lag(self) -> None:
-        """Stop direct writes; from now on the flush task calls `next_frame`."""
+        """Stop the topic's writes; from now on the flush task calls `next_frame`."""
 
     def next_frame(self) -> Frame | None:
         """Return the next unsent frame or None; raise IndexError if the ring has dropped it."""
@@ -38,7 +38,7 @@ class Connection:
     """One client connection, a WebSocket or an event stream (SSE). Runs on the event loop.
 
     While it has no flush task, frames are written at once: its own by `send`, those of rooms by
-    the topics. `flush` starts the task; `rooms.fanout.topic.Subscription` describes both modes.
+    the topics. `flush` starts the task; see `rooms.fanout.delivery.Subscription`.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Connection:
             self.flush()
 
     def flush(self) -> None:
-        """Leave direct mode and start the task that sends all unsent frames, if none is running.
+        """Start the task that sends all unsent frames, unless it runs; all subscriptions lag.
 
         The transport calls this when its client reads too slowly.
         """
@@ -118,7 +118,7 @@ class Connection:
             self._flushing = None
             if (write := self._direct_writer()) is not None:
                 for subscription in self.subscriptions.values():
-                    subscription.go_direct(write)
+                    subscription.go_live(write)
 
     def _direct_writer(self) -> Write | None:
         if self._flushing is not None or self.closed:

@@ -72,7 +72,7 @@ class Ring:
 class Delivery:
     """The ring buffer of a topic and the subscriptions that it is delivered to.
 
-    `live` holds the subscriptions in direct mode, `lagging` all others: see `Subscription`.
+    `live` and `lagging` hold the subscriptions by mode: see `Subscription`.
     """
 
     def __init__(self, room_id: UUID, positions: Positions) -> None:
@@ -83,7 +83,7 @@ class Delivery:
         self.live: dict[Subscription, Write] = {}
         self.lagging: set[Subscription] = set()
         self.known_since = -1
-        """The log's seq when a subscription entered direct mode for the first time."""
+        """The log's seq when a subscription went live for the first time."""
 
     def add(self, connection: Connection) -> "Subscription":
         """Add the subscription of a connection that has none."""
@@ -106,7 +106,7 @@ class Delivery:
         lagging = list(self.lagging)
         wire = item.frame.wire
         # An answer that began before `known_since` may have ended within a snapshot without the
-        # topic's knowledge. Only a delta of such an answer is compared with each snapshot.
+        # topic's knowledge. Only deltas of these answers are compared with each snapshot.
         to_all = item.position is None or item.base > self.known_since
         # The hot path: for each live subscription one call, which is the transport's.
         for subscription, write in list(self.live.items()):
@@ -132,7 +132,7 @@ class Subscription:
     Nothing is delivered before `start`, which says what the client has from its snapshot. After
     that a subscription is in one of two modes:
 
-    - Direct: `Delivery.live` maps it to the write function of its connection's transport. An item
+    - Live: `Delivery.live` maps it to the write function of its connection's transport. An item
       costs one call of that function for each connection: no task, no queue and no comparison.
     - Lagging: it is in `Delivery.lagging`. An item is only added to the ring, which all
       subscriptions share. The connection's flush task reads the ring from `cursor` on and writes
@@ -141,13 +141,13 @@ class Subscription:
 
     There are two transitions:
 
-    - Lagging to direct, `go_direct`: at the end of a flush task, if the cursor is at the end of
+    - Lagging to live, `go_live`: at the end of a flush task, if the cursor is at the end of
       the ring and the topic has passed the snapshot. No later item is part of the snapshot then,
       so items need not be compared with it.
-    - Direct to lagging, `lag`: when the connection starts a flush task. It does so when its client
+    - Live to lagging, `lag`: when the connection starts a flush task. It does so when its client
       reads too slowly (backpressure), and when one of its lagging subscriptions gets an item. It
       also happens when the connection is closed. All subscriptions of a connection lag together:
-      otherwise a direct write would overtake the frames that the task sends.
+      otherwise a write of a live one would overtake the frames that the task sends.
     """
 
     def __init__(self, delivery: Delivery, connection: Connection) -> None:
@@ -157,7 +157,7 @@ class Subscription:
         self.revoked = False
         self.seq = -1
         self.answers: dict[UUID, tuple[int, int]] = {}
-        self.cursor = delivery.ring.end  # meaningless in direct mode
+        self.cursor = delivery.ring.end  # meaningless while live
         self._delivery = delivery
 
     def start(self, seq: int, answers: dict[UUID, tuple[int, int]]) -> None:
@@ -170,8 +170,8 @@ class Subscription:
         self.connection.subscriptions[self.room_id] = self
         self.connection.flush()
 
-    def go_direct(self, write: Write) -> None:
-        """Enter direct mode, if nothing is unread and the topic has passed the snapshot."""
+    def go_live(self, write: Write) -> None:
+        """Go live, if nothing is unread and the topic has passed the snapshot."""
         delivery = self._delivery
         if self not in delivery.lagging or self.cursor != delivery.ring.end:
             return
@@ -182,7 +182,7 @@ class Subscription:
             delivery.live[self] = write
 
     def lag(self) -> None:
-        """Leave direct mode: later items are read through the cursor."""
+        """Stop being live: later items are read through the cursor."""
         if self._delivery.live.pop(self, None) is not None:
             self._delivery.lagging.add(self)
             self.cursor = self._delivery.ring.end

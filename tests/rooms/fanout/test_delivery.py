@@ -1,4 +1,4 @@
-"""Delivery to connections: direct mode, lagging mode, and the ring buffer that they share."""
+"""Delivery to connections: live and lagging subscriptions, and the ring buffer that they share."""
 
 import asyncio
 from collections.abc import Callable
@@ -103,7 +103,7 @@ async def test_lagging_client_catches_up_in_one_write() -> None:
     assert client.sends == 1
 
 
-async def test_direct_mode_waits_until_the_topic_has_passed_the_snapshot() -> None:
+async def test_subscription_goes_live_once_the_topic_has_passed_its_snapshot() -> None:
     store, ahead, other = FakeStore(), FakeClient(), FakeClient()
     store.log = [answer_started(1)]
     topic = topic_of(store)
@@ -123,7 +123,7 @@ async def test_direct_mode_waits_until_the_topic_has_passed_the_snapshot() -> No
     assert ahead.direct_writes == 2
 
 
-async def test_removed_subscription_receives_nothing_in_direct_mode() -> None:
+async def test_removed_live_subscription_receives_nothing() -> None:
     store, client = FakeStore(), FakeClient()
     topic = topic_of(store)
     subscribe(topic, client)
