@@ -1,4 +1,4 @@
-"""What every test stands on."""
+"""Fixtures of the whole suite."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +16,11 @@ def _fast_passwords(settings: Settings) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_orphans(request: pytest.FixtureRequest) -> Iterator[None]:
-    """TEN-18: whatever a test does to people and things, no right outlives what it came from."""
+    """Assert after each test that no object permission outlives its user or object (TEN-18)."""
     marked = request.node.get_closest_marker("django_db") is not None
     has_database = marked or not {"db", "transactional_db"}.isdisjoint(request.fixturenames)
     if has_database:
-        request.getfixturevalue("db")  # which must be there until we have looked
+        request.getfixturevalue("db")  # keeps the database until the check below
     yield
     if has_database:
         from tests.security.orphaned_permissions import orphaned_permissions
@@ -30,12 +30,12 @@ def _no_orphans(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """A running server, as `make run` starts it, with a data folder and a port of its own."""
+    """A running server with its own data folder and port."""
     with Installation(tmp_path_factory.mktemp("installation")) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def root() -> Path:
-    """The folder of the project."""
+    """The root folder of the project."""
     return ROOT

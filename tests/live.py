@@ -1,4 +1,4 @@
-"""A real server in a process of its own, and clients that speak to it as anybody would."""
+"""A server in its own process, and clients that use its public interfaces."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ MARU_V1 = Subprotocol("maru.v1")
 CLIENT_OPTIONS: Final[dict[str, Any]] = {
     "proxy": None,
     "max_size": None,
-    "max_queue": None,  # reads while the test does not, or the server would close it with 4408
+    "max_queue": None,  # the client always reads: a client that does not is closed with 4408
     "open_timeout": DEADLINE,
     "ping_interval": None,
 }
@@ -48,7 +48,7 @@ def free_port() -> int:
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody whom `populate` made: an id and a token."""
+    """A user created by `populate`: id and token."""
 
     user: str
     token: str
@@ -62,7 +62,7 @@ class PopulatedRoom:
 
 
 class Installation:
-    """One embedded Maru. Entering it starts the server, leaving it stops the server."""
+    """One server in the embedded profile, started on entry and stopped on exit."""
 
     entry: Sequence[str] = ("-m", "maru.server")
 
@@ -85,14 +85,14 @@ class Installation:
 
     @property
     def output(self) -> str:
-        """All that the server has printed so far."""
+        """Everything that the server has printed so far."""
         return (self.folder / "server.log").read_text(errors="replace")
 
     def __enter__(self) -> Self:
         try:
             self.start()
         except BaseException:
-            self.stop(signal.SIGKILL)  # or it would take from all that come after
+            self.stop(signal.SIGKILL)  # A server left running would slow all later tests.
             raise
         return self
 
@@ -112,14 +112,14 @@ class Installation:
         until(self._is_ready)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """End the server and return when it has ended."""
+        """Send a signal to the server and return when the process has ended."""
         if self.process is not None:
             self.process.send_signal(how)
             self.process.wait(DEADLINE)
             self.process = None
 
     def manage(self, *arguments: str) -> str:
-        """Run a management command beside the server and return what it prints."""
+        """Run a management command in the server's environment and return its output."""
         done = subprocess.run(
             [sys.executable, str(ROOT / "manage.py"), *arguments],
             cwd=self.folder,
@@ -133,9 +133,9 @@ class Installation:
         return done.stdout
 
     def populate(self, rooms: int = 1, members: int = 2, *options: str) -> list[PopulatedRoom]:
-        """Make a team of its own with rooms and members.
+        """Create a team with rooms and members, and return the rooms.
 
-        Django's checks, which `make check` runs, would take as long as all of this.
+        Skips Django's checks: they would double the time, and `make check` runs them.
         """
         out = self.folder / f"{uuid4().hex}.json"
         sizes = ("--rooms", str(rooms), "--members", str(members))
@@ -149,7 +149,7 @@ class Installation:
     def request(
         self, method: str, path: str, token: str | None = None, body: Any = None
     ) -> tuple[int, Any]:
-        """Ask the REST interface; return the status and the decoded body."""
+        """Send a REST request; return the status and the decoded body."""
         request = urllib.request.Request(f"{self.url}/api/v1{path}", method=method)
         if token:
             request.add_header("Authorization", f"Bearer {token}")
@@ -165,7 +165,7 @@ class Installation:
 
     @asynccontextmanager
     async def socket(self, person: Person) -> AsyncIterator["Socket"]:
-        """Open a socket as a program does, with a bearer token."""
+        """Connect to the WebSocket with a bearer token."""
         async with connect(
             f"ws://127.0.0.1:{self.port}/ws/",
             additional_headers={"Authorization": f"Bearer {person.token}"},
@@ -175,7 +175,7 @@ class Installation:
             yield Socket(connection)
 
     def _is_ready(self) -> bool:
-        """It serves; whether a worker shows itself yet, as /readyz wants, is another question."""
+        """Return True if /healthz answers 200; a worker may still be starting."""
         if self.process is not None and self.process.poll() is not None:
             raise RuntimeError(f"The server has ended:\n{self.output}")
         try:
@@ -185,7 +185,7 @@ class Installation:
             return False
 
     def setup_link(self) -> str:
-        """Return the link that the server printed at its first start."""
+        """Return the setup link that the server printed at its first start."""
         found = re.search(r"http://\S+/setup/\S+", self.output)
         if found is None:
             raise RuntimeError(self.output)
@@ -193,7 +193,7 @@ class Installation:
 
 
 class LimitedInstallation(Installation):
-    """An installation with other limits: names of the product's constants, and their values."""
+    """An installation with other values of constants of the product (tests/server.py)."""
 
     def __init__(self, folder: Path, limits: Mapping[str, float], **env: str) -> None:
         super().__init__(folder, **env)
@@ -201,7 +201,7 @@ class LimitedInstallation(Installation):
 
 
 class Socket:
-    """A client of the socket; it keeps every frame that it has received."""
+    """A WebSocket client that records every received frame."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
@@ -209,7 +209,7 @@ class Socket:
         self._refs = count(1)
 
     async def command(self, kind: str, **fields: Any) -> Frame:
-        """Send a command and return the answer to it."""
+        """Send a command and return its response."""
         ref = str(next(self._refs))
         await self.connection.send(
             json.dumps({"type": kind, "ref": ref, **fields}, ensure_ascii=False)
@@ -224,7 +224,7 @@ class Socket:
         return await self.command("message.send", room=room, text=text, **{**defaults, **fields})
 
     async def until(self, wanted: Callable[[Frame], bool], seconds: float = DEADLINE) -> Frame:
-        """Receive until a frame is as wanted, and return it."""
+        """Receive frames until `wanted` is true for one, and return it."""
         async with asyncio.timeout(seconds):
             while True:
                 frame = await self.receive()
@@ -240,7 +240,7 @@ class Socket:
         return frame
 
     async def received_so_far(self) -> list[Frame]:
-        """Return all frames up to now: whatever was sent to us before is before the answer."""
+        """Return all frames so far. The response to the ping follows every frame sent before it."""
         await self.command("ping")
         return self.frames
 
@@ -249,7 +249,7 @@ class Socket:
 
 
 def until(condition: Callable[[], bool], seconds: float = DEADLINE) -> None:
-    """Ask again and again until it is so; an event that only another process could tell us of."""
+    """Poll until `condition` is true; raise TimeoutError after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

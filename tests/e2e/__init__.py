@@ -1,1 +1,1 @@
-"""Browser tests: a real server, a real Chromium, and people who use both."""
+"""Browser tests: Chromium against a running server."""

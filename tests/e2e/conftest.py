@@ -1,4 +1,4 @@
-"""Browsers, the server that they visit, and the monitor over them."""
+"""Fixtures: Chromium, the server, and the monitor of all pages."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ from tests.provider import Provider, running
 
 DEADLINE_MS = 1_000 * DEADLINE
 DESK = {"width": 1440, "height": 900}
-# No name but ours has an address, and the browser has no errands of its own.
+# Only loopback names resolve, and Chromium makes no requests of its own.
 SWITCHES = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
     "--disable-quic",
@@ -37,8 +37,8 @@ SWITCHES = [
 Open = Callable[..., Page]
 
 
-# Playwright runs an event loop in this thread for as long as it is open, and no asynchronous test
-# can begin in it. So it lives as long as the tests of this folder, not as long as the session.
+# Playwright runs an event loop in this thread while it is open, and no asynchronous test can start
+# in it: the scope is this package, not the session.
 
 
 @pytest.fixture(scope="package")
@@ -58,7 +58,7 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("Chromium is not installed: Debian's package is called chromium.")
-    sandbox = [] if os.geteuid() else ["--no-sandbox"]  # it does not work for root
+    sandbox = [] if os.geteuid() else ["--no-sandbox"]  # the sandbox does not work for root
     return {
         **browser_type_launch_args,
         "executable_path": chromium,
@@ -83,7 +83,7 @@ def provider() -> Iterator[Provider]:
 
 @pytest.fixture(scope="package")
 def server(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The server that most tests visit, each with a team of its own."""
+    """The server of most tests; each test creates its own team."""
     folder = tmp_path_factory.mktemp("server")
     with Installation(folder, MARU_EGRESS_ALLOW=provider.address) as installation:
         yield Server(installation, provider)
@@ -91,7 +91,7 @@ def server(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture
 def monitor(server: Server) -> Iterator[PageMonitor]:
-    """Whoever uses a browser is watched, and the test fails with what the monitor has seen."""
+    """Fail the test if a page had an unexpected error."""
     monitor = PageMonitor(server.url)
     yield monitor
     assert monitor.unexpected == []
@@ -99,13 +99,13 @@ def monitor(server: Server) -> Iterator[PageMonitor]:
 
 @pytest.fixture(scope="package")
 def browser_context_args() -> dict[str, Any]:
-    """What every browser has; the plugin's own asks for the session's playwright."""
+    """Options of all browser contexts. The plugin's fixture needs a session-scoped Playwright."""
     return {"timezone_id": "Asia/Seoul"}
 
 
 @pytest.fixture
 def open_browser(new_context: Callable[..., BrowserContext], monitor: PageMonitor) -> Open:
-    """Open a browser of its own, without cookies; `sign_in` opens one for somebody."""
+    """Open a page in a new browser context without cookies."""
 
     def open_one(**options: Any) -> Page:
         context = new_context(**{"locale": "en-US", "viewport": DESK, **options})
@@ -118,7 +118,7 @@ def open_browser(new_context: Callable[..., BrowserContext], monitor: PageMonito
 
 @pytest.fixture
 def sign_in(server: Server, open_browser: Open) -> Open:
-    """Open a browser in which a person is signed in."""
+    """Open a page in a new browser context with a session of the user."""
 
     def enter_as(person: Person, **options: Any) -> Page:
         page = open_browser(**options)

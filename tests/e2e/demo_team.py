@@ -36,7 +36,7 @@ ELSEWHERE = {
 
 
 def main(provider: str, out: str) -> None:
-    """Make everything, in the order in which people would."""
+    """Create the team, its rooms and messages, and write the sessions to `out`."""
     django.setup()
     from rooms.services import create_room
 

@@ -1,4 +1,4 @@
-"""Sees everything that must never happen in a browser while somebody uses Maru."""
+"""Records errors of pages: console errors, failed requests, foreign hosts, policy violations."""
 
 import re
 from dataclasses import dataclass, field
@@ -16,20 +16,20 @@ from playwright.sync_api import (
     WebSocket,
 )
 
-# What a page makes by itself and no network ever sees.
+# Schemes that cause no network request.
 INSIDE = ("about:", "blob:", "data:", "chrome-error:")
 
 
 @dataclass
 class PageMonitor:
-    """All troubles of the browsers that it watches: one line each."""
+    """The errors of all browser contexts that it observes, one line each."""
 
     origin: str
     troubles: list[str] = field(default_factory=list)
     _expected: list[str] = field(default_factory=list)
 
     def over(self, context: BrowserContext) -> None:
-        """PageMonitor every page that this browser opens."""
+        """Observe every page of this browser context."""
         context.on("console", self._on_console)
         context.on("weberror", self._on_error)
         context.on("dialog", self._on_dialog)
@@ -38,17 +38,17 @@ class PageMonitor:
         context.on("page", self._on_page)
 
     def expect(self, pattern: str) -> None:
-        """This test means this to happen: a trouble that fits the pattern is none."""
+        """Expect errors that match the pattern."""
         self._expected.append(pattern)
 
     def expect_status(self, status: int, path: str) -> None:
-        """This test means that path to be answered so, and the browser to complain about it."""
+        """Expect this status for this path, and Chromium's console error about it."""
         self.expect(rf"^HTTP {status} http://[^/]+{re.escape(path)}")
         self.expect(rf"^console error: .* status of {status} .* http://[^/]+{re.escape(path)}")
 
     @property
     def unexpected(self) -> list[str]:
-        """The troubles that no test has asked for."""
+        """The errors that the test does not expect."""
         return [
             trouble
             for trouble in self.troubles
@@ -56,12 +56,12 @@ class PageMonitor:
         ]
 
     def until_it_sees(self, page: Page, words: str, seconds: float = 10) -> None:
-        """Let the browser go on until there is a trouble with these words."""
+        """Wait until an error contains these words."""
         deadline = monotonic() + seconds
         while not any(words in trouble for trouble in self.unexpected):
             if monotonic() > deadline:
                 raise AssertionError(f"No {words} among {self.troubles}")
-            page.wait_for_timeout(20)  # only inside a call does Playwright tell of events
+            page.wait_for_timeout(20)  # Playwright delivers events only during a call
 
     def _on_page(self, page: Page) -> None:
         page.on("websocket", self._on_socket)

@@ -1,6 +1,6 @@
-"""`make picture`: the room in the README, as people see it who use it.
+"""`make picture`: the screenshot of the README.
 
-Two people ask two personas; the stub provider has their answers, everything else is real.
+Two users ask two personas, whose answers come from the stub provider.
 """
 
 import json
@@ -25,7 +25,7 @@ ASKED_THEN = "That one is ours, then. @garam what do the interviews say about wa
 
 
 def main() -> None:
-    """Take the picture and put it where the README looks for it."""
+    """Take the screenshot and write it to the file that the README shows."""
     with (
         TemporaryDirectory() as folder,
         running() as provider,
@@ -48,7 +48,7 @@ def main() -> None:
 def people_in(
     installation: Installation, provider: Provider, chromium: Browser
 ) -> tuple[list[Page], str]:
-    """Make the team and open a browser for each of the two; return the room's address with them."""
+    """Create the team and open a page for each of the two users; return pages and room address."""
     out = installation.folder / "scene.json"
     subprocess.run(
         [sys.executable, "-m", "tests.e2e.demo_team", provider.base_url, str(out)],
@@ -59,7 +59,7 @@ def people_in(
     scene = json.loads(out.read_text())
     pages = []
     for session in scene["sessions"]:
-        # With reduced motion the caret and the planks stand still, and are there.
+        # Reduced motion stops the animations in a visible state.
         context = chromium.new_context(locale="en-GB", viewport=SIZE, reduced_motion="reduce")
         context.add_cookies([{"name": "maru_session", "value": session, "url": installation.url}])
         pages.append(context.new_page())
@@ -67,7 +67,7 @@ def people_in(
 
 
 def talk(here: RoomPage, there: RoomPage) -> None:
-    """Ask both personas, and stop where one answer is whole and the other in the making."""
+    """Ask both personas; return when one answer is complete and the other is streaming."""
     there.ask(ASKED_FIRST)
     there.ended()
     here.ask(ASKED_THEN)

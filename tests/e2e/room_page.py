@@ -1,9 +1,9 @@
-"""A room as somebody sees it in a browser."""
+"""The page of a room: actions and locators for the tests."""
 
 from playwright.sync_api import Locator, Page, expect
 
-# Remembers each state of the text of the newest answer while it is being made, and whether it was
-# one text node that grew.
+# Records each state of the newest answer's text while it streams, and whether it is one text node
+# that grows.
 FOLLOW = """
 (timeline) => {
   window.followed = { states: [], nodes: new Set() };
@@ -25,7 +25,7 @@ FOLLOWED = """
 
 
 class RoomPage:
-    """What somebody reads and does in a room."""
+    """Actions and locators of an open room."""
 
     def __init__(self, page: Page, address: str = "") -> None:
         self.page = page
@@ -38,7 +38,7 @@ class RoomPage:
             self.is_live()
 
     def is_live(self) -> None:
-        """Wait until the page is connected: then the panel shows that somebody is here."""
+        """Wait until the page is connected: the panel then shows a member as online."""
         expect(self.page.locator("#panel .presence[data-state=online]").first).to_be_attached()
         expect(self.page.locator("[data-room_page][data-connection]")).to_have_count(0)
 
@@ -48,7 +48,7 @@ class RoomPage:
         self.field.press("Enter")
 
     def ask(self, text: str) -> None:
-        """Write something and wait until somebody begins to answer it."""
+        """Send a message and wait until an answer starts."""
         before = self.answers.count()
         self.write(text)
         expect(self.answers).to_have_count(before + 1)
@@ -63,20 +63,20 @@ class RoomPage:
         return self.answer.locator("[data-body]")
 
     def message(self, text: str) -> Locator:
-        """Messages of people that say exactly this."""
+        """The messages of users with exactly this text."""
         body = self.page.locator("[data-body]").get_by_text(text, exact=True)
         return self.page.locator(".message[data-author=user]").filter(has=body)
 
     def ended(self, state: str = "completed") -> str:
-        """Wait until the newest answer has ended so; return what it says."""
+        """Wait until the newest answer has this state; return its text."""
         expect(self.answer).to_have_attribute("data-state", state)
         return self.answer_text.inner_text()
 
     def follow(self) -> None:
-        """Begin to remember how the next answer grows."""
+        """Start recording the next answer."""
         self.page.locator("[data-timeline]").evaluate(FOLLOW)
 
     def followed(self) -> tuple[list[str], list[str]]:
-        """Return the states that the answer went through, and the nodes that it was made of."""
+        """Return the recorded states of the answer's text and the number of its text nodes."""
         seen = self.page.evaluate(FOLLOWED)
         return seen["states"], seen["nodes"]

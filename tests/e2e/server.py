@@ -1,4 +1,4 @@
-"""An installation that browsers visit: its people can be let in without a password."""
+"""An installation whose users sign in by a session cookie, without a password."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from tests.provider import Provider
 
 @dataclass
 class Server:
-    """A running Maru, the provider that its personas ask, and the keys of people's sessions."""
+    """An installation, the provider of its personas, and the session keys of its users."""
 
     installation: Installation
     provider: Provider
@@ -23,9 +23,9 @@ class Server:
         return self.installation.url
 
     def populate(self, rooms: int, members: int, *models: str) -> list[PopulatedRoom]:
-        """Make a team of rooms whose members are signed in.
+        """Create a team with rooms whose members have a session.
 
-        Personas answer as these models do, and have their names; without one, the demo answers.
+        Each model gets a persona of its name; without models the demo persona answers.
         """
         out = self.installation.folder / f"{uuid4().hex}.json"
         options = [word for model in models for word in ("--model", model)]

@@ -1,7 +1,7 @@
-"""Makes teams and rooms as `populate` does, and signs everybody in: they have no passwords.
+"""Runs `populate` and creates a session for each user, because the users have no passwords.
 
-`python -m tests.e2e.sessions …`, in the environment of an installation, takes what `populate`
-takes, and adds the keys of the sessions to what it writes.
+`python -m tests.e2e.sessions …`, in the environment of an installation, takes the arguments of
+`populate` and adds the session keys to its output file.
 """
 
 import json
@@ -16,7 +16,7 @@ BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
 
 
 def main(arguments: list[str]) -> None:
-    """Populate, sign in, and put one thing to the other."""
+    """Run `populate`, create the sessions, and add their keys to the output file."""
     django.setup()
     call_command("populate", *arguments)
     out = Path(arguments[arguments.index("--out") + 1])
@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> None:
 
 
 def session_of(user_id: str) -> str | None:
-    """Begin a session in Django's own way and return its key."""
+    """Create a session with Django's `login` and return its key."""
     from django.contrib.auth import get_user_model, login
     from django.contrib.sessions.backends.db import SessionStore
 

@@ -1,4 +1,4 @@
-"""Answers that are being made, cut off, stopped, failed and asked for again."""
+"""Answers in the page: streaming, reload, stop, failure and retry."""
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -23,18 +23,18 @@ def room(server: Server) -> PopulatedRoom:
 
 @pytest.fixture
 def both(server: Server, room: PopulatedRoom, sign_in: Open) -> tuple[RoomPage, RoomPage]:
-    """The room as its owner and as another member see it."""
+    """The room's page of its owner and of another member."""
     owner, member = (sign_in(person) for person in room.members)
     return RoomPage(owner, server.address(room)), RoomPage(member, server.address(room))
 
 
 def ask(one: RoomPage, other: RoomPage, text: str) -> None:
-    """Ask something and wait until both see that it is being answered."""
+    """Ask on one page and wait until both pages show the answer."""
     one.ask(text)
     expect(other.answers).to_have_count(one.answers.count())
 
 
-def test_reload_in_the_middle_loses_and_doubles_nothing(
+def test_reload_during_an_answer_loses_and_duplicates_nothing(
     both: tuple[RoomPage, RoomPage], provider: Provider
 ) -> None:
     here, there = both
@@ -50,7 +50,7 @@ def test_reload_in_the_middle_loses_and_doubles_nothing(
     assert [here.ended(), there.ended()] == [WHOLE, WHOLE]
 
 
-def test_stop_keeps_what_came_and_says_who_stopped_it_and_again_means_again(
+def test_stopped_answer_keeps_its_text_and_can_be_answered_again(
     both: tuple[RoomPage, RoomPage], provider: Provider
 ) -> None:
     here, there = both
@@ -73,7 +73,7 @@ def test_stop_keeps_what_came_and_says_who_stopped_it_and_again_means_again(
     assert [here.ended(), there.ended()] == [WHOLE, WHOLE]
 
 
-def test_failed_provider_is_one_sentence_and_retry(
+def test_failed_answer_shows_one_sentence_and_a_retry_button(
     both: tuple[RoomPage, RoomPage],
 ) -> None:
     here, there = both
@@ -89,7 +89,7 @@ def test_failed_provider_is_one_sentence_and_retry(
     assert [there.ended(), here.ended()] == ["fine now", "fine now"]
 
 
-def test_several_answers_at_once_have_a_stop_each(
+def test_concurrent_answers_have_separate_stop_buttons(
     server: Server, sign_in: Open, provider: Provider
 ) -> None:
     (room,) = server.populate(1, 1, "held-3", "held-5", "held-7")
@@ -111,7 +111,7 @@ def test_several_answers_at_once_have_a_stop_each(
         expect(answers[name].locator("[data-body]")).to_have_text(f"{halves[name]} {half}")
 
 
-def test_two_rooms_stream_in_two_tabs_each_its_own(server: Server, sign_in: Open) -> None:
+def test_two_tabs_stream_two_rooms_separately(server: Server, sign_in: Open) -> None:
     rooms = server.populate(2, 1, "canary@40")
     person = rooms[0].members[0]
     path = f"/rooms/{rooms[1].id}/members/{person.user}"
@@ -140,7 +140,7 @@ def test_two_rooms_stream_in_two_tabs_each_its_own(server: Server, sign_in: Open
 
 
 def frames_of(page: Page) -> list[str]:
-    """Return the list to which everything goes that the page hears through its socket."""
+    """Return a list that collects the frames that the page receives."""
     frames: list[str] = []
     page.on("websocket", lambda socket: socket.on("framereceived", lambda f: frames.append(str(f))))
     return frames

@@ -1,4 +1,4 @@
-"""The first minutes of a new installation, from the link that the server prints."""
+"""The setup of a new installation by the link that the server prints."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -18,13 +18,13 @@ PASSWORD = "floor boards in the sun"
 
 @pytest.fixture(scope="module")
 def server(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """An installation that nobody has set up yet."""
+    """An installation before its setup."""
     with Installation(tmp_path_factory.mktemp("new")) as installation:
         yield Server(installation, provider)
 
 
 def set_up(page: Page, link: str) -> None:
-    """Fill in the form behind the link."""
+    """Submit the setup form."""
     page.goto(link)
     page.get_by_label("Name", exact=True).fill("Seojun Lee")
     page.get_by_label("Email").fill("seojun@example.com")
@@ -33,7 +33,7 @@ def set_up(page: Page, link: str) -> None:
     page.get_by_role("button", name="Open Maru").click()
 
 
-def test_set_up_link_leads_to_a_room_that_streams_its_answers_and_opens_once(
+def test_setup_link_works_once_and_leads_to_a_room_that_answers(
     server: Server, open_browser: Open, monitor: PageMonitor
 ) -> None:
     link = server.installation.setup_link()

@@ -1,6 +1,6 @@
-"""Texts that would like to be programs: written, streamed and used as names, they stay texts.
+"""Markup in messages, answers and names stays text and runs no script.
 
-One of the browsers has no content security policy: what is inert there is so by itself.
+One page bypasses the content security policy: there, only the rendering protects.
 """
 
 import pytest
@@ -47,14 +47,12 @@ def room(server: Server) -> PopulatedRoom:
 
 @pytest.fixture
 def pages(room: PopulatedRoom, sign_in: Open) -> tuple[Page, Page]:
-    """Two members' browsers: one without the policy, one with it."""
+    """The pages of two members: one without the policy, one with it."""
     return sign_in(room.members[0], bypass_csp=True), sign_in(room.members[1])
 
 
 @pytest.mark.parametrize("text", MARKUP)
-def test_detector_notices_what_raw_markup_does(
-    open_browser: Open, monitor: PageMonitor, text: str
-) -> None:
+def test_detector_notices_raw_markup(open_browser: Open, monitor: PageMonitor, text: str) -> None:
     page = open_browser()
 
     page.set_content(f"<title></title>{text}")
@@ -65,7 +63,7 @@ def test_detector_notices_what_raw_markup_does(
     monitor.expect("")
 
 
-def test_what_people_write_and_personas_answer_stays_text(
+def test_messages_and_answers_stay_text(
     server: Server, room: PopulatedRoom, pages: tuple[Page, Page]
 ) -> None:
     one, other = (RoomPage(page, server.address(room)) for page in pages)
@@ -88,7 +86,7 @@ def test_what_people_write_and_personas_answer_stays_text(
         room_page.is_live()
 
 
-def test_names_of_rooms_personas_and_people_stay_text(
+def test_names_of_rooms_personas_and_users_stay_text(
     server: Server, room: PopulatedRoom, pages: tuple[Page, Page]
 ) -> None:
     one, other = (RoomPage(page, server.address(room)) for page in pages)

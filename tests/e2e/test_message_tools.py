@@ -1,4 +1,4 @@
-"""What people do with a message that is there: react to it, edit it, delete it."""
+"""Reacting to, editing and deleting a message in the page."""
 
 import re
 
@@ -13,7 +13,7 @@ from tests.live import PopulatedRoom
 
 @pytest.fixture(scope="module")
 def room(server: Server) -> PopulatedRoom:
-    """A room in which nobody answers."""
+    """A room in which no persona answers."""
     room = server.populate(1, 2)[0]
     token, change = room.members[0].token, {"answer_policy": "off"}
     assert server.installation.request("PATCH", f"/rooms/{room.id}", token, change)[0] == 200
@@ -22,7 +22,7 @@ def room(server: Server) -> PopulatedRoom:
 
 @pytest.fixture
 def both(server: Server, room: PopulatedRoom, sign_in: Open) -> tuple[RoomPage, RoomPage]:
-    """The room as its owner and as another member see it."""
+    """The room's page of its owner and of another member."""
     owner, member = (sign_in(person) for person in room.members)
     return RoomPage(owner, server.address(room)), RoomPage(member, server.address(room))
 
@@ -39,7 +39,7 @@ def say(here: RoomPage, there: RoomPage, text: str) -> None:
     expect(here.message(text)).to_have_count(1)
 
 
-def test_edit_shows_to_everybody_and_escape_leaves_it(
+def test_edit_is_shown_to_all_members_and_escape_cancels_it(
     both: tuple[RoomPage, RoomPage],
 ) -> None:
     here, there = both
@@ -63,7 +63,7 @@ def test_edit_shows_to_everybody_and_escape_leaves_it(
     expect(here.message("first").locator("[data-edited]")).to_have_text("Edited")
 
 
-def test_moderator_deletes_and_member_may_not(both: tuple[RoomPage, RoomPage]) -> None:
+def test_moderator_deletes_a_message_and_a_member_cannot(both: tuple[RoomPage, RoomPage]) -> None:
     here, there = both
     say(there, here, "delete me")
     say(here, there, "keep me")
@@ -86,7 +86,7 @@ def test_moderator_deletes_and_member_may_not(both: tuple[RoomPage, RoomPage]) -
     expect(here.message("This message was deleted.")).to_have_count(1)
 
 
-def test_reactions_are_pills_that_are_pressed_where_they_are_mine(
+def test_own_reaction_is_a_pressed_button(
     both: tuple[RoomPage, RoomPage],
 ) -> None:
     here, there = both
@@ -99,7 +99,7 @@ def test_reactions_are_pills_that_are_pressed_where_they_are_mine(
     for pill, pressed in zip(pills, ("false", "true"), strict=True):
         expect(pill).to_have_text(re.compile("🎉\\s*1"))
         expect(pill).to_have_attribute("aria-pressed", pressed)
-    assert pills[0].bounding_box()["height"] == 24  # type: ignore[index]  # it is on the page
+    assert pills[0].bounding_box()["height"] == 24  # type: ignore[index]  # the element is in the page
     pills[0].click()
     for pill in pills:
         expect(pill).to_have_text(re.compile("🎉\\s*2"))

@@ -1,4 +1,4 @@
-"""The monitor itself: what it must see, it sees."""
+"""The page monitor detects each kind of error."""
 
 import pytest
 
@@ -18,7 +18,7 @@ TROUBLES = {
 
 
 @pytest.mark.parametrize("name", TROUBLES)
-def test_watch_sees_each_trouble_in_a_page(
+def test_monitor_detects_each_error_of_a_page(
     server: Server, open_browser: Open, monitor: PageMonitor, name: str
 ) -> None:
     page = open_browser()
@@ -31,7 +31,9 @@ def test_watch_sees_each_trouble_in_a_page(
     monitor.expect("")
 
 
-def test_watch_sees_a_socket_that_leads_elsewhere(open_browser: Open, monitor: PageMonitor) -> None:
+def test_monitor_detects_a_connection_to_another_host(
+    open_browser: Open, monitor: PageMonitor
+) -> None:
     page = open_browser()
 
     page.evaluate("void new WebSocket('ws://127.0.0.1:9/')")

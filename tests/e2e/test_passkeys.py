@@ -1,4 +1,4 @@
-"""A passkey, from its making to signing in by it alone, with the device that Chromium plays."""
+"""Passkeys: creation, second factor and sign-in, with Chromium's virtual authenticator."""
 
 from collections.abc import Iterator
 
@@ -23,7 +23,7 @@ DEVICE = {
 
 
 class NamedHouse(Server):
-    """Passkeys belong to names: browsers make none for an address of figures."""
+    """The server by a host name: browsers create no passkey for an IP address."""
 
     @property
     def url(self) -> str:
@@ -32,7 +32,7 @@ class NamedHouse(Server):
 
 @pytest.fixture(scope="module")
 def server(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """An installation that nobody has set up yet."""
+    """An installation before its setup."""
     with Installation(tmp_path_factory.mktemp("passkeys")) as installation:
         yield NamedHouse(installation, provider)
 
@@ -44,7 +44,7 @@ def with_device(page: Page) -> Page:
     return page
 
 
-def test_passkey_is_a_second_step_and_a_way_in_of_its_own(
+def test_passkey_is_a_second_factor_and_signs_in_alone(
     server: Server, open_browser: Open, monitor: PageMonitor
 ) -> None:
     page = with_device(open_browser())
@@ -83,8 +83,8 @@ def log_out(server: Server, page: Page) -> None:
     page.wait_for_url("**/accounts/login/**")
 
 
-def test_device_without_a_passkey_is_said_plainly(server: Server, open_browser: Open) -> None:
-    page = with_device(open_browser())  # which has no passkey for us
+def test_missing_passkey_shows_one_sentence(server: Server, open_browser: Open) -> None:
+    page = with_device(open_browser())  # it has no passkey for this server
     page.goto(f"{server.url}/accounts/login/")
 
     page.get_by_role("button", name="Sign in with a passkey").click()

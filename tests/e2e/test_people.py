@@ -1,4 +1,4 @@
-"""Invited, let in, shut out: what other people see of a room, and when they see no more of it."""
+"""Invitations, membership and removal as other users see them."""
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -18,7 +18,7 @@ def room(server: Server) -> PopulatedRoom:
 
 
 def invitation_made_by(page: Page, server: Server, room: PopulatedRoom) -> str:
-    """Make a link into the team and return it."""
+    """Create an invitation link and return it."""
     page.goto(server.address(room))
     page.locator(".sidebar-team").click()
     page.get_by_role("link", name="People and invitations").click()
@@ -27,7 +27,7 @@ def invitation_made_by(page: Page, server: Server, room: PopulatedRoom) -> str:
 
 
 def sign_up(page: Page, link: str, name: str) -> None:
-    """Come in through an invitation."""
+    """Sign up through an invitation."""
     page.goto(link)
     page.get_by_role("link", name="Create an account").click()
     page.get_by_label("Name").fill(name)
@@ -38,7 +38,7 @@ def sign_up(page: Page, link: str, name: str) -> None:
 
 
 def let_in(page: Page, name: str) -> None:
-    """Add somebody of the team in the settings of the room that the page shows."""
+    """Add a team member in the settings of the open room."""
     page.get_by_role("button", name="More about").click()
     page.get_by_role("link", name="Room settings").click()
     people = page.locator("#people")
@@ -48,7 +48,7 @@ def let_in(page: Page, name: str) -> None:
     expect(people.get_by_role("listitem").filter(has_text=name)).to_be_in_viewport()
 
 
-def test_the_invited_sign_up_land_in_the_team_and_see_the_same_answer_being_made(
+def test_invited_users_sign_up_and_see_the_same_streaming_answer(
     server: Server, room: PopulatedRoom, sign_in: Open, open_browser: Open, monitor: PageMonitor
 ) -> None:
     owner = sign_in(room.members[0])
@@ -78,7 +78,7 @@ def test_the_invited_sign_up_land_in_the_team_and_see_the_same_answer_being_made
     expect(late.get_by_role("heading")).to_have_text("This invitation does not open")
 
 
-def test_question_that_is_left_gives_the_focus_back_to_what_opened_its_menu(
+def test_cancelled_dialog_returns_the_focus_to_its_menu_button(
     server: Server, room: PopulatedRoom, sign_in: Open
 ) -> None:
     page = sign_in(room.members[0])
@@ -94,7 +94,7 @@ def test_question_that_is_left_gives_the_focus_back_to_what_opened_its_menu(
     expect(more).to_be_focused()
 
 
-def test_stranger_sees_the_page_of_an_unknown_room(
+def test_stranger_sees_the_not_found_page(
     server: Server, room: PopulatedRoom, sign_in: Open, monitor: PageMonitor
 ) -> None:
     stranger = sign_in(server.populate(1, 1)[0].members[0])
@@ -111,7 +111,7 @@ def test_stranger_sees_the_page_of_an_unknown_room(
     expect(stranger.get_by_role("heading")).to_have_text("There is nothing here")
 
 
-def test_removed_member_is_told_in_the_open_page_and_loses_the_room(
+def test_open_page_of_a_removed_member_shows_the_removal(
     server: Server, sign_in: Open, monitor: PageMonitor
 ) -> None:
     room = server.populate(1, 2, "echo")[0]
@@ -134,7 +134,7 @@ def test_removed_member_is_told_in_the_open_page_and_loses_the_room(
     expect(member.get_by_role("heading")).to_have_text("There is nothing here")
 
 
-def test_log_of_a_team_can_be_taken_along(
+def test_audit_log_of_a_team_can_be_downloaded(
     server: Server, room: PopulatedRoom, sign_in: Open, monitor: PageMonitor
 ) -> None:
     owner = sign_in(room.members[0])

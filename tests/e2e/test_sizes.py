@@ -1,4 +1,4 @@
-"""Phones, narrow phones and pages made twice as large."""
+"""Layout on phones, narrow phones and at 200 % zoom."""
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -11,7 +11,7 @@ from tests.provider import Provider
 
 PHONE = {"width": 390, "height": 844}
 NARROW = {"width": 320, "height": 640}
-# What is left of 1440×900 for the page when everything is twice as large.
+# The viewport of 1440×900 at 200 % zoom.
 ZOOMED = {"width": 720, "height": 450}
 WIDE = "https://example.com/" + "a-very-long-path" * 20
 CODE = f"```python\nx = 1  # {'long ' * 60}\n```"
@@ -39,7 +39,7 @@ BEYOND = """
 """
 
 
-# How many lines the text of an element takes.
+# The number of lines of an element's text.
 LINES = """
 (element) => {
   const range = document.createRange();
@@ -55,12 +55,12 @@ def room(server: Server) -> PopulatedRoom:
 
 
 def beyond_the_edge(page: Page) -> list[str]:
-    """Return what is wider than the page, except for what scrolls or is cut inside a part of it."""
+    """Return the elements wider than the page, except inside scrolling or clipping containers."""
     found: list[str] = page.evaluate(BEYOND)
     return found
 
 
-def test_phone_goes_from_the_list_into_a_room_and_back(
+def test_phone_navigates_from_the_list_to_a_room_and_back(
     server: Server, room: PopulatedRoom, sign_in: Open
 ) -> None:
     page = sign_in(room.members[0], viewport=PHONE, has_touch=True, is_mobile=True)
@@ -81,7 +81,7 @@ def test_phone_goes_from_the_list_into_a_room_and_back(
     expect(row).to_contain_text("From a phone")
 
 
-def test_finger_stops_an_answer(server: Server, sign_in: Open, provider: Provider) -> None:
+def test_tap_stops_an_answer(server: Server, sign_in: Open, provider: Provider) -> None:
     (room,) = server.populate(1, 1, "held-5")
     page = sign_in(room.members[0], viewport=PHONE, has_touch=True, is_mobile=True)
     here = RoomPage(page, server.address(room))
@@ -94,7 +94,7 @@ def test_finger_stops_an_answer(server: Server, sign_in: Open, provider: Provide
     provider.release()
 
 
-def test_phone_goes_from_one_setting_to_another(
+def test_phone_navigates_between_settings(
     server: Server, room: PopulatedRoom, sign_in: Open
 ) -> None:
     page = sign_in(room.members[0], viewport=PHONE, has_touch=True, is_mobile=True)
@@ -110,7 +110,7 @@ def test_phone_goes_from_one_setting_to_another(
 
 
 @pytest.mark.parametrize("width", [390, 768])
-def test_names_and_figures_stay_in_one_line(
+def test_names_and_numbers_stay_on_one_line(
     server: Server, room: PopulatedRoom, sign_in: Open, width: int
 ) -> None:
     page = sign_in(room.members[0], viewport={"width": width, "height": 844})
@@ -128,7 +128,7 @@ def test_names_and_figures_stay_in_one_line(
 
 
 @pytest.mark.parametrize("viewport", [PHONE, NARROW, ZOOMED], ids=["390", "320", "zoomed"])
-def test_nothing_is_wider_than_the_page(
+def test_no_element_is_wider_than_the_page(
     server: Server, room: PopulatedRoom, sign_in: Open, viewport: dict[str, int]
 ) -> None:
     page = sign_in(room.members[0], viewport=viewport)
@@ -156,7 +156,7 @@ def test_nothing_is_wider_than_the_page(
         assert beyond_the_edge(page) == [], path
 
 
-def test_what_is_wider_than_the_page_is_found(
+def test_width_check_finds_a_wide_element(
     server: Server, room: PopulatedRoom, sign_in: Open
 ) -> None:
     page = sign_in(room.members[0], viewport=PHONE)

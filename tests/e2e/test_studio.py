@@ -1,4 +1,4 @@
-"""A provider connected, a persona made on it, and the persona at work in a room."""
+"""Creating a connection and a persona, and asking the persona in a room."""
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -21,7 +21,7 @@ def room(server: Server) -> PopulatedRoom:
 
 
 def check(page: Page) -> str:
-    """Press the button that asks the provider, and return what it says."""
+    """Press the check button and return the sentence of the result."""
     result = page.locator("[data-check-result]")
     result.evaluate("(place) => place.replaceChildren()")
     page.get_by_role("button", name="Check", exact=True).click()
@@ -30,12 +30,12 @@ def check(page: Page) -> str:
 
 
 def connect(page: Page, url: str, key: str) -> None:
-    """Fill in what a connection needs."""
+    """Fill in the form of a connection."""
     page.get_by_label("Address").fill(url)
     page.get_by_label("Key").fill(key)
 
 
-def test_check_says_what_is_wrong_and_fills_in_the_models_when_all_is_right(
+def test_check_explains_errors_and_fills_in_the_models(
     server: Server, provider: Provider, room: PopulatedRoom, sign_in: Open
 ) -> None:
     page = sign_in(room.members[0])
@@ -56,7 +56,7 @@ def test_check_says_what_is_wrong_and_fills_in_the_models_when_all_is_right(
     assert "echo" in page.get_by_label("Models").input_value().splitlines()
 
 
-def test_refused_form_begins_at_what_is_to_be_mended(
+def test_invalid_form_focuses_the_first_error(
     server: Server, room: PopulatedRoom, sign_in: Open
 ) -> None:
     page = sign_in(room.members[0])
@@ -69,7 +69,7 @@ def test_refused_form_begins_at_what_is_to_be_mended(
     expect(page.get_by_label("Address")).to_be_focused()
 
 
-def test_persona_on_a_new_connection_answers_in_its_room_when_it_is_mentioned(
+def test_persona_on_a_new_connection_answers_a_mention(
     server: Server, provider: Provider, room: PopulatedRoom, sign_in: Open
 ) -> None:
     page = sign_in(room.members[0])

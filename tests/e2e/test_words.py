@@ -1,4 +1,4 @@
-"""Both languages and both themes, as a browser asks for them."""
+"""English and Korean pages, in both themes."""
 
 import re
 
@@ -10,7 +10,7 @@ from tests.e2e.room_page import RoomPage
 from tests.e2e.server import Server
 from tests.live import PopulatedRoom
 
-# The same in Korean, and what things and people are called in this installation.
+# Words that are the same in Korean, and names of this installation.
 ALLOWED = {
     *("AI", "API", "Ctrl", "Enter", "K", "Maru", "OpenAI", "v"),
     *("Demo", "Garam", "Guide", "Hayun", "Minjae", "demo", "room"),
@@ -30,7 +30,7 @@ PAGES = (
     "/me/tokens/",
     "/accounts/email/",
 )
-# What somebody has typed or the server has made up is not ours to translate.
+# Text that a user typed or that the server generated is not translated.
 OTHERS = "[data-body], [data-role], [lang]:not(html), bdi, code, option, .mark, .sidebar-team"
 VISIBLE = """
 (others) => {
@@ -61,7 +61,7 @@ def latin_words(page: Page) -> set[str]:
     return set(re.findall(r"[A-Za-z]+", words)) - ALLOWED
 
 
-def test_english_words_are_found(server: Server, room: PopulatedRoom, sign_in: Open) -> None:
+def test_word_check_finds_english_words(server: Server, room: PopulatedRoom, sign_in: Open) -> None:
     page = sign_in(room.members[0])
 
     page.goto(server.address(room))

@@ -1,4 +1,4 @@
-"""Writing with nothing but a keyboard, in Latin letters and in Hangul."""
+"""Using the composer by keyboard, in Latin letters and in Hangul."""
 
 import pytest
 from playwright.sync_api import expect
@@ -22,7 +22,7 @@ def here(server: Server, room: PopulatedRoom, sign_in: Open) -> RoomPage:
     return RoomPage(sign_in(room.members[0]), server.address(room))
 
 
-def test_skip_link_leads_to_the_composer_where_enter_sends_and_shift_enter_breaks_the_line(
+def test_enter_sends_and_shift_enter_breaks_the_line(
     here: RoomPage,
 ) -> None:
     keys = here.page.keyboard
@@ -43,7 +43,7 @@ def test_skip_link_leads_to_the_composer_where_enter_sends_and_shift_enter_break
     expect(mine).to_have_text("One line\nand another", use_inner_text=True)
 
 
-def test_whoever_just_types_writes_in_the_composer(here: RoomPage) -> None:
+def test_typing_outside_a_field_writes_in_the_composer(here: RoomPage) -> None:
     here.page.keyboard.press("Space")
     assert here.page.evaluate(f"{FOCUSED} === document.body")
 
@@ -54,7 +54,7 @@ def test_whoever_just_types_writes_in_the_composer(here: RoomPage) -> None:
     here.field.fill("")
 
 
-def test_mention_is_picked_with_arrows_and_enter_and_the_picker_is_closed_with_escape(
+def test_mention_picker_is_used_by_keyboard(
     here: RoomPage,
 ) -> None:
     keys = here.page.keyboard
@@ -78,7 +78,7 @@ def test_mention_is_picked_with_arrows_and_enter_and_the_picker_is_closed_with_e
     here.field.fill("")
 
 
-def test_stop_is_reached_with_tab(here: RoomPage, provider: Provider) -> None:
+def test_stop_button_is_reached_by_tab(here: RoomPage, provider: Provider) -> None:
     here.ask("@held-5 count, please")
     expect(here.answer_text).to_have_text("t0 t1 t2 t3 t4")
 
@@ -93,7 +93,7 @@ def test_stop_is_reached_with_tab(here: RoomPage, provider: Provider) -> None:
     assert here.ended("stopped") == "t0 t1 t2 t3 t4"
 
 
-def test_enter_that_ends_a_syllable_does_not_send(here: RoomPage) -> None:
+def test_enter_that_ends_a_hangul_syllable_does_not_send(here: RoomPage) -> None:
     before = here.messages.count()
     here.page.evaluate(
         "addEventListener('keydown', (event) => window.composing = event.isComposing, true)"

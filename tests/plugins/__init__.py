@@ -1,1 +1,1 @@
-"""Plugins of pytest that the whole suite uses."""
+"""Pytest plugins of the whole suite."""

@@ -1,6 +1,6 @@
-"""The environment of the tests. A plugin, because Django's settings are read before any conftest.
+"""The environment of the tests. A plugin: Django's settings are read before any conftest.
 
-No test touches the data, the keys or the services of the installation that it is run in.
+Removes all MARU_ variables, so that no test uses the data or services of an installation here.
 """
 
 import atexit

@@ -1,8 +1,8 @@
-"""Which tests share a process, and which begin first. A plugin, which xdist asks in the main one.
+"""Decides which tests share an xdist worker, and which run first. A plugin of the xdist controller.
 
-A process has its own servers, browsers and clusters: modules that share one go to the same.
-The largest two begin first, each in a process: they wait much, and what computes beside them fills
-that. What comes last is small, so that no process is alone at the end with a minute of work.
+Each worker has its own servers, browsers and clusters: modules that share one run in one worker.
+The two largest groups start first, because they mostly wait; small modules come last and keep
+all workers busy to the end.
 """
 
 import re
@@ -20,11 +20,11 @@ SHARED = {
     "fault target": r"tests/cluster/(runs/test_(frozen_workers|isolation|stops|worker_kills)|"
     r"stores/test_(outages|web_crashes))\.py",
 }
-"""What is shared, and which modules share it; one that is missing here starts another one."""
+"""Shared resources and the modules that share them. A module that is not listed starts its own."""
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Gives a process a module at a time, or all modules that share something."""
+    """Assigns a worker one module at a time, or all modules that share a resource."""
 
     def _split_scope(self, nodeid: str) -> str:
         for shared, modules in SHARED.items():
@@ -42,6 +42,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _place(item: pytest.Item) -> int:
-    """Return the place of a test's folder among those that come first, or the one after them."""
+    """Return the index of the test's folder in `FIRST`, or the length of `FIRST`."""
     places = (place for place, folder in enumerate(FIRST) if item.nodeid.startswith(folder))
     return next(places, len(FIRST))

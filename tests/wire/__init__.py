@@ -1,1 +1,1 @@
-"""The contract of the wire, held against a real server from outside; nothing here imports Maru."""
+"""Tests of the wire contract against a running server, through its public interfaces."""

@@ -1,4 +1,4 @@
-"""One running Maru for all tests of the wire, and fresh rooms for each module."""
+"""One server for all tests of the wire, and new rooms for each module."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -10,7 +10,7 @@ from tests.live import Installation, Person, PopulatedRoom
 from tests.provider import Provider, running
 from tests.wire.server import Server
 
-# Fewer slots than by default, so that a test can fill them and have runs wait.
+# Fewer than the default, so that a test can occupy all of them and queue runs.
 SLOTS = 12
 MODULES = 20
 ROOMS = 5
@@ -38,7 +38,7 @@ def provider() -> Iterator[Provider]:
 
 @pytest.fixture(scope="session")
 def server(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server, set up without a browser, whose personas answer from our provider."""
+    """A server that was set up by `bootstrap` and whose personas use the stub provider."""
     folder = tmp_path_factory.mktemp("server")
     with Installation(
         folder, MARU_EGRESS_ALLOW=provider.address, MARU_RUN_CONCURRENCY=str(SLOTS)
@@ -47,7 +47,7 @@ def server(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def bootstrap(installation: Installation, folder: Path) -> str:
-    """Set an empty installation up; return what that prints."""
+    """Set up an empty installation; return the output of the command."""
     (folder / "password").write_text("ondol-warms-the-floor\n")
     who = ("--email", "haneul@example.com", "--team", "한결")
     how = ("--password-file", str(folder / "password"), "--print-token")
@@ -62,13 +62,13 @@ def team_rooms(server: Server) -> list[PopulatedRoom]:
 
 @pytest.fixture(scope="session")
 def unused_rooms(team_rooms: list[PopulatedRoom]) -> Iterator[PopulatedRoom]:
-    """The rooms that no module has taken yet."""
+    """The rooms that no module has used yet."""
     return iter(team_rooms[1:])
 
 
 @pytest.fixture(scope="module")
 def rooms(server: Server, unused_rooms: Iterator[PopulatedRoom]) -> Iterator[list[PopulatedRoom]]:
-    """Fresh rooms; whatever the tests do, none may reach who has never been in it."""
+    """New rooms for this module. At its end no token may have received the id of a foreign room."""
     yield list(islice(unused_rooms, ROOMS))
     assert server.deliveries.leaks() == []
 
@@ -90,7 +90,7 @@ def member(room: PopulatedRoom) -> Person:
 
 @pytest.fixture
 def stranger(rooms: list[PopulatedRoom]) -> Person:
-    """Somebody of the same team who is in another room."""
+    """A user of the same team who is a member of another room."""
     return rooms[1].members[1]
 
 

@@ -1,4 +1,4 @@
-"""A client of the stream of a room, over a plain connection; it keeps every event it has had."""
+"""A client of a room's event stream over a plain TCP connection; it records every event."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from tests.live import Frame, Installation
 
 @dataclass
 class EventStream:
-    """What came so far: the status, the events with their ids, and how often it only beat."""
+    """The response so far: status, headers, events with their ids, and the number of heartbeats."""
 
     reader: asyncio.StreamReader
     status: int = 0
@@ -24,7 +24,7 @@ class EventStream:
     ended: bool = False
 
     async def read_head(self) -> None:
-        """Read status and headers, and the whole body if this is no stream."""
+        """Read status and headers, and the whole body if the response is not an event stream."""
         head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
         status, *lines = head.split("\r\n")
         self.status = int(status.split()[1])
@@ -34,7 +34,7 @@ class EventStream:
             self.body = await self.reader.readexactly(int(self.headers["content-length"]))
 
     async def until(self, wanted: Callable[[Frame], bool], seconds: float = DEADLINE) -> Frame:
-        """Return the first event that is as wanted, whether it has come or will come."""
+        """Return the first event for which `wanted` is true, received already or not."""
         async with asyncio.timeout(seconds):
             seen = 0
             while True:
@@ -54,7 +54,7 @@ class EventStream:
                 pass
 
     async def _read(self) -> bool:
-        """Read one chunk; return whether there was one."""
+        """Read one chunk; return False at the end of the stream."""
         line = await self.reader.readline()
         size = int(line, 16) if line else 0
         if not size:

@@ -1,7 +1,7 @@
-"""A client made of nothing but the OpenAPI schema: its methods are the operations.
+"""A client generated from the OpenAPI schema: its methods are the operations.
 
-It sends what an operation takes, and holds every answer against what the schema says of it: a
-status that is not told of, a missing field or one too many is an error.
+It validates every request and response against the schema: an undocumented status, a missing
+field and an additional field are errors.
 """
 
 import json
@@ -20,7 +20,7 @@ Schema = dict[str, Any]
 
 
 class Refused(Exception):
-    """The server has said no, in the form in which the schema says that it does."""
+    """An error response in the form that the schema documents."""
 
     def __init__(self, status: int, body: Any) -> None:
         super().__init__(status, body)
@@ -29,7 +29,7 @@ class Refused(Exception):
 
 
 class OpenApiClient:
-    """`client.post_message(room_id=…, text=…)`: path and query by their names, the rest is body."""
+    """`client.post_message(room_id=…, text=…)`: path and query parameters, the rest is body."""
 
     def __init__(self, server: str, token: str) -> None:
         self._server = server
@@ -101,7 +101,7 @@ def json_of(message: Schema) -> Schema:
 
 
 def closed(schema: Any) -> Any:
-    """Return the schema, in which an object has no field that is not told of."""
+    """Return the schema with `additionalProperties: false` on every object."""
     if isinstance(schema, list):
         return [closed(each) for each in schema]
     if not isinstance(schema, dict):

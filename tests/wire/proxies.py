@@ -1,4 +1,4 @@
-"""Wires that are cut at any byte, and clients that come back with what they have."""
+"""Proxies that cut or record a connection, and a client that reconnects and resumes."""
 
 import asyncio
 import json
@@ -16,11 +16,11 @@ from tests.live import CLIENT_OPTIONS, MARU_V1, Frame, Person, PopulatedRoom
 from tests.wire.server import DeliveryLog, WireClient
 from tests.wire.timeline import Timeline
 
-TEXT: Final = 0x81  # the whole of a text, in one frame
+TEXT: Final = 0x81  # a text message in one frame (RFC 6455 §5.2)
 
 
 class CuttingProxy:
-    """A way to the server that lets so many bytes through and then cuts the wire."""
+    """A TCP proxy that forwards a random number of bytes from the server and then aborts."""
 
     def __init__(self, port: int, chance: random.Random) -> None:
         self.port = 0
@@ -39,7 +39,7 @@ class CuttingProxy:
             await asyncio.gather(*self._carrying)
 
     def _connected(self, here: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        # A task of our own: what `start_server` makes of a coroutine cannot be awaited.
+        # The task that `start_server` makes of a coroutine cannot be awaited: create one here.
         task = asyncio.create_task(self._carry(here, back))
         self._carrying.add(task)
         task.add_done_callback(self._carrying.discard)
@@ -70,7 +70,7 @@ class CuttingProxy:
 
 
 class RecordingProxy:
-    """A way to the server that keeps every byte that comes from there."""
+    """A TCP proxy that records every byte from the server."""
 
     def __init__(self, port: int) -> None:
         self.port = 0
@@ -101,7 +101,7 @@ class RecordingProxy:
             on.write(data)
 
     def prefixes(self) -> list[list[Frame]]:
-        """Return what a client has whose wire is cut at each of the bytes, each case once."""
+        """Return each list of frames that a client may have after a cut, without duplicates."""
         ends, frames = [], []
         for end, frame in _frames_in(self.bytes):
             ends.append(end)
@@ -111,7 +111,7 @@ class RecordingProxy:
 
 
 def _frames_in(stream: bytes) -> Iterator[tuple[int, Frame]]:
-    """Yield the events that a server has sent since its handshake, each with where it ends."""
+    """Yield each frame that the server sent after the handshake, with the offset of its end."""
     at = stream.index(b"\r\n\r\n") + 4
     while at < len(stream):
         opcode, size = stream[at : at + 2]
@@ -127,7 +127,7 @@ def _frames_in(stream: bytes) -> Iterator[tuple[int, Frame]]:
 
 @dataclass
 class ReconnectingClient:
-    """A client whose wire is cut again and again, and all that it has ever received."""
+    """A client that reconnects after every cut, and all frames that it received."""
 
     room: PopulatedRoom
     person: Person
@@ -139,8 +139,8 @@ class ReconnectingClient:
     connections: int = 0
 
     async def follow(self, run: str) -> None:
-        """Come back until the run has ended."""
-        while not self.has_heard(run):
+        """Reconnect until the run has ended."""
+        while not self.knows_the_end(run):
             self.connections += 1
             try:
                 await self._stay(run)
@@ -157,17 +157,17 @@ class ReconnectingClient:
         ) as connection:
             client = WireClient(connection, self.deliveries, self.person.token)
             await self._join(client)
-            while not self.has_heard(run):
+            while not self.knows_the_end(run):
                 self._take(await client.receive())
                 if self.timeline.gap:
                     await self._join(client)
 
-    def has_heard(self, run: str) -> bool:
-        """Whether the client knows how the run has ended, by events or by a fresh state."""
+    def knows_the_end(self, run: str) -> bool:
+        """Return True if the client knows the end of the run, from events or from a snapshot."""
         return self.stored(run) is not None and run not in self.timeline.runs
 
     def stored(self, run: str) -> str | None:
-        """Return the text of the answer that has ended, as the client was told it is kept."""
+        """Return the stored text of the run's answer if it has ended, or None."""
         if run in self.timeline.ended:
             return self.timeline.ended[run].stored
         for message in self.timeline.messages.values():
@@ -191,7 +191,7 @@ class ReconnectingClient:
 
 
 def timeline_at(snapshot: Frame) -> Timeline:
-    """Return the picture of a client that has just been given a room afresh."""
+    """Return the timeline of a client that has received only this snapshot."""
     timeline = Timeline()
     timeline.apply(snapshot)
     return timeline

@@ -1,7 +1,7 @@
-"""What every frame and every REST body looks like: keys, types, ids and times.
+"""Shapes of all frames and REST bodies: keys, types, ids and times.
 
-A shape yields a complaint for each thing that is not as the contract says. Keys that it does not
-name are complaints too, unless ADDITIVE lists them: the contract may grow, but not unnoticed.
+A shape yields a sentence for each difference from the contract. Keys that it does not name are
+differences too, unless ADDITIVE lists them: additions to the contract are explicit.
 """
 
 import re
@@ -16,7 +16,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 def is_(what: str, test: Callable[[Any], bool]) -> Shape:
-    """A value of which `test` is true."""
+    """A value for which `test` is true."""
 
     def check(value: Any, where: str) -> Complaints:
         if not test(value):
@@ -38,7 +38,7 @@ def null_or(shape: Shape) -> Shape:
 
 
 def each(shape: Shape) -> Shape:
-    """A list of which every item is of that shape."""
+    """A list whose items all have that shape."""
 
     def check(value: Any, where: str) -> Complaints:
         if not isinstance(value, list):
@@ -51,7 +51,7 @@ def each(shape: Shape) -> Shape:
 
 
 def record(name: str, /, **keys: Shape) -> Shape:
-    """An object with exactly these keys and, where they are there, those of ADDITIVE[name]."""
+    """An object with exactly these keys, and optionally those of ADDITIVE[name]."""
 
     def check(value: Any, where: str) -> Complaints:
         if not isinstance(value, dict):
@@ -224,7 +224,7 @@ def _event(value: Any, where: str) -> Complaints:
 
 
 def _snapshot(value: Any, where: str) -> Complaints:
-    """A snapshot holds either the events that were missed or the state, never both."""
+    """A snapshot holds either the missed events or the state, never both."""
     yield from _snapshot_keys(value, where)
     if value.get("complete"):
         if value.get("state") is not None or value.get("events") is None:
@@ -260,7 +260,7 @@ FRAMES: dict[str, Shape] = {
     ),
 }
 
-# What this version adds to the contract, or puts where the contract has a row of dots.
+# Keys that this version adds to the contract, or that the contract abbreviates with dots.
 ADDITIVE: dict[str, dict[str, Shape]] = {
     "room.snapshot": {"online": each(ID)},
     "command.refused": {"retry_after": WAIT},
@@ -293,7 +293,7 @@ ADDITIVE: dict[str, dict[str, Shape]] = {
 
 
 def check_frame(frame: Any) -> None:
-    """Raise unless the frame is one that the contract knows, in the form that it has there."""
+    """Raise AssertionError unless the contract defines the frame with this shape."""
     kind = frame.get("type") if isinstance(frame, dict) else None
     shape = FRAMES.get(str(kind))
     assert shape is not None, f"Nobody knows this frame: {frame!r}"
@@ -301,5 +301,5 @@ def check_frame(frame: Any) -> None:
 
 
 def check(shape: Shape, value: Any) -> None:
-    """Raise unless the value is of that shape."""
+    """Raise AssertionError unless the value has that shape."""
     assert list(shape(value, "body")) == []

@@ -1,4 +1,4 @@
-"""What is told of rooms in passing: activity, typing, presence."""
+"""Ephemeral events: activity, typing, presence."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ def handle(server: Server, owner: Person) -> str:
 
 
 async def activity(client: WireClient, room: str, seq: int) -> tuple[int, int]:
-    """Return how many messages are unread and how many of them are mentions, as of `seq`."""
+    """Return the counts of unread messages and of mentions, as of `seq`."""
     told = await client.find(
         lambda frame: (
             frame["type"] == "room.activity" and frame["room"] == room and frame["seq"] >= seq
@@ -24,7 +24,7 @@ async def activity(client: WireClient, room: str, seq: int) -> tuple[int, int]:
     return told["unread"], told["mentions"]
 
 
-async def test_activity_counts_what_is_unread_and_where_one_is_mentioned(
+async def test_activity_counts_unread_messages_and_mentions(
     server: Server, owner: Person, member: Person, room: PopulatedRoom, handle: str
 ) -> None:
     async with server.client(owner) as client, server.client(member) as other:
@@ -43,7 +43,7 @@ async def test_activity_counts_what_is_unread_and_where_one_is_mentioned(
         assert await activity(client, room.id, third["seq"]) == (1, 0)
 
 
-async def test_reading_never_goes_back(
+async def test_read_position_never_decreases(
     server: Server, owner: Person, member: Person, room: PopulatedRoom
 ) -> None:
     async with server.client(owner) as client, server.client(member) as other:
@@ -56,7 +56,7 @@ async def test_reading_never_goes_back(
         assert await activity(client, room.id, unread["seq"]) == (1, 0)
 
 
-async def test_activity_of_a_room_is_for_its_members_only(
+async def test_activity_is_sent_to_members_only(
     server: Server, rooms: list[PopulatedRoom], room: PopulatedRoom, foreign: PopulatedRoom
 ) -> None:
     async with (
@@ -72,7 +72,7 @@ async def test_activity_of_a_room_is_for_its_members_only(
         assert [f["type"] for f in await foreigner.received_so_far()] == ["command.done"]
 
 
-async def test_joined_rooms_have_no_activity(
+async def test_joined_room_sends_no_activity(
     server: Server, owner: Person, member: Person, room: PopulatedRoom
 ) -> None:
     async with (
@@ -89,7 +89,7 @@ async def test_joined_rooms_have_no_activity(
         assert client.of_type("room.activity") == []
 
 
-async def test_typing_is_told_to_the_room(
+async def test_typing_is_sent_to_the_members_in_the_room(
     server: Server, owner: Person, member: Person, room: PopulatedRoom, stranger: Person
 ) -> None:
     async with (
@@ -107,7 +107,7 @@ async def test_typing_is_told_to_the_room(
         assert typing["user"] == member.user
 
 
-async def test_presence_follows_the_last_tab(
+async def test_user_goes_offline_when_the_last_connection_closes(
     server: Server, owner: Person, member: Person, rooms: list[PopulatedRoom]
 ) -> None:
     room = rooms[0]
@@ -138,7 +138,7 @@ def comes_after_going(client: WireClient, person: Person) -> bool:
     return told[-1]["online"] is True
 
 
-async def test_much_that_is_said_is_told_elsewhere_once_a_second(
+async def test_activity_is_sent_at_most_once_a_second(
     server: Server, owner: Person, member: Person, room: PopulatedRoom
 ) -> None:
     clock = asyncio.get_running_loop().time

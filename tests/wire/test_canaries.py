@@ -1,4 +1,4 @@
-"""The oracle: what is said in one room is looked for in all that everybody else receives."""
+"""Isolation: the text of one room is searched for in everything that other users receive."""
 
 from contextlib import AsyncExitStack
 from uuid import uuid4
@@ -14,8 +14,8 @@ def canary(room: PopulatedRoom) -> str:
     return f"CANARY-{room.id[-12:]}"
 
 
-def heard(deliveries: DeliveryLog, word: str) -> set[str]:
-    """Return the tokens that have received this word."""
+def receivers(deliveries: DeliveryLog, word: str) -> set[str]:
+    """Return the tokens that received this word."""
     looked_for = word.encode()
     return {
         token for token, parts in deliveries.received.items() if any(looked_for in p for p in parts)
@@ -23,7 +23,7 @@ def heard(deliveries: DeliveryLog, word: str) -> set[str]:
 
 
 async def try_everything(client: WireClient, room: PopulatedRoom, message: str) -> None:
-    """Ask for a room, and for a message and a run in it, in every way that there is."""
+    """Request a room, a message and a run of it with every command."""
     said = {"room": room.id, "client_id": new_client_id(), "text": "let me in"}
     for kind, fields in (
         ("room.join", {"room": room.id, "after": 0, "live": {message: [1, 0]}}),
@@ -44,7 +44,7 @@ async def try_everything(client: WireClient, room: PopulatedRoom, message: str) 
 
 
 def ask_for_everything(server: Server, token: str, room: PopulatedRoom, message: str) -> None:
-    """The same by REST."""
+    """Request the same by REST."""
     for part in ("", "/members", "/messages", "/events?after=0", "/stream?after=0"):
         assert server.request("GET", f"/rooms/{room.id}{part}", token).status == 404
     assert server.request("GET", f"/messages/{message}", token).status == 404
@@ -53,7 +53,7 @@ def ask_for_everything(server: Server, token: str, room: PopulatedRoom, message:
 
 
 async def join_all(stack: AsyncExitStack, server: Server, room: PopulatedRoom) -> list[WireClient]:
-    """Open a client for each member of a room, and join."""
+    """Connect each member of a room, and join."""
     clients = [await stack.enter_async_context(server.client(person)) for person in room.members]
     for client in clients:
         await client.join(room.id)
@@ -61,24 +61,24 @@ async def join_all(stack: AsyncExitStack, server: Server, room: PopulatedRoom) -
 
 
 async def talk(server: Server, room: PopulatedRoom, clients: list[WireClient]) -> tuple[str, str]:
-    """Put the canary into the topic, a message and an answer; return message and run."""
+    """Put the canary into the topic, a message and an answer; return the ids of message and run."""
     word = canary(room)
     server.request("PATCH", f"/rooms/{room.id}", room.members[0], {"topic": f"{word}-topic"})
     message = (await clients[0].send(room.id, f"Say {word}"))["message"]
     return message, await clients[1].ask(room.id, "canary", word)
 
 
-async def pry(
+async def request_as_stranger(
     server: Server, away: PopulatedRoom, client: WireClient, said: dict[str, str]
 ) -> None:
-    """As a member of another room, ask for each of these rooms and messages."""
+    """As a member of another room, request each of these rooms and messages."""
     for room, message in said.items():
         there = PopulatedRoom(room, away.team, [])
         await try_everything(client, there, message)
         ask_for_everything(server, away.members[0].token, there, message)
 
 
-async def test_what_is_said_in_a_room_reaches_nobody_else(
+async def test_text_of_a_room_reaches_its_members_only(
     server: Server, rooms: list[PopulatedRoom], foreign: PopulatedRoom
 ) -> None:
     async with AsyncExitStack() as stack:
@@ -87,33 +87,33 @@ async def test_what_is_said_in_a_room_reaches_nobody_else(
         said = {room: message for room, (message, _) in talks.items()}
         for away in [*rooms, foreign]:
             others = {room: message for room, message in said.items() if room != away.id}
-            await pry(server, away, clients[away.id][0], others)
+            await request_as_stranger(server, away, clients[away.id][0], others)
         for talked, (_, run) in talks.items():
             for client in clients[talked]:
                 assert (await client.ended(run))["type"] == "run.completed"
 
     for room in rooms:
-        insiders = {person.token for person in room.members}
+        members = {person.token for person in room.members}
         for word in (canary(room), f"{canary(room)}:39", room.id):
-            assert heard(server.deliveries, word) == insiders
+            assert receivers(server.deliveries, word) == members
     assert server.deliveries.leaks() == []
 
 
-def test_the_oracle_sees_a_leak() -> None:
-    """The control: one frame of a room to somebody who has never been in it."""
+def test_delivery_log_detects_a_leak() -> None:
+    """The control: one frame of a room is delivered to a user who was never its member."""
     room, word = str(uuid4()), "CANARY-1"
     deliveries = DeliveryLog()
     deliveries.members[room] = {"inside"}
     deliveries.record("inside", f'{{"room":"{room}","text":"{word}"}}'.encode())
-    assert (deliveries.leaks(), heard(deliveries, word)) == ([], {"inside"})
+    assert (deliveries.leaks(), receivers(deliveries, word)) == ([], {"inside"})
 
     deliveries.record("outside", f'{{"room":"{room}","text":"{word}"}}'.encode())
     assert len(deliveries.leaks()) == 1
-    assert heard(deliveries, word) == {"inside", "outside"}
+    assert receivers(deliveries, word) == {"inside", "outside"}
 
 
-def test_the_form_of_frames_is_really_looked_at() -> None:
-    """The control: a key too many, a key too few, a wrong id and a wrong time are each seen."""
+def test_shape_check_detects_wrong_frames() -> None:
+    """The control: an additional key, a missing key, a wrong id and wrong types are detected."""
     good = {"type": "presence", "room": UNKNOWN_ID, "user": UNKNOWN_ID, "online": True}
     check_frame(good)
     for bad in (

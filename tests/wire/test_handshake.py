@@ -1,4 +1,4 @@
-"""Who gets a socket, and what ends one."""
+"""The WebSocket handshake, frame limits, and revoked credentials."""
 
 import asyncio
 import json
@@ -39,7 +39,7 @@ async def refusal(
 
 
 @pytest.mark.parametrize("origin", FOREIGN)
-async def test_foreign_origin_is_refused_before_anything_else_is_looked_at(
+async def test_foreign_origin_is_refused_before_any_other_check(
     server: Server, owner: Person, origin: str
 ) -> None:
     assert await refusal(server, origin=origin, token=owner.token) == 403
@@ -47,12 +47,12 @@ async def test_foreign_origin_is_refused_before_anything_else_is_looked_at(
     assert await refusal(server, origin=origin, offers=()) == 403
 
 
-async def test_no_origin_is_for_bearer_tokens_only(server: Server) -> None:
+async def test_handshake_without_origin_needs_a_bearer_token(server: Server) -> None:
     assert await refusal(server) == 403
     assert await refusal(server, offers=()) == 403
 
 
-async def test_no_or_dead_credentials_are_refused_before_the_subprotocol(
+async def test_invalid_credentials_are_refused_before_the_subprotocol(
     server: Server, owner: Person
 ) -> None:
     own = server.installation.url
@@ -66,16 +66,14 @@ async def test_no_or_dead_credentials_are_refused_before_the_subprotocol(
     assert await refusal(server, origin=own, query=f"?token={owner.token}") == 401
 
 
-async def test_handshake_without_our_subprotocol_is_refused_last(
-    server: Server, owner: Person
-) -> None:
+async def test_missing_subprotocol_is_refused_last(server: Server, owner: Person) -> None:
     own = server.installation.url
 
     assert await refusal(server, token=owner.token, offers=()) == 400
     assert await refusal(server, token=owner.token, origin=own, offers=(OTHER,)) == 400
 
 
-async def test_our_subprotocol_is_chosen_among_others(server: Server, owner: Person) -> None:
+async def test_server_selects_its_subprotocol(server: Server, owner: Person) -> None:
     async with connect(
         f"ws://127.0.0.1:{server.installation.port}/ws/",
         additional_headers={
@@ -88,7 +86,7 @@ async def test_our_subprotocol_is_chosen_among_others(server: Server, owner: Per
         assert connection.subprotocol == MARU_V1
 
 
-async def test_end_of_a_token_ends_its_sockets(server: Server, owner: Person) -> None:
+async def test_revoked_token_closes_its_connections(server: Server, owner: Person) -> None:
     ended, token = server.create_token(owner)
     async with server.client(token) as client, server.client(owner) as other:
         await client.command("ping")
@@ -102,7 +100,7 @@ async def test_end_of_a_token_ends_its_sockets(server: Server, owner: Person) ->
         assert (await other.command("ping"))["type"] == "command.done"
 
 
-async def test_frame_of_exactly_the_limit_passes(server: Server, owner: Person) -> None:
+async def test_frame_of_exactly_the_limit_is_accepted(server: Server, owner: Person) -> None:
     async with server.client(owner) as client:
         await client.send_raw(json.dumps({"type": "ping", "ref": "full"}).ljust(LIMIT))
 
@@ -118,7 +116,7 @@ async def test_larger_frame_closes_1009(server: Server, owner: Person) -> None:
         assert client.connection.close_code == 1009
 
 
-async def test_broken_text_closes_1007(server: Server, owner: Person) -> None:
+async def test_invalid_utf8_closes_1007(server: Server, owner: Person) -> None:
     async with server.client(owner) as client:
         with pytest.raises(ConnectionClosed):
             await client.connection.send(b'{"type":"ping","ref":"\xff\xfe"}', text=True)
@@ -127,7 +125,9 @@ async def test_broken_text_closes_1007(server: Server, owner: Person) -> None:
         assert client.connection.close_code == 1007
 
 
-async def test_one_socket_serves_many_rooms(server: Server, rooms: list[PopulatedRoom]) -> None:
+async def test_one_connection_serves_several_rooms(
+    server: Server, rooms: list[PopulatedRoom]
+) -> None:
     first, second = rooms[0], rooms[2]
     person = second.members[0]
     server.allow(first, person)
@@ -144,7 +144,7 @@ async def test_one_socket_serves_many_rooms(server: Server, rooms: list[Populate
             assert told["message"]["id"] == sent["message"]
 
 
-async def test_where_there_is_no_socket_it_says_so(server: Server, owner: Person) -> None:
+async def test_upgrade_of_another_path_gets_404(server: Server, owner: Person) -> None:
     before = len(server.installation.output)
     headers = {"Authorization": f"Bearer {owner.token}"}
     url = f"ws://127.0.0.1:{server.installation.port}/elsewhere/"
@@ -156,7 +156,7 @@ async def test_where_there_is_no_socket_it_says_so(server: Server, owner: Person
 
 
 @pytest.mark.parametrize("host", ["[", "[::1", "a]b"])
-async def test_a_host_that_is_none_is_refused_without_a_trace(server: Server, host: str) -> None:
+async def test_invalid_host_is_refused_without_a_traceback(server: Server, host: str) -> None:
     before = len(server.installation.output)
     reader, writer = await asyncio.open_connection("127.0.0.1", server.installation.port)
     writer.write(

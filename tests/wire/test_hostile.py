@@ -1,4 +1,4 @@
-"""Clients that do not read, do not answer, or are too many: ended, and nobody else minds."""
+"""Clients that do not read, do not answer, or send too much are closed; other clients go on."""
 
 import asyncio
 import socket
@@ -36,7 +36,7 @@ PING = "maru.server.process.PING_SECONDS"
 
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """A server that closes a client that does not read after a second, and never aborts it."""
+    """A server that closes a client after a second without reads, and never aborts a connection."""
     folder = tmp_path_factory.mktemp("impatient")
     with LimitedInstallation(folder, {STUCK: scaled(1), ABORT: 3_600}) as installation:
         yield installation
@@ -57,7 +57,7 @@ def room(impatient: Installation) -> PopulatedRoom:
 async def narrow(
     installation: Installation, person: Person, port: int | None = None
 ) -> AsyncIterator[Socket]:
-    """A socket that takes in next to nothing while nobody reads it."""
+    """Connect a client with small buffers: almost nothing is received unless the test reads."""
     with socket.socket() as raw:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         raw.setblocking(False)
@@ -78,7 +78,7 @@ async def narrow(
 
 
 async def say_much(speaker: Socket, room: PopulatedRoom) -> list[int]:
-    """Say more than a socket may lag behind; return the seqs."""
+    """Post more than a connection may lag behind; return the seqs."""
     seqs = []
     for _ in range(MESSAGES):
         done = await speaker.say(room.id, LARGE, personas=[])
@@ -90,7 +90,7 @@ def created(frames: list[Frame]) -> list[int]:
     return [frame["seq"] for frame in frames if frame["type"] == "message.created"]
 
 
-async def test_who_does_not_read_is_closed_4408_and_can_come_back_for_all_of_it(
+async def test_client_that_does_not_read_is_closed_and_can_resume(
     impatient: Installation, room: PopulatedRoom
 ) -> None:
     owner, reader, stuck = room.members
@@ -113,13 +113,13 @@ async def test_who_does_not_read_is_closed_4408_and_can_come_back_for_all_of_it(
     assert closed.value.rcvd is None or closed.value.rcvd.code == 4408
     assert created(witness.frames) == said
     assert len(heard) < MESSAGES
-    # What is too much to be told again comes as the room afresh: its newest messages.
+    # Above 500 missed events the snapshot holds the state: the newest messages.
     told = back["state"]["messages"] if back["state"] else None
     missed = created(back["events"]) if told is None else [message["seq"] for message in told]
     assert (heard + missed)[-SHOWN:] == said[-SHOWN:]
 
 
-async def test_who_never_reads_again_is_gone_long_before_a_ping_would_tell(tmp_path: Path) -> None:
+async def test_client_that_never_reads_goes_offline_before_a_ping_times_out(tmp_path: Path) -> None:
     limits = {STUCK: scaled(1), ABORT: scaled(1)}
     with LimitedInstallation(tmp_path, limits) as curt:
         (room,) = await asyncio.to_thread(curt.populate, 1, 3)
@@ -133,7 +133,7 @@ async def test_who_never_reads_again_is_gone_long_before_a_ping_would_tell(tmp_p
                 await saying
 
 
-async def test_half_open_connection_is_noticed_and_its_user_is_away(
+async def test_user_of_a_half_open_connection_goes_offline(
     tmp_path: Path,
 ) -> None:
     with LimitedInstallation(tmp_path, {PING: scaled(1)}) as pinging:
@@ -156,7 +156,7 @@ def is_presence(frame: Frame, person: Person, *, online: bool) -> bool:
 
 
 class Deadend:
-    """A way to the server that one day carries nothing more, and never says so."""
+    """A TCP proxy that can stop forwarding without closing: a half-open connection."""
 
     def __init__(self, port: int) -> None:
         self.port = 0
@@ -195,7 +195,7 @@ class Deadend:
             sink.transport.abort()
 
 
-async def test_user_has_so_much_open_and_no_more_and_others_have_theirs(
+async def test_open_connections_are_limited_per_user(
     limited: Installation,
 ) -> None:
     (room,) = await asyncio.to_thread(limited.populate, 1, 2)
@@ -224,7 +224,7 @@ async def test_user_has_so_much_open_and_no_more_and_others_have_theirs(
 
 @asynccontextmanager
 async def eventually_open(installation: Installation, person: Person) -> AsyncIterator[Socket]:
-    """Open a socket as soon as there is a place."""
+    """Retry the connection until the server accepts it."""
     async with AsyncExitStack() as stack:
         while True:
             try:
@@ -237,7 +237,7 @@ async def eventually_open(installation: Installation, person: Person) -> AsyncIt
 
 
 @pytest.mark.parametrize("declared", [16 * MIB, 4 * 1024 * MIB])
-async def test_frame_that_is_declared_huge_is_closed_1009(
+async def test_frame_with_a_huge_declared_length_closes_1009(
     impatient: Installation, room: PopulatedRoom, declared: int
 ) -> None:
     async with impatient.socket(room.members[1]) as hostile:
@@ -248,10 +248,10 @@ async def test_frame_that_is_declared_huge_is_closed_1009(
     assert hostile.connection.close_code == 1009
 
 
-async def test_nothing_is_kept_of_huge_frames_however_much_is_sent(
+async def test_payload_of_huge_frames_is_not_buffered(
     impatient: Installation, room: PopulatedRoom
 ) -> None:
-    """All at once, each as much as anybody takes in; the code of the close may be lost in it."""
+    """All clients send at once, so that a reset may overtake the close frame."""
     before = peak(impatient)
     async with AsyncExitStack() as stack:
         opened = [
@@ -268,10 +268,10 @@ async def test_nothing_is_kept_of_huge_frames_however_much_is_sent(
         assert (await calm.join(room.id))["type"] == "room.snapshot"
 
 
-async def test_deflate_bomb_is_refused_unopened(
+async def test_compressed_frame_is_refused_without_inflating_it(
     impatient: Installation, room: PopulatedRoom
 ) -> None:
-    """Sixty-odd megabytes of nothing, in a frame that is small enough."""
+    """60 MiB of zeros, compressed into a frame below the limit."""
     packed = zlib.compressobj(9, wbits=-15)
     bomb = packed.compress(bytes(BOMB)) + packed.flush(zlib.Z_SYNC_FLUSH)
     before = peak(impatient)
@@ -287,7 +287,7 @@ async def test_deflate_bomb_is_refused_unopened(
     assert peak(impatient) - before < BOMB / 2
 
 
-async def test_text_that_is_none_is_closed_1007_and_leaves_one_line_without_a_trace(
+async def test_invalid_text_closes_1007_and_logs_one_line(
     impatient: Installation, room: PopulatedRoom
 ) -> None:
     for _ in range(2):
@@ -303,7 +303,7 @@ async def test_text_that_is_none_is_closed_1007_and_leaves_one_line_without_a_tr
 
 
 def masked(first: int, size: int) -> bytes:
-    """Return the header of a client's frame, with a mask that changes nothing."""
+    """Return the header of a client frame with a zero mask (RFC 6455 §5.3)."""
     length = bytes((0xFF,)) + size.to_bytes(8, "big")
     if size < 1 << 16:
         length = bytes((0xFE,)) + size.to_bytes(2, "big")
@@ -311,7 +311,7 @@ def masked(first: int, size: int) -> bytes:
 
 
 def peak(installation: Installation) -> int:
-    """Return the most memory that the server has had so far, in bytes."""
+    """Return the server's peak resident memory in bytes."""
     assert installation.process is not None
     lines = Path(f"/proc/{installation.process.pid}/status").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) * 1024

@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: whatever is sent again happens once, for whoever may still do it."""
+"""`Idempotency-Key`: a repeated request takes effect once, and permissions are checked again."""
 
 import asyncio
 import json
@@ -31,7 +31,9 @@ def said(server: Server, room: PopulatedRoom) -> list[str]:
     return [message["text"] for message in listed["items"]]
 
 
-def test_message_is_said_once(server: Server, owner: Person, room: PopulatedRoom) -> None:
+def test_repeated_post_creates_one_message(
+    server: Server, owner: Person, room: PopulatedRoom
+) -> None:
     key, body = new_client_id(), {"text": "only once", "personas": []}
     path = f"/rooms/{room.id}/messages"
 
@@ -44,7 +46,7 @@ def test_message_is_said_once(server: Server, owner: Person, room: PopulatedRoom
     assert said(server, room).count("only once") == 2
 
 
-def test_answer_of_a_deleted_message_is_not_told_again(
+def test_repeated_post_returns_a_deleted_message_without_text(
     server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
     key, body = new_client_id(), {"text": "regretted", "personas": []}
@@ -58,7 +60,7 @@ def test_answer_of_a_deleted_message_is_not_told_again(
     assert (again.body["message"]["text"], again.body["message"]["deleted"]) == ("", True)
 
 
-def test_same_key_with_another_body_is_a_conflict(
+def test_key_with_another_body_is_a_conflict(
     server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
     key, path = new_client_id(), f"/rooms/{room.id}/messages"
@@ -68,7 +70,7 @@ def test_same_key_with_another_body_is_a_conflict(
     assert "two" not in said(server, room)
 
 
-def test_key_is_of_one_person_and_one_path(
+def test_key_belongs_to_one_user_and_one_path(
     server: Server, owner: Person, member: Person, room: PopulatedRoom
 ) -> None:
     key, body = new_client_id(), {"name": "room"}
@@ -81,7 +83,7 @@ def test_key_is_of_one_person_and_one_path(
     assert mine.body["id"] != theirs.body["id"]
 
 
-def test_token_is_made_once_and_its_secret_told_again(server: Server, owner: Person) -> None:
+def test_repeated_token_request_returns_the_same_secret(server: Server, owner: Person) -> None:
     key, body = new_client_id(), {"name": "once"}
     first = post(server, "/me/tokens", owner, key, body)
     again = post(server, "/me/tokens", owner, key, body)
@@ -92,7 +94,7 @@ def test_token_is_made_once_and_its_secret_told_again(server: Server, owner: Per
     assert server.request("GET", "/me", again.body["token"]).status == 200
 
 
-def test_refusal_is_not_kept(server: Server, owner: Person, room: PopulatedRoom) -> None:
+def test_error_response_is_not_stored(server: Server, owner: Person, room: PopulatedRoom) -> None:
     key, path = new_client_id(), f"/rooms/{room.id}/messages"
 
     refused = post(server, path, owner, key, {"text": " "})
@@ -101,7 +103,9 @@ def test_refusal_is_not_kept(server: Server, owner: Person, room: PopulatedRoom)
     assert post(server, path, owner, key, {"text": "now", "personas": []}).status == 201
 
 
-def test_key_of_nonsense_is_invalid(server: Server, owner: Person, room: PopulatedRoom) -> None:
+def test_empty_or_too_long_key_is_invalid(
+    server: Server, owner: Person, room: PopulatedRoom
+) -> None:
     path, body = f"/rooms/{room.id}/messages", {"text": "x", "personas": []}
 
     for key in ("", "x" * 256):
@@ -109,7 +113,7 @@ def test_key_of_nonsense_is_invalid(server: Server, owner: Person, room: Populat
     assert post(server, path, owner, "x" * 255, body).status == 201
 
 
-async def test_duplicates_at_once_happen_once(
+async def test_concurrent_duplicates_take_effect_once(
     server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
     key, body = new_client_id(), {"name": "새 방"}
@@ -121,7 +125,7 @@ async def test_duplicates_at_once_happen_once(
     assert len({answer.raw for answer in answers}) == 1
 
 
-def test_who_is_removed_is_not_told_again(
+def test_removed_member_gets_not_found_for_a_repeated_request(
     server: Server, rooms: list[PopulatedRoom], room: PopulatedRoom, owner: Person
 ) -> None:
     person = rooms[2].members[2]
@@ -139,7 +143,9 @@ def test_who_is_removed_is_not_told_again(
     assert post(server, path, person, key, body).code == "not_found"
 
 
-async def test_run_is_retried_once(server: Server, owner: Person, room: PopulatedRoom) -> None:
+async def test_repeated_retry_creates_one_run(
+    server: Server, owner: Person, room: PopulatedRoom
+) -> None:
     async with server.client(owner) as client:
         await client.join(room.id)
         run = await client.ask(room.id, "fault-401")

@@ -1,4 +1,4 @@
-"""The snapshot: what a client gets when it comes, and when it comes back."""
+"""The snapshot of `room.join`: state, missed events, and unfinished answers."""
 
 import asyncio
 from uuid import uuid4
@@ -19,7 +19,7 @@ def stranger(rooms: list[PopulatedRoom]) -> Person:
     return rooms[1].members[1]
 
 
-async def test_who_has_nothing_gets_the_state(
+async def test_first_join_gets_the_state(
     server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
     async with server.client(owner) as client:
@@ -43,7 +43,7 @@ async def test_state_holds_the_newest_fifty_messages_oldest_first(
         assert [message["id"] for message in state["messages"]] == sent[-50:]
 
 
-async def test_who_has_some_gets_all_events_after_it(
+async def test_join_with_a_seq_gets_the_events_after_it(
     server: Server, owner: Person, member: Person, room: PopulatedRoom
 ) -> None:
     async with server.client(owner) as client, server.client(member) as other:
@@ -59,7 +59,7 @@ async def test_who_has_some_gets_all_events_after_it(
         assert (nothing["complete"], nothing["events"]) == (True, [])
 
 
-async def test_at_most_five_hundred_events_come_at_once(
+async def test_snapshot_has_at_most_five_hundred_events(
     server: Server, rooms: list[PopulatedRoom]
 ) -> None:
     room = rooms[4]
@@ -92,7 +92,7 @@ async def test_at_most_five_hundred_events_come_at_once(
         assert len(over["state"]["messages"]) == 50
 
 
-async def test_after_from_the_future_gets_the_state(
+async def test_seq_ahead_of_the_log_gets_the_state(
     server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
     async with server.client(owner) as client:
@@ -100,7 +100,7 @@ async def test_after_from_the_future_gets_the_state(
             assert (await client.join(room.id, after))["complete"] is False
 
 
-async def test_negative_after_and_wrong_shapes_are_invalid(
+async def test_invalid_join_fields_are_refused(
     server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
     async with server.client(owner) as client:
@@ -124,7 +124,7 @@ async def test_negative_after_and_wrong_shapes_are_invalid(
             assert code == "invalid", wrong
 
 
-async def test_foreign_room_is_not_there(
+async def test_foreign_room_is_not_found(
     server: Server, room: PopulatedRoom, stranger: Person, foreign: PopulatedRoom
 ) -> None:
     async with server.client(stranger) as client:
@@ -139,7 +139,7 @@ async def test_foreign_room_is_not_there(
         assert answers[0]["code"] == "not_found"
 
 
-async def test_events_go_on_where_the_snapshot_ends(
+async def test_events_continue_after_the_snapshot_without_a_gap(
     server: Server, owner: Person, member: Person, room: PopulatedRoom
 ) -> None:
     async with server.client(member) as other, server.client(owner) as client:
@@ -157,7 +157,7 @@ async def test_events_go_on_where_the_snapshot_ends(
         assert came == list(range(snapshot["seq"] + 1, last + 1))
 
 
-async def test_who_has_left_hears_of_activity_only(
+async def test_client_that_left_receives_activity_only(
     server: Server, owner: Person, member: Person, room: PopulatedRoom
 ) -> None:
     async with server.client(owner) as client, server.client(member) as other:
@@ -173,7 +173,7 @@ async def test_who_has_left_hears_of_activity_only(
         assert {frame["type"] for frame in client.frames[frames:]} == {"room.activity"}
 
 
-async def test_leaving_a_room_that_one_has_not_joined_is_nothing_to_say(
+async def test_leave_without_join_is_accepted(
     server: Server, owner: Person, room: PopulatedRoom, stranger: Person
 ) -> None:
     async with server.client(owner) as client, server.client(stranger) as outside:
@@ -182,7 +182,7 @@ async def test_leaving_a_room_that_one_has_not_joined_is_nothing_to_say(
         assert await outside.refusal_code("room.leave", room=UNKNOWN_ID) == "not_found"
 
 
-async def test_joining_twice_brings_each_event_once(
+async def test_second_join_duplicates_no_event(
     server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
     async with server.client(owner) as client:
@@ -196,18 +196,18 @@ async def test_joining_twice_brings_each_event_once(
 
 
 async def three_tokens(client: WireClient, run: str) -> list[Frame]:
-    """Wait until the answer stands at its third token; return its deltas."""
+    """Wait for the third token of the answer; return its deltas."""
     await client.find(lambda frame: streamed(client.of_run(run)).split() == ["t0", "t1", "t2"])
     return [frame for frame in client.of_run(run) if frame["type"] == "message.delta"]
 
 
 def live_of(snapshot: Frame, run: str) -> Frame:
-    """Return what the snapshot holds of the run's unfinished answer."""
+    """Return the entry of the run's unfinished answer in the snapshot."""
     (live,) = [one for one in snapshot["live"] if one["run"] == run]
     return dict(live)
 
 
-async def test_unfinished_answer_comes_whole_to_who_has_nothing(
+async def test_first_join_gets_the_whole_unfinished_answer(
     server: Server, owner: Person, member: Person, room: PopulatedRoom
 ) -> None:
     async with server.client(owner) as client, server.client(member) as late:
@@ -227,7 +227,7 @@ async def test_unfinished_answer_comes_whole_to_who_has_nothing(
         assert run in [one["id"] for one in snapshot["state"]["runs"]]
 
 
-async def test_unfinished_answer_comes_from_where_the_client_has_it(
+async def test_unfinished_answer_continues_from_the_client_position(
     server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
     async with server.client(owner) as client:
@@ -244,7 +244,7 @@ async def test_unfinished_answer_comes_from_where_the_client_has_it(
             assert (stale["from"], stale["text"]) == (0, streamed(deltas))
 
 
-async def test_answer_without_text_yet_is_at_minus_one(
+async def test_answer_without_text_has_seq_minus_one(
     server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
     async with server.client(owner) as client:
@@ -257,7 +257,7 @@ async def test_answer_without_text_yet_is_at_minus_one(
         assert live["message"] == started["run"]["answer"]
 
 
-async def test_ended_answers_and_those_of_other_rooms_are_not_live(
+async def test_ended_and_foreign_answers_are_not_live(
     server: Server, owner: Person, room: PopulatedRoom, rooms: list[PopulatedRoom]
 ) -> None:
     other = rooms[0]
@@ -274,7 +274,7 @@ async def test_ended_answers_and_those_of_other_rooms_are_not_live(
 
 
 def said(room: str) -> str:
-    """A `message.send` that nobody answers."""
+    """Return a `message.send` command that no persona answers."""
     return (
         f'{{"type":"message.send","ref":"said","room":"{room}","client_id":"{uuid4()}",'
         '"text":"hello","reply_to":null,"personas":[]}'

@@ -1,4 +1,4 @@
-"""Rate limits as clients meet them: a refusal that says how long to wait, on every way in."""
+"""Rate limits of commands, REST requests and streams: `rate_limited` with a time to wait."""
 
 import asyncio
 from collections.abc import Iterator
@@ -14,16 +14,16 @@ from tests.wire.server import Server, WireClient, new_client_id
 
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server of its own, whose limits are on."""
+    """A server with rate limits."""
     folder = tmp_path_factory.mktemp("limited")
     limits = {RATE_LIMIT_SECONDS: 3_600}  # no window ends during a test
     with LimitedInstallation(folder, limits, MARU_RATE_LIMITS="on") as installation:
-        yield Server(installation, None)  # type: ignore[arg-type]  # its personas ask nobody
+        yield Server(installation, None)  # type: ignore[arg-type]  # its personas use no provider
 
 
 @pytest.fixture
 def room(limited: Server) -> PopulatedRoom:
-    """A room that nothing was counted of yet."""
+    """A new room: no rate limit has counted it yet."""
     return limited.populate(1, 2)[0]
 
 
@@ -46,7 +46,7 @@ async def send(client: WireClient, room: PopulatedRoom) -> str:
     return str(answer.get("code"))
 
 
-async def test_who_says_too_much_is_told_to_wait(limited: Server, room: PopulatedRoom) -> None:
+async def test_sender_above_the_limit_is_refused(limited: Server, room: PopulatedRoom) -> None:
     most = LIMITS["send", "user"].max_count
     owner, member = room.members
     async with limited.client(owner) as client, limited.client(member) as other:
@@ -62,7 +62,7 @@ async def test_who_says_too_much_is_told_to_wait(limited: Server, room: Populate
     assert (refused.status, refused.code) == (429, "rate_limited")
 
 
-async def test_message_that_came_through_may_be_sent_again(
+async def test_repeated_message_is_accepted_above_the_limit(
     limited: Server, room: PopulatedRoom
 ) -> None:
     owner = room.members[0]
@@ -82,9 +82,7 @@ async def test_message_that_came_through_may_be_sent_again(
     assert again["result"] == first["result"]
 
 
-async def test_token_that_calls_too_often_is_told_to_wait_and_no_other(
-    limited: Server, room: PopulatedRoom
-) -> None:
+async def test_request_limit_applies_to_one_token(limited: Server, room: PopulatedRoom) -> None:
     owner, member = room.members
     most = LIMITS["call", "token"].max_count
     calls = [asyncio.to_thread(limited.request, "GET", "/me", owner) for _ in range(most + 10)]

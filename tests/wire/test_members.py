@@ -1,4 +1,4 @@
-"""Who is in a room, and what a change of it does to open sockets."""
+"""Membership of a room, and the effect of its changes on open connections."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from tests.wire.shapes import MEMBER, check, each
 
 @pytest.fixture
 def guest(server: Server, rooms: list[PopulatedRoom], room: PopulatedRoom) -> Person:
-    """Somebody of another room, whom the tests let in and out of this one."""
+    """A member of another room, whom the tests add and remove."""
     person = rooms[2].members[2]
     server.allow(room, person)
     return person
@@ -28,7 +28,7 @@ def remove(server: Server, room: PopulatedRoom, person: Person) -> None:
     assert server.request("DELETE", path, room.members[0]).status in (200, 204)
 
 
-def test_members_are_listed_to_members(server: Server, room: PopulatedRoom, member: Person) -> None:
+def test_member_lists_the_members(server: Server, room: PopulatedRoom, member: Person) -> None:
     listed = server.request("GET", f"/rooms/{room.id}/members", member).body
 
     check(each(MEMBER), listed["items"])
@@ -38,7 +38,7 @@ def test_members_are_listed_to_members(server: Server, room: PopulatedRoom, memb
     ]
 
 
-async def test_added_member_is_told_of_and_gets_in(
+async def test_added_member_can_join(
     server: Server, room: PopulatedRoom, guest: Person, owner: Person
 ) -> None:
     async with server.client(owner) as client, server.client(guest) as new:
@@ -54,7 +54,7 @@ async def test_added_member_is_told_of_and_gets_in(
     remove(server, room, guest)
 
 
-async def test_removed_member_is_told_and_hears_nothing_more(
+async def test_removed_member_receives_room_removed_and_nothing_after_it(
     server: Server, rooms: list[PopulatedRoom], room: PopulatedRoom, guest: Person, owner: Person
 ) -> None:
     put(server, room, guest)
@@ -91,7 +91,7 @@ async def test_removed_member_is_told_and_hears_nothing_more(
         await out.event("message.created", seq=sent["seq"])
 
 
-async def test_member_who_comes_back_in_mid_answer_gets_all_of_it(
+async def test_member_who_is_added_again_gets_the_whole_answer(
     server: Server, room: PopulatedRoom, guest: Person, owner: Person
 ) -> None:
     put(server, room, guest)
@@ -117,7 +117,7 @@ async def test_member_who_comes_back_in_mid_answer_gets_all_of_it(
     remove(server, room, guest)
 
 
-async def test_role_counts_from_the_next_command_on(
+async def test_changed_role_applies_to_the_next_command(
     server: Server, room: PopulatedRoom, guest: Person, owner: Person
 ) -> None:
     put(server, room, guest)
@@ -141,7 +141,7 @@ async def test_role_counts_from_the_next_command_on(
     remove(server, room, guest)
 
 
-async def test_removal_while_joining_lets_nothing_through(
+async def test_member_removed_while_joining_receives_nothing(
     server: Server, room: PopulatedRoom, guest: Person, owner: Person
 ) -> None:
     async with server.client(owner) as client, server.client(guest) as racing:
@@ -165,7 +165,7 @@ def join(room: PopulatedRoom, number: int) -> str:
     )
 
 
-async def test_only_who_manages_the_room_changes_its_members(
+async def test_changing_members_needs_the_manage_permission(
     server: Server, room: PopulatedRoom, guest: Person, member: Person, stranger: Person
 ) -> None:
     path = f"/rooms/{room.id}/members/{guest.user}"
@@ -181,7 +181,7 @@ async def test_only_who_manages_the_room_changes_its_members(
         assert refused == server.request(method, unknown, stranger, body)
 
 
-async def test_body_of_a_member_is_a_role_and_nothing_else(
+async def test_member_body_with_other_fields_is_invalid(
     server: Server, room: PopulatedRoom, guest: Person, owner: Person
 ) -> None:
     path = f"/rooms/{room.id}/members/{guest.user}"
@@ -193,7 +193,7 @@ async def test_body_of_a_member_is_a_role_and_nothing_else(
     assert server.request("GET", f"/rooms/{room.id}", guest).status == 404
 
 
-async def test_people_of_other_teams_cannot_be_let_in(
+async def test_users_of_other_teams_cannot_be_added(
     server: Server, room: PopulatedRoom, owner: Person, foreign: PopulatedRoom
 ) -> None:
     role = {"role": "member"}

@@ -1,4 +1,4 @@
-"""What becomes of a message: edited, deleted, reacted to; by socket and by REST."""
+"""Editing, deleting and reacting, by command and by REST."""
 
 from collections.abc import AsyncIterator
 from urllib.parse import quote
@@ -27,13 +27,13 @@ async def theirs(server: Server, member: Person, room: PopulatedRoom) -> AsyncIt
 
 
 async def answered(client: WireClient, room: str) -> str:
-    """Have a persona say something; return its message."""
+    """Ask a persona; return the id of its answer."""
     run = await client.ask(room, "echo")
     answer: str = (await client.ended(run))["run"]["answer"]
     return answer
 
 
-async def test_author_edits_what_they_said(
+async def test_author_edits_the_message(
     server: Server,
     client: WireClient,
     theirs: WireClient,
@@ -57,7 +57,7 @@ async def test_author_edits_what_they_said(
     assert server.request("GET", f"/messages/{sent['message']}", owner).body == message
 
 
-async def test_edit_by_rest_is_the_same_edit(
+async def test_edit_by_rest_sends_the_same_event(
     server: Server, client: WireClient, owner: Person, room: PopulatedRoom
 ) -> None:
     sent = await client.send(room.id, "before")
@@ -68,7 +68,9 @@ async def test_edit_by_rest_is_the_same_edit(
     assert changed.body == event["message"]
 
 
-async def test_edit_into_the_same_words_is_no_edit(client: WireClient, room: PopulatedRoom) -> None:
+async def test_edit_without_a_change_creates_no_event(
+    client: WireClient, room: PopulatedRoom
+) -> None:
     sent = await client.send(room.id, "the same")
     await client.command("message.edit", message=sent["message"], text="the same")
     later = await client.send(room.id, "later")
@@ -76,7 +78,7 @@ async def test_edit_into_the_same_words_is_no_edit(client: WireClient, room: Pop
     assert later["seq"] == sent["seq"] + 1
 
 
-async def test_nobody_edits_the_words_of_others_nor_of_a_persona(
+async def test_only_the_author_edits_a_message(
     server: Server,
     client: WireClient,
     theirs: WireClient,
@@ -99,11 +101,11 @@ async def test_nobody_edits_the_words_of_others_nor_of_a_persona(
     assert server.request("GET", f"/rooms/{room.id}/messages", owner).body == before
 
 
-async def test_member_deletes_nothing_of_others(
+async def test_member_cannot_delete_messages_of_others(
     server: Server, client: WireClient, theirs: WireClient, member: Person, room: PopulatedRoom
 ) -> None:
     said = (await client.send(room.id, "stays"))["message"]
-    answer = await answered(theirs, room.id)  # even who has asked does not own the answer
+    answer = await answered(theirs, room.id)  # the asker does not own the answer
 
     for message in (said, answer):
         assert await theirs.refusal_code("message.delete", message=message) == "forbidden"
@@ -111,7 +113,7 @@ async def test_member_deletes_nothing_of_others(
         assert server.request("GET", f"/messages/{message}", member).body["deleted"] is False
 
 
-async def test_reader_changes_nothing_any_more(
+async def test_reader_cannot_change_own_messages(
     server: Server, client: WireClient, room: PopulatedRoom, owner: Person
 ) -> None:
     reader = room.members[3]
@@ -127,7 +129,7 @@ async def test_reader_changes_nothing_any_more(
     server.request("PUT", path, owner, {"role": "member"})
 
 
-async def test_what_is_deleted_can_be_read_nowhere(
+async def test_deleted_text_is_removed_everywhere(
     server: Server,
     client: WireClient,
     theirs: WireClient,
@@ -172,7 +174,7 @@ async def test_what_is_deleted_can_be_read_nowhere(
     assert SECRET not in prompts
 
 
-async def test_deleting_twice_is_deleting_once(
+async def test_second_delete_creates_no_event(
     server: Server, client: WireClient, owner: Person, room: PopulatedRoom
 ) -> None:
     said = await client.send(room.id, "once")
@@ -190,7 +192,7 @@ async def test_deleting_twice_is_deleting_once(
         assert await client.refusal_code(command, message=said["message"], **fields) == "conflict"
 
 
-async def test_moderator_deletes_an_answer_that_is_being_made(
+async def test_moderator_deletes_a_streaming_answer(
     server: Server, client: WireClient, theirs: WireClient, room: PopulatedRoom
 ) -> None:
     known = (await client.join(room.id))["seq"]
@@ -214,7 +216,7 @@ async def test_moderator_deletes_an_answer_that_is_being_made(
     assert deleted["message"]["status"] == "cancelled"
 
 
-async def test_deleted_question_stops_its_answers(
+async def test_deleting_a_question_cancels_its_runs(
     server: Server, client: WireClient, room: PopulatedRoom
 ) -> None:
     asked = [client.personas[name] for name in ("tokens-6000@50", "fault-hang")]
@@ -229,7 +231,7 @@ async def test_deleted_question_stops_its_answers(
     assert await client.refusal_code("run.retry", run=sent["runs"][0]) == "conflict"
 
 
-async def test_reactions_are_of_people_and_told_to_all(
+async def test_reactions_list_users_and_are_sent_to_members(
     server: Server,
     client: WireClient,
     theirs: WireClient,
@@ -239,28 +241,26 @@ async def test_reactions_are_of_people_and_told_to_all(
 ) -> None:
     said = (await client.send(room.id, "좋아요?"))["message"]
 
-    async def told(client: WireClient) -> Frame:
+    async def reactions_sent(client: WireClient) -> Frame:
         event = await client.until_type("reaction.changed")
         assert event["message"] == said
         reactions: Frame = event["reactions"]
         return reactions
 
     await client.command("message.react", message=said, emoji="👍", on=True)
-    assert await told(theirs) == {"👍": [owner.user]}
+    assert await reactions_sent(theirs) == {"👍": [owner.user]}
     path = f"/messages/{said}/reactions/{quote('👍')}"
     assert server.request("PUT", path, member).status == 204
-    assert await told(theirs) == {"👍": [owner.user, member.user]}
+    assert await reactions_sent(theirs) == {"👍": [owner.user, member.user]}
     shown = server.request("GET", f"/messages/{said}", owner).body["reactions"]
     assert shown == {"👍": [owner.user, member.user]}
     await client.command("message.react", message=said, emoji="👍", on=False)
-    assert await told(theirs) == {"👍": [member.user]}
+    assert await reactions_sent(theirs) == {"👍": [member.user]}
     assert server.request("DELETE", path, member).status == 204
-    assert await told(theirs) == {}
+    assert await reactions_sent(theirs) == {}
 
 
-async def test_reaction_that_is_there_already_is_no_event(
-    client: WireClient, room: PopulatedRoom
-) -> None:
+async def test_repeated_reaction_creates_no_event(client: WireClient, room: PopulatedRoom) -> None:
     said = await client.send(room.id, "once")
     for on in (False, True, True, False, False):
         await client.command("message.react", message=said["message"], emoji="✅", on=on)
@@ -269,7 +269,7 @@ async def test_reaction_that_is_there_already_is_no_event(
     assert later["seq"] == said["seq"] + 3
 
 
-async def test_persona_is_reacted_to_and_keeps_it_when_the_answer_ends(
+async def test_reaction_to_a_streaming_answer_is_kept(
     server: Server, client: WireClient, room: PopulatedRoom, owner: Person
 ) -> None:
     run = await client.ask(room.id, "held-12@15")
@@ -277,9 +277,9 @@ async def test_persona_is_reacted_to_and_keeps_it_when_the_answer_ends(
     answer = (await client.event("run.started", run))["run"]["answer"]
     await client.command("message.react", message=answer, emoji="👀", on=True)
     server.provider.release()
-    told = await client.event("message.completed", run)
+    completed = await client.event("message.completed", run)
 
-    assert told["message"]["reactions"] == {"👀": [owner.user]}
+    assert completed["message"]["reactions"] == {"👀": [owner.user]}
 
 
 async def test_unknown_message_is_not_found(
@@ -301,7 +301,7 @@ async def test_unknown_message_is_not_found(
     assert len(details) == 1
 
 
-async def test_edit_is_held_to_the_rules_of_a_message(
+async def test_edited_text_has_the_limits_of_a_message(
     client: WireClient, room: PopulatedRoom
 ) -> None:
     said = (await client.send(room.id, "fine"))["message"]

@@ -1,4 +1,4 @@
-"""The OpenAPI schema is good enough to make a client of, which then does the whole job."""
+"""A client generated from the OpenAPI schema executes every operation."""
 
 import copy
 import re
@@ -14,7 +14,7 @@ from tests.wire.server import UNKNOWN_ID, Server
 
 @pytest.fixture
 def client(server: Server, foreign: PopulatedRoom) -> OpenApiClient:
-    """A client of the owner of a team, who may do everything in it."""
+    """A client with an admin token of a team's owner."""
     _, token = server.create_token(foreign.members[0], scopes=["admin"])
     return OpenApiClient(server.installation.url, token)
 
@@ -35,10 +35,10 @@ def test_schema_is_valid_and_names_each_operation_once(client: OpenApiClient) ->
         Draft202012Validator.check_schema(schema)
 
 
-def test_client_does_the_whole_job(
+def test_client_executes_every_operation(
     client: OpenApiClient, server: Server, foreign: PopulatedRoom
 ) -> None:
-    """Every operation of the schema but the stream, against a real server."""
+    """Every operation of the schema except the stream and the wire schema."""
     friend = OpenApiClient(
         server.installation.url, server.create_token(foreign.members[1], scopes=["admin"])[1]
     )
@@ -147,7 +147,7 @@ def clear_up(
 
 
 def change_hands(client: OpenApiClient, friend: OpenApiClient, team: str) -> None:
-    """The team is given away, deleted by whoever has it now, and brought back."""
+    """Transfer the team, delete it as the new owner, and restore it."""
     invitation = client.post_invitation(team_id=team, role="owner", email="", max_uses=2)
     friend.post_invitation_accept(token=invitation["token"])
     assert client.put_team_owner(team_id=team, user=friend.get_me()["id"])["role"] == "admin"
@@ -156,8 +156,8 @@ def change_hands(client: OpenApiClient, friend: OpenApiClient, team: str) -> Non
     assert friend.post_team_restore(team_id=team)["role"] == "owner"
 
 
-def test_answer_that_is_not_as_the_schema_says_is_found(client: OpenApiClient) -> None:
-    """The control: each lie in the schema fails."""
+def test_response_that_differs_from_the_schema_fails(client: OpenApiClient) -> None:
+    """The control: each wrong schema fails."""
     shape = client._components["schemas"]["MeBody"]
     lies = [
         {**shape, "properties": {k: v for k, v in shape["properties"].items() if k != "handle"}},
@@ -171,7 +171,7 @@ def test_answer_that_is_not_as_the_schema_says_is_found(client: OpenApiClient) -
             client.get_me()
 
 
-def test_refusals_are_as_the_schema_says(client: OpenApiClient) -> None:
+def test_error_responses_match_the_schema(client: OpenApiClient) -> None:
     for call, values in (
         (client.get_room, {"room_id": UNKNOWN_ID}),
         (client.get_run, {"run_id": UNKNOWN_ID}),

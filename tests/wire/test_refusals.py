@@ -1,4 +1,4 @@
-"""What is not a command is refused, and harms nobody."""
+"""Invalid frames are refused, and the connection and the room stay usable."""
 
 import random
 from typing import Any
@@ -50,7 +50,7 @@ JUNK: list[Any] = [None, True, 0, -1, 1.5, 2**63, 2**200, "", "x", "\x00", [], [
 
 
 def commands(room: str) -> list[Frame]:
-    """One good command of each kind, but for the ids that are nobody's."""
+    """Return one valid command of each type, with unknown ids for runs."""
     return [
         {"type": "room.join", "ref": "a", "room": room, "after": None, "live": {}},
         {"type": "room.leave", "ref": "a", "room": room},
@@ -82,7 +82,7 @@ async def is_refused(client: WireClient, frame: Any, ref: str | None) -> None:
     assert answer["ref"] == ref, (frame, answer)
 
 
-async def test_what_cannot_be_read_is_invalid_and_the_socket_lives(
+async def test_unreadable_frame_is_refused_and_the_connection_stays_open(
     server: Server, owner: Person
 ) -> None:
     async with server.client(owner) as client:
@@ -92,15 +92,15 @@ async def test_what_cannot_be_read_is_invalid_and_the_socket_lives(
         assert (await client.command("ping"))["result"] == {}
 
 
-async def test_what_can_be_read_in_part_is_refused_with_its_mark(
-    server: Server, owner: Person
-) -> None:
+async def test_invalid_command_is_refused_with_its_ref(server: Server, owner: Person) -> None:
     async with server.client(owner) as client:
         for frame in MARKED:
             await is_refused(client, frame, "a")
 
 
-async def test_binary_frame_is_invalid_and_the_socket_lives(server: Server, owner: Person) -> None:
+async def test_binary_frame_is_refused_and_the_connection_stays_open(
+    server: Server, owner: Person
+) -> None:
     async with server.client(owner) as client:
         await client.connection.send(b'{"type":"ping","ref":"a"}')
 
@@ -110,7 +110,7 @@ async def test_binary_frame_is_invalid_and_the_socket_lives(server: Server, owne
 
 
 @pytest.mark.parametrize("number", range(8))
-async def test_no_field_of_a_command_may_be_missing_foreign_or_of_another_type(
+async def test_command_with_a_missing_unknown_or_wrong_field_is_refused(
     server: Server, owner: Person, room: PopulatedRoom, number: int
 ) -> None:
     command = commands(room.id)[number]
@@ -123,7 +123,7 @@ async def test_no_field_of_a_command_may_be_missing_foreign_or_of_another_type(
         await is_refused(client, {**command, "team": room.team}, ref)
 
 
-async def test_fields_that_do_not_apply_are_null_not_left_out(
+async def test_optional_fields_must_be_null(
     server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
     async with server.client(owner) as client:
@@ -134,14 +134,14 @@ async def test_fields_that_do_not_apply_are_null_not_left_out(
         assert send["type"] == "command.done"
 
 
-async def test_detail_of_a_refusal_gives_nothing_away(server: Server, owner: Person) -> None:
+async def test_refusal_detail_contains_no_input(server: Server, owner: Person) -> None:
     async with server.client(owner) as client:
         for frame in [*UNREADABLE, *MARKED]:
             detail = (await answer_to(client, frame))["detail"]
             assert not any(word in detail for word in ("Traceback", "/", "msgspec", "Error"))
 
 
-async def test_commands_without_a_mark_are_silent_unless_refused(
+async def test_commands_without_ref_get_a_response_only_if_refused(
     server: Server, owner: Person, room: PopulatedRoom, stranger: Person
 ) -> None:
     quiet: list[Frame] = [
@@ -159,7 +159,7 @@ async def test_commands_without_a_mark_are_silent_unless_refused(
         assert [(frame["ref"], frame["code"]) for frame in refused] == [(None, "not_found")] * 2
 
 
-async def test_a_thousand_random_commands_leave_the_socket_and_the_room_in_order(
+async def test_thousand_random_commands_leave_connection_and_room_usable(
     server: Server, owner: Person, room: PopulatedRoom, stranger: Person
 ) -> None:
     chance = random.Random(7)

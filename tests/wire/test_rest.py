@@ -1,4 +1,4 @@
-"""The REST interface: what it shows, how it pages, how it refuses."""
+"""The REST interface: responses, pagination and errors."""
 
 import json
 from http.client import HTTPConnection
@@ -13,7 +13,7 @@ from tests.wire.shapes import ERROR, MESSAGE, ROOM, TEXT, check, each, null_or, 
 
 
 def paths(room: PopulatedRoom, message: str, run: str) -> list[tuple[str, str, Any]]:
-    """Every way in that names a room or something in it, with a good body."""
+    """Return every route of a room or its parts, with a valid body."""
     user, somebody = room.members[1].user, UNKNOWN_ID
     return [
         ("GET", f"/rooms/{room.id}", None),
@@ -41,7 +41,7 @@ def paths(room: PopulatedRoom, message: str, run: str) -> list[tuple[str, str, A
 
 @pytest.fixture(scope="module")
 def answered(server: Server, rooms: list[PopulatedRoom]) -> tuple[str, str]:
-    """A message of the first room and the run that answers it."""
+    """The ids of a message of the first room and of the run that answers it."""
     room = rooms[0]
     said = server.request("POST", f"/rooms/{room.id}/messages", room.members[0], {"text": "hello"})
     assert said.status == 201, said.raw
@@ -58,7 +58,7 @@ def seqs(answer: Response) -> list[int]:
     return [message["seq"] for message in answer.body["items"]]
 
 
-def test_nobody_gets_the_same_refusal_everywhere(
+def test_request_without_a_valid_token_gets_the_same_401_everywhere(
     server: Server, room: PopulatedRoom, answered: tuple[str, str]
 ) -> None:
     known = [(method, path) for method, path, _ in paths(room, *answered)]
@@ -77,7 +77,7 @@ def test_nobody_gets_the_same_refusal_everywhere(
     check(ERROR, refused[0].body)
 
 
-def test_strangers_get_what_they_would_get_for_nothing(
+def test_stranger_gets_the_response_of_an_unknown_id(
     server: Server,
     room: PopulatedRoom,
     answered: tuple[str, str],
@@ -95,7 +95,7 @@ def test_strangers_get_what_they_would_get_for_nothing(
     check(ERROR, answer.body)
 
 
-def test_owner_of_the_team_does_not_see_private_rooms_that_they_are_not_in(
+def test_team_owner_does_not_see_private_rooms_of_others(
     server: Server, team_rooms: list[PopulatedRoom], room: PopulatedRoom
 ) -> None:
     theirs = team_rooms[0]
@@ -106,7 +106,7 @@ def test_owner_of_the_team_does_not_see_private_rooms_that_they_are_not_in(
     assert [one["id"] for one in listed] == [theirs.id]
 
 
-def test_teams_rooms_are_listed_to_its_members_only(
+def test_rooms_of_a_team_are_listed_to_its_members_only(
     server: Server, room: PopulatedRoom, member: Person, foreign: PopulatedRoom
 ) -> None:
     listed = server.request("GET", f"/teams/{room.team}/rooms", member)
@@ -121,7 +121,7 @@ def test_teams_rooms_are_listed_to_its_members_only(
     "path",
     ["/rooms/nonsense", "/rooms/7", "/rooms/A-b", "/messages/0", "/runs/%00", "/nothing"],
 )
-def test_what_can_be_no_id_is_not_there(server: Server, owner: Person, path: str) -> None:
+def test_malformed_id_is_not_found(server: Server, owner: Person, path: str) -> None:
     answer = server.request("GET", path, owner)
 
     assert (answer.status, answer.code) == (404, "not_found")
@@ -142,7 +142,7 @@ def test_unknown_fields_are_refused(server: Server, owner: Person, room: Populat
     assert server.request("GET", f"/rooms/{room.id}", owner).body["topic"] == ""
 
 
-def test_wrong_bodies_are_invalid(server: Server, owner: Person, room: PopulatedRoom) -> None:
+def test_invalid_bodies_are_refused(server: Server, owner: Person, room: PopulatedRoom) -> None:
     bodies: list[Any] = [b"", b"{", b"null", b"\xff", [], "x", 7, {}, {"text": None}, {"text": 7}]
     bodies += [{"text": ""}, {"text": "x", "client_id": "x"}, {"text": "x", "reply_to": "x"}]
     bodies += [{"text": "x", "personas": "all"}, {"text": "x", "personas": ["x"]}, b"[" * 10_000]
@@ -152,9 +152,7 @@ def test_wrong_bodies_are_invalid(server: Server, owner: Person, room: Populated
         check(ERROR, answer.body)
 
 
-def test_messages_come_newest_first_and_page_without_gap_or_double(
-    server: Server, rooms: list[PopulatedRoom]
-) -> None:
+def test_messages_are_paginated_newest_first(server: Server, rooms: list[PopulatedRoom]) -> None:
     room = rooms[2]
     owner = room.members[0]
     for number in range(25):
@@ -181,7 +179,9 @@ def test_messages_come_newest_first_and_page_without_gap_or_double(
     assert seqs(server.request("GET", between, owner)) == paged[11:20]
 
 
-def test_paging_holds_while_more_is_said(server: Server, rooms: list[PopulatedRoom]) -> None:
+def test_pagination_is_stable_while_messages_arrive(
+    server: Server, rooms: list[PopulatedRoom]
+) -> None:
     room = rooms[3]
     owner = room.members[0]
     for number in range(9):
@@ -196,7 +196,7 @@ def test_paging_holds_while_more_is_said(server: Server, rooms: list[PopulatedRo
     assert seqs(first) + seqs(second) + seqs(third) == known
 
 
-def test_lists_give_two_hundred_at_most_and_refuse_nonsense(
+def test_lists_return_at_most_200_and_refuse_invalid_parameters(
     server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
     messages = f"/rooms/{room.id}/messages"
@@ -210,7 +210,9 @@ def test_lists_give_two_hundred_at_most_and_refuse_nonsense(
         assert len(one["items"]) == 1
 
 
-def test_members_page_by_cursor(server: Server, owner: Person, room: PopulatedRoom) -> None:
+def test_members_are_paginated_by_cursor(
+    server: Server, owner: Person, room: PopulatedRoom
+) -> None:
     path, users, cursor = f"/rooms/{room.id}/members?limit=3", [], ""
     while cursor is not None:
         page = server.request("GET", f"{path}{cursor and f'&cursor={cursor}'}", owner).body
@@ -220,7 +222,7 @@ def test_members_page_by_cursor(server: Server, owner: Person, room: PopulatedRo
     assert sorted(users) == sorted(one.user for one in room.members)
 
 
-async def test_message_by_rest_is_heard_on_the_socket(
+async def test_message_by_rest_is_sent_to_connections(
     server: Server, owner: Person, member: Person, room: PopulatedRoom
 ) -> None:
     client_id = new_client_id()
@@ -244,7 +246,7 @@ async def test_message_by_rest_is_heard_on_the_socket(
     assert ended["type"] == "run.completed"
 
 
-def test_reader_reads_but_may_not_write(server: Server, room: PopulatedRoom) -> None:
+def test_reader_cannot_post(server: Server, room: PopulatedRoom) -> None:
     reader = room.members[3]
     server.request(
         "PUT", f"/rooms/{room.id}/members/{reader.user}", room.members[0], {"role": "reader"}
@@ -256,7 +258,7 @@ def test_reader_reads_but_may_not_write(server: Server, room: PopulatedRoom) -> 
         assert (answer.status, answer.code) == (403, "forbidden"), body
 
 
-def test_room_that_somebody_makes_is_private_and_theirs(
+def test_created_room_is_private_and_owned_by_its_creator(
     server: Server, room: PopulatedRoom, member: Person, stranger: Person
 ) -> None:
     made = server.request("POST", f"/teams/{room.team}/rooms", member, {"name": "새 방"})
@@ -270,7 +272,7 @@ def test_room_that_somebody_makes_is_private_and_theirs(
     assert server.request("GET", f"/rooms/{new['id']}", stranger).status == 404
 
 
-def test_process_says_that_it_lives_and_is_ready(server: Server) -> None:
+def test_health_and_readiness_answer_200(server: Server) -> None:
     for path in ("/healthz", "/readyz"):
         connection = HTTPConnection("127.0.0.1", server.installation.port, timeout=DEADLINE)
         connection.request("GET", path)
@@ -287,9 +289,7 @@ def test_published_schema_names_all_events(server: Server, owner: Person) -> Non
         assert f'"{kind}"' in schema
 
 
-def test_answers_of_the_interface_are_stored_nowhere(
-    server: Server, owner: Person, room: PopulatedRoom
-) -> None:
+def test_rest_responses_forbid_caching(server: Server, owner: Person, room: PopulatedRoom) -> None:
     connection = HTTPConnection("127.0.0.1", server.installation.port, timeout=DEADLINE)
     headers = {"Authorization": f"Bearer {owner.token}"}
     connection.request("GET", f"/api/v1/rooms/{room.id}", headers=headers)

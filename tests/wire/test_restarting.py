@@ -1,4 +1,4 @@
-"""The server ends in mid-answer, in order or not; clients come back and miss nothing."""
+"""The server stops or is killed during an answer; clients resume without a gap."""
 
 import asyncio
 import signal
@@ -19,7 +19,7 @@ WHOLE = " ".join(f"t{n}" for n in range(300))
 
 @pytest.fixture(scope="module")
 def own(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """An installation that a test may end."""
+    """An installation that only these tests use: they stop and kill it."""
     folder = tmp_path_factory.mktemp("own")
     with Installation(folder, MARU_EGRESS_ALLOW=provider.address) as installation:
         yield Server(installation, provider)
@@ -30,8 +30,8 @@ def own_room(own: Server) -> PopulatedRoom:
     return own.populate(1, 2, "tokens-300@100")[0]
 
 
-async def hear_some(client: WireClient, timeline: Timeline, room: PopulatedRoom) -> str:
-    """Ask, and follow the answer until some of its text has come; return the run."""
+async def receive_some(client: WireClient, timeline: Timeline, room: PopulatedRoom) -> str:
+    """Ask, and apply frames until 60 characters of the answer have arrived; return the run."""
     timeline.apply(await client.join(room.id))
     run = await client.ask(room.id, "tokens-300@100")
     for frame in client.of_run(run):
@@ -41,16 +41,16 @@ async def hear_some(client: WireClient, timeline: Timeline, room: PopulatedRoom)
     return run
 
 
-async def hear_the_end(client: WireClient, timeline: Timeline) -> int | None:
-    """Follow until the server closes the socket; return the code."""
+async def receive_until_closed(client: WireClient, timeline: Timeline) -> int | None:
+    """Apply frames until the server closes the connection; return the close code."""
     with suppress(ConnectionClosed):
         while True:
             timeline.apply(await client.receive())
     return client.connection.close_code
 
 
-async def hear_the_rest(own: Server, room: PopulatedRoom, timeline: Timeline) -> None:
-    """Come back with what one has, and follow until nothing is open any more."""
+async def receive_the_rest(own: Server, room: PopulatedRoom, timeline: Timeline) -> None:
+    """Reconnect, resume, and apply frames until no run is open."""
     async with own.client(room.members[0]) as client, asyncio.timeout(DEADLINE):
         timeline.apply(await client.command("room.join", room=room.id, **timeline.join()))
         while timeline.runs:
@@ -58,17 +58,17 @@ async def hear_the_rest(own: Server, room: PopulatedRoom, timeline: Timeline) ->
             assert not timeline.gap
 
 
-async def test_server_that_stops_in_order_says_so_and_loses_no_answer(
+async def test_stopped_server_closes_1012_and_keeps_the_answer(
     own: Server, own_room: PopulatedRoom
 ) -> None:
     timeline = Timeline()
     async with own.client(own_room.members[0]) as client:
-        run = await hear_some(client, timeline, own_room)
+        run = await receive_some(client, timeline, own_room)
         stopping = asyncio.create_task(asyncio.to_thread(own.installation.stop))
-        code = await hear_the_end(client, timeline)
+        code = await receive_until_closed(client, timeline)
         await stopping
     await asyncio.to_thread(own.installation.start)
-    await hear_the_rest(own, own_room, timeline)
+    await receive_the_rest(own, own_room, timeline)
 
     ended = timeline.ended[run]
     assert code == 1012
@@ -76,17 +76,15 @@ async def test_server_that_stops_in_order_says_so_and_loses_no_answer(
     assert ended.stored.startswith(ended.assembled.rstrip())
 
 
-async def test_server_that_is_killed_takes_the_answer_up_again(
-    own: Server, own_room: PopulatedRoom
-) -> None:
+async def test_killed_server_restarts_the_answer(own: Server, own_room: PopulatedRoom) -> None:
     timeline = Timeline()
     async with own.client(own_room.members[0]) as client:
-        run = await hear_some(client, timeline, own_room)
+        run = await receive_some(client, timeline, own_room)
         own.installation.stop(signal.SIGKILL)
-        await hear_the_end(client, timeline)
+        await receive_until_closed(client, timeline)
     (before,) = [one.attempt for one in timeline.partial.values()]
     await asyncio.to_thread(own.installation.start)
-    await hear_the_rest(own, own_room, timeline)
+    await receive_the_rest(own, own_room, timeline)
 
     ended = timeline.ended[run]
     assert ended.attempt == before + 1

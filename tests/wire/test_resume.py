@@ -1,4 +1,4 @@
-"""Whatever is cut in between: the deltas put end to end are the answer, each exactly once."""
+"""Resuming after any cut: every delta of an answer is applied exactly once."""
 
 import asyncio
 import random
@@ -20,7 +20,7 @@ TABS = 3
 async def cut_and_follow(
     server: Server, room: PopulatedRoom, proxy: CuttingProxy, connections: int
 ) -> list[ReconnectingClient]:
-    """Ask again and again; one client hears each answer uncut, the others in pieces."""
+    """Ask repeatedly; one client receives each answer uncut, the others through the proxy."""
     async with server.client(room.members[0]) as steady:
         known = Timeline()
         known.apply(await steady.join(room.id))
@@ -40,13 +40,13 @@ async def cut_and_follow(
             await steady.ended(run)
             told = [f for f in steady.of_run(run) if f["type"] == "message.delta"]
             for client in clients:
-                holds(client, run, told)
+                check_against(client, run, told)
                 client.frames.clear()
         return clients
 
 
-def holds(client: ReconnectingClient, run: str, told: list[Frame]) -> None:
-    """Hold what a client has received of a run against the stream that nobody cut."""
+def check_against(client: ReconnectingClient, run: str, told: list[Frame]) -> None:
+    """Compare the frames that a client received of a run with the uncut stream."""
     text = {delta["seq"]: delta["text"] for delta in told}
     assert list(text) == list(range(len(told)))
     whole = "".join(text.values())
@@ -82,10 +82,10 @@ async def test_answer_is_whole_after_cuts_at_any_byte(
     assert all(client.timeline.runs == {} for client in clients)
 
 
-async def test_hole_in_what_came_is_healed_by_joining_again(
+async def test_second_join_fills_a_gap(
     server: Server, room: PopulatedRoom, owner: Person, member: Person
 ) -> None:
-    """The client loses every fifth frame, as if by a bad network."""
+    """The client drops every fifth frame."""
     chance = random.Random(3)
     async with server.client(owner) as steady, server.client(member) as client:
         timeline = timeline_at(await client.join(room.id))
@@ -104,10 +104,10 @@ async def test_hole_in_what_came_is_healed_by_joining_again(
     assert told.startswith(timeline.ended[run].assembled)
 
 
-async def test_stream_that_is_cut_at_any_byte_is_taken_up_where_it_was(
+async def test_client_resumes_after_a_cut_at_any_byte(
     server: Server, room: PopulatedRoom, owner: Person, member: Person
 ) -> None:
-    """In the middle of the answer and after its end, by whoever has any part of what came."""
+    """During the answer and after its end, with every prefix of the received frames."""
     recording = RecordingProxy(server.installation.port)
     async with recording.open(), server.client(owner) as probe:
         personas = timeline_at(await probe.join(room.id)).personas
@@ -144,7 +144,7 @@ def one_of(things: dict[str, PartialAnswer]) -> str:
 async def recorded(
     recording: RecordingProxy, person: Person, server: Server
 ) -> AsyncIterator[WireClient]:
-    """A socket whose every byte is on the recording."""
+    """Connect through the recording proxy."""
     async with connect(
         f"ws://127.0.0.1:{recording.port}/ws/",
         additional_headers={"Authorization": f"Bearer {person.token}"},
@@ -155,7 +155,7 @@ async def recorded(
 
 
 async def taken_up(client: WireClient, room: PopulatedRoom, frames: list[Frame]) -> Timeline:
-    """Return the picture of a client that has these frames and comes back with that."""
+    """Return the timeline of a client that received these frames and then resumes."""
     timeline = Timeline()
     for frame in frames:
         timeline.apply(frame)
@@ -165,7 +165,7 @@ async def taken_up(client: WireClient, room: PopulatedRoom, frames: list[Frame])
 
 
 @pytest.mark.parametrize("position", [[1, 10**6], [1, 2**53 - 1], [7, 3], [2**31 - 1, 0]])
-async def test_position_in_an_answer_that_nobody_has_reached_gets_the_whole(
+async def test_position_beyond_the_answer_gets_the_whole_answer(
     server: Server, room: PopulatedRoom, owner: Person, member: Person, position: list[int]
 ) -> None:
     async with server.client(owner) as client, server.client(member) as liar:
@@ -180,7 +180,7 @@ async def test_position_in_an_answer_that_nobody_has_reached_gets_the_whole(
     assert (live["attempt"], live["from"], live["text"]) == (1, 0, "t0 t1 t2 ")
 
 
-async def test_position_in_an_answer_of_another_room_brings_nothing_of_it(
+async def test_position_in_a_foreign_answer_is_ignored(
     server: Server, rooms: list[PopulatedRoom]
 ) -> None:
     theirs, ours = rooms[0], rooms[1]
@@ -199,7 +199,7 @@ async def test_position_in_an_answer_of_another_room_brings_nothing_of_it(
 
 
 async def next_frame(client: WireClient) -> Frame | None:
-    """Return the next frame, or None where nothing comes: the last one may have been lost."""
+    """Return the next frame, or None after a second without one: the last may have been dropped."""
     try:
         async with asyncio.timeout(1):
             return await client.receive()
@@ -207,7 +207,7 @@ async def next_frame(client: WireClient) -> Frame | None:
         return None
 
 
-async def test_old_state_and_events_are_a_fresh_state(
+async def test_state_plus_events_equals_a_new_state(
     server: Server, rooms: list[PopulatedRoom]
 ) -> None:
     room, guest = rooms[1], rooms[2].members[3]
@@ -257,5 +257,5 @@ async def test_old_state_and_events_are_a_fresh_state(
 
 
 def without_text(runs: dict[str, Frame]) -> dict[str, Frame]:
-    """Leave out what moves without an event that lasts."""
+    """Return the runs without their positions, which change without a durable event."""
     return {run: {**told, "position": None} for run, told in runs.items()}

@@ -1,4 +1,4 @@
-"""Every path of the contract is there, with its methods; what is not, is named with the reason."""
+"""The routes and methods of the contract and of the server are the same, except `BESIDE`."""
 
 import re
 from collections import defaultdict
@@ -49,7 +49,7 @@ BESIDE = {
     ("/teams/{}/delete", "POST"),
     ("/teams/{}/restore", "POST"),
 }
-"""Told of outside of the table of paths, or added to it: what the pages of a team can do."""
+"""Routes that the contract describes outside its table."""
 
 
 def promised() -> set[tuple[str, str]]:
@@ -68,9 +68,9 @@ def nameless(path: str) -> str:
     return re.sub(r"\{[^}]*\}", "{}", path)
 
 
-def test_every_path_is_there_with_its_methods() -> None:
+def test_every_route_of_the_contract_exists() -> None:
     assert promised() - served() == set()
 
 
-def test_nothing_is_there_that_the_contract_does_not_know() -> None:
+def test_every_route_is_in_the_contract() -> None:
     assert served() - promised() == BESIDE

@@ -1,4 +1,4 @@
-"""The life of an answer, from the question to its end, and how it is stopped and asked again."""
+"""The life of a run: queued, streaming, ended, cancelled and retried."""
 
 import asyncio
 import random
@@ -23,12 +23,12 @@ async def client(server: Server, owner: Person, room: PopulatedRoom) -> AsyncIte
 
 
 def kinds(frames: list[Frame]) -> list[str]:
-    """Return the types in order, a row of deltas as one; places in line may come at any time."""
+    """Return the types in order, consecutive deltas as one, without `run.position`."""
     told = [frame["type"] for frame in frames if frame["type"] != "run.position"]
     return [kind for n, kind in enumerate(told) if kind != "message.delta" or kind != told[n - 1]]
 
 
-async def test_answer_is_born_grows_and_is_completed(
+async def test_run_is_queued_streams_and_completes(
     server: Server, client: WireClient, owner: Person, room: PopulatedRoom
 ) -> None:
     asked = await client.send(room.id, "go", personas=[client.personas["tokens-60@200"]])
@@ -71,7 +71,7 @@ async def test_answer_is_born_grows_and_is_completed(
         ("fault-reset-after-4", "provider_unavailable", "t0 t1 t2 t3"),
     ],
 )
-async def test_failed_answer_keeps_its_text_and_says_why(
+async def test_failed_answer_keeps_its_text_and_has_an_error(
     server: Server,
     client: WireClient,
     owner: Person,
@@ -96,7 +96,7 @@ async def test_failed_answer_keeps_its_text_and_says_why(
     )
 
 
-async def test_empty_answer_is_a_completed_silent_one(
+async def test_empty_answer_completes_without_deltas(
     client: WireClient, room: PopulatedRoom
 ) -> None:
     run = await client.ask(room.id, "fault-empty")
@@ -107,7 +107,7 @@ async def test_empty_answer_is_a_completed_silent_one(
     assert client.of_run(run)[-2]["message"]["text"] == ""
 
 
-async def test_nothing_is_said_after_the_answer_to_cancel(
+async def test_no_delta_follows_the_response_to_cancel(
     server: Server, client: WireClient, owner: Person, member: Person, room: PopulatedRoom
 ) -> None:
     mark = uuid4().hex
@@ -136,7 +136,7 @@ async def test_nothing_is_said_after_the_answer_to_cancel(
     assert updated["text"].rstrip() == streamed(client.of_run(run)).rstrip() != ""
 
 
-async def test_stop_at_any_moment_ends_the_run_once_and_keeps_what_was_said(
+async def test_cancel_at_any_moment_ends_the_run_once_and_keeps_the_text(
     server: Server, rooms: list[PopulatedRoom]
 ) -> None:
     chance = random.Random(11)
@@ -147,12 +147,12 @@ async def test_stop_at_any_moment_ends_the_run_once_and_keeps_what_was_said(
 
 
 async def stop_at(server: Server, room: PopulatedRoom, moments: list[float]) -> None:
-    """Ask and stop again and again in one room, and look at each run's life."""
+    """Ask and cancel repeatedly in one room, and check the events of each run."""
     async with server.client(room.members[0]) as client:
         await client.join(room.id)
         for moment in moments:
             run = await client.ask(room.id, "tokens-60@200")
-            await asyncio.sleep(moment)  # a stop comes at no particular event
+            await asyncio.sleep(moment)  # the cancellation must not follow a particular event
             await client.command("run.cancel", run=run)
             said = len(client.frames)
             await client.ended(run)
@@ -163,7 +163,7 @@ async def stop_at(server: Server, room: PopulatedRoom, moments: list[float]) -> 
 
 
 def ends_well(life: list[Frame]) -> None:
-    """Hold a run's life against the contract, whether it was stopped or had just ended."""
+    """Check the events of a run that was cancelled or had just completed."""
     ends = [frame for frame in life if frame["type"] in ("run.cancelled", "run.completed")]
     assert len(ends) == 1
     assert ends[0] is life[-1]
@@ -177,7 +177,7 @@ def ends_well(life: list[Frame]) -> None:
 
 @asynccontextmanager
 async def all_slots_busy(server: Server, room: PopulatedRoom) -> AsyncIterator[None]:
-    """Have every slot taken by an answer that does not come."""
+    """Occupy every slot with a run whose provider does not answer."""
     async with server.client(room.members[0]) as busy:
         await busy.join(room.id)
         running = [await busy.ask(room.id, "fault-hang") for _ in range(SLOTS)]
@@ -190,7 +190,7 @@ async def all_slots_busy(server: Server, room: PopulatedRoom) -> AsyncIterator[N
                 await busy.command("run.cancel", run=run)
 
 
-async def test_waiting_run_has_no_answer_and_can_be_stopped(
+async def test_queued_run_has_no_answer_and_can_be_cancelled(
     server: Server, rooms: list[PopulatedRoom]
 ) -> None:
     owner, room = rooms[1].members[0], rooms[1].id
@@ -211,7 +211,7 @@ async def test_waiting_run_has_no_answer_and_can_be_stopped(
     assert completed["type"] == "run.completed"
 
 
-async def test_whoever_waits_is_told_their_place_and_how_they_move(
+async def test_queued_runs_report_their_positions(
     server: Server, rooms: list[PopulatedRoom]
 ) -> None:
     owner, room = rooms[1].members[0], rooms[1].id
@@ -234,7 +234,7 @@ async def test_whoever_waits_is_told_their_place_and_how_they_move(
     assert ended is None
 
 
-async def test_several_answers_in_a_room_grow_side_by_side_each_with_its_own_stop(
+async def test_concurrent_runs_of_a_room_are_cancelled_separately(
     client: WireClient, room: PopulatedRoom
 ) -> None:
     asked = [await client.ask(room.id, "tokens-6000@50") for _ in range(3)]
@@ -257,7 +257,7 @@ async def test_several_answers_in_a_room_grow_side_by_side_each_with_its_own_sto
         ends_well(client.of_run(run))
 
 
-async def test_retry_is_a_new_run_on_the_same_message(
+async def test_retry_creates_a_run_for_the_same_message(
     server: Server, client: WireClient, owner: Person, member: Person, room: PopulatedRoom
 ) -> None:
     async with server.client(member) as asker:
@@ -274,7 +274,7 @@ async def test_retry_is_a_new_run_on_the_same_message(
     assert server.request("GET", f"/runs/{failed['id']}", member).body == failed
 
 
-async def test_runs_can_be_seen_stopped_and_retried_by_rest(
+async def test_runs_are_read_cancelled_and_retried_by_rest(
     server: Server, client: WireClient, owner: Person, room: PopulatedRoom
 ) -> None:
     run = await client.ask(room.id, "fault-hang")
@@ -296,7 +296,7 @@ async def test_runs_can_be_seen_stopped_and_retried_by_rest(
     await client.command("run.cancel", run=again["run"]["id"])
 
 
-async def test_runs_of_other_rooms_are_not_there(
+async def test_runs_of_other_rooms_are_not_found(
     server: Server, client: WireClient, room: PopulatedRoom, stranger: Person
 ) -> None:
     async with client.asking(room.id, "fault-hang") as run, server.client(stranger) as outside:
@@ -314,7 +314,7 @@ async def test_runs_of_other_rooms_are_not_there(
         assert server.request("GET", f"/runs/{run}", room.members[0]).body["stopped_by"] is None
 
 
-async def test_readers_may_look_on_but_neither_stop_nor_ask(
+async def test_reader_sees_runs_but_cannot_cancel_or_retry(
     server: Server, client: WireClient, room: PopulatedRoom
 ) -> None:
     reader = room.members[3]

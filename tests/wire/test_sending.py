@@ -1,4 +1,4 @@
-"""Saying something: once, whole, to whom it may concern."""
+"""Sending messages: idempotency, limits, order, and which personas answer."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ async def policy(server: Server, room: PopulatedRoom, **answers: str | None) -> 
 
 
 async def who_answers(client: WireClient, room: str, text: str, **fields: object) -> list[str]:
-    """Say something and return the names of the personas that answer it."""
+    """Post a message and return the names of the personas that answer it."""
     runs = (await client.send(room, text, **{"personas": None, **fields}))["runs"]
     names = {persona: name for name, persona in client.personas.items()}
     return [names[(await client.ended(run))["run"]["persona"]] for run in runs]
@@ -48,7 +48,7 @@ async def test_result_comes_after_the_commit(
     assert sent["runs"] == []
 
 
-async def test_same_client_id_is_one_message_and_one_answer(
+async def test_repeated_client_id_creates_one_message_and_one_run(
     server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
     async with server.client(owner) as one, server.client(owner) as two:
@@ -74,7 +74,7 @@ async def repeat(
     return [await client.send(room, "said once", **once) for _ in range(times)]
 
 
-async def test_same_client_id_by_socket_and_by_rest_is_one_message(
+async def test_client_id_is_shared_by_command_and_rest(
     server: Server, client: WireClient, owner: Person, room: PopulatedRoom
 ) -> None:
     client_id = new_client_id()
@@ -86,7 +86,7 @@ async def test_same_client_id_by_socket_and_by_rest_is_one_message(
     assert newest[0]["id"] == sent["message"]
 
 
-async def test_client_id_is_each_users_own_in_each_room(
+async def test_client_id_is_scoped_to_user_and_room(
     server: Server,
     client: WireClient,
     member: Person,
@@ -118,7 +118,7 @@ async def test_message_may_have_sixteen_thousand_code_points(
     assert by_rest.code == "too_large"
 
 
-async def test_text_that_cannot_be_kept_is_invalid(client: WireClient, room: PopulatedRoom) -> None:
+async def test_blank_text_is_invalid(client: WireClient, room: PopulatedRoom) -> None:
     for text in ("", "   ", "\n\t"):
         assert await client.refusal_code("message.send", **words(room.id, text)) == "invalid"
 
@@ -138,7 +138,7 @@ def words(room: str, text: str, **fields: object) -> dict[str, object]:
     return {"room": room, "text": text, **blank, **fields}
 
 
-async def test_foreign_reply_or_persona_is_not_found_as_an_unknown_one_is(
+async def test_foreign_reply_or_persona_is_not_found(
     server: Server,
     client: WireClient,
     room: PopulatedRoom,
@@ -171,7 +171,7 @@ async def test_reply_is_kept(
     assert server.request("GET", f"/messages/{second}", owner).body["reply_to"] == first
 
 
-async def test_existence_is_judged_before_the_text(
+async def test_permissions_are_checked_before_the_text(
     server: Server, rooms: list[PopulatedRoom], room: PopulatedRoom, stranger: Person
 ) -> None:
     reader = room.members[3]
@@ -185,7 +185,7 @@ async def test_existence_is_judged_before_the_text(
         assert await reading.refusal_code("message.send", **words(room.id, "hello")) == "forbidden"
 
 
-async def test_everybody_sees_the_messages_of_many_in_one_order(
+async def test_all_members_receive_messages_in_one_order(
     server: Server, rooms: list[PopulatedRoom]
 ) -> None:
     room = rooms[3]
@@ -215,7 +215,7 @@ async def say_many(client: WireClient, room: str, times: int) -> list[int]:
     return [(await client.send(room, f"message {n}"))["seq"] for n in range(times)]
 
 
-async def test_by_default_the_default_persona_answers_unless_others_are_mentioned(
+async def test_default_policy_selects_default_or_mentioned_personas(
     server: Server, room: PopulatedRoom, client: WireClient
 ) -> None:
     assert await who_answers(client, room.id, "hello") == ["echo"]
@@ -230,7 +230,7 @@ async def test_by_default_the_default_persona_answers_unless_others_are_mentione
     await policy(server, room, default_persona=None)
 
 
-async def test_answer_policies_say_who_answers(
+async def test_answer_policy_selects_the_answering_personas(
     server: Server, room: PopulatedRoom, client: WireClient
 ) -> None:
     await policy(server, room, answer_policy="mention")

@@ -1,4 +1,4 @@
-"""The commands that make teams, people and rooms without a browser."""
+"""The management commands that create teams, users and rooms."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def test_empty_installation_prints_a_link_and_is_set_up_by_bootstrap(server: Ser
     assert [(team["name"], team["role"]) for team in me["teams"]] == [("한결", "owner")]
 
 
-async def test_populate_wants_force_beside_other_teams(server: Server, tmp_path: Path) -> None:
+async def test_populate_needs_force_if_a_team_exists(server: Server, tmp_path: Path) -> None:
     out = tmp_path / "people.json"
     sizes = ("--rooms", "1", "--members", "1", "--out", str(out))
 

@@ -1,4 +1,4 @@
-"""The log of a room, by page and live: what a program hears that only listens."""
+"""The event log of a room by REST pages and by event stream."""
 
 import asyncio
 from pathlib import Path
@@ -16,7 +16,7 @@ def durable(event: Frame) -> bool:
     return "seq" in event and event["type"] != "message.delta"
 
 
-async def test_log_comes_oldest_first_and_page_by_page(
+async def test_event_log_is_paginated_oldest_first(
     server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
     async with server.client(owner) as client:
@@ -40,7 +40,7 @@ async def test_log_comes_oldest_first_and_page_by_page(
     assert server.request("GET", f"{path}?after=-1", owner).code == "invalid"
 
 
-async def test_stream_brings_the_log_and_then_what_happens(
+async def test_stream_sends_the_log_and_then_new_events(
     server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
     async with (
@@ -69,7 +69,7 @@ async def test_stream_brings_the_log_and_then_what_happens(
     assert stream.heartbeats
 
 
-async def test_stream_goes_on_after_the_last_event_that_the_client_names(
+async def test_stream_resumes_after_last_event_id(
     server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
     async with server.client(owner) as client:
@@ -84,7 +84,7 @@ async def test_stream_goes_on_after_the_last_event_that_the_client_names(
     assert event["seq"] == second
 
 
-async def test_stream_in_mid_answer_has_all_of_its_deltas(
+async def test_stream_opened_during_an_answer_has_all_its_deltas(
     server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
     async with server.client(owner) as client:
@@ -104,7 +104,7 @@ async def test_stream_in_mid_answer_has_all_of_its_deltas(
     assert streamed(deltas).rstrip() == told["message"]["text"]
 
 
-async def test_removed_member_loses_the_stream(
+async def test_stream_of_a_removed_member_ends(
     server: Server, rooms: list[PopulatedRoom], room: PopulatedRoom, owner: Person
 ) -> None:
     person = rooms[2].members[2]
@@ -122,7 +122,7 @@ async def test_removed_member_loses_the_stream(
     assert server.request("GET", f"/rooms/{room.id}/events", person).status == 404
 
 
-async def test_ended_token_ends_its_stream_and_no_other(
+async def test_revoked_token_ends_its_stream_only(
     server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
     ended, token = server.create_token(owner)
@@ -141,10 +141,10 @@ async def test_ended_token_ends_its_stream_and_no_other(
     assert sent["seq"] not in gone.ids
 
 
-async def test_stream_tells_of_no_other_room(
+async def test_stream_has_no_events_of_other_rooms(
     server: Server, rooms: list[PopulatedRoom], room: PopulatedRoom, owner: Person
 ) -> None:
-    """On a socket, what is said elsewhere shows as `room.activity`."""
+    """On a WebSocket, messages of other rooms cause `room.activity`."""
     other, host = rooms[3], rooms[3].members[0]
     server.allow(other, owner)
     server.request("PUT", f"/rooms/{other.id}/members/{owner.user}", host, {"role": "member"})
@@ -164,14 +164,14 @@ async def test_stream_tells_of_no_other_room(
 
 
 @pytest.mark.parametrize("query", ["?after=-1", "?after=x", "?after=99999999999999999999"])
-async def test_stream_refuses_nonsense(
+async def test_stream_refuses_invalid_parameters(
     server: Server, owner: Person, room: PopulatedRoom, query: str
 ) -> None:
     async with event_stream(server.installation, room.id, owner.token, query) as stream:
         assert stream.status == 400
 
 
-async def test_stream_of_a_foreign_room_is_as_absent_as_one_of_none(
+async def test_stream_of_a_foreign_room_is_not_found(
     server: Server, room: PopulatedRoom, stranger: Person
 ) -> None:
     async with (
@@ -182,15 +182,15 @@ async def test_stream_of_a_foreign_room_is_as_absent_as_one_of_none(
         assert foreign.status == 404
 
 
-async def test_stream_ahead_of_the_room_is_told_to_begin_afresh(
+async def test_stream_ahead_of_the_log_is_a_conflict(
     server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
     async with event_stream(server.installation, room.id, owner.token, "?after=100000") as stream:
         assert stream.status == 409
 
 
-async def test_server_that_ends_waits_for_no_stream(tmp_path: Path) -> None:
-    """Uvicorn waits for answers that are under way, and says so where it gives up."""
+async def test_shutdown_ends_open_streams(tmp_path: Path) -> None:
+    """An open response would delay the shutdown until uvicorn logs "graceful" and gives up."""
     with Installation(tmp_path) as installation:
         (room,) = installation.populate(1, 1)
         async with event_stream(installation, room.id, room.members[0].token) as stream:

@@ -1,4 +1,4 @@
-"""Teams, invitations, connections and personas, as programs configure them."""
+"""Teams, invitations, connections and personas by REST."""
 
 import pytest
 
@@ -56,7 +56,7 @@ VERSION = record(
 
 @pytest.fixture(scope="module")
 def boss(server: Server, foreign: PopulatedRoom) -> Person:
-    """The owner of a team that no other module changes, with a token for everything."""
+    """The owner of a team that only this module changes, with an admin token."""
     owner = foreign.members[0]
     return Person(owner.user, admin(server, owner))
 
@@ -75,7 +75,9 @@ def worker(foreign: PopulatedRoom) -> Person:
     return foreign.members[1]
 
 
-def test_team_that_somebody_makes_is_theirs(server: Server, worker: Person, member: Person) -> None:
+def test_created_team_is_owned_by_its_creator(
+    server: Server, worker: Person, member: Person
+) -> None:
     made = server.request("POST", "/teams", worker, {"name": "새 팀"})
     new = made.body
 
@@ -88,7 +90,7 @@ def test_team_that_somebody_makes_is_theirs(server: Server, worker: Person, memb
     assert nowhere.status == 404
 
 
-def test_team_is_renamed_by_its_owner_only(
+def test_only_the_owner_renames_a_team(
     server: Server, team: str, boss: Person, worker: Person
 ) -> None:
     refused = server.request("PATCH", f"/teams/{team}", worker, {"nonsense": 1})
@@ -99,7 +101,7 @@ def test_team_is_renamed_by_its_owner_only(
     assert server.request("PATCH", f"/teams/{team}", boss, {"id": UNKNOWN_ID}).code == "invalid"
 
 
-def test_people_of_a_team_are_told_to_its_people(
+def test_members_of_a_team_are_listed_to_its_members(
     server: Server, team: str, boss: Person, worker: Person
 ) -> None:
     listed = server.request("GET", f"/teams/{team}/members", worker)
@@ -112,7 +114,7 @@ def test_people_of_a_team_are_told_to_its_people(
     assert "email" not in listed.raw.decode()
 
 
-def test_invited_person_gets_in_once_and_as_what_they_were_invited(
+def test_invitation_is_accepted_once_with_its_role(
     server: Server, team: str, boss: Person, worker: Person, member: Person, stranger: Person
 ) -> None:
     path = f"/teams/{team}/invitations"
@@ -145,7 +147,7 @@ def test_invited_person_gets_in_once_and_as_what_they_were_invited(
     assert server.request("GET", f"/teams/{team}", member).status == 404
 
 
-def test_revoked_invitation_opens_nothing(
+def test_revoked_invitation_is_not_found(
     server: Server, team: str, boss: Person, member: Person
 ) -> None:
     made = server.request("POST", f"/teams/{team}/invitations", boss, {}).body
@@ -157,7 +159,7 @@ def test_revoked_invitation_opens_nothing(
     assert accepted.code == "not_found"
 
 
-def test_connection_takes_a_key_and_never_gives_it_back(
+def test_key_of_a_connection_is_write_only(
     server: Server, team: str, boss: Person, worker: Person
 ) -> None:
     path, key = f"/teams/{team}/connections", "sk-CANARY-7f3a9c"
@@ -187,7 +189,7 @@ def test_connection_takes_a_key_and_never_gives_it_back(
     assert server.request("GET", mine, boss).code == "not_found"
 
 
-def test_connection_is_of_the_team_in_its_path(
+def test_connection_is_found_in_its_own_team_only(
     server: Server, team: str, boss: Person, room: PopulatedRoom
 ) -> None:
     made = server.request("POST", f"/teams/{team}/connections", boss, {"name": "x", "kind": "demo"})
@@ -199,7 +201,7 @@ def test_connection_is_of_the_team_in_its_path(
     server.request("DELETE", f"/teams/{team}/connections/{made.body['id']}", boss)
 
 
-def test_address_that_is_not_allowed_is_refused(server: Server, team: str, boss: Person) -> None:
+def test_address_outside_the_allow_list_is_refused(server: Server, team: str, boss: Person) -> None:
     wish = {"name": "Inner", "kind": "openai", "base_url": "http://127.0.0.1:1/v1"}
 
     refused = server.request("POST", f"/teams/{team}/connections", boss, wish)
@@ -207,7 +209,7 @@ def test_address_that_is_not_allowed_is_refused(server: Server, team: str, boss:
     assert "base_url" in refused.body["fields"]
 
 
-def test_persona_is_made_changed_and_brought_back(
+def test_persona_is_created_changed_and_restored(
     server: Server, team: str, boss: Person, worker: Person
 ) -> None:
     wish = {"name": "x", "kind": "demo"}
@@ -247,10 +249,10 @@ def test_persona_is_made_changed_and_brought_back(
     assert server.request("GET", path, worker).status == 404
 
 
-def test_stranger_finds_nothing_of_a_team(
+def test_stranger_gets_not_found_for_all_routes_of_a_team(
     server: Server, foreign: PopulatedRoom, boss: Person, stranger: Person
 ) -> None:
-    """Whatever they ask, it is as if the team were not there, and before their body is read."""
+    """Each response equals that of an unknown team, before the body is validated."""
     persona = server.request("GET", f"/teams/{foreign.team}/personas", boss).body["items"][0]["id"]
     connection = server.request("GET", f"/teams/{foreign.team}/connections", boss).body["items"]
     ways = [
@@ -285,7 +287,7 @@ def test_stranger_finds_nothing_of_a_team(
     assert nothing.code == "not_found"
 
 
-def test_bound_token_makes_no_team_and_joins_none(
+def test_team_token_cannot_create_or_join_teams(
     server: Server, team: str, boss: Person, worker: Person
 ) -> None:
     _, bound = server.create_token(worker, team=team)

@@ -4,7 +4,7 @@ from tests.live import Person, PopulatedRoom
 from tests.wire.server import Server
 
 
-def test_me_is_who_the_token_says(server: Server, owner: Person) -> None:
+def test_me_returns_the_user_of_the_token(server: Server, owner: Person) -> None:
     me = server.request("GET", "/me", owner).body
     changed = server.request("PATCH", "/me", owner, {"name": "김하늘"})
 
@@ -14,7 +14,7 @@ def test_me_is_who_the_token_says(server: Server, owner: Person) -> None:
     server.request("PATCH", "/me", owner, {"name": me["name"]})
 
 
-def test_token_is_shown_once_and_dies_when_deleted(server: Server, member: Person) -> None:
+def test_token_is_shown_once_and_invalid_after_deletion(server: Server, member: Person) -> None:
     ended, token = server.create_token(member)
     listed = server.request("GET", "/me/tokens", member)
 
@@ -27,7 +27,7 @@ def test_token_is_shown_once_and_dies_when_deleted(server: Server, member: Perso
     assert server.request("DELETE", f"/me/tokens/{ended}", member).status == 404
 
 
-def test_token_is_its_owners_business(server: Server, owner: Person, member: Person) -> None:
+def test_token_is_visible_to_its_owner_only(server: Server, owner: Person, member: Person) -> None:
     theirs, _ = server.create_token(member)
 
     assert server.request("DELETE", f"/me/tokens/{theirs}", owner).status == 404
@@ -35,9 +35,7 @@ def test_token_is_its_owners_business(server: Server, owner: Person, member: Per
     server.request("DELETE", f"/me/tokens/{theirs}", member)
 
 
-def test_token_to_read_with_does_not_write(
-    server: Server, owner: Person, room: PopulatedRoom
-) -> None:
+def test_read_token_cannot_write(server: Server, owner: Person, room: PopulatedRoom) -> None:
     _, token = server.create_token(owner, scopes=["read"])
 
     assert server.request("GET", f"/rooms/{room.id}/messages", token).status == 200
@@ -46,7 +44,7 @@ def test_token_to_read_with_does_not_write(
     assert server.request("POST", "/me/tokens", token, {"name": "more"}).code == "forbidden"
 
 
-async def test_token_to_read_with_does_not_write_by_socket_either(
+async def test_read_token_cannot_write_by_command(
     server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
     _, token = server.create_token(owner, scopes=["read"])
@@ -55,7 +53,7 @@ async def test_token_to_read_with_does_not_write_by_socket_either(
         assert (await client.say(room.id, "hello"))["code"] == "forbidden"
 
 
-def test_token_of_one_team_opens_no_other(
+def test_team_token_works_in_its_team_only(
     server: Server, room: PopulatedRoom, owner: Person, foreign: PopulatedRoom
 ) -> None:
     _, bound = server.create_token(owner, team=room.team)
@@ -65,7 +63,7 @@ def test_token_of_one_team_opens_no_other(
     assert elsewhere.code == "not_found"
 
 
-def test_no_token_can_make_a_stronger_one(
+def test_token_cannot_create_a_stronger_token(
     server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
     _, token = server.create_token(owner, scopes=["read", "write"], team=room.team)
@@ -74,7 +72,7 @@ def test_no_token_can_make_a_stronger_one(
     assert made.code == "forbidden", made
 
 
-def test_expired_token_is_dead(server: Server, owner: Person) -> None:
+def test_expired_token_is_invalid(server: Server, owner: Person) -> None:
     made = server.request(
         "POST", "/me/tokens", owner, {"name": "old", "expires_at": "2020-01-01T00:00:00Z"}
     )
@@ -84,7 +82,7 @@ def test_expired_token_is_dead(server: Server, owner: Person) -> None:
         assert made.code == "invalid"
 
 
-def test_refusal_of_a_token_that_reaches_less_leaves_the_servers_log_alone(
+def test_refusal_by_scope_is_audited_and_not_logged(
     server: Server, rooms: list[PopulatedRoom]
 ) -> None:
     room, elsewhere = server.populate(1, 1)[0], rooms[0]

@@ -1,4 +1,4 @@
-"""A client's picture of a room, kept by the contract's rules and by nothing else."""
+"""The state of a room in a client, kept by the rules of the contract."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +9,7 @@ from tests.wire.shapes import DURABLE
 
 @dataclass
 class PartialAnswer:
-    """An unfinished answer as far as the client has it."""
+    """The part of an unfinished answer that the client has."""
 
     attempt: int
     seq: int
@@ -18,7 +18,7 @@ class PartialAnswer:
 
 @dataclass
 class EndedAnswer:
-    """An answer that has ended: what the client had put together, and what is kept."""
+    """An answer that has ended: the text that the client assembled, and the stored text."""
 
     assembled: str
     stored: str
@@ -28,7 +28,7 @@ class EndedAnswer:
 
 @dataclass
 class Timeline:
-    """Apply frames in the order in which they come; where `gap` is true, join again."""
+    """Apply frames in the order of arrival; if `gap` is true, the client must join again."""
 
     seq: int | None = None
     gap: bool = False
@@ -41,7 +41,7 @@ class Timeline:
     ended: dict[str, EndedAnswer] = field(default_factory=dict)
 
     def join(self) -> dict[str, Any]:
-        """Return what `room.join` is to say: what the client has."""
+        """Return the fields of `room.join` for the position of this client."""
         held = {m: [one.attempt, one.seq] for m, one in self.partial.items() if one.seq >= 0}
         return {"after": self.seq, "live": held}
 
@@ -75,7 +75,7 @@ class Timeline:
         self.personas = {persona["id"]: persona for persona in state["personas"]}
 
     def _resume(self, live: Frame) -> None:
-        """Take what a snapshot has of an unfinished answer: the whole, or what follows ours."""
+        """Apply an unfinished answer of a snapshot: the whole text, or the part after ours."""
         ours = self.partial.get(live["message"])
         if live["from"] == 0:
             self.partial[live["message"]] = PartialAnswer(
@@ -89,7 +89,7 @@ class Timeline:
     def _delta(self, delta: Frame) -> None:
         ours = self.partial.get(delta["message"])
         if ours is None or self.gap:
-            return  # an answer that has ended, or one that the next snapshot will bring
+            return  # the answer has ended, or the next snapshot contains it
         if delta["attempt"] > ours.attempt:
             ours.attempt, ours.seq, ours.text = delta["attempt"], -1, ""
         if delta["attempt"] < ours.attempt or delta["seq"] <= ours.seq:

@@ -96,7 +96,7 @@ def test_factor_that_cannot_be_written_down_stays_as_it_was(
         code = totp_code(client.get(path).context["form"].secret)
     elif change != "a passkey":
         enable_totp(cast.member)
-    # A device that nobody has: what its answer must be, tests/e2e/test_passkeys.py shows.
+    # No device exists here: tests/e2e/test_passkeys.py covers its response.
     monkeypatch.setattr(PasskeyForm, "clean", lambda form: form.cleaned_data)
     before = list(Authenticator.objects.order_by("pk").values_list("pk", "data"))
     request.getfixturevalue("entries_fail")
