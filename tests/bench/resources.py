@@ -12,6 +12,7 @@ import uvloop
 
 from tests.bench.latency.timed_ask import ask
 from tests.cluster.harness import SECRET_KEY
+from tests.cluster.harness.cluster import migrate
 from tests.cluster.harness.services import Postgres, Redis
 from tests.live import ROOT, Installation, PopulatedRoom, until
 
@@ -45,7 +46,7 @@ class Resources:
             MARU_SECRET_KEY=SECRET_KEY,
             **env,
         )
-        made.manage("migrate", "--verbosity", "0")
+        migrate(made)
         return made
 
     @cached_property

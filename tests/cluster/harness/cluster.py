@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from signal import Signals
 from typing import Any, ClassVar, Self
+from urllib.parse import urlencode
 
 import psycopg
 
@@ -161,7 +162,7 @@ class Cluster:
     def prepare(self) -> None:
         """Migrate the database if necessary, as an operator does before the first start."""
         if not self.postgres.is_migrated:
-            self.manage("migrate", "--verbosity", "0")
+            migrate(self.webs[0])
 
     def manage(self, *arguments: str) -> str:
         """Run a management command and return what it prints."""
@@ -196,6 +197,22 @@ def private_cluster(folder: Path, provider: str, **options: Any) -> Iterator[Clu
         Cluster(folder, postgres, redis, MARU_EGRESS_ALLOW=provider, **options) as started,
     ):
         yield started
+
+
+def migrate(installation: Installation) -> None:
+    """Migrate the database without the product's limit for idle transactions.
+
+    A migration is idle while Python builds its next statement; on an overloaded machine that takes
+    longer than the limit, and PostgreSQL would end the connection.
+    """
+    env = installation.env
+    unlimited = urlencode({"options": "-c idle_in_transaction_session_timeout=0"})
+    url = f"{env['MARU_DATABASE_URL']}?{unlimited}"
+    installation.env = {**env, "MARU_DATABASE_URL": url}
+    try:
+        installation.manage("migrate", "--verbosity", "0")
+    finally:
+        installation.env = env
 
 
 def _new(folder: Path) -> Path:
