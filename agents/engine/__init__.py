@@ -10,8 +10,9 @@ Importing this package is cheap. Importing CrewAI takes seconds, so `warm` does 
 import asyncio
 import gc
 import importlib
+import threading
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from functools import cache
 from types import ModuleType
 
 from agents.engine import environment
@@ -21,44 +22,39 @@ environment.prepare()  # before any module of this package imports CrewAI
 
 __all__ = ["answer", "warm"]
 
-_answer_module: ModuleType | None = None
+_import_lock = threading.Lock()
 
 
 async def warm() -> None:
     """Import CrewAI in a thread. Call it in a worker right after start."""
-    await _load()
+    await asyncio.to_thread(_answer_stream)
 
 
-async def answer(
+def answer(
     spec: PersonaSpec, turns: Sequence[Turn], *, limits: Limits
 ) -> AsyncGenerator[Part, None]:
-    """Yield the parts of one answer, `Finished` last; raise AnswerFailed.
+    """Return a generator of the parts of one answer, `Finished` last; it raises AnswerFailed.
 
     `aclose()` and cancelling the iterating task both stop the answer: the provider's connection is
     closed before they return. Iterate under `contextlib.aclosing`; after a `break` without it the
-    answer goes on until the garbage collector closes the generator.
+    answer goes on until the garbage collector closes the generator. Call it after `warm`, because
+    the import would block the event loop for seconds.
     """
-    module = await _load()
-    async with aclosing(module.stream_answer(spec, turns, limits)) as parts:
-        async for part in parts:
-            yield part
+    stream: AsyncGenerator[Part, None] = _answer_stream().stream_answer(spec, turns, limits)
+    return stream
 
 
-async def _load() -> ModuleType:
-    global _answer_module
-    if _answer_module is None:
-        _answer_module = await asyncio.to_thread(_import)
-    return _answer_module
-
-
-def _import() -> ModuleType:
-    environment.decline_tracing()
-    # During the import the collector would traverse the new objects again and again, and block
-    # the loop for tenths of a second each time. Imported modules live until the process exits, so
-    # `freeze` also keeps them out of all later collections.
-    gc.disable()
-    try:
-        return importlib.import_module("agents.engine.answer_stream")
-    finally:
-        gc.freeze()
-        gc.enable()
+@cache
+def _answer_stream() -> ModuleType:
+    """Return the module that imports CrewAI; the first call imports it."""
+    with _import_lock:  # a second thread must not turn garbage collection on during the import
+        environment.decline_tracing()
+        # During the import the collector would traverse the new objects again and again, and block
+        # the loop for tenths of a second each time. Imported modules live until the process exits,
+        # so `freeze` also keeps them out of all later collections.
+        gc.disable()
+        try:
+            return importlib.import_module("agents.engine.answer_stream")
+        finally:
+            gc.freeze()
+            gc.enable()
