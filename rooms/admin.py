@@ -1,7 +1,7 @@
-"""What staff see of the runs of this server: its workers, and the lines of its teams.
+"""The admin site for runs: the workers of this server and the quotas of its teams.
 
-It is on the admin site and not on a team's pages: workers serve all teams, and how much a team may
-ask of them is for whoever pays for the server to say.
+They are not on a team's pages, because the workers serve all teams and the operator of the server
+decides how many runs a team may have.
 """
 
 from django import forms
@@ -12,7 +12,7 @@ from rooms.models import TeamQuota, Worker
 
 
 class WorkerAdmin(LookupAdmin):
-    """Workers: to look up. One that has not been seen for a while has died or is frozen."""
+    """Read-only list of the workers. A worker with an old `seen_at` is dead or suspended."""
 
     list_display = ("name", "seen_at", "running", "concurrency", "started_at")
     ordering = ("-seen_at",)
@@ -23,7 +23,7 @@ class WorkerAdmin(LookupAdmin):
 
 
 class TeamQuotaAdmin(PermissionFirstAdmin):
-    """What a team may ask at once, where that is not what the server's settings say."""
+    """Quotas of teams that differ from the server's settings."""
 
     list_display = (
         *("team", "served_at"),
@@ -41,9 +41,9 @@ class TeamQuotaAdmin(PermissionFirstAdmin):
         request: HttpRequest,
         obj: TeamQuota,
         form: forms.ModelForm[TeamQuota],
-        change: bool,  # noqa: FBT001  # as Django calls it
+        change: bool,  # noqa: FBT001  # the signature is Django's
     ) -> None:
-        """Write it down, in the log of the server: it is for whoever runs that to say."""
+        """Save, and write an audit entry of the team's quota to the audit log of the server."""
         super().save_model(request, obj, form, change)
         audit_form(request, "quota.changed", form, obj.team_id, audited_fields=["team"])
 

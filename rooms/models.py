@@ -1,4 +1,4 @@
-"""Rooms, who is in them, what was said, the runs that answer, and the log of it all."""
+"""Rooms, their members, messages, runs and events; the quotas of teams; the workers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Privacy(models.TextChoices):
 
 
 class AnswerPolicy(models.TextChoices):
-    """Which personas answer a message that names none for itself."""
+    """Which personas answer a message whose author has not selected personas."""
 
     DEFAULT = "default", _("The first persona answers everything; mentioned ones answer instead")
     MENTION = "mention", _("Only mentioned personas answer")
@@ -41,19 +41,19 @@ class RoomRole(models.TextChoices):
 
 class RoomQuerySet(models.QuerySet["Room"]):
     def visible_to(self, user: User) -> Self:
-        """Filter to the rooms that the user is in."""
+        """Filter to the rooms that the user is in and the scope of the credential allows."""
         mine = RoomPermission.objects.filter(user_id=user.pk, permission__codename="view")
         rooms = self.filter(pk__in=mine.values("content_object"), team__deleted_at=None)
         rooms = rooms.filter(models.Q(team__require_mfa=False) | models.Q(mfa_enabled(user.pk)))
         return rooms.filter(team=user.scope.team_id) if user.scope.team_id else rooms
 
     def open_to_team(self) -> Self:
-        """Filter to the rooms that everybody of their team may join, but for guests."""
+        """Filter to the rooms that all members of their team may join, except guests."""
         return self.filter(privacy=Privacy.TEAM, archived_at=None, deleted_at=None)
 
 
 class Room(models.Model):
-    """A conversation of people and personas of one team."""
+    """A conversation of users and personas of one team."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="rooms")
@@ -70,7 +70,7 @@ class Room(models.Model):
     last_seq = models.PositiveBigIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     archived_at = models.DateTimeField(null=True, editable=False)
-    deleted_at = models.DateTimeField(null=True, editable=False)  # nobody is in it; to be purged
+    deleted_at = models.DateTimeField(null=True, editable=False)  # without members; see purge_rooms
 
     objects = RoomQuerySet.as_manager()
 
@@ -99,19 +99,19 @@ class Room(models.Model):
 
 
 class RoomPermission(ObjectPermission):
-    """What the gate reads: one row for each thing that a user may do in a room."""
+    """A permission that a user has in a room; `rooms.permissions` reads this table."""
 
     content_object = models.ForeignKey(Room, on_delete=models.CASCADE)
 
 
 class RoomMemberQuerySet(models.QuerySet["RoomMember"]):
     def active(self) -> Self:
-        """Those who are in the room now; who is suspended from the team is so only on paper."""
+        """Filter to the members with access; a member suspended from the team has none."""
         return self.filter(suspended=False)
 
 
 class RoomMember(models.Model):
-    """A person in a room, by a role, and how far they have read."""
+    """A user in a room, with a role and a read position."""
 
     room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="members")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="room_memberships")
@@ -132,7 +132,7 @@ class RoomMember(models.Model):
 
 
 class InvitedRoom(models.Model):
-    """A room that whoever accepts an invitation comes into, beside the team."""
+    """A room that a user who accepts an invitation to the team joins, too."""
 
     invitation = models.ForeignKey(Invitation, on_delete=models.CASCADE, related_name="rooms")
     room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="+")
@@ -147,7 +147,7 @@ class InvitedRoom(models.Model):
 
 
 class RoomPersona(models.Model):
-    """A persona that may be asked in a room. The lowest id is the first that was bound."""
+    """A persona that is bound to a room. The lowest id was bound first."""
 
     room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="bindings")
     persona = models.ForeignKey(Persona, on_delete=models.CASCADE, related_name="bindings")
@@ -190,18 +190,18 @@ class AuthorKind(models.TextChoices):
 
 
 class Message(models.Model):
-    """What somebody said: a user, or a persona by way of a run.
+    """A message of a user, or an answer of a persona, which a run writes.
 
-    `seq` is that of the `message.created` event and orders the room. `text` of a streaming answer
-    is empty: its deltas live in the replay until the answer ends. A deleted message stays in its
-    place, without its text.
+    `seq` is the seq of the `message.created` event and orders the messages of a room. The `text` of
+    a streaming answer is empty: its deltas are in the delta store until the run ends. A deleted
+    message keeps its seq and has no text.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="messages")
     seq = models.PositiveBigIntegerField()
     user = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
-    # No constraint: who has said something stays true when the persona is gone.
+    # No constraint: the message keeps the id of its author when the persona is deleted.
     persona = models.ForeignKey(
         Persona, null=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
     )
@@ -216,9 +216,8 @@ class Message(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     edited_at = models.DateTimeField(null=True)
     deleted_at = models.DateTimeField(null=True)
-    reactions = models.JSONField(
-        default=dict
-    )  # emoji → ids of users, changed under the room's lock
+    # Maps an emoji to the ids of users; changed under the lock of the room.
+    reactions = models.JSONField(default=dict)
 
     class Meta:
         default_permissions = ()
@@ -254,10 +253,10 @@ class RunQuerySet(models.QuerySet["Run"]):
 
 
 class Run(models.Model):
-    """One persona's answer to one message; the row is the queue, too.
+    """The work of one persona on one message, which writes one answer. The table is the queue.
 
-    A worker owns a running row until `lease_until`. `attempt` fences it: what an owner of an older
-    attempt writes is refused.
+    A worker (`lease_owner`) owns a running run until `lease_until`. `attempt` is the fencing token:
+    a write under an older attempt is refused.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -267,7 +266,7 @@ class Run(models.Model):
     answer = models.OneToOneField(
         Message, null=True, on_delete=models.SET_NULL, related_name="answered_by"
     )
-    # No constraint: so does what an answer took, and why it ended.
+    # No constraint: usage and errors are kept when the persona is deleted.
     persona = models.ForeignKey(
         Persona, on_delete=models.DO_NOTHING, db_constraint=False, related_name="runs"
     )
@@ -291,7 +290,7 @@ class Run(models.Model):
     class Meta:
         default_permissions = ()
         indexes: ClassVar = [
-            # Not partial: SQLite does not see that a state in a parameter is that of the index.
+            # Not partial: SQLite uses a partial index only if the state is a literal in the query.
             models.Index(fields=["team", "state", "queued_at", "id"], name="run_queue"),
             models.Index(fields=["state", "lease_until"], name="run_leases"),
             models.Index(
@@ -338,7 +337,7 @@ class TeamQuota(models.Model):
 
 
 class Worker(models.Model):
-    """A process that runs answers, as it showed itself last; its name tells of no machine."""
+    """A worker process, as of its last report. Its name does not contain the host name."""
 
     name = models.CharField(_("name"), max_length=64, primary_key=True)
     concurrency = models.PositiveIntegerField(_("answers at once"))
@@ -355,9 +354,9 @@ class Worker(models.Model):
 
 
 class RoomEvent(models.Model):
-    """One durable change in a room, in the order that everybody sees; `payload` is the frame.
+    """A durable event of a room; `payload` is its JSON frame.
 
-    `message` is the message whose text the payload holds, for whoever has to take it out again.
+    `message` is the id of the message whose text is in the payload, so that it can be redacted.
     """
 
     room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="events")

@@ -1,4 +1,4 @@
-"""The gates of rooms, and of the messages and runs in them: asked by every way in."""
+"""Checks permissions for rooms and for their messages and runs; every entry point uses it."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -23,11 +23,11 @@ MANAGE: Final = "manage"
 
 
 def access_room(user: User, room_id: UUID, permission: str, *, even_archived: bool = False) -> Room:
-    """Return the room if `user` may do this to it; one query, whatever the answer.
+    """Return the room if `user` has the permission; always one query.
 
-    Raises NotFound where there is no such room or the user is not in it, alike; Forbidden where
-    they are in it without this right. Staff and superusers get nothing extra. An archived room may
-    be seen, and nothing else be done to it but by those who say `even_archived`.
+    Raises NotFound both for a room that does not exist and for a room that the user is not in;
+    Forbidden if the user is in the room without the permission. Staff and superusers have no extra
+    permissions. An archived room allows only VIEW, unless `even_archived` is set.
     """
     return _judge(
         _granted(user, content_object=room_id), user, permission, even_archived=even_archived
@@ -35,38 +35,41 @@ def access_room(user: User, room_id: UUID, permission: str, *, even_archived: bo
 
 
 def lock_room(user: User, room_id: UUID, permission: str, *, even_archived: bool = False) -> Room:
-    """Like `access_room`, and nothing else changes the room until the transaction ends.
+    """Like `access_room`, and lock the room until the transaction ends.
 
-    The gate is asked while it takes the lock, so that strangers can hold up no room by waiting for
-    it, and again behind it: whoever was removed while we waited is out.
+    The permission is checked twice: in the query that takes the lock, so that a user without it
+    cannot wait for the lock and block the room; and under the lock, because the user may have been
+    removed while this transaction waited.
 
-    `no_key`, wherever a room is locked: rows that point at it are written by others meanwhile, who
-    may hold the lock of an audit for which we shall wait.
+    Rooms are always locked with `no_key` (FOR NO KEY UPDATE in PostgreSQL): inserting a row that
+    references the room needs a key share lock on it, and that transaction may hold the lock of the
+    audit log, for which this one waits later.
     """
     _lock(user, room_id, permission, even_archived=even_archived)
     return access_room(user, room_id, permission, even_archived=even_archived)
 
 
-def lock_to_write(
-    user: User, room_id: UUID, **known: Subquery
+def lock_room_to_post(
+    user: User, room_id: UUID, **lookups: Subquery
 ) -> tuple[Room, User, dict[str, UUID | None]]:
-    """Like `lock_room`, for writing; with the user as they are called now, and what is `known`.
+    """Like `lock_room` for POST; also return the user and the values of `lookups`.
 
-    All in the one query behind the lock. A socket has its user from the handshake, and people
-    change their names. `known` names what else must be looked up, in a room that is the outer
-    query's `content_object`.
+    All are read in the one query under the lock. The user is read again because a connection has
+    its user from the handshake, and users change their names. `lookups` are subqueries, which refer
+    to the room as `OuterRef("content_object")`.
     """
     _lock(user, room_id, POST)
-    granted = _granted(user, content_object=room_id).select_related("user").annotate(**known)
+    granted = _granted(user, content_object=room_id).select_related("user").annotate(**lookups)
     room = _judge(granted, user, POST)
     row = granted[0]
-    return room, row.user, {name: getattr(row, name) for name in known}
+    return room, row.user, {name: getattr(row, name) for name in lookups}
 
 
 def access_message(user: User, message_id: UUID, permission: str) -> Message:
-    """Return the message if `user` may do this in its room; NotFound or Forbidden if not.
+    """Return the message if `user` has the permission in its room.
 
-    The gate looks for the message itself: one that is not there costs what a foreign one does.
+    Raises NotFound or Forbidden. The permission query looks up the message, so that a message that
+    does not exist costs as much as a message of another room.
     """
     room = _judge(_granted(user, content_object__messages=message_id), user, permission)
     message = room.messages.filter(pk=message_id).first()
@@ -76,7 +79,7 @@ def access_message(user: User, message_id: UUID, permission: str) -> Message:
 
 
 def access_run(user: User, run_id: UUID, permission: str) -> Run:
-    """Return the run if `user` may do this in its room; NotFound or Forbidden if not."""
+    """Return the run if `user` has the permission in its room; raises NotFound or Forbidden."""
     room = _judge(_granted(user, content_object__runs=run_id), user, permission)
     run = room.runs.filter(pk=run_id).first()
     if run is None:
@@ -85,9 +88,9 @@ def access_run(user: User, run_id: UUID, permission: str) -> Run:
 
 
 def access_open_room(user: User, room_id: UUID) -> Team:
-    """Return the team if `user` may join the room without being asked; NotFound if not, one query.
+    """Return the team of an open room that `user` may join; one query.
 
-    Guests do not even see that it is there.
+    Raises NotFound for other rooms, and for guests, who must not learn that the room exists.
     """
     try:
         return access_team_of(
@@ -103,7 +106,7 @@ def access_open_room(user: User, room_id: UUID) -> Team:
 
 
 def permissions_in(user: User, room: Room) -> list[str]:
-    """Return what the user may do in the room, in alphabetical order; empty for strangers."""
+    """Return the permissions of the user in the room, sorted; empty if the user is not in it."""
     granted = set(
         _granted(user, content_object=room.pk).values_list("permission__codename", flat=True)
     )
@@ -111,12 +114,15 @@ def permissions_in(user: User, room: Room) -> list[str]:
 
 
 def set_room_role(users: Iterable[User], room: Room, role: str | None) -> None:
-    """Turn a role into permissions, in the transaction that sets it; None takes them all."""
+    """Replace the permissions of users in a room by those of a role; None removes them all.
+
+    Called in the transaction that sets the role.
+    """
     set_permissions(users, room, ROOM_ROLES[role] if role else frozenset())
 
 
 def _granted(user: User, **thing: UUID) -> QuerySet[RoomPermission]:
-    """`thing` names a room, or something in it, by how the permission leads to it."""
+    """Return the permissions of a user; `thing` is a lookup from RoomPermission, of one room."""
     granted = RoomPermission.objects.filter(
         user_id=user.pk, user__is_active=True, content_object__team__deleted_at=None, **thing
     )
@@ -125,7 +131,7 @@ def _granted(user: User, **thing: UUID) -> QuerySet[RoomPermission]:
 
 
 def _lock(user: User, room_id: UUID, permission: str, *, even_archived: bool = False) -> None:
-    if connection.features.has_select_for_update:  # SQLite's transactions begin with a lock
+    if connection.features.has_select_for_update:  # SQLite locks the database at BEGIN
         granted = _granted(user, content_object=room_id)
         locking = granted.select_for_update(of=("content_object",), no_key=True)
         _judge(locking, user, permission, even_archived=even_archived)

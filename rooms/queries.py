@@ -23,7 +23,7 @@ PAGE: Final = 50
 
 
 def room_state(room: Room, user: User) -> RoomState:
-    """Return the room as `user` may see it: the newest messages, who is here, what is running."""
+    """Return the room for `user`: the newest messages, members, personas and active runs."""
     members = room.members.active().select_related("user")
     return RoomState(
         room=room_body(room),
@@ -31,11 +31,11 @@ def room_state(room: Room, user: User) -> RoomState:
         personas=[persona_body(b.persona) for b in room.bindings.select_related("persona")],
         permissions=permissions_in(user, room),
         messages=newest_messages(room),
-        runs=_open_runs(room),
+        runs=_active_runs(room),
     )
 
 
-def _open_runs(room: Room) -> list[RunBody]:
+def _active_runs(room: Room) -> list[RunBody]:
     runs = list(room.runs.active().order_by("queued_at", "pk"))
     is_queued = any(run.state == RunState.QUEUED for run in runs)
     positions = queue.positions(room) if is_queued else {}
@@ -43,7 +43,7 @@ def _open_runs(room: Room) -> list[RunBody]:
 
 
 def newest_messages(room: Room, before: int | None = None, limit: int = PAGE) -> list[MessageBody]:
-    """Return up to `limit` messages, oldest first; those before seq `before`, where given."""
+    """Return the newest `limit` messages (before seq `before`, if given), oldest first."""
     messages = room.messages.order_by("-seq")
     if before is not None:
         messages = messages.filter(seq__lt=before)
@@ -51,12 +51,12 @@ def newest_messages(room: Room, before: int | None = None, limit: int = PAGE) ->
 
 
 def bodies(messages: Sequence[Message]) -> list[MessageBody]:
-    """Return the messages as they look on the wire; one query for all their runs."""
+    """Return the wire form of messages; one query for all their runs."""
     answered = Run.objects.filter(answer__in=[message.pk for message in messages])
     runs = dict(answered.values_list("answer_id", "pk"))
     return [message_body(message, runs.get(message.pk)) for message in messages]
 
 
-def open_answers(room_id: UUID) -> QuerySet[Run]:
-    """Return the runs whose answers have begun and not ended."""
+def streaming_answers(room_id: UUID) -> QuerySet[Run]:
+    """Return the active runs of a room that have an answer."""
     return Run.objects.active().filter(room_id=room_id, answer__isnull=False)

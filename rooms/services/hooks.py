@@ -16,10 +16,10 @@ from rooms.runs.ending import (
     fail_unauthorized_runs,
 )
 from rooms.services.members import (
-    enter_invited_rooms,
+    join_invited_rooms,
     leave_rooms,
-    return_to_rooms,
-    show_member,
+    publish_profile,
+    restore_to_rooms,
     suspend_from_rooms,
 )
 from rooms.services.personas import lock_rooms_of, unbind
@@ -41,13 +41,13 @@ class RoomAccountHooks(AccountHooks):
         )
 
     def member_joined(self, member: TeamMember, invitation: Invitation) -> None:
-        enter_invited_rooms(person=member.user, invitation=invitation)
+        join_invited_rooms(person=member.user, invitation=invitation)
 
     def member_suspended(self, member: TeamMember) -> None:
         suspend_from_rooms(member=member.user, team_id=member.team_id)
 
     def member_restored(self, member: TeamMember) -> None:
-        return_to_rooms(member=member.user, team_id=member.team_id)
+        restore_to_rooms(member=member.user, team_id=member.team_id)
 
     def member_role_changed(self, member: TeamMember) -> None:
         """Fail the runs that the new role does not allow, and remove a guest from open rooms."""
@@ -56,7 +56,7 @@ class RoomAccountHooks(AccountHooks):
             leave_rooms(member=member.user, team_id=member.team_id, privacy=Privacy.TEAM)
 
     def profile_changed(self, user: User) -> None:
-        show_member(user)
+        publish_profile(user)
 
     def team_deleted(self, team: Team, by: User) -> None:
         close_rooms(team=team, by=by)

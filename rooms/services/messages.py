@@ -1,4 +1,4 @@
-"""What is said in a room: posted, edited, deleted, reacted to, read."""
+"""Posts, edits, deletes and reads messages, and reacts to them."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from rooms.permissions import (
     access_message,
     access_room,
     lock_room,
-    lock_to_write,
+    lock_room_to_post,
 )
 from rooms.protocol.commands import TEXT_LIMIT
 from rooms.protocol.emoji import clean_emoji
@@ -36,12 +36,12 @@ from rooms.runs.delta_store import delta_store
 from rooms.runs.ending import cancel_runs
 from rooms.runs.responders import responders
 
-MOST_EMOJI: Final = 20
+MAX_REACTIONS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """What became of a message: its seq in the room and the runs that answer it."""
+    """A posted message and the ids of the runs that answer it."""
 
     message: Message
     runs: list[UUID]
@@ -57,26 +57,27 @@ def post_message(
     reply_to: UUID | None = None,
     personas: Collection[UUID] | None = None,
 ) -> Posted:
-    """Say something in a room and put the answers to it in line.
+    """Post a message in a room and queue the runs that answer it.
 
-    The same `client_id` of the same user in the same room is one message, however often it comes.
-    `personas` None leaves it to the room who answers; an empty collection asks nobody. Raises
-    NotFound (room, reply_to or persona), Forbidden, RateLimited, Invalid (blank) or TooLarge.
+    `client_id` is an idempotency key per user and room: a repeated call returns the first message.
+    With `personas` None the room's answer policy selects the personas; an empty collection asks
+    none. Raises NotFound (room, reply_to or persona), Forbidden, RateLimited, Invalid (blank) or
+    TooLarge.
     """
-    room, author, known = lock_to_write(user, room_id, **_known(user, client_id, reply_to))
-    if earlier_id := known.get("earlier"):
+    room, author, found = lock_room_to_post(user, room_id, **_lookups(user, client_id, reply_to))
+    if earlier_id := found.get("earlier"):
         earlier = room.messages.get(pk=earlier_id)
         return Posted(earlier, list(earlier.runs.order_by("pk").values_list("pk", flat=True)))
     rate_limits.consume(rate_limits.SEND, user, room_id=room.pk, team_id=room.team_id)
     check_text(text)
-    if reply_to and not known["answered"]:
+    if reply_to and not found["replied_to"]:
         raise NotFound
     handles = room.handles_in(text)
     asked = responders(
         room,
         user,
         mentioned=mentioned(text, handles),
-        replied_to=known.get("answered_by"),
+        replied_to=found.get("replied_to_persona"),
         named=personas,
     )
     message = Message.objects.create(
@@ -97,45 +98,52 @@ def post_message(
     return Posted(message, [run.pk for run in queued])
 
 
-def _known(user: User, client_id: UUID | None, reply_to: UUID | None) -> dict[str, Subquery]:
-    """Return what must be looked up before a message is posted: each the id of something, or none.
+def _lookups(user: User, client_id: UUID | None, reply_to: UUID | None) -> dict[str, Subquery]:
+    """Return subqueries for the ids that `post_message` needs, to be read with the room.
 
-    `earlier` is the message that this one is a copy of, `answered` the one it replies to, and
-    `answered_by` the persona that has said that.
+    `earlier` is the message that was posted under the same `client_id`, `replied_to` the message
+    that this one replies to, and `replied_to_persona` the persona that wrote that message.
     """
-    said = Message.objects.filter(room=OuterRef("content_object")).order_by()
-    known = {}
+    messages = Message.objects.filter(room=OuterRef("content_object")).order_by()
+    lookups = {}
     if client_id is not None:
-        known["earlier"] = Subquery(said.filter(user=user, client_id=client_id).values("pk")[:1])
+        lookups["earlier"] = Subquery(
+            messages.filter(user=user, client_id=client_id).values("pk")[:1]
+        )
     if reply_to is not None:
-        answered = said.filter(pk=reply_to)
-        known["answered"] = Subquery(answered.values("pk")[:1])
-        # SQLite would not know that a foreign key is a UUID, too.
-        known["answered_by"] = Subquery(answered.values("persona")[:1], output_field=UUIDField())
-    return known
+        replied_to = messages.filter(pk=reply_to)
+        lookups["replied_to"] = Subquery(replied_to.values("pk")[:1])
+        # Without output_field, Django does not convert the bytes of SQLite to a UUID here.
+        lookups["replied_to_persona"] = Subquery(
+            replied_to.values("persona")[:1], output_field=UUIDField()
+        )
+    return lookups
 
 
 @transaction.atomic
 def mark_read(*, user: User, room_id: UUID, seq: int) -> None:
-    """Remember how far `user` has read; it never moves back, nor beyond the end of the log."""
+    """Set the read position of `user`; it never moves back, nor past the end of the room's log."""
     room = access_room(user, room_id, VIEW)
     read = min(seq, room.last_seq)
     RoomMember.objects.filter(room=room, user=user, read_seq__lt=read).update(read_seq=read)
 
 
 def check_may_edit(user: User, message: Message) -> None:
-    """Raise unless `user`, who may write in its room, has written the message, and it is there."""
+    """Raise unless `user` is the author and the message is not deleted.
+
+    The caller has checked that the user may post in the room.
+    """
     if message.user_id != user.pk:
         detail = _("Only whoever wrote a message may change it.")
         raise Forbidden(detail, team_id=message.room.team_id)
-    _check_there(message)
+    _check_not_deleted(message)
 
 
 @transaction.atomic
 def edit_message(*, user: User, message_id: UUID, text: str) -> Message:
-    """Change what one has said oneself. Nobody changes the words of others, nor of a persona.
+    """Change the text of the user's own message.
 
-    Personas that are mentioned only now are not asked: an edit mends, it does not speak.
+    An edit queues no run, even if it adds a mention of a persona.
     """
     room, message = _lock(user, message_id, POST)
     check_may_edit(user, message)
@@ -152,10 +160,10 @@ def edit_message(*, user: User, message_id: UUID, text: str) -> Message:
 
 @transaction.atomic
 def delete_message(*, user: User, message_id: UUID) -> None:
-    """Take away what was said: one's own, or anybody's for a moderator; twice is as once.
+    """Delete a message; the author and moderators may. A deleted message stays as it is.
 
-    The message keeps its place; its words are gone from the log, too. What was being answered to it
-    is stopped, and so is the answer itself if it is one.
+    The row keeps its seq; the text is removed from the row, the log and the delta store. Active
+    runs on the message are cancelled, and so is the run whose answer the message is.
     """
     author = Message.objects.filter(pk=message_id).values_list("user_id", flat=True).first()
     room, message = _lock(user, message_id, POST if author == user.pk else MODERATE)
@@ -166,12 +174,12 @@ def delete_message(*, user: User, message_id: UUID) -> None:
     message.deleted_at = timezone.now()
     message.save(update_fields=["text", "html", "reactions", "deleted_at"])
     cancel_runs(room, user.pk, Q(message=message) | Q(answer=message))
-    answered_by = room.runs.filter(answer=message).first()
-    if answered_by is not None:
-        delta_store().purge(message.pk, answered_by.attempt)
+    run = room.runs.filter(answer=message).first()
+    if run is not None:
+        delta_store().purge(message.pk, run.attempt)
     event_log.redact(message.pk)
     message.refresh_from_db(fields=["status"])
-    run_id = answered_by.pk if answered_by else None
+    run_id = run.pk if run else None
     event_log.record(room, MessageDeleted(message_body(message, run_id)))
     if message.user_id != user.pk:
         audit(user, "message.deleted", message.pk, team_id=room.team_id)
@@ -179,19 +187,21 @@ def delete_message(*, user: User, message_id: UUID) -> None:
 
 @transaction.atomic
 def react(*, user: User, message_id: UUID, emoji: str, on: bool) -> None:
-    """Put an emoji to a message, or take it back; what is so already stays so."""
+    """Add or remove a reaction of `user`; no event is recorded if nothing changes."""
     room, message = _lock(user, message_id, POST)
-    _check_there(message)
+    _check_not_deleted(message)
     emoji = clean_emoji(emoji)
     before = message.reactions.get(emoji, [])
-    after = [one for one in before if one != str(user.pk)] + ([str(user.pk)] if on else [])
+    after = [user_id for user_id in before if user_id != str(user.pk)] + (
+        [str(user.pk)] if on else []
+    )
     if set(after) == set(before):
         return
     rate_limits.consume(rate_limits.REACT, user, room_id=room.pk, team_id=room.team_id)
     message.reactions |= {emoji: after}
     if not after:
         del message.reactions[emoji]
-    if len(message.reactions) > MOST_EMOJI:
+    if len(message.reactions) > MAX_REACTIONS:
         raise Conflict(_("This message has 20 different reactions. Use one of them."))
     message.save(update_fields=["reactions"])
     event_log.record(
@@ -200,19 +210,19 @@ def react(*, user: User, message_id: UUID, emoji: str, on: bool) -> None:
 
 
 def _lock(user: User, message_id: UUID, permission: str) -> tuple[Room, Message]:
-    """Lock the room of a message, behind its gate, and return both as they are then."""
+    """Check the permission, lock the room of a message and return both, read under the lock."""
     room_id = access_message(user, message_id, VIEW).room_id
     room = lock_room(user, room_id, permission)
     return room, room.messages.get(pk=message_id)
 
 
-def _check_there(message: Message) -> None:
+def _check_not_deleted(message: Message) -> None:
     if message.deleted_at is not None:
         raise Conflict(_("This message was deleted."))
 
 
 def check_text(text: str) -> None:
-    """Raise unless a message may have this text."""
+    """Raise Invalid for a blank text, TooLarge for one of more than TEXT_LIMIT characters."""
     if not text.strip() or "\x00" in text:
         raise Invalid(_("Write something first."))
     if len(text) > TEXT_LIMIT:

@@ -1,4 +1,4 @@
-"""Which personas answer in which rooms."""
+"""Binds personas to rooms, unbinds them, and confines them to rooms."""
 
 from collections.abc import Collection, Sequence
 from uuid import UUID
@@ -22,7 +22,10 @@ from rooms.runs.ending import PERSONA_UNBOUND, fail_runs_of_personas, fail_unaut
 
 @transaction.atomic
 def bind_persona(*, user: User, room_id: UUID, persona_id: UUID) -> None:
-    """Let a persona of the team answer in the room; nothing if it already may."""
+    """Bind a persona of the team to the room; nothing happens if it is bound already.
+
+    Raises Forbidden if the persona is confined to other rooms.
+    """
     team_id = access_room(user, room_id, MANAGE).team_id
     personas = lock_personas(bindable(user, team_id).filter(pk=persona_id))
     room = lock_room(user, room_id, MANAGE)
@@ -41,9 +44,9 @@ def bind_persona(*, user: User, room_id: UUID, persona_id: UUID) -> None:
 def confine_persona(
     *, user: User, persona_id: UUID, room_ids: Collection[UUID] | None
 ) -> list[UUID]:
-    """Keep a persona to these rooms, and take it out of all others; None lets it into any.
+    """Allow a persona in these rooms only and unbind it from all others; None allows all rooms.
 
-    Raises NotFound for a room that `user` is not in.
+    Returns the ids of the allowed rooms. Raises NotFound for a room that `user` is not in.
     """
     persona = lock_persona(user, persona_id, CHANGE)
     rooms = Room.objects.visible_to(user).filter(team=persona.team_id, pk__in=room_ids or ())
@@ -66,7 +69,7 @@ def confine_persona(
 
 @transaction.atomic
 def unbind_persona(*, user: User, room_id: UUID, persona_id: UUID) -> None:
-    """Take a persona out of the room."""
+    """Unbind a persona from the room. Raises NotFound if it is not bound."""
     room = lock_room(user, room_id, MANAGE)
     if not room.bindings.filter(persona_id=persona_id).exists():
         raise NotFound
@@ -76,27 +79,27 @@ def unbind_persona(*, user: User, room_id: UUID, persona_id: UUID) -> None:
 
 
 def lock_rooms_of(*personas: Persona) -> list[Room]:
-    """Lock the rooms of personas, always in the same order, so that two changes cannot cross."""
-    theirs = RoomPersona.objects.filter(persona__in=personas).values("room")
+    """Lock the rooms of personas, ordered by id, so that two transactions cannot deadlock."""
+    bound = RoomPersona.objects.filter(persona__in=personas).values("room")
     rooms = Room.objects.select_for_update(of=("self",), no_key=True)
-    return list(rooms.filter(pk__in=theirs).order_by("pk"))
+    return list(rooms.filter(pk__in=bound).order_by("pk"))
 
 
 def bindable(user: User, team_id: UUID) -> QuerySet[Persona]:
-    """Return the personas of a team that `user` may take into a room."""
+    """Return the personas of a team that `user` may bind to a room."""
     return usable_by(user, Persona.objects.filter(team=team_id))
 
 
 def lock_personas(personas: QuerySet[Persona]) -> list[Persona]:
-    """Lock personas before the rooms that they come into, as whoever confines or deletes one does.
+    """Lock personas. Called before their rooms are locked, as by `confine_persona` and deletion.
 
-    So none comes into a room while it is being kept out of it.
+    A persona cannot be bound to a room while another transaction confines or deletes it.
     """
     return list(personas.select_for_update(of=("self",), no_key=True).order_by("pk"))
 
 
 def unbind(room: Room, persona_id: UUID) -> None:
-    """Take a persona out of a room that the transaction has locked, after its checks."""
+    """Unbind a persona from a room that the caller has locked, after its checks."""
     room.bindings.filter(persona_id=persona_id).delete()
     if room.default_persona_id == persona_id:
         room.default_persona = None
@@ -107,7 +110,7 @@ def unbind(room: Room, persona_id: UUID) -> None:
 
 
 def bind(room: Room, personas: Sequence[Persona]) -> None:
-    """Take personas into a room, both locked by the transaction, after its checks."""
+    """Bind personas to a room; the caller has locked both, and has checked the permission."""
     if not personas:
         return
     RoomPersona.objects.bulk_create(RoomPersona(room=room, persona=each) for each in personas)

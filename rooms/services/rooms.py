@@ -1,8 +1,8 @@
-"""The life of a room: made, changed, archived, deleted.
+"""Creates, changes, archives and deletes rooms.
 
-The audit is read by a team's admins, who do not see private rooms that they are not in. It tells
-what was done to such a room by whom, with the ids of room, people and personas: admins answer for
-who is let in where. What the room is called and what it is for, it does not tell.
+The admins of a team read its audit log and do not see private rooms that they are not in. An audit
+entry of a private room therefore has the action, the actor and the ids of room, members and
+personas, because admins are responsible for access, but neither the name nor the topic.
 """
 
 from collections.abc import Collection, Iterable
@@ -26,12 +26,12 @@ from rooms.permissions import MANAGE, access_room, lock_room, set_room_role
 from rooms.protocol.events import RoomArchived, RoomChanged, RoomDeleted
 from rooms.protocol.serializers import room_body
 from rooms.runs.ending import cancel_runs
-from rooms.services.members import add_members, hold_seats
+from rooms.services.members import add_members, lock_team_members
 from rooms.services.personas import bind, bindable, lock_personas
 
 NAME_LENGTH: Final = 80
-WORDS: Final = frozenset({"name", "topic"})
-KEPT_AFTER_DELETION: Final = timedelta(days=1)
+HIDDEN_FIELDS: Final = frozenset({"name", "topic"})
+RETENTION: Final = timedelta(days=1)
 
 
 @transaction.atomic
@@ -47,13 +47,16 @@ def create_room(
     default_persona: UUID | None = None,
     people: Collection[UUID] = (),
 ) -> Room:
-    """Make a room that `user` owns. Raises NotFound for people and personas of another team."""
+    """Create a room that `user` owns, with `people` as members.
+
+    Raises NotFound for users and personas of another team.
+    """
     team = access_team(user, team_id, CREATE_ROOM)
     bound = lock_personas(bindable(user, team.pk).filter(pk__in=personas, confined=False))
     if len(bound) != len(set(personas)) or (default_persona and default_persona not in personas):
         raise NotFound
     bound.sort(key=lambda persona: list(personas).index(persona.pk))
-    owner, *others = hold_seats(team.pk, [user.pk, *people])
+    owner, *others = lock_team_members(team.pk, [user.pk, *people])
     room = Room.objects.create(
         team=team,
         name=require_name(name, max_length=NAME_LENGTH),
@@ -65,7 +68,7 @@ def create_room(
     add_members(room, [owner], RoomRole.OWNER)
     add_members(room, others, RoomRole.MEMBER)
     bind(room, bound)
-    after = _told(room, ["name", "privacy"])
+    after = _audit_facts(room, ["name", "privacy"])
     after["personas"] = [str(persona.pk) for persona in bound]
     after["people"] = [str(person.pk) for person in others]
     audit(user, "room.created", room.pk, team_id=team.pk, after=after)
@@ -73,14 +76,14 @@ def create_room(
 
 
 @transaction.atomic
-def open_team(*, user: User, team_id: UUID) -> Room:
-    """Give a new team its first room, with a persona that answers without any key."""
+def create_first_room(*, user: User, team_id: UUID) -> Room:
+    """Create the first room of a team, with a demo persona, which needs no key."""
     persona = create_demo_persona(user=user, team_id=team_id)
     return create_room(user=user, team_id=team_id, name=str(_("lobby")), personas=[persona.pk])
 
 
 class RoomChanges(TypedDict, total=False):
-    """What may change about a room; what is left out stays."""
+    """The fields of a room that may change; fields that are left out keep their values."""
 
     name: str
     topic: str
@@ -94,7 +97,7 @@ class RoomChanges(TypedDict, total=False):
 def update_room(*, user: User, room_id: UUID, **changes: Unpack[RoomChanges]) -> Room:
     """Change a room. Raises NotFound for a default persona that is not bound to it.
 
-    An archived room is opened first, and one that is to be archived is changed before.
+    An archived room is restored before the other changes, and archived after them.
     """
     archived = changes.pop("archived", None)
     if archived is False:
@@ -107,7 +110,7 @@ def update_room(*, user: User, room_id: UUID, **changes: Unpack[RoomChanges]) ->
 
 @transaction.atomic
 def archive_room(*, user: User, room_id: UUID) -> Room:
-    """Close a room for writing, and stop what is being answered; nothing where it is closed."""
+    """Make a room read-only and cancel its active runs; an archived room stays as it is."""
     room = lock_room(user, room_id, MANAGE, even_archived=True)
     if room.archived_at is None:
         cancel_runs(room, user.pk)
@@ -120,7 +123,7 @@ def archive_room(*, user: User, room_id: UUID) -> Room:
 
 @transaction.atomic
 def restore_room(*, user: User, room_id: UUID) -> Room:
-    """Open an archived room again; nothing where it is open."""
+    """Make an archived room writable again; nothing happens if it is not archived."""
     room = lock_room(user, room_id, MANAGE, even_archived=True)
     if room.archived_at is not None:
         room.archived_at = None
@@ -132,7 +135,7 @@ def restore_room(*, user: User, room_id: UUID) -> Room:
 
 @transaction.atomic
 def delete_room(*, user: User, room_id: UUID) -> None:
-    """Take a room away from everybody, at once and for ever."""
+    """Delete a room: remove all members and permissions at once; `purge_rooms` deletes the row."""
     room = lock_room(user, room_id, MANAGE, even_archived=True)
     cancel_runs(room, user.pk)
     record(room, RoomDeleted())
@@ -142,26 +145,28 @@ def delete_room(*, user: User, room_id: UUID) -> None:
     AllowedRoom.objects.filter(room=room).delete()
     room.deleted_at = timezone.now()
     room.save(update_fields=["deleted_at"])
-    audit(user, "room.deleted", room.pk, team_id=room.team_id, before=_told(room, ["name"]))
+    audit(user, "room.deleted", room.pk, team_id=room.team_id, before=_audit_facts(room, ["name"]))
 
 
 def purge_rooms() -> int:
-    """Take away what is left of deleted rooms; return how many.
+    """Delete the rows of rooms that were deleted more than RETENTION ago; return how many.
 
-    Their rows outlive them for a while: a socket whose process missed the deletion finds it in the
-    log, and a worker that was answering finds its run cancelled.
+    Until then, a process that missed the event of the deletion finds it in the log, and a worker
+    finds its run cancelled.
     """
-    over = Room.objects.filter(deleted_at__lt=timezone.now() - KEPT_AFTER_DELETION)
-    found = list(over)
-    for room in found:
+    rooms = list(Room.objects.filter(deleted_at__lt=timezone.now() - RETENTION))
+    for room in rooms:
         room.delete()
-    return len(found)
+    return len(rooms)
 
 
 @transaction.atomic
 def close_rooms(*, team: Team, by: User) -> None:
-    """Stop and shut every room of a team that is deleted; nothing in them changes."""
-    for room in _locked_rooms(team):
+    """Cancel the active runs of a deleted team's rooms, and record `room.deleted` in each.
+
+    Members, permissions and messages are kept for `reopen_rooms`.
+    """
+    for room in _lock_rooms(team):
         cancel_runs(room, by.pk)
         record(room, RoomDeleted())
 
@@ -169,7 +174,7 @@ def close_rooms(*, team: Team, by: User) -> None:
 @transaction.atomic
 def reopen_rooms(*, team: Team) -> None:
     """Undo `close_rooms`."""
-    for room in _locked_rooms(team):
+    for room in _lock_rooms(team):
         record(room, RoomChanged(room_body(room)))
 
 
@@ -182,29 +187,29 @@ def _change(user: User, room_id: UUID, changes: RoomChanges) -> Room:
         changes["name"] = require_name(changes["name"], max_length=NAME_LENGTH)
     if "topic" in changes:
         changes["topic"] = clean_line(changes["topic"])
-    before = _told(room, changes)
+    before = _audit_facts(room, changes)
     for name, value in changes.items():
         setattr(room, "default_persona_id" if name == "default_persona" else name, value)
     room.save(update_fields=list(changes))
     record(room, RoomChanged(room_body(room)))
-    after = {"fields": list(changes)} | _told(room, changes)
+    after = {"fields": list(changes)} | _audit_facts(room, changes)
     audit(user, "room.changed", room.pk, team_id=room.team_id, before=before, after=after)
     return room
 
 
-def _told(room: Room, names: Iterable[str]) -> dict[str, object]:
-    """What the audit tells of a room as it is now."""
-    told: dict[str, object] = {}
+def _audit_facts(room: Room, names: Iterable[str]) -> dict[str, object]:
+    """Return the present values of these fields, for the audit log; see the module docstring."""
+    facts: dict[str, object] = {}
     for name in names:
-        if name in WORDS and room.privacy == Privacy.PRIVATE:
+        if name in HIDDEN_FIELDS and room.privacy == Privacy.PRIVATE:
             continue
         value = getattr(room, "default_persona_id" if name == "default_persona" else name)
-        told[name] = None if value is None else str(value)
-    return told
+        facts[name] = None if value is None else str(value)
+    return facts
 
 
-def _locked_rooms(team: Team) -> list[Room]:
-    """Lock the rooms of a team, in the order in which everybody locks several of them."""
+def _lock_rooms(team: Team) -> list[Room]:
+    """Lock the rooms of a team, ordered by id, as all transactions that lock several rooms do."""
     rooms = Room.objects.select_for_update(of=("self",), no_key=True).filter(
         team=team, deleted_at=None
     )

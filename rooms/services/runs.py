@@ -1,4 +1,4 @@
-"""Answers to messages: stopped, and asked for again."""
+"""Cancels and retries runs."""
 
 from typing import Final
 from uuid import UUID
@@ -20,7 +20,7 @@ RETRYABLE: Final = (RunState.FAILED, RunState.CANCELLED)
 
 @transaction.atomic
 def cancel_run(*, user: User, run_id: UUID) -> Run:
-    """Stop an answer: whoever asked may, and moderators. A run that has ended stays as it is."""
+    """Cancel a run; the asker and moderators may. A run that has ended is returned unchanged."""
     room, run = _lock_run(user, run_id, VIEW)
     if run.state in ACTIVE:
         end_runs(room, {run: Cancelled(user.pk)})
@@ -29,11 +29,15 @@ def cancel_run(*, user: User, run_id: UUID) -> Run:
 
 @transaction.atomic
 def retry_run(*, user: User, run_id: UUID) -> Run:
-    """Ask again what failed or was stopped; returns a new run on the same message."""
+    """Queue a new run on the message of a failed or cancelled run, and return it.
+
+    Raises Conflict if the run has another state, its message is deleted, or the persona has an
+    active run on the message already.
+    """
     room, run = _lock_run(user, run_id, POST)
     persona = access_persona(user, run.persona_id, USE)
-    again = run.message.runs.active().filter(persona=persona)
-    if run.state not in RETRYABLE or run.message.deleted_at or again.exists():
+    active = run.message.runs.active().filter(persona=persona)
+    if run.state not in RETRYABLE or run.message.deleted_at or active.exists():
         raise Conflict(_("This answer cannot be asked for again now."))
     (new,), events = lifecycle.queue_runs(room, run.message, [persona], user)
     record(room, *events)
@@ -42,7 +46,10 @@ def retry_run(*, user: User, run_id: UUID) -> Run:
 
 @transaction.atomic
 def fail_unauthorized_runs_of(*, asker: User, team_id: UUID) -> None:
-    """End what somebody has asked for in a team and may not ask any more; the caller has judged."""
+    """Fail the active runs of `asker` in a team that the asker may not request any more.
+
+    The caller has checked the permission of the acting user.
+    """
     unended = Run.objects.active().filter(team=team_id, requested_by=asker)
     rooms = Room.objects.select_for_update(of=("self",), no_key=True)
     for room in rooms.filter(pk__in=unended.values("room")).order_by("pk"):
@@ -50,7 +57,7 @@ def fail_unauthorized_runs_of(*, asker: User, team_id: UUID) -> None:
 
 
 def _lock_run(user: User, run_id: UUID, asker_needs: str) -> tuple[Room, Run]:
-    """Lock a run and its room: the asker needs `asker_needs` there, anybody else to moderate."""
+    """Lock a run and its room. The asker needs `asker_needs` in it; other users need MODERATE."""
     asked = access_run(user, run_id, VIEW)
     needs = asker_needs if asked.requested_by_id == user.pk else MODERATE
     room = lock_room(user, asked.room_id, needs)

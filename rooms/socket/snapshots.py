@@ -78,7 +78,7 @@ def _read(room: Room, user: User, after: int | None) -> SnapshotData:
             state=None if events is not None else queries.room_state(room, user),
             open_answers=[
                 OpenAnswer(run=run.pk, message=run.answer_id, attempt=run.attempt)
-                for run in queries.open_answers(room.pk)
+                for run in queries.streaming_answers(room.pk)
                 if run.answer_id is not None
             ],
         )

@@ -212,8 +212,8 @@ CHANGES: dict[str, tuple[Act, list[str]]] = {
         lambda w: R.create_room(user=w.owner, team_id=w.team.pk, name="second"),
         ["room.created"],
     ),
-    "open_team": (
-        lambda w: R.open_team(user=w.owner, team_id=w.team.pk),
+    "create_first_room": (
+        lambda w: R.create_first_room(user=w.owner, team_id=w.team.pk),
         ["persona.created", "room.created"],
     ),
     "put_member": (
@@ -319,7 +319,7 @@ WITHOUT = {
     "add_members": "a step of create_room and put_member",
     "close_rooms": "a step of delete_team",
     "fail_unauthorized_runs_of": "a step of set_team_role",
-    "enter_invited_rooms": "a step of accept_invitation",
+    "join_invited_rooms": "a step of accept_invitation",
     "list_grants": "reads",
     "joinable_rooms": "reads",
     "leave_rooms": "a step of remove_team_member and set_team_role",
@@ -327,8 +327,8 @@ WITHOUT = {
     "lock_rooms_of": "reads",
     "purge_rooms": "what is left of rooms whose deletion has its entry",
     "reopen_rooms": "a step of restore_team",
-    "return_to_rooms": "a step of restore_team_member",
-    "show_member": "a step of update_profile",
+    "restore_to_rooms": "a step of restore_team_member",
+    "publish_profile": "a step of update_profile",
     "suspend_from_rooms": "a step of suspend_team_member",
     "unbind": "a step of unbind_persona and confine_persona",
     "rotate_keys": "the same keys under another secret, by whoever runs the server",

@@ -20,7 +20,7 @@ from accounts.services import complete_setup, create_setup_link, get_setup_link
 from accounts.views.error_pages import show_error
 from accounts.views.forms import SetupForm
 from rooms.models import Room
-from rooms.services import open_team
+from rooms.services import create_first_room
 
 
 def link_for_empty_installation(address: str) -> str | None:
@@ -40,7 +40,7 @@ def create_first_account(
     user, team = complete_setup(
         token=token, name=name, email=email, password=password, team_name=team_name
     )
-    return user, team, open_team(user=user, team_id=team.pk)
+    return user, team, create_first_room(user=user, team_id=team.pk)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

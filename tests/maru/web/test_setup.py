@@ -136,7 +136,7 @@ def test_failure_of_the_room_rolls_everything_back(
     def fail(**_kwargs: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("maru.web.setup.open_team", fail)
+    monkeypatch.setattr("maru.web.setup.create_first_room", fail)
 
     with pytest.raises(RuntimeError):
         client.post(path, FIELDS)

@@ -26,7 +26,7 @@ from rooms.fanout.unread import count_unread
 from rooms.models import Room, RoomEvent, RoomMember, RoomPermission, RoomRole, RunState
 from rooms.permissions import MANAGE, POST, VIEW, access_room, permissions_in
 from rooms.queries import room_state
-from rooms.services.rooms import KEPT_AFTER_DELETION
+from rooms.services.rooms import RETENTION
 from tests.rooms.conftest import Cast, make_user
 
 pytestmark = pytest.mark.django_db
@@ -151,7 +151,7 @@ def test_deleted_room_is_gone_for_all_and_leaves_no_permission(cast: Cast) -> No
     with pytest.raises(NotFound):
         access_room(cast.owner, cast.room.pk, VIEW)
     assert services.purge_rooms() == 0
-    with time_machine.travel(timezone.now() + KEPT_AFTER_DELETION + timedelta(seconds=5)):
+    with time_machine.travel(timezone.now() + RETENTION + timedelta(seconds=5)):
         assert services.purge_rooms() == 1
     assert not Room.objects.filter(pk=cast.room.pk).exists()
 
