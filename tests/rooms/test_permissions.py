@@ -1,4 +1,4 @@
-"""The gates: one question each, at a price that does not say what is there."""
+"""Permission checks: one query each, whether or not the object exists."""
 
 from collections.abc import Callable
 from functools import partial
@@ -22,42 +22,46 @@ from tests.rooms.conftest import Cast, make_user
 
 pytestmark = pytest.mark.django_db
 
-Gate = Callable[[User, UUID], object]
+Check = Callable[[User, UUID], object]
 
-DECISION = 1  # warm and cold alike: nothing of it is kept
-FETCHED = {"message", "run", "connection"}  # by a query of their own, behind the decision
+DECISION = 1  # nothing is cached, so a repeated check costs the same
+FETCHED = {"message", "run", "connection"}  # read by a second query, after the permission check
 
 
 def queries(act: Callable[[], object]) -> tuple[int, type[MaruError] | None]:
-    """Do something; return how many queries it took and what it was refused with."""
-    with CaptureQueriesContext(connection) as asked:
+    """Call `act`; return the number of its queries and the type of its error."""
+    with CaptureQueriesContext(connection) as captured:
         try:
             act()
         except MaruError as error:
-            return len(asked), type(error)
-    return len(asked), None
+            return len(captured), type(error)
+    return len(captured), None
 
 
-def to(gate: Callable[[User, UUID, str], object], permission: str) -> Gate:
-    return lambda user, pk: gate(user, pk, permission)
+def with_permission(check: Callable[[User, UUID, str], object], permission: str) -> Check:
+    return lambda user, pk: check(user, pk, permission)
 
 
-def gates(cast: Cast) -> list[tuple[str, Gate, UUID]]:
-    """Every gate, with the id of a thing behind it."""
+def checks(cast: Cast) -> list[tuple[str, Check, UUID]]:
+    """Return every permission check with the id of an object that it protects."""
     posted = services.post_message(user=cast.owner, room_id=cast.room.pk, text="hello")
     services.update_room(user=cast.owner, room_id=cast.room.pk, privacy="team")
     return [
-        ("team", to(access_team, "view"), cast.team.pk),
-        ("room", to(access_room, "view"), cast.room.pk),
-        ("message", to(access_message, "view"), posted.message.pk),
-        ("run", to(access_run, "view"), posted.runs[0]),
-        ("persona", to(access_persona, "use"), cast.persona.pk),
-        ("connection", to(access_connection, "manage_agents"), cast.persona.connection_id),
+        ("team", with_permission(access_team, "view"), cast.team.pk),
+        ("room", with_permission(access_room, "view"), cast.room.pk),
+        ("message", with_permission(access_message, "view"), posted.message.pk),
+        ("run", with_permission(access_run, "view"), posted.runs[0]),
+        ("persona", with_permission(access_persona, "use"), cast.persona.pk),
+        (
+            "connection",
+            with_permission(access_connection, "manage_agents"),
+            cast.persona.connection_id,
+        ),
         ("open room", access_open_room, cast.room.pk),
     ]
 
 
-def test_refusal_costs_one_query_whether_the_thing_is_there_or_not(cast: Cast) -> None:
+def test_refusal_costs_one_query_whether_or_not_the_object_exists(cast: Cast) -> None:
     suspended = make_user("Suspended")
     add_team_member(cast.team, suspended, TeamRole.MEMBER)
     suspend_team_member(user=cast.owner, team_id=cast.team.pk, member_id=suspended.pk)
@@ -65,29 +69,29 @@ def test_refusal_costs_one_query_whether_the_thing_is_there_or_not(cast: Cast) -
     add_team_member(cast.team, inactive, TeamRole.ADMIN)
     suspend_user(person=inactive)
 
-    for name, gate, thing in gates(cast):
+    for name, check, object_id in checks(cast):
         for user in (cast.stranger, cast.nobody, suspended, inactive):
-            there = queries(partial(gate, user, thing))
-            absent = queries(partial(gate, user, uuid4()))
-            assert there == absent == (DECISION, NotFound), (name, user)
+            existing = queries(partial(check, user, object_id))
+            absent = queries(partial(check, user, uuid4()))
+            assert existing == absent == (DECISION, NotFound), (name, user)
 
 
-@pytest.mark.parametrize("asks_for_two_steps", [False, True])
-def test_consent_costs_one_query_and_one_for_the_thing(
-    cast: Cast, *, asks_for_two_steps: bool
+@pytest.mark.parametrize("requires_mfa", [False, True])
+def test_granted_check_costs_one_query_and_one_for_the_object(
+    cast: Cast, *, requires_mfa: bool
 ) -> None:
-    if asks_for_two_steps:
+    if requires_mfa:
         enable_totp(cast.owner)
         require_mfa(user=cast.owner, team_id=cast.team.pk, required=True)
-    for name, gate, thing in gates(cast):
+    for name, check, object_id in checks(cast):
         ContentType.objects.clear_cache()
-        count, refused = queries(partial(gate, cast.owner, thing))
+        count, refused = queries(partial(check, cast.owner, object_id))
 
         assert refused is None, name
         assert count == DECISION + (name in FETCHED), name
 
 
-def test_forbidden_is_only_for_those_who_see_the_thing(cast: Cast) -> None:
+def test_forbidden_is_only_for_users_who_may_see_the_object(cast: Cast) -> None:
     posted = services.post_message(user=cast.owner, room_id=cast.room.pk, text="hello")
 
     for act in (
@@ -100,11 +104,11 @@ def test_forbidden_is_only_for_those_who_see_the_thing(cast: Cast) -> None:
         assert queries(act) == (DECISION, Forbidden)
 
 
-def test_guest_does_not_learn_that_an_open_room_is_there(cast: Cast) -> None:
+def test_open_room_is_not_found_for_guests(cast: Cast) -> None:
     guest = make_user("Guest")
     add_team_member(cast.team, guest, TeamRole.GUEST)
     services.update_room(user=cast.owner, room_id=cast.room.pk, privacy="team")
 
-    there = queries(lambda: access_open_room(guest, cast.room.pk))
+    existing = queries(lambda: access_open_room(guest, cast.room.pk))
 
-    assert there == queries(lambda: access_open_room(guest, uuid4())) == (DECISION, NotFound)
+    assert existing == queries(lambda: access_open_room(guest, uuid4())) == (DECISION, NotFound)

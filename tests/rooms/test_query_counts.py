@@ -1,7 +1,7 @@
-"""What the ways to a message cost in queries, from the credential to the answer.
+"""The number of queries of a request for a message, from the credential to the response.
 
 The counts hold on each database: `tests/cluster/stores/test_query_counts.py` repeats these tests on
-PostgreSQL, where a lock is a query of its own, and so is the word to the workers.
+PostgreSQL, where a lock and a NOTIFY to the workers are queries of their own.
 """
 
 from collections.abc import Callable
@@ -38,47 +38,47 @@ def cost(act: Callable[[], object]) -> int:
 
 @pytest.fixture
 def client(cast: Cast) -> Client:
-    services.post_message(user=cast.member, room_id=cast.room.pk, text="the line is made")
+    services.post_message(user=cast.member, room_id=cast.room.pk, text="creates the quota")
     _token, secret = create_token(user=cast.member, name="script")
     return Client(headers={"authorization": f"Bearer {secret}"})
 
 
-def test_sending_by_socket_takes_at_most_twelve(cast: Cast) -> None:
-    said = services.post_message(user=cast.member, room_id=cast.room.pk, text="the line is made")
+def test_post_by_socket_takes_at_most_twelve_queries(cast: Cast) -> None:
+    posted = services.post_message(user=cast.member, room_id=cast.room.pk, text="creates the quota")
     command = MessageSend(
         ref="1",
         room=cast.room.pk,
         client_id=uuid4(),
         text="hello @reader",
-        reply_to=said.message.pk,
+        reply_to=posted.message.pk,
         personas=None,
     )
 
     assert cost(lambda: execute(command, cast.member, "en")) <= 12
 
 
-def test_sending_by_rest_takes_at_most_twelve(cast: Cast, client: Client) -> None:
-    """With the token, the gate, a mention, what it replies to, and the run that answers."""
+def test_post_by_rest_takes_at_most_twelve_queries(cast: Cast, client: Client) -> None:
+    """Includes the token, the permission check, a mention, a reply and the queued run."""
     path = f"/api/v1/rooms/{cast.room.pk}/messages"
     first = client.post(path, {"text": "hello"}, "application/json").json()
-    wish = {
+    body = {
         "text": "hello @reader",
         "client_id": str(uuid4()),
         "reply_to": first["message"]["id"],
     }
 
-    asked = queries(lambda: client.post(path, wish, "application/json"))
+    statements = queries(lambda: client.post(path, body, "application/json"))
 
-    assert len(asked) <= 12, asked
-    assert any("rooms_run" in sql for sql in asked)
+    assert len(statements) <= 12, statements
+    assert any("rooms_run" in sql for sql in statements)
 
 
-def test_message_costs_the_same_whatever_the_log_holds(cast: Cast) -> None:
-    said = [
+def test_cost_of_an_edit_and_a_deletion_does_not_grow_with_the_log(cast: Cast) -> None:
+    posted = [
         services.post_message(user=cast.member, room_id=cast.room.pk, text=f"{n}", personas=[])
         for n in range(30)
     ]
-    first, last = said[0].message.pk, said[-1].message.pk
+    first, last = posted[0].message.pk, posted[-1].message.pk
     for emoji in ("👍", "✅", "👀"):
         services.react(user=cast.owner, message_id=last, emoji=emoji, on=True)
 
@@ -93,8 +93,8 @@ def test_message_costs_the_same_whatever_the_log_holds(cast: Cast) -> None:
     assert delete(first) == delete(last) <= 14
 
 
-def test_refused_edit_costs_a_stranger_what_an_unknown_message_does(cast: Cast) -> None:
-    said = services.post_message(user=cast.member, room_id=cast.room.pk, text="x", personas=[])
+def test_refused_edit_costs_the_same_as_an_unknown_message(cast: Cast) -> None:
+    posted = services.post_message(user=cast.member, room_id=cast.room.pk, text="x", personas=[])
 
     def refused(message_id: UUID) -> int:
         def act() -> None:
@@ -103,11 +103,13 @@ def test_refused_edit_costs_a_stranger_what_an_unknown_message_does(cast: Cast) 
 
         return cost(act)
 
-    assert refused(said.message.pk) == refused(uuid4())
+    assert refused(posted.message.pk) == refused(uuid4())
 
 
 @pytest.mark.parametrize(("name", "of"), [("rooms:settings", "room"), ("accounts:people", "team")])
-def test_people_of_a_thousand_are_shown_in_ten(cast: Cast, name: str, of: str) -> None:
+def test_page_of_a_thousand_members_takes_at_most_ten_queries(
+    cast: Cast, name: str, of: str
+) -> None:
     people = User.objects.bulk_create(
         User(name=f"Person {n}", email=f"p{n}@example.com", handle=f"p{n}") for n in range(1_000)
     )
@@ -121,29 +123,29 @@ def test_people_of_a_thousand_are_shown_in_ten(cast: Cast, name: str, of: str) -
     assert client.get(address).content.decode().count("Person ") >= 1_000
 
 
-def test_members_of_a_room_are_listed_in_four(cast: Cast, client: Client) -> None:
+def test_list_of_room_members_takes_at_most_four_queries(cast: Cast, client: Client) -> None:
     assert cost(lambda: client.get(f"/api/v1/rooms/{cast.room.pk}/members")) <= 4
 
 
-def test_room_costs_the_same_whoever_is_in_it_and_its_log_comes_last(cast: Cast) -> None:
+def test_cost_of_a_new_room_does_not_grow_and_its_audit_is_last(cast: Cast) -> None:
     second = create_demo_persona(user=cast.owner, team_id=cast.team.pk)
-    everybody = [user.pk for user in (cast.moderator, cast.member, cast.reader)]
+    members = [user.pk for user in (cast.moderator, cast.member, cast.reader)]
 
     def make(people: list[UUID], personas: list[UUID]) -> list[str]:
-        here = {"user": cast.owner, "team_id": cast.team.pk, "name": "new"}
-        return queries(lambda: services.create_room(**here, people=people, personas=personas))  # type: ignore[arg-type]  # as named
+        common = {"user": cast.owner, "team_id": cast.team.pk, "name": "new"}
+        return queries(lambda: services.create_room(**common, people=people, personas=personas))  # type: ignore[arg-type]  # keyword arguments of create_room
 
-    few = make(everybody[:1], [cast.persona.pk])
-    many = make(everybody, [second.pk, cast.persona.pk])
+    few = make(members[:1], [cast.persona.pk])
+    many = make(members, [second.pk, cast.persona.pk])
 
     assert len(few) == len(many)
-    # Who removes somebody holds the seat and waits for the log: the other order would be a knot.
+    # A removal locks the team member first and the audit log last; the other order would deadlock.
     assert ["accounts_audit" in sql for sql in many[-3:]] == [False, True, True]
     assert not any("accounts_audit" in sql for sql in many[:-2])
     room = Room.objects.latest("pk")
     assert dict(room.members.values_list("user", "role")) == {
         cast.owner.pk: "owner",
-        **dict.fromkeys(everybody, "member"),
+        **dict.fromkeys(members, "member"),
     }
     bound = room.bindings.order_by("pk").values_list("persona", flat=True)
     assert list(bound) == [second.pk, cast.persona.pk]

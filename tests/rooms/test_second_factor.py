@@ -1,4 +1,4 @@
-"""Rooms of a team that asks for two-step sign-in, for a member who has not set it up."""
+"""Rooms of a team that requires MFA, for a member who has not enabled it."""
 
 import pytest
 from django.urls import reverse
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def member() -> User:
-    """Somebody without a second step, in one team that asks for it: CANARY names what it has."""
+    """Return a user without MFA in a team that requires it; the team's data is named CANARY."""
     owner = create_user(name="CANARY person", email="owner@example.com")
     member = create_user(name="Member", email="member@example.com")
     team = create_team(user=owner, name="A team")
@@ -32,7 +32,7 @@ def member() -> User:
     return member
 
 
-def test_home_page_of_such_a_team_says_what_to_do(member: User) -> None:
+def test_home_page_redirects_to_the_mfa_settings(member: User) -> None:
     answer = browser(member).get(reverse("rooms:home"), follow=True)
 
     assert answer.redirect_chain == [(reverse("mfa_index"), 302)]
@@ -40,7 +40,7 @@ def test_home_page_of_such_a_team_says_what_to_do(member: User) -> None:
     assert "CANARY" not in answer.content.decode()
 
 
-def test_home_page_opens_another_team_instead(member: User) -> None:
+def test_home_page_opens_a_team_that_does_not_require_mfa(member: User) -> None:
     other = create_team(user=member, name="B team")
     client = browser(member)
 
@@ -49,12 +49,14 @@ def test_home_page_opens_another_team_instead(member: User) -> None:
     assert home.status_code == 200
     assert home.context["team"] == other
     assert "CANARY" not in home.content.decode()
-    assert "A team" in home.content.decode()  # to switch to, which says what to do
+    assert "A team" in home.content.decode()  # listed, so that the user can switch to it
     enable_totp(member)
-    assert client.get(reverse("rooms:home")).context["team"] == other  # looked at last
+    assert (
+        client.get(reverse("rooms:home")).context["team"] == other
+    )  # the team that was opened last
 
 
-def test_rooms_open_with_the_second_step_only() -> None:
+def test_rooms_are_accessible_only_with_mfa() -> None:
     owner = create_user(name="Owner", email="owner@example.com")
     member = create_user(name="Member", email="member@example.com")
     team = create_team(user=owner, name="Team")

@@ -1,4 +1,4 @@
-"""What the store keeps of unfinished answers; both of its forms, held to the same."""
+"""The delta store: the same tests for both implementations, and those of Redis only."""
 
 import asyncio
 import shutil
@@ -38,11 +38,11 @@ def server() -> Iterator[Redis]:
 
 @asynccontextmanager
 async def store_on(url: str) -> AsyncIterator[DeltaStore]:
-    """A store with clients of its own, which are closed behind it."""
+    """Yield a store with new Redis clients, which are closed at the end."""
     django_settings.REDIS_URL = url
     redis_store.async_client.cache_clear()
     redis_store.sync_client.cache_clear()
-    redis_store._backoff_until = 0.0  # what another test has found out
+    redis_store._backoff_until = 0.0  # another test may have set it
     try:
         yield RedisDeltaStore()
     finally:
@@ -61,56 +61,58 @@ async def store(request: pytest.FixtureRequest, settings: Settings) -> AsyncIter
         yield MemoryDeltaStore()
         return
     settings.REDIS_URL = request.getfixturevalue("server").url
-    async with store_on(settings.REDIS_URL) as kept:
-        yield kept
+    async with store_on(settings.REDIS_URL) as redis_deltas:
+        yield redis_deltas
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def on_redis(server: Redis, settings: Settings) -> AsyncIterator[DeltaStore]:
     settings.REDIS_URL = server.url
-    async with store_on(server.url) as kept:
-        yield kept
+    async with store_on(server.url) as redis_deltas:
+        yield redis_deltas
 
 
 async def fill(store: DeltaStore, message: UUID, attempt: int, *texts: str) -> int | None:
-    """Append delta by delta, as an answer does; return how many are kept."""
-    kept: int | None = 0
+    """Append one delta at a time, as a runner does; return how many are stored."""
+    stored: int | None = 0
     for number in range(1, len(texts) + 1):
-        kept = await store.append(message, attempt, texts[:number], kept or 0)
-    return kept
+        stored = await store.append(message, attempt, texts[:number], stored or 0)
+    return stored
 
 
-async def held(store: DeltaStore, message: UUID, attempt: int, since: int = 0) -> list[str]:
+async def stored_deltas(
+    store: DeltaStore, message: UUID, attempt: int, since: int = 0
+) -> list[str]:
     found = await store.read(message, attempt, since)
     assert found is not None
     return found.deltas
 
 
-async def test_nothing_kept_is_nothing(store: DeltaStore) -> None:
-    assert await held(store, uuid4(), 1) == []
+async def test_unknown_answer_has_no_deltas(store: DeltaStore) -> None:
+    assert await stored_deltas(store, uuid4(), 1) == []
 
 
-async def test_deltas_come_back_from_where_one_asks(store: DeltaStore) -> None:
+async def test_read_returns_the_deltas_since_a_seq(store: DeltaStore) -> None:
     message = uuid4()
     assert await fill(store, message, 1, "가", "나\n", "", "🪵") == 4
 
-    assert await held(store, message, 1) == ["가", "나\n", "", "🪵"]
-    assert await held(store, message, 1, 2) == ["", "🪵"]
-    assert await held(store, message, 1, 4) == []
-    assert await held(store, message, 1, 2**53 - 1) == []
+    assert await stored_deltas(store, message, 1) == ["가", "나\n", "", "🪵"]
+    assert await stored_deltas(store, message, 1, 2) == ["", "🪵"]
+    assert await stored_deltas(store, message, 1, 4) == []
+    assert await stored_deltas(store, message, 1, 2**53 - 1) == []
     assert store.close(message, 1) == "가나\n🪵"
 
 
-async def test_attempts_are_apart(store: DeltaStore) -> None:
+async def test_attempts_are_stored_apart(store: DeltaStore) -> None:
     message = uuid4()
     await fill(store, message, 1, "old")
     await fill(store, message, 2, "new", "er")
 
-    assert await held(store, message, 2) == ["new", "er"]
-    assert await held(store, message, 3) == []
+    assert await stored_deltas(store, message, 2) == ["new", "er"]
+    assert await stored_deltas(store, message, 3) == []
 
 
-async def test_what_nobody_knows_to_be_kept_is_given_again_and_kept_once(
+async def test_repeated_deltas_are_stored_once(
     store: DeltaStore,
 ) -> None:
     message = uuid4()
@@ -118,10 +120,10 @@ async def test_what_nobody_knows_to_be_kept_is_given_again_and_kept_once(
 
     assert await store.append(message, 1, ["a", "b", "c"], 0) == 3
 
-    assert await held(store, message, 1) == ["a", "b", "c"]
+    assert await stored_deltas(store, message, 1) == ["a", "b", "c"]
 
 
-async def test_forgotten_answer_is_gone_and_a_newer_attempt_stays(
+async def test_expired_attempt_is_dropped_and_a_newer_attempt_is_kept(
     store: DeltaStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rooms.runs.delta_store.LINGER_SECONDS", 0)
@@ -129,16 +131,16 @@ async def test_forgotten_answer_is_gone_and_a_newer_attempt_stays(
     await fill(store, message, 2, "kept")
     await store.expire(message, 1)
     await asyncio.sleep(0)
-    assert await held(store, message, 2) == ["kept"]
+    assert await stored_deltas(store, message, 2) == ["kept"]
 
     await store.expire(message, 2)
     for _turn in range(1_000):
         await asyncio.sleep(0)
 
-    assert await held(store, message, 2) == []
+    assert await stored_deltas(store, message, 2) == []
 
 
-async def test_sealed_answer_takes_in_nothing_more(store: DeltaStore) -> None:
+async def test_closed_answer_accepts_no_delta(store: DeltaStore) -> None:
     message, silent = uuid4(), uuid4()
     assert await fill(store, message, 1, "shown") == 1
 
@@ -149,97 +151,95 @@ async def test_sealed_answer_takes_in_nothing_more(store: DeltaStore) -> None:
     assert await fill(store, silent, 1, "late") is None
 
     assert store.close(message, 1) == "shown"
-    assert await held(store, message, 1) == ["shown"]
+    assert await stored_deltas(store, message, 1) == ["shown"]
     assert await fill(store, message, 2, "again") == 1
 
 
-async def test_answer_that_has_just_ended_can_still_be_read(store: DeltaStore) -> None:
+async def test_expiring_answer_can_be_read_for_a_while(store: DeltaStore) -> None:
     message = uuid4()
-    await fill(store, message, 1, "just ", "said")
+    await fill(store, message, 1, "the ", "end")
     await store.expire(message, 1)
     await asyncio.sleep(0)
 
-    assert await held(store, message, 1) == ["just ", "said"]
+    assert await stored_deltas(store, message, 1) == ["the ", "end"]
 
 
 @needs_redis
-async def test_redis_that_has_forgotten_everything_is_told_all_of_it_again(
+async def test_all_deltas_are_written_again_after_redis_has_lost_them(
     on_redis: DeltaStore, server: Redis
 ) -> None:
     message = uuid4()
     await fill(on_redis, message, 1, "a", "b")
-    with server.connect() as beside:
-        beside.flushall()
+    with server.connect() as other:
+        other.flushall()
 
     assert await on_redis.append(message, 1, ["a", "b", "c"], 2) == 3
 
-    assert await held(on_redis, message, 1) == ["a", "b", "c"]
+    assert await stored_deltas(on_redis, message, 1) == ["a", "b", "c"]
 
 
 @needs_redis
-async def test_what_was_said_while_redis_was_away_is_kept_when_it_is_back(
+async def test_deltas_of_an_outage_of_redis_are_stored_after_it(
     on_redis: DeltaStore, server: Redis
 ) -> None:
     message = uuid4()
     await fill(on_redis, message, 1, "a")
     server.stop()
-    kept = await on_redis.append(message, 1, ["a", "b"], 1)
+    stored = await on_redis.append(message, 1, ["a", "b"], 1)
     nothing = await on_redis.read(message, 1)
     server.start()
     await asyncio.sleep(PAUSE_SECONDS)
 
-    assert (kept, nothing) == (0, None)
+    assert (stored, nothing) == (0, None)
     assert await on_redis.append(message, 1, ["a", "b", "c"], 0) == 3
-    assert await held(on_redis, message, 1) == ["a", "b", "c"]
+    assert await stored_deltas(on_redis, message, 1) == ["a", "b", "c"]
 
 
 @needs_redis
-async def test_every_stream_has_an_end_that_moves_while_it_grows(
+async def test_ttl_of_a_stream_is_renewed_while_it_grows(
     on_redis: DeltaStore, server: Redis
 ) -> None:
     message, key = uuid4(), "maru:replay:{}:1"
     texts = ["x"] * TTL_RENEWED_EVERY
-    with server.connect() as beside:
+    with server.connect() as other:
         await fill(on_redis, message, 1, *texts[:-1])
-        assert 0 < beside.ttl(key.format(message.hex)) <= TTL_SECONDS
-        beside.expire(key.format(message.hex), 5)
+        assert 0 < other.ttl(key.format(message.hex)) <= TTL_SECONDS
+        other.expire(key.format(message.hex), 5)
         await on_redis.append(message, 1, texts, len(texts) - 1)
 
-        assert beside.ttl(key.format(message.hex)) > 5
+        assert other.ttl(key.format(message.hex)) > 5
         on_redis.close(message, 1)
-        assert 0 < beside.ttl(key.format(message.hex)) <= TTL_SECONDS
+        assert 0 < other.ttl(key.format(message.hex)) <= TTL_SECONDS
 
 
 @needs_redis
-async def test_more_may_ask_at_once_than_there_are_connections(on_redis: DeltaStore) -> None:
+async def test_more_concurrent_reads_than_connections_succeed(on_redis: DeltaStore) -> None:
     message = uuid4()
     await fill(on_redis, message, 1, "shown")
     at_once = 6 * int(django_settings.REDIS_OPTIONS["max_connections"])
 
-    answers = await asyncio.gather(*(held(on_redis, message, 1) for _ in range(at_once)))
+    answers = await asyncio.gather(*(stored_deltas(on_redis, message, 1) for _ in range(at_once)))
 
     assert answers == [["shown"]] * at_once
 
 
 @needs_redis
-async def test_restart_of_redis_is_noticed_by_nobody_who_asks_after_it(
-    on_redis: DeltaStore, server: Redis
-) -> None:
+async def test_calls_after_a_restart_of_redis_succeed(on_redis: DeltaStore, server: Redis) -> None:
     message = uuid4()
     at_once = int(django_settings.REDIS_OPTIONS["max_connections"])
-    await asyncio.gather(*(held(on_redis, message, 1) for _ in range(at_once)))
+    await asyncio.gather(*(stored_deltas(on_redis, message, 1) for _ in range(at_once)))
     on_redis.close(message, 2)
 
     server.restart()
 
     for _ in range(at_once):
-        assert await held(on_redis, message, 1) == []
+        assert await stored_deltas(on_redis, message, 1) == []
     assert await fill(on_redis, message, 1, "shown") == 1
     assert on_redis.close(message, 1) == "shown"
 
 
 @needs_redis
-async def test_delta_that_was_kept_though_nobody_was_told_is_not_taken_for_a_seal(
+async def test_delta_whose_response_was_lost_is_not_taken_for_a_closed_stream(
     on_redis: DeltaStore,
 ) -> None:
     message = uuid4()
@@ -247,11 +247,11 @@ async def test_delta_that_was_kept_though_nobody_was_told_is_not_taken_for_a_sea
 
     assert await on_redis.append(message, 1, ["a", "b"], 1) == 2
 
-    assert await held(on_redis, message, 1) == ["a", "b"]
+    assert await stored_deltas(on_redis, message, 1) == ["a", "b"]
 
 
 @needs_redis
-async def test_redis_that_takes_in_nothing_is_not_told_all_of_it_with_each_delta(
+async def test_redis_without_memory_does_not_get_all_deltas_with_each_append(
     on_redis: DeltaStore, server: Redis
 ) -> None:
     message = uuid4()
@@ -267,35 +267,35 @@ async def test_redis_that_takes_in_nothing_is_not_told_all_of_it_with_each_delta
 
 
 @needs_redis
-async def test_redis_that_hangs_is_asked_once_by_those_who_hold_a_room(
+async def test_redis_that_hangs_delays_only_the_first_close(
     on_redis: DeltaStore, server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis_store, "PAUSE_SECONDS", DEADLINE)
-    asked = []
+    calls = []
     client = redis_store.sync_client
 
-    def ask() -> object:
-        asked.append("a moment of everybody's")
+    def get_client() -> object:
+        calls.append("close")
         return client()
 
-    monkeypatch.setattr(delta_store_module, "sync_client", ask)
+    monkeypatch.setattr(delta_store_module, "sync_client", get_client)
     server.freeze()
     try:
-        shown = [await asyncio.to_thread(on_redis.close, uuid4(), 1) for _ in range(20)]
+        texts = [await asyncio.to_thread(on_redis.close, uuid4(), 1) for _ in range(20)]
     finally:
         server.thaw()
 
-    assert shown == [""] * 20
-    assert len(asked) == 1
+    assert texts == [""] * 20
+    assert len(calls) == 1
 
 
-async def test_answers_go_on_without_redis(settings: Settings) -> None:
-    settings.REDIS_URL = ""  # put back at the end of the test
+async def test_answers_continue_without_redis(settings: Settings) -> None:
+    settings.REDIS_URL = ""  # restores the URL at the end of the test
     message = uuid4()
     async with store_on(f"redis://127.0.0.1:{free_port()}/0") as store:
         async with asyncio.timeout(scaled(5)):
-            kept = await fill(store, message, 1, *("lost" for _ in range(200)))
+            stored = await fill(store, message, 1, *("lost" for _ in range(200)))
             nothing = await store.read(message, 1)
 
-        assert (kept, nothing) == (0, None)
+        assert (stored, nothing) == (0, None)
         assert store.close(message, 1) == ""

@@ -1,4 +1,4 @@
-"""Text on its way into a room: none of it is lost on ours, and none is said twice."""
+"""Deltas: batching, retries after a failure, and no lost or repeated text."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -34,65 +34,65 @@ def make_job(spec: PersonaSpec = PERSONA) -> Job:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
+def published(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
     """The deltas that were published: seq and text."""
-    told: list[tuple[int, str]] = []
+    published: list[tuple[int, str]] = []
 
     def publish(envelope: Envelope) -> None:
         assert isinstance(envelope, Delta)
-        told.append((envelope.seq, msgspec.json.decode(envelope.frame)["text"]))
+        published.append((envelope.seq, msgspec.json.decode(envelope.frame)["text"]))
 
     monkeypatch.setattr(publisher, "publish", publish)
-    return told
+    return published
 
 
 def failing_at(number: int) -> Callable[[], Awaitable[bool]]:
-    """Ask about the lease; fail at that time, counted from one."""
-    asked = 0
+    """Return a lease check that raises at call `number`, counted from one."""
+    calls = 0
 
-    async def ask() -> bool:
-        nonlocal asked
-        asked += 1
-        if asked == number:
+    async def owns_run() -> bool:
+        nonlocal calls
+        calls += 1
+        if calls == number:
             raise ZeroDivisionError
         return True
 
-    return ask
+    return owns_run
 
 
-async def test_first_text_goes_at_once_and_the_rest_by_the_clock(
-    told: list[tuple[int, str]],
+async def test_first_text_is_published_at_once_and_the_rest_in_batches(
+    published: list[tuple[int, str]],
 ) -> None:
     deltas = Deltas(make_job(), lease_is_valid)
 
     for word in ("a", "b", "c"):
         await deltas.add(word)
-    assert told == [(0, "a")]
+    assert published == [(0, "a")]
 
     await asyncio.sleep(scaled(4 * batch_seconds(0)))
-    assert told == [(0, "a"), (1, "bc")]
+    assert published == [(0, "a"), (1, "bc")]
 
 
-async def test_text_that_could_not_be_sent_goes_with_what_comes_next(
-    told: list[tuple[int, str]],
+async def test_text_of_a_failed_flush_is_published_by_the_next(
+    published: list[tuple[int, str]],
 ) -> None:
     job = make_job()
     deltas = Deltas(job, failing_at(2))
 
     await deltas.add("a")
     await deltas.add("b")
-    await asyncio.sleep(scaled(4 * batch_seconds(0)))  # the timer fires, and its append fails
-    assert told == [(0, "a")]
+    await asyncio.sleep(scaled(4 * batch_seconds(0)))  # the flush of the timer fails
+    assert published == [(0, "a")]
     await deltas.add("c")
     await deltas.close()
 
-    held = await delta_store().read(job.message, 1)
-    assert held is not None
-    assert "".join(text for _, text in told) == deltas.text == "".join(held.deltas) == "abc"
-    assert [seq for seq, _ in told] == list(range(len(told)))
+    stored = await delta_store().read(job.message, 1)
+    assert stored is not None
+    assert "".join(text for _, text in published) == deltas.text == "".join(stored.deltas) == "abc"
+    assert [seq for seq, _ in published] == list(range(len(published)))
 
 
-async def test_nothing_is_sent_once_it_is_discarded(told: list[tuple[int, str]]) -> None:
+async def test_discarded_text_is_not_published(published: list[tuple[int, str]]) -> None:
     deltas = Deltas(make_job(), lease_is_valid)
 
     await deltas.add("a")
@@ -100,4 +100,4 @@ async def test_nothing_is_sent_once_it_is_discarded(told: list[tuple[int, str]])
     deltas.discard()
     await asyncio.sleep(scaled(4 * batch_seconds(0)))
 
-    assert told == [(0, "a")]
+    assert published == [(0, "a")]

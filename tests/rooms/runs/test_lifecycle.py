@@ -1,4 +1,4 @@
-"""The life of a run in the database, whoever works on it."""
+"""The life of a run in the database: claims, starts, leases and ends."""
 
 import asyncio
 from collections.abc import Callable
@@ -53,7 +53,7 @@ def expire(job: Job) -> None:
     Run.objects.filter(pk=job.run).update(lease_until=timezone.now() - timedelta(seconds=1))
 
 
-def test_nothing_to_claim_is_none(cast: Cast) -> None:
+def test_claim_of_an_empty_queue_is_none(cast: Cast) -> None:
     assert queue.claim("worker") is None
 
 
@@ -64,13 +64,13 @@ def test_run_is_claimed_once(cast: Cast) -> None:
     assert queue.claim("two") is None
 
 
-def test_oldest_run_goes_first(cast: Cast) -> None:
+def test_oldest_run_is_claimed_first(cast: Cast) -> None:
     first, second = ask(cast), ask(cast)
 
     assert [queue.claim("worker"), queue.claim("worker")] == [first, second]
 
 
-def test_team_with_fewer_running_goes_first(cast: Cast) -> None:
+def test_team_with_fewer_running_runs_is_served_first(cast: Cast) -> None:
     busy = [ask(cast) for _ in range(3)]
     other = make_user("Other")
     team = create_team(user=other, name="Quiet team")
@@ -83,7 +83,7 @@ def test_team_with_fewer_running_goes_first(cast: Cast) -> None:
     assert order == [busy[0], late, *busy[1:]]
 
 
-def test_start_opens_the_answer_before_any_delta(cast: Cast) -> None:
+def test_start_creates_the_streaming_answer(cast: Cast) -> None:
     job = started(cast)
 
     answer = Message.objects.get(pk=job.message)
@@ -93,7 +93,7 @@ def test_start_opens_the_answer_before_any_delta(cast: Cast) -> None:
     assert [turn.text for turn in job.turns] == ["hello"]
 
 
-def test_completed_run_carries_text_and_usage(cast: Cast) -> None:
+def test_completed_run_stores_text_and_usage(cast: Cast) -> None:
     job = started(cast)
 
     lifecycle.complete(job, "the answer\n", Usage(3, 5))
@@ -105,7 +105,7 @@ def test_completed_run_carries_text_and_usage(cast: Cast) -> None:
     assert kinds(cast, 2) == ["message.completed", "run.completed"]
 
 
-def test_failed_run_keeps_what_was_shown(cast: Cast) -> None:
+def test_failed_run_keeps_the_published_text_and_the_usage(cast: Cast) -> None:
     job = started(cast)
 
     failure = AnswerFailed("timeout", "It took too long.", usage=Usage(30, 7))
@@ -114,11 +114,11 @@ def test_failed_run_keeps_what_was_shown(cast: Cast) -> None:
     answer, run = Message.objects.get(pk=job.message), Run.objects.get(pk=job.run)
     assert (answer.status, answer.text) == (MessageStatus.FAILED, "half an ans")
     assert (run.error_code, run.error_detail) == ("timeout", "It took too long.")
-    assert (run.input_tokens, run.output_tokens) == (30, 7)  # it has been paid for, too
+    assert (run.input_tokens, run.output_tokens) == (30, 7)
     assert kinds(cast, 2) == ["message.updated", "run.failed"]
 
 
-def test_a_run_ends_once(cast: Cast) -> None:
+def test_ended_run_cannot_end_again(cast: Cast) -> None:
     job = started(cast)
     lifecycle.complete(job, "done", None)
     seq = cast.refreshed().last_seq
@@ -132,7 +132,7 @@ def test_a_run_ends_once(cast: Cast) -> None:
     assert Message.objects.get(pk=job.message).text == "done"
 
 
-def test_worker_that_was_taken_over_writes_nothing(cast: Cast) -> None:
+def test_worker_with_a_lost_lease_writes_nothing(cast: Cast) -> None:
     zombie = started(cast, "zombie")
     expire(zombie)
     leases.reap()
@@ -152,7 +152,7 @@ def test_worker_that_was_taken_over_writes_nothing(cast: Cast) -> None:
     assert kinds(cast, 3) == ["run.started", "message.completed", "run.completed"]
 
 
-def test_the_same_worker_cannot_write_for_an_older_attempt(cast: Cast) -> None:
+def test_write_under_an_older_attempt_is_refused(cast: Cast) -> None:
     first = started(cast)
     expire(first)
     leases.reap()
@@ -164,7 +164,7 @@ def test_the_same_worker_cannot_write_for_an_older_attempt(cast: Cast) -> None:
         lifecycle.complete(first, "late", None)
 
 
-def test_run_that_fails_every_worker_ends_with_what_was_shown(cast: Cast) -> None:
+def test_run_fails_with_the_published_text_after_its_last_attempt(cast: Cast) -> None:
     job = started(cast)
     for _ in range(leases.MAX_ATTEMPTS - 1):
         expire(job)
@@ -183,7 +183,7 @@ def test_run_that_fails_every_worker_ends_with_what_was_shown(cast: Cast) -> Non
     assert queue.claim("worker") is None
 
 
-def test_running_without_a_lease_is_swept_too(cast: Cast) -> None:
+def test_reap_queues_a_running_run_without_a_lease(cast: Cast) -> None:
     job = started(cast)
     Run.objects.filter(pk=job.run).update(lease_until=None)
 
@@ -192,7 +192,7 @@ def test_running_without_a_lease_is_swept_too(cast: Cast) -> None:
     assert queue.claim("next") == job.run
 
 
-def test_a_worker_whose_clock_is_ahead_takes_nothing_from_the_living(cast: Cast) -> None:
+def test_reap_uses_the_clock_of_the_database(cast: Cast) -> None:
     job = started(cast)
 
     with time_machine.travel(timezone.now() + timedelta(hours=1)):
@@ -205,7 +205,7 @@ def test_a_worker_whose_clock_is_ahead_takes_nothing_from_the_living(cast: Cast)
     assert lease_until < timezone.now() + timedelta(minutes=1)
 
 
-def test_sweep_leaves_living_runs_alone(cast: Cast) -> None:
+def test_reap_ignores_valid_leases(cast: Cast) -> None:
     job = started(cast)
 
     leases.reap()
@@ -213,18 +213,16 @@ def test_sweep_leaves_living_runs_alone(cast: Cast) -> None:
     assert leases.renew("worker", [job.run]) == {job.run}
 
 
-def test_one_that_cannot_be_swept_keeps_the_others_from_nothing(
-    cast: Cast, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reap_continues_after_a_run_that_fails(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     poisoned, other = started(cast, "dead"), started(cast, "dead")
     lock = leases._lock
 
-    def fail_at_one(run_id: UUID) -> Any:
+    def fail_for_one(run_id: UUID) -> Any:
         if run_id == poisoned.run:
             raise ZeroDivisionError
         return lock(run_id)
 
-    monkeypatch.setattr(leases, "_lock", fail_at_one)
+    monkeypatch.setattr(leases, "_lock", fail_for_one)
     for job in (poisoned, other):
         expire(job)
 
@@ -235,32 +233,32 @@ def test_one_that_cannot_be_swept_keeps_the_others_from_nothing(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_room_that_closes_ends_all_that_waits_and_tells_of_it_once(
+def test_archiving_a_room_cancels_its_runs_in_one_batch_of_events(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[Envelope] = []
-    monkeypatch.setattr(publisher, "publish", told.append)
-    monkeypatch.setattr(publisher.publisher, "publish", told.append)
-    asked = []
+    published: list[Envelope] = []
+    monkeypatch.setattr(publisher, "publish", published.append)
+    monkeypatch.setattr(publisher.publisher, "publish", published.append)
+    moved_behind = []
 
     def fail(run: Run) -> None:
-        asked.append(run.pk)
+        moved_behind.append(run.pk)
         raise ZeroDivisionError
 
     monkeypatch.setattr(queue, "publish_positions_behind", fail)
     waiting = [started(cast).run, *(ask(cast) for _ in range(10))]
-    told.clear()
+    published.clear()
 
     services.archive_room(user=cast.owner, room_id=cast.room.pk)
 
-    changes = [batch.entries for batch in told if isinstance(batch, Batch)]
+    changes = [batch.entries for batch in published if isinstance(batch, Batch)]
     ended = [event.type for event in changes[0]]
     assert ended == ["message.updated", *["run.cancelled"] * len(waiting)]
     assert [event.type for event in changes[1]] == ["room.archived"]
-    assert asked == [waiting[1]]  # the first in line: whoever stood behind it has moved
+    assert moved_behind == [waiting[1]]  # the oldest queued run
 
 
-def test_released_runs_wait_in_line_again(cast: Cast) -> None:
+def test_released_run_is_queued_again(cast: Cast) -> None:
     job = started(cast)
 
     leases.release("worker")
@@ -270,7 +268,7 @@ def test_released_runs_wait_in_line_again(cast: Cast) -> None:
         lifecycle.complete(job, "late", None)
 
 
-def test_stopped_run_is_lost_to_its_worker(cast: Cast) -> None:
+def test_worker_loses_the_lease_of_a_cancelled_run(cast: Cast) -> None:
     job = started(cast)
 
     services.cancel_run(user=cast.member, run_id=job.run)
@@ -288,7 +286,7 @@ def failed_at_start(cast: Cast) -> Run:
     return Run.objects.get(pk=run_id)
 
 
-def test_asker_who_may_not_write_when_the_run_is_claimed_gets_no_answer(cast: Cast) -> None:
+def test_start_fails_if_the_asker_may_not_post_any_more(cast: Cast) -> None:
     ask(cast)
     set_room_role([cast.member], cast.room, None)
 
@@ -298,7 +296,7 @@ def test_asker_who_may_not_write_when_the_run_is_claimed_gets_no_answer(cast: Ca
     assert not Message.objects.filter(status=MessageStatus.STREAMING).exists()
 
 
-def test_persona_that_is_off_when_its_run_is_claimed_does_not_answer(cast: Cast) -> None:
+def test_start_fails_if_the_persona_is_disabled(cast: Cast) -> None:
     ask(cast)
     Persona.objects.filter(pk=cast.persona.pk).update(enabled=False)
 
@@ -308,7 +306,7 @@ def test_persona_that_is_off_when_its_run_is_claimed_does_not_answer(cast: Cast)
     assert cast.persona.name in run.error_detail
 
 
-def test_persona_that_is_not_bound_when_its_run_is_claimed_does_not_answer(cast: Cast) -> None:
+def test_start_fails_if_the_persona_is_unbound(cast: Cast) -> None:
     ask(cast)
     cast.room.bindings.all().delete()
 
@@ -328,30 +326,30 @@ def unbind(cast: Cast) -> None:
     services.unbind_persona(user=cast.owner, room_id=cast.room.pk, persona_id=cast.persona.pk)
 
 
-def switch_off(cast: Cast) -> None:
+def disable(cast: Cast) -> None:
     set_persona_enabled(user=cast.owner, persona_id=cast.persona.pk, enabled=False)
 
 
-@pytest.mark.parametrize("take", [remove_asker, demote_asker, unbind, switch_off])
-def test_answer_ends_with_the_right_to_it_whether_it_waits_or_is_being_said(
-    cast: Cast, take: Callable[[Cast], None]
+@pytest.mark.parametrize("revoke", [remove_asker, demote_asker, unbind, disable])
+def test_queued_and_running_runs_fail_when_the_right_is_revoked(
+    cast: Cast, revoke: Callable[[Cast], None]
 ) -> None:
     job = started(cast)
     ask(cast)
 
-    take(cast)
+    revoke(cast)
 
     assert ends(cast) == [("failed", "not_allowed")] * 2
     assert Message.objects.get(pk=job.message).status == MessageStatus.FAILED
     with pytest.raises(LeaseLost):
-        lifecycle.complete(job, "all of it", None)
+        lifecycle.complete(job, "the whole answer", None)
 
 
-def test_answers_go_on_when_others_lose_their_right(cast: Cast) -> None:
+def test_run_goes_on_when_another_member_loses_rights(cast: Cast) -> None:
     job = started(cast)
 
     services.remove_member(user=cast.owner, room_id=cast.room.pk, member_id=cast.reader.pk)
-    lifecycle.complete(job, "all of it", None)
+    lifecycle.complete(job, "the whole answer", None)
 
     assert ends(cast) == [("completed", "")]
 
@@ -360,7 +358,7 @@ def ends(cast: Cast) -> list[tuple[str, str]]:
     return list(cast.room.runs.values_list("state", "error_code"))
 
 
-def test_deleted_persona_ends_what_it_was_answering(cast: Cast) -> None:
+def test_runs_of_a_deleted_persona_fail(cast: Cast) -> None:
     job = started(cast)
 
     delete_persona(user=cast.owner, persona_id=cast.persona.pk)
@@ -374,7 +372,7 @@ def test_deleted_persona_ends_what_it_was_answering(cast: Cast) -> None:
     assert "run.failed" in kinds(cast, 3)
 
 
-def test_persona_sees_only_its_room_up_to_the_question(cast: Cast) -> None:
+def test_turns_are_those_of_the_room_up_to_the_question(cast: Cast) -> None:
     elsewhere = services.create_room(user=cast.owner, team_id=cast.team.pk, name="elsewhere")
     services.post_message(user=cast.owner, room_id=elsewhere.pk, text="CANARY-elsewhere")
     services.post_message(user=cast.owner, room_id=cast.room.pk, text="before", personas=[])

@@ -1,4 +1,4 @@
-"""A runner that looks at the queue does not forget the rest over it."""
+"""The poll of a runner."""
 
 from uuid import uuid4
 
@@ -7,20 +7,20 @@ import pytest
 from rooms.runs import leases, lifecycle, runner
 
 
-async def test_the_dead_are_swept_though_somebody_always_waits(
+async def test_poll_reaps_while_the_queue_never_empties(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    done: list[str] = []
+    calls: list[str] = []
 
     def claim_and_start(*_: object, **__: object) -> object:
-        """One run after the other, each refused at its start, until there is none."""
-        done.append("claim")
-        return (uuid4(), None) if len(done) < 10 else None
+        """Return runs that fail at their start; None at the tenth call."""
+        calls.append("claim")
+        return (uuid4(), None) if len(calls) < 10 else None
 
-    monkeypatch.setattr(runner, "POLL_SECONDS", 0.0)  # a sweep is always due
+    monkeypatch.setattr(runner, "POLL_SECONDS", 0.0)  # a reap is always due
     monkeypatch.setattr(lifecycle, "claim_and_start", claim_and_start)
-    monkeypatch.setattr(leases, "reap", lambda *_: done.append("sweep"))
+    monkeypatch.setattr(leases, "reap", lambda *_: calls.append("reap"))
 
     await runner.Runner(concurrency=1)._poll()
 
-    assert "sweep" in done[done.index("claim") :]
+    assert "reap" in calls[calls.index("claim") :]

@@ -1,4 +1,4 @@
-"""One worker: what becomes of its runs when it stops, sleeps, fails or loses its database."""
+"""A runner that drains, is suspended, fails, or loses its database."""
 
 import asyncio
 import threading
@@ -37,27 +37,27 @@ Answer = Callable[..., AsyncGenerator[Part, None]]
 ONE_SECOND = timedelta(seconds=1)
 
 
-async def at_once(*_: Any, **__: Any) -> AsyncGenerator[Part, None]:
-    yield Text("all of it")
-    yield Finished("all of it", None)
+async def answer_at_once(*_: Any, **__: Any) -> AsyncGenerator[Part, None]:
+    yield Text("the whole answer")
+    yield Finished("the whole answer", None)
 
 
-async def never(*_: Any, **__: Any) -> AsyncGenerator[Part, None]:
+async def hang(*_: Any, **__: Any) -> AsyncGenerator[Part, None]:
     yield Text("so far")
     await asyncio.Event().wait()
 
 
 @pytest.fixture
 def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answer], None]:
-    """Say how every persona answers: what the engine does has tests of its own."""
+    """Return a function that replaces `engine.answer`, which has tests of its own."""
     return lambda fake: monkeypatch.setattr(engine, "answer", fake)
 
 
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> list[Envelope]:
-    told: list[Envelope] = []
-    monkeypatch.setattr(publisher, "publish", told.append)
-    return told
+    envelopes: list[Envelope] = []
+    monkeypatch.setattr(publisher, "publish", envelopes.append)
+    return envelopes
 
 
 async def ask(cast: Cast) -> UUID:
@@ -70,21 +70,23 @@ async def reload(run_id: UUID) -> Run:
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Ask again and again until it is so."""
+    """Poll until the condition is true; fail after DEADLINE seconds."""
     async with asyncio.timeout(DEADLINE):
-        while not await condition():  # noqa: ASYNC110  # no event tells of what is in a database
+        while not await condition():  # noqa: ASYNC110  # a database has no event to wait for
             await asyncio.sleep(0.01)
 
 
-async def reached(run_id: UUID, state: str) -> Run:
-    """Return the run once it is in this state."""
+async def run_in_state(run_id: UUID, state: str) -> Run:
+    """Wait until the run is in this state and return it."""
     await eventually(Run.objects.filter(pk=run_id, state=state).aexists)
     return await reload(run_id)
 
 
 @asynccontextmanager
-async def at_work(concurrency: int = 3, *, drain_seconds: float = 0) -> AsyncIterator[Runner]:
-    """Have a worker run; leaving stops it as SIGTERM would."""
+async def running_worker(
+    concurrency: int = 3, *, drain_seconds: float = 0
+) -> AsyncIterator[Runner]:
+    """Serve the queue with a runner, which is drained on exit, as by SIGTERM."""
     worker = Runner(concurrency)
     worker.start()
     serving = asyncio.create_task(worker.run())
@@ -97,55 +99,57 @@ async def at_work(concurrency: int = 3, *, drain_seconds: float = 0) -> AsyncIte
         await worker.drain(drain_seconds)
 
 
-async def test_what_cannot_end_in_time_is_handed_back_and_may_be_claimed_at_once(
+async def test_drain_queues_a_run_again_that_does_not_end_in_time(
     cast: Cast, answer: Callable[[Answer], None]
 ) -> None:
-    answer(never)
-    async with at_work():
+    answer(hang)
+    async with running_worker():
         run_id = await ask(cast)
-        await reached(run_id, RunState.RUNNING)
+        await run_in_state(run_id, RunState.RUNNING)
 
     assert (await reload(run_id)).state == RunState.QUEUED
     assert await sync_to_async(queue.claim)("next") == run_id
 
 
-async def test_what_can_end_in_time_ends(cast: Cast, answer: Callable[[Answer], None]) -> None:
-    began, told_to_stop = asyncio.Event(), asyncio.Event()
+async def test_drain_lets_an_answer_end_in_time(
+    cast: Cast, answer: Callable[[Answer], None]
+) -> None:
+    began, may_end = asyncio.Event(), asyncio.Event()
 
     async def slow(*_: Any, **__: Any) -> AsyncGenerator[Part, None]:
         began.set()
-        await told_to_stop.wait()
+        await may_end.wait()
         yield Text("in the end")
         yield Finished("in the end", None)
 
     answer(slow)
-    async with at_work(drain_seconds=DEADLINE):
+    async with running_worker(drain_seconds=DEADLINE):
         run_id = await ask(cast)
         await began.wait()
-        asyncio.get_running_loop().call_later(0.1, told_to_stop.set)
+        asyncio.get_running_loop().call_later(0.1, may_end.set)
 
     run = await reload(run_id)
     assert run.answer is not None
     assert (run.state, run.answer.text) == (RunState.COMPLETED, "in the end")
 
 
-async def test_a_claim_under_way_when_told_to_stop_is_handed_back(
+async def test_drain_queues_the_run_of_a_claim_in_progress_again(
     cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer(never)
+    answer(hang)
     claiming, claimed = asyncio.Event(), threading.Event()
-    loop, take = asyncio.get_running_loop(), lifecycle.claim_and_start
+    loop, claim_and_start = asyncio.get_running_loop(), lifecycle.claim_and_start
 
-    def slow_take(*args: Any, **kwargs: Any) -> Any:
-        taken = take(*args, **kwargs)
-        if taken is not None:
+    def slow_claim(*args: Any, **kwargs: Any) -> Any:
+        claimed_run = claim_and_start(*args, **kwargs)
+        if claimed_run is not None:
             loop.call_soon_threadsafe(claiming.set)
-            time.sleep(0.5)  # as long as a busy database may take to say so
+            time.sleep(0.5)  # a busy database may take this long to answer
             claimed.set()
-        return taken
+        return claimed_run
 
-    monkeypatch.setattr(lifecycle, "claim_and_start", slow_take)
-    async with at_work():
+    monkeypatch.setattr(lifecycle, "claim_and_start", slow_claim)
+    async with running_worker():
         run_id = await ask(cast)
         await claiming.wait()
     await asyncio.to_thread(claimed.wait, DEADLINE)
@@ -153,16 +157,16 @@ async def test_a_claim_under_way_when_told_to_stop_is_handed_back(
     assert (await reload(run_id)).state == RunState.QUEUED
 
 
-async def test_a_worker_shows_itself_and_is_gone_when_it_has_stopped(cast: Cast) -> None:
-    async with at_work(concurrency=7):
+async def test_worker_reports_itself_and_is_removed_when_drained(cast: Cast) -> None:
+    async with running_worker(concurrency=7):
         await eventually(Worker.objects.aexists)
-        shown = await Worker.objects.aget()
-        assert (shown.concurrency, shown.running) == (7, 0)
+        worker = await Worker.objects.aget()
+        assert (worker.concurrency, worker.running) == (7, 0)
 
     assert await Worker.objects.acount() == 0
 
 
-async def test_a_stop_reaches_the_answer_without_waiting_for_the_next_beat(
+async def test_cancel_stops_the_answer_before_the_next_heartbeat(
     cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "HEARTBEAT_SECONDS", 10 * DEADLINE)
@@ -177,7 +181,7 @@ async def test_a_stop_reaches_the_answer_without_waiting_for_the_next_beat(
             ended.set()
 
     answer(endless)
-    async with at_work():
+    async with running_worker():
         run_id = await ask(cast)
         await began.wait()
         await sync_to_async(services.cancel_run)(user=cast.member, run_id=run_id)
@@ -185,7 +189,7 @@ async def test_a_stop_reaches_the_answer_without_waiting_for_the_next_beat(
             await ended.wait()
 
 
-async def test_an_answer_that_the_engine_does_not_end_is_ended_from_outside(
+async def test_runner_ends_an_answer_that_the_engine_does_not_end(
     cast: Cast,
     answer: Callable[[Answer], None],
     settings: Settings,
@@ -193,16 +197,16 @@ async def test_an_answer_that_the_engine_does_not_end_is_ended_from_outside(
 ) -> None:
     settings.RUN_SECONDS = scaled(0.5)
     monkeypatch.setattr(runner, "TIMEOUT_GRACE_SECONDS", scaled(0.1))
-    answer(never)
+    answer(hang)
 
-    async with at_work():
-        run = await reached(await ask(cast), RunState.FAILED)
+    async with running_worker():
+        run = await run_in_state(await ask(cast), RunState.FAILED)
 
     assert run.answer is not None
     assert (run.error_code, run.answer.text) == ("timeout", "so far")
 
 
-async def test_the_limits_of_an_answer_are_those_that_are_set(
+async def test_limits_of_the_settings_are_passed_to_the_engine(
     cast: Cast, answer: Callable[[Answer], None], settings: Settings
 ) -> None:
     settings.RUN_SECONDS, settings.RUN_CHARACTERS, settings.RUN_TOKENS = 11, 12, 13
@@ -213,57 +217,57 @@ async def test_the_limits_of_an_answer_are_those_that_are_set(
         yield Finished("", None)
 
     answer(note)
-    async with at_work():
-        await reached(await ask(cast), RunState.COMPLETED)
+    async with running_worker():
+        await run_in_state(await ask(cast), RunState.COMPLETED)
 
     assert given == [Limits(seconds=11, characters=12, tokens=13)]
 
 
-async def test_leases_are_kept_while_all_threads_wait_for_locks(
+async def test_leases_are_renewed_while_all_threads_of_runs_are_busy(
     cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "HEARTBEAT_SECONDS", 0.05)
-    answer(never)
-    let_go = threading.Event()
-    async with at_work():
-        run = await reached(await ask(cast), RunState.RUNNING)
-        waiting = [asyncio.create_task(in_thread(RUNS, let_go.wait, DEADLINE)) for _ in range(50)]
+    answer(hang)
+    release = threading.Event()
+    async with running_worker():
+        run = await run_in_state(await ask(cast), RunState.RUNNING)
+        waiting = [asyncio.create_task(in_thread(RUNS, release.wait, DEADLINE)) for _ in range(50)]
         assert run.lease_until is not None
         try:
             later = Run.objects.filter(pk=run.pk, lease_until__gt=run.lease_until + ONE_SECOND)
             await eventually(later.aexists)
         finally:
-            let_go.set()
+            release.set()
             await asyncio.wait(waiting)
 
 
-async def test_a_worker_that_has_slept_does_not_take_its_own_living_runs_for_dead(
+async def test_reap_ignores_the_expired_leases_of_its_own_worker(
     cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "HEARTBEAT_SECONDS", 10 * DEADLINE)  # the sweep is first to wake up
+    monkeypatch.setattr(runner, "HEARTBEAT_SECONDS", 10 * DEADLINE)  # the reap is first
     monkeypatch.setattr(runner, "POLL_SECONDS", 0.05)
-    answer(never)
-    swept = asyncio.Event()
-    loop, sweep = asyncio.get_running_loop(), leases.reap
+    answer(hang)
+    reaped = asyncio.Event()
+    loop, reap = asyncio.get_running_loop(), leases.reap
 
     def note(*args: Any) -> None:
-        ran_out = Run.objects.filter(lease_until__lt=timezone.now()).exists()
-        sweep(*args)
-        if ran_out:
-            loop.call_soon_threadsafe(swept.set)
+        has_expired = Run.objects.filter(lease_until__lt=timezone.now()).exists()
+        reap(*args)
+        if has_expired:
+            loop.call_soon_threadsafe(reaped.set)
 
     monkeypatch.setattr(leases, "reap", note)
-    async with at_work():
-        run = await reached(await ask(cast), RunState.RUNNING)
+    async with running_worker():
+        run = await run_in_state(await ask(cast), RunState.RUNNING)
         await Run.objects.filter(pk=run.pk).aupdate(lease_until=timezone.now() - ONE_SECOND)
         async with asyncio.timeout(DEADLINE):
-            await swept.wait()
+            await reaped.wait()
 
         run = await reload(run.pk)
         assert (run.state, run.attempt) == (RunState.RUNNING, 1)
 
 
-async def test_an_attempt_that_was_taken_away_ends_when_the_same_worker_begins_the_next(
+async def test_next_attempt_cancels_the_older_one_of_the_same_worker(
     cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "HEARTBEAT_SECONDS", 10 * DEADLINE)
@@ -280,103 +284,103 @@ async def test_an_attempt_that_was_taken_away_ends_when_the_same_worker_begins_t
             ended.set()
 
     answer(endless)
-    async with at_work():
-        run = await reached(await ask(cast), RunState.RUNNING)
-        taken = {"state": RunState.QUEUED, "lease_owner": "", "lease_until": None}
-        await Run.objects.filter(pk=run.pk).aupdate(**taken)
+    async with running_worker():
+        run = await run_in_state(await ask(cast), RunState.RUNNING)
+        requeued = {"state": RunState.QUEUED, "lease_owner": "", "lease_until": None}
+        await Run.objects.filter(pk=run.pk).aupdate(**requeued)
         async with asyncio.timeout(DEADLINE):
             await ended.wait()
 
         assert (await reload(run.pk)).attempt == 2
 
 
-async def test_the_end_is_written_when_the_database_is_back(
+async def test_end_is_stored_when_the_database_is_available_again(
     cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "RETRY_SECONDS", 0.01)
-    answer(at_once)
-    refused = iter(range(5))
+    answer(answer_at_once)
+    failures = iter(range(5))
     complete = lifecycle.complete
 
-    def away(*args: Any) -> None:
-        if next(refused, None) is not None:
+    def unavailable(*args: Any) -> None:
+        if next(failures, None) is not None:
             raise OperationalError
         complete(*args)
 
-    monkeypatch.setattr(lifecycle, "complete", away)
-    async with at_work():
-        run = await reached(await ask(cast), RunState.COMPLETED)
+    monkeypatch.setattr(lifecycle, "complete", unavailable)
+    async with running_worker():
+        run = await run_in_state(await ask(cast), RunState.COMPLETED)
 
-    assert (run.attempt, next(refused, None)) == (1, None)
+    assert (run.attempt, next(failures, None)) == (1, None)
 
 
 @pytest.mark.parametrize("error", [DataError, OverflowError])
-async def test_an_end_that_the_database_refuses_is_an_end_with_a_reason(
+async def test_end_that_the_database_refuses_becomes_a_failure(
     cast: Cast,
     answer: Callable[[Answer], None],
     monkeypatch: pytest.MonkeyPatch,
     error: type[Exception],
 ) -> None:
-    answer(at_once)
-    asked = []
+    answer(answer_at_once)
+    calls = []
 
     def refuse(*args: Any) -> None:
-        asked.append(args)
+        calls.append(args)
         raise error
 
     monkeypatch.setattr(lifecycle, "complete", refuse)
-    async with at_work():
-        run = await reached(await ask(cast), RunState.FAILED)
+    async with running_worker():
+        run = await run_in_state(await ask(cast), RunState.FAILED)
 
     assert run.answer is not None
-    assert (run.error_code, run.attempt, run.answer.text) == ("internal", 1, "all of it")
-    assert len(asked) == 1
+    assert (run.error_code, run.attempt, run.answer.text) == ("internal", 1, "the whole answer")
+    assert len(calls) == 1
 
 
-async def test_a_run_whose_task_has_crashed_is_taken_up_when_its_lease_ends(
+async def test_run_of_a_crashed_task_is_claimed_again_when_its_lease_expires(
     cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue, "LEASE", timedelta(seconds=scaled(1)))
     monkeypatch.setattr(runner, "POLL_SECONDS", 0.1)
-    answer(at_once)
+    answer(answer_at_once)
     crashes = iter(range(1))
-    say = runner._stream_answer
+    stream_answer = runner._stream_answer
 
     async def crash_once(job: Job, deltas: Deltas) -> str:
         if next(crashes, None) is not None:
             raise ZeroDivisionError
-        return await say(job, deltas)
+        return await stream_answer(job, deltas)
 
     monkeypatch.setattr(runner, "_stream_answer", crash_once)
-    async with at_work():
-        run = await reached(await ask(cast), RunState.COMPLETED)
+    async with running_worker():
+        run = await run_in_state(await ask(cast), RunState.COMPLETED)
 
     assert run.attempt == 2
 
 
-def take(cast: Cast, owner: str) -> Job:
-    taken = lifecycle.claim_and_start(owner)
-    assert taken is not None
-    assert taken[1] is not None
-    return taken[1]
+def claim(cast: Cast, owner: str) -> Job:
+    claimed = lifecycle.claim_and_start(owner)
+    assert claimed is not None
+    assert claimed[1] is not None
+    return claimed[1]
 
 
-def asked_and_taken(cast: Cast, owner: str) -> Job:
+def ask_and_claim(cast: Cast, owner: str) -> Job:
     services.post_message(user=cast.member, room_id=cast.room.pk, text="hello")
-    return take(cast, owner)
+    return claim(cast, owner)
 
 
 def take_over(cast: Cast, job: Job) -> Job:
-    """Let a run's lease end and have another worker take it up."""
+    """Expire the lease of a run and claim the run for another worker."""
     Run.objects.filter(pk=job.run).update(lease_until=timezone.now() - timedelta(seconds=1))
     leases.reap()
-    return take(cast, "successor")
+    return claim(cast, "successor")
 
 
-async def test_a_zombie_says_nothing_into_its_successors_answer(
+async def test_worker_with_a_lost_lease_publishes_nothing(
     cast: Cast, published: list[Envelope]
 ) -> None:
-    job = await sync_to_async(asked_and_taken)(cast, "zombie")
+    job = await sync_to_async(ask_and_claim)(cast, "zombie")
     zombie = Deltas(job, lease_is_valid)
     await zombie.add("one ")
     after = await sync_to_async(take_over)(cast, job)
@@ -384,51 +388,51 @@ async def test_a_zombie_says_nothing_into_its_successors_answer(
     await zombie.add("two ")
     await zombie.close()
     successor = Deltas(after, lease_is_valid)
-    await successor.add("anew")
+    await successor.add("new")
     await zombie.add("three ")
     await zombie.close()
 
-    deltas = [told for told in published if isinstance(told, Delta)]
+    deltas = [envelope for envelope in published if isinstance(envelope, Delta)]
     assert [(delta.attempt, delta.seq) for delta in deltas] == [(1, 0), (2, 0)]
-    held = await delta_store().read(after.message, 2)
-    assert held is not None
-    assert held.deltas == ["anew"]
+    stored = await delta_store().read(after.message, 2)
+    assert stored is not None
+    assert stored.deltas == ["new"]
 
 
-async def test_a_worker_that_slept_through_its_lease_asks_before_it_says_more(
+async def test_suspended_worker_renews_its_lease_before_it_publishes(
     cast: Cast, published: list[Envelope], answer: Callable[[Answer], None]
 ) -> None:
-    """With Redis away nothing else would stop it."""
-    said, woken = asyncio.Event(), asyncio.Event()
+    """If Redis is unavailable, no closed delta stream stops a worker with an expired lease."""
+    published_first, resumed = asyncio.Event(), asyncio.Event()
 
-    async def sleeper(*_: Any, **__: Any) -> AsyncGenerator[Part, None]:
+    async def suspended(*_: Any, **__: Any) -> AsyncGenerator[Part, None]:
         yield Text("before ")
-        said.set()
-        await woken.wait()
+        published_first.set()
+        await resumed.wait()
         yield Text("after")
 
-    answer(sleeper)
-    async with at_work() as worker:
+    answer(suspended)
+    async with running_worker() as worker:
         run_id = await ask(cast)
-        await said.wait()
+        await published_first.wait()
         await Run.objects.filter(pk=run_id).aupdate(lease_owner="successor")
         worker._leases[run_id] = 0.0
-        woken.set()
+        resumed.set()
         await asyncio.wait(worker._tasks.values(), timeout=DEADLINE)
 
-    assert len([told for told in published if isinstance(told, Delta)]) == 1
+    assert len([envelope for envelope in published if isinstance(envelope, Delta)]) == 1
     assert (await reload(run_id)).state == RunState.RUNNING
     assert not await Message.objects.filter(text__contains="after").aexists()
 
 
 @pytest.mark.parametrize("turns", range(5))
-async def test_told_to_stop_just_when_it_is_rung_for_it_stops(turns: int) -> None:
-    """`asyncio.wait_for` of Python 3.11 would forget the one for the other."""
-    rung = asyncio.Event()
-    serving = asyncio.create_task(runner._repeat(nothing, DEADLINE, rung))
+async def test_may_end_just_when_it_is_wake_for_it_stops(turns: int) -> None:
+    """`asyncio.wait_for` of Python 3.11 can lose the cancellation."""
+    wake = asyncio.Event()
+    serving = asyncio.create_task(runner._repeat(nothing, DEADLINE, wake))
     await asyncio.sleep(0.01)
 
-    rung.set()
+    wake.set()
     for _ in range(turns):
         await asyncio.sleep(0)
     serving.cancel()
@@ -438,4 +442,4 @@ async def test_told_to_stop_just_when_it_is_rung_for_it_stops(turns: int) -> Non
 
 
 async def nothing() -> None:
-    """Nothing to do."""
+    """Do nothing."""

@@ -1,4 +1,4 @@
-"""What a team's audit tells of its rooms, to admins who are not in them."""
+"""Audit entries of rooms, which admins of the team read who are not in the rooms."""
 
 from collections.abc import Callable
 
@@ -28,20 +28,20 @@ def admin(cast: Cast) -> User:
     return user
 
 
-def log_as_told(cast: Cast) -> str:
-    """All that the page, the interface and both exports tell."""
+def displayed_log(cast: Cast) -> str:
+    """Return the audit log as shown by the page, the REST API and both exports."""
     client = browser(admin(cast))
     page = client.get(reverse("accounts:audit", args=[cast.team.pk]))
     listed = client.get(f"/api/v1/teams/{cast.team.pk}/audit")
     export = reverse("accounts:audit_export", args=[cast.team.pk])
     files = [client.post(export, {"format": kind}) for kind in ("csv", "json")]
     assert all(answer.status_code == 200 for answer in (page, listed, *files))
-    shown = [answer.content.decode() for answer in (page, listed)]
-    return "".join([*shown, *map(file_of, files)])
+    texts = [answer.content.decode() for answer in (page, listed)]
+    return "".join([*texts, *map(file_of, files)])
 
 
-def live_through(cast: Cast, privacy: str) -> None:
-    """A room from its making to its end."""
+def run_through_lifecycle(cast: Cast, privacy: str) -> None:
+    """Create, change, archive and delete a room."""
     owner = cast.member
     room = services.create_room(
         user=owner, team_id=cast.team.pk, name="CANARY one", topic="CANARY two", privacy=privacy
@@ -52,16 +52,16 @@ def live_through(cast: Cast, privacy: str) -> None:
     services.delete_room(user=owner, room_id=room.pk)
 
 
-def test_log_tells_no_word_of_a_private_room(cast: Cast) -> None:
-    live_through(cast, PRIVATE)
+def test_log_hides_name_and_topic_of_a_private_room(cast: Cast) -> None:
+    run_through_lifecycle(cast, PRIVATE)
 
-    assert "CANARY" not in log_as_told(cast)
+    assert "CANARY" not in displayed_log(cast)
     changed = AuditEntry.objects.get(action="room.changed")
     assert (changed.before, changed.after) == ({}, {"fields": ["name", "topic"]})
 
 
-def test_log_tells_what_an_open_room_was_called(cast: Cast) -> None:
-    live_through(cast, OPEN)
+def test_log_has_name_and_topic_of_an_open_room(cast: Cast) -> None:
+    run_through_lifecycle(cast, OPEN)
 
     created, changed, deleted = (
         AuditEntry.objects.filter(action=f"room.{what}").latest("number")
@@ -73,24 +73,24 @@ def test_log_tells_what_an_open_room_was_called(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize(
-    ("then", "now", "told"),
+    ("old_privacy", "new_privacy", "logged"),
     [(PRIVATE, OPEN, "CANARY new"), (OPEN, PRIVATE, "CANARY old")],
 )
-def test_log_tells_the_name_that_the_team_could_see(
-    cast: Cast, then: str, now: str, told: str
+def test_log_has_only_the_name_that_the_team_could_see(
+    cast: Cast, old_privacy: str, new_privacy: str, logged: str
 ) -> None:
     room = services.create_room(
-        user=cast.member, team_id=cast.team.pk, name="CANARY old", privacy=then
+        user=cast.member, team_id=cast.team.pk, name="CANARY old", privacy=old_privacy
     )
-    services.update_room(user=cast.member, room_id=room.pk, name="CANARY new", privacy=now)
+    services.update_room(user=cast.member, room_id=room.pk, name="CANARY new", privacy=new_privacy)
 
     changed = AuditEntry.objects.get(action="room.changed")
     assert [f.get("name") for f in (changed.before, changed.after)].count(None) == 1
-    assert told in f"{changed.before}{changed.after}"
+    assert logged in f"{changed.before}{changed.after}"
 
 
-def test_attempts_in_rooms_are_in_the_log_of_the_team(cast: Cast) -> None:
-    said = services.post_message(user=cast.owner, room_id=cast.room.pk, text="x", personas=[])
+def test_refused_requests_in_rooms_are_logged(cast: Cast) -> None:
+    posted = services.post_message(user=cast.owner, room_id=cast.room.pk, text="x", personas=[])
     opened = services.create_room(user=cast.owner, team_id=cast.team.pk, name="o", privacy=OPEN)
     kept = create_demo_persona(user=cast.owner, team_id=cast.team.pk)
     services.confine_persona(user=cast.owner, persona_id=kept.pk, room_ids=[opened.pk])
@@ -98,7 +98,7 @@ def test_attempts_in_rooms_are_in_the_log_of_the_team(cast: Cast) -> None:
     known = set(AuditEntry.objects.values_list("pk", flat=True))
 
     answers = [
-        client.patch(f"{api}/messages/{said.message.pk}", {"text": "y"}, "application/json"),
+        client.patch(f"{api}/messages/{posted.message.pk}", {"text": "y"}, "application/json"),
         client.put(
             f"{api}/rooms/{opened.pk}/members/{cast.member.pk}",
             {"role": "owner"},
@@ -113,7 +113,7 @@ def test_attempts_in_rooms_are_in_the_log_of_the_team(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("leave", [remove_team_member, suspend_team_member])
-def test_log_tells_who_owns_a_room_after_its_owner_has_gone(
+def test_log_has_the_new_owner_of_a_room_whose_owner_has_left(
     cast: Cast, leave: Callable[..., object]
 ) -> None:
     room = services.create_room(
@@ -127,7 +127,7 @@ def test_log_tells_who_owns_a_room_after_its_owner_has_gone(
     assert entry.after == {"owner": str(cast.reader.pk)}
 
 
-def test_log_tells_which_rooms_an_invitation_led_into(cast: Cast) -> None:
+def test_log_has_the_rooms_that_an_invitation_led_into(cast: Cast) -> None:
     _invitation, token = services.invite_into_rooms(
         user=cast.owner, team_id=cast.team.pk, room_ids=[cast.room.pk]
     )
@@ -139,17 +139,17 @@ def test_log_tells_which_rooms_an_invitation_led_into(cast: Cast) -> None:
     assert entry.after == {"user": str(cast.nobody.pk), "role": "member"}
 
 
-def test_rights_to_personas_end_before_the_log_is_held(cast: Cast) -> None:
-    """Whoever grants them holds the rights and waits for the log: the other order is a knot."""
+def test_grants_are_deleted_before_the_audit_log_is_locked(cast: Cast) -> None:
+    """A transaction that grants rights locks them first and the log last; else both deadlock."""
     services.create_room(
         user=cast.member, team_id=cast.team.pk, name="theirs", people=[cast.reader.pk]
     )
     with CaptureQueriesContext(connection) as captured:
         remove_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.member.pk)
 
-    said = [query["sql"] for query in captured]
-    rights = [n for n, sql in enumerate(said) if 'DELETE FROM "agents_personagrant"' in sql]
-    log = [n for n, sql in enumerate(said) if "accounts_auditentry" in sql]
+    statements = [query["sql"] for query in captured]
+    rights = [n for n, sql in enumerate(statements) if 'DELETE FROM "agents_personagrant"' in sql]
+    log = [n for n, sql in enumerate(statements) if "accounts_auditentry" in sql]
     assert len(log) == 4
     assert rights
     assert max(rights) < min(log)

@@ -1,4 +1,4 @@
-"""Invitations that lead into rooms, too."""
+"""Invitations to a team that also lead into rooms."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.rooms.conftest import Cast
 pytestmark = pytest.mark.django_db
 
 
-def test_whoever_accepts_comes_into_the_rooms(cast: Cast) -> None:
+def test_accepted_invitation_adds_the_user_to_its_rooms(cast: Cast) -> None:
     _invitation, token = services.invite_into_rooms(
         user=cast.owner, team_id=cast.team.pk, room_ids=[cast.room.pk], role="guest"
     )
@@ -21,19 +21,19 @@ def test_whoever_accepts_comes_into_the_rooms(cast: Cast) -> None:
     assert access_room(cast.nobody, cast.room.pk, POST)
 
 
-def test_invitation_leads_only_into_rooms_that_its_maker_manages(cast: Cast) -> None:
-    theirs = services.create_room(user=cast.member, team_id=cast.team.pk, name="theirs")
+def test_invitation_needs_the_right_to_manage_its_rooms(cast: Cast) -> None:
+    private = services.create_room(user=cast.member, team_id=cast.team.pk, name="theirs")
     foreign = services.create_room(
         user=cast.stranger, team_id=cast.stranger.memberships.get().team_id, name="foreign"
     )
-    for room in (theirs, foreign):
+    for room in (private, foreign):
         with pytest.raises(NotFound):
             services.invite_into_rooms(user=cast.owner, team_id=cast.team.pk, room_ids=[room.pk])
     with pytest.raises(Forbidden):
-        services.invite_into_rooms(user=cast.member, team_id=cast.team.pk, room_ids=[theirs.pk])
+        services.invite_into_rooms(user=cast.member, team_id=cast.team.pk, room_ids=[private.pk])
 
 
-def test_room_that_its_maker_has_lost_is_left_out(cast: Cast) -> None:
+def test_room_that_the_author_no_longer_manages_is_left_out(cast: Cast) -> None:
     other = services.create_room(user=cast.owner, team_id=cast.team.pk, name="other")
     _invitation, token = services.invite_into_rooms(
         user=cast.owner, team_id=cast.team.pk, room_ids=[cast.room.pk, other.pk]

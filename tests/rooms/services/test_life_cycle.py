@@ -1,4 +1,4 @@
-"""Rooms that are joined, handed over, archived and deleted; teams that take their rooms along."""
+"""Joins, handovers, archived and deleted rooms, and the rooms of deleted teams."""
 
 from datetime import timedelta
 from uuid import uuid4
@@ -39,7 +39,7 @@ def newest_event(room: Room) -> str:
 
 
 def joiner(cast: Cast, role: str = TeamRole.MEMBER) -> User:
-    """Somebody of the team who is in no room."""
+    """Return a new member of the team who is in no room."""
     user = make_user(f"Joiner{uuid4().hex[:6]}")
     add_team_member(cast.team, user, role)
     return user
@@ -49,7 +49,7 @@ def make_open(cast: Cast) -> None:
     services.update_room(user=cast.owner, room_id=cast.room.pk, privacy="team")
 
 
-def test_open_room_is_joined_without_asking(cast: Cast) -> None:
+def test_member_joins_an_open_room(cast: Cast) -> None:
     make_open(cast)
     user = joiner(cast)
     assert cast.room in services.joinable_rooms(user, cast.team)
@@ -80,14 +80,14 @@ def test_private_archived_deleted_and_foreign_rooms_cannot_be_joined(cast: Cast)
 
 
 @pytest.mark.parametrize("role", [RoomRole.OWNER, RoomRole.MODERATOR, "king"])
-def test_nobody_rises_by_joining(cast: Cast, role: str) -> None:
+def test_join_refuses_higher_roles(cast: Cast, role: str) -> None:
     make_open(cast)
 
     with pytest.raises(Forbidden):
         services.join_room(user=joiner(cast), room_id=cast.room.pk, role=role)
 
 
-def test_archived_room_is_read_and_not_written_in(cast: Cast) -> None:
+def test_archived_room_is_read_only(cast: Cast) -> None:
     posted = services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
     services.archive_room(user=cast.owner, room_id=cast.room.pk)
     room = cast.refreshed()
@@ -113,7 +113,7 @@ def test_archived_room_is_read_and_not_written_in(cast: Cast) -> None:
     assert services.post_message(user=cast.member, room_id=room.pk, text="hello", personas=[])
 
 
-def test_people_can_be_taken_out_of_an_archived_room(cast: Cast) -> None:
+def test_members_can_be_removed_from_an_archived_room(cast: Cast) -> None:
     services.archive_room(user=cast.owner, room_id=cast.room.pk)
 
     services.remove_member(user=cast.owner, room_id=cast.room.pk, member_id=cast.reader.pk)
@@ -139,7 +139,7 @@ def test_only_owners_archive_restore_hand_over_and_delete(cast: Cast) -> None:
             services.hand_over_room(user=user, room_id=room_id, member_id=user.pk)
 
 
-def test_deleted_room_is_gone_for_all_and_leaves_no_permission(cast: Cast) -> None:
+def test_deleted_room_has_no_members_and_no_permissions(cast: Cast) -> None:
     services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
 
     services.delete_room(user=cast.owner, room_id=cast.room.pk)
@@ -169,7 +169,7 @@ def test_room_is_handed_over(cast: Cast) -> None:
         services.remove_member(user=cast.reader, room_id=cast.room.pk, member_id=cast.reader.pk)
 
 
-def test_suspended_member_keeps_the_seat_and_nothing_else(cast: Cast) -> None:
+def test_suspended_member_has_no_access_until_restored(cast: Cast) -> None:
     services.post_message(user=cast.owner, room_id=cast.room.pk, text="hello", personas=[])
     suspend_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.moderator.pk)
 
@@ -190,7 +190,7 @@ def test_suspended_member_keeps_the_seat_and_nothing_else(cast: Cast) -> None:
     assert permissions_in(cast.moderator, cast.room) == ["moderate", "post", "view"]
 
 
-def test_room_of_a_suspended_owner_goes_to_the_next(cast: Cast) -> None:
+def test_room_of_a_suspended_owner_gets_another_owner(cast: Cast) -> None:
     add_team_member(cast.team, second := make_user("Second"), TeamRole.OWNER)
 
     suspend_team_member(user=second, team_id=cast.team.pk, member_id=cast.owner.pk)
@@ -201,7 +201,7 @@ def test_room_of_a_suspended_owner_goes_to_the_next(cast: Cast) -> None:
     assert removals.count() == 1
 
 
-def test_guest_who_stays_one_keeps_the_open_rooms_that_they_were_added_to(cast: Cast) -> None:
+def test_guest_stays_in_open_rooms_when_the_role_does_not_change(cast: Cast) -> None:
     guest = joiner(cast, TeamRole.GUEST)
     make_open(cast)
     services.put_member(user=cast.owner, room_id=cast.room.pk, member_id=guest.pk, role="member")
@@ -211,9 +211,9 @@ def test_guest_who_stays_one_keeps_the_open_rooms_that_they_were_added_to(cast: 
     assert access_room(guest, cast.room.pk, POST)
 
 
-def test_room_goes_to_a_guest_only_where_nobody_else_is_left(cast: Cast) -> None:
+def test_guest_inherits_a_room_only_if_all_members_are_guests(cast: Cast) -> None:
     guest, member = joiner(cast, TeamRole.GUEST), joiner(cast)
-    room = services.create_room(user=cast.member, team_id=cast.team.pk, name="theirs")
+    room = services.create_room(user=cast.member, team_id=cast.team.pk, name="private")
     for user in (guest, member):
         services.put_member(user=cast.member, room_id=room.pk, member_id=user.pk, role="member")
 
@@ -241,7 +241,7 @@ def test_member_who_becomes_a_guest_leaves_open_rooms_only(cast: Cast) -> None:
         services.join_room(user=cast.member, room_id=cast.room.pk)
 
 
-def test_deleted_team_shuts_its_rooms_until_it_is_restored(cast: Cast) -> None:
+def test_rooms_of_a_deleted_team_are_closed_until_it_is_restored(cast: Cast) -> None:
     services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
     delete_team(user=cast.owner, team_id=cast.team.pk, name="Team")
 
@@ -259,7 +259,7 @@ def test_deleted_team_shuts_its_rooms_until_it_is_restored(cast: Cast) -> None:
     assert access_room(cast.member, cast.room.pk, POST)
 
 
-def test_purged_team_takes_everything_along(cast: Cast) -> None:
+def test_purge_of_a_team_deletes_its_rooms(cast: Cast) -> None:
     services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
     delete_team(user=cast.owner, team_id=cast.team.pk, name="Team")
     assert purge_teams() == 0
@@ -274,7 +274,7 @@ def test_purged_team_takes_everything_along(cast: Cast) -> None:
     assert User.objects.filter(pk=cast.owner.pk).exists()
 
 
-def test_joining_by_rest_again_is_told_as_it_was_and_is_no_refusal(cast: Cast) -> None:
+def test_repeated_join_by_rest_returns_the_same_response(cast: Cast) -> None:
     make_open(cast)
     user = joiner(cast)
     _token, secret = create_token(user=user, name="script")
@@ -291,7 +291,7 @@ def test_joining_by_rest_again_is_told_as_it_was_and_is_no_refusal(cast: Cast) -
     assert RoomMember.objects.get(room=cast.room, user=user).role == RoomRole.MEMBER
 
 
-def test_deleted_room_is_in_no_confinement(cast: Cast) -> None:
+def test_deleted_room_is_not_among_the_allowed_rooms(cast: Cast) -> None:
     other = services.create_room(user=cast.owner, team_id=cast.team.pk, name="other")
     _token, secret = create_token(user=cast.owner, name="script", scopes=["admin"])
     client = Client(headers={"authorization": f"Bearer {secret}"})
@@ -300,7 +300,7 @@ def test_deleted_room_is_in_no_confinement(cast: Cast) -> None:
     services.confine_persona(user=cast.owner, persona_id=cast.persona.pk, room_ids=kept)
     services.delete_room(user=cast.owner, room_id=other.pk)
 
-    told = client.get(path).json()
+    allowed = client.get(path).json()
 
-    assert told == {"rooms": [str(cast.room.pk)]}
-    assert client.put(path, told, "application/json").status_code == 200
+    assert allowed == {"rooms": [str(cast.room.pk)]}
+    assert client.put(path, allowed, "application/json").status_code == 200

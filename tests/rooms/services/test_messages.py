@@ -1,4 +1,4 @@
-"""What edits, deletions and reactions leave behind in a room."""
+"""Edits, deletions and reactions, and what they leave in the database."""
 
 import msgspec
 import pytest
@@ -22,18 +22,18 @@ from tests.rooms.pages.browsing import answer, browser, page
 pytestmark = pytest.mark.django_db
 
 
-def say(cast: Cast, text: str) -> Message:
+def post(cast: Cast, text: str) -> Message:
     return services.post_message(
         user=cast.member, room_id=cast.room.pk, text=text, personas=[]
     ).message
 
 
-def test_author_is_called_as_they_are_called_now(cast: Cast) -> None:
-    at_the_handshake = User.objects.get(pk=cast.member.pk)
+def test_message_has_the_present_name_of_its_author(cast: Cast) -> None:
+    user_of_the_handshake = User.objects.get(pk=cast.member.pk)
     update_profile(user=cast.member, name="Another name")
 
     posted = services.post_message(
-        user=at_the_handshake, room_id=cast.room.pk, text="x", personas=[]
+        user=user_of_the_handshake, room_id=cast.room.pk, text="x", personas=[]
     )
 
     assert posted.message.author_name == "Another name"
@@ -41,25 +41,25 @@ def test_author_is_called_as_they_are_called_now(cast: Cast) -> None:
     assert '"name":"Another name"' in event.payload
 
 
-def test_message_has_twenty_different_reactions_at_most(cast: Cast) -> None:
-    said = say(cast, "popular")
+def test_message_has_at_most_twenty_different_reactions(cast: Cast) -> None:
+    message = post(cast, "popular")
     emoji = [chr(0x1F600 + number) for number in range(21)]
-    for one in emoji[:20]:
-        services.react(user=cast.owner, message_id=said.pk, emoji=one, on=True)
+    for reaction in emoji[:20]:
+        services.react(user=cast.owner, message_id=message.pk, emoji=reaction, on=True)
 
     with pytest.raises(Conflict):
-        services.react(user=cast.owner, message_id=said.pk, emoji=emoji[20], on=True)
-    services.react(user=cast.member, message_id=said.pk, emoji=emoji[0], on=True)
-    services.react(user=cast.owner, message_id=said.pk, emoji=emoji[1], on=False)
-    services.react(user=cast.owner, message_id=said.pk, emoji=emoji[20], on=True)
+        services.react(user=cast.owner, message_id=message.pk, emoji=emoji[20], on=True)
+    services.react(user=cast.member, message_id=message.pk, emoji=emoji[0], on=True)
+    services.react(user=cast.owner, message_id=message.pk, emoji=emoji[1], on=False)
+    services.react(user=cast.owner, message_id=message.pk, emoji=emoji[20], on=True)
 
-    said.refresh_from_db()
-    assert len(said.reactions) == 20
-    assert said.reactions[emoji[0]] == [str(cast.owner.pk), str(cast.member.pk)]
+    message.refresh_from_db()
+    assert len(message.reactions) == 20
+    assert message.reactions[emoji[0]] == [str(cast.owner.pk), str(cast.member.pk)]
 
 
 @pytest.mark.parametrize("whose", [rate_limits.USER, rate_limits.ROOM, rate_limits.TEAM])
-def test_reactions_are_counted_where_they_change_something(
+def test_only_reactions_that_change_something_are_rate_limited(
     cast: Cast, settings: Settings, monkeypatch: pytest.MonkeyPatch, whose: str
 ) -> None:
     settings.RATE_LIMITS = True
@@ -68,42 +68,42 @@ def test_reactions_are_counted_where_they_change_something(
     )
     counters = rate_limits.MemoryCounters()
     monkeypatch.setattr(rate_limits, "get_counters", lambda: counters)
-    said = say(cast, "x")
+    message = post(cast, "x")
 
     for _ in range(3):
-        services.react(user=cast.member, message_id=said.pk, emoji="👍", on=True)
+        services.react(user=cast.member, message_id=message.pk, emoji="👍", on=True)
     with pytest.raises(RateLimited):
-        services.react(user=cast.member, message_id=said.pk, emoji="👍", on=False)
+        services.react(user=cast.member, message_id=message.pk, emoji="👍", on=False)
 
-    said.refresh_from_db()
-    assert said.reactions == {"👍": [str(cast.member.pk)]}
+    message.refresh_from_db()
+    assert message.reactions == {"👍": [str(cast.member.pk)]}
 
 
-def test_what_is_no_emoji_changes_nothing(cast: Cast) -> None:
-    said = say(cast, "x")
+def test_reaction_that_is_no_emoji_is_refused(cast: Cast) -> None:
+    message = post(cast, "x")
     before = cast.refreshed().last_seq
 
     with pytest.raises(Invalid):
-        services.react(user=cast.member, message_id=said.pk, emoji="<b>", on=True)
+        services.react(user=cast.member, message_id=message.pk, emoji="<b>", on=True)
 
     assert cast.refreshed().last_seq == before
 
 
-def test_deleted_message_is_no_news_and_no_last_line(cast: Cast) -> None:
-    say(cast, "before")
-    said = say(cast, "@owner look")
-    (news,) = count_unread([cast.room.pk], [cast.owner.pk])
+def test_deleted_message_is_neither_unread_nor_the_last_message(cast: Cast) -> None:
+    post(cast, "before")
+    message = post(cast, "@owner look")
+    (before,) = count_unread([cast.room.pk], [cast.owner.pk])
 
-    services.delete_message(user=cast.member, message_id=said.pk)
+    services.delete_message(user=cast.member, message_id=message.pk)
 
     (after,) = count_unread([cast.room.pk], [cast.owner.pk])
-    assert (news.messages - after.messages, news.mentions - after.mentions) == (1, 1)
+    assert (before.messages - after.messages, before.mentions - after.mentions) == (1, 1)
     (row,) = room_rows(cast.owner, cast.team)
     assert row.last_line.endswith("before")
 
 
-def test_moderator_who_deletes_is_in_the_audit_and_an_author_not(cast: Cast) -> None:
-    first, second = say(cast, "one"), say(cast, "two")
+def test_only_deletions_by_moderators_are_audited(cast: Cast) -> None:
+    first, second = post(cast, "one"), post(cast, "two")
 
     services.delete_message(user=cast.member, message_id=first.pk)
     services.delete_message(user=cast.moderator, message_id=second.pk)
@@ -113,31 +113,33 @@ def test_moderator_who_deletes_is_in_the_audit_and_an_author_not(cast: Cast) -> 
     assert (entry.before, entry.after) == ({}, {})
 
 
-def test_no_row_holds_what_was_deleted(cast: Cast) -> None:
-    said = say(cast, "SECRET one")
-    services.edit_message(user=cast.member, message_id=said.pk, text="SECRET two")
-    other = say(cast, "SECRET of another message")
+def test_deleted_text_is_in_no_row(cast: Cast) -> None:
+    message = post(cast, "SECRET one")
+    services.edit_message(user=cast.member, message_id=message.pk, text="SECRET two")
+    other = post(cast, "SECRET of another message")
 
-    services.delete_message(user=cast.member, message_id=said.pk)
+    services.delete_message(user=cast.member, message_id=message.pk)
 
-    held = [event.payload for event in RoomEvent.objects.filter(payload__contains="SECRET")]
-    assert [msgspec.json.decode(payload)["message"]["id"] for payload in held] == [str(other.pk)]
+    payloads = [event.payload for event in RoomEvent.objects.filter(payload__contains="SECRET")]
+    assert [msgspec.json.decode(payload)["message"]["id"] for payload in payloads] == [
+        str(other.pk)
+    ]
     assert list(Message.objects.filter(text__contains="SECRET")) == [other]
 
 
-def test_persona_sees_nothing_of_what_was_deleted(cast: Cast) -> None:
-    said = say(cast, "SECRET")
+def test_deleted_message_is_not_among_the_turns(cast: Cast) -> None:
+    message = post(cast, "SECRET")
     services.post_message(user=cast.member, room_id=cast.room.pk, text="and now?")
-    services.delete_message(user=cast.member, message_id=said.pk)
+    services.delete_message(user=cast.member, message_id=message.pk)
 
     assert [turn.text for turn in context.turns(Run.objects.get())] == ["and now?"]
 
 
-def test_worker_that_ends_a_deleted_answer_finds_it_stopped(cast: Cast) -> None:
+def test_deletion_of_a_streaming_answer_cancels_its_run(cast: Cast) -> None:
     services.post_message(user=cast.member, room_id=cast.room.pk, text="go on")
-    taken = lifecycle.claim_and_start("worker")
-    assert taken is not None
-    run_id, job = taken
+    claimed = lifecycle.claim_and_start("worker")
+    assert claimed is not None
+    run_id, job = claimed
     assert job is not None
 
     services.delete_message(user=cast.moderator, message_id=job.message)
@@ -150,7 +152,7 @@ def test_worker_that_ends_a_deleted_answer_finds_it_stopped(cast: Cast) -> None:
     assert run.answer.text == ""
 
 
-async def test_erased_answer_is_not_kept_nor_taken_in(cast: Cast) -> None:
+async def test_purged_answer_is_empty_and_accepts_no_delta(cast: Cast) -> None:
     store, message = MemoryDeltaStore(), cast.room.pk
     await store.append(message, 1, ["SECRET"], 0)
 
@@ -162,7 +164,7 @@ async def test_erased_answer_is_not_kept_nor_taken_in(cast: Cast) -> None:
     assert list(store._answers) == [message]
 
 
-def test_what_a_deleted_persona_has_said_stays_as_it_was(cast: Cast) -> None:
+def test_messages_of_a_deleted_persona_are_kept(cast: Cast) -> None:
     ended = answer(cast, "CANARY"), answer(cast, failure=AnswerFailed("internal", "No."))
     client = browser(cast.member)
     paths = [

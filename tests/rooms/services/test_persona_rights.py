@@ -1,4 +1,4 @@
-"""What a right to a persona is worth in rooms: taking it in, asking it, being answered."""
+"""Rights to personas in rooms: binding a persona, asking it, getting its answer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,13 +28,13 @@ from tests.rooms.pages.browsing import get
 pytestmark = pytest.mark.django_db
 
 
-def only_for(cast: Cast, *users: object) -> None:
+def grant_use_only_to(cast: Cast, *users: object) -> None:
     grants = [Grant(frozenset({"use"}), user=user.pk) for user in users]  # type: ignore[attr-defined]  # users
     put_grants(user=cast.owner, persona_id=cast.persona.pk, grants=grants)
 
 
-def test_only_who_may_use_a_persona_is_answered(cast: Cast) -> None:
-    only_for(cast, cast.moderator)
+def test_persona_answers_only_users_with_the_right(cast: Cast) -> None:
+    grant_use_only_to(cast, cast.moderator)
 
     answered = services.post_message(user=cast.moderator, room_id=cast.room.pk, text="question")
     unanswered = services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
@@ -46,8 +46,8 @@ def test_only_who_may_use_a_persona_is_answered(cast: Cast) -> None:
         )
 
 
-def test_only_who_may_use_a_persona_takes_it_into_a_room(cast: Cast) -> None:
-    only_for(cast)
+def test_binding_a_persona_needs_the_right_to_use_it(cast: Cast) -> None:
+    grant_use_only_to(cast)
     room = services.create_room(user=cast.member, team_id=cast.team.pk, name="mine")
 
     with pytest.raises(NotFound):
@@ -58,32 +58,32 @@ def test_only_who_may_use_a_persona_takes_it_into_a_room(cast: Cast) -> None:
         )
 
 
-def test_right_is_judged_again_when_the_run_starts(cast: Cast) -> None:
+def test_right_is_checked_again_when_the_run_starts(cast: Cast) -> None:
     services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
-    PersonaGrant.objects.filter(role="").delete()  # as by somebody who told nobody
+    PersonaGrant.objects.filter(role="").delete()  # without calling the hooks
 
-    taken = lifecycle.claim_and_start("worker")
+    claimed = lifecycle.claim_and_start("worker")
 
-    assert taken is not None
-    assert taken[1] is None
+    assert claimed is not None
+    assert claimed[1] is None
     run = cast.room.runs.get()
     assert (run.state, run.error_code) == (RunState.FAILED, "not_allowed")
 
 
-def of_role_alone(cast: Cast, role: str) -> None:
+def grant_use_only_to_role(cast: Cast, role: str) -> None:
     grants = [Grant(frozenset({"use"}), role=role)]
     put_grants(user=cast.owner, persona_id=cast.persona.pk, grants=grants)
 
 
 @pytest.mark.parametrize("running", [False, True])
-def test_answer_ends_when_the_right_to_it_is_taken(cast: Cast, running: bool) -> None:  # noqa: FBT001  # of pytest
-    of_role_alone(cast, "member")
+def test_run_fails_when_the_right_is_revoked(cast: Cast, running: bool) -> None:  # noqa: FBT001  # a parameter of pytest
+    grant_use_only_to_role(cast, "member")
     posted = services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
     kept = services.post_message(user=cast.owner, room_id=cast.room.pk, text="question")
     if running:
         assert lifecycle.claim_and_start("worker") is not None
 
-    only_for(cast)
+    grant_use_only_to(cast)
 
     run = cast.room.runs.get(pk=posted.runs[0])
     assert (run.state, run.error_code) == (RunState.FAILED, "not_allowed")
@@ -91,8 +91,8 @@ def test_answer_ends_when_the_right_to_it_is_taken(cast: Cast, running: bool) ->
     assert RoomEvent.objects.filter(room=cast.room, type="run.failed").count() == 1
 
 
-def test_answer_ends_when_the_role_that_had_the_right_does(cast: Cast) -> None:
-    of_role_alone(cast, "member")
+def test_run_fails_when_the_role_with_the_right_is_lost(cast: Cast) -> None:
+    grant_use_only_to_role(cast, "member")
     posted = services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
 
     set_team_role(user=cast.owner, team_id=cast.team.pk, member_id=cast.member.pk, role="guest")
@@ -101,16 +101,16 @@ def test_answer_ends_when_the_role_that_had_the_right_does(cast: Cast) -> None:
     assert (run.state, run.error_code) == (RunState.FAILED, "not_allowed")
 
 
-def test_retry_needs_the_right_still(cast: Cast) -> None:
+def test_retry_needs_the_right(cast: Cast) -> None:
     posted = services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
     services.cancel_run(user=cast.member, run_id=posted.runs[0])
-    only_for(cast)
+    grant_use_only_to(cast)
 
     with pytest.raises((Forbidden, NotFound)):
         services.retry_run(user=cast.member, run_id=posted.runs[0])
 
 
-def test_confined_persona_leaves_every_other_room(cast: Cast) -> None:
+def test_confined_persona_is_unbound_from_other_rooms(cast: Cast) -> None:
     other = services.create_room(
         user=cast.owner, team_id=cast.team.pk, name="other", personas=[cast.persona.pk]
     )
@@ -132,7 +132,7 @@ def test_confined_persona_leaves_every_other_room(cast: Cast) -> None:
     services.bind_persona(user=cast.owner, room_id=cast.room.pk, persona_id=cast.persona.pk)
 
 
-def test_persona_is_confined_only_by_who_manages_it_and_to_rooms_they_are_in(cast: Cast) -> None:
+def test_confining_needs_the_right_to_manage_and_visible_rooms(cast: Cast) -> None:
     foreign = create_demo_persona(
         user=cast.stranger, team_id=cast.stranger.memberships.get().team_id
     )
@@ -146,7 +146,7 @@ def test_persona_is_confined_only_by_who_manages_it_and_to_rooms_they_are_in(cas
         services.confine_persona(user=cast.owner, persona_id=cast.persona.pk, room_ids=[private.pk])
 
 
-def test_where_a_persona_may_answer_names_only_rooms_that_one_is_in(cast: Cast) -> None:
+def test_allowed_rooms_list_only_rooms_of_the_user(cast: Cast) -> None:
     hidden = services.create_room(user=cast.member, team_id=cast.team.pk, name="hidden")
     AllowedRoom.objects.create(persona=cast.persona, room=hidden)
     AllowedRoom.objects.create(persona=cast.persona, room=cast.room)
@@ -157,8 +157,8 @@ def test_where_a_persona_may_answer_names_only_rooms_that_one_is_in(cast: Cast) 
     assert answer.json() == {"rooms": [str(cast.room.pk)]}
 
 
-def while_we_wait(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
-    """Let somebody else do something while we wait for the lock of a persona."""
+def before_persona_lock(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Call `act` once, right before a persona is locked, as a concurrent transaction would."""
     lock = QuerySet.select_for_update
 
     def wait(rows: Any, *args: Any, **kwargs: Any) -> Any:
@@ -170,7 +170,7 @@ def while_we_wait(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) ->
     monkeypatch.setattr(QuerySet, "select_for_update", wait)
 
 
-def test_persona_that_is_confined_meanwhile_comes_into_no_room(
+def test_concurrently_confined_persona_cannot_be_bound(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     persona = create_demo_persona(user=cast.owner, team_id=cast.team.pk)
@@ -189,7 +189,7 @@ def test_persona_that_is_confined_meanwhile_comes_into_no_room(
         ),
     ):
         Persona.objects.update(confined=False)
-        while_we_wait(monkeypatch, lambda: Persona.objects.update(confined=True))
+        before_persona_lock(monkeypatch, lambda: Persona.objects.update(confined=True))
         with pytest.raises(error):
             act()
 
@@ -199,20 +199,20 @@ def test_persona_that_is_confined_meanwhile_comes_into_no_room(
 @pytest.mark.parametrize(
     "act",
     [
-        lambda **whose: update_persona(**whose, goal="Mine."),
-        lambda **whose: set_persona_enabled(**whose, enabled=False),
+        lambda **args: update_persona(**args, goal="Mine."),
+        lambda **args: set_persona_enabled(**args, enabled=False),
         delete_persona,
-        lambda **whose: put_grants(**whose, grants=[]),
-        lambda **whose: services.confine_persona(**whose, room_ids=[]),
+        lambda **args: put_grants(**args, grants=[]),
+        lambda **args: services.confine_persona(**args, room_ids=[]),
     ],
 )
-def test_right_that_is_taken_meanwhile_is_not_used_once_more(
+def test_concurrently_revoked_right_is_refused(
     cast: Cast, monkeypatch: pytest.MonkeyPatch, act: Callable[..., object]
 ) -> None:
     everything = frozenset({"use", "edit", "manage", "share"})
     mine = [Grant(everything, user=cast.member.pk)]
     put_grants(user=cast.owner, persona_id=cast.persona.pk, grants=mine)
-    while_we_wait(monkeypatch, PersonaGrant.objects.filter(user=cast.member).delete)
+    before_persona_lock(monkeypatch, PersonaGrant.objects.filter(user=cast.member).delete)
 
     with pytest.raises(NotFound):
         act(user=cast.member, persona_id=cast.persona.pk)
@@ -222,11 +222,11 @@ def test_right_that_is_taken_meanwhile_is_not_used_once_more(
 
 @pytest.mark.parametrize("running", [False, True])
 @pytest.mark.parametrize("how", [{"key": ""}, {"base_url": "https://other.example.com/v1"}])
-def test_answer_ends_when_the_key_is_taken_that_it_is_made_by(
+def test_runs_of_a_connection_fail_when_its_key_is_removed(
     cast: Cast,
     monkeypatch: pytest.MonkeyPatch,
     how: Any,
-    running: bool,  # noqa: FBT001  # of pytest
+    running: bool,  # noqa: FBT001  # a parameter of pytest
 ) -> None:
     monkeypatch.setattr("agents.egress.guard.resolve", lambda host, port: ["93.184.216.34"])
     here: dict[str, Any] = {"user": cast.owner, "team_id": cast.team.pk}
@@ -248,7 +248,7 @@ def test_answer_ends_when_the_key_is_taken_that_it_is_made_by(
     assert untouched.state == (RunState.RUNNING if running else RunState.QUEUED)
 
 
-def test_answer_goes_on_when_another_key_takes_the_place_of_one(
+def test_runs_of_a_connection_go_on_when_its_key_is_replaced(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agents.egress.guard.resolve", lambda host, port: ["93.184.216.34"])

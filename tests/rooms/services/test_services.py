@@ -1,4 +1,4 @@
-"""What people may do in rooms, and what the log says of it."""
+"""The services of rooms, their permissions and the events that they record."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,7 +27,7 @@ def kinds(room: Room) -> list[str]:
     return [event.type for event in events_after(room.pk, 0)]
 
 
-def test_message_and_its_run_stand_in_the_log_in_one_order(cast: Cast) -> None:
+def test_message_is_recorded_before_its_run(cast: Cast) -> None:
     before = cast.refreshed().last_seq
 
     posted = services.post_message(user=cast.member, room_id=cast.room.pk, text="hello")
@@ -48,7 +48,7 @@ def test_log_has_no_gaps(cast: Cast) -> None:
     assert seqs == list(range(1, cast.refreshed().last_seq + 1))
 
 
-def test_same_client_id_is_one_message_and_one_answer(cast: Cast) -> None:
+def test_repeated_client_id_is_one_message_and_one_run(cast: Cast) -> None:
     client_id = uuid4()
 
     first, again = (
@@ -63,7 +63,7 @@ def test_same_client_id_is_one_message_and_one_answer(cast: Cast) -> None:
     assert Run.objects.count() == 1
 
 
-def test_same_client_id_of_somebody_else_is_another_message(cast: Cast) -> None:
+def test_client_id_of_another_user_is_another_message(cast: Cast) -> None:
     client_id = uuid4()
 
     for user in (cast.member, cast.owner):
@@ -73,18 +73,18 @@ def test_same_client_id_of_somebody_else_is_another_message(cast: Cast) -> None:
 
 
 def test_sending_takes_at_most_twelve_queries(cast: Cast) -> None:
-    services.post_message(user=cast.member, room_id=cast.room.pk, text="the line is made")
+    services.post_message(user=cast.member, room_id=cast.room.pk, text="creates the quota")
 
     with CaptureQueriesContext(connection) as captured:
         services.post_message(
             user=cast.member, room_id=cast.room.pk, text="hello @reader", client_id=uuid4()
         )
 
-    asked = [query for query in captured if "SAVEPOINT" not in query["sql"]]
-    assert len(asked) <= 12
+    statements = [query for query in captured if "SAVEPOINT" not in query["sql"]]
+    assert len(statements) <= 12
 
 
-def test_gate_is_one_query_for_everybody(
+def test_permission_check_is_one_query(
     cast: Cast, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     for user in (cast.owner, cast.reader, cast.stranger, cast.nobody):
@@ -115,7 +115,7 @@ ATTEMPTS: dict[str, Attempt] = {
 
 @pytest.mark.parametrize("attempt", ATTEMPTS)
 @pytest.mark.parametrize("who", ["stranger", "nobody"])
-def test_outsiders_find_nothing(cast: Cast, attempt: str, who: str) -> None:
+def test_users_outside_the_room_get_not_found(cast: Cast, attempt: str, who: str) -> None:
     seq = cast.refreshed().last_seq
 
     with pytest.raises(NotFound):
@@ -130,7 +130,7 @@ def test_reader_is_refused(cast: Cast, attempt: str) -> None:
         ATTEMPTS[attempt](cast.reader, cast)
 
 
-def test_superuser_gets_nothing_extra(cast: Cast) -> None:
+def test_superuser_has_no_extra_permissions(cast: Cast) -> None:
     cast.nobody.is_superuser = cast.nobody.is_staff = True
     cast.nobody.save()
 
@@ -138,7 +138,7 @@ def test_superuser_gets_nothing_extra(cast: Cast) -> None:
         access_room(cast.nobody, cast.room.pk, VIEW)
 
 
-def test_suspended_member_finds_nothing(cast: Cast) -> None:
+def test_suspended_user_gets_not_found(cast: Cast) -> None:
     cast.member.is_active = False
     cast.member.save()
 
@@ -146,7 +146,7 @@ def test_suspended_member_finds_nothing(cast: Cast) -> None:
         access_room(cast.member, cast.room.pk, VIEW)
 
 
-def test_removed_member_finds_nothing_and_leaves_no_permission(cast: Cast) -> None:
+def test_removed_member_gets_not_found(cast: Cast) -> None:
     services.remove_member(user=cast.owner, room_id=cast.room.pk, member_id=cast.member.pk)
 
     with pytest.raises(NotFound):
@@ -154,7 +154,7 @@ def test_removed_member_finds_nothing_and_leaves_no_permission(cast: Cast) -> No
     assert kinds(cast.room)[-1] == "member.removed"
 
 
-def test_demoted_member_may_not_write(cast: Cast) -> None:
+def test_demoted_member_may_not_post(cast: Cast) -> None:
     services.put_member(
         user=cast.owner, room_id=cast.room.pk, member_id=cast.member.pk, role=RoomRole.READER
     )
@@ -163,14 +163,14 @@ def test_demoted_member_may_not_write(cast: Cast) -> None:
         access_room(cast.member, cast.room.pk, POST)
 
 
-def test_somebody_of_another_team_cannot_be_added(cast: Cast) -> None:
+def test_user_of_another_team_cannot_be_added(cast: Cast) -> None:
     with pytest.raises(NotFound):
         services.put_member(
             user=cast.owner, room_id=cast.room.pk, member_id=cast.stranger.pk, role="member"
         )
 
 
-def test_last_owner_stays(cast: Cast) -> None:
+def test_last_owner_can_neither_leave_nor_step_down(cast: Cast) -> None:
     with pytest.raises(Conflict):
         services.remove_member(user=cast.owner, room_id=cast.room.pk, member_id=cast.owner.pk)
     with pytest.raises(Conflict):
@@ -204,12 +204,12 @@ def test_reply_to_a_message_of_another_room_is_not_found(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("text", ["", " \n\t", "a\x00b"])
-def test_nothing_to_say_is_invalid(cast: Cast, text: str) -> None:
+def test_blank_text_is_invalid(cast: Cast, text: str) -> None:
     with pytest.raises(Invalid):
         services.post_message(user=cast.owner, room_id=cast.room.pk, text=text)
 
 
-def test_longest_message_passes_and_one_more_does_not(cast: Cast) -> None:
+def test_message_has_at_most_16000_characters(cast: Cast) -> None:
     services.post_message(user=cast.owner, room_id=cast.room.pk, text="가" * 16_000)
 
     with pytest.raises(TooLarge):
@@ -229,7 +229,7 @@ def test_longest_message_passes_and_one_more_does_not(cast: Cast) -> None:
         (AnswerPolicy.OFF, "@first", []),
     ],
 )
-def test_policy_decides_who_answers(
+def test_answer_policy_selects_the_personas(
     cast: Cast, policy: AnswerPolicy, text: str, answers: list[str]
 ) -> None:
     first, second = (create_demo_persona(user=cast.owner, team_id=cast.team.pk) for _ in range(2))
@@ -250,7 +250,7 @@ def test_policy_decides_who_answers(
     assert asked == answers
 
 
-def test_nobody_is_asked_where_the_message_says_so(cast: Cast) -> None:
+def test_empty_list_of_personas_queues_no_run(cast: Cast) -> None:
     posted = services.post_message(
         user=cast.owner, room_id=cast.room.pk, text="just us", personas=[]
     )
@@ -267,7 +267,7 @@ def test_queued_run_is_cancelled_by_its_asker(cast: Cast) -> None:
     assert kinds(cast.room)[-1] == "run.cancelled"
 
 
-def test_cancelling_twice_changes_nothing_more(cast: Cast) -> None:
+def test_second_cancel_changes_nothing(cast: Cast) -> None:
     (run_id,) = services.post_message(user=cast.member, room_id=cast.room.pk, text="hi").runs
     services.cancel_run(user=cast.member, run_id=run_id)
     seq = cast.refreshed().last_seq
@@ -282,7 +282,7 @@ def test_cancelling_twice_changes_nothing_more(cast: Cast) -> None:
     ("who", "error"),
     [("moderator", None), ("owner", None), ("reader", Forbidden), ("stranger", NotFound)],
 )
-def test_who_may_stop_the_answer_to_somebody_else(
+def test_cancelling_the_run_of_another_user_needs_moderate(
     cast: Cast, who: str, error: type[MaruError] | None
 ) -> None:
     (run_id,) = services.post_message(user=cast.member, room_id=cast.room.pk, text="hi").runs
@@ -294,7 +294,7 @@ def test_who_may_stop_the_answer_to_somebody_else(
             services.cancel_run(user=getattr(cast, who), run_id=run_id)
 
 
-def test_run_is_asked_again_once(cast: Cast) -> None:
+def test_run_is_retried_once(cast: Cast) -> None:
     (run_id,) = services.post_message(user=cast.member, room_id=cast.room.pk, text="hi").runs
     services.cancel_run(user=cast.member, run_id=run_id)
 
@@ -308,14 +308,14 @@ def test_run_is_asked_again_once(cast: Cast) -> None:
         services.retry_run(user=cast.member, run_id=run_id)
 
 
-def test_reading_never_moves_back(cast: Cast) -> None:
+def test_read_position_never_moves_back(cast: Cast) -> None:
     for seq in (3, 1, 10**9):
         services.mark_read(user=cast.member, room_id=cast.room.pk, seq=seq)
         member = RoomMember.objects.get(room=cast.room, user=cast.member)
         assert member.read_seq == max(3, min(seq, cast.refreshed().last_seq), member.read_seq)
 
 
-def test_leaving_the_team_leaves_its_rooms_and_hands_them_over(cast: Cast) -> None:
+def test_leaving_a_team_leaves_its_rooms_with_a_new_owner(cast: Cast) -> None:
     services.leave_rooms(member=cast.owner, team_id=cast.team.pk)
 
     assert not RoomMember.objects.filter(user=cast.owner).exists()
@@ -324,7 +324,7 @@ def test_leaving_the_team_leaves_its_rooms_and_hands_them_over(cast: Cast) -> No
         access_room(cast.owner, cast.room.pk, VIEW)
 
 
-def test_guests_make_no_rooms(cast: Cast) -> None:
+def test_guests_cannot_create_rooms(cast: Cast) -> None:
     assert "create_room" not in TEAM_ROLES["guest"]
 
     with pytest.raises(NotFound):
@@ -354,7 +354,7 @@ def test_concurrent_sends_with_one_client_id_are_one_message(cast: Cast) -> None
     assert Message.objects.filter(client_id=client_id).count() == 1
 
 
-def test_name_of_a_room_is_cleaned_and_must_be_seen(cast: Cast) -> None:
+def test_name_of_a_room_is_cleaned_and_must_be_visible(cast: Cast) -> None:
     room = services.create_room(
         user=cast.owner, team_id=cast.team.pk, name=" a\u202eb\n c ", topic="one\ntwo"
     )
