@@ -426,7 +426,7 @@ async def test_suspended_worker_renews_its_lease_before_it_publishes(
 
 
 @pytest.mark.parametrize("turns", range(5))
-async def test_may_end_just_when_it_is_wake_for_it_stops(turns: int) -> None:
+async def test_cancellation_that_arrives_with_a_notification_is_not_lost(turns: int) -> None:
     """`asyncio.wait_for` of Python 3.11 can lose the cancellation."""
     wake = asyncio.Event()
     serving = asyncio.create_task(runner._repeat(nothing, DEADLINE, wake))
