@@ -91,8 +91,7 @@ def _end(room: Room, run: Run, reason: Reason, text: str | None) -> list[Durable
     elif reason.usage is not None:
         run.input_tokens, run.output_tokens = reason.usage.input_tokens, reason.usage.output_tokens
     if isinstance(reason, AnswerFailed):
-        with translation.override(run.language):
-            run.error_code, run.error_detail = reason.code, str(reason.detail)[:400]
+        run.error_code, run.error_detail = reason.code, reason.detail[:400]
     events: list[DurableEvent] = []
     if run.answer is not None:
         answer = run.answer
