@@ -1,4 +1,4 @@
-"""The last word: which tags, attributes, classes and addresses may be in a message."""
+"""The allow-list of tags, attributes, classes and URL schemes in the HTML of a message."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -11,7 +11,7 @@ LINK_REL: Final = "noopener noreferrer nofollow ugc"
 SCHEMES: Final = frozenset({"http", "https", "mailto"})
 
 _ATTRIBUTES: Final[Mapping[str, set[str]]] = {
-    "*": set(),  # else the library allows titles everywhere
+    "*": set(),  # nh3 would allow `title` on every tag
     "a": {"href", "target"},
     "ol": {"start"},
     "th": {"data-align"},
@@ -64,5 +64,5 @@ _CLEANER: Final = nh3.Cleaner(
 
 
 def clean(html: str) -> str:
-    """Return `html` with nothing left in it but what a message may hold."""
+    """Return `html` without anything that is not on the allow-list."""
     return _CLEANER.clean(html)

@@ -1,4 +1,4 @@
-"""Colours for code in messages: classes on spans, in bounded time."""
+"""Syntax highlighting of code in messages: classes on spans, in bounded time."""
 
 import re
 import time
@@ -12,8 +12,8 @@ from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
 from pygments.token import Token, _TokenType
 
-# Lexers are made of regular expressions that backtrack. These ones end soon on hostile text, given
-# the limits below; the test tries them all.
+# Pygments lexers use regular expressions that backtrack. Within the limits below, these lexers end
+# soon on hostile text; tests/rooms/markup/test_markup_time.py checks each of them.
 _LEXERS: Final[Mapping[str, str]] = {
     name: lexer
     for lexer, names in {
@@ -27,7 +27,7 @@ _LEXERS: Final[Mapping[str, str]] = {
         "html": "html htm django jinja",
         "javascript": "javascript js jsx mjs",
         "json": "json",
-        "kotlin": "kotlin kt java",  # the lexer for Java itself takes seconds
+        "kotlin": "kotlin kt java",  # the Java lexer takes seconds on hostile text
         "php": "php",
         "python": "python py python3",
         "ruby": "ruby rb",
@@ -41,10 +41,10 @@ _LEXERS: Final[Mapping[str, str]] = {
     }.items()
     for name in names.split()
 }
-MOST_CHARACTERS: Final = 8_000
-LONGEST_LINE: Final = 400
-MOST_BACKSLASHES: Final = 400
-MOST_SECONDS: Final = 0.05
+MAX_CHARACTERS: Final = 8_000
+MAX_LINE_LENGTH: Final = 400
+MAX_BACKSLASHES: Final = 400
+MAX_SECONDS: Final = 0.05
 
 _CLASS_OF: Final[Mapping[_TokenType, str]] = {
     Token.Keyword: "code-keyword",
@@ -70,9 +70,10 @@ _LANGUAGE: Final = re.compile(r"[\w+#-]{1,24}")
 
 
 def file_and_language(info: str) -> tuple[str, str]:
-    """Return the file name and the language that the line above a code block names.
+    """Return the file name and the language from the info string of a code fence.
 
-    Either may be empty: "python", "python payments/gateway.py", "diff:a.py", "payments/gateway.py".
+    Either may be empty. Examples: "python", "python payments/gateway.py", "diff:a.py",
+    "payments/gateway.py".
     """
     info = info.strip()[:200]
     found = _FILE.match(info)
@@ -87,28 +88,28 @@ def _extension(name: str) -> str:
     return extension if extension in _LEXERS else ""
 
 
-class Painter:
-    """Paints the code of one message; what goes beyond its means stays plain."""
+class Highlighter:
+    """Highlights the code of one message; code beyond the limits stays plain."""
 
     def __init__(self) -> None:
-        self._characters = MOST_CHARACTERS
-        self._until = time.thread_time() + MOST_SECONDS
+        self._characters = MAX_CHARACTERS
+        self._until = time.thread_time() + MAX_SECONDS
 
-    def paint(self, code: str, language: str, name: str = "") -> str:
-        """Return `code` as HTML, in the colours of its language as far as the means go."""
+    def highlight(self, code: str, language: str, name: str = "") -> str:
+        """Return `code` as HTML, highlighted until the time or size limit is reached."""
         lexer = _lexer(language)
-        if lexer is None or not self._can_afford(code):
+        if lexer is None or not self._is_within_limits(code):
             return escape(code)
         if language in ("diff", "patch"):
             return "".join(self._diff(code, _lexer(_extension(name)), lexer))
         return "".join(self._spans(code, lexer))
 
-    def _can_afford(self, code: str) -> bool:
+    def _is_within_limits(self, code: str) -> bool:
         self._characters -= len(code)
         return (
             self._characters >= 0
-            and code.count("\\") <= MOST_BACKSLASHES
-            and max(map(len, code.split("\n"))) <= LONGEST_LINE
+            and code.count("\\") <= MAX_BACKSLASHES
+            and max(map(len, code.split("\n"))) <= MAX_LINE_LENGTH
         )
 
     def _spans(self, code: str, lexer: Lexer) -> Iterator[str]:
@@ -121,11 +122,11 @@ class Painter:
         yield escape(code[done:])
 
     def _is_in_time(self, token: tuple[int, _TokenType, str]) -> bool:
-        """Asked at each token: a lexer may stumble thousands of times within one colour."""
+        """Checked at each token: one span may contain thousands of tokens."""
         return time.thread_time() <= self._until
 
     def _diff(self, code: str, inner: Lexer | None, outer: Lexer) -> Iterator[str]:
-        """Whole lines for what has changed; what has not is painted in the file's language."""
+        """Highlight changed lines as a whole, and other lines in the language of the file."""
         if inner is None:
             yield from self._spans(code, outer)
             return
@@ -159,6 +160,6 @@ def _class_of_kind(kind: _TokenType) -> str:
 
 @cache
 def _lexer(language: str) -> Lexer | None:
-    """Only names of our own list are looked up: the library would search every plug-in."""
+    """Return the lexer of a listed language; Pygments would search its plug-ins for others."""
     known = _LEXERS.get(language)
     return get_lexer_by_name(known) if known else None

@@ -1,4 +1,4 @@
-"""Links that say where they lead, and mentions of people and personas."""
+"""Links, shown with their host, and mentions of people and personas."""
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -12,41 +12,41 @@ from markdown_it.utils import EnvType
 
 from rooms.markup.clean import SCHEMES
 
-LONGEST_HANDLE: Final = 40
+MAX_HANDLE_LENGTH: Final = 40
 
 _MAIL_ADDRESS: Final = re.compile(r"[^\s/:@]+@[^\s/:@]+")
 _URL_OR_MENTION: Final = re.compile(
     r"(?P<url>\bhttps?://[^\s<>\"'`]+)|(?<![\w@/.])@(?P<word>\w[\w.-]*)", re.IGNORECASE
 )
 _END_OF_SENTENCE: Final = ".,:;!?*_~"
-# What Korean hangs onto a name: "@garam이", "@garam님께".
+# Korean particles and honorifics that may follow a name: "@garam이", "@garam님께".
 _PARTICLE: Final = re.compile(
     r"(?:님|씨)?(?:이랑|이나|이고|이야|이여|이|가|은|는|을|를|의|에게서|에게|에서|에|와|과|도|만"
     r"|께서|께|한테|랑|하고|야|아|까지|부터|처럼|보다|으로|로)?"
 )
 
 
-def by_fold(handles: Iterable[str]) -> dict[str, str]:
-    """Return the handles by what they are when upper and lower case are alike."""
+def by_casefold(handles: Iterable[str]) -> dict[str, str]:
+    """Return a mapping from the casefolded form of each handle to the handle."""
     return {handle.casefold(): handle for handle in handles if handle}
 
 
 def mentioned(text: str, handles: Collection[str]) -> list[str]:
-    """Return those of `handles` that `text` mentions, each once, in the order of the text."""
-    known = by_fold(handles)
+    """Return the handles that `text` mentions, each once, in the order of the text."""
+    known = by_casefold(handles)
     words = (match["word"] for match in _URL_OR_MENTION.finditer(text) if match["word"])
     found = (_handle_in(word, known) for word in words)
     return list(dict.fromkeys(handle for handle in found if handle))
 
 
 def link_and_mention(state: StateCore) -> None:
-    """Make links and mentions of what stands in texts; unmake links that may not be."""
+    """markdown-it rule: add links and mentions to text; remove links that are not allowed."""
     for block in state.tokens:
         if block.type == "inline" and block.children:
-            block.children = list(_looked_through(block.children, state.env))
+            block.children = list(_process(block.children, state.env))
 
 
-def _looked_through(tokens: list[Token], env: EnvType) -> Iterator[Token]:
+def _process(tokens: list[Token], env: EnvType) -> Iterator[Token]:
     link: Token | None = None
     words = ""
     for token in tokens:
@@ -69,7 +69,7 @@ def _href(link: Token) -> str:
 
 
 def _end_of_link(token: Token, href: str, words: str) -> Iterator[Token]:
-    """After the words of a link comes its host, unless the words are that already."""
+    """Yield the end of a link, and its host unless the link text is already the host."""
     host = _host(href)
     if not host:
         return
@@ -83,7 +83,7 @@ def _end_of_link(token: Token, href: str, words: str) -> Iterator[Token]:
 
 
 def _host(url: str) -> str:
-    """Return where a link leads, as machines write it; empty if it may not be a link."""
+    """Return the host of a link, normalized; empty if the link is not allowed."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -94,12 +94,12 @@ def _host(url: str) -> str:
     if parts.scheme == "mailto":
         return parts.path.rpartition("@")[2].casefold()
     if "@" in parts.netloc or "\\" in url or "%5C" in parts.netloc:
-        return ""  # what stands before such a sign only looks like a host
+        return ""  # text before "@" or a backslash can be made to look like the host
     return host.removeprefix("www.")
 
 
 def _split(text: Token, known: Mapping[str, str]) -> Iterator[Token]:
-    """Yield a text in parts: the addresses, the mentions, and what is between them."""
+    """Yield tokens for the URLs, the mentions, and the text between them."""
     done = 0
     for match in _URL_OR_MENTION.finditer(text.content):
         made = list(_link(match["url"]) if match["url"] else _mention(match["word"], known))
@@ -112,7 +112,7 @@ def _split(text: Token, known: Mapping[str, str]) -> Iterator[Token]:
 
 
 def _length(made: list[Token]) -> int:
-    """How much of the text the tokens stand for; a host beside a link is an addition."""
+    """Return the number of characters that the tokens replace; an added host replaces none."""
     return sum(len(token.content) for token in made if token.type != "link_host")
 
 
@@ -139,9 +139,9 @@ def _mention(word: str, known: Mapping[str, str]) -> Iterator[Token]:
 
 
 def _handle_in(word: str, known: Mapping[str, str]) -> str:
-    """Return the longest known handle that `word` begins with, if nothing but grammar follows."""
+    """Return the longest known handle at the start of `word`, if only a particle follows it."""
     word = word.casefold()
-    for length in range(min(len(word), LONGEST_HANDLE), 0, -1):
+    for length in range(min(len(word), MAX_HANDLE_LENGTH), 0, -1):
         if word[:length] in known and _PARTICLE.fullmatch(word[length:].rstrip(".-")):
             return known[word[:length]]
     return ""

@@ -1,4 +1,4 @@
-"""The forms of rooms: a message, a new room, the settings of a room."""
+"""Forms: a message, a new room, the settings of a room."""
 
 from collections.abc import Iterable
 from typing import Any, ClassVar
@@ -11,23 +11,23 @@ from accounts.models import User
 from agents.models import Persona
 from rooms.models import AnswerPolicy, Room, RoomRole
 
-USUAL = "usual"
-NOBODY = "nobody"
+DEFAULT = "usual"  # the composer's values; also in responders.js
+NONE = "nobody"
 
 
 class MessageForm(forms.Form):
-    """What the composer sends without a script. The service judges the text."""
+    """The composer's form post without a script; the service validates the text."""
 
     text = forms.CharField(strip=False, required=False)
     client_id = forms.UUIDField()
     answers = forms.CharField(required=False)
 
     def clean_answers(self) -> list[UUID] | None:
-        """Return the personas to ask; None leaves it to the room."""
+        """Return the personas to ask; None for the room's answer policy."""
         choice = self.cleaned_data["answers"]
-        if choice in ("", USUAL):
+        if choice in ("", DEFAULT):
             return None
-        if choice == NOBODY:
+        if choice == NONE:
             return []
         try:
             return [UUID(choice)]
@@ -36,7 +36,7 @@ class MessageForm(forms.Form):
 
 
 class RoomForm(forms.ModelForm[Room]):
-    """The name and the topic of a room, and who may come in."""
+    """The name, topic and privacy of a room."""
 
     class Meta:
         model = Room
@@ -54,12 +54,12 @@ class RoomForm(forms.ModelForm[Room]):
         self.fields["privacy"].required = False
 
     def clean_privacy(self) -> str:
-        """What is not sent stays; a new room is private."""
+        """Return the sent value, else the current one; a new room is private."""
         return self.cleaned_data["privacy"] or self.instance.privacy
 
 
 class NewRoomForm(RoomForm):
-    """A room to be made, with the personas and the people that are in it from the start."""
+    """A new room with its first personas and members."""
 
     personas = forms.ModelMultipleChoiceField(
         Persona.objects.none(), label=_("Personas"), required=False
@@ -75,7 +75,7 @@ class NewRoomForm(RoomForm):
 
 
 class RoomSettingsForm(RoomForm):
-    """What a room is called, and which personas answer in it."""
+    """The settings of a room, including its answer policy."""
 
     class Meta(RoomForm.Meta):
         fields: ClassVar[tuple[str, ...]] = (
@@ -105,11 +105,11 @@ class RoomSettingsForm(RoomForm):
         persona.empty_label = _("The one that was added first")
         policy = self.fields["answer_policy"]
         assert isinstance(policy, forms.ChoiceField)
-        # Threads come later: until then nobody can choose what would do nothing.
+        # Threads are not implemented yet, so that the policy `thread` would have no effect.
         policy.choices = [c for c in AnswerPolicy.choices if c[0] != AnswerPolicy.THREAD]
 
     def offer(self, bound: Iterable[Persona]) -> None:
-        """Show the personas of the room, which the page has read: the field would read them too."""
+        """Set the choices to personas that the page has read, to save the field's own query."""
         persona = self.fields["default_persona"]
         assert isinstance(persona, forms.ModelChoiceField)
         named = [(each.pk, str(each)) for each in bound]
@@ -117,25 +117,25 @@ class RoomSettingsForm(RoomForm):
 
 
 class RoleForm(forms.Form):
-    """The role of somebody in a room."""
+    """The role of a member."""
 
     role = forms.ChoiceField(choices=RoomRole.choices, initial=RoomRole.MEMBER)
 
 
-class HeirForm(forms.Form):
-    """Who is to own the room instead of oneself."""
+class SuccessorForm(forms.Form):
+    """The member who becomes the owner of the room."""
 
     person = forms.UUIDField()
 
 
 class InviteForm(forms.Form):
-    """Somebody who is not in the team yet; without an address, whoever has the link."""
+    """An invitation to a person outside the team; without an address, the link is for anyone."""
 
     email = forms.EmailField(required=False)
 
 
 class AddPersonForm(RoleForm):
-    """Somebody of the team who is to be in the room."""
+    """A member of the team to add to the room."""
 
     person = forms.UUIDField()
 

@@ -1,4 +1,4 @@
-"""Who is in a room, when its personas answer, and what they have done today."""
+"""The panel beside the timeline: personas, members, and the runs of today."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,10 +15,10 @@ from rooms.protocol.payloads import MemberBody, PersonaBody, RoomState
 
 
 def panel_context(room: Room, state: RoomState) -> dict[str, Any]:
-    """Return what stands in the panel beside the conversation."""
+    """Return the template context of the panel."""
     words = role_words()
     return {
-        "personas": [(persona, answers_when(state, persona)) for persona in state.personas],
+        "personas": [(persona, answering_label(state, persona)) for persona in state.personas],
         "people": [(member, words[member.role]) for member in _by_role(state.members)],
         "answering": answering(state),
         "today": _today(room),
@@ -26,7 +26,7 @@ def panel_context(room: Room, state: RoomState) -> dict[str, Any]:
 
 
 def role_words() -> dict[str, str]:
-    """Return what the panel calls each role. Members are what everybody is, and get no word."""
+    """Return the label of each role; the ordinary role, member, has none."""
     return {
         RoomRole.OWNER.value: pgettext("role in a room", "Owner"),
         RoomRole.MODERATOR.value: pgettext("role in a room", "Moderator"),
@@ -35,35 +35,35 @@ def role_words() -> dict[str, str]:
     }
 
 
-def answers_when(state: RoomState, persona: PersonaBody) -> str:
-    """Say when a persona answers in this room."""
+def answering_label(state: RoomState, persona: PersonaBody) -> str:
+    """Return a label that says when a persona answers in this room."""
     if not persona.enabled:
         return _("Switched off")
     if state.room.answer_policy == AnswerPolicy.OFF:
         return _("Only when chosen")
-    if state.room.answer_policy == AnswerPolicy.DEFAULT and persona.id == usual_persona(state):
+    if state.room.answer_policy == AnswerPolicy.DEFAULT and persona.id == default_responder(state):
         return _("Answers all")
     return _("When mentioned")
 
 
-def usual_persona(state: RoomState) -> UUID | None:
-    """Return who answers what is addressed to nobody, under the policy `default`."""
+def default_responder(state: RoomState) -> UUID | None:
+    """Return the persona that answers messages without a mention, under the policy `default`."""
     if any(persona.id == state.room.default_persona for persona in state.personas):
         return state.room.default_persona
     return next((persona.id for persona in state.personas if persona.enabled), None)
 
 
 def answering(state: RoomState) -> str:
-    """Say who answers what is addressed to nobody."""
+    """Return a label that names who answers a message without a mention."""
     if state.room.answer_policy in (AnswerPolicy.MENTION, AnswerPolicy.THREAD):
         return _("whoever is mentioned")
-    usual = usual_persona(state) if state.room.answer_policy == AnswerPolicy.DEFAULT else None
+    usual = default_responder(state) if state.room.answer_policy == AnswerPolicy.DEFAULT else None
     names = [persona.name for persona in state.personas if persona.id == usual]
     return names[0] if names else _("nobody")
 
 
 def _by_role(members: Sequence[MemberBody]) -> list[MemberBody]:
-    """Owners first, the others by name."""
+    """Sort owners first, then by name."""
     return sorted(members, key=lambda m: (m.role != RoomRole.OWNER, m.name.casefold()))
 
 

@@ -1,4 +1,4 @@
-"""The page of a room: the conversation, the panel, and the data that its scripts begin with."""
+"""The template context of a room's page: timeline, panel, and the initial data of its scripts."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -23,9 +23,10 @@ QUICK_REACTIONS: Final = ("👍", "❤️", "😄", "🎉", "👀", "✅", "🙏
 
 
 def room_context(user: User, room: Room, before: int | None = None) -> dict[str, Any]:
-    """Return what the room's page shows; with `before`, the part of the conversation before a seq.
+    """Return the context of the page; with `before`, of the messages before that seq.
 
-    `room` must be fresh: its seq was read before the rest, so that nothing is missed in between.
+    `room` must have been read before this call: the socket catches up from its `last_seq`, so that
+    an event during the other queries is not lost.
     """
     state = queries.room_state(room, user)
     if before is not None:
@@ -55,22 +56,22 @@ def _read_seq(user: User, room: Room) -> int | None:
 
 
 def _ended_runs(messages: Sequence[MessageBody]) -> list[RunBody]:
-    """Return the runs behind the answers that are shown: why they failed, who stopped them."""
+    """Return the ended runs of the shown answers; they hold the error and the user who stopped."""
     answers = [message.id for message in messages if message.run is not None]
     runs = Run.objects.filter(answer__in=answers).exclude(state__in=ACTIVE)
     return [run_body(run) for run in runs]
 
 
 def _data(user: User, seq: int, state: RoomState, ended: Sequence[RunBody]) -> dict[str, Any]:
-    """The HTML of the messages is on the page already, so it is left out."""
+    """Return the data of `#room-data`, without the HTML of messages, which the page contains."""
     messages = [msgspec.structs.replace(message, html="") for message in state.messages]
-    afresh = msgspec.structs.replace(state, messages=messages)
+    without_html = msgspec.structs.replace(state, messages=messages)
     return {
         "me": str(user.pk),
         "handle": user.handle,
         "seq": seq,
         "now": format_timestamp(timezone.now()),
-        "state": msgspec.to_builtins(afresh, str_keys=True),
+        "state": msgspec.to_builtins(without_html, str_keys=True),
         "ended": msgspec.to_builtins(ended),
         "attempts": MAX_ATTEMPTS,
         "page_size": queries.PAGE,

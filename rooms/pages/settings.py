@@ -1,4 +1,4 @@
-"""The page of a room's settings: what it is called, who answers in it, who is in it."""
+"""The template context of a room's settings page."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from rooms.pages.sidebar import shell_context
 
 
 def settings_context(user: User, room: Room, form: RoomSettingsForm) -> dict[str, Any]:
-    """Return what the page shows: of the team only what `user` may see of it elsewhere, too."""
+    """Return the context; of the team, it contains only what `user` may see on other pages."""
     around = shell_context(user, room.team, room)
     members = list(room.members.active().select_related("user"))
     members.sort(key=lambda m: (RoomRole.values.index(m.role), m.user.name.casefold()))
@@ -29,7 +29,7 @@ def settings_context(user: User, room: Room, form: RoomSettingsForm) -> dict[str
         "form": form,
         "members": members,
         "owners": sum(member.role == RoomRole.OWNER for member in members),
-        "heirs": [member for member in members if member.user_id != user.pk],
+        "successors": [member for member in members if member.user_id != user.pk],
         "roles": [(role.value, role.label) for role in RoomRole],
         "outside": [person for person in people if person.pk not in inside],
         "bound": bound,
@@ -38,9 +38,9 @@ def settings_context(user: User, room: Room, form: RoomSettingsForm) -> dict[str
 
 
 def _personas(user: User, room: Room, around: Any) -> list[Any]:
-    """Read the personas once: `binding` is where they come in the room, `usable` whether by `user`.
+    """Return the personas in one query, with `binding` (None: not in the room) and `usable`.
 
-    Any: no type knows what is annotated.
+    Any: mypy does not know the annotations of a query.
     """
     here = RoomPersona.objects.filter(room=room, persona=OuterRef("pk"))
     usable = usable_by(user, Persona.objects.filter(team=room.team_id))

@@ -1,4 +1,4 @@
-"""What stands around every page of a team: its rooms, personas and people, in a few queries."""
+"""The template context of every page of a team: the sidebar's rooms, personas and people."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,7 +26,7 @@ LAST_LINE: Final = 120
 
 @dataclass(frozen=True, slots=True)
 class RoomRow:
-    """A room in the list."""
+    """A room in the sidebar."""
 
     id: UUID
     name: str
@@ -39,7 +39,7 @@ class RoomRow:
 
 
 def shell_context(user: User, team: Team, room: Room | None = None) -> dict[str, Any]:
-    """Return what `shell.html` shows; the number of queries does not depend on what there is."""
+    """Return the context of `shell.html`; the number of queries does not depend on the data."""
     permissions = team_permissions(user, team)
     rows = room_rows(user, team)
     return {
@@ -47,8 +47,8 @@ def shell_context(user: User, team: Team, room: Room | None = None) -> dict[str,
         "teams": Team.objects.visible_to(user),
         "rooms": [row for row in rows if not row.archived],
         "archived": [row for row in rows if row.archived],
-        "personas": personas_around(user, team, everybody=CREATE_ROOM in permissions),
-        "people": people_around(user, team, everybody=CREATE_ROOM in permissions),
+        "personas": personas_around(user, team, team_wide=CREATE_ROOM in permissions),
+        "people": people_around(user, team, team_wide=CREATE_ROOM in permissions),
         "me": user,
         "can_manage": MANAGE_AGENTS in permissions,
         "can_create_rooms": CREATE_ROOM in permissions,
@@ -66,7 +66,7 @@ def home_context(user: User, team: Team) -> dict[str, Any]:
 
 
 def room_rows(user: User, team: Team) -> list[RoomRow]:
-    """Return the rooms of the team that `user` is in, with what is unread and the last line."""
+    """Return the user's rooms in the team, with unread counts and the start of the last message."""
     said = Message.objects.filter(room=OuterRef("pk")).exclude(text="").order_by("-seq")
     last = said.annotate(line=Left("text", LAST_LINE))
     rooms = (
@@ -82,28 +82,28 @@ def room_rows(user: User, team: Team) -> list[RoomRow]:
     return [_row(room, new[room.pk]) for room in rooms if room.pk in new]
 
 
-def people_around(user: User, team: Team, *, everybody: bool) -> QuerySet[User]:
-    """Return the other people of the team; to a guest, only those in one of the same rooms."""
-    seated = User.objects.filter(memberships__team=team, memberships__suspended_at=None)
-    people = seated.filter(is_active=True).exclude(pk=user.pk)
-    if not everybody:
+def people_around(user: User, team: Team, *, team_wide: bool) -> QuerySet[User]:
+    """Return the other people of the team; if not `team_wide`, only those who share a room."""
+    members = User.objects.filter(memberships__team=team, memberships__suspended_at=None)
+    people = members.filter(is_active=True).exclude(pk=user.pk)
+    if not team_wide:
         shared = Room.objects.visible_to(user).filter(team=team)
         inside = RoomMember.objects.active().filter(room__in=shared)
         people = people.filter(pk__in=inside.values("user"))
     return people.order_by("name", "pk")
 
 
-def personas_around(user: User, team: Team, *, everybody: bool) -> QuerySet[Persona]:
-    """Return the personas of the team that `user` may look through, and those met in rooms."""
+def personas_around(user: User, team: Team, *, team_wide: bool) -> QuerySet[Persona]:
+    """Return the personas that `user` may see, and those bound to one of the user's rooms."""
     met = RoomPersona.objects.filter(room__in=Room.objects.visible_to(user))
-    seen = personas_visible_to(user, team, team_wide=everybody)
+    seen = personas_visible_to(user, team, team_wide=team_wide)
     return Persona.objects.filter(
         Q(pk__in=seen.values("pk")) | Q(pk__in=met.values("persona")), team=team
     )
 
 
 def _row(room: Any, new: Unread) -> RoomRow:
-    """`room` carries the annotations above, which its type does not know."""
+    """Build a row from a room with the annotations of `room_rows`."""
     return RoomRow(
         id=room.pk,
         name=room.name,

@@ -1,4 +1,4 @@
-"""Template filters for the lines of a conversation and the forms around it."""
+"""Template filters for messages and forms."""
 
 from collections.abc import Iterable
 
@@ -11,9 +11,9 @@ register = template.Library()
 
 @register.filter
 def addressed_to(html: str, handle: str) -> SafeString:
-    """Message HTML, in which the mentions of one reader are marked as theirs.
+    """Return the HTML of a message with the mentions of the reader highlighted.
 
-    `html` is that of `rooms.markup`, the one place where what people write becomes markup.
+    `html` must come from `rooms.markup`, which has sanitized it.
     """
     mine = f'data-handle="{escape(handle)}"'
     return mark_safe(html.replace(mine, f'{mine} data-state="me"'))  # noqa: S308 # see above
@@ -21,5 +21,5 @@ def addressed_to(html: str, handle: str) -> SafeString:
 
 @register.filter
 def is_among(value: object, chosen: Iterable[object] | None) -> bool:
-    """Whether a form that comes back has this choice ticked."""
+    """Return True if a redisplayed form has this choice selected."""
     return str(value) in {str(one) for one in chosen or ()}

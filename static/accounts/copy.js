@@ -1,5 +1,5 @@
 // @ts-check
-/** Secrets that are shown once: selected by a click, copied by a button. */
+/** Copy buttons for secrets that are shown once; a click on the field selects it. */
 
 /** @param {HTMLButtonElement} button */
 function copies(button) {
@@ -19,7 +19,7 @@ for (const field of document.querySelectorAll("[data-selects]")) {
   if (field instanceof HTMLInputElement) field.addEventListener("focus", () => field.select());
 }
 
-// Browsers have a clipboard on https and on this machine only; elsewhere the field can be selected.
+// `navigator.clipboard` exists only on https and localhost; on other origins the field is selected.
 if (navigator.clipboard) {
   for (const button of document.querySelectorAll("[data-copies]")) {
     if (button instanceof HTMLButtonElement) copies(button);

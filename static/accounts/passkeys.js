@@ -1,8 +1,8 @@
 // @ts-check
-/** Forms that are answered by a passkey: the browser asks the device, the form carries the answer. */
+/** Forms for passkeys (WebAuthn): the browser asks the authenticator, and the form posts its response. */
 
 /**
- * What the server wants of the device: in the page, or asked for where the page is for anybody.
+ * Returns the WebAuthn options: from the page, or from the server if the page is public (sign-in).
  * @param {HTMLFormElement} form
  */
 async function optionsFor(form) {
@@ -49,7 +49,7 @@ function serve(form) {
   });
 }
 
-// Browsers know passkeys on https and on localhost only; elsewhere there is nothing to offer.
+// WebAuthn exists only on https and localhost; on other origins the buttons stay hidden.
 if (globalThis.PublicKeyCredential && "parseRequestOptionsFromJSON" in PublicKeyCredential) {
   for (const form of document.querySelectorAll("form[data-passkey]")) {
     if (form instanceof HTMLFormElement) serve(form);

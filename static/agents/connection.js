@@ -1,6 +1,6 @@
 // @ts-check
-// The form of a connection: the check answers in place, and the demo asks for no address.
-// Without this module the same buttons load the page anew.
+// The form of a connection: shows the result of a check without a reload, and hides the address for
+// the demo provider. Without this module the same buttons reload the page.
 
 import { gettext } from "../maru/translations.js";
 import { icon } from "../maru/avatars.js";
@@ -45,7 +45,7 @@ async function ask(address, body) {
     });
     if (answer.ok) return await answer.json();
   } catch {
-    // No way to the server: the sentence below says so.
+    // The server cannot be reached: the message below is shown.
   }
   const detail = gettext("The check did not get through. Try again in a moment.");
   return { ok: false, detail, models: [] };
@@ -65,10 +65,10 @@ function show(form, result) {
   place.hidden = false;
   place.replaceChildren(notice);
   fillModels(form, result.models);
-  place.scrollIntoView({ block: "nearest" }); // a long list of models pushes it down
+  place.scrollIntoView({ block: "nearest" }); // a long list of models moves it out of view
 }
 
-/** An empty list of models takes what the provider lists; one that somebody wrote is left alone.
+/** Fills an empty list of models with those of the provider; a list with entries is not changed.
  * @param {HTMLFormElement} form @param {string[]} models */
 function fillModels(form, models) {
   const field = form.elements.namedItem("models");

@@ -1,5 +1,5 @@
 // @ts-check
-// The studio: lattices in the chosen pigment, the draft among the versions, tabs without a reload.
+// The persona editor: patterns in the chosen colour, the draft in the list of versions, and tabs.
 
 const form = document.querySelector("form[data-studio]");
 if (form instanceof HTMLFormElement) {
@@ -31,7 +31,7 @@ function showDraft(form, names) {
   fields.textContent = labels.filter(Boolean).join(", ");
 }
 
-/** The tabs are links to the same page, so that they work without this; a draft outlives a click. */
+/** Switches tabs without a reload, so that unsaved input is kept. The tabs are links to the same page. */
 function startTabs() {
   const shell = document.querySelector(".shell");
   const tabs = /** @type {HTMLElement[]} */ ([...document.querySelectorAll(".tabs-item[data-tab]")]);

@@ -1,6 +1,6 @@
 // @ts-check
-// The same small parts that the templates include, made by script: icons, marks, planks.
-// Everything is made of elements and text nodes; no markup is ever parsed.
+// Builds the same small parts as the templates: icons, avatars and the activity indicator. They are
+// made of elements and text nodes; no HTML is parsed.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -17,7 +17,7 @@ export function icon(name, size) {
   return drawing;
 }
 
-/** @returns {SVGElement} the mark that says "AI" beside a persona's name */
+/** @returns {SVGElement} the "AI" mark beside a persona's name */
 export function aiMark() {
   const mark = svg("svg", {
     class: "ai-mark",
@@ -56,7 +56,7 @@ export function personMark(person, size = 32) {
   return mark;
 }
 
-/** @param {string} [pigment] @returns {HTMLElement} the sign that somebody is at work */
+/** @param {string} [pigment] @returns {HTMLElement} the activity indicator: three boards that light up in turn */
 export function planks(pigment) {
   const sign = document.createElement("span");
   sign.className = "planks";
@@ -67,9 +67,9 @@ export function planks(pigment) {
 }
 
 /**
- * The letters in a person's circle; the same rule as accounts/names.py.
+ * The initials in a person's avatar; the same rule as in accounts/names.py.
  * @param {string} name
- * @param {number} [most] how many Hangul syllables there is room for
+ * @param {number} [most] the maximum of Hangul syllables
  * @returns {string}
  */
 export function initials(name, most = 2) {

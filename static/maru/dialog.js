@@ -1,10 +1,10 @@
 // @ts-check
-// Native dialogs: opened by [data-opens], and one that asks before something that cannot be undone.
+// Native dialogs: opened by [data-opens], and one that asks for confirmation.
 
 import { openerOf } from "./menu.js";
 import { gettext } from "./translations.js";
 
-/** Serves [data-opens="dialog-id"] buttons and forms with [data-confirm]. */
+/** Enables [data-opens="dialog-id"] buttons and forms with [data-confirm]. */
 export function startDialogs() {
   document.addEventListener("click", (event) => {
     const opener = /** @type {Element} */ (event.target).closest("[data-opens]");
@@ -20,7 +20,7 @@ export function openDialog(id) {
 }
 
 /**
- * Asks, and answers true only if the person pressed the button that says so.
+ * Asks for confirmation; resolves to true only if the person pressed the confirming button.
  * @param {{title: string, text?: string, yes: string, danger?: boolean}} question
  * @returns {Promise<boolean>}
  */
@@ -60,7 +60,7 @@ async function onSubmit(event) {
   form.requestSubmit(submitter);
 }
 
-/** The question has closed the menu that it was asked from: the focus goes to what opened that. @param {HTMLElement | null} button */
+/** Focuses the button that opened the menu: opening the dialog has closed the menu. @param {HTMLElement | null} button */
 function goBack(button) {
   const menu = button?.closest(".menu[popover]");
   if (menu instanceof HTMLElement) openerOf(menu)?.focus();

@@ -1,19 +1,19 @@
 // @ts-check
-// What forms learn when scripts run: a busy button, counted letters, counted changes, and a question
-// before changes are left behind. Every form works without it.
+// Additions to forms: a busy button, character counts, a count of unsaved changes, and a warning before
+// unsaved changes are lost. Every form works without them.
 
 import { fill, gettext, ngettext } from "./translations.js";
 
-/** Serves `form`, `form[data-guard]` and `[data-counts]` of the page. */
+/** Enables `form`, `form[data-guard]` and `[data-counts]` of the page. */
 export function startForms() {
   document.addEventListener("submit", onSubmit);
-  // A page that comes back from the browser's memory must not keep its busy button.
+  // A page restored from the back/forward cache must not keep its busy button.
   addEventListener("pageshow", () => document.querySelectorAll("[aria-busy=true]").forEach(rest));
   for (const count of document.querySelectorAll("[data-counts]")) startCount(count);
   for (const form of document.querySelectorAll("form[data-guard]")) {
     if (form instanceof HTMLFormElement) guard(form);
   }
-  // A form that was refused begins at what is to be mended.
+  // Focus the first invalid field of a refused form.
   const wrong = document.querySelector("form [aria-invalid=true]");
   if (wrong instanceof HTMLElement) wrong.focus();
 }
@@ -24,7 +24,7 @@ function onSubmit(event) {
   if (event.defaultPrevented || !(button instanceof HTMLButtonElement)) return;
   if (!button.dataset.busy) return;
   if (button.getAttribute("aria-busy") === "true") return event.preventDefault();
-  // The width is kept, so that nothing beside the button moves when its label changes.
+  // Keep the width, so that the layout does not move when the label changes.
   button.style.minWidth = `${button.offsetWidth}px`;
   button.dataset.rest = button.textContent ?? "";
   button.textContent = button.dataset.busy;
@@ -39,7 +39,7 @@ function rest(button) {
 }
 
 /**
- * <span data-counts="id_goal"></span> says "43 / 400", in code points as the server counts them.
+ * <span data-counts="id_goal"></span> shows "43 / 400", in code points as the server counts them.
  * @param {Element} count
  */
 function startCount(count) {
@@ -55,8 +55,8 @@ function startCount(count) {
 }
 
 /**
- * Follows what has changed since the page came: marks the fields, counts them in the savebar,
- * and asks before they are left behind.
+ * Tracks changes since the page was loaded: marks the fields, counts them in the save bar, and
+ * warns before they are lost.
  * @param {HTMLFormElement} form
  */
 export function guard(form) {
@@ -66,7 +66,7 @@ export function guard(form) {
   form.addEventListener("input", look);
   form.addEventListener("change", look);
   form.addEventListener("reset", () => setTimeout(look));
-  // The form's own listeners come first: whoever answers in place has prevented it by now.
+  // Runs after the form's own listeners: a form that is sent by script has prevented the default.
   document.addEventListener("submit", (event) => {
     if (event.target === form) leaving = !event.defaultPrevented;
   });
@@ -100,7 +100,7 @@ export function changedNames(before, after) {
 
 /** @param {HTMLFormElement} form @param {string[]} names */
 function showChanges(form, names) {
-  if (form.dataset.guard === "new") return; // there was nothing before that could have changed
+  if (form.dataset.guard === "new") return; // the field was added later
   for (const field of form.querySelectorAll(".field[data-name]")) {
     if (field instanceof HTMLElement) markField(field, names.includes(field.dataset.name ?? ""));
   }

@@ -1,12 +1,12 @@
 // @ts-check
-// Find or jump to: the rows of the sidebar, narrowed by what is typed. It asks no server: whoever
-// sees the sidebar may already see everything in it.
+// "Find or jump to": filters the rows of the sidebar by the typed text. It sends no request, because
+// the sidebar contains only what the reader may see.
 
 import { openDialog } from "./dialog.js";
 import { nextIndex } from "./menu.js";
 
-/** Shows the button of the sidebar and answers Ctrl+K. Without a script there is no button. */
-export function startJump() {
+/** Shows the button of the sidebar and handles Ctrl+K. Without scripts the button stays hidden. */
+export function startJumpDialog() {
   const dialog = document.getElementById("jump");
   const words = dialog?.querySelector("[data-jump-words]");
   if (!dialog || !(words instanceof HTMLInputElement)) return;

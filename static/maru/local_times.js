@@ -1,9 +1,8 @@
 // @ts-check
-// Times in the reader's own time zone. The server writes them in UTC and says so; only the browser
-// knows where it is.
+// Shows times in the time zone of the browser. The server renders them in UTC.
 
 /** Rewrites every `time[data-local]` of the page. */
-export function startTimes() {
+export function startLocalTimes() {
   for (const time of document.querySelectorAll("time[data-local]")) {
     const moment = new Date(time.getAttribute("datetime") ?? "");
     if (Number.isNaN(moment.getTime())) continue;
@@ -15,7 +14,7 @@ export function startTimes() {
 /**
  * @param {Date} moment
  * @param {Date} [now]
- * @returns {string} day and time, with the year where it is another one
+ * @returns {string} day and time; with the year if it is not the current year
  */
 export function shortTime(moment, now = new Date()) {
   return new Intl.DateTimeFormat(document.documentElement.lang, {

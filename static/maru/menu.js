@@ -1,18 +1,18 @@
 // @ts-check
-// Native popovers do the opening, the closing and the way back of the focus. This module puts them
-// beside what opened them and lets the arrow keys walk through a menu.
+// Native popovers open, close and restore the focus. This module positions them beside their button and
+// handles the arrow keys.
 
 const GAP = 4;
 const EDGE = 8;
 
-/** Serves every `.menu[popover]` of the page, also those that are added later. */
+/** Enables every `.menu[popover]` of the page, including those that are added later. */
 export function startMenus() {
   document.addEventListener("toggle", onToggle, true);
   document.addEventListener("keydown", onKey);
 }
 
 /**
- * Puts a floating element beside its anchor, inside the window.
+ * Positions a floating element beside its anchor, inside the window.
  * @param {HTMLElement} floating
  * @param {Element} anchor
  * @param {string} [place] "below-start", "below-end", "above-start" or "above-end"
@@ -57,7 +57,7 @@ function onKey(event) {
  * @param {string} key
  * @param {number} at
  * @param {number} count
- * @returns {number | null} where the key leads, or nowhere
+ * @returns {number | null} the index that the key selects, or null
  */
 export function nextIndex(key, at, count) {
   if (!count) return null;

@@ -1,19 +1,19 @@
 // @ts-check
-// What every page does when scripts run.
+// The entry module of every page.
 
 import { startDialogs } from "./dialog.js";
 import { startForms } from "./form.js";
-import { startJump } from "./jump_dialog.js";
+import { startJumpDialog } from "./jump_dialog.js";
 import { startMenus } from "./menu.js";
 import { startSidebar } from "./sidebar.js";
-import { startThemes } from "./theme_menu.js";
-import { startTimes } from "./local_times.js";
+import { startThemeMenu } from "./theme_menu.js";
+import { startLocalTimes } from "./local_times.js";
 
-startThemes();
-startTimes();
+startThemeMenu();
+startLocalTimes();
 startMenus();
-// Before the forms: a question must be able to stop a button from becoming busy.
+// Before the forms: a confirmation dialog must be able to prevent the busy state of a button.
 startDialogs();
 startForms();
 startSidebar();
-startJump();
+startJumpDialog();

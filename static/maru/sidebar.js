@@ -1,11 +1,11 @@
 // @ts-check
-// What a live page may change in the sidebar. The templates made every element; only attributes,
-// texts and what is hidden change here.
+// Updates the sidebar of a live page. The templates render every element; this module changes only
+// attributes, texts and visibility.
 
 import { nextIndex } from "./menu.js";
 import { fill, gettext, ngettext } from "./translations.js";
 
-/** Makes each list of rows one stop of the Tab key, with the arrow keys inside. */
+/** Makes each list of rows one tab stop, with arrow keys inside (roving tabindex). */
 export function startSidebar() {
   for (const list of document.querySelectorAll("[data-roving]")) rove(list);
 }
@@ -29,17 +29,17 @@ export function setRoomCounts(room, { unread, mentions }) {
   setText(count, "[data-count-words]", words);
 }
 
-/** @param {string} room @param {boolean} working somebody is answering there */
+/** @param {string} room @param {boolean} working whether a persona is answering in the room */
 export function setRoomWorking(room, working, pigment = "") {
   showPlanks(rowOf("room", room), working, pigment);
 }
 
-/** @param {string} room @param {string} line the last line, for the list on phones */
+/** @param {string} room @param {string} line the start of the last message */
 export function setRoomLine(room, line) {
   setText(rowOf("room", room), "[data-last-line]", line);
 }
 
-/** @param {string} room takes the row away and hands the focus to its neighbour */
+/** @param {string} room removes the row; a focused row passes the focus to its neighbour */
 export function removeRoom(room) {
   const row = rowOf("room", room);
   const item = row?.closest("[role=listitem]") ?? row;
@@ -52,7 +52,7 @@ export function removeRoom(room) {
 
 /**
  * @param {string} persona
- * @param {{working: boolean, words?: string}} state words such as "Queued" stand in place of planks
+ * @param {{working: boolean, words?: string}} state `words`, for example "Queued", replace the activity indicator
  */
 export function setPersonaStatus(persona, { working, words = "" }) {
   const row = rowOf("persona", persona);

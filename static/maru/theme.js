@@ -1,11 +1,11 @@
 // @ts-check
-// A classic script, run before the first paint: a theme chosen in this browser is put on <html>,
-// so that no other theme is ever seen. Modules run too late for that.
+// A classic script that runs before the first paint and sets the stored theme on <html>. A module would
+// run later, and the page would flash in the other theme.
 (() => {
   try {
     const theme = localStorage.getItem("maru.theme");
     if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
   } catch {
-    // Storage is forbidden here: the system's theme it is.
+    // Storage is not permitted: use the theme of the system.
   }
 })();

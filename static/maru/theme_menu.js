@@ -1,10 +1,10 @@
 // @ts-check
-// The choice of a theme: light, dark, or whatever the system says. Kept by this browser alone.
+// The choice of a theme: light, dark, or that of the system. It is stored in this browser only.
 
 const KEY = "maru.theme";
 
-/** Makes the theme buttons of the page work, and shows them: without a script they would be dead. */
-export function startThemes() {
+/** Enables and shows the theme buttons, which do nothing without scripts. */
+export function startThemeMenu() {
   for (const group of document.querySelectorAll("[data-themes]")) {
     group.removeAttribute("hidden");
     group.addEventListener("click", (event) => {
@@ -24,7 +24,7 @@ function choose(theme) {
     if (theme === "system") localStorage.removeItem(KEY);
     else localStorage.setItem(KEY, theme);
   } catch {
-    // Storage is forbidden here: the choice lasts as long as the page.
+    // Storage is not permitted: the choice lasts until the page is left.
   }
   show();
 }

@@ -1,5 +1,5 @@
 // @ts-check
-// The words of Django's catalogue. Where a page does not load one, the English words are used.
+// Access to Django's JavaScript catalogue. On a page that does not load it, msgids are returned.
 
 /** @typedef {{
  *   gettext?: (text: string) => string,
@@ -20,7 +20,7 @@ export function ngettext(one, many, count) {
 }
 
 /**
- * Puts named values into a sentence: fill("%(name)s is typing", {name: "Mina"}).
+ * Inserts named values into a sentence: fill("%(name)s is typing", {name: "Mina"}).
  * @param {string} sentence
  * @param {Record<string, string | number>} values
  * @returns {string}

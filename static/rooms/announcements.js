@@ -1,5 +1,5 @@
 // @ts-check
-// What a screen reader says: whole events, never single words of an answer that is being made.
+// Sentences for screen readers: one per event, none for the deltas of a streaming answer.
 
 import { fill, gettext } from "../maru/translations.js";
 
@@ -9,9 +9,9 @@ import { fill, gettext } from "../maru/translations.js";
 const LONGEST = 120;
 
 /**
- * @param {Frame} frame that has just been applied
+ * @param {Frame} frame that was just applied
  * @param {RoomState} state
- * @returns {string} a sentence, or nothing
+ * @returns {string} a sentence, or ""
  */
 export function sentenceFor(frame, state) {
   if (frame.type === "message.created") return posted(frame.message, state);

@@ -1,7 +1,7 @@
 // @ts-check
-// Times as people read them, in the language of the page and the time zone of the browser.
+// Formats times in the language of the page and the time zone of the browser.
 
-/** @param {string} language @returns {string} English the way it is written here: day before month */
+/** @param {string} language @returns {string} the locale; British English for the order day, month */
 function localeOf(language) {
   return language.startsWith("en") ? "en-GB" : language;
 }

@@ -1,5 +1,5 @@
 // @ts-check
-// Pieces of markup that the server has rendered for the scripts to clone, and the filling in of them.
+// Clones the <template> elements of the page and fills them in.
 
 import { initials } from "../maru/avatars.js";
 
@@ -11,7 +11,7 @@ import { initials } from "../maru/avatars.js";
 
 /**
  * @param {string} name of a <template id="template-…">
- * @returns {HTMLElement} a copy of what is in it
+ * @returns {HTMLElement} a copy of its first element
  */
 export function clone(name) {
   const template = /** @type {HTMLTemplateElement} */ (document.getElementById(`template-${name}`));
@@ -27,14 +27,14 @@ export function part(inside, selector) {
   return /** @type {HTMLElement} */ (inside.querySelector(selector));
 }
 
-/** Writes only what differs: what stays the same is not read aloud, nor selected away.
+/** Sets a text if it differs: a change would end a selection and be read by screen readers.
  * @param {ParentNode} inside @param {string} selector @param {string} text */
 export function setText(inside, selector, text) {
   const element = inside.querySelector(selector);
   if (element && element.textContent !== text) element.textContent = text;
 }
 
-/** @param {ParentNode} inside @param {Speaker} speaker the look of the mark inside */
+/** @param {ParentNode} inside @param {Speaker} speaker the look of the avatar inside */
 export function setMark(inside, speaker) {
   const mark = part(inside, ".mark");
   if (speaker.kind === "persona") {
@@ -50,7 +50,7 @@ export function setMark(inside, speaker) {
 }
 
 /**
- * Who says a message. Whoever has left keeps the name that stands with it; the look is gone with them.
+ * Returns the speaker of a message. An author who has left keeps the stored name and gets a default look.
  * @param {RoomState} state
  * @param {Author} author
  * @returns {Speaker}

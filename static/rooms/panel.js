@@ -1,5 +1,5 @@
 // @ts-check
-// The panel beside the conversation, and the signs in the sidebar that say who is at work.
+// The panel beside the timeline, and the activity indicators in the sidebar.
 
 import { clone, part, setMark, setText } from "./elements.js";
 import { setPersonaStatus, setRoomWorking } from "../maru/sidebar.js";
@@ -14,7 +14,7 @@ export class Panel {
   /**
    * @param {HTMLElement} panel
    * @param {RoomState} state
-   * @param {Record<string, string>} roles what each role is called
+   * @param {Record<string, string>} roles the label of each role
    */
   constructor(panel, state, roles) {
     this.panel = panel;
@@ -39,7 +39,7 @@ export class Panel {
     setText(this.panel, "[data-panel-person-count]", String(people.length));
   }
 
-  /** Who is answering, and who waits in line. */
+  /** Shows which personas are answering or queued. */
   showWork() {
     const open = this.state.openRuns;
     const running = open.filter(({ state }) => state === "running");
@@ -51,7 +51,7 @@ export class Panel {
     setRoomWorking(this.state.room.id, running.length > 0, first?.pigment);
   }
 
-  /** One more answer today. @param {Run} run */
+  /** Adds an answer to the figures of today. @param {Run} run */
   count({ usage }) {
     const today = part(this.panel, "[data-today]");
     const tokens = usage ? usage.input_tokens + usage.output_tokens : 0;
@@ -94,7 +94,7 @@ export class Panel {
     return row;
   }
 
-  /** When a persona answers; the same words as in rooms/pages/panel.py. @param {Persona} persona */
+  /** Returns when a persona answers; the same sentences as in rooms/pages/panel.py. @param {Persona} persona */
   #when({ id, enabled }) {
     const { answer_policy: policy, default_persona: usual } = this.state.room;
     const bound = [...this.state.personas.values()];
@@ -120,7 +120,7 @@ export class Panel {
 }
 
 /**
- * Opens and closes the panel; without a script the same buttons are links that load the page anew.
+ * Opens and closes the panel; without scripts the buttons are links that reload the page.
  * @param {HTMLElement} shell
  */
 export function startPanelToggle(shell) {

@@ -1,5 +1,5 @@
 // @ts-check
-// What comes over the socket, named once for the other modules. There is nothing to run here.
+// The types of frames and commands (rooms/protocol/). This module has no code.
 
 /** @typedef {{kind: "user" | "persona", id: string | null, name: string, handle: string}} Author */
 
@@ -35,13 +35,13 @@
 /** @typedef {{
  *   room: Room, members: Member[], personas: Persona[], permissions: string[],
  *   messages: Message[], runs: Run[],
- * }} RoomAfresh */
+ * }} FullState */
 
 /** @typedef {{message: string, run: string, attempt: number, from: number, seq: number, text: string}} LiveAnswer */
 
 /** @typedef {{
  *   type: "room.snapshot", room: string, ref: string, seq: number, from: number,
- *   complete: boolean, events: Frame[] | null, state: RoomAfresh | null, live: LiveAnswer[],
+ *   complete: boolean, events: Frame[] | null, state: FullState | null, live: LiveAnswer[],
  *   online?: string[],
  * }} Snapshot */
 

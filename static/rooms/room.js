@@ -1,26 +1,26 @@
 // @ts-check
-// The page of a room, live: puts the modules together. Each of them has one concern.
+// The entry module of a room's page: creates the modules and connects them.
 
 import { startAnswerButtons } from "./timeline/answer_buttons.js";
 import { sentenceFor } from "./announcements.js";
 import { Clock, startClock } from "./server_clock.js";
 import { Composer } from "./composer/composer.js";
-import { startCopying } from "./timeline/copy_buttons.js";
+import { startCopyButtons } from "./timeline/copy_buttons.js";
 import { draftOf } from "./composer/drafts.js";
-import { startEarlier } from "./timeline/earlier_messages.js";
+import { startEarlierMessages } from "./timeline/earlier_messages.js";
 import { startMessageTools } from "./timeline/message_tools.js";
 import { Outbox } from "./connection/outbox.js";
-import { showOutgoing } from "./composer/unsent_messages.js";
+import { showUnsentMessages } from "./composer/unsent_messages.js";
 import { Panel, startPanelToggle } from "./panel.js";
 import { part, setText } from "./elements.js";
-import { Reading } from "./timeline/read_position.js";
-import { RoomLine } from "./composer/status_line.js";
+import { ReadPosition } from "./timeline/read_position.js";
+import { StatusLine } from "./composer/status_line.js";
 import { RoomState } from "./room_state.js";
 import { Scroll } from "./timeline/scroll.js";
 import { checkAccess, CommandRefused, ConnectionLost, openSocket, RoomSocket } from "./connection/socket.js";
-import { Timeline } from "./connection/room_sync.js";
-import { View } from "./timeline/timeline_view.js";
-import { startWalking } from "./timeline/keyboard_navigation.js";
+import { RoomSync } from "./connection/room_sync.js";
+import { TimelineView } from "./timeline/timeline_view.js";
+import { startKeyboardNavigation } from "./timeline/keyboard_navigation.js";
 import { removeRoom, setPresence, setRoomCounts, setRoomLine } from "../maru/sidebar.js";
 import { fill, gettext } from "../maru/translations.js";
 
@@ -39,11 +39,11 @@ const clock = new Clock();
 clock.hear(data.now, performance.timeOrigin + responseTime());
 const count = startClock(document, clock);
 
-const view = new View(timelineElement, state, { handle: data.handle, attempts: data.attempts, pageSize: data.page_size, count });
+const view = new TimelineView(timelineElement, state, { handle: data.handle, attempts: data.attempts, pageSize: data.page_size, count });
 const panel = new Panel(part(document, "#panel"), state, data.roles);
-const line = new RoomLine(part(page, "[data-line]"), page, nameOf);
+const line = new StatusLine(part(page, "[data-line]"), page, nameOf);
 const scroll = new Scroll(part(page, "[data-scroll]"), part(page, "[data-newer]"), () => reading.look());
-const reading = new Reading({ seen: seqInView, tell: tellRead, told: 0 });
+const reading = new ReadPosition({ seen: seqInView, send: sendRead, sent: 0 });
 
 const socket = new RoomSocket({
   open: openSocket,
@@ -52,7 +52,7 @@ const socket = new RoomSocket({
   checkAccess,
   isVisible: () => !document.hidden,
 });
-const timeline = new Timeline(state, {
+const timeline = new RoomSync(state, {
   request: (command) => socket.request(command),
   show,
   refused: onJoinRefused,
@@ -62,7 +62,7 @@ const outbox = new Outbox({
   storage: localStorageOrNone(),
   send: ({ client_id, text, personas }) =>
     socket.request({ type: "message.send", room: state.room.id, client_id, text, reply_to: null, personas }),
-  show: (entries) => scroll.keep(() => showOutgoing(part(page, "[data-outgoing]"), entries)),
+  show: (entries) => scroll.keep(() => showUnsentMessages(part(page, "[data-outgoing]"), entries)),
 });
 const composer = new Composer(/** @type {HTMLFormElement} */ (part(page, "[data-composer]")), state, {
   send(text, personas) {
@@ -143,7 +143,7 @@ function onMessage({ message }) {
   else if (document.hidden && scroll.atEnd) view.markUnread(message.id);
 }
 
-/** What was changed or deleted stands nowhere as it was. */
+/** Shows the current last message in the sidebar after an edit or a deletion. */
 function showLastSaid() {
   const last = state.lastSaid;
   setRoomLine(state.room.id, last ? `${last.author.name}: ${last.text.slice(0, 120)}` : "");
@@ -170,7 +170,7 @@ function leave() {
   timelineElement.replaceChildren();
   part(page, "[data-writing]").hidden = true;
   part(page, "[data-reading]").hidden = true;
-  part(page, "[data-spoken]").textContent = ""; // may hold the beginning of an answer
+  part(page, "[data-spoken]").textContent = ""; // may contain text of a message
   part(document, ".shell").dataset.aside = "none";
   part(document, ".room-head .header-actions").hidden = true;
   line.over("gone");
@@ -206,11 +206,11 @@ part(page, "[data-outgoing]").addEventListener("click", (event) => {
   const id = button?.closest("[data-id]")?.getAttribute("data-id");
   if (!button || !id) return;
   if (button.matches("[data-send-again]")) return outbox.again(id);
-  composer.restore(outbox.takeBack(id)?.text ?? "");
+  composer.restore(outbox.remove(id)?.text ?? "");
 });
 
-/** @param {unknown} error of a command that did not go through */
-function complain(error) {
+/** @param {unknown} error of a failed command */
+function showError(error) {
   if (!(error instanceof ConnectionLost) && !(error instanceof CommandRefused)) throw error;
   const lost = gettext("The connection was lost. Try again when it is back.");
   const sentence = error instanceof CommandRefused ? error.message : lost;
@@ -223,7 +223,7 @@ function say(sentence) {
   if (sentence) part(page, "[data-spoken]").textContent = sentence;
 }
 
-/** @param {string} sentence that must not wait */
+/** @param {string} sentence that interrupts the screen reader */
 function alarm(sentence) {
   part(page, "[data-alert]").textContent = sentence;
 }
@@ -233,14 +233,14 @@ function nameOf(user) {
   return state.members.get(user)?.name ?? "";
 }
 
-/** @returns {number} the seq of the last thing that the reader sees */
+/** @returns {number} the seq of the last message in view */
 function seqInView() {
   if (scroll.atEnd) return state.seq;
   return Number(scroll.lastSeen(view.articles)?.dataset.seq ?? 0);
 }
 
 /** @param {number} seq @returns {boolean} */
-function tellRead(seq) {
+function sendRead(seq) {
   if (socket.state !== "open") return false;
   socket.send({ type: "room.read", room: state.room.id, seq });
   if (scroll.atEnd) setRoomCounts(state.room.id, { unread: 0, mentions: 0 });
@@ -258,11 +258,11 @@ function localStorageOrNone() {
   try {
     return localStorage;
   } catch {
-    return null; // forbidden here: what is unsent lives as long as the page
+    return null; // not permitted: unsent messages are lost with the page
   }
 }
 
-/** The server names days and hours in this zone from the next page on. */
+/** Stores the time zone in a cookie, so that the server renders later pages in it. */
 function keepZone() {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   const secure = location.protocol === "https:" ? "; Secure" : "";
@@ -270,16 +270,16 @@ function keepZone() {
 }
 
 startPanelToggle(part(document, ".shell"));
-startWalking(timelineElement);
-const ways = { request: (/** @type {Command} */ command) => socket.request(command), complain };
-startAnswerButtons(timelineElement, view, ways);
-startMessageTools(timelineElement, view, ways);
-startCopying(timelineElement, (article) => view.messageOf(article)?.text ?? "");
-startEarlier(timelineElement, ({ articles, data: { state: earlier, ended } }, put) => {
+startKeyboardNavigation(timelineElement);
+const actions = { request: (/** @type {Command} */ command) => socket.request(command), showError };
+startAnswerButtons(timelineElement, view, actions);
+startMessageTools(timelineElement, view, actions);
+startCopyButtons(timelineElement, (article) => view.messageOf(article)?.text ?? "");
+startEarlierMessages(timelineElement, ({ articles, data: { state: earlier, ended } }, put) => {
   state.apply({ type: "history.loaded", messages: earlier.messages, runs: ended });
   scroll.keep(() => {
     put();
-    view.adopt(articles);
+    view.register(articles);
   });
 });
 panel.showToday();

@@ -1,9 +1,10 @@
 // @ts-check
-// What is known of a room, without a page: events in, changes out. `apply` alone changes it.
+// The state of a room, independent of the page. `apply` takes an event and returns what has changed;
+// nothing else changes the state.
 //
-// Durable events carry the room's seq: each is taken once, in order, and a gap is never passed over.
-// Deltas carry their place in an answer. A text that was put together from them is the text that the
-// persona streamed, whatever was cut, repeated or reordered on the way.
+// Durable events carry the room's seq: each is applied once and in order, and a gap throws. Deltas carry
+// their seq in an attempt, so that the concatenated text equals the streamed text even if frames were
+// lost, repeated or reordered.
 
 /** @typedef {import("./timeline/layout_rules.js").LayoutRules} LayoutRules */
 /** @typedef {import("./protocol.js").Frame} Frame */
@@ -11,17 +12,17 @@
 /** @typedef {import("./protocol.js").Message} Message */
 /** @typedef {import("./protocol.js").Persona} Persona */
 /** @typedef {import("./protocol.js").Room} Room */
-/** @typedef {import("./protocol.js").RoomAfresh} RoomAfresh */
+/** @typedef {import("./protocol.js").FullState} FullState */
 /** @typedef {import("./protocol.js").Run} Run */
 /** @typedef {import("./protocol.js").LiveAnswer} LiveAnswer */
 /** @typedef {import("./protocol.js").Snapshot} Snapshot */
 
-/** The deltas of an unfinished answer so far; `seq` is that of the last one.
- * @typedef {{attempt: number, seq: number, text: string}} Held */
+/** The text of a streaming answer; `seq` is that of the last delta.
+ * @typedef {{attempt: number, seq: number, text: string}} LiveText */
 
 /** @typedef {{call: string, tool: string, summary: string, ms: number | null, done: boolean}} Step */
 
-/** What a page has to show anew.
+/** What a page must render again.
  * @typedef {{what: "everything" | "people" | "personas" | "room" | "rights"}
  *   | {what: "message" | "text" | "reactions", message: string}
  *   | {what: "run" | "steps", run: string}
@@ -39,9 +40,9 @@ const RUN_STATES = /** @type {Record<string, string>} */ ({
 
 const OPEN = new Set(["queued", "running"]);
 
-/** Something is missing between what we have and what came: the room has to be joined again. */
-export class Hole extends Error {
-  /** @param {boolean} durable whether it is in the room's log; an answer's own holes heal by themselves */
+/** A frame does not continue the state: the room must be joined again. */
+export class Gap extends Error {
+  /** @param {boolean} durable true for a gap in the log; a gap in the deltas is also closed by `message.completed` */
   constructor(durable) {
     super("hole");
     this.durable = durable;
@@ -58,11 +59,11 @@ export class RoomState {
   personas = new Map();
   /** @type {Set<string>} */
   permissions = new Set();
-  /** In the order of the room. @type {Map<string, Message>} */
+  /** In timeline order. @type {Map<string, Message>} */
   messages = new Map();
   /** @type {Map<string, Run>} */
   runs = new Map();
-  /** What there is of unfinished answers. @type {Map<string, Held>} */
+  /** The text of streaming answers, by message. @type {Map<string, LiveText>} */
   live = new Map();
   /** @type {Map<string, Step[]>} */
   steps = new Map();
@@ -70,8 +71,8 @@ export class RoomState {
   online = new Set();
 
   /**
-   * @param {RoomAfresh} afresh
-   * @param {number} seq up to where `afresh` tells of the room
+   * @param {FullState} afresh
+   * @param {number} seq of `afresh`
    * @param {string} me the id of the reader
    * @param {LayoutRules} rules
    */
@@ -83,24 +84,24 @@ export class RoomState {
   }
 
   /**
-   * Takes in one frame of the room and says what has changed by it.
+   * Applies one frame and returns the changes.
    * @param {Frame} frame
    * @returns {Change[]}
-   * @throws {Hole} A frame that does not fit has changed nothing; a snapshot may have, in part.
+   * @throws {Gap} The frame has changed nothing; a snapshot may be applied in part.
    */
   apply(frame) {
     if (frame.type === "room.snapshot") return this.#applySnapshot(/** @type {any} */ (frame));
     if (frame.type === "message.delta") return this.#applyDelta(/** @type {any} */ (frame));
     if (frame.type === "history.loaded") return this.#applyHistory(frame);
-    if (typeof frame.seq !== "number") return this.#applyPassing(frame);
+    if (typeof frame.seq !== "number") return this.#applyEphemeral(frame);
     if (frame.seq <= this.seq) return [];
-    if (frame.seq > this.seq + 1) throw new Hole(true);
+    if (frame.seq > this.seq + 1) throw new Gap(true);
     const changes = this.#applyDurable(frame);
     this.seq = frame.seq;
     return changes;
   }
 
-  /** What `room.join` has to tell the server, so that it sends no more than is missing. */
+  /** The position for `room.join`; the server sends only what is missing. */
   get position() {
     const held = [...this.live].filter(([, { seq }]) => seq >= 0);
     return {
@@ -109,17 +110,17 @@ export class RoomState {
     };
   }
 
-  /** The runs that have not ended, in the order in which they were queued. @returns {Run[]} */
+  /** The queued and running runs, in queue order. @returns {Run[]} */
   get openRuns() {
     return [...this.runs.values()].filter((run) => OPEN.has(run.state ?? ""));
   }
 
-  /** @param {Run} run @returns {boolean} whether this person may stop it */
+  /** @param {Run} run @returns {boolean} whether the reader may stop it */
   mayStop(run) {
     return run.requested_by === this.me || this.permissions.has("moderate");
   }
 
-  /** @param {Run} run @returns {boolean} whether this person may ask for the answer again */
+  /** @param {Run} run @returns {boolean} whether the reader may retry it */
   mayRetry(run) {
     if (!this.rules.retryable_run_states.includes(run.state ?? "")) return false;
     const again = this.openRuns.some(
@@ -130,23 +131,23 @@ export class RoomState {
     return !again && (asker || this.permissions.has("moderate"));
   }
 
-  /** @param {Message} message @returns {boolean} whether this person may change its words */
+  /** @param {Message} message @returns {boolean} whether the reader may edit it */
   mayEdit(message) {
     const own = message.author.kind === "user" && message.author.id === this.me;
     return own && !message.deleted && this.permissions.has("post");
   }
 
-  /** @param {Message} message @returns {boolean} whether this person may take it away */
+  /** @param {Message} message @returns {boolean} whether the reader may delete it */
   mayDelete(message) {
     return !message.deleted && (this.mayEdit(message) || this.permissions.has("moderate"));
   }
 
-  /** @param {Message} message @returns {boolean} whether this person may react to it */
+  /** @param {Message} message @returns {boolean} whether the reader may react to it */
   mayReact(message) {
     return !message.deleted && this.permissions.has("post");
   }
 
-  /** The last thing that was said and is still there. @returns {Message | undefined} */
+  /** The last message with a text. @returns {Message | undefined} */
   get lastSaid() {
     return [...this.messages.values()].findLast(({ text }) => text);
   }
@@ -163,7 +164,7 @@ export class RoomState {
     return state === "thinking" && this.live.get(answer.id)?.text.trim() ? "streaming" : state;
   }
 
-  /** @param {RoomAfresh} afresh @param {number} seq */
+  /** @param {FullState} afresh @param {number} seq */
   #take(afresh, seq) {
     this.seq = seq;
     this.room = afresh.room;
@@ -184,14 +185,14 @@ export class RoomState {
       this.#take(snapshot.state, snapshot.seq);
       changes.push({ what: "everything" });
     } else {
-      if (snapshot.from > this.seq) throw new Hole(true);
+      if (snapshot.from > this.seq) throw new Gap(true);
       for (const event of snapshot.events ?? []) changes.push(...this.apply(event));
     }
     for (const answer of snapshot.live) changes.push(...this.#applyLive(answer));
     return [...changes, ...this.#applyOnline(snapshot.online)];
   }
 
-  /** @param {string[] | undefined} online everybody who is here; left out by servers that do not know @returns {Change[]} */
+  /** @param {string[] | undefined} online the users who are online; undefined if the server does not know @returns {Change[]} */
   #applyOnline(online) {
     if (!online) return [];
     const concerned = new Set([...this.online, ...online]);
@@ -203,13 +204,13 @@ export class RoomState {
   #applyLive({ message, attempt, from, seq, text }) {
     const held = this.live.get(message);
     if (held && held.attempt > attempt) return [];
-    if (from === 0) return this.#hold(message, { attempt, seq, text });
+    if (from === 0) return this.#setLive(message, { attempt, seq, text });
     if (held?.attempt === attempt && held.seq >= seq) return [];
     if (held?.attempt === attempt && held.seq === from - 1) {
-      return this.#hold(message, { attempt, seq, text: held.text + text });
+      return this.#setLive(message, { attempt, seq, text: held.text + text });
     }
     this.live.delete(message);
-    throw new Hole(false);
+    throw new Gap(false);
   }
 
   /** @param {{message: string, attempt: number, seq: number, text: string}} delta @returns {Change[]} */
@@ -219,13 +220,13 @@ export class RoomState {
     if (attempt < held.attempt) return [];
     const next = attempt > held.attempt ? { seq: 0, text: "" } : { seq: held.seq + 1, text: held.text };
     if (seq < next.seq) return [];
-    if (seq > next.seq || !this.messages.has(message)) throw new Hole(false);
-    return this.#hold(message, { attempt, seq, text: next.text + text });
+    if (seq > next.seq || !this.messages.has(message)) throw new Gap(false);
+    return this.#setLive(message, { attempt, seq, text: next.text + text });
   }
 
-  /** @param {string} message @param {Held} held @returns {Change[]} */
-  #hold(message, held) {
-    // An answer that began before the part of the room that we know of is not ours to show.
+  /** @param {string} message @param {LiveText} held @returns {Change[]} */
+  #setLive(message, held) {
+    // An answer older than the loaded messages is not shown.
     if (!this.#isStreaming(message)) return [];
     this.live.set(message, held);
     return [{ what: "text", message }];
@@ -253,7 +254,7 @@ export class RoomState {
     if (subject === "member") return this.#applyMember(frame);
     if (subject === "persona") return this.#applyPersona(frame);
     if (subject === "room" && frame.changed) return this.#applyRoom(frame.changed);
-    return []; // an event of a later version: its seq counts, the rest is not for us
+    return []; // an event of a later version: only its seq is used
   }
 
   /** @param {import("./protocol.js").Room} changed @returns {Change[]} */
@@ -265,7 +266,7 @@ export class RoomState {
 
   /** @param {string} type @param {Message} message @returns {Change[]} */
   #applyMessage(type, message) {
-    // What changes in a part of the room that we do not show has no place here.
+    // A change of a message that is not loaded.
     if (type !== "message.created" && !this.messages.has(message.id)) return [];
     this.messages.set(message.id, message);
     if (message.status !== "streaming") this.live.delete(message.id);
@@ -285,16 +286,16 @@ export class RoomState {
     this.runs.set(run.id, { ...run, state: RUN_STATES[type] ?? run.state });
     /** @type {Change[]} */
     const changes = [{ what: "run", run: run.id }];
-    if (type === "run.started" && run.answer) changes.push(...this.#startOver(run));
+    if (type === "run.started" && run.answer) changes.push(...this.#restartAnswer(run));
     return changes;
   }
 
   /** @param {Run} run @returns {Change[]} */
-  #startOver({ id, answer, attempt }) {
+  #restartAnswer({ id, answer, attempt }) {
     const held = this.live.get(answer ?? "");
     if (!answer || !held || held.attempt >= attempt) return [];
     this.steps.delete(id);
-    return this.#hold(answer, { attempt, seq: -1, text: "" });
+    return this.#setLive(answer, { attempt, seq: -1, text: "" });
   }
 
   /** @param {Frame} frame @returns {Change[]} */
@@ -312,8 +313,8 @@ export class RoomState {
     return [{ what: "personas" }];
   }
 
-  /** What is not in the log, and is worth nothing later. @param {Frame} frame @returns {Change[]} */
-  #applyPassing(frame) {
+  /** Applies an event that is not in the log. @param {Frame} frame @returns {Change[]} */
+  #applyEphemeral(frame) {
     if (frame.type === "member.typing") return [{ what: "typing", user: frame.user }];
     if (frame.type === "presence") {
       if (frame.online) this.online.add(frame.user);

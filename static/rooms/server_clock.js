@@ -1,11 +1,11 @@
 // @ts-check
-// Seconds that pass while an answer is made, counted from the server's `run.started`.
+// Counts the seconds of a running answer from the server's `run.started`.
 
 import { elapsed } from "./dates.js";
 
 /**
- * How far this machine's clock is ahead of the server's. A frame takes its time to come, so the
- * smallest difference seen is the nearest to the truth.
+ * Estimates how far the clock of this machine is ahead of the server's. Frames are delayed, so that
+ * the smallest difference is the best estimate.
  */
 export class Clock {
   /** @param {() => number} [now] */
@@ -14,23 +14,23 @@ export class Clock {
     this.ahead = Infinity;
   }
 
-  /** @param {string} moment that the server has just named @param {number} [seen] when we heard it */
+  /** @param {string} moment that the server has just sent @param {number} [seen] when it arrived */
   hear(moment, seen = this.now()) {
     const difference = seen - Date.parse(moment);
     if (difference < this.ahead) this.ahead = difference;
   }
 
-  /** @param {string} moment of the server @returns {number} milliseconds since then */
+  /** @param {string} moment in server time @returns {number} milliseconds since then */
   since(moment) {
     return this.now() - (Number.isFinite(this.ahead) ? this.ahead : 0) - Date.parse(moment);
   }
 }
 
 /**
- * Writes the seconds into every `[data-since]` inside `root`, as long as there are any.
+ * Updates every `[data-since]` inside `root` each second while there are any.
  * @param {ParentNode} root
  * @param {Clock} clock
- * @returns {() => void} looks again whether there is something to count
+ * @returns {() => void} starts counting if there is something to count
  */
 export function startClock(root, clock) {
   /** @type {ReturnType<typeof setInterval> | undefined} */

@@ -1,4 +1,4 @@
-"""The page notices a lost connection, says so, keeps what is written, and resumes an answer."""
+"""The page shows a lost connection, keeps unsent messages, and resumes a streaming answer."""
 
 import signal
 from collections.abc import Iterator
@@ -85,7 +85,7 @@ def test_messages_and_answers_survive_a_killed_server(
     assert [message["text"] for message in said[1]["items"]].count(NOTE) == 1
 
 
-def test_offline_page_says_so_and_resumes_the_answer(
+def test_offline_page_shows_it_and_resumes_the_answer(
     server: Server, provider: Provider, sign_in: Open, monitor: PageMonitor
 ) -> None:
     room = server.populate(1, 1, "held-5")[0]

@@ -1,4 +1,4 @@
-// Times are words that people know, and elapsed seconds are the server's.
+// Times are formatted in the language of the page, and elapsed seconds follow the server's clock.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -12,7 +12,7 @@ test("a time has hours and minutes", () => {
   assert.equal(clockTime(new Date(2026, 10, 19, 0, 0), "en"), "00:00");
 });
 
-test("a day is named in the language of the page, with its year if that is another", () => {
+test("a day is named in the language of the page, with the year if it is not the current one", () => {
   const day = new Date(2026, 10, 19);
 
   assert.equal(dayName(day, "en", new Date(2026, 11, 1)), "Thursday 19 November");
@@ -20,7 +20,7 @@ test("a day is named in the language of the page, with its year if that is anoth
   assert.match(dayName(day, "en", new Date(2027, 0, 1)), /2026$/);
 });
 
-test("two moments of one day share its key", () => {
+test("two times on one day have the same key", () => {
   assert.equal(dayKey(new Date(2026, 10, 19, 0, 0)), dayKey(new Date(2026, 10, 19, 23, 59)));
   assert.notEqual(dayKey(new Date(2026, 10, 19)), dayKey(new Date(2026, 10, 20)));
 });
@@ -32,7 +32,7 @@ test("elapsed time is minutes and seconds, then hours", () => {
   );
 });
 
-test("seconds are counted from the server's start, however wrong this clock is", () => {
+test("elapsed seconds do not depend on the error of the local clock", () => {
   let now = Date.parse("2026-11-19T12:00:00Z") + 3_600_000; // an hour ahead
   const clock = new Clock(() => now);
   clock.hear("2026-11-19T12:00:00Z");
@@ -42,7 +42,7 @@ test("seconds are counted from the server's start, however wrong this clock is",
   assert.equal(clock.since("2026-11-19T12:00:00Z"), 5_000);
 });
 
-test("the quickest frame is the nearest to the truth", () => {
+test("the frame with the smallest delay sets the clock difference", () => {
   const clock = new Clock(() => 0);
 
   clock.hear("1970-01-01T00:00:00Z", 900);

@@ -1,4 +1,4 @@
-// A room as the server keeps it, small enough to be read: the log, the answers, the snapshots.
+// A model of the server's side of a room: the log, the answers, the snapshots.
 
 import { readFileSync } from "node:fs";
 

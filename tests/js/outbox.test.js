@@ -1,4 +1,4 @@
-// What somebody has sent is not lost and not doubled, whatever the connection does.
+// The outbox loses no message and sends none twice, on any connection.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -37,7 +37,7 @@ function outboxWith(send, storage = new Memory()) {
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
-test("what was sent is shown until it is confirmed", async () => {
+test("a sent message is shown until it is confirmed", async () => {
   const { outbox, storage, seen } = outboxWith(async () => ({}));
 
   outbox.add("hello", null);
@@ -48,7 +48,7 @@ test("what was sent is shown until it is confirmed", async () => {
   assert.deepEqual(Object.keys(storage), []);
 });
 
-test("what was lost on the way is sent again under the same id", async () => {
+test("a message without confirmation is sent again with the same client_id", async () => {
   const ids = [];
   let up = false;
   const { outbox } = outboxWith(async ({ client_id: id }) => {
@@ -66,7 +66,7 @@ test("what was lost on the way is sent again under the same id", async () => {
   assert.equal(outbox.entries.length, 0);
 });
 
-test("what is unsent when the page closes is sent by the next page", async () => {
+test("an unsent message is sent by the next page", async () => {
   const storage = new Memory();
   const first = outboxWith(async () => Promise.reject(new ConnectionLost()), storage);
   first.outbox.add("hello", null);
@@ -97,7 +97,7 @@ test("messages keep the order in which they were written", async () => {
   assert.deepEqual(sent, ["one", "two", "three"]);
 });
 
-test("a refused message stays, with the reason, and the next one goes", async () => {
+test("a refused message stays with its reason and the next message is sent", async () => {
   const sent = [];
   const { outbox, seen } = outboxWith(async ({ text }) => {
     if (text === "bad") throw new CommandRefused({ code: "invalid", detail: "Not like this." });
@@ -112,7 +112,7 @@ test("a refused message stays, with the reason, and the next one goes", async ()
   assert.deepEqual(sent, ["good"]);
 });
 
-test("a refused message can be sent again or taken back", async () => {
+test("a refused message can be sent again or removed", async () => {
   let refuse = true;
   const { outbox } = outboxWith(async () => {
     if (refuse) throw new CommandRefused({ code: "forbidden", detail: "No." });
@@ -122,7 +122,7 @@ test("a refused message can be sent again or taken back", async () => {
   await settled();
   const [one, two] = outbox.entries;
 
-  assert.equal(outbox.takeBack(two.client_id).text, "two");
+  assert.equal(outbox.remove(two.client_id).text, "two");
   refuse = false;
   outbox.again(one.client_id);
   await settled();
@@ -130,7 +130,7 @@ test("a refused message can be sent again or taken back", async () => {
   assert.deepEqual(outbox.entries, []);
 });
 
-test("too much at once waits for as long as the server says", async () => {
+test("a rate-limited message waits for retry_after seconds", async () => {
   let refuse = true;
   const { outbox, later } = outboxWith(async () => {
     if (refuse) throw new CommandRefused({ code: "rate_limited", detail: "Slowly.", retry_after: 7 });
@@ -147,7 +147,7 @@ test("too much at once waits for as long as the server says", async () => {
   assert.equal(outbox.entries.length, 0);
 });
 
-test("a message that the room shows already is not shown twice", async () => {
+test("an entry is hidden when the timeline shows its message", async () => {
   let confirm;
   const { outbox, seen } = outboxWith(() => new Promise((resolve) => (confirm = resolve)));
   outbox.add("hello", null);
@@ -163,20 +163,20 @@ test("a message that the room shows already is not shown twice", async () => {
   assert.equal(outbox.entries.length, 1);
 });
 
-test("two tabs of one room do not write over each other", async () => {
+test("two tabs of a room do not overwrite each other's entries", async () => {
   const storage = new Memory();
   const [one, two] = [1, 2].map(() => outboxWith(async () => Promise.reject(new ConnectionLost()), storage));
   one.outbox.add("from the one", null);
   two.outbox.add("from the other", null);
   await settled();
-  one.outbox.takeBack(one.outbox.entries[0].client_id);
+  one.outbox.remove(one.outbox.entries[0].client_id);
 
   const later = outboxWith(async () => {}, storage);
 
   assert.deepEqual(later.seen[0], [{ text: "from the other", state: "sending", detail: "" }]);
 });
 
-test("entries of other rooms and broken ones are left alone", () => {
+test("entries of other rooms and unreadable entries are ignored", () => {
   const storage = new Memory();
   storage.setItem("outbox.1", "{broken");
   storage.setItem("outboxes.2", JSON.stringify({ client_id: "2", at: 1, text: "elsewhere" }));
@@ -184,7 +184,7 @@ test("entries of other rooms and broken ones are left alone", () => {
   assert.deepEqual(outboxWith(async () => {}, storage).outbox.entries, []);
 });
 
-test("without storage nothing of this page is lost", async () => {
+test("without storage the entries of the page are kept in memory", async () => {
   const full = new Memory();
   full.setItem = () => {
     throw new Error("QuotaExceededError");
@@ -200,7 +200,7 @@ test("without storage nothing of this page is lost", async () => {
   }
 });
 
-test("over any connection every message arrives once", async () => {
+test("every message arrives once over an unreliable connection", async () => {
   for (let seed = 1; seed <= 200; seed += 1) {
     const roll = dice(seed);
     const room = new Map();

@@ -1,9 +1,9 @@
-// The page says who will answer, as the server will decide it.
+// The page predicts the responders by the same rules as the server.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { answerers, mentioned, personasToSend } from "../../static/rooms/composer/responders.js";
+import { responders, mentioned, personasToSend } from "../../static/rooms/composer/responders.js";
 import { persona } from "./model_room.js";
 
 const [garam, byeori, daon] = ["garam", "byeori", "daon"].map(persona);
@@ -12,10 +12,10 @@ const personas = [garam, byeori, { ...daon, enabled: false }];
 function asked(text, { policy = "default", usual = null, choice = "usual" } = {}) {
   const room = { answer_policy: policy, default_persona: usual };
   const question = { room, personas, people: [{ handle: "garam-lee" }], text, choice };
-  return [answerers(question).map(({ handle }) => handle), personasToSend(question)];
+  return [responders(question).map(({ handle }) => handle), personasToSend(question)];
 }
 
-test("the room's first persona answers where none is named for it", () => {
+test("the first persona answers if the room has no default persona", () => {
   assert.deepEqual(asked("hello"), [["garam"], null]);
   assert.deepEqual(asked("hello", { usual: byeori.id }), [["byeori"], null]);
 });
@@ -24,34 +24,34 @@ test("mentioned personas answer instead", () => {
   assert.deepEqual(asked("@byeori and @garam"), [["garam", "byeori"], null]);
 });
 
-test("somebody whose handle begins like a persona's is somebody else", () => {
+test("a person whose handle starts with a persona's handle is not that persona", () => {
   assert.deepEqual(asked("@garam-lee, look", { policy: "mention" }), [[], null]);
 });
 
-test("only mentioned personas answer where the room says so", () => {
+test("only mentioned personas answer under the policy mention", () => {
   assert.deepEqual(asked("hello", { policy: "mention" }), [[], null]);
   assert.deepEqual(asked("@byeori?", { policy: "mention" }), [["byeori"], null]);
 });
 
-test("nobody answers in a room without answers", () => {
+test("no persona answers under the policy off", () => {
   assert.deepEqual(asked("@byeori", { policy: "off" }), [[], null]);
 });
 
-test("a choice goes before the room's rule, and a mention before the choice", () => {
+test("a choice overrides the policy and a mention overrides the choice", () => {
   assert.deepEqual(asked("hello", { choice: byeori.id }), [["byeori"], [byeori.id]]);
   assert.deepEqual(asked("hello", { choice: byeori.id, policy: "off" }), [["byeori"], [byeori.id]]);
   assert.deepEqual(asked("@garam", { choice: byeori.id }), [["garam"], [garam.id]]);
 });
 
-test("nobody is nobody, whoever is mentioned", () => {
+test("the choice nobody overrides mentions", () => {
   assert.deepEqual(asked("@byeori", { choice: "nobody" }), [[], []]);
 });
 
-test("a choice that is not in the room any more leaves it to the room", () => {
+test("the policy applies if the chosen persona has left the room", () => {
   assert.deepEqual(asked("hello", { choice: "gone" })[0], ["garam"]);
 });
 
-test("a mention is a whole name, in any case, with what Korean hangs onto it", () => {
+test("a mention is a whole handle in any case, with Korean particles", () => {
   const handles = ["garam", "가람", "가람이"];
   const found = (text) => [...mentioned(text, handles)];
 

@@ -1,4 +1,4 @@
-// What becomes of messages that are there: edited, deleted, reacted to.
+// Edits, deletions and reactions change loaded messages.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -15,7 +15,7 @@ function apply(state, event) {
   return state.apply({ ...event, room: "room", seq: state.seq + 1 });
 }
 
-test("what is edited or deleted is as it is now, and where it was", () => {
+test("an edited or deleted message keeps its place", () => {
   const state = room({ messages: [message("a", { text: "one", seq: 1 }), message("b", { text: "two", seq: 2 })] });
   const edited = message("a", { text: "ONE", seq: 1, edited_at: "2026-11-19T11:03:00.000Z" });
 
@@ -28,7 +28,7 @@ test("what is edited or deleted is as it is now, and where it was", () => {
   assert.equal(state.answerState(state.messages.get("b")), "deleted");
 });
 
-test("a change of what is out of sight shows nothing", () => {
+test("a change of a message that is not loaded changes nothing", () => {
   const state = room({ messages: [message("b", { seq: 2 })] });
 
   for (const type of ["message.updated", "message.deleted", "message.completed"]) {
@@ -38,7 +38,7 @@ test("a change of what is out of sight shows nothing", () => {
   assert.deepEqual([...state.messages.keys()], ["b"]);
 });
 
-test("reactions are those of the newest word of them", () => {
+test("the newest reaction event replaces the reactions", () => {
   const state = room({ messages: [message("a", { text: "one" })] });
 
   const changes = apply(state, { type: "reaction.changed", message: "a", reactions: { "👍": [ME] } });
@@ -46,7 +46,7 @@ test("reactions are those of the newest word of them", () => {
   assert.deepEqual(state.messages.get("a"), { ...message("a", { text: "one" }), reactions: { "👍": [ME] } });
 });
 
-test("one's own words may be changed, those of others taken away by moderators only", () => {
+test("authors edit their own messages and moderators delete those of others", () => {
   const theirs = message("b", { author: { kind: "user", id: "other", name: "Other", handle: "other" } });
   const answer = message("c", { author: { kind: "persona", id: "persona-garam", name: "Garam", handle: "garam" } });
   const may = (state, body) => [state.mayEdit(body), state.mayDelete(body), state.mayReact(body)];

@@ -1,9 +1,9 @@
-// Each rule of the wire by itself.
+// The rules of RoomState, one by one.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Hole, RoomState } from "../../static/rooms/room_state.js";
+import { Gap, RoomState } from "../../static/rooms/room_state.js";
 import { afresh, LAYOUT, ME, message, persona } from "./model_room.js";
 
 const ANSWER = { kind: "persona", id: "persona-garam", name: "Garam", handle: "garam" };
@@ -46,7 +46,7 @@ function live(from, seq, text, attempt = 1) {
 
 const textOf = (state) => state.live.get("answer")?.text;
 
-test("deltas are put together in their order", () => {
+test("deltas are concatenated in order", () => {
   const state = streaming();
 
   assert.deepEqual(state.apply(delta(0, "one ")), [{ what: "text", message: "answer" }]);
@@ -55,7 +55,7 @@ test("deltas are put together in their order", () => {
   assert.equal(textOf(state), "one two");
 });
 
-test("a delta that is there already is dropped", () => {
+test("a repeated delta is dropped", () => {
   const state = streaming();
   state.apply(delta(0, "one"));
 
@@ -63,11 +63,11 @@ test("a delta that is there already is dropped", () => {
   assert.equal(textOf(state), "one");
 });
 
-test("a missing delta is a hole, and changes nothing", () => {
+test("a missing delta is a gap and changes nothing", () => {
   const state = streaming();
   state.apply(delta(0, "one"));
 
-  assert.throws(() => state.apply(delta(2, "three")), (error) => error instanceof Hole && !error.durable);
+  assert.throws(() => state.apply(delta(2, "three")), (error) => error instanceof Gap && !error.durable);
   assert.equal(textOf(state), "one");
 });
 
@@ -81,14 +81,14 @@ test("a higher attempt starts the answer over", () => {
   assert.deepEqual(state.position.live, { answer: [2, 0] });
 });
 
-test("a higher attempt that does not begin at its beginning is a hole", () => {
+test("a higher attempt that does not start at seq 0 is a gap", () => {
   const state = streaming();
   state.apply(delta(0, "one"));
 
-  assert.throws(() => state.apply(delta(1, "anew", 2)), Hole);
+  assert.throws(() => state.apply(delta(1, "anew", 2)), Gap);
 });
 
-test("a delta of an attempt that was given up is dropped", () => {
+test("a delta of an earlier attempt is dropped", () => {
   const state = streaming();
   state.apply(delta(0, "anew", 2));
 
@@ -96,7 +96,7 @@ test("a delta of an attempt that was given up is dropped", () => {
   assert.equal(textOf(state), "anew");
 });
 
-test("a run that starts again empties its answer", () => {
+test("run.started with a higher attempt empties the answer", () => {
   const state = streaming();
   state.apply(delta(0, "one"));
 
@@ -110,7 +110,7 @@ test("a run that starts again empties its answer", () => {
   assert.deepEqual(state.position.live, {});
 });
 
-test("the word that a run has started does not empty an answer that is further on", () => {
+test("a late run.started does not empty the answer of the same attempt", () => {
   const state = streaming();
   state.apply(delta(0, "one"));
 
@@ -119,7 +119,7 @@ test("the word that a run has started does not empty an answer that is further o
   assert.equal(textOf(state), "one");
 });
 
-test("the whole text replaces all deltas, and nothing follows it", () => {
+test("message.completed replaces the deltas and ends the answer", () => {
   const state = streaming();
   state.apply(delta(0, "one"));
   const whole = message("answer", { author: ANSWER, run: "run", text: "one two", html: "<p>one two</p>" });
@@ -132,7 +132,7 @@ test("the whole text replaces all deltas, and nothing follows it", () => {
   assert.equal(state.live.size, 0);
 });
 
-test("no text comes after a stop", () => {
+test("deltas after a stop are dropped", () => {
   const state = streaming();
   const cut = message("answer", { author: ANSWER, run: "run", text: "one", status: "cancelled" });
 
@@ -142,13 +142,13 @@ test("no text comes after a stop", () => {
   assert.equal(state.answerState(state.messages.get("answer")), "stopped");
 });
 
-test("a delta of an answer that was never announced is a hole", () => {
+test("a delta of an unknown answer is a gap", () => {
   const state = new RoomState(afresh(), 10, ME, LAYOUT);
 
-  assert.throws(() => state.apply(delta(0, "one")), Hole);
+  assert.throws(() => state.apply(delta(0, "one")), Gap);
 });
 
-test("a snapshot adds what is missing of an answer", () => {
+test("a snapshot adds the missing deltas of an answer", () => {
   const state = streaming();
   state.apply(delta(0, "one "));
 
@@ -158,7 +158,7 @@ test("a snapshot adds what is missing of an answer", () => {
   assert.deepEqual(state.position.live, { answer: [1, 3] });
 });
 
-test("a snapshot from the beginning replaces what is held", () => {
+test("a snapshot from delta 0 replaces the text", () => {
   const state = streaming();
   state.apply(delta(0, "one "));
 
@@ -176,7 +176,7 @@ test("a snapshot without text for an answer leaves it empty", () => {
   assert.deepEqual(state.position.live, {});
 });
 
-test("a snapshot that is behind an answer takes nothing away", () => {
+test("a snapshot that is behind the answer removes nothing", () => {
   const state = streaming();
   state.apply(delta(0, "one "));
   state.apply(delta(1, "two"));
@@ -186,16 +186,16 @@ test("a snapshot that is behind an answer takes nothing away", () => {
   assert.equal(textOf(state), "one two");
 });
 
-test("a snapshot that overlaps an answer is a hole, and nothing is held on to", () => {
+test("a snapshot that overlaps the answer is a gap and drops its text", () => {
   const state = streaming();
   state.apply(delta(0, "one "));
   state.apply(delta(1, "two "));
 
-  assert.throws(() => state.apply(live(1, 2, "two three")), Hole);
+  assert.throws(() => state.apply(live(1, 2, "two three")), Gap);
   assert.deepEqual(state.position.live, {});
 });
 
-test("the room afresh keeps the text of answers that are still being written", () => {
+test("a full state keeps the text of streaming answers", () => {
   const state = streaming();
   state.apply(delta(0, "one "));
   const other = message("other", { status: "streaming" });
@@ -208,7 +208,7 @@ test("the room afresh keeps the text of answers that are still being written", (
   assert.equal(state.seq, 700);
 });
 
-test("the room afresh lets go of what has ended or is out of sight", () => {
+test("a full state drops ended runs and messages that are not loaded", () => {
   const state = streaming();
   state.apply(delta(0, "one "));
   const room = afresh({ messages: [message("newest")] });
@@ -220,14 +220,14 @@ test("the room afresh lets go of what has ended or is out of sight", () => {
   assert.equal(state.openRuns.length, 0);
 });
 
-test("an answer that is out of sight is not shown", () => {
+test("an answer that is not loaded is not shown", () => {
   const state = new RoomState(afresh(), 10, ME, LAYOUT);
 
   assert.deepEqual(state.apply(live(0, 3, "from long ago")), []);
   assert.equal(state.live.size, 0);
 });
 
-test("a durable event is taken once", () => {
+test("a durable event is applied once", () => {
   const state = streaming();
   const posted = { type: "message.created", seq: 11, message: message("new") };
 
@@ -236,22 +236,22 @@ test("a durable event is taken once", () => {
   assert.deepEqual(state.apply({ ...posted, seq: 3 }), []);
 });
 
-test("a gap in the log is a hole of the log", () => {
+test("a missing durable event is a durable gap", () => {
   const state = streaming();
   const posted = { type: "message.created", seq: 12, message: message("new") };
 
-  assert.throws(() => state.apply(posted), (error) => error instanceof Hole && error.durable);
+  assert.throws(() => state.apply(posted), (error) => error instanceof Gap && error.durable);
   assert.equal(state.seq, 10);
 });
 
-test("an event of a later version counts and does nothing", () => {
+test("an event of an unknown type only advances the seq", () => {
   const state = streaming();
 
   assert.deepEqual(state.apply({ type: "poll.opened", seq: 11, poll: {} }), []);
   assert.equal(state.seq, 11);
 });
 
-test("people come, change and go", () => {
+test("members are added, changed and removed", () => {
   const state = streaming();
   const hayun = { user: "hayun", name: "Hayun Kim", handle: "hayun", wood: "pine", role: "member" };
 
@@ -263,7 +263,7 @@ test("people come, change and go", () => {
   assert.equal(state.members.has("hayun"), false);
 });
 
-test("a change of one's own role asks for one's rights anew", () => {
+test("a change of the reader's role requests the permissions again", () => {
   const state = streaming();
   const mine = { ...state.members.get(ME), role: "reader" };
 
@@ -272,7 +272,7 @@ test("a change of one's own role asks for one's rights anew", () => {
   assert.deepEqual(changes.at(-1), { what: "rights" });
 });
 
-test("personas come, change and go", () => {
+test("personas are bound, changed and unbound", () => {
   const state = streaming();
 
   state.apply({ type: "persona.bound", seq: 11, persona: persona("onsae") });
@@ -283,7 +283,7 @@ test("personas come, change and go", () => {
   assert.equal(state.personas.has("persona-onsae"), false);
 });
 
-test("the states of an answer follow its message and its text", () => {
+test("the state of an answer follows its status and its text", () => {
   const state = streaming();
   const answer = (status) => message("answer", { author: ANSWER, run: "run", status });
 
@@ -298,7 +298,7 @@ test("the states of an answer follow its message and its text", () => {
   assert.equal(state.answerState(answer("cancelled")), "stopped");
 });
 
-test("who asked may stop and ask again; others only where they moderate", () => {
+test("the requester and moderators may stop and retry a run", () => {
   const mine = run({ state: "failed" });
   const theirs = run({ state: "failed", requested_by: "hayun" });
   const member = streaming({ permissions: ["post", "view"], runs: [] });
@@ -312,13 +312,13 @@ test("who asked may stop and ask again; others only where they moderate", () => 
   assert.deepEqual([moderator.mayRetry(mine), moderator.mayRetry(theirs)], [true, true]);
 });
 
-test("nobody may ask again for what is being answered already", () => {
+test("a run cannot be retried while another run answers the same message", () => {
   const state = streaming();
 
   assert.equal(state.mayRetry(run({ id: "earlier", state: "failed" })), false);
 });
 
-test("a place in line moves, as long as the run waits", () => {
+test("run.position updates a queued run only", () => {
   const state = streaming({ runs: [run({ state: "queued", answer: null, position: 3 })] });
 
   state.apply({ type: "run.position", run: "run", position: 2 });
@@ -327,7 +327,7 @@ test("a place in line moves, as long as the run waits", () => {
   assert.deepEqual(state.apply({ type: "run.position", run: "run", position: 1 }), []);
 });
 
-test("a tool's step is one step from its start to its end", () => {
+test("tool.started and tool.finished are one step", () => {
   const state = streaming();
   const step = { run: "run", tool: "search", summary: "Searching" };
 
@@ -344,7 +344,7 @@ test("a tool's step is one step from its start to its end", () => {
   );
 });
 
-test("earlier messages go before the ones that are there", () => {
+test("earlier messages are inserted before the others", () => {
   const state = streaming();
 
   state.apply({ type: "history.loaded", messages: [message("old")], runs: [run({ id: "old-run" })] });
@@ -353,7 +353,7 @@ test("earlier messages go before the ones that are there", () => {
   assert.ok(state.runs.has("old-run"));
 });
 
-test("who is here is known from the snapshot on", () => {
+test("the snapshot sets the users who are online", () => {
   const state = streaming();
   state.apply({ type: "presence", user: "jiwoo", online: true });
 

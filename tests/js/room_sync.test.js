@@ -1,10 +1,10 @@
-// A client that is cut off, sent things twice and late, ends with exactly what was said.
+// A client over an unreliable connection ends with the complete state of the room.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { RoomState } from "../../static/rooms/room_state.js";
-import { Timeline } from "../../static/rooms/connection/room_sync.js";
+import { RoomSync } from "../../static/rooms/connection/room_sync.js";
 import { afresh, dice, LAYOUT, ME, ModelRoom } from "./model_room.js";
 
 const ROUNDS = 400;
@@ -23,7 +23,7 @@ class Client {
     this.joins = 0;
     this.texts = new Map();
     this.state = new RoomState(afresh(), 0, ME, LAYOUT);
-    this.timeline = new Timeline(this.state, {
+    this.timeline = new RoomSync(this.state, {
       request: (command) => this.#ask(command),
       show: (changes) => this.#show(changes),
       now: () => this.time,
@@ -150,7 +150,7 @@ const WIRES = {
 };
 
 for (const [name, options] of Object.entries(WIRES)) {
-  test(`the room is whole again after ${name}`, () => {
+  test(`the state is complete after ${name}`, () => {
     for (let seed = 1; seed <= ROUNDS; seed += 1) {
       const played = play(seed, options);
       played.server.finish();
@@ -162,7 +162,7 @@ for (const [name, options] of Object.entries(WIRES)) {
   });
 }
 
-test("an answer that is still being written is whole after a cut", () => {
+test("a streaming answer is complete after a disconnect", () => {
   for (let seed = 1; seed <= ROUNDS; seed += 1) {
     const played = play(seed, { cuts: 0.2 });
     void played.client.timeline.join();
@@ -171,7 +171,7 @@ test("an answer that is still being written is whole after a cut", () => {
   }
 });
 
-test("the wires of these tests break a client that applies whatever comes", () => {
+test("a client that applies every frame fails these tests", () => {
   let wrong = 0;
   for (let seed = 1; seed <= 50; seed += 1) {
     const roll = dice(seed);
@@ -188,10 +188,10 @@ test("the wires of these tests break a client that applies whatever comes", () =
   assert.ok(wrong > 40, `${wrong} of 50`);
 });
 
-test("a hole is asked for from where the client stands", () => {
+test("a gap is requested from the client's position", () => {
   const asked = [];
   const state = new RoomState(afresh(), 4, ME, LAYOUT);
-  const timeline = new Timeline(state, {
+  const timeline = new RoomSync(state, {
     request: async (command) => void asked.push(command),
     show: () => {},
   });
@@ -202,10 +202,10 @@ test("a hole is asked for from where the client stands", () => {
   assert.equal(state.seq, 4);
 });
 
-test("what comes while a snapshot is on its way is kept for after it", () => {
+test("frames that arrive before the snapshot are applied after it", () => {
   const asked = [];
   const state = new RoomState(afresh(), 0, ME, LAYOUT);
-  const timeline = new Timeline(state, { request: async (c) => void asked.push(c), show: () => {} });
+  const timeline = new RoomSync(state, { request: async (c) => void asked.push(c), show: () => {} });
   const changed = (seq, name) => ({
     type: "room.changed",
     room: "room",
@@ -232,11 +232,11 @@ test("what comes while a snapshot is on its way is kept for after it", () => {
   assert.equal(asked.length, 1);
 });
 
-test("a hole that the server cannot fill is not asked for at every delta", () => {
+test("a gap that the server cannot fill is not requested at every delta", () => {
   const asked = [];
   const state = new RoomState(afresh({ messages: [{ id: "m", status: "streaming" }] }), 1, ME, LAYOUT);
   let time = 0;
-  const timeline = new Timeline(state, {
+  const timeline = new RoomSync(state, {
     request: async (command) => void asked.push(command),
     show: () => {},
     now: () => time,
@@ -253,9 +253,9 @@ test("a hole that the server cannot fill is not asked for at every delta", () =>
   assert.equal(asked.length, 1);
 });
 
-test("frames of other rooms are not for this timeline", () => {
+test("frames of other rooms are ignored", () => {
   const state = new RoomState(afresh(), 0, ME, LAYOUT);
-  const timeline = new Timeline(state, { request: async () => {}, show: assert.fail });
+  const timeline = new RoomSync(state, { request: async () => {}, show: assert.fail });
 
   timeline.receive({ type: "room.changed", room: "elsewhere", seq: 1, changed: {} });
 

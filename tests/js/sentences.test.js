@@ -1,10 +1,10 @@
-// What the page says aloud, and whom it offers to mention.
+// Announcements for screen readers, suggestions for mentions, and the status line.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { sentenceFor } from "../../static/rooms/announcements.js";
-import { fitting, tokenAt } from "../../static/rooms/composer/mention_picker.js";
+import { matching, mentionAt } from "../../static/rooms/composer/mention_picker.js";
 import { RoomState } from "../../static/rooms/room_state.js";
 import { typingWords } from "../../static/rooms/composer/status_line.js";
 import { afresh, LAYOUT, ME, message } from "./model_room.js";
@@ -15,14 +15,14 @@ const state = new RoomState(afresh(), 0, ME, LAYOUT);
 const said = (type, fields) => sentenceFor({ type, ...fields }, state);
 const run = (fields) => ({ run: { id: "run", persona: "persona-garam", ...fields } });
 
-test("what others say is read aloud, what I say is not", () => {
+test("messages of others are announced, own messages are not", () => {
   const theirs = message("m", { author: HAYUN, text: "Hello\n  there" });
 
   assert.equal(said("message.created", { message: theirs }), "Hayun Kim: Hello there");
   assert.equal(said("message.created", { message: message("m", { text: "Hello" }) }), "");
 });
 
-test("an answer is announced at its beginning and at its end, and never in between", () => {
+test("an answer is announced at its start and its end only", () => {
   const answer = message("m", { author: GARAM, text: "word ".repeat(100) });
 
   assert.equal(said("run.started", run()), "Garam is answering");
@@ -33,33 +33,33 @@ test("an answer is announced at its beginning and at its end, and never in betwe
   assert.ok(end.length < 150);
 });
 
-test("a failure is announced with its reason, a stop without", () => {
+test("a failure is announced with its reason and a stop without", () => {
   const error = { code: "timeout", detail: "Too slow." };
 
   assert.equal(said("run.failed", run({ error })), "Garam did not answer. Too slow.");
   assert.equal(said("run.cancelled", run()), "Garam was stopped");
 });
 
-test("a mention is being written from the @ to the caret", () => {
-  assert.deepEqual(tokenAt("hello @", 7), { start: 6, words: "" });
-  assert.deepEqual(tokenAt("hello @Ga and more", 9), { start: 6, words: "ga" });
-  assert.deepEqual(tokenAt("@가", 2), { start: 0, words: "가" });
-  assert.equal(tokenAt("mail@example", 12), null);
-  assert.equal(tokenAt("hello @ga done", 14), null);
-  assert.equal(tokenAt("https://a.example/@x", 20), null);
+test("an unfinished mention reaches from the @ to the caret", () => {
+  assert.deepEqual(mentionAt("hello @", 7), { start: 6, words: "" });
+  assert.deepEqual(mentionAt("hello @Ga and more", 9), { start: 6, words: "ga" });
+  assert.deepEqual(mentionAt("@가", 2), { start: 0, words: "가" });
+  assert.equal(mentionAt("mail@example", 12), null);
+  assert.equal(mentionAt("hello @ga done", 14), null);
+  assert.equal(mentionAt("https://a.example/@x", 20), null);
 });
 
-test("whoever begins with the words comes before whoever holds them", () => {
+test("names that start with the words are suggested first", () => {
   const people = ["Minjae Park", "Jiwoo Park", "Parker"].map((name) => ({ name, handle: name.slice(0, 3) }));
 
   assert.deepEqual(
-    fitting(people, "park").map(({ name }) => name),
+    matching(people, "park").map(({ name }) => name),
     ["Parker", "Minjae Park", "Jiwoo Park"],
   );
-  assert.equal(fitting(people, "zz").length, 0);
+  assert.equal(matching(people, "zz").length, 0);
 });
 
-test("the line names whoever is typing, up to two", () => {
+test("the status line names up to two users who are typing", () => {
   assert.equal(typingWords(["Jiwoo"]), "Jiwoo is typing");
   assert.equal(typingWords(["Jiwoo", "Minjae"]), "Jiwoo and Minjae are typing");
   assert.equal(typingWords(["Jiwoo", "Minjae", "Elena"]), "Several people are typing");

@@ -1,4 +1,4 @@
-"""A room as one talks in it: what is said, and what one does without a script."""
+"""The page of a room, and the form posts that replace the socket in a browser without scripts."""
 
 import re
 from typing import Any, Final
@@ -29,7 +29,7 @@ _SEQ: Final = re.compile(r"[0-9]{1,18}")
 
 @require_safe
 def room(request: HttpRequest, room_id: UUID) -> HttpResponse:
-    """The conversation of a room; `?before=` shows an earlier part of it."""
+    """Show the room; `?before=SEQ` shows an earlier part of its timeline."""
     user = require_user(request)
     here = access_room(user, room_id, VIEW)
     remember_team(request, here.team_id)
@@ -38,7 +38,7 @@ def room(request: HttpRequest, room_id: UUID) -> HttpResponse:
 
 @require_POST
 def post(request: HttpRequest, room_id: UUID) -> HttpResponse:
-    """Say something, without a script. What is refused stays in the composer."""
+    """Post a message without a script; a refused text stays in the composer."""
     user = require_user(request)
     here = access_room(user, room_id, VIEW)
     form = MessageForm(request.POST)
@@ -64,21 +64,21 @@ def post(request: HttpRequest, room_id: UUID) -> HttpResponse:
 
 @require_POST
 def cancel(request: HttpRequest, run_id: UUID) -> HttpResponse:
-    """Stop an answer, without a script."""
+    """Cancel a run without a script."""
     run = services.cancel_run(user=require_user(request), run_id=run_id)
     return redirect("rooms:room", run.room_id)
 
 
 @require_POST
 def retry(request: HttpRequest, run_id: UUID) -> HttpResponse:
-    """Ask again, without a script."""
+    """Retry a run without a script."""
     run = services.retry_run(user=require_user(request), run_id=run_id)
     return redirect("rooms:room", run.room_id)
 
 
 @require_POST
 def join(request: HttpRequest, room_id: UUID) -> HttpResponse:
-    """Come into a room that is open to its team."""
+    """Join a room that is open to its team."""
     services.join_room(user=require_user(request), room_id=room_id)
     return redirect("rooms:room", room_id)
 
@@ -110,8 +110,8 @@ def _room_page(
 
 
 def _zone(request: HttpRequest) -> ZoneInfo | None:
-    """Return the time zone that the browser has named; scripts keep the cookie."""
+    """Return the time zone from the cookie that the page's scripts set, or None."""
     try:
         return ZoneInfo(request.COOKIES.get("maru_zone", ""))
     except (KeyError, ValueError, OSError):
-        return None  # not the name of a zone, or not even of a file
+        return None  # unknown, malformed, or not a valid path in the zone database

@@ -1,4 +1,4 @@
-"""The rooms of a team, and a new one."""
+"""The list of a team's rooms, and the creation of a room."""
 
 from uuid import UUID
 
@@ -28,7 +28,7 @@ from rooms.pages.views.last_team import LAST_TEAM, remember_team
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """The rooms of a team: the one that was asked for, else the one that was looked at last."""
+    """Show the rooms of the team in `?team=`, or of the team that was viewed last."""
     user = require_user(request)
     team = _team(request, user)
     if team is None:
@@ -40,13 +40,13 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
-    """Make a room, with its first personas and people."""
+    """Create a room with its first personas and members."""
     user = require_user(request)
     team = access_team(user, team_id, CREATE_ROOM)
     form = NewRoomForm(
         request.POST or None,
         personas=personas_visible_to(user, team, team_wide=True).filter(confined=False),
-        people=people_around(user, team, everybody=True),
+        people=people_around(user, team, team_wide=True),
     )
     if form.is_valid():
         try:
@@ -57,9 +57,9 @@ def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
 
 
 def _team(request: HttpRequest, user: User) -> Team | None:
-    """Return the team to show, behind its gate; None for whoever is in no team.
+    """Return the team to show, after its permission check; None for a user without a team.
 
-    Without a team in the address it is the one looked at last, or the first that opens.
+    Without `?team=`, this is the team that was viewed last, or the first accessible team.
     """
     asked = request.GET.get("team")
     if asked:
@@ -69,7 +69,7 @@ def _team(request: HttpRequest, user: User) -> Team | None:
             raise NotFound from None
     teams = list(Team.objects.visible_to(user))
     last = request.session.get(LAST_TEAM)
-    # A team that asks for a second step shuts nobody out of the others.
+    # A team that requires MFA must not lock a user without MFA out of the other teams.
     shut = any(team.require_mfa for team in teams) and not has_mfa(user)
     teams.sort(key=lambda team: (shut and team.require_mfa, str(team.pk) != last))
     return access_team(user, teams[0].pk, VIEW) if teams else None

@@ -1,4 +1,4 @@
-"""What the pages of this app have in common."""
+"""Remembers in the session which team a user viewed last."""
 
 from typing import Final
 from uuid import UUID
@@ -9,9 +9,9 @@ LAST_TEAM: Final = "last_team"
 
 
 def remember_team(request: HttpRequest, team_id: UUID) -> None:
-    """Keep which team was looked at last.
+    """Store the team in the session.
 
-    Only a change is written: reading a page must not wait for the database to be free.
+    Only a change is written: on SQLite a page view must not wait for the write lock.
     """
     if request.session.get(LAST_TEAM) != str(team_id):
         request.session[LAST_TEAM] = str(team_id)

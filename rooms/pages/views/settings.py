@@ -1,4 +1,4 @@
-"""The settings of a room: its name, who answers in it, who is in it, and its end."""
+"""The settings page of a room: name, answers, members, personas, archiving and deletion."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,11 +20,11 @@ from rooms.models import Room
 from rooms.pages.forms import (
     AddPersonaForm,
     AddPersonForm,
-    HeirForm,
     InviteForm,
     RoleForm,
     RoomForm,
     RoomSettingsForm,
+    SuccessorForm,
 )
 from rooms.pages.settings import settings_context
 from rooms.permissions import MANAGE, access_room
@@ -32,7 +32,7 @@ from rooms.permissions import MANAGE, access_room
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def change(request: HttpRequest, room_id: UUID) -> HttpResponse:
-    """What the room is called, who answers in it, and who is in it."""
+    """Show and save the settings of a room."""
     user = require_user(request)
     here = access_room(user, room_id, MANAGE, even_archived=True)
     form = RoomSettingsForm(request.POST or None, instance=here)
@@ -49,32 +49,32 @@ def change(request: HttpRequest, room_id: UUID) -> HttpResponse:
 
 @require_POST
 def add_person(request: HttpRequest, room_id: UUID) -> HttpResponse:
-    """Let somebody of the team into the room."""
+    """Add a member of the team to the room."""
     form = AddPersonForm(request.POST)
 
     def add(user: User) -> None:
         person, role = _cleaned(form, "person", "role")
         services.put_member(user=user, room_id=room_id, member_id=person, role=role)
 
-    return _settle(request, room_id, add)
+    return _act_and_redirect(request, room_id, add)
 
 
 @require_POST
 def set_role(request: HttpRequest, room_id: UUID, user_id: UUID) -> HttpResponse:
-    """Change somebody's role in the room."""
+    """Change the role of a member."""
     form = RoleForm(request.POST)
 
     def change(user: User) -> None:
         (role,) = _cleaned(form, "role")
         services.put_member(user=user, room_id=room_id, member_id=user_id, role=role)
 
-    return _settle(request, room_id, change)
+    return _act_and_redirect(request, room_id, change)
 
 
 @require_POST
 def remove_person(request: HttpRequest, room_id: UUID, user_id: UUID) -> HttpResponse:
-    """Take somebody out of the room."""
-    return _settle(
+    """Remove a member from the room."""
+    return _act_and_redirect(
         request,
         room_id,
         lambda user: services.remove_member(user=user, room_id=room_id, member_id=user_id),
@@ -83,12 +83,12 @@ def remove_person(request: HttpRequest, room_id: UUID, user_id: UUID) -> HttpRes
 
 @require_POST
 def hand_over(request: HttpRequest, room_id: UUID) -> HttpResponse:
-    """Make somebody else the owner of the room. Whoever did it may not change it any more."""
+    """Transfer ownership to another member; the former owner loses access to this page."""
     user = require_user(request)
     access_room(user, room_id, MANAGE)
-    (heir,) = _cleaned(HeirForm(request.POST), "person")
+    (successor,) = _cleaned(SuccessorForm(request.POST), "person")
     try:
-        services.hand_over_room(user=user, room_id=room_id, member_id=heir)
+        services.hand_over_room(user=user, room_id=room_id, member_id=successor)
     except MaruError as error:
         show_error(request, error)
         return redirect("rooms:settings", room_id)
@@ -98,7 +98,7 @@ def hand_over(request: HttpRequest, room_id: UUID) -> HttpResponse:
 
 @require_POST
 def invite(request: HttpRequest, room_id: UUID) -> HttpResponse:
-    """Make an invitation into the team and this room. Its link is in this one answer only."""
+    """Invite a person to the team and this room; only this response contains the link."""
     user = require_user(request)
     here = access_room(user, room_id, MANAGE)
     access_team(user, here.team_id, MANAGE_PEOPLE)
@@ -112,20 +112,20 @@ def invite(request: HttpRequest, room_id: UUID) -> HttpResponse:
 
 @require_POST
 def add_persona(request: HttpRequest, room_id: UUID) -> HttpResponse:
-    """Let a persona of the team answer in the room."""
+    """Bind a persona of the team to the room."""
     form = AddPersonaForm(request.POST)
 
     def add(user: User) -> None:
         (persona,) = _cleaned(form, "persona")
         services.bind_persona(user=user, room_id=room_id, persona_id=persona)
 
-    return _settle(request, room_id, add)
+    return _act_and_redirect(request, room_id, add)
 
 
 @require_POST
 def remove_persona(request: HttpRequest, room_id: UUID, persona_id: UUID) -> HttpResponse:
-    """Take a persona out of the room."""
-    return _settle(
+    """Unbind a persona from the room."""
+    return _act_and_redirect(
         request,
         room_id,
         lambda user: services.unbind_persona(user=user, room_id=room_id, persona_id=persona_id),
@@ -134,7 +134,7 @@ def remove_persona(request: HttpRequest, room_id: UUID, persona_id: UUID) -> Htt
 
 @require_POST
 def archive(request: HttpRequest, room_id: UUID) -> HttpResponse:
-    """Close the room for writing."""
+    """Archive the room: it becomes read-only."""
     services.archive_room(user=require_user(request), room_id=room_id)
     messages.success(request, _("The room is archived."))
     return redirect("rooms:settings", room_id)
@@ -142,7 +142,7 @@ def archive(request: HttpRequest, room_id: UUID) -> HttpResponse:
 
 @require_POST
 def restore(request: HttpRequest, room_id: UUID) -> HttpResponse:
-    """Open an archived room again."""
+    """Restore an archived room."""
     services.restore_room(user=require_user(request), room_id=room_id)
     messages.success(request, _("The room is open again."))
     return redirect("rooms:settings", room_id)
@@ -150,7 +150,7 @@ def restore(request: HttpRequest, room_id: UUID) -> HttpResponse:
 
 @require_POST
 def delete(request: HttpRequest, room_id: UUID) -> HttpResponse:
-    """Take the room away from everybody."""
+    """Delete the room."""
     services.delete_room(user=require_user(request), room_id=room_id)
     messages.success(request, _("The room is deleted."))
     return redirect("rooms:home")
@@ -166,8 +166,10 @@ def _change_room(user: User, here: Room, form: RoomForm) -> None:
         services.update_room(user=user, room_id=here.pk, **changed)
 
 
-def _settle(request: HttpRequest, room_id: UUID, act: Callable[[User], object]) -> HttpResponse:
-    """Do something to the room's people or personas, and show its settings again."""
+def _act_and_redirect(
+    request: HttpRequest, room_id: UUID, act: Callable[[User], object]
+) -> HttpResponse:
+    """Call `act` after the permission check, then redirect to the settings with a message."""
     user = require_user(request)
     access_room(user, room_id, MANAGE, even_archived=True)
     try:

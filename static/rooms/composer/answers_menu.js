@@ -1,7 +1,7 @@
 // @ts-check
-// Who answers what is being written: said on the composer's bar, chosen in its menu.
+// Shows on the composer's bar which personas will answer, and lets the writer choose in a menu.
 
-import { answerers, personasToSend } from "./responders.js";
+import { responders, personasToSend } from "./responders.js";
 import { clone, part, setMark, setText } from "../elements.js";
 import { fill, gettext } from "../../maru/translations.js";
 
@@ -13,7 +13,7 @@ export class AnswersMenu {
   /**
    * @param {HTMLElement} composer
    * @param {RoomState} state
-   * @param {() => string} text what is being written
+   * @param {() => string} text of the composer
    */
   constructor(composer, state, text) {
     this.menu = part(composer, "[data-answers-menu]");
@@ -24,18 +24,18 @@ export class AnswersMenu {
     this.menu.addEventListener("click", (event) => this.#onClick(event));
   }
 
-  /** @returns {string[] | null} what to tell the server */
+  /** @returns {string[] | null} the value of `personas` in `message.send` */
   get personas() {
     return personasToSend(this.#question);
   }
 
-  /** The text, the room or its personas have changed. */
+  /** Call this when the text, the room or its personas have changed. */
   show() {
-    const names = answerers(this.#question).map(({ name }) => name);
+    const names = responders(this.#question).map(({ name }) => name);
     setText(this.words.parentElement ?? this.words, "[data-answers]", this.#say(names));
   }
 
-  /** The personas of the room have changed. */
+  /** Call this when the personas of the room have changed. */
   list() {
     const items = [...this.state.personas.values()].map((persona) => {
       const item = clone("answers-item");
@@ -68,7 +68,7 @@ export class AnswersMenu {
   #onClick(event) {
     const item = /** @type {Element} */ (event.target).closest("[name=answers]");
     if (!(item instanceof HTMLButtonElement)) return;
-    event.preventDefault(); // without a script it sends the form
+    event.preventDefault(); // without scripts the button submits the form
     this.#choose(item.value);
     this.menu.hidePopover();
   }

@@ -1,9 +1,9 @@
 // @ts-check
-// Where people write. Nothing that was written is lost: it is a draft, on its way, or said.
+// The composer. Text is never lost: it is a stored draft, an entry of the outbox, or a message.
 
 import { AnswersMenu } from "./answers_menu.js";
 import { part } from "../elements.js";
-import { Picker } from "./mention_picker.js";
+import { MentionPicker } from "./mention_picker.js";
 import { gettext } from "../../maru/translations.js";
 
 /** @typedef {import("../room_state.js").RoomState} RoomState */
@@ -29,13 +29,13 @@ export class Composer {
     this.typing = typing;
     this.draft = draft;
     this.field = /** @type {HTMLTextAreaElement} */ (part(form, "textarea"));
-    this.picker = new Picker(part(form, "[data-picker]"), this.field, state);
+    this.picker = new MentionPicker(part(form, "[data-picker]"), this.field, state);
     this.answers = new AnswersMenu(form, state, () => this.field.value);
     this.field.value ||= draft.read();
     this.field.addEventListener("input", () => this.#onInput());
     this.field.addEventListener("keydown", (event) => this.#onKey(event));
     form.addEventListener("submit", (event) => this.#onSubmit(event));
-    // The whole composer is the field, as it looks.
+    // A click anywhere in the composer focuses the field.
     form.addEventListener("click", (event) => event.target === form && this.field.focus());
     this.#startAtSign();
     document.addEventListener("keydown", (event) => this.#onKeyElsewhere(event));
@@ -43,7 +43,7 @@ export class Composer {
     this.answers.list();
   }
 
-  /** Puts something back that was not sent, before what has been written since. @param {string} text */
+  /** Inserts an unsent text before the current text. @param {string} text */
   restore(text) {
     this.field.value = [text, this.field.value].filter(Boolean).join("\n\n");
     this.field.focus();
@@ -69,8 +69,8 @@ export class Composer {
 
   /** @param {KeyboardEvent} event */
   #onKey(event) {
-    // A syllable that is still being put together is not finished by Enter, nor sent. (Safari ends
-    // the composition before it tells of the key; 229 is all that is left to know it by.)
+    // Enter during an IME composition (Korean) must not send. Safari ends the composition before it
+    // dispatches keydown, so that `isComposing` is false there and only keyCode 229 shows it.
     if (event.isComposing || event.keyCode === 229) return;
     if (this.picker.onKey(event)) return event.preventDefault();
     if (event.key !== "Enter" || event.shiftKey || event.altKey) return;
@@ -79,7 +79,7 @@ export class Composer {
   }
 
   /**
-   * Whoever writes while nothing has the focus means the composer; the key still lands in it.
+   * Focuses the composer for a key pressed while nothing has the focus; the key is typed into it.
    * @param {KeyboardEvent} event
    */
   #onKeyElsewhere(event) {
@@ -107,7 +107,7 @@ export class Composer {
     this.answers.show();
   }
 
-  /** @param {string} words why it was not sent */
+  /** @param {string} words the reason why it was not sent */
   #refuse(words) {
     part(this.form, "[data-refusal]").hidden = !words;
     part(this.form, "[data-refusal-words]").textContent = words;
@@ -126,7 +126,7 @@ export class Composer {
     });
   }
 
-  /** Where the browser does not size a field by its content, we do; 40 % of the height is the most. */
+  /** Sizes the field to its content in browsers without `field-sizing`; CSS limits it to 40 %. */
   #grow() {
     if (CSS.supports("field-sizing", "content")) return;
     this.field.style.height = "auto";

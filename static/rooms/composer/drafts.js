@@ -1,5 +1,5 @@
 // @ts-check
-// What somebody has begun to write, kept by this browser for each room.
+// Unsent text, stored in this browser for each room.
 
 /** @param {string} me @param {string} room @returns {{read: () => string, keep: (text: string) => void}} */
 export function draftOf(me, room) {
@@ -9,7 +9,7 @@ export function draftOf(me, room) {
       try {
         return localStorage.getItem(key) ?? "";
       } catch {
-        return ""; // storage is forbidden here: a draft lasts as long as the page
+        return ""; // storage is not permitted: the draft is lost with the page
       }
     },
     keep(text) {

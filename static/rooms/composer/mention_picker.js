@@ -1,5 +1,5 @@
 // @ts-check
-// Whom to mention, while an @ is being written: personas first, then people.
+// Suggests personas, then people, while a mention is being written.
 
 import { clone, part, setMark, setText } from "../elements.js";
 import { workWords } from "../timeline/message_view.js";
@@ -14,12 +14,12 @@ const TOKEN = /(?<![\p{L}\p{N}_@/.])@([\p{L}\p{N}_.-]*)$/u;
 const MOST = 8;
 
 /**
- * The beginning of a mention that ends where the caret is.
+ * Returns the unfinished mention that ends at the caret.
  * @param {string} text
  * @param {number} caret
  * @returns {{start: number, words: string} | null}
  */
-export function tokenAt(text, caret) {
+export function mentionAt(text, caret) {
   const found = TOKEN.exec(text.slice(0, caret));
   return found && { start: found.index, words: found[1].normalize("NFC").toLowerCase() };
 }
@@ -28,9 +28,9 @@ export function tokenAt(text, caret) {
  * @template {{name: string, handle: string}} Named
  * @param {Iterable<Named>} all
  * @param {string} words in lower case
- * @returns {Named[]} those that fit, the ones that begin with the words first
+ * @returns {Named[]} matches; those that start with the words first
  */
-export function fitting(all, words) {
+export function matching(all, words) {
   const fits = [...all].filter(({ name, handle }) =>
     [name, handle].some((one) => one.toLowerCase().includes(words)),
   );
@@ -39,7 +39,7 @@ export function fitting(all, words) {
   return [...fits.filter(begins), ...fits.filter((one) => !begins(one))].slice(0, MOST);
 }
 
-export class Picker {
+export class MentionPicker {
   #start = -1;
   #active = 0;
 
@@ -56,7 +56,7 @@ export class Picker {
     field.setAttribute("aria-controls", box.id);
     for (const event of ["input", "click"]) field.addEventListener(event, () => this.look());
     field.addEventListener("blur", () => this.close());
-    // The field keeps the focus: a press on an item must not take it away.
+    // A press on an item must not take the focus from the field.
     box.addEventListener("pointerdown", (event) => event.preventDefault());
     box.addEventListener("click", (event) => {
       const item = /** @type {Element} */ (event.target).closest("[role=option]");
@@ -68,10 +68,10 @@ export class Picker {
     return !this.box.hidden;
   }
 
-  /** Opens, narrows or closes, as the text before the caret says. */
+  /** Opens, updates or closes the list for the text before the caret. */
   look() {
     const { value, selectionStart, selectionEnd } = this.field;
-    const token = selectionStart === selectionEnd ? tokenAt(value, selectionStart) : null;
+    const token = selectionStart === selectionEnd ? mentionAt(value, selectionStart) : null;
     if (!token) return this.close();
     this.#start = token.start;
     this.#list(token.words);
@@ -82,7 +82,7 @@ export class Picker {
     this.field.removeAttribute("aria-activedescendant");
   }
 
-  /** @param {KeyboardEvent} event @returns {boolean} whether the key was for the picker */
+  /** @param {KeyboardEvent} event @returns {boolean} whether the picker handled the key */
   onKey(event) {
     if (!this.isOpen) return false;
     const items = this.#items;
@@ -103,9 +103,9 @@ export class Picker {
 
   /** @param {string} words */
   #list(words) {
-    const personas = fitting(this.state.personas.values(), words).map((one) => this.#persona(one));
+    const personas = matching(this.state.personas.values(), words).map((one) => this.#persona(one));
     const others = [...this.state.members.values()].filter(({ user }) => user !== this.state.me);
-    const people = fitting(others, words).map((one) => this.#person(one));
+    const people = matching(others, words).map((one) => this.#person(one));
     this.#fill("[data-picker-personas]", personas);
     this.#fill("[data-picker-people]", people);
     this.box.hidden = personas.length + people.length === 0;

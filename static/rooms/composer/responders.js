@@ -1,10 +1,10 @@
 // @ts-check
-// Who will answer what is being written: the room's rule, the mentions in the text, or a choice.
+// Predicts which personas will answer a text: by mentions, the writer's choice, or the answer policy.
 
 /** @typedef {import("../protocol.js").Persona} Persona */
 /** @typedef {import("../protocol.js").Room} Room */
 
-/** `usual` leaves it to the room, `nobody` asks nobody; anything else is the id of a persona.
+/** `usual`: the room's answer policy decides. `nobody`: no persona answers. Else the id of a persona.
  * @typedef {string} Choice */
 
 /** @typedef {{
@@ -13,12 +13,12 @@
  * }} Question */
 
 const MENTION = /(?<![\p{L}\p{N}_@/.])@([\p{L}\p{N}_][\p{L}\p{N}_.-]*)/gu;
-// What Korean hangs onto a name; the same as in rooms/markup/links.py.
+// Korean particles that may follow a name; the same as in rooms/markup/links.py.
 const PARTICLE =
   /^(?:님|씨)?(?:이랑|이나|이고|이야|이여|이|가|은|는|을|를|의|에게서|에게|에서|에|와|과|도|만|께서|께|한테|랑|하고|야|아|까지|부터|처럼|보다|으로|로)?[.-]*$/u;
 
 /**
- * The handles that a text mentions.
+ * Returns the handles that a text mentions.
  * @param {string} text
  * @param {Iterable<string>} handles
  * @returns {Set<string>} in lower case
@@ -35,21 +35,21 @@ export function mentioned(text, handles) {
 
 /** @param {string} word @param {Set<string>} known @returns {string | undefined} */
 function longestHandle(word, known) {
-  const fitting = [...known].filter(
+  const matching = [...known].filter(
     (handle) => word.startsWith(handle) && PARTICLE.test(word.slice(handle.length)),
   );
-  return fitting.sort((one, other) => other.length - one.length)[0];
+  return matching.sort((one, other) => other.length - one.length)[0];
 }
 
 /**
- * The personas that will answer, as the server will decide it.
+ * Returns the personas that will answer; the same rules as on the server.
  * @param {Question} question
  * @returns {Persona[]}
  */
-export function answerers({ room, personas, people, text, choice }) {
+export function responders({ room, personas, people, text, choice }) {
   const bound = [...personas];
   if (choice === "nobody") return [];
-  // People's handles, too: "@가람이" is 가람 only where nobody is called 가람이.
+  // Includes the handles of people: "@가람이" means 가람 with a particle unless a person is called 가람이.
   const named = mentioned(text, [...bound, ...people].map(({ handle }) => handle));
   const mentions = bound.filter(({ handle }) => named.has(handle.toLowerCase()));
   const chosen = bound.filter(({ id }) => id === choice);
@@ -62,11 +62,11 @@ export function answerers({ room, personas, people, text, choice }) {
 }
 
 /**
- * What to tell the server: null where the room's rule comes to the same.
+ * Returns `personas` for `message.send`: null if the answer policy decides.
  * @param {Question} question
  * @returns {string[] | null}
  */
 export function personasToSend(question) {
   if (question.choice === "usual") return null;
-  return answerers(question).map(({ id }) => id);
+  return responders(question).map(({ id }) => id);
 }

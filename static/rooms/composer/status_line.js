@@ -1,6 +1,6 @@
 // @ts-check
-// The line over the composer: who is writing, or that the connection is lost. It is always there, so
-// nothing moves when it says something.
+// The line above the composer: who is typing, or that the connection is lost. It always takes up space,
+// so that the layout does not move.
 
 import { planks } from "../../maru/avatars.js";
 import { fill, gettext } from "../../maru/translations.js";
@@ -8,11 +8,11 @@ import { fill, gettext } from "../../maru/translations.js";
 /** @typedef {import("../connection/socket.js").ConnectionState} Connection */
 
 const TYPING_MS = 5_000;
-// A connection that is back at once is not worth a word.
-const PATIENCE_MS = 1_000;
+// A loss shorter than this is not shown.
+const SHOW_LOSS_AFTER_MS = 1_000;
 const NOTICE_MS = 8_000;
 
-export class RoomLine {
+export class StatusLine {
   /** @type {Map<string, ReturnType<typeof setTimeout>>} */
   #typing = new Map();
   /** @type {Node[]} */
@@ -43,7 +43,7 @@ export class RoomLine {
     this.#show();
   }
 
-  /** They have sent it, or given up. @param {string} user */
+  /** The user has sent the message or stopped typing. @param {string} user */
   stopped(user) {
     clearTimeout(this.#typing.get(user));
     if (this.#typing.delete(user)) this.#show();
@@ -57,10 +57,10 @@ export class RoomLine {
     this.#soon ??= setTimeout(() => {
       this.conversation.dataset.connection = "lost";
       this.#say("lost", planks(), gettext("Reconnecting. What you write is kept."));
-    }, PATIENCE_MS);
+    }, SHOW_LOSS_AFTER_MS);
   }
 
-  /** @param {"signed_out" | "gone"} why nothing more will come */
+  /** @param {"signed_out" | "gone"} why the connection has ended */
   over(why) {
     clearTimeout(this.#soon);
     this.conversation.dataset.connection = "lost";
@@ -71,7 +71,7 @@ export class RoomLine {
     this.#say("over", gettext("You are signed out. What you wrote is kept in this browser."), link);
   }
 
-  /** Something did not go through. @param {string} sentence */
+  /** Shows an error for NOTICE_MS. @param {string} sentence */
   notice(sentence) {
     const notice = (this.#notice = [words(sentence)]);
     this.#show();

@@ -1,5 +1,5 @@
 // @ts-check
-// What is on its way, shown under the conversation until the room has it.
+// Shows the entries of the outbox below the timeline until the server has stored them.
 
 import { clone, part, setText } from "../elements.js";
 import { gettext } from "../../maru/translations.js";
@@ -10,7 +10,7 @@ import { gettext } from "../../maru/translations.js";
  * @param {HTMLElement} place
  * @param {Entry[]} entries
  */
-export function showOutgoing(place, entries) {
+export function showUnsentMessages(place, entries) {
   const known = new Map([...place.children].map((item) => [/** @type {HTMLElement} */ (item).dataset.id, item]));
   place.replaceChildren(...entries.map((entry) => shown(known.get(entry.client_id) ?? clone("outgoing"), entry)));
 }

@@ -1,8 +1,8 @@
 // @ts-check
-// What was sent and not yet confirmed. It outlives the connection and the page: every entry keeps its
-// client_id, so that sending it again is the same message.
+// Messages without a confirmation. They are stored in the browser and sent again after a lost connection
+// or a reload; the client_id of an entry makes that idempotent.
 
-import { newId } from "./uuid.js";
+import { newUuid } from "./uuid.js";
 import { CommandRefused, ConnectionLost } from "./socket.js";
 
 /** @typedef {{
@@ -38,13 +38,13 @@ export class Outbox {
   /** @param {string} text @param {string[] | null} personas */
   add(text, personas) {
     const at = Math.max(Date.now(), (this.entries.at(-1)?.at ?? 0) + 1);
-    const entry = { client_id: newId(), at, text, personas, state: /** @type {const} */ ("sending"), detail: "" };
+    const entry = { client_id: newUuid(), at, text, personas, state: /** @type {const} */ ("sending"), detail: "" };
     this.entries.push(entry);
     this.#changed(entry);
     void this.flush();
   }
 
-  /** Sends what waits, one after the other so that the order stays. Call it whenever the way is free. */
+  /** Sends the waiting entries one after the other, in order. Call it when the connection is open. */
   async flush() {
     if (this.#sending) return;
     this.#sending = true;
@@ -57,7 +57,7 @@ export class Outbox {
     }
   }
 
-  /** Tries a refused entry again. @param {string} id */
+  /** Sends a refused entry again. @param {string} id */
   again(id) {
     const entry = this.entries.find(({ client_id }) => client_id === id);
     if (!entry) return;
@@ -67,14 +67,14 @@ export class Outbox {
     void this.flush();
   }
 
-  /** Takes an entry out. @param {string} id @returns {Entry | undefined} what it was */
-  takeBack(id) {
+  /** Removes an entry. @param {string} id @returns {Entry | undefined} the removed entry */
+  remove(id) {
     const entry = this.entries.find(({ client_id }) => client_id === id);
     this.#remove(id);
     return entry;
   }
 
-  /** The room has shown a message of ours: it need not be seen twice. @param {string} text */
+  /** Hides the entry of a message that the timeline shows already. @param {string} text */
   arrived(text) {
     const entry = this.entries.find((other) => !other.arrived && other.text === text);
     if (!entry) return;
@@ -82,7 +82,7 @@ export class Outbox {
     this.#changed(entry);
   }
 
-  /** @param {Entry} entry @returns {Promise<boolean>} whether the next one may go */
+  /** @param {Entry} entry @returns {Promise<boolean>} whether the next entry may be sent */
   async #sendOne(entry) {
     try {
       await this.send(entry);
@@ -116,12 +116,12 @@ export class Outbox {
     this.#show();
   }
 
-  /** Every entry has a key of its own: another tab of the same room must not write over it. @param {Entry} entry */
+  /** Stores an entry under its own key, so that other tabs of the room do not overwrite it. @param {Entry} entry */
   #changed(entry) {
     try {
       this.storage?.setItem(this.#keyOf(entry.client_id), JSON.stringify(entry));
     } catch {
-      // No room left: what is unsent lives as long as the page.
+      // The storage is full: the entry is lost with the page.
     }
     this.#show();
   }
@@ -130,7 +130,7 @@ export class Outbox {
     this.show(this.entries.filter(({ arrived }) => !arrived));
   }
 
-  /** @returns {Entry[]} what earlier pages have left unsent, in the order in which it was written */
+  /** @returns {Entry[]} the entries that earlier pages have left, in order of writing */
   #read() {
     const left = Object.keys(this.storage ?? {}).filter((key) => key.startsWith(this.#keyOf("")));
     const entries = left.map((key) => parsed(this.storage?.getItem(key) ?? ""));

@@ -1,21 +1,21 @@
 // @ts-check
-// Keeps a room's state in step with the server: joins, applies what comes, joins again at a hole.
+// Synchronizes a RoomState with the server: joins, applies frames, and joins again at a gap.
 
-import { Hole } from "../room_state.js";
+import { Gap } from "../room_state.js";
 
 /** @typedef {import("../protocol.js").Frame} Frame */
 /** @typedef {import("../protocol.js").Command} Command */
 /** @typedef {import("../room_state.js").RoomState} RoomState */
 /** @typedef {import("../room_state.js").Change} Change */
 
-// A hole in an answer that the server cannot fill would make us ask at every delta that follows.
-const REST_MS = 2_000;
+// If the server cannot fill a gap in an answer, every later delta would cause another join.
+const GAP_RETRY_MS = 2_000;
 
-export class Timeline {
+export class RoomSync {
   #joining = false;
-  /** What came while a snapshot was on its way. @type {Frame[]} */
+  /** Frames that arrived between a join and its snapshot. @type {Frame[]} */
   #waiting = [];
-  #restUntil = 0;
+  #ignoreGapsUntil = 0;
 
   /**
    * @param {RoomState} state
@@ -24,7 +24,7 @@ export class Timeline {
    *   show: (changes: Change[], frame: Frame) => void,
    *   refused?: (error: unknown) => void,
    *   now?: () => number,
-   * }} ways out: to the server, to the page
+   * }} options
    */
   constructor(state, { request, show, refused = () => {}, now = () => performance.now() }) {
     this.state = state;
@@ -51,24 +51,24 @@ export class Timeline {
   /** @param {Frame} frame any frame of the socket */
   receive(frame) {
     if (frame.room !== this.state.room.id) return;
-    if (frame.type === "room.snapshot") return this.#arrive(frame);
+    if (frame.type === "room.snapshot") return this.#receiveSnapshot(frame);
     if (this.#joining) this.#waiting.push(frame);
     else this.apply(frame);
   }
 
-  /** The one place that changes the state. @param {Frame} frame */
+  /** Applies a frame; nothing else changes the state. @param {Frame} frame */
   apply(frame) {
     try {
       const changes = this.state.apply(frame);
       if (changes.length) this.show(changes, frame);
     } catch (error) {
-      if (!(error instanceof Hole)) throw error;
-      this.#mend(error, frame);
+      if (!(error instanceof Gap)) throw error;
+      this.#closeGap(error, frame);
     }
   }
 
   /** @param {Frame} snapshot */
-  #arrive(snapshot) {
+  #receiveSnapshot(snapshot) {
     const waiting = this.#waiting;
     this.#joining = false;
     this.#waiting = [];
@@ -76,10 +76,10 @@ export class Timeline {
     for (const frame of waiting) this.receive(frame);
   }
 
-  /** @param {Hole} hole @param {Frame} frame */
-  #mend(hole, frame) {
-    if (!hole.durable && this.now() < this.#restUntil) return;
-    this.#restUntil = this.now() + REST_MS;
+  /** @param {Gap} hole @param {Frame} frame */
+  #closeGap(hole, frame) {
+    if (!hole.durable && this.now() < this.#ignoreGapsUntil) return;
+    this.#ignoreGapsUntil = this.now() + GAP_RETRY_MS;
     void this.join({ afresh: frame.type === "room.snapshot" });
   }
 }

@@ -1,11 +1,10 @@
 // @ts-check
 
 /**
- * A new random id. `crypto.randomUUID` is there only where the page came by https or from this
- * machine; a server in the office network has neither.
+ * Returns a random UUID (version 4). `crypto.randomUUID` exists only on https and localhost.
  * @returns {string}
  */
-export function newId() {
+export function newUuid() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   bytes[6] = (bytes[6] & 0x0f) | 0x40;
   bytes[8] = (bytes[8] & 0x3f) | 0x80;

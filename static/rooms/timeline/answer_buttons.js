@@ -1,22 +1,22 @@
 // @ts-check
-// Stop, Cancel, Retry and Answer again: they act at once, and the room says what came of it.
+// The buttons Stop, Cancel, Retry and Answer again: they send a command, and events show the result.
 
 import { showStoppable, showStopping } from "./message_view.js";
 
-/** @typedef {import("./timeline_view.js").View} View */
+/** @typedef {import("./timeline_view.js").TimelineView} TimelineView */
 /** @typedef {import("../protocol.js").Command} Command */
 
 /**
  * @param {HTMLElement} timeline
- * @param {View} view
- * @param {{request: (command: Command) => Promise<any>, complain: (error: unknown) => void}} ways
+ * @param {TimelineView} view
+ * @param {{request: (command: Command) => Promise<any>, showError: (error: unknown) => void}} ways
  */
-export function startAnswerButtons(timeline, view, { request, complain }) {
+export function startAnswerButtons(timeline, view, { request, showError }) {
   timeline.addEventListener("click", async (event) => {
     const button = /** @type {Element} */ (event.target).closest("[data-stop], [data-again]");
     const article = button?.closest(".message");
     if (!(article instanceof HTMLElement) || !(button instanceof HTMLButtonElement)) return;
-    event.preventDefault(); // without a script it sends a form
+    event.preventDefault(); // without scripts the button submits a form
     if (button.matches("[data-stop]")) await stop(article);
     else await retry(article, button);
   });
@@ -29,7 +29,7 @@ export function startAnswerButtons(timeline, view, { request, complain }) {
     } catch (error) {
       const { state } = view;
       showStoppable(article, state.rules.states[state.answerState(view.messageOf(article))]);
-      complain(error);
+      showError(error);
     }
   }
 
@@ -39,10 +39,10 @@ export function startAnswerButtons(timeline, view, { request, complain }) {
     button.disabled = true;
     try {
       const { run } = await request({ type: "run.retry", run: article.dataset.runId });
-      // The button is gone now: the focus goes on to the answer that it has asked for.
+      // The button is hidden now: move the focus to the new answer.
       if (hadFocus) (view.answer(run) ?? article).focus();
     } catch (error) {
-      complain(error);
+      showError(error);
     } finally {
       button.disabled = false;
     }

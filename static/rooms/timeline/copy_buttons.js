@@ -1,5 +1,5 @@
 // @ts-check
-// Copies a message as it was written, or the code in it.
+// Buttons that copy the source of a message, or a code block.
 
 import { icon } from "../../maru/avatars.js";
 
@@ -9,7 +9,7 @@ const DONE_MS = 1_500;
  * @param {HTMLElement} timeline
  * @param {(article: HTMLElement) => string} textOf
  */
-export function startCopying(timeline, textOf) {
+export function startCopyButtons(timeline, textOf) {
   timeline.addEventListener("click", async (event) => {
     const button = /** @type {Element} */ (event.target).closest("[data-copy], [data-copy-code]");
     if (!(button instanceof HTMLElement)) return;
@@ -29,7 +29,7 @@ async function copy(text) {
   }
 }
 
-/** The clipboard's own way is there only by https or on this machine. @param {string} text */
+/** `navigator.clipboard` exists only on https and localhost; otherwise use a selection. @param {string} text */
 function copyBySelection(text) {
   const field = document.createElement("textarea");
   field.value = text;

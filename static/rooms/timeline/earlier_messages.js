@@ -1,11 +1,11 @@
 // @ts-check
-// Earlier parts of the conversation: the server renders them as a page, and this one takes them over.
+// Loads earlier messages: fetches the page that the server renders and moves its messages into this one.
 
 /**
  * @param {HTMLElement} timeline
  * @param {(page: {articles: HTMLElement[], data: any}, put: () => void) => void} onPage
  */
-export function startEarlier(timeline, onPage) {
+export function startEarlierMessages(timeline, onPage) {
   const link = timeline.querySelector("[data-earlier]");
   if (!(link instanceof HTMLAnchorElement)) return;
   link.addEventListener("click", async (event) => {
@@ -19,7 +19,7 @@ export function startEarlier(timeline, onPage) {
       link.hidden = !page.next;
       if (page.next) link.href = page.next;
     } catch {
-      location.assign(link.href); // whatever is in the way, the browser can say it better
+      location.assign(link.href); // open the page instead: the browser shows the error
     } finally {
       link.removeAttribute("aria-busy");
     }

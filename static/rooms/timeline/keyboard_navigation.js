@@ -1,9 +1,9 @@
 // @ts-check
-// The conversation is one stop of the Tab key: arrows walk from message to message, and Tab leads into
-// the buttons and links of the one that has the focus.
+// The timeline is one tab stop (roving tabindex): arrow keys move between messages, and Tab enters the
+// buttons and links of the focused message.
 
 /** @param {HTMLElement} timeline */
-export function startWalking(timeline) {
+export function startKeyboardNavigation(timeline) {
   const articles = () => /** @type {HTMLElement[]} */ ([...timeline.querySelectorAll(".message")]);
   timeline.addEventListener("focusin", (event) => {
     const article = /** @type {Element} */ (event.target).closest(".message");
@@ -18,12 +18,12 @@ export function startWalking(timeline) {
     event.preventDefault();
     next?.focus();
   });
-  // The newest is the nearest to the composer, and its answer the one to be stopped.
+  // The last message is next to the composer, and its Stop button is the one that is needed.
   const settleLast = () => {
     const all = articles();
     settle(all, all.find((article) => article.contains(document.activeElement)) ?? all.at(-1));
   };
-  // Nothing outside a message is a stop of its own, and new messages come without one.
+  // New messages and their buttons are rendered without a tabindex.
   new MutationObserver(settleLast).observe(timeline, { childList: true, subtree: true });
   settleLast();
 }

@@ -1,11 +1,11 @@
 // @ts-check
-// The text of a message on the page: plain while it streams, the server's markup once it is whole.
+// The body of a message: plain text while it streams, the server's HTML when it is complete.
 
 import { clone } from "../elements.js";
 
 /**
- * The one place where markup is parsed. `html` is made by rooms/markup on the server: markdown
- * without HTML, then a tag allow-list. Nothing that a browser or a persona sends comes here as it is.
+ * The only place that parses HTML. `html` must come from rooms/markup on the server, which sanitizes it
+ * by an allow-list.
  * @param {HTMLElement} body
  * @param {string} html
  * @param {string} handle of the reader
@@ -27,7 +27,7 @@ export function decorate(body, handle) {
 }
 
 /**
- * Shows a text that grows. What is there already stays, so a selection in it stays, too.
+ * Shows a streaming text. Only new text is appended, so that a selection in it is kept.
  * @param {HTMLElement} body
  * @param {string} text
  */

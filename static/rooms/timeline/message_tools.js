@@ -1,16 +1,16 @@
 // @ts-check
-// What people do with a message that is there: react, edit, delete. The room says what came of it.
+// The tools of a message: react, edit, delete. They send a command, and events show the result.
 
 import { clone, part } from "../elements.js";
 
-/** @typedef {import("./timeline_view.js").View} View */
+/** @typedef {import("./timeline_view.js").TimelineView} TimelineView */
 /** @typedef {import("../protocol.js").Command} Command */
-/** @typedef {{request: (command: Command) => Promise<any>, complain: (error: unknown) => void}} Ways */
+/** @typedef {{request: (command: Command) => Promise<any>, showError: (error: unknown) => void}} Options */
 
 const BUTTONS = "[data-edit], [data-delete], [data-react], [data-emoji]";
 
-/** @param {HTMLElement} timeline @param {View} view @param {Ways} ways */
-export function startMessageTools(timeline, view, { request, complain }) {
+/** @param {HTMLElement} timeline @param {TimelineView} view @param {Options} ways */
+export function startMessageTools(timeline, view, { request, showError }) {
   timeline.addEventListener("click", (event) => {
     const button = /** @type {Element} */ (event.target).closest(BUTTONS);
     const article = button?.closest(".message");
@@ -41,7 +41,7 @@ export function startMessageTools(timeline, view, { request, complain }) {
     await attempt({ type: "message.react", message: message.id, emoji, on });
   }
 
-  /** The first press asks, the second does it. @param {HTMLElement} article @param {HTMLButtonElement} button */
+  /** The first press asks for confirmation, the second deletes. @param {HTMLElement} article @param {HTMLButtonElement} button */
   async function remove(article, button) {
     const message = view.messageOf(article);
     if (!message) return;
@@ -50,7 +50,7 @@ export function startMessageTools(timeline, view, { request, complain }) {
       part(button, "[data-sure-words]").hidden = false;
       return;
     }
-    article.focus(); // the button goes with the message
+    article.focus(); // the button is removed with the message
     unsure(article);
     await attempt({ type: "message.delete", message: message.id });
   }
@@ -81,7 +81,7 @@ export function startMessageTools(timeline, view, { request, complain }) {
     });
   }
 
-  /** What is refused stays in the field. @param {HTMLElement} article @param {string} message @param {string} text */
+  /** A refused text stays in the editor. @param {HTMLElement} article @param {string} message @param {string} text */
   async function save(article, message, text) {
     const clean = text.replace(/^\s*\n|\s+$/gu, "");
     if (!clean || !(await attempt({ type: "message.edit", message, text: clean }))) return;
@@ -89,13 +89,13 @@ export function startMessageTools(timeline, view, { request, complain }) {
     article.focus();
   }
 
-  /** @param {Command} command @returns {Promise<boolean>} whether it was carried out */
+  /** @param {Command} command @returns {Promise<boolean>} whether the command succeeded */
   async function attempt(command) {
     try {
       await request(command);
       return true;
     } catch (error) {
-      complain(error);
+      showError(error);
       return false;
     }
   }
@@ -117,7 +117,7 @@ function closeChoice(article) {
   if (!choice) return false;
   const button = part(article, "[data-react]");
   button.setAttribute("aria-expanded", "false");
-  // Before it goes: what is removed with the focus tells of it, and we would be here again.
+  // Before the removal: removing a focused element fires focusout, which would call this again.
   if (choice.contains(document.activeElement)) button.focus();
   choice.remove();
   return true;

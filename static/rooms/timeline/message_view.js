@@ -1,5 +1,5 @@
 // @ts-check
-// One message on the page. Its six states are attributes and words: nothing is rebuilt between them.
+// One message on the page. A change of state changes attributes and texts; no element is rebuilt.
 
 import { elapsed } from "../dates.js";
 import { clone, part, setMark, setText } from "../elements.js";
@@ -15,7 +15,7 @@ import { fill, gettext, ngettext } from "../../maru/translations.js";
 
 const FOLDED_FROM = 4;
 
-/** @param {Speaker} speaker @returns {HTMLElement} an empty message of theirs */
+/** @param {Speaker} speaker @returns {HTMLElement} an empty message of this speaker */
 export function makeMessage(speaker) {
   const article = clone(speaker.kind);
   article.dataset.authorId = speaker.id ?? "";
@@ -32,7 +32,7 @@ export function setSpeaker(article, speaker) {
   setText(article, "[data-role]", speaker.role);
 }
 
-/** Gives an element the place of a message in the log. @param {HTMLElement} article @param {Message} message */
+/** Sets the id, seq and time of a message. @param {HTMLElement} article @param {Message} message */
 export function setIdentity(article, { id, seq, created_at: at }) {
   article.id = `message-${id}`;
   article.dataset.seq = String(seq);
@@ -74,7 +74,7 @@ export function setAnswerState(article, state, rules, { run, stoppedBy, maySee }
   if (state === "queued") setStreamed(article, queueWords(run?.position ?? null));
 }
 
-/** @param {HTMLElement} article @param {Record<string, boolean>} maySee by the name of a tool or a button */
+/** @param {HTMLElement} article @param {Record<string, boolean>} maySee by name of the button */
 export function setRights(article, maySee) {
   article.dataset.may = Object.keys(maySee).filter((name) => maySee[name]).join(" ");
 }
@@ -91,7 +91,7 @@ export function setDeleted(article) {
 }
 
 /**
- * Says that the answer starts over, until `endTryingAgain`.
+ * Shows that the answer starts over, until `endTryingAgain`.
  * @param {HTMLElement} article
  * @param {number} attempt
  * @param {number} attempts
@@ -102,7 +102,7 @@ export function setTryingAgain(article, attempt, attempts) {
   setText(article, "[data-work]", fill(words, { attempt, attempts }));
 }
 
-/** @param {HTMLElement} article @param {number} attempt @returns {boolean} whether it was still said */
+/** @param {HTMLElement} article @param {number} attempt @returns {boolean} whether it was still shown */
 export function endTryingAgain(article, attempt) {
   if (article.dataset.tryingAgain !== String(attempt)) return false;
   delete article.dataset.tryingAgain;
@@ -112,13 +112,13 @@ export function endTryingAgain(article, attempt) {
 /** @param {HTMLElement} article */
 export function showStopping(article) {
   const button = /** @type {HTMLButtonElement} */ (part(article, "[data-stop]"));
-  // The button keeps its width, so that nothing beside it moves.
+  // Keep the width, so that the layout does not move.
   button.style.minWidth = `${button.offsetWidth}px`;
   button.disabled = true;
   setText(article, "[data-stop-words]", gettext("Stopping"));
 }
 
-/** @param {HTMLElement} article @param {Step[]} steps @param {boolean} done fold them if they are many */
+/** @param {HTMLElement} article @param {Step[]} steps @param {boolean} done folds many steps into one line */
 export function setSteps(article, steps, done) {
   const list = article.querySelector("[data-steps]");
   if (!list) return;
@@ -144,7 +144,7 @@ export function queueWords(position) {
   return fill(gettext("%(place)s in line."), { place: ordinal(position) });
 }
 
-/** @param {Run} run @returns {string} what an answer took, of what is known */
+/** @param {Run} run @returns {string} duration, tokens and cost of an answer, as far as known */
 export function figures({ started_at: start, ended_at: end, usage }) {
   const words = [];
   if (start && end) {

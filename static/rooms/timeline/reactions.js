@@ -1,12 +1,12 @@
 // @ts-check
-// The pills under a message: one for each emoji, pressed where the reader is among those who chose it.
+// The reactions under a message: a button for each emoji, pressed if the reader has reacted with it.
 
 import { clone, part, setText } from "../elements.js";
 
 /** @typedef {import("../room_state.js").RoomState} RoomState */
 /** @typedef {import("../protocol.js").Message} Message */
 
-/** What is there already stays, so that a pill keeps the focus. @param {HTMLElement} article
+/** Keeps existing buttons, so that a focused button keeps the focus. @param {HTMLElement} article
  * @param {Message} message @param {RoomState} state */
 export function setReactions(article, message, state) {
   const row = part(article, "[data-reactions]");
@@ -36,7 +36,7 @@ function makePill(row, emoji) {
   return pill;
 }
 
-/** @param {HTMLElement} pill @param {HTMLElement} article that gets the focus where the pill had it */
+/** @param {HTMLElement} pill @param {HTMLElement} article gets the focus if the removed button had it */
 function remove(pill, article) {
   const hadFocus = pill === document.activeElement;
   pill.remove();

@@ -1,25 +1,25 @@
 // @ts-check
-// Tells the server how far the reader has come: what was in view, in a window that was looked at.
+// Sends `room.read` for messages that were in view while the window was visible and focused.
 
 const WAIT_MS = 800;
 
-export class Reading {
-  #told;
+export class ReadPosition {
+  #sent;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
 
   /**
-   * @param {{seen: () => number, tell: (seq: number) => boolean, told: number}} about `seen` is the seq
-   *   of the last thing in view, `tell` says whether it could be sent
+   * @param {{seen: () => number, send: (seq: number) => boolean, sent: number}} options `seen` returns the
+   *   seq of the last message in view; `send` returns whether it could be sent
    */
-  constructor({ seen, tell, told }) {
+  constructor({ seen, send, sent }) {
     this.seen = seen;
-    this.tell = tell;
-    this.#told = told;
+    this.send = send;
+    this.#sent = sent;
     document.addEventListener("visibilitychange", () => this.look());
   }
 
-  /** Something else is in view. */
+  /** Call this when the view has changed. */
   look() {
     if (document.visibilityState === "visible") this.#timer ??= setTimeout(() => this.#report(), WAIT_MS);
   }
@@ -28,6 +28,6 @@ export class Reading {
     this.#timer = undefined;
     if (document.visibilityState !== "visible") return;
     const seq = this.seen();
-    if (seq > this.#told && this.tell(seq)) this.#told = seq;
+    if (seq > this.#sent && this.send(seq)) this.#sent = seq;
   }
 }

@@ -1,5 +1,5 @@
 // @ts-check
-// Keeps the reader's place: at the end only if they were there, and otherwise nothing moves.
+// Keeps the scroll position: follows new messages if the reader is at the end, else nothing moves.
 
 import { fill, ngettext } from "../../maru/translations.js";
 import { part } from "../elements.js";
@@ -11,9 +11,9 @@ export class Scroll {
   #missed = 0;
 
   /**
-   * @param {HTMLElement} box that scrolls; reversed, so that 0 is its end and all else is negative
-   * @param {HTMLElement} newer the button that says how much has come
-   * @param {() => void} onMove the reader sees something else now
+   * @param {HTMLElement} box that scrolls (column-reverse: scrollTop is 0 at the end and negative above)
+   * @param {HTMLElement} newer the button that counts new messages
+   * @param {() => void} onMove called when the view has changed
    */
   constructor(box, newer, onMove) {
     this.box = box;
@@ -27,7 +27,7 @@ export class Scroll {
     return this.#atEnd;
   }
 
-  /** Goes to where the reader left off; without such a place it is at the end already. @param {Element | null} place */
+  /** Scrolls to the first unread message; null leaves the view at the end. @param {Element | null} place */
   begin(place) {
     if (!place) return;
     const from = place.getBoundingClientRect().top - this.box.getBoundingClientRect().top;
@@ -43,9 +43,9 @@ export class Scroll {
   }
 
   /**
-   * Changes the conversation without moving the reader: what is added stands below what they see.
+   * Calls `change`, which adds content below, and keeps the scroll position.
    * @param {() => void} change
-   * @param {number} [added] how many messages of others it adds
+   * @param {number} [added] the number of added messages by others
    */
   keep(change, added = 0) {
     const stays = this.#atEnd ? null : this.#firstInView();
@@ -57,7 +57,7 @@ export class Scroll {
     this.onMove();
   }
 
-  /** @param {HTMLElement[]} articles @returns {HTMLElement | undefined} the last one that is in view */
+  /** @param {HTMLElement[]} articles @returns {HTMLElement | undefined} the last message in view */
   lastSeen(articles) {
     const end = this.box.getBoundingClientRect().bottom;
     return articles.findLast((article) => article.getBoundingClientRect().top < end - 16);

@@ -1,5 +1,5 @@
 // @ts-check
-// The conversation on the page: shows what `apply` says has changed, and nothing else.
+// The timeline on the page: renders the changes that `RoomState.apply` returns.
 
 import { arrange, labelUnreadLine, putUnreadLine } from "./layout.js";
 import {
@@ -28,10 +28,10 @@ import { setReactions } from "./reactions.js";
 
 const TRYING_AGAIN_MS = 2_000;
 
-export class View {
+export class TimelineView {
   /** @type {Map<string, HTMLElement>} */
   #messages = new Map();
-  /** Answers by their run: in line they have no message yet. @type {Map<string, HTMLElement>} */
+  /** Answers by run: a queued run has no message yet. @type {Map<string, HTMLElement>} */
   #answers = new Map();
 
   /**
@@ -46,7 +46,7 @@ export class View {
     this.attempts = attempts;
     this.pageSize = pageSize;
     this.count = count;
-    this.adopt(this.articles);
+    this.register(this.articles);
     const unread = timeline.querySelector("[data-unread]");
     if (unread instanceof HTMLElement) labelUnreadLine(unread);
   }
@@ -56,14 +56,14 @@ export class View {
     return [...this.timeline.querySelectorAll(/** @type {"article"} */ (".message"))];
   }
 
-  /** Takes over what the server has rendered. @param {HTMLElement[]} articles */
-  adopt(articles) {
+  /** Registers messages that the server has rendered. @param {HTMLElement[]} articles */
+  register(articles) {
     for (const article of articles) {
       const id = article.id.replace("message-", "");
       if (article.dataset.state !== "queued") this.#messages.set(id, article);
       if (article.dataset.runId) this.#answers.set(article.dataset.runId, article);
       decorate(part(article, "[data-body]"), this.handle);
-      this.#equip(article);
+      this.#addTools(article);
       this.#showRights(article);
       this.#showReactions(article);
       if (article.hasAttribute("aria-busy") || article.dataset.state === "queued") this.#refresh(article);
@@ -101,7 +101,7 @@ export class View {
     return this.state.messages.get(article.id.replace("message-", "")) ?? null;
   }
 
-  /** Brings an answer's words, buttons and marks up to its state. @param {HTMLElement} article */
+  /** Renders the state of an answer. @param {HTMLElement} article */
   #refresh(article) {
     const run = this.runOf(article);
     const message = this.messageOf(article);
@@ -111,7 +111,7 @@ export class View {
     setAnswerState(article, state, rules, { run, stoppedBy, maySee: this.#rights(article) });
   }
 
-  /** What the reader may do with a message, by the name of the button. @param {HTMLElement} article */
+  /** The rights of the reader for a message, by name of the button. @param {HTMLElement} article */
   #rights(article) {
     const { state } = this;
     const [run, message] = [this.runOf(article), this.messageOf(article)];
@@ -136,7 +136,7 @@ export class View {
   }
 
   /** @param {HTMLElement} article */
-  #equip(article) {
+  #addTools(article) {
     if (!article.querySelector(".message-tools")) article.append(clone("tools"));
   }
 
@@ -152,7 +152,7 @@ export class View {
       this.#answers.set(message.run, article);
     }
     setIdentity(article, message);
-    this.#equip(article);
+    this.#addTools(article);
     if (!known) this.#place(article);
     this.#fillIn(article, message);
     arrange(known ? [article] : [article, ...this.#after(article)], this.state.rules);
@@ -174,7 +174,7 @@ export class View {
     if (message.run && message.status !== "streaming") this.#showSteps(message.run);
   }
 
-  /** Messages stand before the answers that wait in line. @param {HTMLElement} article */
+  /** Inserts a message before the queued answers. @param {HTMLElement} article */
   #place(article) {
     const waiting = this.timeline.querySelector(".message[data-state=queued]");
     if (waiting !== article) this.timeline.insertBefore(article, waiting);
@@ -199,16 +199,16 @@ export class View {
   /** @param {string} id @param {Frame} frame */
   #showRun(id, frame) {
     const run = /** @type {Run} */ (this.state.runs.get(id));
-    const article = this.#answers.get(id) ?? this.#line(run);
+    const article = this.#answers.get(id) ?? this.#addQueued(run);
     if (!article) return;
     if (run.state === "cancelled" && !run.answer) this.#remove(article, id);
     else this.#refresh(article);
-    if (frame.type === "run.started" && run.attempt > 1) this.#sayTryingAgain(article, run);
+    if (frame.type === "run.started" && run.attempt > 1) this.#showTryingAgain(article, run);
     this.#refreshRights();
   }
 
-  /** An answer that waits in line. @param {Run} run @returns {HTMLElement | undefined} */
-  #line(run) {
+  /** Adds an article for a queued run. @param {Run} run @returns {HTMLElement | undefined} */
+  #addQueued(run) {
     if (run.state !== "queued") return undefined;
     const author = { kind: /** @type {const} */ ("persona"), id: run.persona, name: "", handle: "" };
     const article = makeMessage(speakerOf(this.state, author));
@@ -230,14 +230,14 @@ export class View {
   }
 
   /** @param {HTMLElement} article @param {Run} run */
-  #sayTryingAgain(article, run) {
+  #showTryingAgain(article, run) {
     setTryingAgain(article, run.attempt, this.attempts);
     setTimeout(() => {
       if (endTryingAgain(article, run.attempt)) this.#refresh(article);
     }, TRYING_AGAIN_MS);
   }
 
-  /** What may be asked for again depends on what is being answered. */
+  /** Updates the rights of all answers: Retry depends on the runs that are open. */
   #refreshRights() {
     for (const article of this.#answers.values()) {
       if (this.runOf(article)) this.#showRights(article);
@@ -258,7 +258,7 @@ export class View {
     }
   }
 
-  /** The room afresh: what is still known stays where it is, everything else goes. */
+  /** Renders a new state of the room: known messages keep their elements, others are removed. */
   #showEverything() {
     for (const [id, article] of this.#messages) {
       if (this.state.messages.has(id)) continue;
@@ -273,14 +273,14 @@ export class View {
     }
     for (const line of this.timeline.querySelectorAll("[data-day]")) line.remove();
     for (const id of this.state.messages.keys()) this.#showMessage(id);
-    for (const run of this.state.openRuns) if (!run.answer) this.#refreshLine(run);
+    for (const run of this.state.openRuns) if (!run.answer) this.#refreshQueued(run);
     this.#showEarlierLink();
     arrange(this.articles, this.state.rules);
   }
 
   /** @param {Run} run */
-  #refreshLine(run) {
-    const article = this.#answers.get(run.id) ?? this.#line(run);
+  #refreshQueued(run) {
+    const article = this.#answers.get(run.id) ?? this.#addQueued(run);
     if (article) this.#refresh(article);
   }
 
@@ -292,7 +292,7 @@ export class View {
     if (first) link.search = `?before=${first.seq}`;
   }
 
-  /** Marks where the reader left off. @param {string} id of the first unread message */
+  /** Adds the unread line. @param {string} id of the first unread message */
   markUnread(id) {
     const article = this.#messages.get(id);
     if (!article || this.timeline.querySelector("[data-unread]")) return;

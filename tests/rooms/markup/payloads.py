@@ -1,8 +1,8 @@
-"""What is written by those who mean harm: from the catalogues of attacks that others met."""
+"""Hostile message texts, from public catalogues of attacks."""
 
 from typing import Final
 
-from rooms.markup import MOST_CELLS, MOST_LINES, MOST_OF_ONE_SIGN
+from rooms.markup import MAX_CELLS, MAX_LINES, MAX_OF_ONE_SIGN
 
 SCRIPTS: Final = [
     "<script>alert(1)</script>",
@@ -97,7 +97,7 @@ LOADS: Final = [
     "https://evil.example/preview",
 ]
 
-# What takes a parser long.
+# Text that takes a Markdown parser long.
 # fmt: off
 UNITS: Final = [
     "[]", "![", "[](", "*a", "_a ", "**a*", "*_", "*a**b***", "<a ", "<http://a>", "&amp;",
@@ -117,10 +117,10 @@ HOSTILE: Final = {
     "backticks of every length": " ".join("`" * length for length in range(1, 450)),
 }
 PROSE: Final = "Lorem **ipsum** dolor `sit` [amet](https://a.example) elit.\n\n" * 600
-# The same shapes, at the very edge of what is still parsed.
+# The same shapes at the limits of `rooms.markup`, where text is still parsed.
 EDGE: Final = {
     **{
-        f"the most of {unit!r}": (unit * MOST_OF_ONE_SIGN)[: MOST_OF_ONE_SIGN * len(unit)]
+        f"the most of {unit!r}": (unit * MAX_OF_ONE_SIGN)[: MAX_OF_ONE_SIGN * len(unit)]
         for unit in (
             "[",
             "*",
@@ -137,10 +137,10 @@ EDGE: Final = {
             "[a]",
         )
     },
-    "the most lines": "- a\n" * MOST_LINES,
-    "the most lines of quotes": "> a\n" * MOST_LINES,
-    "the most headings": "a\n=\n" * (MOST_LINES // 2),
-    "the most cells": "|a|b|\n|-|-|\n" + "|a|b|\n" * min(MOST_CELLS // 3, 1_300),
+    "the most lines": "- a\n" * MAX_LINES,
+    "the most lines of quotes": "> a\n" * MAX_LINES,
+    "the most headings": "a\n=\n" * (MAX_LINES // 2),
+    "the most cells": "|a|b|\n|-|-|\n" + "|a|b|\n" * min(MAX_CELLS // 3, 1_300),
     "the widest table": "|" + "a|" * 70 + "\n|" + "-|" * 70 + "\n" + "|a|\n" * 60,
     "the longest prose": PROSE,
 }

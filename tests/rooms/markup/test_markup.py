@@ -1,4 +1,4 @@
-"""Whatever is written, the page it ends in stays ours: nothing runs, loads or lies."""
+"""The HTML of a message runs no script, loads nothing, and shows the true host of each link."""
 
 from html.parser import HTMLParser
 
@@ -47,7 +47,7 @@ ATTRIBUTES = {"class", "href", "target", "rel", "start", "data-align", "data-han
 
 
 class Page(HTMLParser):
-    """What a browser would find: every tag with its attributes, and all the words."""
+    """Collects what a browser would parse: every tag with its attributes, and the text."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -68,7 +68,7 @@ class Page(HTMLParser):
 
 
 def foreign_parts(html: str) -> list[str]:
-    """What is in `html` that no message may hold."""
+    """Return the tags and attributes in `html` that a message must not contain."""
     found = []
     for tag, attributes in Page(html).tags:
         found += [tag] if tag not in TAGS else []
@@ -79,16 +79,16 @@ def foreign_parts(html: str) -> list[str]:
     return found
 
 
-# The controls: what these tests look for is found where nothing holds it back.
+# Controls: the checks of these tests find violations in HTML that is not sanitized.
 
 
-def test_the_search_for_foreign_parts_finds_them_in_raw_payloads() -> None:
+def test_violation_check_finds_violations_in_raw_payloads() -> None:
     raw = [payload for payload in SCRIPTS + LOADS if foreign_parts(payload)]
 
     assert len(raw) > 30
 
 
-def test_the_markdown_library_alone_would_load_images_and_take_unsafe_hosts() -> None:
+def test_markdown_library_alone_allows_images_and_unsafe_hosts() -> None:
     from markdown_it import MarkdownIt
 
     bare = MarkdownIt("js-default", {"html": True})
@@ -98,11 +98,11 @@ def test_the_markdown_library_alone_would_load_images_and_take_unsafe_hosts() ->
     assert Page(bare.render("[x](https://bank.example@evil.example/)")).links
 
 
-# What is held back
+# Hostile text
 
 
 @pytest.mark.parametrize("payload", SCRIPTS + UNLINKED + LOADS)
-def test_no_payload_leaves_anything_foreign(payload: str) -> None:
+def test_payload_leaves_no_violation(payload: str) -> None:
     for text in (
         payload,
         f"**{payload}**",
@@ -114,18 +114,18 @@ def test_no_payload_leaves_anything_foreign(payload: str) -> None:
 
 
 @pytest.mark.parametrize("payload", SCRIPTS)
-def test_a_payload_is_as_harmless_when_it_is_cut_anywhere(payload: str) -> None:
+def test_truncated_payload_leaves_no_violation(payload: str) -> None:
     for end in range(len(payload)):
         assert foreign_parts(render(payload[:end])) == []
 
 
 @pytest.mark.parametrize("payload", UNLINKED)
-def test_an_address_that_may_not_be_a_link_is_none(payload: str) -> None:
+def test_url_that_is_not_allowed_does_not_become_a_link(payload: str) -> None:
     assert Page(render(payload)).links == []
 
 
 @pytest.mark.parametrize("payload", LOADS)
-def test_nothing_is_loaded_before_somebody_clicks(payload: str) -> None:
+def test_message_loads_nothing_before_a_click(payload: str) -> None:
     loading = {
         "src",
         "srcset",
@@ -153,7 +153,7 @@ def test_nothing_is_loaded_before_somebody_clicks(payload: str) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(alphabet=st.sampled_from(list("[]()<>*_`|@#-+=~!&;:/\\\"' \n\taxж가\u202e\ud800"))))
-def test_no_text_at_all_leaves_anything_foreign(text: str) -> None:
+def test_random_text_leaves_no_violation(text: str) -> None:
     assert foreign_parts(render(text, ["a", "가"])) == []
 
 
@@ -193,25 +193,25 @@ def test_no_text_at_all_leaves_anything_foreign(text: str) -> None:
         ("[mail](mailto:a@b.example)", "mailto:a@b.example", "mail (b.example)"),
     ],
 )
-def test_a_link_says_where_it_leads(text: str, href: str, words: str) -> None:
+def test_link_shows_its_host(text: str, href: str, words: str) -> None:
     page = Page(render(text))
 
     assert [link["href"] for link in page.links] == [href]
     assert words in page.words
 
 
-def test_a_host_that_is_shown_already_is_not_shown_twice() -> None:
+def test_host_in_the_link_text_is_not_repeated() -> None:
     assert Page(render("https://a.example/x")).words.count("a.example") == 1
     assert Page(render("[a.example](https://a.example)")).words.count("a.example") == 1
 
 
-def test_every_link_opens_elsewhere_and_tells_nothing() -> None:
+def test_links_open_a_new_tab_without_referrer_or_opener() -> None:
     for link in Page(render("https://a.example [b](http://b.example) <mailto:c@c.example>")).links:
         assert link["rel"] == LINK_REL
         assert link["target"] == "_blank"
 
 
-def test_a_host_that_only_looks_like_another_is_shown_as_machines_write_it() -> None:
+def test_lookalike_host_is_shown_in_punycode() -> None:
     lookalike = "https://\u0430\u0440\u0440\u04cf\u0435.com/id"  # Cyrillic letters
 
     assert "(xn--80ak6aa92e.com)" in Page(render(lookalike)).words
@@ -221,7 +221,7 @@ def test_a_host_that_only_looks_like_another_is_shown_as_machines_write_it() -> 
 # Mentions
 
 
-def test_a_known_handle_becomes_a_mention() -> None:
+def test_known_handle_becomes_a_mention() -> None:
     html = render("@garam look, and @nobody", ["garam", "byeori"])
 
     assert '<span class="mention" data-handle="garam">@garam</span> look' in html
@@ -247,7 +247,7 @@ def test_a_known_handle_becomes_a_mention() -> None:
         ("@byeori @garam @byeori", ["byeori", "garam"]),
     ],
 )
-def test_a_mention_is_a_whole_name(text: str, expected: list[str]) -> None:
+def test_mention_is_a_whole_handle(text: str, expected: list[str]) -> None:
     handles = ["garam", "byeori", "가람"]
 
     assert mentioned(text, handles) == expected
@@ -256,18 +256,18 @@ def test_a_mention_is_a_whole_name(text: str, expected: list[str]) -> None:
     )
 
 
-def test_the_longest_of_several_handles_is_meant() -> None:
+def test_longest_matching_handle_is_mentioned() -> None:
     assert mentioned("@가람이", ["가람", "가람이"]) == ["가람이"]
 
 
-def test_nobody_is_mentioned_in_code() -> None:
+def test_handles_in_code_are_not_mentions() -> None:
     assert "mention" not in render("`@garam`\n\n```\n@garam\n```", ["garam"])
 
 
-# What messages look like
+# Formatting
 
 
-def test_a_fence_shows_its_file_and_its_colours() -> None:
+def test_code_fence_shows_its_file_name_and_highlighting() -> None:
     html = render("```python payments/gateway.py\nasync def approve(): pass\n```")
 
     assert '<div class="code-file">payments/gateway.py</div>' in html
@@ -275,7 +275,7 @@ def test_a_fence_shows_its_file_and_its_colours() -> None:
     assert '<span class="code-name">approve</span>' in html
 
 
-def test_a_diff_marks_whole_lines_and_paints_the_rest_in_the_language_of_its_file() -> None:
+def test_diff_highlights_changed_lines_and_other_lines_in_the_language_of_the_file() -> None:
     html = render("```diff payments/gateway.py\n def a():\n-  return 1\n+  return 2\n```")
 
     assert '<span class="code-removed">-  return 1' in html
@@ -284,13 +284,13 @@ def test_a_diff_marks_whole_lines_and_paints_the_rest_in_the_language_of_its_fil
 
 
 @pytest.mark.parametrize("info", ["python", "nonsense", "", "{.py}", "a b c", "make", "\\", "é"])
-def test_code_in_any_language_keeps_every_character(info: str) -> None:
+def test_highlighting_keeps_every_character_in_any_language(info: str) -> None:
     code = "if a < b && c:\n\tprint('x')  # &lt; \\ \u200b가\n"
 
     assert code in Page(render(f"```{info}\n{code}```")).words
 
 
-def test_a_table_scrolls_inside_its_own_box_and_aligns_without_a_style() -> None:
+def test_table_scrolls_in_its_own_box_and_aligns_without_inline_style() -> None:
     html = render("|a|b|\n|-|-:|\n|1|2|")
 
     assert '<div class="table-scroll"><table>' in html
@@ -298,7 +298,7 @@ def test_a_table_scrolls_inside_its_own_box_and_aligns_without_a_style() -> None
     assert "style" not in html
 
 
-def test_headings_stay_below_those_of_the_page() -> None:
+def test_headings_rank_below_those_of_the_page() -> None:
     html = render("# a\n\n## b\n\n###### c")
 
     assert "<h3>a</h3>" in html
@@ -310,16 +310,16 @@ def test_line_breaks_are_kept() -> None:
     assert render("a\nb") == "<p>a<br>\nb</p>\n"
 
 
-def test_text_without_markup_comes_back_as_it_was_typed() -> None:
+def test_plain_text_is_unchanged() -> None:
     assert Page(plain("a < b\n  c & *d*")).words.strip() == "a < b\n  c & *d*"
     assert plain("") == render("") == ""
 
 
-def test_broken_halves_of_characters_are_replaced() -> None:
+def test_lone_surrogates_are_replaced() -> None:
     assert render("a \ud83d b") == "<p>a \ufffd b</p>\n"
 
 
-def test_address_before_a_sign_does_not_pass_for_the_host() -> None:
+def test_user_info_in_a_url_is_not_shown_as_the_host() -> None:
     html = render("[https://bank.example/login@evil.example](https://evil.example/x)")
 
     assert "<bdi" in html

@@ -1,4 +1,4 @@
-"""No text holds the renderer up: what takes long is shown as it was typed."""
+"""Rendering takes bounded time; text beyond the limits is shown without formatting."""
 
 import html as entities
 import time
@@ -7,17 +7,17 @@ from functools import cache
 import pytest
 from markdown_it import MarkdownIt
 
-from rooms.markup import DEEPEST, MOST_OF_ONE_SIGN, render
+from rooms.markup import MAX_NESTING, MAX_OF_ONE_SIGN, render
 from rooms.markup.code import _LEXERS
 from tests.rooms.markup.payloads import EDGE, HOSTILE, PROSE
 from tests.rooms.markup.test_markup import Page
 
 SLOWEST = 3.0
-"""The most that a text may cost, in renderings of ordinary prose of the greatest length."""
+"""The maximum cost of a text, in renderings of ordinary prose of maximum length."""
 
 
 def seconds(text: str) -> float:
-    """The processor time of rendering."""
+    """Return the CPU time of rendering, in seconds."""
     before = time.thread_time()
     render(text, ["garam"])
     return time.thread_time() - before
@@ -25,12 +25,12 @@ def seconds(text: str) -> float:
 
 @cache
 def prose_seconds() -> float:
-    """What ordinary prose of the greatest length takes here."""
+    """Return the CPU time of ordinary prose of maximum length on this machine."""
     return seconds(PROSE)
 
 
 def cost(text: str) -> float:
-    """What rendering costs, in ordinary prose: seconds would judge the machine.
+    """Return the cost of rendering relative to prose: seconds would depend on the machine.
 
     What seems dear is measured again side by side, for the machine may have been slow just then.
     """
@@ -42,7 +42,7 @@ def cost(text: str) -> float:
     return best
 
 
-def test_the_markdown_library_alone_would_take_too_long() -> None:
+def test_markdown_library_alone_exceeds_the_time_limit() -> None:
     before = time.thread_time()
     MarkdownIt("js-default").render("[" * 40_000)
 
@@ -50,7 +50,7 @@ def test_the_markdown_library_alone_would_take_too_long() -> None:
 
 
 @pytest.mark.parametrize("name", [*HOSTILE, *EDGE])
-def test_no_text_takes_long(name: str) -> None:
+def test_hostile_text_renders_within_the_time_limit(name: str) -> None:
     text = {**HOSTILE, **EDGE}[name]
 
     assert cost(text) < SLOWEST
@@ -58,7 +58,7 @@ def test_no_text_takes_long(name: str) -> None:
 
 @pytest.mark.parametrize("language", sorted(set(_LEXERS.values())))
 @pytest.mark.parametrize("between", ["", " ", "\n"])
-def test_no_code_takes_long_in_any_language(language: str, between: str) -> None:
+def test_hostile_code_renders_within_the_time_limit(language: str, between: str) -> None:
     units = (
         "( ) \" \\ \\\" < { /* [ ' ` # a. @ = $ ${ a <a 1 a=b - : ; , a( <!-- <? // ''' 0x a<b ab"
     )
@@ -69,12 +69,12 @@ def test_no_code_takes_long_in_any_language(language: str, between: str) -> None
         assert cost(f"```{language}\n{code}```") < SLOWEST, unit
 
 
-def test_what_is_too_much_to_parse_is_still_all_there() -> None:
-    text = "[" * (MOST_OF_ONE_SIGN + 1) + " end\nof it"
+def test_text_beyond_the_size_limits_is_complete() -> None:
+    text = "[" * (MAX_OF_ONE_SIGN + 1) + " end\nof it"
 
     assert Page(render(text)).words.strip() == text
 
 
-def test_what_is_too_deep_to_parse_is_still_all_there() -> None:
-    for depth in range(DEEPEST - 3, DEEPEST + 30):
+def test_text_beyond_the_nesting_limit_is_complete() -> None:
+    for depth in range(MAX_NESTING - 3, MAX_NESTING + 30):
         assert "the end" in entities.unescape(render(">" * depth + " the end"))

@@ -1,4 +1,4 @@
-"""Pages as a browser without scripts gets them, and what is on them."""
+"""Requests pages like a browser without scripts, and reads their content."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from rooms.models import Message, Room, Run
 from rooms.runs import lifecycle, queue
 from tests.rooms.conftest import Cast
 
-Answer = Any  # the test client adds to its answers what no type knows
+Answer = Any  # the test client adds attributes to the response that no type declares
 
 
 def browser(user: User | None) -> Client:
@@ -40,7 +40,7 @@ def page(user: User, room: Room, query: str = "", **cookies: str) -> str:
 
 
 def messages_on(html: str) -> list[str]:
-    """The messages of a page, without the blank ones in its templates."""
+    """Return the messages of a page, without those in its `<template>` elements."""
     shown = re.sub(r"<template.*?</template>", "", html, flags=re.DOTALL)
     return re.findall(r"<article.*?</article>", shown, flags=re.DOTALL)
 
@@ -64,7 +64,7 @@ def send(user: User, room: Room, text: str, **fields: object) -> Answer:
 
 
 def say(cast: Cast, user: User, text: str, minutes: float = 0) -> Message:
-    """Something said some minutes ago, to which nobody answers."""
+    """Post a message that was created some minutes ago and starts no run."""
     posted = services.post_message(user=user, room_id=cast.room.pk, text=text, personas=[])
     at = timezone.now() - timedelta(minutes=minutes)
     Message.objects.filter(pk=posted.message.pk).update(created_at=at)
@@ -77,7 +77,7 @@ def ask(cast: Cast) -> Run:
 
 
 def answer(cast: Cast, text: str = "answer", failure: AnswerFailed | None = None) -> Run:
-    """A question of the member and its answer, or why there is none."""
+    """Post a question of the member and end its run with an answer or an error."""
     run = ask(cast)
     assert queue.claim("test") == run.pk
     job = lifecycle.start(run.pk, "test")

@@ -1,4 +1,4 @@
-"""How the pages of all apps say what a service says no to: in one way."""
+"""The pages of all apps show an error of a service in the same way."""
 
 from uuid import uuid4
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize("door", ["accounts:remove", "rooms:leave", "agents:connection_delete"])
-def test_what_a_rule_forbids_is_said_on_the_next_page(cast: Cast, door: str) -> None:
+def test_error_of_a_service_is_shown_on_the_next_page(cast: Cast, door: str) -> None:
     ids: dict[str, list[object]] = {
         "accounts:remove": [cast.team.pk, cast.owner.pk],
         "rooms:leave": [cast.room.pk],
@@ -31,7 +31,7 @@ def test_what_a_rule_forbids_is_said_on_the_next_page(cast: Cast, door: str) -> 
     assert said.level_tag == "error"
 
 
-def test_what_one_may_not_is_said_there_as_well_and_written_down(cast: Cast) -> None:
+def test_forbidden_action_is_shown_and_audited(cast: Cast) -> None:
     opened = services.create_room(
         user=cast.owner, team_id=cast.team.pk, name="o", privacy=Privacy.TEAM
     )
@@ -50,7 +50,7 @@ def test_what_one_may_not_is_said_there_as_well_and_written_down(cast: Cast) -> 
 @pytest.mark.parametrize(
     "door", ["accounts:suspend", "rooms:remove_person", "agents:persona_restore"]
 )
-def test_what_is_not_there_is_a_page_of_its_own(cast: Cast, door: str) -> None:
+def test_missing_object_answers_with_the_404_page(cast: Cast, door: str) -> None:
     ids: dict[str, list[object]] = {
         "accounts:suspend": [cast.team.pk, uuid4()],
         "rooms:remove_person": [cast.room.pk, uuid4()],

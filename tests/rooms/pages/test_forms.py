@@ -1,4 +1,4 @@
-"""What the forms of rooms do, without any script."""
+"""The form posts of rooms work without scripts."""
 
 import re
 from uuid import UUID, uuid4
@@ -19,10 +19,10 @@ from tests.rooms.pages.browsing import browser, get, page, post, send, words
 pytestmark = pytest.mark.django_db
 
 
-# Writing without a script
+# Posting a message
 
 
-def test_a_form_sends_a_message(cast: Cast) -> None:
+def test_form_posts_a_message(cast: Cast) -> None:
     answer = send(cast.member, cast.room, "hello\r\nthere")
 
     message = Message.objects.get()
@@ -31,7 +31,7 @@ def test_a_form_sends_a_message(cast: Cast) -> None:
     assert Run.objects.get().persona == cast.persona
 
 
-def test_too_many_forms_are_told_when_to_come_again(
+def test_rate_limited_form_has_a_retry_after_header(
     cast: Cast, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.RATE_LIMITS = True
@@ -48,7 +48,7 @@ def test_too_many_forms_are_told_when_to_come_again(
     assert "hello" in second.content.decode()
 
 
-def test_the_same_form_twice_is_one_message(cast: Cast) -> None:
+def test_form_posted_twice_creates_one_message(cast: Cast) -> None:
     client_id = uuid4()
 
     for _ in range(2):
@@ -60,7 +60,7 @@ def test_the_same_form_twice_is_one_message(cast: Cast) -> None:
 @pytest.mark.parametrize(
     ("choice", "asked"), [("usual", 1), ("nobody", 0), ("persona", 1), ("", 1)]
 )
-def test_the_form_says_who_answers(cast: Cast, choice: str, asked: int) -> None:
+def test_form_chooses_the_responders(cast: Cast, choice: str, asked: int) -> None:
     value = cast.persona.pk if choice == "persona" else choice
 
     send(cast.member, cast.room, "hello", answers=value)
@@ -71,7 +71,7 @@ def test_the_form_says_who_answers(cast: Cast, choice: str, asked: int) -> None:
 @pytest.mark.parametrize(
     ("text", "status"), [("x" * 16_001, 413), ("   ", 400), ("", 400), ("a\x00b", 400)]
 )
-def test_what_is_refused_stays_in_the_field(cast: Cast, text: str, status: int) -> None:
+def test_refused_text_stays_in_the_composer(cast: Cast, text: str, status: int) -> None:
     answer = send(cast.member, cast.room, text)
 
     html = answer.content.decode()
@@ -83,7 +83,7 @@ def test_what_is_refused_stays_in_the_field(cast: Cast, text: str, status: int) 
     assert not Message.objects.exists()
 
 
-def test_a_persona_of_another_team_cannot_be_asked(cast: Cast) -> None:
+def test_persona_of_another_team_cannot_be_asked(cast: Cast) -> None:
     theirs = cast.stranger.memberships.get().team
     foreign = create_demo_persona(user=cast.stranger, team_id=theirs.pk)
 
@@ -92,17 +92,17 @@ def test_a_persona_of_another_team_cannot_be_asked(cast: Cast) -> None:
     assert not Message.objects.exists()
 
 
-def test_readers_have_nothing_to_write_into(cast: Cast) -> None:
+def test_reader_gets_no_composer(cast: Cast) -> None:
     html = page(cast.reader, cast.room).split("<template")[0]
 
     assert re.search(r"<div data-writing hidden>", html)
     assert "You can read here." in html
 
 
-# Making rooms and changing them
+# Creating and changing rooms
 
 
-def test_a_new_room_has_its_personas_and_people_from_the_start(cast: Cast) -> None:
+def test_new_room_contains_the_chosen_personas_and_people(cast: Cast) -> None:
     answer = post(
         cast.owner,
         "create",
@@ -123,7 +123,7 @@ def test_a_new_room_has_its_personas_and_people_from_the_start(cast: Cast) -> No
     assert [*room.personas.all()] == [cast.persona]
 
 
-def test_a_room_is_not_made_with_what_is_of_another_team(cast: Cast) -> None:
+def test_room_cannot_be_created_with_people_or_personas_of_another_team(cast: Cast) -> None:
     theirs = create_demo_persona(
         user=cast.stranger, team_id=cast.stranger.memberships.get().team_id
     )
@@ -139,7 +139,7 @@ def test_a_room_is_not_made_with_what_is_of_another_team(cast: Cast) -> None:
     assert Room.objects.filter(team=cast.team).count() == 1
 
 
-def test_new_room_is_offered_the_personas_that_it_may_have(cast: Cast) -> None:
+def test_form_for_a_new_room_lists_the_permitted_personas(cast: Cast) -> None:
     confined = create_demo_persona(user=cast.owner, team_id=cast.team.pk)
     services.confine_persona(user=cast.owner, persona_id=confined.pk, room_ids=[cast.room.pk])
 
@@ -149,14 +149,14 @@ def test_new_room_is_offered_the_personas_that_it_may_have(cast: Cast) -> None:
     assert f'value="{confined.pk}"' not in html
 
 
-def test_guests_make_no_rooms(cast: Cast) -> None:
+def test_guest_cannot_create_a_room(cast: Cast) -> None:
     guest = make_user("Guest")
     add_team_member(cast.team, guest, TeamRole.GUEST)
 
     assert post(guest, "create", cast.team.pk, name="ideas").status_code == 403
 
 
-def test_settings_change_the_room(cast: Cast) -> None:
+def test_settings_form_changes_the_room(cast: Cast) -> None:
     post(
         cast.owner,
         "settings",
@@ -172,7 +172,7 @@ def test_settings_change_the_room(cast: Cast) -> None:
     assert room.default_persona == cast.persona
 
 
-def test_settings_that_change_nothing_write_nothing(cast: Cast) -> None:
+def test_unchanged_settings_form_writes_nothing(cast: Cast) -> None:
     before = cast.refreshed().last_seq
 
     post(cast.owner, "settings", cast.room.pk, name="room", topic="", answer_policy="default")
@@ -180,14 +180,14 @@ def test_settings_that_change_nothing_write_nothing(cast: Cast) -> None:
     assert cast.refreshed().last_seq == before
 
 
-def test_nobody_can_choose_what_does_not_work_yet(cast: Cast) -> None:
+def test_thread_policy_is_not_offered_yet(cast: Cast) -> None:
     answer = post(cast.owner, "settings", cast.room.pk, name="room", answer_policy="thread")
 
     assert answer.status_code == 200
     assert cast.refreshed().answer_policy == AnswerPolicy.DEFAULT
 
 
-def test_people_are_added_changed_and_taken_out(cast: Cast) -> None:
+def test_members_are_added_changed_and_removed(cast: Cast) -> None:
     newcomer = make_user("Newcomer")
     add_team_member(cast.team, newcomer, TeamRole.MEMBER)
     room = cast.room
@@ -204,7 +204,7 @@ def test_people_are_added_changed_and_taken_out(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("person", ["stranger", "nobody", "unknown"])
-def test_only_people_of_the_team_can_be_added(cast: Cast, person: str) -> None:
+def test_person_outside_the_team_cannot_be_added(cast: Cast, person: str) -> None:
     pk: UUID = uuid4() if person == "unknown" else getattr(cast, person).pk
 
     answer = post(cast.owner, "add_person", cast.room.pk, person=pk, role="member")
@@ -213,7 +213,7 @@ def test_only_people_of_the_team_can_be_added(cast: Cast, person: str) -> None:
     assert not cast.room.members.filter(user_id=pk).exists()
 
 
-def test_the_last_owner_stays(cast: Cast) -> None:
+def test_last_owner_cannot_leave_or_lose_the_role(cast: Cast) -> None:
     client = browser(cast.owner)
     for name in ("set_role", "remove_person"):
         address = reverse(f"rooms:{name}", args=[cast.room.pk, cast.owner.pk])
@@ -226,13 +226,13 @@ def test_the_last_owner_stays(cast: Cast) -> None:
     assert cast.room.members.get(user=cast.owner).role == RoomRole.OWNER
 
 
-def test_whoever_leaves_is_out(cast: Cast) -> None:
+def test_member_who_leaves_loses_access(cast: Cast) -> None:
     assert post(cast.member, "leave", cast.room.pk).headers["Location"] == reverse("rooms:home")
 
     assert get(cast.member, reverse("rooms:room", args=[cast.room.pk])).status_code == 404
 
 
-def test_personas_are_added_and_taken_out(cast: Cast) -> None:
+def test_personas_are_added_and_removed(cast: Cast) -> None:
     post(cast.owner, "remove_persona", cast.room.pk, cast.persona.pk)
     assert not cast.room.personas.exists()
 
@@ -240,7 +240,7 @@ def test_personas_are_added_and_taken_out(cast: Cast) -> None:
     assert cast.room.personas.get() == cast.persona
 
 
-def test_an_unread_form_is_refused_before_anything_happens(cast: Cast) -> None:
+def test_malformed_form_is_refused_without_effect(cast: Cast) -> None:
     before = cast.refreshed().last_seq
 
     for name, fields in (
@@ -253,7 +253,7 @@ def test_an_unread_form_is_refused_before_anything_happens(cast: Cast) -> None:
     assert cast.refreshed().last_seq == before
 
 
-def test_what_is_shown_as_a_mention_of_a_persona_asks_it(cast: Cast) -> None:
+def test_highlighted_mention_of_a_persona_starts_its_run(cast: Cast) -> None:
     Room.objects.update(answer_policy=AnswerPolicy.MENTION)
     handle = cast.persona.handle
 

@@ -1,4 +1,4 @@
-"""The pages of rooms as HTML, without any script: who sees what."""
+"""The HTML of rooms' pages without scripts, and who may see it."""
 
 import json
 import re
@@ -37,11 +37,11 @@ from tests.rooms.pages.browsing import (
 pytestmark = pytest.mark.django_db
 
 
-# Who gets in
+# Access
 
 
 def addresses(cast: Cast, run: Run) -> dict[str, tuple[str, str]]:
-    """Every address of the app by its name: with ids that exist, and with ids that do not."""
+    """Return every URL of the app by name, with ids that exist and with ids that do not."""
     ids = {
         "team_id": cast.team.pk,
         "room_id": cast.room.pk,
@@ -60,7 +60,7 @@ def addresses(cast: Cast, run: Run) -> dict[str, tuple[str, str]]:
     return found
 
 
-def test_strangers_and_nobody_cannot_tell_a_room_from_none(cast: Cast) -> None:
+def test_room_and_missing_room_answer_a_stranger_alike(cast: Cast) -> None:
     run = ask(cast)
     before = cast.refreshed().last_seq
 
@@ -77,7 +77,7 @@ def test_strangers_and_nobody_cannot_tell_a_room_from_none(cast: Cast) -> None:
     assert cast.refreshed().last_seq == before
 
 
-def test_whoever_is_not_signed_in_is_sent_to_sign_in(cast: Cast) -> None:
+def test_anonymous_user_is_redirected_to_sign_in(cast: Cast) -> None:
     for real, unreal in addresses(cast, ask(cast)).values():
         for url in (real, unreal):
             for sent in (browser(None).get(url), browser(None).post(url)):
@@ -85,7 +85,7 @@ def test_whoever_is_not_signed_in_is_sent_to_sign_in(cast: Cast) -> None:
                 assert sent.headers["Location"].startswith(reverse("account_login"))
 
 
-def test_a_page_of_another_team_is_not_there(cast: Cast) -> None:
+def test_page_of_another_team_answers_404(cast: Cast) -> None:
     theirs = create_team(user=cast.stranger, name="Theirs")
 
     assert get(cast.owner, f"/?team={theirs.pk}").status_code == 404
@@ -93,7 +93,7 @@ def test_a_page_of_another_team_is_not_there(cast: Cast) -> None:
     assert get(cast.owner, "/?team=nonsense").status_code == 404
 
 
-def test_members_without_the_right_are_told_so(cast: Cast) -> None:
+def test_member_without_permission_gets_403(cast: Cast) -> None:
     for user in (cast.moderator, cast.member, cast.reader):
         assert get(user, reverse("rooms:settings", args=[cast.room.pk])).status_code == 403
         assert post(user, "remove_persona", cast.room.pk, cast.persona.pk).status_code == 403
@@ -105,7 +105,7 @@ def test_members_without_the_right_are_told_so(cast: Cast) -> None:
 # Home
 
 
-def test_home_lists_my_rooms_with_their_last_line_and_what_is_unread(cast: Cast) -> None:
+def test_home_lists_rooms_with_last_message_and_unread_count(cast: Cast) -> None:
     say(cast, cast.owner, "one")
     say(cast, cast.owner, "@member\n two")
     services.create_room(user=cast.owner, team_id=cast.team.pk, name="not for members")
@@ -118,7 +118,7 @@ def test_home_lists_my_rooms_with_their_last_line_and_what_is_unread(cast: Cast)
     assert "mention" not in words(get(cast.owner, "/").content.decode())
 
 
-def test_home_without_rooms_says_what_to_do(cast: Cast) -> None:
+def test_home_without_rooms_offers_to_create_one(cast: Cast) -> None:
     newcomer, guest = make_user("Newcomer"), make_user("Guest")
     add_team_member(cast.team, newcomer, TeamRole.MEMBER)
     add_team_member(cast.team, guest, TeamRole.GUEST)
@@ -127,7 +127,7 @@ def test_home_without_rooms_says_what_to_do(cast: Cast) -> None:
     assert reverse("rooms:create", args=[cast.team.pk]) not in get(guest, "/").content.decode()
 
 
-def test_guests_see_only_the_people_of_their_rooms(cast: Cast) -> None:
+def test_guest_sees_only_people_of_shared_rooms(cast: Cast) -> None:
     guest = make_user("Guest")
     add_team_member(cast.team, guest, TeamRole.GUEST)
     room = services.create_room(user=cast.owner, team_id=cast.team.pk, name="shared")
@@ -139,7 +139,7 @@ def test_guests_see_only_the_people_of_their_rooms(cast: Cast) -> None:
     assert "Moderator" not in html
 
 
-def test_guest_who_owns_a_room_sees_no_more_of_the_team(cast: Cast) -> None:
+def test_guest_who_owns_a_room_sees_no_other_people(cast: Cast) -> None:
     guest = make_user("Guest")
     add_team_member(cast.team, guest, TeamRole.GUEST)
     hidden = create_demo_persona(user=cast.owner, team_id=cast.team.pk)
@@ -156,11 +156,11 @@ def test_guest_who_owns_a_room_sees_no_more_of_the_team(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("grants", [[], [Grant(frozenset({"use"}), role="guest")]])
-def test_pages_and_interface_show_the_same_personas(cast: Cast, grants: list[Grant]) -> None:
+def test_pages_and_api_show_the_same_personas(cast: Cast, grants: list[Grant]) -> None:
     guest = make_user("Guest")
     add_team_member(cast.team, guest, TeamRole.GUEST)
     services.unbind_persona(user=cast.owner, room_id=cast.room.pk, persona_id=cast.persona.pk)
-    create_demo_persona(user=cast.owner, team_id=cast.team.pk)  # for the whole team
+    create_demo_persona(user=cast.owner, team_id=cast.team.pk)  # visible to the whole team
     put_grants(user=cast.owner, persona_id=cast.persona.pk, grants=grants)
 
     shown = {}
@@ -173,14 +173,14 @@ def test_pages_and_interface_show_the_same_personas(cast: Cast, grants: list[Gra
     assert shown == {"Owner": 2, "Member": 1, "Guest": len(grants)}
 
 
-def test_somebody_without_a_team_is_told_how_to_get_into_one(cast: Cast) -> None:
+def test_user_without_a_team_sees_how_to_join_one(cast: Cast) -> None:
     answer = get(cast.nobody, "/")
 
     assert answer.status_code == 200
     assert "invitation" in answer.content.decode()
 
 
-def test_home_comes_back_to_the_team_that_was_looked_at_last(cast: Cast) -> None:
+def test_home_shows_the_team_that_was_viewed_last(cast: Cast) -> None:
     second = create_team(user=cast.owner, name="Another team")
     client = browser(cast.owner)
 
@@ -190,10 +190,10 @@ def test_home_comes_back_to_the_team_that_was_looked_at_last(cast: Cast) -> None
     assert client.get("/").context["team"] == second
 
 
-# The conversation
+# The timeline
 
 
-def test_a_room_is_readable_without_a_script(cast: Cast) -> None:
+def test_room_is_readable_without_scripts(cast: Cast) -> None:
     say(cast, cast.owner, "Hello **everybody**")
     answer(cast, "An *answer*.")
 
@@ -207,7 +207,7 @@ def test_a_room_is_readable_without_a_script(cast: Cast) -> None:
     assert "1,234 tokens" in words(reply)
 
 
-def test_only_a_persona_carries_the_mark_of_one(cast: Cast) -> None:
+def test_only_personas_have_the_ai_mark(cast: Cast) -> None:
     cast.member.name = "Garam AI"
     cast.member.save()
     say(cast, cast.member, "I am a persona")
@@ -219,7 +219,7 @@ def test_only_a_persona_carries_the_mark_of_one(cast: Cast) -> None:
     assert 'aria-label="AI"' not in by_user
 
 
-def test_what_people_choose_to_be_called_is_only_text(cast: Cast) -> None:
+def test_names_are_escaped(cast: Cast) -> None:
     evil = '"></script><script>alert(1)</script><img src=x onerror=alert(1)>'
     Room.objects.update(name=evil[:80], topic=evil)
     User.objects.filter(pk=cast.member.pk).update(name=evil[:40])
@@ -232,7 +232,7 @@ def test_what_people_choose_to_be_called_is_only_text(cast: Cast) -> None:
     assert data_of(html)["state"]["room"]["topic"] == evil
 
 
-def test_pages_hold_no_inline_style_or_script(cast: Cast) -> None:
+def test_pages_contain_no_inline_style_or_script(cast: Cast) -> None:
     answer(cast)
     pages = [
         page(cast.owner, cast.room),
@@ -248,7 +248,7 @@ def test_pages_hold_no_inline_style_or_script(cast: Cast) -> None:
             assert "src=" in tag or 'type="application/json"' in tag
 
 
-def test_a_mention_is_marked_for_whom_it_is_meant(cast: Cast) -> None:
+def test_mention_of_the_reader_is_highlighted(cast: Cast) -> None:
     say(cast, cast.owner, f"@{cast.member.handle} look")
 
     mine = f'data-handle="{cast.member.handle}" data-state="me"'
@@ -256,7 +256,7 @@ def test_a_mention_is_marked_for_whom_it_is_meant(cast: Cast) -> None:
     assert mine not in page(cast.reader, cast.room)
 
 
-def test_the_unread_begins_where_the_reader_left_off(cast: Cast) -> None:
+def test_unread_line_stands_after_the_last_read_message(cast: Cast) -> None:
     read = say(cast, cast.owner, "read", minutes=3)
     say(cast, cast.owner, "unread", minutes=2)
     RoomMember.objects.filter(user=cast.member).update(read_seq=read.seq)
@@ -268,8 +268,10 @@ def test_the_unread_begins_where_the_reader_left_off(cast: Cast) -> None:
     assert "data-unread" not in page(cast.owner, cast.room).split("<template")[0]
 
 
-@time_machine.travel(timezone.now().replace(hour=12))  # a new day begins with a name
-def test_one_person_in_a_row_is_named_once(cast: Cast) -> None:
+@time_machine.travel(
+    timezone.now().replace(hour=12)
+)  # away from midnight: a message after a day line shows its name
+def test_consecutive_messages_of_a_person_show_the_name_once(cast: Cast) -> None:
     for minutes, user in ((20, cast.owner), (18, cast.owner), (10, cast.owner), (9, cast.member)):
         say(cast, user, "line", minutes)
     RoomMember.objects.update(read_seq=999)
@@ -281,7 +283,7 @@ def test_one_person_in_a_row_is_named_once(cast: Cast) -> None:
     assert continued == [False, True, False, False]
 
 
-def test_days_begin_at_midnight_of_the_reader(cast: Cast) -> None:
+def test_day_lines_use_the_time_zone_of_the_reader(cast: Cast) -> None:
     message = say(cast, cast.owner, "late")
     late = timezone.now().replace(year=2026, month=3, day=1, hour=20, minute=30)
     Message.objects.filter(pk=message.pk).update(created_at=late)
@@ -292,7 +294,7 @@ def test_days_begin_at_midnight_of_the_reader(cast: Cast) -> None:
         assert "Sunday 1 March" in page(cast.owner, cast.room, maru_zone=nonsense), nonsense
 
 
-def test_earlier_messages_are_a_page_away(cast: Cast) -> None:
+def test_earlier_messages_are_on_the_previous_page(cast: Cast) -> None:
     for number in range(60):
         say(cast, cast.owner, f"line {number}")
 
@@ -306,7 +308,7 @@ def test_earlier_messages_are_a_page_away(cast: Cast) -> None:
     assert 'name="text"' not in earlier
 
 
-def test_scripts_begin_where_the_page_ends(cast: Cast) -> None:
+def test_room_data_continues_the_rendered_page(cast: Cast) -> None:
     answer(cast, failure=AnswerFailed("timeout", "Too slow."))
 
     data = data_of(page(cast.member, cast.room))
@@ -318,7 +320,7 @@ def test_scripts_begin_where_the_page_ends(cast: Cast) -> None:
     assert "instructions" not in json.dumps(data)
 
 
-def test_reading_a_room_costs_the_same_however_much_was_said(
+def test_query_count_of_a_room_does_not_depend_on_its_messages(
     cast: Cast, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     client = browser(cast.owner)
@@ -338,7 +340,7 @@ def test_reading_a_room_costs_the_same_however_much_was_said(
 # The states of an answer
 
 
-def test_an_answer_in_line_can_be_cancelled_by_whoever_asked(cast: Cast) -> None:
+def test_queued_run_can_be_cancelled_by_its_requester(cast: Cast) -> None:
     run = ask(cast)
 
     mine = messages_on(page(cast.member, cast.room))[-1]
@@ -352,7 +354,7 @@ def test_an_answer_in_line_can_be_cancelled_by_whoever_asked(cast: Cast) -> None
     assert Run.objects.get(pk=run.pk).state == RunState.CANCELLED
 
 
-def test_a_failed_answer_keeps_what_came_and_says_why(cast: Cast) -> None:
+def test_failed_answer_keeps_its_text_and_shows_the_error(cast: Cast) -> None:
     run = answer(cast, "so far", AnswerFailed("timeout", "The model was too slow."))
 
     failed = messages_on(page(cast.member, cast.room))[-1]
@@ -367,7 +369,7 @@ def test_a_failed_answer_keeps_what_came_and_says_why(cast: Cast) -> None:
     assert "retry" not in re.findall(r'data-may="([^"]*)"', failed)[0]
 
 
-def test_a_stopped_answer_says_who_stopped_it(cast: Cast) -> None:
+def test_stopped_answer_names_the_user_who_stopped_it(cast: Cast) -> None:
     run = ask(cast)
     queue.claim("test")
     lifecycle.start(run.pk, "test")

@@ -1,4 +1,4 @@
-"""The socket, spoken to as any client would: a real server, a real connection."""
+"""The protocol of the socket, tested by a client over a real connection to a real server."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-async def test_foreign_origin_is_refused_first_of_all(
+async def test_foreign_origin_is_refused_before_other_checks(
     installation: Installation, room: PopulatedRoom
 ) -> None:
     own = f"127.0.0.1:{installation.port}"
@@ -52,24 +52,24 @@ async def test_foreign_origin_is_refused_first_of_all(
         assert status == 403, origin
 
 
-async def test_no_origin_needs_a_token(installation: Installation) -> None:
+async def test_request_without_origin_needs_a_token(installation: Installation) -> None:
     assert await status_of(installation, subprotocols=[MARU_V1]) == 403
 
 
-async def test_own_origin_is_let_through_to_the_credentials(installation: Installation) -> None:
+async def test_own_origin_passes_to_the_credentials_check(installation: Installation) -> None:
     headers = {"Origin": installation.url}
 
     assert await status_of(installation, additional_headers=headers) == 401
 
 
 @pytest.mark.parametrize("token", ["", "maru_", "maru_" + "x" * 43, "nonsense"])
-async def test_dead_credentials_are_refused(installation: Installation, token: str) -> None:
+async def test_invalid_credentials_are_refused(installation: Installation, token: str) -> None:
     status = await status_of(installation, additional_headers=bearer(token), subprotocols=[MARU_V1])
 
     assert status == 401
 
 
-async def test_token_in_the_address_is_no_credential(
+async def test_token_in_the_url_does_not_authenticate(
     installation: Installation, room: PopulatedRoom
 ) -> None:
     with pytest.raises(InvalidStatus) as refused:
@@ -144,7 +144,7 @@ async def test_durable_events_have_one_order_without_gaps(
         assert theirs.of_type("message.created") == mine.of_type("message.created")
 
 
-async def test_joining_again_gives_what_came_after(
+async def test_rejoin_gets_the_missed_events(
     installation: Installation, room: PopulatedRoom
 ) -> None:
     async with installation.socket(room.members[0]) as mine:
@@ -161,7 +161,7 @@ async def test_joining_again_gives_what_came_after(
         assert snapshot["state"] is None
 
 
-async def test_first_join_gives_the_room_afresh(
+async def test_first_join_gets_the_state_of_the_room(
     installation: Installation, room: PopulatedRoom
 ) -> None:
     async with installation.socket(room.members[1]) as mine:
@@ -177,7 +177,7 @@ async def test_first_join_gives_the_room_afresh(
     assert [persona["pigment"] for persona in state["personas"]]
 
 
-async def test_position_from_the_future_gives_the_room_afresh(
+async def test_client_ahead_of_the_log_gets_the_state_of_the_room(
     installation: Installation, room: PopulatedRoom
 ) -> None:
     async with installation.socket(room.members[0]) as mine:
@@ -187,7 +187,7 @@ async def test_position_from_the_future_gives_the_room_afresh(
     assert snapshot["state"] is not None
 
 
-async def test_joining_in_mid_answer_gives_the_text_so_far(
+async def test_join_during_an_answer_gets_the_text_so_far(
     installation: Installation, room: PopulatedRoom
 ) -> None:
     async with (
@@ -211,7 +211,7 @@ async def test_joining_in_mid_answer_gives_the_text_so_far(
         assert whole.rstrip() == late.of_type("message.completed")[-1]["message"]["text"]
 
 
-async def test_coming_back_in_mid_answer_gives_only_what_is_lacking(
+async def test_rejoin_during_an_answer_gets_only_the_missed_deltas(
     installation: Installation, room: PopulatedRoom
 ) -> None:
     async with installation.socket(room.members[0]) as mine:
@@ -235,7 +235,7 @@ async def test_coming_back_in_mid_answer_gives_only_what_is_lacking(
             assert text.rstrip() == completed["message"]["text"]
 
 
-async def test_stopping_keeps_the_text_and_ends_it(
+async def test_cancelled_run_keeps_its_text_and_sends_no_more(
     installation: Installation, room: PopulatedRoom
 ) -> None:
     async with installation.socket(room.members[1]) as mine:
@@ -257,7 +257,7 @@ async def test_stopping_keeps_the_text_and_ends_it(
         assert not [f for f in mine.frames[at:] if f["type"] == "message.delta"]
 
 
-async def test_sending_twice_is_one_message(
+async def test_message_sent_twice_with_one_client_id_is_stored_once(
     installation: Installation, room: PopulatedRoom
 ) -> None:
     client_id = str(uuid4())
@@ -308,7 +308,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize("frame", WRONG, ids=range(len(WRONG)))
-async def test_wrong_frames_are_refused_and_the_socket_lives(
+async def test_invalid_frames_are_refused_and_the_connection_stays_open(
     installation: Installation, room: PopulatedRoom, frame: str
 ) -> None:
     async with installation.socket(room.members[0]) as mine:
@@ -328,7 +328,7 @@ async def test_binary_frames_are_refused(installation: Installation, room: Popul
         assert (await mine.receive())["code"] == "invalid"
 
 
-async def test_largest_frame_passes_and_one_byte_more_closes(
+async def test_largest_frame_is_accepted_and_one_byte_more_closes(
     installation: Installation, room: PopulatedRoom
 ) -> None:
     def frame(size: int) -> str:
@@ -345,14 +345,16 @@ async def test_largest_frame_passes_and_one_byte_more_closes(
     assert closed.value.rcvd.code == 1009
 
 
-async def test_too_long_text_is_named(installation: Installation, room: PopulatedRoom) -> None:
+async def test_text_over_the_limit_is_refused_as_too_large(
+    installation: Installation, room: PopulatedRoom
+) -> None:
     async with installation.socket(room.members[0]) as mine:
         refused = await mine.say(room.id, "가" * 16_001, personas=[])
 
     assert (refused["type"], refused["code"]) == ("command.refused", "too_large")
 
 
-async def test_commands_on_a_foreign_room_are_the_same_as_on_none(
+async def test_commands_on_a_foreign_room_and_a_missing_room_answer_alike(
     installation: Installation, room: PopulatedRoom
 ) -> None:
     stranger = installation.populate(rooms=1, members=1)[0].members[0]
@@ -372,7 +374,7 @@ async def test_commands_on_a_foreign_room_are_the_same_as_on_none(
             assert {**foreign, "ref": 0} == {**absent, "ref": 0}
 
 
-async def test_server_tells_its_words_in_the_language_of_the_asker(
+async def test_error_detail_is_in_the_language_of_the_client(
     installation: Installation, room: PopulatedRoom
 ) -> None:
     person = room.members[0]
@@ -387,7 +389,9 @@ async def test_server_tells_its_words_in_the_language_of_the_asker(
     assert any("가" <= letter <= "힣" for letter in refused["detail"])
 
 
-async def test_member_who_types_is_shown(installation: Installation, room: PopulatedRoom) -> None:
+async def test_typing_is_sent_to_other_members(
+    installation: Installation, room: PopulatedRoom
+) -> None:
     async with (
         installation.socket(room.members[0]) as mine,
         installation.socket(room.members[1]) as theirs,
@@ -401,7 +405,7 @@ async def test_member_who_types_is_shown(installation: Installation, room: Popul
     assert typing == {"type": "member.typing", "room": room.id, "user": room.members[1].user}
 
 
-async def test_member_elsewhere_is_told_what_is_unread(
+async def test_member_in_another_room_gets_room_activity(
     installation: Installation, room: PopulatedRoom
 ) -> None:
     reader, writer = room.members[2], room.members[0]
@@ -416,7 +420,7 @@ async def test_member_elsewhere_is_told_what_is_unread(
     assert activity["unread"] > 0
 
 
-async def test_stranger_is_told_of_no_activity(
+async def test_stranger_gets_no_room_activity(
     installation: Installation, room: PopulatedRoom
 ) -> None:
     stranger = installation.populate(rooms=1, members=1)[0].members[0]
@@ -433,8 +437,8 @@ async def test_stranger_is_told_of_no_activity(
     assert [frame["type"] for frame in heard] == ["command.done"]
 
 
-async def test_coming_and_going_is_shown(installation: Installation) -> None:
-    room = installation.populate()[0]  # where nobody is on their way out
+async def test_presence_follows_connect_and_disconnect(installation: Installation) -> None:
+    room = installation.populate()[0]  # a room in which no other connection is closing
     async with installation.socket(room.members[0]) as mine:
         await mine.join(room.id)
         async with installation.socket(room.members[1]) as theirs:
@@ -449,7 +453,7 @@ async def test_coming_and_going_is_shown(installation: Installation) -> None:
     assert gone["user"] == room.members[1].user
 
 
-async def test_revoked_token_closes_its_socket(
+async def test_revoked_token_closes_its_connection(
     installation: Installation, room: PopulatedRoom
 ) -> None:
     token = room.members[1].token
@@ -472,7 +476,7 @@ async def test_revoked_token_closes_its_socket(
     assert still["type"] == "command.done"
 
 
-async def test_expired_token_closes_its_socket(
+async def test_expired_token_closes_its_connection(
     installation: Installation, room: PopulatedRoom
 ) -> None:
     token = room.members[1].token

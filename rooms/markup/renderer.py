@@ -1,4 +1,4 @@
-"""How the parts of a message are written as HTML, where it is not as everybody does it."""
+"""Renders the tokens of a message whose HTML differs from markdown-it's default."""
 
 from collections.abc import Sequence
 from html import escape
@@ -10,8 +10,8 @@ from markdown_it.utils import EnvType, OptionsDict
 from rooms.markup.code import file_and_language
 
 
-class Writer(RendererHTML):
-    """Each method writes the token of its name; markdown-it finds it by that."""
+class MessageRenderer(RendererHTML):
+    """markdown-it calls the method that has the name of the token's type."""
 
     def mention(self, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType) -> str:
         handle = escape(tokens[at].info)
@@ -55,21 +55,23 @@ class Writer(RendererHTML):
 
     def fence(self, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType) -> str:
         name, language = file_and_language(tokens[at].info)
-        return _code(name or language, env["painter"].paint(tokens[at].content, language, name))
+        return _code(
+            name or language, env["highlighter"].highlight(tokens[at].content, language, name)
+        )
 
 
-def _code(title: str, painted: str) -> str:
+def _code(title: str, highlighted: str) -> str:
     head = f'<div class="code-file">{escape(title)}</div>' if title else ""
-    return f'<div class="code">{head}<pre><code>{painted}</code></pre></div>\n'
+    return f'<div class="code">{head}<pre><code>{highlighted}</code></pre></div>\n'
 
 
 def _heading(token: Token) -> str:
-    """The room's name is the h1 of its page; what is inside a message stands below that."""
+    """Return a lower heading level: the page's h1 is the name of the room."""
     return {"h1": "h3", "h2": "h4"}.get(token.tag, "h5")
 
 
 def _cell(token: Token) -> str:
-    """markdown-it aligns by an inline style, which the content security policy forbids."""
+    """Return the tag with `data-align`: the CSP forbids the inline style that markdown-it uses."""
     side = str(token.attrs.get("style", "")).removeprefix("text-align:")
     align = {"right": "end", "center": "center"}.get(side)
     return f'<{token.tag} data-align="{align}">' if align else f"<{token.tag}>"
