@@ -9,21 +9,23 @@ ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
 export SSL_CERT_FILE ?= /etc/ssl/certs/ca-certificates.crt
 endif
 
-.PHONY: run test test-slow check lint types imports migrations production scripts messages lock env-example \
+.PHONY: run test pytest test-slow check lint types imports migrations production scripts messages lock env-example \
 	bench chaos picture system clean
 .DELETE_ON_ERROR:
 
 run: .venv/runtime
 	@exec $(BIN)/python -m maru.server
 
-# mypy takes as long as all the rest together, and one processor.
+# The checks run beside the tests, which mostly wait for servers and browsers.
 test: system .venv/development
-	@$(MAKE) --no-print-directory --jobs=2 check scripts
+	@$(MAKE) --no-print-directory --jobs=2 pytest check scripts
+
+pytest: .venv/development
 	$(BIN)/pytest
 
 # The tests as a slow machine runs them: each process gets a third of a core (tests/throttle.py).
 test-slow: system .venv/development
-	$(BIN)/python -m tests.throttle -- $(BIN)/pytest --numprocesses=6 $(TESTS)
+	$(BIN)/python -m tests.throttle -- $(BIN)/pytest --numprocesses=4 $(TESTS)
 
 check: types lint imports migrations production
 
