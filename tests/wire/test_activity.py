@@ -16,12 +16,12 @@ def handle(server: Server, owner: Person) -> str:
 
 async def activity(client: WireClient, room: str, seq: int) -> tuple[int, int]:
     """Return the counts of unread messages and of mentions, as of `seq`."""
-    told = await client.find(
+    delivered = await client.find(
         lambda frame: (
             frame["type"] == "room.activity" and frame["room"] == room and frame["seq"] >= seq
         )
     )
-    return told["unread"], told["mentions"]
+    return delivered["unread"], delivered["mentions"]
 
 
 async def test_activity_counts_unread_messages_and_mentions(
@@ -95,12 +95,12 @@ async def test_typing_is_sent_to_the_members_in_the_room(
     async with (
         server.client(owner) as client,
         server.client(member) as other,
-        server.client(stranger) as outside,
+        server.client(stranger) as stranger_client,
     ):
         await client.join(room.id)
         await other.join(room.id)
-        await outside.send_raw({"type": "member.type", "room": room.id})
-        assert (await outside.receive())["code"] == "not_found"
+        await stranger_client.send_raw({"type": "member.type", "room": room.id})
+        assert (await stranger_client.receive())["code"] == "not_found"
         await other.send_raw({"type": "member.type", "room": room.id})
 
         typing = await client.event("member.typing", room=room.id)
@@ -129,13 +129,13 @@ async def test_user_goes_offline_when_the_last_connection_closes(
 
 
 def gone(client: WireClient, person: Person) -> list[Frame]:
-    told = [frame for frame in client.of_type("presence") if frame["user"] == person.user]
-    return [frame for frame in told if not frame["online"]]
+    delivered = [frame for frame in client.of_type("presence") if frame["user"] == person.user]
+    return [frame for frame in delivered if not frame["online"]]
 
 
 def comes_after_going(client: WireClient, person: Person) -> bool:
-    told = [frame for frame in client.of_type("presence") if frame["user"] == person.user]
-    return told[-1]["online"] is True
+    delivered = [frame for frame in client.of_type("presence") if frame["user"] == person.user]
+    return delivered[-1]["online"] is True
 
 
 async def test_activity_is_sent_at_most_once_a_second(

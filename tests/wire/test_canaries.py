@@ -24,12 +24,12 @@ def receivers(deliveries: DeliveryLog, word: str) -> set[str]:
 
 async def try_everything(client: WireClient, room: PopulatedRoom, message: str) -> None:
     """Request a room, a message and a run of it with every command."""
-    said = {"room": room.id, "client_id": new_client_id(), "text": "let me in"}
+    posted = {"room": room.id, "client_id": new_client_id(), "text": "let me in"}
     for kind, fields in (
         ("room.join", {"room": room.id, "after": 0, "live": {message: [1, 0]}}),
         ("room.join", {"room": room.id, "after": None, "live": {}}),
-        ("message.send", {**said, "reply_to": message, "personas": None}),
-        ("message.send", {**said, "reply_to": None, "personas": [UNKNOWN_ID]}),
+        ("message.send", {**posted, "reply_to": message, "personas": None}),
+        ("message.send", {**posted, "reply_to": None, "personas": [UNKNOWN_ID]}),
         ("room.leave", {"room": room.id}),
         ("message.edit", {"message": message, "text": "mine"}),
         ("message.delete", {"message": message}),
@@ -60,7 +60,9 @@ async def join_all(stack: AsyncExitStack, server: Server, room: PopulatedRoom) -
     return clients
 
 
-async def talk(server: Server, room: PopulatedRoom, clients: list[WireClient]) -> tuple[str, str]:
+async def exchange_messages(
+    server: Server, room: PopulatedRoom, clients: list[WireClient]
+) -> tuple[str, str]:
     """Put the canary into the topic, a message and an answer; return the ids of message and run."""
     word = canary(room)
     server.request("PATCH", f"/rooms/{room.id}", room.members[0], {"topic": f"{word}-topic"})
@@ -69,10 +71,10 @@ async def talk(server: Server, room: PopulatedRoom, clients: list[WireClient]) -
 
 
 async def request_as_stranger(
-    server: Server, away: PopulatedRoom, client: WireClient, said: dict[str, str]
+    server: Server, away: PopulatedRoom, client: WireClient, posted: dict[str, str]
 ) -> None:
     """As a member of another room, request each of these rooms and messages."""
-    for room, message in said.items():
+    for room, message in posted.items():
         there = PopulatedRoom(room, away.team, [])
         await try_everything(client, there, message)
         ask_for_everything(server, away.members[0].token, there, message)
@@ -83,10 +85,10 @@ async def test_text_of_a_room_reaches_its_members_only(
 ) -> None:
     async with AsyncExitStack() as stack:
         clients = {room.id: await join_all(stack, server, room) for room in [*rooms, foreign]}
-        talks = {room.id: await talk(server, room, clients[room.id]) for room in rooms}
-        said = {room: message for room, (message, _) in talks.items()}
+        talks = {room.id: await exchange_messages(server, room, clients[room.id]) for room in rooms}
+        posted = {room: message for room, (message, _) in talks.items()}
         for away in [*rooms, foreign]:
-            others = {room: message for room, message in said.items() if room != away.id}
+            others = {room: message for room, message in posted.items() if room != away.id}
             await request_as_stranger(server, away, clients[away.id][0], others)
         for talked, (_, run) in talks.items():
             for client in clients[talked]:

@@ -140,8 +140,8 @@ async def test_one_connection_serves_several_rooms(
 
         for room in (first, second):
             sent = await client.send(room.id, f"hello {uuid4()}")
-            told = await client.event("message.created", seq=sent["seq"], room=room.id)
-            assert told["message"]["id"] == sent["message"]
+            delivered = await client.event("message.created", seq=sent["seq"], room=room.id)
+            assert delivered["message"]["id"] == sent["message"]
 
 
 async def test_upgrade_of_another_path_gets_404(server: Server, owner: Person) -> None:

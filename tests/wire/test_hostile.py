@@ -35,7 +35,7 @@ PING = "maru.server.process.PING_SECONDS"
 
 
 @pytest.fixture(scope="module")
-def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def quick_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """A server that closes a client after a second without reads, and never aborts a connection."""
     folder = tmp_path_factory.mktemp("impatient")
     with LimitedInstallation(folder, {STUCK: scaled(1), ABORT: 3_600}) as installation:
@@ -49,8 +49,8 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 
 @pytest.fixture
-def room(impatient: Installation) -> PopulatedRoom:
-    return impatient.populate(1, 3)[0]
+def room(quick_server: Installation) -> PopulatedRoom:
+    return quick_server.populate(1, 3)[0]
 
 
 @asynccontextmanager
@@ -77,11 +77,11 @@ async def narrow(
             yield Socket(connection)
 
 
-async def say_much(speaker: Socket, room: PopulatedRoom) -> list[int]:
+async def post_many(sender: Socket, room: PopulatedRoom) -> list[int]:
     """Post more than a connection may lag behind; return the seqs."""
     seqs = []
     for _ in range(MESSAGES):
-        done = await speaker.say(room.id, LARGE, personas=[])
+        done = await sender.say(room.id, LARGE, personas=[])
         seqs.append(done["result"]["seq"])
     return seqs
 
@@ -91,57 +91,62 @@ def created(frames: list[Frame]) -> list[int]:
 
 
 async def test_client_that_does_not_read_is_closed_and_can_resume(
-    impatient: Installation, room: PopulatedRoom
+    quick_server: Installation, room: PopulatedRoom
 ) -> None:
-    owner, reader, stuck = room.members
-    async with impatient.socket(owner) as speaker, impatient.socket(reader) as witness:
+    owner, reader, stuck_user = room.members
+    async with quick_server.socket(owner) as sender, quick_server.socket(reader) as witness:
         await witness.join(room.id)
-        async with narrow(impatient, stuck) as slow:
+        async with narrow(quick_server, stuck_user) as slow:
             await slow.join(room.id)
-            said, _ = await asyncio.gather(
-                say_much(speaker, room),
+            posted, _ = await asyncio.gather(
+                post_many(sender, room),
                 witness.until(lambda _: len(created(witness.frames)) == MESSAGES),
             )
             with pytest.raises(ConnectionClosed) as closed:
                 while True:
                     await slow.receive()
-        heard = created(slow.frames)
-        async with impatient.socket(stuck) as again:
-            back = await again.join(room.id, after=heard[-1] if heard else None)
+        received = created(slow.frames)
+        async with quick_server.socket(stuck_user) as again:
+            back = await again.join(room.id, after=received[-1] if received else None)
 
     # The network may reset the connection before the client has read the close frame.
     assert closed.value.rcvd is None or closed.value.rcvd.code == 4408
-    assert created(witness.frames) == said
-    assert len(heard) < MESSAGES
+    assert created(witness.frames) == posted
+    assert len(received) < MESSAGES
     # Above 500 missed events the snapshot holds the state: the newest messages.
-    told = back["state"]["messages"] if back["state"] else None
-    missed = created(back["events"]) if told is None else [message["seq"] for message in told]
-    assert (heard + missed)[-SHOWN:] == said[-SHOWN:]
+    delivered = back["state"]["messages"] if back["state"] else None
+    missed = (
+        created(back["events"]) if delivered is None else [message["seq"] for message in delivered]
+    )
+    assert (received + missed)[-SHOWN:] == posted[-SHOWN:]
 
 
 async def test_client_that_never_reads_goes_offline_before_a_ping_times_out(tmp_path: Path) -> None:
     limits = {STUCK: scaled(1), ABORT: scaled(1)}
-    with LimitedInstallation(tmp_path, limits) as curt:
-        (room,) = await asyncio.to_thread(curt.populate, 1, 3)
-        owner, reader, stuck = room.members
-        async with curt.socket(owner) as speaker, curt.socket(reader) as witness:
+    with LimitedInstallation(tmp_path, limits) as quick_server:
+        (room,) = await asyncio.to_thread(quick_server.populate, 1, 3)
+        owner, reader, stuck_user = room.members
+        async with quick_server.socket(owner) as sender, quick_server.socket(reader) as witness:
             await witness.join(room.id)
-            async with narrow(curt, stuck) as slow:
+            async with narrow(quick_server, stuck_user) as slow:
                 await slow.join(room.id)
-                saying = asyncio.create_task(say_much(speaker, room))
-                await witness.until(lambda frame: is_presence(frame, stuck, online=False))
+                saying = asyncio.create_task(post_many(sender, room))
+                await witness.until(lambda frame: is_presence(frame, stuck_user, online=False))
                 await saying
 
 
 async def test_user_of_a_half_open_connection_goes_offline(
     tmp_path: Path,
 ) -> None:
-    with LimitedInstallation(tmp_path, {PING: scaled(1)}) as pinging:
-        (room,) = await asyncio.to_thread(pinging.populate, 1, 2)
+    with LimitedInstallation(tmp_path, {PING: scaled(1)}) as quick_server:
+        (room,) = await asyncio.to_thread(quick_server.populate, 1, 2)
         owner, member = room.members
-        async with pinging.socket(owner) as client, Deadend(pinging.port).open() as deadend:
+        async with (
+            quick_server.socket(owner) as client,
+            Deadend(quick_server.port).open() as deadend,
+        ):
             await client.join(room.id)
-            async with narrow(pinging, member, deadend.port) as lost:
+            async with narrow(quick_server, member, deadend.port) as lost:
                 await lost.join(room.id)
                 await client.until(lambda frame: is_presence(frame, member, online=True))
 
@@ -199,26 +204,26 @@ async def test_open_connections_are_limited_per_user(
     limited: Installation,
 ) -> None:
     (room,) = await asyncio.to_thread(limited.populate, 1, 2)
-    greedy, other = room.members
+    busy_user, other = room.members
     async with AsyncExitStack() as stack:
-        many = [stack.enter_async_context(limited.socket(greedy)) for _ in range(20)]
+        many = [stack.enter_async_context(limited.socket(busy_user)) for _ in range(20)]
         opened = list(await asyncio.gather(*many))
         while len(opened) < MAX_CONNECTIONS_PER_USER - 1:
-            opened.append(await stack.enter_async_context(limited.socket(greedy)))
-        stream = await stack.enter_async_context(event_stream(limited, room.id, greedy.token))
+            opened.append(await stack.enter_async_context(limited.socket(busy_user)))
+        stream = await stack.enter_async_context(event_stream(limited, room.id, busy_user.token))
         await stream.until_type("member.added")
 
         with pytest.raises(InvalidStatus) as refused:
-            await stack.enter_async_context(limited.socket(greedy))
-        async with event_stream(limited, room.id, greedy.token) as deaf:
-            assert deaf.status == 429
-        calm = await stack.enter_async_context(limited.socket(other))
+            await stack.enter_async_context(limited.socket(busy_user))
+        async with event_stream(limited, room.id, busy_user.token) as refused_stream:
+            assert refused_stream.status == 429
+        other_client = await stack.enter_async_context(limited.socket(other))
         await opened[0].connection.close()
         async with asyncio.timeout(DEADLINE):
-            freed = await stack.enter_async_context(eventually_open(limited, greedy))
+            freed = await stack.enter_async_context(eventually_open(limited, busy_user))
 
         assert refused.value.response.status_code == 429
-        for living in (calm, freed, opened[-1]):
+        for living in (other_client, freed, opened[-1]):
             assert (await living.command("ping"))["type"] == "command.done"
 
 
@@ -238,9 +243,9 @@ async def eventually_open(installation: Installation, person: Person) -> AsyncIt
 
 @pytest.mark.parametrize("declared", [16 * MIB, 4 * 1024 * MIB])
 async def test_frame_with_a_huge_declared_length_closes_1009(
-    impatient: Installation, room: PopulatedRoom, declared: int
+    quick_server: Installation, room: PopulatedRoom, declared: int
 ) -> None:
-    async with impatient.socket(room.members[1]) as hostile:
+    async with quick_server.socket(room.members[1]) as hostile:
         hostile.connection.transport.write(masked(0x81, declared))
         async with asyncio.timeout(DEADLINE):
             await hostile.connection.wait_closed()
@@ -249,13 +254,13 @@ async def test_frame_with_a_huge_declared_length_closes_1009(
 
 
 async def test_payload_of_huge_frames_is_not_buffered(
-    impatient: Installation, room: PopulatedRoom
+    quick_server: Installation, room: PopulatedRoom
 ) -> None:
     """All clients send at once, so that a reset may overtake the close frame."""
-    before = peak(impatient)
+    before = peak(quick_server)
     async with AsyncExitStack() as stack:
         opened = [
-            (await stack.enter_async_context(impatient.socket(room.members[1]))).connection
+            (await stack.enter_async_context(quick_server.socket(room.members[1]))).connection
             for _ in range(HUGE_FRAMES)
         ]
         for connection in opened:
@@ -263,20 +268,20 @@ async def test_payload_of_huge_frames_is_not_buffered(
         async with asyncio.timeout(DEADLINE):
             await asyncio.gather(*(connection.wait_closed() for connection in opened))
 
-    assert peak(impatient) - before < HUGE_FRAMES * SENT_OF_EACH / 2
-    async with impatient.socket(room.members[0]) as calm:
-        assert (await calm.join(room.id))["type"] == "room.snapshot"
+    assert peak(quick_server) - before < HUGE_FRAMES * SENT_OF_EACH / 2
+    async with quick_server.socket(room.members[0]) as other_client:
+        assert (await other_client.join(room.id))["type"] == "room.snapshot"
 
 
 async def test_compressed_frame_is_refused_without_inflating_it(
-    impatient: Installation, room: PopulatedRoom
+    quick_server: Installation, room: PopulatedRoom
 ) -> None:
     """60 MiB of zeros, compressed into a frame below the limit."""
     packed = zlib.compressobj(9, wbits=-15)
     bomb = packed.compress(bytes(BOMB)) + packed.flush(zlib.Z_SYNC_FLUSH)
-    before = peak(impatient)
+    before = peak(quick_server)
 
-    async with impatient.socket(room.members[1]) as hostile:
+    async with quick_server.socket(room.members[1]) as hostile:
         assert hostile.connection.protocol.extensions == []
         hostile.connection.transport.write(masked(0xC1, len(bomb)) + bomb)
         async with asyncio.timeout(DEADLINE):
@@ -284,22 +289,22 @@ async def test_compressed_frame_is_refused_without_inflating_it(
 
     assert len(bomb) < 65_536
     assert hostile.connection.close_code == 1002
-    assert peak(impatient) - before < BOMB / 2
+    assert peak(quick_server) - before < BOMB / 2
 
 
 async def test_invalid_text_closes_1007_and_logs_one_line(
-    impatient: Installation, room: PopulatedRoom
+    quick_server: Installation, room: PopulatedRoom
 ) -> None:
     for _ in range(2):
-        async with impatient.socket(room.members[1]) as hostile:
+        async with quick_server.socket(room.members[1]) as hostile:
             hostile.connection.transport.write(masked(0x81, 2) + b"\xc3\x28")
             async with asyncio.timeout(DEADLINE):
                 await hostile.connection.wait_closed()
         assert hostile.connection.close_code == 1007
 
-    said = [line for line in impatient.output.splitlines() if "socket.no_text" in line]
-    assert len(said) == 2
-    assert "Traceback" not in impatient.output
+    posted = [line for line in quick_server.output.splitlines() if "socket.no_text" in line]
+    assert len(posted) == 2
+    assert "Traceback" not in quick_server.output
 
 
 def masked(first: int, size: int) -> bytes:

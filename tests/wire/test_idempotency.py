@@ -26,7 +26,7 @@ def post(server: Server, path: str, person: Person, key: str, body: Any = None) 
     return answer
 
 
-def said(server: Server, room: PopulatedRoom) -> list[str]:
+def posted(server: Server, room: PopulatedRoom) -> list[str]:
     listed = server.request("GET", f"/rooms/{room.id}/messages?limit=200", room.members[0]).body
     return [message["text"] for message in listed["items"]]
 
@@ -43,7 +43,7 @@ def test_repeated_post_creates_one_message(
     assert first.status == again.status == 201
     assert first.raw == again.raw
     assert other.body["message"]["id"] != first.body["message"]["id"]
-    assert said(server, room).count("only once") == 2
+    assert posted(server, room).count("only once") == 2
 
 
 def test_repeated_post_returns_a_deleted_message_without_text(
@@ -67,7 +67,7 @@ def test_key_with_another_body_is_a_conflict(
     post(server, path, owner, key, {"text": "one", "personas": []})
 
     assert post(server, path, owner, key, {"text": "two", "personas": []}).code == "conflict"
-    assert "two" not in said(server, room)
+    assert "two" not in posted(server, room)
 
 
 def test_key_belongs_to_one_user_and_one_path(

@@ -144,7 +144,7 @@ async def test_events_continue_after_the_snapshot_without_a_gap(
 ) -> None:
     async with server.client(member) as other, server.client(owner) as client:
         await other.join(room.id)
-        sending = asyncio.gather(*(other.connection.send(said(room.id)) for _ in range(40)))
+        sending = asyncio.gather(*(other.connection.send(posted(room.id)) for _ in range(40)))
         snapshot = await client.join(room.id)
         await sending
         await other.received_so_far()
@@ -176,10 +176,10 @@ async def test_client_that_left_receives_activity_only(
 async def test_leave_without_join_is_accepted(
     server: Server, owner: Person, room: PopulatedRoom, stranger: Person
 ) -> None:
-    async with server.client(owner) as client, server.client(stranger) as outside:
+    async with server.client(owner) as client, server.client(stranger) as stranger_client:
         assert (await client.command("room.leave", room=room.id))["type"] == "command.done"
-        assert await outside.refusal_code("room.leave", room=room.id) == "not_found"
-        assert await outside.refusal_code("room.leave", room=UNKNOWN_ID) == "not_found"
+        assert await stranger_client.refusal_code("room.leave", room=room.id) == "not_found"
+        assert await stranger_client.refusal_code("room.leave", room=UNKNOWN_ID) == "not_found"
 
 
 async def test_second_join_duplicates_no_event(
@@ -273,7 +273,7 @@ async def test_ended_and_foreign_answers_are_not_live(
         assert snapshot["live"] == []
 
 
-def said(room: str) -> str:
+def posted(room: str) -> str:
     """Return a `message.send` command that no persona answers."""
     return (
         f'{{"type":"message.send","ref":"said","room":"{room}","client_id":"{uuid4()}",'

@@ -33,14 +33,14 @@ def words(room: PopulatedRoom) -> Frame:
 
 
 async def send(client: WireClient, room: PopulatedRoom) -> str:
-    said: Frame = {
+    posted: Frame = {
         "room": room.id,
         "client_id": new_client_id(),
         "text": "x",
         "reply_to": None,
         "personas": [],
     }
-    answer = await client.command("message.send", **said)
+    answer = await client.command("message.send", **posted)
     if answer["type"] == "command.refused":
         assert answer["retry_after"] >= 1
     return str(answer.get("code"))
@@ -56,8 +56,8 @@ async def test_sender_above_the_limit_is_refused(limited: Server, room: Populate
 
     assert codes == ["None"] * most + ["rate_limited"] * 5
     assert others == "None"
-    said = limited.request("GET", f"{path}?limit=200", owner).body["items"]
-    assert len(said) == most + 1
+    posted = limited.request("GET", f"{path}?limit=200", owner).body["items"]
+    assert len(posted) == most + 1
     refused = limited.request("POST", path, owner, {"text": "by another way"})
     assert (refused.status, refused.code) == (429, "rate_limited")
 
@@ -66,7 +66,7 @@ async def test_repeated_message_is_accepted_above_the_limit(
     limited: Server, room: PopulatedRoom
 ) -> None:
     owner = room.members[0]
-    said: Frame = {
+    posted: Frame = {
         "room": room.id,
         "client_id": new_client_id(),
         "text": "x",
@@ -74,10 +74,10 @@ async def test_repeated_message_is_accepted_above_the_limit(
         "personas": [],
     }
     async with limited.client(owner) as client:
-        first = await client.command("message.send", **said)
+        first = await client.command("message.send", **posted)
         for _ in range(LIMITS["send", "user"].max_count):
             await send(client, room)
-        again = await client.command("message.send", **said)
+        again = await client.command("message.send", **posted)
 
     assert again["result"] == first["result"]
 

@@ -155,8 +155,8 @@ async def test_member_removed_while_joining_receives_nothing(
             await client.send(room.id, "among ourselves")
             await racing.received_so_far()
 
-            heard = [f for f in racing.frames[mark:] if f.get("room") == room.id]
-            assert [f for f in heard if f["type"] != "room.removed"] == []
+            received = [f for f in racing.frames[mark:] if f.get("room") == room.id]
+            assert [f for f in received if f["type"] != "room.removed"] == []
 
 
 def join(room: PopulatedRoom, number: int) -> str:

@@ -86,11 +86,11 @@ async def test_only_the_author_edits_a_message(
     member: Person,
     room: PopulatedRoom,
 ) -> None:
-    said = (await theirs.send(room.id, "mine"))["message"]
+    posted = (await theirs.send(room.id, "mine"))["message"]
     answer = await answered(theirs, room.id)
     before = server.request("GET", f"/rooms/{room.id}/messages", owner).body
 
-    for message in (said, answer):
+    for message in (posted, answer):
         assert (
             await client.refusal_code("message.edit", message=message, text="yours") == "forbidden"
         )
@@ -104,10 +104,10 @@ async def test_only_the_author_edits_a_message(
 async def test_member_cannot_delete_messages_of_others(
     server: Server, client: WireClient, theirs: WireClient, member: Person, room: PopulatedRoom
 ) -> None:
-    said = (await client.send(room.id, "stays"))["message"]
+    posted = (await client.send(room.id, "stays"))["message"]
     answer = await answered(theirs, room.id)  # the asker does not own the answer
 
-    for message in (said, answer):
+    for message in (posted, answer):
         assert await theirs.refusal_code("message.delete", message=message) == "forbidden"
         assert server.request("DELETE", f"/messages/{message}", member).code == "forbidden"
         assert server.request("GET", f"/messages/{message}", member).body["deleted"] is False
@@ -118,13 +118,13 @@ async def test_reader_cannot_change_own_messages(
 ) -> None:
     reader = room.members[3]
     async with server.client(reader) as reading:
-        said = (await reading.send(room.id, "mine"))["message"]
+        posted = (await reading.send(room.id, "mine"))["message"]
         path = f"/rooms/{room.id}/members/{reader.user}"
         server.request("PUT", path, owner, {"role": "reader"})
-        thumb = {"message": said, "emoji": "👍", "on": True}
+        thumb = {"message": posted, "emoji": "👍", "on": True}
 
-        assert await reading.refusal_code("message.edit", message=said, text="x") == "forbidden"
-        assert await reading.refusal_code("message.delete", message=said) == "forbidden"
+        assert await reading.refusal_code("message.edit", message=posted, text="x") == "forbidden"
+        assert await reading.refusal_code("message.delete", message=posted) == "forbidden"
         assert await reading.refusal_code("message.react", **thumb) == "forbidden"
     server.request("PUT", path, owner, {"role": "member"})
 
@@ -138,15 +138,15 @@ async def test_deleted_text_is_removed_everywhere(
     room: PopulatedRoom,
 ) -> None:
     known = (await client.join(room.id))["seq"]
-    said = (await theirs.send(room.id, SECRET))["message"]
-    await theirs.command("message.edit", message=said, text=f"{SECRET}, 다시")
-    await theirs.command("message.react", message=said, emoji="🌬️", on=True)
+    posted = (await theirs.send(room.id, SECRET))["message"]
+    await theirs.command("message.edit", message=posted, text=f"{SECRET}, 다시")
+    await theirs.command("message.react", message=posted, emoji="🌬️", on=True)
     assert (
         SECRET
         in server.request("GET", f"/rooms/{room.id}/events?after={known}", owner).raw.decode()
     )
 
-    await theirs.command("message.delete", message=said)
+    await theirs.command("message.delete", message=posted)
     event = await client.event("message.deleted")
 
     message = event["message"]
@@ -155,14 +155,14 @@ async def test_deleted_text_is_removed_everywhere(
     async with server.client(owner) as late:
         missed = await late.join(room.id, known)
         afresh = await late.join(room.id)
-        heard = str(late.frames)
+        received = str(late.frames)
     assert missed["complete"]
     assert [e["type"] for e in missed["events"]][-1] == "message.deleted"
-    assert SECRET not in heard
-    shown = next(m for m in afresh["state"]["messages"] if m["id"] == said)
+    assert SECRET not in received
+    shown = next(m for m in afresh["state"]["messages"] if m["id"] == posted)
     assert shown == message
     for path in (
-        f"/messages/{said}",
+        f"/messages/{posted}",
         f"/rooms/{room.id}/messages?limit=200",
         f"/rooms/{room.id}/events?after={known}",
     ):
@@ -177,19 +177,19 @@ async def test_deleted_text_is_removed_everywhere(
 async def test_second_delete_creates_no_event(
     server: Server, client: WireClient, owner: Person, room: PopulatedRoom
 ) -> None:
-    said = await client.send(room.id, "once")
-    first = server.request("DELETE", f"/messages/{said['message']}", owner)
-    again = await client.command("message.delete", message=said["message"])
+    posted = await client.send(room.id, "once")
+    first = server.request("DELETE", f"/messages/{posted['message']}", owner)
+    again = await client.command("message.delete", message=posted["message"])
     later = await client.send(room.id, "later")
 
     assert first.status == 204
     assert again["result"] == {}
-    assert later["seq"] == said["seq"] + 2
+    assert later["seq"] == posted["seq"] + 2
     for command, fields in (
         ("message.edit", {"text": "back"}),
         ("message.react", {"emoji": "👍", "on": True}),
     ):
-        assert await client.refusal_code(command, message=said["message"], **fields) == "conflict"
+        assert await client.refusal_code(command, message=posted["message"], **fields) == "conflict"
 
 
 async def test_moderator_deletes_a_streaming_answer(
@@ -239,34 +239,34 @@ async def test_reactions_list_users_and_are_sent_to_members(
     member: Person,
     room: PopulatedRoom,
 ) -> None:
-    said = (await client.send(room.id, "좋아요?"))["message"]
+    posted = (await client.send(room.id, "좋아요?"))["message"]
 
     async def reactions_sent(client: WireClient) -> Frame:
         event = await client.until_type("reaction.changed")
-        assert event["message"] == said
+        assert event["message"] == posted
         reactions: Frame = event["reactions"]
         return reactions
 
-    await client.command("message.react", message=said, emoji="👍", on=True)
+    await client.command("message.react", message=posted, emoji="👍", on=True)
     assert await reactions_sent(theirs) == {"👍": [owner.user]}
-    path = f"/messages/{said}/reactions/{quote('👍')}"
+    path = f"/messages/{posted}/reactions/{quote('👍')}"
     assert server.request("PUT", path, member).status == 204
     assert await reactions_sent(theirs) == {"👍": [owner.user, member.user]}
-    shown = server.request("GET", f"/messages/{said}", owner).body["reactions"]
+    shown = server.request("GET", f"/messages/{posted}", owner).body["reactions"]
     assert shown == {"👍": [owner.user, member.user]}
-    await client.command("message.react", message=said, emoji="👍", on=False)
+    await client.command("message.react", message=posted, emoji="👍", on=False)
     assert await reactions_sent(theirs) == {"👍": [member.user]}
     assert server.request("DELETE", path, member).status == 204
     assert await reactions_sent(theirs) == {}
 
 
 async def test_repeated_reaction_creates_no_event(client: WireClient, room: PopulatedRoom) -> None:
-    said = await client.send(room.id, "once")
+    posted = await client.send(room.id, "once")
     for on in (False, True, True, False, False):
-        await client.command("message.react", message=said["message"], emoji="✅", on=on)
+        await client.command("message.react", message=posted["message"], emoji="✅", on=on)
     later = await client.send(room.id, "later")
 
-    assert later["seq"] == said["seq"] + 3
+    assert later["seq"] == posted["seq"] + 3
 
 
 async def test_reaction_to_a_streaming_answer_is_kept(
@@ -287,9 +287,9 @@ async def test_unknown_message_is_not_found(
 ) -> None:
     async with server.client(rooms[1].members[0]) as near, server.client(foreign.members[0]) as far:
         there = (await near.send(rooms[1].id, "there"))["message"]
-        yonder = (await far.send(foreign.id, "yonder"))["message"]
+        foreign_message = (await far.send(foreign.id, "yonder"))["message"]
     details = set()
-    for message in (UNKNOWN_ID, there, yonder):
+    for message in (UNKNOWN_ID, there, foreign_message):
         for kind, fields in (
             ("message.edit", {"text": ""}),
             ("message.delete", {}),
@@ -304,9 +304,9 @@ async def test_unknown_message_is_not_found(
 async def test_edited_text_has_the_limits_of_a_message(
     client: WireClient, room: PopulatedRoom
 ) -> None:
-    said = (await client.send(room.id, "fine"))["message"]
+    posted = (await client.send(room.id, "fine"))["message"]
 
     for text, code in (("", "invalid"), (" \n", "invalid"), ("x" * 16_001, "too_large")):
-        assert await client.refusal_code("message.edit", message=said, text=text) == code
-    done = await client.command("message.edit", message=said, text="x" * 16_000)
+        assert await client.refusal_code("message.edit", message=posted, text=text) == code
+    done = await client.command("message.edit", message=posted, text="x" * 16_000)
     assert done["type"] == "command.done"

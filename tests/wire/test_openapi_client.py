@@ -43,20 +43,20 @@ def test_client_executes_every_operation(
         server.installation.url, server.create_token(foreign.members[1], scopes=["admin"])[1]
     )
 
-    look_after_oneself(client)
-    team = make_a_team(client, friend)
+    change_profile_and_tokens(client)
+    team = create_team(client, friend)
     connection, persona = configure(client, team)
-    room = furnish(client, friend, team, persona)
-    talk(client, room)
-    clear_up(client, friend, team, room, persona)
+    room = set_up_room(client, friend, team, persona)
+    exchange_messages(client, room)
+    remove_everything(client, friend, team, room, persona)
     assert client.get_audit(team_id=team)["items"]
     client.delete_connection(team_id=team, connection_id=connection)
-    change_hands(client, friend, team)
+    transfer_team(client, friend, team)
 
     assert set(client.operations) - client.used - friend.used == {"get_stream", "get_wire"}
 
 
-def look_after_oneself(client: OpenApiClient) -> None:
+def change_profile_and_tokens(client: OpenApiClient) -> None:
     client.patch_me(wood="zelkova")
     assert client.get_me()["wood"] == "zelkova"
     token = client.post_token(name="another")
@@ -64,7 +64,7 @@ def look_after_oneself(client: OpenApiClient) -> None:
     client.delete_token(token_id=token["id"])
 
 
-def make_a_team(client: OpenApiClient, friend: OpenApiClient) -> str:
+def create_team(client: OpenApiClient, friend: OpenApiClient) -> str:
     team: str = client.post_team(name="Made by a client")["id"]
     assert team in [one["id"] for one in client.get_teams()["items"]]
     assert client.patch_team(team_id=team, name="한결")["name"] == "한결"
@@ -96,7 +96,7 @@ def configure(client: OpenApiClient, team: str) -> tuple[str, str]:
     return connection, persona
 
 
-def furnish(client: OpenApiClient, friend: OpenApiClient, team: str, persona: str) -> str:
+def set_up_room(client: OpenApiClient, friend: OpenApiClient, team: str, persona: str) -> str:
     room: str = client.post_room(team_id=team, name="대청")["id"]
     client.patch_room(room_id=room, topic="넓은 마루")
     assert client.get_room(room_id=room)["topic"] == "넓은 마루"
@@ -112,12 +112,12 @@ def furnish(client: OpenApiClient, friend: OpenApiClient, team: str, persona: st
     return room
 
 
-def talk(client: OpenApiClient, room: str) -> None:
+def exchange_messages(client: OpenApiClient, room: str) -> None:
     me = client.get_me()["id"]
-    said = client.post_message(room_id=room, text="안녕하세요")
-    (run,) = said["runs"]
+    posted = client.post_message(room_id=room, text="안녕하세요")
+    (run,) = posted["runs"]
     until(lambda: client.get_run(run_id=run)["state"] == "completed", DEADLINE)
-    message = said["message"]["id"]
+    message = posted["message"]["id"]
     client.patch_message(message_id=message, text="안녕하세요!")
     client.put_reaction(message_id=message, emoji="👍")
     assert client.get_message(message_id=message)["reactions"] == {"👍": [me]}
@@ -132,7 +132,7 @@ def talk(client: OpenApiClient, room: str) -> None:
     assert {"message.deleted", "reaction.changed", "run.completed"} <= kinds
 
 
-def clear_up(
+def remove_everything(
     client: OpenApiClient, friend: OpenApiClient, team: str, room: str, persona: str
 ) -> None:
     somebody = friend.get_me()["id"]
@@ -146,7 +146,7 @@ def clear_up(
     client.delete_team_member(**here)
 
 
-def change_hands(client: OpenApiClient, friend: OpenApiClient, team: str) -> None:
+def transfer_team(client: OpenApiClient, friend: OpenApiClient, team: str) -> None:
     """Transfer the team, delete it as the new owner, and restore it."""
     invitation = client.post_invitation(team_id=team, role="owner", email="", max_uses=2)
     friend.post_invitation_accept(token=invitation["token"])

@@ -148,14 +148,14 @@ async def test_commands_without_ref_get_a_response_only_if_refused(
         {"type": "room.read", "room": room.id, "seq": 1},
         {"type": "member.type", "room": room.id},
     ]
-    async with server.client(owner) as client, server.client(stranger) as outside:
+    async with server.client(owner) as client, server.client(stranger) as stranger_client:
         for command in quiet:
             await client.send_raw(command)
-            await outside.send_raw(command)
+            await stranger_client.send_raw(command)
 
         await client.received_so_far()
         assert len(client.of_type("command.done", "command.refused")) == 1
-        refused = (await outside.received_so_far())[:-1]
+        refused = (await stranger_client.received_so_far())[:-1]
         assert [(frame["ref"], frame["code"]) for frame in refused] == [(None, "not_found")] * 2
 
 
@@ -164,17 +164,17 @@ async def test_thousand_random_commands_leave_connection_and_room_usable(
 ) -> None:
     chance = random.Random(7)
     logged = len(server.installation.output)
-    async with server.client(owner) as client, server.client(stranger) as outside:
+    async with server.client(owner) as client, server.client(stranger) as stranger_client:
         for _ in range(500):
             command = chance.choice(commands(room.id))
             command[chance.choice(list(command))] = chance.choice([*JUNK, str(uuid4())])
             await client.send_raw(command)
-            await outside.send_raw(command)
+            await stranger_client.send_raw(command)
         before = len(await client.received_so_far())
-        await outside.received_so_far()
+        await stranger_client.received_so_far()
 
         assert before > 250
-        assert outside.of_room(room.id) == []
+        assert stranger_client.of_room(room.id) == []
         await client.join(room.id)
         await client.event("message.created", seq=(await client.send(room.id, "still here"))["seq"])
     assert "Traceback" not in server.installation.output[logged:]

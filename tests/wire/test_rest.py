@@ -43,10 +43,12 @@ def paths(room: PopulatedRoom, message: str, run: str) -> list[tuple[str, str, A
 def answered(server: Server, rooms: list[PopulatedRoom]) -> tuple[str, str]:
     """The ids of a message of the first room and of the run that answers it."""
     room = rooms[0]
-    said = server.request("POST", f"/rooms/{room.id}/messages", room.members[0], {"text": "hello"})
-    assert said.status == 201, said.raw
+    posted = server.request(
+        "POST", f"/rooms/{room.id}/messages", room.members[0], {"text": "hello"}
+    )
+    assert posted.status == 201, posted.raw
     listed = server.request("GET", f"/rooms/{room.id}/messages?after=0", room.members[0]).body
-    (run,) = said.body["runs"]
+    (run,) = posted.body["runs"]
     return listed["items"][-1]["id"], run
 
 
@@ -232,17 +234,17 @@ async def test_message_by_rest_is_sent_to_connections(
         body = {"text": "by rest", "client_id": client_id, "personas": persona}
         first = post(server, room, owner, **body)
         again = post(server, room, owner, **body)
-        told = await client.find(
+        delivered = await client.find(
             lambda f: f["type"] == "message.created" and f["message"]["text"] == "by rest"
         )
         ended = await client.ended(first.body["runs"][0])
         await client.received_so_far()
 
     assert (first.status, again.status) in ((201, 201), (201, 200))
-    assert told["message"]["id"] in first.raw.decode()
+    assert delivered["message"]["id"] in first.raw.decode()
     assert again.body["runs"] == first.body["runs"]
-    said = [f for f in client.of_type("message.created") if f["message"]["text"] == "by rest"]
-    assert len(said) == 1
+    posted = [f for f in client.of_type("message.created") if f["message"]["text"] == "by rest"]
+    assert len(posted) == 1
     assert ended["type"] == "run.completed"
 
 

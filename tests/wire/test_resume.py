@@ -38,17 +38,17 @@ async def cut_and_follow(
             run = await steady.ask(room.id, "tokens-60@200")
             await asyncio.gather(*(client.follow(run) for client in clients))
             await steady.ended(run)
-            told = [f for f in steady.of_run(run) if f["type"] == "message.delta"]
+            delivered = [f for f in steady.of_run(run) if f["type"] == "message.delta"]
             for client in clients:
-                check_against(client, run, told)
+                check_against(client, run, delivered)
                 client.frames.clear()
         return clients
 
 
-def check_against(client: ReconnectingClient, run: str, told: list[Frame]) -> None:
+def check_against(client: ReconnectingClient, run: str, delivered: list[Frame]) -> None:
     """Compare the frames that a client received of a run with the uncut stream."""
-    text = {delta["seq"]: delta["text"] for delta in told}
-    assert list(text) == list(range(len(told)))
+    text = {delta["seq"]: delta["text"] for delta in delivered}
+    assert list(text) == list(range(len(delivered)))
     whole = "".join(text.values())
     for frame in client.frames:
         if frame["type"] == "message.delta" and run_of(frame) == run:
@@ -99,9 +99,9 @@ async def test_second_join_fills_a_gap(
                 timeline.apply(frame)
         await steady.ended(run)
 
-    told = "".join(f["text"] for f in steady.of_run(run) if f["type"] == "message.delta")
-    assert told.rstrip() == timeline.ended[run].stored
-    assert told.startswith(timeline.ended[run].assembled)
+    delivered = "".join(f["text"] for f in steady.of_run(run) if f["type"] == "message.delta")
+    assert delivered.rstrip() == timeline.ended[run].stored
+    assert delivered.startswith(timeline.ended[run].assembled)
 
 
 async def test_client_resumes_after_a_cut_at_any_byte(
@@ -168,13 +168,17 @@ async def taken_up(client: WireClient, room: PopulatedRoom, frames: list[Frame])
 async def test_position_beyond_the_answer_gets_the_whole_answer(
     server: Server, room: PopulatedRoom, owner: Person, member: Person, position: list[int]
 ) -> None:
-    async with server.client(owner) as client, server.client(member) as liar:
+    async with server.client(owner) as client, server.client(member) as second_client:
         await client.join(room.id)
         async with client.asking(room.id, "fault-hang-after-3") as run:
-            told = await client.find(lambda f: f["type"] == "message.delta" and run_of(f) == run)
+            delivered = await client.find(
+                lambda f: f["type"] == "message.delta" and run_of(f) == run
+            )
             await client.find(lambda _: streamed(client.of_run(run)).endswith("t2 "))
-            claimed = {told["message"]: position}
-            snapshot = await liar.command("room.join", room=room.id, after=None, live=claimed)
+            claimed = {delivered["message"]: position}
+            snapshot = await second_client.command(
+                "room.join", room=room.id, after=None, live=claimed
+            )
 
     (live,) = [one for one in snapshot["live"] if one["run"] == run]
     assert (live["attempt"], live["from"], live["text"]) == (1, 0, "t0 t1 t2 ")
@@ -186,13 +190,17 @@ async def test_position_in_a_foreign_answer_is_ignored(
     theirs, ours = rooms[0], rooms[1]
     async with (
         server.client(theirs.members[0]) as client,
-        server.client(ours.members[0]) as curious,
+        server.client(ours.members[0]) as stranger_client,
     ):
         await client.join(theirs.id)
         async with client.asking(theirs.id, "fault-hang-after-3") as run:
-            told = await client.find(lambda f: f["type"] == "message.delta" and run_of(f) == run)
-            claimed = {told["message"]: [1, 0]}
-            snapshot = await curious.command("room.join", room=ours.id, after=0, live=claimed)
+            delivered = await client.find(
+                lambda f: f["type"] == "message.delta" and run_of(f) == run
+            )
+            claimed = {delivered["message"]: [1, 0]}
+            snapshot = await stranger_client.command(
+                "room.join", room=ours.id, after=0, live=claimed
+            )
 
     assert run not in [one["run"] for one in snapshot["live"]]
     assert {event["room"] for event in snapshot["events"]} == {ours.id}
@@ -258,4 +266,4 @@ async def test_state_plus_events_equals_a_new_state(
 
 def without_text(runs: dict[str, Frame]) -> dict[str, Frame]:
     """Return the runs without their positions, which change without a durable event."""
-    return {run: {**told, "position": None} for run, told in runs.items()}
+    return {run: {**delivered, "position": None} for run, delivered in runs.items()}

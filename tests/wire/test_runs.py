@@ -24,8 +24,12 @@ async def client(server: Server, owner: Person, room: PopulatedRoom) -> AsyncIte
 
 def kinds(frames: list[Frame]) -> list[str]:
     """Return the types in order, consecutive deltas as one, without `run.position`."""
-    told = [frame["type"] for frame in frames if frame["type"] != "run.position"]
-    return [kind for n, kind in enumerate(told) if kind != "message.delta" or kind != told[n - 1]]
+    delivered = [frame["type"] for frame in frames if frame["type"] != "run.position"]
+    return [
+        kind
+        for n, kind in enumerate(delivered)
+        if kind != "message.delta" or kind != delivered[n - 1]
+    ]
 
 
 async def test_run_is_queued_streams_and_completes(
@@ -63,7 +67,7 @@ async def test_run_is_queued_streams_and_completes(
 
 
 @pytest.mark.parametrize(
-    ("model", "code", "said"),
+    ("model", "code", "posted"),
     [
         ("fault-401", "provider_refused", ""),
         ("fault-garbage", "provider_garbled", ""),
@@ -78,7 +82,7 @@ async def test_failed_answer_keeps_its_text_and_has_an_error(
     room: PopulatedRoom,
     model: str,
     code: str,
-    said: str,
+    posted: str,
 ) -> None:
     run = await client.ask(room.id, model)
     failed = await client.ended(run)
@@ -89,7 +93,7 @@ async def test_failed_answer_keeps_its_text_and_has_an_error(
     assert error["code"] == code
     assert not re.search(r"127\.0|localhost|://|Traceback|Error\b|\bkey-|\.py", error["detail"])
     assert (updated["type"], updated["message"]["status"]) == ("message.updated", "failed")
-    assert updated["message"]["text"].rstrip() == streamed(client.of_run(run)).rstrip() == said
+    assert updated["message"]["text"].rstrip() == streamed(client.of_run(run)).rstrip() == posted
     assert (
         server.request("GET", f"/messages/{failed['run']['answer']}", owner).body["status"]
         == "failed"
@@ -117,7 +121,7 @@ async def test_no_delta_follows_the_response_to_cancel(
         await asker.event("message.delta", run)
         await other.join(room.id)
         done = await other.command("run.cancel", run=run)
-        said = len(other.frames)
+        posted = len(other.frames)
         left = await server.provider.until(
             lambda p: any(mark in r.prompt and r.client_left_at for r in p.requests)
         )
@@ -128,7 +132,7 @@ async def test_no_delta_follows_the_response_to_cancel(
 
     assert (done["type"], done["result"]) == ("command.done", {})
     assert left
-    assert "message.delta" not in kinds(frames[said:])
+    assert "message.delta" not in kinds(frames[posted:])
     assert ended["type"] == "run.cancelled"
     assert ended["run"]["stopped_by"] == owner.user
     updated = client.of_run(run)[-2]["message"]
@@ -154,15 +158,15 @@ async def stop_at(server: Server, room: PopulatedRoom, moments: list[float]) -> 
             run = await client.ask(room.id, "tokens-60@200")
             await asyncio.sleep(moment)  # the cancellation must not follow a particular event
             await client.command("run.cancel", run=run)
-            said = len(client.frames)
+            posted = len(client.frames)
             await client.ended(run)
             await client.received_so_far()
-            late = [frame for frame in client.frames[said:] if frame["type"] == "message.delta"]
+            late = [frame for frame in client.frames[posted:] if frame["type"] == "message.delta"]
             assert [frame for frame in late if frame["run"] == run] == []
-            ends_well(client.of_run(run))
+            check_end(client.of_run(run))
 
 
-def ends_well(life: list[Frame]) -> None:
+def check_end(life: list[Frame]) -> None:
     """Check the events of a run that was cancelled or had just completed."""
     ends = [frame for frame in life if frame["type"] in ("run.cancelled", "run.completed")]
     assert len(ends) == 1
@@ -219,7 +223,9 @@ async def test_queued_runs_report_their_positions(
         await client.join(room)
         async with all_slots_busy(server, rooms[0]):
             waiting = [await client.ask(room, "echo") for _ in range(3)]
-            told = [(await client.event("run.queued", run))["run"]["position"] for run in waiting]
+            delivered = [
+                (await client.event("run.queued", run))["run"]["position"] for run in waiting
+            ]
             seen = [run["position"] for run in (await client.join(room))["state"]["runs"]]
             kept = [
                 server.request("GET", f"/runs/{run}", owner).body["position"] for run in waiting
@@ -229,7 +235,7 @@ async def test_queued_runs_report_their_positions(
             ended = server.request("GET", f"/runs/{waiting[0]}", owner).body["position"]
         await client.ended(waiting[2])
 
-    assert told == seen == kept == [1, 2, 3]
+    assert delivered == seen == kept == [1, 2, 3]
     assert [event["position"] for event in moved] == [1, 2]
     assert ended is None
 
@@ -240,7 +246,7 @@ async def test_concurrent_runs_of_a_room_are_cancelled_separately(
     asked = [await client.ask(room.id, "tokens-6000@50") for _ in range(3)]
     for run in asked:
         await client.event("message.delta", run)
-    said = len(client.frames)
+    posted = len(client.frames)
     await client.command("run.cancel", run=asked[1])
     after = len(client.frames)
     growing = {asked[0], asked[2]}
@@ -250,11 +256,11 @@ async def test_concurrent_runs_of_a_room_are_cancelled_separately(
         await client.command("run.cancel", run=run)
         await client.ended(run)
 
-    deltas = [frame["run"] for frame in client.frames[:said] if frame["type"] == "message.delta"]
+    deltas = [frame["run"] for frame in client.frames[:posted] if frame["type"] == "message.delta"]
     assert set(deltas) == set(asked)
     assert asked[1] not in [run_of(frame) for frame in client.frames[after:]]
     for run in asked:
-        ends_well(client.of_run(run))
+        check_end(client.of_run(run))
 
 
 async def test_retry_creates_a_run_for_the_same_message(
@@ -299,12 +305,15 @@ async def test_runs_are_read_cancelled_and_retried_by_rest(
 async def test_runs_of_other_rooms_are_not_found(
     server: Server, client: WireClient, room: PopulatedRoom, stranger: Person
 ) -> None:
-    async with client.asking(room.id, "fault-hang") as run, server.client(stranger) as outside:
+    async with (
+        client.asking(room.id, "fault-hang") as run,
+        server.client(stranger) as stranger_client,
+    ):
         for kind in ("run.cancel", "run.retry"):
-            theirs = await outside.command(kind, run=run)
-            nobodys = await outside.command(kind, run=UNKNOWN_ID)
+            theirs = await stranger_client.command(kind, run=run)
+            unknown = await stranger_client.command(kind, run=UNKNOWN_ID)
             assert theirs["code"] == "not_found"
-            assert {**theirs, "ref": ""} == {**nobodys, "ref": ""}
+            assert {**theirs, "ref": ""} == {**unknown, "ref": ""}
         for method, path in (("GET", ""), ("POST", "/cancel"), ("POST", "/retry")):
             asked = [
                 server.request(method, f"/runs/{one}{path}", stranger) for one in (run, UNKNOWN_ID)

@@ -36,11 +36,11 @@ async def test_result_comes_after_the_commit(
 ) -> None:
     sent = await client.send(room.id, "마루에 앉아 Ω 👩‍👩‍👧 <b>& \u202e")
     kept = server.request("GET", f"/messages/{sent['message']}", owner)
-    told = await client.event("message.created", seq=sent["seq"])
+    delivered = await client.event("message.created", seq=sent["seq"])
 
     assert kept.status == 200
     check(MESSAGE, kept.body)
-    assert kept.body == told["message"]
+    assert kept.body == delivered["message"]
     assert kept.body["text"] == "마루에 앉아 Ω 👩‍👩‍👧 <b>& \u202e"
     assert kept.body["author"]["kind"] == "user"
     assert kept.body["author"]["id"] == owner.user
@@ -147,12 +147,14 @@ async def test_foreign_reply_or_persona_is_not_found(
 ) -> None:
     async with server.client(rooms[1].members[0]) as near, server.client(foreign.members[0]) as far:
         there = (await near.send(rooms[1].id, "there"))["message"]
-        yonder = (await far.send(foreign.id, "yonder"))["message"]
+        foreign_message = (await far.send(foreign.id, "yonder"))["message"]
         (theirs,) = (await far.join(foreign.id))["state"]["personas"]
     unbound = client.personas["fault-401"]
     server.request("DELETE", f"/rooms/{room.id}/personas/{unbound}", room.members[0])
 
-    wrong: list[dict[str, object]] = [{"reply_to": one} for one in (UNKNOWN_ID, there, yonder)]
+    wrong: list[dict[str, object]] = [
+        {"reply_to": one} for one in (UNKNOWN_ID, there, foreign_message)
+    ]
     wrong += [{"personas": [one]} for one in (UNKNOWN_ID, theirs["id"], unbound)]
     wrong += [{"personas": [client.personas["echo"], UNKNOWN_ID]}]
     answers = [await client.command("message.send", **words(room.id, "x", **one)) for one in wrong]
@@ -179,8 +181,8 @@ async def test_permissions_are_checked_before_the_text(
         "PUT", f"/rooms/{room.id}/members/{reader.user}", room.members[0], {"role": "reader"}
     )
     too_long = words(room.id, "x" * (LONGEST + 1), reply_to=UNKNOWN_ID)
-    async with server.client(stranger) as outside, server.client(reader) as reading:
-        assert await outside.refusal_code("message.send", **too_long) == "not_found"
+    async with server.client(stranger) as stranger_client, server.client(reader) as reading:
+        assert await stranger_client.refusal_code("message.send", **too_long) == "not_found"
         assert await reading.refusal_code("message.send", **too_long) == "forbidden"
         assert await reading.refusal_code("message.send", **words(room.id, "hello")) == "forbidden"
 
@@ -197,7 +199,7 @@ async def test_all_members_receive_messages_in_one_order(
         clients = (a, b, c)
         for client in clients:
             await client.join(room.id)
-        sent = await asyncio.gather(*(say_many(client, room.id, 15) for client in clients))
+        sent = await asyncio.gather(*(post_many(client, room.id, 15) for client in clients))
         for client in clients:
             await client.event("message.created", seq=max(max(seqs) for seqs in sent))
         orders = [
@@ -211,7 +213,7 @@ async def test_all_members_receive_messages_in_one_order(
     assert all(seqs == sorted(seqs) for seqs in sent)
 
 
-async def say_many(client: WireClient, room: str, times: int) -> list[int]:
+async def post_many(client: WireClient, room: str, times: int) -> list[int]:
     return [(await client.send(room, f"message {n}"))["seq"] for n in range(times)]
 
 

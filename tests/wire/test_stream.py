@@ -51,7 +51,7 @@ async def test_stream_sends_the_log_and_then_new_events(
         sent = await client.send(room.id, "들려요?", personas=[client.personas["echo"]])
         run = sent["runs"][0]
         ended = await stream.until(lambda e: e["type"] == "run.completed" and e["run"]["id"] == run)
-        told = await stream.until(
+        delivered = await stream.until(
             lambda e: e["type"] == "message.completed" and e["message"]["run"] == run
         )
 
@@ -64,7 +64,7 @@ async def test_stream_sends_the_log_and_then_new_events(
     assert seqs == list(range(1, ended["seq"] + 1))
     assert [n for n in stream.ids if n is not None] == seqs
     deltas = [e for e in stream.events if e["type"] == "message.delta" and e["run"] == run]
-    assert streamed(deltas).rstrip() == told["message"]["text"]
+    assert streamed(deltas).rstrip() == delivered["message"]["text"]
     assert [delta["seq"] for delta in deltas] == list(range(len(deltas)))
     assert stream.heartbeats
 
@@ -97,11 +97,11 @@ async def test_stream_opened_during_an_answer_has_all_its_deltas(
         ) as stream:
             await stream.until_type("message.delta")
             server.provider.release()
-            told = await stream.until_type("message.completed")
+            delivered = await stream.until_type("message.completed")
 
     deltas = [e for e in stream.events if e["type"] == "message.delta"]
     assert [delta["seq"] for delta in deltas] == list(range(len(deltas)))
-    assert streamed(deltas).rstrip() == told["message"]["text"]
+    assert streamed(deltas).rstrip() == delivered["message"]["text"]
 
 
 async def test_stream_of_a_removed_member_ends(

@@ -55,7 +55,7 @@ VERSION = record(
 
 
 @pytest.fixture(scope="module")
-def boss(server: Server, foreign: PopulatedRoom) -> Person:
+def team_owner(server: Server, foreign: PopulatedRoom) -> Person:
     """The owner of a team that only this module changes, with an admin token."""
     owner = foreign.members[0]
     return Person(owner.user, admin(server, owner))
@@ -91,37 +91,39 @@ def test_created_team_is_owned_by_its_creator(
 
 
 def test_only_the_owner_renames_a_team(
-    server: Server, team: str, boss: Person, worker: Person
+    server: Server, team: str, team_owner: Person, worker: Person
 ) -> None:
     refused = server.request("PATCH", f"/teams/{team}", worker, {"nonsense": 1})
-    renamed = server.request("PATCH", f"/teams/{team}", boss, {"name": "다른 이름"})
+    renamed = server.request("PATCH", f"/teams/{team}", team_owner, {"name": "다른 이름"})
 
     assert refused.code == "forbidden"
     assert (renamed.status, renamed.body["name"]) == (200, "다른 이름")
-    assert server.request("PATCH", f"/teams/{team}", boss, {"id": UNKNOWN_ID}).code == "invalid"
+    assert (
+        server.request("PATCH", f"/teams/{team}", team_owner, {"id": UNKNOWN_ID}).code == "invalid"
+    )
 
 
 def test_members_of_a_team_are_listed_to_its_members(
-    server: Server, team: str, boss: Person, worker: Person
+    server: Server, team: str, team_owner: Person, worker: Person
 ) -> None:
     listed = server.request("GET", f"/teams/{team}/members", worker)
     one = server.request("GET", f"/teams/{team}/members?limit=1", worker).body
     rest = server.request("GET", f"/teams/{team}/members?cursor={one['next']}", worker).body
 
     check(each(TEAM_MEMBER), listed.body["items"])
-    assert {boss.user, worker.user} <= {each["user"] for each in listed.body["items"]}
+    assert {team_owner.user, worker.user} <= {each["user"] for each in listed.body["items"]}
     assert one["items"] + rest["items"] == listed.body["items"]
     assert "email" not in listed.raw.decode()
 
 
 def test_invitation_is_accepted_once_with_its_role(
-    server: Server, team: str, boss: Person, worker: Person, member: Person, stranger: Person
+    server: Server, team: str, team_owner: Person, worker: Person, member: Person, stranger: Person
 ) -> None:
     path = f"/teams/{team}/invitations"
     assert server.request("POST", path, worker, {"role": "member"}).code == "forbidden"
-    made = server.request("POST", path, boss, {"role": "guest"})
+    made = server.request("POST", path, team_owner, {"role": "guest"})
     check(record("invitation", **INVITATION, token=TEXT, url=TEXT), made.body)
-    listed = server.request("GET", path, boss)
+    listed = server.request("GET", path, team_owner)
     check(each(record("invitation", **INVITATION)), listed.body["items"])
     assert made.body["token"] not in listed.raw.decode()
     assert made.body["url"].endswith(f"/{made.body['token']}/")
@@ -132,50 +134,54 @@ def test_invitation_is_accepted_once_with_its_role(
     assert (accepted.status, accepted.body["id"], accepted.body["role"]) == (200, team, "guest")
     assert again.code == "not_found"
     seen = server.request("GET", f"/teams/{team}/members", member).body["items"]
-    assert {one["user"] for one in seen} == {boss.user, member.user}
+    assert {one["user"] for one in seen} == {team_owner.user, member.user}
 
     changed = server.request(
-        "PATCH", f"/teams/{team}/members/{member.user}", boss, {"role": "member"}
+        "PATCH", f"/teams/{team}/members/{member.user}", team_owner, {"role": "member"}
     )
     assert changed.body["role"] == "member"
-    missing = server.request("PATCH", f"/teams/{team}/members/{UNKNOWN_ID}", boss, {"nonsense": 1})
+    missing = server.request(
+        "PATCH", f"/teams/{team}/members/{UNKNOWN_ID}", team_owner, {"nonsense": 1}
+    )
     assert missing.code == "not_found"
     assert (
         server.request("DELETE", f"/teams/{team}/members/{member.user}", worker).code == "forbidden"
     )
-    assert server.request("DELETE", f"/teams/{team}/members/{member.user}", boss).status == 204
+    assert (
+        server.request("DELETE", f"/teams/{team}/members/{member.user}", team_owner).status == 204
+    )
     assert server.request("GET", f"/teams/{team}", member).status == 404
 
 
 def test_revoked_invitation_is_not_found(
-    server: Server, team: str, boss: Person, member: Person
+    server: Server, team: str, team_owner: Person, member: Person
 ) -> None:
-    made = server.request("POST", f"/teams/{team}/invitations", boss, {}).body
+    made = server.request("POST", f"/teams/{team}/invitations", team_owner, {}).body
     path = f"/teams/{team}/invitations/{made['id']}"
 
-    assert server.request("DELETE", path, boss).status == 204
-    assert server.request("DELETE", path, boss).status == 404
+    assert server.request("DELETE", path, team_owner).status == 204
+    assert server.request("DELETE", path, team_owner).status == 404
     accepted = server.request("POST", "/invitations/accept", member, {"token": made["token"]})
     assert accepted.code == "not_found"
 
 
 def test_key_of_a_connection_is_write_only(
-    server: Server, team: str, boss: Person, worker: Person
+    server: Server, team: str, team_owner: Person, worker: Person
 ) -> None:
     path, key = f"/teams/{team}/connections", "sk-CANARY-7f3a9c"
     wish = {"name": "Ours", "kind": "openai", "base_url": server.provider.base_url, "key": key}
     assert server.request("POST", path, worker, wish).code == "forbidden"
-    made = server.request("POST", path, boss, {**wish, "models": ["echo"]})
+    made = server.request("POST", path, team_owner, {**wish, "models": ["echo"]})
     check(CONNECTION, made.body)
     mine = f"{path}/{made.body['id']}"
-    checked = server.request("POST", f"{mine}/check", boss)
-    renamed = server.request("PATCH", mine, boss, {"name": "Theirs"})
+    checked = server.request("POST", f"{mine}/check", team_owner)
+    renamed = server.request("PATCH", mine, team_owner, {"name": "Theirs"})
     answers = [
         made,
         checked,
         renamed,
-        server.request("GET", mine, boss),
-        server.request("GET", path, boss),
+        server.request("GET", mine, team_owner),
+        server.request("GET", path, team_owner),
     ]
 
     assert (made.status, made.body["has_key"]) == (201, True)
@@ -183,84 +189,95 @@ def test_key_of_a_connection_is_write_only(
     assert checked.body["ok"], checked.body
     assert (renamed.body["name"], renamed.body["has_key"]) == ("Theirs", True)
     assert not any(key.encode() in answer.raw for answer in answers)
-    assert server.request("PATCH", mine, boss, {"key": ""}).body["has_key"] is False
+    assert server.request("PATCH", mine, team_owner, {"key": ""}).body["has_key"] is False
     assert server.request("GET", mine, worker).code == "forbidden"
-    assert server.request("DELETE", mine, boss).status == 204
-    assert server.request("GET", mine, boss).code == "not_found"
+    assert server.request("DELETE", mine, team_owner).status == 204
+    assert server.request("GET", mine, team_owner).code == "not_found"
 
 
 def test_connection_is_found_in_its_own_team_only(
-    server: Server, team: str, boss: Person, room: PopulatedRoom
+    server: Server, team: str, team_owner: Person, room: PopulatedRoom
 ) -> None:
-    made = server.request("POST", f"/teams/{team}/connections", boss, {"name": "x", "kind": "demo"})
-    own = server.request("POST", "/teams", boss, {"name": "another"}).body["id"]
+    made = server.request(
+        "POST", f"/teams/{team}/connections", team_owner, {"name": "x", "kind": "demo"}
+    )
+    own = server.request("POST", "/teams", team_owner, {"name": "another"}).body["id"]
 
     for method, end in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/check")):
         path = f"/teams/{own}/connections/{made.body['id']}{end}"
-        assert server.request(method, path, boss, b"{" if method == "PATCH" else None).status == 404
-    server.request("DELETE", f"/teams/{team}/connections/{made.body['id']}", boss)
+        assert (
+            server.request(method, path, team_owner, b"{" if method == "PATCH" else None).status
+            == 404
+        )
+    server.request("DELETE", f"/teams/{team}/connections/{made.body['id']}", team_owner)
 
 
-def test_address_outside_the_allow_list_is_refused(server: Server, team: str, boss: Person) -> None:
+def test_address_outside_the_allow_list_is_refused(
+    server: Server, team: str, team_owner: Person
+) -> None:
     wish = {"name": "Inner", "kind": "openai", "base_url": "http://127.0.0.1:1/v1"}
 
-    refused = server.request("POST", f"/teams/{team}/connections", boss, wish)
+    refused = server.request("POST", f"/teams/{team}/connections", team_owner, wish)
     assert (refused.status, refused.code) == (400, "invalid")
     assert "base_url" in refused.body["fields"]
 
 
 def test_persona_is_created_changed_and_restored(
-    server: Server, team: str, boss: Person, worker: Person
+    server: Server, team: str, team_owner: Person, worker: Person
 ) -> None:
     wish = {"name": "x", "kind": "demo"}
-    connection = server.request("POST", f"/teams/{team}/connections", boss, wish).body["id"]
+    connection = server.request("POST", f"/teams/{team}/connections", team_owner, wish).body["id"]
     wish = {"name": "누리", "role": "Scribe", "goal": "Write it down.", "model": "demo"}
     made = server.request(
-        "POST", f"/teams/{team}/personas", boss, {**wish, "connection": connection}
+        "POST", f"/teams/{team}/personas", team_owner, {**wish, "connection": connection}
     )
     assert made.status == 201, made.raw
     check(PERSONA, made.body)
     path = f"/personas/{made.body['id']}"
 
     secret = {"instructions": "Say nothing of this.", "enabled": False}
-    changed = server.request("PATCH", path, boss, {**secret, "version": 1})
+    changed = server.request("PATCH", path, team_owner, {**secret, "version": 1})
     assert (changed.body["version"], changed.body["enabled"]) == (2, False)
-    stale = server.request("PATCH", path, boss, {"name": "늦음", "version": 1})
+    stale = server.request("PATCH", path, team_owner, {"name": "늦음", "version": 1})
     assert stale.code == "conflict"
     shown = server.request("GET", path, worker)
     check(PERSONA, shown.body)
     assert shown.body["name"] == "누리"
     assert {shown.body[name] for name in INSIDE} == {None}
-    versions = server.request("GET", f"{path}/versions", boss).body["items"]
+    versions = server.request("GET", f"{path}/versions", team_owner).body["items"]
     check(each(VERSION), versions)
     assert [version["number"] for version in versions] == [2, 1]
-    paged = server.request("GET", f"{path}/versions?limit=1", boss).body
-    rest = server.request("GET", f"{path}/versions?cursor={paged['next']}", boss).body
+    paged = server.request("GET", f"{path}/versions?limit=1", team_owner).body
+    rest = server.request("GET", f"{path}/versions?cursor={paged['next']}", team_owner).body
     assert paged["items"] + rest["items"] == versions
-    back = server.request("POST", f"{path}/versions/1/restore", boss)
+    back = server.request("POST", f"{path}/versions/1/restore", team_owner)
     assert (back.body["version"], back.body["instructions"]) == (3, "")
 
     for method, end in (("PATCH", ""), ("DELETE", ""), ("GET", "/versions")):
         body = {"nonsense": 1} if method == "PATCH" else None
         assert server.request(method, path + end, worker, body).code == "forbidden"
     assert server.request("POST", f"{path}/versions/1/restore", worker).code == "forbidden"
-    assert server.request("POST", f"{path}/versions/9/restore", boss).code == "not_found"
-    assert server.request("DELETE", path, boss).status == 204
+    assert server.request("POST", f"{path}/versions/9/restore", team_owner).code == "not_found"
+    assert server.request("DELETE", path, team_owner).status == 204
     assert server.request("GET", path, worker).status == 404
 
 
 def test_stranger_gets_not_found_for_all_routes_of_a_team(
-    server: Server, foreign: PopulatedRoom, boss: Person, stranger: Person
+    server: Server, foreign: PopulatedRoom, team_owner: Person, stranger: Person
 ) -> None:
     """Each response equals that of an unknown team, before the body is validated."""
-    persona = server.request("GET", f"/teams/{foreign.team}/personas", boss).body["items"][0]["id"]
-    connection = server.request("GET", f"/teams/{foreign.team}/connections", boss).body["items"]
+    persona = server.request("GET", f"/teams/{foreign.team}/personas", team_owner).body["items"][0][
+        "id"
+    ]
+    connection = server.request("GET", f"/teams/{foreign.team}/connections", team_owner).body[
+        "items"
+    ]
     ways = [
         ("GET", ""),
         ("PATCH", ""),
         ("GET", "/members"),
-        ("PATCH", f"/members/{boss.user}"),
-        ("DELETE", f"/members/{boss.user}"),
+        ("PATCH", f"/members/{team_owner.user}"),
+        ("DELETE", f"/members/{team_owner.user}"),
         ("GET", "/invitations"),
         ("POST", "/invitations"),
         ("DELETE", f"/invitations/{UNKNOWN_ID}"),
@@ -288,10 +305,10 @@ def test_stranger_gets_not_found_for_all_routes_of_a_team(
 
 
 def test_team_token_cannot_create_or_join_teams(
-    server: Server, team: str, boss: Person, worker: Person
+    server: Server, team: str, team_owner: Person, worker: Person
 ) -> None:
     _, bound = server.create_token(worker, team=team)
-    token = server.request("POST", f"/teams/{team}/invitations", boss, {}).body["token"]
+    token = server.request("POST", f"/teams/{team}/invitations", team_owner, {}).body["token"]
 
     assert server.request("POST", "/teams", bound, {"name": "x"}).code == "forbidden"
     assert (
