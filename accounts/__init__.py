@@ -1,1 +1,1 @@
-"""Who you are, which team you are in, what you may do."""
+"""Users, teams, memberships, credentials, permissions and the audit log."""

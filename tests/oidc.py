@@ -1,4 +1,4 @@
-"""An OpenID Connect provider on this machine that signs in whomever a test says."""
+"""A local OpenID Connect provider whose claims are set by the test."""
 
 import base64
 import hashlib
@@ -20,8 +20,8 @@ CLIENT_ID, CLIENT_SECRET = "maru-in-tests", "secret-of-maru-in-tests"
 
 
 @dataclass
-class Provider:
-    """What it says of whoever signs in, and what it was asked."""
+class OidcProvider:
+    """The claims that the provider sends, and the codes that it has issued."""
 
     issuer: str = ""
     claims: dict[str, Any] = field(default_factory=dict)
@@ -44,18 +44,18 @@ class Provider:
         public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key()))
         return {"keys": [{**public, "kid": "1", "alg": "RS256", "use": "sig"}]}
 
-    def authorize(self, asked: dict[str, str]) -> str:
-        """Let whoever asks in at once; return where their browser goes next."""
+    def authorize(self, query: dict[str, str]) -> str:
+        """Issue a code without a sign-in page; return the redirect URL of the client."""
         code = uuid4().hex
-        self.codes[code] = asked
-        return asked["redirect_uri"] + "?" + urlencode({"code": code, "state": asked["state"]})
+        self.codes[code] = query
+        return query["redirect_uri"] + "?" + urlencode({"code": code, "state": query["state"]})
 
     def token(self, form: dict[str, str]) -> dict[str, Any] | None:
-        """Change a code for tokens: once, for the client that it was for and has the verifier."""
-        asked = self.codes.pop(form.get("code", ""), None)
+        """Exchange a code for tokens, once, after the checks of PKCE (RFC 7636) and the secret."""
+        query = self.codes.pop(form.get("code", ""), None)
         hashed = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
         challenge = base64.urlsafe_b64encode(hashed).decode().rstrip("=")
-        if asked is None or asked["code_challenge"] != challenge:
+        if query is None or query["code_challenge"] != challenge:
             return None
         if (form["client_id"], form["client_secret"]) != (CLIENT_ID, CLIENT_SECRET):
             return None
@@ -66,9 +66,9 @@ class Provider:
 
 
 @contextmanager
-def running() -> Iterator[Provider]:
-    """Serve one on a free port for as long as the context lasts."""
-    provider = Provider()
+def run_provider() -> Iterator[OidcProvider]:
+    """Run a provider on a free port inside the context."""
+    provider = OidcProvider()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -84,15 +84,15 @@ def running() -> Iterator[Provider]:
                 "/jwks": provider.jwks,
                 "/userinfo": lambda: provider.userinfo,
             }
-            self._say(200, answers[parts.path]())
+            self._send(200, answers[parts.path]())
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
             form = {name: values[0] for name, values in parse_qs(body).items()}
             answer = provider.token(form)
-            self._say(200 if answer else 400, answer or {"error": "invalid_grant"})
+            self._send(200 if answer else 400, answer or {"error": "invalid_grant"})
 
-        def _say(self, status: int, body: Any) -> None:
+        def _send(self, status: int, body: Any) -> None:
             raw = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
@@ -101,7 +101,7 @@ def running() -> Iterator[Provider]:
             self.wfile.write(raw)
 
         def log_message(self, *args: object) -> None:
-            """Say nothing."""
+            """Do not log requests."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     provider.issuer = f"http://127.0.0.1:{server.server_port}"

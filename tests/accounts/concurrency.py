@@ -1,4 +1,4 @@
-"""Doing one thing many times at once, each in a thread with its own database connection."""
+"""Concurrent calls of one function, each in a thread with its own database connection."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -7,24 +7,30 @@ from typing import TypeVar
 
 from django.db import connection
 
-Who = TypeVar("Who")
-What = TypeVar("What")
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
 
 
 def run_concurrently(
-    do: Callable[[Who], What], whos: Sequence[Who], refusals: type[Exception]
-) -> list[What]:
-    """Call `do` with each of `whos` at the same moment; return what it returned where it did."""
-    barrier = Barrier(len(whos))
+    call: Callable[[Argument], Result],
+    arguments: Sequence[Argument],
+    refusals: type[Exception],
+) -> list[Result]:
+    """Call `call` with all arguments at once; return the results of the calls not refused.
 
-    def start(who: Who) -> list[What]:
+    The barrier makes all threads start together; it has no timeout, because every thread of the
+    pool reaches it.
+    """
+    barrier = Barrier(len(arguments))
+
+    def start(argument: Argument) -> list[Result]:
         barrier.wait()
         try:
-            return [do(who)]
+            return [call(argument)]
         except refusals:
             return []
         finally:
             connection.close()
 
-    with ThreadPoolExecutor(len(whos)) as pool:
-        return [done for some in pool.map(start, whos) for done in some]
+    with ThreadPoolExecutor(len(arguments)) as pool:
+        return [result for results in pool.map(start, arguments) for result in results]

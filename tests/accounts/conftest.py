@@ -1,4 +1,4 @@
-"""The cast of a team, each made by the services that the product has."""
+"""The users of the tests, created by the services of the product."""
 
 import re
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from accounts.services.teams import add_team_member
 
 PASSWORD = "ondol-warms-the-floor"
 
-Answer = Any  # of a test client: the type of it, with `json`, is in the stubs only
+Response = Any  # of a test client: its type, with `json`, is in the stubs only
 
 
 @dataclass(frozen=True)
 class Cast:
-    """A team with one of each role; the stranger owns another one, nobody is in none."""
+    """A team with one user of each role. The stranger owns another team; `nobody` is in no team."""
 
     team: Team
     other_team: Team
@@ -45,27 +45,27 @@ def make_user(name: str, *, email: str = "", verified: bool = True) -> User:
     )
 
 
-def without_csrf(page: Answer) -> str:
-    """The page without what differs from one request to the next."""
+def without_csrf(page: Response) -> str:
+    """Return the page without its CSRF tokens, which differ in every response."""
     text: str = page.content.decode()
     return re.sub(r'name="csrfmiddlewaretoken" value="\w+"', "", text)
 
 
-class Counting(MD5PasswordHasher):
-    """Counts how often a password is hashed, which is what takes the time."""
+class CountingHasher(MD5PasswordHasher):
+    """Counts password hashes, which dominate the time of a sign-in."""
 
     count = 0
 
     def encode(self, password: str, salt: str) -> str:
-        Counting.count += 1
+        CountingHasher.count += 1
         return super().encode(password, salt)
 
 
 @pytest.fixture
-def counting(settings: Settings) -> type[Counting]:
-    settings.PASSWORD_HASHERS = [f"{__name__}.Counting"]
-    Counting.count = 0
-    return Counting
+def hasher(settings: Settings) -> type[CountingHasher]:
+    settings.PASSWORD_HASHERS = [f"{__name__}.CountingHasher"]
+    CountingHasher.count = 0
+    return CountingHasher
 
 
 @pytest.fixture

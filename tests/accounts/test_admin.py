@@ -1,4 +1,4 @@
-"""The admin site: for staff, without secrets, behind the one sign-in page."""
+"""The admin site: staff with two-step sign-in, no secrets, no sign-in page of its own."""
 
 from urllib.parse import parse_qs, urlsplit
 
@@ -27,14 +27,14 @@ def staff(cast: Cast) -> Client:
     return client
 
 
-def test_only_people_teams_the_audit_and_what_they_run_on_are_in_it(client: Client) -> None:
-    client.get("/admin/")  # whoever asks for an address has all apps registered
+def test_site_has_exactly_the_registered_models(client: Client) -> None:
+    client.get("/admin/")  # resolving a URL registers all models
 
     assert set(site._registry) == {User, Team, AuditEntry, TeamQuota, Worker}
 
 
-def test_it_has_no_sign_in_of_its_own(client: Client, cast: Cast) -> None:
-    """Whoever guesses passwords is sent to the page that counts."""
+def test_site_has_no_sign_in_page(client: Client, cast: Cast) -> None:
+    """A password attempt is redirected to the rate-limited page."""
     answer = client.post(
         "/admin/login/?next=/admin/", {"username": cast.owner.email, "password": PASSWORD}
     )
@@ -51,20 +51,20 @@ def test_it_has_no_sign_in_of_its_own(client: Client, cast: Cast) -> None:
         ("/admin/password_change/", "/accounts/password/change/"),
     ],
 )
-def test_it_has_no_way_out_of_its_own(staff: Client, path: str, page: str) -> None:
+def test_site_has_no_sign_out_page(staff: Client, path: str, page: str) -> None:
     fields = {"old_password": PASSWORD, "new_password1": "x", "new_password2": "x"}
 
     assert staff.post(path, fields)["Location"] == page
 
 
 @pytest.mark.parametrize("who", ["owner", "member"])
-def test_it_is_closed_to_who_is_not_staff(client: Client, cast: Cast, who: str) -> None:
+def test_site_is_closed_to_users_who_are_not_staff(client: Client, cast: Cast, who: str) -> None:
     client.force_login(cast.named(who))
 
     assert client.get("/admin/", follow=True).status_code == 403
 
 
-def test_no_secret_is_in_any_page(staff: Client, cast: Cast) -> None:
+def test_no_page_contains_a_secret(staff: Client, cast: Cast) -> None:
     token, secret = create_token(user=cast.member, name="script")
     invitation, link = invite(user=cast.owner, team_id=cast.team.pk)
     cast.member.refresh_from_db()
@@ -85,7 +85,9 @@ def test_no_secret_is_in_any_page(staff: Client, cast: Cast) -> None:
             assert hidden not in page
 
 
-def test_suspension_says_so(staff: Client, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_suspension_notifies_listeners(
+    staff: Client, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
     revoked = record_revocations(monkeypatch)
 
     staff.post(f"/admin/accounts/user/{cast.member.pk}/change/", {"is_staff": ""})
@@ -97,12 +99,12 @@ def test_suspension_says_so(staff: Client, cast: Cast, monkeypatch: pytest.Monke
 
 
 def written(staff: User) -> list[AuditEntry]:
-    """What stands in the log of the server about what was done on the site."""
+    """Return the entries of the site in the audit log of the installation."""
     entries = AuditEntry.objects.filter(team=None, actor=staff, refused=False)
     return list(entries.exclude(action="user.created").order_by("number"))
 
 
-def test_who_becomes_staff_or_active_again_is_written_down(staff: Client, cast: Cast) -> None:
+def test_changes_of_staff_and_active_are_audited(staff: Client, cast: Cast) -> None:
     path = f"/admin/accounts/user/{cast.suspended.pk}/change/"
 
     staff.post(path, {"is_active": "on", "is_superuser": "on"})
@@ -117,7 +119,7 @@ def test_who_becomes_staff_or_active_again_is_written_down(staff: Client, cast: 
     assert (moved.before["is_staff"], moved.after["is_superuser"]) == (False, False)
 
 
-def test_bounds_of_a_team_are_written_down(staff: Client, cast: Cast) -> None:
+def test_changes_of_a_team_quota_are_audited(staff: Client, cast: Cast) -> None:
     team = str(cast.team.pk)
     staff.post("/admin/rooms/teamquota/add/", {"team": team, "runs_per_team": "3"})
     staff.post(f"/admin/rooms/teamquota/{team}/change/", {"team": team, "runs_per_team": "30"})
@@ -129,7 +131,7 @@ def test_bounds_of_a_team_are_written_down(staff: Client, cast: Cast) -> None:
     assert (changed.before, changed.after) == ({"runs_per_team": 3}, {"runs_per_team": 30})
 
 
-def test_nothing_is_made_or_deleted_in_it(staff: Client, cast: Cast) -> None:
+def test_site_creates_and_deletes_nothing(staff: Client, cast: Cast) -> None:
     for path in (
         "/admin/accounts/user/add/",
         "/admin/accounts/team/add/",
@@ -139,7 +141,7 @@ def test_nothing_is_made_or_deleted_in_it(staff: Client, cast: Cast) -> None:
         assert staff.post(path, {"post": "yes"}).status_code == 403
 
 
-def test_staff_do_not_make_themselves_superusers(cast: Cast) -> None:
+def test_staff_cannot_make_themselves_superusers(cast: Cast) -> None:
     from django.contrib.auth.models import Permission
 
     cast.owner.is_staff = True

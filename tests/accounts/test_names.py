@@ -1,4 +1,4 @@
-"""A name is what it looks like, and can mimic neither a badge nor another direction of writing."""
+"""Cleaning of names: invisible characters, imitated badges and bidirectional text."""
 
 import unicodedata
 
@@ -24,7 +24,7 @@ from accounts.names import MAX_NAME_LENGTH, clean_handle, clean_name, handle_for
         ("Zoë-Anne O’Neill", "Zoë-Anne O’Neill"),
     ],
 )
-def test_a_name_is_kept_on_one_line(text: str, name: str) -> None:
+def test_name_is_on_one_line(text: str, name: str) -> None:
     assert clean_name(text) == name
 
 
@@ -53,7 +53,7 @@ def test_a_name_is_kept_on_one_line(text: str, name: str) -> None:
         "\U000e0101",
     ],
 )
-def test_what_cannot_be_seen_is_dropped(hidden: str) -> None:
+def test_invisible_characters_are_removed(hidden: str) -> None:
     assert clean_name(f"Ga{hidden}ram") == "Garam"
 
 
@@ -72,25 +72,25 @@ def test_what_cannot_be_seen_is_dropped(hidden: str) -> None:
         "\U0001f201",  # boxed kana
     ],
 )
-def test_letters_in_boxes_and_circles_are_dropped(badge: str) -> None:
+def test_boxed_and_circled_letters_are_removed(badge: str) -> None:
     assert clean_name(f"Garam {badge}").removesuffix(" AI") == "Garam"
 
 
-def test_a_tower_of_marks_is_cut_down() -> None:
+def test_combining_marks_are_limited() -> None:
     assert clean_name("Z" + "\u0335" * 30) == "Z" + "\u0335" * 4
 
 
-def test_nothing_to_see_is_no_name() -> None:
+def test_name_without_visible_characters_is_empty() -> None:
     assert clean_name("\u200b\u202e \u3164 \U0001f170") == ""
 
 
-def test_a_long_name_is_cut_and_leaves_no_space_at_its_end() -> None:
+def test_long_name_is_cut_without_a_trailing_space() -> None:
     assert clean_name("가" * 50) == "가" * MAX_NAME_LENGTH
     assert clean_name("a" * 39 + " b") == "a" * 39
 
 
 @given(st.text(max_size=80))
-def test_a_cleaned_name_is_clean(text: str) -> None:
+def test_cleaning_is_idempotent(text: str) -> None:
     name = clean_name(text)
 
     assert clean_name(name) == name
@@ -111,7 +111,7 @@ def test_a_cleaned_name_is_clean(text: str) -> None:
         ("", "", ""),
     ],
 )
-def test_initials_stand_for_a_name(name: str, two: str, one: str) -> None:
+def test_initials_of_names(name: str, two: str, one: str) -> None:
     assert initials(name) == two
     assert initials(name, max_letters=1) == one
 
@@ -133,7 +133,7 @@ def test_initials_stand_for_a_name(name: str, two: str, one: str) -> None:
         ("a" * 41, ""),
     ],
 )
-def test_a_handle_is_letters_digits_and_dashes_in_lower_case(typed: str, handle: str) -> None:
+def test_handle_is_letters_digits_and_dashes_in_lower_case(typed: str, handle: str) -> None:
     assert clean_handle(typed) == handle
 
 
@@ -141,5 +141,5 @@ def test_a_handle_is_letters_digits_and_dashes_in_lower_case(typed: str, handle:
     ("name", "handle"),
     [("Data Team", "data-team"), ("가람", "가람"), ("O’Neill", "o-neill"), ("!!!", "")],
 )
-def test_a_handle_can_be_made_of_a_name(name: str, handle: str) -> None:
+def test_handle_is_derived_from_a_name(name: str, handle: str) -> None:
     assert handle_for(name) == handle

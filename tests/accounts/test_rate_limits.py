@@ -1,4 +1,4 @@
-"""Rate limits: exact, for each by itself, released after their time, and never in the way."""
+"""Rate limits: exact counts, separate counters, end of the window, and Redis outages."""
 
 from dataclasses import replace
 from uuid import UUID, uuid4
@@ -16,7 +16,7 @@ WHOSE = [(action, kind) for action, kind in LIMITS]
 
 
 class Clock:
-    """A clock that stands until it is moved."""
+    """A clock that the test advances."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -37,15 +37,18 @@ def _counters(settings: Settings, monkeypatch: pytest.MonkeyPatch, clock: Clock)
     monkeypatch.setattr(rate_limits, "get_counters", lambda: mine)
 
 
-def somebody(token: UUID | None = None) -> User:
+def new_user(token: UUID | None = None) -> User:
     user = User(pk=uuid4())
     user.scope = replace(FULL_SCOPE, token_id=token)
     return user
 
 
 def passes(action: str, kind: str, one: UUID) -> bool:
-    """Do something as somebody new each time, so that only the one rule counts."""
-    user = somebody(token=one if kind == "token" else None)
+    """Count one use by a new user, so that only the limit of `kind` applies.
+
+    Return True if the use passes.
+    """
+    user = new_user(token=one if kind == "token" else None)
     if kind == "user":
         user.pk = one
     where = {"room_id": one} if kind == "room" else {"team_id": one} if kind == "team" else {}
@@ -57,7 +60,7 @@ def passes(action: str, kind: str, one: UUID) -> bool:
 
 
 @pytest.mark.parametrize(("action", "kind"), WHOSE)
-def test_each_rule_holds_at_its_number_and_no_other(
+def test_each_limit_applies_at_its_count(
     action: str, kind: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, another = uuid4(), uuid4()
@@ -71,21 +74,21 @@ def test_each_rule_holds_at_its_number_and_no_other(
     assert sum(passes(action, kind, one) for _ in range(most + 20)) == most
 
 
-def test_wait_is_the_rest_of_the_time(clock: Clock) -> None:
+def test_wait_is_the_rest_of_the_window(clock: Clock) -> None:
     counters = MemoryCounters(clock)
-    counts = [("key", RateLimit(1, 60))]
+    uses = [("key", RateLimit(1, 60))]
 
-    assert counters.consume(counts) is None
+    assert counters.consume(uses) is None
     clock.now += 20
-    assert counters.consume(counts) == 40
+    assert counters.consume(uses) == 40
 
 
-def test_longest_wait_counts(clock: Clock) -> None:
+def test_longest_wait_is_returned(clock: Clock) -> None:
     counters = MemoryCounters(clock)
-    counts = [("long", RateLimit(1, 60)), ("short", RateLimit(1, 5)), ("wide", RateLimit(9, 900))]
+    uses = [("long", RateLimit(1, 60)), ("short", RateLimit(1, 5)), ("wide", RateLimit(9, 900))]
 
-    counters.consume(counts)
-    assert counters.consume(counts) == 60
+    counters.consume(uses)
+    assert counters.consume(uses) == 60
 
 
 def test_limits_can_be_switched_off(settings: Settings) -> None:
@@ -95,7 +98,7 @@ def test_limits_can_be_switched_off(settings: Settings) -> None:
     assert all(passes("send", "user", one) for _ in range(LIMITS["send", "user"].max_count + 1))
 
 
-def test_what_is_over_is_forgotten(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ended_windows_are_removed(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rate_limits, "PRUNE_ABOVE", 10)
     counters = MemoryCounters(clock)
     for number in range(11):
@@ -106,8 +109,8 @@ def test_what_is_over_is_forgotten(clock: Clock, monkeypatch: pytest.MonkeyPatch
     assert list(counters._used) == ["new"]
 
 
-def test_nothing_is_refused_while_redis_is_away() -> None:
+def test_uses_pass_while_redis_is_unavailable() -> None:
     counters = RedisCounters("redis://127.0.0.1:1/0")
-    counts = [("key", RateLimit(1, 60))]
+    uses = [("key", RateLimit(1, 60))]
 
-    assert [counters.consume(counts) for _ in range(50)] == [None] * 50
+    assert [counters.consume(uses) for _ in range(50)] == [None] * 50

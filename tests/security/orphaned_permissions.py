@@ -1,4 +1,4 @@
-"""Rights that have outlived what they came from (TEN-18): after no test is there one."""
+"""Permissions without the membership that granted them (TEN-18); checked after each test."""
 
 from django.db.models import Exists, OuterRef
 
@@ -8,16 +8,16 @@ from rooms.models import RoomMember, RoomPermission
 
 
 def orphaned_permissions() -> list[str]:
-    """Name the permissions of those who have no place where they hold, or lost it."""
-    seats = TeamMember.objects.filter(user=OuterRef("user"))
-    in_team = seats.active().filter(team=OuterRef("content_object"))
-    places = RoomMember.objects.active().filter(user=OuterRef("user"))
-    in_room = places.filter(room=OuterRef("content_object"))
-    near = seats.filter(team=OuterRef("content_object__team"))
+    """Return a description of each permission whose user has no active membership for it."""
+    team_members = TeamMember.objects.filter(user=OuterRef("user"))
+    in_team = team_members.active().filter(team=OuterRef("content_object"))
+    room_members = RoomMember.objects.active().filter(user=OuterRef("user"))
+    in_room = room_members.filter(room=OuterRef("content_object"))
+    in_team_of_object = team_members.filter(team=OuterRef("content_object__team"))
     found = [
         *TeamPermission.objects.exclude(Exists(in_team)),
         *RoomPermission.objects.exclude(Exists(in_room)),
-        *RoomPermission.objects.exclude(Exists(near.active())),
-        *PersonaGrant.objects.filter(user__isnull=False).exclude(Exists(near)),
+        *RoomPermission.objects.exclude(Exists(in_team_of_object.active())),
+        *PersonaGrant.objects.filter(user__isnull=False).exclude(Exists(in_team_of_object)),
     ]
-    return [f"{type(one).__name__} {one.pk}: {one.permission.codename}" for one in found]
+    return [f"{type(row).__name__} {row.pk}: {row.permission.codename}" for row in found]

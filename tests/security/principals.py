@@ -1,4 +1,4 @@
-"""Two teams that have one of everything, and everybody who is not in the room of the first."""
+"""Two tenants with one object of each kind, and every user outside the room of the first."""
 
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -21,12 +21,12 @@ from rooms.services import archive_room, create_room, delete_room, post_message,
 from rooms.services import put_member as put_room_member
 
 Ids = dict[str, str]
-EMOJI = "%F0%9F%91%8D"  # as it stands in an address
+EMOJI = "%F0%9F%91%8D"  # percent-encoded, for a URL
 
 
 @dataclass
 class Tenant:
-    """One team: its owner, and the id of one of each kind of thing in it."""
+    """A team with an owner, a member, a room and a persona; `ids` has one id of each kind."""
 
     team: Team
     owner: User
@@ -53,8 +53,8 @@ def make_tenant(name: str) -> Tenant:
     posted = post_message(user=owner, room_id=room.pk, text=f"CANARY-{name}")
     invitation, _secret = invite(user=owner, team_id=team.pk)
     token, _secret = create_token(user=owner, name="one", scopes=["admin"])
-    side = Tenant(team, owner, member, room, persona)
-    side.ids = {
+    tenant = Tenant(team, owner, member, room, persona)
+    tenant.ids = {
         "team": str(team.pk),
         "room": str(room.pk),
         "member": str(member.pk),
@@ -67,34 +67,34 @@ def make_tenant(name: str) -> Tenant:
         "number": "1",
         "emoji": EMOJI,
     }
-    return side
+    return tenant
 
 
-def other_rooms(side: Tenant) -> dict[str, str]:
-    """Rooms of the side that are open, archived and deleted."""
-    made = {}
+def other_rooms(tenant: Tenant) -> dict[str, str]:
+    """Create an open, an archived and a deleted room; return their ids by kind."""
+    created = {}
     for kind in ("open", "archived", "deleted"):
-        room = create_room(user=side.owner, team_id=side.team.pk, name=kind)
-        made[kind] = str(room.pk)
-    update_room(user=side.owner, room_id=UUID(made["open"]), privacy="team")
-    archive_room(user=side.owner, room_id=UUID(made["archived"]))
-    delete_room(user=side.owner, room_id=UUID(made["deleted"]))
-    return made
+        room = create_room(user=tenant.owner, team_id=tenant.team.pk, name=kind)
+        created[kind] = str(room.pk)
+    update_room(user=tenant.owner, room_id=UUID(created["open"]), privacy="team")
+    archive_room(user=tenant.owner, room_id=UUID(created["archived"]))
+    delete_room(user=tenant.owner, room_id=UUID(created["deleted"]))
+    return created
 
 
 @dataclass
 class Principal:
-    """Somebody with a session and a token; `insider` is in the first team, though not the room."""
+    """A user with a session and a token; an `insider` is in the first team but not in its room."""
 
     name: str
     user: User
     token: str
-    comes_in: bool = True
+    can_sign_in: bool = True
     insider: bool = False
 
 
 def make_principals(victim: Tenant, own: Tenant) -> list[Principal]:
-    """Everybody who is not in the victim's room."""
+    """Return one user for each way to be outside the victim's room."""
     return [
         _principal("stranger", own.owner),
         *(_of_role(own, role, insider=False) for role in (TeamRole.ADMIN, TeamRole.GUEST)),
@@ -110,15 +110,15 @@ def make_principals(victim: Tenant, own: Tenant) -> list[Principal]:
     ]
 
 
-def _principal(name: str, user: User, **how: bool) -> Principal:
+def _principal(name: str, user: User, **flags: bool) -> Principal:
     _token, secret = create_token(user=user, name=name, scopes=["admin"])
-    return Principal(name, user, secret, **how)
+    return Principal(name, user, secret, **flags)
 
 
-def _of_role(side: Tenant, role: str, *, insider: bool) -> Principal:
+def _of_role(tenant: Tenant, role: str, *, insider: bool) -> Principal:
     name = f"{role}-{'here' if insider else 'elsewhere'}"
     user = make_user(name)
-    add_team_member(side.team, user, role)
+    add_team_member(tenant.team, user, role)
     return _principal(name, user, insider=insider)
 
 
@@ -150,13 +150,13 @@ def _suspended_in_team(victim: Tenant) -> Principal:
 
 def _suspended(victim: Tenant) -> Principal:
     user = _insider(victim, "suspended")
-    principal = _principal("suspended", user, comes_in=False)
+    principal = _principal("suspended", user, can_sign_in=False)
     suspend_user(person=user)
     return principal
 
 
 def _insider(victim: Tenant, name: str) -> User:
-    """An admin of the team who is in the room, too, until something happens to them."""
+    """Create a team admin who is in the room; the caller then takes that access away."""
     user = make_user(name)
     add_team_member(victim.team, user, TeamRole.ADMIN)
     put_room_member(user=victim.owner, room_id=victim.room.pk, member_id=user.pk, role="moderator")

@@ -1,4 +1,4 @@
-"""Each service that changes something writes one entry; one that nobody thought of fails here."""
+"""Each service that changes something writes one audit entry; an unlisted service fails here."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ class Here(TypedDict):
 
 @dataclass
 class World:
-    """A team with a room, a persona, a connection, and an invitation that is open."""
+    """A team with a room, personas, a connection and a valid invitation."""
 
     owner: User = field(default_factory=lambda: person("Owner"))
     member: User = field(default_factory=lambda: person("Member"))
@@ -91,7 +91,7 @@ def setup(world: World) -> object:
     )
 
 
-def let_its_time_pass(world: World) -> None:
+def delete_team_eight_days_ago(world: World) -> None:
     A.delete_team(user=world.owner, team_id=world.team.pk, name="Team")
     Team.objects.update(deleted_at=timezone.now() - timedelta(days=8))
 
@@ -291,7 +291,7 @@ CHANGES: dict[str, tuple[Act, list[str]]] = {
 }
 
 BEFORE: dict[str, Act] = {
-    "purge_teams": let_its_time_pass,
+    "purge_teams": delete_team_eight_days_ago,
     "restore_team": lambda w: A.delete_team(user=w.owner, team_id=w.team.pk, name="Team"),
     "restore_team_member": lambda w: A.suspend_team_member(
         user=w.owner, team_id=w.team.pk, member_id=w.member.pk
@@ -307,15 +307,15 @@ BEFORE: dict[str, Act] = {
 }
 
 WITHOUT = {
-    "post_message": "what is said is in the room's own log",
+    "post_message": "the event log of the room has it",
     "check_text": "changes nothing",
     "check_may_edit": "changes nothing",
-    "edit_message": "the room's own log has it",
-    "react": "the room's own log has it",
-    "delete_message": "of others: tests/rooms/services/test_messages.py",
-    "cancel_run": "as is who stopped an answer",
-    "retry_run": "and who asked again",
-    "mark_read": "one's own place in a room is no change of it",
+    "edit_message": "the event log of the room has it",
+    "react": "the event log of the room has it",
+    "delete_message": "of other authors: tests/rooms/services/test_messages.py",
+    "cancel_run": "the event log of the room has it",
+    "retry_run": "the event log of the room has it",
+    "mark_read": "a read marker is not audited",
     "add_members": "a step of create_room and put_member",
     "close_rooms": "a step of delete_team",
     "fail_unauthorized_runs_of": "a step of set_team_role",
@@ -325,13 +325,13 @@ WITHOUT = {
     "leave_rooms": "a step of remove_team_member and set_team_role",
     "invitation_url": "reads",
     "lock_rooms_of": "reads",
-    "purge_rooms": "what is left of rooms whose deletion has its entry",
+    "purge_rooms": "the deletion of the room has an entry",
     "reopen_rooms": "a step of restore_team",
     "restore_to_rooms": "a step of restore_team_member",
     "publish_profile": "a step of update_profile",
     "suspend_from_rooms": "a step of suspend_team_member",
     "unbind": "a step of unbind_persona and confine_persona",
-    "rotate_keys": "the same keys under another secret, by whoever runs the server",
+    "rotate_keys": "the operator encrypts the same keys with another secret",
     "find_unreadable_keys": "reads",
     "check_connection": "changes nothing",
     "check_new_connection": "changes nothing",
@@ -341,7 +341,7 @@ WITHOUT = {
     "get_invitation_by_digest": "reads",
     "is_set_up": "reads",
     "get_invitation": "reads",
-    "create_setup_link": "printed by the server, for whoever starts it",
+    "create_setup_link": "the server prints it for the operator",
     "user_for_token": "reads",
     "users_for_tokens": "reads",
     "users_for_sessions": "reads",
@@ -349,7 +349,7 @@ WITHOUT = {
 
 
 def services() -> Iterator[str]:
-    """Yield the name of each function of the three apps that others call to do something."""
+    """Yield the names of the public service functions of the three apps."""
     for module in (accounts.services, agents.services, rooms.services):
         yield from (name for name in module.__all__ if isfunction(getattr(module, name)))
 
@@ -364,23 +364,25 @@ def test_change_writes_one_entry_without_secrets(name: str) -> None:
     world = World()
     if name in BEFORE:
         BEFORE[name](world)
-    known = set(AuditEntry.objects.values_list("pk", flat=True))
+    entries_before = set(AuditEntry.objects.values_list("pk", flat=True))
 
     with CaptureQueriesContext(connection) as queries:
         act(world)
 
-    written = AuditEntry.objects.exclude(pk__in=known)
+    written = AuditEntry.objects.exclude(pk__in=entries_before)
     assert sorted(written.values_list("action", flat=True)) == sorted(actions)
     for entry in written:
-        told = f"{entry.before}{entry.after}"
-        assert not any(secret in told for secret in (KEY, PROSE, "another-good-password"))
-        assert not any(secret in told for secret in (world.link, world.invitation.digest))
-    said = [query["sql"] for query in queries.captured_queries]
-    of_the_log = [q for q in said if "accounts_auditentry" in q and not q.startswith("DELETE")]
+        values = f"{entry.before}{entry.after}"
+        assert not any(secret in values for secret in (KEY, PROSE, "another-good-password"))
+        assert not any(secret in values for secret in (world.link, world.invitation.digest))
+    statements = [query["sql"] for query in queries.captured_queries]
+    of_the_log = [
+        q for q in statements if "accounts_auditentry" in q and not q.startswith("DELETE")
+    ]
     assert len(of_the_log) == 2 * len(actions)
 
 
-def test_message_costs_no_entry() -> None:
+def test_message_writes_no_audit_entry() -> None:
     world = World()
     before = AuditEntry.objects.count()
 
@@ -389,7 +391,7 @@ def test_message_costs_no_entry() -> None:
     assert AuditEntry.objects.count() == before
 
 
-def test_refused_command_of_a_socket_is_written_down_and_reading_is_not() -> None:
+def test_refused_socket_command_is_audited_and_refused_read_is_not() -> None:
     world = World()
     with pytest.raises(Exception, match="not_found"):
         execute(

@@ -1,7 +1,8 @@
-"""Every way in × everybody who has no right to what is behind it: the answer of what is not there.
+"""The permission matrix: each page and REST operation, called by each user without access.
 
-The ways in are enumerated from the code. One that is not listed here fails, and so does a line here
-that no way in has: whoever adds an endpoint says what its body may name.
+The response to an object of another team must equal the response to an object that does not exist.
+Pages and operations are enumerated from the code: an unlisted one fails, and so does a stale line
+here. A new endpoint is added with the ids that its body may contain.
 """
 
 import json
@@ -29,9 +30,9 @@ from tests.security.principals import (
 
 pytestmark = pytest.mark.django_db
 
-Answer = Any  # of a test client: the type of it is in the stubs only
+Response = Any  # of a test client: its type is in the stubs only
 
-# What a path names → the kind of thing that it is.
+# Path parameter → kind of object.
 PARAMETERS = {
     "team_id": "team",
     "room_id": "room",
@@ -46,10 +47,10 @@ PARAMETERS = {
     "number": "number",
     "emoji": "emoji",
 }
-FREE = {"token", "language"}  # a secret, and a word
+FREE = {"token", "language"}  # parameters that are not ids
 OF_ROOMS = {"room", "message", "run"}
 
-# The pages: what their forms send. Ids in it are named by kind, in braces.
+# Page → the form that it sends. Ids are written as their kind, in braces.
 PAGES: dict[str, dict[str, str]] = {
     "rooms:create": {"name": "x", "privacy": "private", "personas": "{persona}"},
     "rooms:room": {},
@@ -98,16 +99,16 @@ PAGES: dict[str, dict[str, str]] = {
     "accounts:remove": {},
     "accounts:invitation_revoke": {},
 }
-# Pages that name nothing of anybody's; they are one's own, or public.
+# Pages whose URL has no id: public pages and pages of the user.
 WITHOUT_IDS = {
     *("rooms:home", "accounts:profile", "accounts:tokens", "accounts:invitation"),
     *("accounts:invitation_link", "setup", "jsi18n", "set_language"),
     *("healthz", "readyz", "metrics"),
 }
-# Apps of others under our roof, whose addresses name nothing of a team; and the API, see below.
+# Routes of third-party apps (see test_matrix_other_routes) and of the API (see below).
 ELSEWHERE = ("accounts/", "admin/", "api/")
 
-# The REST operations that take a body: a valid one. What names something is in braces.
+# REST operation → a valid body. Ids are written as their kind, in braces.
 BODIES: dict[str, dict[str, Any]] = {
     "PATCH /me": {"name": "x"},
     "POST /teams": {"name": "x"},
@@ -144,7 +145,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "personas": ["{persona}"],
     },
 }
-# The operations that take none.
+# REST operations without a body.
 BODILESS = {
     "GET /teams",
     "GET /teams/{team_id}",
@@ -187,9 +188,9 @@ BODILESS = {
     "POST /runs/{run_id}/cancel",
     "POST /runs/{run_id}/retry",
 }
-# One's own session, and the audit, which says that somebody was refused.
-WRITTEN_BESIDE = ("django_session", "accounts_auditentry")
-# What nobody sets by a body, unless the operation's own schema has it.
+# Tables that a refused request may write: sessions and the audit log.
+IGNORED_TABLES = ("django_session", "accounts_auditentry")
+# Fields that no body may set unless the schema of the operation has them.
 PROTECTED = {
     "id": "{room}",
     "team_id": "{team}",
@@ -218,24 +219,24 @@ def own(db: None) -> Tenant:
 
 
 def pages() -> Iterator[tuple[str, str]]:
-    """Every page of ours: its name, and its path with the names of its parameters in braces."""
-    for route, name in _walk(get_resolver().url_patterns, "", ""):
+    """Yield the name and the path of each page, with its parameters in braces."""
+    for route, name in walk(get_resolver().url_patterns, "", ""):
         if not route.startswith(ELSEWHERE):
             yield name or route, "/" + re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", route)
 
 
-def _walk(patterns: Any, prefix: str, namespace: str) -> Iterator[tuple[str, str]]:
+def walk(patterns: Any, prefix: str, namespace: str) -> Iterator[tuple[str, str]]:
     for pattern in patterns:
         route = prefix + str(pattern.pattern)
         if isinstance(pattern, URLResolver):
             inner = f"{namespace}{pattern.namespace}:" if pattern.namespace else namespace
-            yield from _walk(pattern.url_patterns, route, inner)
+            yield from walk(pattern.url_patterns, route, inner)
         elif isinstance(pattern, URLPattern):
             yield route, namespace + pattern.name if pattern.name else ""
 
 
 def operations() -> Iterator[tuple[str, dict[str, Any] | None]]:
-    """Every REST operation: method and path, and the properties of its body, if it takes one."""
+    """Yield method and path of each REST operation, and the properties of its body or None."""
     whole = api.get_openapi_schema()
     for path, methods in whole["paths"].items():
         for method, operation in methods.items():
@@ -249,44 +250,43 @@ def operations() -> Iterator[tuple[str, dict[str, Any] | None]]:
 
 
 def kinds_in(path: str) -> dict[str, str]:
-    """The parameters of a path, and what kind of thing each of them names."""
+    """Return the parameters of a path and the kind of object of each."""
     found = re.findall(r"{(\w+)}", path)
     return {each: PARAMETERS[each] for each in found if each not in FREE}
 
 
 def filled(thing: Any, ids: Ids) -> Any:
-    """A body or a form with ids in it."""
+    """Return a body or a form with the ids filled in."""
     text = json.dumps(thing)
     return json.loads(re.sub(r"{(\w+)}", lambda found: ids[found[1]], text))
 
 
-def absent() -> Ids:
-    """Ids of nothing. A version is none that strangers could tell from another."""
+def missing_ids() -> Ids:
+    """Return ids of objects that do not exist, except for version numbers and emoji."""
     kinds = {*PARAMETERS.values()} - {"number", "emoji"}
     return {**{kind: str(uuid4()) for kind in kinds}, "number": "1", "emoji": EMOJI}
 
 
-def masked(answer: Answer, *sides: Ids) -> tuple[int, str, str]:
-    """What somebody is told, without the ids that they have sent and what is new each time."""
-    text = answer.content.decode()
-    told = f"{answer.get('Location', '')}\n{text}"
-    for ids in sides:
+def masked(answer: Response, *id_sets: Ids) -> tuple[int, str, str]:
+    """Return status, type and text of a response without the sent ids, CSRF tokens and nonces."""
+    text = f"{answer.get('Location', '')}\n{answer.content.decode()}"
+    for ids in id_sets:
         for value in ids.values():
             if len(value) > 10:
-                told = told.replace(value, "ID")
-    told = re.sub(r'csrfmiddlewaretoken" value="\w+"', "", told)
-    told = re.sub(r'nonce="[^"]+"', "", told)
-    return answer.status_code, answer.get("Content-Type", ""), told
+                text = text.replace(value, "ID")
+    text = re.sub(r'csrfmiddlewaretoken" value="\w+"', "", text)
+    text = re.sub(r'nonce="[^"]+"', "", text)
+    return answer.status_code, answer.get("Content-Type", ""), text
 
 
-def asked(client: Client, method: str, path: str, **data: Any) -> tuple[Answer, list[str]]:
-    """Ask for something; return the answer, and what was written of what is anybody's."""
+def send(client: Client, method: str, path: str, **data: Any) -> tuple[Response, list[str]]:
+    """Send a request; return the response and its writes, except to IGNORED_TABLES."""
     writes: list[str] = []
 
-    def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:  # noqa: FBT001  # as Django calls it
+    def note(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:  # noqa: FBT001  # Django passes it by position
         result = execute(sql, params, many, context)
         changes = sql.startswith(("INSERT", "UPDATE", "DELETE")) and context["cursor"].rowcount
-        if changes and not any(table in sql for table in WRITTEN_BESIDE):
+        if changes and not any(table in sql for table in IGNORED_TABLES):
             writes.append(sql)
         return result
 
@@ -302,10 +302,10 @@ def browser(user: User | None) -> Client:
     return client
 
 
-def page_of(client: Client, method: str, path: str, form: dict[str, str]) -> Any:
+def send_form(client: Client, method: str, path: str, form: dict[str, str]) -> Any:
     if method == "GET":
-        return asked(client, method, path)
-    return asked(
+        return send(client, method, path)
+    return send(
         client,
         method,
         path,
@@ -314,30 +314,30 @@ def page_of(client: Client, method: str, path: str, form: dict[str, str]) -> Any
     )
 
 
-def rest_of(token: str | None, name: str, ids: Ids, path_ids: Ids | None = None) -> Any:
+def send_rest(token: str | None, name: str, ids: Ids, path_ids: Ids | None = None) -> Any:
     method, _, path = name.partition(" ")
     where = "/api/v1" + re.sub(
         r"{(\w+)}", lambda found: (path_ids or ids)[PARAMETERS[found[1]]], path
     )
     headers = {"headers": {"Authorization": f"Bearer {token}"}} if token else {}
     body = json.dumps(filled(BODIES.get(name, {}), ids))
-    return asked(Client(), method, where, data=body, content_type="application/json", **headers)
+    return send(Client(), method, where, data=body, content_type="application/json", **headers)
 
 
 def is_foreign(principal: Principal, kinds: dict[str, str]) -> bool:
-    """Whether a path leads to something that is not for them."""
+    """Return True if the principal has no access to the objects of a path."""
     return not principal.insider or not OF_ROOMS.isdisjoint(kinds.values())
 
 
-def check_refusals(real: Any, unknown: Any, ids: Ids, nothing: Ids, about: object) -> int:
-    """Hold what is said of a foreign thing against what is said of none; return the status."""
-    (there, written), (not_there, written_too) = real, unknown
-    assert masked(there, ids, nothing) == masked(not_there, ids, nothing), about
-    assert (written, written_too) == ([], []), about
-    return int(there.status_code)
+def check_same_response(real: Any, unknown: Any, ids: Ids, missing: Ids, case: object) -> int:
+    """Assert that a foreign and a missing object give equal responses; return the status."""
+    (foreign, foreign_writes), (absent, absent_writes) = real, unknown
+    assert masked(foreign, ids, missing) == masked(absent, ids, missing), case
+    assert (foreign_writes, absent_writes) == ([], []), case
+    return int(foreign.status_code)
 
 
-def test_every_page_is_listed() -> None:
+def test_each_page_is_listed() -> None:
     found = dict(pages())
     with_ids = {name for name, path in found.items() if kinds_in(path)}
 
@@ -345,7 +345,7 @@ def test_every_page_is_listed() -> None:
     assert found.keys() - with_ids == WITHOUT_IDS
 
 
-def test_every_operation_is_listed() -> None:
+def test_each_operation_is_listed() -> None:
     found = dict(operations())
     taking = {name for name, properties in found.items() if properties is not None}
 
@@ -353,15 +353,17 @@ def test_every_operation_is_listed() -> None:
     assert found.keys() - taking == BODILESS
 
 
-def test_every_id_that_a_body_may_name_is_tried() -> None:
+def test_each_id_field_of_a_body_is_tested() -> None:
     for name, properties in operations():
         for field, schema in (properties or {}).items():
-            if "uuid" in json.dumps(schema) and field != "client_id":  # one's own mark
+            if (
+                "uuid" in json.dumps(schema) and field != "client_id"
+            ):  # an idempotency key of the client
                 assert "{" in json.dumps(BODIES[name].get(field)), (name, field)
 
 
-def test_pages_give_outsiders_the_bytes_of_what_is_not_there(victim: Tenant, own: Tenant) -> None:
-    nothing = absent()
+def test_pages_give_outsiders_the_response_of_a_missing_object(victim: Tenant, own: Tenant) -> None:
+    missing = missing_ids()
     principals = make_principals(victim, own)
     refused = 0
     for principal in [*principals, None]:
@@ -374,21 +376,21 @@ def test_pages_give_outsiders_the_bytes_of_what_is_not_there(victim: Tenant, own
             statuses = set()
             for method in ("GET", "POST"):
                 real, unknown = (
-                    page_of(
+                    send_form(
                         client,
                         method,
                         path.format(**{each: ids[kind] for each, kind in kinds.items()}),
                         filled(form, ids),
                     )
-                    for ids in (victim.ids, nothing)
+                    for ids in (victim.ids, missing)
                 )
-                about = (principal and principal.name, method, name)
-                status = check_refusals(real, unknown, victim.ids, nothing, about)
+                case = (principal and principal.name, method, name)
+                status = check_same_response(real, unknown, victim.ids, missing, case)
                 statuses.add(status)
-                if status == 302:  # to where one signs in, or away from where only a form leads
-                    assert real[0]["Location"].startswith(("/accounts/login/", "/")), about
-                assert "CANARY" not in real[0].content.decode(), about
-            if principal and principal.comes_in:
+                if status == 302:  # to the sign-in page, or from a URL that takes only POST
+                    assert real[0]["Location"].startswith(("/accounts/login/", "/")), case
+                assert "CANARY" not in real[0].content.decode(), case
+            if principal and principal.can_sign_in:
                 assert 404 in statuses, (principal.name, name, statuses)
                 assert statuses <= {404, 405, 302}, (principal.name, name, statuses)
             else:
@@ -398,25 +400,23 @@ def test_pages_give_outsiders_the_bytes_of_what_is_not_there(victim: Tenant, own
     assert refused > len(PAGES) * 6
 
 
-def test_rest_gives_outsiders_the_bytes_of_what_is_not_there(victim: Tenant, own: Tenant) -> None:
-    nothing = absent()
+def test_rest_gives_outsiders_the_response_of_a_missing_object(victim: Tenant, own: Tenant) -> None:
+    missing = missing_ids()
     for principal in [*make_principals(victim, own), None]:
         token = principal.token if principal else None
         for name, _properties in operations():
             kinds = kinds_in(name)
             if not kinds or (principal and not is_foreign(principal, kinds)):
                 continue
-            real, unknown = rest_of(token, name, victim.ids), rest_of(token, name, nothing)
-            about = (principal and principal.name, name)
-            status = check_refusals(real, unknown, victim.ids, nothing, about)
-            assert status == (404 if principal and principal.comes_in else 401), about
+            real, unknown = send_rest(token, name, victim.ids), send_rest(token, name, missing)
+            case = (principal and principal.name, name)
+            status = check_same_response(real, unknown, victim.ids, missing, case)
+            assert status == (404 if principal and principal.can_sign_in else 401), case
 
 
-def test_thing_of_another_team_inside_of_an_own_path_is_not_there(
-    victim: Tenant, own: Tenant
-) -> None:
-    """TEN-08: one id of a path is foreign, the others are one's own."""
-    nothing = absent()
+def test_foreign_id_in_an_own_path_is_not_found(victim: Tenant, own: Tenant) -> None:
+    """TEN-08: one id of the path is of another team, the others are of the own team."""
+    missing = missing_ids()
     token = make_principals(victim, own)[0].token
     client = browser(own.owner)
     tried = 0
@@ -426,44 +426,44 @@ def test_thing_of_another_team_inside_of_an_own_path_is_not_there(
             continue
         for foreign in set(kinds.values()) - {"number", "emoji"}:
             answers = []
-            for ids in (victim.ids, nothing):
+            for ids in (victim.ids, missing):
                 mixed = {**own.ids, foreign: ids[foreign]}
                 if " " in name:
-                    answers.append(rest_of(token, name, own.ids, mixed))
+                    answers.append(send_rest(token, name, own.ids, mixed))
                 else:
                     where = path.format(**{each: mixed[kind] for each, kind in kinds.items()})
-                    answers.append(page_of(client, "POST", where, filled(PAGES[name], own.ids)))
+                    answers.append(send_form(client, "POST", where, filled(PAGES[name], own.ids)))
             real, unknown = answers
-            status = check_refusals(real, unknown, victim.ids, nothing, (name, foreign))
+            status = check_same_response(real, unknown, victim.ids, missing, (name, foreign))
             assert status in {404, 405}, (name, foreign)
             tried += 1
 
     assert tried > 20
 
 
-def test_thing_of_another_team_inside_of_a_body_is_not_there(victim: Tenant, own: Tenant) -> None:
-    nothing = absent()
+def test_foreign_id_in_a_body_is_not_found(victim: Tenant, own: Tenant) -> None:
+    missing = missing_ids()
     token = make_principals(victim, own)[0].token
     for name, body in BODIES.items():
         if name == "POST /invitations/accept":
-            continue  # by a secret, and no id
+            continue  # takes a secret instead of an id
         kinds = set(re.findall(r"{(\w+)}", json.dumps(body)))
         for foreign in kinds:
             real, unknown = (
-                rest_of(token, name, {**own.ids, foreign: ids[foreign]}, own.ids)
-                for ids in (victim.ids, nothing)
+                send_rest(token, name, {**own.ids, foreign: ids[foreign]}, own.ids)
+                for ids in (victim.ids, missing)
             )
-            status = check_refusals(real, unknown, victim.ids, nothing, (name, foreign))
+            status = check_same_response(real, unknown, victim.ids, missing, (name, foreign))
             assert status == 404, (name, foreign, real[0].content)
-        # The control: with one's own ids it is taken.
+        # Control: with own ids the request succeeds.
         with transaction.atomic():
-            mine, _writes = rest_of(token, name, own.ids, own.ids)
-            assert mine.status_code < 400, (name, mine.content)
+            accepted, _writes = send_rest(token, name, own.ids, own.ids)
+            assert accepted.status_code < 400, (name, accepted.content)
             transaction.set_rollback(True)
 
 
-def test_thing_of_another_team_inside_of_a_form_is_not_there(victim: Tenant, own: Tenant) -> None:
-    nothing = absent()
+def test_foreign_id_in_a_form_is_not_found(victim: Tenant, own: Tenant) -> None:
+    missing = missing_ids()
     client = browser(own.owner)
     paths = dict(pages())
     for name, form in PAGES.items():
@@ -471,19 +471,19 @@ def test_thing_of_another_team_inside_of_a_form_is_not_there(victim: Tenant, own
             kinds = kinds_in(paths[name])
             where = paths[name].format(**{each: own.ids[kind] for each, kind in kinds.items()})
             real, unknown = (
-                page_of(client, "POST", where, {**filled(form, own.ids), field: value})
+                send_form(client, "POST", where, {**filled(form, own.ids), field: value})
                 for value in (
                     filled(form, victim.ids)[field],
-                    filled(form, nothing)[field],
+                    filled(form, missing)[field],
                 )
             )
-            check_refusals(real, unknown, victim.ids, nothing, (name, field))
+            check_same_response(real, unknown, victim.ids, missing, (name, field))
 
 
-def test_room_that_is_archived_or_deleted_is_not_there_for_outsiders_either(
+def test_open_archived_and_deleted_rooms_are_not_found_by_outsiders(
     victim: Tenant, own: Tenant
 ) -> None:
-    nothing = absent()
+    missing = missing_ids()
     names = {"stranger", "former", "member-here", "guest-here"}
     principals = [p for p in make_principals(victim, own) if p.name in names]
     rooms = other_rooms(victim)
@@ -495,15 +495,17 @@ def test_room_that_is_archived_or_deleted_is_not_there_for_outsiders_either(
                 if "{room_id}" not in name or (may_join and name.startswith("PUT")):
                     continue
                 real, unknown = (
-                    rest_of(principal.token, name, ids),
-                    rest_of(principal.token, name, nothing),
+                    send_rest(principal.token, name, ids),
+                    send_rest(principal.token, name, missing),
                 )
-                status = check_refusals(real, unknown, ids, nothing, (principal.name, kind, name))
+                status = check_same_response(
+                    real, unknown, ids, missing, (principal.name, kind, name)
+                )
                 assert status == 404
 
 
-def test_what_is_protected_is_no_field_of_any_body(own: Tenant, victim: Tenant) -> None:
-    """TEN-09: whatever a body adds to what its operation knows is refused, and nothing written."""
+def test_protected_fields_in_a_body_are_rejected(own: Tenant, victim: Tenant) -> None:
+    """TEN-09: a body with a field outside of its schema is rejected and writes missing."""
     token = make_principals(victim, own)[0].token
     for name, properties in operations():
         if properties is None:
@@ -519,7 +521,7 @@ def test_what_is_protected_is_no_field_of_any_body(own: Tenant, victim: Tenant) 
 def with_body(token: str, name: str, body: Any, ids: Ids) -> Any:
     method, _, path = name.partition(" ")
     where = "/api/v1" + re.sub(r"{(\w+)}", lambda found: ids[PARAMETERS[found[1]]], path)
-    return asked(
+    return send(
         Client(),
         method,
         where,
@@ -529,8 +531,8 @@ def with_body(token: str, name: str, body: Any, ids: Ids) -> Any:
     )
 
 
-def test_no_form_is_taken_without_its_token(own: Tenant) -> None:
-    """AUT-05: every page and every operation that changes something asks a browser for CSRF."""
+def test_requests_without_a_csrf_token_are_rejected(own: Tenant) -> None:
+    """AUT-05: pages and REST operations that change data need the CSRF token of the session."""
     client = Client(enforce_csrf_checks=True)
     client.force_login(own.owner)
     for name, path in pages():
@@ -538,7 +540,7 @@ def test_no_form_is_taken_without_its_token(own: Tenant) -> None:
         if not kinds and name != "accounts:profile":
             continue
         where = path.format(**{each: own.ids[kind] for each, kind in kinds.items()})
-        answer, writes = page_of(client, "POST", where, filled(PAGES.get(name, {}), own.ids))
+        answer, writes = send_form(client, "POST", where, filled(PAGES.get(name, {}), own.ids))
         assert answer.status_code in {403, 405}, name
         assert writes == [], name
     for name, _properties in operations():
@@ -547,31 +549,31 @@ def test_no_form_is_taken_without_its_token(own: Tenant) -> None:
             continue
         where = "/api/v1" + re.sub(r"{(\w+)}", lambda found: own.ids[PARAMETERS[found[1]]], path)
         body = json.dumps(filled(BODIES.get(name, {}), own.ids))
-        answer, writes = asked(client, method, where, data=body, content_type="application/json")
+        answer, writes = send(client, method, where, data=body, content_type="application/json")
         assert answer.status_code == 403, name
         assert writes == [], name
 
 
-def test_suspended_account_is_nobody_on_every_operation(victim: Tenant, own: Tenant) -> None:
-    """AUT-08: with a token that was made before."""
-    suspended = next(p for p in make_principals(victim, own) if not p.comes_in)
-    expected = rest_of(None, "GET /me", victim.ids)[0].content
+def test_token_of_a_suspended_user_is_unauthenticated(victim: Tenant, own: Tenant) -> None:
+    """AUT-08: the token was created before the suspension."""
+    suspended = next(p for p in make_principals(victim, own) if not p.can_sign_in)
+    expected = send_rest(None, "GET /me", victim.ids)[0].content
     for name, _properties in operations():
-        answer, writes = rest_of(suspended.token, name, victim.ids)
+        answer, writes = send_rest(suspended.token, name, victim.ids)
         assert (answer.status_code, answer.content, writes) == (401, expected, []), name
 
 
-def test_the_comparison_sees_a_leak(victim: Tenant, own: Tenant) -> None:
-    """The control: a status, a byte or a write that tells a foreign thing from none is caught."""
-    nothing = absent()
+def test_comparison_detects_a_leak(victim: Tenant, own: Tenant) -> None:
+    """Control: a differing response and a write are both detected."""
+    missing = missing_ids()
     member, _writes = browser(victim.member), None
     path = "/rooms/{room_id}/"
     real, unknown = (
-        page_of(member, "GET", path.format(room_id=ids["room"]), {})
-        for ids in (victim.ids, nothing)
+        send_form(member, "GET", path.format(room_id=ids["room"]), {})
+        for ids in (victim.ids, missing)
     )
 
     with pytest.raises(AssertionError):
-        check_refusals(real, unknown, victim.ids, nothing, "a member sees the room")
+        check_same_response(real, unknown, victim.ids, missing, "a member sees the room")
     with pytest.raises(AssertionError):
-        check_refusals((unknown[0], ["INSERT"]), unknown, victim.ids, nothing, "a write")
+        check_same_response((unknown[0], ["INSERT"]), unknown, victim.ids, missing, "a write")

@@ -1,6 +1,6 @@
-"""The rest of the matrix: the admin site, what allauth serves, and ids that a query string names.
+"""The permission matrix of the admin site, of allauth's pages and of ids in query strings.
 
-As in `test_matrix`, each of them is enumerated from the code, and one that is not listed fails.
+As in `test_matrix`, routes are enumerated from the code, and an unlisted route fails.
 """
 
 import re
@@ -26,22 +26,22 @@ from rooms.models import TeamQuota, Worker
 from tests.accounts.login.totp import enable_totp
 from tests.live import ROOT
 from tests.security.principals import Tenant, make_principals, make_tenant, make_user
-from tests.security.test_matrix import _walk, asked, browser, check_refusals, page_of
+from tests.security.test_matrix import browser, check_same_response, send, send_form, walk
 
 pytestmark = pytest.mark.django_db
 
 PASSWORD = "ondol-warms-the-floor"
 
-# The pages of the admin site, by what they are called after the model.
+# Pages of the admin site for each model.
 OF_MODELS = {"changelist", "add", "history", "delete", "change"}
 OF_THE_SITE = {
     *("index", "login", "logout", "password_change", "password_change_done", "autocomplete"),
     *("jsi18n", "view_on_site", "app_list", ""),
 }
 OF_NOTHING = {"/admin/", "/admin/jsi18n/", "/admin/password_change/done/"}
-"""Pages that show staff as much as their permissions let them see: here, nothing."""
+"""Pages that open for staff without permissions and show them missing."""
 
-# What allauth serves → the kinds of things that its paths name.
+# Page of allauth → the parameters of its path.
 WITHOUT_IDS = {
     *("account_login", "account_logout", "account_inactive", "account_signup"),
     *("account_reauthenticate", "account_email", "account_email_verification_sent"),
@@ -54,7 +54,7 @@ WITHOUT_IDS = {
     *("mfa_reauthenticate_webauthn", "mfa_login_webauthn"),
     *("socialaccount_login_cancelled", "socialaccount_login_error"),
     *("socialaccount_signup", "socialaccount_connections", "usersessions_list"),
-    "",  # old addresses of some of these, which lead to the new ones
+    "",  # unnamed redirects from old URLs
 }
 ALLAUTH: dict[str, set[str]] = {
     **{name: set() for name in WITHOUT_IDS},
@@ -65,12 +65,12 @@ ALLAUTH: dict[str, set[str]] = {
     "openid_connect_login": {"provider_id"},
     "openid_connect_callback": {"provider_id"},
 }
-# The words that our pages and endpoints look for in a query string.
+# Query parameters that pages and endpoints read.
 NAMES_SOMETHING = {"team", "actor"}
 NAMES_NOTHING = {
-    *("before", "after", "limit", "cursor", "joinable"),  # a place in a list
-    *("action", "since", "until"),  # a filter of what one sees anyway
-    *("panel", "show", "next"),  # how a page looks, and where to go after it
+    *("before", "after", "limit", "cursor", "joinable"),  # a position in a list
+    *("action", "since", "until"),  # a filter of visible objects
+    *("panel", "show", "next"),  # the layout of a page, and the next page
 }
 
 
@@ -85,8 +85,8 @@ def own(db: None) -> Tenant:
 
 
 def routes(beginning: str) -> Iterator[tuple[str, str]]:
-    """The routes below a path: their names, and their parameters in braces."""
-    for route, name in _walk(get_resolver().url_patterns, "", ""):
+    """Yield name and path of the routes below a prefix, with their parameters in braces."""
+    for route, name in walk(get_resolver().url_patterns, "", ""):
         if route.startswith(beginning):
             plain = re.sub(r"\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)", r"{\1}", route)
             plain = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", plain)
@@ -94,15 +94,15 @@ def routes(beginning: str) -> Iterator[tuple[str, str]]:
 
 
 def admin_pages() -> Iterator[tuple[str, type[Any] | None]]:
-    """Each path of the admin site, and the model that it is about."""
-    found = list(routes("admin/"))  # whoever asks for an address has all models registered
+    """Yield each path of the admin site and its model."""
+    found = list(routes("admin/"))  # resolving a URL registers all models
     models = {f"{m._meta.app_label}_{m._meta.model_name}": m for m in site._registry}
     for _name, path in found:
         about = path.split("/")[2:4]
         yield path, models.get("_".join(about))
 
 
-def test_every_page_of_the_admin_site_is_listed() -> None:
+def test_each_page_of_the_admin_site_is_listed() -> None:
     names = {name.removeprefix("admin:") for name, _path in routes("admin/")}
     models = {f"{m._meta.app_label}_{m._meta.model_name}" for m in site._registry}
 
@@ -113,7 +113,7 @@ def test_every_page_of_the_admin_site_is_listed() -> None:
         assert set(re.findall(r"{(\w+)}", path)) <= known, path
 
 
-def test_every_page_of_allauth_is_listed() -> None:
+def test_each_page_of_allauth_is_listed() -> None:
     found: dict[str, set[str]] = {}
     for name, path in routes("accounts/"):
         found.setdefault(name, set()).update(re.findall(r"{(\w+)}", path))
@@ -121,7 +121,7 @@ def test_every_page_of_allauth_is_listed() -> None:
     assert found == ALLAUTH
 
 
-def test_every_word_of_a_query_string_is_listed() -> None:
+def test_each_query_parameter_is_listed() -> None:
     found = set(AuditForm.base_fields)
     for app in ("accounts", "agents", "rooms", "maru"):
         for file in ROOT.joinpath(apps.get_app_config(app).path).rglob("*.py"):
@@ -144,17 +144,17 @@ def test_every_word_of_a_query_string_is_listed() -> None:
 
 
 def visitors(victim: Tenant, own: Tenant) -> list[tuple[str, User | None]]:
-    """Some of the principals; staff without a second step, and with one, but without any right."""
+    """Return some principals, staff with and without a second factor, and an anonymous visitor."""
     powerless = make_user("powerless")
     powerless.is_staff = True
     powerless.save(update_fields=["is_staff"])
     enable_totp(powerless)
     names = {"stranger", "admin-here", "former", "staff"}
     named = [(p.name, p.user) for p in make_principals(victim, own) if p.name in names]
-    return [*named, ("powerless", powerless), ("nobody", None)]
+    return [*named, ("powerless", powerless), ("anonymous", None)]
 
 
-def test_admin_site_tells_nobody_of_anything(victim: Tenant, own: Tenant) -> None:
+def test_admin_site_reveals_no_object(victim: Tenant, own: Tenant) -> None:
     line, _made = TeamQuota.objects.get_or_create(team=victim.team)
     worker = Worker.objects.create(name="CANARY-worker", concurrency=1)
     there = {
@@ -167,29 +167,29 @@ def test_admin_site_tells_nobody_of_anything(victim: Tenant, own: Tenant) -> Non
     }
     kind = str(ContentType.objects.get_for_model(User).pk)
     tried = 0
-    for who, user in visitors(victim, own):
+    for name, user in visitors(victim, own):
         for path, model in admin_pages():
             for method in ("GET", "POST"):
-                ids, nothing = (
+                ids, missing = (
                     {"object_id": one, "content_type_id": kind, "app_label": "accounts", "url": "x"}
                     for one in (there[model], str(uuid4()))
                 )
                 real, unknown = (
-                    # A browser for each: what one page has to say, the next one shows.
-                    page_of(browser(user), method, path.format(**given), {"is_superuser": "on"})
-                    for given in (ids, nothing)
+                    # A client for each request: a message would be shown on the next page.
+                    send_form(browser(user), method, path.format(**given), {"is_superuser": "on"})
+                    for given in (ids, missing)
                 )
-                status = check_refusals(real, unknown, ids, nothing, (who, method, path))
-                shown = who == "powerless" and path in OF_NOTHING
-                assert shown or status in {302, 403, 404, 405}, (who, method, path, status)
+                status = check_same_response(real, unknown, ids, missing, (name, method, path))
+                shown = name == "powerless" and path in OF_NOTHING
+                assert shown or status in {302, 403, 404, 405}, (name, method, path, status)
                 assert "CANARY" not in real[0].content.decode()
                 tried += 1
 
     assert tried > 6 * 2 * 30
 
 
-def passed(side: Tenant) -> Client:
-    """A browser in which somebody has just shown a password."""
+def reauthenticated_client(side: Tenant) -> Client:
+    """Return a client whose user has just entered the password."""
     change_password(user=side.owner, password=PASSWORD)
     client = Client()
     client.post("/accounts/login/", {"login": side.owner.email, "password": PASSWORD})
@@ -197,72 +197,74 @@ def passed(side: Tenant) -> Client:
     return client
 
 
-def test_passkey_of_somebody_else_is_not_there(victim: Tenant, own: Tenant) -> None:
-    """AUT-05: a passkey is named by a number."""
+def test_passkey_of_another_user_is_not_found(victim: Tenant, own: Tenant) -> None:
+    """AUT-05: the id of a passkey is a number that can be guessed."""
     key = Authenticator.objects.create(
         user=victim.owner, type=Authenticator.Type.WEBAUTHN, data={"name": "CANARY"}
     )
-    client = passed(own)
+    client = reauthenticated_client(own)
     for name, path in routes("accounts/"):
         if ALLAUTH[name] != {"pk"}:
             continue
         for method in ("GET", "POST"):
-            ids, nothing = {"pk": str(key.pk)}, {"pk": str(key.pk + 1_000)}
+            ids, missing = {"pk": str(key.pk)}, {"pk": str(key.pk + 1_000)}
             real, unknown = (
-                page_of(client, method, path.format(**each), {"name": "mine"})
-                for each in (ids, nothing)
+                send_form(client, method, path.format(**each), {"name": "mine"})
+                for each in (ids, missing)
             )
-            assert check_refusals(real, unknown, ids, nothing, (method, name)) == 404
+            assert check_same_response(real, unknown, ids, missing, (method, name)) == 404
     key.refresh_from_db()
     assert key.data == {"name": "CANARY"}
 
 
-def test_secret_of_a_mail_says_nothing_of_whose_it_is(victim: Tenant, own: Tenant) -> None:
+def test_wrong_key_of_a_mail_link_does_not_reveal_the_user(victim: Tenant, own: Tenant) -> None:
     known, unknown_user = user_pk_to_url_str(victim.owner), user_pk_to_url_str(User(pk=uuid4()))
-    for client in (Client(), passed(own)):
+    for client in (Client(), reauthenticated_client(own)):
         for name, path in routes("accounts/"):
             if "key" not in ALLAUTH[name]:
                 continue
             for method in ("GET", "POST"):
                 real, unknown = (
-                    page_of(client, method, path.format(uidb36=uid, key="a-b"), {"password1": "x"})
+                    send_form(
+                        client, method, path.format(uidb36=uid, key="a-b"), {"password1": "x"}
+                    )
                     for uid in (known, unknown_user)
                 )
-                ids, nothing = {"uid": known}, {"uid": unknown_user}
-                check_refusals(real, unknown, ids, nothing, (method, name))
+                ids, missing = {"uid": known}, {"uid": unknown_user}
+                check_same_response(real, unknown, ids, missing, (method, name))
 
 
-def test_provider_that_nobody_has_set_up_is_not_there() -> None:
+def test_unconfigured_oidc_provider_is_not_found() -> None:
     for name, path in routes("accounts/oidc/"):
-        answer, writes = asked(Client(), "GET", path.format(provider_id="CANARY"))
+        answer, writes = send(Client(), "GET", path.format(provider_id="CANARY"))
         assert (answer.status_code, writes) == (404, []), name
 
 
-def test_team_that_a_query_string_names_is_not_there(victim: Tenant, own: Tenant) -> None:
+def test_foreign_team_in_a_query_string_is_not_found(victim: Tenant, own: Tenant) -> None:
     for principal in make_principals(victim, own):
         if principal.insider:
             continue
         client = browser(principal.user)
-        ids, nothing = {"team": str(victim.team.pk)}, {"team": str(uuid4())}
-        real, unknown = (asked(client, "GET", f"/?team={each['team']}") for each in (ids, nothing))
-        status = check_refusals(real, unknown, ids, nothing, principal.name)
-        if principal.comes_in:
+        ids, missing = {"team": str(victim.team.pk)}, {"team": str(uuid4())}
+        real, unknown = (send(client, "GET", f"/?team={each['team']}") for each in (ids, missing))
+        status = check_same_response(real, unknown, ids, missing, principal.name)
+        if principal.can_sign_in:
             assert status == 404, principal.name
         else:
             assert urlsplit(real[0]["Location"]).path == "/accounts/login/"
 
 
-def test_actor_that_a_query_string_names_is_nobody(victim: Tenant, own: Tenant) -> None:
-    """Of somebody who is not in one's team the audit knows what it knows of nobody."""
+def test_foreign_actor_in_a_query_string_is_not_found(victim: Tenant, own: Tenant) -> None:
+    """The audit log of a team reveals nothing about users outside of it."""
     token = make_principals(victim, own)[0].token
     program = Client(headers={"Authorization": f"Bearer {token}"})
     for client, path in (
         (browser(own.owner), f"/teams/{own.team.pk}/audit/"),
         (program, f"/api/v1/teams/{own.team.pk}/audit"),
     ):
-        ids, nothing = {"actor": str(victim.owner.pk)}, {"actor": str(uuid4())}
+        ids, missing = {"actor": str(victim.owner.pk)}, {"actor": str(uuid4())}
         real, unknown = (
-            asked(client, "GET", f"{path}?actor={each['actor']}") for each in (ids, nothing)
+            send(client, "GET", f"{path}?actor={each['actor']}") for each in (ids, missing)
         )
-        assert check_refusals(real, unknown, ids, nothing, path) == 200
+        assert check_same_response(real, unknown, ids, missing, path) == 200
         assert "VictimOwner" not in real[0].content.decode()

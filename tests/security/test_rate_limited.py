@@ -1,4 +1,4 @@
-"""What people do by pages is counted as what programs do by the API."""
+"""Pages and REST share their rate limits."""
 
 from http import HTTPStatus
 
@@ -18,31 +18,31 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def _counters(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.RATE_LIMITS = True
-    mine = MemoryCounters()
-    monkeypatch.setattr(rate_limits, "get_counters", lambda: mine)
+    counters = MemoryCounters(lambda: 0.0)  # frozen: no window ends during a test
+    monkeypatch.setattr(rate_limits, "get_counters", lambda: counters)
 
 
 @pytest.fixture
-def side() -> Tenant:
+def tenant() -> Tenant:
     return make_tenant("Own")
 
 
 @pytest.fixture
-def owner(side: Tenant) -> Client:
+def owner(tenant: Tenant) -> Client:
     client = Client()
-    client.force_login(side.owner)
+    client.force_login(tenant.owner)
     return client
 
 
-def test_refused_forms_come_to_an_end(owner: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each one leaves a row that nobody may delete."""
+def test_refused_forms_are_rate_limited(owner: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each refused form writes an audit entry, which can never be deleted."""
     monkeypatch.setattr(
         rate_limits, "LIMITS", {**LIMITS, (rate_limits.CALL, rate_limits.USER): RateLimit(5, 60)}
     )
     before = AuditEntry.objects.count()
-    nothing = reverse("rooms:delete", args=["00000000-0000-7000-8000-000000000000"])
+    absent_room = reverse("rooms:delete", args=["00000000-0000-7000-8000-000000000000"])
 
-    answers = [owner.post(nothing) for _ in range(8)]
+    answers = [owner.post(absent_room) for _ in range(8)]
 
     assert [answer.status_code for answer in answers] == [404] * 5 + [429] * 3
     assert int(answers[-1]["Retry-After"]) >= 1
@@ -51,15 +51,16 @@ def test_refused_forms_come_to_an_end(owner: Client, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("way", ["team", "room", "rest"])
-def test_invitations_come_to_an_end_whichever_way_they_go(
-    side: Tenant, owner: Client, way: str
+def test_invitations_are_rate_limited_on_each_route(
+    tenant: Tenant, owner: Client, way: str
 ) -> None:
-    made = Invitation.objects.count()
-    most = LIMITS[rate_limits.INVITE, rate_limits.USER].max_count
-    ids = {"team": side.team.pk, "room": side.room.pk}
+    invitations_before = Invitation.objects.count()
+    created_by_fixture = 1
+    limit = LIMITS[rate_limits.INVITE, rate_limits.USER].max_count
+    ids = {"team": tenant.team.pk, "room": tenant.room.pk}
 
-    for number in range(most + 2):
-        address = {"email": f"somebody{number}@example.net"}
+    for number in range(limit + 2):
+        address = {"email": f"user{number}@example.net"}
         match way:
             case "team":
                 form = {"role": "guest", "days": "7", "max_uses": "1", **address}
@@ -74,4 +75,4 @@ def test_invitations_come_to_an_end_whichever_way_they_go(
                 )
 
     assert answer.status_code == HTTPStatus.TOO_MANY_REQUESTS
-    assert Invitation.objects.count() == made + most - 1  # the side has made one itself
+    assert Invitation.objects.count() == invitations_before + limit - created_by_fixture

@@ -14,14 +14,14 @@ from pytest_django import Settings
 from accounts.models import KeptAnswer, User
 from accounts.services import create_team, create_token, invite
 from rooms.services import create_room
-from tests.accounts.conftest import Answer, Cast
+from tests.accounts.conftest import Cast, Response
 
 pytestmark = pytest.mark.django_db
 
 API = "/api/v1"
 
 
-def post(user: User, path: str, body: Any, **scope: Any) -> Answer:
+def post(user: User, path: str, body: Any, **scope: Any) -> Response:
     """POST with the same key each time, by a new token of that scope."""
     _token, secret = create_token(user=user, name="script", **{"scopes": ["admin"], **scope})
     headers = {"Authorization": f"Bearer {secret}", "Idempotency-Key": "key"}

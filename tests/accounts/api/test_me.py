@@ -12,7 +12,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from accounts.models import ApiToken, User
 from accounts.services import create_token, suspend_user, user_for_token
-from tests.accounts.conftest import Answer, Cast
+from tests.accounts.conftest import Cast, Response
 
 pytestmark = pytest.mark.django_db
 
@@ -26,7 +26,7 @@ def program(user: User, **scope: Any) -> Client:
     return Client(headers={"authorization": f"Bearer {secret}"})
 
 
-def send(client: Client, method: str, path: str, body: Any) -> Answer:
+def send(client: Client, method: str, path: str, body: Any) -> Response:
     return client.generic(method, path, json.dumps(body), "application/json")
 
 

@@ -11,7 +11,7 @@ from accounts.models import Invitation, Team
 from accounts.services import accept_invitation, create_token
 from rooms.models import RoomMember
 from rooms.services import create_room
-from tests.accounts.conftest import Answer, Cast
+from tests.accounts.conftest import Cast, Response
 from tests.accounts.login.totp import enable_totp
 
 pytestmark = pytest.mark.django_db
@@ -25,7 +25,7 @@ class Program:
         self._client = Client(headers={"Authorization": f"Bearer {secret}"})
         self._team = f"/api/v1/teams/{cast.team.pk}"
 
-    def request(self, method: str, path: str, body: Any = None) -> Answer:
+    def request(self, method: str, path: str, body: Any = None) -> Response:
         return self._client.generic(
             method, self._team + path, json.dumps(body or {}), "application/json"
         )

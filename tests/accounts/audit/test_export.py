@@ -1,4 +1,4 @@
-"""The audit as a file: in pieces, whole, and without formulas."""
+"""The export of the audit log: complete, in chunks and without formulas."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ from django.urls import reverse
 from accounts.audit import export
 from accounts.models import AuditEntry
 from accounts.services import rename_team
-from tests.accounts.audit.fetching import file_of
+from tests.accounts.audit.streams import read_stream
 from tests.accounts.conftest import Cast
 
 pytestmark = pytest.mark.django_db
@@ -28,8 +28,8 @@ ENDINGS = pytest.mark.parametrize("ending", ["csv", "json"])
 
 
 @pytest.fixture
-def fetch(cast: Cast) -> Callable[[str], Any]:
-    """Ask for the file as the owner of the team."""
+def export_log(cast: Cast) -> Callable[[str], Any]:
+    """Return a function that exports the log as the owner of the team."""
     client = Client()
     client.force_login(cast.owner)
     path = reverse("accounts:audit_export", args=[cast.team.pk])
@@ -37,7 +37,7 @@ def fetch(cast: Cast) -> Callable[[str], Any]:
 
 
 def fill(cast: Cast, count: int) -> None:
-    """Make the log of the team longer. Who may add to it, its chain does not hold up here."""
+    """Add entries to the log of the team, without a valid hash chain."""
     end = AuditEntry.objects.filter(team=cast.team).count()
     AuditEntry.objects.bulk_create(
         AuditEntry(
@@ -59,16 +59,16 @@ def numbers(text: str, ending: str) -> list[int]:
     return [int(row["number"]) for row in rows]
 
 
-def test_export_is_written_down_and_holds_no_formula(
-    cast: Cast, fetch: Callable[[str], Any]
+def test_export_is_audited_and_contains_no_formula(
+    cast: Cast, export_log: Callable[[str], Any]
 ) -> None:
     rename_team(user=cast.owner, team_id=cast.team.pk, name="=cmd()")
     cast.owner.name = "=HYPERLINK(1)"
     cast.owner.save()
 
-    answer = fetch("csv")
-    rows = list(csv.DictReader(io.StringIO(file_of(answer))))
-    items = json.loads(file_of(fetch("json")))
+    answer = export_log("csv")
+    rows = list(csv.DictReader(io.StringIO(read_stream(answer))))
+    items = json.loads(read_stream(export_log("json")))
 
     assert answer["Content-Disposition"].startswith("attachment")
     assert rows[0]["actor_name"] == "'=HYPERLINK(1)"
@@ -78,68 +78,68 @@ def test_export_is_written_down_and_holds_no_formula(
 
 
 @ENDINGS
-def test_file_of_nothing_is_a_file(cast: Cast, ending: str) -> None:
+def test_export_without_entries_is_valid(cast: Cast, ending: str) -> None:
     client = Client()
     client.force_login(cast.owner)
     path = reverse("accounts:audit_export", args=[cast.team.pk])
 
     answer = client.post(path, {"format": ending, "since": "9999-12-31"})
 
-    assert numbers(file_of(answer), ending) == []
+    assert numbers(read_stream(answer), ending) == []
 
 
 @ENDINGS
-def test_export_says_in_its_name_that_it_is_not_whole(
-    cast: Cast, fetch: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, ending: str
+def test_name_of_a_truncated_export_contains_its_length(
+    cast: Cast, export_log: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, ending: str
 ) -> None:
     for name in ("One", "Two", "Three"):
         rename_team(user=cast.owner, team_id=cast.team.pk, name=name)
-    whole = fetch(ending)
+    whole = export_log(ending)
     monkeypatch.setattr(export, "MAX_ENTRIES", 2)
     monkeypatch.setattr(export, "CHUNK_ENTRIES", 1)
 
-    cut = fetch(ending)
+    cut = export_log(ending)
 
     last = AuditEntry.objects.filter(team=cast.team).latest("number")
     assert f'filename="maru-audit.{ending}"' in whole["Content-Disposition"]
     assert f'filename="maru-audit-newest-2.{ending}"' in cut["Content-Disposition"]
     assert last.after == {"format": ending, "whole": False}
-    assert numbers(file_of(cut), ending) == [last.number - 1, last.number - 2]
+    assert numbers(read_stream(cut), ending) == [last.number - 1, last.number - 2]
 
 
 @ENDINGS
-def test_file_has_each_entry_once_and_ends_where_the_log_ended(
-    cast: Cast, fetch: Callable[[str], Any], ending: str
+def test_export_has_each_entry_once_and_no_later_entry(
+    cast: Cast, export_log: Callable[[str], Any], ending: str
 ) -> None:
     fill(cast, MANY)
-    known = AuditEntry.objects.filter(team=cast.team).count()
+    count_before = AuditEntry.objects.filter(team=cast.team).count()
 
-    answer = fetch(ending)
-    rename_team(user=cast.owner, team_id=cast.team.pk, name="Meanwhile")
+    answer = export_log(ending)
+    rename_team(user=cast.owner, team_id=cast.team.pk, name="Later")
 
-    assert numbers(file_of(answer), ending) == list(range(known, 0, -1))
+    assert numbers(read_stream(answer), ending) == list(range(count_before, 0, -1))
 
 
 @ENDINGS
-def test_file_is_made_a_piece_at_a_time(
-    cast: Cast, fetch: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, ending: str
+def test_export_is_made_in_chunks(
+    cast: Cast, export_log: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, ending: str
 ) -> None:
     fill(cast, MANY)
     monkeypatch.setattr(export, "CHUNK_ENTRIES", 50)
-    known = AuditEntry.objects.filter(team=cast.team).count()
-    first, second = fetch(ending), fetch(ending)
+    count_before = AuditEntry.objects.filter(team=cast.team).count()
+    first, second = export_log(ending), export_log(ending)
 
-    with CaptureQueriesContext(connection) as asked:
+    with CaptureQueriesContext(connection) as queries:
         async_to_sync(length_of)(first)
     tracemalloc.start()
     length = async_to_sync(length_of)(second)
     _now, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    assert len(asked) == ceil(known / 50) + 1  # the last one finds nothing more
+    assert len(queries) == ceil(count_before / 50) + 1  # the last query returns no row
     assert most < length / 2
 
 
 async def length_of(answer: Any) -> int:
-    """Fetch the file, and keep nothing of it."""
+    """Return the length of the content without storing it."""
     return sum([len(piece) async for piece in answer.streaming_content])

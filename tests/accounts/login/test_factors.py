@@ -1,4 +1,4 @@
-"""Second factors come and go together with their entries in the audit, or not at all."""
+"""A second factor and its audit entry are stored together or not at all."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -25,7 +25,7 @@ def _no_code_was_used() -> None:
 
 
 def entries() -> list[tuple[str, str]]:
-    """What is written down of factors: the action and the kind, in alphabetical order."""
+    """Return action and kind of the audit entries about factors, in alphabetical order."""
     found = AuditEntry.objects.filter(action__startswith="user.mfa").order_by("number")
     return sorted((one.action, (one.after or one.before)["kind"]) for one in found)
 
@@ -35,7 +35,7 @@ def passkey(cast: Cast) -> Authenticator:
     return Authenticator.objects.create(user=cast.member, type="webauthn", data=data)
 
 
-def test_each_factor_that_comes_or_goes_is_one_entry(client: Client, cast: Cast) -> None:
+def test_each_added_or_removed_factor_writes_one_entry(client: Client, cast: Cast) -> None:
     password_of(client, cast)
     set_up(client)
     key = passkey(cast)
@@ -56,7 +56,7 @@ def test_each_factor_that_comes_or_goes_is_one_entry(client: Client, cast: Cast)
 
 @pytest.fixture
 def entries_fail(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have the database refuse each entry about factors."""
+    """Make the database reject audit entries about factors."""
     save = AuditEntry.save
 
     def refuse(entry: AuditEntry, **kwargs: Any) -> None:
@@ -78,9 +78,9 @@ FACTOR_CHANGES = {
 }
 
 
-@pytest.mark.django_db(transaction=True)  # what is stored, is stored by a commit
+@pytest.mark.django_db(transaction=True)  # the view must commit or roll back by itself
 @pytest.mark.parametrize("change", FACTOR_CHANGES)
-def test_factor_that_cannot_be_written_down_stays_as_it_was(
+def test_factor_is_unchanged_if_its_entry_cannot_be_written(
     client: Client,
     cast: Cast,
     monkeypatch: pytest.MonkeyPatch,

@@ -1,4 +1,4 @@
-"""Signing in through an OpenID Connect provider, and what it may not be used for."""
+"""Sign-in through an OpenID Connect provider, and its refusals."""
 
 import time
 from collections.abc import Iterator
@@ -16,9 +16,9 @@ from accounts.models import Invitation, User
 from accounts.services import invite
 from maru.config.backends import openid_connect
 from maru.config.env import Env
-from tests.accounts.conftest import Answer, Cast, make_user
+from tests.accounts.conftest import Cast, Response, make_user
 from tests.accounts.login.totp import STEP, enable_totp, totp_code
-from tests.oidc import CLIENT_ID, CLIENT_SECRET, Provider, running
+from tests.oidc import CLIENT_ID, CLIENT_SECRET, OidcProvider, run_provider
 
 pytestmark = pytest.mark.django_db
 
@@ -26,9 +26,9 @@ START = "/accounts/oidc/oidc/login/"
 
 
 @pytest.fixture
-def provider(settings: Settings) -> Iterator[Provider]:
-    """A provider that says that it is `seo@example.com` who signs in, and is sure of that."""
-    with running() as provider:
+def provider(settings: Settings) -> Iterator[OidcProvider]:
+    """A provider that signs in `seo@example.com` with a verified email."""
+    with run_provider() as provider:
         env = Env(
             oidc_issuer=provider.issuer,
             oidc_client_id=CLIENT_ID,
@@ -41,12 +41,12 @@ def provider(settings: Settings) -> Iterator[Provider]:
         yield provider
 
 
-def says(provider: Provider, **claims: object) -> None:
+def says(provider: OidcProvider, **claims: object) -> None:
     provider.userinfo = {"sub": "seo-1", **claims}
 
 
-def sign_in(client: Client, start: str = START) -> Answer:
-    """Go through the provider as a browser does, and come back."""
+def sign_in(client: Client, start: str = START) -> Response:
+    """Follow the redirects to the provider and back, as a browser does."""
     asked = urlsplit(client.post(start)["Location"])
     connection = HTTPConnection(asked.netloc)
     connection.request("GET", f"{asked.path}?{asked.query}")
@@ -55,7 +55,7 @@ def sign_in(client: Client, start: str = START) -> Answer:
     return client.get(f"{back.path}?{back.query}")
 
 
-def who(client: Client) -> User | None:
+def signed_in_user(client: Client) -> User | None:
     key = client.session.get("_auth_user_id")
     return User.objects.get(pk=key) if key else None
 
@@ -66,60 +66,64 @@ def invited(client: Client, cast: Cast, address: str = "") -> Client:
     return client
 
 
-def test_button_is_there_where_a_provider_is(client: Client, provider: Provider) -> None:
+def test_sign_in_page_has_a_button_for_a_configured_provider(
+    client: Client, provider: OidcProvider
+) -> None:
     assert "Sign in with Company" in client.get("/accounts/login/").content.decode()
 
 
-def test_button_is_not_there_without(client: Client) -> None:
+def test_sign_in_page_has_no_button_without_a_provider(client: Client) -> None:
     assert "Sign in with Company" not in client.get("/accounts/login/").content.decode()
     assert client.post(START).status_code == 404
 
 
-def test_invited_person_gets_an_account(client: Client, cast: Cast, provider: Provider) -> None:
+def test_invited_user_gets_an_account(client: Client, cast: Cast, provider: OidcProvider) -> None:
     answer = sign_in(invited(client, cast))
 
-    user = who(client)
+    user = signed_in_user(client)
     assert user is not None
     assert (user.email, user.name, user.handle) == ("seo@example.com", "Seo", "seo")
     assert not user.has_usable_password()
     assert answer["Location"] == "/invitations/"
 
 
-def test_account_is_the_same_the_second_time(cast: Cast, provider: Provider) -> None:
+def test_second_sign_in_uses_the_same_account(cast: Cast, provider: OidcProvider) -> None:
     first, second = Client(), Client()
     sign_in(invited(first, cast))
     says(provider, email="moved@example.com", email_verified=True, name="Seo")
 
     sign_in(second)
 
-    assert who(first) == who(second) is not None
+    assert signed_in_user(first) == signed_in_user(second) is not None
 
 
-def test_nobody_gets_an_account_without_an_invitation(client: Client, provider: Provider) -> None:
+def test_sign_in_without_an_invitation_creates_no_account(
+    client: Client, provider: OidcProvider
+) -> None:
     answer = sign_in(client)
 
-    assert who(client) is None
+    assert signed_in_user(client) is None
     assert not User.objects.exists()
     assert "invitation" in answer.content.decode()
 
 
-@pytest.mark.parametrize("address", ["seo@example.com", "somebody@example.com"])
-def test_invitation_of_one_address_makes_no_account_for_another(
-    client: Client, cast: Cast, provider: Provider, address: str
+@pytest.mark.parametrize("address", ["seo@example.com", "other@example.com"])
+def test_invitation_for_another_email_creates_no_account(
+    client: Client, cast: Cast, provider: OidcProvider, address: str
 ) -> None:
     own = address == "seo@example.com"
 
     answer = sign_in(invited(client, cast, address))
 
     assert User.objects.filter(email="seo@example.com").exists() is own
-    assert (who(client) is not None) is own
+    assert (signed_in_user(client) is not None) is own
     assert answer.status_code == (302 if own else 403)
     assert Invitation.objects.get().accounts == int(own)
 
 
 @pytest.mark.parametrize("verified", [False, None, "false", "true", 1])
-def test_address_that_the_provider_has_not_confirmed_leads_to_no_account(
-    cast: Cast, provider: Provider, verified: object
+def test_unverified_email_signs_in_to_no_account(
+    cast: Cast, provider: OidcProvider, verified: object
 ) -> None:
     says(provider, email=cast.owner.email, email_verified=verified)
     thief, newcomer = Client(), Client()
@@ -128,34 +132,34 @@ def test_address_that_the_provider_has_not_confirmed_leads_to_no_account(
     says(provider, email="seo@example.com", email_verified=verified)
     sign_in(invited(newcomer, cast))
 
-    assert who(thief) is None
-    assert who(newcomer) is None
+    assert signed_in_user(thief) is None
+    assert signed_in_user(newcomer) is None
 
 
-def test_confirmed_address_leads_to_its_account(
-    client: Client, cast: Cast, provider: Provider
+def test_verified_email_signs_in_to_its_account(
+    client: Client, cast: Cast, provider: OidcProvider
 ) -> None:
     says(provider, email=cast.member.email.upper(), email_verified=True)
 
     sign_in(client)
 
-    assert who(client) == cast.member
+    assert signed_in_user(client) == cast.member
 
 
-def test_who_took_an_address_before_its_owner_came_is_shut_out(
-    client: Client, provider: Provider
+def test_unverified_account_with_the_email_loses_its_password(
+    client: Client, provider: OidcProvider
 ) -> None:
     squatter = make_user("Squatter", email="seo@example.com", verified=False)
 
     sign_in(client)
 
     squatter.refresh_from_db()
-    assert who(client) == squatter
+    assert signed_in_user(client) == squatter
     assert not squatter.has_usable_password()
 
 
-def test_second_step_is_asked_for_all_the_same(
-    client: Client, cast: Cast, provider: Provider
+def test_provider_sign_in_still_asks_for_the_second_factor(
+    client: Client, cast: Cast, provider: OidcProvider
 ) -> None:
     cache.clear()
     with time_machine.travel(time.time() // STEP * STEP + 10, tick=False):
@@ -165,22 +169,22 @@ def test_second_step_is_asked_for_all_the_same(
         answer = sign_in(client)
 
         assert answer["Location"] == "/accounts/2fa/authenticate/"
-        assert who(client) is None
+        assert signed_in_user(client) is None
         client.post(answer["Location"], {"code": totp_code(secret)})
-        assert who(client) == cast.member
+        assert signed_in_user(client) == cast.member
 
 
-def test_suspended_person_stays_outside(client: Client, cast: Cast, provider: Provider) -> None:
+def test_suspended_user_cannot_sign_in(client: Client, cast: Cast, provider: OidcProvider) -> None:
     says(provider, email=cast.suspended.email, email_verified=True)
 
     sign_in(client)
 
-    assert who(client) is None
+    assert signed_in_user(client) is None
 
 
 @pytest.mark.parametrize("fault", ["audience", "issuer", "expired", "subject"])
-def test_token_that_is_not_for_us_is_refused(
-    client: Client, cast: Cast, provider: Provider, fault: str
+def test_id_token_for_another_client_is_rejected(
+    client: Client, cast: Cast, provider: OidcProvider, fault: str
 ) -> None:
     says(provider, email=cast.member.email, email_verified=True)
     match fault:
@@ -195,12 +199,12 @@ def test_token_that_is_not_for_us_is_refused(
 
     answer = sign_in(client)
 
-    assert who(client) is None
+    assert signed_in_user(client) is None
     assert "did not work" in answer.content.decode()
 
 
-def test_answer_to_the_question_of_another_browser_is_refused(
-    client: Client, cast: Cast, provider: Provider
+def test_callback_in_another_browser_is_rejected(
+    client: Client, cast: Cast, provider: OidcProvider
 ) -> None:
     says(provider, email=cast.member.email, email_verified=True)
     asked = urlsplit(client.post(START)["Location"])
@@ -212,16 +216,16 @@ def test_answer_to_the_question_of_another_browser_is_refused(
 
     lured.get(f"{back.path}?{back.query}")
 
-    assert who(lured) is None
+    assert signed_in_user(lured) is None
 
 
 @pytest.mark.parametrize("address", ["https://evil.example/", "//evil.example/"])
-def test_it_leads_on_to_own_paths_only(
-    client: Client, cast: Cast, provider: Provider, address: str
+def test_next_url_is_an_own_path_only(
+    client: Client, cast: Cast, provider: OidcProvider, address: str
 ) -> None:
     says(provider, email=cast.member.email, email_verified=True)
 
     answer = sign_in(client, f"{START}?next={address}")
 
-    assert who(client) == cast.member
+    assert signed_in_user(client) == cast.member
     assert "evil" not in answer["Location"]

@@ -1,4 +1,4 @@
-"""Signing in and out, forgotten passwords, and those who try what they should not."""
+"""Sign-in, sign-out, password reset and change of email, with attacks on each."""
 
 import re
 from collections.abc import Iterator
@@ -6,18 +6,20 @@ from html import unescape
 from urllib.parse import urlsplit
 
 import pytest
+import time_machine
 from allauth.usersessions.models import UserSession
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.core.mail import EmailMessage
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.hooks import AccessRevoked
 from accounts.models import AuditEntry
 from accounts.services import create_token, user_for_token
-from tests.accounts.conftest import PASSWORD, Answer, Cast, Counting, without_csrf
+from tests.accounts.conftest import PASSWORD, Cast, CountingHasher, Response, without_csrf
 from tests.accounts.revocations import record_revocations
 
 pytestmark = pytest.mark.django_db
@@ -28,25 +30,26 @@ RESET = "/accounts/password/reset/"
 
 @pytest.fixture
 def _limited(settings: Settings) -> Iterator[None]:
-    """Rate limits as they are where nobody has switched them off."""
+    """Enable the rate limits of allauth, and freeze the time: no window ends during a test."""
     settings.ACCOUNT_RATE_LIMITS = {}
     cache.clear()
-    yield
+    with time_machine.travel(timezone.now(), tick=False):
+        yield
     cache.clear()
 
 
-def sign_in(client: Client, email: str, password: str = PASSWORD) -> Answer:
+def sign_in(client: Client, email: str, password: str = PASSWORD) -> Response:
     return client.post(LOGIN, {"login": email, "password": password})
 
 
-def test_person_signs_in_by_address_in_any_case(client: Client, cast: Cast) -> None:
+def test_user_signs_in_with_an_email_in_any_case(client: Client, cast: Cast) -> None:
     answer = sign_in(client, "MEMBER@Example.com")
 
     assert answer.status_code == 302
     assert client.session["_auth_user_id"] == str(cast.member.pk)
 
 
-def test_session_has_another_key_after_signing_in(client: Client, cast: Cast) -> None:
+def test_sign_in_changes_the_session_key(client: Client, cast: Cast) -> None:
     session = client.session
     session["planted"] = "by an attacker"
     session.save()
@@ -59,9 +62,7 @@ def test_session_has_another_key_after_signing_in(client: Client, cast: Cast) ->
     assert client.cookies["maru_session"].value != planted
 
 
-def test_session_cookie_is_out_of_reach_of_scripts_and_other_sites(
-    client: Client, cast: Cast
-) -> None:
+def test_session_cookie_is_http_only_and_same_site(client: Client, cast: Cast) -> None:
     cookie = sign_in(client, cast.member.email).cookies["maru_session"]
 
     assert cookie["httponly"]
@@ -69,7 +70,9 @@ def test_session_cookie_is_out_of_reach_of_scripts_and_other_sites(
 
 
 @pytest.mark.usefixtures("_limited")
-def test_sixth_try_at_a_password_is_refused_even_if_right(client: Client, cast: Cast) -> None:
+def test_sixth_sign_in_attempt_is_refused_even_with_the_right_password(
+    client: Client, cast: Cast
+) -> None:
     for _ in range(5):
         sign_in(client, cast.member.email, "wrong-password")
 
@@ -80,7 +83,7 @@ def test_sixth_try_at_a_password_is_refused_even_if_right(client: Client, cast: 
 
 
 @pytest.mark.usefixtures("_limited")
-def test_own_success_in_between_buys_no_tries(cast: Cast) -> None:
+def test_successful_sign_in_of_another_account_does_not_reset_the_limit(cast: Cast) -> None:
     for _ in range(5):
         sign_in(Client(), cast.member.email, "wrong-password")
         sign_in(Client(), cast.stranger.email)
@@ -93,8 +96,8 @@ def test_own_success_in_between_buys_no_tries(cast: Cast) -> None:
 
 @pytest.mark.usefixtures("_limited")
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP"])
-def test_forged_address_buys_no_tries(cast: Cast, header: str) -> None:
-    """10 tries a minute from one address, whatever the headers say."""
+def test_forged_ip_header_does_not_reset_the_limit(cast: Cast, header: str) -> None:
+    """One IP has 10 attempts a minute; forwarding headers do not change the IP."""
     for number in range(10):
         forged = {header: f"for=10.0.0.{number}" if header == "Forwarded" else f"10.0.0.{number}"}
         Client(headers=forged).post(LOGIN, {"login": f"x{number}@example.com", "password": "no"})
@@ -106,8 +109,8 @@ def test_forged_address_buys_no_tries(cast: Cast, header: str) -> None:
 
 
 @pytest.mark.usefixtures("_limited")
-def test_another_address_is_free_to_try(cast: Cast) -> None:
-    """The control of the test above: the limit is that of the address."""
+def test_another_ip_has_its_own_limit(cast: Cast) -> None:
+    """Control of the test above: the limit counts by IP."""
     for number in range(10):
         sign_in(Client(), f"x{number}@example.com", "no")
 
@@ -118,7 +121,7 @@ def test_another_address_is_free_to_try(cast: Cast) -> None:
 
 
 @pytest.mark.usefixtures("_limited")
-def test_another_host_header_buys_no_tries(cast: Cast) -> None:
+def test_another_host_header_does_not_reset_the_limit(cast: Cast) -> None:
     for number in range(5):
         guesser = Client(HTTP_HOST=f"localhost:{number + 1}", REMOTE_ADDR=f"192.0.2.{number}")
         sign_in(guesser, cast.member.email, "wrong-password")
@@ -130,7 +133,7 @@ def test_another_host_header_buys_no_tries(cast: Cast) -> None:
 
 
 @pytest.mark.usefixtures("_limited")
-def test_old_password_cannot_be_guessed_from_within(cast: Cast) -> None:
+def test_current_password_cannot_be_guessed_in_a_session(cast: Cast) -> None:
     client = Client()
     client.force_login(cast.member)
     change = "/accounts/password/change/"
@@ -145,7 +148,7 @@ def test_old_password_cannot_be_guessed_from_within(cast: Cast) -> None:
     assert cast.member.check_password(PASSWORD)
 
 
-def test_unknown_address_and_wrong_password_look_the_same(client: Client, cast: Cast) -> None:
+def test_unknown_email_and_wrong_password_give_the_same_page(client: Client, cast: Cast) -> None:
     known = sign_in(client, cast.member.email, "wrong-password")
     unknown = sign_in(client, "nobody.at.all@example.com", "wrong-password")
 
@@ -155,25 +158,25 @@ def test_unknown_address_and_wrong_password_look_the_same(client: Client, cast: 
     )
 
 
-def test_unknown_address_takes_as_long_as_a_wrong_password(
-    client: Client, counting: type[Counting], cast: Cast
+def test_unknown_email_costs_as_many_hashes_as_a_wrong_password(
+    client: Client, hasher: type[CountingHasher], cast: Cast
 ) -> None:
     def hashings(email: str) -> int:
-        counting.count = 0
+        hasher.count = 0
         sign_in(client, email, "wrong-password")
-        return counting.count
+        return hasher.count
 
     assert hashings("nobody.at.all@example.com") == hashings(cast.member.email) == 1
 
 
-def test_suspended_person_stays_outside(client: Client, cast: Cast) -> None:
+def test_suspended_user_cannot_sign_in(client: Client, cast: Cast) -> None:
     answer = sign_in(client, cast.suspended.email)
 
     assert answer["Location"] == reverse("account_inactive")
     assert "_auth_user_id" not in client.session
 
 
-def test_suspension_ends_a_session(client: Client, cast: Cast) -> None:
+def test_suspension_ends_the_session(client: Client, cast: Cast) -> None:
     client.force_login(cast.member)
     cast.member.is_active = False
     cast.member.save()
@@ -215,7 +218,9 @@ ELSEWHERE = [
 
 @pytest.mark.parametrize("address", ELSEWHERE)
 @pytest.mark.parametrize("page", [LOGIN, "/accounts/logout/"])
-def test_next_leads_to_own_paths_only(client: Client, cast: Cast, page: str, address: str) -> None:
+def test_next_url_with_a_foreign_host_is_ignored(
+    client: Client, cast: Cast, page: str, address: str
+) -> None:
     if page != LOGIN:
         client.force_login(cast.member)
     fields = {"login": cast.member.email, "password": PASSWORD, "next": address}
@@ -227,14 +232,14 @@ def test_next_leads_to_own_paths_only(client: Client, cast: Cast, page: str, add
     assert "evil" not in target or target == "/%5cevil.example"
 
 
-def test_next_leads_to_an_own_path(client: Client, cast: Cast) -> None:
+def test_next_url_with_an_own_path_is_followed(client: Client, cast: Cast) -> None:
     fields = {"login": cast.member.email, "password": PASSWORD, "next": "/me/tokens/"}
 
     assert client.post(LOGIN, fields)["Location"] == "/me/tokens/"
 
 
 @pytest.mark.parametrize("address", ["https://evil.example/", "//evil.example/"])
-def test_language_is_chosen_before_signing_in_and_leads_nowhere_else(
+def test_language_form_works_before_sign_in_and_redirects_to_own_paths(
     client: Client, address: str
 ) -> None:
     chosen = client.post(reverse("set_language"), {"language": "ko", "next": LOGIN})
@@ -245,7 +250,7 @@ def test_language_is_chosen_before_signing_in_and_leads_nowhere_else(
     assert "evil" not in lured["Location"]
 
 
-def test_logging_out_ends_the_session_and_says_so(
+def test_sign_out_ends_the_session_and_reports_it(
     client: Client, cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     revoked = record_revocations(monkeypatch)
@@ -258,7 +263,7 @@ def test_logging_out_ends_the_session_and_says_so(
     assert revoked == [AccessRevoked(user_id=cast.member.pk, session_key=key)]
 
 
-def test_logging_out_takes_a_post(client: Client, cast: Cast) -> None:
+def test_sign_out_needs_a_post(client: Client, cast: Cast) -> None:
     client.force_login(cast.member)
 
     client.get("/accounts/logout/")
@@ -272,7 +277,7 @@ def link_in(mail: EmailMessage) -> str:
     return found.group()
 
 
-def test_forgotten_password_is_replaced_by_mail(
+def test_forgotten_password_is_reset_by_mail(
     client: Client, cast: Cast, mailoutbox: list[EmailMessage]
 ) -> None:
     _token, secret = create_token(user=cast.member, name="script")
@@ -290,7 +295,7 @@ def test_forgotten_password_is_replaced_by_mail(
     assert signed_in.get(reverse("accounts:profile")).status_code == 302
 
 
-def test_reset_link_opens_once(client: Client, cast: Cast, mailoutbox: list[EmailMessage]) -> None:
+def test_reset_link_works_once(client: Client, cast: Cast, mailoutbox: list[EmailMessage]) -> None:
     client.post(RESET, {"email": cast.member.email})
     path = urlsplit(link_in(mailoutbox[0])).path
     form = client.get(path, follow=True)
@@ -301,7 +306,7 @@ def test_reset_link_opens_once(client: Client, cast: Cast, mailoutbox: list[Emai
     assert "no longer opens" in again.content.decode()
 
 
-def test_reset_link_is_not_in_the_address_of_the_form(
+def test_url_of_the_reset_form_does_not_contain_the_key(
     client: Client, cast: Cast, mailoutbox: list[EmailMessage]
 ) -> None:
     client.post(RESET, {"email": cast.member.email})
@@ -313,7 +318,7 @@ def test_reset_link_is_not_in_the_address_of_the_form(
 
 
 @pytest.mark.parametrize("host", ["localhost:6666", "127.0.0.1"])
-def test_host_header_does_not_reach_the_mail(
+def test_mail_does_not_contain_the_host_header(
     client: Client, cast: Cast, mailoutbox: list[EmailMessage], settings: Settings, host: str
 ) -> None:
     client.post(RESET, {"email": cast.member.email}, HTTP_HOST=host)
@@ -322,7 +327,7 @@ def test_host_header_does_not_reach_the_mail(
     assert "6666" not in mailoutbox[0].body
 
 
-def test_foreign_host_header_is_refused(
+def test_unknown_host_header_is_rejected(
     client: Client, cast: Cast, mailoutbox: list[EmailMessage]
 ) -> None:
     answer = client.post(RESET, {"email": cast.member.email}, HTTP_HOST="evil.example")
@@ -331,7 +336,7 @@ def test_foreign_host_header_is_refused(
     assert not mailoutbox
 
 
-def test_reset_says_the_same_for_every_address(
+def test_reset_page_is_the_same_for_each_email(
     client: Client, cast: Cast, mailoutbox: list[EmailMessage]
 ) -> None:
     answers = [
@@ -344,7 +349,7 @@ def test_reset_says_the_same_for_every_address(
     assert len(mailoutbox) == 3
 
 
-def test_weak_password_is_refused(client: Client, cast: Cast) -> None:
+def test_weak_password_is_rejected(client: Client, cast: Cast) -> None:
     client.force_login(cast.member)
 
     page = client.post(
@@ -366,12 +371,12 @@ def test_new_password_ends_other_sessions_and_keeps_this_one(client: Client, cas
 
     assert client.get(reverse("accounts:profile")).status_code == 200
     assert other.get(reverse("accounts:profile")).status_code == 302
-    # What looks whether sessions live sees it, too, however the news of it got lost.
+    # The periodic check of sockets reads these rows, so a lost notification does not matter.
     assert [row.pk for row in Session.objects.all()] == [client.session.session_key]
     assert [row.session_key for row in UserSession.objects.all()] == [client.session.session_key]
 
 
-def test_address_changes_only_once_it_is_proven(
+def test_email_changes_only_after_it_is_verified(
     client: Client, cast: Cast, mailoutbox: list[EmailMessage]
 ) -> None:
     client.force_login(cast.member)
@@ -389,7 +394,7 @@ def test_address_changes_only_once_it_is_proven(
 
 
 @pytest.mark.parametrize("where", ["here", "elsewhere"])
-def test_new_address_ends_what_came_in_under_the_old_one(
+def test_new_email_ends_sessions_and_tokens_of_the_old_one(
     client: Client, cast: Cast, mailoutbox: list[EmailMessage], where: str
 ) -> None:
     _token, secret = create_token(user=cast.member, name="script")
@@ -412,7 +417,7 @@ def test_new_address_ends_what_came_in_under_the_old_one(
     assert entry.after == {"email": "moved@example.com"}
 
 
-def test_change_of_address_asks_for_the_password(
+def test_change_of_email_asks_for_the_password(
     client: Client, cast: Cast, mailoutbox: list[EmailMessage]
 ) -> None:
     client.force_login(cast.member)
@@ -425,7 +430,7 @@ def test_change_of_address_asks_for_the_password(
     assert not mailoutbox
 
 
-def test_mail_server_that_is_away_is_said_plainly(
+def test_unreachable_mail_server_is_reported(
     client: Client, cast: Cast, settings: Settings
 ) -> None:
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"

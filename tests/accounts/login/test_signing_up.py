@@ -1,4 +1,4 @@
-"""Signing up: only for the invited, and never into any right."""
+"""Sign-up: by invitation unless it is open, and without permissions."""
 
 import re
 from urllib.parse import urlsplit
@@ -12,7 +12,7 @@ from pytest_django import Settings
 from accounts.models import TeamMember, TeamRole, User
 from accounts.services import invite, revoke_invitation
 from tests.accounts.concurrency import run_concurrently
-from tests.accounts.conftest import PASSWORD, Answer, Cast, Counting, without_csrf
+from tests.accounts.conftest import PASSWORD, Cast, CountingHasher, Response, without_csrf
 
 pytestmark = pytest.mark.django_db
 
@@ -22,16 +22,16 @@ HERE = "/invitations/"
 
 @pytest.fixture
 def _open(settings: Settings) -> None:
-    """Sign-up for everybody, as the settings make it: with proof of the address."""
+    """Open sign-up, which makes email verification mandatory."""
     settings.SIGNUP = "open"
     settings.ACCOUNT_EMAIL_VERIFICATION = "mandatory"
 
 
-def sign_up(client: Client, email: str, **more: str) -> Answer:
+def sign_up(client: Client, email: str, **more: str) -> Response:
     return client.post(SIGNUP, {"name": "Hayun Kim", "email": email, "password1": PASSWORD, **more})
 
 
-def test_sign_up_is_closed_to_strangers(client: Client) -> None:
+def test_sign_up_needs_an_invitation(client: Client) -> None:
     page = client.get(SIGNUP)
     sign_up(client, "a@example.com")
 
@@ -39,7 +39,7 @@ def test_sign_up_is_closed_to_strangers(client: Client) -> None:
     assert not User.objects.exists()
 
 
-def test_invited_person_signs_up_and_joins(client: Client, cast: Cast) -> None:
+def test_invited_user_signs_up_and_joins(client: Client, cast: Cast) -> None:
     _invitation, token = invite(user=cast.admin, team_id=cast.team.pk, role="guest")
 
     shown = client.get(reverse("accounts:invitation_link", args=[token]), follow=True)
@@ -54,7 +54,7 @@ def test_invited_person_signs_up_and_joins(client: Client, cast: Cast) -> None:
     assert (member.team, member.role) == (cast.team, TeamRole.GUEST)
 
 
-def test_person_with_an_account_signs_in_and_joins(client: Client, cast: Cast) -> None:
+def test_invited_user_with_an_account_signs_in_and_joins(client: Client, cast: Cast) -> None:
     _invitation, token = invite(user=cast.admin, team_id=cast.team.pk)
     client.get(reverse("accounts:invitation_link", args=[token]))
 
@@ -65,7 +65,7 @@ def test_person_with_an_account_signs_in_and_joins(client: Client, cast: Cast) -
     assert TeamMember.objects.get(user=cast.nobody).team == cast.team
 
 
-def test_looking_at_an_invitation_does_not_accept_it(client: Client, cast: Cast) -> None:
+def test_opening_an_invitation_does_not_accept_it(client: Client, cast: Cast) -> None:
     _invitation, token = invite(user=cast.admin, team_id=cast.team.pk)
     client.force_login(cast.nobody)
 
@@ -74,7 +74,7 @@ def test_looking_at_an_invitation_does_not_accept_it(client: Client, cast: Cast)
     assert not TeamMember.objects.filter(user=cast.nobody).exists()
 
 
-def test_token_leaves_the_address_at_once(client: Client, cast: Cast) -> None:
+def test_invitation_link_redirects_to_a_url_without_the_token(client: Client, cast: Cast) -> None:
     _invitation, token = invite(user=cast.admin, team_id=cast.team.pk)
 
     answer = client.get(reverse("accounts:invitation_link", args=[token]))
@@ -93,7 +93,7 @@ def test_token_is_not_in_the_session(client: Client, cast: Cast) -> None:
     assert token not in str(dict(client.session))
 
 
-def test_wrong_used_and_revoked_links_look_the_same(client: Client, cast: Cast) -> None:
+def test_unknown_used_and_revoked_links_give_the_same_page(client: Client, cast: Cast) -> None:
     _invitation, used = invite(user=cast.admin, team_id=cast.team.pk)
     client.get(reverse("accounts:invitation_link", args=[used]))
     client.force_login(cast.nobody)
@@ -111,7 +111,7 @@ def test_wrong_used_and_revoked_links_look_the_same(client: Client, cast: Cast) 
     assert len({without_csrf(page).replace(page.request["PATH_INFO"], "") for page in pages}) == 1
 
 
-def test_revoked_invitation_closes_the_sign_up_that_it_opened(client: Client, cast: Cast) -> None:
+def test_revoked_invitation_no_longer_allows_sign_up(client: Client, cast: Cast) -> None:
     invitation, token = invite(user=cast.admin, team_id=cast.team.pk)
     client.get(reverse("accounts:invitation_link", args=[token]))
     revoke_invitation(user=cast.admin, team_id=cast.team.pk, invitation_id=invitation.pk)
@@ -121,7 +121,7 @@ def test_revoked_invitation_closes_the_sign_up_that_it_opened(client: Client, ca
     assert not User.objects.filter(email="late@example.com").exists()
 
 
-def test_role_cannot_be_chosen_by_the_invited(client: Client, cast: Cast) -> None:
+def test_invited_user_cannot_choose_the_role(client: Client, cast: Cast) -> None:
     _invitation, token = invite(user=cast.admin, team_id=cast.team.pk, role="guest")
     client.force_login(cast.nobody)
     client.get(reverse("accounts:invitation_link", args=[token]))
@@ -132,7 +132,7 @@ def test_role_cannot_be_chosen_by_the_invited(client: Client, cast: Cast) -> Non
     assert (member.team, member.role) == (cast.team, TeamRole.GUEST)
 
 
-def test_signing_up_sets_no_field_that_the_form_does_not_show(client: Client, cast: Cast) -> None:
+def test_sign_up_ignores_fields_outside_of_the_form(client: Client, cast: Cast) -> None:
     _invitation, token = invite(user=cast.admin, team_id=cast.team.pk)
     client.get(reverse("accounts:invitation_link", args=[token]))
 
@@ -143,7 +143,7 @@ def test_signing_up_sets_no_field_that_the_form_does_not_show(client: Client, ca
 
 
 @pytest.mark.parametrize("address", ["other@example.com", "hayun@example.com.example.net"])
-def test_invitation_for_an_address_makes_no_other_account(
+def test_invitation_for_one_email_creates_no_other_account(
     client: Client, cast: Cast, address: str
 ) -> None:
     _invitation, token = invite(user=cast.admin, team_id=cast.team.pk, email="Hayun@example.com")
@@ -158,8 +158,8 @@ def test_invitation_for_an_address_makes_no_other_account(
     assert User.objects.filter(email="hayun@example.com").exists()
 
 
-def test_link_makes_a_few_accounts_and_no_more(cast: Cast) -> None:
-    """Three for each of its uses: people mistype addresses."""
+def test_invitation_creates_three_accounts_for_each_use(cast: Cast) -> None:
+    """Users mistype their email and sign up again."""
     _invitation, token = invite(user=cast.admin, team_id=cast.team.pk, max_uses=2)
     before = User.objects.count()
 
@@ -174,7 +174,7 @@ def test_link_makes_a_few_accounts_and_no_more(cast: Cast) -> None:
 
 
 @pytest.mark.usefixtures("_open")
-def test_open_sign_up_asks_no_invitation(cast: Cast) -> None:
+def test_open_sign_up_needs_no_invitation(cast: Cast) -> None:
     _invitation, token = invite(user=cast.admin, team_id=cast.team.pk, email="hayun@example.com")
     browser = Client()
     browser.get(reverse("accounts:invitation_link", args=[token]))
@@ -183,7 +183,7 @@ def test_open_sign_up_asks_no_invitation(cast: Cast) -> None:
 
 
 @pytest.mark.usefixtures("_open")
-def test_open_sign_up_waits_for_the_proof_of_the_address(
+def test_open_sign_up_needs_a_verified_email(
     client: Client, mailoutbox: list[EmailMessage]
 ) -> None:
     answer = sign_up(client, "hayun@example.com")
@@ -197,7 +197,7 @@ def test_open_sign_up_waits_for_the_proof_of_the_address(
 
 
 @pytest.mark.usefixtures("_open")
-def test_unproven_account_does_not_get_in_by_its_password(client: Client) -> None:
+def test_account_with_an_unverified_email_cannot_sign_in(client: Client) -> None:
     sign_up(Client(), "hayun@example.com")
 
     client.post("/accounts/login/", {"login": "hayun@example.com", "password": PASSWORD})
@@ -207,7 +207,7 @@ def test_unproven_account_does_not_get_in_by_its_password(client: Client) -> Non
 
 
 @pytest.mark.usefixtures("_open")
-def test_sign_up_does_not_tell_who_has_an_account(
+def test_sign_up_does_not_reveal_existing_accounts(
     cast: Cast, mailoutbox: list[EmailMessage]
 ) -> None:
     known, unknown = Client(), Client()
@@ -222,21 +222,21 @@ def test_sign_up_does_not_tell_who_has_an_account(
 
 
 @pytest.mark.usefixtures("_open")
-def test_sign_up_takes_as_long_for_an_address_that_has_an_account(
-    cast: Cast, counting: type[Counting]
+def test_sign_up_hashes_a_password_for_an_email_with_an_account(
+    cast: Cast, hasher: type[CountingHasher]
 ) -> None:
     def hashings(email: str) -> int:
-        counting.count = 0
+        hasher.count = 0
         sign_up(Client(), email)
-        return counting.count
+        return hasher.count
 
     assert hashings(cast.member.email) == hashings("new@example.com") == 1
 
 
 @pytest.mark.usefixtures("_open")
 @pytest.mark.django_db(transaction=True)
-def test_thirty_first_sign_ups_at_once_make_no_admin() -> None:
-    """Whoever comes first gets an account, and nothing else."""
+def test_thirty_concurrent_first_sign_ups_create_no_admin() -> None:
+    """The first account of an installation gets no permissions."""
 
     def first(number: int) -> int:
         browser = Client(REMOTE_ADDR=f"192.0.2.{number + 1}")
@@ -260,7 +260,7 @@ def test_thirty_first_sign_ups_at_once_make_no_admin() -> None:
     ],
 )
 @pytest.mark.usefixtures("_open")
-def test_mistake_is_shown_at_its_field(client: Client, fields: dict[str, str], words: str) -> None:
+def test_error_is_shown_at_its_field(client: Client, fields: dict[str, str], words: str) -> None:
     answer = sign_up(client, **{"email": "a@example.com", **fields})
 
     assert answer.status_code == 200

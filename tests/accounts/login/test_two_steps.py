@@ -1,4 +1,4 @@
-"""Signing in by two steps: what is asked, what is taken once only, and teams that ask for it."""
+"""Two-step sign-in: codes, recovery codes, and teams that require it."""
 
 import time
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from accounts.login.adapters import reencrypt_mfa_secrets
 from accounts.models import AuditEntry
 from accounts.permissions import VIEW, access_team
 from accounts.services import create_token, remove_team_member, require_mfa
-from tests.accounts.conftest import PASSWORD, Answer, Cast
+from tests.accounts.conftest import PASSWORD, Cast, Response
 from tests.accounts.login.totp import STEP, enable_totp, totp_code
 from tests.accounts.revocations import record_revocations
 
@@ -30,73 +30,75 @@ SETUP = "/accounts/2fa/"
 
 
 @pytest.fixture(autouse=True)
-def _middle_of_a_step() -> Iterator[None]:
-    """Codes change every half minute: not while a test looks at one."""
+def _frozen_code_period() -> Iterator[None]:
+    """Freeze the time: codes change every 30 seconds."""
     cache.clear()
     with time_machine.travel(time.time() // STEP * STEP + 10, tick=False):
         yield
     cache.clear()
 
 
-def password_of(client: Client, cast: Cast) -> Answer:
+def password_of(client: Client, cast: Cast) -> Response:
     return client.post(LOGIN, {"login": cast.member.email, "password": PASSWORD})
 
 
-def require_user(client: Client) -> bool:
+def is_signed_in(client: Client) -> bool:
     return "_auth_user_id" in client.session
 
 
-def test_password_alone_lets_nobody_in_who_has_a_second_step(client: Client, cast: Cast) -> None:
+def test_password_alone_does_not_sign_in_a_user_with_a_second_factor(
+    client: Client, cast: Cast
+) -> None:
     enable_totp(cast.member)
 
     answer = password_of(client, cast)
 
     assert answer["Location"] == CODE
-    assert not require_user(client)
+    assert not is_signed_in(client)
     for path in ("/", "/me/", SETUP, f"/teams/{cast.team.pk}/", "/accounts/sessions/"):
         assert urlsplit(client.get(path)["Location"]).path == LOGIN, path
     assert client.get("/api/v1/me").status_code == 401
 
 
-def test_code_of_the_app_is_the_second_step(client: Client, cast: Cast) -> None:
+def test_code_of_the_app_completes_the_sign_in(client: Client, cast: Cast) -> None:
     secret = enable_totp(cast.member)
     password_of(client, cast)
 
     client.post(CODE, {"code": totp_code(secret)})
 
-    assert require_user(client)
+    assert is_signed_in(client)
 
 
-def test_second_step_without_the_first_leads_nowhere(client: Client, cast: Cast) -> None:
+def test_second_step_without_the_first_is_refused(client: Client, cast: Cast) -> None:
     secret = enable_totp(cast.member)
 
     answer = client.post(CODE, {"code": totp_code(secret)})
 
     assert urlsplit(answer["Location"]).path == LOGIN
-    assert not require_user(client)
+    assert not is_signed_in(client)
 
 
-def test_code_that_was_used_is_used_up(cast: Cast) -> None:
+def test_code_works_once(cast: Cast) -> None:
     secret = enable_totp(cast.member)
     first, second = Client(), Client()
     for browser in (first, second):
         password_of(browser, cast)
         browser.post(CODE, {"code": totp_code(secret)})
 
-    assert require_user(first)
-    assert not require_user(second)
+    assert is_signed_in(first)
+    assert not is_signed_in(second)
 
 
-def test_code_of_the_step_before_is_refused(client: Client, cast: Cast) -> None:
+def test_code_of_the_previous_period_is_rejected(client: Client, cast: Cast) -> None:
     secret = enable_totp(cast.member)
     password_of(client, cast)
 
     client.post(CODE, {"code": totp_code(secret, steps=-1)})
 
-    assert not require_user(client)
+    assert not is_signed_in(client)
 
 
-def test_recovery_code_lets_in_once(cast: Cast) -> None:
+def test_recovery_code_works_once(cast: Cast) -> None:
     enable_totp(cast.member)
     code = RecoveryCodes.activate(cast.member).get_unused_codes()[0]
     first, second = Client(), Client()
@@ -104,11 +106,11 @@ def test_recovery_code_lets_in_once(cast: Cast) -> None:
         password_of(browser, cast)
         browser.post(CODE, {"code": code})
 
-    assert require_user(first)
-    assert not require_user(second)
+    assert is_signed_in(first)
+    assert not is_signed_in(second)
 
 
-def test_sixth_guess_at_a_code_is_refused_even_if_right(
+def test_sixth_code_is_refused_even_if_it_is_right(
     client: Client, cast: Cast, settings: Settings
 ) -> None:
     settings.ACCOUNT_RATE_LIMITS = {}
@@ -119,18 +121,18 @@ def test_sixth_guess_at_a_code_is_refused_even_if_right(
 
     client.post(CODE, {"code": totp_code(secret)})
 
-    assert not require_user(client)
+    assert not is_signed_in(client)
 
 
-def set_up(client: Client) -> tuple[Answer, str]:
-    """Set up an app as people do; return the last page and the code that was entered."""
+def set_up(client: Client) -> tuple[Response, str]:
+    """Set up an app by the pages; return the last response and the entered code."""
     client.post(reverse("account_reauthenticate"), {"password": PASSWORD})
     form = client.get("/accounts/2fa/totp/activate/")
     code = totp_code(form.context["form"].secret)
     return client.post("/accounts/2fa/totp/activate/", {"code": code}, follow=True), code
 
 
-def test_setting_up_ends_other_sessions_and_what_is_open_under_them(
+def test_set_up_ends_other_sessions_and_their_connections(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, elsewhere = Client(), Client()
@@ -150,7 +152,7 @@ def test_setting_up_ends_other_sessions_and_what_is_open_under_them(
     assert {"user.mfa_added", "user.sessions_ended"} <= set(actions)
 
 
-def test_code_that_set_it_up_does_not_sign_in(client: Client, cast: Cast) -> None:
+def test_code_of_the_set_up_does_not_sign_in(client: Client, cast: Cast) -> None:
     password_of(client, cast)
     _page, code = set_up(client)
     thief = Client()
@@ -158,7 +160,7 @@ def test_code_that_set_it_up_does_not_sign_in(client: Client, cast: Cast) -> Non
 
     thief.post(CODE, {"code": code})
 
-    assert not require_user(thief)
+    assert not is_signed_in(thief)
 
 
 def test_recovery_codes_are_shown_once(client: Client, cast: Cast) -> None:
@@ -173,17 +175,17 @@ def test_recovery_codes_are_shown_once(client: Client, cast: Cast) -> None:
     assert client.get("/accounts/2fa/recovery-codes/download/").status_code in {403, 404}
 
 
-def test_secret_is_sealed_in_the_database(client: Client, cast: Cast) -> None:
+def test_secret_is_encrypted_in_the_database(client: Client, cast: Cast) -> None:
     secret = enable_totp(cast.member)
     RecoveryCodes.activate(cast.member)
 
     stored = str(list(Authenticator.objects.values_list("data", flat=True)))
 
     assert secret not in stored
-    assert stored.count("gAAAA") == 2  # how sealed texts begin
+    assert stored.count("gAAAA") == 2  # the prefix of Fernet tokens
 
 
-def test_secret_follows_a_new_secret_key_and_without_it_lets_nobody_in(
+def test_secret_is_reencrypted_and_unreadable_without_its_key(
     cast: Cast, settings: Settings
 ) -> None:
     secret = enable_totp(cast.member)
@@ -199,10 +201,10 @@ def test_secret_follows_a_new_secret_key_and_without_it_lets_nobody_in(
     answer = lost.post(CODE, {"code": totp_code(secret)})
 
     assert answer.status_code == 503
-    assert not require_user(lost)
+    assert not is_signed_in(lost)
     assert reencrypt_mfa_secrets() == 1
     settings.SECRET_KEY = "a new secret key"
-    assert require_user(follower)
+    assert is_signed_in(follower)
 
 
 @pytest.mark.parametrize(
@@ -214,8 +216,8 @@ def test_secret_follows_a_new_secret_key_and_without_it_lets_nobody_in(
         "webauthn/add/",
     ],
 )
-def test_change_asks_whether_it_is_you(cast: Cast, path: str) -> None:
-    """`force_login` is a session that is old: nobody has shown a password in it."""
+def test_change_of_factors_asks_for_the_password(cast: Cast, path: str) -> None:
+    """`force_login` creates a session without a recent password."""
     client = Client()
     client.force_login(cast.member)
     if path != "totp/activate/":
@@ -228,7 +230,7 @@ def test_change_asks_whether_it_is_you(cast: Cast, path: str) -> None:
     assert Authenticator.objects.count() == before
 
 
-def test_doing_without_closes_what_teams_that_ask_for_it_have_open(
+def test_removing_the_last_factor_closes_connections_where_a_team_requires_one(
     client: Client, cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     enable_totp(cast.owner)
@@ -242,7 +244,7 @@ def test_doing_without_closes_what_teams_that_ask_for_it_have_open(
     assert AccessRevoked(user_id=cast.member.pk) in revoked
 
 
-def test_removing_the_app_removes_its_recovery_codes_and_is_written_down(
+def test_removing_the_app_removes_the_recovery_codes_and_is_audited(
     client: Client, cast: Cast
 ) -> None:
     password_of(client, cast)
@@ -254,7 +256,7 @@ def test_removing_the_app_removes_its_recovery_codes_and_is_written_down(
     assert AuditEntry.objects.filter(action="user.mfa_removed").count() == 2
 
 
-def test_team_that_asks_for_it_shuts_out_who_has_none(cast: Cast) -> None:
+def test_team_that_requires_mfa_refuses_members_without_it(cast: Cast) -> None:
     enable_totp(cast.owner)
     _token, secret = create_token(user=cast.member, name="script", scopes=["admin"])
     browser = Client()
@@ -273,7 +275,7 @@ def test_team_that_asks_for_it_shuts_out_who_has_none(cast: Cast) -> None:
     assert access_team(cast.owner, cast.team.pk, VIEW) == cast.team
 
 
-def test_stranger_does_not_learn_that_a_team_asks_for_it(cast: Cast) -> None:
+def test_stranger_does_not_learn_that_a_team_requires_mfa(cast: Cast) -> None:
     enable_totp(cast.owner)
     require_mfa(user=cast.owner, team_id=cast.team.pk, required=True)
     browser = Client()
@@ -282,7 +284,7 @@ def test_stranger_does_not_learn_that_a_team_asks_for_it(cast: Cast) -> None:
     assert browser.get(reverse("accounts:people", args=[cast.team.pk])).status_code == 404
 
 
-def test_asking_for_it_closes_what_is_open_for_who_has_none(
+def test_requiring_mfa_closes_connections_of_members_without_it(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     enable_totp(cast.owner)
@@ -295,12 +297,12 @@ def test_asking_for_it_closes_what_is_open_for_who_has_none(
     assert {event.user_id for event in revoked} == {cast.member.pk, cast.guest.pk}
 
 
-def test_nobody_asks_others_for_what_they_do_not_do(cast: Cast) -> None:
+def test_owner_without_mfa_cannot_require_it(cast: Cast) -> None:
     with pytest.raises(Conflict):
         require_mfa(user=cast.owner, team_id=cast.team.pk, required=True)
 
 
-def test_recovery_codes_alone_are_no_second_step(cast: Cast) -> None:
+def test_recovery_codes_alone_are_no_second_factor(cast: Cast) -> None:
     enable_totp(cast.owner)
     RecoveryCodes.activate(cast.member)
     require_mfa(user=cast.owner, team_id=cast.team.pk, required=True)
@@ -309,7 +311,7 @@ def test_recovery_codes_alone_are_no_second_step(cast: Cast) -> None:
         access_team(cast.member, cast.team.pk, VIEW)
 
 
-def test_staff_without_it_are_led_to_it(client: Client, cast: Cast) -> None:
+def test_staff_without_mfa_are_redirected_to_its_set_up(client: Client, cast: Cast) -> None:
     cast.owner.is_staff = cast.owner.is_superuser = True
     cast.owner.save()
     client.force_login(cast.owner)
@@ -322,9 +324,7 @@ def test_staff_without_it_are_led_to_it(client: Client, cast: Cast) -> None:
     assert after.status_code == 200
 
 
-def test_sessions_are_listed_and_the_others_ended(
-    cast: Cast, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_user_ends_all_other_sessions(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     here, elsewhere = Client(), Client(HTTP_USER_AGENT="<b>Elsewhere</b>")
     for browser in (here, elsewhere):
         password_of(browser, cast)
@@ -340,9 +340,7 @@ def test_sessions_are_listed_and_the_others_ended(
 
 
 @pytest.mark.parametrize("form", [{}, {"required": ""}, {"required": "YES"}, {"required": "off"}])
-def test_form_that_is_not_understood_does_not_switch_it_off(
-    cast: Cast, form: dict[str, str]
-) -> None:
+def test_invalid_form_does_not_switch_the_requirement_off(cast: Cast, form: dict[str, str]) -> None:
     enable_totp(cast.owner)
     require_mfa(user=cast.owner, team_id=cast.team.pk, required=True)
     browser = Client()

@@ -1,4 +1,4 @@
-"""Second factors for the cast, and the codes that an app would show."""
+"""Authenticator apps of test users, and the codes that they show."""
 
 import time
 
@@ -10,12 +10,12 @@ STEP = 30
 
 
 def enable_totp(user: User) -> str:
-    """Set up an app for the user; return the secret that it has."""
+    """Set up an authenticator app for the user; return its secret."""
     secret: str = generate_totp_secret()
     TOTP.activate(user, secret)
     return secret
 
 
 def totp_code(secret: str, steps: int = 0) -> str:
-    """Return what the app shows now, or so many steps later."""
+    """Return the code of the app, now or `steps` periods of 30 seconds later."""
     return f"{hotp_value(secret, int(time.time()) // STEP + steps):06}"

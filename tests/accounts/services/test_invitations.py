@@ -1,4 +1,4 @@
-"""Invitations: one person, once, for a while, and no stronger than whoever made them."""
+"""Invitations: their uses, expiry, recipient, and the permissions of the inviter."""
 
 from datetime import timedelta
 from typing import Any
@@ -27,7 +27,7 @@ from tests.accounts.conftest import Cast, make_user
 pytestmark = pytest.mark.django_db
 
 
-def test_invitation_lets_one_person_into_its_team_by_its_role(cast: Cast) -> None:
+def test_invitation_adds_the_user_with_its_role(cast: Cast) -> None:
     invitation, token = invite(user=cast.admin, team_id=cast.team.pk, role="guest")
 
     member = accept_invitation(user=cast.nobody, token=token)
@@ -38,13 +38,13 @@ def test_invitation_lets_one_person_into_its_team_by_its_role(cast: Cast) -> Non
     assert invitation.uses == 1
 
 
-def test_token_is_nowhere_in_the_row(cast: Cast) -> None:
+def test_token_is_not_stored(cast: Cast) -> None:
     invitation, token = invite(user=cast.admin, team_id=cast.team.pk)
 
     assert token not in str(Invitation.objects.filter(pk=invitation.pk).values().get())
 
 
-def test_second_person_finds_nothing(cast: Cast) -> None:
+def test_used_invitation_is_not_found(cast: Cast) -> None:
     _invitation, token = invite(user=cast.admin, team_id=cast.team.pk)
     accept_invitation(user=cast.nobody, token=token)
 
@@ -53,20 +53,20 @@ def test_second_person_finds_nothing(cast: Cast) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_one_of_fifty_who_accept_at_once_gets_in(cast: Cast) -> None:
+def test_fifty_concurrent_users_of_one_use_add_one_member(cast: Cast) -> None:
     _invitation, token = invite(user=cast.admin, team_id=cast.team.pk)
-    crowd = [make_user(f"Person{number}") for number in range(50)]
+    users = [make_user(f"Person{number}") for number in range(50)]
 
     joined = run_concurrently(
-        lambda person: accept_invitation(user=person, token=token), crowd, MaruError
+        lambda user: accept_invitation(user=user, token=token), users, MaruError
     )
 
     assert len(joined) == 1
-    assert TeamMember.objects.filter(user__in=crowd).count() == 1
+    assert TeamMember.objects.filter(user__in=users).count() == 1
 
 
 @pytest.mark.django_db(transaction=True)
-def test_one_person_who_accepts_many_times_at_once_is_in_once(cast: Cast) -> None:
+def test_concurrent_requests_of_one_user_add_one_member(cast: Cast) -> None:
     _invitation, token = invite(user=cast.admin, team_id=cast.team.pk)
 
     joined = run_concurrently(
@@ -76,7 +76,7 @@ def test_one_person_who_accepts_many_times_at_once_is_in_once(cast: Cast) -> Non
     assert len(joined) == 1
 
 
-def test_invitation_ends_after_seven_days(cast: Cast) -> None:
+def test_invitation_expires_after_seven_days(cast: Cast) -> None:
     _invitation, token = invite(user=cast.admin, team_id=cast.team.pk)
     now = timezone.now()
 
@@ -86,7 +86,7 @@ def test_invitation_ends_after_seven_days(cast: Cast) -> None:
         accept_invitation(user=cast.nobody, token=token)
 
 
-def test_revoked_invitation_is_dead(cast: Cast) -> None:
+def test_revoked_invitation_is_not_found(cast: Cast) -> None:
     invitation, token = invite(user=cast.admin, team_id=cast.team.pk)
 
     revoke_invitation(user=cast.owner, team_id=cast.team.pk, invitation_id=invitation.pk)
@@ -120,18 +120,18 @@ def suspend_inviter(cast: Cast) -> None:
     suspend_user(person=cast.admin)
 
 
-@pytest.mark.parametrize("fate", [remove_inviter, demote_inviter, suspend_inviter])
-def test_invitation_dies_with_the_place_of_whoever_made_it(cast: Cast, fate: object) -> None:
+@pytest.mark.parametrize("event", [remove_inviter, demote_inviter, suspend_inviter])
+def test_invitation_is_invalid_when_the_inviter_loses_the_role(cast: Cast, event: object) -> None:
     _invitation, token = invite(user=cast.admin, team_id=cast.team.pk)
     assert get_invitation(token)
 
-    fate(cast)  # type: ignore[operator]  # one of the three above
+    event(cast)  # type: ignore[operator]  # one of the three above
 
     with pytest.raises(NotFound):
         accept_invitation(user=cast.nobody, token=token)
 
 
-def test_member_of_the_team_does_not_use_it_up(cast: Cast) -> None:
+def test_acceptance_by_a_member_counts_no_use(cast: Cast) -> None:
     _invitation, token = invite(user=cast.admin, team_id=cast.team.pk, role="admin")
 
     with pytest.raises(Conflict):
@@ -142,7 +142,7 @@ def test_member_of_the_team_does_not_use_it_up(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize(
-    ("who", "role", "refusal"),
+    ("actor", "role", "refusal"),
     [
         ("admin", "owner", Forbidden),
         ("member", "member", Forbidden),
@@ -151,22 +151,22 @@ def test_member_of_the_team_does_not_use_it_up(cast: Cast) -> None:
         ("suspended", "guest", NotFound),
     ],
 )
-def test_invitation_is_no_stronger_than_its_maker(
-    cast: Cast, who: str, role: str, refusal: type[MaruError]
+def test_inviter_cannot_grant_a_higher_role(
+    cast: Cast, actor: str, role: str, refusal: type[MaruError]
 ) -> None:
     with pytest.raises(refusal):
-        invite(user=cast.named(who), team_id=cast.team.pk, role=role)
+        invite(user=cast.named(actor), team_id=cast.team.pk, role=role)
 
     assert not Invitation.objects.exists()
 
 
 @pytest.mark.parametrize("wrong", ["", "x", "\0", "a" * 5_000])
-def test_wrong_token_finds_nothing(cast: Cast, wrong: str) -> None:
+def test_wrong_token_is_not_found(cast: Cast, wrong: str) -> None:
     with pytest.raises(NotFound):
         accept_invitation(user=cast.nobody, token=wrong)
 
 
-def test_deleted_account_takes_its_invitations_along(cast: Cast) -> None:
+def test_deleted_account_deletes_its_invitations(cast: Cast) -> None:
     invite(user=cast.admin, team_id=cast.team.pk)
 
     User.objects.filter(pk=cast.admin.pk).delete()
@@ -174,7 +174,7 @@ def test_deleted_account_takes_its_invitations_along(cast: Cast) -> None:
     assert not Invitation.objects.exists()
 
 
-def test_invitation_lets_in_as_many_as_it_says(cast: Cast) -> None:
+def test_invitation_admits_max_uses_users(cast: Cast) -> None:
     _invitation, token = invite(user=cast.admin, team_id=cast.team.pk, max_uses=2)
     accept_invitation(user=cast.nobody, token=token)
     accept_invitation(user=cast.stranger, token=token)
@@ -184,18 +184,18 @@ def test_invitation_lets_in_as_many_as_it_says(cast: Cast) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_fifty_at_once_as_many_get_in_as_it_says(cast: Cast) -> None:
+def test_fifty_concurrent_users_of_three_uses_add_three_members(cast: Cast) -> None:
     _invitation, token = invite(user=cast.admin, team_id=cast.team.pk, max_uses=3)
-    crowd = [make_user(f"Person{number}") for number in range(50)]
+    users = [make_user(f"Person{number}") for number in range(50)]
 
     joined = run_concurrently(
-        lambda person: accept_invitation(user=person, token=token), crowd, MaruError
+        lambda user: accept_invitation(user=user, token=token), users, MaruError
     )
 
     assert len(joined) == 3
 
 
-def test_invitation_by_mail_is_for_that_address_only(
+def test_mailed_invitation_works_only_for_its_email(
     cast: Cast, mailoutbox: list[EmailMessage], django_capture_on_commit_callbacks: Any
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
@@ -209,11 +209,11 @@ def test_invitation_by_mail_is_for_that_address_only(
     with pytest.raises(Forbidden):
         accept_invitation(user=cast.stranger, token=token)
     assert accept_invitation(user=cast.nobody, token=token)
-    with pytest.raises(NotFound):  # an address is one person
+    with pytest.raises(NotFound):  # an email has one use
         accept_invitation(user=cast.stranger, token=token)
 
 
-def test_address_that_nobody_has_proven_opens_nothing(cast: Cast, settings: Settings) -> None:
+def test_unverified_email_cannot_accept_a_mailed_invitation(cast: Cast, settings: Settings) -> None:
     settings.ACCOUNT_EMAIL_VERIFICATION = "mandatory"
     _invitation, token = invite(user=cast.admin, team_id=cast.team.pk, email="unproven@example.com")
     unproven = make_user("Unproven", verified=False)
@@ -233,15 +233,15 @@ def test_address_that_nobody_has_proven_opens_nothing(cast: Cast, settings: Sett
         {"role": "king"},
     ],
 )
-def test_invitation_beyond_its_limits_is_not_made(cast: Cast, wrong: dict[str, Any]) -> None:
+def test_invalid_invitation_is_rejected(cast: Cast, wrong: dict[str, Any]) -> None:
     with pytest.raises(Invalid):
         invite(user=cast.admin, team_id=cast.team.pk, **wrong)
 
     assert not Invitation.objects.exists()
 
 
-def test_role_stays_what_the_invitation_says(cast: Cast) -> None:
-    """The role is read from the row: nothing that a guest sends with the acceptance counts."""
+def test_role_comes_from_the_invitation(cast: Cast) -> None:
+    """The role is read from the row; the request cannot change it."""
     _invitation, token = invite(user=cast.admin, team_id=cast.team.pk, role="guest")
 
     member = accept_invitation(user=cast.nobody, token=token)

@@ -1,4 +1,4 @@
-"""The first account: by a one-time link and by nothing else."""
+"""The setup link, which creates the first account and team."""
 
 from datetime import timedelta
 
@@ -34,7 +34,7 @@ def use(token: str, email: str = "seojun@example.com") -> tuple[User, Team]:
     )
 
 
-def test_link_makes_the_first_account_and_its_team() -> None:
+def test_link_creates_the_first_account_and_team() -> None:
     user, team = use(fresh_link())
 
     assert user.is_superuser
@@ -43,13 +43,13 @@ def test_link_makes_the_first_account_and_its_team() -> None:
     assert is_set_up()
 
 
-def test_token_is_nowhere_in_the_row() -> None:
+def test_token_is_not_stored() -> None:
     token = fresh_link()
 
     assert token not in str(SetupLink.objects.values().get())
 
 
-def test_link_opens_once() -> None:
+def test_link_works_once() -> None:
     token = fresh_link()
     use(token)
 
@@ -59,13 +59,13 @@ def test_link_opens_once() -> None:
     assert User.objects.count() == 1
 
 
-def test_no_new_link_where_all_is_set_up() -> None:
+def test_no_link_is_created_after_the_setup() -> None:
     use(fresh_link())
 
     assert create_setup_link() is None
 
 
-def test_older_link_is_dead_once_another_has_been_used() -> None:
+def test_older_link_is_invalid_after_another_was_used() -> None:
     first, second = fresh_link(), fresh_link()
     use(second)
 
@@ -73,7 +73,7 @@ def test_older_link_is_dead_once_another_has_been_used() -> None:
         use(first, "late@example.com")
 
 
-def test_link_closes_within_the_hour() -> None:
+def test_link_expires_after_an_hour() -> None:
     token = fresh_link()
 
     with (
@@ -83,7 +83,7 @@ def test_link_closes_within_the_hour() -> None:
         get_setup_link(token)
 
 
-def test_wrong_token_opens_nothing() -> None:
+def test_wrong_token_is_not_found() -> None:
     fresh_link()
 
     with pytest.raises(NotFound):
@@ -91,7 +91,7 @@ def test_wrong_token_opens_nothing() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_one_of_many_who_use_a_link_at_once_becomes_the_owner() -> None:
+def test_concurrent_uses_of_a_link_create_one_account() -> None:
     token = fresh_link()
 
     made = run_concurrently(
@@ -103,7 +103,7 @@ def test_one_of_many_who_use_a_link_at_once_becomes_the_owner() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_links_at_once_make_one_owner() -> None:
+def test_concurrent_uses_of_several_links_create_one_superuser() -> None:
     tokens = [fresh_link() for _ in range(6)]
 
     made = run_concurrently(lambda token: use(token, f"{token}@example.com"), tokens, MaruError)
@@ -112,7 +112,7 @@ def test_two_links_at_once_make_one_owner() -> None:
     assert User.objects.filter(is_superuser=True).count() == 1
 
 
-def test_link_that_fails_can_be_used_again() -> None:
+def test_link_works_after_a_failed_attempt() -> None:
     make_user("Taken", email="taken@example.com")
     token = fresh_link()
 
@@ -122,7 +122,7 @@ def test_link_that_fails_can_be_used_again() -> None:
     assert use(token)
 
 
-def test_account_of_somebody_else_does_not_shut_the_operator_out() -> None:
+def test_account_of_a_stranger_does_not_lock_out_the_operator() -> None:
     stranger = make_user("Stranger")
     create_team(user=stranger, name="Theirs")
 

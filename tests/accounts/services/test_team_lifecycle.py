@@ -1,4 +1,4 @@
-"""A team handed over, its people suspended, and its deletion."""
+"""Hand-over, suspension of members, deletion and restoration of teams."""
 
 from uuid import uuid4
 
@@ -41,7 +41,7 @@ def test_team_is_handed_over(cast: Cast) -> None:
         remove_team_member(user=cast.guest, team_id=cast.team.pk, member_id=cast.guest.pk)
 
 
-def test_deletion_costs_the_same_however_many_tokens_it_ends(
+def test_queries_of_a_deletion_do_not_depend_on_the_number_of_tokens(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     revoked = record_revocations(monkeypatch)
@@ -59,7 +59,7 @@ def test_deletion_costs_the_same_however_many_tokens_it_ends(
     assert len({event.token_id for event in revoked}) == 5
 
 
-def test_suspended_member_loses_everything_at_once_and_gets_it_back(cast: Cast) -> None:
+def test_suspended_member_loses_all_access_until_restored(cast: Cast) -> None:
     _token, bound = create_token(user=cast.admin, name="bound", team=cast.team)
     _invitation, link = invite(user=cast.admin, team_id=cast.team.pk)
 
@@ -83,7 +83,7 @@ def test_suspended_member_loses_everything_at_once_and_gets_it_back(cast: Cast) 
     assert role_in(cast.team, cast.admin.pk) == TeamRole.ADMIN
 
 
-def test_suspended_member_does_not_come_back_by_an_invitation(cast: Cast) -> None:
+def test_suspended_member_cannot_accept_an_invitation(cast: Cast) -> None:
     _invitation, link = invite(user=cast.owner, team_id=cast.team.pk)
     suspend_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.member.pk)
 
@@ -95,7 +95,7 @@ def test_suspended_member_does_not_come_back_by_an_invitation(cast: Cast) -> Non
 
 
 @pytest.mark.parametrize(
-    ("who", "whom", "refusal"),
+    ("actor", "target", "refusal"),
     [
         ("owner", "owner", Conflict),
         ("admin", "owner", Forbidden),
@@ -105,38 +105,40 @@ def test_suspended_member_does_not_come_back_by_an_invitation(cast: Cast) -> Non
         ("owner", "stranger", NotFound),
     ],
 )
-def test_who_may_not_suspend_whom(
-    cast: Cast, who: str, whom: str, refusal: type[MaruError]
+def test_suspension_is_refused(
+    cast: Cast, actor: str, target: str, refusal: type[MaruError]
 ) -> None:
     for act in (suspend_team_member, restore_team_member):
-        expected = NotFound if act is restore_team_member and who in ("owner", "admin") else refusal
+        expected = (
+            NotFound if act is restore_team_member and actor in ("owner", "admin") else refusal
+        )
         with pytest.raises(expected):
-            act(user=cast.named(who), team_id=cast.team.pk, member_id=cast.named(whom).pk)
+            act(user=cast.named(actor), team_id=cast.team.pk, member_id=cast.named(target).pk)
 
 
 def test_deletion_needs_the_name_and_an_owner(cast: Cast) -> None:
     with pytest.raises(Invalid):
         delete_team(user=cast.owner, team_id=cast.team.pk, name="hangyeol commerce")
-    for who, refusal in (("admin", Forbidden), ("guest", Forbidden), ("stranger", NotFound)):
+    for actor, refusal in (("admin", Forbidden), ("guest", Forbidden), ("stranger", NotFound)):
         with pytest.raises(refusal):
-            delete_team(user=cast.named(who), team_id=cast.team.pk, name=cast.team.name)
+            delete_team(user=cast.named(actor), team_id=cast.team.pk, name=cast.team.name)
 
     assert access_team(cast.owner, cast.team.pk, MANAGE)
 
 
-def test_deleted_team_lets_nobody_in_but_owners_who_undo_it(cast: Cast) -> None:
+def test_deleted_team_is_accessible_only_to_owners_who_restore_it(cast: Cast) -> None:
     _token, bound = create_token(user=cast.member, name="bound", team=cast.team)
     _invitation, link = invite(user=cast.owner, team_id=cast.team.pk)
     delete_team(user=cast.owner, team_id=cast.team.pk, name=cast.team.name)
 
-    for who in ("owner", "admin", "member", "guest"):
+    for actor in ("owner", "admin", "member", "guest"):
         with pytest.raises(NotFound):
-            access_team(cast.named(who), cast.team.pk, VIEW)
-    for who in ("admin", "member", "stranger"):
-        assert deleted_teams(cast.named(who)) == []
+            access_team(cast.named(actor), cast.team.pk, VIEW)
+    for actor in ("admin", "member", "stranger"):
+        assert deleted_teams(cast.named(actor)) == []
         for gate in (access_deleted_team, lambda user, pk: restore_team(user=user, team_id=pk)):
             with pytest.raises(NotFound):
-                gate(cast.named(who), cast.team.pk)
+                gate(cast.named(actor), cast.team.pk)
     assert user_for_token(bound) is None
     with pytest.raises(NotFound):
         accept_invitation(user=cast.nobody, token=link)

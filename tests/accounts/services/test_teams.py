@@ -1,4 +1,4 @@
-"""The gate of teams, and who may do what to whom in them."""
+"""The permission check of teams, and the services that change members."""
 
 from contextlib import suppress
 from uuid import uuid4
@@ -34,7 +34,7 @@ PERMISSIONS = sorted(TEAM_ROLES["owner"])
 
 @pytest.mark.parametrize("permission", PERMISSIONS)
 @pytest.mark.parametrize("role", list(TEAM_ROLES))
-def test_role_opens_exactly_what_the_table_says(cast: Cast, role: str, permission: str) -> None:
+def test_role_grants_exactly_its_permissions(cast: Cast, role: str, permission: str) -> None:
     user = cast.named(role)
 
     if permission in TEAM_ROLES[role]:
@@ -45,22 +45,24 @@ def test_role_opens_exactly_what_the_table_says(cast: Cast, role: str, permissio
 
 
 @pytest.mark.parametrize("permission", PERMISSIONS)
-@pytest.mark.parametrize("who", ["stranger", "nobody", "suspended"])
-def test_foreign_team_looks_like_no_team(cast: Cast, who: str, permission: str) -> None:
+@pytest.mark.parametrize("actor", ["stranger", "nobody", "suspended"])
+def test_foreign_and_missing_team_raise_the_same_error(
+    cast: Cast, actor: str, permission: str
+) -> None:
     with pytest.raises(NotFound) as foreign:
-        access_team(cast.named(who), cast.team.pk, permission)
+        access_team(cast.named(actor), cast.team.pk, permission)
     with pytest.raises(NotFound) as absent:
-        access_team(cast.named(who), uuid4(), permission)
+        access_team(cast.named(actor), uuid4(), permission)
 
     assert str(foreign.value.detail) == str(absent.value.detail)
 
 
-def test_anonymous_must_sign_in_first(cast: Cast) -> None:
+def test_anonymous_user_is_unauthenticated(cast: Cast) -> None:
     with pytest.raises(Unauthenticated):
         access_team(AnonymousUser(), cast.team.pk, VIEW)
 
 
-def test_superuser_gets_nothing_extra(cast: Cast) -> None:
+def test_superuser_has_no_extra_permissions(cast: Cast) -> None:
     cast.stranger.is_staff = cast.stranger.is_superuser = True
     cast.stranger.save()
 
@@ -68,11 +70,11 @@ def test_superuser_gets_nothing_extra(cast: Cast) -> None:
         access_team(cast.stranger, cast.team.pk, VIEW)
 
 
-@pytest.mark.parametrize("who", ["owner", "guest", "stranger", "suspended"])
-def test_gate_is_one_query_whatever_the_answer(
-    cast: Cast, who: str, django_assert_num_queries: DjangoAssertNumQueries
+@pytest.mark.parametrize("actor", ["owner", "guest", "stranger", "suspended"])
+def test_permission_check_is_one_query_for_each_user(
+    cast: Cast, actor: str, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    user = cast.named(who)
+    user = cast.named(actor)
 
     with django_assert_num_queries(1), suppress(MaruError):
         access_team(user, cast.team.pk, MANAGE)
@@ -85,19 +87,19 @@ def test_set_permissions_gives_exactly_what_it_names(cast: Cast) -> None:
     assert [row.permission.codename for row in granted] == [VIEW]
 
 
-def test_set_permissions_does_not_invent_one(cast: Cast) -> None:
+def test_set_permissions_rejects_an_unknown_name(cast: Cast) -> None:
     with pytest.raises(LookupError):
         set_permissions([cast.owner], cast.team, frozenset({"fly"}))
 
 
-def test_team_has_an_owner_from_its_first_moment(cast: Cast) -> None:
+def test_creator_of_a_team_is_its_owner(cast: Cast) -> None:
     team = create_team(user=cast.nobody, name="  New   team ")
 
     assert team.name == "New team"
     assert access_team(cast.nobody, team.pk, MANAGE) == team
 
 
-def test_owner_renames_the_team_and_admin_does_not(cast: Cast) -> None:
+def test_only_owners_rename_the_team(cast: Cast) -> None:
     rename_team(user=cast.owner, team_id=cast.team.pk, name="Hangyeol")
 
     with pytest.raises(Forbidden):
@@ -120,7 +122,7 @@ def test_owner_renames_the_team_and_admin_does_not(cast: Cast) -> None:
         ("owner", "emperor", Invalid),
     ],
 )
-def test_nobody_gives_a_role_above_their_own(
+def test_roles_above_the_own_role_cannot_be_granted(
     cast: Cast, actor: str, role: str, refusal: type[MaruError] | None
 ) -> None:
     def add() -> TeamMember:
@@ -136,14 +138,14 @@ def test_nobody_gives_a_role_above_their_own(
     assert not TeamMember.objects.filter(user=cast.nobody).exists()
 
 
-def test_nobody_is_in_a_team_twice(cast: Cast) -> None:
+def test_member_cannot_be_added_twice(cast: Cast) -> None:
     with pytest.raises(Conflict):
         add_team_member(cast.team, cast.guest, "admin")
 
     assert TeamMember.objects.get(user=cast.guest).role == TeamRole.GUEST
 
 
-def test_new_role_is_in_force_at_once(cast: Cast) -> None:
+def test_new_role_takes_effect_at_once(cast: Cast) -> None:
     set_team_role(user=cast.owner, team_id=cast.team.pk, member_id=cast.admin.pk, role="guest")
 
     with pytest.raises(Forbidden):
@@ -151,7 +153,7 @@ def test_new_role_is_in_force_at_once(cast: Cast) -> None:
     assert access_team(cast.admin, cast.team.pk, VIEW)
 
 
-def test_admin_does_not_touch_an_owner(cast: Cast) -> None:
+def test_admin_cannot_change_or_remove_an_owner(cast: Cast) -> None:
     with pytest.raises(Forbidden):
         set_team_role(user=cast.admin, team_id=cast.team.pk, member_id=cast.owner.pk, role="guest")
     with pytest.raises(Forbidden):
@@ -160,7 +162,7 @@ def test_admin_does_not_touch_an_owner(cast: Cast) -> None:
     assert TeamMember.objects.get(user=cast.owner, team=cast.team).role == TeamRole.OWNER
 
 
-def test_last_owner_stays(cast: Cast) -> None:
+def test_last_owner_cannot_leave_or_step_down(cast: Cast) -> None:
     with pytest.raises(Conflict):
         remove_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.owner.pk)
     with pytest.raises(Conflict):
@@ -185,7 +187,7 @@ def test_two_owners_who_demote_each_other_leave_one(cast: Cast) -> None:
     assert TeamMember.objects.filter(team=cast.team, role=TeamRole.OWNER).count() == 1
 
 
-def test_removed_member_keeps_nothing_of_the_team(
+def test_removed_member_loses_all_access_to_the_team(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     revoked = record_revocations(monkeypatch)
@@ -217,26 +219,26 @@ def test_hook_that_raises_rolls_the_removal_back(
     assert access_team(cast.member, cast.team.pk, VIEW)
 
 
-def test_anybody_may_leave(cast: Cast) -> None:
+def test_member_may_leave(cast: Cast) -> None:
     remove_team_member(user=cast.guest, team_id=cast.team.pk, member_id=cast.guest.pk)
 
     with pytest.raises(NotFound):
         access_team(cast.guest, cast.team.pk, VIEW)
 
 
-@pytest.mark.parametrize("who", ["member", "guest"])
-def test_member_removes_nobody(cast: Cast, who: str) -> None:
+@pytest.mark.parametrize("actor", ["member", "guest"])
+def test_member_cannot_remove_others(cast: Cast, actor: str) -> None:
     with pytest.raises(Forbidden):
-        remove_team_member(user=cast.named(who), team_id=cast.team.pk, member_id=cast.admin.pk)
+        remove_team_member(user=cast.named(actor), team_id=cast.team.pk, member_id=cast.admin.pk)
 
 
-def test_deleted_team_leaves_no_permission_behind(cast: Cast) -> None:
+def test_deleted_team_row_leaves_no_permissions(cast: Cast) -> None:
     Team.objects.filter(pk=cast.team.pk).delete()
 
     assert not TeamPermission.objects.exclude(user=cast.stranger).exists()
 
 
-def test_removed_and_added_again_is_what_the_new_role_says(cast: Cast) -> None:
+def test_member_who_is_added_again_has_the_permissions_of_the_new_role(cast: Cast) -> None:
     person = make_user("Back")
     for role in ("admin", "guest"):
         add_team_member(cast.team, person, role)

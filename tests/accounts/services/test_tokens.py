@@ -1,4 +1,4 @@
-"""Bearer tokens: what is stored, who gets in, and how far a token goes."""
+"""API tokens: storage, authentication, scope and revocation."""
 
 import re
 from collections import Counter
@@ -30,14 +30,14 @@ pytestmark = pytest.mark.django_db
 
 
 def bearer(user: User, **wish: object) -> User:
-    """The user as somebody who shows a token of theirs."""
+    """Return the user as authenticated by a new token."""
     _token, secret = create_token(user=user, name="script", **wish)  # type: ignore[arg-type]  # by name
     found = user_for_token(secret)
     assert found is not None
     return found
 
 
-def test_token_lets_its_user_in(cast: Cast) -> None:
+def test_token_authenticates_its_user(cast: Cast) -> None:
     token, secret = create_token(user=cast.member, name="script")
 
     found = user_for_token(secret)
@@ -46,22 +46,22 @@ def test_token_lets_its_user_in(cast: Cast) -> None:
     assert (found, found.scope.token_id) == (cast.member, token.pk)
 
 
-def test_secret_is_long_and_of_our_kind(cast: Cast) -> None:
+def test_secret_has_the_prefix_and_256_bits(cast: Cast) -> None:
     secrets = [create_token(user=cast.member, name="script")[1] for _ in range(5)]
 
     assert all(re.fullmatch(r"maru_[\w-]{43}", secret) for secret in secrets)
     assert len(set(secrets)) == 5
 
 
-def test_letters_of_secrets_are_spread_evenly() -> None:
-    """64 letters, 20,000 drawn; a biased source would stand out by far."""
+def test_characters_of_secrets_are_evenly_distributed() -> None:
+    """64 characters, 20,000 samples: a biased source would differ clearly."""
     letters = Counter("".join(generate_secret()[:40] for _ in range(500)))
 
     assert len(letters) == 64
     assert max(letters.values()) < 2 * min(letters.values())
 
 
-def test_secret_is_nowhere_in_the_row(cast: Cast) -> None:
+def test_secret_is_not_stored(cast: Cast) -> None:
     token, secret = create_token(user=cast.member, name="script")
 
     row = ApiToken.objects.filter(pk=token.pk).values().get()
@@ -73,14 +73,14 @@ def test_secret_is_nowhere_in_the_row(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["", "maru_", "maru_" + "a" * 43, "x" * 10_000, "\0", "\ud800"])
-def test_wrong_token_is_nobody_by_the_same_query(
+def test_invalid_token_costs_the_same_query(
     cast: Cast, wrong: str, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     with django_assert_num_queries(1):
         assert user_for_token(wrong) is None
 
 
-def test_token_ends_in_time(cast: Cast) -> None:
+def test_token_expires(cast: Cast) -> None:
     until = timezone.now() + timedelta(days=1)
     _token, secret = create_token(user=cast.member, name="script", expires_at=until)
 
@@ -90,7 +90,7 @@ def test_token_ends_in_time(cast: Cast) -> None:
         assert user_for_token(secret) is None
 
 
-def test_token_of_a_suspended_user_is_dead(cast: Cast) -> None:
+def test_token_of_a_suspended_user_is_invalid(cast: Cast) -> None:
     _token, secret = create_token(user=cast.member, name="script")
 
     suspend_user(person=cast.member)
@@ -98,7 +98,9 @@ def test_token_of_a_suspended_user_is_dead(cast: Cast) -> None:
     assert user_for_token(secret) is None
 
 
-def test_revoked_token_is_dead_and_says_so(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_revoked_token_is_invalid_and_listeners_are_notified(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
     revoked = record_revocations(monkeypatch)
     token, secret = create_token(user=cast.member, name="script")
 
@@ -108,7 +110,7 @@ def test_revoked_token_is_dead_and_says_so(cast: Cast, monkeypatch: pytest.Monke
     assert revoked == [AccessRevoked(user_id=cast.member.pk, token_id=token.pk)]
 
 
-def test_token_of_somebody_else_is_not_found(cast: Cast) -> None:
+def test_token_of_another_user_cannot_be_revoked(cast: Cast) -> None:
     token, secret = create_token(user=cast.member, name="script")
 
     with pytest.raises(NotFound):
@@ -125,7 +127,9 @@ def test_token_of_somebody_else_is_not_found(cast: Cast) -> None:
         (["admin"], {VIEW, CREATE_ROOM, MANAGE_PEOPLE}),
     ],
 )
-def test_scopes_reach_so_far_and_no_further(cast: Cast, scopes: list[str], may: set[str]) -> None:
+def test_scope_limits_the_permissions_of_a_token(
+    cast: Cast, scopes: list[str], may: set[str]
+) -> None:
     user = bearer(cast.owner, scopes=scopes)
 
     for permission in (VIEW, CREATE_ROOM, MANAGE_PEOPLE):
@@ -136,12 +140,12 @@ def test_scopes_reach_so_far_and_no_further(cast: Cast, scopes: list[str], may: 
                 access_team(user, cast.team.pk, permission)
 
 
-def test_scope_gives_nothing_that_the_user_has_not(cast: Cast) -> None:
+def test_scope_grants_no_permission_that_the_user_lacks(cast: Cast) -> None:
     with pytest.raises(Forbidden):
         access_team(bearer(cast.member, scopes=["admin"]), cast.team.pk, MANAGE_PEOPLE)
 
 
-def test_bound_token_finds_no_other_team(cast: Cast) -> None:
+def test_team_bound_token_sees_no_other_team(cast: Cast) -> None:
     second = create_team(user=cast.owner, name="Second")
     user = bearer(cast.owner, scopes=["admin"], team=cast.team)
 
@@ -150,7 +154,7 @@ def test_bound_token_finds_no_other_team(cast: Cast) -> None:
         access_team(user, second.pk, VIEW)
 
 
-def test_services_hold_the_bearer_to_the_token(cast: Cast) -> None:
+def test_services_enforce_the_scope_of_the_token(cast: Cast) -> None:
     user = bearer(cast.owner, scopes=["write"])
 
     with pytest.raises(Forbidden):
@@ -168,7 +172,7 @@ def test_services_hold_the_bearer_to_the_token(cast: Cast) -> None:
         ({"scopes": ["admin"], "bound": True}, {"scopes": ["admin"]}),
     ],
 )
-def test_token_makes_none_that_goes_further(
+def test_token_cannot_create_a_token_with_a_larger_scope(
     cast: Cast, own: dict[str, object], wished: dict[str, object]
 ) -> None:
     def wish(words: dict[str, object]) -> dict[str, object]:
@@ -185,7 +189,7 @@ def test_token_makes_none_that_goes_further(
         create_token(user=user, name="further", **wish(wished))  # type: ignore[arg-type]  # by name
 
 
-def test_token_makes_one_that_goes_less_far(cast: Cast) -> None:
+def test_token_creates_a_token_with_a_smaller_scope(cast: Cast) -> None:
     user = bearer(cast.owner, scopes=["admin"])
 
     token, _secret = create_token(user=user, name="less", scopes=["read"], team=cast.team)
@@ -193,7 +197,7 @@ def test_token_makes_one_that_goes_less_far(cast: Cast) -> None:
     assert token.scopes == ["read"]
 
 
-def test_bound_token_revokes_only_its_like(cast: Cast) -> None:
+def test_team_bound_token_revokes_only_tokens_of_its_team(cast: Cast) -> None:
     other, secret = create_token(user=cast.owner, name="unbound")
 
     with pytest.raises(NotFound):
@@ -211,11 +215,11 @@ def test_bound_token_revokes_only_its_like(cast: Cast) -> None:
         {"expires_at": timezone.now() - timedelta(seconds=1)},
     ],
 )
-def test_wish_must_make_sense(cast: Cast, wish: dict[str, object]) -> None:
+def test_invalid_token_fields_are_rejected(cast: Cast, wish: dict[str, object]) -> None:
     with pytest.raises(Invalid):
         create_token(user=cast.member, **{"name": "script", **wish})  # type: ignore[arg-type]  # by name
 
 
-def test_token_is_not_bound_to_a_foreign_team(cast: Cast) -> None:
+def test_token_cannot_be_bound_to_a_foreign_team(cast: Cast) -> None:
     with pytest.raises(MaruError):
         create_token(user=cast.member, name="script", team=cast.other_team)

@@ -1,4 +1,4 @@
-"""Accounts: names, handles, addresses, and what ends with them."""
+"""User accounts: names, handles, emails, profiles, passwords and suspension."""
 
 import pytest
 from pytest_django import Settings
@@ -37,13 +37,13 @@ def revoked(monkeypatch: pytest.MonkeyPatch) -> list[AccessRevoked]:
         ("···", "person"),
     ],
 )
-def test_handle_comes_from_the_name(name: str, handle: str) -> None:
+def test_handle_is_derived_from_the_name(name: str, handle: str) -> None:
     user = create_user(name=name, email="secret.address@example.com")
 
     assert user.handle == handle
 
 
-def test_handle_says_nothing_of_the_address() -> None:
+def test_handle_does_not_reveal_the_email() -> None:
     user = create_user(name="Kim", email="secret.address@example.com")
     again = create_user(name="Kim", email="another.address@example.com")
 
@@ -53,7 +53,7 @@ def test_handle_says_nothing_of_the_address() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_of_one_name_at_once_get_a_handle_each() -> None:
+def test_concurrent_users_with_one_name_get_different_handles() -> None:
     made = run_concurrently(
         lambda number: create_user(name="Kim", email=f"kim{number}@example.com"),
         range(8),
@@ -63,7 +63,7 @@ def test_many_of_one_name_at_once_get_a_handle_each() -> None:
     assert len({user.handle for user in made}) == 8
 
 
-def test_name_cannot_be_invisible() -> None:
+def test_invisible_name_is_rejected() -> None:
     with pytest.raises(Invalid) as refused:
         create_user(name="\u200b\u3164", email="a@example.com")
 
@@ -71,7 +71,7 @@ def test_name_cannot_be_invisible() -> None:
     assert "name" in refused.value.fields
 
 
-def test_address_is_one_account_in_any_case() -> None:
+def test_email_in_another_case_is_a_conflict() -> None:
     create_user(name="Kim", email="kim@example.com")
 
     with pytest.raises(Conflict):
@@ -81,13 +81,13 @@ def test_address_is_one_account_in_any_case() -> None:
 
 
 @pytest.mark.parametrize("address", ["", "kim", "kim@", "@example.com", "a b@example.com"])
-def test_address_is_whole(address: str) -> None:
+def test_incomplete_email_is_rejected(address: str) -> None:
     with pytest.raises(Invalid):
         create_user(name="Kim", email=address)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_address_is_one_account_however_many_ask_at_once() -> None:
+def test_concurrent_requests_create_one_account_for_an_email() -> None:
     made = run_concurrently(
         lambda number: create_user(name=f"Kim {number}", email="kim@example.com"),
         range(8),
@@ -98,7 +98,7 @@ def test_address_is_one_account_however_many_ask_at_once() -> None:
     assert User.objects.count() == 1
 
 
-def test_new_account_has_no_rights_at_all() -> None:
+def test_new_account_has_no_permissions() -> None:
     user = make_user("Kim")
 
     assert not user.is_staff
@@ -126,11 +126,11 @@ def test_profile_that_stays_the_same_calls_no_hook(monkeypatch: pytest.MonkeyPat
     assert AuditEntry.objects.count() == before
 
 
-def test_profile_changes_so_often_and_no_more(
+def test_profile_changes_are_rate_limited(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.RATE_LIMITS = True
-    counters = rate_limits.MemoryCounters()
+    counters = rate_limits.MemoryCounters(lambda: 0.0)
     monkeypatch.setattr(rate_limits, "get_counters", lambda: counters)
     user = make_user("Kim")
     most = rate_limits.LIMITS[rate_limits.PROFILE, rate_limits.USER].max_count
@@ -145,12 +145,12 @@ def test_profile_changes_so_often_and_no_more(
     assert user.name == f"Kim {most - 1}"
 
 
-def test_profile_knows_four_woods() -> None:
+def test_unknown_wood_is_rejected() -> None:
     with pytest.raises(Invalid):
         update_profile(user=make_user("Kim"), wood="gold")
 
 
-def test_new_password_ends_tokens_and_says_so(revoked: list[AccessRevoked]) -> None:
+def test_new_password_deletes_tokens_and_notifies_listeners(revoked: list[AccessRevoked]) -> None:
     user = make_user("Kim")
     _token, secret = create_token(user=user, name="script")
 
@@ -161,7 +161,9 @@ def test_new_password_ends_tokens_and_says_so(revoked: list[AccessRevoked]) -> N
     assert revoked == [AccessRevoked(user_id=user.pk)]
 
 
-def test_suspension_ends_tokens_and_says_so(cast: Cast, revoked: list[AccessRevoked]) -> None:
+def test_suspension_invalidates_tokens_and_notifies_listeners(
+    cast: Cast, revoked: list[AccessRevoked]
+) -> None:
     _token, secret = create_token(user=cast.member, name="script")
 
     suspend_user(person=cast.member)
@@ -180,5 +182,5 @@ def test_hooks_that_are_registered_twice_are_called_once() -> None:
     assert list(registry) == [lower, upper]
 
 
-def test_password_is_not_kept_in_the_clear() -> None:
+def test_password_is_stored_as_a_hash() -> None:
     assert PASSWORD not in make_user("Kim").password

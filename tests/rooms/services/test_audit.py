@@ -13,7 +13,7 @@ from accounts.services.teams import add_team_member
 from agents.services import create_demo_persona
 from rooms import services
 from rooms.models import Privacy
-from tests.accounts.audit.fetching import file_of
+from tests.accounts.audit.streams import read_stream
 from tests.rooms.conftest import Cast, make_user
 from tests.rooms.pages.browsing import browser
 
@@ -37,7 +37,7 @@ def displayed_log(cast: Cast) -> str:
     files = [client.post(export, {"format": kind}) for kind in ("csv", "json")]
     assert all(answer.status_code == 200 for answer in (page, listed, *files))
     texts = [answer.content.decode() for answer in (page, listed)]
-    return "".join([*texts, *map(file_of, files)])
+    return "".join([*texts, *map(read_stream, files)])
 
 
 def run_through_lifecycle(cast: Cast, privacy: str) -> None:
