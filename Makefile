@@ -1,10 +1,10 @@
-# Two commands do everything: `make run` and `make test`.
+# The two main targets: `make run` and `make test`.
 PYTHON ?= python3.11
 BIN := .venv/bin
 UV := $(BIN)/uv
 MANAGE := $(BIN)/python manage.py
 
-# uv brings certificates of its own; behind a company's proxy only those of the machine will do.
+# uv ships its own certificates; behind a TLS proxy only those of the machine are valid.
 ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
 export SSL_CERT_FILE ?= /etc/ssl/certs/ca-certificates.crt
 endif
@@ -49,7 +49,7 @@ lint: .venv/development
 types: .venv/development
 	$(BIN)/mypy
 
-# Words for translation, collected into each app's locale folder.
+# Collect translatable strings into the locale folder of each app.
 messages: .venv/development
 	$(MANAGE) messages
 
@@ -69,12 +69,12 @@ LOCK_OPTIONS := --quiet --generate-hashes --no-emit-index-url --python-version 3
 bench: .venv/development
 	$(BIN)/python -m tests.bench
 
-# Everything that may break, many times over; what came of it is in tests/chaos/RESULTS.md.
-# It takes half an hour of a machine that does nothing else.
+# Repeated fault injection; the results are in tests/chaos/RESULTS.md. It takes half an hour on an
+# idle machine.
 chaos: system .venv/development
 	$(BIN)/python -m tests.chaos
 
-# The picture in the README.
+# The screenshot of the README.
 picture: system .venv/development
 	$(BIN)/python -m tests.e2e.picture
 
@@ -84,7 +84,7 @@ system:
 clean:
 	rm -rf .venv
 
-# Each of these files says that a step is done, and for which version of what it depends on.
+# Each of these files marks a finished step, for the version of its prerequisites.
 .venv/uv:
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check uv

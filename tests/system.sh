@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the tests need from Debian's packages, as root; otherwise says what is missing.
-# chromium: the browser tests. redis-server, postgresql: the cluster tests. gettext: the words.
+# Installs the Debian packages that the tests need, as root; otherwise prints what is missing.
+# chromium: the browser tests. redis-server, postgresql: the cluster tests. gettext: the translations.
 # nginx: the proxy of deploy/.
 set -eu
 
@@ -21,5 +21,5 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     apt-get install -y -qq --no-install-recommends $missing >/dev/null
 else
     echo "Not installed, and only root can install it:$missing"
-    echo "The tests that need it do not run; each says so."
+    echo "Tests that need it are skipped."
 fi

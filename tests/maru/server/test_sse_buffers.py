@@ -18,7 +18,7 @@ MUCH = b'{"type":"presence","x":"%b"}' % (b"x" * 2**23)
 
 
 async def overfull_stream(scope: Any, receive: Any, send: Any) -> None:
-    """Post more to one connection than anybody's buffers hold, and wait for its end."""
+    """Send more to one connection than all buffers hold, and wait until it is closed."""
     over = asyncio.Event()
 
     async def close(code: int) -> None:
