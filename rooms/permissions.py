@@ -149,6 +149,6 @@ def _judge(
     if not any(row.permission.codename == permission for row in rows):
         raise Forbidden(team_id=room.team_id)
     if room.archived_at and permission != VIEW and not even_archived:
-        detail = _("This room is archived. It can be read, and nothing be written in it.")
+        detail = _("This room is archived. You can read it, but not write in it.")
         raise Forbidden(detail, team_id=room.team_id)
     return room

@@ -44,7 +44,7 @@ class RoomForm(forms.ModelForm[Room]):
         labels: ClassVar = {
             "name": _("Name"),
             "topic": _("Topic"),
-            "privacy": _("Who comes in"),
+            "privacy": _("Who can join"),
         }
         help_texts: ClassVar = {"topic": _("What the room is for, in one line.")}
         widgets: ClassVar[dict[str, Any]] = {"privacy": forms.RadioSelect}
@@ -86,11 +86,11 @@ class RoomSettingsForm(RoomForm):
         labels: ClassVar = {
             **RoomForm.Meta.labels,
             "answer_policy": _("Who answers"),
-            "default_persona": _("First persona"),
+            "default_persona": _("Default persona"),
         }
         help_texts: ClassVar = {
             **RoomForm.Meta.help_texts,
-            "default_persona": _("Answers what is addressed to nobody."),
+            "default_persona": _("Answers messages that mention no persona."),
         }
         widgets: ClassVar[dict[str, Any]] = {
             **RoomForm.Meta.widgets,

@@ -56,10 +56,10 @@ def default_responder(state: RoomState) -> UUID | None:
 def answering(state: RoomState) -> str:
     """Return a label that names who answers a message without a mention."""
     if state.room.answer_policy in (AnswerPolicy.MENTION, AnswerPolicy.THREAD):
-        return _("whoever is mentioned")
+        return _("mentioned personas")
     usual = default_responder(state) if state.room.answer_policy == AnswerPolicy.DEFAULT else None
     names = [persona.name for persona in state.personas if persona.id == usual]
-    return names[0] if names else _("nobody")
+    return names[0] if names else _("no persona")
 
 
 def _by_role(members: Sequence[MemberBody]) -> list[MemberBody]:

@@ -174,7 +174,7 @@ function leave() {
   part(document, ".shell").dataset.aside = "none";
   part(document, ".room-head .header-actions").hidden = true;
   line.over("gone");
-  alarm(gettext("This room is not open to you any more."));
+  alarm(gettext("You no longer have access to this room."));
 }
 
 /** @param {import("./connection/socket.js").ConnectionState} connection */

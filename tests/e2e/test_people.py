@@ -121,10 +121,10 @@ def test_open_page_of_a_removed_member_shows_the_removal(
     there.ended()
 
     owner.goto(f"{server.address(room)}settings/")
-    owner.get_by_role("button", name="Take out").last.click()
-    owner.get_by_role("dialog").get_by_role("button", name="Take out").click()
+    owner.get_by_role("button", name="Remove").last.click()
+    owner.get_by_role("dialog").get_by_role("button", name="Remove").click()
 
-    expect(there.line).to_have_text("This room is not open to you any more.")
+    expect(there.line).to_have_text("You no longer have access to this room.")
     expect(there.messages).to_have_count(0)
     expect(there.field).to_be_hidden()
     expect(member.locator(f".row[data-room-id='{room.id}']")).to_have_count(0)

@@ -59,7 +59,7 @@ export class AnswersMenu {
   #say(names) {
     const policy = this.state.room.answer_policy;
     const open = this.#choice === "usual" && (policy === "mention" || policy === "thread");
-    if (!names.length) return open ? gettext("whoever is mentioned") : gettext("nobody");
+    if (!names.length) return open ? gettext("mentioned personas") : gettext("no persona");
     if (names.length <= 2) return names.join(", ");
     return fill(gettext("%(name)s and %(count)s more"), { name: names[0], count: names.length - 1 });
   }

@@ -64,7 +64,7 @@ export class StatusLine {
   over(why) {
     clearTimeout(this.#soon);
     this.conversation.dataset.connection = "lost";
-    if (why === "gone") return this.#say("over", gettext("This room is not open to you any more."));
+    if (why === "gone") return this.#say("over", gettext("You no longer have access to this room."));
     const link = document.createElement("a");
     link.href = location.href;
     link.textContent = gettext("Sign in again");

@@ -141,7 +141,7 @@ export function workWords(state) {
 /** @param {number | null} position @returns {string} */
 export function queueWords(position) {
   if (position === null) return gettext("Queued.");
-  return fill(gettext("%(place)s in line."), { place: ordinal(position) });
+  return fill(gettext("Queued: %(place)s."), { place: ordinal(position) });
 }
 
 /** @param {Run} run @returns {string} duration, tokens and cost of an answer, as far as known */
