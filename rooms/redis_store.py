@@ -62,31 +62,32 @@ async def best_effort(request: Callable[[], Awaitable[T]], default: T) -> T:
 
     The stream of an answer must not wait for its deltas to be stored.
     """
-    if _is_backed_off():
+    if is_backed_off():
         return default
     try:
         return await request()
     except FAILURES as error:
-        _back_off(error)
+        back_off(error)
         return default
 
 
 def best_effort_sync(request: Callable[[], T], default: T) -> T:
     """Do the same as `best_effort`, blocking; for threads."""
-    if _is_backed_off():
+    if is_backed_off():
         return default
     try:
         return request()
     except FAILURES as error:
-        _back_off(error)
+        back_off(error)
         return default
 
 
-def _is_backed_off() -> bool:
+def is_backed_off() -> bool:
+    """Return True for PAUSE_SECONDS after a failure."""
     return time.monotonic() < _backoff_until
 
 
-def _back_off(error: Exception) -> None:
+def back_off(error: Exception) -> None:
     """Skip all requests for PAUSE_SECONDS.
 
     An error reply (OOM, LOADING, READONLY) would be the same for every caller.

@@ -16,6 +16,7 @@ import redis
 import structlog
 from django.conf import settings
 
+from rooms import redis_store
 from rooms.redis_store import (
     FAILURES,
     async_client,
@@ -144,16 +145,18 @@ class RedisDeltaStore:
     async def append(
         self, message: UUID, attempt: int, deltas: Sequence[str], stored: int
     ) -> int | None:
-        async def add() -> int | None:
-            key = _key(message, attempt)
-            try:
-                if not await _add(key, deltas, stored):
-                    await _add(key, deltas, 0)  # Redis has lost the stream: write all deltas again
-            except _Closed:
-                return None
-            return len(deltas)
-
-        return await best_effort(add, 0)  # 0 if Redis is away: the delta is published all the same
+        if redis_store.is_backed_off():
+            return 0  # the delta is published without being stored
+        key = _key(message, attempt)
+        try:
+            if not await _add(key, deltas, stored):
+                await _add(key, deltas, 0)  # Redis has lost the stream: write all deltas again
+        except _Closed:
+            return None
+        except FAILURES as error:
+            redis_store.back_off(error)
+            return 0
+        return len(deltas)
 
     async def read(self, message: UUID, attempt: int, since: int = 0) -> StoredDeltas | None:
         async def read() -> Entries | None:

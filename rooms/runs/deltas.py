@@ -52,17 +52,51 @@ class Deltas:
             self._timer = loop.call_at(self._flushed_at + interval, self._start_flush)
 
     async def flush(self) -> None:
-        """Publish the buffered text as one delta."""
+        """Store the buffered text as one delta, then publish it.
+
+        The text is dropped if the worker has lost the run or the run has ended. If the delta store
+        raises, the next flush retries the text.
+        """
         async with self._lock:
+            job, seq = self._job, len(self._published)
             text, self._buffer = "".join(self._buffer), []
             if not text:
                 return
             self._flushed_at = asyncio.get_running_loop().time()
+            self._published.append(text)
+            stored = None
             try:
-                await self._publish(text)
-            except Exception:  # the next flush retries this text
+                if await self._owns_run():
+                    stored = await delta_store().append(
+                        job.message, job.attempt, self._published, self._stored
+                    )
+            except Exception:
                 self._buffer.insert(0, text)
                 raise
+            finally:
+                if stored is None:  # no lease, closed, or the store has raised
+                    self._published.pop()
+            if stored is None:
+                return
+            self._stored = stored
+            event = MessageDelta(
+                room=job.room,
+                message=job.message,
+                run=job.run,
+                attempt=job.attempt,
+                seq=seq,
+                text=text,
+            )
+            publisher.publish(
+                publisher.Delta(
+                    room=job.room,
+                    message=job.message,
+                    attempt=job.attempt,
+                    seq=seq,
+                    base=job.base,
+                    frame=encode(event),
+                )
+            )
 
     async def close(self) -> None:
         """Publish the rest. No text may be added afterwards."""
@@ -82,42 +116,6 @@ class Deltas:
         self._timer = None
         self._flushing = asyncio.create_task(self.flush())
         self._flushing.add_done_callback(_log_failure)
-
-    async def _publish(self, text: str) -> None:
-        """Store a delta, then publish it; neither if the run or its lease has ended."""
-        job, seq = self._job, len(self._published)
-        if not await self._owns_run():
-            return
-        self._published.append(text)
-        stored = None
-        try:
-            stored = await delta_store().append(
-                job.message, job.attempt, self._published, self._stored
-            )
-        finally:
-            if stored is None:  # closed, or the store has raised: the delta is not published
-                self._published.pop()
-        if stored is None:
-            return
-        self._stored = stored
-        event = MessageDelta(
-            room=job.room,
-            message=job.message,
-            run=job.run,
-            attempt=job.attempt,
-            seq=seq,
-            text=text,
-        )
-        publisher.publish(
-            publisher.Delta(
-                room=job.room,
-                message=job.message,
-                attempt=job.attempt,
-                seq=seq,
-                base=job.base,
-                frame=encode(event),
-            )
-        )
 
 
 def _log_failure(flushing: asyncio.Task[None]) -> None:

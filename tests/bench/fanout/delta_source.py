@@ -96,21 +96,17 @@ async def _stream(job: Job, began: float, rate: float, chunks: int, text: str) -
     return deltas.sent
 
 
-async def _lease_is_held() -> bool:
-    """No other worker exists, so the lease cannot be lost."""
-    return True
-
-
 class _TimedDeltas(Deltas):
-    """Records when each delta is sent."""
+    """Records when each delta is sent: the lease is checked once per delta, right before."""
 
     def __init__(self, job: Job) -> None:
-        super().__init__(job, _lease_is_held)
+        super().__init__(job, self._check_lease)
         self.sent: list[float] = []
 
-    async def _publish(self, text: str) -> None:
+    async def _check_lease(self) -> bool:
+        """Return True: no other worker exists, so the lease cannot be lost."""
         self.sent.append(time.monotonic())
-        await super()._publish(text)
+        return True
 
 
 answers: list[tuple[Job, str]] = []
