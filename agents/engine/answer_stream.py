@@ -130,7 +130,8 @@ class _Answer:
             async with http.request_context(self._spec.key, self._spec.team_id, attempt) as context:
                 self._merger = context.merger
                 try:
-                    await crewai_adapter.call_model(self._spec, messages)
+                    llm = await crewai_adapter.get_llm(self._spec)
+                    await crewai_adapter.call_model(llm, self._spec, messages)
                     self._emit(self._surrogates.flush())
                 except CallAborted as aborted:
                     raise aborted.failure from None

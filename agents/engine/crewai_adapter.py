@@ -5,7 +5,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,10 +76,9 @@ def stream_sink(handler: EventHandler) -> Iterator[None]:
         reset_stream_sinks(token)
 
 
-async def call_model(spec: PersonaSpec, messages: list[Message]) -> None:
-    """Call the persona's model once; its output goes to `stream_sink`."""
-    llm = await get_llm(spec)
-    await llm.acall(cast("list[LLMMessage]", messages), from_agent=build_agent(spec, llm))
+def call_model(llm: BaseLLM, spec: PersonaSpec, messages: list[Message]) -> Awaitable[object]:
+    """Return the coroutine of one call of the persona's model; its output goes to `stream_sink`."""
+    return llm.acall(cast("list[LLMMessage]", messages), from_agent=build_agent(spec, llm))
 
 
 async def get_llm(spec: PersonaSpec) -> BaseLLM:

@@ -5,6 +5,7 @@ read again from the log, deltas from the delta store.
 """
 
 import asyncio
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -168,4 +169,4 @@ publish = publisher.publish
 
 def publish_on_commit(envelope: Envelope) -> None:
     """Publish once the current transaction has committed; not at all if it is rolled back."""
-    transaction.on_commit(lambda: publisher.publish(envelope))
+    transaction.on_commit(partial(publisher.publish, envelope))

@@ -57,26 +57,21 @@ class RoomsConsumer(AsyncWebsocketConsumer):
         """Handle the frames of a connection in order; disconnect from the hub however it ends.
 
         Replaces the method of Channels, which starts a task per message to listen to a channel
-        layer as well (the hub does that here), and calls `disconnect` only for a clean close.
+        layer as well (the hub does that here), and calls `disconnect` only for a clean close. Its
+        `dispatch` is left out: it closes old database connections in the thread that all consumers
+        share, but the executors of `rooms.executors` have their own threads for the database.
         """
         self.scope, self.base_send = scope, send
         try:
             while True:
-                await self.dispatch(await receive())
+                message = await receive()
+                await getattr(self, message["type"].replace(".", "_"))(message)
                 await asyncio.sleep(0)  # a client that sends a burst must not starve the others
         except StopConsumer:
             pass
         finally:
             if hasattr(self, "connection"):
                 await self.hub.disconnect(self.connection)
-
-    async def dispatch(self, message: dict[str, Any]) -> None:
-        """Call the handler of an ASGI message.
-
-        Channels would first close old database connections in the thread that all consumers share;
-        the executors of `rooms.executors` have their own threads for the database.
-        """
-        await getattr(self, message["type"].replace(".", "_"))(message)
 
     async def connect(self) -> None:
         scope: dict[str, Any] = {**self.scope}

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,10 @@ FILES = {
 
 LOCKS = ("requirements.lock", "requirements-dev.lock", "deploy/requirements-web.lock")
 LONGEST = 400
+MOST_MODULES = 15
+APPS = {"accounts", "agents", "maru", "rooms"}
+SAME_SUBJECT: set[tuple[str, str]] = set()
+"""Names that modules of different layers share because they are about the same thing."""
 MAY_BE_LONGER = {
     "tests/rooms/fanout/intervals.py": "one state machine with all of its steps and checks",
     "tests/security/test_audited.py": "every service, and the entry that it writes",
@@ -127,6 +132,58 @@ def test_too_long_file_is_found(tmp_path: Path) -> None:
     (tmp_path / "long.py").write_text("pass\n" * (LONGEST + 1))
 
     assert too_long([str(tmp_path / "long.py")]) == {str(tmp_path / "long.py"): LONGEST + 1}
+
+
+def crowded_folders(paths: list[str]) -> dict[str, int]:
+    """Return the folders that hold more than MOST_MODULES modules of their own."""
+    modules = [
+        path
+        for path in paths
+        if re.search(r"\.(py|js|css)$", path)
+        and not path.endswith("__init__.py")
+        and not NOT_OURS.search(path)
+    ]
+    counts = Counter(str(Path(path).parent) for path in modules)
+    return {folder: count for folder, count in counts.items() if count > MOST_MODULES}
+
+
+def test_no_folder_holds_too_many_modules() -> None:
+    assert crowded_folders(files()) == {}
+
+
+def test_crowded_folder_is_found() -> None:
+    paths = [f"rooms/{number}.py" for number in range(MOST_MODULES + 1)]
+
+    assert crowded_folders(paths) == {"rooms": MOST_MODULES + 1}
+    assert crowded_folders([*paths[1:], "rooms/__init__.py"]) == {}
+
+
+def repeated_names(paths: list[str]) -> dict[tuple[str, str], list[str]]:
+    """Return the base names that modules of an app share, except those of SAME_SUBJECT."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for path in paths:
+        app, _, rest = path.removeprefix("platform/").partition("/")
+        name = Path(rest).stem
+        if (
+            app in APPS
+            and rest.endswith(".py")
+            and name != "__init__"
+            and "migrations/" not in rest
+        ):
+            found.setdefault((app, name), []).append(path)
+    return {
+        key: paths for key, paths in found.items() if len(paths) > 1 and key not in SAME_SUBJECT
+    }
+
+
+def test_no_name_stands_for_two_subjects_in_an_app() -> None:
+    assert repeated_names(files()) == {}
+
+
+def test_repeated_name_is_found() -> None:
+    assert repeated_names(["rooms/a/x.py", "rooms/b/x.py", "agents/x.py"]) == {
+        ("rooms", "x"): ["rooms/a/x.py", "rooms/b/x.py"]
+    }
 
 
 def named_registries(paths: list[str]) -> list[tuple[str, str]]:

@@ -125,6 +125,7 @@ class Cluster:
         *,
         webs: int = 2,
         workers: int = 1,
+        web: type[Installation] = Installation,
         worker: type[Worker] = Worker,
         **env: str,
     ) -> None:
@@ -137,7 +138,7 @@ class Cluster:
             "MARU_SECRET_KEY": SECRET_KEY,
             **env,
         }
-        self.webs = [Installation(_new(folder / f"web-{n}"), **settings) for n in range(webs)]
+        self.webs = [web(_new(folder / f"web-{n}"), **settings) for n in range(webs)]
         self.workers = [
             worker(_new(folder / f"worker-{n}"), self.webs[0].env) for n in range(workers)
         ]

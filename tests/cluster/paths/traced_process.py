@@ -44,7 +44,7 @@ def record(frame: FrameType, event: str, _argument: object) -> None:
         return
     stack = []
     above = frame.f_back
-    while above is not None:
+    while above is not None and above.f_code.co_name != "_run_once":  # the event loop
         if above.f_code.co_filename.startswith(OURS):
             path = above.f_code.co_filename.removeprefix(ROOT)
             stack.append([path, above.f_code.co_qualname])
