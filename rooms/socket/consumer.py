@@ -35,7 +35,7 @@ from rooms.protocol.commands import (
 )
 from rooms.protocol.events import CommandDone, CommandRefused, encode
 from rooms.socket import snapshots
-from rooms.socket.commands import Outcome, execute
+from rooms.socket.dispatch import Outcome, execute
 from rooms.socket.handshake import SUBPROTOCOL
 from rooms.socket.token_bucket import TokenBucket
 

@@ -33,8 +33,8 @@ LOCKS = ("requirements.lock", "requirements-dev.lock", "deploy/requirements-web.
 LONGEST = 400
 MOST_MODULES = 15
 APPS = {"accounts", "agents", "maru", "rooms"}
-SAME_SUBJECT: set[tuple[str, str]] = set()
-"""Names that modules of different layers share because they are about the same thing."""
+LAYERS = {"api", "login", "services", "views", "pages"}
+"""Folders whose modules share the name of their subject: api/rooms.py, services/rooms.py."""
 MAY_BE_LONGER = {
     "tests/rooms/fanout/intervals.py": "one state machine with all of its steps and checks",
     "tests/security/test_audited.py": "every service, and the entry that it writes",
@@ -140,6 +140,7 @@ def crowded_folders(paths: list[str]) -> dict[str, int]:
         path
         for path in paths
         if re.search(r"\.(py|js|css)$", path)
+        and not path.startswith("tests/")
         and not path.endswith("__init__.py")
         and not NOT_OURS.search(path)
     ]
@@ -158,32 +159,31 @@ def test_crowded_folder_is_found() -> None:
     assert crowded_folders([*paths[1:], "rooms/__init__.py"]) == {}
 
 
-def repeated_names(paths: list[str]) -> dict[tuple[str, str], list[str]]:
-    """Return the base names that modules of an app share, except those of SAME_SUBJECT."""
+def repeated_names(paths: list[str]) -> list[list[str]]:
+    """Return the modules that share a base name within an app and are not all in LAYERS."""
     found: dict[tuple[str, str], list[str]] = {}
     for path in paths:
         app, _, rest = path.removeprefix("platform/").partition("/")
-        name = Path(rest).stem
-        if (
-            app in APPS
-            and rest.endswith(".py")
-            and name != "__init__"
-            and "migrations/" not in rest
-        ):
-            found.setdefault((app, name), []).append(path)
-    return {
-        key: paths for key, paths in found.items() if len(paths) > 1 and key not in SAME_SUBJECT
-    }
+        if app in APPS and rest.endswith(".py") and "migrations/" not in rest:
+            found.setdefault((app, Path(rest).stem), []).append(path)
+    return [
+        modules
+        for (_, name), modules in found.items()
+        if name != "__init__"
+        and len(modules) > 1
+        and not all(Path(module).parent.name in LAYERS for module in modules)
+    ]
 
 
 def test_no_name_stands_for_two_subjects_in_an_app() -> None:
-    assert repeated_names(files()) == {}
+    assert repeated_names(files()) == []
 
 
 def test_repeated_name_is_found() -> None:
-    assert repeated_names(["rooms/a/x.py", "rooms/b/x.py", "agents/x.py"]) == {
-        ("rooms", "x"): ["rooms/a/x.py", "rooms/b/x.py"]
-    }
+    assert repeated_names(["rooms/a/x.py", "rooms/api/x.py", "agents/x.py"]) == [
+        ["rooms/a/x.py", "rooms/api/x.py"]
+    ]
+    assert repeated_names(["rooms/api/x.py", "rooms/services/x.py"]) == []
 
 
 def named_registries(paths: list[str]) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ from agents.services import create_demo_persona
 from rooms import services
 from rooms.models import Room, RoomRole
 from rooms.protocol.commands import MessageSend
-from rooms.socket.commands import execute
+from rooms.socket.dispatch import execute
 from tests.rooms.conftest import Cast
 from tests.rooms.pages.browsing import browser
 

@@ -29,7 +29,7 @@ from agents.services import create_demo_persona
 from rooms.models import Room
 from rooms.protocol.commands import MessageSend, RoomRead
 from rooms.services import create_room, post_message, put_member
-from rooms.socket.commands import execute
+from rooms.socket.dispatch import execute
 
 pytestmark = pytest.mark.django_db
 

@@ -21,8 +21,8 @@ from rooms.fanout.topic import Source
 from rooms.fanout.unread import count_unread
 from rooms.protocol.commands import MemberType
 from rooms.services import mark_read, post_message
-from rooms.socket import commands
-from rooms.socket.commands import execute
+from rooms.socket import dispatch
+from rooms.socket.dispatch import execute
 from tests.cluster.harness.services import Redis
 from tests.deadlines import DEADLINE
 from tests.rooms.conftest import Cast
@@ -134,7 +134,7 @@ def test_typing_is_not_published_in_a_large_room(
 
     execute(MemberType(room=cast.room.pk), cast.member, "en")
     assert len(published) == 1
-    monkeypatch.setattr(commands, "LARGE_ROOM", 3)
+    monkeypatch.setattr(dispatch, "LARGE_ROOM", 3)
     execute(MemberType(room=cast.room.pk), cast.member, "en")
 
     assert len(published) == 1

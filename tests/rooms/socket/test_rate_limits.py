@@ -13,7 +13,7 @@ from accounts.rate_limits import LIMITS, MemoryCounters, RateLimit
 from accounts.services import create_token
 from rooms.protocol.commands import RoomRead
 from rooms.socket import snapshots
-from rooms.socket.commands import execute
+from rooms.socket.dispatch import execute
 from tests.rooms.conftest import Cast
 
 pytestmark = pytest.mark.django_db
