@@ -1,12 +1,12 @@
-"""Database triggers that make the audit log append-only."""
+"""The audit is only added to: the database itself holds it so."""
 
 from typing import Any
 
 from django.db import migrations
 
-# The triggers reject updates and deletions even if the application has a bug. The entries of a team
-# can be deleted after the team. `lock_end` takes the lock in one statement and reads in the next,
-# because a statement sees only what was committed before it started to wait.
+# A log that is added to, and nothing else: whatever goes wrong above, the database says no. With
+# its team, the log of a team may go. `lock_end` waits for the lock in one statement and reads in
+# the next: a statement sees what was there before it began to wait.
 POSTGRESQL = """
 CREATE FUNCTION accounts_audit_lock_end(team uuid)
 RETURNS TABLE (number bigint, hash varchar) LANGUAGE plpgsql AS $$
@@ -43,7 +43,7 @@ DROP TRIGGER accounts_audit_table ON accounts_auditentry;
 DROP FUNCTION accounts_audit_refuse();
 DROP FUNCTION accounts_audit_lock_end(uuid);
 """
-# SQLite has no TRUNCATE: tests and `flush` empty the table by DELETE, so DELETE is allowed.
+# SQLite knows no other way to empty a table than DELETE, which tests and `flush` do.
 SQLITE = """
 CREATE TRIGGER accounts_audit_rows BEFORE UPDATE ON accounts_auditentry
 BEGIN SELECT RAISE(ABORT, 'The audit is only added to.'); END
