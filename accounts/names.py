@@ -11,7 +11,8 @@ from accounts.errors import Invalid
 
 MAX_NAME_LENGTH = 40
 
-# Combining marks allowed on one letter. Written languages need at most four; more are vandalism.
+# Combining marks allowed on one letter. Written languages need at most four; more are used to
+# overprint other lines.
 _MAX_MARKS = 4
 
 # Boxed or circled letters could imitate the AI mark. The last block contains the regional

@@ -16,7 +16,7 @@ def _fast_passwords(settings: Settings) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_orphans(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Assert after each test that no object permission outlives its user or object (TEN-18)."""
+    """Assert after each test that no object permission outlives its user or object."""
     marked = request.node.get_closest_marker("django_db") is not None
     has_database = marked or not {"db", "transactional_db"}.isdisjoint(request.fixturenames)
     if has_database:

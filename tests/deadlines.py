@@ -55,4 +55,4 @@ def scaled(seconds: float) -> float:
 
 
 REVOCATION = scaled(5)
-"""Seconds within which ended access closes what it had opened, by the contract."""
+"""Seconds within which revoked access must close its connections."""

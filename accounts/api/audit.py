@@ -9,7 +9,7 @@ from ninja import Query
 from pydantic import AfterValidator, AwareDatetime
 
 from accounts.api.bodies import Timestamp, encode
-from accounts.api.pages import MAX_PAGE, Cursor, Limit, Page, each, page_of
+from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, each, page_of
 from accounts.api.routing import Gate, Routes
 from accounts.models import AuditEntry, Team, User
 from accounts.permissions import MANAGE_PEOPLE, access_team

@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import Meta, Struct, structs
 
 from accounts.api.bodies import Body, Time, Timestamp
-from accounts.api.pages import MAX_PAGE, Cursor, Limit, Page, each, page_of
+from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, each, page_of
 from accounts.api.routing import Routes
 from accounts.models import ApiToken, Team, TeamMember, User
 from accounts.permissions import VIEW, access_team

@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from accounts.api.bodies import Body, Timestamp
 from accounts.api.me import check_account_access
-from accounts.api.pages import MAX_PAGE, Cursor, Limit, Page, each, page_of
+from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, each, page_of
 from accounts.api.routing import Gate, Routes
 from accounts.errors import NotFound
 from accounts.models import Team, TeamMember, User

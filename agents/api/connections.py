@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import Meta, Struct, structs
 
 from accounts.api.bodies import Body, Timestamp
-from accounts.api.pages import MAX_PAGE, Cursor, Limit, Page, each, page_of
+from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, each, page_of
 from accounts.api.routing import Gate, Routes
 from accounts.errors import NotFound
 from accounts.models import Team, User

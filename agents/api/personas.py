@@ -7,7 +7,7 @@ from django.db import transaction
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from accounts.api.bodies import Body, Timestamp
-from accounts.api.pages import MAX_PAGE, Cursor, Limit, Page, each, page_of
+from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, each, page_of
 from accounts.api.routing import Gate, Routes
 from accounts.models import Team, User
 from accounts.permissions import CREATE_ROOM, access_team, team_permissions

@@ -1,6 +1,6 @@
 """Resolves host names without blocking the event loop.
 
-`getaddrinfo` blocks for as long as the name servers of the host like, and cannot be cancelled.
+`getaddrinfo` blocks until the name servers of the host answer, and cannot be cancelled.
 Runs of all teams share one process, so names are resolved in threads of their own. Each team may
 use only a few of them, and a caller stops waiting after TIMEOUT_SECONDS.
 """

@@ -1,4 +1,4 @@
-"""An LLM without a model: it streams through CrewAI like every other LLM, a fixed demo text."""
+"""An LLM without a model: it streams a fixed demo text through CrewAI, like every other LLM."""
 
 import asyncio
 import re

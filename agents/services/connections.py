@@ -21,7 +21,7 @@ from agents.egress.guard import check_url
 from agents.hooks import agent_hooks
 from agents.models import Connection, ConnectionKind
 from agents.permissions import MANAGE, access_connection
-from agents.secrets import KeyUnreadable, decrypt, encrypt, rotate
+from agents.provider_keys import KeyUnreadable, decrypt, encrypt, rotate
 from agents.services import connection_check
 from agents.services.validation import clean_text, reject, unique_or_conflict, validate_row
 

@@ -16,7 +16,7 @@ from agents.engine_types import AnswerFailed, PersonaSpec
 from agents.hooks import agent_hooks
 from agents.models import Connection, ConnectionKind, Persona, PersonaVersion
 from agents.permissions import CHANGE, EDIT, MANAGE, access_persona, lock_persona
-from agents.secrets import KeyUnreadable, decrypt
+from agents.provider_keys import KeyUnreadable, decrypt
 from agents.services.connections import DEMO_MODEL
 from agents.services.grants import grant_defaults
 from agents.services.validation import clean_text, reject, unique_or_conflict, validate_row

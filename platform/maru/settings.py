@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import django_stubs_ext
 from django.utils.translation import gettext_lazy as _
 
-from agents.secrets import connection_keys
+from agents.provider_keys import connection_keys
 from maru.config import env
 from maru.config.backends import (
     cache,

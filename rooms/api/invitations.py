@@ -7,7 +7,7 @@ from django.utils import timezone
 from msgspec import Meta, Struct, structs
 
 from accounts.api.bodies import Body, Time, Timestamp
-from accounts.api.pages import MAX_PAGE, Cursor, Limit, Page, each, page_of
+from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, each, page_of
 from accounts.api.routing import Gate, Routes
 from accounts.api.teams import TeamRoleName
 from accounts.models import Invitation, Team, User

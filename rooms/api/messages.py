@@ -9,7 +9,7 @@ from ninja import Header, Query
 
 from accounts.api.bodies import Body, json_response
 from accounts.api.idempotency import derived_id
-from accounts.api.pages import MAX_PAGE, Cursor, Limit, Page, page_of
+from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, page_of
 from accounts.api.routing import Gate, Routes
 from accounts.errors import Invalid
 from accounts.models import User

@@ -85,7 +85,7 @@ class Connection:
             await asyncio.wait([self._flushing])
 
     def close(self, code: int) -> None:
-        """Send nothing more, and close the connection with a close code of WIRE.md."""
+        """Send nothing more, and close with a WebSocket close code (RFC 6455 §7.4)."""
         if not self.closed:
             self.stop()
             self._closing = asyncio.create_task(self._close_transport(code))

@@ -105,8 +105,8 @@ class Delivery:
         # Taken before the writes: a subscription that starts to lag there has this item already.
         lagging = list(self.lagging)
         wire = item.frame.wire
-        # An answer that began before `known_since` may have ended within a snapshot without the
-        # topic's knowledge. Only deltas of these answers are compared with each snapshot.
+        # An answer that began before `known_since` may have ended before the topic existed, and a
+        # snapshot may contain its end. Only its deltas are compared with each snapshot.
         to_all = item.position is None or item.base > self.known_since
         # The hot path: for each live subscription one call, which is the transport's.
         for subscription, write in list(self.live.items()):

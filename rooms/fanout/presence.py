@@ -17,7 +17,7 @@ from django.conf import settings
 from rooms.fanout import publisher
 from rooms.protocol import events
 from rooms.protocol.events import encode
-from rooms.redis_store import async_client, best_effort
+from rooms.redis_clients import async_client, best_effort
 
 TTL_SECONDS: Final = 60
 RENEW_SECONDS: Final = 20
@@ -132,7 +132,7 @@ class Presence:
             self._start(self._leave_later(room_id, user_id))
 
     def correct(self, room_id: UUID, user_id: UUID, *, online: bool) -> None:
-        """Announce the user again if another process says "offline" of a user who is here."""
+        """Announce a user who is connected here again after an "offline" of another process."""
         if not online and (room_id, user_id) in self._open:
             self._start(self._announce(room_id, user_id, online=True))
 

@@ -100,7 +100,7 @@ class Topic:
         self.subscribed = False  # at the channel layer; until then the checks deliver the log
         self._source = source
         self._on_leave = on_leave
-        # A message that is pushed out of the full buffer is a gap like any other.
+        # A message dropped from the full buffer leaves a gap, which is filled like any other.
         self._pending: deque[RoomEnvelope] = deque(maxlen=RING_ITEMS)
         self._recovery: asyncio.Task[None] | None = None
         self._last_checked = -1
@@ -151,8 +151,8 @@ class Topic:
     def check(self, last_seq: int) -> None:
         """Compare with the last seq of the log: a lost last message leaves no gap to see.
 
-        Events that are newer than the previous check may be on their way, after deltas that the
-        end of their answer must not overtake. So only what was due at the previous check is read.
+        An event newer than the previous check may still arrive, behind deltas. To read it from the
+        log now would deliver the end of an answer before them. So only older events are read.
         """
         due, self._last_checked = self._last_checked, last_seq
         if due > self.positions.seq and self._recovery is None and self.ready:

@@ -1,4 +1,4 @@
-"""The items of a timeline as the server renders them; `timeline_view.js` continues from there."""
+"""The items of a timeline as the server renders them; `timeline_view.js` updates them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

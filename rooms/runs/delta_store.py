@@ -16,8 +16,8 @@ import redis
 import structlog
 from django.conf import settings
 
-from rooms import redis_store
-from rooms.redis_store import (
+from rooms import redis_clients
+from rooms.redis_clients import (
     FAILURES,
     async_client,
     best_effort,
@@ -145,7 +145,7 @@ class RedisDeltaStore:
     async def append(
         self, message: UUID, attempt: int, deltas: Sequence[str], stored: int
     ) -> int | None:
-        if redis_store.is_backed_off():
+        if redis_clients.is_backed_off():
             return 0  # the delta is published without being stored
         key = _key(message, attempt)
         try:
@@ -154,7 +154,7 @@ class RedisDeltaStore:
         except _Closed:
             return None
         except FAILURES as error:
-            redis_store.back_off(error)
+            redis_clients.back_off(error)
             return 0
         return len(deltas)
 

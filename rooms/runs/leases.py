@@ -18,9 +18,9 @@ from django.utils.translation import gettext as _
 
 from agents.engine_types import AnswerFailed
 from rooms.models import Room, Run, RunState
+from rooms.runs import queue
 from rooms.runs.ending import end_runs
 from rooms.runs.notifications import notify_queued
-from rooms.runs.queue import LEASE
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +39,7 @@ def renew(owner: str, run_ids: Collection[UUID]) -> set[UUID]:
     """
     owned = Run.objects.filter(pk__in=run_ids, state=RunState.RUNNING, lease_owner=owner)
     free = list(owned.select_for_update(skip_locked=True).values_list("pk", flat=True))
-    Run.objects.filter(pk__in=free).update(lease_until=Now() + LEASE)
+    Run.objects.filter(pk__in=free).update(lease_until=Now() + queue.LEASE)
     return set(owned.values_list("pk", flat=True))
 
 

@@ -29,7 +29,6 @@ from rooms.runs.deltas import Deltas
 from rooms.runs.leases import LeaseLost
 from rooms.runs.lifecycle import Job
 from rooms.runs.notifications import wakeup
-from rooms.runs.queue import LEASE
 
 log = structlog.get_logger(__name__)
 
@@ -123,7 +122,7 @@ class Runner:
             return False
         run_id, job = claimed
         if job is not None:
-            self._leases[run_id] = asked_at + LEASE.total_seconds()
+            self._leases[run_id] = asked_at + queue.LEASE.total_seconds()
             self._moved_teams.add(job.team)
             if run_id in self._tasks:  # an older attempt: another worker had taken the run since
                 self._tasks[run_id].cancel()
@@ -182,7 +181,7 @@ class Runner:
             if run_id not in self._tasks:
                 continue
             if run_id in renewed:
-                self._leases[run_id] = asked_at + LEASE.total_seconds()
+                self._leases[run_id] = asked_at + queue.LEASE.total_seconds()
             else:
                 self._leases.pop(run_id, None)
                 self._tasks[run_id].cancel()

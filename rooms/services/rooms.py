@@ -2,7 +2,7 @@
 
 The admins of a team read its audit log and do not see private rooms that they are not in. An audit
 entry of a private room therefore has the action, the actor and the ids of room, members and
-personas, because admins are responsible for access, but neither the name nor the topic.
+personas, because admins are responsible for access. It contains neither the name nor the topic.
 """
 
 from collections.abc import Collection, Iterable

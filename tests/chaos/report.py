@@ -54,7 +54,6 @@ class Part:
     """One part that has run, and its outcome."""
 
     name: str
-    ids: str
     outcome: Outcome
     seconds: float
     foreign: float
@@ -74,7 +73,7 @@ def as_line(part: Part) -> str:
     """Return the summary of a part in one line."""
     wrong = len(part.outcome.violations)
     return (
-        f"{part.name} ({part.ids}): {wrong} violations in {part.seconds:.0f} s, "
+        f"{part.name}: {wrong} violations in {part.seconds:.0f} s, "
         f"other processes used {part.foreign:.0%} of the CPU"
     )
 

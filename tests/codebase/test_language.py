@@ -1,7 +1,7 @@
 """The prose of the repository: comments, docstrings and test names avoid vague words.
 
-STYLE: each noun of a sentence is a glossary word (ARCHITECTURE.md) or a symbol of the code. A
-pronoun such as "whoever" hides the noun, so this test counts the words that do.
+Each noun of a sentence is a glossary word (ARCHITECTURE.md) or a symbol of the code. A pronoun such
+as "whoever" hides the noun, so this test counts the words that do.
 """
 
 import ast

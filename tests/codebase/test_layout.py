@@ -36,13 +36,13 @@ APPS = {"accounts", "agents", "maru", "rooms"}
 LAYERS = {"api", "login", "services", "views", "pages"}
 """Folders whose modules share the name of their subject: api/rooms.py, services/rooms.py."""
 MAY_BE_LONGER = {
-    "tests/rooms/fanout/intervals.py": "one state machine with all of its steps and checks",
-    "tests/security/test_audited.py": "every service, and the entry that it writes",
-    "tests/security/test_matrix.py": "every way in, and who is refused there",
-    "tests/accounts/login/test_signing_in.py": "every way to sign in, and every way to be refused",
-    "tests/rooms/runs/test_runner.py": "what a worker does with a run, and what may befall it",
-    "tests/rooms/runs/test_lifecycle.py": "the life of a run in the database, step by step",
-    "tests/rooms/socket/test_consumer.py": "the contract of the socket, command by command",
+    "tests/rooms/fanout/membership_machine.py": "one state machine",
+    "tests/security/test_audited.py": "every service and its audit entry",
+    "tests/security/test_matrix.py": "every operation and who is refused",
+    "tests/accounts/login/test_signing_in.py": "every kind of sign-in and refusal",
+    "tests/rooms/runs/test_runner.py": "a worker and its faults",
+    "tests/rooms/runs/test_lifecycle.py": "the states of a run in the database",
+    "tests/rooms/socket/test_consumer.py": "every command of the socket",
 }
 """Longer files, each with the reason."""
 

@@ -1,4 +1,4 @@
-"""REC-06: an old snapshot and the events since then give the new snapshot, for every event type."""
+"""An old snapshot and the events since then give the new snapshot, for every event type."""
 
 from collections.abc import Callable
 from typing import Any
@@ -51,7 +51,7 @@ def state_of(cast: Cast) -> State:
 
 
 def apply_event(state: State, event: State, me: str) -> None:
-    """Apply an event to a state as a client does, by WIRE.md alone."""
+    """Apply an event to a state as a client does."""
     area, _, _verb = event["type"].partition(".")
     if area == "room":
         state["room"] = event["changed"]

@@ -1,4 +1,4 @@
-"""Permissions without the membership that granted them (TEN-18); checked after each test."""
+"""Permissions without the membership that granted them; checked after each test."""
 
 from django.db.models import Exists, OuterRef
 

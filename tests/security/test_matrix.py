@@ -415,7 +415,7 @@ def test_rest_gives_outsiders_the_response_of_a_missing_object(victim: Tenant, o
 
 
 def test_foreign_id_in_an_own_path_is_not_found(victim: Tenant, own: Tenant) -> None:
-    """TEN-08: one id of the path is of another team, the others are of the own team."""
+    """One id of the path is of another team, the others are of the own team."""
     missing = missing_ids()
     token = make_principals(victim, own)[0].token
     client = browser(own.owner)
@@ -505,7 +505,7 @@ def test_open_archived_and_deleted_rooms_are_not_found_by_outsiders(
 
 
 def test_protected_fields_in_a_body_are_rejected(own: Tenant, victim: Tenant) -> None:
-    """TEN-09: a body with a field outside of its schema is rejected and writes missing."""
+    """A body with a field outside of its schema is rejected and writes nothing."""
     token = make_principals(victim, own)[0].token
     for name, properties in operations():
         if properties is None:
@@ -532,7 +532,7 @@ def with_body(token: str, name: str, body: Any, ids: Ids) -> Any:
 
 
 def test_requests_without_a_csrf_token_are_rejected(own: Tenant) -> None:
-    """AUT-05: pages and REST operations that change data need the CSRF token of the session."""
+    """Pages and REST operations that change data need the CSRF token of the session."""
     client = Client(enforce_csrf_checks=True)
     client.force_login(own.owner)
     for name, path in pages():
@@ -555,7 +555,7 @@ def test_requests_without_a_csrf_token_are_rejected(own: Tenant) -> None:
 
 
 def test_token_of_a_suspended_user_is_unauthenticated(victim: Tenant, own: Tenant) -> None:
-    """AUT-08: the token was created before the suspension."""
+    """The token was created before the suspension."""
     suspended = next(p for p in make_principals(victim, own) if not p.can_sign_in)
     expected = send_rest(None, "GET /me", victim.ids)[0].content
     for name, _properties in operations():

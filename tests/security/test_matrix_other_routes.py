@@ -198,7 +198,7 @@ def reauthenticated_client(side: Tenant) -> Client:
 
 
 def test_passkey_of_another_user_is_not_found(victim: Tenant, own: Tenant) -> None:
-    """AUT-05: the id of a passkey is a number that can be guessed."""
+    """The id of a passkey is a number that can be guessed."""
     key = Authenticator.objects.create(
         user=victim.owner, type=Authenticator.Type.WEBAUTHN, data={"name": "CANARY"}
     )

@@ -64,7 +64,7 @@ def record(name: str, /, **keys: Shape) -> Shape:
             if key in known:
                 yield from known[key](item, f"{where}.{key}")
             else:
-                yield f"{where} has a {key} that nobody has listed"
+                yield f"{where} has an unknown key {key}"
 
     return check
 
@@ -75,7 +75,7 @@ def _whole(value: Any) -> bool:
 
 TEXT = is_("text", lambda value: isinstance(value, str))
 SENTENCE = is_("a sentence", lambda value: isinstance(value, str) and len(value) > 3)
-BOOL = is_("a truth", lambda value: isinstance(value, bool))
+BOOL = is_("a boolean", lambda value: isinstance(value, bool))
 OBJECT = is_("an object", lambda value: isinstance(value, dict))
 COUNT = is_("a count", lambda value: _whole(value) and value >= 0)
 POSITION = is_("a position", lambda value: _whole(value) and value >= -1)
@@ -296,7 +296,7 @@ def check_frame(frame: Any) -> None:
     """Raise AssertionError unless the contract defines the frame with this shape."""
     kind = frame.get("type") if isinstance(frame, dict) else None
     shape = FRAMES.get(str(kind))
-    assert shape is not None, f"Nobody knows this frame: {frame!r}"
+    assert shape is not None, f"unknown frame: {frame!r}"
     assert list(shape(frame, str(kind))) == []
 
 

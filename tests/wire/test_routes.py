@@ -5,7 +5,7 @@ from collections import defaultdict
 
 from maru.web.api import api
 
-# WIRE, section 2.
+# The paths and methods of the REST API, version 1.
 CONTRACT = """
 /me GET PATCH
 /me/tokens GET POST

@@ -1,1 +1,4 @@
-"""The pages of rooms. Each asks a gate or calls a service; the socket makes them live."""
+"""The pages of rooms. Each view checks a permission or calls a service.
+
+Scripts update the pages over the WebSocket.
+"""

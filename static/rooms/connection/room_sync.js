@@ -34,7 +34,7 @@ export class RoomSync {
     this.now = now;
   }
 
-  /** Asks for what is missing; `afresh` for the whole room. A lost connection asks again when it is back. */
+  /** Joins with the own position, with `afresh` without one. After a reconnect, `room.js` calls it again. */
   async join({ afresh = false } = {}) {
     this.#joining = true;
     this.#waiting = [];

@@ -27,7 +27,7 @@ const CONNECT_TIMEOUT_MS = 20_000;
 const CLOSE_CODES = { lost: 1006, restarting: 1012, credentials: 4401, slow: 4408, flooding: 4429 };
 
 const CHECK_MS = 2_000;
-// Silence is counted in checks, not in clock time: a laptop that slept has not missed an answer.
+// Silence is counted in checks, not in clock time, so that the sleep of a suspended machine does not count.
 const VISIBLE = { pingAfterMs: 4_000, answerWithinMs: 6_000 };
 const HIDDEN = { pingAfterMs: 24_000, answerWithinMs: 10_000 };
 

@@ -15,7 +15,7 @@ from accounts.rate_limits import LIMITS, MemoryCounters
 from accounts.services import create_token
 from agents import services
 from agents.models import Connection
-from agents.secrets import decrypt
+from agents.provider_keys import decrypt
 from agents.services.connection_check import CheckResult
 from tests.agents.cast import ALLOWED, KEY, URL, Cast, connect, make_cast
 from tests.provider import running
@@ -185,7 +185,7 @@ def test_a_check_sends_the_stored_key_only_to_its_origin(cast: Cast, settings: S
 def test_the_check_of_an_unreadable_key_asks_to_enter_it_again(
     cast: Cast, settings: Settings
 ) -> None:
-    from agents.secrets import connection_keys
+    from agents.provider_keys import connection_keys
 
     settings.CONNECTION_KEYS = connection_keys("another secret")
 

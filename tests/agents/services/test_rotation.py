@@ -7,7 +7,7 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from agents.models import Connection
-from agents.secrets import connection_keys, decrypt
+from agents.provider_keys import connection_keys, decrypt
 from agents.services import find_unreadable_keys, rotate_keys
 from tests.agents.cast import KEY, Cast
 

@@ -30,11 +30,11 @@ from rooms.models import Room  # noqa: E402
 from rooms.runs import leases, lifecycle  # noqa: E402
 from rooms.runs.deltas import Deltas  # noqa: E402
 from rooms.runs.lifecycle import Job  # noqa: E402
+from rooms.runs.runner import HEARTBEAT_SECONDS  # noqa: E402
 from rooms.socket import snapshots  # noqa: E402
 from tests.cluster.harness.sessions import create_sessions  # noqa: E402
 
 OWNER: Final = "bench"
-HEARTBEAT_SECONDS: Final = 2.0
 
 
 class DeltaSource:

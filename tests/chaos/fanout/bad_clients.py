@@ -1,4 +1,4 @@
-"""Clients that do not read, send too much, or are gone: WS-05, WS-09, WS-10, WS-13.
+"""Clients that do not read, send too much, or are gone.
 
 An answer streams in a room. The delay of each delta to the ordinary members is measured with and
 without bad clients in the room, in turns. The sockets of the ordinary members are in one process

@@ -1,4 +1,4 @@
-"""Connections are cut at any byte, the layer drops messages, Redis loses its data: REC-01."""
+"""Connections are cut at any byte, the layer drops messages, Redis loses its data."""
 
 import asyncio
 import random

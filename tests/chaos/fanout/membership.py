@@ -1,4 +1,4 @@
-"""Members join and leave; a socket receives events only while its user is a member: TEN-03."""
+"""Members join and leave; a socket receives events only while its user is a member."""
 
 import os
 import re
@@ -8,7 +8,7 @@ import sys
 from tests.chaos.target import Outcome
 from tests.live import ROOT
 
-STATE_MACHINE = "tests/rooms/fanout/test_intervals.py"
+STATE_MACHINE = "tests/rooms/fanout/test_membership.py"
 SHOWN_LINES = 20
 
 

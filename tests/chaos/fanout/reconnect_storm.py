@@ -1,4 +1,4 @@
-"""Many browsers connect at once, and reconnect when their web process is replaced: REC-02.
+"""Many browsers connect at once, and reconnect when their web process is replaced.
 
 They behave as static/rooms/connection/socket.js does: they have a session cookie, and after close
 code 1012 they reconnect at a random moment within three seconds.

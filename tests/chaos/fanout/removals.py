@@ -1,4 +1,4 @@
-"""Members are removed by one web process while another one streams an answer to them: TEN-04."""
+"""Members are removed by one web process while another one streams an answer to them."""
 
 import asyncio
 import math

@@ -1,4 +1,4 @@
-"""Several workers claim the same run, and a job is completed more than once: RUN-04, RUN-05."""
+"""Several workers claim the same run, and a job is completed more than once."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Many concurrent answers in many rooms stay separate, and commands stay fast: TEN-16, RUN-17."""
+"""Many concurrent answers in many rooms stay separate, and commands stay fast."""
 
 import asyncio
 import time

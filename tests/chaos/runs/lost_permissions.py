@@ -1,4 +1,4 @@
-"""A run ends when the permission for it ends, queued or running: RUN-16."""
+"""A run ends when the permission for it ends, queued or running."""
 
 import asyncio
 from collections.abc import Iterable

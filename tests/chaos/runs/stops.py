@@ -1,4 +1,4 @@
-"""Runs are cancelled before their first delta and after any delta: RUN-12."""
+"""Runs are cancelled before their first delta and after any delta."""
 
 import asyncio
 import random

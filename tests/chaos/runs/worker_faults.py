@@ -1,4 +1,4 @@
-"""Workers are killed, or suspended until their leases have expired: RUN-01, RUN-02, RUN-03."""
+"""Workers are killed, or suspended until their leases have expired."""
 
 import asyncio
 import random

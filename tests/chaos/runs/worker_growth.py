@@ -1,4 +1,4 @@
-"""The resources of a worker do not grow with the number of its answers: RUN-18."""
+"""The resources of a worker do not grow with the number of its answers."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis fail in different ways and recover: STO-02, STO-03, STO-04."""
+"""PostgreSQL and Redis fail in different ways and recover."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""A web process is killed between the commit of a message and its publication: STO-08."""
+"""A web process is killed between the commit of a message and its publication."""
 
 import asyncio
 import random

@@ -1,8 +1,8 @@
-"""The ways of a message and of an answer, traced in real processes, are those in ARCHITECTURE.md.
+"""The paths of a message and of an answer, traced in real processes, are those in ARCHITECTURE.md.
 
-A way is the list of our functions that are on the call stack at a hand-over, see `traced_process`.
-Functions that are called on the way and return before it goes on are no part of it: permission
-checks, rendering, serializers.
+A path is the list of our functions that are on the call stack at a hand-over, see `traced_process`.
+Functions that return before the hand-over are no part of it: permission checks, rendering,
+serializers.
 """
 
 import asyncio
@@ -68,21 +68,21 @@ def traced(tmp_path_factory: pytest.TempPathFactory, provider: Provider) -> Iter
         yield Traced(folder, cluster, cluster.populate(1, 2, *options)[0])
 
 
-def way_of(
+def path_of(
     rounds: list[list[Record]], first: str, last: str, is_part: Callable[[Record], bool]
 ) -> list[Function]:
     """Return the functions that are on a stack in each round, from `first` to `last`."""
-    ways = []
+    paths = []
     for records in rounds:
-        way: dict[Function, None] = {}
+        steps: dict[Function, None] = {}
         for record in filter(is_part, records):
             stack: list[Function] = [(path, name) for path, name in record["stack"]]
             names = [name for _, name in stack]
             start = names.index(first) if first in names else 0
             end = names.index(last) + 1 if last in names else len(names)
-            way |= dict.fromkeys(stack[start:end])
-        ways.append(way)
-    return [function for function in ways[0] if all(function in way for way in ways)]
+            steps |= dict.fromkeys(stack[start:end])
+        paths.append(steps)
+    return [function for function in paths[0] if all(function in steps for steps in paths)]
 
 
 def until_first_delta(records: list[Record]) -> list[Record]:
@@ -95,9 +95,9 @@ def until_first_delta(records: list[Record]) -> list[Record]:
 
 
 def documented(name: str) -> list[Function]:
-    """Return the functions that ARCHITECTURE.md lists between the marks of a way."""
+    """Return the functions that ARCHITECTURE.md lists between the marks of a path."""
     text = (ROOT / "ARCHITECTURE.md").read_text()
-    (block,) = re.findall(rf"<!-- way: {name} -->\n```\n(.*?)```\n<!-- end -->", text, re.DOTALL)
+    (block,) = re.findall(rf"<!-- path: {name} -->\n```\n(.*?)```\n<!-- end -->", text, re.DOTALL)
     return [
         (path, function)
         for line in block.splitlines()
@@ -106,11 +106,11 @@ def documented(name: str) -> list[Function]:
     ]
 
 
-def as_text(way: list[Function]) -> str:
-    """Return a way in the form of ARCHITECTURE.md."""
+def as_text(steps: list[Function]) -> str:
+    """Return a path in the form of ARCHITECTURE.md."""
     lines: list[str] = []
     before = ""
-    for path, function in way:
+    for path, function in steps:
         if path == before:
             lines[-1] += f" → {function}"
         else:
@@ -119,7 +119,7 @@ def as_text(way: list[Function]) -> str:
     return "\n".join(lines)
 
 
-async def test_way_of_a_message_is_short_and_documented(traced: Traced) -> None:
+async def test_path_of_a_message_is_short_and_documented(traced: Traced) -> None:
     author, reader = traced.room.members
     rounds = []
 
@@ -138,13 +138,13 @@ async def test_way_of_a_message_is_short_and_documented(traced: Traced) -> None:
         """Return False for the response to the author."""
         return "command.done" not in record["data"]
 
-    way = way_of(rounds, first="RoomsConsumer.__call__", last="", is_part=is_part)
-    assert set(way) == set(documented("message")), as_text(way)
-    assert len(way) <= 25, as_text(way)
-    assert len({path for path, _ in way}) <= 12, as_text(way)
+    steps = path_of(rounds, first="RoomsConsumer.__call__", last="", is_part=is_part)
+    assert set(steps) == set(documented("message")), as_text(steps)
+    assert len(steps) <= 25, as_text(steps)
+    assert len({path for path, _ in steps}) <= 12, as_text(steps)
 
 
-async def test_way_of_an_answer_is_short_and_documented(traced: Traced) -> None:
+async def test_path_of_an_answer_is_short_and_documented(traced: Traced) -> None:
     author = traced.room.members[0]
     rounds = []
 
@@ -161,6 +161,6 @@ async def test_way_of_an_answer_is_short_and_documented(traced: Traced) -> None:
         return record["stack"][0][1] in {"Runner._answer", "_Answer.run"}
 
     rounds = [until_first_delta(records) for records in rounds]
-    way = way_of(rounds, first="Runner._answer", last="Publisher.publish", is_part=is_part)
-    assert set(way) == set(documented("answer")), as_text(way)
-    assert len(way) <= 15, as_text(way)
+    steps = path_of(rounds, first="Runner._answer", last="Publisher.publish", is_part=is_part)
+    assert set(steps) == set(documented("answer")), as_text(steps)
+    assert len(steps) <= 15, as_text(steps)

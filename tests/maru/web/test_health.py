@@ -24,8 +24,8 @@ def test_readyz_needs_the_database(client: Client, monkeypatch: pytest.MonkeyPat
     def away() -> None:
         raise DatabaseError("CANARY: no route to host db.internal")
 
-    with monkeypatch.context() as meanwhile:  # what looks after the test wants its database
-        meanwhile.setattr("maru.web.health.connection.cursor", away)
+    with monkeypatch.context() as patch:  # the check after each test needs the database
+        patch.setattr("maru.web.health.connection.cursor", away)
         response = client.get("/readyz")
 
     assert response.status_code == 503

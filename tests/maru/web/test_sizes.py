@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.urls import get_resolver
 
-from accounts.api.pages import MAX_PAGE
+from accounts.api.pagination import MAX_PAGE
 from accounts.models import User
 from accounts.services import rename_team
 from maru.web.api import api

@@ -10,7 +10,7 @@ from channels.layers import InMemoryChannelLayer
 from pytest_django import Settings
 
 from maru.server.lifespan import running
-from rooms import redis_store
+from rooms import redis_clients
 from rooms.fanout import hub, presence, publisher
 from rooms.fanout import unread as unread_module
 from rooms.fanout.credentials import Credential, RoomsByCredential
@@ -39,10 +39,10 @@ async def server(settings: Settings) -> AsyncIterator[Redis]:
     """A Redis server that this process uses."""
     with Redis() as started:
         settings.REDIS_URL = started.url
-        redis_store.async_client.cache_clear()
+        redis_clients.async_client.cache_clear()
         yield started
-        await redis_store.async_client().aclose()
-        redis_store.async_client.cache_clear()
+        await redis_clients.async_client().aclose()
+        redis_clients.async_client.cache_clear()
 
 
 @needs_redis

@@ -102,7 +102,7 @@ async def test_removed_member_receives_room_removed_and_nothing_after_it(
 async def test_lost_removal_is_found_in_the_log(
     harness: Harness, cast: Cast, revoke: Callable[[Cast], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """TEN-05: the layer delivers nothing."""
+    """The layer delivers nothing."""
     (client,) = await join_room(harness, cast, cast.member)
     with monkeypatch.context() as broken:
         broken.setattr(publisher.publisher, "publish", lambda _envelope: None)
@@ -185,7 +185,7 @@ def room_of_another_team(cast: Cast) -> Room:
 
 
 async def test_no_frame_follows_a_removal_during_an_answer(harness: Harness, cast: Cast) -> None:
-    """TEN-04: a removed member receives nothing that is published after the removal."""
+    """A removed member receives nothing that is published after the removal."""
     (other,) = await join_room(harness, cast, cast.owner)
     late = 0
     for number in range(REMOVALS):
@@ -223,7 +223,7 @@ async def write(deltas: Deltas, *texts: str) -> None:
 async def test_no_frame_follows_a_removal_that_commits_during_a_join(
     harness: Harness, cast: Cast
 ) -> None:
-    """WS-12: in either order of commits, no frame follows the removal."""
+    """In either order of commits, no frame follows the removal."""
     outcomes = set()
     for turn in range(20):
         client = harness.connect(cast.member)
@@ -246,7 +246,7 @@ async def test_no_frame_follows_a_removal_that_commits_during_a_join(
 
 
 async def test_changed_role_applies_to_the_next_command(harness: Harness, cast: Cast) -> None:
-    """TEN-06: a socket caches no permission."""
+    """A socket caches no permission."""
     (client,) = await join_room(harness, cast, cast.member)
     for role, code in (("reader", "forbidden"), ("member", None)) * 3:
         await harness.do(set_role, cast, role)
@@ -309,7 +309,7 @@ def outsiders(cast: Cast) -> list[User]:
 async def test_every_command_answers_outsiders_as_for_unknown_ids(
     harness: Harness, cast: Cast
 ) -> None:
-    """TEN-02, also for a foreign id in a command of the user's own room (TEN-08)."""
+    """The same applies to a foreign id in a command of the user's own room."""
     posted = await harness.do(
         services.post_message, user=cast.owner, room_id=cast.room.pk, text="CANARY"
     )

@@ -32,7 +32,8 @@ def prose_seconds() -> float:
 def cost(text: str) -> float:
     """Return the cost of rendering relative to prose: seconds would depend on the machine.
 
-    What seems dear is measured again side by side, for the machine may have been slow just then.
+    A text above the limit is measured again together with prose, because the machine may have been
+    slow.
     """
     best = seconds(text) / prose_seconds()
     for _ in range(3):

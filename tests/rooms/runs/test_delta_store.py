@@ -11,8 +11,8 @@ import pytest_asyncio
 from django.conf import settings as django_settings
 from pytest_django import Settings
 
-from rooms import redis_store
-from rooms.redis_store import PAUSE_SECONDS
+from rooms import redis_clients
+from rooms.redis_clients import PAUSE_SECONDS
 from rooms.runs import delta_store as delta_store_module
 from rooms.runs.delta_store import (
     TTL_RENEWED_EVERY,
@@ -40,16 +40,16 @@ def server() -> Iterator[Redis]:
 async def store_on(url: str) -> AsyncIterator[DeltaStore]:
     """Yield a store with new Redis clients, which are closed at the end."""
     django_settings.REDIS_URL = url
-    redis_store.async_client.cache_clear()
-    redis_store.sync_client.cache_clear()
-    redis_store._backoff_until = 0.0  # another test may have set it
+    redis_clients.async_client.cache_clear()
+    redis_clients.sync_client.cache_clear()
+    redis_clients._backoff_until = 0.0  # another test may have set it
     try:
         yield RedisDeltaStore()
     finally:
-        await redis_store.async_client().aclose()
-        redis_store.sync_client().close()
-        redis_store.async_client.cache_clear()
-        redis_store.sync_client.cache_clear()
+        await redis_clients.async_client().aclose()
+        redis_clients.sync_client().close()
+        redis_clients.async_client.cache_clear()
+        redis_clients.sync_client.cache_clear()
 
 
 @pytest_asyncio.fixture(
@@ -270,9 +270,9 @@ async def test_redis_without_memory_does_not_get_all_deltas_with_each_append(
 async def test_redis_that_hangs_delays_only_the_first_close(
     on_redis: DeltaStore, server: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_store, "PAUSE_SECONDS", DEADLINE)
+    monkeypatch.setattr(redis_clients, "PAUSE_SECONDS", DEADLINE)
     calls = []
-    client = redis_store.sync_client
+    client = redis_clients.sync_client
 
     def get_client() -> object:
         calls.append("close")

@@ -17,6 +17,7 @@ from pytest_django import Settings
 
 from agents import engine
 from agents.engine_types import Finished, Limits, Part, Text
+from maru.config.backends import STALLED_MILLISECONDS
 from rooms import services
 from rooms.executors import RUNS, in_thread
 from rooms.fanout import publisher
@@ -97,6 +98,13 @@ async def running_worker(
         with suppress(asyncio.CancelledError):
             await serving
         await worker.drain(drain_seconds)
+
+
+def test_lease_outlasts_three_heartbeats_and_a_stalled_transaction() -> None:
+    lease = queue.LEASE.total_seconds()
+
+    assert lease > 3 * runner.HEARTBEAT_SECONDS
+    assert lease > STALLED_MILLISECONDS / 1_000
 
 
 async def test_drain_queues_a_run_again_that_does_not_end_in_time(

@@ -3,7 +3,7 @@
 import pytest
 from pytest_django.fixtures import Settings
 
-from agents.secrets import KeyUnreadable, connection_keys, decrypt, encrypt, rotate
+from agents.provider_keys import KeyUnreadable, connection_keys, decrypt, encrypt, rotate
 
 SECRET = "sk-CANARY-at-rest"
 

@@ -1,6 +1,6 @@
-"""TEN-03: a socket receives a room's events only while its user is a member.
+"""A socket receives a room's events only while its user is a member.
 
-`DELIVERIES=1000000 pytest -n0 tests/rooms/fanout/test_intervals.py` is the long form.
+`DELIVERIES=1000000 pytest -n0 tests/rooms/fanout/test_membership.py` is the long form.
 """
 
 import os
@@ -11,7 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from pytest_django import Settings
 
 from rooms.fanout.topic import Topic
-from tests.rooms.fanout.intervals import Intervals
+from tests.rooms.fanout.membership_machine import Intervals
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
