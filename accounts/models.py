@@ -21,10 +21,10 @@ from accounts.scopes import FULL_SCOPE, Scope
 class Wood(models.TextChoices):
     """The colour of a user's avatar."""
 
-    PINE = "pine", _("Pine")
-    ZELKOVA = "zelkova", _("Zelkova")
-    PAULOWNIA = "paulownia", _("Paulownia")
-    PERSIMMON = "persimmon", _("Persimmon")
+    PINE = "pine", _("Cream")
+    ZELKOVA = "zelkova", _("Tan")
+    PAULOWNIA = "paulownia", _("Grey")
+    PERSIMMON = "persimmon", _("Brown")
 
 
 class TeamRole(models.TextChoices):

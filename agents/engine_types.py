@@ -37,7 +37,7 @@ FAILURE_SENTENCES: Final[dict[FailureCode, str | Promise]] = {
     "too_long": _("The answer became too long, so it was stopped. Ask for a shorter answer."),
     "budget": _("The team has used up its budget for answers. Ask a team admin to raise it."),
     "worker_lost": _("A part of the server stopped during the answer. Try again."),
-    "not_allowed": _("This persona may not answer here. Ask a team admin to check its connection."),
+    "not_allowed": _("This persona cannot answer here. Ask a team admin to check its connection."),
     "internal": _(
         "Something went wrong on the server. Try again. If it happens again, tell a team admin."
     ),

@@ -45,7 +45,7 @@ def record(room: Room, *events: DurableEvent) -> None:
 def check_seq(room: Room, seq: int) -> None:
     """Raise Conflict if the log ends before `seq`: the database was restored from a backup."""
     if seq > room.last_seq:
-        raise Conflict(_("The log of this room ends before that. Read the room afresh."))
+        raise Conflict(_("The room has no event with this number. Reload the room."))
 
 
 def redact(message_id: UUID) -> None:

@@ -19,16 +19,16 @@ from agents.models import Persona
 
 
 class Privacy(models.TextChoices):
-    PRIVATE = "private", _("Private: only who is added")
-    TEAM = "team", _("Open: everybody in the team may join")
+    PRIVATE = "private", _("Private: only people who are added")
+    TEAM = "team", _("Open: everyone in the team can join")
 
 
 class AnswerPolicy(models.TextChoices):
     """Which personas answer a message whose author has not selected personas."""
 
-    DEFAULT = "default", _("The first persona answers everything; mentioned ones answer instead")
+    DEFAULT = "default", _("The default persona answers, unless other personas are mentioned")
     MENTION = "mention", _("Only mentioned personas answer")
-    THREAD = "thread", _("Mentioned personas answer, and follow up in their threads")
+    THREAD = "thread", _("Mentioned personas answer, and keep answering in their threads")
     OFF = "off", _("No persona answers")
 
 

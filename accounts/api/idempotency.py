@@ -82,7 +82,9 @@ def _claim(request: HttpRequest, key: str) -> tuple[KeptAnswer, bool]:
         digest=digest, defaults={"user": user, "body_digest": body_digest}
     )
     if stored.body_digest != body_digest:
-        raise Conflict(_("This Idempotency-Key came with another body before."))
+        raise Conflict(
+            _("This Idempotency-Key was already used with another request body. Use a new key.")
+        )
     return stored, is_new
 
 
@@ -90,7 +92,9 @@ def _replay(stored: KeptAnswer, key: str) -> HttpResponse:
     try:
         content = _cipher(key).decrypt(bytes(stored.answer))
     except InvalidToken:  # encrypted with a secret key that is no longer configured
-        raise Conflict(_("This was done, and its answer can no longer be read.")) from None
+        raise Conflict(
+            _("This request was already processed. Its response is no longer available.")
+        ) from None
     return HttpResponse(content, content_type=CONTENT_TYPE, status=stored.status)
 
 

@@ -62,4 +62,8 @@ def _parse_cursor(model: type[Model], key: str, cursor: str) -> Any:  # Any: the
     try:
         return field.clean(cursor, None)
     except ValidationError:
-        raise Invalid(fields={"cursor": _("This is not a cursor of this list.")}) from None
+        raise Invalid(
+            fields={
+                "cursor": _("This cursor is not valid for this list. Start again without a cursor.")
+            }
+        ) from None

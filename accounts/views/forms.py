@@ -85,7 +85,7 @@ class AuditForm(forms.Form):
         ("persona.", _("Personas")),
         ("connection.", _("Connections")),
         ("token.", _("API tokens")),
-        ("audit.", _("Exports of this log")),
+        ("audit.", _("Exports of the audit log")),
     )
 
     actor = forms.ModelChoiceField(
@@ -145,7 +145,11 @@ class InvitationForm(RoleForm):
         label=_("Expires after"), choices=LIFETIMES, initial="7", required=False
     )
     max_uses = forms.IntegerField(
-        label=_("How many people"), min_value=1, max_value=MAX_USES, initial=1, required=False
+        label=_("How many people can use it"),
+        min_value=1,
+        max_value=MAX_USES,
+        initial=1,
+        required=False,
     )
 
     def clean_days(self) -> int:
@@ -182,7 +186,7 @@ class ProfileForm(forms.Form):
         widget=forms.TextInput(attrs={"autocomplete": "name"}),
     )
     wood = forms.ChoiceField(
-        label=_("Colour of your circle"), choices=Wood.choices, widget=forms.RadioSelect
+        label=_("Colour of your avatar"), choices=Wood.choices, widget=forms.RadioSelect
     )
     language = forms.ChoiceField(label=_("Language"), choices=settings.LANGUAGES)
 

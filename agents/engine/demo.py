@@ -13,19 +13,19 @@ MAX_QUOTE_LENGTH: Final = 60
 CHUNKS: Final = 25
 
 # Not gettext: the answer is in the language of the question, not in that of a reader's settings.
-# “연결” and “Connections” are the names that the settings page shows.
+# “모델 연결” and “Connections” are the names that the settings page shows.
 TEMPLATES: Final = {
     "en": (
-        "This is the demo: no model is connected yet, so nobody has thought about this.\n\n"
+        "This is a demo answer. No model is connected yet, so the text is always the same.\n\n"
         "You wrote: “{question}”\n\n"
-        "For real answers, a team admin opens the team's settings, adds a connection to a model "
-        "provider under Connections, and chooses it for this persona."
+        "For real answers, ask a team admin to open the team settings, add a model provider under "
+        "Connections, and choose one of its models for this persona."
     ),
     "ko": (
-        "데모 답변입니다. 아직 연결된 모델이 없어서, 실제로 생각해서 쓴 답은 아닙니다.\n\n"
-        "보내신 말: “{question}”\n\n"
-        "진짜 답을 받으려면 팀 관리자가 팀 설정의 연결에서 모델 제공자를 추가하고, "
-        "이 페르소나에 그 연결을 골라 주세요."
+        "데모 답변입니다. 아직 연결된 모델이 없어서 늘 같은 내용을 보냅니다.\n\n"
+        "보낸 메시지: “{question}”\n\n"
+        "실제 답변을 받으려면 팀 관리자에게 팀 설정의 ‘모델 연결’에서 모델 제공자를 추가하고 "
+        "이 페르소나의 모델을 골라 달라고 요청하세요."
     ),
 }
 

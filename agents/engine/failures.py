@@ -79,7 +79,10 @@ def from_finish_reason(reason: str | None) -> AnswerFailed | None:
     if reason == "content_filter":
         return AnswerFailed(
             "provider_refused",
-            _("A filter of the model provider blocked this answer. Ask in other words."),
+            _(
+                "A filter of the model provider blocked this answer. "
+                "Rephrase your question and try again."
+            ),
         )
     return None
 

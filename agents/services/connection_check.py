@@ -32,7 +32,7 @@ STATUS_SENTENCES: Final[dict[int, str | Promise]] = {
     400: gettext_lazy("The provider did not understand the request. Check the name of the model."),
     401: gettext_lazy("The provider refused this key. Check the key."),
     403: gettext_lazy("The provider refused this key. Check the key."),
-    404: gettext_lazy("There is nothing at this address. The address of an API often ends in /v1."),
+    404: gettext_lazy("No API was found at this address. API addresses often end in /v1."),
     429: gettext_lazy("The provider received too many requests. Try again later."),
 }
 
@@ -167,7 +167,7 @@ def _sentence(status: int) -> str:
     if sentence := STATUS_SENTENCES.get(status):
         return str(sentence)
     if status >= 500:
-        return _("The provider has a problem of its own. Try again later.")
+        return _("The provider has a problem. Try again later.")
     if 300 <= status < 400:
         return _("This address redirects to another one. Enter that address instead.")
     return _("The provider refused the request. Check the address and the key.")

@@ -222,7 +222,9 @@ def _check(*, kind: str, base_url: str, key: str, model: str) -> connection_chec
 def _save(connection: Connection) -> None:
     # The names have passed `_validate_models`, which allows an empty list; full_clean does not.
     validate_row(connection, exclude={"model_names"})
-    with unique_or_conflict("name", _("Another connection of this team has this name.")):
+    with unique_or_conflict(
+        "name", _("Another connection of this team has this name. Choose another one.")
+    ):
         connection.save()
 
 

@@ -68,7 +68,8 @@ def put_grants(*, user: User, persona_id: UUID, grants: Iterable[Grant]) -> list
     }
     if not changed <= rights_in(user, persona):
         raise Forbidden(
-            _("You cannot give or remove a right that you do not have."), team_id=persona.team_id
+            _("You cannot give or remove a permission that you do not have."),
+            team_id=persona.team_id,
         )
     PersonaGrant.objects.filter(content_object=persona).delete()
     insert_grants(persona, wanted)
@@ -134,7 +135,7 @@ def _check_grantees(persona: Persona, wanted: Mapping[Grantee, object]) -> None:
         raise Invalid(
             fields={
                 "grants": _(
-                    "You can give rights to at most 200 people. For more, give them to a role."
+                    "You can give permissions to at most 200 people. For more, choose a role."
                 )
             }
         )

@@ -206,7 +206,9 @@ def _save(persona: Persona, update_fields: list[str] | None = None) -> None:
     if persona.connection_id is None:
         reject("connection", _("Choose a connection."))
     validate_row(persona)
-    with unique_or_conflict("handle", _("Another persona of this team has this handle.")):
+    with unique_or_conflict(
+        "handle", _("Another persona of this team has this handle. Choose another one.")
+    ):
         persona.save(update_fields=update_fields)
 
 

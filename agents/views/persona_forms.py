@@ -153,12 +153,12 @@ class GrantsForm(forms.Form):
     """The grants of a persona to the team, to its members, to its guests and to single users."""
 
     LEVELS: Final = (
-        ("", _("No rights")),
+        ("", _("No permissions")),
         ("use", _("Use")),
         ("share", _("Use and share")),
         ("edit", _("Use and edit")),
         ("manage", _("Use, edit and manage")),
-        ("manage share", _("All rights")),
+        ("manage share", _("All permissions")),
     )
     ROLES: Final = (
         ("team", _("The whole team"), ""),

@@ -64,7 +64,7 @@ class NewRoomForm(RoomForm):
     personas = forms.ModelMultipleChoiceField(
         Persona.objects.none(), label=_("Personas"), required=False
     )
-    people = forms.ModelMultipleChoiceField(User.objects.none(), label=_("People"), required=False)
+    people = forms.ModelMultipleChoiceField(User.objects.none(), label=_("Members"), required=False)
 
     def __init__(self, *args: Any, personas: Any = None, people: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -102,7 +102,7 @@ class RoomSettingsForm(RoomForm):
         persona = self.fields["default_persona"]
         assert isinstance(persona, forms.ModelChoiceField)
         persona.queryset = self.instance.personas.order_by("bindings__pk")
-        persona.empty_label = _("The one that was added first")
+        persona.empty_label = _("The persona that was added first")
         policy = self.fields["answer_policy"]
         assert isinstance(policy, forms.ChoiceField)
         # Threads are not implemented yet, so that the policy `thread` would have no effect.

@@ -42,8 +42,8 @@ def answering_label(state: RoomState, persona: PersonaBody) -> str:
     if state.room.answer_policy == AnswerPolicy.OFF:
         return _("Only when chosen")
     if state.room.answer_policy == AnswerPolicy.DEFAULT and persona.id == default_responder(state):
-        return _("Answers all")
-    return _("When mentioned")
+        return _("Answers all messages")
+    return _("Answers when mentioned")
 
 
 def default_responder(state: RoomState) -> UUID | None:

@@ -33,9 +33,9 @@ from rooms.runs import queue
 from rooms.runs.delta_store import delta_store
 from rooms.runs.notifications import notify_stopped
 
-PERSONA_UNBOUND: Final = gettext_lazy("%(persona)s is not in this room any more.")
+PERSONA_UNBOUND: Final = gettext_lazy("%(persona)s is no longer in this room.")
 KEY_REMOVED: Final = gettext_lazy(
-    "The key of %(persona)s was taken away. Ask an admin for another."
+    "The key of %(persona)s was removed. Ask a team admin to add a new key."
 )
 
 
@@ -146,16 +146,18 @@ def check_authorized(room: Room, run: Run) -> None:
     persona = run.persona
     try:
         if run.requested_by is None:
-            raise AnswerFailed("not_allowed", _("Whoever asked has no account here any more."))
+            raise AnswerFailed("not_allowed", _("The person who asked no longer has an account."))
         access_room(run.requested_by, room.pk, POST)
     except MaruError:
-        detail = _("Whoever asked may not write in this room any more.")
+        detail = _("The person who asked can no longer write in this room.")
         raise AnswerFailed("not_allowed", detail) from None
     if USE not in rights_in(run.requested_by, persona):
-        detail = _("Whoever asked may not ask %(persona)s any more.") % {"persona": persona.name}
+        detail = _("The person who asked can no longer use %(persona)s.") % {
+            "persona": persona.name
+        }
         raise AnswerFailed("not_allowed", detail)
     if not persona.enabled:
-        detail = _("%(persona)s is switched off. An admin can switch it on again.")
+        detail = _("%(persona)s is switched off. Ask a team admin to switch it on.")
         raise AnswerFailed("not_allowed", detail % {"persona": persona.name})
     if not room.bindings.filter(persona=persona).exists():
         raise AnswerFailed("not_allowed", str(PERSONA_UNBOUND) % {"persona": persona.name})

@@ -96,7 +96,7 @@ def _reap(run_id: UUID) -> None:
         notify_queued()
         return
     with translation.override(run.language):
-        detail = _("The answer was cut off several times on our side. Ask again in a while.")
+        detail = _("The server interrupted this answer several times. Try again in a few minutes.")
     end_runs(room, {run: AnswerFailed("worker_lost", detail)})
 
 

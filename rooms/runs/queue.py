@@ -32,9 +32,13 @@ PUBLISHED_POSITIONS: Final = 20
 RETRY_SECONDS: Final = 10
 
 QUOTA_EXCEEDED: Final = {
-    "user": _("Too many of your questions here wait for an answer. Ask again when some have come."),
-    "room": _("Too many questions in this room wait for an answer. Ask again when some have come."),
-    "team": _("Too many questions in this team wait for an answer. Ask again when some have come."),
+    "user": _("You have too many unanswered questions. Wait for some answers, then ask again."),
+    "room": _(
+        "This room has too many unanswered questions. Wait for some answers, then ask again."
+    ),
+    "team": _(
+        "This team has too many unanswered questions. Wait for some answers, then ask again."
+    ),
 }
 
 

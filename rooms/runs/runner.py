@@ -264,7 +264,9 @@ def _failure_of(error: Exception) -> AnswerFailed:
         log.error("run.overdue")
         return AnswerFailed("timeout")
     log.error("run.internal", exc_info=error)
-    detail = _("Something went wrong on our side. Ask again; the log has the cause.")
+    detail = _(
+        "Something went wrong on the server. Try again. If it happens again, tell a team admin."
+    )
     return AnswerFailed("internal", detail)
 
 

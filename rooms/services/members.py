@@ -64,7 +64,7 @@ def join_room(*, user: User, room_id: UUID, role: str = RoomRole.MEMBER) -> Room
     """
     team = access_open_room(user, room_id)
     if role not in (RoomRole.MEMBER, RoomRole.READER):
-        raise Forbidden(_("Whoever joins comes in as a member."), team_id=team.pk)
+        raise Forbidden(_("You can join only with the role member."), team_id=team.pk)
     room = Room.objects.select_for_update(of=("self",), no_key=True).get(pk=room_id)
     access_open_room(user, room_id)  # check again under the lock, as `lock_room` does
     member = _member(room, user.pk)
@@ -125,7 +125,7 @@ def hand_over_room(*, user: User, room_id: UUID, member_id: UUID) -> None:
     if successor is None or own is None:
         raise NotFound
     if successor == own:
-        raise Conflict(_("You are an owner already."))
+        raise Conflict(_("You already own this room."))
     _set_role(room, successor, RoomRole.OWNER)
     _set_role(room, own, RoomRole.MEMBER)
     after = {"owner": str(member_id)}
@@ -292,4 +292,4 @@ def _successor(room: Room) -> RoomMember | None:
 def _check_other_owner(room: Room, member: RoomMember) -> None:
     owners = room.members.active().filter(role=RoomRole.OWNER).exclude(pk=member.pk)
     if member.role == RoomRole.OWNER and not owners.exists():
-        raise Conflict(_("A room needs an owner. Make somebody else owner first."))
+        raise Conflict(_("A room needs an owner. Make another member the owner first."))

@@ -134,7 +134,7 @@ def check_may_edit(user: User, message: Message) -> None:
     The caller has checked that the user may post in the room.
     """
     if message.user_id != user.pk:
-        detail = _("Only whoever wrote a message may change it.")
+        detail = _("Only the author of a message can change it.")
         raise Forbidden(detail, team_id=message.room.team_id)
     _check_not_deleted(message)
 
@@ -224,6 +224,6 @@ def _check_not_deleted(message: Message) -> None:
 def check_text(text: str) -> None:
     """Raise Invalid for a blank text, TooLarge for one of more than TEXT_LIMIT characters."""
     if not text.strip() or "\x00" in text:
-        raise Invalid(_("Write something first."))
+        raise Invalid(_("The message is empty. Write something first."))
     if len(text) > TEXT_LIMIT:
         raise TooLarge(_("A message has at most 16,000 characters. Shorten it or send two."))

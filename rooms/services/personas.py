@@ -33,7 +33,10 @@ def bind_persona(*, user: User, room_id: UUID, persona_id: UUID) -> None:
         raise NotFound
     persona = personas[0]
     if persona.confined and not persona.allowed_rooms.filter(room=room).exists():
-        raise Forbidden(_("This persona is kept to other rooms."), team_id=team_id)
+        raise Forbidden(
+            _("This persona can only be used in other rooms. Choose another persona."),
+            team_id=team_id,
+        )
     if not room.bindings.filter(persona=persona).exists():
         bind(room, [persona])
         after = {"persona": str(persona_id)}

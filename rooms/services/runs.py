@@ -38,7 +38,7 @@ def retry_run(*, user: User, run_id: UUID) -> Run:
     persona = access_persona(user, run.persona_id, USE)
     active = run.message.runs.active().filter(persona=persona)
     if run.state not in RETRYABLE or run.message.deleted_at or active.exists():
-        raise Conflict(_("This answer cannot be asked for again now."))
+        raise Conflict(_("This answer cannot be retried now. Send a new message instead."))
     (new,), events = lifecycle.queue_runs(room, run.message, [persona], user)
     record(room, *events)
     return new

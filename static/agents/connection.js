@@ -47,7 +47,7 @@ async function ask(address, body) {
   } catch {
     // The server cannot be reached: the message below is shown.
   }
-  const detail = gettext("The check did not get through. Try again in a moment.");
+  const detail = gettext("The check could not be completed. Try again in a moment.");
   return { ok: false, detail, models: [] };
 }
 

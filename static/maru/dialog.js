@@ -55,7 +55,7 @@ async function onSubmit(event) {
   event.preventDefault();
   const { confirm: title, confirmText: text, confirmYes: yes } = form.dataset;
   const submitter = event.submitter;
-  if (!(await ask({ title, text, yes: yes ?? gettext("Go on"), danger: true }))) return goBack(submitter);
+  if (!(await ask({ title, text, yes: yes ?? gettext("Continue"), danger: true }))) return goBack(submitter);
   form.dataset.confirmed = "yes";
   form.requestSubmit(submitter);
 }

@@ -1,5 +1,5 @@
 // @ts-check
-// "Find or jump to": filters the rows of the sidebar by the typed text. It sends no request, because
+// "Search": filters the rows of the sidebar by the typed text. It sends no request, because
 // the sidebar contains only what the reader may see.
 
 import { openDialog } from "./dialog.js";

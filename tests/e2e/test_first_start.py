@@ -56,4 +56,4 @@ def test_setup_link_works_once_and_leads_to_a_room_that_answers(
     monitor.expect_status(404, "/setup/")
     late = open_browser()
     late.goto(link)
-    expect(late.get_by_role("heading")).to_have_text("This set-up link does not open")
+    expect(late.get_by_role("heading")).to_have_text("This set-up link cannot be used")

@@ -54,7 +54,7 @@ def test_passkey_is_a_second_factor_and_signs_in_alone(
 
     page.goto(f"{server.url}/accounts/2fa/webauthn/add/")
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue").click()
     expect(page.get_by_label("Name")).to_have_value("Passkey 1")
     page.get_by_role("button", name="Add").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Recovery codes")
@@ -68,7 +68,7 @@ def test_passkey_is_a_second_factor_and_signs_in_alone(
     page.get_by_label("Email").fill("seojun@example.com")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in", exact=True).click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("One more step")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Enter your second step")
     page.get_by_role("button", name="Use a passkey").click()
     page.wait_for_url(f"{server.url}/")
 
@@ -79,7 +79,7 @@ def test_passkey_is_a_second_factor_and_signs_in_alone(
 
 def log_out(server: Server, page: Page) -> None:
     page.goto(f"{server.url}/accounts/logout/")
-    page.get_by_role("main").get_by_role("button", name="Log out").click()
+    page.get_by_role("main").get_by_role("button", name="Sign out").click()
     page.wait_for_url("**/accounts/login/**")
 
 
@@ -89,4 +89,4 @@ def test_missing_passkey_shows_one_sentence(server: Server, open_browser: Open) 
 
     page.get_by_role("button", name="Sign in with a passkey").click()
 
-    expect(page.get_by_text("The device gave no passkey")).to_be_visible()
+    expect(page.get_by_text("The passkey could not be used")).to_be_visible()

@@ -21,8 +21,8 @@ def invitation_made_by(page: Page, server: Server, room: PopulatedRoom) -> str:
     """Create an invitation link and return it."""
     page.goto(server.address(room))
     page.locator(".sidebar-team").click()
-    page.get_by_role("link", name="People and invitations").click()
-    page.get_by_role("button", name="Create a link").click()
+    page.get_by_role("link", name="Members and invitations").click()
+    page.get_by_role("button", name="Create the invitation").click()
     return page.get_by_label("Invitation link").input_value()
 
 
@@ -39,11 +39,11 @@ def sign_up(page: Page, link: str, name: str) -> None:
 
 def let_in(page: Page, name: str) -> None:
     """Add a team member in the settings of the open room."""
-    page.get_by_role("button", name="More about").click()
+    page.get_by_role("button", name="More actions for").click()
     page.get_by_role("link", name="Room settings").click()
     people = page.locator("#people")
     chosen = people.locator("option", has_text=name).get_attribute("value")
-    people.get_by_label("Somebody of the team").select_option(chosen)
+    people.get_by_label("Member of the team").select_option(chosen)
     people.get_by_role("button", name="Add").click()
     expect(people.get_by_role("listitem").filter(has_text=name)).to_be_in_viewport()
 
@@ -56,7 +56,7 @@ def test_invited_users_sign_up_and_see_the_same_streaming_answer(
     link = invitation_made_by(owner, server, room)
 
     sign_up(guest, link, "Hayun Kim")
-    expect(guest.get_by_text("You are in no room yet")).to_be_visible()
+    expect(guest.get_by_text("You are not in a room yet")).to_be_visible()
     owner.goto(server.address(room))
     let_in(owner, "Hayun Kim")
 
@@ -75,7 +75,7 @@ def test_invited_users_sign_up_and_see_the_same_streaming_answer(
     monitor.expect_status(404, "/invitations/")
     late = open_browser()
     late.goto(link)
-    expect(late.get_by_role("heading")).to_have_text("This invitation does not open")
+    expect(late.get_by_role("heading")).to_have_text("This invitation cannot be used")
 
 
 def test_cancelled_dialog_returns_the_focus_to_its_menu_button(
@@ -83,7 +83,7 @@ def test_cancelled_dialog_returns_the_focus_to_its_menu_button(
 ) -> None:
     page = sign_in(room.members[0])
     page.goto(f"{server.url}/teams/{room.team}/people/")
-    more = page.get_by_role("button", name="More for").first
+    more = page.get_by_role("button", name="More actions for").first
     more.click()
     page.get_by_role("button", name="Suspend").click()
     expect(page.get_by_role("dialog")).to_be_visible()
@@ -108,7 +108,7 @@ def test_stranger_sees_the_not_found_page(
 
     assert seen[0] == seen[1]
     assert seen[0][0] == 404
-    expect(stranger.get_by_role("heading")).to_have_text("There is nothing here")
+    expect(stranger.get_by_role("heading")).to_have_text("Page not found")
 
 
 def test_open_page_of_a_removed_member_shows_the_removal(
@@ -131,7 +131,7 @@ def test_open_page_of_a_removed_member_shows_the_removal(
     assert "only this room knows" not in member.locator("main").inner_text()
     monitor.expect_status(404, f"/rooms/{room.id}/")
     member.reload()
-    expect(member.get_by_role("heading")).to_have_text("There is nothing here")
+    expect(member.get_by_role("heading")).to_have_text("Page not found")
 
 
 def test_audit_log_of_a_team_can_be_downloaded(

@@ -44,9 +44,7 @@ def test_check_explains_errors_and_fills_in_the_models(
     connect(page, "http://127.0.0.1:9/v1", KEY)
     assert check(page) == NOT_PUBLIC
     connect(page, provider.base_url.replace("/v1", "/v2"), KEY)
-    assert (
-        check(page) == "There is nothing at this address. The address of an API often ends in /v1."
-    )
+    assert check(page) == "No API was found at this address. API addresses often end in /v1."
     connect(page, provider.base_url, "refused")
     assert check(page) == "The provider refused this key. Check the key."
     connect(page, provider.base_url, KEY)
@@ -86,7 +84,7 @@ def test_persona_on_a_new_connection_answers_a_mention(
     page.get_by_label("Role").fill("Counts")
     page.get_by_label("Goal").fill("Count as far as it goes.")
     page.get_by_label("Model").select_option(label="Stub / tokens-40@40")
-    page.get_by_role("button", name="Make persona").click()
+    page.get_by_role("button", name="Create persona").click()
     expect(page.get_by_role("heading", name="Byeori")).to_be_visible()
 
     page.goto(f"{server.address(room)}settings/")

@@ -80,14 +80,14 @@ def _why_not(error: DatabaseError) -> str:
     if "locked" in str(error):
         return (
             "The database is locked: another program has been writing to it for 20 seconds. "
-            "End that program and start again."
+            "Stop that program, then start Maru again."
         )
     if settings.EMBEDDED:
         return (
             "The database file cannot be used: it is damaged, or the folder is not writable. "
-            "Look at MARU_DATA_DIR, or restore a backup."
+            "Check MARU_DATA_DIR, or restore a backup."
         )
-    return "The database cannot be reached. Look at MARU_DATABASE_URL and whether it runs."
+    return "The database cannot be reached. Check that it runs, and check MARU_DATABASE_URL."
 
 
 def _give_up(sentence: str) -> NoReturn:

@@ -148,7 +148,7 @@ def _why_not(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
             f"Port {port} on {host} is in use. "
-            "End what listens there, or choose another port with MARU_PORT."
+            "Stop the program that uses it, or choose another port with MARU_PORT."
         )
     return f"Maru cannot listen on {host}:{port}: {error.strerror}. Change MARU_HOST or MARU_PORT."
 
@@ -161,9 +161,9 @@ def _announce(address: str) -> None:
     with database.explained():
         link = link_for_empty_installation(address)
     if link is None:
-        print(f"Maru is at {address}", flush=True)
+        print(f"Maru runs at {address}", flush=True)
     else:
-        print(f"Set up Maru, once, within the hour: {link}", flush=True)
+        print(f"Open this link within one hour to set up Maru: {link}", flush=True)
 
 
 def _address(listener: socket.socket) -> str:

@@ -49,7 +49,7 @@ class MethodNotAllowed(Invalid):
     """The path exists and has no operation for this method."""
 
     status = HTTPStatus.METHOD_NOT_ALLOWED
-    default_detail = _("This path does not know this method.")
+    default_detail = _("This path does not support this method. See the API reference.")
 
 
 class Api(NinjaAPI):

@@ -92,7 +92,7 @@ def hand_over(request: HttpRequest, room_id: UUID) -> HttpResponse:
     except MaruError as error:
         show_error(request, error)
         return redirect("rooms:settings", room_id)
-    messages.success(request, _("The room is handed over."))
+    messages.success(request, _("The room has a new owner."))
     return redirect("rooms:room", room_id)
 
 
@@ -144,7 +144,7 @@ def archive(request: HttpRequest, room_id: UUID) -> HttpResponse:
 def restore(request: HttpRequest, room_id: UUID) -> HttpResponse:
     """Restore an archived room."""
     services.restore_room(user=require_user(request), room_id=room_id)
-    messages.success(request, _("The room is open again."))
+    messages.success(request, _("The room is restored."))
     return redirect("rooms:settings", room_id)
 
 

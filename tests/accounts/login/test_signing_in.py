@@ -303,7 +303,7 @@ def test_reset_link_works_once(client: Client, cast: Cast, mailoutbox: list[Emai
 
     again = Client().get(path, follow=True)
 
-    assert "no longer opens" in again.content.decode()
+    assert "cannot be used" in again.content.decode()
 
 
 def test_url_of_the_reset_form_does_not_contain_the_key(

@@ -35,7 +35,7 @@ def test_sign_up_needs_an_invitation(client: Client) -> None:
     page = client.get(SIGNUP)
     sign_up(client, "a@example.com")
 
-    assert "By invitation only" in page.content.decode()
+    assert "You need an invitation" in page.content.decode()
     assert not User.objects.exists()
 
 

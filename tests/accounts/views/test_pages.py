@@ -71,7 +71,7 @@ def test_emails_are_shown_to_members_who_manage_people(
 
     assert cast.guest.name in page
     assert (cast.guest.email in page) is sees
-    assert ("Create a link" in page) is sees
+    assert ("Create the invitation" in page) is sees
 
 
 @pytest.mark.parametrize("language", ["en", "ko"])
@@ -252,9 +252,9 @@ def test_suspended_member_sees_the_suspension_without_the_team(cast: Cast, as_: 
 
     page = as_("member").get("/").content.decode()
 
-    assert "You are suspended" in page
+    assert "Your access to the team is suspended" in page
     assert cast.team.name not in page
-    assert "You are suspended" not in as_("nobody").get("/").content.decode()
+    assert "Your access to the team is suspended" not in as_("nobody").get("/").content.decode()
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ async def test_the_demo_explains_that_no_model_is_connected_and_where_to_connect
     result = await ask(DEMO, "What grows in the shade?")
 
     assert result.failed is None
-    assert "no model is connected" in result.text
+    assert "No model is connected" in result.text
     assert "Connections" in result.text
     assert "“What grows in the shade?”" in result.text
     assert result.finished is not None

@@ -200,7 +200,7 @@ def test_start_without_a_database_fails_without_naming_its_address(
     sentence = failed_start(tmp_path, *RUNAGENTS, **production(cluster, nowhere)).sentence
 
     assert sentence == (
-        "The database cannot be reached. Look at MARU_DATABASE_URL and whether it runs."
+        "The database cannot be reached. Check that it runs, and check MARU_DATABASE_URL."
     )
 
 

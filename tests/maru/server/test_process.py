@@ -92,7 +92,7 @@ async def test_acknowledged_messages_survive_a_kill_and_the_answer_restarts(
 
     # Without an account, each of the two starts prints one set-up link and nothing else.
     links = own_installation.output.splitlines()
-    assert [line.startswith("Set up Maru") for line in links] == [True, True]
+    assert [line.startswith("Open this link") for line in links] == [True, True]
     assert [first_link in line for line in links] == [True, False]
 
 
@@ -121,4 +121,4 @@ def test_start_after_the_set_up_writes_nothing_and_prints_the_address(
         own_installation.start()
 
     assert status_after(own_installation, signal.SIGINT) == 0
-    assert own_installation.output == f"Maru is at {own_installation.url}\n"
+    assert own_installation.output == f"Maru runs at {own_installation.url}\n"

@@ -62,7 +62,7 @@ def test_port_in_use(tmp_path: Path) -> None:
 
     assert sentence == (
         f"Port {port} on 127.0.0.1 is in use. "
-        "End what listens there, or choose another port with MARU_PORT."
+        "Stop the program that uses it, or choose another port with MARU_PORT."
     )
 
 
@@ -117,7 +117,7 @@ def test_damaged_database(folder: Path, damage: Callable[[Path], None]) -> None:
 
     assert failed_start(folder).sentence == (
         "The database file cannot be used: it is damaged, or the folder is not writable. "
-        "Look at MARU_DATA_DIR, or restore a backup."
+        "Check MARU_DATA_DIR, or restore a backup."
     )
 
 

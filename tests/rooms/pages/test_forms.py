@@ -96,7 +96,7 @@ def test_reader_gets_no_composer(cast: Cast) -> None:
     html = page(cast.reader, cast.room).split("<template")[0]
 
     assert re.search(r"<div data-writing hidden>", html)
-    assert "You can read here." in html
+    assert "You can only read in this room." in html
 
 
 # Creating and changing rooms
