@@ -160,7 +160,7 @@ def _report_saved(request: HttpRequest, *, key_dropped: bool) -> None:
     if key_dropped:
         messages.warning(
             request,
-            _("Saved without a key. The old key was removed, or belonged to the old address."),
+            _("Saved without a key. The stored key was removed or belonged to the old address."),
         )
     else:
         messages.success(request, _("Saved."))

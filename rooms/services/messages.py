@@ -226,4 +226,4 @@ def check_text(text: str) -> None:
     if not text.strip() or "\x00" in text:
         raise Invalid(_("The message is empty. Write something first."))
     if len(text) > TEXT_LIMIT:
-        raise TooLarge(_("A message has at most 16,000 characters. Shorten it or send two."))
+        raise TooLarge(_("The message is longer than 16,000 characters. Shorten it or send two."))

@@ -19,12 +19,14 @@ export function sentenceFor(frame, state) {
   if (frame.type === "message.completed") {
     const { author, text } = frame.message;
     const words = { name: author.name, text: start(text) };
-    return fill(gettext("%(name)s has answered: %(text)s"), words);
+    return fill(gettext("%(name)s answered: %(text)s"), words);
   }
   const name = state.personas.get(frame.run?.persona)?.name;
   if (!name) return "";
   if (frame.type === "run.started") return fill(gettext("%(name)s is answering"), { name });
-  if (frame.type === "run.cancelled") return fill(gettext("%(name)s was stopped"), { name });
+  if (frame.type === "run.cancelled") {
+    return fill(gettext("The answer of %(name)s was stopped"), { name });
+  }
   if (frame.type === "run.failed") {
     const reason = frame.run.error?.detail ?? "";
     return fill(gettext("%(name)s did not answer. %(reason)s"), { name, reason });

@@ -101,7 +101,8 @@ export class Panel {
     const first = bound.find((one) => one.id === usual) ?? bound.find((one) => one.enabled);
     if (!enabled) return gettext("Switched off");
     if (policy === "off") return gettext("Only when chosen");
-    return policy === "default" && first?.id === id ? gettext("Answers all messages") : gettext("Answers when mentioned");
+    const answersAll = policy === "default" && first?.id === id;
+    return answersAll ? gettext("Answers all messages") : gettext("Answers when mentioned");
   }
 
   /** @param {Member} member */

@@ -212,7 +212,7 @@ part(page, "[data-outgoing]").addEventListener("click", (event) => {
 /** @param {unknown} error of a failed command */
 function showError(error) {
   if (!(error instanceof ConnectionLost) && !(error instanceof CommandRefused)) throw error;
-  const lost = gettext("The connection was lost. Try again when it is back.");
+  const lost = gettext("The connection was lost. Try again after it is restored.");
   const sentence = error instanceof CommandRefused ? error.message : lost;
   line.notice(sentence);
   say(sentence);

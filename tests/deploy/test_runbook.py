@@ -50,7 +50,7 @@ def operator(
     )
     postgres.create("maru")
     operator.type(start)
-    assert "Made the team Your team" in operator.type(first_account)
+    assert "Created the team Your team" in operator.type(first_account)
     return operator
 
 

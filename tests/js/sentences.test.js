@@ -29,7 +29,7 @@ test("an answer is announced at its start and its end only", () => {
   assert.equal(said("message.created", { message: { ...answer, text: "" } }), "");
   assert.equal(said("message.delta", { message: "m", text: "word" }), "");
   const end = said("message.completed", { message: answer });
-  assert.ok(end.startsWith("Garam has answered: word word"));
+  assert.ok(end.startsWith("Garam answered: word word"));
   assert.ok(end.length < 150);
 });
 
@@ -37,7 +37,7 @@ test("a failure is announced with its reason and a stop without", () => {
   const error = { code: "timeout", detail: "Too slow." };
 
   assert.equal(said("run.failed", run({ error })), "Garam did not answer. Too slow.");
-  assert.equal(said("run.cancelled", run()), "Garam was stopped");
+  assert.equal(said("run.cancelled", run()), "The answer of Garam was stopped");
 });
 
 test("an unfinished mention reaches from the @ to the caret", () => {

@@ -95,7 +95,7 @@ export class Composer {
     this.field.focus();
     if (!text) return;
     if (Array.from(text).length > LONGEST) {
-      const words = gettext("A message has at most 16,000 characters. Shorten it or send two.");
+      const words = gettext("The message is longer than 16,000 characters. Shorten it or send two.");
       return this.#refuse(words);
     }
     this.send(text, this.answers.personas);

@@ -42,7 +42,9 @@ class Command(BaseCommand):
             raise CommandError(_sentence(error)) from error
         if password:
             self._warn_of_weak_password(password, user)
-        self.stdout.write(secret or f"Made the team {options['team']} with {user.email} as owner.")
+        self.stdout.write(
+            secret or f"Created the team {options['team']} with {user.email} as owner."
+        )
 
     def _warn_of_weak_password(self, password: str, user: User) -> None:
         """Warn only: a user of this command has full access to the database anyway."""
@@ -57,7 +59,7 @@ def _set_up(options: dict[str, Any], password: str | None) -> tuple[User, str]:
     """Create a set-up link and use it, as a browser does: both ways share one lock."""
     link = create_setup_link()
     if link is None:
-        raise CommandError("This installation is set up. Ask its owner for an invitation.")
+        raise CommandError("Maru is already set up. Ask an owner of a team for an invitation.")
     user, _team, _room = create_first_account(
         token=link,
         name=options["name"],
