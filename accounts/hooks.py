@@ -24,8 +24,8 @@ class HookRegistry(Generic[HooksT]):
         self._implementations: list[HooksT] = []
 
     def register(self, hooks: HooksT) -> None:
-        """Add an implementation; adding the same object twice has no effect."""
-        if hooks not in self._implementations:
+        """Add an implementation; a second one of the same class has no effect."""
+        if all(type(each) is not type(hooks) for each in self._implementations):
             self._implementations.append(hooks)
 
     def __iter__(self) -> Iterator[HooksT]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from http import HTTPStatus
+from itertools import islice
 from types import UnionType
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
@@ -14,6 +15,8 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType, structs
 from accounts.errors import Invalid, MaruError, TooLarge
 
 CONTENT_TYPE: Final = "application/json"
+MAX_MISTAKES: Final = 100
+"""About so many wrong fields of an object or array are named, to bound work and response."""
 
 Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 """A time in a response: RFC 3339 in UTC with milliseconds, made by `format_timestamp`."""
@@ -78,7 +81,8 @@ def _decode_parts(raw: bytes | Raw, kind: Any, place: str, mistakes: dict[str, s
     if isinstance(kind, type) and issubclass(kind, Struct):
         content = msgspec.json.decode(raw, type=dict[str, Raw])
         fields = {field.encode_name: field for field in structs.fields(kind)}
-        mistakes.update({place + name: "Unknown field" for name in content if name not in fields})
+        unknown = (name for name in content if name not in fields)
+        mistakes.update({place + name: "Unknown field" for name in islice(unknown, MAX_MISTAKES)})
         for name, field in fields.items():
             if name in content:
                 _decode(content[name], field.type, f"{place}{name}.", mistakes)
@@ -86,6 +90,8 @@ def _decode_parts(raw: bytes | Raw, kind: Any, place: str, mistakes: dict[str, s
                 mistakes[place + name] = "This field is required"
     elif get_origin(kind) is tuple:
         for number, item in enumerate(msgspec.json.decode(raw, type=list[Raw])):
+            if len(mistakes) >= MAX_MISTAKES:
+                return
             _decode(item, get_args(kind)[0], f"{place}{number}.", mistakes)
 
 

@@ -86,7 +86,8 @@ class Delivery:
         """The log's seq when a subscription went live for the first time."""
 
     def add(self, connection: Connection) -> "Subscription":
-        """Add the subscription of a connection that has none."""
+        """Add a subscription; it replaces one that the connection has."""
+        self.remove(connection)
         subscription = Subscription(self, connection)
         self.subscriptions[connection] = subscription
         self.lagging.add(subscription)

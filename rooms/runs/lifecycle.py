@@ -108,7 +108,9 @@ def start(run_id: UUID, owner: str) -> Job | None:
             check_authorized(room, run)
             spec = build_spec(run.persona)
         except AnswerFailed as refusal:
-            end_runs(room, {run: refusal}, text="")
+            # An earlier attempt may have published text, which the failed answer keeps.
+            earlier = run.answer_id and delta_store().close(run.answer_id, run.attempt - 1)
+            end_runs(room, {run: refusal}, text=earlier or "")
             return None
     run.started_at = timezone.now()
     created: list[DurableEvent] = []

@@ -241,8 +241,7 @@ function seqInView() {
 
 /** @param {number} seq @returns {boolean} */
 function sendRead(seq) {
-  if (socket.state !== "open") return false;
-  socket.send({ type: "room.read", room: state.room.id, seq });
+  if (!socket.send({ type: "room.read", room: state.room.id, seq })) return false;
   if (scroll.atEnd) setRoomCounts(state.room.id, { unread: 0, mentions: 0 });
   return true;
 }

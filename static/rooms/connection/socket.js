@@ -27,9 +27,11 @@ const CONNECT_TIMEOUT_MS = 20_000;
 const CLOSE_CODES = { lost: 1006, restarting: 1012, credentials: 4401, slow: 4408, flooding: 4429 };
 
 const CHECK_MS = 2_000;
+// Browsers run the timers of long hidden pages once a minute, so few checks must be enough there.
+const HIDDEN_CHECK_MS = 12_000;
 // Silence is counted in checks, not in clock time, so that the sleep of a suspended machine does not count.
 const VISIBLE = { pingAfterMs: 4_000, answerWithinMs: 6_000 };
-const HIDDEN = { pingAfterMs: 24_000, answerWithinMs: 10_000 };
+const HIDDEN = { pingAfterMs: 24_000, answerWithinMs: 12_000 };
 
 /** The server refused a command (`command.refused`). */
 export class CommandRefused extends Error {
@@ -211,12 +213,14 @@ export class RoomSocket {
 
   #scheduleCheck() {
     clearTimeout(this.#checkTimer);
-    this.#checkTimer = setTimeout(() => this.#check(), CHECK_MS);
+    const step = this.isVisible() ? CHECK_MS : HIDDEN_CHECK_MS;
+    this.#checkTimer = setTimeout(() => this.#check(step), step);
   }
 
-  #check() {
+  /** @param {number} step milliseconds since the last check */
+  #check(step) {
     if (!this.#isOpen()) return;
-    this.#silence += CHECK_MS;
+    this.#silence += step;
     const { pingAfterMs, answerWithinMs } = this.isVisible() ? VISIBLE : HIDDEN;
     if (this.#pingedAt !== null && this.#silence - this.#pingedAt >= answerWithinMs) return this.disconnect();
     if (this.#pingedAt === null && this.#silence >= pingAfterMs) this.#ping();

@@ -1,5 +1,6 @@
 """Decoding of request bodies: each mistake is named, and nothing unstorable passes."""
 
+import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
@@ -12,7 +13,7 @@ from django.utils.safestring import mark_safe
 from msgspec import UNSET, Meta, UnsetType
 from pytest_django import Settings
 
-from accounts.api.bodies import Body, Time, decode_body, encode
+from accounts.api.bodies import MAX_MISTAKES, Body, Time, decode_body, encode
 from accounts.errors import Invalid, TooLarge
 
 
@@ -88,6 +89,20 @@ def test_every_wrong_field_is_named() -> None:
         "users.0": "Invalid UUID",
         "extra": "Unknown field",
     }
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"name": "x", "users": ["?"] * 10_000},
+        {"name": "x", "items": [{}] * 10_000},
+        {"name": "x", **{f"unknown{number}": 1 for number in range(10_000)}},
+    ],
+)
+def test_number_of_named_mistakes_is_bounded(content: dict[str, Any]) -> None:
+    named = mistakes(json.dumps(content).encode())
+
+    assert 1 <= len(named) <= 2 * MAX_MISTAKES
 
 
 @pytest.mark.parametrize(

@@ -173,10 +173,14 @@ def test_suspension_invalidates_tokens_and_notifies_listeners(
 
 
 def test_hooks_that_are_registered_twice_are_called_once() -> None:
-    registry: HookRegistry[object] = HookRegistry()
-    lower, upper = object(), object()
+    class Upper: ...
 
-    for hooks in (upper, lower, upper):
+    class Lower: ...
+
+    registry: HookRegistry[object] = HookRegistry()
+    upper, lower = Upper(), Lower()
+
+    for hooks in (upper, lower, Upper()):  # Django may call `ready` again, which makes new objects
         registry.register(hooks)
 
     assert list(registry) == [lower, upper]

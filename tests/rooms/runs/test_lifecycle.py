@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 import time_machine
+from asgiref.sync import async_to_sync
 from django.db import connection
 from django.utils import timezone
 
@@ -116,6 +117,21 @@ def test_failed_run_keeps_the_published_text_and_the_usage(cast: Cast) -> None:
     assert (run.error_code, run.error_detail) == ("timeout", "It took too long.")
     assert (run.input_tokens, run.output_tokens) == (30, 7)
     assert kinds(cast, 2) == ["message.updated", "run.failed"]
+
+
+def test_run_refused_at_a_later_attempt_keeps_the_published_text(cast: Cast) -> None:
+    job = started(cast, "killed")
+    async_to_sync(delta_store().append)(job.message, job.attempt, ["half an ", "answer"], 0)
+    expire(job)
+    leases.reap()
+    Persona.objects.filter(pk=cast.persona.pk).update(enabled=False)
+
+    run_id = queue.claim("successor")
+    assert run_id is not None
+    assert lifecycle.start(run_id, "successor") is None
+
+    answer = Message.objects.get(pk=job.message)
+    assert (answer.status, answer.text) == (MessageStatus.FAILED, "half an answer")
 
 
 def test_ended_run_cannot_end_again(cast: Cast) -> None:
