@@ -47,8 +47,8 @@ def test_an_unknown_model_is_reported_with_its_name(provider: Provider) -> None:
 @pytest.mark.parametrize(
     ("path", "word"),
     [
-        ("/", "nothing"),
-        ("/nowhere/v1", "nothing"),
+        ("/", "No API"),
+        ("/nowhere/v1", "No API"),
         ("/site", "OpenAI"),
         ("/elsewhere", "redirects"),
     ],

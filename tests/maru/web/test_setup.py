@@ -202,7 +202,7 @@ def test_bootstrap_without_a_password_creates_an_account_without_one() -> None:
 def test_bootstrap_fails_after_the_set_up() -> None:
     bootstrap("--email", "a@example.com", "--team", "Team")
 
-    with pytest.raises(CommandError, match="is set up"):
+    with pytest.raises(CommandError, match="already set up"):
         bootstrap("--email", "b@example.com", "--team", "Team")
 
     assert User.objects.count() == 1
