@@ -1,7 +1,7 @@
 """The admin site: staff with two-step sign-in look up users, teams and audit entries.
 
-Staff can suspend users here. Nothing is created or deleted: services with their rules do that.
-Hashes, passwords and tokens are not shown.
+Staff can suspend users here. The admin site creates and deletes nothing, because only the services
+check the rules for that. It does not show hashes, passwords or tokens.
 """
 
 from collections.abc import Collection
@@ -28,9 +28,9 @@ from accounts.services import suspend_user
 
 
 class StaffSite(admin.AdminSite):
-    """Django's admin without its own pages for sign-in, sign-out and passwords.
+    """Django's admin without Django's own pages for sign-in, sign-out and passwords.
 
-    Those pages have no rate limit, and they close neither sockets nor tokens.
+    Django's pages have no rate limit, and they neither close sockets nor delete tokens.
     """
 
     site_header = site_title = "Maru"
@@ -61,7 +61,7 @@ class StaffSite(admin.AdminSite):
         """Redirect to the page that signs out."""
         return redirect("account_logout")
 
-    def password_change(  # type: ignore[override]  # ditto
+    def password_change(  # type: ignore[override]  # a redirect as well
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Redirect to the page that changes the password."""
@@ -74,7 +74,7 @@ class PermissionFirstAdmin(admin.ModelAdmin[Any]):
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Django looks up the row first, which reveals to other staff whether it exists."""
+        """Check the permission before Django looks up the row: a 404 would reveal what exists."""
         if not self.has_view_or_change_permission(request):
             raise PermissionDenied
         return super().history_view(request, object_id, extra_context)
@@ -120,7 +120,7 @@ class UserAdmin(LookupAdmin):
     )
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
-        """Return the read-only fields: only superusers change who is staff."""
+        """Return the read-only fields: only superusers may change `is_staff` and `is_superuser`."""
         readonly = ("email", "name", "handle", "last_login", "date_joined")
         superuser = isinstance(request.user, User) and request.user.is_superuser
         return readonly if superuser else (*readonly, "is_staff", "is_superuser")

@@ -53,7 +53,7 @@ class NotFound(MaruError):
 class Forbidden(MaruError):
     """The user may see the object but lacks the permission.
 
-    `team_id` is the team of the object: its audit log records the refusal.
+    `team_id` is the team of the object. The audit log of that team records the refusal.
     """
 
     code, status = "forbidden", 403

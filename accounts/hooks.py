@@ -1,10 +1,10 @@
-"""Domain hooks: what the apps above do when users, teams and credentials change.
+"""Domain hooks: functions of the apps above that run when users, teams and credentials change.
 
 An app may not import the apps above it. It defines a class of hooks and a `HookRegistry` for
 them, and calls the hooks; the apps above register their implementations in `AppConfig.ready`.
 
 A hook runs in the transaction that makes the change. It may raise, which rolls the change back.
-Work that must wait for the commit belongs into `transaction.on_commit`.
+Work that must wait for the commit belongs in `transaction.on_commit`.
 """
 
 from collections.abc import Iterator
@@ -31,17 +31,18 @@ class HookRegistry(Generic[HooksT]):
     def __iter__(self) -> Iterator[HooksT]:
         """Iterate over the implementations in the order in which their hooks are called.
 
-        It is the reverse of the order of registration. Django calls `ready` in the order of
-        INSTALLED_APPS, where rooms is before agents, so the hooks of agents run before those of
-        rooms. Rooms must be last: its hooks write audit entries, which locks the audit log until
-        the commit, and locks are taken in one order, rows of agents and rooms before the audit log.
+        The order is the reverse of the registration. Django calls `ready` in the order of
+        INSTALLED_APPS, where rooms is before agents, so the hooks of agents run before the hooks
+        of rooms. The hooks of rooms must run last: they write audit entries, which locks the audit
+        log until the commit. To avoid deadlocks, every transaction locks rows of agents and rooms
+        before the audit log.
         """
         return reversed(self._implementations)
 
 
 @dataclass(frozen=True, slots=True)
 class AccessRevoked:
-    """Access that a user has lost: all of it, or only that of the team, token or session named."""
+    """A user has lost access to one team, or by one token or session, or, without these, all."""
 
     user_id: UUID
     team_id: UUID | None = None
@@ -59,19 +60,19 @@ class AccountHooks:
         """A user has joined a team by an invitation."""
 
     def member_suspended(self, member: TeamMember) -> None:
-        """A member has lost all permissions in a team and stays a member."""
+        """A member of a team has lost all permissions in it; the membership remains."""
 
     def member_restored(self, member: TeamMember) -> None:
-        """A suspended member has got the permissions in the team back."""
+        """The permissions of a suspended member in the team have been restored."""
 
     def member_role_changed(self, member: TeamMember) -> None:
-        """A member has another role in a team; a guest sees only the rooms of a membership."""
+        """The role of a member in a team has changed. A guest sees only rooms that they are in."""
 
     def profile_changed(self, user: User) -> None:
-        """A user has another name or colour, in every team."""
+        """The name or the colour of a user has changed, in every team."""
 
     def team_deleted(self, team: Team, by: User) -> None:
-        """No user has access to a team any more, until it is restored or purged."""
+        """A team has been deleted: no user has access to it unless it is restored."""
 
     def team_restored(self, team: Team) -> None:
         """The members of a deleted team have access again."""

@@ -1,7 +1,7 @@
 """Which users have two-step sign-in, and which teams require it.
 
-A user with a second factor has passed it in every session: signing in asks for it, and adding the
-first factor ends the other sessions.
+If a user has a second factor, every session of the user has passed it: sign-in requires the factor,
+and adding the first factor ends the other sessions.
 """
 
 from typing import Final
@@ -33,7 +33,7 @@ def lacks_required_mfa(user: models.OuterRef) -> models.Exists:
 
 
 def check_mfa(team: Team, *, has_mfa: bool) -> None:
-    """Raise MfaRequired if the team requires MFA and the user has none; also for tokens.
+    """Raise MfaRequired if the team requires MFA and the user has none, for sessions and tokens.
 
     Permission checks get `has_mfa` by `mfa_enabled`, in the query that reads the permissions.
     """

@@ -102,7 +102,7 @@ class Team(models.Model):
     name = models.CharField(_("name"), max_length=80)
     require_mfa = models.BooleanField(_("two-step sign-in for everybody"), default=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    deleted_at = models.DateTimeField(null=True, editable=False)  # can be restored for 7 days
+    deleted_at = models.DateTimeField(null=True, editable=False)  # restorable for 7 days
 
     objects = TeamQuerySet.as_manager()
 
@@ -155,7 +155,7 @@ class TeamMember(models.Model):
 
 class InvitationQuerySet(models.QuerySet["Invitation"]):
     def usable(self) -> InvitationQuerySet:
-        """Return the invitations with uses left that are not revoked, expired or of deleted teams.
+        """Return invitations with uses left that are not revoked or expired, of teams not deleted.
 
         The query has no joins: PostgreSQL rechecks the conditions of an UPDATE only on the row that
         it has locked, so a join would let two users consume the last use.

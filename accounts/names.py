@@ -11,8 +11,8 @@ from accounts.errors import Invalid
 
 MAX_NAME_LENGTH = 40
 
-# Combining marks allowed on one letter. Written languages need at most four; more are used to
-# overprint other lines.
+# The maximum of combining marks on one letter. Written languages need at most four; text with more
+# marks can overprint other lines.
 _MAX_MARKS = 4
 
 # Boxed or circled letters could imitate the AI mark. The last block contains the regional
@@ -25,7 +25,7 @@ _BADGES = (
     (0x1F100, 0x1F2FF),  # boxed and circled letters, flag letters, boxed ideographs
 )
 
-# Characters with the category of a letter, mark or symbol that are invisible.
+# Invisible characters whose Unicode category is letter, mark or symbol.
 _BLANKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufffc")
 _BLANK_RANGES = ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
 
@@ -51,9 +51,10 @@ def require_name(text: str, *, max_length: int = MAX_NAME_LENGTH) -> str:
 def clean_line(text: str) -> str:
     """Return `text` on one line, without invisible, bidirectional and boxed characters.
 
-    Also used for texts that are shown beside a name: the role of a persona, the topic of a room.
+    Also used for texts that are shown next to a name: the role of a persona, the topic of a room.
     """
-    # Line breaks and tabs separate words, so they become spaces before control characters go.
+    # Line breaks and tabs separate words: replace them by spaces before control characters are
+    # removed.
     spaced = re.sub(r"[\t\n\v\f\r\x1c-\x1f\x85]", " ", unicodedata.normalize("NFC", text))
     visible = "".join(_visible(character) for character in spaced)
     return " ".join(_limit_marks(visible).split())

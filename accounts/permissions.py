@@ -32,8 +32,8 @@ def access_team(user: User | AnonymousUser, team_id: UUID, permission: str) -> T
 def access_team_of(user: User | AnonymousUser, permission: str, **lookup: object) -> Team:
     """Like `access_team`, for the team that owns an object; `lookup` filters by that object.
 
-    The object is looked up in the same query, so a missing object and an object of another team
-    cost the same.
+    The object is looked up in the same query, so the work is the same for a missing object and for
+    an object of another team.
     """
     if not isinstance(user, User):
         raise Unauthenticated
@@ -58,7 +58,7 @@ def deleted_teams(user: User) -> list[Team]:
 
 
 def is_suspended(user: User) -> bool:
-    """Return True if the user is suspended in any team. The team is not revealed."""
+    """Return True if the user is suspended in any team, without naming the team."""
     memberships = TeamMember.objects.filter(user=user, team__deleted_at=None)
     return memberships.filter(suspended_at__isnull=False).exists()
 

@@ -1,7 +1,7 @@
 """Rate limits of users, tokens, rooms and teams, shared by all processes.
 
-Each limit is a fixed window that starts with its first use. While Redis is unavailable nothing is
-limited: an outage of Redis must not stop conversations.
+Each limit is a fixed window that starts with its first use. While Redis is unavailable, no limit is
+enforced, so that conversations continue.
 """
 
 import threading
@@ -49,7 +49,7 @@ LIMITS: Final[Mapping[tuple[str, str], RateLimit]] = {
     # A REST request, or a form that a page sends.
     (CALL, USER): RateLimit(1_200, 60),
     (CALL, TOKEN): RateLimit(600, 60),
-    # A command on a socket; each socket has a token bucket that is checked before.
+    # A command on a socket; the token bucket of the socket is checked first.
     (COMMAND, USER): RateLimit(1_200, 60),
     (COMMAND, TOKEN): RateLimit(1_200, 60),
     # Joining a room, by socket or event stream: after a restart every client joins at once.
@@ -87,7 +87,7 @@ Use = tuple[str, RateLimit]
 
 class Counters(Protocol):
     def consume(self, uses: Sequence[Use]) -> float | None:
-        """Count each use; return None, or the seconds until no limit is exceeded any more."""
+        """Count each use. If a limit is exceeded, return the seconds until none is; else None."""
 
 
 class MemoryCounters:
@@ -157,7 +157,7 @@ def consume(
 ) -> None:
     """Count one use of `action` by `user`. Raises RateLimited if a limit is exceeded.
 
-    Call it after the permission check: a stranger must not use up the limits of a room.
+    Call this after the permission check: a stranger must not use up the limits of a room.
     """
     if not settings.RATE_LIMITS:
         return

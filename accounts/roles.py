@@ -1,4 +1,4 @@
-"""Which permissions each role grants, and the rows that store them.
+"""The permissions that each role grants, and the rows that store permissions.
 
 Only this module imports guardian. A service that sets a role calls `set_permissions` in the same
 transaction, so the permission rows always match the role.
@@ -68,7 +68,7 @@ class ObjectGrant(BaseObjectPermission):
 def set_permissions(
     users: Iterable[models.Model], thing: models.Model, names: frozenset[str]
 ) -> None:
-    """Give each of `users` exactly the permissions `names` on `thing`; remove all others."""
+    """Grant each of `users` the permissions `names` on `thing`; delete their other permissions."""
     model: Any = get_user_obj_perms_model(thing)
     users = list(users)
     rows = model.objects.filter(user__in=users, content_object=thing)

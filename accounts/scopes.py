@@ -1,8 +1,8 @@
-"""What a credential may do: the scope of a session or of an API token.
+"""The scope of a session or of an API token: the limits of a credential.
 
-A session may do everything that its user may do. A token may do less: it lists read, write or
-admin, and it may be bound to one team. The permission checks call `check_in_scope` with
-the scope of the acting user, so pages, REST and sockets enforce it without code of their own.
+A session has all permissions of its user. A token has fewer: it lists read, write or admin, and it
+may be bound to one team. The permission checks call `check_in_scope` with the scope of the acting
+user, so pages, REST and sockets enforce the scope without additional code.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Scope:
     token_id: UUID | None = field(default=None, compare=False)
 
     def includes(self, other: Scope) -> bool:
-        """Return True if this scope allows all that `other` allows, and expires no earlier."""
+        """Return True if this scope allows all that `other` allows and expires no earlier."""
         expires_in_time = self.expires_at is None or (
             other.expires_at is not None and other.expires_at <= self.expires_at
         )
@@ -84,7 +84,7 @@ def check_scope(scope: Scope, name: str, team_id: UUID | None = None) -> None:
 def check_not_team_bound(scope: Scope) -> None:
     """Raise Forbidden if `scope` is bound to one team.
 
-    Call it before an action that affects the user in all teams, or that creates or joins a team.
+    Call this before an action that affects the user in all teams, or that creates or joins a team.
     """
     if scope.team_id is not None:
         raise Forbidden(team_id=scope.team_id)

@@ -1,1 +1,1 @@
-"""The REST endpoints of accounts and teams, and what all REST endpoints share."""
+"""The REST endpoints of accounts and teams, and the code that all REST endpoints share."""

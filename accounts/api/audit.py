@@ -25,7 +25,7 @@ def _to_utc(time: datetime) -> datetime:
         raise ValueError("Choose a time nearer to now") from None
 
 
-_NO_NUL: Final = r"^[^\x00]*$"  # PostgreSQL refuses NUL in text
+_NO_NUL: Final = r"^[^\x00]*$"  # PostgreSQL cannot store NUL in text
 ActionPrefix = Annotated[
     str, Query(max_length=120, pattern=_NO_NUL, description="prefix of the action: room.")
 ]

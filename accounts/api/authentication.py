@@ -1,4 +1,4 @@
-"""How the REST API authenticates a request: by bearer token or by session cookie."""
+"""Authentication of REST requests, by bearer token or by session cookie."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -37,8 +37,8 @@ class SessionAuth(AuthBase):
     openapi_name = "maru_session"
 
     def __call__(self, request: HttpRequest) -> User | None:
-        # A request with an Authorization header, even an invalid one, is never authenticated by
-        # its cookie: one request has one kind of credentials.
+        # A request that has an Authorization header, valid or not, is never authenticated by its
+        # cookie: a request must have only one kind of credentials.
         if "Authorization" in request.headers or not isinstance(request.user, User):
             return None
         if check_csrf(request) is not None:

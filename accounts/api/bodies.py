@@ -16,7 +16,7 @@ from accounts.errors import Invalid, MaruError, TooLarge
 
 CONTENT_TYPE: Final = "application/json"
 MAX_MISTAKES: Final = 100
-"""About so many wrong fields of an object or array are named, to bound work and response."""
+"""The approximate maximum of wrong fields named for one object or array: bounds work and size."""
 
 Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 """A time in a response: RFC 3339 in UTC with milliseconds, made by `format_timestamp`."""
@@ -50,13 +50,13 @@ def decode_body(request: HttpRequest, shape: type[BodyType]) -> BodyType:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Invalid from None
     if body is None or mistakes:
-        # The place "" is the body itself: it is not an object, and no field can be named.
+        # The place "" stands for a body that is not an object, so that no field can be named.
         raise Invalid(fields={place.rstrip("."): text for place, text in mistakes.items() if place})
     return body
 
 
 def _decode(raw: bytes | Raw, shape: Any, place: str, mistakes: dict[str, str]) -> Any:
-    """Return the decoded value, or None after adding what is wrong to `mistakes`, by place.
+    """Return the decoded value, or None after adding each error to `mistakes`, by place.
 
     msgspec stops at the first mistake. An object or array with a mistake is therefore decoded
     again, field by field or item by item. Raises msgspec.DecodeError for malformed JSON.
@@ -77,7 +77,7 @@ def _decode(raw: bytes | Raw, shape: Any, place: str, mistakes: dict[str, str]) 
 
 
 def _decode_parts(raw: bytes | Raw, kind: Any, place: str, mistakes: dict[str, str]) -> None:
-    """Decode each field of an object or each item of an array, for the mistakes in it."""
+    """Decode each field of an object or item of an array, and add its errors to `mistakes`."""
     if isinstance(kind, type) and issubclass(kind, Struct):
         content = msgspec.json.decode(raw, type=dict[str, Raw])
         fields = {field.encode_name: field for field in structs.fields(kind)}
@@ -96,7 +96,7 @@ def _decode_parts(raw: bytes | Raw, kind: Any, place: str, mistakes: dict[str, s
 
 
 def _unstorable(value: object, place: str) -> Iterator[tuple[str, str]]:
-    """Yield the place and the mistake of each value that the database cannot store."""
+    """Yield the place and the error of each value that the database cannot store."""
     if isinstance(value, str) and "\0" in value:
         yield place, "Text cannot hold the NUL character"
     elif isinstance(value, datetime):
@@ -113,7 +113,7 @@ def _unstorable(value: object, place: str) -> Iterator[tuple[str, str]]:
 
 
 def _alternatives(shape: Any) -> tuple[Any, ...]:
-    """Return the types of a union, or the one type, without their constraints."""
+    """Return the members of a union, or the type itself, without their constraints."""
     if get_origin(shape) is Annotated:
         return _alternatives(get_args(shape)[0])
     if get_origin(shape) in (Union, UnionType):

@@ -1,7 +1,8 @@
 """`Idempotency-Key`: a POST that is repeated, because its response was lost, takes effect once.
 
 The effect, the key and the response are committed in one transaction. Errors are not stored. The
-permission is checked before, so that a user who has lost access gets no stored response.
+permission is checked before the stored response is read, so that a user who has lost access does
+not get it.
 """
 
 import base64
@@ -54,9 +55,9 @@ def run_once(
 
 
 def derived_id(request: HttpRequest) -> UUID | None:
-    """Return an id that each repetition of the request derives as well; None without a key.
+    """Return an id that is equal for each repetition of the request; None without a key.
 
-    The body is part of it: a stored key expires, and may then be used with another body.
+    The id depends on the body, because a key may be used with another body after it has expired.
     """
     key = _read_key(request)
     if key is None:
@@ -65,7 +66,7 @@ def derived_id(request: HttpRequest) -> UUID | None:
 
 
 def purge_responses() -> int:
-    """Delete the expired responses of all users; return how many."""
+    """Delete the expired responses of all users; return the number of deleted responses."""
     return _expired().delete()[0]
 
 
@@ -74,7 +75,7 @@ def _expired() -> QuerySet[KeptAnswer]:
 
 
 def _claim(request: HttpRequest, key: str) -> tuple[KeptAnswer, bool]:
-    """Return the row of a request, locked, and whether it is new."""
+    """Lock or insert the row of a request; return the row and True if it was inserted."""
     user, digest = require_user(request), _digest(request, key)
     body_digest = _body_digest(request)
     _expired().filter(user=user).delete()
@@ -117,7 +118,8 @@ def _body_digest(request: HttpRequest) -> str:
 def _cipher(key: str) -> MultiFernet:
     """Return the cipher of stored responses, which may hold secrets that are shown once.
 
-    The client's key is part of the encryption key, so the database alone cannot decrypt them.
+    The client's key is part of the encryption key, so a copy of the database is not
+    sufficient to decrypt a response.
     """
     secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
     mixed = [hashlib.sha256(f"{secret}\n{key}".encode()).digest() for secret in secrets]

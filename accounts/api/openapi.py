@@ -25,7 +25,7 @@ def schema_of(shape: Any) -> dict[str, Any]:
 
 
 def describe(body: type[Body] | None, response: Any, status: int) -> dict[str, Any]:
-    """Return the part of an operation that describes its body and its successful response.
+    """Return the description of the body and of the successful response of an operation.
 
     `response` is a type, None for a response without content, or a finished OpenAPI description.
     """

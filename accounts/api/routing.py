@@ -2,7 +2,7 @@
 
 The decorator authenticates the user, checks the permission, decodes the body and encodes the
 response, in this order, and derives the OpenAPI description from the function's annotations.
-A user without access therefore never learns whether the body was valid.
+The response to a user without access therefore does not depend on the body.
 """
 
 import inspect
@@ -45,9 +45,9 @@ _GatedFunction = Callable[Concatenate[User, Resource, P], Result]
 class Gate(Generic[Resource]):
     """The permission check of an operation: `Gate(access_room, MANAGE)`.
 
-    `check` gets the user, those parameters of the path and the query that it names (`room_id`),
-    `permission` as its last positional argument, if there is one, and `options`. It returns the
-    resource, or raises NotFound or Forbidden.
+    `check` gets the user, the parameters of the path and the query that its signature names (for
+    example `room_id`), `permission`, if given, as its last positional argument, and `options`.
+    It returns the resource, or raises NotFound or Forbidden.
     """
 
     def __init__(
@@ -75,18 +75,19 @@ class Options(TypedDict, total=False):
 
     summary: Required[str]
     status: int
-    """The status of success, if it is not 200, or 204 for a function that returns None."""
+    """The status of a successful response: by default 200, or 204 for one without content."""
     check: Callable[[User], None]
     """A check of the user alone; it runs before the gate."""
     gate_if_invalid: Gate[Any]
-    """The gate that the service checks. Here it is checked only if the body is invalid, so that
-    the answer does not depend on the body and a valid request costs no second query."""
+    """The gate that the service checks. The endpoint checks it only if the body is invalid: the
+    response then does not depend on the body, and a valid request needs no second query."""
     prepare: Callable[[User, Any], Body]
     """Runs after the body is decoded and before the transaction of the Idempotency-Key begins;
     returns the body for the function."""
     idempotency: Literal["replay", "repeat", "ignore"]
-    """What a POST with a known Idempotency-Key does: replay the stored response (the default),
-    call the function again, which recognizes the repetition itself, or ignore the key."""
+    """How a POST with a known Idempotency-Key is handled: "replay" returns the stored response (the
+    default), "repeat" calls the function again, which must recognize the repetition, and "ignore"
+    ignores the key."""
     response: Any
     """The type, or the OpenAPI description, of a response that the function itself encodes."""
 
@@ -135,7 +136,7 @@ class Routes:
 
 
 class _Endpoint:
-    """A function and what its signature says about the request and the response."""
+    """A function, and the description of request and response derived from its signature."""
 
     def __init__(
         self, function: Callable[..., Any], method: str, gate: Gate[Any] | None, options: Options

@@ -1,4 +1,4 @@
-"""The audit log as a JSON or CSV file, made in chunks so that memory use stays constant."""
+"""The audit log as a JSON or CSV file, generated in chunks so that memory use is constant."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 async def stream_chunks(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the chunks; each one is made in a worker thread when the response needs it."""
+    """Yield the chunks; a worker thread generates each chunk when the response needs it."""
     while (chunk := await sync_to_async(lambda: next(chunks, None))()) is not None:
         yield chunk
 
@@ -39,7 +39,7 @@ def json_chunks(
 
 
 def csv_chunks(entries: QuerySet[AuditEntry]) -> Iterator[bytes]:
-    """Yield a CSV table of the newest entries; no cell is a formula for a spreadsheet."""
+    """Yield a CSV table of the newest entries; a spreadsheet evaluates no cell as a formula."""
     yield _encode_rows([_COLUMNS])
     for batch in _batches(entries):
         yield _encode_rows(_row(entry) for entry in batch)

@@ -1,9 +1,10 @@
 """The audit log: one entry for each change, with its actor, its target and its origin.
 
 Services call `audit` as their last step, in the transaction that makes the change: it locks the
-log of the team, so every other lock must be taken before it. A refused action is recorded by
-`audit_refusal` after its transaction is rolled back. Entries never hold secrets, keys or the texts
-of personas: a changed secret field is only named. Room messages are in the event log of the room.
+log of the team, so every other lock must be taken before this call. `audit_refusal` records a
+refused action after its transaction is rolled back. Entries never hold secrets, keys or the texts
+of personas: for a changed secret field, the entry holds only the name of the field. Messages are
+recorded in the event log of their room.
 """
 
 import hashlib
@@ -83,8 +84,8 @@ def audit_refusal(
     """Write the entry of an action that was refused for lack of permission; ignore other errors.
 
     `context` holds the other ids of the request, for example the team of the target. A Forbidden
-    goes to the log of the team. A NotFound goes to the log of the installation, so that a missing
-    object and an object of another team take the same work.
+    goes to the log of the team. A NotFound goes to the log of the installation, so that the work
+    is the same for a missing object and for an object of another team.
     """
     if not isinstance(error, Forbidden | NotFound):
         return
@@ -114,9 +115,9 @@ def _append(entry: AuditEntry) -> None:
 def _lock_last_entry(team_id: UUID | None) -> tuple[int, str]:
     """Return the number and hash of the last entry; other writers wait until the commit.
 
-    In PostgreSQL a statement takes its snapshot before it waits for a lock, so one statement would
-    read an old last entry. A database function locks first and reads in its next statement. In
-    SQLite every transaction starts with a lock (BEGIN IMMEDIATE).
+    PostgreSQL takes the snapshot of a statement before the statement waits for a lock, so a single
+    statement could read an old last entry. A database function therefore locks in one statement
+    and reads in the next. In SQLite every transaction starts with a lock (BEGIN IMMEDIATE).
     """
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
@@ -165,8 +166,8 @@ class ChainStatus:
 def verify_chains() -> Iterator[ChainStatus]:
     """Yield the status of each chain, the chain of the installation first.
 
-    A chain reveals every change except the removal of its last entries. To detect that, compare
-    its last entry with one that was noted earlier.
+    A chain reveals every change except the removal of its last entries. To detect a removal,
+    compare the last entry with the output of an earlier verification.
     """
     yield _verify_chain(None)
     teams = AuditEntry.objects.exclude(team=None).order_by("team_id")

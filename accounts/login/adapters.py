@@ -74,7 +74,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
         audit(cast("User", user), "user.signed_in", user.pk)
 
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
-        """Audit a failed sign-in without the email: users type passwords into that field."""
+        """Audit a failed sign-in without the email: some users type a password into that field."""
         audit_refusal(None, "user.signed_in", Forbidden(), target_kind="user")
 
     @transaction.atomic
@@ -137,14 +137,14 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
         return _public_url(super().get_email_confirmation_url(request, emailconfirmation))
 
     def get_client_ip(self, request: HttpRequest) -> str:
-        """Return the client's IP; all clients of a Unix socket share one rate limit."""
+        """Return the client's IP; without an IP (Unix socket), all clients share one rate limit."""
         return str(request.META.get("REMOTE_ADDR") or "::")
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
         """Count sign-in attempts by email only.
 
-        allauth adds the Host header to the key. Django accepts any port in it, so an attacker would
-        get a fresh count of attempts with each port.
+        allauth adds the Host header to the key. Django accepts any port in this header, so each
+        port would give an attacker a new count of attempts.
         """
         return str(credentials.get("email", "")).lower()
 
@@ -158,7 +158,7 @@ class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth has no typ
     }
 
     def encrypt(self, text: str) -> str:
-        """Encrypt a TOTP secret: a reader of the database must not be able to sign in."""
+        """Return an encrypted TOTP secret: read access to the database must not allow sign-in."""
         return _mfa_fernet().encrypt(text.encode()).decode("ascii")
 
     def decrypt(self, encrypted_text: str) -> str:
@@ -176,7 +176,7 @@ class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth has no typ
         return mark_safe(str(svg))  # noqa: S308  # generated here, without user input
 
     def generate_authenticator_name(self, user: User, type: str) -> str:  # noqa: A002  # allauth's
-        """Return a default name; allauth would call the first passkey "Master key"."""
+        """Return a default name; allauth's own name for the first passkey is "Master key"."""
         number = Authenticator.objects.filter(user=user, type=type).count() + 1
         return gettext("Passkey %(number)s") % {"number": number}
 
@@ -204,7 +204,7 @@ class SessionsAdapter(DefaultUserSessionsAdapter):  # type: ignore[misc]  # alla
 
 @transaction.atomic
 def reencrypt_mfa_secrets() -> int:
-    """Encrypt every MFA secret with the newest secret key; return how many were unreadable."""
+    """Encrypt every MFA secret with the newest secret key; return the number of unreadable ones."""
     unreadable = 0
     for factor in Authenticator.objects.select_for_update().exclude(type="webauthn"):
         name = "secret" if factor.type == Authenticator.Type.TOTP else "seed"

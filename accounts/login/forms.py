@@ -98,7 +98,7 @@ class ResetPasswordForm(AllauthForm, allauth.ResetPasswordForm):  # type: ignore
     labels: ClassVar[Texts] = {"email": _("Email")}
 
 
-class ResetPasswordKeyForm(AllauthForm, allauth.ResetPasswordKeyForm):  # type: ignore[misc]  # ditto
+class ResetPasswordKeyForm(AllauthForm, allauth.ResetPasswordKeyForm):  # type: ignore[misc]  # no types
     """A new password, set by the link of a reset mail."""
 
     labels: ClassVar[Texts] = {"password1": _("New password")}

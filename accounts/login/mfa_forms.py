@@ -22,7 +22,7 @@ class ActivateForm(AllauthForm, totp.ActivateTOTPForm):  # type: ignore[misc]  #
     def clean_code(self) -> str:
         """Mark the code as used, so that it cannot sign in within the same 30 seconds."""
         code = str(super().clean_code())
-        # allauth does the same in every other form that takes a code.
+        # allauth marks the code as used in every other form that accepts a code.
         Authenticator(user=self.user, type=Authenticator.Type.TOTP).wrap()._mark_code_used(code)  # noqa: SLF001  # no public method
         return code
 

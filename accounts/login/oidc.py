@@ -1,7 +1,8 @@
 """Sign-in through the OpenID Connect provider of the operator.
 
-An email is trusted only if the provider says that it has verified it (`email_verified`). Then it
-signs in to the account with that email, or creates an account if sign-up allows it.
+An email is trusted only if the provider reports it as verified (`email_verified`). A user with a
+trusted email is signed in to the account that has this email. If there is none, an account is
+created, provided that sign-up is open to this user.
 """
 
 from typing import Any, cast

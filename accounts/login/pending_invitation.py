@@ -1,7 +1,7 @@
 """The invitation that a session holds while its user signs up or signs in.
 
-The session stores only the hash of the invitation's token: a session row must not admit its reader
-to a team.
+The session stores only the hash of the invitation's token: read access to the sessions must not be
+enough to join a team.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""Changes of users, teams, invitations and credentials; each function is one transaction."""
+"""Services for users, teams, invitations and credentials; each change is one transaction."""
 
 from accounts.services.invitations import (
     accept_invitation,

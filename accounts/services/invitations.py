@@ -43,7 +43,8 @@ def invite(
 ) -> tuple[Invitation, str]:
     """Create an invitation; return it with its token, which is not stored.
 
-    With `email`, the link is mailed there and works once, for the user with that verified email.
+    With `email`, the link is sent to that address. It works once, for the user who has verified
+    the address.
     Rate-limited, because the mail goes to any address and contains names that the sender chose.
     """
     team = access_team(user, team_id, MANAGE_PEOPLE)
@@ -110,7 +111,7 @@ def accept_invitation_by_digest(*, user: User, digest: str) -> TeamMember:
     invitation = get_invitation_by_digest(digest)
     if invitation.email and not _has_verified(user, invitation.email):
         raise Forbidden(_("This invitation is for another email. Sign in with that email."))
-    # Race: concurrent requests for the last use. The UPDATE matches no row for all but one.
+    # Of concurrent requests for the last use, the UPDATE matches the row for only one.
     if not Invitation.objects.usable().filter(pk=invitation.pk).update(uses=F("uses") + 1):
         raise NotFound
     member = add_team_member(invitation.team, user, invitation.role)
@@ -151,7 +152,7 @@ def revoke_invitation(*, user: User, team_id: UUID, invitation_id: UUID) -> None
 
 
 def _has_verified(user: User, email: str) -> bool:
-    """Return True if the user has verified `email`, or has it where no mail is sent to verify."""
+    """Return True if the account has `email`, verified unless the server cannot send mail."""
     addresses = EmailAddress.objects.filter(user=user, email__iexact=email)
     if settings.ACCOUNT_EMAIL_VERIFICATION == "mandatory":
         addresses = addresses.filter(verified=True)

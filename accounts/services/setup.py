@@ -28,7 +28,7 @@ def is_set_up() -> bool:
 def create_setup_link() -> str | None:
     """Return the token of a new setup link, or None if the installation is set up.
 
-    If it is set up, nothing is written: the server may start while other processes write.
+    If it is set up, nothing is written, so that a start does not wait for other writers.
     """
     if is_set_up():
         return None

@@ -104,7 +104,7 @@ def hand_over_team(*, user: User, team_id: UUID, member_id: UUID) -> None:
     if member_id == user.pk:
         raise Conflict(_("You already own this team."))
     changes = [(new_owner, TeamRole.OWNER), (_member(team, user.pk), TeamRole.ADMIN)]
-    # Memberships are locked in the order of their keys everywhere, to avoid deadlocks.
+    # Every service locks memberships in the order of their keys, to avoid deadlocks.
     for member, role in sorted(changes, key=lambda change: change[0].pk):
         _set_role(member, role)
     after = {"owner": str(member_id)}
@@ -132,7 +132,7 @@ def suspend_team_member(*, user: User, team_id: UUID, member_id: UUID) -> TeamMe
 
 @transaction.atomic
 def restore_team_member(*, user: User, team_id: UUID, member_id: UUID) -> TeamMember:
-    """Give a suspended member the permissions of their role back."""
+    """Grant a suspended member the permissions of their role again."""
     team = _lock_team(user, team_id, MANAGE_PEOPLE)
     suspended = team.members.select_related("user").filter(suspended_at__isnull=False)
     member = suspended.filter(user_id=member_id).first()
@@ -200,7 +200,7 @@ def restore_team(*, user: User, team_id: UUID) -> Team:
 
 
 def purge_teams() -> int:
-    """Delete the rows of teams that can no longer be restored; return how many.
+    """Delete the rows of teams that can no longer be restored; return the number of teams.
 
     The audit log of a team is deleted with it. The log of the installation records the purge.
     """
@@ -209,7 +209,7 @@ def purge_teams() -> int:
     for team_id in team_ids:
         with transaction.atomic():
             Team.objects.filter(pk=team_id).delete()
-            # After the team: a database trigger keeps the entries of a team that exists.
+            # After the team: a database trigger rejects this while the team exists.
             AuditEntry.objects.filter(team=team_id).delete()
             audit(None, "team.purged", team_id)
     return len(team_ids)
@@ -222,7 +222,7 @@ def purged_after(team: Team) -> datetime:
 
 
 def add_team_member(team: Team, person: User, role: str) -> TeamMember:
-    """Store a membership and its permissions; the caller has checked that it may be given.
+    """Store a membership and its permissions. The caller must check that the role may be granted.
 
     Runs in the transaction of the caller. Raises Conflict if `person` is a member, even suspended.
     """
@@ -241,7 +241,10 @@ def role_in(team: Team, user_id: UUID) -> str:
 
 
 def check_can_grant(role: str, *, own_role: str, team: Team) -> None:
-    """Raise unless a member with `own_role` may give, change and remove `role`."""
+    """Raise Forbidden unless a member with `own_role` may grant, change and remove `role`.
+
+    Raises Invalid if `role` is not a role.
+    """
     if role not in TeamRole.values:
         raise Invalid(fields={"role": _("Choose one of the roles.")})
     if TEAM_ROLES[own_role].isdisjoint({MANAGE_PEOPLE}) or role not in grantable_roles(own_role):
@@ -252,8 +255,8 @@ def check_can_grant(role: str, *, own_role: str, team: Team) -> None:
 def members_visible_to(user: User, team: Team) -> QuerySet[TeamMember]:
     """Return the members of the team that `user`, a member, may see.
 
-    A guest sees the owners, the admins and the guest's own membership. Suspended members are shown
-    to those who may restore them.
+    A guest sees the owners, the admins and the guest's own membership. Only users
+    who may restore suspended members see them.
     """
     permissions = team_permissions(user, team)
     members = TeamMember.objects.filter(team=team)

@@ -134,7 +134,7 @@ def _end_access(user: User, *, except_session: str | None = None) -> None:
 def _save_with_free_handle(user: User) -> None:
     """Insert the user with the first free handle.
 
-    The unique constraint decides: another transaction could take a handle after a query for it.
+    A query for a free handle would race with other transactions, so the unique constraint decides.
     """
     for handle in handle_candidates(user.name):
         user.handle = handle

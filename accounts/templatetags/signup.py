@@ -1,4 +1,4 @@
-"""Whether a page offers to create an account."""
+"""A template tag for pages that offer sign-up only if it is open."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How a page shows the error of a service."""
+"""Shows the error of a service on a page."""
 
 from django import forms
 from django.contrib import messages
@@ -9,9 +9,10 @@ from accounts.errors import MaruError, NotFound
 
 
 def show_error(request: HttpRequest, error: MaruError, form: forms.BaseForm | None = None) -> None:
-    """Add the error to its form fields, to the form, or without a form to the next page.
+    """Add the error to the fields of the form that it names, or else to the whole form.
 
-    The refusal is stored for the audit log. NotFound is raised again, for the 404 page.
+    Without a form, the next page that is rendered shows the error. The error is stored for the
+    audit log. NotFound is raised again, for the 404 page.
     """
     if isinstance(error, NotFound):
         raise error

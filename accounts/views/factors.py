@@ -1,7 +1,7 @@
 """allauth's views that add and remove second factors, each in one transaction with its audit entry.
 
-allauth sends its signals after the commit or outside of a transaction. So the factors are compared
-before and after the view.
+allauth sends its signals after the commit or outside a transaction, which is too late for an audit
+entry. So this module compares the factors before and after the view.
 """
 
 from collections.abc import Callable, Iterator
@@ -39,7 +39,7 @@ def _audited(view: View) -> View:
 
 @contextmanager
 def audited_factor_changes(request: HttpRequest) -> Iterator[None]:
-    """Run the block in a transaction that audits the factors it adds and removes.
+    """Run the block in a transaction; audit the factors that the block adds and removes.
 
     A new factor ends the user's other sessions, which have not passed it. If no factor is left and
     a team of the user requires one, all connections of the user are closed.

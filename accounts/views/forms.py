@@ -64,7 +64,7 @@ class TeamForm(forms.Form):
 
 
 class UtcDateTimeField(forms.DateTimeField):
-    """A datetime in UTC. Rejects values that overflow there, which databases cannot compare."""
+    """A datetime in UTC. Rejects values that overflow in UTC, which databases cannot compare."""
 
     def clean(self, value: Any) -> datetime | None:
         moment: datetime | None = super().clean(value)

@@ -84,7 +84,7 @@ def _create_token(user: User, form: TokenForm) -> tuple[ApiToken, str]:
 
 
 def _with_language(response: HttpResponse, language: str) -> HttpResponse:
-    """Set the language cookie. The language belongs to the browser, as on pages without sign-in."""
+    """Set the language cookie: the language is a setting of the browser, not of the account."""
     response.set_cookie(
         settings.LANGUAGE_COOKIE_NAME,
         language,

@@ -44,7 +44,7 @@ from accounts.views.forms import DeleteTeamForm, InvitationForm, RoleForm, TeamF
 
 @dataclass(frozen=True, slots=True)
 class MemberRow:
-    """A member in the list, and what the viewer may do: remove, change or make an owner."""
+    """A member in the list, and the actions that the viewer may take on this member."""
 
     member: TeamMember
     may_remove: bool
@@ -104,7 +104,7 @@ def set_mfa_requirement(request: HttpRequest, team_id: UUID) -> HttpResponse:
     user = require_user(request)
     access_team(user, team_id, MANAGE)
     required = request.POST.get("required")
-    if required not in ("yes", "no"):  # an unknown value must not switch the protection off
+    if required not in ("yes", "no"):  # an unknown value must not end the requirement
         raise Invalid
     try:
         require_mfa(user=user, team_id=team_id, required=required == "yes")
@@ -116,7 +116,7 @@ def set_mfa_requirement(request: HttpRequest, team_id: UUID) -> HttpResponse:
 
 @require_safe
 def people(request: HttpRequest, team_id: UUID) -> HttpResponse:
-    """List the members; to those who manage them, also show emails and invitations."""
+    """List the members; users who may manage members also see emails and invitations."""
     user = require_user(request)
     return _render_people(request, user, access_team(user, team_id, VIEW))
 
