@@ -1,4 +1,4 @@
-"""Registers the app with Django, and its hooks with the app below it."""
+"""The Django app `agents`, which registers its hooks with `accounts`."""
 
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _

@@ -104,7 +104,7 @@ class Usage:
 
 
 def batch_seconds(sent: int) -> float:
-    """Return for how many seconds to collect text before the next batch, after `sent` batches.
+    """Return the number of seconds to collect text before the next batch, after `sent` batches.
 
     The first five batches take 50 ms each, so that an answer starts to appear quickly. Later ones
     take 90 ms: readers see no difference, and every process handles about half as many events.

@@ -1,4 +1,4 @@
-"""The hooks of this app: what the apps above do when personas and connections change.
+"""The hooks of this app: functions of the apps above, called when personas or connections change.
 
 See `accounts.hooks` for when hooks run and in which order.
 """
@@ -22,7 +22,7 @@ class AgentHooks:
         """A user or a role has lost rights to a persona."""
 
     def connection_key_removed(self, connection: Connection) -> None:
-        """The key of a connection has been removed: no request can be sent through it."""
+        """The key of a connection has been removed: no request can use the connection."""
 
 
 agent_hooks: Final[HookRegistry[AgentHooks]] = HookRegistry()

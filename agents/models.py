@@ -42,7 +42,7 @@ class Lattice(models.TextChoices):
 
 
 class Connection(models.Model):
-    """A model provider with its key. The key is encrypted at rest and never shown again."""
+    """A model provider and its key. The key is encrypted at rest and is never shown."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="connections")

@@ -1,6 +1,6 @@
 """Access checks for connections and personas.
 
-The role in the team decides about a connection; the grants of a persona decide about the persona.
+Access to a connection depends on the role in the team. Access to a persona depends on its grants.
 """
 
 from typing import Final
@@ -32,7 +32,9 @@ __all__ = [
     "usable_by",
 ]
 
-MANAGE: Final = MANAGE_AGENTS  # permission in a team: its connections, and creating personas
+MANAGE: Final = (
+    MANAGE_AGENTS  # the permission in a team to manage connections and to create personas
+)
 
 USE: Final = "use"
 EDIT: Final = "edit"
@@ -45,8 +47,8 @@ def access_connection(
 ) -> Connection:
     """Return the connection if `user` has `permission` in its team; raise NotFound or Forbidden.
 
-    The query for the team also selects the connection, so an unknown connection costs the same as
-    one of another team.
+    The query for the team also selects the connection, so the work is the same for an unknown
+    connection and for a connection of another team.
     """
     team = access_team_of(user, permission, content_object__connections=connection_id)
     connection = team.connections.filter(pk=connection_id).first()
@@ -81,8 +83,9 @@ def lock_persona(user: User, persona_id: UUID, right: str) -> Persona:
     """Like `access_persona`, and lock the row until the transaction ends.
 
     Access is checked again under the lock, because the right may have been revoked while this
-    call waited. FOR NO KEY UPDATE, so that rooms can insert rows that refer to the persona: they
-    do so while they hold locks that a hook of this app may need (a deadlock).
+    call waited. The lock is FOR NO KEY UPDATE, which lets `rooms` insert rows that refer to the
+    persona. `rooms` inserts these rows while it holds locks that a hook of this app may need, so a
+    stronger lock could cause a deadlock.
     """
     access_persona(user, persona_id, right)
     locking = Persona.objects.select_for_update(no_key=True).filter(pk=persona_id)
@@ -91,7 +94,7 @@ def lock_persona(user: User, persona_id: UUID, right: str) -> Persona:
 
 
 def usable_by(user: User, personas: QuerySet[Persona]) -> QuerySet[Persona]:
-    """Filter to the personas that `user` may ask and add to rooms."""
+    """Filter `personas` by the right of `user` to mention them and to add them to rooms."""
     return granted_to(user, USE, personas)
 
 
@@ -108,7 +111,7 @@ def personas_visible_to(user: User, team: Team, *, team_wide: bool) -> QuerySet[
 
 
 def granted_to(user: User, right: str, personas: QuerySet[Persona]) -> QuerySet[Persona]:
-    """Filter to the personas on which `user` has this right."""
+    """Filter `personas` by a right of `user`."""
     granted = _granted(user).filter(permission__codename=right)
     return personas.filter(pk__in=granted.values("content_object"))
 

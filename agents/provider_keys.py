@@ -11,7 +11,7 @@ _PURPOSE = b"maru: provider keys of connections, version 1"
 
 
 class KeyUnreadable(Exception):
-    """The provider key was encrypted under a secret key that this process does not have."""
+    """The provider key was encrypted with a secret key that this process does not have."""
 
 
 def connection_keys(secret_key: str, fallbacks: Sequence[str] = ()) -> list[str]:

@@ -1,4 +1,4 @@
-"""The REST endpoints of connections. A key can be written and is never returned."""
+"""The REST endpoints of connections. Requests can set a key; no response contains a key."""
 
 from typing import Annotated, Literal
 from uuid import UUID
@@ -88,9 +88,10 @@ def get_connections(
 
 
 def _resolve_host(user: User, body: ConnectionCreate) -> ConnectionCreate:
-    """Return the body with its checked address.
+    """Return the body with its checked base URL.
 
-    Runs before the transaction: on SQLite no other request can write until the host is resolved.
+    Runs before the transaction: on SQLite, a transaction that resolves a host name would block all
+    other writers until the host is resolved.
     """
     url = services.check_base_url(kind=body.kind, base_url=body.base_url)
     return structs.replace(body, base_url=url)
@@ -144,7 +145,7 @@ def delete_connection(user: User, connection: Connection) -> None:
     summary="Check a stored connection with a request to its provider",
 )
 def post_check(user: User, connection: Connection) -> ConnectionCheckBody:
-    """A check changes nothing; `Idempotency-Key` is ignored."""
+    """Check a connection. A check changes nothing, so `Idempotency-Key` is ignored."""
     found = services.check_connection(user=user, connection_id=connection.pk)
     return ConnectionCheckBody(ok=found.ok, detail=found.detail, models=list(found.models))
 

@@ -19,7 +19,7 @@ Right = Literal["use", "edit", "manage", "share"]
 
 
 class GrantUpdate(Body, frozen=True, kw_only=True):
-    """Rights of a user, of a role in the team, or, with neither, of every member of the team."""
+    """Rights of a user or of a role; without both, rights of every member of the team."""
 
     user: UUID | None = None
     role: TeamRoleName | None = None
@@ -33,7 +33,7 @@ class GrantsUpdate(Body, frozen=True):
 
 
 class GrantBody(Struct, frozen=True):
-    """The rights of a user, of a role, or, with neither, of every member of the team."""
+    """Rights of a user or of a role; without both, rights of every member of the team."""
 
     user: UUID | None
     role: str | None

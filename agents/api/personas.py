@@ -102,7 +102,7 @@ class PersonaUpdate(Body, frozen=True):
 
 
 class PersonaVersionBody(Struct, frozen=True, kw_only=True):
-    """The fields of a persona in one version; `changed` names those that the version changed."""
+    """The fields of a persona in one version; `changed` names the fields that it changed."""
 
     number: int
     changed: list[str]

@@ -1,8 +1,8 @@
 """Resolves host names without blocking the event loop.
 
-`getaddrinfo` blocks until the name servers of the host answer, and cannot be cancelled.
-Runs of all teams share one process, so names are resolved in threads of their own. Each team may
-use only a few of them, and a caller stops waiting after TIMEOUT_SECONDS.
+`getaddrinfo` blocks until the name servers of the host answer, and cannot be cancelled. Runs of all
+teams share one process, so names are resolved in dedicated threads. The number of concurrent
+lookups of each team is limited, and a caller stops waiting after TIMEOUT_SECONDS.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from uuid import UUID
 
 MAX_THREADS: Final = 32
 MAX_PENDING_PER_TEAM: Final = 4
-"""Lookups of one team that run at once; runs that ask for the same name share one lookup."""
+"""Concurrent lookups of one team. Runs that need the same host and port share one lookup."""
 TIMEOUT_SECONDS: Final = 5.0
 CACHE_SECONDS: Final = 10.0
 
@@ -43,14 +43,14 @@ class Resolver:
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="dns")
-        self._lock = Lock()  # the threads write to both dicts
+        self._lock = Lock()  # protects both dicts, which the threads change
         self._pending: dict[Endpoint, tuple[UUID, Future[list[str]]]] = {}
         self._cache: dict[Endpoint, tuple[float, list[str]]] = {}
 
     async def resolve(self, host: str, port: int, team: UUID) -> list[str]:
         """Like the function `resolve`, for a run of `team`, without blocking the event loop.
 
-        Raise HostUnknown also after TIMEOUT_SECONDS, and while MAX_PENDING_PER_TEAM other names
+        Also raises HostUnknown after TIMEOUT_SECONDS, and while MAX_PENDING_PER_TEAM other names
         of the team are being resolved.
         """
         endpoint = (host, port)
@@ -68,7 +68,7 @@ class Resolver:
             raise HostUnknown from None
 
     def clear_cache(self) -> None:
-        """Forget all cached addresses."""
+        """Delete all cached addresses."""
         with self._lock:
             self._cache.clear()
 

@@ -1,8 +1,8 @@
-"""The egress guard: requests go only to public addresses and to those in MARU_EGRESS_ALLOW.
+"""The egress guard: requests go only to public IPs and to the hosts in MARU_EGRESS_ALLOW.
 
-`check_url` checks an address that a user has entered. `pin_request` checks a request when it is
-sent: it resolves the host once and binds the request to that address, so a name that resolves to
-another address a moment later (DNS rebinding) has no effect.
+`check_url` checks a URL that a user has entered. `pin_request` checks a request when it is sent: it
+resolves the host once and binds the request to the resulting IP. If the name resolves to another IP
+a moment later (DNS rebinding), the request is not affected.
 """
 
 import re
@@ -42,7 +42,7 @@ _NOT_PUBLIC: Final = (
 
 
 class EgressRefused(Invalid):
-    """The egress guard does not allow requests to this address."""
+    """The egress guard does not allow requests to this URL or IP."""
 
     default_detail = _(
         "This address is not public. Use a public one, or ask the server's operator to allow it."
@@ -50,9 +50,9 @@ class EgressRefused(Invalid):
 
 
 def check_url(url: str) -> None:
-    """Raise EgressRefused if `url` is not a valid address of a provider, or not allowed.
+    """Raise EgressRefused if `url` is not a valid base URL of a provider, or is not allowed.
 
-    A name that cannot be resolved now passes, unless its suffix is a local one: `pin_request`
+    A name that cannot be resolved now is accepted unless its suffix is local, because `pin_request`
     checks again. Blocking; call it from a thread.
     """
     host, port = _host_and_port(parse_url(url))
@@ -66,7 +66,7 @@ def check_url(url: str) -> None:
 
 
 def parse_url(url: str) -> httpx.URL:
-    """Return `url` as httpx will read it, or raise EgressRefused if it is not an address."""
+    """Return `url` as httpx parses it. Raises EgressRefused if it is not a base URL."""
     if not url.isprintable() or any(character in url for character in " \\"):
         raise EgressRefused(
             _("Enter the address without spaces, for example https://api.example.com/v1.")
@@ -85,7 +85,7 @@ def parse_url(url: str) -> httpx.URL:
 
 
 def pin_request(request: httpx.Request) -> httpx.Request:
-    """Return the request bound to an allowed address; raise EgressRefused or HostUnknown.
+    """Return the request bound to an allowed IP. Raises EgressRefused or HostUnknown.
 
     Blocking; call it from a thread.
     """
@@ -96,7 +96,7 @@ def pin_request(request: httpx.Request) -> httpx.Request:
 async def apin_request(request: httpx.Request, team: UUID, attempt: int = 0) -> httpx.Request:
     """Like `pin_request`, for a run of `team`, without blocking the event loop.
 
-    If the host has several addresses, each attempt (counted from 0) uses the next one.
+    If the host has several IPs, each attempt (counted from 0) uses the next IP.
     """
     host, port = _host_and_port(request.url)
     addresses = _check_addresses(host, port, await resolver.resolve(host, port, team))
@@ -111,15 +111,15 @@ def _host_and_port(url: httpx.URL) -> tuple[str, int]:
 
 
 def _host(url: httpx.URL) -> str:
-    """Return the host as it is sent. `URL.host` decodes IDNA, and raises for some names."""
+    """Return the host in ASCII, as it is sent. `URL.host` decodes IDNA and can raise."""
     return url.raw_host.decode("ascii").strip("[]").lower()
 
 
 def _check_addresses(host: str, port: int, addresses: list[str]) -> list[str]:
-    """Return `addresses` if every one is allowed.
+    """Return `addresses` if every address is allowed; otherwise raise EgressRefused.
 
-    A name with one public and one private address is refused, because the choice between the two
-    would be the attacker's.
+    A name with one public and one private address is refused, because an attacker could choose
+    which of the two is used. Raises HostUnknown if `addresses` is empty.
     """
     if not addresses:
         raise HostUnknown
@@ -131,7 +131,7 @@ def _check_addresses(host: str, port: int, addresses: list[str]) -> list[str]:
 
 
 def _pin(request: httpx.Request, address: str) -> httpx.Request:
-    """Replace the host by `address`; the Host header and the name for TLS stay those of the URL."""
+    """Replace the host in the URL by `address`; keep the Host header and the host name for TLS."""
     return httpx.Request(
         request.method,
         request.url.copy_with(host=address),
@@ -142,7 +142,7 @@ def _pin(request: httpx.Request, address: str) -> httpx.Request:
 
 
 def _is_allowed(host: str, port: int) -> bool:
-    """Return True if MARU_EGRESS_ALLOW has this host and port."""
+    """Return True if MARU_EGRESS_ALLOW contains this host and port."""
     return f"{host}:{port}" in settings.EGRESS_ALLOW or (
         ":" in host and f"[{host}]:{port}" in settings.EGRESS_ALLOW
     )

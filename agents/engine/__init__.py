@@ -1,10 +1,11 @@
-"""The engine: takes a persona and the turns of a room, streams the parts of one answer.
+"""The engine: takes a persona and the turns of a room, and streams the parts of one answer.
 
-An answer is one `LLM.acall` of CrewAI on our event loop, not `Agent.kickoff_async`: measured with
-20 streams, it takes 42 % of the CPU and no threads, it ends when its task is cancelled, and it
-sends every message byte for byte. Kickoff wraps the last message and substitutes `{tools}` in it.
+An answer is one call of CrewAI's `LLM.acall` on our event loop. `Agent.kickoff_async` is not used:
+measured with 20 streams, `acall` needs 42 % of its CPU time and no threads. `acall` also ends when
+its task is cancelled, and sends every message unchanged, while `kickoff_async` wraps the last
+message and substitutes `{tools}` in it.
 
-Importing this package is cheap. Importing CrewAI takes seconds, so `warm` does it in a thread.
+Importing this package is fast. Importing CrewAI takes seconds, so `warm` does it in a thread.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ _import_lock = threading.Lock()
 
 
 async def warm() -> None:
-    """Import CrewAI in a thread. Call it in a worker right after start."""
+    """Import CrewAI in a thread. A worker calls this right after it starts."""
     await asyncio.to_thread(_answer_stream)
 
 
@@ -35,10 +36,10 @@ def answer(
 ) -> AsyncGenerator[Part, None]:
     """Return a generator of the parts of one answer, `Finished` last; it raises AnswerFailed.
 
-    `aclose()` and cancelling the iterating task both stop the answer: the provider's connection is
-    closed before they return. Iterate under `contextlib.aclosing`; after a `break` without it the
-    answer goes on until the garbage collector closes the generator. Call it after `warm`, because
-    the import would block the event loop for seconds.
+    `aclose()`, or cancelling the task that iterates, stops the answer and closes the connection to
+    the provider before control returns. Iterate under `contextlib.aclosing`: after a `break`
+    without it, the answer continues until the garbage collector closes the generator. Call this
+    function after `warm`, because the import would block the event loop for seconds.
     """
     stream: AsyncGenerator[Part, None] = _answer_stream().stream_answer(spec, turns, limits)
     return stream
@@ -47,11 +48,11 @@ def answer(
 @cache
 def _answer_stream() -> ModuleType:
     """Return the module that imports CrewAI; the first call imports it."""
-    with _import_lock:  # a second thread must not turn garbage collection on during the import
+    with _import_lock:  # a second thread must not enable garbage collection during the import
         environment.decline_tracing()
-        # During the import the collector would traverse the new objects again and again, and block
-        # the loop for tenths of a second each time. Imported modules live until the process exits,
-        # so `freeze` also keeps them out of all later collections.
+        # During the import, the garbage collector would run many times over the new objects and
+        # block the event loop for tenths of a second each time. Imported modules live until the
+        # process exits, so `freeze` excludes them from all later collections.
         gc.disable()
         try:
             return importlib.import_module("agents.engine.answer_stream")

@@ -1,7 +1,7 @@
-"""One answer: a task that calls the provider, and a generator that yields what the task produces.
+"""One answer: a task that calls the provider, and a generator that yields the parts of the answer.
 
-Every early end (stop, time limit, lost lease) cancels the task. The task is then waiting for bytes
-on its own connection, and httpx closes that connection while the cancellation propagates.
+Every early end (stop, time limit, lost lease) cancels the task. At that moment the task waits for
+bytes on its own connection, which httpx closes while the cancellation propagates.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from agents.engine_types import (
 
 STOP_SECONDS: Final = 1.0
 MAX_RETRY_AFTER_SECONDS: Final = 60.0
-"""A longer `Retry-After` fails the answer at once."""
+"""If `Retry-After` is longer, the answer fails at once."""
 FIRST_BACKOFF_SECONDS: Final = 0.5
 
 log = structlog.get_logger(__name__)
@@ -64,7 +64,7 @@ class _Answer:
     def __init__(self, spec: PersonaSpec, turns: Sequence[Turn], limits: Limits) -> None:
         self.parts: asyncio.Queue[Part | None] = asyncio.Queue()
         if spec.max_output_tokens is not None:
-            # A persona without a number keeps none: models refuse a number above their own limit.
+            # A persona without a maximum gets none: models reject a maximum above their own limit.
             spec = replace(spec, max_output_tokens=min(spec.max_output_tokens, limits.tokens))
         self._spec = spec
         self._turns = turns
@@ -79,7 +79,7 @@ class _Answer:
         self._usage: Usage | None = None
 
     async def run(self) -> Finished:
-        """Call the provider until an attempt succeeds; raise nothing but AnswerFailed."""
+        """Call the provider until an attempt succeeds. Raises only AnswerFailed."""
         try:
             async with asyncio.timeout(self._limits.seconds) as clock:
                 await self._run_attempts(clock)
@@ -88,7 +88,7 @@ class _Answer:
         except TimeoutError:
             failure = AnswerFailed("timeout")
         except Exception as error:
-            # Only the frames: the text of the exception may quote a key or a message.
+            # Log only the stack frames: the text of the exception may quote a key or a message.
             trace = traceback.format_tb(error.__traceback__)
             log.error("answer.crashed", error=type(error).__name__, trace=trace)
             failure = AnswerFailed("internal")
@@ -99,10 +99,10 @@ class _Answer:
         raise failure
 
     async def _run_attempts(self, clock: asyncio.Timeout) -> None:
-        """Retry failures that can pass by themselves, with exponential backoff and jitter.
+        """Run attempts; retry `provider_unavailable` with exponential backoff and jitter.
 
-        Raise the last failure after `max_attempts`, once the room has seen text (a retry would
-        repeat it), if `Retry-After` is too long, or if the pause would outlast the time limit.
+        Raises the last failure after `max_attempts`, if text was already published (a retry would
+        repeat the text), if `Retry-After` is too long, or if the pause would exceed the time limit.
         """
         messages = prompt.messages(self._spec, self._turns)
         for attempt in itertools.count():
@@ -149,7 +149,7 @@ class _Answer:
             raise incomplete
 
     def _on_event(self, event: crewai_adapter.Chunk | crewai_adapter.CallEnded) -> None:
-        """Handle one event of the call, inside CrewAI's own call stack."""
+        """Handle one event of the call. CrewAI calls this while it processes the stream."""
         if isinstance(event, crewai_adapter.CallEnded):
             self._call_ended = event
             if event.usage:
@@ -158,8 +158,8 @@ class _Answer:
         self._chunks += 1
         if event.tool_call:
             self._tool_characters += len(event.text)
-        # Some providers report no usage. Each event is at least one token, and the merger knows
-        # how many events it has merged into others.
+        # Some providers report no usage, so count events: each is at least one token. `merged` is
+        # the number of events that the merger has merged into other events.
         tokens = self._chunks + self._merger.merged
         if tokens > self._limits.tokens or self._tool_characters > self._limits.characters:
             raise CallAborted(AnswerFailed("too_long"))

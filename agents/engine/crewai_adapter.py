@@ -1,4 +1,4 @@
-"""Calls CrewAI. Only this module and `demo` use parts of it outside its public interface.
+"""Calls CrewAI. Only this module and `demo` use parts of CrewAI outside its public interface.
 
 `tests/agents/engine/test_contract.py` fails when an upgrade of CrewAI changes one of these parts.
 """
@@ -13,7 +13,7 @@ from threading import Lock
 from typing import Any, Final, cast
 
 import crewai
-import openai.resources  # noqa: F401  # imported now, or the first answer imports it and waits 1 s
+import openai.resources  # noqa: F401  # else the first answer waits 1 s for this import
 from crewai import LLM, Agent, BaseLLM
 from crewai.events.event_bus import crewai_event_bus
 from crewai.events.stream_context import add_stream_sink, reset_stream_sinks
@@ -27,9 +27,9 @@ from agents.engine.http import ProviderInterceptor
 from agents.engine.prompt import Message
 from agents.engine_types import MAX_TOKEN_COUNT, PersonaSpec, Usage
 
-READ_SECONDS: Final = 600.0  # above any run's time limit, which ends the call first
+READ_SECONDS: Final = 600.0  # longer than the time limit of a run, which ends the call first
 MAX_CACHED_LLMS: Final = 256
-PLACEHOLDER_KEY: Final = "set-by-the-interceptor"  # without one, CrewAI reads OPENAI_API_KEY
+PLACEHOLDER_KEY: Final = "set-by-the-interceptor"  # without a key, CrewAI reads OPENAI_API_KEY
 OPENAI_HOST: Final = "api.openai.com"
 
 
@@ -43,7 +43,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class CallEnded:
-    """The end of a call; without a finish reason, the stream broke off."""
+    """The end of a call; without a finish reason, the stream ended early."""
 
     finish_reason: str | None
     usage: Usage | None
@@ -106,10 +106,11 @@ def build_agent(spec: PersonaSpec, llm: BaseLLM) -> Agent:
 
 
 def detach_listeners() -> None:
-    """Remove CrewAI's own listeners from its event bus, and its records from our log, for good.
+    """Remove CrewAI's own listeners from its event bus, and drop the log records of CrewAI.
 
-    The listeners print to the console, and collect the texts of all runs in one unbounded buffer.
-    CrewAI logs through the root logger, and quotes the responses of providers.
+    This lasts until the process exits. The listeners print to the console, and collect the texts of
+    all runs in one unbounded buffer. CrewAI logs through the root logger, and its records quote the
+    responses of providers.
     """
     _bus_scope.enter_context(crewai_event_bus.scoped_handlers())
     folder = str(Path(crewai.__file__).parent)
@@ -117,9 +118,10 @@ def detach_listeners() -> None:
 
 
 def _build_and_cache(key: tuple[object, ...], spec: PersonaSpec) -> BaseLLM:
-    """Runs in a thread. A second caller for the same key waits for the lock and hits the cache.
+    """Build the LLM, unless it is cached. Runs in a thread.
 
-    The thread finishes even if the run that started it is cancelled.
+    A second caller for the same key waits for the lock and then finds the LLM in the cache. The
+    thread finishes even if the run that started it is cancelled.
     """
     with _build_lock:
         if key not in _llms:
@@ -132,12 +134,12 @@ def _build_and_cache(key: tuple[object, ...], spec: PersonaSpec) -> BaseLLM:
 def _build_llm(spec: PersonaSpec) -> BaseLLM:
     if spec.kind == "demo":
         return DemoLLM(model="demo")
-    base_url = spec.base_url or f"https://{OPENAI_HOST}/v1"  # or CrewAI reads OPENAI_BASE_URL
-    # Only OpenAI itself knows the newer name of the limit, `max_completion_tokens`.
+    base_url = spec.base_url or f"https://{OPENAI_HOST}/v1"  # else CrewAI reads OPENAI_BASE_URL
+    # Only OpenAI itself supports the newer name of this parameter, `max_completion_tokens`.
     is_openai = guard.parse_url(base_url).host == OPENAI_HOST
     return LLM(
         model=spec.model,
-        # Without it, CrewAI guesses the provider from the model's name and strips `openai/`.
+        # Without `provider`, CrewAI derives it from the model's name and strips `openai/`.
         provider="openai",
         base_url=base_url,
         api_key=PLACEHOLDER_KEY,

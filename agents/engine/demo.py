@@ -12,7 +12,7 @@ from crewai.llms.base_llm import llm_call_context
 MAX_QUOTE_LENGTH: Final = 60
 CHUNKS: Final = 25
 
-# Not gettext: the answer is in the language of the question, not in that of a reader's settings.
+# Not gettext: the answer is in the language of the question, not in the language of the pages.
 # “모델 연결” and “Connections” are the names that the settings page shows.
 TEMPLATES: Final = {
     "en": (
@@ -52,12 +52,12 @@ class DemoLLM(BaseLLM):
             return text
 
     def call(self, *_args: Any, **_options: Any) -> str:
-        """Refuse blocking calls: the engine makes none."""
+        """Raise NotImplementedError: the engine makes no blocking calls."""
         raise NotImplementedError("DemoLLM answers through acall")
 
 
 def demo_text(question: str) -> str:
-    """Return the demo's answer: in Korean if the question has Hangul in it, else in English."""
+    """Return the demo text: in Korean if the question contains Hangul, else in English."""
     template = TEMPLATES["ko" if re.search("[ᄀ-ᇿ㄰-㆏가-힣]", question) else "en"]
     return template.replace("{question}", _quote(question))
 

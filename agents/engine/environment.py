@@ -13,7 +13,7 @@ VARIABLES: Final = {
     "CREWAI_DISABLE_VERSION_CHECK": "true",
     "CREWAI_TRACING_ENABLED": "false",
     "OTEL_SDK_DISABLED": "true",
-    "PYTHON_DOTENV_DISABLED": "true",  # or CrewAI loads the nearest .env into this process
+    "PYTHON_DOTENV_DISABLED": "true",  # else CrewAI loads the nearest .env into this process
 }
 
 _folder: str | None = None
@@ -32,10 +32,10 @@ def prepare() -> None:
 
 
 def decline_tracing() -> None:
-    """Answer CrewAI's first-run question about tracing with no. Call before importing CrewAI.
+    """Store "no" as the answer to CrewAI's first-run question about tracing.
 
-    Without an answer CrewAI records every prompt of the process for a trace that it would offer to
-    upload, even with CREWAI_TRACING_ENABLED=false.
+    Call this before CrewAI is imported. Without a stored answer, CrewAI records every prompt of the
+    process for a trace that it offers to upload, even with CREWAI_TRACING_ENABLED=false.
     """
     from crewai_core.user_data import update_user_data  # noqa: PLC0415 - after `prepare`
 

@@ -1,4 +1,4 @@
-"""Maps what went wrong in a provider call to an `AnswerFailed` with a code and a sentence.
+"""Maps each failure of a provider call to an `AnswerFailed` with a code and a sentence.
 
 Exception texts and response bodies are neither shown nor logged: they can quote keys.
 """
@@ -50,7 +50,8 @@ def from_status(status: int, retry_after: float | None = None) -> AnswerFailed:
 def from_error(error: object) -> AnswerFailed:
     """Return the failure for an `error` object inside a stream.
 
-    Gateways send status 200 before they know the outcome, and report the real status here.
+    Gateways send status 200 before the request has been processed, and report the actual status in
+    this object.
     """
     fields = error if isinstance(error, dict) else {}
     code = str(fields.get("code"))
@@ -62,8 +63,8 @@ def from_error(error: object) -> AnswerFailed:
 def from_exception(error: Exception, *, response_started: bool) -> AnswerFailed | None:
     """Return the failure for an exception of a call, or None if the fault is in our own code.
 
-    After the response has started, every error but a broken connection means that the SDK or
-    CrewAI could not read the response.
+    After the response has started, every error except a broken connection means that the SDK or
+    CrewAI could not parse the response.
     """
     if any(isinstance(cause, TRANSPORT_ERRORS) for cause in _causes(error)):
         return AnswerFailed("provider_unavailable")

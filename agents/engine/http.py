@@ -1,9 +1,8 @@
-"""The HTTP boundary to the provider: which requests leave, with what headers, and which responses
-are accepted.
+"""The HTTP boundary to the provider: checks requests, sets their headers and checks responses.
 
 CrewAI's LLM objects are shared by many runs and hold no key. Each attempt opens a
-`request_context`. `ProviderInterceptor` reads it from a context variable, checks the address,
-then adds the key last, and sends only the headers listed here.
+`request_context`. `ProviderInterceptor` reads the context from a context variable, checks the
+address of the request, sends only the headers listed here, and adds the key last.
 """
 
 from collections.abc import AsyncIterator
@@ -45,7 +44,7 @@ _current: ContextVar[RequestContext] = ContextVar("request_context")
 
 @asynccontextmanager
 async def request_context(key: str, team: UUID, attempt: int = 0) -> AsyncIterator[RequestContext]:
-    """Let the one call made inside use `key`; close its connection on exit.
+    """Set the key of the single call that is made in this context; close its connection on exit.
 
     `attempt` counts from 0.
     """
@@ -60,21 +59,21 @@ async def request_context(key: str, team: UUID, attempt: int = 0) -> AsyncIterat
 
 
 class ProviderInterceptor(BaseInterceptor[httpx.Request, httpx.Response]):
-    """Checks and rewrites what passes between CrewAI and the network; only `acall` is allowed."""
+    """Checks and rewrites requests and responses of CrewAI; only `acall` is allowed."""
 
     def on_outbound(self, message: httpx.Request) -> httpx.Request:
-        """Refuse blocking requests: the engine sends none."""
+        """Raise CallAborted: the engine sends no blocking requests."""
         raise CallAborted(AnswerFailed("internal"))
 
     def on_inbound(self, message: httpx.Response) -> httpx.Response:
-        """Refuse blocking responses: the engine sends no blocking requests."""
+        """Raise CallAborted: the engine sends no blocking requests."""
         raise CallAborted(AnswerFailed("internal"))
 
     async def aon_outbound(self, message: httpx.Request) -> httpx.Request:
         """Pin the request to an allowed address, and set our headers and the run's key.
 
-        Raise CallAborted on a second request in one context: that is a retry by the SDK or by
-        CrewAI, and retries are decided in `answer_stream`.
+        Raises CallAborted for a second request in one context: it is a retry by the SDK or by
+        CrewAI, and only `answer_stream` may retry.
         """
         context = _current.get()
         if context.sent:
@@ -85,8 +84,8 @@ class ProviderInterceptor(BaseInterceptor[httpx.Request, httpx.Response]):
             raise CallAborted(AnswerFailed("not_allowed")) from None
         except HostUnknown:
             raise CallAborted(AnswerFailed("provider_unavailable")) from None
-        # A list of allowed headers: the SDK would also send the operator's organisation, its own
-        # version and the type of this machine.
+        # Forward only listed headers: the SDK also sends the operator's organisation, the version
+        # of the SDK and the type of this machine.
         headers = [item for item in request.headers.items() if item[0] in FORWARDED_HEADERS]
         headers += [
             ("User-Agent", "Maru"),
@@ -104,7 +103,7 @@ class ProviderInterceptor(BaseInterceptor[httpx.Request, httpx.Response]):
     async def aon_inbound(self, message: httpx.Response) -> httpx.Response:
         """Accept an event stream and wrap it; abort the call for any other response.
 
-        Aborting here, before CrewAI sees the response, keeps CrewAI from retrying.
+        The call is aborted before CrewAI gets the response, so that CrewAI cannot retry.
         """
         context = _current.get()
         context.response = message

@@ -1,7 +1,7 @@
-"""Builds the prompt: who the persona is, and the turns of the room, one message with a role each.
+"""Builds the prompt: a system message that describes the persona, then one message for each turn.
 
-The first sentences repeat word for word what CrewAI's Agent says about itself, but are filled in
-one pass. CrewAI fills them field by field, so it would substitute `{role}` inside a goal.
+The first sentences are an exact copy of the prompt of CrewAI's Agent, with all fields filled in one
+pass. CrewAI fills in field by field, so it would also substitute `{role}` inside a goal.
 """
 
 import unicodedata
@@ -29,7 +29,7 @@ class Message(TypedDict):
 
 
 def messages(spec: PersonaSpec, turns: Iterable[Turn]) -> list[Message]:
-    """Return the whole prompt. Turns without text are left out, because providers refuse them."""
+    """Return the whole prompt. Turns without text are omitted: providers reject them."""
     prompt = [Message(role="system", content=system_prompt(spec))]
     for turn in turns:
         if not turn.text.strip():
@@ -51,7 +51,7 @@ def system_prompt(spec: PersonaSpec) -> str:
 
 
 def agent_prompt(spec: PersonaSpec) -> str:
-    """Return the sentences with which CrewAI's Agent would introduce this persona."""
+    """Return the sentences that CrewAI's Agent would put into the prompt of this persona."""
     return f"You are {spec.role}. {spec.backstory}\nYour personal goal is: {spec.goal}"
 
 
@@ -62,5 +62,5 @@ def _label(name: str) -> str:
 
 
 def _replace_surrogates(text: str) -> str:
-    """Replace lone surrogates by `?`: they cannot be encoded, and would fail the run."""
+    """Replace lone surrogates by `?`: they cannot be encoded, so the run would fail."""
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,9 +1,10 @@
 """Rewrites the provider's events: merges text events, and works around two faults of CrewAI.
 
-1. CrewAI reads nothing but the usage from an event that has `usage`. Several providers send usage
-   with the finish reason or with every text, and both would be lost. So the event is split in two.
-2. CrewAI restarts the call, text included, when an error inside the stream mentions rate limits.
-   So an error event aborts the call here.
+1. CrewAI reads only the usage from an event that has `usage`. Several providers send usage in the
+   same event as the finish reason or the text, which CrewAI would lose. So this module splits the
+   event in two.
+2. If an error inside the stream mentions rate limits, CrewAI restarts the call and would repeat the
+   text. So an error event aborts the call here.
 """
 
 import re
@@ -34,7 +35,8 @@ class _TextEvent(NamedTuple):
 class EventMerger:
     """Merges adjacent text events of one stream; passes on every other event unchanged, in order.
 
-    `text_events` counts the text events so far, `merged` those that were merged into another one.
+    `text_events` is the number of text events so far, `merged` the number of text events that were
+    merged into another event.
     """
 
     def __init__(self) -> None:
@@ -60,7 +62,7 @@ class EventMerger:
         yield from self._join(text_events)
 
     def _join(self, events: list[_TextEvent]) -> Iterator[bytes]:
-        """Yield one event with the text of all, in the first event's JSON."""
+        """Yield one event: the JSON of the first event with the text of all events."""
         if not events:
             return
         self.text_events += len(events)

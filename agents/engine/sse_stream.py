@@ -17,21 +17,21 @@ from agents.engine_types import AnswerFailed, batch_seconds
 
 MAX_EVENT_BYTES: Final = 1024 * 1024
 MAX_EVENT_LINES: Final = 1_000
-"""The SDK appends the lines of an event one by one, and copies the whole event each time."""
+"""The SDK appends lines to an event one by one and copies the event each time (quadratic time)."""
 MAX_STREAM_BYTES: Final = 32 * 1024 * 1024
-"""Far above any answer. It bounds what is never shown, for example the reasoning of a model."""
+"""Far above the size of any answer: bounds data that is not shown, for example reasoning."""
 HIGH_WATER_BYTES: Final = 64 * 1024
 """High-water mark of the batch: above it, the batch is passed on at once and reading pauses."""
 LINES_PER_TURN: Final = 16
-"""Lines to process before the other tasks of the loop get a turn."""
+"""Lines to process before control is yielded to the other tasks of the event loop."""
 
 
 class EventStream(httpx.AsyncByteStream):
     """The response body, with text events batched and merged by `EventMerger`.
 
-    The SDK and CrewAI need the same CPU time for an event with one word as for one with a line of
-    text. So the first text is passed on at once, and later text is collected for the time that it
-    would wait on its way to the room anyway (`batch_seconds`).
+    The SDK and CrewAI need the same CPU time for an event with one word and for an event with a
+    line of text. So the first text is passed on at once. Later text is collected for
+    `batch_seconds`, a delay that the delivery to the room would add anyway.
 
     A stream that exceeds a size limit raises CallAborted with `provider_garbled`.
     """
@@ -93,7 +93,7 @@ class EventStream(httpx.AsyncByteStream):
         lines_in_turn = 0
         async for data in self._stream:
             *lines, rest = data.split(b"\n")
-            if lines:  # only now: a line that arrives byte by byte must not be joined each time
+            if lines:  # join only complete lines: joining at each read would take quadratic time
                 lines[0] = b"".join([*self._partial, lines[0]])
                 self._partial = []
             self._partial.append(rest)
@@ -131,7 +131,7 @@ class _SizeLimits:
         self._last_line = b""
 
     def count(self, data: bytes, lines: list[bytes], rest: bytes) -> None:
-        """Count what was read: `data`, the lines that end in it, and the rest without a line end.
+        """Count one read: `data`, the lines that end in it, and the rest without a line end.
 
         Raise CallAborted above a limit.
         """
@@ -140,8 +140,8 @@ class _SizeLimits:
             self._event_bytes += len(line) + 1
             self._event_lines += 1
             self._check(self._event_bytes)
-            # A blank line ends the event (WHATWG HTML §9.2.6). Like the SDK: only if it has the
-            # same line ending as the line before.
+            # A blank line ends the event (WHATWG HTML §9.2.6). Like in the SDK, a blank line counts
+            # only if it has the same line ending as the line before.
             if not line or (line == b"\r" and self._last_line.endswith(b"\r")):
                 self._event_bytes = self._event_lines = 0
             self._last_line = line

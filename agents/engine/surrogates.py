@@ -1,4 +1,4 @@
-"""Text that arrives in parts, made storable without changing what it says."""
+"""Makes text that arrives in parts storable: joins surrogate pairs, replaces other characters."""
 
 from typing import Final
 
@@ -15,7 +15,7 @@ class SurrogateJoiner:
         self._high = ""
 
     def feed(self, chunk: str) -> str:
-        """Return the text that is complete now; keep back a high surrogate at the end of it."""
+        """Return the complete text; keep a final high surrogate for the next chunk."""
         text, self._high = self._high + chunk, ""
         if text.isascii():
             return text.replace("\0", REPLACEMENT)
@@ -25,6 +25,6 @@ class SurrogateJoiner:
         return whole.replace("\0", REPLACEMENT)
 
     def flush(self) -> str:
-        """Return U+FFFD if a high surrogate is left at the end of the answer, else nothing."""
+        """Return U+FFFD if a high surrogate is left at the end of the answer, else ""."""
         high, self._high = self._high, ""
         return REPLACEMENT if high else ""

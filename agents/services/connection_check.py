@@ -1,6 +1,6 @@
 """Checks a connection: one cheap request to the provider, and one sentence about the result.
 
-A provider may answer slowly on purpose. So one deadline covers the whole check, from name
+A provider may respond slowly on purpose. So one deadline covers the whole check, from name
 resolution to the last byte, and each process runs at most MAX_CONCURRENT_CHECKS at once.
 """
 
@@ -38,7 +38,7 @@ STATUS_SENTENCES: Final[dict[int, str | Promise]] = {
 
 
 _slots = BoundedSemaphore(MAX_CONCURRENT_CHECKS)
-# A lookup cannot be cancelled. After the deadline it goes on in one of these threads.
+# A lookup cannot be cancelled. After the deadline, it continues in one of these threads.
 _threads: Final = ThreadPoolExecutor(MAX_CONCURRENT_CHECKS, thread_name_prefix="connection-check")
 
 
@@ -86,7 +86,7 @@ class _PinnedTransport(httpx.AsyncHTTPTransport):
 
 
 async def _in_thread(function: Callable[[T], R], argument: T) -> R:
-    """Call a function that resolves a name. The deadline can end the wait, but not the call."""
+    """Call a function that resolves a name. The deadline ends the wait; the call continues."""
     return await asyncio.get_running_loop().run_in_executor(_threads, function, argument)
 
 
@@ -94,8 +94,8 @@ async def _check(base_url: str, key: str, model: str) -> CheckResult:
     headers = {"User-Agent": "Maru", "Accept-Encoding": "identity"}
     if key:
         headers["Authorization"] = f"Bearer {key}"
-    # httpx limits each read only. A provider that sends a byte now and then stays below that
-    # limit for ever, so there is a deadline for the whole check, too.
+    # The timeout of httpx applies to each read. A provider that sends single bytes with pauses
+    # never exceeds it, so the whole check needs a deadline as well.
     async with asyncio.timeout(TIMEOUT_SECONDS):
         await _in_thread(check_url, base_url)
         async with httpx.AsyncClient(
@@ -125,7 +125,7 @@ async def _check_models(client: httpx.AsyncClient, model: str) -> CheckResult:
 
 
 async def _check_completion(client: httpx.AsyncClient, model: str) -> CheckResult:
-    """Ask for one token, because this provider has no list of models."""
+    """Request one token, because this provider has no list of models."""
     question = {
         "model": model,
         "messages": [{"role": "user", "content": "Say: ok"}],

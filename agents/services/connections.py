@@ -100,11 +100,11 @@ def update_connection(
 ) -> Connection:
     """Change the given fields. An empty `key` removes the stored one.
 
-    A stored key belongs to the origin that it was entered for: another origin removes it. Removing
-    a key ends the runs that use it (hook `connection_key_removed`).
+    A stored key is valid only for the origin that it was entered for, so a new origin removes the
+    key. Removing a key ends the runs that use it (hook `connection_key_removed`).
     """
     current = access_connection(user, connection_id, MANAGE)
-    # Resolves the host name before the transaction, or other requests would wait for the lookup.
+    # Resolve the host name before the transaction, so that other requests do not wait for it.
     new_url = None if base_url is None else check_base_url(kind=current.kind, base_url=base_url)
     with transaction.atomic():
         connection = Connection.objects.select_for_update(no_key=True).get(pk=current.pk)
@@ -180,15 +180,15 @@ def check_new_connection(
 
 
 def rotate_keys() -> int:
-    """Encrypt every stored key under the newest secret key; return how many were encrypted.
+    """Encrypt every stored key with the newest secret key; return the number of encrypted keys.
 
-    Unreadable keys stay as they are: see `find_unreadable_keys`.
+    Unreadable keys do not change: see `find_unreadable_keys`.
     """
     rotated = 0
     for pk, stored in _stored_keys():
         with suppress(KeyUnreadable):
-            # The filter on the old value keeps a key that an admin enters at the same time. That
-            # key is already encrypted under the newest secret key.
+            # The filter on the old value preserves a key that an admin enters at the same time.
+            # That key is already encrypted with the newest secret key.
             unchanged = Connection.objects.filter(pk=pk, key_encrypted=stored)
             rotated += unchanged.update(key_encrypted=rotate(stored))
     return rotated
@@ -229,7 +229,7 @@ def _save(connection: Connection) -> None:
 
 
 def _audit_facts(connection: Connection) -> dict[str, object]:
-    """Return what the audit log records: of the key, only whether there is one."""
+    """Return the values for the audit log, which does not contain the key."""
     return {
         "name": connection.name,
         "server": "{}://{}:{}".format(*_origin(connection.base_url)),

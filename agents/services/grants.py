@@ -1,4 +1,4 @@
-"""Services for the grants of a persona: who may use, edit, manage and share it."""
+"""Services for the grants of a persona: the rights to use, edit, manage and share it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Grant:
         return self.user, self.role
 
 
-# Always granted: without them, a persona could lose its last user who may share it.
+# Always granted, so that every persona keeps a user who may share it.
 REQUIRED_GRANTS: Final = (
     Grant(ALL_RIGHTS, role=TeamRole.OWNER),
     Grant(ALL_RIGHTS, role=TeamRole.ADMIN),
@@ -45,7 +45,7 @@ DEFAULT_GRANTS: Final = (Grant(frozenset({"use"})), *REQUIRED_GRANTS)
 
 
 def list_grants(persona: Persona) -> list[Grant]:
-    """Return the grants of a persona. The caller has checked the access."""
+    """Return the grants of a persona. The caller must check the access."""
     held = _read_grants(persona)
     return [Grant(frozenset(held[grantee]), *grantee) for grantee in sorted(held, key=str)]
 
@@ -82,7 +82,7 @@ def put_grants(*, user: User, persona_id: UUID, grants: Iterable[Grant]) -> list
 
 
 def insert_grants(persona: Persona, wanted: Mapping[Grantee, Iterable[str]]) -> None:
-    """Insert the rows. The caller has checked the access and opened a transaction."""
+    """Insert the rows. The caller must check the access and open a transaction."""
     permissions = {p.codename: p for p in get_permissions(Persona, ALL_RIGHTS)}
     PersonaGrant.objects.bulk_create(
         PersonaGrant(content_object=persona, user_id=user, role=role, permission=permissions[right])
@@ -100,7 +100,7 @@ class GrantHooks(AccountHooks):
     """The hooks of agents for users, teams and credentials."""
 
     def access_revoked(self, event: AccessRevoked) -> None:
-        """Delete the grants of a user who leaves a team, so that they stay gone after a return."""
+        """Delete the grants of a user who leaves a team: rejoining must not restore them."""
         if event.team_id is not None:
             PersonaGrant.objects.filter(
                 user=event.user_id, content_object__team=event.team_id
@@ -120,7 +120,7 @@ def _read_grants(persona: Persona) -> dict[Grantee, set[str]]:
 
 
 def _expand_rights(grants: Iterable[Grant]) -> dict[Grantee, set[str]]:
-    """Return the rights of each grantee, with those that they include (`edit` includes `use`)."""
+    """Return the rights of each grantee, with all included rights (`edit` includes `use`)."""
     wanted: dict[Grantee, set[str]] = {}
     for grant in grants:
         if not grant.rights <= ALL_RIGHTS:

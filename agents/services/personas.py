@@ -65,9 +65,9 @@ def create_persona(*, user: User, team_id: UUID, **fields: Unpack[PersonaFields]
 def update_persona(
     *, user: User, persona_id: UUID, version: int | None = None, **fields: Unpack[PersonaFields]
 ) -> Persona:
-    """Save the given fields as the next version; without a difference, make no version.
+    """Save the given fields as the next version; if no field differs, save nothing.
 
-    `version` is the one that the caller has read: raise Conflict if there is a newer one.
+    `version` is the version that the caller has read. Raises Conflict if a newer version exists.
     """
     persona = lock_persona(user, persona_id, EDIT)
     if version is not None and version != persona.version:
@@ -123,7 +123,7 @@ def delete_persona(*, user: User, persona_id: UUID) -> None:
 
 @transaction.atomic
 def create_demo_persona(*, user: User, team_id: UUID) -> Persona:
-    """Add a persona that answers without a provider, and says that it is a demo."""
+    """Add a persona that answers without a provider, with a text that explains the demo."""
     team = access_team(user, team_id, MANAGE)
     existing = team.connections.filter(kind=ConnectionKind.DEMO).first()
     connection = existing or Connection.objects.create(
@@ -147,7 +147,7 @@ def create_demo_persona(*, user: User, team_id: UUID) -> Persona:
 
 
 def build_spec(persona: Persona) -> PersonaSpec:
-    """Return the persona as the engine needs it; raise AnswerFailed if the key is unreadable."""
+    """Return the persona for the engine. Raises AnswerFailed if the key is unreadable."""
     connection = persona.connection
     try:
         key = decrypt(connection.key_encrypted) if connection.key_encrypted else ""
@@ -185,7 +185,7 @@ def _set(persona: Persona, fields: PersonaFields) -> None:
         persona.role = clean_line(fields["role"])
     if "connection" in fields:
         persona.connection = _connection(persona.team, fields["connection"])
-    values: dict[str, Any] = dict(fields)  # Any: what a TypedDict holds has no common type
+    values: dict[str, Any] = dict(fields)  # Any: the values of a TypedDict have no common type
     for name in values.keys() & TEXTS:
         setattr(persona, name, clean_text(values[name]))
     for name in values.keys() & NUMBERS:
@@ -193,7 +193,7 @@ def _set(persona: Persona, fields: PersonaFields) -> None:
 
 
 def _connection(team: Team, connection_id: UUID) -> Connection:
-    """Raise NotFound for a connection of another team."""
+    """Return a connection of the team. Raises NotFound for a connection of another team."""
     connection = team.connections.filter(pk=connection_id).first()
     if connection is None:
         raise NotFound
@@ -218,13 +218,13 @@ def _save_change(persona: Persona, user: User, before: dict[str, object], action
     if not changed:
         return persona
     if not MODEL_FIELDS.isdisjoint(changed):
-        access_persona(user, persona.pk, CHANGE)  # another model may cost more money
+        access_persona(user, persona.pk, CHANGE)  # another model may be more expensive
     persona.version += 1
     _save(persona, update_fields=[*changed, "version"])
     _keep_version(persona, user, changed=changed)
     for hooks in agent_hooks:
         hooks.persona_changed(persona)
-    # Names of the fields only: more people can read the audit log than the texts.
+    # Record only the names of the fields: more users may read the audit log than the texts.
     after_audit = {"version": persona.version, "fields": changed}
     audit(user, action, persona.pk, team_id=persona.team_id, after=after_audit)
     return persona

@@ -32,8 +32,8 @@ def validate_row(row: models.Model, *, exclude: Collection[str] = ()) -> None:
         if isinstance(field, models.TextField) and limit and len(getattr(row, field.name)) > limit:
             errors[field.name] = _("Use at most %(limit)s characters.") % {"limit": limit}
     try:
-        # Without constraints: another transaction can insert a duplicate between this query and
-        # our insert, so only the database can decide (`unique_or_conflict`).
+        # Constraints are not checked here: another transaction can insert a duplicate between the
+        # check and our insert, so only the database can decide (`unique_or_conflict`).
         row.full_clean(exclude, validate_unique=False, validate_constraints=False)
     except ValidationError as error:
         errors |= {name: messages[0] for name, messages in error.message_dict.items()}

@@ -1,4 +1,4 @@
-"""The form of a connection. It checks what a page can know; the services check the rest."""
+"""The form of a connection. The form checks single values; the services check all rules."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
@@ -73,7 +73,7 @@ class ConnectionForm(forms.Form):
         listed_models: Iterable[str] = (),
     ) -> None:
         if data is not None and not str(data.get("models", "")).strip():
-            # The user has named no model: fill in those that the check has found.
+            # The user has entered no model: fill in the models that the check has found.
             data = {name: data[name] for name in data} | {"models": "\n".join(listed_models)}
         super().__init__(data, initial=_initial(connection))
         stored = bool(connection and connection.key_encrypted)

@@ -1,5 +1,6 @@
-"""The forms of a persona and of its grants. They check what a page can know; the services check the
-rest.
+"""The forms of a persona and of its grants.
+
+The forms check single values; the services check all rules.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +16,8 @@ from agents.models import Connection, Lattice, Persona, Pigment
 from agents.services import Grant, PersonaFields
 from agents.services.grants import Grantee
 
-# Between the connection's id, which has no space, and the model's name, which may have one.
+# Separates the id of the connection, which contains no space, from the name of the model, which
+# may contain spaces.
 _SEPARATOR: Final = " "
 
 
@@ -185,7 +187,7 @@ class GrantsForm(forms.Form):
         self._hidden_grants = [grant for grant in grants if grant.grantee not in shown]
 
     def grants(self) -> list[Grant]:
-        """Return the grants for `put_grants`, including those that the form does not show."""
+        """Return the grants for `put_grants`, including the grants that the form does not show."""
         return self._hidden_grants + [
             Grant(frozenset(self.cleaned_data[name].split()), *grantee)
             for name, grantee in self._grantees.items()

@@ -86,7 +86,7 @@ def edit(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpResponse:
 
 @require_http_methods(["GET", "POST"])
 def grants(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpResponse:
-    """The grants of a persona, except those of owners and admins, who always have all rights."""
+    """Show and replace the grants of a persona. Owners and admins always have all rights."""
     persona = _persona(request, team_id, persona_id, SHARE)
     members = TeamMember.objects.active().filter(team=team_id)
     others = members.exclude(role__in=(TeamRole.OWNER, TeamRole.ADMIN)).select_related("user")

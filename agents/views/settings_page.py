@@ -15,7 +15,7 @@ from agents.permissions import MANAGE
 def render_settings_page(
     request: HttpRequest, template: str, team: Team, *, section: str, **context: object
 ) -> HttpResponse:
-    """Render a page of the team's settings with the navigation around it."""
+    """Render a page of the team's settings with its navigation."""
     user = require_user(request)
     navigation = {
         "team": team,
