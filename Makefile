@@ -4,7 +4,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 MANAGE := $(BIN)/python manage.py
 
-# uv ships its own certificates; behind a TLS proxy only those of the machine are valid.
+# uv uses its own CA certificates. Behind a TLS proxy, only the CA certificates of the machine work.
 ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
 export SSL_CERT_FILE ?= /etc/ssl/certs/ca-certificates.crt
 endif
@@ -16,14 +16,14 @@ endif
 run: .venv/runtime
 	@exec $(BIN)/python -m maru.server
 
-# The checks run beside the tests, which mostly wait for servers and browsers.
+# The checks run in parallel with the tests, which mostly wait for servers and browsers.
 test: system .venv/development
 	@$(MAKE) --no-print-directory --jobs=2 pytest check scripts
 
 pytest: .venv/development
 	$(BIN)/pytest
 
-# The tests as a slow machine runs them: each process gets a third of a core (tests/throttle.py).
+# Run the tests as on a slow machine: each process gets a third of a core (tests/throttle.py).
 test-slow: system .venv/development
 	$(BIN)/python -m tests.throttle -- $(BIN)/pytest --numprocesses=4 $(TESTS)
 
@@ -69,12 +69,12 @@ LOCK_OPTIONS := --quiet --generate-hashes --no-emit-index-url --python-version 3
 bench: .venv/development
 	$(BIN)/python -m tests.bench
 
-# Repeated fault injection; the results are in tests/chaos/RESULTS.md. It takes half an hour on an
-# idle machine.
+# Inject faults repeatedly. This takes half an hour on an idle machine. The results are in
+# tests/chaos/RESULTS.md.
 chaos: system .venv/development
 	$(BIN)/python -m tests.chaos
 
-# The screenshot of the README.
+# Take the screenshot of the README.
 picture: system .venv/development
 	$(BIN)/python -m tests.e2e.picture
 
@@ -84,7 +84,7 @@ system:
 clean:
 	rm -rf .venv
 
-# Each of these files marks a finished step, for the version of its prerequisites.
+# Each of these files marks a finished installation step, for the version of its prerequisites.
 .venv/uv:
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check uv

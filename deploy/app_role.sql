@@ -1,7 +1,7 @@
--- Creates a role for the processes that can read and write but owns nothing. It can change neither the
+-- Creates a role for the processes that can read and write but owns nothing. The role can change neither the
 -- audit log nor its triggers. Run with psql as the owner of the tables, after `migrate`:
 --   psql --username=maru --dbname=maru --set=password=… < app_role.sql
--- It can be run again at any time; RUNBOOK.md says when.
+-- This script can be run again at any time; RUNBOOK.md describes when that is necessary.
 
 \set ON_ERROR_STOP on
 
@@ -16,7 +16,7 @@ REVOKE CREATE ON SCHEMA public FROM PUBLIC, maru_app;
 GRANT USAGE ON SCHEMA public TO maru_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO maru_app;
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO maru_app;
--- Tables and sequences of later migrations.
+-- The same rights for the tables and sequences of later migrations.
 ALTER DEFAULT PRIVILEGES IN SCHEMA public
     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO maru_app;
 ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO maru_app;

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Creates the secrets of a new installation, once: maru.env and postgres.env beside this file.
+# Creates the secrets of a new installation, once: maru.env and postgres.env in the folder of this file.
 #   sh deploy/first_secrets.sh chat.example.com
 set -eu
 

@@ -1,4 +1,4 @@
-"""Registers the project as an app, for its management commands and its translations."""
+"""The Django app `maru`, which has the management commands and the translations."""
 
 from django.apps import AppConfig
 

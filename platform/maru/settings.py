@@ -41,7 +41,7 @@ CSRF_TRUSTED_ORIGINS = [ENV.public_url] if ENV.public_url else []
 HTTPS = PUBLIC_URL.startswith("https://")
 TRUSTED_PROXIES = ENV.trusted_proxies
 METRICS_ALLOW = [ip_network(network) for network in ENV.metrics_allow]
-SECURE_SSL_REDIRECT = False  # the proxy redirects; only it sees the scheme of the request
+SECURE_SSL_REDIRECT = False  # the proxy redirects: only the proxy sees the scheme of the request
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
@@ -153,15 +153,15 @@ AUTH_PASSWORD_VALIDATORS = [
         ("NumericPasswordValidator", {}),
     )
 ]
-ANONYMOUS_USER_NAME = None  # guardian: no row for anonymous users
+ANONYMOUS_USER_NAME = None  # guardian must not create a user for anonymous visitors
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "rooms:home"
 ACCOUNT_ADAPTER = "accounts.login.adapters.AccountAdapter"
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
-# Open sign-up requires a confirmed address, and so does an installation that can send mail.
-# Otherwise the invitation is the proof.
+# With open sign-up or a mail server, an account needs a verified email. Otherwise, the invitation
+# is sufficient.
 ACCOUNT_EMAIL_VERIFICATION = "mandatory" if ENV.signup == "open" or ENV.email_url else "optional"
 ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True  # only in the browser that signed up
 ACCOUNT_CHANGE_EMAIL = ACCOUNT_REAUTHENTICATION_REQUIRED = True
@@ -184,7 +184,7 @@ MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_RECOVERY_CODES_SHOW_ONCE = True
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS  # browsers allow it only on localhost
-MFA_ALLOW_UNVERIFIED_EMAIL = True  # installations without mail never verify an address
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # without a mail server, no email is ever verified
 MFA_ADAPTER = "accounts.login.adapters.MfaAdapter"
 MFA_FORMS = {
     "activate_totp": "accounts.login.mfa_forms.ActivateForm",
@@ -195,7 +195,7 @@ MFA_FORMS = {
     "edit_webauthn": "accounts.login.mfa_forms.PasskeyNameForm",
 }
 SOCIALACCOUNT_ADAPTER = "accounts.login.oidc.OidcAdapter"
-# An address that the OpenID Connect provider has confirmed signs in to the account that has it.
+# A user whose email the OpenID Connect provider has verified is signed in to the account with it.
 SOCIALACCOUNT_EMAIL_AUTHENTICATION = SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
 SOCIALACCOUNT_PROVIDERS = {"openid_connect": openid_connect(ENV)}
 USERSESSIONS_ADAPTER = "accounts.login.adapters.SessionsAdapter"

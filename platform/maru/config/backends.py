@@ -7,8 +7,8 @@ from maru.config.env import Env
 
 WEB_DATABASE_CONNECTIONS = 20
 REDIS_CONNECTIONS = 50
-# A process that freezes inside a transaction keeps its row locks. Its rooms would accept no
-# commands, and the reaper could not requeue its runs, so PostgreSQL terminates the session.
+# A process that stalls inside a transaction keeps its row locks: rooms with a locked row would
+# accept no commands, and the reaper could not requeue the runs. So PostgreSQL ends the session.
 STALLED_MILLISECONDS = 5_000
 
 _SQLITE_START = """
@@ -25,12 +25,12 @@ def database(env: Env) -> dict[str, Any]:
         return {
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": env.data_dir.absolute() / "maru.sqlite3",
-            # A file, because threads of a test do not share an in-memory database.
+            # A file, because the threads of a test cannot share an in-memory database.
             "TEST": {"NAME": env.data_dir.absolute() / "test.sqlite3"},
             "OPTIONS": {
                 # A deferred transaction that reads and then writes fails with SQLITE_BUSY at once
-                # if another transaction wrote in between; `timeout` does not apply to that upgrade.
-                # IMMEDIATE takes the write lock at the start.
+                # if another transaction wrote in between: `timeout` does not apply when a read
+                # lock becomes a write lock. IMMEDIATE takes the write lock at the start.
                 "transaction_mode": "IMMEDIATE",
                 "timeout": 20,
                 "init_command": _SQLITE_START,
@@ -80,7 +80,7 @@ def channel_layer(env: Env) -> dict[str, Any]:
 
 
 def redis_options() -> dict[str, Any]:
-    """Return options of Redis clients that hold data which may be lost; timeouts in seconds."""
+    """Return options of Redis clients whose data may be lost; timeouts in seconds."""
     return {
         "max_connections": REDIS_CONNECTIONS,
         "socket_timeout": 2,
@@ -93,7 +93,9 @@ def cache(env: Env) -> dict[str, Any]:
     if env.redis_url is None:
         return {
             "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
-            "OPTIONS": {"MAX_ENTRIES": 100_000},  # beyond it, sign-in attempts are evicted
+            "OPTIONS": {
+                "MAX_ENTRIES": 100_000
+            },  # beyond this, counts of sign-in attempts are evicted
         }
     return {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",

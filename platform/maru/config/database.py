@@ -70,7 +70,7 @@ def lock_data_folder() -> None:
 
 
 def _check_reachable() -> None:
-    """Connect once without the pool, which would retry for a while and log each attempt."""
+    """Connect once without the pool, which would retry and log each attempt."""
     postgres: Any = connection  # Any: BaseDatabaseWrapper does not declare the driver
     with connection.wrap_database_errors:
         postgres.Database.connect(settings.DATABASE_URL, connect_timeout=CONNECT_SECONDS).close()

@@ -25,7 +25,7 @@ PREFIX = "MARU_"
 
 
 def _split(words: object) -> object:
-    """Split a list that is written as `a,b,c`; pydantic-settings would expect JSON."""
+    """Split a list in the form `a,b,c`; pydantic-settings would expect JSON."""
     if isinstance(words, str):
         return tuple(word.strip() for word in words.split(",") if word.strip())
     return words
@@ -63,7 +63,7 @@ def _origin(url: str | None) -> str | None:
 
 
 def _issuer(url: str | None) -> str | None:
-    """Require https, because tokens come from the issuer; allow http only on this machine."""
+    """Require https, because the issuer sends tokens; allow http only on this machine."""
     parts = urlsplit(url or "")
     if url and parts.scheme != "https" and parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
         raise ValueError("must begin with https://")
@@ -179,13 +179,13 @@ class Env(BaseSettings):
 
     @property
     def embedded(self) -> bool:
-        """Return True for the profile of one process with SQLite and the in-memory layer."""
+        """Return True for the embedded profile: one process, SQLite and the in-memory layer."""
         return self.redis_url is None
 
     @model_validator(mode="wrap")
     @classmethod
     def _name_every_mistake(cls, values: dict[str, Any], handler: Callable[..., Any]) -> Any:
-        """Report mistakes of single fields and of their combination together."""
+        """Report errors of single fields and of combinations of fields in one exception."""
         mistakes = [_mistake(name, text) for name, text in _profile_mistakes(values)]
         try:
             env = handler(values)
@@ -200,7 +200,7 @@ class Env(BaseSettings):
 
 
 def _profile_mistakes(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the settings that the given ones require, each with a reason."""
+    """Yield each missing setting that another setting requires, with the reason."""
     if "redis_url" in values and "database_url" not in values:
         yield "database_url", "is needed with MARU_REDIS_URL (or set neither: embedded)"
     if "database_url" in values and "redis_url" not in values:

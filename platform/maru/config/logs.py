@@ -1,4 +1,4 @@
-"""Logging: a log line is an event with ids; it never holds message text or keys."""
+"""Logging: a log line is an event with ids, and never contains message text or keys."""
 
 import logging
 import sys
@@ -62,7 +62,7 @@ def configure(config: dict[str, Any]) -> None:
 
 
 def _shorten_invalid_utf8(record: logging.LogRecord) -> bool:
-    """Reduce uvicorn's traceback for a frame with invalid UTF-8 to one warning."""
+    """Replace uvicorn's traceback for a frame with invalid UTF-8 by one warning."""
     if record.msg == _NO_TEXT:
         record.msg, record.exc_info = "socket.no_text", None
         record.levelno, record.levelname = logging.WARNING, "WARNING"

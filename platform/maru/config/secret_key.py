@@ -45,7 +45,7 @@ def unusable(data_dir: Path, error: OSError) -> str:
 
 
 def _write_once(path: Path, text: str) -> None:
-    """Write a file with mode 0600 atomically; if it exists already, leave it unchanged."""
+    """Write a file with mode 0600 atomically; if the file exists, do not change it."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:

@@ -1,4 +1,4 @@
-"""Runs the answer runner of a process for the duration of a context."""
+"""Runs the runner of a process while a context is open."""
 
 import asyncio
 import sys
@@ -18,9 +18,9 @@ CREWAI = ("crewai_core", "crewai")
 
 @asynccontextmanager
 async def answering(drain_seconds: float) -> AsyncIterator[None]:
-    """Serve the run queue; on exit, drain for up to `drain_seconds` seconds.
+    """Run answers from the run queue; on exit, drain for up to `drain_seconds` seconds.
 
-    CrewAI is imported in a thread, which takes seconds; runs stay queued until it is imported.
+    CrewAI is imported in a thread, which takes seconds. Until then, runs stay queued.
     """
     async with running(_serve(drain_seconds), "answers"):
         yield
@@ -37,7 +37,7 @@ async def _serve(drain_seconds: float) -> None:
 
 
 async def _warm() -> None:
-    """Import CrewAI; a cancellation aborts the import at the next module."""
+    """Import CrewAI; a cancellation aborts the import before the next module."""
     finder = _ImportAborter()
     sys.meta_path.insert(0, finder)
     try:
@@ -49,16 +49,16 @@ async def _warm() -> None:
 
 
 class _ImportAborter:
-    """A finder in `sys.meta_path` that raises SystemExit in the importing thread once `aborted`.
+    """A finder in `sys.meta_path`: if `aborted` is set, raises SystemExit in the importing thread.
 
-    Python cannot stop a thread from outside, and a process waits for its threads at exit.
+    Python cannot stop a thread from another thread, and a process waits for its threads at exit.
     """
 
     aborted = False
     _thread: int | None = None
 
     def find_spec(self, name: str, path: object, target: object = None) -> ModuleSpec | None:
-        """Return None, so that the next finder is asked (importlib's protocol)."""
+        """Return None, so that importlib calls the next finder."""
         if name in CREWAI:
             self._thread = get_ident()
         if self.aborted and get_ident() == self._thread:

@@ -20,10 +20,10 @@ Companion = Callable[[State], AbstractAsyncContextManager[None]]
 
 
 class Lifespan:
-    """Wraps an ASGI application: enters the companions at startup, exits them in reverse order.
+    """Wraps an ASGI application: enters the companions at startup, exits them at shutdown.
 
-    A companion is a context manager that gets the lifespan state. What it puts into the state is
-    in `scope["state"]` of every request.
+    Companions are exited in reverse order. A companion is a context manager that gets the lifespan
+    state. The values that it adds to the state are in `scope["state"]` of every request.
     """
 
     def __init__(self, app: Any, *companions: Companion) -> None:
@@ -52,14 +52,14 @@ async def publisher(state: State) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def hub(state: State) -> AsyncIterator[None]:
-    """Run the hub, which forwards frames from the channel layer to the connections here."""
+    """Run the hub, which forwards frames from the channel layer to local connections."""
     state["hub"] = make_hub()
     async with running(state["hub"].run(), "hub"):
         yield
 
 
 class CompanionEnded(Exception):
-    """A background task that must run until shutdown has ended early."""
+    """A background task has ended before the shutdown."""
 
 
 @asynccontextmanager

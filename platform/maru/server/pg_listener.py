@@ -1,4 +1,4 @@
-"""LISTENs on PostgreSQL in an agents worker, so that queued runs wake the runner at once."""
+"""Listens for PostgreSQL notifications in a worker, so that queued runs wake it at once."""
 
 import asyncio
 from typing import Final
@@ -37,7 +37,7 @@ async def listen() -> None:
 
 
 async def _listen_once() -> None:
-    """LISTEN, then wake the runner once: runs queued before LISTEN sent no notification here."""
+    """Execute LISTEN, then wake the runner once: earlier runs caused no notification here."""
     address = make_conninfo(settings.DATABASE_URL, **OPTIONS)
     async with await psycopg.AsyncConnection.connect(address, autocommit=True) as connection:
         await connection.execute(f"LISTEN {CHANNEL}")

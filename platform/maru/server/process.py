@@ -1,6 +1,6 @@
 """One web process: uvicorn with our configuration. Started by `python -m maru.server`.
 
-In the embedded profile it is the only process: it also migrates the database and runs the answers.
+In the embedded profile, this is the only process: it also migrates the database and runs answers.
 """
 
 import errno
@@ -30,7 +30,7 @@ EMBEDDED_DRAIN_SECONDS = 5
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT; a failed start prints one sentence and exits with status 1."""
-    # uvicorn raises the signal that stopped it again after its shutdown.
+    # After its shutdown, uvicorn raises the signal that stopped it a second time.
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, _end)
     django.setup()
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 class Server(uvicorn.Server):
-    """uvicorn that stops when a lifespan companion fails, and ends event streams at shutdown."""
+    """A uvicorn server that stops if a companion fails, and ends event streams at shutdown."""
 
     async def on_tick(self, counter: int) -> bool:
         """Return True to shut down: on request, or after a companion has failed."""
@@ -89,7 +89,7 @@ def _application() -> Any:
     from maru.server.asgi import application
     from maru.server.lifespan import Lifespan
 
-    get_resolver().url_patterns  # noqa: B018 # else the first request loads them on the event loop
+    get_resolver().url_patterns  # noqa: B018 # else the first request imports the URLs on the event loop
     if settings.EMBEDDED:
         return Lifespan(application.app, *application.companions, _answers)
     return application

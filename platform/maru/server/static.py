@@ -15,7 +15,7 @@ from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 
 class CollectedFiles(CompressedManifestStaticFilesStorage):  # type: ignore[misc]  # has no types
-    """Static files under hashed names; imports between JS modules are rewritten to them."""
+    """Static files with hashed names; imports between JS modules use the hashed names."""
 
     support_js_module_import_aggregation = True
 
@@ -23,7 +23,7 @@ class CollectedFiles(CompressedManifestStaticFilesStorage):  # type: ignore[misc
 def collect_missing() -> None:
     """Run collectstatic if a file is missing, under a file lock for the processes of a machine.
 
-    A complete folder is only read, because it is read-only in an image.
+    A complete folder is not changed, because it is read-only in an image.
     """
     if _is_complete():
         return
@@ -47,7 +47,7 @@ def _paths() -> Iterator[str]:
 
 
 class StaticFiles:
-    """ASGI application: serves static files by WhiteNoise, passes all other requests to `app`.
+    """An ASGI application that serves static files and passes all other requests to `app`.
 
     The embedded profile serves the source folders and checks files at each request. Production
     serves the collected folder with hashed names.

@@ -10,7 +10,7 @@ FRAGMENTS: Final = 1_024
 
 
 class BoundedProtocol(FlowControlProtocol):
-    """Bounds what uvicorn does not: message fragments, unread pongs, half-closed connections."""
+    """Bounds message fragments, unread pongs and half-closed connections, unlike uvicorn."""
 
     def handle_cont(self, event: Frame) -> None:
         """Fail the connection beyond FRAGMENTS continuation frames (RFC 6455 §5.4).

@@ -57,15 +57,15 @@ class Api(NinjaAPI):
 
     @property
     def urls(self) -> tuple[list[Any], str, str]:
-        """The URL patterns for `path`, with a last one that answers unknown paths."""
+        """The URL patterns for `path`; one more pattern returns `not_found` for unknown paths."""
         patterns, app_name, namespace = super().urls
         for pattern in patterns:
             pattern.callback = _with_own_errors(cast("View", pattern.callback))
-        *routes, root = patterns  # ninja reverses the root by name; its own page stays hidden
+        *routes, root = patterns  # ninja needs the name of the root; its page stays unreachable
         return [*routes, re_path("", _unknown_path), root], app_name, namespace
 
     def get_openapi_operation_id(self, operation: Any) -> str:
-        """Return the name of the function: generated clients name their methods by it."""
+        """Return the name of the function: generated clients use it as the method name."""
         name: str = operation.view_func.__name__
         return name
 
@@ -113,7 +113,7 @@ def _unknown_path(request: HttpRequest) -> HttpResponse:
 
 
 def _error_for(request: HttpRequest, error: MaruError) -> HttpResponse:
-    """Return the response for `error`; without credentials, 401 with the same body on each path."""
+    """Return the response for `error`; without credentials, 401 with one body for all paths."""
     try:
         authenticated = any(auth(request) for auth in AUTH)
     except MaruError as refused:
@@ -161,7 +161,7 @@ def _on_not_found(request: HttpRequest, error: Http404) -> HttpResponse:
 
 @api.exception_handler(ValidationError)
 def _on_invalid_parameters(request: HttpRequest, error: ValidationError) -> HttpResponse:
-    """Return `not_found` for a path that does not parse, `invalid` for other parameters."""
+    """Return `not_found` for an invalid path parameter, `invalid` for other parameters."""
     if any(mistake["loc"][0] == "path" for mistake in error.errors):
         return error_response(NotFound())
     fields = {".".join(map(str, mistake["loc"][1:])): mistake["msg"] for mistake in error.errors}

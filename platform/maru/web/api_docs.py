@@ -1,7 +1,7 @@
 """The reference page of the REST API: its OpenAPI schema, rendered as HTML without scripts.
 
-The viewers that ninja offers are loaded from a CDN or use inline styles, which the Content Security
-Policy of our pages forbids.
+The viewers of ninja are loaded from a CDN or use inline styles, and the Content Security Policy of
+our pages forbids both.
 """
 
 from collections.abc import Iterator
@@ -86,7 +86,7 @@ def _parameter(parameter: Schema) -> Field:
 
 
 def _json_schema(message: Schema) -> Schema:
-    """Return the schema of a JSON body or response; empty without one."""
+    """Return the schema of a JSON body or response; an empty schema if there is none."""
     content: Schema = message.get("content", {}).get("application/json", {})
     found: Schema = content.get("schema", {})
     return found

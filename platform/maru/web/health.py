@@ -71,12 +71,12 @@ def _layer() -> list[str]:
 
 
 def _may_read_metrics(request: HttpRequest) -> bool:
-    """Return True if the client's address is allowed; it is unknown behind an untrusted proxy."""
+    """Return True if the client's IP is allowed. Behind an untrusted proxy, the IP is unknown."""
     if "X-Forwarded-For" in request.headers and not settings.TRUSTED_PROXIES:
         return False
     try:
         address = ip_address(request.META["REMOTE_ADDR"])
-    except ValueError:  # a Unix socket has none
+    except ValueError:  # the client of a Unix socket has no IP
         return False
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped

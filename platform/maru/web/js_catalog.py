@@ -11,7 +11,7 @@ from django.views.i18n import JavaScriptCatalog
 class CatalogView(JavaScriptCatalog):
     """Django's JavaScript catalogue with the language in the URL, so that it can be cached."""
 
-    packages: list[str] = ["rooms", "agents", "accounts", "maru"]  # noqa: RUF012 # as Django has it
+    packages: list[str] = ["rooms", "agents", "accounts", "maru"]  # noqa: RUF012 # as in Django
 
     def get(self, request: HttpRequest, *args: Any, language: str, **kwargs: Any) -> HttpResponse:
         if language not in dict(settings.LANGUAGES):

@@ -37,7 +37,7 @@ def private_pages(get_response: Handler) -> Handler:
 
 @sync_only_middleware
 def audited(get_response: Handler) -> Handler:
-    """Set the client address for audit entries, and write an entry for each refused change."""
+    """Set the client's IP for audit entries, and write an entry for each refused change."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         before = client_address.set(request.META.get("REMOTE_ADDR", ""))
@@ -70,7 +70,7 @@ def _audit_refusal(request: HttpRequest, error: MaruError) -> None:
 
 
 def _ids_in(kwargs: Mapping[str, object]) -> Iterator[tuple[str, UUID]]:
-    """Yield the ids in a URL with their kinds. Other URL parts may be secrets and are left out."""
+    """Yield the ids in a URL with their kinds. Other URL parts may be secrets and are omitted."""
     for name, value in kwargs.items():
         with suppress(ValueError):
             if name.endswith("_id"):
@@ -79,7 +79,7 @@ def _ids_in(kwargs: Mapping[str, object]) -> Iterator[tuple[str, UUID]]:
 
 @sync_only_middleware
 def counted(get_response: Handler) -> Handler:
-    """Apply the rate limit of API calls to unsafe requests of pages, refused requests included."""
+    """Apply the rate limit of API calls to unsafe requests of pages, also to refused requests."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         changes = request.method not in _READS and not _is_of_the_api(request)
@@ -94,12 +94,15 @@ def counted(get_response: Handler) -> Handler:
 
 
 def _is_of_the_api(request: HttpRequest) -> bool:
-    """Return True for API requests; the API authenticates and rate-limits by itself."""
+    """Return True for API requests, which the API itself authenticates and rate-limits."""
     return request.path_info.startswith("/api/")
 
 
 class NamedErrors:
-    """Turns a MaruError that a view raises into an error page; 404 for absent and for forbidden."""
+    """Renders an error page for a MaruError that a view raises.
+
+    Redirects for MfaRequired, and for a GET of a URL that accepts only POST.
+    """
 
     sync_capable, async_capable = True, False
 

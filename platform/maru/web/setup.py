@@ -81,7 +81,7 @@ def _closed(request: HttpRequest) -> HttpResponse:
 
 
 def _checks() -> list[tuple[str, str]]:
-    """Return the parts of this server with their state, for the set-up page."""
+    """Return each part of this server with its state, for the set-up page."""
     here = _("in this process")
     return [
         (_("Database"), _database()),

@@ -47,7 +47,7 @@ class Command(BaseCommand):
         )
 
     def _warn_of_weak_password(self, password: str, user: User) -> None:
-        """Warn only: a user of this command has full access to the database anyway."""
+        """Only warn: a user of this command has full access to the database."""
         try:
             validate_password(password, user)
         except ValidationError as error:
@@ -56,7 +56,7 @@ class Command(BaseCommand):
 
 @transaction.atomic
 def _set_up(options: dict[str, Any], password: str | None) -> tuple[User, str]:
-    """Create a set-up link and use it, as a browser does: both ways share one lock."""
+    """Create a set-up link and use it, as the set-up page does, so that both use the same lock."""
     link = create_setup_link()
     if link is None:
         raise CommandError("Maru is already set up. Ask an owner of a team for an invitation.")

@@ -18,8 +18,8 @@ NOT_OURS = [".venv/*", "tests/*", "static/vendor/*", "var/*", "deploy/*", "*.egg
 def home_of(path: Path) -> Path:
     """Return the locale folder for the strings of a file.
 
-    Templates and scripts lie outside the apps: `templates/rooms/x.html` belongs to rooms. Files of
-    no app belong to maru.
+    Templates and scripts are outside the apps: `templates/rooms/x.html` belongs to rooms. Files
+    that belong to no app belong to maru.
     """
     for name in path.resolve().relative_to(settings.BASE_DIR).parts[:2]:
         if name in APPS:
@@ -28,7 +28,7 @@ def home_of(path: Path) -> Path:
 
 
 class Collector(makemessages.Command):
-    """Django's makemessages with our locale folders; it would search only above each file."""
+    """Django's makemessages with our locale folders: Django searches only the parent folders."""
 
     # A fuzzy match is worse than a missing translation, which a test detects.
     msgmerge_options = [  # noqa: RUF012 # Django's command appends to it

@@ -110,7 +110,7 @@ def _persona_of(owner: User, team: Team, connection: Connection, model: str) -> 
         connection=connection.pk,
         model=model,
     )
-    # Scripts look a persona up by its model's name, which need not be a valid handle.
+    # Scripts look up a persona by the name of its model, which may not be a valid handle.
     persona.handle = model[:MAX_NAME_LENGTH]
     persona.save(update_fields=["handle"])
     return persona

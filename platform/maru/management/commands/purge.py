@@ -1,4 +1,4 @@
-"""Erases deleted data whose time for restoring has passed; run it daily."""
+"""Erases deleted data that can no longer be restored, and expired responses; run it daily."""
 
 from typing import Any
 

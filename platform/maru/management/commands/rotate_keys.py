@@ -1,4 +1,4 @@
-"""Re-encrypts stored provider keys and second factors under a new MARU_SECRET_KEY."""
+"""Re-encrypts stored provider keys and second factors with a new MARU_SECRET_KEY."""
 
 from argparse import ArgumentParser
 from typing import Any

@@ -1,4 +1,4 @@
-"""Starts one agents worker: it runs answers and serves no HTTP."""
+"""Starts one agents worker, which runs answers and serves no HTTP."""
 
 import asyncio
 import signal
