@@ -98,7 +98,7 @@ def audit_form(
     *,
     audited_fields: Collection[str] = (),
 ) -> None:
-    """Audit the fields that an admin form has changed, except those that a service has audited."""
+    """Audit the fields that an admin form has changed, except fields that a service has audited."""
     changed = [name for name in form.changed_data if name not in audited_fields]
     if changed:
         before = {name: form.initial.get(name) for name in changed}

@@ -51,7 +51,7 @@ class AccessRevoked:
 
 
 class AccountHooks:
-    """The hooks of this app, which do nothing. An implementation overrides those that it needs."""
+    """Hooks that do nothing. An implementation overrides the hooks that it needs."""
 
     def access_revoked(self, event: AccessRevoked) -> None:
         """A user has lost access to a team, or a credential of the user has been revoked."""

@@ -106,8 +106,8 @@ class Usage:
 def batch_seconds(sent: int) -> float:
     """Return the number of seconds to collect text before the next batch, after `sent` batches.
 
-    The first five batches take 50 ms each, so that an answer starts to appear quickly. Later ones
-    take 90 ms: readers see no difference, and every process handles about half as many events.
+    The first five batches take 50 ms each, so that an answer starts to appear quickly. Later
+    batches take 90 ms: users see no difference, and every process handles about half the events.
     """
     return 0.05 if sent < 5 else 0.09
 
@@ -153,7 +153,7 @@ class AnswerFailed(Exception):
     """The answer failed.
 
     `detail` is one sentence for the room, without a host, a key or a path. `retry_after` is the
-    delay in seconds that the provider asked for. `usage` holds the tokens that are known so far.
+    delay in seconds that the provider requested. `usage` holds the tokens that are known so far.
     """
 
     def __init__(

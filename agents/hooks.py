@@ -10,7 +10,7 @@ from agents.models import Connection, Persona
 
 
 class AgentHooks:
-    """The hooks of this app, which do nothing. An implementation overrides those that it needs."""
+    """Hooks that do nothing. An implementation overrides the hooks that it needs."""
 
     def persona_changed(self, persona: Persona) -> None:
         """A change of a persona has been saved."""

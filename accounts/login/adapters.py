@@ -181,7 +181,7 @@ class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth has no typ
         return gettext("Passkey %(number)s") % {"number": number}
 
     def get_public_key_credential_rp_entity(self) -> dict[str, str]:
-        """Return the WebAuthn relying party: the public host, not the one in the Host header."""
+        """Return the WebAuthn relying party: the public host, not the host in the header."""
         entity: dict[str, str] = super().get_public_key_credential_rp_entity()
         if settings.HTTPS:
             entity["id"] = urlsplit(settings.PUBLIC_URL).hostname or ""

@@ -89,7 +89,7 @@ def from_finish_reason(reason: str | None) -> AnswerFailed | None:
 
 
 def parse_retry_after(headers: httpx.Headers) -> float | None:
-    """Return the seconds that `Retry-After` asks for, or None (RFC 9110 §10.2.3).
+    """Return the delay of `Retry-After` in seconds, or None (RFC 9110 §10.2.3).
 
     The value is a number of seconds or an HTTP date.
     """

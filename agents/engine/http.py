@@ -120,7 +120,7 @@ def _may_be_event_stream(response: httpx.Response) -> bool:
     """Return False for HTML, JSON and compressed bodies.
 
     WHATWG HTML §9.2.3 requires `text/event-stream`, but several providers send other types, so
-    the check excludes only what cannot be a stream.
+    the check rejects only types that cannot be a stream.
     """
     media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     encoded = response.headers.get("content-encoding", "identity").lower() != "identity"

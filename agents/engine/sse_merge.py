@@ -22,7 +22,7 @@ _USAGE_OR_ERROR: Final = re.compile(rb'"(?:usage|error)"\s*+:\s*+(?!null)')
 
 
 class _TextEvent(NamedTuple):
-    """An event that adds text to the first choice and carries nothing else."""
+    """An event that adds text to the first choice and has no other content."""
 
     lines: list[bytes]
     decoded: Any

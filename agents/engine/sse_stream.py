@@ -31,7 +31,7 @@ class EventStream(httpx.AsyncByteStream):
 
     The SDK and CrewAI need the same CPU time for an event with one word and for an event with a
     line of text. So the first text is passed on at once. Later text is collected for
-    `batch_seconds`, a delay that the delivery to the room would add anyway.
+    `batch_seconds`, which is also the interval between two flushes of text to the room.
 
     A stream that exceeds a size limit raises CallAborted with `provider_garbled`.
     """
@@ -140,7 +140,7 @@ class _SizeLimits:
             self._event_bytes += len(line) + 1
             self._event_lines += 1
             self._check(self._event_bytes)
-            # A blank line ends the event (WHATWG HTML §9.2.6). Like in the SDK, a blank line counts
+            # A blank line ends the event (WHATWG HTML §9.2.6). As in the SDK, a blank line counts
             # only if it has the same line ending as the line before.
             if not line or (line == b"\r" and self._last_line.endswith(b"\r")):
                 self._event_bytes = self._event_lines = 0

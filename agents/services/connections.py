@@ -98,7 +98,7 @@ def update_connection(
     key: str | None = None,
     models: Iterable[str] | None = None,
 ) -> Connection:
-    """Change the given fields. An empty `key` removes the stored one.
+    """Change the given fields. An empty `key` removes the stored key.
 
     A stored key is valid only for the origin that it was entered for, so a new origin removes the
     key. Removing a key ends the runs that use it (hook `connection_key_removed`).

@@ -103,7 +103,7 @@ class ConnectionForm(forms.Form):
         )
 
     def changed_values(self) -> ChangedConnection:
-        """Return the arguments of `update_connection`; `key` is None to keep the stored one."""
+        """Return the arguments of `update_connection`; `key` is None to keep the stored key."""
         values = self.cleaned_data
         forget = values.get("forget_key", False)
         return ChangedConnection(

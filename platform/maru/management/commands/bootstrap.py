@@ -29,7 +29,7 @@ class Command(BaseCommand):
             "--password-file",
             type=Path,
             metavar="F",
-            help="without it, set a password by reset mail",
+            help="without this option, the owner sets a password by a reset mail",
         )
         parser.add_argument("--print-token", action="store_true", help="print only an API token")
 

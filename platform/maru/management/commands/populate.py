@@ -33,7 +33,7 @@ class Command(BaseCommand):
         parser.add_argument("--model", action="append", default=[], metavar="NAME")
         parser.add_argument("--out", type=Path, required=True, metavar="FILE")
         parser.add_argument(
-            "--force", action="store_true", help="also if the database holds other teams"
+            "--force", action="store_true", help="continue even if the database contains teams"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

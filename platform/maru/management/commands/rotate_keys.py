@@ -11,7 +11,7 @@ from maru.config import database
 
 
 class Command(BaseCommand):
-    help = "Re-encrypt stored provider keys under MARU_SECRET_KEY. Fails if one cannot be read."
+    help = "Re-encrypt stored keys with MARU_SECRET_KEY. Fails if a key cannot be read."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
