@@ -14,7 +14,7 @@ from accounts.services.teams import add_team_member
 
 PASSWORD = "ondol-warms-the-floor"
 
-Response = Any  # of a test client: its type, with `json`, is in the stubs only
+Response = Any  # of a test client: only the stubs declare the type that has `json`
 
 
 @dataclass(frozen=True)

@@ -111,12 +111,12 @@ def test_changes_of_staff_and_active_are_audited(staff: Client, cast: Cast) -> N
     staff.post(path, {"is_active": "on", "is_superuser": "on"})
     staff.post(path, {"is_active": "on", "is_staff": "on"})
 
-    risen, moved = written(cast.owner)
-    assert risen.action == moved.action == "user.changed"
-    assert risen.target_id == moved.target_id == cast.suspended.pk
-    assert risen.before == {"is_active": False, "is_superuser": False}
-    assert risen.after == {"is_active": True, "is_superuser": True}
-    assert (moved.before["is_staff"], moved.after["is_superuser"]) == (False, False)
+    promoted, demoted = written(cast.owner)
+    assert promoted.action == demoted.action == "user.changed"
+    assert promoted.target_id == demoted.target_id == cast.suspended.pk
+    assert promoted.before == {"is_active": False, "is_superuser": False}
+    assert promoted.after == {"is_active": True, "is_superuser": True}
+    assert (demoted.before["is_staff"], demoted.after["is_superuser"]) == (False, False)
 
 
 def test_changes_of_a_team_quota_are_audited(staff: Client, cast: Cast) -> None:
@@ -124,10 +124,10 @@ def test_changes_of_a_team_quota_are_audited(staff: Client, cast: Cast) -> None:
     staff.post("/admin/rooms/teamquota/add/", {"team": team, "runs_per_team": "3"})
     staff.post(f"/admin/rooms/teamquota/{team}/change/", {"team": team, "runs_per_team": "30"})
 
-    made, changed = written(cast.owner)
-    assert made.action == changed.action == "quota.changed"
-    assert made.target_id == changed.target_id == cast.team.pk
-    assert (made.before, made.after) == ({"runs_per_team": None}, {"runs_per_team": 3})
+    created, changed = written(cast.owner)
+    assert created.action == changed.action == "quota.changed"
+    assert created.target_id == changed.target_id == cast.team.pk
+    assert (created.before, created.after) == ({"runs_per_team": None}, {"runs_per_team": 3})
     assert (changed.before, changed.after) == ({"runs_per_team": 3}, {"runs_per_team": 30})
 
 

@@ -111,7 +111,7 @@ def test_cleaning_is_idempotent(text: str) -> None:
         ("", "", ""),
     ],
 )
-def test_initials_of_names(name: str, two: str, one: str) -> None:
+def test_initials_are_taken_from_the_name(name: str, two: str, one: str) -> None:
     assert initials(name) == two
     assert initials(name, max_letters=1) == one
 

@@ -12,7 +12,7 @@ from accounts.models import User
 from accounts.rate_limits import LIMITS, MemoryCounters, RateLimit, RedisCounters
 from accounts.scopes import FULL_SCOPE
 
-WHOSE = [(action, kind) for action, kind in LIMITS]
+RULES = [(action, kind) for action, kind in LIMITS]
 
 
 class Clock:
@@ -59,7 +59,7 @@ def passes(action: str, kind: str, one: UUID) -> bool:
     return True
 
 
-@pytest.mark.parametrize(("action", "kind"), WHOSE)
+@pytest.mark.parametrize(("action", "kind"), RULES)
 def test_each_limit_applies_at_its_count(
     action: str, kind: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,1 +1,1 @@
-"""Tests that hold for every way in: permission matrix, audit and rate limits."""
+"""Tests of all pages and endpoints: permission matrix, audit and rate limits."""

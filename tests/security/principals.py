@@ -94,7 +94,7 @@ class Principal:
 
 
 def make_principals(victim: Tenant, own: Tenant) -> list[Principal]:
-    """Return one user for each way to be outside the victim's room."""
+    """Return a user of each kind that is outside the victim's room."""
     return [
         _principal("stranger", own.owner),
         *(_of_role(own, role, insider=False) for role in (TeamRole.ADMIN, TeamRole.GUEST)),

@@ -37,13 +37,13 @@ KEY = "sk-CANARY-of-a-provider"
 PROSE = "CANARY of instructions"
 
 
-class Here(TypedDict):
+class TeamArguments(TypedDict):
     user: User
     team_id: UUID
 
 
 @dataclass
-class World:
+class Scenario:
     """A team with a room, personas, a connection and a valid invitation."""
 
     owner: User = field(default_factory=lambda: person("Owner"))
@@ -59,31 +59,37 @@ class World:
 
     def __post_init__(self) -> None:
         self.team = create_team(user=self.owner, name="Team")
-        here = Here(user=self.owner, team_id=self.team.pk)
+        team_arguments = TeamArguments(user=self.owner, team_id=self.team.pk)
         teams.add_team_member(self.team, self.member, "member")
-        self.persona = create_demo_persona(**here)
-        self.unbound = create_demo_persona(**here)
-        self.room = create_room(**here, name="room", personas=[self.persona.pk])
+        self.persona = create_demo_persona(**team_arguments)
+        self.unbound = create_demo_persona(**team_arguments)
+        self.room = create_room(**team_arguments, name="room", personas=[self.persona.pk])
         self.connection = agents.services.create_connection(
-            **here, name="Another", kind="openai", base_url="https://api.example.com", key=KEY
+            **team_arguments,
+            name="Another",
+            kind="openai",
+            base_url="https://api.example.com",
+            key=KEY,
         )
-        self.invitation, self.link = invite(**here)
+        self.invitation, self.link = invite(**team_arguments)
 
 
 def person(name: str) -> User:
     return create_user(name=name, email=f"{name.lower()}@example.com", verified=True)
 
 
-Act = Callable[[World], object]
+Act = Callable[[Scenario], object]
 A, G, R = accounts.services, agents.services, rooms.services
 
 
-def added(world: World) -> UUID:
-    put_member(user=world.owner, room_id=world.room.pk, member_id=world.member.pk, role="member")
-    return world.member.pk
+def added(scenario: Scenario) -> UUID:
+    put_member(
+        user=scenario.owner, room_id=scenario.room.pk, member_id=scenario.member.pk, role="member"
+    )
+    return scenario.member.pk
 
 
-def setup(world: World) -> object:
+def setup(scenario: Scenario) -> object:
     token = create_setup_link()
     assert token
     return A.complete_setup(
@@ -91,8 +97,8 @@ def setup(world: World) -> object:
     )
 
 
-def delete_team_eight_days_ago(world: World) -> None:
-    A.delete_team(user=world.owner, team_id=world.team.pk, name="Team")
+def delete_team_eight_days_ago(scenario: Scenario) -> None:
+    A.delete_team(user=scenario.owner, team_id=scenario.team.pk, name="Team")
     Team.objects.update(deleted_at=timezone.now() - timedelta(days=8))
 
 
@@ -361,20 +367,20 @@ def test_every_service_is_listed_here() -> None:
 @pytest.mark.parametrize("name", CHANGES)
 def test_change_writes_one_entry_without_secrets(name: str) -> None:
     act, actions = CHANGES[name]
-    world = World()
+    scenario = Scenario()
     if name in BEFORE:
-        BEFORE[name](world)
+        BEFORE[name](scenario)
     entries_before = set(AuditEntry.objects.values_list("pk", flat=True))
 
     with CaptureQueriesContext(connection) as queries:
-        act(world)
+        act(scenario)
 
     written = AuditEntry.objects.exclude(pk__in=entries_before)
     assert sorted(written.values_list("action", flat=True)) == sorted(actions)
     for entry in written:
         values = f"{entry.before}{entry.after}"
         assert not any(secret in values for secret in (KEY, PROSE, "another-good-password"))
-        assert not any(secret in values for secret in (world.link, world.invitation.digest))
+        assert not any(secret in values for secret in (scenario.link, scenario.invitation.digest))
     statements = [query["sql"] for query in queries.captured_queries]
     of_the_log = [
         q for q in statements if "accounts_auditentry" in q and not q.startswith("DELETE")
@@ -383,36 +389,36 @@ def test_change_writes_one_entry_without_secrets(name: str) -> None:
 
 
 def test_message_writes_no_audit_entry() -> None:
-    world = World()
+    scenario = Scenario()
     before = AuditEntry.objects.count()
 
-    post_message(user=world.owner, room_id=world.room.pk, text="Hello")
+    post_message(user=scenario.owner, room_id=scenario.room.pk, text="Hello")
 
     assert AuditEntry.objects.count() == before
 
 
 def test_refused_socket_command_is_audited_and_refused_read_is_not() -> None:
-    world = World()
+    scenario = Scenario()
     with pytest.raises(Exception, match="not_found"):
         execute(
             MessageSend(
                 ref="1",
-                room=world.room.pk,
-                client_id=world.room.pk,
+                room=scenario.room.pk,
+                client_id=scenario.room.pk,
                 text="Hello",
                 reply_to=None,
                 personas=None,
             ),
-            world.newcomer,
+            scenario.newcomer,
             "en",
         )
     with pytest.raises(Exception, match="not_found"):
-        execute(RoomRead(room=world.room.pk, seq=1), world.newcomer, "en")
+        execute(RoomRead(room=scenario.room.pk, seq=1), scenario.newcomer, "en")
 
     (entry,) = AuditEntry.objects.filter(refused=True)
     assert (entry.action, entry.actor, entry.target_id, entry.team) == (
         "message.send",
-        world.newcomer,
-        world.room.pk,
+        scenario.newcomer,
+        scenario.room.pk,
         None,
     )

@@ -48,7 +48,7 @@ PARAMETERS = {
     "emoji": "emoji",
 }
 FREE = {"token", "language"}  # parameters that are not ids
-OF_ROOMS = {"room", "message", "run"}
+KINDS_IN_ROOMS = {"room", "message", "run"}
 
 # Page → the form that it sends. Ids are written as their kind, in braces.
 PAGES: dict[str, dict[str, str]] = {
@@ -106,7 +106,7 @@ WITHOUT_IDS = {
     *("healthz", "readyz", "metrics"),
 }
 # Routes of third-party apps (see test_matrix_other_routes) and of the API (see below).
-ELSEWHERE = ("accounts/", "admin/", "api/")
+OTHER_ROUTES = ("accounts/", "admin/", "api/")
 
 # REST operation → a valid body. Ids are written as their kind, in braces.
 BODIES: dict[str, dict[str, Any]] = {
@@ -221,7 +221,7 @@ def own(db: None) -> Tenant:
 def pages() -> Iterator[tuple[str, str]]:
     """Yield the name and the path of each page, with its parameters in braces."""
     for route, name in walk(get_resolver().url_patterns, "", ""):
-        if not route.startswith(ELSEWHERE):
+        if not route.startswith(OTHER_ROUTES):
             yield name or route, "/" + re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", route)
 
 
@@ -255,9 +255,9 @@ def kinds_in(path: str) -> dict[str, str]:
     return {each: PARAMETERS[each] for each in found if each not in FREE}
 
 
-def filled(thing: Any, ids: Ids) -> Any:
+def filled(template: Any, ids: Ids) -> Any:
     """Return a body or a form with the ids filled in."""
-    text = json.dumps(thing)
+    text = json.dumps(template)
     return json.loads(re.sub(r"{(\w+)}", lambda found: ids[found[1]], text))
 
 
@@ -326,7 +326,7 @@ def send_rest(token: str | None, name: str, ids: Ids, path_ids: Ids | None = Non
 
 def is_foreign(principal: Principal, kinds: dict[str, str]) -> bool:
     """Return True if the principal has no access to the objects of a path."""
-    return not principal.insider or not OF_ROOMS.isdisjoint(kinds.values())
+    return not principal.insider or not KINDS_IN_ROOMS.isdisjoint(kinds.values())
 
 
 def check_same_response(real: Any, unknown: Any, ids: Ids, missing: Ids, case: object) -> int:

@@ -33,12 +33,12 @@ pytestmark = pytest.mark.django_db
 PASSWORD = "ondol-warms-the-floor"
 
 # Pages of the admin site for each model.
-OF_MODELS = {"changelist", "add", "history", "delete", "change"}
-OF_THE_SITE = {
+PAGES_OF_MODELS = {"changelist", "add", "history", "delete", "change"}
+PAGES_OF_THE_SITE = {
     *("index", "login", "logout", "password_change", "password_change_done", "autocomplete"),
     *("jsi18n", "view_on_site", "app_list", ""),
 }
-OF_NOTHING = {"/admin/", "/admin/jsi18n/", "/admin/password_change/done/"}
+PAGES_WITHOUT_OBJECTS = {"/admin/", "/admin/jsi18n/", "/admin/password_change/done/"}
 """Pages that open for staff without permissions and show them missing."""
 
 # Page of allauth → the parameters of its path.
@@ -66,8 +66,8 @@ ALLAUTH: dict[str, set[str]] = {
     "openid_connect_callback": {"provider_id"},
 }
 # Query parameters that pages and endpoints read.
-NAMES_SOMETHING = {"team", "actor"}
-NAMES_NOTHING = {
+ID_PARAMETERS = {"team", "actor"}
+OTHER_PARAMETERS = {
     *("before", "after", "limit", "cursor", "joinable"),  # a position in a list
     *("action", "since", "until"),  # a filter of visible objects
     *("panel", "show", "next"),  # the layout of a page, and the next page
@@ -107,7 +107,9 @@ def test_each_page_of_the_admin_site_is_listed() -> None:
     models = {f"{m._meta.app_label}_{m._meta.model_name}" for m in site._registry}
 
     assert set(site._registry) == {User, Team, AuditEntry, TeamQuota, Worker}
-    assert names == OF_THE_SITE | {f"{model}_{page}" for model in models for page in OF_MODELS}
+    assert names == PAGES_OF_THE_SITE | {
+        f"{model}_{page}" for model in models for page in PAGES_OF_MODELS
+    }
     for _name, path in routes("admin/"):
         known = {"object_id", "content_type_id", "app_label", "url"}
         assert set(re.findall(r"{(\w+)}", path)) <= known, path
@@ -140,7 +142,7 @@ def test_each_query_parameter_is_listed() -> None:
             asked_for = operation.get("parameters", [])
             found |= {each["name"] for each in asked_for if each["in"] == "query"}
 
-    assert found | {"next"} == NAMES_SOMETHING | NAMES_NOTHING
+    assert found | {"next"} == ID_PARAMETERS | OTHER_PARAMETERS
 
 
 def visitors(victim: Tenant, own: Tenant) -> list[tuple[str, User | None]]:
@@ -157,7 +159,7 @@ def visitors(victim: Tenant, own: Tenant) -> list[tuple[str, User | None]]:
 def test_admin_site_reveals_no_object(victim: Tenant, own: Tenant) -> None:
     line, _made = TeamQuota.objects.get_or_create(team=victim.team)
     worker = Worker.objects.create(name="CANARY-worker", concurrency=1)
-    there = {
+    existing = {
         User: str(victim.member.pk),
         Team: str(victim.team.pk),
         AuditEntry: str(AuditEntry.objects.latest("created_at").pk),
@@ -172,7 +174,7 @@ def test_admin_site_reveals_no_object(victim: Tenant, own: Tenant) -> None:
             for method in ("GET", "POST"):
                 ids, missing = (
                     {"object_id": one, "content_type_id": kind, "app_label": "accounts", "url": "x"}
-                    for one in (there[model], str(uuid4()))
+                    for one in (existing[model], str(uuid4()))
                 )
                 real, unknown = (
                     # A client for each request: a message would be shown on the next page.
@@ -180,7 +182,7 @@ def test_admin_site_reveals_no_object(victim: Tenant, own: Tenant) -> None:
                     for given in (ids, missing)
                 )
                 status = check_same_response(real, unknown, ids, missing, (name, method, path))
-                shown = name == "powerless" and path in OF_NOTHING
+                shown = name == "powerless" and path in PAGES_WITHOUT_OBJECTS
                 assert shown or status in {302, 403, 404, 405}, (name, method, path, status)
                 assert "CANARY" not in real[0].content.decode()
                 tried += 1

@@ -1,4 +1,4 @@
-"""Decoding of request bodies: each mistake is named, and nothing unstorable passes."""
+"""Decoding of request bodies: each mistake is named, and unstorable text is refused."""
 
 import json
 from datetime import UTC, datetime
@@ -126,7 +126,7 @@ def test_mistake_is_a_sentence_without_a_path(field: str, sentence: str) -> None
     assert "$" not in text
 
 
-def test_nul_is_refused_beside_other_mistakes() -> None:
+def test_nul_is_refused_together_with_other_mistakes() -> None:
     content = b'{"name": "a\\u0000", "count": 0, "items": [{"kinds": ["a"]}]}'
 
     assert mistakes(content) == {
@@ -149,7 +149,7 @@ def test_nul_is_refused_beside_other_mistakes() -> None:
         b'{"name": "n", "end": ' + b"[" * 100_000,
     ],
 )
-def test_body_that_is_no_json_object_names_no_field(content: bytes) -> None:
+def test_refusal_of_a_body_that_is_no_json_object_names_no_field(content: bytes) -> None:
     assert not mistakes(content)
 
 

@@ -247,7 +247,7 @@ def test_token_for_a_foreign_team_is_not_found(cast: Cast) -> None:
         (["admin"], "GET", TOKENS, 200),
     ],
 )
-def test_scope_of_a_token_decides_what_it_may_do(
+def test_scope_of_a_token_limits_its_requests(
     cast: Cast, scopes: list[str], method: str, path: str, expected: int
 ) -> None:
     body = {"name": "x"} if method == "POST" else {}

@@ -68,14 +68,14 @@ def test_function_gets_the_user_the_resource_and_the_body(cast: Cast) -> None:
     assert response.content == b'{"resource":"edit True","name":"n"}'
 
 
-def test_access_is_judged_before_the_body(cast: Cast) -> None:
+def test_access_is_checked_before_the_body(cast: Cast) -> None:
     with pytest.raises(NotFound):
         call({"summary": "x"}, cast.owner, b"{", resource_id=uuid4())
     with pytest.raises(Invalid):
         call({"summary": "x"}, cast.owner, b"{")
 
 
-def test_credentials_are_judged_before_access() -> None:
+def test_credentials_are_checked_before_access() -> None:
     with pytest.raises(Unauthenticated):
         call({"summary": "x"}, None, b"{", resource_id=uuid4())
 

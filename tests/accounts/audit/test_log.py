@@ -203,7 +203,7 @@ TAMPERS: dict[str, Callable[[AuditEntry], object]] = {
 
 
 def overwrite(entry: AuditEntry, **values: object) -> None:
-    """Change an entry in the database, past its triggers."""
+    """Change an entry in the database with its triggers disabled."""
     with connection.cursor() as cursor:
         cursor.execute("DROP TRIGGER accounts_audit_rows")
     AuditEntry.objects.filter(pk=entry.pk).update(**values)
@@ -213,15 +213,15 @@ def overwrite(entry: AuditEntry, **values: object) -> None:
 def test_chain_reveals_each_changed_and_each_missing_entry(
     cast: Cast, long_log: list[AuditEntry], seed: int
 ) -> None:
-    chance = random.Random(seed)
+    generator = random.Random(seed)
     tampered = 0
     for _ in range(40):
-        entry = chance.choice(long_log[2:-1])
+        entry = generator.choice(long_log[2:-1])
         with transaction.atomic():
-            name = chance.choice([*TAMPERS, "deleted", "hashed anew"])
+            name = generator.choice([*TAMPERS, "deleted", "rehashed"])
             if name == "deleted":
                 AuditEntry.objects.filter(pk=entry.pk).delete()
-            elif name == "hashed anew":
+            elif name == "rehashed":
                 entry.after = {"name": "Forged"}
                 overwrite(entry, after=entry.after, hash=compute_hash(entry))
             else:
@@ -256,7 +256,7 @@ def test_command_reports_the_broken_chain(
     ("actor", "status"),
     [("owner", 200), ("admin", 200), ("member", 403), ("guest", 403)],
 )
-def test_log_is_for_members_who_manage_people(cast: Cast, actor: str, status: int) -> None:
+def test_log_is_accessible_to_owners_and_admins_only(cast: Cast, actor: str, status: int) -> None:
     client = browser(cast, actor)
 
     assert client.get(reverse("accounts:audit", args=[cast.team.pk])).status_code == status

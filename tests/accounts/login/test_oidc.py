@@ -47,12 +47,12 @@ def says(provider: OidcProvider, **claims: object) -> None:
 
 def sign_in(client: Client, start: str = START) -> Response:
     """Follow the redirects to the provider and back, as a browser does."""
-    asked = urlsplit(client.post(start)["Location"])
-    connection = HTTPConnection(asked.netloc)
-    connection.request("GET", f"{asked.path}?{asked.query}")
-    back = urlsplit(connection.getresponse().headers["Location"])
+    authorization = urlsplit(client.post(start)["Location"])
+    connection = HTTPConnection(authorization.netloc)
+    connection.request("GET", f"{authorization.path}?{authorization.query}")
+    callback = urlsplit(connection.getresponse().headers["Location"])
     connection.close()
-    return client.get(f"{back.path}?{back.query}")
+    return client.get(f"{callback.path}?{callback.query}")
 
 
 def signed_in_user(client: Client) -> User | None:
@@ -126,14 +126,14 @@ def test_unverified_email_signs_in_to_no_account(
     cast: Cast, provider: OidcProvider, verified: object
 ) -> None:
     says(provider, email=cast.owner.email, email_verified=verified)
-    thief, newcomer = Client(), Client()
+    uninvited, invitee = Client(), Client()
 
-    sign_in(thief)
+    sign_in(uninvited)
     says(provider, email="seo@example.com", email_verified=verified)
-    sign_in(invited(newcomer, cast))
+    sign_in(invited(invitee, cast))
 
-    assert signed_in_user(thief) is None
-    assert signed_in_user(newcomer) is None
+    assert signed_in_user(uninvited) is None
+    assert signed_in_user(invitee) is None
 
 
 def test_verified_email_signs_in_to_its_account(
@@ -149,16 +149,16 @@ def test_verified_email_signs_in_to_its_account(
 def test_unverified_account_with_the_email_loses_its_password(
     client: Client, provider: OidcProvider
 ) -> None:
-    squatter = make_user("Squatter", email="seo@example.com", verified=False)
+    account = make_user("Squatter", email="seo@example.com", verified=False)
 
     sign_in(client)
 
-    squatter.refresh_from_db()
-    assert signed_in_user(client) == squatter
-    assert not squatter.has_usable_password()
+    account.refresh_from_db()
+    assert signed_in_user(client) == account
+    assert not account.has_usable_password()
 
 
-def test_provider_sign_in_still_asks_for_the_second_factor(
+def test_provider_sign_in_requires_the_second_factor(
     client: Client, cast: Cast, provider: OidcProvider
 ) -> None:
     cache.clear()
@@ -207,20 +207,20 @@ def test_callback_in_another_browser_is_rejected(
     client: Client, cast: Cast, provider: OidcProvider
 ) -> None:
     says(provider, email=cast.member.email, email_verified=True)
-    asked = urlsplit(client.post(START)["Location"])
-    connection = HTTPConnection(asked.netloc)
-    connection.request("GET", f"{asked.path}?{asked.query}")
-    back = urlsplit(connection.getresponse().headers["Location"])
+    authorization = urlsplit(client.post(START)["Location"])
+    connection = HTTPConnection(authorization.netloc)
+    connection.request("GET", f"{authorization.path}?{authorization.query}")
+    callback = urlsplit(connection.getresponse().headers["Location"])
     connection.close()
-    lured = Client()
+    other_browser = Client()
 
-    lured.get(f"{back.path}?{back.query}")
+    other_browser.get(f"{callback.path}?{callback.query}")
 
-    assert signed_in_user(lured) is None
+    assert signed_in_user(other_browser) is None
 
 
 @pytest.mark.parametrize("address", ["https://evil.example/", "//evil.example/"])
-def test_next_url_is_an_own_path_only(
+def test_next_url_must_be_an_own_path(
     client: Client, cast: Cast, provider: OidcProvider, address: str
 ) -> None:
     says(provider, email=cast.member.email, email_verified=True)

@@ -114,17 +114,17 @@ def test_another_ip_has_its_own_limit(cast: Cast) -> None:
     for number in range(10):
         sign_in(Client(), f"x{number}@example.com", "no")
 
-    elsewhere = Client(REMOTE_ADDR="192.0.2.1")
-    sign_in(elsewhere, cast.member.email)
+    other_client = Client(REMOTE_ADDR="192.0.2.1")
+    sign_in(other_client, cast.member.email)
 
-    assert elsewhere.session["_auth_user_id"] == str(cast.member.pk)
+    assert other_client.session["_auth_user_id"] == str(cast.member.pk)
 
 
 @pytest.mark.usefixtures("_limited")
 def test_another_host_header_does_not_reset_the_limit(cast: Cast) -> None:
     for number in range(5):
-        guesser = Client(HTTP_HOST=f"localhost:{number + 1}", REMOTE_ADDR=f"192.0.2.{number}")
-        sign_in(guesser, cast.member.email, "wrong-password")
+        attacker = Client(HTTP_HOST=f"localhost:{number + 1}", REMOTE_ADDR=f"192.0.2.{number}")
+        sign_in(attacker, cast.member.email, "wrong-password")
 
     attacked = Client(HTTP_HOST="localhost:9999", REMOTE_ADDR="192.0.2.99")
     sign_in(attacked, cast.member.email)
@@ -186,7 +186,7 @@ def test_suspension_ends_the_session(client: Client, cast: Cast) -> None:
     assert urlsplit(answer["Location"]).path == LOGIN
 
 
-ELSEWHERE = [
+FOREIGN_URLS = [
     "https://evil.example/",
     "//evil.example/",
     "///evil.example/",
@@ -216,7 +216,7 @@ ELSEWHERE = [
 ]
 
 
-@pytest.mark.parametrize("address", ELSEWHERE)
+@pytest.mark.parametrize("address", FOREIGN_URLS)
 @pytest.mark.parametrize("page", [LOGIN, "/accounts/logout/"])
 def test_next_url_with_a_foreign_host_is_ignored(
     client: Client, cast: Cast, page: str, address: str
@@ -243,11 +243,11 @@ def test_language_form_works_before_sign_in_and_redirects_to_own_paths(
     client: Client, address: str
 ) -> None:
     chosen = client.post(reverse("set_language"), {"language": "ko", "next": LOGIN})
-    lured = client.post(reverse("set_language"), {"language": "en", "next": address})
+    redirect = client.post(reverse("set_language"), {"language": "en", "next": address})
 
     assert chosen["Location"] == LOGIN
     assert chosen.cookies["django_language"].value == "ko"
-    assert "evil" not in lured["Location"]
+    assert "evil" not in redirect["Location"]
 
 
 def test_sign_out_ends_the_session_and_reports_it(
@@ -380,9 +380,9 @@ def test_email_changes_only_after_it_is_verified(
     client: Client, cast: Cast, mailoutbox: list[EmailMessage]
 ) -> None:
     client.force_login(cast.member)
-    asked = client.post("/accounts/email/", {"email": "moved@example.com", "action_add": ""})
+    redirect = client.post("/accounts/email/", {"email": "moved@example.com", "action_add": ""})
 
-    client.post(asked["Location"], {"password": PASSWORD})
+    client.post(redirect["Location"], {"password": PASSWORD})
 
     cast.member.refresh_from_db()
     assert cast.member.email == "member@example.com"
@@ -393,23 +393,23 @@ def test_email_changes_only_after_it_is_verified(
     assert cast.member.email == "moved@example.com"
 
 
-@pytest.mark.parametrize("where", ["here", "elsewhere"])
+@pytest.mark.parametrize("confirming_browser", ["same", "other"])
 def test_new_email_ends_sessions_and_tokens_of_the_old_one(
-    client: Client, cast: Cast, mailoutbox: list[EmailMessage], where: str
+    client: Client, cast: Cast, mailoutbox: list[EmailMessage], confirming_browser: str
 ) -> None:
     _token, secret = create_token(user=cast.member, name="script")
     other = Client()
     for browser in (client, other):
         sign_in(browser, cast.member.email)
-    asked = client.post("/accounts/email/", {"email": "moved@example.com", "action_add": ""})
-    client.post(asked["Location"], {"password": PASSWORD})
+    redirect = client.post("/accounts/email/", {"email": "moved@example.com", "action_add": ""})
+    client.post(redirect["Location"], {"password": PASSWORD})
     found = re.search(r"http\S+confirm-email\S+", str(mailoutbox[0].body))
     assert found
 
-    (client if where == "here" else Client()).post(urlsplit(found.group()).path)
+    (client if confirming_browser == "same" else Client()).post(urlsplit(found.group()).path)
 
-    stays = client.get(reverse("accounts:profile")).status_code
-    assert stays == (200 if where == "here" else 302)
+    status = client.get(reverse("accounts:profile")).status_code
+    assert status == (200 if confirming_browser == "same" else 302)
     assert other.get(reverse("accounts:profile")).status_code == 302
     assert user_for_token(secret) is None
     entry = AuditEntry.objects.get(action="user.address_changed")
@@ -417,15 +417,15 @@ def test_new_email_ends_sessions_and_tokens_of_the_old_one(
     assert entry.after == {"email": "moved@example.com"}
 
 
-def test_change_of_email_asks_for_the_password(
+def test_change_of_email_requires_the_password(
     client: Client, cast: Cast, mailoutbox: list[EmailMessage]
 ) -> None:
     client.force_login(cast.member)
-    asked = client.post("/accounts/email/", {"email": "moved@example.com", "action_add": ""})
+    redirect = client.post("/accounts/email/", {"email": "moved@example.com", "action_add": ""})
 
-    answer = client.post(asked["Location"], {"password": "a guess"})
+    answer = client.post(redirect["Location"], {"password": "a guess"})
 
-    assert urlsplit(asked["Location"]).path == reverse("account_reauthenticate")
+    assert urlsplit(redirect["Location"]).path == reverse("account_reauthenticate")
     assert "The password is wrong" in answer.content.decode()
     assert not mailoutbox
 

@@ -17,7 +17,7 @@ from tests.accounts.conftest import PASSWORD, Cast, CountingHasher, Response, wi
 pytestmark = pytest.mark.django_db
 
 SIGNUP = "/accounts/signup/"
-HERE = "/invitations/"
+INVITATION_URL = "/invitations/"
 
 
 @pytest.fixture
@@ -43,12 +43,12 @@ def test_invited_user_signs_up_and_joins(client: Client, cast: Cast) -> None:
     _invitation, token = invite(user=cast.admin, team_id=cast.team.pk, role="guest")
 
     shown = client.get(reverse("accounts:invitation_link", args=[token]), follow=True)
-    signed_up = sign_up(client, "hayun@example.com", next=HERE)
-    joined = client.post(HERE)
+    signed_up = sign_up(client, "hayun@example.com", next=INVITATION_URL)
+    joined = client.post(INVITATION_URL)
 
     assert cast.team.name in shown.content.decode()
     assert cast.admin.name in shown.content.decode()
-    assert signed_up["Location"] == HERE
+    assert signed_up["Location"] == INVITATION_URL
     assert joined.status_code == 302
     member = TeamMember.objects.get(user__email="hayun@example.com")
     assert (member.team, member.role) == (cast.team, TeamRole.GUEST)
@@ -59,9 +59,9 @@ def test_invited_user_with_an_account_signs_in_and_joins(client: Client, cast: C
     client.get(reverse("accounts:invitation_link", args=[token]))
 
     signed_in = client.post("/accounts/login/", {"login": cast.nobody.email, "password": PASSWORD})
-    client.post(HERE)
+    client.post(INVITATION_URL)
 
-    assert signed_in["Location"] == HERE
+    assert signed_in["Location"] == INVITATION_URL
     assert TeamMember.objects.get(user=cast.nobody).team == cast.team
 
 
@@ -80,7 +80,7 @@ def test_invitation_link_redirects_to_a_url_without_the_token(client: Client, ca
     answer = client.get(reverse("accounts:invitation_link", args=[token]))
     page = client.get(answer["Location"])
 
-    assert answer["Location"] == HERE
+    assert answer["Location"] == INVITATION_URL
     assert token not in page.content.decode()
     assert page["Referrer-Policy"] == "same-origin"
 
@@ -98,7 +98,7 @@ def test_unknown_used_and_revoked_links_give_the_same_page(client: Client, cast:
     client.get(reverse("accounts:invitation_link", args=[used]))
     client.force_login(cast.nobody)
     client.get(reverse("accounts:invitation_link", args=[used]))
-    client.post(HERE)
+    client.post(INVITATION_URL)
     invitation, revoked = invite(user=cast.admin, team_id=cast.team.pk)
     revoke_invitation(user=cast.admin, team_id=cast.team.pk, invitation_id=invitation.pk)
 
@@ -126,7 +126,7 @@ def test_invited_user_cannot_choose_the_role(client: Client, cast: Cast) -> None
     client.force_login(cast.nobody)
     client.get(reverse("accounts:invitation_link", args=[token]))
 
-    client.post(HERE, {"role": "owner", "team": str(cast.other_team.pk)})
+    client.post(INVITATION_URL, {"role": "owner", "team": str(cast.other_team.pk)})
 
     member = TeamMember.objects.get(user=cast.nobody)
     assert (member.team, member.role) == (cast.team, TeamRole.GUEST)
@@ -150,11 +150,11 @@ def test_invitation_for_one_email_creates_no_other_account(
     client.get(reverse("accounts:invitation_link", args=[token]))
 
     refused = sign_up(client, address)
-    made = sign_up(client, "hayun@EXAMPLE.com")
+    signed_up = sign_up(client, "hayun@EXAMPLE.com")
 
     assert "another email" in refused.content.decode()
     assert not User.objects.filter(email=address).exists()
-    assert made["Location"] == HERE
+    assert signed_up["Location"] == INVITATION_URL
     assert User.objects.filter(email="hayun@example.com").exists()
 
 

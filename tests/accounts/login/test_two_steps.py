@@ -125,7 +125,7 @@ def test_sixth_code_is_refused_even_if_it_is_right(
 
 
 def set_up(client: Client) -> tuple[Response, str]:
-    """Set up an app by the pages; return the last response and the entered code."""
+    """Set up an app on the pages; return the last response and the entered code."""
     client.post(reverse("account_reauthenticate"), {"password": PASSWORD})
     form = client.get("/accounts/2fa/totp/activate/")
     code = totp_code(form.context["form"].secret)
@@ -135,18 +135,18 @@ def set_up(client: Client) -> tuple[Response, str]:
 def test_set_up_ends_other_sessions_and_their_connections(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here, elsewhere = Client(), Client()
-    for browser in (here, elsewhere):
+    this_browser, other_browser = Client(), Client()
+    for browser in (this_browser, other_browser):
         password_of(browser, cast)
-    other = elsewhere.session.session_key
+    other = other_browser.session.session_key
     revoked = record_revocations(monkeypatch)
 
-    page, _code = set_up(here)
+    page, _code = set_up(this_browser)
 
     assert page.status_code == 200
     assert len(page.context["unused_codes"]) == 10
-    assert here.get("/me/").status_code == 200
-    assert elsewhere.get("/me/").status_code == 302
+    assert this_browser.get("/me/").status_code == 200
+    assert other_browser.get("/me/").status_code == 302
     assert revoked == [AccessRevoked(user_id=cast.member.pk, session_key=other)]
     actions = list(AuditEntry.objects.filter(team=None).values_list("action", flat=True))
     assert {"user.mfa_added", "user.sessions_ended"} <= set(actions)
@@ -155,12 +155,12 @@ def test_set_up_ends_other_sessions_and_their_connections(
 def test_code_of_the_set_up_does_not_sign_in(client: Client, cast: Cast) -> None:
     password_of(client, cast)
     _page, code = set_up(client)
-    thief = Client()
-    password_of(thief, cast)
+    attacker = Client()
+    password_of(attacker, cast)
 
-    thief.post(CODE, {"code": code})
+    attacker.post(CODE, {"code": code})
 
-    assert not is_signed_in(thief)
+    assert not is_signed_in(attacker)
 
 
 def test_recovery_codes_are_shown_once(client: Client, cast: Cast) -> None:
@@ -216,7 +216,7 @@ def test_secret_is_reencrypted_and_unreadable_without_its_key(
         "webauthn/add/",
     ],
 )
-def test_change_of_factors_asks_for_the_password(cast: Cast, path: str) -> None:
+def test_change_of_factors_requires_the_password(cast: Cast, path: str) -> None:
     """`force_login` creates a session without a recent password."""
     client = Client()
     client.force_login(cast.member)
@@ -325,18 +325,18 @@ def test_staff_without_mfa_are_redirected_to_its_set_up(client: Client, cast: Ca
 
 
 def test_user_ends_all_other_sessions(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
-    here, elsewhere = Client(), Client(HTTP_USER_AGENT="<b>Elsewhere</b>")
-    for browser in (here, elsewhere):
+    this_browser, other_browser = Client(), Client(HTTP_USER_AGENT="<b>Elsewhere</b>")
+    for browser in (this_browser, other_browser):
         password_of(browser, cast)
     revoked = record_revocations(monkeypatch)
-    listed = here.get("/accounts/sessions/").content.decode()
+    listed = this_browser.get("/accounts/sessions/").content.decode()
 
-    here.post("/accounts/sessions/")
+    this_browser.post("/accounts/sessions/")
 
     assert "&lt;b&gt;Elsewhere" in listed
-    assert [event.session_key for event in revoked] == [elsewhere.session.session_key]
-    assert elsewhere.get("/me/").status_code == 302
-    assert here.get("/me/").status_code == 200
+    assert [event.session_key for event in revoked] == [other_browser.session.session_key]
+    assert other_browser.get("/me/").status_code == 302
+    assert this_browser.get("/me/").status_code == 200
 
 
 @pytest.mark.parametrize("form", [{}, {"required": ""}, {"required": "YES"}, {"required": "off"}])

@@ -216,10 +216,10 @@ def test_mailed_invitation_works_only_for_its_email(
 def test_unverified_email_cannot_accept_a_mailed_invitation(cast: Cast, settings: Settings) -> None:
     settings.ACCOUNT_EMAIL_VERIFICATION = "mandatory"
     _invitation, token = invite(user=cast.admin, team_id=cast.team.pk, email="unproven@example.com")
-    unproven = make_user("Unproven", verified=False)
+    unverified = make_user("Unproven", verified=False)
 
     with pytest.raises(Forbidden):
-        accept_invitation(user=unproven, token=token)
+        accept_invitation(user=unverified, token=token)
 
 
 @pytest.mark.parametrize(

@@ -94,11 +94,11 @@ def test_wrong_token_is_not_found() -> None:
 def test_concurrent_uses_of_a_link_create_one_account() -> None:
     token = fresh_link()
 
-    made = run_concurrently(
+    created = run_concurrently(
         lambda number: use(token, f"p{number}@example.com"), range(10), MaruError
     )
 
-    assert len(made) == 1
+    assert len(created) == 1
     assert User.objects.count() == Team.objects.count() == 1
 
 
@@ -106,9 +106,9 @@ def test_concurrent_uses_of_a_link_create_one_account() -> None:
 def test_concurrent_uses_of_several_links_create_one_superuser() -> None:
     tokens = [fresh_link() for _ in range(6)]
 
-    made = run_concurrently(lambda token: use(token, f"{token}@example.com"), tokens, MaruError)
+    created = run_concurrently(lambda token: use(token, f"{token}@example.com"), tokens, MaruError)
 
-    assert len(made) == 1
+    assert len(created) == 1
     assert User.objects.filter(is_superuser=True).count() == 1
 
 

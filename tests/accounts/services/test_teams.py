@@ -71,7 +71,7 @@ def test_superuser_has_no_extra_permissions(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize("actor", ["owner", "guest", "stranger", "suspended"])
-def test_permission_check_is_one_query_for_each_user(
+def test_permission_check_takes_one_query_for_each_user(
     cast: Cast, actor: str, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     user = cast.named(actor)

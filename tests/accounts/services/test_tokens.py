@@ -29,9 +29,9 @@ from tests.accounts.revocations import record_revocations
 pytestmark = pytest.mark.django_db
 
 
-def bearer(user: User, **wish: object) -> User:
+def bearer(user: User, **fields: object) -> User:
     """Return the user as authenticated by a new token."""
-    _token, secret = create_token(user=user, name="script", **wish)  # type: ignore[arg-type]  # by name
+    _token, secret = create_token(user=user, name="script", **fields)  # type: ignore[arg-type]  # by name
     found = user_for_token(secret)
     assert found is not None
     return found
@@ -164,7 +164,7 @@ def test_services_enforce_the_scope_of_the_token(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "wished"),
+    ("own", "requested"),
     [
         ({"scopes": ["write"]}, {"scopes": ["read"]}),
         ({"scopes": ["admin"], "expires": 1}, {"scopes": ["admin"]}),
@@ -173,20 +173,20 @@ def test_services_enforce_the_scope_of_the_token(cast: Cast) -> None:
     ],
 )
 def test_token_cannot_create_a_token_with_a_larger_scope(
-    cast: Cast, own: dict[str, object], wished: dict[str, object]
+    cast: Cast, own: dict[str, object], requested: dict[str, object]
 ) -> None:
-    def wish(words: dict[str, object]) -> dict[str, object]:
-        days = words.get("expires")
+    def token_fields(template: dict[str, object]) -> dict[str, object]:
+        days = template.get("expires")
         return {
-            "scopes": words["scopes"],
-            "team": cast.team if words.get("bound") else None,
+            "scopes": template["scopes"],
+            "team": cast.team if template.get("bound") else None,
             "expires_at": timezone.now() + timedelta(days=days) if isinstance(days, int) else None,
         }
 
-    user = bearer(cast.owner, **wish(own))
+    user = bearer(cast.owner, **token_fields(own))
 
     with pytest.raises(Forbidden):
-        create_token(user=user, name="further", **wish(wished))  # type: ignore[arg-type]  # by name
+        create_token(user=user, name="further", **token_fields(requested))  # type: ignore[arg-type]  # by name
 
 
 def test_token_creates_a_token_with_a_smaller_scope(cast: Cast) -> None:
@@ -207,7 +207,7 @@ def test_team_bound_token_revokes_only_tokens_of_its_team(cast: Cast) -> None:
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "fields",
     [
         {"name": "\u200b"},
         {"scopes": []},
@@ -215,9 +215,9 @@ def test_team_bound_token_revokes_only_tokens_of_its_team(cast: Cast) -> None:
         {"expires_at": timezone.now() - timedelta(seconds=1)},
     ],
 )
-def test_invalid_token_fields_are_rejected(cast: Cast, wish: dict[str, object]) -> None:
+def test_invalid_token_fields_are_rejected(cast: Cast, fields: dict[str, object]) -> None:
     with pytest.raises(Invalid):
-        create_token(user=cast.member, **{"name": "script", **wish})  # type: ignore[arg-type]  # by name
+        create_token(user=cast.member, **{"name": "script", **fields})  # type: ignore[arg-type]  # by name
 
 
 def test_token_cannot_be_bound_to_a_foreign_team(cast: Cast) -> None:

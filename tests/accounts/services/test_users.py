@@ -54,13 +54,13 @@ def test_handle_does_not_reveal_the_email() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_concurrent_users_with_one_name_get_different_handles() -> None:
-    made = run_concurrently(
+    created = run_concurrently(
         lambda number: create_user(name="Kim", email=f"kim{number}@example.com"),
         range(8),
         Conflict,
     )
 
-    assert len({user.handle for user in made}) == 8
+    assert len({user.handle for user in created}) == 8
 
 
 def test_invisible_name_is_rejected() -> None:
@@ -88,13 +88,13 @@ def test_incomplete_email_is_rejected(address: str) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_concurrent_requests_create_one_account_for_an_email() -> None:
-    made = run_concurrently(
+    created = run_concurrently(
         lambda number: create_user(name=f"Kim {number}", email="kim@example.com"),
         range(8),
         Conflict,
     )
 
-    assert len(made) == 1
+    assert len(created) == 1
     assert User.objects.count() == 1
 
 

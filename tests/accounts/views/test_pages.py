@@ -1,4 +1,4 @@
-"""The pages of the user's settings and of team settings."""
+"""The pages of user settings and of team settings."""
 
 import re
 from collections.abc import Callable
@@ -28,20 +28,20 @@ PUBLIC_PAGES = [
     "/accounts/inactive/",
 ]
 
-Visit = Callable[[str], Client]
+SignIn = Callable[[str], Client]
 
 
 @pytest.fixture
-def as_(cast: Cast) -> Visit:
+def as_(cast: Cast) -> SignIn:
     """Return a function that returns a client, signed in as the named user."""
 
-    def visit(actor: str) -> Client:
+    def sign_in(actor: str) -> Client:
         client = Client()
         if actor not in {"anonymous", "suspended"}:
             client.force_login(cast.named(actor))
         return client
 
-    return visit
+    return sign_in
 
 
 @pytest.mark.parametrize("page", TEAM_PAGES)
@@ -55,8 +55,8 @@ def as_(cast: Cast) -> Visit:
         ("nobody", 404),
     ],
 )
-def test_team_pages_are_for_members(
-    cast: Cast, as_: Visit, page: str, actor: str, expected: int
+def test_team_pages_are_accessible_to_members_only(
+    cast: Cast, as_: SignIn, page: str, actor: str, expected: int
 ) -> None:
     answer = as_(actor).get(reverse(f"accounts:{page}", args=[cast.team.pk]))
 
@@ -65,7 +65,7 @@ def test_team_pages_are_for_members(
 
 @pytest.mark.parametrize(("actor", "sees"), [("owner", True), ("admin", True), ("member", False)])
 def test_emails_are_shown_to_members_who_manage_people(
-    cast: Cast, as_: Visit, actor: str, *, sees: bool
+    cast: Cast, as_: SignIn, actor: str, *, sees: bool
 ) -> None:
     page = as_(actor).get(reverse("accounts:people", args=[cast.team.pk])).content.decode()
 
@@ -77,7 +77,7 @@ def test_emails_are_shown_to_members_who_manage_people(
 @pytest.mark.parametrize("language", ["en", "ko"])
 @pytest.mark.parametrize("path", OWN_PAGES)
 def test_settings_page_is_available_in_both_languages(
-    cast: Cast, as_: Visit, path: str, language: str
+    cast: Cast, as_: SignIn, path: str, language: str
 ) -> None:
     answer = as_("member").get(path, headers={"accept-language": language})
 
@@ -94,7 +94,7 @@ def test_public_page_has_the_layout_of_maru(client: Client, db: None, path: str)
 
 
 @pytest.mark.parametrize("path", [*OWN_PAGES, *PUBLIC_PAGES])
-def test_page_has_nothing_that_the_csp_blocks(cast: Cast, as_: Visit, path: str) -> None:
+def test_page_has_nothing_that_the_csp_blocks(cast: Cast, as_: SignIn, path: str) -> None:
     browser = as_("member") if path in OWN_PAGES else as_("anonymous")
 
     answer = browser.get(path)
@@ -106,7 +106,7 @@ def test_page_has_nothing_that_the_csp_blocks(cast: Cast, as_: Visit, path: str)
     assert answer["Cache-Control"].find("no-store") >= 0
 
 
-def test_owner_renames_the_team(cast: Cast, as_: Visit) -> None:
+def test_owner_renames_the_team(cast: Cast, as_: SignIn) -> None:
     as_("owner").post(reverse("accounts:team", args=[cast.team.pk]), {"name": "Hangyeol"})
 
     cast.team.refresh_from_db()
@@ -115,7 +115,7 @@ def test_owner_renames_the_team(cast: Cast, as_: Visit) -> None:
 
 @pytest.mark.parametrize(("actor", "expected"), [("admin", 403), ("member", 403), ("guest", 403)])
 def test_other_members_cannot_rename_the_team(
-    cast: Cast, as_: Visit, actor: str, expected: int
+    cast: Cast, as_: SignIn, actor: str, expected: int
 ) -> None:
     answer = as_(actor).post(reverse("accounts:team", args=[cast.team.pk]), {"name": "Mine"})
 
@@ -124,14 +124,14 @@ def test_other_members_cannot_rename_the_team(
     assert cast.team.name != "Mine"
 
 
-def test_invitation_link_is_shown_once(cast: Cast, as_: Visit) -> None:
+def test_invitation_link_is_shown_once(cast: Cast, as_: SignIn) -> None:
     browser = as_("admin")
     people = reverse("accounts:people", args=[cast.team.pk])
 
-    made = browser.post(reverse("accounts:invite", args=[cast.team.pk]), {"role": "guest"})
+    response = browser.post(reverse("accounts:invite", args=[cast.team.pk]), {"role": "guest"})
     again = browser.get(people)
 
-    found = re.search(r"/invitations/([\w-]{43})/", made.content.decode())
+    found = re.search(r"/invitations/([\w-]{43})/", response.content.decode())
     assert found
     assert found.group(1) not in again.content.decode()
     assert Client().get(found.group()).status_code == 302
@@ -148,7 +148,7 @@ def test_invitation_link_is_shown_once(cast: Cast, as_: Visit) -> None:
     ],
 )
 def test_invitation_is_refused(
-    cast: Cast, as_: Visit, actor: str, role: str, expected: int
+    cast: Cast, as_: SignIn, actor: str, role: str, expected: int
 ) -> None:
     answer = as_(actor).post(reverse("accounts:invite", args=[cast.team.pk]), {"role": role})
 
@@ -156,7 +156,7 @@ def test_invitation_is_refused(
     assert not Invitation.objects.exists()
 
 
-def test_invitation_is_revoked_by_its_form(cast: Cast, as_: Visit) -> None:
+def test_invitation_is_revoked_by_its_form(cast: Cast, as_: SignIn) -> None:
     invitation, _token = invite(user=cast.admin, team_id=cast.team.pk)
 
     as_("owner").post(reverse("accounts:invitation_revoke", args=[cast.team.pk, invitation.pk]))
@@ -164,7 +164,7 @@ def test_invitation_is_revoked_by_its_form(cast: Cast, as_: Visit) -> None:
     assert not Invitation.objects.usable().exists()
 
 
-def test_role_is_set_by_a_form(cast: Cast, as_: Visit) -> None:
+def test_role_is_set_by_a_form(cast: Cast, as_: SignIn) -> None:
     as_("admin").post(
         reverse("accounts:set_role", args=[cast.team.pk, cast.guest.pk]), {"role": "member"}
     )
@@ -172,7 +172,7 @@ def test_role_is_set_by_a_form(cast: Cast, as_: Visit) -> None:
     assert TeamMember.objects.get(user=cast.guest).role == TeamRole.MEMBER
 
 
-def test_refusal_is_shown_on_the_page(cast: Cast, as_: Visit) -> None:
+def test_refusal_is_shown_on_the_page(cast: Cast, as_: SignIn) -> None:
     browser = as_("owner")
     own_role = reverse("accounts:set_role", args=[cast.team.pk, cast.owner.pk])
 
@@ -191,7 +191,7 @@ def test_refusal_is_shown_on_the_page(cast: Cast, as_: Visit) -> None:
     ],
 )
 def test_member_is_removed_by_its_form(
-    cast: Cast, as_: Visit, actor: str, target: str, expected: int
+    cast: Cast, as_: SignIn, actor: str, target: str, expected: int
 ) -> None:
     path = reverse("accounts:remove", args=[cast.team.pk, cast.named(target).pk])
 
@@ -202,7 +202,7 @@ def test_member_is_removed_by_its_form(
     assert gone == (actor in {"admin", "guest"} and target == "guest")
 
 
-def test_profile_form_saves_the_name_and_the_language_cookie(cast: Cast, as_: Visit) -> None:
+def test_profile_form_saves_the_name_and_the_language_cookie(cast: Cast, as_: SignIn) -> None:
     answer = as_("member").post("/me/", {"name": "Hayun", "wood": "persimmon", "language": "ko"})
 
     cast.member.refresh_from_db()
@@ -210,20 +210,20 @@ def test_profile_form_saves_the_name_and_the_language_cookie(cast: Cast, as_: Vi
     assert answer.cookies["django_language"].value == "ko"
 
 
-def test_secret_of_a_token_is_shown_once(cast: Cast, as_: Visit) -> None:
+def test_secret_of_a_token_is_shown_once(cast: Cast, as_: SignIn) -> None:
     browser = as_("member")
 
-    made = browser.post("/me/tokens/", {"name": "script", "scope": "read", "days": "30"})
+    response = browser.post("/me/tokens/", {"name": "script", "scope": "read", "days": "30"})
     again = browser.get("/me/tokens/")
 
-    found = re.search(r"maru_[\w-]{43}", made.content.decode())
+    found = re.search(r"maru_[\w-]{43}", response.content.decode())
     assert found
     assert user_for_token(found.group()) == cast.member
     assert found.group() not in again.content.decode()
     assert "script" in again.content.decode()
 
 
-def test_token_form_offers_only_own_teams(cast: Cast, as_: Visit) -> None:
+def test_token_form_offers_only_own_teams(cast: Cast, as_: SignIn) -> None:
     fields = {"name": "script", "scope": "read", "days": "never", "team": str(cast.other_team.pk)}
 
     as_("member").post("/me/tokens/", fields)
@@ -231,7 +231,7 @@ def test_token_form_offers_only_own_teams(cast: Cast, as_: Visit) -> None:
     assert not ApiToken.objects.exists()
 
 
-def test_token_is_revoked_by_its_owner(cast: Cast, as_: Visit) -> None:
+def test_token_is_revoked_by_its_owner(cast: Cast, as_: SignIn) -> None:
     token, _secret = create_token(user=cast.member, name="script")
     path = reverse("accounts:token_revoke", args=[token.pk])
 
@@ -239,7 +239,7 @@ def test_token_is_revoked_by_its_owner(cast: Cast, as_: Visit) -> None:
     assert not ApiToken.objects.exists()
 
 
-def test_each_field_of_the_team_page_has_its_own_label(cast: Cast, as_: Visit) -> None:
+def test_each_field_of_the_team_page_has_its_own_label(cast: Cast, as_: SignIn) -> None:
     page = as_("owner").get(f"/teams/{cast.team.pk}/").content.decode()
 
     ids = re.findall(r'<input[^>]* id="(\w+)"', page)
@@ -247,7 +247,7 @@ def test_each_field_of_the_team_page_has_its_own_label(cast: Cast, as_: Visit) -
     assert re.findall(r'<label[^>]* for="(\w+)"', page) == ids
 
 
-def test_suspended_member_sees_the_suspension_without_the_team(cast: Cast, as_: Visit) -> None:
+def test_suspended_member_sees_the_suspension_without_the_team(cast: Cast, as_: SignIn) -> None:
     suspend_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.member.pk)
 
     page = as_("member").get("/").content.decode()

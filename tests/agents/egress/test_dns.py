@@ -40,7 +40,7 @@ class FakeResolver:
         return self._real("127.0.0.1", *rest, **options)  # type: ignore[arg-type]  # passed through
 
     async def until_called(self, times: int) -> None:
-        """Wait until `getaddrinfo` has been called so many times."""
+        """Wait until `getaddrinfo` has been called `times` times."""
 
         def wait() -> bool:
             with self._changed:

@@ -69,7 +69,7 @@ def canary() -> Iterator[Canary]:
                 try:
                     connection, _ = server.accept()
                 except OSError:
-                    return  # the test is over
+                    return  # the test has ended
                 with connection:
                     connection.settimeout(DEADLINE)
                     canary.received.append(connection.recv(65536))

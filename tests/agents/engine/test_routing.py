@@ -18,7 +18,7 @@ WORDS = 40
 
 @dataclass(frozen=True)
 class Mixing:
-    """How many words of an answer are from another one, out of order, or missing."""
+    """How many words of an answer are from another answer, out of order, or missing."""
 
     foreign: int
     reordered: int
@@ -42,7 +42,7 @@ def mixing(name: str, result: CollectedAnswer) -> Mixing:
 
 
 async def _ask_concurrently(provider: Provider) -> list[Mixing]:
-    """Ask RUNS times at once over 26 connections, so that about half of the runs share one."""
+    """Ask RUNS times at once over 26 connections: about half of the runs share a connection."""
     names = [f"CANARY-{number}-x" for number in range(RUNS)]
     specs = [
         persona(provider.base_url, "canary", connection_id=UUID(int=100 + number % 26))

@@ -163,7 +163,7 @@ def test_a_check_sends_the_stored_key_only_to_its_origin(cast: Cast, settings: S
             name="Stub",
             kind="openai",
             base_url=first.base_url,
-            key="refused-CANARY",  # the stub refuses this key wherever it sees it
+            key="refused-CANARY",  # the stub refuses each request with this key
         )
 
         stored = services.check_connection(user=cast.owner, connection_id=connection.pk)
@@ -182,9 +182,7 @@ def test_a_check_sends_the_stored_key_only_to_its_origin(cast: Cast, settings: S
     assert not entered.ok
 
 
-def test_the_check_of_an_unreadable_key_asks_to_enter_it_again(
-    cast: Cast, settings: Settings
-) -> None:
+def test_the_check_of_an_unreadable_key_requests_a_new_key(cast: Cast, settings: Settings) -> None:
     from agents.provider_keys import connection_keys
 
     settings.CONNECTION_KEYS = connection_keys("another secret")
