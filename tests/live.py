@@ -140,10 +140,10 @@ class Installation:
         out = self.folder / f"{uuid4().hex}.json"
         sizes = ("--rooms", str(rooms), "--members", str(members))
         self.manage("populate", "--skip-checks", *sizes, "--out", str(out), "--force", *options)
-        made = json.loads(out.read_text())
+        output = json.loads(out.read_text())
         return [
-            PopulatedRoom(room["id"], made["team"], [Person(**m) for m in room["members"]])
-            for room in made["rooms"]
+            PopulatedRoom(room["id"], output["team"], [Person(**m) for m in room["members"]])
+            for room in output["rooms"]
         ]
 
     def request(
@@ -224,7 +224,7 @@ class Socket:
         return await self.command("message.send", room=room, text=text, **{**defaults, **fields})
 
     async def until(self, wanted: Callable[[Frame], bool], seconds: float = DEADLINE) -> Frame:
-        """Receive frames until `wanted` is true for one, and return it."""
+        """Receive frames until `wanted(frame)` is true, and return that frame."""
         async with asyncio.timeout(seconds):
             while True:
                 frame = await self.receive()

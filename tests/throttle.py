@@ -1,4 +1,4 @@
-"""Run a command with every process below it held to a share of one core.
+"""Run a command and limit each of its processes to a share of one core.
 
     python -m tests.throttle [--share 0.33] [--signals] -- COMMAND [ARGUMENT…]
 
@@ -31,13 +31,13 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 class Throttle(Protocol):
     def adopt(self, pid: int) -> None:
-        """Hold the process and those that it starts. Called in the child before its exec."""
+        """Limit the process and its descendants. Called in the child before its exec."""
 
     def turn(self) -> None:
-        """Hold the processes that were started since the last turn; takes about a period."""
+        """Limit the processes that were started since the last turn; takes about a period."""
 
     def release(self) -> None:
-        """Let go of all processes."""
+        """Remove the limit from all processes."""
 
 
 class Cgroups:
@@ -99,7 +99,7 @@ class Signals:
         """Nothing to do: a child is found by its parent."""
 
     def turn(self) -> None:
-        # A third of a period at a time, so that not all processes run in the same moment.
+        # A third of a period at a time, so that not all processes run at the same moment.
         ours = sorted(descendants(os.getpid()))
         slots = max(round(1 / self._share), 1)
         for slot in range(slots):
@@ -119,7 +119,7 @@ def send(pid: int, number: signal.Signals) -> None:
 
 
 def descendants(ancestor: int) -> Iterator[int]:
-    """Yield the ids of all processes below this one."""
+    """Yield the ids of all descendants of this process."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -135,7 +135,7 @@ def descendants(ancestor: int) -> Iterator[int]:
 
 
 def throttle(share: float, *, signals: bool = False) -> Throttle:
-    """Return cgroups where this user may make them, signals otherwise."""
+    """Return a Cgroups if this user may create cgroups, otherwise a Signals."""
     if not signals:
         for parent in (CGROUPS / "cpu", CGROUPS):
             with suppress(OSError):
@@ -159,7 +159,7 @@ def run(command: list[str], held: Throttle) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.throttle", description=__doc__)
     parser.add_argument("--share", type=float, default=SHARE, help="of one core, for each process")
-    parser.add_argument("--signals", action="store_true", help="do without cgroups")
+    parser.add_argument("--signals", action="store_true", help="use signals instead of cgroups")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     options = parser.parse_args()
     command = options.command[1:] if options.command[:1] == ["--"] else options.command

@@ -31,14 +31,14 @@ class Resources:
         """Return an installation with a new data folder, not yet started."""
         folder = self.folder / name
         folder.mkdir()
-        made = Installation(folder, TMPDIR=str(self.folder), **env)
+        created = Installation(folder, TMPDIR=str(self.folder), **env)
         if entry:
-            made.entry = entry
-        return made
+            created.entry = entry
+        return created
 
     def production(self, name: str, *entry: str, **env: str) -> Installation:
         """Return a web process of the production profile on a new database, not yet started."""
-        made = self.installation(
+        created = self.installation(
             name,
             *entry,
             MARU_DATABASE_URL=self.postgres.create(name),
@@ -46,8 +46,8 @@ class Resources:
             MARU_SECRET_KEY=SECRET_KEY,
             **env,
         )
-        migrate(made)
-        return made
+        migrate(created)
+        return created
 
     @cached_property
     def postgres(self) -> Postgres:

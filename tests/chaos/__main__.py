@@ -1,6 +1,6 @@
 """Run the parts of the fault injection at full size; print the results and write them to a file.
 
-Each count is an option. Without `--only` all parts run, which takes some thirty minutes of an idle
+Each count is an option. Without `--only` all parts run, which takes about 30 minutes on an idle
 machine. The exit status is 1 if there was any violation.
 """
 
@@ -198,7 +198,7 @@ def _cuts(targets: Targets, counts: Counts) -> Outcome:
 
 def _bad_clients(targets: Targets, counts: Counts) -> Outcome:
     target = targets.target(1, webs=1, workers=0, MARU_RATE_LIMITS="on")
-    return bad_clients.stream_beside_bad_clients(
+    return bad_clients.stream_with_bad_clients(
         target.cluster, targets.new_folder(), rounds=counts.rounds
     )
 
@@ -263,7 +263,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _run_part(name: str, targets: Targets, counts: Counts) -> Part:
-    """Run a part. An exception becomes a violation, and the next parts run all the same."""
+    """Run a part. An exception becomes a violation, and the next parts are run."""
     scenario = PARTS[name]
     began = time.monotonic()
     with machine.watched() as noise:

@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 
 TOKENS = Path(__file__).parents[2] / "static" / "css" / "base" / "tokens.css"
-GROUNDS = ("floor", "paper", "raised", "sunk", "hover", "selected")
+BACKGROUNDS = ("floor", "paper", "raised", "sunk", "hover", "selected")
 PIGMENTS = ("noerok", "seokganju", "chija", "jaju", "cheonghoe", "meok")
 WOODS = ("pine", "zelkova", "paulownia", "persimmon")
 
 # The lowest contrast ratio of each kind in the light and the dark theme, to one decimal.
 LOWEST = (
-    (("text",), GROUNDS, 11.9, 10.8),
-    (("text-2",), GROUNDS, 5.9, 6.6),
-    (("text-3",), GROUNDS, 4.7, 4.6),
+    (("text",), BACKGROUNDS, 11.9, 10.8),
+    (("text-2",), BACKGROUNDS, 5.9, 6.6),
+    (("text-3",), BACKGROUNDS, 4.7, 4.6),
     (("text-3",), ("paper",), 6.0, 5.9),
-    (("ink",), GROUNDS, 6.9, 6.6),
+    (("ink",), BACKGROUNDS, 6.9, 6.6),
     (("on-ink",), ("ink", "ink-strong"), 9.3, 8.4),
     (("text", "ink"), ("ink-wash",), 7.0, 7.0),
     (("danger",), ("floor", "paper", "raised", "danger-wash"), 6.1, 6.9),
@@ -76,6 +76,6 @@ def test_pattern_is_visible_on_its_tile() -> None:
     assert min(found) >= 5.9 - 0.05
 
 
-def test_contrast_of_known_colours() -> None:
+def test_contrast_of_known_colours_is_correct() -> None:
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     assert contrast("#777777", "#888888") < 1.5

@@ -1,4 +1,4 @@
-"""The throttle holds every process below its command to a share of a core."""
+"""The throttle limits each process of its command to a share of a core."""
 
 import subprocess
 import sys

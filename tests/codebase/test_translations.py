@@ -47,13 +47,14 @@ def test_untranslated_message_is_found() -> None:
 @pytest.mark.parametrize("path", CATALOGUES, ids=str)
 def test_translations_keep_their_placeholders(path: Path) -> None:
     for entry in polib.pofile(str(ROOT / path)):
-        said = entry.msgstr or entry.msgstr_plural.get(max(entry.msgstr_plural, default=0), "")
+        plural = entry.msgstr_plural.get(max(entry.msgstr_plural, default=0), "")
+        translation = entry.msgstr or plural
         allowed = {tuple(placeholders(entry.msgid)), tuple(placeholders(entry.msgid_plural))}
-        assert tuple(placeholders(said)) in allowed, entry.msgid
+        assert tuple(placeholders(translation)) in allowed, entry.msgid
 
 
 @pytest.mark.parametrize("path", CATALOGUES, ids=str)
-def test_korean_is_korean(path: Path) -> None:
+def test_korean_translations_contain_hangul(path: Path) -> None:
     if path.parts[-3] != "ko":
         return
     for entry in polib.pofile(str(ROOT / path)):
@@ -83,5 +84,5 @@ def test_every_string_of_the_code_is_in_a_catalogue(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "manage.py", "messages"], cwd=copy, check=True)
 
     for path in CATALOGUES:
-        here, there = polib.pofile(str(ROOT / path)), polib.pofile(str(copy / path))
-        assert {e.msgid for e in there} == {e.msgid for e in here}, path
+        committed, extracted = polib.pofile(str(ROOT / path)), polib.pofile(str(copy / path))
+        assert {e.msgid for e in extracted} == {e.msgid for e in committed}, path

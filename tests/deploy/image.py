@@ -20,7 +20,7 @@ from tests.deploy.dockerfile import Instruction, Stage, stages
 from tests.live import ROOT
 
 # Environment variables of a base image. PATH is set below.
-OF_THE_MACHINE = ("HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "PIP_CERT", "PIP_FIND_LINKS")
+INHERITED_VARIABLES = ("HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "PIP_CERT", "PIP_FIND_LINKS")
 LEFT_OUT = {"UV_COMPILE_BYTECODE"}
 """Settings that skip compiling packages: `_link_bytecode` provides the bytecode."""
 
@@ -94,15 +94,15 @@ class Builder:
         """Provide the base image's Python and pip: those of this machine."""
         python = self.folder / "usr-local"
         subprocess.run([sys.executable, "-m", "venv", str(python)], check=True)
-        env = {name: os.environ[name] for name in OF_THE_MACHINE if name in os.environ}
+        env = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
         return {**env, "PATH": f"{python / 'bin'}:/usr/bin:/bin"}
 
     def _env(self, image: Image, instruction: Instruction) -> None:
         name, _, value = instruction.rest.partition("=")
         if name in LEFT_OUT:
             return
-        here = value.replace("/opt/", f"{image.root}/opt/")
-        image.env[name] = string.Template(here).substitute(image.env)
+        rooted = value.replace("/opt/", f"{image.root}/opt/")
+        image.env[name] = string.Template(rooted).substitute(image.env)
 
     def _workdir(self, image: Image, instruction: Instruction) -> None:
         image.workdir = instruction.rest
@@ -145,12 +145,12 @@ def _link_bytecode(environment: Path) -> None:
     It is valid for files that uv has hard-linked from its cache in both places. Where uv has copied
     them, Python ignores the bytecode and compiles the sources.
     """
-    ours = Path(sysconfig.get_path("purelib"))
-    theirs = environment / ours.relative_to(sys.prefix)
-    for compiled in ours.rglob("*.pyc"):
+    packages = Path(sysconfig.get_path("purelib"))
+    image_packages = environment / packages.relative_to(sys.prefix)
+    for compiled in packages.rglob("*.pyc"):
         source = compiled.parent.parent / f"{compiled.name.partition('.')[0]}.py"
-        lent = theirs / compiled.relative_to(ours)
-        if (theirs / source.relative_to(ours)).exists() and not lent.exists():
-            lent.parent.mkdir(exist_ok=True)
+        target = image_packages / compiled.relative_to(packages)
+        if (image_packages / source.relative_to(packages)).exists() and not target.exists():
+            target.parent.mkdir(exist_ok=True)
             with suppress(OSError):  # on another disk
-                os.link(compiled, lent)
+                os.link(compiled, target)

@@ -39,11 +39,18 @@ class Nginx(Service):
 
     def prepare(self) -> None:
         key = self.folder / "privkey.pem"
-        made = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-x509"]
+        key_options = [
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-x509",
+        ]
         named = ["-subj", f"/CN={NAME}", "-addext", f"subjectAltName=DNS:{NAME}", "-days", "2"]
         files = ["-keyout", str(key), "-out", str(self.certificate)]
         subprocess.run(
-            ["openssl", "req", *made, *named, *files], check=True, stderr=subprocess.DEVNULL
+            ["openssl", "req", *key_options, *named, *files], check=True, stderr=subprocess.DEVNULL
         )
         (self.folder / "nginx.conf").write_text(self.configuration())
 
@@ -66,7 +73,7 @@ class Nginx(Service):
             (r"\nhttp \{", f"\nhttp {{\n{self._folders()}"),
         ):
             text, count = re.subn(old, lambda _, new=new: new, text)  # type: ignore[misc]
-            assert count, f"deploy/nginx.conf does not say {old}"
+            assert count, f"deploy/nginx.conf does not contain {old}"
         return text
 
     def _folders(self) -> str:
@@ -75,9 +82,9 @@ class Nginx(Service):
 
     def command(self) -> list[str]:
         user = "user root;" if os.geteuid() == 0 else ""
-        here = f"{user} daemon off; pid {self.folder / 'pid'};"
+        directives = f"{user} daemon off; pid {self.folder / 'pid'};"
         where = ["-p", str(self.folder), "-c", str(self.folder / "nginx.conf"), "-e", "stderr"]
-        return [_program(), *where, "-g", here]
+        return [_program(), *where, "-g", directives]
 
     def responds(self) -> bool:
         with suppress(OSError), self.tls() as connection:

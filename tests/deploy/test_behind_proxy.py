@@ -135,13 +135,13 @@ async def holders_of(cluster: Cluster, sockets: int) -> list[int]:
     return holders(cluster)
 
 
-async def test_death_of_a_web_process_is_not_noticed(
+async def test_answer_continues_on_another_web_process_after_a_kill(
     cluster: Cluster, proxy: Nginx, room: PopulatedRoom
 ) -> None:
     first, second = ({"Authorization": f"Bearer {person.token}"} for person in room.members)
     await holders_of(cluster, 0)
     async with socket(proxy, **first) as lost:
-        (dying,) = await holders_of(cluster, 1)
+        (killed,) = await holders_of(cluster, 1)
         async with socket(proxy, **second) as kept:
             assert await holders_of(cluster, 2) == [0, 1]
             await lost.join(room.id)
@@ -149,7 +149,7 @@ async def test_death_of_a_web_process_is_not_noticed(
             await lost.say(room.id, "Go on.")
             await kept.until_type("message.delta")
 
-            cluster.webs[dying].stop(signal.SIGKILL)
+            cluster.webs[killed].stop(signal.SIGKILL)
             with pytest.raises(ConnectionClosedError):
                 await lost.until_type("message.completed")
             async with socket(proxy, **first) as again:
@@ -157,7 +157,7 @@ async def test_death_of_a_web_process_is_not_noticed(
                 ended = [await one.until_type("message.completed") for one in (kept, again)]
     with proxy.client() as visitor:
         statuses = [visitor.get("/accounts/login/").status_code for _ in range(10)]
-    cluster.webs[dying].start()
+    cluster.webs[killed].start()
 
     whole = "".join(f"t{number} " for number in range(300))
     assert live["text"] + text_of(again) == text_of(kept) == whole

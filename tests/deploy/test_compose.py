@@ -127,7 +127,7 @@ def test_every_setting_exists_and_none_is_a_secret(services: dict[str, Service])
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> dict[str, dict[str, str]]:
+def created(tmp_path: Path) -> dict[str, dict[str, str]]:
     """Run the script; return the settings that it creates, by file."""
     (tmp_path / "first_secrets.sh").write_text((DEPLOY / "first_secrets.sh").read_text())
     run_script(tmp_path)
@@ -150,9 +150,9 @@ def settings_in(path: Path) -> dict[str, str]:
 
 
 def test_secrets_of_a_new_installation_match(
-    made: dict[str, dict[str, str]], services: dict[str, Service]
+    created: dict[str, dict[str, str]], services: dict[str, Service]
 ) -> None:
-    maru, postgres = made["maru.env"], made["postgres.env"]
+    maru, postgres = created["maru.env"], created["postgres.env"]
     env = Env(**{name.removeprefix(PREFIX).lower(): value for name, value in maru.items()})  # type: ignore[arg-type]  # read from text, as from the environment
 
     assert env.database_url is not None
@@ -166,25 +166,24 @@ def test_secrets_of_a_new_installation_match(
 
 
 def test_secrets_are_created_once_and_are_random(
-    made: dict[str, dict[str, str]], tmp_path: Path
+    created: dict[str, dict[str, str]], tmp_path: Path
 ) -> None:
     again = run_script(tmp_path)
 
     assert again.returncode == 1
     assert "Nothing was changed" in again.stderr
-    assert settings_in(tmp_path / "maru.env") == made["maru.env"]
+    assert settings_in(tmp_path / "maru.env") == created["maru.env"]
     (tmp_path / "maru.env").unlink()
     (tmp_path / "postgres.env").unlink()
     run_script(tmp_path)
-    assert (
-        settings_in(tmp_path / "maru.env")["MARU_SECRET_KEY"] != made["maru.env"]["MARU_SECRET_KEY"]
-    )
+    recreated = settings_in(tmp_path / "maru.env")
+    assert recreated["MARU_SECRET_KEY"] != created["maru.env"]["MARU_SECRET_KEY"]
 
 
 def test_no_secret_is_in_the_repository() -> None:
     secret = re.compile(r"\.env|\.dump$|(^|/)tls/|\.pem$|password\.txt$")
 
     assert [path for path in files() if secret.search(path)] == [".env.example"]
-    for made in ("maru.env", "maru.env.before", "postgres.env", "maru.dump", "tls/privkey.pem"):
-        asked = ["git", "check-ignore", "--quiet", f"deploy/{made}"]
-        assert subprocess.run(asked, cwd=ROOT, check=False).returncode == 0, made
+    for name in ("maru.env", "maru.env.before", "postgres.env", "maru.dump", "tls/privkey.pem"):
+        command = ["git", "check-ignore", "--quiet", f"deploy/{name}"]
+        assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0, name

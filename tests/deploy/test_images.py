@@ -93,10 +93,10 @@ def test_web_image_serves_pages_and_static_files(web: Container) -> None:
 
 
 def test_only_the_agents_image_contains_the_engine(web: Container, worker: Container) -> None:
-    asked = ("python", "-c", "import importlib.util as u; print(u.find_spec('crewai') is None)")
+    command = ("python", "-c", "import importlib.util as u; print(u.find_spec('crewai') is None)")
 
-    assert web.execute(*asked).stdout == "True\n"
-    assert worker.execute(*asked).stdout == "False\n"
+    assert web.execute(*command).stdout == "True\n"
+    assert worker.execute(*command).stdout == "False\n"
 
 
 def test_web_image_cannot_import_the_engine(web: Container) -> None:

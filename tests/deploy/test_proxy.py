@@ -41,8 +41,8 @@ def visitor(proxy: Nginx) -> Iterator[httpx.Client]:
 
 def forwarded_headers(visitor: httpx.Client, **headers: str) -> dict[str, str]:
     """Return the request headers that arrive at the web process."""
-    heard: dict[str, str] = visitor.get("/", headers=headers).json()["headers"]
-    return heard
+    received: dict[str, str] = visitor.get("/", headers=headers).json()["headers"]
+    return received
 
 
 def test_plain_http_is_sent_to_https(proxy: Nginx) -> None:
@@ -75,16 +75,16 @@ def test_browsers_may_load_many_files_over_one_connection(
 
 
 def test_client_address_host_and_scheme_are_forwarded(proxy: Nginx, visitor: httpx.Client) -> None:
-    heard = forwarded_headers(visitor)
+    received = forwarded_headers(visitor)
 
-    assert heard["host"] == heard["x-forwarded-host"] == f"{NAME}:{proxy.port}"
-    assert (heard["x-forwarded-for"], heard["x-forwarded-proto"]) == ("127.0.0.1", "https")
+    assert received["host"] == received["x-forwarded-host"] == f"{NAME}:{proxy.port}"
+    assert (received["x-forwarded-for"], received["x-forwarded-proto"]) == ("127.0.0.1", "https")
 
 
 def test_forwarded_headers_of_clients_are_replaced(proxy: Nginx, visitor: httpx.Client) -> None:
-    heard = forwarded_headers(visitor, **FORGED)
+    received = forwarded_headers(visitor, **FORGED)
 
-    assert {name: heard.get(name.lower()) for name in FORGED} == {
+    assert {name: received.get(name.lower()) for name in FORGED} == {
         "X-Forwarded-For": "127.0.0.1",
         "X-Forwarded-Proto": "https",
         "X-Forwarded-Host": f"{NAME}:{proxy.port}",

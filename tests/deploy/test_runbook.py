@@ -15,7 +15,7 @@ from tests.deadlines import DEADLINE
 from tests.deploy.runbook import RUNBOOK, Operator, blocks
 from tests.live import ROOT, Installation, Person
 
-NOWHERE = "127.0.0.1:9"
+CLOSED_ADDRESS = "127.0.0.1:9"
 POPULATE = "docker compose exec -T web-1 python manage.py populate --force --members 2"
 
 
@@ -46,7 +46,7 @@ def operator(
     operator.set(
         MARU_DATABASE_URL=database.replace("@postgres/", f"@127.0.0.1:{postgres.port}/"),
         MARU_REDIS_URL=redis.url,
-        MARU_EGRESS_ALLOW=NOWHERE,
+        MARU_EGRESS_ALLOW=CLOSED_ADDRESS,
     )
     postgres.create("maru")
     operator.type(start)
@@ -57,7 +57,7 @@ def operator(
 @pytest.fixture(scope="module")
 def member(operator: Operator) -> Person:
     """A member of a team that has a connection with a key."""
-    provider = f"--provider http://{NOWHERE}/v1 --model large"
+    provider = f"--provider http://{CLOSED_ADDRESS}/v1 --model large"
     operator.type(f"{POPULATE} --rooms 2 --out made.json {provider}")
     rooms = json.loads((operator.folder / "made.json").read_text())["rooms"]
     return Person(**rooms[0]["members"][1])
@@ -82,13 +82,13 @@ def test_backup_is_restored_completely_and_a_web_process_starts(
 
     operator.type("".join(blocks("Back up")))
     operator.type(f"{POPULATE} --rooms 1 --out later.json")
-    said = operator.type("".join(blocks("Restore")))
+    output = operator.type("".join(blocks("Restore")))
 
     restored = operator.settings["MARU_DATABASE_URL"]
     assert restored.endswith("/restored")
     assert counts(restored) == before
     assert before["rooms_room"] == 3
-    assert "Every stored key can be read." in said
+    assert "Every stored key can be read." in output
     with WebProcess(tmp_path, **operator.settings) as web:
         status, me = web.request("GET", "/me", member.token)
     assert (status, me["id"]) == (200, member.user)
@@ -119,10 +119,10 @@ def test_new_secret_key_reads_everything_after_rotation(operator: Operator, memb
     assert operator.type(check) == "Every stored key can be read.\n"
 
 
-def test_processes_get_a_role_that_cannot_change_the_audit(operator: Operator) -> None:
+def test_processes_get_a_role_that_cannot_change_the_audit_log(operator: Operator) -> None:
     (operator.folder / "app_role.sql").symlink_to(ROOT / "deploy" / "app_role.sql")
 
-    database = operator.settings["MARU_DATABASE_URL"].rpartition("/")[2]  # a test may have restored
+    database = operator.settings["MARU_DATABASE_URL"].rpartition("/")[2]  # or a restored database
     (commands,) = blocks("A role that cannot change the audit")
 
     operator.type(commands.replace("--dbname=maru", f"--dbname={database}"))

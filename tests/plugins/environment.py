@@ -1,6 +1,7 @@
 """The environment of the tests. A plugin: Django's settings are read before any conftest.
 
-Removes all MARU_ variables, so that no test uses the data or services of an installation here.
+Removes all MARU_ variables, so that no test uses the data or services of another
+installation on this machine.
 """
 
 import atexit
@@ -8,7 +9,7 @@ import os
 import shutil
 import tempfile
 
-import tests.deadlines  # noqa: F401 # measures the machine while no test runs beside it
+import tests.deadlines  # noqa: F401 # measures the machine while no test is running
 
 for _name in [name for name in os.environ if name.startswith("MARU_")]:
     del os.environ[_name]

@@ -89,7 +89,7 @@ class ResponseWriter:
         await self.writer.drain()
         self.chunks += 1
         if self.chunks % 32 == 0:
-            await asyncio.sleep(0)  # drain() alone gives the loop no turn to see a disconnect
+            await asyncio.sleep(0)  # drain() alone gives the loop no turn to detect a disconnect
 
     async def end(self) -> None:
         """End the stream with the last chunk."""

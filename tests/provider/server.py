@@ -145,7 +145,7 @@ class Provider:
     async def _complete(
         self, request: HttpRequest, reader: asyncio.StreamReader, response: ResponseWriter
     ) -> bytes:
-        """Run the model and watch for a disconnect, which a model that never writes cannot see."""
+        """Run the model and wait for a disconnect: a model that never writes cannot detect it."""
         record, first = self._record(request)
         answer = asyncio.ensure_future(
             models.answer(request, response, first=first, released=self._released)

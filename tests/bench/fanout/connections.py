@@ -35,8 +35,11 @@ NOTE: Final = (
 def measure(resources: Resources) -> list[Figure]:
     """Measure the memory of a server before and after a thousand sockets, then connect storms."""
     if absent := missing_packages():
-        why = f"not installed: {', '.join(absent)}"
-        return [Figure(MEMORY, None, "KB", 40, note=why), Figure(RATE, None, "×", 5, note=why)]
+        reason = f"not installed: {', '.join(absent)}"
+        return [
+            Figure(MEMORY, None, "KB", 40, note=reason),
+            Figure(RATE, None, "×", 5, note=reason),
+        ]
     with ExitStack() as stack:
         maru = MaruServer(resources.folder, stack, resources.production("connections"))
         tutorial = TutorialServer(resources.folder, stack, resources.redis.url)

@@ -156,9 +156,9 @@ class LoadClient:
         return {"took": took}
 
     def receive(self, prefix: str) -> dict[str, Any]:
-        """Count the frames that start with `prefix` until the number of a second request.
+        """Count the frames that start with `prefix` until as many as a second request gives.
 
-        That request, `until`, has the number of frames and the times at which they were sent.
+        The second request, `until`, has the number of frames and the times of sending.
         """
         for client in self._sockets.values():
             client.reset()

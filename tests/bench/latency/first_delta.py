@@ -15,7 +15,7 @@ SENDS: Final = 18
 
 
 def measure(resources: Resources) -> list[Figure]:
-    """Ask the demo persona again and again, each time after its previous answer."""
+    """Ask the demo persona repeatedly, each time after its previous answer has ended."""
     rounds = uvloop.run(_rounds(resources.warm))
     all_samples = [sample for samples in rounds for sample in samples]
     return [

@@ -22,8 +22,8 @@ def measure(resources: Resources) -> list[Figure]:
     """Measure the embedded process and a web process, each after its first answers."""
     embedded = _resident(EMBEDDED, resources.warm, goal=350)
     if absent := missing_packages():
-        why = f"not installed: {', '.join(absent)}"
-        return [embedded, Figure(WEB, None, "MB", goal=100, note=why)]
+        reason = f"not installed: {', '.join(absent)}"
+        return [embedded, Figure(WEB, None, "MB", goal=100, note=reason)]
     with ExitStack() as stack:
         web = _web_process(resources, stack)
         return [

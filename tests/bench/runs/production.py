@@ -103,7 +103,7 @@ async def _stops(cluster: Cluster, room: PopulatedRoom) -> list[float]:
 
 
 def _idle(postgres: Postgres) -> float:
-    """Return the transactions per second of an idle cluster, without the one of the measurement."""
+    """Return the transactions per second of an idle cluster, without the one that measures."""
     with postgres.connect() as connection:
 
         def count() -> int:
@@ -170,7 +170,7 @@ async def _streams(cluster: Cluster, room: PopulatedRoom, pid: int) -> tuple[lis
 
 
 async def _complete_runs(cluster: Cluster, room: PopulatedRoom, runs: int) -> None:
-    """Complete so many runs, at most CONCURRENCY at a time."""
+    """Complete `runs` runs, at most CONCURRENCY at a time."""
     async with _joined(cluster, room) as socket:
         for _ in range(min(CONCURRENCY, runs)):
             await socket.say(room.id, "Go on.")

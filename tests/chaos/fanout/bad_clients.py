@@ -1,4 +1,4 @@
-"""Clients that do not read, send too much, or are gone.
+"""Clients that do not read, send too much, or no longer respond.
 
 An answer streams in a room. The delay of each delta to the ordinary members is measured with and
 without bad clients in the room, in turns. The sockets of the ordinary members are in one process
@@ -93,7 +93,7 @@ class BadClient:
 
     @property
     def is_dropped(self) -> bool:
-        """True if the server has closed the connection; found out without reading."""
+        """True if the server has closed the connection; this does not read from the socket."""
         poll = select.poll()
         poll.register(self.client.socket, select.POLLRDHUP)
         return bool(poll.poll(0))
@@ -142,7 +142,7 @@ class Reconnecting(BadClient):
         self.connect()
 
     def offend(self) -> None:
-        """Do what the server closes the connection for."""
+        """Send what makes the server close the connection."""
 
 
 class Flooding(Reconnecting):
@@ -202,7 +202,7 @@ class MeasuredRoom:
 
     @contextmanager
     def bad_clients(self, kind: type[BadClient] | None, number: int) -> Iterator[list[BadClient]]:
-        """Connect so many clients of a kind to the room, and close them at the end."""
+        """Connect `number` clients of a kind to the room, and close them at the end."""
         people = self.room.members[MEMBERS:][: number if kind else 0]
         seq = self.seq()
         clients = [kind(self.web, self.room, person, seq) for person in people if kind]
@@ -269,8 +269,8 @@ TURNS = ("no", "slow", "stuck", "no", "flooding", "oversized", "half-open")
 """The order within a round. The baseline is measured twice."""
 
 
-def stream_beside_bad_clients(cluster: Cluster, folder: Path, *, rounds: int) -> Outcome:
-    """Stream an answer beside each kind of bad clients in turn, `rounds` times.
+def stream_with_bad_clients(cluster: Cluster, folder: Path, *, rounds: int) -> Outcome:
+    """Stream an answer with each kind of bad clients in turn, `rounds` times.
 
     In the last round each offending client must have been closed with its code. The cluster has one
     web process with rate limits, and no worker.

@@ -61,16 +61,16 @@ async def cut_connections(
 ) -> Outcome:
     """Let clients follow answers over connections that are cut, `cuts` times in total.
 
-    Each client reconnects to a random web process with what it has. The faults are injected one
-    after another, spread over the whole, each while answers are streaming.
+    Each client reconnects to a random web process from its position. The faults are injected one
+    after another, spread over all cuts, each while answers are streaming.
     """
     options = ("--provider", provider.base_url, "--model", MODEL)
-    made = await asyncio.to_thread(cluster.populate, rooms, 1 + CLIENTS_PER_ROOM, *options)
+    populated = await asyncio.to_thread(cluster.populate, rooms, 1 + CLIENTS_PER_ROOM, *options)
     tally = Tally()
     due = [cuts * (number + 1) // (len(faults) + 1) for number in range(len(faults))]
     waiting = list(zip(due, faults, strict=True))
     async with AsyncExitStack() as stack:
-        followed = [await stack.enter_async_context(_followed(cluster, room)) for room in made]
+        followed = [await stack.enter_async_context(_followed(cluster, room)) for room in populated]
         while tally.cuts < cuts:
             fault = waiting.pop(0)[1] if waiting and waiting[0][0] <= tally.cuts else None
             await asyncio.gather(

@@ -13,7 +13,7 @@ SHOWN_LINES = 20
 
 
 def check_deliveries(*, deliveries: int) -> Outcome:
-    """Run the state machine and its controls until so many frames were delivered."""
+    """Run the state machine and its controls until `deliveries` frames were delivered."""
     done = subprocess.run(
         [
             sys.executable,

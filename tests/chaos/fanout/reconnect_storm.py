@@ -166,7 +166,7 @@ async def storm(cluster: Cluster, provider: Provider, *, sockets: int) -> Outcom
 
 
 def _browsers(cluster: Cluster, rooms: list[PopulatedRoom], sockets: int) -> list[Browser]:
-    """Return so many browsers; several share a session if there are more sockets than members."""
+    """Return `sockets` browsers; several share a session if there are more sockets than members."""
     people = [(room, person.user) for room in rooms for person in room.members]
     cookies = _sign_in(cluster, [user for _room, user in people])
     pages = [(room, cookie) for (room, _user), cookie in zip(people, cookies, strict=True)]

@@ -26,7 +26,7 @@ WHERE room_id = %s AND type = 'member.removed' ORDER BY seq
 async def remove_members(
     cluster: Cluster, provider: str, *, removals: int, other_members: int = 0
 ) -> Outcome:
-    """Remove a member during an answer, again and again, while other members receive it as well.
+    """Remove a member during an answer, repeatedly, while other members also receive it.
 
     Measures from the commit, by PostgreSQL's clock, to room.removed at the member's socket. Both
     clocks are the clock of this machine.

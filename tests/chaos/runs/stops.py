@@ -62,7 +62,7 @@ async def cancel_runs(target: Target, *, stops: int, concurrency: int) -> Outcom
 
 
 async def _cancel(clients: list[RecordingClient], *, after: int) -> Stop:
-    """Ask, and cancel after so many deltas; every third run is cancelled by two clients at once."""
+    """Ask, and cancel after `after` deltas; every third run is cancelled by two clients at once."""
     asker = random.choice(clients)
     asked = await ask(asker, LONG)
     await asker.until(lambda: asker.delta_counts[asked.run] >= after)

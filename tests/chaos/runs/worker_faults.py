@@ -41,26 +41,26 @@ class Kill:
 
 
 async def kill_workers(target: Target, *, prompts: int, kills: int, concurrency: int) -> Outcome:
-    """Kill a random worker again and again while questions are asked.
+    """Kill a random worker repeatedly while questions are asked.
 
     The kills are spread evenly over the prompts. More prompts are sent if the last kill is late.
     """
     killed: list[Kill] = []
     numbers = count()
-    asked = 0
+    prompts_sent = 0
 
     async def ask_repeatedly(room: str) -> None:
-        nonlocal asked
+        nonlocal prompts_sent
         while (number := next(numbers)) < prompts or len(killed) < kills:
             one = await ask(clients.any_in(room), MODELS[number % len(MODELS)])
-            asked += 1
+            prompts_sent += 1
             await one.until_ended()
 
     async with target.clients() as clients:
         rooms = islice(cycle(clients.rooms), concurrency)
         asking = asyncio.create_task(gather_or_cancel(ask_repeatedly(room) for room in rooms))
         while len(killed) < kills and not asking.done():
-            if asked >= prompts * (len(killed) + 1) // (kills + 1):
+            if prompts_sent >= prompts * (len(killed) + 1) // (kills + 1):
                 killed += await _kill_busy_worker(target)
             await asyncio.sleep(POLL_SECONDS)
         await asking

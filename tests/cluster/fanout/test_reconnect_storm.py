@@ -13,7 +13,7 @@ SOCKETS = 300
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory, provider: Provider) -> Iterator[Cluster]:
-    """Two web processes and a worker whose output contains nothing but this test's."""
+    """Two web processes and a worker whose output contains only the lines of this test."""
     folder = tmp_path_factory.mktemp("storm")
     with private_cluster(folder, provider.address) as started:
         yield started

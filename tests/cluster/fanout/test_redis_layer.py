@@ -20,10 +20,10 @@ GROUP = "room.1"
 @pytest.fixture
 async def layer(redis: Redis) -> AsyncIterator[Any]:
     host = {"address": redis.url, "max_connections": 5, "socket_timeout": None}
-    made = RedisLayer(hosts=[host], prefix="test")
-    yield made
+    redis_layer = RedisLayer(hosts=[host], prefix="test")
+    yield redis_layer
     redis.thaw()
-    await made.flush()
+    await redis_layer.flush()
 
 
 @pytest.fixture

@@ -44,12 +44,14 @@ def post(web: Installation, room: PopulatedRoom, person: Person) -> int:
 def test_all_processes_share_the_rate_limits(cluster: Cluster, room: PopulatedRoom) -> None:
     most = LIMITS["send", "user"].max_count
     owner, member = room.members
-    here, there = cluster.webs
+    first_web, second_web = cluster.webs
 
-    statuses = [post(web, room, owner) for _ in range(most // 2 + 5) for web in (here, there)]
+    statuses = [
+        post(web, room, owner) for _ in range(most // 2 + 5) for web in (first_web, second_web)
+    ]
 
     assert statuses == [201] * most + [429] * 10
-    assert post(there, room, member) == 201
+    assert post(second_web, room, member) == 201
 
 
 def test_counters_share_a_limit_and_its_expiry(redis: Redis) -> None:
@@ -83,10 +85,10 @@ async def test_sse_stream_ends_when_its_member_is_removed_on_the_other_process(
     cluster: Cluster, room: PopulatedRoom
 ) -> None:
     owner, member = room.members
-    here, there = cluster.webs
-    async with event_stream(here, room.id, member.token) as stream:
+    first_web, second_web = cluster.webs
+    async with event_stream(first_web, room.id, member.token) as stream:
         await stream.until_type("member.added")
-        there.request("DELETE", f"/rooms/{room.id}/members/{member.user}", owner.token)
+        second_web.request("DELETE", f"/rooms/{room.id}/members/{member.user}", owner.token)
         await stream.until_end(seconds=REVOCATION)
 
     assert stream.events[-1] == {"type": "room.removed", "room": room.id}
@@ -96,13 +98,13 @@ async def test_answer_deleted_on_the_other_process_stops_and_its_deltas_are_remo
     cluster: Cluster, room: PopulatedRoom, redis: Redis
 ) -> None:
     owner, member = room.members
-    here, there = cluster.webs
-    async with event_stream(here, room.id, member.token) as stream:
-        there.request("POST", f"/rooms/{room.id}/messages", member.token, {"text": "Go on."})
+    first_web, second_web = cluster.webs
+    async with event_stream(first_web, room.id, member.token) as stream:
+        second_web.request("POST", f"/rooms/{room.id}/messages", member.token, {"text": "Go on."})
         answer = (await stream.until_type("message.delta"))["message"]
-        assert there.request("DELETE", f"/messages/{answer}", owner.token)[0] == 204
+        assert second_web.request("DELETE", f"/messages/{answer}", owner.token)[0] == 204
         deleted = await stream.until_type("message.deleted")
-        posted = here.request("POST", f"/rooms/{room.id}/messages", owner.token, {"text": "x"})
+        posted = first_web.request("POST", f"/rooms/{room.id}/messages", owner.token, {"text": "x"})
         await stream.until(lambda event: event.get("seq") == posted[1]["message"]["seq"])
 
     later = stream.events[stream.events.index(deleted) :]

@@ -1,4 +1,4 @@
-"""Two web processes and a worker on PostgreSQL and Redis behave like one Maru."""
+"""Two web processes and a worker on PostgreSQL and Redis behave like one process."""
 
 import asyncio
 import json
@@ -68,10 +68,10 @@ async def test_worker_is_woken_by_a_notification_before_its_next_poll(
     async with AsyncExitStack() as stack:
         sockets = await join_on_both(cluster, rooms[0], stack)
         for _ in range(4):
-            asked = asyncio.get_running_loop().time()
+            asked_at = asyncio.get_running_loop().time()
             await sockets.ask(QUICK)
             await sockets.member.until_type("run.started")
-            waits.append(asyncio.get_running_loop().time() - asked)
+            waits.append(asyncio.get_running_loop().time() - asked_at)
             await sockets.member.until_type("run.completed")
 
     # Without notifications a run would wait for half a poll interval on average.
@@ -142,7 +142,7 @@ def get(url: str) -> tuple[str, Message]:
         return response.read().decode(), response.headers
 
 
-def test_static_files_are_named_by_content_and_cached_for_ever(
+def test_static_files_have_hashed_names_and_are_immutable(
     cluster: Cluster,
 ) -> None:
     web = cluster.webs[0]

@@ -78,8 +78,8 @@ def _check_transitions(stored: StoredState) -> Iterator[str]:
 def _check_answers(stored: StoredState) -> Iterator[str]:
     """A completed run has one answer with the whole text; another run has a prefix of the text."""
     answers = stored.answers
-    for stray in answers.pop("", []):
-        yield f"answer {stray.id} belongs to no run: {stray.text[:60]!r}"
+    for orphan in answers.pop("", []):
+        yield f"answer {orphan.id} belongs to no run: {orphan.text[:60]!r}"
     for run in stored.runs:
         yield from _check_answer(run, [answer.text for answer in answers.get(run.id, [])])
         for answer in answers.get(run.id, []):
@@ -127,7 +127,7 @@ def log_differences(
     missing, extra = stored.keys() - received.keys(), received.keys() - stored.keys()
     changed = [seq for seq in received.keys() & stored.keys() if received[seq] != stored[seq]]
     found = (("not received", missing), ("not stored", extra), ("received changed", changed))
-    return [f"{what}: {sorted(seqs)[:10]}" for what, seqs in found if seqs]
+    return [f"{difference}: {sorted(seqs)[:10]}" for difference, seqs in found if seqs]
 
 
 def assembly_errors(ended: Mapping[str, EndedAnswer]) -> list[str]:

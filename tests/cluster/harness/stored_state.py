@@ -126,17 +126,17 @@ RECORD_TRANSITIONS = """
 
 def read_state(postgres: Postgres, rooms: Collection[str]) -> StoredState:
     """Return the stored state of these rooms, read in one REPEATABLE READ transaction."""
-    which = [list(rooms)]
+    parameters = [list(rooms)]
     stored = StoredState(logs={room: [] for room in rooms})
     with postgres.connect() as connection, connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         runs = connection.cursor(row_factory=class_row(RunRow))
-        stored.runs = runs.execute(RUNS, which).fetchall()
+        stored.runs = runs.execute(RUNS, parameters).fetchall()
         messages = connection.cursor(row_factory=class_row(MessageRow))
-        stored.messages = messages.execute(MESSAGES, which).fetchall()
+        stored.messages = messages.execute(MESSAGES, parameters).fetchall()
         transitions = connection.cursor(row_factory=class_row(Transition))
-        stored.transitions = transitions.execute(TRANSITIONS, which).fetchall()
-        for room, seq, payload in connection.execute(EVENTS, which):
+        stored.transitions = transitions.execute(TRANSITIONS, parameters).fetchall()
+        for room, seq, payload in connection.execute(EVENTS, parameters):
             stored.logs[room].append((seq, json.loads(payload)))
     return stored
 

@@ -167,13 +167,13 @@ def test_canaries_of_another_room_are_found() -> None:
 
 def recording_client(folder: Path) -> RecordingClient:
     """A client that received the start of a second attempt and the end of another run."""
-    made = RecordingClient(Installation(folder), Person("u1", "secret"), ROOM)
+    client = RecordingClient(Installation(folder), Person("u1", "secret"), ROOM)
     for event in (
         {"type": "run.started", "seq": 1, "run": {"id": "r1", "answer": "m2", "attempt": 2}},
         {"type": "run.completed", "seq": 2, "run": {"id": "r2"}},
     ):
-        made.record(event)
-    return made
+        client.record(event)
+    return client
 
 
 @pytest.mark.parametrize(

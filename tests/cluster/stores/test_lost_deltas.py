@@ -21,7 +21,7 @@ def room(cluster: Cluster, provider: Provider) -> PopulatedRoom:
 
 
 async def receive_words(socket: Socket, timeline: Timeline, words: int) -> None:
-    """Apply frames until the growing answer has so many words."""
+    """Apply frames until the growing answer has `words` words."""
     while not any(len(one.text.split()) >= words for one in timeline.partial.values()):
         timeline.apply(await socket.receive())
 
@@ -61,13 +61,13 @@ async def test_ended_answer_is_read_from_the_log_when_its_deltas_are_lost(
         member = await stack.enter_async_context(cluster.webs[0].socket(room.members[1]))
         resumed = await member.command("room.join", room=room.id, **timeline.join())
         timeline.apply(resumed)
-        fresh = await member.join(room.id)
+        rejoined = await member.join(room.id)
 
     assert (resumed["complete"], resumed["live"]) == (True, [])
     assert timeline.ended[run].stored == WHOLE
-    assert (fresh["complete"], fresh["live"]) == (False, [])
-    assert fresh["state"]["messages"][-1]["text"] == WHOLE
-    assert fresh["state"]["runs"] == []
+    assert (rejoined["complete"], rejoined["live"]) == (False, [])
+    assert rejoined["state"]["messages"][-1]["text"] == WHOLE
+    assert rejoined["state"]["runs"] == []
 
 
 async def test_cancelled_answer_keeps_the_text_that_the_worker_stored_again(
@@ -101,12 +101,12 @@ async def test_cancelled_answer_without_deltas_is_stored_and_sent_with_the_same_
         flush(cluster)
         done = await sockets.owner.command("run.cancel", run=run)
         await receive_end(sockets.member, timeline, run)
-        fresh = await sockets.member.join(room.id)
+        rejoined = await sockets.member.join(room.id)
         provider.release()
 
     updates = sockets.member.of_type("message.updated")
     (updated,) = (f["message"] for f in updates if f["message"]["run"] == run)
     assert done["type"] == "command.done"
     assert updated["status"] == "cancelled"
-    assert updated == fresh["state"]["messages"][-1]
+    assert updated == rejoined["state"]["messages"][-1]
     assert timeline.ended[run].stored == updated["text"]
