@@ -24,7 +24,7 @@ async def test_task_is_cancelled_when_the_context_exits() -> None:
 
 @pytest.mark.parametrize("error", [None, ZeroDivisionError()])
 async def test_task_that_ends_early_raises_companion_ended(error: Exception | None) -> None:
-    async def die() -> None:
+    async def end_early() -> None:
         if error is not None:
             raise error
 
@@ -32,7 +32,11 @@ async def test_task_that_ends_early_raises_companion_ended(error: Exception | No
         await asyncio.Event().wait()
 
     with pytest.raises(CompanionEnded, match="mortal"):
-        async with running(live(), "outer"), running(die(), "mortal"), running(live(), "inner"):
+        async with (
+            running(live(), "outer"),
+            running(end_early(), "mortal"),
+            running(live(), "inner"),
+        ):
             await asyncio.Event().wait()
     assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]  # tests run in a task
 
@@ -44,15 +48,15 @@ async def test_exception_of_the_body_is_raised_unchanged() -> None:
 
 
 async def test_cancellation_from_outside_is_raised_unchanged() -> None:
-    begun = asyncio.Event()
+    started = asyncio.Event()
 
     async def wait_inside() -> None:
         async with running(asyncio.Event().wait(), "companion"):
-            begun.set()
+            started.set()
             await asyncio.Event().wait()
 
     task = asyncio.create_task(wait_inside())
-    await begun.wait()
+    await started.wait()
     task.cancel()
 
     with pytest.raises(asyncio.CancelledError):

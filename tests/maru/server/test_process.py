@@ -46,12 +46,12 @@ async def events_until_completed(socket: Socket, room: PopulatedRoom) -> list[Fr
 
 async def assert_graceful_shutdown(own_installation: Installation, socket: Socket) -> None:
     """Stop the server; it must exit with 0 promptly and close the socket with 1012."""
-    begun = time.monotonic()
+    started_at = time.monotonic()
     ending = asyncio.create_task(asyncio.to_thread(status_after, own_installation, signal.SIGTERM))
     with pytest.raises(ConnectionClosed) as closed:
         await socket.until_type("nothing more")
     status = await ending
-    seconds = time.monotonic() - begun
+    seconds = time.monotonic() - started_at
 
     assert (status, seconds < PROMPTLY) == (0, True)
     assert closed.value.rcvd is not None
@@ -71,7 +71,7 @@ async def test_acknowledged_messages_survive_a_kill_and_the_answer_restarts(
         await socket.join(room.id)
         for text in texts:
             await socket.say(room.id, text, personas=[])
-        asked = await socket.say(room.id, "Are you there?")
+        question = await socket.say(room.id, "Are you there?")
         await socket.until_type("message.delta")
         own_installation.stop(signal.SIGKILL)
     own_installation.start()
@@ -81,7 +81,7 @@ async def test_acknowledged_messages_survive_a_kill_and_the_answer_restarts(
 
     posted = [e["message"]["text"] for e in events if e["type"] == "message.created"]
     assert posted[: len(texts)] == texts
-    (run,) = asked["result"]["runs"]
+    (run,) = question["result"]["runs"]
     attempts = [e["run"]["attempt"] for e in events if e["type"] == "run.started"]
     (completed,) = (e["run"] for e in events if e["type"] == "run.completed")
     assert attempts == [1, 2]
@@ -90,7 +90,7 @@ async def test_acknowledged_messages_survive_a_kill_and_the_answer_restarts(
     (answer,) = (e["message"] for e in events if e["type"] == "message.completed")
     assert "".join(delta["text"] for delta in deltas).rstrip() == answer["text"]
 
-    # Without an account, each of the two starts prints one set-up link and nothing else.
+    # Without an account, each of the two starts prints only one set-up link.
     links = own_installation.output.splitlines()
     assert [line.startswith("Open this link") for line in links] == [True, True]
     assert [first_link in line for line in links] == [True, False]

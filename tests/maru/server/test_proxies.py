@@ -10,7 +10,7 @@ from pytest_django import Settings
 from maru.server.process import config
 
 INSIDE, OUTSIDE = "10.1.1.1", "203.0.113.9"
-TOO_MANY = "Too many attempts"
+LIMIT_MESSAGE = "Too many attempts"
 
 
 async def scope_behind(trusted: tuple[str, ...], peer: str, **headers: str) -> dict[str, Any]:
@@ -79,5 +79,5 @@ def test_sign_in_attempts_are_counted_by_the_address_of_the_peer(
     settings.ACCOUNT_RATE_LIMITS = {}
 
     for header in ("HTTP_X_FORWARDED_FOR", "HTTP_X_REAL_IP", "HTTP_FORWARDED"):
-        assert TOO_MANY in attempts(client, header), header
-    assert TOO_MANY not in attempts(client, "REMOTE_ADDR")
+        assert LIMIT_MESSAGE in attempts(client, header), header
+    assert LIMIT_MESSAGE not in attempts(client, "REMOTE_ADDR")

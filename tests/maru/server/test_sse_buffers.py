@@ -14,22 +14,22 @@ from rooms.fanout.credentials import Credential
 from rooms.socket.sse import SseTransport
 from tests.maru.server.test_websocket_protocol import until
 
-MUCH = b'{"type":"presence","x":"%b"}' % (b"x" * 2**23)
+LARGE_EVENT = b'{"type":"presence","x":"%b"}' % (b"x" * 2**23)
 
 
 async def overfull_stream(scope: Any, receive: Any, send: Any) -> None:
     """Send more to one connection than all buffers hold, and wait until it is closed."""
-    over = asyncio.Event()
+    closed = asyncio.Event()
 
     async def close(code: int) -> None:
-        over.set()
+        closed.set()
 
     await send({"type": "http.response.start", "status": 200, "headers": []})
-    connection = Connection(Credential(uuid4()), SseTransport(send, over), close)
-    connection.send(MUCH)
+    connection = Connection(Credential(uuid4()), SseTransport(send, closed), close)
+    connection.send(LARGE_EVENT)
     await connection.drained()
-    connection.send(MUCH)
-    await over.wait()
+    connection.send(LARGE_EVENT)
+    await closed.wait()
 
 
 async def test_event_stream_of_a_client_that_does_not_read_is_closed(

@@ -54,7 +54,7 @@ def locked_by_another_program(database: Path) -> Iterator[None]:
         yield
 
 
-def test_port_in_use(tmp_path: Path) -> None:
+def test_port_in_use_is_reported(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
 
@@ -66,7 +66,7 @@ def test_port_in_use(tmp_path: Path) -> None:
     )
 
 
-def test_address_of_another_machine(tmp_path: Path) -> None:
+def test_address_of_another_machine_is_reported(tmp_path: Path) -> None:
     sentence = failed_start(tmp_path, MARU_HOST="192.0.2.1").sentence
 
     assert sentence.startswith("Maru cannot listen on 192.0.2.1:")
@@ -74,7 +74,7 @@ def test_address_of_another_machine(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "only-for-this-test-0123456789-abcdefghij"])
-def test_data_folder_that_cannot_be_created(tmp_path: Path, key: str) -> None:
+def test_data_folder_that_cannot_be_created_is_reported(tmp_path: Path, key: str) -> None:
     (tmp_path / "file").write_text("")
 
     sentence = failed_start(tmp_path, MARU_DATA_DIR="file/data", MARU_SECRET_KEY=key).sentence
@@ -86,7 +86,9 @@ def test_data_folder_that_cannot_be_created(tmp_path: Path, key: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["maru.sqlite3", "server.lock", "secret_key"])
-def test_data_folder_with_a_file_that_cannot_be_written(tmp_path: Path, name: str) -> None:
+def test_data_folder_with_a_file_that_cannot_be_written_is_reported(
+    tmp_path: Path, name: str
+) -> None:
     (tmp_path / "var" / name).mkdir(parents=True)
 
     sentence = failed_start(tmp_path).sentence
@@ -95,7 +97,7 @@ def test_data_folder_with_a_file_that_cannot_be_written(tmp_path: Path, name: st
     assert "/" not in sentence
 
 
-def test_truncated_secret_key(folder: Path) -> None:
+def test_truncated_secret_key_is_reported(folder: Path) -> None:
     (folder / "var" / "secret_key").write_text("short")
 
     sentence = failed_start(folder).sentence
@@ -112,7 +114,7 @@ def cut_in_half(database: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [garbage, cut_in_half])
-def test_damaged_database(folder: Path, damage: Callable[[Path], None]) -> None:
+def test_damaged_database_is_reported(folder: Path, damage: Callable[[Path], None]) -> None:
     damage(database_of(folder))
 
     assert failed_start(folder).sentence == (
@@ -121,7 +123,7 @@ def test_damaged_database(folder: Path, damage: Callable[[Path], None]) -> None:
     )
 
 
-def test_database_from_a_newer_version(folder: Path) -> None:
+def test_database_from_a_newer_version_is_reported(folder: Path) -> None:
     with closing(sqlite3.connect(database_of(folder))) as database, database:
         database.execute(
             "INSERT INTO django_migrations (app, name, applied) "
@@ -134,7 +136,7 @@ def test_database_from_a_newer_version(folder: Path) -> None:
     )
 
 
-def test_database_that_is_locked_at_the_first_start(
+def test_locked_database_is_reported_at_the_first_start(
     tmp_path: Path, short_lock_timeout: dict[str, str]
 ) -> None:
     database_of(tmp_path).parent.mkdir()
@@ -145,7 +147,7 @@ def test_database_that_is_locked_at_the_first_start(
     assert sentence.startswith("The database is locked: ")
 
 
-def test_database_that_is_locked_at_a_later_start(
+def test_locked_database_is_reported_at_a_later_start(
     folder: Path, short_lock_timeout: dict[str, str]
 ) -> None:
     with locked_by_another_program(database_of(folder)):
@@ -154,7 +156,9 @@ def test_database_that_is_locked_at_a_later_start(
     assert sentence.startswith("The database is locked: ")
 
 
-def test_second_server_on_one_data_folder(installation: Installation, tmp_path: Path) -> None:
+def test_second_server_on_one_data_folder_is_refused(
+    installation: Installation, tmp_path: Path
+) -> None:
     (tmp_path / "var").symlink_to(installation.folder / "var")
 
     sentence = failed_start(tmp_path).sentence
@@ -162,7 +166,7 @@ def test_second_server_on_one_data_folder(installation: Installation, tmp_path: 
     assert sentence.startswith("Another Maru already runs on this data folder.")
 
 
-def test_worker_beside_an_embedded_server(folder: Path) -> None:
+def test_worker_in_the_embedded_profile_is_refused(folder: Path) -> None:
     sentence = failed_start(folder, MANAGE[0], "runagents").sentence
 
     assert "Workers need MARU_REDIS_URL and MARU_DATABASE_URL." in sentence

@@ -106,7 +106,7 @@ def test_request_without_credentials_gets_the_same_response_everywhere(client: C
     assert len({response.content for response in responses}) == 1
 
 
-def test_access_is_judged_before_the_body(token_client: Client) -> None:
+def test_access_is_checked_before_the_body(token_client: Client) -> None:
     """An invalid body for an id that does not exist is not found, not invalid."""
     for method, path in operations():
         if not re.search(r"[0-9a-f-]{36}", path) or method == "get":

@@ -24,7 +24,7 @@ from tests.live import Installation
 
 pytestmark = pytest.mark.django_db
 
-MAY_BE_KEPT = {"jsi18n"}
+CACHEABLE = {"jsi18n"}
 """Routes whose responses are the same for all users and may be cached."""
 
 POLICY = {
@@ -71,10 +71,10 @@ def ids(owner: User) -> dict[str, str]:
     team = create_team(user=owner, name="Team")
     persona = create_demo_persona(user=owner, team_id=team.pk)
     room = create_room(user=owner, team_id=team.pk, name="room", personas=[persona.pk])
-    things = {"team": team, "room": room, "persona": persona, "user": owner}
+    objects = {"team": team, "room": room, "persona": persona, "user": owner}
     return {
-        **{name: str(thing.pk) for name, thing in things.items()},
-        **{f"{name}_id": str(thing.pk) for name, thing in things.items()},
+        **{name: str(instance.pk) for name, instance in objects.items()},
+        **{f"{name}_id": str(instance.pk) for name, instance in objects.items()},
         "pk": str(persona.pk),
     }
 
@@ -126,7 +126,7 @@ def test_every_route_has_every_header(who: str, owner: User, ids: dict[str, str]
     for address, name in addresses:
         response = client.get(address)
         statuses.add(response.status_code)
-        found = faults(response, may_be_cached=name in MAY_BE_KEPT)
+        found = faults(response, may_be_cached=name in CACHEABLE)
         if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             found.append(str(response.status_code))
         if found:

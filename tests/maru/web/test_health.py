@@ -1,4 +1,4 @@
-"""Health checks and metrics: what monitoring sees, and that others see nothing."""
+"""Health checks and metrics: their content, and the clients that may read them."""
 
 from datetime import timedelta
 
@@ -75,7 +75,9 @@ def test_unreachable_layer_is_reported(client: Client, settings: Settings) -> No
         ("", 404),
     ],
 )
-def test_metrics_are_for_the_allowed_networks(client: Client, address: str, status: int) -> None:
+def test_metrics_are_served_to_allowed_networks_only(
+    client: Client, address: str, status: int
+) -> None:
     response = client.get("/metrics", REMOTE_ADDR=address)
 
     assert response.status_code == status

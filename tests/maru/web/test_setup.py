@@ -169,19 +169,19 @@ def password_file(tmp_path: Path) -> Path:
 
 
 def bootstrap(*arguments: str) -> str:
-    said = StringIO()
-    call_command("bootstrap", *arguments, stdout=said, stderr=StringIO())
-    return said.getvalue()
+    output = StringIO()
+    call_command("bootstrap", *arguments, stdout=output, stderr=StringIO())
+    return output.getvalue()
 
 
 def test_bootstrap_creates_the_same_and_prints_a_token(password_file: Path) -> None:
-    said = bootstrap(
+    output = bootstrap(
         *("--email", "a@example.com", "--team", "Team"),
         *("--password-file", str(password_file), "--print-token"),
     )
 
     user = User.objects.get()
-    token_user = user_for_token(said.strip())
+    token_user = user_for_token(output.strip())
     assert token_user is not None
     assert token_user == user
     assert token_user.scope.names == {"read", "write", "admin"}

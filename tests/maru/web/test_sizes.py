@@ -96,14 +96,16 @@ def test_list_returns_one_page_at_most(owner: User, ids: dict[str, str], path: s
 
     with CaptureQueriesContext(connection) as queries:
         answer = client.get(address, {"limit": 10**9})
-    asked = [query["sql"] for query in queries.captured_queries]  # the next request clears them
+    statements = [
+        query["sql"] for query in queries.captured_queries
+    ]  # the next request clears them
     refused = [client.get(address, {"limit": limit}).status_code for limit in (0, -1, "x", "1e9")]
     lost = client.get(address, {"cursor": "x" * 10_000}).status_code
 
     assert answer.status_code == 200
     assert len(answer.json()["items"]) <= MAX_PAGE
-    assert 0 < len(asked) <= 20
-    assert not any("LIMIT 1000" in sql for sql in asked)
+    assert 0 < len(statements) <= 20
+    assert not any("LIMIT 1000" in sql for sql in statements)
     assert refused == [400, 400, 400, 400]
     assert lost == 400
 

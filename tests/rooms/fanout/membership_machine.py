@@ -371,7 +371,7 @@ class Intervals(RuleBasedStateMachine):
         allowed: bool,
         streaming: RoomModel | None = None,
     ) -> None:
-        """Do something, which must be refused unless it is allowed, and check all sockets."""
+        """Call `act`, which must be refused unless `allowed`, and check all sockets."""
         self.run(self._act(act, allowed=allowed, streaming=streaming))
         self.check()
 

@@ -142,20 +142,20 @@ async def test_connection_whose_write_fails_is_closed_and_the_others_receive() -
         def write_wire(self, wire: bytes) -> None:
             raise OSError
 
-    store, broken, fine = FakeStore(), Broken(), FakeClient()
-    async with delivering(store, broken, fine) as receive:
-        await asyncio.gather(broken.connection.drained(), fine.connection.drained())
+    store, broken, healthy = FakeStore(), Broken(), FakeClient()
+    async with delivering(store, broken, healthy) as receive:
+        await asyncio.gather(broken.connection.drained(), healthy.connection.drained())
         receive(batch(entry(1)))
         receive(batch(entry(2)))
         await until(lambda: bool(broken.closed))
 
-    assert fine.seqs == [1, 2]
+    assert healthy.seqs == [1, 2]
     assert broken.closed == [INTERNAL_ERROR]
 
 
 async def test_client_that_does_not_read_is_closed_and_delays_no_other() -> None:
-    store, stuck, fine = FakeStore(), FakeClient(), FakeClient()
-    async with delivering(store, stuck, fine) as receive:
+    store, stuck, healthy = FakeStore(), FakeClient(), FakeClient()
+    async with delivering(store, stuck, healthy) as receive:
         stuck.stop_reading()
         frame = encode(Presence(room=ROOM, user=uuid4(), online=True))
         for _number in range(RING_ITEMS + 9):
@@ -163,15 +163,15 @@ async def test_client_that_does_not_read_is_closed_and_delays_no_other() -> None
             await asyncio.sleep(0)
         stuck.reading.set()
         await until(lambda: bool(stuck.closed))
-        await until(lambda: len(fine.received) == RING_ITEMS + 9)
+        await until(lambda: len(healthy.received) == RING_ITEMS + 9)
 
     assert stuck.closed == [TOO_SLOW]
 
 
 async def test_ring_is_bounded_in_bytes() -> None:
-    topic, fine, lagging = topic_of(FakeStore()), FakeClient(), FakeClient()
+    topic, healthy, lagging = topic_of(FakeStore()), FakeClient(), FakeClient()
     big = encode(MemberRemoved(uuid4(), room=ROOM, seq=0)) + b" " * (RING_BYTES // 8)
-    subscribe(topic, fine)
+    subscribe(topic, healthy)
     subscribe(topic, lagging)
 
     lagging.stop_reading()
@@ -183,7 +183,7 @@ async def test_ring_is_bounded_in_bytes() -> None:
     await until(lambda: bool(lagging.closed))
 
     assert RING_BYTES // 2 < kept <= RING_BYTES
-    assert len(fine.received) == 20
+    assert len(healthy.received) == 20
     assert lagging.closed == [TOO_SLOW]
 
 
@@ -195,9 +195,9 @@ async def test_frame_larger_than_the_ring_is_delivered() -> None:
 
 
 async def test_trim_drops_the_items_that_every_client_has() -> None:
-    store, fine, lagging = FakeStore(), FakeClient(), FakeClient()
+    store, healthy, lagging = FakeStore(), FakeClient(), FakeClient()
     topic = topic_of(store)
-    subscribe(topic, fine)
+    subscribe(topic, healthy)
     subscribe(topic, lagging)
     await asyncio.sleep(0)
     topic.receive(batch(entry(1)))

@@ -64,9 +64,9 @@ class BatchingLayer(Layer):
 
 @pytest.fixture(params=[Layer, BatchingLayer])
 def layer(request: pytest.FixtureRequest) -> Layer:
-    made = request.param()
-    assert isinstance(made, Layer)
-    return made
+    created = request.param()
+    assert isinstance(created, Layer)
+    return created
 
 
 @pytest.fixture
@@ -79,9 +79,9 @@ async def room_hub(
     layer: Layer, store: FakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[RoomHub]:
     monkeypatch.setattr(hub, "CHECK_SECONDS", 0.05)
-    made = RoomHub(layer, store.source())
-    async with running(made.run(), "hub"):
-        yield made
+    created = RoomHub(layer, store.source())
+    async with running(created.run(), "hub"):
+        yield created
 
 
 async def join(room_hub: RoomHub, client: FakeClient) -> None:
@@ -222,10 +222,10 @@ async def test_hub_retries_an_unavailable_layer_with_the_same_channel(
 
     monkeypatch.setattr(layer, "group_add", refuse_some)
     client = FakeClient()
-    made = RoomHub(layer, store.source())
-    async with running(made.run(), "hub"):
+    created = RoomHub(layer, store.source())
+    async with running(created.run(), "hub"):
         await eventually(lambda: layer.added[publisher.EVERYWHERE] == 1)
-        made.connect(client.connection)
+        created.connect(client.connection)
         await publish(layer, publisher.CredentialRevoked(client.connection.user_id))
         await eventually(lambda: bool(client.closed))
 

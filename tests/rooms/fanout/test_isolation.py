@@ -125,11 +125,11 @@ async def test_removed_member_receives_no_further_deltas(
     busy: Installation, provider: Provider
 ) -> None:
     (room,) = busy.populate(1, 3, "--provider", provider.base_url, "--model", "tokens-150@50")
-    owner, removed, stays = room.members
+    owner, removed, remaining = room.members
     async with (
         busy.socket(owner) as mine,
         busy.socket(removed) as theirs,
-        busy.socket(stays) as others,
+        busy.socket(remaining) as others,
     ):
         for socket in (mine, theirs, others):
             await socket.join(room.id)
@@ -251,11 +251,11 @@ async def test_failing_provider_affects_no_other_room(
     busy: Installation, provider: Provider
 ) -> None:
     (broken,) = busy.populate(1, 1, "--provider", provider.base_url, "--model", "fault-401")
-    (fine,) = busy.populate(1, 1)
-    async with busy.socket(broken.members[0]) as mine, busy.socket(fine.members[0]) as theirs:
+    (healthy,) = busy.populate(1, 1)
+    async with busy.socket(broken.members[0]) as mine, busy.socket(healthy.members[0]) as theirs:
         await mine.join(broken.id)
-        await theirs.join(fine.id)
-        await asyncio.gather(mine.say(broken.id, "hi"), theirs.say(fine.id, "hi"))
+        await theirs.join(healthy.id)
+        await asyncio.gather(mine.say(broken.id, "hi"), theirs.say(healthy.id, "hi"))
 
         failed = await mine.until_type("run.failed")
         await theirs.until_type("run.completed")

@@ -71,7 +71,7 @@ def by_deletion_of_the_team(cast: Cast) -> None:
     accounts.delete_team(user=cast.owner, team_id=cast.team.pk, name="Team")
 
 
-WAYS_OUT = [
+REVOCATIONS = [
     by_removal,
     by_leaving_the_team,
     by_suspension,
@@ -81,7 +81,7 @@ WAYS_OUT = [
 ]
 
 
-@pytest.mark.parametrize("revoke", WAYS_OUT)
+@pytest.mark.parametrize("revoke", REVOCATIONS)
 async def test_removed_member_receives_room_removed_and_nothing_after_it(
     harness: Harness, cast: Cast, revoke: Callable[[Cast], None]
 ) -> None:
@@ -94,11 +94,11 @@ async def test_removed_member_receives_room_removed_and_nothing_after_it(
         assert not client.joined(cast.room.pk)
         assert (await client.join(cast.room.pk))["code"] == "not_found"
         assert (await client.say(cast.room.pk, "hello"))["code"] == "not_found"
-    gone_for_all = revoke in (by_deletion_of_the_room, by_deletion_of_the_team)
-    assert other.joined(cast.room.pk) is not gone_for_all
+    deleted = revoke in (by_deletion_of_the_room, by_deletion_of_the_team)
+    assert other.joined(cast.room.pk) is not deleted
 
 
-@pytest.mark.parametrize("revoke", WAYS_OUT)
+@pytest.mark.parametrize("revoke", REVOCATIONS)
 async def test_lost_removal_is_found_in_the_log(
     harness: Harness, cast: Cast, revoke: Callable[[Cast], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,7 +187,7 @@ def room_of_another_team(cast: Cast) -> Room:
 async def test_no_frame_follows_a_removal_during_an_answer(harness: Harness, cast: Cast) -> None:
     """A removed member receives nothing that is published after the removal."""
     (other,) = await join_room(harness, cast, cast.owner)
-    late = 0
+    leaked = 0
     for number in range(REMOVALS):
         (removed,) = await join_room(harness, cast, cast.member)
         await other.say(cast.room.pk, "go on", personas=[str(cast.persona.pk)])
@@ -200,13 +200,13 @@ async def test_no_frame_follows_a_removal_during_an_answer(harness: Harness, cas
         await write(deltas, f"SECRET-{number}")
         await harness.settled(removed, other)
         received = [frame["type"] for frame in removed.received]
-        late += len(received) - received.index("room.removed") - 1
-        late += any(f"SECRET-{number}" in frame.get("text", "") for frame in removed.received)
+        leaked += len(received) - received.index("room.removed") - 1
+        leaked += any(f"SECRET-{number}" in frame.get("text", "") for frame in removed.received)
         assert any(f"SECRET-{number}" in frame.get("text", "") for frame in other.received)
         await removed.disconnect()
         await harness.do(set_role, cast, "member")
 
-    assert late == 0
+    assert leaked == 0
 
 
 def set_role(cast: Cast, role: str) -> None:
@@ -314,14 +314,14 @@ async def test_every_command_answers_outsiders_as_for_unknown_ids(
         services.post_message, user=cast.owner, room_id=cast.room.pk, text="CANARY"
     )
     users = await harness.do(outsiders, cast)
-    here = {"room": cast.room.pk, "message": posted.message.pk, "run": posted.runs[0]}
+    existing = {"room": cast.room.pk, "message": posted.message.pk, "run": posted.runs[0]}
     for user in users:
         client = harness.connect(user)
         for kind, fields in commands().items():
             if kind in WITHOUT_IDS:
                 continue
             responses = [
-                await response_frames(client, kind, fields, ids) for ids in (here, absent())
+                await response_frames(client, kind, fields, ids) for ids in (existing, absent())
             ]
             assert responses[0] == responses[1], (user, kind)
             assert [frame["code"] for frame in responses[0]] == ["not_found"], kind
@@ -383,9 +383,9 @@ async def test_command_after_the_end_of_its_credential_is_not_executed(
     (client,) = await join_room(harness, cast, cast.member)
     client.connection.close(4401)
 
-    said = {"room": str(cast.room.pk), "text": "Am I still here?", "client_id": str(uuid4())}
+    fields = {"room": str(cast.room.pk), "text": "Am I still here?", "client_id": str(uuid4())}
     rest: Json = {"reply_to": None, "personas": []}
-    await client.send_frame({"type": "message.send", "ref": "late", **said, **rest})
+    await client.send_frame({"type": "message.send", "ref": "late", **fields, **rest})
 
     assert not [frame for frame in client.received if frame.get("ref") == "late"]
     assert await harness.do(cast.room.messages.count) == 0

@@ -30,18 +30,18 @@ from tests.rooms.fanout.doubles import (
 )
 
 
-def disturb(envelopes: list[RoomEnvelope], seed: int) -> list[RoomEnvelope]:
+def distort(envelopes: list[RoomEnvelope], seed: int) -> list[RoomEnvelope]:
     """Drop, repeat and reorder all but the last envelope, which shows the gaps before it."""
     generator = random.Random(seed)
-    disturbed: list[RoomEnvelope] = []
+    distorted: list[RoomEnvelope] = []
     for envelope in envelopes[:-1]:
         if generator.random() < 0.3:
             continue
-        disturbed += [envelope] * generator.choice((1, 1, 2))
-    for _ in range(len(disturbed) // 3):
-        a, b = generator.randrange(len(disturbed)), generator.randrange(len(disturbed))
-        disturbed[a], disturbed[b] = disturbed[b], disturbed[a]
-    return [*disturbed, envelopes[-1]]
+        distorted += [envelope] * generator.choice((1, 1, 2))
+    for _ in range(len(distorted) // 3):
+        a, b = generator.randrange(len(distorted)), generator.randrange(len(distorted))
+        distorted[a], distorted[b] = distorted[b], distorted[a]
+    return [*distorted, envelopes[-1]]
 
 
 @settings(max_examples=150, deadline=None)
@@ -52,7 +52,7 @@ async def test_log_is_delivered_once_and_in_order_over_a_faulty_layer(
     store, one, two = FakeStore(), FakeClient(), FakeClient(direct=False)
     async with delivering(store, one, two) as receive:
         store.log = [entry(seq) for seq in range(1, events + 1)]
-        for envelope in disturb([batch(each) for each in store.log], seed):
+        for envelope in distort([batch(each) for each in store.log], seed):
             receive(envelope)
             await asyncio.sleep(0)
         await until(lambda: len(two.received) >= events)
@@ -69,7 +69,7 @@ async def test_deltas_are_delivered_once_and_in_order_over_a_faulty_layer(
     async with delivering(store, client) as receive:
         receive(delta(0, "0 "))
         store.deltas = [f"{seq} " for seq in range(parts)]
-        for envelope in disturb([delta(n, text) for n, text in enumerate(store.deltas)], seed):
+        for envelope in distort([delta(n, text) for n, text in enumerate(store.deltas)], seed):
             receive(envelope)
             await asyncio.sleep(0)
         await until(lambda: client.text.endswith(f"{parts - 1} "))
@@ -81,8 +81,8 @@ async def test_faulty_layer_drops_and_repeats_messages() -> None:
     """The control: without a topic's order the two properties above would not hold."""
     plain: list[RoomEnvelope] = [batch(entry(seq)) for seq in range(1, 40)]
 
-    assert disturb(plain, 1) != plain
-    assert len({id(each) for each in disturb(plain, 1)}) < len(plain)
+    assert distort(plain, 1) != plain
+    assert len({id(each) for each in distort(plain, 1)}) < len(plain)
 
 
 async def test_check_finds_a_lost_last_event() -> None:

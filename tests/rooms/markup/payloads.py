@@ -80,7 +80,7 @@ UNLINKED: Final = [
     "[x](https://)",
 ]
 
-LOADS: Final = [
+LOADING: Final = [
     "![x](https://evil.example/?d=1)",
     "![x][y]\n\n[y]: https://evil.example/?d=1",
     "![](//evil.example/a.png)",

@@ -12,7 +12,7 @@ from rooms.markup import (
     render,
 )
 from rooms.markup.clean import LINK_REL
-from tests.rooms.markup.payloads import LOADS, SCRIPTS, UNLINKED
+from tests.rooms.markup.payloads import LOADING, SCRIPTS, UNLINKED
 
 TAGS = {
     "p",
@@ -83,7 +83,7 @@ def foreign_parts(html: str) -> list[str]:
 
 
 def test_violation_check_finds_violations_in_raw_payloads() -> None:
-    raw = [payload for payload in SCRIPTS + LOADS if foreign_parts(payload)]
+    raw = [payload for payload in SCRIPTS + LOADING if foreign_parts(payload)]
 
     assert len(raw) > 30
 
@@ -93,7 +93,7 @@ def test_markdown_library_alone_allows_images_and_unsafe_hosts() -> None:
 
     bare = MarkdownIt("js-default", {"html": True})
 
-    assert foreign_parts(bare.render(LOADS[0])) == ["img", "img.src", "img.alt"]
+    assert foreign_parts(bare.render(LOADING[0])) == ["img", "img.src", "img.alt"]
     assert foreign_parts(bare.render(SCRIPTS[0])) == ["script"]
     assert Page(bare.render("[x](https://bank.example@evil.example/)")).links
 
@@ -101,7 +101,7 @@ def test_markdown_library_alone_allows_images_and_unsafe_hosts() -> None:
 # Hostile text
 
 
-@pytest.mark.parametrize("payload", SCRIPTS + UNLINKED + LOADS)
+@pytest.mark.parametrize("payload", SCRIPTS + UNLINKED + LOADING)
 def test_payload_leaves_no_violation(payload: str) -> None:
     for text in (
         payload,
@@ -124,7 +124,7 @@ def test_url_that_is_not_allowed_does_not_become_a_link(payload: str) -> None:
     assert Page(render(payload)).links == []
 
 
-@pytest.mark.parametrize("payload", LOADS)
+@pytest.mark.parametrize("payload", LOADING)
 def test_message_loads_nothing_before_a_click(payload: str) -> None:
     loading = {
         "src",

@@ -16,19 +16,19 @@ from tests.rooms.pages.browsing import browser
 pytestmark = pytest.mark.django_db
 
 
-@pytest.mark.parametrize("door", ["accounts:remove", "rooms:leave", "agents:connection_delete"])
-def test_error_of_a_service_is_shown_on_the_next_page(cast: Cast, door: str) -> None:
+@pytest.mark.parametrize("route", ["accounts:remove", "rooms:leave", "agents:connection_delete"])
+def test_error_of_a_service_is_shown_on_the_next_page(cast: Cast, route: str) -> None:
     ids: dict[str, list[object]] = {
         "accounts:remove": [cast.team.pk, cast.owner.pk],
         "rooms:leave": [cast.room.pk],
         "agents:connection_delete": [cast.team.pk, cast.persona.connection_id],
     }
 
-    answer = browser(cast.owner).post(reverse(door, args=ids[door]))
+    answer = browser(cast.owner).post(reverse(route, args=ids[route]))
 
     assert answer.status_code == 302
-    (said,) = get_messages(answer.wsgi_request)
-    assert said.level_tag == "error"
+    (message,) = get_messages(answer.wsgi_request)
+    assert message.level_tag == "error"
 
 
 def test_forbidden_action_is_shown_and_audited(cast: Cast) -> None:
@@ -42,21 +42,21 @@ def test_forbidden_action_is_shown_and_audited(cast: Cast) -> None:
     answer = browser(cast.owner).post(path, {"persona": kept.pk})
 
     assert answer.status_code == 302
-    assert [said.level_tag for said in get_messages(answer.wsgi_request)] == ["error"]
+    assert [message.level_tag for message in get_messages(answer.wsgi_request)] == ["error"]
     entry = AuditEntry.objects.filter(team=cast.team).latest("number")
     assert (entry.refused, entry.target_id) == (True, cast.room.pk)
 
 
 @pytest.mark.parametrize(
-    "door", ["accounts:suspend", "rooms:remove_person", "agents:persona_restore"]
+    "route", ["accounts:suspend", "rooms:remove_person", "agents:persona_restore"]
 )
-def test_missing_object_answers_with_the_404_page(cast: Cast, door: str) -> None:
+def test_missing_object_answers_with_the_404_page(cast: Cast, route: str) -> None:
     ids: dict[str, list[object]] = {
         "accounts:suspend": [cast.team.pk, uuid4()],
         "rooms:remove_person": [cast.room.pk, uuid4()],
         "agents:persona_restore": [cast.team.pk, cast.persona.pk, 999],
     }
 
-    answer = browser(cast.owner).post(reverse(door, args=ids[door]))
+    answer = browser(cast.owner).post(reverse(route, args=ids[route]))
 
     assert answer.status_code == 404

@@ -47,38 +47,38 @@ class Generator:
 
     def timeline(self) -> tuple[RoomState, list[RunBody], int]:
         """Return a room's state, its ended runs, and the reader's last read seq."""
-        chance = self._random
-        at = datetime(2026, 3, 1, 14, 58, tzinfo=UTC) + timedelta(seconds=chance.randrange(300))
+        generator = self._random
+        at = datetime(2026, 3, 1, 14, 58, tzinfo=UTC) + timedelta(seconds=generator.randrange(300))
         messages: list[MessageBody] = []
         runs: list[RunBody] = []
-        for seq in range(1, chance.randrange(2, 15)):
-            at += chance.choice(STEPS)
+        for seq in range(1, generator.randrange(2, 15)):
+            at += generator.choice(STEPS)
             messages.append(self._message(seq, at, runs, messages))
         is_open = {RunState.QUEUED.value, RunState.RUNNING.value}
         state = RoomState(
             room=_room(),
             members=[],
             personas=[],
-            permissions=[VIEW, *chance.choice(([], [POST], [POST, MODERATE]))],
+            permissions=[VIEW, *generator.choice(([], [POST], [POST, MODERATE]))],
             messages=messages,
             runs=[run for run in runs if run.state in is_open],
         )
         ended = [run for run in runs if run.state not in is_open]
-        return state, ended, chance.randrange(len(messages) + 1)
+        return state, ended, generator.randrange(len(messages) + 1)
 
     def _message(
         self, seq: int, at: datetime, runs: list[RunBody], earlier: list[MessageBody]
     ) -> MessageBody:
-        chance = self._random
+        generator = self._random
         message_id = self._id()
         people = (READER, UUID(int=3), UUID(int=4), None)
-        author = Author("user", chance.choice(people), "A person", "person")
+        author = Author("user", generator.choice(people), "A person", "person")
         status, run_id = MessageStatus.COMPLETE.value, None
-        if earlier and chance.random() < 0.5:
-            persona = UUID(int=chance.randrange(5, 7))
+        if earlier and generator.random() < 0.5:
+            persona = UUID(int=generator.randrange(5, 7))
             author = Author("persona", persona, "A persona", "persona")
-            status = chance.choice([status.value for status in MessageStatus])
-            question = chance.choice(earlier).id
+            status = generator.choice([status.value for status in MessageStatus])
+            question = generator.choice(earlier).id
             run_id = self._id()
             runs.append(self._run(run_id, question, message_id, persona, status))
         return MessageBody(
@@ -94,7 +94,7 @@ class Generator:
             reactions={},
             created_at=format_timestamp(at),
             edited_at=None,
-            deleted=status != MessageStatus.STREAMING and chance.random() < 0.2,
+            deleted=status != MessageStatus.STREAMING and generator.random() < 0.2,
         )
 
     def _run(

@@ -60,7 +60,7 @@ def addresses(cast: Cast, run: Run) -> dict[str, tuple[str, str]]:
     return found
 
 
-def test_room_and_missing_room_answer_a_stranger_alike(cast: Cast) -> None:
+def test_stranger_gets_the_same_response_for_a_room_and_a_missing_room(cast: Cast) -> None:
     run = ask(cast)
     before = cast.refreshed().last_seq
 
@@ -220,16 +220,16 @@ def test_only_personas_have_the_ai_mark(cast: Cast) -> None:
 
 
 def test_names_are_escaped(cast: Cast) -> None:
-    evil = '"></script><script>alert(1)</script><img src=x onerror=alert(1)>'
-    Room.objects.update(name=evil[:80], topic=evil)
-    User.objects.filter(pk=cast.member.pk).update(name=evil[:40])
-    say(cast, User.objects.get(pk=cast.member.pk), f"{evil} @{evil}")
+    markup = '"></script><script>alert(1)</script><img src=x onerror=alert(1)>'
+    Room.objects.update(name=markup[:80], topic=markup)
+    User.objects.filter(pk=cast.member.pk).update(name=markup[:40])
+    say(cast, User.objects.get(pk=cast.member.pk), f"{markup} @{markup}")
 
     html = page(cast.owner, cast.room)
 
     assert "<script>alert" not in html
     assert "<img" not in html
-    assert data_of(html)["state"]["room"]["topic"] == evil
+    assert data_of(html)["state"]["room"]["topic"] == markup
 
 
 def test_pages_contain_no_inline_style_or_script(cast: Cast) -> None:

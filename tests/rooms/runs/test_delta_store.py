@@ -239,7 +239,7 @@ async def test_calls_after_a_restart_of_redis_succeed(on_redis: DeltaStore, serv
 
 
 @needs_redis
-async def test_delta_whose_response_was_lost_is_not_taken_for_a_closed_stream(
+async def test_lost_response_to_an_append_does_not_close_the_stream(
     on_redis: DeltaStore,
 ) -> None:
     message = uuid4()

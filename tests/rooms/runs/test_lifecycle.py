@@ -54,7 +54,7 @@ def expire(job: Job) -> None:
     Run.objects.filter(pk=job.run).update(lease_until=timezone.now() - timedelta(seconds=1))
 
 
-def test_claim_of_an_empty_queue_is_none(cast: Cast) -> None:
+def test_claim_of_an_empty_queue_returns_none(cast: Cast) -> None:
     assert queue.claim("worker") is None
 
 
@@ -149,8 +149,8 @@ def test_ended_run_cannot_end_again(cast: Cast) -> None:
 
 
 def test_worker_with_a_lost_lease_writes_nothing(cast: Cast) -> None:
-    zombie = started(cast, "zombie")
-    expire(zombie)
+    stale_job = started(cast, "zombie")
+    expire(stale_job)
     leases.reap()
     run_id = queue.claim("successor")
     assert run_id is not None
@@ -158,12 +158,12 @@ def test_worker_with_a_lost_lease_writes_nothing(cast: Cast) -> None:
     assert successor is not None
 
     with pytest.raises(LeaseLost):
-        lifecycle.complete(zombie, "late", None)
-    assert leases.renew("zombie", [zombie.run]) == set()
+        lifecycle.complete(stale_job, "late", None)
+    assert leases.renew("zombie", [stale_job.run]) == set()
     lifecycle.complete(successor, "in time", None)
 
-    assert (successor.run, successor.message) == (zombie.run, zombie.message)
-    assert (zombie.attempt, successor.attempt) == (1, 2)
+    assert (successor.run, successor.message) == (stale_job.run, stale_job.message)
+    assert (stale_job.attempt, successor.attempt) == (1, 2)
     assert Message.objects.get(pk=successor.message).text == "in time"
     assert kinds(cast, 3) == ["run.started", "message.completed", "run.completed"]
 
@@ -361,7 +361,7 @@ def test_queued_and_running_runs_fail_when_the_right_is_revoked(
         lifecycle.complete(job, "the whole answer", None)
 
 
-def test_run_goes_on_when_another_member_loses_rights(cast: Cast) -> None:
+def test_run_continues_when_another_member_loses_rights(cast: Cast) -> None:
     job = started(cast)
 
     services.remove_member(user=cast.owner, room_id=cast.room.pk, member_id=cast.reader.pk)

@@ -7,7 +7,7 @@ import pytest
 from rooms.runs import leases, lifecycle, runner
 
 
-async def test_poll_reaps_while_the_queue_never_empties(
+async def test_poll_reaps_while_the_queue_is_never_empty(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calls: list[str] = []

@@ -389,16 +389,16 @@ async def test_worker_with_a_lost_lease_publishes_nothing(
     cast: Cast, published: list[Envelope]
 ) -> None:
     job = await sync_to_async(ask_and_claim)(cast, "zombie")
-    zombie = Deltas(job, lease_is_valid)
-    await zombie.add("one ")
+    stale_deltas = Deltas(job, lease_is_valid)
+    await stale_deltas.add("one ")
     after = await sync_to_async(take_over)(cast, job)
 
-    await zombie.add("two ")
-    await zombie.close()
+    await stale_deltas.add("two ")
+    await stale_deltas.close()
     successor = Deltas(after, lease_is_valid)
     await successor.add("new")
-    await zombie.add("three ")
-    await zombie.close()
+    await stale_deltas.add("three ")
+    await stale_deltas.close()
 
     deltas = [envelope for envelope in published if isinstance(envelope, Delta)]
     assert [(delta.attempt, delta.seq) for delta in deltas] == [(1, 0), (2, 0)]
@@ -437,7 +437,7 @@ async def test_suspended_worker_renews_its_lease_before_it_publishes(
 async def test_cancellation_that_arrives_with_a_notification_is_not_lost(turns: int) -> None:
     """`asyncio.wait_for` of Python 3.11 can lose the cancellation."""
     wake = asyncio.Event()
-    serving = asyncio.create_task(runner._repeat(nothing, DEADLINE, wake))
+    serving = asyncio.create_task(runner._repeat(do_nothing, DEADLINE, wake))
     await asyncio.sleep(0.01)
 
     wake.set()
@@ -449,5 +449,5 @@ async def test_cancellation_that_arrives_with_a_notification_is_not_lost(turns: 
     assert serving.cancelled()
 
 
-async def nothing() -> None:
+async def do_nothing() -> None:
     """Do nothing."""

@@ -58,13 +58,13 @@ def test_message_has_at_most_twenty_different_reactions(cast: Cast) -> None:
     assert message.reactions[emoji[0]] == [str(cast.owner.pk), str(cast.member.pk)]
 
 
-@pytest.mark.parametrize("whose", [rate_limits.USER, rate_limits.ROOM, rate_limits.TEAM])
+@pytest.mark.parametrize("author", [rate_limits.USER, rate_limits.ROOM, rate_limits.TEAM])
 def test_only_reactions_that_change_something_are_rate_limited(
-    cast: Cast, settings: Settings, monkeypatch: pytest.MonkeyPatch, whose: str
+    cast: Cast, settings: Settings, monkeypatch: pytest.MonkeyPatch, author: str
 ) -> None:
     settings.RATE_LIMITS = True
     monkeypatch.setattr(
-        rate_limits, "LIMITS", {(rate_limits.REACT, whose): rate_limits.RateLimit(1, 60)}
+        rate_limits, "LIMITS", {(rate_limits.REACT, author): rate_limits.RateLimit(1, 60)}
     )
     counters = rate_limits.MemoryCounters()
     monkeypatch.setattr(rate_limits, "get_counters", lambda: counters)

@@ -248,7 +248,7 @@ def test_runs_of_a_connection_fail_when_its_key_is_removed(
     assert untouched.state == (RunState.RUNNING if running else RunState.QUEUED)
 
 
-def test_runs_of_a_connection_go_on_when_its_key_is_replaced(
+def test_runs_of_a_connection_continue_when_its_key_is_replaced(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agents.egress.guard.resolve", lambda host, port: ["93.184.216.34"])

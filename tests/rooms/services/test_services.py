@@ -84,7 +84,7 @@ def test_sending_takes_at_most_twelve_queries(cast: Cast) -> None:
     assert len(statements) <= 12
 
 
-def test_permission_check_is_one_query(
+def test_permission_check_takes_one_query(
     cast: Cast, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     for user in (cast.owner, cast.reader, cast.stranger, cast.nobody):

@@ -150,14 +150,14 @@ async def test_rejoin_gets_the_missed_events(
     async with installation.socket(room.members[0]) as mine:
         start = (await mine.join(room.id))["seq"]
         await mine.command("room.leave", room=room.id)
-        said = await mine.say(room.id, "while away", personas=[])
+        posted = await mine.say(room.id, "while away", personas=[])
 
         snapshot = await mine.join(room.id, after=start)
 
         assert snapshot["complete"] is True
         assert snapshot["from"] == start
         assert [event["seq"] for event in snapshot["events"]] == [start + 1]
-        assert snapshot["events"][0]["message"]["id"] == said["result"]["message"]
+        assert snapshot["events"][0]["message"]["id"] == posted["result"]["message"]
         assert snapshot["state"] is None
 
 
@@ -354,7 +354,7 @@ async def test_text_over_the_limit_is_refused_as_too_large(
     assert (refused["type"], refused["code"]) == ("command.refused", "too_large")
 
 
-async def test_commands_on_a_foreign_room_and_a_missing_room_answer_alike(
+async def test_commands_get_the_same_response_for_a_foreign_and_a_missing_room(
     installation: Installation, room: PopulatedRoom
 ) -> None:
     stranger = installation.populate(rooms=1, members=1)[0].members[0]
@@ -411,12 +411,12 @@ async def test_member_in_another_room_gets_room_activity(
     reader, writer = room.members[2], room.members[0]
     async with installation.socket(reader) as theirs, installation.socket(writer) as mine:
         await theirs.command("room.leave", room=room.id)
-        said = await mine.say(room.id, "anybody there?", personas=[])
+        posted = await mine.say(room.id, "anybody there?", personas=[])
 
         activity = await theirs.until_type("room.activity")
 
     assert activity["room"] == room.id
-    assert activity["seq"] >= said["result"]["seq"]
+    assert activity["seq"] >= posted["result"]["seq"]
     assert activity["unread"] > 0
 
 
@@ -432,9 +432,9 @@ async def test_stranger_gets_no_room_activity(
         await mine.say(room.id, "among us", personas=[])
         await control.until_type("room.activity")
 
-        heard = await theirs.received_so_far()
+        received = await theirs.received_so_far()
 
-    assert [frame["type"] for frame in heard] == ["command.done"]
+    assert [frame["type"] for frame in received] == ["command.done"]
 
 
 async def test_presence_follows_connect_and_disconnect(installation: Installation) -> None:
@@ -457,34 +457,34 @@ async def test_revoked_token_closes_its_connection(
     installation: Installation, room: PopulatedRoom
 ) -> None:
     token = room.members[1].token
-    status, made = installation.request("POST", "/me/tokens", token, {"name": "short"})
+    status, created = installation.request("POST", "/me/tokens", token, {"name": "short"})
     _, listed = installation.request("GET", "/me/tokens", token)
-    second = Person(room.members[1].user, made["token"])
+    second = Person(room.members[1].user, created["token"])
     async with (
         installation.socket(second) as theirs,
         installation.socket(room.members[1]) as others,
     ):
-        installation.request("DELETE", f"/me/tokens/{made['id']}", token)
+        installation.request("DELETE", f"/me/tokens/{created['id']}", token)
         with pytest.raises(ConnectionClosed) as closed:
             await theirs.receive()
-        still = await others.command("ping")
+        pong = await others.command("ping")
 
     assert status == 201
-    assert made["id"] in {each["id"] for each in listed["items"]}
+    assert created["id"] in {each["id"] for each in listed["items"]}
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 4401
-    assert still["type"] == "command.done"
+    assert pong["type"] == "command.done"
 
 
 async def test_expired_token_closes_its_connection(
     installation: Installation, room: PopulatedRoom
 ) -> None:
     token = room.members[1].token
-    soon = (datetime.now(UTC) + timedelta(seconds=scaled(3))).isoformat()
-    _, made = installation.request(
-        "POST", "/me/tokens", token, {"name": "brief", "expires_at": soon}
+    expires_at = (datetime.now(UTC) + timedelta(seconds=scaled(3))).isoformat()
+    _, created = installation.request(
+        "POST", "/me/tokens", token, {"name": "brief", "expires_at": expires_at}
     )
-    async with installation.socket(Person(room.members[1].user, made["token"])) as theirs:
+    async with installation.socket(Person(room.members[1].user, created["token"])) as theirs:
         await theirs.join(room.id)
         with pytest.raises(ConnectionClosed) as closed:
             await theirs.until_type("never")
