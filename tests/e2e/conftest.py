@@ -23,7 +23,7 @@ from tests.live import Installation, Person
 from tests.provider import Provider, running
 
 DEADLINE_MS = 1_000 * DEADLINE
-DESK = {"width": 1440, "height": 900}
+DESKTOP = {"width": 1440, "height": 900}
 # Only loopback names resolve, and Chromium makes no requests of its own.
 SWITCHES = [
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
@@ -108,9 +108,9 @@ def open_browser(new_context: Callable[..., BrowserContext], monitor: PageMonito
     """Open a page in a new browser context without cookies."""
 
     def open_one(**options: Any) -> Page:
-        context = new_context(**{"locale": "en-US", "viewport": DESK, **options})
+        context = new_context(**{"locale": "en-US", "viewport": DESKTOP, **options})
         context.set_default_timeout(DEADLINE_MS)
-        monitor.over(context)
+        monitor.observe(context)
         return context.new_page()
 
     return open_one

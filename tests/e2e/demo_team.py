@@ -26,7 +26,7 @@ PERSONAS = (
     ("Daon", "Editor", "seokganju", "kkotsal", "echo"),
 )
 TOPIC = "Mobile completion from 58% to 66% by 5 December"
-ELSEWHERE = {
+OTHER_ROOMS = {
     "courtyard": (),
     "design-review": ("The two drafts are up.", "@seojun-lee pick one of the two, please"),
     "on-call": ("The queue is empty again.", "Retry policy is summarised.", "Good night."),
@@ -45,7 +45,7 @@ def main(provider: str, out: str) -> None:
     personas = _personas(owner, team, provider)
     room = create_room(user=owner, team_id=team.pk, name="checkout", topic=TOPIC, personas=personas)
     _let_in(owner, room.pk, people[1:])
-    for name, lines in ELSEWHERE.items():
+    for name, lines in OTHER_ROOMS.items():
         other = create_room(user=owner, team_id=team.pk, name=name)
         _let_in(owner, other.pk, [friend])
         _say(friend, other.pk, lines)

@@ -25,10 +25,10 @@ class PageMonitor:
     """The errors of all browser contexts that it observes, one line each."""
 
     origin: str
-    troubles: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     _expected: list[str] = field(default_factory=list)
 
-    def over(self, context: BrowserContext) -> None:
+    def observe(self, context: BrowserContext) -> None:
         """Observe every page of this browser context."""
         context.on("console", self._on_console)
         context.on("weberror", self._on_error)
@@ -50,17 +50,17 @@ class PageMonitor:
     def unexpected(self) -> list[str]:
         """The errors that the test does not expect."""
         return [
-            trouble
-            for trouble in self.troubles
-            if not any(re.search(pattern, trouble) for pattern in self._expected)
+            error
+            for error in self.errors
+            if not any(re.search(pattern, error) for pattern in self._expected)
         ]
 
-    def until_it_sees(self, page: Page, words: str, seconds: float = 10) -> None:
+    def wait_for_error(self, page: Page, words: str, seconds: float = 10) -> None:
         """Wait until an error contains these words."""
         deadline = monotonic() + seconds
-        while not any(words in trouble for trouble in self.unexpected):
+        while not any(words in error for error in self.unexpected):
             if monotonic() > deadline:
-                raise AssertionError(f"No {words} among {self.troubles}")
+                raise AssertionError(f"No {words} among {self.errors}")
             page.wait_for_timeout(20)  # Playwright delivers events only during a call
 
     def _on_page(self, page: Page) -> None:
@@ -69,13 +69,13 @@ class PageMonitor:
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning", "assert"}:
             url = message.location.get("url", "")
-            self.troubles.append(f"console {message.type}: {message.text} {url}")
+            self.errors.append(f"console {message.type}: {message.text} {url}")
 
     def _on_error(self, error: WebError) -> None:
-        self.troubles.append(f"page error: {error.error}")
+        self.errors.append(f"page error: {error.error}")
 
     def _on_dialog(self, dialog: Dialog) -> None:
-        self.troubles.append(f"dialog {dialog.type}: {dialog.message}")
+        self.errors.append(f"dialog {dialog.type}: {dialog.message}")
         dialog.dismiss()
 
     def _on_request(self, request: Request) -> None:
@@ -83,7 +83,7 @@ class PageMonitor:
 
     def _on_response(self, response: Response) -> None:
         if response.status >= 400:
-            self.troubles.append(f"HTTP {response.status} {response.url}")
+            self.errors.append(f"HTTP {response.status} {response.url}")
 
     def _on_socket(self, socket: WebSocket) -> None:
         self._check_origin(socket.url)
@@ -92,4 +92,4 @@ class PageMonitor:
         if url.startswith(INSIDE):
             return
         if urlsplit(url).netloc != urlsplit(self.origin).netloc:
-            self.troubles.append(f"foreign request: {url}")
+            self.errors.append(f"foreign request: {url}")

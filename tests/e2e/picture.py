@@ -37,9 +37,9 @@ def main() -> None:
             args=[] if os.geteuid() else ["--no-sandbox"],
         )
         pages, address = people_in(installation, provider, chromium)
-        here, there = (RoomPage(page, address) for page in pages)
-        talk(here, there)
-        here.page.screenshot(path=PICTURE)
+        first, second = (RoomPage(page, address) for page in pages)
+        hold_conversation(first, second)
+        first.page.screenshot(path=PICTURE)
         provider.release()
         chromium.close()
     print(f"{PICTURE.relative_to(ROOT)}: {PICTURE.stat().st_size // 1024} KiB")
@@ -56,26 +56,26 @@ def people_in(
         env={**installation.env, "DJANGO_SETTINGS_MODULE": "maru.settings"},
         check=True,
     )
-    scene = json.loads(out.read_text())
+    team = json.loads(out.read_text())
     pages = []
-    for session in scene["sessions"]:
+    for session in team["sessions"]:
         # Reduced motion stops the animations in a visible state.
         context = chromium.new_context(locale="en-GB", viewport=SIZE, reduced_motion="reduce")
         context.add_cookies([{"name": "maru_session", "value": session, "url": installation.url}])
         pages.append(context.new_page())
-    return pages, f"{installation.url}/rooms/{scene['room']}/"
+    return pages, f"{installation.url}/rooms/{team['room']}/"
 
 
-def talk(here: RoomPage, there: RoomPage) -> None:
+def hold_conversation(first: RoomPage, second: RoomPage) -> None:
     """Ask both personas; return when one answer is complete and the other is streaming."""
-    there.ask(ASKED_FIRST)
-    there.ended()
-    here.ask(ASKED_THEN)
-    expect(here.answer_text).to_have_text(INTERVIEWS.partition(PAUSE)[0])
-    there.field.type("I can")
-    expect(here.line).to_have_text("Hayun Kim is typing")
-    expect(here.answer.locator("[data-elapsed]")).to_have_text("0:04")
-    here.page.mouse.move(0, 0)
+    second.ask(ASKED_FIRST)
+    second.ended()
+    first.ask(ASKED_THEN)
+    expect(first.answer_text).to_have_text(INTERVIEWS.partition(PAUSE)[0])
+    second.field.type("I can")
+    expect(first.line).to_have_text("Hayun Kim is typing")
+    expect(first.answer.locator("[data-elapsed]")).to_have_text("0:04")
+    first.page.mouse.move(0, 0)
 
 
 if __name__ == "__main__":

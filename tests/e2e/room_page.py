@@ -43,7 +43,7 @@ class RoomPage:
         expect(self.page.locator("[data-room_page][data-connection]")).to_have_count(0)
 
     def write(self, text: str) -> None:
-        """Type something and press Enter."""
+        """Type the text and press Enter."""
         self.field.fill(text)
         self.field.press("Enter")
 

@@ -33,11 +33,11 @@ class Server:
             options = ["--provider", self.provider.base_url, *options]
         sizes = ("--rooms", str(rooms), "--members", str(members))
         self._run(*sizes, "--out", str(out), "--force", *options)
-        made = json.loads(out.read_text())
-        self.keys.update(made["sessions"])
+        output = json.loads(out.read_text())
+        self.keys.update(output["sessions"])
         return [
-            PopulatedRoom(room["id"], made["team"], [Person(**m) for m in room["members"]])
-            for room in made["rooms"]
+            PopulatedRoom(room["id"], output["team"], [Person(**m) for m in room["members"]])
+            for room in output["rooms"]
         ]
 
     def address(self, room: PopulatedRoom) -> str:

@@ -20,10 +20,10 @@ def main(arguments: list[str]) -> None:
     django.setup()
     call_command("populate", *arguments)
     out = Path(arguments[arguments.index("--out") + 1])
-    made = json.loads(out.read_text())
-    people = [member["user"] for room in made["rooms"] for member in room["members"]]
-    made["sessions"] = {user_id: session_of(user_id) for user_id in people}
-    out.write_text(json.dumps(made))
+    output = json.loads(out.read_text())
+    people = [member["user"] for room in output["rooms"] for member in room["members"]]
+    output["sessions"] = {user_id: session_of(user_id) for user_id in people}
+    out.write_text(json.dumps(output))
 
 
 def session_of(user_id: str) -> str | None:

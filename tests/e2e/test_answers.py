@@ -37,72 +37,72 @@ def ask(one: RoomPage, other: RoomPage, text: str) -> None:
 def test_reload_during_an_answer_loses_and_duplicates_nothing(
     both: tuple[RoomPage, RoomPage], provider: Provider
 ) -> None:
-    here, there = both
-    ask(here, there, "Count, please")
+    owner_page, member_page = both
+    ask(owner_page, member_page, "Count, please")
     for room_page in both:
         expect(room_page.answer_text).to_have_text(HALF)
 
-    here.page.reload()
-    expect(here.answer_text).to_have_text(HALF)
-    here.is_live()
+    owner_page.page.reload()
+    expect(owner_page.answer_text).to_have_text(HALF)
+    owner_page.is_live()
     provider.release()
 
-    assert [here.ended(), there.ended()] == [WHOLE, WHOLE]
+    assert [owner_page.ended(), member_page.ended()] == [WHOLE, WHOLE]
 
 
 def test_stopped_answer_keeps_its_text_and_can_be_answered_again(
     both: tuple[RoomPage, RoomPage], provider: Provider
 ) -> None:
-    here, there = both
-    ask(there, here, "Count, please")
+    owner_page, member_page = both
+    ask(member_page, owner_page, "Count, please")
     for room_page in both:
         expect(room_page.answer_text).to_have_text(HALF)
 
-    there.answer.get_by_role("button", name="Stop").click()
+    member_page.answer.get_by_role("button", name="Stop").click()
 
-    assert [here.ended("stopped"), there.ended("stopped")] == [HALF, HALF]
+    assert [owner_page.ended("stopped"), member_page.ended("stopped")] == [HALF, HALF]
     for room_page in both:
         expect(room_page.answer.get_by_text("Stopped by Hayun")).to_be_visible()
 
-    stopped = there.answers.count()
-    there.answer.get_by_role("button", name="Answer again").click()
+    stopped = member_page.answers.count()
+    member_page.answer.get_by_role("button", name="Answer again").click()
     for room_page in both:
         expect(room_page.answers).to_have_count(stopped + 1)
         expect(room_page.answer_text).to_have_text(HALF)
     provider.release()
-    assert [here.ended(), there.ended()] == [WHOLE, WHOLE]
+    assert [owner_page.ended(), member_page.ended()] == [WHOLE, WHOLE]
 
 
 def test_failed_answer_shows_one_sentence_and_a_retry_button(
     both: tuple[RoomPage, RoomPage],
 ) -> None:
-    here, there = both
-    ask(there, here, "@fault-401-once are you there?")
+    owner_page, member_page = both
+    ask(member_page, owner_page, "@fault-401-once are you there?")
 
-    there.ended("failed")
-    here.ended("failed")
+    member_page.ended("failed")
+    owner_page.ended("failed")
 
     for room_page in both:
         words = room_page.answer.locator("[data-end]")
         expect(words).to_have_text(REFUSED)
-    there.answer.get_by_role("button", name="Retry").click()
-    assert [there.ended(), here.ended()] == ["fine now", "fine now"]
+    member_page.answer.get_by_role("button", name="Retry").click()
+    assert [member_page.ended(), owner_page.ended()] == ["fine now", "fine now"]
 
 
 def test_concurrent_answers_have_separate_stop_buttons(
     server: Server, sign_in: Open, provider: Provider
 ) -> None:
     (room,) = server.populate(1, 1, "held-3", "held-5", "held-7")
-    here = RoomPage(sign_in(room.members[0]), server.address(room))
+    room_page = RoomPage(sign_in(room.members[0]), server.address(room))
     halves = {f"held-{n}": " ".join(f"t{k}" for k in range(n)) for n in (3, 5, 7)}
 
-    here.write("@held-3 @held-5 @held-7 Count, please")
-    answers = {name: here.answers.filter(has_text=name) for name in halves}
+    room_page.write("@held-3 @held-5 @held-7 Count, please")
+    answers = {name: room_page.answers.filter(has_text=name) for name in halves}
     for name, half in halves.items():
         expect(answers[name].locator("[data-body]")).to_have_text(half)
     answers["held-5"].get_by_role("button", name="Stop").click()
     expect(answers["held-5"]).to_have_attribute("data-state", "stopped")
-    expect(here.page.get_by_role("button", name="Stop")).to_have_count(2)
+    expect(room_page.page.get_by_role("button", name="Stop")).to_have_count(2)
     provider.release()
 
     expect(answers["held-5"].locator("[data-body]")).to_have_text(halves["held-5"])
@@ -119,7 +119,7 @@ def test_two_tabs_stream_two_rooms_separately(server: Server, sign_in: Open) -> 
     assert server.installation.request("PUT", path, owner, {"role": "member"})[0] == 200
     first = sign_in(person)
     second = first.context.new_page()
-    heard = [frames_of(page) for page in (first, second)]
+    received = [frames_of(page) for page in (first, second)]
     tabs = [
         RoomPage(first, server.address(rooms[0])),
         RoomPage(second, server.address(rooms[1])),
@@ -133,8 +133,8 @@ def test_two_tabs_stream_two_rooms_separately(server: Server, sign_in: Open) -> 
 
     for number, tab in enumerate(tabs):
         other = f"CANARY-{1 - number}"
-        assert any(f"CANARY-{number}:3" in frame for frame in heard[number])
-        assert not any(other in frame for frame in heard[number])
+        assert any(f"CANARY-{number}:3" in frame for frame in received[number])
+        assert not any(other in frame for frame in received[number])
         assert other not in tab.page.locator("body").inner_text()
         assert len(tab.followed()[0]) > 3
 

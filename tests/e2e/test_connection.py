@@ -81,8 +81,8 @@ def test_messages_and_answers_survive_a_killed_server(
     for room_page in (author, reader):
         expect(room_page.answers.first).to_have_attribute("data-state", "completed")
         assert room_page.answers.first.locator("[data-body]").inner_text() == WHOLE_ANSWER
-    said = server.installation.request("GET", f"/rooms/{room.id}/messages", room.members[0].token)
-    assert [message["text"] for message in said[1]["items"]].count(NOTE) == 1
+    stored = server.installation.request("GET", f"/rooms/{room.id}/messages", room.members[0].token)
+    assert [message["text"] for message in stored[1]["items"]].count(NOTE) == 1
 
 
 def test_offline_page_shows_it_and_resumes_the_answer(
@@ -96,7 +96,7 @@ def test_offline_page_shows_it_and_resumes_the_answer(
     expect(room_page.answer_text).to_have_text(FIRST_HALF)
     monitor.expect("ERR_INTERNET_DISCONNECTED")
 
-    # Chromium fires `offline` and leaves the open socket alone: the page itself must give it up.
+    # Chromium fires `offline` and keeps the open socket, so the page itself must close it.
     page.context.set_offline(True)
     expect(room_page.line).to_have_text(RECONNECTING)
     room_page.write(NOTE)

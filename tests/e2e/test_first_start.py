@@ -54,6 +54,6 @@ def test_setup_link_works_once_and_leads_to_a_room_that_answers(
     assert nodes == ["#text"]
 
     monitor.expect_status(404, "/setup/")
-    late = open_browser()
-    late.goto(link)
-    expect(late.get_by_role("heading")).to_have_text("This set-up link cannot be used")
+    second_visitor = open_browser()
+    second_visitor.goto(link)
+    expect(second_visitor.get_by_role("heading")).to_have_text("This set-up link cannot be used")

@@ -59,7 +59,7 @@ def test_detector_notices_raw_markup(open_browser: Open, monitor: PageMonitor, t
     for pressed in page.get_by_text("press").all():
         pressed.click()
 
-    monitor.until_it_sees(page, "dialog" if "alert" in text else "foreign request")
+    monitor.wait_for_error(page, "dialog" if "alert" in text else "foreign request")
     monitor.expect("")
 
 

@@ -32,25 +32,25 @@ def tool(message: Locator, name: str) -> Locator:
     return message.get_by_role("button", name=name)
 
 
-def say(here: RoomPage, there: RoomPage, text: str) -> None:
-    here.page.locator("#composer-text").fill(text)
-    here.page.locator("#composer-text").press("Enter")
-    expect(there.message(text)).to_have_count(1)
-    expect(here.message(text)).to_have_count(1)
+def say(owner_page: RoomPage, member_page: RoomPage, text: str) -> None:
+    owner_page.page.locator("#composer-text").fill(text)
+    owner_page.page.locator("#composer-text").press("Enter")
+    expect(member_page.message(text)).to_have_count(1)
+    expect(owner_page.message(text)).to_have_count(1)
 
 
 def test_edit_is_shown_to_all_members_and_escape_cancels_it(
     both: tuple[RoomPage, RoomPage],
 ) -> None:
-    here, there = both
-    say(there, here, "frist")
-    mine = there.message("frist")
+    owner_page, member_page = both
+    say(member_page, owner_page, "frist")
+    mine = member_page.message("frist")
 
     tool(mine, "Edit the message").click()
-    there.page.keyboard.press("Escape")
+    member_page.page.keyboard.press("Escape")
     expect(mine.locator("[data-editor]")).to_have_count(0)
     tool(mine, "Edit the message").click()
-    field = there.page.locator("[data-editor] textarea")
+    field = member_page.page.locator("[data-editor] textarea")
     expect(field).to_be_focused()
     expect(field).to_have_value("frist")
     field.fill("first")
@@ -59,21 +59,21 @@ def test_edit_is_shown_to_all_members_and_escape_cancels_it(
     for room_page in both:
         expect(room_page.message("first").locator("[data-edited]")).to_have_text("Edited")
         expect(room_page.message("frist")).to_have_count(0)
-    here.page.reload()
-    expect(here.message("first").locator("[data-edited]")).to_have_text("Edited")
+    owner_page.page.reload()
+    expect(owner_page.message("first").locator("[data-edited]")).to_have_text("Edited")
 
 
 def test_moderator_deletes_a_message_and_a_member_cannot(both: tuple[RoomPage, RoomPage]) -> None:
-    here, there = both
-    say(there, here, "delete me")
-    say(here, there, "keep me")
-    expect(tool(there.message("keep me"), "Delete the message")).to_be_hidden()
-    expect(tool(there.message("keep me"), "Edit the message")).to_be_hidden()
-    expect(tool(here.message("delete me"), "Edit the message")).to_be_hidden()
+    owner_page, member_page = both
+    say(member_page, owner_page, "delete me")
+    say(owner_page, member_page, "keep me")
+    expect(tool(member_page.message("keep me"), "Delete the message")).to_be_hidden()
+    expect(tool(member_page.message("keep me"), "Edit the message")).to_be_hidden()
+    expect(tool(owner_page.message("delete me"), "Edit the message")).to_be_hidden()
 
-    button = tool(here.message("delete me"), "Delete the message")
+    button = tool(owner_page.message("delete me"), "Delete the message")
     button.click()
-    expect(there.message("delete me")).to_have_count(1)
+    expect(member_page.message("delete me")).to_have_count(1)
     button.click()
 
     for room_page in both:
@@ -82,18 +82,18 @@ def test_moderator_deletes_a_message_and_a_member_cannot(both: tuple[RoomPage, R
         expect(gone).to_have_attribute("data-state", "deleted")
     for room_page in both:
         assert "delete me" not in room_page.page.content()
-    here.page.reload()
-    expect(here.message("This message was deleted.")).to_have_count(1)
+    owner_page.page.reload()
+    expect(owner_page.message("This message was deleted.")).to_have_count(1)
 
 
 def test_own_reaction_is_a_pressed_button(
     both: tuple[RoomPage, RoomPage],
 ) -> None:
-    here, there = both
-    say(here, there, "react to me")
+    owner_page, member_page = both
+    say(owner_page, member_page, "react to me")
 
-    tool(there.message("react to me"), "React to the message").click()
-    there.message("react to me").get_by_role("group", name="React").get_by_text("🎉").click()
+    tool(member_page.message("react to me"), "React to the message").click()
+    member_page.message("react to me").get_by_role("group", name="React").get_by_text("🎉").click()
 
     pills = [one.message("react to me").locator("[data-reactions] button") for one in both]
     for pill, pressed in zip(pills, ("false", "true"), strict=True):
@@ -104,9 +104,9 @@ def test_own_reaction_is_a_pressed_button(
     for pill in pills:
         expect(pill).to_have_text(re.compile("🎉\\s*2"))
         expect(pill).to_have_attribute("aria-pressed", "true")
-    here.page.reload()
+    owner_page.page.reload()
     expect(pills[0]).to_have_attribute("aria-pressed", "true")
-    here.is_live()
+    owner_page.is_live()
     for pill in pills:
         pill.click()
     for pill in pills:

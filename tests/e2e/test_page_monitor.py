@@ -6,7 +6,7 @@ from tests.e2e.conftest import Open
 from tests.e2e.page_monitor import PageMonitor
 from tests.e2e.server import Server
 
-TROUBLES = {
+ERRORS = {
     "console error": "console.error('something is wrong')",
     "page error": "setTimeout(() => { throw new Error('nobody caught this') })",
     "dialog": "setTimeout(() => alert('hello'))",
@@ -17,7 +17,7 @@ TROUBLES = {
 }
 
 
-@pytest.mark.parametrize("name", TROUBLES)
+@pytest.mark.parametrize("name", ERRORS)
 def test_monitor_detects_each_error_of_a_page(
     server: Server, open_browser: Open, monitor: PageMonitor, name: str
 ) -> None:
@@ -25,9 +25,9 @@ def test_monitor_detects_each_error_of_a_page(
     page.goto(f"{server.url}/accounts/login/")
     assert monitor.unexpected == []
 
-    page.evaluate(TROUBLES[name])
+    page.evaluate(ERRORS[name])
 
-    monitor.until_it_sees(page, name)
+    monitor.wait_for_error(page, name)
     monitor.expect("")
 
 
@@ -38,11 +38,11 @@ def test_monitor_detects_a_connection_to_another_host(
 
     page.evaluate("void new WebSocket('ws://127.0.0.1:9/')")
 
-    monitor.until_it_sees(page, "foreign request: ws:")
+    monitor.wait_for_error(page, "foreign request: ws:")
     monitor.expect("")
 
 
-def test_expected_status_does_not_hide_another(
+def test_expected_status_does_not_hide_another_error(
     server: Server, open_browser: Open, monitor: PageMonitor
 ) -> None:
     page = open_browser()
@@ -51,6 +51,6 @@ def test_expected_status_does_not_hide_another(
 
     page.evaluate("Promise.all([fetch('/expected'), fetch('/not-expected')])")
 
-    monitor.until_it_sees(page, "HTTP 404")
-    assert not any("/expected" in trouble for trouble in monitor.unexpected)
+    monitor.wait_for_error(page, "HTTP 404")
+    assert not any("/expected" in error for error in monitor.unexpected)
     monitor.expect("")

@@ -22,7 +22,7 @@ DEVICE = {
 }
 
 
-class NamedHouse(Server):
+class NamedServer(Server):
     """The server by a host name: browsers create no passkey for an IP address."""
 
     @property
@@ -34,7 +34,7 @@ class NamedHouse(Server):
 def server(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """An installation before its setup."""
     with Installation(tmp_path_factory.mktemp("passkeys")) as installation:
-        yield NamedHouse(installation, provider)
+        yield NamedServer(installation, provider)
 
 
 def with_device(page: Page) -> Page:
@@ -84,7 +84,7 @@ def log_out(server: Server, page: Page) -> None:
 
 
 def test_missing_passkey_shows_one_sentence(server: Server, open_browser: Open) -> None:
-    page = with_device(open_browser())  # it has no passkey for this server
+    page = with_device(open_browser())  # the authenticator has no passkey for this server
     page.goto(f"{server.url}/accounts/login/")
 
     page.get_by_role("button", name="Sign in with a passkey").click()

@@ -60,22 +60,22 @@ def test_invited_users_sign_up_and_see_the_same_streaming_answer(
     owner.goto(server.address(room))
     let_in(owner, "Hayun Kim")
 
-    here, there = (RoomPage(page, server.address(room)) for page in (owner, guest))
-    here.follow()
-    there.follow()
-    here.write("Count, please")
-    texts = [here.ended(), there.ended()]
+    owner_page, guest_page = (RoomPage(page, server.address(room)) for page in (owner, guest))
+    owner_page.follow()
+    guest_page.follow()
+    owner_page.write("Count, please")
+    texts = [owner_page.ended(), guest_page.ended()]
 
     assert texts == [" ".join(f"t{n}" for n in range(60))] * 2
-    for room_page in (here, there):
+    for room_page in (owner_page, guest_page):
         states, nodes = room_page.followed()
         assert len(states) > 3
         assert nodes == ["#text"]
 
     monitor.expect_status(404, "/invitations/")
-    late = open_browser()
-    late.goto(link)
-    expect(late.get_by_role("heading")).to_have_text("This invitation cannot be used")
+    late_visitor = open_browser()
+    late_visitor.goto(link)
+    expect(late_visitor.get_by_role("heading")).to_have_text("This invitation cannot be used")
 
 
 def test_cancelled_dialog_returns_the_focus_to_its_menu_button(
@@ -116,17 +116,17 @@ def test_open_page_of_a_removed_member_shows_the_removal(
 ) -> None:
     room = server.populate(1, 2, "echo")[0]
     owner, member = (sign_in(person) for person in room.members)
-    there = RoomPage(member, server.address(room))
-    there.write("Something that only this room knows")
-    there.ended()
+    member_page = RoomPage(member, server.address(room))
+    member_page.write("Something that only this room knows")
+    member_page.ended()
 
     owner.goto(f"{server.address(room)}settings/")
     owner.get_by_role("button", name="Remove").last.click()
     owner.get_by_role("dialog").get_by_role("button", name="Remove").click()
 
-    expect(there.line).to_have_text("You no longer have access to this room.")
-    expect(there.messages).to_have_count(0)
-    expect(there.field).to_be_hidden()
+    expect(member_page.line).to_have_text("You no longer have access to this room.")
+    expect(member_page.messages).to_have_count(0)
+    expect(member_page.field).to_be_hidden()
     expect(member.locator(f".row[data-room-id='{room.id}']")).to_have_count(0)
     assert "only this room knows" not in member.locator("main").inner_text()
     monitor.expect_status(404, f"/rooms/{room.id}/")

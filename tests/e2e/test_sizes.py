@@ -70,11 +70,11 @@ def test_phone_navigates_from_the_list_to_a_room_and_back(
     expect(row).to_be_visible()
     expect(page.locator("main")).to_be_hidden()
     row.tap()
-    here = RoomPage(page)
-    here.is_live()
+    room_page = RoomPage(page)
+    room_page.is_live()
     expect(row).to_be_hidden()
-    here.ask("From a phone")
-    here.ended()
+    room_page.ask("From a phone")
+    room_page.ended()
     page.get_by_role("link", name="Back").tap()
 
     expect(row).to_be_visible()
@@ -84,13 +84,13 @@ def test_phone_navigates_from_the_list_to_a_room_and_back(
 def test_tap_stops_an_answer(server: Server, sign_in: Open, provider: Provider) -> None:
     (room,) = server.populate(1, 1, "held-5")
     page = sign_in(room.members[0], viewport=PHONE, has_touch=True, is_mobile=True)
-    here = RoomPage(page, server.address(room))
-    here.ask("Count, please")
-    expect(here.answer_text).to_have_text("t0 t1 t2 t3 t4")
+    room_page = RoomPage(page, server.address(room))
+    room_page.ask("Count, please")
+    expect(room_page.answer_text).to_have_text("t0 t1 t2 t3 t4")
 
-    here.answer.get_by_role("button", name="Stop").tap()
+    room_page.answer.get_by_role("button", name="Stop").tap()
 
-    here.ended("stopped")
+    room_page.ended("stopped")
     provider.release()
 
 
@@ -114,12 +114,12 @@ def test_names_and_numbers_stay_on_one_line(
     server: Server, room: PopulatedRoom, sign_in: Open, width: int
 ) -> None:
     page = sign_in(room.members[0], viewport={"width": width, "height": 844})
-    here = RoomPage(page, server.address(room))
+    room_page = RoomPage(page, server.address(room))
 
-    here.ask(NUMBERS)
-    here.ended()
+    room_page.ask(NUMBERS)
+    room_page.ended()
     for words in ("Android", "18,204"):
-        cell = here.answer_text.get_by_role("cell", name=words, exact=True)
+        cell = room_page.answer_text.get_by_role("cell", name=words, exact=True)
         assert cell.evaluate(LINES) == 1, words
     for path in (f"/teams/{room.team}/people/", f"/rooms/{room.id}/settings/#people"):
         page.goto(server.url + path)
@@ -132,13 +132,13 @@ def test_no_element_is_wider_than_the_page(
     server: Server, room: PopulatedRoom, sign_in: Open, viewport: dict[str, int]
 ) -> None:
     page = sign_in(room.members[0], viewport=viewport)
-    here = RoomPage(page, server.address(room))
+    room_page = RoomPage(page, server.address(room))
 
-    here.ask(f"{WIDE}\n\n{CODE}\n\n{TABLE}")
-    here.ended()
+    room_page.ask(f"{WIDE}\n\n{CODE}\n\n{TABLE}")
+    room_page.ended()
     assert beyond_the_edge(page) == []
-    expect(here.field).to_be_in_viewport()
-    expect(here.answer_text).to_be_in_viewport()
+    expect(room_page.field).to_be_in_viewport()
+    expect(room_page.answer_text).to_be_in_viewport()
     for path in (
         "/",
         f"/rooms/{room.id}/settings/",

@@ -92,11 +92,11 @@ def test_persona_on_a_new_connection_answers_a_mention(
     page.locator("#personas").get_by_role("button", name="Add").click()
     expect(page.locator("#personas").get_by_text("@byeori, Counts")).to_be_visible()
 
-    here = RoomPage(page, server.address(room))
-    here.follow()
-    here.ask("@byeori count, please")
-    assert here.ended() == " ".join(f"t{n}" for n in range(40))
-    assert len(here.followed()[0]) > 3
-    expect(here.answer.locator("[data-name]")).to_have_text("Byeori")
+    room_page = RoomPage(page, server.address(room))
+    room_page.follow()
+    room_page.ask("@byeori count, please")
+    assert room_page.ended() == " ".join(f"t{n}" for n in range(40))
+    assert len(room_page.followed()[0]) > 3
+    expect(room_page.answer.locator("[data-name]")).to_have_text("Byeori")
     assert provider.requests[-1].headers["authorization"] == f"Bearer {KEY}"
     assert KEY not in page.content()

@@ -74,9 +74,9 @@ def test_korean_pages_have_no_english_words(
     server: Server, room: PopulatedRoom, sign_in: Open, theme: str
 ) -> None:
     page = sign_in(room.members[0], locale="ko-KR", color_scheme=theme)
-    here = RoomPage(page, server.address(room))
-    here.ask("안녕하세요")
-    here.ended()
+    room_page = RoomPage(page, server.address(room))
+    room_page.ask("안녕하세요")
+    room_page.ended()
     found = {"room": latin_words(page)}
 
     for path in PAGES:

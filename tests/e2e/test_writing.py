@@ -18,48 +18,48 @@ def room(server: Server) -> PopulatedRoom:
 
 
 @pytest.fixture
-def here(server: Server, room: PopulatedRoom, sign_in: Open) -> RoomPage:
+def room_page(server: Server, room: PopulatedRoom, sign_in: Open) -> RoomPage:
     return RoomPage(sign_in(room.members[0]), server.address(room))
 
 
 def test_enter_sends_and_shift_enter_breaks_the_line(
-    here: RoomPage,
+    room_page: RoomPage,
 ) -> None:
-    keys = here.page.keyboard
+    keys = room_page.page.keyboard
     keys.press("Tab")
-    assert here.page.evaluate(f"{FOCUSED}.textContent") == "Skip to writing"
+    assert room_page.page.evaluate(f"{FOCUSED}.textContent") == "Skip to writing"
     keys.press("Enter")
-    expect(here.field).to_be_focused()
+    expect(room_page.field).to_be_focused()
 
     keys.type("One line")
     keys.press("Shift+Enter")
     keys.type("and another")
-    expect(here.field).to_have_value("One line\nand another")
+    expect(room_page.field).to_have_value("One line\nand another")
     keys.press("Enter")
 
-    expect(here.field).to_have_value("")
-    expect(here.field).to_be_focused()
-    mine = here.page.locator(".message[data-author=user] [data-body]").last
+    expect(room_page.field).to_have_value("")
+    expect(room_page.field).to_be_focused()
+    mine = room_page.page.locator(".message[data-author=user] [data-body]").last
     expect(mine).to_have_text("One line\nand another", use_inner_text=True)
 
 
-def test_typing_outside_a_field_writes_in_the_composer(here: RoomPage) -> None:
-    here.page.keyboard.press("Space")
-    assert here.page.evaluate(f"{FOCUSED} === document.body")
+def test_typing_outside_a_field_writes_in_the_composer(room_page: RoomPage) -> None:
+    room_page.page.keyboard.press("Space")
+    assert room_page.page.evaluate(f"{FOCUSED} === document.body")
 
-    here.page.keyboard.type("Hello")
+    room_page.page.keyboard.type("Hello")
 
-    expect(here.field).to_be_focused()
-    expect(here.field).to_have_value("Hello")
-    here.field.fill("")
+    expect(room_page.field).to_be_focused()
+    expect(room_page.field).to_have_value("Hello")
+    room_page.field.fill("")
 
 
 def test_mention_picker_is_used_by_keyboard(
-    here: RoomPage,
+    room_page: RoomPage,
 ) -> None:
-    keys = here.page.keyboard
-    options = here.page.get_by_role("option")
-    here.field.focus()
+    keys = room_page.page.keyboard
+    options = room_page.page.get_by_role("option")
+    room_page.field.focus()
 
     keys.type("Ask @")
     expect(options).to_have_count(3)
@@ -67,49 +67,49 @@ def test_mention_picker_is_used_by_keyboard(
     keys.press("ArrowDown")
     expect(options.nth(1)).to_have_attribute("aria-selected", "true")
     keys.press("Enter")
-    expect(here.field).to_have_value("Ask @held-5 ")
+    expect(room_page.field).to_have_value("Ask @held-5 ")
     expect(options).to_have_count(0)
 
     keys.type("and @ec")
     expect(options).to_have_count(1)
     keys.press("Escape")
     expect(options).to_have_count(0)
-    expect(here.field).to_have_value("Ask @held-5 and @ec")
-    here.field.fill("")
+    expect(room_page.field).to_have_value("Ask @held-5 and @ec")
+    room_page.field.fill("")
 
 
-def test_stop_button_is_reached_by_tab(here: RoomPage, provider: Provider) -> None:
-    here.ask("@held-5 count, please")
-    expect(here.answer_text).to_have_text("t0 t1 t2 t3 t4")
+def test_stop_button_is_reached_by_tab(room_page: RoomPage, provider: Provider) -> None:
+    room_page.ask("@held-5 count, please")
+    expect(room_page.answer_text).to_have_text("t0 t1 t2 t3 t4")
 
     for _ in range(20):
-        here.page.keyboard.press("Shift+Tab")
-        if here.page.evaluate(f"{FOCUSED}.matches('[data-stop]')"):
+        room_page.page.keyboard.press("Shift+Tab")
+        if room_page.page.evaluate(f"{FOCUSED}.matches('[data-stop]')"):
             break
-    label = here.page.evaluate(f"{FOCUSED}.ariaLabel")
-    here.page.keyboard.press("Enter")
+    label = room_page.page.evaluate(f"{FOCUSED}.ariaLabel")
+    room_page.page.keyboard.press("Enter")
 
     assert label == "Stop held-5's answer"
-    assert here.ended("stopped") == "t0 t1 t2 t3 t4"
+    assert room_page.ended("stopped") == "t0 t1 t2 t3 t4"
 
 
-def test_enter_that_ends_a_hangul_syllable_does_not_send(here: RoomPage) -> None:
-    before = here.messages.count()
-    here.page.evaluate(
+def test_enter_that_ends_a_hangul_syllable_does_not_send(room_page: RoomPage) -> None:
+    before = room_page.messages.count()
+    room_page.page.evaluate(
         "addEventListener('keydown', (event) => window.composing = event.isComposing, true)"
     )
-    input_method = here.page.context.new_cdp_session(here.page)
-    here.field.focus()
+    input_method = room_page.page.context.new_cdp_session(room_page.page)
+    room_page.field.focus()
 
     syllable = {"text": "마루", "selectionStart": 2, "selectionEnd": 2}
     input_method.send("Input.imeSetComposition", syllable)
-    here.page.keyboard.press("Enter")
-    assert here.page.evaluate("window.composing") is True
+    room_page.page.keyboard.press("Enter")
+    assert room_page.page.evaluate("window.composing") is True
     input_method.send("Input.insertText", {"text": "마루"})
 
-    expect(here.messages).to_have_count(before)
-    assert here.field.input_value().startswith("마루")
-    here.page.keyboard.press("Enter")
-    assert here.page.evaluate("window.composing") is False
-    expect(here.field).to_have_value("")
-    expect(here.messages).to_have_count(before + 2)
+    expect(room_page.messages).to_have_count(before)
+    assert room_page.field.input_value().startswith("마루")
+    room_page.page.keyboard.press("Enter")
+    assert room_page.page.evaluate("window.composing") is False
+    expect(room_page.field).to_have_value("")
+    expect(room_page.messages).to_have_count(before + 2)

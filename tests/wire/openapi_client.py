@@ -67,17 +67,17 @@ class OpenApiClient:
         return json.dumps(values).encode()
 
     def _read(self, operation: Schema, status: int, raw: bytes) -> Any:
-        told = operation["responses"]
+        documented = operation["responses"]
         if status >= 400:
             body = json.loads(raw)
-            self._check(json_of(told["default"]), body)
+            self._check(json_of(documented["default"]), body)
             raise Refused(status, body)
         if status == 204:
-            assert "204" in told
+            assert "204" in documented
             assert not raw
             return None
         body = json.loads(raw)
-        self._check(json_of(told[str(status)]), body)
+        self._check(json_of(documented[str(status)]), body)
         return body
 
     def _check(self, schema: Schema, value: Any) -> None:

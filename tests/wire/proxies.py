@@ -22,10 +22,10 @@ TEXT: Final = 0x81  # a text message in one frame (RFC 6455 §5.2)
 class CuttingProxy:
     """A TCP proxy that forwards a random number of bytes from the server and then aborts."""
 
-    def __init__(self, port: int, chance: random.Random) -> None:
+    def __init__(self, port: int, generator: random.Random) -> None:
         self.port = 0
         self._server_port = port
-        self._chance = chance
+        self._chance = generator
         self._carrying: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -38,35 +38,41 @@ class CuttingProxy:
             server.close()
             await asyncio.gather(*self._carrying)
 
-    def _connected(self, here: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+    def _connected(
+        self, client_reader: asyncio.StreamReader, client_writer: asyncio.StreamWriter
+    ) -> None:
         # The task that `start_server` makes of a coroutine cannot be awaited: create one here.
-        task = asyncio.create_task(self._carry(here, back))
+        task = asyncio.create_task(self._carry(client_reader, client_writer))
         self._carrying.add(task)
         task.add_done_callback(self._carrying.discard)
 
-    async def _carry(self, here: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        there, on = await asyncio.open_connection("127.0.0.1", self._server_port)
-        asking = asyncio.create_task(self._pass(here, on, None))
-        telling = asyncio.create_task(self._pass(there, back, self._chance.randint(150, 7_000)))
-        await asyncio.wait({asking, telling}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (asking, telling):
+    async def _carry(
+        self, client_reader: asyncio.StreamReader, client_writer: asyncio.StreamWriter
+    ) -> None:
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
+        upload = asyncio.create_task(self._pass(client_reader, server_writer, None))
+        download = asyncio.create_task(
+            self._pass(server_reader, client_writer, self._chance.randint(150, 7_000))
+        )
+        await asyncio.wait({upload, download}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (upload, download):
             task.cancel()
-        await asyncio.gather(asking, telling, return_exceptions=True)
-        for writer in (on, back):
+        await asyncio.gather(upload, download, return_exceptions=True)
+        for writer in (server_writer, client_writer):
             writer.transport.abort()
             with suppress(OSError):
                 await writer.wait_closed()
 
     async def _pass(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, most: int | None
+        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, most: int | None
     ) -> None:
         while most is None or most > 0:
             data = await source.read(2**16 if most is None else min(most, 2**16))
             if not data:
                 return
             most = None if most is None else most - len(data)
-            sink.write(data)
-            await sink.drain()
+            target.write(data)
+            await target.drain()
 
 
 class RecordingProxy:
@@ -84,21 +90,25 @@ class RecordingProxy:
         async with server:
             yield self
 
-    async def _carry(self, here: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        there, on = await asyncio.open_connection("127.0.0.1", self._server_port)
-        asking = asyncio.create_task(self._ask(here, on))
+    async def _carry(
+        self, client_reader: asyncio.StreamReader, client_writer: asyncio.StreamWriter
+    ) -> None:
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
+        upload = asyncio.create_task(self._ask(client_reader, server_writer))
         try:
-            while data := await there.read(2**16):
+            while data := await server_reader.read(2**16):
                 self.bytes += data
-                back.write(data)
+                client_writer.write(data)
         finally:
-            asking.cancel()
-            on.close()
-            back.close()
+            upload.cancel()
+            server_writer.close()
+            client_writer.close()
 
-    async def _ask(self, here: asyncio.StreamReader, on: asyncio.StreamWriter) -> None:
-        while data := await here.read(2**16):
-            on.write(data)
+    async def _ask(
+        self, client_reader: asyncio.StreamReader, server_writer: asyncio.StreamWriter
+    ) -> None:
+        while data := await client_reader.read(2**16):
+            server_writer.write(data)
 
     def prefixes(self) -> list[list[Frame]]:
         """Return each list of frames that a client may have after a cut, without duplicates."""
@@ -140,7 +150,7 @@ class ReconnectingClient:
 
     async def follow(self, run: str) -> None:
         """Reconnect until the run has ended."""
-        while not self.knows_the_end(run):
+        while not self.has_end_of(run):
             self.connections += 1
             try:
                 await self._stay(run)
@@ -157,13 +167,13 @@ class ReconnectingClient:
         ) as connection:
             client = WireClient(connection, self.deliveries, self.person.token)
             await self._join(client)
-            while not self.knows_the_end(run):
+            while not self.has_end_of(run):
                 self._take(await client.receive())
                 if self.timeline.gap:
                     await self._join(client)
 
-    def knows_the_end(self, run: str) -> bool:
-        """Return True if the client knows the end of the run, from events or from a snapshot."""
+    def has_end_of(self, run: str) -> bool:
+        """Return True if the client has received the end of the run, by event or by snapshot."""
         return self.stored(run) is not None and run not in self.timeline.runs
 
     def stored(self, run: str) -> str | None:

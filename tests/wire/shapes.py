@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-Complaints = Iterator[str]
-Shape = Callable[[Any, str], Complaints]
+Differences = Iterator[str]
+Shape = Callable[[Any, str], Differences]
 
 UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -18,7 +18,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 def is_(what: str, test: Callable[[Any], bool]) -> Shape:
     """A value for which `test` is true."""
 
-    def check(value: Any, where: str) -> Complaints:
+    def check(value: Any, where: str) -> Differences:
         if not test(value):
             yield f"{where} is not {what}: {value!r}"
 
@@ -30,7 +30,7 @@ def one_of(*words: str) -> Shape:
 
 
 def null_or(shape: Shape) -> Shape:
-    def check(value: Any, where: str) -> Complaints:
+    def check(value: Any, where: str) -> Differences:
         if value is not None:
             yield from shape(value, where)
 
@@ -40,7 +40,7 @@ def null_or(shape: Shape) -> Shape:
 def each(shape: Shape) -> Shape:
     """A list whose items all have that shape."""
 
-    def check(value: Any, where: str) -> Complaints:
+    def check(value: Any, where: str) -> Differences:
         if not isinstance(value, list):
             yield f"{where} is not a list: {value!r}"
             return
@@ -53,7 +53,7 @@ def each(shape: Shape) -> Shape:
 def record(name: str, /, **keys: Shape) -> Shape:
     """An object with exactly these keys, and optionally those of ADDITIVE[name]."""
 
-    def check(value: Any, where: str) -> Complaints:
+    def check(value: Any, where: str) -> Differences:
         if not isinstance(value, dict):
             yield f"{where} is not an object: {value!r}"
             return
@@ -82,7 +82,7 @@ POSITION = is_("a position", lambda value: _whole(value) and value >= -1)
 WAIT = is_("seconds", lambda value: isinstance(value, int | float) and value > 0)
 ID = is_("an id", lambda value: isinstance(value, str) and bool(UUID.fullmatch(value)))
 WHEN = is_("a time", lambda value: isinstance(value, str) and bool(TIME.fullmatch(value)))
-MONEY = is_("an amount", lambda value: isinstance(value, str) and float(value) >= 0)
+AMOUNT = is_("an amount", lambda value: isinstance(value, str) and float(value) >= 0)
 
 CODE = one_of(
     "unauthenticated",
@@ -136,7 +136,9 @@ MESSAGE = record(
     edited_at=null_or(WHEN),
     deleted=BOOL,
 )
-USAGE = record("usage", input_tokens=COUNT, output_tokens=COUNT, cost=null_or(MONEY), currency=TEXT)
+USAGE = record(
+    "usage", input_tokens=COUNT, output_tokens=COUNT, cost=null_or(AMOUNT), currency=TEXT
+)
 RUN = record(
     "run",
     id=ID,
@@ -214,7 +216,7 @@ PASSING: dict[str, Shape] = {
 }
 
 
-def _event(value: Any, where: str) -> Complaints:
+def _event(value: Any, where: str) -> Differences:
     kind = value.get("type") if isinstance(value, dict) else None
     shape = DURABLE.get(str(kind))
     if shape is None:
@@ -223,7 +225,7 @@ def _event(value: Any, where: str) -> Complaints:
     yield from shape(value, f"{where} {kind}")
 
 
-def _snapshot(value: Any, where: str) -> Complaints:
+def _snapshot(value: Any, where: str) -> Differences:
     """A snapshot holds either the missed events or the state, never both."""
     yield from _snapshot_keys(value, where)
     if value.get("complete"):

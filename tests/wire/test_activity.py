@@ -119,21 +119,21 @@ async def test_user_goes_offline_when_the_last_connection_closes(
             async with server.client(member) as two:
                 await two.join(room.id)
             await client.received_so_far()
-            assert gone(client, member) == []
+            assert offline_frames(client, member) == []
 
         await client.event("presence", room=room.id, user=member.user, online=False)
         async with server.client(member) as again, asyncio.timeout(DEADLINE):
             await again.join(room.id)
-            while not comes_after_going(client, member):
+            while not goes_offline_and_online(client, member):
                 await client.receive()
 
 
-def gone(client: WireClient, person: Person) -> list[Frame]:
+def offline_frames(client: WireClient, person: Person) -> list[Frame]:
     delivered = [frame for frame in client.of_type("presence") if frame["user"] == person.user]
     return [frame for frame in delivered if not frame["online"]]
 
 
-def comes_after_going(client: WireClient, person: Person) -> bool:
+def goes_offline_and_online(client: WireClient, person: Person) -> bool:
     delivered = [frame for frame in client.of_type("presence") if frame["user"] == person.user]
     return delivered[-1]["online"] is True
 

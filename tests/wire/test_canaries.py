@@ -1,4 +1,4 @@
-"""Isolation: the text of one room is searched for in everything that other users receive."""
+"""Isolation: no frame or response to another user contains the text of a room."""
 
 from contextlib import AsyncExitStack
 from uuid import uuid4
@@ -22,7 +22,7 @@ def receivers(deliveries: DeliveryLog, word: str) -> set[str]:
     }
 
 
-async def try_everything(client: WireClient, room: PopulatedRoom, message: str) -> None:
+async def send_every_command(client: WireClient, room: PopulatedRoom, message: str) -> None:
     """Request a room, a message and a run of it with every command."""
     posted = {"room": room.id, "client_id": new_client_id(), "text": "let me in"}
     for kind, fields in (
@@ -75,9 +75,9 @@ async def request_as_stranger(
 ) -> None:
     """As a member of another room, request each of these rooms and messages."""
     for room, message in posted.items():
-        there = PopulatedRoom(room, away.team, [])
-        await try_everything(client, there, message)
-        ask_for_everything(server, away.members[0].token, there, message)
+        foreign_room = PopulatedRoom(room, away.team, [])
+        await send_every_command(client, foreign_room, message)
+        ask_for_everything(server, away.members[0].token, foreign_room, message)
 
 
 async def test_text_of_a_room_reaches_its_members_only(
@@ -85,13 +85,15 @@ async def test_text_of_a_room_reaches_its_members_only(
 ) -> None:
     async with AsyncExitStack() as stack:
         clients = {room.id: await join_all(stack, server, room) for room in [*rooms, foreign]}
-        talks = {room.id: await exchange_messages(server, room, clients[room.id]) for room in rooms}
-        posted = {room: message for room, (message, _) in talks.items()}
+        exchanges = {
+            room.id: await exchange_messages(server, room, clients[room.id]) for room in rooms
+        }
+        posted = {room: message for room, (message, _) in exchanges.items()}
         for away in [*rooms, foreign]:
             others = {room: message for room, message in posted.items() if room != away.id}
             await request_as_stranger(server, away, clients[away.id][0], others)
-        for talked, (_, run) in talks.items():
-            for client in clients[talked]:
+        for room_id, (_, run) in exchanges.items():
+            for client in clients[room_id]:
                 assert (await client.ended(run))["type"] == "run.completed"
 
     for room in rooms:

@@ -107,7 +107,7 @@ async def test_frame_of_exactly_the_limit_is_accepted(server: Server, owner: Per
         assert (await client.receive())["ref"] == "full"
 
 
-async def test_larger_frame_closes_1009(server: Server, owner: Person) -> None:
+async def test_larger_frame_closes_the_connection_with_1009(server: Server, owner: Person) -> None:
     async with server.client(owner) as client:
         with pytest.raises(ConnectionClosed):
             await client.send_raw(json.dumps({"type": "ping", "ref": "over"}).ljust(LIMIT + 1))
@@ -116,7 +116,7 @@ async def test_larger_frame_closes_1009(server: Server, owner: Person) -> None:
         assert client.connection.close_code == 1009
 
 
-async def test_invalid_utf8_closes_1007(server: Server, owner: Person) -> None:
+async def test_invalid_utf8_closes_the_connection_with_1007(server: Server, owner: Person) -> None:
     async with server.client(owner) as client:
         with pytest.raises(ConnectionClosed):
             await client.connection.send(b'{"type":"ping","ref":"\xff\xfe"}', text=True)

@@ -94,13 +94,13 @@ async def test_client_that_does_not_read_is_closed_and_can_resume(
     quick_server: Installation, room: PopulatedRoom
 ) -> None:
     owner, reader, stuck_user = room.members
-    async with quick_server.socket(owner) as sender, quick_server.socket(reader) as witness:
-        await witness.join(room.id)
+    async with quick_server.socket(owner) as sender, quick_server.socket(reader) as observer:
+        await observer.join(room.id)
         async with narrow(quick_server, stuck_user) as slow:
             await slow.join(room.id)
             posted, _ = await asyncio.gather(
                 post_many(sender, room),
-                witness.until(lambda _: len(created(witness.frames)) == MESSAGES),
+                observer.until(lambda _: len(created(observer.frames)) == MESSAGES),
             )
             with pytest.raises(ConnectionClosed) as closed:
                 while True:
@@ -111,7 +111,7 @@ async def test_client_that_does_not_read_is_closed_and_can_resume(
 
     # The network may reset the connection before the client has read the close frame.
     assert closed.value.rcvd is None or closed.value.rcvd.code == 4408
-    assert created(witness.frames) == posted
+    assert created(observer.frames) == posted
     assert len(received) < MESSAGES
     # Above 500 missed events the snapshot holds the state: the newest messages.
     delivered = back["state"]["messages"] if back["state"] else None
@@ -126,12 +126,12 @@ async def test_client_that_never_reads_goes_offline_before_a_ping_times_out(tmp_
     with LimitedInstallation(tmp_path, limits) as quick_server:
         (room,) = await asyncio.to_thread(quick_server.populate, 1, 3)
         owner, reader, stuck_user = room.members
-        async with quick_server.socket(owner) as sender, quick_server.socket(reader) as witness:
-            await witness.join(room.id)
+        async with quick_server.socket(owner) as sender, quick_server.socket(reader) as observer:
+            await observer.join(room.id)
             async with narrow(quick_server, stuck_user) as slow:
                 await slow.join(room.id)
                 saying = asyncio.create_task(post_many(sender, room))
-                await witness.until(lambda frame: is_presence(frame, stuck_user, online=False))
+                await observer.until(lambda frame: is_presence(frame, stuck_user, online=False))
                 await saying
 
 
@@ -143,14 +143,14 @@ async def test_user_of_a_half_open_connection_goes_offline(
         owner, member = room.members
         async with (
             quick_server.socket(owner) as client,
-            Deadend(quick_server.port).open() as deadend,
+            SilentProxy(quick_server.port).open() as silent_proxy,
         ):
             await client.join(room.id)
-            async with narrow(quick_server, member, deadend.port) as lost:
+            async with narrow(quick_server, member, silent_proxy.port) as lost:
                 await lost.join(room.id)
                 await client.until(lambda frame: is_presence(frame, member, online=True))
 
-                deadend.carries.clear()
+                silent_proxy.carries.clear()
                 await client.until(lambda frame: is_presence(frame, member, online=False))
 
 
@@ -160,7 +160,7 @@ def is_presence(frame: Frame, person: Person, *, online: bool) -> bool:
     )
 
 
-class Deadend:
+class SilentProxy:
     """A TCP proxy that can stop forwarding without closing: a half-open connection."""
 
     def __init__(self, port: int) -> None:
@@ -171,7 +171,7 @@ class Deadend:
         self._passing: list[asyncio.Task[None]] = []
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator["Deadend"]:
+    async def open(self) -> AsyncIterator["SilentProxy"]:
         server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         try:
@@ -182,22 +182,22 @@ class Deadend:
                 task.cancel()
             await asyncio.gather(*self._passing, return_exceptions=True)
 
-    async def _connected(self, here: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        there, on = await asyncio.open_connection("127.0.0.1", self._server_port)
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
         self._passing += [
-            asyncio.create_task(self._pass(here, on)),
-            asyncio.create_task(self._pass(there, back)),
+            asyncio.create_task(self._pass(reader, server_writer)),
+            asyncio.create_task(self._pass(server_reader, writer)),
         ]
 
-    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         try:
             while True:
                 await self.carries.wait()
                 data = await source.read(2**16)
                 await self.carries.wait()
-                sink.write(data)
+                target.write(data)
         finally:
-            sink.transport.abort()
+            target.transport.abort()
 
 
 async def test_open_connections_are_limited_per_user(
@@ -242,7 +242,7 @@ async def eventually_open(installation: Installation, person: Person) -> AsyncIt
 
 
 @pytest.mark.parametrize("declared", [16 * MIB, 4 * 1024 * MIB])
-async def test_frame_with_a_huge_declared_length_closes_1009(
+async def test_frame_with_a_huge_declared_length_closes_with_1009(
     quick_server: Installation, room: PopulatedRoom, declared: int
 ) -> None:
     async with quick_server.socket(room.members[1]) as hostile:
@@ -292,7 +292,7 @@ async def test_compressed_frame_is_refused_without_inflating_it(
     assert peak(quick_server) - before < BOMB / 2
 
 
-async def test_invalid_text_closes_1007_and_logs_one_line(
+async def test_invalid_text_closes_with_1007_and_logs_one_line(
     quick_server: Installation, room: PopulatedRoom
 ) -> None:
     for _ in range(2):

@@ -121,11 +121,11 @@ async def test_reader_cannot_change_own_messages(
         posted = (await reading.send(room.id, "mine"))["message"]
         path = f"/rooms/{room.id}/members/{reader.user}"
         server.request("PUT", path, owner, {"role": "reader"})
-        thumb = {"message": posted, "emoji": "👍", "on": True}
+        reaction = {"message": posted, "emoji": "👍", "on": True}
 
         assert await reading.refusal_code("message.edit", message=posted, text="x") == "forbidden"
         assert await reading.refusal_code("message.delete", message=posted) == "forbidden"
-        assert await reading.refusal_code("message.react", **thumb) == "forbidden"
+        assert await reading.refusal_code("message.react", **reaction) == "forbidden"
     server.request("PUT", path, owner, {"role": "member"})
 
 
@@ -152,14 +152,14 @@ async def test_deleted_text_is_removed_everywhere(
     message = event["message"]
     assert (message["text"], message["html"], message["deleted"]) == ("", "", True)
     assert message["reactions"] == {}
-    async with server.client(owner) as late:
-        missed = await late.join(room.id, known)
-        afresh = await late.join(room.id)
-        received = str(late.frames)
+    async with server.client(owner) as later_client:
+        missed = await later_client.join(room.id, known)
+        snapshot = await later_client.join(room.id)
+        received = str(later_client.frames)
     assert missed["complete"]
     assert [e["type"] for e in missed["events"]][-1] == "message.deleted"
     assert SECRET not in received
-    shown = next(m for m in afresh["state"]["messages"] if m["id"] == posted)
+    shown = next(m for m in snapshot["state"]["messages"] if m["id"] == posted)
     assert shown == message
     for path in (
         f"/messages/{posted}",
@@ -285,11 +285,14 @@ async def test_reaction_to_a_streaming_answer_is_kept(
 async def test_unknown_message_is_not_found(
     server: Server, client: WireClient, rooms: list[PopulatedRoom], foreign: PopulatedRoom
 ) -> None:
-    async with server.client(rooms[1].members[0]) as near, server.client(foreign.members[0]) as far:
-        there = (await near.send(rooms[1].id, "there"))["message"]
-        foreign_message = (await far.send(foreign.id, "yonder"))["message"]
+    async with (
+        server.client(rooms[1].members[0]) as outside,
+        server.client(foreign.members[0]) as foreign_client,
+    ):
+        outside_message = (await outside.send(rooms[1].id, "there"))["message"]
+        foreign_message = (await foreign_client.send(foreign.id, "yonder"))["message"]
     details = set()
-    for message in (UNKNOWN_ID, there, foreign_message):
+    for message in (UNKNOWN_ID, outside_message, foreign_message):
         for kind, fields in (
             ("message.edit", {"text": ""}),
             ("message.delete", {}),

@@ -81,13 +81,13 @@ def create_team(client: OpenApiClient, friend: OpenApiClient) -> str:
 
 def configure(client: OpenApiClient, team: str) -> tuple[str, str]:
     connection: str = client.post_connection(team_id=team, name="Demo", kind="demo")["id"]
-    here = {"team_id": team, "connection_id": connection}
-    client.patch_connection(**here, name="Ours")
-    assert client.get_connection(**here)["name"] == "Ours"
-    assert client.post_check(**here)["ok"] is True
+    connection_path = {"team_id": team, "connection_id": connection}
+    client.patch_connection(**connection_path, name="Ours")
+    assert client.get_connection(**connection_path)["name"] == "Ours"
+    assert client.post_check(**connection_path)["ok"] is True
     assert len(client.get_connections(team_id=team)["items"]) == 1
-    wish = {"name": "누리", "role": "Scribe", "goal": "Write.", "model": "demo"}
-    persona: str = client.post_persona(team_id=team, connection=connection, **wish)["id"]
+    fields = {"name": "누리", "role": "Scribe", "goal": "Write.", "model": "demo"}
+    persona: str = client.post_persona(team_id=team, connection=connection, **fields)["id"]
     client.patch_persona(persona_id=persona, temperature=0.5)
     assert len(client.get_versions(persona_id=persona)["items"]) == 2
     assert client.post_restore(persona_id=persona, number=1)["version"] == 3
@@ -107,8 +107,8 @@ def set_up_room(client: OpenApiClient, friend: OpenApiClient, team: str, persona
     client.put_persona_rooms(persona_id=persona, rooms=[room])
     assert client.get_persona_rooms(persona_id=persona)["rooms"] == [room]
     grants = client.get_grants_of_persona(persona_id=persona)["grants"]
-    wish = [{name: value for name, value in grant.items() if value} for grant in grants]
-    assert client.put_grants_of_persona(persona_id=persona, grants=wish)["grants"] == grants
+    requested = [{name: value for name, value in grant.items() if value} for grant in grants]
+    assert client.put_grants_of_persona(persona_id=persona, grants=requested)["grants"] == grants
     return room
 
 
@@ -135,15 +135,15 @@ def exchange_messages(client: OpenApiClient, room: str) -> None:
 def remove_everything(
     client: OpenApiClient, friend: OpenApiClient, team: str, room: str, persona: str
 ) -> None:
-    somebody = friend.get_me()["id"]
+    friend_id = friend.get_me()["id"]
     client.delete_persona(room_id=room, persona_id=persona)
-    client.delete_member(room_id=room, member_id=somebody)
+    client.delete_member(room_id=room, member_id=friend_id)
     client.delete_room(room_id=room)
     client.remove_persona(persona_id=persona)
-    here = {"team_id": team, "member_id": somebody}
-    assert client.patch_team_member(**here, suspended=True)["suspended"] is True
-    assert client.patch_team_member(**here, suspended=False)["suspended"] is False
-    client.delete_team_member(**here)
+    member_path = {"team_id": team, "member_id": friend_id}
+    assert client.patch_team_member(**member_path, suspended=True)["suspended"] is True
+    assert client.patch_team_member(**member_path, suspended=False)["suspended"] is False
+    client.delete_team_member(**member_path)
 
 
 def transfer_team(client: OpenApiClient, friend: OpenApiClient, team: str) -> None:

@@ -162,12 +162,12 @@ async def test_commands_without_ref_get_a_response_only_if_refused(
 async def test_thousand_random_commands_leave_connection_and_room_usable(
     server: Server, owner: Person, room: PopulatedRoom, stranger: Person
 ) -> None:
-    chance = random.Random(7)
+    generator = random.Random(7)
     logged = len(server.installation.output)
     async with server.client(owner) as client, server.client(stranger) as stranger_client:
         for _ in range(500):
-            command = chance.choice(commands(room.id))
-            command[chance.choice(list(command))] = chance.choice([*JUNK, str(uuid4())])
+            command = generator.choice(commands(room.id))
+            command[generator.choice(list(command))] = generator.choice([*JUNK, str(uuid4())])
             await client.send_raw(command)
             await stranger_client.send_raw(command)
         before = len(await client.received_so_far())

@@ -14,15 +14,15 @@ from tests.wire.shapes import ERROR, MESSAGE, ROOM, TEXT, check, each, null_or, 
 
 def paths(room: PopulatedRoom, message: str, run: str) -> list[tuple[str, str, Any]]:
     """Return every route of a room or its parts, with a valid body."""
-    user, somebody = room.members[1].user, UNKNOWN_ID
+    user, persona = room.members[1].user, UNKNOWN_ID
     return [
         ("GET", f"/rooms/{room.id}", None),
         ("PATCH", f"/rooms/{room.id}", {"topic": "mine"}),
         ("GET", f"/rooms/{room.id}/members", None),
         ("PUT", f"/rooms/{room.id}/members/{user}", {"role": "owner"}),
         ("DELETE", f"/rooms/{room.id}/members/{user}", None),
-        ("PUT", f"/rooms/{room.id}/personas/{somebody}", None),
-        ("DELETE", f"/rooms/{room.id}/personas/{somebody}", None),
+        ("PUT", f"/rooms/{room.id}/personas/{persona}", None),
+        ("DELETE", f"/rooms/{room.id}/personas/{persona}", None),
         ("GET", f"/rooms/{room.id}/messages", None),
         ("GET", f"/rooms/{room.id}/messages?limit=1&before=5", None),
         ("POST", f"/rooms/{room.id}/messages", {"text": "hello"}),
@@ -64,11 +64,16 @@ def test_request_without_a_valid_token_gets_the_same_401_everywhere(
     server: Server, room: PopulatedRoom, answered: tuple[str, str]
 ) -> None:
     known = [(method, path) for method, path, _ in paths(room, *answered)]
-    odd = [("GET", "/me"), ("POST", "/me/tokens"), ("GET", f"/teams/{room.team}/rooms")]
-    odd += [("GET", "/rooms/nonsense"), ("GET", "/nothing/here"), ("PUT", "/me"), ("POST", "/me")]
+    others = [("GET", "/me"), ("POST", "/me/tokens"), ("GET", f"/teams/{room.team}/rooms")]
+    others += [
+        ("GET", "/rooms/nonsense"),
+        ("GET", "/nothing/here"),
+        ("PUT", "/me"),
+        ("POST", "/me"),
+    ]
     refused = [
         server.request(method, path, token)
-        for method, path in [*known, *odd]
+        for method, path in [*known, *others]
         for token in (None, "maru_dead", "nonsense")
     ]
     refused += [server.request("POST", f"/rooms/{room.id}/messages", None, b"{nonsense")]

@@ -58,7 +58,7 @@ async def receive_the_rest(own: Server, room: PopulatedRoom, timeline: Timeline)
             assert not timeline.gap
 
 
-async def test_stopped_server_closes_1012_and_keeps_the_answer(
+async def test_stopped_server_closes_with_1012_and_keeps_the_answer(
     own: Server, own_room: PopulatedRoom
 ) -> None:
     timeline = Timeline()

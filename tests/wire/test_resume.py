@@ -69,8 +69,8 @@ def check_against(client: ReconnectingClient, run: str, delivered: list[Frame]) 
 async def test_answer_is_whole_after_cuts_at_any_byte(
     server: Server, rooms: list[PopulatedRoom]
 ) -> None:
-    chance = random.Random(20261122)
-    async with CuttingProxy(server.installation.port, chance).open() as proxy:
+    generator = random.Random(20261122)
+    async with CuttingProxy(server.installation.port, generator).open() as proxy:
         followed = await asyncio.gather(
             *(cut_and_follow(server, room, proxy, CONNECTIONS // len(rooms)) for room in rooms)
         )
@@ -86,7 +86,7 @@ async def test_second_join_fills_a_gap(
     server: Server, room: PopulatedRoom, owner: Person, member: Person
 ) -> None:
     """The client drops every fifth frame."""
-    chance = random.Random(3)
+    generator = random.Random(3)
     async with server.client(owner) as steady, server.client(member) as client:
         timeline = timeline_at(await client.join(room.id))
         await steady.join(room.id)
@@ -95,7 +95,7 @@ async def test_second_join_fills_a_gap(
             frame = await next_frame(client)
             if frame is None or timeline.gap:
                 timeline.apply(await client.command("room.join", room=room.id, **timeline.join()))
-            elif chance.random() > 0.2:
+            elif generator.random() > 0.2:
                 timeline.apply(frame)
         await steady.ended(run)
 
@@ -114,29 +114,32 @@ async def test_client_resumes_after_a_cut_at_any_byte(
         (held,) = (p for p, persona in personas.items() if persona["handle"] == "held-12@15")
         async with recorded(recording, member, server) as client:
             timeline = timeline_at(await client.join(room.id))
-            asked = await probe.send(room.id, "Count.", personas=[held])
+            question = await probe.send(room.id, "Count.", personas=[held])
             while not any(one.text.endswith("t11 ") for one in timeline.partial.values()):
                 timeline.apply(await client.receive())
-            here, answer = timeline.seq, one_of(timeline.partial)
+            position, answer = timeline.seq, one_of(timeline.partial)
             for start in recording.prefixes():
-                cut = await taken_up(probe, room, start)
-                assert (cut.seq, cut.partial[answer].text) == (here, timeline.partial[answer].text)
+                cut = await resumed(probe, room, start)
+                assert (cut.seq, cut.partial[answer].text) == (
+                    position,
+                    timeline.partial[answer].text,
+                )
                 assert cut.messages == timeline.messages
 
             server.provider.release()
-            (run,) = asked["runs"]
+            (run,) = question["runs"]
             while run not in timeline.ended or run in timeline.runs:
                 timeline.apply(await client.receive())
         for start in recording.prefixes():
-            cut = await taken_up(probe, room, start)
+            cut = await resumed(probe, room, start)
             assert (cut.seq, cut.partial, cut.messages) == (timeline.seq, {}, timeline.messages)
 
     assert timeline.ended[run].assembled == "".join(f"t{n} " for n in range(24))
     assert len(recording.prefixes()) > 24
 
 
-def one_of(things: dict[str, PartialAnswer]) -> str:
-    (one,) = things
+def one_of(answers: dict[str, PartialAnswer]) -> str:
+    (one,) = answers
     return one
 
 
@@ -154,7 +157,7 @@ async def recorded(
         yield WireClient(connection, server.deliveries, person.token)
 
 
-async def taken_up(client: WireClient, room: PopulatedRoom, frames: list[Frame]) -> Timeline:
+async def resumed(client: WireClient, room: PopulatedRoom, frames: list[Frame]) -> Timeline:
     """Return the timeline of a client that received these frames and then resumes."""
     timeline = Timeline()
     for frame in frames:

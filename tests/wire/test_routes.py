@@ -1,4 +1,4 @@
-"""The routes and methods of the contract and of the server are the same, except `BESIDE`."""
+"""The routes and methods of the contract and of the server are the same, except `OTHER_ROUTES`."""
 
 import re
 from collections import defaultdict
@@ -41,7 +41,7 @@ CONTRACT = """
 /teams/{team}/audit GET
 """
 
-BESIDE = {
+OTHER_ROUTES = {
     ("/wire.json", "GET"),
     ("/personas/{}/rooms", "GET"),
     ("/personas/{}/rooms", "PUT"),
@@ -73,4 +73,4 @@ def test_every_route_of_the_contract_exists() -> None:
 
 
 def test_every_route_is_in_the_contract() -> None:
-    assert served() - promised() == BESIDE
+    assert served() - promised() == OTHER_ROUTES

@@ -52,17 +52,21 @@ async def test_run_is_queued_streams_and_completes(
     assert queued["run"]["answer"] is None
     assert queued["run"]["message"] == asked["message"]
     assert queued["run"]["requested_by"] == owner.user
-    born = created["message"]
-    assert (born["status"], born["text"], born["author"]["kind"]) == ("streaming", "", "persona")
-    assert started["run"]["answer"] == born["id"]
+    message = created["message"]
+    assert (message["status"], message["text"], message["author"]["kind"]) == (
+        "streaming",
+        "",
+        "persona",
+    )
+    assert started["run"]["answer"] == message["id"]
     assert [delta["seq"] for delta in deltas] == list(range(len(deltas)))
-    assert {(delta["attempt"], delta["message"]) for delta in deltas} == {(1, born["id"])}
+    assert {(delta["attempt"], delta["message"]) for delta in deltas} == {(1, message["id"])}
     whole = finished["message"]
-    assert (whole["status"], whole["id"]) == ("complete", born["id"])
+    assert (whole["status"], whole["id"]) == ("complete", message["id"])
     assert whole["text"] == " ".join(f"t{n}" for n in range(60))
     assert streamed(deltas).rstrip() == whole["text"].rstrip()
     assert completed["run"]["usage"]["output_tokens"] > 0
-    assert server.request("GET", f"/messages/{born['id']}", owner).body == whole
+    assert server.request("GET", f"/messages/{message['id']}", owner).body == whole
     assert server.request("GET", f"/runs/{run}", owner).body == completed["run"]
 
 
@@ -143,8 +147,8 @@ async def test_no_delta_follows_the_response_to_cancel(
 async def test_cancel_at_any_moment_ends_the_run_once_and_keeps_the_text(
     server: Server, rooms: list[PopulatedRoom]
 ) -> None:
-    chance = random.Random(11)
-    moments = [chance.random() * 0.8 for _ in range(24)]
+    generator = random.Random(11)
+    moments = [generator.random() * 0.8 for _ in range(24)]
     await asyncio.gather(
         *(stop_at(server, room, moments[n :: len(rooms)]) for n, room in enumerate(rooms))
     )

@@ -24,7 +24,7 @@ async def policy(server: Server, room: PopulatedRoom, **answers: str | None) -> 
     assert done.status == 200, done.raw
 
 
-async def who_answers(client: WireClient, room: str, text: str, **fields: object) -> list[str]:
+async def responders(client: WireClient, room: str, text: str, **fields: object) -> list[str]:
     """Post a message and return the names of the personas that answer it."""
     runs = (await client.send(room, text, **{"personas": None, **fields}))["runs"]
     names = {persona: name for name, persona in client.personas.items()}
@@ -95,11 +95,11 @@ async def test_client_id_is_scoped_to_user_and_room(
 ) -> None:
     client_id = new_client_id()
     mine = await client.send(room.id, "mine", client_id=client_id)
-    async with server.client(member) as other, server.client(rooms[1].members[0]) as elsewhere:
+    async with server.client(member) as other, server.client(rooms[1].members[0]) as outside:
         theirs = await other.send(room.id, "theirs", client_id=client_id)
-        there = await elsewhere.send(rooms[1].id, "there", client_id=client_id)
+        outside_message = await outside.send(rooms[1].id, "there", client_id=client_id)
 
-    assert len({mine["message"], theirs["message"], there["message"]}) == 3
+    assert len({mine["message"], theirs["message"], outside_message["message"]}) == 3
 
 
 @pytest.mark.parametrize("letter", ["a", "마", "👍"])
@@ -145,15 +145,18 @@ async def test_foreign_reply_or_persona_is_not_found(
     rooms: list[PopulatedRoom],
     foreign: PopulatedRoom,
 ) -> None:
-    async with server.client(rooms[1].members[0]) as near, server.client(foreign.members[0]) as far:
-        there = (await near.send(rooms[1].id, "there"))["message"]
-        foreign_message = (await far.send(foreign.id, "yonder"))["message"]
-        (theirs,) = (await far.join(foreign.id))["state"]["personas"]
+    async with (
+        server.client(rooms[1].members[0]) as outside,
+        server.client(foreign.members[0]) as foreign_client,
+    ):
+        outside_message = (await outside.send(rooms[1].id, "there"))["message"]
+        foreign_message = (await foreign_client.send(foreign.id, "yonder"))["message"]
+        (theirs,) = (await foreign_client.join(foreign.id))["state"]["personas"]
     unbound = client.personas["fault-401"]
     server.request("DELETE", f"/rooms/{room.id}/personas/{unbound}", room.members[0])
 
     wrong: list[dict[str, object]] = [
-        {"reply_to": one} for one in (UNKNOWN_ID, there, foreign_message)
+        {"reply_to": one} for one in (UNKNOWN_ID, outside_message, foreign_message)
     ]
     wrong += [{"personas": [one]} for one in (UNKNOWN_ID, theirs["id"], unbound)]
     wrong += [{"personas": [client.personas["echo"], UNKNOWN_ID]}]
@@ -220,15 +223,15 @@ async def post_many(client: WireClient, room: str, times: int) -> list[int]:
 async def test_default_policy_selects_default_or_mentioned_personas(
     server: Server, room: PopulatedRoom, client: WireClient
 ) -> None:
-    assert await who_answers(client, room.id, "hello") == ["echo"]
-    assert await who_answers(client, room.id, "@canary hello") == ["canary"]
-    assert sorted(await who_answers(client, room.id, "@canary and @echo")) == ["canary", "echo"]
-    assert await who_answers(client, room.id, "hello", personas=[]) == []
+    assert await responders(client, room.id, "hello") == ["echo"]
+    assert await responders(client, room.id, "@canary hello") == ["canary"]
+    assert sorted(await responders(client, room.id, "@canary and @echo")) == ["canary", "echo"]
+    assert await responders(client, room.id, "hello", personas=[]) == []
     named = [client.personas["canary"]]
-    assert await who_answers(client, room.id, "hello @echo", personas=named) == ["canary"]
+    assert await responders(client, room.id, "hello @echo", personas=named) == ["canary"]
 
     await policy(server, room, default_persona=client.personas["canary"])
-    assert await who_answers(client, room.id, "hello") == ["canary"]
+    assert await responders(client, room.id, "hello") == ["canary"]
     await policy(server, room, default_persona=None)
 
 
@@ -236,15 +239,15 @@ async def test_answer_policy_selects_the_answering_personas(
     server: Server, room: PopulatedRoom, client: WireClient
 ) -> None:
     await policy(server, room, answer_policy="mention")
-    assert await who_answers(client, room.id, "hello") == []
-    assert await who_answers(client, room.id, "hello @echo") == ["echo"]
+    assert await responders(client, room.id, "hello") == []
+    assert await responders(client, room.id, "hello @echo") == ["echo"]
 
     await policy(server, room, answer_policy="thread")
     asked = await client.send(room.id, "hello @echo", personas=None)
     answer = (await client.ended(asked["runs"][0]))["run"]["answer"]
-    assert await who_answers(client, room.id, "and then?", reply_to=answer) == ["echo"]
-    assert await who_answers(client, room.id, "hello") == []
+    assert await responders(client, room.id, "and then?", reply_to=answer) == ["echo"]
+    assert await responders(client, room.id, "hello") == []
 
     await policy(server, room, answer_policy="off")
-    assert await who_answers(client, room.id, "hello @echo") == []
+    assert await responders(client, room.id, "hello @echo") == []
     await policy(server, room, answer_policy="default")

@@ -127,18 +127,18 @@ async def test_revoked_token_ends_its_stream_only(
 ) -> None:
     ended, token = server.create_token(owner)
     async with (
-        event_stream(server.installation, room.id, token) as gone,
+        event_stream(server.installation, room.id, token) as revoked,
         event_stream(server.installation, room.id, owner.token) as kept,
         server.client(owner) as client,
     ):
-        await gone.until_type("member.added")
+        await revoked.until_type("member.added")
         await kept.until_type("member.added")
         server.request("DELETE", f"/me/tokens/{ended}", owner)
-        await gone.until_end(seconds=REVOCATION)
+        await revoked.until_end(seconds=REVOCATION)
         sent = await client.send(room.id, "still here")
         await kept.until(lambda event: event.get("seq") == sent["seq"])
 
-    assert sent["seq"] not in gone.ids
+    assert sent["seq"] not in revoked.ids
 
 
 async def test_stream_has_no_events_of_other_rooms(
@@ -150,13 +150,13 @@ async def test_stream_has_no_events_of_other_rooms(
     server.request("PUT", f"/rooms/{other.id}/members/{owner.user}", host, {"role": "member"})
     async with (
         event_stream(server.installation, room.id, owner.token) as stream,
-        server.client(owner) as witness,
+        server.client(owner) as observer,
         server.client(host) as client,
         server.client(room.members[1]) as member,
     ):
         await stream.until_type("member.added")
         await client.send(other.id, "elsewhere")
-        await witness.event("room.activity", room=other.id)
+        await observer.event("room.activity", room=other.id)
         last = await member.send(room.id, "here")
         await stream.until(lambda event: event.get("seq") == last["seq"])
 

@@ -39,10 +39,10 @@ CONNECTION = record(
     created_at=WHEN,
 )
 PUBLIC = {"id": ID, "team": ID, "name": TEXT, "handle": TEXT, "role": TEXT, "goal": TEXT}
-LOOK = {"pigment": TEXT, "lattice": TEXT, "enabled": BOOL, "version": COUNT, "created_at": WHEN}
+LAYOUT = {"pigment": TEXT, "lattice": TEXT, "enabled": BOOL, "version": COUNT, "created_at": WHEN}
 INSIDE = ("backstory", "instructions", "connection", "model", "temperature", "max_output_tokens")
 PERSONA = record(
-    "whole persona", **PUBLIC, **LOOK, **{name: null_or(lambda v, w: iter(())) for name in INSIDE}
+    "whole persona", **PUBLIC, **LAYOUT, **{name: null_or(lambda v, w: iter(())) for name in INSIDE}
 )
 VERSION = record(
     "version",
@@ -169,9 +169,9 @@ def test_key_of_a_connection_is_write_only(
     server: Server, team: str, team_owner: Person, worker: Person
 ) -> None:
     path, key = f"/teams/{team}/connections", "sk-CANARY-7f3a9c"
-    wish = {"name": "Ours", "kind": "openai", "base_url": server.provider.base_url, "key": key}
-    assert server.request("POST", path, worker, wish).code == "forbidden"
-    made = server.request("POST", path, team_owner, {**wish, "models": ["echo"]})
+    fields = {"name": "Ours", "kind": "openai", "base_url": server.provider.base_url, "key": key}
+    assert server.request("POST", path, worker, fields).code == "forbidden"
+    made = server.request("POST", path, team_owner, {**fields, "models": ["echo"]})
     check(CONNECTION, made.body)
     mine = f"{path}/{made.body['id']}"
     checked = server.request("POST", f"{mine}/check", team_owner)
@@ -215,9 +215,9 @@ def test_connection_is_found_in_its_own_team_only(
 def test_address_outside_the_allow_list_is_refused(
     server: Server, team: str, team_owner: Person
 ) -> None:
-    wish = {"name": "Inner", "kind": "openai", "base_url": "http://127.0.0.1:1/v1"}
+    fields = {"name": "Inner", "kind": "openai", "base_url": "http://127.0.0.1:1/v1"}
 
-    refused = server.request("POST", f"/teams/{team}/connections", team_owner, wish)
+    refused = server.request("POST", f"/teams/{team}/connections", team_owner, fields)
     assert (refused.status, refused.code) == (400, "invalid")
     assert "base_url" in refused.body["fields"]
 
@@ -225,11 +225,11 @@ def test_address_outside_the_allow_list_is_refused(
 def test_persona_is_created_changed_and_restored(
     server: Server, team: str, team_owner: Person, worker: Person
 ) -> None:
-    wish = {"name": "x", "kind": "demo"}
-    connection = server.request("POST", f"/teams/{team}/connections", team_owner, wish).body["id"]
-    wish = {"name": "누리", "role": "Scribe", "goal": "Write it down.", "model": "demo"}
+    fields = {"name": "x", "kind": "demo"}
+    connection = server.request("POST", f"/teams/{team}/connections", team_owner, fields).body["id"]
+    fields = {"name": "누리", "role": "Scribe", "goal": "Write it down.", "model": "demo"}
     made = server.request(
-        "POST", f"/teams/{team}/personas", team_owner, {**wish, "connection": connection}
+        "POST", f"/teams/{team}/personas", team_owner, {**fields, "connection": connection}
     )
     assert made.status == 201, made.raw
     check(PERSONA, made.body)
@@ -272,7 +272,7 @@ def test_stranger_gets_not_found_for_all_routes_of_a_team(
     connection = server.request("GET", f"/teams/{foreign.team}/connections", team_owner).body[
         "items"
     ]
-    ways = [
+    routes = [
         ("GET", ""),
         ("PATCH", ""),
         ("GET", "/members"),
@@ -292,7 +292,7 @@ def test_stranger_gets_not_found_for_all_routes_of_a_team(
         ("GET", "/rooms"),
         ("POST", "/rooms"),
     ]
-    paths = [(method, f"/teams/{foreign.team}{end}") for method, end in ways]
+    paths = [(method, f"/teams/{foreign.team}{end}") for method, end in routes]
     paths += [(method, f"/personas/{persona}") for method in ("GET", "PATCH", "DELETE")]
     paths += [("GET", f"/personas/{persona}/versions")]
     paths += [("POST", f"/personas/{persona}/versions/1/restore")]

@@ -57,10 +57,10 @@ def test_team_token_works_in_its_team_only(
     server: Server, room: PopulatedRoom, owner: Person, foreign: PopulatedRoom
 ) -> None:
     _, bound = server.create_token(owner, team=room.team)
-    elsewhere = server.request("POST", "/me/tokens", owner, {"name": "x", "team": foreign.team})
+    refused = server.request("POST", "/me/tokens", owner, {"name": "x", "team": foreign.team})
 
     assert server.request("GET", f"/rooms/{room.id}", bound).status == 200
-    assert elsewhere.code == "not_found"
+    assert refused.code == "not_found"
 
 
 def test_token_cannot_create_a_stronger_token(

@@ -60,11 +60,11 @@ class Timeline:
             for event in frame["events"]:
                 self._durable(event, live=False)
         else:
-            self._afresh(frame)
+            self._load_state(frame)
         for one in frame["live"]:
             self._resume(one)
 
-    def _afresh(self, frame: Frame) -> None:
+    def _load_state(self, frame: Frame) -> None:
         state = frame["state"]
         self.seq = frame["seq"]
         self.room = state["room"]
@@ -75,7 +75,7 @@ class Timeline:
         self.personas = {persona["id"]: persona for persona in state["personas"]}
 
     def _resume(self, live: Frame) -> None:
-        """Apply an unfinished answer of a snapshot: the whole text, or the part after ours."""
+        """Apply an unfinished answer of a snapshot: the whole text, or the part that is missing."""
         ours = self.partial.get(live["message"])
         if live["from"] == 0:
             self.partial[live["message"]] = PartialAnswer(
@@ -119,9 +119,9 @@ class Timeline:
             return
         ours = self.partial.pop(message["id"], PartialAnswer(0, -1, ""))
         if message["run"] is not None:
-            heard = live and ours.attempt > 0
+            was_streamed = live and ours.attempt > 0
             self.ended[message["run"]] = EndedAnswer(
-                ours.text, message["text"], heard, ours.attempt
+                ours.text, message["text"], was_streamed, ours.attempt
             )
 
     def _run(self, what: str, event: Frame, *, live: bool) -> None:
