@@ -2,7 +2,7 @@
 /** Copy buttons for secrets that are shown once; a click on the field selects it. */
 
 /** @param {HTMLButtonElement} button */
-function copies(button) {
+function enableCopy(button) {
   const secret = document.getElementById(button.dataset.copies ?? "");
   const words = button.querySelector("[data-words]");
   if (!secret || !words) return;
@@ -22,6 +22,6 @@ for (const field of document.querySelectorAll("[data-selects]")) {
 // `navigator.clipboard` exists only on https and localhost; on other origins the field is selected.
 if (navigator.clipboard) {
   for (const button of document.querySelectorAll("[data-copies]")) {
-    if (button instanceof HTMLButtonElement) copies(button);
+    if (button instanceof HTMLButtonElement) enableCopy(button);
   }
 }

@@ -31,7 +31,7 @@ async function credentialFor(form) {
 }
 
 /** @param {HTMLFormElement} form */
-function serve(form) {
+function enablePasskeyForm(form) {
   const field = form.elements.namedItem("credential");
   const refused = form.querySelector("[data-passkey-refused]");
   if (!(field instanceof HTMLInputElement) || !(refused instanceof HTMLElement)) return;
@@ -52,7 +52,7 @@ function serve(form) {
 // WebAuthn exists only on https and localhost; on other origins the buttons stay hidden.
 if (globalThis.PublicKeyCredential && "parseRequestOptionsFromJSON" in PublicKeyCredential) {
   for (const form of document.querySelectorAll("form[data-passkey]")) {
-    if (form instanceof HTMLFormElement) serve(form);
+    if (form instanceof HTMLFormElement) enablePasskeyForm(form);
   }
 } else {
   for (const sentence of document.querySelectorAll("[data-passkey-absent]")) {

@@ -1,6 +1,6 @@
 // @ts-check
 // The form of a connection: shows the result of a check without a reload, and hides the address for
-// the demo provider. Without this module the same buttons reload the page.
+// the demo provider. Without this module the buttons submit the form and reload the page.
 
 import { gettext } from "../maru/translations.js";
 import { icon } from "../maru/avatars.js";
@@ -65,10 +65,10 @@ function show(form, result) {
   place.hidden = false;
   place.replaceChildren(notice);
   fillModels(form, result.models);
-  place.scrollIntoView({ block: "nearest" }); // a long list of models moves it out of view
+  place.scrollIntoView({ block: "nearest" }); // a long list of models moves the notice out of view
 }
 
-/** Fills an empty list of models with those of the provider; a list with entries is not changed.
+/** Fills an empty list of models with the models of the provider; a list with entries is not changed.
  * @param {HTMLFormElement} form @param {string[]} models */
 function fillModels(form, models) {
   const field = form.elements.namedItem("models");

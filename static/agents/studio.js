@@ -1,5 +1,6 @@
 // @ts-check
-// The persona editor: patterns in the chosen colour, the draft in the list of versions, and tabs.
+// The persona editor: shows the patterns in the chosen colour and the draft in the list of versions, and
+// switches tabs.
 
 const form = document.querySelector("form[data-studio]");
 if (form instanceof HTMLFormElement) {
@@ -13,9 +14,9 @@ startTabs();
 
 /** @param {HTMLFormElement} form */
 function showPigment(form) {
-  const look = form.querySelector("[data-look]");
+  const row = form.querySelector("[data-look]");
   const pigment = new FormData(form).get("pigment");
-  if (look instanceof HTMLElement && typeof pigment === "string") look.dataset.pigment = pigment;
+  if (row instanceof HTMLElement && typeof pigment === "string") row.dataset.pigment = pigment;
 }
 
 /** @param {HTMLFormElement} form @param {string[]} names */

@@ -1,6 +1,6 @@
 // @ts-check
-// Builds the same small parts as the templates: icons, avatars and the activity indicator. They are
-// made of elements and text nodes; no HTML is parsed.
+// Builds the same small parts as the templates: icons, avatars and the activity indicator. This module
+// creates elements and text nodes; it parses no HTML.
 
 const SVG = "http://www.w3.org/2000/svg";
 

@@ -1,5 +1,5 @@
 // @ts-check
-// Native dialogs: opened by [data-opens], and one that asks for confirmation.
+// Native dialogs: those of the page, opened by [data-opens] buttons, and a confirmation dialog.
 
 import { openerOf } from "./menu.js";
 import { gettext } from "./translations.js";
@@ -34,8 +34,8 @@ export function ask({ title, text, yes, danger = false }) {
   row.className = "button-row";
   row.dataset.align = "end";
   row.append(
-    closer(dialog, gettext("Cancel"), "quiet", ""),
-    closer(dialog, yes, danger ? "danger" : "primary", "yes"),
+    closeButton(dialog, gettext("Cancel"), "quiet", ""),
+    closeButton(dialog, yes, danger ? "danger" : "primary", "yes"),
   );
   dialog.append(heading, paragraph("p", "dialog-text", text ?? ""), row);
   document.body.append(dialog);
@@ -55,13 +55,13 @@ async function onSubmit(event) {
   event.preventDefault();
   const { confirm: title, confirmText: text, confirmYes: yes } = form.dataset;
   const submitter = event.submitter;
-  if (!(await ask({ title, text, yes: yes ?? gettext("Continue"), danger: true }))) return goBack(submitter);
+  if (!(await ask({ title, text, yes: yes ?? gettext("Continue"), danger: true }))) return focusOpener(submitter);
   form.dataset.confirmed = "yes";
   form.requestSubmit(submitter);
 }
 
-/** Focuses the button that opened the menu: opening the dialog has closed the menu. @param {HTMLElement | null} button */
-function goBack(button) {
+/** Focuses the button of the menu, because the dialog has closed the menu. @param {HTMLElement | null} button */
+function focusOpener(button) {
   const menu = button?.closest(".menu[popover]");
   if (menu instanceof HTMLElement) openerOf(menu)?.focus();
 }
@@ -75,7 +75,7 @@ function paragraph(tag, name, text) {
 }
 
 /** @param {HTMLDialogElement} dialog @param {string} label @param {string} kind @param {string} answer */
-function closer(dialog, label, kind, answer) {
+function closeButton(dialog, label, kind, answer) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "button";

@@ -8,10 +8,10 @@ import { fill, gettext, ngettext } from "./translations.js";
 export function startForms() {
   document.addEventListener("submit", onSubmit);
   // A page restored from the back/forward cache must not keep its busy button.
-  addEventListener("pageshow", () => document.querySelectorAll("[aria-busy=true]").forEach(rest));
+  addEventListener("pageshow", () => document.querySelectorAll("[aria-busy=true]").forEach(endBusy));
   for (const count of document.querySelectorAll("[data-counts]")) startCount(count);
   for (const form of document.querySelectorAll("form[data-guard]")) {
-    if (form instanceof HTMLFormElement) guard(form);
+    if (form instanceof HTMLFormElement) trackChanges(form);
   }
   // Focus the first invalid field of a refused form.
   const wrong = document.querySelector("form [aria-invalid=true]");
@@ -32,7 +32,7 @@ function onSubmit(event) {
 }
 
 /** @param {Element} button */
-function rest(button) {
+function endBusy(button) {
   if (!(button instanceof HTMLElement) || button.dataset.rest === undefined) return;
   button.textContent = button.dataset.rest;
   button.removeAttribute("aria-busy");
@@ -59,14 +59,14 @@ function startCount(count) {
  * warns before they are lost.
  * @param {HTMLFormElement} form
  */
-export function guard(form) {
+export function trackChanges(form) {
   const first = readValues(form);
   let leaving = false;
-  const look = () => showChanges(form, changedNames(first, readValues(form)));
-  form.addEventListener("input", look);
-  form.addEventListener("change", look);
-  form.addEventListener("reset", () => setTimeout(look));
-  // Runs after the form's own listeners: a form that is sent by script has prevented the default.
+  const update = () => showChanges(form, changedNames(first, readValues(form)));
+  form.addEventListener("input", update);
+  form.addEventListener("change", update);
+  form.addEventListener("reset", () => setTimeout(update));
+  // Runs after the form's own listeners: a form that a script submits has called preventDefault().
   document.addEventListener("submit", (event) => {
     if (event.target === form) leaving = !event.defaultPrevented;
   });
@@ -75,7 +75,7 @@ export function guard(form) {
     if (leaving || !changedNames(first, readValues(form)).length) return;
     event.preventDefault();
   });
-  look();
+  update();
 }
 
 /** @param {HTMLFormElement} form @returns {Map<string, string>} */
@@ -100,7 +100,7 @@ export function changedNames(before, after) {
 
 /** @param {HTMLFormElement} form @param {string[]} names */
 function showChanges(form, names) {
-  if (form.dataset.guard === "new") return; // the field was added later
+  if (form.dataset.guard === "new") return; // a form for a new object: every field is new
   for (const field of form.querySelectorAll(".field[data-name]")) {
     if (field instanceof HTMLElement) markField(field, names.includes(field.dataset.name ?? ""));
   }

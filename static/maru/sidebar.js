@@ -39,7 +39,7 @@ export function setRoomLine(room, line) {
   setText(rowOf("room", room), "[data-last-line]", line);
 }
 
-/** @param {string} room removes the row; a focused row passes the focus to its neighbour */
+/** Removes the row of a room; if it had the focus, focuses the next row. @param {string} room */
 export function removeRoom(room) {
   const row = rowOf("room", room);
   const item = row?.closest("[role=listitem]") ?? row;

@@ -1,6 +1,6 @@
 // @ts-check
 // A classic script that runs before the first paint and sets the stored theme on <html>. A module would
-// run later, and the page would flash in the other theme.
+// run after the first paint, so the page would first appear in the other theme.
 (() => {
   try {
     const theme = localStorage.getItem("maru.theme");

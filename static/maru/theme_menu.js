@@ -1,5 +1,5 @@
 // @ts-check
-// The choice of a theme: light, dark, or that of the system. It is stored in this browser only.
+// The menu for the theme: light, dark, or the theme of the system. The choice is stored in this browser only.
 
 const KEY = "maru.theme";
 

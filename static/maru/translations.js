@@ -1,5 +1,5 @@
 // @ts-check
-// Access to Django's JavaScript catalogue. On a page that does not load it, msgids are returned.
+// Access to Django's JavaScript catalogue. On a page without the catalogue, the functions return the msgids.
 
 /** @typedef {{
  *   gettext?: (text: string) => string,

@@ -27,14 +27,14 @@ export function part(inside, selector) {
   return /** @type {HTMLElement} */ (inside.querySelector(selector));
 }
 
-/** Sets a text if it differs: a change would end a selection and be read by screen readers.
+/** Sets a text if it differs, because each change ends a selection and is read by screen readers.
  * @param {ParentNode} inside @param {string} selector @param {string} text */
 export function setText(inside, selector, text) {
   const element = inside.querySelector(selector);
   if (element && element.textContent !== text) element.textContent = text;
 }
 
-/** @param {ParentNode} inside @param {Speaker} speaker the look of the avatar inside */
+/** @param {ParentNode} inside @param {Speaker} speaker whose avatar is shown */
 export function setMark(inside, speaker) {
   const mark = part(inside, ".mark");
   if (speaker.kind === "persona") {
@@ -50,7 +50,7 @@ export function setMark(inside, speaker) {
 }
 
 /**
- * Returns the speaker of a message. An author who has left keeps the stored name and gets a default look.
+ * Returns the speaker of a message. An author who has left the room keeps the stored name and gets the default avatar.
  * @param {RoomState} state
  * @param {Author} author
  * @returns {Speaker}

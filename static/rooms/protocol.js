@@ -45,7 +45,7 @@
  *   online?: string[],
  * }} Snapshot */
 
-/** Any frame that the server sends: its type says which of the other fields it has.
+/** Any frame that the server sends; its `type` determines the other fields.
  * @typedef {{type: string, room?: string, seq?: number, [field: string]: any}} Frame */
 
 /** @typedef {{type: string, [field: string]: unknown}} Command */

@@ -36,14 +36,14 @@ const state = new RoomState(data.state, data.seq, data.me, data.layout);
 state.apply({ type: "history.loaded", messages: [], runs: data.ended });
 
 const clock = new Clock();
-clock.hear(data.now, performance.timeOrigin + responseTime());
+clock.addSample(data.now, performance.timeOrigin + responseTime());
 const count = startClock(document, clock);
 
 const view = new TimelineView(timelineElement, state, { handle: data.handle, attempts: data.attempts, pageSize: data.page_size, count });
 const panel = new Panel(part(document, "#panel"), state, data.roles);
-const line = new StatusLine(part(page, "[data-line]"), page, nameOf);
-const scroll = new Scroll(part(page, "[data-scroll]"), part(page, "[data-newer]"), () => reading.look());
-const reading = new ReadPosition({ seen: seqInView, send: sendRead, sent: 0 });
+const statusLine = new StatusLine(part(page, "[data-line]"), page, nameOf);
+const scroll = new Scroll(part(page, "[data-scroll]"), part(page, "[data-newer]"), () => readPosition.schedule());
+const readPosition = new ReadPosition({ seen: seqInView, send: sendRead, sent: 0 });
 
 const socket = new RoomSocket({
   open: openSocket,
@@ -52,7 +52,7 @@ const socket = new RoomSocket({
   checkAccess,
   isVisible: () => !document.hidden,
 });
-const timeline = new RoomSync(state, {
+const roomSync = new RoomSync(state, {
   request: (command) => socket.request(command),
   show,
   refused: onJoinRefused,
@@ -77,30 +77,30 @@ const composer = new Composer(/** @type {HTMLFormElement} */ (part(page, "[data-
 function receive(frame) {
   if (frame.type === "room.activity") return showActivity(frame);
   if (frame.type === "room.removed") return showRemoved(frame);
-  if (frame.type === "run.started" && frame.run?.started_at) clock.hear(frame.run.started_at);
-  timeline.receive(frame);
+  if (frame.type === "run.started" && frame.run?.started_at) clock.addSample(frame.run.started_at);
+  roomSync.receive(frame);
 }
 
 /** @param {Change[]} changes @param {Frame} frame */
 function show(changes, frame) {
   scroll.keep(() => view.show(changes, frame), addedByOthers(frame));
   const seen = new Set(changes.map(({ what }) => what));
-  if (seen.has("everything")) showRoomAfresh();
+  if (seen.has("everything")) showFullState();
   if (seen.has("room")) showRoom();
   if (seen.has("people")) panel.showPeople();
   if (seen.has("personas")) showPersonas();
   if (seen.has("run")) showRuns(frame);
-  if (seen.has("rights")) void timeline.join({ afresh: true });
+  if (seen.has("rights")) void roomSync.join({ fullState: true });
   for (const change of changes) {
-    if (change.what === "typing" && change.user !== state.me) line.typing(change.user);
+    if (change.what === "typing" && change.user !== state.me) statusLine.typing(change.user);
     if (change.what === "presence") setPresence(change.user, state.online.has(change.user));
   }
   if (frame.type === "message.created") onMessage(frame);
-  if (frame.type === "message.updated" || frame.type === "message.deleted") showLastSaid();
-  if (frame.type !== "room.snapshot") say(sentenceFor(frame, state));
+  if (frame.type === "message.updated" || frame.type === "message.deleted") showLastMessage();
+  if (frame.type !== "room.snapshot") announce(sentenceFor(frame, state));
 }
 
-function showRoomAfresh() {
+function showFullState() {
   showRoom();
   showPersonas();
   panel.showPeople();
@@ -137,15 +137,15 @@ function showRuns(frame) {
 /** @param {Frame} frame */
 function onMessage({ message }) {
   if (message.author.kind !== "user") return;
-  line.stopped(message.author.id);
+  statusLine.stopped(message.author.id);
   setRoomLine(state.room.id, `${message.author.name}: ${message.text.slice(0, 120)}`);
   if (message.author.id === state.me) outbox.arrived(message.text);
   else if (document.hidden && scroll.atEnd) view.markUnread(message.id);
 }
 
 /** Shows the current last message in the sidebar after an edit or a deletion. */
-function showLastSaid() {
-  const last = state.lastSaid;
+function showLastMessage() {
+  const last = state.lastMessage;
   setRoomLine(state.room.id, last ? `${last.author.name}: ${last.text.slice(0, 120)}` : "");
 }
 
@@ -173,21 +173,21 @@ function leave() {
   part(page, "[data-spoken]").textContent = ""; // may contain text of a message
   part(document, ".shell").dataset.aside = "none";
   part(document, ".room-head .header-actions").hidden = true;
-  line.over("gone");
-  alarm(gettext("You no longer have access to this room."));
+  statusLine.showEnd("gone");
+  announceNow(gettext("You no longer have access to this room."));
 }
 
 /** @param {import("./connection/socket.js").ConnectionState} connection */
 function onConnection(connection) {
-  line.connection(connection);
+  statusLine.connection(connection);
   setPresence(state.me, connection === "open");
   if (connection === "open") {
-    void timeline.join();
+    void roomSync.join();
     void outbox.flush();
   } else if (connection === "signed_out") {
-    alarm(gettext("You are signed out. What you wrote is kept in this browser."));
+    announceNow(gettext("You are signed out. What you wrote is kept in this browser."));
   } else if (connection === "waiting") {
-    say(gettext("Reconnecting. What you write is kept."));
+    announce(gettext("Reconnecting. What you write is kept."));
   } else if (connection === "gone") {
     leave();
   }
@@ -198,7 +198,7 @@ function onJoinRefused(error) {
   if (error instanceof ConnectionLost) return;
   if (!(error instanceof CommandRefused)) throw error;
   if (error.code === "not_found") leave();
-  else setTimeout(() => socket.state === "open" && timeline.join(), (error.retryAfter ?? 3) * 1000);
+  else setTimeout(() => socket.state === "open" && roomSync.join(), (error.retryAfter ?? 3) * 1000);
 }
 
 part(page, "[data-outgoing]").addEventListener("click", (event) => {
@@ -214,17 +214,17 @@ function showError(error) {
   if (!(error instanceof ConnectionLost) && !(error instanceof CommandRefused)) throw error;
   const lost = gettext("The connection was lost. Try again after it is restored.");
   const sentence = error instanceof CommandRefused ? error.message : lost;
-  line.notice(sentence);
-  say(sentence);
+  statusLine.notice(sentence);
+  announce(sentence);
 }
 
-/** @param {string} sentence */
-function say(sentence) {
+/** Announces a sentence through the screen reader. @param {string} sentence */
+function announce(sentence) {
   if (sentence) part(page, "[data-spoken]").textContent = sentence;
 }
 
-/** @param {string} sentence that interrupts the screen reader */
-function alarm(sentence) {
+/** Announces a sentence at once; it interrupts the screen reader. @param {string} sentence */
+function announceNow(sentence) {
   part(page, "[data-alert]").textContent = sentence;
 }
 
@@ -261,7 +261,7 @@ function localStorageOrNone() {
   }
 }
 
-/** Stores the time zone in a cookie, so that the server renders later pages in it. */
+/** Stores the time zone in a cookie; the server renders later pages in this time zone. */
 function keepZone() {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   const secure = location.protocol === "https:" ? "; Secure" : "";

@@ -17,12 +17,12 @@
 /** @typedef {import("./protocol.js").LiveAnswer} LiveAnswer */
 /** @typedef {import("./protocol.js").Snapshot} Snapshot */
 
-/** The text of a streaming answer; `seq` is that of the last delta.
+/** The text of a streaming answer; `seq` is the seq of its last delta.
  * @typedef {{attempt: number, seq: number, text: string}} LiveText */
 
 /** @typedef {{call: string, tool: string, summary: string, ms: number | null, done: boolean}} Step */
 
-/** What a page must render again.
+/** A part of the state that the page must render again.
  * @typedef {{what: "everything" | "people" | "personas" | "room" | "rights"}
  *   | {what: "message" | "text" | "reactions", message: string}
  *   | {what: "run" | "steps", run: string}
@@ -40,11 +40,11 @@ const RUN_STATES = /** @type {Record<string, string>} */ ({
 
 const OPEN = new Set(["queued", "running"]);
 
-/** A frame does not continue the state: the room must be joined again. */
+/** A frame does not continue the state, so the client must join the room again. */
 export class Gap extends Error {
   /** @param {boolean} durable true for a gap in the log; a gap in the deltas is also closed by `message.completed` */
   constructor(durable) {
-    super("hole");
+    super(durable ? "gap in the log" : "gap in the deltas");
     this.durable = durable;
   }
 }
@@ -71,23 +71,23 @@ export class RoomState {
   online = new Set();
 
   /**
-   * @param {FullState} afresh
-   * @param {number} seq of `afresh`
+   * @param {FullState} fullState
+   * @param {number} seq of `fullState`
    * @param {string} me the id of the reader
    * @param {LayoutRules} rules
    */
-  constructor(afresh, seq, me, rules) {
+  constructor(fullState, seq, me, rules) {
     this.me = me;
     this.rules = rules;
-    this.room = afresh.room;
-    this.#take(afresh, seq);
+    this.room = fullState.room;
+    this.#replaceState(fullState, seq);
   }
 
   /**
    * Applies one frame and returns the changes.
    * @param {Frame} frame
    * @returns {Change[]}
-   * @throws {Gap} The frame has changed nothing; a snapshot may be applied in part.
+   * @throws {Gap} The frame has not changed the state, except that a snapshot may be applied in part.
    */
   apply(frame) {
     if (frame.type === "room.snapshot") return this.#applySnapshot(/** @type {any} */ (frame));
@@ -101,12 +101,12 @@ export class RoomState {
     return changes;
   }
 
-  /** The position for `room.join`; the server sends only what is missing. */
+  /** The position for `room.join`: the server sends only the events and deltas after it. */
   get position() {
-    const held = [...this.live].filter(([, { seq }]) => seq >= 0);
+    const started = [...this.live].filter(([, { seq }]) => seq >= 0);
     return {
       after: this.seq,
-      live: Object.fromEntries(held.map(([id, { attempt, seq }]) => [id, [attempt, seq]])),
+      live: Object.fromEntries(started.map(([id, { attempt, seq }]) => [id, [attempt, seq]])),
     };
   }
 
@@ -148,7 +148,7 @@ export class RoomState {
   }
 
   /** The last message with a text. @returns {Message | undefined} */
-  get lastSaid() {
+  get lastMessage() {
     return [...this.messages.values()].findLast(({ text }) => text);
   }
 
@@ -160,20 +160,20 @@ export class RoomState {
     if (answer === null) return "queued";
     if (answer.deleted) return "deleted";
     const state = this.rules.state_of_status[answer.status];
-    // The server renders no deltas, so that only the page knows this state.
+    // The server renders no deltas, so only the page distinguishes "streaming" from "thinking".
     return state === "thinking" && this.live.get(answer.id)?.text.trim() ? "streaming" : state;
   }
 
-  /** @param {FullState} afresh @param {number} seq */
-  #take(afresh, seq) {
+  /** @param {FullState} fullState @param {number} seq */
+  #replaceState(fullState, seq) {
     this.seq = seq;
-    this.room = afresh.room;
-    this.members = new Map(afresh.members.map((member) => [member.user, member]));
-    this.personas = new Map(afresh.personas.map((persona) => [persona.id, persona]));
-    this.permissions = new Set(afresh.permissions);
-    this.messages = new Map(afresh.messages.map((message) => [message.id, message]));
+    this.room = fullState.room;
+    this.members = new Map(fullState.members.map((member) => [member.user, member]));
+    this.personas = new Map(fullState.personas.map((persona) => [persona.id, persona]));
+    this.permissions = new Set(fullState.permissions);
+    this.messages = new Map(fullState.messages.map((message) => [message.id, message]));
     for (const run of this.openRuns) this.runs.delete(run.id);
-    for (const run of afresh.runs) this.runs.set(run.id, run);
+    for (const run of fullState.runs) this.runs.set(run.id, run);
     for (const id of this.live.keys()) if (!this.#isStreaming(id)) this.live.delete(id);
   }
 
@@ -182,7 +182,7 @@ export class RoomState {
     /** @type {Change[]} */
     const changes = [];
     if (snapshot.state) {
-      this.#take(snapshot.state, snapshot.seq);
+      this.#replaceState(snapshot.state, snapshot.seq);
       changes.push({ what: "everything" });
     } else {
       if (snapshot.from > this.seq) throw new Gap(true);
@@ -192,7 +192,7 @@ export class RoomState {
     return [...changes, ...this.#applyOnline(snapshot.online)];
   }
 
-  /** @param {string[] | undefined} online the users who are online; undefined if the server does not know @returns {Change[]} */
+  /** @param {string[] | undefined} online the users who are online; undefined if the server has no presence data @returns {Change[]} */
   #applyOnline(online) {
     if (!online) return [];
     const concerned = new Set([...this.online, ...online]);
@@ -202,12 +202,12 @@ export class RoomState {
 
   /** @param {LiveAnswer} answer @returns {Change[]} */
   #applyLive({ message, attempt, from, seq, text }) {
-    const held = this.live.get(message);
-    if (held && held.attempt > attempt) return [];
+    const current = this.live.get(message);
+    if (current && current.attempt > attempt) return [];
     if (from === 0) return this.#setLive(message, { attempt, seq, text });
-    if (held?.attempt === attempt && held.seq >= seq) return [];
-    if (held?.attempt === attempt && held.seq === from - 1) {
-      return this.#setLive(message, { attempt, seq, text: held.text + text });
+    if (current?.attempt === attempt && current.seq >= seq) return [];
+    if (current?.attempt === attempt && current.seq === from - 1) {
+      return this.#setLive(message, { attempt, seq, text: current.text + text });
     }
     this.live.delete(message);
     throw new Gap(false);
@@ -216,19 +216,19 @@ export class RoomState {
   /** @param {{message: string, attempt: number, seq: number, text: string}} delta @returns {Change[]} */
   #applyDelta({ message, attempt, seq, text }) {
     if (this.messages.has(message) && !this.#isStreaming(message)) return [];
-    const held = this.live.get(message) ?? { attempt, seq: -1, text: "" };
-    if (attempt < held.attempt) return [];
-    const next = attempt > held.attempt ? { seq: 0, text: "" } : { seq: held.seq + 1, text: held.text };
+    const current = this.live.get(message) ?? { attempt, seq: -1, text: "" };
+    if (attempt < current.attempt) return [];
+    const next = attempt > current.attempt ? { seq: 0, text: "" } : { seq: current.seq + 1, text: current.text };
     if (seq < next.seq) return [];
     if (seq > next.seq || !this.messages.has(message)) throw new Gap(false);
     return this.#setLive(message, { attempt, seq, text: next.text + text });
   }
 
-  /** @param {string} message @param {LiveText} held @returns {Change[]} */
-  #setLive(message, held) {
+  /** @param {string} message @param {LiveText} liveText @returns {Change[]} */
+  #setLive(message, liveText) {
     // An answer older than the loaded messages is not shown.
     if (!this.#isStreaming(message)) return [];
-    this.live.set(message, held);
+    this.live.set(message, liveText);
     return [{ what: "text", message }];
   }
 
@@ -254,7 +254,7 @@ export class RoomState {
     if (subject === "member") return this.#applyMember(frame);
     if (subject === "persona") return this.#applyPersona(frame);
     if (subject === "room" && frame.changed) return this.#applyRoom(frame.changed);
-    return []; // an event of a later version: only its seq is used
+    return []; // an event type of a later version: only its seq is used
   }
 
   /** @param {import("./protocol.js").Room} changed @returns {Change[]} */
@@ -266,7 +266,7 @@ export class RoomState {
 
   /** @param {string} type @param {Message} message @returns {Change[]} */
   #applyMessage(type, message) {
-    // A change of a message that is not loaded.
+    // Changes of messages that are not loaded are ignored.
     if (type !== "message.created" && !this.messages.has(message.id)) return [];
     this.messages.set(message.id, message);
     if (message.status !== "streaming") this.live.delete(message.id);
@@ -292,8 +292,8 @@ export class RoomState {
 
   /** @param {Run} run @returns {Change[]} */
   #restartAnswer({ id, answer, attempt }) {
-    const held = this.live.get(answer ?? "");
-    if (!answer || !held || held.attempt >= attempt) return [];
+    const current = this.live.get(answer ?? "");
+    if (!answer || !current || current.attempt >= attempt) return [];
     this.steps.delete(id);
     return this.#setLive(answer, { attempt, seq: -1, text: "" });
   }

@@ -1,10 +1,10 @@
 // @ts-check
-// Counts the seconds of a running answer from the server's `run.started`.
+// Shows the elapsed time of running answers, counted from the server's `run.started`.
 
 import { elapsed } from "./dates.js";
 
 /**
- * Estimates how far the clock of this machine is ahead of the server's. Frames are delayed, so that
+ * Estimates how far the clock of this machine is ahead of the server's clock. Frames are delayed, so
  * the smallest difference is the best estimate.
  */
 export class Clock {
@@ -14,9 +14,9 @@ export class Clock {
     this.ahead = Infinity;
   }
 
-  /** @param {string} moment that the server has just sent @param {number} [seen] when it arrived */
-  hear(moment, seen = this.now()) {
-    const difference = seen - Date.parse(moment);
+  /** @param {string} moment the server's time in a frame @param {number} [arrivedAt] local time of its arrival */
+  addSample(moment, arrivedAt = this.now()) {
+    const difference = arrivedAt - Date.parse(moment);
     if (difference < this.ahead) this.ahead = difference;
   }
 
@@ -30,7 +30,7 @@ export class Clock {
  * Updates every `[data-since]` inside `root` each second while there are any.
  * @param {ParentNode} root
  * @param {Clock} clock
- * @returns {() => void} starts counting if there is something to count
+ * @returns {() => void} call it after elements with `data-since` were added
  */
 export function startClock(root, clock) {
   /** @type {ReturnType<typeof setInterval> | undefined} */

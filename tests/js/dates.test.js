@@ -35,7 +35,7 @@ test("elapsed time is minutes and seconds, then hours", () => {
 test("elapsed seconds do not depend on the error of the local clock", () => {
   let now = Date.parse("2026-11-19T12:00:00Z") + 3_600_000; // an hour ahead
   const clock = new Clock(() => now);
-  clock.hear("2026-11-19T12:00:00Z");
+  clock.addSample("2026-11-19T12:00:00Z");
 
   now += 5_000;
 
@@ -45,9 +45,9 @@ test("elapsed seconds do not depend on the error of the local clock", () => {
 test("the frame with the smallest delay sets the clock difference", () => {
   const clock = new Clock(() => 0);
 
-  clock.hear("1970-01-01T00:00:00Z", 900);
-  clock.hear("1970-01-01T00:00:10Z", 10_050);
-  clock.hear("1970-01-01T00:00:20Z", 20_400);
+  clock.addSample("1970-01-01T00:00:00Z", 900);
+  clock.addSample("1970-01-01T00:00:10Z", 10_050);
+  clock.addSample("1970-01-01T00:00:20Z", 20_400);
 
   assert.equal(clock.ahead, 50);
 });

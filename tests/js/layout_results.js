@@ -9,11 +9,11 @@ import { continues, startsDay } from "../../static/rooms/timeline/layout_rules.j
 
 const { layout, me, timelines } = JSON.parse(readFileSync(0, "utf-8"));
 
-const results = timelines.map(({ state: afresh, ended, unread }) => {
-  const state = new RoomState(afresh, 0, me, layout);
+const results = timelines.map(({ state: fullState, ended, unread }) => {
+  const state = new RoomState(fullState, 0, me, layout);
   state.apply({ type: "history.loaded", messages: [], runs: ended });
   let before = null;
-  return afresh.messages.map((message, index) => {
+  return fullState.messages.map((message, index) => {
     const item = {
       authorKind: message.author.kind,
       authorId: message.author.id ?? "",

@@ -2,8 +2,8 @@
 
 import { readFileSync } from "node:fs";
 
-/** A random source that can be run again from its seed. */
-export function dice(seed) {
+/** A random number generator that returns the same sequence for the same seed. */
+export function seededRandom(seed) {
   let state = seed >>> 0;
   const random = () => {
     state = (state + 0x6d2b79f5) >>> 0;
@@ -25,7 +25,7 @@ export const LAYOUT = JSON.parse(
 );
 const ROOM = { id: "room", team: "team", name: "room", topic: "", privacy: "team" };
 
-export function afresh(overrides = {}) {
+export function fullState(overrides = {}) {
   return {
     room: { ...ROOM, answer_policy: "default", default_persona: null },
     members: [{ user: ME, name: "Seojun Lee", handle: "seojun", wood: "pine", role: "owner" }],
@@ -63,13 +63,13 @@ export function message(id, overrides = {}) {
 }
 
 export class ModelRoom {
-  constructor(roll) {
-    this.roll = roll;
+  constructor(rng) {
+    this.rng = rng;
     this.seq = 0;
     this.log = [];
     this.messages = new Map();
     this.runs = new Map();
-    /** What the replay keeps: run id → the deltas of its attempt. */
+    /** The delta store: run id → the deltas of its current attempt. */
     this.deltas = new Map();
     this.listener = () => {};
     this.made = 0;
@@ -82,14 +82,14 @@ export class ModelRoom {
   step() {
     const running = this.open.filter((run) => run.state === "running");
     const queued = this.open.filter((run) => run.state === "queued");
-    const choice = this.roll.below(20);
+    const choice = this.rng.below(20);
     if (choice === 0 || !this.runs.size) return this.post();
-    if (choice <= 2 && queued.length) return this.start(this.roll.pick(queued));
-    if (choice === 3 && queued.length) return this.end(this.roll.pick(queued), "cancelled");
+    if (choice <= 2 && queued.length) return this.start(this.rng.pick(queued));
+    if (choice === 3 && queued.length) return this.end(this.rng.pick(queued), "cancelled");
     if (!running.length) return queued.length ? this.start(queued[0]) : this.post();
-    const run = this.roll.pick(running);
+    const run = this.rng.pick(running);
     if (choice === 4) return this.start(run); // taken over from a dead worker
-    if (choice === 5) return this.end(run, this.roll.pick(["completed", "failed", "cancelled"]));
+    if (choice === 5) return this.end(run, this.rng.pick(["completed", "failed", "cancelled"]));
     this.stream(run);
   }
 
@@ -102,8 +102,8 @@ export class ModelRoom {
 
   post() {
     const id = `message-${++this.made}`;
-    const asked = this.#keep(message(id, { text: `question ${this.made}` }));
-    this.#record({ type: "message.created", message: asked });
+    const question = this.#keep(message(id, { text: `question ${this.made}` }));
+    this.#record({ type: "message.created", message: question });
     const run = { id: `run-${this.made}`, persona: "persona-garam", message: id, answer: null };
     Object.assign(run, { attempt: 0, state: "queued", requested_by: ME, stopped_by: null });
     Object.assign(run, { position: null, error: null, usage: null });
@@ -126,7 +126,7 @@ export class ModelRoom {
 
   stream(run) {
     const deltas = this.deltas.get(run.id);
-    const text = this.roll.pick(["a", " b", "가나", "\n", "👍🏽", "", "<b>", "long words "]);
+    const text = this.rng.pick(["a", " b", "가나", "\n", "👍🏽", "", "<b>", "long words "]);
     const { id, answer, attempt } = run;
     deltas.push(text);
     this.#emit({ type: "message.delta", message: answer, run: id, attempt, seq: deltas.length - 1, text });
@@ -145,7 +145,7 @@ export class ModelRoom {
     this.#record({ type: `run.${state}`, run: { ...run } });
   }
 
-  /** The answer to room.join. */
+  /** The response to `room.join`. */
   snapshot({ after, live, ref = "1" }, limit = 500) {
     const complete = after !== null && after <= this.seq && this.seq - after <= limit;
     return {
@@ -162,7 +162,7 @@ export class ModelRoom {
   }
 
   state() {
-    return afresh({ messages: [...this.messages.values()].slice(-50), runs: this.open });
+    return fullState({ messages: [...this.messages.values()].slice(-50), runs: this.open });
   }
 
   #unfinished() {

@@ -1,13 +1,13 @@
-// The outbox loses no message and sends none twice, on any connection.
+// The outbox loses no message and the server stores no message twice, on any connection.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Outbox } from "../../static/rooms/connection/outbox.js";
 import { CommandRefused, ConnectionLost } from "../../static/rooms/connection/socket.js";
-import { dice } from "./model_room.js";
+import { seededRandom } from "./model_room.js";
 
-/** Storage as browsers have it: its keys are its own properties, its methods are not. */
+/** A Storage like that of browsers: the keys are own properties, the methods are not. */
 class Memory {
   getItem(key) {
     return Object.hasOwn(this, key) ? this[key] : null;
@@ -189,7 +189,7 @@ test("without storage the entries of the page are kept in memory", async () => {
   full.setItem = () => {
     throw new Error("QuotaExceededError");
   };
-  // Not a key of its own, as in browsers.
+  // Not enumerable, so that it is not a key, as in browsers.
   Object.defineProperty(full, "setItem", { enumerable: false });
 
   for (const storage of [full, null]) {
@@ -202,12 +202,12 @@ test("without storage the entries of the page are kept in memory", async () => {
 
 test("every message arrives once over an unreliable connection", async () => {
   for (let seed = 1; seed <= 200; seed += 1) {
-    const roll = dice(seed);
+    const rng = seededRandom(seed);
     const room = new Map();
     const { outbox } = outboxWith(async (entry) => {
-      if (roll.chance(0.3)) throw new ConnectionLost(); // before it came
+      if (rng.chance(0.3)) throw new ConnectionLost(); // before the server received the entry
       room.set(entry.client_id, entry.text);
-      if (roll.chance(0.3)) throw new ConnectionLost(); // before the answer came back
+      if (rng.chance(0.3)) throw new ConnectionLost(); // before the response arrived
     });
 
     const texts = Array.from({ length: 10 }, (_, n) => `message ${n}`);

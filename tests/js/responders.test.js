@@ -9,46 +9,46 @@ import { persona } from "./model_room.js";
 const [garam, byeori, daon] = ["garam", "byeori", "daon"].map(persona);
 const personas = [garam, byeori, { ...daon, enabled: false }];
 
-function asked(text, { policy = "default", usual = null, choice = "usual" } = {}) {
+function predict(text, { policy = "default", usual = null, choice = "usual" } = {}) {
   const room = { answer_policy: policy, default_persona: usual };
   const question = { room, personas, people: [{ handle: "garam-lee" }], text, choice };
   return [responders(question).map(({ handle }) => handle), personasToSend(question)];
 }
 
 test("the first persona answers if the room has no default persona", () => {
-  assert.deepEqual(asked("hello"), [["garam"], null]);
-  assert.deepEqual(asked("hello", { usual: byeori.id }), [["byeori"], null]);
+  assert.deepEqual(predict("hello"), [["garam"], null]);
+  assert.deepEqual(predict("hello", { usual: byeori.id }), [["byeori"], null]);
 });
 
 test("mentioned personas answer instead", () => {
-  assert.deepEqual(asked("@byeori and @garam"), [["garam", "byeori"], null]);
+  assert.deepEqual(predict("@byeori and @garam"), [["garam", "byeori"], null]);
 });
 
 test("a person whose handle starts with a persona's handle is not that persona", () => {
-  assert.deepEqual(asked("@garam-lee, look", { policy: "mention" }), [[], null]);
+  assert.deepEqual(predict("@garam-lee, look", { policy: "mention" }), [[], null]);
 });
 
 test("only mentioned personas answer under the policy mention", () => {
-  assert.deepEqual(asked("hello", { policy: "mention" }), [[], null]);
-  assert.deepEqual(asked("@byeori?", { policy: "mention" }), [["byeori"], null]);
+  assert.deepEqual(predict("hello", { policy: "mention" }), [[], null]);
+  assert.deepEqual(predict("@byeori?", { policy: "mention" }), [["byeori"], null]);
 });
 
 test("no persona answers under the policy off", () => {
-  assert.deepEqual(asked("@byeori", { policy: "off" }), [[], null]);
+  assert.deepEqual(predict("@byeori", { policy: "off" }), [[], null]);
 });
 
 test("a choice overrides the policy and a mention overrides the choice", () => {
-  assert.deepEqual(asked("hello", { choice: byeori.id }), [["byeori"], [byeori.id]]);
-  assert.deepEqual(asked("hello", { choice: byeori.id, policy: "off" }), [["byeori"], [byeori.id]]);
-  assert.deepEqual(asked("@garam", { choice: byeori.id }), [["garam"], [garam.id]]);
+  assert.deepEqual(predict("hello", { choice: byeori.id }), [["byeori"], [byeori.id]]);
+  assert.deepEqual(predict("hello", { choice: byeori.id, policy: "off" }), [["byeori"], [byeori.id]]);
+  assert.deepEqual(predict("@garam", { choice: byeori.id }), [["garam"], [garam.id]]);
 });
 
 test("the choice nobody overrides mentions", () => {
-  assert.deepEqual(asked("@byeori", { choice: "nobody" }), [[], []]);
+  assert.deepEqual(predict("@byeori", { choice: "nobody" }), [[], []]);
 });
 
 test("the policy applies if the chosen persona has left the room", () => {
-  assert.deepEqual(asked("hello", { choice: "gone" })[0], ["garam"]);
+  assert.deepEqual(predict("hello", { choice: "gone" })[0], ["garam"]);
 });
 
 test("a mention is a whole handle in any case, with Korean particles", () => {

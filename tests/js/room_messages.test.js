@@ -4,13 +4,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { RoomState } from "../../static/rooms/room_state.js";
-import { afresh, LAYOUT, ME, message } from "./model_room.js";
+import { fullState, LAYOUT, ME, message } from "./model_room.js";
 
 function room(overrides = {}) {
-  return new RoomState(afresh(overrides), 10, ME, LAYOUT);
+  return new RoomState(fullState(overrides), 10, ME, LAYOUT);
 }
 
-/** The next durable event. */
+/** Applies an event with the next seq. */
 function apply(state, event) {
   return state.apply({ ...event, room: "room", seq: state.seq + 1 });
 }
@@ -21,10 +21,10 @@ test("an edited or deleted message keeps its place", () => {
 
   assert.deepEqual(apply(state, { type: "message.updated", message: edited }), [{ what: "message", message: "a" }]);
   assert.equal(state.messages.get("a").text, "ONE");
-  assert.equal(state.lastSaid.text, "two");
+  assert.equal(state.lastMessage.text, "two");
   apply(state, { type: "message.deleted", message: message("b", { seq: 2, deleted: true }) });
   assert.deepEqual([...state.messages.keys()], ["a", "b"]);
-  assert.equal(state.lastSaid.text, "ONE");
+  assert.equal(state.lastMessage.text, "ONE");
   assert.equal(state.answerState(state.messages.get("b")), "deleted");
 });
 

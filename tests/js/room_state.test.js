@@ -1,10 +1,10 @@
-// The rules of RoomState, one by one.
+// RoomState applies snapshots, events and deltas.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Gap, RoomState } from "../../static/rooms/room_state.js";
-import { afresh, LAYOUT, ME, message, persona } from "./model_room.js";
+import { fullState, LAYOUT, ME, message, persona } from "./model_room.js";
 
 const ANSWER = { kind: "persona", id: "persona-garam", name: "Garam", handle: "garam" };
 
@@ -25,10 +25,10 @@ function run(overrides = {}) {
   };
 }
 
-/** A room at seq 10 with one answer that is being written. */
+/** A room at seq 10 with one streaming answer. */
 function streaming(overrides = {}) {
   const answer = message("answer", { author: ANSWER, run: "run", status: "streaming" });
-  return new RoomState(afresh({ messages: [answer], runs: [run()], ...overrides }), 10, ME, LAYOUT);
+  return new RoomState(fullState({ messages: [answer], runs: [run()], ...overrides }), 10, ME, LAYOUT);
 }
 
 function delta(seq, text, attempt = 1) {
@@ -143,7 +143,7 @@ test("deltas after a stop are dropped", () => {
 });
 
 test("a delta of an unknown answer is a gap", () => {
-  const state = new RoomState(afresh(), 10, ME, LAYOUT);
+  const state = new RoomState(fullState(), 10, ME, LAYOUT);
 
   assert.throws(() => state.apply(delta(0, "one")), Gap);
 });
@@ -200,7 +200,7 @@ test("a full state keeps the text of streaming answers", () => {
   state.apply(delta(0, "one "));
   const other = message("other", { status: "streaming" });
   const answer = state.messages.get("answer");
-  const room = afresh({ messages: [answer, other], runs: [run()] });
+  const room = fullState({ messages: [answer, other], runs: [run()] });
 
   state.apply({ ...live(1, 1, "two"), seq: 700, from: 700, complete: false, events: null, state: room });
 
@@ -211,7 +211,7 @@ test("a full state keeps the text of streaming answers", () => {
 test("a full state drops ended runs and messages that are not loaded", () => {
   const state = streaming();
   state.apply(delta(0, "one "));
-  const room = afresh({ messages: [message("newest")] });
+  const room = fullState({ messages: [message("newest")] });
   const afterwards = snapshot({ seq: 5, from: 5, complete: false, events: null, state: room });
 
   assert.deepEqual(state.apply(afterwards), [{ what: "everything" }]);
@@ -221,7 +221,7 @@ test("a full state drops ended runs and messages that are not loaded", () => {
 });
 
 test("an answer that is not loaded is not shown", () => {
-  const state = new RoomState(afresh(), 10, ME, LAYOUT);
+  const state = new RoomState(fullState(), 10, ME, LAYOUT);
 
   assert.deepEqual(state.apply(live(0, 3, "from long ago")), []);
   assert.equal(state.live.size, 0);

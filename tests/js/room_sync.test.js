@@ -5,81 +5,81 @@ import { test } from "node:test";
 
 import { RoomState } from "../../static/rooms/room_state.js";
 import { RoomSync } from "../../static/rooms/connection/room_sync.js";
-import { afresh, dice, LAYOUT, ME, ModelRoom } from "./model_room.js";
+import { fullState, seededRandom, LAYOUT, ME, ModelRoom } from "./model_room.js";
 
 const ROUNDS = 400;
 const STEPS = 120;
 
-/** A client of the model over a wire that cuts, repeats and delays what it is told to. */
+/** A client of the model. Its connection loses, repeats, delays and reorders frames as `broken` configures. */
 class Client {
-  constructor(server, roll, { limit = 500, broken = {} } = {}) {
+  constructor(server, rng, { limit = 500, broken = {} } = {}) {
     this.server = server;
-    this.roll = roll;
+    this.rng = rng;
     this.limit = limit;
     this.broken = broken;
-    this.cutOff = true;
-    this.wire = [];
+    this.isCut = true;
+    this.queue = [];
     this.sent = [];
     this.joins = 0;
     this.texts = new Map();
-    this.state = new RoomState(afresh(), 0, ME, LAYOUT);
+    this.state = new RoomState(fullState(), 0, ME, LAYOUT);
     this.timeline = new RoomSync(this.state, {
-      request: (command) => this.#ask(command),
+      request: (command) => this.#request(command),
       show: (changes) => this.#show(changes),
       now: () => this.time,
     });
     this.time = 0;
-    server.listener = (frame) => this.#hear(frame);
+    server.listener = (frame) => this.#receive(frame);
   }
 
   connect() {
-    this.cutOff = false;
+    this.isCut = false;
     void this.timeline.join();
   }
 
   cut() {
-    this.cutOff = true;
-    this.wire = [];
+    this.isCut = true;
+    this.queue = [];
   }
 
-  /** Lets some of what is on the wire arrive. */
-  deliver(count = this.roll.below(6)) {
+  /** Delivers up to `count` frames of the queue. */
+  deliver(count = this.rng.below(6)) {
     this.time += 1_000;
-    for (let i = 0; i < count && this.wire.length; i += 1) {
-      this.timeline.receive(this.wire.shift()());
+    for (let i = 0; i < count && this.queue.length; i += 1) {
+      this.timeline.receive(this.queue.shift()());
       this.#checkTexts();
     }
   }
 
   settle() {
-    for (let i = 0; i < 50 || this.wire.length; i += 1) {
-      if (!this.wire.length) this.wire.push(() => this.#lateRepeat());
+    for (let i = 0; i < 50 || this.queue.length; i += 1) {
+      if (!this.queue.length) this.queue.push(() => this.#lateRepeat());
       this.deliver(1_000);
     }
   }
 
-  #ask(command) {
+  #request(command) {
     this.joins += 1;
     const joined = structuredClone(command);
-    // The snapshot is taken when it is its turn, as the server does it: what came before is in it.
-    this.wire.push(() => this.server.snapshot(joined, this.limit));
+    // The snapshot is read when it is delivered, so that it contains all earlier events, as on the server.
+    this.queue.push(() => this.server.snapshot(joined, this.limit));
     return Promise.resolve({});
   }
 
-  #hear(frame) {
-    if (this.cutOff) return;
-    if (this.roll.chance(this.broken.lost ?? 0)) return;
+  #receive(frame) {
+    if (this.isCut) return;
+    if (this.rng.chance(this.broken.lost ?? 0)) return;
     this.sent.push(frame);
-    this.wire.push(() => frame);
-    if (this.roll.chance(this.broken.repeated ?? 0)) this.wire.push(() => frame);
-    if (this.roll.chance(this.broken.late ?? 0)) this.wire.push(() => this.#lateRepeat());
-    if (this.roll.chance(this.broken.swapped ?? 0) && this.wire.length > 1) {
-      this.wire.push(...this.wire.splice(-2, 2).reverse());
+    this.queue.push(() => frame);
+    if (this.rng.chance(this.broken.repeated ?? 0)) this.queue.push(() => frame);
+    if (this.rng.chance(this.broken.late ?? 0)) this.queue.push(() => this.#lateRepeat());
+    if (this.rng.chance(this.broken.swapped ?? 0) && this.queue.length > 1) {
+      this.queue.push(...this.queue.splice(-2, 2).reverse());
     }
   }
 
   #lateRepeat() {
-    return structuredClone(this.sent.length ? this.roll.pick(this.sent) : { type: "pong" });
+    return structuredClone(this.sent.length ? this.rng.pick(this.sent) : { type: "pong" });
   }
 
   #show(changes) {
@@ -89,7 +89,7 @@ class Client {
     }
   }
 
-  /** At every moment, what is held is what was streamed up to there: nothing twice, nothing lost. */
+  /** The text of each answer must equal the streamed deltas up to its seq, without loss or repetition. */
   #checkTexts() {
     for (const [id, { attempt, seq, text }] of this.state.live) {
       const run = [...this.server.runs.values()].find(({ answer }) => answer === id);
@@ -101,25 +101,25 @@ class Client {
 }
 
 function play(seed, options) {
-  const roll = dice(seed);
-  const server = new ModelRoom(roll);
-  const client = new Client(server, roll, options);
+  const rng = seededRandom(seed);
+  const server = new ModelRoom(rng);
+  const client = new Client(server, rng, options);
   client.connect();
   for (let i = 0; i < STEPS; i += 1) {
     server.step();
-    if (roll.chance(0.5)) client.deliver();
-    if (roll.chance(options.cuts ?? 0)) client.cut();
-    if (client.cutOff && roll.chance(0.3)) client.connect();
+    if (rng.chance(0.5)) client.deliver();
+    if (rng.chance(options.cuts ?? 0)) client.cut();
+    if (client.isCut && rng.chance(0.3)) client.connect();
   }
-  if (client.cutOff) client.connect();
+  if (client.isCut) client.connect();
   client.settle();
   return { server, client };
 }
 
 function assertSame({ server, client }) {
   assert.equal(client.state.seq, server.seq);
-  for (const [id, said] of [...server.messages].slice(-50)) {
-    assert.deepEqual(client.state.messages.get(id), said);
+  for (const [id, message] of [...server.messages].slice(-50)) {
+    assert.deepEqual(client.state.messages.get(id), message);
   }
   for (const run of server.runs.values()) {
     const known = client.state.runs.get(run.id);
@@ -135,21 +135,21 @@ function assertSame({ server, client }) {
   }
 }
 
-const WIRES = {
-  "a good wire": {},
-  "cuts at any moment": { cuts: 0.15 },
-  "frames that come twice": { broken: { repeated: 0.3, late: 0.2 } },
-  "frames that are lost": { broken: { lost: 0.1 } },
-  "frames that overtake each other": { broken: { swapped: 0.2 } },
-  "all of it at once": { cuts: 0.1, broken: { repeated: 0.2, late: 0.1, lost: 0.05, swapped: 0.1 } },
-  "all of it, and a server that remembers little": {
+const CONNECTIONS = {
+  "a reliable connection": {},
+  "random disconnects": { cuts: 0.15 },
+  "repeated frames": { broken: { repeated: 0.3, late: 0.2 } },
+  "lost frames": { broken: { lost: 0.1 } },
+  "reordered frames": { broken: { swapped: 0.2 } },
+  "all faults together": { cuts: 0.1, broken: { repeated: 0.2, late: 0.1, lost: 0.05, swapped: 0.1 } },
+  "all faults together and a server with a short log": {
     cuts: 0.1,
     limit: 3,
     broken: { repeated: 0.2, late: 0.1, lost: 0.05, swapped: 0.1 },
   },
 };
 
-for (const [name, options] of Object.entries(WIRES)) {
+for (const [name, options] of Object.entries(CONNECTIONS)) {
   test(`the state is complete after ${name}`, () => {
     for (let seed = 1; seed <= ROUNDS; seed += 1) {
       const played = play(seed, options);
@@ -174,12 +174,12 @@ test("a streaming answer is complete after a disconnect", () => {
 test("a client that applies every frame fails these tests", () => {
   let wrong = 0;
   for (let seed = 1; seed <= 50; seed += 1) {
-    const roll = dice(seed);
-    const server = new ModelRoom(roll);
+    const rng = seededRandom(seed);
+    const server = new ModelRoom(rng);
     let text = "";
     server.listener = (frame) => {
-      if (frame.type !== "message.delta" || roll.chance(0.1)) return;
-      text += roll.chance(0.2) ? frame.text + frame.text : frame.text;
+      if (frame.type !== "message.delta" || rng.chance(0.1)) return;
+      text += rng.chance(0.2) ? frame.text + frame.text : frame.text;
     };
     for (let i = 0; i < STEPS; i += 1) server.step();
     const whole = [...server.deltas.values()].flat().join("");
@@ -189,23 +189,23 @@ test("a client that applies every frame fails these tests", () => {
 });
 
 test("a gap is requested from the client's position", () => {
-  const asked = [];
-  const state = new RoomState(afresh(), 4, ME, LAYOUT);
+  const requests = [];
+  const state = new RoomState(fullState(), 4, ME, LAYOUT);
   const timeline = new RoomSync(state, {
-    request: async (command) => void asked.push(command),
+    request: async (command) => void requests.push(command),
     show: () => {},
   });
 
   timeline.receive({ type: "room.changed", room: "room", seq: 7, changed: { ...state.room } });
 
-  assert.deepEqual(asked, [{ type: "room.join", room: "room", after: 4, live: {} }]);
+  assert.deepEqual(requests, [{ type: "room.join", room: "room", after: 4, live: {} }]);
   assert.equal(state.seq, 4);
 });
 
 test("frames that arrive before the snapshot are applied after it", () => {
-  const asked = [];
-  const state = new RoomState(afresh(), 0, ME, LAYOUT);
-  const timeline = new RoomSync(state, { request: async (c) => void asked.push(c), show: () => {} });
+  const requests = [];
+  const state = new RoomState(fullState(), 0, ME, LAYOUT);
+  const timeline = new RoomSync(state, { request: async (c) => void requests.push(c), show: () => {} });
   const changed = (seq, name) => ({
     type: "room.changed",
     room: "room",
@@ -229,15 +229,15 @@ test("frames that arrive before the snapshot are applied after it", () => {
 
   assert.equal(state.seq, 2);
   assert.equal(state.room.name, "second");
-  assert.equal(asked.length, 1);
+  assert.equal(requests.length, 1);
 });
 
 test("a gap that the server cannot fill is not requested at every delta", () => {
-  const asked = [];
-  const state = new RoomState(afresh({ messages: [{ id: "m", status: "streaming" }] }), 1, ME, LAYOUT);
+  const requests = [];
+  const state = new RoomState(fullState({ messages: [{ id: "m", status: "streaming" }] }), 1, ME, LAYOUT);
   let time = 0;
   const timeline = new RoomSync(state, {
-    request: async (command) => void asked.push(command),
+    request: async (command) => void requests.push(command),
     show: () => {},
     now: () => time,
   });
@@ -250,11 +250,11 @@ test("a gap that the server cannot fill is not requested at every delta", () => 
     timeline.receive({ ...snapshot, ref: "1", events: [], state: null, live });
   }
 
-  assert.equal(asked.length, 1);
+  assert.equal(requests.length, 1);
 });
 
 test("frames of other rooms are ignored", () => {
-  const state = new RoomState(afresh(), 0, ME, LAYOUT);
+  const state = new RoomState(fullState(), 0, ME, LAYOUT);
   const timeline = new RoomSync(state, { request: async () => {}, show: assert.fail });
 
   timeline.receive({ type: "room.changed", room: "elsewhere", seq: 1, changed: {} });

@@ -7,28 +7,28 @@ import { sentenceFor } from "../../static/rooms/announcements.js";
 import { matching, mentionAt } from "../../static/rooms/composer/mention_picker.js";
 import { RoomState } from "../../static/rooms/room_state.js";
 import { typingWords } from "../../static/rooms/composer/status_line.js";
-import { afresh, LAYOUT, ME, message } from "./model_room.js";
+import { fullState, LAYOUT, ME, message } from "./model_room.js";
 
 const HAYUN = { kind: "user", id: "hayun", name: "Hayun Kim", handle: "hayun" };
 const GARAM = { kind: "persona", id: "persona-garam", name: "Garam", handle: "garam" };
-const state = new RoomState(afresh(), 0, ME, LAYOUT);
-const said = (type, fields) => sentenceFor({ type, ...fields }, state);
+const state = new RoomState(fullState(), 0, ME, LAYOUT);
+const announced = (type, fields) => sentenceFor({ type, ...fields }, state);
 const run = (fields) => ({ run: { id: "run", persona: "persona-garam", ...fields } });
 
 test("messages of others are announced, own messages are not", () => {
   const theirs = message("m", { author: HAYUN, text: "Hello\n  there" });
 
-  assert.equal(said("message.created", { message: theirs }), "Hayun Kim: Hello there");
-  assert.equal(said("message.created", { message: message("m", { text: "Hello" }) }), "");
+  assert.equal(announced("message.created", { message: theirs }), "Hayun Kim: Hello there");
+  assert.equal(announced("message.created", { message: message("m", { text: "Hello" }) }), "");
 });
 
 test("an answer is announced at its start and its end only", () => {
   const answer = message("m", { author: GARAM, text: "word ".repeat(100) });
 
-  assert.equal(said("run.started", run()), "Garam is answering");
-  assert.equal(said("message.created", { message: { ...answer, text: "" } }), "");
-  assert.equal(said("message.delta", { message: "m", text: "word" }), "");
-  const end = said("message.completed", { message: answer });
+  assert.equal(announced("run.started", run()), "Garam is answering");
+  assert.equal(announced("message.created", { message: { ...answer, text: "" } }), "");
+  assert.equal(announced("message.delta", { message: "m", text: "word" }), "");
+  const end = announced("message.completed", { message: answer });
   assert.ok(end.startsWith("Garam answered: word word"));
   assert.ok(end.length < 150);
 });
@@ -36,8 +36,8 @@ test("an answer is announced at its start and its end only", () => {
 test("a failure is announced with its reason and a stop without", () => {
   const error = { code: "timeout", detail: "Too slow." };
 
-  assert.equal(said("run.failed", run({ error })), "Garam did not answer. Too slow.");
-  assert.equal(said("run.cancelled", run()), "The answer of Garam was stopped");
+  assert.equal(announced("run.failed", run({ error })), "Garam did not answer. Too slow.");
+  assert.equal(announced("run.cancelled", run()), "The answer of Garam was stopped");
 });
 
 test("an unfinished mention reaches from the @ to the caret", () => {

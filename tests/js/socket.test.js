@@ -10,7 +10,7 @@ const OPEN = 1;
 const CLOSING = 2;
 const CLOSED = 3;
 
-/** A WebSocket whose `close()` never completes, as on a network that is gone. */
+/** A WebSocket whose `close()` never completes, as without a network. */
 class FakeWebSocket extends EventTarget {
   readyState = CONNECTING;
   sent = [];
@@ -63,7 +63,7 @@ function connectOpen(options) {
   return connection;
 }
 
-/** Steps of a second: one `tick` does not run timers that its own callbacks set. */
+/** Advances in steps of a second, because one `tick` does not run timers that its callbacks set. */
 function advance(milliseconds) {
   for (let left = milliseconds; left > 0; left -= 1_000) mock.timers.tick(Math.min(left, 1_000));
 }
@@ -123,7 +123,7 @@ test("a closed connection reconnects", () => {
   assert.deepEqual(states, ["connecting", "open", "waiting", "connecting", "open"]);
 });
 
-test("revoked credentials end the connection for good", () => {
+test("revoked credentials end the connection permanently", () => {
   const { socket, sockets, states } = connectOpen();
 
   sockets[0].completeClose(4401);
@@ -135,7 +135,7 @@ test("revoked credentials end the connection for good", () => {
   assert.equal(sockets.length, 1);
 });
 
-test("repeated handshake failures ask the server for the reason", async () => {
+test("repeated handshake failures request the reason from the server", async () => {
   const { sockets, states } = connect({ access: "signed_out" });
 
   sockets[0].completeClose();

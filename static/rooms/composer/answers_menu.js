@@ -1,5 +1,5 @@
 // @ts-check
-// Shows on the composer's bar which personas will answer, and lets the writer choose in a menu.
+// Shows in the composer's bar which personas will answer; the writer can choose personas in a menu.
 
 import { responders, personasToSend } from "./responders.js";
 import { clone, part, setMark, setText } from "../elements.js";
@@ -29,13 +29,13 @@ export class AnswersMenu {
     return personasToSend(this.#question);
   }
 
-  /** Call this when the text, the room or its personas have changed. */
+  /** Shows who will answer. Call this when the text, the room or its personas have changed. */
   show() {
     const names = responders(this.#question).map(({ name }) => name);
-    setText(this.words.parentElement ?? this.words, "[data-answers]", this.#say(names));
+    setText(this.words.parentElement ?? this.words, "[data-answers]", this.#label(names));
   }
 
-  /** Call this when the personas of the room have changed. */
+  /** Fills the menu. Call this when the personas of the room have changed. */
   list() {
     const items = [...this.state.personas.values()].map((persona) => {
       const item = clone("answers-item");
@@ -56,7 +56,7 @@ export class AnswersMenu {
   }
 
   /** @param {string[]} names @returns {string} */
-  #say(names) {
+  #label(names) {
     const policy = this.state.room.answer_policy;
     const open = this.#choice === "usual" && (policy === "mention" || policy === "thread");
     if (!names.length) return open ? gettext("mentioned personas") : gettext("no persona");

@@ -1,5 +1,5 @@
 // @ts-check
-// The composer. Text is never lost: it is a stored draft, an entry of the outbox, or a message.
+// The composer. Its text is always stored: as a draft, as an entry of the outbox, or as a message.
 
 import { AnswersMenu } from "./answers_menu.js";
 import { part } from "../elements.js";
@@ -21,7 +21,7 @@ export class Composer {
    *   send: (text: string, personas: string[] | null) => void,
    *   typing: () => void,
    *   draft: {read: () => string, keep: (text: string) => void},
-   * }} ways
+   * }} callbacks
    */
   constructor(form, state, { send, typing, draft }) {
     this.form = form;
@@ -79,7 +79,7 @@ export class Composer {
   }
 
   /**
-   * Focuses the composer for a key pressed while nothing has the focus; the key is typed into it.
+   * Focuses the composer for a key that is pressed while no element has the focus, so that the field receives the key.
    * @param {KeyboardEvent} event
    */
   #onKeyElsewhere(event) {
@@ -107,7 +107,7 @@ export class Composer {
     this.answers.show();
   }
 
-  /** @param {string} words the reason why it was not sent */
+  /** @param {string} words the reason why the text was not sent; "" hides the reason */
   #refuse(words) {
     part(this.form, "[data-refusal]").hidden = !words;
     part(this.form, "[data-refusal-words]").textContent = words;

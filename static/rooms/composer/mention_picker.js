@@ -28,7 +28,7 @@ export function mentionAt(text, caret) {
  * @template {{name: string, handle: string}} Named
  * @param {Iterable<Named>} all
  * @param {string} words in lower case
- * @returns {Named[]} matches; those that start with the words first
+ * @returns {Named[]} matches; names and handles that start with the words come first
  */
 export function matching(all, words) {
   const fits = [...all].filter(({ name, handle }) =>
@@ -54,7 +54,7 @@ export class MentionPicker {
     this.state = state;
     field.setAttribute("aria-autocomplete", "list");
     field.setAttribute("aria-controls", box.id);
-    for (const event of ["input", "click"]) field.addEventListener(event, () => this.look());
+    for (const event of ["input", "click"]) field.addEventListener(event, () => this.update());
     field.addEventListener("blur", () => this.close());
     // A press on an item must not take the focus from the field.
     box.addEventListener("pointerdown", (event) => event.preventDefault());
@@ -69,7 +69,7 @@ export class MentionPicker {
   }
 
   /** Opens, updates or closes the list for the text before the caret. */
-  look() {
+  update() {
     const { value, selectionStart, selectionEnd } = this.field;
     const token = selectionStart === selectionEnd ? mentionAt(value, selectionStart) : null;
     if (!token) return this.close();

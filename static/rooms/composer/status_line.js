@@ -1,6 +1,6 @@
 // @ts-check
-// The line above the composer: who is typing, or that the connection is lost. It always takes up space,
-// so that the layout does not move.
+// The line above the composer shows who is typing, or that the connection is lost. An empty line keeps its
+// height, so that the layout does not move.
 
 import { planks } from "../../maru/avatars.js";
 import { fill, gettext } from "../../maru/translations.js";
@@ -8,7 +8,7 @@ import { fill, gettext } from "../../maru/translations.js";
 /** @typedef {import("../connection/socket.js").ConnectionState} Connection */
 
 const TYPING_MS = 5_000;
-// A loss shorter than this is not shown.
+// A connection that is lost for a shorter time is not reported.
 const SHOW_LOSS_AFTER_MS = 1_000;
 const NOTICE_MS = 8_000;
 
@@ -18,7 +18,7 @@ export class StatusLine {
   /** @type {Node[]} */
   #trouble = [];
   /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #soon;
+  #lossTimer;
   /** @type {Node[]} */
   #notice = [];
 
@@ -51,24 +51,24 @@ export class StatusLine {
 
   /** @param {ConnectionState} state */
   connection(state) {
-    if (state === "open") return this.#settle();
-    if (state === "signed_out" || state === "gone") return this.over(state);
-    // Started once per loss: each failed attempt to reconnect changes the state again.
-    this.#soon ??= setTimeout(() => {
+    if (state === "open") return this.#clearTrouble();
+    if (state === "signed_out" || state === "gone") return this.showEnd(state);
+    // The timer is started once per loss: each failed attempt to reconnect changes the state again.
+    this.#lossTimer ??= setTimeout(() => {
       this.conversation.dataset.connection = "lost";
-      this.#say("lost", planks(), gettext("Reconnecting. What you write is kept."));
+      this.#showTrouble("lost", planks(), gettext("Reconnecting. What you write is kept."));
     }, SHOW_LOSS_AFTER_MS);
   }
 
   /** @param {"signed_out" | "gone"} why the connection has ended */
-  over(why) {
-    clearTimeout(this.#soon);
+  showEnd(why) {
+    clearTimeout(this.#lossTimer);
     this.conversation.dataset.connection = "lost";
-    if (why === "gone") return this.#say("over", gettext("You no longer have access to this room."));
+    if (why === "gone") return this.#showTrouble("over", gettext("You no longer have access to this room."));
     const link = document.createElement("a");
     link.href = location.href;
     link.textContent = gettext("Sign in again");
-    this.#say("over", gettext("You are signed out. What you wrote is kept in this browser."), link);
+    this.#showTrouble("over", gettext("You are signed out. What you wrote is kept in this browser."), link);
   }
 
   /** Shows an error for NOTICE_MS. @param {string} sentence */
@@ -81,9 +81,9 @@ export class StatusLine {
     }, NOTICE_MS);
   }
 
-  #settle() {
-    clearTimeout(this.#soon);
-    this.#soon = undefined;
+  #clearTrouble() {
+    clearTimeout(this.#lossTimer);
+    this.#lossTimer = undefined;
     delete this.conversation.dataset.connection;
     this.#trouble = [];
     delete this.line.dataset.state;
@@ -91,7 +91,7 @@ export class StatusLine {
   }
 
   /** @param {string} state @param {(Node | string)[]} parts */
-  #say(state, ...parts) {
+  #showTrouble(state, ...parts) {
     this.line.dataset.state = state;
     this.#trouble = parts.map((one) => (typeof one === "string" ? words(one) : one));
     this.#show();

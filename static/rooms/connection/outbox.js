@@ -1,6 +1,6 @@
 // @ts-check
-// Messages without a confirmation. They are stored in the browser and sent again after a lost connection
-// or a reload; the client_id of an entry makes that idempotent.
+// Messages that the server has not confirmed. They are stored in the browser and sent again after a lost
+// connection or a reload; `client_id` is the idempotency key.
 
 import { newUuid } from "./uuid.js";
 import { CommandRefused, ConnectionLost } from "./socket.js";
@@ -10,7 +10,7 @@ import { CommandRefused, ConnectionLost } from "./socket.js";
  *   state: "sending" | "refused", detail: string, arrived?: boolean,
  * }} Entry */
 
-const SOON_S = 3;
+const RETRY_S = 3;
 
 export class Outbox {
   #sending = false;
@@ -22,7 +22,7 @@ export class Outbox {
    *   send: (entry: Entry) => Promise<unknown>,
    *   show: (entries: Entry[]) => void,
    *   later?: (work: () => void, seconds: number) => void,
-   * }} ways
+   * }} options
    */
   constructor({ key, storage, send, show, later = (work, s) => void setTimeout(work, s * 1000) }) {
     this.key = key;
@@ -44,7 +44,7 @@ export class Outbox {
     void this.flush();
   }
 
-  /** Sends the waiting entries one after the other, in order. Call it when the connection is open. */
+  /** Sends the entries in state "sending" in order, one at a time. Call it when the connection is open. */
   async flush() {
     if (this.#sending) return;
     this.#sending = true;
@@ -74,7 +74,7 @@ export class Outbox {
     return entry;
   }
 
-  /** Hides the entry of a message that the timeline shows already. @param {string} text */
+  /** Hides the entry whose message the timeline already shows. @param {string} text */
   arrived(text) {
     const entry = this.entries.find((other) => !other.arrived && other.text === text);
     if (!entry) return;
@@ -100,7 +100,7 @@ export class Outbox {
     if (refusal.code === "rate_limited" || refusal.code === "unavailable") {
       entry.detail = refusal.message;
       this.#changed(entry);
-      this.later(() => void this.flush(), refusal.retryAfter ?? SOON_S);
+      this.later(() => void this.flush(), refusal.retryAfter ?? RETRY_S);
       return false;
     }
     entry.state = "refused";
@@ -130,7 +130,7 @@ export class Outbox {
     this.show(this.entries.filter(({ arrived }) => !arrived));
   }
 
-  /** @returns {Entry[]} the entries that earlier pages have left, in order of writing */
+  /** @returns {Entry[]} the stored entries of earlier pages, oldest first */
   #read() {
     const left = Object.keys(this.storage ?? {}).filter((key) => key.startsWith(this.#keyOf("")));
     const entries = left.map((key) => parsed(this.storage?.getItem(key) ?? ""));

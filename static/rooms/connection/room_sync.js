@@ -8,7 +8,8 @@ import { Gap } from "../room_state.js";
 /** @typedef {import("../room_state.js").RoomState} RoomState */
 /** @typedef {import("../room_state.js").Change} Change */
 
-// If the server cannot fill a gap in an answer, every later delta would cause another join.
+// Minimum time between two joins for gaps in deltas: if the server cannot fill such a gap, every later delta
+// would cause another join.
 const GAP_RETRY_MS = 2_000;
 
 export class RoomSync {
@@ -34,14 +35,15 @@ export class RoomSync {
     this.now = now;
   }
 
-  /** Joins with the own position, with `afresh` without one. After a reconnect, `room.js` calls it again. */
-  async join({ afresh = false } = {}) {
+  /** Joins from the current position; with `fullState`, requests the whole state. `room.js` calls this after each
+   * (re)connect. */
+  async join({ fullState = false } = {}) {
     this.#joining = true;
     this.#waiting = [];
     const { after, live } = this.state.position;
     const room = this.state.room.id;
     try {
-      await this.request({ type: "room.join", room, after: afresh ? null : after, live });
+      await this.request({ type: "room.join", room, after: fullState ? null : after, live });
     } catch (error) {
       this.#joining = false;
       this.refused(error);
@@ -56,7 +58,7 @@ export class RoomSync {
     else this.apply(frame);
   }
 
-  /** Applies a frame; nothing else changes the state. @param {Frame} frame */
+  /** Applies a frame to the state and shows the changes; joins again at a gap. @param {Frame} frame */
   apply(frame) {
     try {
       const changes = this.state.apply(frame);
@@ -76,10 +78,10 @@ export class RoomSync {
     for (const frame of waiting) this.receive(frame);
   }
 
-  /** @param {Gap} hole @param {Frame} frame */
-  #closeGap(hole, frame) {
-    if (!hole.durable && this.now() < this.#ignoreGapsUntil) return;
+  /** @param {Gap} gap @param {Frame} frame */
+  #closeGap(gap, frame) {
+    if (!gap.durable && this.now() < this.#ignoreGapsUntil) return;
     this.#ignoreGapsUntil = this.now() + GAP_RETRY_MS;
-    void this.join({ afresh: frame.type === "room.snapshot" });
+    void this.join({ fullState: frame.type === "room.snapshot" });
   }
 }

@@ -2,14 +2,14 @@
 // The WebSocket connection of a page: sends commands, receives frames, notices a dead connection,
 // and reconnects.
 //
-// A dead TCP connection raises no event in the browser, so three checks look for it:
+// A dead TCP connection raises no event in the browser, so three checks detect it:
 //   - the browser's `offline` event closes the connection at once (see room.js);
 //   - a visible page pings after 4 s without a frame, and closes the connection after 6 s without an
-//     answer: at most 10 s from the last sign of life, or from a command, to "Reconnecting";
+//     answer. "Reconnecting" is shown at most 10 s after the last frame or command;
 //   - `readyState` is read every 2 s and before every send: a socket in CLOSING (a close handshake
 //     that gets no answer can take a minute) is replaced without waiting for its `close` event.
 // Cost: an idle visible page sends one ping of 30 bytes every 4 s, an idle hidden page one every 24 s.
-// A page that receives frames sends none.
+// A page that receives frames sends no pings.
 
 /** @typedef {import("../protocol.js").Frame} Frame */
 /** @typedef {import("../protocol.js").Command} Command */
@@ -17,7 +17,7 @@
 /** `waiting`: the next attempt to connect is scheduled. `signed_out` and `gone` are final.
  * @typedef {"connecting" | "open" | "waiting" | "signed_out" | "gone"} ConnectionState */
 
-/** Why a handshake fails. `unknown`: the server cannot be reached.
+/** The reason of a failed handshake. `unknown`: the server cannot be reached.
  * @typedef {"allowed" | "signed_out" | "gone" | "unknown"} Access */
 
 const SUBPROTOCOL = "maru.v1";
@@ -27,7 +27,7 @@ const CONNECT_TIMEOUT_MS = 20_000;
 const CLOSE_CODES = { lost: 1006, restarting: 1012, credentials: 4401, slow: 4408, flooding: 4429 };
 
 const CHECK_MS = 2_000;
-// Browsers run the timers of long hidden pages once a minute, so few checks must be enough there.
+// Browsers run the timers of pages that are hidden for long only once a minute, so few checks must be enough.
 const HIDDEN_CHECK_MS = 12_000;
 // Silence is counted in checks, not in clock time, so that the sleep of a suspended machine does not count.
 const VISIBLE = { pingAfterMs: 4_000, answerWithinMs: 6_000 };
@@ -89,7 +89,8 @@ export class RoomSocket {
    *   onState: (state: ConnectionState) => void,
    *   checkAccess: () => Promise<Access>,
    *   isVisible?: () => boolean,
-   * }} options `checkAccess` asks by HTTP why a handshake fails: a browser hides its status from scripts
+   * }} options `checkAccess` finds the reason of a failed handshake by an HTTP request, because browsers hide
+   *   the status of a handshake from scripts
    */
   constructor({ open, onFrame, onState, checkAccess, isVisible = () => true }) {
     this.open = open;
@@ -109,8 +110,8 @@ export class RoomSocket {
     this.#setState("connecting");
     const socket = (this.#socket = this.open());
     this.#connectTimer = setTimeout(() => this.disconnect(), CONNECT_TIMEOUT_MS);
-    // Each listener checks that `socket` is still the current one: events of a socket that was
-    // given up arrive late.
+    // Each listener checks that `socket` is still the current socket: events of a replaced socket
+    // arrive late.
     socket.addEventListener("open", () => {
       if (this.#socket !== socket) return;
       clearTimeout(this.#connectTimer);
@@ -126,7 +127,7 @@ export class RoomSocket {
     });
   }
 
-  /** Gives the connection up at once and schedules the next attempt; does not wait for `close`. */
+  /** Drops the connection at once and schedules the next attempt; does not wait for `close`. */
   disconnect() {
     const socket = this.#socket;
     if (!socket) return;
@@ -134,7 +135,7 @@ export class RoomSocket {
     socket.close();
   }
 
-  /** Connects without further delay, or pings an open connection: the network or the reader is back. */
+  /** Connects without further delay, or pings an open connection. Call it when the network or the reader returns. */
   reconnectOrPing() {
     if (this.#state === "waiting" && !this.#flooded) this.connect();
     else if (this.#state === "open") this.#ping();
@@ -160,7 +161,7 @@ export class RoomSocket {
     return true;
   }
 
-  /** @returns {boolean} false also ends a connection that the browser is closing */
+  /** Drops a connection that the browser is closing. @returns {boolean} whether the connection is open */
   #isOpen() {
     if (this.#socket?.readyState === OPEN) return true;
     this.disconnect();
@@ -247,7 +248,7 @@ export function openSocket() {
   return new WebSocket(`${scheme}://${location.host}/ws/`, SUBPROTOCOL);
 }
 
-/** Asks by HTTP why a handshake fails. @returns {Promise<Access>} */
+/** Requests this page to find the reason of a failed handshake. @returns {Promise<Access>} */
 export async function checkAccess() {
   try {
     const answer = await fetch(location.href, { method: "HEAD", redirect: "manual" });

@@ -9,7 +9,7 @@ import { showStoppable, showStopping } from "./message_view.js";
 /**
  * @param {HTMLElement} timeline
  * @param {TimelineView} view
- * @param {{request: (command: Command) => Promise<any>, showError: (error: unknown) => void}} ways
+ * @param {{request: (command: Command) => Promise<any>, showError: (error: unknown) => void}} callbacks
  */
 export function startAnswerButtons(timeline, view, { request, showError }) {
   timeline.addEventListener("click", async (event) => {

@@ -1,5 +1,5 @@
 // @ts-check
-// Loads earlier messages: fetches the page that the server renders and moves its messages into this one.
+// Loads earlier messages: fetches the server's page with them and moves its messages into this page.
 
 /**
  * @param {HTMLElement} timeline

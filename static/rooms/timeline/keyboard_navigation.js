@@ -18,7 +18,7 @@ export function startKeyboardNavigation(timeline) {
     event.preventDefault();
     next?.focus();
   });
-  // The last message is next to the composer, and its Stop button is the one that is needed.
+  // The last message is the initial tab stop: it is next to the composer, and its Stop button is needed most.
   const settleLast = () => {
     const all = articles();
     settle(all, all.find((article) => article.contains(document.activeElement)) ?? all.at(-1));

@@ -1,7 +1,7 @@
 // @ts-check
-// Where day lines stand and which messages continue the one before: the rules, without a page.
+// The rules for day lines and for messages that continue the message before them; independent of the page.
 //
-// The constants come from rooms/pages/layout.json, by way of `#room-data`. The server applies the same
+// The constants come from rooms/pages/layout.json through `#room-data`. The server applies the same
 // rules in rooms/pages/layout.py; tests/rooms/pages/test_layout_rules.py compares both.
 
 import { dayKey } from "../dates.js";
@@ -30,7 +30,7 @@ export function startsDay(before, item) {
 }
 
 /**
- * Whether `item` needs no name because the same person wrote both messages within a few minutes. The
+ * Returns true if `item` needs no name because the same person wrote both messages within a few minutes. The
  * caller checks that no day line and no unread line stands between them.
  * @param {Placed | null} before
  * @param {Placed} item

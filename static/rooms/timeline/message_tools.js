@@ -5,11 +5,11 @@ import { clone, part } from "../elements.js";
 
 /** @typedef {import("./timeline_view.js").TimelineView} TimelineView */
 /** @typedef {import("../protocol.js").Command} Command */
-/** @typedef {{request: (command: Command) => Promise<any>, showError: (error: unknown) => void}} Options */
+/** @typedef {{request: (command: Command) => Promise<any>, showError: (error: unknown) => void}} Callbacks */
 
 const BUTTONS = "[data-edit], [data-delete], [data-react], [data-emoji]";
 
-/** @param {HTMLElement} timeline @param {TimelineView} view @param {Options} ways */
+/** @param {HTMLElement} timeline @param {TimelineView} view @param {Callbacks} callbacks */
 export function startMessageTools(timeline, view, { request, showError }) {
   timeline.addEventListener("click", (event) => {
     const button = /** @type {Element} */ (event.target).closest(BUTTONS);
@@ -29,7 +29,7 @@ export function startMessageTools(timeline, view, { request, showError }) {
     const article = /** @type {Element} */ (target).closest(".message");
     if (!(article instanceof HTMLElement) || article.contains(/** @type {Node | null} */ (relatedTarget))) return;
     closeChoice(article);
-    unsure(article);
+    resetDelete(article);
   });
 
   /** @param {HTMLElement} article @param {string} emoji */
@@ -51,7 +51,7 @@ export function startMessageTools(timeline, view, { request, showError }) {
       return;
     }
     article.focus(); // the button is removed with the message
-    unsure(article);
+    resetDelete(article);
     await attempt({ type: "message.delete", message: message.id });
   }
 
@@ -81,7 +81,7 @@ export function startMessageTools(timeline, view, { request, showError }) {
     });
   }
 
-  /** A refused text stays in the editor. @param {HTMLElement} article @param {string} message @param {string} text */
+  /** Saves an edit; if the server refuses it, the text stays in the editor. @param {HTMLElement} article @param {string} message @param {string} text */
   async function save(article, message, text) {
     const clean = text.replace(/^\s*\n|\s+$/gu, "");
     if (!clean || !(await attempt({ type: "message.edit", message, text: clean }))) return;
@@ -111,19 +111,19 @@ function toggleChoice(article) {
   part(choice, "button").focus();
 }
 
-/** @param {HTMLElement} article @returns {boolean} whether one was open */
+/** @param {HTMLElement} article @returns {boolean} whether a choice was open */
 function closeChoice(article) {
   const choice = article.querySelector("[data-choice]");
   if (!choice) return false;
   const button = part(article, "[data-react]");
   button.setAttribute("aria-expanded", "false");
-  // Before the removal: removing a focused element fires focusout, which would call this again.
+  // Move the focus before the removal: removing a focused element fires focusout, which calls this function again.
   if (choice.contains(document.activeElement)) button.focus();
   choice.remove();
   return true;
 }
 
-/** @param {HTMLElement} article @returns {boolean} whether one was open */
+/** @param {HTMLElement} article @returns {boolean} whether an editor was open */
 function closeEditor(article) {
   const form = article.querySelector("[data-editor]");
   delete article.dataset.editing;
@@ -132,7 +132,7 @@ function closeEditor(article) {
 }
 
 /** @param {HTMLElement} article */
-function unsure(article) {
+function resetDelete(article) {
   const button = article.querySelector("[data-delete]");
   if (!(button instanceof HTMLElement)) return;
   delete button.dataset.sure;

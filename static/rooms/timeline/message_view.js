@@ -102,7 +102,7 @@ export function setTryingAgain(article, attempt, attempts) {
   setText(article, "[data-work]", fill(words, { attempt, attempts }));
 }
 
-/** @param {HTMLElement} article @param {number} attempt @returns {boolean} whether it was still shown */
+/** @param {HTMLElement} article @param {number} attempt @returns {boolean} whether this attempt was still shown */
 export function endTryingAgain(article, attempt) {
   if (article.dataset.tryingAgain !== String(attempt)) return false;
   delete article.dataset.tryingAgain;
@@ -144,7 +144,7 @@ export function queueWords(position) {
   return fill(gettext("Queued: %(place)s."), { place: ordinal(position) });
 }
 
-/** @param {Run} run @returns {string} duration, tokens and cost of an answer, as far as known */
+/** @param {Run} run @returns {string} the known figures of an answer: duration, tokens and cost */
 export function figures({ started_at: start, ended_at: end, usage }) {
   const words = [];
   if (start && end) {

@@ -16,11 +16,11 @@ export class ReadPosition {
     this.seen = seen;
     this.send = send;
     this.#sent = sent;
-    document.addEventListener("visibilitychange", () => this.look());
+    document.addEventListener("visibilitychange", () => this.schedule());
   }
 
   /** Call this when the view has changed. */
-  look() {
+  schedule() {
     if (document.visibilityState === "visible") this.#timer ??= setTimeout(() => this.#report(), WAIT_MS);
   }
 

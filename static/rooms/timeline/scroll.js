@@ -1,5 +1,5 @@
 // @ts-check
-// Keeps the scroll position: follows new messages if the reader is at the end, else nothing moves.
+// Keeps the scroll position: follows new messages if the reader is at the end; otherwise the visible messages do not move.
 
 import { fill, ngettext } from "../../maru/translations.js";
 import { part } from "../elements.js";

@@ -189,9 +189,9 @@ export class TimelineView {
   /** @param {string} id */
   #showText(id) {
     const article = this.#messages.get(id);
-    const held = this.state.live.get(id);
-    if (!article || !held) return;
-    setStreamed(article, held.text);
+    const live = this.state.live.get(id);
+    if (!article || !live) return;
+    setStreamed(article, live.text);
     const state = this.state.answerState(this.messageOf(article));
     if (article.dataset.state !== state) this.#refresh(article);
   }
