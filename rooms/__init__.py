@@ -1,1 +1,1 @@
-"""The product: rooms, their messages, the runs that answer them, and how they reach members."""
+"""Rooms: members, messages, runs that answer messages, and delivery of events to clients."""

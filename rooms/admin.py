@@ -43,7 +43,7 @@ class TeamQuotaAdmin(PermissionFirstAdmin):
         form: forms.ModelForm[TeamQuota],
         change: bool,  # noqa: FBT001  # the signature is Django's
     ) -> None:
-        """Save, and write an audit entry of the team's quota to the audit log of the server."""
+        """Save the quota, and write an audit entry to the audit log of the server."""
         super().save_model(request, obj, form, change)
         audit_form(request, "quota.changed", form, obj.team_id, audited_fields=["team"])
 

@@ -1,4 +1,4 @@
-"""Registers the app with Django, and its hooks with the apps below it."""
+"""Registers the app with Django, and the hooks of rooms with `accounts` and `agents`."""
 
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _

@@ -1,4 +1,4 @@
-"""The log of a room: its durable events, each once, in one order for all clients."""
+"""The log of a room: its durable events, stored once and in the same order for all clients."""
 
 from typing import Final
 from uuid import UUID

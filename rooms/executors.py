@@ -1,4 +1,4 @@
-"""Thread pools for work with the ORM: the event loop enters a thread once per piece of work."""
+"""Thread pools for functions that use the ORM; the event loop calls them with `in_thread`."""
 
 import asyncio
 import select
@@ -15,7 +15,7 @@ from django.db import connection
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Separate pools: a slow page must not delay a command, nor a command a run.
+# Separate pools, because a slow command must not delay a run, and a run must not delay a command.
 COMMANDS: Final = ThreadPoolExecutor(max_workers=8, thread_name_prefix="command")
 RUNS: Final = ThreadPoolExecutor(max_workers=4, thread_name_prefix="run")
 # Commands may wait for locked rooms. Authentication and the hub's checks must not wait with them.
@@ -24,7 +24,7 @@ CHECKS: Final = ThreadPoolExecutor(max_workers=2, thread_name_prefix="check")
 HEARTBEATS: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="beat")
 
 IDLE_SECONDS: Final = 60.0
-"""A database connection that was idle for longer is checked before it is used."""
+"""Seconds; a database connection that was idle for longer is checked before it is used."""
 
 
 class _LastUse(threading.local):
@@ -41,8 +41,8 @@ async def in_thread(
 ) -> R:
     """Run `function`, which may use the ORM, in a thread of `pool`, and return its result.
 
-    A thread keeps its database connection. Taking one from a pool and checking it before each
-    piece of work would cost more than most of the work.
+    A thread keeps its database connection. Taking a connection from a pool and checking it for each
+    call would cost more than most calls.
     """
     context = copy_context()
 

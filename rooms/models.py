@@ -89,7 +89,7 @@ class Room(models.Model):
     def handles_in(self, text: str) -> set[str]:
         """Return the handles that `text` may mention: those of the room's members and personas.
 
-        One query; none and an empty set if `text` has no "@".
+        One query. If `text` has no "@", returns an empty set without a query.
         """
         if "@" not in text:
             return set()
@@ -132,7 +132,7 @@ class RoomMember(models.Model):
 
 
 class InvitedRoom(models.Model):
-    """A room that a user who accepts an invitation to the team joins, too."""
+    """A room that a user also joins by accepting an invitation to the team."""
 
     invitation = models.ForeignKey(Invitation, on_delete=models.CASCADE, related_name="rooms")
     room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="+")
@@ -305,9 +305,9 @@ class Run(models.Model):
 
 
 class TeamQuota(models.Model):
-    """How many runs of a team may run and be queued at once, and when the team was served last.
+    """The limits on running and queued runs of a team, and the time of the team's last claim.
 
-    A limit that is None is the limit of the server's settings. A claim locks the row.
+    None stands for the limit of the server's settings. A claim locks the row.
     """
 
     team = models.OneToOneField(
@@ -329,7 +329,7 @@ class TeamQuota(models.Model):
         return str(self.team)
 
     def limit(self, name: str) -> int:
-        """Return the limit of the team, else of the server; unlimited without MARU_RATE_LIMITS."""
+        """Return the team's limit, else the server's; unlimited without MARU_RATE_LIMITS."""
         if not settings.RATE_LIMITS:
             return sys.maxsize
         own: int | None = getattr(self, name)

@@ -1,4 +1,4 @@
-"""Checks permissions for rooms and for their messages and runs; every entry point uses it."""
+"""Checks permissions for rooms, messages and runs; every entry point uses this module."""
 
 from collections.abc import Iterable
 from typing import Any, Final

@@ -58,7 +58,7 @@ def sync_client() -> Any:  # Any: as above
 
 
 async def best_effort(request: Callable[[], Awaitable[T]], default: T) -> T:
-    """Return the result of a request to Redis, or `default` if it fails or Redis is backed off.
+    """Return the result of a request to Redis, or `default` if it fails or is skipped.
 
     The stream of an answer must not wait for its deltas to be stored.
     """
@@ -72,7 +72,7 @@ async def best_effort(request: Callable[[], Awaitable[T]], default: T) -> T:
 
 
 def best_effort_sync(request: Callable[[], T], default: T) -> T:
-    """Do the same as `best_effort`, blocking; for threads."""
+    """Blocking form of `best_effort`; call it from a worker thread."""
     if is_backed_off():
         return default
     try:

@@ -91,7 +91,7 @@ def get_messages(
 @routes.add(
     "POST /rooms/{uuid:room_id}/messages",
     gate_if_invalid=Gate(access_room, POST),
-    # The stored response would outlive the message if the message is deleted.
+    # A stored response would still contain the text after the message is deleted.
     idempotency="repeat",
     status=201,
     summary="Post a message",

@@ -39,7 +39,7 @@ class Activity:
     async def _send_later(self, connections: Set[Connection]) -> None:
         await asyncio.sleep(EVERY_SECONDS)
         rooms, self._rooms, self._task = self._rooms, set(), None
-        # Taken before the query: a user who is removed from a room while the query runs may be in
+        # Read before the query: a user who is removed from a room while the query runs may be in
         # its result, but a connection that was subscribed to that room must not get the counts.
         missing = {each: rooms - each.subscriptions.keys() for each in connections}
         users = {connection.user_id for connection in missing if missing[connection]}
@@ -61,6 +61,6 @@ class Activity:
 
 
 def _may_receive(connection: Connection, unread: Unread) -> bool:
-    """Return False for a token of another team, and for a connection that has subscribed since."""
+    """Return False for a token of another team, and for a connection that is subscribed now."""
     team_id = connection.credential.team_id
     return team_id in (None, unread.team) and unread.room not in connection.subscriptions

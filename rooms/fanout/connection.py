@@ -15,14 +15,14 @@ log = structlog.get_logger(__name__)
 
 TOO_SLOW: Final = 4408
 STUCK_SECONDS: Final = 10
-"""A single write that takes longer closes the connection with TOO_SLOW."""
+"""A single write that takes longer than this closes the connection with TOO_SLOW."""
 ABORT_SECONDS: Final = 15
 """Time for the closing handshake; afterwards the transport is aborted."""
 BATCH_BYTES: Final = 65_536
 
 
 class Subscriber(Protocol):
-    """What a connection needs of a subscription, see `rooms.fanout.delivery.Subscription`."""
+    """The methods of `rooms.fanout.delivery.Subscription` that a connection calls."""
 
     def go_live(self, write: Write) -> None:
         """Let the topic write with `write`, if the subscription has received everything."""
@@ -37,8 +37,9 @@ class Subscriber(Protocol):
 class Connection:
     """One client connection, a WebSocket or an event stream (SSE). Runs on the event loop.
 
-    While it has no flush task, frames are written at once: its own by `send`, those of rooms by
-    the topics. `flush` starts the task; see `rooms.fanout.delivery.Subscription`.
+    While no flush task runs, frames are written at once: `send` writes frames for this connection
+    only, and the topics write the frames of rooms. `flush` starts the task; see
+    `rooms.fanout.delivery.Subscription`.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Connection:
         self.closed = False
         self._transport = transport
         self._close_transport = close
-        self._queue: deque[Frame] = deque()  # frames of this connection only, none of a room
+        self._queue: deque[Frame] = deque()  # frames for this connection only
         self._flushing: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
 
@@ -61,7 +62,7 @@ class Connection:
         return self.credential.user_id
 
     def send(self, payload: bytes) -> None:
-        """Send JSON to this connection only, after all that it was sent before."""
+        """Send JSON to this connection only, after all frames that were sent before."""
         frame = Frame.of(payload)
         if (write := self._direct_writer()) is not None:
             write(frame.wire)
@@ -70,7 +71,7 @@ class Connection:
             self.flush()
 
     def flush(self) -> None:
-        """Start the task that sends all unsent frames, unless it runs; all subscriptions lag.
+        """Start the task that sends all unsent frames, unless it runs; make all subscriptions lag.
 
         The transport calls this when its client reads too slowly.
         """
@@ -104,7 +105,7 @@ class Connection:
 
     async def _flush(self) -> None:
         # There must be no await between the last `_next_batch` and the end of the task: a frame
-        # that arrived there would see a flush task, and would never be sent.
+        # that arrived during the await would be left to this task, and would never be sent.
         try:
             while frames := self._next_batch():
                 async with asyncio.timeout(STUCK_SECONDS):

@@ -23,7 +23,7 @@ class Item(Struct, frozen=True, gc=False):
     """A frame with its place in the log (`seq`) or in an answer (`position`, `base`).
 
     `position` is (message, attempt, seq of the delta); `base` is the room's seq at which the
-    attempt started. A frame that is in neither, for example presence, has no place.
+    attempt started. Other frames, for example presence, have neither.
     """
 
     frame: Frame
@@ -83,10 +83,10 @@ class Delivery:
         self.live: dict[Subscription, Write] = {}
         self.lagging: set[Subscription] = set()
         self.known_since = -1
-        """The log's seq when a subscription went live for the first time."""
+        """The log's seq at the time when a subscription first went live."""
 
     def add(self, connection: Connection) -> "Subscription":
-        """Add a subscription; it replaces one that the connection has."""
+        """Add a subscription; it replaces an earlier subscription of the connection."""
         self.remove(connection)
         subscription = Subscription(self, connection)
         self.subscriptions[connection] = subscription
@@ -103,18 +103,18 @@ class Delivery:
     def deliver(self, item: Item) -> None:
         """Add an item to the ring, write it to live subscriptions, and flush the lagging ones."""
         self.ring.append(item)
-        # Taken before the writes: a subscription that starts to lag there has this item already.
+        # Copied before the writes: a subscription that starts to lag during a write has this item.
         lagging = list(self.lagging)
         wire = item.frame.wire
         # An answer that began before `known_since` may have ended before the topic existed, and a
         # snapshot may contain its end. Only its deltas are compared with each snapshot.
         to_all = item.position is None or item.base > self.known_since
-        # The hot path: for each live subscription one call, which is the transport's.
+        # Hot path: one call of the transport's write function for each live subscription.
         for subscription, write in list(self.live.items()):
             try:
                 if to_all or subscription.lacks(item):
                     write(wire)
-            except Exception:  # must not keep the item from the other subscriptions
+            except Exception:  # the other subscriptions must still get the item
                 log.exception("socket.failed")
                 subscription.connection.close(INTERNAL_ERROR)
         for subscription in lagging:
@@ -122,7 +122,7 @@ class Delivery:
                 subscription.connection.flush()
 
     def trim(self) -> None:
-        """Drop the items that every subscription has received; in a quiet room, all of them."""
+        """Drop the items that every subscription has received: all items, if none lags."""
         cursors = (subscription.cursor for subscription in self.lagging)
         self.ring.drop_before(min(cursors, default=self.ring.end))
 
@@ -130,7 +130,7 @@ class Delivery:
 class Subscription:
     """One connection's subscription to one topic.
 
-    Nothing is delivered before `start`, which says what the client has from its snapshot. After
+    Nothing is delivered before `start`, which takes the position of the client's snapshot. After
     that a subscription is in one of two modes:
 
     - Live: `Delivery.live` maps it to the write function of its connection's transport. An item
@@ -162,9 +162,9 @@ class Subscription:
         self._delivery = delivery
 
     def start(self, seq: int, answers: dict[UUID, tuple[int, int]]) -> None:
-        """Deliver what the client's snapshot lacks.
+        """Start delivery of the items that the client's snapshot does not contain.
 
-        The snapshot has the log up to `seq`, and the deltas of each unfinished answer up to
+        The snapshot contains the log up to `seq`, and the deltas of each unfinished answer up to
         (attempt, seq of the delta).
         """
         self.seq, self.answers, self.started = seq, answers, True

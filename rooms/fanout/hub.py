@@ -87,7 +87,7 @@ class RoomHub:
                 return
 
     def _dispatch(self, envelope: Envelope) -> None:
-        """Hand a message of the layer to the part of the hub that it is for."""
+        """Pass a message of the layer to the topic, connections or activity that it concerns."""
         match envelope:
             case ActivityHint(room=room_id):
                 self._activity.add(room_id, self._connections)
@@ -116,16 +116,16 @@ class RoomHub:
             await self.unsubscribe(room_id, connection)
 
     def is_subscribed(self, room_id: UUID) -> bool:
-        """Return True if the room has a topic here, so that one more subscription costs nothing."""
+        """Return True if the room has a ready topic: another subscription creates no topic."""
         topic = self._topics.get(room_id)
         return topic is not None and topic.ready
 
     async def subscribe(self, room_id: UUID, connection: Connection) -> Subscription:
         """Subscribe a connection that is not subscribed; deliver nothing before `start`.
 
-        Callers subscribe first and read the snapshot second: what happens after the return is in
-        the topic's ring, what happened before is in the log. While the layer is not available,
-        the checks of the log deliver.
+        Callers subscribe first and read the snapshot second: later events are in the topic's ring,
+        and earlier events are in the log. While the layer is unavailable, the periodic checks of
+        the log deliver the events.
         """
         while True:
             topic = self._topics.setdefault(
@@ -158,7 +158,7 @@ class RoomHub:
         await self._close_if_unused(topic)
 
     async def wait_until_sent(self, room_id: UUID, seq: int, connection: Connection) -> None:
-        """Return once a subscribed connection was sent the room's log up to `seq`."""
+        """Return once the room's log up to `seq` has been sent to a subscribed connection."""
         topic = self._topics.get(room_id)
         if topic is not None and room_id in connection.subscriptions:
             await topic.wait_for(seq)
@@ -186,7 +186,7 @@ class RoomHub:
                 log.warning("hub.layer_unavailable", error=type(error).__name__)
 
     async def _check_topics(self) -> None:
-        """Compare all topics with the log, in one query: a lost last message leaves no gap."""
+        """Compare all topics with the log, in one query; a lost last message leaves no gap."""
         for unused in [t for t in self._topics.values() if not t.delivery.subscriptions]:
             await self._close_if_unused(unused)  # its last member was removed, or opening failed
         if not self._topics:
@@ -207,7 +207,7 @@ class RoomHub:
                 return
 
     async def _check_credentials(self) -> None:
-        """Close connections whose credential was revoked: the message about it may be lost."""
+        """Close connections with revoked credentials; a CredentialRevoked message may be lost."""
         if not self._connections:
             return
         rooms: defaultdict[Credential, set[UUID]] = defaultdict(set)
@@ -220,10 +220,10 @@ class RoomHub:
 
 
 async def _repeat(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-    """Do one kind of work periodically, in a task of its own: a slow one delays no other."""
+    """Call `work` every `seconds`, in a separate task, so that slow work delays no other work."""
     while True:
         await asyncio.sleep(seconds)
         try:
             await work()
-        except Exception as error:  # the database or Redis is away; the next round tries again
+        except Exception as error:  # the database or Redis is unavailable: retry next time
             log.warning("hub.check_failed", error=type(error).__name__)

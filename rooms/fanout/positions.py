@@ -1,4 +1,4 @@
-"""How far a topic has delivered: the room's log, and each unfinished answer."""
+"""The positions up to which a topic has delivered: in the log, and in each unfinished answer."""
 
 from typing import Final
 from uuid import UUID
@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import Struct
 
 ENDED_ANSWERS: Final = 256
-"""So many ended answers are remembered, in order to drop their late deltas."""
+"""The number of ended answers that are remembered, so that their late deltas are dropped."""
 
 
 class Position(Struct, frozen=True, gc=False):

@@ -42,7 +42,7 @@ class Roster(Protocol):
 
 
 class MemoryRoster:
-    """For the embedded profile, whose one process has all connections; nothing expires."""
+    """The roster of the embedded profile: one process has all connections. Nothing expires."""
 
     def __init__(self) -> None:
         self._rooms: defaultdict[UUID, dict[UUID, None]] = defaultdict(dict)
@@ -125,7 +125,7 @@ class Presence:
             await self._announce(room_id, user_id, online=True)
 
     def leave(self, room_id: UUID, user_id: UUID) -> None:
-        """Uncount a subscription. After the last one the user has GRACE_SECONDS to come back."""
+        """Subtract a subscription. After the last one the user has GRACE_SECONDS to reconnect."""
         self._open[room_id, user_id] -= 1
         if self._open[room_id, user_id] <= 0:
             del self._open[room_id, user_id]

@@ -1,7 +1,7 @@
-"""Publishes what happens in a room to the hubs of all processes.
+"""Publishes the events of rooms to the hubs of all processes.
 
-The channel layer delivers at most once and drops silently. That is enough: durable events can be
-read again from the log, deltas from the delta store.
+The channel layer delivers at most once and may drop messages without an error. Hubs recover lost
+durable events from the log, and lost deltas from the delta store.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ class LogEntry(Struct, frozen=True, gc=False, array_like=True):
 
 
 class Batch(Struct, frozen=True, gc=False, array_like=True, tag=True):
-    """What one transaction recorded in one room, in order."""
+    """The events that one transaction recorded in one room, in order."""
 
     room: UUID
     entries: list[LogEntry]
@@ -75,14 +75,14 @@ class ActivityHint(Struct, frozen=True, array_like=True, tag=True):
 
 
 class CredentialRevoked(Struct, frozen=True, array_like=True, tag=True):
-    """The named token or session was revoked, or, if neither is named, all of the user's."""
+    """The named token or session was revoked; if neither is named, every credential of the user."""
 
     user: UUID
     token: UUID | None = None
     session: str | None = None
 
     def covers(self, credential: Credential) -> bool:
-        """Return True if `credential` was revoked by this."""
+        """Return True if this message revokes `credential`."""
         if credential.user_id != self.user:
             return False
         if self.token is not None:
@@ -118,7 +118,7 @@ class Publisher:
         self._backlog: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue()
 
     async def run(self) -> None:
-        """Send what is published until cancelled. A message that fails is logged and dropped."""
+        """Send published messages until cancelled. A message that fails is logged and dropped."""
         layer: Any = get_channel_layer()
         self._backlog = asyncio.Queue(BACKLOG_LIMIT)
         self._loop = asyncio.get_running_loop()

@@ -1,12 +1,12 @@
 """Redis connections for pub/sub, on asyncio protocols and hiredis.
 
-redis-py opens a connection (address, password, TLS, HELLO); after that, a protocol of ours reads
-and writes it. redis-py's own `PubSub` is not used for three reasons:
+redis-py opens a connection (address, password, TLS, HELLO); after that, a protocol of this module
+reads and writes it. redis-py's own `PubSub` is not used for three reasons:
 
-- It spends a dozen coroutines, a timer and a retry on each message.
+- It uses a dozen coroutines, a timer and a retry loop for each message.
 - It publishes a message only when the previous one has been answered, one round trip each.
-- It takes the kernel's report of a dead connection for a pause, and then reads the connection in a
-  loop that never yields to the event loop.
+- It treats the kernel's report of a dead connection as a pause without messages, and then reads
+  the connection in a loop that never yields to the event loop.
 
 The protocol is RESP (https://redis.io/docs/latest/develop/reference/protocol-spec/).
 """
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 PING_SECONDS: Final = 2.0
 UNANSWERED_PINGS: Final = 2
 BATCH_SECONDS: Final = 0.003
-"""Time between two reads: messages that arrive in between are read together, in one wake-up."""
+"""Seconds between two reads. Messages that arrive in between are read together."""
 
 OnMessage = Callable[[dict[str, Any]], None]
 C = TypeVar("C", bound="RedisConnection")
@@ -33,7 +33,8 @@ C = TypeVar("C", bound="RedisConnection")
 class RedisConnection(asyncio.Protocol):
     """An open connection to Redis. `on_lost` is called once, when it ends.
 
-    It sends a PING every PING_SECONDS: a peer that has vanished looks like one that is silent.
+    It sends a PING every PING_SECONDS, because a peer that is dead cannot be distinguished from a
+    peer that is silent.
     """
 
     def __init__(self, connection: Any, on_lost: Callable[[], None]) -> None:
@@ -75,8 +76,8 @@ class RedisConnection(asyncio.Protocol):
             self._transport.abort()
 
     def _ping(self) -> None:
-        # After a process was held up, its timers run before it reads the replies that have come.
-        # So one unanswered PING proves nothing; two do.
+        # After the process was suspended, its timers run before it reads the replies that have
+        # arrived. One unanswered PING therefore does not prove that the connection is dead; two do.
         if self._unanswered == UNANSWERED_PINGS:
             self._transport.abort()
             return
@@ -86,7 +87,7 @@ class RedisConnection(asyncio.Protocol):
 
 
 class SubscriberConnection(RedisConnection):
-    """A connection that receives what is published on its channels.
+    """A connection that receives the messages of its channels.
 
     `on_message` is called with {"channel": bytes, "data": bytes}.
     """
@@ -144,7 +145,8 @@ class SubscriberConnection(RedisConnection):
 class PublisherConnection(RedisConnection):
     """A connection that publishes and does not wait for the replies.
 
-    What Redis has not read when the connection is lost is lost: a channel layer may drop messages.
+    Messages that Redis has not read when the connection ends are lost, which a channel layer may
+    do.
     """
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

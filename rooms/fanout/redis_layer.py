@@ -1,18 +1,19 @@
 """The channel layer of the production profile: channels-redis 4.3 on our own Redis connections.
 
-This is all that is changed in `channels_redis.pubsub`. Judge each point before an upgrade:
+These are all changes to `channels_redis.pubsub`. Review each of them before an upgrade:
 
-- `RedisPubSubChannelLayer._get_layer` names its class for one event loop, so it is replaced by a
-  method that makes a `LoopLayer`. The original also wraps `loop.close` in order to flush; here the
-  connections end with the process.
+- `RedisPubSubChannelLayer._get_layer` hard-codes its class for one event loop. It is replaced by a
+  method that creates a `LoopLayer`. The original also wraps `loop.close` in order to flush; here
+  the connections end with the process.
 - `RedisPubSubChannelLayer.receive_queued` is new. The hub takes all messages that have arrived in
   one turn of the event loop, instead of one for each `receive`.
-- `RedisPubSubLoopLayer.__init__` names its connection class as well; the shards are replaced.
+- `RedisPubSubLoopLayer.__init__` hard-codes its connection class as well. The shards are replaced.
 - `RedisPubSubLoopLayer._subscribe_to_channel` keeps its queue when SUBSCRIBE fails. The hub asks
-  for a new channel each second while Redis is away, and each of these queues would stay.
+  for a new channel each second while Redis is unavailable, and each of these queues would stay in
+  memory.
 - `RedisSingleShardConnection.publish`, `subscribe`, `unsubscribe` and `flush` use redis-py's
-  client and `PubSub`: see `rooms.fanout.redis_connection` for the reasons against it. Of this
-  class only `_receive_message` is left, which puts a message into the queues of its channels.
+  client and `PubSub`: see `rooms.fanout.redis_connection` for the reasons against it. Only
+  `_receive_message` of this class is still used; it puts a message into the queues of its channels.
 """
 
 import asyncio
@@ -70,13 +71,13 @@ class LoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]  # its base is Any
 class Shard(RedisSingleShardConnection):  # type: ignore[misc]  # its base is Any
     """One Redis server: a connection that publishes and one that is subscribed.
 
-    Both are opened when they are needed. A lost subscriber connection is replaced at once; what is
-    published in between is not received, which a channel layer may do.
+    Both are opened when they are needed. A lost subscriber connection is replaced at once; messages
+    that are published in between are lost, which a channel layer may do.
     """
 
     def __init__(self, host: dict[str, Any], layer: Any) -> None:
         super().__init__(host, layer)
-        self._channels: set[str] = set()  # that the subscriber connection is subscribed to
+        self._channels: set[str] = set()  # of the subscriber connection
         self._subscriber: SubscriberConnection | None = None
         self._subscriber_lock = asyncio.Lock()
         self._reconnecting: asyncio.Task[None] | None = None
@@ -84,7 +85,7 @@ class Shard(RedisSingleShardConnection):  # type: ignore[misc]  # its base is An
         self._publisher_lock = asyncio.Lock()
 
     async def publish(self, channel: str, message: bytes) -> None:
-        """Publish in the order of the calls; raise RedisError or OSError if Redis is away."""
+        """Publish in call order; raise RedisError or OSError if Redis is unavailable."""
         async with self._publisher_lock:
             if self._publisher is None:
                 make = partial(PublisherConnection, on_lost=self._publisher_lost)
@@ -95,7 +96,7 @@ class Shard(RedisSingleShardConnection):  # type: ignore[misc]  # its base is An
     async def subscribe(self, channel: str) -> None:
         """Return once Redis has confirmed the subscription.
 
-        Raises RedisError or OSError if Redis is away; then the channel is not subscribed.
+        Raises RedisError or OSError if Redis is unavailable; then the channel is not subscribed.
         """
         subscriber = await self._connected_subscriber()
         await subscriber.subscribe(channel)
@@ -108,7 +109,7 @@ class Shard(RedisSingleShardConnection):  # type: ignore[misc]  # its base is An
             self._subscriber.unsubscribe(channel)
 
     async def flush(self) -> None:
-        """Close both connections and forget all channels."""
+        """Close both connections and remove all channels."""
         self._channels.clear()
         if self._reconnecting is not None:
             self._reconnecting.cancel()

@@ -35,11 +35,11 @@ log = structlog.get_logger(__name__)
 
 ANSWER_ENDS: Final = frozenset({"message.completed", "message.updated"})
 DECODED: Final = ANSWER_ENDS | {"member.removed", "run.started"}
-"""The entries whose frames the topic decodes; all others are passed on as bytes."""
+"""The types of events that the topic decodes; all others are forwarded as bytes."""
 
 
 class Source(Struct, frozen=True):
-    """What the hub reads to fill gaps and to check its state. Each function enters a thread."""
+    """The reads with which the hub fills gaps and checks its state. Each runs in a thread."""
 
     last_seqs: Callable[[list[UUID]], Awaitable[dict[UUID, int]]]
     events_after: Callable[[UUID, int], Awaitable[list[LogEntry]]]
@@ -69,10 +69,10 @@ _decoder = msgspec.json.Decoder(_Event)
 
 
 class Gap(Struct, frozen=True):
-    """What must be read before delivery can go on: exactly one of the three.
+    """A read that must be made before delivery can continue.
 
-    The log after `after`; the deltas from `since` up to `delta`; the last deltas of an answer
-    before its end `ending`.
+    It is exactly one of these: the log after `after`; the deltas from `since` up to `delta`; the
+    last deltas of an answer before its end `ending`.
     """
 
     after: int = 0
@@ -112,7 +112,7 @@ class Topic:
         return self._recovery is None
 
     def start(self, seq: int) -> None:
-        """Deliver what comes after `seq` of the log."""
+        """Start delivery after `seq` of the log."""
         self.positions.seq, self.ready = seq, True
         self._process_pending()
 
@@ -140,7 +140,7 @@ class Topic:
         while self._pending:
             try:
                 gap = self._apply(self._pending[0])
-            except Exception:  # the next check finds what this message should have delivered
+            except Exception:  # the next check delivers the events of this message
                 log.exception("hub.envelope_failed", room=str(self.room_id))
                 gap = None
             if gap is not None:
@@ -149,10 +149,10 @@ class Topic:
             self._pending.popleft()
 
     def check(self, last_seq: int) -> None:
-        """Compare with the last seq of the log: a lost last message leaves no gap to see.
+        """Read missing events, up to the previous check: a lost last message leaves no gap.
 
-        An event newer than the previous check may still arrive, behind deltas. To read it from the
-        log now would deliver the end of an answer before them. So only older events are read.
+        An event that is newer than the previous check may still arrive, after deltas. If it were
+        read from the log now, the end of an answer would be delivered before these deltas.
         """
         due, self._last_checked = self._last_checked, last_seq
         if due > self.positions.seq and self._recovery is None and self.ready:
@@ -218,7 +218,7 @@ class Topic:
         return Position(*min(of_snapshots), base=0) if of_snapshots else None
 
     def _advance(self, entry: LogEntry) -> None:
-        """Deliver the next event of the log, and apply what it means to this topic."""
+        """Deliver the next event of the log, and update the state of this topic."""
         event = _decoder.decode(entry.frame) if entry.type in DECODED else _Event()
         self.positions.seq = entry.seq
         if entry.type == "member.removed":
@@ -271,7 +271,7 @@ class Topic:
             else:
                 metrics.HEALED.labels("log").inc()
                 await self._read_log(gap.after)
-        except Exception as error:  # a store is away or behind; the next check tries again
+        except Exception as error:  # a store is unavailable or behind: the next check retries
             log.warning("hub.gap_unfilled", room=str(self.room_id), error=type(error).__name__)
             self._pending.clear()
         self._recovery = None
@@ -290,7 +290,7 @@ class Topic:
             raise GapUnfilled
 
     async def _read_tail(self, entry: LogEntry) -> None:
-        """If `entry` ends an answer, deliver the stored deltas that it has overtaken."""
+        """If `entry` ends an answer, deliver the stored deltas before it."""
         message = _decoder.decode(entry.frame).message if entry.type in ANSWER_ENDS else None
         if message is None or message.run is None:
             return
@@ -309,7 +309,8 @@ class Topic:
     async def _read_deltas(self, first: MessageDelta, base: int, until: int | None = None) -> None:
         """Deliver the stored deltas of an answer from `first.seq` to `until` (None: to the last).
 
-        A delta store that fails is logged and skipped: the end of the answer has the whole text.
+        An error of the delta store is logged and ignored, because the end of the answer contains
+        the whole text.
         """
         try:
             texts = await self._source.deltas(first.message, first.attempt, first.seq)

@@ -15,7 +15,7 @@ COUNT_LIMIT: Final = 1_000
 
 
 class Unread(Struct, frozen=True):
-    """How many messages a member has not read in a room, and in how many of them is mentioned."""
+    """The number of unread messages of a member in a room, and of those with a mention."""
 
     user: UUID
     room: UUID
@@ -26,7 +26,7 @@ class Unread(Struct, frozen=True):
 
 
 def count_unread(rooms: Collection[UUID], users: Collection[UUID]) -> list[Unread]:
-    """Return the unread counts of those of `users` who are members of `rooms`, in one query.
+    """Return the unread counts of all `users` that are members of `rooms`, in one query.
 
     At most the newest COUNT_LIMIT events of each log are counted. The query runs often, and its
     cost must not grow with the number of unread messages.

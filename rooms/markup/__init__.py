@@ -1,7 +1,8 @@
-"""Converts the text of messages to HTML; no other module does.
+"""Converts the text of messages to HTML; no other module creates this HTML.
 
-Markdown without raw HTML and without images, followed by an allow-list of tags. The result contains
-no scripts, and a browser sends no request to another server until the reader clicks a link.
+Markdown is rendered without raw HTML and without images, then sanitized by an allow-list. The
+result contains no scripts, and a browser sends no request to another server until the reader clicks
+a link.
 """
 
 import re
@@ -20,7 +21,7 @@ __all__ = ["mentioned", "plain", "render"]
 
 MAX_NESTING: Final = 20
 
-# The parser is too slow for text beyond one of these limits, which is shown as plain text instead.
+# Text beyond one of these limits is shown as plain text, because the parser would be too slow.
 # A long answer with a large table stays well below all of them.
 MAX_CHARACTERS: Final = 40_000
 MAX_LINES: Final = 2_500

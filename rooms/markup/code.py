@@ -12,8 +12,8 @@ from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
 from pygments.token import Token, _TokenType
 
-# Pygments lexers use regular expressions that backtrack. Within the limits below, these lexers end
-# soon on hostile text; tests/rooms/markup/test_markup_time.py checks each of them.
+# Pygments lexers use regular expressions that backtrack. Within the limits below, these lexers
+# finish quickly on hostile text; tests/rooms/markup/test_markup_time.py checks each of them.
 _LEXERS: Final[Mapping[str, str]] = {
     name: lexer
     for lexer, names in {
@@ -122,7 +122,7 @@ class Highlighter:
         yield escape(code[done:])
 
     def _is_in_time(self, token: tuple[int, _TokenType, str]) -> bool:
-        """Checked at each token: one span may contain thousands of tokens."""
+        """Return True until the time limit; checked per token, as a span may have thousands."""
         return time.thread_time() <= self._until
 
     def _diff(self, code: str, inner: Lexer | None, outer: Lexer) -> Iterator[str]:

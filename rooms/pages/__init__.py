@@ -1,1 +1,1 @@
-"""What the pages of rooms show, read in a bounded number of queries."""
+"""The pages of rooms; each page reads its data in a bounded number of queries."""

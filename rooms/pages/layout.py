@@ -17,7 +17,7 @@ from msgspec import Struct, json
 
 
 class StateRules(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which parts a message shows in one state, and in which form."""
+    """The parts that a message shows in one state, and the form of each part."""
 
     busy: bool = False
     stop: str | None = None  # the button that ends the run: "stop" or "cancel"

@@ -56,7 +56,7 @@ def _read_seq(user: User, room: Room) -> int | None:
 
 
 def _ended_runs(messages: Sequence[MessageBody]) -> list[RunBody]:
-    """Return the ended runs of the shown answers; they hold the error and the user who stopped."""
+    """Return the ended runs of the shown answers; they contain `error` and `stopped_by`."""
     answers = [message.id for message in messages if message.run is not None]
     runs = Run.objects.filter(answer__in=answers).exclude(state__in=ACTIVE)
     return [run_body(run) for run in runs]

@@ -13,7 +13,7 @@ from rooms.pages.sidebar import shell_context
 
 
 def settings_context(user: User, room: Room, form: RoomSettingsForm) -> dict[str, Any]:
-    """Return the context; of the team, it contains only what `user` may see on other pages."""
+    """Return the context; its data of the team is limited to what other pages show to `user`."""
     around = shell_context(user, room.team, room)
     members = list(room.members.active().select_related("user"))
     members.sort(key=lambda m: (RoomRole.values.index(m.role), m.user.name.casefold()))

@@ -59,7 +59,7 @@ def shell_context(user: User, team: Team, room: Room | None = None) -> dict[str,
 
 
 def home_context(user: User, team: Team) -> dict[str, Any]:
-    """Return what the list of rooms shows: also those that one may join."""
+    """Return the context of the list of rooms, including rooms that `user` may join."""
     page = shell_context(user, team)
     page["joinable"] = joinable_rooms(user, team).order_by("name", "pk") if page["may_join"] else []
     return page

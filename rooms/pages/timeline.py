@@ -14,7 +14,7 @@ from rooms.protocol.payloads import Author, MessageBody, RoomState, RunBody
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """The author of an item, with the look of their avatar."""
+    """The author of an item, with the appearance of the avatar."""
 
     kind: str
     id: UUID | None
@@ -61,7 +61,7 @@ class TimelineItem:
 
     @property
     def seconds(self) -> int | None:
-        """How long the run took."""
+        """The duration of the run; None if the run has no start or end."""
         if self.run is None or self.run.started_at is None or self.run.ended_at is None:
             return None
         return round(

@@ -102,7 +102,7 @@ AnyCommand = (
 
 
 class _RefOnly(Struct, frozen=True):
-    """The only field that is decoded of a frame that is no valid command."""
+    """The only field that is decoded from a frame that is not a valid command."""
 
     ref: Ref
 
@@ -117,7 +117,7 @@ def decode_command(text: str | bytes) -> AnyCommand:
 
 
 def decode_ref(text: str | bytes) -> str | None:
-    """Return the `ref` of a frame that is not a valid command, for its refusal; None without."""
+    """Return the `ref` of an invalid command, for its refusal; None if it has no `ref`."""
     try:
         return _ref_decoder.decode(text).ref
     except (msgspec.DecodeError, RecursionError):

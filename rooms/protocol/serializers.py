@@ -41,7 +41,7 @@ def member_body(member: RoomMember) -> MemberBody:
 
 
 def persona_body(persona: Persona) -> PersonaBody:
-    """Return what every member of a room may read: no instructions and no connection."""
+    """Return the fields that room members may read: neither instructions nor connection."""
     return PersonaBody(
         id=persona.pk,
         name=persona.name,
@@ -55,7 +55,7 @@ def persona_body(persona: Persona) -> PersonaBody:
 
 
 def message_body(message: Message, run_id: UUID | None = None) -> MessageBody:
-    """Return the body of a message. `run_id` is the run that wrote it; None if a user did."""
+    """Return the body of a message; `run_id` is the run that wrote it (None: a user wrote it)."""
     by_user = message.author_kind == AuthorKind.USER
     return MessageBody(
         id=message.pk,

@@ -1,1 +1,1 @@
-"""The life of an answer: queue, runner, context, deltas and delta store."""
+"""Runs: queue, leases, runner, context, deltas and delta store."""

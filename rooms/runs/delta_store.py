@@ -57,8 +57,8 @@ class DeltaStore(Protocol):
     ) -> int | None:
         """Store `deltas`, all deltas of an attempt so far; the first `stored` are stored already.
 
-        Returns how many are stored now; 0 if that is unknown, so that the next call passes all of
-        them again. Returns None if the deltas must not be published: the answer is closed, or a
+        Returns the number of stored deltas; 0 if it is unknown, so that the next call passes all
+        deltas again. Returns None if the deltas must not be published: the answer is closed, or a
         newer attempt has begun.
         """
 

@@ -18,7 +18,7 @@ MAX_BUFFERED_CHARACTERS: Final = 2_048
 
 
 class Deltas:
-    """The published text of one attempt: the first text at once, then a flush per `batch_seconds`.
+    """Publishes the text of one attempt: the first text at once, then every `batch_seconds`.
 
     Runs on the event loop. `owns_run` returns whether the worker still holds the lease of the run;
     text of a worker without the lease is not published.
@@ -99,7 +99,7 @@ class Deltas:
             )
 
     async def close(self) -> None:
-        """Publish the rest. No text may be added afterwards."""
+        """Publish the buffered text. No text may be added afterwards."""
         if self._timer is not None:
             self._timer.cancel()
         await self.flush()

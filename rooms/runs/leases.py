@@ -69,7 +69,7 @@ def reap(own_runs: Collection[UUID] = ()) -> None:
             _reap(run_id)
         except (OperationalError, InterfaceError):
             raise
-        except Exception:  # one run that cannot be reaped must not keep the others from it
+        except Exception:  # the other runs must still be reaped
             log.exception("run.not_reaped", run=str(run_id))
 
 

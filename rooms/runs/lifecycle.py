@@ -1,8 +1,7 @@
 """The life of a run in the database: queued, claimed, started, completed or failed by its worker.
 
-The row is the truth and the queue. A worker writes under the owner and the attempt of its claim;
-`leases.LeaseLost` refuses a worker that has lost the run. Locks are taken in one order: room, then
-run.
+The table of runs is also the queue. A worker writes under the owner and the attempt of its claim;
+if it has lost the run, `leases.LeaseLost` is raised. Locks are taken in one order: room, then run.
 """
 
 from collections.abc import Sequence
@@ -30,7 +29,7 @@ from rooms.runs.notifications import notify_queued
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """All that a worker needs to answer a run, read once: no attribute is a model.
+    """The data that a worker needs to answer a run, read once. No attribute is a model.
 
     `message` is the answer; `base` is the room's seq after `run.started`.
     """
@@ -80,9 +79,9 @@ def queue_runs(
 def claim_and_start(owner: str, *, idle_teams_only: bool = False) -> tuple[UUID, Job | None] | None:
     """Claim the next run and start it. Returns None if no run may start.
 
-    The job is None if the run has failed at its start. The claim and the start are two transactions
-    where the database locks rows, because a claim locks a run and a start locks its room first.
-    SQLite locks the whole database, so there they are one, which waits for the disk only once.
+    The job is None if the run has failed at its start. On PostgreSQL the claim and the start are
+    two transactions, because a claim locks a run and a start locks the room first. SQLite locks the
+    whole database: there they are one transaction, which waits for the disk only once.
     """
     locks_rows = connection.features.has_select_for_update
     with nullcontext() if locks_rows else transaction.atomic():
@@ -153,6 +152,6 @@ def complete(job: Job, text: str, usage: Usage | None) -> None:
 
 @transaction.atomic
 def fail(job: Job, failure: AnswerFailed, text: str) -> None:
-    """Fail a run; `text` is what has been published of its answer. Raises LeaseLost."""
+    """Fail a run; `text` is the published part of its answer. Raises LeaseLost."""
     room, run = lock_owned(job.run, job.owner, job.attempt)
     end_runs(room, {run: failure}, text)

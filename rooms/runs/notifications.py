@@ -1,4 +1,4 @@
-"""Notifies workers of runs that were queued or ended; a worker that misses one finds it by polling.
+"""Notifies workers of runs that were queued or ended; workers also poll for lost notifications.
 
 In the embedded profile the runner is in the same process. Otherwise PostgreSQL's NOTIFY carries the
 notification to the workers, where `maru.server.pg_listener` receives it.

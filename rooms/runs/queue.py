@@ -43,7 +43,7 @@ QUOTA_EXCEEDED: Final = {
 
 
 def check_quota(room: Room, user: User, count: int) -> int:
-    """Return how many runs of the room's team are queued, before `count` more; one query.
+    """Return the number of queued runs of the team, without the `count` new ones; one query.
 
     Raises RateLimited if `count` more would exceed the limit of the user, the room or the team.
     """

@@ -43,8 +43,8 @@ TIMEOUT_GRACE_SECONDS: Final = 10.0
 class Runner:
     """Runs up to `concurrency` runs at once and renews their leases. Runs on the event loop.
 
-    A few more runs are allowed (`_spare`), for teams that have no running run: no team can fill a
-    worker for the others.
+    A few more runs are allowed (`_spare`), for teams that have no running run, so that one team
+    cannot occupy all slots of a worker.
     """
 
     def __init__(self, concurrency: int) -> None:

@@ -24,7 +24,7 @@ def report(name: str, concurrency: int, running: int) -> None:
 
 
 def remove(name: str) -> None:
-    """Delete a worker that shuts down in good order."""
+    """Delete a worker that shuts down normally."""
     Worker.objects.filter(name=name).delete()
 
 

@@ -1,4 +1,4 @@
-"""What rooms do when members lose access and personas change, in the transaction of that change."""
+"""Apply changes of members, teams, personas and connections to rooms, in the same transaction."""
 
 from accounts.hooks import AccessRevoked, AccountHooks
 from accounts.models import Invitation, Team, TeamMember, TeamRole, User

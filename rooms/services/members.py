@@ -1,7 +1,8 @@
 """Adds, changes and removes the members of rooms.
 
-A room with members always has an owner. A guest becomes an owner only if an owner has made the
-guest one, or if all other members are guests; the guest sees no more of the team for that.
+A room with members always has an owner. A guest becomes an owner only if an owner gives the
+guest this role, or if all other members are guests. The role gives the guest no further access to
+the team.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -60,7 +61,7 @@ def put_member(*, user: User, room_id: UUID, member_id: UUID, role: str) -> Room
 def join_room(*, user: User, room_id: UUID, role: str = RoomRole.MEMBER) -> RoomMember:
     """Join a room that is open to its team, as a member or reader.
 
-    A user who is in the room already keeps the present role.
+    A user who is in the room already keeps the current role.
     """
     team = access_open_room(user, room_id)
     if role not in (RoomRole.MEMBER, RoomRole.READER):
@@ -166,7 +167,7 @@ def leave_rooms(*, member: User, team_id: UUID, privacy: str | None = None) -> N
 
 @transaction.atomic
 def suspend_from_rooms(*, member: User, team_id: UUID) -> None:
-    """Take the permissions in a team's rooms from a user and keep the memberships."""
+    """Remove a user's permissions in the rooms of a team; keep the memberships."""
     left: list[Room] = []
     for room, membership in _lock_memberships(member, team_id):
         membership.suspended = True
@@ -190,7 +191,7 @@ def restore_to_rooms(*, member: User, team_id: UUID) -> None:
 
 @transaction.atomic
 def publish_profile(user: User) -> None:
-    """Record the present name and colour of a user in each room of the user."""
+    """Record the current name and colour of a user in each room of the user."""
     memberships = RoomMember.objects.active().filter(user=user).order_by("room_id")
     for room_id in list(memberships.values_list("room_id", flat=True)):
         room = Room.objects.select_for_update(of=("self",), no_key=True).get(pk=room_id)
@@ -203,8 +204,8 @@ def lock_team_members(team_id: UUID, user_ids: Sequence[UUID]) -> list[User]:
     """Lock active members of a team and return the users; raises NotFound for other users.
 
     The lock keeps the users in the team until the transaction ends. A removal locks the member
-    before it reads the rooms, so it either waits for this transaction or is seen by it. Members are
-    locked in one order, and before the audit log, as a removal does.
+    before it reads the rooms, so either the removal waits for this transaction, or this transaction
+    sees the removal. Members are locked in one order, and before the audit log, as a removal does.
     """
     rows = TeamMember.objects.select_for_update(of=("self",), no_key=True).select_related("user")
     active = rows.filter(team=team_id, suspended_at=None, user__is_active=True)

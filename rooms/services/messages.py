@@ -160,7 +160,7 @@ def edit_message(*, user: User, message_id: UUID, text: str) -> Message:
 
 @transaction.atomic
 def delete_message(*, user: User, message_id: UUID) -> None:
-    """Delete a message; the author and moderators may. A deleted message stays as it is.
+    """Delete a message, as its author or a moderator; a no-op for a deleted message.
 
     The row keeps its seq; the text is removed from the row, the log and the delta store. Active
     runs on the message are cancelled, and so is the run whose answer the message is.

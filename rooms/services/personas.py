@@ -94,9 +94,10 @@ def bindable(user: User, team_id: UUID) -> QuerySet[Persona]:
 
 
 def lock_personas(personas: QuerySet[Persona]) -> list[Persona]:
-    """Lock personas. Called before their rooms are locked, as by `confine_persona` and deletion.
+    """Lock personas. Every caller locks personas before rooms.
 
-    A persona cannot be bound to a room while another transaction confines or deletes it.
+    The lock prevents that a persona is bound to a room while another transaction confines or
+    deletes it.
     """
     return list(personas.select_for_update(of=("self",), no_key=True).order_by("pk"))
 

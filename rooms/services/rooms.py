@@ -110,7 +110,7 @@ def update_room(*, user: User, room_id: UUID, **changes: Unpack[RoomChanges]) ->
 
 @transaction.atomic
 def archive_room(*, user: User, room_id: UUID) -> Room:
-    """Make a room read-only and cancel its active runs; an archived room stays as it is."""
+    """Make a room read-only and cancel its active runs; a no-op for an archived room."""
     room = lock_room(user, room_id, MANAGE, even_archived=True)
     if room.archived_at is None:
         cancel_runs(room, user.pk)
@@ -198,7 +198,7 @@ def _change(user: User, room_id: UUID, changes: RoomChanges) -> Room:
 
 
 def _audit_facts(room: Room, names: Iterable[str]) -> dict[str, object]:
-    """Return the present values of these fields, for the audit log; see the module docstring."""
+    """Return the current values of these fields, for the audit log; see the module docstring."""
     facts: dict[str, object] = {}
     for name in names:
         if name in HIDDEN_FIELDS and room.privacy == Privacy.PRIVATE:

@@ -20,7 +20,7 @@ RETRYABLE: Final = (RunState.FAILED, RunState.CANCELLED)
 
 @transaction.atomic
 def cancel_run(*, user: User, run_id: UUID) -> Run:
-    """Cancel a run; the asker and moderators may. A run that has ended is returned unchanged."""
+    """Cancel a run, as its asker or a moderator; a run that has ended is returned unchanged."""
     room, run = _lock_run(user, run_id, VIEW)
     if run.state in ACTIVE:
         end_runs(room, {run: Cancelled(user.pk)})
@@ -57,7 +57,7 @@ def fail_unauthorized_runs_of(*, asker: User, team_id: UUID) -> None:
 
 
 def _lock_run(user: User, run_id: UUID, asker_needs: str) -> tuple[Room, Run]:
-    """Lock a run and its room. The asker needs `asker_needs` in it; other users need MODERATE."""
+    """Lock a run and its room. The asker needs `asker_needs`; other users MODERATE."""
     asked = access_run(user, run_id, VIEW)
     needs = asker_needs if asked.requested_by_id == user.pk else MODERATE
     room = lock_room(user, asked.room_id, needs)

@@ -21,7 +21,7 @@ BATCH_SIZE: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a request presents. If it presents a token, its session cookie is ignored."""
+    """The credentials in a request. If there is a token, the session cookie is ignored."""
 
     token: str | None
     session_key: str | None
@@ -36,7 +36,7 @@ class Identity:
 
 
 class Authenticator:
-    """Authenticates requests in batches of up to `BATCH_SIZE`; requests wait for one thread.
+    """Authenticates requests in batches of up to `BATCH_SIZE`, one batch at a time.
 
     Requests that arrive during a query are queued and resolved in the next batch, so that a
     thousand clients that reconnect at once cost some tens of queries. Runs on the event loop.

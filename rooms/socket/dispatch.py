@@ -1,4 +1,4 @@
-"""Executes the commands that change something: one service call each, in a worker thread."""
+"""Executes commands in a worker thread, with one service call for each command."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,7 +31,7 @@ from rooms.protocol.events import MemberTyping, encode
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of a command; `after` is the room and the seq that must reach the client first."""
+    """The result of a command; the client first gets the log of the room up to `after`."""
 
     result: dict[str, Any] = field(default_factory=dict)
     after: tuple[UUID, int] | None = None
@@ -85,7 +85,7 @@ def _dispatch(command: Command, user: User) -> Outcome:  # noqa: C901 # one case
             services.mark_read(user=user, room_id=room_id, seq=seq)
         case MemberType(room=room_id):
             room = access_room(user, room_id, POST)
-            # In a large room the frames would grow with the square of the members.
+            # The number of frames would grow with the square of the number of members.
             if room.members.count() <= LARGE_ROOM:
                 typing = encode(MemberTyping(room=room_id, user=user.pk))
                 publisher.publish(publisher.Ephemeral(room=room_id, frame=typing))

@@ -1,4 +1,4 @@
-"""The WebSocket handshake: refuses with an HTTP status, or passes on with an authenticated user."""
+"""The WebSocket handshake: authenticates the user, or refuses with an HTTP status."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -48,7 +48,8 @@ class Handshake:
     """ASGI middleware that adds user, credential and language to the scope of a WebSocket.
 
     It refuses with an HTTP status, checked in this order: foreign Origin (403), invalid credentials
-    (401), missing subprotocol (400), too many connections (429); 503 if the database is away.
+    (401), missing subprotocol (400), too many connections (429); 503 if the database is
+    unavailable.
     A request without Origin needs a bearer token, because only programs send none.
     """
 
@@ -140,6 +141,6 @@ async def _refuse(receive: Any, send: Any, status: HTTPStatus, code: str) -> Non
     await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": body})
     # uvicorn logs an error if the application returns before the handshake is over. It is over when
-    # the connection is closed; uvicorn sends a message when it closes it and when it is closed.
+    # the connection is closed: uvicorn sends one message before the close and one after it.
     await receive()
     await receive()

@@ -36,7 +36,7 @@ class OpenAnswer:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotData:
-    """A room as read from the database; it may contain changes after `seq`, and misses none before.
+    """A room as read from the database, with all changes up to `seq` and perhaps later changes.
 
     Either `events` (the client catches up) or `state` (the client starts over) is set.
     """
@@ -60,15 +60,15 @@ def read_snapshot(user: User, room_id: UUID, after: int | None) -> SnapshotData:
 
 
 def authorize_and_read(user: User, room_id: UUID, after: int | None) -> SnapshotData:
-    """Do both with one permission check: for a room to which the hub is already subscribed."""
+    """Both of the above with one permission check, for a room that the hub is subscribed to."""
     return _read(authorize_join(user, room_id), user, after)
 
 
 def _read(room: Room, user: User, after: int | None) -> SnapshotData:
     """Read the room until its seq does not change during a read, at most MAX_READS times.
 
-    Every change moves the seq: if it did not move, everything was read at one moment. Otherwise the
-    later changes also reach the connection as events, and the client drops what it has.
+    Every change increments the seq: if it has not changed, the data is consistent. Otherwise the
+    later changes also reach the connection as events, and the client drops duplicates.
     """
     for _ in range(MAX_READS):
         events = _events_after(room, after)
@@ -91,8 +91,8 @@ def _read(room: Room, user: User, after: int | None) -> SnapshotData:
 def _events_after(room: Room, after: int | None) -> list[LogEntry] | None:
     """Return the events after `after`, or None if the client needs the state.
 
-    A client that is ahead of the log has seen a database that was replaced by a backup. The size in
-    bytes is bounded, too: 500 messages of maximum length would be buffered for each slow client.
+    A client is ahead of the log if the database was restored from a backup. The size in bytes is
+    bounded as well: 500 messages of maximum length would be buffered for each slow client.
     """
     if after is None or after > room.last_seq or room.last_seq - after > event_log.REPLAY_LIMIT:
         return None
@@ -133,7 +133,7 @@ async def _live_answer(answer: OpenAnswer, command: RoomJoin) -> LiveAnswer:
     since, deltas = 0, None
     if attempt == answer.attempt:
         stored = await delta_store().read(answer.message, attempt, seq)
-        if stored is None:  # the store is away: the client keeps what it has
+        if stored is None:  # the store is unavailable: the client keeps its deltas
             since, deltas = seq + 1, []
         elif stored.deltas:
             since, deltas = seq + 1, stored.deltas[1:]

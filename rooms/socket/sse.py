@@ -1,4 +1,4 @@
-"""A room as Server-Sent Events: the frames of a socket, for programs that only listen.
+"""A room as Server-Sent Events: the WebSocket's frames, for programs that send no commands.
 
 Django authorizes the request like any other and returns the response head; `SseMiddleware` then
 streams on the event loop, so that an open stream holds neither a thread nor a database connection.
@@ -58,7 +58,7 @@ class StreamRequest:
 
 
 def open_stream(request: HttpRequest, user: User, room_id: UUID, after: int) -> HttpResponse:
-    """Return the response head; `SseMiddleware` streams the body. The caller has authorized it.
+    """Return the response head; `SseMiddleware` streams the body. The caller has authorized `user`.
 
     Raises RateLimited if the user has the maximum of open connections.
     """
