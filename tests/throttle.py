@@ -30,7 +30,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 class Throttle(Protocol):
-    def adopt(self, pid: int) -> None:
+    def limit(self, pid: int) -> None:
         """Limit the process and its descendants. Called in the child before its exec."""
 
     def turn(self) -> None:
@@ -56,7 +56,7 @@ class Cgroups:
             (self._folder / "cgroup.subtree_control").write_text("+cpu")
             (self._folder / "cpu.weight").write_text("800")
 
-    def adopt(self, pid: int) -> None:
+    def limit(self, pid: int) -> None:
         group = self._folder / str(pid)
         group.mkdir()
         for name, value in self._limits.items():
@@ -70,7 +70,7 @@ class Cgroups:
             for pid in pids:
                 if pid != group.name:
                     with suppress(OSError):  # the process has ended
-                        self.adopt(int(pid))
+                        self.limit(int(pid))
             if not pids:
                 with suppress(OSError):  # a process has joined it
                     group.rmdir()
@@ -95,7 +95,7 @@ class Signals:
         # Descendants whose parent has ended become children of this process, and stay descendants.
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
-    def adopt(self, pid: int) -> None:
+    def limit(self, pid: int) -> None:
         """Nothing to do: a child is found by its parent."""
 
     def turn(self) -> None:
@@ -145,7 +145,7 @@ def throttle(share: float, *, signals: bool = False) -> Throttle:
 
 def run(command: list[str], held: Throttle) -> int:
     """Run the command, throttled, and return its exit status."""
-    process = subprocess.Popen(command, preexec_fn=lambda: held.adopt(os.getpid()))  # noqa: PLW1509 # has one thread
+    process = subprocess.Popen(command, preexec_fn=lambda: held.limit(os.getpid()))  # noqa: PLW1509 # has one thread
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:
         while process.poll() is None:

@@ -29,5 +29,5 @@ def test_throttle_holds_a_process_and_its_child_to_a_share(
 
     shares = [float(line) for line in done.stdout.split()]
     assert len(shares) == 2
-    assert max(shares) < 0.5  # of a core, each; a busy machine gives less
+    assert max(shares) < 0.5  # of a core for each process; less on a busy machine
     assert done.returncode == 3

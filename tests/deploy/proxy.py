@@ -99,7 +99,7 @@ class Nginx(Service):
             verify=self.trusting(),
             trust_env=False,
             timeout=DEADLINE,
-            event_hooks={"request": [_to_its_name]},
+            event_hooks={"request": [_use_host_name]},
         )
 
     def trusting(self) -> ssl.SSLContext:
@@ -118,7 +118,7 @@ class Nginx(Service):
             raise
 
 
-def _to_its_name(request: httpx.Request) -> None:
+def _use_host_name(request: httpx.Request) -> None:
     request.extensions["sni_hostname"] = NAME
 
 

@@ -83,7 +83,7 @@ class Operator:
             raise RuntimeError(f"{text}\n{done.stdout}")
         return done.stdout
 
-    def said_to_docker(self) -> list[str]:
+    def docker_calls(self) -> list[str]:
         """Return the arguments of each call of `docker`, in order."""
         return (self.folder / "docker.log").read_text().splitlines()
 

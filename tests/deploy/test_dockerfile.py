@@ -41,7 +41,7 @@ def _faults_of_shipped(stage: Stage) -> Iterator[str]:
     if not last.get("CMD", "").startswith("["):
         yield "has a shell between it and its signals"
     if "HEALTHCHECK" not in last:
-        yield "says nothing of its health"
+        yield "has no health check"
     if "RUN" in last:
         yield "ships what it was built with"
 
@@ -61,7 +61,7 @@ def test_dockerfile_has_no_fault() -> None:
         ("USER 10001:10001", "USER 0:0", "web runs as root"),
         ("USER 10001:10001", "USER maru", "web runs as root"),
         ('CMD ["python", "-m"', 'CMD exec "python -m"', "web has a shell between"),
-        ("HEALTHCHECK NONE", "EXPOSE 1", "agents says nothing of its health"),
+        ("HEALTHCHECK NONE", "EXPOSE 1", "agents has no health check"),
         ("EXPOSE 8000", "RUN true", "web ships what it was built with"),
     ],
 )

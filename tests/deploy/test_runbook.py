@@ -98,13 +98,13 @@ def test_wrong_secret_key_is_reported_before_the_start(operator: Operator, membe
     right = operator.settings["MARU_SECRET_KEY"]
     operator.set(MARU_SECRET_KEY="w" * 64)
     *_, check, up = "".join(blocks("Restore")).splitlines()
-    before = operator.said_to_docker()
+    before = operator.docker_calls()
 
     with pytest.raises(RuntimeError, match="These keys cannot be read"):
         operator.type(f"{check}\n{up}")
 
-    assert f"docker {operator.said_to_docker()[-1]}" == check
-    assert len(operator.said_to_docker()) == len(before) + 1
+    assert f"docker {operator.docker_calls()[-1]}" == check
+    assert len(operator.docker_calls()) == len(before) + 1
     operator.set(MARU_SECRET_KEY=right)
 
 

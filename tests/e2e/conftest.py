@@ -120,10 +120,10 @@ def open_browser(new_context: Callable[..., BrowserContext], monitor: PageMonito
 def sign_in(server: Server, open_browser: Open) -> Open:
     """Open a page in a new browser context with a session of the user."""
 
-    def enter_as(person: Person, **options: Any) -> Page:
+    def open_as(person: Person, **options: Any) -> Page:
         page = open_browser(**options)
         key = server.keys[person.user]
         page.context.add_cookies([{"name": "maru_session", "value": key, "url": server.url}])
         return page
 
-    return enter_as
+    return open_as

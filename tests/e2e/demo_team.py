@@ -44,10 +44,10 @@ def main(provider: str, out: str) -> None:
     owner, friend = people[:2]
     personas = _personas(owner, team, provider)
     room = create_room(user=owner, team_id=team.pk, name="checkout", topic=TOPIC, personas=personas)
-    _let_in(owner, room.pk, people[1:])
+    _add_to_room(owner, room.pk, people[1:])
     for name, lines in OTHER_ROOMS.items():
         other = create_room(user=owner, team_id=team.pk, name=name)
-        _let_in(owner, other.pk, [friend])
+        _add_to_room(owner, other.pk, [friend])
         _say(friend, other.pk, lines)
     sessions = [session_of(str(person.pk)) for person in (owner, friend)]
     Path(out).write_text(json.dumps({"room": str(room.pk), "sessions": sessions}))
@@ -96,7 +96,7 @@ def _personas(owner: "User", team: "Team", provider: str) -> "list[UUID]":
     ]
 
 
-def _let_in(owner: "User", room: "UUID", people: "list[User]") -> None:
+def _add_to_room(owner: "User", room: "UUID", people: "list[User]") -> None:
     from rooms.services import put_member
 
     for person in people:

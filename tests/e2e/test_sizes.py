@@ -54,7 +54,7 @@ def room(server: Server) -> PopulatedRoom:
     return server.populate(1, 2, "echo")[0]
 
 
-def beyond_the_edge(page: Page) -> list[str]:
+def too_wide_elements(page: Page) -> list[str]:
     """Return the elements wider than the page, except inside scrolling or clipping containers."""
     found: list[str] = page.evaluate(BEYOND)
     return found
@@ -136,7 +136,7 @@ def test_no_element_is_wider_than_the_page(
 
     room_page.ask(f"{WIDE}\n\n{CODE}\n\n{TABLE}")
     room_page.ended()
-    assert beyond_the_edge(page) == []
+    assert too_wide_elements(page) == []
     expect(room_page.field).to_be_in_viewport()
     expect(room_page.answer_text).to_be_in_viewport()
     for path in (
@@ -153,7 +153,7 @@ def test_no_element_is_wider_than_the_page(
         "/api/v1/docs",
     ):
         page.goto(server.url + path)
-        assert beyond_the_edge(page) == [], path
+        assert too_wide_elements(page) == [], path
 
 
 def test_width_check_finds_a_wide_element(
@@ -161,8 +161,8 @@ def test_width_check_finds_a_wide_element(
 ) -> None:
     page = sign_in(room.members[0], viewport=PHONE)
     page.goto(server.address(room))
-    assert beyond_the_edge(page) == []
+    assert too_wide_elements(page) == []
 
     page.locator(".room-head .header-title").evaluate("(title) => (title.style.minWidth = '500px')")
 
-    assert beyond_the_edge(page) != []
+    assert too_wide_elements(page) != []

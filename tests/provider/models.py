@@ -1,7 +1,7 @@
 """The models of the stub provider. The name of a model selects its function in MODELS.
 
 The numbers in a name are its parameters: `tokens-200@50` sends 200 tokens at 50 per second.
-README.md lists the models; `faults` has those that misbehave.
+README.md lists the models; `faults` has the models that misbehave.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ async def echo_prompt(chat: Chat) -> None:
 async def canary(chat: Chat) -> None:
     """`canary@400`: repeat the canary of the question forty times, with numbers.
 
-    So a test can find mixed and reordered deltas.
+    This lets a test detect mixed and reordered deltas.
     """
     (rate,) = chat.numbers(400)
     await chat.send_text(canaries(chat), rate=rate)
@@ -133,7 +133,7 @@ async def usage_with_finish(chat: Chat) -> None:
 
 
 async def usage_always(chat: Chat) -> None:
-    """Send the usage so far in every event, also in those with text."""
+    """Send the usage so far in every event, also in events with text."""
     for word in ("four ", "words ", "in ", "all"):
         choice = {"index": 0, "delta": {"content": word}, "finish_reason": None}
         await chat.send_event({"choices": [choice], "usage": chat.usage()})

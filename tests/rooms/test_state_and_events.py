@@ -144,7 +144,7 @@ def delete_default_persona(cast: Cast) -> None:
     delete_persona(user=cast.owner, persona_id=cast.persona.pk)
 
 
-def delete_persona_that_has_spoken(cast: Cast) -> None:
+def delete_persona_with_answers(cast: Cast) -> None:
     complete(cast)
     fail(cast)
     delete_persona(user=cast.owner, persona_id=cast.persona.pk)
@@ -210,7 +210,7 @@ CASES: dict[str, tuple[Act, ...]] = {
     "room.changed": (rename, archive_and_restore),
     "room.archived": (archive,),
     "persona.bound": (bind,),
-    "persona.unbound": (delete_default_persona, delete_persona_that_has_spoken, confine),
+    "persona.unbound": (delete_default_persona, delete_persona_with_answers, confine),
     "persona.changed": (edit_persona,),
 }
 DELETES_THE_ROOM = {"room.deleted"}

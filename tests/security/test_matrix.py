@@ -387,7 +387,7 @@ def test_pages_give_outsiders_the_response_of_a_missing_object(victim: Tenant, o
                 case = (principal and principal.name, method, name)
                 status = check_same_response(real, unknown, victim.ids, missing, case)
                 statuses.add(status)
-                if status == 302:  # to the sign-in page, or from a URL that takes only POST
+                if status == 302:  # to the sign-in page, or from a URL that accepts only POST
                     assert real[0]["Location"].startswith(("/accounts/login/", "/")), case
                 assert "CANARY" not in real[0].content.decode(), case
             if principal and principal.can_sign_in:
@@ -446,7 +446,7 @@ def test_foreign_id_in_a_body_is_not_found(victim: Tenant, own: Tenant) -> None:
     token = make_principals(victim, own)[0].token
     for name, body in BODIES.items():
         if name == "POST /invitations/accept":
-            continue  # takes a secret instead of an id
+            continue  # the body has a secret instead of an id
         kinds = set(re.findall(r"{(\w+)}", json.dumps(body)))
         for foreign in kinds:
             real, unknown = (

@@ -175,17 +175,17 @@ class Server:
         options = [word for model in models for word in ("--model", model)]
         if options:
             options = ["--provider", self.provider.base_url, *options]
-        made = self.installation.populate(rooms, members, *options)
-        for room in made:
+        created = self.installation.populate(rooms, members, *options)
+        for room in created:
             self.deliveries.members[room.id] = {person.token for person in room.members}
-        return made
+        return created
 
     def create_token(self, person: Person, **fields: Any) -> tuple[str, str]:
         """Create another token of the user; return its id and the token."""
-        made = self.request("POST", "/me/tokens", person, {"name": "another", **fields})
-        assert made.status == 201, made.raw
-        self.deliveries.owners[made.body["token"]] = person.token
-        return made.body["id"], made.body["token"]
+        created = self.request("POST", "/me/tokens", person, {"name": "another", **fields})
+        assert created.status == 201, created.raw
+        self.deliveries.owners[created.body["token"]] = person.token
+        return created.body["id"], created.body["token"]
 
     def allow(self, room: PopulatedRoom, person: Person) -> None:
         """Record that this user may receive events of the room from now on."""

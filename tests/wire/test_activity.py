@@ -124,7 +124,7 @@ async def test_user_goes_offline_when_the_last_connection_closes(
         await client.event("presence", room=room.id, user=member.user, online=False)
         async with server.client(member) as again, asyncio.timeout(DEADLINE):
             await again.join(room.id)
-            while not goes_offline_and_online(client, member):
+            while not is_online_again(client, member):
                 await client.receive()
 
 
@@ -133,7 +133,7 @@ def offline_frames(client: WireClient, person: Person) -> list[Frame]:
     return [frame for frame in delivered if not frame["online"]]
 
 
-def goes_offline_and_online(client: WireClient, person: Person) -> bool:
+def is_online_again(client: WireClient, person: Person) -> bool:
     delivered = [frame for frame in client.of_type("presence") if frame["user"] == person.user]
     return delivered[-1]["online"] is True
 

@@ -43,7 +43,7 @@ async def send_every_command(client: WireClient, room: PopulatedRoom, message: s
     await client.received_so_far()
 
 
-def ask_for_everything(server: Server, token: str, room: PopulatedRoom, message: str) -> None:
+def send_every_request(server: Server, token: str, room: PopulatedRoom, message: str) -> None:
     """Request the same by REST."""
     for part in ("", "/members", "/messages", "/events?after=0", "/stream?after=0"):
         assert server.request("GET", f"/rooms/{room.id}{part}", token).status == 404
@@ -77,7 +77,7 @@ async def request_as_stranger(
     for room, message in posted.items():
         foreign_room = PopulatedRoom(room, away.team, [])
         await send_every_command(client, foreign_room, message)
-        ask_for_everything(server, away.members[0].token, foreign_room, message)
+        send_every_request(server, away.members[0].token, foreign_room, message)
 
 
 async def test_text_of_a_room_reaches_its_members_only(

@@ -1,4 +1,4 @@
-"""Clients that do not read, do not answer, or send too much are closed; other clients go on."""
+"""Clients that do not read, do not answer, or send too much are closed; others are not affected."""
 
 import asyncio
 import socket

@@ -268,9 +268,9 @@ def test_reader_cannot_post(server: Server, room: PopulatedRoom) -> None:
 def test_created_room_is_private_and_owned_by_its_creator(
     server: Server, room: PopulatedRoom, member: Person, stranger: Person
 ) -> None:
-    made = server.request("POST", f"/teams/{room.team}/rooms", member, {"name": "새 방"})
-    assert made.status == 201, made.raw
-    new = made.body
+    created = server.request("POST", f"/teams/{room.team}/rooms", member, {"name": "새 방"})
+    assert created.status == 201, created.raw
+    new = created.body
 
     check(ROOM, new)
     assert (new["privacy"], new["answer_policy"], new["team"]) == ("private", "default", room.team)

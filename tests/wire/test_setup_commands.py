@@ -43,7 +43,7 @@ def populated(server: Server, out: Path, *options: str) -> Any:
 async def test_populate_makes_private_rooms_with_demo_personas(
     server: Server, tmp_path: Path
 ) -> None:
-    made = populated(server, tmp_path / "people.json", "--personas", "2")
+    created = populated(server, tmp_path / "people.json", "--personas", "2")
     check(
         record(
             "populated",
@@ -52,16 +52,16 @@ async def test_populate_makes_private_rooms_with_demo_personas(
                 record("made room", id=ID, members=each(record("made", user=ID, token=TEXT)))
             ),
         ),
-        made,
+        created,
     )
-    rooms = made["rooms"]
+    rooms = created["rooms"]
     tokens = {one["token"] for room in rooms for one in room["members"]}
     assert [len(room["members"]) for room in rooms] == [2, 2, 2]
     assert len(tokens) == 6
 
     first = Person(**rooms[0]["members"][0])
     me = server.request("GET", "/me", first).body
-    assert [team["role"] for team in me["teams"] if team["id"] == made["team"]] == ["owner"]
+    assert [team["role"] for team in me["teams"] if team["id"] == created["team"]] == ["owner"]
     for room in rooms:
         person = Person(**room["members"][0])
         seen = server.request("GET", f"/rooms/{room['id']}", person).body

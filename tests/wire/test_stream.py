@@ -190,7 +190,7 @@ async def test_stream_ahead_of_the_log_is_a_conflict(
 
 
 async def test_shutdown_ends_open_streams(tmp_path: Path) -> None:
-    """An open response would delay the shutdown until uvicorn logs "graceful" and gives up."""
+    """An open response would delay the end until a timeout, which uvicorn logs as "graceful"."""
     with Installation(tmp_path) as installation:
         (room,) = installation.populate(1, 1)
         async with event_stream(installation, room.id, room.members[0].token) as stream:

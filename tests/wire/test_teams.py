@@ -78,11 +78,11 @@ def worker(foreign: PopulatedRoom) -> Person:
 def test_created_team_is_owned_by_its_creator(
     server: Server, worker: Person, member: Person
 ) -> None:
-    made = server.request("POST", "/teams", worker, {"name": "새 팀"})
-    new = made.body
+    created = server.request("POST", "/teams", worker, {"name": "새 팀"})
+    new = created.body
 
     check(TEAM, new)
-    assert (made.status, new["name"], new["role"]) == (201, "새 팀", "owner")
+    assert (created.status, new["name"], new["role"]) == (201, "새 팀", "owner")
     assert new["id"] in [one["id"] for one in server.request("GET", "/teams", worker).body["items"]]
     assert server.request("GET", f"/teams/{new['id']}", worker).body == new
     nowhere = server.request("GET", f"/teams/{UNKNOWN_ID}", member)
@@ -121,15 +121,19 @@ def test_invitation_is_accepted_once_with_its_role(
 ) -> None:
     path = f"/teams/{team}/invitations"
     assert server.request("POST", path, worker, {"role": "member"}).code == "forbidden"
-    made = server.request("POST", path, team_owner, {"role": "guest"})
-    check(record("invitation", **INVITATION, token=TEXT, url=TEXT), made.body)
+    created = server.request("POST", path, team_owner, {"role": "guest"})
+    check(record("invitation", **INVITATION, token=TEXT, url=TEXT), created.body)
     listed = server.request("GET", path, team_owner)
     check(each(record("invitation", **INVITATION)), listed.body["items"])
-    assert made.body["token"] not in listed.raw.decode()
-    assert made.body["url"].endswith(f"/{made.body['token']}/")
+    assert created.body["token"] not in listed.raw.decode()
+    assert created.body["url"].endswith(f"/{created.body['token']}/")
 
-    accepted = server.request("POST", "/invitations/accept", member, {"token": made.body["token"]})
-    again = server.request("POST", "/invitations/accept", stranger, {"token": made.body["token"]})
+    accepted = server.request(
+        "POST", "/invitations/accept", member, {"token": created.body["token"]}
+    )
+    again = server.request(
+        "POST", "/invitations/accept", stranger, {"token": created.body["token"]}
+    )
 
     assert (accepted.status, accepted.body["id"], accepted.body["role"]) == (200, team, "guest")
     assert again.code == "not_found"
@@ -156,12 +160,12 @@ def test_invitation_is_accepted_once_with_its_role(
 def test_revoked_invitation_is_not_found(
     server: Server, team: str, team_owner: Person, member: Person
 ) -> None:
-    made = server.request("POST", f"/teams/{team}/invitations", team_owner, {}).body
-    path = f"/teams/{team}/invitations/{made['id']}"
+    created = server.request("POST", f"/teams/{team}/invitations", team_owner, {}).body
+    path = f"/teams/{team}/invitations/{created['id']}"
 
     assert server.request("DELETE", path, team_owner).status == 204
     assert server.request("DELETE", path, team_owner).status == 404
-    accepted = server.request("POST", "/invitations/accept", member, {"token": made["token"]})
+    accepted = server.request("POST", "/invitations/accept", member, {"token": created["token"]})
     assert accepted.code == "not_found"
 
 
@@ -171,20 +175,20 @@ def test_key_of_a_connection_is_write_only(
     path, key = f"/teams/{team}/connections", "sk-CANARY-7f3a9c"
     fields = {"name": "Ours", "kind": "openai", "base_url": server.provider.base_url, "key": key}
     assert server.request("POST", path, worker, fields).code == "forbidden"
-    made = server.request("POST", path, team_owner, {**fields, "models": ["echo"]})
-    check(CONNECTION, made.body)
-    mine = f"{path}/{made.body['id']}"
+    created = server.request("POST", path, team_owner, {**fields, "models": ["echo"]})
+    check(CONNECTION, created.body)
+    mine = f"{path}/{created.body['id']}"
     checked = server.request("POST", f"{mine}/check", team_owner)
     renamed = server.request("PATCH", mine, team_owner, {"name": "Theirs"})
     answers = [
-        made,
+        created,
         checked,
         renamed,
         server.request("GET", mine, team_owner),
         server.request("GET", path, team_owner),
     ]
 
-    assert (made.status, made.body["has_key"]) == (201, True)
+    assert (created.status, created.body["has_key"]) == (201, True)
     check(record("check", ok=BOOL, detail=TEXT, models=each(TEXT)), checked.body)
     assert checked.body["ok"], checked.body
     assert (renamed.body["name"], renamed.body["has_key"]) == ("Theirs", True)
@@ -198,18 +202,18 @@ def test_key_of_a_connection_is_write_only(
 def test_connection_is_found_in_its_own_team_only(
     server: Server, team: str, team_owner: Person, room: PopulatedRoom
 ) -> None:
-    made = server.request(
+    created = server.request(
         "POST", f"/teams/{team}/connections", team_owner, {"name": "x", "kind": "demo"}
     )
     own = server.request("POST", "/teams", team_owner, {"name": "another"}).body["id"]
 
     for method, end in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/check")):
-        path = f"/teams/{own}/connections/{made.body['id']}{end}"
+        path = f"/teams/{own}/connections/{created.body['id']}{end}"
         assert (
             server.request(method, path, team_owner, b"{" if method == "PATCH" else None).status
             == 404
         )
-    server.request("DELETE", f"/teams/{team}/connections/{made.body['id']}", team_owner)
+    server.request("DELETE", f"/teams/{team}/connections/{created.body['id']}", team_owner)
 
 
 def test_address_outside_the_allow_list_is_refused(
@@ -228,12 +232,12 @@ def test_persona_is_created_changed_and_restored(
     fields = {"name": "x", "kind": "demo"}
     connection = server.request("POST", f"/teams/{team}/connections", team_owner, fields).body["id"]
     fields = {"name": "누리", "role": "Scribe", "goal": "Write it down.", "model": "demo"}
-    made = server.request(
+    created = server.request(
         "POST", f"/teams/{team}/personas", team_owner, {**fields, "connection": connection}
     )
-    assert made.status == 201, made.raw
-    check(PERSONA, made.body)
-    path = f"/personas/{made.body['id']}"
+    assert created.status == 201, created.raw
+    check(PERSONA, created.body)
+    path = f"/personas/{created.body['id']}"
 
     secret = {"instructions": "Say nothing of this.", "enabled": False}
     changed = server.request("PATCH", path, team_owner, {**secret, "version": 1})

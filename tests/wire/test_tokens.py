@@ -68,18 +68,18 @@ def test_token_cannot_create_a_stronger_token(
 ) -> None:
     _, token = server.create_token(owner, scopes=["read", "write"], team=room.team)
 
-    made = server.request("POST", "/me/tokens", token, {"name": "more", "scopes": ["admin"]})
-    assert made.code == "forbidden", made
+    response = server.request("POST", "/me/tokens", token, {"name": "more", "scopes": ["admin"]})
+    assert response.code == "forbidden", response
 
 
 def test_expired_token_is_invalid(server: Server, owner: Person) -> None:
-    made = server.request(
+    response = server.request(
         "POST", "/me/tokens", owner, {"name": "old", "expires_at": "2020-01-01T00:00:00Z"}
     )
-    if made.status == 201:
-        assert server.request("GET", "/me", made.body["token"]).status == 401
+    if response.status == 201:
+        assert server.request("GET", "/me", response.body["token"]).status == 401
     else:
-        assert made.code == "invalid"
+        assert response.code == "invalid"
 
 
 def test_refusal_by_scope_is_audited_and_not_logged(

@@ -37,11 +37,11 @@ def provider(settings: Settings) -> Iterator[OidcProvider]:
         )
         settings.SOCIALACCOUNT_PROVIDERS = {"openid_connect": openid_connect(env)}
         provider.claims = {"sub": "seo-1"}
-        says(provider, email="seo@example.com", email_verified=True, name="Seo")
+        set_claims(provider, email="seo@example.com", email_verified=True, name="Seo")
         yield provider
 
 
-def says(provider: OidcProvider, **claims: object) -> None:
+def set_claims(provider: OidcProvider, **claims: object) -> None:
     provider.userinfo = {"sub": "seo-1", **claims}
 
 
@@ -90,7 +90,7 @@ def test_invited_user_gets_an_account(client: Client, cast: Cast, provider: Oidc
 def test_second_sign_in_uses_the_same_account(cast: Cast, provider: OidcProvider) -> None:
     first, second = Client(), Client()
     sign_in(invited(first, cast))
-    says(provider, email="moved@example.com", email_verified=True, name="Seo")
+    set_claims(provider, email="moved@example.com", email_verified=True, name="Seo")
 
     sign_in(second)
 
@@ -125,11 +125,11 @@ def test_invitation_for_another_email_creates_no_account(
 def test_unverified_email_signs_in_to_no_account(
     cast: Cast, provider: OidcProvider, verified: object
 ) -> None:
-    says(provider, email=cast.owner.email, email_verified=verified)
+    set_claims(provider, email=cast.owner.email, email_verified=verified)
     uninvited, invitee = Client(), Client()
 
     sign_in(uninvited)
-    says(provider, email="seo@example.com", email_verified=verified)
+    set_claims(provider, email="seo@example.com", email_verified=verified)
     sign_in(invited(invitee, cast))
 
     assert signed_in_user(uninvited) is None
@@ -139,7 +139,7 @@ def test_unverified_email_signs_in_to_no_account(
 def test_verified_email_signs_in_to_its_account(
     client: Client, cast: Cast, provider: OidcProvider
 ) -> None:
-    says(provider, email=cast.member.email.upper(), email_verified=True)
+    set_claims(provider, email=cast.member.email.upper(), email_verified=True)
 
     sign_in(client)
 
@@ -164,7 +164,7 @@ def test_provider_sign_in_requires_the_second_factor(
     cache.clear()
     with time_machine.travel(time.time() // STEP * STEP + 10, tick=False):
         secret = enable_totp(cast.member)
-        says(provider, email=cast.member.email, email_verified=True)
+        set_claims(provider, email=cast.member.email, email_verified=True)
 
         answer = sign_in(client)
 
@@ -175,7 +175,7 @@ def test_provider_sign_in_requires_the_second_factor(
 
 
 def test_suspended_user_cannot_sign_in(client: Client, cast: Cast, provider: OidcProvider) -> None:
-    says(provider, email=cast.suspended.email, email_verified=True)
+    set_claims(provider, email=cast.suspended.email, email_verified=True)
 
     sign_in(client)
 
@@ -186,7 +186,7 @@ def test_suspended_user_cannot_sign_in(client: Client, cast: Cast, provider: Oid
 def test_id_token_for_another_client_is_rejected(
     client: Client, cast: Cast, provider: OidcProvider, fault: str
 ) -> None:
-    says(provider, email=cast.member.email, email_verified=True)
+    set_claims(provider, email=cast.member.email, email_verified=True)
     match fault:
         case "audience":
             provider.audience = "another-client"
@@ -206,7 +206,7 @@ def test_id_token_for_another_client_is_rejected(
 def test_callback_in_another_browser_is_rejected(
     client: Client, cast: Cast, provider: OidcProvider
 ) -> None:
-    says(provider, email=cast.member.email, email_verified=True)
+    set_claims(provider, email=cast.member.email, email_verified=True)
     authorization = urlsplit(client.post(START)["Location"])
     connection = HTTPConnection(authorization.netloc)
     connection.request("GET", f"{authorization.path}?{authorization.query}")
@@ -223,7 +223,7 @@ def test_callback_in_another_browser_is_rejected(
 def test_next_url_must_be_an_own_path(
     client: Client, cast: Cast, provider: OidcProvider, address: str
 ) -> None:
-    says(provider, email=cast.member.email, email_verified=True)
+    set_claims(provider, email=cast.member.email, email_verified=True)
 
     answer = sign_in(client, f"{START}?next={address}")
 

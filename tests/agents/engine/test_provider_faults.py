@@ -1,4 +1,4 @@
-"""Faults of providers: each has its error code, and the room sees no secret."""
+"""Faults of providers: each has its error code, and no secret reaches the room."""
 
 import asyncio
 import logging

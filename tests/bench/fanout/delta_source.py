@@ -49,7 +49,7 @@ class DeltaSource:
         return await in_thread(RUNS, create_sessions, users)
 
     async def post(self, room: str, owner: str) -> None:
-        """Post a message that asks no persona."""
+        """Post a message that starts no run."""
         await in_thread(RUNS, _post, room, owner)
 
     async def queries(self, room: str, user: str) -> int:

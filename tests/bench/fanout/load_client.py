@@ -156,7 +156,7 @@ class LoadClient:
         return {"took": took}
 
     def receive(self, prefix: str) -> dict[str, Any]:
-        """Count the frames that start with `prefix` until as many as a second request gives.
+        """Count the frames that start with `prefix` up to the number in a second request.
 
         The second request, `until`, has the number of frames and the times of sending.
         """

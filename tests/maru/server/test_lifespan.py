@@ -31,10 +31,10 @@ async def test_task_that_ends_early_raises_companion_ended(error: Exception | No
     async def live() -> None:
         await asyncio.Event().wait()
 
-    with pytest.raises(CompanionEnded, match="mortal"):
+    with pytest.raises(CompanionEnded, match="failing"):
         async with (
             running(live(), "outer"),
-            running(end_early(), "mortal"),
+            running(end_early(), "failing"),
             running(live(), "inner"),
         ):
             await asyncio.Event().wait()

@@ -36,7 +36,7 @@ def folder(prepared: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def short_lock_timeout(tmp_path: Path) -> dict[str, str]:
-    """Environment variables that make SQLite give up on a lock early."""
+    """Environment variables that shorten the time that SQLite waits for a lock."""
     (tmp_path / "sitecustomize.py").write_text(SHORT_LOCK_TIMEOUT)
     return {"PYTHONPATH": f"{tmp_path}:{ROOT}:{ROOT / 'platform'}"}
 

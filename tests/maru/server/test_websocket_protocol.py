@@ -43,7 +43,7 @@ class Served:
         return protocol
 
     @property
-    def is_over(self) -> bool:
+    def is_closed(self) -> bool:
         return not self.server.server_state.connections
 
     @property
@@ -78,16 +78,16 @@ async def served(*, ping_seconds: float = 60) -> AsyncIterator[Served]:
         listener.setblocking(False)
         client.setblocking(False)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        made = Served(client, ping_seconds)
-        serving = asyncio.create_task(made.server.serve(sockets=[listener]))
+        created = Served(client, ping_seconds)
+        serving = asyncio.create_task(created.server.serve(sockets=[listener]))
         await asyncio.get_running_loop().sock_connect(client, listener.getsockname())
-        await made.send_bytes(
+        await created.send_bytes(
             b"GET /ws/ HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
         )
-        assert b"101" in await made.read(1_000)
-        yield made
-        made.server.should_exit = True
+        assert b"101" in await created.read(1_000)
+        yield created
+        created.server.should_exit = True
         client.close()
         await serving
 
@@ -149,4 +149,4 @@ async def test_half_open_connection_is_aborted_with_unsent_data() -> None:
         while not 0 < connection.unsent < 60_000:
             await connection.send({"type": "websocket.send", "text": "x" * 10_000})
 
-        await until(lambda: connection.is_over)
+        await until(lambda: connection.is_closed)

@@ -34,7 +34,7 @@ def test_each_socket_receives_the_events_of_its_membership_and_no_others(
         stateful_step_count=60 if LONG else 40,
         deadline=None,
         database=None,
-        phases=[Phase.generate],  # no shrinking: it takes long, and the failing step is enough
+        phases=[Phase.generate],  # no shrinking: it is slow, and the failing step is sufficient
         suppress_health_check=list(HealthCheck),
     )
 

@@ -290,10 +290,10 @@ def commands() -> dict[str, tuple[str, ...]]:
 
 def outsiders(cast: Cast) -> list[User]:
     """Return users of all kinds who are not members of the room."""
-    made = []
+    created = []
     for name, role in (("TeamAdmin", "admin"), ("TeamMember", "member"), ("Guest", "guest")):
         add_team_member(cast.team, user := make_user(name), role)
-        made.append(user)
+        created.append(user)
     staff = make_user("Staff")
     staff.is_staff = staff.is_superuser = True
     staff.save()
@@ -303,7 +303,7 @@ def outsiders(cast: Cast) -> list[User]:
     accounts.suspend_user(person=cast.reader)
     invited = cast.nobody
     accounts.invite(user=cast.owner, team_id=cast.team.pk, email=invited.email)
-    return [*made, staff, former, invited, cast.member, cast.reader, cast.stranger]
+    return [*created, staff, former, invited, cast.member, cast.reader, cast.stranger]
 
 
 async def test_every_command_answers_outsiders_as_for_unknown_ids(

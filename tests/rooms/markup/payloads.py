@@ -97,7 +97,7 @@ LOADING: Final = [
     "https://evil.example/preview",
 ]
 
-# Text that takes a Markdown parser long.
+# Text that a Markdown parser needs much time for.
 # fmt: off
 UNITS: Final = [
     "[]", "![", "[](", "*a", "_a ", "**a*", "*_", "*a**b***", "<a ", "<http://a>", "&amp;",

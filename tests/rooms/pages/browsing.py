@@ -40,7 +40,7 @@ def page(user: User, room: Room, query: str = "", **cookies: str) -> str:
 
 
 def messages_on(html: str) -> list[str]:
-    """Return the messages of a page, without those in its `<template>` elements."""
+    """Return the messages of a page, without the messages in its `<template>` elements."""
     shown = re.sub(r"<template.*?</template>", "", html, flags=re.DOTALL)
     return re.findall(r"<article.*?</article>", shown, flags=re.DOTALL)
 

@@ -1,4 +1,4 @@
-"""The delta store: the same tests for both implementations, and those of Redis only."""
+"""The delta store: the same tests for both implementations, and tests of Redis only."""
 
 import asyncio
 import shutil
