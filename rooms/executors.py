@@ -73,7 +73,7 @@ def _close_if_broken() -> None:
         connection.close()
 
 
-def _has_unread_data(postgres: Any) -> bool:  # Any: Django does not know the driver's type
+def _has_unread_data(postgres: Any) -> bool:  # Any: Django does not type the driver's connection
     if postgres.closed:
         return True
     poll = select.poll()

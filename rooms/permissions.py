@@ -43,7 +43,7 @@ def lock_room(user: User, room_id: UUID, permission: str, *, even_archived: bool
 
     Rooms are always locked with `no_key` (FOR NO KEY UPDATE in PostgreSQL): inserting a row that
     references the room needs a key share lock on it, and that transaction may hold the lock of the
-    audit log, for which this one waits later.
+    audit log, for which this transaction waits later.
     """
     _lock(user, room_id, permission, even_archived=even_archived)
     return access_room(user, room_id, permission, even_archived=even_archived)
@@ -54,7 +54,7 @@ def lock_room_to_post(
 ) -> tuple[Room, User, dict[str, UUID | None]]:
     """Like `lock_room` for POST; also return the user and the values of `lookups`.
 
-    All are read in the one query under the lock. The user is read again because a connection has
+    A single query under the lock reads all of them. The user is read again because a connection has
     its user from the handshake, and users change their names. `lookups` are subqueries, which refer
     to the room as `OuterRef("content_object")`.
     """
@@ -114,7 +114,7 @@ def permissions_in(user: User, room: Room) -> list[str]:
 
 
 def set_room_role(users: Iterable[User], room: Room, role: str | None) -> None:
-    """Replace the permissions of users in a room by those of a role; None removes them all.
+    """Replace the permissions of users in a room by a role's permissions; None removes them all.
 
     Called in the transaction that sets the role.
     """
@@ -122,7 +122,7 @@ def set_room_role(users: Iterable[User], room: Room, role: str | None) -> None:
 
 
 def _granted(user: User, **thing: UUID) -> QuerySet[RoomPermission]:
-    """Return the permissions of a user; `thing` is a lookup from RoomPermission, of one room."""
+    """Return the permissions of a user; `thing` is a lookup from RoomPermission to a room."""
     granted = RoomPermission.objects.filter(
         user_id=user.pk, user__is_active=True, content_object__team__deleted_at=None, **thing
     )

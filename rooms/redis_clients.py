@@ -1,6 +1,6 @@
 """Redis clients for data that may be lost: deltas and presence.
 
-Requests have short timeouts. After a failure Redis is not asked again for PAUSE_SECONDS. The
+Requests have short timeouts. After a failure all requests are skipped for PAUSE_SECONDS. The
 channel layer has connections of its own (`rooms.fanout.redis_layer`).
 """
 
@@ -34,7 +34,7 @@ _backoff_until = 0.0
 
 
 @cache
-def async_client() -> Any:  # Any: redis-py's stubs say str, but replies are bytes here
+def async_client() -> Any:  # Any: redis-py's stubs declare str, but replies are bytes
     """Return the client of this process's event loop."""
     # redis-py's default pool raises if all its connections are in use; this pool waits.
     pool = aioredis.BlockingConnectionPool.from_url(

@@ -1,7 +1,7 @@
 """Sends `room.activity`: unread counts of rooms that a connection is not subscribed to.
 
-A process queries the database at most once a second, however many messages there are, and only for
-the users of its own connections. The query returns current members only.
+A process queries the database at most once a second, regardless of the number of messages, and only
+for the users of its own connections. The query returns current members only.
 """
 
 import asyncio

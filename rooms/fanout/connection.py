@@ -127,7 +127,7 @@ class Connection:
         return self._transport.direct_writer(self.flush)
 
     def _next_batch(self) -> list[Frame]:
-        """Return about BATCH_BYTES of unsent frames; raise IndexError if a ring dropped one."""
+        """Return about BATCH_BYTES of unsent frames; raise IndexError if a ring dropped a frame."""
         frames = list(self._queue)
         self._queue.clear()
         size = sum(len(frame.wire) for frame in frames)

@@ -12,7 +12,7 @@ class Credential:
     user_id: UUID
     token_id: UUID | None = None
     session_key: str | None = None
-    team_id: UUID | None = None  # the team that the token is bound to, if it is bound to one
+    team_id: UUID | None = None  # the team that the token is bound to, or None
 
     @property
     def keys(self) -> tuple[UUID | None, str | None]:

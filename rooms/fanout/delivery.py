@@ -94,7 +94,7 @@ class Delivery:
         return subscription
 
     def remove(self, connection: Connection) -> None:
-        """Deliver nothing more to a connection, neither new items nor those in the ring."""
+        """Deliver nothing more to a connection, neither new items nor items in the ring."""
         subscription = self.subscriptions.pop(connection, None)
         if subscription is not None:
             self.live.pop(subscription, None)
@@ -148,7 +148,7 @@ class Subscription:
     - Live to lagging, `lag`: when the connection starts a flush task. It does so when its client
       reads too slowly (backpressure), and when one of its lagging subscriptions gets an item. It
       also happens when the connection is closed. All subscriptions of a connection lag together:
-      otherwise a write of a live one would overtake the frames that the task sends.
+      otherwise a write of a live subscription would overtake the frames that the task sends.
     """
 
     def __init__(self, delivery: Delivery, connection: Connection) -> None:

@@ -38,7 +38,7 @@ class Roster(Protocol):
         """Return the users who are present in a room."""
 
     async def count(self, room_id: UUID) -> int:
-        """Return about how many users are present in a room."""
+        """Return the approximate number of users who are present in a room."""
 
 
 class MemoryRoster:

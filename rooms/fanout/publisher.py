@@ -98,7 +98,7 @@ _decoder: msgspec.msgpack.Decoder[Envelope] = msgspec.msgpack.Decoder(Envelope)
 
 
 def group_of(room_id: UUID) -> str:
-    """Return the name of the room's group on the layer; two rooms never share one."""
+    """Return the name of the room's group on the layer; each room has its own group."""
     return f"room.{room_id.hex}"
 
 

@@ -4,7 +4,7 @@ redis-py opens a connection (address, password, TLS, HELLO); after that, a proto
 reads and writes it. redis-py's own `PubSub` is not used for three reasons:
 
 - It uses a dozen coroutines, a timer and a retry loop for each message.
-- It publishes a message only when the previous one has been answered, one round trip each.
+- It publishes a message only after the reply to the previous message: one round trip each.
 - It treats the kernel's report of a dead connection as a pause without messages, and then reads
   the connection in a loop that never yields to the event loop.
 

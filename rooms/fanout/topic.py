@@ -265,7 +265,7 @@ class Topic:
                 event = msgspec.json.decode(gap.delta.frame, type=MessageDelta)
                 first = msgspec.structs.replace(event, seq=gap.since)
                 await self._read_deltas(first, gap.delta.base, until=gap.delta.seq)
-                # Deltas that the store has lost are given up: clients see the gap and join again.
+                # Deltas that the store has lost are skipped: clients detect the gap and join again.
                 reached = Position(gap.delta.attempt, gap.delta.seq - 1, gap.delta.base)
                 self.positions.answers[gap.delta.message] = reached
             else:

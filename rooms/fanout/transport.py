@@ -1,4 +1,4 @@
-"""Transports: how frames are written to one client.
+"""Transports, which write frames to one client.
 
 A room's frame is the same for every client, so it is encoded once and its bytes are written as they
 are: through uvicorn's transport where the server is uvicorn, otherwise through ASGI `send`.

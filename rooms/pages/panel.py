@@ -1,4 +1,4 @@
-"""The panel beside the timeline: personas, members, and the runs of today."""
+"""The panel next to the timeline: personas, members, and the runs of today."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -36,7 +36,7 @@ def role_words() -> dict[str, str]:
 
 
 def answering_label(state: RoomState, persona: PersonaBody) -> str:
-    """Return a label that says when a persona answers in this room."""
+    """Return a label for the messages that a persona answers in this room."""
     if not persona.enabled:
         return _("Switched off")
     if state.room.answer_policy == AnswerPolicy.OFF:

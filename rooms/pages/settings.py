@@ -40,7 +40,7 @@ def settings_context(user: User, room: Room, form: RoomSettingsForm) -> dict[str
 def _personas(user: User, room: Room, around: Any) -> list[Any]:
     """Return the personas in one query, with `binding` (None: not in the room) and `usable`.
 
-    Any: mypy does not know the annotations of a query.
+    Any: mypy cannot type the annotations of a query.
     """
     here = RoomPersona.objects.filter(room=room, persona=OuterRef("pk"))
     usable = usable_by(user, Persona.objects.filter(team=room.team_id))

@@ -83,7 +83,7 @@ def room_rows(user: User, team: Team) -> list[RoomRow]:
 
 
 def people_around(user: User, team: Team, *, team_wide: bool) -> QuerySet[User]:
-    """Return the other people of the team; if not `team_wide`, only those who share a room."""
+    """Return the other people of the team; if not `team_wide`, only people who share a room."""
     members = User.objects.filter(memberships__team=team, memberships__suspended_at=None)
     people = members.filter(is_active=True).exclude(pk=user.pk)
     if not team_wide:

@@ -104,7 +104,7 @@ class MemoryDeltaStore:
             return len(deltas)
 
     def _answer(self, message: UUID, attempt: int) -> _Answer:
-        """Return the newest attempt of an answer, which is `attempt` or a later one."""
+        """Return the newest attempt of an answer, which is `attempt` or a later attempt."""
         answer = self._answers.get(message)
         if answer is None or answer.attempt < attempt:
             answer = self._answers[message] = _Answer(attempt)

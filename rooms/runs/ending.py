@@ -123,7 +123,7 @@ def fail_runs_of_personas(room: Room, personas: Collection[Persona], detail: Pro
 
 
 def fail_unauthorized_runs(room: Room) -> None:
-    """Fail the active runs of a locked room that may not go on.
+    """Fail the active runs of a locked room that are no longer authorized.
 
     Services that revoke a right call this, so that a streaming answer is subject to the same
     checks, and ends with the same sentence, as a run at its start.
@@ -139,7 +139,7 @@ def fail_unauthorized_runs(room: Room) -> None:
 
 
 def check_authorized(room: Room, run: Run) -> None:
-    """Raise AnswerFailed if the asker may not ask any more, or the persona may not answer.
+    """Raise AnswerFailed if the asker has lost the right to ask, or the persona may not answer.
 
     The detail of the error is in the active language.
     """

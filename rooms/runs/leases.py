@@ -58,7 +58,7 @@ def release(owner: str) -> None:
 
 
 def reap(own_runs: Collection[UUID] = ()) -> None:
-    """Queue the runs with expired leases again; fail those that have had MAX_ATTEMPTS.
+    """Queue the runs with expired leases again; fail runs that have had MAX_ATTEMPTS.
 
     `own_runs` are left out: the caller is running them, and their leases expired while its process
     was suspended.

@@ -125,7 +125,7 @@ def start(run_id: UUID, owner: str) -> Job | None:
             status=MessageStatus.STREAMING,
         )
         created.append(MessageCreated(message_body(run.answer, run.pk)))
-    else:  # the worker of the former attempt may not know yet that it has lost its lease
+    else:  # the worker of the former attempt may still be streaming
         delta_store().close(run.answer.pk, run.attempt - 1)
     run.save(update_fields=["answer", "started_at"])
     record(room, *created, RunStarted(run_body(run)))

@@ -100,7 +100,7 @@ def publish_positions(team_id: UUID) -> None:
 
 
 def publish_positions_behind(run: Run) -> None:
-    """Publish the positions of the runs that were queued behind this one, which has left."""
+    """Publish the positions of the runs that were queued behind `run`, which has left the queue."""
     _publish_positions(run.team_id, lambda queued_at: queued_at >= run.queued_at)
 
 

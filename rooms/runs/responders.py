@@ -22,8 +22,8 @@ def responders(
 
     Personas that the user may not use are left out. `mentioned` are the handles that the page shows
     as mentions; `replied_to` is the persona whose message the user replies to. `named` overrides
-    the policy: an empty collection asks no persona. Raises NotFound if `named` has a persona that
-    is not bound to the room.
+    the policy: with an empty collection, no persona answers. Raises NotFound if `named` has a
+    persona that is not bound to the room.
     """
     bound = list(usable_by(user, room.personas.order_by("bindings__pk")))
     if named is not None:

@@ -109,7 +109,7 @@ class Runner:
     async def _claim_run(self) -> bool:
         """Claim a run and start its answer; return False if no run may start.
 
-        A cancellation does not interrupt a claim: its run would have an owner that does not answer.
+        A cancellation does not interrupt a claim: the owner of the claimed run would not answer it.
         `drain` waits for the claim, and queues its run again.
         """
         asked_at = asyncio.get_running_loop().time()
@@ -124,7 +124,7 @@ class Runner:
         if job is not None:
             self._leases[run_id] = asked_at + queue.LEASE.total_seconds()
             self._moved_teams.add(job.team)
-            if run_id in self._tasks:  # an older attempt: another worker had taken the run since
+            if run_id in self._tasks:  # an older attempt, which this worker has lost
                 self._tasks[run_id].cancel()
             task = asyncio.create_task(self._answer(job), name=f"run {run_id}")
             self._tasks[run_id] = task

@@ -13,7 +13,7 @@ KEPT: Final = timedelta(hours=1)
 
 
 def report(name: str, concurrency: int, running: int) -> None:
-    """Record that a worker is alive and how many runs it has.
+    """Record that a worker is alive, and the number of its runs.
 
     The first report of a worker deletes the workers that have not reported for KEPT.
     """

@@ -31,7 +31,7 @@ class RoomAccountHooks(AccountHooks):
     """The hooks of rooms for users, teams and credentials."""
 
     def access_revoked(self, event: AccessRevoked) -> None:
-        """Remove a user who leaves a team from its rooms; else close the revoked connections."""
+        """Remove a user who leaves a team from its rooms, or close the revoked connections."""
         if event.team_id is not None:
             user = User.objects.get(pk=event.user_id)
             leave_rooms(member=user, team_id=event.team_id)

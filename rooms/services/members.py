@@ -152,7 +152,7 @@ def remove_member(*, user: User, room_id: UUID, member_id: UUID) -> None:
 
 @transaction.atomic
 def leave_rooms(*, member: User, team_id: UUID, privacy: str | None = None) -> None:
-    """Remove a user from the rooms of a team, or only from those with this `privacy`.
+    """Remove a user from the rooms of a team, or only from the rooms with this `privacy`.
 
     The caller has checked the permission of the acting user. A room that loses its last owner gets
     a new one (`_ensure_owners`).
@@ -265,7 +265,7 @@ def _lock_memberships(user: User, team_id: UUID) -> Iterator[tuple[Room, RoomMem
 
 
 def _ensure_owners(rooms: Iterable[Room]) -> None:
-    """Give each room without an owner a new one; the caller has locked the rooms.
+    """Make a member the owner of each room without an owner; the caller has locked the rooms.
 
     The audit entries are written last, because they lock the audit log.
     """

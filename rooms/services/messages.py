@@ -60,9 +60,9 @@ def post_message(
     """Post a message in a room and queue the runs that answer it.
 
     `client_id` is an idempotency key per user and room: a repeated call returns the first message.
-    With `personas` None the room's answer policy selects the personas; an empty collection asks
-    none. Raises NotFound (room, reply_to or persona), Forbidden, RateLimited, Invalid (blank) or
-    TooLarge.
+    With `personas` None the room's answer policy selects the personas; with an empty collection, no
+    persona answers. Raises NotFound (room, reply_to or persona), Forbidden, RateLimited, Invalid
+    (blank) or TooLarge.
     """
     room, author, found = lock_room_to_post(user, room_id, **_lookups(user, client_id, reply_to))
     if earlier_id := found.get("earlier"):
@@ -102,7 +102,7 @@ def _lookups(user: User, client_id: UUID | None, reply_to: UUID | None) -> dict[
     """Return subqueries for the ids that `post_message` needs, to be read with the room.
 
     `earlier` is the message that was posted under the same `client_id`, `replied_to` the message
-    that this one replies to, and `replied_to_persona` the persona that wrote that message.
+    that the new message replies to, and `replied_to_persona` the persona that wrote that message.
     """
     messages = Message.objects.filter(room=OuterRef("content_object")).order_by()
     lookups = {}
@@ -222,7 +222,7 @@ def _check_not_deleted(message: Message) -> None:
 
 
 def check_text(text: str) -> None:
-    """Raise Invalid for a blank text, TooLarge for one of more than TEXT_LIMIT characters."""
+    """Raise Invalid for a blank text, TooLarge for a text of more than TEXT_LIMIT characters."""
     if not text.strip() or "\x00" in text:
         raise Invalid(_("The message is empty. Write something first."))
     if len(text) > TEXT_LIMIT:

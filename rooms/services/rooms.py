@@ -149,10 +149,10 @@ def delete_room(*, user: User, room_id: UUID) -> None:
 
 
 def purge_rooms() -> int:
-    """Delete the rows of rooms that were deleted more than RETENTION ago; return how many.
+    """Delete the rows of rooms that were deleted more than RETENTION ago; return their number.
 
-    Until then, a process that missed the event of the deletion finds it in the log, and a worker
-    finds its run cancelled.
+    Until RETENTION has passed, a process that missed `room.deleted` can read it from the log, and a
+    worker can read that its run is cancelled.
     """
     rooms = list(Room.objects.filter(deleted_at__lt=timezone.now() - RETENTION))
     for room in rooms:

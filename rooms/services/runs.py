@@ -46,7 +46,7 @@ def retry_run(*, user: User, run_id: UUID) -> Run:
 
 @transaction.atomic
 def fail_unauthorized_runs_of(*, asker: User, team_id: UUID) -> None:
-    """Fail the active runs of `asker` in a team that the asker may not request any more.
+    """Fail the active runs of `asker` in a team that are no longer authorized.
 
     The caller has checked the permission of the acting user.
     """

@@ -39,7 +39,7 @@ class Authenticator:
     """Authenticates requests in batches of up to `BATCH_SIZE`, one batch at a time.
 
     Requests that arrive during a query are queued and resolved in the next batch, so that a
-    thousand clients that reconnect at once cost some tens of queries. Runs on the event loop.
+    thousand clients that reconnect at once cause only tens of queries. Runs on the event loop.
     """
 
     def __init__(self) -> None:

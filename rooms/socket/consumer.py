@@ -56,10 +56,10 @@ class RoomsConsumer(AsyncWebsocketConsumer):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Handle the frames of a connection in order; disconnect from the hub however it ends.
 
-        Replaces the method of Channels, which starts a task per message to listen to a channel
-        layer as well (the hub does that here), and calls `disconnect` only for a clean close. Its
-        `dispatch` is left out: it closes old database connections in the thread that all consumers
-        share, but the executors of `rooms.executors` have their own threads for the database.
+        Replaces the method of Channels, which starts a task per message in order to receive from a
+        channel layer as well (here the hub receives), and calls `disconnect` only for a clean
+        close. Its `dispatch` is left out: it closes old database connections in the thread that all
+        consumers share, but `rooms.executors` has its own threads for the database.
         """
         self.scope, self.base_send = scope, send
         try:
@@ -91,7 +91,7 @@ class RoomsConsumer(AsyncWebsocketConsumer):
     ) -> None:
         """Execute one command and answer it with `command.done` or `command.refused`."""
         if self.connection.closed:
-            return  # the credential was revoked while this frame was on its way
+            return  # the credential was revoked before this frame was received
         text = text_data or ""
         if settings.RATE_LIMITS and (seconds := self._bucket.take()) is not None:
             if self._bucket.is_flooded:
@@ -144,7 +144,7 @@ class RoomsConsumer(AsyncWebsocketConsumer):
         """Subscribe, then read and send the snapshot, so that no event in between is lost.
 
         The permission is also checked before the subscription, so that a stranger cannot make the
-        hub subscribe. If the hub is subscribed already, one check during the read is enough.
+        hub subscribe. If the hub is subscribed already, the check during the read is enough.
         """
         room_id = command.room
         earlier = self.connection.subscriptions.get(room_id)

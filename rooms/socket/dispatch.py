@@ -40,8 +40,8 @@ class Outcome:
 def execute(command: Command, user: User, language: str) -> Outcome:
     """Execute a command; raises MaruError if it is refused, with the detail in `language`.
 
-    Refusals are written to the audit log, except those of `room.read` and `member.type`, which
-    change nothing that lasts. Blocking; call it from a worker thread.
+    Refusals are written to the audit log, except refusals of `room.read` and `member.type`, which
+    change no lasting data. Blocking; call it from a worker thread.
     """
     try:
         with translation.override(language):

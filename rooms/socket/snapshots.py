@@ -60,7 +60,7 @@ def read_snapshot(user: User, room_id: UUID, after: int | None) -> SnapshotData:
 
 
 def authorize_and_read(user: User, room_id: UUID, after: int | None) -> SnapshotData:
-    """Both of the above with one permission check, for a room that the hub is subscribed to."""
+    """Authorize a join and read the room, with one permission check."""
     return _read(authorize_join(user, room_id), user, after)
 
 

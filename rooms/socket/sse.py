@@ -192,7 +192,7 @@ async def _begin(request: StreamRequest, hub: RoomHub, connection: Connection) -
 
 
 async def _deltas(room_id: UUID, answer: snapshots.OpenAnswer) -> list[MessageDelta]:
-    """Return the stored deltas of an open answer; clients drop those that they have."""
+    """Return the stored deltas of an open answer; clients drop duplicates."""
     stored = await delta_store().read(answer.message, answer.attempt)
     return [
         MessageDelta(

@@ -1,5 +1,5 @@
 // @ts-check
-/** Forms for passkeys (WebAuthn): the browser asks the authenticator, and the form posts its response. */
+/** Forms for passkeys (WebAuthn): the form posts the response of the browser's authenticator. */
 
 /**
  * Returns the WebAuthn options: from the page, or from the server if the page is public (sign-in).

@@ -29,14 +29,14 @@ async function check(form, button) {
   button.style.minWidth = `${button.offsetWidth}px`;
   button.textContent = gettext("Checking");
   button.setAttribute("aria-busy", "true");
-  const result = await ask(button.formAction, new FormData(form));
+  const result = await requestCheck(button.formAction, new FormData(form));
   button.textContent = label;
   button.removeAttribute("aria-busy");
   show(form, result);
 }
 
 /** @param {string} address @param {FormData} body @returns {Promise<CheckResult>} */
-async function ask(address, body) {
+async function requestCheck(address, body) {
   try {
     const answer = await fetch(address, {
       method: "POST",

@@ -17,7 +17,7 @@ export function icon(name, size) {
   return drawing;
 }
 
-/** @returns {SVGElement} the "AI" mark beside a persona's name */
+/** @returns {SVGElement} the "AI" mark next to a persona's name */
 export function aiMark() {
   const mark = svg("svg", {
     class: "ai-mark",

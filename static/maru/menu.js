@@ -1,5 +1,5 @@
 // @ts-check
-// Native popovers open, close and restore the focus. This module positions them beside their button and
+// Native popovers open, close and restore the focus. This module positions them next to their button and
 // handles the arrow keys.
 
 const GAP = 4;
@@ -12,7 +12,7 @@ export function startMenus() {
 }
 
 /**
- * Positions a floating element beside its anchor, inside the window.
+ * Positions a floating element next to its anchor, inside the window.
  * @param {HTMLElement} floating
  * @param {Element} anchor
  * @param {string} [place] "below-start", "below-end", "above-start" or "above-end"

@@ -1,5 +1,5 @@
 // @ts-check
-// The panel beside the timeline, and the activity indicators in the sidebar.
+// The panel next to the timeline, and the activity indicators in the sidebar.
 
 import { clone, part, setMark, setText } from "./elements.js";
 import { setPersonaStatus, setRoomWorking } from "../maru/sidebar.js";
@@ -94,7 +94,7 @@ export class Panel {
     return row;
   }
 
-  /** Returns when a persona answers; the same sentences as in rooms/pages/panel.py. @param {Persona} persona */
+  /** Returns which messages a persona answers; the same labels as in rooms/pages/panel.py. @param {Persona} persona */
   #when({ id, enabled }) {
     const { answer_policy: policy, default_persona: usual } = this.state.room;
     const bound = [...this.state.personas.values()];

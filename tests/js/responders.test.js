@@ -43,7 +43,7 @@ test("a choice overrides the policy and a mention overrides the choice", () => {
   assert.deepEqual(predict("@garam", { choice: byeori.id }), [["garam"], [garam.id]]);
 });
 
-test("the choice nobody overrides mentions", () => {
+test("the choice `nobody` overrides mentions", () => {
   assert.deepEqual(predict("@byeori", { choice: "nobody" }), [[], []]);
 });
 

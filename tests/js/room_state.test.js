@@ -75,9 +75,9 @@ test("a higher attempt starts the answer over", () => {
   const state = streaming();
   state.apply(delta(0, "one"));
 
-  state.apply(delta(0, "anew", 2));
+  state.apply(delta(0, "new text", 2));
 
-  assert.equal(textOf(state), "anew");
+  assert.equal(textOf(state), "new text");
   assert.deepEqual(state.position.live, { answer: [2, 0] });
 });
 
@@ -85,15 +85,15 @@ test("a higher attempt that does not start at seq 0 is a gap", () => {
   const state = streaming();
   state.apply(delta(0, "one"));
 
-  assert.throws(() => state.apply(delta(1, "anew", 2)), Gap);
+  assert.throws(() => state.apply(delta(1, "new text", 2)), Gap);
 });
 
 test("a delta of an earlier attempt is dropped", () => {
   const state = streaming();
-  state.apply(delta(0, "anew", 2));
+  state.apply(delta(0, "new text", 2));
 
   assert.deepEqual(state.apply(delta(1, "old", 1)), []);
-  assert.equal(textOf(state), "anew");
+  assert.equal(textOf(state), "new text");
 });
 
 test("run.started with a higher attempt empties the answer", () => {

@@ -4,7 +4,7 @@
 /** @typedef {import("../protocol.js").Persona} Persona */
 /** @typedef {import("../protocol.js").Room} Room */
 
-/** `usual`: the room's answer policy decides. `nobody`: no persona answers. Else the id of a persona.
+/** `usual`: the room's answer policy decides. `nobody`: no persona answers. Otherwise the id of a persona.
  * @typedef {string} Choice */
 
 /** @typedef {{

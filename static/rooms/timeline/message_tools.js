@@ -41,7 +41,7 @@ export function startMessageTools(timeline, view, { request, showError }) {
     await attempt({ type: "message.react", message: message.id, emoji, on });
   }
 
-  /** The first press asks for confirmation, the second deletes. @param {HTMLElement} article @param {HTMLButtonElement} button */
+  /** The first press shows a confirmation, the second press deletes the message. @param {HTMLElement} article @param {HTMLButtonElement} button */
   async function remove(article, button) {
     const message = view.messageOf(article);
     if (!message) return;
