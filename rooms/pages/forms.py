@@ -12,7 +12,7 @@ from agents.models import Persona
 from rooms.models import AnswerPolicy, Room, RoomRole
 
 DEFAULT = "usual"  # the composer's values; also in responders.js
-NONE = "nobody"
+NONE = "none"
 
 
 class MessageForm(forms.Form):

@@ -70,7 +70,7 @@ class Deltas:
                     stored = await delta_store().append(
                         job.message, job.attempt, self._published, self._stored
                     )
-            except Exception:
+            except Exception:  # of any kind: the text stays in the buffer, and the caller sees it
                 self._buffer.insert(0, text)
                 raise
             finally:

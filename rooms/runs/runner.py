@@ -295,7 +295,7 @@ async def _repeat(work: Callable[[], Awaitable[None]], seconds: float, wake: asy
         except DatabaseError as error:
             log.warning("runner.database_away", error=type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)
-        except Exception:
+        except Exception:  # without this loop, no run of this worker would be claimed or renewed
             log.exception("runner.failed")
             await asyncio.sleep(RETRY_SECONDS)
         # Not `wait_for`: before Python 3.12 it can lose a cancellation that arrives together with

@@ -8,7 +8,7 @@ from tests.e2e.server import Server
 
 ERRORS = {
     "console error": "console.error('something is wrong')",
-    "page error": "setTimeout(() => { throw new Error('nobody caught this') })",
+    "page error": "setTimeout(() => { throw new Error('uncaught') })",
     "dialog": "setTimeout(() => alert('hello'))",
     "HTTP 404": "void fetch('/nothing-here')",
     "Content Security Policy": "document.head.append(Object.assign("

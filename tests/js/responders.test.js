@@ -43,8 +43,8 @@ test("a choice overrides the policy and a mention overrides the choice", () => {
   assert.deepEqual(predict("@garam", { choice: byeori.id }), [["garam"], [garam.id]]);
 });
 
-test("the choice `nobody` overrides mentions", () => {
-  assert.deepEqual(predict("@byeori", { choice: "nobody" }), [[], []]);
+test("the choice `none` overrides mentions", () => {
+  assert.deepEqual(predict("@byeori", { choice: "none" }), [[], []]);
 });
 
 test("the policy applies if the chosen persona has left the room", () => {

@@ -45,7 +45,7 @@ export class AnswersMenu {
       return item;
     });
     part(this.menu, "[data-answers-personas]").replaceChildren(...items);
-    const known = ["usual", "nobody", ...this.state.personas.keys()];
+    const known = ["usual", "none", ...this.state.personas.keys()];
     this.#choose(known.includes(this.#choice) ? this.#choice : "usual");
   }
 

@@ -4,7 +4,7 @@
 /** @typedef {import("../protocol.js").Persona} Persona */
 /** @typedef {import("../protocol.js").Room} Room */
 
-/** `usual`: the room's answer policy decides. `nobody`: no persona answers. Otherwise the id of a persona.
+/** `usual`: the room's answer policy decides. `none`: no persona answers. Otherwise the id of a persona.
  * @typedef {string} Choice */
 
 /** @typedef {{
@@ -48,7 +48,7 @@ function longestHandle(word, known) {
  */
 export function responders({ room, personas, people, text, choice }) {
   const bound = [...personas];
-  if (choice === "nobody") return [];
+  if (choice === "none") return [];
   // Includes the handles of people: "@가람이" means 가람 with a particle unless a person is called 가람이.
   const named = mentioned(text, [...bound, ...people].map(({ handle }) => handle));
   const mentions = bound.filter(({ handle }) => named.has(handle.toLowerCase()));

@@ -57,9 +57,7 @@ def test_form_posted_twice_creates_one_message(cast: Cast) -> None:
     assert Message.objects.count() == Run.objects.count() == 1
 
 
-@pytest.mark.parametrize(
-    ("choice", "asked"), [("usual", 1), ("nobody", 0), ("persona", 1), ("", 1)]
-)
+@pytest.mark.parametrize(("choice", "asked"), [("usual", 1), ("none", 0), ("persona", 1), ("", 1)])
 def test_form_chooses_the_responders(cast: Cast, choice: str, asked: int) -> None:
     value = cast.persona.pk if choice == "persona" else choice
 
