@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from accounts.errors import Forbidden, NotFound
 from accounts.models import Team, TeamRole, User
 from accounts.services import create_team, create_user
 from accounts.services.teams import add_team_member
@@ -12,6 +13,14 @@ KEY = "sk-CANARY-stored"
 # A documentation address (RFC 5737): the egress guard checks it, and no test sends a request.
 URL = "https://203.0.113.7/v1"
 ALLOWED = frozenset({"203.0.113.7:443", "203.0.113.8:443", "203.0.113.7:80"})
+
+REFUSED = [
+    ("member", Forbidden),
+    ("guest", Forbidden),
+    ("stranger", NotFound),
+    ("nobody", NotFound),
+]
+"""The users who may not change connections and personas, with the error that each of them gets."""
 
 
 @dataclass(frozen=True)

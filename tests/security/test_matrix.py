@@ -24,7 +24,6 @@ from tests.security.principals import (
     Principal,
     Tenant,
     make_principals,
-    make_tenant,
     other_rooms,
 )
 
@@ -206,16 +205,6 @@ PROTECTED = {
     "suspended_at": None,
     "budget": 10**9,
 }
-
-
-@pytest.fixture
-def victim(db: None) -> Tenant:
-    return make_tenant("Victim")
-
-
-@pytest.fixture
-def own(db: None) -> Tenant:
-    return make_tenant("Own")
 
 
 def pages() -> Iterator[tuple[str, str]]:

@@ -25,7 +25,7 @@ from maru.web.api import api
 from rooms.models import TeamQuota, Worker
 from tests.accounts.login.totp import enable_totp
 from tests.live import ROOT
-from tests.security.principals import Tenant, make_principals, make_tenant, make_user
+from tests.security.principals import Tenant, make_principals, make_user
 from tests.security.test_matrix import browser, check_same_response, send, send_form, walk
 
 pytestmark = pytest.mark.django_db
@@ -72,16 +72,6 @@ OTHER_PARAMETERS = {
     *("action", "since", "until"),  # a filter of visible objects
     *("panel", "show", "next"),  # the layout of a page, and the next page
 }
-
-
-@pytest.fixture
-def victim(db: None) -> Tenant:
-    return make_tenant("Victim")
-
-
-@pytest.fixture
-def own(db: None) -> Tenant:
-    return make_tenant("Own")
 
 
 def routes(beginning: str) -> Iterator[tuple[str, str]]:

@@ -27,20 +27,14 @@ def room(limited: Server) -> PopulatedRoom:
     return limited.populate(1, 2)[0]
 
 
-def words(room: PopulatedRoom) -> Frame:
-    blank: Frame = {"text": "x", "reply_to": None, "personas": []}
-    return {**blank, "room": room.id, "client_id": new_client_id()}
+def message_fields(room: PopulatedRoom) -> Frame:
+    """Return the fields of `message.send` for a new message that asks no persona."""
+    message: Frame = {"text": "x", "reply_to": None, "personas": []}
+    return {**message, "room": room.id, "client_id": new_client_id()}
 
 
 async def send(client: WireClient, room: PopulatedRoom) -> str:
-    posted: Frame = {
-        "room": room.id,
-        "client_id": new_client_id(),
-        "text": "x",
-        "reply_to": None,
-        "personas": [],
-    }
-    answer = await client.command("message.send", **posted)
+    answer = await client.command("message.send", **message_fields(room))
     if answer["type"] == "command.refused":
         assert answer["retry_after"] >= 1
     return str(answer.get("code"))
@@ -66,13 +60,7 @@ async def test_repeated_message_is_accepted_above_the_limit(
     limited: Server, room: PopulatedRoom
 ) -> None:
     owner = room.members[0]
-    posted: Frame = {
-        "room": room.id,
-        "client_id": new_client_id(),
-        "text": "x",
-        "reply_to": None,
-        "personas": [],
-    }
+    posted = message_fields(room)
     async with limited.client(owner) as client:
         first = await client.command("message.send", **posted)
         for _ in range(LIMITS["send", "user"].max_count):

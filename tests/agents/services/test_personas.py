@@ -5,14 +5,14 @@ from uuid import uuid4
 
 import pytest
 
-from accounts.errors import Conflict, Forbidden, Invalid, NotFound
+from accounts.errors import Conflict, Invalid, NotFound
 from accounts.models import User
 from agents import services
 from agents.engine_types import AnswerFailed
 from agents.hooks import AgentHooks, agent_hooks
 from agents.models import Persona
 from agents.services import PersonaFields
-from tests.agents.cast import KEY, URL, Cast, connect
+from tests.agents.cast import KEY, REFUSED, URL, Cast, connect
 
 
 def fields(cast: Cast, **changes: object) -> PersonaFields:
@@ -227,15 +227,7 @@ def test_hooks_run_after_a_change_and_before_a_deletion(
     assert calls == ["Onsae changed", "Onsae deleted"]
 
 
-@pytest.mark.parametrize(
-    ("who", "error"),
-    [
-        ("member", Forbidden),
-        ("guest", Forbidden),
-        ("stranger", NotFound),
-        ("nobody", NotFound),
-    ],
-)
+@pytest.mark.parametrize(("who", "error"), REFUSED)
 def test_only_owners_and_admins_may_change_personas(
     cast: Cast, who: str, error: type[Exception]
 ) -> None:
