@@ -34,8 +34,8 @@ class HookRegistry(Generic[HooksT]):
         The order is the reverse of the registration. Django calls `ready` in the order of
         INSTALLED_APPS, where rooms is before agents, so the hooks of agents run before the hooks
         of rooms. The hooks of rooms must run last: they write audit entries, which locks the audit
-        log until the commit. To avoid deadlocks, every transaction locks rows of agents and rooms
-        before the audit log.
+        log until the commit. To avoid deadlocks, each service locks rows of agents and rooms before
+        the audit log.
         """
         return reversed(self._implementations)
 

@@ -4,7 +4,7 @@ This module imports neither CrewAI nor Django's models, so a web process can imp
 """
 
 from dataclasses import dataclass, field
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 from uuid import UUID
 
 from django.utils.functional import Promise
@@ -22,7 +22,6 @@ FailureCode = Literal[
     "not_allowed",
     "internal",
 ]
-FAILURE_CODES: Final = frozenset(get_args(FailureCode))
 
 FAILURE_SENTENCES: Final[dict[FailureCode, str | Promise]] = {
     "provider_unavailable": _("The model provider cannot be reached. Try again in a few minutes."),

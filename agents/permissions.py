@@ -32,9 +32,8 @@ __all__ = [
     "usable_by",
 ]
 
-MANAGE: Final = (
-    MANAGE_AGENTS  # the permission in a team to manage connections and to create personas
-)
+# The permission in a team to manage connections and to create personas.
+MANAGE: Final = MANAGE_AGENTS
 
 USE: Final = "use"
 EDIT: Final = "edit"

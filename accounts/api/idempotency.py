@@ -1,8 +1,9 @@
 """`Idempotency-Key`: a POST that is repeated, because its response was lost, takes effect once.
 
 The effect, the key and the response are committed in one transaction. Errors are not stored. The
-permission is checked before the stored response is read, so that a user who has lost access does
-not get it.
+gate of an operation is checked before the stored response is read, so that a user who has lost
+access does not get it. `POST /teams` and `POST /invitations/accept` have no gate: a repetition
+returns what the same user has received before.
 """
 
 import base64

@@ -46,15 +46,13 @@ class Gate(Generic[Resource]):
     """The permission check of an operation: `Gate(access_room, MANAGE)`.
 
     `check` gets the user, the parameters of the path and the query that its signature names (for
-    example `room_id`), `permission`, if given, as its last positional argument, and `options`.
-    It returns the resource, or raises NotFound or Forbidden.
+    example `room_id`) and `permission`, if given, as its last positional argument. It returns the
+    resource, or raises NotFound or Forbidden.
     """
 
-    def __init__(
-        self, check: Callable[..., Resource], permission: str | None = None, **options: object
-    ) -> None:
+    def __init__(self, check: Callable[..., Resource], permission: str | None = None) -> None:
         _user, *rest = inspect.signature(check).parameters.values()
-        fixed = dict(options)
+        fixed: dict[str, str] = {}
         if permission is not None:
             positional = [each for each in rest if each.kind is not each.KEYWORD_ONLY]
             fixed[positional[-1].name] = permission

@@ -11,7 +11,6 @@ Importing this package is fast. Importing CrewAI takes seconds, so `warm` does i
 import asyncio
 import gc
 import importlib
-import threading
 from collections.abc import AsyncGenerator, Sequence
 from functools import cache
 from types import ModuleType
@@ -22,8 +21,6 @@ from agents.engine_types import Limits, Part, PersonaSpec, Turn
 environment.prepare()  # before any module of this package imports CrewAI
 
 __all__ = ["answer", "warm"]
-
-_import_lock = threading.Lock()
 
 
 async def warm() -> None:
@@ -48,14 +45,13 @@ def answer(
 @cache
 def _answer_stream() -> ModuleType:
     """Return the module that imports CrewAI; the first call imports it."""
-    with _import_lock:  # a second thread must not enable garbage collection during the import
-        environment.decline_tracing()
-        # During the import, the garbage collector would run many times over the new objects and
-        # block the event loop for tenths of a second each time. Imported modules live until the
-        # process exits, so `freeze` excludes them from all later collections.
-        gc.disable()
-        try:
-            return importlib.import_module("agents.engine.answer_stream")
-        finally:
-            gc.freeze()
-            gc.enable()
+    environment.decline_tracing()
+    # During the import the collector would traverse the new objects again and again, and block the
+    # loop for tenths of a second each time. Imported modules live until the process exits, so
+    # `freeze` also keeps them out of all later collections.
+    gc.disable()
+    try:
+        return importlib.import_module("agents.engine.answer_stream")
+    finally:
+        gc.freeze()
+        gc.enable()

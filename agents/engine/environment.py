@@ -16,19 +16,14 @@ VARIABLES: Final = {
     "PYTHON_DOTENV_DISABLED": "true",  # else CrewAI loads the nearest .env into this process
 }
 
-_folder: str | None = None
-
 
 def prepare() -> None:
     """Set the variables and give CrewAI a temporary folder, which is deleted at exit."""
-    global _folder
-    if _folder is not None:
-        return
-    _folder = tempfile.mkdtemp(prefix="maru-crewai-")
-    atexit.register(shutil.rmtree, _folder, ignore_errors=True)
-    os.environ.update(VARIABLES, CREWAI_STORAGE_DIR=_folder)
+    folder = tempfile.mkdtemp(prefix="maru-crewai-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ.update(VARIABLES, CREWAI_STORAGE_DIR=folder)
     if not os.access(Path("~").expanduser(), os.W_OK):
-        os.environ["HOME"] = _folder  # CrewAI creates a folder in HOME when it is imported
+        os.environ["HOME"] = folder  # CrewAI creates a folder in HOME when it is imported
 
 
 def decline_tracing() -> None:

@@ -114,9 +114,13 @@ def get_room(user: User, room: Room) -> RoomBody:
     return room_body(room)
 
 
+def _access_room_to_update(user: User, room_id: UUID) -> Room:
+    return access_room(user, room_id, MANAGE, even_archived=True)
+
+
 @routes.add(
     "PATCH /rooms/{uuid:room_id}",
-    Gate(access_room, MANAGE, even_archived=True),
+    Gate(_access_room_to_update),
     summary="Update, archive or restore a room",
 )
 def patch_room(user: User, room: Room, body: RoomUpdate) -> RoomBody:

@@ -93,9 +93,8 @@ def cache(env: Env) -> dict[str, Any]:
     if env.redis_url is None:
         return {
             "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
-            "OPTIONS": {
-                "MAX_ENTRIES": 100_000
-            },  # beyond this, counts of sign-in attempts are evicted
+            # Beyond this number, counts of sign-in attempts are evicted.
+            "OPTIONS": {"MAX_ENTRIES": 100_000},
         }
     return {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",

@@ -6,7 +6,6 @@ from http import HTTPStatus
 from typing import Any, Final, cast
 
 import structlog
-from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.contrib.auth.decorators import login_not_required
 from django.db import Error as DatabaseError
 from django.db import OperationalError
@@ -84,24 +83,14 @@ class Api(NinjaAPI):
 def _with_own_errors(view: View) -> View:
     """Exempt a view from the login redirect, and replace ninja's response for a wrong method."""
 
-    def own(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    @wraps(view)
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response: HttpResponseBase = view(request, *args, **kwargs)
         if response.status_code != HTTPStatus.METHOD_NOT_ALLOWED:
             return response
         refused = _error_for(request, MethodNotAllowed())
         refused["Allow"] = response["Allow"]
         return refused
-
-    if iscoroutinefunction(view):
-
-        @wraps(view)
-        async def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            response = await view(request, *args, **kwargs)
-            return await sync_to_async(own)(request, response)
-    else:
-
-        @wraps(view)
-        def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            return own(request, view(request, *args, **kwargs))
 
     return login_not_required(wrapped)
 

@@ -112,9 +112,8 @@ class NamedErrors:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
         if response.status_code == HTTPStatus.METHOD_NOT_ALLOWED and _is_a_visit(request):
-            return redirect(
-                "rooms:home"
-            )  # after sign-in, `next` may name a URL that accepts only POST
+            # After sign-in, `next` may name a URL that accepts only POST.
+            return redirect("rooms:home")
         return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:

@@ -32,10 +32,10 @@ class Echo(Struct, frozen=True):
     name: str
 
 
-def access_resource(user: User, resource_id: UUID, permission: str, *, loud: bool = False) -> str:
+def access_resource(user: User, resource_id: UUID, permission: str) -> str:
     if resource_id != RESOURCE:
         raise NotFound
-    return f"{permission} {loud}"
+    return permission
 
 
 def call(options: Options, user: User | None, content: bytes, **given: Any) -> HttpResponse:
@@ -43,9 +43,7 @@ def call(options: Options, user: User | None, content: bytes, **given: Any) -> H
     calls: list[str] = given.pop("calls", [])
     routes = Routes("test")
 
-    @routes.add(
-        "POST /resources/{uuid:resource_id}", Gate(access_resource, "edit", loud=True), **options
-    )
+    @routes.add("POST /resources/{uuid:resource_id}", Gate(access_resource, "edit"), **options)
     def post_resource(user: User, resource: str, body: Named) -> Echo:
         calls.append(body.name)
         return Echo(resource, body.name)
@@ -65,7 +63,7 @@ def test_function_gets_the_user_the_resource_and_the_body(cast: Cast) -> None:
     response = call({"summary": "x", "status": 201}, cast.owner, b'{"name": "n"}')
 
     assert response.status_code == 201
-    assert response.content == b'{"resource":"edit True","name":"n"}'
+    assert response.content == b'{"resource":"edit","name":"n"}'
 
 
 def test_access_is_checked_before_the_body(cast: Cast) -> None:

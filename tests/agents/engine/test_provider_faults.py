@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+from typing import get_args
 
 import httpx
 import pytest
 from pytest_django.fixtures import Settings
 
 from agents.engine import failures
-from agents.engine_types import FAILURE_CODES, FAILURE_SENTENCES, Limits
+from agents.engine_types import FAILURE_SENTENCES, FailureCode, Limits
 from tests.agents.engine.answers import KEY, ask, persona
 from tests.deadlines import DEADLINE, scaled
 from tests.provider import Provider, running
@@ -217,7 +218,7 @@ async def test_an_unexpected_exception_becomes_an_internal_failure(
 
 
 def test_every_failure_code_has_a_sentence() -> None:
-    assert set(FAILURE_SENTENCES) == FAILURE_CODES
+    assert set(FAILURE_SENTENCES) == set(get_args(FailureCode))
 
 
 @pytest.mark.parametrize(
