@@ -16,6 +16,8 @@ from playwright.sync_api import (
     WebSocket,
 )
 
+from tests.deadlines import DEADLINE
+
 # Schemes that cause no network request.
 INSIDE = ("about:", "blob:", "data:", "chrome-error:")
 
@@ -55,9 +57,9 @@ class PageMonitor:
             if not any(re.search(pattern, error) for pattern in self._expected)
         ]
 
-    def wait_for_error(self, page: Page, words: str, seconds: float = 10) -> None:
+    def wait_for_error(self, page: Page, words: str) -> None:
         """Wait until an error contains these words."""
-        deadline = monotonic() + seconds
+        deadline = monotonic() + DEADLINE
         while not any(words in error for error in self.unexpected):
             if monotonic() > deadline:
                 raise AssertionError(f"No {words} among {self.errors}")

@@ -40,7 +40,7 @@ class RoomPage:
     def is_live(self) -> None:
         """Wait until the page is connected: the panel then shows a member as online."""
         expect(self.page.locator("#panel .presence[data-state=online]").first).to_be_attached()
-        expect(self.page.locator("[data-room_page][data-connection]")).to_have_count(0)
+        expect(self.page.locator("[data-conversation][data-connection]")).to_have_count(0)
 
     def write(self, text: str) -> None:
         """Type the text and press Enter."""

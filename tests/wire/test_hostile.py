@@ -36,9 +36,10 @@ PING = "maru.server.process.PING_SECONDS"
 
 @pytest.fixture(scope="module")
 def quick_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """A server that closes a client after a second without reads, and never aborts a connection."""
+    """A server that closes a client after a second without reads, and for no other reason."""
     folder = tmp_path_factory.mktemp("impatient")
-    with LimitedInstallation(folder, {STUCK: scaled(1), ABORT: 3_600}) as installation:
+    limits = {STUCK: scaled(1), ABORT: 3_600, PING: 3_600}
+    with LimitedInstallation(folder, limits) as installation:
         yield installation
 
 
@@ -121,8 +122,8 @@ async def test_client_that_does_not_read_is_closed_and_can_resume(
     assert (received + missed)[-SHOWN:] == posted[-SHOWN:]
 
 
-async def test_client_that_never_reads_goes_offline_before_a_ping_times_out(tmp_path: Path) -> None:
-    limits = {STUCK: scaled(1), ABORT: scaled(1)}
+async def test_client_that_never_reads_is_aborted_and_goes_offline(tmp_path: Path) -> None:
+    limits = {STUCK: scaled(1), ABORT: scaled(1), PING: 3_600}  # so that only the abort ends it
     with LimitedInstallation(tmp_path, limits) as quick_server:
         (room,) = await asyncio.to_thread(quick_server.populate, 1, 3)
         owner, reader, stuck_user = room.members

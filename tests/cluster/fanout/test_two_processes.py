@@ -14,12 +14,11 @@ import pytest
 
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.harness.room_sockets import join_on_both
-from tests.deadlines import DEADLINE, SLOWNESS
+from tests.deadlines import DEADLINE
 from tests.live import Frame, PopulatedRoom, free_port
 from tests.maru.server.starting import MANAGE, SERVER, failed_start
 
 QUICK, LONG = "tokens-40@200", "tokens-3000@50"
-POLL_SECONDS = 2.0
 """The interval at which an idle worker polls the queue."""
 RUNAGENTS = (MANAGE[0], "runagents")
 
@@ -59,23 +58,6 @@ async def test_answer_asked_for_on_one_web_process_streams_on_both(
             if f["type"].split(".")[0] in {"run", "message"} and f["type"] != "message.delta"
         ]
         assert all(later == earlier + 1 for earlier, later in pairwise(durable))
-
-
-async def test_worker_is_woken_by_a_notification_before_its_next_poll(
-    cluster: Cluster, rooms: list[PopulatedRoom]
-) -> None:
-    waits = []
-    async with AsyncExitStack() as stack:
-        sockets = await join_on_both(cluster, rooms[0], stack)
-        for _ in range(4):
-            asked_at = asyncio.get_running_loop().time()
-            await sockets.ask(QUICK)
-            await sockets.member.until_type("run.started")
-            waits.append(asyncio.get_running_loop().time() - asked_at)
-            await sockets.member.until_type("run.completed")
-
-    # Without notifications a run would wait for half a poll interval on average.
-    assert min(waits) < POLL_SECONDS / 4 * SLOWNESS, waits
 
 
 async def test_no_delta_follows_a_run_cancelled_on_the_other_web_process(

@@ -11,7 +11,7 @@ from pytest_django import Settings
 from maru.server import pg_listener
 from maru.server.lifespan import running
 from rooms.runs.notifications import CHANNEL, wakeup
-from tests.cluster.harness.cluster import Cluster
+from tests.cluster.harness.cluster import Cluster, Worker, private_cluster
 from tests.cluster.harness.services import Postgres, Redis
 from tests.deadlines import DEADLINE
 from tests.maru.server.starting import break_crewai
@@ -113,3 +113,29 @@ def test_worker_ends_when_crewai_cannot_be_imported(
         assert "companion.ended" in worker.output
     finally:
         worker.kill()
+
+
+class UnpolledWorker(Worker):
+    """A worker that polls the queue once at its start, and then only when it is woken."""
+
+    code = """
+import os
+import django
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "maru.settings")
+django.setup()
+from django.core.management import call_command
+from rooms.runs import runner
+runner.POLL_SECONDS = 1_000_000
+call_command("runagents")
+"""
+    entry = ("-c", code)
+
+
+async def test_committed_question_wakes_a_worker_that_does_not_poll(tmp_path: Path) -> None:
+    with private_cluster(tmp_path, "127.0.0.1:9", webs=1, worker=UnpolledWorker) as cluster:
+        (room,) = await asyncio.to_thread(cluster.populate, 1, 1)
+        async with cluster.webs[0].socket(room.members[0]) as socket:
+            await socket.join(room.id)
+            await socket.say(room.id, "A question")
+
+            await socket.until_type("run.started")

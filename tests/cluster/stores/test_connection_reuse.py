@@ -52,5 +52,5 @@ def test_pool_reconnects_at_once_after_a_long_outage_of_postgresql(
         time.sleep(16)
         postgres.start()
 
-        with pool.connection(timeout=scaled(8)) as connection:
+        with pool.connection(timeout=min(scaled(8), 15)) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)

@@ -5,12 +5,16 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import uvicorn
 
 from maru.server.process import config
 from maru.server.websocket_protocol import FRAGMENTS, BoundedProtocol
+from rooms.fanout.connection import TOO_SLOW, Connection
+from rooms.fanout.credentials import Credential
+from rooms.fanout.transport import transport_for
 from tests.deadlines import DEADLINE, scaled
 
 TEXT, CONTINUED, PING, CLOSE = 0x1, 0x0, 0x9, 0x8
@@ -150,3 +154,26 @@ async def test_half_open_connection_is_aborted_with_unsent_data() -> None:
             await connection.send({"type": "websocket.send", "text": "x" * 10_000})
 
         await until(lambda: connection.is_closed)
+
+
+async def test_client_that_does_not_read_gets_close_code_4408(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rooms.fanout.connection.STUCK_SECONDS", 0.1)
+    monkeypatch.setattr("rooms.fanout.connection.ABORT_SECONDS", DEADLINE)
+    async with served() as raw:
+
+        async def close(code: int) -> None:
+            await raw.send({"type": "websocket.close", "code": code})
+
+        stuck = Connection(Credential(uuid4()), transport_for(raw.send), close)
+        for _ in range(2):  # the first fills the write buffer, the second waits
+            stuck.send(b'{"type":"presence","x":"%b"}' % (b"x" * 2**23))
+        await until(lambda: stuck.closed)
+        end = b""
+        while not end.endswith(TOO_SLOW.to_bytes(2, "big")):
+            received = await raw.read(2**20)
+            assert received, end
+            end = (end + received)[-4:]
+
+        assert end[:2] == bytes((LAST | CLOSE, 2))

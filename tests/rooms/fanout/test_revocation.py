@@ -13,6 +13,7 @@ from accounts.models import TeamRole, User
 from accounts.services.teams import add_team_member
 from rooms import services
 from rooms.fanout import publisher
+from rooms.fanout.credentials import Credential
 from rooms.models import Room
 from rooms.protocol.commands import AnyCommand
 from rooms.runs.deltas import Deltas
@@ -132,6 +133,20 @@ async def test_revoked_credential_closes_the_socket(
     await asyncio.sleep(0)
 
     assert client.closed == 4401
+
+
+async def test_revoked_token_closes_its_own_socket_and_no_other(
+    harness: Harness, cast: Cast
+) -> None:
+    by_token, by_session = await join_room(harness, cast, cast.member, cast.member)
+    token, _secret = await harness.do(accounts.create_token, user=cast.member, name="script")
+    by_token.connection.credential = Credential(cast.member.pk, token_id=token.pk)
+
+    await harness.do(accounts.revoke_token, user=cast.member, token_id=token.pk)
+    await harness.settled(by_session)
+    await asyncio.sleep(0)
+
+    assert (by_token.closed, by_session.closed) == (4401, None)
 
 
 async def test_check_finds_a_lost_revocation_of_a_credential(

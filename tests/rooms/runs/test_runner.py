@@ -160,7 +160,7 @@ async def test_drain_queues_the_run_of_a_claim_in_progress_again(
     async with running_worker():
         run_id = await ask(cast)
         await claiming.wait()
-    await asyncio.to_thread(claimed.wait, DEADLINE)
+    assert await asyncio.to_thread(claimed.wait, DEADLINE)
 
     assert (await reload(run_id)).state == RunState.QUEUED
 
@@ -239,7 +239,7 @@ async def test_leases_are_renewed_while_all_threads_of_runs_are_busy(
     release = threading.Event()
     async with running_worker():
         run = await run_in_state(await ask(cast), RunState.RUNNING)
-        waiting = [asyncio.create_task(in_thread(RUNS, release.wait, DEADLINE)) for _ in range(50)]
+        waiting = [asyncio.create_task(in_thread(RUNS, release.wait)) for _ in range(50)]
         assert run.lease_until is not None
         try:
             later = Run.objects.filter(pk=run.pk, lease_until__gt=run.lease_until + ONE_SECOND)
