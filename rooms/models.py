@@ -47,6 +47,15 @@ class RoomQuerySet(models.QuerySet["Room"]):
         rooms = rooms.filter(models.Q(team__require_mfa=False) | models.Q(mfa_enabled(user.pk)))
         return rooms.filter(team=user.scope.team_id) if user.scope.team_id else rooms
 
+    def locked(self) -> Self:
+        """Lock the rooms until the transaction ends.
+
+        With `no_key` (FOR NO KEY UPDATE in PostgreSQL): inserting a row that references a room
+        needs a key share lock on it, and that transaction may hold the lock of the audit log, for
+        which this transaction waits later.
+        """
+        return self.select_for_update(of=("self",), no_key=True)
+
     def open_to_team(self) -> Self:
         """Filter to the rooms that all members of their team may join, except guests."""
         return self.filter(privacy=Privacy.TEAM, archived_at=None, deleted_at=None)

@@ -40,10 +40,6 @@ def lock_room(user: User, room_id: UUID, permission: str, *, even_archived: bool
     The permission is checked twice: in the query that takes the lock, so that a user without it
     cannot wait for the lock and block the room; and under the lock, because the user may have been
     removed while this transaction waited.
-
-    Rooms are always locked with `no_key` (FOR NO KEY UPDATE in PostgreSQL): inserting a row that
-    references the room needs a key share lock on it, and that transaction may hold the lock of the
-    audit log, for which this transaction waits later.
     """
     _lock(user, room_id, permission, even_archived=even_archived)
     return access_room(user, room_id, permission, even_archived=even_archived)

@@ -22,16 +22,19 @@ from rooms.runs import queue
 PAGE: Final = 50
 
 
-def room_state(room: Room, user: User) -> RoomState:
-    """Return the room for `user`: the newest messages, members, personas and active runs."""
+def room_state(room: Room, user: User, before: int | None = None) -> RoomState:
+    """Return the room for `user`: the newest messages, members, personas and active runs.
+
+    With `before`, the messages are those before that seq, and the active runs are left out.
+    """
     members = room.members.active().select_related("user")
     return RoomState(
         room=room_body(room),
         members=[member_body(m) for m in members.order_by("joined_at")],
         personas=[persona_body(b.persona) for b in room.bindings.select_related("persona")],
         permissions=permissions_in(user, room),
-        messages=newest_messages(room),
-        runs=_active_runs(room),
+        messages=newest_messages(room, before),
+        runs=_active_runs(room) if before is None else [],
     )
 
 

@@ -173,7 +173,7 @@ def get_events(
 
 @routes.add(
     "GET /rooms/{uuid:room_id}/stream",
-    Gate(access_room, VIEW),
+    Gate(snapshots.authorize_join),
     response=STREAM,
     summary="Stream the events of a room, durable and live",
 )
@@ -184,7 +184,6 @@ def get_stream(
     after: AfterSeq = 0,
     last_event_id: LastEventId = None,
 ) -> HttpResponse:
-    snapshots.authorize_join(user, room.pk)
     last = _parse_seq("Last-Event-ID", last_event_id or None)
     after = after if last is None else last
     event_log.check_seq(room, after)

@@ -115,13 +115,13 @@ class RoomHub:
         for room_id in list(connection.subscriptions):
             await self.unsubscribe(room_id, connection)
 
-    def is_subscribed(self, room_id: UUID) -> bool:
-        """Return True if the room has a ready topic: another subscription creates no topic."""
+    def has_topic(self, room_id: UUID) -> bool:
+        """Return True if the room has a ready topic, so that a subscription creates none."""
         topic = self._topics.get(room_id)
         return topic is not None and topic.ready
 
     async def subscribe(self, room_id: UUID, connection: Connection) -> Subscription:
-        """Subscribe a connection that is not subscribed; deliver nothing before `start`.
+        """Subscribe a connection; deliver nothing before `start`.
 
         Callers subscribe first and read the snapshot second: later events are in the topic's ring,
         and earlier events are in the log. While the layer is unavailable, the periodic checks of

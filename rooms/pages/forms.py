@@ -105,8 +105,12 @@ class RoomSettingsForm(RoomForm):
         persona.empty_label = _("The persona that was added first")
         policy = self.fields["answer_policy"]
         assert isinstance(policy, forms.ChoiceField)
-        # Threads are not implemented yet, so that the policy `thread` would have no effect.
-        policy.choices = [c for c in AnswerPolicy.choices if c[0] != AnswerPolicy.THREAD]
+        # The page cannot reply to a message, so it offers `thread` only where the API has set it.
+        policy.choices = [
+            (value, words)
+            for value, words in AnswerPolicy.choices
+            if value != AnswerPolicy.THREAD or value == self.instance.answer_policy
+        ]
 
     def offer(self, bound: Iterable[Persona]) -> None:
         """Set the choices to personas that the page has read, to save the field's own query."""

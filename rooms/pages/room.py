@@ -28,10 +28,7 @@ def room_context(user: User, room: Room, before: int | None = None) -> dict[str,
     `room` must have been read before this call: the socket catches up from its `last_seq`, so that
     an event during the other queries is not lost.
     """
-    state = queries.room_state(room, user)
-    if before is not None:
-        earlier = queries.newest_messages(room, before)
-        state = msgspec.structs.replace(state, messages=earlier, runs=[])
+    state = queries.room_state(room, user, before)
     ended = _ended_runs(state.messages)
     read_seq = _read_seq(user, room) if before is None else None
     return {

@@ -113,7 +113,7 @@ def lock_owned(run_id: UUID, owner: str, attempt: int | None = None) -> tuple[Ro
 def _lock(run_id: UUID) -> tuple[Room, Run]:
     """Lock a run and its room. Raises LeaseLost if there is no such run."""
     try:
-        room = Room.objects.select_for_update(of=("self",), no_key=True).get(runs=run_id)
+        room = Room.objects.locked().get(runs=run_id)
         runs = Run.objects.select_for_update(of=("self",))
         run = runs.select_related("answer", "message", "requested_by", "persona__connection").get(
             pk=run_id

@@ -1,23 +1,20 @@
-"""The use cases of rooms: each function checks the permission of `user` in one transaction."""
+"""The use cases of rooms: each function checks the permission of `user` in one transaction.
+
+The exceptions are `add_members`, `joinable_rooms` and `check_may_edit`, whose callers have checked
+it, and `purge_rooms`, a job of the operator. Hooks are in `rooms.services.hooks`.
+"""
 
 from rooms.services.members import (
     add_members,
     hand_over_room,
     invite_into_rooms,
-    join_invited_rooms,
     join_room,
     joinable_rooms,
-    leave_rooms,
-    publish_profile,
     put_member,
     remove_member,
-    restore_to_rooms,
-    suspend_from_rooms,
 )
 from rooms.services.messages import (
-    Posted,
     check_may_edit,
-    check_text,
     delete_message,
     edit_message,
     mark_read,
@@ -27,61 +24,43 @@ from rooms.services.messages import (
 from rooms.services.personas import (
     bind_persona,
     confine_persona,
-    lock_rooms_of,
-    unbind,
     unbind_persona,
 )
 from rooms.services.rooms import (
-    RoomChanges,
     archive_room,
-    close_rooms,
     create_first_room,
     create_room,
     delete_room,
     purge_rooms,
-    reopen_rooms,
     restore_room,
     update_room,
 )
-from rooms.services.runs import cancel_run, fail_unauthorized_runs_of, retry_run
+from rooms.services.runs import cancel_run, retry_run
 
 __all__ = [
-    "Posted",
-    "RoomChanges",
     "add_members",
     "archive_room",
     "bind_persona",
     "cancel_run",
     "check_may_edit",
-    "check_text",
-    "close_rooms",
     "confine_persona",
     "create_first_room",
     "create_room",
     "delete_message",
     "delete_room",
     "edit_message",
-    "fail_unauthorized_runs_of",
     "hand_over_room",
     "invite_into_rooms",
-    "join_invited_rooms",
     "join_room",
     "joinable_rooms",
-    "leave_rooms",
-    "lock_rooms_of",
     "mark_read",
     "post_message",
-    "publish_profile",
     "purge_rooms",
     "put_member",
     "react",
     "remove_member",
-    "reopen_rooms",
     "restore_room",
-    "restore_to_rooms",
     "retry_run",
-    "suspend_from_rooms",
-    "unbind",
     "unbind_persona",
     "update_room",
 ]

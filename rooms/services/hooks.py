@@ -50,10 +50,10 @@ class RoomAccountHooks(AccountHooks):
         restore_to_rooms(member=member.user, team_id=member.team_id)
 
     def member_role_changed(self, member: TeamMember) -> None:
-        """Fail the runs that the new role does not allow, and remove a guest from open rooms."""
-        fail_unauthorized_runs_of(asker=member.user, team_id=member.team_id)
-        if member.role == TeamRole.GUEST:
+        """Remove a guest from open rooms, and fail the runs that the new role does not allow."""
+        if member.role == TeamRole.GUEST:  # first: it locks all rooms of the member, in order
             leave_rooms(member=member.user, team_id=member.team_id, privacy=Privacy.TEAM)
+        fail_unauthorized_runs_of(asker=member.user, team_id=member.team_id)
 
     def profile_changed(self, user: User) -> None:
         publish_profile(user)

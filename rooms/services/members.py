@@ -66,7 +66,7 @@ def join_room(*, user: User, room_id: UUID, role: str = RoomRole.MEMBER) -> Room
     team = access_open_room(user, room_id)
     if role not in (RoomRole.MEMBER, RoomRole.READER):
         raise Forbidden(_("You can join only with the role member."), team_id=team.pk)
-    room = Room.objects.select_for_update(of=("self",), no_key=True).get(pk=room_id)
+    room = Room.objects.locked().get(pk=room_id)
     access_open_room(user, room_id)  # check again under the lock, as `lock_room` does
     member = _member(room, user.pk)
     if member is None:
@@ -194,7 +194,7 @@ def publish_profile(user: User) -> None:
     """Record the current name and colour of a user in each room of the user."""
     memberships = RoomMember.objects.active().filter(user=user).order_by("room_id")
     for room_id in list(memberships.values_list("room_id", flat=True)):
-        room = Room.objects.select_for_update(of=("self",), no_key=True).get(pk=room_id)
+        room = Room.objects.locked().get(pk=room_id)
         member = _member(room, user.pk)
         if member is not None:
             record(room, MemberChanged(member_body(member)))
@@ -258,7 +258,7 @@ def _lock_memberships(user: User, team_id: UUID) -> Iterator[tuple[Room, RoomMem
     """
     memberships = RoomMember.objects.filter(user=user, room__team=team_id).order_by("room_id")
     for room_id in list(memberships.values_list("room_id", flat=True)):
-        room = Room.objects.select_for_update(of=("self",), no_key=True).get(pk=room_id)
+        room = Room.objects.locked().get(pk=room_id)
         member = room.members.select_related("user").filter(user=user).first()
         if member is not None:
             yield room, member

@@ -84,7 +84,7 @@ def unbind_persona(*, user: User, room_id: UUID, persona_id: UUID) -> None:
 def lock_rooms_of(*personas: Persona) -> list[Room]:
     """Lock the rooms of personas, ordered by id, so that two transactions cannot deadlock."""
     bound = RoomPersona.objects.filter(persona__in=personas).values("room")
-    rooms = Room.objects.select_for_update(of=("self",), no_key=True)
+    rooms = Room.objects.locked()
     return list(rooms.filter(pk__in=bound).order_by("pk"))
 
 

@@ -210,7 +210,5 @@ def _audit_facts(room: Room, names: Iterable[str]) -> dict[str, object]:
 
 def _lock_rooms(team: Team) -> list[Room]:
     """Lock the rooms of a team, ordered by id, as all transactions that lock several rooms do."""
-    rooms = Room.objects.select_for_update(of=("self",), no_key=True).filter(
-        team=team, deleted_at=None
-    )
+    rooms = Room.objects.locked().filter(team=team, deleted_at=None)
     return list(rooms.order_by("pk"))

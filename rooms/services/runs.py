@@ -51,7 +51,7 @@ def fail_unauthorized_runs_of(*, asker: User, team_id: UUID) -> None:
     The caller has checked the permission of the acting user.
     """
     unended = Run.objects.active().filter(team=team_id, requested_by=asker)
-    rooms = Room.objects.select_for_update(of=("self",), no_key=True)
+    rooms = Room.objects.locked()
     for room in rooms.filter(pk__in=unended.values("room")).order_by("pk"):
         fail_unauthorized_runs(room)
 

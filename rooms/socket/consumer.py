@@ -149,7 +149,7 @@ class RoomsConsumer(AsyncWebsocketConsumer):
         room_id = command.room
         earlier = self.connection.subscriptions.get(room_id)
         read = snapshots.authorize_and_read
-        if earlier is not None or not self.hub.is_subscribed(room_id):
+        if earlier is not None or not self.hub.has_topic(room_id):
             await in_thread(COMMANDS, snapshots.authorize_join, self.user, room_id)
             read = snapshots.read_snapshot
         if earlier is not None:

@@ -230,7 +230,8 @@ class SseTransport:
 
     async def send(self, frames: Sequence[Frame]) -> None:
         written, removed = bytearray(), False
-        for payload in [frame.payload for frame in frames]:
+        for frame in frames:
+            payload = frame.payload
             if payload == HEARTBEAT:
                 written += b":\n\n"  # a comment
                 continue

@@ -112,6 +112,19 @@ test("a refused message stays with its reason and the next message is sent", asy
   assert.deepEqual(sent, ["good"]);
 });
 
+test("a refused message is shown although the timeline has another one with its text", async () => {
+  let refuse = () => {};
+  const { outbox, seen } = outboxWith(() => new Promise((_, reject) => (refuse = reject)));
+  outbox.add("ok", null);
+  outbox.arrived("ok");
+  assert.deepEqual(seen.at(-1), []);
+
+  refuse(new CommandRefused({ code: "forbidden", detail: "The room is archived." }));
+  await settled();
+
+  assert.deepEqual(seen.at(-1), [{ text: "ok", state: "refused", detail: "The room is archived." }]);
+});
+
 test("a refused message can be sent again or removed", async () => {
   let refuse = true;
   const { outbox } = outboxWith(async () => {

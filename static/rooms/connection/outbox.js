@@ -97,6 +97,7 @@ export class Outbox {
 
   /** @param {Entry} entry @param {CommandRefused} refusal @returns {boolean} */
   #refused(entry, refusal) {
+    delete entry.arrived; // the message in the timeline was another one with the same text
     if (refusal.code === "rate_limited" || refusal.code === "unavailable") {
       entry.detail = refusal.message;
       this.#changed(entry);

@@ -5,7 +5,7 @@
 // A dead TCP connection raises no event in the browser, so three checks detect it:
 //   - the browser's `offline` event closes the connection at once (see room.js);
 //   - a visible page pings after 4 s without a frame, and closes the connection after 6 s without an
-//     answer. "Reconnecting" is shown at most 10 s after the last frame or command;
+//     answer, so at most 10 s after the last frame. The status line shows it 1 s later;
 //   - `readyState` is read every 2 s and before every send: a socket in CLOSING (a close handshake
 //     that gets no answer can take a minute) is replaced without waiting for its `close` event.
 // Cost: an idle visible page sends one ping of 30 bytes every 4 s, an idle hidden page one every 24 s.

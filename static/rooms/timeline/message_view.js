@@ -139,7 +139,7 @@ export function workWords(state) {
 }
 
 /** @param {number | null} position @returns {string} */
-export function queueWords(position) {
+function queueWords(position) {
   if (position === null) return gettext("Queued.");
   return fill(gettext("Queued: %(place)s."), { place: ordinal(position) });
 }

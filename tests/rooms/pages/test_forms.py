@@ -185,6 +185,15 @@ def test_thread_policy_is_not_offered_yet(cast: Cast) -> None:
     assert cast.refreshed().answer_policy == AnswerPolicy.DEFAULT
 
 
+def test_thread_policy_set_by_the_api_is_kept_by_the_form(cast: Cast) -> None:
+    services.update_room(user=cast.owner, room_id=cast.room.pk, answer_policy="thread")
+
+    post(cast.owner, "settings", cast.room.pk, name="new name", answer_policy="thread")
+
+    room = cast.refreshed()
+    assert (room.name, room.answer_policy) == ("new name", AnswerPolicy.THREAD)
+
+
 def test_members_are_added_changed_and_removed(cast: Cast) -> None:
     newcomer = make_user("Newcomer")
     add_team_member(cast.team, newcomer, TeamRole.MEMBER)

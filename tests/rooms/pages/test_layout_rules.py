@@ -21,6 +21,7 @@ from rooms.pages.layout import RULES, RULES_FOR_SCRIPTS
 from rooms.pages.timeline import TimelineItem, timeline_items
 from rooms.permissions import MODERATE, POST, VIEW
 from rooms.protocol.payloads import Author, MessageBody, RoomBody, RoomState, RunBody
+from rooms.services.runs import RETRYABLE
 from tests.live import ROOT
 
 ZONE: Final = "Asia/Seoul"
@@ -125,6 +126,10 @@ class Generator:
     def _id(self) -> UUID:
         self._ids += 1
         return UUID(int=self._ids)
+
+
+def test_retry_is_offered_for_the_runs_that_the_service_accepts() -> None:
+    assert set(RULES.retryable_run_states) == {state.value for state in RETRYABLE}
 
 
 def test_scripts_lay_out_generated_timelines_as_the_server_does() -> None:

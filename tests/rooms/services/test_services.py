@@ -18,6 +18,7 @@ from rooms import services
 from rooms.event_log import events_after
 from rooms.models import AnswerPolicy, Message, Room, RoomEvent, RoomMember, RoomRole, Run, RunState
 from rooms.permissions import MANAGE, POST, VIEW, access_room
+from rooms.services.members import leave_rooms
 from tests.rooms.conftest import Cast
 
 pytestmark = pytest.mark.django_db
@@ -316,7 +317,7 @@ def test_read_position_never_moves_back(cast: Cast) -> None:
 
 
 def test_leaving_a_team_leaves_its_rooms_with_a_new_owner(cast: Cast) -> None:
-    services.leave_rooms(member=cast.owner, team_id=cast.team.pk)
+    leave_rooms(member=cast.owner, team_id=cast.team.pk)
 
     assert not RoomMember.objects.filter(user=cast.owner).exists()
     assert RoomMember.objects.get(room=cast.room, role=RoomRole.OWNER).user == cast.moderator
