@@ -25,6 +25,7 @@ from rooms.runs.lifecycle import Job
 from rooms.socket.consumer import RoomsConsumer
 from rooms.socket.routing import make_hub
 from rooms.socket.token_bucket import TokenBucket
+from tests.rooms.conftest import Cast
 from tests.rooms.fanout.doubles import payload_of
 
 P = ParamSpec("P")
@@ -166,3 +167,11 @@ async def run_harness() -> AsyncIterator[Harness]:
         await asyncio.gather(*tasks, return_exceptions=True)
         for topic in hub._topics.values():
             topic.close()
+
+
+async def join_room(harness: Harness, cast: Cast, *users: User) -> list[SocketClient]:
+    """Connect the users and join the room of the cast."""
+    clients = [harness.connect(user) for user in users]
+    for client in clients:
+        assert (await client.join(cast.room.pk))["type"] == "room.snapshot"
+    return clients
