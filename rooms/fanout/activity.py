@@ -1,5 +1,6 @@
 """Sends `room.activity`: unread counts of rooms that a connection is not subscribed to.
 
+The counts of a room change for all its members with a new message, and for one user who has read.
 A process queries the database at most once a second, regardless of the number of messages, and only
 for the users of its own connections. The query returns current members only.
 """
@@ -23,28 +24,44 @@ EVERY_SECONDS: Final = 1.0
 
 
 class Activity:
-    """Collects rooms with new messages and sends their counts in one batch per second."""
+    """Collects rooms whose counts have changed, and sends the counts in one batch per second."""
 
     def __init__(self) -> None:
         self._rooms: set[UUID] = set()
+        self._read_rooms: defaultdict[UUID, set[UUID]] = defaultdict(set)  # by user
         self._task: asyncio.Task[None] | None = None
 
     def add(self, room_id: UUID, connections: Set[Connection]) -> None:
         """Add a room to the next batch, unless all connections are subscribed to it."""
         if any(room_id not in connection.subscriptions for connection in connections):
             self._rooms.add(room_id)
-            if self._task is None:
-                self._task = asyncio.create_task(self._send_later(connections))
+            self._schedule(connections)
+
+    def add_read(self, room_id: UUID, user_id: UUID, connections: Set[Connection]) -> None:
+        """Add a room to the next batch of one user, who has read it on one of the connections."""
+        self._read_rooms[user_id].add(room_id)
+        self._schedule(connections)
+
+    def _schedule(self, connections: Set[Connection]) -> None:
+        if self._task is None:
+            self._task = asyncio.create_task(self._send_later(connections))
 
     async def _send_later(self, connections: Set[Connection]) -> None:
         await asyncio.sleep(EVERY_SECONDS)
         rooms, self._rooms, self._task = self._rooms, set(), None
+        read_rooms, self._read_rooms = self._read_rooms, defaultdict(set)
         # Read before the query: a user who is removed from a room while the query runs may be in
         # its result, but a connection that was subscribed to that room must not get the counts.
-        missing = {each: rooms - each.subscriptions.keys() for each in connections}
+        missing = {
+            each: (rooms | read_rooms.get(each.user_id, set())) - each.subscriptions.keys()
+            for each in connections
+        }
         users = {connection.user_id for connection in missing if missing[connection]}
+        if not users:
+            return
+        changed = {room_id for room_ids in missing.values() for room_id in room_ids}
         try:
-            counts = await in_thread(COMMANDS, count_unread, rooms, users)
+            counts = await in_thread(COMMANDS, count_unread, changed, users)
         except Exception as error:  # the next message in these rooms starts another batch
             log.warning("activity.failed", error=type(error).__name__)
             return

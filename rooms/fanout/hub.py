@@ -19,7 +19,13 @@ from rooms.fanout.connection import Connection
 from rooms.fanout.credentials import Credential
 from rooms.fanout.delivery import Subscription
 from rooms.fanout.presence import RENEW_SECONDS, Presence
-from rooms.fanout.publisher import ActivityHint, CredentialRevoked, Envelope, PresenceChanged
+from rooms.fanout.publisher import (
+    ActivityHint,
+    CredentialRevoked,
+    Envelope,
+    PresenceChanged,
+    ReadPositionChanged,
+)
 from rooms.fanout.topic import Source, Topic
 
 log = structlog.get_logger(__name__)
@@ -91,6 +97,8 @@ class RoomHub:
         match envelope:
             case ActivityHint(room=room_id):
                 self._activity.add(room_id, self._connections)
+            case ReadPositionChanged(room=room_id, user=user_id):
+                self._activity.add_read(room_id, user_id, self._connections)
             case CredentialRevoked():
                 for connection in list(self._connections):
                     if envelope.covers(connection.credential):

@@ -74,6 +74,13 @@ class ActivityHint(Struct, frozen=True, array_like=True, tag=True):
     room: UUID
 
 
+class ReadPositionChanged(Struct, frozen=True, array_like=True, tag=True):
+    """A user has read a room; for the user's connections that are not subscribed to the room."""
+
+    room: UUID
+    user: UUID
+
+
 class CredentialRevoked(Struct, frozen=True, array_like=True, tag=True):
     """The named token or session was revoked; if neither is named, every credential of the user."""
 
@@ -91,7 +98,8 @@ class CredentialRevoked(Struct, frozen=True, array_like=True, tag=True):
 
 
 RoomEnvelope = Batch | Delta | Ephemeral | PresenceChanged
-Envelope = RoomEnvelope | ActivityHint | CredentialRevoked
+ProcessEnvelope = ActivityHint | ReadPositionChanged | CredentialRevoked
+Envelope = RoomEnvelope | ProcessEnvelope
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Envelope] = msgspec.msgpack.Decoder(Envelope)
@@ -139,10 +147,7 @@ class Publisher:
         Without `run`, in a management command, the message is sent before the return: there may
         be servers that are subscribed on Redis. An in-memory layer has no subscribers then.
         """
-        if isinstance(envelope, ActivityHint | CredentialRevoked):
-            group = EVERYWHERE
-        else:
-            group = group_of(envelope.room)
+        group = EVERYWHERE if isinstance(envelope, ProcessEnvelope) else group_of(envelope.room)
         message = {"type": "envelope", "envelope": _encoder.encode(envelope)}
         if self._loop is not None:
             # The layer's queues are not thread-safe.

@@ -16,6 +16,7 @@ from accounts.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge
 from accounts.models import User
 from rooms import event_log
 from rooms.event_log import record
+from rooms.fanout import publisher
 from rooms.markup import mentioned, render
 from rooms.models import AuthorKind, Message, Room, RoomMember
 from rooms.permissions import (
@@ -122,10 +123,15 @@ def _lookups(user: User, client_id: UUID | None, reply_to: UUID | None) -> dict[
 
 @transaction.atomic
 def mark_read(*, user: User, room_id: UUID, seq: int) -> None:
-    """Set the read position of `user`; it never moves back, nor past the end of the room's log."""
+    """Set the read position of `user`; it never moves back, nor past the end of the room's log.
+
+    The user's other connections get the new unread counts as `room.activity`.
+    """
     room = access_room(user, room_id, VIEW)
     read = min(seq, room.last_seq)
-    RoomMember.objects.filter(room=room, user=user, read_seq__lt=read).update(read_seq=read)
+    members = RoomMember.objects.filter(room=room, user=user, read_seq__lt=read)
+    if members.update(read_seq=read):
+        publisher.publish_on_commit(publisher.ReadPositionChanged(room=room.pk, user=user.pk))
 
 
 def check_may_edit(user: User, message: Message) -> None:

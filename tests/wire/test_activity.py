@@ -43,6 +43,33 @@ async def test_activity_counts_unread_messages_and_mentions(
         assert await activity(client, room.id, third["seq"]) == (1, 0)
 
 
+async def test_reading_on_one_connection_updates_the_others_of_the_user_only(
+    server: Server, rooms: list[PopulatedRoom]
+) -> None:
+    room = rooms[4]
+    owner, member, reader, _ = room.members
+    async with (
+        server.client(owner) as first,
+        server.client(owner) as second,
+        server.client(member) as author,
+        server.client(reader) as another,
+    ):
+        await first.join(room.id)
+        sent = await author.send(room.id, "one")
+        assert await activity(second, room.id, sent["seq"]) == (1, 0)
+        assert await activity(another, room.id, sent["seq"]) == (1, 0)
+
+        await first.send_raw({"type": "room.read", "room": room.id, "seq": sent["seq"]})
+
+        read = await second.event("room.activity", room=room.id, unread=0)
+        assert (read["seq"], read["mentions"]) == (sent["seq"], 0)
+        await another.send_raw({"type": "room.read", "room": room.id, "seq": sent["seq"]})
+        await another.event("room.activity", room=room.id, unread=0)  # a later batch than `read`
+        assert len(another.of_type("room.activity")) == 2
+        await first.received_so_far()
+        assert first.of_type("room.activity") == []
+
+
 async def test_read_position_never_decreases(
     server: Server, owner: Person, member: Person, room: PopulatedRoom
 ) -> None:

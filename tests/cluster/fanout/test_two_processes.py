@@ -60,6 +60,28 @@ async def test_answer_asked_for_on_one_web_process_streams_on_both(
         assert all(later == earlier + 1 for earlier, later in pairwise(durable))
 
 
+async def test_reading_on_one_web_process_clears_the_count_on_the_other(
+    cluster: Cluster, rooms: list[PopulatedRoom]
+) -> None:
+    room, (first_web, second_web) = rooms[2], cluster.webs
+    owner, member = room.members
+    async with first_web.socket(owner) as first, second_web.socket(owner) as second:
+        await first.join(room.id)
+        posted = await asyncio.to_thread(
+            first_web.request,
+            "POST",
+            f"/rooms/{room.id}/messages",
+            member.token,
+            {"text": "hello", "personas": []},
+        )
+        assert (await second.until_type("room.activity"))["unread"] == 1
+
+        seq = posted[1]["message"]["seq"]
+        await first.connection.send(json.dumps({"type": "room.read", "room": room.id, "seq": seq}))
+
+        assert (await second.until_type("room.activity"))["unread"] == 0
+
+
 async def test_no_delta_follows_a_run_cancelled_on_the_other_web_process(
     cluster: Cluster, rooms: list[PopulatedRoom]
 ) -> None:
