@@ -7,6 +7,7 @@ from accounts.services.invitations import (
     get_invitation_by_digest,
     invitation_url,
     invite,
+    open_invitations,
     revoke_invitation,
 )
 from accounts.services.sessions import users_for_sessions
@@ -61,6 +62,7 @@ __all__ = [
     "invitation_url",
     "invite",
     "is_set_up",
+    "open_invitations",
     "purge_teams",
     "remove_team_member",
     "rename_team",

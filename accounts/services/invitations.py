@@ -8,7 +8,8 @@ from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.core.mail import send_mail
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Lower
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
@@ -17,9 +18,9 @@ from django.utils.translation import gettext as _
 from accounts import rate_limits
 from accounts.audit.log import audit
 from accounts.crypto.hashing import generate_secret, hash_secret
-from accounts.errors import Forbidden, Invalid, MaruError, NotFound
+from accounts.errors import Conflict, Forbidden, Invalid, MaruError, NotFound
 from accounts.hooks import account_hooks
-from accounts.models import Invitation, TeamMember, TeamRole, User
+from accounts.models import Invitation, Team, TeamMember, TeamRole, User
 from accounts.permissions import MANAGE_PEOPLE, access_team
 from accounts.scopes import check_not_team_bound
 from accounts.services.teams import add_team_member, check_can_grant, role_in
@@ -46,6 +47,7 @@ def invite(
     With `email`, the link is sent to that address. It works once, for the user who has verified
     the address.
     Rate-limited, because the mail goes to any address and contains names that the sender chose.
+    Raises Conflict for the address of a member.
     """
     team = access_team(user, team_id, MANAGE_PEOPLE)
     check_can_grant(role, own_role=role_in(team, user.pk), team=team)
@@ -56,6 +58,8 @@ def invite(
     if not 1 <= max_uses <= MAX_USES:
         raise Invalid(fields={"max_uses": _("Choose a number from 1 to 1,000.")})
     recipient = normalize_email(email) if email.strip() else ""
+    if recipient and _addresses().filter(_in(team), email__iexact=recipient).exists():
+        raise Conflict(_("This person is already in the team."))
     token = generate_secret()
     invitation = Invitation.objects.create(
         team=team,
@@ -76,6 +80,15 @@ def invite(
 def invitation_url(token: str) -> str:
     """Return the public URL of an invitation."""
     return settings.PUBLIC_URL.rstrip("/") + reverse("accounts:invitation_link", args=[token])
+
+
+def open_invitations(team: Team) -> QuerySet[Invitation]:
+    """Return the usable invitations of a team, without those for an address of a member.
+
+    A member may have got the address after the invitation, so this is decided with each query.
+    """
+    taken = _addresses().filter(_in(team)).values(address=Lower("email"))
+    return Invitation.objects.usable().filter(team=team).exclude(email__in=taken)
 
 
 def get_invitation(token: str) -> Invitation:
@@ -105,11 +118,12 @@ def accept_invitation(*, user: User, token: str) -> TeamMember:
 def accept_invitation_by_digest(*, user: User, digest: str) -> TeamMember:
     """Like `accept_invitation`. Raises Conflict, and counts no use, if the user is a member.
 
-    A team-bound credential cannot accept an invitation.
+    The team's other invitations for addresses of the user are revoked: a user who is removed later
+    must not come back with one of them. A team-bound credential cannot accept an invitation.
     """
     check_not_team_bound(user.scope)
     invitation = get_invitation_by_digest(digest)
-    if invitation.email and not _has_verified(user, invitation.email):
+    if invitation.email and invitation.email not in _emails_of(user):
         raise Forbidden(_("This invitation is for another email. Sign in with that email."))
     # Of concurrent requests for the last use, the UPDATE matches the row for only one.
     if not Invitation.objects.usable().filter(pk=invitation.pk).update(uses=F("uses") + 1):
@@ -117,6 +131,8 @@ def accept_invitation_by_digest(*, user: User, digest: str) -> TeamMember:
     member = add_team_member(invitation.team, user, invitation.role)
     for hooks in account_hooks:
         hooks.member_joined(member, invitation)
+    others = Invitation.objects.usable().filter(team=member.team, email__in=_emails_of(user))
+    others.update(revoked_at=timezone.now())
     after = {"role": member.role}
     audit(user, "invitation.accepted", invitation.pk, team_id=invitation.team_id, after=after)
     return member
@@ -151,12 +167,22 @@ def revoke_invitation(*, user: User, team_id: UUID, invitation_id: UUID) -> None
     audit(user, "invitation.revoked", invitation_id, team_id=team.pk)
 
 
-def _has_verified(user: User, email: str) -> bool:
-    """Return True if the account has `email`, verified unless the server cannot send mail."""
-    addresses = EmailAddress.objects.filter(user=user, email__iexact=email)
+def _addresses() -> QuerySet[EmailAddress]:
+    """Return the addresses of accounts, only verified ones unless the server cannot send mail."""
+    addresses: QuerySet[EmailAddress] = EmailAddress.objects.all()
     if settings.ACCOUNT_EMAIL_VERIFICATION == "mandatory":
         addresses = addresses.filter(verified=True)
-    return bool(addresses.exists())
+    return addresses
+
+
+def _in(team: Team) -> Q:
+    """Return the condition that the account of an address is in the team, even suspended."""
+    return Q(user__in=TeamMember.objects.filter(team=team).values("user"))
+
+
+def _emails_of(user: User) -> list[str]:
+    emails = _addresses().filter(user=user).values_list("email", flat=True)
+    return [email.lower() for email in emails]
 
 
 def _send_mail(invitation: Invitation, token: str) -> None:

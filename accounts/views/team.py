@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.errors import Invalid, MaruError
-from accounts.models import Invitation, Team, TeamMember, TeamRole, User
+from accounts.models import Team, TeamMember, TeamRole, User
 from accounts.permissions import (
     MANAGE,
     MANAGE_PEOPLE,
@@ -28,6 +28,7 @@ from accounts.services import (
     hand_over_team,
     invitation_url,
     invite,
+    open_invitations,
     remove_team_member,
     rename_team,
     require_mfa,
@@ -249,9 +250,7 @@ def _render_people(
     roles = grantable_roles(role_in(team, user.pk)) if context["can_manage"] else []
     context |= {"rows": _member_rows(user, team, roles), "roles": roles, "link": link}
     if context["can_manage"]:
-        context["invitations"] = (
-            Invitation.objects.usable().filter(team=team).select_related("invited_by")
-        )
+        context["invitations"] = open_invitations(team).select_related("invited_by")
         context["form"] = form or InvitationForm(roles=roles, initial={"role": TeamRole.MEMBER})
     return render(request, "accounts/people.html", context)
 

@@ -12,7 +12,7 @@ from accounts.api.routing import Gate, Routes
 from accounts.api.teams import TeamRoleName
 from accounts.models import Invitation, Team, User
 from accounts.permissions import MANAGE_PEOPLE, access_team
-from accounts.services import invitation_url
+from accounts.services import invitation_url, open_invitations
 from accounts.services.invitations import LIFETIME, MAX_USES
 from accounts.timestamps import format_timestamp
 from rooms import services
@@ -53,13 +53,13 @@ class InvitationCreate(Body, frozen=True):
 @routes.add(
     "GET /teams/{uuid:team_id}/invitations",
     Gate(access_team, MANAGE_PEOPLE),
-    summary="List the usable invitations of a team",
+    summary="List the open invitations of a team",
 )
 def get_invitations(
     user: User, team: Team, limit: Limit = MAX_PAGE, cursor: Cursor = None
 ) -> Page[InvitationBody]:
-    usable = Invitation.objects.usable().filter(team=team).prefetch_related("rooms")
-    return page_of(usable, each(_invitation_body), limit=limit, cursor=cursor)
+    found = open_invitations(team).prefetch_related("rooms")
+    return page_of(found, each(_invitation_body), limit=limit, cursor=cursor)
 
 
 @routes.add(

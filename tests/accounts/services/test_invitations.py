@@ -1,10 +1,12 @@
 """Invitations: their uses, expiry, recipient, and the permissions of the inviter."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import time_machine
+from allauth.account.models import EmailAddress
 from django.core.mail import EmailMessage
 from django.utils import timezone
 from pytest_django import Settings
@@ -16,11 +18,14 @@ from accounts.services import (
     accept_invitation,
     get_invitation,
     invite,
+    open_invitations,
     remove_team_member,
     revoke_invitation,
     set_team_role,
+    suspend_team_member,
     suspend_user,
 )
+from accounts.services.teams import add_team_member
 from tests.accounts.concurrency import run_concurrently
 from tests.accounts.conftest import Cast, make_user
 
@@ -220,6 +225,80 @@ def test_unverified_email_cannot_accept_a_mailed_invitation(cast: Cast, settings
 
     with pytest.raises(Forbidden):
         accept_invitation(user=unverified, token=token)
+
+
+def join_by_mailed_link(cast: Cast, token: str) -> None:
+    accept_invitation(user=cast.nobody, token=token)
+
+
+def join_by_open_link(cast: Cast, token: str) -> None:
+    _invitation, link = invite(user=cast.owner, team_id=cast.team.pk)
+    accept_invitation(user=cast.nobody, token=link)
+
+
+def join_without_invitation(cast: Cast, token: str) -> None:
+    add_team_member(cast.team, cast.nobody, TeamRole.GUEST)
+
+
+def join_suspended(cast: Cast, token: str) -> None:
+    add_team_member(cast.team, cast.nobody, TeamRole.GUEST)
+    suspend_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.nobody.pk)
+
+
+def get_the_address_as_a_member(cast: Cast, token: str) -> None:
+    EmailAddress.objects.filter(user=cast.nobody).delete()
+    EmailAddress.objects.create(user=cast.member, email=cast.nobody.email, verified=True)
+
+
+@pytest.mark.parametrize(
+    "join",
+    [
+        join_by_mailed_link,
+        join_by_open_link,
+        join_without_invitation,
+        join_suspended,
+        get_the_address_as_a_member,
+    ],
+)
+def test_no_invitation_stays_open_for_the_address_of_a_member(
+    cast: Cast, join: Callable[[Cast, str], None]
+) -> None:
+    mailed: dict[str, Any] = {"team_id": cast.team.pk, "email": cast.nobody.email.upper()}
+    _invitation, token = invite(user=cast.admin, **mailed)
+    invite(user=cast.owner, **mailed)
+    other, _token = invite(user=cast.admin, team_id=cast.team.pk, email="other@example.com")
+    elsewhere, _token = invite(
+        user=cast.stranger, team_id=cast.other_team.pk, email=cast.nobody.email
+    )
+    assert open_invitations(cast.team).count() == 3
+
+    join(cast, token)
+
+    assert list(open_invitations(cast.team)) == [other]
+    assert list(open_invitations(cast.other_team)) == [elsewhere]
+    with pytest.raises(Conflict):
+        invite(user=cast.admin, **mailed)
+
+
+def test_removed_user_cannot_come_back_with_another_invitation(cast: Cast) -> None:
+    mailed: dict[str, Any] = {"team_id": cast.team.pk, "email": cast.nobody.email}
+    (_first, token), (_second, other) = (invite(user=cast.admin, **mailed) for _ in range(2))
+    accept_invitation(user=cast.nobody, token=token)
+
+    remove_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.nobody.pk)
+
+    with pytest.raises(NotFound):
+        accept_invitation(user=cast.nobody, token=other)
+    assert not open_invitations(cast.team).exists()
+
+
+def test_address_that_is_not_verified_hides_no_invitation(cast: Cast, settings: Settings) -> None:
+    settings.ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+    EmailAddress.objects.create(user=cast.member, email="claimed@example.com", verified=False)
+
+    invitation, _token = invite(user=cast.admin, team_id=cast.team.pk, email="claimed@example.com")
+
+    assert list(open_invitations(cast.team)) == [invitation]
 
 
 @pytest.mark.parametrize(
