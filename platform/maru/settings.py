@@ -2,7 +2,6 @@
 
 from ipaddress import ip_network
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import django_stubs_ext
 from django.utils.translation import gettext_lazy as _
@@ -10,12 +9,14 @@ from django.utils.translation import gettext_lazy as _
 from agents.provider_keys import connection_keys
 from maru.config import env
 from maru.config.backends import (
+    allowed_hosts,
     cache,
     channel_layer,
     database,
     mail,
     openid_connect,
     redis_options,
+    redis_url,
 )
 from maru.config.secret_key import embedded_secret_key, make_folder
 
@@ -35,8 +36,7 @@ SECRET_KEY = (
 SECRET_KEY_FALLBACKS = [key.get_secret_value() for key in ENV.secret_key_fallbacks]
 
 PUBLIC_URL = ENV.public_url or f"http://127.0.0.1:{ENV.port}"
-_PUBLIC_HOST = urlsplit(PUBLIC_URL).hostname or ""
-ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]", ENV.host, _PUBLIC_HOST, *ENV.hosts]
+ALLOWED_HOSTS = allowed_hosts(ENV)
 CSRF_TRUSTED_ORIGINS = [ENV.public_url] if ENV.public_url else []
 HTTPS = PUBLIC_URL.startswith("https://")
 TRUSTED_PROXIES = ENV.trusted_proxies
@@ -136,7 +136,7 @@ DATABASES = {"default": database(ENV)}
 CHANNEL_LAYERS = {"default": channel_layer(ENV)}
 CACHES = {"default": cache(ENV)}
 DATABASE_URL = ENV.database_url.get_secret_value() if ENV.database_url else ""
-REDIS_URL = ENV.redis_url.get_secret_value() if ENV.redis_url else ""
+REDIS_URL = redis_url(ENV)
 REDIS_OPTIONS = redis_options()
 
 AUTH_USER_MODEL = "accounts.User"

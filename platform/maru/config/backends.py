@@ -1,9 +1,15 @@
 """Django settings of the back ends (database, channel layer, cache, mail), for both profiles."""
 
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
+from maru.config.addresses import UNIX, bracketed, parse_url
 from maru.config.env import Env
+from maru.config.service_urls import (
+    parse_database_url,
+    parse_mail_url,
+    parse_redis_url,
+    redis_location,
+)
 
 WEB_DATABASE_CONNECTIONS = 20
 REDIS_CONNECTIONS = 50
@@ -17,6 +23,16 @@ _SQLITE_START = """
     PRAGMA mmap_size = 134217728;
     PRAGMA cache_size = -16000;
 """
+
+
+def allowed_hosts(env: Env) -> list[str]:
+    """Return `ALLOWED_HOSTS`: this machine, the listen address, the public address, MARU_HOSTS."""
+    names = ["127.0.0.1", "localhost", "[::1]"]
+    if not env.host.startswith(UNIX):
+        names.append(bracketed(env.host))
+    if env.public_url:
+        names.append(bracketed(parse_url(env.public_url, ("https", "http")).host))
+    return [*names, *env.hosts]
 
 
 def database(env: Env) -> dict[str, Any]:
@@ -36,18 +52,18 @@ def database(env: Env) -> dict[str, Any]:
                 "init_command": _SQLITE_START,
             },
         }
-    url = urlsplit(env.database_url.get_secret_value())
+    url = parse_database_url(env.database_url.get_secret_value())
     return {
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": unquote(url.path.lstrip("/")),
-        "USER": unquote(url.username or ""),
-        "PASSWORD": unquote(url.password or ""),
-        "HOST": unquote(url.hostname or ""),
+        "NAME": url.path or url.query.get("dbname", ""),
+        "USER": url.user or "",
+        "PASSWORD": url.password or "",
+        "HOST": url.host,
         "PORT": url.port or "",
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
             "options": f"-c idle_in_transaction_session_timeout={STALLED_MILLISECONDS}",
-            **dict(parse_qsl(url.query)),
+            **url.query,
             # Each request runs in its own thread, so only a pool lets requests share connections.
             # psycopg_pool doubles its delay between attempts to connect, up to
             # `reconnect_timeout`; the next request after that starts a new series of attempts.
@@ -61,6 +77,13 @@ def database(env: Env) -> dict[str, Any]:
     }
 
 
+def redis_url(env: Env) -> str:
+    """Return MARU_REDIS_URL as redis-py reads it; empty in the embedded profile."""
+    if env.redis_url is None:
+        return ""
+    return redis_location(parse_redis_url(env.redis_url.get_secret_value()))
+
+
 def channel_layer(env: Env) -> dict[str, Any]:
     """Return `CHANNEL_LAYERS["default"]`: it carries envelopes from publishers to every hub."""
     if env.redis_url is None:
@@ -71,8 +94,7 @@ def channel_layer(env: Env) -> dict[str, Any]:
         }
     # redis-py 8 limits a pool to 100 connections and raises beyond it, so set the limit
     # explicitly. A read that waits for a pub/sub message must have no timeout.
-    address = env.redis_url.get_secret_value()
-    host = {"address": address, "max_connections": REDIS_CONNECTIONS, "socket_timeout": None}
+    host = {"address": redis_url(env), "max_connections": REDIS_CONNECTIONS, "socket_timeout": None}
     return {
         "BACKEND": "rooms.fanout.redis_layer.RedisLayer",
         "CONFIG": {"hosts": [host], "prefix": "maru"},
@@ -98,7 +120,7 @@ def cache(env: Env) -> dict[str, Any]:
         }
     return {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
-        "LOCATION": env.redis_url.get_secret_value(),
+        "LOCATION": redis_url(env),
         "KEY_PREFIX": "maru",
         "OPTIONS": {"max_connections": REDIS_CONNECTIONS, "socket_timeout": 5},
     }
@@ -108,14 +130,16 @@ def mail(env: Env) -> dict[str, Any]:
     """Return Django's `EMAIL_…` settings."""
     if env.email_url is None:
         return {"EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend"}
-    url = urlsplit(env.email_url.get_secret_value())
+    url = parse_mail_url(env.email_url.get_secret_value())
     return {
-        "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
-        "EMAIL_HOST": url.hostname,
+        "EMAIL_BACKEND": "maru.config.mail.SmtpBackend",
+        "EMAIL_HOST": url.host,
         "EMAIL_PORT": url.port or (465 if url.scheme == "smtps" else 587),
-        "EMAIL_HOST_USER": unquote(url.username or ""),
-        "EMAIL_HOST_PASSWORD": unquote(url.password or ""),
-        "EMAIL_USE_TLS": url.scheme == "smtp" and url.username is not None,
+        "EMAIL_HOST_USER": url.user or "",
+        "EMAIL_HOST_PASSWORD": url.password or "",
+        # A password is never sent in plain text. Without one, `SmtpBackend` uses STARTTLS if the
+        # server offers it.
+        "EMAIL_USE_TLS": url.scheme == "smtp" and url.user is not None,
         "EMAIL_USE_SSL": url.scheme == "smtps",
     }
 

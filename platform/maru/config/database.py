@@ -4,10 +4,9 @@ Every failure ends the process with one sentence on standard error and exit stat
 """
 
 import fcntl
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 from django.conf import settings
 from django.core.management import call_command
@@ -16,6 +15,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from maru.config.env import load
 from maru.config.secret_key import unusable
+from maru.config.terminal import give_up
 
 CONNECT_SECONDS = 5
 
@@ -28,7 +28,7 @@ def explained() -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:
-        _give_up(_why_not(error))
+        give_up(_why_not(error))
 
 
 @explained()
@@ -39,14 +39,14 @@ def prepare() -> None:
     executor = MigrationExecutor(connection)
     known = set(executor.loader.disk_migrations)
     if set(executor.loader.applied_migrations) - known:
-        _give_up(
+        give_up(
             "The database comes from a newer version of Maru. "
             "Start that version, or restore a backup that is older."
         )
     if not executor.migration_plan(executor.loader.graph.leaf_nodes()):
         return
     if not settings.EMBEDDED:
-        _give_up("The database is not up to date. Run `python manage.py migrate` first.")
+        give_up("The database is not up to date. Run `python manage.py migrate` first.")
     call_command("migrate", verbosity=0, interactive=False)
 
 
@@ -61,12 +61,12 @@ def lock_data_folder() -> None:
         _lock = (folder / "server.lock").open("w")
         fcntl.flock(_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        _give_up(
+        give_up(
             "Another Maru already runs on this data folder. Stop it, or name another folder in "
             "MARU_DATA_DIR. For several processes, set MARU_REDIS_URL and MARU_DATABASE_URL."
         )
     except OSError as error:
-        _give_up(unusable(folder, error))
+        give_up(unusable(folder, error))
 
 
 def _check_reachable() -> None:
@@ -88,8 +88,3 @@ def _why_not(error: DatabaseError) -> str:
             "Check MARU_DATA_DIR, or restore a backup."
         )
     return "The database cannot be reached. Check that it runs, and check MARU_DATABASE_URL."
-
-
-def _give_up(sentence: str) -> NoReturn:
-    print(sentence, file=sys.stderr)
-    raise SystemExit(1)

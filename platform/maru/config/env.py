@@ -3,12 +3,11 @@
 `maru.settings` reads only this class; `.env.example` is generated from it.
 """
 
-import ipaddress
-import sys
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +20,25 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from maru.config import terminal
+from maru.config.addresses import (
+    Mistake,
+    parse_allowed_host,
+    parse_egress_entry,
+    parse_host,
+    parse_listen_address,
+    parse_network,
+)
+from maru.config.secret_files import SUFFIX, read_files
+from maru.config.secret_key import SHORTEST_KEY
+from maru.config.service_urls import (
+    parse_database_url,
+    parse_issuer,
+    parse_mail_url,
+    parse_public_url,
+    parse_redis_url,
+)
+
 PREFIX = "MARU_"
 
 
@@ -31,50 +49,47 @@ def _split(words: object) -> object:
     return words
 
 
-def _host_and_port(entry: str) -> str:
-    host, _, port = entry.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError("each entry is host:port")
-    return f"{host.lower()}:{int(port)}"
+def _address(parse: Callable[[str], str]) -> AfterValidator:
+    """Replace an address by its normal form."""
+    return AfterValidator(lambda text: None if text is None else parse(text.strip()))
 
 
-def _network(entry: str) -> str:
-    return str(ipaddress.ip_network(entry, strict=False))
+def _secret_url(parse: Callable[[str], object]) -> AfterValidator:
+    """Check a URL that may contain a password; its scheme becomes lower case."""
+
+    def check(url: SecretStr | None) -> SecretStr | None:
+        if url is None:
+            return None
+        text = url.get_secret_value().strip()
+        parse(text)
+        scheme, separator, rest = text.partition("://")
+        return SecretStr(scheme.lower() + separator + rest)
+
+    return AfterValidator(check)
 
 
-def _begins_with(*schemes: str) -> Callable[[Any], Any]:
-    def check(url: SecretStr | str | None) -> SecretStr | str | None:
-        plain = url.get_secret_value() if isinstance(url, SecretStr) else url
-        if plain and not plain.startswith(schemes):
-            raise ValueError(f"must begin with {' or '.join(schemes)}")
-        return url
-
-    return check
-
-
-def _origin(url: str | None) -> str | None:
-    """Reject a URL with a path, query or fragment: Maru is served at the root of its address."""
-    if url is None:
-        return None
-    parts = urlsplit(url.rstrip("/"))
-    if parts.path or parts.query or parts.fragment or not parts.hostname:
-        raise ValueError("must end with the host or the port: https://chat.example.com")
-    return parts.geturl()
+def _sender(text: str) -> str:
+    """Require one mail address, with or without a name (RFC 5322 §3.4)."""
+    _name, address = parseaddr(text)
+    host = address.rpartition("@")[2]
+    if not text.isprintable() or address.count("@") != 1 or not address.isascii():
+        raise Mistake("must be a mail address: Maru <maru@chat.example.com>")
+    parse_host(host)
+    return text
 
 
-def _issuer(url: str | None) -> str | None:
-    """Require https, because the issuer sends tokens; allow http only on this machine."""
-    parts = urlsplit(url or "")
-    if url and parts.scheme != "https" and parts.hostname not in {"127.0.0.1", "localhost", "::1"}:
-        raise ValueError("must begin with https://")
-    return url
+def _long_key(key: SecretStr | None) -> SecretStr | None:
+    if key is not None and len(key.get_secret_value()) < SHORTEST_KEY:
+        raise Mistake(f"must have at least {SHORTEST_KEY} characters")
+    return key
 
 
-HostsAndPorts = Annotated[
-    tuple[Annotated[str, AfterValidator(_host_and_port)], ...], NoDecode, BeforeValidator(_split)
-]
+def _file_of(name: str) -> Any:  # Any: the type that pydantic gives to `Field`
+    return Field(None, description=f"file whose text is the value of {PREFIX}{name.upper()}")
+
+
 Networks = Annotated[
-    tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(_split)
+    tuple[Annotated[str, AfterValidator(parse_network)], ...], NoDecode, BeforeValidator(_split)
 ]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)]
 
@@ -86,12 +101,19 @@ class Env(BaseSettings):
         env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore"
     )
 
-    host: str = Field("127.0.0.1", description="address that the web process listens on")
+    host: Annotated[str, _address(parse_listen_address)] = Field(
+        "127.0.0.1",
+        description="address that the web process listens on, or unix:/run/maru/web.sock",
+    )
     port: int = Field(8000, ge=0, le=65535, description="port that the web process listens on")
-    public_url: Annotated[
-        str | None, AfterValidator(_begins_with("http://", "https://")), AfterValidator(_origin)
-    ] = Field(None, description="address that people type, e.g. https://chat.example.com")
-    hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = Field(
+    public_url: Annotated[str | None, _address(parse_public_url)] = Field(
+        None, description="address that people type, e.g. https://chat.example.com"
+    )
+    hosts: Annotated[
+        tuple[Annotated[str, AfterValidator(parse_allowed_host)], ...],
+        NoDecode,
+        BeforeValidator(_split),
+    ] = Field(
         (), description="further host names and addresses that web processes accept: 10.0.0.5"
     )
     data_dir: Path = Field(
@@ -99,36 +121,45 @@ class Env(BaseSettings):
         description="data folder. Embedded: the database and the secret key; "
         "production: the collected static files",
     )
-    secret_key: SecretStr | None = Field(
+    secret_key: Annotated[SecretStr | None, AfterValidator(_long_key)] = Field(
         None,
-        min_length=32,
         description="signs sessions and encrypts provider keys; embedded: made at the first start",
     )
+    secret_key_file: Path | None = _file_of("secret_key")
     secret_key_fallbacks: Secrets = Field(
         (), description="older secret keys, still accepted while a new one is rolled out"
     )
-    database_url: Annotated[
-        SecretStr | None, AfterValidator(_begins_with("postgres://", "postgresql://"))
-    ] = Field(
+    secret_key_fallbacks_file: Path | None = _file_of("secret_key_fallbacks")
+    database_url: Annotated[SecretStr | None, _secret_url(parse_database_url)] = Field(
         None, description="postgresql://user:password@host/name; absent: SQLite in the data folder"
     )
-    redis_url: Annotated[
-        SecretStr | None, AfterValidator(_begins_with("redis://", "rediss://", "unix://"))
-    ] = Field(None, description="redis://host:6379/0; absent: the embedded profile, one process")
-    email_url: Annotated[SecretStr | None, AfterValidator(_begins_with("smtp://", "smtps://"))] = (
-        Field(None, description="smtp://user:password@host:587; absent: mail is printed to the log")
+    database_url_file: Path | None = _file_of("database_url")
+    redis_url: Annotated[SecretStr | None, _secret_url(parse_redis_url)] = Field(
+        None,
+        description="redis://host:6379/0, valkey://…, rediss://… (TLS) or "
+        "redis+sentinel://host:26379,host:26379/service; absent: the embedded profile, one process",
     )
-    email_from: str = Field("Maru <maru@localhost>", description="sender of Maru's mail")
+    redis_url_file: Path | None = _file_of("redis_url")
+    email_url: Annotated[SecretStr | None, _secret_url(parse_mail_url)] = Field(
+        None,
+        description="smtp://user:password@host:587 (STARTTLS) or smtps://…; "
+        "absent: mail is printed to the log",
+    )
+    email_url_file: Path | None = _file_of("email_url")
+    email_from: Annotated[str, AfterValidator(_sender)] = Field(
+        "Maru <maru@localhost>", description="sender of Maru's mail"
+    )
     signup: Literal["invitation", "open"] = Field(
         "invitation", description="who may create an account: invited people only, or anyone"
     )
-    oidc_issuer: Annotated[str | None, AfterValidator(_issuer)] = Field(
+    oidc_issuer: Annotated[str | None, _address(parse_issuer)] = Field(
         None, description="OpenID Connect provider that people may sign in through: https://…"
     )
     oidc_client_id: str = Field("", description="client id of Maru at that provider")
     oidc_client_secret: SecretStr | None = Field(
         None, description="client secret of Maru at that provider"
     )
+    oidc_client_secret_file: Path | None = _file_of("oidc_client_secret")
     oidc_name: str = Field("OpenID Connect", description="name on the button: Sign in with …")
     trusted_proxies: Networks = Field(
         (),
@@ -137,11 +168,18 @@ class Env(BaseSettings):
     metrics_allow: Networks = Field(
         ("127.0.0.0/8", "::1/128"), description="networks that may read /metrics"
     )
-    egress_allow: HostsAndPorts = Field(
+    egress_allow: Annotated[
+        tuple[Annotated[str, AfterValidator(parse_egress_entry)], ...],
+        NoDecode,
+        BeforeValidator(_split),
+    ] = Field(
         (), description="private addresses that requests to model providers may reach: host:port,…"
     )
     run_seconds: float = Field(
-        300, gt=0, description="time limit of one answer, in seconds of wall clock time"
+        300,
+        gt=0,
+        allow_inf_nan=False,
+        description="time limit of one answer, in seconds of wall clock time",
     )
     run_concurrency: int = Field(
         25,
@@ -186,7 +224,13 @@ class Env(BaseSettings):
     @classmethod
     def _name_every_mistake(cls, values: dict[str, Any], handler: Callable[..., Any]) -> Any:
         """Report errors of single fields and of combinations of fields in one exception."""
-        mistakes = [_mistake(name, text) for name, text in _profile_mistakes(values)]
+        values, unreadable = read_files(values)
+        no_text = [(name, "is not UTF-8") for name in values if not _is_utf8(values[name])]
+        mistakes = [
+            _mistake(name, text)
+            for name, text in (*no_text, *unreadable, *_profile_mistakes(values))
+        ]
+        values = {name: value for name, value in values.items() if _is_utf8(value)}
         try:
             env = handler(values)
         except ValidationError as error:
@@ -201,14 +245,20 @@ class Env(BaseSettings):
 
 def _profile_mistakes(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield each missing setting that another setting requires, with the reason."""
-    if "redis_url" in values and "database_url" not in values:
+    given = {name.removesuffix(SUFFIX) for name in values}
+    if "redis_url" in given and "database_url" not in given:
         yield "database_url", "is needed with MARU_REDIS_URL (or set neither: embedded)"
-    if "database_url" in values and "redis_url" not in values:
+    if "database_url" in given and "redis_url" not in given:
         yield "redis_url", "is needed with MARU_DATABASE_URL (or set neither: embedded)"
-    if "oidc_issuer" in values and "oidc_client_id" not in values:
+    if "oidc_issuer" in given and "oidc_client_id" not in given:
         yield "oidc_client_id", "is needed with MARU_OIDC_ISSUER"
-    if "redis_url" in values and "secret_key" not in values:
+    if "redis_url" in given and "secret_key" not in given:
         yield "secret_key", "is needed with MARU_REDIS_URL: every process must have the same one"
+
+
+def _is_utf8(value: object) -> bool:
+    """Return False for text from bytes that are not UTF-8, which Python reads as surrogates."""
+    return not (isinstance(value, str) and re.search("[\ud800-\udfff]", value))
 
 
 def _mistake(name: str, text: str) -> InitErrorDetails:
@@ -217,22 +267,35 @@ def _mistake(name: str, text: str) -> InitErrorDetails:
     return InitErrorDetails(type=PydanticCustomError("setting", plain), loc=(name,), input=None)
 
 
+class _LogFormat(BaseSettings):
+    """MARU_LOG_FORMAT alone, which must be known before the other settings are valid."""
+
+    model_config = Env.model_config
+
+    log_format: str = "text"
+
+
 def load() -> Env:
     """Read the environment; print every mistake and exit with status 2 if there is any."""
     try:
+        terminal.as_json = _LogFormat().log_format == "json"
         return Env()
     except ValidationError as error:
-        _give_up(error)
+        _give_up(
+            f"{PREFIX}{str(mistake['loc'][0]).upper()}: {mistake['msg']}."
+            for mistake in error.errors(include_input=False, include_url=False)
+        )
+    except (OSError, UnicodeDecodeError):
+        _give_up([".env: cannot be read, or is not UTF-8."])
 
 
-def _give_up(error: ValidationError) -> NoReturn:
-    lines = ["Maru cannot start with these settings:"]
-    for mistake in error.errors(include_input=False, include_url=False):
-        name = str(mistake["loc"][0]).upper()
-        lines.append(f"  {PREFIX}{name}: {mistake['msg']}")
-    lines.append("Correct them in the environment or in .env; .env.example lists every setting.")
-    print("\n".join(lines), file=sys.stderr)
-    raise SystemExit(2)
+def _give_up(mistakes: Iterable[str]) -> NoReturn:
+    terminal.give_up(
+        *mistakes,
+        status=2,
+        before="Maru cannot start with these settings:",
+        after="Correct them in the environment or in .env; .env.example lists every setting.",
+    )
 
 
 def example() -> str:

@@ -5,6 +5,8 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from maru.config.terminal import give_up
+
 SHORTEST_KEY = 32
 
 
@@ -13,7 +15,7 @@ def make_folder(data_dir: Path) -> None:
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SystemExit(unusable(data_dir, error)) from None
+        give_up(unusable(data_dir, error))
 
 
 def embedded_secret_key(data_dir: Path) -> str:
@@ -27,9 +29,9 @@ def embedded_secret_key(data_dir: Path) -> str:
             _write_once(path, secrets.token_urlsafe(48))
         key = path.read_bytes()
     except OSError as error:
-        raise SystemExit(unusable(data_dir, error)) from None
+        give_up(unusable(data_dir, error))
     if len(key) < SHORTEST_KEY or not key.isascii():
-        raise SystemExit(
+        give_up(
             f"The secret key in {path} is damaged. Restore that file from a backup: "
             "without it, the stored keys of model providers cannot be read."
         )

@@ -1,13 +1,16 @@
 """The environment: every mistake is reported at once, and no secret is printed."""
 
+import json
 import re
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from maru.config import env
 from maru.config.env import Env
+from maru.config.secret_files import SUFFIX
 from tests.live import ROOT
 from tests.maru.server.starting import MANAGE, SERVER, failed_start
 
@@ -159,6 +162,122 @@ def test_public_url_is_a_scheme_a_host_and_a_port(
         assert env.load().public_url == expected
 
 
+SECRETS = [name for name, field in Env.model_fields.items() if "SecretStr" in str(field.annotation)]
+VALUES = {
+    "secret_key": "CANARY" * 8,
+    "secret_key_fallbacks": "CANARY",
+    "database_url": "postgresql://u:CANARY@host/maru",
+    "redis_url": "redis://:CANARY@host/0",
+    "email_url": "smtp://u:CANARY@host",
+    "oidc_client_secret": "CANARY",
+}
+
+
+def plain(value: object) -> object:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_every_secret_can_be_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    others = {"database_url", "redis_url", "secret_key"} - {name}
+    set_all(monkeypatch, {f"MARU_{other.upper()}": VALUES[other] for other in others})
+    (tmp_path / "secret").write_text(f"{VALUES[name]}\n")
+    monkeypatch.setenv(f"MARU_{name.upper()}_FILE", "secret")
+
+    loaded = getattr(env.load(), name)
+
+    first = loaded[0] if isinstance(loaded, tuple) else loaded
+    assert plain(first) == VALUES[name]
+
+
+@pytest.mark.parametrize("name", SECRETS)
+@pytest.mark.parametrize("content", [None, b"", b" \n", b"CANARY\xff", b"CANARY" * 20_000])
+def test_secret_file_that_cannot_be_used_is_one_mistake(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    content: bytes | None,
+) -> None:
+    others = {"database_url", "redis_url", "secret_key"} - {name}
+    set_all(monkeypatch, {f"MARU_{other.upper()}": VALUES[other] for other in others})
+    monkeypatch.setenv(f"MARU_{name.upper()}_FILE", "secret")
+    if content is not None:
+        (tmp_path / "secret").write_bytes(content)
+
+    with pytest.raises(SystemExit) as ended:
+        env.load()
+
+    output = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert re.findall(r"^  (MARU_\w+):", output, re.MULTILINE) == [f"MARU_{name.upper()}_FILE"]
+    assert "CANARY" not in output
+
+
+def test_secret_that_is_given_twice_is_a_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "secret").write_text("CANARY" * 8)
+    set_all(monkeypatch, {"MARU_SECRET_KEY": "CANARY" * 8, "MARU_SECRET_KEY_FILE": "secret"})
+
+    with pytest.raises(SystemExit):
+        env.load()
+
+    assert "MARU_SECRET_KEY_FILE: is set, and so is MARU_SECRET_KEY" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", list(Env.model_fields))
+def test_setting_with_bytes_that_are_not_utf8_is_a_mistake(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    monkeypatch.setenv(f"MARU_{name.upper()}", "CANARY\udcff" * 8)
+
+    with pytest.raises(SystemExit) as ended:
+        env.load()
+
+    assert ended.value.code == 2
+    assert "CANARY" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"MARU_PORT=\xff", None])
+def test_dotenv_file_that_cannot_be_read_is_a_mistake(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    content: bytes | None,
+) -> None:
+    if content is None:
+        monkeypatch.setattr(Path, "open", _refuse)
+        monkeypatch.setattr("builtins.open", _refuse)
+    (tmp_path / ".env").touch()
+    if content:
+        (tmp_path / ".env").write_bytes(content)
+
+    with pytest.raises(SystemExit) as ended:
+        env.load()
+
+    assert ended.value.code == 2
+    assert ".env: cannot be read" in capsys.readouterr().err
+
+
+def _refuse(*args: object, **kwargs: object) -> None:
+    raise PermissionError(13, "Permission denied")
+
+
+def test_mistakes_are_json_lines_if_the_log_is_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_all(monkeypatch, {"MARU_LOG_FORMAT": "json", "MARU_PORT": "x", "MARU_SIGNUP": "x"})
+
+    with pytest.raises(SystemExit):
+        env.load()
+
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["event"].partition(":")[0] for line in lines] == ["MARU_PORT", "MARU_SIGNUP"]
+
+
 def test_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     set_all(monkeypatch, {"MARU_PORT": "", "MARU_REDIS_URL": "", "MARU_METRICS_ALLOW": ""})
 
@@ -193,7 +312,8 @@ def test_example_lists_every_setting_with_its_default(tmp_path: Path) -> None:
 
 def unused_settings(sources: str) -> set[str]:
     used = set(re.findall(r"\b(?:env|ENV|load\(\))\.([a-z_]+)", sources))
-    return set(Env.model_fields) - used
+    files = {name for name in Env.model_fields if name.endswith(SUFFIX)}  # read by `read_files`
+    return set(Env.model_fields) - used - files
 
 
 def test_every_setting_is_used() -> None:
