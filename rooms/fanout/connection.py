@@ -102,6 +102,8 @@ class Connection:
             subscription.lag()
         if self._flushing is not None:
             self._flushing.cancel()
+            # A task that is cancelled before its first step does not reach its `finally`.
+            self._flushing = None
 
     async def _flush(self) -> None:
         # There must be no await between the last `_next_batch` and the end of the task: a frame

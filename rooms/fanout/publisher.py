@@ -5,18 +5,19 @@ durable events from the log, and lost deltas from the delta store.
 """
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 import structlog
-from asgiref.sync import async_to_sync
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.db import transaction
 from msgspec import Struct
 
 from rooms.fanout.credentials import Credential
+from rooms.redis_clients import best_effort_sync
 
 log = structlog.get_logger(__name__)
 
@@ -149,17 +150,19 @@ class Publisher:
         """
         group = EVERYWHERE if isinstance(envelope, ProcessEnvelope) else group_of(envelope.room)
         message = {"type": "envelope", "envelope": _encoder.encode(envelope)}
-        if self._loop is not None:
-            # The layer's queues are not thread-safe.
-            self._loop.call_soon_threadsafe(self._enqueue, group, message)
-            return
+        loop = self._loop  # read once: `run` may end in its thread between two reads
+        if loop is not None:
+            # RuntimeError: the loop was closed, so this process has no publisher any more.
+            with suppress(RuntimeError):
+                # The layer's queues are not thread-safe.
+                loop.call_soon_threadsafe(self._enqueue, group, message)
+                return
         layer: Any = get_channel_layer()
         if isinstance(layer, InMemoryChannelLayer):
             return
-        try:
-            async_to_sync(layer.group_send)(group, message)
-        except Exception as error:  # hubs find the event in the log
-            log.warning("broadcast.lost", group=group, error=type(error).__name__)
+        # Not `async_to_sync(layer.group_send)`: each call has a new event loop, and the layer would
+        # open, and never close, a connection for each of them.
+        best_effort_sync(lambda: layer.group_send_blocking(group, message), None)
 
     def _enqueue(self, group: str, message: dict[str, Any]) -> None:
         try:

@@ -7,6 +7,8 @@ These are all changes to `channels_redis.pubsub`. Review each of them before an 
   the connections end with the process.
 - `RedisPubSubChannelLayer.receive_queued` is new. The hub takes all messages that have arrived in
   one turn of the event loop, instead of one for each `receive`.
+- `RedisPubSubChannelLayer.group_send_blocking` is new. A management command has no event loop that
+  outlives one call, and the layer keeps a connection for each event loop.
 - `RedisPubSubLoopLayer.__init__` hard-codes its connection class as well. The shards are replaced.
 - `RedisPubSubLoopLayer._subscribe_to_channel` keeps its queue when SUBSCRIBE fails. The hub asks
   for a new channel each second while Redis is unavailable, and each of these queues would stay in
@@ -30,6 +32,7 @@ from channels_redis.pubsub import (  # type: ignore[import-untyped]  # it has no
 from channels_redis.utils import decode_hosts  # type: ignore[import-untyped]  # it has no types
 
 from rooms.fanout.redis_connection import PublisherConnection, SubscriberConnection, connect
+from rooms.redis_clients import sync_client
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +48,14 @@ class RedisLayer(RedisPubSubChannelLayer):  # type: ignore[misc]  # its base is 
         queue = self._get_layer().channels[channel]
         while not queue.empty():
             yield self.deserialize(queue.get_nowait())
+
+    def group_send_blocking(self, group: str, message: dict[str, Any]) -> None:
+        """Send a message to a group from a thread without an event loop.
+
+        Raises RedisError or OSError if Redis is unavailable.
+        """
+        channel = f"{self._kwargs['prefix']}__group__{group}"  # as in `_get_group_channel_name`
+        sync_client().publish(channel, self.serialize(message))
 
     def _get_layer(self) -> Any:
         loop = asyncio.get_running_loop()

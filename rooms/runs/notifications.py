@@ -5,6 +5,7 @@ notification to the workers, where `maru.server.pg_listener` receives it.
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 from django.conf import settings
@@ -34,13 +35,18 @@ class Wakeup:
 
     def notify(self) -> None:
         """Set `queued`; a no-op in a process without a runner, such as a management command."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self.queued.set)
+        self._set(self.queued)
 
     def notify_stopped(self) -> None:
         """Set `stopped`; a no-op in a process without a runner."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self.stopped.set)
+        self._set(self.stopped)
+
+    def _set(self, event: asyncio.Event) -> None:
+        loop = self._loop  # read once: `detach` may run in its thread between two reads
+        if loop is not None:
+            # RuntimeError: the loop was closed. The worker that runs next polls the queue.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(event.set)
 
 
 wakeup = Wakeup()

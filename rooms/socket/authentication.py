@@ -50,7 +50,7 @@ class Authenticator:
         """Return the identity, or None for invalid credentials; raises database errors."""
         future: asyncio.Future[Identity | None] = asyncio.get_running_loop().create_future()
         self._queue.append((credentials, future))
-        if self._worker is None:
+        if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())
         return await future
 
@@ -71,7 +71,6 @@ class Authenticator:
                     future.set_result(identity)
                 else:
                     future.set_exception(failure)
-        self._worker = None
 
 
 def authenticate_many(many: Sequence[Credentials]) -> list[Identity | None]:

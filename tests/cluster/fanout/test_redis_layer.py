@@ -4,17 +4,22 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import uvloop
+from pytest_django import Settings
 from redis import RedisError
 
 from rooms.fanout import redis_connection, redis_layer
+from rooms.fanout.publisher import EVERYWHERE, CredentialRevoked, Publisher, decode
 from rooms.fanout.redis_layer import RedisLayer
+from rooms.redis_clients import sync_client
 from tests.cluster.harness.services import Redis
 from tests.deadlines import DEADLINE, scaled
 
 GROUP = "room.1"
+LAYER = "rooms.fanout.redis_layer.RedisLayer"
 
 
 @pytest.fixture
@@ -112,6 +117,29 @@ async def test_publishing_without_redis_raises(layer: Any, channel: str, redis: 
 
     with pytest.raises((OSError, RedisError)):
         await publish(nowhere, "lost")
+
+
+async def test_process_without_an_event_loop_publishes_everything_over_one_connection(
+    layer: Any, redis: Redis, settings: Settings
+) -> None:
+    settings.REDIS_URL = redis.url
+    config = {"hosts": [{"address": redis.url}], "prefix": "test"}
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": LAYER, "CONFIG": config}}
+    sync_client.cache_clear()
+    channel = await layer.new_channel()
+    await layer.group_add(EVERYWHERE, channel)
+    with redis.connect() as connection:
+        before = connection.info("clients")["connected_clients"]
+
+        users = [uuid4() for _ in range(50)]
+        for user in users:
+            await asyncio.to_thread(Publisher().publish, CredentialRevoked(user))
+
+        opened = connection.info("clients")["connected_clients"] - before
+    received = [decode(await receive(layer, channel)) for _ in users]
+    sync_client.cache_clear()
+    assert received == [CredentialRevoked(user) for user in users]
+    assert opened == 1
 
 
 async def test_receive_queued_returns_all_buffered_messages(

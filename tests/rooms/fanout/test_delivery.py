@@ -228,6 +228,28 @@ async def test_connection_is_drained_once_its_own_frames_are_sent(
     assert client.seqs == list(range(frames))
 
 
+@pytest.mark.parametrize("steps", range(3))
+@pytest.mark.parametrize(
+    "end", [Connection.stop, lambda connection: connection.close(INTERNAL_ERROR)]
+)
+async def test_connection_that_ends_at_any_step_of_its_flush_task_counts_as_drained(
+    end: Callable[[Connection], None], steps: int
+) -> None:
+    client = FakeClient(direct=False)
+    client.stop_reading()
+    client.connection.send(b'{"type":"note","seq":0}')
+    for _ in range(steps):
+        await asyncio.sleep(0)
+
+    end(client.connection)
+    drained = asyncio.create_task(client.connection.drained())
+    for _ in range(10):  # turns of the event loop, far more than an ended flush task takes
+        await asyncio.sleep(0)
+
+    assert drained.done()
+    drained.cancel()
+
+
 @pytest.mark.parametrize(
     "end", [Connection.stop, lambda connection: connection.close(INTERNAL_ERROR)]
 )
