@@ -4,8 +4,18 @@ from collections.abc import Mapping
 from typing import ClassVar
 from uuid import UUID
 
+from django.db import InterfaceError, OperationalError
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from redis import RedisError
+
+
+def is_outage(error: Exception) -> bool:
+    """Return True if this error means that the database, Redis or the network is unavailable.
+
+    Every other error is a fault of this server: log it with its traceback.
+    """
+    return isinstance(error, OperationalError | InterfaceError | RedisError | OSError)
 
 
 class MaruError(Exception):

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import structlog
 
+from accounts.errors import is_outage
 from rooms.executors import COMMANDS, in_thread
 from rooms.fanout.connection import Connection
 from rooms.fanout.unread import Unread, count_unread
@@ -63,7 +64,8 @@ class Activity:
         try:
             counts = await in_thread(COMMANDS, count_unread, changed, users)
         except Exception as error:  # the next message in these rooms starts another batch
-            log.warning("activity.failed", error=type(error).__name__)
+            trace = not is_outage(error)
+            log.warning("activity.failed", error=type(error).__name__, exc_info=trace)
             return
         connections_of: defaultdict[UUID, list[Connection]] = defaultdict(list)
         for connection in missing:

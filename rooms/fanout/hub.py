@@ -12,6 +12,7 @@ from uuid import UUID
 import structlog
 from channels.layers import BaseChannelLayer
 
+from accounts.errors import is_outage
 from rooms import metrics
 from rooms.fanout import publisher
 from rooms.fanout.activity import Activity
@@ -234,4 +235,5 @@ async def _repeat(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
         except Exception as error:  # the database or Redis is unavailable: retry next time
-            log.warning("hub.check_failed", error=type(error).__name__)
+            trace = not is_outage(error)
+            log.warning("hub.check_failed", error=type(error).__name__, exc_info=trace)

@@ -16,6 +16,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
+from accounts.errors import is_outage
 from rooms import metrics
 from rooms.fanout.credentials import Credential, RoomsByCredential
 from rooms.fanout.delivery import RING_ITEMS, Delivery, Item
@@ -272,7 +273,12 @@ class Topic:
                 metrics.HEALED.labels("log").inc()
                 await self._read_log(gap.after)
         except Exception as error:  # a store is unavailable or behind: the next check retries
-            log.warning("hub.gap_unfilled", room=str(self.room_id), error=type(error).__name__)
+            log.warning(
+                "hub.gap_unfilled",
+                room=str(self.room_id),
+                error=type(error).__name__,
+                exc_info=not (is_outage(error) or isinstance(error, GapUnfilled)),
+            )
             self._pending.clear()
         self._recovery = None
         self._process_pending()

@@ -10,12 +10,13 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import translation
 from django.utils.translation import gettext as _
 
+from accounts.errors import is_outage
 from agents.engine_types import AnswerFailed
 from rooms.models import Room, Run, RunState
 from rooms.runs import queue
@@ -67,9 +68,9 @@ def reap(own_runs: Collection[UUID] = ()) -> None:
     for run_id in list(expired.values_list("pk", flat=True)):
         try:
             _reap(run_id)
-        except (OperationalError, InterfaceError):
-            raise
-        except Exception:  # the other runs must still be reaped
+        except Exception as error:  # the other runs must still be reaped
+            if is_outage(error):
+                raise
             log.exception("run.not_reaped", run=str(run_id))
 
 

@@ -7,6 +7,7 @@ if it has lost the run, `leases.LeaseLost` is raised. Locks are taken in one ord
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -17,14 +18,18 @@ from agents.engine_types import AnswerFailed, PersonaSpec, Turn, Usage
 from agents.models import Persona
 from agents.services import build_spec
 from rooms.event_log import record
-from rooms.models import AuthorKind, Message, MessageStatus, Room, Run
-from rooms.protocol.events import DurableEvent, MessageCreated, RunQueued, RunStarted
+from rooms.markup import render
+from rooms.models import AuthorKind, Message, MessageStatus, Room, Run, RunState
+from rooms.protocol.events import DurableEvent, MessageCreated, MessageUpdated, RunQueued, RunStarted
 from rooms.protocol.serializers import message_body, run_body
 from rooms.runs import context, queue
 from rooms.runs.delta_store import delta_store
 from rooms.runs.ending import Completed, check_authorized, end_runs
 from rooms.runs.leases import LeaseLost, lock_owned
 from rooms.runs.notifications import notify_queued
+
+
+STOPPED: Final = (RunState.CANCELLED, RunState.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +153,24 @@ def complete(job: Job, text: str, usage: Usage | None) -> None:
     """Complete a run with the whole text of its answer. Raises LeaseLost."""
     room, run = lock_owned(job.run, job.owner, job.attempt)
     end_runs(room, {run: Completed(usage)}, text)
+
+
+@transaction.atomic
+def restore_text(job: Job, published: str) -> None:
+    """Give a stopped answer the text that its worker has published, if its end has stored less.
+
+    The process that stops a run reads the text from the delta store, which may be unavailable or
+    may have lost deltas. No text is stored that was not published before the stop.
+    """
+    room = Room.objects.locked().filter(pk=job.room, deleted_at=None).first()
+    stopped = Run.objects.filter(pk=job.run, attempt=job.attempt, state__in=STOPPED)
+    answer = Message.objects.filter(pk=job.message, answered_by__in=stopped, deleted_at=None).first()
+    text = published.rstrip()
+    if room is None or answer is None or len(text) <= len(answer.text):
+        return
+    answer.text, answer.html = text, render(text, room.handles_in(text))
+    answer.save(update_fields=["text", "html"])
+    record(room, MessageUpdated(message_body(answer, job.run)))
 
 
 @transaction.atomic

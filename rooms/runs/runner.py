@@ -13,10 +13,11 @@ from uuid import UUID, uuid4
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import Error as DatabaseError
 from django.utils import translation
 from django.utils.translation import gettext as _
 
+from accounts.errors import is_outage
 from agents import engine
 from agents.engine_types import AnswerFailed, Finished, Limits, Text, ToolFinished, ToolStarted
 from rooms import metrics
@@ -94,7 +95,7 @@ class Runner:
             await in_thread(RUNS, leases.release, self.name)
             await in_thread(RUNS, workers.remove, self.name)
         except DatabaseError as error:
-            log.warning("runner.database_away", error=type(error).__name__)
+            _log_database_error(error)
 
     # Claims
 
@@ -210,6 +211,10 @@ class Runner:
             metrics.RUNS_ENDED.labels(outcome).inc()
         except LeaseLost:
             log.info("run.lease_lost")
+            await _restore_text(job, deltas)
+        except asyncio.CancelledError:
+            await _restore_text(job, deltas)
+            raise
         except Exception:  # the lease expires, and `leases.reap` ends the run
             log.exception("run.crashed")
         finally:
@@ -255,6 +260,17 @@ async def _stream_answer(job: Job, deltas: Deltas) -> str:
     return failure.code
 
 
+async def _restore_text(job: Job, deltas: Deltas) -> None:
+    """Store the published text of an answer that another process has stopped, if it was lost."""
+    deltas.discard()
+    if not deltas.text:
+        return
+    try:
+        await in_thread(RUNS, lifecycle.restore_text, job, deltas.text)
+    except DatabaseError as error:  # the answer keeps the text that its end has stored
+        _log_database_error(error)
+
+
 def _failure_of(error: Exception) -> AnswerFailed:
     """Log an error and return the failure that the room is shown, in the active language."""
     if isinstance(error, AnswerFailed):
@@ -293,7 +309,7 @@ async def _repeat(work: Callable[[], Awaitable[None]], seconds: float, wake: asy
         try:
             await work()
         except DatabaseError as error:
-            log.warning("runner.database_away", error=type(error).__name__)
+            _log_database_error(error)
             await asyncio.sleep(RETRY_SECONDS)
         except Exception:  # without this loop, no run of this worker would be claimed or renewed
             log.exception("runner.failed")
@@ -313,6 +329,13 @@ async def _retry_until_stored(store: Callable[..., None], *args: object) -> None
     while True:
         try:
             return await in_thread(RUNS, store, *args)
-        except (OperationalError, InterfaceError) as error:
-            log.warning("runner.database_away", error=type(error).__name__)
+        except DatabaseError as error:
+            if not is_outage(error):
+                raise
+            _log_database_error(error)
             await asyncio.sleep(RETRY_SECONDS)
+
+
+def _log_database_error(error: Exception) -> None:
+    trace = not is_outage(error)
+    log.warning("runner.database_away", error=type(error).__name__, exc_info=trace)

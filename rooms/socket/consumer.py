@@ -13,11 +13,11 @@ import structlog
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError
+from django.db import Error as DatabaseError
 from django.utils import translation
 from msgspec import UNSET
 
-from accounts.errors import Invalid, MaruError, NotFound, RateLimited, Unavailable
+from accounts.errors import Invalid, MaruError, NotFound, RateLimited, Unavailable, is_outage
 from accounts.models import User
 from rooms import metrics
 from rooms.executors import COMMANDS, in_thread
@@ -109,8 +109,9 @@ class RoomsConsumer(AsyncWebsocketConsumer):
             outcome = await self._execute(command)
         except MaruError as error:
             self._refuse(kind, ref, error)
-        except (DatabaseError, InterfaceError) as error:
-            log.warning("command.database_away", error=type(error).__name__)
+        except DatabaseError as error:
+            trace = not is_outage(error)
+            log.warning("command.database_away", error=type(error).__name__, exc_info=trace)
             self._refuse(kind, ref, Unavailable())
         else:
             if outcome is not None and ref is not None:

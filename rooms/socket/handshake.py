@@ -12,11 +12,12 @@ from uuid import UUID
 import orjson
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError
+from django.db import Error as DatabaseError
 from django.utils import translation
 from django.utils.translation.trans_real import parse_accept_lang_header
 
 from accounts.audit.log import client_address
+from accounts.errors import is_outage
 from rooms.socket.authentication import Authenticator, Credentials
 
 log = structlog.get_logger(__name__)
@@ -67,8 +68,9 @@ class Handshake:
         credentials = Credentials(bearer, _cookie(headers, settings.SESSION_COOKIE_NAME))
         try:
             identity = await self._authenticator.authenticate(credentials)
-        except (DatabaseError, InterfaceError) as error:
-            log.warning("handshake.database_away", error=type(error).__name__)
+        except DatabaseError as error:
+            trace = not is_outage(error)
+            log.warning("handshake.database_away", error=type(error).__name__, exc_info=trace)
             await _refuse(receive, send, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable")
             return
         if identity is None:

@@ -8,7 +8,6 @@ from typing import Any, Final, cast
 import structlog
 from django.contrib.auth.decorators import login_not_required
 from django.db import Error as DatabaseError
-from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import re_path
@@ -22,7 +21,7 @@ from accounts.api.authentication import AUTH
 from accounts.api.bodies import CONTENT_TYPE, ErrorBody, error_response
 from accounts.api.openapi import COMPONENTS, schema_of
 from accounts.audit.log import set_refusal
-from accounts.errors import Invalid, MaruError, NotFound, Unauthenticated, Unavailable
+from accounts.errors import Invalid, MaruError, NotFound, Unauthenticated, Unavailable, is_outage
 from agents.api import connections, grants, personas
 from maru import __version__
 from maru.web.api_docs import Reference
@@ -132,8 +131,7 @@ def _on_error(request: HttpRequest, error: MaruError) -> HttpResponse:
 
 @api.exception_handler(DatabaseError)
 def _on_database_error(request: HttpRequest, error: DatabaseError) -> HttpResponse:
-    # OperationalError: the database is unreachable. Any other error needs its traceback.
-    trace = not isinstance(error, OperationalError)
+    trace = not is_outage(error)
     log.warning("api.database_away", error=type(error).__name__, exc_info=trace)
     return error_response(Unavailable())
 
