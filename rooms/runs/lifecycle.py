@@ -7,6 +7,7 @@ if it has lost the run, `leases.LeaseLost` is raised. Locks are taken in one ord
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
@@ -20,7 +21,13 @@ from agents.services import build_spec
 from rooms.event_log import record
 from rooms.markup import render
 from rooms.models import AuthorKind, Message, MessageStatus, Room, Run, RunState
-from rooms.protocol.events import DurableEvent, MessageCreated, MessageUpdated, RunQueued, RunStarted
+from rooms.protocol.events import (
+    DurableEvent,
+    MessageCreated,
+    MessageUpdated,
+    RunQueued,
+    RunStarted,
+)
 from rooms.protocol.serializers import message_body, run_body
 from rooms.runs import context, queue
 from rooms.runs.delta_store import delta_store
@@ -28,7 +35,7 @@ from rooms.runs.ending import Completed, check_authorized, end_runs
 from rooms.runs.leases import LeaseLost, lock_owned
 from rooms.runs.notifications import notify_queued
 
-
+MICROSECOND: Final = timedelta(microseconds=1)
 STOPPED: Final = (RunState.CANCELLED, RunState.FAILED)
 
 
@@ -61,7 +68,7 @@ def queue_runs(
     """
     if not personas:
         return [], []
-    queued_before = queue.check_quota(room, user, len(personas))
+    queued_before, now = queue.check_quota(room, user, len(personas))
     language = translation.get_language() or "en"
     runs = [
         Run(
@@ -71,8 +78,9 @@ def queue_runs(
             persona=persona,
             requested_by=user,
             language=language,
+            queued_at=now + number * MICROSECOND,  # distinct: it orders the queue
         )
-        for persona in personas
+        for number, persona in enumerate(personas)
     ]
     Run.objects.bulk_create(runs)
     notify_queued()
@@ -164,7 +172,8 @@ def restore_text(job: Job, published: str) -> None:
     """
     room = Room.objects.locked().filter(pk=job.room, deleted_at=None).first()
     stopped = Run.objects.filter(pk=job.run, attempt=job.attempt, state__in=STOPPED)
-    answer = Message.objects.filter(pk=job.message, answered_by__in=stopped, deleted_at=None).first()
+    answers = Message.objects.filter(pk=job.message, answered_by__in=stopped, deleted_at=None)
+    answer = answers.first()
     text = published.rstrip()
     if room is None or answer is None or len(text) <= len(answer.text):
         return

@@ -42,9 +42,10 @@ QUOTA_EXCEEDED: Final = {
 }
 
 
-def check_quota(room: Room, user: User, count: int) -> int:
-    """Return the number of queued runs of the team, without the `count` new ones; one query.
+def check_quota(room: Room, user: User, count: int) -> tuple[int, datetime]:
+    """Return the number of queued runs of the team, without the `count` new ones, and the time.
 
+    The time is the clock of the database, which orders the runs of all processes; one query.
     Raises RateLimited if `count` more would exceed the limit of the user, the room or the team.
     """
     queued = _queued(room.team_id).order_by()
@@ -52,6 +53,7 @@ def check_quota(room: Room, user: User, count: int) -> int:
         queued_user=_count(queued.filter(requested_by=user)),
         queued_room=_count(queued.filter(room=room)),
         queued_team=_count(queued),
+        now=Now(),
     )
     quota = quotas.first()
     if quota is None:  # the first run of this team
@@ -60,7 +62,7 @@ def check_quota(room: Room, user: User, count: int) -> int:
     for scope, sentence in QUOTA_EXCEEDED.items():
         if getattr(quota, f"queued_{scope}") + count > quota.limit(f"queued_per_{scope}"):
             raise RateLimited(sentence, retry_after=RETRY_SECONDS)
-    return int(quota.queued_team)
+    return quota.queued_team, quota.now
 
 
 def claim(owner: str, *, idle_teams_only: bool = False) -> UUID | None:

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
+import time_machine
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.errors import RateLimited
@@ -89,6 +92,18 @@ def complete(*run_ids: UUID | None) -> None:
     Run.objects.filter(pk__in=[run_id for run_id in run_ids if run_id]).update(
         state=RunState.COMPLETED
     )
+
+
+def test_runs_of_processes_with_different_clocks_are_claimed_in_the_order_of_their_posts(
+    quiet: Team, limited: None
+) -> None:
+    asked = []
+    for hours in (2, 0, -2, 1):
+        with time_machine.travel(timezone.now() + timedelta(hours=hours)):
+            asked += quiet.ask(user=abs(hours) % 2)
+    quiet.set_limits(runs_per_team=4, runs_per_room=4, runs_per_user=4)
+
+    assert [queue.claim("worker") for _ in asked] == asked
 
 
 def test_thousand_queued_runs_do_not_delay_another_team(noisy: Team, quiet: Team) -> None:
