@@ -12,7 +12,6 @@ from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.adapter import DefaultUserSessionsAdapter
 from allauth.usersessions.models import UserSession
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import transaction
@@ -26,14 +25,11 @@ from django.utils.translation import gettext_lazy as _
 from qrcode.image.svg import SvgPathImage
 
 from accounts.audit.log import audit, audit_refusal
-from accounts.crypto.keys import derive_key
 from accounts.errors import Forbidden, Unavailable
 from accounts.hooks import AccessRevoked, access_revoked
-from accounts.login import pending_invitation
+from accounts.login import mfa_secrets, pending_invitation
 from accounts.models import User
 from accounts.services import change_password, create_user, finish_email_change
-
-_MFA_PURPOSE: Final = b"maru: secrets of second factors, version 1"
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
@@ -158,14 +154,14 @@ class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth has no typ
     }
 
     def encrypt(self, text: str) -> str:
-        """Return an encrypted TOTP secret: read access to the database must not allow sign-in."""
-        return _mfa_fernet().encrypt(text.encode()).decode("ascii")
+        """Return an encrypted TOTP secret or seed of recovery codes."""
+        return mfa_secrets.encrypt(text)
 
     def decrypt(self, encrypted_text: str) -> str:
         """Return the plain text. Raises Unavailable if its secret key is no longer configured."""
         try:
-            return _mfa_fernet().decrypt(encrypted_text.encode()).decode()
-        except InvalidToken:
+            return mfa_secrets.decrypt(encrypted_text)
+        except mfa_secrets.SecretUnreadable:
             raise Unavailable(
                 _("Your two-step sign-in cannot be checked. Ask the operator of this server.")
             ) from None
@@ -200,26 +196,6 @@ class SessionsAdapter(DefaultUserSessionsAdapter):  # type: ignore[misc]  # alla
         if sessions:
             user = sessions[0].user
             audit(user, "user.sessions_ended", user.pk, after={"sessions": len(sessions)})
-
-
-@transaction.atomic
-def reencrypt_mfa_secrets() -> int:
-    """Encrypt every MFA secret with the newest secret key; return the number of unreadable ones."""
-    unreadable = 0
-    for factor in Authenticator.objects.select_for_update().exclude(type="webauthn"):
-        name = "secret" if factor.type == Authenticator.Type.TOTP else "seed"
-        try:
-            factor.data[name] = _mfa_fernet().rotate(factor.data[name].encode()).decode("ascii")
-        except InvalidToken:
-            unreadable += 1
-        else:
-            factor.save(update_fields=["data"])
-    return unreadable
-
-
-def _mfa_fernet() -> MultiFernet:
-    secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
-    return MultiFernet([Fernet(derive_key(secret, _MFA_PURPOSE)) for secret in secrets])
 
 
 def _public_url(url: str) -> str:

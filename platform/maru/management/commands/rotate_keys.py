@@ -5,13 +5,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from accounts.login.adapters import reencrypt_mfa_secrets
+from accounts.login.mfa_secrets import find_unreadable_factors, rotate_factors
 from agents.services import find_unreadable_keys, rotate_keys
 from maru.config import database
 
 
 class Command(BaseCommand):
-    help = "Re-encrypt stored keys with MARU_SECRET_KEY. Fails if a key cannot be read."
+    help = "Re-encrypt stored secrets with MARU_SECRET_KEY. Fails if one cannot be read."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
@@ -21,14 +21,18 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         database.prepare()
         if not options["check"]:
-            self.stdout.write(f"Encrypted under MARU_SECRET_KEY: {rotate_keys()} keys.")
-            if lost := reencrypt_mfa_secrets():
-                self.stdout.write(f"Second factors that cannot be read: {lost}.")
-        if unreadable := find_unreadable_keys():
-            names = "\n".join(f"  connection {pk}" for pk in unreadable)
+            keys, factors = rotate_keys(), rotate_factors()
+            self.stdout.write(f"Encrypted under MARU_SECRET_KEY: {keys} keys.")
+            self.stdout.write(f"Encrypted under MARU_SECRET_KEY: {factors} second factors.")
+        unreadable = [
+            *(f"  connection {pk}" for pk in find_unreadable_keys()),
+            *(f"  second factor {pk}" for pk in find_unreadable_factors()),
+        ]
+        if unreadable:
+            names = "\n".join(unreadable)
             raise CommandError(
                 f"These keys cannot be read:\n{names}\n"
                 "Add the secret key that encrypted them to MARU_SECRET_KEY_FALLBACKS, "
-                "or enter the keys again."
+                "or enter the keys again and let their owners set up two-step sign-in again."
             )
         self.stdout.write("Every stored key can be read.")
