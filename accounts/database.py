@@ -1,6 +1,11 @@
-"""The database connection of the current thread."""
+"""The database connection of the current thread, and deletions of many rows."""
+
+from typing import Any, Final
 
 from django.db import connection
+from django.db.models import QuerySet
+
+BATCH_ROWS: Final = 1_000
 
 
 def release_connection() -> None:
@@ -10,3 +15,16 @@ def release_connection() -> None:
     """
     if not connection.in_atomic_block:
         connection.close()
+
+
+def delete_in_batches(rows: QuerySet[Any]) -> int:
+    """Delete rows, BATCH_ROWS in each transaction; return their number.
+
+    Django loads the rows that it deletes and the rows that refer to them, so one deletion of all
+    rows of a large room would take the memory of the whole room.
+    """
+    deleted = 0
+    while keys := list(rows.values_list("pk", flat=True)[:BATCH_ROWS]):
+        rows.model._base_manager.filter(pk__in=keys).delete()  # noqa: SLF001 # Django documents it
+        deleted += len(keys)
+    return deleted

@@ -74,6 +74,12 @@ class AccountHooks:
     def team_deleted(self, team: Team, by: User) -> None:
         """A team has been deleted: no user has access to it unless it is restored."""
 
+    def team_expired(self, team_id: UUID) -> None:
+        """A deleted team can no longer be restored, and its rows will be deleted next.
+
+        Runs outside of a transaction, so that many rows can be deleted in several transactions.
+        """
+
     def team_restored(self, team: Team) -> None:
         """The members of a deleted team have access again."""
 

@@ -1,5 +1,6 @@
 """Services for users, teams, invitations and credentials; each change is one transaction."""
 
+from accounts.services.expiry import purge_expired
 from accounts.services.invitations import (
     accept_invitation,
     accept_invitation_by_digest,
@@ -63,6 +64,7 @@ __all__ = [
     "invite",
     "is_set_up",
     "open_invitations",
+    "purge_expired",
     "purge_teams",
     "remove_team_member",
     "rename_team",

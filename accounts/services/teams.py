@@ -207,6 +207,8 @@ def purge_teams() -> int:
     expired = Team.objects.filter(deleted_at__lt=timezone.now() - RESTORE_WINDOW)
     team_ids = list(expired.values_list("pk", flat=True))
     for team_id in team_ids:
+        for hooks in account_hooks:
+            hooks.team_expired(team_id)
         with transaction.atomic():
             Team.objects.filter(pk=team_id).delete()
             # After the team: a database trigger rejects this while the team exists.

@@ -1,12 +1,14 @@
 """Apply changes of members, teams, personas and connections to rooms, in the same transaction."""
 
+from uuid import UUID
+
 from accounts.hooks import AccessRevoked, AccountHooks
 from accounts.models import Invitation, Team, TeamMember, TeamRole, User
 from agents.hooks import AgentHooks
 from agents.models import Connection, Persona
 from rooms.event_log import record
 from rooms.fanout import publisher
-from rooms.models import Privacy
+from rooms.models import Privacy, Room
 from rooms.protocol.events import PersonaChanged
 from rooms.protocol.serializers import persona_body
 from rooms.runs.ending import (
@@ -23,7 +25,7 @@ from rooms.services.members import (
     suspend_from_rooms,
 )
 from rooms.services.personas import lock_rooms_of, unbind
-from rooms.services.rooms import close_rooms, reopen_rooms
+from rooms.services.rooms import close_rooms, empty_room, reopen_rooms
 from rooms.services.runs import fail_unauthorized_runs_of
 
 
@@ -60,6 +62,10 @@ class RoomAccountHooks(AccountHooks):
 
     def team_deleted(self, team: Team, by: User) -> None:
         close_rooms(team=team, by=by)
+
+    def team_expired(self, team_id: UUID) -> None:
+        for room_id in Room.objects.filter(team=team_id).values_list("pk", flat=True):
+            empty_room(room_id)
 
     def team_restored(self, team: Team) -> None:
         reopen_rooms(team=team)

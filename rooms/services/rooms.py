@@ -15,13 +15,23 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.audit.log import audit
+from accounts.database import delete_in_batches
 from accounts.errors import NotFound
 from accounts.models import Team, User
 from accounts.names import clean_line, require_name
 from accounts.permissions import CREATE_ROOM, access_team
 from agents.services import create_demo_persona
 from rooms.event_log import record
-from rooms.models import AllowedRoom, AnswerPolicy, Privacy, Room, RoomRole
+from rooms.models import (
+    AllowedRoom,
+    AnswerPolicy,
+    Message,
+    Privacy,
+    Room,
+    RoomEvent,
+    RoomRole,
+    Run,
+)
 from rooms.permissions import MANAGE, access_room, lock_room, set_room_role
 from rooms.protocol.events import RoomArchived, RoomChanged, RoomDeleted
 from rooms.protocol.serializers import room_body
@@ -154,10 +164,19 @@ def purge_rooms() -> int:
     Until RETENTION has passed, a process that missed `room.deleted` can read it from the log, and a
     worker can read that its run is cancelled.
     """
-    rooms = list(Room.objects.filter(deleted_at__lt=timezone.now() - RETENTION))
-    for room in rooms:
-        room.delete()
-    return len(rooms)
+    expired = Room.objects.filter(deleted_at__lt=timezone.now() - RETENTION)
+    room_ids = list(expired.values_list("pk", flat=True))
+    for room_id in room_ids:
+        empty_room(room_id)
+        Room.objects.filter(pk=room_id).delete()
+    return len(room_ids)
+
+
+def empty_room(room_id: UUID) -> None:
+    """Delete the runs, messages and events of a room that nobody can open any more, in batches."""
+    delete_in_batches(Run.objects.filter(room=room_id))
+    delete_in_batches(Message.objects.filter(room=room_id))
+    delete_in_batches(RoomEvent.objects.filter(room=room_id))
 
 
 @transaction.atomic

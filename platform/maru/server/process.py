@@ -123,10 +123,14 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
 
 @asynccontextmanager
 async def _answers(state: dict[str, object]) -> AsyncIterator[None]:
-    """Run answers in this process; CrewAI is imported in a thread while pages are served."""
-    from maru.server.answer_worker import answering
+    """Run answers and purges in this process.
 
-    async with answering(EMBEDDED_DRAIN_SECONDS):
+    CrewAI is imported in a thread while pages are served.
+    """
+    from maru.server.answer_worker import answering
+    from maru.server.purging import purging
+
+    async with answering(EMBEDDED_DRAIN_SECONDS), purging():
         yield
 
 

@@ -5,9 +5,12 @@ from uuid import uuid4
 
 import pytest
 import time_machine
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from accounts import database
 from accounts.errors import Conflict, Forbidden, NotFound
 from accounts.models import AuditEntry, Team, TeamRole, User
 from accounts.services import (
@@ -272,6 +275,32 @@ def test_purge_of_a_team_deletes_its_rooms(cast: Cast) -> None:
     assert not Team.objects.filter(pk=cast.team.pk).exists()
     assert not RoomEvent.objects.filter(room=cast.room.pk).exists()
     assert User.objects.filter(pk=cast.owner.pk).exists()
+
+
+@pytest.mark.parametrize("purged", ["room", "team"])
+def test_purge_deletes_a_large_room_in_batches(
+    purged: str, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(7):
+        services.post_message(user=cast.member, room_id=cast.room.pk, text=f"question {number}")
+    if purged == "room":
+        services.delete_room(user=cast.owner, room_id=cast.room.pk)
+    else:
+        delete_team(user=cast.owner, team_id=cast.team.pk, name="Team")
+    monkeypatch.setattr(database, "BATCH_ROWS", 3)
+
+    with (
+        time_machine.travel(timezone.now() + timedelta(days=7, seconds=5)),
+        CaptureQueriesContext(connection) as queries,
+    ):
+        assert (services.purge_rooms if purged == "room" else purge_teams)() == 1
+
+    assert not Room.objects.filter(pk=cast.room.pk).exists()
+    for table in ("rooms_message", "rooms_run", "rooms_roomevent"):
+        deletions = [q["sql"] for q in queries if q["sql"].startswith(f'DELETE FROM "{table}"')]
+        rows = [sql.count(",") + 1 for sql in deletions]
+        assert max(rows) <= 3, deletions
+        assert sum(rows) >= 7
 
 
 def test_repeated_join_by_rest_returns_the_same_response(cast: Cast) -> None:

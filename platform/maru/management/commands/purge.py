@@ -1,20 +1,21 @@
-"""Erases deleted data that can no longer be restored, and expired responses; run it daily."""
+"""Erases deleted data that can no longer be restored, and all that has expired; run it daily."""
 
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from accounts.api.idempotency import purge_responses
-from accounts.services import purge_teams
-from rooms.services import purge_rooms
+from maru.server.purging import purge
 
 
 class Command(BaseCommand):
     help = (
-        "Erase teams deleted more than 7 days ago, the rest of deleted rooms, and responses "
-        "stored for an Idempotency-Key for more than a day."
+        "Erase teams deleted more than 7 days ago, the rest of deleted rooms, responses stored for "
+        "an Idempotency-Key for more than a day, and expired sessions, tokens and invitations."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        teams, rooms, answers = purge_teams(), purge_rooms(), purge_responses()
-        self.stdout.write(f"Erased {teams} teams, {rooms} rooms and {answers} stored responses.")
+        deleted = purge(teams=True)
+        self.stdout.write(
+            "Erased {teams} teams, {rooms} rooms, {responses} stored responses and {credentials} "
+            "expired credentials.".format(**deleted)
+        )

@@ -12,6 +12,7 @@ from maru.config import database
 from maru.server.answer_worker import answering
 from maru.server.lifespan import CompanionEnded, publisher, running
 from maru.server.pg_listener import listen
+from maru.server.purging import purging
 
 DRAIN_SECONDS = 25
 
@@ -38,5 +39,5 @@ async def _work() -> None:
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    async with publisher({}), running(listen(), "listening"), answering(DRAIN_SECONDS):
+    async with publisher({}), running(listen(), "listening"), purging(), answering(DRAIN_SECONDS):
         await stop.wait()
