@@ -325,6 +325,7 @@ WITHOUT = {
     "list_grants": "reads",
     "joinable_rooms": "reads",
     "invitation_url": "reads",
+    "open_invitations": "reads",
     "purge_expired": "the rows admit no one any more",
     "purge_rooms": "the deletion of the room has an entry",
     "rotate_keys": "the operator encrypts the same keys with another secret",
