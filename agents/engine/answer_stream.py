@@ -17,8 +17,6 @@ import structlog
 from agents.egress.guard import EgressRefused
 from agents.engine import crewai_adapter, failures, http, prompt
 from agents.engine.failures import CallAborted
-from agents.engine.sse_merge import EventMerger
-from agents.engine.surrogates import SurrogateJoiner
 from agents.engine_types import (
     AnswerFailed,
     Finished,
@@ -69,12 +67,11 @@ class _Answer:
         self._spec = spec
         self._turns = turns
         self._limits = limits
-        self._surrogates = SurrogateJoiner()
         self._texts: list[str] = []
         self._length = 0
         self._chunks = 0
         self._tool_characters = 0
-        self._merger = EventMerger()
+        self._request: http.RequestContext | None = None
         self._call_ended: crewai_adapter.CallEnded | None = None
         self._usage: Usage | None = None
 
@@ -127,12 +124,11 @@ class _Answer:
     async def _run_attempt(self, messages: list[prompt.Message], attempt: int) -> None:
         self._call_ended = None
         with crewai_adapter.stream_sink(self._on_event):
-            async with http.request_context(self._spec.key, self._spec.team_id, attempt) as context:
-                self._merger = context.merger
+            async with http.request_context(self._spec, attempt) as context:
+                self._request = context
                 try:
                     llm = await crewai_adapter.get_llm(self._spec)
                     await crewai_adapter.call_model(llm, self._spec, messages)
-                    self._emit(self._surrogates.flush())
                 except CallAborted as aborted:
                     raise aborted.failure from None
                 except EgressRefused:
@@ -158,13 +154,13 @@ class _Answer:
         self._chunks += 1
         if event.tool_call:
             self._tool_characters += len(event.text)
-        # Some providers report no usage, so count events: each is at least one token. `merged` is
-        # the number of events that the merger has merged into other events.
-        tokens = self._chunks + self._merger.merged
+        if event.text and not event.tool_call:
+            self._emit(event.text)
+        # Some providers report no usage, so count events: each is at least one token. The text of
+        # the last event is shown: it may hold the text of many events of the provider.
+        tokens = self._chunks + (self._request.merged if self._request else 0)
         if tokens > self._limits.tokens or self._tool_characters > self._limits.characters:
             raise CallAborted(AnswerFailed("too_long"))
-        if event.text and not event.tool_call:
-            self._emit(self._surrogates.feed(event.text))
 
     def _emit(self, text: str) -> None:
         remaining = self._limits.characters - self._length

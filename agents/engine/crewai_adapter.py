@@ -25,7 +25,7 @@ from agents.egress import guard
 from agents.engine.demo import DemoLLM
 from agents.engine.http import ProviderInterceptor
 from agents.engine.prompt import Message
-from agents.engine_types import MAX_TOKEN_COUNT, PersonaSpec, Usage
+from agents.engine_types import PersonaSpec, Usage
 
 READ_SECONDS: Final = 600.0  # longer than the time limit of a run, which ends the call first
 MAX_CACHED_LLMS: Final = 256
@@ -154,15 +154,10 @@ def _build_llm(spec: PersonaSpec) -> BaseLLM:
 
 
 def _usage(reported: dict[str, Any] | None) -> Usage | None:
+    """Return the token counts, which `stream.chat` has bounded."""
     if not reported:
         return None
-    return Usage(
-        _token_count(reported.get("prompt_tokens")), _token_count(reported.get("completion_tokens"))
-    )
-
-
-def _token_count(value: object) -> int:
-    return min(max(0, value), MAX_TOKEN_COUNT) if isinstance(value, int) else 0
+    return Usage(reported["prompt_tokens"], reported["completion_tokens"])
 
 
 detach_listeners()

@@ -3,6 +3,7 @@
 Exception texts and response bodies are neither shown nor logged: they can quote keys.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
@@ -10,12 +11,81 @@ from time import time
 from typing import Final
 
 import httpx
-from django.utils.translation import gettext as _
+import structlog
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
+from agents.engine.stream.chat import ErrorReport
 from agents.engine_types import AnswerFailed
 
 RETRYABLE_STATUSES: Final = frozenset({408, 425, 429})
 TRANSPORT_ERRORS: Final = (httpx.TransportError, OSError)
+
+_PERMANENT: Final[dict[str | None, Promise]] = {
+    "quota": _(
+        "The account at the model provider has no credit left. "
+        "Ask a team admin to check the account."
+    ),
+    "key": _(
+        "The model provider refused the key of this connection. Ask a team admin to check it."
+    ),
+    "model": _("The model provider does not know this model. Ask a team admin to check its name."),
+    "filter": _(
+        "A filter of the model provider blocked this answer. Rephrase your question and try again."
+    ),
+}
+"""Kinds of errors that a retry cannot cure, each with its sentence."""
+
+# Codes of errors in snake case. The first kind that matches counts: `throttling_quota` is busy.
+_ERROR_KINDS: Final = {
+    "busy": re.compile(
+        r"rate_?limit|too_many_requests|throttl|over_?load|exhausted|time_?out|timed_out|unavailable"
+        r"|capacity|busy|insufficient_system|temporar|try_again"
+    ),
+    "quota": re.compile(
+        r"quota|insufficient_(?:balance|credit|fund)|billing|payment|arrear|out_of_credit|no_credit"
+        r"|credit_balance|budget"
+    ),
+    "key": re.compile(
+        r"api_?key|authenti|authoriz|unauthor|permission|forbidden|access_?denied|credential"
+        r"|(?:invalid|expired)_(?:access_)?token|token_(?:invalid|expired)"
+        r"|account_(?:deactivated|disabled|suspended)"
+    ),
+    "model": re.compile(
+        r"(?:unknown|invalid|unsupported|no_such)_model|(?:model|deployment)\w*_not_(?:found|exist"
+        r"|supported)|model_?not_?(?:found|exist)|not_found"
+    ),
+    "filter": re.compile(
+        r"content_(?:filter|policy)|safety|moderation|data_inspection|prohibited|guardrail|sensitive"
+        r"|responsible_ai"
+    ),
+}
+_REQUEST_WORDS: Final = re.compile(
+    r"bad_request|invalid|validation|unprocessable|unsupported|context_length|too_large|missing"
+    r"|precondition|out_of_range"
+)
+
+# Finish reasons in snake case.
+_COMPLETE: Final = re.compile(
+    r"stop(?:ped|_sequence|_token)?|end(?:_turn|_of_turn|_of_text)?|eos(?:_token)?(?:_id)?"
+    r"|completed?|finish(?:ed)?|done|success|normal|tool_calls?|tool_use|function_calls?"
+)
+_LENGTH_ENDS: Final = re.compile(
+    r"length|max_\w*token|maxtoken|token_?limit|max_\w*output|context_window|limit_reached"
+    r"|^max_tokens?$"
+)
+_FILTER_ENDS: Final = re.compile(
+    r"filter|safety|unsafe|guardrail|moderat|prohibit|block|refus|sensitive|recitation|policy|spii"
+    r"|censor|violation|flagged"
+)
+_ERROR_ENDS: Final = re.compile(
+    r"error|abort|cancel|time_?out|timed_out|fail|exception|insufficient|over_?load|unavailable"
+    r"|network|interrupt|malformed|disconnect|unexpected|rate_?limit|throttl|incomplete|exhausted"
+    r"|evict|preempt|killed|crash"
+)
+_WORD: Final = re.compile(r"[a-z_]{1,40}")
+
+log = structlog.get_logger(__name__)
 
 
 class CallAborted(BaseException):
@@ -30,34 +100,42 @@ class CallAborted(BaseException):
         self.failure = failure
 
 
-def from_status(status: int, retry_after: float | None = None) -> AnswerFailed:
-    """Return the failure for a response with this status, 300 or above."""
+def from_error(
+    report: ErrorReport, status: int | None = None, retry_after: float | None = None
+) -> AnswerFailed:
+    """Return the failure for an error that the provider reports: in a response with an HTTP
+    `status`, or inside a stream.
+
+    A word with a clear meaning counts more than a number: providers send `insufficient_quota` with
+    429, and a retry would not help. Gateways send status 200 before the request has been processed,
+    and report the actual status in the error. Without any of these, the text decides.
+    """
+    kinds = {kind for word in report.words if (kind := _kind(word))}
+    for kind, detail in _PERMANENT.items():
+        if kind in kinds:
+            return AnswerFailed("provider_refused", detail)
+    if "busy" in kinds:
+        return AnswerFailed("provider_unavailable", retry_after=retry_after)
+    if number := report.status or status:
+        return _from_number(number, retry_after)
+    if any(_REQUEST_WORDS.search(_normalise(word)) for word in report.words):
+        return AnswerFailed("provider_refused")
+    kind = _kind(report.message)
+    if kind in _PERMANENT:
+        return AnswerFailed("provider_refused", _PERMANENT[kind])
+    return AnswerFailed("provider_unavailable", retry_after=retry_after)
+
+
+def _from_number(status: int, retry_after: float | None) -> AnswerFailed:
     if status in RETRYABLE_STATUSES or status >= 500:
         return AnswerFailed("provider_unavailable", retry_after=retry_after)
     if status in (401, 403):
-        detail = _(
-            "The model provider refused the key of this connection. Ask a team admin to check it."
-        )
-        return AnswerFailed("provider_refused", detail)
+        return AnswerFailed("provider_refused", _PERMANENT["key"])
+    if status == 402:
+        return AnswerFailed("provider_refused", _PERMANENT["quota"])
     if status == 404:
-        detail = _(
-            "The model provider does not know this model. Ask a team admin to check its name."
-        )
-        return AnswerFailed("provider_refused", detail)
+        return AnswerFailed("provider_refused", _PERMANENT["model"])
     return AnswerFailed("provider_refused")
-
-
-def from_error(error: object) -> AnswerFailed:
-    """Return the failure for an `error` object inside a stream.
-
-    Gateways send status 200 before the request has been processed, and report the actual status in
-    this object.
-    """
-    fields = error if isinstance(error, dict) else {}
-    code = str(fields.get("code"))
-    if code.isdigit() and 300 <= int(code) <= 599:
-        return from_status(int(code))
-    return from_status(400 if fields.get("type") == "invalid_request_error" else 502)
 
 
 def from_exception(error: Exception, *, response_started: bool) -> AnswerFailed | None:
@@ -72,19 +150,24 @@ def from_exception(error: Exception, *, response_started: bool) -> AnswerFailed 
 
 
 def from_finish_reason(reason: str | None) -> AnswerFailed | None:
-    """Return the failure for the provider's `finish_reason`, or None for a complete answer."""
+    """Return the failure for the provider's `finish_reason`, or None for a complete answer.
+
+    An unknown word is logged and means a complete answer.
+    """
     if reason is None:
         return AnswerFailed("truncated")
-    if reason.lower() in ("length", "max_tokens", "model_length"):
+    word = _normalise(reason)
+    word = word.removeprefix("finish_reason_").removeprefix("finishreason_")
+    if _COMPLETE.fullmatch(word):
+        return None
+    if _FILTER_ENDS.search(word):
+        return AnswerFailed("provider_refused", _PERMANENT["filter"])
+    if _LENGTH_ENDS.search(word):
         return AnswerFailed("too_long")
-    if reason == "content_filter":
-        return AnswerFailed(
-            "provider_refused",
-            _(
-                "A filter of the model provider blocked this answer. "
-                "Rephrase your question and try again."
-            ),
-        )
+    if _ERROR_ENDS.search(word):
+        return AnswerFailed("provider_unavailable")
+    # Logged only if it looks like a word: a provider can send any text here.
+    log.info("answer.unknown_finish_reason", reason=word if _WORD.fullmatch(word) else "?")
     return None
 
 
@@ -99,6 +182,18 @@ def parse_retry_after(headers: httpx.Headers) -> float | None:
     with suppress(ValueError, OverflowError):
         return max(0.0, parsedate_to_datetime(value).timestamp() - time())
     return None
+
+
+def _kind(word: str) -> str | None:
+    """Return what an error code means: a key of `_PERMANENT`, "busy", or None."""
+    plain = _normalise(word)
+    return next((kind for kind, pattern in _ERROR_KINDS.items() if pattern.search(plain)), None)
+
+
+def _normalise(word: str) -> str:
+    """Return the word in snake case: `maxTokens`, `MAX-TOKENS` and `max tokens` are the same."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", word.strip()[:1000])
+    return re.sub(r"[^a-z0-9]+", "_", spaced.lower()).strip("_")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

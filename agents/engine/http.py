@@ -5,8 +5,10 @@ CrewAI's LLM objects are shared by many runs and hold no key. Each attempt opens
 address of the request, sends only the headers listed here, and adds the key last.
 """
 
+import asyncio
+import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,11 +21,20 @@ from agents.egress import guard
 from agents.egress.dns import HostUnknown
 from agents.engine import failures
 from agents.engine.failures import CallAborted
-from agents.engine.sse_merge import EventMerger
-from agents.engine.sse_stream import EventStream
-from agents.engine_types import AnswerFailed
+from agents.engine.stream.body import AnswerBody
+from agents.engine.stream.chat import ChatNormaliser, ErrorReport
+from agents.engine.stream.compression import Decompressor
+from agents.engine.stream.json_data import UnreadableData
+from agents.engine.stream.sdk_events import SdkEventStream
+from agents.engine.stream.sse import EventTooLarge, SseParser
+from agents.engine.stream.think_tags import ThinkTagFilter
+from agents.engine_types import AnswerFailed, PersonaSpec
 
 CONNECT_SECONDS: Final = 10.0
+MAX_ERROR_BYTES: Final = 64 * 1024
+ERROR_SECONDS: Final = 2.0
+"""How long the body of an error response is read; without it, the status alone decides."""
+MAX_MODELS: Final = 1_000
 FORWARDED_HEADERS: Final = ("host", "accept", "content-type", "content-length", "transfer-encoding")
 
 
@@ -36,19 +47,32 @@ class RequestContext:
     attempt: int = 0
     sent: bool = False
     response: httpx.Response | None = None
-    merger: EventMerger = field(default_factory=EventMerger)
+    thoughts: ThinkTagFilter = field(default_factory=ThinkTagFilter)
+    events: SdkEventStream | None = None
 
+    @property
+    def merged(self) -> int:
+        """The number of events of the provider that became no event of their own."""
+        return self.events.merged if self.events else 0
+
+
+Model = tuple[UUID, str]
+"""A connection and the name of a model."""
 
 _current: ContextVar[RequestContext] = ContextVar("request_context")
+_begin_with_thoughts: dict[Model, None] = {}
+"""Models whose last answer had an end tag of thoughts without a start tag, in this process."""
 
 
 @asynccontextmanager
-async def request_context(key: str, team: UUID, attempt: int = 0) -> AsyncIterator[RequestContext]:
+async def request_context(spec: PersonaSpec, attempt: int = 0) -> AsyncIterator[RequestContext]:
     """Set the key of the single call that is made in this context; close its connection on exit.
 
     `attempt` counts from 0.
     """
-    context = RequestContext(key, team, attempt)
+    model = (spec.connection_id, spec.model)
+    thoughts = ThinkTagFilter(hold_until_end=model in _begin_with_thoughts)
+    context = RequestContext(spec.key, spec.team_id, attempt, thoughts=thoughts)
     token = _current.set(context)
     try:
         yield context
@@ -56,6 +80,11 @@ async def request_context(key: str, team: UUID, attempt: int = 0) -> AsyncIterat
         _current.reset(token)
         if context.response is not None:
             await context.response.aclose()
+        _begin_with_thoughts.pop(model, None)
+        if thoughts.has_orphan_end:
+            _begin_with_thoughts[model] = None
+            if len(_begin_with_thoughts) > MAX_MODELS:
+                del _begin_with_thoughts[next(iter(_begin_with_thoughts))]
 
 
 class ProviderInterceptor(BaseInterceptor[httpx.Request, httpx.Response]):
@@ -89,7 +118,7 @@ class ProviderInterceptor(BaseInterceptor[httpx.Request, httpx.Response]):
         headers = [item for item in request.headers.items() if item[0] in FORWARDED_HEADERS]
         headers += [
             ("User-Agent", "Maru"),
-            ("Accept-Encoding", "identity"),  # EventStream parses the bytes as they arrive
+            ("Accept-Encoding", "identity"),  # compression would delay small events
             ("Connection", "close"),  # nothing stays open at the provider after the run
         ]
         if context.key:
@@ -101,27 +130,43 @@ class ProviderInterceptor(BaseInterceptor[httpx.Request, httpx.Response]):
         return request
 
     async def aon_inbound(self, message: httpx.Response) -> httpx.Response:
-        """Accept an event stream and wrap it; abort the call for any other response.
+        """Replace the body by events for the SDK; abort the call for an error response.
 
         The call is aborted before CrewAI gets the response, so that CrewAI cannot retry.
         """
         context = _current.get()
         context.response = message
+        assert isinstance(message.stream, httpx.AsyncByteStream)
+        # Several headers of one name are joined. httpx must not decompress a second time.
+        encoding = message.headers.pop("content-encoding", "")
         if message.status_code >= 300:
             retry_after = failures.parse_retry_after(message.headers)
-            raise CallAborted(failures.from_status(message.status_code, retry_after))
-        if not _may_be_event_stream(message):
-            raise CallAborted(AnswerFailed("provider_garbled"))
-        message.stream = EventStream(message.stream, context.merger)
+            report = await _read_error(message.stream, encoding)
+            raise CallAborted(failures.from_error(report, message.status_code, retry_after))
+        body = AnswerBody(message.stream, encoding, context.thoughts)
+        message.stream = context.events = SdkEventStream(body)
         return message
 
 
-def _may_be_event_stream(response: httpx.Response) -> bool:
-    """Return False for HTML, JSON and compressed bodies.
-
-    WHATWG HTML §9.2.3 requires `text/event-stream`, but several providers send other types, so
-    the check rejects only types that cannot be a stream.
-    """
-    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    encoded = response.headers.get("content-encoding", "identity").lower() != "identity"
-    return not encoded and media_type not in ("text/html", "application/json")
+async def _read_error(stream: httpx.AsyncByteStream, encoding: str) -> ErrorReport:
+    """Return the error in the body of a response; an empty report if there is none."""
+    decompressor, parser, chat = (
+        Decompressor(encoding),
+        SseParser(MAX_ERROR_BYTES),
+        ChatNormaliser(),
+    )
+    plain = b""
+    with suppress(TimeoutError, httpx.HTTPError, zlib.error):
+        async with asyncio.timeout(ERROR_SECONDS):
+            async for data in stream:
+                for piece in decompressor.feed(data):
+                    plain += piece
+                if len(plain) > MAX_ERROR_BYTES:
+                    return ErrorReport()
+    with suppress(EventTooLarge, UnreadableData):
+        plain += b"".join(decompressor.finish())
+        for event in (*parser.feed(plain), *parser.finish()):
+            for part in chat.feed(event._replace(type="error")):
+                if isinstance(part, ErrorReport):
+                    return part
+    return ErrorReport()

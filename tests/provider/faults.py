@@ -94,9 +94,8 @@ async def garbage(chat: Chat) -> None:
 
 
 async def truncated(chat: Chat) -> None:
-    """End with `[DONE]`, but without a finish reason."""
+    """End the body without a finish reason and without `[DONE]`."""
     await chat.send_text(["half ", "an "], finish=None)
-    await chat.send_bytes(b"data: [DONE]\n\n")
     await chat.response.end()
 
 

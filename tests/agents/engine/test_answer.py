@@ -9,7 +9,6 @@ import pytest
 
 from agents import engine
 from agents.engine import answer
-from agents.engine.surrogates import SurrogateJoiner
 from agents.engine_types import MAX_TOKEN_COUNT, Finished, Limits, Text, Usage
 from tests.agents.engine.answers import KEY, ask, persona, user_turn
 from tests.deadlines import DEADLINE
@@ -95,7 +94,7 @@ async def test_an_answer_above_the_token_limit_is_cut_off(provider: Provider) ->
 
     assert result.code == "too_long"
     assert result.text
-    assert "".join(f"t{n} " for n in range(10)).startswith(result.text)
+    assert "".join(f"t{n} " for n in range(30)).startswith(result.text)
 
 
 async def test_the_request_has_the_temperature_and_length_of_the_persona(
@@ -150,14 +149,6 @@ async def test_the_next_answer_uses_a_changed_key(provider: Provider) -> None:
 
 def test_the_repr_of_a_persona_has_no_key() -> None:
     assert KEY not in repr(persona("https://models.example/v1", "echo"))
-
-
-def test_a_split_surrogate_pair_is_joined_and_a_lone_surrogate_replaced() -> None:
-    joiner = SurrogateJoiner()
-
-    texts = [joiner.feed(chunk) for chunk in ("a\ud83d", "\ude00b", "c\ud83d", "d\0", "\ud83d")]
-
-    assert "".join([*texts, joiner.flush()]) == "a😀bc\ufffdd\ufffd\ufffd"
 
 
 def test_importing_the_engine_does_not_import_crewai() -> None:

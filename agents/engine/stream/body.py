@@ -1,0 +1,158 @@
+"""Reads the body of a response: bounds its size, batches its text, applies backpressure.
+
+The path of one chunk: bytes → `Decompressor` → `SseParser` → `ChatNormaliser` → `ThinkTagFilter` →
+batches of deltas. The OpenAI SDK and CrewAI, which `sdk_events` feeds, need the same CPU time for
+an event with one word and for an event with a line of text. So the first text is passed on at once.
+Later text is collected for `batch_seconds`, which is also the interval between two flushes of text
+to the room.
+"""
+
+import asyncio
+import zlib
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
+from typing import Final
+
+import httpx
+
+from agents.engine.stream.chat import TextDelta
+from agents.engine.stream.compression import Decompressor
+from agents.engine.stream.reader import AnswerReader, Delta
+from agents.engine.stream.think_tags import HOLD_SECONDS, ThinkTagFilter
+from agents.engine_types import AnswerFailed, batch_seconds
+
+GRACE_SECONDS: Final = 1.0
+"""How long the body is read after the finish reason: the token counts often come later."""
+HIGH_WATER_BYTES: Final = 64 * 1024
+"""High-water mark of the batch: above it, the batch is passed on at once and reading pauses."""
+PIECE_BYTES: Final = 2048
+EVENTS_PER_TURN: Final = 16
+"""Events to process before control is yielded to the other tasks of the event loop. A read counts
+as one event, and so do 512 bytes, which may hold hundreds of blank lines."""
+
+
+class AnswerBody:
+    """The body of one response, as batches of deltas.
+
+    `reader` has the finish reason and the token counts after the last batch.
+    """
+
+    def __init__(
+        self, stream: httpx.AsyncByteStream, encoding: str, thoughts: ThinkTagFilter
+    ) -> None:
+        self.reader = AnswerReader(thoughts)
+        self._thoughts = thoughts
+        self._stream = stream
+        self._decompressor = Decompressor(encoding)
+        self._deltas: list[Delta] = []  # deltas that have not been passed on
+        self._size = 0  # bytes read since deltas were last passed on
+        self._readable = asyncio.Event()  # there are deltas, or the reading task has ended
+        self._full = asyncio.Event()  # the high-water mark is reached, or the task has ended
+        self._drained = asyncio.Event()  # the deltas have been taken
+        self._hold: asyncio.TimerHandle | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    async def batches(self) -> AsyncGenerator[list[Delta]]:
+        """Yield the deltas; raise the failure or the transport error that ended the body early."""
+        self._reading = asyncio.create_task(self._read())
+        self._reading.add_done_callback(self._on_end)
+        texts = 0
+        while not self._reading.done() or self._deltas:
+            await self._readable.wait()
+            batch, self._deltas, self._size = self._deltas, [], 0
+            if not self._reading.done():
+                self._readable.clear()
+                self._full.clear()
+            self._drained.set()
+            if not batch:
+                continue
+            yield batch
+            if any(isinstance(delta, TextDelta) for delta in batch):
+                texts += 1
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(batch_seconds(texts)):
+                        await self._full.wait()
+        await self._reading
+
+    async def aclose(self) -> None:
+        """Stop reading and close the connection."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait({self._reading})
+        await self._stream.aclose()
+
+    async def _read(self) -> None:
+        """Read until the answer or the body ends; raise what made the answer incomplete."""
+        error: Exception | None = None
+        try:
+            await self._read_pieces()
+        except zlib.error:
+            error = AnswerFailed("provider_garbled")
+        except Exception as caught:
+            error = caught
+        for delta in self.reader.finish(cut=error is not None):
+            self._deltas.append(delta)
+        if error is not None and not self.reader.ended:
+            raise error
+
+    async def _read_pieces(self) -> None:
+        loop = asyncio.get_running_loop()
+        turn = 0
+        try:
+            async with asyncio.timeout(None) as grace:
+                async for data in self._stream:
+                    before = self.reader.deltas
+                    for piece in self._pieces(data):
+                        turn += 1 + len(piece) // 512 + self._take(piece)
+                        # Counted across reads: one TCP segment may hold thousands of tiny chunks.
+                        if turn > EVENTS_PER_TURN:
+                            turn = 0
+                            await asyncio.sleep(0)
+                        await self._wait_for_consumer(len(piece))
+                        if self.reader.done:
+                            return
+                    # Several providers send a finish reason with every chunk.
+                    if self.reader.ended and (not grace.when() or self.reader.deltas > before):
+                        grace.reschedule(loop.time() + GRACE_SECONDS)
+        except TimeoutError:
+            return
+        for piece in self._decompressor.finish():
+            self._take(piece)
+
+    def _pieces(self, data: bytes) -> Iterator[bytes]:
+        for plain in self._decompressor.feed(data):
+            for start in range(0, len(plain), PIECE_BYTES):
+                yield plain[start : start + PIECE_BYTES]
+
+    def _take(self, piece: bytes) -> int:
+        """Add the deltas in these bytes; return the number of events with deltas."""
+        before = self.reader.deltas
+        for delta in self.reader.feed(piece):
+            self._deltas.append(delta)
+        if self._deltas:
+            self._readable.set()
+        elif self._hold is None and self._thoughts.holds and not self._thoughts.hold_until_end:
+            self._hold = asyncio.get_running_loop().call_later(HOLD_SECONDS, self._end_hold)
+        return self.reader.deltas - before
+
+    def _end_hold(self) -> None:
+        self._deltas += self.reader.end_hold()
+        if self._deltas:
+            self._readable.set()
+
+    async def _wait_for_consumer(self, size: int) -> None:
+        """Pause above the high-water mark, until the deltas have been taken."""
+        self._size += size
+        if self._size > HIGH_WATER_BYTES and self._deltas:
+            self._drained.clear()
+            self._full.set()
+            self._readable.set()
+            await self._drained.wait()
+
+    def _on_end(self, reading: asyncio.Task[None]) -> None:
+        if self._hold is not None:
+            self._hold.cancel()
+        if not reading.cancelled():
+            reading.exception()  # retrieved here, because a stopped answer never awaits the task
+        self._full.set()
+        self._readable.set()

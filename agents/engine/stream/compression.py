@@ -1,0 +1,63 @@
+"""Decompresses gzip and deflate, which some providers send although `identity` was requested.
+
+The first bytes decide, not the header: it may be missing, empty, or wrong.
+"""
+
+import zlib
+from collections.abc import Iterator
+from typing import Any, Final
+
+PIECE_BYTES: Final = 16 * 1024
+"""Upper bound of each decompressed piece, so that a small body cannot fill the memory."""
+_SNIFFED_BYTES: Final = 6
+_GZIP: Final = b"\x1f\x8b"
+_PLAIN_STARTS: Final = (b"data", b"event", b"retry", b"id", b":", b"{", b"[", b"\xef\xbb\xbf")
+_WINDOW_GZIP, _WINDOW_ZLIB, _WINDOW_RAW = 31, 15, -15
+
+
+class Decompressor:
+    """Returns the plain bytes of one body; `encoding` is its Content-Encoding."""
+
+    def __init__(self, encoding: str) -> None:
+        self._is_deflate = "deflate" in encoding.lower()
+        self._head: bytes | None = b""
+        self._window: int | None = None
+        self._inflater: Any = None  # the type of zlib's decompressors has no public name
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield the plain bytes, at most PIECE_BYTES each; raise zlib.error for a broken body."""
+        if self._head is not None:
+            self._head += data
+            if len(self._head) < _SNIFFED_BYTES:
+                return
+            data = self._sniff()
+        yield from self._inflate(data)
+
+    def finish(self) -> Iterator[bytes]:
+        """Yield the rest. A compressed body that was cut is not an error."""
+        if self._head is not None:
+            yield from self._inflate(self._sniff())
+
+    def _sniff(self) -> bytes:
+        """Decide from the first bytes how the body is compressed, and return these bytes."""
+        head, self._head = self._head or b"", None
+        if head.startswith(_GZIP):
+            self._window = _WINDOW_GZIP
+        elif self._is_deflate and head.strip() and not head.lstrip().startswith(_PLAIN_STARTS):
+            # "deflate" is zlib (RFC 9110 §8.4.1.2), but several servers send raw DEFLATE.
+            is_zlib = head[0] & 15 == 8 and int.from_bytes(head[:2], "big") % 31 == 0
+            self._window = _WINDOW_ZLIB if is_zlib else _WINDOW_RAW
+        return head
+
+    def _inflate(self, data: bytes) -> Iterator[bytes]:
+        if self._window is None:
+            for start in range(0, len(data), PIECE_BYTES):
+                yield data[start : start + PIECE_BYTES]
+            return
+        piece = b""
+        while data or len(piece) == PIECE_BYTES:  # a full piece: zlib may hold more output
+            if self._inflater is None or self._inflater.eof:  # RFC 1952 §2.2: several members
+                self._inflater = zlib.decompressobj(self._window)
+            piece = self._inflater.decompress(data, PIECE_BYTES)
+            yield piece
+            data = self._inflater.unconsumed_tail or self._inflater.unused_data
