@@ -1,7 +1,7 @@
 """The admin site: staff with two-step sign-in look up users, teams and audit entries.
 
-Staff can suspend users here. The admin site creates and deletes nothing, because only the services
-check the rules for that. It does not show hashes, passwords or tokens.
+Staff can deactivate and reactivate accounts here. The admin site creates and deletes nothing,
+because only the services check the rules for that. It does not show hashes, passwords or tokens.
 """
 
 from collections.abc import Collection
@@ -20,11 +20,11 @@ from django.shortcuts import redirect
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 
-from accounts.audit.log import audit
+from accounts.audit.log import audit, audit_last
 from accounts.mfa import has_mfa
 from accounts.models import AuditEntry, Team, TeamMember, User
 from accounts.permissions import require_user
-from accounts.services import suspend_user
+from accounts.services import restore_user, suspend_user
 
 
 class StaffSite(admin.AdminSite):
@@ -107,7 +107,7 @@ def audit_form(
 
 
 class UserAdmin(LookupAdmin):
-    """Users: staff look them up and suspend them."""
+    """Users: staff look them up, deactivate and reactivate their accounts."""
 
     list_display = ("email", "name", "handle", "is_active", "is_staff", "date_joined")
     list_filter = ("is_active", "is_staff")
@@ -132,13 +132,13 @@ class UserAdmin(LookupAdmin):
         form: forms.ModelForm[User],
         change: bool,  # noqa: FBT001  # Django passes it by position
     ) -> None:
-        """Save and audit the user; a suspension also closes the user's connections."""
+        """Save and audit the user; a service deactivates and reactivates the account."""
         super().save_model(request, obj, form, change)
-        suspended = "is_active" in form.changed_data and not obj.is_active
-        if suspended:
-            suspend_user(person=obj, user=require_user(request))
-        audited_fields = ["is_active"] if suspended else []
-        audit_form(request, "user.changed", form, obj.pk, audited_fields=audited_fields)
+        with audit_last():
+            if "is_active" in form.changed_data:
+                set_active = restore_user if obj.is_active else suspend_user
+                set_active(person=obj, user=require_user(request))
+            audit_form(request, "user.changed", form, obj.pk, audited_fields=["is_active"])
 
 
 class TeamMemberInline(admin.TabularInline[TeamMember, Team]):

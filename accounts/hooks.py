@@ -7,7 +7,7 @@ A hook runs in the transaction that makes the change. It may raise, which rolls 
 Work that must wait for the commit belongs in `transaction.on_commit`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 from uuid import UUID
@@ -67,6 +67,15 @@ class AccountHooks:
 
     def member_role_changed(self, member: TeamMember) -> None:
         """The role of a member in a team has changed. A guest sees only rooms that they are in."""
+
+    def account_suspended(self, user: User) -> None:
+        """The account of a user has been deactivated: the user has no access to any team."""
+
+    def account_restored(self, user: User) -> None:
+        """The account of a user has been reactivated, with the access of the memberships."""
+
+    def access_blocked(self, users: Collection[User], teams: Collection[Team]) -> None:
+        """Members have no access to the teams until they set up the second factor."""
 
     def profile_changed(self, user: User) -> None:
         """The name or the colour of a user has changed, in every team."""

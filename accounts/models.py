@@ -90,9 +90,17 @@ class TeamQuerySet(models.QuerySet["Team"]):
 
         A credential that is bound to a team sees only that team.
         """
-        teams = self.filter(members__user=user, members__suspended_at=None, deleted_at=None)
+        teams = self.filter(active_member("members__"), members__user=user, deleted_at=None)
         teams = teams.order_by("name", "pk")
         return teams.filter(pk=user.scope.team_id) if user.scope.team_id else teams
+
+    def locked(self) -> TeamQuerySet:
+        """Lock the teams until the transaction ends: their members and settings cannot change.
+
+        With `no_key` (FOR NO KEY UPDATE in PostgreSQL), so that other transactions can insert rows
+        that refer to the team.
+        """
+        return self.select_for_update(of=("self",), no_key=True)
 
 
 class Team(models.Model):
@@ -127,10 +135,20 @@ class TeamPermission(ObjectPermission):
     content_object = models.ForeignKey(Team, on_delete=models.CASCADE)
 
 
+def active_member(path: str = "") -> models.Q:
+    """Return the condition of an active team member; `path` is a lookup that ends at TeamMember.
+
+    An active member is not suspended in the team and has an active account. Only active members
+    have access, count as owners and inherit rooms and teams. A member who lacks the second factor
+    that the team requires is active: such members regain access by themselves.
+    """
+    return models.Q(**{f"{path}suspended_at": None, f"{path}user__is_active": True})
+
+
 class TeamMemberQuerySet(models.QuerySet["TeamMember"]):
     def active(self) -> TeamMemberQuerySet:
-        """Return the members that are not suspended."""
-        return self.filter(suspended_at=None)
+        """Return the active members, see `active_member`."""
+        return self.filter(active_member())
 
 
 class TeamMember(models.Model):
@@ -151,6 +169,27 @@ class TeamMember(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id} {self.role} of {self.team_id}"
+
+
+class TeamHandle(models.Model):
+    """A handle that a member or a persona of a team has; only `services.handles` writes the rows.
+
+    `handle` is the result of `names.handle_key`; `holder` is the id of a user or of a persona.
+    """
+
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="handles")
+    handle = models.CharField(max_length=120)
+    holder = models.UUIDField()
+
+    class Meta:
+        default_permissions = ()
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["team", "handle"], name="team_handle_once"),
+            models.UniqueConstraint(fields=["team", "holder"], name="team_handle_of_one_holder"),
+        ]
+
+    def __str__(self) -> str:
+        return self.handle
 
 
 class InvitationQuerySet(models.QuerySet["Invitation"]):

@@ -69,6 +69,11 @@ def clean_handle(text: str) -> str:
     return handle if len(handle) <= MAX_NAME_LENGTH and _HANDLE.fullmatch(handle) else ""
 
 
+def handle_key(handle: str) -> str:
+    """Return the form in which handles are compared: two handles with one key are the same."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", handle).casefold())
+
+
 def handle_for(name: str) -> str:
     """Return a handle derived from `name`; empty if `name` has no letter or digit."""
     words = re.sub(r"[^\w-]+", "-", unicodedata.normalize("NFKC", name).lower())

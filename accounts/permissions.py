@@ -41,6 +41,18 @@ def access_team_of(user: User | AnonymousUser, permission: str, **lookup: object
     return _check_rows(rows, user, permission)
 
 
+def lock_team(user: User, team_id: UUID, permission: str) -> Team:
+    """Like `access_team`, and lock the team until the transaction ends.
+
+    The permission is checked before the lock, so that strangers cannot wait for it, and after the
+    lock, because the user may have lost the permission while waiting. Teams are locked first: each
+    change of a team's members holds the lock of the team.
+    """
+    access_team(user, team_id, permission)
+    list(Team.objects.locked().filter(pk=team_id).values_list("pk"))
+    return access_team(user, team_id, permission)
+
+
 def access_deleted_team(user: User, team_id: UUID) -> Team:
     """Return a deleted team to one of its owners, who may restore it; else raise NotFound."""
     granted = _granted(user).filter(content_object=team_id)

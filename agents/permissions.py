@@ -3,6 +3,7 @@
 Access to a connection depends on the role in the team. Access to a persona depends on its grants.
 """
 
+from collections.abc import Collection
 from typing import Final
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from django.db.models import F, Q, QuerySet
 
 from accounts.errors import Forbidden, NotFound, Unauthenticated
 from accounts.mfa import check_mfa, mfa_enabled
-from accounts.models import Team, User
+from accounts.models import Team, User, active_member
 from accounts.permissions import MANAGE_AGENTS, VIEW, access_team_of
 from accounts.scopes import check_in_scope
 from agents.models import Connection, Persona, PersonaGrant
@@ -26,6 +27,7 @@ __all__ = [
     "access_connection",
     "access_persona",
     "granted_to",
+    "holders_of",
     "lock_persona",
     "personas_visible_to",
     "rights_in",
@@ -115,6 +117,15 @@ def granted_to(user: User, right: str, personas: QuerySet[Persona]) -> QuerySet[
     return personas.filter(pk__in=granted.values("content_object"))
 
 
+def holders_of(
+    right: str, users: Collection[UUID], personas: Collection[UUID]
+) -> set[tuple[UUID, UUID]]:
+    """Return those pairs of these users and personas in which the user has the right; one query."""
+    members = _granted_to_members(content_object__team__members__user__in=users)
+    granted = members.filter(content_object__in=personas, permission__codename=right)
+    return set(granted.values_list("content_object__team__members__user", "content_object"))
+
+
 def rights_in(user: User, persona: Persona) -> frozenset[str]:
     """Return the rights of the user on the persona; empty for a stranger."""
     rows = _granted(user).filter(content_object=persona).select_related("permission")
@@ -123,12 +134,21 @@ def rights_in(user: User, persona: Persona) -> frozenset[str]:
 
 def _granted(user: User) -> QuerySet[PersonaGrant]:
     """Return the grants to the user, to their role in the team, and to the whole team."""
+    return _granted_to_members(content_object__team__members__user=user.pk)
+
+
+def _granted_to_members(**members: UUID | Collection[UUID]) -> QuerySet[PersonaGrant]:
+    """Return a row for each grant and each active member of the team who has it.
+
+    `members` filters the members. The conditions are in one call of `filter`, so that all of them
+    apply to one member.
+    """
+    to_member = Q(user=F("content_object__team__members__user"))
     to_role = Q(user=None, role=F("content_object__team__members__role"))
     granted: QuerySet[PersonaGrant] = PersonaGrant.objects.filter(
-        Q(user=user.pk) | Q(user=None, role="") | to_role,
+        to_member | Q(user=None, role="") | to_role,
+        active_member("content_object__team__members__"),
         content_object__team__deleted_at=None,
-        content_object__team__members__user=user.pk,
-        content_object__team__members__suspended_at=None,
-        content_object__team__members__user__is_active=True,
+        **members,
     )
     return granted

@@ -80,6 +80,8 @@ class Room(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     archived_at = models.DateTimeField(null=True, editable=False)
     deleted_at = models.DateTimeField(null=True, editable=False)  # without members; see purge_rooms
+    # Without active members since then; see rooms.services.owners.
+    abandoned_at = models.DateTimeField(null=True, editable=False)
 
     objects = RoomQuerySet.as_manager()
 
@@ -115,8 +117,11 @@ class RoomPermission(ObjectPermission):
 
 class RoomMemberQuerySet(models.QuerySet["RoomMember"]):
     def active(self) -> Self:
-        """Filter to the members with access; a member suspended from the team has none."""
-        return self.filter(suspended=False)
+        """Filter to the members with access: `accounts.models.active_member` in the room's team.
+
+        `suspended` repeats here that the member is suspended in the team.
+        """
+        return self.filter(suspended=False, user__is_active=True)
 
 
 class RoomMember(models.Model):

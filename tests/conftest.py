@@ -15,17 +15,17 @@ def _fast_passwords(settings: Settings) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_orphans(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Assert after each test that no object permission outlives its user or object."""
+def _invariants(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Assert after each test that the rows violate no condition of `tests.security.invariants`."""
     marked = request.node.get_closest_marker("django_db") is not None
     has_database = marked or not {"db", "transactional_db"}.isdisjoint(request.fixturenames)
     if has_database:
         request.getfixturevalue("db")  # keeps the database until the check below
     yield
     if has_database:
-        from tests.security.orphaned_permissions import orphaned_permissions
+        from tests.security.invariants import violations
 
-        assert orphaned_permissions() == []
+        assert violations() == []
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from accounts.api.bodies import Body, Timestamp
 from accounts.api.me import check_account_access
 from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, each, page_of
 from accounts.api.routing import Gate, Routes
+from accounts.audit.log import audit_last
 from accounts.errors import NotFound
 from accounts.models import Team, TeamMember, User
 from accounts.permissions import MANAGE, MANAGE_PEOPLE, VIEW, access_team
@@ -129,7 +130,7 @@ def get_team(user: User, team: Team) -> TeamBody:
 
 @routes.add("PATCH /teams/{uuid:team_id}", Gate(access_team, MANAGE), summary="Update a team")
 def patch_team(user: User, team: Team, body: TeamUpdate) -> TeamBody:
-    with transaction.atomic():
+    with transaction.atomic(), audit_last():
         if body.name is not None:
             team = rename_team(user=user, team_id=team.pk, name=body.name)
         if body.require_mfa is not None:
@@ -199,7 +200,7 @@ def _access_member(user: User, team_id: UUID, member_id: UUID) -> TeamMember:
 )
 def patch_team_member(user: User, member: TeamMember, body: TeamMemberUpdate) -> TeamMemberBody:
     team, names = member.team, {"team_id": member.team_id, "member_id": member.user_id}
-    with transaction.atomic():
+    with transaction.atomic(), audit_last():
         if body.suspended is False and member.suspended_at is not None:
             restore_team_member(user=user, **names)
         if body.role is not UNSET:

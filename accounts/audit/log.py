@@ -9,6 +9,7 @@ recorded in the event log of their room.
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,6 +27,8 @@ Values = Mapping[str, object]
 
 client_address: Final[ContextVar[str]] = ContextVar("client_address", default="")
 """The IP of the current request or socket; empty in commands and workers."""
+
+_held_back: ContextVar[list[AuditEntry] | None] = ContextVar("held_back", default=None)
 
 MAX_ACTION_LENGTH: Final = 120
 _REFUSAL: Final = "maru_refusal"
@@ -45,19 +48,49 @@ def audit(
     """Write the entry of a change, in two queries.
 
     The first word of `action` is the kind of the target. `actor` is None for the operator and for
-    changes that the server makes by itself.
+    changes that the server makes by itself. Inside `audit_last` the entry is written later.
     """
-    _append(
-        AuditEntry(
-            actor=actor,
-            action=action,
-            target_kind=action.partition(".")[0],
-            target_id=target_id,
-            team_id=team_id,
-            before=dict(before or {}),
-            after=dict(after or {}),
-        )
+    entry = AuditEntry(
+        actor=actor,
+        action=action,
+        target_kind=action.partition(".")[0],
+        target_id=target_id,
+        team_id=team_id,
+        before=dict(before or {}),
+        after=dict(after or {}),
     )
+    held_back = _held_back.get()
+    if held_back is None:
+        _append(entry)
+    else:
+        held_back.append(entry)
+
+
+@contextmanager
+def audit_last() -> Iterator[None]:
+    """Hold the entries of `audit` back until the block ends; write none if the block raises.
+
+    For transactions that audit several steps: an entry locks its chain until the commit, so a row
+    that is locked after it could cause a deadlock. The chains are locked in one order: teams by id,
+    the installation last. Nested blocks write with the outermost one.
+    """
+    outer = _held_back.get()
+    if outer is not None:
+        count = len(outer)
+        try:
+            yield
+        except BaseException:
+            del outer[count:]
+            raise
+        return
+    entries: list[AuditEntry] = []
+    token = _held_back.set(entries)
+    try:
+        yield
+    finally:
+        _held_back.reset(token)
+    for entry in sorted(entries, key=lambda entry: (entry.team_id is None, str(entry.team_id))):
+        _append(entry)
 
 
 def set_refusal(request: HttpRequest, error: MaruError) -> None:

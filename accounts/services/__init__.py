@@ -1,5 +1,6 @@
 """Services for users, teams, invitations and credentials; each change is one transaction."""
 
+from accounts.services.deactivation import restore_user, suspend_user
 from accounts.services.expiry import purge_expired
 from accounts.services.invitations import (
     accept_invitation,
@@ -41,7 +42,6 @@ from accounts.services.users import (
     change_password,
     create_user,
     finish_email_change,
-    suspend_user,
     update_profile,
 )
 
@@ -71,6 +71,7 @@ __all__ = [
     "require_mfa",
     "restore_team",
     "restore_team_member",
+    "restore_user",
     "revoke_invitation",
     "revoke_token",
     "set_team_role",

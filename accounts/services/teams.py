@@ -1,5 +1,6 @@
 """Teams and their members. A role and its permissions are stored in one transaction."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -9,11 +10,19 @@ from django.db.models import OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts.audit.log import audit
+from accounts.audit.log import audit, audit_last
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound
 from accounts.hooks import AccessRevoked, access_revoked, account_hooks
 from accounts.mfa import has_mfa, mfa_enabled
-from accounts.models import ApiToken, AuditEntry, Team, TeamMember, TeamRole, User
+from accounts.models import (
+    ApiToken,
+    AuditEntry,
+    Team,
+    TeamMember,
+    TeamRole,
+    User,
+    active_member,
+)
 from accounts.names import require_name
 from accounts.permissions import (
     CREATE_ROOM,
@@ -21,11 +30,12 @@ from accounts.permissions import (
     MANAGE_PEOPLE,
     VIEW,
     access_deleted_team,
-    access_team,
+    lock_team,
     team_permissions,
 )
 from accounts.roles import TEAM_ROLES, set_permissions
 from accounts.scopes import check_not_team_bound
+from accounts.services.handles import release_handle, take_handle_of_new_member
 
 TEAM_NAME_LENGTH: Final = 80
 RESTORE_WINDOW: Final = timedelta(days=7)
@@ -46,7 +56,7 @@ def create_team(*, user: User, name: str) -> Team:
 @transaction.atomic
 def rename_team(*, user: User, team_id: UUID, name: str) -> Team:
     """Rename the team."""
-    team = access_team(user, team_id, MANAGE)
+    team = lock_team(user, team_id, MANAGE)
     before = {"name": team.name}
     team.name = require_name(name, max_length=TEAM_NAME_LENGTH)
     team.save(update_fields=["name"])
@@ -59,31 +69,36 @@ def rename_team(*, user: User, team_id: UUID, name: str) -> Team:
 def require_mfa(*, user: User, team_id: UUID, required: bool) -> Team:
     """Set whether the team requires two-step sign-in.
 
-    Connections of members without a second factor are closed. Raises Conflict if `user` has none.
+    Connections of members without a second factor are closed, and their runs in the team end.
+    Raises Conflict if `user` has no second factor.
     """
-    team = access_team(user, team_id, MANAGE)
+    team = lock_team(user, team_id, MANAGE)
     if required and not has_mfa(user):
         raise Conflict(_("Set up two-step sign-in for your account first."))
     before = {"require_mfa": team.require_mfa}
     team.require_mfa = required
     team.save(update_fields=["require_mfa"])
     if required:
-        without_mfa = team.members.exclude(mfa_enabled(OuterRef("user")))
-        for member_id in without_mfa.values_list("user_id", flat=True):
-            access_revoked(AccessRevoked(user_id=member_id))
+        members = team.members.exclude(mfa_enabled(OuterRef("user"))).values_list("user_id")
+        without_mfa = list(User.objects.filter(pk__in=members))
+        for hooks in account_hooks:
+            hooks.access_blocked(without_mfa, [team])
+        for member in without_mfa:
+            access_revoked(AccessRevoked(user_id=member.pk))
     after = {"require_mfa": required}
     audit(user, "team.changed", team.pk, team_id=team.pk, before=before, after=after)
     return team
 
 
 @transaction.atomic
+@audit_last()
 def set_team_role(*, user: User, team_id: UUID, member_id: UUID, role: str) -> TeamMember:
     """Change the role of a member.
 
     Raises Forbidden if the member's current or new role is above the role of `user`.
     """
-    team = _lock_team(user, team_id, MANAGE_PEOPLE)
-    member = _member(team, member_id)
+    team = lock_team(user, team_id, MANAGE_PEOPLE)
+    member = _member(team, member_id, TeamMember.objects.filter(suspended_at=None))
     own_role = role_in(team, user.pk)
     check_can_grant(member.role, own_role=own_role, team=team)
     check_can_grant(role, own_role=own_role, team=team)
@@ -97,9 +112,10 @@ def set_team_role(*, user: User, team_id: UUID, member_id: UUID, role: str) -> T
 
 
 @transaction.atomic
+@audit_last()
 def hand_over_team(*, user: User, team_id: UUID, member_id: UUID) -> None:
     """Make another member an owner and make `user` an admin."""
-    team = _lock_team(user, team_id, MANAGE)
+    team = lock_team(user, team_id, MANAGE)
     new_owner = _member(team, member_id)
     if member_id == user.pk:
         raise Conflict(_("You already own this team."))
@@ -112,10 +128,11 @@ def hand_over_team(*, user: User, team_id: UUID, member_id: UUID) -> None:
 
 
 @transaction.atomic
+@audit_last()
 def suspend_team_member(*, user: User, team_id: UUID, member_id: UUID) -> TeamMember:
     """Remove all permissions of a member and close their connections; keep the membership."""
-    team = _lock_team(user, team_id, MANAGE_PEOPLE)
-    member = _member(team, member_id)
+    team = lock_team(user, team_id, MANAGE_PEOPLE)
+    member = _member(team, member_id, TeamMember.objects.filter(suspended_at=None))
     check_can_grant(member.role, own_role=role_in(team, user.pk), team=team)
     if member_id == user.pk:
         raise Conflict(_("You cannot suspend yourself. Leave the team instead."))
@@ -131,13 +148,11 @@ def suspend_team_member(*, user: User, team_id: UUID, member_id: UUID) -> TeamMe
 
 
 @transaction.atomic
+@audit_last()
 def restore_team_member(*, user: User, team_id: UUID, member_id: UUID) -> TeamMember:
     """Grant a suspended member the permissions of their role again."""
-    team = _lock_team(user, team_id, MANAGE_PEOPLE)
-    suspended = team.members.select_related("user").filter(suspended_at__isnull=False)
-    member = suspended.filter(user_id=member_id).first()
-    if member is None:
-        raise NotFound
+    team = lock_team(user, team_id, MANAGE_PEOPLE)
+    member = _member(team, member_id, TeamMember.objects.filter(suspended_at__isnull=False))
     check_can_grant(member.role, own_role=role_in(team, user.pk), team=team)
     member.suspended_at = None
     member.save(update_fields=["suspended_at"])
@@ -150,11 +165,12 @@ def restore_team_member(*, user: User, team_id: UUID, member_id: UUID) -> TeamMe
 
 
 @transaction.atomic
+@audit_last()
 def remove_team_member(*, user: User, team_id: UUID, member_id: UUID) -> None:
     """Delete a membership with its permissions and tokens. Members may remove themselves."""
     leaving = member_id == user.pk
-    team = _lock_team(user, team_id, VIEW if leaving else MANAGE_PEOPLE)
-    member = _member(team, member_id, include_suspended=True)
+    team = lock_team(user, team_id, VIEW if leaving else MANAGE_PEOPLE)
+    member = _member(team, member_id, TeamMember.objects.all())
     if not leaving:
         check_can_grant(member.role, own_role=role_in(team, user.pk), team=team)
     _check_has_other_owner(member)
@@ -162,6 +178,7 @@ def remove_team_member(*, user: User, team_id: UUID, member_id: UUID) -> None:
     _close_token_connections(team, user=member.user)
     ApiToken.objects.filter(user_id=member_id, team=team).delete()
     member.delete()
+    release_handle(team.pk, member_id)
     access_revoked(AccessRevoked(user_id=member_id, team_id=team.pk))
     before = {"user": str(member_id), "role": member.role}
     audit(user, "team.member_removed", team.pk, team_id=team.pk, before=before)
@@ -173,7 +190,7 @@ def delete_team(*, user: User, team_id: UUID, name: str) -> Team:
 
     Its owners may restore the team until `purged_after`; then `purge_teams` deletes its rows.
     """
-    team = _lock_team(user, team_id, MANAGE)
+    team = lock_team(user, team_id, MANAGE)
     if name.strip() != team.name:
         raise Invalid(fields={"name": _("Type the name of the team exactly as it is shown.")})
     team.deleted_at = timezone.now()
@@ -188,7 +205,9 @@ def delete_team(*, user: User, team_id: UUID, name: str) -> Team:
 @transaction.atomic
 def restore_team(*, user: User, team_id: UUID) -> Team:
     """Undo the deletion of a team. Runs that the deletion stopped stay stopped."""
-    team = access_deleted_team(user, team_id)
+    access_deleted_team(user, team_id)
+    list(Team.objects.locked().filter(pk=team_id).values_list("pk"))
+    team = access_deleted_team(user, team_id)  # again under the lock, as in `lock_team`
     if purged_after(team) < timezone.now():
         raise NotFound
     team.deleted_at = None
@@ -205,8 +224,10 @@ def purge_teams() -> int:
     The audit log of a team is deleted with it. The log of the installation records the purge.
     """
     expired = Team.objects.filter(deleted_at__lt=timezone.now() - RESTORE_WINDOW)
-    team_ids = list(expired.values_list("pk", flat=True))
-    for team_id in team_ids:
+    purged = 0
+    for team_id in list(expired.values_list("pk", flat=True)):
+        if not _end_restore_window(team_id):
+            continue
         for hooks in account_hooks:
             hooks.team_expired(team_id)
         with transaction.atomic():
@@ -214,7 +235,24 @@ def purge_teams() -> int:
             # After the team: a database trigger rejects this while the team exists.
             AuditEntry.objects.filter(team=team_id).delete()
             audit(None, "team.purged", team_id)
-    return len(team_ids)
+            purged += 1
+    return purged
+
+
+@transaction.atomic
+def _end_restore_window(team_id: UUID) -> bool:
+    """Return True if the team can no longer be restored; False if it was restored meanwhile.
+
+    Asked under the lock that `restore_team` takes. The deletion is antedated, because the clock of
+    another process may be behind, and its `restore_team` must not restore a team without messages.
+    """
+    for team in Team.objects.locked().filter(pk=team_id, deleted_at__isnull=False):
+        end = purged_after(team)
+        if end < timezone.now():
+            team.deleted_at = end - 2 * RESTORE_WINDOW
+            team.save(update_fields=["deleted_at"])
+            return True
+    return False
 
 
 def purged_after(team: Team) -> datetime:
@@ -226,13 +264,15 @@ def purged_after(team: Team) -> datetime:
 def add_team_member(team: Team, person: User, role: str) -> TeamMember:
     """Store a membership and its permissions. The caller must check that the role may be granted.
 
-    Runs in the transaction of the caller. Raises Conflict if `person` is a member, even suspended.
+    Runs in the transaction of the caller. Raises Conflict if `person` is a member, even suspended,
+    or if a persona of the team has the handle of `person`.
     """
     member, is_new = TeamMember.objects.get_or_create(
         team=team, user=person, defaults={"role": role}
     )
     if not is_new:
         raise Conflict(_("This person is already in the team."))
+    take_handle_of_new_member(team, person)
     set_permissions([person], team, TEAM_ROLES[role])
     return member
 
@@ -263,7 +303,7 @@ def members_visible_to(user: User, team: Team) -> QuerySet[TeamMember]:
     permissions = team_permissions(user, team)
     members = TeamMember.objects.filter(team=team)
     if MANAGE_PEOPLE not in permissions:
-        members = members.filter(suspended_at=None)
+        members = members.filter(active_member())
     if CREATE_ROOM in permissions:
         return members
     return members.filter(Q(user=user) | Q(role__in=VISIBLE_TO_GUESTS))
@@ -274,23 +314,32 @@ def grantable_roles(role: str) -> list[TeamRole]:
     return list(reversed(_RANKS[: _RANKS.index(TeamRole(role)) + 1]))
 
 
-def _lock_team(user: User, team_id: UUID, permission: str) -> Team:
-    """Return the team, locked against other changes of its members until the commit.
+def _member(team: Team, user_id: UUID, among: QuerySet[TeamMember] | None = None) -> TeamMember:
+    """Return a member of the team, by default an active one. Raises NotFound.
 
-    The permission is checked before the lock, so that strangers cannot wait for it, and after the
-    lock, because the user may have lost the permission while waiting.
+    Members with deactivated accounts can be suspended, removed and given another role: when the
+    account is reactivated, the membership must not give access that the team has taken away.
     """
-    access_team(user, team_id, permission)
-    Team.objects.select_for_update(no_key=True).values_list("pk").get(pk=team_id)
-    return access_team(user, team_id, permission)
-
-
-def _member(team: Team, user_id: UUID, *, include_suspended: bool = False) -> TeamMember:
-    members = TeamMember.objects.all() if include_suspended else TeamMember.objects.active()
+    members = TeamMember.objects.active() if among is None else among
     member = members.select_related("user").filter(team=team, user_id=user_id).first()
     if member is None:
         raise NotFound
     return member
+
+
+def pass_on_ownerless_teams(teams: Iterable[Team]) -> None:
+    """Make a member the owner of each team without an active owner; the caller has locked them.
+
+    The heir is the active member with the highest role who joined first. A team without active
+    members keeps its roles: nobody has access to it until an account is reactivated.
+    """
+    for team in teams:
+        members = list(team.members.active().select_related("user").order_by("joined_at", "pk"))
+        heir = max(members, key=lambda member: _RANKS.index(TeamRole(member.role)), default=None)
+        if heir is not None and heir.role != TeamRole.OWNER:
+            _set_role(heir, TeamRole.OWNER)
+            after = {"owner": str(heir.user_id)}
+            audit(None, "team.inherited", team.pk, team_id=team.pk, after=after)
 
 
 def _set_role(member: TeamMember, role: str) -> None:

@@ -1,4 +1,4 @@
-"""User accounts: creation, profile, password, email and suspension."""
+"""User accounts: creation, profile, password and email."""
 
 import secrets
 from collections.abc import Iterator
@@ -83,18 +83,6 @@ def finish_email_change(*, user: User, old_email: str, session_key: str | None) 
     _end_access(user, except_session=session_key)
     before, after = {"email": old_email}, {"email": user.email}
     audit(user, "user.address_changed", user.pk, before=before, after=after)
-
-
-@transaction.atomic
-def suspend_user(*, person: User, user: User | None = None) -> None:
-    """Deactivate `person` and close all their connections, until the account is reactivated.
-
-    `user` is the acting user; None is the operator.
-    """
-    person.is_active = False
-    person.save(update_fields=["is_active"])
-    access_revoked(AccessRevoked(user_id=person.pk))
-    audit(user, "user.suspended", person.pk)
 
 
 def normalize_email(email: str) -> str:

@@ -18,7 +18,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
 from accounts.audit.log import audit
-from accounts.hooks import AccessRevoked, access_revoked
+from accounts.hooks import AccessRevoked, access_revoked, account_hooks
 from accounts.mfa import FACTORS, has_mfa
 from accounts.models import Team, User
 from accounts.permissions import require_user
@@ -42,7 +42,7 @@ def audited_factor_changes(request: HttpRequest) -> Iterator[None]:
     """Run the block in a transaction; audit the factors that the block adds and removes.
 
     A new factor ends the user's other sessions, which have not passed it. If no factor is left and
-    a team of the user requires one, all connections of the user are closed.
+    a team of the user requires one, the user's runs in it end and all connections are closed.
     """
     user = require_user(request)
     with transaction.atomic():
@@ -51,8 +51,10 @@ def audited_factor_changes(request: HttpRequest) -> Iterator[None]:
         after = _factors(user)
         added = {kind for pk, kind in after.items() if pk not in before}
         removed = {kind for pk, kind in before.items() if pk not in after}
-        teams = Team.objects.filter(members__user=user, require_mfa=True)
-        if removed and not has_mfa(user) and teams.exists():
+        teams = list(Team.objects.filter(members__user=user, require_mfa=True))
+        if removed and not has_mfa(user) and teams:
+            for hooks in account_hooks:
+                hooks.access_blocked([user], teams)
             access_revoked(AccessRevoked(user_id=user.pk))
         if not added.isdisjoint(FACTORS):
             end_other_sessions(request, user)

@@ -16,7 +16,7 @@ from accounts.database import release_connection
 from accounts.errors import Conflict, Invalid
 from accounts.models import User
 from accounts.names import clean_name
-from accounts.permissions import access_team
+from accounts.permissions import access_team, lock_team
 from agents.egress.guard import check_url
 from agents.hooks import agent_hooks
 from agents.models import Connection, ConnectionKind
@@ -78,6 +78,7 @@ def create_connection(
     connection.model_names = _validate_models(kind, models)
     connection.key_encrypted = _encrypt_key(kind, key)
     with transaction.atomic():
+        lock_team(user, team_id, MANAGE)  # the right may have ended during the name resolution
         _save(connection)
         audit(
             user,
@@ -107,7 +108,7 @@ def update_connection(
     # Resolve the host name before the transaction, so that other requests do not wait for it.
     new_url = None if base_url is None else check_base_url(kind=current.kind, base_url=base_url)
     with transaction.atomic():
-        connection = Connection.objects.select_for_update(no_key=True).get(pk=current.pk)
+        connection = _lock_connection(user, connection_id)
         before, old_key = _audit_facts(connection), connection.key_encrypted
         if new_url is not None and _origin(new_url) != _origin(connection.base_url):
             connection.key_encrypted = ""
@@ -132,7 +133,7 @@ def update_connection(
 @transaction.atomic
 def delete_connection(*, user: User, connection_id: UUID) -> None:
     """Delete a connection and its key; raise Conflict while a persona uses the connection."""
-    connection = access_connection(user, connection_id, MANAGE)
+    connection = _lock_connection(user, connection_id)
     team_id, before = connection.team_id, _audit_facts(connection)
     try:
         connection.delete()
@@ -208,6 +209,19 @@ def find_unreadable_keys() -> list[UUID]:
 def _stored_keys() -> Iterator[tuple[UUID, str]]:
     with_key = Connection.objects.exclude(key_encrypted="").order_by("pk")
     return with_key.values_list("pk", "key_encrypted").iterator()
+
+
+def _lock_connection(user: User, connection_id: UUID) -> Connection:
+    """Like `access_connection`, under locks on the team and on the connection.
+
+    Access is checked again under the locks: the right may have ended while this call waited, or
+    while the caller resolved a host name.
+    """
+    team_id = access_connection(user, connection_id, MANAGE).team_id
+    lock_team(user, team_id, MANAGE)
+    locking = Connection.objects.select_for_update(no_key=True).filter(pk=connection_id)
+    list(locking.values_list("pk"))
+    return access_connection(user, connection_id, MANAGE)
 
 
 def _check(*, kind: str, base_url: str, key: str, model: str) -> connection_check.CheckResult:

@@ -7,11 +7,12 @@ from uuid import UUID
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from accounts.audit.log import audit
+from accounts.audit.log import audit, audit_last
 from accounts.errors import Conflict, NotFound
 from accounts.models import Team, User
-from accounts.names import clean_handle, clean_line, clean_name, handle_for
-from accounts.permissions import access_team
+from accounts.names import clean_handle, clean_line, clean_name, handle_for, handle_key
+from accounts.permissions import lock_team
+from accounts.services.handles import TAKEN, release_handle, take_handle, taken_handles
 from agents.engine_types import AnswerFailed, PersonaSpec
 from agents.hooks import agent_hooks
 from agents.models import Connection, ConnectionKind, Persona, PersonaVersion
@@ -47,7 +48,7 @@ class PersonaFields(TypedDict, total=False):
 @transaction.atomic
 def create_persona(*, user: User, team_id: UUID, **fields: Unpack[PersonaFields]) -> Persona:
     """Add a persona to the team, as version 1; raise Invalid, which names the wrong fields."""
-    team = access_team(user, team_id, MANAGE)
+    team = lock_team(user, team_id, MANAGE)
     persona = Persona(team=team)
     _set(persona, fields)
     if not persona.handle:
@@ -117,14 +118,16 @@ def delete_persona(*, user: User, persona_id: UUID) -> None:
     for hooks in agent_hooks:
         hooks.persona_deleted(persona)
     persona.delete()
+    release_handle(persona.team_id, persona_id)
     before = {"handle": persona.handle}
     audit(user, "persona.deleted", persona_id, team_id=persona.team_id, before=before)
 
 
 @transaction.atomic
+@audit_last()
 def create_demo_persona(*, user: User, team_id: UUID) -> Persona:
     """Add a persona that answers without a provider, with a text that explains the demo."""
-    team = access_team(user, team_id, MANAGE)
+    team = lock_team(user, team_id, MANAGE)
     existing = team.connections.filter(kind=ConnectionKind.DEMO).first()
     connection = existing or Connection.objects.create(
         team=team, name=_("Demo"), kind=ConnectionKind.DEMO, model_names=[DEMO_MODEL]
@@ -206,9 +209,9 @@ def _save(persona: Persona, update_fields: list[str] | None = None) -> None:
     if persona.connection_id is None:
         reject("connection", _("Choose a connection."))
     validate_row(persona)
-    with unique_or_conflict(
-        "handle", _("Another persona of this team has this handle. Choose another one.")
-    ):
+    if update_fields is None or "handle" in update_fields:
+        take_handle(persona.team_id, persona.pk, persona.handle)
+    with unique_or_conflict("handle", TAKEN):
         persona.save(update_fields=update_fields)
 
 
@@ -253,8 +256,9 @@ def _snapshot(persona: Persona) -> dict[str, object]:
 
 def _free_handle(team: Team, wanted: str) -> str:
     """Return the wanted handle, with the first free number appended if it is taken."""
-    taken = set(team.personas.values_list("handle", flat=True))
-    if wanted not in taken:
+    taken = taken_handles(team)
+    if handle_key(wanted) not in taken:
         return wanted
-    number = next(n for n in range(2, len(taken) + 3) if f"{wanted[:35]}-{n}" not in taken)
+    numbers = range(2, len(taken) + 3)
+    number = next(n for n in numbers if handle_key(f"{wanted[:35]}-{n}") not in taken)
     return f"{wanted[:35]}-{number}"

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Left
 
-from accounts.models import Team, User
+from accounts.models import Team, User, active_member
 from accounts.permissions import (
     CREATE_ROOM,
     JOIN_ROOM,
@@ -84,8 +84,8 @@ def room_rows(user: User, team: Team) -> list[RoomRow]:
 
 def people_around(user: User, team: Team, *, team_wide: bool) -> QuerySet[User]:
     """Return the other people of the team; if not `team_wide`, only people who share a room."""
-    members = User.objects.filter(memberships__team=team, memberships__suspended_at=None)
-    people = members.filter(is_active=True).exclude(pk=user.pk)
+    people = User.objects.filter(active_member("memberships__"), memberships__team=team)
+    people = people.exclude(pk=user.pk)
     if not team_wide:
         shared = Room.objects.visible_to(user).filter(team=team)
         inside = RoomMember.objects.active().filter(room__in=shared)

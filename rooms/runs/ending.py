@@ -1,7 +1,8 @@
 """The end of runs. Only `end_runs` ends a run; its callers choose the runs and the reasons."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -9,17 +10,15 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone, translation
 from django.utils.functional import Promise
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy as _
 
-from accounts.errors import MaruError
 from agents.engine_types import AnswerFailed, Usage
 from agents.models import Persona
-from agents.permissions import USE, rights_in
+from agents.permissions import USE, holders_of
 from rooms.event_log import record
 from rooms.markup import render
 from rooms.models import MessageStatus, Room, Run, RunState
-from rooms.permissions import POST, access_room
+from rooms.permissions import POST, users_with
 from rooms.protocol.events import (
     DurableEvent,
     MessageCompleted,
@@ -33,10 +32,8 @@ from rooms.runs import queue
 from rooms.runs.delta_store import delta_store
 from rooms.runs.notifications import notify_stopped
 
-PERSONA_UNBOUND: Final = gettext_lazy("%(persona)s is no longer in this room.")
-KEY_REMOVED: Final = gettext_lazy(
-    "The key of %(persona)s was removed. Ask a team admin to add a new key."
-)
+PERSONA_UNBOUND: Final = _("%(persona)s is no longer in this room.")
+KEY_REMOVED: Final = _("The key of %(persona)s was removed. Ask a team admin to add a new key.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +59,12 @@ _STATES: Final = {
 }
 
 
+_FIELDS_OF_END: Final = (
+    *("state", "stopped_by_id", "error_code", "error_detail", "input_tokens", "output_tokens"),
+    *("lease_owner", "lease_until", "ended_at"),
+)
+
+
 def end_runs(room: Room, reasons: Mapping[Run, Reason], text: str | None = None) -> None:
     """End active runs of a room, in the order of `reasons`; the transaction has locked all of them.
 
@@ -74,7 +77,11 @@ def end_runs(room: Room, reasons: Mapping[Run, Reason], text: str | None = None)
     queued = [run for run in reasons if run.state == RunState.QUEUED]
     if text is None and len(queued) < len(reasons):
         notify_stopped()
-    record(room, *(event for run in reasons for event in _end(room, run, reasons[run], text)))
+    ended_at = timezone.now()
+    record(
+        room, *(event for run in reasons for event in _end(room, run, reasons[run], text, ended_at))
+    )
+    _save_ends(reasons)
     if queued:
         # Runs after the room's own on_commit callbacks; robust=True so that a failure here cannot
         # block them. A lambda, because Django logs the __qualname__ of a callback that fails, which
@@ -83,8 +90,10 @@ def end_runs(room: Room, reasons: Mapping[Run, Reason], text: str | None = None)
         transaction.on_commit(lambda: queue.publish_positions_behind(oldest), robust=True)
 
 
-def _end(room: Room, run: Run, reason: Reason, text: str | None) -> list[DurableEvent]:
-    """Write the end of one run and of its answer; return the events."""
+def _end(
+    room: Room, run: Run, reason: Reason, text: str | None, ended_at: datetime
+) -> list[DurableEvent]:
+    """Set the end of one run, write the end of its answer, and return the events."""
     run.state, status, run_ended = _STATES[type(reason)]
     if isinstance(reason, Cancelled):
         run.stopped_by_id = reason.stopped_by
@@ -102,9 +111,19 @@ def _end(room: Room, run: Run, reason: Reason, text: str | None) -> list[Durable
         answer.save(update_fields=["text", "html", "status"])
         message_ended = MessageCompleted if isinstance(reason, Completed) else MessageUpdated
         events.append(message_ended(message_body(answer, run.pk)))
-    run.lease_owner, run.lease_until, run.ended_at = "", None, timezone.now()
-    run.save()
+    run.lease_owner, run.lease_until, run.ended_at = "", None, ended_at
     return [*events, run_ended(run_body(run))]
+
+
+def _save_ends(runs: Iterable[Run]) -> None:
+    """Store the end of runs, with one query for each group of runs that end in the same way."""
+    groups: dict[tuple[object, ...], list[UUID]] = {}
+    for run in runs:
+        end = tuple(getattr(run, name) for name in _FIELDS_OF_END)
+        groups.setdefault(end, []).append(run.pk)
+    for end, run_ids in groups.items():
+        changes = dict(zip(_FIELDS_OF_END, end, strict=True))
+        Run.objects.filter(pk__in=run_ids).update(**changes)
 
 
 def cancel_runs(room: Room, stopped_by: UUID, *conditions: Q) -> None:
@@ -122,45 +141,68 @@ def fail_runs_of_personas(room: Room, personas: Collection[Persona], detail: Pro
     end_runs(room, reasons)
 
 
-def fail_unauthorized_runs(room: Room) -> None:
-    """Fail the active runs of a locked room that are no longer authorized.
+def fail_unauthorized_runs(room: Room, concerned: Q) -> None:
+    """Fail the active runs of a locked room that are no longer authorized; `concerned` filters.
 
     Services that revoke a right call this, so that a streaming answer is subject to the same
-    checks, and ends with the same sentence, as a run at its start.
+    checks, and ends with the same sentence, as a run at its start. The number of queries does not
+    depend on the number of runs.
     """
-    reasons: dict[Run, Reason] = {}
-    for run in _lock_active(room).select_related("requested_by", "persona"):
-        with translation.override(run.language):
-            try:
-                check_authorized(room, run)
-            except AnswerFailed as refusal:
-                reasons[run] = refusal
-    end_runs(room, reasons)
+    runs = list(_lock_active(room, concerned).select_related("persona"))
+    end_runs(room, _unauthorized(room, runs))
 
 
 def check_authorized(room: Room, run: Run) -> None:
     """Raise AnswerFailed if the asker has lost the right to ask, or the persona may not answer.
 
-    The detail of the error is in the active language.
+    The detail of the error is in the language of the run.
     """
-    persona = run.persona
-    try:
-        if run.requested_by is None:
-            raise AnswerFailed("not_allowed", _("The person who asked no longer has an account."))
-        access_room(run.requested_by, room.pk, POST)
-    except MaruError:
-        detail = _("The person who asked can no longer write in this room.")
-        raise AnswerFailed("not_allowed", detail) from None
-    if USE not in rights_in(run.requested_by, persona):
-        detail = _("The person who asked can no longer use %(persona)s.") % {
-            "persona": persona.name
-        }
-        raise AnswerFailed("not_allowed", detail)
-    if not persona.enabled:
-        detail = _("%(persona)s is switched off. Ask a team admin to switch it on.")
-        raise AnswerFailed("not_allowed", detail % {"persona": persona.name})
-    if not room.bindings.filter(persona=persona).exists():
-        raise AnswerFailed("not_allowed", str(PERSONA_UNBOUND) % {"persona": persona.name})
+    refusal = _unauthorized(room, [run]).get(run)
+    if refusal is not None:
+        raise refusal
+
+
+@dataclass(frozen=True, slots=True)
+class _Rights:
+    """Who may ask in a room: users who may post, pairs of user and persona, bound personas."""
+
+    may_post: Collection[UUID]
+    may_use: Collection[tuple[UUID, UUID]]
+    bound: Collection[UUID]
+
+    def refusal(self, run: Run) -> str | Promise | None:
+        """Return the reason why the run may not be answered, which may have a `%(persona)s`."""
+        asker = run.requested_by_id
+        if asker is None:
+            return _("The person who asked no longer has an account.")
+        if asker not in self.may_post:
+            return _("The person who asked can no longer write in this room.")
+        if (asker, run.persona_id) not in self.may_use:
+            return _("The person who asked can no longer use %(persona)s.")
+        if not run.persona.enabled:
+            return _("%(persona)s is switched off. Ask a team admin to switch it on.")
+        return None if run.persona_id in self.bound else PERSONA_UNBOUND
+
+
+def _unauthorized(room: Room, runs: Collection[Run]) -> dict[Run, AnswerFailed]:
+    """Return the runs that may not be answered, each with the reason; three queries in all."""
+    if not runs:
+        return {}
+    askers = {run.requested_by_id for run in runs if run.requested_by_id}
+    personas = {run.persona_id for run in runs}
+    rights = _Rights(
+        may_post=users_with(POST, room, askers),
+        may_use=holders_of(USE, askers, personas),
+        bound=set(room.bindings.values_list("persona", flat=True)),
+    )
+    refusals = {}
+    for run in runs:
+        detail = rights.refusal(run)
+        if detail is not None:
+            with translation.override(run.language):
+                sentence = str(detail) % {"persona": run.persona.name}
+            refusals[run] = AnswerFailed("not_allowed", sentence)
+    return refusals
 
 
 def _lock_active(room: Room, *conditions: Q) -> QuerySet[Run]:

@@ -116,9 +116,7 @@ def _lock(run_id: UUID) -> tuple[Room, Run]:
     try:
         room = Room.objects.locked().get(runs=run_id)
         runs = Run.objects.select_for_update(of=("self",))
-        run = runs.select_related("answer", "message", "requested_by", "persona__connection").get(
-            pk=run_id
-        )
+        run = runs.select_related("answer", "message", "persona__connection").get(pk=run_id)
     except (Room.DoesNotExist, Run.DoesNotExist):
         raise LeaseLost from None
     return room, run

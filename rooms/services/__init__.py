@@ -1,7 +1,8 @@
 """The use cases of rooms: each function checks the permission of `user` in one transaction.
 
 The exceptions are `add_members`, `joinable_rooms` and `check_may_edit`, whose callers have checked
-it, and `purge_rooms`, a job of the operator. Hooks are in `rooms.services.hooks`.
+it, and `purge_rooms` and `repair_owners`, jobs of the operator. Hooks are in
+`rooms.services.hooks`.
 """
 
 from rooms.services.members import (
@@ -21,6 +22,7 @@ from rooms.services.messages import (
     post_message,
     react,
 )
+from rooms.services.owners import repair_owners
 from rooms.services.personas import (
     bind_persona,
     confine_persona,
@@ -59,6 +61,7 @@ __all__ = [
     "put_member",
     "react",
     "remove_member",
+    "repair_owners",
     "restore_room",
     "retry_run",
     "unbind_persona",

@@ -1,6 +1,9 @@
 """Apply changes of members, teams, personas and connections to rooms, in the same transaction."""
 
+from collections.abc import Collection
 from uuid import UUID
+
+from django.db.models import Q
 
 from accounts.hooks import AccessRevoked, AccountHooks
 from accounts.models import Invitation, Team, TeamMember, TeamRole, User
@@ -17,11 +20,12 @@ from rooms.runs.ending import (
     fail_runs_of_personas,
     fail_unauthorized_runs,
 )
-from rooms.services.members import (
-    join_invited_rooms,
+from rooms.services.members import join_invited_rooms, publish_profile
+from rooms.services.memberships import (
     leave_rooms,
-    publish_profile,
+    leave_with_account,
     restore_to_rooms,
+    return_with_account,
     suspend_from_rooms,
 )
 from rooms.services.personas import lock_rooms_of, unbind
@@ -55,7 +59,16 @@ class RoomAccountHooks(AccountHooks):
         """Remove a guest from open rooms, and fail the runs that the new role does not allow."""
         if member.role == TeamRole.GUEST:  # first: it locks all rooms of the member, in order
             leave_rooms(member=member.user, team_id=member.team_id, privacy=Privacy.TEAM)
-        fail_unauthorized_runs_of(asker=member.user, team_id=member.team_id)
+        fail_unauthorized_runs_of(askers=[member.user], teams=[member.team_id])
+
+    def account_suspended(self, user: User) -> None:
+        leave_with_account(member=user)
+
+    def account_restored(self, user: User) -> None:
+        return_with_account(member=user)
+
+    def access_blocked(self, users: Collection[User], teams: Collection[Team]) -> None:
+        fail_unauthorized_runs_of(askers=users, teams=[team.pk for team in teams])
 
     def profile_changed(self, user: User) -> None:
         publish_profile(user)
@@ -79,7 +92,7 @@ class RoomAgentHooks(AgentHooks):
         for room in lock_rooms_of(persona):
             record(room, PersonaChanged(persona_body(persona)))
             if not persona.enabled:
-                fail_unauthorized_runs(room)
+                fail_unauthorized_runs(room, Q(persona=persona))
 
     def persona_deleted(self, persona: Persona) -> None:
         """Fail the runs of the persona and unbind it from its rooms."""
@@ -90,7 +103,7 @@ class RoomAgentHooks(AgentHooks):
     def persona_rights_revoked(self, persona: Persona) -> None:
         """Fail the runs whose askers may not use the persona any more."""
         for room in lock_rooms_of(persona):
-            fail_unauthorized_runs(room)
+            fail_unauthorized_runs(room, Q(persona=persona))
 
     def connection_key_removed(self, connection: Connection) -> None:
         """Fail the runs of the connection's personas."""

@@ -1,26 +1,36 @@
-"""Adds, changes and removes the members of rooms.
+"""Adds, changes and removes the members of rooms, on the request of a user.
 
-A room with members always has an owner. A guest becomes an owner only if an owner gives the
-guest this role, or if all other members are guests. The role gives the guest no further access to
-the team.
+A room always has an active owner: a service that would remove the last one raises Conflict. See
+`rooms.services.owners` for owners who lose their access to the team. A guest becomes an owner only
+if an owner gives the guest this role, or if all other members are guests. The role gives the guest
+no further access to the team.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import TypedDict, Unpack
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
-from accounts.audit.log import audit
+from accounts.audit.log import audit, audit_last
 from accounts.errors import Conflict, Forbidden, MaruError, NotFound
-from accounts.models import Invitation, Team, TeamMember, TeamRole, User
+from accounts.models import Invitation, Team, TeamMember, User, active_member
+from accounts.roles import ROOM_ROLES
 from accounts.services import invite
 from rooms.event_log import record
 from rooms.models import InvitedRoom, Room, RoomMember, RoomRole
-from rooms.permissions import MANAGE, VIEW, access_open_room, access_room, lock_room, set_room_role
+from rooms.permissions import (
+    MANAGE,
+    POST,
+    VIEW,
+    access_open_room,
+    access_room,
+    lock_room,
+    set_room_role,
+)
 from rooms.protocol.events import MemberAdded, MemberChanged, MemberRemoved
 from rooms.protocol.serializers import member_body
 from rooms.runs.ending import fail_unauthorized_runs
@@ -50,7 +60,7 @@ def put_member(*, user: User, room_id: UUID, member_id: UUID, role: str) -> Room
     elif member.role != role:
         _check_other_owner(room, member)
         before = {"user": str(member_id), "role": member.role}
-        _set_role(room, member, role)
+        set_role(room, member, role)
         after = {"user": str(member_id), "role": role}
         team_id = room.team_id
         audit(user, "room.member_changed", room.pk, team_id=team_id, before=before, after=after)
@@ -86,34 +96,35 @@ def joinable_rooms(user: User, team: Team) -> QuerySet[Room]:
 
 
 @transaction.atomic
+@audit_last()
 def invite_into_rooms(
     *, user: User, team_id: UUID, room_ids: Collection[UUID], **options: Unpack[InvitationOptions]
 ) -> tuple[Invitation, str]:
     """Like `accounts.services.invite`; a user who accepts also becomes a member of these rooms."""
-    rooms = [access_room(user, room_id, MANAGE) for room_id in dict.fromkeys(room_ids)]
+    rooms = [access_room(user, room_id, MANAGE) for room_id in sorted(set(room_ids))]
     if any(room.team_id != team_id for room in rooms):
         raise NotFound
     invitation, token = invite(user=user, team_id=team_id, **options)
+    for room in rooms:  # after `invite`, which locks the team
+        lock_room(user, room.pk, MANAGE)
     InvitedRoom.objects.bulk_create(InvitedRoom(invitation=invitation, room=r) for r in rooms)
     return invitation, token
 
 
 @transaction.atomic
+@audit_last()
 def join_invited_rooms(*, person: User, invitation: Invitation) -> None:
     """Add a user who has accepted an invitation to its rooms.
 
     Rooms that the author of the invitation may not manage any more are left out.
     """
-    joined: list[Room] = []
+    after = {"user": str(person.pk), "role": RoomRole.MEMBER.value}
     for invited in invitation.rooms.order_by("room_id"):
         try:
             room = lock_room(invitation.invited_by, invited.room_id, MANAGE)
         except MaruError:
             continue
         add_members(room, [person], RoomRole.MEMBER)
-        joined.append(room)
-    after = {"user": str(person.pk), "role": RoomRole.MEMBER.value}
-    for room in joined:
         audit(person, "room.member_added", room.pk, team_id=room.team_id, after=after)
 
 
@@ -127,8 +138,8 @@ def hand_over_room(*, user: User, room_id: UUID, member_id: UUID) -> None:
         raise NotFound
     if successor == own:
         raise Conflict(_("You already own this room."))
-    _set_role(room, successor, RoomRole.OWNER)
-    _set_role(room, own, RoomRole.MEMBER)
+    set_role(room, successor, RoomRole.OWNER)
+    set_role(room, own, RoomRole.MEMBER)
     after = {"owner": str(member_id)}
     audit(user, "room.handed_over", room.pk, team_id=room.team_id, after=after)
 
@@ -145,48 +156,9 @@ def remove_member(*, user: User, room_id: UUID, member_id: UUID) -> None:
     if member is None:
         raise NotFound
     _check_other_owner(room, member)
-    _remove(room, member)
+    remove(room, member)
     before = {"user": str(member_id), "role": member.role}
     audit(user, "room.member_removed", room.pk, team_id=room.team_id, before=before)
-
-
-@transaction.atomic
-def leave_rooms(*, member: User, team_id: UUID, privacy: str | None = None) -> None:
-    """Remove a user from the rooms of a team, or only from the rooms with this `privacy`.
-
-    The caller has checked the permission of the acting user. A room that loses its last owner gets
-    a new one (`_ensure_owners`).
-    """
-    left: list[Room] = []
-    for room, membership in _lock_memberships(member, team_id):
-        if privacy in (None, room.privacy):
-            _remove(room, membership)
-            left.append(room)
-    _ensure_owners(left)
-
-
-@transaction.atomic
-def suspend_from_rooms(*, member: User, team_id: UUID) -> None:
-    """Remove a user's permissions in the rooms of a team; keep the memberships."""
-    left: list[Room] = []
-    for room, membership in _lock_memberships(member, team_id):
-        membership.suspended = True
-        membership.save(update_fields=["suspended"])
-        set_room_role([member], room, None)
-        record(room, MemberRemoved(member.pk))
-        fail_unauthorized_runs(room)
-        left.append(room)
-    _ensure_owners(left)
-
-
-@transaction.atomic
-def restore_to_rooms(*, member: User, team_id: UUID) -> None:
-    """Undo `suspend_from_rooms`."""
-    for room, membership in _lock_memberships(member, team_id):
-        membership.suspended = False
-        membership.save(update_fields=["suspended"])
-        set_room_role([member], room, membership.role)
-        record(room, MemberAdded(member_body(membership)))
 
 
 @transaction.atomic
@@ -208,10 +180,8 @@ def lock_team_members(team_id: UUID, user_ids: Sequence[UUID]) -> list[User]:
     sees the removal. Members are locked in one order, and before the audit log, as a removal does.
     """
     rows = TeamMember.objects.select_for_update(of=("self",), no_key=True).select_related("user")
-    active = rows.filter(team=team_id, suspended_at=None, user__is_active=True)
-    users = {
-        member.user_id: member.user for member in active.filter(user__in=user_ids).order_by("pk")
-    }
+    active = rows.filter(active_member(), team=team_id, user__in=user_ids)
+    users = {member.user_id: member.user for member in active.order_by("pk")}
     try:
         return [users[user_id] for user_id in dict.fromkeys(user_ids)]
     except KeyError:
@@ -234,63 +204,32 @@ def _member(room: Room, user_id: UUID) -> RoomMember | None:
     return room.members.active().select_related("user").filter(user_id=user_id).first()
 
 
-def _set_role(room: Room, member: RoomMember, role: str) -> None:
+def set_role(room: Room, member: RoomMember, role: str) -> None:
+    """Change the role of a member of a room that the caller has locked, after its checks."""
+    may_post = POST in ROOM_ROLES[member.role]
     member.role = role
     member.save(update_fields=["role"])
     set_room_role([member.user], room, role)
     record(room, MemberChanged(member_body(member)))
-    fail_unauthorized_runs(room)
+    if may_post and POST not in ROOM_ROLES[role]:
+        fail_unauthorized_runs(room, Q(requested_by=member.user_id))
 
 
-def _remove(room: Room, member: RoomMember) -> None:
-    """Delete a membership. The removal of a suspended member has been recorded already."""
+def remove(room: Room, member: RoomMember) -> None:
+    """Delete a membership of a room that the caller has locked, after its checks.
+
+    The removal of a member without access has been recorded already.
+    """
     member.delete()
     set_room_role([member.user], room, None)
-    if not member.suspended:
+    if not member.suspended and member.user.is_active:
         record(room, MemberRemoved(member.user_id))
-        fail_unauthorized_runs(room)
-
-
-def _lock_memberships(user: User, team_id: UUID) -> Iterator[tuple[Room, RoomMember]]:
-    """Lock the rooms of a team that the user is in, one by one; yield each with the membership.
-
-    Suspended memberships are included.
-    """
-    memberships = RoomMember.objects.filter(user=user, room__team=team_id).order_by("room_id")
-    for room_id in list(memberships.values_list("room_id", flat=True)):
-        room = Room.objects.locked().get(pk=room_id)
-        member = room.members.select_related("user").filter(user=user).first()
-        if member is not None:
-            yield room, member
-
-
-def _ensure_owners(rooms: Iterable[Room]) -> None:
-    """Make a member the owner of each room without an owner; the caller has locked the rooms.
-
-    The audit entries are written last, because they lock the audit log.
-    """
-    successors = [(room, member) for room in rooms if (member := _successor(room)) is not None]
-    for room, member in successors:
-        _set_role(room, member, RoomRole.OWNER)
-    for room, member in successors:
-        after = {"owner": str(member.user_id)}
-        audit(None, "room.inherited", room.pk, team_id=room.team_id, after=after)
-
-
-def _successor(room: Room) -> RoomMember | None:
-    """Return the longest-standing member of a room, guests last.
-
-    None if the room has an owner or no members.
-    """
-    members = room.members.active().select_related("user")
-    if members.filter(role=RoomRole.OWNER).exists():
-        return None
-    guests = TeamMember.objects.filter(team=room.team_id, role=TeamRole.GUEST)
-    is_guest = Exists(guests.filter(user=OuterRef("user")))
-    return members.order_by(is_guest, "joined_at", "pk").first()
+        fail_unauthorized_runs(room, Q(requested_by=member.user_id))
 
 
 def _check_other_owner(room: Room, member: RoomMember) -> None:
     owners = room.members.active().filter(role=RoomRole.OWNER).exclude(pk=member.pk)
     if member.role == RoomRole.OWNER and not owners.exists():
-        raise Conflict(_("A room needs an owner. Make another member the owner first."))
+        raise Conflict(
+            _("A room needs an owner. Make another member the owner first, or delete the room.")
+        )

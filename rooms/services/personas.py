@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from accounts.audit.log import audit
@@ -97,9 +97,12 @@ def lock_personas(personas: QuerySet[Persona]) -> list[Persona]:
     """Lock personas. Every caller locks personas before rooms.
 
     The lock prevents that a persona is bound to a room while another transaction confines or
-    deletes it.
+    deletes it. The query runs again under the lock, because the rights that it asks for may have
+    ended while this transaction waited.
     """
-    return list(personas.select_for_update(of=("self",), no_key=True).order_by("pk"))
+    locking = personas.select_for_update(of=("self",), no_key=True).order_by("pk")
+    list(locking.values_list("pk"))
+    return list(personas.order_by("pk"))
 
 
 def unbind(room: Room, persona_id: UUID) -> None:
@@ -110,7 +113,7 @@ def unbind(room: Room, persona_id: UUID) -> None:
         room.save(update_fields=["default_persona"])
         record(room, RoomChanged(room_body(room)))
     record(room, PersonaUnbound(persona_id))
-    fail_unauthorized_runs(room)
+    fail_unauthorized_runs(room, Q(persona=persona_id))
 
 
 def bind(room: Room, personas: Sequence[Persona]) -> None:

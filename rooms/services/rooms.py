@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts.audit.log import audit
+from accounts.audit.log import audit, audit_last
 from accounts.database import delete_in_batches
 from accounts.errors import NotFound
 from accounts.models import Team, User
@@ -37,6 +37,7 @@ from rooms.protocol.events import RoomArchived, RoomChanged, RoomDeleted
 from rooms.protocol.serializers import room_body
 from rooms.runs.ending import cancel_runs
 from rooms.services.members import add_members, lock_team_members
+from rooms.services.owners import ABANDONED_RETENTION
 from rooms.services.personas import bind, bindable, lock_personas
 
 NAME_LENGTH: Final = 80
@@ -67,6 +68,7 @@ def create_room(
         raise NotFound
     bound.sort(key=lambda persona: list(personas).index(persona.pk))
     owner, *others = lock_team_members(team.pk, [user.pk, *people])
+    access_team(user, team_id, CREATE_ROOM)  # again under the lock, as `lock_room` does
     room = Room.objects.create(
         team=team,
         name=require_name(name, max_length=NAME_LENGTH),
@@ -86,6 +88,7 @@ def create_room(
 
 
 @transaction.atomic
+@audit_last()
 def create_first_room(*, user: User, team_id: UUID) -> Room:
     """Create the first room of a team, with a demo persona, which needs no key."""
     persona = create_demo_persona(user=user, team_id=team_id)
@@ -104,6 +107,7 @@ class RoomChanges(TypedDict, total=False):
 
 
 @transaction.atomic
+@audit_last()
 def update_room(*, user: User, room_id: UUID, **changes: Unpack[RoomChanges]) -> Room:
     """Change a room. Raises NotFound for a default persona that is not bound to it.
 
@@ -148,6 +152,11 @@ def delete_room(*, user: User, room_id: UUID) -> None:
     """Delete a room: remove all members and permissions at once; `purge_rooms` deletes the row."""
     room = lock_room(user, room_id, MANAGE, even_archived=True)
     cancel_runs(room, user.pk)
+    _delete(room)
+    audit(user, "room.deleted", room.pk, team_id=room.team_id, before=_audit_facts(room, ["name"]))
+
+
+def _delete(room: Room) -> None:
     record(room, RoomDeleted())
     set_room_role(User.objects.filter(room_memberships__room=room), room, None)
     room.members.all().delete()
@@ -155,21 +164,33 @@ def delete_room(*, user: User, room_id: UUID) -> None:
     AllowedRoom.objects.filter(room=room).delete()
     room.deleted_at = timezone.now()
     room.save(update_fields=["deleted_at"])
-    audit(user, "room.deleted", room.pk, team_id=room.team_id, before=_audit_facts(room, ["name"]))
 
 
 def purge_rooms() -> int:
     """Delete the rows of rooms that were deleted more than RETENTION ago; return their number.
 
     Until RETENTION has passed, a process that missed `room.deleted` can read it from the log, and a
-    worker can read that its run is cancelled.
+    worker can read that its run is cancelled. Rooms that were abandoned more than
+    ABANDONED_RETENTION ago are deleted first, so that their rows go RETENTION later.
     """
+    _delete_abandoned_rooms()
     expired = Room.objects.filter(deleted_at__lt=timezone.now() - RETENTION)
     room_ids = list(expired.values_list("pk", flat=True))
     for room_id in room_ids:
         empty_room(room_id)
         Room.objects.filter(pk=room_id).delete()
     return len(room_ids)
+
+
+def _delete_abandoned_rooms() -> None:
+    abandoned_before = timezone.now() - ABANDONED_RETENTION
+    expired = Room.objects.filter(abandoned_at__lt=abandoned_before, deleted_at=None)
+    for room_id in list(expired.values_list("pk", flat=True)):
+        with transaction.atomic():
+            # The condition again, under the lock: the room may have been revived meanwhile.
+            for room in expired.locked().filter(pk=room_id):
+                _delete(room)
+                audit(None, "room.deleted", room.pk, team_id=room.team_id)
 
 
 def empty_room(room_id: UUID) -> None:

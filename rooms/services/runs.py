@@ -1,9 +1,11 @@
 """Cancels and retries runs."""
 
+from collections.abc import Collection
 from typing import Final
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.errors import Conflict
@@ -45,15 +47,15 @@ def retry_run(*, user: User, run_id: UUID) -> Run:
 
 
 @transaction.atomic
-def fail_unauthorized_runs_of(*, asker: User, team_id: UUID) -> None:
-    """Fail the active runs of `asker` in a team that are no longer authorized.
+def fail_unauthorized_runs_of(*, askers: Collection[User], teams: Collection[UUID]) -> None:
+    """Fail the active runs of `askers` in these teams that are no longer authorized.
 
     The caller has checked the permission of the acting user.
     """
-    unended = Run.objects.active().filter(team=team_id, requested_by=asker)
+    unended = Run.objects.active().filter(team__in=teams, requested_by__in=askers)
     rooms = Room.objects.locked()
     for room in rooms.filter(pk__in=unended.values("room")).order_by("pk"):
-        fail_unauthorized_runs(room)
+        fail_unauthorized_runs(room, Q(requested_by__in=askers))
 
 
 def _lock_run(user: User, run_id: UUID, asker_needs: str) -> tuple[Room, Run]:

@@ -111,11 +111,11 @@ def test_changes_of_staff_and_active_are_audited(staff: Client, cast: Cast) -> N
     staff.post(path, {"is_active": "on", "is_superuser": "on"})
     staff.post(path, {"is_active": "on", "is_staff": "on"})
 
-    promoted, demoted = written(cast.owner)
+    restored, promoted, demoted = written(cast.owner)
+    assert restored.action == "user.restored"
     assert promoted.action == demoted.action == "user.changed"
-    assert promoted.target_id == demoted.target_id == cast.suspended.pk
-    assert promoted.before == {"is_active": False, "is_superuser": False}
-    assert promoted.after == {"is_active": True, "is_superuser": True}
+    assert {each.target_id for each in (restored, promoted, demoted)} == {cast.suspended.pk}
+    assert (promoted.before, promoted.after) == ({"is_superuser": False}, {"is_superuser": True})
     assert (demoted.before["is_staff"], demoted.after["is_superuser"]) == (False, False)
 
 

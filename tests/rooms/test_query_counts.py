@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from accounts.models import TeamMember, User
+from accounts.models import TeamHandle, TeamMember, User
 from accounts.services import create_token
 from agents.services import create_demo_persona
 from rooms import services
@@ -114,6 +114,9 @@ def test_page_of_a_thousand_members_takes_at_most_ten_queries(
         User(name=f"Person {n}", email=f"p{n}@example.com", handle=f"p{n}") for n in range(1_000)
     )
     TeamMember.objects.bulk_create(TeamMember(team=cast.team, user=user) for user in people)
+    TeamHandle.objects.bulk_create(
+        TeamHandle(team=cast.team, handle=user.handle, holder=user.pk) for user in people
+    )
     services.add_members(cast.refreshed(), people, RoomRole.MEMBER)
     client = browser(cast.owner)
     address = reverse(name, args=[getattr(cast, of).pk])

@@ -153,6 +153,7 @@ CHANGES: dict[str, tuple[Act, list[str]]] = {
         ),
         ["team.member_changed"],
     ),
+    "restore_user": (lambda w: A.restore_user(user=w.owner, person=w.member), ["user.restored"]),
     "suspend_user": (lambda w: A.suspend_user(user=w.owner, person=w.member), ["user.suspended"]),
     "update_profile": (lambda w: A.update_profile(user=w.owner, wood="zelkova"), ["user.changed"]),
     "complete_setup": (setup, ["team.created", "user.changed", "user.created"]),
@@ -302,6 +303,7 @@ BEFORE: dict[str, Act] = {
     "restore_team_member": lambda w: A.suspend_team_member(
         user=w.owner, team_id=w.team.pk, member_id=w.member.pk
     ),
+    "restore_user": lambda w: A.suspend_user(person=w.member),
     "restore_room": lambda w: R.archive_room(user=w.owner, room_id=w.room.pk),
     "join_room": lambda w: R.update_room(user=w.owner, room_id=w.room.pk, privacy="team"),
     "hand_over_room": added,
@@ -327,6 +329,7 @@ WITHOUT = {
     "invitation_url": "reads",
     "open_invitations": "reads",
     "purge_expired": "the rows admit no one any more",
+    "repair_owners": "audits each room: tests/rooms/services/test_owners.py",
     "purge_rooms": "the deletion of the room has an entry",
     "rotate_keys": "the operator encrypts the same keys with another secret",
     "find_unreadable_keys": "reads",

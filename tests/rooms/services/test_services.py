@@ -13,12 +13,12 @@ from pytest_django import DjangoAssertNumQueries
 from accounts.errors import Conflict, Forbidden, Invalid, MaruError, NotFound, TooLarge
 from accounts.models import User
 from accounts.roles import TEAM_ROLES
-from agents.services import create_demo_persona
+from agents.services import create_demo_persona, update_persona
 from rooms import services
 from rooms.event_log import events_after
 from rooms.models import AnswerPolicy, Message, Room, RoomEvent, RoomMember, RoomRole, Run, RunState
 from rooms.permissions import MANAGE, POST, VIEW, access_room
-from rooms.services.members import leave_rooms
+from rooms.services.memberships import leave_rooms
 from tests.rooms.conftest import Cast
 
 pytestmark = pytest.mark.django_db
@@ -235,8 +235,7 @@ def test_answer_policy_selects_the_personas(
 ) -> None:
     first, second = (create_demo_persona(user=cast.owner, team_id=cast.team.pk) for _ in range(2))
     for persona, handle in ((first, "first"), (second, "second")):
-        persona.handle = handle
-        persona.save()
+        update_persona(user=cast.owner, persona_id=persona.pk, handle=handle)
     room = services.create_room(
         user=cast.owner,
         team_id=cast.team.pk,

@@ -12,6 +12,7 @@ from django.db import transaction
 from accounts.models import Team, TeamRole, User
 from accounts.names import MAX_NAME_LENGTH
 from accounts.services import create_team, create_token
+from accounts.services.handles import take_handle
 from accounts.services.teams import add_team_member
 from agents.models import Connection, Persona
 from agents.services import create_connection, create_demo_persona, create_persona
@@ -112,6 +113,7 @@ def _persona_of(owner: User, team: Team, connection: Connection, model: str) -> 
     )
     # Scripts look up a persona by the name of its model, which may not be a valid handle.
     persona.handle = model[:MAX_NAME_LENGTH]
+    take_handle(team.pk, persona.pk, persona.handle)
     persona.save(update_fields=["handle"])
     return persona
 

@@ -6,7 +6,7 @@ from accounts.models import TeamMember, TeamPermission
 from accounts.services import remove_team_member
 from agents import services as agents
 from rooms.models import RoomMember, RoomPermission
-from tests.security.orphaned_permissions import orphaned_permissions
+from tests.security.invariants import orphaned_permissions
 from tests.security.principals import Tenant, make_tenant
 
 pytestmark = pytest.mark.django_db

@@ -1,0 +1,113 @@
+"""Owners of rooms: no live room is without an active member who can manage it.
+
+The services of rooms refuse to remove the last owner. An owner can still be lost with the
+membership in the team, by a suspension, by a role in the team that does not allow the room, or with
+the account. Then the room passes on, in the same transaction:
+
+1. to the active member of the room who joined it first, guests last;
+2. if no active member is left, an open room passes to the team owner who joined the team first;
+3. a private room is abandoned: archived, and purged after ABANDONED_RETENTION unless one of its
+   members becomes active again. Nobody else gets access to it, because admins do not see private
+   rooms that they are not in. An open room of a team without active owner is abandoned too.
+
+`accounts.models.active_member` defines who is active. Every caller holds the lock of the team, so
+that its members cannot change, and the locks of the rooms.
+"""
+
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Final
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+from django.utils import timezone
+
+from accounts.audit.log import audit, audit_last
+from accounts.models import Team, TeamMember, TeamRole
+from accounts.services.teams import pass_on_ownerless_teams
+from rooms.event_log import record
+from rooms.models import Privacy, Room, RoomMember, RoomRole
+from rooms.protocol.events import RoomArchived, RoomChanged
+from rooms.protocol.serializers import room_body
+from rooms.services.members import add_members, set_role
+
+ABANDONED_RETENTION: Final = timedelta(days=30)
+
+
+def pass_on_ownerless_rooms(rooms: Collection[Room]) -> None:
+    """Give each locked room without an active owner another one, or abandon it."""
+    ids = [room.pk for room in rooms]
+    ownerless = set(_ownerless().filter(pk__in=ids).values_list("pk", flat=True))
+    for room in rooms:
+        if room.pk in ownerless:
+            _pass_on(room)
+
+
+def revive(room: Room) -> None:
+    """Undo the abandonment of a locked room that has an active member again."""
+    if room.abandoned_at is None:
+        return
+    if room.archived_at == room.abandoned_at:  # it was not archived before
+        room.archived_at = None
+    room.abandoned_at = None
+    room.save(update_fields=["archived_at", "abandoned_at"])
+    record(room, RoomChanged(room_body(room)))
+    audit(None, "room.revived", room.pk, team_id=room.team_id)
+
+
+def repair_owners() -> int:
+    """Pass on all teams and rooms without an active owner; return the number of rooms.
+
+    Repairs rows that earlier versions or commands outside of the services have left.
+    """
+    repaired = 0
+    for team_id in list(Team.objects.filter(deleted_at=None).values_list("pk", flat=True)):
+        with transaction.atomic(), audit_last():
+            teams = list(Team.objects.locked().filter(pk=team_id, deleted_at=None))
+            pass_on_ownerless_teams(teams)
+            ownerless = _ownerless().filter(team__in=teams)
+            locked = Room.objects.locked().filter(pk__in=ownerless.values("pk"))
+            rooms = list(locked.order_by("pk"))
+            pass_on_ownerless_rooms(rooms)
+            repaired += len(rooms)
+    return repaired
+
+
+def _ownerless() -> QuerySet[Room]:
+    """Return the rooms, neither deleted nor abandoned, in which no active member is an owner."""
+    owners = RoomMember.objects.active().filter(room=OuterRef("pk"), role=RoomRole.OWNER)
+    return Room.objects.filter(~Exists(owners), deleted_at=None, abandoned_at=None)
+
+
+def _pass_on(room: Room) -> None:
+    if heir := _heir(room):
+        set_role(room, heir, RoomRole.OWNER)
+    elif room.privacy == Privacy.TEAM and (owner := _team_owner(room)):
+        (heir,) = add_members(room, [owner.user], RoomRole.OWNER)
+    else:
+        _abandon(room)
+        return
+    after = {"owner": str(heir.user_id)}
+    audit(None, "room.inherited", room.pk, team_id=room.team_id, after=after)
+
+
+def _heir(room: Room) -> RoomMember | None:
+    """Return the active member of a room who joined it first, guests last; None without members."""
+    guests = TeamMember.objects.filter(team=room.team_id, role=TeamRole.GUEST)
+    is_guest = Exists(guests.filter(user=OuterRef("user")))
+    members = room.members.active().select_related("user")
+    return members.order_by(is_guest, "joined_at", "pk").first()
+
+
+def _team_owner(room: Room) -> TeamMember | None:
+    owners = TeamMember.objects.active().filter(team=room.team_id, role=TeamRole.OWNER)
+    return owners.select_related("user").order_by("joined_at", "pk").first()
+
+
+def _abandon(room: Room) -> None:
+    room.abandoned_at = timezone.now()
+    if room.archived_at is None:
+        room.archived_at = room.abandoned_at
+        record(room, RoomArchived(room_body(room)))
+    room.save(update_fields=["archived_at", "abandoned_at"])
+    audit(None, "room.abandoned", room.pk, team_id=room.team_id)
