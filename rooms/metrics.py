@@ -11,3 +11,8 @@ RUNS_OPEN: Final = Gauge("maru_runs_open", "Runs that this worker is answering")
 HEALED: Final = Counter(
     "maru_healed", "Gaps in the delivery that were filled from the log or the delta store", ["kind"]
 )
+REFUSED: Final = Counter(
+    "maru_requests_refused",
+    "Connections and requests that the server refused or ended before the application",
+    ["reason"],
+)

@@ -43,8 +43,8 @@ TRUSTED_PROXIES = ENV.trusted_proxies
 METRICS_ALLOW = [ip_network(network) for network in ENV.metrics_allow]
 SECURE_SSL_REDIRECT = False  # the proxy redirects: only the proxy sees the scheme of the request
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
-SECURE_HSTS_PRELOAD = HTTPS
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS and ENV.hsts in {"subdomains", "preload"}
+SECURE_HSTS_PRELOAD = HTTPS and ENV.hsts == "preload"
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = HTTPS
@@ -53,7 +53,9 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = LANGUAGE_COOKIE_SAMESITE = "Lax
 SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "maru_session", "maru_csrf"
 X_FRAME_OPTIONS = "DENY"
 SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # SECURE_HSTS_INCLUDE_SUBDOMAINS: only the owner of the domain can decide it
     "security.W008",  # SECURE_SSL_REDIRECT: see above
+    "security.W021",  # SECURE_HSTS_PRELOAD: only the owner of the domain can decide it
 ]
 
 _SELF, _NONE = "'self'", "'none'"
@@ -96,6 +98,7 @@ INSTALLED_APPS = [
     "csp",
 ]
 MIDDLEWARE = [
+    "maru.web.middleware.probes_by_any_name",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -241,5 +244,6 @@ RUN_BOUNDS = {
     "queued_per_team": ENV.queued_per_team,
 }
 RATE_LIMITS = ENV.rate_limits == "on"
+CONNECTIONS, CONNECTIONS_PER_ADDRESS = ENV.connections, ENV.connections_per_address
 LOGGING_CONFIG = "maru.config.logs.configure"
 LOGGING = {"format": ENV.log_format, "level": ENV.log_level}

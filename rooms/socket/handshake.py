@@ -4,17 +4,19 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from http.cookies import CookieError, SimpleCookie
+from io import BytesIO
 from typing import Any, Final
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import orjson
 import structlog
 from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.core.handlers.asgi import ASGIRequest
 from django.db import Error as DatabaseError
+from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import CsrfViewMiddleware
 from django.utils import translation
-from django.utils.translation.trans_real import parse_accept_lang_header
 
 from accounts.audit.log import client_address
 from accounts.errors import is_outage
@@ -59,13 +61,11 @@ class Handshake:
         self._authenticator = Authenticator()
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        bearer = token.strip() if scheme.lower() == "bearer" else None
-        if not _is_allowed_origin(headers, scope, bearer):
+        request = as_page_request(scope)
+        if not _is_allowed_origin(request):
             await _refuse(receive, send, HTTPStatus.FORBIDDEN, "forbidden")
             return
-        credentials = Credentials(bearer, _cookie(headers, settings.SESSION_COOKIE_NAME))
+        credentials = credentials_of(request)
         try:
             identity = await self._authenticator.authenticate(credentials)
         except DatabaseError as error:
@@ -87,47 +87,39 @@ class Handshake:
         added = {
             "user": user,
             "credential": identity.credential,
-            "language": _language(headers),
+            "language": translation.get_language_from_request(request),
         }
         with counted_connection(user.pk):
             await self._app({**scope, **added}, receive, send)
 
 
-def _is_allowed_origin(headers: dict[str, str], scope: dict[str, Any], bearer: str | None) -> bool:
-    """Compare Origin (RFC 6454) with the Host of the request and with the public address."""
-    origin = headers.get("origin")
-    if origin is None:
-        return bearer is not None
-    if origin in settings.CSRF_TRUSTED_ORIGINS:
-        return True
-    host = headers.get("host", "")
+def credentials_of(request: HttpRequest) -> Credentials:
+    """Return the bearer token (RFC 6750 §2.1) and the session cookie of a request."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    bearer = token.strip() if scheme.lower() == "bearer" else None
+    return Credentials(bearer, request.COOKIES.get(settings.SESSION_COOKIE_NAME))
+
+
+def as_page_request(scope: dict[str, Any]) -> ASGIRequest:
+    """Return the head of a request as Django would see it, so that Django's rules apply."""
     scheme = "https" if scope.get("scheme") in {"wss", "https"} else "http"
+    page = {**scope, "method": "GET", "scheme": scheme, "query_string": b""}
+    return ASGIRequest(page, BytesIO())
+
+
+def _is_allowed_origin(request: HttpRequest) -> bool:
+    """Return True if a page with this Host is served, and may submit a form with this Origin.
+
+    Both answers are Django's, so that sockets and pages accept the same hosts.
+    """
     try:
-        if urlsplit(f"//{host}").hostname not in settings.ALLOWED_HOSTS:
-            return False
-    except ValueError:  # unbalanced brackets of an IPv6 address
+        request.get_host()
+    except DisallowedHost:
         return False
-    return origin == f"{scheme}://{host}"
-
-
-def _language(headers: dict[str, str]) -> str:
-    """Return the language of the user's cookie, else of Accept-Language, else the default."""
-    accepted = [code for code, _ in parse_accept_lang_header(headers.get("accept-language", ""))]
-    chosen = _cookie(headers, settings.LANGUAGE_COOKIE_NAME)
-    for code in [chosen, *accepted] if chosen else accepted:
-        try:
-            return translation.get_supported_language_variant(code)
-        except LookupError:
-            continue
-    return settings.LANGUAGE_CODE
-
-
-def _cookie(headers: dict[str, str], name: str) -> str | None:
-    try:
-        morsel = SimpleCookie(headers.get("cookie", "")).get(name)
-    except CookieError:
-        return None
-    return morsel.value if morsel else None
+    if "Origin" not in request.headers:
+        return credentials_of(request).token is not None
+    csrf: Any = CsrfViewMiddleware(lambda _request: HttpResponse())
+    return bool(csrf._origin_verified(request))  # noqa: SLF001 # the only way to ask Django
 
 
 async def refuse_unknown_path(scope: dict[str, Any], receive: Any, send: Any) -> None:

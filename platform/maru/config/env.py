@@ -209,6 +209,23 @@ class Env(BaseSettings):
     queued_per_team: int = Field(
         1_000, ge=1, description="queued answers in one team; can be overridden per team"
     )
+    connections: int = Field(
+        10_000,
+        ge=10,
+        description="connections at once in one web process; fewer if the limit of open files "
+        "does not allow them",
+    )
+    connections_per_address: int = Field(
+        1_000,
+        ge=10,
+        description="connections at once of one client address (IPv6: of one /64 network) in one "
+        "web process; trusted proxies are exempt",
+    )
+    hsts: Literal["host", "subdomains", "preload"] = Field(
+        "host",
+        description="Strict-Transport-Security covers only the host of MARU_PUBLIC_URL, also its "
+        "subdomains, or asks browsers to preload the whole domain",
+    )
     rate_limits: Literal["on", "off"] = Field("on", description="off only for load tests")
     log_format: Literal["text", "json"] = Field("text", description="format of log lines")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

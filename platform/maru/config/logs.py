@@ -15,8 +15,6 @@ _SHARED: list[Processor] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
 
-_NO_TEXT = "Invalid UTF-8 sequence received from client."
-
 
 def configure(config: dict[str, Any]) -> None:
     """Send the log of every library to standard error, formatted as `text` or `json`."""
@@ -52,18 +50,9 @@ def configure(config: dict[str, Any]) -> None:
     # django.request logs the path of each 4xx response. Some paths contain secrets (invitation and
     # set-up links); refused requests are in the audit log.
     logging.getLogger("django.request").setLevel(logging.ERROR)
-    logging.getLogger("uvicorn.error").addFilter(_shorten_invalid_utf8)
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-
-
-def _shorten_invalid_utf8(record: logging.LogRecord) -> bool:
-    """Replace uvicorn's traceback for a frame with invalid UTF-8 by one warning."""
-    if record.msg == _NO_TEXT:
-        record.msg, record.exc_info = "socket.no_text", None
-        record.levelno, record.levelname = logging.WARNING, "WARNING"
-    return True

@@ -3,17 +3,19 @@
 In the embedded profile, this is the only process: it also migrates the database and runs answers.
 """
 
+import asyncio
 import errno
 import gc
 import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from ipaddress import ip_address
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "maru.settings")
 
@@ -21,11 +23,16 @@ import django
 import uvicorn
 from django.conf import settings
 
+from maru.server.connections import Connections, allowed_by_system
+from maru.server.http_protocol import BoundedHttpProtocol
 from maru.server.websocket_protocol import BoundedProtocol
 
 PING_SECONDS = 20
+KEEP_ALIVE_SECONDS = 5
 DRAIN_SECONDS = 25
 EMBEDDED_DRAIN_SECONDS = 5
+UNACKNOWLEDGED_SECONDS = 30
+"""The kernel drops a peer that has vanished, or that reads nothing, after this time (RFC 5482)."""
 
 
 def main() -> None:
@@ -37,32 +44,73 @@ def main() -> None:
     from maru.config.env import load
 
     env = load()
-    listener = _listen(env.host, env.port)
+    listener = _bind(env.host, env.port)
     _prepare()
     application = _application()
-    _announce(env.public_url or _address(listener))
+    announcement = _announcement(env.public_url or _address(listener))
     # Modules stay loaded for the life of the process: exclude them from garbage collection.
     gc.collect()
     gc.freeze()
-    server = Server(config(application, settings.TRUSTED_PROXIES))
+    server = Server(config(application, settings.TRUSTED_PROXIES), announcement)
     server.run(sockets=[listener])
     if not server.started or server.lifespan.error_occurred:
         sys.exit(1)
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that stops if a companion fails, and ends event streams at shutdown."""
+    """A uvicorn server that listens only when it is ready, and stops without losing a request."""
+
+    config: "Config"
+
+    def __init__(self, config: "Config", announcement: str = "") -> None:
+        super().__init__(config)
+        self._announcement = announcement
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, then listen: until then, a proxy uses another process at once."""
+        try:
+            await super().startup(sockets)
+        except OSError as error:  # another process has begun to listen since the port was bound
+            await self.lifespan.shutdown()
+            _give_up(_why_not(error, *(sockets or [])[0].getsockname()[:2]))
+        if self._announcement:
+            print(self._announcement, flush=True)
 
     async def on_tick(self, counter: int) -> bool:
         """Return True to shut down: on request, or after a companion has failed."""
         return await super().on_tick(counter) or self.lifespan.error_occurred
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End event streams first: uvicorn would wait for them until its timeout."""
+        """End event streams first: uvicorn would wait for them until its timeout.
+
+        The kernel has accepted connections that this process has not. To close the listener would
+        reset them, and a proxy must not repeat a POST that it has sent. So they are served as well.
+        """
         from rooms.socket.sse import close_streams
 
         close_streams()
+        self.config.connections.is_draining = True
+        accepted = [each for listener in sockets or [] for each in _accept_all(listener)]
+        for server in self.servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        for each in accepted:
+            await loop.connect_accepted_socket(self._protocol, each)
         await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return self.config.make_protocol(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+
+def _accept_all(listener: socket.socket) -> Iterator[socket.socket]:
+    """Yield the connections in the listener's backlog."""
+    with suppress(BlockingIOError):
+        while True:
+            connection, _address = listener.accept()
+            connection.setblocking(False)
+            yield connection
 
 
 def _prepare() -> None:
@@ -95,12 +143,23 @@ def _application() -> Any:
     return application
 
 
-def config(application: Any, trusted_proxies: Sequence[str]) -> uvicorn.Config:
-    """Return uvicorn's configuration; only trusted proxies may set the client's address."""
-    return uvicorn.Config(
+class Config(uvicorn.Config):
+    """uvicorn's configuration, with the bounds on connections."""
+
+    def __init__(self, application: Any, connections: Connections, **options: Any) -> None:
+        self.connections = connections
+        self.make_protocol = partial(BoundedHttpProtocol, connections=connections)
+        super().__init__(application, http=cast("Any", self.make_protocol), **options)
+
+
+def config(application: Any, trusted_proxies: Sequence[str]) -> Config:
+    """Return the configuration; only trusted proxies may set the client's address."""
+    per_address = settings.CONNECTIONS_PER_ADDRESS if settings.RATE_LIMITS else None
+    total = allowed_by_system(settings.CONNECTIONS)
+    return Config(
         application,
+        Connections(total, per_address, trusted_proxies),
         loop="uvloop",
-        http="httptools",
         ws=BoundedProtocol,
         ws_max_size=65_536,
         ws_per_message_deflate=False,
@@ -110,6 +169,7 @@ def config(application: Any, trusted_proxies: Sequence[str]) -> uvicorn.Config:
         proxy_headers=bool(trusted_proxies),
         forwarded_allow_ips=",".join(trusted_proxies) or None,
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
         log_config=None,
         access_log=False,
@@ -134,16 +194,19 @@ async def _answers(state: dict[str, object]) -> AsyncIterator[None]:
         yield
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int) -> socket.socket:
+    """Return a socket that is bound but does not listen yet, or end the process."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; accepted connections inherit it
+        vanished = UNACKNOWLEDGED_SECONDS * 1_000
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, vanished)
     try:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
         _give_up(_why_not(error, host, port))
-    listener.listen(2048)
     listener.setblocking(False)
     return listener
 
@@ -157,17 +220,16 @@ def _why_not(error: OSError, host: str, port: int) -> str:
     return f"Maru cannot listen on {host}:{port}: {error.strerror}. Change MARU_HOST or MARU_PORT."
 
 
-def _announce(address: str) -> None:
-    """Print one line: the address, or the set-up link if no account exists yet."""
+def _announcement(address: str) -> str:
+    """Return one line: the address, or the set-up link if no account exists yet."""
     from maru.config import database
     from maru.web.setup import link_for_empty_installation
 
     with database.explained():
         link = link_for_empty_installation(address)
     if link is None:
-        print(f"Maru runs at {address}", flush=True)
-    else:
-        print(f"Open this link within one hour to set up Maru: {link}", flush=True)
+        return f"Maru runs at {address}"
+    return f"Open this link within one hour to set up Maru: {link}"
 
 
 def _address(listener: socket.socket) -> str:

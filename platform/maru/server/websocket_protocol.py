@@ -2,15 +2,65 @@
 
 from typing import Final
 
+import structlog
+from websockets import http11
 from websockets.frames import CloseCode, Frame
 
+from maru.server.connections import Slot
 from rooms.fanout.transport import FlowControlProtocol
 
+log = structlog.get_logger(__name__)
+
 FRAGMENTS: Final = 1_024
+
+# A socket must accept the cookies that a page accepts; `http_protocol` has bounded the head.
+http11.MAX_LINE_LENGTH = http11.MAX_NUM_HEADERS = 32_768
 
 
 class BoundedProtocol(FlowControlProtocol):
     """Bounds message fragments, unread pongs and half-closed connections, unlike uvicorn."""
+
+    _slot: Slot | None = None
+    _is_draining = False
+
+    def take_over(self, slot: Slot | None, *, is_draining: bool) -> None:
+        """Keep the place of the connection until it is lost. Called after the protocol switch."""
+        self._slot = slot
+        self._is_draining = is_draining
+        if slot is not None:
+            slot.is_busy()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._slot is not None:
+            self._slot.release()
+
+    def shutdown(self) -> None:
+        """Close with 1012; an open handshake completes first, where uvicorn would answer 500."""
+        if self.handshake_complete or self.close_sent:
+            super().shutdown()
+        else:
+            self._is_draining = True
+
+    def start_keepalive(self) -> None:
+        """Start the pings. Called at the end of the handshake."""
+        super().start_keepalive()
+        if self._is_draining:
+            self.loop.call_soon(self.shutdown)
+
+    def send_receive_event_to_app(self) -> None:
+        """Fail the connection at text that is not UTF-8 (RFC 6455 §8.1), without a traceback."""
+        if self.curr_msg_data_type == "text" and not self.close_sent:
+            self.frames = [b"".join(self.frames)]
+            try:
+                self.frames[0].decode()
+            except UnicodeDecodeError:
+                self.frames = []
+                log.warning("socket.no_text")
+                self.conn.fail(CloseCode.INVALID_DATA)
+                self.handle_parser_exception()
+                return
+        super().send_receive_event_to_app()
 
     def handle_cont(self, event: Frame) -> None:
         """Fail the connection beyond FRAGMENTS continuation frames (RFC 6455 §5.4).
