@@ -19,7 +19,7 @@ from rooms.protocol.payloads import MessageBody, RoomState, RunBody
 from rooms.protocol.serializers import run_body
 from rooms.runs.leases import MAX_ATTEMPTS
 
-QUICK_REACTIONS: Final = ("👍", "❤️", "😄", "🎉", "👀", "✅", "🙏", "😢")
+QUICK_REACTIONS: Final = ("👍", "❤", "😄", "🎉", "👀", "✅", "🙏", "😢")
 
 
 def room_context(user: User, room: Room, before: int | None = None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from uuid import UUID
 from accounts.timestamps import format_timestamp
 from agents.models import Persona
 from rooms.models import AuthorKind, Message, Room, RoomMember, Run
+from rooms.protocol.emoji import merge_variants
 from rooms.protocol.payloads import (
     Author,
     MemberBody,
@@ -74,7 +75,7 @@ def message_body(message: Message, run_id: UUID | None = None) -> MessageBody:
         status=message.status,
         reactions={
             emoji: [UUID(user_id) for user_id in user_ids]
-            for emoji, user_ids in message.reactions.items()
+            for emoji, user_ids in merge_variants(message.reactions).items()
         },
         created_at=format_timestamp(message.created_at),
         edited_at=_time(message.edited_at),
