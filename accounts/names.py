@@ -26,10 +26,13 @@ _BADGES = (
 )
 
 # Invisible characters whose Unicode category is letter, mark or symbol.
-_BLANKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufffc")
+_BLANKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufffc\U00016fe4\U0001d159")
 _BLANK_RANGES = ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
 
 _HANDLE = re.compile(r"[^\W_][\w-]*")
+
+# Pictographs. Python calls those of a later version of Unicode unassigned.
+_PICTOGRAPHS = ((0x1F300, 0x1FAFF),)
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _SPACES = frozenset({"Zs", "Zl", "Zp"})
@@ -58,6 +61,11 @@ def clean_line(text: str) -> str:
     spaced = re.sub(r"[\t\n\v\f\r\x1c-\x1f\x85]", " ", unicodedata.normalize("NFC", text))
     visible = "".join(_visible(character) for character in spaced)
     return " ".join(_limit_marks(visible).split())
+
+
+def is_blank(text: str) -> bool:
+    """Return True if `text` has no visible character: a name or a message of it shows nothing."""
+    return all(_is_invisible(character) for character in text)
 
 
 def clean_handle(text: str) -> str:
@@ -95,14 +103,18 @@ def initials(name: str, *, max_letters: int = 2) -> str:
 
 
 def _visible(character: str) -> str:
-    category = unicodedata.category(character)
-    if category in _SPACES:
+    if unicodedata.category(character) in _SPACES:
         return " "
-    if category in _INVISIBLE or category == "Me" or character in _BLANKS:
+    if _is_invisible(character) or unicodedata.category(character) == "Me":
         return ""
-    if _within(character, _BADGES) or _within(character, _BLANK_RANGES):
-        return ""
-    return character
+    return "" if _within(character, _BADGES) else character
+
+
+def _is_invisible(character: str) -> bool:
+    category = unicodedata.category(character)
+    if category in _SPACES or character in _BLANKS or _within(character, _BLANK_RANGES):
+        return True
+    return category in _INVISIBLE and not _within(character, _PICTOGRAPHS)
 
 
 def _limit_marks(text: str) -> str:

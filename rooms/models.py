@@ -97,13 +97,8 @@ class Room(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    def handles_in(self, text: str) -> set[str]:
-        """Return the handles that `text` may mention: those of the room's members and personas.
-
-        One query. If `text` has no "@", returns an empty set without a query.
-        """
-        if "@" not in text:
-            return set()
+    def handles(self) -> set[str]:
+        """Return the handles of the room's members and personas; one query."""
         members = self.members.active().values_list("user__handle", flat=True)
         personas = self.personas.order_by().values_list("handle", flat=True)
         return set(members.union(personas))

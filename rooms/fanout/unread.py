@@ -9,6 +9,7 @@ from django.db.models.functions import Coalesce, Concat, Greatest
 from msgspec import Struct
 
 from accounts.mfa import mfa_enabled
+from rooms.markup.mentions import CHIP_OPEN
 from rooms.models import Message, RoomMember
 
 COUNT_LIMIT: Final = 1_000
@@ -37,7 +38,8 @@ def count_unread(rooms: Collection[UUID], users: Collection[UUID]) -> list[Unrea
         .exclude(user=OuterRef("user"))
         .order_by()
     )
-    handle = Concat(Value('data-handle="'), OuterRef("user__handle"), Value('"'))
+    # With the tag, which the text of a message cannot contain.
+    handle = Concat(Value(f'{CHIP_OPEN}"'), OuterRef("user__handle"), Value('"'))
     may = Q(room__team__require_mfa=False) | Q(mfa_enabled(OuterRef("user")))
     inside = RoomMember.objects.active().filter(may, room__team__deleted_at=None)
     members = inside.filter(room__in=rooms, user__in=users).values_list(

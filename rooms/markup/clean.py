@@ -16,6 +16,7 @@ _ATTRIBUTES: Final[Mapping[str, set[str]]] = {
     "ol": {"start"},
     "th": {"data-align"},
     "td": {"data-align"},
+    "li": {"value"},
     "span": {"data-handle"},
 }
 _CLASSES: Final[Mapping[str, set[str]]] = {

@@ -44,7 +44,7 @@ _LEXERS: Final[Mapping[str, str]] = {
 MAX_CHARACTERS: Final = 8_000
 MAX_LINE_LENGTH: Final = 400
 MAX_BACKSLASHES: Final = 400
-MAX_SECONDS: Final = 0.05
+MAX_SECONDS: Final = 0.015
 
 _CLASS_OF: Final[Mapping[_TokenType, str]] = {
     Token.Keyword: "code-keyword",
@@ -69,18 +69,19 @@ _FILE: Final = re.compile(
 _LANGUAGE: Final = re.compile(r"[\w+#-]{1,24}")
 
 
-def file_and_language(info: str) -> tuple[str, str]:
-    """Return the file name and the language from the info string of a code fence.
+def file_and_language(info: str) -> tuple[str, str, str]:
+    """Return the title, the file name and the language from the info string of a code fence.
 
-    Either may be empty. Examples: "python", "python payments/gateway.py", "diff:a.py",
-    "payments/gateway.py".
+    Each may be empty. Examples: "python", "python payments/gateway.py", "diff:a.py",
+    "payments/gateway.py". Other words are shown in the title, so that no text is hidden.
     """
-    info = info.strip()[:200]
-    found = _FILE.match(info)
+    info = info.strip()
+    found = _FILE.match(info[:200])
     name = found[1] if found else ""
     first = _LANGUAGE.match(info.removeprefix(name))
     language = first[0].lower() if first else ""
-    return name, language or _extension(name)
+    title = name if found and found[0] == info else info
+    return title, name, language or _extension(name)
 
 
 def _extension(name: str) -> str:
@@ -91,18 +92,22 @@ def _extension(name: str) -> str:
 class Highlighter:
     """Highlights the code of one message; code beyond the limits stays plain."""
 
-    def __init__(self) -> None:
-        self._characters = MAX_CHARACTERS
-        self._until = time.thread_time() + MAX_SECONDS
+    def __init__(self, characters: int = MAX_CHARACTERS) -> None:
+        self._characters = characters
+        self._seconds = MAX_SECONDS
+        self._until = 0.0
 
     def highlight(self, code: str, language: str, name: str = "") -> str:
         """Return `code` as HTML, highlighted until the time or size limit is reached."""
         lexer = _lexer(language)
         if lexer is None or not self._is_within_limits(code):
             return escape(code)
-        if language in ("diff", "patch"):
-            return "".join(self._diff(code, _lexer(_extension(name)), lexer))
-        return "".join(self._spans(code, lexer))
+        inner = _lexer(_extension(name)) if language in ("diff", "patch") else None
+        start = time.thread_time()  # the first use of a lexer has loaded it before
+        self._until = start + self._seconds
+        html = "".join(self._spans(code, lexer) if inner is None else self._diff(code, inner))
+        self._seconds -= time.thread_time() - start
+        return html
 
     def _is_within_limits(self, code: str) -> bool:
         self._characters -= len(code)
@@ -125,11 +130,8 @@ class Highlighter:
         """Return True until the time limit; checked per token, as a span may have thousands."""
         return time.thread_time() <= self._until
 
-    def _diff(self, code: str, inner: Lexer | None, outer: Lexer) -> Iterator[str]:
+    def _diff(self, code: str, inner: Lexer) -> Iterator[str]:
         """Highlight changed lines as a whole, and other lines in the language of the file."""
-        if inner is None:
-            yield from self._spans(code, outer)
-            return
         for line in code.splitlines(keepends=True):
             if line.startswith(("+", "-")):
                 yield _span("code-added" if line[0] == "+" else "code-removed", line)

@@ -8,14 +8,21 @@ from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
 from rooms.markup.code import file_and_language
+from rooms.markup.mentions import ADDRESSED_CLOSE, ADDRESSED_OPEN
 
 
 class MessageRenderer(RendererHTML):
     """markdown-it calls the method that has the name of the token's type."""
 
-    def mention(self, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType) -> str:
-        handle = escape(tokens[at].info)
-        return f'<span class="mention" data-handle="{handle}">{escape(tokens[at].content)}</span>'
+    def addressed(
+        self, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return f"{ADDRESSED_OPEN}{escape(tokens[at].content)}{ADDRESSED_CLOSE}"
+
+    def escaped_sign(
+        self, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return escape(tokens[at].content)
 
     def link_host(
         self, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType
@@ -54,10 +61,8 @@ class MessageRenderer(RendererHTML):
         return _code("", escape(tokens[at].content))
 
     def fence(self, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType) -> str:
-        name, language = file_and_language(tokens[at].info)
-        return _code(
-            name or language, env["highlighter"].highlight(tokens[at].content, language, name)
-        )
+        title, name, language = file_and_language(tokens[at].info)
+        return _code(title, env["highlighter"].highlight(tokens[at].content, language, name))
 
 
 def _code(title: str, highlighted: str) -> str:

@@ -1,8 +1,10 @@
 """The end of runs. Only `end_runs` ends a run; its callers choose the runs and the reasons."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
+from itertools import chain
 from typing import Final
 from uuid import UUID
 
@@ -16,7 +18,7 @@ from agents.engine_types import AnswerFailed, Usage
 from agents.models import Persona
 from agents.permissions import USE, holders_of
 from rooms.event_log import record
-from rooms.markup import render
+from rooms.markup import ParsedText, parse
 from rooms.models import MessageStatus, Room, Run, RunState
 from rooms.permissions import POST, users_with
 from rooms.protocol.events import (
@@ -65,22 +67,22 @@ _FIELDS_OF_END: Final = (
 )
 
 
-def end_runs(room: Room, reasons: Mapping[Run, Reason], text: str | None = None) -> None:
+def end_runs(room: Room, reasons: Mapping[Run, Reason], written: ParsedText | None = None) -> None:
     """End active runs of a room, in the order of `reasons`; the transaction has locked all of them.
 
-    `text` is the answer, if the worker of the run ends it. It is None if another process ends the
+    `written` is the answer, if the worker of the run ends it: it parses the text before it locks
+    the room, because that can take 50 ms. `written` is None if another process ends the
     run: the worker is notified that it has lost its lease, and the text is what the delta store
     has. The events of all runs are recorded at once.
     """
     if not reasons:
         return
     queued = [run for run in reasons if run.state == RunState.QUEUED]
-    if text is None and len(queued) < len(reasons):
+    if written is None and len(queued) < len(reasons):
         notify_stopped()
-    ended_at = timezone.now()
-    record(
-        room, *(event for run in reasons for event in _end(room, run, reasons[run], text, ended_at))
-    )
+    ended_at, handles = timezone.now(), cache(room.handles)
+    ends = (_end(run, reasons[run], written, ended_at, handles) for run in reasons)
+    record(room, *chain.from_iterable(ends))
     _save_ends(reasons)
     if queued:
         # Runs after the room's own on_commit callbacks; robust=True so that a failure here cannot
@@ -91,7 +93,11 @@ def end_runs(room: Room, reasons: Mapping[Run, Reason], text: str | None = None)
 
 
 def _end(
-    room: Room, run: Run, reason: Reason, text: str | None, ended_at: datetime
+    run: Run,
+    reason: Reason,
+    written: ParsedText | None,
+    ended_at: datetime,
+    handles: Callable[[], Collection[str]],
 ) -> list[DurableEvent]:
     """Set the end of one run, write the end of its answer, and return the events."""
     run.state, status, run_ended = _STATES[type(reason)]
@@ -104,9 +110,10 @@ def _end(
     events: list[DurableEvent] = []
     if run.answer is not None:
         answer = run.answer
-        published = delta_store().close(answer.pk, run.attempt) if text is None else text
-        answer.text = "" if answer.deleted_at else published.rstrip()
-        answer.html = render(answer.text, room.handles_in(answer.text))
+        if written is None:
+            written = parse(delta_store().close(answer.pk, run.attempt).rstrip())
+        if not answer.deleted_at:
+            answer.text, answer.html = written.text, written.in_room(handles).html
         answer.status = status
         answer.save(update_fields=["text", "html", "status"])
         message_ended = MessageCompleted if isinstance(reason, Completed) else MessageUpdated

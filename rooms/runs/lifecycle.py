@@ -19,7 +19,7 @@ from agents.engine_types import AnswerFailed, PersonaSpec, Turn, Usage
 from agents.models import Persona
 from agents.services import build_spec
 from rooms.event_log import record
-from rooms.markup import render
+from rooms.markup import parse
 from rooms.models import AuthorKind, Message, MessageStatus, Room, Run, RunState
 from rooms.protocol.events import (
     DurableEvent,
@@ -31,7 +31,7 @@ from rooms.protocol.events import (
 from rooms.protocol.serializers import message_body, run_body
 from rooms.runs import context, queue
 from rooms.runs.delta_store import delta_store
-from rooms.runs.ending import Completed, check_authorized, end_runs
+from rooms.runs.ending import Completed, Reason, check_authorized, end_runs
 from rooms.runs.leases import LeaseLost, lock_owned
 from rooms.runs.notifications import notify_queued
 
@@ -122,7 +122,7 @@ def start(run_id: UUID, owner: str) -> Job | None:
         except AnswerFailed as refusal:
             # An earlier attempt may have published text, which the failed answer keeps.
             earlier = run.answer_id and delta_store().close(run.answer_id, run.attempt - 1)
-            end_runs(room, {run: refusal}, text=earlier or "")
+            end_runs(room, {run: refusal}, parse((earlier or "").rstrip()))
             return None
     run.started_at = timezone.now()
     created: list[DurableEvent] = []
@@ -156,34 +156,37 @@ def start(run_id: UUID, owner: str) -> Job | None:
     )
 
 
-@transaction.atomic
 def complete(job: Job, text: str, usage: Usage | None) -> None:
     """Complete a run with the whole text of its answer. Raises LeaseLost."""
-    room, run = lock_owned(job.run, job.owner, job.attempt)
-    end_runs(room, {run: Completed(usage)}, text)
+    _end(job, Completed(usage), text)
 
 
-@transaction.atomic
 def restore_text(job: Job, published: str) -> None:
     """Give a stopped answer the text that its worker has published, if its end has stored less.
 
     The process that stops a run reads the text from the delta store, which may be unavailable or
     may have lost deltas. No text is stored that was not published before the stop.
     """
-    room = Room.objects.locked().filter(pk=job.room, deleted_at=None).first()
-    stopped = Run.objects.filter(pk=job.run, attempt=job.attempt, state__in=STOPPED)
-    answers = Message.objects.filter(pk=job.message, answered_by__in=stopped, deleted_at=None)
-    answer = answers.first()
-    text = published.rstrip()
-    if room is None or answer is None or len(text) <= len(answer.text):
-        return
-    answer.text, answer.html = text, render(text, room.handles_in(text))
-    answer.save(update_fields=["text", "html"])
-    record(room, MessageUpdated(message_body(answer, job.run)))
+    written = parse(published.rstrip())
+    with transaction.atomic():
+        room = Room.objects.locked().filter(pk=job.room, deleted_at=None).first()
+        stopped = Run.objects.filter(pk=job.run, attempt=job.attempt, state__in=STOPPED)
+        answers = Message.objects.filter(pk=job.message, answered_by__in=stopped, deleted_at=None)
+        answer = answers.first()
+        if room is None or answer is None or len(written.text) <= len(answer.text):
+            return
+        answer.text, answer.html = written.text, written.in_room(room.handles).html
+        answer.save(update_fields=["text", "html"])
+        record(room, MessageUpdated(message_body(answer, job.run)))
 
 
-@transaction.atomic
 def fail(job: Job, failure: AnswerFailed, text: str) -> None:
     """Fail a run; `text` is the published part of its answer. Raises LeaseLost."""
-    room, run = lock_owned(job.run, job.owner, job.attempt)
-    end_runs(room, {run: failure}, text)
+    _end(job, failure, text)
+
+
+def _end(job: Job, reason: Reason, text: str) -> None:
+    written = parse(text.rstrip())  # before the transaction: nobody waits for the room meanwhile
+    with transaction.atomic():
+        room, run = lock_owned(job.run, job.owner, job.attempt)
+        end_runs(room, {run: reason}, written)

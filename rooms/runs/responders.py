@@ -17,23 +17,25 @@ def responders(
     mentioned: Collection[str],
     replied_to: UUID | None,
     named: Collection[UUID] | None,
+    mentions_first: bool = False,
 ) -> list[Persona]:
     """Return the personas that answer `user`, in the order in which they were bound to the room.
 
     Personas that the user may not use are left out. `mentioned` are the handles that the page shows
     as mentions; `replied_to` is the persona whose message the user replies to. `named` overrides
-    the policy: with an empty collection, no persona answers. Raises NotFound if `named` has a
-    persona that is not bound to the room.
+    the policy: with an empty collection, no persona answers. With `mentions_first`, mentioned
+    personas override a `named` that is not empty. Raises NotFound if `named` has a persona that is
+    not bound to the room.
     """
     bound = list(usable_by(user, room.personas.order_by("bindings__pk")))
+    addressed = [persona for persona in bound if persona.handle in mentioned]
     if named is not None:
         selected = [persona for persona in bound if persona.pk in named]
         if len(selected) != len(set(named)):
             raise NotFound
-        return selected
+        return (mentions_first and selected and addressed) or selected
     if room.answer_policy == AnswerPolicy.OFF:
         return []
-    addressed = [persona for persona in bound if persona.handle in mentioned]
     if addressed or room.answer_policy == AnswerPolicy.MENTION:
         return addressed
     if room.answer_policy == AnswerPolicy.THREAD:

@@ -14,10 +14,11 @@ from accounts import rate_limits
 from accounts.audit.log import audit
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge
 from accounts.models import User
+from accounts.names import is_blank
 from rooms import event_log
 from rooms.event_log import record
 from rooms.fanout import publisher
-from rooms.markup import mentioned, render
+from rooms.markup import parse
 from rooms.models import AuthorKind, Message, Room, RoomMember
 from rooms.permissions import (
     MODERATE,
@@ -29,7 +30,7 @@ from rooms.permissions import (
     lock_room_to_post,
 )
 from rooms.protocol.commands import TEXT_LIMIT
-from rooms.protocol.emoji import clean_emoji
+from rooms.protocol.emoji import clean_emoji, merge_variants
 from rooms.protocol.events import MessageCreated, MessageDeleted, MessageUpdated, ReactionChanged
 from rooms.protocol.serializers import message_body
 from rooms.runs import lifecycle
@@ -48,7 +49,6 @@ class Posted:
     runs: list[UUID]
 
 
-@transaction.atomic
 def post_message(
     *,
     user: User,
@@ -57,46 +57,54 @@ def post_message(
     client_id: UUID | None = None,
     reply_to: UUID | None = None,
     personas: Collection[UUID] | None = None,
+    mentions_first: bool = False,
 ) -> Posted:
     """Post a message in a room and queue the runs that answer it.
 
     `client_id` is an idempotency key per user and room: a repeated call returns the first message.
     With `personas` None the room's answer policy selects the personas; with an empty collection, no
-    persona answers. Raises NotFound (room, reply_to or persona), Forbidden, RateLimited, Invalid
-    (blank) or TooLarge.
+    persona answers. With `mentions_first`, personas that the text mentions answer instead of
+    `personas`. Raises NotFound (room, reply_to or persona), Forbidden, RateLimited, Invalid (blank)
+    or TooLarge.
     """
-    room, author, found = lock_room_to_post(user, room_id, **_lookups(user, client_id, reply_to))
-    if earlier_id := found.get("earlier"):
-        earlier = room.messages.get(pk=earlier_id)
-        return Posted(earlier, list(earlier.runs.order_by("pk").values_list("pk", flat=True)))
-    rate_limits.consume(rate_limits.SEND, user, room_id=room.pk, team_id=room.team_id)
-    check_text(text)
-    if reply_to and not found["replied_to"]:
-        raise NotFound
-    handles = room.handles_in(text)
-    asked = responders(
-        room,
-        user,
-        mentioned=mentioned(text, handles),
-        replied_to=found.get("replied_to_persona"),
-        named=personas,
-    )
-    message = Message.objects.create(
-        room=room,
-        seq=room.last_seq + 1,
-        user=user,
-        author_kind=AuthorKind.USER,
-        author_name=author.name,
-        author_handle=author.handle,
-        text=text,
-        html=render(text, handles),
-        reply_to_id=reply_to,
-        client_id=client_id,
-    )
-    queued, events = lifecycle.queue_runs(room, message, asked, user)
-    record(room, MessageCreated(message_body(message)), *events)
-    RoomMember.objects.filter(room=room, user=user).update(read_seq=message.seq)
-    return Posted(message, [run.pk for run in queued])
+    parsed = parse(text[:TEXT_LIMIT])  # before the transaction: nobody waits for the room meanwhile
+    with transaction.atomic():
+        room, author, found = lock_room_to_post(
+            user, room_id, **_lookups(user, client_id, reply_to)
+        )
+        if earlier_id := found.get("earlier"):
+            earlier = room.messages.get(pk=earlier_id)
+            runs = earlier.runs.order_by("pk").values_list("pk", flat=True)
+            return Posted(earlier, list(runs))
+        rate_limits.consume(rate_limits.SEND, user, room_id=room.pk, team_id=room.team_id)
+        check_text(text)
+        if reply_to and not found["replied_to"]:
+            raise NotFound
+        rendered = parsed.in_room(room.handles)
+        asked = responders(
+            room,
+            user,
+            mentioned=rendered.mentioned,
+            replied_to=found.get("replied_to_persona"),
+            named=personas,
+            mentions_first=mentions_first,
+        )
+        message = Message.objects.create(
+            room=room,
+            seq=room.last_seq + 1,
+            user=user,
+            author_kind=AuthorKind.USER,
+            author_name=author.name,
+            author_handle=author.handle,
+            text=text,
+            html=rendered.html,
+            reply_to_id=reply_to,
+            client_id=client_id,
+        )
+        queued, events = lifecycle.queue_runs(room, message, asked, user)
+        record(room, MessageCreated(message_body(message)), *events)
+        RoomMember.objects.filter(room=room, user=user).update(read_seq=message.seq)
+        return Posted(message, [run.pk for run in queued])
 
 
 def _lookups(user: User, client_id: UUID | None, reply_to: UUID | None) -> dict[str, Subquery]:
@@ -145,23 +153,24 @@ def check_may_edit(user: User, message: Message) -> None:
     _check_not_deleted(message)
 
 
-@transaction.atomic
 def edit_message(*, user: User, message_id: UUID, text: str) -> Message:
     """Change the text of the user's own message.
 
     An edit queues no run, even if it adds a mention of a persona.
     """
-    room, message = _lock(user, message_id, POST)
-    check_may_edit(user, message)
-    rate_limits.consume(rate_limits.SEND, user, room_id=room.pk, team_id=room.team_id)
-    check_text(text)
-    if text != message.text:
-        message.text = text
-        message.html = render(text, room.handles_in(text))
-        message.edited_at = timezone.now()
-        message.save(update_fields=["text", "html", "edited_at"])
-        event_log.record(room, MessageUpdated(message_body(message)))
-    return message
+    parsed = parse(text[:TEXT_LIMIT])  # before the transaction: nobody waits for the room meanwhile
+    with transaction.atomic():
+        room, message = _lock(user, message_id, POST)
+        check_may_edit(user, message)
+        rate_limits.consume(rate_limits.SEND, user, room_id=room.pk, team_id=room.team_id)
+        check_text(text)
+        if text != message.text:
+            message.text = text
+            message.html = parsed.in_room(room.handles).html
+            message.edited_at = timezone.now()
+            message.save(update_fields=["text", "html", "edited_at"])
+            event_log.record(room, MessageUpdated(message_body(message)))
+        return message
 
 
 @transaction.atomic
@@ -197,6 +206,7 @@ def react(*, user: User, message_id: UUID, emoji: str, on: bool) -> None:
     room, message = _lock(user, message_id, POST)
     _check_not_deleted(message)
     emoji = clean_emoji(emoji)
+    message.reactions = merge_variants(message.reactions)
     before = message.reactions.get(emoji, [])
     after = [user_id for user_id in before if user_id != str(user.pk)] + (
         [str(user.pk)] if on else []
@@ -228,8 +238,8 @@ def _check_not_deleted(message: Message) -> None:
 
 
 def check_text(text: str) -> None:
-    """Raise Invalid for a blank text, TooLarge for a text of more than TEXT_LIMIT characters."""
-    if not text.strip() or "\x00" in text:
+    """Raise Invalid for a text without visible characters, TooLarge for more than TEXT_LIMIT."""
+    if is_blank(text) or "\x00" in text:
         raise Invalid(_("The message is empty. Write something first."))
     if len(text) > TEXT_LIMIT:
         raise TooLarge(_("The message is longer than 16,000 characters. Shorten it or send two."))

@@ -6,6 +6,8 @@ from django import template
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
+from rooms.markup.mentions import CHIP_OPEN
+
 register = template.Library()
 
 
@@ -15,7 +17,7 @@ def addressed_to(html: str, handle: str) -> SafeString:
 
     `html` must come from `rooms.markup`, which has sanitized it.
     """
-    mine = f'data-handle="{escape(handle)}"'
+    mine = f'{CHIP_OPEN}"{escape(handle)}"'
     return mark_safe(html.replace(mine, f'{mine} data-state="me"'))  # noqa: S308 # see above
 
 

@@ -2,7 +2,9 @@
 
 from typing import Final
 
-from rooms.markup import MAX_CELLS, MAX_LINES, MAX_OF_ONE_SIGN
+from rooms.markup import MAX_LINES
+from rooms.markup.as_typed import MAX_CELLS
+from rooms.markup.work import MAX_OF_ONE_SIGN
 
 SCRIPTS: Final = [
     "<script>alert(1)</script>",
