@@ -103,3 +103,10 @@ class TooLarge(MaruError):
 class Unavailable(MaruError):
     code, status = "unavailable", 503
     default_detail = _("This is not available right now. Try again in a moment.")
+
+
+class DiskFull(Unavailable):
+    status = 507
+    default_detail = _(
+        "The server's disk is full, so this was not saved. Tell the people who run this server."
+    )

@@ -16,3 +16,11 @@ REFUSED: Final = Counter(
     "Connections and requests that the server refused or ended before the application",
     ["reason"],
 )
+DEGRADED_REASONS: Final = ("worker", "layer", "disk")
+DEGRADED: Final = Gauge(
+    "maru_degraded",
+    "1 if this part was missing at the last request for /readyz",
+    ["reason"],
+)
+for _reason in DEGRADED_REASONS:
+    DEGRADED.labels(_reason).set(0)

@@ -25,6 +25,7 @@ django_stubs_ext.monkeypatch()  # allows ModelAdmin[User] and the like at run ti
 ENV = env.load()
 BASE_DIR = Path(__file__).resolve().parents[2]
 EMBEDDED = ENV.embedded
+DATA_DIR = ENV.data_dir.absolute()
 
 if EMBEDDED:
     make_folder(ENV.data_dir)
@@ -217,7 +218,7 @@ TIME_ZONE = "UTC"
 USE_TZ = USE_I18N = True
 
 STATIC_URL = "/static/"
-STATIC_ROOT = ENV.data_dir.absolute() / "static"
+STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -17,7 +17,8 @@ from django.db import Error as DatabaseError
 from django.utils import translation
 from msgspec import UNSET
 
-from accounts.errors import Invalid, MaruError, NotFound, RateLimited, Unavailable, is_outage
+from accounts.disk import unavailable
+from accounts.errors import Invalid, MaruError, NotFound, RateLimited, is_outage
 from accounts.models import User
 from rooms import metrics
 from rooms.executors import COMMANDS, in_thread
@@ -112,7 +113,7 @@ class RoomsConsumer(AsyncWebsocketConsumer):
         except DatabaseError as error:
             trace = not is_outage(error)
             log.warning("command.database_away", error=type(error).__name__, exc_info=trace)
-            self._refuse(kind, ref, Unavailable())
+            self._refuse(kind, ref, unavailable(error))
         else:
             if outcome is not None and ref is not None:
                 self.connection.send(encode(CommandDone(ref=ref, result=outcome.result)))

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,13 +10,34 @@ from maru.config.terminal import give_up
 
 SHORTEST_KEY = 32
 
+_FILES = ("*.sqlite3*", "secret_key", "server.lock")
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
 
 def make_folder(data_dir: Path) -> None:
-    """Create the data folder if it is missing; end the process with one sentence on failure."""
+    """Create the data folder if it is missing; end the process with one sentence on failure.
+
+    The folder and every file that this process creates are private to its user.
+    """
+    os.umask(0o077)
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
+        _make_private(data_dir)
     except OSError as error:
         give_up(unusable(data_dir, error))
+
+
+def _make_private(data_dir: Path) -> None:
+    """Remove the access of other users to the folder and files of an older version.
+
+    A folder with the sticky bit, such as /tmp, belongs to several users and is not changed.
+    """
+    files = [path for name in _FILES for path in data_dir.glob(name)]
+    for path in [data_dir, *files]:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & _OTHERS and not mode & stat.S_ISVTX and path != path.parent:
+            with suppress(PermissionError):  # another user owns it, and has chosen its mode
+                path.chmod(mode & ~_OTHERS)
 
 
 def embedded_secret_key(data_dir: Path) -> str:

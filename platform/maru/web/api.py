@@ -21,7 +21,8 @@ from accounts.api.authentication import AUTH
 from accounts.api.bodies import CONTENT_TYPE, ErrorBody, error_response
 from accounts.api.openapi import COMPONENTS, schema_of
 from accounts.audit.log import set_refusal
-from accounts.errors import Invalid, MaruError, NotFound, Unauthenticated, Unavailable, is_outage
+from accounts.disk import unavailable
+from accounts.errors import Invalid, MaruError, NotFound, Unauthenticated, is_outage
 from agents.api import connections, grants, personas
 from maru import __version__
 from maru.web.api_docs import Reference
@@ -133,7 +134,7 @@ def _on_error(request: HttpRequest, error: MaruError) -> HttpResponse:
 def _on_database_error(request: HttpRequest, error: DatabaseError) -> HttpResponse:
     trace = not is_outage(error)
     log.warning("api.database_away", error=type(error).__name__, exc_info=trace)
-    return error_response(Unavailable())
+    return error_response(unavailable(error))
 
 
 @api.exception_handler(AuthenticationError)

@@ -1,6 +1,10 @@
 """Health checks and metrics of a process: /healthz, /readyz and /metrics."""
 
+import shutil
+from collections.abc import Iterator
+from http import HTTPStatus
 from ipaddress import IPv6Address, ip_address
+from typing import Final
 
 import prometheus_client
 import redis
@@ -10,10 +14,14 @@ from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
+from accounts import disk
 from accounts.errors import NotFound
+from rooms import metrics as counters
 from rooms.runs import workers
 
 LAYER_SECONDS = 1
+FREE_BYTES: Final = 4 * 1024 * 1024
+"""Free space in the data folder below which a write of SQLite may fail."""
 
 
 @require_safe
@@ -26,10 +34,17 @@ def healthz(request: HttpRequest) -> JsonResponse:
 @require_safe
 @login_not_required
 def readyz(request: HttpRequest) -> JsonResponse:
-    """Return 200 if the database, the layer and a worker are available, else 503 with reasons."""
-    reasons = [*(_database() or _worker()), *_layer()]
-    if reasons:
-        return JsonResponse({"status": "unavailable", "reasons": reasons}, status=503)
+    """Return 200 if this process may get requests, else 503; name what is missing.
+
+    Without the database nothing can be served. Without a worker, the layer or free disk space,
+    rooms can still be read, and every other process has the same trouble: the process is degraded.
+    """
+    if not _has_database():
+        reasons = ["database", *_report_missing(database=False)]
+        answer = {"status": "unavailable", "reasons": reasons}
+        return JsonResponse(answer, status=HTTPStatus.SERVICE_UNAVAILABLE)
+    if reasons := _report_missing(database=True):
+        return JsonResponse({"status": "degraded", "reasons": reasons})
     return JsonResponse({"status": "ok"})
 
 
@@ -44,30 +59,55 @@ def metrics(request: HttpRequest) -> HttpResponse:
     )
 
 
-def _database() -> list[str]:
+def _has_database() -> bool:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     except DatabaseError:
-        return ["database"]
-    return []
+        return False
+    return True
 
 
-def _worker() -> list[str]:
-    """Return the reason if no worker is alive; an embedded process is its own worker."""
-    return [] if settings.EMBEDDED or workers.any_alive() else ["worker"]
+def _report_missing(*, database: bool) -> list[str]:
+    """Return the missing parts that do not keep the process from serving; set their metrics."""
+    missing = list(_missing(database=database))
+    for reason in counters.DEGRADED_REASONS:
+        counters.DEGRADED.labels(reason).set(reason in missing)
+    return missing
 
 
-def _layer() -> list[str]:
-    if settings.EMBEDDED:
-        return []
+def _missing(*, database: bool) -> Iterator[str]:
+    if disk.was_full_lately() or _has_full_data_folder():
+        yield "disk"
+    if settings.EMBEDDED:  # one process, which is its own worker and has its own layer
+        return
+    if database and not _has_worker():
+        yield "worker"
+    if not _has_layer():
+        yield "layer"
+
+
+def _has_full_data_folder() -> bool:
+    """Return True if SQLite has too little space; PostgreSQL is on another disk."""
+    return settings.EMBEDDED and shutil.disk_usage(settings.DATA_DIR).free < FREE_BYTES
+
+
+def _has_worker() -> bool:
+    try:
+        return workers.any_alive()
+    except DatabaseError:  # it went away after the check of the database
+        return False
+
+
+def _has_layer() -> bool:
+    """Return True if Redis answers within LAYER_SECONDS."""
     limits = {"socket_timeout": LAYER_SECONDS, "socket_connect_timeout": LAYER_SECONDS}
     try:
         with redis.Redis.from_url(settings.REDIS_URL, **limits) as layer:
             layer.ping()
     except redis.RedisError:
-        return ["layer"]
-    return []
+        return False
+    return True
 
 
 def _may_read_metrics(request: HttpRequest) -> bool:

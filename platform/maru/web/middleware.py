@@ -15,7 +15,8 @@ from django.utils.decorators import sync_only_middleware
 
 from accounts import rate_limits
 from accounts.audit.log import audit_refusal, client_address, get_refusal, set_refusal
-from accounts.errors import MaruError, MfaRequired, RateLimited, Unavailable
+from accounts.disk import is_disk_full, unavailable
+from accounts.errors import MaruError, MfaRequired, RateLimited
 from accounts.models import User
 
 Handler = Callable[[HttpRequest], HttpResponse]
@@ -133,8 +134,9 @@ class NamedErrors:
         return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        if isinstance(error, redis.ConnectionError | redis.TimeoutError):
-            error = Unavailable()  # sign-in needs the rate limit counters, which are in Redis
+        # Sign-in needs the rate limit counters, which are in Redis.
+        if isinstance(error, redis.RedisError) or is_disk_full(error):
+            error = unavailable(error)
         if not isinstance(error, MaruError):
             return None
         set_refusal(request, error)

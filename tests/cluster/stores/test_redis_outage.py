@@ -82,7 +82,7 @@ async def test_rooms_work_from_the_log_until_redis_starts_for_the_first_time(
         for web in cluster.webs:
             await asyncio.to_thread(until, partial(is_ready, web))
 
-    assert ready == [{"status": "unavailable", "reasons": ["layer"]}] * 2
+    assert ready == [{"status": "degraded", "reasons": ["layer"]}] * 2
     assert [status for status, _body in pages] == [200, 200]
     assert completed["message"]["text"] == WHOLE
     assert has_all_seqs(owner.frames)

@@ -139,7 +139,7 @@ def test_every_route_has_every_header(who: str, owner: User, ids: dict[str, str]
 @pytest.mark.parametrize(
     ("status", "method", "address", "headers"),
     [
-        (400, "get", "/healthz", {"host": "evil.example"}),
+        (400, "get", "/accounts/login/", {"host": "evil.example"}),
         (400, "patch", "/api/v1/me", {"authorization": "TOKEN"}),
         (401, "get", "/api/v1/me", {}),
         (401, "get", "/api/v1/me", {"authorization": "Bearer maru_wrong"}),
