@@ -44,6 +44,7 @@ class MessageCreate(Body, frozen=True):
     client_id: UUID | None = None
     reply_to: UUID | None = None
     personas: Annotated[tuple[UUID, ...], Meta(max_length=100)] | None = None
+    mentions_first: bool = False
 
 
 class MessageUpdate(Body, frozen=True):

@@ -11,7 +11,7 @@ from accounts.models import User
 from agents.models import Persona
 from rooms.models import AnswerPolicy, Room, RoomRole
 
-DEFAULT = "usual"  # the composer's values; also in responders.js
+DEFAULT = "usual"  # the composer's values; also in answers_menu.js
 NONE = "none"
 
 

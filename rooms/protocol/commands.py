@@ -16,6 +16,7 @@ Seq = Annotated[int, Meta(ge=0, lt=2**53)]
 DeltaPosition = tuple[Annotated[int, Meta(ge=1, lt=2**31)], Seq]
 """The attempt and the seq of a delta."""
 Ref = Annotated[str, Meta(max_length=64)]
+Personas = Annotated[list[UUID], Meta(max_length=100)]
 
 
 class Command(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", kw_only=True):
@@ -42,7 +43,18 @@ class MessageSend(Command, frozen=True, tag="message.send"):
     client_id: UUID
     text: str
     reply_to: UUID | None
-    personas: Annotated[list[UUID], Meta(max_length=100)] | None
+    personas: Personas | None
+    mentions_first: bool = False
+
+
+class MessagePreview(Command, frozen=True, tag="message.preview"):
+    """Ask which personas would answer a message; nothing is posted."""
+
+    ref: Ref
+    room: UUID
+    text: str
+    personas: Personas | None
+    mentions_first: bool = False
 
 
 class MessageEdit(Command, frozen=True, tag="message.edit"):
@@ -90,6 +102,7 @@ AnyCommand = (
     RoomJoin
     | RoomLeave
     | MessageSend
+    | MessagePreview
     | MessageEdit
     | MessageDelete
     | MessageReact

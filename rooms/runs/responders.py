@@ -7,7 +7,9 @@ from accounts.errors import NotFound
 from accounts.models import User
 from agents.models import Persona
 from agents.permissions import usable_by
+from rooms.markup import parse
 from rooms.models import AnswerPolicy, Room
+from rooms.protocol.commands import TEXT_LIMIT
 
 
 def responders(
@@ -42,3 +44,24 @@ def responders(
         return [persona for persona in bound if persona.pk == replied_to]
     default = [persona for persona in bound if persona.pk == room.default_persona_id]
     return default or [persona for persona in bound if persona.enabled][:1]
+
+
+def preview(
+    room: Room,
+    user: User,
+    text: str,
+    named: Collection[UUID] | None,
+    *,
+    mentions_first: bool,
+) -> list[UUID]:
+    """Return the personas that would answer `text` if `user` posted it. Raises NotFound."""
+    rendered = parse(text[:TEXT_LIMIT]).in_room(room.handles)
+    answering = responders(
+        room,
+        user,
+        mentioned=rendered.mentioned,
+        replied_to=None,
+        named=named,
+        mentions_first=mentions_first,
+    )
+    return [persona.pk for persona in answering]

@@ -20,6 +20,7 @@ from rooms.protocol.commands import (
     MemberType,
     MessageDelete,
     MessageEdit,
+    MessagePreview,
     MessageReact,
     MessageSend,
     RoomRead,
@@ -27,6 +28,7 @@ from rooms.protocol.commands import (
     RunRetry,
 )
 from rooms.protocol.events import MemberTyping, encode
+from rooms.runs.responders import preview
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,8 @@ class Outcome:
 def execute(command: Command, user: User, language: str) -> Outcome:
     """Execute a command; raises MaruError if it is refused, with the detail in `language`.
 
-    Refusals are written to the audit log, except refusals of `room.read` and `member.type`, which
-    change no lasting data. Blocking; call it from a worker thread.
+    Refusals are written to the audit log, except refusals of `room.read`, `member.type` and
+    `message.preview`, which change no lasting data. Blocking; call it from a worker thread.
     """
     try:
         with translation.override(language):
@@ -49,7 +51,7 @@ def execute(command: Command, user: User, language: str) -> Outcome:
             rate_limits.consume(rate_limits.COMMAND, user)
             return _dispatch(command, user)
     except MaruError as error:
-        if not isinstance(command, RoomRead | MemberType):
+        if not isinstance(command, RoomRead | MemberType | MessagePreview):
             kind = next(name for name in ("room", "run", "message") if hasattr(command, name))
             tag, target = str(command.__struct_config__.tag), getattr(command, kind)
             audit_refusal(user, tag, error, target_kind=kind, target_id=target)
@@ -66,9 +68,14 @@ def _dispatch(command: Command, user: User) -> Outcome:  # noqa: C901 # one case
                 client_id=command.client_id,
                 reply_to=command.reply_to,
                 personas=command.personas,
+                mentions_first=command.mentions_first,
             )
             message = posted.message
             return Outcome({"message": message.pk, "seq": message.seq, "runs": posted.runs})
+        case MessagePreview(room=room_id, text=text, personas=named):
+            room = access_room(user, room_id, POST)
+            first = command.mentions_first
+            return Outcome({"personas": preview(room, user, text, named, mentions_first=first)})
         case MessageEdit(message=message_id, text=text):
             services.edit_message(user=user, message_id=message_id, text=text)
         case MessageDelete(message=message_id):

@@ -61,7 +61,15 @@ const outbox = new Outbox({
   key: `maru.outbox.${data.me}.${state.room.id}`,
   storage: localStorageOrNone(),
   send: ({ client_id, text, personas }) =>
-    socket.request({ type: "message.send", room: state.room.id, client_id, text, reply_to: null, personas }),
+    socket.request({
+      type: "message.send",
+      room: state.room.id,
+      client_id,
+      text,
+      reply_to: null,
+      personas,
+      mentions_first: true,
+    }),
   show: (entries) => scroll.keep(() => showUnsentMessages(part(page, "[data-outgoing]"), entries)),
 });
 const composer = new Composer(/** @type {HTMLFormElement} */ (part(page, "[data-composer]")), state, {
@@ -70,6 +78,10 @@ const composer = new Composer(/** @type {HTMLFormElement} */ (part(page, "[data-
     scroll.toEnd();
   },
   typing: () => socket.send({ type: "member.type", room: state.room.id }),
+  async preview(question) {
+    const command = { type: "message.preview", room: state.room.id, ...question, mentions_first: true };
+    return (await socket.request(command)).personas;
+  },
   draft: draftOf(data.me, state.room.id),
 });
 
@@ -117,7 +129,7 @@ function showRoom() {
   part(document, "[data-room-topic]").hidden = !topic;
   document.title = `${name} · Maru`;
   composer.rename(fill(gettext("Write to #%(name)s"), { name }));
-  composer.answers.show();
+  composer.answers.refresh();
   panel.showPersonas();
 }
 
@@ -184,6 +196,7 @@ function onConnection(connection) {
   if (connection === "open") {
     void roomSync.join();
     void outbox.flush();
+    composer.answers.refresh();
   } else if (connection === "signed_out") {
     announceNow(gettext("You are signed out. What you wrote is kept in this browser."));
   } else if (connection === "waiting") {

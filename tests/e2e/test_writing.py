@@ -113,3 +113,36 @@ def test_enter_that_ends_a_hangul_syllable_does_not_send(room_page: RoomPage) ->
     assert room_page.page.evaluate("window.composing") is False
     expect(room_page.field).to_have_value("")
     expect(room_page.messages).to_have_count(before + 2)
+
+
+def test_line_of_the_composer_names_the_personas_that_the_message_asks(
+    room_page: RoomPage,
+) -> None:
+    names = room_page.page.locator("b[data-answers]")
+    chips = room_page.page.locator(".message[data-author=user]").last.locator(".mention")
+    usual = names.inner_text()
+    room_page.page.get_by_role("button", name="Answers:").click()
+    room_page.page.get_by_role("menuitemradio", name="No persona").click()
+    expect(names).to_have_text("no persona")
+    room_page.page.get_by_role("button", name="Answers:").click()
+    room_page.page.get_by_role("menuitemradio", name="Room default").click()
+    expect(names).to_have_text(usual)
+
+    for text, named in [
+        ("`@held-5` and \\\\@held-5", "held-5"),
+        ("> @held-5", usual),
+        ("**@held-5(봇)**에게 [@echo](https://a.example)", "held-5"),
+        ("```\n@held-5\n```", usual),
+        ("@ｅｃｈｏ에게서는 @held-5입니다", "echo, held-5"),
+    ]:
+        room_page.field.fill(text)
+        expect(names).to_have_text(named)
+    room_page.field.fill("**@echo(봇)**에게 `@held-5`")
+    expect(names).to_have_text("echo")
+    room_page.ask("**@echo(봇)**에게 `@held-5`")
+
+    expect(chips).to_have_text(["@echo"])
+    strong = room_page.page.locator(".message[data-author=user]").last.locator("strong")
+    expect(strong).to_have_text("@echo(봇)")
+    expect(names).to_have_text(usual)
+    assert room_page.ended()

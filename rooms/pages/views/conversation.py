@@ -51,6 +51,7 @@ def post(request: HttpRequest, room_id: UUID) -> HttpResponse:
             text=form.cleaned_data["text"].replace("\r\n", "\n"),
             client_id=form.cleaned_data["client_id"],
             personas=form.cleaned_data["answers"],
+            mentions_first=True,
         )
     except MaruError as error:
         set_refusal(request, error)
