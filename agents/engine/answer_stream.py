@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 
+from agents import metrics
 from agents.egress.guard import EgressRefused
 from agents.engine import crewai_adapter, failures, http, prompt
 from agents.engine.failures import CallAborted
@@ -83,6 +84,7 @@ class _Answer:
         except AnswerFailed as failed:
             failure = failed
         except TimeoutError:
+            metrics.PROVIDER_ERRORS.labels("timeout").inc()
             failure = AnswerFailed("timeout")
         except Exception as error:
             # Log only the stack frames: the text of the exception may quote a key or a message.
@@ -107,6 +109,7 @@ class _Answer:
                 await self._run_attempt(messages, attempt)
                 return
             except AnswerFailed as failure:
+                metrics.PROVIDER_ERRORS.labels(failure.code).inc()
                 retryable = failure.code == "provider_unavailable" and not self._texts
                 retry_after = failure.retry_after or 0.0
                 if not retryable or retry_after > MAX_RETRY_AFTER_SECONDS:

@@ -14,6 +14,8 @@ from rooms.fanout.transport import Frame, Transport, Write
 log = structlog.get_logger(__name__)
 
 TOO_SLOW: Final = 4408
+NO_STATUS: Final = 1005
+"""No close frame with a code was received (RFC 6455 §7.1.5): the client went away."""
 STUCK_SECONDS: Final = 10
 """A single write that takes longer than this closes the connection with TOO_SLOW."""
 ABORT_SECONDS: Final = 15
@@ -51,6 +53,7 @@ class Connection:
         self.credential = credential
         self.subscriptions: dict[UUID, Subscriber] = {}
         self.closed = False
+        self.close_code = NO_STATUS
         self._transport = transport
         self._close_transport = close
         self._queue: deque[Frame] = deque()  # frames for this connection only
@@ -88,6 +91,7 @@ class Connection:
     def close(self, code: int) -> None:
         """Send nothing more, and close with a WebSocket close code (RFC 6455 §7.4)."""
         if not self.closed:
+            self.close_code = code
             self.stop()
             self._closing = asyncio.create_task(self._close_transport(code))
 

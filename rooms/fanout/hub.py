@@ -4,6 +4,7 @@ The channel layer may drop, repeat and reorder messages; `rooms.fanout.topic` re
 """
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -71,8 +72,10 @@ class RoomHub:
                 try:
                     message = await self._layer.receive(self._channel)
                     self._dispatch(publisher.decode(message))
+                    _observe_delivery(message)
                     for message in receive_queued(self._channel):
                         self._dispatch(publisher.decode(message))
+                        _observe_delivery(message)
                 except Exception:  # a message that cannot be decoded must not end the loop
                     log.exception("hub.message_undecodable")
         finally:
@@ -121,6 +124,7 @@ class RoomHub:
         if connection in self._connections:
             self._connections.remove(connection)
             metrics.SOCKETS.dec()
+            metrics.socket_closed(connection.close_code)
         for room_id in list(connection.subscriptions):
             await self.unsubscribe(room_id, connection)
 
@@ -226,6 +230,12 @@ class RoomHub:
         for connection in list(self._connections):
             if connection.credential in revoked:
                 connection.close(CREDENTIALS_ENDED)
+
+
+def _observe_delivery(message: dict[str, Any]) -> None:
+    # During an upgrade, processes of the version before send no time.
+    if (published_at := message.get(publisher.PUBLISHED_AT)) is not None:
+        metrics.DELIVERY_SECONDS.observe(max(0.0, time.time() - published_at))
 
 
 async def _repeat(seconds: float, work: Callable[[], Awaitable[None]]) -> None:

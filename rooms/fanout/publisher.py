@@ -5,6 +5,7 @@ durable events from the log, and lost deltas from the delta store.
 """
 
 import asyncio
+import time
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -23,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 BACKLOG_LIMIT: Final = 10_000
 SEND_SECONDS: Final = 5
+PUBLISHED_AT: Final = "at"
+"""The key of the Unix time of publication in a message of the layer, by the publisher's clock."""
 EVERYWHERE: Final = "everywhere"
 """The group that every hub joins."""
 
@@ -149,7 +152,11 @@ class Publisher:
         be servers that are subscribed on Redis. An in-memory layer has no subscribers then.
         """
         group = EVERYWHERE if isinstance(envelope, ProcessEnvelope) else group_of(envelope.room)
-        message = {"type": "envelope", "envelope": _encoder.encode(envelope)}
+        message = {
+            "type": "envelope",
+            "envelope": _encoder.encode(envelope),
+            PUBLISHED_AT: time.time(),
+        }
         loop = self._loop  # read once: `run` may end in its thread between two reads
         if loop is not None:
             # RuntimeError: the loop was closed, so this process has no publisher any more.

@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from agents.engine_types import AnswerFailed, Usage
 from agents.models import Persona
 from agents.permissions import USE, holders_of
+from rooms import metrics
 from rooms.event_log import record
 from rooms.markup import ParsedText, parse
 from rooms.models import MessageStatus, Room, Run, RunState
@@ -84,6 +85,7 @@ def end_runs(room: Room, reasons: Mapping[Run, Reason], written: ParsedText | No
     ends = (_end(run, reasons[run], written, ended_at, handles) for run in reasons)
     record(room, *chain.from_iterable(ends))
     _save_ends(reasons)
+    transaction.on_commit(lambda: _count(reasons.values()), robust=True)
     if queued:
         # Runs after the room's own on_commit callbacks; robust=True so that a failure here cannot
         # block them. A lambda, because Django logs the __qualname__ of a callback that fails, which
@@ -131,6 +133,18 @@ def _save_ends(runs: Iterable[Run]) -> None:
     for end, run_ids in groups.items():
         changes = dict(zip(_FIELDS_OF_END, end, strict=True))
         Run.objects.filter(pk__in=run_ids).update(**changes)
+
+
+def _count(reasons: Iterable[Reason]) -> None:
+    for reason in reasons:
+        if isinstance(reason, Cancelled):
+            metrics.RUNS_ENDED.labels("cancelled").inc()
+            continue
+        code = reason.code if isinstance(reason, AnswerFailed) else "completed"
+        metrics.RUNS_ENDED.labels(code).inc()
+        if reason.usage is not None:
+            metrics.TOKENS.labels("input").inc(reason.usage.input_tokens)
+            metrics.TOKENS.labels("output").inc(reason.usage.output_tokens)
 
 
 def cancel_runs(room: Room, stopped_by: UUID, *conditions: Q) -> None:

@@ -43,7 +43,8 @@ STOPPED: Final = (RunState.CANCELLED, RunState.FAILED)
 class Job:
     """The data that a worker needs to answer a run, read once. No attribute is a model.
 
-    `message` is the answer; `base` is the room's seq after `run.started`.
+    `message` is the answer; `base` is the room's seq after `run.started`. `waited` is the number of
+    seconds since the run was queued, by the clocks of two machines.
     """
 
     run: UUID
@@ -56,6 +57,7 @@ class Job:
     language: str
     spec: PersonaSpec
     turns: list[Turn]
+    waited: float = 0.0
 
 
 def queue_runs(
@@ -153,6 +155,7 @@ def start(run_id: UUID, owner: str) -> Job | None:
         language=run.language,
         spec=spec,
         turns=context.turns(run),
+        waited=max(0.0, (run.started_at - run.queued_at).total_seconds()),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, F, Min, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Now
 from django.utils.translation import gettext_lazy as _
 
@@ -75,6 +75,12 @@ def claim(owner: str, *, idle_teams_only: bool = False) -> UUID | None:
         if run_id is not None:
             return run_id
     return None
+
+
+def backlog() -> tuple[int, datetime | None]:
+    """Return the number of queued runs of all teams, and when the oldest was queued."""
+    found = Run.objects.filter(state=RunState.QUEUED).aggregate(Count("pk"), Min("queued_at"))
+    return found["pk__count"], found["queued_at__min"]
 
 
 def positions(room: Room) -> dict[UUID, int]:

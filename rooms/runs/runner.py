@@ -30,12 +30,15 @@ from rooms.runs.deltas import Deltas
 from rooms.runs.leases import LeaseLost
 from rooms.runs.lifecycle import Job
 from rooms.runs.notifications import wakeup
+from rooms.runs.stopwatch import Stopwatch
 
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS: Final = 2.0
 HEARTBEAT_SECONDS: Final = 2.0
 RETRY_SECONDS: Final = 1.0
+SERVING_SECONDS: Final = 10.0
+"""A runner that has not polled for this long reports that it does not serve the queue."""
 POSITIONS_SECONDS: Final = 1.0
 TIMEOUT_GRACE_SECONDS: Final = 10.0
 """The runner ends an answer that the engine has not ended this long after its time limit."""
@@ -51,6 +54,7 @@ class Runner:
     def __init__(self, concurrency: int) -> None:
         self.name = f"worker-{uuid4().hex[:12]}"
         self._concurrency = concurrency
+        metrics.RUN_SLOTS.set(concurrency)
         self._spare = max(1, concurrency // 5)
         self._tasks: dict[UUID, asyncio.Task[None]] = {}
         self._leases: dict[UUID, float] = {}
@@ -60,6 +64,7 @@ class Runner:
         self._claim: asyncio.Future[tuple[UUID, Job | None] | None] | None = None
         self._heartbeats: asyncio.Task[None] | None = None
         self._reaped_at = self._reported_at = self._positions_at = float("-inf")
+        self._polled_at = float("-inf")
         self._moved_teams: set[UUID] = set()
 
     def start(self) -> None:
@@ -73,6 +78,12 @@ class Runner:
     async def run(self) -> None:
         """Serve the queue until cancelled; a database that is unavailable is retried."""
         await _repeat(self._poll, POLL_SECONDS, self._queued)
+
+    @property
+    def is_serving(self) -> bool:
+        """True if the queue was polled lately. False while loading or draining."""
+        since = asyncio.get_running_loop().time() - self._polled_at
+        return self._is_claiming and since < SERVING_SECONDS
 
     async def drain(self, seconds: float) -> None:
         """Stop claiming, wait up to `seconds` for the answers to end, and queue the rest again.
@@ -105,6 +116,8 @@ class Runner:
             await self._reap()  # with a queue that never empties, this loop may never end
             if not await self._claim_run():
                 break
+            self._polled_at = asyncio.get_running_loop().time()
+        self._polled_at = asyncio.get_running_loop().time()
         await self._publish_positions()
 
     async def _claim_run(self) -> bool:
@@ -205,10 +218,11 @@ class Runner:
     async def _answer(self, job: Job) -> None:
         structlog.contextvars.bind_contextvars(run=str(job.run))
         deltas = Deltas(job, partial(self._owns, job.run))
+        stopwatch = Stopwatch(job)
         try:
             with translation.override(job.language):
-                outcome = await _stream_answer(job, deltas)
-            metrics.RUNS_ENDED.labels(outcome).inc()
+                await _stream_answer(job, deltas, stopwatch)
+            stopwatch.run_ended()
         except LeaseLost:
             log.info("run.lease_lost")
             await _restore_text(job, deltas)
@@ -222,11 +236,8 @@ class Runner:
             await delta_store().expire(job.message, job.attempt)
 
 
-async def _stream_answer(job: Job, deltas: Deltas) -> str:
-    """Stream an answer into its room and end its run; return "completed" or the failure code.
-
-    Raises LeaseLost.
-    """
+async def _stream_answer(job: Job, deltas: Deltas, stopwatch: Stopwatch) -> None:
+    """Stream an answer into its room and end its run, completed or failed. Raises LeaseLost."""
     limits = Limits(
         seconds=settings.RUN_SECONDS,
         characters=settings.RUN_CHARACTERS,
@@ -241,6 +252,7 @@ async def _stream_answer(job: Job, deltas: Deltas) -> str:
             async for part in parts:
                 match part:
                     case Text(text=text):
+                        stopwatch.text_received()
                         await deltas.add(text)
                     case ToolStarted() | ToolFinished():
                         await deltas.flush()
@@ -254,10 +266,9 @@ async def _stream_answer(job: Job, deltas: Deltas) -> str:
     except Exception as error:  # every failure ends the run and is shown in the room
         failure = _failure_of(error)
     else:
-        return "completed"
+        return
     await deltas.close()
     await _retry_until_stored(lifecycle.fail, job, failure, deltas.text)
-    return failure.code
 
 
 async def _restore_text(job: Job, deltas: Deltas) -> None:

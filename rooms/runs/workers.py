@@ -28,6 +28,11 @@ def remove(name: str) -> None:
     Worker.objects.filter(name=name).delete()
 
 
+def count_alive() -> int:
+    """Return the number of workers that have reported within ALIVE_WITHIN."""
+    return Worker.objects.filter(seen_at__gt=Now() - ALIVE_WITHIN).count()
+
+
 def any_alive() -> bool:
     """Return True if a worker has reported within ALIVE_WITHIN."""
     return Worker.objects.filter(seen_at__gt=Now() - ALIVE_WITHIN).exists()

@@ -6,10 +6,11 @@ nothing in it may wait for long.
 
 import asyncio
 from contextlib import suppress
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, get_args
 
 import msgspec
 import structlog
+from asgiref.typing import WebSocketDisconnectEvent
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
@@ -22,7 +23,7 @@ from accounts.errors import Invalid, MaruError, NotFound, RateLimited, is_outage
 from accounts.models import User
 from rooms import metrics
 from rooms.executors import COMMANDS, in_thread
-from rooms.fanout.connection import Connection
+from rooms.fanout.connection import NO_STATUS, Connection
 from rooms.fanout.hub import RoomHub
 from rooms.fanout.transport import transport_for
 from rooms.permissions import VIEW, access_room
@@ -44,6 +45,12 @@ log = structlog.get_logger(__name__)
 
 WAIT_FOR_EVENTS_SECONDS: Final = 2.0
 FLOODING: Final = 4429
+
+_TYPES: Final = (*(str(kind.__struct_config__.tag) for kind in get_args(AnyCommand)),)
+_OUTCOMES: Final = ("done", *(error.code for error in MaruError.__subclasses__()))
+metrics.start_at_zero(metrics.COMMANDS, _TYPES, _OUTCOMES)
+metrics.start_at_zero(metrics.COMMANDS, ["any"], [RateLimited.code])
+metrics.start_at_zero(metrics.COMMANDS, ["unreadable"], [Invalid.code])
 
 
 class RoomsConsumer(AsyncWebsocketConsumer):
@@ -83,8 +90,10 @@ class RoomsConsumer(AsyncWebsocketConsumer):
         await self.accept(SUBPROTOCOL)
         self.hub.connect(self.connection)
 
-    async def websocket_disconnect(self, message: object) -> NoReturn:
+    async def websocket_disconnect(self, message: WebSocketDisconnectEvent) -> NoReturn:
         """Leave the cleanup to `__call__`; Channels would use the shared database thread."""
+        if not self.connection.closed:
+            self.connection.close_code = message.get("code") or NO_STATUS
         raise StopConsumer
 
     async def receive(  # noqa: C901 # every outcome of a frame, in order

@@ -20,12 +20,23 @@ from django.utils import translation
 
 from accounts.audit.log import client_address
 from accounts.errors import is_outage
+from rooms import metrics
 from rooms.socket.authentication import Authenticator, Credentials
 
 log = structlog.get_logger(__name__)
 
 SUBPROTOCOL: Final = "maru.v1"
 MAX_CONNECTIONS_PER_USER: Final = 200
+
+REASONS: Final = (
+    "forbidden",
+    "unauthenticated",
+    "invalid",
+    "rate_limited",
+    "unavailable",
+    "not_found",
+)
+metrics.start_at_zero(metrics.SOCKETS_REFUSED, REASONS)
 
 _open = Counter[UUID]()
 
@@ -129,6 +140,7 @@ async def refuse_unknown_path(scope: dict[str, Any], receive: Any, send: Any) ->
 
 async def _refuse(receive: Any, send: Any, status: HTTPStatus, code: str) -> None:
     """Answer with the ASGI extension "websocket.http.response", which uvicorn supports."""
+    metrics.SOCKETS_REFUSED.labels(code).inc()
     await receive()
     body = orjson.dumps({"code": code, "detail": status.phrase})
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]

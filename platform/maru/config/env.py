@@ -168,6 +168,18 @@ class Env(BaseSettings):
     metrics_allow: Networks = Field(
         ("127.0.0.0/8", "::1/128"), description="networks that may read /metrics"
     )
+    metrics_host: str = Field(
+        "127.0.0.1", description="address on which a worker serves /metrics, /healthz and /readyz"
+    )
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="port of a worker for these paths: 9101; absent: none",
+    )
+    revision: str = Field(
+        "", description="source revision that maru_build_info shows; the images set it"
+    )
     egress_allow: Annotated[
         tuple[Annotated[str, AfterValidator(parse_egress_entry)], ...],
         NoDecode,

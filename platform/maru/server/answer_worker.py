@@ -7,8 +7,6 @@ from contextlib import asynccontextmanager
 from importlib.machinery import ModuleSpec
 from threading import get_ident
 
-from django.conf import settings
-
 from agents import engine
 from maru.server.lifespan import running
 from rooms.runs.runner import Runner
@@ -17,17 +15,16 @@ CREWAI = ("crewai_core", "crewai")
 
 
 @asynccontextmanager
-async def answering(drain_seconds: float) -> AsyncIterator[None]:
+async def answering(runner: Runner, drain_seconds: float) -> AsyncIterator[None]:
     """Run answers from the run queue; on exit, drain for up to `drain_seconds` seconds.
 
     CrewAI is imported in a thread, which takes seconds. Until then, runs stay queued.
     """
-    async with running(_serve(drain_seconds), "answers"):
+    async with running(_serve(runner, drain_seconds), "answers"):
         yield
 
 
-async def _serve(drain_seconds: float) -> None:
-    runner = Runner(settings.RUN_CONCURRENCY)
+async def _serve(runner: Runner, drain_seconds: float) -> None:
     runner.start()
     try:
         await _warm()

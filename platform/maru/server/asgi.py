@@ -10,6 +10,7 @@ pages = get_asgi_application()
 
 # Modules with models can be imported only after get_asgi_application() has called django.setup().
 from maru.server.body_gate import BodyGate  # noqa: E402
+from maru.monitoring.http_requests import CountRequests  # noqa: E402
 from maru.server.lifespan import Lifespan, hub, publisher  # noqa: E402
 from maru.server.static import StaticFiles  # noqa: E402
 from rooms.socket.routing import websocket_urlpatterns  # noqa: E402
@@ -17,7 +18,8 @@ from rooms.socket.sse import SseMiddleware  # noqa: E402
 
 router = ProtocolTypeRouter(
     {
-        "http": StaticFiles(SseMiddleware(BodyGate(pages))),
+        # CountRequests is inside SseMiddleware, which needs the server's own `send`.
+        "http": StaticFiles(SseMiddleware(CountRequests(BodyGate(pages)))),
         "websocket": URLRouter(websocket_urlpatterns),
     }
 )

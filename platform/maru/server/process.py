@@ -42,7 +42,9 @@ def main() -> None:
         signal.signal(name, _end)
     django.setup()
     from maru.config.env import load
+    from maru.monitoring import exposition
 
+    exposition.start()
     env = load()
     listener = _bind(env.host, env.port)
     _prepare()
@@ -189,8 +191,10 @@ async def _answers(state: dict[str, object]) -> AsyncIterator[None]:
     """
     from maru.server.answer_worker import answering
     from maru.server.purging import purging
+    from rooms.runs.runner import Runner
 
-    async with answering(EMBEDDED_DRAIN_SECONDS), purging():
+    runner = Runner(settings.RUN_CONCURRENCY)
+    async with answering(runner, EMBEDDED_DRAIN_SECONDS), purging():
         yield
 
 

@@ -3,10 +3,8 @@
 import shutil
 from collections.abc import Iterator
 from http import HTTPStatus
-from ipaddress import IPv6Address, ip_address
 from typing import Final
 
-import prometheus_client
 import redis
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
@@ -16,6 +14,7 @@ from django.views.decorators.http import require_safe
 
 from accounts import disk
 from accounts.errors import NotFound
+from maru.monitoring import exposition
 from rooms import metrics as counters
 from rooms.runs import workers
 
@@ -54,9 +53,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     """Return the Prometheus metrics; 404 outside the networks of MARU_METRICS_ALLOW."""
     if not _may_read_metrics(request):
         raise NotFound
-    return HttpResponse(
-        prometheus_client.generate_latest(), content_type=prometheus_client.CONTENT_TYPE_LATEST
-    )
+    return HttpResponse(exposition.metrics_text(), content_type=exposition.CONTENT_TYPE)
 
 
 def _has_database() -> bool:
@@ -114,10 +111,4 @@ def _may_read_metrics(request: HttpRequest) -> bool:
     """Return True if the client's IP is allowed. Behind an untrusted proxy, the IP is unknown."""
     if "X-Forwarded-For" in request.headers and not settings.TRUSTED_PROXIES:
         return False
-    try:
-        address = ip_address(request.META["REMOTE_ADDR"])
-    except ValueError:  # the client of a Unix socket has no IP
-        return False
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    return any(address in network for network in settings.METRICS_ALLOW)
+    return exposition.may_read(request.META["REMOTE_ADDR"])

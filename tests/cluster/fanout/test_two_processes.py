@@ -212,13 +212,3 @@ def production(cluster: Cluster, database: str) -> dict[str, str]:
     """Return the settings of the cluster with another database."""
     names = ("MARU_DATA_DIR", "MARU_REDIS_URL", "MARU_SECRET_KEY")
     return {**{name: cluster.webs[0].env[name] for name in names}, "MARU_DATABASE_URL": database}
-
-
-def test_worker_ends_cleanly_on_sigterm(cluster: Cluster) -> None:
-    worker = cluster.workers[0]
-
-    status = worker.stop()
-    worker.start()
-
-    assert status == 0
-    assert "Traceback" not in worker.output

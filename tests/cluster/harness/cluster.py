@@ -20,7 +20,7 @@ from rooms.runs.notifications import CHANNEL
 from tests.cluster.harness import SECRET_KEY
 from tests.cluster.harness.services import Postgres, Redis
 from tests.deadlines import DEADLINE
-from tests.live import ROOT, Installation, PopulatedRoom, until
+from tests.live import ROOT, Installation, PopulatedRoom, free_port, until
 
 
 class MigratedPostgres(Postgres):
@@ -54,9 +54,15 @@ class Worker:
 
     def __init__(self, folder: Path, env: dict[str, str]) -> None:
         self.folder = folder
-        self.env = env
+        self.port = free_port()
+        self.env = {**env, "MARU_METRICS_PORT": str(self.port)}
         self.process: subprocess.Popen[bytes] | None = None
         self.starts = 0
+
+    @property
+    def url(self) -> str:
+        """The address of the worker's endpoint for metrics and health."""
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def name(self) -> str:

@@ -28,6 +28,7 @@ from rooms.runs.delta_store import delta_store
 from rooms.runs.deltas import Deltas
 from rooms.runs.lifecycle import Job
 from rooms.runs.runner import Runner
+from rooms.runs.stopwatch import Stopwatch
 from tests.deadlines import DEADLINE, scaled
 from tests.rooms.conftest import Cast
 from tests.rooms.fanout.harness import lease_is_valid
@@ -354,10 +355,10 @@ async def test_run_of_a_crashed_task_is_claimed_again_when_its_lease_expires(
     crashes = iter(range(1))
     stream_answer = runner._stream_answer
 
-    async def crash_once(job: Job, deltas: Deltas) -> str:
+    async def crash_once(job: Job, deltas: Deltas, stopwatch: Stopwatch) -> None:
         if next(crashes, None) is not None:
             raise ZeroDivisionError
-        return await stream_answer(job, deltas)
+        await stream_answer(job, deltas, stopwatch)
 
     monkeypatch.setattr(runner, "_stream_answer", crash_once)
     async with running_worker():

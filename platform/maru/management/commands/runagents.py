@@ -1,7 +1,10 @@
 """Starts one agents worker, which runs answers and serves no HTTP."""
 
 import asyncio
+import os
 import signal
+import socket
+from contextlib import AsyncExitStack
 from typing import Any
 
 import uvloop
@@ -9,10 +12,12 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from maru.config import database
+from maru.monitoring import exposition, worker_endpoint
 from maru.server.answer_worker import answering
 from maru.server.lifespan import CompanionEnded, publisher, running
 from maru.server.pg_listener import listen
 from maru.server.purging import purging
+from rooms.runs.runner import Runner
 
 DRAIN_SECONDS = 25
 
@@ -26,18 +31,44 @@ class Command(BaseCommand):
                 "The embedded profile runs answers in the web process: start `make run`. "
                 "Workers need MARU_REDIS_URL and MARU_DATABASE_URL."
             )
+        listener = _listen()
+        exposition.start()
         database.prepare()
         try:
-            uvloop.run(_work())
+            uvloop.run(_work(listener))
         except CompanionEnded:
             raise CommandError(
                 "A task of this worker ended unexpectedly; the log has the reason."
             ) from None
 
 
-async def _work() -> None:
+def _listen() -> socket.socket | None:
+    """Return the listener of the endpoint, or None without MARU_METRICS_PORT."""
+    host, port = settings.METRICS_HOST, settings.METRICS_PORT
+    if port is None:
+        return None
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)  # create_server adds the address to `strerror`
+        raise CommandError(
+            f"The worker cannot serve its metrics on {host}:{port}: {reason}. "
+            "Change MARU_METRICS_HOST or MARU_METRICS_PORT; each worker needs its own port."
+        ) from None
+
+
+async def _work(listener: socket.socket | None) -> None:
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    async with publisher({}), running(listen(), "listening"), purging(), answering(DRAIN_SECONDS):
+    runner = Runner(settings.RUN_CONCURRENCY)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(publisher({}))
+        if listener is not None:  # outside `answering`: it is served until the drain has ended
+            serving = worker_endpoint.serve(listener, runner)
+            await stack.enter_async_context(running(serving, "worker endpoint"))
+        await stack.enter_async_context(running(listen(), "listening"))
+        await stack.enter_async_context(purging())
+        await stack.enter_async_context(answering(runner, DRAIN_SECONDS))
         await stop.wait()
