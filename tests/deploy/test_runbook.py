@@ -1,5 +1,6 @@
 """The runbook's commands work, and it explains every metric, log event and readiness reason."""
 
+import ast
 import json
 import re
 import urllib.request
@@ -7,9 +8,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from prometheus_client import Counter, Gauge
+from prometheus_client.metrics import MetricWrapperBase
 
-from rooms import metrics
+from agents import metrics as agents_metrics
+from maru.monitoring import exposition, http_requests
+from maru.monitoring.stores import StoreCollector
+from rooms import metrics as rooms_metrics
 from tests.cluster.harness.services import Postgres, Redis
 from tests.deadlines import DEADLINE
 from tests.deploy.runbook import RUNBOOK, Operator, blocks
@@ -144,27 +148,75 @@ def explained() -> set[str]:
     return {code.partition("{")[0] for code in found}
 
 
-def test_every_metric_is_explained() -> None:
-    ours = [found for found in vars(metrics).values() if isinstance(found, Counter | Gauge)]
-    described = [metric for collector in ours for metric in collector.describe()]
-    names = {m.name + ("_total" if m.type == "counter" else "") for m in described}
+def exported() -> set[str]:
+    """Return the names of all metrics of Maru, as /metrics has them."""
+    modules = (rooms_metrics, agents_metrics, http_requests, exposition)
+    known = [metric for module in modules for metric in vars(module).values()]
+    ours = [metric for metric in known if isinstance(metric, MetricWrapperBase)]
+    described = [*StoreCollector().describe(), *(m for one in ours for m in one.describe())]
+    suffix = {"counter": "_total", "info": "_info"}
+    return {metric.name + suffix.get(metric.type, "") for metric in described}
+
+
+def test_every_metric_is_explained_and_no_other() -> None:
+    names = exported()
 
     assert names - explained() == set()
-    assert "maru_sockets" in names
+    assert {code for code in explained() if code.startswith("maru_")} - names <= {"maru_app"}
+    assert {"maru_sockets", "maru_tokens_total", "maru_redis_up", "maru_build_info"} <= names
+
+
+def logged(source: str) -> set[str]:
+    """Return the events that are logged at level WARNING or above; fail if one is no literal."""
+    found: set[str] = set()
+    for call in ast.walk(ast.parse(source)):
+        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)):
+            continue
+        logger = call.func.value
+        if not (isinstance(logger, ast.Name) and logger.id in {"log", "logger"}):
+            continue
+        if call.func.attr in {"warning", "error", "critical", "exception"}:
+            literals = [node for node in ast.walk(call.args[0]) if isinstance(node, ast.Constant)]
+            assert literals, ast.unparse(call)
+            found |= {str(literal.value) for literal in literals}
+    return found
 
 
 def test_every_log_event_of_warning_level_is_explained() -> None:
-    events = {
-        event
+    sources = [
+        path.read_text()
         for folder in ("accounts", "agents", "platform", "rooms")
         for path in (ROOT / folder).rglob("*.py")
-        for event in re.findall(
-            r"log\.(?:warning|error|critical|exception)\(\s*\"([\w.]+)\"", path.read_text()
-        )
-    }
+    ]
+    events = {event for source in sources for event in logged(source)}
 
     assert events - explained() == set()
-    assert "companion.ended" in events
+    assert {"companion.ended", "redis.away", "redis.refused"} <= events
+
+
+def test_every_explained_log_event_exists() -> None:
+    table = RUNBOOK.read_text().split("| log event |")[1]
+    named = re.findall(r"`(\w+\.\w+)`", table.partition("\n\n")[0])
+    sources = "".join(
+        path.read_text()
+        for folder in ("accounts", "agents", "platform", "rooms")
+        for path in (ROOT / folder).rglob("*.py")
+    )
+
+    assert [event for event in named if f'"{event}"' not in sources] == []
+    assert len(named) > 20
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        'log.warning("a.b")',
+        'log.error(\n    "a.b", room=1\n)',
+        'log.warning("a.b" if x else "c.d")',
+    ],
+)
+def test_log_event_is_found(call: str) -> None:
+    assert "a.b" in logged(call)
 
 
 def test_every_readiness_reason_is_explained() -> None:
