@@ -44,7 +44,7 @@ class Job:
     """The data that a worker needs to answer a run, read once. No attribute is a model.
 
     `message` is the answer; `base` is the room's seq after `run.started`. `waited` is the number of
-    seconds since the run was queued, by the clocks of two machines.
+    seconds from the queuing of the run to this claim.
     """
 
     run: UUID
@@ -155,8 +155,15 @@ def start(run_id: UUID, owner: str) -> Job | None:
         language=run.language,
         spec=spec,
         turns=context.turns(run),
-        waited=max(0.0, (run.started_at - run.queued_at).total_seconds()),
+        waited=_waited(run),
     )
+
+
+def _waited(run: Run) -> float:
+    """Return the seconds from queuing to the claim; both times are of the database's clock."""
+    if run.lease_until is None:
+        return 0.0
+    return max(0.0, (run.lease_until - queue.LEASE - run.queued_at).total_seconds())
 
 
 def complete(job: Job, text: str, usage: Usage | None) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Count, Exists, F, Min, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Now
 from django.utils.translation import gettext_lazy as _
 
@@ -77,10 +77,14 @@ def claim(owner: str, *, idle_teams_only: bool = False) -> UUID | None:
     return None
 
 
-def backlog() -> tuple[int, datetime | None]:
-    """Return the number of queued runs of all teams, and when the oldest was queued."""
-    found = Run.objects.filter(state=RunState.QUEUED).aggregate(Count("pk"), Min("queued_at"))
-    return found["pk__count"], found["queued_at__min"]
+def backlog() -> tuple[int, float]:
+    """Return the number of queued runs of all teams, and the age of the oldest in seconds."""
+    queued = Run.objects.filter(state=RunState.QUEUED)
+    found = queued.aggregate(Count("pk"), Min("queued_at"), now=Max(Now()))
+    if not found["pk__count"]:
+        return 0, 0.0
+    age = found["now"] - found["queued_at__min"]
+    return found["pk__count"], max(0.0, age.total_seconds())
 
 
 def positions(room: Room) -> dict[UUID, int]:

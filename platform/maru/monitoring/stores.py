@@ -14,7 +14,6 @@ import redis
 import structlog
 from django.conf import settings
 from django.db import connection, transaction
-from django.utils import timezone
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -116,12 +115,11 @@ def read_queue() -> QueueState:
             if is_postgresql:
                 with connection.cursor() as cursor:
                     cursor.execute(f"SET LOCAL statement_timeout = {STATEMENT_MILLISECONDS}")
-            queued, oldest = queue.backlog()
+            queued, oldest_seconds = queue.backlog()
             alive = workers.count_alive()
     finally:
         connection.close()
-    age = (timezone.now() - oldest).total_seconds() if oldest else 0.0
-    return QueueState(queued, max(0.0, age), alive)
+    return QueueState(queued, oldest_seconds, alive)
 
 
 def read_redis() -> RedisState:

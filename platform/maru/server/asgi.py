@@ -9,8 +9,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "maru.settings")
 pages = get_asgi_application()
 
 # Modules with models can be imported only after get_asgi_application() has called django.setup().
-from maru.server.body_gate import BodyGate  # noqa: E402
 from maru.monitoring.http_requests import CountRequests  # noqa: E402
+from maru.server.body_gate import BodyGate  # noqa: E402
 from maru.server.lifespan import Lifespan, hub, publisher  # noqa: E402
 from maru.server.static import StaticFiles  # noqa: E402
 from rooms.socket.routing import websocket_urlpatterns  # noqa: E402

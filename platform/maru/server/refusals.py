@@ -11,6 +11,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from accounts.errors import Invalid, RateLimited, TooLarge, Unavailable
+from rooms import metrics
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -32,6 +33,9 @@ class Refusal:
     reason: str
     retry_after: int | None = None
     detail: str | Promise | None = None
+
+    def __post_init__(self) -> None:
+        metrics.REFUSED.labels(self.reason)  # the series exists before the first refusal
 
     def response(self, path: str, headers: Headers) -> tuple[list[tuple[bytes, bytes]], bytes]:
         """Return headers and body: JSON for the API, one sentence for pages."""

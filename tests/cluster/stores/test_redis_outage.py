@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -11,12 +12,14 @@ from typing import Any
 
 import pytest
 
+from maru.monitoring.stores import CACHE_SECONDS, WAIT_SECONDS
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.harness.room_sockets import join_on_both
 from tests.cluster.harness.services import Postgres, Redis
 from tests.deadlines import DEADLINE, scaled
 from tests.live import Frame, Installation, PopulatedRoom, until
 from tests.provider import Provider
+from tests.scraping import scrape
 
 LIVE_AGAIN_SECONDS = scaled(10)
 MODEL, WHOLE = "tokens-60@100", " ".join(f"t{n}" for n in range(60))
@@ -57,6 +60,17 @@ def room(cluster: Cluster, provider: Provider) -> PopulatedRoom:
     return cluster.populate(1, 2, *options)[0]
 
 
+def urls(cluster: Cluster) -> list[str]:
+    """Return the addresses that serve metrics."""
+    return [*(web.url for web in cluster.webs), *(worker.url for worker in cluster.workers)]
+
+
+def has(url: str, **values: float) -> bool:
+    """Return True if the metrics of a process have these values."""
+    samples = scrape(url)
+    return all(samples[name] == value for name, value in values.items())
+
+
 def created_at(seq: int) -> Callable[[Frame], bool]:
     return lambda frame: frame["type"] == "message.created" and frame["seq"] == seq
 
@@ -66,6 +80,7 @@ async def test_rooms_work_from_the_log_until_redis_starts_for_the_first_time(
 ) -> None:
     ready = [await asyncio.to_thread(readiness, web) for web in cluster.webs]
     pages = [await asyncio.to_thread(get, web, "/accounts/login/") for web in cluster.webs]
+    without = [await asyncio.to_thread(scrape, url) for url in urls(cluster)]
     async with AsyncExitStack() as stack:
         sockets = await join_on_both(cluster, room, stack)
         owner, member = sockets.both
@@ -81,9 +96,12 @@ async def test_rooms_work_from_the_log_until_redis_starts_for_the_first_time(
                 await member.until_type("run.completed")
         for web in cluster.webs:
             await asyncio.to_thread(until, partial(is_ready, web))
+    for url in urls(cluster):
+        await asyncio.to_thread(until, partial(has, url, maru_redis_up=1))
 
     assert ready == [{"status": "degraded", "reasons": ["layer"]}] * 2
     assert [status for status, _body in pages] == [200, 200]
+    assert [samples["maru_redis_up"] for samples in without] == [0, 0, 0]
     assert completed["message"]["text"] == WHOLE
     assert has_all_seqs(owner.frames)
     assert has_all_seqs(member.frames)
@@ -124,6 +142,22 @@ async def test_outage_of_redis_during_an_answer_loses_no_message_and_no_final_ev
 
     assert completed["text"] == WHOLE
     assert has_all_seqs(owner.frames)
+
+
+def test_stopped_database_is_down_in_the_metrics_and_delays_no_scrape(
+    cluster: Cluster, postgres: Postgres
+) -> None:
+    processes = (cluster.webs[0].url, cluster.workers[0].url)
+    postgres.stop()
+    started = time.monotonic()
+    for url in processes:
+        until(partial(has, url, maru_database_up=0))
+    waited = time.monotonic() - started
+    postgres.start()
+
+    for url in processes:
+        until(partial(has, url, maru_database_up=1))
+    assert waited < len(processes) * (CACHE_SECONDS + 2 * WAIT_SECONDS) + scaled(3)
 
 
 def has_all_seqs(frames: list[Frame]) -> bool:

@@ -5,7 +5,8 @@ import re
 import pytest
 from prometheus_client.metrics import MetricWrapperBase
 
-import rooms.socket.routing  # noqa: F401  # its imports create the series of sockets
+import maru.server.http_protocol  # noqa: F401  # creates series
+import rooms.socket.routing  # noqa: F401  # creates series
 from agents import metrics as agents_metrics
 from maru.monitoring import http_requests
 from maru.monitoring.http_requests import route_class
