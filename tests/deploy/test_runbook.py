@@ -220,4 +220,4 @@ def test_log_event_is_found(call: str) -> None:
 
 
 def test_every_readiness_reason_is_explained() -> None:
-    assert {"database", *metrics.DEGRADED_REASONS} - explained() == set()
+    assert {"database", "runs", *rooms_metrics.DEGRADED_REASONS} - explained() == set()
