@@ -7,7 +7,7 @@ import django_stubs_ext
 from django.utils.translation import gettext_lazy as _
 
 from agents.provider_keys import connection_keys
-from maru.config import env
+from maru.config import env, logs
 from maru.config.backends import (
     allowed_hosts,
     cache,
@@ -23,6 +23,8 @@ from maru.config.secret_key import embedded_secret_key, make_folder
 django_stubs_ext.monkeypatch()  # allows ModelAdmin[User] and the like at run time
 
 ENV = env.load()
+LOGGING_CONFIG = None  # Django would configure the log later, after errors in this module
+logs.configure(as_json=ENV.log_format == "json", level=ENV.log_level)
 BASE_DIR = Path(__file__).resolve().parents[2]
 EMBEDDED = ENV.embedded
 DATA_DIR = ENV.data_dir.absolute()
@@ -248,5 +250,3 @@ RUN_BOUNDS = {
 }
 RATE_LIMITS = ENV.rate_limits == "on"
 CONNECTIONS, CONNECTIONS_PER_ADDRESS = ENV.connections, ENV.connections_per_address
-LOGGING_CONFIG = "maru.config.logs.configure"
-LOGGING = {"format": ENV.log_format, "level": ENV.log_level}

@@ -14,6 +14,7 @@ from maru.web.setup import setup
 
 admin.autodiscover()  # accounts.admin defines the site; each app registers its models
 
+handler500 = "maru.web.server_errors.server_error"
 urlpatterns = [
     path("", include("rooms.pages.urls")),
     path("", include("agents.views.urls")),

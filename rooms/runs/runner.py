@@ -69,6 +69,7 @@ class Runner:
 
     def start(self) -> None:
         """Start the heartbeats, and receive notifications."""
+        log.info("worker.started", worker=self.name, concurrency=self._concurrency)
         wakeup.attach()
         self._queued = wakeup.queued
         self._heartbeats = asyncio.create_task(
@@ -107,6 +108,7 @@ class Runner:
             await in_thread(RUNS, workers.remove, self.name)
         except DatabaseError as error:
             _log_database_error(error)
+        log.info("worker.stopped", worker=self.name)
 
     # Claims
 
@@ -217,12 +219,14 @@ class Runner:
 
     async def _answer(self, job: Job) -> None:
         structlog.contextvars.bind_contextvars(run=str(job.run))
+        log.info("run.claimed", worker=self.name, room=str(job.room), attempt=job.attempt)
         deltas = Deltas(job, partial(self._owns, job.run))
         stopwatch = Stopwatch(job)
         try:
             with translation.override(job.language):
                 await _stream_answer(job, deltas, stopwatch)
             stopwatch.run_ended()
+            log.info("run.ended")
         except LeaseLost:
             log.info("run.lease_lost")
             await _restore_text(job, deltas)

@@ -22,9 +22,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "maru.settings")
 import django
 import uvicorn
 from django.conf import settings
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from maru.config import terminal
 from maru.server.connections import Connections, allowed_by_system
 from maru.server.http_protocol import BoundedHttpProtocol
+from maru.server.request_ids import RequestIds
 from maru.server.websocket_protocol import BoundedProtocol
 
 PING_SECONDS = 20
@@ -64,7 +67,7 @@ class Server(uvicorn.Server):
 
     config: "Config"
 
-    def __init__(self, config: "Config", announcement: str = "") -> None:
+    def __init__(self, config: "Config", announcement: Sequence[str] = ()) -> None:
         super().__init__(config)
         self._announcement = announcement
 
@@ -74,9 +77,9 @@ class Server(uvicorn.Server):
             await super().startup(sockets)
         except OSError as error:  # another process has begun to listen since the port was bound
             await self.lifespan.shutdown()
-            _give_up(_why_not(error, *(sockets or [])[0].getsockname()[:2]))
-        if self._announcement:
-            print(self._announcement, flush=True)
+            terminal.give_up(_why_not(error, *(sockets or [])[0].getsockname()[:2]))
+        for sentence in self._announcement:
+            terminal.say(sentence)
 
     async def on_tick(self, counter: int) -> bool:
         """Return True to shut down: on request, or after a companion has failed."""
@@ -126,7 +129,7 @@ def _prepare() -> None:
         try:
             static.collect_missing()
         except OSError as error:
-            _give_up(
+            terminal.give_up(
                 f"Maru cannot collect its static files: {error.strerror}. "
                 "Make MARU_DATA_DIR a folder that it may write."
             )
@@ -155,11 +158,16 @@ class Config(uvicorn.Config):
 
 
 def config(application: Any, trusted_proxies: Sequence[str]) -> Config:
-    """Return the configuration; only trusted proxies may set the client's address."""
+    """Return the configuration.
+
+    Only trusted proxies may set the client's address and the id of the request.
+    """
+    if trusted_proxies:
+        application = ProxyHeadersMiddleware(application, trusted_hosts=list(trusted_proxies))
     per_address = settings.CONNECTIONS_PER_ADDRESS if settings.RATE_LIMITS else None
     total = allowed_by_system(settings.CONNECTIONS)
     return Config(
-        application,
+        RequestIds(application, trusted_proxies),
         Connections(total, per_address, trusted_proxies),
         loop="uvloop",
         ws=BoundedProtocol,
@@ -168,8 +176,7 @@ def config(application: Any, trusted_proxies: Sequence[str]) -> Config:
         ws_ping_interval=PING_SECONDS,
         ws_ping_timeout=PING_SECONDS,
         lifespan="on",
-        proxy_headers=bool(trusted_proxies),
-        forwarded_allow_ips=",".join(trusted_proxies) or None,
+        proxy_headers=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
@@ -210,7 +217,7 @@ def _bind(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        _give_up(_why_not(error, host, port))
+        terminal.give_up(_why_not(error, host, port))
     listener.setblocking(False)
     return listener
 
@@ -224,16 +231,24 @@ def _why_not(error: OSError, host: str, port: int) -> str:
     return f"Maru cannot listen on {host}:{port}: {error.strerror}. Change MARU_HOST or MARU_PORT."
 
 
-def _announcement(address: str) -> str:
-    """Return one line: the address, or the set-up link if no account exists yet."""
+def _announcement(address: str) -> Sequence[str]:
+    """Return the sentences about the address and, if no account exists, about the set-up link.
+
+    Only the embedded profile prints the link itself, because its output is a terminal. Collected
+    logs must not contain it: it creates the operator's account.
+    """
+    from accounts.services import is_set_up
     from maru.config import database
     from maru.web.setup import link_for_empty_installation
 
     with database.explained():
-        link = link_for_empty_installation(address)
-    if link is None:
-        return f"Maru runs at {address}"
-    return f"Open this link within one hour to set up Maru: {link}"
+        empty = not is_set_up()
+        on_terminal = settings.EMBEDDED and not terminal.as_json
+        link = link_for_empty_installation(address) if empty and on_terminal else None
+    if link is not None:
+        return [f"Open this link within one hour to set up Maru: {link}"]
+    how = "No account exists. `python manage.py setup_link` prints a link to set it up."
+    return [f"Maru runs at {address}", *([how] if empty else [])]
 
 
 def _address(listener: socket.socket) -> str:
@@ -242,8 +257,3 @@ def _address(listener: socket.socket) -> str:
     if ip_address(host).is_unspecified:
         host = "127.0.0.1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _give_up(sentence: str) -> NoReturn:
-    print(sentence, file=sys.stderr)
-    raise SystemExit(1)

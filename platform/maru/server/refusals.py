@@ -11,6 +11,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from accounts.errors import Invalid, RateLimited, TooLarge, Unavailable
+from maru.server.request_ids import HEADER, new_id
 from rooms import metrics
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -60,6 +61,7 @@ def _fixed(kind: bytes, length: int) -> Headers:
         (b"cache-control", b"private, no-store"),
         (b"x-content-type-options", b"nosniff"),
         (b"connection", b"close"),
+        (HEADER, new_id()),
     ]
 
 

@@ -7,7 +7,6 @@ from http import HTTPStatus
 from typing import Final
 from uuid import UUID
 
-import redis
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -15,9 +14,9 @@ from django.utils.decorators import sync_only_middleware
 
 from accounts import rate_limits
 from accounts.audit.log import audit_refusal, client_address, get_refusal, set_refusal
-from accounts.disk import is_disk_full, unavailable
 from accounts.errors import MaruError, MfaRequired, RateLimited
 from accounts.models import User
+from maru.web.server_errors import outage_of
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -134,9 +133,7 @@ class NamedErrors:
         return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        # Sign-in needs the rate limit counters, which are in Redis.
-        if isinstance(error, redis.RedisError) or is_disk_full(error):
-            error = unavailable(error)
+        error = outage_of(error) or error
         if not isinstance(error, MaruError):
             return None
         set_refusal(request, error)
@@ -147,7 +144,7 @@ class NamedErrors:
 
 
 def _error_page(request: HttpRequest, error: MaruError) -> HttpResponse:
-    page = f"{error.status}.html" if error.status in {403, 404, 429} else "400.html"
+    page = f"{error.status}.html" if error.status in {403, 404, 429, 503} else "400.html"
     response = render(request, page, {"detail": error.detail}, status=error.status)
     if error.retry_after is not None:
         response["Retry-After"] = str(error.retry_after)
