@@ -6,7 +6,7 @@ from typing import Final
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.audit.log import audit
+from accounts.audit.log import audit, audit_last
 from accounts.crypto.hashing import generate_secret, hash_secret
 from accounts.errors import NotFound
 from accounts.models import SetupLink, Team, User
@@ -50,6 +50,7 @@ def get_setup_link(token: str) -> SetupLink:
 
 
 @transaction.atomic
+@audit_last()
 def complete_setup(
     *, token: str, name: str, email: str, password: str | None, team_name: str
 ) -> tuple[User, Team]:

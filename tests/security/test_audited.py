@@ -30,6 +30,7 @@ from rooms.models import Room
 from rooms.protocol.commands import MessageSend, RoomRead
 from rooms.services import create_room, post_message, put_member
 from rooms.socket.dispatch import execute
+from tests.security.locks import steps_after_audit
 
 pytestmark = pytest.mark.django_db
 
@@ -367,7 +368,7 @@ def test_change_writes_one_entry_without_secrets(name: str) -> None:
     entries_before = set(AuditEntry.objects.values_list("pk", flat=True))
 
     with CaptureQueriesContext(connection) as queries:
-        act(scenario)
+        assert steps_after_audit(lambda: act(scenario)) == []
 
     written = AuditEntry.objects.exclude(pk__in=entries_before)
     assert sorted(written.values_list("action", flat=True)) == sorted(actions)
