@@ -24,10 +24,15 @@ def fill(apps: Any, schema_editor: Any) -> None:
 
     for member in members.order_by("pk").iterator():
         take(member.team_id, member.user_id, member.user.handle)
+    conflicting = []
     for persona in personas.order_by("created_at", "pk").iterator():
+        if (persona.team_id, handle_key(persona.handle)) in taken:
+            conflicting.append(persona)
+        else:
+            take(persona.team_id, persona.pk, persona.handle)
+    for persona in conflicting:  # last: their new handles must not be those of other personas
         handle = take(persona.team_id, persona.pk, persona.handle)
-        if handle != persona.handle:
-            personas.filter(pk=persona.pk).update(handle=handle)
+        personas.filter(pk=persona.pk).update(handle=handle)
 
 
 def empty(apps: Any, schema_editor: Any) -> None:
