@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
+from collections.abc import Hashable, Mapping
+from typing import TypeVar
 
 from django.utils.translation import gettext as _
 
 from accounts.errors import Invalid
 
 MAX_NAME_LENGTH = 40
+
+S = TypeVar("S", bound=Hashable)
 
 # The maximum of combining marks on one letter. Written languages need at most four; text with more
 # marks can overprint other lines.
@@ -33,6 +38,16 @@ _HANDLE = re.compile(r"[^\W_][\w-]*")
 
 # Pictographs. Python calls those of a later version of Unicode unassigned.
 _PICTOGRAPHS = ((0x1F300, 0x1FAFF),)
+
+# Letters that look like a Latin letter in most fonts, after `casefold`. The list of UTS 39
+# has thousands; these are the Cyrillic, Greek and Armenian ones that keyboards have.
+_LOOK_ALIKES = str.maketrans(
+    "\u0430\u0432\u0435\u043a\u043c\u043d\u043e\u0440\u0441\u0442\u0443\u0445"
+    "\u0455\u0456\u0458\u0501\u051b\u051d\u0578\u0585"
+    "\u03b1\u03b2\u03b5\u03b7\u03b9\u03ba\u03bc\u03bd\u03bf\u03c1\u03c4\u03c5\u03c7"
+    "\u0261\u0131i10",
+    "abekmhopctyx" + "sljdqwno" + "abehlkmnoptyx" + "glllo",
+)
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _SPACES = frozenset({"Zs", "Zl", "Zp"})
@@ -80,6 +95,37 @@ def clean_handle(text: str) -> str:
 def handle_key(handle: str) -> str:
     """Return the form in which handles are compared: two handles with one key are the same."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", handle).casefold())
+
+
+def look_alike_key(name: str) -> str:
+    """Return a form of `name` that is equal for names that readers can confuse.
+
+    Case, accents, spaces, punctuation and invisible characters do not count, and letters of
+    different scripts that look alike are equal.
+    """
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", name).casefold())
+    letters = "".join(c for c in plain if unicodedata.category(c)[0] in "LN" and c not in _BLANKS)
+    return letters.translate(_LOOK_ALIKES).replace("rn", "m")
+
+
+def tell_apart(speakers: Mapping[S, tuple[str, str]]) -> dict[S, str]:
+    """Return a label for each speaker, of its name and handle: the name if no other is alike.
+
+    Names that readers can confuse get the handle: `Kim (kim2)`. So do names that look like the
+    label of another speaker. Labels are unique if handles are.
+    """
+    labels = {speaker: name for speaker, (name, _handle) in speakers.items()}
+    while True:
+        count = Counter(map(look_alike_key, labels.values()))
+        alike = [
+            speaker
+            for speaker, (name, _handle) in speakers.items()
+            if labels[speaker] == name and count[look_alike_key(name)] > 1
+        ]
+        if not alike:
+            return labels
+        for speaker in alike:
+            labels[speaker] = "{} ({})".format(*speakers[speaker])
 
 
 def handle_for(name: str) -> str:

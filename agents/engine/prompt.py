@@ -10,7 +10,7 @@ from typing import Final, TypedDict
 
 from agents.engine_types import PersonaSpec, Turn
 
-MAX_NAME_LENGTH: Final = 60
+MAX_NAME_LENGTH: Final = 90  # a name and a handle of 40 characters each, see `tell_apart`
 ROOM: Final = """\
 You are called %(name)s (@%(handle)s) here, in a chat room that several people and personas share.
 Every message that is not yours begins with one line that the room writes: [person NAME] or \

@@ -4,46 +4,64 @@ from collections.abc import Iterable
 from typing import Final
 from uuid import UUID
 
+from accounts.names import tell_apart
 from agents.engine_types import Turn
 from rooms.models import AuthorKind, Message, MessageStatus, Run
 
 MAX_TURNS: Final = 40
 MAX_CHARACTERS: Final = 60_000
 
-AuthoredText = tuple[str, str, UUID | None, str]
-"""The author's name, the author's kind, the persona (None for a user), and the text."""
+Speaker = tuple[str, UUID | str]
+"""The kind of an author, and its id; the handle for the author of a deleted account."""
+
+Said = tuple[Speaker, str, str, str]
+"""The speaker, with the name and the handle at that time, and the text."""
 
 
 def turns(run: Run) -> list[Turn]:
     """Return the turns that the model of a run gets, oldest first; one query.
 
     They end with the message that the run answers. Unfinished answers and empty messages are left
-    out.
+    out. Two speakers with names that can be confused have their handles in `author`.
     """
     newest_first = (
         Message.objects.filter(room_id=run.room_id, seq__lte=run.message.seq)
         .exclude(status=MessageStatus.STREAMING)
         .exclude(text="")
         .order_by("-seq")
-        .values_list("author_name", "author_kind", "persona_id", "text")[:MAX_TURNS]
+        .only("author_kind", "user", "persona", "author_name", "author_handle", "text")[:MAX_TURNS]
     )
+    said = _within_bound(map(_said, newest_first))
+    own = (AuthorKind.PERSONA.value, run.persona_id)
+    labels = _labels([*said, (own, run.persona.name, run.persona.handle, "")])
     return [
         Turn(
-            author=name,
-            kind="user" if kind == AuthorKind.USER else "persona",
-            own=persona_id == run.persona_id,
+            author=labels[speaker, name],
+            kind="user" if speaker[0] == AuthorKind.USER else "persona",
+            own=speaker == own,
             text=text,
         )
-        for name, kind, persona_id, text in _within_bound(newest_first)
+        for speaker, name, _handle, text in said
     ]
 
 
-def _within_bound(newest_first: Iterable[AuthoredText]) -> list[AuthoredText]:
+def _said(message: Message) -> Said:
+    author = message.user_id if message.author_kind == AuthorKind.USER else message.persona_id
+    speaker = (message.author_kind, author or message.author_handle)
+    return speaker, message.author_name, message.author_handle, message.text
+
+
+def _labels(said: Iterable[Said]) -> dict[tuple[Speaker, str], str]:
+    """Return a label for each speaker and name, which no other speaker has."""
+    return tell_apart({(speaker, name): (name, handle) for speaker, name, handle, _text in said})
+
+
+def _within_bound(newest_first: Iterable[Said]) -> list[Said]:
     """Return the newest messages that fit into MAX_CHARACTERS, oldest first.
 
     The newest message is always kept, however long it is.
     """
-    kept: list[AuthoredText] = []
+    kept: list[Said] = []
     characters_left = MAX_CHARACTERS
     for message in newest_first:
         characters_left -= len(message[-1])
