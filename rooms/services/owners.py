@@ -19,7 +19,7 @@ from datetime import timedelta
 from typing import Final
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from accounts.audit.log import audit, audit_last
@@ -61,11 +61,14 @@ def repair_owners() -> int:
     Repairs rows that earlier versions or commands outside of the services have left.
     """
     repaired = 0
-    for team_id in list(Team.objects.filter(deleted_at=None).values_list("pk", flat=True)):
+    owned = TeamMember.objects.active().filter(team=OuterRef("pk"), role=TeamRole.OWNER)
+    concerned = Q(pk__in=_ownerless().values("team")) | ~Exists(owned)
+    teams = Team.objects.filter(concerned, deleted_at=None).order_by("pk")
+    for team_id in list(teams.values_list("pk", flat=True)):
         with transaction.atomic(), audit_last():
-            teams = list(Team.objects.locked().filter(pk=team_id, deleted_at=None))
-            pass_on_ownerless_teams(teams)
-            ownerless = _ownerless().filter(team__in=teams)
+            locked_teams = list(Team.objects.locked().filter(pk=team_id, deleted_at=None))
+            pass_on_ownerless_teams(locked_teams)
+            ownerless = _ownerless().filter(team__in=locked_teams)
             locked = Room.objects.locked().filter(pk__in=ownerless.values("pk"))
             rooms = list(locked.order_by("pk"))
             pass_on_ownerless_rooms(rooms)

@@ -13,7 +13,7 @@ from accounts.errors import is_outage
 from accounts.services import purge_expired, purge_teams
 from maru.server.lifespan import running
 from rooms.executors import RUNS, in_thread
-from rooms.services import purge_rooms
+from rooms.services import purge_rooms, repair_owners
 
 log = structlog.get_logger(__name__)
 
@@ -21,10 +21,11 @@ PURGE_SECONDS: Final = 3600.0
 
 
 def purge(*, teams: bool) -> dict[str, int]:
-    """Delete what has expired; return the number of deleted rows of each kind.
+    """Repair owners and delete what has expired; return the number of deleted rows of each kind.
 
     With `teams`, also deleted teams with their audit log: only the owner of the tables may do so.
     """
+    repair_owners()
     return {
         "teams": purge_teams() if teams else 0,
         "rooms": purge_rooms(),

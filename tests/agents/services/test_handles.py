@@ -1,5 +1,6 @@
 """A handle of a team belongs to one person or one persona, whoever of them comes first."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -45,10 +46,11 @@ def link(cast: Cast) -> str:
 def test_persona_cannot_take_the_handle_of_a_member(cast: Cast, handle: str) -> None:
     other = persona_of(cast, "other")
 
-    for take in (
+    takes: list[Callable[[], object]] = [
         lambda: persona_of(cast, handle),
         lambda: update_persona(user=cast.owner, persona_id=other.pk, handle=handle),
-    ):
+    ]
+    for take in takes:
         with pytest.raises(Conflict) as refused:
             take()
         assert refused.value.fields is not None

@@ -5,6 +5,9 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from io import StringIO
+from typing import TypedDict
+from uuid import UUID
 
 import pytest
 import time_machine
@@ -33,7 +36,9 @@ from tests.security.invariants import violations
 
 pytestmark = pytest.mark.django_db
 
-PARTING = {
+Part = Callable[[Cast, User], object]
+
+PARTING: dict[str, Part] = {
     "removed": lambda cast, user: remove_team_member(
         user=cast.owner, team_id=cast.team.pk, member_id=user.pk
     ),
@@ -51,7 +56,6 @@ PARTING = {
 """The ways in which an owner loses a room against the rules of the room."""
 
 ways = pytest.mark.parametrize("part", PARTING.values(), ids=PARTING)
-Part = Callable[[Cast, User], object]
 
 
 def room_of(cast: Cast, *others: User, privacy: str = "private") -> Room:
@@ -60,6 +64,17 @@ def room_of(cast: Cast, *others: User, privacy: str = "private") -> Room:
     for user in others:
         services.add_members(room, [user], RoomRole.MEMBER)
     return room
+
+
+class MemberArguments(TypedDict):
+    user: User
+    team_id: UUID
+    member_id: UUID
+
+
+def member_arguments(cast: Cast) -> MemberArguments:
+    """Return the arguments of a service by which the owner changes `cast.member`."""
+    return MemberArguments(user=cast.owner, team_id=cast.team.pk, member_id=cast.member.pk)
 
 
 def owners(room: Room) -> set[User]:
@@ -135,7 +150,7 @@ def test_returning_member_gets_the_room_back(cast: Cast, *, account: bool, archi
     room = room_of(cast)
     if archived:
         services.archive_room(user=cast.member, room_id=room.pk)
-    names = {"user": cast.owner, "team_id": cast.team.pk, "member_id": cast.member.pk}
+    names = member_arguments(cast)
     if account:
         suspend_user(person=cast.member)
         restore_user(person=cast.member)
@@ -164,7 +179,7 @@ def test_abandoned_room_passes_to_the_first_member_who_returns(cast: Cast) -> No
 
 def test_account_and_membership_must_both_be_active(cast: Cast) -> None:
     room = room_of(cast, cast.reader)
-    names = {"user": cast.owner, "team_id": cast.team.pk, "member_id": cast.member.pk}
+    names = member_arguments(cast)
     suspend_user(person=cast.member)
     suspend_team_member(**names)
 
@@ -194,16 +209,16 @@ def test_deactivated_owner_does_not_count_as_an_owner(cast: Cast) -> None:
 
 
 def test_deactivated_owner_of_a_team_does_not_count(cast: Cast) -> None:
-    names = {"user": cast.owner, "team_id": cast.team.pk}
-    set_team_role(**names, member_id=cast.member.pk, role=TeamRole.OWNER)
+    user, team_id, other = cast.owner, cast.team.pk, cast.member.pk
+    set_team_role(user=user, team_id=team_id, member_id=other, role=TeamRole.OWNER)
     suspend_user(person=cast.member)
 
     with pytest.raises(Conflict):
-        remove_team_member(**names, member_id=cast.owner.pk)
+        remove_team_member(user=user, team_id=team_id, member_id=user.pk)
     with pytest.raises(Conflict):
-        set_team_role(**names, member_id=cast.owner.pk, role=TeamRole.MEMBER)
+        set_team_role(user=user, team_id=team_id, member_id=user.pk, role=TeamRole.MEMBER)
     with pytest.raises(NotFound):
-        hand_over_team(**names, member_id=cast.member.pk)
+        hand_over_team(user=user, team_id=team_id, member_id=other)
 
 
 def test_team_of_a_deactivated_owner_passes_to_its_highest_member(cast: Cast) -> None:
@@ -252,6 +267,15 @@ def test_repair_passes_on_what_earlier_versions_have_left(cast: Cast) -> None:
     assert owners(open_room) == owners(empty) == {team_owner}
     assert Room.objects.get(pk=private.pk).abandoned_at is not None
     assert services.repair_owners() == 0
+
+
+def test_purge_repairs_owners(cast: Cast) -> None:
+    room = room_of(cast, cast.reader)
+    User.objects.filter(pk=cast.member.pk).update(is_active=False)
+
+    call_command("purge", stdout=StringIO())
+
+    assert owners(room) == {cast.reader}
 
 
 @pytest.mark.django_db(transaction=True)
