@@ -1,11 +1,13 @@
 """A provider whose responses are given byte by byte: what it writes, when, and how it ends."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from socket import SO_LINGER, SOL_SOCKET
+from struct import pack
 from typing import Final, Literal
 
-from tests.provider.http import read_request
+from tests.provider.http import HttpRequest, read_request
 
 CUT: Final = "cut"
 """Reset the connection."""
@@ -15,12 +17,14 @@ HOLD: Final = "hold"
 Step = bytes | float | Literal["cut", "hold"]
 """Bytes to write at once, seconds to wait, or an end; the default end closes the connection."""
 
+Choose = Callable[[HttpRequest], Sequence[Step]]
+
 
 class RawProvider:
-    """Answers the n-th request with the n-th response; further requests with the last one."""
+    """Answers each request with the steps that `choose` returns for it."""
 
-    def __init__(self, responses: Sequence[Sequence[Step]]) -> None:
-        self.responses = list(responses)
+    def __init__(self, choose: Choose) -> None:
+        self._choose = choose
         self.requests = 0
         self.port = 0
 
@@ -35,12 +39,14 @@ class RawProvider:
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Play one response on a new connection."""
         try:
-            if await read_request(reader) is None:
+            if (request := await read_request(reader)) is None:
                 return
-            steps = self.responses[min(self.requests, len(self.responses) - 1)]
             self.requests += 1
-            for step in steps:
+            for step in self._choose(request):
                 if step == CUT:
+                    connection = writer.get_extra_info("socket")
+                    # With a linger time of 0, closing the socket sends RST instead of FIN.
+                    connection.setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
                     writer.transport.abort()
                 elif step == HOLD:
                     await reader.read()
@@ -56,9 +62,9 @@ class RawProvider:
 
 
 @asynccontextmanager
-async def playing(*responses: Sequence[Step]) -> AsyncIterator[RawProvider]:
+async def playing(choose: Choose) -> AsyncIterator[RawProvider]:
     """Run the provider on this event loop, on a free port of the loopback address."""
-    provider = RawProvider(responses)
+    provider = RawProvider(choose)
     server = await asyncio.start_server(provider.answer, "127.0.0.1", limit=2**20)
     provider.port = server.sockets[0].getsockname()[1]
     try:

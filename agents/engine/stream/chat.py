@@ -75,21 +75,23 @@ class ChatNormaliser:
         Raise UnreadableData if words may be lost: broken JSON, or choices of an unknown shape.
         """
         try:
-            values = decode_data(event.data)
+            for value in decode_data(event.data):
+                yield from self._take(value, event.type)
         except UnreadableData:
             if event.complete:
                 raise
-            return  # the stream was cut inside this event
-        for value in values:
-            if isinstance(value, dict):
-                yield from self._normalise(value, event.type)
-            elif isinstance(value, str) and _DONE.fullmatch(value):
-                yield StreamDone()
-            elif report := _error_in_other_value(value, event.type):
-                yield report
-            else:
-                self._ignore()
-                self.unreadable += value is not None and not _is_comment(value)
+            # The stream was cut inside of this event.
+
+    def _take(self, value: Any, event_type: str) -> Iterator[ChatPart]:
+        if isinstance(value, dict):
+            yield from self._normalise(value, event_type)
+        elif isinstance(value, str) and _DONE.fullmatch(value):
+            yield StreamDone()
+        elif report := _error_in_other_value(value, event_type):
+            yield report
+        else:
+            self._ignore()
+            self.unreadable += value is not None and not _is_comment(value)
 
     def _normalise(self, value: dict[str, Any], event_type: str) -> Iterator[ChatPart]:
         choice = _first_choice(value.get("choices"))

@@ -43,7 +43,7 @@ class Decompressor:
         head, self._head = self._head or b"", None
         if head.startswith(_GZIP):
             self._window = _WINDOW_GZIP
-        elif self._is_deflate and head.strip() and not head.lstrip().startswith(_PLAIN_STARTS):
+        elif self._is_deflate and not _may_be_plain(head):
             # "deflate" is zlib (RFC 9110 §8.4.1.2), but several servers send raw DEFLATE.
             is_zlib = head[0] & 15 == 8 and int.from_bytes(head[:2], "big") % 31 == 0
             self._window = _WINDOW_ZLIB if is_zlib else _WINDOW_RAW
@@ -61,3 +61,9 @@ class Decompressor:
             piece = self._inflater.decompress(data, PIECE_BYTES)
             yield piece
             data = self._inflater.unconsumed_tail or self._inflater.unused_data
+
+
+def _may_be_plain(head: bytes) -> bool:
+    """Return True if the first bytes can begin an event stream or JSON."""
+    text = head.lstrip().lower()
+    return any(text.startswith(start[: len(text)]) for start in _PLAIN_STARTS)

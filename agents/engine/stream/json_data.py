@@ -6,7 +6,7 @@ and several values in one event, also with a `data:` between them.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -14,23 +14,24 @@ import msgspec
 MAX_VALUES: Final = 1_000
 """Values in one event: each failed attempt to decode can read the whole rest of the event."""
 _DECODER: Final = json.JSONDecoder(strict=False)
-_SEPARATORS: Final = re.compile(r"(?:[\s,]|data:)*")
-_WORD: Final = re.compile(r"[^\n]*?(?=\n|data:|\Z)")
+_SEPARATORS: Final = re.compile(r"(?:[\s,]|data\s*:)*", re.IGNORECASE)
+_WORD: Final = re.compile(r"[^\n]*?(?=\n|data\s*:|\Z)", re.IGNORECASE)
 
 
 class UnreadableData(ValueError):
     """The data begins an object that is not JSON, or has too many values: words may be lost."""
 
 
-def decode_data(data: bytes) -> list[Any]:
-    """Return the values in the data of one event; text that is no JSON is returned as a string.
+def decode_data(data: bytes) -> Iterable[Any]:
+    """Return the values in the data of one event; text that is no JSON is a string.
 
-    Raise UnreadableData for an object that cannot be decoded, and above MAX_VALUES.
+    The iteration raises UnreadableData, after the values before, for an object that cannot be
+    decoded and above MAX_VALUES.
     """
     try:
-        return [msgspec.json.decode(data)]
+        return (msgspec.json.decode(data),)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return list(_decode_tolerantly(data.decode("utf-8", "replace")))
+        return _decode_tolerantly(data.decode("utf-8", "replace"))
 
 
 def _decode_tolerantly(text: str) -> Iterator[Any]:

@@ -38,6 +38,7 @@ _ENDS: Final = tuple(_PAIRS.values())
 _TAGS: Final = (*_PAIRS, *_ENDS)
 _LONGEST: Final = max(map(len, _TAGS))
 _ANY_END: Final = re.compile("|".join(map(re.escape, _ENDS)), re.IGNORECASE)
+_ANY_START: Final = re.compile("|".join(map(re.escape, _PAIRS)), re.IGNORECASE)
 _END_LINE: Final = re.compile(rf"^\s*(?:{_ANY_END.pattern})\s*\n", re.IGNORECASE | re.MULTILINE)
 _INDENTED: Final = re.compile(r"(?:^|\n)(?: {4}|\t)[ \t]*\Z")
 
@@ -153,7 +154,7 @@ class ThinkTagFilter:
         return found + len(end) if found >= 0 else None
 
     def _find_orphan_end(self) -> int | None:
-        """Return the position after the first end tag that is not in code.
+        """Return the position after the first end tag that has no start tag and is not in code.
 
         After thoughts, only an end tag that stands before the answer is an orphan.
         """
@@ -161,7 +162,8 @@ class ThinkTagFilter:
             found = _ANY_END.match(self._held.lstrip())
             return len(self._held) - len(self._held.lstrip()) + found.end() if found else None
         for found in _ANY_END.finditer(self._held, max(0, self._searched - _LONGEST)):
-            if not _ends_in_code(self._held[: found.start()]):
+            before = self._held[: found.start()]
+            if not _ANY_START.search(before) and not _ends_in_code(before):
                 return found.end()
         self._searched = len(self._held)
         return None
