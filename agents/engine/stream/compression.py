@@ -3,15 +3,18 @@
 The first bytes decide, not the header: it may be missing, empty, or wrong.
 """
 
+import re
 import zlib
+from codecs import getincrementaldecoder
 from collections.abc import Iterator
 from typing import Any, Final
 
 PIECE_BYTES: Final = 16 * 1024
 """Upper bound of each decompressed piece, so that a small body cannot fill the memory."""
-_SNIFFED_BYTES: Final = 6
+_SNIFFED_BYTES: Final = 16
 _GZIP: Final = b"\x1f\x8b"
-_PLAIN_STARTS: Final = (b"data", b"event", b"retry", b"id", b":", b"{", b"[", b"\xef\xbb\xbf")
+_PLAIN_STARTS: Final = ("data", "event", "retry", "id", ":", "{", "[", "\ufeff")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _WINDOW_GZIP, _WINDOW_ZLIB, _WINDOW_RAW = 31, 15, -15
 
 
@@ -28,7 +31,7 @@ class Decompressor:
         """Yield the plain bytes, at most PIECE_BYTES each; raise zlib.error for a broken body."""
         if self._head is not None:
             self._head += data
-            if len(self._head) < _SNIFFED_BYTES:
+            if len(self._head) < (_SNIFFED_BYTES if self._is_deflate else len(_GZIP)):
                 return
             data = self._sniff()
         yield from self._inflate(data)
@@ -64,6 +67,15 @@ class Decompressor:
 
 
 def _may_be_plain(head: bytes) -> bool:
-    """Return True if the first bytes can begin an event stream or JSON."""
-    text = head.lstrip().lower()
-    return any(text.startswith(start[: len(text)]) for start in _PLAIN_STARTS)
+    """Return True if the first bytes can begin an event stream or JSON.
+
+    DEFLATE has no signature, and its first byte can be that of an event stream.
+    """
+    try:
+        text = getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
+    except UnicodeDecodeError:
+        return False
+    text = text.lstrip().lower()
+    return not _CONTROL.search(text) and any(
+        text.startswith(start[: len(text)]) for start in _PLAIN_STARTS
+    )

@@ -62,10 +62,9 @@ class SseParser:
                 self._head = data
                 return
             data = data.removeprefix(BOM)
-        if not data:
-            return
         yield from self._take(data)
-        if self._data and self._json_is_complete():  # point 2, without waiting for the next line
+        # Point 2, without waiting for the next line.
+        if self._data and data[-1:] in b"\r\n" and self._json_is_complete():
             yield self._take_event()
 
     def finish(self) -> Iterator[SseEvent]:
@@ -77,6 +76,8 @@ class SseParser:
 
     def _take(self, data: bytes) -> Iterator[SseEvent]:
         """Split at LF, CR and CRLF (§9.2.5). A CR at the end is a line end at once."""
+        if not data:
+            return
         if self._after_cr and data.startswith(b"\n"):
             data = data[1:]
         self._after_cr = data.endswith(b"\r")

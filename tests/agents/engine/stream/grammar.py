@@ -360,7 +360,7 @@ class _Generator:
 
     def _cut(self, data: bytes) -> Iterator[bytes]:
         sizes = self._pick(
-            (*[(50, 200)] * 4, *[(1000,)] * 4, (7, 20, 50), (7, 50), (1, 2, 3), (1,))
+            (*[(50, 200)] * 9, *[(1000,)] * 6, *[(7, 20, 50)] * 2, (7, 50), (1, 2, 3), (1,))
         )
         while data:
             size = self._random.choice(sizes)
