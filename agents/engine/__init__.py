@@ -45,6 +45,7 @@ def answer(
 @cache
 def _answer_stream() -> ModuleType:
     """Return the module that imports CrewAI; the first call imports it."""
+    environment.keep_locks_in_process()
     environment.decline_tracing()
     # During the import the collector would traverse the new objects again and again, and block the
     # loop for tenths of a second each time. Imported modules live until the process exits, so

@@ -1,10 +1,13 @@
-"""Settings that must be made before CrewAI is imported: no telemetry, no tracing, no dotenv."""
+"""Settings that must be made before CrewAI is imported: no telemetry, tracing, dotenv or locks."""
 
 import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 from typing import Final
 
 VARIABLES: Final = {
@@ -17,6 +20,9 @@ VARIABLES: Final = {
 }
 
 
+_locks: dict[str, RLock] = {}
+
+
 def prepare() -> None:
     """Set the variables and give CrewAI a temporary folder, which is deleted at exit."""
     folder = tempfile.mkdtemp(prefix="maru-crewai-")
@@ -24,6 +30,28 @@ def prepare() -> None:
     os.environ.update(VARIABLES, CREWAI_STORAGE_DIR=folder)
     if not os.access(Path("~").expanduser(), os.W_OK):
         os.environ["HOME"] = folder  # CrewAI creates a folder in HOME when it is imported
+
+
+def keep_locks_in_process() -> None:
+    """Replace CrewAI's locks, which are files in the machine's temporary folder, or Redis keys.
+
+    Call this before CrewAI is imported. The locks protect files in the folder of `prepare`, which
+    other processes do not use.
+    """
+    from crewai_core.lock_store import set_lock_backend  # noqa: PLC0415 - after `prepare`
+
+    set_lock_backend(_lock)
+
+
+@contextmanager
+def _lock(name: str, *, timeout: float) -> Iterator[None]:
+    lock = _locks.setdefault(name, RLock())
+    if not lock.acquire(timeout=timeout):
+        raise TimeoutError
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def decline_tracing() -> None:

@@ -6,6 +6,8 @@ An upgrade of CrewAI that changes one of these would break routing, stopping or 
 import asyncio
 import logging
 import os
+import tempfile
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -108,6 +110,21 @@ async def test_crewai_keeps_its_files_in_a_folder_of_its_own(provider: Provider)
 
     assert db_storage_path() == os.environ["CREWAI_STORAGE_DIR"]
     assert "maru-crewai-" in db_storage_path()
+
+
+async def test_locks_of_crewai_leave_no_files(
+    provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from crewai_core.lock_store import lock
+    from crewai_core.user_data import update_user_data
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    with lock("name", timeout=1):
+        update_user_data({"trace_consent": False})
+    await ask(persona(provider.base_url, "tokens-3"))
+
+    assert not os.listdir(tmp_path)  # noqa: PTH208 - no blocking methods of Path in a coroutine
 
 
 async def test_log_records_of_crewai_do_not_reach_our_log(

@@ -8,9 +8,11 @@ import json
 import os
 import random
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 FIRST_SEED = int(os.environ.get("MARU_TEST_SEED") or random.randrange(10**9))
 """The seeds of a run begin here. To repeat a failure, set MARU_TEST_SEED to its seed."""
@@ -112,7 +114,7 @@ class _Generator:
         self._line_end = self._pick(("\n", "\n", "\r\n", "\r"))
         self._field = self._pick(("data: ", "data: ", "data:", " data: ", "\tdata:", "data :"))
 
-    def _pick(self, choices: Any) -> Any:
+    def _pick(self, choices: Sequence[T]) -> T:
         return self._random.choice(choices)
 
     def _chance(self, probability: float) -> bool:
@@ -256,12 +258,17 @@ class _Generator:
                 if choice.get("index") != 0 or self._chance(0.5)
                 else [other, choice]
             )
-        value = {"id": "c", "object": "chat.completion.chunk", "choices": choices}
+        value: dict[str, object] = {
+            "id": "c",
+            "object": "chat.completion.chunk",
+            "choices": choices,
+        }
         usage = self._random.randrange(12)
         if usage == 0:
             value["usage"] = self._usage()
         elif usage < 3:
-            value["usage"] = self._pick(({}, None, []))
+            nothing: tuple[object, ...] = ({}, None, [])
+            value["usage"] = self._pick(nothing)
         elif usage == 3:
             choice["usage"] = self._usage()
         return self._json(value)
