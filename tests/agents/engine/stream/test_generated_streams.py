@@ -5,8 +5,6 @@ Each run has fresh seeds. A failure names its seed; `MARU_TEST_SEED=N` repeats i
 
 from collections.abc import Iterator
 
-import pytest
-
 from agents.engine.stream.chat import TextDelta
 from agents.engine.stream.compression import Decompressor
 from agents.engine.stream.reader import AnswerReader, Delta
@@ -59,11 +57,12 @@ def test_ten_thousand_streams_give_the_text_of_choice_zero() -> None:
         check(generate(seed))
 
 
-@pytest.mark.parametrize("number", range(4))
-def test_a_cut_at_every_byte_gives_the_same_text(number: int) -> None:
-    stream = generate(FIRST_SEED + number, cuts=False)
-    (data,) = stream.chunks
+def test_a_cut_at_every_byte_gives_the_same_text() -> None:
+    streams = [generate(FIRST_SEED + number, cuts=False) for number in range(50)]
+    streams.sort(key=lambda stream: len(stream.chunks[0]))
 
-    for position in range(len(data)):
-        stream.chunks = [data[:position], data[position:]]
-        check(stream)
+    for stream in streams[10:15]:
+        (data,) = stream.chunks
+        for position in range(len(data)):
+            stream.chunks = [data[:position], data[position:]]
+            check(stream)
