@@ -6,11 +6,14 @@ enforced, so that conversations continue.
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from math import ceil
-from typing import Final, Protocol
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import redis
@@ -84,13 +87,53 @@ PRUNE_ABOVE: Final = 50_000
 Use = tuple[str, RateLimit]
 """The key of a counter, and its limit."""
 
+_record: ContextVar[list["Standing"] | None] = ContextVar("_record", default=None)
 
-class Counters(Protocol):
+
+class Count(NamedTuple):
+    """The uses of a counter in its window, this one included, and the seconds until it ends."""
+
+    used: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a use has left of one limit."""
+
+    action: str
+    kind: str
+    limit: RateLimit
+    count: Count
+
+    @property
+    def remaining(self) -> int:
+        return max(0, self.limit.max_count - self.count.used)
+
+    @property
+    def exceeded(self) -> bool:
+        return self.count.used > self.limit.max_count
+
+    @property
+    def seconds(self) -> float:
+        return self.count.seconds
+
+
+class Counters(ABC):
+    @abstractmethod
+    def count(self, uses: Sequence[Use]) -> Sequence[Count]:
+        """Count each use. Return nothing if the counters are unavailable."""
+
     def consume(self, uses: Sequence[Use]) -> float | None:
         """Count each use. If a limit is exceeded, return the seconds until none is; else None."""
+        counts = zip(uses, self.count(uses), strict=False)
+        return max(
+            (count.seconds for (_, limit), count in counts if count.used > limit.max_count),
+            default=None,
+        )
 
 
-class MemoryCounters:
+class MemoryCounters(Counters):
     """Counters of the embedded profile, which has one process."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -98,23 +141,22 @@ class MemoryCounters:
         self._used: dict[str, tuple[int, float]] = {}
         self._lock = threading.Lock()
 
-    def consume(self, uses: Sequence[Use]) -> float | None:
+    def count(self, uses: Sequence[Use]) -> Sequence[Count]:
         with self._lock:
             now = self._now()
             if len(self._used) > PRUNE_ABOVE:
                 self._used = {k: v for k, v in self._used.items() if v[1] > now}
-            waits = [self._consume_one(key, limit, now) for key, limit in uses]
-            return max((wait for wait in waits if wait is not None), default=None)
+            return [self._count_one(key, limit, now) for key, limit in uses]
 
-    def _consume_one(self, key: str, limit: RateLimit, now: float) -> float | None:
+    def _count_one(self, key: str, limit: RateLimit, now: float) -> Count:
         used, window_end = self._used.get(key, (0, 0.0))
         if window_end <= now:
             used, window_end = 0, now + limit.seconds
         self._used[key] = (used + 1, window_end)
-        return window_end - now if used >= limit.max_count else None
+        return Count(used + 1, window_end - now)
 
 
-class RedisCounters:
+class RedisCounters(Counters):
     """Counters in Redis: one key for each counter, which expires at the end of its window."""
 
     def __init__(self, url: str) -> None:
@@ -123,27 +165,25 @@ class RedisCounters:
         self._redis = redis.Redis.from_url(url, **{**settings.REDIS_OPTIONS, **timeouts})
         self._retry_at = float("-inf")
 
-    def consume(self, uses: Sequence[Use]) -> float | None:
+    def count(self, uses: Sequence[Use]) -> Sequence[Count]:
         if time.monotonic() < self._retry_at:
-            return None
+            return []
         try:
-            used = self._count(uses)
+            return self._count(uses)
         except (redis.RedisError, OSError) as error:
             self._retry_at = time.monotonic() + BACK_OFF_SECONDS
             log.warning("limits.uncounted", error=type(error).__name__)
-            return None
-        over = [ms for (_, limit), (n, ms) in zip(uses, used, strict=True) if n > limit.max_count]
-        return max(over) / 1000 if over else None
+            return []
 
-    def _count(self, uses: Sequence[Use]) -> list[tuple[int, int]]:
-        """Return the count of each key, and the milliseconds until its window ends."""
+    def _count(self, uses: Sequence[Use]) -> list[Count]:
         with self._redis.pipeline(transaction=True) as pipe:
             for key, limit in uses:
                 pipe.set(key, 0, ex=limit.seconds, nx=True)
                 pipe.incr(key)
                 pipe.pttl(key)
             replies = pipe.execute()
-        return list(zip(replies[1::3], replies[2::3], strict=True))
+        counts = zip(replies[1::3], replies[2::3], strict=True)
+        return [Count(used, milliseconds / 1000) for used, milliseconds in counts]
 
 
 @cache
@@ -162,11 +202,29 @@ def consume(
     if not settings.RATE_LIMITS:
         return
     ids = {USER: user.pk, TOKEN: user.scope.token_id, ROOM: room_id, TEAM: team_id}
-    uses = [
-        (f"maru:limit:{action}:{kind}:{pk.hex}", LIMITS[action, kind])
+    limited = [
+        (kind, f"maru:limit:{action}:{kind}:{pk.hex}", LIMITS[action, kind])
         for kind, pk in ids.items()
         if pk is not None and (action, kind) in LIMITS
     ]
-    seconds = get_counters().consume(uses)
-    if seconds is not None:
-        raise RateLimited(retry_after=max(1, ceil(seconds)))
+    counts = get_counters().count([(key, limit) for _, key, limit in limited])
+    standings = [
+        Standing(action, kind, limit, count)
+        for (kind, _, limit), count in zip(limited, counts, strict=False)
+    ]
+    if (record := _record.get()) is not None:
+        record += standings
+    waits = [each.seconds for each in standings if each.exceeded]
+    if waits:
+        raise RateLimited(retry_after=max(1, ceil(max(waits))))
+
+
+@contextmanager
+def recorded() -> Iterator[list[Standing]]:
+    """Return the list to which `consume` adds what each use has left, while the context is open."""
+    record: list[Standing] = []
+    token = _record.set(record)
+    try:
+        yield record
+    finally:
+        _record.reset(token)

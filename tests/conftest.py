@@ -4,14 +4,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.test import Client
 from pytest_django import Settings
 
 from tests.live import ROOT, Installation
+from tests.openapi import checked
 
 
 @pytest.fixture(autouse=True)
 def _fast_passwords(settings: Settings) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _checked_responses() -> Iterator[None]:
+    """Check every response that Django's test client gets from the REST API."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Client, "request", checked(Client.request))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -1,35 +1,21 @@
 """The REST endpoint of a team's audit log, and the body of an entry."""
 
-from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 from uuid import UUID
 
-from msgspec import Struct
-from ninja import Query
-from pydantic import AfterValidator, AwareDatetime
+from msgspec import Meta, Struct
 
-from accounts.api.bodies import Timestamp, encode
+from accounts.api.bodies import Time, encode
 from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, each, page_of
 from accounts.api.routing import Gate, Routes
+from accounts.fields import Timestamp, format_timestamp
 from accounts.models import AuditEntry, Team, User
 from accounts.permissions import MANAGE_PEOPLE, access_team
-from accounts.timestamps import format_timestamp
 
 routes = Routes("teams")
 
 
-def _to_utc(time: datetime) -> datetime:
-    try:
-        return time.astimezone(UTC)
-    except OverflowError:  # the UTC time would be before year 1 or after year 9999
-        raise ValueError("Choose a time nearer to now") from None
-
-
-_NO_NUL: Final = r"^[^\x00]*$"  # PostgreSQL cannot store NUL in text
-ActionPrefix = Annotated[
-    str, Query(max_length=120, pattern=_NO_NUL, description="prefix of the action: room.")
-]
-QueryTime = Annotated[AwareDatetime, AfterValidator(_to_utc)]
+ActionPrefix = Annotated[str, Meta(max_length=120, description="prefix of the action: room.")]
 
 
 class AuditActor(Struct, frozen=True):
@@ -77,8 +63,8 @@ def get_audit(
     *,
     actor: UUID | None = None,
     action: ActionPrefix = "",
-    since: QueryTime | None = None,
-    until: QueryTime | None = None,
+    since: Time | None = None,
+    until: Time | None = None,
 ) -> Page[AuditEntryBody]:
     entries = AuditEntry.objects.filter(team=team).select_related("actor")
     found = entries.matching(actor=actor, action=action, since=since, until=until)

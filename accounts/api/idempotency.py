@@ -10,7 +10,7 @@ import base64
 import hashlib
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -29,6 +29,14 @@ from accounts.permissions import require_user
 HEADER: Final = "Idempotency-Key"
 LIFETIME: Final = timedelta(hours=24)
 MAX_LENGTH: Final = 255
+KEY_PARAMETER: Final[dict[str, Any]] = {
+    "in": "header",
+    "name": HEADER,
+    "description": "A repetition with the same key takes effect once, for 24 hours.",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_LENGTH},
+}
+"""The OpenAPI description of the header, for the operations that honour it."""
 
 
 def run_once(

@@ -5,19 +5,21 @@ from uuid import UUID
 
 from msgspec import Meta, Struct, structs
 
-from accounts.api.bodies import Body, Time, Timestamp
+from accounts.api.bodies import Body, Time
 from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, each, page_of
-from accounts.api.routing import Routes
-from accounts.models import ApiToken, Team, TeamMember, User
+from accounts.api.routing import Gate, Routes
+from accounts.errors import NotFound
+from accounts.fields import Timestamp, format_timestamp, one_of
+from accounts.models import ApiToken, Team, TeamMember, TeamRole, User, Wood
 from accounts.permissions import VIEW, access_team
-from accounts.scopes import ADMIN, Scope, check_not_team_bound, check_scope, implied_scopes
+from accounts.scopes import ADMIN, SCOPES, Scope, check_not_team_bound, check_scope, implied_scopes
 from accounts.services import create_token, revoke_token, update_profile
 from accounts.services.tokens import check_can_create_token
-from accounts.timestamps import format_timestamp
 
 routes = Routes("me")
 
 ScopeName = Literal["read", "write", "admin"]
+WoodWord = Annotated[str, one_of(Wood.values)]
 WoodName = Literal["pine", "zelkova", "paulownia", "persimmon"]
 
 
@@ -26,7 +28,7 @@ class MembershipBody(Struct, frozen=True):
 
     id: UUID
     name: str
-    role: str
+    role: Annotated[str, one_of(TeamRole.values)]
 
 
 class MeBody(Struct, frozen=True, kw_only=True):
@@ -36,7 +38,7 @@ class MeBody(Struct, frozen=True, kw_only=True):
     email: str
     name: str
     handle: str
-    wood: str
+    wood: WoodWord
     created_at: Timestamp
     teams: list[MembershipBody]
 
@@ -53,7 +55,7 @@ class TokenBody(Struct, frozen=True, kw_only=True):
 
     id: UUID
     name: str
-    scopes: list[str]
+    scopes: list[Annotated[str, one_of(SCOPES)]]
     team: UUID | None
     hint: str
     created_at: Timestamp
@@ -114,6 +116,8 @@ def _check_new_token(user: User, body: TokenCreate) -> TokenCreate:
     check=_check_admin,
     prepare=_check_new_token,
     status=201,
+    location="/me/tokens/{id}",
+    errors=(NotFound,),
     summary="Create a token",
 )
 def post_token(user: User, body: TokenCreate) -> NewTokenBody:
@@ -127,7 +131,17 @@ def post_token(user: User, body: TokenCreate) -> NewTokenBody:
     return NewTokenBody(**structs.asdict(_token_body(token)), token=secret)
 
 
-@routes.add("DELETE /me/tokens/{uuid:token_id}", summary="Revoke a token")
+def _access_token(user: User, token_id: UUID) -> None:
+    check_scope(user.scope, ADMIN)
+    if not ApiToken.objects.in_scope_of(user).filter(pk=token_id).exists():
+        raise NotFound
+
+
+@routes.add(
+    "DELETE /me/tokens/{uuid:token_id}",
+    gate_if_invalid=Gate(_access_token),
+    summary="Revoke a token",
+)
 def delete_token(user: User, token_id: UUID) -> None:
     revoke_token(user=user, token_id=token_id)
 

@@ -6,8 +6,7 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django.utils.translation import gettext as _
-from msgspec import Struct
-from ninja import Query
+from msgspec import Meta, Struct
 
 from accounts.errors import Invalid
 
@@ -16,8 +15,8 @@ MAX_PAGE: Final = 200
 Item = TypeVar("Item")
 Row = TypeVar("Row", bound=Model)
 
-Limit = Annotated[int, Query(ge=1, description=f"items per page, at most {MAX_PAGE}")]
-Cursor = Annotated[str | None, Query(description="`next` of the previous page")]
+Limit = Annotated[int, Meta(ge=1, le=MAX_PAGE, description="items per page")]
+Cursor = Annotated[str, Meta(max_length=100, description="`next` of the previous page")] | None
 
 
 class Page(Struct, Generic[Item], frozen=True):
@@ -45,7 +44,6 @@ def page_of(
 
     Raises Invalid if `cursor` is not a value of that field.
     """
-    limit = min(limit, MAX_PAGE)
     rows = rows.order_by(key if ascending else f"-{key}")
     if cursor is not None:
         last = _parse_cursor(rows.model, key, cursor)

@@ -7,14 +7,15 @@ from django.db import transaction
 from django.db.models import Prefetch
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from accounts.api.bodies import Body, Timestamp
-from accounts.api.me import check_account_access
+from accounts.api.bodies import Body
+from accounts.api.me import WoodWord, check_account_access
 from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, each, page_of
 from accounts.api.routing import Gate, Routes
 from accounts.audit.log import audit_last
-from accounts.errors import NotFound
-from accounts.models import Team, TeamMember, User
-from accounts.permissions import MANAGE, MANAGE_PEOPLE, VIEW, access_team
+from accounts.errors import Conflict, NotFound
+from accounts.fields import Timestamp, format_timestamp, one_of
+from accounts.models import Invitation, Team, TeamMember, TeamRole, User
+from accounts.permissions import MANAGE, MANAGE_PEOPLE, VIEW, access_deleted_team, access_team
 from accounts.services import (
     accept_invitation,
     create_team,
@@ -30,7 +31,6 @@ from accounts.services import (
     suspend_team_member,
 )
 from accounts.services.teams import members_visible_to, purged_after, role_in
-from accounts.timestamps import format_timestamp
 
 routes = Routes("teams")
 
@@ -38,12 +38,15 @@ TeamName = Annotated[str, Meta(min_length=1, max_length=80)]
 TeamRoleName = Literal["owner", "admin", "member", "guest"]
 
 
+TeamRoleWord = Annotated[str, one_of(TeamRole.values)]
+
+
 class TeamBody(Struct, frozen=True, kw_only=True):
     """A team; `role` is the role of the current user."""
 
     id: UUID
     name: str
-    role: str
+    role: TeamRoleWord
     require_mfa: bool
     created_at: Timestamp
 
@@ -64,7 +67,7 @@ class TeamUpdate(Body, frozen=True):
 class TeamDelete(Body, frozen=True):
     """The name of the team, as a confirmation."""
 
-    name: Annotated[str, Meta(max_length=80)]
+    name: TeamName
 
 
 class DeletedTeamBody(Struct, frozen=True):
@@ -87,8 +90,8 @@ class TeamMemberBody(Struct, frozen=True, kw_only=True):
     user: UUID
     name: str
     handle: str
-    wood: str
-    role: str
+    wood: WoodWord
+    role: TeamRoleWord
     suspended: bool
     joined_at: Timestamp
 
@@ -118,7 +121,13 @@ def get_teams(user: User, limit: Limit = MAX_PAGE, cursor: Cursor = None) -> Pag
     return page_of(teams, each(body), limit=limit, cursor=cursor)
 
 
-@routes.add("POST /teams", check=check_account_access, status=201, summary="Create a team")
+@routes.add(
+    "POST /teams",
+    check=check_account_access,
+    status=201,
+    location="/teams/{id}",
+    summary="Create a team",
+)
 def post_team(user: User, body: TeamCreate) -> TeamBody:
     return _team_body_for(user, create_team(user=user, name=body.name))
 
@@ -128,7 +137,12 @@ def get_team(user: User, team: Team) -> TeamBody:
     return _team_body_for(user, team)
 
 
-@routes.add("PATCH /teams/{uuid:team_id}", Gate(access_team, MANAGE), summary="Update a team")
+@routes.add(
+    "PATCH /teams/{uuid:team_id}",
+    Gate(access_team, MANAGE),
+    errors=(Conflict,),
+    summary="Update a team",
+)
 def patch_team(user: User, team: Team, body: TeamUpdate) -> TeamBody:
     with transaction.atomic(), audit_last():
         if body.name is not None:
@@ -140,28 +154,28 @@ def patch_team(user: User, team: Team, body: TeamUpdate) -> TeamBody:
 
 @routes.add(
     "POST /teams/{uuid:team_id}/delete",
-    Gate(access_team, MANAGE),
-    idempotency="ignore",
+    gate_if_invalid=Gate(access_team, MANAGE),
     summary="Delete a team; its owners may restore it for a week",
 )
-def post_team_delete(user: User, team: Team, body: TeamDelete) -> DeletedTeamBody:
-    """A repetition is answered with `not_found`; `Idempotency-Key` is ignored."""
-    deleted = delete_team(user=user, team_id=team.pk, name=body.name)
+def post_team_delete(user: User, team_id: UUID, body: TeamDelete) -> DeletedTeamBody:
+    deleted = delete_team(user=user, team_id=team_id, name=body.name)
     end = format_timestamp(purged_after(deleted))
     return DeletedTeamBody(id=deleted.pk, name=deleted.name, purged_after=end)
 
 
 @routes.add(
-    "POST /teams/{uuid:team_id}/restore", idempotency="ignore", summary="Restore a deleted team"
+    "POST /teams/{uuid:team_id}/restore",
+    gate_if_invalid=Gate(access_deleted_team),
+    summary="Restore a deleted team",
 )
 def post_team_restore(user: User, team_id: UUID) -> TeamBody:
-    """A repetition is answered with `not_found`; `Idempotency-Key` is ignored."""
     return _team_body_for(user, restore_team(user=user, team_id=team_id))
 
 
 @routes.add(
     "PUT /teams/{uuid:team_id}/owner",
     Gate(access_team, MANAGE),
+    errors=(Conflict,),
     summary="Make another member owner; the current owner becomes admin",
 )
 def put_team_owner(user: User, team: Team, body: TeamOwnerUpdate) -> TeamBody:
@@ -196,6 +210,7 @@ def _access_member(user: User, team_id: UUID, member_id: UUID) -> TeamMember:
 @routes.add(
     "PATCH /teams/{uuid:team_id}/members/{uuid:member_id}",
     Gate(_access_member),
+    errors=(Conflict,),
     summary="Change the role of a team member, or suspend or restore the member",
 )
 def patch_team_member(user: User, member: TeamMember, body: TeamMemberUpdate) -> TeamMemberBody:
@@ -211,22 +226,42 @@ def patch_team_member(user: User, member: TeamMember, body: TeamMemberUpdate) ->
     return _member_body(changed.user, changed)
 
 
+def _access_member_to_remove(user: User, team_id: UUID, member_id: UUID) -> TeamMember:
+    needs = VIEW if member_id == user.pk else MANAGE_PEOPLE
+    return _find_member(access_team(user, team_id, needs), member_id)
+
+
 @routes.add(
     "DELETE /teams/{uuid:team_id}/members/{uuid:member_id}",
+    gate_if_invalid=Gate(_access_member_to_remove),
+    errors=(Conflict,),
     summary="Remove a member from a team, or leave the team",
 )
 def delete_team_member(user: User, team_id: UUID, member_id: UUID) -> None:
     remove_team_member(user=user, team_id=team_id, member_id=member_id)
 
 
+def _access_invitation(user: User, team_id: UUID, invitation_id: UUID) -> None:
+    team = access_team(user, team_id, MANAGE_PEOPLE)
+    if not Invitation.objects.usable().filter(team=team, pk=invitation_id).exists():
+        raise NotFound
+
+
 @routes.add(
-    "DELETE /teams/{uuid:team_id}/invitations/{uuid:invitation_id}", summary="Revoke an invitation"
+    "DELETE /teams/{uuid:team_id}/invitations/{uuid:invitation_id}",
+    gate_if_invalid=Gate(_access_invitation),
+    summary="Revoke an invitation",
 )
 def delete_invitation(user: User, team_id: UUID, invitation_id: UUID) -> None:
     revoke_invitation(user=user, team_id=team_id, invitation_id=invitation_id)
 
 
-@routes.add("POST /invitations/accept", check=check_account_access, summary="Accept an invitation")
+@routes.add(
+    "POST /invitations/accept",
+    check=check_account_access,
+    errors=(NotFound,),
+    summary="Accept an invitation",
+)
 def post_invitation_accept(user: User, body: InvitationAccept) -> TeamBody:
     member = accept_invitation(user=user, token=body.token)
     return _team_body(member.team, member.role)

@@ -5,15 +5,15 @@ from uuid import UUID
 
 from msgspec import Meta, Struct, structs
 
-from accounts.api.bodies import Body, Timestamp
+from accounts.api.bodies import Body
 from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, each, page_of
 from accounts.api.routing import Gate, Routes
-from accounts.errors import NotFound
+from accounts.errors import Conflict, NotFound
+from accounts.fields import Timestamp, format_timestamp, one_of
 from accounts.models import Team, User
 from accounts.permissions import access_team
-from accounts.timestamps import format_timestamp
 from agents import services
-from agents.models import Connection
+from agents.models import Connection, ConnectionKind
 from agents.permissions import MANAGE
 
 routes = Routes("agents")
@@ -30,7 +30,7 @@ class ConnectionBody(Struct, frozen=True, kw_only=True):
     id: UUID
     team: UUID
     name: str
-    kind: str
+    kind: Annotated[str, one_of(ConnectionKind.values)]
     base_url: str
     has_key: bool
     models: list[str]
@@ -102,6 +102,7 @@ def _resolve_host(user: User, body: ConnectionCreate) -> ConnectionCreate:
     Gate(access_team, MANAGE),
     prepare=_resolve_host,
     status=201,
+    location="/teams/{team_id}/connections/{id}",
     summary="Create a connection",
 )
 def post_connection(user: User, team: Team, body: ConnectionCreate) -> ConnectionBody:
@@ -121,6 +122,7 @@ def get_connection(user: User, connection: Connection) -> ConnectionBody:
 @routes.add(
     "PATCH /teams/{uuid:team_id}/connections/{uuid:connection_id}",
     Gate(_access_connection),
+    errors=(Conflict,),
     summary="Update a connection",
 )
 def patch_connection(user: User, connection: Connection, body: ConnectionUpdate) -> ConnectionBody:
@@ -132,6 +134,7 @@ def patch_connection(user: User, connection: Connection, body: ConnectionUpdate)
 @routes.add(
     "DELETE /teams/{uuid:team_id}/connections/{uuid:connection_id}",
     Gate(_access_connection),
+    errors=(Conflict,),
     summary="Delete a connection and its key",
 )
 def delete_connection(user: User, connection: Connection) -> None:
@@ -145,7 +148,7 @@ def delete_connection(user: User, connection: Connection) -> None:
     summary="Check a stored connection with a request to its provider",
 )
 def post_check(user: User, connection: Connection) -> ConnectionCheckBody:
-    """Check a connection. A check changes nothing, so `Idempotency-Key` is ignored."""
+    """A check changes nothing, so it takes no `Idempotency-Key`."""
     found = services.check_connection(user=user, connection_id=connection.pk)
     return ConnectionCheckBody(ok=found.ok, detail=found.detail, models=list(found.models))
 

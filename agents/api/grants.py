@@ -1,13 +1,14 @@
 """The REST endpoints of the grants of a persona."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 from uuid import UUID
 
 from msgspec import Meta, Struct
 
 from accounts.api.bodies import Body
 from accounts.api.routing import Gate, Routes
-from accounts.api.teams import TeamRoleName
+from accounts.api.teams import TeamRoleName, TeamRoleWord
+from accounts.fields import one_of
 from accounts.models import User
 from agents.models import Persona
 from agents.permissions import SHARE, access_persona
@@ -36,8 +37,8 @@ class GrantBody(Struct, frozen=True):
     """Rights of a user or of a role; without both, rights of every member of the team."""
 
     user: UUID | None
-    role: str | None
-    rights: list[str]
+    role: TeamRoleWord | None
+    rights: list[Annotated[str, one_of(get_args(Right))]]
 
 
 class GrantsBody(Struct, frozen=True):

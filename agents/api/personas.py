@@ -1,21 +1,24 @@
 """The REST endpoints of personas and their versions."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
+import msgspec
 from django.db import transaction
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
-from accounts.api.bodies import Body, Timestamp
+from accounts.api.bodies import Body
 from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, each, page_of
 from accounts.api.routing import Gate, Routes
+from accounts.errors import Conflict
+from accounts.fields import Timestamp, format_timestamp, one_of
 from accounts.models import Team, User
 from accounts.permissions import CREATE_ROOM, access_team, team_permissions
 from accounts.scopes import ADMIN
-from accounts.timestamps import format_timestamp
 from agents import services
-from agents.models import Persona, PersonaVersion
+from agents.models import Lattice, Persona, PersonaVersion, Pigment
 from agents.permissions import (
+    CHANGE,
     EDIT,
     MANAGE,
     USE,
@@ -49,8 +52,8 @@ class PersonaDetailBody(Struct, frozen=True, kw_only=True):
     handle: str
     role: str
     goal: str
-    pigment: str
-    lattice: str
+    pigment: Annotated[str, one_of(Pigment.values)]
+    lattice: Annotated[str, one_of(Lattice.values)]
     enabled: bool
     version: int
     created_at: Timestamp
@@ -101,12 +104,29 @@ class PersonaUpdate(Body, frozen=True):
     version: Annotated[int, Meta(ge=1)] | UnsetType | None = UNSET
 
 
+class PersonaFieldsBody(Struct, frozen=True, kw_only=True):
+    """The fields of a persona that have versions; older versions lack the fields added later."""
+
+    name: str | UnsetType = UNSET
+    handle: str | UnsetType = UNSET
+    role: str | UnsetType = UNSET
+    goal: str | UnsetType = UNSET
+    backstory: str | UnsetType = UNSET
+    instructions: str | UnsetType = UNSET
+    connection: UUID | UnsetType = UNSET
+    model: str | UnsetType = UNSET
+    temperature: float | UnsetType | None = UNSET
+    max_output_tokens: int | UnsetType | None = UNSET
+    pigment: Annotated[str, one_of(Pigment.values)] | UnsetType = UNSET
+    lattice: Annotated[str, one_of(Lattice.values)] | UnsetType = UNSET
+
+
 class PersonaVersionBody(Struct, frozen=True, kw_only=True):
     """The fields of a persona in one version; `changed` names the fields that it changed."""
 
     number: int
     changed: list[str]
-    fields: dict[str, Any]
+    fields: PersonaFieldsBody
     created_by: UUID | None
     created_at: Timestamp
 
@@ -134,6 +154,7 @@ def get_personas(
     "POST /teams/{uuid:team_id}/personas",
     Gate(access_team, MANAGE),
     status=201,
+    location="/personas/{id}",
     summary="Create a persona",
 )
 def post_persona(user: User, team: Team, body: PersonaCreate) -> PersonaDetailBody:
@@ -150,6 +171,7 @@ def get_persona(user: User, persona: Persona) -> PersonaDetailBody:
 @routes.add(
     "PATCH /personas/{uuid:persona_id}",
     Gate(access_persona, EDIT),
+    errors=(Conflict,),
     summary="Update a persona; creates its next version",
 )
 def patch_persona(user: User, persona: Persona, body: PersonaUpdate) -> PersonaDetailBody:
@@ -166,7 +188,11 @@ def patch_persona(user: User, persona: Persona, body: PersonaUpdate) -> PersonaD
     return _persona_body(changed, editable=True)
 
 
-@routes.add("DELETE /personas/{uuid:persona_id}", summary="Delete a persona")
+@routes.add(
+    "DELETE /personas/{uuid:persona_id}",
+    gate_if_invalid=Gate(access_persona, CHANGE),
+    summary="Delete a persona",
+)
 def remove_persona(user: User, persona_id: UUID) -> None:
     services.delete_persona(user=user, persona_id=persona_id)
 
@@ -224,7 +250,7 @@ def _version_body(version: PersonaVersion) -> PersonaVersionBody:
     return PersonaVersionBody(
         number=version.number,
         changed=version.changed,
-        fields=version.fields,
+        fields=msgspec.convert(version.fields, PersonaFieldsBody),
         created_by=version.created_by_id,
         created_at=format_timestamp(version.created_at),
     )

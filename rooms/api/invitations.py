@@ -6,15 +6,15 @@ from uuid import UUID
 from django.utils import timezone
 from msgspec import Meta, Struct, structs
 
-from accounts.api.bodies import Body, Time, Timestamp
+from accounts.api.bodies import Body, Time
 from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, each, page_of
 from accounts.api.routing import Gate, Routes
-from accounts.api.teams import TeamRoleName
+from accounts.api.teams import TeamRoleName, TeamRoleWord
+from accounts.fields import Timestamp, format_timestamp
 from accounts.models import Invitation, Team, User
 from accounts.permissions import MANAGE_PEOPLE, access_team
 from accounts.services import invitation_url, open_invitations
 from accounts.services.invitations import LIFETIME, MAX_USES
-from accounts.timestamps import format_timestamp
 from rooms import services
 
 routes = Routes("teams")
@@ -24,7 +24,7 @@ class InvitationBody(Struct, frozen=True, kw_only=True):
     """A usable invitation, without its secret."""
 
     id: UUID
-    role: str
+    role: TeamRoleWord
     email: str
     uses: int
     max_uses: int
@@ -66,6 +66,7 @@ def get_invitations(
     "POST /teams/{uuid:team_id}/invitations",
     Gate(access_team, MANAGE_PEOPLE),
     status=201,
+    location="/teams/{team_id}/invitations/{id}",
     summary="Create an invitation",
 )
 def post_invitation(user: User, team: Team, body: InvitationCreate) -> NewInvitationBody:

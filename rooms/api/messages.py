@@ -5,17 +5,18 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
 from msgspec import Meta, Struct, structs
-from ninja import Header, Query
 
 from accounts.api.bodies import Body, json_response
 from accounts.api.idempotency import derived_id
 from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, page_of
+from accounts.api.parameters import Header
 from accounts.api.routing import Gate, Routes
-from accounts.errors import Invalid
+from accounts.errors import Conflict, Invalid
 from accounts.models import User
 from rooms import event_log, queries, services
 from rooms.models import Message, Room, Run
-from rooms.permissions import POST, VIEW, access_message, access_room, access_run
+from rooms.permissions import MODERATE, POST, VIEW, access_message, access_room, access_run
+from rooms.protocol.commands import TEXT_LIMIT
 from rooms.protocol.events import AnyDurable
 from rooms.protocol.payloads import MessageBody, RunBody
 from rooms.protocol.serializers import message_body, run_body
@@ -26,10 +27,11 @@ from rooms.socket.sse import open_stream
 routes = Routes("messages")
 
 # Integers of JSON are exact up to 2**53 in JavaScript (RFC 8259, section 6).
-Before = Annotated[int | None, Query(ge=0, lt=2**53, description="only messages before this seq")]
-After = Annotated[int | None, Query(ge=0, lt=2**53, description="only messages after this seq")]
-AfterSeq = Annotated[int, Query(ge=0, lt=2**53, description="the last seq that the client has")]
-LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", description="overrides `after`")]
+Seq = Annotated[int, Meta(ge=0, lt=2**53)]
+Before = Annotated[Seq, Meta(description="only messages before this seq")]
+After = Annotated[Seq, Meta(description="only messages after this seq")]
+AfterSeq = Annotated[Seq, Meta(description="the last seq that the client has")]
+LastEventId = Annotated[Seq, Header("Last-Event-ID"), Meta(description="overrides `after`")]
 
 STREAM: Final[dict[str, Any]] = {
     "description": "Server-Sent Events. `id` is the seq, `data` an event as in /wire.json.",
@@ -37,10 +39,14 @@ STREAM: Final[dict[str, Any]] = {
 }
 
 
+# The service checks the length: a text that is too long is `too_large`, and not `invalid`.
+MessageText = Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": TEXT_LIMIT})]
+
+
 class MessageCreate(Body, frozen=True):
     """A new message. Messages of a user with the same `client_id` in a room are one message."""
 
-    text: str
+    text: MessageText
     client_id: UUID | None = None
     reply_to: UUID | None = None
     personas: Annotated[tuple[UUID, ...], Meta(max_length=100)] | None = None
@@ -50,7 +56,7 @@ class MessageCreate(Body, frozen=True):
 class MessageUpdate(Body, frozen=True):
     """The new text of a message."""
 
-    text: str
+    text: MessageText
 
 
 class PostedMessageBody(Struct, frozen=True):
@@ -78,8 +84,8 @@ def get_messages(
     limit: Limit = 50,
     cursor: Cursor = None,
     *,
-    before: Before = None,
-    after: After = None,
+    before: Before | None = None,
+    after: After | None = None,
 ) -> Page[MessageBody]:
     messages = room.messages.all()
     if before is not None:
@@ -95,6 +101,7 @@ def get_messages(
     # A stored response would still contain the text after the message is deleted.
     idempotency="repeat",
     status=201,
+    location="/messages/{message[id]}",
     summary="Post a message",
 )
 def post_message(
@@ -122,6 +129,7 @@ def _access_own_message(user: User, message_id: UUID) -> Message:
 @routes.add(
     "PATCH /messages/{uuid:message_id}",
     Gate(_access_own_message),
+    errors=(Conflict,),
     summary="Edit a message of the current user",
 )
 def patch_message(user: User, message: Message, body: MessageUpdate) -> MessageBody:
@@ -130,13 +138,25 @@ def patch_message(user: User, message: Message, body: MessageUpdate) -> MessageB
     return answer
 
 
-@routes.add("DELETE /messages/{uuid:message_id}", summary="Delete a message")
+def _access_message_to_delete(user: User, message_id: UUID) -> Message:
+    message = access_message(user, message_id, VIEW)
+    return access_message(user, message_id, POST if message.user_id == user.pk else MODERATE)
+
+
+@routes.add(
+    "DELETE /messages/{uuid:message_id}",
+    gate_if_invalid=Gate(_access_message_to_delete),
+    summary="Delete a message",
+)
 def delete_message(user: User, message_id: UUID) -> None:
     services.delete_message(user=user, message_id=message_id)
 
 
 @routes.add(
-    "PUT /messages/{uuid:message_id}/reactions/{str:emoji}", summary="Add a reaction to a message"
+    "PUT /messages/{uuid:message_id}/reactions/{str:emoji}",
+    gate_if_invalid=Gate(access_message, POST),
+    errors=(Conflict,),
+    summary="Add a reaction to a message",
 )
 def put_reaction(user: User, message_id: UUID, emoji: str) -> None:
     services.react(user=user, message_id=message_id, emoji=emoji, on=True)
@@ -144,6 +164,8 @@ def put_reaction(user: User, message_id: UUID, emoji: str) -> None:
 
 @routes.add(
     "DELETE /messages/{uuid:message_id}/reactions/{str:emoji}",
+    gate_if_invalid=Gate(access_message, POST),
+    errors=(Conflict,),
     summary="Remove a reaction of the current user from a message",
 )
 def delete_reaction(user: User, message_id: UUID, emoji: str) -> None:
@@ -154,6 +176,7 @@ def delete_reaction(user: User, message_id: UUID, emoji: str) -> None:
     "GET /rooms/{uuid:room_id}/events",
     Gate(access_room, VIEW),
     response=EventPage,
+    errors=(Conflict,),
     summary="List the durable events of a room, oldest first",
 )
 def get_events(
@@ -163,9 +186,8 @@ def get_events(
     cursor: Cursor = None,
     after: AfterSeq = 0,
 ) -> HttpResponse:
-    after = max(after, _parse_seq("cursor", cursor) or 0)
+    after = max(after, _parse_cursor(cursor))
     event_log.check_seq(room, after)
-    limit = min(limit, MAX_PAGE)
     found = event_log.events_after(room.pk, after, limit + 1)
     next_cursor = str(found[limit - 1].seq) if len(found) > limit else None
     # Events are stored as JSON: they are copied into the response and not decoded.
@@ -176,6 +198,7 @@ def get_events(
     "GET /rooms/{uuid:room_id}/stream",
     Gate(snapshots.authorize_join),
     response=STREAM,
+    errors=(Conflict,),
     summary="Stream the events of a room, durable and live",
 )
 def get_stream(
@@ -183,10 +206,9 @@ def get_stream(
     room: Room,
     request: HttpRequest,
     after: AfterSeq = 0,
-    last_event_id: LastEventId = None,
+    last_event_id: LastEventId | None = None,
 ) -> HttpResponse:
-    last = _parse_seq("Last-Event-ID", last_event_id or None)
-    after = after if last is None else last
+    after = after if last_event_id is None else last_event_id
     event_log.check_seq(room, after)
     return open_stream(request, user, room.pk, after)
 
@@ -205,6 +227,7 @@ def cancel_run(user: User, run: Run) -> RunBody:
     "POST /runs/{uuid:run_id}/retry",
     Gate(access_run, VIEW),
     status=201,
+    location="/runs/{id}",
     summary="Answer the same message again with a new run",
 )
 def retry_run(user: User, run: Run) -> RunBody:
@@ -212,10 +235,10 @@ def retry_run(user: User, run: Run) -> RunBody:
     return run_body(retried, queue.position_of(retried))
 
 
-def _parse_seq(name: str, text: str | None) -> int | None:
-    """Return the seq in a cursor or header; raises Invalid, which names `name`."""
-    if text is None:
-        return None
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise Invalid(fields={name: "Expected a seq"})
-    return int(text)
+def _parse_cursor(cursor: str | None) -> int:
+    """Return the seq in a cursor of `get_events`; raises Invalid."""
+    if cursor is None:
+        return 0
+    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 16:
+        raise Invalid(fields={"cursor": "Expected a seq"})
+    return int(cursor)

@@ -1,14 +1,14 @@
 """The REST endpoints of rooms, their members and their personas."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
-from ninja import Query
 
 from accounts.api.bodies import Body
 from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, each, page_of
 from accounts.api.routing import Gate, Routes
+from accounts.errors import Conflict, NotFound
 from accounts.models import Team, User
 from accounts.permissions import CREATE_ROOM, JOIN_ROOM, access_team
 from accounts.permissions import VIEW as VIEW_TEAM
@@ -18,8 +18,8 @@ from rooms import services
 from rooms.models import Room
 from rooms.permissions import MANAGE, VIEW, access_open_room, access_room
 from rooms.protocol.payloads import MemberBody, RoomBody
-from rooms.protocol.schemas import wire_schema
 from rooms.protocol.serializers import member_body, room_body
+from rooms.services.personas import bindable
 
 routes = Routes("rooms")
 
@@ -28,7 +28,7 @@ Topic = Annotated[str, Meta(max_length=250)]
 PrivacyName = Literal["private", "team"]
 PolicyName = Literal["default", "mention", "thread", "off"]
 RoleName = Literal["owner", "moderator", "member", "reader"]
-Joinable = Annotated[bool, Query(description="list the rooms that the user may join instead")]
+Joinable = Annotated[bool, Meta(description="list the rooms that the user may join instead")]
 
 
 class RoomCreate(Body, frozen=True):
@@ -71,11 +71,6 @@ class PersonaRoomsBody(Struct, frozen=True):
     rooms: list[UUID] | None
 
 
-@routes.add("GET /wire.json", summary="Get the JSON Schema of the WebSocket protocol")
-def get_wire(user: User) -> dict[str, Any]:
-    return wire_schema()
-
-
 def _access_listing(user: User, team_id: UUID, *, joinable: bool) -> Team:
     return access_team(user, team_id, JOIN_ROOM if joinable else VIEW_TEAM)
 
@@ -102,6 +97,7 @@ def get_rooms(
     "POST /teams/{uuid:team_id}/rooms",
     Gate(access_team, CREATE_ROOM),
     status=201,
+    location="/rooms/{id}",
     summary="Create a room",
 )
 def post_room(user: User, team: Team, body: RoomCreate) -> RoomBody:
@@ -127,7 +123,11 @@ def patch_room(user: User, room: Room, body: RoomUpdate) -> RoomBody:
     return room_body(services.update_room(user=user, room_id=room.pk, **body.changes()))
 
 
-@routes.add("DELETE /rooms/{uuid:room_id}", summary="Delete a room permanently")
+@routes.add(
+    "DELETE /rooms/{uuid:room_id}",
+    gate_if_invalid=Gate(_access_room_to_update),
+    summary="Delete a room permanently",
+)
 def delete_room(user: User, room_id: UUID) -> None:
     services.delete_room(user=user, room_id=room_id)
 
@@ -159,6 +159,7 @@ def _access_membership(user: User, room_id: UUID, member_id: UUID) -> Room | Non
 @routes.add(
     "PUT /rooms/{uuid:room_id}/members/{uuid:member_id}",
     Gate(_access_membership),
+    errors=(Conflict,),
     summary="Add a member, change the role of a member, or join an open room",
 )
 def put_member(
@@ -176,23 +177,48 @@ def put_member(
     )
 
 
+def _access_member_to_remove(user: User, room_id: UUID, member_id: UUID) -> None:
+    needs = VIEW if member_id == user.pk else MANAGE
+    room = access_room(user, room_id, needs, even_archived=True)
+    if not room.members.active().filter(user=member_id).exists():
+        raise NotFound
+
+
 @routes.add(
     "DELETE /rooms/{uuid:room_id}/members/{uuid:member_id}",
+    gate_if_invalid=Gate(_access_member_to_remove),
+    errors=(Conflict,),
     summary="Remove a member from a room, or leave the room",
 )
 def delete_member(user: User, room_id: UUID, member_id: UUID) -> None:
     services.remove_member(user=user, room_id=room_id, member_id=member_id)
 
 
+def _access_persona_to_bind(user: User, room_id: UUID, persona_id: UUID) -> None:
+    room = access_room(user, room_id, MANAGE)
+    if not bindable(user, room.team_id).filter(pk=persona_id).exists():
+        raise NotFound
+
+
 @routes.add(
-    "PUT /rooms/{uuid:room_id}/personas/{uuid:persona_id}", summary="Bind a persona to a room"
+    "PUT /rooms/{uuid:room_id}/personas/{uuid:persona_id}",
+    gate_if_invalid=Gate(_access_persona_to_bind),
+    errors=(Conflict,),
+    summary="Bind a persona to a room",
 )
 def put_persona(user: User, room_id: UUID, persona_id: UUID) -> None:
     services.bind_persona(user=user, room_id=room_id, persona_id=persona_id)
 
 
+def _access_binding(user: User, room_id: UUID, persona_id: UUID) -> None:
+    room = access_room(user, room_id, MANAGE)
+    if not room.bindings.filter(persona=persona_id).exists():
+        raise NotFound
+
+
 @routes.add(
     "DELETE /rooms/{uuid:room_id}/personas/{uuid:persona_id}",
+    gate_if_invalid=Gate(_access_binding),
     summary="Unbind a persona from a room",
 )
 def delete_persona(user: User, room_id: UUID, persona_id: UUID) -> None:

@@ -7,8 +7,8 @@ from uuid import uuid4
 import msgspec
 from django.utils import timezone
 
+from accounts.fields import format_timestamp
 from accounts.models import User
-from accounts.timestamps import format_timestamp
 from rooms import queries
 from rooms.models import ACTIVE, Room, RoomMember, Run
 from rooms.pages.layout import RULES_FOR_SCRIPTS

@@ -3,11 +3,15 @@
 A command is a frozen struct, tagged by `type`, that refuses unknown fields.
 """
 
-from typing import Annotated, Final
+from typing import Annotated, Final, get_args
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
+
+from accounts.errors import Invalid
+from accounts.fields import NOT_AN_OBJECT, NOT_JSON, WRONG_FIELDS, WRONG_VALUES
+from accounts.fields import refusal as refusal_of
 
 TEXT_LIMIT: Final = 16_000
 """The longest text of a message, in code points."""
@@ -120,6 +124,7 @@ class _RefOnly(Struct, frozen=True):
     ref: Ref
 
 
+_COMMANDS: Final = {str(each.__struct_config__.tag): each for each in get_args(AnyCommand)}
 _command_decoder: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
 _ref_decoder = msgspec.json.Decoder(_RefOnly)
 
@@ -127,6 +132,22 @@ _ref_decoder = msgspec.json.Decoder(_RefOnly)
 def decode_command(text: str | bytes) -> AnyCommand:
     """Return the command in a frame; raises msgspec.DecodeError if the frame is not a command."""
     return _command_decoder.decode(text)
+
+
+def refusal(text: str) -> Invalid:
+    """Return the error for a frame that is not a command; `fields` names every wrong field."""
+    try:
+        fields = msgspec.json.decode(text, type=dict[str, Raw])
+        kind = msgspec.json.decode(fields.get("type", b"null"))
+    except msgspec.ValidationError:
+        return Invalid(NOT_AN_OBJECT)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Invalid(NOT_JSON)
+    command = _COMMANDS.get(kind) if isinstance(kind, str) else None
+    if command is None:
+        detail = WRONG_VALUES if "type" in fields else WRONG_FIELDS
+        return Invalid(detail, fields={"type": f"Expected one of {', '.join(_COMMANDS)}"})
+    return refusal_of(text.encode(), command)
 
 
 def decode_ref(text: str | bytes) -> str | None:

@@ -194,6 +194,7 @@ class CommandRefused(Struct, frozen=True, tag="command.refused", tag_field="type
     ref: str | None
     code: str
     detail: str
+    fields: dict[str, str] | UnsetType = UNSET
     retry_after: int | UnsetType = UNSET
 
 

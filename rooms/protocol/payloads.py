@@ -1,18 +1,28 @@
 """The structs that events and REST responses carry: messages, runs, members, personas, rooms."""
 
+from typing import Annotated
 from uuid import UUID
 
 from msgspec import Struct
 
+from accounts.fields import Timestamp, one_of
+from accounts.models import Wood
+from agents.models import Lattice, Pigment
+from rooms.models import AnswerPolicy, AuthorKind, MessageStatus, Privacy, RoomRole, RunState
+
 
 class Author(Struct, frozen=True):
-    kind: str
+    """The user or persona that wrote a message."""
+
+    kind: Annotated[str, one_of(AuthorKind.values)]
     id: UUID | None
     name: str
     handle: str
 
 
 class MessageBody(Struct, frozen=True, kw_only=True):
+    """A message; `html` is its text, rendered and sanitised."""
+
     id: UUID
     room: UUID
     seq: int
@@ -21,19 +31,23 @@ class MessageBody(Struct, frozen=True, kw_only=True):
     html: str
     reply_to: UUID | None
     run: UUID | None
-    status: str
+    status: Annotated[str, one_of(MessageStatus.values)]
     reactions: dict[str, list[UUID]]
-    created_at: str
-    edited_at: str | None
+    created_at: Timestamp
+    edited_at: Timestamp | None
     deleted: bool
 
 
 class RunError(Struct, frozen=True):
+    """The reason why a run failed: `code` for programs, `detail` for people."""
+
     code: str
     detail: str
 
 
 class RunUsage(Struct, frozen=True, kw_only=True):
+    """The tokens that a run used."""
+
     input_tokens: int
     output_tokens: int
     cost: str | None = None
@@ -41,47 +55,55 @@ class RunUsage(Struct, frozen=True, kw_only=True):
 
 
 class RunBody(Struct, frozen=True, kw_only=True):
+    """The making of one answer; `position` is its place in the queue."""
+
     id: UUID
     persona: UUID
     message: UUID
     answer: UUID | None
-    state: str
+    state: Annotated[str, one_of(RunState.values)]
     attempt: int
     requested_by: UUID | None
     stopped_by: UUID | None
     position: int | None
     error: RunError | None
     usage: RunUsage | None
-    started_at: str | None
-    ended_at: str | None
+    started_at: Timestamp | None
+    ended_at: Timestamp | None
 
 
 class MemberBody(Struct, frozen=True, kw_only=True):
+    """A member of a room."""
+
     user: UUID
     name: str
     handle: str
-    wood: str
-    role: str
+    wood: Annotated[str, one_of(Wood.values)]
+    role: Annotated[str, one_of(RoomRole.values)]
 
 
 class PersonaBody(Struct, frozen=True, kw_only=True):
+    """A persona as the members of a room see it."""
+
     id: UUID
     name: str
     handle: str
     role: str
     goal: str
-    pigment: str
-    lattice: str
+    pigment: Annotated[str, one_of(Pigment.values)]
+    lattice: Annotated[str, one_of(Lattice.values)]
     enabled: bool
 
 
 class RoomBody(Struct, frozen=True, kw_only=True):
+    """A room."""
+
     id: UUID
     team: UUID
     name: str
     topic: str
-    privacy: str
-    answer_policy: str
+    privacy: Annotated[str, one_of(Privacy.values)]
+    answer_policy: Annotated[str, one_of(AnswerPolicy.values)]
     default_persona: UUID | None
     archived: bool
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from accounts.timestamps import format_timestamp
+from accounts.fields import format_timestamp
 from agents.models import Persona
 from rooms.models import AuthorKind, Message, Room, RoomMember, Run
 from rooms.protocol.emoji import merge_variants

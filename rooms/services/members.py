@@ -75,7 +75,7 @@ def join_room(*, user: User, room_id: UUID, role: str = RoomRole.MEMBER) -> Room
     """
     team = access_open_room(user, room_id)
     if role not in (RoomRole.MEMBER, RoomRole.READER):
-        raise Forbidden(_("You can join only with the role member."), team_id=team.pk)
+        raise Forbidden(_("You can join only as a member or a reader."), team_id=team.pk)
     room = Room.objects.locked().get(pk=room_id)
     access_open_room(user, room_id)  # check again under the lock, as `lock_room` does
     member = _member(room, user.pk)

@@ -240,6 +240,7 @@ def _check_not_deleted(message: Message) -> None:
 def check_text(text: str) -> None:
     """Raise Invalid for a text without visible characters, TooLarge for more than TEXT_LIMIT."""
     if is_blank(text) or "\x00" in text:
-        raise Invalid(_("The message is empty. Write something first."))
+        sentence = _("The message is empty. Write something first.")
+        raise Invalid(sentence, fields={"text": sentence})
     if len(text) > TEXT_LIMIT:
         raise TooLarge(_("The message is longer than 16,000 characters. Shorten it or send two."))

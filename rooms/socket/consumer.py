@@ -34,6 +34,7 @@ from rooms.protocol.commands import (
     RoomLeave,
     decode_command,
     decode_ref,
+    refusal,
 )
 from rooms.protocol.events import CommandDone, CommandRefused, encode
 from rooms.socket import snapshots
@@ -112,7 +113,7 @@ class RoomsConsumer(AsyncWebsocketConsumer):
         try:
             command = decode_command(text)
         except (msgspec.DecodeError, RecursionError):
-            self._refuse("unreadable", decode_ref(text), Invalid())
+            self._refuse("unreadable", decode_ref(text), refusal(text))
             return
         kind, ref = str(type(command).__struct_config__.tag), getattr(command, "ref", None)
         try:
@@ -187,6 +188,7 @@ class RoomsConsumer(AsyncWebsocketConsumer):
                 ref=ref,
                 code=error.code,
                 detail=str(error.detail),
+                fields={name: str(text) for name, text in (error.fields or {}).items()} or UNSET,
                 retry_after=UNSET if error.retry_after is None else error.retry_after,
             )
         self.connection.send(encode(refused))

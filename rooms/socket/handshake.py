@@ -3,12 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http import HTTPStatus
 from io import BytesIO
 from typing import Any, Final
 from uuid import UUID
 
-import orjson
 import structlog
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
@@ -17,11 +15,22 @@ from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils import translation
+from django.utils.translation import gettext_lazy as _
 
+from accounts.api.bodies import error_body
 from accounts.audit.log import client_address
-from accounts.errors import is_outage
+from accounts.errors import (
+    Forbidden,
+    Invalid,
+    MaruError,
+    NotFound,
+    RateLimited,
+    Unauthenticated,
+    Unavailable,
+    is_outage,
+)
 from rooms import metrics
-from rooms.socket.authentication import Authenticator, Credentials
+from rooms.socket.authentication import Authenticator, Credentials, Identity
 
 log = structlog.get_logger(__name__)
 
@@ -73,40 +82,46 @@ class Handshake:
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         request = as_page_request(scope)
-        if not _is_allowed_origin(request):
-            await _refuse(receive, send, HTTPStatus.FORBIDDEN, "forbidden")
-            return
-        credentials = credentials_of(request)
+        language = translation.get_language_from_request(request)
         try:
-            identity = await self._authenticator.authenticate(credentials)
-        except DatabaseError as error:
-            trace = not is_outage(error)
-            log.warning("handshake.database_away", error=type(error).__name__, exc_info=trace)
-            await _refuse(receive, send, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable")
-            return
-        if identity is None:
-            await _refuse(receive, send, HTTPStatus.UNAUTHORIZED, "unauthenticated")
-            return
-        if SUBPROTOCOL not in scope["subprotocols"]:
-            await _refuse(receive, send, HTTPStatus.BAD_REQUEST, "invalid")
+            identity = await self._admit(request, scope)
+        except MaruError as error:
+            with translation.override(language):
+                await _refuse(receive, send, error)
             return
         user = identity.user
-        if is_at_connection_limit(user.pk):
-            await _refuse(receive, send, HTTPStatus.TOO_MANY_REQUESTS, "rate_limited")
-            return
         client_address.set((scope.get("client") or ("",))[0])
         added = {
             "user": user,
             "credential": identity.credential,
-            "language": translation.get_language_from_request(request),
+            "language": language,
         }
         with counted_connection(user.pk):
             await self._app({**scope, **added}, receive, send)
 
+    async def _admit(self, request: HttpRequest, scope: dict[str, Any]) -> Identity:
+        """Return the identity of a client; raises MaruError for a refused handshake."""
+        if not _is_allowed_origin(request):
+            raise Forbidden(_("Connect from a page of this server, or with a bearer token."))
+        try:
+            identity = await self._authenticator.authenticate(credentials_of(request))
+        except DatabaseError as error:
+            trace = not is_outage(error)
+            log.warning("handshake.database_away", error=type(error).__name__, exc_info=trace)
+            raise Unavailable from None
+        if identity is None:
+            raise Unauthenticated
+        if SUBPROTOCOL not in scope["subprotocols"]:
+            detail = _("Offer the subprotocol maru.v1 in Sec-WebSocket-Protocol.")
+            raise Invalid(detail, fields={"Sec-WebSocket-Protocol": detail})
+        if is_at_connection_limit(identity.user.pk):
+            raise RateLimited(_("You have too many connections. Close one and try again."))
+        return identity
+
 
 def credentials_of(request: HttpRequest) -> Credentials:
     """Return the bearer token (RFC 6750 §2.1) and the session cookie of a request."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    scheme, _space, token = request.headers.get("Authorization", "").partition(" ")
     bearer = token.strip() if scheme.lower() == "bearer" else None
     return Credentials(bearer, request.COOKIES.get(settings.SESSION_COOKIE_NAME))
 
@@ -135,16 +150,17 @@ def _is_allowed_origin(request: HttpRequest) -> bool:
 
 async def refuse_unknown_path(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Refuse a handshake at a path that has no socket (404)."""
-    await _refuse(receive, send, HTTPStatus.NOT_FOUND, "not_found")
+    await _refuse(receive, send, NotFound())
 
 
-async def _refuse(receive: Any, send: Any, status: HTTPStatus, code: str) -> None:
+async def _refuse(receive: Any, send: Any, error: MaruError) -> None:
     """Answer with the ASGI extension "websocket.http.response", which uvicorn supports."""
-    metrics.SOCKETS_REFUSED.labels(code).inc()
+    metrics.SOCKETS_REFUSED.labels(error.code).inc()
     await receive()
-    body = orjson.dumps({"code": code, "detail": status.phrase})
+    body = error_body(error)
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
-    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    start = {"type": "websocket.http.response.start", "status": error.status, "headers": headers}
+    await send(start)
     await send({"type": "websocket.http.response.body", "body": body})
     # uvicorn logs an error if the application returns before the handshake is over. It is over when
     # the connection is closed: uvicorn sends one message before the close and one after it.

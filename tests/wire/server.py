@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from tests.deadlines import DEADLINE
 from tests.live import CLIENT_OPTIONS, MARU_V1, Frame, Installation, Person, PopulatedRoom, Socket
+from tests.openapi import contract
 from tests.provider import Provider
 from tests.wire.shapes import check_frame
 
@@ -27,6 +28,7 @@ class Response:
 
     status: int
     raw: bytes
+    headers: dict[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def body(self) -> Any:
@@ -205,11 +207,12 @@ class Server:
             request.add_header("Content-Type", "application/json")
         try:
             with urllib.request.urlopen(request, timeout=DEADLINE) as raw:
-                response = Response(raw.status, raw.read())
+                response = Response(raw.status, raw.read(), dict(raw.headers))
         except urllib.error.HTTPError as error:
             with error:
-                response = Response(error.code, error.read())
+                response = Response(error.code, error.read(), dict(error.headers))
         self.deliveries.record(token, response.raw)
+        contract().check(method, f"/api/v1{path}", response.status, response.headers, response.raw)
         return response
 
     @asynccontextmanager

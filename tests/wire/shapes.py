@@ -265,7 +265,7 @@ FRAMES: dict[str, Shape] = {
 # Keys that this version adds to the contract, or that the contract abbreviates with dots.
 ADDITIVE: dict[str, dict[str, Shape]] = {
     "room.snapshot": {"online": each(ID)},
-    "command.refused": {"retry_after": WAIT},
+    "command.refused": {"retry_after": WAIT, "fields": OBJECT},
     "error": {"fields": OBJECT},
     "run": {
         "state": one_of("queued", "running", "completed", "failed", "cancelled"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from uuid import uuid4
 
 import pytest
@@ -12,6 +13,7 @@ from websockets.typing import Subprotocol
 from tests.deadlines import REVOCATION
 from tests.live import CLIENT_OPTIONS, MARU_V1, Person, PopulatedRoom
 from tests.wire.server import Server
+from tests.wire.shapes import ERROR, check
 
 LIMIT = 65_536
 OTHER = Subprotocol("other.v1")
@@ -71,6 +73,22 @@ async def test_missing_subprotocol_is_refused_last(server: Server, owner: Person
 
     assert await refusal(server, token=owner.token, offers=()) == 400
     assert await refusal(server, token=owner.token, origin=own, offers=(OTHER,)) == 400
+
+
+async def test_refused_handshake_names_the_missing_subprotocol(
+    server: Server, owner: Person
+) -> None:
+    headers = {"Authorization": f"Bearer {owner.token}", "Accept-Language": "ko"}
+    url = f"ws://127.0.0.1:{server.installation.port}/ws/"
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(url, additional_headers=headers, subprotocols=[OTHER], **CLIENT_OPTIONS)
+
+    answer = json.loads(refused.value.response.body)
+    check(ERROR, answer)
+    assert answer["code"] == "invalid"
+    assert "maru.v1" in answer["detail"]
+    assert re.search("[가-힣]", answer["detail"])
+    assert [*answer["fields"]] == ["Sec-WebSocket-Protocol"]
 
 
 async def test_server_selects_its_subprotocol(server: Server, owner: Person) -> None:

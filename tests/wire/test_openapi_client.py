@@ -29,7 +29,7 @@ def test_schema_is_valid_and_names_each_operation_once(client: OpenApiClient) ->
     references = set(re.findall(r"#/components/schemas/([\w.]+)", text))
 
     assert len(named) == len(set(named)) > 40
-    assert all(re.fullmatch(r"[a-z_]+", name) for name in named)
+    assert all(re.fullmatch("(get|post|put|patch|delete)(_[a-z]+)+", name) for name in named)
     assert references <= set(client.schema["components"]["schemas"])
     for schema in client.schema["components"]["schemas"].values():
         Draft202012Validator.check_schema(schema)
@@ -49,19 +49,19 @@ def test_client_executes_every_operation(
     room = set_up_room(client, friend, team, persona)
     exchange_messages(client, room)
     remove_everything(client, friend, team, room, persona)
-    assert client.get_audit(team_id=team)["items"]
-    client.delete_connection(team_id=team, connection_id=connection)
+    assert client.get_team_audit(team_id=team)["items"]
+    client.delete_team_connection(team_id=team, connection_id=connection)
     transfer_team(client, friend, team)
 
-    assert set(client.operations) - client.used - friend.used == {"get_stream", "get_wire"}
+    assert set(client.operations) - client.used - friend.used == {"get_room_stream", "get_wire"}
 
 
 def change_profile_and_tokens(client: OpenApiClient) -> None:
     client.patch_me(wood="zelkova")
     assert client.get_me()["wood"] == "zelkova"
-    token = client.post_token(name="another")
-    assert token["id"] in [one["id"] for one in client.get_tokens()["items"]]
-    client.delete_token(token_id=token["id"])
+    token = client.post_me_token(name="another")
+    assert token["id"] in [one["id"] for one in client.get_me_tokens()["items"]]
+    client.delete_me_token(token_id=token["id"])
 
 
 def create_team(client: OpenApiClient, friend: OpenApiClient) -> str:
@@ -69,66 +69,66 @@ def create_team(client: OpenApiClient, friend: OpenApiClient) -> str:
     assert team in [one["id"] for one in client.get_teams()["items"]]
     assert client.patch_team(team_id=team, name="한결")["name"] == "한결"
     assert client.get_team(team_id=team)["role"] == "owner"
-    invitation = client.post_invitation(team_id=team, role="member")
-    assert client.get_invitations(team_id=team)["items"][0]["id"] == invitation["id"]
+    invitation = client.post_team_invitation(team_id=team, role="member")
+    assert client.get_team_invitations(team_id=team)["items"][0]["id"] == invitation["id"]
     friend.post_invitation_accept(token=invitation["token"])
     client.patch_team_member(team_id=team, member_id=friend.get_me()["id"], role="admin")
     assert len(client.get_team_members(team_id=team)["items"]) == 2
-    spare = client.post_invitation(team_id=team)["id"]
-    client.delete_invitation(team_id=team, invitation_id=spare)
+    spare = client.post_team_invitation(team_id=team)["id"]
+    client.delete_team_invitation(team_id=team, invitation_id=spare)
     return team
 
 
 def configure(client: OpenApiClient, team: str) -> tuple[str, str]:
-    connection: str = client.post_connection(team_id=team, name="Demo", kind="demo")["id"]
+    connection: str = client.post_team_connection(team_id=team, name="Demo", kind="demo")["id"]
     connection_path = {"team_id": team, "connection_id": connection}
-    client.patch_connection(**connection_path, name="Ours")
-    assert client.get_connection(**connection_path)["name"] == "Ours"
-    assert client.post_check(**connection_path)["ok"] is True
-    assert len(client.get_connections(team_id=team)["items"]) == 1
+    client.patch_team_connection(**connection_path, name="Ours")
+    assert client.get_team_connection(**connection_path)["name"] == "Ours"
+    assert client.post_team_connection_check(**connection_path)["ok"] is True
+    assert len(client.get_team_connections(team_id=team)["items"]) == 1
     fields = {"name": "누리", "role": "Scribe", "goal": "Write.", "model": "demo"}
-    persona: str = client.post_persona(team_id=team, connection=connection, **fields)["id"]
+    persona: str = client.post_team_persona(team_id=team, connection=connection, **fields)["id"]
     client.patch_persona(persona_id=persona, temperature=0.5)
-    assert len(client.get_versions(persona_id=persona)["items"]) == 2
-    assert client.post_restore(persona_id=persona, number=1)["version"] == 3
+    assert len(client.get_persona_versions(persona_id=persona)["items"]) == 2
+    assert client.post_persona_version_restore(persona_id=persona, number=1)["version"] == 3
     assert client.get_persona(persona_id=persona)["temperature"] is None
-    assert len(client.get_personas(team_id=team)["items"]) == 1
+    assert len(client.get_team_personas(team_id=team)["items"]) == 1
     return connection, persona
 
 
 def set_up_room(client: OpenApiClient, friend: OpenApiClient, team: str, persona: str) -> str:
-    room: str = client.post_room(team_id=team, name="대청")["id"]
+    room: str = client.post_team_room(team_id=team, name="대청")["id"]
     client.patch_room(room_id=room, topic="넓은 마루")
     assert client.get_room(room_id=room)["topic"] == "넓은 마루"
-    assert [one["id"] for one in client.get_rooms(team_id=team)["items"]] == [room]
-    client.put_persona(room_id=room, persona_id=persona)
-    client.put_member(room_id=room, member_id=friend.get_me()["id"], role="member")
-    assert len(client.get_members(room_id=room)["items"]) == 2
+    assert [one["id"] for one in client.get_team_rooms(team_id=team)["items"]] == [room]
+    client.put_room_persona(room_id=room, persona_id=persona)
+    client.put_room_member(room_id=room, member_id=friend.get_me()["id"], role="member")
+    assert len(client.get_room_members(room_id=room)["items"]) == 2
     client.put_persona_rooms(persona_id=persona, rooms=[room])
     assert client.get_persona_rooms(persona_id=persona)["rooms"] == [room]
-    grants = client.get_grants_of_persona(persona_id=persona)["grants"]
+    grants = client.get_persona_grants(persona_id=persona)["grants"]
     requested = [{name: value for name, value in grant.items() if value} for grant in grants]
-    assert client.put_grants_of_persona(persona_id=persona, grants=requested)["grants"] == grants
+    assert client.put_persona_grants(persona_id=persona, grants=requested)["grants"] == grants
     return room
 
 
 def exchange_messages(client: OpenApiClient, room: str) -> None:
     me = client.get_me()["id"]
-    posted = client.post_message(room_id=room, text="안녕하세요")
+    posted = client.post_room_message(room_id=room, text="안녕하세요")
     (run,) = posted["runs"]
     until(lambda: client.get_run(run_id=run)["state"] == "completed", DEADLINE)
     message = posted["message"]["id"]
     client.patch_message(message_id=message, text="안녕하세요!")
-    client.put_reaction(message_id=message, emoji="👍")
+    client.put_message_reaction(message_id=message, emoji="👍")
     assert client.get_message(message_id=message)["reactions"] == {"👍": [me]}
-    client.delete_reaction(message_id=message, emoji="👍")
-    assert len(client.get_messages(room_id=room)["items"]) == 2
-    client.cancel_run(run_id=run)
+    client.delete_message_reaction(message_id=message, emoji="👍")
+    assert len(client.get_room_messages(room_id=room)["items"]) == 2
+    client.post_run_cancel(run_id=run)
     with pytest.raises(Refused) as refused:
-        client.retry_run(run_id=run)
+        client.post_run_retry(run_id=run)
     assert refused.value.code == "conflict"
     client.delete_message(message_id=message)
-    kinds = {event["type"] for event in client.get_events(room_id=room)["items"]}
+    kinds = {event["type"] for event in client.get_room_events(room_id=room)["items"]}
     assert {"message.deleted", "reaction.changed", "run.completed"} <= kinds
 
 
@@ -136,10 +136,10 @@ def remove_everything(
     client: OpenApiClient, friend: OpenApiClient, team: str, room: str, persona: str
 ) -> None:
     friend_id = friend.get_me()["id"]
-    client.delete_persona(room_id=room, persona_id=persona)
-    client.delete_member(room_id=room, member_id=friend_id)
+    client.delete_room_persona(room_id=room, persona_id=persona)
+    client.delete_room_member(room_id=room, member_id=friend_id)
     client.delete_room(room_id=room)
-    client.remove_persona(persona_id=persona)
+    client.delete_persona(persona_id=persona)
     member_path = {"team_id": team, "member_id": friend_id}
     assert client.patch_team_member(**member_path, suspended=True)["suspended"] is True
     assert client.patch_team_member(**member_path, suspended=False)["suspended"] is False
@@ -148,7 +148,7 @@ def remove_everything(
 
 def transfer_team(client: OpenApiClient, friend: OpenApiClient, team: str) -> None:
     """Transfer the team, delete it as the new owner, and restore it."""
-    invitation = client.post_invitation(team_id=team, role="owner", email="", max_uses=2)
+    invitation = client.post_team_invitation(team_id=team, role="owner", email="", max_uses=2)
     friend.post_invitation_accept(token=invitation["token"])
     assert client.put_team_owner(team_id=team, user=friend.get_me()["id"])["role"] == "admin"
     name = friend.get_team(team_id=team)["name"]
@@ -158,15 +158,16 @@ def transfer_team(client: OpenApiClient, friend: OpenApiClient, team: str) -> No
 
 def test_response_that_differs_from_the_schema_fails(client: OpenApiClient) -> None:
     """The control: each wrong schema fails."""
-    shape = client._components["schemas"]["MeBody"]
+    components = client.contract._components
+    shape = components["schemas"]["MeBody"]
     lies = [
         {**shape, "properties": {k: v for k, v in shape["properties"].items() if k != "handle"}},
         {**shape, "required": [*shape["required"], "shoe_size"]},
         {**shape, "properties": {**shape["properties"], "name": {"type": "integer"}}},
     ]
     for lie in lies:
-        client._components = copy.deepcopy(client._components)
-        client._components["schemas"]["MeBody"] = lie
+        client.contract._components = copy.deepcopy(components)
+        client.contract._components["schemas"]["MeBody"] = lie
         with pytest.raises(ValidationError):
             client.get_me()
 
@@ -176,7 +177,7 @@ def test_error_responses_match_the_schema(client: OpenApiClient) -> None:
         (client.get_room, {"room_id": UNKNOWN_ID}),
         (client.get_run, {"run_id": UNKNOWN_ID}),
         (client.get_persona, {"persona_id": UNKNOWN_ID}),
-        (client.get_stream, {"room_id": UNKNOWN_ID}),
+        (client.get_room_stream, {"room_id": UNKNOWN_ID}),
     ):
         with pytest.raises(Refused) as refused:
             call(**values)

@@ -98,6 +98,33 @@ async def test_invalid_command_is_refused_with_its_ref(server: Server, owner: Pe
             await is_refused(client, frame, "a")
 
 
+async def test_refusal_names_every_wrong_field(
+    server: Server, owner: Person, room: PopulatedRoom
+) -> None:
+    async with server.client(owner) as client:
+        for command in commands(room.id):
+            fields = [name for name in command if name not in ("type", "ref")]
+            for name in fields:
+                lacking = {key: value for key, value in command.items() if key != name}
+                for wrong in (lacking, {**command, name: {"no": 1}}, {**command, name: 7.5}):
+                    answer = await answer_to(client, wrong)
+                    assert {place.partition(".")[0] for place in answer["fields"]} == {name}, wrong
+            answer = await answer_to(client, {**command, "more": 1})
+            assert answer["fields"] == {"more": "Unknown field"}
+        for kind in ({"type": "nothing.known"}, {"type": 7}, {}):
+            assert [*(await answer_to(client, {**kind, "ref": "a"}))["fields"]] == ["type"]
+
+
+async def test_refusals_of_unreadable_and_wrong_frames_are_different_sentences(
+    server: Server, owner: Person
+) -> None:
+    async with server.client(owner) as client:
+        frames = ("{", "[]", {"type": "ping", "ref": 7}, {"type": "ping", "ref": "a", "x": 1})
+        details = [(await answer_to(client, frame))["detail"] for frame in frames]
+
+        assert len(set(details)) == 4
+
+
 async def test_binary_frame_is_refused_and_the_connection_stays_open(
     server: Server, owner: Person
 ) -> None:

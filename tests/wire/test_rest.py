@@ -207,11 +207,17 @@ def test_lists_return_at_most_200_and_refuse_invalid_parameters(
     server: Server, owner: Person, room: PopulatedRoom
 ) -> None:
     messages = f"/rooms/{room.id}/messages"
-    for wrong in ("limit=0", "limit=-1", "limit=x", "cursor=x", "before=x", "after=-1", "after=x"):
-        assert server.request("GET", f"{messages}?{wrong}", owner).code == "invalid", wrong
+    for wrong in (
+        *("limit=0", "limit=-1", "limit=x", "limit=201", "limit=9999", "limit=5.0"),
+        *("limit=1&limit=2", "cursor=x", "before=x", "after=-1", "after=x", "after=0.5"),
+        *("after=true", "befor=1"),
+    ):
+        refused = server.request("GET", f"{messages}?{wrong}", owner)
+        assert refused.code == "invalid", wrong
+        assert [*refused.body["fields"]] == [wrong.partition("=")[0]], wrong
     for path in (messages, f"/rooms/{room.id}/members", f"/teams/{room.team}/rooms", "/me/tokens"):
-        answer = server.request("GET", f"{path}?limit=201", owner)
-        assert answer.code == "invalid" or len(answer.body["items"]) <= 200
+        assert server.request("GET", f"{path}?limit=201", owner).code == "invalid"
+        assert len(server.request("GET", f"{path}?limit=200", owner).body["items"]) <= 200
         one = server.request("GET", f"{path}?limit=1", owner).body
         assert set(one) == {"items", "next"}
         assert len(one["items"]) == 1
@@ -289,11 +295,22 @@ def test_health_and_readiness_answer_200(server: Server) -> None:
         assert response.status == 200, path
 
 
-def test_published_schema_names_all_events(server: Server, owner: Person) -> None:
-    schema = json.dumps(server.request("GET", "/wire.json", owner).body)
+def test_published_schema_names_all_events(server: Server) -> None:
+    schema = json.dumps(server.request("GET", "/wire.json").body)
 
     for kind in ("room.snapshot", "message.delta", "run.position", "room.removed", "presence"):
         assert f'"{kind}"' in schema
+
+
+def test_published_schema_is_public_and_cacheable(server: Server, owner: Person) -> None:
+    answers = [server.request("GET", "/wire.json", who) for who in (None, owner, "maru_dead")]
+
+    assert {answer.status for answer in answers} == {200}
+    assert len({answer.raw for answer in answers}) == 1
+    assert len({answer.headers["etag"] for answer in answers}) == 1
+    for answer in answers:
+        assert "public" in answer.headers["cache-control"]
+        assert "set-cookie" not in answer.headers
 
 
 def test_rest_responses_forbid_caching(server: Server, owner: Person, room: PopulatedRoom) -> None:

@@ -1,5 +1,7 @@
 """The REST API: all routers, one form of errors, and the OpenAPI schema."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from functools import wraps
 from http import HTTPStatus
@@ -12,35 +14,41 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import re_path
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import cache_control
 from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import condition
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 
-from accounts.api import audit, idempotency, me, teams
+from accounts.api import audit, me, openapi, teams
 from accounts.api.authentication import AUTH
-from accounts.api.bodies import CONTENT_TYPE, ErrorBody, error_response
-from accounts.api.openapi import COMPONENTS, schema_of
+from accounts.api.bodies import CONTENT_TYPE, error_response
+from accounts.api.rate_limit_headers import with_rate_limits
 from accounts.audit.log import set_refusal
 from accounts.disk import unavailable
 from accounts.errors import Invalid, MaruError, NotFound, Unauthenticated, is_outage
+from accounts.fields import WRONG_VALUES
 from agents.api import connections, grants, personas
 from maru import __version__
 from maru.web.api_docs import Reference
 from rooms.api import invitations, messages, rooms
+from rooms.protocol.schemas import wire_schema
 
 log = structlog.get_logger(__name__)
 
 View = Callable[..., Any]
 
-_IDEMPOTENCY_KEY: Final = {
-    "in": "header",
-    "name": idempotency.HEADER,
-    "required": False,
-    "schema": {"type": "string", "minLength": 1, "maxLength": idempotency.MAX_LENGTH},
-}
-_ERROR: Final = {
-    "description": "Error",
-    "content": {CONTENT_TYPE: {"schema": schema_of(ErrorBody)}},
+WIRE: Final = json.dumps(wire_schema(), ensure_ascii=False, separators=(",", ":")).encode()
+"""The JSON Schema of the WebSocket protocol. Every client gets the same bytes."""
+_WIRE_TAG: Final = f'"{hashlib.sha256(WIRE).hexdigest()[:32]}"'
+_WIRE_EXTRA: Final[dict[str, Any]] = {
+    "security": [],
+    "responses": {
+        200: {
+            "description": "The JSON Schema of every frame, in both directions.",
+            "content": {CONTENT_TYPE: {"schema": {"type": "object"}}},
+        },
+    },
 }
 
 
@@ -63,20 +71,13 @@ class Api(NinjaAPI):
         *routes, root = patterns  # ninja needs the name of the root; its page stays unreachable
         return [*routes, re_path("", _unknown_path), root], app_name, namespace
 
-    def get_openapi_operation_id(self, operation: Any) -> str:
-        """Return the name of the function: generated clients use it as the method name."""
-        name: str = operation.view_func.__name__
-        return name
-
     def get_openapi_schema(self, **kwargs: Any) -> Any:
-        """Return the schema with the structs, the errors and `Idempotency-Key` added."""
+        """Return the schema with the structs, the errors and the headers added."""
         schema = super().get_openapi_schema(**kwargs)
-        schema["components"].setdefault("schemas", {}).update(COMPONENTS)
-        for operations in schema["paths"].values():
-            for operation in operations.values():
-                operation["responses"]["default"] = _ERROR
-            if "post" in operations:
-                operations["post"].setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
+        responses = openapi.error_responses(openapi.ERRORS)
+        components = schema["components"]
+        components["headers"], components["responses"] = openapi.HEADERS, responses
+        components.setdefault("schemas", {}).update(openapi.COMPONENTS)
         return schema
 
 
@@ -84,6 +85,7 @@ def _with_own_errors(view: View) -> View:
     """Exempt a view from the login redirect, and replace ninja's response for a wrong method."""
 
     @wraps(view)
+    @with_rate_limits
     def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         response: HttpResponseBase = view(request, *args, **kwargs)
         if response.status_code != HTTPStatus.METHOD_NOT_ALLOWED:
@@ -97,6 +99,7 @@ def _with_own_errors(view: View) -> View:
 
 @csrf_exempt
 @login_not_required
+@with_rate_limits
 def _unknown_path(request: HttpRequest) -> HttpResponse:
     return _error_for(request, NotFound())
 
@@ -122,6 +125,22 @@ api = Api(
 )
 for module in (me, audit, teams, connections, personas, grants, invitations, rooms, messages):
     api.add_router("", module.routes.router)
+
+
+@api.get(
+    "/wire.json",
+    auth=None,
+    tags=["rooms"],
+    operation_id="get_wire",
+    summary="Get the JSON Schema of the WebSocket protocol",
+    response={200: None},
+    openapi_extra=_WIRE_EXTRA,
+)
+@condition(etag_func=lambda _request: _WIRE_TAG)
+@cache_control(public=True, max_age=3_600)
+def get_wire(request: HttpRequest) -> HttpResponse:
+    """Needs no credentials."""
+    return HttpResponse(WIRE, content_type=CONTENT_TYPE)
 
 
 @api.exception_handler(MaruError)
@@ -153,7 +172,7 @@ def _on_invalid_parameters(request: HttpRequest, error: ValidationError) -> Http
     if any(mistake["loc"][0] == "path" for mistake in error.errors):
         return error_response(NotFound())
     fields = {".".join(map(str, mistake["loc"][1:])): mistake["msg"] for mistake in error.errors}
-    return error_response(Invalid(fields=fields))
+    return error_response(Invalid(WRONG_VALUES, fields=fields))
 
 
 @api.exception_handler(HttpError)

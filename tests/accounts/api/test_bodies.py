@@ -13,8 +13,9 @@ from django.utils.safestring import mark_safe
 from msgspec import UNSET, Meta, UnsetType
 from pytest_django import Settings
 
-from accounts.api.bodies import MAX_MISTAKES, Body, Time, decode_body, encode
+from accounts.api.bodies import Body, Time, decode_body, encode
 from accounts.errors import Invalid, TooLarge
+from accounts.fields import MAX_MISTAKES
 
 
 class Item(Body, frozen=True):

@@ -210,10 +210,6 @@ def test_invalid_page_parameters_are_named(cast: Cast, query: str) -> None:
     assert set(response.json()["fields"]) == {query.partition("=")[0]}
 
 
-def test_limit_above_the_maximum_is_accepted(cast: Cast) -> None:
-    assert program(cast.member).get(f"{TOKENS}?limit=1000000000").status_code == 200
-
-
 def test_token_of_another_user_is_not_found(cast: Cast) -> None:
     token, _secret = create_token(user=cast.owner, name="foreign")
     client = program(cast.member)

@@ -60,10 +60,13 @@ def call(options: Options, user: User | None, content: bytes, **given: Any) -> H
 
 
 def test_function_gets_the_user_the_resource_and_the_body(cast: Cast) -> None:
-    response = call({"summary": "x", "status": 201}, cast.owner, b'{"name": "n"}')
+    response = call(
+        {"summary": "x", "status": 201, "location": "/things/{name}"}, cast.owner, b'{"name": "n"}'
+    )
 
     assert response.status_code == 201
     assert response.content == b'{"resource":"edit","name":"n"}'
+    assert response["Location"] == "/api/v1/things/n"
 
 
 def test_access_is_checked_before_the_body(cast: Cast) -> None:

@@ -98,7 +98,7 @@ def test_request_without_credentials_gets_the_same_response_everywhere(client: C
     responses = [
         client.generic(method.upper(), path, b"not json", "application/json")
         for method, path in paths
-        if path != PREFIX
+        if path not in (PREFIX, PREFIX + "/wire.json")
     ]
 
     assert len(responses) > 5
@@ -134,7 +134,7 @@ def test_stream_reads_the_last_event_id_header(user: User, token_client: Client)
     response = token_client.get(f"{PREFIX}/rooms/{room.pk}/stream", headers={"Last-Event-ID": "x"})
 
     assert response.status_code == 400
-    assert response.json()["fields"] == {"Last-Event-ID": "Expected a seq"}
+    assert response.json()["fields"] == {"Last-Event-ID": "Expected `int`"}
 
 
 def test_schema_names_every_route(client: Client) -> None:
@@ -146,7 +146,7 @@ def test_schema_names_every_route(client: Client) -> None:
     assert schema["paths"][PREFIX + "/me"]["patch"]["requestBody"]["content"]
     for methods in schema["paths"].values():
         for operation in methods.values():
-            assert operation["responses"]["default"]
+            assert "default" not in operation["responses"]
 
 
 def test_schema_contains_every_component_that_it_refers_to(client: Client) -> None:

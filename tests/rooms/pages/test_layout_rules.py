@@ -14,8 +14,8 @@ import msgspec
 import pytest
 from django.utils import timezone
 
+from accounts.fields import format_timestamp
 from accounts.models import User
-from accounts.timestamps import format_timestamp
 from rooms.models import MessageStatus, RunState
 from rooms.pages.layout import RULES, RULES_FOR_SCRIPTS
 from rooms.pages.timeline import TimelineItem, timeline_items
