@@ -57,11 +57,9 @@ class Nginx(Service):
     def configuration(self) -> str:
         """Return deploy/nginx.conf with paths and addresses of the test."""
         text = CONFIGURATION.read_text()
-        servers = "".join(
-            f"server 127.0.0.1:{port} max_fails=1 fail_timeout=5s;\n" for port in self.web_ports
-        )
+        servers = "".join(f"server 127.0.0.1:{port} max_fails=0;\n" for port in self.web_ports)
         for old, new in (
-            (r"(?:server 172\.30\.0\.\d+:8000 max_fails=1 fail_timeout=5s;\s*){2}", servers),
+            (r"(?:server 172\.30\.0\.\d+:8000 max_fails=0;\s*){2}", servers),
             (r"listen 80 ", f"listen 127.0.0.1:{self.plain_port} "),
             (r"listen 443 ", f"listen 127.0.0.1:{self.port} "),
             (r"listen \[::\]:80 ", f"listen [::1]:{self.plain_port} "),

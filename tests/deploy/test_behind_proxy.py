@@ -3,8 +3,11 @@
 import asyncio
 import re
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from threading import Event, Thread
+from typing import Self
 
 import httpx
 import pytest
@@ -13,6 +16,7 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.harness.services import Postgres, Redis
+from tests.deadlines import DEADLINE
 from tests.deploy.proxy import NAME, Nginx, missing
 from tests.live import CLIENT_OPTIONS, MARU_V1, PopulatedRoom, Socket, until
 from tests.provider import Provider
@@ -164,6 +168,88 @@ async def test_answer_continues_on_another_web_process_after_a_kill(
     assert len(again.of_type("message.delta")) > 1
     assert [answer["message"]["text"] for answer in ended] == [whole.rstrip()] * 2
     assert statuses == [200] * 10
+
+
+class Load:
+    """Reads and posts through the proxy, from two threads, until it is stopped."""
+
+    def __init__(self, proxy: Nginx, room: PopulatedRoom) -> None:
+        self.proxy, self.room = proxy, room
+        self.statuses = Counter[tuple[str, int]]()
+        self.running, self.over = Event(), Event()
+        self._idle = [Event(), Event()]
+
+    def _work(self, method: str, idle: Event) -> None:
+        path = f"/api/v1/rooms/{self.room.id}/messages"
+        body = {"text": "during the upgrade", "personas": []} if method == "POST" else None
+        token = self.room.members[0].token
+        with self.proxy.client() as client:
+            while not self.over.is_set():
+                if not self.running.is_set():
+                    idle.set()
+                    self.running.wait(0.05)
+                    continue
+                idle.clear()
+                headers = {"Authorization": f"Bearer {token}", "Connection": "close"}
+                answer = client.request(method, path, json=body, headers=headers)
+                self.statuses[method, answer.status_code] += 1
+
+    def pause(self) -> None:
+        """Return when no request is open."""
+        self.running.clear()
+        for idle in self._idle:
+            assert idle.wait(DEADLINE)
+
+    def resume(self, requests: int = 10) -> None:
+        """Return after some more requests of each kind."""
+        wanted = {method: self._done(method) + requests for method in ("GET", "POST")}
+        self.running.set()
+        until(lambda: all(self._done(method) >= wanted[method] for method in wanted))
+
+    def _done(self, method: str) -> int:
+        return sum(n for (each, _status), n in list(self.statuses.items()) if each == method)
+
+    def __enter__(self) -> Self:
+        self.threads = [
+            Thread(target=self._work, args=each)
+            for each in zip(("GET", "POST"), self._idle, strict=True)
+        ]
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+
+
+async def test_rolling_upgrade_loses_no_request(
+    cluster: Cluster, proxy: Nginx, room: PopulatedRoom
+) -> None:
+    credentials = {"Authorization": f"Bearer {room.members[0].token}"}
+    path = f"/api/v1/rooms/{room.id}/stream?after=0"
+    await holders_of(cluster, 0)
+    async with AsyncExitStack() as sockets:
+        streams = sockets.enter_context(ExitStack())
+        load = sockets.enter_context(Load(proxy, room))
+        for number, web in enumerate(cluster.webs):
+            await asyncio.to_thread(load.resume)
+            await asyncio.to_thread(web.stop)  # the load goes on
+            await asyncio.to_thread(load.resume)
+            await asyncio.to_thread(load.pause)
+            await asyncio.to_thread(web.start)
+
+            # Its first requests do not end: nginx spreads them over both processes.
+            for _ in range(2):
+                client = streams.enter_context(proxy.client())
+                stream = streams.enter_context(client.stream("GET", path, headers=credentials))
+                assert await asyncio.to_thread(next, stream.iter_raw())
+                await sockets.enter_async_context(socket(proxy, **credentials))
+            await asyncio.to_thread(until, lambda number=number: number in holders(cluster))
+        await asyncio.to_thread(load.resume)
+
+    assert {status for _method, status in load.statuses} == {200, 201}
 
 
 def text_of(socket: Socket) -> str:

@@ -91,9 +91,6 @@ class Server(uvicorn.Server):
         The kernel has accepted connections that this process has not. To close the listener would
         reset them, and a proxy must not repeat a POST that it has sent. So they are served as well.
         """
-        from rooms.socket.sse import close_streams
-
-        close_streams()
         self.config.connections.is_draining = True
         accepted = [each for listener in sockets or [] for each in _accept_all(listener)]
         for server in self.servers:
@@ -101,12 +98,24 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for each in accepted:
             await loop.connect_accepted_socket(self._protocol, each)
-        await super().shutdown(sockets)
+        closing = asyncio.create_task(_close_streams())  # also of requests that have yet to come
+        try:
+            await super().shutdown(sockets)
+        finally:
+            closing.cancel()
 
     def _protocol(self) -> asyncio.Protocol:
         return self.config.make_protocol(
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
+
+
+async def _close_streams() -> None:
+    from rooms.socket.sse import close_streams
+
+    while True:
+        close_streams()
+        await asyncio.sleep(0.1)
 
 
 def _accept_all(listener: socket.socket) -> Iterator[socket.socket]:
