@@ -6,6 +6,7 @@ import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from functools import partial
 from threading import Event, Thread
 from typing import Self
 
@@ -170,6 +171,11 @@ async def test_answer_continues_on_another_web_process_after_a_kill(
     assert statuses == [200] * 10
 
 
+def is_in_use(cluster: Cluster, number: int) -> bool:
+    """Return True if a web process has an open socket or event stream."""
+    return number in holders(cluster)
+
+
 class Load:
     """Reads and posts through the proxy, from two threads, until it is stopped."""
 
@@ -246,7 +252,7 @@ async def test_rolling_upgrade_loses_no_request(
                 stream = streams.enter_context(client.stream("GET", path, headers=credentials))
                 assert await asyncio.to_thread(next, stream.iter_raw())
                 await sockets.enter_async_context(socket(proxy, **credentials))
-            await asyncio.to_thread(until, lambda number=number: number in holders(cluster))
+            await asyncio.to_thread(until, partial(is_in_use, cluster, number))
         await asyncio.to_thread(load.resume)
 
     assert {status for _method, status in load.statuses} == {200, 201}
