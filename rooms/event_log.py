@@ -14,6 +14,8 @@ from rooms.protocol.events import DurableEvent, encode
 from rooms.protocol.payloads import MessageBody
 
 REPLAY_LIMIT: Final = 500
+EVENTS_PER_QUERY: Final = 50
+MAX_BYTES: Final = 2**20
 ACTIVITY_TYPES: Final = frozenset({"message.created", "message.completed"})
 
 
@@ -68,13 +70,25 @@ def _message_id(event: DurableEvent) -> UUID | None:
 
 
 def events_after(room_id: UUID, after: int, limit: int = REPLAY_LIMIT) -> list[publisher.LogEntry]:
-    """Return up to `limit` events of the log after seq `after`, oldest first."""
-    rows = (
-        RoomEvent.objects.filter(room_id=room_id, seq__gt=after)
-        .order_by("seq")
-        .values_list("seq", "type", "payload")[:limit]
-    )
-    return [publisher.LogEntry(seq=seq, type=kind, frame=text.encode()) for seq, kind, text in rows]
+    """Return up to `limit` events of the log after seq `after`, oldest first.
+
+    The events have at most MAX_BYTES together, unless the first one alone has more.
+    """
+    log = RoomEvent.objects.filter(room_id=room_id).order_by("seq")
+    found: list[publisher.LogEntry] = []
+    size, last = 0, after
+    while len(found) < limit:
+        count = min(EVENTS_PER_QUERY, limit - len(found))
+        rows = log.filter(seq__gt=last).values_list("seq", "type", "payload")[:count]
+        for last, kind, text in rows:
+            entry = publisher.LogEntry(seq=last, type=kind, frame=text.encode())
+            size += len(entry.frame)
+            if found and size > MAX_BYTES:
+                return found
+            found.append(entry)
+        if len(rows) < count:
+            break
+    return found
 
 
 def raw_frames(entries: list[publisher.LogEntry]) -> list[Raw]:

@@ -1,6 +1,7 @@
 """Reads that assemble several tables: the state of a room, a page of its messages."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Final
 from uuid import UUID
 
@@ -20,6 +21,8 @@ from rooms.protocol.serializers import (
 from rooms.runs import queue
 
 PAGE: Final = 50
+MAX_BYTES: Final = 2**20
+"""The maximum size of the messages in a state or in a page of a list, if they are several."""
 
 
 def room_state(room: Room, user: User, before: int | None = None) -> RoomState:
@@ -28,12 +31,14 @@ def room_state(room: Room, user: User, before: int | None = None) -> RoomState:
     With `before`, the messages are those before that seq, and the active runs are left out.
     """
     members = room.members.active().select_related("user")
+    messages, complete = newest_messages(room, before)
     return RoomState(
         room=room_body(room),
         members=[member_body(m) for m in members.order_by("joined_at")],
         personas=[persona_body(b.persona) for b in room.bindings.select_related("persona")],
         permissions=permissions_in(user, room),
-        messages=newest_messages(room, before),
+        messages=messages,
+        messages_complete=complete,
         runs=_active_runs(room) if before is None else [],
     )
 
@@ -45,12 +50,25 @@ def _active_runs(room: Room) -> list[RunBody]:
     return [run_body(run, positions.get(run.pk)) for run in runs]
 
 
-def newest_messages(room: Room, before: int | None = None, limit: int = PAGE) -> list[MessageBody]:
-    """Return the newest `limit` messages (before seq `before`, if given), oldest first."""
+def newest_messages(room: Room, before: int | None = None) -> tuple[list[MessageBody], bool]:
+    """Return the newest messages (before seq `before`, if given), oldest first.
+
+    Also return True if there are no earlier ones. At most PAGE messages of MAX_BYTES are returned.
+    """
     messages = room.messages.order_by("-seq")
     if before is not None:
         messages = messages.filter(seq__lt=before)
-    return bodies(list(messages[:limit])[::-1])
+    found = list(messages[: PAGE + 1])
+    shown = within_bytes(found[:PAGE])
+    return bodies(shown[::-1]), len(shown) == len(found)
+
+
+def within_bytes(messages: Sequence[Message]) -> list[Message]:
+    """Return the first of `messages` that have MAX_BYTES together, at least one."""
+    sizes = accumulate(len(m.text.encode()) + len(m.html.encode()) for m in messages)
+    return [
+        m for m, size in zip(messages, sizes, strict=True) if m is messages[0] or size <= MAX_BYTES
+    ]
 
 
 def bodies(messages: Sequence[Message]) -> list[MessageBody]:

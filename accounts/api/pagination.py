@@ -39,18 +39,21 @@ def page_of(
     cursor: str | None,
     key: str = "pk",
     ascending: bool = False,
+    fitting: Callable[[list[Row]], list[Row]] = lambda rows: rows,
 ) -> Page[Item]:
     """Return one page of `rows` in the order of `key`, a unique field; newest first by default.
 
-    Raises Invalid if `cursor` is not a value of that field.
+    `fitting` returns the first rows that fit into a page, at least one. Raises Invalid if `cursor`
+    is not a value of that field.
     """
     rows = rows.order_by(key if ascending else f"-{key}")
     if cursor is not None:
         last = _parse_cursor(rows.model, key, cursor)
         rows = rows.filter(**{f"{key}__{'gt' if ascending else 'lt'}": last})
     found = list(rows[: limit + 1])
-    next_cursor = str(getattr(found[limit - 1], key)) if len(found) > limit else None
-    return Page(items=bodies(found[:limit]), next=next_cursor)
+    shown = fitting(found[:limit])
+    next_cursor = str(getattr(shown[-1], key)) if len(found) > len(shown) else None
+    return Page(items=bodies(shown), next=next_cursor)
 
 
 def _parse_cursor(model: type[Model], key: str, cursor: str) -> Any:  # Any: the field's own type

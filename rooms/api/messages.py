@@ -92,7 +92,14 @@ def get_messages(
         messages = messages.filter(seq__lt=before)
     if after is not None:
         messages = messages.filter(seq__gt=after)
-    return page_of(messages, queries.bodies, limit=limit, cursor=cursor, key="seq")
+    return page_of(
+        messages,
+        queries.bodies,
+        limit=limit,
+        cursor=cursor,
+        key="seq",
+        fitting=queries.within_bytes,
+    )
 
 
 @routes.add(
@@ -188,10 +195,10 @@ def get_events(
 ) -> HttpResponse:
     after = max(after, _parse_cursor(cursor))
     event_log.check_seq(room, after)
-    found = event_log.events_after(room.pk, after, limit + 1)
-    next_cursor = str(found[limit - 1].seq) if len(found) > limit else None
+    found = event_log.events_after(room.pk, after, limit)
+    next_cursor = str(found[-1].seq) if found and found[-1].seq < room.last_seq else None
     # Events are stored as JSON: they are copied into the response and not decoded.
-    return json_response({"items": event_log.raw_frames(found[:limit]), "next": next_cursor})
+    return json_response({"items": event_log.raw_frames(found), "next": next_cursor})
 
 
 @routes.add(

@@ -116,6 +116,8 @@ class RoomState(Struct, frozen=True, kw_only=True):
     personas: list[PersonaBody]
     permissions: list[str]
     messages: list[MessageBody]
+    messages_complete: bool
+    """True if there are no messages before `messages`."""
     runs: list[RunBody]
 
 

@@ -21,8 +21,6 @@ from rooms.protocol.payloads import LiveAnswer, RoomState
 from rooms.runs.delta_store import delta_store
 
 MAX_READS: Final = 5
-EVENTS_PER_QUERY: Final = 100
-MAX_BYTES: Final = 4 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +89,15 @@ def _read(room: Room, user: User, after: int | None) -> SnapshotData:
 def _events_after(room: Room, after: int | None) -> list[LogEntry] | None:
     """Return the events after `after`, or None if the client needs the state.
 
-    A client is ahead of the log if the database was restored from a backup. The size in bytes is
-    bounded as well: 500 messages of maximum length would be buffered for each slow client.
+    A client is ahead of the log if the database was restored from a backup. The client also needs
+    the state if it has missed more bytes than one read of the log returns: they would be buffered
+    for each slow client.
     """
     if after is None or after > room.last_seq or room.last_seq - after > event_log.REPLAY_LIMIT:
         return None
-    events: list[LogEntry] = []
-    while after < room.last_seq:
-        batch = event_log.events_after(room.pk, after, limit=EVENTS_PER_QUERY)
-        events += [event for event in batch if event.seq <= room.last_seq]
-        if not batch or sum(len(event.frame) for event in events) > MAX_BYTES:
-            return None
-        after = batch[-1].seq
-    return events
+    events = event_log.events_after(room.pk, after, room.last_seq - after)
+    complete = len(events) == room.last_seq - after
+    return events if complete else None
 
 
 async def build_snapshot(command: RoomJoin, data: SnapshotData) -> RoomSnapshot:

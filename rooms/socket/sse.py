@@ -162,11 +162,13 @@ async def _begin(request: StreamRequest, hub: RoomHub, connection: Connection) -
     """
     user, room_id, after = request.user, request.room_id, request.after
 
-    def read_log(after: int) -> list[LogEntry]:
-        access_room(user, room_id, VIEW)
-        return event_log.events_after(room_id, after)
+    def read_long_gap(after: int) -> list[LogEntry]:
+        """Return the next missed events, unless they are the last ones."""
+        room = access_room(user, room_id, VIEW)
+        events = event_log.events_after(room_id, after)
+        return events if events and events[-1].seq < room.last_seq else []
 
-    while len(batch := await in_thread(COMMANDS, read_log, after)) == event_log.REPLAY_LIMIT:
+    while batch := await in_thread(COMMANDS, read_long_gap, after):
         for event in batch:
             connection.send(event.frame)
         await connection.drained()

@@ -34,7 +34,7 @@
 
 /** @typedef {{
  *   room: Room, members: Member[], personas: Persona[], permissions: string[],
- *   messages: Message[], runs: Run[],
+ *   messages: Message[], messages_complete: boolean, runs: Run[],
  * }} FullState */
 
 /** @typedef {{message: string, run: string, attempt: number, from: number, seq: number, text: string}} LiveAnswer */

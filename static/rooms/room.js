@@ -39,7 +39,7 @@ const clock = new Clock();
 clock.addSample(data.now, performance.timeOrigin + responseTime());
 const count = startClock(document, clock);
 
-const view = new TimelineView(timelineElement, state, { handle: data.handle, attempts: data.attempts, pageSize: data.page_size, count });
+const view = new TimelineView(timelineElement, state, { handle: data.handle, attempts: data.attempts, count });
 const panel = new Panel(part(document, "#panel"), state, data.roles);
 const statusLine = new StatusLine(part(page, "[data-line]"), page, nameOf);
 const scroll = new Scroll(part(page, "[data-scroll]"), part(page, "[data-newer]"), () => readPosition.schedule());

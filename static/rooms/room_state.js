@@ -61,6 +61,8 @@ export class RoomState {
   permissions = new Set();
   /** In timeline order. @type {Map<string, Message>} */
   messages = new Map();
+  /** Whether the last full state had the room's first message. */
+  messagesComplete = true;
   /** @type {Map<string, Run>} */
   runs = new Map();
   /** The text of streaming answers, by message. @type {Map<string, LiveText>} */
@@ -172,6 +174,7 @@ export class RoomState {
     this.personas = new Map(fullState.personas.map((persona) => [persona.id, persona]));
     this.permissions = new Set(fullState.permissions);
     this.messages = new Map(fullState.messages.map((message) => [message.id, message]));
+    this.messagesComplete = fullState.messages_complete;
     for (const run of this.openRuns) this.runs.delete(run.id);
     for (const run of fullState.runs) this.runs.set(run.id, run);
     for (const id of this.live.keys()) if (!this.#isStreaming(id)) this.live.delete(id);

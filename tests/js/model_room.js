@@ -32,6 +32,7 @@ export function fullState(overrides = {}) {
     personas: [persona("garam"), persona("byeori")],
     permissions: ["manage", "moderate", "post", "view"],
     messages: [],
+    messages_complete: true,
     runs: [],
     ...overrides,
   };

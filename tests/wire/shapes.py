@@ -265,6 +265,7 @@ FRAMES: dict[str, Shape] = {
 # Keys that this version adds to the contract, or that the contract abbreviates with dots.
 ADDITIVE: dict[str, dict[str, Shape]] = {
     "room.snapshot": {"online": each(ID)},
+    "state": {"messages_complete": BOOL},
     "command.refused": {"retry_after": WAIT, "fields": OBJECT},
     "error": {"fields": OBJECT},
     "run": {

@@ -37,14 +37,13 @@ export class TimelineView {
   /**
    * @param {HTMLElement} timeline
    * @param {RoomState} state
-   * @param {{handle: string, attempts: number, pageSize: number, count: () => void}} options
+   * @param {{handle: string, attempts: number, count: () => void}} options
    */
-  constructor(timeline, state, { handle, attempts, pageSize, count }) {
+  constructor(timeline, state, { handle, attempts, count }) {
     this.timeline = timeline;
     this.state = state;
     this.handle = handle;
     this.attempts = attempts;
-    this.pageSize = pageSize;
     this.count = count;
     this.register(this.articles);
     const unread = timeline.querySelector("[data-unread]");
@@ -288,7 +287,7 @@ export class TimelineView {
     const link = this.timeline.querySelector("[data-earlier]");
     const [first] = this.state.messages.values();
     if (!(link instanceof HTMLAnchorElement)) return;
-    link.hidden = this.state.messages.size < this.pageSize;
+    link.hidden = this.state.messagesComplete;
     if (first) link.search = `?before=${first.seq}`;
   }
 

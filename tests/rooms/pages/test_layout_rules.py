@@ -62,6 +62,7 @@ class Generator:
             personas=[],
             permissions=[VIEW, *generator.choice(([], [POST], [POST, MODERATE]))],
             messages=messages,
+            messages_complete=True,
             runs=[run for run in runs if run.state in is_open],
         )
         ended = [run for run in runs if run.state not in is_open]

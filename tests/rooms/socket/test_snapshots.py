@@ -6,9 +6,12 @@ import pytest
 from pytest_django import Settings
 
 from accounts.models import User
-from rooms import event_log
+from rooms import event_log, queries
+from rooms.fanout.publisher import LogEntry
 from rooms.models import Room
 from rooms.permissions import access_room
+from rooms.protocol.events import encode
+from rooms.protocol.payloads import RoomState
 from rooms.services import post_message
 from rooms.socket import snapshots
 from rooms.socket.snapshots import read_snapshot
@@ -26,7 +29,7 @@ def post(cast: Cast, times: int, text: str = "hello") -> None:
 def test_events_of_several_queries_are_returned_together(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshots, "EVENTS_PER_QUERY", 3)
+    monkeypatch.setattr(event_log, "EVENTS_PER_QUERY", 3)
     post(cast, 7)
     last = cast.refreshed().last_seq
 
@@ -39,7 +42,7 @@ def test_events_of_several_queries_are_returned_together(
 def test_events_over_the_byte_limit_are_replaced_by_the_state(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshots, "MAX_BYTES", 10_000)
+    monkeypatch.setattr(event_log, "MAX_BYTES", 10_000)
     post(cast, 5, "x" * 3_000)
     last = cast.refreshed().last_seq
 
@@ -49,6 +52,59 @@ def test_events_over_the_byte_limit_are_replaced_by_the_state(
     assert few.events is not None
     assert many.events is None
     assert many.state is not None
+
+
+def test_state_over_the_byte_limit_has_fewer_messages_and_says_so(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post(cast, 5, "x" * 3_000)
+    sent = [message.seq for message in cast.room.messages.order_by("seq")]
+
+    def state(before: int | None = None) -> RoomState:
+        return queries.room_state(cast.refreshed(), cast.member, before)
+
+    assert state().messages_complete
+    monkeypatch.setattr(queries, "MAX_BYTES", 13_000)  # text and HTML of two messages
+    last = state()
+    first = state(before=sent[2])
+
+    assert [message.seq for message in last.messages] == sent[3:]
+    assert not last.messages_complete
+    assert [message.seq for message in first.messages] == sent[:2]
+    assert first.messages_complete
+    monkeypatch.setattr(queries, "MAX_BYTES", 1)
+    assert [message.seq for message in state().messages] == sent[4:]
+
+
+def test_longest_messages_fit_into_a_bounded_snapshot(cast: Cast) -> None:
+    longest = [("<a@b.c>" * 2_286)[:16_000], "&" * 16_000, "가" * 16_000, "|a" * 8_000]
+    for text in longest * 5:
+        post(cast, 1, text)
+
+    state = read_snapshot(cast.member, cast.room.pk, None).state
+    replayed = read_snapshot(cast.member, cast.room.pk, 0)
+
+    assert state is not None
+    assert len(encode(state)) < queries.MAX_BYTES * 1.1
+    assert replayed.events is None
+
+
+def test_log_is_read_to_its_end_in_parts_of_bounded_size(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post(cast, 6, "x" * 3_000)
+    whole = event_log.events_after(cast.room.pk, 0)
+    monkeypatch.setattr(event_log, "MAX_BYTES", 15_000)
+
+    read: list[LogEntry] = []
+    parts = 0
+    while part := event_log.events_after(cast.room.pk, read[-1].seq if read else 0):
+        read += part
+        parts += 1
+        assert sum(len(event.frame) for event in part) <= 15_000
+
+    assert read == whole
+    assert parts > 1
 
 
 def test_client_that_is_up_to_date_gets_no_events(cast: Cast) -> None:
