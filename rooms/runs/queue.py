@@ -26,7 +26,7 @@ from rooms.protocol.events import RunPosition, encode
 LEASE: Final = timedelta(seconds=8)
 """How long a run belongs to a worker without a heartbeat. It outlasts several heartbeats
 (`runner.HEARTBEAT_SECONDS`), and PostgreSQL ends a frozen transaction before the lease expires
-(`maru.config.backends.STALLED_MILLISECONDS`)."""
+(`maru.config.postgres.STALLED_MILLISECONDS`)."""
 PUBLISHED_POSITIONS: Final = 20
 """`run.position` is published for this many runs of a team; runs further back move too often."""
 RETRY_SECONDS: Final = 10

@@ -13,9 +13,6 @@ from maru.config.service_urls import (
 
 WEB_DATABASE_CONNECTIONS = 20
 REDIS_CONNECTIONS = 50
-# A process that stalls inside a transaction keeps its row locks: rooms with a locked row would
-# accept no commands, and the reaper could not requeue the runs. So PostgreSQL ends the session.
-STALLED_MILLISECONDS = 5_000
 
 _SQLITE_START = """
     PRAGMA journal_mode = WAL;
@@ -62,7 +59,6 @@ def database(env: Env) -> dict[str, Any]:
         "PORT": url.port or "",
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
-            "options": f"-c idle_in_transaction_session_timeout={STALLED_MILLISECONDS}",
             **url.query,
             # Each request runs in its own thread, so only a pool lets requests share connections.
             # psycopg_pool doubles its delay between attempts to connect, up to

@@ -6,18 +6,18 @@ Every failure ends the process with one sentence on standard error and exit stat
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO
 
+import psycopg
 from django.conf import settings
 from django.core.management import call_command
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from maru.config import postgres
 from maru.config.env import load
 from maru.config.secret_key import unusable
 from maru.config.terminal import give_up
-
-CONNECT_SECONDS = 5
 
 _lock: IO[str] | None = None
 
@@ -35,7 +35,7 @@ def explained() -> Iterator[None]:
 def prepare() -> None:
     """Migrate an embedded database; end the process if a production database is not migrated."""
     if not settings.EMBEDDED:
-        _check_reachable()
+        postgres.check_reachable()
     executor = MigrationExecutor(connection)
     known = set(executor.loader.disk_migrations)
     if set(executor.loader.applied_migrations) - known:
@@ -69,13 +69,6 @@ def lock_data_folder() -> None:
         give_up(unusable(folder, error))
 
 
-def _check_reachable() -> None:
-    """Connect once without the pool, which would retry and log each attempt."""
-    postgres: Any = connection  # Any: BaseDatabaseWrapper does not declare the driver
-    with connection.wrap_database_errors:
-        postgres.Database.connect(settings.DATABASE_URL, connect_timeout=CONNECT_SECONDS).close()
-
-
 def _why_not(error: DatabaseError) -> str:
     if "locked" in str(error):
         return (
@@ -87,4 +80,11 @@ def _why_not(error: DatabaseError) -> str:
             "The database file cannot be used: it is damaged, or the folder is not writable. "
             "Check MARU_DATA_DIR, or restore a backup."
         )
+    if isinstance(error.__cause__, psycopg.errors.InsufficientPrivilege):
+        return (
+            "The role in MARU_DATABASE_URL may not use Maru's tables. "
+            "Run deploy/app_role.sql again as the owner of the tables."
+        )
+    if isinstance(error.__cause__, psycopg.Error):
+        return postgres.why_unreachable(error.__cause__)
     return "The database cannot be reached. Check that it runs, and check MARU_DATABASE_URL."

@@ -129,7 +129,7 @@ def _accept_all(listener: socket.socket) -> Iterator[socket.socket]:
 
 def _prepare() -> None:
     """Prepare the data folder, static files and database, or end the process."""
-    from maru.config import database
+    from maru.config import database, postgres
     from maru.server import static
 
     if settings.EMBEDDED:
@@ -142,6 +142,7 @@ def _prepare() -> None:
                 f"Maru cannot collect its static files: {error.strerror}. "
                 "Make MARU_DATA_DIR a folder that it may write."
             )
+    postgres.end_stalled_sessions()
     database.prepare()
 
 

@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 from signal import Signals
 from typing import Any, ClassVar, Self
-from urllib.parse import urlencode
 
 import psycopg
 
@@ -207,19 +206,8 @@ def private_cluster(folder: Path, provider: str, **options: Any) -> Iterator[Clu
 
 
 def migrate(installation: Installation) -> None:
-    """Migrate the database without the product's limit for idle transactions.
-
-    A migration is idle while Python builds its next statement; on an overloaded machine that takes
-    longer than the limit, and PostgreSQL would end the connection.
-    """
-    env = installation.env
-    unlimited = urlencode({"options": "-c idle_in_transaction_session_timeout=0"})
-    url = f"{env['MARU_DATABASE_URL']}?{unlimited}"
-    installation.env = {**env, "MARU_DATABASE_URL": url}
-    try:
-        installation.manage("migrate", "--verbosity", "0")
-    finally:
-        installation.env = env
+    """Migrate the database."""
+    installation.manage("migrate", "--verbosity", "0")
 
 
 def _new(folder: Path) -> Path:

@@ -17,7 +17,7 @@ from pytest_django import Settings
 
 from agents import engine
 from agents.engine_types import Finished, Limits, Part, Text
-from maru.config.backends import STALLED_MILLISECONDS
+from maru.config.postgres import STALLED_MILLISECONDS
 from rooms import services
 from rooms.executors import RUNS, in_thread
 from rooms.fanout import publisher

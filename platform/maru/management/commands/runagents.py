@@ -11,7 +11,8 @@ import uvloop
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from maru.config import database
+from maru.config import database, postgres
+from maru.config.terminal import give_up
 from maru.monitoring import exposition, worker_endpoint
 from maru.server.answer_worker import answering
 from maru.server.lifespan import CompanionEnded, publisher, running
@@ -33,13 +34,12 @@ class Command(BaseCommand):
             )
         listener = _listen()
         exposition.start()
+        postgres.end_stalled_sessions()
         database.prepare()
         try:
             uvloop.run(_work(listener))
         except CompanionEnded:
-            raise CommandError(
-                "A task of this worker ended unexpectedly; the log has the reason."
-            ) from None
+            give_up("A task of this worker ended unexpectedly; the log has the reason.")
 
 
 def _listen() -> socket.socket | None:
