@@ -15,9 +15,11 @@ done
 umask 077
 password=$(openssl rand -hex 32)
 cat > postgres.env <<EOF
-POSTGRES_USER=maru
-POSTGRES_DB=maru
-POSTGRES_PASSWORD=$password
+# The superuser of PostgreSQL, for backups and administration. No process of Maru uses it.
+POSTGRES_USER=postgres
+POSTGRES_PASSWORD=$(openssl rand -hex 32)
+# The role of Maru, which postgres_init.sh creates.
+MARU_DATABASE_PASSWORD=$password
 EOF
 cat > maru.env <<EOF
 # .env.example lists every other setting.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.deadlines import DEADLINE
 from tests.deploy.image import Image
-from tests.live import Installation, until
+from tests.live import Installation, free_port, until
 
 
 class Container(Installation):
@@ -15,7 +15,8 @@ class Container(Installation):
         super().__init__(folder)
         self.image = image
         # A user id without a name has no writable home folder.
-        self.env = {**image.env, "HOME": "/nonexistent", "MARU_PORT": str(self.port), **settings}
+        ports = {"MARU_PORT": str(self.port), "MARU_METRICS_PORT": str(free_port())}
+        self.env = {**image.env, "HOME": "/nonexistent", **ports, **settings}
 
     def start(self) -> None:
         """Start the process and return when the image's health check succeeds."""

@@ -67,6 +67,7 @@ class Builder:
         self.folder = folder
         self.stages = stages()
         self.built: dict[str, Image] = {}
+        self._arguments: dict[str, str] = {}  # of the build, with their defaults
 
     def build(self, name: str) -> Image:
         """Build and return the image of a stage; its base stages are built first."""
@@ -102,7 +103,11 @@ class Builder:
         if name in LEFT_OUT:
             return
         rooted = value.replace("/opt/", f"{image.root}/opt/")
-        image.env[name] = string.Template(rooted).substitute(image.env)
+        image.env[name] = string.Template(rooted).substitute(self._arguments | image.env)
+
+    def _arg(self, image: Image, instruction: Instruction) -> None:
+        name, _, default = instruction.rest.partition("=")
+        self._arguments[name] = default
 
     def _workdir(self, image: Image, instruction: Instruction) -> None:
         image.workdir = instruction.rest

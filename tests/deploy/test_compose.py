@@ -1,5 +1,6 @@
 """compose.yaml: services, networks, settings and shutdown."""
 
+import os
 import re
 import stat
 import subprocess
@@ -43,9 +44,8 @@ def test_every_service_is_defined(services: dict[str, Service]) -> None:
 
 def test_images_have_versions_and_stages(services: dict[str, Service]) -> None:
     for name, service in services.items():
-        assert re.fullmatch(r"[a-z-]+:(\d[\w.-]*|\$\{MARU_VERSION:-local\})", service["image"]), (
-            name
-        )
+        tag = r"\d[\w.-]*(@sha256:[0-9a-f]{64})?|\$\{MARU_VERSION:-local\}"
+        assert re.fullmatch(rf"[a-z-]+:({tag})", service["image"]), name
     built = {service["build"]["target"] for service in services.values() if "build" in service}
     assert built == {"web", "agents"} <= {*stages()}
 
@@ -98,6 +98,8 @@ def test_long_running_services_restart_and_have_health_checks(services: dict[str
         assert services[name]["restart"] == "unless-stopped", name
     for name in ("postgres", "redis", "proxy"):
         assert services[name]["healthcheck"]["test"][0] == "CMD", name
+    for name in ("web", "agents"):
+        assert stages()[name].of("HEALTHCHECK")[0].rest.startswith("CMD"), name
     assert services["migrate"]["restart"] == "no"
 
 
@@ -108,12 +110,20 @@ def test_database_is_migrated_before_other_services_start(services: dict[str, Se
     assert services["migrate"]["command"] == ["python", "manage.py", "migrate"]
 
 
-def test_processes_have_no_capabilities_and_a_read_only_root(services: dict[str, Service]) -> None:
-    for name in MARU:
-        service = services[name]
-        assert (service["read_only"], service["tmpfs"]) == (True, ["/tmp"]), name
+def test_containers_have_no_capabilities_no_root_and_a_read_only_root(
+    services: dict[str, Service],
+) -> None:
+    users = {name: services[name].get("user") for name in services.keys() - MARU}
+
+    assert users == {"postgres": "postgres", "redis": "redis", "proxy": "101:101"}
+    assert {stages()[name].of("USER")[0].rest for name in ("web", "agents")} == {"10001:10001"}
+    for name, service in services.items():
+        assert service["read_only"], name
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert "privileged" not in service, name
+    for name in MARU:
+        assert services[name]["tmpfs"] == ["/tmp"], name
 
 
 def test_every_setting_exists_and_none_is_a_secret(services: dict[str, Service]) -> None:
@@ -157,8 +167,13 @@ def test_secrets_of_a_new_installation_match(
 
     assert env.database_url is not None
     assert env.database_url.get_secret_value() == (
-        f"postgresql://{postgres['POSTGRES_USER']}:{postgres['POSTGRES_PASSWORD']}"
-        f"@postgres/{postgres['POSTGRES_DB']}"
+        f"postgresql://maru:{postgres['MARU_DATABASE_PASSWORD']}@postgres/maru"
+    )
+    assert postgres["POSTGRES_USER"] == "postgres"
+    assert postgres["POSTGRES_PASSWORD"] not in {postgres["MARU_DATABASE_PASSWORD"], ""}
+    assert (
+        "./postgres_init.sh:/docker-entrypoint-initdb.d/maru.sh:ro"
+        in (services["postgres"]["volumes"])
     )
     assert env.public_url == "https://chat.example.com"
     assert {"postgres", "redis"} <= {*services}
@@ -178,6 +193,57 @@ def test_secrets_are_created_once_and_are_random(
     run_script(tmp_path)
     recreated = settings_in(tmp_path / "maru.env")
     assert recreated["MARU_SECRET_KEY"] != created["maru.env"]["MARU_SECRET_KEY"]
+
+
+@pytest.fixture
+def docker(tmp_path: Path) -> dict[str, str]:
+    """The environment of a shell whose `docker` prints the content of the file `digest`."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    script = f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\ncat {tmp_path}/digest\n'
+    (folder / "docker").write_text(script)
+    (folder / "docker").chmod(0o755)
+    for name in ("pin_images.sh", "compose.yaml", "Dockerfile"):
+        (tmp_path / name).write_text((DEPLOY / name).read_text())
+    return {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+
+
+def pin(folder: Path, env: dict[str, str], digest: str) -> subprocess.CompletedProcess[str]:
+    (folder / "digest").write_text(digest)
+    command = ["sh", str(folder / "pin_images.sh")]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+
+def test_one_command_pins_every_foreign_image_to_a_digest(
+    tmp_path: Path, docker: dict[str, str]
+) -> None:
+    for digit in ("a", "b"):  # the second run replaces the digests of the first
+        digest = f"sha256:{digit * 64}"
+        pinned = pin(tmp_path, docker, f"{digest}\n")
+
+        assert pinned.returncode == 0, pinned.stderr
+        written = yaml.safe_load((tmp_path / "compose.yaml").read_text())["services"]
+        images = {name: written[name]["image"] for name in written.keys() - MARU}
+        assert {image.partition("@")[2] for image in images.values()} == {digest}
+        assert images["postgres"] == f"postgres:17@{digest}"
+        assert stages(tmp_path / "Dockerfile")["python"].base == f"python:3.11-slim@{digest}"
+        assert written["web-1"]["image"] == "maru-web:${MARU_VERSION:-local}"
+    assert "imagetools inspect --format {{.Manifest.Digest}} redis:8" in (
+        (tmp_path / "calls").read_text()
+    )
+    assert not list(tmp_path.glob("*.before"))
+
+
+@pytest.mark.parametrize("answer", ["", "<no value>\n", "sha256:abc\n", "md5:1\n"])
+def test_image_without_a_digest_changes_nothing(
+    tmp_path: Path, docker: dict[str, str], answer: str
+) -> None:
+    refused = pin(tmp_path, docker, answer)
+
+    assert refused.returncode == 1
+    assert "Nothing was changed" in refused.stderr
+    for name in ("compose.yaml", "Dockerfile"):
+        assert (tmp_path / name).read_text() == (DEPLOY / name).read_text()
 
 
 def test_no_secret_is_in_the_repository() -> None:

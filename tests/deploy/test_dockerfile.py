@@ -10,7 +10,7 @@ from tests.deploy.dockerfile import DOCKERFILE, Instruction, Stage, stages
 from tests.live import ROOT
 
 SHIPPED = ("web", "agents")
-VERSIONED = re.compile(r"[a-z]+:[\w.-]*\d[\w.-]*")
+VERSIONED = re.compile(r"[a-z]+:[\w.-]*\d[\w.-]*(@sha256:[0-9a-f]{64})?")
 SECRET = re.compile(r"(password|secret|token|_key)\w*=", re.IGNORECASE)
 
 
@@ -61,7 +61,7 @@ def test_dockerfile_has_no_fault() -> None:
         ("USER 10001:10001", "USER 0:0", "web runs as root"),
         ("USER 10001:10001", "USER maru", "web runs as root"),
         ('CMD ["python", "-m"', 'CMD exec "python -m"', "web has a shell between"),
-        ("HEALTHCHECK NONE", "EXPOSE 1", "agents has no health check"),
+        ("EXPOSE 9101\nHEALTHCHECK", "EXPOSE 9101\nLABEL", "agents has no health check"),
         ("EXPOSE 8000", "RUN true", "web ships what it was built with"),
     ],
 )

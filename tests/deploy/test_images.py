@@ -116,6 +116,7 @@ async def test_agents_image_answers_a_question_sent_to_the_web_image(
         completed = await socket.until_type("message.completed", seconds=3 * DEADLINE)
 
     assert json.loads(page(f"{web.url}/readyz")) == {"status": "ok"}
+    assert worker.execute(*worker.image.healthcheck).returncode == 0
     assert completed["message"]["author"]["kind"] == "persona"
     assert len(socket.of_type("message.delta")) > 1
 

@@ -4,6 +4,7 @@ import ast
 import json
 import re
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -20,6 +21,14 @@ from tests.deploy.runbook import RUNBOOK, Operator, blocks
 from tests.live import ROOT, Installation, Person
 
 CLOSED_ADDRESS = "127.0.0.1:9"
+CHANGES_OF_THE_OWNER = (
+    "DROP TRIGGER accounts_audit_rows ON accounts_auditentry",
+    "UPDATE accounts_auditentry SET action = ''",
+    "DELETE FROM accounts_auditentry",
+    "TRUNCATE accounts_auditentry",
+    "DROP TABLE later",
+    "CREATE TABLE mine (id int)",
+)
 POPULATE = "docker compose exec -T web-1 python manage.py populate --force --members 2"
 
 
@@ -34,6 +43,18 @@ class WebProcess(Installation):
             return False
 
 
+class ImagePostgres(Postgres):
+    """A PostgreSQL with the superuser of the postgres image."""
+
+    superuser = "postgres"
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    with ImagePostgres() as started:
+        yield started
+
+
 @pytest.fixture(scope="module")
 def operator(
     tmp_path_factory: pytest.TempPathFactory, postgres: Postgres, redis: Redis
@@ -41,7 +62,8 @@ def operator(
     """An operator who has run the commands of the first start."""
     folder = tmp_path_factory.mktemp("deploy")
     operator = Operator(folder, postgres)
-    (folder / "first_secrets.sh").symlink_to(ROOT / "deploy" / "first_secrets.sh")
+    for script in ("first_secrets.sh", "postgres_init.sh", "app_role.sql"):
+        (folder / script).symlink_to(ROOT / "deploy" / script)
     (folder / "password.txt").write_text("ondol-warms-the-floor")
     secrets, start, first_account = blocks("First start")
 
@@ -52,7 +74,7 @@ def operator(
         MARU_REDIS_URL=redis.url,
         MARU_EGRESS_ALLOW=CLOSED_ADDRESS,
     )
-    postgres.create("maru")
+    operator.type("set -a; . ./postgres.env; exec ./postgres_init.sh")  # as the image does
     operator.type(start)
     assert "Created the team Your team" in operator.type(first_account)
     return operator
@@ -123,22 +145,93 @@ def test_new_secret_key_reads_everything_after_rotation(operator: Operator, memb
     assert operator.type(check) == "Every stored key can be read.\n"
 
 
-def test_processes_get_a_role_that_cannot_change_the_audit_log(operator: Operator) -> None:
-    (operator.folder / "app_role.sql").symlink_to(ROOT / "deploy" / "app_role.sql")
+def name_of_database(operator: Operator) -> str:
+    """Return the name of the database, which another test may have restored under a new name."""
+    return operator.settings["MARU_DATABASE_URL"].rpartition("/")[2]
 
-    database = operator.settings["MARU_DATABASE_URL"].rpartition("/")[2]  # or a restored database
+
+def run_role_script(operator: Operator, user: str, database: str) -> str:
+    """Run app_role.sql as a role of PostgreSQL; return its output, or raise RuntimeError."""
+    psql = f"psql --quiet --username={user} --dbname={database} --set=password=another"
+    return operator.type(f"{psql} < app_role.sql")
+
+
+@pytest.mark.parametrize(
+    ("user", "database", "sentence"),
+    [
+        ("stranger", None, 'Run this script as "maru" or as a superuser'),
+        ("maru", None, "Run this script as a superuser, or let one run"),
+        ("postgres", "postgres", "has no tables of Maru"),
+    ],
+)
+def test_script_of_the_role_names_the_role_that_must_run_it(
+    operator: Operator, postgres: Postgres, user: str, database: str | None, sentence: str
+) -> None:
+    with postgres.connect() as superuser:
+        superuser.execute("DROP ROLE IF EXISTS stranger")
+        superuser.execute("CREATE ROLE stranger LOGIN CREATEROLE")
+
+    with pytest.raises(RuntimeError, match=re.escape(sentence)):
+        run_role_script(operator, user, database or name_of_database(operator))
+
+    with postgres.connect() as superuser:
+        made = superuser.execute("SELECT FROM pg_roles WHERE rolname = 'maru_app'").fetchall()
+    assert made == []
+
+
+def test_processes_get_a_role_that_cannot_change_the_audit_log(operator: Operator) -> None:
+    database = name_of_database(operator)
+    owner_url = operator.settings["MARU_DATABASE_URL"]
     (commands,) = blocks("A role that cannot change the audit")
 
     operator.type(commands.replace("--dbname=maru", f"--dbname={database}"))
 
-    app = operator.settings["MARU_DATABASE_URL"]
-    assert "//maru_app:" in app
-    with psycopg.connect(app) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
-        connection.execute("DROP TRIGGER accounts_audit_rows ON accounts_auditentry")
+    app_url = operator.settings["MARU_DATABASE_URL"]
+    assert "//maru_app:" in app_url
     operator.type(f"{POPULATE} --rooms 1 --out by_app.json")
     purge = "docker compose run --rm migrate python manage.py purge"
     assert "0 teams" in operator.type(purge)
     assert purge in RUNBOOK.read_text()
+    with psycopg.connect(owner_url, autocommit=True) as owner:
+        is_super = owner.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+        assert is_super.fetchall() == [(False,)]
+        owner.execute("CREATE TABLE later (id bigserial, word text)")  # as a later migration does
+    with psycopg.connect(app_url, autocommit=True) as app:
+        app.execute("INSERT INTO later (word) VALUES ('new')")
+        app.execute("UPDATE later SET word = 'newer'")
+        app.execute("DELETE FROM later")
+        for statement in CHANGES_OF_THE_OWNER:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                app.execute(statement)
+    assert "keeps its password" in run_role_script(operator, "maru", database)
+    with psycopg.connect(owner_url, autocommit=True) as owner:
+        owner.execute("DROP TABLE later")
+
+
+@pytest.mark.parametrize(
+    ("fault", "repair", "sentence"),
+    [
+        ("ALTER ROLE maru_app CREATEDB", "ALTER ROLE maru_app NOCREATEDB", "has attributes"),
+        ("GRANT maru TO maru_app", "REVOKE maru FROM maru_app", "a member of another role"),
+        (
+            "GRANT UPDATE ON accounts_auditentry TO PUBLIC",
+            "REVOKE UPDATE ON accounts_auditentry FROM PUBLIC",
+            "can still change the audit log",
+        ),
+    ],
+)
+def test_role_with_more_rights_than_it_needs_is_refused(
+    operator: Operator, postgres: Postgres, fault: str, repair: str, sentence: str
+) -> None:
+    database = name_of_database(operator)
+    superuser = f"psql --quiet --username=postgres --dbname={database} --command"
+    operator.type(f"{superuser} '{fault}'")
+
+    with pytest.raises(RuntimeError, match=sentence):
+        run_role_script(operator, "postgres", database)
+
+    operator.type(f"{superuser} '{repair}'")
+    run_role_script(operator, "maru", database)
 
 
 def explained() -> set[str]:

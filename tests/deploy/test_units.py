@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from maru.config.env import PREFIX, Env
 from maru.management.commands import runagents
@@ -110,3 +111,50 @@ def test_no_process_is_killed_before_its_drain_ends(name: str, drain: int) -> No
 
     assert int(values(unit, "TimeoutStopSec")[0]) >= drain + 5
     assert values(unit, "Restart") == ["always"]
+
+
+def by_hand() -> str:
+    """Return the section of the README about an installation by hand."""
+    text = (ROOT / "deploy" / "README.md").read_text()
+    return text.partition("\n## By hand\n")[2].partition("\n## ")[0]
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=NAMES)
+def test_steps_by_hand_agree_with_the_units(unit: Path) -> None:
+    steps = by_hand()
+
+    (user,), (group,) = values(unit, "User"), values(unit, "Group")
+    assert user == group
+    assert f"useradd --system --home-dir /opt/maru --shell /usr/sbin/nologin {user}\n" in steps
+    (mode,) = values(unit, "StateDirectoryMode")
+    (folder,) = values(unit, "StateDirectory")
+    assert f"| `/var/lib/{folder}` | {user} | {mode} |" in steps
+    assert f"Environment=MARU_DATA_DIR=/var/lib/{folder}" in unit.read_text()
+    for path in (PYTHON.removesuffix("/bin/python"), *values(unit, "WorkingDirectory")):
+        assert path in steps
+    started = re.search(r"systemctl enable --now (.+)", steps)
+    assert started is not None
+    for instance in started[1].split():
+        name, _, port = instance.partition("@")
+        assert f"{name}@.service" in NAMES
+        assert port.isdigit()
+
+
+def test_steps_by_hand_agree_with_compose() -> None:
+    command = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())["services"]["redis"][
+        "command"
+    ]
+    flags = dict(zip(command[1::2], command[2::2], strict=True))
+    (block,) = re.findall(r"```\n(save .+?)```", by_hand(), re.DOTALL)
+    written = dict(line.split(maxsplit=1) for line in block.splitlines())
+
+    for flag, value in flags.items():
+        assert written[flag.removeprefix("--")].strip('"') == value
+
+
+def test_steps_by_hand_name_the_required_python() -> None:
+    project = (ROOT / "pyproject.toml").read_text()
+
+    (version,) = re.findall(r'requires-python = ">=([\d.]+),', project)
+    assert f"Python {version} (required)" in by_hand()
+    assert f"python{version} -m venv /opt/maru/.venv" in by_hand()

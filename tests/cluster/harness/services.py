@@ -115,6 +115,7 @@ class Postgres(Service):
 
     name = "postgres"
     stop_signal = signal.SIGINT
+    superuser: ClassVar[str] = "maru"
     is_migrated: ClassVar[bool] = False
     """True if the database contains Maru's tables from the start."""
 
@@ -128,7 +129,7 @@ class Postgres(Service):
         return self.folder / "data"
 
     def database_url(self, database: str) -> str:
-        return f"postgresql://maru@127.0.0.1:{self.port}/{quote(database)}"
+        return f"postgresql://{self.superuser}@127.0.0.1:{self.port}/{quote(database)}"
 
     def create(self, database: str) -> str:
         """Create another empty database and return its URL."""
@@ -141,7 +142,7 @@ class Postgres(Service):
         if account is not None:
             shutil.chown(self.folder, account)
         folder = ["--pgdata", str(self.data), "--no-sync", "--no-instructions"]
-        options = ["--username=maru", "--auth=trust", "--encoding=UTF8", "--no-locale"]
+        options = [f"--username={self.superuser}", "--auth=trust", "--encoding=UTF8", "--no-locale"]
         subprocess.run(
             [str(_programs() / "initdb"), *folder, *options],
             user=account,
