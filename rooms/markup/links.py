@@ -166,12 +166,18 @@ def _before_other_script(address: str) -> str:
         end = port
     for at in range(start + 1, end):
         before, character = address[at - 1], address[at]
-        if not character.isalnum() or not before.isalnum() or script(before) == script(character):
+        if not character.isalnum() or not before.isalnum() or _go_together(before, character):
             continue
         name = address[start:at]
         if ("." in name or name == "localhost") and not _IDN_REST.match(address[at:end]):
             return address[:at]
     return address
+
+
+def _go_together(before: str, after: str) -> bool:
+    """Return True if both letters can be in one word; Japanese has words in two scripts."""
+    scripts = {script(before), script(after)}
+    return len(scripts) == 1 or scripts == {"han", "kana"}
 
 
 def show_hosts(state: StateCore) -> None:

@@ -10,7 +10,8 @@ import { gettext } from "../../maru/translations.js";
 /** @typedef {import("../protocol.js").Member} Member */
 /** @typedef {import("../protocol.js").Persona} Persona */
 
-const TOKEN = /(?<![\p{L}\p{N}_@/.])@([\p{L}\p{N}_.-]*)$/u;
+// The signs are those of rooms/markup/mentions.py; the server decides what a mention is.
+const TOKEN = /(?<![\p{L}\p{N}_@＠﹫/.])[@＠﹫]([\p{L}\p{M}\p{N}_.-]*)$/u;
 const MOST = 8;
 
 /**
@@ -21,7 +22,7 @@ const MOST = 8;
  */
 export function mentionAt(text, caret) {
   const found = TOKEN.exec(text.slice(0, caret));
-  return found && { start: found.index, words: found[1].normalize("NFC").toLowerCase() };
+  return found && { start: found.index, words: found[1].normalize("NFKC").toLowerCase() };
 }
 
 /**

@@ -91,6 +91,8 @@ ADDRESSES = {
     "https://example.com/마루": "https://example.com/마루",
     "https://한국.kr에서": "https://한국.kr",
     "https://naver쇼핑.com/a": "https://naver쇼핑.com/a",
+    "https://www.例え.テスト/a": "https://www.例え.テスト/a",
+    "http://10.0.0.1에서": "http://10.0.0.1",
     "http://[::1]:8000/a": "http://[::1]:8000/a",
     "https://example.com/a\u200b": "https://example.com/a",
 }
