@@ -1,5 +1,6 @@
 """Bodies of REST requests and responses: msgspec structs, decoded and encoded in one place."""
 
+import re
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Final, TypeVar
@@ -29,6 +30,10 @@ class Body(Struct, frozen=True, forbid_unknown_fields=True):
         return {name: value for name, value in fields.items() if value is not UNSET}
 
 
+_EMPTY_FORM: Final = re.compile(rb"--[!-~]{1,70}--")
+"""The multipart body of a form without fields: its closing delimiter (RFC 2046, section 5.1.1)."""
+
+
 class NoFields(Body, frozen=True):
     """The body of an operation without a body: clients may send an empty object."""
 
@@ -43,8 +48,8 @@ def decode_body(request: HttpRequest, shape: type[BodyType]) -> BodyType:
 
 def refuse_body(request: HttpRequest) -> None:
     """Raise Invalid for a request with a body, TooLarge for a very large one."""
-    content = _content(request)
-    if content and not content.isspace():
+    content = _content(request).strip()
+    if content and not _EMPTY_FORM.fullmatch(content):
         fields.decode(content, NoFields)
 
 

@@ -29,6 +29,7 @@ from accounts.services.users import normalize_email
 LIFETIME: Final = timedelta(days=7)
 MAX_LIFETIME: Final = timedelta(days=365)
 MAX_USES: Final = 1_000
+MAX_OPEN_INVITATIONS: Final = 200
 SIGNUPS_PER_USE: Final = 3  # users mistype their email and sign up again
 
 
@@ -60,6 +61,8 @@ def invite(
     recipient = normalize_email(email) if email.strip() else ""
     if recipient and _addresses().filter(_in(team), email__iexact=recipient).exists():
         raise Conflict(_("This person is already in the team."))
+    if open_invitations(team).count() >= MAX_OPEN_INVITATIONS:
+        raise Conflict(_("This team has 200 open invitations. Revoke one before you invite again."))
     token = generate_secret()
     invitation = Invitation.objects.create(
         team=team,

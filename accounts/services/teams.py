@@ -38,6 +38,7 @@ from accounts.scopes import check_not_team_bound
 from accounts.services.handles import release_handle, take_handle_of_new_member
 
 TEAM_NAME_LENGTH: Final = 80
+MAX_OWNED_TEAMS: Final = 100
 RESTORE_WINDOW: Final = timedelta(days=7)
 VISIBLE_TO_GUESTS: Final = (TeamRole.OWNER, TeamRole.ADMIN)
 _RANKS: Final = (TeamRole.GUEST, TeamRole.MEMBER, TeamRole.ADMIN, TeamRole.OWNER)
@@ -47,6 +48,9 @@ _RANKS: Final = (TeamRole.GUEST, TeamRole.MEMBER, TeamRole.ADMIN, TeamRole.OWNER
 def create_team(*, user: User, name: str) -> Team:
     """Create a team that `user` owns. Raises Forbidden for a team-bound credential."""
     check_not_team_bound(user.scope)
+    owned = TeamMember.objects.filter(user=user, role=TeamRole.OWNER, team__deleted_at=None)
+    if owned.count() >= MAX_OWNED_TEAMS:
+        raise Conflict(_("You own 100 teams. Delete or hand over one first."))
     team = Team.objects.create(name=require_name(name, max_length=TEAM_NAME_LENGTH))
     add_team_member(team, user, TeamRole.OWNER)
     audit(user, "team.created", team.pk, team_id=team.pk, after={"name": team.name})

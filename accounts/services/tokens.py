@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from accounts.audit.log import audit
 from accounts.crypto.hashing import generate_secret, hash_secret
-from accounts.errors import Forbidden, Invalid, NotFound
+from accounts.errors import Conflict, Forbidden, Invalid, NotFound
 from accounts.hooks import AccessRevoked, access_revoked
 from accounts.models import ApiToken, Team, User
 from accounts.names import require_name
@@ -21,6 +21,8 @@ from accounts.scopes import ADMIN, READ, SCOPES, WRITE, Scope, check_scope, impl
 PREFIX: Final = "maru_"
 NAME_LENGTH: Final = 80
 HINT_LENGTH: Final = 4
+MAX_TOKENS: Final = 100
+"""The tokens of one user, expired ones included."""
 MAX_TOKEN_LIFETIME: Final = timedelta(days=3_653)
 
 
@@ -46,6 +48,8 @@ def create_token(
     if expires_at is not None and not now < expires_at < now + MAX_TOKEN_LIFETIME:
         message = _("Choose a time in the future, at most ten years from now.")
         raise Invalid(fields={"expires_at": message})
+    if ApiToken.objects.filter(user=user).count() >= MAX_TOKENS:
+        raise Conflict(_("You have 100 tokens. Revoke one before you create another."))
     secret = generate_secret(PREFIX)
     token = ApiToken.objects.create(
         user=user,

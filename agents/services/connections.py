@@ -31,6 +31,9 @@ MAX_MODELS: Final = 200
 MAX_MODEL_LENGTH: Final = 200
 MAX_KEY_LENGTH: Final = 1_000
 
+MAX_CONNECTIONS: Final = 50
+"""The connections of a team."""
+
 
 class CheckedUrl(str):
     """A base URL that the egress guard has checked."""
@@ -79,6 +82,8 @@ def create_connection(
     connection.key_encrypted = _encrypt_key(kind, key)
     with transaction.atomic():
         lock_team(user, team_id, MANAGE)  # the right may have ended during the name resolution
+        if team.connections.count() >= MAX_CONNECTIONS:
+            raise Conflict(_("This team has 50 connections. Delete one before you add another."))
         _save(connection)
         audit(
             user,

@@ -25,6 +25,8 @@ from agents.services.validation import clean_text, reject, unique_or_conflict, v
 TEXTS: Final = ("goal", "backstory", "instructions", "model", "pigment", "lattice")
 NUMBERS: Final = ("temperature", "max_output_tokens")
 MODEL_FIELDS: Final = frozenset({"connection", "model", "max_output_tokens"})
+MAX_PERSONAS: Final = 200
+"""The personas of a team."""
 VERSIONED: Final = ("name", "handle", "role", "connection", *TEXTS, *NUMBERS)
 
 
@@ -49,6 +51,8 @@ class PersonaFields(TypedDict, total=False):
 def create_persona(*, user: User, team_id: UUID, **fields: Unpack[PersonaFields]) -> Persona:
     """Add a persona to the team, as version 1; raise Invalid, which names the wrong fields."""
     team = lock_team(user, team_id, MANAGE)
+    if team.personas.count() >= MAX_PERSONAS:
+        raise Conflict(_("This team has 200 personas. Delete one before you create another."))
     persona = Persona(team=team)
     _set(persona, fields)
     if not persona.handle:

@@ -9,7 +9,7 @@ from agents.models import Persona
 from agents.permissions import usable_by
 from rooms.models import Room, RoomPersona, RoomRole
 from rooms.pages.forms import RoomSettingsForm
-from rooms.pages.sidebar import shell_context
+from rooms.pages.sidebar import people_around, personas_around, shell_context
 
 
 def settings_context(user: User, room: Room, form: RoomSettingsForm) -> dict[str, Any]:
@@ -18,13 +18,13 @@ def settings_context(user: User, room: Room, form: RoomSettingsForm) -> dict[str
     members = list(room.members.active().select_related("user"))
     members.sort(key=lambda m: (RoomRole.values.index(m.role), m.user.name.casefold()))
     inside = {member.user_id for member in members}
-    people, personas = list(around["people"]), _personas(user, room, around["personas"])
+    team_wide = around["can_create_rooms"]
+    people = people_around(user, room.team, team_wide=team_wide)
+    personas = _personas(user, room, personas_around(user, room.team, team_wide=team_wide))
     bound = sorted((p for p in personas if p.binding is not None), key=lambda p: p.binding)
     form.offer(bound)
     return {
         **around,
-        "people": people,
-        "personas": personas,
         "room": room,
         "form": form,
         "members": members,

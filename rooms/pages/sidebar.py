@@ -1,11 +1,13 @@
 """The template context of every page of a team: the sidebar's rooms, personas and people."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from django.db.models import OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Left
+from django.core.paginator import Page, Paginator
+from django.db.models import Model, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce, Left
 
 from accounts.models import Team, User, active_member
 from accounts.permissions import (
@@ -22,6 +24,10 @@ from rooms.models import Message, Room, RoomMember, RoomPersona
 from rooms.services import joinable_rooms
 
 LAST_LINE: Final = 120
+SIDEBAR_ITEMS: Final = 50
+PAGE_ITEMS: Final = 100
+
+Row = TypeVar("Row", bound=Model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +41,39 @@ class RoomRow:
     unread: int
     mentions: int
     last_line: str
-    archived: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HomePages:
+    """The numbers of the pages that the list of rooms shows."""
+
+    rooms: str
+    joinable: str
+    archived: str
 
 
 def shell_context(user: User, team: Team, room: Room | None = None) -> dict[str, Any]:
-    """Return the context of `shell.html`; the number of queries does not depend on the data."""
+    """Return the context of `shell.html`.
+
+    Neither the number of queries nor the size of the page depends on the data: each list has at
+    most SIDEBAR_ITEMS items, and the page links to the rest.
+    """
     permissions = team_permissions(user, team)
-    rows = room_rows(user, team)
+    team_wide = CREATE_ROOM in permissions
+    rooms, has_more_rooms = _first(_open_rooms(user, team).order_by("-active_at", "pk"))
+    if room is not None and room not in rooms:
+        rooms += _open_rooms(user, team).filter(pk=room.pk)
+    personas, has_more_personas = _first(personas_around(user, team, team_wide=team_wide))
+    people, has_more_people = _first(people_around(user, team, team_wide=team_wide))
     return {
         "team": team,
         "teams": Team.objects.visible_to(user),
-        "rooms": [row for row in rows if not row.archived],
-        "archived": [row for row in rows if row.archived],
-        "personas": personas_around(user, team, team_wide=CREATE_ROOM in permissions),
-        "people": people_around(user, team, team_wide=CREATE_ROOM in permissions),
+        "rooms": rows_of(user, sorted(rooms, key=lambda each: (each.name, each.pk))),
+        "has_more_rooms": has_more_rooms,
+        "personas": personas,
+        "has_more_personas": has_more_personas,
+        "people": people,
+        "has_more_people": has_more_people,
         "me": user,
         "can_manage": MANAGE_AGENTS in permissions,
         "can_create_rooms": CREATE_ROOM in permissions,
@@ -58,26 +83,45 @@ def shell_context(user: User, team: Team, room: Room | None = None) -> dict[str,
     }
 
 
-def home_context(user: User, team: Team) -> dict[str, Any]:
+def home_context(user: User, team: Team, pages: HomePages) -> dict[str, Any]:
     """Return the context of the list of rooms, including rooms that `user` may join."""
-    page = shell_context(user, team)
-    page["joinable"] = joinable_rooms(user, team).order_by("name", "pk") if page["may_join"] else []
-    return page
+    context = shell_context(user, team)
+    joinable = joinable_rooms(user, team) if context["may_join"] else Room.objects.none()
+    own = Room.objects.visible_to(user).filter(team=team)
+    rooms = _page(_open_rooms(user, team).order_by("name", "pk"), pages.rooms)
+    return context | {
+        "room_page": rooms,
+        "room_rows": rows_of(user, list(rooms)),
+        "joinable": _page(joinable.order_by("name", "pk"), pages.joinable),
+        "archived": _page(own.exclude(archived_at=None).order_by("name", "pk"), pages.archived),
+    }
 
 
-def room_rows(user: User, team: Team) -> list[RoomRow]:
-    """Return the user's rooms in the team, with unread counts and the start of the last message."""
+def _page(rows: QuerySet[Row], number: str) -> Page[Row]:
+    """Return a page of PAGE_ITEMS rows; the nearest page for a wrong number."""
+    return Paginator(rows, PAGE_ITEMS).get_page(number)
+
+
+def _first(rows: QuerySet[Row]) -> tuple[list[Row], bool]:
+    """Return the first SIDEBAR_ITEMS rows, and True if there are more."""
+    found = list(rows[: SIDEBAR_ITEMS + 1])
+    return found[:SIDEBAR_ITEMS], len(found) > SIDEBAR_ITEMS
+
+
+def _open_rooms(user: User, team: Team) -> QuerySet[Any]:
+    """Return the user's rooms in the team, with the start of the last message of each."""
     said = Message.objects.filter(room=OuterRef("pk")).exclude(text="").order_by("-seq")
     last = said.annotate(line=Left("text", LAST_LINE))
-    rooms = (
-        Room.objects.visible_to(user)
-        .filter(team=team)
-        .annotate(
-            last_author=Subquery(last.values("author_name")[:1]),
-            last_text=Subquery(last.values("line")[:1]),
-        )
-        .order_by("name", "pk")
+    rooms = Room.objects.visible_to(user).filter(team=team, archived_at=None)
+    return rooms.annotate(
+        last_author=Subquery(last.values("author_name")[:1]),
+        last_text=Subquery(last.values("line")[:1]),
+        active_at=Coalesce(Subquery(last.values("created_at")[:1]), "created_at"),
     )
+
+
+def rows_of(user: User, rooms: Sequence[Room]) -> list[RoomRow]:
+    """Return the rows of rooms from `_open_rooms`, with unread counts, in the same order."""
     new = {each.room: each for each in count_unread([room.pk for room in rooms], [user.pk])}
     return [_row(room, new[room.pk]) for room in rooms if room.pk in new]
 
@@ -103,7 +147,7 @@ def personas_around(user: User, team: Team, *, team_wide: bool) -> QuerySet[Pers
 
 
 def _row(room: Any, new: Unread) -> RoomRow:
-    """Build a row from a room with the annotations of `room_rows`."""
+    """Build a row from a room with the annotations of `_open_rooms`."""
     return RoomRow(
         id=room.pk,
         name=room.name,
@@ -112,7 +156,6 @@ def _row(room: Any, new: Unread) -> RoomRow:
         unread=new.messages,
         mentions=new.mentions,
         last_line=_line(room.last_author, room.last_text) if room.last_text else "",
-        archived=room.archived_at is not None,
     )
 
 

@@ -1,6 +1,7 @@
 """Binds personas to rooms, unbinds them, and confines them to rooms."""
 
 from collections.abc import Collection, Sequence
+from typing import Final
 from uuid import UUID
 
 from django.db import transaction
@@ -8,7 +9,7 @@ from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from accounts.audit.log import audit
-from accounts.errors import Forbidden, NotFound
+from accounts.errors import Conflict, Forbidden, NotFound
 from accounts.models import User
 from agents.models import Persona
 from agents.permissions import CHANGE, lock_persona, usable_by
@@ -18,6 +19,9 @@ from rooms.permissions import MANAGE, access_room, lock_room
 from rooms.protocol.events import PersonaBound, PersonaUnbound, RoomChanged
 from rooms.protocol.serializers import persona_body, room_body
 from rooms.runs.ending import PERSONA_UNBOUND, fail_runs_of_personas, fail_unauthorized_runs
+
+MAX_BOUND_PERSONAS: Final = 100
+"""The personas of a room: each is in the snapshot that every client gets."""
 
 
 @transaction.atomic
@@ -38,6 +42,8 @@ def bind_persona(*, user: User, room_id: UUID, persona_id: UUID) -> None:
             team_id=team_id,
         )
     if not room.bindings.filter(persona=persona).exists():
+        if room.bindings.count() >= MAX_BOUND_PERSONAS:
+            raise Conflict(_("This room has 100 personas. Remove one before you add another."))
         bind(room, [persona])
         after = {"persona": str(persona_id)}
         audit(user, "room.persona_bound", room.pk, team_id=team_id, after=after)

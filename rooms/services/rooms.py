@@ -12,11 +12,11 @@ from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _
 
 from accounts.audit.log import audit, audit_last
 from accounts.database import delete_in_batches
-from accounts.errors import NotFound
+from accounts.errors import Conflict, NotFound
 from accounts.models import Team, User
 from accounts.names import clean_line, require_name
 from accounts.permissions import CREATE_ROOM, access_team
@@ -29,6 +29,7 @@ from rooms.models import (
     Privacy,
     Room,
     RoomEvent,
+    RoomMember,
     RoomRole,
     Run,
 )
@@ -43,6 +44,8 @@ from rooms.services.personas import bind, bindable, lock_personas
 NAME_LENGTH: Final = 80
 HIDDEN_FIELDS: Final = frozenset({"name", "topic"})
 RETENTION: Final = timedelta(days=1)
+MAX_OWNED_ROOMS: Final = 200
+"""The rooms that one user may own in a team: the list of open rooms is shown to every member."""
 
 
 @transaction.atomic
@@ -69,6 +72,7 @@ def create_room(
     bound.sort(key=lambda persona: list(personas).index(persona.pk))
     owner, *others = lock_team_members(team.pk, [user.pk, *people])
     access_team(user, team_id, CREATE_ROOM)  # again under the lock, as `lock_room` does
+    _check_may_own_more(user, team)
     room = Room.objects.create(
         team=team,
         name=require_name(name, max_length=NAME_LENGTH),
@@ -235,6 +239,16 @@ def _change(user: User, room_id: UUID, changes: RoomChanges) -> Room:
     after = {"fields": list(changes)} | _audit_facts(room, changes)
     audit(user, "room.changed", room.pk, team_id=room.team_id, before=before, after=after)
     return room
+
+
+def _check_may_own_more(user: User, team: Team) -> None:
+    """Raise Conflict if the user owns MAX_OWNED_ROOMS rooms; the caller has locked the member."""
+    owned = RoomMember.objects.filter(user=user, role=RoomRole.OWNER, room__team=team)
+    if owned.count() >= MAX_OWNED_ROOMS:
+        raise Conflict(
+            _("You own %(count)s rooms in this team. Delete or hand over one first.")
+            % {"count": MAX_OWNED_ROOMS}
+        )
 
 
 def _audit_facts(room: Room, names: Iterable[str]) -> dict[str, object]:

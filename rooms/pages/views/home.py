@@ -22,7 +22,7 @@ from agents.permissions import personas_visible_to
 from rooms import services
 from rooms.models import Room
 from rooms.pages.forms import NewRoomForm
-from rooms.pages.sidebar import home_context, people_around, shell_context
+from rooms.pages.sidebar import HomePages, home_context, people_around, shell_context
 from rooms.pages.views.last_team import LAST_TEAM, remember_team
 
 
@@ -35,7 +35,10 @@ def home(request: HttpRequest) -> HttpResponse:
         page = {"deleted": deleted_teams(user), "suspended": is_suspended(user)}
         return render(request, "rooms/no_team.html", page)
     remember_team(request, team.pk)
-    return render(request, "rooms/home.html", home_context(user, team))
+    pages = HomePages(
+        request.GET.get("page", ""), request.GET.get("open", ""), request.GET.get("archived", "")
+    )
+    return render(request, "rooms/home.html", home_context(user, team, pages))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

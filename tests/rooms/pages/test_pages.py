@@ -333,7 +333,7 @@ def test_query_count_of_a_room_does_not_depend_on_its_messages(
 
     with django_assert_max_num_queries(19):
         client.get(address)
-    with django_assert_max_num_queries(11):
+    with django_assert_max_num_queries(15):
         client.get("/")
 
 

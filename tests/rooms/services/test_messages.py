@@ -13,7 +13,7 @@ from agents.services import delete_persona
 from rooms import services
 from rooms.fanout.unread import count_unread
 from rooms.models import Message, RoomEvent, Run, RunState
-from rooms.pages.sidebar import room_rows
+from rooms.pages.sidebar import shell_context
 from rooms.runs import context, leases, lifecycle
 from rooms.runs.delta_store import MemoryDeltaStore, StoredDeltas
 from tests.rooms.conftest import Cast
@@ -98,7 +98,7 @@ def test_deleted_message_is_neither_unread_nor_the_last_message(cast: Cast) -> N
 
     (after,) = count_unread([cast.room.pk], [cast.owner.pk])
     assert (before.messages - after.messages, before.mentions - after.mentions) == (1, 1)
-    (row,) = room_rows(cast.owner, cast.team)
+    (row,) = shell_context(cast.owner, cast.team)["rooms"]
     assert row.last_line.endswith("before")
 
 
