@@ -22,6 +22,7 @@ from crewai.utilities.types import LLMMessage
 from crewai_core.printer import set_suppress_console_output
 
 from agents.egress import guard
+from agents.egress.proxy import use_proxy
 from agents.engine.demo import DemoLLM
 from agents.engine.http import ProviderInterceptor
 from agents.engine.prompt import Message
@@ -137,7 +138,7 @@ def _build_llm(spec: PersonaSpec) -> BaseLLM:
     base_url = spec.base_url or f"https://{OPENAI_HOST}/v1"  # else CrewAI reads OPENAI_BASE_URL
     # Only OpenAI itself supports the newer name of this parameter, `max_completion_tokens`.
     is_openai = guard.parse_url(base_url).host == OPENAI_HOST
-    return LLM(
+    llm = LLM(
         model=spec.model,
         # Without `provider`, CrewAI derives it from the model's name and strips `openai/`.
         provider="openai",
@@ -151,6 +152,10 @@ def _build_llm(spec: PersonaSpec) -> BaseLLM:
         max_retries=0,
         interceptor=ProviderInterceptor(),
     )
+    # CrewAI builds the client with its own transport and has no parameter for a proxy.
+    sdk = cast("Any", llm)._get_async_client()  # noqa: SLF001
+    use_proxy(sdk._client._transport)  # noqa: SLF001
+    return llm
 
 
 def _usage(reported: dict[str, Any] | None) -> Usage | None:

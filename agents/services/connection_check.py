@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy
 from accounts.errors import RateLimited
 from agents.egress.dns import HostUnknown
 from agents.egress.guard import EgressRefused, check_url, pin_request
+from agents.egress.proxy import use_proxy
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -80,6 +81,10 @@ def check_provider(*, kind: str, base_url: str, key: str, model: str = "") -> Ch
 
 class _PinnedTransport(httpx.AsyncHTTPTransport):
     """Sends each request to the address that the egress guard has checked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        use_proxy(self)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         return await super().handle_async_request(await _in_thread(pin_request, request))

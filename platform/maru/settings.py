@@ -19,6 +19,7 @@ from maru.config.backends import (
     redis_url,
 )
 from maru.config.secret_key import embedded_secret_key, make_folder
+from maru.config.service_urls import parse_proxy_url
 
 django_stubs_ext.monkeypatch()  # allows ModelAdmin[User] and the like at run time
 
@@ -235,6 +236,7 @@ STORAGES = {
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 EGRESS_ALLOW = frozenset(ENV.egress_allow)
+EGRESS_PROXY = parse_proxy_url(ENV.egress_proxy.get_secret_value()) if ENV.egress_proxy else None
 CONNECTION_KEYS = connection_keys(SECRET_KEY, SECRET_KEY_FALLBACKS)
 RUN_SECONDS = ENV.run_seconds
 RUN_CHARACTERS = ENV.run_characters

@@ -35,6 +35,7 @@ from maru.config.service_urls import (
     parse_database_url,
     parse_issuer,
     parse_mail_url,
+    parse_proxy_url,
     parse_public_url,
     parse_redis_url,
 )
@@ -187,6 +188,12 @@ class Env(BaseSettings):
     ] = Field(
         (), description="private addresses that requests to model providers may reach: host:port,…"
     )
+    egress_proxy: Annotated[SecretStr | None, _secret_url(parse_proxy_url)] = Field(
+        None,
+        description="HTTP proxy for requests to model providers: http://user:password@proxy:3128; "
+        "it must allow CONNECT to IP addresses",
+    )
+    egress_proxy_file: Path | None = _file_of("egress_proxy")
     run_seconds: float = Field(
         300,
         gt=0,

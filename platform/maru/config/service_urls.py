@@ -97,6 +97,16 @@ def parse_mail_url(url: str) -> Address:
     return address
 
 
+def parse_proxy_url(url: str) -> Address:
+    """Return the parts of an HTTP proxy's URL."""
+    address = parse_url(url, ("http", "https"))
+    if address.path.strip("/") or address.query:
+        raise Mistake("must end with the host or the port: http://user:password@proxy.example:3128")
+    if ":" in (address.user or ""):
+        raise Mistake("has a user name with a colon, which HTTP cannot send")
+    return address
+
+
 def parse_public_url(url: str) -> str:
     """Return the origin (RFC 6454 §6.2) of a URL: lower case, without a default port.
 

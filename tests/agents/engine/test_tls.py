@@ -14,6 +14,8 @@ from pytest_django.fixtures import Settings
 
 from agents.engine import answer
 from agents.engine_types import Limits
+from maru.config.service_urls import parse_proxy_url
+from tests.agents.egress.connect_proxy import connect_proxy
 from tests.agents.engine.answers import ask, persona, user_turn
 from tests.deadlines import DEADLINE
 from tests.provider import Provider, running
@@ -84,6 +86,22 @@ async def test_another_name_gets_no_request(provider: Provider, name: str) -> No
 
     assert result.code == "provider_unavailable"
     assert provider.requests == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [pytest.param(NAME, "t0 t1 t2 ", id="match"), pytest.param("other.example", "", id="other")],
+)
+async def test_through_a_proxy_the_certificate_must_match_the_name(
+    provider: Provider, settings: Settings, name: str, text: str
+) -> None:
+    async with connect_proxy() as proxy:
+        settings.EGRESS_PROXY = parse_proxy_url(f"http://127.0.0.1:{proxy.port}")
+        spec = persona(f"https://{name}:{provider.port}/v1", "tokens-3", temperature=0.5)
+        result = await ask(spec, limits=LIMITS)
+
+    assert result.text == text
+    assert len(proxy.heads) == 1
 
 
 @pytest.mark.parametrize("model", ["fault-hang-after-1", "fault-endless"])

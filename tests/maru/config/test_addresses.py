@@ -47,6 +47,10 @@ URLS: Final = {
         "smtp://robot:CANARY@mail.example:587",
         "smtps://robot:CANARY@[fd00::5]:465",
     ],
+    "MARU_EGRESS_PROXY": [
+        "http://maru:CANARY@proxy.example:3128",
+        "https://maru:CANARY@[fd00::5]",
+    ],
     "MARU_PUBLIC_URL": ["https://chat.example.com:8443", "http://[::1]:8000"],
     "MARU_OIDC_ISSUER": ["https://id.example.com:443/realms/maru"],
 }

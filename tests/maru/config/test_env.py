@@ -169,6 +169,7 @@ VALUES = {
     "database_url": "postgresql://u:CANARY@host/maru",
     "redis_url": "redis://:CANARY@host/0",
     "email_url": "smtp://u:CANARY@host",
+    "egress_proxy": "http://u:CANARY@host",
     "oidc_client_secret": "CANARY",
 }
 

@@ -1,0 +1,100 @@
+"""Sends the requests to providers through the HTTP proxy of the operator, if there is one.
+
+httpx's own support for proxies checks the certificate of a provider against the host in the URL,
+which is the pinned IP here. So each connection is opened by CONNECT to the pinned IP (RFC 9110
+§9.3.6), below the TLS of httpx. The egress guard has judged the IP before, and the proxy resolves
+no name.
+"""
+
+import asyncio
+import ssl
+from base64 import b64encode
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any, Final
+
+import httpcore
+import httpx
+from django.conf import settings
+
+MAX_HEAD_BYTES: Final = 16 * 1024
+DEFAULT_SECONDS: Final = 10.0
+PORTS: Final = {"http": 80, "https": 443}
+
+
+def use_proxy(transport: httpx.AsyncHTTPTransport) -> None:
+    """Let the transport open its connections through MARU_EGRESS_PROXY, if it is set."""
+    if settings.EGRESS_PROXY is not None:
+        # httpx has no parameter for the network backend of its pool.
+        transport._pool = httpcore.AsyncConnectionPool(  # noqa: SLF001
+            ssl_context=httpx.create_ssl_context(),
+            max_connections=None,
+            network_backend=ProxyBackend(),
+        )
+
+
+class ProxyBackend(httpcore.AsyncNetworkBackend):
+    """Opens TCP connections through the proxy. Raises httpcore.ProxyError without details."""
+
+    def __init__(self) -> None:
+        self._direct = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - the signature of httpcore
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Return a connection to `host` through the proxy, within `timeout` seconds in all."""
+        proxy = settings.EGRESS_PROXY
+        assert proxy is not None  # `use_proxy` has checked it
+        try:
+            async with asyncio.timeout(timeout or DEFAULT_SECONDS):
+                stream: httpcore.AsyncNetworkStream = await self._direct.connect_tcp(
+                    proxy.host,
+                    proxy.port or PORTS[proxy.scheme],
+                    timeout,
+                    local_address,
+                    socket_options,
+                )
+                try:
+                    if proxy.scheme == "https":
+                        tls = ssl.create_default_context()
+                        stream = await stream.start_tls(tls, proxy.host, timeout)
+                    await _connect(stream, host, port, _credentials(proxy.user, proxy.password))
+                except BaseException:
+                    with suppress(Exception):
+                        await stream.aclose()
+                    raise
+                return stream
+        except TimeoutError:
+            raise httpcore.ConnectTimeout from None
+
+
+def _credentials(user: str | None, password: str | None) -> str:
+    """Return the header with the credentials (RFC 7617), or ""."""
+    if user is None:
+        return ""
+    encoded = b64encode(f"{user}:{password or ''}".encode()).decode("ascii")
+    return f"Proxy-Authorization: Basic {encoded}\r\n"
+
+
+async def _connect(
+    stream: httpcore.AsyncNetworkStream, host: str, port: int, credentials: str
+) -> None:
+    """Ask the proxy for a tunnel. The other end of the tunnel sends nothing before we do."""
+    target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    await stream.write(
+        f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{credentials}\r\n".encode("ascii")
+    )
+    head = b""
+    while b"\r\n\r\n" not in head:
+        data = await stream.read(MAX_HEAD_BYTES)
+        head += data
+        if not data or len(head) > MAX_HEAD_BYTES:
+            raise httpcore.ProxyError("no response")
+    status = head.split(b" ", 2)[1:2]
+    if not head.startswith(b"HTTP/1.") or not status or not status[0].startswith(b"2"):
+        raise httpcore.ProxyError("refused")
