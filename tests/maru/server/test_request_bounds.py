@@ -162,6 +162,17 @@ def test_client_that_owes_bytes_is_disconnected(server: LimitedInstallation, *, 
     assert other.slowest < PROMPTLY
 
 
+def test_idle_client_of_an_early_response_is_disconnected(server: LimitedInstallation) -> None:
+    with RawClient(server.port) as client:
+        client.send(post("/static/nothing.js", 1))
+        client.read_until(rb"\r\n\r\n")
+        client.socket.sendall(b"x")  # the body, after the response
+        began = time.monotonic()
+        client.read_to_end()
+
+    assert time.monotonic() - began < SECONDS + PROMPTLY
+
+
 def test_body_at_the_minimum_rate_is_read(server: LimitedInstallation, member: Person) -> None:
     rate = http_protocol.BODY_BYTES_PER_SECOND
     size = int(2 * SECONDS * rate)
