@@ -41,7 +41,7 @@ _PICTOGRAPHS = ((0x1F300, 0x1FAFF),)
 
 # Letters that look like a Latin letter in most fonts, after `casefold`. The list of UTS 39
 # has thousands; these are the Cyrillic, Greek and Armenian ones that keyboards have.
-_LOOK_ALIKES = str.maketrans(
+LOOK_ALIKES = str.maketrans(
     "\u0430\u0432\u0435\u043a\u043c\u043d\u043e\u0440\u0441\u0442\u0443\u0445"
     "\u0455\u0456\u0458\u0501\u051b\u051d\u0578\u0585"
     "\u03b1\u03b2\u03b5\u03b7\u03b9\u03ba\u03bc\u03bd\u03bf\u03c1\u03c4\u03c5\u03c7"
@@ -105,7 +105,7 @@ def look_alike_key(name: str) -> str:
     """
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", name).casefold())
     letters = "".join(c for c in plain if unicodedata.category(c)[0] in "LN" and c not in _BLANKS)
-    return letters.translate(_LOOK_ALIKES).replace("rn", "m")
+    return letters.translate(LOOK_ALIKES).replace("rn", "m")
 
 
 def tell_apart(speakers: Mapping[S, tuple[str, str]]) -> dict[S, str]:

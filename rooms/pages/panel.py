@@ -11,15 +11,22 @@ from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
 from rooms.models import AnswerPolicy, Room, RoomRole, RunState
+from rooms.pages.namesakes import Namesakes
 from rooms.protocol.payloads import MemberBody, PersonaBody, RoomState
 
 
 def panel_context(room: Room, state: RoomState) -> dict[str, Any]:
     """Return the template context of the panel."""
-    words = role_words()
+    words, namesakes = role_words(), Namesakes(state)
     return {
-        "personas": [(persona, answering_label(state, persona)) for persona in state.personas],
-        "people": [(member, words[member.role]) for member in _by_role(state.members)],
+        "personas": [
+            (each, answering_label(state, each), namesakes.handle(each.id, each.name, each.handle))
+            for each in state.personas
+        ],
+        "people": [
+            (each, words[each.role], namesakes.handle(each.user, each.name, each.handle))
+            for each in _by_role(state.members)
+        ],
         "answering": answering(state),
         "today": _today(room),
     }

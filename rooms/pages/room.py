@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from accounts.fields import format_timestamp
 from accounts.models import User
+from accounts.names import LOOK_ALIKES
 from rooms import queries
 from rooms.models import ACTIVE, Room, RoomMember, Run
 from rooms.pages.layout import RULES_FOR_SCRIPTS
@@ -72,5 +73,6 @@ def _data(user: User, seq: int, state: RoomState, ended: Sequence[RunBody]) -> d
         "ended": msgspec.to_builtins(ended),
         "attempts": MAX_ATTEMPTS,
         "layout": RULES_FOR_SCRIPTS,
+        "look_alikes": {chr(letter): chr(like) for letter, like in LOOK_ALIKES.items()},
         "roles": role_words(),
     }

@@ -8,6 +8,7 @@ from uuid import UUID
 from accounts.models import User, Wood
 from agents.models import Lattice, Pigment
 from rooms.pages.layout import RULES, Placed, StateRules, place
+from rooms.pages.namesakes import Namesakes
 from rooms.permissions import MODERATE, POST
 from rooms.protocol.payloads import Author, MessageBody, RoomState, RunBody
 
@@ -19,6 +20,7 @@ class Speaker:
     kind: str
     id: UUID | None
     name: str
+    shown_handle: str = ""
     role: str = ""
     pigment: str = Pigment.MEOK.value
     lattice: str = Lattice.GYEOKSAL.value
@@ -83,9 +85,10 @@ def timeline_items(
     `ended` are the runs behind answers of `state.messages` that have ended.
     """
     runs = {run.id: run for run in [*ended, *state.runs]}
+    namesakes = Namesakes(state)
     items = [
-        *(_message_item(user, state, message, runs) for message in state.messages),
-        *(_queued_item(user, state, run) for run in state.runs if run.answer is None),
+        *(_message_item(user, state, message, runs, namesakes) for message in state.messages),
+        *(_queued_item(user, state, run, namesakes) for run in state.runs if run.answer is None),
     ]
     placed = [Placed(i.speaker.kind, i.speaker.id, i.seq, i.at) for i in items]
     placements = place(placed, user.pk, read_seq)
@@ -113,13 +116,17 @@ def parse_time(text: str) -> datetime:
 
 
 def _message_item(
-    user: User, state: RoomState, message: MessageBody, runs: dict[UUID, RunBody]
+    user: User,
+    state: RoomState,
+    message: MessageBody,
+    runs: dict[UUID, RunBody],
+    namesakes: Namesakes,
 ) -> TimelineItem:
     run = runs.get(message.run) if message.run else None
     stopper = run.stopped_by if run else None
     return TimelineItem(
         id=message.id,
-        speaker=_speaker(state, message.author),
+        speaker=_speaker(state, message.author, namesakes),
         state="deleted" if message.deleted else RULES.state_of_status[message.status],
         edited=message.edited_at is not None and not message.deleted,
         reactions=tuple(
@@ -136,10 +143,10 @@ def _message_item(
     )
 
 
-def _queued_item(user: User, state: RoomState, run: RunBody) -> TimelineItem:
+def _queued_item(user: User, state: RoomState, run: RunBody, namesakes: Namesakes) -> TimelineItem:
     return TimelineItem(
         id=run.id,
-        speaker=_persona(state, run.persona),
+        speaker=_persona(state, run.persona, namesakes),
         state="queued",
         run=run,
         may_stop=_may_stop(user, state, run),
@@ -161,23 +168,34 @@ def _may_retry(user: User, state: RoomState, run: RunBody) -> bool:
     return asked or MODERATE in state.permissions
 
 
-def _speaker(state: RoomState, author: Author) -> Speaker:
+def _speaker(state: RoomState, author: Author, namesakes: Namesakes) -> Speaker:
     """Return the speaker; an author who has left the room keeps the name stored in the message."""
     if author.kind == "persona":
-        return _persona(state, author.id, author.name)
+        return _persona(state, author.id, namesakes, author.name, author.handle)
     wood = next((m.wood for m in state.members if m.user == author.id), Wood.PAULOWNIA.value)
-    return Speaker(kind="user", id=author.id, name=author.name, wood=wood)
+    handle = namesakes.handle(author.id, author.name, author.handle)
+    return Speaker(kind="user", id=author.id, name=author.name, shown_handle=handle, wood=wood)
 
 
-def _persona(state: RoomState, persona_id: UUID | None, name: str = "") -> Speaker:
+def _persona(
+    state: RoomState,
+    persona_id: UUID | None,
+    namesakes: Namesakes,
+    name: str = "",
+    handle: str = "",
+) -> Speaker:
     for persona in state.personas:
         if persona.id == persona_id:
             return Speaker(
                 kind="persona",
                 id=persona_id,
                 name=name or persona.name,
+                shown_handle=namesakes.handle(
+                    persona_id, name or persona.name, handle or persona.handle
+                ),
                 role=persona.role,
                 pigment=persona.pigment,
                 lattice=persona.lattice,
             )
-    return Speaker(kind="persona", id=persona_id, name=name)
+    shown_handle = namesakes.handle(persona_id, name, handle)
+    return Speaker(kind="persona", id=persona_id, name=name, shown_handle=shown_handle)

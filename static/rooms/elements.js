@@ -3,7 +3,7 @@
 
 import { initials } from "../maru/avatars.js";
 
-/** @typedef {{kind: "user" | "persona", id: string | null, name: string, role: string,
+/** @typedef {{kind: "user" | "persona", id: string | null, name: string, handle: string, role: string,
  *   pigment: string, lattice: string, wood: string}} Speaker */
 
 /** @typedef {import("./protocol.js").Author} Author */
@@ -55,13 +55,14 @@ export function setMark(inside, speaker) {
  * @param {Author} author
  * @returns {Speaker}
  */
-export function speakerOf(state, { kind, id, name }) {
+export function speakerOf(state, { kind, id, name, handle }) {
   const persona = kind === "persona" ? state.personas.get(id ?? "") : undefined;
   const member = kind === "user" ? state.members.get(id ?? "") : undefined;
   return {
     kind,
     id,
     name: name || persona?.name || member?.name || "",
+    handle: handle || persona?.handle || member?.handle || "",
     role: persona?.role ?? "",
     pigment: persona?.pigment ?? "meok",
     lattice: persona?.lattice ?? "gyeoksal",

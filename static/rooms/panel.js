@@ -2,6 +2,7 @@
 // The panel next to the timeline, and the activity indicators in the sidebar.
 
 import { clone, part, setMark, setText } from "./elements.js";
+import { shownHandle } from "./namesakes.js";
 import { setPersonaStatus, setRoomWorking } from "../maru/sidebar.js";
 import { gettext } from "../maru/translations.js";
 
@@ -90,6 +91,7 @@ export class Panel {
     setMark(row, { kind: "persona", wood: "", ...persona });
     part(row, ".mark").dataset.state = persona.enabled ? "" : "off";
     setText(row, "[data-name]", persona.name);
+    setText(row, "[data-shown-handle]", shownHandle(this.state, persona));
     setText(row, "[data-when]", this.#when(persona));
     return row;
   }
@@ -106,12 +108,13 @@ export class Panel {
   }
 
   /** @param {Member} member */
-  #person({ user, name, wood, role }) {
+  #person({ user, name, handle, wood, role }) {
     const row = clone("panel-person");
     row.dataset.userId = user;
     const mark = { kind: /** @type {const} */ ("user"), id: user, role: "", pigment: "", lattice: "" };
-    setMark(row, { ...mark, name, wood });
+    setMark(row, { ...mark, name, handle, wood });
     setText(row, "[data-name]", name);
+    setText(row, "[data-shown-handle]", shownHandle(this.state, { id: user, name, handle }));
     setText(row, "[data-role]", this.roles[role] ?? "");
     const here = this.state.online.has(user);
     part(row, ".presence").dataset.state = here ? "online" : "offline";

@@ -16,6 +16,7 @@ import { part, setText } from "./elements.js";
 import { ReadPosition } from "./timeline/read_position.js";
 import { StatusLine } from "./composer/status_line.js";
 import { RoomState } from "./room_state.js";
+import { setLookAlikes } from "./namesakes.js";
 import { Scroll } from "./timeline/scroll.js";
 import { checkAccess, CommandRefused, ConnectionLost, openSocket, RoomSocket } from "./connection/socket.js";
 import { RoomSync } from "./connection/room_sync.js";
@@ -32,6 +33,7 @@ const data = JSON.parse(document.getElementById("room-data")?.textContent ?? "{}
 const page = part(document, "[data-conversation]");
 const timelineElement = part(page, "[data-timeline]");
 
+setLookAlikes(data.look_alikes);
 const state = new RoomState(data.state, data.seq, data.me, data.layout);
 state.apply({ type: "history.loaded", messages: [], runs: data.ended });
 
@@ -99,8 +101,11 @@ function show(changes, frame) {
   const seen = new Set(changes.map(({ what }) => what));
   if (seen.has("everything")) showFullState();
   if (seen.has("room")) showRoom();
-  if (seen.has("people")) panel.showPeople();
-  if (seen.has("personas")) showPersonas();
+  // Both: a new name may be like that of a person and of a persona, and then their handles are shown.
+  if (seen.has("people") || seen.has("personas")) {
+    panel.showPeople();
+    showPersonas();
+  }
   if (seen.has("run")) showRuns(frame);
   if (seen.has("rights")) void roomSync.join({ fullState: true });
   for (const change of changes) {

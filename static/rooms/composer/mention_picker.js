@@ -145,7 +145,7 @@ export class MentionPicker {
   #person({ user, name, handle, wood }) {
     const item = clone("picker-person");
     const mark = { kind: /** @type {const} */ ("user"), id: user, role: "", pigment: "", lattice: "" };
-    setMark(item, { ...mark, name, wood });
+    setMark(item, { ...mark, name, handle, wood });
     setText(item, "[data-name]", name);
     setText(item, "[data-note]", `@${handle}`);
     item.dataset.handle = handle;

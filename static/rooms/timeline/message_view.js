@@ -3,11 +3,13 @@
 
 import { elapsed } from "../dates.js";
 import { clone, part, setMark, setText } from "../elements.js";
+import { shownHandle } from "../namesakes.js";
 import { setHtml, setPlain } from "./message_body.js";
 import { fill, gettext, ngettext } from "../../maru/translations.js";
 
 /** @typedef {import("../elements.js").Speaker} Speaker */
 /** @typedef {import("../room_state.js").AnswerState} AnswerState */
+/** @typedef {import("../room_state.js").RoomState} RoomState */
 /** @typedef {import("../room_state.js").Step} Step */
 /** @typedef {import("./layout_rules.js").StateRules} StateRules */
 /** @typedef {import("../protocol.js").Message} Message */
@@ -15,20 +17,21 @@ import { fill, gettext, ngettext } from "../../maru/translations.js";
 
 const FOLDED_FROM = 4;
 
-/** @param {Speaker} speaker @returns {HTMLElement} an empty message of this speaker */
-export function makeMessage(speaker) {
+/** @param {Speaker} speaker @param {RoomState} state @returns {HTMLElement} an empty message of this speaker */
+export function makeMessage(speaker, state) {
   const article = clone(speaker.kind);
   article.dataset.authorId = speaker.id ?? "";
-  setSpeaker(article, speaker);
+  setSpeaker(article, speaker, state);
   if (speaker.kind === "persona") part(article, "[data-body]").replaceChildren();
   return article;
 }
 
-/** @param {HTMLElement} article @param {Speaker} speaker */
-export function setSpeaker(article, speaker) {
+/** @param {HTMLElement} article @param {Speaker} speaker @param {RoomState} state */
+export function setSpeaker(article, speaker, state) {
   if (speaker.kind === "persona") article.dataset.pigment = speaker.pigment;
   setMark(part(article, ".message-side"), speaker);
   setText(article, "[data-name]", speaker.name);
+  setText(article, "[data-shown-handle]", shownHandle(state, speaker));
   setText(article, "[data-role]", speaker.role);
 }
 

@@ -144,7 +144,7 @@ export class TimelineView {
     const message = /** @type {Message} */ (this.state.messages.get(id));
     const waiting = message.run ? this.#answers.get(message.run) : undefined;
     const known = this.#messages.get(id);
-    const article = known ?? waiting ?? makeMessage(speakerOf(this.state, message.author));
+    const article = known ?? waiting ?? makeMessage(speakerOf(this.state, message.author), this.state);
     this.#messages.set(id, article);
     if (message.run) {
       article.dataset.runId = message.run;
@@ -210,7 +210,7 @@ export class TimelineView {
   #addQueued(run) {
     if (run.state !== "queued") return undefined;
     const author = { kind: /** @type {const} */ ("persona"), id: run.persona, name: "", handle: "" };
-    const article = makeMessage(speakerOf(this.state, author));
+    const article = makeMessage(speakerOf(this.state, author), this.state);
     article.id = `message-${run.id}`;
     article.dataset.runId = run.id;
     article.dataset.at = "";
@@ -253,7 +253,7 @@ export class TimelineView {
   #showSpeakers() {
     for (const [id, article] of this.#messages) {
       const message = this.state.messages.get(id);
-      if (message) setSpeaker(article, speakerOf(this.state, message.author));
+      if (message) setSpeaker(article, speakerOf(this.state, message.author), this.state);
     }
   }
 
