@@ -17,12 +17,13 @@ from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.harness.services import Postgres, Redis
-from tests.deadlines import DEADLINE
+from tests.deadlines import DEADLINE, scaled
 from tests.deploy.proxy import NAME, Nginx, missing
 from tests.live import CLIENT_OPTIONS, MARU_V1, PopulatedRoom, Socket, until
 from tests.provider import Provider
 
 LONG = "tokens-300@50"
+AT_ONCE = scaled(5)
 EMAIL, PASSWORD = "owner@example.com", "ondol-warms-the-floor"
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason="not installed: nginx")
@@ -252,7 +253,7 @@ async def test_rolling_upgrade_loses_no_request(
                 stream = streams.enter_context(client.stream("GET", path, headers=credentials))
                 assert await asyncio.to_thread(next, stream.iter_raw())
                 await sockets.enter_async_context(socket(proxy, **credentials))
-            await asyncio.to_thread(until, partial(is_in_use, cluster, number))
+            await asyncio.to_thread(until, partial(is_in_use, cluster, number), AT_ONCE)
         await asyncio.to_thread(load.resume)
 
     assert {status for _method, status in load.statuses} == {200, 201}
