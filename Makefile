@@ -62,6 +62,8 @@ lock: .venv/uv
 		-o deploy/requirements-web.lock
 	$(UV) pip compile pyproject.toml --upgrade --extra agents --group dev -c requirements.lock \
 		$(LOCK_OPTIONS) -o requirements-dev.lock
+	$(UV) pip compile --upgrade --group chart -c requirements-dev.lock $(LOCK_OPTIONS) \
+		-o tests/deploy/requirements-chart.lock
 
 LOCK_OPTIONS := --quiet --generate-hashes --no-emit-index-url --python-version 3.11 \
 	--custom-compile-command "make lock"
@@ -95,6 +97,8 @@ clean:
 	$(UV) pip install --quiet --no-deps --editable .
 	@touch $@
 
-.venv/development: requirements-dev.lock .venv/runtime
+.venv/development: requirements-dev.lock tests/deploy/requirements-chart.lock .venv/runtime
 	$(UV) pip install --quiet --require-hashes -r requirements-dev.lock
+	@$(UV) pip install --quiet --require-hashes --only-binary :all: -r tests/deploy/requirements-chart.lock \
+		|| echo "Helm's library has no package for this machine: the tests of deploy/helm are skipped."
 	@touch $@

@@ -30,6 +30,7 @@ FILES = {
 }
 
 LOCKS = ("requirements.lock", "requirements-dev.lock", "deploy/requirements-web.lock")
+CHART_LOCK = "tests/deploy/requirements-chart.lock"
 LONGEST = 400
 MOST_MODULES = 15
 APPS = {"accounts", "agents", "maru", "rooms"}
@@ -251,7 +252,7 @@ def test_locks_pin_every_requirement_of_the_project() -> None:
 
 
 def test_every_lock_entry_is_a_pin_with_hashes() -> None:
-    for name in LOCKS:
+    for name in (*LOCKS, CHART_LOCK):
         text = text_of(name)
         entries = re.findall(r"^[^\s#-]", text, re.MULTILINE)
         assert len(entries) == len(pins(text)), name
@@ -262,6 +263,8 @@ def test_locks_agree() -> None:
 
     assert {name: development.get(name) for name in runtime} == runtime
     assert {name: runtime.get(name) for name in web} == web
+    chart = pins(text_of(CHART_LOCK))
+    assert {name: development.get(name, pin) for name, pin in chart.items()} == chart
 
 
 def test_web_lock_does_not_contain_the_engine() -> None:
