@@ -153,7 +153,8 @@ class MemoryCounters(Counters):
         if window_end <= now:
             used, window_end = 0, now + limit.seconds
         self._used[key] = (used + 1, window_end)
-        return Count(used + 1, window_end - now)
+        # The difference of two floats may exceed the window by a rounding error.
+        return Count(used + 1, min(window_end - now, limit.seconds))
 
 
 class RedisCounters(Counters):

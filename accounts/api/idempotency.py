@@ -2,8 +2,8 @@
 
 The effect, the key and the response are committed in one transaction. Errors are not stored. The
 gate of an operation is checked before the stored response is read, so that a user who has lost
-access does not get it. `POST /teams` and `POST /invitations/accept` have no gate: a repetition
-returns what the same user has received before.
+access does not get it. `POST /teams`, `/teams/{id}/delete`, `/teams/{id}/restore` and
+`/invitations/accept` have no gate: a repetition returns what the same user has received before.
 """
 
 import base64

@@ -9,7 +9,7 @@ from accounts.rate_limits import LIMITS
 from tests.live import Frame, LimitedInstallation, PopulatedRoom
 from tests.server import RATE_LIMIT_SECONDS
 from tests.wire.event_stream import event_stream
-from tests.wire.server import Server, WireClient, new_client_id
+from tests.wire.server import Response, Server, WireClient, new_client_id
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +54,37 @@ async def test_sender_above_the_limit_is_refused(limited: Server, room: Populate
     assert len(posted) == most + 1
     refused = limited.request("POST", path, owner, {"text": "by another way"})
     assert (refused.status, refused.code) == (429, "rate_limited")
+
+
+def rate_limits(answer: Response) -> dict[str, dict[str, int]]:
+    """Return the parameters of each policy in RateLimit and RateLimit-Policy, by its name."""
+    found: dict[str, dict[str, int]] = {}
+    for header in ("ratelimit", "ratelimit-policy"):
+        for item in answer.headers[header].split(", "):
+            name, *parameters = item.split(";")
+            values = found.setdefault(name, {})
+            values |= {key: int(value) for key, value in (each.split("=") for each in parameters)}
+    return found
+
+
+def test_responses_tell_what_is_left_of_each_limit(limited: Server, room: PopulatedRoom) -> None:
+    owner, path = room.members[0], f"/rooms/{room.id}/messages"
+    call, most = LIMITS["call", "token"].max_count, LIMITS["send", "user"].max_count
+
+    first, second = (limited.request("GET", "/me", owner) for _ in range(2))
+    posted = [limited.request("POST", path, owner, {"text": "x"}) for _ in range(most + 1)]
+    unknown = limited.request("GET", "/nothing", owner)
+
+    assert {*rate_limits(first)} == {'"default"'}
+    left = rate_limits(first)['"default"']
+    assert left | {"t": 0} == {"q": call, "w": 3_600, "r": call - 1, "t": 0}
+    assert 0 < left["t"] <= 3_600
+    assert rate_limits(second)['"default"']["r"] == call - 2
+    assert rate_limits(posted[0])['"send"']["r"] == most - 1
+    assert (posted[-1].status, rate_limits(posted[-1])['"send"']["r"]) == (429, 0)
+    assert int(posted[-1].headers["retry-after"]) <= rate_limits(posted[-1])['"send"']["t"]
+    assert rate_limits(unknown)['"default"']["r"] < call - most
+    assert "ratelimit" not in limited.request("GET", "/wire.json", owner).headers
 
 
 async def test_repeated_message_is_accepted_above_the_limit(

@@ -42,6 +42,18 @@ def test_expired_key_posts_a_new_message(cast: Cast) -> None:
     assert room.messages.count() == 2
 
 
+def test_deletion_and_restoration_of_a_team_are_replayed(cast: Cast) -> None:
+    path, body = f"/teams/{cast.team.pk}", {"name": cast.team.name}
+    deleted = [post(cast.owner, f"{path}/delete", body) for _ in range(2)]
+    by_another_user = post(cast.admin, f"{path}/delete", body)
+    restored = [post(cast.owner, f"{path}/restore", "") for _ in range(2)]
+
+    assert [each.status_code for each in deleted + restored] == [200] * 4
+    assert deleted[0].content == deleted[1].content
+    assert restored[0].content == restored[1].content
+    assert by_another_user.status_code == 404
+
+
 def test_secret_of_a_token_is_not_replayed_to_a_token_of_smaller_scope(cast: Cast) -> None:
     body = {"name": "bot", "scopes": ["admin"]}
     first = post(cast.owner, "/me/tokens", body)
