@@ -157,19 +157,15 @@ class _Answer:
         self._chunks += 1
         if event.tool_call:
             self._tool_characters += len(event.text)
-        if event.text and not event.tool_call:
-            self._emit(event.text)
+        else:
+            shown = event.text[: self._limits.characters - self._length]
+            self._length += len(event.text)
+            if shown:
+                self._texts.append(shown)
+                self.parts.put_nowait(Text(shown))
         # Some providers report no usage, so count events: each is at least one token. The text of
         # the last event is shown: it may hold the text of many events of the provider.
         tokens = self._chunks + (self._request.merged if self._request else 0)
-        if tokens > self._limits.tokens or self._tool_characters > self._limits.characters:
-            raise CallAborted(AnswerFailed("too_long"))
-
-    def _emit(self, text: str) -> None:
-        remaining = self._limits.characters - self._length
-        if allowed := text[:remaining]:
-            self._texts.append(allowed)
-            self._length += len(allowed)
-            self.parts.put_nowait(Text(allowed))
-        if len(text) > remaining:
+        characters = max(self._length, self._tool_characters)
+        if tokens > self._limits.tokens or characters > self._limits.characters:
             raise CallAborted(AnswerFailed("too_long"))

@@ -14,6 +14,8 @@ from typing import Final
 HOLD_SECONDS: Final = 0.15
 MAX_HELD: Final = 64 * 1024
 """Characters that are held at most while an end tag may follow."""
+MAX_BLANK: Final = 1_000
+"""White space before the first word, or before a tag, that is held at most."""
 
 _NAMES: Final = (
     "think",
@@ -39,7 +41,9 @@ _TAGS: Final = (*_PAIRS, *_ENDS)
 _LONGEST: Final = max(map(len, _TAGS))
 _ANY_END: Final = re.compile("|".join(map(re.escape, _ENDS)), re.IGNORECASE)
 _ANY_START: Final = re.compile("|".join(map(re.escape, _PAIRS)), re.IGNORECASE)
-_END_LINE: Final = re.compile(rf"^\s*(?:{_ANY_END.pattern})\s*\n", re.IGNORECASE | re.MULTILINE)
+_END_LINE: Final = re.compile(
+    rf"^[ \t]*(?:{_ANY_END.pattern})[ \t]*$\n", re.IGNORECASE | re.MULTILINE
+)
 _INDENTED: Final = re.compile(r"(?:^|\n)(?: {4}|\t)[ \t]*\Z")
 
 
@@ -76,6 +80,8 @@ class ThinkTagFilter:
             self._watch(text)
             return text
         self._held += text
+        if len(self._held) > MAX_BLANK and self._held[:MAX_BLANK].isspace():
+            return self._pass()
         while self._remove_tag():
             pass
         if self._end is not None:

@@ -1,8 +1,11 @@
 """`ThinkTagFilter`: thoughts before the answer are removed, and nothing else."""
 
+import time
+
 import pytest
 
 from agents.engine.stream.think_tags import MAX_HELD, ThinkTagFilter
+from tests.deadlines import scaled
 
 # The text of a model, and the answer in it, if the whole text arrives within the hold.
 TEXTS = {
@@ -101,6 +104,22 @@ def test_held_text_is_bounded() -> None:
     shown = "".join(thoughts.feed("word " * 100) for _ in range(MAX_HELD // 100))
 
     assert shown == "word " * (MAX_HELD // 100 * 100)
+
+
+@pytest.mark.parametrize("piece", [" \n", "\n", " ", "\t", "ab", "`", "</", "<think", "</think "])
+@pytest.mark.parametrize("begin", ["", "a", "<think>", "<think>a</think>"])
+def test_no_text_takes_quadratic_time(begin: str, piece: str) -> None:
+    """100,000 pieces take less than a second, most of them far less; quadratic time takes many."""
+    thoughts = ThinkTagFilter()
+    thoughts.feed(begin)
+
+    started_at = time.process_time()
+    for _ in range(10_000):
+        thoughts.feed(piece)
+    thoughts.feed(piece * 90_000)
+    thoughts.finish()
+
+    assert time.process_time() - started_at < scaled(1)
 
 
 def test_thoughts_without_an_end_take_no_memory() -> None:
