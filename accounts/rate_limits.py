@@ -22,6 +22,7 @@ from django.conf import settings
 
 from accounts.errors import RateLimited
 from accounts.models import User
+from accounts.redis_server import sync_redis
 
 log = structlog.get_logger(__name__)
 
@@ -160,10 +161,10 @@ class MemoryCounters(Counters):
 class RedisCounters(Counters):
     """Counters in Redis: one key for each counter, which expires at the end of its window."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self) -> None:
         names = ("socket_timeout", "socket_connect_timeout")
         timeouts = dict.fromkeys(names, REDIS_TIMEOUT_SECONDS)
-        self._redis = redis.Redis.from_url(url, **{**settings.REDIS_OPTIONS, **timeouts})
+        self._redis = sync_redis(**{**settings.REDIS_OPTIONS, **timeouts})
         self._retry_at = float("-inf")
 
     def count(self, uses: Sequence[Use]) -> Sequence[Count]:
@@ -190,7 +191,7 @@ class RedisCounters(Counters):
 @cache
 def get_counters() -> Counters:
     """Return the counters of this process."""
-    return MemoryCounters() if settings.EMBEDDED else RedisCounters(settings.REDIS_URL)
+    return MemoryCounters() if settings.EMBEDDED else RedisCounters()
 
 
 def consume(

@@ -10,12 +10,13 @@ from functools import cache
 from typing import Any, Final, TypeVar
 
 import redis
-import redis.asyncio as aioredis
 import structlog
 from django.conf import settings
 from redis import retry
 from redis.asyncio import retry as async_retry
 from redis.backoff import NoBackoff
+
+from accounts.redis_server import async_redis, sync_redis
 
 log = structlog.get_logger(__name__)
 
@@ -36,25 +37,16 @@ _backoff_until = 0.0
 @cache
 def async_client() -> Any:  # Any: redis-py's stubs declare str, but replies are bytes
     """Return the client of this process's event loop."""
-    # redis-py's default pool raises if all its connections are in use; this pool waits.
-    pool = aioredis.BlockingConnectionPool.from_url(
-        settings.REDIS_URL,
-        timeout=POOL_SECONDS,
-        retry=async_retry.Retry(NoBackoff(), 1, _BROKEN),
-        **settings.REDIS_OPTIONS,
-    )
-    return aioredis.Redis.from_pool(pool)
+    retries = async_retry.Retry(NoBackoff(), 1, _BROKEN)
+    return async_redis(POOL_SECONDS, retry=retries, **settings.REDIS_OPTIONS)
 
 
 @cache
 def sync_client() -> Any:  # Any: as above
     """Return the client for threads. Callers may hold the lock on a room, so timeouts are short."""
     timeouts = {"socket_timeout": THREAD_SECONDS, "socket_connect_timeout": THREAD_SECONDS}
-    return redis.Redis.from_url(
-        settings.REDIS_URL,
-        retry=retry.Retry(NoBackoff(), 1, _BROKEN),
-        **(settings.REDIS_OPTIONS | timeouts),
-    )
+    retries = retry.Retry(NoBackoff(), 1, _BROKEN)
+    return sync_redis(retry=retries, **(settings.REDIS_OPTIONS | timeouts))
 
 
 async def best_effort(request: Callable[[], Awaitable[T]], default: T) -> T:

@@ -16,6 +16,7 @@ from maru.config.backends import (
     mail,
     openid_connect,
     redis_options,
+    redis_sentinel,
     redis_url,
 )
 from maru.config.secret_key import embedded_secret_key, make_folder
@@ -145,7 +146,7 @@ DATABASES = {"default": database(ENV)}
 CHANNEL_LAYERS = {"default": channel_layer(ENV)}
 CACHES = {"default": cache(ENV)}
 DATABASE_URL = ENV.database_url.get_secret_value() if ENV.database_url else ""
-REDIS_URL = redis_url(ENV)
+REDIS_URL, REDIS_SENTINEL = redis_url(ENV), redis_sentinel(ENV)
 REDIS_OPTIONS = redis_options()
 
 AUTH_USER_MODEL = "accounts.User"

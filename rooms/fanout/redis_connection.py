@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar, cast
 import hiredis
 import structlog
 from channels_redis.utils import create_pool  # type: ignore[import-untyped]  # it has no types
+from redis.asyncio.sentinel import SentinelConnectionPool
 
 log = structlog.get_logger(__name__)
 
@@ -177,12 +178,17 @@ class PublisherConnection(RedisConnection):
 
 async def connect(host: dict[str, Any], make: Callable[[Any], C]) -> C:
     """Open a connection with redis-py and hand its transport to the protocol made by `make`."""
-    connection = create_pool(host).make_connection()
+    pool = create_pool(host)  # kept until the end: a connection of Sentinel refers to it weakly
+    connection = pool.make_connection()
     try:
         await connection.connect()
     except BaseException:
         await connection.disconnect(nowait=True)
         raise
+    finally:
+        if isinstance(pool, SentinelConnectionPool):
+            for sentinel in pool.sentinel_manager.sentinels:
+                await sentinel.aclose()
     protocol = make(connection)
     transport = connection._writer.transport  # noqa: SLF001 # redis-py has no public name for it
     transport.set_protocol(protocol)

@@ -109,8 +109,9 @@ def test_ended_windows_are_removed(clock: Clock, monkeypatch: pytest.MonkeyPatch
     assert list(counters._used) == ["new"]
 
 
-def test_uses_pass_while_redis_is_unavailable() -> None:
-    counters = RedisCounters("redis://127.0.0.1:1/0")
+def test_uses_pass_while_redis_is_unavailable(settings: Settings) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    counters = RedisCounters()
     uses = [("key", RateLimit(1, 60))]
 
     assert [counters.consume(uses) for _ in range(50)] == [None] * 50

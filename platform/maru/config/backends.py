@@ -5,6 +5,7 @@ from typing import Any
 from maru.config.addresses import UNIX, bracketed, parse_url
 from maru.config.env import Env
 from maru.config.service_urls import (
+    SENTINEL_PORT,
     parse_database_url,
     parse_mail_url,
     parse_redis_url,
@@ -74,10 +75,38 @@ def database(env: Env) -> dict[str, Any]:
 
 
 def redis_url(env: Env) -> str:
-    """Return MARU_REDIS_URL as redis-py reads it; empty in the embedded profile."""
-    if env.redis_url is None:
+    """Return MARU_REDIS_URL as redis-py reads it; empty if redis-py cannot read it."""
+    if env.redis_url is None or redis_sentinel(env) is not None:
         return ""
     return redis_location(parse_redis_url(env.redis_url.get_secret_value()))
+
+
+def redis_sentinel(env: Env) -> dict[str, Any] | None:
+    """Return the host in the form of channels-redis if MARU_REDIS_URL names Redis Sentinel.
+
+    Password, user and TLS are those of the Redis server; TLS is used for both.
+    """
+    address = parse_redis_url(env.redis_url.get_secret_value()) if env.redis_url else None
+    if address is None or not address.scheme.endswith("+sentinel"):
+        return None
+    query: dict[str, Any] = dict(address.query)
+    sentinel = {"username": "sentinel_username", "password": "sentinel_password"}
+    own = {name: query.pop(key) for name, key in sentinel.items() if key in query}
+    if "ssl_check_hostname" in query:
+        query["ssl_check_hostname"] = query["ssl_check_hostname"].lower() == "true"
+    tls = {"ssl": True} if address.scheme.startswith("rediss") else {}
+    files = {name: value for name, value in query.items() if name.startswith("ssl_")}
+    service, _, number = address.path.partition("/")
+    return {
+        "master_name": service,
+        "sentinels": [(host, port or SENTINEL_PORT) for host, port in address.hosts],
+        "sentinel_kwargs": {**own, **tls, **files},
+        "username": address.user,
+        "password": address.password,
+        "db": int(number or query.get("db", 0)),
+        **tls,
+        **files,
+    }
 
 
 def channel_layer(env: Env) -> dict[str, Any]:
@@ -90,7 +119,8 @@ def channel_layer(env: Env) -> dict[str, Any]:
         }
     # redis-py 8 limits a pool to 100 connections and raises beyond it, so set the limit
     # explicitly. A read that waits for a pub/sub message must have no timeout.
-    host = {"address": redis_url(env), "max_connections": REDIS_CONNECTIONS, "socket_timeout": None}
+    address = redis_sentinel(env) or {"address": redis_url(env)}
+    host = {**address, "max_connections": REDIS_CONNECTIONS, "socket_timeout": None}
     return {
         "BACKEND": "rooms.fanout.redis_layer.RedisLayer",
         "CONFIG": {"hosts": [host], "prefix": "maru"},
@@ -115,8 +145,7 @@ def cache(env: Env) -> dict[str, Any]:
             "OPTIONS": {"MAX_ENTRIES": 100_000},
         }
     return {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
-        "LOCATION": redis_url(env),
+        "BACKEND": "accounts.redis_server.RedisServerCache",
         "KEY_PREFIX": "maru",
         "OPTIONS": {"max_connections": REDIS_CONNECTIONS, "socket_timeout": 5},
     }

@@ -18,6 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from accounts.redis_server import sync_redis
 from rooms.runs import queue, workers
 
 CACHE_SECONDS: Final = 5.0
@@ -125,7 +126,7 @@ def read_queue() -> QueueState:
 def read_redis() -> RedisState:
     """Send PING and INFO to Redis; raise RedisError if it does not answer."""
     limits = {"socket_timeout": WAIT_SECONDS, "socket_connect_timeout": WAIT_SECONDS}
-    with redis.Redis.from_url(settings.REDIS_URL, **limits) as client:
+    with sync_redis(**limits) as client:
         client.ping()
         try:
             memory: Any = client.info("memory")  # Any: the stubs also allow an awaitable

@@ -129,7 +129,7 @@ def _accept_all(listener: socket.socket) -> Iterator[socket.socket]:
 
 def _prepare() -> None:
     """Prepare the data folder, static files and database, or end the process."""
-    from maru.config import database, postgres
+    from maru.config import database, postgres, redis_start
     from maru.server import static
 
     if settings.EMBEDDED:
@@ -144,6 +144,7 @@ def _prepare() -> None:
             )
     postgres.end_stalled_sessions()
     database.prepare()
+    redis_start.check_redis()
 
 
 def _application() -> Any:

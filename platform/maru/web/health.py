@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 
 from accounts import disk
 from accounts.errors import NotFound
+from accounts.redis_server import sync_redis
 from maru.monitoring import exposition
 from rooms import metrics as counters
 from rooms.runs import workers
@@ -100,7 +101,7 @@ def _has_layer() -> bool:
     """Return True if Redis answers within LAYER_SECONDS."""
     limits = {"socket_timeout": LAYER_SECONDS, "socket_connect_timeout": LAYER_SECONDS}
     try:
-        with redis.Redis.from_url(settings.REDIS_URL, **limits) as layer:
+        with sync_redis(**limits) as layer:
             layer.ping()
     except redis.RedisError:
         return False

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 import redis as redis_client
+from pytest_django import Settings
 
 from accounts.rate_limits import LIMITS, RateLimit, RedisCounters
 from tests.cluster.harness.cluster import Cluster
@@ -54,8 +55,9 @@ def test_all_processes_share_the_rate_limits(cluster: Cluster, room: PopulatedRo
     assert post(second_web, room, member) == 201
 
 
-def test_counters_share_a_limit_and_its_expiry(redis: Redis) -> None:
-    counters = [RedisCounters(redis.url) for _ in range(4)]
+def test_counters_share_a_limit_and_its_expiry(redis: Redis, settings: Settings) -> None:
+    settings.REDIS_URL = redis.url
+    counters = [RedisCounters() for _ in range(4)]
     key, client = f"maru:limit:{uuid4().hex}", redis_client.Redis.from_url(redis.url)
     counts = [(key, RateLimit(10, 3_600))]
 

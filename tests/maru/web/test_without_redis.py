@@ -17,11 +17,9 @@ pytestmark = pytest.mark.django_db
 def client(settings: Settings) -> Client:
     """A client of an installation with rate limits in a Redis that is unreachable."""
     settings.ACCOUNT_RATE_LIMITS = {}
-    settings.CACHES = {
-        "default": cache(
-            Env.model_construct(redis_url=SecretStr(f"redis://127.0.0.1:{free_port()}/0"))
-        )
-    }
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    settings.REDIS_URL, settings.REDIS_SENTINEL = url, None
+    settings.CACHES = {"default": cache(Env.model_construct(redis_url=SecretStr(url)))}
     return Client(raise_request_exception=False)
 
 

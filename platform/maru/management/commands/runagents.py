@@ -11,7 +11,7 @@ import uvloop
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from maru.config import database, postgres
+from maru.config import database, postgres, redis_start
 from maru.config.terminal import give_up
 from maru.monitoring import exposition, worker_endpoint
 from maru.server.answer_worker import answering
@@ -36,6 +36,7 @@ class Command(BaseCommand):
         exposition.start()
         postgres.end_stalled_sessions()
         database.prepare()
+        redis_start.check_redis()
         try:
             uvloop.run(_work(listener))
         except CompanionEnded:
