@@ -45,6 +45,10 @@ class RequestIds:
                 message = {**message, "headers": headers}
             await send(message)
 
+        # Sockets and event streams write to the server's protocol, which they find here; without
+        # it each frame of a socket would pass through ASGI.
+        send_with_id.__self__ = getattr(send, "__self__", None)  # type: ignore[attr-defined]
+
         name = "request" if scope["type"] == "http" else "connection"
         with bound_contextvars(**{name: request_id.decode()}):
             await self._app(scope, receive, send_with_id)
