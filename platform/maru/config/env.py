@@ -26,7 +26,6 @@ from maru.config.addresses import (
     parse_allowed_host,
     parse_egress_entry,
     parse_host,
-    parse_listen_address,
     parse_network,
 )
 from maru.config.secret_files import SUFFIX, read_files
@@ -102,9 +101,9 @@ class Env(BaseSettings):
         env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore"
     )
 
-    host: Annotated[str, _address(parse_listen_address)] = Field(
+    host: Annotated[str, _address(parse_host)] = Field(
         "127.0.0.1",
-        description="address that the web process listens on, or unix:/run/maru/web.sock",
+        description="address that the web process listens on",
     )
     port: int = Field(8000, ge=0, le=65535, description="port that the web process listens on")
     public_url: Annotated[str | None, _address(parse_public_url)] = Field(
