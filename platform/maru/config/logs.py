@@ -35,6 +35,8 @@ _VERBOSE: Final = (
     "uvicorn.error",
 )
 _UNAVAILABLE: Final = 503
+_NO_TEXT: Final = "Invalid UTF-8 sequence received from client."
+"""uvicorn's record of a WebSocket frame that is no text; it has a traceback."""
 
 # The text of these exceptions names parts of the program. The text of any other exception may
 # quote a message, a key or the path of a request.
@@ -132,6 +134,9 @@ def _without_request(record: logging.LogRecord) -> bool:
 
 def _without_text_of_libraries(record: logging.LogRecord) -> bool:
     """Keep only the first line of messages that quote an exception."""
+    if record.msg == _NO_TEXT:  # a client can cause it at will
+        record.msg, record.exc_info = "socket.no_text", None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
     if record.name in {"asyncio", "uvicorn.error"}:
         # asyncio adds the representation of the task, which contains the exception's text.
         record.msg, record.args = record.getMessage().partition("\n")[0], ()

@@ -2,14 +2,11 @@
 
 from typing import Final
 
-import structlog
 from websockets import http11
 from websockets.frames import CloseCode, Frame
 
 from maru.server.connections import Slot
 from rooms.fanout.transport import FlowControlProtocol
-
-log = structlog.get_logger(__name__)
 
 FRAGMENTS: Final = 1_024
 
@@ -47,20 +44,6 @@ class BoundedProtocol(FlowControlProtocol):
         super().start_keepalive()
         if self._is_draining:
             self.loop.call_soon(self.shutdown)
-
-    def send_receive_event_to_app(self) -> None:
-        """Fail the connection at text that is not UTF-8 (RFC 6455 §8.1), without a traceback."""
-        if self.curr_msg_data_type == "text" and not self.close_sent:
-            self.frames = [b"".join(self.frames)]
-            try:
-                self.frames[0].decode()
-            except UnicodeDecodeError:
-                self.frames = []
-                log.warning("socket.no_text")
-                self.conn.fail(CloseCode.INVALID_DATA)
-                self.handle_parser_exception()
-                return
-        super().send_receive_event_to_app()
 
     def handle_cont(self, event: Frame) -> None:
         """Fail the connection beyond FRAGMENTS continuation frames (RFC 6455 §5.4).
