@@ -34,6 +34,21 @@ async def test_populate_needs_force_if_a_team_exists(server: Server, tmp_path: P
         assert len((await client.join(room["id"]))["state"]["personas"]) == 1
 
 
+def test_populate_says_that_a_private_provider_must_be_allowed(
+    server: Server, tmp_path: Path
+) -> None:
+    out = tmp_path / "people.json"
+    provider = ("--provider", "http://10.20.30.40:8260/v1", "--model", "stub")
+
+    with pytest.raises(RuntimeError) as failed:
+        sizes = ("--rooms", "1", "--members", "1", "--out", str(out))
+        server.installation.manage("populate", *sizes, *provider, "--force")
+
+    assert "MARU_EGRESS_ALLOW" in str(failed.value)
+    assert "Traceback" not in str(failed.value)
+    assert not out.exists()
+
+
 def populated(server: Server, out: Path, *options: str) -> Any:
     sizes = ("--rooms", "3", "--members", "2", "--out", str(out), "--force")
     server.installation.manage("populate", *sizes, *options)

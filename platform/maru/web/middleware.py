@@ -28,12 +28,13 @@ _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 def probes_by_any_name(get_response: Handler) -> Handler:
     """Accept every Host header on the paths of probes, which address a process by its IP.
 
-    Their answers do not depend on the host.
+    Their answers depend neither on the host nor on a session, which only the database could read.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
         if request.path_info in PROBES:
             request.META["HTTP_HOST"] = "localhost"
+            request.META.pop("HTTP_COOKIE", None)
         return get_response(request)
 
     return middleware

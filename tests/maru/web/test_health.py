@@ -11,8 +11,9 @@ import pytest
 from django.db import DatabaseError
 from django.test import Client
 from django.utils import timezone
-from pytest_django import Settings
+from pytest_django import DjangoAssertNumQueries, Settings
 
+from accounts.services import create_user
 from rooms.models import Worker
 from rooms.runs import workers
 from tests.live import free_port
@@ -20,6 +21,16 @@ from tests.live import free_port
 
 def test_healthz_needs_no_database(client: Client) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
+
+
+@pytest.mark.django_db
+def test_healthz_reads_no_session(
+    client: Client, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    client.force_login(create_user(name="Owner", email="owner@example.com", verified=True))
+
+    with django_assert_num_queries(0):
+        assert client.get("/healthz").status_code == 200
 
 
 @pytest.mark.django_db

@@ -10,11 +10,11 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
-from accounts.errors import MaruError
 from accounts.models import User
 from accounts.scopes import SCOPES
 from accounts.services import create_setup_link, create_token
 from maru.config import database
+from maru.management.refusals import refusals_as_command_errors
 from maru.web.setup import create_first_account
 
 
@@ -36,10 +36,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         password = _password(options["password_file"])
         database.prepare()
-        try:
+        with refusals_as_command_errors():
             user, secret = _set_up(options, password)
-        except MaruError as error:
-            raise CommandError(_sentence(error)) from error
         if password:
             self._warn_of_weak_password(password, user)
         self.stdout.write(
@@ -84,7 +82,3 @@ def _password(file: Path | None) -> str | None:
     if not password:
         raise CommandError("The password file is empty.")
     return password
-
-
-def _sentence(error: MaruError) -> str:
-    return " ".join(map(str, error.fields.values())) if error.fields else str(error.detail)

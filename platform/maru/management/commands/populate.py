@@ -9,14 +9,21 @@ from uuid import uuid4
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
+from accounts.errors import Invalid
 from accounts.models import Team, TeamRole, User
 from accounts.names import MAX_NAME_LENGTH
 from accounts.services import create_team, create_token
 from accounts.services.handles import take_handle
 from accounts.services.teams import add_team_member
 from agents.models import Connection, Persona
-from agents.services import create_connection, create_demo_persona, create_persona
+from agents.services import (
+    check_base_url,
+    create_connection,
+    create_demo_persona,
+    create_persona,
+)
 from maru.config import database
+from maru.management.refusals import refusals_as_command_errors
 from rooms.models import RoomRole
 from rooms.services import add_members, create_room
 
@@ -42,13 +49,23 @@ class Command(BaseCommand):
             raise CommandError("--rooms and --members must be at least 1, --personas at least 0.")
         if bool(options["provider"]) != bool(options["model"]):
             raise CommandError("--provider and --model go together.")
+        if options["provider"]:
+            _check_provider(options["provider"])
         database.prepare()
         if Team.objects.exists() and not options["force"]:
             raise CommandError("This database holds other teams. Add --force to continue.")
-        with transaction.atomic():
+        with refusals_as_command_errors(), transaction.atomic():
             made = _populate(options)
         options["out"].write_text(json.dumps(made, indent=1), encoding="utf-8")
         self.stdout.write(f"{options['rooms']} rooms of {options['members']} members each.")
+
+
+def _check_provider(url: str) -> None:
+    try:
+        check_base_url(kind="openai", base_url=url)
+    except Invalid as refused:
+        hint = "MARU_EGRESS_ALLOW names the private addresses that are allowed, as host:port."
+        raise CommandError(f"--provider: {refused.detail} {hint}") from refused
 
 
 def _populate(options: dict[str, Any]) -> dict[str, Any]:
