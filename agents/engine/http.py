@@ -27,7 +27,7 @@ from agents.engine.stream.compression import Decompressor
 from agents.engine.stream.json_data import UnreadableData
 from agents.engine.stream.sdk_events import SdkEventStream
 from agents.engine.stream.sse import EventTooLarge, SseParser
-from agents.engine.stream.think_tags import ThinkTagFilter
+from agents.engine.stream.think_tags import FIRST_HOLD_SECONDS, HOLD_SECONDS, ThinkTagFilter
 from agents.engine_types import AnswerFailed, PersonaSpec
 
 CONNECT_SECONDS: Final = 10.0
@@ -60,8 +60,11 @@ Model = tuple[UUID, str]
 """A connection and the name of a model."""
 
 _current: ContextVar[RequestContext] = ContextVar("request_context")
-_begin_with_thoughts: dict[Model, None] = {}
-"""Models whose last answer had an end tag of thoughts without a start tag, in this process."""
+_hold_seconds: dict[Model, float | None] = {}
+"""How long the first text of a model's next answer is held, after its last answer in this process.
+
+None, until an end tag arrives, if that answer had an end tag of thoughts without a start tag.
+"""
 
 
 @asynccontextmanager
@@ -71,7 +74,7 @@ async def request_context(spec: PersonaSpec, attempt: int = 0) -> AsyncIterator[
     `attempt` counts from 0.
     """
     model = (spec.connection_id, spec.model)
-    thoughts = ThinkTagFilter(hold_until_end=model in _begin_with_thoughts)
+    thoughts = ThinkTagFilter(hold_seconds=_hold_seconds.get(model, FIRST_HOLD_SECONDS))
     context = RequestContext(spec.key, spec.team_id, attempt, thoughts=thoughts)
     token = _current.set(context)
     try:
@@ -80,11 +83,11 @@ async def request_context(spec: PersonaSpec, attempt: int = 0) -> AsyncIterator[
         _current.reset(token)
         if context.response is not None:
             await context.response.aclose()
-        _begin_with_thoughts.pop(model, None)
-        if thoughts.has_orphan_end:
-            _begin_with_thoughts[model] = None
-            if len(_begin_with_thoughts) > MAX_MODELS:
-                del _begin_with_thoughts[next(iter(_begin_with_thoughts))]
+        if thoughts.has_passed:
+            _hold_seconds.pop(model, None)  # the newest last
+            _hold_seconds[model] = None if thoughts.has_orphan_end else HOLD_SECONDS
+            if len(_hold_seconds) > MAX_MODELS:
+                del _hold_seconds[next(iter(_hold_seconds))]
 
 
 class ProviderInterceptor(BaseInterceptor[httpx.Request, httpx.Response]):

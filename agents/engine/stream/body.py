@@ -18,7 +18,7 @@ import httpx
 from agents.engine.stream.chat import TextDelta
 from agents.engine.stream.compression import Decompressor
 from agents.engine.stream.reader import AnswerReader, Delta
-from agents.engine.stream.think_tags import HOLD_SECONDS, ThinkTagFilter
+from agents.engine.stream.think_tags import ThinkTagFilter
 from agents.engine_types import AnswerFailed, batch_seconds
 
 GRACE_SECONDS: Final = 1.0
@@ -126,13 +126,13 @@ class AnswerBody:
 
     def _take(self, piece: bytes) -> int:
         """Add the deltas in these bytes; return the number of events with deltas."""
-        before = self.reader.deltas
+        before, seconds = self.reader.deltas, self._thoughts.hold_seconds
         for delta in self.reader.feed(piece):
             self._deltas.append(delta)
         if self._deltas:
             self._readable.set()
-        elif self._hold is None and self._thoughts.holds and not self._thoughts.hold_until_end:
-            self._hold = asyncio.get_running_loop().call_later(HOLD_SECONDS, self._end_hold)
+        elif self._hold is None and self._thoughts.holds and seconds is not None:
+            self._hold = asyncio.get_running_loop().call_later(seconds, self._end_hold)
         return self.reader.deltas - before
 
     def _end_hold(self) -> None:

@@ -3,15 +3,19 @@
 A model writes its thoughts first, between two tags. So tags count only before the first word of the
 answer, and never in code. Prompt templates often open the thoughts themselves. Then the text begins
 with thoughts, and only an end tag shows where they end. Text that was shown cannot be taken back,
-so the first text of each answer is held for HOLD_SECONDS: an end tag that arrives in this time
+so the first text of an answer is held for a short time: an end tag that arrives in this time
 removes the text before it. If the tag arrives later, the text stays as it is, and `has_orphan_end`
-tells the caller to hold the next answer of the model until its end tag.
+tells the caller to hold the next answer of the model until its end tag. A model that has answered
+without such a tag is held for a fraction of the time, because people wait for the first text.
 """
 
 import re
 from typing import Final
 
-HOLD_SECONDS: Final = 0.15
+FIRST_HOLD_SECONDS: Final = 0.15
+"""How long the first text of a model's first answer is held."""
+HOLD_SECONDS: Final = 0.02
+"""How long the first text is held if the last answer of the model had no orphan end tag."""
 MAX_HELD: Final = 64 * 1024
 """Characters that are held at most while an end tag may follow."""
 MAX_BLANK: Final = 1_000
@@ -50,19 +54,24 @@ _INDENTED: Final = re.compile(r"(?:^|\n)(?: {4}|\t)[ \t]*\Z")
 class ThinkTagFilter:
     """Returns the text of one answer without the thoughts before it; tags may be cut anywhere.
 
-    `has_orphan_end` becomes True if an end tag arrives without its start tag. With
-    `hold_until_end`, text is held until an end tag arrives, instead of for HOLD_SECONDS.
+    `has_orphan_end` becomes True if an end tag arrives without its start tag. `hold_seconds` is
+    how long text is held before the caller calls `end_hold`; None: until an end tag arrives.
     """
 
-    def __init__(self, *, hold_until_end: bool = False) -> None:
+    def __init__(self, *, hold_seconds: float | None = FIRST_HOLD_SECONDS) -> None:
         self.has_orphan_end = False
-        self.hold_until_end = hold_until_end
+        self.hold_seconds = hold_seconds
         self._awaits_orphan = True
         self._held = ""
         self._searched = 0  # characters of `_held` that hold no orphan end tag
         self._end: str | None = None  # the end tag of the thoughts that are arriving
         self._found_thoughts = False
         self._passes = False  # the answer has begun
+
+    @property
+    def has_passed(self) -> bool:
+        """True once text of the answer has been returned."""
+        return self._passes
 
     @property
     def holds(self) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 from pytest_django.fixtures import Settings
 
+from agents.engine.stream.think_tags import FIRST_HOLD_SECONDS
 from agents.engine_types import Usage
 from tests.agents.engine.answers import CollectedAnswer, ask, persona
 from tests.agents.engine.stream.grammar import FIRST_SEED, Stream, generate
@@ -15,7 +16,7 @@ from tests.provider.dialects import DIALECTS, HALVES, STOP, TEXT, chunk, head, s
 from tests.provider.http import HttpRequest
 from tests.provider.raw import CUT, Step, playing
 
-pytestmark = pytest.mark.usefixtures("crewai_imported", "short_backoff")
+pytestmark = pytest.mark.usefixtures("crewai_imported", "short_backoff", "new_model")
 
 
 @pytest.fixture
@@ -24,6 +25,15 @@ def short_backoff(monkeypatch: pytest.MonkeyPatch, crewai_imported: None) -> Non
     from agents.engine import answer_stream
 
     monkeypatch.setattr(answer_stream, "FIRST_BACKOFF_SECONDS", 0.005)
+
+
+@pytest.fixture
+def new_model(monkeypatch: pytest.MonkeyPatch, crewai_imported: None) -> None:
+    """Hold the first text of each answer as that of a model that has not answered before."""
+    from agents.engine import http
+
+    monkeypatch.setattr(http, "_hold_seconds", {})
+    monkeypatch.setattr(http, "HOLD_SECONDS", FIRST_HOLD_SECONDS)
 
 
 async def ask_raw(settings: Settings, *responses: tuple[Step, ...]) -> tuple[CollectedAnswer, int]:
@@ -228,3 +238,25 @@ async def test_an_open_connection_is_closed_a_second_after_the_finish_reason(
 
     assert result.text == TEXT
     assert asyncio.get_running_loop().time() - started_at >= 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "next_hold"), [("plain", 0.0), ("secret\n</think>\nanswer", None), ("", 1.0)]
+)
+async def test_hold_of_the_first_text_follows_the_last_answer_of_the_model(
+    text: str, next_hold: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from agents.engine import http
+
+    monkeypatch.setattr(http, "FIRST_HOLD_SECONDS", 1.0)
+    monkeypatch.setattr(http, "HOLD_SECONDS", 0.0)
+    model = persona("http://127.0.0.1/v1", "raw")
+    async with http.request_context(model) as first:
+        for piece in text:
+            first.thoughts.feed(piece)
+            first.thoughts.end_hold()  # the time is over: later text is not held
+
+    async with http.request_context(model) as second:
+        held = (first.thoughts.hold_seconds, second.thoughts.hold_seconds)
+
+    assert held == (1.0, next_hold)

@@ -304,12 +304,9 @@ async def test_text_that_is_held_for_an_end_tag_is_passed_on_after_its_time() ->
         assert await next_text(batches) == "a"
 
 
-async def test_an_end_tag_in_time_removes_the_thoughts_before_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(body_module, "HOLD_SECONDS", LONG)
+async def test_an_end_tag_in_time_removes_the_thoughts_before_it() -> None:
     stream = ControlledStream()
-    batches = AnswerBody(stream, "", ThinkTagFilter()).batches()
+    batches = AnswerBody(stream, "", ThinkTagFilter(hold_seconds=LONG)).batches()
     stream.send("secret</thi", "nk>", "a")
 
     async with asyncio.timeout(DEADLINE):

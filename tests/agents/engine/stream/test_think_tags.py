@@ -99,7 +99,7 @@ def test_the_end_of_the_hold_shows_no_beginning_of_a_tag(text: str) -> None:
 
 
 def test_held_text_is_bounded() -> None:
-    thoughts = ThinkTagFilter(hold_until_end=True)
+    thoughts = ThinkTagFilter(hold_seconds=None)
 
     shown = "".join(thoughts.feed("word " * 100) for _ in range(MAX_HELD // 100))
 
@@ -153,7 +153,7 @@ def test_an_end_tag_after_the_hold_is_noticed(text: str, *, late: bool) -> None:
 
 
 def test_a_model_that_begins_with_thoughts_is_held_until_the_end_tag() -> None:
-    thoughts = ThinkTagFilter(hold_until_end=True)
+    thoughts = ThinkTagFilter(hold_seconds=None)
 
     shown = [
         thoughts.feed(text) for text in ("secret ", "thoughts\n", "</think>", "\n\nHello", " you")
