@@ -1,6 +1,7 @@
 """Batches the text that a model streams into deltas, so that fewer frames are sent."""
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -29,6 +30,7 @@ class Deltas:
         self._owns_run = owns_run
         self._buffer: list[str] = []
         self._published: list[str] = []
+        self._published_at: list[float] = []
         self._stored = 0
         self._flushed_at = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
@@ -39,6 +41,10 @@ class Deltas:
     def text(self) -> str:
         """The text that has been published so far."""
         return "".join(self._published)
+
+    def text_until(self, time: float) -> str:
+        """Return the text that was published before `time`, by the clock of the event loop."""
+        return "".join(self._published[: bisect_left(self._published_at, time)])
 
     async def add(self, text: str) -> None:
         """Buffer text; return once it is published or a timer is set to flush it."""
@@ -79,6 +85,7 @@ class Deltas:
             if stored is None:
                 return
             self._stored = stored
+            self._published_at.append(asyncio.get_running_loop().time())
             event = MessageDelta(
                 room=job.room,
                 message=job.message,
@@ -104,13 +111,17 @@ class Deltas:
             self._timer.cancel()
         await self.flush()
 
-    def discard(self) -> None:
-        """Drop the buffered text: the run has ended, or another worker has claimed it."""
+    async def discard(self) -> None:
+        """Drop the buffered text: the run has ended, or another worker has claimed it.
+
+        After the return, `text` has only what was published.
+        """
         if self._timer is not None:
             self._timer.cancel()
+        self._buffer = []
         if self._flushing is not None:
             self._flushing.cancel()
-        self._buffer = []
+            await asyncio.wait([self._flushing])
 
     def _start_flush(self) -> None:
         self._timer = None

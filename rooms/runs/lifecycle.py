@@ -12,6 +12,7 @@ from typing import Final
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models.functions import Now
 from django.utils import timezone, translation
 
 from accounts.models import User
@@ -171,11 +172,18 @@ def complete(job: Job, text: str, usage: Usage | None) -> None:
     _end(job, Completed(usage), text)
 
 
+def seconds_since_stop(job: Job) -> float | None:
+    """Return how long ago another process has stopped this attempt; None if it has not."""
+    stopped = Run.objects.filter(pk=job.run, attempt=job.attempt, state__in=STOPPED)
+    row = stopped.annotate(now=Now()).values_list("now", "ended_at").first()
+    return None if row is None or row[1] is None else (row[0] - row[1]).total_seconds()
+
+
 def restore_text(job: Job, published: str) -> None:
     """Give a stopped answer the text that its worker has published, if its end has stored less.
 
     The process that stops a run reads the text from the delta store, which may be unavailable or
-    may have lost deltas. No text is stored that was not published before the stop.
+    may have lost deltas. `published` must have no text that was published after the stop.
     """
     written = parse(published.rstrip())
     with transaction.atomic():

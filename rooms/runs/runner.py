@@ -198,8 +198,8 @@ class Runner:
                 continue
             if run_id in renewed:
                 self._leases[run_id] = asked_at + queue.LEASE.total_seconds()
-            else:
-                self._leases.pop(run_id, None)
+            elif self._leases.pop(run_id, None) is not None:
+                # Only once: a task that has lost its lease stores the text that it has published.
                 self._tasks[run_id].cancel()
 
     async def _owns(self, run_id: UUID) -> bool:
@@ -236,7 +236,7 @@ class Runner:
         except Exception:  # the lease expires, and `leases.reap` ends the run
             log.exception("run.crashed")
         finally:
-            deltas.discard()
+            await deltas.discard()
             await delta_store().expire(job.message, job.attempt)
 
 
@@ -277,11 +277,14 @@ async def _stream_answer(job: Job, deltas: Deltas, stopwatch: Stopwatch) -> None
 
 async def _restore_text(job: Job, deltas: Deltas) -> None:
     """Store the published text of an answer that another process has stopped, if it was lost."""
-    deltas.discard()
+    await deltas.discard()
     if not deltas.text:
         return
     try:
-        await in_thread(RUNS, lifecycle.restore_text, job, deltas.text)
+        stopped_for = await in_thread(RUNS, lifecycle.seconds_since_stop, job)
+        if stopped_for is not None:
+            text = deltas.text_until(asyncio.get_running_loop().time() - stopped_for)
+            await in_thread(RUNS, lifecycle.restore_text, job, text)
     except DatabaseError as error:  # the answer keeps the text that its end has stored
         _log_database_error(error)
 

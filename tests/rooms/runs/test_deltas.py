@@ -97,7 +97,45 @@ async def test_discarded_text_is_not_published(published: list[tuple[int, str]])
 
     await deltas.add("a")
     await deltas.add("b")
-    deltas.discard()
+    await deltas.discard()
     await asyncio.sleep(scaled(4 * batch_seconds(0)))
 
     assert published == [(0, "a")]
+
+
+async def test_text_that_is_discarded_during_its_flush_does_not_count_as_published(
+    published: list[tuple[int, str]],
+) -> None:
+    flushing = asyncio.Event()
+    checks = 0
+
+    async def owns_run() -> bool:
+        nonlocal checks
+        checks += 1
+        if checks == 2:
+            flushing.set()
+            await asyncio.Event().wait()
+        return True
+
+    deltas = Deltas(make_job(), owns_run)
+    await deltas.add("a")
+    await deltas.add("b")
+    await flushing.wait()
+
+    await deltas.discard()
+
+    assert (deltas.text, published) == ("a", [(0, "a")])
+
+
+async def test_text_until_a_time_has_the_deltas_that_were_published_before(
+    published: list[tuple[int, str]],
+) -> None:
+    deltas = Deltas(make_job(), lease_is_valid)
+    clock = asyncio.get_running_loop().time
+    await deltas.add("a")
+    stopped_at = clock()
+    await deltas.add("b")
+    await deltas.flush()
+
+    assert deltas.text_until(stopped_at) == "a"
+    assert deltas.text_until(clock() + 1) == deltas.text == "ab"

@@ -434,6 +434,38 @@ async def test_suspended_worker_renews_its_lease_before_it_publishes(
     assert not await Message.objects.filter(text__contains="after").aexists()
 
 
+async def test_answer_that_has_lost_its_lease_is_cancelled_only_once(
+    cast: Cast, answer: Callable[[Answer], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second cancellation would interrupt the worker while it stores the published text."""
+    published_first, restoring, restored = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    continue_restoring = asyncio.Event()
+
+    async def stopped(*_: Any, **__: Any) -> AsyncGenerator[Part, None]:
+        yield Text("shown")
+        published_first.set()
+        await asyncio.Event().wait()
+
+    async def restore(_job: Job, deltas: Deltas) -> None:
+        restoring.set()
+        await continue_restoring.wait()
+        restored.set()
+
+    monkeypatch.setattr(runner, "_restore_text", restore)
+    answer(stopped)
+    async with running_worker() as worker:
+        run_id = await ask(cast)
+        await published_first.wait()
+        await Run.objects.filter(pk=run_id).aupdate(lease_owner="successor")
+        await worker._renew_leases()
+        await restoring.wait()
+        await worker._renew_leases()
+        continue_restoring.set()
+        await asyncio.wait(worker._tasks.values(), timeout=DEADLINE)
+
+    assert restored.is_set()
+
+
 @pytest.mark.parametrize("turns", range(5))
 async def test_cancellation_that_arrives_with_a_notification_is_not_lost(turns: int) -> None:
     """`asyncio.wait_for` of Python 3.11 can lose the cancellation."""
