@@ -19,6 +19,8 @@ from agents.engine.stream.chat import ErrorReport
 from agents.engine_types import AnswerFailed
 
 RETRYABLE_STATUSES: Final = frozenset({408, 425, 429})
+REFUSING_STATUSES: Final = frozenset({400, 401, 402, 403, 404, 422})
+"""Statuses for a request that fails again in the same way, whatever the error calls busy."""
 TRANSPORT_ERRORS: Final = (httpx.TransportError, OSError)
 
 _PERMANENT: Final[dict[str | None, Promise]] = {
@@ -106,17 +108,19 @@ def from_error(
     """Return the failure for an error that the provider reports: in a response with an HTTP
     `status`, or inside a stream.
 
-    A word with a clear meaning counts more than a number: providers send `insufficient_quota` with
-    429, and a retry would not help. Gateways send status 200 before the request has been processed,
-    and report the actual status in the error. Without any of these, the text decides.
+    A word for a permanent error counts more than a number: providers send `insufficient_quota` with
+    429, and a retry would not help. A word for a busy provider counts less than a refusing number:
+    404 with `model_unavailable` is permanent. Gateways send status 200 before the request has been
+    processed, and report the actual status in the error. Without any of these, the text decides.
     """
     kinds = {kind for word in report.words if (kind := _kind(word))}
     for kind, detail in _PERMANENT.items():
         if kind in kinds:
             return AnswerFailed("provider_refused", detail)
-    if "busy" in kinds:
+    number = report.status or status
+    if "busy" in kinds and number not in REFUSING_STATUSES:
         return AnswerFailed("provider_unavailable", retry_after=retry_after)
-    if number := report.status or status:
+    if number:
         return _from_number(number, retry_after)
     if any(_REQUEST_WORDS.search(_normalise(word)) for word in report.words):
         return AnswerFailed("provider_refused")

@@ -164,9 +164,10 @@ async def _read_error(stream: httpx.AsyncByteStream, encoding: str) -> ErrorRepo
             async for data in stream:
                 for piece in decompressor.feed(data):
                     plain += piece
-                if len(plain) > MAX_ERROR_BYTES:
-                    return ErrorReport()
-    with suppress(EventTooLarge, UnreadableData):
+                    if len(plain) > MAX_ERROR_BYTES:
+                        return ErrorReport()
+    # A plain body that is labelled as compressed is no zlib data: then the status alone decides.
+    with suppress(EventTooLarge, UnreadableData, zlib.error):
         plain += b"".join(decompressor.finish())
         for event in (*parser.feed(plain), *parser.finish()):
             for part in chat.feed(event._replace(type="error")):

@@ -1,13 +1,16 @@
 """The dialects of providers over real HTTP: each gives its answer, and nothing is lost."""
 
 import asyncio
+import gzip
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 from pytest_django.fixtures import Settings
 
+from agents.engine.stream.chat import ErrorReport
+from agents.engine.stream.compression import Decompressor
 from agents.engine.stream.think_tags import FIRST_HOLD_SECONDS
 from agents.engine_types import Usage
 from tests.agents.engine.answers import CollectedAnswer, ask, persona
@@ -115,7 +118,7 @@ ERRORS: dict[str, tuple[object, str]] = {
     "request": ({"error": {"type": "invalid_request_error"}}, "provider_refused"),
     "filter": ({"error": {"code": "content_policy_violation"}}, "provider_refused"),
     "rate limit": ({"error": {"code": "rate_limit_exceeded"}}, "provider_unavailable"),
-    "rate limit with 400": ({"error": {"code": 400, "type": "RateLimit"}}, "provider_unavailable"),
+    "rate limit with 400": ({"error": {"code": 400, "type": "RateLimit"}}, "provider_refused"),
     "throttling": ({"error": {"code": "Throttling.AllocationQuota"}}, "provider_unavailable"),
     "overloaded": (
         {"type": "error", "error": {"type": "overloaded_error"}},
@@ -183,7 +186,9 @@ def steps_of(stream: Stream) -> list[Step]:
         ("429 Too Many", "try later", "provider_unavailable"),
         ("500 Error", {"error": {"code": "invalid_api_key"}}, "provider_refused"),
         ("500 Error", {"code": "Arrearage", "message": "overdue"}, "provider_refused"),
-        ("400 Bad", {"error": {"code": "rate_limit_exceeded"}}, "provider_unavailable"),
+        ("400 Bad", {"error": {"code": "rate_limit_exceeded"}}, "provider_refused"),
+        ("404 Not Found", {"error": {"code": "model_unavailable"}}, "provider_refused"),
+        ("409 Conflict", {"error": {"code": "model_busy"}}, "provider_unavailable"),
         ("400 Bad", {"error": {"message": "context too long"}}, "provider_refused"),
         ("402 Pay", "", "provider_refused"),
         ("503 Busy", [{"error": {"code": 503, "status": "UNAVAILABLE"}}], "provider_unavailable"),
@@ -200,6 +205,50 @@ async def test_an_http_error_is_judged_by_its_body_and_by_its_status(
 
     assert result.code == code
     assert requests == (1 if code == "provider_refused" else 3)
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 422])
+def test_a_busy_word_does_not_override_a_status_that_refuses(status: int) -> None:
+    from agents.engine import failures
+
+    words = ("model_unavailable", "RateLimit", "overloaded_error", "credits_exhausted", "timeout")
+
+    for word in words:
+        reported = ErrorReport(status, (word,)), ErrorReport(None, (word,))
+        assert failures.from_error(reported[0], 200).code == "provider_refused"
+        assert failures.from_error(reported[1], status).code == "provider_refused"
+
+
+@pytest.mark.parametrize("encoding", ["deflate", "gzip", "identity", "br"])
+@pytest.mark.parametrize("body", [b"", b"Bad", b"Bad Gateway", b"\x1f\x8b", b"Bad Gateway" * 9])
+async def test_an_error_body_that_cannot_be_decompressed_leaves_the_status_to_decide(
+    encoding: str, body: bytes, settings: Settings
+) -> None:
+    start = head("text/plain", f"Content-Encoding: {encoding}", status="503 Busy")
+
+    result, requests = await ask_raw(settings, (start, body), stream(*HALVES, STOP))
+
+    assert (result.text, result.code, requests) == (TEXT, None, 2)
+
+
+async def test_a_compressed_error_body_is_read_up_to_its_limit_only(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    feed = Decompressor.feed
+
+    def feed_and_count(self: Decompressor, data: bytes) -> Iterator[bytes]:
+        for piece in feed(self, data):
+            sizes.append(len(piece))
+            yield piece
+
+    monkeypatch.setattr(Decompressor, "feed", feed_and_count)
+    start = head("text/plain", "Content-Encoding: gzip", status="401 No")
+
+    result, _ = await ask_raw(settings, (start, gzip.compress(b" " * 2**24)))
+
+    assert result.code == "provider_refused"
+    assert sum(sizes) <= 2 * 64 * 1024
 
 
 async def test_the_body_of_an_http_error_is_not_awaited_for_long(
