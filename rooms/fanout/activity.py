@@ -7,7 +7,7 @@ for the users of its own connections. The query returns current members only.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Set
+from collections.abc import Collection, Mapping, Set
 from typing import Final
 from uuid import UUID
 
@@ -16,7 +16,7 @@ import structlog
 from accounts.errors import is_outage
 from rooms.executors import COMMANDS, in_thread
 from rooms.fanout.connection import Connection
-from rooms.fanout.unread import Unread, count_unread
+from rooms.fanout.unread import Unread, count_unread_of
 from rooms.protocol.events import RoomActivity, encode
 
 log = structlog.get_logger(__name__)
@@ -29,7 +29,7 @@ class Activity:
 
     def __init__(self) -> None:
         self._rooms: set[UUID] = set()
-        self._read_rooms: defaultdict[UUID, set[UUID]] = defaultdict(set)  # by user
+        self._reads: defaultdict[UUID, set[UUID]] = defaultdict(set)  # users by room
         self._task: asyncio.Task[None] | None = None
 
     def add(self, room_id: UUID, connections: Set[Connection]) -> None:
@@ -38,10 +38,18 @@ class Activity:
             self._rooms.add(room_id)
             self._schedule(connections)
 
-    def add_read(self, room_id: UUID, user_id: UUID, connections: Set[Connection]) -> None:
-        """Add a room to the next batch of one user, who has read it on one of the connections."""
-        self._read_rooms[user_id].add(room_id)
-        self._schedule(connections)
+    def add_reads(
+        self, users_by_room: Mapping[UUID, Collection[UUID]], connections: Set[Connection]
+    ) -> None:
+        """Add rooms to the next batch of the users who have read them, on any connection."""
+        of_user: defaultdict[UUID, list[Connection]] = defaultdict(list)
+        for connection in connections:
+            of_user[connection.user_id].append(connection)
+        for room_id, users in users_by_room.items():
+            for user_id in users:
+                if any(room_id not in each.subscriptions for each in of_user.get(user_id, ())):
+                    self._reads[room_id].add(user_id)
+                    self._schedule(connections)
 
     def _schedule(self, connections: Set[Connection]) -> None:
         if self._task is None:
@@ -50,19 +58,14 @@ class Activity:
     async def _send_later(self, connections: Set[Connection]) -> None:
         await asyncio.sleep(EVERY_SECONDS)
         rooms, self._rooms, self._task = self._rooms, set(), None
-        read_rooms, self._read_rooms = self._read_rooms, defaultdict(set)
+        reads, self._reads = self._reads, defaultdict(set)
         # Read before the query: a user who is removed from a room while the query runs may be in
         # its result, but a connection that was subscribed to that room must not get the counts.
-        missing = {
-            each: (rooms | read_rooms.get(each.user_id, set())) - each.subscriptions.keys()
-            for each in connections
-        }
-        users = {connection.user_id for connection in missing if missing[connection]}
-        if not users:
-            return
-        changed = {room_id for room_ids in missing.values() for room_id in room_ids}
+        missing = {each: (rooms | reads.keys()) - each.subscriptions.keys() for each in connections}
+        users = {each.user_id for each, room_ids in missing.items() if room_ids & rooms}
+        read = [({room_id}, reads[room_id]) for room_id in reads.keys() - rooms]
         try:
-            counts = await in_thread(COMMANDS, count_unread, changed, users)
+            counts = await in_thread(COMMANDS, count_unread_of, [(rooms, users), *read])
         except Exception as error:  # the next message in these rooms starts another batch
             trace = not is_outage(error)
             log.warning("activity.failed", error=type(error).__name__, exc_info=trace)

@@ -26,7 +26,7 @@ from rooms.fanout.publisher import (
     CredentialRevoked,
     Envelope,
     PresenceChanged,
-    ReadPositionChanged,
+    ReadPositionsChanged,
 )
 from rooms.fanout.topic import Source, Topic
 
@@ -101,8 +101,8 @@ class RoomHub:
         match envelope:
             case ActivityHint(room=room_id):
                 self._activity.add(room_id, self._connections)
-            case ReadPositionChanged(room=room_id, user=user_id):
-                self._activity.add_read(room_id, user_id, self._connections)
+            case ReadPositionsChanged(users=users_by_room):
+                self._activity.add_reads(users_by_room, self._connections)
             case CredentialRevoked():
                 for connection in list(self._connections):
                     if envelope.covers(connection.credential):

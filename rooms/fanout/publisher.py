@@ -6,6 +6,7 @@ durable events from the log, and lost deltas from the delta store.
 
 import asyncio
 import time
+from collections import defaultdict
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -24,6 +25,7 @@ log = structlog.get_logger(__name__)
 
 BACKLOG_LIMIT: Final = 10_000
 SEND_SECONDS: Final = 5
+READS_SECONDS: Final = 0.25
 PUBLISHED_AT: Final = "at"
 """The key of the Unix time of publication in a message of the layer, by the publisher's clock."""
 EVERYWHERE: Final = "everywhere"
@@ -78,11 +80,10 @@ class ActivityHint(Struct, frozen=True, array_like=True, tag=True):
     room: UUID
 
 
-class ReadPositionChanged(Struct, frozen=True, array_like=True, tag=True):
-    """A user has read a room; for the user's connections that are not subscribed to the room."""
+class ReadPositionsChanged(Struct, frozen=True, array_like=True, tag=True):
+    """Users have read rooms: `users` by room; for their connections that have not joined it."""
 
-    room: UUID
-    user: UUID
+    users: dict[UUID, list[UUID]]
 
 
 class CredentialRevoked(Struct, frozen=True, array_like=True, tag=True):
@@ -102,7 +103,7 @@ class CredentialRevoked(Struct, frozen=True, array_like=True, tag=True):
 
 
 RoomEnvelope = Batch | Delta | Ephemeral | PresenceChanged
-ProcessEnvelope = ActivityHint | ReadPositionChanged | CredentialRevoked
+ProcessEnvelope = ActivityHint | ReadPositionsChanged | CredentialRevoked
 Envelope = RoomEnvelope | ProcessEnvelope
 
 _encoder = msgspec.msgpack.Encoder()
@@ -128,6 +129,7 @@ class Publisher:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._backlog: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue()
+        self._reads: defaultdict[UUID, list[UUID]] = defaultdict(list)
 
     async def run(self) -> None:
         """Send published messages until cancelled. A message that fails is logged and dropped."""
@@ -170,6 +172,25 @@ class Publisher:
         # Not `async_to_sync(layer.group_send)`: each call has a new event loop, and the layer would
         # open, and never close, a connection for each of them.
         best_effort_sync(lambda: layer.group_send_blocking(group, message), None)
+
+    def publish_read(self, room: UUID, user: UUID) -> None:
+        """Publish that a user has read a room, with all other reads of READS_SECONDS.
+
+        Each member who has a room open reads each of its messages.
+        """
+        loop = self._loop
+        if loop is not None:
+            with suppress(RuntimeError):  # as in `publish`
+                loop.call_soon_threadsafe(self._collect_read, loop, room, user)
+
+    def _collect_read(self, loop: asyncio.AbstractEventLoop, room: UUID, user: UUID) -> None:
+        if not self._reads:
+            loop.call_later(READS_SECONDS, self._publish_reads)
+        self._reads[room].append(user)
+
+    def _publish_reads(self) -> None:
+        reads, self._reads = self._reads, defaultdict(list)
+        self.publish(ReadPositionsChanged(dict(reads)))
 
     def _enqueue(self, group: str, message: dict[str, Any]) -> None:
         try:

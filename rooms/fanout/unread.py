@@ -1,6 +1,6 @@
 """Unread counts, for the list of rooms and for `room.activity`."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final
 from uuid import UUID
 
@@ -27,7 +27,12 @@ class Unread(Struct, frozen=True):
 
 
 def count_unread(rooms: Collection[UUID], users: Collection[UUID]) -> list[Unread]:
-    """Return the unread counts of all `users` that are members of `rooms`, in one query.
+    """Return the unread counts of all `users` that are members of `rooms`, in one query."""
+    return count_unread_of([(rooms, users)])
+
+
+def count_unread_of(wanted: Iterable[tuple[Collection[UUID], Collection[UUID]]]) -> list[Unread]:
+    """Return the unread counts for each of these pairs of rooms and users, in one query.
 
     At most the newest COUNT_LIMIT events of each log are counted. The query runs often, and its
     cost must not grow with the number of unread messages.
@@ -42,7 +47,13 @@ def count_unread(rooms: Collection[UUID], users: Collection[UUID]) -> list[Unrea
     handle = Concat(Value(f'{CHIP_OPEN}"'), OuterRef("user__handle"), Value('"'))
     may = Q(room__team__require_mfa=False) | Q(mfa_enabled(OuterRef("user")))
     inside = RoomMember.objects.active().filter(may, room__team__deleted_at=None)
-    members = inside.filter(room__in=rooms, user__in=users).values_list(
+    selected = Q()
+    for rooms, users in wanted:
+        if rooms and users:
+            selected |= Q(room__in=rooms, user__in=users)
+    if not selected:
+        return []
+    members = inside.filter(selected).values_list(
         "user_id",
         "room_id",
         "room__team_id",

@@ -139,7 +139,7 @@ def mark_read(*, user: User, room_id: UUID, seq: int) -> None:
     read = min(seq, room.last_seq)
     members = RoomMember.objects.filter(room=room, user=user, read_seq__lt=read)
     if members.update(read_seq=read):
-        publisher.publish_on_commit(publisher.ReadPositionChanged(room=room.pk, user=user.pk))
+        transaction.on_commit(lambda: publisher.publisher.publish_read(room.pk, user.pk))
 
 
 def check_may_edit(user: User, message: Message) -> None:

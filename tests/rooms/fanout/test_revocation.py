@@ -190,6 +190,7 @@ FIELDS: dict[str, object] = {
     "on": True,
     "reply_to": None,
     "personas": None,
+    "mentions_first": True,
 }
 WITHOUT_IDS = {"ping"}
 

@@ -190,7 +190,12 @@ async def test_handshake_without_a_database_answers_503(
         sent.append(message)
 
     headers = [(b"authorization", f"Bearer {token}".encode())]
-    scope = {"type": "websocket", "headers": headers, "subprotocols": ["maru.v1"]}
+    scope = {
+        "type": "websocket",
+        "path": "/ws/",
+        "headers": [*headers, (b"host", b"testserver")],
+        "subprotocols": ["maru.v1"],
+    }
     await Handshake(None)(scope, receive, send)
 
     assert [message.get("status") for message in sent] == [503, None]
