@@ -49,7 +49,8 @@ async def _purge_hourly() -> None:
     while True:
         try:
             deleted = await in_thread(RUNS, purge, teams=settings.EMBEDDED)
-            log.info("purge.done", **deleted)
+            if any(deleted.values()):
+                log.info("purge.done", **deleted)
         except Exception as error:  # the next purge deletes the rows
             trace = not is_outage(error)
             log.warning("purge.failed", error=type(error).__name__, exc_info=trace)
