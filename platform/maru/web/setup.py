@@ -19,6 +19,7 @@ from accounts.models import SetupLink, Team, User
 from accounts.services import complete_setup, create_setup_link, get_setup_link
 from accounts.views.error_pages import show_error
 from accounts.views.forms import SetupForm
+from maru.config import mail
 from rooms.models import Room
 from rooms.services import create_first_room
 
@@ -87,12 +88,8 @@ def _checks() -> list[tuple[str, str]]:
         (_("Database"), _database()),
         (_("Live delivery"), here if settings.EMBEDDED else "Redis"),
         (_("Answers"), here if settings.EMBEDDED else _("in workers")),
-        (_("Mail"), _("printed by the server") if _mail_is_printed() else _("by a mail server")),
+        (_("Mail"), _("printed by the server") if mail.is_printed() else _("by a mail server")),
     ]
-
-
-def _mail_is_printed() -> bool:
-    return settings.EMAIL_BACKEND == "django.core.mail.backends.console.EmailBackend"
 
 
 def _database() -> str:
