@@ -15,9 +15,12 @@ RESERVED: Final = (
     "in a user name or a password, write # as %23, / as %2F, ? as %3F, [ as %5B, ] as %5D, "
     "@ as %40 and % as %25"
 )
+UNIX: Final = "unix:"
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", re.IGNORECASE)
 _PERCENT: Final = re.compile(r"%(?![0-9a-f]{2})", re.IGNORECASE)
 _MAX_HOST: Final = 253
+_MAX_UNIX_PATH: Final = 107
+"""Bytes of `sun_path` without its end (unix(7))."""
 
 
 class Mistake(ValueError):
@@ -106,6 +109,19 @@ def parse_host(entry: str) -> str:
     if port is not None:
         raise Mistake("must be a host name or an IP address, without a port")
     return host
+
+
+def parse_listen_address(text: str) -> str:
+    """Return the host that the web process listens on, or `unix:` with a path. Raises Mistake."""
+    if not text.startswith(UNIX):
+        return parse_host(text)
+    _check_characters(text)
+    path = text.removeprefix(UNIX)
+    if not path.startswith("/") or path.endswith("/"):
+        raise Mistake("must be unix: and the absolute path of a socket: unix:/run/maru/web.sock")
+    if len(path.encode()) > _MAX_UNIX_PATH:
+        raise Mistake(f"names a Unix socket with a path of more than {_MAX_UNIX_PATH} bytes")
+    return text
 
 
 def parse_allowed_host(entry: str) -> str:

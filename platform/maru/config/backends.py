@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from maru.config.addresses import bracketed, parse_url
+from maru.config.addresses import UNIX, bracketed, parse_url
 from maru.config.env import Env
 from maru.config.service_urls import (
     SENTINEL_PORT,
@@ -25,7 +25,9 @@ _SQLITE_START = """
 
 def allowed_hosts(env: Env) -> list[str]:
     """Return `ALLOWED_HOSTS`: this machine, the listen address, the public address, MARU_HOSTS."""
-    names = ["127.0.0.1", "localhost", "[::1]", bracketed(env.host)]
+    names = ["127.0.0.1", "localhost", "[::1]"]
+    if not env.host.startswith(UNIX):
+        names.append(bracketed(env.host))
     if env.public_url:
         names.append(bracketed(parse_url(env.public_url, ("https", "http")).host))
     return [*names, *env.hosts]

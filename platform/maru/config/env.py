@@ -22,10 +22,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from maru.config import terminal
 from maru.config.addresses import (
+    UNIX,
     Mistake,
     parse_allowed_host,
     parse_egress_entry,
     parse_host,
+    parse_listen_address,
     parse_network,
 )
 from maru.config.secret_files import SUFFIX, read_files
@@ -101,9 +103,9 @@ class Env(BaseSettings):
         env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore"
     )
 
-    host: Annotated[str, _address(parse_host)] = Field(
+    host: Annotated[str, _address(parse_listen_address)] = Field(
         "127.0.0.1",
-        description="address that the web process listens on",
+        description="address that the web process listens on, or unix:/run/maru/web.sock",
     )
     port: int = Field(8000, ge=0, le=65535, description="port that the web process listens on")
     public_url: Annotated[str | None, _address(parse_public_url)] = Field(
@@ -285,6 +287,8 @@ def _profile_mistakes(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "database_url", "is needed with MARU_REDIS_URL (or set neither: embedded)"
     if "database_url" in given and "redis_url" not in given:
         yield "redis_url", "is needed with MARU_DATABASE_URL (or set neither: embedded)"
+    if str(values.get("host")).strip().startswith(UNIX) and "public_url" not in given:
+        yield "host", "is a Unix socket, which needs MARU_PUBLIC_URL as well"
     if "oidc_issuer" in given and "oidc_client_id" not in given:
         yield "oidc_client_id", "is needed with MARU_OIDC_ISSUER"
     if "redis_url" in given and "secret_key" not in given:

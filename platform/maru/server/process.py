@@ -4,7 +4,6 @@ In the embedded profile, this is the only process: it also migrates the database
 """
 
 import asyncio
-import errno
 import gc
 import os
 import signal
@@ -13,7 +12,6 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from ipaddress import ip_address
 from types import FrameType
 from typing import Any, NoReturn, cast
 
@@ -22,20 +20,19 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "maru.settings")
 import django
 import uvicorn
 from django.conf import settings
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware, _TrustedHosts
 
 from maru.config import terminal
 from maru.server.connections import Connections, allowed_by_system
 from maru.server.http_protocol import BoundedHttpProtocol
-from maru.server.request_ids import RequestIds
+from maru.server.listener import bind, remove_file, url_of, why_not
+from maru.server.request_ids import ANY_PEER, RequestIds
 from maru.server.websocket_protocol import BoundedProtocol
 
 PING_SECONDS = 20
 KEEP_ALIVE_SECONDS = 5
 DRAIN_SECONDS = 25
 EMBEDDED_DRAIN_SECONDS = 5
-UNACKNOWLEDGED_SECONDS = 30
-"""The kernel drops a peer that has vanished, or that reads nothing, after this time (RFC 5482)."""
 
 
 def main() -> None:
@@ -49,14 +46,17 @@ def main() -> None:
 
     exposition.start()
     env = load()
-    listener = _bind(env.host, env.port)
+    listener = bind(env.host, env.port)
     _prepare()
     application = _application()
-    announcement = _announcement(env.public_url or _address(listener))
+    announcement = _announcement(env.public_url or url_of(listener))
     # Modules stay loaded for the life of the process: exclude them from garbage collection.
     gc.collect()
     gc.freeze()
-    server = Server(config(application, settings.TRUSTED_PROXIES), announcement)
+    on_unix = listener.family == socket.AF_UNIX
+    server = Server(
+        config(application, settings.TRUSTED_PROXIES, on_unix_socket=on_unix), announcement
+    )
     server.run(sockets=[listener])
     if not server.started or server.lifespan.error_occurred:
         sys.exit(1)
@@ -77,7 +77,7 @@ class Server(uvicorn.Server):
             await super().startup(sockets)
         except OSError as error:  # another process has begun to listen since the port was bound
             await self.lifespan.shutdown()
-            terminal.give_up(_why_not(error, *(sockets or [])[0].getsockname()[:2]))
+            terminal.give_up(why_not(error, *(sockets or [])[0].getsockname()[:2]))
         for sentence in self._announcement:
             terminal.say(sentence)
 
@@ -92,6 +92,8 @@ class Server(uvicorn.Server):
         reset them, and a proxy must not repeat a POST that it has sent. So they are served as well.
         """
         self.config.connections.is_draining = True
+        for listener in sockets or []:
+            remove_file(listener)
         accepted = [each for listener in sockets or [] for each in _accept_all(listener)]
         for server in self.servers:
             server.close()
@@ -168,17 +170,33 @@ class Config(uvicorn.Config):
         super().__init__(application, http=cast("Any", self.make_protocol), **options)
 
 
-def config(application: Any, trusted_proxies: Sequence[str]) -> Config:
+class _UnixPeer(_TrustedHosts):
+    """Trusts the peer of a Unix socket, which has no address, as well.
+
+    Unlike uvicorn's "*", it takes the last address of X-Forwarded-For that is no trusted proxy: a
+    client may have sent the addresses before it.
+    """
+
+    def __contains__(self, host: str | None) -> bool:
+        return host is None or super().__contains__(host)
+
+
+def config(
+    application: Any, trusted_proxies: Sequence[str], *, on_unix_socket: bool = False
+) -> Config:
     """Return the configuration.
 
-    Only trusted proxies may set the client's address and the id of the request.
+    Only trusted proxies may set the client's address and the id of the request. Every peer of a
+    Unix socket is trusted: its mode lets only the proxy connect.
     """
-    if trusted_proxies:
+    if trusted_proxies or on_unix_socket:
         application = ProxyHeadersMiddleware(application, trusted_hosts=list(trusted_proxies))
+        if on_unix_socket:
+            application.trusted_hosts = _UnixPeer(list(trusted_proxies))
     per_address = settings.CONNECTIONS_PER_ADDRESS if settings.RATE_LIMITS else None
     total = allowed_by_system(settings.CONNECTIONS)
     return Config(
-        RequestIds(application, trusted_proxies),
+        RequestIds(application, [ANY_PEER] if on_unix_socket else trusted_proxies),
         Connections(total, per_address, trusted_proxies),
         loop="uvloop",
         ws=BoundedProtocol,
@@ -216,32 +234,6 @@ async def _answers(state: dict[str, object]) -> AsyncIterator[None]:
         yield
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    """Return a socket that is bound but does not listen yet, or end the process."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; accepted connections inherit it
-        vanished = UNACKNOWLEDGED_SECONDS * 1_000
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, vanished)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        terminal.give_up(_why_not(error, host, port))
-    listener.setblocking(False)
-    return listener
-
-
-def _why_not(error: OSError, host: str, port: int) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return (
-            f"Port {port} on {host} is in use. "
-            "Stop the program that uses it, or choose another port with MARU_PORT."
-        )
-    return f"Maru cannot listen on {host}:{port}: {error.strerror}. Change MARU_HOST or MARU_PORT."
-
-
 def _announcement(address: str) -> Sequence[str]:
     """Return the sentences about the address and, if no account exists, about the set-up link.
 
@@ -260,11 +252,3 @@ def _announcement(address: str) -> Sequence[str]:
         return [f"Open this link within one hour to set up Maru: {link}"]
     how = "No account exists. `python manage.py setup_link` prints a link to set it up."
     return [f"Maru runs at {address}", *([how] if empty else [])]
-
-
-def _address(listener: socket.socket) -> str:
-    """Return the URL of the listener for a browser on this machine."""
-    host, port = listener.getsockname()[:2]
-    if ip_address(host).is_unspecified:
-        host = "127.0.0.1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

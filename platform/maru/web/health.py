@@ -112,4 +112,4 @@ def _may_read_metrics(request: HttpRequest) -> bool:
     """Return True if the client's IP is allowed. Behind an untrusted proxy, the IP is unknown."""
     if "X-Forwarded-For" in request.headers and not settings.TRUSTED_PROXIES:
         return False
-    return exposition.may_read(request.META["REMOTE_ADDR"])
+    return exposition.may_read(request.META.get("REMOTE_ADDR", ""))  # a Unix peer has none

@@ -167,7 +167,11 @@ def outcome(capsys: pytest.CaptureFixture[str]) -> list[str] | None:
 def test_every_mutation_of_an_address_works_or_is_refused_in_one_sentence(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = {**PRODUCTION, "MARU_OIDC_CLIENT_ID": "maru"}
+    given = {
+        **PRODUCTION,
+        "MARU_OIDC_CLIENT_ID": "maru",
+        "MARU_PUBLIC_URL": URLS["MARU_PUBLIC_URL"][0],
+    }
     values = [
         *(mutation for url in URLS.get(name, ()) for mutation in (url, *url_mutations(url))),
         *(mutation for url in URLS.get(name, ())[:1] for mutation in userinfo_mutations(url)),
