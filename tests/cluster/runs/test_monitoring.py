@@ -1,6 +1,7 @@
 """Web processes and workers export what the alarms need, and it moves when a worker is away."""
 
 import json
+import re
 import urllib.error
 import urllib.request
 
@@ -68,6 +69,9 @@ def test_stopped_worker_is_missed_and_queued_runs_age_until_its_return(
     until(lambda: web.request("GET", run, owner.token)[1]["state"] == "completed", 2 * DEADLINE)
     until(lambda: scrape(worker.url)["maru_run_seconds_count"] == 1)
     back = scrape(worker.url)
+    logged = r"worker\.started|run\.claimed|run\.ended"
+    steps = ["worker.started", "run.claimed", "run.ended"]
+    until(lambda: re.findall(logged, worker.output)[-3:] == steps)
 
     assert status == 0
     assert "Traceback" not in worker.output
