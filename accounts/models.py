@@ -39,6 +39,13 @@ class TeamRole(models.TextChoices):
 class UserManager(BaseUserManager["User"]):
     """Creates and finds users by email."""
 
+    def locked(self) -> models.QuerySet[User]:
+        """Lock the users until the transaction ends, as `TeamQuerySet.locked` locks teams.
+
+        Users are locked before teams.
+        """
+        return self.select_for_update(of=("self",), no_key=True)
+
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
         user = self.model(email=email.strip().lower(), **fields)
         user.set_password(password)
@@ -149,6 +156,10 @@ class TeamMemberQuerySet(models.QuerySet["TeamMember"]):
     def active(self) -> TeamMemberQuerySet:
         """Return the active members, see `active_member`."""
         return self.filter(active_member())
+
+    def locked(self) -> TeamMemberQuerySet:
+        """Lock the memberships until the transaction ends, after their teams and before rooms."""
+        return self.select_for_update(of=("self",), no_key=True)
 
 
 class TeamMember(models.Model):

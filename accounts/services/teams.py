@@ -331,19 +331,30 @@ def _member(team: Team, user_id: UUID, among: QuerySet[TeamMember] | None = None
     return member
 
 
-def pass_on_ownerless_teams(teams: Iterable[Team]) -> None:
+def pass_on_ownerless_teams(teams: Iterable[Team], person: User | None = None) -> None:
     """Make a member the owner of each team without an active owner; the caller has locked them.
 
     The heir is the active member with the highest role who joined first. A team without active
-    members keeps its roles: nobody has access to it until an account is reactivated.
+    members keeps its roles: nobody has access to it until an account is reactivated. Also locks the
+    memberships of `person`, whose account changes.
     """
-    for team in teams:
-        members = list(team.members.active().select_related("user").order_by("joined_at", "pk"))
-        heir = max(members, key=lambda member: _RANKS.index(TeamRole(member.role)), default=None)
-        if heir is not None and heir.role != TeamRole.OWNER:
-            _set_role(heir, TeamRole.OWNER)
-            after = {"owner": str(heir.user_id)}
-            audit(None, "team.inherited", team.pk, team_id=team.pk, after=after)
+    heirs = [heir for team in teams if (heir := _heir(team)) is not None]
+    changing = Q(pk__in=[heir.pk for heir in heirs])
+    if person is not None:
+        changing |= Q(user=person)
+    # One query, because every service locks memberships in the order of their keys.
+    list(TeamMember.objects.locked().filter(changing).order_by("pk").values_list("pk"))
+    for heir in heirs:
+        _set_role(heir, TeamRole.OWNER)
+        after = {"owner": str(heir.user_id)}
+        audit(None, "team.inherited", heir.team_id, team_id=heir.team_id, after=after)
+
+
+def _heir(team: Team) -> TeamMember | None:
+    """Return the member who inherits the team; None if it has an active owner or no members."""
+    members = list(team.members.active().select_related("user").order_by("joined_at", "pk"))
+    heir = max(members, key=lambda member: _RANKS.index(TeamRole(member.role)), default=None)
+    return None if heir is None or heir.role == TeamRole.OWNER else heir
 
 
 def _set_role(member: TeamMember, role: str) -> None:

@@ -56,7 +56,14 @@ class RoomAccountHooks(AccountHooks):
         restore_to_rooms(member=member.user, team_id=member.team_id)
 
     def member_role_changed(self, member: TeamMember) -> None:
-        """Remove a guest from open rooms, and fail the runs that the new role does not allow."""
+        """Remove a guest from open rooms, and fail the runs that the new role does not allow.
+
+        Owners and admins have all rights on all personas (`agents.services.grants`), so no run of
+        theirs ends. No room is locked for them: a deactivation makes several members owners, and
+        then locks other rooms, so the order of the locks would not be that of the ids.
+        """
+        if member.role in (TeamRole.OWNER, TeamRole.ADMIN):
+            return
         if member.role == TeamRole.GUEST:  # first: it locks all rooms of the member, in order
             leave_rooms(member=member.user, team_id=member.team_id, privacy=Privacy.TEAM)
         fail_unauthorized_runs_of(askers=[member.user], teams=[member.team_id])

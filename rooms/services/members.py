@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.audit.log import audit, audit_last
 from accounts.errors import Conflict, Forbidden, MaruError, NotFound
-from accounts.models import Invitation, Team, TeamMember, User, active_member
+from accounts.models import Invitation, Team, TeamMember, User
 from accounts.roles import ROOM_ROLES
 from accounts.services import invite
 from rooms.event_log import record
@@ -51,10 +51,12 @@ def put_member(*, user: User, room_id: UUID, member_id: UUID, role: str) -> Room
 
     Raises Conflict if the room would be left without an owner.
     """
+    team_id = access_room(user, room_id, MANAGE).team_id
+    users = lock_team_members(team_id, [member_id])
     room = lock_room(user, room_id, MANAGE)
     member = _member(room, member_id)
     if member is None:
-        member = add_members(room, lock_team_members(room.team_id, [member_id]), role)[0]
+        member = add_members(room, users, role)[0]
         after = {"user": str(member_id), "role": role}
         audit(user, "room.member_added", room.pk, team_id=room.team_id, after=after)
     elif member.role != role:
@@ -62,7 +64,6 @@ def put_member(*, user: User, room_id: UUID, member_id: UUID, role: str) -> Room
         before = {"user": str(member_id), "role": member.role}
         set_role(room, member, role)
         after = {"user": str(member_id), "role": role}
-        team_id = room.team_id
         audit(user, "room.member_changed", room.pk, team_id=team_id, before=before, after=after)
     return member
 
@@ -76,11 +77,12 @@ def join_room(*, user: User, room_id: UUID, role: str = RoomRole.MEMBER) -> Room
     team = access_open_room(user, room_id)
     if role not in (RoomRole.MEMBER, RoomRole.READER):
         raise Forbidden(_("You can join only as a member or a reader."), team_id=team.pk)
+    users = lock_team_members(team.pk, [user.pk])
     room = Room.objects.locked().get(pk=room_id)
     access_open_room(user, room_id)  # check again under the lock, as `lock_room` does
     member = _member(room, user.pk)
     if member is None:
-        member = add_members(room, lock_team_members(room.team_id, [user.pk]), role)[0]
+        member = add_members(room, users, role)[0]
         after = {"user": str(user.pk), "role": role}
         audit(user, "room.member_added", room.pk, team_id=room.team_id, after=after)
     return member
@@ -175,13 +177,15 @@ def publish_profile(user: User) -> None:
 def lock_team_members(team_id: UUID, user_ids: Sequence[UUID]) -> list[User]:
     """Lock active members of a team and return the users; raises NotFound for other users.
 
-    The lock keeps the users in the team until the transaction ends. A removal locks the member
-    before it reads the rooms, so either the removal waits for this transaction, or this transaction
-    sees the removal. Members are locked in one order, and before the audit log, as a removal does.
+    The lock keeps the users in the team, and their accounts active, until the transaction ends. A
+    removal and a deactivation lock the member before they read the rooms, so either they wait for
+    this transaction, or this transaction sees their result. It is read after the lock, because
+    PostgreSQL reads the account of a locked member as it was before the wait. Members are locked in
+    one order, and before rooms and the audit log, as a removal does.
     """
-    rows = TeamMember.objects.select_for_update(of=("self",), no_key=True).select_related("user")
-    active = rows.filter(active_member(), team=team_id, user__in=user_ids)
-    users = {member.user_id: member.user for member in active.order_by("pk")}
+    members = TeamMember.objects.filter(team=team_id, user__in=user_ids).order_by("pk")
+    list(members.locked().values_list("pk"))
+    users = {member.user_id: member.user for member in members.active().select_related("user")}
     try:
         return [users[user_id] for user_id in dict.fromkeys(user_ids)]
     except KeyError:

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from accounts.audit.log import audit_last
-from accounts.models import User
+from accounts.models import TeamMember, User
 from rooms.event_log import record
 from rooms.models import Room, RoomMember
 from rooms.permissions import set_room_role
@@ -19,7 +19,7 @@ from rooms.protocol.events import MemberAdded, MemberRemoved
 from rooms.protocol.serializers import member_body
 from rooms.runs.ending import fail_unauthorized_runs
 from rooms.services.members import remove
-from rooms.services.owners import pass_on_ownerless_rooms, revive
+from rooms.services.owners import ownerless_rooms, pass_on_ownerless_rooms, revive
 
 
 @transaction.atomic
@@ -82,13 +82,20 @@ def leave_with_account(*, member: User) -> None:
 @transaction.atomic
 @audit_last()
 def return_with_account(*, member: User) -> None:
-    """Undo `leave_with_account`."""
-    returned: list[Room] = []
-    for room, membership in _lock_memberships(member):
-        if not membership.suspended:
-            _record_return(room, membership)
-            returned.append(room)
-    pass_on_ownerless_rooms(returned)
+    """Undo `leave_with_account`, and pass on the abandoned rooms of the user's teams.
+
+    These teams may have been without an active owner, who inherits the open rooms.
+    """
+    teams = TeamMember.objects.active().filter(user=member).values("team")
+    inherited = ownerless_rooms().filter(team__in=teams).values_list("pk", flat=True)
+    own = RoomMember.objects.filter(user=member).values_list("room_id", flat=True)
+    rooms = list(Room.objects.locked().filter(pk__in={*inherited, *own}).order_by("pk"))
+    memberships = RoomMember.objects.filter(user=member, suspended=False).select_related("user")
+    returned = {membership.room_id: membership for membership in memberships}
+    for room in rooms:
+        if room.pk in returned:
+            _record_return(room, returned[room.pk])
+    pass_on_ownerless_rooms(rooms)
 
 
 def _record_removal(room: Room, member: User) -> None:

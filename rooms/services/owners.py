@@ -8,7 +8,8 @@ the account. Then the room passes on, in the same transaction:
 2. if no active member is left, an open room passes to the team owner who joined the team first;
 3. a private room is abandoned: archived, and purged after ABANDONED_RETENTION unless one of its
    members becomes active again. Nobody else gets access to it, because admins do not see private
-   rooms that they are not in. An open room of a team without active owner is abandoned too.
+   rooms that they are not in. An open room of a team without active owner is abandoned too, and
+   passes on as soon as the team has an active owner.
 
 `accounts.models.active_member` defines who is active. Every caller holds the lock of the team, so
 that its members cannot change, and the locks of the rooms.
@@ -37,14 +38,14 @@ ABANDONED_RETENTION: Final = timedelta(days=30)
 def pass_on_ownerless_rooms(rooms: Collection[Room]) -> None:
     """Give each locked room without an active owner another one, or abandon it."""
     ids = [room.pk for room in rooms]
-    ownerless = set(_ownerless().filter(pk__in=ids).values_list("pk", flat=True))
+    ownerless = set(ownerless_rooms().filter(pk__in=ids).values_list("pk", flat=True))
     for room in rooms:
         if room.pk in ownerless:
             _pass_on(room)
 
 
 def revive(room: Room) -> None:
-    """Undo the abandonment of a locked room that has an active member again."""
+    """Undo the abandonment of a locked room that has an active member or an heir again."""
     if room.abandoned_at is None:
         return
     if room.archived_at == room.abandoned_at:  # it was not archived before
@@ -62,13 +63,13 @@ def repair_owners() -> int:
     """
     repaired = 0
     owned = TeamMember.objects.active().filter(team=OuterRef("pk"), role=TeamRole.OWNER)
-    concerned = Q(pk__in=_ownerless().values("team")) | ~Exists(owned)
+    concerned = Q(pk__in=ownerless_rooms().values("team")) | ~Exists(owned)
     teams = Team.objects.filter(concerned, deleted_at=None).order_by("pk")
     for team_id in list(teams.values_list("pk", flat=True)):
         with transaction.atomic(), audit_last():
             locked_teams = list(Team.objects.locked().filter(pk=team_id, deleted_at=None))
             pass_on_ownerless_teams(locked_teams)
-            ownerless = _ownerless().filter(team__in=locked_teams)
+            ownerless = ownerless_rooms().filter(team__in=locked_teams)
             locked = Room.objects.locked().filter(pk__in=ownerless.values("pk"))
             rooms = list(locked.order_by("pk"))
             pass_on_ownerless_rooms(rooms)
@@ -76,16 +77,24 @@ def repair_owners() -> int:
     return repaired
 
 
-def _ownerless() -> QuerySet[Room]:
-    """Return the rooms, neither deleted nor abandoned, in which no active member is an owner."""
-    owners = RoomMember.objects.active().filter(room=OuterRef("pk"), role=RoomRole.OWNER)
-    return Room.objects.filter(~Exists(owners), deleted_at=None, abandoned_at=None)
+def ownerless_rooms() -> QuerySet[Room]:
+    """Return the rooms, not deleted, in which no active member is an owner.
+
+    Without the abandoned rooms that nobody can inherit.
+    """
+    members = RoomMember.objects.active().filter(room=OuterRef("pk"))
+    team_owners = TeamMember.objects.active().filter(team=OuterRef("team"), role=TeamRole.OWNER)
+    has_heir = Exists(members) | Q(Exists(team_owners), privacy=Privacy.TEAM)
+    owners = members.filter(role=RoomRole.OWNER)
+    return Room.objects.filter(~Exists(owners), Q(abandoned_at=None) | has_heir, deleted_at=None)
 
 
 def _pass_on(room: Room) -> None:
     if heir := _heir(room):
+        revive(room)
         set_role(room, heir, RoomRole.OWNER)
     elif room.privacy == Privacy.TEAM and (owner := _team_owner(room)):
+        revive(room)
         (heir,) = add_members(room, [owner.user], RoomRole.OWNER)
     else:
         _abandon(room)

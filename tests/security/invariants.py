@@ -5,7 +5,7 @@ from django.db.models import Exists, OuterRef
 from accounts.models import Team, TeamHandle, TeamMember, TeamPermission, TeamRole, User
 from accounts.names import handle_key
 from agents.models import Persona, PersonaGrant
-from rooms.models import Room, RoomMember, RoomPermission
+from rooms.models import Privacy, Room, RoomMember, RoomPermission
 
 
 def violations() -> list[str]:
@@ -44,12 +44,17 @@ def without_owner() -> list[str]:
     rooms = live.filter(abandoned_at=None).exclude(Exists(managers))
     abandoned = live.filter(abandoned_at__isnull=False)
     members = TeamMember.objects.active().filter(team=OuterRef("pk"))
+    team_owners = TeamMember.objects.active().filter(team=OuterRef("team"), role=TeamRole.OWNER)
     teams = Team.objects.filter(Exists(members), deleted_at=None)
     return [
         *(f"room {room.pk} without an owner" for room in rooms),
         *(
             f"abandoned room {room.pk} with a manager"
             for room in abandoned.filter(Exists(managers))
+        ),
+        *(
+            f"abandoned room {room.pk} with an owner of its team"
+            for room in abandoned.filter(Exists(team_owners), privacy=Privacy.TEAM)
         ),
         *(f"abandoned room {room.pk} is writable" for room in abandoned.filter(archived_at=None)),
         *(

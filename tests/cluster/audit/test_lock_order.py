@@ -30,3 +30,13 @@ def test_foreign_key_to_a_locked_room_can_be_checked(cluster: Cluster) -> None:
             key_share = "SELECT FROM rooms_room WHERE id = %s FOR KEY SHARE NOWAIT"
             assert connection.execute(key_share, [room.id]).rowcount == 1
         assert renamed.result(DEADLINE) == HTTPStatus.OK
+
+
+def test_deactivation_waits_for_transactions_that_add_the_person_and_never_deadlocks(
+    cluster: Cluster,
+) -> None:
+    script = "from tests.cluster.audit.deactivation_races import main; main()"
+
+    printed = cluster.manage("shell", "--verbosity", "0", "--command", script)
+
+    assert printed.splitlines() == ["done"]

@@ -14,8 +14,10 @@ import time_machine
 from django.core.management import call_command
 from django.utils import timezone
 
+from accounts import permissions
 from accounts.errors import Conflict, NotFound
 from accounts.models import AuditEntry, Team, TeamMember, TeamRole, User
+from accounts.permissions import access_team
 from accounts.services import (
     hand_over_team,
     remove_team_member,
@@ -26,8 +28,10 @@ from accounts.services import (
     suspend_user,
 )
 from accounts.services.teams import add_team_member
+from agents.services import put_grants
+from agents.services.grants import Grant
 from rooms import services
-from rooms.models import Room, RoomMember, RoomRole
+from rooms.models import Room, RoomMember, RoomRole, Run, RunState
 from rooms.permissions import MANAGE, POST, VIEW, access_room, set_room_role
 from rooms.services.owners import ABANDONED_RETENTION
 from rooms.services.rooms import RETENTION
@@ -244,6 +248,75 @@ def test_team_without_active_members_returns_with_its_owner(cast: Cast) -> None:
     restore_user(person=cast.stranger)
 
     assert access_room(cast.stranger, room.pk, POST)
+
+
+@pytest.mark.parametrize("name", ["owner", "reader"])
+def test_team_and_open_room_pass_to_the_first_user_who_is_reactivated(
+    cast: Cast, name: str
+) -> None:
+    """The room has no member but `member`; `reader` is no owner of the team yet."""
+    open_room, private = room_of(cast, privacy="team"), room_of(cast)
+    everybody = (cast.owner, cast.moderator, cast.reader, cast.member)
+    for user in everybody:
+        suspend_user(person=user)
+    returning = getattr(cast, name)
+
+    restore_user(person=returning)
+
+    assert access_team(returning, cast.team.pk, permissions.MANAGE)
+    assert owners(open_room) == {returning}
+    assert access_room(returning, open_room.pk, POST)
+    assert inherited(open_room) == ["room.abandoned", "room.revived", "room.inherited"]
+    assert Room.objects.get(pk=private.pk).abandoned_at is not None
+    assert services.repair_owners() == 0
+
+
+def test_open_room_that_was_archived_before_its_abandonment_stays_archived(cast: Cast) -> None:
+    room = room_of(cast, privacy="team")
+    services.archive_room(user=cast.member, room_id=room.pk)
+    for user in (cast.owner, cast.moderator, cast.reader, cast.member):
+        suspend_user(person=user)
+
+    restore_user(person=cast.owner)
+
+    room.refresh_from_db()
+    assert room.abandoned_at is None
+    assert room.archived_at is not None
+    assert owners(room) == {cast.owner}
+
+
+def test_repair_revives_abandoned_open_rooms_of_teams_with_an_owner(cast: Cast) -> None:
+    room = room_of(cast, privacy="team")
+    suspend_user(person=cast.member)
+    room.members.all().delete()
+    set_room_role([cast.owner, cast.member], room, None)
+    Room.objects.filter(pk=room.pk).update(abandoned_at=timezone.now(), archived_at=timezone.now())
+    assert len(violations()) == 1
+
+    assert services.repair_owners() == 1
+
+    assert owners(room) == {cast.owner}
+
+
+@pytest.mark.parametrize("role", [TeamRole.MEMBER, TeamRole.ADMIN])
+def test_run_ends_if_only_the_former_lower_role_may_use_the_persona(cast: Cast, role: str) -> None:
+    """A higher role may end a right; the roles of an owner and an admin include all rights."""
+    guest = make_user("Guest")
+    add_team_member(cast.team, guest, TeamRole.GUEST)
+    services.add_members(cast.room, [guest], RoomRole.MEMBER)
+    put_grants(
+        user=cast.owner,
+        persona_id=cast.persona.pk,
+        grants=[Grant(frozenset({"use"}), role=TeamRole.GUEST)],
+    )
+    services.post_message(
+        user=guest, room_id=cast.room.pk, text="question", personas=[cast.persona.pk]
+    )
+
+    set_team_role(user=cast.owner, team_id=cast.team.pk, member_id=guest.pk, role=role)
+
+    ended = Run.objects.get().state == RunState.FAILED
+    assert ended == (role == TeamRole.MEMBER)
 
 
 def test_repair_passes_on_what_earlier_versions_have_left(cast: Cast) -> None:
