@@ -45,6 +45,7 @@ class AnswerBody:
         self._stream = stream
         self._decompressor = Decompressor(encoding)
         self._deltas: list[Delta] = []  # deltas that have not been passed on
+        self._turn = 0  # events since control was last yielded
         self._size = 0  # bytes read since deltas were last passed on
         self._readable = asyncio.Event()  # there are deltas, or the reading task has ended
         self._full = asyncio.Event()  # the high-water mark is reached, or the task has ended
@@ -90,24 +91,18 @@ class AnswerBody:
             error = AnswerFailed("provider_garbled")
         except Exception as caught:
             error = caught
-        for delta in self.reader.finish(cut=error is not None):
-            self._deltas.append(delta)
+        await self._add(self.reader.finish(cut=error is not None))
         if error is not None and not self.reader.ended:
             raise error
 
     async def _read_pieces(self) -> None:
         loop = asyncio.get_running_loop()
-        turn = 0
         try:
             async with asyncio.timeout(None) as grace:
                 async for data in self._stream:
                     before = self.reader.deltas
                     for piece in self._pieces(data):
-                        turn += 1 + len(piece) // 512 + self._take(piece)
-                        # Counted across reads: one TCP segment may hold thousands of tiny chunks.
-                        if turn > EVENTS_PER_TURN:
-                            turn = 0
-                            await asyncio.sleep(0)
+                        await self._take(piece)
                         await self._wait_for_consumer(len(piece))
                         if self.reader.done:
                             return
@@ -117,23 +112,36 @@ class AnswerBody:
         except TimeoutError:
             return
         for piece in self._decompressor.finish():
-            self._take(piece)
+            await self._take(piece)
 
     def _pieces(self, data: bytes) -> Iterator[bytes]:
         for plain in self._decompressor.feed(data):
-            for start in range(0, len(plain), PIECE_BYTES):
+            # An empty piece counts as well: a compressed body may have thousands of empty members.
+            for start in range(0, len(plain) or 1, PIECE_BYTES):
                 yield plain[start : start + PIECE_BYTES]
 
-    def _take(self, piece: bytes) -> int:
-        """Add the deltas in these bytes; return the number of events with deltas."""
-        before, seconds = self.reader.deltas, self._thoughts.hold_seconds
-        for delta in self.reader.feed(piece):
-            self._deltas.append(delta)
-        if self._deltas:
-            self._readable.set()
-        elif self._hold is None and self._thoughts.holds and seconds is not None:
+    async def _take(self, piece: bytes) -> None:
+        """Add the deltas in these bytes."""
+        # Counted across reads: one TCP segment may hold thousands of tiny chunks.
+        before = self.reader.deltas
+        await self._add(self.reader.feed(piece))
+        await self._count(1 + len(piece) // 512 + self.reader.deltas - before)
+        seconds = self._thoughts.hold_seconds
+        if self._hold is None and not self._deltas and self._thoughts.holds and seconds is not None:
             self._hold = asyncio.get_running_loop().call_later(seconds, self._end_hold)
-        return self.reader.deltas - before
+
+    async def _add(self, deltas: Iterator[Delta]) -> None:
+        for delta in deltas:
+            self._deltas.append(delta)
+            self._readable.set()
+            await self._count(1)  # one event may hold thousands of fragments of tool calls
+
+    async def _count(self, events: int) -> None:
+        """Count events; yield control after EVENTS_PER_TURN of them."""
+        self._turn += events
+        if self._turn > EVENTS_PER_TURN:
+            self._turn = 0
+            await asyncio.sleep(0)
 
     def _end_hold(self) -> None:
         self._deltas += self.reader.end_hold()

@@ -15,6 +15,9 @@ from agents.engine_types import MAX_TOKEN_COUNT, Usage
 
 MAX_IGNORED: Final = 10_000
 """Events without meaning, for example heartbeats, that one stream may hold."""
+MAX_ITEMS: Final = 1_000
+"""Choices, parts of `content`, tool calls or errors in one list. Without a bound, the event loop
+waits for more than a second while one event of 1 MiB is read."""
 TEXT_PARTS: Final = ("text", "output_text", "text_delta", "refusal")
 _DONE: Final = re.compile(r"\s*\[?done\]?\s*", re.IGNORECASE)
 _NO_REASON: Final = ("", "null", "none", "false")
@@ -169,11 +172,17 @@ def error_report(value: dict[str, Any], event_type: str = "message") -> ErrorRep
 def _error_in_other_value(value: object, event_type: str) -> ErrorReport | None:
     """Return the error in a list (Gemini sends `[{"error": …}]`), or in an event named `error`."""
     if isinstance(value, list):
+        _check_length(value)
         reports = (error_report(item) for item in value if isinstance(item, dict))
         return next((report for report in reports if report), None)
     if event_type == "error":
         return ErrorReport(message=str(value)[:1000])
     return None
+
+
+def _check_length(items: list[Any]) -> None:
+    if len(items) > MAX_ITEMS:
+        raise UnreadableData
 
 
 def _is_comment(value: object) -> bool:
@@ -202,6 +211,7 @@ def _first_choice(choices: object) -> dict[str, Any] | None:
         return None
     if not isinstance(choices, list):
         raise UnreadableData
+    _check_length(choices)
     for position, choice in enumerate(choices):
         if choice is None:
             continue
@@ -224,6 +234,7 @@ def _finish_reason(choice: dict[str, Any]) -> str:
 def _answer_text(fields: dict[str, Any]) -> str:
     content = fields.get("content")
     if isinstance(content, list):
+        _check_length(content)
         text = "".join(map(_part_text, content))
     elif isinstance(content, dict):
         text = _part_text(content)
@@ -258,6 +269,7 @@ def _tool_calls(fields: dict[str, Any]) -> Iterator[ToolCallDelta]:
         calls = [{"function": function}]
     if not isinstance(calls, list):
         raise UnreadableData
+    _check_length(calls)
     for position, call in enumerate(calls):
         if not isinstance(call, dict):
             continue

@@ -34,7 +34,9 @@ class Decompressor:
             if len(self._head) < (_SNIFFED_BYTES if self._is_deflate else len(_GZIP)):
                 return
             data = self._sniff()
-        yield from self._inflate(data)
+        # In pieces: zlib copies the input that is left for each piece of output, and each member.
+        for start in range(0, len(data), PIECE_BYTES):
+            yield from self._inflate(data[start : start + PIECE_BYTES])
 
     def finish(self) -> Iterator[bytes]:
         """Yield the rest. A compressed body that was cut is not an error."""
@@ -54,8 +56,7 @@ class Decompressor:
 
     def _inflate(self, data: bytes) -> Iterator[bytes]:
         if self._window is None:
-            for start in range(0, len(data), PIECE_BYTES):
-                yield data[start : start + PIECE_BYTES]
+            yield data
             return
         piece = b""
         while data or len(piece) == PIECE_BYTES:  # a full piece: zlib may hold more output

@@ -10,14 +10,12 @@ words of an answer:
 5. The end of the stream ends the last line and the last event.
 """
 
-import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 BOM: Final = b"\xef\xbb\xbf"
 JSON_STARTS: Final = (b"{", b"[")
 FIELDS: Final = (b"event", b"id", b"retry")
-_NESTING: Final = re.compile(rb'\\.|["{}\[\]]')
 
 
 class EventTooLarge(ValueError):
@@ -152,7 +150,7 @@ class SseParser:
         return bool(self._data) and self._nesting.follow(self._data) > 0
 
     def _json_is_complete(self) -> bool:
-        return self._data[0].lstrip().startswith(JSON_STARTS) and not self._json_is_open()
+        return self._nesting.follow(self._data) == 0 and self._nesting.is_json
 
     def _check_size(self, more: int) -> None:
         if self._data_bytes + more > self._max_event_bytes:
@@ -163,22 +161,28 @@ class _JsonNesting:
     """Follows the nesting of JSON over the lines of one event, each line once."""
 
     def __init__(self) -> None:
+        self.is_json = False
         self._depth = 0
         self._in_string = False
         self._lines = 0
 
     def follow(self, lines: list[bytes]) -> int:
         """Return the number of open objects, arrays and strings; 0 for data that is no JSON."""
-        if not lines[0].lstrip().startswith(JSON_STARTS):
-            return 0
-        for line in lines[self._lines :]:
-            for token in _NESTING.findall(line):
-                if token == b'"':
-                    self._in_string = not self._in_string
-                elif not self._in_string and token in b"{}[]":
-                    self._depth += 1 if token in b"{[" else -1
+        if not self._lines:
+            self.is_json = lines[0].lstrip().startswith(JSON_STARTS)
+        if self.is_json:
+            for line in lines[self._lines :]:
+                self._add(line)
         self._lines = len(lines)
         return max(self._depth, 0) + self._in_string
+
+    def _add(self, line: bytes) -> None:
+        # Without a loop in Python: a line may have 1 MiB, and the event loop waits.
+        parts = line.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')
+        outside = b"".join(parts[self._in_string :: 2])
+        self._depth += outside.count(b"{") + outside.count(b"[")
+        self._depth -= outside.count(b"}") + outside.count(b"]")
+        self._in_string ^= len(parts) % 2 == 0
 
 
 def _text(value: bytes) -> str:

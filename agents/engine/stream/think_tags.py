@@ -20,6 +20,8 @@ MAX_HELD: Final = 64 * 1024
 """Characters that are held at most while an end tag may follow."""
 MAX_BLANK: Final = 1_000
 """White space before the first word, or before a tag, that is held at most."""
+MAX_TAGS: Final = 1_000
+"""Tags that are removed from one answer at most."""
 
 _NAMES: Final = (
     "think",
@@ -43,11 +45,24 @@ _PAIRS: Final = {
 _ENDS: Final = tuple(_PAIRS.values())
 _TAGS: Final = (*_PAIRS, *_ENDS)
 _LONGEST: Final = max(map(len, _TAGS))
-_ANY_END: Final = re.compile("|".join(map(re.escape, _ENDS)), re.IGNORECASE)
-_ANY_START: Final = re.compile("|".join(map(re.escape, _PAIRS)), re.IGNORECASE)
-_END_LINE: Final = re.compile(
-    rf"^[ \t]*(?:{_ANY_END.pattern})[ \t]*$\n", re.IGNORECASE | re.MULTILINE
+_FLAGS: Final = re.IGNORECASE | re.ASCII  # ASCII: "ſ" would match "s", and no tag has it
+_STARTS_PATTERN: Final = "|".join(map(re.escape, _PAIRS))
+_ENDS_PATTERN: Final = "|".join(map(re.escape, _ENDS))
+_ANY_START: Final = re.compile(_STARTS_PATTERN, _FLAGS)
+_ANY_END: Final = re.compile(_ENDS_PATTERN, _FLAGS)
+# An end tag is quoted if it stands between two backticks. After a first backtick, the pattern waits
+# for the next character.
+_UNQUOTED: Final = {
+    end: re.compile(rf"(?<!`){re.escape(end)}|{re.escape(end)}(?=[^`])", _FLAGS) for end in _ENDS
+}
+# What decides about an orphan end tag: lines and backticks tell whether it is in code.
+_MARK: Final = re.compile(
+    rf"(?P<line>\n)|(?P<ticks>`+)|(?P<end>{_ENDS_PATTERN})|(?P<start>{_STARTS_PATTERN})", _FLAGS
 )
+_FENCE: Final = re.compile(r"[^\S\n]*(?:```|~~~)")
+_END_LINE: Final = re.compile(rf"\n[ \t]{{0,16}}(?:{_ENDS_PATTERN})[ \t]{{0,16}}\n", _FLAGS)
+_LONGEST_LINE: Final = _LONGEST + 34
+_BLANK: Final = re.compile(rf"\s{{0,{MAX_BLANK}}}")
 _INDENTED: Final = re.compile(r"(?:^|\n)(?: {4}|\t)[ \t]*\Z")
 
 
@@ -56,6 +71,9 @@ class ThinkTagFilter:
 
     `has_orphan_end` becomes True if an end tag arrives without its start tag. `hold_seconds` is
     how long text is held before the caller calls `end_hold`; None: until an end tag arrives.
+
+    The time is linear in the length of the text, however it is cut: a provider can send anything,
+    and the worker's event loop serves other teams as well.
     """
 
     def __init__(self, *, hold_seconds: float | None = FIRST_HOLD_SECONDS) -> None:
@@ -63,10 +81,12 @@ class ThinkTagFilter:
         self.hold_seconds = hold_seconds
         self._awaits_orphan = True
         self._held = ""
-        self._searched = 0  # characters of `_held` that hold no orphan end tag
+        self._scan = _OrphanScan()
         self._end: str | None = None  # the end tag of the thoughts that are arriving
+        self._tags = 0
         self._found_thoughts = False
         self._passes = False  # the answer has begun
+        self._watched = 0  # characters that have passed under `_watch`
 
     @property
     def has_passed(self) -> bool:
@@ -89,15 +109,16 @@ class ThinkTagFilter:
             self._watch(text)
             return text
         self._held += text
-        if len(self._held) > MAX_BLANK and self._held[:MAX_BLANK].isspace():
-            return self._pass()
-        while self._remove_tag():
-            pass
+        position = 0
+        while (after := self._take_tag(position)) is not None:
+            position = after
+        self._held = self._held[position:]
         if self._end is not None:
             self._held = self._held[-_LONGEST - 1 :]  # an end tag may have begun
             return ""
         waits = self._awaits_orphan or self._may_begin_with_tag()
-        return "" if waits and len(self._held) <= MAX_HELD else self._pass()
+        is_blank = len(self._held) > MAX_BLANK and self._held[:MAX_BLANK].isspace()
+        return "" if waits and not is_blank and len(self._held) <= MAX_HELD else self._pass()
 
     def end_hold(self) -> str:
         """Return the text that is held for an orphan end tag; later text is not held for one."""
@@ -110,82 +131,109 @@ class ThinkTagFilter:
 
     def _pass(self) -> str:
         """Return all that is held; from now on, text passes."""
-        text, self._held, self._passes = self._held, "", True
+        text, self._held, self._passes = self._held, "\n", True  # a line begins
         if self._found_thoughts:
             text = text.lstrip()
         self._watch(text)
         return text
 
     def _watch(self, text: str) -> None:
-        """Look for an orphan end tag in text that passes. Such a tag has a line of its own."""
-        if self.has_orphan_end or self._found_thoughts:
+        """Look for an orphan end tag in text that passes. Such a tag has a line of its own.
+
+        Only the first MAX_HELD characters are searched: the next answer is held no longer.
+        """
+        if self.has_orphan_end or self._found_thoughts or self._watched >= MAX_HELD:
             return
-        self._held = (self._held + text)[-_LONGEST - 2 - len(text) :]
-        self.has_orphan_end = bool(_END_LINE.search(self._held))
+        searched = self._held + text[: MAX_HELD - self._watched]
+        self._watched += len(text)
+        self.has_orphan_end = bool(_END_LINE.search(searched))
+        self._held = searched[-_LONGEST_LINE:]
 
-    def _remove_tag(self) -> bool:
-        """Remove one tag, with the thoughts that it ends; return False if there is none."""
-        if self._end is None:
-            start = self._start()
-            if start is None:
-                return False
-            first = self._held[start : start + _LONGEST].lower()
-            for begin, end in _PAIRS.items():
-                if first.startswith(begin):
-                    self._end, self._held = end, self._held[start + len(begin) :]
-                    return True
-            position = self._find_orphan_end()
-            self.has_orphan_end = self.has_orphan_end or position is not None
+    def _take_tag(self, position: int) -> int | None:
+        """Return the position after the next tag to remove, from `position` on; None without one.
+
+        The text before a start tag is blank; the text before an end tag is thoughts.
+        """
+        if self._end is not None:
+            found = _UNQUOTED[self._end].search(self._held, position)
+            return None if found is None else self._end_thoughts(found.end())
+        start = self._start(position)
+        if start is None or self._tags >= MAX_TAGS:
+            return None
+        if found := _ANY_START.match(self._held, start):
+            self._end = _PAIRS[found[0].lower()]
+            return found.end()
+        if self._awaits_orphan:
+            after = self._scan.find(self._held)
         else:
-            position = self._find_end(self._end)
-        if position is None:
-            return False
-        self._held, self._searched = self._held[position:], 0
-        self._end, self._found_thoughts, self._awaits_orphan = None, True, False
-        return True
+            # After thoughts, only an end tag that stands before the answer is an orphan.
+            found = _ANY_END.match(self._held, start)
+            after = found.end() if found else None
+        if after is None:
+            return None
+        self.has_orphan_end = True
+        return self._end_thoughts(after)
 
-    def _start(self) -> int | None:
-        """Return where the first word is held, or None if it is indented as code."""
-        start = len(self._held) - len(self._held.lstrip())
-        return None if _INDENTED.search(self._held[:start]) else start
+    def _end_thoughts(self, position: int) -> int:
+        self._tags += 1
+        self._end, self._found_thoughts, self._awaits_orphan = None, True, False
+        return position
+
+    def _start(self, position: int = 0) -> int | None:
+        """Return where the first word from `position` on is held.
+
+        None if it is indented as code, or stands after MAX_BLANK characters of white space.
+        """
+        blank = _BLANK.match(self._held, position)
+        assert blank is not None  # the pattern also matches nothing
+        code = len(blank[0]) >= MAX_BLANK or _INDENTED.search(blank[0])
+        return None if code else blank.end()
 
     def _may_begin_with_tag(self) -> bool:
         """Return True if only white space, or a part of a tag, is held."""
         start = self._start()
         if start is None:
-            return not self._held.strip()
+            return self._held[: MAX_BLANK + 1].isspace()
         first = self._held[start : start + _LONGEST].lower()
         return any(tag.startswith(first) for tag in _TAGS)
 
-    def _find_end(self, end: str) -> int | None:
-        """Return the position after the end tag, unless the tag is quoted in backticks."""
-        text = self._held.lower()
-        found = text.find(end)
-        while found >= 0 and text[found - 1 : found] == "`":
-            if text[found + len(end) : found + len(end) + 1] != "`":
-                # Without the next character it is unknown whether the tag is quoted.
-                return None if found + len(end) == len(text) else found + len(end)
-            found = text.find(end, found + 1)
-        return found + len(end) if found >= 0 else None
 
-    def _find_orphan_end(self) -> int | None:
-        """Return the position after the first end tag that has no start tag and is not in code.
+class _OrphanScan:
+    """Finds the first end tag that has no start tag and is not in code; reads each character once.
 
-        After thoughts, only an end tag that stands before the answer is an orphan.
+    The text is Markdown: fences, indented lines and backticks make code.
+    """
+
+    def __init__(self) -> None:
+        self._position = 0
+        self._line = 0  # where the current line begins
+        self._is_fenced = False
+        self._is_quoted = False  # the current line has an odd number of backticks so far
+        self._has_start = False
+
+    def find(self, text: str) -> int | None:
+        """Return the position after the tag, or None; `text` is that of the last call, or longer.
+
+        Only the first MAX_HELD characters are read.
         """
-        if not self._awaits_orphan:
-            found = _ANY_END.match(self._held.lstrip())
-            return len(self._held) - len(self._held.lstrip()) + found.end() if found else None
-        for found in _ANY_END.finditer(self._held, max(0, self._searched - _LONGEST)):
-            before = self._held[: found.start()]
-            if not _ANY_START.search(before) and not _ends_in_code(before):
-                return found.end()
-        self._searched = len(self._held)
+        if self._has_start:
+            return None
+        for mark in _MARK.finditer(text, self._position, MAX_HELD):
+            self._position = mark.end()
+            if mark.lastgroup == "line":
+                self._is_fenced ^= _FENCE.match(text, self._line) is not None
+                self._is_quoted = False
+                self._line = mark.end()
+            elif mark.lastgroup == "ticks":
+                self._is_quoted ^= len(mark[0]) % 2 == 1
+            elif mark.lastgroup == "start":
+                self._has_start = True
+                return None
+            elif not (self._is_fenced or self._is_quoted or self._is_indented(text)):
+                return mark.end()
+        # A tag may have begun after the last mark.
+        self._position = max(self._position, min(len(text), MAX_HELD) - _LONGEST)
         return None
 
-
-def _ends_in_code(text: str) -> bool:
-    """Return True if Markdown that goes on after `text` is code."""
-    *lines, last = text.split("\n")
-    fences = sum(line.lstrip().startswith(("```", "~~~")) for line in lines)
-    return fences % 2 == 1 or last.count("`") % 2 == 1 or last.startswith(("    ", "\t"))
+    def _is_indented(self, text: str) -> bool:
+        return text.startswith(("    ", "\t"), self._line)

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from agents.engine.stream.think_tags import MAX_HELD, ThinkTagFilter
+from agents.engine.stream.think_tags import MAX_HELD, MAX_TAGS, ThinkTagFilter
 from tests.deadlines import scaled
 
 # The text of a model, and the answer in it, if the whole text arrives within the hold.
@@ -106,6 +106,21 @@ def test_held_text_is_bounded() -> None:
     assert shown == "word " * (MAX_HELD // 100 * 100)
 
 
+@pytest.mark.parametrize("size", [1_000, MAX_HELD * 2])
+def test_an_end_tag_is_searched_in_the_text_that_may_be_held_only(size: int) -> None:
+    thoughts = "word " * (MAX_HELD // 5 + 1) + "</think>"
+
+    assert answer(thoughts + "Hello", size) == thoughts + "Hello"
+    assert answer("<think>" + thoughts + "Hello", size) == "Hello"
+
+
+@pytest.mark.parametrize("size", [7, 1_000, 100_000])
+def test_a_bounded_number_of_tags_is_removed(size: int) -> None:
+    pair = "<think></think>"
+
+    assert answer(pair * (MAX_TAGS + 2) + "Hello", size) == pair * 2 + "Hello"
+
+
 @pytest.mark.parametrize("piece", [" \n", "\n", " ", "\t", "ab", "`", "</", "<think", "</think "])
 @pytest.mark.parametrize("begin", ["", "a", "<think>", "<think>a</think>"])
 def test_no_text_takes_quadratic_time(begin: str, piece: str) -> None:
@@ -138,6 +153,9 @@ def test_thoughts_without_an_end_take_no_memory() -> None:
         ("secret\n</think>\n\nHello", True),
         ("the tag </think> ends thoughts", False),
         ("`</think>`\n", False),
+        ("a" + " " * 99 + "</think>\n", False),
+        ("</think>\n", True),
+        ("\n" * 1_000 + "</think>\n", True),
         ("<think>a</think>\nb\n</think>\n", False),
         ("Hello", False),
     ],
