@@ -14,7 +14,7 @@ from accounts.models import User
 from accounts.scopes import SCOPES
 from accounts.services import create_setup_link, create_token
 from maru.config import database
-from maru.management.refusals import refusals_as_command_errors
+from maru.management.command_errors import refusals_as_command_errors
 from maru.web.setup import create_first_account
 
 

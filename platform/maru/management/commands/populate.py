@@ -23,7 +23,7 @@ from agents.services import (
     create_persona,
 )
 from maru.config import database
-from maru.management.refusals import refusals_as_command_errors
+from maru.management.command_errors import refusals_as_command_errors
 from rooms.models import RoomRole
 from rooms.services import add_members, create_room
 
