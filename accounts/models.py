@@ -181,6 +181,11 @@ class TeamMember(models.Model):
     def __str__(self) -> str:
         return f"{self.user_id} {self.role} of {self.team_id}"
 
+    @property
+    def is_active(self) -> bool:
+        """True for an active member, as `active_member` defines; reads `user`."""
+        return self.suspended_at is None and self.user.is_active
+
 
 class TeamHandle(models.Model):
     """A handle that a member or a persona of a team has; only `services.handles` writes the rows.

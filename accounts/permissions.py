@@ -53,6 +53,15 @@ def lock_team(user: User, team_id: UUID, permission: str) -> Team:
     return access_team(user, team_id, permission)
 
 
+def lock_user(user: User) -> None:
+    """Lock the row of `user` until the transaction ends, to count what the user has.
+
+    Raises Unauthenticated if the account was deactivated meanwhile. Users are locked before teams.
+    """
+    if not list(User.objects.locked().filter(pk=user.pk, is_active=True).values_list("pk")):
+        raise Unauthenticated
+
+
 def access_deleted_team(user: User, team_id: UUID) -> Team:
     """Return a deleted team to one of its owners, who may restore it; else raise NotFound."""
     granted = _granted(user).filter(content_object=team_id)

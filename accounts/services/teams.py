@@ -31,6 +31,7 @@ from accounts.permissions import (
     VIEW,
     access_deleted_team,
     lock_team,
+    lock_user,
     team_permissions,
 )
 from accounts.roles import TEAM_ROLES, set_permissions
@@ -48,6 +49,7 @@ _RANKS: Final = (TeamRole.GUEST, TeamRole.MEMBER, TeamRole.ADMIN, TeamRole.OWNER
 def create_team(*, user: User, name: str) -> Team:
     """Create a team that `user` owns. Raises Forbidden for a team-bound credential."""
     check_not_team_bound(user.scope)
+    lock_user(user)
     owned = TeamMember.objects.filter(user=user, role=TeamRole.OWNER, team__deleted_at=None)
     if owned.count() >= MAX_OWNED_TEAMS:
         raise Conflict(_("You own 100 teams. Delete or hand over one first."))

@@ -15,7 +15,7 @@ from accounts.errors import Conflict, Forbidden, Invalid, NotFound
 from accounts.hooks import AccessRevoked, access_revoked
 from accounts.models import ApiToken, Team, User
 from accounts.names import require_name
-from accounts.permissions import VIEW, access_team
+from accounts.permissions import VIEW, access_team, lock_user
 from accounts.scopes import ADMIN, READ, SCOPES, WRITE, Scope, check_scope, implied_scopes
 
 PREFIX: Final = "maru_"
@@ -48,6 +48,7 @@ def create_token(
     if expires_at is not None and not now < expires_at < now + MAX_TOKEN_LIFETIME:
         message = _("Choose a time in the future, at most ten years from now.")
         raise Invalid(fields={"expires_at": message})
+    lock_user(user)
     if ApiToken.objects.filter(user=user).count() >= MAX_TOKENS:
         raise Conflict(_("You have 100 tokens. Revoke one before you create another."))
     secret = generate_secret(PREFIX)

@@ -258,12 +258,12 @@ def _render_people(
 def _member_rows(user: User, team: Team, roles: list[TeamRole]) -> list[MemberRow]:
     """Return the members by role and name; `roles` are the roles that `user` may grant."""
     members = list(members_visible_to(user, team).select_related("user"))
-    owners = [m for m in members if m.role == TeamRole.OWNER and m.suspended_at is None]
+    owners = [m for m in members if m.role == TeamRole.OWNER and m.is_active]
     is_owner = any(owner.user_id == user.pk for owner in owners)
     rows = []
     for member in sorted(members, key=_by_role_and_name):
         may_remove = member not in owners or len(owners) > 1
-        may_own = is_owner and member.user_id != user.pk and member.suspended_at is None
+        may_own = is_owner and member.user_id != user.pk and member.is_active
         rows.append(MemberRow(member, may_remove, may_remove and member.role in roles, may_own))
     return rows
 

@@ -18,7 +18,9 @@ that its members cannot change, and the locks of the rooms.
 from collections.abc import Collection
 from datetime import timedelta
 from typing import Final
+from uuid import UUID
 
+import structlog
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
@@ -31,6 +33,8 @@ from rooms.models import Privacy, Room, RoomMember, RoomRole
 from rooms.protocol.events import RoomArchived, RoomChanged
 from rooms.protocol.serializers import room_body
 from rooms.services.members import add_members, set_role
+
+log = structlog.get_logger(__name__)
 
 ABANDONED_RETENTION: Final = timedelta(days=30)
 
@@ -59,22 +63,32 @@ def revive(room: Room) -> None:
 def repair_owners() -> int:
     """Pass on all teams and rooms without an active owner; return the number of rooms.
 
-    Repairs rows that earlier versions or commands outside of the services have left.
+    Repairs rows that earlier versions or commands outside of the services have left. A team that
+    fails is logged, and the other teams are repaired.
     """
     repaired = 0
     owned = TeamMember.objects.active().filter(team=OuterRef("pk"), role=TeamRole.OWNER)
     concerned = Q(pk__in=ownerless_rooms().values("team")) | ~Exists(owned)
     teams = Team.objects.filter(concerned, deleted_at=None).order_by("pk")
     for team_id in list(teams.values_list("pk", flat=True)):
-        with transaction.atomic(), audit_last():
-            locked_teams = list(Team.objects.locked().filter(pk=team_id, deleted_at=None))
-            pass_on_ownerless_teams(locked_teams)
-            ownerless = ownerless_rooms().filter(team__in=locked_teams)
-            locked = Room.objects.locked().filter(pk__in=ownerless.values("pk"))
-            rooms = list(locked.order_by("pk"))
-            pass_on_ownerless_rooms(rooms)
-            repaired += len(rooms)
+        try:
+            repaired += _repair_owners_of(team_id)
+        except Exception as error:  # the next purge repairs the team
+            name = type(error).__name__
+            log.warning("owners.not_repaired", team=str(team_id), error=name, exc_info=True)
     return repaired
+
+
+@transaction.atomic
+@audit_last()
+def _repair_owners_of(team_id: UUID) -> int:
+    teams = list(Team.objects.locked().filter(pk=team_id, deleted_at=None))
+    pass_on_ownerless_teams(teams)
+    ownerless = ownerless_rooms().filter(team__in=teams)
+    locked = Room.objects.locked().filter(pk__in=ownerless.values("pk"))
+    rooms = list(locked.order_by("pk"))
+    pass_on_ownerless_rooms(rooms)
+    return len(rooms)
 
 
 def ownerless_rooms() -> QuerySet[Room]:

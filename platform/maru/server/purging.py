@@ -1,7 +1,7 @@
 """Deletes rows that are no longer needed: hourly in a worker, daily by the command `purge`."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -21,17 +21,26 @@ PURGE_SECONDS: Final = 3600.0
 
 
 def purge(*, teams: bool) -> dict[str, int]:
-    """Repair owners and delete what has expired; return the number of deleted rows of each kind.
+    """Repair owners and delete what has expired; return the number of rows of each kind.
 
     With `teams`, also deleted teams with their audit log: only the owner of the tables may do so.
+    A kind that fails is logged and left out, and the other kinds are deleted.
     """
-    repair_owners()
-    return {
-        "teams": purge_teams() if teams else 0,
-        "rooms": purge_rooms(),
-        "responses": purge_responses(),
-        "credentials": purge_expired(),
+    kinds: dict[str, Callable[[], int]] = {
+        "owners": repair_owners,
+        "teams": purge_teams if teams else int,
+        "rooms": purge_rooms,
+        "responses": purge_responses,
+        "credentials": purge_expired,
     }
+    done = {}
+    for kind, work in kinds.items():
+        try:
+            done[kind] = work()
+        except Exception as error:  # the next purge deletes the rows
+            trace = not is_outage(error)
+            log.warning("purge.failed", kind=kind, error=type(error).__name__, exc_info=trace)
+    return done
 
 
 @asynccontextmanager

@@ -1,6 +1,8 @@
 """The permission check of teams, and the services that change members."""
 
+from collections.abc import Callable
 from contextlib import suppress
+from types import ModuleType
 from uuid import uuid4
 
 import pytest
@@ -9,7 +11,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from accounts.errors import Conflict, Forbidden, Invalid, MaruError, NotFound, Unauthenticated
 from accounts.hooks import AccessRevoked
-from accounts.models import Team, TeamMember, TeamPermission, TeamRole
+from accounts.models import Team, TeamMember, TeamPermission, TeamRole, User
 from accounts.permissions import MANAGE, MANAGE_AGENTS, MANAGE_PEOPLE, VIEW, access_team
 from accounts.roles import TEAM_ROLES, set_permissions
 from accounts.services import (
@@ -20,12 +22,16 @@ from accounts.services import (
     remove_team_member,
     rename_team,
     set_team_role,
+    suspend_user,
+    teams,
+    tokens,
     user_for_token,
 )
 from accounts.services.teams import add_team_member
 from tests.accounts.concurrency import run_concurrently
 from tests.accounts.conftest import Cast, make_user
 from tests.accounts.revocations import observe_revocations, record_revocations
+from tests.security.locks import before_locks_and_writes
 
 pytestmark = pytest.mark.django_db
 
@@ -249,3 +255,40 @@ def test_member_who_is_added_again_has_the_permissions_of_the_new_role(cast: Cas
     assert last == "guest"
     with pytest.raises(Forbidden):
         access_team(person, cast.team.pk, MANAGE_PEOPLE)
+
+
+@pytest.mark.parametrize(
+    ("module", "limit", "create"),
+    [
+        (teams, "MAX_OWNED_TEAMS", lambda user: create_team(user=user, name="Team")),
+        (tokens, "MAX_TOKENS", lambda user: create_token(user=user, name="script")),
+    ],
+    ids=["teams", "tokens"],
+)
+def test_limit_counts_what_was_created_while_the_request_waited(
+    cast: Cast,
+    monkeypatch: pytest.MonkeyPatch,
+    module: ModuleType,
+    limit: str,
+    create: Callable[[User], object],
+) -> None:
+    monkeypatch.setattr(module, limit, 1)
+    created: list[object] = []
+
+    def create_another(_what: str) -> None:
+        if not created:
+            created.append(create(cast.nobody))
+
+    with pytest.raises(Conflict), before_locks_and_writes(create_another):
+        create(cast.nobody)
+
+    assert len(created) == 1
+
+
+def test_user_who_was_deactivated_meanwhile_creates_neither_a_team_nor_a_token(cast: Cast) -> None:
+    suspend_user(person=User.objects.get(pk=cast.member.pk))
+
+    with pytest.raises(Unauthenticated):
+        create_team(user=cast.member, name="Team")
+    with pytest.raises(Unauthenticated):
+        create_token(user=cast.member, name="script")

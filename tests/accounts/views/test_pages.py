@@ -8,7 +8,14 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import ApiToken, Invitation, TeamMember, TeamRole
-from accounts.services import create_token, invite, suspend_team_member, user_for_token
+from accounts.services import (
+    create_token,
+    invite,
+    set_team_role,
+    suspend_team_member,
+    suspend_user,
+    user_for_token,
+)
 from accounts.templatetags.user_agents import device
 from tests.accounts.conftest import Cast
 
@@ -273,3 +280,32 @@ def test_suspended_member_sees_the_suspension_without_the_team(cast: Cast, as_: 
 )
 def test_session_is_listed_by_browser_and_system(user_agent: str, words: str) -> None:
     assert device(user_agent) == words
+
+
+@pytest.mark.parametrize(("language", "word"), [("en", "Deactivated"), ("ko", "비활성화됨")])
+def test_deactivated_member_is_marked_and_cannot_become_the_owner(
+    cast: Cast, as_: SignIn, language: str, word: str
+) -> None:
+    url = reverse("accounts:people", args=[cast.team.pk])
+    transfer = reverse("accounts:hand_over", args=[cast.team.pk, cast.member.pk])
+    before = as_("owner").get(url, headers={"accept-language": language}).content.decode()
+    suspend_user(person=cast.member)
+
+    page = as_("owner").get(url, headers={"accept-language": language}).content.decode()
+
+    assert page.count(word) == before.count(word) + 1
+    assert (transfer in before, transfer in page) == (True, False)
+
+
+def test_last_active_owner_is_offered_no_way_to_leave(cast: Cast, as_: SignIn) -> None:
+    set_team_role(
+        user=cast.owner, team_id=cast.team.pk, member_id=cast.admin.pk, role=TeamRole.OWNER
+    )
+    url = reverse("accounts:people", args=[cast.team.pk])
+    leave = reverse("accounts:remove", args=[cast.team.pk, cast.owner.pk])
+    before = as_("owner").get(url).content.decode()
+    suspend_user(person=cast.admin)
+
+    page = as_("owner").get(url).content.decode()
+
+    assert (leave in before, leave in page) == (True, False)

@@ -5,13 +5,11 @@
 
 from collections.abc import Callable
 from datetime import timedelta
-from io import StringIO
 from typing import TypedDict
 from uuid import UUID
 
 import pytest
 import time_machine
-from django.core.management import call_command
 from django.utils import timezone
 
 from accounts import permissions
@@ -32,11 +30,10 @@ from agents.services import put_grants
 from agents.services.grants import Grant
 from rooms import services
 from rooms.models import Room, RoomMember, RoomRole, Run, RunState
-from rooms.permissions import MANAGE, POST, VIEW, access_room, set_room_role
+from rooms.permissions import MANAGE, POST, VIEW, access_room
 from rooms.services.owners import ABANDONED_RETENTION
 from rooms.services.rooms import RETENTION
 from tests.rooms.conftest import Cast, make_user
-from tests.security.invariants import violations
 
 pytestmark = pytest.mark.django_db
 
@@ -285,19 +282,6 @@ def test_open_room_that_was_archived_before_its_abandonment_stays_archived(cast:
     assert owners(room) == {cast.owner}
 
 
-def test_repair_revives_abandoned_open_rooms_of_teams_with_an_owner(cast: Cast) -> None:
-    room = room_of(cast, privacy="team")
-    suspend_user(person=cast.member)
-    room.members.all().delete()
-    set_room_role([cast.owner, cast.member], room, None)
-    Room.objects.filter(pk=room.pk).update(abandoned_at=timezone.now(), archived_at=timezone.now())
-    assert len(violations()) == 1
-
-    assert services.repair_owners() == 1
-
-    assert owners(room) == {cast.owner}
-
-
 @pytest.mark.parametrize("role", [TeamRole.MEMBER, TeamRole.ADMIN])
 def test_run_ends_if_only_the_former_lower_role_may_use_the_persona(cast: Cast, role: str) -> None:
     """A higher role may end a right; the roles of an owner and an admin include all rights."""
@@ -317,45 +301,3 @@ def test_run_ends_if_only_the_former_lower_role_may_use_the_persona(cast: Cast, 
 
     ended = Run.objects.get().state == RunState.FAILED
     assert ended == (role == TeamRole.MEMBER)
-
-
-def test_repair_passes_on_what_earlier_versions_have_left(cast: Cast) -> None:
-    """An earlier version deactivated accounts without passing on their rooms and teams."""
-    shared, open_room, private = (
-        room_of(cast, cast.reader),
-        room_of(cast, privacy="team"),
-        room_of(cast),
-    )
-    empty = room_of(cast, privacy="team")
-    set_room_role([cast.member], empty, None)
-    empty.members.all().delete()
-    User.objects.filter(pk__in=[cast.member.pk, cast.owner.pk]).update(is_active=False)
-    assert len(violations()) == 6  # the team, and the room of the cast
-
-    assert services.repair_owners() == 5
-
-    assert violations() == []
-    assert owners(shared) == {cast.reader}
-    team_owner = TeamMember.objects.active().get(team=cast.team, role=TeamRole.OWNER).user
-    assert owners(open_room) == owners(empty) == {team_owner}
-    assert Room.objects.get(pk=private.pk).abandoned_at is not None
-    assert services.repair_owners() == 0
-
-
-def test_purge_repairs_owners(cast: Cast) -> None:
-    room = room_of(cast, cast.reader)
-    User.objects.filter(pk=cast.member.pk).update(is_active=False)
-
-    call_command("purge", stdout=StringIO())
-
-    assert owners(room) == {cast.reader}
-
-
-@pytest.mark.django_db(transaction=True)
-def test_migrate_repairs_owners(cast: Cast) -> None:
-    room = room_of(cast, cast.reader)
-    User.objects.filter(pk=cast.member.pk).update(is_active=False)
-    call_command("migrate", "rooms", "0005", verbosity=0)
-    call_command("migrate", verbosity=0)
-
-    assert owners(room) == {cast.reader}

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from maru.server.purging import purge
 
@@ -15,6 +15,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         deleted = purge(teams=True)
+        failed = {"owners", "teams", "rooms", "responses", "credentials"} - deleted.keys()
+        if failed:
+            raise CommandError(
+                f"Not erased: {', '.join(sorted(failed))}. The log above says why. Run this again."
+            )
         self.stdout.write(
             "Erased {teams} teams, {rooms} rooms, {responses} stored responses and {credentials} "
             "expired credentials.".format(**deleted)
