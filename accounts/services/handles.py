@@ -11,6 +11,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from accounts.errors import Conflict
+from accounts.hooks import account_hooks
 from accounts.models import Team, TeamHandle, TeamMember, User
 from accounts.names import handle_key
 from accounts.services.users import handle_candidates
@@ -49,7 +50,9 @@ def take_handle_of_new_member(team: Team, user: User) -> None:
     """Store the handle of a user who joins a team.
 
     A user who is in no team yet gets another handle if it is taken. The handle of a user who is in
-    other teams does not change, because members know it: this raises Conflict.
+    other teams does not change if a persona has it, because members know it: this raises Conflict.
+    If a member has a handle with the same key (`straße` and `strasse`), the user gets another
+    handle in all teams, because no user can choose a handle.
     """
     sentence = _(
         "This team has a persona with your handle, @%(handle)s. Ask an admin of the team to give "
@@ -58,14 +61,26 @@ def take_handle_of_new_member(team: Team, user: User) -> None:
     try:
         take_handle(team.pk, user.pk, user.handle, sentence)
     except Conflict:
-        if TeamMember.objects.filter(user=user).exclude(team=team).exists():
+        others = TeamMember.objects.filter(user=user).exclude(team=team)
+        team_ids = [team.pk, *others.values_list("team_id", flat=True)]
+        same = TeamHandle.objects.filter(team=team, handle=handle_key(user.handle))
+        if len(team_ids) > 1 and not team.members.filter(user__in=same.values("holder")).exists():
             raise
-        taken = taken_handles(team)
+        rows = TeamHandle.objects.filter(team__in=team_ids)
+        taken = set(rows.values_list("handle", flat=True))
         for handle in handle_candidates(user.name):
             if handle_key(handle) not in taken and _change_handle(user, handle):
-                take_handle(team.pk, user.pk, handle, sentence)
+                for team_id in team_ids:
+                    take_handle(team_id, user.pk, handle, sentence)
+                # In a transaction of its own, which locks the rooms of the user by id.
+                transaction.on_commit(lambda: _publish(user), robust=True)
                 return
         raise
+
+
+def _publish(user: User) -> None:
+    for hooks in account_hooks:
+        hooks.profile_changed(user)
 
 
 def _change_handle(user: User, handle: str) -> bool:

@@ -8,8 +8,9 @@ from django.core.management import call_command
 
 from accounts.errors import Conflict, MaruError
 from accounts.models import TeamHandle, TeamRole, User
+from accounts.names import handle_key
 from accounts.services import accept_invitation, create_user, invite, remove_team_member
-from accounts.services.handles import taken_handles
+from accounts.services.handles import take_handle, taken_handles
 from accounts.services.teams import add_team_member
 from agents.models import Persona
 from agents.services import (
@@ -97,6 +98,22 @@ def test_person_of_another_team_is_told_which_persona_has_the_handle(cast: Cast)
 
     update_persona(user=cast.owner, persona_id=persona.pk, handle="strangest")
     assert accept_invitation(user=cast.stranger, token=token)
+
+
+def test_person_gets_another_handle_in_all_teams_if_a_member_has_the_same_one(cast: Cast) -> None:
+    User.objects.filter(pk=cast.stranger.pk).update(handle="straße")
+    other_team = cast.stranger.memberships.get().team
+    take_handle(other_team.pk, cast.stranger.pk, "straße")
+    member = create_user(name="Strasse", email="strasse@example.com", verified=True)
+    add_team_member(cast.team, member, TeamRole.MEMBER)
+
+    accept_invitation(user=User.objects.get(pk=cast.stranger.pk), token=link(cast))
+
+    cast.stranger.refresh_from_db()
+    assert cast.stranger.handle not in ("straße", member.handle)
+    for team in (cast.team, other_team):
+        assert handle_key(cast.stranger.handle) in taken_handles(team)
+    assert "strasse" not in taken_handles(other_team)
 
 
 def test_restored_version_does_not_take_the_handle_of_a_member(cast: Cast) -> None:
