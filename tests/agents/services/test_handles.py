@@ -172,3 +172,20 @@ def test_migration_renames_personas_that_have_the_handle_of_a_member(cast: Cast)
     assert (handles[persona.pk], handles[other.pk]) == ("Admin-3", "admin-2")
     assert User.objects.get(pk=cast.admin.pk).handle == "admin"
     assert TeamHandle.objects.filter(team=cast.team).count() == 4 + Persona.objects.count()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_migration_gives_the_later_of_two_members_with_one_handle_another_one(cast: Cast) -> None:
+    call_command("migrate", "agents", "0002", verbosity=0)
+    User.objects.filter(pk=cast.admin.pk).update(handle="strasse")
+    User.objects.filter(pk=cast.member.pk).update(handle="straße")
+
+    call_command("migrate", verbosity=0)
+
+    handles = {
+        user.pk: handle_key(user.handle)
+        for user in User.objects.filter(memberships__team=cast.team)
+    }
+    assert len(set(handles.values())) == len(handles)
+    stored = TeamHandle.objects.filter(team=cast.team, holder__in=handles)
+    assert dict(stored.values_list("holder", "handle")) == handles
