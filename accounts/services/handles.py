@@ -52,7 +52,7 @@ def take_handle_of_new_member(team: Team, user: User) -> None:
     A user who is in no team yet gets another handle if it is taken. The handle of a user who is in
     other teams does not change if a persona has it, because members know it: this raises Conflict.
     If a member has a handle with the same key (`straße` and `strasse`), the user gets another
-    handle in all teams, because no user can choose a handle.
+    handle in all teams, because users cannot choose handles.
     """
     sentence = _(
         "This team has a persona with your handle, @%(handle)s. Ask an admin of the team to give "

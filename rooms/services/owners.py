@@ -7,7 +7,7 @@ the account. Then the room passes on, in the same transaction:
 1. to the active member of the room who joined it first, guests last;
 2. if no active member is left, an open room passes to the team owner who joined the team first;
 3. a private room is abandoned: archived, and purged after ABANDONED_RETENTION unless one of its
-   members becomes active again. Nobody else gets access to it, because admins do not see private
+   members becomes active again. No other user gets access to it, because admins do not see private
    rooms that they are not in. An open room of a team without active owner is abandoned too, and
    passes on as soon as the team has an active owner.
 
@@ -94,7 +94,7 @@ def _repair_owners_of(team_id: UUID) -> int:
 def ownerless_rooms() -> QuerySet[Room]:
     """Return the rooms, not deleted, in which no active member is an owner.
 
-    Without the abandoned rooms that nobody can inherit.
+    Without the abandoned rooms that have no heir.
     """
     members = RoomMember.objects.active().filter(room=OuterRef("pk"))
     team_owners = TeamMember.objects.active().filter(team=OuterRef("team"), role=TeamRole.OWNER)
