@@ -22,15 +22,16 @@ from rooms.markup.links import bare_link, show_hosts
 from rooms.markup.mentions import (
     ADDRESSED_CLOSE,
     ADDRESSED_OPEN,
+    MAX_SIGNS,
+    SIGNS,
     add_chips,
-    has_sign,
     keep_escaped_signs,
     mark_addressed,
 )
 from rooms.markup.renderer import MessageRenderer
 from rooms.markup.work import TooMuchWork, limit_work, limited
 
-__all__ = ["ParsedText", "Rendered", "html_limit", "parse", "render"]
+__all__ = ["MAX_CHARACTERS", "ParsedText", "Rendered", "html_limit", "parse", "render"]
 
 MAX_NESTING: Final = 20
 
@@ -43,6 +44,7 @@ SMALL: Final = 16 * 1024
 """The HTML of Markdown has at most MAX_GROWTH bytes for each byte of the text, or SMALL bytes."""
 
 _SURROGATES: Final = re.compile(r"[\ud800-\udfff]")
+_LINE_WITH_SIGN: Final = re.compile(rf"^[^\n{SIGNS}]*[{SIGNS}][^\n]*", re.MULTILINE)
 _TAG: Final = re.compile(r"<[^>]*>")
 
 
@@ -88,14 +90,15 @@ def _markdown() -> MarkdownIt:
 _MARKDOWN: Final = _markdown()
 
 
-def parse(text: str) -> ParsedText:
+def parse(text: str, *, max_characters: int = MAX_CHARACTERS) -> ParsedText:
     """Return `text` as sanitized HTML. Takes at most about 50 ms and `html_limit(text)` bytes.
 
-    Text that exceeds a limit, is nested too deeply, or would not show anything as Markdown, is
-    returned as plain text.
+    Text that has more than `max_characters`, exceeds another limit, is nested too deeply, or would
+    not show anything as Markdown, is returned as plain text.
     """
     valid = _SURROGATES.sub("\ufffd", text)
-    return ParsedText(text, _formatted(valid) or _plain(valid))
+    is_short = len(text) <= min(max_characters, MAX_CHARACTERS)
+    return ParsedText(text, (is_short and _formatted(valid)) or _plain(valid))
 
 
 def render(text: str, handles: Collection[str] = ()) -> str:
@@ -110,7 +113,7 @@ def html_limit(text: str) -> int:
 
 def _formatted(text: str) -> str:
     """Return the HTML of Markdown, or "" if the text must be shown as plain text."""
-    if len(text) > MAX_CHARACTERS or text.count("\n") > MAX_LINES:
+    if text.count("\n") > MAX_LINES:
         return ""
     env = limited()
     try:
@@ -120,7 +123,8 @@ def _formatted(text: str) -> str:
     # Beyond its depth limit the parser drops text without an error.
     if any(token.level >= MAX_NESTING - 1 for token in tokens):
         return ""
-    for highlighter in (Highlighter(), Highlighter(characters=0)):
+    has_code = any(token.type == "fence" for token in tokens)
+    for highlighter in (Highlighter(), Highlighter(characters=0))[: 1 + has_code]:
         env["highlighter"] = highlighter
         html = clean(_MARKDOWN.renderer.render(tokens, _MARKDOWN.options, env))
         if len(html.encode()) <= html_limit(text):
@@ -129,14 +133,13 @@ def _formatted(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return `text` as HTML without Markdown formatting."""
+    """Return `text` as HTML without Markdown formatting; takes about 0.1 ms per KB."""
     if not text:
         return ""
-    lines = (escape(line, quote=False) for line in text.split("\n"))
-    marked = (
-        f"{ADDRESSED_OPEN}{line}{ADDRESSED_CLOSE}" if has_sign(line) else line for line in lines
+    marked = _LINE_WITH_SIGN.sub(
+        rf"{ADDRESSED_OPEN}\g<0>{ADDRESSED_CLOSE}", escape(text, quote=False), count=MAX_SIGNS
     )
-    return '<p class="plain-text">' + "<br>\n".join(marked) + "</p>\n"
+    return '<p class="plain-text">' + marked.replace("\n", "<br>\n") + "</p>\n"
 
 
 def _shows_something(html: str) -> bool:

@@ -10,14 +10,23 @@ from markdown_it.rules_core import StateCore
 from markdown_it.rules_inline import StateInline, escape
 from markdown_it.token import Token
 
+from rooms.markup.work import spend
+
 MAX_CELLS: Final = 2_000
 """The maximum number of cells in the tables of a message."""
+
+_STEPS_OF_TABLE: Final = 3
 
 # A path of Windows, from its first backslash: "\\server\share", "C:\_new". Delimiters and brackets
 # end it, because they may belong to the text around it.
 _PATH: Final = re.compile(r"(?:\\[^\s\\\"<>|`*~()\[\]{}]*)+")
 _DRIVE: Final = re.compile(r"(?<![^\W_])[A-Za-z]:\Z")
 _BREAK: Final = re.compile(r"<br\s*/?>", re.IGNORECASE)
+
+# Keys of the environment of a parse: the cells of the tables so far, and the first line after the
+# rows of a refused table.
+_CELLS: Final = "cells"
+_REFUSED: Final = "refused_rows"
 
 
 def keep_as_typed(markdown: MarkdownIt) -> None:
@@ -54,21 +63,43 @@ def _escape(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 # the sig
 
 
 def _table_without_loss(state: StateBlock, start: int, end: int, silent: bool) -> bool:  # noqa: FBT001 # the signature of markdown-it
-    """Leave a table as text if cells would not be shown, or if it has too many.
+    """Leave a table as text if cells would not be shown, or if the message has too many.
 
-    A row that is longer than the head loses its last cells, and a shorter row is padded.
+    A row that is longer than the head loses its last cells, and a shorter row is padded. The rows
+    of a refused table are not examined again: each of them may be the head of another table.
     """
-    if silent or not table(state, start, end, True):
-        return silent and table(state, start, end, True)
-    width, rows = _cells(getLine(state, start)), 1
-    for line in range(start + 2, end):
-        if state.isEmpty(line) or state.sCount[line] < state.blkIndent:
+    if start < state.env.get(_REFUSED, 0) or not table(state, start, end, True):
+        return False
+    if silent:
+        return True
+    spend(state.env, _STEPS_OF_TABLE)
+    width = _cells(getLine(state, start))
+    after, is_longer = _end_of_rows(state, start + 2, end, width)
+    cells = state.env.get(_CELLS, 0) + width * (after - start - 1)
+    if is_longer or cells > MAX_CELLS:
+        state.env[_REFUSED] = after
+        return False
+    state.env[_CELLS] = cells
+    return table(state, start, end, False)
+
+
+def _end_of_rows(state: StateBlock, line: int, end: int, width: int) -> tuple[int, bool]:
+    """Return the line after the rows from `line` on, and True if it is a row beyond `width`.
+
+    The rules that end the rows count each line as work.
+    """
+    ends = state.md.block.ruler.getRules("blockquote")  # those that `table` uses
+    parent, state.parentType = state.parentType, "table"
+    is_longer = False
+    while line < end and state.sCount[line] >= state.blkIndent and not state.isEmpty(line):
+        if any(rule(state, line, end, True) for rule in ends) or state.is_code_block(line):
             break
-        if _cells(getLine(state, line)) > width:
-            return False
-        rows += 1
-    state.env["cells"] = state.env.get("cells", 0) + width * rows
-    return state.env["cells"] <= MAX_CELLS and table(state, start, end, False)
+        is_longer = _cells(getLine(state, line)) > width
+        if is_longer:
+            break
+        line += 1
+    state.parentType = parent
+    return line, is_longer
 
 
 def _cells(line: str) -> int:

@@ -122,6 +122,8 @@ def add_chips(html: str, handles: Iterable[str]) -> tuple[str, frozenset[str]]:
 
     def chips(addressed: re.Match[str]) -> str:
         nonlocal signs
+        if not signs:
+            return addressed[1]
         text, parts, done = unescape(addressed[1]), [], 0
         examined, signs = signs, max(0, signs - len(_SIGN.findall(text)))
         for mention in find_mentions(text, known, examined):

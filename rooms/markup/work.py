@@ -12,14 +12,18 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 from markdown_it.utils import EnvType
 
-MAX_STEPS: Final = 4_000
-"""About 10 microseconds each; ordinary Markdown of 16,000 characters needs about 3,000."""
+MAX_STEPS: Final = 5_000
+"""About 10 microseconds each; ordinary Markdown of 16,000 characters needs about 3,800."""
 
 MAX_OF_ONE_SIGN: Final = 1_000
 """The maximum of one sign in a paragraph: the parser compares each with all later ones."""
 
 _SIGNS: Final = "[]()*_~`|<>&!"
 _KEY: Final = "steps"
+_TOKENS: Final = "tokens"
+
+_STEPS_OF_LINK: Final = 5
+"""Each link is checked and normalized, and its host is shown."""
 
 
 class TooMuchWork(Exception):
@@ -51,7 +55,10 @@ def limit_work(markdown: MarkdownIt) -> None:
 
 
 def _count_line(state: StateBlock, _start: int, _end: int, _silent: bool) -> bool:  # noqa: FBT001 # the signature of markdown-it
-    spend(state.env, 1)
+    """Count one step, and one for every three tokens since the last line: they will be rendered."""
+    made = len(state.tokens)
+    spend(state.env, 1 + (made - state.env.get(_TOKENS, 0)) // 3)
+    state.env[_TOKENS] = made
     return False
 
 
@@ -66,10 +73,12 @@ def _parse_paragraphs(state: StateCore) -> None:
             continue
         block.children = []
         try:
+            spend(state.env, 1)
             if any(block.content.count(sign) > MAX_OF_ONE_SIGN for sign in _SIGNS):
                 raise TooMuchWork
             state.md.inline.parse(block.content, state.md, state.env, block.children)
-            spend(state.env, len(block.children) // 2)
+            links = sum(token.type == "link_open" for token in block.children)
+            spend(state.env, len(block.children) // 2 + _STEPS_OF_LINK * links)
         except TooMuchWork:
             block.children = _lines(block.content)
 

@@ -104,7 +104,8 @@ LOADING: Final = [
 UNITS: Final = [
     "[]", "![", "[](", "*a", "_a ", "**a*", "*_", "*a**b***", "<a ", "<http://a>", "&amp;",
     "> ", ">\n", "- ", "- a\n", "+ a\n\n", "1. ", "[a]: b\n", "[[a](b)", "|a", "|a|\n|-|\n",
-    "a\n", "a\n=\n", "```\n", "~~~\n", "`` ` ", "@a ", "http://a ", "\\[", "$$", "\ud800",
+    "-|-\n", "a\n", "a\n=\n", "```\n", "~~~\n", "`` ` ", "@a ", "@a\n", "http://a ", "\\[", "$$",
+    "\ud800",
 ]
 # fmt: on
 HOSTILE: Final = {
@@ -144,5 +145,11 @@ EDGE: Final = {
     "the most headings": "a\n=\n" * (MAX_LINES // 2),
     "the most cells": "|a|b|\n|-|-|\n" + "|a|b|\n" * min(MAX_CELLS // 3, 1_300),
     "the widest table": "|" + "a|" * 70 + "\n|" + "-|" * 70 + "\n" + "|a|\n" * 60,
+    # Tables of one row each end at a quote or a heading: each line could be the head of the next.
+    "the most delimiter rows": "-|-\n" * MAX_LINES,
+    "the most quoted delimiter rows": "> -|-\n" * (MAX_LINES * 4 // 5),
+    "the most small tables": "-|-\n-|-\n# # [a](> > " * 700,
+    "the most tables": "a|b\n-|-\n1|2\n\n" * 620,
+    "the most links in quotes": '\n> <http://a>\\`_\n\n"' * 600,
     "the longest prose": PROSE,
 }

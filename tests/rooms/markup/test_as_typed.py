@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from accounts.names import is_blank
 from rooms.markup import render
+from rooms.markup.as_typed import MAX_CELLS
 from tests.rooms.markup.test_markup import Page
 
 # Emphasis
@@ -164,6 +165,23 @@ def test_backslash_still_escapes_markdown() -> None:
 
 def test_cells_beyond_the_head_of_a_table_are_shown() -> None:
     assert "3" in Page(render("|a|b|\n|-|-|\n|1|2|3|")).words
+
+
+def test_table_behind_a_table_that_is_shown_as_text_is_a_table() -> None:
+    too_wide = "|a|b|\n|-|-|\n" + "|1|2|\n" * 600 + "|1|2|3|\n\n"
+    too_long = "|a|b|\n|-|-|\n" + "|1|2|\n" * (MAX_CELLS // 2) + "\n"
+
+    for refused in (too_wide, too_long):
+        assert render(refused + "|c|\n|-|\n|d|").count("<table>") == 1
+        assert "<table>" not in render(refused)
+
+
+def test_row_behind_the_end_of_a_table_does_not_change_the_table() -> None:
+    for end in ("# x|y|z", "> x|y|z", "- x|y|z", "```\nx|y|z\n```"):
+        html = render(f"a|b\n-|-\n1|2\n{end}")
+
+        assert "<td>2</td>" in html
+        assert "x|y|z" in html
 
 
 def test_all_words_behind_a_code_fence_are_shown() -> None:

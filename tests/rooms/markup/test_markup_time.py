@@ -1,8 +1,11 @@
 """Rendering takes bounded time; text beyond the limits is shown without formatting."""
 
 import html as entities
+import sys
 import time
 from functools import cache
+from itertools import product
+from types import FrameType
 
 import pytest
 from markdown_it import MarkdownIt
@@ -19,6 +22,9 @@ SLOWEST = 1.4
 
 One of these takes 36 ms of a 2.8 GHz Xeon, so that 1.4 of them are 50 ms.
 """
+
+GROWTH = 2.7
+"""The maximum ratio of the work for a text of twice the length: 2 if the work is linear."""
 
 
 def seconds(text: str) -> float:
@@ -73,6 +79,43 @@ def test_hostile_code_renders_within_the_time_limit(language: str, between: str)
         line = (unit + between) * (390 // len(unit + between))
         code = (line.rstrip("\n") + "\n") * (7_990 // (len(line) + 1))
         assert cost(f"```{language}\n{code}```") < SLOWEST, unit
+
+
+# Signs that begin, end or continue blocks and inline elements of Markdown.
+# fmt: off
+STARTS = ["-|-\n", "|a|b\n|-|-\n", "> ", "\n> a\n", "- ", "\n- a", "\n1. ", "\n    ", "\n\n",
+          "```\n", "# "]
+ENDS = ["-|-", "a|b\n", "[a](", "*a", "**_", "~~", "`", "<http://a>", "&amp;\\|", "@a !["]
+# fmt: on
+
+
+def calls(text: str) -> int:
+    """Return the number of function calls of rendering, which is the same on every machine."""
+    count = 0
+
+    def note(_frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        render(text)
+    finally:
+        sys.setprofile(before)
+    return count
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_work_grows_in_proportion_to_repeated_text(start: str) -> None:
+    for unit, prefix in product((start, *(start + end for end in ENDS)), ("", "> ")):
+        once, twice = (
+            "\n".join(prefix + line for line in (unit * (size // len(unit))).split("\n"))
+            for size in (240, 480)
+        )
+        for tail in ("", f"\n{prefix}|1|2|3|"):  # a row that is wider than each table before it
+            more, less = (text.rstrip("\n") + tail for text in (twice, once))
+            assert calls(more) <= GROWTH * calls(less), (prefix, unit, tail)
 
 
 def test_paragraph_beyond_the_limits_is_complete_and_others_stay_formatted() -> None:
