@@ -50,11 +50,20 @@ def lock_room_to_post(
 ) -> tuple[Room, User, dict[str, UUID | None]]:
     """Like `lock_room` for POST; also return the user and the values of `lookups`.
 
-    A single query under the lock reads all of them. The user is read again because a connection has
-    its user from the handshake, and users change their names. `lookups` are subqueries, which refer
-    to the room as `OuterRef("content_object")`.
+    A single query under the lock reads all of them.
     """
     _lock(user, room_id, POST)
+    return access_room_to_post(user, room_id, **lookups)
+
+
+def access_room_to_post(
+    user: User, room_id: UUID, **lookups: Subquery
+) -> tuple[Room, User, dict[str, UUID | None]]:
+    """Like `access_room` for POST; also return the user and the values of `lookups`.
+
+    The user is read again because a connection has its user from the handshake, and users change
+    their names. `lookups` are subqueries, which refer to the room as `OuterRef("content_object")`.
+    """
     granted = _granted(user, content_object=room_id).select_related("user").annotate(**lookups)
     room = _judge(granted, user, POST)
     row = granted[0]

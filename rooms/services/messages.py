@@ -18,7 +18,7 @@ from accounts.names import is_blank
 from rooms import event_log
 from rooms.event_log import record
 from rooms.fanout import publisher
-from rooms.markup import parse
+from rooms.markup import ParsedText, parse
 from rooms.models import AuthorKind, Message, Room, RoomMember
 from rooms.permissions import (
     MODERATE,
@@ -26,6 +26,7 @@ from rooms.permissions import (
     VIEW,
     access_message,
     access_room,
+    access_room_to_post,
     lock_room,
     lock_room_to_post,
 )
@@ -39,6 +40,12 @@ from rooms.runs.ending import cancel_runs
 from rooms.runs.responders import responders
 
 MAX_REACTIONS: Final = 20
+
+MAX_CHARACTERS_UNCHECKED: Final = 500
+"""The longest text that is parsed before the first query: parsing it costs less than the queries.
+
+A longer text is parsed only after the permission, the idempotency key and the limit are checked.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +74,23 @@ def post_message(
     `personas`. Raises NotFound (room, reply_to or persona), Forbidden, RateLimited, Invalid (blank)
     or TooLarge.
     """
-    parsed = parse(text[:TEXT_LIMIT])  # before the transaction: nobody waits for the room meanwhile
-    with transaction.atomic():
-        room, author, found = lock_room_to_post(
-            user, room_id, **_lookups(user, client_id, reply_to)
-        )
+    _check_length(text)
+    lookups = _lookups(user, client_id, reply_to)
+    is_counted = len(text) > MAX_CHARACTERS_UNCHECKED
+    if is_counted:
+        room, author, found = access_room_to_post(user, room_id, **lookups)
         if earlier_id := found.get("earlier"):
-            earlier = room.messages.get(pk=earlier_id)
-            runs = earlier.runs.order_by("pk").values_list("pk", flat=True)
-            return Posted(earlier, list(runs))
-        rate_limits.consume(rate_limits.SEND, user, room_id=room.pk, team_id=room.team_id)
-        check_text(text)
+            return _posted_earlier(room, earlier_id)
+        _count_send(user, room)
+    parsed = _parse_visible(text)  # before the transaction: no other post waits for the room lock
+    with transaction.atomic():
+        room, author, found = lock_room_to_post(user, room_id, **lookups)
+        if earlier_id := found.get("earlier"):
+            return _posted_earlier(room, earlier_id)
+        if not is_counted:
+            _count_send(user, room)
+        if parsed is None:
+            raise _empty()
         if reply_to and not found["replied_to"]:
             raise NotFound
         rendered = parsed.in_room(room.handles)
@@ -105,6 +118,16 @@ def post_message(
         record(room, MessageCreated(message_body(message)), *events)
         RoomMember.objects.filter(room=room, user=user).update(read_seq=message.seq)
         return Posted(message, [run.pk for run in queued])
+
+
+def _posted_earlier(room: Room, message_id: UUID) -> Posted:
+    """Return the message that was posted under the same `client_id`, and its runs."""
+    message = room.messages.get(pk=message_id)
+    return Posted(message, list(message.runs.order_by("pk").values_list("pk", flat=True)))
+
+
+def _count_send(user: User, room: Room) -> None:
+    rate_limits.consume(rate_limits.SEND, user, room_id=room.pk, team_id=room.team_id)
 
 
 def _lookups(user: User, client_id: UUID | None, reply_to: UUID | None) -> dict[str, Subquery]:
@@ -158,12 +181,17 @@ def edit_message(*, user: User, message_id: UUID, text: str) -> Message:
 
     An edit queues no run, even if it adds a mention of a persona.
     """
-    parsed = parse(text[:TEXT_LIMIT])  # before the transaction: nobody waits for the room meanwhile
+    _check_length(text)
+    message = access_message(user, message_id, POST)
+    check_may_edit(user, message)
+    _count_send(user, message.room)
+    parsed = _parse_visible(text)  # before the transaction: no other post waits for the room lock
+    if parsed is None:
+        raise _empty()
     with transaction.atomic():
-        room, message = _lock(user, message_id, POST)
+        room = lock_room(user, message.room_id, POST)
+        message = room.messages.get(pk=message_id)
         check_may_edit(user, message)
-        rate_limits.consume(rate_limits.SEND, user, room_id=room.pk, team_id=room.team_id)
-        check_text(text)
         if text != message.text:
             message.text = text
             message.html = parsed.in_room(room.handles).html
@@ -237,10 +265,17 @@ def _check_not_deleted(message: Message) -> None:
         raise Conflict(_("This message was deleted."))
 
 
-def check_text(text: str) -> None:
-    """Raise Invalid for a text without visible characters, TooLarge for more than TEXT_LIMIT."""
-    if is_blank(text) or "\x00" in text:
-        sentence = _("The message is empty. Write something first.")
-        raise Invalid(sentence, fields={"text": sentence})
+def _check_length(text: str) -> None:
+    """Raise TooLarge for more than TEXT_LIMIT characters, before work on each character."""
     if len(text) > TEXT_LIMIT:
         raise TooLarge(_("The message is longer than 16,000 characters. Shorten it or send two."))
+
+
+def _parse_visible(text: str) -> ParsedText | None:
+    """Return the parsed text, or None if it has no visible character or a NUL."""
+    return None if is_blank(text) or "\x00" in text else parse(text)
+
+
+def _empty() -> Invalid:
+    sentence = _("The message is empty. Write something first.")
+    return Invalid(sentence, fields={"text": sentence})

@@ -1,21 +1,27 @@
 """Edits, deletions and reactions, and what they leave in the database."""
 
+from uuid import UUID
+
 import msgspec
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from accounts import rate_limits
-from accounts.errors import Conflict, Invalid, RateLimited
+from accounts.errors import Conflict, Forbidden, Invalid, NotFound, RateLimited, TooLarge
 from accounts.models import AuditEntry, User
 from accounts.services import update_profile
 from agents.engine_types import AnswerFailed
 from agents.services import delete_persona
 from rooms import services
 from rooms.fanout.unread import count_unread
+from rooms.markup import ParsedText, parse
 from rooms.models import Message, RoomEvent, Run, RunState
 from rooms.pages.sidebar import shell_context
 from rooms.runs import context, leases, lifecycle
 from rooms.runs.delta_store import MemoryDeltaStore, StoredDeltas
+from rooms.services import messages
 from tests.rooms.conftest import Cast
 from tests.rooms.pages.browsing import answer, browser, page
 
@@ -39,6 +45,68 @@ def test_message_has_the_present_name_of_its_author(cast: Cast) -> None:
     assert posted.message.author_name == "Another name"
     event = RoomEvent.objects.get(room=cast.room, type="message.created")
     assert '"name":"Another name"' in event.payload
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that the services for messages have parsed."""
+    texts: list[str] = []
+
+    def note(text: str) -> ParsedText:
+        texts.append(text)
+        return parse(text)
+
+    monkeypatch.setattr(messages, "parse", note)
+    return texts
+
+
+LONG = "a long text " * 1_000
+
+
+def test_long_text_that_is_refused_or_repeated_is_not_parsed(
+    cast: Cast, parsed: list[str], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = services.post_message(
+        user=cast.member, room_id=cast.room.pk, text=LONG, client_id=UUID(int=1)
+    )
+    assert parsed == [LONG]
+    again = services.post_message(
+        user=cast.member, room_id=cast.room.pk, text=LONG, client_id=UUID(int=1)
+    )
+    assert (again.message.pk, again.runs) == (first.message.pk, first.runs)
+    for user, error in ((cast.stranger, NotFound), (cast.reader, Forbidden)):
+        with pytest.raises(error):
+            services.post_message(user=user, room_id=cast.room.pk, text=LONG)
+        with pytest.raises(error):
+            services.edit_message(user=user, message_id=first.message.pk, text=LONG)
+    settings.RATE_LIMITS = True
+    limit = rate_limits.RateLimit(0, 30)
+    monkeypatch.setattr(
+        rate_limits, "LIMITS", {**rate_limits.LIMITS, (rate_limits.SEND, rate_limits.USER): limit}
+    )
+    with pytest.raises(RateLimited):
+        services.post_message(user=cast.member, room_id=cast.room.pk, text=LONG)
+    with pytest.raises(RateLimited):
+        services.edit_message(user=cast.member, message_id=first.message.pk, text=LONG)
+
+    assert parsed == [LONG]
+
+
+def test_text_beyond_the_limit_is_refused_before_it_is_examined(
+    cast: Cast, parsed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = post(cast, "x")
+    examined: list[str] = []
+    monkeypatch.setattr(messages, "is_blank", examined.append)
+    invisible = "\u200b" * 350_000
+
+    with CaptureQueriesContext(connection) as queries:
+        with pytest.raises(TooLarge):
+            post(cast, invisible)
+        with pytest.raises(TooLarge):
+            services.edit_message(user=cast.member, message_id=message.pk, text=invisible)
+
+    assert (len(queries), examined, parsed) == (0, [], ["x"])
 
 
 def test_message_has_at_most_twenty_different_reactions(cast: Cast) -> None:
