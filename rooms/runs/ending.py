@@ -19,7 +19,7 @@ from agents.models import Persona
 from agents.permissions import USE, holders_of
 from rooms import metrics
 from rooms.event_log import record
-from rooms.markup import ParsedText, parse
+from rooms.markup import MAX_CHARACTERS, ParsedText, parse
 from rooms.models import MessageStatus, Room, Run, RunState
 from rooms.permissions import POST, users_with
 from rooms.protocol.events import (
@@ -74,7 +74,8 @@ def end_runs(room: Room, reasons: Mapping[Run, Reason], written: ParsedText | No
     `written` is the answer, if the worker of the run ends it: it parses the text before it locks
     the room, because that can take 50 ms. `written` is None if another process ends the
     run: the worker is notified that it has lost its lease, and the text is what the delta store
-    has. The events of all runs are recorded at once.
+    has. These texts are parsed while the room is locked: after MAX_CHARACTERS in all, they are
+    stored without formatting. The events of all runs are recorded at once.
     """
     if not reasons:
         return
@@ -82,7 +83,8 @@ def end_runs(room: Room, reasons: Mapping[Run, Reason], written: ParsedText | No
     if written is None and len(queued) < len(reasons):
         notify_stopped()
     ended_at, handles = timezone.now(), cache(room.handles)
-    ends = (_end(run, reasons[run], written, ended_at, handles) for run in reasons)
+    take_text = _Texts().take if written is None else lambda _answer, _attempt: written
+    ends = (_end(run, reasons[run], take_text, ended_at, handles) for run in reasons)
     record(room, *chain.from_iterable(ends))
     _save_ends(reasons)
     transaction.on_commit(lambda: _count(reasons.values()), robust=True)
@@ -94,10 +96,24 @@ def end_runs(room: Room, reasons: Mapping[Run, Reason], written: ParsedText | No
         transaction.on_commit(lambda: queue.publish_positions_behind(oldest), robust=True)
 
 
+class _Texts:
+    """The texts of unfinished answers, of which the first MAX_CHARACTERS are formatted."""
+
+    def __init__(self) -> None:
+        self._characters = MAX_CHARACTERS
+
+    def take(self, answer: UUID, attempt: int) -> ParsedText:
+        """Close an attempt in the delta store and return its text."""
+        text = delta_store().close(answer, attempt).rstrip()
+        written = parse(text, max_characters=self._characters)
+        self._characters = max(0, self._characters - len(text))
+        return written
+
+
 def _end(
     run: Run,
     reason: Reason,
-    written: ParsedText | None,
+    take_text: Callable[[UUID, int], ParsedText],
     ended_at: datetime,
     handles: Callable[[], Collection[str]],
 ) -> list[DurableEvent]:
@@ -112,8 +128,7 @@ def _end(
     events: list[DurableEvent] = []
     if run.answer is not None:
         answer = run.answer
-        if written is None:
-            written = parse(delta_store().close(answer.pk, run.attempt).rstrip())
+        written = take_text(answer.pk, run.attempt)
         if not answer.deleted_at:
             answer.text, answer.html = written.text, written.in_room(handles).html
         answer.status = status

@@ -9,6 +9,7 @@ from agents.engine_types import AnswerFailed
 from rooms import services
 from rooms.fanout import publisher
 from rooms.fanout.publisher import Batch, Envelope
+from rooms.markup import MAX_CHARACTERS
 from rooms.models import Message, Run, RunState
 from rooms.runs import ending, lifecycle, queue
 from rooms.runs.delta_store import delta_store
@@ -73,6 +74,19 @@ def test_run_that_another_process_ends_keeps_the_stored_deltas(
         asyncio.run(delta_store().append(job.message, job.attempt, ["so ", "far", "!"], 2)) is None
     )
     assert stopped == ["stopped"]
+
+
+@pytest.mark.django_db
+def test_answers_that_end_together_are_formatted_up_to_a_limit_in_all(cast: Cast) -> None:
+    text = "**a** " + "word " * (MAX_CHARACTERS // 14)
+    for _ in range(4):
+        job = start_run(cast)
+        asyncio.run(delta_store().append(job.message, job.attempt, [text], 0))
+
+    services.remove_member(user=cast.owner, room_id=cast.room.pk, member_id=cast.member.pk)
+
+    ended = list(Message.objects.filter(runs=None, text=text.rstrip()).order_by("seq"))
+    assert ["<strong>" in answer.html for answer in ended] == [True, True, False, False]
 
 
 @pytest.mark.django_db

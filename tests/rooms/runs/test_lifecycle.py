@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 import time_machine
 from asgiref.sync import async_to_sync
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from accounts.services import create_team
@@ -229,13 +229,16 @@ def test_reap_ignores_valid_leases(cast: Cast) -> None:
     assert leases.renew("worker", [job.run]) == {job.run}
 
 
-def test_reap_continues_after_a_run_that_fails(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [ZeroDivisionError, OperationalError, OSError])
+def test_reap_continues_after_a_run_that_fails(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
     poisoned, other = started(cast, "dead"), started(cast, "dead")
     lock = leases._lock
 
     def fail_for_one(run_id: UUID) -> Any:
         if run_id == poisoned.run:
-            raise ZeroDivisionError
+            raise error
         return lock(run_id)
 
     monkeypatch.setattr(leases, "_lock", fail_for_one)
