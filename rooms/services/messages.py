@@ -74,11 +74,11 @@ def post_message(
     `personas`. Raises NotFound (room, reply_to or persona), Forbidden, RateLimited, Invalid (blank)
     or TooLarge.
     """
-    _check_length(text)
     lookups = _lookups(user, client_id, reply_to)
     is_counted = len(text) > MAX_CHARACTERS_UNCHECKED
     if is_counted:
         room, author, found = access_room_to_post(user, room_id, **lookups)
+        _check_length(text)
         if earlier_id := found.get("earlier"):
             return _posted_earlier(room, earlier_id)
         _count_send(user, room)
@@ -181,8 +181,8 @@ def edit_message(*, user: User, message_id: UUID, text: str) -> Message:
 
     An edit queues no run, even if it adds a mention of a persona.
     """
-    _check_length(text)
     message = access_message(user, message_id, POST)
+    _check_length(text)
     check_may_edit(user, message)
     _count_send(user, message.room)
     parsed = _parse_visible(text)  # before the transaction: no other post waits for the room lock

@@ -19,6 +19,7 @@ from rooms.fanout.unread import count_unread
 from rooms.markup import ParsedText, parse
 from rooms.models import Message, RoomEvent, Run, RunState
 from rooms.pages.sidebar import shell_context
+from rooms.protocol.commands import TEXT_LIMIT
 from rooms.runs import context, leases, lifecycle
 from rooms.runs.delta_store import MemoryDeltaStore, StoredDeltas
 from rooms.services import messages
@@ -90,6 +91,16 @@ def test_long_text_that_is_refused_or_repeated_is_not_parsed(
         services.edit_message(user=cast.member, message_id=first.message.pk, text=LONG)
 
     assert parsed == [LONG]
+
+
+@pytest.mark.parametrize("text", ["", "\u200b", "x" * (TEXT_LIMIT + 1), "x\x00"])
+def test_access_is_judged_before_the_text(cast: Cast, text: str) -> None:
+    posted = services.post_message(user=cast.member, room_id=cast.room.pk, text="hello")
+
+    with pytest.raises(NotFound):
+        services.post_message(user=cast.stranger, room_id=cast.room.pk, text=text)
+    with pytest.raises(NotFound):
+        services.edit_message(user=cast.stranger, message_id=posted.message.pk, text=text)
 
 
 def test_text_beyond_the_limit_is_refused_before_it_is_examined(
