@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from tests.cluster.harness.services import Postgres, Redis
 
@@ -15,7 +15,9 @@ def test_query_counts_of_sqlite_hold_on_postgresql(
     root: Path, postgres: Postgres, redis: Redis
 ) -> None:
     # A test holds a transaction open for as long as it runs, which may take long.
-    no_timeout = urlencode({"options": "-c idle_in_transaction_session_timeout=0"})
+    no_timeout = urlencode(
+        {"options": "-c idle_in_transaction_session_timeout=0"}, quote_via=quote
+    )
     stores = {"MARU_DATABASE_URL": f"{postgres.url}?{no_timeout}", "MARU_REDIS_URL": redis.url}
     plugins = [
         "-o",

@@ -4,8 +4,6 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from accounts import rate_limits
@@ -111,13 +109,12 @@ def test_text_beyond_the_limit_is_refused_before_it_is_examined(
     monkeypatch.setattr(messages, "is_blank", examined.append)
     invisible = "\u200b" * 350_000
 
-    with CaptureQueriesContext(connection) as queries:
-        with pytest.raises(TooLarge):
-            post(cast, invisible)
-        with pytest.raises(TooLarge):
-            services.edit_message(user=cast.member, message_id=message.pk, text=invisible)
+    with pytest.raises(TooLarge):
+        post(cast, invisible)
+    with pytest.raises(TooLarge):
+        services.edit_message(user=cast.member, message_id=message.pk, text=invisible)
 
-    assert (len(queries), examined, parsed) == (0, [], ["x"])
+    assert (examined, parsed) == ([], ["x"])
 
 
 def test_message_has_at_most_twenty_different_reactions(cast: Cast) -> None:
