@@ -15,9 +15,7 @@ def test_query_counts_of_sqlite_hold_on_postgresql(
     root: Path, postgres: Postgres, redis: Redis
 ) -> None:
     # A test holds a transaction open for as long as it runs, which may take long.
-    no_timeout = urlencode(
-        {"options": "-c idle_in_transaction_session_timeout=0"}, quote_via=quote
-    )
+    no_timeout = urlencode({"options": "-c idle_in_transaction_session_timeout=0"}, quote_via=quote)
     stores = {"MARU_DATABASE_URL": f"{postgres.url}?{no_timeout}", "MARU_REDIS_URL": redis.url}
     plugins = [
         "-o",
