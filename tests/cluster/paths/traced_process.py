@@ -62,9 +62,9 @@ def dump(_number: int, _frame: FrameType | None) -> None:
     path.with_suffix(".done").touch()
 
 
-def with_asyncio_loop(config: Callable[..., Any], *args: Any) -> Any:
+def with_asyncio_loop(config: Callable[..., Any], *args: Any, **options: Any) -> Any:
     """Return uvicorn's configuration with asyncio's event loop instead of uvloop's."""
-    made = config(*args)
+    made = config(*args, **options)
     made.loop = "asyncio"
     return made
 

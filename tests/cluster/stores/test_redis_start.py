@@ -175,4 +175,6 @@ async def send_through_layer(config: dict[str, Any]) -> object:
     async with asyncio.timeout(10):
         received = await layer.receive(channel)
     await layer.flush()
+    for _ in range(5):  # turns of the event loop in which its transports close
+        await asyncio.sleep(0)
     return received

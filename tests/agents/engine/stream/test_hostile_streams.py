@@ -23,7 +23,7 @@ from tests.agents.engine.stream.test_body import FixedStream, event
 from tests.deadlines import scaled
 
 SIZE = MAX_EVENT_BYTES - 1024
-STEP_SECONDS = 0.1
+STEP_SECONDS = 1.0
 
 Chunks = Callable[[int], list[bytes]]
 """Returns the chunks of a stream of about `size` bytes."""
