@@ -132,7 +132,9 @@ def test_health_check_of_the_image_detects_a_dead_process(web: Container, tmp_pa
 def test_process_accepts_only_its_configured_host_names(
     web: Container, host: str, status: int
 ) -> None:
-    answer = httpx.get(f"{web.url}/healthz", headers={"Host": f"{host}:8000"}, trust_env=False)
+    answer = httpx.get(
+        f"{web.url}/accounts/login/", headers={"Host": f"{host}:8000"}, trust_env=False
+    )
 
     assert answer.status_code == status
 

@@ -48,6 +48,7 @@ _WIRE_EXTRA: Final[dict[str, Any]] = {
             "description": "The JSON Schema of every frame, in both directions.",
             "content": {CONTENT_TYPE: {"schema": {"type": "object"}}},
         },
+        503: {"$ref": "#/components/responses/Unavailable"},  # the session is in the database
     },
 }
 
