@@ -10,6 +10,8 @@ from tests.chaos.target import Target
 from tests.live import ROOT
 
 LOCK_ROOM = """
+from maru.config import postgres
+postgres.end_stalled_sessions()  # as in a process that serves users
 from django.db import transaction
 from rooms.models import Room
 import time
