@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from django.db import connection
+from django.db import Error, connection
 from django.db.models import QuerySet
 
 BATCH_ROWS: Final = 1_000
@@ -15,6 +15,16 @@ def release_connection() -> None:
     """
     if not connection.in_atomic_block:
         connection.close()
+
+
+def is_database_available() -> bool:
+    """Return True if a query succeeds on the connection of this thread."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except Error:  # InterfaceError, of a closed connection, is no DatabaseError
+        return False
+    return True
 
 
 def delete_in_batches(rows: QuerySet[Any]) -> int:

@@ -101,7 +101,7 @@ def look_alike_key(name: str) -> str:
     """Return a form of `name` that is equal for names that readers can confuse.
 
     Case, accents, spaces, punctuation and invisible characters do not count, and letters of
-    different scripts that look alike are equal.
+    different scripts that readers can confuse are equal.
     """
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", name).casefold())
     letters = "".join(c for c in plain if unicodedata.category(c)[0] in "LN" and c not in _BLANKS)
@@ -109,7 +109,7 @@ def look_alike_key(name: str) -> str:
 
 
 def tell_apart(speakers: Mapping[S, tuple[str, str]]) -> dict[S, str]:
-    """Return a label for each speaker, of its name and handle: the name if no other is alike.
+    """Return a label for each speaker, of its name and handle: the name if it is unique.
 
     Names that readers can confuse get the handle: `Kim (kim2)`. So do names that look like the
     label of another speaker. Labels are unique if handles are.
@@ -117,14 +117,14 @@ def tell_apart(speakers: Mapping[S, tuple[str, str]]) -> dict[S, str]:
     labels = {speaker: name for speaker, (name, _handle) in speakers.items()}
     while True:
         count = Counter(map(look_alike_key, labels.values()))
-        alike = [
+        confusable = [
             speaker
             for speaker, (name, _handle) in speakers.items()
             if labels[speaker] == name and count[look_alike_key(name)] > 1
         ]
-        if not alike:
+        if not confusable:
             return labels
-        for speaker in alike:
+        for speaker in confusable:
             labels[speaker] = "{} ({})".format(*speakers[speaker])
 
 

@@ -337,7 +337,7 @@ def pass_on_ownerless_teams(teams: Iterable[Team], person: User | None = None) -
     """Make a member the owner of each team without an active owner; the caller has locked them.
 
     The heir is the active member with the highest role who joined first. A team without active
-    members keeps its roles: nobody has access to it until an account is reactivated. Also locks the
+    members keeps its roles: no user has access until an account is reactivated. Also locks the
     memberships of `person`, whose account changes.
     """
     heirs = [heir for team in teams if (heir := _heir(team)) is not None]

@@ -20,7 +20,7 @@ from agents.engine_types import AnswerFailed
 
 RETRYABLE_STATUSES: Final = frozenset({408, 425, 429})
 REFUSING_STATUSES: Final = frozenset({400, 401, 402, 403, 404, 422})
-"""Statuses for a request that fails again in the same way, whatever the error calls busy."""
+"""Statuses for a request that fails again in the same way, also if the error says "busy"."""
 TRANSPORT_ERRORS: Final = (httpx.TransportError, OSError)
 
 _PERMANENT: Final[dict[str | None, Promise]] = {

@@ -29,7 +29,7 @@ SIGNS: Final = "@\uff20\ufe6b"
 """The commercial at, and its full-width and small forms."""
 
 MAX_CHIPS: Final = 100
-"""The maximum number of mentions in a message; further ones stay text and ask nobody."""
+"""The maximum number of mentions in a message; further ones stay text and ask no persona."""
 
 MAX_SIGNS: Final = 300
 """The maximum number of signs that are examined, for messages that consist of signs."""
@@ -104,7 +104,7 @@ def has_sign(text: str) -> bool:
 
 
 def keep_escaped_signs(state: StateCore) -> None:
-    """markdown-it rule: take an escaped "@" out of the text, so that it mentions nobody."""
+    """markdown-it rule: take an escaped "@" out of the text, so that it is no mention."""
     for block in state.tokens:
         for token in block.children or ():
             if token.type == "text_special" and token.content in SIGNS:

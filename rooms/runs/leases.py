@@ -10,12 +10,13 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from django.db import DatabaseError, connection, transaction
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import translation
 from django.utils.translation import gettext as _
 
+from accounts.database import is_database_available
 from accounts.errors import is_outage
 from agents.engine_types import AnswerFailed
 from rooms.models import Room, Run, RunState
@@ -69,22 +70,10 @@ def reap(own_runs: Collection[UUID] = ()) -> None:
         try:
             _reap(run_id)
         except Exception as error:  # the other runs must still be reaped
-            if is_outage(error) and not _is_database_available():
+            # The error of one run may be a timeout of its own statement or transaction.
+            if is_outage(error) and not is_database_available():
                 raise
             log.exception("run.not_reaped", run=str(run_id))
-
-
-def _is_database_available() -> bool:
-    """Return False if no query succeeds, on a new connection if the last one was closed.
-
-    The error of one run may be a timeout of its own statement or transaction.
-    """
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except DatabaseError:
-        return False
-    return True
 
 
 def _expired() -> QuerySet[Run]:

@@ -204,7 +204,7 @@ def fail(job: Job, failure: AnswerFailed, text: str) -> None:
 
 
 def _end(job: Job, reason: Reason, text: str) -> None:
-    written = parse(text.rstrip())  # before the transaction: nobody waits for the room meanwhile
+    written = parse(text.rstrip())  # before the transaction: no post waits for the room lock
     with transaction.atomic():
         room, run = lock_owned(job.run, job.owner, job.attempt)
         end_runs(room, {run: reason}, written)

@@ -37,7 +37,7 @@ def _faults_of_line(line: Instruction) -> Iterator[str]:
 def _faults_of_shipped(stage: Stage) -> Iterator[str]:
     last = {line.word: line.rest for line in stage.instructions}
     if not re.fullmatch(r"[1-9]\d*:[1-9]\d*", last.get("USER", "")):
-        yield "runs as root, or as somebody whose number is not known"
+        yield "runs as root, or as a user whose number is not known"
     if not last.get("CMD", "").startswith("["):
         yield "has a shell between it and its signals"
     if "HEALTHCHECK" not in last:

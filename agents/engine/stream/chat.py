@@ -1,4 +1,4 @@
-"""Normalises the events of a chat completion: whatever a provider's dialect, the same parts.
+"""Normalises the events of a chat completion: each provider's dialect becomes the same parts.
 
 The format is that of OpenAI's `chat.completion.chunk`. Only choice 0 is the answer. Reasoning (the
 fields `reasoning` and `reasoning_content`, thinking parts of `content`) is not part of it.

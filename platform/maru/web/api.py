@@ -98,7 +98,7 @@ def _with_own_errors(view: View) -> View:
     return login_not_required(wrapped)
 
 
-@csrf_exempt
+@csrf_exempt  # it changes nothing, and a program must get 404, not the page of the CSRF check
 @login_not_required
 @with_rate_limits
 def _unknown_path(request: HttpRequest) -> HttpResponse:

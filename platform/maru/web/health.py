@@ -8,11 +8,12 @@ from typing import Final
 import redis
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.db import DatabaseError, connection
+from django.db import Error
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
 from accounts import disk
+from accounts.database import is_database_available
 from accounts.errors import NotFound
 from accounts.redis_server import sync_redis
 from maru.monitoring import exposition
@@ -39,7 +40,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
     Without the database nothing can be served. Without a worker, the layer or free disk space,
     rooms can still be read, and every other process has the same trouble: the process is degraded.
     """
-    if not _has_database():
+    if not is_database_available():
         reasons = ["database", *_report_missing(database=False)]
         answer = {"status": "unavailable", "reasons": reasons}
         return JsonResponse(answer, status=HTTPStatus.SERVICE_UNAVAILABLE)
@@ -55,15 +56,6 @@ def metrics(request: HttpRequest) -> HttpResponse:
     if not _may_read_metrics(request):
         raise NotFound
     return HttpResponse(exposition.metrics_text(), content_type=exposition.CONTENT_TYPE)
-
-
-def _has_database() -> bool:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except DatabaseError:
-        return False
-    return True
 
 
 def _report_missing(*, database: bool) -> list[str]:
@@ -93,7 +85,7 @@ def _has_full_data_folder() -> bool:
 def _has_worker() -> bool:
     try:
         return workers.any_alive()
-    except DatabaseError:  # it went away after the check of the database
+    except Error:  # it went away after the check of the database
         return False
 
 

@@ -84,7 +84,7 @@ export class AnswersMenu {
     this.#choose(known.includes(this.#choice) ? this.#choice : "usual");
   }
 
-  /** A text without a sign mentions nobody: all these texts are one question. @returns {Question} */
+  /** A text without a sign has no mention: all these texts are one question. @returns {Question} */
   get #question() {
     const text = this.text();
     return { text: SIGN.test(text) ? text : "", personas: this.personas };

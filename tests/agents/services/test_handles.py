@@ -1,4 +1,4 @@
-"""A handle of a team belongs to one person or one persona, whoever of them comes first."""
+"""A handle of a team belongs to one person or one persona: the first that takes it."""
 
 from collections.abc import Callable
 from typing import Any

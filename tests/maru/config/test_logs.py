@@ -1,4 +1,4 @@
-"""Every line of the log is JSON, whatever writes it, and quotes no text of an exception."""
+"""Every line of the log is JSON, also those of libraries, and quotes no text of an exception."""
 
 import json
 import subprocess

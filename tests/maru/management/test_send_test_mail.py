@@ -33,7 +33,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSL
 
 @pytest.fixture
 def tls(certificate: tuple[Path, ssl.SSLContext]) -> ssl.SSLContext:
-    """The TLS of a mail server whose certificate nobody trusts."""
+    """The TLS of a mail server whose certificate no client trusts."""
     return certificate[1]
 
 

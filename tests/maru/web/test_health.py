@@ -41,7 +41,7 @@ def test_readyz_needs_the_database(client: Client, monkeypatch: pytest.MonkeyPat
         raise DatabaseError("CANARY: no route to host db.internal")
 
     with monkeypatch.context() as patch:  # the check after each test needs the database
-        patch.setattr("maru.web.health.connection.cursor", away)
+        patch.setattr("accounts.database.connection.cursor", away)
         response = client.get("/readyz")
 
     assert response.status_code == 503

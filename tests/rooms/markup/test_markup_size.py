@@ -1,4 +1,4 @@
-"""The HTML of a message is bounded, whatever its text makes of each character."""
+"""The HTML of a message is bounded for every text."""
 
 from itertools import product
 
