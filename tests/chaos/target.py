@@ -25,7 +25,7 @@ QUICK, SHORT, LONG, SLOW = "canary@400", "canary@20", "canary@5", "canary@1"
 """Models that answer with the same forty tokens in 0.1 s, 2 s, 8 s and 40 s."""
 
 HELD = "canary-held@20"
-"""The same answer; it starts, then pauses until the provider is released, then takes 2 s."""
+"""The same answer; it pauses after ten tokens until the provider is released."""
 
 MODELS = (QUICK, SHORT, LONG, SLOW, HELD)
 
@@ -49,8 +49,8 @@ class AskedRun:
     client: RecordingClient
 
     async def until_streaming(self) -> None:
-        """Return when the client has received two deltas."""
-        await self.client.until(lambda: self.client.delta_counts[self.run] > 1)
+        """Return when the client has received two tokens."""
+        await self.client.until(lambda: self.client.tokens[self.run] > 1)
 
     async def until_ended(self) -> None:
         await self.client.until_ended(self.run)

@@ -37,12 +37,12 @@ async def canary(chat: Chat) -> None:
 
 
 async def canary_held(chat: Chat) -> None:
-    """`canary-held@20`: five canaries, and the other 35 after `Provider.release`."""
+    """`canary-held@20`: ten canaries, and the other 30 after `Provider.release`."""
     (rate,) = chat.numbers(20)
     words = canaries(chat)
-    await chat.send_text(words[:5], rate=rate, finish=None)
+    await chat.send_text(words[:10], rate=rate, finish=None)
     await chat.released.wait()
-    await chat.send_text(words[5:], rate=rate)
+    await chat.send_text(words[10:], rate=rate)
 
 
 def canaries(chat: Chat) -> list[str]:

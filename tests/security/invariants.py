@@ -1,36 +1,73 @@
 """Conditions that hold after every transaction; checked after each test."""
 
-from django.db.models import Exists, OuterRef
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from django.db import connection
+from django.db.models import Exists, OuterRef, QuerySet
 
 from accounts.models import Team, TeamHandle, TeamMember, TeamPermission, TeamRole, User
 from accounts.names import handle_key
 from agents.models import Persona, PersonaGrant
 from rooms.models import Privacy, Room, RoomMember, RoomPermission
 
+Compiled = tuple[str, tuple[Any, ...]]
+
 
 def violations() -> list[str]:
     """Return a description of each row that violates a condition."""
-    return [*orphaned_permissions(), *without_owner(), *lost_handles()]
+    return [*orphaned_permissions(), *_found(_without_owner()), *lost_handles()]
 
 
 def orphaned_permissions() -> list[str]:
     """Return each permission whose user has no membership for it, or a suspended one."""
+    return _found(_orphaned_permissions())
+
+
+def lost_handles() -> list[str]:
+    """Return the differences between the table of handles and the members and personas.
+
+    A handle of an account that was deleted outside of the services may remain.
+    """
+    read = {name: _rows(compiled) for name, compiled in _handles().items()}
+    holders = [*read["members"], *read["personas"]]
+    expected = {(team, holder, handle_key(handle)) for team, holder, handle in holders}
+    existing = {*(user for (user,) in read["users"]), *(holder for _, holder, _ in expected)}
+    stored = {row for row in read["stored"] if row[1] in existing}
+    return [f"handle {handle} of {holder}" for _team, holder, handle in expected ^ stored]
+
+
+# Compiled once: after each of thousands of tests, Django would take longer to compile these queries
+# than SQLite takes to execute them.
+
+
+@cache
+def _orphaned_permissions() -> Mapping[str, Compiled]:
     team_members = TeamMember.objects.filter(user=OuterRef("user"))
     in_team = team_members.filter(team=OuterRef("content_object"), suspended_at=None)
     room_members = RoomMember.objects.filter(user=OuterRef("user"))
     in_room = room_members.filter(room=OuterRef("content_object"), suspended=False)
     in_team_of_object = team_members.filter(team=OuterRef("content_object__team"))
-    found = [
-        *TeamPermission.objects.exclude(Exists(in_team)),
-        *RoomPermission.objects.exclude(Exists(in_room)),
-        *RoomPermission.objects.exclude(Exists(in_team_of_object.filter(suspended_at=None))),
-        *PersonaGrant.objects.filter(user__isnull=False).exclude(Exists(in_team_of_object)),
-    ]
-    return [f"{type(row).__name__} {row.pk}: {row.permission.codename}" for row in found]
+    active = in_team_of_object.filter(suspended_at=None)
+    grants = PersonaGrant.objects.filter(user__isnull=False)
+    return _compile_all(
+        {
+            "permission in a team without membership": TeamPermission.objects.exclude(
+                Exists(in_team)
+            ),
+            "permission in a room without membership": RoomPermission.objects.exclude(
+                Exists(in_room)
+            ),
+            "permission in a room of another team": RoomPermission.objects.exclude(Exists(active)),
+            "grant without membership": grants.exclude(Exists(in_team_of_object)),
+        }
+    )
 
 
-def without_owner() -> list[str]:
-    """Return each team with active members, and each live room, that no active member manages."""
+@cache
+def _without_owner() -> Mapping[str, Compiled]:
+    """Teams with active members, and live rooms, that no active member manages."""
     managers = RoomMember.objects.filter(
         room=OuterRef("pk"),
         suspended=False,
@@ -41,40 +78,50 @@ def without_owner() -> list[str]:
         user__memberships__suspended_at=None,
     )
     live = Room.objects.filter(deleted_at=None, team__deleted_at=None)
-    rooms = live.filter(abandoned_at=None).exclude(Exists(managers))
     abandoned = live.filter(abandoned_at__isnull=False)
     members = TeamMember.objects.active().filter(team=OuterRef("pk"))
     team_owners = TeamMember.objects.active().filter(team=OuterRef("team"), role=TeamRole.OWNER)
     teams = Team.objects.filter(Exists(members), deleted_at=None)
-    return [
-        *(f"room {room.pk} without an owner" for room in rooms),
-        *(
-            f"abandoned room {room.pk} with a manager"
-            for room in abandoned.filter(Exists(managers))
-        ),
-        *(
-            f"abandoned room {room.pk} with an owner of its team"
-            for room in abandoned.filter(Exists(team_owners), privacy=Privacy.TEAM)
-        ),
-        *(f"abandoned room {room.pk} is writable" for room in abandoned.filter(archived_at=None)),
-        *(
-            f"team {team.pk} without an owner"
-            for team in teams.exclude(Exists(members.filter(role=TeamRole.OWNER)))
-        ),
-    ]
+    return _compile_all(
+        {
+            "room without an owner": live.filter(abandoned_at=None).exclude(Exists(managers)),
+            "abandoned room with a manager": abandoned.filter(Exists(managers)),
+            "abandoned room with an owner of its team": abandoned.filter(
+                Exists(team_owners), privacy=Privacy.TEAM
+            ),
+            "abandoned room that is writable": abandoned.filter(archived_at=None),
+            "team without an owner": teams.exclude(Exists(members.filter(role=TeamRole.OWNER))),
+        }
+    )
 
 
-def lost_handles() -> list[str]:
-    """Return the differences between the table of handles and the members and personas.
+@cache
+def _handles() -> Mapping[str, Compiled]:
+    return {
+        name: _compile(rows)
+        for name, rows in {
+            "members": TeamMember.objects.values_list("team", "user", "user__handle"),
+            "personas": Persona.objects.values_list("team", "pk", "handle"),
+            "users": User.objects.values_list("pk"),
+            "stored": TeamHandle.objects.values_list("team", "holder", "handle"),
+        }.items()
+    }
 
-    A handle of an account that was deleted outside of the services may remain.
-    """
-    holders = [
-        *TeamMember.objects.values_list("team", "user", "user__handle"),
-        *Persona.objects.values_list("team", "pk", "handle"),
-    ]
-    expected = {(team, holder, handle_key(handle)) for team, holder, handle in holders}
-    existing = {*User.objects.values_list("pk", flat=True), *(holder for _, holder, _ in expected)}
-    rows = TeamHandle.objects.values_list("team", "holder", "handle")
-    stored = {row for row in rows if row[1] in existing}
-    return [f"handle {handle} of {holder}" for _team, holder, handle in expected ^ stored]
+
+def _compile_all(conditions: Mapping[str, QuerySet[Any]]) -> Mapping[str, Compiled]:
+    return {name: _compile(rows.values_list("pk")) for name, rows in conditions.items()}
+
+
+def _compile(rows: QuerySet[Any, Any]) -> Compiled:
+    return rows.query.sql_with_params()
+
+
+def _found(conditions: Mapping[str, Compiled]) -> list[str]:
+    return [f"{name}: {pk}" for name, query in conditions.items() for (pk,) in _rows(query)]
+
+
+def _rows(query: Compiled) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(*query)
+        rows: list[Any] = cursor.fetchall()
+    return rows

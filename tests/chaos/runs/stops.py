@@ -1,4 +1,4 @@
-"""Runs are cancelled before their first delta and after any delta."""
+"""Runs are cancelled before their first token and after any token."""
 
 import asyncio
 import random
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from tests.bench.report.figures import percentile
-from tests.chaos.target import LONG, QUICK, Outcome, Target, ask, ask_all
+from tests.chaos.target import HELD, QUICK, Outcome, Target, ask, ask_all
 from tests.cluster.harness.recording_client import (
     RecordingClient,
     RecordingClients,
@@ -18,8 +18,9 @@ from tests.cluster.harness.stored_state import RunRow
 from tests.deadlines import DEADLINE
 from tests.provider import Provider, Request
 
-MAX_DELTAS = 10
-"""A run is cancelled after at most this many deltas, long before the provider's last chunk."""
+MAX_TOKENS = 10
+"""A run is cancelled after at most this many tokens. Then its provider waits, so the run cannot end
+before."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ async def cancel_runs(target: Target, *, stops: int, concurrency: int) -> Outcom
     async def cancel(number: int, clients: RecordingClients) -> Stop:
         async with slots:
             room = clients.rooms[number % len(clients.rooms)]
-            return await _cancel(clients.by_room[room], after=number % (MAX_DELTAS + 1))
+            return await _cancel(clients.by_room[room], after=number % (MAX_TOKENS + 1))
 
     async with target.clients() as clients:
         stopped = await gather_or_cancel(cancel(number, clients) for number in range(stops))
@@ -62,10 +63,10 @@ async def cancel_runs(target: Target, *, stops: int, concurrency: int) -> Outcom
 
 
 async def _cancel(clients: list[RecordingClient], *, after: int) -> Stop:
-    """Ask, and cancel after `after` deltas; every third run is cancelled by two clients at once."""
+    """Ask, and cancel after `after` tokens; every third run is cancelled by two clients at once."""
     asker = random.choice(clients)
-    asked = await ask(asker, LONG)
-    await asker.until(lambda: asker.delta_counts[asked.run] >= after)
+    asked = await ask(asker, HELD)
+    await asker.until(lambda: asker.tokens[asked.run] >= after)
     owner = clients[0]
     cancelling = [owner, asker] if after % 3 == 0 else [random.choice([owner, asker])]
     began = time.monotonic()

@@ -36,7 +36,7 @@ class RecordingClient:
     `events` holds the durable events by seq; those up to `since` came as a snapshot's state and
     are not in it. `violations` holds what was wrong at the moment of its arrival: a delta of an
     old attempt or of an ended run, an event that changed, a canary of another room.
-    `delta_counts` counts the deltas of each run.
+    `tokens` counts the tokens in the deltas of each run: the stub provider ends each with a space.
     """
 
     web: Installation
@@ -49,7 +49,7 @@ class RecordingClient:
     deltas: int = 0
     refusals: int = 0
     removed: bool = False
-    delta_counts: Counter[str] = field(default_factory=Counter)
+    tokens: Counter[str] = field(default_factory=Counter)
     _connection: ClientConnection | None = None
     _joined: asyncio.Event = field(default_factory=asyncio.Event)
     _refs: Iterator[int] = field(default_factory=lambda: count(1))
@@ -237,7 +237,7 @@ class RecordingClient:
     def check_delta(self, delta: Frame) -> None:
         """Count a delta; record a violation if its run has ended or its attempt is old."""
         self.deltas += 1
-        self.delta_counts[delta["run"]] += 1
+        self.tokens[delta["run"]] += delta["text"].count(" ")
         where = f"delta {delta['attempt']}:{delta['seq']} of {delta['message']}"
         if delta["run"] in self._ended:
             self.violations.append(f"{where} after the end of its run")

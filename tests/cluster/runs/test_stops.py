@@ -4,7 +4,7 @@ from tests.chaos.runs.stops import cancel_runs
 from tests.chaos.target import Target
 
 
-async def test_answer_stops_after_any_delta_when_its_run_is_cancelled(target: Target) -> None:
+async def test_answer_stops_after_any_token_when_its_run_is_cancelled(target: Target) -> None:
     outcome = await cancel_runs(target, stops=44, concurrency=16)
 
     assert outcome.violations == []
