@@ -68,8 +68,9 @@ lock: .venv/uv
 LOCK_OPTIONS := --quiet --generate-hashes --no-emit-index-url --python-version 3.11 \
 	--custom-compile-command "make lock"
 
+# make bench PARTS="fanout joins" QUICK=1; without PARTS all parts run. See tests/bench/README.md.
 bench: .venv/development
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(PARTS)
 
 # Inject faults repeatedly. This takes half an hour on an idle machine. The results are in
 # tests/chaos/RESULTS.md.

@@ -1,4 +1,4 @@
-"""Measure, print the table, and write it as JSON; `fanout` also writes a chart.
+"""Measure, print the tables, and write each part as JSON and as Markdown.
 
 Without PART all parts run; `breakdown` only runs then if a goal of `overhead` was missed.
 """
@@ -6,88 +6,76 @@ Without PART all parts run; `breakdown` only runs then if a goal of `overhead` w
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
 
-from tests.bench.fanout import connections, joins, streaming
-from tests.bench.latency import breakdown, first_delta, overhead
-from tests.bench.process import import_lag, memory, startup
+from tests.bench import parts
 from tests.bench.report import chart, machine
-from tests.bench.report.figures import Figure
-from tests.bench.report.table import Part, as_table, write_json
+from tests.bench.report.machine import Facts
+from tests.bench.report.table import Part, as_table, write_part
 from tests.bench.resources import Resources
-from tests.bench.runs import production
 from tests.live import ROOT
-
-Measure = Callable[[Resources], Sequence[Figure]]
-
-# Memory is measured before the parts that give thousands of answers.
-PARTS: Final[dict[str, Measure]] = {
-    "startup": startup.measure,
-    "lag": import_lag.measure,
-    "memory": memory.measure,
-    "delta": first_delta.measure,
-    "overhead": overhead.measure,
-    "fanout": streaming.measure,
-    "connections": connections.measure,
-    "joins": joins.measure,
-    "breakdown": breakdown.measure,
-    "runs": production.measure,
-}
 
 
 def main() -> None:
-    """Measure the requested parts, print the table and write it."""
+    """Measure the requested parts, and print and write each of them as soon as it is measured."""
+    known = parts.available()
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("part", nargs="*", help=f"one of {', '.join(PARTS)}; default: all")
+    parser.add_argument("part", nargs="*", help=f"one of {', '.join(known)}; default: all")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, for a first look")
     parser.add_argument(
         "--out",
         type=Path,
-        default=ROOT / "var" / "bench.json",
-        metavar="FILE",
-        help="default: var/bench.json",
+        default=ROOT / "var" / "bench",
+        metavar="FOLDER",
+        help="default: var/bench",
     )
     arguments = parser.parse_args()
-    if unknown := set(arguments.part) - set(PARTS):
+    if unknown := set(arguments.part) - set(known):
         parser.error(f"unknown part: {', '.join(sorted(unknown))}")
     facts = machine.describe()
-    parts: list[Part] = []
+    measured: list[Part] = []
     try:
-        _measure(arguments.part, parts)
+        _measure(arguments.part or known, arguments, facts, measured)
     finally:  # an error in one part must not lose the figures of the others
-        if parts:
-            _write(facts, parts, arguments.out)
+        if measured:
+            print(as_table(facts, measured))
 
 
-def _write(facts: dict[str, str | int | float], parts: Sequence[Part], out: Path) -> None:
-    print(as_table(facts, parts))
-    write_json(out, facts, parts)
-    if fanout := [part for part in parts if part.name == "fanout"]:
-        drawing = chart.draw(fanout[0].figures, facts)
-        out.with_suffix(".svg").write_text(drawing, encoding="utf-8")
-
-
-def _measure(requested: Sequence[str], parts: list[Part]) -> None:
-    """Add each part to `parts` as soon as it is measured."""
+def _measure(
+    requested: Sequence[str], arguments: argparse.Namespace, facts: Facts, measured: list[Part]
+) -> None:
+    """Add each part to `measured` and write its files as soon as it is measured."""
+    out: Path = arguments.out
     with tempfile.TemporaryDirectory(prefix="maru-bench-") as folder, ExitStack() as stack:
-        resources = Resources(Path(folder), stack)
-        for name, measure in PARTS.items():
-            is_default = name != "breakdown" or _overhead_missed_a_goal(parts)
-            if name in requested or (not requested and is_default):
-                parts.append(_measure_part(name, measure, resources))
+        resources = Resources(Path(folder), stack, quick=arguments.quick)
+        for name in parts.available():
+            if name not in requested:
+                continue
+            if name == "breakdown" and not arguments.part and not _overhead_missed_a_goal(measured):
+                continue
+            measured.append(_measure_part(name, resources))
+            write_part(out, facts, measured)
+            if name == "fanout":
+                drawing = chart.draw(measured[-1].figures, facts)
+                (out / "fanout.svg").write_text(drawing, encoding="utf-8")
 
 
-def _measure_part(name: str, measure: Measure, resources: Resources) -> Part:
+def _measure_part(name: str, resources: Resources) -> Part:
     print(f"Measuring {name} …", file=sys.stderr, flush=True)
+    began = time.monotonic()
+    measure = parts.load(name)
     with machine.watched() as noise:
         figures = measure(resources)
-    return Part(name, figures, noise)
+    seconds = time.monotonic() - began
+    print(f"Measured {name} in {seconds:.0f} s.", file=sys.stderr, flush=True)
+    return Part(name, figures, noise, seconds, quick=resources.quick)
 
 
-def _overhead_missed_a_goal(parts: Sequence[Part]) -> bool:
-    return any(f.missed for part in parts if part.name == "overhead" for f in part.figures)
+def _overhead_missed_a_goal(measured: Sequence[Part]) -> bool:
+    return any(f.missed for part in measured if part.name == "overhead" for f in part.figures)
 
 
 if __name__ == "__main__":

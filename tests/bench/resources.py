@@ -21,10 +21,14 @@ MODEL: Final = "tokens-8"
 
 
 class Resources:
-    """Starts each resource at its first use; all of them end with `stack`."""
+    """Starts each resource at its first use; all of them end with `stack`.
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
+    With `quick`, a part measures less: fewer rounds or samples, the same figures.
+    """
+
+    def __init__(self, folder: Path, stack: ExitStack, *, quick: bool = False) -> None:
         self.folder = folder
+        self.quick = quick
         self._stack = stack
 
     def installation(self, name: str, *entry: str, **env: str) -> Installation:

@@ -6,6 +6,7 @@ from math import log10
 from typing import Final
 
 from tests.bench.report.figures import Figure
+from tests.bench.report.machine import Facts
 
 WIDTH: Final = 760
 LEFT: Final = 210
@@ -28,7 +29,7 @@ _STYLE: Final = (
 )
 
 
-def draw(figures: Sequence[Figure], facts: dict[str, str | int | float]) -> str:
+def draw(figures: Sequence[Figure], facts: Facts) -> str:
     """Return the chart as SVG, without the bars of figures that could not be measured."""
     found = {figure.name: figure for figure in figures}
     body, height = [], 12

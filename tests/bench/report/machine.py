@@ -19,6 +19,9 @@ SLOWER: Final = 1.15
 FOREIGN: Final = 0.10
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 
+Facts = dict[str, str | int | float]
+"""What `describe` returns."""
+
 NOISE_RULE: Final = (
     f"A fixed loop is timed {LOOPS} times before and after each part. A part is noisy if the "
     f"median was more than {SLOWER - 1:.0%} slower than the best median of the run, or if other "
@@ -68,7 +71,7 @@ def calibrate() -> float:
     return median(times)
 
 
-def describe() -> dict[str, str | int | float]:
+def describe() -> Facts:
     """Return the facts about the machine and the checkout that the table shows."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,4 +1,4 @@
-"""The results as a table for people and as JSON for programs."""
+"""The results as a table for people, and as JSON and Markdown files."""
 
 import json
 from collections.abc import Sequence
@@ -8,21 +8,23 @@ from typing import Final
 
 from tests.bench.report import machine
 from tests.bench.report.figures import Figure
-from tests.bench.report.machine import Noise
+from tests.bench.report.machine import Facts, Noise
 
 HEADINGS: Final = ("part", "figure", "measured", "goal", "verdict", "rounds")
 
 
 @dataclass(frozen=True)
 class Part:
-    """The figures of one part, and the noise of the machine during the part."""
+    """The figures of one part, the noise of the machine during the part, and its duration."""
 
     name: str
     figures: Sequence[Figure]
     noise: Noise
+    seconds: float
+    quick: bool = False
 
 
-def as_table(facts: dict[str, str | int | float], parts: Sequence[Part]) -> str:
+def as_table(facts: Facts, parts: Sequence[Part]) -> str:
     """Return the facts, the figures, the notes and the noise as text."""
     rows = [HEADINGS, *(_row(part.name, figure) for part in parts for figure in part.figures)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -31,31 +33,57 @@ def as_table(facts: dict[str, str | int | float], parts: Sequence[Part]) -> str:
         for row in rows
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
-    head = ", ".join(f"{name} {value}" for name, value in facts.items())
-    return "\n".join([head, "", *lines, "", *_notes(parts), *_noise(parts)])
+    notes = [f"{f.name}: {f.note}" for part in parts for f in part.figures if f.note]
+    return "\n".join([_head(facts), "", *lines, "", *notes, *_noise(parts)])
 
 
-def write_json(path: Path, facts: dict[str, str | int | float], parts: Sequence[Part]) -> None:
-    """Write facts, parts and figures as JSON."""
-    best = _best(parts)
+def write_part(folder: Path, facts: Facts, parts: Sequence[Part]) -> None:
+    """Write the last of the parts of a run as NAME.json and NAME.md.
+
+    The others are the scale of its noise: the fastest loop of the run.
+    """
+    part, noise = parts[-1], parts[-1].noise.reasons(_best(parts))
     document = {
+        "part": part.name,
+        "quick": part.quick,
+        "seconds": round(part.seconds, 1),
         "machine": facts,
         "noise_rule": machine.NOISE_RULE,
-        "parts": [
-            {
-                "name": part.name,
-                **asdict(part.noise),
-                "noise": part.noise.reasons(best),
-                "figures": [
-                    {**asdict(figure), "missed": figure.missed, "verdict": figure.verdict}
-                    for figure in part.figures
-                ],
-            }
-            for part in parts
+        **asdict(part.noise),
+        "noise": noise,
+        "figures": [
+            {**asdict(figure), "missed": figure.missed, "verdict": figure.verdict}
+            for figure in part.figures
         ],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(document, indent=1, ensure_ascii=False)
+    (folder / f"{part.name}.json").write_text(f"{text}\n", encoding="utf-8")
+    (folder / f"{part.name}.md").write_text(_as_markdown(facts, part, noise), encoding="utf-8")
+
+
+def _as_markdown(facts: Facts, part: Part, noise: Sequence[str]) -> str:
+    quick = " --quick" if part.quick else ""
+    rows = [_row(part.name, figure)[1:] for figure in part.figures]
+    notes = [f"- {figure.name}: {figure.note}" for figure in part.figures if figure.note]
+    return "\n".join(
+        [
+            f"# {part.name}",
+            "",
+            f"`python -m tests.bench {part.name}{quick}` in {part.seconds:.0f} s: {_head(facts)}.",
+            f"Noise: {', '.join(noise) or 'none'}.",
+            "",
+            f"| {' | '.join(HEADINGS[1:])} |",
+            f"|{' --- |' * len(HEADINGS[1:])}",
+            *(f"| {' | '.join(row)} |" for row in rows),
+            *(["", *notes] if notes else []),
+            "",
+        ]
+    )
+
+
+def _head(facts: Facts) -> str:
+    return ", ".join(f"{name} {value}" for name, value in facts.items())
 
 
 def _row(part: str, figure: Figure) -> tuple[str, ...]:
@@ -68,10 +96,6 @@ def _row(part: str, figure: Figure) -> tuple[str, ...]:
         figure.verdict,
         " ".join(figure.show(number).split()[0] for number in figure.rounds),
     )
-
-
-def _notes(parts: Sequence[Part]) -> list[str]:
-    return [f"{f.name}: {f.note}" for part in parts for f in part.figures if f.note]
 
 
 def _noise(parts: Sequence[Part]) -> list[str]:
