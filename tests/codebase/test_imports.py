@@ -65,7 +65,7 @@ def test_tree_keeps_every_contract(tree: Path) -> None:
     [
         ("accounts/models.py", "import agents.models", {ONE_WAY}),
         ("agents/models.py", "import rooms.models", {ONE_WAY}),
-        ("rooms/models.py", "import maru.settings", {ONE_WAY}),
+        ("rooms/models/rooms.py", "import maru.settings", {ONE_WAY}),
         ("rooms/queries.py", "import rooms.services.messages", {ROOMS}),
         ("rooms/runs/lifecycle.py", "from rooms import queries", {ROOMS}),
         ("rooms/fanout/hub.py", "import rooms.event_log", {ROOMS}),

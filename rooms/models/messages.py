@@ -1,0 +1,100 @@
+"""Messages and the log of events."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+from django.utils import timezone
+
+from accounts.ids import new_id
+from accounts.models import User
+from agents.models import Persona
+from rooms.models.rooms import Room
+
+
+class MessageStatus(models.TextChoices):
+    COMPLETE = "complete"
+    STREAMING = "streaming"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class AuthorKind(models.TextChoices):
+    USER = "user"
+    PERSONA = "persona"
+
+
+class Message(models.Model):
+    """A message of a user, or an answer of a persona, which a run writes.
+
+    `seq` is the seq of the `message.created` event and orders the messages of a room. The `text` of
+    a streaming answer is empty: its deltas are in the delta store until the run ends. A deleted
+    message keeps its seq and has no text.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="messages")
+    seq = models.PositiveBigIntegerField()
+    user = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    # No constraint: the message keeps the id of its author when the persona is deleted.
+    persona = models.ForeignKey(
+        Persona, null=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+    )
+    author_kind = models.CharField(max_length=7, choices=AuthorKind)
+    author_name = models.CharField(max_length=40)
+    author_handle = models.CharField(max_length=40)
+    text = models.TextField(blank=True)
+    html = models.TextField(blank=True)
+    reply_to = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="+")
+    client_id = models.UUIDField(null=True)
+    status = models.CharField(max_length=9, choices=MessageStatus, default=MessageStatus.COMPLETE)
+    created_at = models.DateTimeField(default=timezone.now)
+    edited_at = models.DateTimeField(null=True)
+    deleted_at = models.DateTimeField(null=True)
+    # Maps an emoji to the ids of users; changed under the lock of the room.
+    reactions = models.JSONField(default=dict)
+
+    class Meta:
+        default_permissions = ()
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["room", "seq"], name="message_seq_once"),
+            models.UniqueConstraint(
+                fields=["room", "user", "client_id"],
+                condition=models.Q(client_id__isnull=False),
+                name="message_sent_once",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class RoomEvent(models.Model):
+    """A durable event of a room; `payload` is its JSON frame.
+
+    `message` is the id of the message whose text is in the payload, so that it can be redacted.
+    """
+
+    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="events")
+    seq = models.PositiveBigIntegerField()
+    type = models.CharField(max_length=32)
+    payload = models.TextField()
+    message = models.UUIDField(null=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        default_permissions = ()
+        indexes: ClassVar = [
+            models.Index(
+                fields=["message"],
+                condition=models.Q(message__isnull=False),
+                name="room_event_of_message",
+            ),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["room", "seq"], name="room_event_seq_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.room_id} {self.seq} {self.type}"
