@@ -4,13 +4,14 @@ from typing import Final
 from uuid import UUID
 
 import msgspec
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from msgspec import Raw, structs
 
 from accounts.errors import Conflict
 from rooms.fanout import publisher
 from rooms.models import Room, RoomEvent
-from rooms.protocol.events import DurableEvent, encode
+from rooms.protocol.events import DurableEvent, MessageCreated, MessageDeleted, encode
 from rooms.protocol.payloads import MessageBody
 
 REPLAY_LIMIT: Final = 500
@@ -24,7 +25,7 @@ def record(room: Room, *events: DurableEvent) -> None:
 
     The caller's transaction must hold the lock on the room's row: each event gets the next seq, so
     seqs have no gaps and follow the order of commits. A published event may be lost; the hubs then
-    read it from the log.
+    read it from the log. The messages of the events are counted in the room.
     """
     rows, entries = [], []
     for seq, event in enumerate(events, start=room.last_seq + 1):
@@ -38,10 +39,24 @@ def record(room: Room, *events: DurableEvent) -> None:
         entries.append(publisher.LogEntry(seq=seq, type=kind, frame=frame))
     RoomEvent.objects.bulk_create(rows)
     room.last_seq += len(rows)
-    room.save(update_fields=["last_seq"])
+    room.save(update_fields=["last_seq", *_count_messages(room, events)])
     publisher.publish_on_commit(publisher.Batch(room=room.pk, entries=entries))
     if any(entry.type in ACTIVITY_TYPES for entry in entries):
         publisher.publish_on_commit(publisher.ActivityHint(room.pk))
+
+
+def _count_messages(room: Room, events: tuple[DurableEvent, ...]) -> set[str]:
+    """Count created and deleted messages in the row of the room; return the changed fields."""
+    changed: set[str] = set()
+    for event in events:
+        if isinstance(event, MessageCreated):
+            room.message_count += 1
+            room.last_message_at = timezone.now()
+            changed |= {"message_count", "last_message_at"}
+        elif isinstance(event, MessageDeleted):
+            room.deleted_seq = max(room.deleted_seq, event.message.seq)
+            changed.add("deleted_seq")
+    return changed
 
 
 def check_seq(room: Room, seq: int) -> None:

@@ -7,7 +7,7 @@ for the users of its own connections. The query returns current members only.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Iterable, Mapping, Set
 from typing import Final
 from uuid import UUID
 
@@ -16,7 +16,7 @@ import structlog
 from accounts.errors import is_outage
 from rooms.executors import COMMANDS, in_thread
 from rooms.fanout.connection import Connection
-from rooms.fanout.unread import Unread, count_unread_of
+from rooms.fanout.unread import Unread, count_unread, count_unread_of
 from rooms.protocol.events import RoomActivity, encode
 
 log = structlog.get_logger(__name__)
@@ -61,25 +61,38 @@ class Activity:
         reads, self._reads = self._reads, defaultdict(set)
         # Read before the query: a user who is removed from a room while the query runs may be in
         # its result, but a connection that was subscribed to that room must not get the counts.
-        missing = {each: (rooms | reads.keys()) - each.subscriptions.keys() for each in connections}
-        users = {each.user_id for each, room_ids in missing.items() if room_ids & rooms}
-        read = [({room_id}, reads[room_id]) for room_id in reads.keys() - rooms]
+        concerned = rooms | reads.keys()
+        joined = {each: each.subscriptions.keys() & concerned for each in connections}
+        users = {each.user_id for each, room_ids in joined.items() if not rooms <= room_ids}
+        read = [(room, user) for room, readers in reads.items() for user in readers]
         try:
-            counts = await in_thread(COMMANDS, count_unread_of, [(rooms, users), *read])
+            counts = await in_thread(COMMANDS, _count, rooms, users, read)
         except Exception as error:  # the next message in these rooms starts another batch
             trace = not is_outage(error)
             log.warning("activity.failed", error=type(error).__name__, exc_info=trace)
             return
         connections_of: defaultdict[UUID, list[Connection]] = defaultdict(list)
-        for connection in missing:
+        for connection in joined:
             connections_of[connection.user_id].append(connection)
+        frames: dict[RoomActivity, bytes] = {}  # members who have read nothing have the same counts
         for unread in counts:
             event = RoomActivity(
                 room=unread.room, seq=unread.seq, unread=unread.messages, mentions=unread.mentions
             )
             for connection in connections_of[unread.user]:
-                if unread.room in missing[connection] and _may_receive(connection, unread):
-                    connection.send(encode(event))
+                if unread.room not in joined[connection] and _may_receive(connection, unread):
+                    frame = frames.get(event) or frames.setdefault(event, encode(event))
+                    connection.send(frame)
+
+
+def _count(
+    rooms: Collection[UUID], users: Collection[UUID], read: Iterable[tuple[UUID, UUID]]
+) -> list[Unread]:
+    """Return the counts of `users` in `rooms`, and those of the users who have read other rooms."""
+    return [
+        *count_unread(rooms, users),
+        *count_unread_of(pair for pair in read if pair[0] not in rooms),
+    ]
 
 
 def _may_receive(connection: Connection, unread: Unread) -> bool:

@@ -1,22 +1,42 @@
-"""Unread counts, for the list of rooms and for `room.activity`."""
+"""Unread counts, for the list of rooms and for `room.activity`; and who is mentioned.
 
-from collections.abc import Collection, Iterable
-from typing import Final
+The messages that a member has not read are `room.message_count - read_count`, without the deleted
+ones: no message is read to count them. The author of a message has read it. A mention is a row.
+"""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any, Final
 from uuid import UUID
 
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery, Value
-from django.db.models.functions import Coalesce, Concat, Greatest
+from django.db import connection
+from django.db.models import (
+    BigIntegerField,
+    Case,
+    Count,
+    F,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
+from django.db.models.functions import Coalesce
 from msgspec import Struct
 
 from accounts.mfa import mfa_enabled
-from rooms.markup.mentions import CHIP_OPEN
-from rooms.models import Message, RoomMember
+from rooms.models import Mention, Message, Room, RoomMember
 
 COUNT_LIMIT: Final = 1_000
 
 
 class Unread(Struct, frozen=True):
-    """The number of unread messages of a member in a room, and of those with a mention."""
+    """The number of unread messages of a member in a room, and of those with a mention.
+
+    Both are at most COUNT_LIMIT.
+    """
 
     user: UUID
     room: UUID
@@ -26,44 +46,140 @@ class Unread(Struct, frozen=True):
     mentions: int
 
 
+def at_most(count: int) -> int:
+    """Return `count`, limited to what clients get."""
+    return max(0, min(count, COUNT_LIMIT))
+
+
+def _count(rows: QuerySet[Any]) -> Coalesce:
+    after = rows.filter(room=OuterRef("room"), seq__gt=OuterRef("read_seq")).order_by()
+    return Coalesce(Subquery(after.values("room").annotate(count=Count("pk")).values("count")), 0)
+
+
+# Counted only if the member has not read the room up to its last deleted message.
+_DELETED: Final = Case(
+    When(
+        read_seq__lt=F("room__deleted_seq"),
+        then=_count(Message.objects.filter(deleted_at__isnull=False)),
+    ),
+    default=Value(0),
+    output_field=BigIntegerField(),
+)
+
+MESSAGES: Final = F("room__message_count") - F("read_count") - _DELETED
+"""Expressions over a RoomMember: its unread messages, and those with a mention. See `at_most`."""
+MENTIONS: Final = _count(Mention.objects.filter(user=OuterRef("user")))
+
+
+# The lists are parameters of one type each, so the text of the query is always the same and Django
+# compiles its own part once: a list of 1,000 ids in an `IN` costs more to compile than to answer.
+# Rows refer to the lists by position, because a UUID of a result costs 2 µs.
+_MEMBERS_OF: Final = """
+    SELECT room.place, person.place, {team}, last_seq, messages, mentions FROM ({inside}) AS member
+    JOIN {rooms} ON room.id = member.room_id JOIN {users} ON person.id = member.user_id
+"""
+_MEMBERS: Final = """
+    SELECT pair.place, pair.place, {team}, last_seq, messages, mentions FROM ({inside}) AS member
+    JOIN {pairs} ON pair.room_id = member.room_id AND pair.user_id = member.user_id
+"""
+_LISTS: Final = {
+    "postgresql": {
+        "team": "CAST(member.team_id AS text)",
+        "rooms": "unnest(%s::uuid[]) WITH ORDINALITY AS room (id, place)",
+        "users": "unnest(%s::uuid[]) WITH ORDINALITY AS person (id, place)",
+        "pairs": "unnest(%s::uuid[], %s::uuid[]) WITH ORDINALITY AS pair (room_id, user_id, place)",
+    },
+    "sqlite": {
+        "team": "member.team_id",
+        "rooms": "(SELECT value AS id, key + 1 AS place FROM json_each(%s)) AS room",
+        "users": "(SELECT value AS id, key + 1 AS place FROM json_each(%s)) AS person",
+        "pairs": """(SELECT rooms.value AS room_id, users.value AS user_id, rooms.key + 1 AS place
+            FROM json_each(%s) AS rooms JOIN json_each(%s) AS users ON rooms.key = users.key
+        ) AS pair""",
+    },
+}
+
+
 def count_unread(rooms: Collection[UUID], users: Collection[UUID]) -> list[Unread]:
     """Return the unread counts of all `users` that are members of `rooms`, in one query."""
-    return count_unread_of([(rooms, users)])
+    return _counts(_MEMBERS_OF, list(rooms), list(users))
 
 
-def count_unread_of(wanted: Iterable[tuple[Collection[UUID], Collection[UUID]]]) -> list[Unread]:
-    """Return the unread counts for each of these pairs of rooms and users, in one query.
+def count_unread_of(pairs: Iterable[tuple[UUID, UUID]]) -> list[Unread]:
+    """Return the unread counts of members, given as pairs of a room and a user, in one query."""
+    found = list(pairs)
+    return _counts(_MEMBERS, [room for room, _ in found], [user for _, user in found])
 
-    At most the newest COUNT_LIMIT events of each log are counted. The query runs often, and its
-    cost must not grow with the number of unread messages.
-    """
-    oldest = Greatest(OuterRef("read_seq"), OuterRef("room__last_seq") - COUNT_LIMIT)
-    new = (
-        Message.objects.filter(room=OuterRef("room"), seq__gt=oldest, deleted_at=None)
-        .exclude(user=OuterRef("user"))
-        .order_by()
-    )
-    # With the tag, which the text of a message cannot contain.
-    handle = Concat(Value(f'{CHIP_OPEN}"'), OuterRef("user__handle"), Value('"'))
-    may = Q(room__team__require_mfa=False) | Q(mfa_enabled(OuterRef("user")))
-    inside = RoomMember.objects.active().filter(may, room__team__deleted_at=None)
-    selected = Q()
-    for rooms, users in wanted:
-        if rooms and users:
-            selected |= Q(room__in=rooms, user__in=users)
-    if not selected:
+
+def _counts(text: str, rooms: Sequence[UUID], users: Sequence[UUID]) -> list[Unread]:
+    if not rooms or not users:
         return []
-    members = inside.filter(selected).values_list(
-        "user_id",
+    lists: Sequence[Any] = [rooms, users]
+    if connection.vendor == "sqlite":
+        lists = [json.dumps([each.hex for each in ids]) for ids in lists]
+    teams: dict[str, UUID] = {}
+    found = []
+    with connection.cursor() as cursor:
+        sql, parameters = _compiled(text, connection.vendor)
+        cursor.execute(sql, [*parameters, *lists])
+        for room, user, team_id, seq, messages, mentions in cursor:
+            team = teams.get(team_id) or teams.setdefault(team_id, UUID(team_id))
+            found.append(
+                Unread(
+                    *(users[user - 1], rooms[room - 1], team, seq),
+                    messages=at_most(messages),
+                    mentions=at_most(mentions),
+                )
+            )
+    return found
+
+
+@cache
+def _compiled(text: str, vendor: str) -> tuple[str, tuple[Any, ...]]:
+    """Return the SQL for the current members among the listed ones, and its first parameters."""
+    may = Q(room__team__require_mfa=False) | Q(mfa_enabled(OuterRef("user")))
+    members = RoomMember.objects.active().filter(may, room__team__deleted_at=None)
+    inside = members.values(
         "room_id",
-        "room__team_id",
-        "room__last_seq",
-        _count(new),
-        _count(new.filter(html__contains=handle)),
+        "user_id",
+        team_id=F("room__team_id"),
+        last_seq=F("room__last_seq"),
+        messages=MESSAGES,
+        mentions=MENTIONS,
     )
-    return [Unread(*row) for row in members]
+    sql, parameters = inside.query.sql_with_params()
+    return text.format(inside=sql, **_LISTS[vendor]), tuple(parameters)
 
 
-def _count(messages: QuerySet[Message]) -> Coalesce:
-    counted = messages.values("room").annotate(count=Count("pk")).values("count")
-    return Coalesce(Subquery(counted), 0)
+def messages_up_to(room: Room, seq: int) -> int:
+    """Return the `read_count` of a member whose read position in the room is `seq`.
+
+    At most twice COUNT_LIMIT messages after `seq` are counted, because a client can send any `seq`.
+    """
+    if seq >= room.last_seq:
+        return room.message_count
+    after = room.messages.filter(seq__gt=seq, seq__lte=room.last_seq).order_by()
+    return room.message_count - len(after.values_list("seq")[: 2 * COUNT_LIMIT])
+
+
+def add_mentions(
+    message: Message, mentioned: Collection[str], handles: Callable[[], Mapping[str, UUID | None]]
+) -> None:
+    """Record which members a message mentions; `handles` are those of its room."""
+    if not mentioned:
+        return
+    known = handles()
+    users = {known.get(handle) for handle in mentioned} - {message.user_id}
+    Mention.objects.bulk_create(
+        [
+            Mention(room_id=message.room_id, user_id=user_id, message=message, seq=message.seq)
+            for user_id in users
+            if user_id is not None
+        ],
+        ignore_conflicts=True,  # an answer whose text is restored has the mentions of its start
+    )
+
+
+def remove_mentions(message: Message) -> None:
+    """Forget whom a message mentions."""
+    Mention.objects.filter(message=message).delete()

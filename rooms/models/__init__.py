@@ -2,6 +2,7 @@
 
 from rooms.models.messages import (
     AuthorKind,
+    Mention,
     Message,
     MessageStatus,
     RoomEvent,
@@ -34,6 +35,7 @@ __all__ = [
     "AnswerPolicy",
     "AuthorKind",
     "InvitedRoom",
+    "Mention",
     "Message",
     "MessageStatus",
     "Privacy",

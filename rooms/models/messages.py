@@ -1,4 +1,4 @@
-"""Messages and the log of events."""
+"""Messages, mentions and the log of events."""
 
 from __future__ import annotations
 
@@ -65,9 +65,34 @@ class Message(models.Model):
                 name="message_sent_once",
             ),
         ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["room", "seq"],
+                condition=models.Q(deleted_at__isnull=False),
+                name="message_deleted",
+            ),
+        ]
 
     def __str__(self) -> str:
         return str(self.pk)
+
+
+class Mention(models.Model):
+    """A member whom a message mentions; `seq` is the message's. Read mentions are kept."""
+
+    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="+", db_index=False)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="+")
+    seq = models.PositiveBigIntegerField()
+
+    class Meta:
+        default_permissions = ()
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["room", "user", "seq"], name="mention_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} in {self.message_id}"
 
 
 class RoomEvent(models.Model):

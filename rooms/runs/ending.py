@@ -19,6 +19,7 @@ from agents.models import Persona
 from agents.permissions import USE, holders_of
 from rooms import metrics
 from rooms.event_log import record
+from rooms.fanout import unread
 from rooms.markup import MAX_CHARACTERS, ParsedText, parse
 from rooms.models import MessageStatus, Room, Run, RunState
 from rooms.permissions import POST, users_with
@@ -115,7 +116,7 @@ def _end(
     reason: Reason,
     take_text: Callable[[UUID, int], ParsedText],
     ended_at: datetime,
-    handles: Callable[[], Collection[str]],
+    handles: Callable[[], Mapping[str, UUID | None]],
 ) -> list[DurableEvent]:
     """Set the end of one run, write the end of its answer, and return the events."""
     run.state, status, run_ended = _STATES[type(reason)]
@@ -130,7 +131,9 @@ def _end(
         answer = run.answer
         written = take_text(answer.pk, run.attempt)
         if not answer.deleted_at:
-            answer.text, answer.html = written.text, written.in_room(handles).html
+            rendered = written.in_room(handles)
+            answer.text, answer.html = written.text, rendered.html
+            unread.add_mentions(answer, rendered.mentioned, handles)
         answer.status = status
         answer.save(update_fields=["text", "html", "status"])
         message_ended = MessageCompleted if isinstance(reason, Completed) else MessageUpdated

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Final
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from agents.engine_types import AnswerFailed, PersonaSpec, Turn, Usage
 from agents.models import Persona
 from agents.services import build_spec
 from rooms.event_log import record
+from rooms.fanout import unread
 from rooms.markup import parse
 from rooms.models import AuthorKind, Message, MessageStatus, Room, Run, RunState
 from rooms.protocol.events import (
@@ -193,8 +195,11 @@ def restore_text(job: Job, published: str) -> None:
         answer = answers.first()
         if room is None or answer is None or len(written.text) <= len(answer.text):
             return
-        answer.text, answer.html = written.text, written.in_room(room.handles).html
+        handles = cache(room.handles)
+        rendered = written.in_room(handles)
+        answer.text, answer.html = written.text, rendered.html
         answer.save(update_fields=["text", "html"])
+        unread.add_mentions(answer, rendered.mentioned, handles)
         record(room, MessageUpdated(message_body(answer, job.run)))
 
 

@@ -196,8 +196,9 @@ def add_members(room: Room, users: Sequence[User], role: str) -> list[RoomMember
     """Add users of the room's team to a room that the caller has locked, after its checks."""
     if not users:
         return []
+    read = {"read_seq": room.last_seq, "read_count": room.message_count}
     members = RoomMember.objects.bulk_create(
-        [RoomMember(room=room, user=user, role=role, read_seq=room.last_seq) for user in users]
+        [RoomMember(room=room, user=user, role=role, **read) for user in users]
     )
     set_room_role(users, room, role)
     record(room, *(MemberAdded(member_body(member)) for member in members))

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from accounts.models import User
 from accounts.names import is_blank
 from rooms import event_log
 from rooms.event_log import record
-from rooms.fanout import publisher
+from rooms.fanout import publisher, unread
 from rooms.markup import ParsedText, parse
 from rooms.models import AuthorKind, Message, Room, RoomMember
 from rooms.permissions import (
@@ -93,7 +94,8 @@ def post_message(
             raise _empty()
         if reply_to and not found["replied_to"]:
             raise NotFound
-        rendered = parsed.in_room(room.handles)
+        handles = cache(room.handles)
+        rendered = parsed.in_room(handles)
         asked = responders(
             room,
             user,
@@ -116,7 +118,10 @@ def post_message(
         )
         queued, events = lifecycle.queue_runs(room, message, asked, user)
         record(room, MessageCreated(message_body(message)), *events)
-        RoomMember.objects.filter(room=room, user=user).update(read_seq=message.seq)
+        RoomMember.objects.filter(room=room, user=user).update(
+            read_seq=message.seq, read_count=room.message_count
+        )
+        unread.add_mentions(message, rendered.mentioned, handles)
         return Posted(message, [run.pk for run in queued])
 
 
@@ -161,7 +166,7 @@ def mark_read(*, user: User, room_id: UUID, seq: int) -> None:
     room = access_room(user, room_id, VIEW)
     read = min(seq, room.last_seq)
     members = RoomMember.objects.filter(room=room, user=user, read_seq__lt=read)
-    if members.update(read_seq=read):
+    if members.update(read_seq=read, read_count=unread.messages_up_to(room, read)):
         transaction.on_commit(lambda: publisher.publisher.publish_read(room.pk, user.pk))
 
 
@@ -193,10 +198,13 @@ def edit_message(*, user: User, message_id: UUID, text: str) -> Message:
         message = room.messages.get(pk=message_id)
         check_may_edit(user, message)
         if text != message.text:
-            message.text = text
-            message.html = parsed.in_room(room.handles).html
+            handles = cache(room.handles)
+            rendered = parsed.in_room(handles)
+            message.text, message.html = text, rendered.html
             message.edited_at = timezone.now()
             message.save(update_fields=["text", "html", "edited_at"])
+            unread.remove_mentions(message)
+            unread.add_mentions(message, rendered.mentioned, handles)
             event_log.record(room, MessageUpdated(message_body(message)))
         return message
 
@@ -216,6 +224,7 @@ def delete_message(*, user: User, message_id: UUID) -> None:
     message.reactions = {}
     message.deleted_at = timezone.now()
     message.save(update_fields=["text", "html", "reactions", "deleted_at"])
+    unread.remove_mentions(message)
     cancel_runs(room, user.pk, Q(message=message) | Q(answer=message))
     run = room.runs.filter(answer=message).first()
     if run is not None:

@@ -12,15 +12,12 @@ from pytest_django import Settings
 from maru.server.lifespan import running
 from rooms import redis_clients
 from rooms.fanout import hub, presence, publisher
-from rooms.fanout import unread as unread_module
 from rooms.fanout.credentials import Credential, RoomsByCredential
 from rooms.fanout.hub import RoomHub
 from rooms.fanout.presence import MemoryRoster, RedisRoster
 from rooms.fanout.publisher import Envelope, LogEntry
 from rooms.fanout.topic import Source
-from rooms.fanout.unread import count_unread
 from rooms.protocol.commands import MemberType
-from rooms.services import mark_read, post_message
 from rooms.socket import dispatch
 from rooms.socket.dispatch import execute
 from tests.cluster.harness.services import Redis
@@ -138,17 +135,3 @@ def test_typing_is_not_published_in_a_large_room(
     execute(MemberType(room=cast.room.pk), cast.member, "en")
 
     assert len(published) == 1
-
-
-@pytest.mark.django_db
-def test_unread_messages_are_counted_among_the_newest_events_only(
-    cast: Cast, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in range(5):
-        post_message(user=cast.owner, room_id=cast.room.pk, text=f"m{number}", personas=[])
-    monkeypatch.setattr(unread_module, "COUNT_LIMIT", 3)
-    (counted,) = count_unread([cast.room.pk], [cast.member.pk])
-    mark_read(user=cast.member, room_id=cast.room.pk, seq=cast.refreshed().last_seq - 1)
-    (rest,) = count_unread([cast.room.pk], [cast.member.pk])
-
-    assert (counted.messages, rest.messages) == (3, 1)
