@@ -49,8 +49,12 @@ class Connection:
         credential: Credential,
         transport: Transport,
         close: Callable[[int], Coroutine[Any, Any, None]],
+        *,
+        is_compact: bool = False,
     ) -> None:
+        """`is_compact`: the client gets deltas in the form of `rooms.protocol.compact`."""
         self.credential = credential
+        self.is_compact = is_compact
         self.subscriptions: dict[UUID, Subscriber] = {}
         self.closed = False
         self.close_code = NO_STATUS

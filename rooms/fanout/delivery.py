@@ -11,6 +11,7 @@ from msgspec import Struct
 from rooms.fanout.connection import Connection
 from rooms.fanout.positions import Positions
 from rooms.fanout.transport import Frame, Write
+from rooms.protocol.compact import StreamNumbers
 
 log = structlog.get_logger(__name__)
 
@@ -23,10 +24,12 @@ class Item(Struct, frozen=True, gc=False):
     """A frame with its place in the log (`seq`) or in an answer (`position`, `base`).
 
     `position` is (message, attempt, seq of the delta); `base` is the room's seq at which the
-    attempt started. Other frames, for example presence, have neither.
+    attempt started. Other frames, for example presence, have neither. `compact` is the frame for
+    compact connections, if it differs for them and the topic has such connections.
     """
 
     frame: Frame
+    compact: Frame | None = None
     seq: int | None = None
     position: tuple[UUID, int, int] | None = None
     base: int = 0
@@ -72,15 +75,18 @@ class Ring:
 class Delivery:
     """The ring buffer of a topic and the subscriptions that it is delivered to.
 
-    `live` and `lagging` hold the subscriptions by mode: see `Subscription`.
+    `live`, `live_compact` and `lagging` hold the subscriptions by mode: see `Subscription`.
     """
 
     def __init__(self, room_id: UUID, positions: Positions) -> None:
         self.room_id = room_id
         self.positions = positions
+        self.streams = StreamNumbers()
         self.ring = Ring()
         self.subscriptions: dict[Connection, Subscription] = {}
+        self.compact: set[Subscription] = set()
         self.live: dict[Subscription, Write] = {}
+        self.live_compact: dict[Subscription, Write] = {}
         self.lagging: set[Subscription] = set()
         self.known_since = -1
         """The log's seq at the time when a subscription first went live."""
@@ -91,6 +97,8 @@ class Delivery:
         subscription = Subscription(self, connection)
         self.subscriptions[connection] = subscription
         self.lagging.add(subscription)
+        if connection.is_compact:
+            self.compact.add(subscription)
         return subscription
 
     def remove(self, connection: Connection) -> None:
@@ -98,25 +106,31 @@ class Delivery:
         subscription = self.subscriptions.pop(connection, None)
         if subscription is not None:
             self.live.pop(subscription, None)
+            self.live_compact.pop(subscription, None)
             self.lagging.discard(subscription)
+            self.compact.discard(subscription)
 
     def deliver(self, item: Item) -> None:
         """Add an item to the ring, write it to live subscriptions, and flush the lagging ones."""
         self.ring.append(item)
         # Copied before the writes: a subscription that starts to lag during a write has this item.
         lagging = list(self.lagging)
-        wire = item.frame.wire
         # An answer that began before `known_since` may have ended before the topic existed, and a
         # snapshot may contain its end. Only its deltas are compared with each snapshot.
         to_all = item.position is None or item.base > self.known_since
-        # Hot path: one call of the transport's write function for each live subscription.
-        for subscription, write in list(self.live.items()):
-            try:
-                if to_all or subscription.lacks(item):
-                    write(wire)
-            except Exception:  # the other subscriptions must still get the item
-                log.exception("socket.failed")
-                subscription.connection.close(INTERNAL_ERROR)
+        for live, frame in (
+            (self.live, item.frame),
+            (self.live_compact, item.compact or item.frame),
+        ):
+            wire = frame.wire
+            # Hot path: one call of the transport's write function for each live subscription.
+            for subscription, write in list(live.items()):
+                try:
+                    if to_all or subscription.lacks(item):
+                        write(wire)
+                except Exception:  # the other subscriptions must still get the item
+                    log.exception("socket.failed")
+                    subscription.connection.close(INTERNAL_ERROR)
         for subscription in lagging:
             if subscription.started:
                 subscription.connection.flush()
@@ -133,8 +147,9 @@ class Subscription:
     Nothing is delivered before `start`, which takes the position of the client's snapshot. After
     that a subscription is in one of two modes:
 
-    - Live: `Delivery.live` maps it to the write function of its connection's transport. An item
-      costs one call of that function for each connection: no task, no queue and no comparison.
+    - Live: `Delivery.live` or `Delivery.live_compact` maps it to the write function of its
+      connection's transport. An item costs one call of that function for each connection: no task,
+      no queue and no comparison.
     - Lagging: it is in `Delivery.lagging`. An item is only added to the ring, which all
       subscriptions share. The connection's flush task reads the ring from `cursor` on and writes
       many items at once. Nothing is queued for each connection, so slow clients cost no memory.
@@ -160,6 +175,12 @@ class Subscription:
         self.answers: dict[UUID, tuple[int, int]] = {}
         self.cursor = delivery.ring.end  # meaningless while live
         self._delivery = delivery
+        self._live = delivery.live_compact if connection.is_compact else delivery.live
+
+    @property
+    def streams(self) -> StreamNumbers | None:
+        """The numbers of the room's answers, if the connection gets compact deltas."""
+        return self._delivery.streams if self.connection.is_compact else None
 
     def start(self, seq: int, answers: dict[UUID, tuple[int, int]]) -> None:
         """Start delivery of the items that the client's snapshot does not contain.
@@ -180,11 +201,11 @@ class Subscription:
             if delivery.known_since < 0:
                 delivery.known_since = delivery.positions.seq
             delivery.lagging.discard(self)
-            delivery.live[self] = write
+            self._live[self] = write
 
     def lag(self) -> None:
         """Stop being live: later items are read through the cursor."""
-        if self._delivery.live.pop(self, None) is not None:
+        if self._live.pop(self, None) is not None:
             self._delivery.lagging.add(self)
             self.cursor = self._delivery.ring.end
 
@@ -197,7 +218,7 @@ class Subscription:
             item = self._delivery.ring[self.cursor]
             self.cursor += 1
             if self.lacks(item):
-                return item.frame
+                return (item.compact if self.connection.is_compact else None) or item.frame
         return None
 
     def lacks(self, item: Item) -> bool:

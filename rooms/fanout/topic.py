@@ -30,6 +30,7 @@ from rooms.fanout.publisher import (
     RoomEnvelope,
 )
 from rooms.fanout.transport import Frame
+from rooms.protocol.compact import compact_delta, compact_started
 from rooms.protocol.events import MessageDelta, RoomRemoved, encode
 
 log = structlog.get_logger(__name__)
@@ -224,7 +225,10 @@ class Topic:
         self.positions.seq = entry.seq
         if entry.type == "member.removed":
             self._revoke(event.user)  # first: the removed member does not receive this event
-        self.delivery.deliver(Item(Frame.of(entry.frame), seq=entry.seq))
+        compact = None
+        if entry.type == "run.started" and self.delivery.compact:
+            compact = Frame.of(compact_started(entry.frame, self.delivery.streams.of))
+        self.delivery.deliver(Item(Frame.of(entry.frame), compact, seq=entry.seq))
         if entry.type == "room.deleted":
             self._revoke(None)
         elif event.run is not None and event.run.answer is not None:
@@ -233,12 +237,19 @@ class Topic:
             )
         elif entry.type in ANSWER_ENDS and event.message is not None:
             self.positions.end_answer(event.message.id)
+            self.delivery.streams.end(event.message.id)
         self._advanced.set()
 
     def _advance_answer(self, delta: Delta) -> None:
         self.positions.answers[delta.message] = Position(delta.attempt, delta.seq, delta.base)
         position = (delta.message, delta.attempt, delta.seq)
-        self.delivery.deliver(Item(Frame.of(delta.frame), position=position, base=delta.base))
+        compact = None
+        if self.delivery.compact:
+            stream = self.delivery.streams.of(delta.message, delta.attempt)
+            compact = Frame.of(compact_delta(delta.frame, stream, delta.seq))
+        self.delivery.deliver(
+            Item(Frame.of(delta.frame), compact, position=position, base=delta.base)
+        )
 
     def _revoke(self, user_id: UUID | None) -> None:
         """End the subscriptions of a user (None: of all users). Unsent items stay unsent."""

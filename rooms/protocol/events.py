@@ -68,7 +68,10 @@ class RunQueued(DurableEvent, frozen=True, tag="run.queued"):
 
 
 class RunStarted(DurableEvent, frozen=True, tag="run.started"):
+    """An attempt has started. `stream` is its number for `CompactDelta`."""
+
     run: RunBody
+    stream: int | UnsetType = UNSET
 
 
 class RunCompleted(DurableEvent, frozen=True, tag="run.completed"):
@@ -127,6 +130,12 @@ class MessageDelta(Event, frozen=True, tag="message.delta"):
     attempt: int
     seq: int
     text: str
+
+
+class CompactDelta(Struct, frozen=True):
+    """A `message.delta` in the subprotocol `maru.v1.compact`: stream, seq and text."""
+
+    d: tuple[int, int, str]
 
 
 class ToolStarted(Event, frozen=True, tag="tool.started"):

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from accounts.fields import Timestamp, one_of
 from accounts.models import Wood
@@ -122,7 +122,10 @@ class RoomState(Struct, frozen=True, kw_only=True):
 
 
 class LiveAnswer(Struct, frozen=True, kw_only=True, rename={"since": "from"}):
-    """The text of the deltas `since` to `seq` of an unfinished answer."""
+    """The text of the deltas `since` to `seq` of an unfinished answer.
+
+    `stream` is the number of its attempt for `CompactDelta`.
+    """
 
     message: UUID
     run: UUID
@@ -130,3 +133,4 @@ class LiveAnswer(Struct, frozen=True, kw_only=True, rename={"since": "from"}):
     since: int
     seq: int
     text: str
+    stream: int | UnsetType = UNSET

@@ -27,6 +27,7 @@ from rooms.fanout.connection import NO_STATUS, Connection
 from rooms.fanout.hub import RoomHub
 from rooms.fanout.transport import transport_for
 from rooms.permissions import VIEW, access_room
+from rooms.protocol import compact
 from rooms.protocol.commands import (
     AnyCommand,
     Ping,
@@ -39,7 +40,6 @@ from rooms.protocol.commands import (
 from rooms.protocol.events import CommandDone, CommandRefused, encode
 from rooms.socket import snapshots
 from rooms.socket.dispatch import Outcome, execute
-from rooms.socket.handshake import SUBPROTOCOL
 from rooms.socket.token_bucket import TokenBucket
 
 log = structlog.get_logger(__name__)
@@ -86,9 +86,15 @@ class RoomsConsumer(AsyncWebsocketConsumer):
         scope: dict[str, Any] = {**self.scope}
         self.user, self.language = scope["user"], scope["language"]
         self.hub = scope["state"]["hub"]
-        self.connection = Connection(scope["credential"], transport_for(self.base_send), self.close)
+        subprotocol = scope["subprotocol"]
+        self.connection = Connection(
+            scope["credential"],
+            transport_for(self.base_send),
+            self.close,
+            is_compact=subprotocol == compact.SUBPROTOCOL,
+        )
         self._bucket = TokenBucket()
-        await self.accept(SUBPROTOCOL)
+        await self.accept(subprotocol)
         self.hub.connect(self.connection)
 
     async def websocket_disconnect(self, message: WebSocketDisconnectEvent) -> NoReturn:
@@ -171,7 +177,7 @@ class RoomsConsumer(AsyncWebsocketConsumer):
             # A client that does not read waits here before it makes the server read more for it.
             await self.connection.drained()
             data = await in_thread(COMMANDS, read, self.user, room_id, command.after)
-            snapshot = await snapshots.build_snapshot(command, data)
+            snapshot = await snapshots.build_snapshot(command, data, subscription.streams)
             if subscription.revoked:  # the user was removed after the permission check
                 raise NotFound
             self.connection.send(encode(snapshot))

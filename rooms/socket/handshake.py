@@ -30,6 +30,7 @@ from accounts.errors import (
     is_outage,
 )
 from rooms import metrics
+from rooms.protocol import compact
 from rooms.socket.authentication import Authenticator, Credentials, Identity
 
 log = structlog.get_logger(__name__)
@@ -68,11 +69,12 @@ def counted_connection(user_id: UUID) -> Iterator[None]:
 
 
 class Handshake:
-    """ASGI middleware that adds user, credential and language to the scope of a WebSocket.
+    """ASGI middleware that adds user, credential, language and subprotocol to the scope.
 
     It refuses with an HTTP status, checked in this order: foreign Origin (403), invalid credentials
     (401), missing subprotocol (400), too many connections (429); 503 if the database is
     unavailable.
+    `maru.v1` must be offered; a client that also offers `maru.v1.compact` gets that one.
     A request without Origin needs a bearer token, because only programs send none.
     """
 
@@ -89,12 +91,13 @@ class Handshake:
             with translation.override(language):
                 await _refuse(receive, send, error)
             return
-        user = identity.user
+        user, offers = identity.user, scope["subprotocols"]
         client_address.set((scope.get("client") or ("",))[0])
         added = {
             "user": user,
             "credential": identity.credential,
             "language": language,
+            "subprotocol": compact.SUBPROTOCOL if compact.SUBPROTOCOL in offers else SUBPROTOCOL,
         }
         with counted_connection(user.pk):
             await self._app({**scope, **added}, receive, send)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from msgspec import Raw, structs
+
 from accounts import rate_limits
 from accounts.models import User
 from rooms import event_log, queries
@@ -16,6 +18,7 @@ from rooms.fanout.publisher import LogEntry
 from rooms.models import Room
 from rooms.permissions import VIEW, access_room
 from rooms.protocol.commands import RoomJoin
+from rooms.protocol.compact import StreamNumbers, compact_started
 from rooms.protocol.events import RoomSnapshot
 from rooms.protocol.payloads import LiveAnswer, RoomState
 from rooms.runs.delta_store import delta_store
@@ -100,21 +103,43 @@ def _events_after(room: Room, after: int | None) -> list[LogEntry] | None:
     return events if complete else None
 
 
-async def build_snapshot(command: RoomJoin, data: SnapshotData) -> RoomSnapshot:
-    """Return the answer to `room.join`, with the deltas of open answers that the client lacks."""
+async def build_snapshot(
+    command: RoomJoin, data: SnapshotData, streams: StreamNumbers | None = None
+) -> RoomSnapshot:
+    """Return the answer to `room.join`, with the deltas of open answers that the client lacks.
+
+    With `streams` it is for a client that gets compact deltas.
+    """
     complete = data.events is not None
     live = [await _live_answer(answer, command) for answer in data.open_answers]
+    if streams is not None:
+        live = [
+            structs.replace(answer, stream=streams.of(answer.message, answer.attempt))
+            for answer in live
+        ]
     return RoomSnapshot(
         room=command.room,
         ref=command.ref,
         seq=data.seq,
         since=command.after if complete and command.after is not None else data.seq,
         complete=complete,
-        events=event_log.raw_frames(data.events) if data.events is not None else None,
+        events=None if data.events is None else _frames(data.events, streams),
         state=data.state,
         live=live,
         online=await present_users(command.room),
     )
+
+
+def _frames(events: list[LogEntry], streams: StreamNumbers | None) -> list[Raw]:
+    """Return the events of the log, each `run.started` with the number of its attempt."""
+    if streams is None:
+        return event_log.raw_frames(events)
+    return [
+        Raw(compact_started(event.frame, streams.of_any))
+        if event.type == "run.started"
+        else Raw(event.frame)
+        for event in events
+    ]
 
 
 async def _live_answer(answer: OpenAnswer, command: RoomJoin) -> LiveAnswer:

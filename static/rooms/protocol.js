@@ -37,7 +37,9 @@
  *   messages: Message[], messages_complete: boolean, runs: Run[],
  * }} FullState */
 
-/** @typedef {{message: string, run: string, attempt: number, from: number, seq: number, text: string}} LiveAnswer */
+/** @typedef {{
+ *   message: string, run: string, attempt: number, from: number, seq: number, text: string, stream?: number,
+ * }} LiveAnswer */
 
 /** @typedef {{
  *   type: "room.snapshot", room: string, ref: string, seq: number, from: number,

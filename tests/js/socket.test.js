@@ -97,6 +97,21 @@ test("every frame reaches onFrame, including answers", () => {
   assert.deepEqual(frames.map(({ type }) => type), ["room.snapshot", "message.delta"]);
 });
 
+test("a compact delta reaches onFrame as the delta of the answer that its connection has named", () => {
+  const { sockets, frames } = connectOpen();
+  const run = { id: "run", answer: "answer", attempt: 1 };
+
+  sockets[0].deliver({ type: "run.started", room: "room", seq: 1, stream: 2, run });
+  sockets[0].deliver({ d: [2, 0, "text"] });
+  sockets[0].completeClose();
+  advance(1_000);
+  sockets[1].acceptHandshake();
+  sockets[1].deliver({ d: [2, 1, "of another answer"] });
+
+  const delta = { type: "message.delta", room: "room", message: "answer", run: "run", attempt: 1, seq: 0, text: "text" };
+  assert.deepEqual(frames.slice(1), [delta]);
+});
+
 test("a command without an open connection rejects at once", async () => {
   const { socket } = connect();
 

@@ -12,6 +12,7 @@ from typing import Final
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
+from tests.compact import BOTH
 from tests.live import CLIENT_OPTIONS, MARU_V1, Frame, Person, PopulatedRoom
 from tests.wire.server import DeliveryLog, WireClient
 from tests.wire.timeline import Timeline
@@ -137,7 +138,10 @@ def _frames_in(stream: bytes) -> Iterator[tuple[int, Frame]]:
 
 @dataclass
 class ReconnectingClient:
-    """A client that reconnects after every cut, and all frames that it received."""
+    """A client that reconnects after every cut, and all frames that it received.
+
+    Each connection has one of both subprotocols.
+    """
 
     room: PopulatedRoom
     person: Person
@@ -161,7 +165,7 @@ class ReconnectingClient:
         async with connect(
             f"ws://127.0.0.1:{self.chance.choice(self.ways).port}/ws/",
             additional_headers={"Authorization": f"Bearer {self.person.token}"},
-            subprotocols=[MARU_V1],
+            subprotocols=self.chance.choice(([MARU_V1], BOTH)),
             **CLIENT_OPTIONS,
             close_timeout=0.1,
         ) as connection:

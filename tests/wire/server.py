@@ -4,14 +4,16 @@ import json
 import urllib.error
 import urllib.request
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
+from tests.compact import COMPACT, CompactAnswers
 from tests.deadlines import DEADLINE
 from tests.live import CLIENT_OPTIONS, MARU_V1, Frame, Installation, Person, PopulatedRoom, Socket
 from tests.openapi import contract
@@ -61,18 +63,24 @@ class DeliveryLog:
 
 
 class WireClient(Socket):
-    """A WebSocket client that checks the shape of each frame and records it."""
+    """A WebSocket client that checks the shape of each frame and records it.
+
+    With the subprotocol `maru.v1.compact` it records the frames as `maru.v1` has them.
+    """
 
     def __init__(self, connection: ClientConnection, deliveries: DeliveryLog, token: str) -> None:
         super().__init__(connection)
         self.personas: dict[str, str] = {}
         self._deliveries = deliveries
         self._token = token
+        self._compact = CompactAnswers() if connection.subprotocol == COMPACT else None
 
     async def receive(self) -> Frame:
         raw = await self.connection.recv(decode=False)
         self._deliveries.record(self._token, raw)
         frame: Frame = json.loads(raw)
+        if self._compact is not None:
+            frame = self._compact.expand(frame)
         check_frame(frame)
         self.frames.append(frame)
         return frame
@@ -216,13 +224,15 @@ class Server:
         return response
 
     @asynccontextmanager
-    async def client(self, person: Person | str) -> AsyncIterator[WireClient]:
+    async def client(
+        self, person: Person | str, subprotocols: Sequence[Subprotocol] = (MARU_V1,)
+    ) -> AsyncIterator[WireClient]:
         """Connect to the WebSocket with a bearer token."""
         token = person.token if isinstance(person, Person) else person
         async with connect(
             f"ws://127.0.0.1:{self.installation.port}/ws/",
             additional_headers={"Authorization": f"Bearer {token}"},
-            subprotocols=[MARU_V1],
+            subprotocols=subprotocols,
             **CLIENT_OPTIONS,
         ) as connection:
             yield WireClient(connection, self.deliveries, token)

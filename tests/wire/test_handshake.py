@@ -10,6 +10,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Subprotocol
 
+from tests.compact import BOTH, COMPACT
 from tests.deadlines import REVOCATION
 from tests.live import CLIENT_OPTIONS, MARU_V1, Person, PopulatedRoom
 from tests.wire.server import Server
@@ -73,6 +74,7 @@ async def test_missing_subprotocol_is_refused_last(server: Server, owner: Person
 
     assert await refusal(server, token=owner.token, offers=()) == 400
     assert await refusal(server, token=owner.token, origin=own, offers=(OTHER,)) == 400
+    assert await refusal(server, token=owner.token, offers=(COMPACT,)) == 400
 
 
 async def test_refused_handshake_names_the_missing_subprotocol(
@@ -102,6 +104,14 @@ async def test_server_selects_its_subprotocol(server: Server, owner: Person) -> 
         **CLIENT_OPTIONS,
     ) as connection:
         assert connection.subprotocol == MARU_V1
+
+
+@pytest.mark.parametrize("offers", [BOTH, (COMPACT, OTHER, MARU_V1)])
+async def test_server_prefers_the_compact_subprotocol(
+    server: Server, owner: Person, offers: tuple[Subprotocol, ...]
+) -> None:
+    async with server.client(owner, offers) as client:
+        assert client.connection.subprotocol == COMPACT
 
 
 async def test_revoked_token_closes_its_connections(server: Server, owner: Person) -> None:

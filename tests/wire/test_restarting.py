@@ -8,6 +8,7 @@ from contextlib import suppress
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from tests.compact import BOTH
 from tests.deadlines import DEADLINE
 from tests.live import Installation, PopulatedRoom
 from tests.provider import Provider
@@ -51,7 +52,7 @@ async def receive_until_closed(client: WireClient, timeline: Timeline) -> int | 
 
 async def receive_the_rest(own: Server, room: PopulatedRoom, timeline: Timeline) -> None:
     """Reconnect, resume, and apply frames until no run is open."""
-    async with own.client(room.members[0]) as client, asyncio.timeout(DEADLINE):
+    async with own.client(room.members[0], BOTH) as client, asyncio.timeout(DEADLINE):
         timeline.apply(await client.command("room.join", room=room.id, **timeline.join()))
         while timeline.runs:
             timeline.apply(await client.receive())
@@ -78,7 +79,7 @@ async def test_stopped_server_closes_with_1012_and_keeps_the_answer(
 
 async def test_killed_server_restarts_the_answer(own: Server, own_room: PopulatedRoom) -> None:
     timeline = Timeline()
-    async with own.client(own_room.members[0]) as client:
+    async with own.client(own_room.members[0], BOTH) as client:
         run = await receive_some(client, timeline, own_room)
         own.installation.stop(signal.SIGKILL)
         await receive_until_closed(client, timeline)

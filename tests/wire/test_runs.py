@@ -9,17 +9,24 @@ from uuid import uuid4
 
 import pytest
 
-from tests.live import Frame, Person, PopulatedRoom
+from tests.compact import BOTH
+from tests.live import MARU_V1, Frame, Person, PopulatedRoom
 from tests.wire.conftest import SLOTS
 from tests.wire.server import UNKNOWN_ID, Server, WireClient, run_of, streamed
 from tests.wire.shapes import RUN, check
 
 
 @pytest.fixture
-async def client(server: Server, owner: Person, room: PopulatedRoom) -> AsyncIterator[WireClient]:
-    async with server.client(owner) as opened:
+async def client(
+    request: pytest.FixtureRequest, server: Server, owner: Person, room: PopulatedRoom
+) -> AsyncIterator[WireClient]:
+    """A client in the room; `in_both_forms` gives it each of the subprotocols."""
+    async with server.client(owner, getattr(request, "param", (MARU_V1,))) as opened:
         await opened.join(room.id)
         yield opened
+
+
+in_both_forms = pytest.mark.parametrize("client", [(MARU_V1,), BOTH], indirect=True, ids=len)
 
 
 def kinds(frames: list[Frame]) -> list[str]:
@@ -32,6 +39,7 @@ def kinds(frames: list[Frame]) -> list[str]:
     ]
 
 
+@in_both_forms
 async def test_run_is_queued_streams_and_completes(
     server: Server, client: WireClient, owner: Person, room: PopulatedRoom
 ) -> None:
@@ -70,6 +78,7 @@ async def test_run_is_queued_streams_and_completes(
     assert server.request("GET", f"/runs/{run}", owner).body == completed["run"]
 
 
+@in_both_forms
 @pytest.mark.parametrize(
     ("model", "code", "posted"),
     [
@@ -115,6 +124,7 @@ async def test_empty_answer_completes_without_deltas(
     assert client.of_run(run)[-2]["message"]["text"] == ""
 
 
+@in_both_forms
 async def test_no_delta_follows_the_response_to_cancel(
     server: Server, client: WireClient, owner: Person, member: Person, room: PopulatedRoom
 ) -> None:
@@ -244,6 +254,7 @@ async def test_queued_runs_report_their_positions(
     assert ended is None
 
 
+@in_both_forms
 async def test_concurrent_runs_of_a_room_are_cancelled_separately(
     client: WireClient, room: PopulatedRoom
 ) -> None:

@@ -11,6 +11,8 @@
 // Cost: an idle visible page sends one ping of 30 bytes every 4 s, an idle hidden page one every 24 s.
 // A page that receives frames sends no pings.
 
+import { CompactDeltas } from "./compact_deltas.js";
+
 /** @typedef {import("../protocol.js").Frame} Frame */
 /** @typedef {import("../protocol.js").Command} Command */
 
@@ -20,7 +22,7 @@
 /** The reason of a failed handshake. `unknown`: the server cannot be reached.
  * @typedef {"allowed" | "signed_out" | "gone" | "unknown"} Access */
 
-const SUBPROTOCOL = "maru.v1";
+const SUBPROTOCOLS = ["maru.v1", "maru.v1.compact"]; // the server prefers the second
 const OPEN = 1; // WebSocket.OPEN; tests under Node have no WebSocket
 const MAX_DELAY_MS = 30_000;
 const CONNECT_TIMEOUT_MS = 20_000;
@@ -109,6 +111,7 @@ export class RoomSocket {
     if (this.#socket || this.#state === "signed_out" || this.#state === "gone") return;
     this.#setState("connecting");
     const socket = (this.#socket = this.open());
+    const deltas = new CompactDeltas();
     this.#connectTimer = setTimeout(() => this.disconnect(), CONNECT_TIMEOUT_MS);
     // Each listener checks that `socket` is still the current socket: events of a replaced socket
     // arrive late.
@@ -120,7 +123,10 @@ export class RoomSocket {
       this.#markAlive();
     });
     socket.addEventListener("message", ({ data }) => {
-      if (this.#socket === socket) this.#receive(JSON.parse(data));
+      if (this.#socket !== socket) return;
+      this.#markAlive();
+      const frame = deltas.expand(JSON.parse(data));
+      if (frame) this.#receive(frame);
     });
     socket.addEventListener("close", ({ code }) => {
       if (this.#socket === socket) this.#closed(code);
@@ -170,7 +176,6 @@ export class RoomSocket {
 
   /** @param {Frame} frame */
   #receive(frame) {
-    this.#markAlive();
     const pending = this.#pending.get(frame.ref);
     if (pending) {
       this.#pending.delete(frame.ref);
@@ -245,7 +250,7 @@ export class RoomSocket {
 /** @returns {WebSocket} a connection to the server of this page */
 export function openSocket() {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
-  return new WebSocket(`${scheme}://${location.host}/ws/`, SUBPROTOCOL);
+  return new WebSocket(`${scheme}://${location.host}/ws/`, SUBPROTOCOLS);
 }
 
 /** Requests this page to find the reason of a failed handshake. @returns {Promise<Access>} */

@@ -62,7 +62,7 @@ def delta(seq: int, text: str, *, attempt: int = 1, base: int = 0) -> Delta:
 
 
 def answer_started(seq: int, attempt: int = 1) -> LogEntry:
-    return entry(seq, "run.started", run={"answer": ANSWER, "attempt": attempt})
+    return entry(seq, "run.started", run={"id": RUN, "answer": ANSWER, "attempt": attempt})
 
 
 def answer_ended(seq: int) -> LogEntry:
@@ -78,10 +78,13 @@ class FakeClient:
     """A connection and its transport; `received` has the frames in the order of arrival.
 
     With `direct=False` the transport has no direct writer, as with plain ASGI. `stop_reading`
-    behaves like a full write buffer.
+    behaves like a full write buffer. `wires` has what was written directly.
     """
 
-    def __init__(self, user: UUID | None = None, *, direct: bool = True) -> None:
+    def __init__(
+        self, user: UUID | None = None, *, direct: bool = True, is_compact: bool = False
+    ) -> None:
+        self.wires: list[bytes] = []
         self.received: list[dict[str, object]] = []
         self.closed: list[int] = []
         self.reading = asyncio.Event()
@@ -91,7 +94,9 @@ class FakeClient:
         self.sends = 0
         self.direct_writes = 0
         self.on_pause: Callable[[], None] = lambda: None
-        self.connection = Connection(Credential(user or uuid4()), self, self._close)
+        self.connection = Connection(
+            Credential(user or uuid4()), self, self._close, is_compact=is_compact
+        )
 
     @property
     def seqs(self) -> list[object]:
@@ -125,6 +130,7 @@ class FakeClient:
 
     def write_wire(self, wire: bytes) -> None:
         self.direct_writes += 1
+        self.wires.append(wire)
         self.receive(payload_of(wire))
 
     def receive(self, payload: bytes) -> None:
