@@ -7,6 +7,7 @@ nothing in it may wait for long.
 import asyncio
 from contextlib import suppress
 from typing import Any, Final, NoReturn, get_args
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -18,6 +19,7 @@ from django.db import Error as DatabaseError
 from django.utils import translation
 from msgspec import UNSET
 
+from accounts import rate_limits
 from accounts.disk import unavailable
 from accounts.errors import Invalid, MaruError, NotFound, RateLimited, is_outage
 from accounts.models import User
@@ -146,7 +148,7 @@ class RoomsConsumer(AsyncWebsocketConsumer):
             case RoomLeave(room=room_id):
                 subscription = self.connection.subscriptions.get(room_id)
                 if subscription is None:  # a member gets `command.done`, a stranger `not_found`
-                    await in_thread(COMMANDS, access_room, self.user, room_id, VIEW)
+                    await in_thread(COMMANDS, _authorize_leave, self.user, room_id)
                 else:
                     await self.hub.unsubscribe(room_id, self.connection)
                 return Outcome()
@@ -198,3 +200,9 @@ class RoomsConsumer(AsyncWebsocketConsumer):
                 retry_after=UNSET if error.retry_after is None else error.retry_after,
             )
         self.connection.send(encode(refused))
+
+
+def _authorize_leave(user: User, room_id: UUID) -> None:
+    """Raise NotFound for users without access, RateLimited for too many commands."""
+    rate_limits.consume(rate_limits.COMMAND, user)
+    access_room(user, room_id, VIEW)
