@@ -124,7 +124,7 @@ class MaruServer(MeasuredServer):
         rooms = [
             {"room": room.id, "after": seq} for room, seq in zip(self.rooms, seqs, strict=True)
         ]
-        client.request("join", rooms=rooms)
+        client.request("join_all", rooms=rooms)
 
     def stream(self, workload: Workload) -> Streamed:
         streamed = self.source.request(

@@ -2,7 +2,6 @@
 
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Final
 
@@ -22,6 +21,7 @@ from tests.bench.resources import Resources
 from tests.cluster.harness.services import missing_packages
 
 ROUNDS: Final = 3
+QUICK_ROUNDS: Final = 1
 MAX_CLIENT_CORE: Final = 0.5
 """A load client that uses more than this share of a core may limit the measurement."""
 
@@ -36,8 +36,8 @@ class Goals:
 
 WORKLOADS: Final = {
     Workload("W1", rooms=1, members=200, rate=50, tutorial_chunks=60): Goals(1.3, 60),
-    Workload("W2", rooms=100, members=5, rate=30, tutorial_chunks=20): Goals(1.3, 30),
-    Workload("W3", rooms=1, members=1_000, rate=50, tutorial_chunks=25): Goals(1.15, 140),
+    Workload("W2", rooms=100, members=5, rate=30, tutorial_chunks=20): Goals(1.25, 40),
+    Workload("W3", rooms=1, members=1_000, rate=50, tutorial_chunks=25): Goals(1.0, 140),
 }
 
 
@@ -68,7 +68,7 @@ class Row:
 
 
 def measure(resources: Resources) -> list[Figure]:
-    """Run each workload on each server three times, one after the other."""
+    """Run each workload on each server in turn, three times, or once with `quick`."""
     if absent := missing_packages():
         return [Figure("fan-out", None, "×", note=f"not installed: {', '.join(absent)}")]
     with ExitStack() as stack:
@@ -82,7 +82,7 @@ def measure(resources: Resources) -> list[Figure]:
                 for figure in _figures(
                     workload,
                     goals,
-                    _rounds(workload, (maru, bare, tutorial), resources.folder, connection),
+                    _rounds(workload, (maru, bare, tutorial), resources, connection),
                 )
             ]
 
@@ -90,21 +90,21 @@ def measure(resources: Resources) -> list[Figure]:
 def _rounds(
     workload: Workload,
     servers: tuple[MaruServer, BareServer, TutorialServer],
-    folder: Path,
+    resources: Resources,
     connection: redis.Redis,
 ) -> dict[str, list[Row]]:
     rows: dict[str, list[Row]] = {server.name: [] for server in servers}
     with ExitStack() as stack:
         clients = {
             server.name: stack.enter_context(
-                JsonProcess("tests.bench.fanout.load_client", log=folder / "client.log")
+                JsonProcess("tests.bench.fanout.load_client", log=resources.folder / "client.log")
             )
             for server in servers
         }
         for server in servers:
             server.connect(clients[server.name], workload)
         maru, bare, _tutorial = servers
-        for _round in range(ROUNDS):
+        for _round in range(QUICK_ROUNDS if resources.quick else ROUNDS):
             for server in servers:
                 row = _run(server, clients[server.name], workload, connection)
                 rows[server.name].append(row)
