@@ -44,6 +44,19 @@ class Connection:
     `rooms.fanout.delivery.Subscription`.
     """
 
+    __slots__ = (
+        "_close_transport",
+        "_closing",
+        "_flushing",
+        "_queue",
+        "_transport",
+        "close_code",
+        "closed",
+        "credential",
+        "is_compact",
+        "subscriptions",
+    )
+
     def __init__(
         self,
         credential: Credential,

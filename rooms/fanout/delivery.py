@@ -63,6 +63,13 @@ class Ring:
         while len(self._items) > RING_ITEMS or (self._bytes > RING_BYTES and len(self._items) > 1):
             self._drop_oldest()
 
+    def skip(self) -> None:
+        """Count an item that no subscription will read from here; drop the earlier ones."""
+        self.end += 1
+        if self._items:
+            self._items.clear()
+            self._bytes = 0
+
     def drop_before(self, number: int) -> None:
         """Drop the items with lower numbers."""
         while self.end - len(self._items) < number:
@@ -111,8 +118,11 @@ class Delivery:
             self.compact.discard(subscription)
 
     def deliver(self, item: Item) -> None:
-        """Add an item to the ring, write it to live subscriptions, and flush the lagging ones."""
-        self.ring.append(item)
+        """Write an item to live subscriptions, and add it to the ring for the lagging ones."""
+        if self.lagging:
+            self.ring.append(item)
+        else:
+            self.ring.skip()
         # Copied before the writes: a subscription that starts to lag during a write has this item.
         lagging = list(self.lagging)
         # An answer that began before `known_since` may have ended before the topic existed, and a
@@ -165,6 +175,18 @@ class Subscription:
       also happens when the connection is closed. All subscriptions of a connection lag together:
       otherwise a write of a live subscription would overtake the frames that the task sends.
     """
+
+    __slots__ = (
+        "_delivery",
+        "_live",
+        "answers",
+        "connection",
+        "cursor",
+        "revoked",
+        "room_id",
+        "seq",
+        "started",
+    )
 
     def __init__(self, delivery: Delivery, connection: Connection) -> None:
         self.room_id = delivery.room_id

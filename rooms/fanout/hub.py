@@ -37,6 +37,8 @@ CREDENTIALS_SECONDS: Final = 4
 LAYER_SECONDS: Final = 2
 CREDENTIALS_ENDED: Final = 4401
 
+Listen = Callable[[str, Callable[[dict[str, Any]], None]], None]
+
 
 class RoomHub:
     """The connections and topics of this process, and its one channel on the layer.
@@ -46,6 +48,8 @@ class RoomHub:
 
     def __init__(self, layer: BaseChannelLayer, source: Source) -> None:
         self._layer: Any = layer  # Any: the base class does not declare the groups extension
+        # Only the Redis layer can call the hub with each message.
+        self._listen: Listen | None = getattr(layer, "listen", None)
         self._source = source
         self._channel = ""
         self._connections: set[Connection] = set()
@@ -64,20 +68,12 @@ class RoomHub:
                 (RENEW_SECONDS, self._presence.renew),
             )
         ]
-        # Only the Redis layer can return several messages at once.
-        receive_queued = getattr(self._layer, "receive_queued", lambda _channel: ())
         try:
             await self._open_channel()
+            if self._listen is not None:
+                await asyncio.Event().wait()  # until this task is cancelled
             while True:
-                try:
-                    message = await self._layer.receive(self._channel)
-                    self._dispatch(publisher.decode(message))
-                    _observe_delivery(message)
-                    for message in receive_queued(self._channel):
-                        self._dispatch(publisher.decode(message))
-                        _observe_delivery(message)
-                except Exception:  # a message that cannot be decoded must not end the loop
-                    log.exception("hub.message_undecodable")
+                self._receive(await self._layer.receive(self._channel))
         finally:
             for task in periodic:
                 task.cancel()
@@ -88,13 +84,25 @@ class RoomHub:
             try:
                 # The channel is kept between attempts: a layer may keep it in the group although
                 # `group_add` failed, and a second channel would receive every message twice.
-                self._channel = self._channel or await self._layer.new_channel()
+                if not self._channel:
+                    self._channel = await self._layer.new_channel()
+                    if self._listen is not None:
+                        # Before the channel joins a group: nothing is queued for `receive` then.
+                        self._listen(self._channel, self._receive)
                 await self._layer.group_add(publisher.EVERYWHERE, self._channel)
             except Exception as error:  # the layer's own exceptions while it is not available
                 log.warning("hub.layer_unavailable", error=type(error).__name__)
                 await asyncio.sleep(CHECK_SECONDS)
             else:
                 return
+
+    def _receive(self, message: dict[str, Any]) -> None:
+        """Dispatch a message of the layer; log one that cannot be decoded."""
+        try:
+            self._dispatch(publisher.decode(message))
+            _observe_delivery(message)
+        except Exception:  # the next message must still be received
+            log.exception("hub.message_undecodable")
 
     def _dispatch(self, envelope: Envelope) -> None:
         """Pass a message of the layer to the topic, connections or activity that it concerns."""

@@ -5,8 +5,10 @@ durable events from the log, and lost deltas from the delta store.
 """
 
 import asyncio
+import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -128,6 +130,9 @@ class Publisher:
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0  # that runs `run`
+        self._is_sending = False
+        self._send_now: Callable[[str, dict[str, Any]], bool] = _never
         self._backlog: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue()
         self._reads: defaultdict[UUID, list[UUID]] = defaultdict(list)
 
@@ -135,17 +140,24 @@ class Publisher:
         """Send published messages until cancelled. A message that fails is logged and dropped."""
         layer: Any = get_channel_layer()
         self._backlog = asyncio.Queue(BACKLOG_LIMIT)
+        self._thread = threading.get_ident()
         self._loop = asyncio.get_running_loop()
+        # Only the Redis layer can send without waiting.
+        self._send_now = getattr(layer, "group_send_now", _never)
         try:
             while True:
                 group, message = await self._backlog.get()
+                self._is_sending = True
                 try:
                     async with asyncio.timeout(SEND_SECONDS):
                         await layer.group_send(group, message)
                 except Exception as error:  # of any kind: the next message may succeed
                     log.warning("broadcast.lost", group=group, error=type(error).__name__)
+                finally:
+                    self._is_sending = False
         finally:
             self._loop = None
+            self._send_now = _never
 
     def publish(self, envelope: Envelope) -> None:
         """Send an envelope to the hubs. Returns at once and never raises.
@@ -161,6 +173,9 @@ class Publisher:
         }
         loop = self._loop  # read once: `run` may end in its thread between two reads
         if loop is not None:
+            if threading.get_ident() == self._thread:
+                self._enqueue(group, message)
+                return
             # RuntimeError: the loop was closed, so this process has no publisher any more.
             with suppress(RuntimeError):
                 # The layer's queues are not thread-safe.
@@ -193,10 +208,17 @@ class Publisher:
         self.publish(ReadPositionsChanged(dict(reads)))
 
     def _enqueue(self, group: str, message: dict[str, Any]) -> None:
+        """Send a message at once if no earlier message waits, otherwise after the others."""
+        if self._backlog.empty() and not self._is_sending and self._send_now(group, message):
+            return
         try:
             self._backlog.put_nowait((group, message))
         except asyncio.QueueFull:
             log.warning("broadcast.backlog_full", group=group)
+
+
+def _never(group: str, message: dict[str, Any]) -> bool:
+    return False
 
 
 publisher = Publisher()

@@ -27,7 +27,7 @@ UNANSWERED_PINGS: Final = 2
 BATCH_SECONDS: Final = 0.003
 """Seconds between two reads. Messages that arrive in between are read together."""
 
-OnMessage = Callable[[dict[str, Any]], None]
+OnMessage = Callable[[bytes, bytes], None]
 C = TypeVar("C", bound="RedisConnection")
 
 
@@ -90,7 +90,7 @@ class RedisConnection(asyncio.Protocol):
 class SubscriberConnection(RedisConnection):
     """A connection that receives the messages of its channels.
 
-    `on_message` is called with {"channel": bytes, "data": bytes}.
+    `on_message(channel, message)` must not raise.
     """
 
     def __init__(self, connection: Any, on_lost: Callable[[], None], on_message: OnMessage) -> None:
@@ -135,7 +135,7 @@ class SubscriberConnection(RedisConnection):
     def _reply_received(self, reply: Any) -> None:
         match reply:
             case [b"message", channel, data]:
-                self._on_message({"channel": channel, "data": data})
+                self._on_message(channel, data)
             case [b"subscribe", channel, _count]:
                 if (confirmation := self._confirmations.pop(channel, None)) is not None:
                     confirmation.set_result(True)
@@ -174,6 +174,13 @@ class PublisherConnection(RedisConnection):
         if self._transport.is_closing():
             raise ConnectionResetError
         self._transport.write(_command("PUBLISH", channel, data))
+
+    def publish_now(self, channel: str, data: bytes) -> bool:
+        """Write PUBLISH and return True, unless `publish` would wait or raise."""
+        if self._transport.is_closing() or not self._writable.is_set():
+            return False
+        self._transport.write(_command("PUBLISH", channel, data))
+        return True
 
 
 async def connect(host: dict[str, Any], make: Callable[[Any], C]) -> C:

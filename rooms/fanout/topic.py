@@ -190,9 +190,11 @@ class Topic:
     def _apply_delta(self, delta: Delta) -> Gap | None:
         if delta.base > self.positions.seq:
             return Gap(after=self.positions.seq)
-        if delta.message in self.positions.ended:
-            return None
-        position = self._position(delta.message)
+        position = self.positions.answers.get(delta.message)
+        if position is None:
+            if delta.message in self.positions.ended:
+                return None
+            position = self._position(delta.message)
         if position is None:
             attempt, seq = delta.attempt, delta.seq - 1  # take the first delta as the start
         elif position.attempt < delta.attempt:

@@ -91,6 +91,7 @@ class Handshake:
             with translation.override(language):
                 await _refuse(receive, send, error)
             return
+        del request  # it would stay in memory for as long as the connection
         user, offers = identity.user, scope["subprotocols"]
         client_address.set((scope.get("client") or ("",))[0])
         added = {

@@ -4,12 +4,11 @@ Each process drops other messages. Tests select the module by `DJANGO_SETTINGS_M
 """
 
 import random
-from collections.abc import Iterator
 from typing import Any, Final
 
 from maru.settings import *  # noqa: F403 # all settings of the product
 from maru.settings import CHANNEL_LAYERS
-from rooms.fanout.redis_layer import RedisLayer
+from rooms.fanout.redis_layer import OnMessage, RedisLayer
 
 LOSS: Final = 0.03
 
@@ -19,11 +18,9 @@ CHANNEL_LAYERS["default"]["BACKEND"] = "tests.cluster.fanout.lossy_settings.Loss
 class LossyLayer(RedisLayer):
     """Drops 3 % of the received messages without an error."""
 
-    async def receive(self, channel: str) -> Any:
-        while True:
-            message = await self._get_layer().receive(channel)
+    def listen(self, channel: str, on_message: OnMessage) -> None:
+        def on_message_or_drop(message: Any) -> None:
             if random.random() >= LOSS:
-                return message
+                on_message(message)
 
-    def receive_queued(self, channel: str) -> Iterator[Any]:
-        return (message for message in super().receive_queued(channel) if random.random() >= LOSS)
+        super().listen(channel, on_message_or_drop)

@@ -142,19 +142,43 @@ async def test_process_without_an_event_loop_publishes_everything_over_one_conne
     assert opened == 1
 
 
-async def test_receive_queued_returns_all_buffered_messages(
+async def test_listener_is_called_with_each_message_although_it_fails_once(
     layer: Any, channel: str, redis: Redis
 ) -> None:
+    received: list[int] = []
+    complete = asyncio.Event()
+
+    def on_message(message: dict[str, int]) -> None:
+        received.append(message["n"])
+        if len(received) == 500:
+            complete.set()
+        if len(received) == 7:
+            raise ValueError
+
+    layer.listen(channel, on_message)
     for number in range(500):
         await publish(layer, number)
-
-    received: list[int] = []
-    while len(received) < 500:
-        batch = [await receive(layer, channel), *layer.receive_queued(channel)]
-        received += [message["n"] for message in batch]
+    async with asyncio.timeout(DEADLINE):
+        await complete.wait()
 
     assert received == list(range(500))
-    assert not list(layer.receive_queued(channel))
+
+
+async def test_messages_sent_at_once_keep_their_place_among_the_others(
+    layer: Any, channel: str, redis: Redis
+) -> None:
+    def send_now(number: int) -> bool:
+        sent: bool = layer.group_send_now(GROUP, {"type": "test", "n": number})
+        return sent
+
+    before = send_now(0)  # no connection yet
+    await publish(layer, 1)
+    during = [send_now(number) for number in range(2, 100)]
+    await publish(layer, 100)
+
+    assert not before
+    assert all(during)
+    assert [(await receive(layer, channel))["n"] for _ in range(100)] == list(range(1, 101))
 
 
 async def test_group_add_returns_after_redis_has_subscribed(

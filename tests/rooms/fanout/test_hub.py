@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
@@ -52,17 +52,25 @@ class Layer(InMemoryChannelLayer):
             raise ConnectionError
 
 
-class BatchingLayer(Layer):
-    """Returns all queued messages at once, as the Redis layer does."""
+class ListeningLayer(Layer):
+    """Calls the hub with each message, as the Redis layer does."""
 
-    def receive_queued(self, channel: str) -> Iterator[Any]:
-        queue = self.channels[channel]
-        while not queue.empty():
-            _expires, message = queue.get_nowait()
-            yield message
+    def listen(self, channel: str, on_message: Callable[[Any], None]) -> None:
+        self.channels[channel] = Listener(on_message)
 
 
-@pytest.fixture(params=[Layer, BatchingLayer])
+class Listener(asyncio.Queue[Any]):
+    """Takes the place of the queue of a channel."""
+
+    def __init__(self, on_message: Callable[[Any], None]) -> None:
+        super().__init__()
+        self._on_message = on_message
+
+    def put_nowait(self, item: Any) -> None:
+        self._on_message(item[1])
+
+
+@pytest.fixture(params=[Layer, ListeningLayer])
 def layer(request: pytest.FixtureRequest) -> Layer:
     created = request.param()
     assert isinstance(created, Layer)
