@@ -1,4 +1,4 @@
-"""Sends the requests to providers through the HTTP proxy of the operator, if there is one.
+"""Opens the connections to providers, through the HTTP proxy of the operator if there is one.
 
 httpx's own support for proxies checks the certificate of a provider against the host in the URL,
 which is the pinned IP here. So each connection is opened by CONNECT to the pinned IP (RFC 9110
@@ -17,27 +17,37 @@ import httpcore
 import httpx
 from django.conf import settings
 
+from agents.egress.tcp import TcpBackend
+
 MAX_HEAD_BYTES: Final = 16 * 1024
 DEFAULT_SECONDS: Final = 10.0
 PORTS: Final = {"http": 80, "https": 443}
 
 
-def use_proxy(transport: httpx.AsyncHTTPTransport) -> None:
-    """Let the transport open its connections through MARU_EGRESS_PROXY, if it is set."""
-    if settings.EGRESS_PROXY is not None:
-        # httpx has no parameter for the network backend of its pool.
-        transport._pool = httpcore.AsyncConnectionPool(  # noqa: SLF001
-            ssl_context=httpx.create_ssl_context(),
-            max_connections=None,
-            network_backend=ProxyBackend(),
-        )
+def open_transport() -> httpx.AsyncHTTPTransport:
+    """Return a transport whose connections EgressBackend opens.
+
+    Blocking for tens of milliseconds: it reads the certificates of the authorities.
+    """
+    tls = httpx.create_ssl_context()
+    transport = httpx.AsyncHTTPTransport(verify=tls)
+    # httpx has no parameter for the network backend of its pool.
+    transport._pool = httpcore.AsyncConnectionPool(  # noqa: SLF001
+        ssl_context=tls,
+        max_connections=None,
+        network_backend=EgressBackend(),
+    )
+    return transport
 
 
-class ProxyBackend(httpcore.AsyncNetworkBackend):
-    """Opens TCP connections through the proxy. Raises httpcore.ProxyError without details."""
+class EgressBackend(httpcore.AsyncNetworkBackend):
+    """Opens TCP connections, through MARU_EGRESS_PROXY if it is set.
+
+    A refusal of the proxy raises httpcore.ProxyError without details.
+    """
 
     def __init__(self) -> None:
-        self._direct = httpcore.AnyIOBackend()
+        self._direct = TcpBackend()
 
     async def connect_tcp(
         self,
@@ -47,17 +57,14 @@ class ProxyBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Return a connection to `host` through the proxy, within `timeout` seconds in all."""
+        """Return a connection to `host`, within `timeout` seconds in all."""
         proxy = settings.EGRESS_PROXY
-        assert proxy is not None  # `use_proxy` has checked it
+        if proxy is None:
+            return await self._direct.connect_tcp(host, port, timeout)
         try:
             async with asyncio.timeout(timeout or DEFAULT_SECONDS):
-                stream: httpcore.AsyncNetworkStream = await self._direct.connect_tcp(
-                    proxy.host,
-                    proxy.port or PORTS[proxy.scheme],
-                    timeout,
-                    local_address,
-                    socket_options,
+                stream = await self._direct.connect_tcp(
+                    proxy.host, proxy.port or PORTS[proxy.scheme], timeout
                 )
                 try:
                     if proxy.scheme == "https":

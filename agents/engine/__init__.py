@@ -1,9 +1,9 @@
 """The engine: takes a persona and the turns of a room, and streams the parts of one answer.
 
-An answer is one call of CrewAI's `LLM.acall` on our event loop. `Agent.kickoff_async` is not used:
-measured with 20 streams, `acall` needs 42 % of its CPU time and no threads. `acall` also ends when
-its task is cancelled, and sends every message unchanged, while `kickoff_async` wraps the last
-message and substitutes `{tools}` in it.
+An answer is one call of `acall` of our LLM for CrewAI (`provider_llm`), on our event loop.
+`Agent.kickoff_async` is not used: measured with 20 streams, `acall` needs 42 % of its CPU time and
+no threads. `acall` also ends when its task is cancelled, and sends every message unchanged, while
+`kickoff_async` wraps the last message and substitutes `{tools}` in it.
 
 Importing this package is fast. Importing CrewAI takes seconds, so `warm` does it in a thread.
 """
@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Sequence
 from functools import cache
 from types import ModuleType
 
-from agents.engine import environment
+from agents.engine import environment, http
 from agents.engine_types import Limits, Part, PersonaSpec, Turn
 
 environment.prepare()  # before any module of this package imports CrewAI
@@ -24,8 +24,8 @@ __all__ = ["answer", "warm"]
 
 
 async def warm() -> None:
-    """Import CrewAI in a thread. A worker calls this right after it starts."""
-    await asyncio.to_thread(_answer_stream)
+    """Import CrewAI and read the certificates, in a thread. A worker calls this when it starts."""
+    await asyncio.to_thread(_warm)
 
 
 def answer(
@@ -40,6 +40,11 @@ def answer(
     """
     stream: AsyncGenerator[Part, None] = _answer_stream().stream_answer(spec, turns, limits)
     return stream
+
+
+def _warm() -> None:
+    _answer_stream()
+    http.transport()
 
 
 @cache

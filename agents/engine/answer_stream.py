@@ -15,8 +15,7 @@ from typing import Final
 import structlog
 
 from agents import metrics
-from agents.egress.guard import EgressRefused
-from agents.engine import crewai_adapter, failures, http, prompt
+from agents.engine import crewai_adapter, failures, prompt
 from agents.engine.failures import CallAborted
 from agents.engine_types import (
     AnswerFailed,
@@ -72,7 +71,6 @@ class _Answer:
         self._length = 0
         self._chunks = 0
         self._tool_characters = 0
-        self._request: http.RequestContext | None = None
         self._call_ended: crewai_adapter.CallEnded | None = None
         self._usage: Usage | None = None
 
@@ -126,23 +124,12 @@ class _Answer:
 
     async def _run_attempt(self, messages: list[prompt.Message], attempt: int) -> None:
         self._call_ended = None
+        llm = crewai_adapter.build_llm(self._spec, attempt)
         with crewai_adapter.stream_sink(self._on_event):
-            async with http.request_context(self._spec, attempt) as context:
-                self._request = context
-                try:
-                    llm = await crewai_adapter.get_llm(self._spec)
-                    await crewai_adapter.call_model(llm, self._spec, messages)
-                except CallAborted as aborted:
-                    raise aborted.failure from None
-                except EgressRefused:
-                    raise AnswerFailed("not_allowed") from None
-                except Exception as error:
-                    started = context.response is not None
-                    failure = failures.from_exception(error, response_started=started)
-                    if failure is None:
-                        raise
-                    log.info("answer.call_failed", error=type(error).__name__)
-                    raise failure from None
+            try:
+                await crewai_adapter.call_model(llm, self._spec, messages)
+            except CallAborted as aborted:
+                raise aborted.failure from None
         reason = self._call_ended.finish_reason if self._call_ended else None
         if incomplete := failures.from_finish_reason(reason):
             raise incomplete
@@ -165,7 +152,7 @@ class _Answer:
                 self.parts.put_nowait(Text(shown))
         # Some providers report no usage, so count events: each is at least one token. The text of
         # the last event is shown: it may hold the text of many events of the provider.
-        tokens = self._chunks + (self._request.merged if self._request else 0)
+        tokens = max(self._chunks, event.received)
         characters = max(self._length, self._tool_characters)
         if tokens > self._limits.tokens or characters > self._limits.characters:
             raise CallAborted(AnswerFailed("too_long"))

@@ -1,45 +1,39 @@
-"""Calls CrewAI. Only this module and `demo` use parts of CrewAI outside its public interface.
+"""Calls CrewAI. Only this module and the LLMs use parts of CrewAI outside its public interface.
 
 `tests/agents/engine/test_contract.py` fails when an upgrade of CrewAI changes one of these parts.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import crewai
-import openai.resources  # noqa: F401  # else the first answer waits 1 s for this import
-from crewai import LLM, Agent, BaseLLM
+from crewai import Agent, BaseLLM
 from crewai.events.event_bus import crewai_event_bus
 from crewai.events.stream_context import add_stream_sink, reset_stream_sinks
 from crewai.events.types.llm_events import LLMCallCompletedEvent, LLMStreamChunkEvent
 from crewai.utilities.types import LLMMessage
 from crewai_core.printer import set_suppress_console_output
 
-from agents.egress import guard
-from agents.egress.proxy import use_proxy
 from agents.engine.demo import DemoLLM
-from agents.engine.http import ProviderInterceptor
 from agents.engine.prompt import Message
+from agents.engine.provider_llm import ProviderLLM
 from agents.engine_types import PersonaSpec, Usage
-
-READ_SECONDS: Final = 600.0  # longer than the time limit of a run, which ends the call first
-MAX_CACHED_LLMS: Final = 256
-PLACEHOLDER_KEY: Final = "set-by-the-interceptor"  # without a key, CrewAI reads OPENAI_API_KEY
-OPENAI_HOST: Final = "api.openai.com"
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Text from the model; with `tool_call`, a part of a tool's arguments, which is not shown."""
+    """Text from the model; with `tool_call`, a part of a tool's arguments, which is not shown.
+
+    `received` is the number of events of the provider so far in this call, if there is a provider.
+    """
 
     text: str
     tool_call: bool = False
+    received: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +45,6 @@ class CallEnded:
 
 
 EventHandler = Callable[[Chunk | CallEnded], None]
-_llms: dict[tuple[object, ...], BaseLLM] = {}
-_build_lock = Lock()
 _bus_scope = ExitStack()
 
 
@@ -63,9 +55,10 @@ def stream_sink(handler: EventHandler) -> Iterator[None]:
     Events of other tasks do not reach it.
     """
 
-    def sink(_source: object, event: object) -> None:
+    def sink(source: object, event: object) -> None:
         if isinstance(event, LLMStreamChunkEvent):
-            handler(Chunk(event.chunk, tool_call=event.tool_call is not None))
+            received = source.received if isinstance(source, ProviderLLM) else 0
+            handler(Chunk(event.chunk, event.tool_call is not None, received))
         elif isinstance(event, LLMCallCompletedEvent):
             handler(CallEnded(event.finish_reason, _usage(event.usage)))
 
@@ -82,23 +75,9 @@ def call_model(llm: BaseLLM, spec: PersonaSpec, messages: list[Message]) -> Awai
     return llm.acall(cast("list[LLMMessage]", messages), from_agent=build_agent(spec, llm))
 
 
-async def get_llm(spec: PersonaSpec) -> BaseLLM:
-    """Return the LLM for this connection and model, cached because building one takes 40 ms.
-
-    Raise EgressRefused if the connection's base URL is not a valid address.
-    """
-    key = (
-        spec.kind,
-        spec.team_id,
-        spec.connection_id,
-        spec.base_url,
-        spec.model,
-        spec.temperature,
-        spec.max_output_tokens,
-    )
-    if key in _llms:
-        return _llms[key]
-    return await asyncio.to_thread(_build_and_cache, key, spec)
+def build_llm(spec: PersonaSpec, attempt: int = 0) -> BaseLLM:
+    """Return the LLM for one attempt (counted from 0) of a run of this persona."""
+    return DemoLLM(model="demo") if spec.kind == "demo" else ProviderLLM(spec, attempt)
 
 
 def build_agent(spec: PersonaSpec, llm: BaseLLM) -> Agent:
@@ -116,46 +95,6 @@ def detach_listeners() -> None:
     _bus_scope.enter_context(crewai_event_bus.scoped_handlers())
     folder = str(Path(crewai.__file__).parent)
     logging.getLogger().addFilter(lambda record: not record.pathname.startswith(folder))
-
-
-def _build_and_cache(key: tuple[object, ...], spec: PersonaSpec) -> BaseLLM:
-    """Build the LLM, unless it is cached. Runs in a thread.
-
-    A second caller for the same key waits for the lock and then finds the LLM in the cache. The
-    thread finishes even if the run that started it is cancelled.
-    """
-    with _build_lock:
-        if key not in _llms:
-            _llms[key] = _build_llm(spec)
-        while len(_llms) > MAX_CACHED_LLMS:
-            del _llms[next(iter(_llms))]
-        return _llms[key]
-
-
-def _build_llm(spec: PersonaSpec) -> BaseLLM:
-    if spec.kind == "demo":
-        return DemoLLM(model="demo")
-    base_url = spec.base_url or f"https://{OPENAI_HOST}/v1"  # else CrewAI reads OPENAI_BASE_URL
-    # Only OpenAI itself supports the newer name of this parameter, `max_completion_tokens`.
-    is_openai = guard.parse_url(base_url).host == OPENAI_HOST
-    llm = LLM(
-        model=spec.model,
-        # Without `provider`, CrewAI derives it from the model's name and strips `openai/`.
-        provider="openai",
-        base_url=base_url,
-        api_key=PLACEHOLDER_KEY,
-        temperature=spec.temperature,
-        max_completion_tokens=spec.max_output_tokens if is_openai else None,
-        max_tokens=None if is_openai else spec.max_output_tokens,
-        stream=True,
-        timeout=READ_SECONDS,
-        max_retries=0,
-        interceptor=ProviderInterceptor(),
-    )
-    # CrewAI builds the client with its own transport and has no parameter for a proxy.
-    sdk = cast("Any", llm)._get_async_client()  # noqa: SLF001
-    use_proxy(sdk._client._transport)  # noqa: SLF001
-    return llm
 
 
 def _usage(reported: dict[str, Any] | None) -> Usage | None:

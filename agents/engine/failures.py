@@ -4,7 +4,6 @@ Exception texts and response bodies are neither shown nor logged: they can quote
 """
 
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from time import time
@@ -93,8 +92,7 @@ log = structlog.get_logger(__name__)
 class CallAborted(BaseException):
     """Ends a provider call at once.
 
-    Derived from BaseException, because CrewAI and the OpenAI SDK retry, wrap and log every
-    ordinary exception.
+    Derived from BaseException, because CrewAI retries, wraps and logs ordinary exceptions.
     """
 
     def __init__(self, failure: AnswerFailed) -> None:
@@ -142,17 +140,6 @@ def _from_number(status: int, retry_after: float | None) -> AnswerFailed:
     return AnswerFailed("provider_refused")
 
 
-def from_exception(error: Exception, *, response_started: bool) -> AnswerFailed | None:
-    """Return the failure for an exception of a call, or None if the fault is in our own code.
-
-    After the response has started, every error except a broken connection means that the SDK or
-    CrewAI could not parse the response.
-    """
-    if any(isinstance(cause, TRANSPORT_ERRORS) for cause in _causes(error)):
-        return AnswerFailed("provider_unavailable")
-    return AnswerFailed("provider_garbled") if response_started else None
-
-
 def from_finish_reason(reason: str | None) -> AnswerFailed | None:
     """Return the failure for the provider's `finish_reason`, or None for a complete answer.
 
@@ -198,13 +185,3 @@ def _normalise(word: str) -> str:
     """Return the word in snake case: `maxTokens`, `MAX-TOKENS` and `max tokens` are the same."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", word.strip()[:1000])
     return re.sub(r"[^a-z0-9]+", "_", spaced.lower()).strip("_")
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the exception and its causes; `seen` ends a chain that loops."""
-    cause: BaseException | None = error
-    seen: set[int] = set()
-    while cause is not None and id(cause) not in seen:
-        seen.add(id(cause))
-        yield cause
-        cause = cause.__cause__ or cause.__context__

@@ -1,154 +1,114 @@
-"""The HTTP boundary to the provider: checks requests, sets their headers and checks responses.
+"""The HTTP boundary to the provider: sends one request and judges the response.
 
-CrewAI's LLM objects are shared by many runs and hold no key. Each attempt opens a
-`request_context`. `ProviderInterceptor` reads the context from a context variable, checks the
-address of the request, sends only the headers listed here, and adds the key last.
+The host name is resolved once, every address passes the egress guard, and the connection is pinned
+to one of them. A connection serves one request, so nothing stays open at the provider after a run.
 """
 
 import asyncio
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import Final
-from uuid import UUID
+from functools import cache
+from typing import Any, Final
 
 import httpx
-from crewai.llms.hooks import BaseInterceptor
+import msgspec
+import structlog
 
 from agents.egress import guard
 from agents.egress.dns import HostUnknown
+from agents.egress.proxy import open_transport
 from agents.engine import failures
-from agents.engine.failures import CallAborted
 from agents.engine.stream.body import AnswerBody
 from agents.engine.stream.chat import ChatNormaliser, ErrorReport
 from agents.engine.stream.compression import Decompressor
 from agents.engine.stream.json_data import UnreadableData
-from agents.engine.stream.sdk_events import SdkEventStream
 from agents.engine.stream.sse import EventTooLarge, SseParser
-from agents.engine.stream.think_tags import FIRST_HOLD_SECONDS, HOLD_SECONDS, ThinkTagFilter
+from agents.engine.thoughts import thought_filter
 from agents.engine_types import AnswerFailed, PersonaSpec
 
-CONNECT_SECONDS: Final = 10.0
+OPENAI_HOST: Final = "api.openai.com"
 MAX_ERROR_BYTES: Final = 64 * 1024
 ERROR_SECONDS: Final = 2.0
 """How long the body of an error response is read; without it, the status alone decides."""
-MAX_MODELS: Final = 1_000
-FORWARDED_HEADERS: Final = ("host", "accept", "content-type", "content-length", "transfer-encoding")
+# The time limit of the answer bounds reading.
+TIMEOUTS: Final = httpx.Timeout(None, connect=10.0, write=60.0).as_dict()
 
-
-@dataclass(slots=True)
-class RequestContext:
-    """One attempt of a team's run: exactly one request, and the response to it."""
-
-    key: str = field(repr=False)
-    team: UUID
-    attempt: int = 0
-    sent: bool = False
-    response: httpx.Response | None = None
-    thoughts: ThinkTagFilter = field(default_factory=ThinkTagFilter)
-    events: SdkEventStream | None = None
-
-    @property
-    def merged(self) -> int:
-        """The number of events of the provider that became no event of their own."""
-        return self.events.merged if self.events else 0
-
-
-Model = tuple[UUID, str]
-"""A connection and the name of a model."""
-
-_current: ContextVar[RequestContext] = ContextVar("request_context")
-_hold_seconds: dict[Model, float | None] = {}
-"""How long the first text of a model's next answer is held, after its last answer in this process.
-
-None, until an end tag arrives, if that answer had an end tag of thoughts without a start tag.
-"""
+log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def request_context(spec: PersonaSpec, attempt: int = 0) -> AsyncIterator[RequestContext]:
-    """Set the key of the single call that is made in this context; close its connection on exit.
+async def open_answer(
+    spec: PersonaSpec, attempt: int, fields: dict[str, Any]
+) -> AsyncIterator[AnswerBody]:
+    """Send `fields` to the chat endpoint of the persona's connection; yield the body of the answer.
 
-    `attempt` counts from 0.
+    `attempt` counts from 0. Raise AnswerFailed for a refused address, a broken connection and an
+    error response. The connection is closed when the context ends.
     """
-    model = (spec.connection_id, spec.model)
-    thoughts = ThinkTagFilter(hold_seconds=_hold_seconds.get(model, FIRST_HOLD_SECONDS))
-    context = RequestContext(spec.key, spec.team_id, attempt, thoughts=thoughts)
-    token = _current.set(context)
     try:
-        yield context
-    finally:
-        _current.reset(token)
-        if context.response is not None:
-            await context.response.aclose()
-        if thoughts.has_passed:
-            _hold_seconds.pop(model, None)  # the newest last
-            _hold_seconds[model] = None if thoughts.has_orphan_end else HOLD_SECONDS
-            if len(_hold_seconds) > MAX_MODELS:
-                del _hold_seconds[next(iter(_hold_seconds))]
-
-
-class ProviderInterceptor(BaseInterceptor[httpx.Request, httpx.Response]):
-    """Checks and rewrites requests and responses of CrewAI; only `acall` is allowed."""
-
-    def on_outbound(self, message: httpx.Request) -> httpx.Request:
-        """Raise CallAborted: the engine sends no blocking requests."""
-        raise CallAborted(AnswerFailed("internal"))
-
-    def on_inbound(self, message: httpx.Response) -> httpx.Response:
-        """Raise CallAborted: the engine sends no blocking requests."""
-        raise CallAborted(AnswerFailed("internal"))
-
-    async def aon_outbound(self, message: httpx.Request) -> httpx.Request:
-        """Pin the request to an allowed address, and set our headers and the run's key.
-
-        Raises CallAborted for a second request in one context: it is a retry by the SDK or by
-        CrewAI, and only `answer_stream` may retry.
-        """
-        context = _current.get()
-        if context.sent:
-            raise CallAborted(AnswerFailed("provider_unavailable"))
+        request = await guard.apin_request(_request(spec, fields), spec.team_id, attempt)
+        response = await transport().handle_async_request(request)
+        assert isinstance(response.stream, httpx.AsyncByteStream)
         try:
-            request = await guard.apin_request(message, context.team, context.attempt)
-        except guard.EgressRefused:
-            raise CallAborted(AnswerFailed("not_allowed")) from None
-        except HostUnknown:
-            raise CallAborted(AnswerFailed("provider_unavailable")) from None
-        # Forward only listed headers: the SDK also sends the operator's organisation, the version
-        # of the SDK and the type of this machine.
-        headers = [item for item in request.headers.items() if item[0] in FORWARDED_HEADERS]
-        headers += [
-            ("User-Agent", "Maru"),
-            ("Accept-Encoding", "identity"),  # compression would delay small events
-            ("Connection", "close"),  # nothing stays open at the provider after the run
-        ]
-        if context.key:
-            headers.append(("Authorization", f"Bearer {context.key}"))
-        request.headers = httpx.Headers(headers)
-        timeout = {**request.extensions.get("timeout", {}), "connect": CONNECT_SECONDS}
-        request.extensions["timeout"] = timeout
-        context.sent = True
-        return request
+            await _check(response)
+            with thought_filter(spec) as thoughts:
+                body = AnswerBody(response.stream, _encoding(response), thoughts)
+                try:
+                    yield body
+                finally:
+                    await body.aclose()
+        finally:
+            await response.stream.aclose()
+    except guard.EgressRefused:
+        raise AnswerFailed("not_allowed") from None
+    except (HostUnknown, *failures.TRANSPORT_ERRORS) as error:
+        log.info("answer.call_failed", error=type(error).__name__)
+        raise AnswerFailed("provider_unavailable") from None
 
-    async def aon_inbound(self, message: httpx.Response) -> httpx.Response:
-        """Replace the body by events for the SDK; abort the call for an error response.
 
-        The call is aborted before CrewAI gets the response, so that CrewAI cannot retry.
-        """
-        context = _current.get()
-        context.response = message
-        assert isinstance(message.stream, httpx.AsyncByteStream)
-        # Several headers of one name are joined. httpx must not decompress a second time.
-        encoding = message.headers.pop("content-encoding", "")
-        if message.status_code >= 300:
-            retry_after = failures.parse_retry_after(message.headers)
-            report = await _read_error(message.stream, encoding)
-            raise CallAborted(failures.from_error(report, message.status_code, retry_after))
-        body = AnswerBody(message.stream, encoding, context.thoughts)
-        message.stream = context.events = SdkEventStream(body)
-        return message
+@cache
+def transport() -> httpx.AsyncHTTPTransport:
+    """Return the transport of all requests; the first call blocks, see `open_transport`."""
+    return open_transport()
+
+
+def _request(spec: PersonaSpec, fields: dict[str, Any]) -> httpx.Request:
+    url = guard.parse_url(spec.base_url or f"https://{OPENAI_HOST}/v1")
+    if url.host == OPENAI_HOST and "max_tokens" in fields:
+        # Only OpenAI itself supports the newer name of this parameter.
+        fields = fields | {"max_completion_tokens": fields["max_tokens"]}
+        del fields["max_tokens"]
+    headers = {
+        "Accept": "application/json",
+        "Content-Type": "application/json",
+        "User-Agent": "Maru",
+        "Accept-Encoding": "identity",  # compression would delay small events
+        "Connection": "close",
+    }
+    if spec.key:
+        headers["Authorization"] = f"Bearer {spec.key}"
+    return httpx.Request(
+        "POST",
+        url.copy_with(raw_path=url.raw_path.rstrip(b"/") + b"/chat/completions"),
+        headers=headers,
+        content=msgspec.json.encode(fields),
+        extensions={"timeout": TIMEOUTS},
+    )
+
+
+def _encoding(response: httpx.Response) -> str:
+    """Return the Content-Encoding; several headers of one name are joined."""
+    return str(response.headers.get("content-encoding", ""))
+
+
+async def _check(response: httpx.Response) -> None:
+    """Raise AnswerFailed for a status that is no success; a redirect is none."""
+    if response.status_code >= 300:
+        retry_after = failures.parse_retry_after(response.headers)
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        report = await _read_error(response.stream, _encoding(response))
+        raise failures.from_error(report, response.status_code, retry_after)
 
 
 async def _read_error(stream: httpx.AsyncByteStream, encoding: str) -> ErrorReport:

@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy
 from accounts.errors import RateLimited
 from agents.egress.dns import HostUnknown
 from agents.egress.guard import EgressRefused, check_url, pin_request
-from agents.egress.proxy import use_proxy
+from agents.egress.proxy import open_transport
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -79,15 +79,18 @@ def check_provider(*, kind: str, base_url: str, key: str, model: str = "") -> Ch
         _slots.release()
 
 
-class _PinnedTransport(httpx.AsyncHTTPTransport):
+class _PinnedTransport(httpx.AsyncBaseTransport):
     """Sends each request to the address that the egress guard has checked."""
 
     def __init__(self) -> None:
-        super().__init__()
-        use_proxy(self)
+        self._transport = open_transport()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return await super().handle_async_request(await _in_thread(pin_request, request))
+        pinned = await _in_thread(pin_request, request)
+        return await self._transport.handle_async_request(pinned)
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
 
 
 async def _in_thread(function: Callable[[T], R], argument: T) -> R:

@@ -6,10 +6,10 @@ from agents.engine_types import PersonaSpec
 
 
 def configure(url: str) -> None:
-    """Configure the one Django setting that the engine needs: it may connect to this provider."""
+    """Configure the Django settings that the engine needs: it may connect to this provider."""
     from django.conf import settings
 
-    settings.configure(EGRESS_ALLOW=frozenset({url.split("/")[2]}))
+    settings.configure(EGRESS_ALLOW=frozenset({url.split("/")[2]}), EGRESS_PROXY=None)
 
 
 def persona(url: str, model: str) -> PersonaSpec:

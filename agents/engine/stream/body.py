@@ -1,15 +1,14 @@
 """Reads the body of a response: bounds its size, batches its text, applies backpressure.
 
 The path of one chunk: bytes → `Decompressor` → `SseParser` → `ChatNormaliser` → `ThinkTagFilter` →
-batches of deltas. The OpenAI SDK and CrewAI, which `sdk_events` feeds, need the same CPU time for
-an event with one word and for an event with a line of text. So the first text is passed on at once.
-Later text is collected for `batch_seconds`, which is also the interval between two flushes of text
-to the room.
+batches of deltas. CrewAI needs the same CPU time for an event with one word and for an event with a
+line of text. So the first text is passed on at once. Later text is collected for `batch_seconds`,
+which is also the interval between two flushes of text to the room.
 """
 
 import asyncio
 import zlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -54,7 +53,10 @@ class AnswerBody:
         self._reading: asyncio.Task[None] | None = None
 
     async def batches(self) -> AsyncGenerator[list[Delta]]:
-        """Yield the deltas; raise the failure or the transport error that ended the body early."""
+        """Yield the deltas, adjacent ones joined.
+
+        Raise the failure or the transport error that ended the body early.
+        """
         self._reading = asyncio.create_task(self._read())
         self._reading.add_done_callback(self._on_end)
         texts = 0
@@ -67,7 +69,7 @@ class AnswerBody:
             self._drained.set()
             if not batch:
                 continue
-            yield batch
+            yield join(batch)
             if any(isinstance(delta, TextDelta) for delta in batch):
                 texts += 1
                 with suppress(TimeoutError):
@@ -164,3 +166,30 @@ class AnswerBody:
             reading.exception()  # retrieved here, because a stopped answer never awaits the task
         self._full.set()
         self._readable.set()
+
+
+def join(deltas: Iterable[Delta]) -> list[Delta]:
+    """Join adjacent texts, and adjacent fragments of the arguments of one tool call."""
+    joined: list[Delta] = []
+    pieces: list[str] = []
+    for delta in deltas:
+        if joined and _continues(joined[-1], delta):
+            pieces.append(delta[-1])
+            continue
+        if len(pieces) > 1:
+            joined[-1] = _with(joined[-1], "".join(pieces))
+        joined.append(delta)
+        pieces = [delta[-1]]
+    if len(pieces) > 1:
+        joined[-1] = _with(joined[-1], "".join(pieces))
+    return joined
+
+
+def _continues(first: Delta, delta: Delta) -> bool:
+    if isinstance(first, TextDelta) or isinstance(delta, TextDelta):
+        return isinstance(first, TextDelta) and isinstance(delta, TextDelta)
+    return first.number == delta.number and not delta.id and not delta.name
+
+
+def _with(first: Delta, text: str) -> Delta:
+    return TextDelta(text) if isinstance(first, TextDelta) else first._replace(arguments=text)

@@ -30,9 +30,12 @@ class TextDelta(NamedTuple):
 
 
 class ToolCallDelta(NamedTuple):
-    """A fragment of tool call `number`; `arguments` is a piece of JSON."""
+    """A fragment of a tool call; `number` is its index, if the provider sends one.
 
-    number: int
+    `arguments` is a piece of JSON.
+    """
+
+    number: int | None
     id: str | None
     name: str | None
     arguments: str
@@ -270,7 +273,7 @@ def _tool_calls(fields: dict[str, Any]) -> Iterator[ToolCallDelta]:
     if not isinstance(calls, list):
         raise UnreadableData
     _check_length(calls)
-    for position, call in enumerate(calls):
+    for call in calls:
         if not isinstance(call, dict):
             continue
         function = call.get("function")
@@ -281,7 +284,7 @@ def _tool_calls(fields: dict[str, Any]) -> Iterator[ToolCallDelta]:
             arguments = json.dumps(arguments)
         index = call.get("index")
         yield ToolCallDelta(
-            index if isinstance(index, int) else position,
+            index if isinstance(index, int) else None,
             _string(call.get("id")),
             _string(function.get("name")),
             arguments or "",

@@ -20,12 +20,9 @@ from tests.provider import Provider
 
 async def _call(provider: Provider, model: str) -> str:
     from agents.engine import crewai_adapter
-    from agents.engine.http import request_context
 
-    spec = persona(provider.base_url, model)
-    llm = await crewai_adapter.get_llm(spec)
-    async with request_context(spec):
-        return str(await llm.acall([{"role": "user", "content": "Hello?"}]))
+    llm = crewai_adapter.build_llm(persona(provider.base_url, model))
+    return str(await llm.acall([{"role": "user", "content": "Hello?"}]))
 
 
 async def test_a_sink_gets_the_chunks_and_the_end_of_a_call_in_order(provider: Provider) -> None:
@@ -141,7 +138,7 @@ async def test_our_agent_prompt_equals_the_one_of_crewais_agent(provider: Provid
 
     from agents.engine import crewai_adapter
 
-    agent = crewai_adapter.build_agent(PERSONA, await crewai_adapter.get_llm(PERSONA))
+    agent = crewai_adapter.build_agent(PERSONA, crewai_adapter.build_llm(PERSONA))
     theirs = Prompts(agent=agent, has_tools=False, use_system_prompt=True).task_execution()
 
     assert isinstance(theirs, SystemPromptResult)

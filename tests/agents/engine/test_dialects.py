@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pytest
 from pytest_django.fixtures import Settings
 
+from agents.engine import failures, http, thoughts
 from agents.engine.stream.chat import ErrorReport
 from agents.engine.stream.compression import Decompressor
 from agents.engine.stream.think_tags import FIRST_HOLD_SECONDS
@@ -33,10 +34,8 @@ def short_backoff(monkeypatch: pytest.MonkeyPatch, crewai_imported: None) -> Non
 @pytest.fixture
 def new_model(monkeypatch: pytest.MonkeyPatch, crewai_imported: None) -> None:
     """Hold the first text of each answer as that of a model that has not answered before."""
-    from agents.engine import http
-
-    monkeypatch.setattr(http, "_hold_seconds", {})
-    monkeypatch.setattr(http, "HOLD_SECONDS", FIRST_HOLD_SECONDS)
+    monkeypatch.setattr(thoughts, "_hold_seconds", {})
+    monkeypatch.setattr(thoughts, "HOLD_SECONDS", FIRST_HOLD_SECONDS)
 
 
 async def ask_raw(settings: Settings, *responses: tuple[Step, ...]) -> tuple[CollectedAnswer, int]:
@@ -52,7 +51,7 @@ async def ask_each(
 ) -> dict[str, tuple[CollectedAnswer, int]]:
     """Return the answer to each response, and its number of requests; ask them all at once.
 
-    The key of the connection selects the response, so that all of them share one LLM object.
+    The key of the connection selects the response.
     """
     names = [*responses]
     requests = Counter[str]()
@@ -209,8 +208,6 @@ async def test_an_http_error_is_judged_by_its_body_and_by_its_status(
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 422])
 def test_a_busy_word_does_not_override_a_status_that_refuses(status: int) -> None:
-    from agents.engine import failures
-
     words = ("model_unavailable", "RateLimit", "overloaded_error", "credits_exhausted", "timeout")
 
     for word in words:
@@ -254,8 +251,6 @@ async def test_a_compressed_error_body_is_read_up_to_its_limit_only(
 async def test_the_body_of_an_http_error_is_not_awaited_for_long(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from agents.engine import http
-
     monkeypatch.setattr(http, "ERROR_SECONDS", 0.01)
 
     result, _ = await ask_raw(settings, (head(status="401 No"), b'{"error"', "hold"))
@@ -292,20 +287,18 @@ async def test_an_open_connection_is_closed_a_second_after_the_finish_reason(
 @pytest.mark.parametrize(
     ("text", "next_hold"), [("plain", 0.0), ("secret\n</think>\nanswer", None), ("", 1.0)]
 )
-async def test_hold_of_the_first_text_follows_the_last_answer_of_the_model(
+def test_hold_of_the_first_text_follows_the_last_answer_of_the_model(
     text: str, next_hold: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from agents.engine import http
-
-    monkeypatch.setattr(http, "FIRST_HOLD_SECONDS", 1.0)
-    monkeypatch.setattr(http, "HOLD_SECONDS", 0.0)
+    monkeypatch.setattr(thoughts, "FIRST_HOLD_SECONDS", 1.0)
+    monkeypatch.setattr(thoughts, "HOLD_SECONDS", 0.0)
     model = persona("http://127.0.0.1/v1", "raw")
-    async with http.request_context(model) as first:
+    with thoughts.thought_filter(model) as first:
         for piece in text:
-            first.thoughts.feed(piece)
-            first.thoughts.end_hold()  # the time is over: later text is not held
+            first.feed(piece)
+            first.end_hold()  # the time is over: later text is not held
 
-    async with http.request_context(model) as second:
-        held = (first.thoughts.hold_seconds, second.thoughts.hold_seconds)
+    with thoughts.thought_filter(model) as second:
+        held = (first.hold_seconds, second.hold_seconds)
 
     assert held == (1.0, next_hold)

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from pytest_django.fixtures import Settings
 
-from agents.engine import answer
+from agents.engine import answer, http
 from agents.engine_types import Limits
 from maru.config.service_urls import parse_proxy_url
 from tests.agents.egress.connect_proxy import connect_proxy
@@ -63,14 +63,16 @@ def provider(
     certificate: Path,
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
-) -> Provider:
+) -> Iterator[Provider]:
     """Resolve every name to the provider, and trust its certificate."""
     settings.EGRESS_ALLOW = frozenset({module_provider.address})
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     found = [(0, 0, 0, "", ("127.0.0.1", module_provider.port))]
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
     module_provider.clear()
-    return module_provider
+    http.transport.cache_clear()  # the transport has read the certificates before
+    yield module_provider
+    http.transport.cache_clear()
 
 
 async def test_a_matching_name_is_accepted(provider: Provider) -> None:

@@ -13,12 +13,11 @@ from contextlib import suppress
 
 import pytest
 
-from agents.engine.failures import CallAborted
 from agents.engine.stream.body import AnswerBody
 from agents.engine.stream.json_data import MAX_TOLERANT_BYTES
 from agents.engine.stream.reader import MAX_EVENT_BYTES
-from agents.engine.stream.sdk_events import SdkEventStream
 from agents.engine.stream.think_tags import ThinkTagFilter
+from agents.engine_types import AnswerFailed
 from tests.agents.engine.stream.test_body import FixedStream, event
 from tests.deadlines import scaled
 
@@ -184,8 +183,8 @@ async def measure(chunks: list[bytes], hold: float | None) -> tuple[float, float
 
     watching = asyncio.create_task(watch())
     began = time.process_time()
-    with suppress(CallAborted):
-        async for _ in SdkEventStream(body):
+    with suppress(AnswerFailed):
+        async for _ in body.batches():
             pass
     spent = time.process_time() - began
     watching.cancel()

@@ -1,0 +1,157 @@
+"""Opens the TCP connections to providers with asyncio alone, for httpcore.
+
+httpcore's own backend pauses the transport after each read and resumes it before the next one. An
+answer arrives in thousands of small reads, and these system calls cost more than parsing it.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any, Final, cast
+
+import httpcore
+
+HIGH_WATER_BYTES: Final = 64 * 1024
+"""The transport is paused while more bytes than this have been received and not been read."""
+
+
+class TcpBackend(httpcore.AsyncNetworkBackend):
+    """Opens connections on the running event loop; raises the errors of httpcore."""
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - the signature of httpcore
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Return a connection to `host` within `timeout` seconds.
+
+        The other arguments of httpcore are not used.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                _, protocol = await asyncio.get_running_loop().create_connection(
+                    _Protocol, host, port
+                )
+        except TimeoutError:
+            raise httpcore.ConnectTimeout from None
+        except OSError as error:
+            raise httpcore.ConnectError(type(error).__name__) from None
+        return TcpStream(protocol)
+
+
+class TcpStream(httpcore.AsyncNetworkStream):
+    """One connection. Bytes that arrived before it broke are read first."""
+
+    def __init__(self, protocol: "_Protocol") -> None:
+        self._protocol = protocol
+
+    async def read(
+        self,
+        max_bytes: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - the signature of httpcore
+    ) -> bytes:
+        """Return the bytes that have arrived, at least one; b"" at the end of the connection."""
+        try:
+            if timeout is None:
+                return await self._protocol.read(max_bytes)
+            async with asyncio.timeout(timeout):
+                return await self._protocol.read(max_bytes)
+        except TimeoutError:
+            raise httpcore.ReadTimeout from None
+
+    async def write(
+        self,
+        buffer: bytes,
+        timeout: float | None = None,  # noqa: ASYNC109 - the signature of httpcore
+    ) -> None:
+        """Send the bytes. They are buffered without waiting: the caller holds the whole request."""
+        if self._protocol.ended:
+            raise httpcore.WriteError
+        self._protocol.transport.write(buffer)
+
+    async def aclose(self) -> None:
+        """Close the connection at once, also if bytes have not been sent."""
+        self._protocol.transport.abort()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the signature of httpcore
+    ) -> httpcore.AsyncNetworkStream:
+        """Start TLS; the certificate must match `server_hostname`."""
+        protocol = self._protocol
+        try:
+            async with asyncio.timeout(timeout):
+                transport = await asyncio.get_running_loop().start_tls(
+                    protocol.transport, protocol, ssl_context, server_hostname=server_hostname
+                )
+        except TimeoutError:
+            protocol.transport.abort()
+            raise httpcore.ConnectTimeout from None
+        except OSError as error:  # also ssl.SSLError
+            protocol.transport.abort()
+            raise httpcore.ConnectError(type(error).__name__) from None
+        except BaseException:
+            protocol.transport.abort()
+            raise
+        assert transport is not None  # typeshed: None only if the loop is closing
+        protocol.transport = transport
+        return self
+
+
+class _Protocol(asyncio.Protocol):
+    """Buffers the bytes of a connection up to the high-water mark."""
+
+    transport: asyncio.Transport
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._error: Exception | None = None
+        self._buffer = bytearray()
+        self._is_paused = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        if len(self._buffer) > HIGH_WATER_BYTES and not self._is_paused:
+            self._is_paused = True
+            self.transport.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> None:
+        self.ended = True
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended = True
+        self._error = exc
+        self._wake()
+
+    async def read(self, max_bytes: int) -> bytes:
+        """Return up to `max_bytes` bytes as soon as there is one; raise ReadError after them."""
+        while not self._buffer:
+            if self.ended:
+                if self._error is not None:
+                    raise httpcore.ReadError(type(self._error).__name__)
+                return b""
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        data = bytes(self._buffer[:max_bytes])
+        del self._buffer[:max_bytes]
+        if self._is_paused and len(self._buffer) <= HIGH_WATER_BYTES:
+            self._is_paused = False
+            with suppress(RuntimeError):  # the transport is closing
+                self.transport.resume_reading()
+        return data
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
