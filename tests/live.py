@@ -1,19 +1,23 @@
 """A server in its own process, and clients that use its public interfaces."""
 
 import asyncio
+import atexit
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any, Final, Self
@@ -25,6 +29,7 @@ from websockets.typing import Subprotocol
 from tests.deadlines import DEADLINE
 
 ROOT = Path(__file__).resolve().parents[1]
+SQLITE = "maru.sqlite3"
 MARU_V1 = Subprotocol("maru.v1")
 
 CLIENT_OPTIONS: Final[dict[str, Any]] = {
@@ -62,12 +67,17 @@ class PopulatedRoom:
 
 
 class Installation:
-    """One server in the embedded profile, started on entry and stopped on exit."""
+    """One server in the embedded profile, started on entry and stopped on exit.
+
+    The first start finds an empty database with Maru's tables, because migrating takes seconds;
+    with `is_new`, it finds no data folder.
+    """
 
     entry: Sequence[str] = ("-m", "maru.server")
 
-    def __init__(self, folder: Path, **env: str) -> None:
+    def __init__(self, folder: Path, *, is_new: bool = False, **env: str) -> None:
         self.folder = folder
+        self.is_new = is_new
         self.port = free_port()
         self.env = {
             **{k: v for k, v in os.environ.items() if not k.startswith("MARU_")},
@@ -101,6 +111,7 @@ class Installation:
 
     def start(self) -> None:
         """Start the server and return when it is ready."""
+        self._copy_database()
         with (self.folder / "server.log").open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, *self.entry],
@@ -174,6 +185,15 @@ class Installation:
         ) as connection:
             yield Socket(connection)
 
+    def _copy_database(self) -> None:
+        """Let the first start find a migrated database."""
+        if self.is_new or "MARU_DATABASE_URL" in self.env:
+            return
+        data = Path(self.env["MARU_DATA_DIR"])
+        if not (data / SQLITE).exists():
+            data.mkdir(mode=0o700, parents=True, exist_ok=True)
+            shutil.copy(_migrated_database(), data / SQLITE)
+
     def _is_ready(self) -> bool:
         """Return True if /healthz answers 200; a worker may still be starting."""
         if self.process is not None and self.process.poll() is not None:
@@ -190,6 +210,15 @@ class Installation:
         if found is None:
             raise RuntimeError(self.output)
         return found.group()
+
+
+@cache
+def _migrated_database() -> Path:
+    """Return a migrated SQLite file; created once per test process."""
+    folder = Path(tempfile.mkdtemp(prefix="maru-migrated-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    Installation(folder).manage("migrate", "--verbosity", "0")
+    return folder / "var" / SQLITE
 
 
 class LimitedInstallation(Installation):

@@ -85,8 +85,11 @@ def provider() -> Iterator[Provider]:
 def server(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The server of most tests; each test creates its own team."""
     folder = tmp_path_factory.mktemp("server")
-    with Installation(folder, MARU_EGRESS_ALLOW=provider.address) as installation:
-        yield Server(installation, provider)
+    with (
+        Installation(folder, MARU_EGRESS_ALLOW=provider.address) as installation,
+        Server(installation, provider) as server,
+    ):
+        yield server
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Self
 from uuid import uuid4
 
 from tests.live import Installation, Person, PopulatedRoom
@@ -44,10 +46,29 @@ class Server:
         return f"{self.url}/rooms/{room.id}/"
 
     def _run(self, *arguments: str) -> None:
-        subprocess.run(
-            [sys.executable, "-m", "tests.e2e.sessions", *arguments],
+        """Run `populate` in a process that serves all calls."""
+        process = self._populating
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(arguments) + "\n")
+        process.stdin.flush()
+        if not process.stdout.readline():
+            raise RuntimeError("populate has failed; its error is above")
+
+    @cached_property
+    def _populating(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.e2e.sessions"],
             cwd=self.installation.folder,
             env={**self.installation.env, "DJANGO_SETTINGS_MODULE": "maru.settings"},
-            stdout=subprocess.DEVNULL,
-            check=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if "_populating" in vars(self):
+            self._populating.communicate()

@@ -1,11 +1,13 @@
 """Runs `populate` and creates a session for each user, because the users have no passwords.
 
-`python -m tests.e2e.sessions …`, in the environment of an installation, takes the arguments of
-`populate` and adds the session keys to its output file.
+`python -m tests.e2e.sessions` runs in the environment of an installation. Each line of its input is
+a JSON array, the arguments of `populate`; when the session keys are in the output file, it prints
+the path of the file. One process serves all tests, because its start takes seconds.
 """
 
 import json
 import sys
+from io import StringIO
 from pathlib import Path
 
 import django
@@ -15,15 +17,22 @@ from django.http import HttpRequest
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
 
 
-def main(arguments: list[str]) -> None:
-    """Run `populate`, create the sessions, and add their keys to the output file."""
+def main() -> None:
+    """Serve requests until the input ends."""
     django.setup()
-    call_command("populate", *arguments)
+    for line in sys.stdin:
+        print(populate(json.loads(line)), flush=True)
+
+
+def populate(arguments: list[str]) -> Path:
+    """Run `populate`, create the sessions, and add their keys to the output file."""
+    call_command("populate", *arguments, stdout=StringIO())
     out = Path(arguments[arguments.index("--out") + 1])
     output = json.loads(out.read_text())
     people = [member["user"] for room in output["rooms"] for member in room["members"]]
     output["sessions"] = {user_id: session_of(user_id) for user_id in people}
     out.write_text(json.dumps(output))
+    return out
 
 
 def session_of(user_id: str) -> str | None:
@@ -39,4 +48,4 @@ def session_of(user_id: str) -> str | None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

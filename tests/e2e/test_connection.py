@@ -34,8 +34,11 @@ window.WebSocket = class extends WebSocket {
 def server(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server for these tests alone: they kill and suspend it."""
     folder = tmp_path_factory.mktemp("connection")
-    with Installation(folder, MARU_EGRESS_ALLOW=provider.address) as installation:
-        yield Server(installation, provider)
+    with (
+        Installation(folder, MARU_EGRESS_ALLOW=provider.address) as installation,
+        Server(installation, provider) as server,
+    ):
+        yield server
 
 
 @pytest.fixture

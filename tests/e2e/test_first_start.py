@@ -19,8 +19,11 @@ PASSWORD = "floor boards in the sun"
 @pytest.fixture(scope="module")
 def server(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """An installation before its setup."""
-    with Installation(tmp_path_factory.mktemp("new")) as installation:
-        yield Server(installation, provider)
+    with (
+        Installation(tmp_path_factory.mktemp("new"), is_new=True) as installation,
+        Server(installation, provider) as server,
+    ):
+        yield server
 
 
 def set_up(page: Page, link: str) -> None:

@@ -33,8 +33,11 @@ class NamedServer(Server):
 @pytest.fixture(scope="module")
 def server(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """An installation before its setup."""
-    with Installation(tmp_path_factory.mktemp("passkeys")) as installation:
-        yield NamedServer(installation, provider)
+    with (
+        Installation(tmp_path_factory.mktemp("passkeys")) as installation,
+        NamedServer(installation, provider) as server,
+    ):
+        yield server
 
 
 def with_device(page: Page) -> Page:

@@ -4,7 +4,7 @@ from collections import Counter
 
 from _pytest.terminal import TerminalReporter
 
-SHOWN = 10
+SHOWN = 40
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:

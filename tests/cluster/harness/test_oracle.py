@@ -186,7 +186,8 @@ def test_late_delta_is_found(
 ) -> None:
     recorder = recording_client(tmp_path)
 
-    recorder.check_delta({"run": run, "message": message, "attempt": attempt, "seq": 0})
+    delta = {"run": run, "message": message, "attempt": attempt, "seq": 0, "text": "a "}
+    recorder.check_delta(delta)
 
     assert len(recorder.violations) == violations
 

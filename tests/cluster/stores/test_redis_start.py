@@ -168,6 +168,8 @@ async def send_through_layer(config: dict[str, Any]) -> object:
     client = async_redis(1.0)
     assert await client.ping()
     await client.aclose()
+    for sentinel in client.connection_pool.sentinel_manager.sentinels:
+        await sentinel.aclose()
     layer = RedisLayer(**config)
     channel = await layer.new_channel()
     await layer.group_add("group", channel)
