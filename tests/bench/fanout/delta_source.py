@@ -56,11 +56,16 @@ class DeltaSource:
         """Return the number of queries that a snapshot of the room takes."""
         return await in_thread(RUNS, _queries, room, user)
 
-    async def stream(
-        self, rooms: Sequence[str], owners: Sequence[str], rate: float, chunks: int, text: str
-    ) -> dict[str, Any]:
-        """Stream an answer of `chunks` chunks in each room; return the send time of each delta."""
-        jobs = await in_thread(RUNS, _open, rooms, owners)
+    def __init__(self) -> None:
+        self._jobs: list[Job] = []
+
+    async def open(self, rooms: Sequence[str], owners: Sequence[str]) -> None:
+        """Post a question in each room and start its answer."""
+        self._jobs = await in_thread(RUNS, _open, rooms, owners)
+
+    async def stream(self, rate: float, chunks: int, text: str) -> dict[str, Any]:
+        """Stream `chunks` chunks of each open answer; return the send time of each delta."""
+        jobs = self._jobs
         began = time.monotonic() + 0.1
         heartbeat = asyncio.create_task(_keep_leases(jobs))
         sent = await asyncio.gather(

@@ -117,6 +117,7 @@ def _rounds(
 def _run(
     server: MeasuredServer, client: JsonProcess, workload: Workload, connection: redis.Redis
 ) -> Row:
+    server.prepare(workload)
     commands, cpu = _commands(connection), server.cpu()
     client.send("receive", prefix=server.frame_prefix)
     streamed = server.stream(workload)

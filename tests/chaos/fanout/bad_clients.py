@@ -214,16 +214,10 @@ class MeasuredRoom:
 
     def stream_answer(self, bad: Sequence[BadClient], measured: Measurements) -> None:
         """Stream an answer in the room and measure how the ordinary members receive it."""
+        self.source.request("open", rooms=[self.room.id], owners=[self.room.members[0].user])
         memory, cpu = self._memory(), self._cpu()
         self.load.send("receive", prefix='{"type":"message.delta"')
-        self.source.send(
-            "stream",
-            rooms=[self.room.id],
-            owners=[self.room.members[0].user],
-            rate=RATE,
-            chunks=round(RATE * SECONDS),
-            text=CHUNK,
-        )
+        self.source.send("stream", rate=RATE, chunks=round(RATE * SECONDS), text=CHUNK)
         end = time.monotonic() + SECONDS
         while (left := end - time.monotonic()) > 0:
             for client in bad:
