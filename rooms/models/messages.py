@@ -10,6 +10,7 @@ from django.utils import timezone
 from accounts.ids import new_id
 from accounts.models import User
 from agents.models import Persona
+from rooms import indexes
 from rooms.models.rooms import Room
 
 
@@ -34,19 +35,21 @@ class Message(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="messages")
+    room = models.ForeignKey(Room, models.CASCADE, db_index=False, related_name="messages")
     seq = models.PositiveBigIntegerField()
-    user = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    user = models.ForeignKey(User, models.SET_NULL, null=True, db_index=False, related_name="+")
     # No constraint: the message keeps the id of its author when the persona is deleted.
     persona = models.ForeignKey(
-        Persona, null=True, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+        Persona, models.DO_NOTHING, null=True, db_constraint=False, db_index=False, related_name="+"
     )
     author_kind = models.CharField(max_length=7, choices=AuthorKind)
     author_name = models.CharField(max_length=40)
     author_handle = models.CharField(max_length=40)
     text = models.TextField(blank=True)
     html = models.TextField(blank=True)
-    reply_to = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="+")
+    reply_to = models.ForeignKey(
+        "self", models.SET_NULL, null=True, db_index=False, related_name="+"
+    )
     client_id = models.UUIDField(null=True)
     status = models.CharField(max_length=9, choices=MessageStatus, default=MessageStatus.COMPLETE)
     created_at = models.DateTimeField(default=timezone.now)
@@ -65,13 +68,7 @@ class Message(models.Model):
                 name="message_sent_once",
             ),
         ]
-        indexes: ClassVar = [
-            models.Index(
-                fields=["room", "seq"],
-                condition=models.Q(deleted_at__isnull=False),
-                name="message_deleted",
-            ),
-        ]
+        indexes: ClassVar = indexes.OF_MESSAGES
 
     def __str__(self) -> str:
         return str(self.pk)
@@ -101,7 +98,7 @@ class RoomEvent(models.Model):
     `message` is the id of the message whose text is in the payload, so that it can be redacted.
     """
 
-    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="events")
+    room = models.ForeignKey(Room, models.CASCADE, db_index=False, related_name="events")
     seq = models.PositiveBigIntegerField()
     type = models.CharField(max_length=32)
     payload = models.TextField()

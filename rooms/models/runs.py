@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.ids import new_id
 from accounts.models import Team, User
 from agents.models import Persona
+from rooms import indexes
 from rooms.models.messages import Message
 from rooms.models.rooms import Room
 
@@ -44,7 +45,7 @@ class Run(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="runs")
+    room = models.ForeignKey(Room, models.CASCADE, db_index=False, related_name="runs")
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="+")
     message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="runs")
     answer = models.OneToOneField(
@@ -52,10 +53,12 @@ class Run(models.Model):
     )
     # No constraint: usage and errors are kept when the persona is deleted.
     persona = models.ForeignKey(
-        Persona, on_delete=models.DO_NOTHING, db_constraint=False, related_name="runs"
+        Persona, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="runs"
     )
     requested_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
-    stopped_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    stopped_by = models.ForeignKey(
+        User, models.SET_NULL, null=True, db_index=False, related_name="+"
+    )
     language = models.CharField(max_length=8, default="en")
     state = models.CharField(max_length=9, choices=RunState, default=RunState.QUEUED)
     attempt = models.PositiveIntegerField(default=0)
@@ -73,16 +76,7 @@ class Run(models.Model):
 
     class Meta:
         default_permissions = ()
-        indexes: ClassVar = [
-            # Not partial: SQLite uses a partial index only if the state is a literal in the query.
-            models.Index(fields=["team", "state", "queued_at", "id"], name="run_queue"),
-            models.Index(fields=["state", "lease_until"], name="run_leases"),
-            models.Index(
-                fields=["room"],
-                condition=models.Q(state__in=["queued", "running"]),
-                name="run_open_in_room",
-            ),
-        ]
+        indexes: ClassVar = indexes.OF_RUNS
 
     def __str__(self) -> str:
         return f"{self.pk} {self.state}"

@@ -200,8 +200,8 @@ def _delete_abandoned_rooms() -> None:
 def empty_room(room_id: UUID) -> None:
     """Delete the runs, messages and events of a room that no user can open any more, in batches."""
     delete_in_batches(Run.objects.filter(room=room_id))
-    delete_in_batches(Message.objects.filter(room=room_id))
-    delete_in_batches(RoomEvent.objects.filter(room=room_id))
+    delete_in_batches(Message.objects.filter(room=room_id), key="seq")
+    delete_in_batches(RoomEvent.objects.filter(room=room_id), key="seq")
 
 
 @transaction.atomic

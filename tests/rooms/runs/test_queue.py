@@ -144,7 +144,7 @@ def test_claim_uses_the_index(noisy: Team, quiet: Team) -> None:
         ]
     assert len(reads) <= 4
     steps = [step for plan in plans for step in plan]
-    assert any("run_queue" in step for step in steps)
+    assert any("run_waiting" in step for step in steps)
     assert not [step for step in steps if step.startswith("SCAN") and "rooms_run" in step]
 
 

@@ -1,0 +1,223 @@
+"""The plans of the queries that users wait for: `python -m tests.cluster.stores.query_plans ROWS`.
+
+Fills the database with ROWS messages and events, runs the code of each request in a transaction
+that is rolled back, and prints as JSON, for each request and statement, the plan as PostgreSQL has
+executed it; and for each request and table, the number of updates and of HOT updates among them.
+With `--without INDEX …` the requests are also run without each of these indexes.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID, uuid4
+
+import django
+import psycopg
+
+django.setup()
+
+from django.conf import settings  # noqa: E402  # all of these need django.setup()
+from django.db import connection, transaction  # noqa: E402
+
+from accounts.models import AuditEntry, Team, User  # noqa: E402
+from accounts.services import create_team, create_user  # noqa: E402
+from agents.models import Persona  # noqa: E402
+from agents.services import create_demo_persona  # noqa: E402
+from rooms import event_log, queries, services  # noqa: E402
+from rooms.fanout.unread import count_unread  # noqa: E402
+from rooms.models import Message, Room, Run  # noqa: E402
+from rooms.pages.sidebar import shell_context  # noqa: E402
+from rooms.runs import context, leases, lifecycle, queue  # noqa: E402
+from rooms.services import rooms as room_services  # noqa: E402
+from rooms.socket import snapshots  # noqa: E402
+from tests.cluster.harness.long_history import fill  # noqa: E402
+
+OWNER = "worker"
+UPDATES = """
+    SELECT relname, n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE n_tup_upd > 0
+"""
+EXPLAIN = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON, TIMING OFF) "
+
+
+class Requests:
+    """What users and workers ask of the database, each as a method without arguments."""
+
+    def __init__(self, user: User, room: Room, run: Run, persona: Persona) -> None:
+        self._user, self._room, self._run = user, room, run
+        self._team, self._persona = Team.objects.get(pk=room.team_id), persona
+        self._middle = room.last_seq // 2
+        messages = Message.objects.filter(room=room)
+        self._old = messages.filter(seq__gt=self._middle).order_by("seq")[0]
+        self._small = Room.objects.exclude(pk=room.pk).order_by("pk")[0]
+
+    def join_with_state(self) -> None:
+        snapshots.read_snapshot(self._user, self._room.pk, None)
+
+    def join_of_a_small_room(self) -> None:
+        snapshots.read_snapshot(self._user, self._small.pk, None)
+
+    def resume(self) -> None:
+        event_log.events_after(self._room.pk, self._room.last_seq - 100)
+
+    def page_of_old_messages(self) -> None:
+        queries.newest_messages(self._room, before=self._middle)
+
+    def messages_after(self) -> None:
+        list(self._room.messages.filter(seq__gt=self._middle).order_by("seq")[:50])
+
+    def unread(self) -> None:
+        count_unread([self._room.pk, self._small.pk], [self._user.pk])
+
+    def sidebar(self) -> None:
+        list(shell_context(self._user, self._team)["rooms"])
+
+    def runs_of_today(self) -> None:
+        from rooms.pages.panel import _today
+
+        _today(self._room)
+
+    def post(self) -> None:
+        services.post_message(
+            user=self._user,
+            room_id=self._room.pk,
+            text="hi",
+            client_id=uuid4(),
+            reply_to=self._old.pk,
+        )
+
+    def delete(self) -> None:
+        services.delete_message(user=self._user, message_id=self._old.pk)
+
+    def claim_and_start(self) -> None:
+        assert lifecycle.claim_and_start(OWNER) is not None
+
+    def heartbeat(self) -> None:
+        leases.renew(OWNER, [self._run.pk])
+
+    def reap(self) -> None:
+        leases.reap()
+
+    def release(self) -> None:
+        leases.release(OWNER)
+
+    def turns_of_the_model(self) -> None:
+        context.turns(self._run)
+
+    def positions(self) -> None:
+        queue.positions(self._room)
+
+    def search_of_the_audit_log(self) -> None:
+        entries = AuditEntry.objects.filter(team=self._team)
+        list(entries.matching(action="member.").order_by("-number")[:50])
+        list(entries.matching(actor=self._user.pk).order_by("-number")[:50])
+
+    def purge(self) -> None:
+        room_services.empty_room(self._small.pk)
+
+
+def main() -> None:
+    """Fill the database, run all requests and print their plans."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rows", type=int)
+    parser.add_argument("--rooms", type=int, default=2_000)
+    parser.add_argument("--without", nargs="*", default=[])
+    arguments = parser.parse_args()
+    requests = Requests(*_prepare(arguments.rows, arguments.rooms))
+    report = {"": _run(requests), **{i: _run(requests, without=i) for i in arguments.without}}
+    json.dump(report, sys.stdout)
+
+
+def _prepare(rows: int, rooms: int) -> tuple[User, Room, Run, Persona]:
+    """Complete one run, copy it, and leave one run running and one queued."""
+    user = create_user(name="Owner", email="owner@example.com", verified=True)
+    team = create_team(user=user, name="Team")
+    persona = create_demo_persona(user=user, team_id=team.pk)
+    room = services.create_room(user=user, team_id=team.pk, name="room", personas=[persona.pk])
+
+    def ask() -> UUID:
+        return services.post_message(user=user, room_id=room.pk, text="What is a maru?").runs[0]
+
+    def start() -> Any:
+        _run, job = lifecycle.claim_and_start(OWNER) or (None, None)
+        return job
+
+    ask()
+    lifecycle.complete(start(), "An open wooden floor.", None)
+    with psycopg.connect(settings.DATABASE_URL, autocommit=True) as filling:
+        fill(filling, rows, rooms)
+    running = ask()
+    start()
+    ask()
+    return user, Room.objects.get(pk=room.pk), Run.objects.get(pk=running), persona
+
+
+def _run(requests: Requests, without: str = "") -> dict[str, Any]:
+    """Return the plans and the updates of all requests by name."""
+    names = [name for name in vars(Requests) if not name.startswith("_")]
+    return {name: _explain(getattr(requests, name), without) for name in names}
+
+
+def _explain(request: Callable[[], None], without: str) -> dict[str, Any]:
+    """Return the plans of all statements of a request, and the updates by table."""
+    with transaction.atomic():
+        if without:
+            _drop(without)
+        plans: list[dict[str, Any]] = []
+        before = _updates()
+        with connection.execute_wrapper(_explaining(plans)):
+            began = time.perf_counter()
+            request()
+            took = (time.perf_counter() - began) * 1000
+        updates = {
+            table: [
+                now - earlier for now, earlier in zip(count, before.get(table, (0, 0)), strict=True)
+            ]
+            for table, count in _updates().items()
+        }
+        transaction.set_rollback(True)
+    slowest = max((plan["Execution Time"] for plan in plans), default=0)
+    line = f"{without:22}{request.__name__:26}{took:9.1f} ms, slowest statement {slowest:.1f} ms"
+    print(line, file=sys.stderr, flush=True)
+    return {"plans": plans, "updates": updates}
+
+
+def _updates() -> dict[str, tuple[int, int]]:
+    """Return the updates and the HOT updates of this session that are not yet in its statistics."""
+    with connection.cursor() as cursor:
+        cursor.execute(UPDATES)
+        return {table: (updated, hot) for table, updated, hot in cursor.fetchall()}
+
+
+def _drop(index: str) -> None:
+    """Drop an index, or the constraint that it belongs to, until the transaction ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT conrelid::regclass FROM pg_constraint WHERE conname = %s", [index])
+        if table := cursor.fetchone():
+            cursor.execute(f"ALTER TABLE {table[0]} DROP CONSTRAINT {index}")
+        else:
+            cursor.execute(f"DROP INDEX {index}")
+
+
+def _explaining(plans: list[dict[str, Any]]) -> Callable[..., Any]:
+    """Return a wrapper that executes each statement once more to explain it, then undoes that."""
+
+    def execute(run: Any, sql: Any, params: Any, *others: Any) -> Any:
+        if str(sql).startswith(("SELECT", "UPDATE", "DELETE", "INSERT", "WITH")):
+            # A cursor of psycopg: the wrappers of Django are not called again.
+            with connection.connection.cursor() as cursor:
+                cursor.execute("SAVEPOINT explaining")
+                cursor.execute(f"{EXPLAIN}{sql}", params)
+                found = cursor.fetchone()[0]
+                cursor.execute("ROLLBACK TO SAVEPOINT explaining")
+            (plan,) = json.loads(found) if isinstance(found, str) else found
+            plans.append({"sql": str(sql), **plan})
+        return run(sql, params, *others)
+
+    return execute
+
+
+if __name__ == "__main__":
+    main()
