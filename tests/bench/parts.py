@@ -26,7 +26,6 @@ PARTS: Final = {
     "connections": "tests.bench.fanout.connections",
     "joins": "tests.bench.fanout.joins",
     "page": "tests.bench.pages.page",
-    "team": "tests.bench.pages.team",
     "breakdown": "tests.bench.latency.breakdown",
     "runs": "tests.bench.runs.production",
 }
