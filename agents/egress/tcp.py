@@ -5,6 +5,7 @@ answer arrives in thousands of small reads, and these system calls cost more tha
 """
 
 import asyncio
+import math
 import ssl
 from collections.abc import Iterable
 from contextlib import suppress
@@ -14,6 +15,8 @@ import httpcore
 
 HIGH_WATER_BYTES: Final = 64 * 1024
 """The transport is paused while more bytes than this have been received and not been read."""
+ENDS: Final = (b"0\r\n\r\n", b"[DONE]")
+"""The last chunk of a body (RFC 9112 §7.1), and the last event of an answer."""
 
 
 class TcpBackend(httpcore.AsyncNetworkBackend):
@@ -48,6 +51,13 @@ class TcpStream(httpcore.AsyncNetworkStream):
 
     def __init__(self, protocol: "_Protocol") -> None:
         self._protocol = protocol
+
+    def collect(self, seconds: float) -> None:
+        """From now on, let a read collect the bytes of `seconds` after the read before.
+
+        It ends early when the answer or the connection ends, or the buffer is full.
+        """
+        self._protocol.interval = seconds
 
     async def read(
         self,
@@ -111,9 +121,13 @@ class _Protocol(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.ended = False
+        self.interval = 0.0
         self._error: Exception | None = None
         self._buffer = bytearray()
         self._is_paused = False
+        self._is_urgent = False  # the buffer must be read now: it is full, or holds an end
+        self._collects = False  # a read waits for the end of its interval
+        self._read_at = -math.inf
         self._waiter: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -122,35 +136,55 @@ class _Protocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         if len(self._buffer) > HIGH_WATER_BYTES and not self._is_paused:
-            self._is_paused = True
+            self._is_paused = self._is_urgent = True
             self.transport.pause_reading()
-        self._wake()
+        if self._collects and any(end in data for end in ENDS):
+            self._is_urgent = True
+        if not self._collects or self._is_urgent:
+            self._wake()
 
     def eof_received(self) -> None:
-        self.ended = True
-        self._wake()
+        self._end()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.ended = True
         self._error = exc
-        self._wake()
+        self._end()
 
     async def read(self, max_bytes: int) -> bytes:
         """Return up to `max_bytes` bytes as soon as there is one; raise ReadError after them."""
+        loop = asyncio.get_running_loop()
+        due = self._read_at + self.interval
+        if self.interval and not self._is_urgent and loop.time() < due:
+            timer = loop.call_at(due, self._wake)
+            self._collects = True
+            try:
+                await self._wait()
+            finally:
+                self._collects = False
+                timer.cancel()
         while not self._buffer:
             if self.ended:
                 if self._error is not None:
                     raise httpcore.ReadError(type(self._error).__name__)
                 return b""
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
+            await self._wait()
+        self._read_at = loop.time()
         data = bytes(self._buffer[:max_bytes])
         del self._buffer[:max_bytes]
+        self._is_urgent = self.ended or bool(self._buffer)
         if self._is_paused and len(self._buffer) <= HIGH_WATER_BYTES:
             self._is_paused = False
             with suppress(RuntimeError):  # the transport is closing
                 self.transport.resume_reading()
         return data
+
+    async def _wait(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        await self._waiter
+
+    def _end(self) -> None:
+        self.ended = self._is_urgent = True
+        self._wake()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -18,6 +18,7 @@ import structlog
 from agents.egress import guard
 from agents.egress.dns import HostUnknown
 from agents.egress.proxy import open_transport
+from agents.egress.tcp import TcpStream
 from agents.engine import failures
 from agents.engine.stream.body import AnswerBody
 from agents.engine.stream.chat import ChatNormaliser, ErrorReport
@@ -53,7 +54,11 @@ async def open_answer(
         try:
             await _check(response)
             with thought_filter(spec) as thoughts:
-                body = AnswerBody(response.stream, _encoding(response), thoughts)
+                connection = response.extensions["network_stream"]
+                assert isinstance(connection, TcpStream)
+                body = AnswerBody(
+                    response.stream, _encoding(response), thoughts, connection.collect
+                )
                 try:
                     yield body
                 finally:

@@ -8,7 +8,7 @@ which is also the interval between two flushes of text to the room.
 
 import asyncio
 import zlib
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -33,15 +33,21 @@ as one event, and so do 512 bytes, which may hold hundreds of blank lines."""
 class AnswerBody:
     """The body of one response, as batches of deltas.
 
-    `reader` has the finish reason and the token counts after the last batch.
+    `reader` has the finish reason and the token counts after the last batch. `collect` is called
+    with the seconds for which the source of the stream may collect bytes before it passes them on.
     """
 
     def __init__(
-        self, stream: httpx.AsyncByteStream, encoding: str, thoughts: ThinkTagFilter
+        self,
+        stream: httpx.AsyncByteStream,
+        encoding: str,
+        thoughts: ThinkTagFilter,
+        collect: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self.reader = AnswerReader(thoughts)
         self._thoughts = thoughts
         self._stream = stream
+        self._collect = collect
         self._decompressor = Decompressor(encoding)
         self._deltas: list[Delta] = []  # deltas that have not been passed on
         self._turn = 0  # events since control was last yielded
@@ -72,8 +78,9 @@ class AnswerBody:
             yield join(batch)
             if any(isinstance(delta, TextDelta) for delta in batch):
                 texts += 1
+                self._collect(seconds := batch_seconds(texts))
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(batch_seconds(texts)):
+                    async with asyncio.timeout(seconds):
                         await self._full.wait()
         await self._reading
 
@@ -105,7 +112,9 @@ class AnswerBody:
                     before = self.reader.deltas
                     for piece in self._pieces(data):
                         await self._take(piece)
-                        await self._wait_for_consumer(len(piece))
+                        self._size += len(piece)
+                        if self._size > HIGH_WATER_BYTES and self._deltas:
+                            await self._wait_for_consumer()
                         if self.reader.done:
                             return
                     # Several providers send a finish reason with every chunk.
@@ -124,10 +133,11 @@ class AnswerBody:
 
     async def _take(self, piece: bytes) -> None:
         """Add the deltas in these bytes."""
-        # Counted across reads: one TCP segment may hold thousands of tiny chunks.
         before = self.reader.deltas
         await self._add(self.reader.feed(piece))
-        await self._count(1 + len(piece) // 512 + self.reader.deltas - before)
+        # Counted across reads: one TCP segment may hold thousands of tiny chunks.
+        if self._is_turn_over(1 + len(piece) // 512 + self.reader.deltas - before):
+            await asyncio.sleep(0)
         seconds = self._thoughts.hold_seconds
         if self._hold is None and not self._deltas and self._thoughts.holds and seconds is not None:
             self._hold = asyncio.get_running_loop().call_later(seconds, self._end_hold)
@@ -136,28 +146,28 @@ class AnswerBody:
         for delta in deltas:
             self._deltas.append(delta)
             self._readable.set()
-            await self._count(1)  # one event may hold thousands of fragments of tool calls
+            if self._is_turn_over(1):  # one event may hold thousands of fragments of tool calls
+                await asyncio.sleep(0)
 
-    async def _count(self, events: int) -> None:
-        """Count events; yield control after EVENTS_PER_TURN of them."""
+    def _is_turn_over(self, events: int) -> bool:
+        """Count events; return True if control must be yielded, after EVENTS_PER_TURN of them."""
         self._turn += events
-        if self._turn > EVENTS_PER_TURN:
-            self._turn = 0
-            await asyncio.sleep(0)
+        if self._turn <= EVENTS_PER_TURN:
+            return False
+        self._turn = 0
+        return True
 
     def _end_hold(self) -> None:
         self._deltas += self.reader.end_hold()
         if self._deltas:
             self._readable.set()
 
-    async def _wait_for_consumer(self, size: int) -> None:
-        """Pause above the high-water mark, until the deltas have been taken."""
-        self._size += size
-        if self._size > HIGH_WATER_BYTES and self._deltas:
-            self._drained.clear()
-            self._full.set()
-            self._readable.set()
-            await self._drained.wait()
+    async def _wait_for_consumer(self) -> None:
+        """Pause until the deltas have been taken."""
+        self._drained.clear()
+        self._full.set()
+        self._readable.set()
+        await self._drained.wait()
 
     def _on_end(self, reading: asyncio.Task[None]) -> None:
         if self._hold is not None:

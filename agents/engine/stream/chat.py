@@ -20,6 +20,14 @@ MAX_ITEMS: Final = 1_000
 waits for more than a second while one event of 1 MiB is read."""
 TEXT_PARTS: Final = ("text", "output_text", "text_delta", "refusal")
 _DONE: Final = re.compile(r"\s*\[?done\]?\s*", re.IGNORECASE)
+_PLAIN_CHUNK: Final = frozenset(
+    (
+        *("id", "object", "created", "model", "system_fingerprint"),
+        *("service_tier", "obfuscation", "usage", "choices"),
+    )
+)
+_PLAIN_CHOICE: Final = frozenset(("index", "delta", "finish_reason"))
+_PLAIN_DELTA: Final = frozenset(("role", "content"))
 _NO_REASON: Final = ("", "null", "none", "false")
 
 
@@ -82,7 +90,12 @@ class ChatNormaliser:
         """
         try:
             for value in decode_data(event.data):
-                yield from self._take(value, event.type)
+                if text := _plain_text(value):
+                    self.understood += 1
+                    self._has_delta_text = True
+                    yield TextDelta(text)
+                else:
+                    yield from self._take(value, event.type)
         except UnreadableData:
             if event.complete:
                 raise
@@ -141,6 +154,28 @@ class ChatNormaliser:
         self.ignored += 1
         if self.ignored > MAX_IGNORED:
             raise UnreadableData
+
+
+def _plain_text(value: Any) -> str | None:
+    """Return the text of a chunk that holds nothing else, as nearly all chunks do; else None.
+
+    Only a short cut: `_normalise` would return the same text.
+    """
+    if type(value) is not dict or value.get("usage") or not value.keys() <= _PLAIN_CHUNK:
+        return None
+    choices = value.get("choices")
+    choice = choices[0] if type(choices) is list and len(choices) == 1 else None
+    if (
+        type(choice) is not dict
+        or choice.get("finish_reason")
+        or not choice.keys() <= _PLAIN_CHOICE
+    ):
+        return None
+    delta = choice.get("delta")
+    if type(delta) is not dict or choice.get("index") or not delta.keys() <= _PLAIN_DELTA:
+        return None
+    text = delta.get("content")
+    return text if type(text) is str else None
 
 
 def error_report(value: dict[str, Any], event_type: str = "message") -> ErrorReport | None:

@@ -34,6 +34,9 @@ class Decompressor:
             if len(self._head) < (_SNIFFED_BYTES if self._is_deflate else len(_GZIP)):
                 return
             data = self._sniff()
+        if self._window is None and len(data) <= PIECE_BYTES:
+            yield data
+            return
         # In pieces: zlib copies the input that is left for each piece of output, and each member.
         for start in range(0, len(data), PIECE_BYTES):
             yield from self._inflate(data[start : start + PIECE_BYTES])

@@ -5,6 +5,9 @@ Each run has fresh seeds. A failure names its seed; `MARU_TEST_SEED=N` repeats i
 
 from collections.abc import Iterator
 
+import pytest
+
+from agents.engine.stream import chat, sse
 from agents.engine.stream.chat import TextDelta
 from agents.engine.stream.compression import Decompressor
 from agents.engine.stream.reader import AnswerReader, Delta
@@ -66,3 +69,17 @@ def test_a_cut_at_every_byte_gives_the_same_text() -> None:
         for position in range(len(data)):
             stream.chunks = [data[:position], data[position:]]
             check(stream)
+
+
+def test_the_short_cuts_give_the_same_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compare each stream with a reading of it that takes no short cut."""
+    streams = [generate(FIRST_SEED + number) for number in range(500)]
+    found = [read(stream) for stream in streams]
+    monkeypatch.setattr(chat, "_plain_text", lambda value: None)
+    monkeypatch.setattr(sse.SseParser, "_is_plain", lambda self, data: False)
+
+    for stream, (text, reader, code) in zip(streams, found, strict=True):
+        plain_text, plain_reader, plain_code = read(stream)
+        name = f"MARU_TEST_SEED={stream.seed}"
+        assert (text, code) == (plain_text, plain_code), name
+        assert (reader.deltas, reader.usage) == (plain_reader.deltas, plain_reader.usage), name
