@@ -170,12 +170,18 @@ class TeamMember(models.Model):
     role = models.CharField(_("role"), max_length=8, choices=TeamRole, default=TeamRole.MEMBER)
     joined_at = models.DateTimeField(default=timezone.now, editable=False)
     suspended_at = models.DateTimeField(null=True, editable=False)
+    # `names.search_key` of the user's name, so that one index sorts the members of a team.
+    name_key = models.CharField(max_length=120, db_default="", editable=False)
 
     objects = TeamMemberQuerySet.as_manager()
 
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["team", "user"], name="team_member_once"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["team", "name_key", "id"], name="team_member_by_name"),
+            models.Index(fields=["team", "role", "name_key", "id"], name="team_member_by_role"),
         ]
 
     def __str__(self) -> str:

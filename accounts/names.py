@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from accounts.errors import Invalid
 
 MAX_NAME_LENGTH = 40
+MAX_SEARCH_KEY_LENGTH = 120
 
 S = TypeVar("S", bound=Hashable)
 
@@ -35,6 +36,9 @@ _BLANKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufffc\U000
 _BLANK_RANGES = ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
 
 _HANDLE = re.compile(r"[^\W_][\w-]*")
+
+# Jamo at the end of a text, as NFKC writes them: no syllable has been composed of them.
+_UNFINISHED = re.compile("[\u1100-\u11ff]+$")
 
 # Pictographs. Python calls those of a later version of Unicode unassigned.
 _PICTOGRAPHS = ((0x1F300, 0x1FAFF),)
@@ -95,6 +99,29 @@ def clean_handle(text: str) -> str:
 def handle_key(handle: str) -> str:
     """Return the form in which handles are compared: two handles with one key are the same."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", handle).casefold())
+
+
+def search_key(text: str) -> str:
+    """Return the form in which names are searched and sorted: case and width do not count.
+
+    At most MAX_SEARCH_KEY_LENGTH characters: one character of a name can become 18 of its key.
+    """
+    return " ".join(handle_key(text).split())[:MAX_SEARCH_KEY_LENGTH]
+
+
+def typed_key(words: str) -> str:
+    """Return the `search_key` of what a user has typed so far.
+
+    An input method shows the first letter of a Hangul syllable (a jamo) until the syllable is
+    complete. No name contains this letter, so it is left out if other letters precede it.
+    """
+    key = search_key(words)
+    return _UNFINISHED.sub("", key) or key
+
+
+def is_found_by(key: str, *texts: str) -> bool:
+    """Return True if `key`, a `typed_key`, begins a text or a later word of a text."""
+    return any(f" {key}" in f" {search_key(text)}" for text in texts)
 
 
 def look_alike_key(name: str) -> str:

@@ -23,7 +23,7 @@ from accounts.models import (
     User,
     active_member,
 )
-from accounts.names import require_name
+from accounts.names import require_name, search_key
 from accounts.permissions import (
     CREATE_ROOM,
     MANAGE,
@@ -274,7 +274,7 @@ def add_team_member(team: Team, person: User, role: str) -> TeamMember:
     or if a persona of the team has the handle of `person`.
     """
     member, is_new = TeamMember.objects.get_or_create(
-        team=team, user=person, defaults={"role": role}
+        team=team, user=person, defaults={"role": role, "name_key": search_key(person.name)}
     )
     if not is_new:
         raise Conflict(_("This person is already in the team."))

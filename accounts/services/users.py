@@ -17,8 +17,8 @@ from accounts import rate_limits
 from accounts.audit.log import audit
 from accounts.errors import Conflict, Invalid, Unavailable
 from accounts.hooks import AccessRevoked, access_revoked, account_hooks
-from accounts.models import User, Wood
-from accounts.names import require_name
+from accounts.models import TeamMember, User, Wood
+from accounts.names import require_name, search_key
 from accounts.scopes import check_not_team_bound
 
 HANDLE_LENGTH: Final = 32
@@ -59,6 +59,10 @@ def update_profile(*, user: User, name: str | None = None, wood: str | None = No
     rate_limits.consume(rate_limits.PROFILE, user)
     user.name, user.wood = after["name"], after["wood"]
     user.save(update_fields=["name", "wood"])
+    if after["name"] != before["name"]:
+        memberships = TeamMember.objects.filter(user=user)
+        list(memberships.locked().order_by("pk").values_list("pk"))  # in this order everywhere
+        memberships.update(name_key=search_key(user.name))
     for hooks in account_hooks:
         hooks.profile_changed(user)
     audit(user, "user.changed", user.pk, before=before, after=after)
