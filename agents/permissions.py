@@ -13,6 +13,7 @@ from django.db.models import F, Q, QuerySet
 from accounts.errors import Forbidden, NotFound, Unauthenticated
 from accounts.mfa import check_mfa, mfa_enabled
 from accounts.models import Team, User, active_member
+from accounts.names import is_found_by, typed_key
 from accounts.permissions import MANAGE_AGENTS, VIEW, access_team_of
 from accounts.scopes import check_in_scope
 from agents.models import Connection, Persona, PersonaGrant
@@ -29,6 +30,8 @@ __all__ = [
     "granted_to",
     "holders_of",
     "lock_persona",
+    "matching_connections",
+    "matching_personas",
     "personas_visible_to",
     "rights_in",
     "usable_by",
@@ -109,6 +112,29 @@ def personas_visible_to(user: User, team: Team, *, team_wide: bool) -> QuerySet[
     if not team_wide:
         granted = granted.exclude(user=None, role="")
     return Persona.objects.filter(team=team, pk__in=granted.values("content_object"))
+
+
+def matching_personas(personas: QuerySet[Persona], words: str) -> QuerySet[Persona]:
+    """Filter personas of one team to those whose name or handle begins with `words`.
+
+    A later word of the name may begin with them, too. The names are compared here, because a team
+    has few personas (`MAX_PERSONAS`) and no database folds letters as `search_key` does.
+    """
+    key = typed_key(words).removeprefix("@")
+    if not key:
+        return personas
+    names = personas.values_list("pk", "name", "handle")
+    found = [pk for pk, name, handle in names if is_found_by(key, name, handle)]
+    return personas.filter(pk__in=found)
+
+
+def matching_connections(connections: QuerySet[Connection], words: str) -> QuerySet[Connection]:
+    """Filter connections of one team to those with a name of which a word begins with `words`."""
+    key = typed_key(words)
+    if not key:
+        return connections
+    names = connections.values_list("pk", "name")
+    return connections.filter(pk__in=[pk for pk, name in names if is_found_by(key, name)])
 
 
 def granted_to(user: User, right: str, personas: QuerySet[Persona]) -> QuerySet[Persona]:

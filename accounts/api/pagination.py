@@ -17,6 +17,10 @@ Row = TypeVar("Row", bound=Model)
 
 Limit = Annotated[int, Meta(ge=1, le=MAX_PAGE, description="items per page")]
 Cursor = Annotated[str, Meta(max_length=100, description="`next` of the previous page")] | None
+Words = Annotated[
+    str, Meta(max_length=80, description="only names and handles with a word that begins so")
+]
+"""The parameter `q` of lists of people and personas."""
 
 
 class Page(Struct, Generic[Item], frozen=True):

@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from accounts.api.bodies import Body
 from accounts.api.me import WoodWord, check_account_access
-from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, each, page_of
+from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, Words, each, page_of
 from accounts.api.routing import Gate, Routes
 from accounts.audit.log import audit_last
 from accounts.errors import Conflict, NotFound
@@ -30,6 +30,7 @@ from accounts.services import (
     set_team_role,
     suspend_team_member,
 )
+from accounts.services.people import matching_members
 from accounts.services.teams import members_visible_to, purged_after, role_in
 
 routes = Routes("teams")
@@ -189,9 +190,9 @@ def put_team_owner(user: User, team: Team, body: TeamOwnerUpdate) -> TeamBody:
     summary="List the members of a team",
 )
 def get_team_members(
-    user: User, team: Team, limit: Limit = MAX_PAGE, cursor: Cursor = None
+    user: User, team: Team, limit: Limit = MAX_PAGE, cursor: Cursor = None, *, q: Words = ""
 ) -> Page[TeamMemberBody]:
-    visible = members_visible_to(user, team)
+    visible = matching_members(members_visible_to(user, team), team.pk, q)
     users = User.objects.filter(memberships__in=visible).prefetch_related(
         Prefetch("memberships", visible, to_attr="in_team")
     )

@@ -8,6 +8,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.api.audit import entry_json
@@ -15,6 +16,8 @@ from accounts.audit import export
 from accounts.audit.log import audit
 from accounts.models import AuditEntry, Team, User
 from accounts.permissions import MANAGE_PEOPLE, access_team, require_user
+from accounts.services.teams import members_visible_to
+from accounts.views.finder import finder, people
 from accounts.views.forms import AuditForm
 from accounts.views.team import team_context
 
@@ -34,6 +37,14 @@ def show_log(request: HttpRequest, team_id: UUID) -> HttpResponse:
     context = {
         **team_context(user, team, "audit"),
         "form": form,
+        "actors": finder(
+            people(members_visible_to(user, team), team_id),
+            "actor",
+            reverse("accounts:find_people", args=[team_id]),
+            request.GET,
+            single=True,
+            offers=False,
+        ),
         "entries": entries[:PAGE_SIZE],
         "names": _names(team, entries),
         "older": _older_url(request, entries[PAGE_SIZE - 1]) if len(entries) > PAGE_SIZE else "",

@@ -88,9 +88,7 @@ class AuditForm(forms.Form):
         ("audit.", _("Exports of the audit log")),
     )
 
-    actor = forms.ModelChoiceField(
-        label=_("Who"), queryset=User.objects.none(), required=False, empty_label=_("Everyone")
-    )
+    actor = forms.ModelChoiceField(label=_("Who"), queryset=User.objects.none(), required=False)
     action = forms.ChoiceField(label=_("What"), choices=KINDS, required=False)
     since = UtcDateTimeField(
         label=_("From"), required=False, widget=forms.DateInput(attrs={"type": "date"})
@@ -102,7 +100,7 @@ class AuditForm(forms.Form):
 
     def __init__(self, *args: Any, team: Team, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        people = User.objects.filter(memberships__team=team).order_by("name", "pk")
+        people = User.objects.filter(memberships__team=team)
         self.fields["actor"].queryset = people  # type: ignore[attr-defined]  # a ModelChoiceField
         self.full_clean()
 

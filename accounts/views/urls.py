@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from accounts.views import audit, factors, invitations, profile, team
+from accounts.views import audit, factors, invitations, people, profile, team
 
 app_name = "accounts"
 urlpatterns = [
@@ -13,16 +13,18 @@ urlpatterns = [
     path("teams/<uuid:team_id>/two-steps/", team.set_mfa_requirement, name="team_mfa"),
     path("teams/<uuid:team_id>/delete/", team.delete, name="team_delete"),
     path("teams/<uuid:team_id>/deleted/", team.deleted, name="team_deleted"),
-    path("teams/<uuid:team_id>/people/", team.people, name="people"),
-    path("teams/<uuid:team_id>/people/invite/", team.create_invitation, name="invite"),
-    path("teams/<uuid:team_id>/people/<uuid:user_id>/role/", team.set_role, name="set_role"),
-    path("teams/<uuid:team_id>/people/<uuid:user_id>/suspend/", team.suspend, name="suspend"),
-    path("teams/<uuid:team_id>/people/<uuid:user_id>/restore/", team.restore, name="restore"),
-    path("teams/<uuid:team_id>/people/<uuid:user_id>/owner/", team.hand_over, name="hand_over"),
-    path("teams/<uuid:team_id>/people/<uuid:user_id>/remove/", team.remove, name="remove"),
+    path("teams/<uuid:team_id>/people/", people.people, name="people"),
+    path("teams/<uuid:team_id>/people/invite/", people.create_invitation, name="invite"),
+    path("teams/<uuid:team_id>/people/find/", people.find_people, name="find_people"),
+    path("teams/<uuid:team_id>/people/<uuid:user_id>/", people.member, name="member"),
+    path("teams/<uuid:team_id>/people/<uuid:user_id>/role/", people.set_role, name="set_role"),
+    path("teams/<uuid:team_id>/people/<uuid:user_id>/suspend/", people.suspend, name="suspend"),
+    path("teams/<uuid:team_id>/people/<uuid:user_id>/restore/", people.restore, name="restore"),
+    path("teams/<uuid:team_id>/people/<uuid:user_id>/owner/", people.hand_over, name="hand_over"),
+    path("teams/<uuid:team_id>/people/<uuid:user_id>/remove/", people.remove, name="remove"),
     path(
         "teams/<uuid:team_id>/invitations/<uuid:invitation_id>/revoke/",
-        team.revoke,
+        people.revoke,
         name="invitation_revoke",
     ),
     path("teams/<uuid:team_id>/audit/", audit.show_log, name="audit"),

@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import Meta, Struct, structs
 
 from accounts.api.bodies import Body
-from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, each, page_of
+from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, Words, each, page_of
 from accounts.api.routing import Gate, Routes
 from accounts.errors import Conflict, NotFound
 from accounts.fields import Timestamp, format_timestamp, one_of
@@ -14,7 +14,7 @@ from accounts.models import Team, User
 from accounts.permissions import access_team
 from agents import services
 from agents.models import Connection, ConnectionKind
-from agents.permissions import MANAGE
+from agents.permissions import MANAGE, matching_connections
 
 routes = Routes("agents")
 
@@ -82,9 +82,10 @@ def _access_connection(user: User, team_id: UUID, connection_id: UUID) -> Connec
     summary="List the connections of a team",
 )
 def get_connections(
-    user: User, team: Team, limit: Limit = MAX_PAGE, cursor: Cursor = None
+    user: User, team: Team, limit: Limit = MAX_PAGE, cursor: Cursor = None, *, q: Words = ""
 ) -> Page[ConnectionBody]:
-    return page_of(team.connections.all(), each(_connection_body), limit=limit, cursor=cursor)
+    found = matching_connections(team.connections.all(), q)
+    return page_of(found, each(_connection_body), limit=limit, cursor=cursor)
 
 
 def _resolve_host(user: User, body: ConnectionCreate) -> ConnectionCreate:

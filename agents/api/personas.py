@@ -8,7 +8,7 @@ from django.db import transaction
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from accounts.api.bodies import Body
-from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, each, page_of
+from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, Words, each, page_of
 from accounts.api.routing import Gate, Routes
 from accounts.errors import Conflict
 from accounts.fields import Timestamp, format_timestamp, one_of
@@ -25,6 +25,7 @@ from agents.permissions import (
     VIEW,
     access_persona,
     granted_to,
+    matching_personas,
     personas_visible_to,
     rights_in,
 )
@@ -137,9 +138,10 @@ class PersonaVersionBody(Struct, frozen=True, kw_only=True):
     summary="List the personas of a team",
 )
 def get_personas(
-    user: User, team: Team, limit: Limit = MAX_PAGE, cursor: Cursor = None
+    user: User, team: Team, limit: Limit = MAX_PAGE, cursor: Cursor = None, *, q: Words = ""
 ) -> Page[PersonaDetailBody]:
-    visible = personas_visible_to(user, team, team_wide=CREATE_ROOM in team_permissions(user, team))
+    team_wide = CREATE_ROOM in team_permissions(user, team)
+    visible = matching_personas(personas_visible_to(user, team, team_wide=team_wide), q)
     editable: set[UUID] = set()
     if _has_admin_scope(user):
         editable.update(granted_to(user, EDIT, visible).values_list("pk", flat=True))

@@ -12,9 +12,10 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts.errors import MaruError
 from accounts.permissions import access_team, require_user
 from accounts.views.error_pages import show_error
+from accounts.views.lists import list_page, typed_words
 from agents import services
 from agents.models import Connection
-from agents.permissions import MANAGE, access_connection
+from agents.permissions import MANAGE, access_connection, matching_connections
 from agents.services.connection_check import CheckResult
 from agents.views.connection_forms import ConnectionForm
 from agents.views.settings_page import check_team, render_settings_page
@@ -23,9 +24,11 @@ from agents.views.settings_page import check_team, render_settings_page
 @require_GET
 def index(request: HttpRequest, team_id: UUID) -> HttpResponse:
     team = access_team(require_user(request), team_id, MANAGE)
-    found = team.connections.annotate(persona_count=Count("personas"))
+    words, after = typed_words(request.GET.get("q", "")), request.GET.get("after", "")
+    found = matching_connections(team.connections.all(), words)
+    page = list_page(found.annotate(persona_count=Count("personas")), words=words, after=after)
     return render_settings_page(
-        request, "agents/connections.html", team, section="connections", connections=found
+        request, "agents/connections.html", team, section="connections", page=page
     )
 
 
@@ -125,7 +128,7 @@ def delete(request: HttpRequest, team_id: UUID, connection_id: UUID) -> HttpResp
         connection.team,
         section="connections",
         connection=connection,
-        personas=connection.personas.all(),
+        personas=list_page(connection.personas.all(), after=request.GET.get("after", "")),
     )
 
 

@@ -3,6 +3,7 @@
 The forms check single values; the services check all rules.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from uuid import UUID
@@ -14,11 +15,12 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import Team, TeamRole, User
 from agents.models import Connection, Lattice, Persona, Pigment
 from agents.services import Grant, PersonaFields
-from agents.services.grants import Grantee
+from agents.services.grants import MAX_GRANTS, Grantee
 
 # Separates the id of the connection, which contains no space, from the name of the model, which
 # may contain spaces.
 _SEPARATOR: Final = " "
+_UUID: Final = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class MultilineField(forms.CharField):
@@ -168,6 +170,14 @@ class GrantsForm(forms.Form):
         ("guests", _("Guests"), TeamRole.GUEST),
     )
 
+    PERSON: Final = "person-"
+
+    @classmethod
+    def people_in(cls, sent: Iterable[str]) -> list[UUID]:
+        """Return the ids of the people whose fields are among the names of a sent form."""
+        ids = [name.removeprefix(cls.PERSON) for name in sent if name.startswith(cls.PERSON)]
+        return [UUID(pk) for pk in ids if _UUID.fullmatch(pk)][:MAX_GRANTS]
+
     def __init__(
         self,
         data: Mapping[str, Any] | None = None,
@@ -182,7 +192,8 @@ class GrantsForm(forms.Form):
         for name, label, role in self.ROLES:
             self._add_field(name, label, (None, role), held)
         for person in people:
-            self._add_field(f"person-{person.pk}", person.name, (person.pk, ""), held)
+            shown = f"{person.name} (@{person.handle})"
+            self._add_field(f"{self.PERSON}{person.pk}", shown, (person.pk, ""), held)
         shown = set(self._grantees.values())
         self._hidden_grants = [grant for grant in grants if grant.grantee not in shown]
 

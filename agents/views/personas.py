@@ -1,8 +1,10 @@
 """The pages of personas: a list, the studio (create and edit), grants, versions, deletion."""
 
+from collections.abc import Iterable
 from uuid import UUID
 
 from django.contrib import messages
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext as _
@@ -11,11 +13,21 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from accounts.errors import MaruError
 from accounts.models import TeamMember, TeamRole
 from accounts.permissions import access_team, require_user
+from accounts.services.people import matching_members
 from accounts.views.error_pages import show_error
+from accounts.views.lists import ListPage, list_page, typed_words
 from agents import services
 from agents.models import Persona
-from agents.permissions import CHANGE, EDIT, MANAGE, SHARE, access_persona, rights_in
-from agents.services.grants import MAX_GRANTS
+from agents.permissions import (
+    CHANGE,
+    EDIT,
+    MANAGE,
+    SHARE,
+    access_persona,
+    matching_personas,
+    rights_in,
+)
+from agents.services import Grant
 from agents.views.persona_forms import GrantsForm, PersonaForm
 from agents.views.settings_page import check_team, render_settings_page
 from agents.views.versions import VERSIONS_SHOWN, version_rows
@@ -24,12 +36,14 @@ from agents.views.versions import VERSIONS_SHOWN, version_rows
 @require_GET
 def index(request: HttpRequest, team_id: UUID) -> HttpResponse:
     team = access_team(require_user(request), team_id, MANAGE)
+    words, after = typed_words(request.GET.get("q", "")), request.GET.get("after", "")
+    found = matching_personas(team.personas.select_related("connection"), words)
     return render_settings_page(
         request,
         "agents/personas.html",
         team,
         section="personas",
-        personas=team.personas.select_related("connection"),
+        page=list_page(found, words=words, after=after),
         has_connections=team.connections.exists(),
     )
 
@@ -88,10 +102,14 @@ def edit(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpResponse:
 def grants(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpResponse:
     """Show and replace the grants of a persona. Owners and admins always have all rights."""
     persona = _persona(request, team_id, persona_id, SHARE)
-    members = TeamMember.objects.active().filter(team=team_id)
-    others = members.exclude(role__in=(TeamRole.OWNER, TeamRole.ADMIN)).select_related("user")
-    people = [member.user for member in others.order_by("user__name", "pk")[:MAX_GRANTS]]
-    form = GrantsForm(request.POST or None, grants=services.list_grants(persona), people=people)
+    held = services.list_grants(persona)
+    others = TeamMember.objects.active().filter(team=team_id).select_related("user")
+    others = others.exclude(role__in=(TeamRole.OWNER, TeamRole.ADMIN))
+    page = _members_with_grants(request, others, team_id, held)
+    # Grants of people whose field was not sent stay as they are.
+    sent = others.filter(user__in=GrantsForm.people_in(request.POST)) if request.POST else page.rows
+    people = [member.user for member in sent]
+    form = GrantsForm(request.POST or None, grants=held, people=people)
     if form.is_valid():
         try:
             services.put_grants(
@@ -110,6 +128,8 @@ def grants(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpRespons
         persona=persona,
         current_persona_id=persona.pk,
         form=form,
+        page=page,
+        has_others=others.exists(),
     )
 
 
@@ -153,6 +173,18 @@ def delete(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpRespons
         persona=persona,
         current_persona_id=persona.pk,
     )
+
+
+def _members_with_grants(
+    request: HttpRequest, members: QuerySet[TeamMember], team_id: UUID, held: Iterable[Grant]
+) -> ListPage[TeamMember]:
+    """Return the members with grants of their own; with `?q=`, the members that it finds."""
+    words, after = typed_words(request.GET.get("q", "")), request.GET.get("after", "")
+    if words:
+        found = matching_members(members, team_id, words)
+    else:
+        found = members.filter(user__in=[grant.user for grant in held if grant.user])
+    return list_page(found, words=words, after=after, by="name_key")
 
 
 def _persona(request: HttpRequest, team_id: UUID, persona_id: UUID, right: str) -> Persona:

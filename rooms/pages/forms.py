@@ -8,6 +8,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
+from accounts.views.finder import MAX_CHOSEN
 from agents.models import Persona
 from rooms.models import AnswerPolicy, Room, RoomRole
 
@@ -73,6 +74,21 @@ class NewRoomForm(RoomForm):
             assert isinstance(field, forms.ModelMultipleChoiceField)
             field.queryset = choices
 
+    def clean_people(self) -> Any:
+        """Return the people; raises ValidationError for more than MAX_CHOSEN."""
+        return _few(self.cleaned_data["people"])
+
+    def clean_personas(self) -> Any:
+        """Return the personas; raises ValidationError for more than MAX_CHOSEN."""
+        return _few(self.cleaned_data["personas"])
+
+
+def _few(chosen: Any) -> Any:
+    """Return the rows of a queryset in the order of their ids, if they are not too many."""
+    if len(chosen) > MAX_CHOSEN:
+        raise forms.ValidationError(_("Choose at most 50 at a time."))
+    return chosen
+
 
 class RoomSettingsForm(RoomForm):
     """The settings of a room, including its answer policy."""
@@ -112,12 +128,11 @@ class RoomSettingsForm(RoomForm):
             if value != AnswerPolicy.THREAD or value == self.instance.answer_policy
         ]
 
-    def offer(self, bound: Iterable[Persona]) -> None:
+    def offer(self, bound: Iterable[tuple[UUID, str]]) -> None:
         """Set the choices to personas that the page has read, to save the field's own query."""
         persona = self.fields["default_persona"]
         assert isinstance(persona, forms.ModelChoiceField)
-        named = [(each.pk, str(each)) for each in bound]
-        persona.choices = [("", persona.empty_label or ""), *named]
+        persona.choices = [("", persona.empty_label or ""), *bound]
 
 
 class RoleForm(forms.Form):
@@ -129,7 +144,9 @@ class RoleForm(forms.Form):
 class SuccessorForm(forms.Form):
     """The member who becomes the owner of the room."""
 
-    person = forms.UUIDField()
+    successor = forms.UUIDField(
+        error_messages={"required": _("Choose the new owner.")},
+    )
 
 
 class InviteForm(forms.Form):
@@ -138,13 +155,31 @@ class InviteForm(forms.Form):
     email = forms.EmailField(required=False)
 
 
-class AddPersonForm(RoleForm):
-    """A member of the team to add to the room."""
+class ChosenField(forms.Field):
+    """The ids that were ticked in a finder, from one to MAX_CHOSEN."""
 
-    person = forms.UUIDField()
+    widget = forms.SelectMultiple
+
+    def to_python(self, value: Any) -> list[UUID]:
+        try:
+            return [UUID(each) for each in value or ()]
+        except ValueError:
+            raise forms.ValidationError(_("Choose one or more from the list.")) from None
+
+    def validate(self, value: Any) -> None:
+        if not value:
+            raise forms.ValidationError(_("Choose one or more from the list."))
+        if len(value) > MAX_CHOSEN:
+            raise forms.ValidationError(_("Choose at most 50 at a time."))
 
 
-class AddPersonaForm(forms.Form):
-    """A persona of the team that is to answer in the room."""
+class AddPeopleForm(RoleForm):
+    """Members of the team to add to the room."""
 
-    persona = forms.UUIDField()
+    person = ChosenField()
+
+
+class AddPersonasForm(forms.Form):
+    """Personas of the team that are to answer in the room."""
+
+    persona = ChosenField()

@@ -1,50 +1,81 @@
 """The template context of a room's settings page."""
 
-from typing import Any
+from typing import Any, Final
 
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import Case, Exists, OuterRef, QuerySet, Value, When
+from django.db.models.functions import Concat, Lower
+from django.http import HttpRequest
+from django.urls import reverse
 
-from accounts.models import User
-from agents.models import Persona
-from agents.permissions import usable_by
-from rooms.models import Room, RoomPersona, RoomRole
+from accounts.models import TeamMember, User
+from accounts.services.people import matching_members
+from accounts.views.finder import finder
+from accounts.views.lists import ListPage, list_page, typed_words
+from rooms.models import Room, RoomMember, RoomPersona, RoomRole
+from rooms.pages.finders import people_outside, personas_outside, successors
 from rooms.pages.forms import RoomSettingsForm
-from rooms.pages.sidebar import people_around, personas_around, shell_context
+from rooms.pages.sidebar import shell_context
+
+MEMBERS_SHOWN: Final = 25
+PERSONAS_SHOWN: Final = 15
 
 
-def settings_context(user: User, room: Room, form: RoomSettingsForm) -> dict[str, Any]:
-    """Return the context; its data of the team is limited to what other pages show to `user`."""
-    around = shell_context(user, room.team, room)
-    members = list(room.members.active().select_related("user"))
-    members.sort(key=lambda m: (RoomRole.values.index(m.role), m.user.name.casefold()))
-    inside = {member.user_id for member in members}
-    team_wide = around["can_create_rooms"]
-    people = people_around(user, room.team, team_wide=team_wide)
-    personas = _personas(user, room, personas_around(user, room.team, team_wide=team_wide))
-    bound = sorted((p for p in personas if p.binding is not None), key=lambda p: p.binding)
-    form.offer(bound)
+def settings_context(
+    request: HttpRequest, user: User, room: Room, form: RoomSettingsForm
+) -> dict[str, Any]:
+    """Return the context. `?q=` and `?after=` choose the members, `?personas=` the personas.
+
+    A form that was sent to find people or personas keeps what was ticked in it.
+    """
+    members, bindings = _members(request, room), _bindings(request, room)
+    form.offer(_bound(room, bindings))
+    sent = request.POST
+
+    def found(name: str, candidates: Any, view: str, **options: bool) -> Any:
+        return finder(candidates, name, reverse(view, args=[room.pk]), sent, **options)
+
     return {
-        **around,
+        **shell_context(user, room.team, room),
         "room": room,
         "form": form,
         "members": members,
-        "owners": sum(member.role == RoomRole.OWNER for member in members),
-        "successors": [member for member in members if member.user_id != user.pk],
         "roles": [(role.value, role.label) for role in RoomRole],
-        "outside": [person for person in people if person.pk not in inside],
-        "bound": bound,
-        "unbound": [p for p in personas if p.binding is None and p.usable],
+        "bindings": bindings,
+        "people_finder": found("person", people_outside(room), "rooms:find_people"),
+        "persona_finder": found("persona", personas_outside(user, room), "rooms:find_personas"),
+        "successor_finder": found(
+            "successor", successors(user, room), "rooms:find_members", single=True, offers=False
+        ),
     }
 
 
-def _personas(user: User, room: Room, around: Any) -> list[Any]:
-    """Return the personas in one query, with `binding` (None: not in the room) and `usable`.
-
-    Any: mypy cannot type the annotations of a query.
-    """
-    here = RoomPersona.objects.filter(room=room, persona=OuterRef("pk"))
-    usable = usable_by(user, Persona.objects.filter(team=room.team_id))
-    read = around.annotate(
-        binding=Subquery(here.values("pk")[:1]), usable=Q(pk__in=usable.values("pk"))
+def _members(request: HttpRequest, room: Room) -> ListPage[RoomMember]:
+    """Return a page of members, from owners to readers and by name in each role."""
+    words, after = typed_words(request.GET.get("q", "")), request.GET.get("after", "")
+    members: QuerySet[Any] = room.members.active().select_related("user")
+    if words:
+        team = TeamMember.objects.filter(team=room.team_id)
+        members = members.filter(
+            user__in=matching_members(team, room.team_id, words).values("user")
+        )
+    roles = [When(role=role, then=Value(str(rank))) for rank, role in enumerate(RoomRole.values)]
+    owners = RoomMember.objects.active().filter(room=room, role=RoomRole.OWNER)
+    in_order = members.annotate(
+        place=Concat(Case(*roles), Lower("user__name")),
+        has_other_owner=Exists(owners.exclude(pk=OuterRef("pk"))),
     )
-    return list(read)
+    return list_page(in_order, words=words, after=after, by="place", size=MEMBERS_SHOWN)
+
+
+def _bindings(request: HttpRequest, room: Room) -> ListPage[RoomPersona]:
+    """Return a page of the bound personas, the one that was bound first at the start."""
+    bindings = room.bindings.select_related("persona")
+    after = request.GET.get("personas", "")
+    return list_page(bindings, after=after, by="pk", size=PERSONAS_SHOWN)
+
+
+def _bound(room: Room, bindings: ListPage[RoomPersona]) -> list[tuple[Any, str]]:
+    """Return the id and the name of all bound personas; most pages have them already."""
+    if not bindings.is_part:
+        return [(each.persona_id, each.persona.name) for each in bindings.rows]
+    return list(room.bindings.values_list("persona", "persona__name"))

@@ -2,12 +2,24 @@
 
 from django.urls import path
 
-from rooms.pages.views import conversation, home, settings
+from rooms.pages.views import conversation, creation, home, settings
 
 app_name = "rooms"
 urlpatterns = [
     path("", home.home, name="home"),
-    path("teams/<uuid:team_id>/rooms/new/", home.create, name="create"),
+    path("teams/<uuid:team_id>/rooms/new/", creation.create, name="create"),
+    path(
+        "teams/<uuid:team_id>/rooms/new/people/",
+        creation.find,
+        {"of": "people"},
+        name="find_people_of_new_room",
+    ),
+    path(
+        "teams/<uuid:team_id>/rooms/new/personas/",
+        creation.find,
+        {"of": "personas"},
+        name="find_personas_of_new_room",
+    ),
     path("rooms/<uuid:room_id>/", conversation.room, name="room"),
     path("rooms/<uuid:room_id>/messages/", conversation.post, name="post"),
     path("rooms/<uuid:room_id>/join/", conversation.join, name="join"),
@@ -18,6 +30,16 @@ urlpatterns = [
     path("rooms/<uuid:room_id>/restore/", settings.restore, name="restore"),
     path("rooms/<uuid:room_id>/delete/", settings.delete, name="delete"),
     path("rooms/<uuid:room_id>/settings/", settings.change, name="settings"),
+    path("rooms/<uuid:room_id>/people/find/", settings.find, {"of": "people"}, name="find_people"),
+    path(
+        "rooms/<uuid:room_id>/members/find/", settings.find, {"of": "members"}, name="find_members"
+    ),
+    path(
+        "rooms/<uuid:room_id>/personas/find/",
+        settings.find,
+        {"of": "personas"},
+        name="find_personas",
+    ),
     path("rooms/<uuid:room_id>/people/add/", settings.add_person, name="add_person"),
     path("rooms/<uuid:room_id>/people/<uuid:user_id>/role/", settings.set_role, name="set_role"),
     path(

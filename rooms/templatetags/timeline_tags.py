@@ -1,6 +1,4 @@
-"""Template filters for messages and forms."""
-
-from collections.abc import Iterable
+"""Template filters for messages."""
 
 from django import template
 from django.utils.html import escape
@@ -19,9 +17,3 @@ def addressed_to(html: str, handle: str) -> SafeString:
     """
     mine = f'{CHIP_OPEN}"{escape(handle)}"'
     return mark_safe(html.replace(mine, f'{mine} data-state="me"'))  # noqa: S308 # see above
-
-
-@register.filter
-def is_among(value: object, chosen: Iterable[object] | None) -> bool:
-    """Return True if a redisplayed form has this choice selected."""
-    return str(value) in {str(one) for one in chosen or ()}

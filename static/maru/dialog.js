@@ -4,7 +4,7 @@
 import { openerOf } from "./menu.js";
 import { gettext } from "./translations.js";
 
-/** Enables [data-opens="dialog-id"] buttons and forms with [data-confirm]. */
+/** Enables [data-opens="dialog-id"] buttons, and forms and submit buttons with [data-confirm]. */
 export function startDialogs() {
   document.addEventListener("click", (event) => {
     const opener = /** @type {Element} */ (event.target).closest("[data-opens]");
@@ -51,10 +51,12 @@ export function ask({ title, text, yes, danger = false }) {
 /** @param {SubmitEvent} event */
 async function onSubmit(event) {
   const form = event.target;
-  if (!(form instanceof HTMLFormElement) || !form.dataset.confirm || form.dataset.confirmed) return;
-  event.preventDefault();
-  const { confirm: title, confirmText: text, confirmYes: yes } = form.dataset;
+  if (!(form instanceof HTMLFormElement) || form.dataset.confirmed) return;
   const submitter = event.submitter;
+  // A form with several buttons names the question at the button that needs it.
+  const { confirm: title, confirmText: text, confirmYes: yes } = submitter?.dataset.confirm ? submitter.dataset : form.dataset;
+  if (!title) return;
+  event.preventDefault();
   if (!(await ask({ title, text, yes: yes ?? gettext("Continue"), danger: true }))) return focusOpener(submitter);
   form.dataset.confirmed = "yes";
   form.requestSubmit(submitter);

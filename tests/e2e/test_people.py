@@ -42,8 +42,7 @@ def let_in(page: Page, name: str) -> None:
     page.get_by_role("button", name="More actions for").click()
     page.get_by_role("link", name="Room settings").click()
     people = page.locator("#people")
-    chosen = people.locator("option", has_text=name).get_attribute("value")
-    people.get_by_label("Member of the team").select_option(chosen)
+    people.get_by_role("group", name="Members of the team").get_by_label(name).check()
     people.get_by_role("button", name="Add").click()
     expect(people.get_by_role("listitem").filter(has_text=name)).to_be_in_viewport()
 
@@ -78,20 +77,48 @@ def test_invited_users_sign_up_and_see_the_same_streaming_answer(
     expect(late_visitor.get_by_role("heading")).to_have_text("This invitation cannot be used")
 
 
-def test_cancelled_dialog_returns_the_focus_to_its_menu_button(
+def test_cancelled_dialog_returns_the_focus_to_its_button(
     server: Server, room: PopulatedRoom, sign_in: Open
 ) -> None:
     page = sign_in(room.members[0])
-    page.goto(f"{server.url}/teams/{room.team}/people/")
-    more = page.get_by_role("button", name="More actions for").first
-    more.click()
-    page.get_by_role("button", name="Suspend").click()
+    page.goto(f"{server.url}/teams/{room.team}/people/{room.members[1].user}/")
+    suspend = page.get_by_role("button", name="Suspend")
+    suspend.click()
     expect(page.get_by_role("dialog")).to_be_visible()
 
     page.keyboard.press("Escape")
 
     expect(page.get_by_role("dialog")).to_have_count(0)
-    expect(more).to_be_focused()
+    expect(suspend).to_be_focused()
+
+
+def test_finder_adds_people_by_keyboard(server: Server, sign_in: Open) -> None:
+    """The page offers eight people; the others are found by the server while words are typed."""
+    room = server.populate(1, 10, "echo")[0]
+    page = sign_in(room.members[0])
+    address = f"{server.url}/teams/{room.team}/rooms/new/"
+    ninth = page.request.get(f"{address}people/").json()["items"][8]
+    page.goto(address)
+    people = page.get_by_role("group", name="Members")
+    field = people.get_by_role("combobox", name="Search by name or handle")
+    box = people.locator(f"input[value='{ninth['id']}']")
+    expect(people.get_by_role("checkbox")).to_have_count(8)
+    expect(box).to_have_count(0)
+
+    field.press_sequentially(ninth["note"])
+    option = people.get_by_role("option", name=ninth["note"])
+    expect(option).to_have_attribute("aria-selected", "true")
+    field.press("Enter")
+
+    expect(box).to_be_checked()
+    expect(people.get_by_role("status")).to_have_text(f"{ninth['name']} is chosen.")
+    expect(field).to_be_focused()
+    expect(field).to_have_value("")
+    field.press_sequentially("nobody-has-this-name")
+    expect(people.get_by_role("status")).to_have_text("Nothing matches.")
+    page.get_by_label("Name", exact=True).fill("found")
+    page.get_by_role("button", name="Create the room").click()
+    expect(page.get_by_role("heading", name="found")).to_be_visible()
 
 
 def test_stranger_sees_the_not_found_page(

@@ -51,12 +51,17 @@ KINDS_IN_ROOMS = {"room", "message", "run"}
 
 # Page → the form that it sends. Ids are written as their kind, in braces.
 PAGES: dict[str, dict[str, str]] = {
+    "rooms:find_people_of_new_room": {},
+    "rooms:find_personas_of_new_room": {},
+    "rooms:find_people": {},
+    "rooms:find_members": {},
+    "rooms:find_personas": {},
     "rooms:create": {"name": "x", "privacy": "private", "personas": "{persona}"},
     "rooms:room": {},
     "rooms:post": {"text": "hi", "client_id": str(uuid4())},
     "rooms:join": {},
     "rooms:leave": {},
-    "rooms:hand_over": {"person": "{member}"},
+    "rooms:hand_over": {"successor": "{member}"},
     "rooms:invite": {},
     "rooms:archive": {},
     "rooms:restore": {},
@@ -90,6 +95,8 @@ PAGES: dict[str, dict[str, str]] = {
     "accounts:team_delete": {"name": "x"},
     "accounts:team_deleted": {},
     "accounts:people": {},
+    "accounts:find_people": {},
+    "accounts:member": {},
     "accounts:invite": {"role": "guest", "days": "7", "max_uses": "1"},
     "accounts:set_role": {"role": "guest"},
     "accounts:suspend": {},

@@ -69,7 +69,8 @@ ALLAUTH: dict[str, set[str]] = {
 ID_PARAMETERS = {"team", "actor"}
 OTHER_PARAMETERS = {
     *("before", "after", "limit", "cursor", "joinable"),  # a position in a list
-    *("page", "open", "archived"),  # the page of a list
+    *("page", "open", "archived", "invited", "personas"),  # the page of a list
+    "q",  # the words that a list is searched for
     *("action", "since", "until"),  # a filter of visible objects
     *("panel", "show", "next"),  # the layout of a page, and the next page
 }

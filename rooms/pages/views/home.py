@@ -1,28 +1,22 @@
-"""The list of a team's rooms, and the creation of a room."""
+"""The list of a team's rooms."""
 
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods, require_safe
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
 
-from accounts.errors import MaruError, NotFound
+from accounts.errors import NotFound
 from accounts.mfa import has_mfa
 from accounts.models import Team, User
 from accounts.permissions import (
-    CREATE_ROOM,
     VIEW,
     access_team,
     deleted_teams,
     is_suspended,
     require_user,
 )
-from accounts.views.error_pages import show_error
-from agents.permissions import personas_visible_to
-from rooms import services
-from rooms.models import Room
-from rooms.pages.forms import NewRoomForm
-from rooms.pages.sidebar import HomePages, home_context, people_around, shell_context
+from rooms.pages.sidebar import HomePages, home_context
 from rooms.pages.views.last_team import LAST_TEAM, remember_team
 
 
@@ -39,24 +33,6 @@ def home(request: HttpRequest) -> HttpResponse:
         request.GET.get("page", ""), request.GET.get("open", ""), request.GET.get("archived", "")
     )
     return render(request, "rooms/home.html", home_context(user, team, pages))
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
-    """Create a room with its first personas and members."""
-    user = require_user(request)
-    team = access_team(user, team_id, CREATE_ROOM)
-    form = NewRoomForm(
-        request.POST or None,
-        personas=personas_visible_to(user, team, team_wide=True).filter(confined=False),
-        people=people_around(user, team, team_wide=True),
-    )
-    if form.is_valid():
-        try:
-            return redirect("rooms:room", _make_room(user, team, form).pk)
-        except MaruError as error:
-            show_error(request, error, form)
-    return render(request, "rooms/create.html", shell_context(user, team) | {"form": form})
 
 
 def _team(request: HttpRequest, user: User) -> Team | None:
@@ -76,15 +52,3 @@ def _team(request: HttpRequest, user: User) -> Team | None:
     shut = any(team.require_mfa for team in teams) and not has_mfa(user)
     teams.sort(key=lambda team: (shut and team.require_mfa, str(team.pk) != last))
     return access_team(user, teams[0].pk, VIEW) if teams else None
-
-
-def _make_room(user: User, team: Team, form: NewRoomForm) -> Room:
-    return services.create_room(
-        user=user,
-        team_id=team.pk,
-        name=form.cleaned_data["name"],
-        topic=form.cleaned_data["topic"],
-        privacy=form.cleaned_data["privacy"],
-        personas=[persona.pk for persona in form.cleaned_data["personas"]],
-        people=[person.pk for person in form.cleaned_data["people"]],
-    )

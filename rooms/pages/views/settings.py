@@ -7,19 +7,22 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.errors import Invalid, MaruError
 from accounts.models import TeamRole, User
 from accounts.permissions import MANAGE_PEOPLE, access_team, require_user
 from accounts.services import invitation_url
 from accounts.views.error_pages import show_error
+from accounts.views.finder import FIND, Candidates, found_as_json
 from rooms import services
 from rooms.models import Room
+from rooms.pages.finders import people_outside, personas_outside, successors
 from rooms.pages.forms import (
-    AddPersonaForm,
-    AddPersonForm,
+    AddPeopleForm,
+    AddPersonasForm,
     InviteForm,
     RoleForm,
     RoomForm,
@@ -44,19 +47,33 @@ def change(request: HttpRequest, room_id: UUID) -> HttpResponse:
         else:
             messages.success(request, _("Saved."))
             return redirect("rooms:settings", room_id)
-    return render(request, "rooms/settings.html", settings_context(user, here, form))
+    return render(request, "rooms/settings.html", settings_context(request, user, here, form))
+
+
+@require_safe
+def find(request: HttpRequest, room_id: UUID, of: str) -> HttpResponse:
+    """Return the people, members or personas that `?q=` finds as JSON, for a finder's script."""
+    user = require_user(request)
+    here = access_room(user, room_id, MANAGE, even_archived=True)
+    candidates: dict[str, Candidates[Any]] = {
+        "people": people_outside(here),
+        "members": successors(user, here),
+        "personas": personas_outside(user, here),
+    }
+    return found_as_json(request, candidates[of])
 
 
 @require_POST
 def add_person(request: HttpRequest, room_id: UUID) -> HttpResponse:
-    """Add a member of the team to the room."""
-    form = AddPersonForm(request.POST)
+    """Add members of the team to the room."""
+    form = AddPeopleForm(request.POST)
 
     def add(user: User) -> None:
-        person, role = _cleaned(form, "person", "role")
-        services.put_member(user=user, room_id=room_id, member_id=person, role=role)
+        people, role = _cleaned(form, "person", "role")
+        for person in people:
+            services.put_member(user=user, room_id=room_id, member_id=person, role=role)
 
-    return _act_and_redirect(request, room_id, add)
+    return _act_and_redirect(request, room_id, add, to="#people")
 
 
 @require_POST
@@ -85,9 +102,11 @@ def remove_person(request: HttpRequest, room_id: UUID, user_id: UUID) -> HttpRes
 def hand_over(request: HttpRequest, room_id: UUID) -> HttpResponse:
     """Transfer ownership to another member; the former owner loses access to this page."""
     user = require_user(request)
-    access_room(user, room_id, MANAGE)
-    (successor,) = _cleaned(SuccessorForm(request.POST), "person")
+    here = access_room(user, room_id, MANAGE)
+    if FIND in request.POST:
+        return _show_found(request, user, here)
     try:
+        (successor,) = _cleaned(SuccessorForm(request.POST), "successor")
         services.hand_over_room(user=user, room_id=room_id, member_id=successor)
     except MaruError as error:
         show_error(request, error)
@@ -106,20 +125,21 @@ def invite(request: HttpRequest, room_id: UUID) -> HttpResponse:
     _invitation, token = services.invite_into_rooms(
         user=user, team_id=here.team_id, room_ids=[room_id], role=TeamRole.GUEST, email=email
     )
-    page = settings_context(user, here, RoomSettingsForm(instance=here))
+    page = settings_context(request, user, here, RoomSettingsForm(instance=here))
     return render(request, "rooms/settings.html", {**page, "link": invitation_url(token)})
 
 
 @require_POST
 def add_persona(request: HttpRequest, room_id: UUID) -> HttpResponse:
-    """Bind a persona of the team to the room."""
-    form = AddPersonaForm(request.POST)
+    """Bind personas of the team to the room."""
+    form = AddPersonasForm(request.POST)
 
     def add(user: User) -> None:
-        (persona,) = _cleaned(form, "persona")
-        services.bind_persona(user=user, room_id=room_id, persona_id=persona)
+        (personas,) = _cleaned(form, "persona")
+        for persona in personas:
+            services.bind_persona(user=user, room_id=room_id, persona_id=persona)
 
-    return _act_and_redirect(request, room_id, add)
+    return _act_and_redirect(request, room_id, add, to="#personas")
 
 
 @require_POST
@@ -167,20 +187,32 @@ def _change_room(user: User, here: Room, form: RoomForm) -> None:
 
 
 def _act_and_redirect(
-    request: HttpRequest, room_id: UUID, act: Callable[[User], object]
+    request: HttpRequest, room_id: UUID, act: Callable[[User], object], *, to: str = ""
 ) -> HttpResponse:
-    """Call `act` after the permission check, then redirect to the settings with a message."""
+    """Call `act` after the permission check, then redirect to the settings with a message.
+
+    A form that was sent to find people or personas is shown again with what was found.
+    """
     user = require_user(request)
-    access_room(user, room_id, MANAGE, even_archived=True)
+    here = access_room(user, room_id, MANAGE, even_archived=True)
+    if FIND in request.POST:
+        return _show_found(request, user, here)
     try:
         act(user)
         messages.success(request, _("Saved."))
     except MaruError as error:
         show_error(request, error)
-    return redirect("rooms:settings", room_id)
+    return redirect(f"{reverse('rooms:settings', args=[room_id])}{to}")
+
+
+def _show_found(request: HttpRequest, user: User, here: Room) -> HttpResponse:
+    page = settings_context(request, user, here, RoomSettingsForm(instance=here))
+    return render(request, "rooms/settings.html", page)
 
 
 def _cleaned(form: Any, *names: str) -> list[Any]:
+    """Return the values of the form. Raises Invalid with the sentence of the first mistake."""
     if not form.is_valid():
-        raise Invalid
+        sentence = next(iter(form.errors.values()))[0]
+        raise Invalid(sentence)
     return [form.cleaned_data[name] for name in names]

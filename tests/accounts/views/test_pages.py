@@ -209,6 +209,61 @@ def test_member_is_removed_by_its_form(
     assert gone == (actor in {"admin", "guest"} and target == "guest")
 
 
+@pytest.mark.parametrize(
+    ("actor", "target", "expected"),
+    [
+        ("owner", "guest", 200),
+        ("guest", "owner", 200),
+        ("guest", "member", 404),  # guests see owners and admins only
+        ("member", "stranger", 404),
+        ("nobody", "member", 404),
+    ],
+)
+def test_page_of_a_member_is_shown_to_those_who_see_the_member(
+    cast: Cast, as_: SignIn, actor: str, target: str, expected: int
+) -> None:
+    path = reverse("accounts:member", args=[cast.team.pk, cast.named(target).pk])
+
+    answer = as_(actor).get(path)
+
+    assert answer.status_code == expected
+    if expected == 200:
+        assert (cast.named(target).email in answer.content.decode()) is (actor == "owner")
+        assert ("/suspend/" in answer.content.decode()) is (actor == "owner")
+
+
+@pytest.mark.parametrize(
+    ("actor", "names"), [("member", {"Guest"}), ("guest", {"Guest"}), ("suspended", set())]
+)
+def test_finder_of_people_returns_the_members_that_the_user_sees(
+    cast: Cast, as_: SignIn, actor: str, names: set[str]
+) -> None:
+    answer = as_(actor).get(reverse("accounts:find_people", args=[cast.team.pk]), {"q": "gu"})
+
+    items = answer.json()["items"] if answer.status_code == 200 else []
+    assert {each["name"] for each in items} == names
+
+
+def test_guest_finds_no_other_member(cast: Cast, as_: SignIn) -> None:
+    path = reverse("accounts:find_people", args=[cast.team.pk])
+
+    assert as_("member").get(path, {"q": "mem"}).json()["items"] != []
+    assert as_("guest").get(path, {"q": "mem"}).json() == {"items": [], "more": False}
+
+
+def test_people_page_searches_and_audit_page_finds_the_actor(cast: Cast, as_: SignIn) -> None:
+    people = as_("owner").get(reverse("accounts:people", args=[cast.team.pk]), {"q": "guest"})
+    audit = as_("owner").get(
+        reverse("accounts:audit", args=[cast.team.pk]),
+        {"actor_q": "adm", "actor": str(cast.owner.pk)},
+    )
+
+    assert cast.guest.email in people.content.decode()
+    assert cast.member.email not in people.content.decode()
+    offered = re.findall(r'radio" name="actor" value="([^"]*)"( checked)?', audit.content.decode())
+    assert offered == [("", ""), (str(cast.owner.pk), " checked"), (str(cast.admin.pk), "")]
+
+
 def test_profile_form_saves_the_name_and_the_language_cookie(cast: Cast, as_: SignIn) -> None:
     answer = as_("member").post("/me/", {"name": "Hayun", "wood": "persimmon", "language": "ko"})
 
@@ -286,7 +341,7 @@ def test_session_is_listed_by_browser_and_system(user_agent: str, words: str) ->
 def test_deactivated_member_is_marked_and_cannot_become_the_owner(
     cast: Cast, as_: SignIn, language: str, word: str
 ) -> None:
-    url = reverse("accounts:people", args=[cast.team.pk])
+    url = reverse("accounts:member", args=[cast.team.pk, cast.member.pk])
     transfer = reverse("accounts:hand_over", args=[cast.team.pk, cast.member.pk])
     before = as_("owner").get(url, headers={"accept-language": language}).content.decode()
     suspend_user(person=cast.member)
@@ -301,7 +356,7 @@ def test_last_active_owner_is_offered_no_way_to_leave(cast: Cast, as_: SignIn) -
     set_team_role(
         user=cast.owner, team_id=cast.team.pk, member_id=cast.admin.pk, role=TeamRole.OWNER
     )
-    url = reverse("accounts:people", args=[cast.team.pk])
+    url = reverse("accounts:member", args=[cast.team.pk, cast.owner.pk])
     leave = reverse("accounts:remove", args=[cast.team.pk, cast.owner.pk])
     before = as_("owner").get(url).content.decode()
     suspend_user(person=cast.admin)
