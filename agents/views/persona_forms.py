@@ -192,8 +192,8 @@ class GrantsForm(forms.Form):
         for name, label, role in self.ROLES:
             self._add_field(name, label, (None, role), held)
         for person in people:
-            shown = f"{person.name} (@{person.handle})"
-            self._add_field(f"{self.PERSON}{person.pk}", shown, (person.pk, ""), held)
+            named = f"{person.name} (@{person.handle})"
+            self._add_field(f"{self.PERSON}{person.pk}", named, (person.pk, ""), held)
         shown = set(self._grantees.values())
         self._hidden_grants = [grant for grant in grants if grant.grantee not in shown]
 

@@ -11,6 +11,7 @@ from accounts.views.finder import Candidates, Choice, as_choice, people
 from agents.models import Persona
 from agents.permissions import matching_personas
 from rooms.models import Room, RoomMember
+from rooms.pages.sidebar import people_around, personas_around
 from rooms.services.personas import bindable
 
 
@@ -19,10 +20,16 @@ def people_of_new_room(user: User, team: Team) -> Candidates[TeamMember]:
     return people(_active(team).exclude(user=user), team.pk)
 
 
-def people_outside(room: Room) -> Candidates[TeamMember]:
-    """Return the people of the team who are not in the room."""
-    inside = room.members.active().values("user")
-    return people(_active(room.team).exclude(user__in=inside), room.team_id)
+def people_outside(user: User, room: Room, *, team_wide: bool) -> Candidates[TeamMember]:
+    """Return the people of the team who are not in the room.
+
+    If not `team_wide`, only people who share another room with `user`, as in the sidebar.
+    """
+    outside = _active(room.team).exclude(user__in=room.members.active().values("user"))
+    if not team_wide:
+        around = people_around(user, room.team, team_wide=False)
+        outside = outside.filter(user__in=around.order_by().values("pk"))
+    return people(outside, room.team_id)
 
 
 def successors(user: User, room: Room) -> Candidates[RoomMember]:
@@ -42,10 +49,16 @@ def personas_of_new_room(user: User, team: Team) -> Candidates[Persona]:
     return _personas(bindable(user, team.pk).filter(confined=False))
 
 
-def personas_outside(user: User, room: Room) -> Candidates[Persona]:
-    """Return the personas that `user` may use and that are not bound to the room."""
-    bound = room.bindings.values("persona")
-    return _personas(bindable(user, room.team_id).exclude(pk__in=bound))
+def personas_outside(user: User, room: Room, *, team_wide: bool) -> Candidates[Persona]:
+    """Return the personas that `user` may use and that are not bound to the room.
+
+    If not `team_wide`, only those that the sidebar shows to `user`.
+    """
+    outside = bindable(user, room.team_id).exclude(pk__in=room.bindings.values("persona"))
+    if not team_wide:
+        around = personas_around(user, room.team, team_wide=False)
+        outside = outside.filter(pk__in=around.order_by().values("pk"))
+    return _personas(outside)
 
 
 def _active(team: Team) -> QuerySet[TeamMember]:

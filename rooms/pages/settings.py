@@ -1,5 +1,6 @@
 """The template context of a room's settings page."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from django.db.models import Case, Exists, OuterRef, QuerySet, Value, When
@@ -10,14 +11,14 @@ from django.urls import reverse
 from accounts.models import TeamMember, User
 from accounts.services.people import matching_members
 from accounts.views.finder import finder
-from accounts.views.lists import ListPage, list_page, typed_words
+from accounts.views.lists import ListPage, as_page, list_page, typed_words
 from rooms.models import Room, RoomMember, RoomPersona, RoomRole
 from rooms.pages.finders import people_outside, personas_outside, successors
 from rooms.pages.forms import RoomSettingsForm
 from rooms.pages.sidebar import shell_context
 
-MEMBERS_SHOWN: Final = 25
-PERSONAS_SHOWN: Final = 15
+MEMBERS_SHOWN: Final = 20
+PERSONAS_SHOWN: Final = 10
 
 
 def settings_context(
@@ -27,22 +28,25 @@ def settings_context(
 
     A form that was sent to find people or personas keeps what was ticked in it.
     """
-    members, bindings = _members(request, room), _bindings(request, room)
-    form.offer(_bound(room, bindings))
-    sent = request.POST
+    bindings = list(room.bindings.select_related("persona"))  # at most MAX_BOUND_PERSONAS
+    form.offer([(each.persona_id, each.persona.name) for each in bindings])
+    around = shell_context(user, room.team, room)
+    team_wide = around["can_create_rooms"]
+    people = people_outside(user, room, team_wide=team_wide)
+    personas = personas_outside(user, room, team_wide=team_wide)
 
     def found(name: str, candidates: Any, view: str, **options: bool) -> Any:
-        return finder(candidates, name, reverse(view, args=[room.pk]), sent, **options)
+        return finder(candidates, name, reverse(view, args=[room.pk]), request.POST, **options)
 
     return {
-        **shell_context(user, room.team, room),
+        **around,
         "room": room,
         "form": form,
-        "members": members,
+        "members": _members(request, room),
         "roles": [(role.value, role.label) for role in RoomRole],
-        "bindings": bindings,
-        "people_finder": found("person", people_outside(room), "rooms:find_people"),
-        "persona_finder": found("persona", personas_outside(user, room), "rooms:find_personas"),
+        "bindings": _part(bindings, request.GET.get("personas", "")),
+        "people_finder": found("person", people, "rooms:find_people"),
+        "persona_finder": found("persona", personas, "rooms:find_personas"),
         "successor_finder": found(
             "successor", successors(user, room), "rooms:find_members", single=True, offers=False
         ),
@@ -67,15 +71,10 @@ def _members(request: HttpRequest, room: Room) -> ListPage[RoomMember]:
     return list_page(in_order, words=words, after=after, by="place", size=MEMBERS_SHOWN)
 
 
-def _bindings(request: HttpRequest, room: Room) -> ListPage[RoomPersona]:
-    """Return a page of the bound personas, the one that was bound first at the start."""
-    bindings = room.bindings.select_related("persona")
-    after = request.GET.get("personas", "")
-    return list_page(bindings, after=after, by="pk", size=PERSONAS_SHOWN)
-
-
-def _bound(room: Room, bindings: ListPage[RoomPersona]) -> list[tuple[Any, str]]:
-    """Return the id and the name of all bound personas; most pages have them already."""
-    if not bindings.is_part:
-        return [(each.persona_id, each.persona.name) for each in bindings.rows]
-    return list(room.bindings.values_list("persona", "persona__name"))
+def _part(bindings: Sequence[RoomPersona], after: str) -> ListPage[RoomPersona]:
+    """Return a page of the bound personas, in the order in which they were bound."""
+    ids = [str(each.pk) for each in bindings]
+    start = ids.index(after) + 1 if after in ids else 0
+    end = start + PERSONAS_SHOWN
+    has_more = end < len(bindings)
+    return as_page(bindings[start:end], words="", after=after if start else "", has_more=has_more)

@@ -13,7 +13,13 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.errors import Invalid, MaruError
 from accounts.models import TeamRole, User
-from accounts.permissions import MANAGE_PEOPLE, access_team, require_user
+from accounts.permissions import (
+    CREATE_ROOM,
+    MANAGE_PEOPLE,
+    access_team,
+    require_user,
+    team_permissions,
+)
 from accounts.services import invitation_url
 from accounts.views.error_pages import show_error
 from accounts.views.finder import FIND, Candidates, found_as_json
@@ -55,10 +61,11 @@ def find(request: HttpRequest, room_id: UUID, of: str) -> HttpResponse:
     """Return the people, members or personas that `?q=` finds as JSON, for a finder's script."""
     user = require_user(request)
     here = access_room(user, room_id, MANAGE, even_archived=True)
+    team_wide = CREATE_ROOM in team_permissions(user, here.team)
     candidates: dict[str, Candidates[Any]] = {
-        "people": people_outside(here),
+        "people": people_outside(user, here, team_wide=team_wide),
         "members": successors(user, here),
-        "personas": personas_outside(user, here),
+        "personas": personas_outside(user, here, team_wide=team_wide),
     }
     return found_as_json(request, candidates[of])
 

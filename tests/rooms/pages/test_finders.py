@@ -170,3 +170,16 @@ def test_guest_finds_no_people_for_a_new_room(cast: Cast) -> None:
         address = reverse(f"rooms:find_{of}_of_new_room", args=[cast.team.pk])
         assert get(guest, address).status_code == 403
         assert get(cast.member, address).status_code == 200
+
+
+def test_guest_who_owns_a_room_finds_only_what_the_sidebar_shows(cast: Cast) -> None:
+    guest = make_user("Guest")
+    add_team_member(cast.team, guest, TeamRole.GUEST)
+    create_demo_persona(user=cast.owner, team_id=cast.team.pk)
+    room = services.create_room(user=cast.owner, team_id=cast.team.pk, name="shared")
+    services.put_member(user=cast.owner, room_id=room.pk, member_id=guest.pk, role=RoomRole.OWNER)
+
+    for of in ("people", "personas"):
+        address = reverse(f"rooms:find_{of}", args=[room.pk])
+        assert names(get(cast.owner, address)) != []
+        assert names(get(guest, address)) == []
