@@ -9,6 +9,7 @@ from django.test import Client
 
 from accounts.models import Invitation, Team
 from accounts.services import accept_invitation, create_token
+from agents.services import create_demo_persona
 from rooms.models import RoomMember
 from rooms.services import create_room
 from tests.accounts.conftest import Cast, Response
@@ -139,3 +140,19 @@ def test_team_requires_two_step_sign_in(cast: Cast) -> None:
     assert (accepted.json()["require_mfa"], accepted.json()["name"]) == (True, "Renamed")
     assert admin.request("GET", "").status_code == 403
     assert owner.request("PATCH", "", {"name": "Again"}).json()["require_mfa"] is True
+
+
+def test_members_and_personas_are_found_by_the_beginning_of_a_name(cast: Cast) -> None:
+    create_demo_persona(user=cast.owner, team_id=cast.team.pk)
+    owner = Program(cast, "owner")
+
+    def found(path: str) -> list[str]:
+        return [item["name"] for item in owner.request("GET", path).json()["items"]]
+
+    assert found("/members?q=GU") == ["Guest"]
+    assert found("/members?q=uest") == []
+    assert found("/personas?q=@gar") == found("/personas?q=Gar") == ["Garam"]
+    assert found("/personas?q=ram") == found("/connections?q=emo") == []
+    assert found("/connections?q=de") == ["Demo"]
+    assert Program(cast, "guest").request("GET", "/members?q=mem").json()["items"] == []
+    assert owner.request("GET", f"/members?q={'x' * 81}").status_code == 400
