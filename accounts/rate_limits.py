@@ -201,24 +201,37 @@ def consume(
 
     Call this after the permission check: a stranger must not use up the limits of a room.
     """
-    if not settings.RATE_LIMITS:
-        return
-    ids = {USER: user.pk, TOKEN: user.scope.token_id, ROOM: room_id, TEAM: team_id}
-    limited = [
-        (kind, f"maru:limit:{action}:{kind}:{pk.hex}", LIMITS[action, kind])
-        for kind, pk in ids.items()
-        if pk is not None and (action, kind) in LIMITS
-    ]
-    counts = get_counters().count([(key, limit) for _, key, limit in limited])
-    standings = [
-        Standing(action, kind, limit, count)
-        for (kind, _, limit), count in zip(limited, counts, strict=False)
-    ]
-    if (record := _record.get()) is not None:
-        record += standings
-    waits = [each.seconds for each in standings if each.exceeded]
-    if waits:
-        raise RateLimited(retry_after=max(1, ceil(max(waits))))
+    (error,) = consume_many(action, [(user, room_id, team_id)])
+    if error is not None:
+        raise error
+
+
+def consume_many(
+    action: str, uses: Sequence[tuple[User, UUID | None, UUID | None]]
+) -> list[RateLimited | None]:
+    """Count the uses of `action` by user, room and team, with one request to the counters.
+
+    Return what `consume` would raise for each.
+    """
+    if not settings.RATE_LIMITS or not uses:
+        return [None] * len(uses)
+    limited: list[tuple[int, str, Use]] = []
+    for number, (user, room_id, team_id) in enumerate(uses):
+        ids = {USER: user.pk, TOKEN: user.scope.token_id, ROOM: room_id, TEAM: team_id}
+        limited += [
+            (number, kind, (f"maru:limit:{action}:{kind}:{pk.hex}", LIMITS[action, kind]))
+            for kind, pk in ids.items()
+            if pk is not None and (action, kind) in LIMITS
+        ]
+    waits: list[float | None] = [None] * len(uses)
+    counts = get_counters().count([use for _, _, use in limited])
+    for (number, kind, (_key, limit)), count in zip(limited, counts, strict=False):
+        standing = Standing(action, kind, limit, count)
+        if (record := _record.get()) is not None:
+            record.append(standing)
+        if standing.exceeded:
+            waits[number] = max(waits[number] or 0.0, standing.seconds)
+    return [None if wait is None else RateLimited(retry_after=max(1, ceil(wait))) for wait in waits]
 
 
 @contextmanager

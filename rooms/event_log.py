@@ -1,5 +1,6 @@
 """The log of a room: its durable events, stored once and in the same order for all clients."""
 
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
@@ -106,6 +107,28 @@ def events_after(room_id: UUID, after: int, limit: int = REPLAY_LIMIT) -> list[p
     return found
 
 
-def raw_frames(entries: list[publisher.LogEntry]) -> list[Raw]:
+def last_events(room_id: UUID, after: int, until: int) -> list[publisher.LogEntry]:
+    """Return the events of the log after seq `after` up to `until`, oldest first.
+
+    Of more than REPLAY_LIMIT events, or of more than MAX_BYTES, only the last ones are returned.
+    """
+    log = RoomEvent.objects.filter(room_id=room_id, seq__gt=after).order_by("-seq")
+    found: list[publisher.LogEntry] = []
+    size, first = 0, until + 1
+    while after + 1 < first and len(found) < REPLAY_LIMIT:
+        count = min(EVENTS_PER_QUERY, REPLAY_LIMIT - len(found))
+        rows = log.filter(seq__lt=first).values_list("seq", "type", "payload")[:count]
+        for first, kind, text in rows:
+            entry = publisher.LogEntry(seq=first, type=kind, frame=text.encode())
+            size += len(entry.frame)
+            if size > MAX_BYTES:
+                return found[::-1]
+            found.append(entry)
+        if len(rows) < count:
+            break
+    return found[::-1]
+
+
+def raw_frames(entries: Sequence[publisher.LogEntry]) -> list[Raw]:
     """Return the frames of events, to be embedded in another frame without encoding them again."""
     return [Raw(durable.frame) for durable in entries]

@@ -1,14 +1,17 @@
 """Checks permissions for rooms, messages and runs; every entry point uses this module."""
 
-from collections.abc import Collection, Iterable
-from typing import Any, Final
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from functools import reduce
+from operator import or_
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from django.db import connection
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.utils.translation import gettext as _
 
-from accounts.errors import Forbidden, NotFound
+from accounts.errors import Forbidden, MaruError, NotFound
 from accounts.mfa import check_mfa, mfa_enabled
 from accounts.models import Team, User
 from accounts.permissions import JOIN_ROOM, access_team_of
@@ -22,6 +25,14 @@ MODERATE: Final = "moderate"
 MANAGE: Final = "manage"
 
 
+class RoomView(NamedTuple):
+    """The permissions of a user who may view a room, sorted, as of the room's `seq`."""
+
+    team_id: UUID
+    seq: int
+    permissions: list[str]
+
+
 def access_room(user: User, room_id: UUID, permission: str, *, even_archived: bool = False) -> Room:
     """Return the room if `user` has the permission; always one query.
 
@@ -32,6 +43,35 @@ def access_room(user: User, room_id: UUID, permission: str, *, even_archived: bo
     return _judge(
         _granted(user, content_object=room_id), user, permission, even_archived=even_archived
     )
+
+
+def view_many(asked: Sequence[tuple[User, UUID]]) -> list[RoomView | MaruError]:
+    """Check VIEW for many users and rooms; one query in all.
+
+    Return for each the view, or the error that `access_room` would raise.
+    """
+    users: defaultdict[UUID, set[UUID]] = defaultdict(set)
+    for user, room_id in asked:
+        users[room_id].add(user.pk)
+    of_rooms = (Q(content_object=room_id, user__in=ids) for room_id, ids in users.items())
+    granted = RoomPermission.objects.filter(
+        reduce(or_, of_rooms, Q(pk=None)),
+        user__is_active=True,
+        content_object__team__deleted_at=None,
+    )
+    rows: defaultdict[tuple[UUID, UUID], list[Any]] = defaultdict(list)  # Any: columns
+    for row in granted.annotate(has_mfa=mfa_enabled(OuterRef("user"))).values_list(
+        "user_id",
+        "content_object_id",
+        "permission__codename",
+        "has_mfa",
+        "content_object__last_seq",
+        "content_object__archived_at",
+        "content_object__team_id",
+        "content_object__team__require_mfa",
+    ):
+        rows[row[0], row[1]].append(row[2:])
+    return [_view(user, rows.get((user.pk, room_id), [])) for user, room_id in asked]
 
 
 def lock_room(user: User, room_id: UUID, permission: str, *, even_archived: bool = False) -> Room:
@@ -112,10 +152,9 @@ def access_open_room(user: User, room_id: UUID) -> Team:
 
 def permissions_in(user: User, room: Room) -> list[str]:
     """Return the permissions of the user in the room, sorted; empty if the user is not in it."""
-    granted = set(
-        _granted(user, content_object=room.pk).values_list("permission__codename", flat=True)
-    )
-    return sorted(granted - {POST, MODERATE} if room.archived_at else granted)
+    granted = _granted(user, content_object=room.pk)
+    names = granted.values_list("permission__codename", flat=True)
+    return _usable(names, is_archived=room.archived_at is not None)
 
 
 def users_with(permission: str, room: Room, users: Collection[UUID]) -> set[UUID]:
@@ -159,6 +198,26 @@ def _lock(user: User, room_id: UUID, permission: str, *, even_archived: bool = F
         granted = _granted(user, content_object=room_id)
         locking = granted.select_for_update(of=("content_object",), no_key=True)
         _judge(locking, user, permission, even_archived=even_archived)
+
+
+def _usable(names: Iterable[str], *, is_archived: bool) -> list[str]:
+    return sorted(set(names) - {POST, MODERATE} if is_archived else set(names))
+
+
+def _view(user: User, rows: Sequence[Any]) -> RoomView | MaruError:
+    """Judge the rows of `view_many` for one user and room as `_judge` does for VIEW."""
+    if not rows:
+        return NotFound()
+    names = [row[0] for row in rows]
+    _name, has_mfa, seq, archived_at, team_id, require_mfa = rows[0]
+    try:
+        check_in_scope(user.scope, team_id, VIEW)
+        check_mfa(Team(pk=team_id, require_mfa=require_mfa), has_mfa=has_mfa)
+    except MaruError as error:
+        return error
+    if VIEW not in names:
+        return Forbidden(team_id=team_id)
+    return RoomView(team_id, seq, _usable(names, is_archived=archived_at is not None))
 
 
 def _judge(

@@ -1,15 +1,13 @@
 """Reads that assemble several tables: the state of a room, a page of its messages."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import accumulate
 from typing import Final
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
 
-from accounts.models import User
-from rooms.models import Message, Room, Run, RunState
-from rooms.permissions import permissions_in
+from rooms.models import AuthorKind, Message, Room, RoomMember, RoomRole, Run, RunState
 from rooms.protocol.payloads import MessageBody, RoomState, RunBody
 from rooms.protocol.serializers import (
     member_body,
@@ -21,26 +19,72 @@ from rooms.protocol.serializers import (
 from rooms.runs import queue
 
 PAGE: Final = 50
+MEMBERS: Final = 100
+"""The maximum number of members in a state."""
 MAX_BYTES: Final = 2**20
 """The maximum size of the messages in a state or in a page of a list, if they are several."""
 
 
-def room_state(room: Room, user: User, before: int | None = None) -> RoomState:
-    """Return the room for `user`: the newest messages, members, personas and active runs.
+def room_state(
+    room: Room,
+    permissions: list[str],
+    before: int | None = None,
+    present: Collection[UUID] = (),
+) -> RoomState:
+    """Return the room: the newest messages, first members, personas and active runs.
 
     With `before`, the messages are those before that seq, and the active runs are left out.
+    `present` are users who are online.
     """
-    members = room.members.active().select_related("user")
     messages, complete = newest_messages(room, before)
+    runs = _active_runs(room) if before is None else []
+    authors = [m.author.id for m in messages if m.author.kind == AuthorKind.USER]
+    asking = [run.requested_by for run in runs]
+    members, count = first_members(room, {*authors, *asking} - {None}, present)
     return RoomState(
-        room=room_body(room),
-        members=[member_body(m) for m in members.order_by("joined_at")],
+        room=room_body(room, count),
+        members=[member_body(member) for member in members],
+        members_complete=len(members) == count,
         personas=[persona_body(b.persona) for b in room.bindings.select_related("persona")],
-        permissions=permissions_in(user, room),
+        permissions=permissions,
         messages=messages,
         messages_complete=complete,
-        runs=_active_runs(room) if before is None else [],
+        runs=runs,
     )
+
+
+def first_members(
+    room: Room, recent: Collection[UUID | None] = (), present: Collection[UUID] = ()
+) -> tuple[list[RoomMember], int]:
+    """Return the members of a state, and the number of all members.
+
+    Up to MEMBERS members are returned in the order of joining. Of more members, MEMBERS are
+    returned: owners, moderators, `recent` and `present` users, then the others by id.
+    """
+    members = room.members.active().select_related("user")
+    by_id = list(members.order_by("user_id")[: MEMBERS + 1])
+    if len(by_id) <= MEMBERS:
+        return sorted(by_id, key=lambda member: (member.joined_at, member.pk)), len(by_id)
+    ranks = [
+        Q(role=RoomRole.OWNER),
+        Q(role=RoomRole.MODERATOR),
+        Q(user__in=recent),
+        Q(user__in=present),
+    ]
+    cases = [When(condition, then=Value(rank)) for rank, condition in enumerate(ranks)]
+    ranked = members.annotate(rank=Case(*cases, output_field=IntegerField()))
+    preferred = ranked.filter(rank__isnull=False).order_by("rank", "user_id")[:MEMBERS]
+    chosen = {member.user_id: member for member in [*preferred, *by_id]}
+    return list(chosen.values())[:MEMBERS], members.count()
+
+
+def members_like(room: Room, words: str) -> QuerySet[RoomMember]:
+    """Return the active members whose name or handle contains `words`; all without words."""
+    members = room.members.active()
+    if not (words := words.strip()):
+        return members
+    handle = words.removeprefix("@")
+    return members.filter(Q(user__name__icontains=words) | Q(user__handle__icontains=handle))
 
 
 def _active_runs(room: Room) -> list[RunBody]:
@@ -76,8 +120,3 @@ def bodies(messages: Sequence[Message]) -> list[MessageBody]:
     answered = Run.objects.filter(answer__in=[message.pk for message in messages])
     runs = dict(answered.values_list("answer_id", "pk"))
     return [message_body(message, runs.get(message.pk)) for message in messages]
-
-
-def streaming_answers(room_id: UUID) -> QuerySet[Run]:
-    """Return the active runs of a room that have an answer."""
-    return Run.objects.active().filter(room_id=room_id, answer__isnull=False)

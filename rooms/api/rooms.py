@@ -14,7 +14,7 @@ from accounts.permissions import CREATE_ROOM, JOIN_ROOM, access_team
 from accounts.permissions import VIEW as VIEW_TEAM
 from agents.models import Persona
 from agents.permissions import CHANGE, access_persona
-from rooms import services
+from rooms import queries, services
 from rooms.models import Room
 from rooms.permissions import MANAGE, VIEW, access_open_room, access_room
 from rooms.protocol.payloads import MemberBody, RoomBody
@@ -29,6 +29,8 @@ PrivacyName = Literal["private", "team"]
 PolicyName = Literal["default", "mention", "thread", "off"]
 RoleName = Literal["owner", "moderator", "member", "reader"]
 Joinable = Annotated[bool, Meta(description="list the rooms that the user may join instead")]
+
+Search = Annotated[str, Meta(max_length=80, description="a part of the name or of the handle")]
 
 
 class RoomCreate(Body, frozen=True):
@@ -107,7 +109,7 @@ def post_room(user: User, team: Team, body: RoomCreate) -> RoomBody:
 
 @routes.add("GET /rooms/{uuid:room_id}", Gate(access_room, VIEW), summary="Get a room")
 def get_room(user: User, room: Room) -> RoomBody:
-    return room_body(room)
+    return room_body(room, room.members.active().count())
 
 
 def _access_room_to_update(user: User, room_id: UUID) -> Room:
@@ -138,9 +140,13 @@ def delete_room(user: User, room_id: UUID) -> None:
     summary="List the members of a room",
 )
 def get_members(
-    user: User, room: Room, limit: Limit = MAX_PAGE, cursor: Cursor = None
+    user: User,
+    room: Room,
+    limit: Limit = MAX_PAGE,
+    cursor: Cursor = None,
+    q: Search | None = None,
 ) -> Page[MemberBody]:
-    members = room.members.active().select_related("user")
+    members = queries.members_like(room, q or "").select_related("user")
     return page_of(
         members, each(member_body), limit=limit, cursor=cursor, key="user_id", ascending=True
     )

@@ -166,7 +166,7 @@ class RoomHub:
     ) -> None:
         """Start delivery (see `Subscription.start`) and announce the user's presence."""
         subscription.start(seq, answers)
-        await self._presence.enter(subscription.room_id, subscription.connection.user_id)
+        self._presence.enter(subscription.room_id, subscription.connection.user_id)
 
     async def unsubscribe(self, room_id: UUID, connection: Connection) -> None:
         """Remove the connection's subscription, if any; leave the room's group with the last."""

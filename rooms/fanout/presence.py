@@ -9,6 +9,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Coroutine, Iterable
 from functools import cache
+from itertools import islice
 from typing import Any, Final, Protocol
 from uuid import UUID
 
@@ -23,22 +24,25 @@ TTL_SECONDS: Final = 60
 RENEW_SECONDS: Final = 20
 GRACE_SECONDS: Final = 3
 LARGE_ROOM: Final = 50
+MAX_READ: Final = 100
+REUSE_SECONDS: Final = 1.0
+"""The users of a large room are read at most this often: their changes are not announced."""
+
+Pair = tuple[UUID, UUID]
+"""A room and a user."""
 
 
 class Roster(Protocol):
     """The users who are present in each room."""
 
-    async def put(self, present: Iterable[tuple[UUID, UUID]]) -> None:
-        """Mark (room, user) pairs as present for another TTL_SECONDS."""
+    async def put(self, present: Iterable[Pair]) -> None:
+        """Mark users as present for another TTL_SECONDS."""
 
-    async def drop(self, room_id: UUID, user_id: UUID) -> None:
-        """Remove a user from a room."""
+    async def change(self, changes: dict[Pair, bool]) -> Counter[UUID]:
+        """Add or remove users; return about how many users are present in each of the rooms."""
 
     async def read(self, room_id: UUID) -> list[UUID]:
-        """Return the users who are present in a room."""
-
-    async def count(self, room_id: UUID) -> int:
-        """Return the approximate number of users who are present in a room."""
+        """Return up to MAX_READ users who are present in a room, the newest first."""
 
 
 class MemoryRoster:
@@ -47,20 +51,23 @@ class MemoryRoster:
     def __init__(self) -> None:
         self._rooms: defaultdict[UUID, dict[UUID, None]] = defaultdict(dict)
 
-    async def put(self, present: Iterable[tuple[UUID, UUID]]) -> None:
+    async def put(self, present: Iterable[Pair]) -> None:
         for room_id, user_id in present:
             self._rooms[room_id][user_id] = None
 
-    async def drop(self, room_id: UUID, user_id: UUID) -> None:
-        self._rooms[room_id].pop(user_id, None)
-        if not self._rooms[room_id]:
-            del self._rooms[room_id]
+    async def change(self, changes: dict[Pair, bool]) -> Counter[UUID]:
+        for (room_id, user_id), online in changes.items():
+            self._rooms[room_id].pop(user_id, None)
+            if online:
+                self._rooms[room_id][user_id] = None
+        counts = Counter({room_id: len(self._rooms[room_id]) for room_id, _ in changes})
+        for room_id in counts:
+            if not counts[room_id]:
+                del self._rooms[room_id]
+        return counts
 
     async def read(self, room_id: UUID) -> list[UUID]:
-        return list(self._rooms.get(room_id, ()))
-
-    async def count(self, room_id: UUID) -> int:
-        return len(self._rooms.get(room_id, ()))
+        return list(islice(reversed(self._rooms.get(room_id, {})), MAX_READ))
 
 
 class RedisRoster:
@@ -69,7 +76,7 @@ class RedisRoster:
     If Redis is not available, nothing is stored and every room reads as empty.
     """
 
-    async def put(self, present: Iterable[tuple[UUID, UUID]]) -> None:
+    async def put(self, present: Iterable[Pair]) -> None:
         rooms: defaultdict[UUID, list[UUID]] = defaultdict(list)
         for room_id, user_id in present:
             rooms[room_id].append(user_id)
@@ -85,20 +92,37 @@ class RedisRoster:
 
         await best_effort(write, None)
 
-    async def drop(self, room_id: UUID, user_id: UUID) -> None:
-        await best_effort(lambda: async_client().zrem(_key(room_id), user_id.bytes), None)
+    async def change(self, changes: dict[Pair, bool]) -> Counter[UUID]:
+        rooms = list(dict.fromkeys(room_id for room_id, _ in changes))
+
+        async def write() -> Counter[UUID]:
+            now = time.time()
+            async with async_client().pipeline(transaction=False) as pipe:
+                for room_id in rooms:
+                    pipe.zremrangebyscore(_key(room_id), "-inf", now)
+                for (room_id, user_id), online in changes.items():
+                    if online:
+                        pipe.zadd(_key(room_id), {user_id.bytes: now + TTL_SECONDS})
+                    else:
+                        pipe.zrem(_key(room_id), user_id.bytes)
+                for room_id in rooms:
+                    pipe.expire(_key(room_id), TTL_SECONDS)
+                    pipe.zcard(_key(room_id))
+                replies = await pipe.execute()
+            counts = replies[-2 * len(rooms) + 1 :: 2]
+            return Counter(dict(zip(rooms, counts, strict=True)))
+
+        return await best_effort(write, Counter())
 
     async def read(self, room_id: UUID) -> list[UUID]:
         now = time.time()
         found: list[bytes] = await best_effort(
-            lambda: async_client().zrangebyscore(_key(room_id), now, "+inf"), []
+            lambda: async_client().zrevrangebyscore(
+                _key(room_id), "+inf", now, start=0, num=MAX_READ
+            ),
+            [],
         )
         return [UUID(bytes=user) for user in found]
-
-    async def count(self, room_id: UUID) -> int:
-        return int(
-            await best_effort(lambda: async_client().zcount(_key(room_id), time.time(), "+inf"), 0)
-        )
 
 
 def _key(room_id: UUID) -> str:
@@ -117,12 +141,14 @@ class Presence:
     def __init__(self) -> None:
         self._open: Counter[tuple[UUID, UUID]] = Counter()  # subscriptions by room and user
         self._tasks: set[asyncio.Task[None]] = set()
+        self._changes: dict[Pair, bool] = {}  # not announced yet
+        self._is_announcing = False
 
-    async def enter(self, room_id: UUID, user_id: UUID) -> None:
+    def enter(self, room_id: UUID, user_id: UUID) -> None:
         """Count a subscription of the user; announce the first one."""
         self._open[room_id, user_id] += 1
         if self._open[room_id, user_id] == 1:
-            await self._announce(room_id, user_id, online=True)
+            self._announce(room_id, user_id, online=True)
 
     def leave(self, room_id: UUID, user_id: UUID) -> None:
         """Subtract a subscription. After the last one the user has GRACE_SECONDS to reconnect."""
@@ -134,7 +160,7 @@ class Presence:
     def correct(self, room_id: UUID, user_id: UUID, *, online: bool) -> None:
         """Announce a user who is connected here again after an "offline" of another process."""
         if not online and (room_id, user_id) in self._open:
-            self._start(self._announce(room_id, user_id, online=True))
+            self._announce(room_id, user_id, online=True)
 
     async def renew(self) -> None:
         """Mark all users of this process as present for another TTL_SECONDS."""
@@ -149,19 +175,43 @@ class Presence:
     async def _leave_later(self, room_id: UUID, user_id: UUID) -> None:
         await asyncio.sleep(GRACE_SECONDS)
         if (room_id, user_id) not in self._open:
-            await self._announce(room_id, user_id, online=False)
+            self._announce(room_id, user_id, online=False)
 
-    async def _announce(self, room_id: UUID, user_id: UUID, *, online: bool) -> None:
-        if online:
-            await roster().put([(room_id, user_id)])
-        else:
-            await roster().drop(room_id, user_id)
-        if await roster().count(room_id) > LARGE_ROOM:
-            return
-        frame = encode(events.Presence(room=room_id, user=user_id, online=online))
-        publisher.publish(publisher.PresenceChanged(room_id, frame, user=user_id, online=online))
+    def _announce(self, room_id: UUID, user_id: UUID, *, online: bool) -> None:
+        """Announce a change, together with the changes that wait for an answer of the roster."""
+        self._changes[room_id, user_id] = online
+        if not self._is_announcing:
+            self._is_announcing = True
+            self._start(self._announce_all())
+
+    async def _announce_all(self) -> None:
+        try:
+            while self._changes:
+                changes, self._changes = self._changes, {}
+                counts = await roster().change(changes)
+                for (room_id, user_id), online in changes.items():
+                    if counts[room_id] <= LARGE_ROOM:
+                        frame = encode(events.Presence(room=room_id, user=user_id, online=online))
+                        publisher.publish(
+                            publisher.PresenceChanged(room_id, frame, user=user_id, online=online)
+                        )
+        finally:
+            self._is_announcing = False
+
+
+_recent: dict[UUID, tuple[float, list[UUID]]] = {}
+"""The users of large rooms, and until when (monotonic) they are reused."""
 
 
 async def present_users(room_id: UUID) -> list[UUID]:
-    """Return the users who are present in a room; none if Redis is not available."""
-    return await roster().read(room_id)
+    """Return up to MAX_READ users who are present in a room; none if Redis is not available."""
+    until, users = _recent.get(room_id, (0.0, []))
+    if time.monotonic() < until:
+        return users
+    users = await roster().read(room_id)
+    if len(users) > LARGE_ROOM:
+        now = time.monotonic()
+        for expired in [room for room, (until, _) in _recent.items() if until <= now]:
+            del _recent[expired]
+        _recent[room_id] = (now + REUSE_SECONDS, users)
+    return users

@@ -15,7 +15,7 @@ from rooms.models import ACTIVE, Room, RoomMember, Run
 from rooms.pages.layout import RULES_FOR_SCRIPTS
 from rooms.pages.panel import panel_context, role_words
 from rooms.pages.timeline import template_item, timeline_items
-from rooms.permissions import MANAGE, POST
+from rooms.permissions import MANAGE, POST, permissions_in
 from rooms.protocol.payloads import MessageBody, RoomState, RunBody
 from rooms.protocol.serializers import run_body
 from rooms.runs.leases import MAX_ATTEMPTS
@@ -29,7 +29,7 @@ def room_context(user: User, room: Room, before: int | None = None) -> dict[str,
     `room` must have been read before this call: the socket catches up from its `last_seq`, so that
     an event during the other queries is not lost.
     """
-    state = queries.room_state(room, user, before)
+    state = queries.room_state(room, permissions_in(user, room), before)
     ended = _ended_runs(state.messages)
     read_seq = _read_seq(user, room) if before is None else None
     return {

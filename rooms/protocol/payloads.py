@@ -96,7 +96,7 @@ class PersonaBody(Struct, frozen=True, kw_only=True):
 
 
 class RoomBody(Struct, frozen=True, kw_only=True):
-    """A room."""
+    """A room. Events and lists of rooms have no `member_count`."""
 
     id: UUID
     team: UUID
@@ -106,6 +106,7 @@ class RoomBody(Struct, frozen=True, kw_only=True):
     answer_policy: Annotated[str, one_of(AnswerPolicy.values)]
     default_persona: UUID | None
     archived: bool
+    member_count: int | UnsetType = UNSET
 
 
 class RoomState(Struct, frozen=True, kw_only=True):
@@ -113,12 +114,15 @@ class RoomState(Struct, frozen=True, kw_only=True):
 
     room: RoomBody
     members: list[MemberBody]
+    members_complete: bool = True
+    """False if the room has more members, which `GET /rooms/{room}/members` returns."""
     personas: list[PersonaBody]
-    permissions: list[str]
     messages: list[MessageBody]
     messages_complete: bool
     """True if there are no messages before `messages`."""
     runs: list[RunBody]
+    permissions: list[str]
+    """The only field that differs between members. The last field: see `with_permissions`."""
 
 
 class LiveAnswer(Struct, frozen=True, kw_only=True, rename={"since": "from"}):

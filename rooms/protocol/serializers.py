@@ -3,6 +3,8 @@
 from datetime import datetime
 from uuid import UUID
 
+from msgspec import UNSET, UnsetType
+
 from accounts.fields import format_timestamp
 from agents.models import Persona
 from rooms.models import AuthorKind, Message, Room, RoomMember, Run
@@ -19,7 +21,7 @@ from rooms.protocol.payloads import (
 )
 
 
-def room_body(room: Room) -> RoomBody:
+def room_body(room: Room, member_count: int | UnsetType = UNSET) -> RoomBody:
     """Return the body of a room."""
     return RoomBody(
         id=room.pk,
@@ -30,6 +32,7 @@ def room_body(room: Room) -> RoomBody:
         answer_policy=room.answer_policy,
         default_persona=room.default_persona_id,
         archived=room.archived_at is not None,
+        member_count=member_count,
     )
 
 

@@ -1,9 +1,7 @@
 """Authentication of connections, in batches, when they open and while they are open."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from django.contrib.sessions.models import Session
 from django.db.models import OuterRef
@@ -12,11 +10,9 @@ from django.utils import timezone
 from accounts.mfa import lacks_required_mfa
 from accounts.models import ApiToken, User
 from accounts.services import users_for_sessions, users_for_tokens
-from rooms.executors import CHECKS, in_thread
 from rooms.fanout.credentials import Credential, RoomsByCredential
 from rooms.models import Room
-
-BATCH_SIZE: Final = 100
+from rooms.socket.batches import Batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,42 +31,15 @@ class Identity:
     credential: Credential
 
 
-class Authenticator:
-    """Authenticates requests in batches of up to `BATCH_SIZE`, one batch at a time.
+class Authenticator(Batches[Credentials, Identity | None]):
+    """Authenticates requests in batches."""
 
-    Requests that arrive during a query are queued and resolved in the next batch, so that a
-    thousand clients that reconnect at once cause only tens of queries. Runs on the event loop.
-    """
-
-    def __init__(self) -> None:
-        self._queue: list[tuple[Credentials, asyncio.Future[Identity | None]]] = []
-        self._worker: asyncio.Task[None] | None = None
+    def resolve_many(self, requests: Sequence[Credentials]) -> Sequence[Identity | None]:
+        return authenticate_many(requests)
 
     async def authenticate(self, credentials: Credentials) -> Identity | None:
         """Return the identity, or None for invalid credentials; raises database errors."""
-        future: asyncio.Future[Identity | None] = asyncio.get_running_loop().create_future()
-        self._queue.append((credentials, future))
-        if self._worker is None or self._worker.done():
-            self._worker = asyncio.create_task(self._work())
-        return await future
-
-    async def _work(self) -> None:
-        while self._queue:
-            batch, self._queue = self._queue[:BATCH_SIZE], self._queue[BATCH_SIZE:]
-            failure: Exception | None = None
-            identities: list[Identity | None] = [None] * len(batch)
-            try:
-                credentials = [presented for presented, _future in batch]
-                identities = await in_thread(CHECKS, authenticate_many, credentials)
-            except Exception as error:  # set on every future of the batch
-                failure = error
-            for (_presented, future), identity in zip(batch, identities, strict=True):
-                if future.cancelled():  # the client has disconnected
-                    continue
-                if failure is None:
-                    future.set_result(identity)
-                else:
-                    future.set_exception(failure)
+        return await self.resolve(credentials)
 
 
 def authenticate_many(many: Sequence[Credentials]) -> list[Identity | None]:

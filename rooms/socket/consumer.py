@@ -42,6 +42,7 @@ from rooms.protocol.commands import (
 from rooms.protocol.events import CommandDone, CommandRefused, encode
 from rooms.socket import snapshots
 from rooms.socket.dispatch import Outcome, execute
+from rooms.socket.joins import authorize
 from rooms.socket.token_bucket import TokenBucket
 
 log = structlog.get_logger(__name__)
@@ -168,17 +169,18 @@ class RoomsConsumer(AsyncWebsocketConsumer):
         """
         room_id = command.room
         earlier = self.connection.subscriptions.get(room_id)
-        read = snapshots.authorize_and_read
-        if earlier is not None or not self.hub.has_topic(room_id):
-            await in_thread(COMMANDS, snapshots.authorize_join, self.user, room_id)
-            read = snapshots.read_snapshot
+        is_counted = earlier is not None or not self.hub.has_topic(room_id)
+        if is_counted:
+            await authorize(self.user, room_id)
         if earlier is not None:
             await self.hub.unsubscribe(room_id, self.connection)
         subscription = await self.hub.subscribe(room_id, self.connection)
         try:
             # A client that does not read waits here before it makes the server read more for it.
             await self.connection.drained()
-            data = await in_thread(COMMANDS, read, self.user, room_id, command.after)
+            data = await snapshots.read_snapshot(
+                self.user, room_id, command.after, is_counted=is_counted
+            )
             snapshot = await snapshots.build_snapshot(command, data, subscription.streams)
             if subscription.revoked:  # the user was removed after the permission check
                 raise NotFound

@@ -1,51 +1,55 @@
 """Reads the snapshot for a client that joins: the events it has missed, or the state of the room.
 
-`read_snapshot` and its variants run in a thread and read the database; `build_snapshot` runs on the
-event loop and adds the deltas of answers that are streaming.
+`read_snapshot` checks the permission and returns a read that clients share; `build_snapshot` adds
+what differs between clients: permissions, and the deltas of unfinished answers.
+
+A shared read is right for each client, because it belongs to one seq of the room, and each field of
+the state changes with the seq: a change of a profile or of a persona is an event in each of its
+rooms. Exceptions are `runs[].position`, which is at most QUEUE_SECONDS old, and the choice of the
+members in a large room, which depends on presence.
 """
 
-from dataclasses import dataclass
-from typing import Final
+import time
+from collections.abc import Collection, Sequence
+from math import inf
+from typing import Final, cast
 from uuid import UUID
 
-from msgspec import Raw, structs
+from msgspec import Raw, Struct, json, structs
 
 from accounts import rate_limits
+from accounts.errors import NotFound
 from accounts.models import User
 from rooms import event_log, queries
+from rooms.executors import COMMANDS, in_thread
 from rooms.fanout.presence import present_users
 from rooms.fanout.publisher import LogEntry
-from rooms.models import Room
+from rooms.models import Room, Run, RunState
 from rooms.permissions import VIEW, access_room
 from rooms.protocol.commands import RoomJoin
 from rooms.protocol.compact import StreamNumbers, compact_started
-from rooms.protocol.events import RoomSnapshot
-from rooms.protocol.payloads import LiveAnswer, RoomState
-from rooms.runs.delta_store import delta_store
+from rooms.protocol.events import RoomSnapshot, encode
+from rooms.protocol.payloads import LiveAnswer, RoomState, RunBody
+from rooms.socket.joins import authorize
+from rooms.socket.shared_deltas import shared_deltas
+from rooms.socket.shared_reads import OpenAnswer, RoomRead, SharedReads
 
 MAX_READS: Final = 5
+QUEUE_SECONDS: Final = 1.0
+"""A position in the queue changes without an event; a state with queued runs is kept this long."""
+_NO_PERMISSIONS: Final = b"[]}"
 
 
-@dataclass(frozen=True, slots=True)
-class OpenAnswer:
-    """An answer whose run has started and not ended."""
-
-    run: UUID
-    message: UUID
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class SnapshotData:
-    """A room as read from the database, with all changes up to `seq` and perhaps later changes.
+class SnapshotData(Struct, frozen=True):
+    """A room as a client gets it, with all changes up to `seq` and perhaps later changes.
 
     Either `events` (the client catches up) or `state` (the client starts over) is set.
     """
 
     seq: int
-    events: list[LogEntry] | None
-    state: RoomState | None
-    open_answers: list[OpenAnswer]
+    events: tuple[LogEntry, ...] | None
+    state: Raw | None
+    open_answers: tuple[OpenAnswer, ...]
 
 
 def authorize_join(user: User, room_id: UUID) -> Room:
@@ -55,52 +59,114 @@ def authorize_join(user: User, room_id: UUID) -> Room:
     return room
 
 
-def read_snapshot(user: User, room_id: UUID, after: int | None) -> SnapshotData:
-    """Return the events after `after`, or the state; raises NotFound for users without access."""
-    return _read(access_room(user, room_id, VIEW), user, after)
+async def read_snapshot(
+    user: User, room_id: UUID, after: int | None, *, is_counted: bool = True
+) -> SnapshotData:
+    """Return the events after `after`, or the state, of a room that the client has subscribed to.
 
-
-def authorize_and_read(user: User, room_id: UUID, after: int | None) -> SnapshotData:
-    """Authorize a join and read the room, with one permission check."""
-    return _read(authorize_join(user, room_id), user, after)
-
-
-def _read(room: Room, user: User, after: int | None) -> SnapshotData:
-    """Read the room until its seq does not change during a read, at most MAX_READS times.
-
-    Every change increments the seq: if it has not changed, the data is consistent. Otherwise the
-    later changes also reach the connection as events, and the client drops duplicates.
+    A join that `is_counted` does not count against the rate limits again. Raises NotFound for users
+    without access.
     """
-    for _ in range(MAX_READS):
-        events = _events_after(room, after)
-        data = SnapshotData(
-            seq=room.last_seq,
-            events=events,
-            state=None if events is not None else queries.room_state(room, user),
-            open_answers=[
-                OpenAnswer(run=run.pk, message=run.answer_id, attempt=run.attempt)
-                for run in queries.streaming_answers(room.pk)
-                if run.answer_id is not None
-            ],
-        )
-        if Room.objects.filter(pk=room.pk, last_seq=data.seq).exists():
-            break
-        room = access_room(user, room.pk, VIEW)
-    return data
+    view = await authorize(user, room_id, is_counted=is_counted)
+    read, events = await _read(room_id, view.seq, after)
+    if read.until > view.seq:  # the user may have been removed by one of the later changes
+        view = await authorize(user, room_id, is_counted=True)
+    state = with_permissions(read.state, view.permissions) if events is None else None
+    return SnapshotData(read.seq, events, state, read.open_answers)
 
 
-def _events_after(room: Room, after: int | None) -> list[LogEntry] | None:
-    """Return the events after `after`, or None if the client needs the state.
+async def _read(
+    room_id: UUID, seq: int, after: int | None
+) -> tuple[RoomRead, tuple[LogEntry, ...] | None]:
+    """Return a shared read, with the events after `after`, or None if the client needs the state.
 
     A client is ahead of the log if the database was restored from a backup. The client also needs
     the state if it has missed more bytes than one read of the log returns: they would be buffered
     for each slow client.
     """
-    if after is None or after > room.last_seq or room.last_seq - after > event_log.REPLAY_LIMIT:
-        return None
-    events = event_log.events_after(room.pk, after, room.last_seq - after)
-    complete = len(events) == room.last_seq - after
-    return events if complete else None
+    if after is not None and 0 <= seq - after <= event_log.REPLAY_LIMIT:
+        read = await _logs.get(room_id, seq, after)
+        if (events := read.events_after(after)) is not None:
+            return read, events
+    return await _states.get(room_id, seq), None
+
+
+def read_state(room_id: UUID, present: Collection[UUID] = ()) -> RoomRead:
+    """Read the state of a room; `present` are users who are online. Raises NotFound.
+
+    If the seq changes during the read, the room is read again, at most MAX_READS times in all.
+    """
+    for _ in range(MAX_READS):
+        room = _room(room_id)
+        state = queries.room_state(room, [], present=present)
+        until = _last_seq(room_id)
+        if until == room.last_seq:
+            break
+    is_queued = any(run.state == RunState.QUEUED for run in state.runs)
+    return RoomRead(
+        seq=room.last_seq,
+        until=until,
+        open_answers=_open_answers(state.runs),
+        state=encode(state),
+        reusable_until=time.monotonic() + QUEUE_SECONDS if is_queued else inf,
+    )
+
+
+def read_log(room_id: UUID, after: int) -> RoomRead:
+    """Read the events after `after`, or the last ones of too many. Raises NotFound."""
+    seq = _last_seq(room_id)
+    events = event_log.last_events(room_id, after, seq)
+    answering = Run.objects.active().filter(room_id=room_id, answer__isnull=False)
+    rows = answering.values_list("pk", "answer_id", "attempt")
+    return RoomRead(
+        seq=seq,
+        open_answers=tuple(OpenAnswer(*row) for row in rows),
+        until=_last_seq(room_id),
+        events=tuple(events),
+        wanted=after,
+    )
+
+
+def with_permissions(state: bytes, permissions: list[str]) -> Raw:
+    """Return an encoded state with the permissions of a user: `permissions` is its last field."""
+    if not state.endswith(_NO_PERMISSIONS):
+        raise ValueError("the state has permissions")
+    return Raw(state[: -len(_NO_PERMISSIONS)] + json.encode(permissions) + b"}")
+
+
+def _room(room_id: UUID) -> Room:
+    room = Room.objects.filter(pk=room_id).first()
+    if room is None:
+        raise NotFound
+    return room
+
+
+def _last_seq(room_id: UUID) -> int:
+    seq = Room.objects.filter(pk=room_id).values_list("last_seq", flat=True).first()
+    if seq is None:
+        raise NotFound
+    return seq
+
+
+def _open_answers(runs: Sequence[RunBody]) -> tuple[OpenAnswer, ...]:
+    return tuple(
+        OpenAnswer(run=run.id, message=run.answer, attempt=run.attempt)
+        for run in runs
+        if run.answer is not None
+    )
+
+
+async def _fetch_state(room_id: UUID, _after: int) -> RoomRead:
+    present = await present_users(room_id)
+    return await in_thread(COMMANDS, read_state, room_id, present)
+
+
+async def _fetch_log(room_id: UUID, after: int) -> RoomRead:
+    return await in_thread(COMMANDS, read_log, room_id, after)
+
+
+_states = SharedReads(_fetch_state)
+_logs = SharedReads(_fetch_log)
 
 
 async def build_snapshot(
@@ -124,13 +190,13 @@ async def build_snapshot(
         since=command.after if complete and command.after is not None else data.seq,
         complete=complete,
         events=None if data.events is None else _frames(data.events, streams),
-        state=data.state,
+        state=cast("RoomState | None", data.state),  # Raw is copied by the encoder
         live=live,
         online=await present_users(command.room),
     )
 
 
-def _frames(events: list[LogEntry], streams: StreamNumbers | None) -> list[Raw]:
+def _frames(events: Sequence[LogEntry], streams: StreamNumbers | None) -> list[Raw]:
     """Return the events of the log, each `run.started` with the number of its attempt."""
     if streams is None:
         return event_log.raw_frames(events)
@@ -151,13 +217,13 @@ async def _live_answer(answer: OpenAnswer, command: RoomJoin) -> LiveAnswer:
     attempt, seq = (command.live or {}).get(answer.message, (0, -1))
     since, deltas = 0, None
     if attempt == answer.attempt:
-        stored = await delta_store().read(answer.message, attempt, seq)
+        stored = await shared_deltas.read(answer.message, attempt, seq)
         if stored is None:  # the store is unavailable: the client keeps its deltas
             since, deltas = seq + 1, []
         elif stored.deltas:
             since, deltas = seq + 1, stored.deltas[1:]
     if deltas is None:
-        stored = await delta_store().read(answer.message, answer.attempt)
+        stored = await shared_deltas.read(answer.message, answer.attempt)
         deltas = [] if stored is None else stored.deltas
     return LiveAnswer(
         message=answer.message,

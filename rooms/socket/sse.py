@@ -29,9 +29,10 @@ from rooms.fanout.publisher import LogEntry
 from rooms.fanout.transport import Frame, Send, Write
 from rooms.permissions import VIEW, access_room
 from rooms.protocol.events import AnyDurable, MessageDelta, RoomActivity, RoomRemoved, encode
-from rooms.runs.delta_store import delta_store
 from rooms.socket import snapshots
 from rooms.socket.handshake import counted_connection, is_at_connection_limit
+from rooms.socket.shared_deltas import shared_deltas
+from rooms.socket.shared_reads import OpenAnswer
 
 logger = structlog.get_logger(__name__)
 
@@ -175,7 +176,7 @@ async def _begin(request: StreamRequest, hub: RoomHub, connection: Connection) -
         after = batch[-1].seq
     subscription = await hub.subscribe(room_id, connection)
     try:
-        data = await in_thread(COMMANDS, snapshots.read_snapshot, user, room_id, after)
+        data = await snapshots.read_snapshot(user, room_id, after)
         deltas = [delta for answer in data.open_answers for delta in await _deltas(room_id, answer)]
         if data.events is None or subscription.revoked:
             await hub.unsubscribe(room_id, connection)
@@ -193,9 +194,9 @@ async def _begin(request: StreamRequest, hub: RoomHub, connection: Connection) -
     return True
 
 
-async def _deltas(room_id: UUID, answer: snapshots.OpenAnswer) -> list[MessageDelta]:
+async def _deltas(room_id: UUID, answer: OpenAnswer) -> list[MessageDelta]:
     """Return the stored deltas of an open answer; clients drop duplicates."""
-    stored = await delta_store().read(answer.message, answer.attempt)
+    stored = await shared_deltas.read(answer.message, answer.attempt)
     return [
         MessageDelta(
             room=room_id,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from accounts.models import Team, TeamRole, User
+from accounts.models import Team, TeamHandle, TeamMember, TeamRole, User
 from accounts.services import create_team, create_user
 from accounts.services.teams import add_team_member
 from agents.models import Persona
@@ -34,6 +34,18 @@ class Cast:
 
 def make_user(name: str) -> User:
     return create_user(name=name, email=f"{name.lower()}@example.com", verified=True)
+
+
+def add_people(cast: Cast, count: int) -> None:
+    """Add members to the team and the room: `Person 0` with the handle `p0`, and so on."""
+    people = User.objects.bulk_create(
+        User(name=f"Person {n}", email=f"p{n}@example.com", handle=f"p{n}") for n in range(count)
+    )
+    TeamMember.objects.bulk_create(TeamMember(team=cast.team, user=user) for user in people)
+    TeamHandle.objects.bulk_create(
+        TeamHandle(team=cast.team, handle=user.handle, holder=user.pk) for user in people
+    )
+    add_members(cast.refreshed(), people, RoomRole.MEMBER)
 
 
 @pytest.fixture

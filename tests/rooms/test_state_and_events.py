@@ -15,7 +15,7 @@ from agents.services import create_demo_persona, delete_persona, update_persona
 from rooms import services
 from rooms.event_log import events_after
 from rooms.models import Message, Room, Run
-from rooms.permissions import VIEW, access_room
+from rooms.permissions import VIEW, access_room, permissions_in
 from rooms.protocol.events import DurableEvent
 from rooms.queries import room_state
 from rooms.runs import lifecycle
@@ -46,7 +46,7 @@ REMOVES: dict[str, tuple[str, str, Callable[[State], object]]] = {
 def state_of(cast: Cast) -> State:
     """Return the state of the room as in a new snapshot."""
     room = access_room(cast.member, cast.room.pk, VIEW)
-    state: State = msgspec.to_builtins(room_state(room, cast.member))
+    state: State = msgspec.to_builtins(room_state(room, permissions_in(cast.member, room)))
     return state
 
 
@@ -64,6 +64,7 @@ def apply_event(state: State, event: State, me: str) -> None:
     else:
         rows, key = ADDS[area]
         _put(state[rows], event[area], key)
+    state["room"]["member_count"] = len(state["members"])
     (mine,) = [member for member in state["members"] if member["user"] == me]
     rights = ROOM_ROLES[mine["role"]]
     rights = rights - {"post", "moderate"} if state["room"]["archived"] else rights

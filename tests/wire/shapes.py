@@ -265,7 +265,7 @@ FRAMES: dict[str, Shape] = {
 # Keys that this version adds to the contract, or that the contract abbreviates with dots.
 ADDITIVE: dict[str, dict[str, Shape]] = {
     "room.snapshot": {"online": each(ID)},
-    "state": {"messages_complete": BOOL},
+    "state": {"messages_complete": BOOL, "members_complete": BOOL},
     "command.refused": {"retry_after": WAIT, "fields": OBJECT},
     "error": {"fields": OBJECT},
     "run": {
@@ -281,6 +281,7 @@ ADDITIVE: dict[str, dict[str, Shape]] = {
         "privacy": one_of("private", "team"),
         "default_persona": null_or(ID),
         "archived": BOOL,
+        "member_count": COUNT,
     },
     "member": {"user": ID, "name": TEXT, "handle": TEXT, "wood": TEXT, "role": ROLE},
     "persona": {"goal": TEXT, "enabled": BOOL},

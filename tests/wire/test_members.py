@@ -1,6 +1,7 @@
 """Membership of a room, and the effect of its changes on open connections."""
 
 import asyncio
+from urllib.parse import quote
 
 import pytest
 
@@ -36,6 +37,42 @@ def test_member_lists_the_members(server: Server, room: PopulatedRoom, member: P
     assert [one["user"] for one in listed["items"] if one["role"] == "owner"] == [
         room.members[0].user
     ]
+
+
+def test_members_are_found_by_a_part_of_name_or_handle(
+    server: Server, room: PopulatedRoom, member: Person, stranger: Person
+) -> None:
+    path = f"/rooms/{room.id}/members"
+    (me,) = [
+        one
+        for one in server.request("GET", path, member).body["items"]
+        if one["user"] == member.user
+    ]
+
+    def found(words: str) -> list[str]:
+        listed = server.request("GET", f"{path}?q={quote(words)}", member).body
+        return [one["user"] for one in listed["items"]]
+
+    assert found(me["handle"]) == found(f" @{me['handle']} ") == [member.user]
+    assert member.user in found(me["name"][:-1].upper())
+    assert found("nobody has this name") == []
+    assert len(found("")) == len(room.members)
+    assert server.request("GET", f"{path}?q={'x' * 81}", member).code == "invalid"
+    refused = server.request("GET", f"{path}?q=x", stranger)
+    assert refused.status == 404
+    assert refused == server.request("GET", f"/rooms/{UNKNOWN_ID}/members?q=x", stranger)
+
+
+async def test_state_and_room_have_the_number_of_members(
+    server: Server, room: PopulatedRoom, member: Person
+) -> None:
+    async with server.client(member) as client:
+        state = (await client.join(room.id))["state"]
+
+    assert state["members_complete"] is True
+    assert state["room"]["member_count"] == len(state["members"]) == len(room.members)
+    got = server.request("GET", f"/rooms/{room.id}", member).body
+    assert got["member_count"] == len(room.members)
 
 
 async def test_added_member_can_join(

@@ -32,6 +32,7 @@ from rooms.runs.deltas import Deltas  # noqa: E402
 from rooms.runs.lifecycle import Job  # noqa: E402
 from rooms.runs.runner import HEARTBEAT_SECONDS  # noqa: E402
 from rooms.socket import snapshots  # noqa: E402
+from rooms.socket.joins import Join, authorize_many  # noqa: E402
 from tests.cluster.harness.sessions import create_sessions  # noqa: E402
 
 OWNER: Final = "bench"
@@ -158,7 +159,8 @@ def _queries(room: str, user: str) -> int:
 
     person = User.objects.get(pk=user)
     with connection.execute_wrapper(counting):
-        snapshots.read_snapshot(person, UUID(room), None)
+        authorize_many([Join(person, UUID(room), is_counted=True)])
+        snapshots.read_state(UUID(room))
     return count
 
 

@@ -19,13 +19,13 @@ from accounts.services import create_token
 from rooms.fanout.credentials import Credential
 from rooms.socket import authentication
 from rooms.socket.authentication import (
-    BATCH_SIZE,
     Authenticator,
     Credentials,
     Identity,
     authenticate_many,
     revoked_credentials,
 )
+from rooms.socket.batches import BATCH_SIZE
 from rooms.socket.handshake import Handshake
 from tests.deadlines import DEADLINE
 from tests.rooms.conftest import make_user

@@ -1,19 +1,15 @@
 """A member removed between the permission check and the snapshot receives nothing of the room."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 import pytest
 from pytest_django import Settings
 
-from accounts.models import User
 from rooms import services
 from rooms.fanout.credentials import Credential
 from rooms.socket import snapshots
 from rooms.socket.sse import StreamRequest, _begin
-from tests.deadlines import DEADLINE
 from tests.rooms.conftest import Cast
 from tests.rooms.fanout.harness import Harness, SocketClient, run_harness
 
@@ -72,13 +68,17 @@ async def test_stream_of_a_member_removed_during_its_start_sends_nothing(
 ) -> None:
     async with run_harness() as harness:
         removed = harness.connect(cast.member)
-        loop = asyncio.get_running_loop()
         read_snapshot = snapshots.read_snapshot
 
-        def read_and_remove(user: User, room_id: UUID, after: int | None) -> snapshots.SnapshotData:
-            data = read_snapshot(user, room_id, after)
-            services.remove_member(user=cast.owner, room_id=room_id, member_id=user.pk)
-            asyncio.run_coroutine_threadsafe(harness.settled(removed), loop).result(DEADLINE)
+        async def read_and_remove(*arguments: Any) -> snapshots.SnapshotData:
+            data = await read_snapshot(*arguments)
+            await harness.do(
+                services.remove_member,
+                user=cast.owner,
+                room_id=cast.room.pk,
+                member_id=cast.member.pk,
+            )
+            await harness.settled(removed)
             return data
 
         monkeypatch.setattr(snapshots, "read_snapshot", read_and_remove)

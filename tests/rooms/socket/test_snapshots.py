@@ -1,20 +1,20 @@
 """A client that rejoins gets the events that it has missed, or the state of the room."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import pytest
 from pytest_django import Settings
 
+from accounts.errors import MaruError
 from accounts.models import User
 from rooms import event_log, queries
 from rooms.fanout.publisher import LogEntry
-from rooms.models import Room
-from rooms.permissions import access_room
-from rooms.protocol.events import encode
+from rooms.permissions import RoomView, view_many
 from rooms.protocol.payloads import RoomState
 from rooms.services import post_message
-from rooms.socket import snapshots
-from rooms.socket.snapshots import read_snapshot
+from rooms.socket import joins
+from rooms.socket.snapshots import read_log, read_state
 from tests.rooms.conftest import Cast
 from tests.rooms.fanout.harness import run_harness
 
@@ -33,10 +33,10 @@ def test_events_of_several_queries_are_returned_together(
     post(cast, 7)
     last = cast.refreshed().last_seq
 
-    data = read_snapshot(cast.member, cast.room.pk, last - 7)
+    events = read_log(cast.room.pk, last - 7).events_after(last - 7)
 
-    assert data.events == event_log.events_after(cast.room.pk, last - 7)
-    assert len(data.events) == 7
+    assert events == tuple(event_log.events_after(cast.room.pk, last - 7))
+    assert len(events) == 7
 
 
 def test_events_over_the_byte_limit_are_replaced_by_the_state(
@@ -46,12 +46,10 @@ def test_events_over_the_byte_limit_are_replaced_by_the_state(
     post(cast, 5, "x" * 3_000)
     last = cast.refreshed().last_seq
 
-    few = read_snapshot(cast.member, cast.room.pk, last - 1)
-    many = read_snapshot(cast.member, cast.room.pk, last - 5)
+    read = read_log(cast.room.pk, last - 5)
 
-    assert few.events is not None
-    assert many.events is None
-    assert many.state is not None
+    assert read.events_after(last - 1) is not None
+    assert read.events_after(last - 5) is None
 
 
 def test_state_over_the_byte_limit_has_fewer_messages_and_says_so(
@@ -61,7 +59,7 @@ def test_state_over_the_byte_limit_has_fewer_messages_and_says_so(
     sent = [message.seq for message in cast.room.messages.order_by("seq")]
 
     def state(before: int | None = None) -> RoomState:
-        return queries.room_state(cast.refreshed(), cast.member, before)
+        return queries.room_state(cast.refreshed(), [], before)
 
     assert state().messages_complete
     monkeypatch.setattr(queries, "MAX_BYTES", 13_000)  # text and HTML of two messages
@@ -81,12 +79,11 @@ def test_longest_messages_fit_into_a_bounded_snapshot(cast: Cast) -> None:
     for text in longest * 5:
         post(cast, 1, text)
 
-    state = read_snapshot(cast.member, cast.room.pk, None).state
-    replayed = read_snapshot(cast.member, cast.room.pk, 0)
+    state = read_state(cast.room.pk).state
+    replayed = read_log(cast.room.pk, 0)
 
-    assert state is not None
-    assert len(encode(state)) < queries.MAX_BYTES * 1.1
-    assert replayed.events is None
+    assert len(state) < queries.MAX_BYTES * 1.1
+    assert replayed.events_after(0) is None
 
 
 def test_log_is_read_to_its_end_in_parts_of_bounded_size(
@@ -108,17 +105,20 @@ def test_log_is_read_to_its_end_in_parts_of_bounded_size(
 
 
 def test_client_that_is_up_to_date_gets_no_events(cast: Cast) -> None:
-    data = read_snapshot(cast.member, cast.room.pk, cast.refreshed().last_seq)
+    last = cast.refreshed().last_seq
 
-    assert (data.events, data.state) == ([], None)
+    assert read_log(cast.room.pk, last).events_after(last) == ()
 
 
 @pytest.mark.parametrize("ahead", [1, 10**9])
-def test_client_ahead_of_the_log_gets_the_state(cast: Cast, ahead: int) -> None:
-    data = read_snapshot(cast.member, cast.room.pk, cast.refreshed().last_seq + ahead)
+@pytest.mark.django_db(transaction=True)
+async def test_client_ahead_of_the_log_gets_the_state(cast: Cast, ahead: int) -> None:
+    async with run_harness() as harness:
+        last = await harness.do(lambda: cast.refreshed().last_seq)
+        snapshot = await harness.connect(cast.member).join(cast.room.pk, last + ahead)
 
-    assert data.events is None
-    assert data.state is not None
+    assert not snapshot["complete"]
+    assert snapshot["state"]["room"]["id"] == str(cast.room.pk)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -128,11 +128,11 @@ async def test_join_of_a_subscribed_room_checks_permission_once_and_refuses_a_st
     settings.RATE_LIMITS = False
     checked: list[User] = []
 
-    def counted(user: User, room_id: UUID, permission: str) -> Room:
-        checked.append(user)
-        return access_room(user, room_id, permission)
+    def counted(asked: Sequence[tuple[User, UUID]]) -> list[RoomView | MaruError]:
+        checked.extend(user for user, _room in asked)
+        return view_many(asked)
 
-    monkeypatch.setattr(snapshots, "access_room", counted)
+    monkeypatch.setattr(joins, "view_many", counted)
     async with run_harness() as harness:
         owner, member, stranger = map(harness.connect, (cast.owner, cast.member, cast.stranger))
         for client in (owner, member, stranger):
