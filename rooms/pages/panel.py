@@ -27,6 +27,7 @@ def panel_context(room: Room, state: RoomState) -> dict[str, Any]:
             (each, words[each.role], namesakes.handle(each.user, each.name, each.handle))
             for each in _by_role(state.members)
         ],
+        "people_count": state.room.member_count,
         "answering": answering(state),
         "today": _today(room),
     }

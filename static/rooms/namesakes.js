@@ -30,12 +30,14 @@ export function lookAlikeKey(name) {
 }
 
 /**
- * @param {Pick<RoomState, "members" | "personas">} state
+ * @param {Pick<RoomState, "members" | "membersComplete" | "personas">} state
  * @param {{id: string | null, name: string, handle: string}} author
- * @returns {string} `@handle` if another member or persona has a name like the author's; else nothing
+ * @returns {string} `@handle` if another member or persona has a name like the author's, or may have one because the
+ *   author is not among the known members of a large room; else nothing
  */
-export function shownHandle({ members, personas }, { id, name, handle }) {
+export function shownHandle({ members, membersComplete, personas }, { id, name, handle }) {
   if (!handle) return "";
+  if (!membersComplete && !members.has(id ?? "") && !personas.has(id ?? "")) return `@${handle}`;
   const key = lookAlikeKey(name);
   const isAlike = (/** @type {string} */ otherId, /** @type {string} */ other) =>
     otherId !== id && lookAlikeKey(other) === key;

@@ -2,11 +2,13 @@
 // The panel next to the timeline, and the activity indicators in the sidebar.
 
 import { clone, part, setMark, setText } from "./elements.js";
+import { matches } from "./member_loader.js";
 import { shownHandle } from "./namesakes.js";
 import { setPersonaStatus, setRoomWorking } from "../maru/sidebar.js";
 import { gettext } from "../maru/translations.js";
 
 /** @typedef {import("./room_state.js").RoomState} RoomState */
+/** @typedef {import("./member_loader.js").MemberLoader} MemberLoader */
 /** @typedef {import("./protocol.js").Member} Member */
 /** @typedef {import("./protocol.js").Persona} Persona */
 /** @typedef {import("./protocol.js").Run} Run */
@@ -16,11 +18,21 @@ export class Panel {
    * @param {HTMLElement} panel
    * @param {RoomState} state
    * @param {Record<string, string>} roles the label of each role
+   * @param {MemberLoader} loader
    */
-  constructor(panel, state, roles) {
+  constructor(panel, state, roles, loader) {
     this.panel = panel;
     this.state = state;
     this.roles = roles;
+    this.loader = loader;
+    this.find = /** @type {HTMLInputElement} */ (part(panel, "[data-panel-find]"));
+    this.find.addEventListener("input", () => {
+      loader.find(this.#words);
+      this.showPeople();
+    });
+    this.more = part(panel, "[data-panel-more]");
+    this.more.addEventListener("click", () => loader.loadMore());
+    this.#showSearch();
   }
 
   showPersonas() {
@@ -33,11 +45,24 @@ export class Panel {
   showPeople() {
     const list = part(this.panel, "[data-panel-people]");
     const rank = (/** @type {Member} */ { role }) => (role === "owner" ? 0 : 1);
-    const people = [...this.state.members.values()].sort(
-      (one, other) => rank(one) - rank(other) || one.name.localeCompare(other.name),
-    );
+    const people = [...this.state.members.values()]
+      .filter((one) => matches(one, this.#words))
+      .sort((one, other) => rank(one) - rank(other) || one.name.localeCompare(other.name));
     list.replaceChildren(...people.map((one) => this.#person(one)));
-    setText(this.panel, "[data-panel-person-count]", String(people.length));
+    setText(this.panel, "[data-panel-person-count]", String(this.state.memberCount));
+    this.#showSearch();
+  }
+
+  /** The typed part of a name, in lower case. */
+  get #words() {
+    const words = this.state.membersComplete ? "" : this.find.value;
+    return words.trim().replace(/^@/, "").normalize("NFKC").toLowerCase();
+  }
+
+  /** Shows the search and the button for more members in a large room. */
+  #showSearch() {
+    part(this.panel, "[data-panel-search]").hidden = this.state.membersComplete;
+    this.more.hidden = this.state.membersComplete || Boolean(this.#words) || !this.loader.hasMore;
   }
 
   /** Shows which personas are answering or queued. */

@@ -29,11 +29,11 @@
 /** @typedef {{
  *   id: string, team: string, name: string, topic: string, privacy: string,
  *   answer_policy: "default" | "mention" | "thread" | "off", default_persona: string | null,
- *   archived: boolean,
+ *   archived: boolean, member_count?: number,
  * }} Room */
 
 /** @typedef {{
- *   room: Room, members: Member[], personas: Persona[], permissions: string[],
+ *   room: Room, members: Member[], members_complete?: boolean, personas: Persona[], permissions: string[],
  *   messages: Message[], messages_complete: boolean, runs: Run[],
  * }} FullState */
 

@@ -11,6 +11,7 @@ import { startEarlierMessages } from "./timeline/earlier_messages.js";
 import { startMessageTools } from "./timeline/message_tools.js";
 import { Outbox } from "./connection/outbox.js";
 import { showUnsentMessages } from "./composer/unsent_messages.js";
+import { MemberLoader } from "./member_loader.js";
 import { Panel, startPanelToggle } from "./panel.js";
 import { part, setText } from "./elements.js";
 import { ReadPosition } from "./timeline/read_position.js";
@@ -42,7 +43,11 @@ clock.addSample(data.now, performance.timeOrigin + responseTime());
 const count = startClock(document, clock);
 
 const view = new TimelineView(timelineElement, state, { handle: data.handle, attempts: data.attempts, count });
-const panel = new Panel(part(document, "#panel"), state, data.roles);
+const memberLoader = new MemberLoader(state, (members) => {
+  roomSync.apply({ type: "members.loaded", members });
+  composer.picker.refresh();
+});
+const panel = new Panel(part(document, "#panel"), state, data.roles, memberLoader);
 const statusLine = new StatusLine(part(page, "[data-line]"), page, nameOf);
 const scroll = new Scroll(part(page, "[data-scroll]"), part(page, "[data-newer]"), () => readPosition.schedule());
 const readPosition = new ReadPosition({ seen: seqInView, send: sendRead, sent: 0 });
@@ -80,6 +85,7 @@ const composer = new Composer(/** @type {HTMLFormElement} */ (part(page, "[data-
     scroll.toEnd();
   },
   typing: () => socket.send({ type: "member.type", room: state.room.id }),
+  findMembers: (words) => memberLoader.find(words),
   async preview(question) {
     const command = { type: "message.preview", room: state.room.id, ...question, mentions_first: true };
     return (await socket.request(command)).personas;
@@ -293,7 +299,7 @@ startAnswerButtons(timelineElement, view, actions);
 startMessageTools(timelineElement, view, actions);
 startCopyButtons(timelineElement, (article) => view.messageOf(article)?.text ?? "");
 startEarlierMessages(timelineElement, ({ articles, data: { state: earlier, ended } }, put) => {
-  state.apply({ type: "history.loaded", messages: earlier.messages, runs: ended });
+  state.apply({ type: "history.loaded", messages: earlier.messages, runs: ended, members: earlier.members });
   scroll.keep(() => {
     put();
     view.register(articles);

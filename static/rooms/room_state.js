@@ -53,8 +53,11 @@ export class RoomState {
   seq = -1;
   /** @type {Room} */
   room;
-  /** @type {Map<string, Member>} */
+  /** All members, or in a large room those that are known. @type {Map<string, Member>} */
   members = new Map();
+  membersComplete = true;
+  /** The members of a large room that are not known. */
+  #unknownMembers = 0;
   /** @type {Map<string, Persona>} */
   personas = new Map();
   /** @type {Set<string>} */
@@ -95,6 +98,7 @@ export class RoomState {
     if (frame.type === "room.snapshot") return this.#applySnapshot(/** @type {any} */ (frame));
     if (frame.type === "message.delta") return this.#applyDelta(/** @type {any} */ (frame));
     if (frame.type === "history.loaded") return this.#applyHistory(frame);
+    if (frame.type === "members.loaded") return this.#addMembers(frame.members);
     if (typeof frame.seq !== "number") return this.#applyEphemeral(frame);
     if (frame.seq <= this.seq) return [];
     if (frame.seq > this.seq + 1) throw new Gap(true);
@@ -110,6 +114,11 @@ export class RoomState {
       after: this.seq,
       live: Object.fromEntries(started.map(([id, { attempt, seq }]) => [id, [attempt, seq]])),
     };
+  }
+
+  /** @returns {number} the number of all members */
+  get memberCount() {
+    return this.members.size + this.#unknownMembers;
   }
 
   /** The queued and running runs, in queue order. @returns {Run[]} */
@@ -171,6 +180,9 @@ export class RoomState {
     this.seq = seq;
     this.room = fullState.room;
     this.members = new Map(fullState.members.map((member) => [member.user, member]));
+    this.membersComplete = fullState.members_complete ?? true;
+    const count = fullState.room.member_count ?? this.members.size;
+    this.#unknownMembers = this.membersComplete ? 0 : Math.max(count - this.members.size, 0);
     this.personas = new Map(fullState.personas.map((persona) => [persona.id, persona]));
     this.permissions = new Set(fullState.permissions);
     this.messages = new Map(fullState.messages.map((message) => [message.id, message]));
@@ -241,11 +253,20 @@ export class RoomState {
   }
 
   /** @param {Frame} frame @returns {Change[]} */
-  #applyHistory({ messages, runs }) {
+  #applyHistory({ messages, runs, members }) {
+    this.#addMembers(members ?? []); // the authors of the messages
     const later = [...this.messages];
     this.messages = new Map([...messages.map((/** @type {Message} */ m) => [m.id, m]), ...later]);
     for (const run of runs) if (!this.runs.has(run.id)) this.runs.set(run.id, run);
     return [];
+  }
+
+  /** Adds members of a large room that were not known. @param {Member[]} members @returns {Change[]} */
+  #addMembers(members) {
+    const added = this.membersComplete ? [] : members.filter(({ user }) => !this.members.has(user));
+    for (const member of added) this.members.set(member.user, member);
+    this.#unknownMembers = Math.max(this.#unknownMembers - added.length, 0);
+    return [{ what: "people" }];
   }
 
   /** @param {Frame} frame @returns {Change[]} */
@@ -303,6 +324,8 @@ export class RoomState {
 
   /** @param {Frame} frame @returns {Change[]} */
   #applyMember({ type, member, user }) {
+    const isKnown = this.members.has(user ?? member?.user);
+    if (!isKnown && type !== "member.added" && this.#unknownMembers) this.#unknownMembers -= 1;
     if (type === "member.removed") this.members.delete(user);
     else if (member) this.members.set(member.user, member);
     const mine = member?.user === this.me;

@@ -2,6 +2,7 @@
 // Suggests personas, then people, while a mention is being written.
 
 import { clone, part, setMark, setText } from "../elements.js";
+import { matches } from "../member_loader.js";
 import { workWords } from "../timeline/message_view.js";
 import { nextIndex } from "../../maru/menu.js";
 import { gettext } from "../../maru/translations.js";
@@ -32,9 +33,7 @@ export function mentionAt(text, caret) {
  * @returns {Named[]} matches; names and handles that start with the words come first
  */
 export function matching(all, words) {
-  const fits = [...all].filter(({ name, handle }) =>
-    [name, handle].some((one) => one.toLowerCase().includes(words)),
-  );
+  const fits = [...all].filter((one) => matches(one, words));
   const begins = (/** @type {Named} */ { name, handle }) =>
     [name, handle].some((one) => one.toLowerCase().startsWith(words));
   return [...fits.filter(begins), ...fits.filter((one) => !begins(one))].slice(0, MOST);
@@ -48,11 +47,13 @@ export class MentionPicker {
    * @param {HTMLElement} box
    * @param {HTMLTextAreaElement} field
    * @param {RoomState} state
+   * @param {(words: string) => void} find loads more members whose name or handle contains the words
    */
-  constructor(box, field, state) {
+  constructor(box, field, state, find) {
     this.box = box;
     this.field = field;
     this.state = state;
+    this.find = find;
     field.setAttribute("aria-autocomplete", "list");
     field.setAttribute("aria-controls", box.id);
     for (const event of ["input", "click"]) field.addEventListener(event, () => this.update());
@@ -76,6 +77,11 @@ export class MentionPicker {
     if (!token) return this.close();
     this.#start = token.start;
     this.#list(token.words);
+  }
+
+  /** Updates the list after more members were loaded. */
+  refresh() {
+    if (document.activeElement === this.field) this.update();
   }
 
   close() {
@@ -104,6 +110,7 @@ export class MentionPicker {
 
   /** @param {string} words */
   #list(words) {
+    this.find(words);
     const personas = matching(this.state.personas.values(), words).map((one) => this.#persona(one));
     const others = [...this.state.members.values()].filter(({ user }) => user !== this.state.me);
     const people = matching(others, words).map((one) => this.#person(one));

@@ -23,7 +23,8 @@ const { table, pairs } = JSON.parse(process.argv[1]);
 setLookAlikes(table);
 const members = new Map([["1", { user: "1", name: "Kim" }], ["2", { user: "2", name: "Mina" }]]);
 const personas = new Map([["3", { id: "3", name: "mina" }]]);
-const shown = (id, name) => shownHandle({ members, personas }, { id, name, handle: "h" });
+const state = { members, membersComplete: true, personas };
+const shown = (id, name) => shownHandle(state, { id, name, handle: "h" });
 console.log(JSON.stringify({
   alike: pairs.map(([one, other]) => lookAlikeKey(one) === lookAlikeKey(other)),
   shown: [shown("1", "Kim"), shown("2", "Mina"), shown("3", "mina"), shown("gone", "K\\u0456m"),
