@@ -1,100 +1,143 @@
-"""The cost of joining a room with a million messages, compared with a small room."""
+"""Joining: storms into one and into many rooms, a large room, the tutorial's rate, a long history.
 
+The CPU time is that of the web process. A storm begins after all its members have connected.
+"""
+
+import time
 from contextlib import ExitStack
 from statistics import median
-from typing import Final
+from typing import Any, Final
 
-import psycopg
-
+from tests.bench.fanout import long_history
 from tests.bench.fanout.json_process import JsonProcess
-from tests.bench.fanout.servers import MaruServer, bearer_headers
+from tests.bench.fanout.servers import MaruServer, TutorialServer, Workload
+from tests.bench.fanout.storms import Storm, connect, join_all, member_sockets
 from tests.bench.report.figures import Figure
 from tests.bench.resources import Resources
+from tests.cluster.harness.resource_usage import memory_bytes
 from tests.cluster.harness.services import missing_packages
+from tests.live import PopulatedRoom
 
-MESSAGES: Final = 1_000_000
-FEW: Final = 60
-JOINS: Final = 40
+JOINS: Final = 1_000
 ROUNDS: Final = 3
-JOIN: Final = "W6 join of a room with 1,000,000 messages, p50"
-NOTE: Final = (
-    "from sending room.join with `after: null` to the whole snapshot at the socket: the time of "
-    "the server plus a small constant."
+CONCURRENCY: Final = 100
+SETTLE_SECONDS: Final = 1.0
+ONE_ROOM: Final = "W7 CPU per join, 1,000 joins of one room"
+MANY_ROOMS: Final = "W7 CPU per join, 10 joins of each of 100 rooms"
+LARGE_ROOM: Final = "W7 CPU of a join after a message, 2,000 members ÷ 100 members"
+MEMORY: Final = "W7 memory per socket in a room of 2,000 members"
+RATE: Final = "W7 sign-ins with join per second, Maru ÷ tutorial"
+RATE_NOTE: Final = (
+    "1,000 users with the cookie of a session connect at once, and join at once when all are "
+    "connected; the users of the tutorial have no session and join when they connect."
 )
-
-# The columns that differ between the copies of a message and of its event.
-_NEW_VALUES: Final = {
-    "rooms_message": {"id": "gen_random_uuid()", "client_id": "NULL", "seq": "source.seq + n"},
-    "rooms_roomevent": {
-        "id": "nextval(pg_get_serial_sequence('rooms_roomevent', 'id'))",
-        "seq": "source.seq + n",
-    },
-}
 
 
 def measure(resources: Resources) -> list[Figure]:
-    """Join a small room and a huge room in turn."""
+    """Measure storms, then single joins."""
     if absent := missing_packages():
-        return [Figure(JOIN, None, "ms", 20, note=f"not installed: {', '.join(absent)}")]
+        return [Figure(ONE_ROOM, None, "ms", 3, note=f"not installed: {', '.join(absent)}")]
+    rounds = 1 if resources.quick else ROUNDS
     with ExitStack() as stack:
-        installation = resources.production("joins")
-        maru = MaruServer(resources.folder, stack, installation)
-        maru.rooms = installation.populate(2, 5)
-        for room, messages in zip(maru.rooms, (FEW, MESSAGES), strict=True):
-            maru.source.request("post", room=room.id, owner=room.members[0].user)
-            copy_last_message(installation.env["MARU_DATABASE_URL"], room.id, messages)
-        clients = []
-        for room in maru.rooms:
-            client = stack.enter_context(
-                JsonProcess("tests.bench.fanout.load_client", log=resources.folder / "client.log")
-            )
-            socket = {"room": 0, "headers": bearer_headers(room.members[0].token)}
-            fields = {"path": maru.path, "sockets": [socket], "concurrency": 1, "seconds": 30}
-            client.request("connect", port=maru.port, **fields)
-            clients.append(client)
-        return _figures(maru, clients)
-
-
-def _figures(maru: MaruServer, clients: list[JsonProcess]) -> list[Figure]:
-    took: list[list[float]] = [[], []]
-    for _round in range(ROUNDS):
-        for client, room, rounds in zip(clients, maru.rooms, took, strict=True):
-            join = [{"room": room.id, "after": None}]
-            samples = [client.request("join", rooms=join)["took"][0] for _ in range(JOINS)]
-            rounds.append(median(samples))
-    few, many = (
-        maru.source.request("queries", room=room.id, user=room.members[0].user)
-        for room in maru.rooms
-    )
-    small = f"W6 join of a room with {FEW} messages, p50"
-    return [
-        Figure(JOIN, median(took[1]), "ms", 20, tuple(took[1]), NOTE),
-        Figure(small, median(took[0]), "ms", None, tuple(took[0])),
-        Figure("W6 additional queries in the large room", many - few, "", 0),
-        Figure("W6 queries of a join", many, ""),
-    ]
-
-
-def copy_last_message(database: str, room: str, count: int) -> None:
-    """Copy the last message of a room and its event `count` times by SQL, without publishing."""
-    with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute("SET session_replication_role = replica")  # disables triggers per row
-        for table in _NEW_VALUES:
-            _copy_last_row(connection, table, room, count)
-        connection.execute(
-            "UPDATE rooms_room SET last_seq = last_seq + %s WHERE id = %s", [count, room]
+        maru = MaruServer(resources.folder, stack, resources.production("joins"))
+        tutorial = TutorialServer(resources.folder, stack, resources.redis.url)
+        client = stack.enter_context(
+            JsonProcess("tests.bench.fanout.load_client", log=resources.folder / "client.log")
         )
-        connection.execute("ANALYZE rooms_message, rooms_roomevent")
+        populate = maru.installation.populate
+        (one,), many = populate(1, JOINS), populate(100, JOINS // 100)
+        (small,), (large,) = populate(1, 100), populate(1, 2_000)
+        _storm(maru, client, many)  # warm-up: the first joins load modules
+        return [
+            _cpu(maru, client, ONE_ROOM, [one], rounds, goal=3),
+            _cpu(maru, client, MANY_ROOMS, many, rounds, goal=6),
+            _large_room(maru, client, small, large, rounds),
+            _memory(maru, client, large),
+            _rate(maru, tutorial, client, one, rounds),
+            *long_history.measure(maru, client, rounds),
+        ]
 
 
-def _copy_last_row(connection: psycopg.Connection, table: str, room: str, count: int) -> None:
-    """Copy the last row of a room; the column names are read from the database."""
-    described = connection.execute(f"SELECT * FROM {table} LIMIT 0").description or []
-    names = [column.name for column in described]
-    values = [_NEW_VALUES[table].get(name, f"source.{name}") for name in names]
-    query = (
-        f"INSERT INTO {table} ({', '.join(names)}) SELECT {', '.join(values)} "
-        f"FROM {table} AS source, generate_series(1, %s) AS n WHERE source.room_id = %s "
-        f"AND source.seq = (SELECT max(seq) FROM {table} WHERE room_id = %s)"
-    )
-    connection.execute(query.encode(), [count, room, room])
+def _storm(maru: MaruServer, client: JsonProcess, rooms: list[PopulatedRoom]) -> Storm:
+    connect(maru, client, member_sockets(rooms, JOINS), CONCURRENCY)
+    storm = join_all(maru, client, rooms)
+    _close(client)
+    return storm
+
+
+def _cpu(
+    maru: MaruServer,
+    client: JsonProcess,
+    name: str,
+    rooms: list[PopulatedRoom],
+    rounds: int,
+    goal: float,
+) -> Figure:
+    storms = [_storm(maru, client, rooms) for _round in range(rounds)]
+    costs = tuple(storm.cpu_ms for storm in storms)
+    rate = median(storm.joins / storm.seconds for storm in storms)
+    size = storms[-1].bytes / storms[-1].joins / 1e3
+    note = f"{rate:.0f} joins per second, {size:.1f} KB each."
+    return Figure(name, median(costs), "ms", goal, costs, note)
+
+
+def _large_room(
+    maru: MaruServer, client: JsonProcess, small: PopulatedRoom, large: PopulatedRoom, rounds: int
+) -> Figure:
+    """Join both rooms in turn with one socket, each time after a new message."""
+    costs: dict[str, list[float]] = {small.id: [], large.id: []}
+    for _round in range(rounds):
+        for room in (small, large):
+            connect(maru, client, member_sockets([room], 1), 1)
+            samples = []
+            for _join in range(20):
+                maru.source.request("post", room=room.id, owner=room.members[0].user)
+                samples.append(join_all(maru, client, [room]).cpu_ms)
+            costs[room.id].append(sum(samples) / len(samples))
+            _close(client)
+    ratios = tuple(many / few for few, many in zip(*costs.values(), strict=True))
+    few, many = (median(each) for each in costs.values())
+    note = f"{few:.1f} and {many:.1f} ms."
+    return Figure(LARGE_ROOM, median(ratios), "×", 1.2, ratios, note)
+
+
+def _memory(maru: MaruServer, client: JsonProcess, large: PopulatedRoom) -> Figure:
+    """Compare the memory of the web process before and after half of a large room has joined."""
+    before = memory_bytes(maru.pid)
+    connect(maru, client, member_sockets([large], JOINS), CONCURRENCY)
+    join_all(maru, client, [large])
+    client.request("idle", seconds=SETTLE_SECONDS)
+    used = memory_bytes(maru.pid) - before
+    _close(client)
+    return Figure(MEMORY, used / JOINS / 1e3, "KB", 45)
+
+
+def _rate(
+    maru: MaruServer,
+    tutorial: TutorialServer,
+    client: JsonProcess,
+    room: PopulatedRoom,
+    rounds: int,
+) -> Figure:
+    cookies = maru.source.request("sessions", users=[person.user for person in room.members])
+    common = [f"Origin: {maru.installation.url}", "Sec-WebSocket-Protocol: maru.v1"]
+    users: list[dict[str, Any]] = [
+        {"room": 0, "headers": [f"Cookie: {cookie}", *common]} for cookie in cookies
+    ]
+    workload = Workload("W7", rooms=1, members=JOINS, rate=0, tutorial_chunks=0)
+    rates: list[tuple[float, float]] = []
+    for _round in range(rounds):
+        seconds = connect(maru, client, users, JOINS) + join_all(maru, client, [room]).seconds
+        _close(client)
+        other = connect(tutorial, client, tutorial.sockets(workload), JOINS)
+        _close(client)
+        rates.append((JOINS / seconds, JOINS / other))
+    ratios = tuple(ours / theirs for ours, theirs in rates)
+    ours, theirs = (median(each) for each in zip(*rates, strict=True))
+    note = f"{RATE_NOTE} {ours:.0f} and {theirs:.0f} per second."
+    return Figure(RATE, median(ratios), "×", 3, ratios, note, at_least=True)
+
+
+def _close(client: JsonProcess) -> None:
+    client.request("close")
+    time.sleep(SETTLE_SECONDS)  # the server notices the ends of the connections

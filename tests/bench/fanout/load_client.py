@@ -28,6 +28,7 @@ PONG: Final = 0x8A
 SNAPSHOT: Final = b'{"type":"room.snapshot"'
 JOINS_AT_ONCE: Final = 50
 KNOWN_DATA: Final = 1_000
+STORM_SECONDS: Final = 30.0
 SILENCE_SECONDS: Final = 4.0
 """After this many seconds without a frame the client stops waiting for more."""
 
@@ -170,6 +171,20 @@ class LoadClient:
         while received.frames < len(self._sockets):
             self._read(received, 0.1)
         return {}
+
+    def storm(self, rooms: Sequence[Any]) -> dict[str, Any]:
+        """Join the room of each socket at once; return the seconds until all have a snapshot."""
+        received = _Reception(SNAPSHOT)
+        began = time.monotonic()
+        for client in self._sockets.values():
+            command = {"type": "room.join", "ref": "join", "live": {}, **rooms[client.room]}
+            client.send(TEXT, json.dumps(command).encode())
+        while received.frames < len(self._sockets):
+            self._read(received, 0.1)
+            if received.silence() > STORM_SECONDS:
+                raise ConnectionError(f"{received.frames} of {len(self._sockets)} snapshots")
+        seconds = time.monotonic() - began
+        return {"joins": received.frames, "seconds": seconds, "bytes": received.bytes}
 
     def receive(self, prefix: str) -> dict[str, Any]:
         """Count the frames that start with `prefix` up to the number in a second request.
