@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 from uuid import uuid4
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -69,15 +69,14 @@ class PopulatedRoom:
 class Installation:
     """One server in the embedded profile, started on entry and stopped on exit.
 
-    The first start finds an empty database with Maru's tables, because migrating takes seconds;
-    with `is_new`, it finds no data folder.
+    Its first start finds an empty database with Maru's tables, because migrating takes seconds.
     """
 
     entry: Sequence[str] = ("-m", "maru.server")
+    is_migrated: ClassVar[bool] = True
 
-    def __init__(self, folder: Path, *, is_new: bool = False, **env: str) -> None:
+    def __init__(self, folder: Path, **env: str) -> None:
         self.folder = folder
-        self.is_new = is_new
         self.port = free_port()
         self.env = {
             **{k: v for k, v in os.environ.items() if not k.startswith("MARU_")},
@@ -187,7 +186,7 @@ class Installation:
 
     def _copy_database(self) -> None:
         """Let the first start find a migrated database."""
-        if self.is_new or "MARU_DATABASE_URL" in self.env:
+        if not self.is_migrated or "MARU_DATABASE_URL" in self.env:
             return
         data = Path(self.env["MARU_DATA_DIR"])
         if not (data / SQLITE).exists():
@@ -210,6 +209,12 @@ class Installation:
         if found is None:
             raise RuntimeError(self.output)
         return found.group()
+
+
+class NewInstallation(Installation):
+    """An installation whose first start finds no data folder."""
+
+    is_migrated = False
 
 
 @cache

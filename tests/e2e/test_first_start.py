@@ -10,7 +10,7 @@ from tests.e2e.conftest import Open
 from tests.e2e.page_monitor import PageMonitor
 from tests.e2e.room_page import RoomPage
 from tests.e2e.server import Server
-from tests.live import Installation
+from tests.live import NewInstallation
 from tests.provider import Provider
 
 PASSWORD = "floor boards in the sun"
@@ -20,7 +20,7 @@ PASSWORD = "floor boards in the sun"
 def server(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """An installation before its setup."""
     with (
-        Installation(tmp_path_factory.mktemp("new"), is_new=True) as installation,
+        NewInstallation(tmp_path_factory.mktemp("new")) as installation,
         Server(installation, provider) as server,
     ):
         yield server
