@@ -26,13 +26,14 @@ from accounts.models import AuditEntry, Team, User  # noqa: E402
 from accounts.services import create_team, create_user  # noqa: E402
 from agents.models import Persona  # noqa: E402
 from agents.services import create_demo_persona  # noqa: E402
-from rooms import event_log, queries, services  # noqa: E402
+from rooms import queries, services  # noqa: E402
 from rooms.fanout.unread import count_unread  # noqa: E402
 from rooms.models import Message, Room, Run  # noqa: E402
 from rooms.pages.sidebar import shell_context  # noqa: E402
 from rooms.runs import context, leases, lifecycle, queue  # noqa: E402
 from rooms.services import rooms as room_services  # noqa: E402
 from rooms.socket import snapshots  # noqa: E402
+from rooms.socket.joins import Join, authorize_many  # noqa: E402
 from tests.cluster.harness.long_history import fill  # noqa: E402
 
 OWNER = "worker"
@@ -54,13 +55,17 @@ class Requests:
         self._small = Room.objects.exclude(pk=room.pk).order_by("pk")[0]
 
     def join_with_state(self) -> None:
-        snapshots.read_snapshot(self._user, self._room.pk, None)
+        self._join(self._room)
 
     def join_of_a_small_room(self) -> None:
-        snapshots.read_snapshot(self._user, self._small.pk, None)
+        self._join(self._small)
+
+    def _join(self, room: Room) -> None:
+        authorize_many([Join(self._user, room.pk, is_counted=True)])
+        snapshots.read_state(room.pk)
 
     def resume(self) -> None:
-        event_log.events_after(self._room.pk, self._room.last_seq - 100)
+        snapshots.read_log(self._room.pk, self._room.last_seq - 100)
 
     def page_of_old_messages(self) -> None:
         queries.newest_messages(self._room, before=self._middle)
