@@ -21,11 +21,9 @@ PARTS: Final = {
     "memory": "tests.bench.process.memory",
     "delta": "tests.bench.latency.first_delta",
     "overhead": "tests.bench.latency.overhead",
-    "starts": "tests.bench.runs.starts",
     "fanout": "tests.bench.fanout.streaming",
     "connections": "tests.bench.fanout.connections",
     "joins": "tests.bench.fanout.joins",
-    "page": "tests.bench.pages.page",
     "breakdown": "tests.bench.latency.breakdown",
     "runs": "tests.bench.runs.production",
 }
