@@ -1,12 +1,11 @@
-"""The template context of every page of a team: the sidebar's rooms, personas and people."""
+"""The template context of every page of a team: the sidebar's rooms and personas; the home page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
-from django.core.paginator import Page, Paginator
-from django.db.models import Model, OuterRef, Q, QuerySet, Subquery
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Left
 
 from accounts.models import Team, User, active_member
@@ -19,20 +18,24 @@ from accounts.permissions import (
 )
 from agents.models import Persona
 from agents.permissions import personas_visible_to
-from rooms.fanout.unread import Unread, count_unread
-from rooms.models import Message, Room, RoomMember, RoomPersona
+from rooms.fanout.unread import MENTIONS, MESSAGES, at_most
+from rooms.models import Message, Privacy, Room, RoomMember, RoomPersona
 from rooms.services import joinable_rooms
 
 LAST_LINE: Final = 120
-SIDEBAR_ITEMS: Final = 50
-PAGE_ITEMS: Final = 100
+SIDEBAR_ITEMS: Final = 40
+"""The rows of a list in the sidebar that the server renders."""
+SIDEBAR_ROOMS: Final = 500
+"""The rooms of the sidebar; scripts render those without a row of the server as they are needed."""
+PAGE_ITEMS: Final = 50
+_WITHOUT_ROOM: Final = UUID(int=0)
 
-Row = TypeVar("Row", bound=Model)
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
 class RoomRow:
-    """A room in the sidebar."""
+    """A room of the user, with the unread counts; `last_line` is read for the home page only."""
 
     id: UUID
     name: str
@@ -40,43 +43,62 @@ class RoomRow:
     privacy: str
     unread: int
     mentions: int
-    last_line: str
+    last_line: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class HomePages:
-    """The numbers of the pages that the list of rooms shows."""
+    """The numbers of the pages that the home page shows, and the words that its rooms contain."""
 
     rooms: str
     joinable: str
     archived: str
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage(Generic[Item]):
+    """A page of a list, for `rooms/_pages.html`. Unlike Django's, it does not count the list."""
+
+    items: list[Item]
+    number: int
+    has_next: bool
+
+    @property
+    def previous(self) -> int:
+        return self.number - 1
+
+    @property
+    def next(self) -> int:
+        return self.number + 1
 
 
 def shell_context(user: User, team: Team, room: Room | None = None) -> dict[str, Any]:
     """Return the context of `shell.html`.
 
-    Neither the number of queries nor the size of the page depends on the data: each list has at
-    most SIDEBAR_ITEMS items, and the page links to the rest.
+    The number of queries does not depend on the data. The page has at most SIDEBAR_ROOMS rooms, of
+    which SIDEBAR_ITEMS are rendered, and no other list has more than SIDEBAR_ITEMS items.
     """
     permissions = team_permissions(user, team)
     team_wide = CREATE_ROOM in permissions
-    rooms, has_more_rooms = _first(_open_rooms(user, team).order_by("-active_at", "pk"))
-    if room is not None and room not in rooms:
-        rooms += _open_rooms(user, team).filter(pk=room.pk)
-    personas, has_more_personas = _first(personas_around(user, team, team_wide=team_wide))
-    people, has_more_people = _first(people_around(user, team, team_wide=team_wide))
+    rows = _sidebar_rooms(user, team, room)
+    has_more_rooms, rows = len(rows) > SIDEBAR_ROOMS, rows[:SIDEBAR_ROOMS]
+    rows.sort(key=lambda row: (not row.mentions, not row.unread, row.name.casefold(), row.id))
+    drawn, waiting = rows[:SIDEBAR_ITEMS], rows[SIDEBAR_ITEMS:]
+    here = [row for row in waiting if room is not None and row.id == room.pk]
+    personas = list(personas_around(user, team, team_wide=team_wide)[: SIDEBAR_ITEMS + 1])
     return {
         "team": team,
         "teams": Team.objects.visible_to(user),
-        "rooms": rows_of(user, sorted(rooms, key=lambda each: (each.name, each.pk))),
+        "rooms": drawn + here,
+        "waiting_rooms": [_data(row) for row in waiting if row not in here],
+        "room_template": RoomRow(_WITHOUT_ROOM, "", "", "", 0, 0),
         "has_more_rooms": has_more_rooms,
-        "personas": personas,
-        "has_more_personas": has_more_personas,
-        "people": people,
-        "has_more_people": has_more_people,
+        "personas": personas[:SIDEBAR_ITEMS],
+        "has_more_personas": len(personas) > SIDEBAR_ITEMS,
         "me": user,
         "can_manage": MANAGE_AGENTS in permissions,
-        "can_create_rooms": CREATE_ROOM in permissions,
+        "can_create_rooms": team_wide,
         "may_join": JOIN_ROOM in permissions,
         "may_invite": MANAGE_PEOPLE in permissions,
         "current_room_id": room.pk if room else None,
@@ -88,42 +110,78 @@ def home_context(user: User, team: Team, pages: HomePages) -> dict[str, Any]:
     context = shell_context(user, team)
     joinable = joinable_rooms(user, team) if context["may_join"] else Room.objects.none()
     own = Room.objects.visible_to(user).filter(team=team)
-    rooms = _page(_open_rooms(user, team).order_by("name", "pk"), pages.rooms)
+    mine = _rows_of(user, own.filter(archived_at=None, name__icontains=pages.words))
+    found = _page(mine.order_by("room__name", "room"), pages.rooms)
+    rows = [_row(each) for each in found.items]
+    lines = _last_lines([row.id for row in [*rows, *context["rooms"]]])
+    archived = own.exclude(archived_at=None).order_by("name", "pk")
     return context | {
-        "room_page": rooms,
-        "room_rows": rows_of(user, list(rooms)),
+        "rooms": _with_lines(context["rooms"], lines),
+        "room_rows": _with_lines(rows, lines),
+        "room_page": found,
+        "words": pages.words,
         "joinable": _page(joinable.order_by("name", "pk"), pages.joinable),
-        "archived": _page(own.exclude(archived_at=None).order_by("name", "pk"), pages.archived),
+        "archived": _page(archived, pages.archived),
     }
 
 
-def _page(rows: QuerySet[Row], number: str) -> Page[Row]:
-    """Return a page of PAGE_ITEMS rows; the nearest page for a wrong number."""
-    return Paginator(rows, PAGE_ITEMS).get_page(number)
+def _page(rows: QuerySet[Any, Item], number: str) -> ListPage[Item]:
+    """Return a page of PAGE_ITEMS rows; the first page for a wrong number."""
+    wanted = int(number) if number.isascii() and number.isdecimal() and len(number) < 6 else 1
+    start = max(0, wanted - 1) * PAGE_ITEMS
+    found = list(rows[start : start + PAGE_ITEMS + 1])
+    if not found and start:
+        return _page(rows, "1")
+    return ListPage(found[:PAGE_ITEMS], start // PAGE_ITEMS + 1, len(found) > PAGE_ITEMS)
 
 
-def _first(rows: QuerySet[Row]) -> tuple[list[Row], bool]:
-    """Return the first SIDEBAR_ITEMS rows, and True if there are more."""
-    found = list(rows[: SIDEBAR_ITEMS + 1])
-    return found[:SIDEBAR_ITEMS], len(found) > SIDEBAR_ITEMS
+def _sidebar_rooms(user: User, team: Team, room: Room | None) -> list[RoomRow]:
+    """Return one more than SIDEBAR_ROOMS of the user's rooms: `room`, then the active ones."""
+    own = Room.objects.visible_to(user).filter(team=team, archived_at=None)
+    active_at = Coalesce("room__last_message_at", "room__created_at")
+    rows = _rows_of(user, own).order_by(active_at.desc(), "room")
+    found = [_row(each) for each in rows[: SIDEBAR_ROOMS + 1]]
+    if room is not None and len(found) > SIDEBAR_ROOMS and all(row.id != room.pk for row in found):
+        found = [*(_row(each) for each in _rows_of(user, own.filter(pk=room.pk))), *found]
+    return found
 
 
-def _open_rooms(user: User, team: Team) -> QuerySet[Any]:
-    """Return the user's rooms in the team, with the start of the last message of each."""
+def _rows_of(user: User, rooms: QuerySet[Room]) -> QuerySet[RoomMember, tuple[Any, ...]]:
+    """Return the memberships of the user in these rooms, with the values for `_row`."""
+    inside = RoomMember.objects.active().filter(user=user, room__in=rooms.values("pk"))
+    room = ("room_id", "room__name", "room__topic", "room__privacy")
+    return inside.values_list(*room, MESSAGES, MENTIONS)
+
+
+def _row(values: tuple[Any, ...]) -> RoomRow:
+    room_id, name, topic, privacy, messages, mentions = values
+    return RoomRow(room_id, name, topic, privacy, at_most(messages), at_most(mentions))
+
+
+def _data(row: RoomRow) -> list[Any]:
+    """Return a room for `static/maru/sidebar_rooms.js`."""
+    return [str(row.id), row.name, int(row.privacy == Privacy.PRIVATE), row.unread, row.mentions]
+
+
+def _last_lines(room_ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Return the author and the start of the last message of each room."""
     said = Message.objects.filter(room=OuterRef("pk")).exclude(text="").order_by("-seq")
-    last = said.annotate(line=Left("text", LAST_LINE))
-    rooms = Room.objects.visible_to(user).filter(team=team, archived_at=None)
-    return rooms.annotate(
-        last_author=Subquery(last.values("author_name")[:1]),
-        last_text=Subquery(last.values("line")[:1]),
-        active_at=Coalesce(Subquery(last.values("created_at")[:1]), "created_at"),
+    start = Left(F("text"), LAST_LINE)
+    rooms = Room.objects.filter(pk__in=set(room_ids)).values_list(
+        "pk",
+        Subquery(said.values("author_name")[:1]),
+        Subquery(said.annotate(start=start).values("start")[:1]),
     )
+    return {pk: _line(author, text) for pk, author, text in rooms if text}
 
 
-def rows_of(user: User, rooms: Sequence[Room]) -> list[RoomRow]:
-    """Return the rows of rooms from `_open_rooms`, with unread counts, in the same order."""
-    new = {each.room: each for each in count_unread([room.pk for room in rooms], [user.pk])}
-    return [_row(room, new[room.pk]) for room in rooms if room.pk in new]
+def _with_lines(rows: Sequence[RoomRow], lines: dict[UUID, str]) -> list[RoomRow]:
+    return [replace(row, last_line=lines.get(row.id, "")) for row in rows]
+
+
+def _line(author: str, text: str) -> str:
+    cut = "…" if len(text) == LAST_LINE else ""
+    return f"{author}: {' '.join(text.split())}{cut}"
 
 
 def people_around(user: User, team: Team, *, team_wide: bool) -> QuerySet[User]:
@@ -144,21 +202,3 @@ def personas_around(user: User, team: Team, *, team_wide: bool) -> QuerySet[Pers
     return Persona.objects.filter(
         Q(pk__in=seen.values("pk")) | Q(pk__in=met.values("persona")), team=team
     )
-
-
-def _row(room: Any, new: Unread) -> RoomRow:
-    """Build a row from a room with the annotations of `_open_rooms`."""
-    return RoomRow(
-        id=room.pk,
-        name=room.name,
-        topic=room.topic,
-        privacy=room.privacy,
-        unread=new.messages,
-        mentions=new.mentions,
-        last_line=_line(room.last_author, room.last_text) if room.last_text else "",
-    )
-
-
-def _line(author: str, text: str) -> str:
-    cut = "…" if len(text) == LAST_LINE else ""
-    return f"{author}: {' '.join(text.split())}{cut}"

@@ -7,6 +7,7 @@ from rooms.pages.views import conversation, creation, home, settings
 app_name = "rooms"
 urlpatterns = [
     path("", home.home, name="home"),
+    path("teams/<uuid:team_id>/around/", home.people, name="people"),
     path("teams/<uuid:team_id>/rooms/new/", creation.create, name="create"),
     path(
         "teams/<uuid:team_id>/rooms/new/people/",

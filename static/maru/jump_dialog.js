@@ -1,9 +1,13 @@
 // @ts-check
-// "Search": filters the rows of the sidebar by the typed text. It sends no request, because
-// the sidebar contains only what the reader may see.
+// "Search": filters the rows of the sidebar, and its rooms without a row, by the typed text. It sends
+// no request, because the sidebar contains only what the reader may see. The server searches for the
+// rooms of a reader who is in more rooms than the sidebar has.
 
 import { openDialog } from "./dialog.js";
 import { nextIndex } from "./menu.js";
+import { rowFor, waitingRooms } from "./sidebar_rooms.js";
+
+const MOST_WAITING = 50;
 
 /** Shows the button of the sidebar and handles Ctrl+K. Without scripts the button stays hidden. */
 export function startJumpDialog() {
@@ -37,10 +41,18 @@ function showMacKeys() {
 /** @param {HTMLElement} dialog @param {string} words */
 function list(dialog, words) {
   const wanted = words.trim().normalize("NFC").toLocaleLowerCase();
+  const isWanted = (/** @type {string} */ name) => name.normalize("NFC").toLocaleLowerCase().includes(wanted);
   const rows = [...document.querySelectorAll("a.row[data-room-id], a.row[data-persona-id]")];
-  const found = rows.filter((row) => nameOf(row).toLocaleLowerCase().includes(wanted));
+  const waiting = waitingRooms().filter((room) => isWanted(room.name)).slice(0, MOST_WAITING);
+  const made = waiting.map((room) => /** @type {Element} */ (rowFor(room).querySelector("a.row")));
+  const found = [...rows.filter((row) => isWanted(nameOf(row))), ...made];
   dialog.querySelector("[data-jump-list]")?.replaceChildren(...found.map(item));
   dialog.querySelector("[data-jump-none]")?.toggleAttribute("hidden", found.length > 0);
+  const all = dialog.querySelector("[data-jump-all]");
+  if (!(all instanceof HTMLAnchorElement)) return;
+  const address = new URL(all.href);
+  address.searchParams.set("q", words.trim());
+  all.href = address.href;
 }
 
 /** @param {Element} row */

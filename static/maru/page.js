@@ -6,6 +6,7 @@ import { startForms } from "./form.js";
 import { startJumpDialog } from "./jump_dialog.js";
 import { startMenus } from "./menu.js";
 import { startSidebar } from "./sidebar.js";
+import { startPeople } from "./sidebar_people.js";
 import { startThemeMenu } from "./theme_menu.js";
 import { startLocalTimes } from "./local_times.js";
 
@@ -16,4 +17,5 @@ startMenus();
 startDialogs();
 startForms();
 startSidebar();
+startPeople();
 startJumpDialog();

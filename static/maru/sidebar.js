@@ -3,10 +3,12 @@
 // attributes, texts and visibility.
 
 import { nextIndex } from "./menu.js";
+import { removeWaitingRoom, startWaitingRooms, waitingRoom } from "./sidebar_rooms.js";
 import { fill, gettext, ngettext } from "./translations.js";
 
 /** Makes each list of rows one tab stop, with arrow keys inside (roving tabindex). */
 export function startSidebar() {
+  startWaitingRooms(({ id, unread, mentions }) => setRoomCounts(id, { unread, mentions }));
   for (const list of document.querySelectorAll("[data-roving]")) rove(list);
 }
 
@@ -15,6 +17,7 @@ export function startSidebar() {
  * @param {{unread: number, mentions: number}} counts
  */
 export function setRoomCounts(room, { unread, mentions }) {
+  Object.assign(waitingRoom(room) ?? {}, { unread, mentions });
   const row = rowOf("room", room);
   const count = row?.querySelector("[data-count]");
   if (!row || !(count instanceof HTMLElement)) return;
@@ -41,6 +44,7 @@ export function setRoomLine(room, line) {
 
 /** Removes the row of a room; if it had the focus, focuses the next row. @param {string} room */
 export function removeRoom(room) {
+  removeWaitingRoom(room);
   const row = rowOf("room", room);
   const item = row?.closest("[role=listitem]") ?? row;
   if (!row || !item) return;
@@ -60,23 +64,37 @@ export function setPersonaStatus(persona, { working, words = "" }) {
   setText(row, "[data-status]", words);
 }
 
+/** The users of the room of this page who are online, with or without an element. @type {Set<string>} */
+const present = new Set();
+
 /** @param {string} user @param {boolean} online */
 export function setPresence(user, online) {
-  const state = online ? "online" : "offline";
-  const dots = `.presence[data-user-id="${CSS.escape(user)}"], [data-user-id="${CSS.escape(user)}"] .presence`;
-  for (const dot of document.querySelectorAll(dots)) dot.setAttribute("data-state", state);
-  for (const words of document.querySelectorAll(
-    `[data-user-id="${CSS.escape(user)}"] [data-presence-words]`,
-  )) {
-    words.textContent = online ? gettext("online") : gettext("away");
-  }
-  countOnline();
+  if (online) present.add(user);
+  else present.delete(user);
+  mark(user, online, document);
+  const others = [...present].filter((id) => id !== me()).length;
+  const sentence = fill(ngettext("%(count)s online", "%(count)s online", others), { count: others });
+  setText(document, "[data-people-online]", others ? sentence : "");
 }
 
-function countOnline() {
-  const online = document.querySelectorAll(".row[data-user-id] .presence[data-state=online]").length;
-  const sentence = fill(ngettext("%(count)s online", "%(count)s online", online), { count: online });
-  setText(document, "[data-people-online]", online ? sentence : "");
+/** Shows who is online in elements that were added to the page. @param {ParentNode} added */
+export function showPresence(added) {
+  for (const user of present) mark(user, true, added);
+}
+
+/** @param {string} user @param {boolean} online @param {ParentNode} inside */
+function mark(user, online, inside) {
+  const id = CSS.escape(user);
+  const dots = `.presence[data-user-id="${id}"], [data-user-id="${id}"] .presence`;
+  const state = online ? "online" : "offline";
+  for (const dot of inside.querySelectorAll(dots)) dot.setAttribute("data-state", state);
+  for (const words of inside.querySelectorAll(`[data-user-id="${id}"] [data-presence-words]`)) {
+    words.textContent = online ? gettext("online") : gettext("away");
+  }
+}
+
+function me() {
+  return document.querySelector(".sidebar-foot .presence")?.getAttribute("data-user-id");
 }
 
 /** @param {Element | null} row @param {boolean} working @param {string} pigment */

@@ -51,6 +51,7 @@ KINDS_IN_ROOMS = {"room", "message", "run"}
 
 # Page → the form that it sends. Ids are written as their kind, in braces.
 PAGES: dict[str, dict[str, str]] = {
+    "rooms:people": {},
     "rooms:find_people_of_new_room": {},
     "rooms:find_personas_of_new_room": {},
     "rooms:find_people": {},

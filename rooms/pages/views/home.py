@@ -9,6 +9,7 @@ from django.views.decorators.http import require_safe
 from accounts.errors import NotFound
 from accounts.mfa import has_mfa
 from accounts.models import Team, User
+from accounts.names import clean_name
 from accounts.permissions import (
     VIEW,
     access_team,
@@ -16,6 +17,7 @@ from accounts.permissions import (
     is_suspended,
     require_user,
 )
+from rooms.pages.people import people_context
 from rooms.pages.sidebar import HomePages, home_context
 from rooms.pages.views.last_team import LAST_TEAM, remember_team
 
@@ -29,10 +31,26 @@ def home(request: HttpRequest) -> HttpResponse:
         page = {"deleted": deleted_teams(user), "suspended": is_suspended(user)}
         return render(request, "rooms/no_team.html", page)
     remember_team(request, team.pk)
-    pages = HomePages(
-        request.GET.get("page", ""), request.GET.get("open", ""), request.GET.get("archived", "")
-    )
+    rooms, joinable, archived = (request.GET.get(n, "") for n in ("page", "open", "archived"))
+    pages = HomePages(rooms, joinable, archived, _words(request))
     return render(request, "rooms/home.html", home_context(user, team, pages))
+
+
+@require_safe
+def people(request: HttpRequest, team_id: UUID) -> HttpResponse:
+    """Show people of the team for the sidebar: those with the words `?q=`, behind `?after=`."""
+    user = require_user(request)
+    team = access_team(user, team_id, VIEW)
+    try:
+        after = UUID(request.GET["after"])
+    except (KeyError, ValueError):
+        after = None
+    return render(request, "rooms/_people.html", people_context(user, team, _words(request), after))
+
+
+def _words(request: HttpRequest) -> str:
+    """Return the words of a search as they are stored in names."""
+    return clean_name(request.GET.get("q", ""), max_length=80)
 
 
 def _team(request: HttpRequest, user: User) -> Team | None:

@@ -133,7 +133,7 @@ def test_guest_sees_only_people_of_shared_rooms(cast: Cast) -> None:
     room = services.create_room(user=cast.owner, team_id=cast.team.pk, name="shared")
     services.put_member(user=cast.owner, room_id=room.pk, member_id=guest.pk, role=RoomRole.MEMBER)
 
-    html = get(guest, "/").content.decode()
+    html = get(guest, reverse("rooms:people", args=[cast.team.pk])).content.decode()
 
     assert "Owner" in html
     assert "Moderator" not in html
