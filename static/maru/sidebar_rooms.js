@@ -62,7 +62,7 @@ export function rowFor(room) {
   const template = /** @type {HTMLTemplateElement} */ (document.getElementById("template-room-row"));
   const item = /** @type {HTMLElement} */ (template.content.firstElementChild?.cloneNode(true));
   const row = /** @type {HTMLAnchorElement} */ (item.querySelector("a"));
-  row.href = row.href.replace(row.dataset.roomId ?? "", room.id);
+  row.setAttribute("href", (row.getAttribute("href") ?? "").replace(row.dataset.roomId ?? "", room.id));
   row.dataset.roomId = room.id;
   const icon = row.querySelector("use");
   if (room.isPrivate) icon?.setAttribute("href", (icon.getAttribute("href") ?? "").replace("#hash", "#lock"));
