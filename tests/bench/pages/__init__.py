@@ -1,0 +1,1 @@
+"""Pages and periodic work of a large team."""
