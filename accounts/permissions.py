@@ -4,12 +4,13 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import QuerySet
+from django.db.models import QuerySet, UUIDField
 from django.http import HttpRequest
 
 from accounts.errors import Forbidden, NotFound, Unauthenticated
 from accounts.mfa import check_mfa, mfa_enabled
 from accounts.models import Team, TeamMember, TeamPermission, User
+from accounts.prepared_queries import Parameter, PreparedQuery
 from accounts.scopes import check_in_scope
 
 VIEW: Final = "view"
@@ -26,7 +27,9 @@ def access_team(user: User | AnonymousUser, team_id: UUID, permission: str) -> T
     Raises NotFound if the team does not exist or the user is not an active member of it, and
     Forbidden if the member lacks the permission. Staff and superusers have no extra rights.
     """
-    return access_team_of(user, permission, content_object=team_id)
+    if not isinstance(user, User):
+        raise Unauthenticated
+    return _check_rows(_IN_TEAM(user=user.pk, team=team_id), user, permission)
 
 
 def access_team_of(user: User | AnonymousUser, permission: str, **lookup: object) -> Team:
@@ -37,7 +40,7 @@ def access_team_of(user: User | AnonymousUser, permission: str, **lookup: object
     """
     if not isinstance(user, User):
         raise Unauthenticated
-    rows = list(_granted(user).filter(content_object__deleted_at=None, **lookup))
+    rows = list(_granted(user.pk).filter(content_object__deleted_at=None, **lookup))
     return _check_rows(rows, user, permission)
 
 
@@ -64,7 +67,7 @@ def lock_user(user: User) -> None:
 
 def access_deleted_team(user: User, team_id: UUID) -> Team:
     """Return a deleted team to one of its owners, who may restore it; else raise NotFound."""
-    granted = _granted(user).filter(content_object=team_id)
+    granted = _granted(user.pk).filter(content_object=team_id)
     rows = list(granted.filter(content_object__deleted_at__isnull=False))
     if not any(row.permission.codename == MANAGE for row in rows):
         raise NotFound
@@ -73,7 +76,7 @@ def access_deleted_team(user: User, team_id: UUID) -> Team:
 
 def deleted_teams(user: User) -> list[Team]:
     """Return the deleted teams that the user owns and may restore."""
-    granted = _granted(user).filter(permission__codename=MANAGE)
+    granted = _granted(user.pk).filter(permission__codename=MANAGE)
     rows = granted.filter(content_object__deleted_at__isnull=False)
     return [row.content_object for row in rows]
 
@@ -93,14 +96,21 @@ def require_user(request: HttpRequest) -> User:
 
 def team_permissions(user: User, team: Team) -> frozenset[str]:
     """Return the permissions of the user on the team; empty for users outside the team."""
-    rows = _granted(user).filter(content_object=team, content_object__deleted_at=None)
+    rows = _IN_TEAM(user=user.pk, team=team.pk)
     return frozenset(row.permission.codename for row in rows)
 
 
-def _granted(user: User) -> QuerySet[TeamPermission]:
-    granted = TeamPermission.objects.filter(user_id=user.pk, user__is_active=True)
+def _granted(user: UUID | Parameter) -> QuerySet[TeamPermission]:
+    granted = TeamPermission.objects.filter(user_id=user, user__is_active=True)
     found: QuerySet[TeamPermission] = granted.select_related("content_object", "permission")
-    return found.annotate(has_mfa=mfa_enabled(user.pk))
+    return found.annotate(has_mfa=mfa_enabled(user))
+
+
+_IN_TEAM: Final = PreparedQuery(
+    lambda user, team: _granted(user).filter(content_object=team, content_object__deleted_at=None),
+    user=UUIDField(),
+    team=UUIDField(),
+)
 
 
 def _check_rows(rows: list[Any], user: User, permission: str) -> Team:

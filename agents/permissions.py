@@ -4,17 +4,18 @@ Access to a connection depends on the role in the team. Access to a persona depe
 """
 
 from collections.abc import Collection
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import F, Q, QuerySet
+from django.db.models import CharField, F, Q, QuerySet, UUIDField
 
 from accounts.errors import Forbidden, NotFound, Unauthenticated
 from accounts.mfa import check_mfa, mfa_enabled
 from accounts.models import Team, User, active_member
 from accounts.names import is_found_by, typed_key
 from accounts.permissions import MANAGE_AGENTS, VIEW, access_team_of
+from accounts.prepared_queries import Parameter, PreparedQuery
 from accounts.scopes import check_in_scope
 from agents.models import Connection, Persona, PersonaGrant
 
@@ -97,7 +98,7 @@ def lock_persona(user: User, persona_id: UUID, right: str) -> Persona:
     return access_persona(user, persona_id, right)
 
 
-def usable_by(user: User, personas: QuerySet[Persona]) -> QuerySet[Persona]:
+def usable_by(user: User | Parameter, personas: QuerySet[Persona]) -> QuerySet[Persona]:
     """Filter `personas` by the right of `user` to mention them and to add them to rooms."""
     return granted_to(user, USE, personas)
 
@@ -137,7 +138,9 @@ def matching_connections(connections: QuerySet[Connection], words: str) -> Query
     return connections.filter(pk__in=[pk for pk, name in names if is_found_by(key, name)])
 
 
-def granted_to(user: User, right: str, personas: QuerySet[Persona]) -> QuerySet[Persona]:
+def granted_to(
+    user: User | Parameter, right: str, personas: QuerySet[Persona]
+) -> QuerySet[Persona]:
     """Filter `personas` by a right of `user`."""
     granted = _granted(user).filter(permission__codename=right)
     return personas.filter(pk__in=granted.values("content_object"))
@@ -147,9 +150,9 @@ def holders_of(
     right: str, users: Collection[UUID], personas: Collection[UUID]
 ) -> set[tuple[UUID, UUID]]:
     """Return those pairs of these users and personas in which the user has the right; one query."""
-    members = _granted_to_members(content_object__team__members__user__in=users)
-    granted = members.filter(content_object__in=personas, permission__codename=right)
-    return set(granted.values_list("content_object__team__members__user", "content_object"))
+    if not users or not personas:
+        return set()
+    return set(_HOLDERS(right=right, users=list(users), personas=list(personas)))
 
 
 def rights_in(user: User, persona: Persona) -> frozenset[str]:
@@ -158,12 +161,13 @@ def rights_in(user: User, persona: Persona) -> frozenset[str]:
     return frozenset(row.permission.codename for row in rows)
 
 
-def _granted(user: User) -> QuerySet[PersonaGrant]:
+def _granted(user: User | Parameter) -> QuerySet[PersonaGrant]:
     """Return the grants to the user, to their role in the team, and to the whole team."""
-    return _granted_to_members(content_object__team__members__user=user.pk)
+    user_id = user.pk if isinstance(user, User) else user
+    return _granted_to_members(content_object__team__members__user=user_id)
 
 
-def _granted_to_members(**members: UUID | Collection[UUID]) -> QuerySet[PersonaGrant]:
+def _granted_to_members(**members: UUID | Parameter | list[Parameter]) -> QuerySet[PersonaGrant]:
     """Return a row for each grant and each active member of the team who has it.
 
     `members` filters the members. The conditions are in one call of `filter`, so that all of them
@@ -178,3 +182,17 @@ def _granted_to_members(**members: UUID | Collection[UUID]) -> QuerySet[PersonaG
         **members,
     )
     return granted
+
+
+def _holders(
+    right: Parameter, users: list[Parameter], personas: list[Parameter]
+) -> QuerySet[PersonaGrant, tuple[UUID, UUID]]:
+    members = _granted_to_members(content_object__team__members__user__pk__in=users)
+    found: dict[str, Any] = {"content_object__pk__in": personas}  # Any: the stubs know only values
+    granted = members.filter(permission__codename=right, **found)
+    return granted.values_list("content_object__team__members__user", "content_object")
+
+
+_HOLDERS: Final = PreparedQuery(
+    _holders, right=CharField(), users=[UUIDField()], personas=[UUIDField()]
+)

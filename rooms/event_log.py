@@ -5,11 +5,13 @@ from typing import Final
 from uuid import UUID
 
 import msgspec
+from django.db.models import BigIntegerField, DateTimeField, UUIDField
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from msgspec import Raw, structs
 
 from accounts.errors import Conflict
+from accounts.prepared_queries import PreparedUpdate, insert
 from rooms.fanout import publisher
 from rooms.models import Room, RoomEvent
 from rooms.protocol.events import DurableEvent, MessageCreated, MessageDeleted, encode
@@ -38,26 +40,39 @@ def record(room: Room, *events: DurableEvent) -> None:
         )
         rows.append(row)
         entries.append(publisher.LogEntry(seq=seq, type=kind, frame=frame))
-    RoomEvent.objects.bulk_create(rows)
+    insert(*rows)
     room.last_seq += len(rows)
-    room.save(update_fields=["last_seq", *_count_messages(room, events)])
+    _count_messages(room, events)
+    _SET_LOG(
+        room=room.pk,
+        last_seq=room.last_seq,
+        message_count=room.message_count,
+        last_message_at=room.last_message_at,
+        deleted_seq=room.deleted_seq,
+    )
     publisher.publish_on_commit(publisher.Batch(room=room.pk, entries=entries))
     if any(entry.type in ACTIVITY_TYPES for entry in entries):
         publisher.publish_on_commit(publisher.ActivityHint(room.pk))
 
 
-def _count_messages(room: Room, events: tuple[DurableEvent, ...]) -> set[str]:
-    """Count created and deleted messages in the row of the room; return the changed fields."""
-    changed: set[str] = set()
+def _count_messages(room: Room, events: tuple[DurableEvent, ...]) -> None:
+    """Count created and deleted messages in the row of the room."""
     for event in events:
         if isinstance(event, MessageCreated):
             room.message_count += 1
             room.last_message_at = timezone.now()
-            changed |= {"message_count", "last_message_at"}
         elif isinstance(event, MessageDeleted):
             room.deleted_seq = max(room.deleted_seq, event.message.seq)
-            changed.add("deleted_seq")
-    return changed
+
+
+_SET_LOG: Final = PreparedUpdate(
+    lambda room, **changes: (Room.objects.filter(pk=room), changes),
+    room=UUIDField(),
+    last_seq=BigIntegerField(),
+    message_count=BigIntegerField(),
+    last_message_at=DateTimeField(null=True),
+    deleted_seq=BigIntegerField(),
+)
 
 
 def check_seq(room: Room, seq: int) -> None:

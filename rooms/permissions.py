@@ -2,19 +2,21 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models import CharField, OuterRef, Q, QuerySet, Subquery, UUIDField
 from django.utils.translation import gettext as _
 
 from accounts.errors import Forbidden, MaruError, NotFound
 from accounts.mfa import check_mfa, mfa_enabled
 from accounts.models import Team, User
 from accounts.permissions import JOIN_ROOM, access_team_of
+from accounts.prepared_queries import Parameter, PreparedQuery
 from accounts.roles import ROOM_ROLES, set_permissions
 from accounts.scopes import check_in_scope
 from rooms.models import Message, Privacy, Room, RoomPermission, Run
@@ -33,6 +35,23 @@ class RoomView(NamedTuple):
     permissions: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class PostAccess:
+    """What a user who may post in a room needs to know for one message.
+
+    The author is read again because a connection has its user from the handshake, and users change
+    their names. `earlier` is the message that was posted under the same `client_id`, `replied_to`
+    the message that the new message replies to, and `replied_to_persona` the persona that wrote it;
+    each is None if there is none.
+    """
+
+    room: Room
+    author: User
+    earlier: UUID | None
+    replied_to: UUID | None
+    replied_to_persona: UUID | None
+
+
 def access_room(user: User, room_id: UUID, permission: str, *, even_archived: bool = False) -> Room:
     """Return the room if `user` has the permission; always one query.
 
@@ -40,9 +59,8 @@ def access_room(user: User, room_id: UUID, permission: str, *, even_archived: bo
     Forbidden if the user is in the room without the permission. Staff and superusers have no extra
     permissions. An archived room allows only VIEW, unless `even_archived` is set.
     """
-    return _judge(
-        _granted(user, content_object=room_id), user, permission, even_archived=even_archived
-    )
+    rows = _IN_ROOM(user=user.pk, room=room_id)
+    return _judge(rows, user, permission, even_archived=even_archived)
 
 
 def view_many(asked: Sequence[tuple[User, UUID]]) -> list[RoomView | MaruError]:
@@ -86,28 +104,21 @@ def lock_room(user: User, room_id: UUID, permission: str, *, even_archived: bool
 
 
 def lock_room_to_post(
-    user: User, room_id: UUID, **lookups: Subquery
-) -> tuple[Room, User, dict[str, UUID | None]]:
-    """Like `lock_room` for POST; also return the user and the values of `lookups`.
-
-    A single query under the lock reads all of them.
-    """
+    user: User, room_id: UUID, *, client_id: UUID | None, reply_to: UUID | None
+) -> PostAccess:
+    """Like `lock_room` for POST; return what `access_room_to_post` returns, read under the lock."""
     _lock(user, room_id, POST)
-    return access_room_to_post(user, room_id, **lookups)
+    return access_room_to_post(user, room_id, client_id=client_id, reply_to=reply_to)
 
 
 def access_room_to_post(
-    user: User, room_id: UUID, **lookups: Subquery
-) -> tuple[Room, User, dict[str, UUID | None]]:
-    """Like `access_room` for POST; also return the user and the values of `lookups`.
-
-    The user is read again because a connection has its user from the handshake, and users change
-    their names. `lookups` are subqueries, which refer to the room as `OuterRef("content_object")`.
-    """
-    granted = _granted(user, content_object=room_id).select_related("user").annotate(**lookups)
-    room = _judge(granted, user, POST)
-    row = granted[0]
-    return room, row.user, {name: getattr(row, name) for name in lookups}
+    user: User, room_id: UUID, *, client_id: UUID | None, reply_to: UUID | None
+) -> PostAccess:
+    """Like `access_room` for POST; also return what the message needs, from the same query."""
+    rows = _TO_POST(user=user.pk, room=room_id, client_id=client_id, reply_to=reply_to)
+    room = _judge(rows, user, POST)
+    row: Any = rows[0]  # Any: rows have the annotations of `_TO_POST`
+    return PostAccess(room, row.user, row.earlier, row.replied_to, row.replied_to_persona)
 
 
 def access_message(user: User, message_id: UUID, permission: str) -> Message:
@@ -116,7 +127,7 @@ def access_message(user: User, message_id: UUID, permission: str) -> Message:
     Raises NotFound or Forbidden. The permission query looks up the message, so that a message that
     does not exist costs as much as a message of another room.
     """
-    room = _judge(_granted(user, content_object__messages=message_id), user, permission)
+    room = _judge(_OF_MESSAGE(user=user.pk, message=message_id), user, permission)
     message = room.messages.filter(pk=message_id).first()
     if message is None:
         raise NotFound
@@ -125,7 +136,7 @@ def access_message(user: User, message_id: UUID, permission: str) -> Message:
 
 def access_run(user: User, run_id: UUID, permission: str) -> Run:
     """Return the run if `user` has the permission in its room; raises NotFound or Forbidden."""
-    room = _judge(_granted(user, content_object__runs=run_id), user, permission)
+    room = _judge(_OF_RUN(user=user.pk, run=run_id), user, permission)
     run = room.runs.filter(pk=run_id).first()
     if run is None:
         raise NotFound
@@ -152,9 +163,8 @@ def access_open_room(user: User, room_id: UUID) -> Team:
 
 def permissions_in(user: User, room: Room) -> list[str]:
     """Return the permissions of the user in the room, sorted; empty if the user is not in it."""
-    granted = _granted(user, content_object=room.pk)
-    names = granted.values_list("permission__codename", flat=True)
-    return _usable(names, is_archived=room.archived_at is not None)
+    granted = {row.permission.codename for row in _IN_ROOM(user=user.pk, room=room.pk)}
+    return _usable(granted, is_archived=room.archived_at is not None)
 
 
 def users_with(permission: str, room: Room, users: Collection[UUID]) -> set[UUID]:
@@ -162,18 +172,9 @@ def users_with(permission: str, room: Room, users: Collection[UUID]) -> set[UUID
 
     Equal to `access_room` for each user with full scope.
     """
-    if room.archived_at and permission != VIEW:
+    if not users or (room.archived_at and permission != VIEW):
         return set()
-    has_mfa = Q(content_object__team__require_mfa=False) | Q(mfa_enabled(OuterRef("user")))
-    granted = RoomPermission.objects.filter(
-        has_mfa,
-        content_object=room,
-        content_object__team__deleted_at=None,
-        permission__codename=permission,
-        user__in=users,
-        user__is_active=True,
-    )
-    return set(granted.values_list("user", flat=True))
+    return set(_USERS_WITH(permission=permission, room=room.pk, users=list(users)))
 
 
 def set_room_role(users: Iterable[User], room: Room, role: str | None) -> None:
@@ -184,20 +185,75 @@ def set_room_role(users: Iterable[User], room: Room, role: str | None) -> None:
     set_permissions(users, room, ROOM_ROLES[role] if role else frozenset())
 
 
-def _granted(user: User, **thing: UUID) -> QuerySet[RoomPermission]:
+def _granted(user: Parameter, **thing: Parameter) -> QuerySet[RoomPermission]:
     """Return the permissions of a user; `thing` is a lookup from RoomPermission to a room."""
     granted = RoomPermission.objects.filter(
-        user_id=user.pk, user__is_active=True, content_object__team__deleted_at=None, **thing
+        user_id=user, user__is_active=True, content_object__team__deleted_at=None, **thing
     )
     found: QuerySet[RoomPermission] = granted.select_related("content_object__team", "permission")
-    return found.annotate(has_mfa=mfa_enabled(user.pk))
+    return found.annotate(has_mfa=mfa_enabled(user))
+
+
+def _to_post(
+    user: Parameter, room: Parameter, client_id: Parameter, reply_to: Parameter
+) -> QuerySet[RoomPermission]:
+    messages = Message.objects.filter(room=OuterRef("content_object")).order_by()
+    replied_to = messages.filter(pk=reply_to)
+    found = _granted(user, content_object=room).select_related("user")
+    return found.annotate(
+        earlier=Subquery(messages.filter(user=user, client_id=client_id).values("pk")[:1]),
+        replied_to=Subquery(replied_to.values("pk")[:1]),
+        # Without output_field, Django does not convert the bytes of SQLite to a UUID here.
+        replied_to_persona=Subquery(replied_to.values("persona")[:1], output_field=UUIDField()),
+    )
+
+
+def _users_with(
+    permission: Parameter, room: Parameter, users: list[Parameter]
+) -> QuerySet[RoomPermission, UUID]:
+    has_mfa = Q(content_object__team__require_mfa=False) | Q(mfa_enabled(OuterRef("user")))
+    granted = RoomPermission.objects.filter(
+        has_mfa,
+        content_object=room,
+        content_object__team__deleted_at=None,
+        permission__codename=permission,
+        user__pk__in=users,
+        user__is_active=True,
+    )
+    return granted.values_list("user", flat=True)
+
+
+_ID: Final = UUIDField()
+_IN_ROOM: Final = PreparedQuery(
+    lambda user, room: _granted(user, content_object=room), user=_ID, room=_ID
+)
+_LOCKING: Final = PreparedQuery(
+    lambda user, room: _granted(user, content_object=room).select_for_update(
+        of=("content_object",), no_key=True
+    ),
+    user=_ID,
+    room=_ID,
+)
+_OF_MESSAGE: Final = PreparedQuery(
+    lambda user, message: _granted(user, content_object__messages=message), user=_ID, message=_ID
+)
+_OF_RUN: Final = PreparedQuery(
+    lambda user, run: _granted(user, content_object__runs=run), user=_ID, run=_ID
+)
+_TO_POST: Final = PreparedQuery(
+    _to_post,
+    user=_ID,
+    room=_ID,
+    client_id=UUIDField(null=True),
+    reply_to=UUIDField(null=True),
+)
+_USERS_WITH: Final = PreparedQuery(_users_with, permission=CharField(), room=_ID, users=[_ID])
 
 
 def _lock(user: User, room_id: UUID, permission: str, *, even_archived: bool = False) -> None:
     if connection.features.has_select_for_update:  # SQLite locks the database at BEGIN
-        granted = _granted(user, content_object=room_id)
-        locking = granted.select_for_update(of=("content_object",), no_key=True)
-        _judge(locking, user, permission, even_archived=even_archived)
+        rows = _LOCKING(user=user.pk, room=room_id)
+        _judge(rows, user, permission, even_archived=even_archived)
 
 
 def _usable(names: Iterable[str], *, is_archived: bool) -> list[str]:
@@ -221,9 +277,12 @@ def _view(user: User, rows: Sequence[Any]) -> RoomView | MaruError:
 
 
 def _judge(
-    granted: QuerySet[RoomPermission], user: User, permission: str, *, even_archived: bool = False
+    rows: list[Any],  # Any: rows have the annotation `has_mfa`
+    user: User,
+    permission: str,
+    *,
+    even_archived: bool = False,
 ) -> Room:
-    rows: list[Any] = list(granted)  # Any: rows have the annotation `has_mfa`
     if not rows:
         raise NotFound
     room: Room = rows[0].content_object

@@ -4,7 +4,10 @@ from collections.abc import Iterable
 from typing import Final
 from uuid import UUID
 
+from django.db.models import BigIntegerField, UUIDField
+
 from accounts.names import tell_apart
+from accounts.prepared_queries import PreparedQuery
 from agents.engine_types import Turn
 from rooms.models import AuthorKind, Message, MessageStatus, Run
 
@@ -24,13 +27,7 @@ def turns(run: Run) -> list[Turn]:
     They end with the message that the run answers. Unfinished answers and empty messages are left
     out. Two speakers with names that can be confused have their handles in `author`.
     """
-    newest_first = (
-        Message.objects.filter(room_id=run.room_id, seq__lte=run.message.seq)
-        .exclude(status=MessageStatus.STREAMING)
-        .exclude(text="")
-        .order_by("-seq")
-        .only("author_kind", "user", "persona", "author_name", "author_handle", "text")[:MAX_TURNS]
-    )
+    newest_first = _NEWEST_FIRST(room=run.room_id, seq=run.message.seq)
     said = _within_bound(map(_said, newest_first))
     own = (AuthorKind.PERSONA.value, run.persona_id)
     labels = _labels([*said, (own, run.persona.name, run.persona.handle, "")])
@@ -45,10 +42,10 @@ def turns(run: Run) -> list[Turn]:
     ]
 
 
-def _said(message: Message) -> Said:
-    author = message.user_id if message.author_kind == AuthorKind.USER else message.persona_id
-    speaker = (message.author_kind, author or message.author_handle)
-    return speaker, message.author_name, message.author_handle, message.text
+def _said(row: tuple[str, UUID | None, UUID | None, str, str, str]) -> Said:
+    kind, user, persona, name, handle, text = row
+    author = user if kind == AuthorKind.USER else persona
+    return (kind, author or handle), name, handle, text
 
 
 def _labels(said: Iterable[Said]) -> dict[tuple[Speaker, str], str]:
@@ -69,3 +66,18 @@ def _within_bound(newest_first: Iterable[Said]) -> list[Said]:
             break
         kept.append(message)
     return kept[::-1]
+
+
+_NEWEST_FIRST: Final = PreparedQuery(
+    lambda room, seq: (
+        Message.objects.filter(room=room, seq__lte=seq)
+        .exclude(status=MessageStatus.STREAMING)
+        .exclude(text="")
+        .order_by("-seq")
+        .values_list(
+            "author_kind", "user_id", "persona_id", "author_name", "author_handle", "text"
+        )[:MAX_TURNS]
+    ),
+    room=UUIDField(),
+    seq=BigIntegerField(),
+)

@@ -1,15 +1,28 @@
 """Decides which personas answer a message, by the answer policy of the room."""
 
 from collections.abc import Collection
+from typing import Final
 from uuid import UUID
+
+from django.db.models import UUIDField
 
 from accounts.errors import NotFound
 from accounts.models import User
+from accounts.prepared_queries import PreparedQuery
 from agents.models import Persona
 from agents.permissions import usable_by
 from rooms.markup import parse
 from rooms.models import AnswerPolicy, Room
 from rooms.protocol.commands import TEXT_LIMIT
+
+_USABLE: Final = PreparedQuery(
+    lambda user, room: usable_by(
+        user, Persona.objects.filter(bindings__room=room).order_by("bindings__pk")
+    ),
+    user=UUIDField(),
+    room=UUIDField(),
+)
+"""The personas of a room that a user may use, in the order in which they were bound."""
 
 
 def responders(
@@ -29,7 +42,7 @@ def responders(
     personas override a `named` that is not empty. Raises NotFound if `named` has a persona that is
     not bound to the room.
     """
-    bound = list(usable_by(user, room.personas.order_by("bindings__pk")))
+    bound = _USABLE(user=user.pk, room=room.pk)
     addressed = [persona for persona in bound if persona.handle in mentioned]
     if named is not None:
         selected = [persona for persona in bound if persona.pk in named]

@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import OuterRef, Q, Subquery, UUIDField
+from django.db.models import BigIntegerField, Q, UUIDField
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -16,6 +16,7 @@ from accounts.audit.log import audit
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge
 from accounts.models import User
 from accounts.names import is_blank
+from accounts.prepared_queries import PreparedUpdate, insert
 from rooms import event_log
 from rooms.event_log import record
 from rooms.fanout import publisher, unread
@@ -75,24 +76,24 @@ def post_message(
     `personas`. Raises NotFound (room, reply_to or persona), Forbidden, RateLimited, Invalid (blank)
     or TooLarge.
     """
-    lookups = _lookups(user, client_id, reply_to)
     is_counted = len(text) > MAX_CHARACTERS_UNCHECKED
     if is_counted:
-        room, author, found = access_room_to_post(user, room_id, **lookups)
+        found = access_room_to_post(user, room_id, client_id=client_id, reply_to=reply_to)
         _check_length(text)
-        if earlier_id := found.get("earlier"):
-            return _posted_earlier(room, earlier_id)
-        _count_send(user, room)
+        if found.earlier:
+            return _posted_earlier(found.room, found.earlier)
+        _count_send(user, found.room)
     parsed = _parse_visible(text)  # before the transaction: no other post waits for the room lock
     with transaction.atomic():
-        room, author, found = lock_room_to_post(user, room_id, **lookups)
-        if earlier_id := found.get("earlier"):
-            return _posted_earlier(room, earlier_id)
+        found = lock_room_to_post(user, room_id, client_id=client_id, reply_to=reply_to)
+        room = found.room
+        if found.earlier:
+            return _posted_earlier(room, found.earlier)
         if not is_counted:
             _count_send(user, room)
         if parsed is None:
             raise _empty()
-        if reply_to and not found["replied_to"]:
+        if reply_to and not found.replied_to:
             raise NotFound
         handles = cache(room.handles)
         rendered = parsed.in_room(handles)
@@ -100,27 +101,26 @@ def post_message(
             room,
             user,
             mentioned=rendered.mentioned,
-            replied_to=found.get("replied_to_persona"),
+            replied_to=found.replied_to_persona,
             named=personas,
             mentions_first=mentions_first,
         )
-        message = Message.objects.create(
+        message = Message(
             room=room,
             seq=room.last_seq + 1,
             user=user,
             author_kind=AuthorKind.USER,
-            author_name=author.name,
-            author_handle=author.handle,
+            author_name=found.author.name,
+            author_handle=found.author.handle,
             text=text,
             html=rendered.html,
             reply_to_id=reply_to,
             client_id=client_id,
         )
+        insert(message)
         queued, events = lifecycle.queue_runs(room, message, asked, user)
         record(room, MessageCreated(message_body(message)), *events)
-        RoomMember.objects.filter(room=room, user=user).update(
-            read_seq=message.seq, read_count=room.message_count
-        )
+        _SET_READ(room=room.pk, user=user.pk, seq=message.seq, count=room.message_count)
         unread.add_mentions(message, rendered.mentioned, handles)
         return Posted(message, [run.pk for run in queued])
 
@@ -135,26 +135,16 @@ def _count_send(user: User, room: Room) -> None:
     rate_limits.consume(rate_limits.SEND, user, room_id=room.pk, team_id=room.team_id)
 
 
-def _lookups(user: User, client_id: UUID | None, reply_to: UUID | None) -> dict[str, Subquery]:
-    """Return subqueries for the ids that `post_message` needs, to be read with the room.
-
-    `earlier` is the message that was posted under the same `client_id`, `replied_to` the message
-    that the new message replies to, and `replied_to_persona` the persona that wrote that message.
-    """
-    messages = Message.objects.filter(room=OuterRef("content_object")).order_by()
-    lookups = {}
-    if client_id is not None:
-        lookups["earlier"] = Subquery(
-            messages.filter(user=user, client_id=client_id).values("pk")[:1]
-        )
-    if reply_to is not None:
-        replied_to = messages.filter(pk=reply_to)
-        lookups["replied_to"] = Subquery(replied_to.values("pk")[:1])
-        # Without output_field, Django does not convert the bytes of SQLite to a UUID here.
-        lookups["replied_to_persona"] = Subquery(
-            replied_to.values("persona")[:1], output_field=UUIDField()
-        )
-    return lookups
+_SET_READ: Final = PreparedUpdate(
+    lambda room, user, seq, count: (
+        RoomMember.objects.filter(room=room, user=user),
+        {"read_seq": seq, "read_count": count},
+    ),
+    room=UUIDField(),
+    user=UUIDField(),
+    seq=BigIntegerField(),
+    count=BigIntegerField(),
+)
 
 
 @transaction.atomic
