@@ -1,4 +1,4 @@
-"""Redis connections for pub/sub, on asyncio protocols and hiredis.
+"""Redis connections for pub/sub and for deltas, on asyncio protocols and hiredis.
 
 redis-py opens a connection (address, password, TLS, HELLO); after that, a protocol of this module
 reads and writes it. redis-py's own `PubSub` is not used for three reasons:
@@ -12,6 +12,7 @@ The protocol is RESP (https://redis.io/docs/latest/develop/reference/protocol-sp
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar, cast
 
@@ -24,6 +25,7 @@ log = structlog.get_logger(__name__)
 
 PING_SECONDS: Final = 2.0
 UNANSWERED_PINGS: Final = 2
+REQUEST_SECONDS: Final = 2.0
 BATCH_SECONDS: Final = 0.003
 """Seconds between two reads. Messages that arrive in between are read together."""
 
@@ -183,19 +185,67 @@ class PublisherConnection(RedisConnection):
         return True
 
 
+class RequestConnection(RedisConnection):
+    """A connection whose requests are written at once; their replies arrive in the same order."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._waiting: deque[tuple[int, list[Any], asyncio.Future[list[Any]]]] = deque()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        for _count, _replies, waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_exception(ConnectionResetError())
+        super().connection_lost(error)
+
+    @property
+    def is_open(self) -> bool:
+        """False once the connection has ended or ends."""
+        return not self._transport.is_closing()
+
+    async def request(self, *commands: tuple[str | bytes, ...]) -> list[Any]:
+        """Send commands in one write and return their replies, errors as `hiredis.ReplyError`.
+
+        Raises ConnectionResetError if the connection ends before, and TimeoutError after
+        REQUEST_SECONDS.
+        """
+        if not self.is_open:
+            raise ConnectionResetError
+        waiter: asyncio.Future[list[Any]] = self._loop.create_future()
+        self._waiting.append((len(commands), [], waiter))
+        self._transport.write(b"".join(_command(*words) for words in commands))
+        async with asyncio.timeout(REQUEST_SECONDS):
+            return await waiter
+
+    def _reply_received(self, reply: Any) -> None:
+        if reply == b"PONG":  # no command of a request has this reply
+            return
+        count, replies, waiter = self._waiting[0]
+        replies.append(reply)
+        if len(replies) == count:
+            self._waiting.popleft()
+            if not waiter.done():  # it is cancelled at a timeout
+                waiter.set_result(replies)
+
+
 async def connect(host: dict[str, Any], make: Callable[[Any], C]) -> C:
-    """Open a connection with redis-py and hand its transport to the protocol made by `make`."""
+    """Open a connection to a host of channels-redis, for the protocol made by `make`."""
     pool = create_pool(host)  # kept until the end: a connection of Sentinel refers to it weakly
-    connection = pool.make_connection()
+    try:
+        return await open_for(pool.make_connection(), make)
+    finally:
+        if isinstance(pool, SentinelConnectionPool):
+            for sentinel in pool.sentinel_manager.sentinels:
+                await sentinel.aclose()
+
+
+async def open_for(connection: Any, make: Callable[[Any], C]) -> C:
+    """Open a connection of redis-py and hand its transport to the protocol made by `make`."""
     try:
         await connection.connect()
     except BaseException:
         await connection.disconnect(nowait=True)
         raise
-    finally:
-        if isinstance(pool, SentinelConnectionPool):
-            for sentinel in pool.sentinel_manager.sentinels:
-                await sentinel.aclose()
     protocol = make(connection)
     transport = connection._writer.transport  # noqa: SLF001 # redis-py has no public name for it
     transport.set_protocol(protocol)

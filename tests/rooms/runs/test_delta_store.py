@@ -43,9 +43,11 @@ async def store_on(url: str) -> AsyncIterator[DeltaStore]:
     redis_clients.async_client.cache_clear()
     redis_clients.sync_client.cache_clear()
     redis_clients._backoff_until = 0.0  # another test may have set it
+    store = RedisDeltaStore()
     try:
-        yield RedisDeltaStore()
+        yield store
     finally:
+        await store.aclose()
         await redis_clients.async_client().aclose()
         redis_clients.sync_client().close()
         redis_clients.async_client.cache_clear()
