@@ -9,11 +9,12 @@ from typing import Final
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, UUIDField
 from django.utils import timezone, translation
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from accounts.prepared_queries import PreparedQuery
 from agents.engine_types import AnswerFailed, Usage
 from agents.models import Persona
 from agents.permissions import USE, holders_of
@@ -21,7 +22,7 @@ from rooms import metrics
 from rooms.event_log import record
 from rooms.fanout import unread
 from rooms.markup import MAX_CHARACTERS, ParsedText, parse
-from rooms.models import MessageStatus, Room, Run, RunState
+from rooms.models import MessageStatus, Room, RoomPersona, Run, RunState
 from rooms.permissions import POST, users_with
 from rooms.protocol.events import (
     DurableEvent,
@@ -188,17 +189,7 @@ def fail_unauthorized_runs(room: Room, concerned: Q) -> None:
     depend on the number of runs.
     """
     runs = list(_lock_active(room, concerned).select_related("persona"))
-    end_runs(room, _unauthorized(room, runs))
-
-
-def check_authorized(room: Room, run: Run) -> None:
-    """Raise AnswerFailed if the asker has lost the right to ask, or the persona may not answer.
-
-    The detail of the error is in the language of the run.
-    """
-    refusal = _unauthorized(room, [run]).get(run)
-    if refusal is not None:
-        raise refusal
+    end_runs(room, unauthorized(room, runs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +214,12 @@ class _Rights:
         return None if run.persona_id in self.bound else PERSONA_UNBOUND
 
 
-def _unauthorized(room: Room, runs: Collection[Run]) -> dict[Run, AnswerFailed]:
-    """Return the runs that may not be answered, each with the reason; three queries in all."""
+def unauthorized(room: Room, runs: Collection[Run]) -> dict[Run, AnswerFailed]:
+    """Return the runs that may not be answered, each with the reason; three queries in all.
+
+    Either the asker has lost the right to ask, or the persona may not answer. The detail of the
+    error is in the language of the run.
+    """
     if not runs:
         return {}
     askers = {run.requested_by_id for run in runs if run.requested_by_id}
@@ -232,7 +227,7 @@ def _unauthorized(room: Room, runs: Collection[Run]) -> dict[Run, AnswerFailed]:
     rights = _Rights(
         may_post=users_with(POST, room, askers),
         may_use=holders_of(USE, askers, personas),
-        bound=set(room.bindings.values_list("persona", flat=True)),
+        bound=set(_BOUND(room=room.pk)),
     )
     refusals = {}
     for run in runs:
@@ -248,3 +243,11 @@ def _lock_active(room: Room, *conditions: Q) -> QuerySet[Run]:
     """Return the active runs of a locked room, oldest first; the query locks them."""
     runs = room.runs.active().filter(*conditions).select_for_update(of=("self",))
     return runs.select_related("answer").order_by("queued_at", "pk")
+
+
+_BOUND: Final = PreparedQuery(
+    lambda room: (
+        RoomPersona.objects.filter(room=room).order_by().values_list("persona_id", flat=True)
+    ),
+    room=UUIDField(),
+)

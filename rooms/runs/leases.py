@@ -11,13 +11,14 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, UUIDField
 from django.db.models.functions import Now
 from django.utils import translation
 from django.utils.translation import gettext as _
 
 from accounts.database import is_database_available
 from accounts.errors import is_outage
+from accounts.prepared_queries import PreparedQuery
 from agents.engine_types import AnswerFailed
 from rooms.models import Room, Run, RunState
 from rooms.runs import queue
@@ -103,22 +104,46 @@ def _reap(run_id: UUID) -> None:
     end_runs(room, {run: AnswerFailed("worker_lost", detail)})
 
 
-def lock_owned(run_id: UUID, owner: str, attempt: int | None = None) -> tuple[Room, Run]:
+def lock_owned(run_id: UUID, owner: str, attempt: int) -> tuple[Room, Run]:
     """Lock a run and its room. Raises LeaseLost unless `owner` is running it, under `attempt`."""
     room, run = _lock(run_id)
-    if run.state != RunState.RUNNING or run.lease_owner != owner:
-        raise LeaseLost
-    if attempt is not None and run.attempt != attempt:
+    if not is_owned(run, owner, attempt):
         raise LeaseLost
     return room, run
+
+
+def is_owned(run: Run, owner: str, attempt: int) -> bool:
+    """Return True if `owner` is running the run, under `attempt`; the caller has locked it."""
+    return (run.state, run.lease_owner, run.attempt) == (RunState.RUNNING, owner, attempt)
+
+
+def lock_runs(room_id: UUID, run_ids: Collection[UUID]) -> tuple[Room | None, list[Run]]:
+    """Lock a room and runs of it; return the room, None if it was deleted, and the runs by age."""
+    rooms = _LOCK_ROOM(room=room_id)
+    return (rooms[0], _LOCK_RUNS(runs=list(run_ids))) if rooms else (None, [])
 
 
 def _lock(run_id: UUID) -> tuple[Room, Run]:
     """Lock a run and its room. Raises LeaseLost if there is no such run."""
-    try:
-        room = Room.objects.locked().get(runs=run_id)
-        runs = Run.objects.select_for_update(of=("self",))
-        run = runs.select_related("answer", "message", "persona__connection").get(pk=run_id)
-    except (Room.DoesNotExist, Run.DoesNotExist):
-        raise LeaseLost from None
-    return room, run
+    rooms = _LOCK_ROOM_OF(run=run_id)
+    runs = _LOCK_RUNS(runs=[run_id]) if rooms else []
+    if not runs:
+        raise LeaseLost
+    return rooms[0], runs[0]
+
+
+_LOCK_ROOM: Final = PreparedQuery(
+    lambda room: Room.objects.locked().filter(pk=room), room=UUIDField()
+)
+_LOCK_ROOM_OF: Final = PreparedQuery(
+    lambda run: Room.objects.locked().filter(runs=run), run=UUIDField()
+)
+_LOCK_RUNS: Final = PreparedQuery(
+    lambda runs: (
+        Run.objects.filter(pk__in=runs)
+        .select_for_update(of=("self",))
+        .select_related("answer", "message", "persona__connection")
+        .order_by("queued_at", "pk")
+    ),
+    runs=[UUIDField()],
+)

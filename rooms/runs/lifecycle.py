@@ -4,19 +4,20 @@ The table of runs is also the queue. A worker writes under the owner and the att
 if it has lost the run, `leases.LeaseLost` is raised. Locks are taken in one order: room, then run.
 """
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from typing import Final
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
+from django.db.models import DateTimeField, UUIDField
 from django.db.models.functions import Now
 from django.utils import timezone, translation
 
 from accounts.models import User
+from accounts.prepared_queries import PreparedUpdate, insert
 from agents.engine_types import AnswerFailed, PersonaSpec, Turn, Usage
 from agents.models import Persona
 from agents.services import build_spec
@@ -32,10 +33,10 @@ from rooms.protocol.events import (
     RunStarted,
 )
 from rooms.protocol.serializers import message_body, run_body
-from rooms.runs import context, queue
+from rooms.runs import context, leases, queue
+from rooms.runs.claims import Claim
 from rooms.runs.delta_store import delta_store
-from rooms.runs.ending import Completed, Reason, check_authorized, end_runs
-from rooms.runs.leases import LeaseLost, lock_owned
+from rooms.runs.ending import Completed, Reason, end_runs, unauthorized
 from rooms.runs.notifications import notify_queued
 
 MICROSECOND: Final = timedelta(microseconds=1)
@@ -87,79 +88,108 @@ def queue_runs(
         )
         for number, persona in enumerate(personas)
     ]
-    Run.objects.bulk_create(runs)
+    insert(*runs)
     notify_queued()
     return runs, [
         RunQueued(run_body(run, position)) for position, run in enumerate(runs, queued_before + 1)
     ]
 
 
-def claim_and_start(owner: str, *, idle_teams_only: bool = False) -> tuple[UUID, Job | None] | None:
-    """Claim the next run and start it. Returns None if no run may start.
-
-    The job is None if the run has failed at its start. On PostgreSQL the claim and the start are
-    two transactions, because a claim locks a run and a start locks the room first. SQLite locks the
-    whole database: there they are one transaction, which waits for the disk only once.
-    """
-    locks_rows = connection.features.has_select_for_update
-    with nullcontext() if locks_rows else transaction.atomic():
-        run_id = queue.claim(owner, idle_teams_only=idle_teams_only)
-        if run_id is None:
-            return None
-        try:
-            return run_id, start(run_id, owner)
-        except LeaseLost:
-            return run_id, None
-
-
 @transaction.atomic
-def start(run_id: UUID, owner: str) -> Job | None:
-    """Create the answer of a claimed run and return the job; None if the run has failed.
+def start(
+    owner: str, claims: Collection[Claim], ask: Callable[[Job], None] = lambda _job: None
+) -> list[Job]:
+    """Create the answers of claimed runs of one room, and return the jobs, oldest run first.
 
-    The rights of the asker and of the persona are checked here, because they may have been revoked
-    while the run was queued. Raises LeaseLost.
+    Runs that `owner` has lost since are left out, and so are runs that fail: the rights of the
+    asker and of the persona are checked here, because they may have been revoked while the run was
+    queued. `ask` is called with each job before its answer is written, so that the provider can be
+    asked meanwhile. Nothing of its answer may be shown before the return, and nothing of it counts
+    if this function raises.
     """
-    room, run = lock_owned(run_id, owner)
-    with translation.override(run.language):
-        try:
-            check_authorized(room, run)
-            spec = build_spec(run.persona)
-        except AnswerFailed as refusal:
-            # An earlier attempt may have published text, which the failed answer keeps.
-            earlier = run.answer_id and delta_store().close(run.answer_id, run.attempt - 1)
-            end_runs(room, {run: refusal}, parse((earlier or "").rstrip()))
-            return None
-    run.started_at = timezone.now()
-    created: list[DurableEvent] = []
-    if run.answer is None:
-        run.answer = Message.objects.create(
-            room=room,
-            seq=room.last_seq + 1,
-            persona=run.persona,
-            author_kind=AuthorKind.PERSONA,
-            author_name=run.persona.name,
-            author_handle=run.persona.handle,
-            reply_to_id=run.message_id,
-            status=MessageStatus.STREAMING,
-        )
-        created.append(MessageCreated(message_body(run.answer, run.pk)))
-    else:  # the worker of the former attempt may still be streaming
-        delta_store().close(run.answer.pk, run.attempt - 1)
-    run.save(update_fields=["answer", "started_at"])
-    record(room, *created, RunStarted(run_body(run)))
+    attempts = {claim.run: claim.attempt for claim in claims}
+    room, locked = leases.lock_runs(next(iter(claims)).room, attempts)
+    if room is None:
+        return []
+    runs = [run for run in locked if leases.is_owned(run, owner, attempts[run.pk])]
+    allowed = _allowed(room, runs)
+    jobs: list[Job] = []
+    events: list[DurableEvent] = []
+    answers: list[Message] = []
+    for run, spec in allowed:
+        run.started_at = timezone.now()
+        if run.answer is None:
+            run.answer = _new_answer(room, run, seq=room.last_seq + len(events) + 1)
+            answers.append(run.answer)
+            events.append(MessageCreated(message_body(run.answer, run.pk)))
+        else:  # the worker of the former attempt may still be streaming
+            delta_store().close(run.answer.pk, run.attempt - 1)
+        events.append(RunStarted(run_body(run)))
+        jobs.append(_job(room, run, run.answer, spec, base=room.last_seq + len(events)))
+        ask(jobs[-1])
+    if jobs:
+        insert(*answers)
+        for run, _spec in allowed:
+            _SET_STARTED(run=run.pk, answer=run.answer_id, started_at=run.started_at)
+        record(room, *events)
+    return jobs
+
+
+def _allowed(room: Room, runs: Sequence[Run]) -> list[tuple[Run, PersonaSpec]]:
+    """Return the runs that may be answered with their personas; the other runs fail."""
+    refusals = unauthorized(room, runs)
+    allowed: list[tuple[Run, PersonaSpec]] = []
+    for run in runs:
+        with translation.override(run.language):
+            try:
+                if run in refusals:
+                    raise refusals[run]
+                allowed.append((run, build_spec(run.persona)))
+            except AnswerFailed as refusal:
+                # An earlier attempt may have published text, which the failed answer keeps.
+                earlier = run.answer_id and delta_store().close(run.answer_id, run.attempt - 1)
+                end_runs(room, {run: refusal}, parse((earlier or "").rstrip()))
+    return allowed
+
+
+def _new_answer(room: Room, run: Run, seq: int) -> Message:
+    return Message(
+        room=room,
+        seq=seq,
+        persona=run.persona,
+        author_kind=AuthorKind.PERSONA,
+        author_name=run.persona.name,
+        author_handle=run.persona.handle,
+        reply_to_id=run.message_id,
+        status=MessageStatus.STREAMING,
+    )
+
+
+def _job(room: Room, run: Run, answer: Message, spec: PersonaSpec, base: int) -> Job:
     return Job(
         run=run.pk,
         team=room.team_id,
         room=room.pk,
-        message=run.answer.pk,
-        owner=owner,
+        message=answer.pk,
+        owner=run.lease_owner,
         attempt=run.attempt,
-        base=room.last_seq,
+        base=base,
         language=run.language,
         spec=spec,
         turns=context.turns(run),
         waited=_waited(run),
     )
+
+
+_SET_STARTED: Final = PreparedUpdate(
+    lambda run, answer, started_at: (
+        Run.objects.filter(pk=run),
+        {"answer": answer, "started_at": started_at},
+    ),
+    run=UUIDField(),
+    answer=UUIDField(),
+    started_at=DateTimeField(),
+)
 
 
 def _waited(run: Run) -> float:
@@ -211,5 +241,5 @@ def fail(job: Job, failure: AnswerFailed, text: str) -> None:
 def _end(job: Job, reason: Reason, text: str) -> None:
     written = parse(text.rstrip())  # before the transaction: no post waits for the room lock
     with transaction.atomic():
-        room, run = lock_owned(job.run, job.owner, job.attempt)
+        room, run = leases.lock_owned(job.run, job.owner, job.attempt)
         end_runs(room, {run: reason}, written)

@@ -5,7 +5,8 @@ profile.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
 from typing import Final
@@ -18,13 +19,14 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 
 from accounts.errors import is_outage
-from agents import engine
-from agents.engine_types import AnswerFailed, Finished, Limits, Text, ToolFinished, ToolStarted
+from agents.engine_types import AnswerFailed, Finished, Text, ToolFinished, ToolStarted
 from rooms import metrics
 from rooms.executors import HEARTBEATS, RUNS, in_thread
 from rooms.fanout import publisher
 from rooms.protocol import events
-from rooms.runs import leases, lifecycle, queue, workers
+from rooms.runs import claims, leases, lifecycle, queue, workers
+from rooms.runs.asking import Parts, start_and_ask
+from rooms.runs.claims import Claim
 from rooms.runs.delta_store import delta_store
 from rooms.runs.deltas import Deltas
 from rooms.runs.leases import LeaseLost
@@ -40,6 +42,9 @@ RETRY_SECONDS: Final = 1.0
 SERVING_SECONDS: Final = 10.0
 """A runner that has not polled for this long reports that it does not serve the queue."""
 POSITIONS_SECONDS: Final = 1.0
+MAX_STARTING: Final = 8
+"""The runs that a worker has claimed and not started yet: enough to keep its threads busy. More
+would wait here while other workers have nothing to start."""
 TIMEOUT_GRACE_SECONDS: Final = 10.0
 """The runner ends an answer that the engine has not ended this long after its time limit."""
 
@@ -61,7 +66,11 @@ class Runner:
         """When each lease expires, by the clock of the event loop."""
         self._queued = asyncio.Event()
         self._is_claiming = True
-        self._claim: asyncio.Future[tuple[UUID, Job | None] | None] | None = None
+        self._claim: asyncio.Future[list[Claim]] | None = None
+        self._starting: set[UUID] = set()
+        """The claimed runs that are not started yet."""
+        self._starts: set[asyncio.Task[None]] = set()
+        self._workers = 1
         self._heartbeats: asyncio.Task[None] | None = None
         self._reaped_at = self._reported_at = self._positions_at = float("-inf")
         self._polled_at = float("-inf")
@@ -94,6 +103,8 @@ class Runner:
         self._is_claiming = False
         if self._claim is not None:
             await asyncio.wait([self._claim])
+        if self._starts:
+            await asyncio.wait(self._starts)
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=seconds)
         for task in self._tasks.values():
@@ -114,41 +125,74 @@ class Runner:
 
     async def _poll(self) -> None:
         await self._reap()
-        while self._is_claiming and len(self._tasks) < self._concurrency + self._spare:
-            await self._reap()  # with a queue that never empties, this loop may never end
-            if not await self._claim_run():
-                break
+        while self._is_claiming and await self._claim_runs():
             self._polled_at = asyncio.get_running_loop().time()
+            await self._reap()  # with a queue that never empties, this loop may never end
         self._polled_at = asyncio.get_running_loop().time()
         await self._publish_positions()
 
-    async def _claim_run(self) -> bool:
-        """Claim a run and start its answer; return False if no run may start.
+    async def _claim_runs(self) -> bool:
+        """Claim runs for the free slots and start them; return False if none was claimed.
 
-        A cancellation does not interrupt a claim: the owner of the claimed run would not answer it.
-        `drain` waits for the claim, and queues its run again.
+        A cancellation does not interrupt a claim: the owner of the claimed runs would not answer
+        them. `drain` waits for the claim, and queues its runs again.
         """
+        busy = len(self._tasks) + len(self._starting)
+        idle_teams_only = busy >= self._concurrency
+        slots = self._concurrency + (self._spare if idle_teams_only else 0) - busy
+        limit = min(slots, MAX_STARTING - len(self._starting))
+        if limit <= 0:
+            return False
         asked_at = asyncio.get_running_loop().time()
-        idle_teams_only = len(self._tasks) >= self._concurrency
         self._claim = asyncio.ensure_future(
-            in_thread(RUNS, lifecycle.claim_and_start, self.name, idle_teams_only=idle_teams_only)
+            in_thread(
+                RUNS,
+                claims.claim,
+                self.name,
+                limit,
+                workers=self._workers,
+                idle_teams_only=idle_teams_only,
+            )
         )
         claimed = await asyncio.shield(self._claim)
-        if claimed is None:
-            return False
-        run_id, job = claimed
-        if job is not None:
-            self._leases[run_id] = asked_at + queue.LEASE.total_seconds()
-            self._moved_teams.add(job.team)
-            if run_id in self._tasks:  # an older attempt, which this worker has lost
-                self._tasks[run_id].cancel()
-            task = asyncio.create_task(self._answer(job), name=f"run {run_id}")
-            self._tasks[run_id] = task
-            metrics.RUNS_OPEN.set(len(self._tasks))
-            task.add_done_callback(partial(self._free_slot, run_id))
-        return True
+        by_room: defaultdict[UUID, list[Claim]] = defaultdict(list)
+        for each in claimed:
+            by_room[each.room].append(each)
+        for of_room in by_room.values():
+            self._starting.update(each.run for each in of_room)
+            starting = asyncio.create_task(self._start_runs(of_room, asked_at))
+            self._starts.add(starting)
+            starting.add_done_callback(self._starts.discard)
+        return bool(claimed)
 
-    def _free_slot(self, run_id: UUID, task: asyncio.Task[None]) -> None:
+    async def _start_runs(self, claimed: Sequence[Claim], asked_at: float) -> None:
+        """Start claimed runs of one room, and their answers.
+
+        If the start fails, the leases expire, and `leases.reap` queues the runs again.
+        """
+        started: list[tuple[Job, Parts]] = []
+        try:
+            started = await start_and_ask(self.name, claimed)
+        except DatabaseError as error:
+            _log_database_error(error)
+        except Exception:  # of any kind: no other task waits for this one
+            log.exception("runner.start_failed")
+        finally:
+            if len(self._starting) >= MAX_STARTING:  # the last poll could claim no more
+                self._queued.set()
+            self._starting.difference_update(each.run for each in claimed)
+        for job, parts in started:
+            self._leases[job.run] = asked_at + queue.LEASE.total_seconds()
+            self._moved_teams.add(job.team)
+            if job.run in self._tasks:  # an older attempt, which this worker has lost
+                self._tasks[job.run].cancel()
+            task = asyncio.create_task(self._answer(job, parts), name=f"run {job.run}")
+            self._tasks[job.run] = task
+            task.add_done_callback(partial(self._free_slot, job.run, parts))
+        metrics.RUNS_OPEN.set(len(self._tasks))
+
+    def _free_slot(self, run_id: UUID, parts: Parts, task: asyncio.Task[None]) -> None:
+        parts.abandon()  # a no-op, unless the task was cancelled before its first step
         if self._tasks.get(run_id) is task:  # False if this worker has claimed the run again
             del self._tasks[run_id]
             self._leases.pop(run_id, None)
@@ -160,7 +204,7 @@ class Runner:
         now = asyncio.get_running_loop().time()
         if now - self._reaped_at >= POLL_SECONDS:
             self._reaped_at = now
-            await in_thread(RUNS, leases.reap, list(self._tasks))
+            await in_thread(RUNS, leases.reap, [*self._tasks, *self._starting])
 
     async def _publish_positions(self) -> None:
         """Publish the positions of the teams that were served, at most every POSITIONS_SECONDS.
@@ -181,14 +225,14 @@ class Runner:
         await self._renew_leases()
         now = asyncio.get_running_loop().time()
         if now - self._reported_at >= workers.REPORT_SECONDS:
-            await in_thread(
+            self._workers = await in_thread(
                 HEARTBEATS, workers.report, self.name, self._concurrency, len(self._tasks)
             )
             self._reported_at = now
 
     async def _renew_leases(self) -> None:
         """Renew the leases of this worker, and cancel the answers whose lease is lost."""
-        run_ids = list(self._tasks)
+        run_ids = [*self._tasks, *self._starting]
         if not run_ids:
             return
         asked_at = asyncio.get_running_loop().time()
@@ -217,14 +261,14 @@ class Runner:
 
     # Answers
 
-    async def _answer(self, job: Job) -> None:
+    async def _answer(self, job: Job, parts: Parts) -> None:
         structlog.contextvars.bind_contextvars(run=str(job.run))
         log.info("run.claimed", worker=self.name, room=str(job.room), attempt=job.attempt)
         deltas = Deltas(job, partial(self._owns, job.run))
         stopwatch = Stopwatch(job)
         try:
             with translation.override(job.language):
-                await _stream_answer(job, deltas, stopwatch)
+                await _stream_answer(job, parts, deltas, stopwatch)
             stopwatch.run_ended()
             log.info("run.ended")
         except LeaseLost:
@@ -240,18 +284,13 @@ class Runner:
             await delta_store().expire(job.message, job.attempt)
 
 
-async def _stream_answer(job: Job, deltas: Deltas, stopwatch: Stopwatch) -> None:
+async def _stream_answer(job: Job, parts: Parts, deltas: Deltas, stopwatch: Stopwatch) -> None:
     """Stream an answer into its room and end its run, completed or failed. Raises LeaseLost."""
-    limits = Limits(
-        seconds=settings.RUN_SECONDS,
-        characters=settings.RUN_CHARACTERS,
-        tokens=settings.RUN_TOKENS,
-    )
     finished = Finished(text="", usage=None)
     try:
         async with (
-            asyncio.timeout(limits.seconds + TIMEOUT_GRACE_SECONDS),
-            aclosing(engine.answer(job.spec, job.turns, limits=limits)) as parts,
+            asyncio.timeout(settings.RUN_SECONDS + TIMEOUT_GRACE_SECONDS),
+            aclosing(parts),
         ):
             async for part in parts:
                 match part:

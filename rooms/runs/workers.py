@@ -12,8 +12,8 @@ ALIVE_WITHIN: Final = timedelta(seconds=15)
 KEPT: Final = timedelta(hours=1)
 
 
-def report(name: str, concurrency: int, running: int) -> None:
-    """Record that a worker is alive, and the number of its runs.
+def report(name: str, concurrency: int, running: int) -> int:
+    """Record that a worker is alive, and the number of its runs; return the number of workers.
 
     The first report of a worker deletes the workers that have not reported for KEPT.
     """
@@ -21,6 +21,7 @@ def report(name: str, concurrency: int, running: int) -> None:
     if not updated:
         Worker.objects.filter(seen_at__lt=Now() - KEPT).delete()
         Worker.objects.create(name=name, concurrency=concurrency, running=running)
+    return count_alive()
 
 
 def remove(name: str) -> None:

@@ -19,6 +19,7 @@ from rooms.permissions import VIEW, access_room, permissions_in
 from rooms.protocol.events import DurableEvent
 from rooms.queries import room_state
 from rooms.runs import lifecycle
+from tests.rooms.claiming import claim_and_start
 from tests.rooms.conftest import Cast
 
 pytestmark = pytest.mark.django_db
@@ -81,7 +82,7 @@ def _put(rows: list[State], row: State, key: str) -> None:
 
 def ask(cast: Cast) -> lifecycle.Job:
     services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
-    taken = lifecycle.claim_and_start("worker")
+    taken = claim_and_start("worker")
     assert taken is not None
     assert taken[1] is not None
     return taken[1]

@@ -34,6 +34,7 @@ from rooms.runs.runner import HEARTBEAT_SECONDS  # noqa: E402
 from rooms.socket import snapshots  # noqa: E402
 from rooms.socket.joins import Join, authorize_many  # noqa: E402
 from tests.cluster.harness.sessions import create_sessions  # noqa: E402
+from tests.rooms.claiming import claim_and_start  # noqa: E402
 
 OWNER: Final = "bench"
 
@@ -125,7 +126,7 @@ def _open(rooms: Sequence[str], owners: Sequence[str]) -> list[Job]:
             user=User.objects.get(pk=owner), room_id=UUID(room), text="What is a maru?"
         )
     jobs: dict[str, Job] = {}
-    while taken := lifecycle.claim_and_start(OWNER):
+    while taken := claim_and_start(OWNER):
         _run, job = taken
         assert job is not None
         jobs[str(job.room)] = job

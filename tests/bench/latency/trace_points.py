@@ -30,7 +30,7 @@ def install() -> Callable[[], Awaitable[Trace]]:
     from agents import engine
     from rooms import services
     from rooms.fanout import publisher, topic
-    from rooms.runs import lifecycle, queue
+    from rooms.runs import claims, lifecycle
     from rooms.socket import consumer
 
     trace: Trace = []
@@ -44,7 +44,7 @@ def install() -> Callable[[], Awaitable[Trace]]:
 
     _after(consumer, "decode_command", partial(record, "read"))
     _after(services, "post_message", partial(record, "posted"))
-    _after(queue, "claim", partial(record, "claimed"))
+    _after(claims, "claim", partial(record, "claimed"))
     _after(lifecycle, "start", partial(record, "started"))
     engine.answer = _around(engine.answer, record)
     _before(publisher, "publish", partial(record_first_delta, "published"))
@@ -59,13 +59,13 @@ def install() -> Callable[[], Awaitable[Trace]]:
 
 
 def _after(owner: Any, name: str, callback: Callable[[], None]) -> None:
-    """Call the callback each time the function has returned something but None."""
+    """Call the callback each time the function has returned neither None nor an empty list."""
     function = getattr(owner, name)
 
     @wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         result = function(*args, **kwargs)
-        if result is not None:
+        if result:
             callback()
         return result
 

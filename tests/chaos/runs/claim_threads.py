@@ -30,6 +30,7 @@ from rooms.models import RoomMember  # noqa: E402
 from rooms.runs import leases, lifecycle  # noqa: E402
 from rooms.runs.leases import LeaseLost  # noqa: E402
 from rooms.runs.lifecycle import Job  # noqa: E402
+from tests.rooms.claiming import claim_and_start  # noqa: E402
 
 T = TypeVar("T")
 MAX_COMPLETIONS = 5
@@ -69,10 +70,7 @@ class ClaimRaces:
     def _claim(self, run: UUID) -> Job | None:
         """Claim in all threads; return the job if exactly one thread got it."""
         taken = self._concurrently(
-            [
-                partial(lifecycle.claim_and_start, f"thread-{number}")
-                for number in range(self.threads)
-            ]
+            [partial(claim_and_start, f"thread-{number}") for number in range(self.threads)]
         )
         jobs = [one[1] for one in taken if one is not None]
         if len(jobs) != 1 or jobs[0] is None or jobs[0].run != run:

@@ -20,7 +20,7 @@ from accounts.services import create_team, create_user  # noqa: E402
 from agents.services import create_demo_persona  # noqa: E402
 from rooms import services  # noqa: E402
 from rooms.models import Run, TeamQuota  # noqa: E402
-from rooms.runs import queue  # noqa: E402
+from rooms.runs import claims  # noqa: E402
 
 WORKERS = 4
 WAITING = 5_000
@@ -38,11 +38,11 @@ def main(bound: int) -> None:
         ready.wait()
         while True:
             began = time.perf_counter()
-            run_id = queue.claim(owner)
+            runs = claims.claim(owner, limit=3)
             took.append((time.perf_counter() - began) * 1000)
-            if run_id is None:
+            if not runs:
                 break
-            claimed.append(run_id)
+            claimed.extend(each.run for each in runs)
         connection.close()
 
     threads = [Thread(target=work, args=(f"worker-{n}",)) for n in range(WORKERS)]

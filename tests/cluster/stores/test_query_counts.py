@@ -1,4 +1,4 @@
-"""Query counts of permission checks, messages and lists on PostgreSQL, where locks are queries."""
+"""Tests of queries on PostgreSQL, where locks are queries and values have other types."""
 
 import os
 import subprocess
@@ -8,7 +8,12 @@ from urllib.parse import quote, urlencode
 
 from tests.cluster.harness.services import Postgres, Redis
 
-TEST_FILES = ("tests/rooms/test_query_counts.py", "tests/rooms/test_permissions.py")
+TEST_FILES = (
+    "tests/rooms/test_query_counts.py",
+    "tests/rooms/test_permissions.py",
+    "tests/rooms/runs/test_claims.py",
+    "tests/accounts/test_prepared_queries.py",
+)
 
 
 def test_query_counts_of_sqlite_hold_on_postgresql(

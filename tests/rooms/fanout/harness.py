@@ -20,11 +20,11 @@ from rooms.fanout.connection import Connection
 from rooms.fanout.credentials import Credential
 from rooms.fanout.hub import RoomHub
 from rooms.fanout.transport import Frame, Write
-from rooms.runs import lifecycle
 from rooms.runs.lifecycle import Job
 from rooms.socket.consumer import RoomsConsumer
 from rooms.socket.routing import make_hub
 from rooms.socket.token_bucket import TokenBucket
+from tests.rooms.claiming import claim_and_start
 from tests.rooms.conftest import Cast
 from tests.rooms.fanout.doubles import payload_of
 
@@ -126,7 +126,7 @@ class Harness:
 
     async def take(self) -> Job | None:
         """Claim and start the next queued run, as a worker does."""
-        taken = await self.do(lifecycle.claim_and_start, self.worker)
+        taken = await self.do(claim_and_start, self.worker)
         return taken[1] if taken else None
 
     async def settled(self, *clients: SocketClient) -> None:

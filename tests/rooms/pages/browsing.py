@@ -14,7 +14,8 @@ from accounts.models import User
 from agents.engine_types import AnswerFailed, Usage
 from rooms import services
 from rooms.models import Message, Room, Run
-from rooms.runs import lifecycle, queue
+from rooms.runs import lifecycle
+from tests.rooms.claiming import claim_run, start_run
 from tests.rooms.conftest import Cast
 
 Answer = Any  # the test client adds attributes to the response that no type declares
@@ -79,8 +80,8 @@ def ask(cast: Cast) -> Run:
 def answer(cast: Cast, text: str = "answer", failure: AnswerFailed | None = None) -> Run:
     """Post a question of the member and end its run with an answer or an error."""
     run = ask(cast)
-    assert queue.claim("test") == run.pk
-    job = lifecycle.start(run.pk, "test")
+    assert claim_run("test") == run.pk
+    job = start_run(run.pk, "test")
     assert job is not None
     if failure is None:
         lifecycle.complete(job, text, Usage(input_tokens=1_000, output_tokens=234))

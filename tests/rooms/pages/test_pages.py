@@ -18,7 +18,7 @@ from agents.services import Grant, create_demo_persona, put_grants
 from rooms import services
 from rooms.models import Message, Room, RoomMember, RoomRole, Run, RunState
 from rooms.pages.urls import urlpatterns
-from rooms.runs import lifecycle, queue
+from tests.rooms.claiming import claim_run, start_run
 from tests.rooms.conftest import Cast, make_user
 from tests.rooms.pages.browsing import (
     answer,
@@ -371,8 +371,8 @@ def test_failed_answer_keeps_its_text_and_shows_the_error(cast: Cast) -> None:
 
 def test_stopped_answer_names_the_user_who_stopped_it(cast: Cast) -> None:
     run = ask(cast)
-    queue.claim("test")
-    lifecycle.start(run.pk, "test")
+    claim_run("test")
+    start_run(run.pk, "test")
 
     post(cast.moderator, "cancel", run.pk)
 

@@ -14,6 +14,7 @@ from rooms.models import Message, Run, RunState
 from rooms.runs import ending, lifecycle, queue
 from rooms.runs.delta_store import delta_store
 from rooms.runs.lifecycle import Job
+from tests.rooms.claiming import claim_and_start
 from tests.rooms.conftest import Cast
 
 
@@ -24,7 +25,7 @@ def post(cast: Cast) -> UUID:
 
 def start_run(cast: Cast) -> Job:
     post(cast)
-    claimed = lifecycle.claim_and_start("worker")
+    claimed = claim_and_start("worker")
     assert claimed is not None
     assert claimed[1] is not None
     return claimed[1]

@@ -27,6 +27,7 @@ from rooms.runs import leases, lifecycle, queue
 from rooms.runs.delta_store import delta_store
 from rooms.runs.leases import LeaseLost
 from rooms.runs.lifecycle import Job
+from tests.rooms.claiming import claim_run, start_run
 from tests.rooms.conftest import Cast, make_user
 
 pytestmark = pytest.mark.django_db
@@ -39,9 +40,9 @@ def ask(cast: Cast, text: str = "hello") -> UUID:
 
 def started(cast: Cast, owner: str = "worker") -> Job:
     ask(cast)
-    run_id = queue.claim(owner)
+    run_id = claim_run(owner)
     assert run_id is not None
-    job = lifecycle.start(run_id, owner)
+    job = start_run(run_id, owner)
     assert job is not None
     return job
 
@@ -55,20 +56,20 @@ def expire(job: Job) -> None:
 
 
 def test_claim_of_an_empty_queue_returns_none(cast: Cast) -> None:
-    assert queue.claim("worker") is None
+    assert claim_run("worker") is None
 
 
 def test_run_is_claimed_once(cast: Cast) -> None:
     run_id = ask(cast)
 
-    assert queue.claim("one") == run_id
-    assert queue.claim("two") is None
+    assert claim_run("one") == run_id
+    assert claim_run("two") is None
 
 
 def test_oldest_run_is_claimed_first(cast: Cast) -> None:
     first, second = ask(cast), ask(cast)
 
-    assert [queue.claim("worker"), queue.claim("worker")] == [first, second]
+    assert [claim_run("worker"), claim_run("worker")] == [first, second]
 
 
 def test_team_with_fewer_running_runs_is_served_first(cast: Cast) -> None:
@@ -79,7 +80,7 @@ def test_team_with_fewer_running_runs_is_served_first(cast: Cast) -> None:
     room = services.create_room(user=other, team_id=team.pk, name="quiet", personas=[persona.pk])
     (late,) = services.post_message(user=other, room_id=room.pk, text="hi").runs
 
-    order = [queue.claim("worker") for _ in range(4)]
+    order = [claim_run("worker") for _ in range(4)]
 
     assert order == [busy[0], late, *busy[1:]]
 
@@ -126,9 +127,9 @@ def test_run_refused_at_a_later_attempt_keeps_the_published_text(cast: Cast) -> 
     leases.reap()
     Persona.objects.filter(pk=cast.persona.pk).update(enabled=False)
 
-    run_id = queue.claim("successor")
+    run_id = claim_run("successor")
     assert run_id is not None
-    assert lifecycle.start(run_id, "successor") is None
+    assert start_run(run_id, "successor") is None
 
     answer = Message.objects.get(pk=job.message)
     assert (answer.status, answer.text) == (MessageStatus.FAILED, "half an answer")
@@ -152,9 +153,9 @@ def test_worker_with_a_lost_lease_writes_nothing(cast: Cast) -> None:
     stale_job = started(cast, "zombie")
     expire(stale_job)
     leases.reap()
-    run_id = queue.claim("successor")
+    run_id = claim_run("successor")
     assert run_id is not None
-    successor = lifecycle.start(run_id, "successor")
+    successor = start_run(run_id, "successor")
     assert successor is not None
 
     with pytest.raises(LeaseLost):
@@ -172,9 +173,9 @@ def test_write_under_an_older_attempt_is_refused(cast: Cast) -> None:
     first = started(cast)
     expire(first)
     leases.reap()
-    run_id = queue.claim("worker")
+    run_id = claim_run("worker")
     assert run_id is not None
-    assert lifecycle.start(run_id, "worker") is not None
+    assert start_run(run_id, "worker") is not None
 
     with pytest.raises(LeaseLost):
         lifecycle.complete(first, "late", None)
@@ -185,9 +186,9 @@ def test_run_fails_with_the_published_text_after_its_last_attempt(cast: Cast) ->
     for _ in range(leases.MAX_ATTEMPTS - 1):
         expire(job)
         leases.reap()
-        run_id = queue.claim("worker")
+        run_id = claim_run("worker")
         assert run_id == job.run
-        lifecycle.start(run_id, "worker")
+        start_run(run_id, "worker")
     expire(job)
     asyncio.run(delta_store().append(job.message, leases.MAX_ATTEMPTS, ["so far"], 0))
 
@@ -196,7 +197,7 @@ def test_run_fails_with_the_published_text_after_its_last_attempt(cast: Cast) ->
     run = Run.objects.get(pk=job.run)
     assert (run.state, run.error_code) == (RunState.FAILED, "worker_lost")
     assert Message.objects.get(pk=job.message).text == "so far"
-    assert queue.claim("worker") is None
+    assert claim_run("worker") is None
 
 
 def test_reap_queues_a_running_run_without_a_lease(cast: Cast) -> None:
@@ -205,7 +206,7 @@ def test_reap_queues_a_running_run_without_a_lease(cast: Cast) -> None:
 
     leases.reap()
 
-    assert queue.claim("next") == job.run
+    assert claim_run("next") == job.run
 
 
 def test_reap_uses_the_clock_of_the_database(cast: Cast) -> None:
@@ -282,7 +283,7 @@ def test_released_run_is_queued_again(cast: Cast) -> None:
 
     leases.release("worker")
 
-    assert queue.claim("next") == job.run
+    assert claim_run("next") == job.run
     with pytest.raises(LeaseLost):
         lifecycle.complete(job, "late", None)
 
@@ -299,9 +300,9 @@ def test_worker_loses_the_lease_of_a_cancelled_run(cast: Cast) -> None:
 
 
 def failed_at_start(cast: Cast) -> Run:
-    run_id = queue.claim("worker")
+    run_id = claim_run("worker")
     assert run_id is not None
-    assert lifecycle.start(run_id, "worker") is None
+    assert start_run(run_id, "worker") is None
     return Run.objects.get(pk=run_id)
 
 
@@ -397,10 +398,10 @@ def test_turns_are_those_of_the_room_up_to_the_question(cast: Cast) -> None:
     services.post_message(user=cast.owner, room_id=cast.room.pk, text="before", personas=[])
     ask(cast, "question")
     services.post_message(user=cast.owner, room_id=cast.room.pk, text="after", personas=[])
-    run_id = queue.claim("worker")
+    run_id = claim_run("worker")
     assert run_id is not None
 
-    job = lifecycle.start(run_id, "worker")
+    job = start_run(run_id, "worker")
 
     assert job is not None
     assert [(turn.author, turn.text) for turn in job.turns] == [
@@ -415,7 +416,7 @@ def test_two_workers_never_claim_the_same_run(cast: Cast) -> None:
     claimed: list[UUID] = []
 
     def work(owner: str) -> None:
-        while (run_id := queue.claim(owner)) is not None:
+        while (run_id := claim_run(owner)) is not None:
             claimed.append(run_id)
         connection.close()
 

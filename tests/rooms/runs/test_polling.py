@@ -4,7 +4,8 @@ from uuid import uuid4
 
 import pytest
 
-from rooms.runs import leases, lifecycle, runner
+from rooms.runs import claims, leases, lifecycle, runner
+from rooms.runs.claims import Claim
 
 
 async def test_poll_reaps_while_the_queue_is_never_empty(
@@ -12,15 +13,17 @@ async def test_poll_reaps_while_the_queue_is_never_empty(
 ) -> None:
     calls: list[str] = []
 
-    def claim_and_start(*_: object, **__: object) -> object:
-        """Return runs that fail at their start; None at the tenth call."""
+    def claim(*_: object, **__: object) -> list[Claim]:
+        """Return runs that fail at their start; none at the tenth call."""
         calls.append("claim")
-        return (uuid4(), None) if len(calls) < 10 else None
+        return [Claim(uuid4(), uuid4(), 1)] if calls.count("claim") < 10 else []
 
     monkeypatch.setattr(runner, "POLL_SECONDS", 0.0)  # a reap is always due
-    monkeypatch.setattr(lifecycle, "claim_and_start", claim_and_start)
+    monkeypatch.setattr(runner, "MAX_STARTING", 10)
+    monkeypatch.setattr(claims, "claim", claim)
+    monkeypatch.setattr(lifecycle, "start", lambda *_: [])
     monkeypatch.setattr(leases, "reap", lambda *_: calls.append("reap"))
 
-    await runner.Runner(concurrency=1)._poll()
+    await runner.Runner(concurrency=10)._poll()
 
     assert "reap" in calls[calls.index("claim") :]

@@ -23,13 +23,15 @@ from rooms.executors import RUNS, in_thread
 from rooms.fanout import publisher
 from rooms.fanout.publisher import Delta, Envelope
 from rooms.models import Message, Run, RunState, Worker
-from rooms.runs import leases, lifecycle, queue, runner
+from rooms.runs import claims, leases, lifecycle, queue, runner
+from rooms.runs.asking import Parts
 from rooms.runs.delta_store import delta_store
 from rooms.runs.deltas import Deltas
 from rooms.runs.lifecycle import Job
 from rooms.runs.runner import Runner
 from rooms.runs.stopwatch import Stopwatch
 from tests.deadlines import DEADLINE, scaled
+from tests.rooms.claiming import claim_and_start, claim_run
 from tests.rooms.conftest import Cast
 from tests.rooms.fanout.harness import lease_is_valid
 
@@ -117,7 +119,7 @@ async def test_drain_queues_a_run_again_that_does_not_end_in_time(
         await run_in_state(run_id, RunState.RUNNING)
 
     assert (await reload(run_id)).state == RunState.QUEUED
-    assert await sync_to_async(queue.claim)("next") == run_id
+    assert await sync_to_async(claim_run)("next") == run_id
 
 
 async def test_drain_lets_an_answer_end_in_time(
@@ -147,17 +149,17 @@ async def test_drain_queues_the_run_of_a_claim_in_progress_again(
 ) -> None:
     answer(hang)
     claiming, claimed = asyncio.Event(), threading.Event()
-    loop, claim_and_start = asyncio.get_running_loop(), lifecycle.claim_and_start
+    loop, claim_runs = asyncio.get_running_loop(), claims.claim
 
     def slow_claim(*args: Any, **kwargs: Any) -> Any:
-        claimed_run = claim_and_start(*args, **kwargs)
-        if claimed_run is not None:
+        claimed_runs = claim_runs(*args, **kwargs)
+        if claimed_runs:
             loop.call_soon_threadsafe(claiming.set)
             time.sleep(0.5)  # a busy database may take this long to answer
             claimed.set()
-        return claimed_run
+        return claimed_runs
 
-    monkeypatch.setattr(lifecycle, "claim_and_start", slow_claim)
+    monkeypatch.setattr(claims, "claim", slow_claim)
     async with running_worker():
         run_id = await ask(cast)
         await claiming.wait()
@@ -355,10 +357,10 @@ async def test_run_of_a_crashed_task_is_claimed_again_when_its_lease_expires(
     crashes = iter(range(1))
     stream_answer = runner._stream_answer
 
-    async def crash_once(job: Job, deltas: Deltas, stopwatch: Stopwatch) -> None:
+    async def crash_once(job: Job, parts: Parts, deltas: Deltas, stopwatch: Stopwatch) -> None:
         if next(crashes, None) is not None:
             raise ZeroDivisionError
-        await stream_answer(job, deltas, stopwatch)
+        await stream_answer(job, parts, deltas, stopwatch)
 
     monkeypatch.setattr(runner, "_stream_answer", crash_once)
     async with running_worker():
@@ -368,7 +370,7 @@ async def test_run_of_a_crashed_task_is_claimed_again_when_its_lease_expires(
 
 
 def claim(cast: Cast, owner: str) -> Job:
-    claimed = lifecycle.claim_and_start(owner)
+    claimed = claim_and_start(owner)
     assert claimed is not None
     assert claimed[1] is not None
     return claimed[1]

@@ -23,8 +23,8 @@ from accounts.views.factors import audited_factor_changes
 from agents import services as agents
 from rooms import services
 from rooms.models import Run, RunState
-from rooms.runs import lifecycle
-from rooms.runs.ending import check_authorized, fail_unauthorized_runs
+from rooms.runs.ending import fail_unauthorized_runs, unauthorized
+from tests.rooms.claiming import claim_and_start
 from tests.rooms.conftest import Cast
 
 pytestmark = pytest.mark.django_db
@@ -105,7 +105,7 @@ ENDS: dict[str, Callable[[Cast], object]] = {
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
 def test_end_of_a_right_ends_a_running_answer(cast: Cast, end: Callable[[Cast], object]) -> None:
     posted = services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
-    claimed = lifecycle.claim_and_start("worker")
+    claimed = claim_and_start("worker")
     assert claimed is not None
 
     end(cast)
@@ -185,4 +185,4 @@ def test_judging_many_runs_equals_judging_each(cast: Cast) -> None:
 
     assert {run.requested_by for run in active} == {cast.owner, cast.moderator}
     for run in active:
-        check_authorized(cast.refreshed(), run)
+        assert unauthorized(cast.refreshed(), [run]) == {}

@@ -21,6 +21,7 @@ from rooms.protocol.commands import TEXT_LIMIT
 from rooms.runs import context, leases, lifecycle
 from rooms.runs.delta_store import MemoryDeltaStore, StoredDeltas
 from rooms.services import messages
+from tests.rooms.claiming import claim_and_start
 from tests.rooms.conftest import Cast
 from tests.rooms.pages.browsing import answer, browser, page
 
@@ -213,7 +214,7 @@ def test_deleted_message_is_not_among_the_turns(cast: Cast) -> None:
 
 def test_deletion_of_a_streaming_answer_cancels_its_run(cast: Cast) -> None:
     services.post_message(user=cast.member, room_id=cast.room.pk, text="go on")
-    claimed = lifecycle.claim_and_start("worker")
+    claimed = claim_and_start("worker")
     assert claimed is not None
     run_id, job = claimed
     assert job is not None

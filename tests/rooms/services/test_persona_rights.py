@@ -21,7 +21,7 @@ from agents.services import (
 )
 from rooms import services
 from rooms.models import AllowedRoom, RoomEvent, RunState
-from rooms.runs import lifecycle
+from tests.rooms.claiming import claim_and_start
 from tests.rooms.conftest import Cast
 from tests.rooms.pages.browsing import get
 
@@ -62,7 +62,7 @@ def test_right_is_checked_again_when_the_run_starts(cast: Cast) -> None:
     services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
     PersonaGrant.objects.filter(role="").delete()  # without calling the hooks
 
-    claimed = lifecycle.claim_and_start("worker")
+    claimed = claim_and_start("worker")
 
     assert claimed is not None
     assert claimed[1] is None
@@ -81,7 +81,7 @@ def test_run_fails_when_the_right_is_revoked(cast: Cast, running: bool) -> None:
     posted = services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
     kept = services.post_message(user=cast.owner, room_id=cast.room.pk, text="question")
     if running:
-        assert lifecycle.claim_and_start("worker") is not None
+        assert claim_and_start("worker") is not None
 
     grant_use_only_to(cast)
 
@@ -238,7 +238,7 @@ def test_runs_of_a_connection_fail_when_its_key_is_removed(
     asked = [cast.persona.pk, other.pk]
     services.post_message(user=cast.member, room_id=cast.room.pk, text="Who?", personas=asked)
     for _ in range(2 if running else 0):
-        assert lifecycle.claim_and_start("worker")
+        assert claim_and_start("worker")
 
     update_connection(user=cast.owner, connection_id=connection.pk, **how)
 

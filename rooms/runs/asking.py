@@ -1,0 +1,86 @@
+"""Asks the providers of started runs while the start is being stored, which saves its time."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Self
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.utils import translation
+
+from agents import engine
+from agents.engine_types import Limits, Part
+from rooms.executors import RUNS, in_thread
+from rooms.runs import lifecycle
+from rooms.runs.claims import Claim
+from rooms.runs.lifecycle import Job
+
+
+async def start_and_ask(owner: str, claims: Sequence[Claim]) -> list[tuple[Job, "Parts"]]:
+    """Start claimed runs of one room; return their jobs, each with the parts of its answer.
+
+    Raises what `lifecycle.start` raises; the requests to the providers are closed then.
+    """
+    loop = asyncio.get_running_loop()
+    asked: dict[UUID, Parts] = {}
+
+    def begin(job: Job) -> None:
+        asked[job.run] = Parts(job)
+
+    def ask(job: Job) -> None:
+        # The loop runs these callbacks in order, so the return of `start` comes last.
+        loop.call_soon_threadsafe(begin, job)
+
+    try:
+        jobs = await in_thread(RUNS, lifecycle.start, owner, claims, ask)
+    except BaseException:
+        await asyncio.gather(*(parts.aclose() for parts in asked.values()))
+        raise
+    return [(job, asked[job.run]) for job in jobs]
+
+
+class Parts:
+    """The parts of an answer. The provider is asked at once; call it on the event loop.
+
+    The owner reads the parts or closes them. Texts of the engine are in the language of the run.
+    """
+
+    def __init__(self, job: Job) -> None:
+        limits = Limits(
+            seconds=settings.RUN_SECONDS,
+            characters=settings.RUN_CHARACTERS,
+            tokens=settings.RUN_TOKENS,
+        )
+        self._parts = engine.answer(job.spec, job.turns, limits=limits)
+        self._is_read = False
+        with (
+            translation.override(job.language),
+            structlog.contextvars.bound_contextvars(run=str(job.run)),
+        ):
+            self._first = asyncio.create_task(self._read_first())
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Part:
+        """Return the next part; `Finished` is the last. Raises AnswerFailed."""
+        if not self._is_read:
+            self._is_read = True
+            return await self._first
+        return await anext(self._parts)
+
+    def abandon(self) -> None:
+        """End the answer if no part of it was read; for an owner that was cancelled before."""
+        self._first.cancel()
+
+    async def aclose(self) -> None:
+        """End the answer: its request is closed, if it is still open."""
+        self._first.cancel()
+        await asyncio.wait([self._first])
+        if not self._first.cancelled():
+            self._first.exception()  # retrieved, or asyncio logs it when the task is collected
+        await self._parts.aclose()
+
+    async def _read_first(self) -> Part:
+        return await anext(self._parts)
