@@ -7,10 +7,10 @@ from django.contrib.auth.models import AnonymousUser
 from django.db.models import QuerySet, UUIDField
 from django.http import HttpRequest
 
+from accounts.database.prepared_queries import Parameter, PreparedQuery
 from accounts.errors import Forbidden, NotFound, Unauthenticated
 from accounts.mfa import check_mfa, mfa_enabled
 from accounts.models import Team, TeamMember, TeamPermission, User
-from accounts.prepared_queries import Parameter, PreparedQuery
 from accounts.scopes import check_in_scope
 
 VIEW: Final = "view"

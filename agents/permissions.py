@@ -10,12 +10,12 @@ from uuid import UUID
 from django.contrib.auth.models import AnonymousUser
 from django.db.models import CharField, F, Q, QuerySet, UUIDField
 
+from accounts.database.prepared_queries import Parameter, PreparedQuery
 from accounts.errors import Forbidden, NotFound, Unauthenticated
 from accounts.mfa import check_mfa, mfa_enabled
 from accounts.models import Team, User, active_member
 from accounts.names import is_found_by, typed_key
 from accounts.permissions import MANAGE_AGENTS, VIEW, access_team_of
-from accounts.prepared_queries import Parameter, PreparedQuery
 from accounts.scopes import check_in_scope
 from agents.models import Connection, Persona, PersonaGrant
 

@@ -10,8 +10,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from msgspec import Raw, structs
 
+from accounts.database.prepared_queries import PreparedUpdate, insert
 from accounts.errors import Conflict
-from accounts.prepared_queries import PreparedUpdate, insert
 from rooms.fanout import publisher
 from rooms.models import Room, RoomEvent
 from rooms.protocol.events import DurableEvent, MessageCreated, MessageDeleted, encode

@@ -12,11 +12,11 @@ from django.db import connection
 from django.db.models import CharField, OuterRef, Q, QuerySet, Subquery, UUIDField
 from django.utils.translation import gettext as _
 
+from accounts.database.prepared_queries import Parameter, PreparedQuery
 from accounts.errors import Forbidden, MaruError, NotFound
 from accounts.mfa import check_mfa, mfa_enabled
 from accounts.models import Team, User
 from accounts.permissions import JOIN_ROOM, access_team_of
-from accounts.prepared_queries import Parameter, PreparedQuery
 from accounts.roles import ROOM_ROLES, set_permissions
 from accounts.scopes import check_in_scope
 from rooms.models import Message, Privacy, Room, RoomPermission, Run

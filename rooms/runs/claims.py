@@ -28,7 +28,7 @@ from django.db.models import (
 )
 from django.db.models.functions import Coalesce, Now
 
-from accounts.prepared_queries import Parameter, PreparedQuery, PreparedUpdate
+from accounts.database.prepared_queries import Parameter, PreparedQuery, PreparedUpdate
 from rooms.models import Run, RunState, TeamQuota
 from rooms.runs import queue
 

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from django.db.models import BigIntegerField, UUIDField
 
+from accounts.database.prepared_queries import PreparedQuery
 from accounts.names import tell_apart
-from accounts.prepared_queries import PreparedQuery
 from agents.engine_types import Turn
 from rooms.models import AuthorKind, Message, MessageStatus, Run
 

@@ -14,7 +14,7 @@ from django.utils import timezone, translation
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from accounts.prepared_queries import PreparedQuery
+from accounts.database.prepared_queries import PreparedQuery
 from agents.engine_types import AnswerFailed, Usage
 from agents.models import Persona
 from agents.permissions import USE, holders_of

@@ -17,8 +17,8 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 
 from accounts.database import is_database_available
+from accounts.database.prepared_queries import PreparedQuery
 from accounts.errors import is_outage
-from accounts.prepared_queries import PreparedQuery
 from agents.engine_types import AnswerFailed
 from rooms.models import Room, Run, RunState
 from rooms.runs import queue

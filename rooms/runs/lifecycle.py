@@ -16,8 +16,8 @@ from django.db.models import DateTimeField, UUIDField
 from django.db.models.functions import Now
 from django.utils import timezone, translation
 
+from accounts.database.prepared_queries import PreparedUpdate, insert
 from accounts.models import User
-from accounts.prepared_queries import PreparedUpdate, insert
 from agents.engine_types import AnswerFailed, PersonaSpec, Turn, Usage
 from agents.models import Persona
 from agents.services import build_spec

@@ -9,9 +9,9 @@ from django.db.models import Count, Max, Min, Q, QuerySet, Subquery, UUIDField
 from django.db.models.functions import Coalesce, Now
 from django.utils.translation import gettext_lazy as _
 
+from accounts.database.prepared_queries import Parameter, PreparedQuery
 from accounts.errors import RateLimited
 from accounts.models import User
-from accounts.prepared_queries import Parameter, PreparedQuery
 from rooms.fanout import publisher
 from rooms.models import Room, Run, RunState, TeamQuota
 from rooms.protocol.events import RunPosition, encode

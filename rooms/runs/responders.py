@@ -6,9 +6,9 @@ from uuid import UUID
 
 from django.db.models import UUIDField
 
+from accounts.database.prepared_queries import PreparedQuery
 from accounts.errors import NotFound
 from accounts.models import User
-from accounts.prepared_queries import PreparedQuery
 from agents.models import Persona
 from agents.permissions import usable_by
 from rooms.markup import parse

@@ -13,10 +13,10 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import rate_limits
 from accounts.audit.log import audit
+from accounts.database.prepared_queries import PreparedUpdate, insert
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge
 from accounts.models import User
 from accounts.names import is_blank
-from accounts.prepared_queries import PreparedUpdate, insert
 from rooms import event_log
 from rooms.event_log import record
 from rooms.fanout import publisher, unread

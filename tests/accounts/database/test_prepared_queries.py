@@ -13,8 +13,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from accounts.database.prepared_queries import MAX_ROWS, PreparedQuery, PreparedUpdate, insert
 from accounts.models import SetupLink, Team, TeamMember, TeamRole, User
-from accounts.prepared_queries import MAX_ROWS, PreparedQuery, PreparedUpdate, insert
 from accounts.services import create_team
 from accounts.services.teams import add_team_member
 from tests.rooms.conftest import make_user
