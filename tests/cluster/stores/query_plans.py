@@ -35,6 +35,7 @@ from rooms.services import rooms as room_services  # noqa: E402
 from rooms.socket import snapshots  # noqa: E402
 from rooms.socket.joins import Join, authorize_many  # noqa: E402
 from tests.cluster.harness.long_history import fill  # noqa: E402
+from tests.rooms.claiming import claim_and_start  # noqa: E402
 
 OWNER = "worker"
 UPDATES = """
@@ -97,7 +98,7 @@ class Requests:
         services.delete_message(user=self._user, message_id=self._old.pk)
 
     def claim_and_start(self) -> None:
-        assert lifecycle.claim_and_start(OWNER) is not None
+        assert claim_and_start(OWNER) is not None
 
     def heartbeat(self) -> None:
         leases.renew(OWNER, [self._run.pk])
@@ -146,7 +147,7 @@ def _prepare(rows: int, rooms: int) -> tuple[User, Room, Run, Persona]:
         return services.post_message(user=user, room_id=room.pk, text="What is a maru?").runs[0]
 
     def start() -> Any:
-        _run, job = lifecycle.claim_and_start(OWNER) or (None, None)
+        _run, job = claim_and_start(OWNER) or (None, None)
         return job
 
     ask()

@@ -19,6 +19,7 @@ from rooms.fanout import unread
 from rooms.fanout.unread import count_unread
 from rooms.models import Mention, Message, Room, RoomMember
 from rooms.runs import lifecycle
+from tests.rooms.claiming import claim_and_start
 from tests.rooms.conftest import Cast, make_user
 
 pytestmark = pytest.mark.django_db
@@ -81,7 +82,7 @@ def test_counts_equal_a_count_of_the_messages_after_every_change(cast: Cast, see
 
 def test_answers_are_unread_and_their_mentions_are_counted(cast: Cast) -> None:
     question = services.post_message(user=cast.member, room_id=cast.room.pk, text="@bot hello")
-    claimed = lifecycle.claim_and_start("worker")
+    claimed = claim_and_start("worker")
     assert claimed is not None
     assert claimed[1] is not None
     assert counted(cast, cast.member) == (1, 0)
