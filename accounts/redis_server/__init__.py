@@ -3,6 +3,7 @@
 `settings.REDIS_SENTINEL` is None, or has the form in which channels-redis reads a host.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import redis
@@ -26,6 +27,20 @@ def sync_redis(**options: Any) -> Any:  # Any: redis-py's stubs declare str, but
         sentinel["sentinels"], sentinel_kwargs=_sentinel_options(sentinel)
     )
     return manager.master_for(sentinel["master_name"], **_master_options(sentinel, options))
+
+
+def close(client: Any) -> None:
+    """Close a client of `sync_redis`, with its connections to the sentinels."""
+    client.close()
+    for sentinel in _sentinels_of(client):
+        sentinel.close()
+
+
+async def aclose(client: Any) -> None:
+    """Close a client of `async_redis`, with its connections to the sentinels."""
+    await client.aclose()
+    for sentinel in _sentinels_of(client):
+        await sentinel.aclose()
 
 
 def async_redis(pool_seconds: float, **options: Any) -> Any:  # Any: as above
@@ -58,6 +73,11 @@ class _CacheClient(RedisCacheClient):
 
     def get_client(self, key: Any = None, *, write: bool = False) -> Any:
         return self._server
+
+
+def _sentinels_of(client: Any) -> Sequence[Any]:
+    manager = getattr(client.connection_pool, "sentinel_manager", None)
+    return manager.sentinels if manager is not None else ()
 
 
 def _sentinel_options(sentinel: dict[str, Any]) -> dict[str, Any]:

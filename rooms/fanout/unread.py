@@ -27,6 +27,7 @@ from django.db.models.functions import Coalesce
 from msgspec import Struct
 
 from accounts.mfa import mfa_enabled
+from rooms.markup.mentions import CHIP_OPEN
 from rooms.models import Mention, Message, Room, RoomMember
 
 COUNT_LIMIT: Final = 1_000
@@ -181,5 +182,6 @@ def add_mentions(
 
 
 def remove_mentions(message: Message) -> None:
-    """Forget whom a message mentions."""
-    Mention.objects.filter(message=message).delete()
+    """Forget whom a message mentions; called before its text changes."""
+    if CHIP_OPEN in message.html:
+        Mention.objects.filter(message=message).delete()

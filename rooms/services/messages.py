@@ -190,10 +190,10 @@ def edit_message(*, user: User, message_id: UUID, text: str) -> Message:
         if text != message.text:
             handles = cache(room.handles)
             rendered = parsed.in_room(handles)
+            unread.remove_mentions(message)
             message.text, message.html = text, rendered.html
             message.edited_at = timezone.now()
             message.save(update_fields=["text", "html", "edited_at"])
-            unread.remove_mentions(message)
             unread.add_mentions(message, rendered.mentioned, handles)
             event_log.record(room, MessageUpdated(message_body(message)))
         return message
@@ -210,11 +210,11 @@ def delete_message(*, user: User, message_id: UUID) -> None:
     room, message = _lock(user, message_id, POST if author == user.pk else MODERATE)
     if message.deleted_at is not None:
         return
+    unread.remove_mentions(message)
     message.text = message.html = ""
     message.reactions = {}
     message.deleted_at = timezone.now()
     message.save(update_fields=["text", "html", "reactions", "deleted_at"])
-    unread.remove_mentions(message)
     cancel_runs(room, user.pk, Q(message=message) | Q(answer=message))
     run = room.runs.filter(answer=message).first()
     if run is not None:

@@ -261,6 +261,7 @@ async def test_state_plus_events_equals_a_new_state(
         assert one.seq == state.seq
         assert one.room == state.room
         assert one.members == state.members
+        assert one.member_count == state.member_count
         assert one.personas == state.personas
         assert without_text(one.runs) == without_text(state.runs)
         newest = {message: one.messages.get(message) for message in state.messages}

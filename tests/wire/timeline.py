@@ -37,6 +37,7 @@ class Timeline:
     members: dict[str, Frame] = field(default_factory=dict)
     personas: dict[str, Frame] = field(default_factory=dict)
     room: Frame = field(default_factory=dict)
+    member_count: int = 0
     partial: dict[str, PartialAnswer] = field(default_factory=dict)
     ended: dict[str, EndedAnswer] = field(default_factory=dict)
 
@@ -67,7 +68,8 @@ class Timeline:
     def _load_state(self, frame: Frame) -> None:
         state = frame["state"]
         self.seq = frame["seq"]
-        self.room = state["room"]
+        self.room = {**state["room"]}
+        self.member_count = self.room.pop("member_count")
         self.partial = {}
         self.messages = {message["id"]: message for message in state["messages"]}
         self.runs = {run["id"]: run for run in state["runs"]}
@@ -135,6 +137,7 @@ class Timeline:
             self.members.pop(event["user"])
         else:
             self.members[event["member"]["user"]] = event["member"]
+        self.member_count += {"added": 1, "removed": -1}.get(what, 0)
 
     def _persona(self, what: str, event: Frame, *, live: bool) -> None:
         if what == "unbound":

@@ -11,7 +11,7 @@ import structlog
 from django.conf import settings
 from redis.exceptions import NoPermissionError
 
-from accounts.redis_server import sync_redis
+from accounts.redis_server import close, sync_redis
 from maru.config.terminal import give_up
 
 log = structlog.get_logger(__name__)
@@ -37,8 +37,11 @@ def check_redis() -> None:
     if settings.EMBEDDED:
         return
     try:
-        with sync_redis(socket_timeout=SECONDS, socket_connect_timeout=SECONDS) as client:
+        client = sync_redis(socket_timeout=SECONDS, socket_connect_timeout=SECONDS)
+        try:
             _use(client)
+        finally:
+            close(client)
     except redis.AuthenticationError:
         give_up(_CREDENTIALS)
     except NoPermissionError:

@@ -31,8 +31,12 @@ def home(request: HttpRequest) -> HttpResponse:
         page = {"deleted": deleted_teams(user), "suspended": is_suspended(user)}
         return render(request, "rooms/no_team.html", page)
     remember_team(request, team.pk)
-    rooms, joinable, archived = (request.GET.get(n, "") for n in ("page", "open", "archived"))
-    pages = HomePages(rooms, joinable, archived, _words(request))
+    pages = HomePages(
+        rooms=request.GET.get("page", ""),
+        joinable=request.GET.get("open", ""),
+        archived=request.GET.get("archived", ""),
+        words=_words(request),
+    )
     return render(request, "rooms/home.html", home_context(user, team, pages))
 
 
@@ -42,8 +46,8 @@ def people(request: HttpRequest, team_id: UUID) -> HttpResponse:
     user = require_user(request)
     team = access_team(user, team_id, VIEW)
     try:
-        after = UUID(request.GET["after"])
-    except (KeyError, ValueError):
+        after = UUID(request.GET.get("after", ""))
+    except ValueError:
         after = None
     return render(request, "rooms/_people.html", people_context(user, team, _words(request), after))
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from accounts.redis_server import RedisServerCache, async_redis, sync_redis
+from accounts.redis_server import RedisServerCache, aclose, async_redis, close, sync_redis
 from maru.config import backends, redis_start
 from maru.config.env import Env
 from rooms.fanout.redis_layer import RedisLayer
@@ -158,8 +158,11 @@ def test_sentinel_finds_the_server_for_every_kind_of_connection(
         cache.set("key", 1)
         received = asyncio.run(send_through_layer(backends.channel_layer(env)["CONFIG"]))
 
-        assert sync_redis().client_info()["laddr"].endswith(f":{server.port}")
+        client = sync_redis()
+        assert client.client_info()["laddr"].endswith(f":{server.port}")
         assert cache.get("key") == 1
+        for used in (client, cache._cache.get_client()):
+            close(used)
         assert received == {"type": "x"}
 
 
@@ -167,9 +170,7 @@ async def send_through_layer(config: dict[str, Any]) -> object:
     """Send one message through the layer and through a client; return the received message."""
     client = async_redis(1.0)
     assert await client.ping()
-    await client.aclose()
-    for sentinel in client.connection_pool.sentinel_manager.sentinels:
-        await sentinel.aclose()
+    await aclose(client)
     layer = RedisLayer(**config)
     channel = await layer.new_channel()
     await layer.group_add("group", channel)

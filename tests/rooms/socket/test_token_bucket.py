@@ -90,6 +90,7 @@ async def test_burst_of_one_client_does_not_starve_other_tasks() -> None:
     user = User(name="Member")
     state = {"hub": RoomHub(InMemoryChannelLayer(), FakeStore().source())}
     scope = {"user": user, "credential": Credential(user.pk), "language": "en", "state": state}
+    scope |= {"subprotocol": "maru.v1"}
     other = asyncio.create_task(count_turns())
     await RoomsConsumer()(scope, receive, send)
     other.cancel()
