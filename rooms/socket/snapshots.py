@@ -113,15 +113,24 @@ def read_state(room_id: UUID, present: Collection[UUID] = ()) -> RoomRead:
 
 
 def read_log(room_id: UUID, after: int) -> RoomRead:
-    """Read the events after `after`, or the last ones of too many. Raises NotFound."""
-    seq = _last_seq(room_id)
-    events = event_log.last_events(room_id, after, seq)
-    answering = Run.objects.active().filter(room_id=room_id, answer__isnull=False)
-    rows = answering.values_list("pk", "answer_id", "attempt")
+    """Read the events after `after`, or the last ones of too many. Raises NotFound.
+
+    Like `read_state`, again if the seq changes: the open answers must be those of the events. A
+    client would lose deltas of an answer that has begun or ended since.
+    """
+    until = _last_seq(room_id)
+    for _ in range(MAX_READS):
+        seq = until
+        events = event_log.last_events(room_id, after, seq)
+        answering = Run.objects.active().filter(room_id=room_id, answer__seq__lte=seq)
+        rows = list(answering.values_list("pk", "answer_id", "attempt"))
+        until = _last_seq(room_id)
+        if until == seq:
+            break
     return RoomRead(
         seq=seq,
         open_answers=tuple(OpenAnswer(*row) for row in rows),
-        until=_last_seq(room_id),
+        until=until,
         events=tuple(events),
         wanted=after,
     )

@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from accounts.models import User
 from accounts.services import update_profile
-from rooms import queries, services
+from rooms import event_log, queries, services
 from rooms.models import RoomMember, RoomRole
 from rooms.runs.delta_store import StoredDeltas
 from rooms.socket import shared_reads, snapshots
@@ -72,6 +72,24 @@ async def test_joins_during_a_read_wait_for_it(cast: Cast, reads: list[UUID]) ->
 
 def say(cast: Cast) -> object:
     return services.post_message(user=cast.owner, room_id=cast.room.pk, text="new", personas=[])
+
+
+def test_log_is_read_again_if_the_room_changes(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The open answers would be those of another seq than the events."""
+    changes, last_events = iter([say, say]), event_log.last_events
+
+    def last_events_and_change(room_id: UUID, after: int, seq: int) -> Any:
+        events = last_events(room_id, after, seq)
+        for change in changes:
+            change(cast)
+            break
+        return events
+
+    monkeypatch.setattr(event_log, "last_events", last_events_and_change)
+    read = read_log(cast.room.pk, 0)
+
+    cast.room.refresh_from_db()
+    assert (read.seq, read.until, len(read.events)) == (cast.room.last_seq,) * 3
 
 
 CHANGES: dict[str, Callable[[Cast], object]] = {
