@@ -1,7 +1,7 @@
 """An LLM for CrewAI that reads the stream of a provider compatible with OpenAI.
 
-CrewAI's own class for such providers uses the OpenAI SDK, which needs a third of a worker's CPU
-time, merges tool calls without an index, and rewrites the schemas of tools.
+CrewAI's own class for such providers uses the OpenAI SDK, which takes more CPU time for each chunk.
+The class merges tool calls without an index, and rewrites the schemas of tools.
 """
 
 import asyncio
