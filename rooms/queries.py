@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
 
+from accounts.services.people import matching_users
 from rooms.models import AuthorKind, Message, Room, RoomMember, RoomRole, Run, RunState
 from rooms.protocol.payloads import MessageBody, RoomState, RunBody
 from rooms.protocol.serializers import (
@@ -79,12 +80,9 @@ def first_members(
 
 
 def members_like(room: Room, words: str) -> QuerySet[RoomMember]:
-    """Return the active members whose name or handle contains `words`; all without words."""
+    """Return the active members whom `matching_users` finds; all without words."""
     members = room.members.active()
-    if not (words := words.strip()):
-        return members
-    handle = words.removeprefix("@")
-    return members.filter(Q(user__name__icontains=words) | Q(user__handle__icontains=handle))
+    return members.filter(user__in=matching_users(room.team_id, words)) if words else members
 
 
 def _active_runs(room: Room) -> list[RunBody]:

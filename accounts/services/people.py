@@ -1,6 +1,6 @@
 """Reads the members of a team in parts: by name and handle, and in the order of pages."""
 
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -28,6 +28,12 @@ def matching_members(
         return members.filter(by_handle)
     by_name = Q(name_key__startswith=key) | Q(name_key__contains=f" {key}")
     return members.filter(by_name | by_handle)
+
+
+def matching_users(team_id: UUID, words: str) -> QuerySet[TeamMember, Any]:
+    """Return the ids of the users whom `matching_members` finds in a team, for `user__in`."""
+    members = TeamMember.objects.filter(team=team_id)
+    return matching_members(members, team_id, words).values("user")
 
 
 def members_after(

@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from accounts.api.bodies import Body
-from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, each, page_of
+from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, Words, each, page_of
 from accounts.api.routing import Gate, Routes
 from accounts.errors import Conflict, NotFound
 from accounts.models import Team, User
@@ -29,8 +29,6 @@ PrivacyName = Literal["private", "team"]
 PolicyName = Literal["default", "mention", "thread", "off"]
 RoleName = Literal["owner", "moderator", "member", "reader"]
 Joinable = Annotated[bool, Meta(description="list the rooms that the user may join instead")]
-
-Search = Annotated[str, Meta(max_length=80, description="a part of the name or of the handle")]
 
 
 class RoomCreate(Body, frozen=True):
@@ -144,9 +142,10 @@ def get_members(
     room: Room,
     limit: Limit = MAX_PAGE,
     cursor: Cursor = None,
-    q: Search | None = None,
+    *,
+    q: Words = "",
 ) -> Page[MemberBody]:
-    members = queries.members_like(room, q or "").select_related("user")
+    members = queries.members_like(room, q).select_related("user")
     return page_of(
         members, each(member_body), limit=limit, cursor=cursor, key="user_id", ascending=True
     )

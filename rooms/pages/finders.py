@@ -6,7 +6,7 @@ The caller has checked that `user` may create rooms in the team, or may manage t
 from django.db.models import QuerySet
 
 from accounts.models import Team, TeamMember, User
-from accounts.services.people import matching_members
+from accounts.services.people import matching_users
 from accounts.views.finder import Candidates, Choice, as_choice, people
 from agents.models import Persona
 from agents.permissions import matching_personas
@@ -36,8 +36,7 @@ def successors(user: User, room: Room) -> Candidates[RoomMember]:
     """Return the other members of the room."""
 
     def matching(rows: QuerySet[RoomMember], words: str) -> QuerySet[RoomMember]:
-        found = matching_members(_active(room.team), room.team_id, words)
-        return rows.filter(user__in=found.values("user"))
+        return rows.filter(user__in=matching_users(room.team_id, words))
 
     others = room.members.active().exclude(user=user).select_related("user")
     by_name = others.order_by("user__name", "pk")

@@ -7,6 +7,7 @@ from django.db.models import Q
 
 from accounts.models import Team, User
 from accounts.permissions import CREATE_ROOM, team_permissions
+from accounts.services.people import matching_users
 from rooms.pages.sidebar import people_around
 
 PEOPLE: Final = 50
@@ -20,7 +21,7 @@ def people_context(user: User, team: Team, words: str, after: UUID | None) -> di
     team_wide = CREATE_ROOM in team_permissions(user, team)
     people = people_around(user, team, team_wide=team_wide)
     if words:
-        people = people.filter(Q(name__icontains=words) | Q(handle__icontains=words))
+        people = people.filter(pk__in=matching_users(team.pk, words))
     last = people.filter(pk=after).first() if after else None
     if last is not None:
         people = people.filter(Q(name__gt=last.name) | Q(name=last.name, pk__gt=last.pk))

@@ -8,8 +8,8 @@ from django.db.models.functions import Concat, Lower
 from django.http import HttpRequest
 from django.urls import reverse
 
-from accounts.models import TeamMember, User
-from accounts.services.people import matching_members
+from accounts.models import User
+from accounts.services.people import matching_users
 from accounts.views.finder import finder
 from accounts.views.lists import ListPage, as_page, list_page, typed_words
 from rooms.models import Room, RoomMember, RoomPersona, RoomRole
@@ -58,10 +58,7 @@ def _members(request: HttpRequest, room: Room) -> ListPage[RoomMember]:
     words, after = typed_words(request.GET.get("q", "")), request.GET.get("after", "")
     members: QuerySet[Any] = room.members.active().select_related("user")
     if words:
-        team = TeamMember.objects.filter(team=room.team_id)
-        members = members.filter(
-            user__in=matching_members(team, room.team_id, words).values("user")
-        )
+        members = members.filter(user__in=matching_users(room.team_id, words))
     roles = [When(role=role, then=Value(str(rank))) for rank, role in enumerate(RoomRole.values)]
     owners = RoomMember.objects.active().filter(room=room, role=RoomRole.OWNER)
     in_order = members.annotate(

@@ -9,7 +9,6 @@ from django.views.decorators.http import require_safe
 from accounts.errors import NotFound
 from accounts.mfa import has_mfa
 from accounts.models import Team, User
-from accounts.names import clean_name
 from accounts.permissions import (
     VIEW,
     access_team,
@@ -17,6 +16,7 @@ from accounts.permissions import (
     is_suspended,
     require_user,
 )
+from accounts.views.lists import typed_words
 from rooms.pages.people import people_context
 from rooms.pages.sidebar import HomePages, home_context
 from rooms.pages.views.last_team import LAST_TEAM, remember_team
@@ -35,7 +35,7 @@ def home(request: HttpRequest) -> HttpResponse:
         rooms=request.GET.get("page", ""),
         joinable=request.GET.get("open", ""),
         archived=request.GET.get("archived", ""),
-        words=_words(request),
+        words=typed_words(request.GET.get("q", "")),
     )
     return render(request, "rooms/home.html", home_context(user, team, pages))
 
@@ -49,12 +49,8 @@ def people(request: HttpRequest, team_id: UUID) -> HttpResponse:
         after = UUID(request.GET.get("after", ""))
     except ValueError:
         after = None
-    return render(request, "rooms/_people.html", people_context(user, team, _words(request), after))
-
-
-def _words(request: HttpRequest) -> str:
-    """Return the words of a search as they are stored in names."""
-    return clean_name(request.GET.get("q", ""), max_length=80)
+    words = typed_words(request.GET.get("q", ""))
+    return render(request, "rooms/_people.html", people_context(user, team, words, after))
 
 
 def _team(request: HttpRequest, user: User) -> Team | None:

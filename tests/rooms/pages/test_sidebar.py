@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import TeamHandle, TeamMember, User
+from accounts.names import search_key
 from rooms.models import Mention, Message, Room, RoomMember, RoomPermission, RoomRole
 from rooms.pages import people
 from rooms.pages.sidebar import PAGE_ITEMS, SIDEBAR_ITEMS, SIDEBAR_ROOMS
@@ -127,7 +128,9 @@ def add_people(cast: Cast, count: int) -> list[UUID]:
         User(name=f"Person {n:02}", email=f"p{n}@example.com", handle=f"handle-{n:02}")
         for n in range(count)
     )
-    TeamMember.objects.bulk_create(TeamMember(team=cast.team, user=user) for user in found)
+    TeamMember.objects.bulk_create(
+        TeamMember(team=cast.team, user=user, name_key=search_key(user.name)) for user in found
+    )
     TeamHandle.objects.bulk_create(
         TeamHandle(team=cast.team, handle=user.handle, holder=user.pk) for user in found
     )
