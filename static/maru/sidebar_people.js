@@ -18,7 +18,8 @@ export function startPeople() {
     sessionStorage.setItem(OPEN, String(section.open));
     if (section.open) people.load();
   });
-  section.open = sessionStorage.getItem(OPEN) === "true";
+  if (section.open) people.load(); // the reader has opened it before this script was loaded
+  else section.open = sessionStorage.getItem(OPEN) === "true";
 }
 
 class People {

@@ -80,3 +80,18 @@ def test_people_are_loaded_and_searched_when_the_list_is_opened(page: Page) -> N
     people.get_by_label("Search for a member").fill(name)
     expect(rows).to_have_count(1)
     expect(people.get_by_role("link", name="All members")).to_be_visible()
+
+
+def test_people_are_loaded_if_the_list_is_opened_before_the_scripts(
+    server: Server, sign_in: Open, room: PopulatedRoom
+) -> None:
+    page = sign_in(room.members[0])
+    page.add_init_script(
+        "document.addEventListener('readystatechange', () => {"
+        " if (document.readyState === 'interactive')"
+        " document.querySelector('[data-people]').open = true; });"
+    )
+
+    page.goto(server.address(room))
+
+    expect(page.locator("[data-people]").get_by_role("listitem")).to_have_count(2)
