@@ -57,7 +57,7 @@ class HomePages:
 
 
 @dataclass(frozen=True, slots=True)
-class ListPage(Generic[Item]):
+class NumberedPage(Generic[Item]):
     """A page of a list, for `rooms/_pages.html`. Unlike Django's, it does not count the list."""
 
     items: list[Item]
@@ -125,14 +125,14 @@ def home_context(user: User, team: Team, pages: HomePages) -> dict[str, Any]:
     }
 
 
-def _page(rows: QuerySet[Any, Item], number: str) -> ListPage[Item]:
+def _page(rows: QuerySet[Any, Item], number: str) -> NumberedPage[Item]:
     """Return a page of PAGE_ITEMS rows; the first page for a wrong number."""
     wanted = int(number) if number.isascii() and number.isdecimal() and len(number) < 6 else 1
     start = max(0, wanted - 1) * PAGE_ITEMS
     found = list(rows[start : start + PAGE_ITEMS + 1])
     if not found and start:
         return _page(rows, "1")
-    return ListPage(found[:PAGE_ITEMS], start // PAGE_ITEMS + 1, len(found) > PAGE_ITEMS)
+    return NumberedPage(found[:PAGE_ITEMS], start // PAGE_ITEMS + 1, len(found) > PAGE_ITEMS)
 
 
 def _sidebar_rooms(user: User, team: Team, room: Room | None) -> list[RoomRow]:

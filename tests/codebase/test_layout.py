@@ -39,7 +39,6 @@ LAYERS = {"api", "login", "models", "services", "views", "pages"}
 LONGER_FILES = {
     "tests/rooms/fanout/membership_machine.py": "one state machine",
     "tests/security/test_audited.py": "every service and its audit entry",
-    "tests/security/test_matrix.py": "every operation and who is refused",
     "tests/accounts/login/test_signing_in.py": "every kind of sign-in and refusal",
     "tests/rooms/runs/test_runner.py": "a worker and its faults",
     "tests/rooms/runs/test_lifecycle.py": "the states of a run in the database",

@@ -26,7 +26,7 @@ from rooms.models import TeamQuota, Worker
 from tests.accounts.login.totp import enable_totp
 from tests.live import ROOT
 from tests.security.principals import Tenant, make_principals, make_user
-from tests.security.test_matrix import browser, check_same_response, send, send_form, walk
+from tests.security.requests import browser, check_same_response, send, send_form, walk
 
 pytestmark = pytest.mark.django_db
 

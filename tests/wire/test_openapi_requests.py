@@ -21,7 +21,7 @@ from django.utils import timezone
 from accounts.services import create_token
 from tests.openapi import PREFIX, Schema, contract
 from tests.security.principals import Tenant, make_tenant
-from tests.security.test_matrix import BODIES, PARAMETERS, filled
+from tests.security.requests import BODIES, PARAMETERS, filled
 
 pytestmark = pytest.mark.django_db
 
