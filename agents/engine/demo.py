@@ -64,7 +64,8 @@ def demo_text(question: str) -> str:
 
 def _quote(question: str) -> str:
     """Return the start of the question as one line of plain text, without markup and mentions."""
-    plain = " ".join(re.sub(r"[^\w\s.,?!:;'%()/-]|_", " ", question).split())
+    unmarked = re.sub(r"\*\*|~~|`", "", question)  # a particle stays joined to a marked word
+    plain = " ".join(re.sub(r"[^\w\s.,?!:;'%()/-]|_", " ", unmarked).split())
     if len(plain) <= MAX_QUOTE_LENGTH:
         return plain or "…"
     return plain[:MAX_QUOTE_LENGTH].rstrip() + "…"

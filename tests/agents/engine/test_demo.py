@@ -65,6 +65,13 @@ async def test_the_quoted_question_is_plain_text(question: str) -> None:
 
 
 @pytest.mark.usefixtures("without_pauses")
+async def test_a_particle_stays_joined_to_a_marked_word_in_the_quote() -> None:
+    result = await ask(DEMO, "**마크다운(Markdown)**을 `코드`로")
+
+    assert "마크다운(Markdown)을 코드로" in result.text
+
+
+@pytest.mark.usefixtures("without_pauses")
 async def test_a_long_question_is_quoted_in_part() -> None:
     result = await ask(DEMO, "why " * 1_000)
 

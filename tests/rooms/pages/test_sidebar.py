@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from accounts.models import TeamHandle, TeamMember, User
 from accounts.names import search_key
+from accounts.services.teams import create_team
 from rooms.models import Mention, Message, Room, RoomMember, RoomPermission, RoomRole
 from rooms.pages import people
 from rooms.pages.sidebar import PAGE_ITEMS, SIDEBAR_ITEMS, SIDEBAR_ROOMS
@@ -161,3 +162,12 @@ def test_people_are_loaded_in_parts_and_not_with_the_page(
         html = get(cast.member, f"{address}?q=person&after={wrong}").content.decode()
         assert f'data-user-id="{added[0]}"' in html
     assert "No matches." in get(cast.member, f"{address}?q=absent").content.decode()
+
+
+def test_list_of_people_says_when_the_team_has_no_other_members(cast: Cast) -> None:
+    team = create_team(user=cast.stranger, name="Solo")
+
+    html = get(cast.stranger, reverse("rooms:people", args=[team.pk])).content.decode()
+
+    assert "No other members yet." in html
+    assert "No matches." not in html
