@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 from django.db import transaction
-from msgspec import UNSET, Meta, Struct, UnsetType, structs
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from accounts.api.bodies import Body
 from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, Words, each, page_of
@@ -67,7 +67,10 @@ class PersonaDetailBody(Struct, frozen=True, kw_only=True):
 
 
 class PersonaCreate(Body, frozen=True, kw_only=True):
-    """A new persona. Without a handle, the handle is derived from the name."""
+    """A new persona. Without a handle, the handle is derived from the name.
+
+    Without `pigment` or `lattice`, the persona gets one that tells its tile from the others.
+    """
 
     name: PersonaName
     handle: Annotated[str, Meta(max_length=41)] = ""
@@ -79,8 +82,8 @@ class PersonaCreate(Body, frozen=True, kw_only=True):
     model: ModelName
     temperature: Temperature | None = None
     max_output_tokens: MaxOutputTokens | None = None
-    pigment: PigmentName = "noerok"
-    lattice: LatticeName = "gyeoksal"
+    pigment: PigmentName | UnsetType = UNSET
+    lattice: LatticeName | UnsetType = UNSET
 
 
 class PersonaUpdate(Body, frozen=True):
@@ -160,7 +163,7 @@ def get_personas(
     summary="Create a persona",
 )
 def post_persona(user: User, team: Team, body: PersonaCreate) -> PersonaDetailBody:
-    persona = services.create_persona(user=user, team_id=team.pk, **structs.asdict(body))
+    persona = services.create_persona(user=user, team_id=team.pk, **body.changes())
     return _persona_body(persona, editable=True)
 
 

@@ -1,5 +1,7 @@
 """Services for personas. Each saved change is a version, and each version can be restored."""
 
+from collections import Counter
+from itertools import product
 from math import isfinite
 from typing import Any, Final, Literal, TypedDict, Unpack, cast
 from uuid import UUID
@@ -15,7 +17,7 @@ from accounts.permissions import lock_team
 from accounts.services.handles import TAKEN, release_handle, take_handle, taken_handles
 from agents.engine_types import AnswerFailed, PersonaSpec
 from agents.hooks import agent_hooks
-from agents.models import Connection, ConnectionKind, Persona, PersonaVersion
+from agents.models import Connection, ConnectionKind, Lattice, Persona, PersonaVersion, Pigment
 from agents.permissions import CHANGE, EDIT, MANAGE, access_persona, lock_persona
 from agents.provider_keys import KeyUnreadable, decrypt
 from agents.services.connections import DEMO_MODEL
@@ -49,11 +51,15 @@ class PersonaFields(TypedDict, total=False):
 
 @transaction.atomic
 def create_persona(*, user: User, team_id: UUID, **fields: Unpack[PersonaFields]) -> Persona:
-    """Add a persona to the team, as version 1; raise Invalid, which names the wrong fields."""
+    """Add a persona to the team, as version 1; raise Invalid, which names the wrong fields.
+
+    Without a colour or a pattern, the persona gets one that tells its tile from the others.
+    """
     team = lock_team(user, team_id, MANAGE)
     if team.personas.count() >= MAX_PERSONAS:
         raise Conflict(_("This team has 200 personas. Delete one before you create another."))
-    persona = Persona(team=team)
+    pigment, lattice = unlike_others(team)
+    persona = Persona(team=team, pigment=pigment, lattice=lattice)
     _set(persona, fields)
     if not persona.handle:
         persona.handle = _free_handle(team, handle_for(persona.name) or "persona")
@@ -64,6 +70,18 @@ def create_persona(*, user: User, team_id: UUID, **fields: Unpack[PersonaFields]
         hooks.persona_changed(persona)
     audit(user, "persona.created", persona.pk, team_id=team.pk, after={"handle": persona.handle})
     return persona
+
+
+def unlike_others(team: Team) -> tuple[str, str]:
+    """Return a colour and a pattern that few personas of the team have: no other one has both.
+
+    In a team with more personas than tiles, the tile is one that the fewest personas have.
+    """
+    used = list(team.personas.values_list("pigment", "lattice"))
+    pigments, lattices = Counter(p for p, _ in used), Counter(each for _, each in used)
+    tiles = Counter(used)
+    every = product(Pigment.values, sorted(Lattice.values, key=Lattice.GYEOKSAL.value.__ne__))
+    return min(every, key=lambda tile: (tiles[tile], pigments[tile[0]] + lattices[tile[1]]))
 
 
 @transaction.atomic

@@ -16,6 +16,7 @@ from accounts.models import Team, TeamRole, User
 from agents.models import Connection, Lattice, Persona, Pigment
 from agents.services import Grant, PersonaFields
 from agents.services.grants import MAX_GRANTS, Grantee
+from agents.services.personas import unlike_others
 
 # Separates the id of the connection, which contains no space, from the name of the model, which
 # may contain spaces.
@@ -48,13 +49,11 @@ class PersonaForm(forms.Form):
     pigment = forms.ChoiceField(
         label=_("Colour"),
         choices=Pigment,
-        initial=Pigment.NOEROK,
         widget=forms.RadioSelect,
     )
     lattice = forms.ChoiceField(
         label=_("Pattern"),
         choices=Lattice,
-        initial=Lattice.GYEOKSAL,
         widget=forms.RadioSelect,
     )
     goal = MultilineField(
@@ -104,7 +103,7 @@ class PersonaForm(forms.Form):
         team: Team,
         persona: Persona | None = None,
     ) -> None:
-        super().__init__(data, initial=_initial_persona(persona))
+        super().__init__(data, initial=_initial_persona(team, persona))
         model = self.fields["model"]
         assert isinstance(model, forms.ChoiceField)
         model.choices = _model_choices(team.connections.all(), persona)
@@ -129,9 +128,9 @@ class PersonaForm(forms.Form):
         )
 
 
-def _initial_persona(persona: Persona | None) -> dict[str, object]:
+def _initial_persona(team: Team, persona: Persona | None) -> dict[str, object]:
     if persona is None:
-        return {}
+        return dict(zip(("pigment", "lattice"), unlike_others(team), strict=True))
     plain = (name for name in PersonaForm.base_fields if name != "model")
     return {name: getattr(persona, name) for name in plain} | {
         "model": f"{persona.connection_id}{_SEPARATOR}{persona.model}"

@@ -39,6 +39,20 @@ def test_a_new_persona_is_version_1(cast: Cast) -> None:
     assert persona.versions.get().created_by == cast.admin
 
 
+def test_new_personas_have_tiles_unlike_each_other(cast: Cast) -> None:
+    def tile(number: int) -> tuple[str, str]:
+        given = fields(cast, name=f"Persona {number}")
+        persona = services.create_persona(user=cast.admin, team_id=cast.team.pk, **given)
+        return persona.pigment, persona.lattice
+
+    tiles = [(cast.persona.pigment, cast.persona.lattice), *map(tile, range(1, 36))]
+
+    assert len(set(tiles)) == 36
+    for part in (0, 1):
+        assert len({each[part] for each in tiles[:6]}) == 6
+    tile(36)  # a team may have more personas than there are tiles
+
+
 def test_each_saved_change_is_a_version_with_the_changed_fields(cast: Cast) -> None:
     services.update_persona(
         user=cast.admin, persona_id=cast.persona.pk, goal="Find more.", temperature=0.5
