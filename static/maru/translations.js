@@ -3,6 +3,7 @@
 
 /** @typedef {{
  *   gettext?: (text: string) => string,
+ *   pgettext?: (context: string, text: string) => string,
  *   ngettext?: (one: string, many: string, count: number) => string,
  * }} Catalogue */
 
@@ -13,6 +14,11 @@ export function gettext(text) {
   return catalogue.gettext ? catalogue.gettext(text) : text;
 }
 
+/** @param {string} context @param {string} text @returns {string} */
+export function pgettext(context, text) {
+  return catalogue.pgettext ? catalogue.pgettext(context, text) : text;
+}
+
 /** @param {string} one @param {string} many @param {number} count @returns {string} */
 export function ngettext(one, many, count) {
   if (catalogue.ngettext) return catalogue.ngettext(one, many, count);
@@ -20,13 +26,39 @@ export function ngettext(one, many, count) {
 }
 
 /**
- * Inserts named values into a sentence: fill("%(name)s is typing", {name: "Mina"}).
+ * Inserts named values into a sentence: fill("%(name)s is typing", {name: "Mina"}). A Korean particle in both
+ * forms behind a value, such as "이(가)", becomes the form that fits the value.
  * @param {string} sentence
  * @param {Record<string, string | number>} values
  * @returns {string}
  */
 export function fill(sentence, values) {
-  return sentence.replace(/%\((\w+)\)s/g, (whole, name) =>
-    Object.hasOwn(values, name) ? String(values[name]) : whole,
-  );
+  return sentence.replace(PLACEHOLDER, (whole, name, forms = "") => {
+    if (!Object.hasOwn(values, name)) return whole;
+    const value = String(values[name]);
+    return value + particle(value, forms);
+  });
+}
+
+/** @param {string} sentence @param {string} names @returns {[string, string]} the text around `%(names)s` */
+export function around(sentence, names) {
+  const [before] = sentence.split("%(names)s");
+  return [before, fill(sentence, { names }).slice(before.length + names.length)];
+}
+
+// As in accounts/particles.py: tests/accounts/particles.json has the cases that both pass.
+const PLACEHOLDER = /%\((\w+)\)s(이\(가\)|은\(는\)|을\(를\)|과\(와\)|\(으\)로|\(이\))?/g;
+
+/**
+ * @param {string} word
+ * @param {string} forms for example "이(가)": after a consonant, and after a vowel
+ * @returns {string} the form that follows the last syllable; "" behind a word that is not Korean
+ */
+function particle(word, forms) {
+  const last = word.charCodeAt(word.length - 1) - 0xac00;
+  if (!forms || !(last >= 0 && last < 11_172)) return "";
+  const final = last % 28; // the number of the final consonant; 0 without one
+  if (forms === "(으)로") return final && final !== 8 ? "으로" : "로"; // 8 is ㄹ
+  if (forms === "(이)") return final ? "이" : "";
+  return final ? forms[0] : forms[2];
 }
