@@ -48,5 +48,6 @@ OF_RUNS: Final = [
         name="run_active_in_room",
     ),
     Index(fields=["room", "ended_at"], name="run_of_room"),
+    Index(fields=["origin"], condition=Q(origin__isnull=False), name="run_of_chain"),
     Index(fields=["stopped_by"], condition=Q(stopped_by__isnull=False), name="run_stopped_by"),
 ]

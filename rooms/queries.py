@@ -116,5 +116,5 @@ def within_bytes(messages: Sequence[Message]) -> list[Message]:
 def bodies(messages: Sequence[Message]) -> list[MessageBody]:
     """Return the wire form of messages; one query for all their runs."""
     answered = Run.objects.filter(answer__in=[message.pk for message in messages])
-    runs = dict(answered.values_list("answer_id", "pk"))
+    runs = {run.answer_id: run for run in answered.only("answer_id", "why")}
     return [message_body(message, runs.get(message.pk)) for message in messages]

@@ -41,16 +41,27 @@ class NoFields(Body, frozen=True):
 BodyType = TypeVar("BodyType", bound=Body)
 
 
-def decode_body(request: HttpRequest, shape: type[BodyType]) -> BodyType:
-    """Return the decoded body. Raises Invalid (see `accounts.fields`) or TooLarge."""
-    return fields.decode(_content(request), shape)
+def decode_body(
+    request: HttpRequest, shape: type[BodyType], *, is_optional: bool = False
+) -> BodyType:
+    """Return the decoded body. Raises Invalid (see `accounts.fields`) or TooLarge.
+
+    A request without a body that `is_optional` is decoded like an empty object.
+    """
+    content = _content(request)
+    return fields.decode(b"{}" if is_optional and _is_empty(content) else content, shape)
 
 
 def refuse_body(request: HttpRequest) -> None:
     """Raise Invalid for a request with a body, TooLarge for a very large one."""
-    content = _content(request).strip()
-    if content and not _EMPTY_FORM.fullmatch(content):
+    content = _content(request)
+    if not _is_empty(content):
         fields.decode(content, NoFields)
+
+
+def _is_empty(content: bytes) -> bool:
+    content = content.strip()
+    return not content or _EMPTY_FORM.fullmatch(content) is not None
 
 
 def _content(request: HttpRequest) -> bytes:

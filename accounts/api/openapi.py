@@ -80,6 +80,7 @@ def describe(
     *,
     parameters: list[Description],
     body: type[Body] | None,
+    body_required: bool,
     response: Any,
     status: int,
     errors: Iterable[type[MaruError]],
@@ -108,7 +109,7 @@ def describe(
         },
     }
     if body is not None:
-        described["requestBody"] = {"required": True, "content": _json(body)}
+        described["requestBody"] = {"required": body_required, "content": _json(body)}
     return described
 
 

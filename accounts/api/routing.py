@@ -98,6 +98,8 @@ class Options(TypedDict, total=False):
     prepare: Callable[[User, Any], Body]
     """Runs after the body is decoded and before the transaction of the Idempotency-Key begins;
     returns the body for the function."""
+    optional_body: bool
+    """True if a request without a body is a request with an empty object."""
     idempotency: Literal["replay", "repeat", "ignore"]
     """How a POST with a known Idempotency-Key is handled: "replay" returns the stored response (the
     default), "repeat" calls the function again, which must recognize the repetition, and "ignore"
@@ -198,6 +200,7 @@ class _Endpoint:
         return describe(
             parameters=parameters,
             body=self.body,
+            body_required=not self._options.get("optional_body", False),
             response=self.response,
             status=self.status,
             errors=self._errors(),
@@ -284,7 +287,8 @@ class _Endpoint:
             if self.body is None:
                 refuse_body(request)
                 return None
-            body = decode_body(request, self.body)
+            optional = self._options.get("optional_body", False)
+            body = decode_body(request, self.body, is_optional=optional)
         except MaruError:
             if gate := self._options.get("gate_if_invalid"):
                 gate.access(user, values)

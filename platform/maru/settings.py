@@ -251,5 +251,6 @@ RUN_BOUNDS = {
     "queued_per_room": ENV.queued_per_room,
     "queued_per_team": ENV.queued_per_team,
 }
+ANSWERS_PER_MESSAGE = ENV.answers_per_message
 RATE_LIMITS = ENV.rate_limits == "on"
 CONNECTIONS, CONNECTIONS_PER_ADDRESS = ENV.connections, ENV.connections_per_address

@@ -180,6 +180,19 @@ def delete_reaction(user: User, message_id: UUID, emoji: str) -> None:
 
 
 @routes.add(
+    "POST /messages/{uuid:message_id}/continue",
+    gate_if_invalid=Gate(access_message, MODERATE),
+    errors=(Conflict,),
+    idempotency="ignore",
+    summary="Continue the answers between personas that a limit has stopped",
+)
+def continue_answers(user: User, message_id: UUID) -> PostedMessageBody:
+    answer, runs = services.continue_answers(user=user, message_id=message_id)
+    (body,) = queries.bodies([answer])
+    return PostedMessageBody(message=body, runs=[run.pk for run in runs])
+
+
+@routes.add(
     "GET /rooms/{uuid:room_id}/events",
     Gate(access_room, VIEW),
     response=EventPage,

@@ -15,7 +15,7 @@ from accounts.permissions import VIEW as VIEW_TEAM
 from agents.models import Persona
 from agents.permissions import CHANGE, access_persona
 from rooms import queries, services
-from rooms.models import Room
+from rooms.models import MAX_PERSONA_TURNS, Room
 from rooms.permissions import MANAGE, VIEW, access_open_room, access_room
 from rooms.protocol.payloads import MemberBody, RoomBody
 from rooms.protocol.serializers import member_body, room_body
@@ -27,6 +27,7 @@ RoomName = Annotated[str, Meta(min_length=1, max_length=80)]
 Topic = Annotated[str, Meta(max_length=250)]
 PrivacyName = Literal["private", "team"]
 PolicyName = Literal["default", "mention", "thread", "off"]
+PersonaTurns = Annotated[int, Meta(ge=0, le=MAX_PERSONA_TURNS)]
 RoleName = Literal["owner", "moderator", "member", "reader"]
 Joinable = Annotated[bool, Meta(description="list the rooms that the user may join instead")]
 
@@ -38,6 +39,7 @@ class RoomCreate(Body, frozen=True):
     topic: Topic = ""
     privacy: PrivacyName = "private"
     answer_policy: PolicyName = "default"
+    persona_turns: PersonaTurns = 0
     personas: Annotated[tuple[UUID, ...], Meta(max_length=100)] = ()
     default_persona: UUID | None = None
 
@@ -49,6 +51,7 @@ class RoomUpdate(Body, frozen=True):
     topic: Topic | UnsetType = UNSET
     privacy: PrivacyName | UnsetType = UNSET
     answer_policy: PolicyName | UnsetType = UNSET
+    persona_turns: PersonaTurns | UnsetType = UNSET
     default_persona: UUID | UnsetType | None = UNSET
     archived: bool | UnsetType = UNSET
 
@@ -57,6 +60,12 @@ class RoomMemberUpdate(Body, frozen=True):
     """The role of a member of a room."""
 
     role: RoleName = "member"
+
+
+class RoomPersonaUpdate(Body, frozen=True):
+    """A persona in a room. A muted persona answers only messages that name or mention it."""
+
+    muted: bool | UnsetType = UNSET
 
 
 class PersonaRoomsUpdate(Body, frozen=True):
@@ -209,10 +218,11 @@ def _access_persona_to_bind(user: User, room_id: UUID, persona_id: UUID) -> None
     "PUT /rooms/{uuid:room_id}/personas/{uuid:persona_id}",
     gate_if_invalid=Gate(_access_persona_to_bind),
     errors=(Conflict,),
-    summary="Bind a persona to a room",
+    optional_body=True,
+    summary="Bind a persona to a room; mute or unmute it there",
 )
-def put_persona(user: User, room_id: UUID, persona_id: UUID) -> None:
-    services.bind_persona(user=user, room_id=room_id, persona_id=persona_id)
+def put_persona(user: User, room_id: UUID, persona_id: UUID, body: RoomPersonaUpdate) -> None:
+    services.bind_persona(user=user, room_id=room_id, persona_id=persona_id, **body.changes())
 
 
 def _access_binding(user: User, room_id: UUID, persona_id: UUID) -> None:

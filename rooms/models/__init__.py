@@ -8,6 +8,7 @@ from rooms.models.messages import (
     RoomEvent,
 )
 from rooms.models.rooms import (
+    MAX_PERSONA_TURNS,
     AllowedRoom,
     AnswerPolicy,
     InvitedRoom,
@@ -26,11 +27,13 @@ from rooms.models.runs import (
     RunQuerySet,
     RunState,
     TeamQuota,
+    Why,
     Worker,
 )
 
 __all__ = [
     "ACTIVE",
+    "MAX_PERSONA_TURNS",
     "AllowedRoom",
     "AnswerPolicy",
     "AuthorKind",
@@ -51,5 +54,6 @@ __all__ = [
     "RunQuerySet",
     "RunState",
     "TeamQuota",
+    "Why",
     "Worker",
 ]

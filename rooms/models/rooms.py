@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 from uuid import UUID
 
+from django.core.validators import MaxValueValidator
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -14,6 +15,8 @@ from accounts.mfa import mfa_enabled
 from accounts.models import Invitation, Team, User
 from accounts.roles import ObjectPermission
 from agents.models import Persona
+
+MAX_PERSONA_TURNS: Final = 10
 
 
 class Privacy(models.TextChoices):
@@ -73,6 +76,15 @@ class Room(models.Model):
     default_persona = models.ForeignKey(
         Persona, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
+    # The answers that personas may ask of each other after one message of a person.
+    persona_turns = models.PositiveSmallIntegerField(
+        _("answers between personas"),
+        default=0,
+        db_default=0,
+        validators=[MaxValueValidator(MAX_PERSONA_TURNS)],
+    )
+    # Ids, as strings: the room's events and lists contain them, and no query reads the bindings.
+    muted_personas = models.JSONField(default=list, db_default=[], editable=False)
     personas = models.ManyToManyField(Persona, through="RoomPersona", related_name="rooms")
     last_seq = models.PositiveBigIntegerField(default=0, editable=False)
     # Written with `last_seq` by `event_log.record`; see rooms.fanout.unread. The database has the

@@ -27,6 +27,17 @@ class RunState(models.TextChoices):
     CANCELLED = "cancelled"
 
 
+class Why(models.TextChoices):
+    """The rule by which a persona was asked; see `rooms.runs.responders`."""
+
+    NAMED = "named"
+    MENTION = "mention"
+    REPLY = "reply"
+    THREAD = "thread"
+    POLICY = "policy"
+    RETRY = "retry"
+
+
 ACTIVE: Final = (RunState.QUEUED, RunState.RUNNING)
 """The states of a run that has not ended."""
 
@@ -60,6 +71,16 @@ class Run(models.Model):
         User, models.SET_NULL, null=True, db_index=False, related_name="+"
     )
     language = models.CharField(max_length=8, default="en")
+    # The message at which a chain of answers began; null for the answers to that message itself.
+    # See rooms.runs.chains.
+    origin = models.ForeignKey(
+        Message, models.SET_NULL, null=True, db_index=False, related_name="+"
+    )
+    # The database has the default, too: processes of the version before insert runs during an
+    # upgrade.
+    why = models.CharField(
+        max_length=8, choices=Why, default=Why.POLICY, db_default=Why.POLICY.value
+    )
     state = models.CharField(max_length=9, choices=RunState, default=RunState.QUEUED)
     attempt = models.PositiveIntegerField(default=0)
     lease_owner = models.CharField(max_length=64, blank=True)

@@ -98,15 +98,20 @@ class RoomSettingsForm(RoomForm):
             *RoomForm.Meta.fields,
             "answer_policy",
             "default_persona",
+            "persona_turns",
         )
         labels: ClassVar = {
             **RoomForm.Meta.labels,
             "answer_policy": _("Who answers"),
             "default_persona": _("Default persona"),
+            "persona_turns": _("Answers between personas"),
         }
         help_texts: ClassVar = {
             **RoomForm.Meta.help_texts,
             "default_persona": _("Answers messages that mention no persona."),
+            "persona_turns": _(
+                "How many answers personas may ask of each other after one message, from 0 to 10."
+            ),
         }
         widgets: ClassVar[dict[str, Any]] = {
             **RoomForm.Meta.widgets,
@@ -115,6 +120,7 @@ class RoomSettingsForm(RoomForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fields["persona_turns"].required = False
         persona = self.fields["default_persona"]
         assert isinstance(persona, forms.ModelChoiceField)
         persona.queryset = self.instance.personas.order_by("bindings__pk")
@@ -127,6 +133,11 @@ class RoomSettingsForm(RoomForm):
             for value, words in AnswerPolicy.choices
             if value != AnswerPolicy.THREAD or value == self.instance.answer_policy
         ]
+
+    def clean_persona_turns(self) -> int:
+        """Return the sent value, else the current one."""
+        turns: int | None = self.cleaned_data["persona_turns"]
+        return self.instance.persona_turns if turns is None else turns
 
     def offer(self, bound: Iterable[tuple[UUID, str]]) -> None:
         """Set the choices to personas that the page has read, to save the field's own query."""

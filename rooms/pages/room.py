@@ -12,6 +12,7 @@ from accounts.models import User
 from accounts.names import LOOK_ALIKES
 from rooms import queries
 from rooms.models import ACTIVE, Room, RoomMember, Run
+from rooms.pages.answering import answering_line, has_answering_persona
 from rooms.pages.layout import RULES_FOR_SCRIPTS
 from rooms.pages.panel import panel_context, role_words
 from rooms.pages.timeline import template_item, timeline_items
@@ -19,6 +20,7 @@ from rooms.permissions import MANAGE, POST, permissions_in
 from rooms.protocol.payloads import MessageBody, RoomState, RunBody
 from rooms.protocol.serializers import run_body
 from rooms.runs.leases import MAX_ATTEMPTS
+from rooms.runs.responders import usable_in
 
 QUICK_REACTIONS: Final = ("👍", "❤", "😄", "🎉", "👀", "✅", "🙏", "😢")
 
@@ -31,6 +33,8 @@ def room_context(user: User, room: Room, before: int | None = None) -> dict[str,
     """
     state = queries.room_state(room, permissions_in(user, room), before)
     ended = _ended_runs(state.messages)
+    usable = usable_in(room, user) if state.personas else set()
+    unusable = [persona.id for persona in state.personas if persona.id not in usable]
     read_seq = _read_seq(user, room) if before is None else None
     return {
         "room": room,
@@ -43,7 +47,9 @@ def room_context(user: User, room: Room, before: int | None = None) -> dict[str,
         "client_id": uuid4(),
         "quick_reactions": QUICK_REACTIONS,
         "panel": panel_context(room, state),
-        "data": _data(user, room.last_seq, state, ended),
+        "answering": answering_line(state, unusable),
+        "has_persona": has_answering_persona(state),
+        "data": _data(user, room.last_seq, state, ended) | {"unusable": unusable},
     }
 
 

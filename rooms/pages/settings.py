@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any, Final
+from uuid import UUID
 
 from django.db.models import Case, Exists, OuterRef, QuerySet, Value, When
 from django.db.models.functions import Concat, Lower
@@ -44,6 +45,7 @@ def settings_context(
         "form": form,
         "members": _members(request, room),
         "roles": [(role.value, role.label) for role in RoomRole],
+        "muted": {UUID(persona_id) for persona_id in room.muted_personas},
         "bindings": _part(bindings, request.GET.get("personas", "")),
         "people_finder": found("person", people, "rooms:find_people"),
         "persona_finder": found("persona", personas, "rooms:find_personas"),

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from accounts.models import User, Wood
 from agents.models import Lattice, Pigment
+from rooms.pages.answering import why_words
 from rooms.pages.layout import RULES, Placed, StateRules, place
 from rooms.pages.namesakes import Namesakes
 from rooms.permissions import MODERATE, POST
@@ -50,6 +51,9 @@ class TimelineItem:
     reactions: tuple[Reaction, ...] = ()
     run: RunBody | None = None
     stopped_by: str = ""
+    why: str = ""
+    capped: int = 0
+    may_continue: bool = False
     may_stop: bool = False
     may_retry: bool = False
     starts_day: bool = False
@@ -138,6 +142,9 @@ def _message_item(
         seq=message.seq,
         run=run,
         stopped_by=next((m.name for m in state.members if m.user == stopper), ""),
+        why=why_words(message.why or ""),
+        capped=0 if message.deleted else message.capped or 0,
+        may_continue=MODERATE in state.permissions,
         may_stop=run is not None and _may_stop(user, state, run),
         may_retry=run is not None and _may_retry(user, state, run),
     )

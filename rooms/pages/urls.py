@@ -54,6 +54,12 @@ urlpatterns = [
         settings.remove_persona,
         name="remove_persona",
     ),
+    path(
+        "rooms/<uuid:room_id>/personas/<uuid:persona_id>/mute/",
+        settings.mute_persona,
+        name="mute_persona",
+    ),
+    path("messages/<uuid:message_id>/continue/", conversation.go_on, name="continue"),
     path("runs/<uuid:run_id>/cancel/", conversation.cancel, name="cancel"),
     path("runs/<uuid:run_id>/retry/", conversation.retry, name="retry"),
 ]

@@ -98,6 +98,13 @@ class MemberRemoved(DurableEvent, frozen=True, tag="member.removed"):
     user: UUID
 
 
+class TurnsCapped(DurableEvent, frozen=True, tag="turns.capped"):
+    """A limit stopped the chain of answers at this answer, which asks for more of them."""
+
+    message: UUID
+    limit: int
+
+
 class RoomChanged(DurableEvent, frozen=True, tag="room.changed"):
     changed: RoomBody
 
@@ -219,6 +226,7 @@ AnyDurable = (
     | RunCompleted
     | RunFailed
     | RunCancelled
+    | TurnsCapped
     | MemberAdded
     | MemberChanged
     | MemberRemoved

@@ -8,7 +8,7 @@ from msgspec import UNSET, Struct, UnsetType
 from accounts.fields import Timestamp, one_of
 from accounts.models import Wood
 from agents.models import Lattice, Pigment
-from rooms.models import AnswerPolicy, AuthorKind, MessageStatus, Privacy, RoomRole, RunState
+from rooms.models import AnswerPolicy, AuthorKind, MessageStatus, Privacy, RoomRole, RunState, Why
 
 
 class Author(Struct, frozen=True):
@@ -36,6 +36,10 @@ class MessageBody(Struct, frozen=True, kw_only=True):
     created_at: Timestamp
     edited_at: Timestamp | None
     deleted: bool
+    why: Annotated[str, one_of(Why.values)] | UnsetType = UNSET
+    """The rule by which the persona was asked; messages of users have none."""
+    capped: int | UnsetType = UNSET
+    """The limit that stopped the chain of answers at this answer; see `turns.capped`."""
 
 
 class RunError(Struct, frozen=True):
@@ -106,6 +110,9 @@ class RoomBody(Struct, frozen=True, kw_only=True):
     answer_policy: Annotated[str, one_of(AnswerPolicy.values)]
     default_persona: UUID | None
     archived: bool
+    persona_turns: int = 0
+    muted_personas: list[UUID] = []
+    """They answer only messages that name or mention them."""
     member_count: int | UnsetType = UNSET
 
 

@@ -32,6 +32,8 @@ def room_body(room: Room, member_count: int | UnsetType = UNSET) -> RoomBody:
         answer_policy=room.answer_policy,
         default_persona=room.default_persona_id,
         archived=room.archived_at is not None,
+        persona_turns=room.persona_turns,
+        muted_personas=[UUID(persona_id) for persona_id in room.muted_personas],
         member_count=member_count,
     )
 
@@ -58,8 +60,8 @@ def persona_body(persona: Persona) -> PersonaBody:
     )
 
 
-def message_body(message: Message, run_id: UUID | None = None) -> MessageBody:
-    """Return the body of a message; `run_id` is the run that wrote it (None: a user wrote it)."""
+def message_body(message: Message, run: Run | None = None) -> MessageBody:
+    """Return the body of a message; `run` is the run that wrote it (None: a user wrote it)."""
     by_user = message.author_kind == AuthorKind.USER
     return MessageBody(
         id=message.pk,
@@ -74,7 +76,7 @@ def message_body(message: Message, run_id: UUID | None = None) -> MessageBody:
         text=message.text,
         html=message.html,
         reply_to=message.reply_to_id,
-        run=run_id,
+        run=run.pk if run else None,
         status=message.status,
         reactions={
             emoji: [UUID(user_id) for user_id in user_ids]
@@ -83,6 +85,8 @@ def message_body(message: Message, run_id: UUID | None = None) -> MessageBody:
         created_at=format_timestamp(message.created_at),
         edited_at=_time(message.edited_at),
         deleted=message.deleted_at is not None,
+        why=run.why if run else UNSET,
+        capped=UNSET if message.capped_at is None else message.capped_at,
     )
 
 

@@ -138,7 +138,7 @@ def _end(
         answer.status = status
         answer.save(update_fields=["text", "html", "status"])
         message_ended = MessageCompleted if isinstance(reason, Completed) else MessageUpdated
-        events.append(message_ended(message_body(answer, run.pk)))
+        events.append(message_ended(message_body(answer, run)))
     run.lease_owner, run.lease_until, run.ended_at = "", None, ended_at
     return [*events, run_ended(run_body(run))]
 

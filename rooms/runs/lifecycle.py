@@ -6,7 +6,6 @@ if it has lost the run, `leases.LeaseLost` is raised. Locks are taken in one ord
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import cache
 from typing import Final
 from uuid import UUID
@@ -17,9 +16,7 @@ from django.db.models.functions import Now
 from django.utils import timezone, translation
 
 from accounts.database.prepared_queries import PreparedUpdate, insert
-from accounts.models import User
 from agents.engine_types import AnswerFailed, PersonaSpec, Turn, Usage
-from agents.models import Persona
 from agents.services import build_spec
 from rooms.event_log import record
 from rooms.fanout import unread
@@ -29,17 +26,14 @@ from rooms.protocol.events import (
     DurableEvent,
     MessageCreated,
     MessageUpdated,
-    RunQueued,
     RunStarted,
 )
 from rooms.protocol.serializers import message_body, run_body
-from rooms.runs import context, leases, queue
+from rooms.runs import chains, context, leases, queue
 from rooms.runs.claims import Claim
 from rooms.runs.delta_store import delta_store
 from rooms.runs.ending import Completed, Reason, end_runs, unauthorized
-from rooms.runs.notifications import notify_queued
 
-MICROSECOND: Final = timedelta(microseconds=1)
 STOPPED: Final = (RunState.CANCELLED, RunState.FAILED)
 
 
@@ -62,37 +56,6 @@ class Job:
     spec: PersonaSpec
     turns: list[Turn]
     waited: float = 0.0
-
-
-def queue_runs(
-    room: Room, message: Message, personas: Sequence[Persona], user: User
-) -> tuple[list[Run], list[RunQueued]]:
-    """Queue one run of each persona on a message, in the transaction that has locked the room.
-
-    Returns the runs, and the events, which the caller records together with its own. Raises
-    RateLimited if too many runs are queued already.
-    """
-    if not personas:
-        return [], []
-    queued_before, now = queue.check_quota(room, user, len(personas))
-    language = translation.get_language() or "en"
-    runs = [
-        Run(
-            room=room,
-            team_id=room.team_id,
-            message=message,
-            persona=persona,
-            requested_by=user,
-            language=language,
-            queued_at=now + number * MICROSECOND,  # distinct: it orders the queue
-        )
-        for number, persona in enumerate(personas)
-    ]
-    insert(*runs)
-    notify_queued()
-    return runs, [
-        RunQueued(run_body(run, position)) for position, run in enumerate(runs, queued_before + 1)
-    ]
 
 
 @transaction.atomic
@@ -121,7 +84,7 @@ def start(
         if run.answer is None:
             run.answer = _new_answer(room, run, seq=room.last_seq + len(events) + 1)
             answers.append(run.answer)
-            events.append(MessageCreated(message_body(run.answer, run.pk)))
+            events.append(MessageCreated(message_body(run.answer, run)))
         else:  # the worker of the former attempt may still be streaming
             delta_store().close(run.answer.pk, run.attempt - 1)
         events.append(RunStarted(run_body(run)))
@@ -200,7 +163,10 @@ def _waited(run: Run) -> float:
 
 
 def complete(job: Job, text: str, usage: Usage | None) -> None:
-    """Complete a run with the whole text of its answer. Raises LeaseLost."""
+    """Complete a run with the whole text of its answer, and queue what the answer asks for.
+
+    Raises LeaseLost.
+    """
     _end(job, Completed(usage), text)
 
 
@@ -221,8 +187,12 @@ def restore_text(job: Job, published: str) -> None:
     with transaction.atomic():
         room = Room.objects.locked().filter(pk=job.room, deleted_at=None).first()
         stopped = Run.objects.filter(pk=job.run, attempt=job.attempt, state__in=STOPPED)
-        answers = Message.objects.filter(pk=job.message, answered_by__in=stopped, deleted_at=None)
-        answer = answers.first()
+        run = (
+            stopped.filter(answer=job.message, answer__deleted_at=None)
+            .select_related("answer")
+            .first()
+        )
+        answer = run.answer if run else None
         if room is None or answer is None or len(written.text) <= len(answer.text):
             return
         handles = cache(room.handles)
@@ -230,7 +200,7 @@ def restore_text(job: Job, published: str) -> None:
         answer.text, answer.html = written.text, rendered.html
         answer.save(update_fields=["text", "html"])
         unread.add_mentions(answer, rendered.mentioned, handles)
-        record(room, MessageUpdated(message_body(answer, job.run)))
+        record(room, MessageUpdated(message_body(answer, run)))
 
 
 def fail(job: Job, failure: AnswerFailed, text: str) -> None:
@@ -243,3 +213,5 @@ def _end(job: Job, reason: Reason, text: str) -> None:
     with transaction.atomic():
         room, run = leases.lock_owned(job.run, job.owner, job.attempt)
         end_runs(room, {run: reason}, written)
+        if isinstance(reason, Completed):
+            chains.go_on(room, run, written)

@@ -1,20 +1,24 @@
-"""The run queue of a team: its quota, and the positions of its runs."""
+"""The run queue of a team: its quota, new runs, and the positions of its runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 from django.db.models import Count, Max, Min, Q, QuerySet, Subquery, UUIDField
 from django.db.models.functions import Coalesce, Now
+from django.utils import translation
 from django.utils.translation import gettext_lazy as _
 
-from accounts.database.prepared_queries import Parameter, PreparedQuery
+from accounts.database.prepared_queries import Parameter, PreparedQuery, insert
 from accounts.errors import RateLimited
 from accounts.models import User
+from agents.models import Persona
 from rooms.fanout import publisher
-from rooms.models import Room, Run, RunState, TeamQuota
-from rooms.protocol.events import RunPosition, encode
+from rooms.models import Message, Room, Run, RunState, TeamQuota, Why
+from rooms.protocol.events import RunPosition, RunQueued, encode
+from rooms.protocol.serializers import run_body
+from rooms.runs.notifications import notify_queued
 
 LEASE: Final = timedelta(seconds=8)
 """How long a run belongs to a worker without a heartbeat. It outlasts several heartbeats
@@ -23,6 +27,7 @@ LEASE: Final = timedelta(seconds=8)
 PUBLISHED_POSITIONS: Final = 20
 """`run.position` is published for this many runs of a team; runs further back move too often."""
 RETRY_SECONDS: Final = 10
+MICROSECOND: Final = timedelta(microseconds=1)
 
 QUOTA_EXCEEDED: Final = {
     "user": _("You have too many unanswered questions. Wait for some answers, then ask again."),
@@ -33,6 +38,45 @@ QUOTA_EXCEEDED: Final = {
         "This team has too many unanswered questions. Wait for some answers, then ask again."
     ),
 }
+
+
+def queue_runs(
+    room: Room,
+    message: Message,
+    asked: Sequence[tuple[Persona, Why]],
+    user: User,
+    *,
+    origin: UUID | None = None,
+) -> tuple[list[Run], list[RunQueued]]:
+    """Queue one run of each persona on a message, in the transaction that has locked the room.
+
+    Each persona comes with the reason why it is asked; `origin` is as in `Run`. Returns the runs,
+    and the events, which the caller records together with its own. Raises RateLimited if too many
+    runs are queued already.
+    """
+    if not asked:
+        return [], []
+    queued_before, now = check_quota(room, user, len(asked))
+    language = translation.get_language() or "en"
+    runs = [
+        Run(
+            room=room,
+            team_id=room.team_id,
+            message=message,
+            persona=persona,
+            requested_by=user,
+            why=why,
+            origin_id=origin,
+            language=language,
+            queued_at=now + number * MICROSECOND,  # distinct: it orders the queue
+        )
+        for number, (persona, why) in enumerate(asked)
+    ]
+    insert(*runs)
+    notify_queued()
+    return runs, [
+        RunQueued(run_body(run, position)) for position, run in enumerate(runs, queued_before + 1)
+    ]
 
 
 def check_quota(room: Room, user: User, count: int) -> tuple[int, datetime]:

@@ -1,6 +1,12 @@
-"""Decides which personas answer a message, by the answer policy of the room."""
+"""Decides which personas answer a message, and why: `responders`, for every way in.
 
-from collections.abc import Collection
+The composer's line applies the same rules before a message is sent: `static/rooms/responders.js`.
+`tests/rooms/runs/responders.json` has the cases that both pass.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
@@ -12,8 +18,135 @@ from accounts.models import User
 from agents.models import Persona
 from agents.permissions import usable_by
 from rooms.markup import parse
-from rooms.models import AnswerPolicy, Room
+from rooms.models import AnswerPolicy, Room, Why
 from rooms.protocol.commands import TEXT_LIMIT
+
+
+class Silence(StrEnum):
+    """Why no persona answers a message."""
+
+    NAMED = "named"  # the author has chosen it
+    OFF = "off"  # the policy of the room
+    MENTION = "mention"  # the policy: only mentioned personas answer
+    PERSON = "person"  # the message is for a person
+    ABSENT = "absent"  # no persona of the room answers by default
+
+
+Choice = list[tuple[UUID, Why]]
+"""The ids of personas that answer, in the order in which they were bound, each with the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A persona that is bound to the room and that the author of the message may use."""
+
+    id: UUID
+    handle: str
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """What a room says about who answers; `personas` are in the order in which they were bound."""
+
+    policy: str
+    personas: Sequence[Candidate]
+    default: UUID | None = None
+    muted: Collection[UUID] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """The place of a message among other messages: what it replies to, and its thread.
+
+    `replied_to` is the persona whose message it replies to; `follows` is the persona that was asked
+    last in its thread. `to_person` is True for a reply to a message of a person inside a thread;
+    the root does not count, because each message of a thread may name it.
+    """
+
+    replied_to: UUID | None = None
+    in_thread: bool = False
+    follows: UUID | None = None
+    to_person: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addressed:
+    """What a message says about who answers.
+
+    `mentioned` are the handles that the page shows as mentions. `named` overrides the policy of the
+    room: with an empty collection, no persona answers. With `mentions_first`, mentioned personas
+    override a `named` that is not empty.
+    """
+
+    mentioned: Collection[str] = ()
+    named: Collection[UUID] | None = None
+    mentions_first: bool = False
+    place: Place = Place()
+
+
+def responders(message: Addressed, room: Answering) -> Choice:
+    """Return the personas that answer a message, each with the reason. The first rule decides.
+
+    The rules: named by the client, mentioned, replied to, followed up in a thread, the policy. A
+    muted persona answers only if it is named or mentioned. A message in a thread that is for a
+    person gets no answer by the last two rules.
+    """
+    mentioned = [each for each in room.personas if each.handle in message.mentioned]
+    if message.named is not None:
+        named = [each for each in room.personas if each.id in message.named]
+        if message.mentions_first and named and mentioned:
+            return _because(Why.MENTION, mentioned)
+        return _because(Why.NAMED, named)
+    if room.policy == AnswerPolicy.OFF:
+        return []
+    return _because(Why.MENTION, mentioned) or _unnamed(message, room)
+
+
+def _unnamed(message: Addressed, room: Answering) -> Choice:
+    """Return the personas that answer a message that names and mentions none."""
+    place, listening = message.place, [each for each in room.personas if each.id not in room.muted]
+    if replied_to := [each for each in listening if each.id == place.replied_to]:
+        return _because(Why.REPLY, replied_to)
+    if _is_for_person(message):
+        return []
+    follows = [each for each in listening if place.in_thread and each.id == place.follows]
+    if follows and room.policy in (AnswerPolicy.DEFAULT, AnswerPolicy.THREAD):
+        return _because(Why.THREAD, follows)
+    if room.policy == AnswerPolicy.DEFAULT:
+        return _because(Why.POLICY, _default(room, listening))
+    return []
+
+
+def _is_for_person(message: Addressed) -> bool:
+    """Return True for a message in a thread to a person; the caller has looked for personas."""
+    return message.place.in_thread and (message.place.to_person or bool(message.mentioned))
+
+
+def silence(message: Addressed, room: Answering) -> Silence:
+    """Return the reason why no persona answers a message for which `responders` returns none."""
+    if message.named is not None:
+        return Silence.NAMED
+    if room.policy == AnswerPolicy.OFF:
+        return Silence.OFF
+    if _is_for_person(message):
+        return Silence.PERSON
+    return Silence.ABSENT if room.policy == AnswerPolicy.DEFAULT else Silence.MENTION
+
+
+def _default(room: Answering, listening: Sequence[Candidate]) -> list[Candidate]:
+    """Return the default persona, or without one the first that is switched on.
+
+    A default persona that is muted is not replaced by another one.
+    """
+    if any(each.id == room.default for each in room.personas):
+        return [each for each in listening if each.id == room.default]
+    return [each for each in listening if each.enabled][:1]
+
+
+def _because(why: Why, personas: Iterable[Candidate]) -> Choice:
+    return [(each.id, why) for each in personas]
+
 
 _USABLE: Final = PreparedQuery(
     lambda user, room: usable_by(
@@ -25,38 +158,24 @@ _USABLE: Final = PreparedQuery(
 """The personas of a room that a user may use, in the order in which they were bound."""
 
 
-def responders(
-    room: Room,
-    user: User,
-    *,
-    mentioned: Collection[str],
-    replied_to: UUID | None,
-    named: Collection[UUID] | None,
-    mentions_first: bool = False,
-) -> list[Persona]:
-    """Return the personas that answer `user`, in the order in which they were bound to the room.
+def usable_in(room: Room, user: User) -> set[UUID]:
+    """Return the personas of a room that a user may use."""
+    return {persona.pk for persona in _USABLE(user=user.pk, room=room.pk)}
 
-    Personas that the user may not use are left out. `mentioned` are the handles that the page shows
-    as mentions; `replied_to` is the persona whose message the user replies to. `named` overrides
-    the policy: with an empty collection, no persona answers. With `mentions_first`, mentioned
-    personas override a `named` that is not empty. Raises NotFound if `named` has a persona that is
-    not bound to the room.
+
+def choose(room: Room, user: User, message: Addressed) -> list[tuple[Persona, Why]]:
+    """Return the personas that answer a message of `user`; one query.
+
+    Personas that the user may not use are left out. Raises NotFound if `message.named` has a
+    persona that is not bound to the room.
     """
-    bound = _USABLE(user=user.pk, room=room.pk)
-    addressed = [persona for persona in bound if persona.handle in mentioned]
-    if named is not None:
-        selected = [persona for persona in bound if persona.pk in named]
-        if len(selected) != len(set(named)):
-            raise NotFound
-        return (mentions_first and selected and addressed) or selected
-    if room.answer_policy == AnswerPolicy.OFF:
-        return []
-    if addressed or room.answer_policy == AnswerPolicy.MENTION:
-        return addressed
-    if room.answer_policy == AnswerPolicy.THREAD:
-        return [persona for persona in bound if persona.pk == replied_to]
-    default = [persona for persona in bound if persona.pk == room.default_persona_id]
-    return default or [persona for persona in bound if persona.enabled][:1]
+    bound = {persona.pk: persona for persona in _USABLE(user=user.pk, room=room.pk)}
+    if message.named is not None and not set(message.named) <= bound.keys():
+        raise NotFound
+    candidates = [Candidate(each.pk, each.handle, each.enabled) for each in bound.values()]
+    muted = {UUID(persona_id) for persona_id in room.muted_personas}
+    answering = Answering(room.answer_policy, candidates, room.default_persona_id, muted)
+    return [(bound[persona_id], why) for persona_id, why in responders(message, answering)]
 
 
 def preview(
@@ -69,12 +188,5 @@ def preview(
 ) -> list[UUID]:
     """Return the personas that would answer `text` if `user` posted it. Raises NotFound."""
     rendered = parse(text[:TEXT_LIMIT]).in_room(room.handles)
-    answering = responders(
-        room,
-        user,
-        mentioned=rendered.mentioned,
-        replied_to=None,
-        named=named,
-        mentions_first=mentions_first,
-    )
-    return [persona.pk for persona in answering]
+    message = Addressed(mentioned=rendered.mentioned, named=named, mentions_first=mentions_first)
+    return [persona.pk for persona, _why in choose(room, user, message)]

@@ -26,6 +26,7 @@ from rooms.services.owners import repair_owners
 from rooms.services.personas import (
     bind_persona,
     confine_persona,
+    mute_persona,
     unbind_persona,
 )
 from rooms.services.rooms import (
@@ -37,7 +38,7 @@ from rooms.services.rooms import (
     restore_room,
     update_room,
 )
-from rooms.services.runs import cancel_run, retry_run
+from rooms.services.runs import cancel_run, continue_answers, retry_run
 
 __all__ = [
     "add_members",
@@ -46,6 +47,7 @@ __all__ = [
     "cancel_run",
     "check_may_edit",
     "confine_persona",
+    "continue_answers",
     "create_first_room",
     "create_room",
     "delete_message",
@@ -56,6 +58,7 @@ __all__ = [
     "join_room",
     "joinable_rooms",
     "mark_read",
+    "mute_persona",
     "post_message",
     "purge_rooms",
     "put_member",

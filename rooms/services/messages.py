@@ -36,10 +36,10 @@ from rooms.protocol.commands import TEXT_LIMIT
 from rooms.protocol.emoji import clean_emoji, merge_variants
 from rooms.protocol.events import MessageCreated, MessageDeleted, MessageUpdated, ReactionChanged
 from rooms.protocol.serializers import message_body
-from rooms.runs import lifecycle
+from rooms.runs import queue
 from rooms.runs.delta_store import delta_store
 from rooms.runs.ending import cancel_runs
-from rooms.runs.responders import responders
+from rooms.runs.responders import Addressed, Place, choose
 
 MAX_REACTIONS: Final = 20
 
@@ -97,14 +97,13 @@ def post_message(
             raise NotFound
         handles = cache(room.handles)
         rendered = parsed.in_room(handles)
-        asked = responders(
-            room,
-            user,
+        addressed = Addressed(
             mentioned=rendered.mentioned,
-            replied_to=found.replied_to_persona,
             named=personas,
             mentions_first=mentions_first,
+            place=Place(replied_to=found.replied_to_persona),
         )
+        asked = choose(room, user, addressed)
         message = Message(
             room=room,
             seq=room.last_seq + 1,
@@ -118,7 +117,7 @@ def post_message(
             client_id=client_id,
         )
         insert(message)
-        queued, events = lifecycle.queue_runs(room, message, asked, user)
+        queued, events = queue.queue_runs(room, message, asked, user)
         record(room, MessageCreated(message_body(message)), *events)
         _SET_READ(room=room.pk, user=user.pk, seq=message.seq, count=room.message_count)
         unread.add_mentions(message, rendered.mentioned, handles)
@@ -221,8 +220,7 @@ def delete_message(*, user: User, message_id: UUID) -> None:
         delta_store().purge(message.pk, run.attempt)
     event_log.redact(message.pk)
     message.refresh_from_db(fields=["status"])
-    run_id = run.pk if run else None
-    event_log.record(room, MessageDeleted(message_body(message, run_id)))
+    event_log.record(room, MessageDeleted(message_body(message, run)))
     if message.user_id != user.pk:
         audit(user, "message.deleted", message.pk, team_id=room.team_id)
 

@@ -25,10 +25,11 @@ MAX_BOUND_PERSONAS: Final = 100
 
 
 @transaction.atomic
-def bind_persona(*, user: User, room_id: UUID, persona_id: UUID) -> None:
-    """Bind a persona of the team to the room; nothing happens if it is bound already.
+def bind_persona(*, user: User, room_id: UUID, persona_id: UUID, muted: bool | None = None) -> None:
+    """Bind a persona of the team to the room; a bound persona stays bound.
 
-    Raises Forbidden if the persona is confined to other rooms.
+    `muted` mutes or unmutes it there; None changes nothing. Raises Forbidden if the persona is
+    confined to other rooms.
     """
     team_id = access_room(user, room_id, MANAGE).team_id
     personas = lock_personas(bindable(user, team_id).filter(pk=persona_id))
@@ -47,6 +48,31 @@ def bind_persona(*, user: User, room_id: UUID, persona_id: UUID) -> None:
         bind(room, [persona])
         after = {"persona": str(persona_id)}
         audit(user, "room.persona_bound", room.pk, team_id=team_id, after=after)
+    if muted is not None:
+        _mute(user, room, persona_id, muted=muted)
+
+
+@transaction.atomic
+def mute_persona(*, user: User, room_id: UUID, persona_id: UUID, muted: bool) -> None:
+    """Mute a persona in the room, or unmute it. Raises NotFound if it is not bound.
+
+    A muted persona answers only messages that name or mention it.
+    """
+    room = lock_room(user, room_id, MANAGE)
+    if not room.bindings.filter(persona_id=persona_id).exists():
+        raise NotFound
+    _mute(user, room, persona_id, muted=muted)
+
+
+def _mute(user: User, room: Room, persona_id: UUID, *, muted: bool) -> None:
+    others = [each for each in room.muted_personas if each != str(persona_id)]
+    if muted == (len(others) < len(room.muted_personas)):
+        return
+    room.muted_personas = [*others, str(persona_id)] if muted else others
+    room.save(update_fields=["muted_personas"])
+    record(room, RoomChanged(room_body(room)))
+    action = "room.persona_muted" if muted else "room.persona_unmuted"
+    audit(user, action, room.pk, team_id=room.team_id, after={"persona": str(persona_id)})
 
 
 @transaction.atomic
@@ -114,9 +140,11 @@ def lock_personas(personas: QuerySet[Persona]) -> list[Persona]:
 def unbind(room: Room, persona_id: UUID) -> None:
     """Unbind a persona from a room that the caller has locked, after its checks."""
     room.bindings.filter(persona_id=persona_id).delete()
-    if room.default_persona_id == persona_id:
-        room.default_persona = None
-        room.save(update_fields=["default_persona"])
+    if room.default_persona_id == persona_id or str(persona_id) in room.muted_personas:
+        if room.default_persona_id == persona_id:
+            room.default_persona = None
+        room.muted_personas = [each for each in room.muted_personas if each != str(persona_id)]
+        room.save(update_fields=["default_persona", "muted_personas"])
         record(room, RoomChanged(room_body(room)))
     record(room, PersonaUnbound(persona_id))
     fail_unauthorized_runs(room, Q(persona=persona_id))

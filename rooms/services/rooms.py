@@ -57,6 +57,7 @@ def create_room(
     topic: str = "",
     privacy: str = Privacy.PRIVATE,
     answer_policy: str = AnswerPolicy.DEFAULT,
+    persona_turns: int = 0,
     personas: Collection[UUID] = (),
     default_persona: UUID | None = None,
     people: Collection[UUID] = (),
@@ -79,6 +80,7 @@ def create_room(
         topic=clean_line(topic),
         privacy=privacy,
         answer_policy=answer_policy,
+        persona_turns=persona_turns,
         default_persona_id=default_persona,
     )
     add_members(room, [owner], RoomRole.OWNER)
@@ -106,6 +108,7 @@ class RoomChanges(TypedDict, total=False):
     topic: str
     privacy: str
     answer_policy: str
+    persona_turns: int
     default_persona: UUID | None
     archived: bool
 

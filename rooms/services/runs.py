@@ -1,4 +1,4 @@
-"""Cancels and retries runs."""
+"""Cancels and retries runs, and continues chains of answers."""
 
 from collections.abc import Collection
 from typing import Final
@@ -12,9 +12,12 @@ from accounts.errors import Conflict
 from accounts.models import User
 from agents.permissions import USE, access_persona
 from rooms.event_log import record
-from rooms.models import ACTIVE, Room, Run, RunState
-from rooms.permissions import MODERATE, POST, VIEW, access_run, lock_room
-from rooms.runs import lifecycle
+from rooms.markup import parse
+from rooms.models import ACTIVE, Message, Room, Run, RunState, Why
+from rooms.permissions import MODERATE, POST, VIEW, access_message, access_run, lock_room
+from rooms.protocol.events import MessageUpdated
+from rooms.protocol.serializers import message_body
+from rooms.runs import chains, queue
 from rooms.runs.ending import Cancelled, end_runs, fail_unauthorized_runs
 
 RETRYABLE: Final = (RunState.FAILED, RunState.CANCELLED)
@@ -41,7 +44,7 @@ def retry_run(*, user: User, run_id: UUID) -> Run:
     active = run.message.runs.active().filter(persona=persona)
     if run.state not in RETRYABLE or run.message.deleted_at or active.exists():
         raise Conflict(_("This answer cannot be retried now. Send a new message instead."))
-    (new,), events = lifecycle.queue_runs(room, run.message, [persona], user)
+    (new,), events = queue.queue_runs(room, run.message, [(persona, Why.RETRY)], user)
     record(room, *events)
     return new
 
@@ -56,6 +59,28 @@ def fail_unauthorized_runs_of(*, askers: Collection[User], teams: Collection[UUI
     rooms = Room.objects.locked()
     for room in rooms.filter(pk__in=unended.values("room")).order_by("pk"):
         fail_unauthorized_runs(room, Q(requested_by__in=askers))
+
+
+def continue_answers(*, user: User, message_id: UUID) -> tuple[Message, list[Run]]:
+    """Queue the runs for which the chain had stopped at an answer, as the questions of `user`.
+
+    A chain with limits of its own begins. Returns the answer and the runs. Raises Conflict if no
+    chain has stopped there.
+    """
+    answer = access_message(user, message_id, MODERATE)
+    written = parse(answer.text)  # before the transaction: no post waits for the room lock
+    with transaction.atomic():
+        room = lock_room(user, answer.room_id, MODERATE)
+        answer = room.messages.get(pk=message_id)
+        if answer.capped_at is None or answer.deleted_at is not None:
+            raise Conflict(_("The personas did not stop here. Nothing is left to continue."))
+        asked = chains.personas_asked(room, answer, written, user)
+        runs, events = queue.queue_runs(room, answer, asked, user)
+        answer.capped_at = None
+        answer.save(update_fields=["capped_at"])
+        run = room.runs.filter(answer=answer).first()
+        record(room, MessageUpdated(message_body(answer, run)), *events)
+        return answer, runs
 
 
 def _lock_run(user: User, run_id: UUID, asker_needs: str) -> tuple[Room, Run]:

@@ -4,6 +4,7 @@
 import { clone, part, setMark, setText } from "./elements.js";
 import { matches } from "./member_loader.js";
 import { shownHandle } from "./namesakes.js";
+import { NOWHERE, responders } from "./composer/responders.js";
 import { setPersonaStatus, setRoomWorking } from "../maru/sidebar.js";
 import { gettext } from "../maru/translations.js";
 
@@ -121,14 +122,16 @@ export class Panel {
     return row;
   }
 
-  /** Returns which messages a persona answers; the same labels as in rooms/pages/panel.py. @param {Persona} persona */
+  /** Returns which messages a persona answers; the same labels as in rooms/pages/answering.py. @param {Persona} persona */
   #when({ id, enabled }) {
-    const { answer_policy: policy, default_persona: usual } = this.state.room;
-    const bound = [...this.state.personas.values()];
-    const first = bound.find((one) => one.id === usual) ?? bound.find((one) => one.enabled);
+    const { answer_policy: policy, default_persona: usual, muted_personas: muted = [] } = this.state.room;
     if (!enabled) return gettext("Switched off");
     if (policy === "off") return gettext("Only when chosen");
-    const answersAll = policy === "default" && first?.id === id;
+    if (muted.includes(id)) return gettext("Muted: answers when mentioned");
+    const personas = [...this.state.personas.values()];
+    const message = { mentioned: new Set(), named: null, mentions_first: false, place: NOWHERE };
+    const answers = responders(message, { policy, personas, default: usual, muted });
+    const answersAll = answers.some(({ persona }) => persona === id);
     return answersAll ? gettext("Answers all messages") : gettext("Answers when mentioned");
   }
 

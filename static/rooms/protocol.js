@@ -8,7 +8,7 @@
  *   reply_to: string | null, run: string | null,
  *   status: "complete" | "streaming" | "failed" | "cancelled",
  *   reactions: Record<string, string[]>,
- *   created_at: string, edited_at: string | null, deleted: boolean,
+ *   created_at: string, edited_at: string | null, deleted: boolean, why?: string, capped?: number,
  * }} Message */
 
 /** @typedef {{
@@ -29,7 +29,7 @@
 /** @typedef {{
  *   id: string, team: string, name: string, topic: string, privacy: string,
  *   answer_policy: "default" | "mention" | "thread" | "off", default_persona: string | null,
- *   archived: boolean, member_count?: number,
+ *   archived: boolean, member_count?: number, persona_turns?: number, muted_personas?: string[],
  * }} Room */
 
 /** @typedef {{

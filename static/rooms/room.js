@@ -86,10 +86,7 @@ const composer = new Composer(/** @type {HTMLFormElement} */ (part(page, "[data-
   },
   typing: () => socket.send({ type: "member.type", room: state.room.id }),
   findMembers: (words) => memberLoader.find(words),
-  async preview(question) {
-    const command = { type: "message.preview", room: state.room.id, ...question, mentions_first: true };
-    return (await socket.request(command)).personas;
-  },
+  unusable: data.unusable,
   draft: draftOf(data.me, state.room.id),
 });
 
@@ -140,7 +137,7 @@ function showRoom() {
   part(document, "[data-room-topic]").hidden = !topic;
   document.title = `${name} · Maru`;
   composer.rename(fill(gettext("Write to #%(name)s"), { name }));
-  composer.answers.refresh();
+  composer.answers.show();
   panel.showPersonas();
 }
 
@@ -207,7 +204,6 @@ function onConnection(connection) {
   if (connection === "open") {
     void roomSync.join();
     void outbox.flush();
-    composer.answers.refresh();
   } else if (connection === "signed_out") {
     announceNow(gettext("You are signed out. What you wrote is kept in this browser."));
   } else if (connection === "waiting") {

@@ -153,6 +153,11 @@ export class RoomState {
     return !message.deleted && (this.mayEdit(message) || this.permissions.has("moderate"));
   }
 
+  /** @param {Message} message @returns {boolean} whether the reader may continue the answers that stopped there */
+  mayContinue(message) {
+    return Boolean(message.capped) && !message.deleted && this.permissions.has("moderate");
+  }
+
   /** @param {Message} message @returns {boolean} whether the reader may react to it */
   mayReact(message) {
     return !message.deleted && this.permissions.has("post");
@@ -274,6 +279,7 @@ export class RoomState {
     const [subject] = frame.type.split(".");
     if (subject === "message" && frame.message) return this.#applyMessage(frame.type, frame.message);
     if (frame.type === "reaction.changed") return this.#applyReactions(frame);
+    if (frame.type === "turns.capped") return this.#applyCap(frame);
     if (subject === "run" && frame.run) return this.#applyRun(frame.type, frame.run);
     if (subject === "member") return this.#applyMember(frame);
     if (subject === "persona") return this.#applyPersona(frame);
@@ -303,6 +309,14 @@ export class RoomState {
     if (!message) return [];
     this.messages.set(id, { ...message, reactions });
     return [{ what: "reactions", message: id }];
+  }
+
+  /** @param {Frame} frame @returns {Change[]} */
+  #applyCap({ message: id, limit }) {
+    const message = this.messages.get(id);
+    if (!message) return [];
+    this.messages.set(id, { ...message, capped: limit });
+    return [{ what: "message", message: id }];
   }
 
   /** @param {string} type @param {Run} run @returns {Change[]} */

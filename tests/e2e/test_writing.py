@@ -119,12 +119,15 @@ def test_line_of_the_composer_names_the_personas_that_the_message_asks(
     room_page: RoomPage,
 ) -> None:
     names = room_page.page.locator("b[data-answers]")
+    why = room_page.page.locator("[data-answers-why]")
+    bar = room_page.page.locator(".composer-bar")
+    height = bar.evaluate("bar => bar.offsetHeight")
     chips = room_page.page.locator(".message[data-author=user]").last.locator(".mention")
     usual = names.inner_text()
-    room_page.page.get_by_role("button", name="Answers:").click()
+    room_page.page.get_by_role("button", name="will answer").click()
     room_page.page.get_by_role("menuitemradio", name="No persona").click()
-    expect(names).to_have_text("no persona")
-    room_page.page.get_by_role("button", name="Answers:").click()
+    expect(names).to_have_text("Nobody")
+    room_page.page.get_by_role("button", name="will answer").click()
     room_page.page.get_by_role("menuitemradio", name="Room default").click()
     expect(names).to_have_text(usual)
 
@@ -137,6 +140,8 @@ def test_line_of_the_composer_names_the_personas_that_the_message_asks(
     ]:
         room_page.field.fill(text)
         expect(names).to_have_text(named)
+        expect(why).to_have_text("answers here by default" if named == usual else "mentioned")
+        assert bar.evaluate("bar => bar.offsetHeight") == height
     room_page.field.fill("**@echo(봇)**에게 `@held-5`")
     expect(names).to_have_text("echo")
     room_page.ask("**@echo(봇)**에게 `@held-5`")

@@ -56,6 +56,9 @@ def apply_event(state: State, event: State, me: str) -> None:
     area, _, _verb = event["type"].partition(".")
     if area == "room":
         state["room"] = event["changed"]
+    elif area == "turns":
+        (message,) = [row for row in state["messages"] if row["id"] == event["message"]]
+        message["capped"] = event["limit"]
     elif area == "reaction":
         (message,) = [row for row in state["messages"] if row["id"] == event["message"]]
         message["reactions"] = event["reactions"]
@@ -82,10 +85,7 @@ def _put(rows: list[State], row: State, key: str) -> None:
 
 def ask(cast: Cast) -> lifecycle.Job:
     services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
-    taken = claim_and_start("worker")
-    assert taken is not None
-    assert taken[1] is not None
-    return taken[1]
+    return start(cast)
 
 
 def complete(cast: Cast) -> None:
@@ -194,10 +194,43 @@ def react_and_take_back(cast: Cast) -> None:
         services.react(user=cast.member, message_id=message, emoji="👍", on=on)
 
 
+def mute(cast: Cast) -> None:
+    services.mute_persona(
+        user=cast.owner, room_id=cast.room.pk, persona_id=cast.persona.pk, muted=True
+    )
+
+
+def mute_and_unbind(cast: Cast) -> None:
+    mute(cast)
+    services.unbind_persona(user=cast.owner, room_id=cast.room.pk, persona_id=cast.persona.pk)
+
+
+def cap(cast: Cast) -> Message:
+    """Let an answer mention another persona in a room whose chains have no answer left."""
+    bind(cast)
+    services.update_room(user=cast.owner, room_id=cast.room.pk, persona_turns=1)
+    other = cast.room.personas.exclude(pk=cast.persona.pk).get()
+    for persona in (other, cast.persona):
+        job = ask(cast) if persona == other else start(cast)
+        lifecycle.complete(job, f"@{persona.handle}, your turn", None)
+    return Message.objects.get(pk=job.message)
+
+
+def start(cast: Cast) -> lifecycle.Job:
+    taken = claim_and_start("worker")
+    assert taken is not None
+    assert taken[1] is not None
+    return taken[1]
+
+
+def cap_and_continue(cast: Cast) -> None:
+    services.continue_answers(user=cast.moderator, message_id=cap(cast).pk)
+
+
 # The services that record an event of each type, some in several ways.
 CASES: dict[str, tuple[Act, ...]] = {
     "message.created": (ask,),
-    "message.updated": (fail, cancel, edit),
+    "message.updated": (fail, cancel, edit, cap_and_continue),
     "message.deleted": (delete, delete_question),
     "reaction.changed": (react, react_and_take_back),
     "message.completed": (complete,),
@@ -206,10 +239,11 @@ CASES: dict[str, tuple[Act, ...]] = {
     "run.completed": (complete,),
     "run.failed": (fail,),
     "run.cancelled": (cancel, archive),
+    "turns.capped": (cap,),
     "member.added": (add,),
     "member.changed": (demote, edit_profile),
     "member.removed": (remove,),
-    "room.changed": (rename, archive_and_restore),
+    "room.changed": (rename, archive_and_restore, mute, mute_and_unbind),
     "room.archived": (archive,),
     "persona.bound": (bind,),
     "persona.unbound": (delete_default_persona, delete_persona_with_answers, confine),

@@ -216,6 +216,12 @@ CHANGES: dict[str, tuple[Act, list[str]]] = {
         lambda w: R.bind_persona(user=w.owner, room_id=w.room.pk, persona_id=w.unbound.pk),
         ["room.persona_bound"],
     ),
+    "mute_persona": (
+        lambda w: R.mute_persona(
+            user=w.owner, room_id=w.room.pk, persona_id=w.persona.pk, muted=True
+        ),
+        ["room.persona_muted"],
+    ),
     "create_room": (
         lambda w: R.create_room(user=w.owner, team_id=w.team.pk, name="second"),
         ["room.created"],
@@ -323,6 +329,7 @@ WITHOUT = {
     "delete_message": "of other authors: tests/rooms/services/test_messages.py",
     "cancel_run": "the event log of the room has it",
     "retry_run": "the event log of the room has it",
+    "continue_answers": "the event log of the room has it",
     "mark_read": "a read marker is not audited",
     "add_members": "a step of create_room and put_member",
     "list_grants": "reads",

@@ -40,6 +40,11 @@ def say(scenario: Scenario) -> None:
     R.post_message(user=scenario.owner, room_id=scenario.room.pk, text="words", personas=[])
 
 
+def say_and_cap(scenario: Scenario) -> None:
+    say(scenario)
+    Message.objects.update(capped_at=1)
+
+
 # The services without audit entries, which test_audited does not call.
 MESSAGES: dict[str, Act] = {
     "post_message": lambda w: R.post_message(user=w.owner, room_id=w.room.pk, text="hello"),
@@ -48,12 +53,14 @@ MESSAGES: dict[str, Act] = {
     "delete_message": lambda w: R.delete_message(user=w.owner, message_id=said(w).pk),
     "cancel_run": lambda w: R.cancel_run(user=w.owner, run_id=Run.objects.get().pk),
     "retry_run": lambda w: R.retry_run(user=w.owner, run_id=Run.objects.get().pk),
+    "continue_answers": lambda w: R.continue_answers(user=w.owner, message_id=said(w).pk),
 }
 PREPARE: dict[str, Act] = {
     **BEFORE,
     **dict.fromkeys(("edit_message", "react", "delete_message"), say),
     "cancel_run": lambda w: run_of_the_member(w, RunState.QUEUED),
     "retry_run": lambda w: run_of_the_member(w, RunState.FAILED),
+    "continue_answers": say_and_cap,
     "put_member": added,
 }
 ACTS: dict[str, Act] = {name: act for name, (act, _actions) in CHANGES.items()} | MESSAGES

@@ -188,6 +188,7 @@ DURABLE: dict[str, Shape] = {
     "run.completed": _durable("run event", run=RUN),
     "run.failed": _durable("run event", run=RUN),
     "run.cancelled": _durable("run event", run=RUN),
+    "turns.capped": _durable("turns.capped", message=ID, limit=COUNT),
     "member.added": _durable("member.added"),
     "member.changed": _durable("member.changed"),
     "member.removed": _durable("member.removed"),
@@ -273,7 +274,13 @@ ADDITIVE: dict[str, dict[str, Shape]] = {
         "started_at": null_or(WHEN),
         "ended_at": null_or(WHEN),
     },
+    "message": {
+        "why": one_of("named", "mention", "reply", "thread", "policy", "retry"),
+        "capped": COUNT,
+    },
     "room": {
+        "persona_turns": COUNT,
+        "muted_personas": each(ID),
         "id": ID,
         "team": ID,
         "name": TEXT,

@@ -33,6 +33,7 @@ CONTRACT = """
 /rooms/{room}/messages GET POST
 /messages/{id} GET PATCH DELETE
 /messages/{id}/reactions/{emoji} PUT DELETE
+/messages/{id}/continue POST
 /rooms/{room}/events GET
 /rooms/{room}/stream GET
 /runs/{id} GET

@@ -229,6 +229,12 @@ class Env(BaseSettings):
     queued_per_team: int = Field(
         1_000, ge=1, description="queued answers in one team; can be overridden per team"
     )
+    answers_per_message: int = Field(
+        8,
+        ge=1,
+        le=100,
+        description="answers after one message, if personas ask each other in the room",
+    )
     connections: int = Field(
         10_000,
         ge=10,

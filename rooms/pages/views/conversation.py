@@ -78,6 +78,13 @@ def retry(request: HttpRequest, run_id: UUID) -> HttpResponse:
 
 
 @require_POST
+def go_on(request: HttpRequest, message_id: UUID) -> HttpResponse:
+    """Continue the answers between personas without a script."""
+    answer, _runs = services.continue_answers(user=require_user(request), message_id=message_id)
+    return redirect("rooms:room", answer.room_id)
+
+
+@require_POST
 def join(request: HttpRequest, room_id: UUID) -> HttpResponse:
     """Join a room that is open to its team."""
     services.join_room(user=require_user(request), room_id=room_id)

@@ -160,6 +160,20 @@ def remove_persona(request: HttpRequest, room_id: UUID, persona_id: UUID) -> Htt
 
 
 @require_POST
+def mute_persona(request: HttpRequest, room_id: UUID, persona_id: UUID) -> HttpResponse:
+    """Mute a persona in the room, or unmute it."""
+    muted = request.POST.get("muted") == "on"
+    return _act_and_redirect(
+        request,
+        room_id,
+        lambda user: services.mute_persona(
+            user=user, room_id=room_id, persona_id=persona_id, muted=muted
+        ),
+        to="#personas",
+    )
+
+
+@require_POST
 def archive(request: HttpRequest, room_id: UUID) -> HttpResponse:
     """Archive the room: it becomes read-only."""
     services.archive_room(user=require_user(request), room_id=room_id)
@@ -184,7 +198,8 @@ def delete(request: HttpRequest, room_id: UUID) -> HttpResponse:
 
 
 def _change_room(user: User, here: Room, form: RoomForm) -> None:
-    sent = [name for name in form.changed_data if name != "privacy" or name in form.data]
+    optional = {"privacy", "persona_turns"}
+    sent = [name for name in form.changed_data if name not in optional or form.data.get(name)]
     changed = {name: form.cleaned_data[name] for name in sent}
     if "default_persona" in changed:
         persona = changed["default_persona"]

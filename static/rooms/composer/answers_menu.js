@@ -1,20 +1,16 @@
 // @ts-check
-// Shows in the composer's bar which personas will answer; the writer can choose personas in a menu.
+// Shows in the composer which personas will answer and why; the writer can choose a persona in a menu.
 
+import { mentionsIn } from "./mentions.js";
+import { NOWHERE, responders, silence } from "./responders.js";
 import { clone, part, setMark, setText } from "../elements.js";
-import { fill, gettext } from "../../maru/translations.js";
+import { around, fill, gettext, pgettext } from "../../maru/translations.js";
 
 /** @typedef {import("../room_state.js").RoomState} RoomState */
+/** @typedef {import("./responders.js").Place} Place */
 
 /** `usual`: the room's answer policy decides. `none`: no persona answers. Otherwise the id of a persona.
  * @typedef {string} Choice */
-
-/** The question that the server answers with the ids of personas.
- * @typedef {{text: string, personas: string[] | null}} Question */
-
-const ASK_AFTER_MS = 200;
-// The signs that may begin a mention; the same as in rooms/markup/mentions.py.
-const SIGN = /[@＠﹫]/u;
 
 /**
  * Returns `personas` for `message.send`: null if the answer policy decides. Mentioned personas answer instead.
@@ -29,24 +25,22 @@ export function personasToSend(choice) {
 export class AnswersMenu {
   /** @type {Choice} */
   #choice = "usual";
-  /** The question whose answer is shown; the server has rendered the page for a text without mentions. */
-  #shown = "";
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  #timer;
 
   /**
    * @param {HTMLElement} composer
    * @param {RoomState} state
    * @param {() => string} text of the composer
-   * @param {(question: Question) => Promise<string[]>} ask returns the ids of the personas that would answer
+   * @param {{unusable: string[], place?: () => Place}} options the personas that the writer may not ask, and
+   *   the place of the message that is being written
    */
-  constructor(composer, state, text, ask) {
+  constructor(composer, state, text, { unusable, place = () => NOWHERE }) {
+    this.composer = composer;
     this.menu = part(composer, "[data-answers-menu]");
-    this.words = part(composer, "[data-answers]");
     this.opener = part(composer, "[data-answers-opener]");
     this.state = state;
     this.text = text;
-    this.ask = ask;
+    this.unusable = unusable;
+    this.place = place;
     this.menu.addEventListener("click", (event) => this.#onClick(event));
   }
 
@@ -55,19 +49,28 @@ export class AnswersMenu {
     return personasToSend(this.#choice);
   }
 
-  /** Shows who will answer. Call this when the text has changed. */
+  /** Shows who will answer. Call this when the text, the room or its personas have changed. */
   show() {
-    const question = this.#question;
-    const key = JSON.stringify(question);
-    clearTimeout(this.#timer);
-    if (key === this.#shown) return;
-    this.#timer = setTimeout(() => void this.#ask(question, key), this.#shown ? ASK_AFTER_MS : 0);
-  }
-
-  /** Asks again. Call this when the room, its personas or the connection have changed. */
-  refresh() {
-    this.#shown = "";
-    this.show();
+    const { room, personas, members } = this.state;
+    const people = [...members.values()].map(({ handle }) => handle);
+    const all = [...personas.values()];
+    part(this.composer, "[data-no-persona]").hidden = all.some(({ enabled }) => enabled);
+    const message = {
+      mentioned: mentionsIn(this.text(), [...people, ...all.map(({ handle }) => handle)]),
+      named: this.personas,
+      mentions_first: true,
+      place: this.place(),
+    };
+    const answering = {
+      policy: room.answer_policy,
+      personas: all.filter(({ id }) => !this.unusable.includes(id)),
+      default: room.default_persona,
+      muted: room.muted_personas ?? [],
+    };
+    const answers = responders(message, answering);
+    if (answers.length) return this.#showNames(answers);
+    const reason = silenceWords(silence(message, answering), all.length);
+    this.#write(pgettext("nobody", "%(names)s will answer:"), gettext("Nobody"), reason);
   }
 
   /** Fills the menu. Call this when the personas of the room have changed. */
@@ -84,28 +87,31 @@ export class AnswersMenu {
     this.#choose(known.includes(this.#choice) ? this.#choice : "usual");
   }
 
-  /** A text without a sign has no mention: all these texts are one question. @returns {Question} */
-  get #question() {
-    const text = this.text();
-    return { text: SIGN.test(text) ? text : "", personas: this.personas };
+  /** @param {{persona: string, why: import("./responders.js").Why}[]} answers */
+  #showNames(answers) {
+    const names = answers.map(({ persona }) => this.state.personas.get(persona)?.name ?? "");
+    const { length } = names;
+    const more = fill(gettext("%(name)s and %(count)s more"), { name: names[0], count: length - 1 });
+    const reason = reasonWords(answers[0].why, names[0]);
+    this.#write(gettext("%(names)s will answer:"), length <= 2 ? names.join(", ") : more, reason);
   }
 
-  /** @param {Question} question @param {string} key */
-  async #ask(question, key) {
-    const ids = await this.ask(question).catch(() => null); // asked again when the connection is open
-    if (!ids || key !== JSON.stringify(this.#question)) return;
-    this.#shown = key;
-    const names = ids.map((id) => this.state.personas.get(id)?.name ?? "").filter(Boolean);
-    setText(this.words.parentElement ?? this.words, "[data-answers]", this.#label(names));
-  }
-
-  /** @param {string[]} names @returns {string} */
-  #label(names) {
-    const policy = this.state.room.answer_policy;
-    const open = this.#choice === "usual" && (policy === "mention" || policy === "thread");
-    if (!names.length) return open ? gettext("mentioned personas") : gettext("no persona");
-    if (names.length <= 2) return names.join(", ");
-    return fill(gettext("%(name)s and %(count)s more"), { name: names[0], count: names.length - 1 });
+  /**
+   * Writes the sentence; its names are in bold.
+   * @param {string} sentence with the placeholder `names`
+   * @param {string} names
+   * @param {string} reason
+   */
+  #write(sentence, names, reason) {
+    const [before, after] = around(sentence, names);
+    for (const [selector, words] of [
+      ["[data-answers-before]", before],
+      ["[data-answers]", names],
+      ["[data-answers-after]", after],
+      ["[data-answers-why]", reason],
+    ]) {
+      setText(this.opener, selector, words);
+    }
   }
 
   /** @param {Event} event */
@@ -123,6 +129,30 @@ export class AnswersMenu {
     for (const item of this.menu.querySelectorAll("[name=answers]")) {
       item.setAttribute("aria-checked", String(item.getAttribute("value") === choice));
     }
-    this.refresh();
+    this.show();
   }
+}
+
+/** The words are those of rooms/pages/answering.py. @param {import("./responders.js").Why} why @param {string} name */
+function reasonWords(why, name) {
+  const words = {
+    named: gettext("you chose"),
+    mention: gettext("mentioned"),
+    reply: fill(gettext("reply to %(name)s"), { name }),
+    thread: gettext("follows this thread"),
+    policy: gettext("answers here by default"),
+  };
+  return words[why];
+}
+
+/** @param {import("./responders.js").Silence} why @param {number} personas of the room */
+function silenceWords(why, personas) {
+  const words = {
+    named: gettext("you chose"),
+    off: gettext("no persona answers in this room"),
+    mention: gettext("only when a persona is named"),
+    person: gettext("to a person"),
+    absent: personas ? gettext("no persona answers here by default") : gettext("there is no persona in this room"),
+  };
+  return words[why];
 }

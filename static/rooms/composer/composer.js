@@ -21,18 +21,18 @@ export class Composer {
    *   send: (text: string, personas: string[] | null) => void,
    *   typing: () => void,
    *   findMembers: (words: string) => void,
-   *   preview: (question: import("./answers_menu.js").Question) => Promise<string[]>,
+   *   unusable: string[],
    *   draft: {read: () => string, keep: (text: string) => void},
    * }} callbacks
    */
-  constructor(form, state, { send, typing, findMembers, preview, draft }) {
+  constructor(form, state, { send, typing, findMembers, unusable, draft }) {
     this.form = form;
     this.send = send;
     this.typing = typing;
     this.draft = draft;
     this.field = /** @type {HTMLTextAreaElement} */ (part(form, "textarea"));
     this.picker = new MentionPicker(part(form, "[data-picker]"), this.field, state, findMembers);
-    this.answers = new AnswersMenu(form, state, () => this.field.value, preview);
+    this.answers = new AnswersMenu(form, state, () => this.field.value, { unusable });
     this.field.value ||= draft.read();
     this.field.addEventListener("input", () => this.#onInput());
     this.field.addEventListener("keydown", (event) => this.#onKey(event));

@@ -1,6 +1,7 @@
 // @ts-check
-// The buttons Stop, Cancel, Retry and Answer again: they send a command, and events show the result.
+// The buttons Stop, Cancel, Retry, Answer again and Continue: they send a request, and events show the result.
 
+import { post } from "../connection/api.js";
 import { showStoppable, showStopping } from "./message_view.js";
 
 /** @typedef {import("./timeline_view.js").TimelineView} TimelineView */
@@ -13,11 +14,12 @@ import { showStoppable, showStopping } from "./message_view.js";
  */
 export function startAnswerButtons(timeline, view, { request, showError }) {
   timeline.addEventListener("click", async (event) => {
-    const button = /** @type {Element} */ (event.target).closest("[data-stop], [data-again]");
+    const button = /** @type {Element} */ (event.target).closest("[data-stop], [data-again], [data-continue]");
     const article = button?.closest(".message");
     if (!(article instanceof HTMLElement) || !(button instanceof HTMLButtonElement)) return;
     event.preventDefault(); // without scripts the button submits a form
     if (button.matches("[data-stop]")) await stop(article);
+    else if (button.matches("[data-continue]")) await goOn(article, button);
     else await retry(article, button);
   });
 
@@ -30,6 +32,20 @@ export function startAnswerButtons(timeline, view, { request, showError }) {
       const { state } = view;
       showStoppable(article, state.rules.states[state.answerState(view.messageOf(article))]);
       showError(error);
+    }
+  }
+
+  /** @param {HTMLElement} article @param {HTMLButtonElement} button */
+  async function goOn(article, button) {
+    const message = view.messageOf(article);
+    if (!message) return;
+    button.disabled = true;
+    try {
+      await post(`/api/v1/messages/${message.id}/continue`);
+    } catch (error) {
+      showError(error);
+    } finally {
+      button.disabled = false;
     }
   }
 

@@ -62,9 +62,9 @@ export function setStreamed(article, text) {
  * @param {HTMLElement} article
  * @param {AnswerState} state
  * @param {StateRules} rules of this state
- * @param {{run: Run | undefined, stoppedBy: string, maySee: Record<string, boolean>}} about
+ * @param {{run: Run | undefined, stoppedBy: string, why: string | null, maySee: Record<string, boolean>}} about
  */
-export function setAnswerState(article, state, rules, { run, stoppedBy, maySee }) {
+export function setAnswerState(article, state, rules, { run, stoppedBy, why, maySee }) {
   article.dataset.state = state;
   if (rules.busy) article.setAttribute("aria-busy", "true");
   else article.removeAttribute("aria-busy");
@@ -73,7 +73,7 @@ export function setAnswerState(article, state, rules, { run, stoppedBy, maySee }
   setClock(article, rules.busy ? (run?.started_at ?? new Date().toISOString()) : null);
   setStopButton(article, rules);
   setEnd(article, state, rules, run, stoppedBy);
-  setText(article, "[data-figures]", rules.figures && run ? figures(run) : "");
+  setText(article, "[data-figures]", rules.figures ? foot(run, why) : "");
   if (state === "queued") setStreamed(article, queueWords(run?.position ?? null));
 }
 
@@ -145,6 +145,37 @@ export function workWords(state) {
 function queueWords(position) {
   if (position === null) return gettext("Queued.");
   return fill(gettext("Queued: %(place)s."), { place: ordinal(position) });
+}
+
+/** @param {HTMLElement} article @param {number | null} limit that stopped the answers between personas here */
+export function setCapped(article, limit) {
+  const line = article.querySelector("[data-capped]");
+  if (!(line instanceof HTMLElement)) return;
+  line.hidden = limit === null;
+  const sentence = ngettext(
+    "The personas stopped here: the limit is %(count)s answer.",
+    "The personas stopped here: the limit is %(count)s answers.",
+    limit ?? 0,
+  );
+  setText(line, "[data-capped-words]", limit === null ? "" : fill(sentence, { count: limit }));
+}
+
+/** @param {Run | undefined} run @param {string | null} why @returns {string} figures and reason of an answer */
+function foot(run, why) {
+  return [run ? figures(run) : "", whyWords(why)].filter(Boolean).join(", ");
+}
+
+/** @param {string | null} why @returns {string} the words of rooms/pages/answering.py; "" for an unknown reason */
+function whyWords(why) {
+  const words = /** @type {Record<string, string>} */ ({
+    named: gettext("because it was chosen"),
+    mention: gettext("because it was mentioned"),
+    reply: gettext("because of a reply to it"),
+    thread: gettext("because it follows this thread"),
+    policy: gettext("because it answers here by default"),
+    retry: gettext("because it was asked again"),
+  });
+  return words[why ?? ""] ?? "";
 }
 
 /** @param {Run} run @returns {string} the known figures of an answer: duration, tokens and cost */

@@ -6,6 +6,7 @@ import {
   endTryingAgain,
   makeMessage,
   setAnswerState,
+  setCapped,
   setDeleted,
   setIdentity,
   setPersonState,
@@ -107,7 +108,8 @@ export class TimelineView {
     const state = run && !message && run.state === "failed" ? "failed" : this.state.answerState(message);
     const stoppedBy = this.state.members.get(run?.stopped_by ?? "")?.name ?? "";
     const rules = this.state.rules.states[state];
-    setAnswerState(article, state, rules, { run, stoppedBy, maySee: this.#rights(article) });
+    setAnswerState(article, state, rules, { run, stoppedBy, why: message?.why ?? null, maySee: this.#rights(article) });
+    setCapped(article, message?.deleted ? null : (message?.capped ?? null));
   }
 
   /** The rights of the reader for a message, by name of the button. @param {HTMLElement} article */
@@ -120,6 +122,7 @@ export class TimelineView {
       react: message !== null && state.mayReact(message),
       edit: message !== null && state.mayEdit(message),
       delete: message !== null && state.mayDelete(message),
+      continue: message !== null && state.mayContinue(message),
     };
   }
 

@@ -46,6 +46,7 @@ def addresses(cast: Cast, run: Run) -> dict[str, tuple[str, str]]:
         "team_id": cast.team.pk,
         "room_id": cast.room.pk,
         "run_id": run.pk,
+        "message_id": run.message_id,
         "user_id": cast.member.pk,
         "persona_id": cast.persona.pk,
     }
