@@ -4,6 +4,7 @@ Requests have short timeouts. After a failure all requests are skipped for PAUSE
 channel layer has connections of its own (`rooms.fanout.redis_layer`).
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import cache
@@ -56,11 +57,19 @@ async def best_effort(request: Callable[[], Awaitable[T]], default: T) -> T:
     """
     if is_backed_off():
         return default
+    task = asyncio.current_task()
+    assert task is not None
+    cancellations = task.cancelling()
     try:
-        return await request()
+        result = await request()
     except FAILURES as error:
         back_off(error)
-        return default
+        result = default
+    if task.cancelling() > cancellations:
+        # redis-py writes under `asyncio.wait_for`, which before Python 3.12 can lose a cancellation
+        # (https://github.com/python/cpython/issues/86296). A stopped answer would go on.
+        raise asyncio.CancelledError
+    return result
 
 
 def best_effort_sync(request: Callable[[], T], default: T) -> T:

@@ -9,8 +9,9 @@ no name.
 import asyncio
 import ssl
 from base64 import b64encode
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any, Final
 
 import httpcore
@@ -24,20 +25,32 @@ DEFAULT_SECONDS: Final = 10.0
 PORTS: Final = {"http": 80, "https": 443}
 
 
-def open_transport() -> httpx.AsyncHTTPTransport:
-    """Return a transport whose connections EgressBackend opens.
+@contextmanager
+def open_transport() -> Iterator[httpx.AsyncHTTPTransport]:
+    """Yield a transport whose connections EgressBackend opens, for the requests of one task.
 
-    Blocking for tens of milliseconds: it reads the certificates of the authorities.
+    All of them are closed at the end, whatever state httpcore has left them in: it forgets a
+    connection that was established when the task was cancelled.
     """
-    tls = httpx.create_ssl_context()
-    transport = httpx.AsyncHTTPTransport(verify=tls)
+    transport = httpx.AsyncHTTPTransport(verify=tls_context())
+    backend = EgressBackend()
     # httpx has no parameter for the network backend of its pool.
     transport._pool = httpcore.AsyncConnectionPool(  # noqa: SLF001
-        ssl_context=tls,
-        max_connections=None,
-        network_backend=EgressBackend(),
+        ssl_context=tls_context(), max_connections=None, network_backend=backend
     )
-    return transport
+    try:
+        yield transport
+    finally:
+        backend.abort()
+
+
+@cache
+def tls_context() -> ssl.SSLContext:
+    """Return the TLS context of all requests.
+
+    The first call blocks for tens of milliseconds: it reads the certificates of the authorities.
+    """
+    return httpx.create_ssl_context()
 
 
 class EgressBackend(httpcore.AsyncNetworkBackend):
@@ -48,6 +61,10 @@ class EgressBackend(httpcore.AsyncNetworkBackend):
 
     def __init__(self) -> None:
         self._direct = TcpBackend()
+
+    def abort(self) -> None:
+        """Close all connections at once."""
+        self._direct.abort()
 
     async def connect_tcp(
         self,

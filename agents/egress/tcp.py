@@ -22,6 +22,17 @@ ENDS: Final = (b"0\r\n\r\n", b"[DONE]")
 class TcpBackend(httpcore.AsyncNetworkBackend):
     """Opens connections on the running event loop; raises the errors of httpcore."""
 
+    def __init__(self) -> None:
+        self._opened: list[_Protocol] = []
+
+    def abort(self) -> None:
+        """Close all connections at once, those that are being established included.
+
+        uvloop establishes a connection also if the task that waits for it is cancelled.
+        """
+        for protocol in self._opened:
+            protocol.abort()
+
     async def connect_tcp(
         self,
         host: str,
@@ -34,11 +45,11 @@ class TcpBackend(httpcore.AsyncNetworkBackend):
 
         The other arguments of httpcore are not used.
         """
+        protocol = _Protocol()
+        self._opened.append(protocol)
         try:
             async with asyncio.timeout(timeout):
-                _, protocol = await asyncio.get_running_loop().create_connection(
-                    _Protocol, host, port
-                )
+                await asyncio.get_running_loop().create_connection(lambda: protocol, host, port)
         except TimeoutError:
             raise httpcore.ConnectTimeout from None
         except OSError as error:
@@ -121,6 +132,8 @@ class _Protocol(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.ended = False
+        self._is_connected = False
+        self._is_aborted = False
         self.interval = 0.0
         self._error: Exception | None = None
         self._buffer = bytearray()
@@ -132,6 +145,15 @@ class _Protocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        self._is_connected = True
+        if self._is_aborted:
+            self.transport.abort()
+
+    def abort(self) -> None:
+        """Close the connection now, or as soon as it is established."""
+        self._is_aborted = True
+        if self._is_connected:
+            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

@@ -15,7 +15,8 @@ from collections.abc import AsyncGenerator, Sequence
 from functools import cache
 from types import ModuleType
 
-from agents.engine import environment, http
+from agents.egress.proxy import tls_context
+from agents.engine import environment
 from agents.engine_types import Limits, Part, PersonaSpec, Turn
 
 environment.prepare()  # before any module of this package imports CrewAI
@@ -44,7 +45,7 @@ def answer(
 
 def _warm() -> None:
     _answer_stream()
-    http.transport()
+    tls_context()
 
 
 @cache

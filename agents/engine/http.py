@@ -8,7 +8,6 @@ import asyncio
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from functools import cache
 from typing import Any, Final
 
 import httpx
@@ -49,9 +48,9 @@ async def open_answer(
     """
     try:
         request = await guard.apin_request(_request(spec, fields), spec.team_id, attempt)
-        response = await transport().handle_async_request(request)
-        assert isinstance(response.stream, httpx.AsyncByteStream)
-        try:
+        with open_transport() as transport:
+            response = await transport.handle_async_request(request)
+            assert isinstance(response.stream, httpx.AsyncByteStream)
             await _check(response)
             with thought_filter(spec) as thoughts:
                 connection = response.extensions["network_stream"]
@@ -63,19 +62,11 @@ async def open_answer(
                     yield body
                 finally:
                     await body.aclose()
-        finally:
-            await response.stream.aclose()
     except guard.EgressRefused:
         raise AnswerFailed("not_allowed") from None
     except (HostUnknown, *failures.TRANSPORT_ERRORS) as error:
         log.info("answer.call_failed", error=type(error).__name__)
         raise AnswerFailed("provider_unavailable") from None
-
-
-@cache
-def transport() -> httpx.AsyncHTTPTransport:
-    """Return the transport of all requests; the first call blocks, see `open_transport`."""
-    return open_transport()
 
 
 def _request(spec: PersonaSpec, fields: dict[str, Any]) -> httpx.Request:

@@ -82,15 +82,12 @@ def check_provider(*, kind: str, base_url: str, key: str, model: str = "") -> Ch
 class _PinnedTransport(httpx.AsyncBaseTransport):
     """Sends each request to the address that the egress guard has checked."""
 
-    def __init__(self) -> None:
-        self._transport = open_transport()
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         pinned = await _in_thread(pin_request, request)
         return await self._transport.handle_async_request(pinned)
-
-    async def aclose(self) -> None:
-        await self._transport.aclose()
 
 
 async def _in_thread(function: Callable[[T], R], argument: T) -> R:
@@ -106,13 +103,14 @@ async def _check(base_url: str, key: str, model: str) -> CheckResult:
     # never exceeds it, so the whole check needs a deadline as well.
     async with asyncio.timeout(TIMEOUT_SECONDS):
         await _in_thread(check_url, base_url)
-        async with httpx.AsyncClient(
-            base_url=base_url,
-            headers=headers,
-            transport=_PinnedTransport(),
-            timeout=TIMEOUT_SECONDS,
-        ) as client:
-            return await _check_models(client, model)
+        with open_transport() as transport:
+            async with httpx.AsyncClient(
+                base_url=base_url,
+                headers=headers,
+                transport=_PinnedTransport(transport),
+                timeout=TIMEOUT_SECONDS,
+            ) as client:
+                return await _check_models(client, model)
 
 
 async def _check_models(client: httpx.AsyncClient, model: str) -> CheckResult:

@@ -54,6 +54,7 @@ class Parts:
         )
         self._parts = engine.answer(job.spec, job.turns, limits=limits)
         self._is_read = False
+        self._closing: asyncio.Task[None] | None = None
         with (
             translation.override(job.language),
             structlog.contextvars.bound_contextvars(run=str(job.run)),
@@ -70,12 +71,20 @@ class Parts:
             return await self._first
         return await anext(self._parts)
 
-    def abandon(self) -> None:
-        """End the answer if no part of it was read; for an owner that was cancelled before."""
-        self._first.cancel()
+    def close_soon(self) -> asyncio.Task[None]:
+        """Start to end the answer; the request is closed, if it is open. Return the task."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close())
+        return self._closing
 
     async def aclose(self) -> None:
-        """End the answer: its request is closed, if it is still open."""
+        """End the answer, also if the caller is cancelled meanwhile.
+
+        A stop often cancels the caller here: it has lost the lease and then gets the notification.
+        """
+        await asyncio.shield(self.close_soon())
+
+    async def _close(self) -> None:
         self._first.cancel()
         await asyncio.wait([self._first])
         if not self._first.cancelled():

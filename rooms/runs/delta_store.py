@@ -238,12 +238,12 @@ class RedisDeltaStore:
         if isinstance(last, hiredis.ReplyError) and "equal or smaller" in str(last):
             # Either an earlier request stored the delta and its response was lost with the
             # connection, or the stream is closed. The stream is empty if it was purged since.
-            for _, fields in await async_client().xrevrange(key, count=1):
-                if b"t" not in fields:
-                    raise _Closed
+            (newest,) = await self._request(("XREVRANGE", key, "+", "-", "COUNT", "1"))
+            _raise_refusal(newest)
+            if newest and b"t" not in newest[0][1]:  # [[id, [field, value]]]
+                raise _Closed
             return True
-        if isinstance(last, hiredis.ReplyError):
-            raise redis.ResponseError(str(last))
+        _raise_refusal(last)
         return last is not None
 
     async def _request(self, *commands: tuple[str, ...]) -> list[Any]:
@@ -261,6 +261,11 @@ class RedisDeltaStore:
                 async with asyncio.timeout(CONNECT_SECONDS):
                     self._connection = await open_for(pool.make_connection(), make)
             return self._connection
+
+
+def _raise_refusal(reply: Any) -> None:
+    if isinstance(reply, hiredis.ReplyError):
+        raise redis.ResponseError(str(reply))
 
 
 class _Closed(Exception):

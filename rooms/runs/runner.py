@@ -69,6 +69,8 @@ class Runner:
         self._claim: asyncio.Future[list[Claim]] | None = None
         self._starting: set[UUID] = set()
         """The claimed runs that are not started yet."""
+        self._stopped_early: set[UUID] = set()
+        """The claimed runs that a renewal has found ended before they were started."""
         self._starts: set[asyncio.Task[None]] = set()
         self._workers = 1
         self._heartbeats: asyncio.Task[None] | None = None
@@ -181,6 +183,12 @@ class Runner:
             if len(self._starting) >= MAX_STARTING:  # the last poll could claim no more
                 self._queued.set()
             self._starting.difference_update(each.run for each in claimed)
+        # A run may be stopped after its start and before this line: the renewal that its stop has
+        # caused found no task to cancel.
+        stopped = self._stopped_early.intersection(each.run for each in claimed)
+        self._stopped_early -= stopped
+        if stopped:
+            wakeup.stopped.set()
         for job, parts in started:
             self._leases[job.run] = asked_at + queue.LEASE.total_seconds()
             self._moved_teams.add(job.team)
@@ -192,7 +200,7 @@ class Runner:
         metrics.RUNS_OPEN.set(len(self._tasks))
 
     def _free_slot(self, run_id: UUID, parts: Parts, task: asyncio.Task[None]) -> None:
-        parts.abandon()  # a no-op, unless the task was cancelled before its first step
+        parts.close_soon()  # a no-op, unless the task was cancelled before its first step
         if self._tasks.get(run_id) is task:  # False if this worker has claimed the run again
             del self._tasks[run_id]
             self._leases.pop(run_id, None)
@@ -239,6 +247,8 @@ class Runner:
         renewed = await in_thread(HEARTBEATS, leases.renew, self.name, run_ids)
         for run_id in run_ids:
             if run_id not in self._tasks:
+                if run_id not in renewed:
+                    self._stopped_early.add(run_id)
                 continue
             if run_id in renewed:
                 self._leases[run_id] = asked_at + queue.LEASE.total_seconds()

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from pytest_django.fixtures import Settings
 
-from agents.engine import answer, http
+from agents.egress.proxy import tls_context
+from agents.engine import answer
 from agents.engine_types import Limits
 from maru.config.service_urls import parse_proxy_url
 from tests.agents.egress.connect_proxy import connect_proxy
@@ -70,9 +71,9 @@ def provider(
     found = [(0, 0, 0, "", ("127.0.0.1", module_provider.port))]
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
     module_provider.clear()
-    http.transport.cache_clear()  # the transport has read the certificates before
+    tls_context.cache_clear()  # it has read the certificates before
     yield module_provider
-    http.transport.cache_clear()
+    tls_context.cache_clear()
 
 
 async def test_a_matching_name_is_accepted(provider: Provider) -> None:

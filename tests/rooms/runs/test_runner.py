@@ -369,6 +369,34 @@ async def test_run_of_a_crashed_task_is_claimed_again_when_its_lease_expires(
     assert run.attempt == 2
 
 
+async def test_answer_is_closed_although_its_owner_is_cancelled_while_it_closes(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stopped run first finds its stream of deltas closed, and then gets the notification."""
+    closing, may_close, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def parts_of_answer(*_args: Any, **_options: Any) -> AsyncGenerator[Part, None]:
+        try:
+            yield Text("one ")
+            await asyncio.Event().wait()
+        finally:
+            closing.set()
+            await may_close.wait()
+            closed.set()
+
+    monkeypatch.setattr(engine, "answer", parts_of_answer)
+    parts = Parts(await sync_to_async(ask_and_claim)(cast, "worker"))
+    await anext(parts)
+    owner = asyncio.create_task(parts.aclose())
+    await closing.wait()
+    owner.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await owner
+    may_close.set()
+
+    await asyncio.wait_for(closed.wait(), DEADLINE)
+
+
 def claim(cast: Cast, owner: str) -> Job:
     claimed = claim_and_start(owner)
     assert claimed is not None
