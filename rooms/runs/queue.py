@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
-from django.db.models import Count, Max, Min, Q, QuerySet, Subquery, UUIDField
+from django.conf import settings
+from django.db.models import Count, IntegerField, Max, Min, Q, QuerySet, Subquery, UUIDField
 from django.db.models.functions import Coalesce, Now
 from django.utils import translation
 from django.utils.translation import gettext_lazy as _
@@ -24,6 +26,11 @@ LEASE: Final = timedelta(seconds=8)
 """How long a run belongs to a worker without a heartbeat. It outlasts several heartbeats
 (`runner.HEARTBEAT_SECONDS`), and PostgreSQL ends a frozen transaction before the lease expires
 (`maru.config.postgres.STALLED_MILLISECONDS`)."""
+MAX_POSITION: Final = 1_000
+"""Runs further back in the queue of their team have no position: it would take a read of all runs.
+
+As many as a team may queue by default.
+"""
 PUBLISHED_POSITIONS: Final = 20
 """`run.position` is published for this many runs of a team; runs further back move too often."""
 RETRY_SECONDS: Final = 10
@@ -75,7 +82,8 @@ def queue_runs(
     insert(*runs)
     notify_queued()
     return runs, [
-        RunQueued(run_body(run, position)) for position, run in enumerate(runs, queued_before + 1)
+        RunQueued(run_body(run, shown_position(position)))
+        for position, run in enumerate(runs, queued_before + 1)
     ]
 
 
@@ -83,17 +91,22 @@ def check_quota(room: Room, user: User, count: int) -> tuple[int, datetime]:
     """Return the number of queued runs of the team, without the `count` new ones, and the time.
 
     The time is the clock of the database, which orders the runs of all processes; one query.
-    Raises RateLimited if `count` more would exceed the limit of the user, the room or the team.
+    Raises RateLimited if `count` more would exceed the limit of the user, the room or the team. The
+    limits bound the cost of the query; without limits, it counts up to MAX_POSITION runs.
     """
-    ids = {"team": room.team_id, "room": room.pk, "user": user.pk}
-    quotas = _QUOTA(**ids)
+    if settings.RATE_LIMITS:
+        read = partial(_QUOTA, team=room.team_id, room=room.pk, user=user.pk)
+    else:
+        read = partial(_QUEUE_LENGTH, team=room.team_id)
+    quotas = read()
     if not quotas:  # the first run of this team
         TeamQuota.objects.get_or_create(team_id=room.team_id)
-        quotas = _QUOTA(**ids)
+        quotas = read()
     quota: Any = quotas[0]  # Any: it has the annotations of `_quota`
-    for scope, sentence in QUOTA_EXCEEDED.items():
-        if getattr(quota, f"queued_{scope}") + count > quota.limit(f"queued_per_{scope}"):
-            raise RateLimited(sentence, retry_after=RETRY_SECONDS)
+    if settings.RATE_LIMITS:
+        for scope, sentence in QUOTA_EXCEEDED.items():
+            if getattr(quota, f"queued_{scope}") + count > quota.limit(f"queued_per_{scope}"):
+                raise RateLimited(sentence, retry_after=RETRY_SECONDS)
     return quota.queued_team, quota.now
 
 
@@ -108,17 +121,29 @@ def backlog() -> tuple[int, float]:
 
 
 def positions(room: Room) -> dict[UUID, int]:
-    """Return the positions of a room's queued runs in the queue of their team; 1 is next."""
-    queue = enumerate(_queued(room.team_id).values_list("pk", "room_id"), start=1)
+    """Return the positions of a room's queued runs in the queue of their team; 1 is next.
+
+    Runs behind MAX_POSITION are left out.
+    """
+    rows = _queued(room.team_id).values_list("pk", "room_id")[:MAX_POSITION]
+    queue = enumerate(rows, start=1)
     return {run_id: position for position, (run_id, room_id) in queue if room_id == room.pk}
 
 
 def position_of(run: Run) -> int | None:
-    """Return the position of a run in the queue of its team; None if it is not queued."""
+    """Return the position of a run in the queue of its team.
+
+    None if the run is not queued, or is behind MAX_POSITION.
+    """
     if run.state != RunState.QUEUED:
         return None
     older = Q(queued_at__lt=run.queued_at) | Q(queued_at=run.queued_at, pk__lt=run.pk)
-    return _queued(run.team_id).filter(older).count() + 1
+    return shown_position(_queued(run.team_id).filter(older)[:MAX_POSITION].count() + 1)
+
+
+def shown_position(position: int) -> int | None:
+    """Return a position as clients get it: None behind MAX_POSITION."""
+    return position if position <= MAX_POSITION else None
 
 
 def publish_positions(team_id: UUID) -> None:
@@ -163,4 +188,19 @@ def _count(runs: QuerySet[Run]) -> Coalesce:
     return Coalesce(Subquery(counted), 0)
 
 
+class _CountUpTo(Subquery):
+    """The number of rows of a query with a limit."""
+
+    template = "(SELECT COUNT(*) FROM (%(subquery)s) bounded)"
+    output_field = IntegerField()
+
+
+def _queue_length(team: Parameter) -> QuerySet[TeamQuota]:
+    queued = Run.objects.filter(team=team, state=RunState.QUEUED).values("pk")
+    return TeamQuota.objects.filter(pk=team).annotate(
+        queued_team=_CountUpTo(queued[:MAX_POSITION]), now=Now()
+    )
+
+
 _QUOTA: Final = PreparedQuery(_quota, team=UUIDField(), room=UUIDField(), user=UUIDField())
+_QUEUE_LENGTH: Final = PreparedQuery(_queue_length, team=UUIDField())

@@ -1,8 +1,10 @@
 """The fair scheduling of runs, the limits of running and queued runs, and their positions."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from time import sleep
 from uuid import UUID
 
 import pytest
@@ -125,6 +127,7 @@ def test_teams_with_equally_many_running_runs_take_turns(noisy: Team, quiet: Tea
         run_id = claim_run("worker")
         order.append(run_id)
         complete(run_id)
+        sleep(0.002)  # SQLite's clock has milliseconds: two claims at one time have no order
 
     assert order == [first[0], second[0], first[1], second[1], first[2], first[3]]
 
@@ -255,9 +258,9 @@ def test_retry_is_subject_to_the_queue_limits(noisy: Team) -> None:
         services.retry_run(user=noisy.users[0], run_id=stopped)
 
 
-def recorded_positions(room: Room) -> list[int]:
+def recorded_positions(room: Room) -> list[int | None]:
     frames = [event.frame for event in events_after(room.pk, 0) if event.type == "run.queued"]
-    return [int(frame.split(b'"position":')[1].split(b",")[0]) for frame in frames]
+    return [json.loads(frame)["run"]["position"] for frame in frames]
 
 
 def test_position_counts_the_queue_of_the_whole_team(noisy: Team, quiet: Team) -> None:
@@ -278,6 +281,24 @@ def test_position_counts_the_queue_of_the_whole_team(noisy: Team, quiet: Team) -
 
 def position(run_id: UUID) -> int | None:
     return queue.position_of(Run.objects.get(pk=run_id))
+
+
+@pytest.mark.parametrize("is_limited", [False, True])
+def test_runs_far_back_have_no_position(
+    noisy: Team, settings: Settings, *, is_limited: bool
+) -> None:
+    settings.RATE_LIMITS = is_limited
+    noisy.set_limits(
+        **dict.fromkeys(("queued_per_user", "queued_per_room", "queued_per_team"), 9_999)
+    )
+    noisy.ask(queue.MAX_POSITION - 1)
+    (last,) = noisy.ask(room=1)
+    (far_back,) = noisy.ask(room=1)
+
+    assert recorded_positions(noisy.rooms[1]) == [queue.MAX_POSITION, None]
+    assert queue.positions(noisy.rooms[1]) == {last: queue.MAX_POSITION}
+    assert position(last) == queue.MAX_POSITION
+    assert position(far_back) is None
 
 
 def test_released_run_gets_its_old_position_back(noisy: Team) -> None:
