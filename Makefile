@@ -9,11 +9,15 @@ ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt),)
 export SSL_CERT_FILE ?= /etc/ssl/certs/ca-certificates.crt
 endif
 
+# The progress of an installation is for a person at a terminal: logs stay short.
+QUIET := $(shell test -t 2 || echo --quiet)
+
 .PHONY: run test pytest test-slow check lint types imports migrations production scripts messages lock env-example \
 	bench chaos picture system clean
 .DELETE_ON_ERROR:
 
 run: .venv/runtime
+	@echo "Starting Maru."
 	@exec $(BIN)/python -m maru.server
 
 # The checks run in parallel with the tests, which mostly wait for servers and browsers.
@@ -89,17 +93,20 @@ clean:
 
 # Each of these files marks a finished installation step, for the version of its prerequisites.
 .venv/uv:
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	@echo "Creating .venv and installing uv, which installs the packages."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check uv
 	@touch $@
 
 .venv/runtime: requirements.lock pyproject.toml | .venv/uv
-	$(UV) pip install --quiet --compile-bytecode --require-hashes -r requirements.lock
-	$(UV) pip install --quiet --no-deps --editable .
+	@echo "Installing the packages of Maru. The first time takes a minute or two."
+	@$(UV) pip install $(QUIET) --compile-bytecode --require-hashes -r requirements.lock
+	@$(UV) pip install $(QUIET) --no-deps --editable .
 	@touch $@
 
 .venv/development: requirements-dev.lock tests/deploy/requirements-chart.lock .venv/runtime
-	$(UV) pip install --quiet --require-hashes -r requirements-dev.lock
+	@echo "Installing the packages of the tests."
+	@$(UV) pip install $(QUIET) --require-hashes -r requirements-dev.lock
 	@$(UV) pip install --quiet --require-hashes --only-binary :all: -r tests/deploy/requirements-chart.lock \
 		|| echo "Helm's library has no package for this machine: the tests of deploy/helm are skipped."
 	@touch $@

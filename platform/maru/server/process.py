@@ -249,6 +249,6 @@ def _announcement(address: str) -> Sequence[str]:
         on_terminal = settings.EMBEDDED and not terminal.as_json
         link = link_for_empty_installation(address) if empty and on_terminal else None
     if link is not None:
-        return [f"Open this link within one hour to set up Maru: {link}"]
+        return ["Open this link within one hour to set up Maru:", link]
     how = "No account exists. `python manage.py setup_link` prints a link to set it up."
     return [f"Maru runs at {address}", *([how] if empty else [])]

@@ -58,7 +58,7 @@ async def test_page_and_socket_are_served_over_a_unix_socket(folder: Path) -> No
     with UnixInstallation(folder) as server:
         member: Person = server.populate()[0].members[1]
         assert stat.S_IMODE(server.path.stat().st_mode) == 0o660
-        assert f"Open this link within one hour to set up Maru: {ORIGIN}/setup/" in server.output
+        assert f"Open this link within one hour to set up Maru:\n{ORIGIN}/setup/" in server.output
 
         assert server.get("/accounts/login/", **FORWARDED)[0] == 200
         metrics = [server.get("/metrics", **headers)[0] for headers in ({}, FORWARDED)]
