@@ -45,7 +45,10 @@ FAILURE_SENTENCES: Final[dict[FailureCode, str | Promise]] = {
 
 @dataclass(frozen=True, slots=True)
 class PersonaSpec:
-    """A persona and its connection, copied when a run starts. `repr` does not show the key."""
+    """A persona and its connection, copied when a run starts. `repr` does not show the key.
+
+    `connect_url` is the page that gives a demo persona a model; empty for other personas.
+    """
 
     team_id: UUID
     connection_id: UUID
@@ -61,6 +64,7 @@ class PersonaSpec:
     key: str = field(default="", repr=False)
     temperature: float | None = None
     max_output_tokens: int | None = None
+    connect_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,9 @@ def call_model(llm: BaseLLM, spec: PersonaSpec, messages: list[Message]) -> Awai
 
 def build_llm(spec: PersonaSpec, attempt: int = 0) -> BaseLLM:
     """Return the LLM for one attempt (counted from 0) of a run of this persona."""
-    return DemoLLM(model="demo") if spec.kind == "demo" else ProviderLLM(spec, attempt)
+    if spec.kind == "demo":
+        return DemoLLM(model="demo", connect_url=spec.connect_url)
+    return ProviderLLM(spec, attempt)
 
 
 def build_agent(spec: PersonaSpec, llm: BaseLLM) -> Agent:

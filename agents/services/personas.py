@@ -6,7 +6,9 @@ from math import isfinite
 from typing import Any, Final, Literal, TypedDict, Unpack, cast
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
+from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from accounts.audit.log import audit, audit_last
@@ -196,7 +198,14 @@ def build_spec(persona: Persona) -> PersonaSpec:
         key=key,
         temperature=persona.temperature,
         max_output_tokens=persona.max_output_tokens,
+        connect_url=_connect_url(persona) if connection.kind == ConnectionKind.DEMO else "",
     )
+
+
+def _connect_url(persona: Persona) -> str:
+    """Return the public URL of the steps that give a demo persona a model."""
+    path = reverse("agents:connect_model", args=[persona.team_id, persona.pk])
+    return settings.PUBLIC_URL.rstrip("/") + path
 
 
 def _set(persona: Persona, fields: PersonaFields) -> None:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from agents.views import connections, personas
+from agents.views import connecting, connections, personas
 
 app_name = "agents"
 
@@ -28,6 +28,11 @@ urlpatterns = [
     path("teams/<uuid:team_id>/personas/", personas.index, name="personas"),
     path("teams/<uuid:team_id>/personas/new/", personas.create, name="persona_create"),
     path("teams/<uuid:team_id>/personas/<uuid:persona_id>/", personas.edit, name="persona"),
+    path(
+        "teams/<uuid:team_id>/personas/<uuid:persona_id>/connect/",
+        connecting.connect_model,
+        name="connect_model",
+    ),
     path(
         "teams/<uuid:team_id>/personas/<uuid:persona_id>/rights/",
         personas.grants,

@@ -5,7 +5,7 @@ if it has lost the run, `leases.LeaseLost` is raised. Locks are taken in one ord
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Final
 from uuid import UUID
@@ -13,6 +13,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import DateTimeField, UUIDField
 from django.db.models.functions import Now
+from django.urls import reverse
 from django.utils import timezone, translation
 
 from accounts.database.prepared_queries import PreparedUpdate, insert
@@ -107,12 +108,21 @@ def _allowed(room: Room, runs: Sequence[Run]) -> list[tuple[Run, PersonaSpec]]:
             try:
                 if run in refusals:
                     raise refusals[run]
-                allowed.append((run, build_spec(run.persona)))
+                allowed.append((run, _spec(run)))
             except AnswerFailed as refusal:
                 # An earlier attempt may have published text, which the failed answer keeps.
                 earlier = run.answer_id and delta_store().close(run.answer_id, run.attempt - 1)
                 end_runs(room, {run: refusal}, parse((earlier or "").rstrip()))
     return allowed
+
+
+def _spec(run: Run) -> PersonaSpec:
+    """Return the persona of a run; the steps that give a demo persona a model end in the room."""
+    spec = build_spec(run.persona)
+    if not spec.connect_url:
+        return spec
+    room = reverse("rooms:room", args=[run.room_id])
+    return replace(spec, connect_url=f"{spec.connect_url}?next={room}")
 
 
 def _new_answer(room: Room, run: Run, seq: int) -> Message:

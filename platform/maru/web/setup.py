@@ -66,7 +66,9 @@ def setup(request: HttpRequest, token: str) -> HttpResponse:
         else:
             get_adapter(request).login(request, user)
             if model == "provider":
-                return redirect("agents:connection_create", team.pk)
+                persona = room.bindings.get().persona_id
+                steps = reverse("agents:connect_model", args=[team.pk, persona])
+                return redirect(f"{steps}?next={reverse('rooms:room', args=[room.pk])}")
             return redirect("rooms:room", room.pk)
     return render(request, "accounts/setup.html", _page(form, link))
 

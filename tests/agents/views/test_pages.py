@@ -44,6 +44,7 @@ def addresses(cast: Cast) -> dict[str, str]:
         "persona_create": [team],
         "persona": [team, persona],
         "persona_grants": [team, persona],
+        "connect_model": [team, persona],
         "persona_restore": [team, persona, 1],
         "persona_switch": [team, persona],
         "persona_delete": [team, persona],

@@ -65,7 +65,9 @@ def test_form_creates_account_team_room_and_persona(client: Client, path: str) -
 def test_choice_of_a_provider_leads_to_its_connection(client: Client, path: str) -> None:
     answer = client.post(path, {**FIELDS, "model": "provider"})
 
-    assert answer["Location"] == reverse("agents:connection_create", args=[Team.objects.get().pk])
+    persona, room = Persona.objects.get(), Room.objects.get()
+    steps = reverse("agents:connect_model", args=[persona.team_id, persona.pk])
+    assert answer["Location"] == f"{steps}?next={reverse('rooms:room', args=[room.pk])}"
     assert client.get(answer["Location"]).status_code == 200
 
 
