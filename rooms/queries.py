@@ -1,14 +1,26 @@
-"""Reads that assemble several tables: the state of a room, a page of its messages."""
+"""Reads that assemble several tables: the state of a room, a page of messages, direct rooms."""
 
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from itertools import accumulate
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
+from django.utils.translation import gettext as _
 
+from accounts.models import User
 from accounts.services.people import matching_users
-from rooms.models import AuthorKind, Message, Room, RoomMember, RoomRole, Run, RunState
+from rooms.models import (
+    AuthorKind,
+    Message,
+    Room,
+    RoomMember,
+    RoomPersona,
+    RoomRole,
+    Run,
+    RunState,
+)
 from rooms.protocol.payloads import MessageBody, RoomState, RunBody
 from rooms.protocol.serializers import (
     member_body,
@@ -77,6 +89,54 @@ def first_members(
     preferred = ranked.filter(rank__isnull=False).order_by("rank", "user_id")[:MEMBERS]
     chosen = {member.user_id: member for member in [*preferred, *by_id]}
     return list(chosen.values())[:MEMBERS], members.count()
+
+
+class Companion(NamedTuple):
+    """Another user, or a persona, of a direct room; a persona has a pigment and a lattice."""
+
+    id: UUID
+    name: str
+    handle: str
+    wood: str
+    pigment: str
+    lattice: str
+
+
+def companions(user: User, rooms: Collection[UUID]) -> dict[UUID, list[Companion]]:
+    """Return the companions of `user` in direct rooms, people first and by name; one query."""
+    if not rooms:
+        return {}
+    people = RoomMember.objects.active().filter(room__in=rooms).exclude(user=user)
+    personas = RoomPersona.objects.filter(room__in=rooms).order_by()
+    none = Value("")
+    rows = people.values_list(
+        *("room_id", "user_id", "user__name", "user__handle", "user__wood"), none, none
+    ).union(
+        personas.values_list(
+            *("room_id", "persona_id", "persona__name", "persona__handle"),
+            *(none, "persona__pigment", "persona__lattice"),
+        ),
+        all=True,
+    )
+    found: dict[UUID, list[Companion]] = defaultdict(list)
+    for room_id, *values in rows:
+        found[room_id].append(Companion(*values))
+    for each in found.values():
+        each.sort(key=lambda one: (bool(one.pigment), one.name.casefold(), one.id))
+    return found
+
+
+def direct_name(others: Sequence[Companion]) -> str:
+    """Return the name of a direct room for a user: the names of the companions."""
+    return ", ".join(one.name for one in others) or _("Only you")
+
+
+def name_direct_rooms(user: User, rooms: Sequence[Room]) -> None:
+    """Set the name of each direct room to its name for `user`, without saving it."""
+    direct = [room for room in rooms if room.direct]
+    found = companions(user, [room.pk for room in direct])
+    for room in direct:
+        room.name = direct_name(found.get(room.pk, ()))
 
 
 def members_like(room: Room, words: str) -> QuerySet[RoomMember]:

@@ -1,4 +1,4 @@
-"""A finder: the field of a form that offers people or personas, and searches for others.
+"""A finder: the field of a form that offers people, personas or rooms, and searches for others.
 
 The page offers the first candidates and those that the user has found, with a box to tick for
 each. Without scripts, the button `find` sends the form, and the response is the page with what was
@@ -29,13 +29,14 @@ Row = TypeVar("Row", bound=Model)
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A person or a persona in a finder; one of both is None."""
+    """A person, a persona, or another thing with an icon in a finder."""
 
     id: UUID
     name: str
     note: str
     person: User | None = None
     persona: Any = None  # Any: this app does not know personas
+    icon: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,8 @@ def _as_json(choice: Choice) -> dict[str, str]:
     plain = {"id": str(choice.id), "name": choice.name, "note": choice.note}
     if choice.person is not None:
         return {**plain, "wood": choice.person.wood}
+    if choice.icon:
+        return {**plain, "icon": choice.icon}
     return {**plain, "pigment": choice.persona.pigment, "lattice": choice.persona.lattice}
 
 

@@ -15,7 +15,6 @@ from accounts.login.forms import NEW_PASSWORD_HELP
 from accounts.models import Team, TeamRole, User, Wood
 from accounts.names import MAX_NAME_LENGTH
 from accounts.scopes import ADMIN, READ, WRITE
-from accounts.services.invitations import MAX_USES
 from accounts.services.teams import TEAM_NAME_LENGTH
 from accounts.services.tokens import NAME_LENGTH as TOKEN_NAME_LENGTH
 
@@ -124,39 +123,6 @@ class RoleForm(forms.Form):
     def __init__(self, *args: Any, roles: list[TeamRole], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["role"].choices = [(role.value, role.label) for role in roles]  # type: ignore[attr-defined]  # a ChoiceField
-
-
-class InvitationForm(RoleForm):
-    """An invitation: its role, recipient, number of uses and lifetime."""
-
-    LIFETIMES: Final = (("1", _("One day")), ("7", _("7 days")), ("30", _("30 days")))
-
-    email = forms.EmailField(
-        label=_("Email"),
-        required=False,
-        help_text=_(
-            "We send the link to this email, and only this person can use it. "
-            "Leave it empty to get a link that you can share."
-        ),
-    )
-    days = forms.ChoiceField(
-        label=_("Expires after"), choices=LIFETIMES, initial="7", required=False
-    )
-    max_uses = forms.IntegerField(
-        label=_("How many people can use it"),
-        min_value=1,
-        max_value=MAX_USES,
-        initial=1,
-        required=False,
-    )
-
-    def clean_days(self) -> int:
-        """Return the number of days; 7 by default."""
-        return int(self.cleaned_data["days"] or 7)
-
-    def clean_max_uses(self) -> int:
-        """Return the number of uses; 1 by default."""
-        return self.cleaned_data["max_uses"] or 1
 
 
 class DeleteTeamForm(forms.Form):

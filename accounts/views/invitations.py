@@ -5,7 +5,6 @@ from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -52,7 +51,7 @@ def _accept(request: HttpRequest, pending: Invitation) -> HttpResponse:
     except Conflict:
         messages.info(request, _("You are already in this team."))
     pending_invitation.clear(request)
-    return redirect(f"{reverse('rooms:home')}?team={pending.team_id}")
+    return redirect("rooms:arrive", pending.team_id)
 
 
 def _invalid_page(request: HttpRequest) -> HttpResponse:

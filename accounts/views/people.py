@@ -1,7 +1,6 @@
-"""The members of a team: the list, the page of one member, and invitations."""
+"""The members of a team: the list, the page of one member; `rooms.pages` makes invitations."""
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,8 +15,6 @@ from accounts.models import Team, TeamMember, TeamRole, User
 from accounts.permissions import MANAGE_PEOPLE, VIEW, access_team, require_user
 from accounts.services import (
     hand_over_team,
-    invitation_url,
-    invite,
     open_invitations,
     remove_team_member,
     restore_team_member,
@@ -29,7 +26,7 @@ from accounts.services.people import matching_members, members_after
 from accounts.services.teams import grantable_roles, members_visible_to, role_in
 from accounts.views import finder
 from accounts.views.error_pages import show_error
-from accounts.views.forms import InvitationForm, RoleForm
+from accounts.views.forms import RoleForm
 from accounts.views.lists import PAGE_SIZE, as_page, list_page, typed_words
 from accounts.views.team import team_context
 
@@ -40,7 +37,22 @@ INVITATIONS_SHOWN = 20
 def people(request: HttpRequest, team_id: UUID) -> HttpResponse:
     """List the members; users who may manage members also see emails and invitations."""
     user = require_user(request)
-    return _render_people(request, user, access_team(user, team_id, VIEW))
+    team = access_team(user, team_id, VIEW)
+    visible = members_visible_to(user, team)
+    words, after = typed_words(request.GET.get("q", "")), request.GET.get("after", "")
+    rows, has_more = members_after(matching_members(visible, team.pk, words), after, PAGE_SIZE)
+    context = team_context(user, team, "people") | {
+        "page": as_page(rows, words=words, after=after, has_more=has_more),
+        "count": visible.count(),
+    }
+    if context["can_manage"]:
+        context["invitations"] = list_page(
+            open_invitations(team).select_related("invited_by"),
+            after=request.GET.get("invited", ""),
+            by="-created_at",
+            size=INVITATIONS_SHOWN,
+        )
+    return render(request, "accounts/people.html", context)
 
 
 @require_safe
@@ -62,28 +74,6 @@ def member(request: HttpRequest, team_id: UUID, user_id: UUID) -> HttpResponse:
     context = team_context(user, team, "people") | {"member": shown}
     context |= _actions(user, team, shown, can_manage=context["can_manage"])
     return render(request, "accounts/member.html", context)
-
-
-@require_POST
-def create_invitation(request: HttpRequest, team_id: UUID) -> HttpResponse:
-    """Create an invitation. Only this response contains its link."""
-    user = require_user(request)
-    team = access_team(user, team_id, MANAGE_PEOPLE)
-    form = InvitationForm(request.POST, roles=grantable_roles(role_in(team, user.pk)))
-    if not form.is_valid():
-        if "role" in form.errors:
-            raise Invalid(fields={"role": _("Choose one of the roles.")})
-        return _render_people(request, user, team, form=form)
-    data = form.cleaned_data
-    _invitation, token = invite(
-        user=user,
-        team_id=team_id,
-        role=data["role"],
-        lifetime=timedelta(days=data["days"]),
-        max_uses=data["max_uses"],
-        email=data["email"],
-    )
-    return _render_people(request, user, team, link=invitation_url(token))
 
 
 @require_POST
@@ -154,35 +144,6 @@ def _change_member(
     except MaruError as error:
         show_error(request, error)
     return redirect("accounts:member", team_id, user_id)
-
-
-def _render_people(
-    request: HttpRequest,
-    user: User,
-    team: Team,
-    *,
-    link: str = "",
-    form: InvitationForm | None = None,
-) -> HttpResponse:
-    visible = members_visible_to(user, team)
-    words, after = typed_words(request.GET.get("q", "")), request.GET.get("after", "")
-    rows, has_more = members_after(matching_members(visible, team.pk, words), after, PAGE_SIZE)
-    context = team_context(user, team, "people") | {
-        "page": as_page(rows, words=words, after=after, has_more=has_more),
-        "count": visible.count(),
-        "link": link,
-    }
-    if context["can_manage"]:
-        roles = grantable_roles(role_in(team, user.pk))
-        invitations = open_invitations(team).select_related("invited_by")
-        context["invitations"] = list_page(
-            invitations,
-            after=request.GET.get("invited", ""),
-            by="-created_at",
-            size=INVITATIONS_SHOWN,
-        )
-        context["form"] = form or InvitationForm(roles=roles, initial={"role": TeamRole.MEMBER})
-    return render(request, "accounts/people.html", context)
 
 
 def _actions(user: User, team: Team, shown: TeamMember, *, can_manage: bool) -> dict[str, Any]:

@@ -14,7 +14,6 @@ urlpatterns = [
     path("teams/<uuid:team_id>/delete/", team.delete, name="team_delete"),
     path("teams/<uuid:team_id>/deleted/", team.deleted, name="team_deleted"),
     path("teams/<uuid:team_id>/people/", people.people, name="people"),
-    path("teams/<uuid:team_id>/people/invite/", people.create_invitation, name="invite"),
     path("teams/<uuid:team_id>/people/find/", people.find_people, name="find_people"),
     path("teams/<uuid:team_id>/people/<uuid:user_id>/", people.member, name="member"),
     path("teams/<uuid:team_id>/people/<uuid:user_id>/role/", people.set_role, name="set_role"),

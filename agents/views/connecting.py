@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
 from accounts.errors import MaruError
+from accounts.particles import fill
 from accounts.permissions import access_team, require_user
 from accounts.views.error_pages import show_error
 from agents import services
@@ -104,7 +105,8 @@ def _choose(request: HttpRequest, persona: Persona, back: str) -> HttpResponse:
         show_error(request, error, form)
         return _page(request, persona, back, choice=form)
     answers = {"name": saved.name, "model": model}
-    messages.success(request, _("%(name)s answers with %(model)s now. Ask something.") % answers)
+    words = fill(_("%(name)s answers with %(model)s now. Ask something."), answers)
+    messages.success(request, words)
     return redirect(back or "rooms:home")
 
 

@@ -44,12 +44,20 @@ class RoomCreate(Body, frozen=True):
     default_persona: UUID | None = None
 
 
+class DirectOpen(Body, frozen=True):
+    """The users and personas of a direct room; the current user is in it in any case."""
+
+    users: Annotated[tuple[UUID, ...], Meta(max_length=100)] = ()
+    personas: Annotated[tuple[UUID, ...], Meta(max_length=100)] = ()
+
+
 class RoomUpdate(Body, frozen=True):
     """Changes to a room. An absent field does not change."""
 
     name: RoomName | UnsetType = UNSET
     topic: Topic | UnsetType = UNSET
     privacy: PrivacyName | UnsetType = UNSET
+    for_everyone: bool | UnsetType = UNSET
     answer_policy: PolicyName | UnsetType = UNSET
     persona_turns: PersonaTurns | UnsetType = UNSET
     default_persona: UUID | UnsetType | None = UNSET
@@ -99,7 +107,27 @@ def get_rooms(
 ) -> Page[RoomBody]:
     joined = Room.objects.visible_to(user).filter(team=team)
     rooms = services.joinable_rooms(user, team) if joinable else joined
-    return page_of(rooms, each(room_body), limit=limit, cursor=cursor)
+    return page_of(rooms, lambda found: _bodies(user, found), limit=limit, cursor=cursor)
+
+
+def _bodies(user: User, rooms: list[Room]) -> list[RoomBody]:
+    queries.name_direct_rooms(user, rooms)
+    return [room_body(room) for room in rooms]
+
+
+@routes.add(
+    "POST /teams/{uuid:team_id}/direct",
+    Gate(access_team, CREATE_ROOM),
+    idempotency="repeat",
+    summary="Open the direct room of exactly these users and personas",
+)
+def post_direct(user: User, team: Team, body: DirectOpen) -> RoomBody:
+    """The same set always gets the same room."""
+    room = services.open_direct_room(
+        user=user, team_id=team.pk, users=body.users, personas=body.personas
+    )
+    (found,) = _bodies(user, [room])
+    return found
 
 
 @routes.add(
@@ -116,6 +144,7 @@ def post_room(user: User, team: Team, body: RoomCreate) -> RoomBody:
 
 @routes.add("GET /rooms/{uuid:room_id}", Gate(access_room, VIEW), summary="Get a room")
 def get_room(user: User, room: Room) -> RoomBody:
+    queries.name_direct_rooms(user, [room])
     return room_body(room, room.members.active().count())
 
 

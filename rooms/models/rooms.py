@@ -48,6 +48,11 @@ class RoomQuerySet(models.QuerySet["Room"]):
         rooms = rooms.filter(models.Q(team__require_mfa=False) | models.Q(mfa_enabled(user.pk)))
         return rooms.filter(team=user.scope.team_id) if user.scope.team_id else rooms
 
+    def managed_by(self, user: User) -> Self:
+        """Filter to the rooms visible to the user whose members the user may change."""
+        mine = RoomPermission.objects.filter(user_id=user.pk, permission__codename="manage")
+        return self.visible_to(user).filter(pk__in=mine.values("content_object"))
+
     def locked(self) -> Self:
         """Lock the rooms until the transaction ends.
 
@@ -61,15 +66,24 @@ class RoomQuerySet(models.QuerySet["Room"]):
         """Filter to the rooms that all members of their team may join, except guests."""
         return self.filter(privacy=Privacy.TEAM, archived_at=None, deleted_at=None)
 
+    def joined_on_arrival(self, team_id: UUID) -> Self:
+        """Filter to the rooms to which everyone who joins the team is added, except guests."""
+        return self.open_to_team().filter(team=team_id, for_everyone=True)
+
 
 class Room(models.Model):
-    """A conversation of users and personas of one team."""
+    """A conversation of users and personas of one team. A direct room has no name of its own."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="rooms")
     name = models.CharField(_("name"), max_length=80)
     topic = models.CharField(_("topic"), max_length=250, blank=True)
     privacy = models.CharField(_("privacy"), max_length=8, choices=Privacy, default=Privacy.PRIVATE)
+    # See rooms.services.direct. `direct_key` is None after one of its members has left the team.
+    direct = models.BooleanField(default=False, db_default=False, editable=False)
+    direct_key = models.CharField(max_length=64, null=True, editable=False)
+    # Only open rooms have it; see rooms.services.arrivals.
+    for_everyone = models.BooleanField(_("for everyone"), default=False, db_default=False)
     answer_policy = models.CharField(
         _("who answers"), max_length=8, choices=AnswerPolicy, default=AnswerPolicy.DEFAULT
     )
@@ -102,6 +116,9 @@ class Room(models.Model):
 
     class Meta:
         default_permissions = ()
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["team", "direct_key"], name="room_direct_once"),
+        ]
         permissions: ClassVar = [
             ("view", "See the room"),
             ("post", "Write in the room"),
@@ -151,6 +168,10 @@ class RoomMember(models.Model):
     read_count = models.PositiveBigIntegerField(default=0, db_default=0)
     joined_at = models.DateTimeField(default=timezone.now, editable=False)
     suspended = models.BooleanField(default=False, editable=False)
+    favourite = models.BooleanField(default=False, db_default=False, editable=False)
+    muted = models.BooleanField(default=False, db_default=False, editable=False)
+    # The member has come to the team through this room, and has not dismissed the welcome.
+    welcome = models.BooleanField(default=False, db_default=False, editable=False)
 
     objects = RoomMemberQuerySet.as_manager()
 

@@ -41,6 +41,12 @@ def answering_line(state: RoomState, unusable: Collection[UUID]) -> AnsweringLin
     return _line(_("%(names)s will answer:"), names[answers[0][0]], _("answers here by default"))
 
 
+def answering_persona(state: RoomState) -> PersonaBody | None:
+    """Return the persona that answers a message without a mention; None if no persona does."""
+    asked = {persona for persona, _why in responders(Addressed(), _answering(state))}
+    return next((persona for persona in state.personas if persona.id in asked), None)
+
+
 def why_words(why: str) -> str:
     """Return why an answer was given, as a part of a sentence; "" for ""."""
     if not why:

@@ -1,6 +1,7 @@
-"""The people and personas that the forms of rooms offer: see `accounts.views.finder`.
+"""The people, personas and rooms that the forms of rooms offer: see `accounts.views.finder`.
 
-The caller has checked that `user` may create rooms in the team, or may manage the room.
+The caller has checked that `user` may create rooms in the team or invite people to it, or may
+manage the room.
 """
 
 from django.db.models import QuerySet
@@ -10,7 +11,7 @@ from accounts.services.people import matching_users
 from accounts.views.finder import Candidates, Choice, as_choice, people
 from agents.models import Persona
 from agents.permissions import matching_personas
-from rooms.models import Room, RoomMember
+from rooms.models import Privacy, Room, RoomMember
 from rooms.pages.sidebar import people_around, personas_around
 from rooms.services.personas import bindable
 
@@ -58,6 +59,20 @@ def personas_outside(user: User, room: Room, *, team_wide: bool) -> Candidates[P
         around = personas_around(user, room.team, team_wide=False)
         outside = outside.filter(pk__in=around.order_by().values("pk"))
     return _personas(outside)
+
+
+def rooms_to_name(user: User, team: Team) -> Candidates[Room]:
+    """Return the rooms whose members `user` may change: those that an invitation can name."""
+
+    def matching(rows: QuerySet[Room], words: str) -> QuerySet[Room]:
+        return rows.filter(name__icontains=words)
+
+    def as_choice(room: Room) -> Choice:
+        icon = "lock" if room.privacy == Privacy.PRIVATE else "hash"
+        return Choice(room.pk, room.name, room.topic, icon=icon)
+
+    managed = Room.objects.managed_by(user).filter(team=team, archived_at=None)
+    return Candidates(managed.order_by("name", "pk"), matching, as_choice)
 
 
 def _active(team: Team) -> QuerySet[TeamMember]:

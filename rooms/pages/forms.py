@@ -1,14 +1,16 @@
-"""Forms: a message, a new room, the settings of a room."""
+"""Forms: a message, a new room, the settings of a room, an invitation to the team."""
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
+from accounts.services.invitations import MAX_USES
 from accounts.views.finder import MAX_CHOSEN
+from accounts.views.forms import RoleForm as TeamRoleForm
 from agents.models import Persona
 from rooms.models import AnswerPolicy, Room, RoomRole
 
@@ -96,18 +98,21 @@ class RoomSettingsForm(RoomForm):
     class Meta(RoomForm.Meta):
         fields: ClassVar[tuple[str, ...]] = (
             *RoomForm.Meta.fields,
+            "for_everyone",
             "answer_policy",
             "default_persona",
             "persona_turns",
         )
         labels: ClassVar = {
             **RoomForm.Meta.labels,
+            "for_everyone": _("Add everyone who joins the team"),
             "answer_policy": _("Who answers"),
             "default_persona": _("Default persona"),
             "persona_turns": _("Answers between personas"),
         }
         help_texts: ClassVar = {
             **RoomForm.Meta.help_texts,
+            "for_everyone": _("New members come into this room first. Guests are not added."),
             "default_persona": _("Answers messages that mention no persona."),
             "persona_turns": _(
                 "How many answers personas may ask of each other after one message, from 0 to 10."
@@ -118,9 +123,11 @@ class RoomSettingsForm(RoomForm):
             "answer_policy": forms.RadioSelect,
         }
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, may_invite: bool, **kwargs: Any) -> None:
+        """`may_invite` allows `for_everyone` to be changed, as in `services.update_room`."""
         super().__init__(*args, **kwargs)
         self.fields["persona_turns"].required = False
+        self.fields["for_everyone"].disabled = not may_invite
         persona = self.fields["default_persona"]
         assert isinstance(persona, forms.ModelChoiceField)
         persona.queryset = self.instance.personas.order_by("bindings__pk")
@@ -161,13 +168,13 @@ class SuccessorForm(forms.Form):
 
 
 class InviteForm(forms.Form):
-    """An invitation to a person outside the team; without an address, the link is for anyone."""
+    """An invitation of a guest to one room; without an address, the link is for anyone."""
 
     email = forms.EmailField(required=False)
 
 
 class ChosenField(forms.Field):
-    """The ids that were ticked in a finder, from one to MAX_CHOSEN."""
+    """The ids that were ticked in a finder, at most MAX_CHOSEN; at least one if required."""
 
     widget = forms.SelectMultiple
 
@@ -178,7 +185,7 @@ class ChosenField(forms.Field):
             raise forms.ValidationError(_("Choose one or more from the list.")) from None
 
     def validate(self, value: Any) -> None:
-        if not value:
+        if self.required and not value:
             raise forms.ValidationError(_("Choose one or more from the list."))
         if len(value) > MAX_CHOSEN:
             raise forms.ValidationError(_("Choose at most 50 at a time."))
@@ -194,3 +201,44 @@ class AddPersonasForm(forms.Form):
     """Personas of the team that are to answer in the room."""
 
     persona = ChosenField()
+
+
+class InvitationForm(TeamRoleForm):
+    """An invitation to the team: role, rooms, recipient, number of uses and lifetime."""
+
+    LIFETIMES: Final = (("1", _("One day")), ("7", _("7 days")), ("30", _("30 days")))
+
+    rooms = ChosenField(required=False)
+    email = forms.EmailField(
+        label=_("Email"),
+        required=False,
+        help_text=_(
+            "We send the link to this email, and only this person can use it. "
+            "Leave it empty to get a link that you can share."
+        ),
+    )
+    days = forms.ChoiceField(
+        label=_("Expires after"), choices=LIFETIMES, initial="7", required=False
+    )
+    max_uses = forms.IntegerField(
+        label=_("How many people can use it"),
+        min_value=1,
+        max_value=MAX_USES,
+        initial=1,
+        required=False,
+    )
+
+    def clean_days(self) -> int:
+        """Return the number of days; 7 by default."""
+        return int(self.cleaned_data["days"] or 7)
+
+    def clean_max_uses(self) -> int:
+        """Return the number of uses; 1 by default."""
+        return self.cleaned_data["max_uses"] or 1
+
+
+class DirectForm(forms.Form):
+    """The people and personas of a direct room; the service refuses an empty choice."""
+
+    users = ChosenField(required=False)
+    personas = ChosenField(required=False)

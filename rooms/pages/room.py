@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any, Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import msgspec
 from django.utils import timezone
@@ -11,10 +11,11 @@ from accounts.fields import format_timestamp
 from accounts.models import User
 from accounts.names import LOOK_ALIKES
 from rooms import queries
-from rooms.models import ACTIVE, Room, RoomMember, Run
-from rooms.pages.answering import answering_line, has_answering_persona
+from rooms.models import ACTIVE, Room, Run
+from rooms.pages.answering import answering_line, answering_persona, has_answering_persona
 from rooms.pages.layout import RULES_FOR_SCRIPTS
 from rooms.pages.panel import panel_context, role_words
+from rooms.pages.starters import starters, welcome_words
 from rooms.pages.timeline import template_item, timeline_items
 from rooms.permissions import MANAGE, POST, permissions_in
 from rooms.protocol.payloads import MessageBody, RoomState, RunBody
@@ -35,7 +36,8 @@ def room_context(user: User, room: Room, before: int | None = None) -> dict[str,
     ended = _ended_runs(state.messages)
     usable = usable_in(room, user) if state.personas else set()
     unusable = [persona.id for persona in state.personas if persona.id not in usable]
-    read_seq = _read_seq(user, room) if before is None else None
+    membership = room.members.filter(user=user).first()
+    read_seq = membership.read_seq if membership and before is None else None
     return {
         "room": room,
         "items": timeline_items(user, state, ended, read_seq),
@@ -46,17 +48,25 @@ def room_context(user: User, room: Room, before: int | None = None) -> dict[str,
         "template_items": [template_item("user"), template_item("persona")],
         "client_id": uuid4(),
         "quick_reactions": QUICK_REACTIONS,
+        "membership": membership,
+        "welcome": _welcome(user, room, state) if membership and membership.welcome else None,
         "panel": panel_context(room, state),
+        "nobody": UUID(int=0),
         "answering": answering_line(state, unusable),
         "has_persona": has_answering_persona(state),
         "data": _data(user, room.last_seq, state, ended) | {"unusable": unusable},
     }
 
 
-def _read_seq(user: User, room: Room) -> int | None:
-    return (
-        RoomMember.objects.filter(room=room, user=user).values_list("read_seq", flat=True).first()
-    )
+def _welcome(user: User, room: Room, state: RoomState) -> dict[str, Any] | None:
+    """Return what the welcome of a new member shows; None after the first message of the user."""
+    if POST not in state.permissions or room.messages.filter(user=user).exists():
+        return None
+    persona = answering_persona(state)
+    return {
+        "words": welcome_words(user.name, persona.name if persona else ""),
+        "starters": starters() if persona else [],
+    }
 
 
 def _ended_runs(messages: Sequence[MessageBody]) -> list[RunBody]:

@@ -1,4 +1,4 @@
-"""The template context of every page of a team: the sidebar's rooms and personas; the home page."""
+"""The template context of every page of a team: the sidebar; the list of rooms."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,11 +20,12 @@ from agents.models import Persona
 from agents.permissions import personas_visible_to
 from rooms.fanout.unread import MENTIONS, MESSAGES, at_most
 from rooms.models import Message, Privacy, Room, RoomMember, RoomPersona
+from rooms.queries import Companion, companions, direct_name
 from rooms.services import joinable_rooms
 
 LAST_LINE: Final = 120
 SIDEBAR_ITEMS: Final = 40
-"""The rows of a list in the sidebar that the server renders."""
+"""The rows of a section of the sidebar that the server renders."""
 SIDEBAR_ROOMS: Final = 500
 """The rooms of the sidebar; scripts render those without a row of the server as they are needed."""
 PAGE_ITEMS: Final = 50
@@ -35,24 +36,70 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class RoomRow:
-    """A room of the user, with the unread counts; `last_line` is read for the home page only."""
+    """A room of the user, with the unread counts.
+
+    `last_line` is read for the list of rooms only; a direct room has `companions`.
+    """
 
     id: UUID
-    name: str
-    topic: str
-    privacy: str
-    unread: int
-    mentions: int
+    name: str = ""
+    topic: str = ""
+    privacy: str = Privacy.PRIVATE
+    direct: bool = False
+    favourite: bool = False
+    muted: bool = False
+    unread: int = 0
+    mentions: int = 0
     last_line: str = ""
+    companions: Sequence[Companion] = ()
+
+    @property
+    def icon(self) -> str:
+        """The icon before the name; a direct room that is not muted has its companions instead."""
+        if self.muted:
+            return "bell-off"
+        if self.direct:
+            return "users" if len(self.companions) > 1 else "user"
+        return "lock" if self.privacy == Privacy.PRIVATE else "hash"
+
+    @property
+    def state(self) -> str:
+        if self.muted:
+            return "muted"
+        return "mentioned" if self.mentions else "unread" if self.unread else ""
+
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """The sort key: mentions first, then unread rooms, each by name."""
+        ranks = ["mentioned", "unread"]
+        rank = ranks.index(self.state) if self.state in ranks else len(ranks)
+        return (rank, self.name.casefold(), self.id)
 
 
 @dataclass(frozen=True, slots=True)
-class HomePages:
-    """The numbers of the pages that the home page shows, and the words that its rooms contain."""
+class Section:
+    """A foldable list of rooms in the sidebar; `waiting` are the rooms that scripts render."""
 
-    rooms: str
-    joinable: str
-    archived: str
+    key: str
+    rows: list[RoomRow]
+    waiting: list[list[Any]]
+    unread: int
+    mentions: int
+    has_current: bool
+
+    @property
+    def data_id(self) -> str:
+        """The id of the element with the waiting rooms."""
+        return f"waiting-{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class ListPages:
+    """The numbers of the pages that the list of rooms shows, and the words of their names."""
+
+    rooms: str = ""
+    joinable: str = ""
+    archived: str = ""
     words: str = ""
 
 
@@ -74,26 +121,25 @@ class NumberedPage(Generic[Item]):
 
 
 def shell_context(user: User, team: Team, room: Room | None = None) -> dict[str, Any]:
-    """Return the context of `shell.html`.
+    """Return the context of `shell.html`; `rows` are the rooms of the sidebar by id.
 
-    The number of queries does not depend on the data. The page has at most SIDEBAR_ROOMS rooms, of
-    which SIDEBAR_ITEMS are rendered, and no other list has more than SIDEBAR_ITEMS items.
+    The number of queries does not depend on the number of rooms. The page has at most SIDEBAR_ROOMS
+    rooms, of which SIDEBAR_ITEMS of each section are rendered, and no other list has more than
+    SIDEBAR_ITEMS items.
     """
     permissions = team_permissions(user, team)
     team_wide = CREATE_ROOM in permissions
     rows = _sidebar_rooms(user, team, room)
-    has_more_rooms, rows = len(rows) > SIDEBAR_ROOMS, rows[:SIDEBAR_ROOMS]
-    rows.sort(key=lambda row: (not row.mentions, not row.unread, row.name.casefold(), row.id))
-    drawn, waiting = rows[:SIDEBAR_ITEMS], rows[SIDEBAR_ITEMS:]
-    here = [row for row in waiting if room is not None and row.id == room.pk]
+    sections = _sections(rows[:SIDEBAR_ROOMS], room)
     personas = list(personas_around(user, team, team_wide=team_wide)[: SIDEBAR_ITEMS + 1])
     return {
         "team": team,
         "teams": Team.objects.visible_to(user),
-        "rooms": drawn + here,
-        "waiting_rooms": [_data(row) for row in waiting if row not in here],
-        "room_template": RoomRow(_WITHOUT_ROOM, "", "", "", 0, 0),
-        "has_more_rooms": has_more_rooms,
+        "rows": {row.id: row for row in rows},
+        "sections": sections,
+        "has_waiting_rooms": any(section.waiting for section in sections),
+        "room_template": RoomRow(_WITHOUT_ROOM, privacy=Privacy.TEAM),
+        "has_more_rooms": len(rows) > SIDEBAR_ROOMS,
         "personas": personas[:SIDEBAR_ITEMS],
         "has_more_personas": len(personas) > SIDEBAR_ITEMS,
         "me": user,
@@ -105,24 +151,55 @@ def shell_context(user: User, team: Team, room: Room | None = None) -> dict[str,
     }
 
 
-def home_context(user: User, team: Team, pages: HomePages) -> dict[str, Any]:
+def list_context(user: User, team: Team, pages: ListPages) -> dict[str, Any]:
     """Return the context of the list of rooms, including rooms that `user` may join."""
     context = shell_context(user, team)
     joinable = joinable_rooms(user, team) if context["may_join"] else Room.objects.none()
-    own = Room.objects.visible_to(user).filter(team=team)
+    own = Room.objects.visible_to(user).filter(team=team, direct=False)
     mine = _rows_of(user, own.filter(archived_at=None, name__icontains=pages.words))
     found = _page(mine.order_by("room__name", "room"), pages.rooms)
     rows = [_row(each) for each in found.items]
-    lines = _last_lines([row.id for row in [*rows, *context["rooms"]]])
+    sections = context["sections"]
+    drawn = [row for section in sections for row in section.rows]
+    lines = _last_lines([row.id for row in [*rows, *drawn]])
     archived = own.exclude(archived_at=None).order_by("name", "pk")
     return context | {
-        "rooms": _with_lines(context["rooms"], lines),
+        "sections": [replace(each, rows=_with_lines(each.rows, lines)) for each in sections],
         "room_rows": _with_lines(rows, lines),
         "room_page": found,
         "words": pages.words,
         "joinable": _page(joinable.order_by("name", "pk"), pages.joinable),
         "archived": _page(archived, pages.archived),
     }
+
+
+def _sections(rows: Sequence[RoomRow], room: Room | None) -> list[Section]:
+    """Return the sections of the sidebar, without an empty list of favourites."""
+    favourites = [row for row in rows if row.favourite]
+    others = [row for row in rows if not row.favourite]
+    parts = {
+        "favourites": favourites,
+        "rooms": [row for row in others if not row.direct],
+        "direct": [row for row in others if row.direct],
+    }
+    current = room.pk if room else None
+    shown = {key: part for key, part in parts.items() if part or key != "favourites"}
+    return [_section(key, part, current) for key, part in shown.items()]
+
+
+def _section(key: str, rows: Sequence[RoomRow], current: UUID | None) -> Section:
+    in_order = sorted(rows, key=lambda row: row.place)
+    drawn, waiting = in_order[:SIDEBAR_ITEMS], in_order[SIDEBAR_ITEMS:]
+    here = [row for row in waiting if row.id == current]
+    heard = [row for row in rows if not row.muted]
+    return Section(
+        key=key,
+        rows=drawn + here,
+        waiting=[_data(row) for row in waiting if row not in here],
+        unread=sum(row.unread for row in heard),
+        mentions=sum(row.mentions for row in heard),
+        has_current=any(row.id == current for row in rows),
+    )
 
 
 def _page(rows: QuerySet[Any, Item], number: str) -> NumberedPage[Item]:
@@ -143,24 +220,30 @@ def _sidebar_rooms(user: User, team: Team, room: Room | None) -> list[RoomRow]:
     found = [_row(each) for each in rows[: SIDEBAR_ROOMS + 1]]
     if room is not None and len(found) > SIDEBAR_ROOMS and all(row.id != room.pk for row in found):
         found = [*(_row(each) for each in _rows_of(user, own.filter(pk=room.pk))), *found]
-    return found
+    others = companions(user, [row.id for row in found if row.direct])
+    return [_with_companions(row, others.get(row.id, ())) if row.direct else row for row in found]
 
 
 def _rows_of(user: User, rooms: QuerySet[Room]) -> QuerySet[RoomMember, tuple[Any, ...]]:
     """Return the memberships of the user in these rooms, with the values for `_row`."""
     inside = RoomMember.objects.active().filter(user=user, room__in=rooms.values("pk"))
-    room = ("room_id", "room__name", "room__topic", "room__privacy")
-    return inside.values_list(*room, MESSAGES, MENTIONS)
+    room = ("room_id", "room__name", "room__topic", "room__privacy", "room__direct")
+    return inside.values_list(*room, "favourite", "muted", MESSAGES, MENTIONS)
 
 
 def _row(values: tuple[Any, ...]) -> RoomRow:
-    room_id, name, topic, privacy, messages, mentions = values
-    return RoomRow(room_id, name, topic, privacy, at_most(messages), at_most(mentions))
+    room_id, name, topic, privacy, direct, favourite, muted, messages, mentions = values
+    counts = at_most(messages), at_most(mentions)
+    return RoomRow(room_id, name, topic, privacy, direct, favourite, muted, *counts)
+
+
+def _with_companions(row: RoomRow, others: Sequence[Companion]) -> RoomRow:
+    return replace(row, name=direct_name(others), companions=others)
 
 
 def _data(row: RoomRow) -> list[Any]:
     """Return a room for `static/maru/sidebar_rooms.js`."""
-    return [str(row.id), row.name, int(row.privacy == Privacy.PRIVATE), row.unread, row.mentions]
+    return [str(row.id), row.name, row.icon, row.unread, row.mentions]
 
 
 def _last_lines(room_ids: Sequence[UUID]) -> dict[UUID, str]:
@@ -172,16 +255,23 @@ def _last_lines(room_ids: Sequence[UUID]) -> dict[UUID, str]:
         Subquery(said.values("author_name")[:1]),
         Subquery(said.annotate(start=start).values("start")[:1]),
     )
-    return {pk: _line(author, text) for pk, author, text in rooms if text}
+    return {pk: last_line(author, text) for pk, author, text in rooms if text}
 
 
 def _with_lines(rows: Sequence[RoomRow], lines: dict[UUID, str]) -> list[RoomRow]:
     return [replace(row, last_line=lines.get(row.id, "")) for row in rows]
 
 
-def _line(author: str, text: str) -> str:
-    cut = "…" if len(text) == LAST_LINE else ""
-    return f"{author}: {' '.join(text.split())}{cut}"
+def last_line(author: str, text: str) -> str:
+    """Return the author and the start of a message, in one line."""
+    cut = "…" if len(text) >= LAST_LINE else ""
+    return f"{author}: {' '.join(text[:LAST_LINE].split())}{cut}"
+
+
+def room_row(user: User, room: Room) -> RoomRow:
+    """Return the row of a room that `user` is in."""
+    row = _row(_rows_of(user, Room.objects.filter(pk=room.pk)).get())
+    return _with_companions(row, companions(user, [row.id]).get(row.id, ())) if row.direct else row
 
 
 def people_around(user: User, team: Team, *, team_wide: bool) -> QuerySet[User]:

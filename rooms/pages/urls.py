@@ -2,12 +2,30 @@
 
 from django.urls import path
 
-from rooms.pages.views import conversation, creation, home, settings
+from rooms.pages.views import cards, conversation, creation, direct, home, invitations, settings
 
 app_name = "rooms"
 urlpatterns = [
     path("", home.home, name="home"),
+    path("rooms/", home.rooms, name="list"),
     path("teams/<uuid:team_id>/around/", home.people, name="people"),
+    path("teams/<uuid:team_id>/direct/", direct.open_room, name="direct"),
+    path("teams/<uuid:team_id>/direct/people/", direct.find, {"of": "people"}, name="find_direct"),
+    path(
+        "teams/<uuid:team_id>/direct/personas/",
+        direct.find,
+        {"of": "personas"},
+        name="find_direct_personas",
+    ),
+    path("teams/<uuid:team_id>/around/<uuid:user_id>/", cards.person, name="person"),
+    path(
+        "teams/<uuid:team_id>/around/personas/<uuid:persona_id>/",
+        cards.persona,
+        name="persona_card",
+    ),
+    path("teams/<uuid:team_id>/arrive/", home.arrive, name="arrive"),
+    path("teams/<uuid:team_id>/people/invite/", invitations.invite_people, name="invite_people"),
+    path("teams/<uuid:team_id>/people/invite/rooms/", invitations.find, name="find_rooms_to_name"),
     path("teams/<uuid:team_id>/rooms/new/", creation.create, name="create"),
     path(
         "teams/<uuid:team_id>/rooms/new/people/",
@@ -25,6 +43,9 @@ urlpatterns = [
     path("rooms/<uuid:room_id>/messages/", conversation.post, name="post"),
     path("rooms/<uuid:room_id>/join/", conversation.join, name="join"),
     path("rooms/<uuid:room_id>/leave/", conversation.leave, name="leave"),
+    path("rooms/<uuid:room_id>/row/", home.row, name="row"),
+    path("rooms/<uuid:room_id>/place/", conversation.place, name="place"),
+    path("rooms/<uuid:room_id>/welcome/", conversation.dismiss_welcome, name="dismiss_welcome"),
     path("rooms/<uuid:room_id>/hand-over/", settings.hand_over, name="hand_over"),
     path("rooms/<uuid:room_id>/invite/", settings.invite, name="invite"),
     path("rooms/<uuid:room_id>/archive/", settings.archive, name="archive"),

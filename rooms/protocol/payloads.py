@@ -113,6 +113,10 @@ class RoomBody(Struct, frozen=True, kw_only=True):
     persona_turns: int = 0
     muted_personas: list[UUID] = []
     """They answer only messages that name or mention them."""
+    direct: bool = False
+    """True for the room of a fixed set of users and personas; in events its `name` is empty."""
+    for_everyone: bool = False
+    """True if everyone who joins the team is added to the room, except guests."""
     member_count: int | UnsetType = UNSET
 
 

@@ -34,6 +34,8 @@ def room_body(room: Room, member_count: int | UnsetType = UNSET) -> RoomBody:
         archived=room.archived_at is not None,
         persona_turns=room.persona_turns,
         muted_personas=[UUID(persona_id) for persona_id in room.muted_personas],
+        direct=room.direct,
+        for_everyone=room.for_everyone,
         member_count=member_count,
     )
 

@@ -1,14 +1,15 @@
 """The use cases of rooms: each function checks the permission of `user` in one transaction.
 
 The exceptions are `add_members`, `joinable_rooms` and `check_may_edit`, whose callers have checked
-it, and `purge_rooms` and `repair_owners`, jobs of the operator. Hooks are in
-`rooms.services.hooks`.
+it, `landing_room`, which returns only a room of the user, and `purge_rooms` and `repair_owners`,
+jobs of the operator. Hooks are in `rooms.services.hooks`.
 """
 
+from rooms.services.arrivals import invite_into_rooms, landing_room
+from rooms.services.direct import open_direct_room
 from rooms.services.members import (
     add_members,
     hand_over_room,
-    invite_into_rooms,
     join_room,
     joinable_rooms,
     put_member,
@@ -22,6 +23,7 @@ from rooms.services.messages import (
     post_message,
     react,
 )
+from rooms.services.own_rooms import dismiss_welcome, place_room
 from rooms.services.owners import repair_owners
 from rooms.services.personas import (
     bind_persona,
@@ -52,13 +54,17 @@ __all__ = [
     "create_room",
     "delete_message",
     "delete_room",
+    "dismiss_welcome",
     "edit_message",
     "hand_over_room",
     "invite_into_rooms",
     "join_room",
     "joinable_rooms",
+    "landing_room",
     "mark_read",
     "mute_persona",
+    "open_direct_room",
+    "place_room",
     "post_message",
     "purge_rooms",
     "put_member",

@@ -20,7 +20,8 @@ from rooms.runs.ending import (
     fail_runs_of_personas,
     fail_unauthorized_runs,
 )
-from rooms.services.members import join_invited_rooms, publish_profile
+from rooms.services.arrivals import arrive
+from rooms.services.members import publish_profile
 from rooms.services.memberships import (
     leave_rooms,
     leave_with_account,
@@ -47,7 +48,7 @@ class RoomAccountHooks(AccountHooks):
         )
 
     def member_joined(self, member: TeamMember, invitation: Invitation) -> None:
-        join_invited_rooms(person=member.user, invitation=invitation)
+        arrive(member=member, invitation=invitation)
 
     def member_suspended(self, member: TeamMember) -> None:
         suspend_from_rooms(member=member.user, team_id=member.team_id)

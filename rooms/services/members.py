@@ -6,22 +6,19 @@ if an owner gives the guest this role, or if all other members are guests. The r
 no further access to the team.
 """
 
-from collections.abc import Collection, Sequence
-from datetime import timedelta
-from typing import TypedDict, Unpack
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 
-from accounts.audit.log import audit, audit_last
-from accounts.errors import Conflict, Forbidden, MaruError, NotFound
-from accounts.models import Invitation, Team, TeamMember, User
+from accounts.audit.log import audit
+from accounts.errors import Conflict, Forbidden, NotFound
+from accounts.models import Team, TeamMember, User
 from accounts.roles import ROOM_ROLES
-from accounts.services import invite
 from rooms.event_log import record
-from rooms.models import InvitedRoom, Room, RoomMember, RoomRole
+from rooms.models import Room, RoomMember, RoomRole
 from rooms.permissions import (
     MANAGE,
     POST,
@@ -34,15 +31,6 @@ from rooms.permissions import (
 from rooms.protocol.events import MemberAdded, MemberChanged, MemberRemoved
 from rooms.protocol.serializers import member_body
 from rooms.runs.ending import fail_unauthorized_runs
-
-
-class InvitationOptions(TypedDict, total=False):
-    """The optional arguments of `accounts.services.invite`."""
-
-    role: str
-    lifetime: timedelta
-    max_uses: int
-    email: str
 
 
 @transaction.atomic
@@ -98,39 +86,6 @@ def joinable_rooms(user: User, team: Team) -> QuerySet[Room]:
 
 
 @transaction.atomic
-@audit_last()
-def invite_into_rooms(
-    *, user: User, team_id: UUID, room_ids: Collection[UUID], **options: Unpack[InvitationOptions]
-) -> tuple[Invitation, str]:
-    """Like `accounts.services.invite`; a user who accepts also becomes a member of these rooms."""
-    rooms = [access_room(user, room_id, MANAGE) for room_id in sorted(set(room_ids))]
-    if any(room.team_id != team_id for room in rooms):
-        raise NotFound
-    invitation, token = invite(user=user, team_id=team_id, **options)
-    for room in rooms:  # after `invite`, which locks the team
-        lock_room(user, room.pk, MANAGE)
-    InvitedRoom.objects.bulk_create(InvitedRoom(invitation=invitation, room=r) for r in rooms)
-    return invitation, token
-
-
-@transaction.atomic
-@audit_last()
-def join_invited_rooms(*, person: User, invitation: Invitation) -> None:
-    """Add a user who has accepted an invitation to its rooms.
-
-    Rooms that the author of the invitation may not manage any more are left out.
-    """
-    after = {"user": str(person.pk), "role": RoomRole.MEMBER.value}
-    for invited in invitation.rooms.order_by("room_id"):
-        try:
-            room = lock_room(invitation.invited_by, invited.room_id, MANAGE)
-        except MaruError:
-            continue
-        add_members(room, [person], RoomRole.MEMBER)
-        audit(person, "room.member_added", room.pk, team_id=room.team_id, after=after)
-
-
-@transaction.atomic
 def hand_over_room(*, user: User, room_id: UUID, member_id: UUID) -> None:
     """Make another member owner and `user` a member, in one transaction."""
     room = lock_room(user, room_id, MANAGE)
@@ -148,15 +103,17 @@ def hand_over_room(*, user: User, room_id: UUID, member_id: UUID) -> None:
 
 @transaction.atomic
 def remove_member(*, user: User, room_id: UUID, member_id: UUID) -> None:
-    """Remove a member from the room; any member may leave.
+    """Remove a member from the room; any member may leave, except a direct room.
 
-    Raises Conflict if the room would be left without an owner.
+    Raises Conflict if the room would be left without an owner, and for a direct room.
     """
     needs = VIEW if member_id == user.pk else MANAGE
     room = lock_room(user, room_id, needs, even_archived=True)
     member = _member(room, member_id)
     if member is None:
         raise NotFound
+    if room.direct:
+        raise Conflict(_("You cannot leave a direct conversation. Mute it instead."))
     _check_other_owner(room, member)
     remove(room, member)
     before = {"user": str(member_id), "role": member.role}
@@ -223,9 +180,13 @@ def set_role(room: Room, member: RoomMember, role: str) -> None:
 def remove(room: Room, member: RoomMember) -> None:
     """Delete a membership of a room that the caller has locked, after its checks.
 
-    The removal of a member without access has been recorded already.
+    The removal of a member without access has been recorded already. A direct room is no longer
+    that of its set; see `rooms.services.direct`.
     """
     member.delete()
+    if room.direct_key is not None:
+        room.direct_key = None
+        room.save(update_fields=["direct_key"])
     set_room_role([member.user], room, None)
     if not member.suspended and member.user.is_active:
         record(room, MemberRemoved(member.user_id))

@@ -1,4 +1,4 @@
-"""Owners of rooms: no live room is without an active member who can manage it.
+"""Owners of rooms: no live room is without an active member who can manage it, except direct rooms.
 
 The services of rooms refuse to remove the last owner. An owner can still be lost with the
 membership in the team, by a suspension, by a role in the team that does not allow the room, or with
@@ -94,13 +94,15 @@ def _repair_owners_of(team_id: UUID) -> int:
 def ownerless_rooms() -> QuerySet[Room]:
     """Return the rooms, not deleted, in which no active member is an owner.
 
-    Without the abandoned rooms that have no heir.
+    Without the abandoned rooms that have no heir, and without direct rooms with an active member,
+    which need no owner.
     """
     members = RoomMember.objects.active().filter(room=OuterRef("pk"))
     team_owners = TeamMember.objects.active().filter(team=OuterRef("team"), role=TeamRole.OWNER)
     has_heir = Exists(members) | Q(Exists(team_owners), privacy=Privacy.TEAM)
     owners = members.filter(role=RoomRole.OWNER)
-    return Room.objects.filter(~Exists(owners), Q(abandoned_at=None) | has_heir, deleted_at=None)
+    rooms = Room.objects.filter(~Exists(owners), Q(abandoned_at=None) | has_heir, deleted_at=None)
+    return rooms.exclude(Exists(members), direct=True)
 
 
 def _pass_on(room: Room) -> None:

@@ -16,10 +16,10 @@ from django.utils.translation import gettext as _
 
 from accounts.audit.log import audit, audit_last
 from accounts.database import delete_in_batches
-from accounts.errors import Conflict, NotFound
+from accounts.errors import Conflict, Invalid, NotFound
 from accounts.models import Team, User
 from accounts.names import clean_line, require_name
-from accounts.permissions import CREATE_ROOM, access_team
+from accounts.permissions import CREATE_ROOM, MANAGE_PEOPLE, access_team
 from agents.services import create_demo_persona
 from rooms.event_log import record
 from rooms.models import (
@@ -37,6 +37,7 @@ from rooms.permissions import MANAGE, access_room, lock_room, set_room_role
 from rooms.protocol.events import RoomArchived, RoomChanged, RoomDeleted
 from rooms.protocol.serializers import room_body
 from rooms.runs.ending import cancel_runs
+from rooms.services.arrivals import welcome
 from rooms.services.members import add_members, lock_team_members
 from rooms.services.owners import ABANDONED_RETENTION
 from rooms.services.personas import bind, bindable, lock_personas
@@ -44,6 +45,8 @@ from rooms.services.personas import bind, bindable, lock_personas
 NAME_LENGTH: Final = 80
 HIDDEN_FIELDS: Final = frozenset({"name", "topic"})
 RETENTION: Final = timedelta(days=1)
+MAX_ROOMS_FOR_EVERYONE: Final = 10
+"""The rooms that a new member of a team joins in one transaction."""
 MAX_OWNED_ROOMS: Final = 200
 """The rooms that one user may own in a team: the list of open rooms is shown to every member."""
 
@@ -64,7 +67,8 @@ def create_room(
 ) -> Room:
     """Create a room that `user` owns, with `people` as members.
 
-    Raises NotFound for users and personas of another team.
+    The first room of a team is for everyone, if it is open. Raises NotFound for users and personas
+    of another team.
     """
     team = access_team(user, team_id, CREATE_ROOM)
     bound = lock_personas(bindable(user, team.pk).filter(pk__in=personas, confined=False))
@@ -79,6 +83,7 @@ def create_room(
         name=require_name(name, max_length=NAME_LENGTH),
         topic=clean_line(topic),
         privacy=privacy,
+        for_everyone=privacy == Privacy.TEAM and not team.rooms.exists(),
         answer_policy=answer_policy,
         persona_turns=persona_turns,
         default_persona_id=default_persona,
@@ -96,9 +101,20 @@ def create_room(
 @transaction.atomic
 @audit_last()
 def create_first_room(*, user: User, team_id: UUID) -> Room:
-    """Create the first room of a team, with a demo persona, which needs no key."""
+    """Create the first room of a team, which is for everyone, with a demo persona.
+
+    The demo persona needs no key. The user gets the same welcome as the members who join later.
+    """
     persona = create_demo_persona(user=user, team_id=team_id)
-    return create_room(user=user, team_id=team_id, name=str(_("lobby")), personas=[persona.pk])
+    room = create_room(
+        user=user,
+        team_id=team_id,
+        name=str(_("lobby")),
+        privacy=Privacy.TEAM,
+        personas=[persona.pk],
+    )
+    welcome(room.members.get(user=user))
+    return room
 
 
 class RoomChanges(TypedDict, total=False):
@@ -107,6 +123,7 @@ class RoomChanges(TypedDict, total=False):
     name: str
     topic: str
     privacy: str
+    for_everyone: bool
     answer_policy: str
     persona_turns: int
     default_persona: UUID | None
@@ -118,7 +135,8 @@ class RoomChanges(TypedDict, total=False):
 def update_room(*, user: User, room_id: UUID, **changes: Unpack[RoomChanges]) -> Room:
     """Change a room. Raises NotFound for a default persona that is not bound to it.
 
-    An archived room is restored before the other changes, and archived after them.
+    Only a user who may invite people into the team may set `for_everyone`. An archived room is
+    restored before the other changes, and archived after them.
     """
     archived = changes.pop("archived", None)
     if archived is False:
@@ -234,6 +252,11 @@ def _change(user: User, room_id: UUID, changes: RoomChanges) -> Room:
         changes["name"] = require_name(changes["name"], max_length=NAME_LENGTH)
     if "topic" in changes:
         changes["topic"] = clean_line(changes["topic"])
+    is_open = changes.get("privacy", room.privacy) == Privacy.TEAM
+    if room.for_everyone and not is_open:
+        changes.setdefault("for_everyone", False)
+    if changes.get("for_everyone"):
+        _check_for_everyone(user, room, is_open=is_open)
     before = _audit_facts(room, changes)
     for name, value in changes.items():
         setattr(room, "default_persona_id" if name == "default_persona" else name, value)
@@ -242,6 +265,18 @@ def _change(user: User, room_id: UUID, changes: RoomChanges) -> Room:
     after = {"fields": list(changes)} | _audit_facts(room, changes)
     audit(user, "room.changed", room.pk, team_id=room.team_id, before=before, after=after)
     return room
+
+
+def _check_for_everyone(user: User, room: Room, *, is_open: bool) -> None:
+    """Raise unless `user` may add everyone who joins the team to the room, and the room is open."""
+    if not is_open:
+        sentence = _("Only an open room can be for everyone. Choose who can join first.")
+        raise Invalid(fields={"for_everyone": sentence})
+    if room.for_everyone:
+        return
+    access_team(user, room.team_id, MANAGE_PEOPLE)
+    if Room.objects.joined_on_arrival(room.team_id).count() >= MAX_ROOMS_FOR_EVERYONE:
+        raise Conflict(_("This team has 10 rooms for everyone. Change one of them first."))
 
 
 def _check_may_own_more(user: User, team: Team) -> None:

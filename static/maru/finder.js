@@ -2,11 +2,11 @@
 // A finder as a combobox (WAI-ARIA Authoring Practices, "Combobox"): suggests what the server finds while
 // words are typed, and ticks what is picked. Without this module, the finder's button sends the form.
 
-import { personaMark, personMark } from "./avatars.js";
+import { icon as drawing, personaMark, personMark } from "./avatars.js";
 import { nextIndex } from "./menu.js";
 import { fill, gettext, ngettext } from "./translations.js";
 
-/** @typedef {{id: string, name: string, note: string, wood?: string, pigment?: string, lattice?: string}} Found */
+/** @typedef {{id: string, name: string, note: string, wood?: string, pigment?: string, lattice?: string, icon?: string}} Found */
 
 const PAUSE_MS = 200;
 
@@ -159,7 +159,8 @@ function option(choice, id) {
 }
 
 /** @param {Found} choice */
-function mark({ name, wood, pigment = "", lattice = "" }) {
+function mark({ name, wood, pigment = "", lattice = "", icon = "" }) {
+  if (icon) return drawing(icon);
   return pigment ? personaMark({ pigment, lattice }) : personMark({ name, wood });
 }
 

@@ -3,13 +3,15 @@
 // attributes, texts and visibility.
 
 import { nextIndex } from "./menu.js";
-import { removeWaitingRoom, startWaitingRooms, waitingRoom } from "./sidebar_rooms.js";
+import { removeWaitingRoom, rowAddress, startWaitingRooms, waitingRoom } from "./sidebar_rooms.js";
+import { showSum, startSections } from "./sidebar_sections.js";
 import { fill, gettext, ngettext } from "./translations.js";
 
 /** Makes each list of rows one tab stop, with arrow keys inside (roving tabindex). */
 export function startSidebar() {
   startWaitingRooms(({ id, unread, mentions }) => setRoomCounts(id, { unread, mentions }));
   for (const list of document.querySelectorAll("[data-roving]")) rove(list);
+  startSections();
 }
 
 /**
@@ -19,8 +21,10 @@ export function startSidebar() {
 export function setRoomCounts(room, { unread, mentions }) {
   Object.assign(waitingRoom(room) ?? {}, { unread, mentions });
   const row = rowOf("room", room);
+  if (!row && unread && !waitingRoom(room)) void addRow(room);
   const count = row?.querySelector("[data-count]");
   if (!row || !(count instanceof HTMLElement)) return;
+  Object.assign(row.dataset, { new: unread, mentions });
   if (row.dataset.state !== "muted") {
     row.dataset.state = mentions ? "mentioned" : unread ? "unread" : "";
   }
@@ -30,6 +34,30 @@ export function setRoomCounts(room, { unread, mentions }) {
     ? fill(ngettext("%(count)s mention", "%(count)s mentions", mentions), { count: mentions })
     : fill(ngettext("%(count)s unread", "%(count)s unread", unread), { count: unread });
   setText(count, "[data-count-words]", words);
+  showSum(row);
+}
+
+/** The rooms whose row was requested. @type {Set<string>} */
+const requested = new Set();
+
+/**
+ * Adds the row of a room that the reader came into while the page was open: another person has
+ * started a conversation, or has added the reader.
+ * @param {string} room
+ */
+async function addRow(room) {
+  if (requested.has(room)) return;
+  requested.add(room);
+  const answer = await fetch(rowAddress(room)).catch(() => null);
+  if (!answer?.ok || answer.redirected) return;
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const item = page.body.firstElementChild;
+  const key = item?.querySelector(".row-lead, use[href$='#user'], use[href$='#users']") ? "direct" : "rooms";
+  const list = document.querySelector(`[data-section=${key}] [data-rooms]`);
+  if (!item || !list || rowOf("room", room)) return;
+  list.querySelector(".sidebar-note")?.remove();
+  list.prepend(item);
+  showSum(item);
 }
 
 /** @param {string} room @param {boolean} working whether a persona is answering in the room */

@@ -5,21 +5,16 @@
 import { showPresence } from "./sidebar.js";
 
 const TYPING_MS = 250;
-const OPEN = "maru-people-open";
 
-/** Loads people when the list is opened, and opens the list if it was open on the page before. */
+/** Loads people when the list is opened, or at once if the server has rendered it open. */
 export function startPeople() {
   const section = document.querySelector("[data-people]");
   const words = section?.querySelector("[data-people-words]");
   if (!(section instanceof HTMLDetailsElement) || !(words instanceof HTMLInputElement)) return;
   words.hidden = false;
   const people = new People(section, words);
-  section.addEventListener("toggle", () => {
-    sessionStorage.setItem(OPEN, String(section.open));
-    if (section.open) people.load();
-  });
-  if (section.open) people.load(); // the reader has opened it before this script was loaded
-  else section.open = sessionStorage.getItem(OPEN) === "true";
+  section.addEventListener("toggle", () => section.open && people.load());
+  if (section.open) people.load(); // it was open on the page before, or opened before this script
 }
 
 class People {

@@ -8,53 +8,79 @@ const BATCH = 40;
  * @typedef {object} WaitingRoom
  * @property {string} id
  * @property {string} name
- * @property {boolean} isPrivate
+ * @property {string} icon a symbol of the sprite
  * @property {number} unread
  * @property {number} mentions
  */
 
-/** @type {WaitingRoom[]} */
+/** The waiting rooms of each section. @type {WaitingRoom[][]} */
 let waiting = [];
 
 /**
- * Makes rows while the end of the list is in view.
+ * Makes rows while the end of a list is in view.
  * @param {(room: WaitingRoom) => void} onRow called with each room whose row was added to the page
  */
 export function startWaitingRooms(onRow) {
-  const data = document.getElementById("waiting-rooms")?.textContent;
-  const list = document.querySelector("[data-rooms]");
-  const end = document.querySelector("[data-all-rooms]");
-  if (!data || !list || !end) return;
-  waiting = JSON.parse(data).map(
-    (/** @type {[string, string, number, number, number]} */ [id, name, isPrivate, unread, mentions]) =>
-      ({ id, name, isPrivate: Boolean(isPrivate), unread, mentions }),
+  const ends = [...document.querySelectorAll("[data-rooms-end]")];
+  waiting = ends.map((end) => roomsOf(end));
+  ends.forEach((end, index) => observe(end, index, onRow));
+}
+
+/** @param {Element} end @returns {WaitingRoom[]} */
+function roomsOf(end) {
+  const data = document.getElementById(`waiting-${sectionOf(end).dataset.section}`)?.textContent ?? "[]";
+  return JSON.parse(data).map(
+    (/** @type {[string, string, string, number, number]} */ [id, name, icon, unread, mentions]) =>
+      ({ id, name, icon, unread, mentions }),
   );
+}
+
+/** @param {Element} end @returns {HTMLElement} */
+function sectionOf(end) {
+  return /** @type {HTMLElement} */ (end.closest("[data-section]"));
+}
+
+/** @param {Element} end @param {number} index @param {(room: WaitingRoom) => void} onRow */
+function observe(end, index, onRow) {
+  const list = sectionOf(end).querySelector("[data-rooms]");
   const observer = new IntersectionObserver((entries) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;
-    for (const room of waiting.splice(0, BATCH)) {
-      list.append(rowFor(room));
+    for (const room of waiting[index].splice(0, BATCH)) {
+      list?.append(rowFor(room));
       onRow(room);
     }
     // The observer reports only changes: observe again, because the end may still be in view.
     observer.unobserve(end);
-    if (waiting.length) observer.observe(end);
+    if (waiting[index].length) observer.observe(end);
   }, { root: end.closest(".sidebar-scroll"), rootMargin: "400px" });
   observer.observe(end);
 }
 
 /** @returns {readonly WaitingRoom[]} the rooms without a row */
 export function waitingRooms() {
-  return waiting;
+  return waiting.flat();
+}
+
+/** @param {string | undefined} section @returns {readonly WaitingRoom[]} the rooms of a section without a row */
+export function waitingIn(section) {
+  const ends = [...document.querySelectorAll("[data-rooms-end]")];
+  return waiting[ends.findIndex((end) => sectionOf(end).dataset.section === section)] ?? [];
+}
+
+/** @param {string} id @returns {string} the address of the row of a room */
+export function rowAddress(id) {
+  const { rowUrl = "", rowId = "" } = /** @type {HTMLElement} */ (document.querySelector("[data-row-url]")).dataset;
+  return rowUrl.replace(rowId, id);
 }
 
 /** @param {string} id @returns {WaitingRoom | undefined} */
 export function waitingRoom(id) {
-  return waiting.find((room) => room.id === id);
+  return waitingRooms().find((room) => room.id === id);
 }
 
 /** @param {string} id */
 export function removeWaitingRoom(id) {
-  waiting = waiting.filter((room) => room.id !== id);
+  waiting = waiting.map((rooms) => rooms.filter((room) => room.id !== id));
 }
 
 /** @param {WaitingRoom} room @returns {HTMLElement} a new row, which is not in the page yet */
@@ -64,8 +90,9 @@ export function rowFor(room) {
   const row = /** @type {HTMLAnchorElement} */ (item.querySelector("a"));
   row.setAttribute("href", (row.getAttribute("href") ?? "").replace(row.dataset.roomId ?? "", room.id));
   row.dataset.roomId = room.id;
+  if (room.icon === "bell-off") row.dataset.state = "muted";
   const icon = row.querySelector("use");
-  if (room.isPrivate) icon?.setAttribute("href", (icon.getAttribute("href") ?? "").replace("#hash", "#lock"));
+  icon?.setAttribute("href", (icon.getAttribute("href") ?? "").replace("#hash", `#${room.icon}`));
   const name = row.querySelector(".row-name > bdi");
   if (name) name.textContent = room.name;
   return item;

@@ -117,6 +117,7 @@ export class Panel {
     setMark(row, { kind: "persona", wood: "", ...persona });
     part(row, ".mark").dataset.state = persona.enabled ? "" : "off";
     setText(row, "[data-name]", persona.name);
+    this.#link(row, "personaUrl", persona.id);
     setText(row, "[data-shown-handle]", shownHandle(this.state, persona));
     setText(row, "[data-when]", this.#when(persona));
     return row;
@@ -135,6 +136,15 @@ export class Panel {
     return answersAll ? gettext("Answers all messages") : gettext("Answers when mentioned");
   }
 
+  /**
+   * Links the name in a row to the profile card.
+   * @param {HTMLElement} row @param {"personUrl" | "personaUrl"} kind @param {string} id
+   */
+  #link(row, kind, id) {
+    const { nobody = "", [kind]: address = "" } = this.panel.dataset;
+    part(row, "[data-card-link]").setAttribute("href", address.replace(nobody, id));
+  }
+
   /** @param {Member} member */
   #person({ user, name, handle, wood, role }) {
     const row = clone("panel-person");
@@ -142,6 +152,7 @@ export class Panel {
     const mark = { kind: /** @type {const} */ ("user"), id: user, role: "", pigment: "", lattice: "" };
     setMark(row, { ...mark, name, handle, wood });
     setText(row, "[data-name]", name);
+    this.#link(row, "personUrl", user);
     setText(row, "[data-shown-handle]", shownHandle(this.state, { id: user, name, handle }));
     setText(row, "[data-role]", this.roles[role] ?? "");
     const here = this.state.online.has(user);

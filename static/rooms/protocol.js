@@ -29,7 +29,8 @@
 /** @typedef {{
  *   id: string, team: string, name: string, topic: string, privacy: string,
  *   answer_policy: "default" | "mention" | "thread" | "off", default_persona: string | null,
- *   archived: boolean, member_count?: number, persona_turns?: number, muted_personas?: string[],
+ *   archived: boolean, direct?: boolean, for_everyone?: boolean, member_count?: number,
+ *   persona_turns?: number, muted_personas?: string[],
  * }} Room */
 
 /** @typedef {{

@@ -11,12 +11,14 @@ import { startEarlierMessages } from "./timeline/earlier_messages.js";
 import { startMessageTools } from "./timeline/message_tools.js";
 import { Outbox } from "./connection/outbox.js";
 import { showUnsentMessages } from "./composer/unsent_messages.js";
+import { endWelcome, startWelcome } from "./composer/welcome.js";
 import { MemberLoader } from "./member_loader.js";
 import { Panel, startPanelToggle } from "./panel.js";
 import { part, setText } from "./elements.js";
 import { ReadPosition } from "./timeline/read_position.js";
 import { StatusLine } from "./composer/status_line.js";
 import { RoomState } from "./room_state.js";
+import { titleOf, writeWords } from "./room_title.js";
 import { setLookAlikes } from "./namesakes.js";
 import { Scroll } from "./timeline/scroll.js";
 import { checkAccess, CommandRefused, ConnectionLost, openSocket, RoomSocket } from "./connection/socket.js";
@@ -24,7 +26,7 @@ import { RoomSync } from "./connection/room_sync.js";
 import { TimelineView } from "./timeline/timeline_view.js";
 import { startKeyboardNavigation } from "./timeline/keyboard_navigation.js";
 import { removeRoom, setPresence, setRoomCounts, setRoomLine } from "../maru/sidebar.js";
-import { fill, gettext } from "../maru/translations.js";
+import { gettext } from "../maru/translations.js";
 
 /** @typedef {import("./protocol.js").Command} Command */
 /** @typedef {import("./protocol.js").Frame} Frame */
@@ -81,6 +83,7 @@ const outbox = new Outbox({
 });
 const composer = new Composer(/** @type {HTMLFormElement} */ (part(page, "[data-composer]")), state, {
   send(text, personas) {
+    endWelcome(page);
     outbox.add(text, personas);
     scroll.toEnd();
   },
@@ -108,6 +111,7 @@ function show(changes, frame) {
   if (seen.has("people") || seen.has("personas")) {
     panel.showPeople();
     showPersonas();
+    if (state.room.direct) showRoom();
   }
   if (seen.has("run")) showRuns(frame);
   if (seen.has("rights")) void roomSync.join({ fullState: true });
@@ -131,12 +135,13 @@ function showFullState() {
 }
 
 function showRoom() {
-  const { name, topic } = state.room;
+  const { topic } = state.room;
+  const name = titleOf(state);
   setText(document, "[data-room-name]", name);
   setText(document, "[data-room-topic]", topic);
   part(document, "[data-room-topic]").hidden = !topic;
   document.title = `${name} · Maru`;
-  composer.rename(fill(gettext("Write to #%(name)s"), { name }));
+  composer.rename(writeWords(state));
   composer.answers.show();
   panel.showPersonas();
 }
@@ -301,6 +306,7 @@ startEarlierMessages(timelineElement, ({ articles, data: { state: earlier, ended
     view.register(articles);
   });
 });
+startWelcome(page, /** @type {HTMLTextAreaElement} */ (part(page, "#composer-text")));
 panel.showToday();
 panel.showWork();
 count();

@@ -22,6 +22,7 @@ def invitation_made_by(page: Page, server: Server, room: PopulatedRoom) -> str:
     page.goto(server.address(room))
     page.locator(".sidebar-team").click()
     page.get_by_role("link", name="Members and invitations").click()
+    page.get_by_role("link", name="Invite people").click()
     page.get_by_role("button", name="Create the invitation").click()
     return page.get_by_label("Invitation link").input_value()
 
@@ -54,7 +55,7 @@ def test_invited_users_sign_up_and_see_the_same_streaming_answer(
     guest = open_browser()
     link = invitation_made_by(owner, server, room)
 
-    sign_up(guest, link, "Hayun Kim")
+    sign_up(guest, link, "Hayun Kim")  # this team has no room for everyone
     expect(guest.get_by_text("You are not in a room yet")).to_be_visible()
     owner.goto(server.address(room))
     let_in(owner, "Hayun Kim")

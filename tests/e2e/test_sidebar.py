@@ -1,5 +1,6 @@
 """The sidebar of a reader with many rooms: rows on demand, search, and the list of people."""
 
+import re
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from playwright.sync_api import Page, expect
 
 from rooms.pages.sidebar import SIDEBAR_ITEMS
 from tests.e2e.conftest import Open
+from tests.e2e.room_page import RoomPage
 from tests.e2e.server import Server
 from tests.live import Person, PopulatedRoom
 
@@ -70,7 +72,7 @@ def test_people_are_loaded_and_searched_when_the_list_is_opened(page: Page) -> N
     people = page.locator("[data-people]")
     expect(people.get_by_role("listitem")).to_have_count(0)
 
-    people.get_by_text("Members", exact=True).click()
+    people.get_by_text("People", exact=True).click()
 
     rows = people.get_by_role("listitem")
     expect(rows).to_have_count(2)
@@ -95,3 +97,68 @@ def test_people_are_loaded_if_the_list_is_opened_before_the_scripts(
     page.goto(server.address(room))
 
     expect(page.locator("[data-people]").get_by_role("listitem")).to_have_count(2)
+
+
+def test_current_room_is_in_view(page: Page, room: PopulatedRoom) -> None:
+    expect(page.locator(f".sidebar a.row[data-room-id='{room.id}']")).to_be_in_viewport()
+
+
+def test_new_conversation_appears_in_the_open_page_of_the_other(
+    server: Server, sign_in: Open, room: PopulatedRoom
+) -> None:
+    owner, other, _ = room.members
+    others_page = sign_in(other)
+    RoomPage(others_page, server.address(room))
+    owners_page = sign_in(owner)
+    owners_page.goto(f"{server.url}/teams/{room.team}/around/{other.user}/")
+    owners_page.get_by_role("button", name="Message").click()
+    conversation = RoomPage(owners_page)
+    conversation.is_live()
+    name = owners_page.locator(".sidebar-me").inner_text()
+
+    conversation.write("hello")
+
+    row = others_page.locator("[data-section=direct] a.row").filter(has_text=name)
+    expect(row.locator("[data-count-figure]")).to_have_text("1")
+    row.click()
+    expect(others_page).to_have_title(f"{name} · Maru")
+    expect(others_page.locator("[data-room-name]")).to_have_text(name)
+    expect(others_page.get_by_role("textbox", name=f"Write to {name}")).to_be_visible()
+    RoomPage(others_page).is_live()  # the snapshot has no name of the room
+    expect(others_page).to_have_title(f"{name} · Maru")
+
+
+def test_folded_section_stays_folded_and_shows_new_messages(
+    server: Server, sign_in: Open, room: PopulatedRoom
+) -> None:
+    _owner, author, reader = room.members
+    page = sign_in(reader)
+    page.goto(server.url)
+    rooms = page.locator("[data-section=rooms]")
+    rooms.get_by_text("Rooms", exact=True).click()
+    expect(rooms.locator("a.row").first).to_be_hidden()
+
+    ask(server, author, "POST", f"/rooms/{room.id}/messages", {"text": "hello"})
+    page.reload()
+
+    expect(rooms.locator("a.row").first).to_be_hidden()
+    expect(rooms.locator("[data-section-count]")).to_contain_text("1")
+
+
+def test_muted_room_counts_nothing(server: Server, sign_in: Open, room: PopulatedRoom) -> None:
+    _owner, author, reader = room.members
+    body = {"users": [author.user], "personas": []}
+    ask(server, reader, "POST", f"/teams/{room.team}/direct", body)
+    page = sign_in(reader)
+    page.goto(server.address(room))
+    page.get_by_role("button", name="More actions for").click()
+    page.get_by_role("button", name="Mute", exact=True).click()
+    row = page.locator(f".sidebar a.row[data-room-id='{room.id}']")
+    expect(row).to_have_attribute("data-state", "muted")
+    page.locator("[data-section=direct] a.row").first.click()
+    RoomPage(page).is_live()
+
+    ask(server, author, "POST", f"/rooms/{room.id}/messages", {"text": "quiet"})
+
+    expect(row).to_have_attribute("data-new", re.compile("[1-9]"))
+    expect(row.locator("[data-count]")).to_be_hidden()

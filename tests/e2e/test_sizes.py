@@ -67,6 +67,8 @@ def test_phone_navigates_from_the_list_to_a_room_and_back(
     row = page.locator(f".row[data-room-id='{room.id}']")
 
     page.goto(server.url)
+    expect(page.locator("main")).to_be_visible()
+    page.get_by_role("navigation", name="Pages").get_by_role("link", name="Rooms").tap()
     expect(row).to_be_visible()
     expect(page.locator("main")).to_be_hidden()
     row.tap()
@@ -141,6 +143,10 @@ def test_no_element_is_wider_than_the_page(
     expect(room_page.answer_text).to_be_in_viewport()
     for path in (
         "/",
+        "/rooms/",
+        f"/teams/{room.team}/around/{room.members[1].user}/",
+        f"/teams/{room.team}/direct/",
+        f"/teams/{room.team}/people/invite/",
         f"/rooms/{room.id}/settings/",
         f"/teams/{room.team}/rooms/new/",
         f"/teams/{room.team}/personas/new/",

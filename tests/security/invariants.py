@@ -77,6 +77,7 @@ def _without_owner() -> Mapping[str, Compiled]:
         user__memberships__team=OuterRef("team"),
         user__memberships__suspended_at=None,
     )
+    members_of_room = RoomMember.objects.active().filter(room=OuterRef("pk"))
     live = Room.objects.filter(deleted_at=None, team__deleted_at=None)
     abandoned = live.filter(abandoned_at__isnull=False)
     members = TeamMember.objects.active().filter(team=OuterRef("pk"))
@@ -84,7 +85,13 @@ def _without_owner() -> Mapping[str, Compiled]:
     teams = Team.objects.filter(Exists(members), deleted_at=None)
     return _compile_all(
         {
-            "room without an owner": live.filter(abandoned_at=None).exclude(Exists(managers)),
+            "room without an owner": live.filter(abandoned_at=None, direct=False).exclude(
+                Exists(managers)
+            ),
+            "direct room without members": live.filter(abandoned_at=None, direct=True).exclude(
+                Exists(members_of_room)
+            ),
+            "direct room with an owner": live.filter(Exists(managers), direct=True),
             "abandoned room with a manager": abandoned.filter(Exists(managers)),
             "abandoned room with an owner of its team": abandoned.filter(
                 Exists(team_owners), privacy=Privacy.TEAM

@@ -45,6 +45,17 @@ KINDS_IN_ROOMS = {"room", "message", "run"}
 # Page → the form that it sends. Ids are written as their kind, in braces.
 PAGES: dict[str, dict[str, str]] = {
     "rooms:people": {},
+    "rooms:arrive": {},
+    "rooms:direct": {"users": "{member}", "personas": "{persona}"},
+    "rooms:find_direct": {},
+    "rooms:find_direct_personas": {},
+    "rooms:person": {},
+    "rooms:persona_card": {},
+    "rooms:row": {},
+    "rooms:place": {"muted": "yes"},
+    "rooms:invite_people": {"role": "guest", "days": "7", "max_uses": "1", "rooms": "{room}"},
+    "rooms:find_rooms_to_name": {},
+    "rooms:dismiss_welcome": {},
     "rooms:find_people_of_new_room": {},
     "rooms:find_personas_of_new_room": {},
     "rooms:find_people": {},
@@ -80,6 +91,7 @@ PAGES: dict[str, dict[str, str]] = {
     "agents:persona_create": {"name": "x"},
     "agents:persona": {"name": "x"},
     "agents:persona_grants": {},
+    "agents:connect_model": {"model": "x"},
     "agents:persona_restore": {},
     "agents:persona_switch": {"enabled": "off"},
     "agents:persona_delete": {},
@@ -93,7 +105,6 @@ PAGES: dict[str, dict[str, str]] = {
     "accounts:people": {},
     "accounts:find_people": {},
     "accounts:member": {},
-    "accounts:invite": {"role": "guest", "days": "7", "max_uses": "1"},
     "accounts:set_role": {"role": "guest"},
     "accounts:suspend": {},
     "accounts:restore": {},
@@ -103,7 +114,7 @@ PAGES: dict[str, dict[str, str]] = {
 }
 # Pages whose URL has no id: public pages and pages of the user.
 WITHOUT_IDS = {
-    *("rooms:home", "accounts:profile", "accounts:tokens", "accounts:invitation"),
+    *("rooms:home", "rooms:list", "accounts:profile", "accounts:tokens", "accounts:invitation"),
     *("accounts:invitation_link", "setup", "jsi18n", "set_language"),
     *("healthz", "readyz", "metrics"),
 }
@@ -139,6 +150,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "personas": ["{persona}"],
         "default_persona": "{persona}",
     },
+    "POST /teams/{team_id}/direct": {"users": ["{member}"], "personas": ["{persona}"]},
     "PATCH /rooms/{room_id}": {"default_persona": "{persona}"},
     "PUT /rooms/{room_id}/members/{member_id}": {"role": "member"},
     "PUT /rooms/{room_id}/personas/{persona_id}": {"muted": True},

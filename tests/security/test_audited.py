@@ -230,6 +230,12 @@ CHANGES: dict[str, tuple[Act, list[str]]] = {
         lambda w: R.create_first_room(user=w.owner, team_id=w.team.pk),
         ["persona.created", "room.created"],
     ),
+    "open_direct_room": (
+        lambda w: R.open_direct_room(
+            user=w.owner, team_id=w.team.pk, users=[w.member.pk], personas=[w.persona.pk]
+        ),
+        ["room.created"],
+    ),
     "put_member": (
         lambda w: R.put_member(
             user=w.owner, room_id=w.room.pk, member_id=w.member.pk, role="reader"
@@ -331,6 +337,9 @@ WITHOUT = {
     "retry_run": "the event log of the room has it",
     "continue_answers": "the event log of the room has it",
     "mark_read": "a read marker is not audited",
+    "dismiss_welcome": "changes only what the user sees",
+    "landing_room": "reads",
+    "place_room": "changes only what the user sees",
     "add_members": "a step of create_room and put_member",
     "list_grants": "reads",
     "joinable_rooms": "reads",

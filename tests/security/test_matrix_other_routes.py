@@ -66,13 +66,14 @@ ALLAUTH: dict[str, set[str]] = {
     "openid_connect_callback": {"provider_id"},
 }
 # Query parameters that pages and endpoints read.
-ID_PARAMETERS = {"team", "actor"}
+ID_PARAMETERS = {"team", "actor", "room"}
 OTHER_PARAMETERS = {
     *("before", "after", "limit", "cursor", "joinable"),  # a position in a list
     *("page", "open", "archived", "invited", "personas"),  # the page of a list
     "q",  # the words that a list is searched for
     *("action", "since", "until"),  # a filter of visible objects
     *("panel", "show", "next"),  # the layout of a page, and the next page
+    "starter",  # a sentence of the product, by its number
 }
 
 

@@ -64,7 +64,7 @@ def test_invitations_are_rate_limited_on_each_route(
         match way:
             case "team":
                 form = {"role": "guest", "days": "7", "max_uses": "1", **address}
-                answer = owner.post(reverse("accounts:invite", args=[ids["team"]]), form)
+                answer = owner.post(reverse("rooms:invite_people", args=[ids["team"]]), form)
             case "room":
                 answer = owner.post(reverse("rooms:invite", args=[ids["room"]]), address)
             case _:

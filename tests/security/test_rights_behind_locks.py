@@ -83,6 +83,7 @@ READ_OR_OPERATE = {
     *("add_members", "build_spec", "check_base_url", "check_connection", "check_may_edit"),
     *("check_new_connection", "create_setup_link", "find_unreadable_keys", "get_invitation"),
     *("get_invitation_by_digest", "get_setup_link", "invitation_url", "is_set_up"),
+    *("dismiss_welcome", "landing_room", "place_room"),
     *("joinable_rooms", "list_grants", "mark_read", "open_invitations", "purge_expired"),
     *("purge_rooms", "repair_owners", "rotate_keys", "user_for_token", "users_for_sessions"),
     "users_for_tokens",

@@ -288,6 +288,8 @@ ADDITIVE: dict[str, dict[str, Shape]] = {
         "privacy": one_of("private", "team"),
         "default_persona": null_or(ID),
         "archived": BOOL,
+        "direct": BOOL,
+        "for_everyone": BOOL,
         "member_count": COUNT,
     },
     "member": {"user": ID, "name": TEXT, "handle": TEXT, "wood": TEXT, "role": ROLE},

@@ -40,6 +40,7 @@ CONTRACT = """
 /runs/{id}/cancel POST
 /runs/{id}/retry POST
 /teams/{team}/audit GET
+/teams/{team}/direct POST
 """
 
 OTHER_ROUTES = {

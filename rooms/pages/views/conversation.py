@@ -16,11 +16,12 @@ from accounts.errors import Invalid, MaruError
 from accounts.models import User
 from accounts.permissions import require_user
 from accounts.views.error_pages import show_error
-from rooms import services
+from rooms import queries, services
 from rooms.models import Room
 from rooms.pages.forms import MessageForm
 from rooms.pages.room import room_context
 from rooms.pages.sidebar import shell_context
+from rooms.pages.starters import starters
 from rooms.pages.views.last_team import remember_team
 from rooms.permissions import VIEW, access_room
 
@@ -29,11 +30,16 @@ _SEQ: Final = re.compile(r"[0-9]{1,18}")
 
 @require_safe
 def room(request: HttpRequest, room_id: UUID) -> HttpResponse:
-    """Show the room; `?before=SEQ` shows an earlier part of its timeline."""
+    """Show the room; `?before=SEQ` shows an earlier part of its timeline.
+
+    `?starter=N` writes a question of the welcome into the composer, without scripts.
+    """
     user = require_user(request)
     here = access_room(user, room_id, VIEW)
     remember_team(request, here.team_id)
-    return _room_page(request, user, here)
+    chosen = request.GET.get("starter", "")
+    question = dict(zip("123", starters(), strict=True)).get(chosen, "")
+    return _room_page(request, user, here, unsent=question)
 
 
 @require_POST
@@ -92,6 +98,26 @@ def join(request: HttpRequest, room_id: UUID) -> HttpResponse:
 
 
 @require_POST
+def place(request: HttpRequest, room_id: UUID) -> HttpResponse:
+    """Mute the room or make it a favourite, or undo that, in the sidebar of the user."""
+    user = require_user(request)
+    changes = {name: request.POST[name] for name in ("muted", "favourite") if name in request.POST}
+    if not changes or not set(changes.values()) <= {"yes", "no"}:
+        access_room(user, room_id, VIEW)
+        raise Invalid
+    chosen = {name: value == "yes" for name, value in changes.items()}
+    services.place_room(user=user, room_id=room_id, **chosen)
+    return redirect("rooms:room", room_id)
+
+
+@require_POST
+def dismiss_welcome(request: HttpRequest, room_id: UUID) -> HttpResponse:
+    """Remove the welcome of a new member from the page of the room."""
+    services.dismiss_welcome(user=require_user(request), room_id=room_id)
+    return redirect("rooms:room", room_id)
+
+
+@require_POST
 def leave(request: HttpRequest, room_id: UUID) -> HttpResponse:
     """Leave the room."""
     user = require_user(request)
@@ -107,6 +133,7 @@ def _room_page(
     request: HttpRequest, user: User, here: Room, *, status: int = 200, **extra: Any
 ) -> HttpResponse:
     before = request.GET.get("before", "")
+    queries.name_direct_rooms(user, [here])
     with timezone.override(_zone(request)):
         page = {
             **shell_context(user, here.team, here),

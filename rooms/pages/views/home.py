@@ -1,9 +1,10 @@
-"""The list of a team's rooms."""
+"""The home page of a team, the list of its rooms, and the room of a new member."""
 
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from accounts.errors import NotFound
@@ -17,27 +18,60 @@ from accounts.permissions import (
     require_user,
 )
 from accounts.views.lists import typed_words
+from rooms.pages.home import home_context
 from rooms.pages.people import people_context
-from rooms.pages.sidebar import HomePages, home_context
+from rooms.pages.sidebar import ListPages, list_context, room_row
 from rooms.pages.views.last_team import LAST_TEAM, remember_team
+from rooms.permissions import VIEW as VIEW_ROOM
+from rooms.permissions import access_room
+from rooms.services import landing_room
 
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """Show the rooms of the team in `?team=`, or of the team that was viewed last."""
+    """Show what needs the user in the team of `?team=`, or of the team that was viewed last."""
     user = require_user(request)
     team = _team(request, user)
     if team is None:
-        page = {"deleted": deleted_teams(user), "suspended": is_suspended(user)}
-        return render(request, "rooms/no_team.html", page)
+        return _no_team(request, user)
     remember_team(request, team.pk)
-    pages = HomePages(
+    return render(request, "rooms/home.html", home_context(user, team))
+
+
+@require_safe
+def rooms(request: HttpRequest) -> HttpResponse:
+    """List the user's rooms and the open rooms of the same team as `home`."""
+    user = require_user(request)
+    team = _team(request, user)
+    if team is None:
+        return _no_team(request, user)
+    remember_team(request, team.pk)
+    pages = ListPages(
         rooms=request.GET.get("page", ""),
         joinable=request.GET.get("open", ""),
         archived=request.GET.get("archived", ""),
         words=typed_words(request.GET.get("q", "")),
     )
-    return render(request, "rooms/home.html", home_context(user, team, pages))
+    return render(request, "rooms/list.html", list_context(user, team, pages))
+
+
+@require_safe
+def arrive(request: HttpRequest, team_id: UUID) -> HttpResponse:
+    """Redirect a new member of the team to the first room, or to the home page without a room."""
+    user = require_user(request)
+    team = access_team(user, team_id, VIEW)
+    room_id = landing_room(user, team.pk)
+    if room_id is None:
+        return redirect(f"{reverse('rooms:home')}?team={team.pk}")
+    return redirect("rooms:room", room_id)
+
+
+@require_safe
+def row(request: HttpRequest, room_id: UUID) -> HttpResponse:
+    """Show the sidebar's row of a room that the user came into while the page was open."""
+    user = require_user(request)
+    here = access_room(user, room_id, VIEW_ROOM)
+    return render(request, "_room_row.html", {"room": room_row(user, here)})
 
 
 @require_safe
@@ -51,6 +85,11 @@ def people(request: HttpRequest, team_id: UUID) -> HttpResponse:
         after = None
     words = typed_words(request.GET.get("q", ""))
     return render(request, "rooms/_people.html", people_context(user, team, words, after))
+
+
+def _no_team(request: HttpRequest, user: User) -> HttpResponse:
+    page = {"deleted": deleted_teams(user), "suspended": is_suspended(user)}
+    return render(request, "rooms/no_team.html", page)
 
 
 def _team(request: HttpRequest, user: User) -> Team | None:

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -44,7 +44,7 @@ def change(request: HttpRequest, room_id: UUID) -> HttpResponse:
     """Show and save the settings of a room."""
     user = require_user(request)
     here = access_room(user, room_id, MANAGE, even_archived=True)
-    form = RoomSettingsForm(request.POST or None, instance=here)
+    form = _settings_form(user, here, request.POST or None)
     if form.is_valid():
         try:
             _change_room(user, here, form)
@@ -132,7 +132,7 @@ def invite(request: HttpRequest, room_id: UUID) -> HttpResponse:
     _invitation, token = services.invite_into_rooms(
         user=user, team_id=here.team_id, room_ids=[room_id], role=TeamRole.GUEST, email=email
     )
-    page = settings_context(request, user, here, RoomSettingsForm(instance=here))
+    page = settings_context(request, user, here, _settings_form(user, here))
     return render(request, "rooms/settings.html", {**page, "link": invitation_url(token)})
 
 
@@ -197,6 +197,11 @@ def delete(request: HttpRequest, room_id: UUID) -> HttpResponse:
     return redirect("rooms:home")
 
 
+def _settings_form(user: User, here: Room, sent: QueryDict | None = None) -> RoomSettingsForm:
+    may_invite = MANAGE_PEOPLE in team_permissions(user, here.team)
+    return RoomSettingsForm(sent, instance=here, may_invite=may_invite)
+
+
 def _change_room(user: User, here: Room, form: RoomForm) -> None:
     optional = {"privacy", "persona_turns"}
     sent = [name for name in form.changed_data if name not in optional or form.data.get(name)]
@@ -228,7 +233,7 @@ def _act_and_redirect(
 
 
 def _show_found(request: HttpRequest, user: User, here: Room) -> HttpResponse:
-    page = settings_context(request, user, here, RoomSettingsForm(instance=here))
+    page = settings_context(request, user, here, _settings_form(user, here))
     return render(request, "rooms/settings.html", page)
 
 

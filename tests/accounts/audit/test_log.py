@@ -89,7 +89,7 @@ def test_entry_has_the_hint_of_the_token(client: Client, cast: Cast) -> None:
 @pytest.mark.parametrize("way", ["page", "api"])
 def test_refused_attempt_of_a_member_is_in_the_log_of_the_team(cast: Cast, way: str) -> None:
     path = (
-        reverse("accounts:invite", args=[cast.team.pk])
+        reverse("rooms:invite_people", args=[cast.team.pk])
         if way == "page"
         else f"/api/v1/teams/{cast.team.pk}/rooms"
     )
@@ -130,7 +130,7 @@ def test_attempt_to_become_owner_is_in_the_log_of_the_team(cast: Cast, way: str)
     assert (entry.actor, entry.refused) == (cast.admin, True)
 
 
-@pytest.mark.parametrize("page", ["accounts:invite", "accounts:audit_export"])
+@pytest.mark.parametrize("page", ["rooms:invite_people", "accounts:audit_export"])
 def test_foreign_and_missing_targets_write_the_same_entry(cast: Cast, page: str) -> None:
     stranger = browser(cast, "stranger")
     counts = []

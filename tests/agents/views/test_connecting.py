@@ -7,7 +7,7 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
-from agents.models import Connection, ConnectionKind, Persona
+from agents.models import ConnectionKind, Persona
 from agents.services import create_demo_persona
 from tests.agents.cast import KEY, Cast
 from tests.provider import running
@@ -48,7 +48,7 @@ def test_steps_lead_from_the_provider_to_the_model_and_back_to_the_room(
         connected = owner.post(steps(demo), {**form, "next": ROOM})
         second = owner.get(connected["Location"]).content.decode()
 
-    connection = Connection.objects.get(kind=ConnectionKind.OPENAI)
+    connection = demo.team.connections.get(kind=ConnectionKind.OPENAI)
     assert KEY not in second
     assert f'value="{connection.pk} echo"' in second
     chosen = owner.post(steps(demo), {"model": f"{connection.pk} echo", "next": ROOM})
@@ -68,7 +68,7 @@ def test_failed_check_saves_nothing_and_keeps_the_form_without_the_key(
     assert "The provider cannot be reached." in page
     assert 'value="http://127.0.0.1:9/v1"' in page
     assert KEY not in page
-    assert not Connection.objects.filter(kind=ConnectionKind.OPENAI).exists()
+    assert not demo.team.connections.filter(kind=ConnectionKind.OPENAI).exists()
 
 
 @pytest.mark.parametrize(

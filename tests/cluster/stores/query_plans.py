@@ -78,7 +78,7 @@ class Requests:
         count_unread([self._room.pk, self._small.pk], [self._user.pk])
 
     def sidebar(self) -> None:
-        list(shell_context(self._user, self._team)["rooms"])
+        shell_context(self._user, self._team)
 
     def runs_of_today(self) -> None:
         from rooms.pages.panel import _today

@@ -30,10 +30,11 @@ def tenant() -> Tenant:
     return make_tenant("Here")
 
 
-def home_of(user: User, query: str = "") -> str:
+def list_of(user: User, query: str = "") -> str:
+    """Return the page of the user's rooms and of the open rooms."""
     client = Client()
     client.force_login(user)
-    return str(client.get(f"/?{query}").content.decode())
+    return str(client.get(f"/rooms/?{query}").content.decode())
 
 
 def open_rooms(tenant: Tenant, count: int, monkeypatch: pytest.MonkeyPatch) -> list[Room]:
@@ -53,11 +54,11 @@ def test_rooms_of_one_member_do_not_grow_the_pages_of_others(
     tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = open_rooms(tenant, PAGE_ITEMS, monkeypatch)
-    before = len(home_of(tenant.member))
+    before = len(list_of(tenant.member))
     more = open_rooms(tenant, PAGE_ITEMS // 2, monkeypatch)
 
-    page = home_of(tenant.member)
-    second = home_of(tenant.member, f"team={tenant.team.pk}&open=2")
+    page = list_of(tenant.member)
+    second = list_of(tenant.member, f"team={tenant.team.pk}&open=2")
 
     assert len(page) < before + 1_000
     assert page.count("/join/") == len(few)
@@ -80,8 +81,8 @@ def test_sidebar_shows_the_active_rooms_and_a_link_to_all(
     shown = re.findall(r'class="row"[^>]*data-room-id="([^"]+)"', page)
     assert len(shown) <= SIDEBAR_ITEMS + 1
     assert {str(quiet.pk), str(rooms[0].pk)} <= set(shown)
-    assert f'href="/?team={tenant.team.pk}"' in page
-    first = home_of(tenant.owner, f"team={tenant.team.pk}")
+    assert f'href="/rooms/?team={tenant.team.pk}"' in page
+    first = list_of(tenant.owner, f"team={tenant.team.pk}")
     assert all(str(room.pk) in first for room in rooms)
 
 

@@ -63,7 +63,7 @@ def waiting(html: str) -> list[list[object]]:
 
 
 def test_home_and_room_with_500_rooms_take_few_queries_and_bytes(cast: Cast) -> None:
-    addresses = ["/", reverse("rooms:room", args=[cast.room.pk])]
+    addresses = ["/", "/rooms/", reverse("rooms:room", args=[cast.room.pk])]
     client = browser(cast.member)
 
     def costs() -> list[int]:
@@ -120,7 +120,9 @@ def test_more_rooms_than_the_sidebar_has_are_found_by_search(cast: Cast) -> None
         ("q=room 4&page=99", {f"room 4{n:02}" for n in range(PAGE_ITEMS)}),
         ("q=absent", set()),
     ):
-        listed = get(cast.member, f"/?{query}").content.decode().split('class="main-scroll"')[1]
+        listed = (
+            get(cast.member, f"/rooms/?{query}").content.decode().split('class="main-scroll"')[1]
+        )
         assert set(re.findall(r"<bdi>(room \d+)</bdi>", listed)) == expected
 
 

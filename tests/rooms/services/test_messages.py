@@ -16,7 +16,7 @@ from rooms import services
 from rooms.fanout.unread import count_unread
 from rooms.markup import ParsedText, parse
 from rooms.models import Message, RoomEvent, Run, RunState
-from rooms.pages.sidebar import HomePages, home_context
+from rooms.pages.sidebar import ListPages, list_context
 from rooms.protocol.commands import TEXT_LIMIT
 from rooms.runs import context, leases, lifecycle
 from rooms.runs.delta_store import MemoryDeltaStore, StoredDeltas
@@ -175,7 +175,7 @@ def test_deleted_message_is_neither_unread_nor_the_last_message(cast: Cast) -> N
 
     (after,) = count_unread([cast.room.pk], [cast.owner.pk])
     assert (before.messages - after.messages, before.mentions - after.mentions) == (1, 1)
-    (row,) = home_context(cast.owner, cast.team, HomePages("", "", ""))["rooms"]
+    (row,) = list_context(cast.owner, cast.team, ListPages())["room_rows"]
     assert row.last_line.endswith("before")
 
 

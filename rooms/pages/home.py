@@ -1,0 +1,146 @@
+"""The template context of the home page: what needs the user, rooms to join, own personas."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Left
+from django.utils import timezone
+
+from accounts.models import Team, User
+from agents.models import Persona
+from agents.permissions import EDIT, granted_to
+from rooms.models import Mention, Message, Room, RoomMember, RoomPersona, Run, RunState
+from rooms.pages.sidebar import LAST_LINE, RoomRow, last_line, shell_context
+from rooms.services import joinable_rooms
+
+GROUP: Final = 8
+"""The items of a group; the page shows if there are more."""
+FACES: Final = 3
+AWAY: Final = timedelta(days=30)
+"""How far back the page looks for answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A message that the user has not read, with the room where it is."""
+
+    message: Message
+    room: RoomRow
+
+    @property
+    def words(self) -> str:
+        text = " ".join(self.message.text[: 2 * LAST_LINE].split())
+        return text if len(text) <= LAST_LINE else f"{text[:LAST_LINE].rstrip()}…"
+
+    @property
+    def at(self) -> datetime:
+        return self.message.created_at
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRoom:
+    """An open room that the user may join; `people` is the number of its members."""
+
+    id: UUID
+    name: str
+    people: int
+    last_line: str
+    personas: list[Persona] = field(default_factory=list)
+
+
+def home_context(user: User, team: Team) -> dict[str, Any]:
+    """Return the context. The number of queries does not depend on rooms, people or messages."""
+    context = shell_context(user, team)
+    rows: Mapping[UUID, RoomRow] = context["rows"]
+    joinable = _open_rooms(user, team) if context["may_join"] else []
+    mine = granted_to(user, EDIT, Persona.objects.filter(team=team))
+    personas = list(_with_rooms(mine)[: GROUP + 1])
+    return context | {
+        "is_home": True,
+        "mentions": [item for each in _mentions(user, team) if (item := _item(each, rows))],
+        "answered": [item for each in _answered(user, team) if (item := _item(each, rows))],
+        "joinable": joinable[:GROUP],
+        "has_more_joinable": len(joinable) > GROUP,
+        "my_personas": personas[:GROUP],
+        "has_more_of_mine": len(personas) > GROUP,
+    }
+
+
+def _read_seq(user: User) -> Subquery:
+    """Return the read position of the user in the room of the outer row."""
+    inside = RoomMember.objects.active().filter(user=user, room=OuterRef("room"))
+    return Subquery(inside.values("read_seq")[:1])
+
+
+def _mentions(user: User, team: Team) -> list[Message]:
+    """Return the newest unread messages that mention the user."""
+    unread = Mention.objects.filter(
+        user=user, room__in=_own(user, team).values("pk"), seq__gt=_read_seq(user)
+    )
+    found = unread.select_related("message__user", "message__persona").order_by("-pk")
+    return [each.message for each in found[:GROUP]]
+
+
+def _answered(user: User, team: Team) -> list[Message]:
+    """Return the newest unread answers to questions of the user."""
+    done = Run.objects.filter(
+        requested_by=user,
+        state=RunState.COMPLETED,
+        ended_at__gt=timezone.now() - AWAY,
+        room__in=_own(user, team).values("pk"),
+        answer__seq__gt=_read_seq(user),
+        answer__deleted_at=None,
+    )
+    found = done.exclude(answer__text="").select_related("answer__persona").order_by("-ended_at")
+    return [each.answer for each in found[:GROUP] if each.answer]
+
+
+def _own(user: User, team: Team) -> QuerySet[Room]:
+    return Room.objects.visible_to(user).filter(team=team, archived_at=None)
+
+
+def _item(message: Message, rows: Mapping[UUID, RoomRow]) -> Item | None:
+    """Return the item of a message; None if its room is not among those of the sidebar."""
+    row = rows.get(message.room_id)
+    return Item(message, row) if row else None
+
+
+def _open_rooms(user: User, team: Team) -> list[OpenRoom]:
+    """Return one more than GROUP open rooms that the user may join, the active ones first."""
+    members = RoomMember.objects.active().filter(room=OuterRef("pk")).order_by()
+    said = Message.objects.filter(room=OuterRef("pk")).exclude(text="").order_by("-seq")
+    rooms = joinable_rooms(user, team).annotate(
+        people=Subquery(members.values("room").annotate(count=Count("pk")).values("count")),
+        author=Subquery(said.values("author_name")[:1]),
+        said=Subquery(said.annotate(start=Left(F("text"), LAST_LINE)).values("start")[:1]),
+    )
+    in_order = rooms.order_by(F("last_message_at").desc(nulls_last=True), "name", "pk")
+    values = in_order.values_list("pk", "name", "topic", "people", "author", "said")
+    found = [
+        OpenRoom(pk, name, people or 0, last_line(author, said) if said else topic)
+        for pk, name, topic, people, author, said in values[: GROUP + 1]
+    ]
+    personas = _personas_of([room.id for room in found])
+    for room in found:
+        room.personas.extend(personas[room.id][:FACES])
+    return found
+
+
+def _personas_of(rooms: list[UUID]) -> dict[UUID, list[Persona]]:
+    """Return the personas that are bound to these rooms, in the order in which they were bound."""
+    found: dict[UUID, list[Persona]] = defaultdict(list)
+    for binding in RoomPersona.objects.filter(room__in=rooms).select_related("persona"):
+        found[binding.room_id].append(binding.persona)
+    return found
+
+
+def _with_rooms(personas: QuerySet[Persona]) -> QuerySet[Persona]:
+    """Annotate personas with the number of live rooms that they are in."""
+    live = Q(bindings__room__archived_at=None, bindings__room__deleted_at=None)
+    counted = personas.annotate(room_count=Count("bindings", filter=live))
+    return counted.select_related("connection")

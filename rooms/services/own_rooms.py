@@ -1,0 +1,30 @@
+"""What a member sets for a room in the member's own sidebar: other members do not see it."""
+
+from uuid import UUID
+
+from django.db import transaction
+
+from accounts.models import User
+from rooms.models import RoomMember
+from rooms.permissions import VIEW, access_room
+
+
+@transaction.atomic
+def place_room(
+    *, user: User, room_id: UUID, muted: bool | None = None, favourite: bool | None = None
+) -> None:
+    """Mute the room or make it a favourite of `user`; None keeps the value.
+
+    Not an event of the room, because its log and its snapshots are shared by all members.
+    """
+    room = access_room(user, room_id, VIEW)
+    changes = {"muted": muted, "favourite": favourite}
+    chosen = {name: value for name, value in changes.items() if value is not None}
+    RoomMember.objects.filter(room=room, user=user).update(**chosen)
+
+
+@transaction.atomic
+def dismiss_welcome(*, user: User, room_id: UUID) -> None:
+    """Remove the welcome of `user` from the room."""
+    room = access_room(user, room_id, VIEW)
+    RoomMember.objects.filter(room=room, user=user).update(welcome=False)
