@@ -18,6 +18,8 @@ from rooms.markup.as_typed import keep_as_typed
 from rooms.markup.clean import clean
 from rooms.markup.code import Highlighter
 from rooms.markup.flanking import CjkFriendlyInline
+from rooms.markup.footnotes import add_footnotes
+from rooms.markup.formulas import add_formulas
 from rooms.markup.links import bare_link, show_hosts
 from rooms.markup.mentions import (
     ADDRESSED_CLOSE,
@@ -74,12 +76,20 @@ class ParsedText:
 
 
 def _markdown() -> MarkdownIt:
-    options = {"html": False, "linkify": False, "breaks": True, "maxNesting": MAX_NESTING}
+    options = {
+        "html": False,
+        "linkify": False,
+        "breaks": True,
+        "maxNesting": MAX_NESTING,
+        "tasklists": True,
+    }
     markdown = MarkdownIt("js-default", options, renderer_cls=MessageRenderer)
     markdown.inline = CjkFriendlyInline()
     markdown.disable("image")
     markdown.inline.ruler.at("linkify", bare_link)
     keep_as_typed(markdown)
+    add_formulas(markdown)
+    add_footnotes(markdown)
     markdown.core.ruler.before("text_join", "keep_escaped_signs", keep_escaped_signs)
     markdown.core.ruler.push("mark_addressed", mark_addressed)
     markdown.core.ruler.push("show_hosts", show_hosts)

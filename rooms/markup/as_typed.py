@@ -40,6 +40,7 @@ def keep_as_typed(markdown: MarkdownIt) -> None:
     markdown.inline.ruler.at("escape", _escape)
     markdown.core.ruler.before("text_join", "break_cells", _break_cells)
     markdown.core.ruler.push("number_items", _number_items)
+    markdown.core.ruler.push("join_items", _join_items)
 
 
 def _escape(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 # the signature of markdown-it
@@ -124,6 +125,22 @@ def _with_breaks(text: Token) -> list[Token]:
     for other in others:
         made += [Token("hardbreak", "br", 0), Token("text", "", 0, content=other)]
     return made
+
+
+def _join_items(state: StateCore) -> None:
+    """Give the first paragraph of each item no tag of its own.
+
+    In CommonMark a blank line between two items puts a tag around the words of all of them, also of
+    those that an unfinished answer has shown already.
+    """
+    first = -1
+    for at, token in enumerate(state.tokens):
+        if token.type in ("bullet_list_open", "ordered_list_open"):
+            token.attrs.pop("class", None)  # of lists with tasks
+        elif token.type == "list_item_open":
+            first = at + 1
+        elif token.type == "paragraph_open":
+            token.hidden = state.tokens[at + 2].hidden = at == first
 
 
 def _number_items(state: StateCore) -> None:

@@ -20,10 +20,12 @@ _ATTRIBUTES: Final[Mapping[str, set[str]]] = {
     "span": {"data-handle"},
 }
 _CLASSES: Final[Mapping[str, set[str]]] = {
-    "p": {"plain-text"},
+    "p": {"plain-text", "footnote"},
     "bdi": {"link-host"},
-    "div": {"code", "code-file", "table-scroll"},
-    "span": {"mention", *CODE_CLASSES},
+    "div": {"code", "code-file", "table-scroll", "math"},
+    "li": {"task"},
+    "span": {"mention", "math", "task-box", *CODE_CLASSES},
+    "sup": {"footnote-ref", "footnote-label"},
 }
 _TEXT: Final = {
     "p",
@@ -39,6 +41,7 @@ _TEXT: Final = {
     "h5",
     "a",
     "span",
+    "sup",
 }
 _BLOCKS: Final = {
     "ul",

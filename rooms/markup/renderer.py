@@ -55,6 +55,35 @@ class MessageRenderer(RendererHTML):
     def td_open(self, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType) -> str:
         return _cell(tokens[at])
 
+    def list_item_open(
+        self, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        token = tokens[at]
+        if "checked" not in token.meta:
+            return self.renderToken(tokens, at, options, env)
+        value = f' value="{token.attrs["value"]}"' if "value" in token.attrs else ""
+        box = "☑" if token.meta["checked"] else "☐"
+        return f'<li class="task"{value}><span class="task-box">{box}</span> '
+
+    def formula(self, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType) -> str:
+        return f'<span class="math">{escape(tokens[at].content)}</span>'
+
+    def formula_block(
+        self, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return f'<div class="math">{escape(tokens[at].content)}</div>\n'
+
+    def footnote_reference(
+        self, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        return f'<sup class="footnote-ref">{escape(tokens[at].content)}</sup>'
+
+    def footnote_open(
+        self, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType
+    ) -> str:
+        label = escape(tokens[at].info)
+        return f'<p class="footnote"><sup class="footnote-label">{label}</sup> '
+
     def code_block(
         self, tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType
     ) -> str:

@@ -18,7 +18,7 @@ MAX_STEPS: Final = 5_000
 MAX_OF_ONE_SIGN: Final = 1_000
 """The maximum of one sign in a paragraph: the parser compares each with all later ones."""
 
-_SIGNS: Final = "[]()*_~`|<>&!"
+_SIGNS: Final = "[]()*_~`|<>&!$"
 _KEY: Final = "steps"
 _TOKENS: Final = "tokens"
 

@@ -24,6 +24,7 @@ TAGS = {
     "h5",
     "a",
     "span",
+    "sup",
     "div",
 }
 TAGS |= {
@@ -39,7 +40,7 @@ TAGS |= {
     "th",
     "td",
 }
-ATTRIBUTES = {"class", "href", "target", "rel", "start", "data-align", "data-handle"}
+ATTRIBUTES = {"class", "href", "target", "rel", "start", "value", "data-align", "data-handle"}
 
 
 class Page(HTMLParser):
