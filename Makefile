@@ -12,7 +12,7 @@ endif
 # The progress of an installation is for a person at a terminal: logs stay short.
 QUIET := $(shell test -t 2 || echo --quiet)
 
-.PHONY: run test pytest test-slow check lint types imports migrations production scripts messages lock env-example \
+.PHONY: run test pytest test-slow check lint types imports migrations production scripts messages lock vendor env-example \
 	bench chaos picture system clean
 .DELETE_ON_ERROR:
 
@@ -68,6 +68,10 @@ lock: .venv/uv
 		$(LOCK_OPTIONS) -o requirements-dev.lock
 	$(UV) pip compile --upgrade --group chart -c requirements-dev.lock $(LOCK_OPTIONS) \
 		-o tests/deploy/requirements-chart.lock
+
+# Fetch the npm libraries of the page again. See deploy/vendor.sh.
+vendor:
+	@sh deploy/vendor.sh
 
 LOCK_OPTIONS := --quiet --generate-hashes --no-emit-index-url --python-version 3.11 \
 	--custom-compile-command "make lock"

@@ -44,7 +44,12 @@ const clock = new Clock();
 clock.addSample(data.now, performance.timeOrigin + responseTime());
 const count = startClock(document, clock);
 
-const view = new TimelineView(timelineElement, state, { handle: data.handle, attempts: data.attempts, count });
+const view = new TimelineView(timelineElement, state, {
+  handle: data.handle,
+  attempts: data.attempts,
+  count,
+  keepPlace: (change) => scroll.keep(change),
+});
 const memberLoader = new MemberLoader(state, (members) => {
   roomSync.apply({ type: "members.loaded", members });
   composer.picker.refresh();
@@ -103,7 +108,9 @@ function receive(frame) {
 
 /** @param {Change[]} changes @param {Frame} frame */
 function show(changes, frame) {
-  scroll.keep(() => view.show(changes, frame), addedByOthers(frame));
+  // New text of answers changes the page in the next animation frame.
+  if (changes.every(({ what }) => what === "text")) view.show(changes, frame);
+  else scroll.keep(() => view.show(changes, frame), addedByOthers(frame));
   const seen = new Set(changes.map(({ what }) => what));
   if (seen.has("everything")) showFullState();
   if (seen.has("room")) showRoom();

@@ -2,8 +2,7 @@
 
 from playwright.sync_api import Locator, Page, expect
 
-# Records each state of the newest answer's text while it streams, and whether it is one text node
-# that grows.
+# Records each state of the newest answer's text while it streams, and the nodes of its blocks.
 FOLLOW = """
 (timeline) => {
   window.followed = { states: [], nodes: new Set() };
@@ -77,6 +76,6 @@ class RoomPage:
         self.page.locator("[data-timeline]").evaluate(FOLLOW)
 
     def followed(self) -> tuple[list[str], list[str]]:
-        """Return the recorded states of the answer's text and the number of its text nodes."""
+        """Return the recorded states of the answer's text and the names of its blocks."""
         seen = self.page.evaluate(FOLLOWED)
         return seen["states"], seen["nodes"]

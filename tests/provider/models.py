@@ -76,8 +76,12 @@ async def held(chat: Chat) -> None:
 
 
 async def sample(chat: Chat) -> None:
-    """`sample-review`: one of SAMPLES; it pauses at PAUSE until `Provider.release`."""
-    begin, _pause, end = SAMPLES[chat.model.removeprefix("sample-")].partition(PAUSE)
+    """`sample-review`: one of SAMPLES; it pauses at PAUSE until `Provider.release`.
+
+    A number behind the name makes several models of one sample.
+    """
+    name = re.sub(r"-\d+$", "", chat.model.removeprefix("sample-"))
+    begin, _pause, end = SAMPLES[name].partition(PAUSE)
     await chat.send_text(chunks(begin), rate=120, finish=None)
     if end:
         await chat.released.wait()

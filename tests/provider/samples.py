@@ -23,4 +23,31 @@ Six of the 14 interviews mention the payment step. The complaints fall into thre
 3. It says failed, but the card company’s text arr▮ives first. (2 people)
 """
 
-SAMPLES = {"review": REVIEW, "interviews": INTERVIEWS}
+MARKDOWN = """\
+## Where the time goes
+
+The **payment step** takes most of it, as `approve()` waits for the gateway. Three things stand out:
+
+- Retries start at once, without a pause.
+- The client has a fixed limit.
+  - It is older than the gateway.
+
+| Step | Calls | Median |
+|:-----|------:|-------:|
+| Approve | 1,016 | 3.2 s |
+| Capture | 998 | 0.4 s |
+
+```python payments/gateway.py
+async def approve(order: Order) -> Receipt:
+    return await client.post("/approve", key=order.key)
+```
+
+- [x] Measure
+- [ ] Raise the limit
+
+The cost of a retry is $c = \\frac{n}{2}$, which is about $5 a day. See [the report](https://a.example/r).
+
+Nothing else▮ needs a change.
+"""
+
+SAMPLES = {"review": REVIEW, "interviews": INTERVIEWS, "markdown": MARKDOWN}

@@ -23,8 +23,9 @@ export function startKeyboardNavigation(timeline) {
     const all = articles();
     settle(all, all.find((article) => article.contains(document.activeElement)) ?? all.at(-1));
   };
-  // New messages and their buttons are rendered without a tabindex.
-  new MutationObserver(settleLast).observe(timeline, { childList: true, subtree: true });
+  // New messages and their buttons are rendered without a tabindex. The text of an answer changes in each frame.
+  const isText = (/** @type {MutationRecord} */ { target }) => /** @type {Element} */ (target).closest("[data-body]") !== null;
+  new MutationObserver((records) => records.every(isText) || settleLast()).observe(timeline, { childList: true, subtree: true });
   settleLast();
 }
 

@@ -1,17 +1,32 @@
 // @ts-check
-// The body of a message: plain text while it streams, the server's HTML when it is complete.
+// The body of a message: Markdown that grows while an answer streams, the server's HTML when it is complete.
 
 import { clone } from "../elements.js";
+import { setFormula } from "../markdown/formula.js";
+import { replaceDifferent } from "../markdown/replacement.js";
+import { MarkdownStream } from "../markdown/stream.js";
+
+/** The unfinished answers. @type {WeakMap<Element, MarkdownStream>} */
+const streams = new WeakMap();
 
 /**
  * The only place that parses HTML. `html` must come from rooms/markup on the server, which sanitizes it
- * by an allow-list.
+ * by an allow-list. After a stream, blocks that are equal already are kept.
  * @param {HTMLElement} body
- * @param {string} html
+ * @param {{html: string, text: string}} message
  * @param {string} handle of the reader
  */
-export function setHtml(body, html, handle) {
-  body.innerHTML = html;
+export function setHtml(body, { html, text }, handle) {
+  const stream = streams.get(body);
+  if (stream) {
+    streams.delete(body);
+    stream.finish(text);
+    const template = document.createElement("template");
+    template.innerHTML = html;
+    replaceDifferent(body, template.content);
+  } else {
+    body.innerHTML = html;
+  }
   decorate(body, handle);
 }
 
@@ -24,16 +39,18 @@ export function decorate(body, handle) {
   for (const code of body.querySelectorAll(".code:not(:has(.code-copy))")) {
     code.append(clone("copy-code"));
   }
+  for (const formula of body.querySelectorAll(".math:not(:has(math))")) setFormula(formula, formula.textContent ?? "");
 }
 
-/**
- * Shows a streaming text. Only new text is appended, so that a selection in it is kept.
- * @param {HTMLElement} body
- * @param {string} text
- */
+/** Shows the text so far of an unfinished answer. @param {HTMLElement} body @param {string} text */
+export function setGrowing(body, text) {
+  let stream = streams.get(body);
+  if (!stream) streams.set(body, (stream = new MarkdownStream(body)));
+  stream.write(text);
+}
+
+/** Shows a text without formatting. @param {HTMLElement} body @param {string} text */
 export function setPlain(body, text) {
-  const [node] = body.childNodes;
-  if (!(node instanceof Text) || body.childNodes.length > 1) return body.replaceChildren(text);
-  if (text.startsWith(node.data)) node.appendData(text.slice(node.data.length));
-  else node.data = text;
+  streams.delete(body);
+  if (body.textContent !== text || body.childElementCount) body.replaceChildren(text);
 }

@@ -4,7 +4,7 @@
 import { elapsed } from "../dates.js";
 import { clone, part, setMark, setText } from "../elements.js";
 import { shownHandle } from "../namesakes.js";
-import { setHtml, setPlain } from "./message_body.js";
+import { setGrowing, setHtml, setPlain } from "./message_body.js";
 import { fill, gettext, ngettext } from "../../maru/translations.js";
 
 /** @typedef {import("../elements.js").Speaker} Speaker */
@@ -48,14 +48,14 @@ export function setIdentity(article, { id, seq, created_at: at }) {
   part(article, ".message-time > time").setAttribute("datetime", at);
 }
 
-/** @param {HTMLElement} article @param {string} html @param {string} handle of the reader */
-export function setWhole(article, html, handle) {
-  setHtml(part(article, "[data-body]"), html, handle);
+/** @param {HTMLElement} article @param {Message} message @param {string} handle of the reader */
+export function setWhole(article, message, handle) {
+  setHtml(part(article, "[data-body]"), message, handle);
 }
 
-/** @param {HTMLElement} article @param {string} text */
+/** Shows the text of an unfinished answer as Markdown. @param {HTMLElement} article @param {string} text */
 export function setStreamed(article, text) {
-  setPlain(part(article, "[data-body]"), text);
+  setGrowing(part(article, "[data-body]"), text);
 }
 
 /**
@@ -74,7 +74,7 @@ export function setAnswerState(article, state, rules, { run, stoppedBy, why, may
   setStopButton(article, rules);
   setEnd(article, state, rules, run, stoppedBy);
   setText(article, "[data-figures]", rules.figures ? foot(run, why) : "");
-  if (state === "queued") setStreamed(article, queueWords(run?.position ?? null));
+  if (state === "queued") setPlain(part(article, "[data-body]"), queueWords(run?.position ?? null));
 }
 
 /** @param {HTMLElement} article @param {Record<string, boolean>} maySee by name of the button */

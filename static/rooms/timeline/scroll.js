@@ -48,7 +48,7 @@ export class Scroll {
    * @param {number} [added] the number of added messages by others
    */
   keep(change, added = 0) {
-    const stays = this.#atEnd ? null : this.#firstInView();
+    const stays = this.#atEnd ? undefined : this.#firstInView();
     const before = stays?.getBoundingClientRect().top ?? 0;
     change();
     if (this.#atEnd) this.box.scrollTop = 0;
@@ -63,12 +63,12 @@ export class Scroll {
     return articles.findLast((article) => article.getBoundingClientRect().top < end - 16);
   }
 
-  /** @returns {Element | undefined} */
+  /** @returns {Element | undefined} the first block of text in view, or the first message */
   #firstInView() {
     const top = this.box.getBoundingClientRect().top;
-    return [...this.box.querySelectorAll(".message")].find(
-      (article) => article.getBoundingClientRect().bottom > top,
-    );
+    const article = firstBelow(this.box.querySelectorAll(".message"), top);
+    const blocks = article?.querySelector("[data-body]")?.children ?? [];
+    return firstBelow(blocks, top) ?? article;
   }
 
   #onScroll() {
@@ -85,4 +85,19 @@ export class Scroll {
     const words = fill(ngettext("%(count)s new", "%(count)s new", count), { count });
     part(this.newer, "[data-newer-words]").textContent = words;
   }
+}
+
+/**
+ * @param {ArrayLike<Element>} elements one below the other
+ * @param {number} top
+ * @returns {Element | undefined} the first that ends below `top`
+ */
+function firstBelow(elements, top) {
+  let [low, high] = [0, elements.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (elements[middle].getBoundingClientRect().bottom > top) high = middle;
+    else low = middle + 1;
+  }
+  return elements[low];
 }

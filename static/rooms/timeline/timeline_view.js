@@ -19,6 +19,7 @@ import {
 } from "./message_view.js";
 import { clone, part, speakerOf } from "../elements.js";
 import { decorate } from "./message_body.js";
+import { FrameCommits } from "./frame_commits.js";
 import { setReactions } from "./reactions.js";
 
 /** @typedef {import("../room_state.js").Change} Change */
@@ -38,14 +39,16 @@ export class TimelineView {
   /**
    * @param {HTMLElement} timeline
    * @param {RoomState} state
-   * @param {{handle: string, attempts: number, count: () => void}} options
+   * @param {{handle: string, attempts: number, count: () => void, keepPlace: (change: () => void) => void}} options
+   *   `keepPlace` calls a change that what is being read must not move with
    */
-  constructor(timeline, state, { handle, attempts, count }) {
+  constructor(timeline, state, { handle, attempts, count, keepPlace }) {
     this.timeline = timeline;
     this.state = state;
     this.handle = handle;
     this.attempts = attempts;
     this.count = count;
+    this.growing = new FrameCommits(keepPlace, setStreamed);
     this.register(this.articles);
     const unread = timeline.querySelector("[data-unread]");
     if (unread instanceof HTMLElement) labelUnreadLine(unread);
@@ -83,7 +86,7 @@ export class TimelineView {
       else if (change.what === "steps") this.#showSteps(change.run);
       else if (change.what === "personas" || change.what === "people") this.#showSpeakers();
     }
-    this.count();
+    if (changes.some(({ what }) => what !== "text")) this.count();
   }
 
   /** @param {string} run @returns {HTMLElement | undefined} */
@@ -162,12 +165,13 @@ export class TimelineView {
 
   /** @param {HTMLElement} article @param {Message} message */
   #fillIn(article, message) {
+    if (message.status !== "streaming") this.growing.drop(article);
     if (message.deleted) {
       setDeleted(article);
     } else if (message.status === "streaming") {
-      setStreamed(article, this.state.live.get(message.id)?.text ?? "");
+      this.growing.set(article, this.state.live.get(message.id)?.text ?? "");
     } else {
-      setWhole(article, message.html, this.handle);
+      setWhole(article, message, this.handle);
     }
     if (message.author.kind === "persona") this.#refresh(article);
     else setPersonState(article, message);
@@ -193,7 +197,7 @@ export class TimelineView {
     const article = this.#messages.get(id);
     const live = this.state.live.get(id);
     if (!article || !live) return;
-    setStreamed(article, live.text);
+    this.growing.set(article, live.text);
     const state = this.state.answerState(this.messageOf(article));
     if (article.dataset.state !== state) this.#refresh(article);
   }
