@@ -42,6 +42,26 @@ FAILURE_SENTENCES: Final[dict[FailureCode, str | Promise]] = {
     ),
 }
 
+FailureReason = Literal["quota", "key", "model", "filter", "key_unreadable"]
+
+REASON_SENTENCES: Final[dict[FailureReason, str | Promise]] = {
+    "quota": _(
+        "The account at the model provider has no credit left. "
+        "Ask a team admin to check the account."
+    ),
+    "key": _(
+        "The model provider refused the key of this connection. Ask a team admin to check it."
+    ),
+    "model": _("The model provider does not know this model. Ask a team admin to check its name."),
+    "filter": _(
+        "A filter of the model provider blocked this answer. Rephrase your question and try again."
+    ),
+    "key_unreadable": _(
+        "The key of its connection cannot be read. Ask a team admin to enter it again."
+    ),
+}
+"""Reasons that are more exact than a code, each with its sentence."""
+
 
 @dataclass(frozen=True, slots=True)
 class PersonaSpec:
@@ -155,20 +175,24 @@ Part = Text | ToolStarted | ToolFinished | Finished
 class AnswerFailed(Exception):
     """The answer failed.
 
-    `detail` is one sentence for the room, without a host, a key or a path. `retry_after` is the
-    delay in seconds that the provider requested. `usage` holds the tokens that are known so far.
+    The sentence for the room is worded when it is shown: see `rooms.protocol.failures`. `reason` is
+    a key of its sentences, or empty if the code says enough; `persona` is the name in the sentence.
+    `retry_after` is the delay in seconds that the provider requested. `usage` holds the tokens that
+    are known so far.
     """
 
     def __init__(
         self,
         code: FailureCode,
-        detail: str | Promise | None = None,
+        reason: str = "",
         *,
+        persona: str = "",
         retry_after: float | None = None,
         usage: Usage | None = None,
     ) -> None:
         super().__init__(code)
         self.code: FailureCode = code
-        self.detail = str(detail or FAILURE_SENTENCES[code])
+        self.reason = reason
+        self.persona = persona
         self.retry_after = retry_after
         self.usage = usage

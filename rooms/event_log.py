@@ -56,12 +56,12 @@ def record(room: Room, *events: DurableEvent) -> None:
 
 
 def _count_messages(room: Room, events: tuple[DurableEvent, ...]) -> None:
-    """Count created and deleted messages in the row of the room."""
+    """Count created and deleted messages in the row of the room; an answer counts once."""
     for event in events:
-        if isinstance(event, MessageCreated):
+        if isinstance(event, MessageCreated) and event.message.replaces is None:
             room.message_count += 1
             room.last_message_at = timezone.now()
-        elif isinstance(event, MessageDeleted):
+        elif isinstance(event, MessageDeleted) and event.message.replaced_by is None:
             room.deleted_seq = max(room.deleted_seq, event.message.seq)
 
 

@@ -31,6 +31,10 @@ OF_MESSAGES: Final = [
     Index(fields=["room", "seq"], condition=Q(deleted_at__isnull=False), name="message_deleted"),
     Index(fields=["user"], condition=Q(user__isnull=False), name="message_of_user"),
     Index(fields=["reply_to"], condition=Q(reply_to__isnull=False), name="message_replies"),
+    Index(
+        fields=["room", "pinned_seq"], condition=Q(pinned_seq__isnull=False), name="message_pinned"
+    ),
+    Index(fields=["pinned_by"], condition=Q(pinned_by__isnull=False), name="message_pinned_by"),
 ]
 
 # The indexes of queued and running runs hold few of the rows. None has `lease_until`, so that a

@@ -134,6 +134,13 @@ def access_message(user: User, message_id: UUID, permission: str) -> Message:
     return message
 
 
+def lock_message(user: User, message_id: UUID, permission: str) -> tuple[Room, Message]:
+    """Check the permission, lock the room of a message and return both, read under the lock."""
+    room_id = access_message(user, message_id, VIEW).room_id
+    room = lock_room(user, room_id, permission)
+    return room, room.messages.get(pk=message_id)
+
+
 def access_run(user: User, run_id: UUID, permission: str) -> Run:
     """Return the run if `user` has the permission in its room; raises NotFound or Forbidden."""
     room = _judge(_OF_RUN(user=user.pk, run=run_id), user, permission)

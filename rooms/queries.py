@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
 from django.utils.translation import gettext as _
+from msgspec import structs
 
 from accounts.models import User
 from accounts.services.people import matching_users
@@ -20,18 +21,22 @@ from rooms.models import (
     RoomRole,
     Run,
     RunState,
+    Vote,
 )
 from rooms.protocol.payloads import MessageBody, RoomState, RunBody
 from rooms.protocol.serializers import (
     member_body,
     message_body,
     persona_body,
+    pinned_body,
     room_body,
     run_body,
 )
 from rooms.runs import queue
 
 PAGE: Final = 50
+BESIDE: Final = 25
+"""The maximum number of messages before, and of messages after, the message of a link."""
 MEMBERS: Final = 100
 """The maximum number of members in a state."""
 MAX_BYTES: Final = 2**20
@@ -43,14 +48,18 @@ def room_state(
     permissions: list[str],
     before: int | None = None,
     present: Collection[UUID] = (),
+    around: Message | None = None,
 ) -> RoomState:
-    """Return the room: the newest messages, first members, personas and active runs.
+    """Return the room: the newest messages, first members, personas, active runs and pins.
 
-    With `before`, the messages are those before that seq, and the active runs are left out.
-    `present` are users who are online.
+    With `before`, the messages are those before that seq; with `around`, those before and after a
+    message. Then the active runs are left out. `present` are users who are online.
     """
-    messages, complete = newest_messages(room, before)
-    runs = _active_runs(room) if before is None else []
+    if around is not None:
+        messages, complete = messages_around(room, around)
+    else:
+        messages, complete = newest_messages(room, before)
+    runs = _active_runs(room) if before is None and around is None else []
     authors = [m.author.id for m in messages if m.author.kind == AuthorKind.USER]
     asking = [run.requested_by for run in runs]
     members, count = first_members(room, {*authors, *asking} - {None}, present)
@@ -63,7 +72,13 @@ def room_state(
         messages=messages,
         messages_complete=complete,
         runs=runs,
+        pins=[pinned_body(message) for message in pinned_messages(room).order_by("-pinned_seq")],
     )
+
+
+def pinned_messages(room: Room) -> QuerySet[Message]:
+    """Return the pinned messages of a room."""
+    return room.messages.filter(pinned_seq__isnull=False)
 
 
 def first_members(
@@ -157,7 +172,7 @@ def newest_messages(room: Room, before: int | None = None) -> tuple[list[Message
 
     Also return True if there are no earlier ones. At most PAGE messages of MAX_BYTES are returned.
     """
-    messages = room.messages.order_by("-seq")
+    messages = room.messages.current().order_by("-seq")
     if before is not None:
         messages = messages.filter(seq__lt=before)
     found = list(messages[: PAGE + 1])
@@ -165,11 +180,55 @@ def newest_messages(room: Room, before: int | None = None) -> tuple[list[Message
     return bodies(shown[::-1]), len(shown) == len(found)
 
 
+def is_among_newest(room: Room, message: Message) -> bool:
+    """Return True if the newest PAGE messages of the room contain the message."""
+    later = room.messages.current().filter(seq__gt=message.seq).order_by("seq")
+    return len(later.values_list("seq")[:PAGE]) < PAGE
+
+
+def versions_of(room: Room, message: Message) -> list[Message]:
+    """Return all versions of an answer, oldest first; one query for each other version."""
+    found = [message]
+    while (before := found[0].replaces) is not None:
+        found.insert(0, room.messages.get(pk=before))
+    while (after := found[-1].replaced_by) is not None:
+        found.append(room.messages.get(pk=after))
+    return found
+
+
+def messages_around(room: Room, message: Message) -> tuple[list[MessageBody], bool]:
+    """Return a message with the messages before and after it, oldest first.
+
+    A version of an answer that was replaced is returned in the place of the last version. Also
+    return True if there are no earlier messages. On each side, at most BESIDE messages of MAX_BYTES
+    are returned.
+    """
+    messages, place = room.messages.current(), versions_of(room, message)[-1].seq
+    before = list(messages.filter(seq__lt=place).order_by("-seq")[: BESIDE + 1])
+    after = messages.filter(seq__gt=place).order_by("seq")[:BESIDE]
+    earlier = within_bytes([message, *before[:BESIDE]])
+    later = within_bytes([message, *after])[1:]
+    return bodies([*earlier[::-1], *later]), len(earlier) == len(before) + 1
+
+
 def within_bytes(messages: Sequence[Message]) -> list[Message]:
     """Return the first of `messages` that have MAX_BYTES together, at least one."""
     sizes = accumulate(len(m.text.encode()) + len(m.html.encode()) for m in messages)
     return [
         m for m, size in zip(messages, sizes, strict=True) if m is messages[0] or size <= MAX_BYTES
+    ]
+
+
+def with_votes_of(user: User, messages: Sequence[MessageBody]) -> list[MessageBody]:
+    """Return messages with the votes of `user`; one query if any of them has votes."""
+    voted = [message.id for message in messages if message.votes is not None]
+    own = Vote.objects.filter(user=user, message__in=voted) if voted else Vote.objects.none()
+    mine = dict(own.values_list("message_id", "value"))
+    return [
+        structs.replace(message, votes=structs.replace(message.votes, mine=mine.get(message.id, 0)))
+        if message.votes is not None
+        else message
+        for message in messages
     ]
 
 

@@ -1,4 +1,4 @@
-"""Maps each failure of a provider call to an `AnswerFailed` with a code and a sentence.
+"""Maps each failure of a provider call to an `AnswerFailed` with a code and a reason.
 
 Exception texts and response bodies are neither shown nor logged: they can quote keys.
 """
@@ -11,31 +11,17 @@ from typing import Final
 
 import httpx
 import structlog
-from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
 
 from agents.engine.stream.chat import ErrorReport
-from agents.engine_types import AnswerFailed
+from agents.engine_types import AnswerFailed, FailureReason
 
 RETRYABLE_STATUSES: Final = frozenset({408, 425, 429})
 REFUSING_STATUSES: Final = frozenset({400, 401, 402, 403, 404, 422})
 """Statuses for a request that fails again in the same way, also if the error says "busy"."""
 TRANSPORT_ERRORS: Final = (httpx.TransportError, OSError)
 
-_PERMANENT: Final[dict[str | None, Promise]] = {
-    "quota": _(
-        "The account at the model provider has no credit left. "
-        "Ask a team admin to check the account."
-    ),
-    "key": _(
-        "The model provider refused the key of this connection. Ask a team admin to check it."
-    ),
-    "model": _("The model provider does not know this model. Ask a team admin to check its name."),
-    "filter": _(
-        "A filter of the model provider blocked this answer. Rephrase your question and try again."
-    ),
-}
-"""Kinds of errors that a retry cannot cure, each with its sentence."""
+_PERMANENT: Final[tuple[FailureReason, ...]] = ("quota", "key", "model", "filter")
+"""Kinds of errors that a retry cannot cure, in the order in which they are looked for."""
 
 # Codes of errors in snake case. The first kind that matches counts: `throttling_quota` is busy.
 _ERROR_KINDS: Final = {
@@ -112,9 +98,9 @@ def from_error(
     processed, and report the actual status in the error. Without any of these, the text decides.
     """
     kinds = {kind for word in report.words if (kind := _kind(word))}
-    for kind, detail in _PERMANENT.items():
-        if kind in kinds:
-            return AnswerFailed("provider_refused", detail)
+    for reason in _PERMANENT:
+        if reason in kinds:
+            return AnswerFailed("provider_refused", reason)
     number = report.status or status
     if "busy" in kinds and number not in REFUSING_STATUSES:
         return AnswerFailed("provider_unavailable", retry_after=retry_after)
@@ -124,7 +110,7 @@ def from_error(
         return AnswerFailed("provider_refused")
     kind = _kind(report.message)
     if kind in _PERMANENT:
-        return AnswerFailed("provider_refused", _PERMANENT[kind])
+        return AnswerFailed("provider_refused", kind)
     return AnswerFailed("provider_unavailable", retry_after=retry_after)
 
 
@@ -132,11 +118,11 @@ def _from_number(status: int, retry_after: float | None) -> AnswerFailed:
     if status in RETRYABLE_STATUSES or status >= 500:
         return AnswerFailed("provider_unavailable", retry_after=retry_after)
     if status in (401, 403):
-        return AnswerFailed("provider_refused", _PERMANENT["key"])
+        return AnswerFailed("provider_refused", "key")
     if status == 402:
-        return AnswerFailed("provider_refused", _PERMANENT["quota"])
+        return AnswerFailed("provider_refused", "quota")
     if status == 404:
-        return AnswerFailed("provider_refused", _PERMANENT["model"])
+        return AnswerFailed("provider_refused", "model")
     return AnswerFailed("provider_refused")
 
 
@@ -152,7 +138,7 @@ def from_finish_reason(reason: str | None) -> AnswerFailed | None:
     if _COMPLETE.fullmatch(word):
         return None
     if _FILTER_ENDS.search(word):
-        return AnswerFailed("provider_refused", _PERMANENT["filter"])
+        return AnswerFailed("provider_refused", "filter")
     if _LENGTH_ENDS.search(word):
         return AnswerFailed("too_long")
     if _ERROR_ENDS.search(word):

@@ -179,10 +179,7 @@ def build_spec(persona: Persona) -> PersonaSpec:
     try:
         key = decrypt(connection.key_encrypted) if connection.key_encrypted else ""
     except KeyUnreadable:
-        raise AnswerFailed(
-            "not_allowed",
-            _("The key of its connection cannot be read. Ask a team admin to enter it again."),
-        ) from None
+        raise AnswerFailed("not_allowed", "key_unreadable") from None
     return PersonaSpec(
         team_id=persona.team_id,
         connection_id=connection.pk,

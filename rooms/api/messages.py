@@ -4,6 +4,7 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext_lazy as _
 from msgspec import Meta, Struct, structs
 
 from accounts.api.bodies import Body, json_response
@@ -11,7 +12,7 @@ from accounts.api.idempotency import derived_id
 from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, page_of
 from accounts.api.parameters import Header
 from accounts.api.routing import Gate, Routes
-from accounts.errors import Conflict, Invalid
+from accounts.errors import Conflict, Invalid, NotFound
 from accounts.models import User
 from rooms import event_log, queries, services
 from rooms.models import Message, Room, Run
@@ -30,6 +31,9 @@ routes = Routes("messages")
 Seq = Annotated[int, Meta(ge=0, lt=2**53)]
 Before = Annotated[Seq, Meta(description="only messages before this seq")]
 After = Annotated[Seq, Meta(description="only messages after this seq")]
+Around = Annotated[
+    UUID, Meta(description="the id of a message: return it with 25 messages before and after it")
+]
 AfterSeq = Annotated[Seq, Meta(description="the last seq that the client has")]
 LastEventId = Annotated[Seq, Header("Last-Event-ID"), Meta(description="overrides `after`")]
 
@@ -86,20 +90,35 @@ def get_messages(
     *,
     before: Before | None = None,
     after: After | None = None,
+    around: Around | None = None,
 ) -> Page[MessageBody]:
-    messages = room.messages.all()
+    if around is not None:
+        if (before, after, cursor) != (None, None, None):
+            raise Invalid(fields={"around": _("Use it without before, after and cursor.")})
+        return _page_around(user, room, around)
+    messages = room.messages.current()
     if before is not None:
         messages = messages.filter(seq__lt=before)
     if after is not None:
         messages = messages.filter(seq__gt=after)
     return page_of(
         messages,
-        queries.bodies,
+        lambda rows: queries.with_votes_of(user, queries.bodies(rows)),
         limit=limit,
         cursor=cursor,
         key="seq",
         fitting=queries.within_bytes,
     )
+
+
+def _page_around(user: User, room: Room, message_id: UUID) -> Page[MessageBody]:
+    """Return a message and its neighbours; raises NotFound for a message of another room."""
+    message = room.messages.filter(pk=message_id).first()
+    if message is None:
+        raise NotFound
+    found, complete = queries.messages_around(room, message)
+    items = queries.with_votes_of(user, found[::-1])
+    return Page(items=items, next=None if complete else str(found[0].seq))
 
 
 @routes.add(
@@ -122,7 +141,7 @@ def post_message(
 
 @routes.add("GET /messages/{uuid:message_id}", Gate(access_message, VIEW), summary="Get a message")
 def get_message(user: User, message: Message) -> MessageBody:
-    (body,) = queries.bodies([message])
+    (body,) = queries.with_votes_of(user, queries.bodies([message]))
     return body
 
 

@@ -30,12 +30,14 @@ from rooms.fanout.publisher import (
     RoomEnvelope,
 )
 from rooms.fanout.transport import Frame
+from rooms.models import MessageStatus
 from rooms.protocol.compact import compact_delta, compact_started
 from rooms.protocol.events import MessageDelta, RoomRemoved, encode
 
 log = structlog.get_logger(__name__)
 
 ANSWER_ENDS: Final = frozenset({"message.completed", "message.updated"})
+"""The types of the events that may end an answer: see `_has_ended`."""
 DECODED: Final = ANSWER_ENDS | {"member.removed", "run.started"}
 """The types of events that the topic decodes; all others are forwarded as bytes."""
 
@@ -52,6 +54,7 @@ class Source(Struct, frozen=True):
 class _Message(Struct):
     id: UUID
     run: UUID | None = None
+    status: str = ""
 
 
 class _Run(Struct):
@@ -68,6 +71,19 @@ class _Event(Struct):
 
 
 _decoder = msgspec.json.Decoder(_Event)
+
+
+def _has_ended(message: _Message) -> bool:
+    """Return False for a streaming answer: `message.updated` also reports its pin."""
+    return message.status != MessageStatus.STREAMING
+
+
+def _ended_answer(entry: LogEntry) -> _Message | None:
+    """Return the message that `entry` shows without the status streaming, or None."""
+    if entry.type not in ANSWER_ENDS:
+        return None
+    message = _decoder.decode(entry.frame).message
+    return message if message is not None and _has_ended(message) else None
 
 
 class Gap(Struct, frozen=True):
@@ -182,9 +198,7 @@ class Topic:
         A dropped last delta leaves no gap in the deltas' seqs, so the delta store must be read
         before the end is delivered.
         """
-        if entry.type not in ANSWER_ENDS:
-            return False
-        message = _decoder.decode(entry.frame).message
+        message = _ended_answer(entry)
         return message is not None and self._position(message.id) is not None
 
     def _apply_delta(self, delta: Delta) -> Gap | None:
@@ -237,7 +251,7 @@ class Topic:
             self.positions.answers[event.run.answer] = Position(
                 event.run.attempt, -1, self.positions.seq
             )
-        elif entry.type in ANSWER_ENDS and event.message is not None:
+        elif entry.type in ANSWER_ENDS and event.message is not None and _has_ended(event.message):
             self.positions.end_answer(event.message.id)
             self.delivery.streams.end(event.message.id)
         self._advanced.set()
@@ -310,7 +324,7 @@ class Topic:
 
     async def _read_tail(self, entry: LogEntry) -> None:
         """If `entry` ends an answer, deliver the stored deltas before it."""
-        message = _decoder.decode(entry.frame).message if entry.type in ANSWER_ENDS else None
+        message = _ended_answer(entry)
         if message is None or message.run is None:
             return
         position = self._position(message.id)

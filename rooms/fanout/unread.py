@@ -61,7 +61,7 @@ def _count(rows: QuerySet[Any]) -> Coalesce:
 _DELETED: Final = Case(
     When(
         read_seq__lt=F("room__deleted_seq"),
-        then=_count(Message.objects.filter(deleted_at__isnull=False)),
+        then=_count(Message.objects.current().filter(deleted_at__isnull=False)),
     ),
     default=Value(0),
     output_field=BigIntegerField(),
@@ -159,7 +159,7 @@ def messages_up_to(room: Room, seq: int) -> int:
     """
     if seq >= room.last_seq:
         return room.message_count
-    after = room.messages.filter(seq__gt=seq, seq__lte=room.last_seq).order_by()
+    after = room.messages.current().filter(seq__gt=seq, seq__lte=room.last_seq).order_by()
     return room.message_count - len(after.values_list("seq")[: 2 * COUNT_LIMIT])
 
 

@@ -6,6 +6,7 @@ from rooms.models.messages import (
     Message,
     MessageStatus,
     RoomEvent,
+    Vote,
 )
 from rooms.models.rooms import (
     MAX_PERSONA_TURNS,
@@ -54,6 +55,7 @@ __all__ = [
     "RunQuerySet",
     "RunState",
     "TeamQuota",
+    "Vote",
     "Why",
     "Worker",
 ]

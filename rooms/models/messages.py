@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from django.db import models
 from django.utils import timezone
@@ -26,12 +26,19 @@ class AuthorKind(models.TextChoices):
     PERSONA = "persona"
 
 
+class MessageQuerySet(models.QuerySet["Message"]):
+    def current(self) -> Self:
+        """Filter out the versions of answers that a later version has replaced."""
+        return self.filter(replaced_by=None)
+
+
 class Message(models.Model):
     """A message of a user, or an answer of a persona, which a run writes.
 
-    `seq` is the seq of the `message.created` event and orders the messages of a room. The `text` of
-    a streaming answer is empty: its deltas are in the delta store until the run ends. A deleted
-    message keeps its seq and has no text.
+    `seq` is the seq of the `message.created` event and orders the messages of a room. A new version
+    of an answer takes the seq of the version that it replaces, which gets the seq of the event. The
+    `text` of a streaming answer is empty: its deltas are in the delta store until the run ends. A
+    deleted message keeps its seq and has no text.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -59,6 +66,23 @@ class Message(models.Model):
     capped_at = models.PositiveSmallIntegerField(null=True)
     # Maps an emoji to the ids of users; changed under the lock of the room.
     reactions = models.JSONField(default=dict)
+    # The ids of the version before and of the version after this one; `answer_version` counts them.
+    replaces = models.UUIDField(null=True)
+    replaced_by = models.UUIDField(null=True)
+    answer_version = models.PositiveSmallIntegerField(default=1, db_default=1)
+    # The number of the version of the persona that answered.
+    persona_version = models.PositiveIntegerField(null=True)
+    # The numbers of `Vote`s, changed under the lock of the room.
+    votes_up = models.PositiveIntegerField(default=0, db_default=0)
+    votes_down = models.PositiveIntegerField(default=0, db_default=0)
+    # The seq of the event that pinned the message, which orders the pins of a room.
+    pinned_seq = models.PositiveBigIntegerField(null=True)
+    pinned_at = models.DateTimeField(null=True)
+    pinned_by = models.ForeignKey(
+        User, models.SET_NULL, null=True, db_index=False, related_name="+"
+    )
+
+    objects = MessageQuerySet.as_manager()
 
     class Meta:
         default_permissions = ()
@@ -74,6 +98,30 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return str(self.pk)
+
+
+class Vote(models.Model):
+    """A user's opinion on an answer: `value` is 1 or -1. It counts after the account is deleted.
+
+    People who may edit the persona read the `note`.
+    """
+
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="votes")
+    persona = models.ForeignKey(Persona, on_delete=models.CASCADE, related_name="+")
+    user = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    value = models.SmallIntegerField()
+    note = models.CharField(max_length=400, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        default_permissions = ()
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["message", "user"], name="vote_once"),
+            models.CheckConstraint(condition=models.Q(value__in=[1, -1]), name="vote_value"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.value} on {self.message_id}"
 
 
 class Mention(models.Model):

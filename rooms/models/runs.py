@@ -62,6 +62,8 @@ class Run(models.Model):
     answer = models.OneToOneField(
         Message, null=True, on_delete=models.SET_NULL, related_name="answered_by"
     )
+    # The answer of which this run writes a new version.
+    replaces = models.UUIDField(null=True)
     # No constraint: usage and errors are kept when the persona is deleted.
     persona = models.ForeignKey(
         Persona, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="runs"
@@ -86,7 +88,9 @@ class Run(models.Model):
     lease_owner = models.CharField(max_length=64, blank=True)
     lease_until = models.DateTimeField(null=True)
     error_code = models.CharField(max_length=32, blank=True)
-    error_detail = models.CharField(max_length=400, blank=True)
+    # The sentence of the failure is worded when it is shown: see rooms.protocol.failures.
+    error_reason = models.CharField(max_length=32, blank=True)
+    error_persona = models.CharField(max_length=40, blank=True)
     input_tokens = models.PositiveIntegerField(null=True)
     output_tokens = models.PositiveIntegerField(null=True)
     queued_at = models.DateTimeField(default=timezone.now)

@@ -27,6 +27,7 @@ def panel_context(room: Room, state: RoomState) -> dict[str, Any]:
             for each in _by_role(state.members)
         ],
         "people_count": state.room.member_count,
+        "pins": state.pins,
         "today": _today(room),
     }
 

@@ -11,13 +11,14 @@ from accounts.fields import format_timestamp
 from accounts.models import User
 from accounts.names import LOOK_ALIKES
 from rooms import queries
-from rooms.models import ACTIVE, Room, Run
+from rooms.models import ACTIVE, Message, Room, Run
 from rooms.pages.answering import answering_line, answering_persona, has_answering_persona
 from rooms.pages.layout import RULES_FOR_SCRIPTS
 from rooms.pages.panel import panel_context, role_words
 from rooms.pages.starters import starters, welcome_words
 from rooms.pages.timeline import template_item, timeline_items
 from rooms.permissions import MANAGE, POST, permissions_in
+from rooms.protocol.failures import failure_sentences
 from rooms.protocol.payloads import MessageBody, RoomState, RunBody
 from rooms.protocol.serializers import run_body
 from rooms.runs.leases import MAX_ATTEMPTS
@@ -26,22 +27,29 @@ from rooms.runs.responders import usable_in
 QUICK_REACTIONS: Final = ("👍", "❤", "😄", "🎉", "👀", "✅", "🙏", "😢")
 
 
-def room_context(user: User, room: Room, before: int | None = None) -> dict[str, Any]:
-    """Return the context of the page; with `before`, of the messages before that seq.
+def room_context(
+    user: User, room: Room, *, before: int | None = None, around: Message | None = None
+) -> dict[str, Any]:
+    """Return the context of the page.
+
+    With `before` it shows the messages before that seq, with `around` those beside a message.
 
     `room` must have been read before this call: the socket catches up from its `last_seq`, so that
     an event during the other queries is not lost.
     """
-    state = queries.room_state(room, permissions_in(user, room), before)
+    state = queries.room_state(room, permissions_in(user, room), before, around=around)
     ended = _ended_runs(state.messages)
     usable = usable_in(room, user) if state.personas else set()
     unusable = [persona.id for persona in state.personas if persona.id not in usable]
+    is_live = before is None and around is None
     membership = room.members.filter(user=user).first()
-    read_seq = membership.read_seq if membership and before is None else None
+    read_seq = membership.read_seq if membership and is_live else None
     return {
         "room": room,
-        "items": timeline_items(user, state, ended, read_seq),
-        "before": before,
+        "items": timeline_items(user, state, ended, read_seq, _versions(room, around)),
+        "is_live": is_live,
+        "linked": around and around.pk,
+        "later": None if is_live else _later(room, state.messages),
         "earlier": None if state.messages_complete else state.messages[0].seq,
         "may_post": POST in state.permissions,
         "may_manage": MANAGE in state.permissions,
@@ -69,6 +77,21 @@ def _welcome(user: User, room: Room, state: RoomState) -> dict[str, Any] | None:
     }
 
 
+def _versions(room: Room, linked: Message | None) -> dict[UUID, int]:
+    """Return the number of versions of the linked answer, if it was replaced."""
+    if linked is None or linked.replaced_by is None:
+        return {}
+    return {linked.pk: len(queries.versions_of(room, linked))}
+
+
+def _later(room: Room, messages: Sequence[MessageBody]) -> UUID | None:
+    """Return the last of `messages` if the room has later ones, else None."""
+    last = messages[-1] if messages else None
+    if last and room.messages.current().filter(seq__gt=last.seq).exists():
+        return last.id
+    return None
+
+
 def _ended_runs(messages: Sequence[MessageBody]) -> list[RunBody]:
     """Return the ended runs of the shown answers; they contain `error` and `stopped_by`."""
     answers = [message.id for message in messages if message.run is not None]
@@ -91,4 +114,5 @@ def _data(user: User, seq: int, state: RoomState, ended: Sequence[RunBody]) -> d
         "layout": RULES_FOR_SCRIPTS,
         "look_alikes": {chr(letter): chr(like) for letter, like in LOOK_ALIKES.items()},
         "roles": role_words(),
+        "failures": failure_sentences(),
     }

@@ -248,7 +248,7 @@ def _data(row: RoomRow) -> list[Any]:
 
 def _last_lines(room_ids: Sequence[UUID]) -> dict[UUID, str]:
     """Return the author and the start of the last message of each room."""
-    said = Message.objects.filter(room=OuterRef("pk")).exclude(text="").order_by("-seq")
+    said = Message.objects.current().filter(room=OuterRef("pk")).exclude(text="").order_by("-seq")
     start = Left(F("text"), LAST_LINE)
     rooms = Room.objects.filter(pk__in=set(room_ids)).values_list(
         "pk",

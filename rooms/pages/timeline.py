@@ -1,9 +1,11 @@
 """The items of a timeline as the server renders them; `timeline_view.js` updates them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
+
+from msgspec import UNSET
 
 from accounts.models import User, Wood
 from agents.models import Lattice, Pigment
@@ -30,11 +32,15 @@ class Speaker:
 
 @dataclass(frozen=True, slots=True)
 class Reaction:
-    """An emoji, the number of users who reacted with it, and whether the reader is one of them."""
+    """An emoji, the number of users who reacted with it, and whether the reader is one of them.
+
+    `names` are the known ones of these users; a large room does not know all of its members.
+    """
 
     emoji: str
     count: int
     mine: bool
+    names: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +54,12 @@ class TimelineItem:
     at: datetime | None = None
     seq: int = 0
     edited: bool = False
+    pinned: bool = False
+    pinned_by: str = ""
+    version: int = 1
+    versions: int = 1
+    replaces: UUID | None = None
+    replaced_by: UUID | None = None
     reactions: tuple[Reaction, ...] = ()
     run: RunBody | None = None
     stopped_by: str = ""
@@ -82,17 +94,29 @@ class TimelineItem:
 
 
 def timeline_items(
-    user: User, state: RoomState, ended: Sequence[RunBody], read_seq: int | None
+    user: User,
+    state: RoomState,
+    ended: Sequence[RunBody],
+    read_seq: int | None,
+    versions: Mapping[UUID, int],
 ) -> list[TimelineItem]:
     """Return messages and queued runs as `user` sees them, laid out by `layout.place`.
 
-    `ended` are the runs behind answers of `state.messages` that have ended.
+    `ended` are the runs behind answers of `state.messages` that have ended. `versions` has the
+    number of versions of an answer of which a replaced version is shown.
     """
     runs = {run.id: run for run in [*ended, *state.runs]}
     namesakes = Namesakes(state)
     items = [
-        *(_message_item(user, state, message, runs, namesakes) for message in state.messages),
-        *(_queued_item(user, state, run, namesakes) for run in state.runs if run.answer is None),
+        *(
+            _message_item(user, state, message, runs, namesakes, versions=versions)
+            for message in state.messages
+        ),
+        *(
+            _queued_item(user, state, run, namesakes)
+            for run in state.runs
+            if run.answer is None and run.replaces is UNSET
+        ),
     ]
     placed = [Placed(i.speaker.kind, i.speaker.id, i.seq, i.at) for i in items]
     placements = place(placed, user.pk, read_seq)
@@ -125,6 +149,8 @@ def _message_item(
     message: MessageBody,
     runs: dict[UUID, RunBody],
     namesakes: Namesakes,
+    *,
+    versions: Mapping[UUID, int],
 ) -> TimelineItem:
     run = runs.get(message.run) if message.run else None
     stopper = run.stopped_by if run else None
@@ -133,20 +159,41 @@ def _message_item(
         speaker=_speaker(state, message.author, namesakes),
         state="deleted" if message.deleted else RULES.state_of_status[message.status],
         edited=message.edited_at is not None and not message.deleted,
-        reactions=tuple(
-            Reaction(emoji, len(users), user.pk in users)
-            for emoji, users in message.reactions.items()
-        ),
+        pinned=message.pinned is not None,
+        pinned_by=_name_of(state, message.pinned.by) if message.pinned else "",
+        version=message.answer_version,
+        versions=versions.get(message.id, message.answer_version),
+        replaces=message.replaces,
+        replaced_by=message.replaced_by,
+        reactions=_reactions(user, state, message),
         html=message.html,
         at=parse_time(message.created_at),
         seq=message.seq,
         run=run,
-        stopped_by=next((m.name for m in state.members if m.user == stopper), ""),
+        stopped_by=_name_of(state, stopper),
         why=why_words(message.why or ""),
         capped=0 if message.deleted else message.capped or 0,
         may_continue=MODERATE in state.permissions,
         may_stop=run is not None and _may_stop(user, state, run),
-        may_retry=run is not None and _may_retry(user, state, run),
+        may_retry=run is not None and message.replaced_by is None and _may_retry(user, state, run),
+    )
+
+
+def _name_of(state: RoomState, user_id: UUID | None) -> str:
+    """Return the name of a member; "" for a user who is unknown here."""
+    return next((member.name for member in state.members if member.user == user_id), "")
+
+
+def _reactions(user: User, state: RoomState, message: MessageBody) -> tuple[Reaction, ...]:
+    if not message.reactions:
+        return ()
+    names = {member.user: member.name for member in state.members}
+    return tuple(
+        Reaction(
+            *(emoji, len(users), user.pk in users),
+            names=", ".join(names[each] for each in users if each in names),
+        )
+        for emoji, users in message.reactions.items()
     )
 
 

@@ -2,7 +2,16 @@
 
 from django.urls import path
 
-from rooms.pages.views import cards, conversation, creation, direct, home, invitations, settings
+from rooms.pages.views import (
+    cards,
+    conversation,
+    creation,
+    direct,
+    home,
+    invitations,
+    settings,
+    votes,
+)
 
 app_name = "rooms"
 urlpatterns = [
@@ -41,6 +50,7 @@ urlpatterns = [
     ),
     path("rooms/<uuid:room_id>/", conversation.room, name="room"),
     path("rooms/<uuid:room_id>/messages/", conversation.post, name="post"),
+    path("rooms/<uuid:room_id>/messages/<uuid:message_id>/", conversation.message, name="message"),
     path("rooms/<uuid:room_id>/join/", conversation.join, name="join"),
     path("rooms/<uuid:room_id>/leave/", conversation.leave, name="leave"),
     path("rooms/<uuid:room_id>/row/", home.row, name="row"),
@@ -81,6 +91,9 @@ urlpatterns = [
         name="mute_persona",
     ),
     path("messages/<uuid:message_id>/continue/", conversation.go_on, name="continue"),
+    path(
+        "teams/<uuid:team_id>/personas/<uuid:persona_id>/votes/", votes.votes, name="persona_votes"
+    ),
     path("runs/<uuid:run_id>/cancel/", conversation.cancel, name="cancel"),
     path("runs/<uuid:run_id>/retry/", conversation.retry, name="retry"),
 ]

@@ -79,6 +79,12 @@ class MessageReact(Command, frozen=True, tag="message.react"):
     on: bool
 
 
+class MessagePin(Command, frozen=True, tag="message.pin"):
+    ref: Ref
+    message: UUID
+    on: bool
+
+
 class RunCancel(Command, frozen=True, tag="run.cancel"):
     ref: Ref
     run: UUID
@@ -110,6 +116,7 @@ AnyCommand = (
     | MessageEdit
     | MessageDelete
     | MessageReact
+    | MessagePin
     | RunCancel
     | RunRetry
     | RoomRead

@@ -20,6 +20,21 @@ class Author(Struct, frozen=True):
     handle: str
 
 
+class Pin(Struct, frozen=True):
+    """Who has pinned a message, and when; `by` is null if the account was deleted."""
+
+    by: UUID | None
+    at: Timestamp
+
+
+class Votes(Struct, frozen=True, kw_only=True):
+    """The votes on an answer. `mine` is only in responses to one user, not in events and states."""
+
+    up: int
+    down: int
+    mine: int | UnsetType = UNSET
+
+
 class MessageBody(Struct, frozen=True, kw_only=True):
     """A message; `html` is its text, rendered and sanitised."""
 
@@ -40,13 +55,39 @@ class MessageBody(Struct, frozen=True, kw_only=True):
     """The rule by which the persona was asked; messages of users have none."""
     capped: int | UnsetType = UNSET
     """The limit that stopped the chain of answers at this answer; see `turns.capped`."""
+    pinned: Pin | None = None
+    replaces: UUID | None = None
+    """The version of the answer before this one."""
+    replaced_by: UUID | None = None
+    """The version of the answer after this one; lists contain only the last version."""
+    answer_version: int = 1
+    """The number of this version of the answer."""
+    version: int | None = None
+    """The number of the version of the persona that answered."""
+    votes: Votes | None = None
+
+
+class PinnedBody(Struct, frozen=True, kw_only=True):
+    """A pinned message as the list of a room shows it; `text` is the start of its text."""
+
+    message: UUID
+    author: Author
+    text: str
+    pinned: Pin
 
 
 class RunError(Struct, frozen=True):
-    """The reason why a run failed: `code` for programs, `detail` for people."""
+    """The reason why a run failed: `code` for programs, `detail` for people.
+
+    `reason` is more exact than `code`, and `persona` is the name in its sentence. With both, a
+    client words the sentence in the language of its reader; events have `detail` in the language of
+    the question.
+    """
 
     code: str
     detail: str
+    reason: str | UnsetType = UNSET
+    persona: str | UnsetType = UNSET
 
 
 class RunUsage(Struct, frozen=True, kw_only=True):
@@ -74,6 +115,8 @@ class RunBody(Struct, frozen=True, kw_only=True):
     usage: RunUsage | None
     started_at: Timestamp | None
     ended_at: Timestamp | None
+    replaces: UUID | UnsetType = UNSET
+    """The answer of which the run writes a new version."""
 
 
 class MemberBody(Struct, frozen=True, kw_only=True):
@@ -132,6 +175,8 @@ class RoomState(Struct, frozen=True, kw_only=True):
     messages_complete: bool
     """True if there are no messages before `messages`."""
     runs: list[RunBody]
+    pins: list[PinnedBody] = []
+    """All pinned messages, the last pinned first."""
     permissions: list[str]
     """The only field that differs between members. The last field: see `with_permissions`."""
 

@@ -1,6 +1,7 @@
 """Functions that turn rows of the database into the structs of `rooms.protocol.payloads`."""
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from msgspec import UNSET, UnsetType
@@ -9,16 +10,23 @@ from accounts.fields import format_timestamp
 from agents.models import Persona
 from rooms.models import AuthorKind, Message, Room, RoomMember, Run
 from rooms.protocol.emoji import merge_variants
+from rooms.protocol.failures import failure_sentence
 from rooms.protocol.payloads import (
     Author,
     MemberBody,
     MessageBody,
     PersonaBody,
+    Pin,
+    PinnedBody,
     RoomBody,
     RunBody,
     RunError,
     RunUsage,
+    Votes,
 )
+
+PIN_TEXT: Final = 200
+"""The number of code points of a text in the list of pins, as in `static/rooms/room_state.js`."""
 
 
 def room_body(room: Room, member_count: int | UnsetType = UNSET) -> RoomBody:
@@ -64,17 +72,11 @@ def persona_body(persona: Persona) -> PersonaBody:
 
 def message_body(message: Message, run: Run | None = None) -> MessageBody:
     """Return the body of a message; `run` is the run that wrote it (None: a user wrote it)."""
-    by_user = message.author_kind == AuthorKind.USER
     return MessageBody(
         id=message.pk,
         room=message.room_id,
         seq=message.seq,
-        author=Author(
-            kind=message.author_kind,
-            id=message.user_id if by_user else message.persona_id,
-            name=message.author_name,
-            handle=message.author_handle,
-        ),
+        author=_author(message),
         text=message.text,
         html=message.html,
         reply_to=message.reply_to_id,
@@ -89,12 +91,52 @@ def message_body(message: Message, run: Run | None = None) -> MessageBody:
         deleted=message.deleted_at is not None,
         why=run.why if run else UNSET,
         capped=UNSET if message.capped_at is None else message.capped_at,
+        pinned=_pin(message),
+        replaces=message.replaces,
+        replaced_by=message.replaced_by,
+        answer_version=message.answer_version,
+        version=message.persona_version,
+        votes=_votes(message),
     )
 
 
+def pinned_body(message: Message) -> PinnedBody:
+    """Return a pinned message for the list of pins."""
+    pin = _pin(message)
+    if pin is None:
+        raise ValueError("the message is not pinned")
+    return PinnedBody(
+        message=message.pk, author=_author(message), text=message.text[:PIN_TEXT], pinned=pin
+    )
+
+
+def _author(message: Message) -> Author:
+    by_user = message.author_kind == AuthorKind.USER
+    return Author(
+        kind=message.author_kind,
+        id=message.user_id if by_user else message.persona_id,
+        name=message.author_name,
+        handle=message.author_handle,
+    )
+
+
+def _votes(message: Message) -> Votes | None:
+    if not message.votes_up and not message.votes_down:
+        return None
+    return Votes(up=message.votes_up, down=message.votes_down)
+
+
+def _pin(message: Message) -> Pin | None:
+    if message.pinned_at is None:
+        return None
+    return Pin(by=message.pinned_by_id, at=format_timestamp(message.pinned_at))
+
+
 def run_body(run: Run, position: int | None = None) -> RunBody:
-    """Return the body of a run. `position` is its place in the queue; None unless it is queued."""
-    error = RunError(code=run.error_code, detail=run.error_detail) if run.error_code else None
+    """Return the body of a run, its error in the active language.
+
+    `position` is its place in the queue; None unless it is queued.
+    """
     usage = None
     if run.input_tokens is not None and run.output_tokens is not None:
         usage = RunUsage(input_tokens=run.input_tokens, output_tokens=run.output_tokens)
@@ -108,10 +150,22 @@ def run_body(run: Run, position: int | None = None) -> RunBody:
         requested_by=run.requested_by_id,
         stopped_by=run.stopped_by_id,
         position=position,
-        error=error,
+        error=_run_error(run),
         usage=usage,
         started_at=_time(run.started_at),
         ended_at=_time(run.ended_at),
+        replaces=run.replaces or UNSET,
+    )
+
+
+def _run_error(run: Run) -> RunError | None:
+    if not run.error_code:
+        return None
+    return RunError(
+        code=run.error_code,
+        detail=failure_sentence(run.error_code, run.error_reason, run.error_persona),
+        reason=run.error_reason or UNSET,
+        persona=run.error_persona or UNSET,
     )
 
 

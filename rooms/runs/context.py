@@ -70,7 +70,8 @@ def _within_bound(newest_first: Iterable[Said]) -> list[Said]:
 
 _NEWEST_FIRST: Final = PreparedQuery(
     lambda room, seq: (
-        Message.objects.filter(room=room, seq__lte=seq)
+        Message.objects.current()
+        .filter(room=room, seq__lte=seq)
         .exclude(status=MessageStatus.STREAMING)
         .exclude(text="")
         .order_by("-seq")

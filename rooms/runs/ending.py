@@ -11,8 +11,6 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Q, QuerySet, UUIDField
 from django.utils import timezone, translation
-from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
 
 from accounts.database.prepared_queries import PreparedQuery
 from agents.engine_types import AnswerFailed, Usage
@@ -32,13 +30,17 @@ from rooms.protocol.events import (
     RunCompleted,
     RunFailed,
 )
+from rooms.protocol.failures import (
+    ASKER_DELETED,
+    ASKER_MAY_NOT_POST,
+    ASKER_MAY_NOT_USE,
+    PERSONA_OFF,
+    PERSONA_UNBOUND,
+)
 from rooms.protocol.serializers import message_body, run_body
 from rooms.runs import queue
 from rooms.runs.delta_store import delta_store
 from rooms.runs.notifications import notify_stopped
-
-PERSONA_UNBOUND: Final = _("%(persona)s is no longer in this room.")
-KEY_REMOVED: Final = _("The key of %(persona)s was removed. Ask a team admin to add a new key.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,8 @@ _STATES: Final = {
 
 
 _FIELDS_OF_END: Final = (
-    *("state", "stopped_by_id", "error_code", "error_detail", "input_tokens", "output_tokens"),
-    *("lease_owner", "lease_until", "ended_at"),
+    *("state", "stopped_by_id", "error_code", "error_reason", "error_persona"),
+    *("input_tokens", "output_tokens", "lease_owner", "lease_until", "ended_at"),
 )
 
 
@@ -126,7 +128,8 @@ def _end(
     elif reason.usage is not None:
         run.input_tokens, run.output_tokens = reason.usage.input_tokens, reason.usage.output_tokens
     if isinstance(reason, AnswerFailed):
-        run.error_code, run.error_detail = reason.code, reason.detail[:400]
+        run.error_code, run.error_reason = reason.code, reason.reason
+        run.error_persona = reason.persona
     events: list[DurableEvent] = []
     if run.answer is not None:
         answer = run.answer
@@ -140,7 +143,9 @@ def _end(
         message_ended = MessageCompleted if isinstance(reason, Completed) else MessageUpdated
         events.append(message_ended(message_body(answer, run)))
     run.lease_owner, run.lease_until, run.ended_at = "", None, ended_at
-    return [*events, run_ended(run_body(run))]
+    # Programs that show `detail` as it is get it in the language of the question.
+    with translation.override(run.language):
+        return [*events, run_ended(run_body(run))]
 
 
 def _save_ends(runs: Iterable[Run]) -> None:
@@ -171,14 +176,14 @@ def cancel_runs(room: Room, stopped_by: UUID, *conditions: Q) -> None:
     end_runs(room, dict.fromkeys(_lock_active(room, *conditions), Cancelled(stopped_by)))
 
 
-def fail_runs_of_personas(room: Room, personas: Collection[Persona], detail: Promise) -> None:
-    """Fail the active runs of personas in a locked room; `detail` has a `%(persona)s`."""
-    reasons: dict[Run, Reason] = {}
-    for run in _lock_active(room, Q(persona__in=personas)).select_related("persona"):
-        with translation.override(run.language):
-            sentence = str(detail) % {"persona": run.persona.name}
-        reasons[run] = AnswerFailed("not_allowed", sentence)
-    end_runs(room, reasons)
+def fail_runs_of_personas(room: Room, personas: Collection[Persona], reason: str) -> None:
+    """Fail the active runs of personas in a locked room, for a reason of `protocol.failures`."""
+    runs = _lock_active(room, Q(persona__in=personas)).select_related("persona")
+    end_runs(room, {run: _not_allowed(run, reason) for run in runs})
+
+
+def _not_allowed(run: Run, reason: str) -> AnswerFailed:
+    return AnswerFailed("not_allowed", reason, persona=run.persona.name)
 
 
 def fail_unauthorized_runs(room: Room, concerned: Q) -> None:
@@ -200,25 +205,24 @@ class _Rights:
     may_use: Collection[tuple[UUID, UUID]]
     bound: Collection[UUID]
 
-    def refusal(self, run: Run) -> str | Promise | None:
-        """Return the reason why the run may not be answered, which may have a `%(persona)s`."""
+    def refusal(self, run: Run) -> str | None:
+        """Return the reason why the run may not be answered, or None."""
         asker = run.requested_by_id
         if asker is None:
-            return _("The person who asked no longer has an account.")
+            return ASKER_DELETED
         if asker not in self.may_post:
-            return _("The person who asked can no longer write in this room.")
+            return ASKER_MAY_NOT_POST
         if (asker, run.persona_id) not in self.may_use:
-            return _("The person who asked can no longer use %(persona)s.")
+            return ASKER_MAY_NOT_USE
         if not run.persona.enabled:
-            return _("%(persona)s is switched off. Ask a team admin to switch it on.")
+            return PERSONA_OFF
         return None if run.persona_id in self.bound else PERSONA_UNBOUND
 
 
 def unauthorized(room: Room, runs: Collection[Run]) -> dict[Run, AnswerFailed]:
     """Return the runs that may not be answered, each with the reason; three queries in all.
 
-    Either the asker has lost the right to ask, or the persona may not answer. The detail of the
-    error is in the language of the run.
+    Either the asker has lost the right to ask, or the persona may not answer.
     """
     if not runs:
         return {}
@@ -229,14 +233,8 @@ def unauthorized(room: Room, runs: Collection[Run]) -> dict[Run, AnswerFailed]:
         may_use=holders_of(USE, askers, personas),
         bound=set(_BOUND(room=room.pk)),
     )
-    refusals = {}
-    for run in runs:
-        detail = rights.refusal(run)
-        if detail is not None:
-            with translation.override(run.language):
-                sentence = str(detail) % {"persona": run.persona.name}
-            refusals[run] = AnswerFailed("not_allowed", sentence)
-    return refusals
+    reasons = {run: rights.refusal(run) for run in runs}
+    return {run: _not_allowed(run, reason) for run, reason in reasons.items() if reason}
 
 
 def _lock_active(room: Room, *conditions: Q) -> QuerySet[Run]:

@@ -13,14 +13,13 @@ import structlog
 from django.db import transaction
 from django.db.models import Q, QuerySet, UUIDField
 from django.db.models.functions import Now
-from django.utils import translation
-from django.utils.translation import gettext as _
 
 from accounts.database import is_database_available
 from accounts.database.prepared_queries import PreparedQuery
 from accounts.errors import is_outage
 from agents.engine_types import AnswerFailed
 from rooms.models import Room, Run, RunState
+from rooms.protocol.failures import INTERRUPTED
 from rooms.runs import queue
 from rooms.runs.ending import end_runs
 from rooms.runs.notifications import notify_queued
@@ -99,9 +98,7 @@ def _reap(run_id: UUID) -> None:
         run.save(update_fields=["state", "lease_owner", "lease_until"])
         notify_queued()
         return
-    with translation.override(run.language):
-        detail = _("The server interrupted this answer several times. Try again in a few minutes.")
-    end_runs(room, {run: AnswerFailed("worker_lost", detail)})
+    end_runs(room, {run: AnswerFailed("worker_lost", INTERRUPTED)})
 
 
 def lock_owned(run_id: UUID, owner: str, attempt: int) -> tuple[Room, Run]:

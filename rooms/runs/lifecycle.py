@@ -85,7 +85,9 @@ def start(
         if run.answer is None:
             run.answer = _new_answer(room, run, seq=room.last_seq + len(events) + 1)
             answers.append(run.answer)
+            replaced = _replace(run)
             events.append(MessageCreated(message_body(run.answer, run)))
+            events += replaced
         else:  # the worker of the former attempt may still be streaming
             delta_store().close(run.answer.pk, run.attempt - 1)
         events.append(RunStarted(run_body(run)))
@@ -104,15 +106,15 @@ def _allowed(room: Room, runs: Sequence[Run]) -> list[tuple[Run, PersonaSpec]]:
     refusals = unauthorized(room, runs)
     allowed: list[tuple[Run, PersonaSpec]] = []
     for run in runs:
-        with translation.override(run.language):
-            try:
-                if run in refusals:
-                    raise refusals[run]
+        try:
+            if run in refusals:
+                raise refusals[run]
+            with translation.override(run.language):
                 allowed.append((run, _spec(run)))
-            except AnswerFailed as refusal:
-                # An earlier attempt may have published text, which the failed answer keeps.
-                earlier = run.answer_id and delta_store().close(run.answer_id, run.attempt - 1)
-                end_runs(room, {run: refusal}, parse((earlier or "").rstrip()))
+        except AnswerFailed as refusal:
+            # An earlier attempt may have published text, which the failed answer keeps.
+            earlier = run.answer_id and delta_store().close(run.answer_id, run.attempt - 1)
+            end_runs(room, {run: refusal}, parse((earlier or "").rstrip()))
     return allowed
 
 
@@ -135,7 +137,24 @@ def _new_answer(room: Room, run: Run, seq: int) -> Message:
         author_handle=run.persona.handle,
         reply_to_id=run.message_id,
         status=MessageStatus.STREAMING,
+        persona_version=run.persona.version,
     )
+
+
+def _replace(run: Run) -> list[MessageUpdated]:
+    """Put the new answer into the place of the version that the run replaces, if any.
+
+    Return the event of that version. Members who have read it have read the new version, too.
+    """
+    if run.replaces is None or run.answer is None:
+        return []
+    old, new = Message.objects.select_related("answered_by").get(pk=run.replaces), run.answer
+    unread.remove_mentions(old)
+    old.seq, new.seq = new.seq, old.seq
+    old.replaced_by, new.replaces = new.pk, old.pk
+    new.answer_version = old.answer_version + 1
+    old.save(update_fields=["seq", "replaced_by"])
+    return [MessageUpdated(message_body(old, old.answered_by))]
 
 
 def _job(room: Room, run: Run, answer: Message, spec: PersonaSpec, base: int) -> Job:

@@ -54,12 +54,13 @@ def queue_runs(
     user: User,
     *,
     origin: UUID | None = None,
+    replaces: UUID | None = None,
 ) -> tuple[list[Run], list[RunQueued]]:
     """Queue one run of each persona on a message, in the transaction that has locked the room.
 
-    Each persona comes with the reason why it is asked; `origin` is as in `Run`. Returns the runs,
-    and the events, which the caller records together with its own. Raises RateLimited if too many
-    runs are queued already.
+    Each persona comes with the reason why it is asked; `origin` and `replaces` are as in `Run`.
+    Returns the runs, and the events, which the caller records together with its own. Raises
+    RateLimited if too many runs are queued already.
     """
     if not asked:
         return [], []
@@ -74,6 +75,7 @@ def queue_runs(
             requested_by=user,
             why=why,
             origin_id=origin,
+            replaces=replaces,
             language=language,
             queued_at=now + number * MICROSECOND,  # distinct: it orders the queue
         )

@@ -16,7 +16,6 @@ import structlog
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.utils import translation
-from django.utils.translation import gettext as _
 
 from accounts.errors import is_outage
 from agents.engine_types import AnswerFailed, Finished, Text, ToolFinished, ToolStarted
@@ -339,7 +338,7 @@ async def _restore_text(job: Job, deltas: Deltas) -> None:
 
 
 def _failure_of(error: Exception) -> AnswerFailed:
-    """Log an error and return the failure that the room is shown, in the active language."""
+    """Log an error and return the failure that the room is shown."""
     if isinstance(error, AnswerFailed):
         log.info("run.failed", code=error.code)
         return error
@@ -347,10 +346,7 @@ def _failure_of(error: Exception) -> AnswerFailed:
         log.error("run.overdue")
         return AnswerFailed("timeout")
     log.error("run.internal", exc_info=error)
-    detail = _(
-        "Something went wrong on the server. Try again. If it happens again, tell a team admin."
-    )
-    return AnswerFailed("internal", detail)
+    return AnswerFailed("internal")
 
 
 def _tool_notice(job: Job, part: ToolStarted | ToolFinished) -> publisher.Ephemeral:

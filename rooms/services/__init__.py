@@ -22,6 +22,7 @@ from rooms.services.messages import (
     mark_read,
     post_message,
     react,
+    set_read_position,
 )
 from rooms.services.own_rooms import dismiss_welcome, place_room
 from rooms.services.owners import repair_owners
@@ -31,6 +32,7 @@ from rooms.services.personas import (
     mute_persona,
     unbind_persona,
 )
+from rooms.services.pins import pin_message
 from rooms.services.rooms import (
     archive_room,
     create_first_room,
@@ -41,6 +43,7 @@ from rooms.services.rooms import (
     update_room,
 )
 from rooms.services.runs import cancel_run, continue_answers, retry_run
+from rooms.services.votes import vote
 
 __all__ = [
     "add_members",
@@ -64,6 +67,7 @@ __all__ = [
     "mark_read",
     "mute_persona",
     "open_direct_room",
+    "pin_message",
     "place_room",
     "post_message",
     "purge_rooms",
@@ -73,6 +77,8 @@ __all__ = [
     "repair_owners",
     "restore_room",
     "retry_run",
+    "set_read_position",
     "unbind_persona",
     "update_room",
+    "vote",
 ]

@@ -13,10 +13,9 @@ from rooms.event_log import record
 from rooms.fanout import publisher
 from rooms.models import Privacy, Room
 from rooms.protocol.events import PersonaChanged
+from rooms.protocol.failures import KEY_REMOVED, PERSONA_UNBOUND
 from rooms.protocol.serializers import persona_body
 from rooms.runs.ending import (
-    KEY_REMOVED,
-    PERSONA_UNBOUND,
     fail_runs_of_personas,
     fail_unauthorized_runs,
 )

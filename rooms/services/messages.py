@@ -17,7 +17,7 @@ from accounts.database.prepared_queries import PreparedUpdate, insert
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge
 from accounts.models import User
 from accounts.names import is_blank
-from rooms import event_log
+from rooms import event_log, queries
 from rooms.event_log import record
 from rooms.fanout import publisher, unread
 from rooms.markup import ParsedText, parse
@@ -29,6 +29,7 @@ from rooms.permissions import (
     access_message,
     access_room,
     access_room_to_post,
+    lock_message,
     lock_room,
     lock_room_to_post,
 )
@@ -159,6 +160,22 @@ def mark_read(*, user: User, room_id: UUID, seq: int) -> None:
         transaction.on_commit(lambda: publisher.publisher.publish_read(room.pk, user.pk))
 
 
+@transaction.atomic
+def set_read_position(*, user: User, room_id: UUID, seq: int) -> unread.Unread:
+    """Set the read position of `user`, which may move back, and return the unread counts.
+
+    The position is at most the end of the room's log. The user's other connections get the new
+    counts as `room.activity`.
+    """
+    room = access_room(user, room_id, VIEW)
+    read = min(seq, room.last_seq)
+    members = RoomMember.objects.filter(room=room, user=user)
+    members.update(read_seq=read, read_count=unread.messages_up_to(room, read))
+    transaction.on_commit(lambda: publisher.publisher.publish_read(room.pk, user.pk))
+    (counts,) = unread.count_unread_of([(room.pk, user.pk)])
+    return counts
+
+
 def check_may_edit(user: User, message: Message) -> None:
     """Raise unless `user` is the author and the message is not deleted.
 
@@ -167,7 +184,7 @@ def check_may_edit(user: User, message: Message) -> None:
     if message.user_id != user.pk:
         detail = _("Only the author of a message can change it.")
         raise Forbidden(detail, team_id=message.room.team_id)
-    _check_not_deleted(message)
+    check_not_deleted(message)
 
 
 def edit_message(*, user: User, message_id: UUID, text: str) -> Message:
@@ -202,34 +219,52 @@ def edit_message(*, user: User, message_id: UUID, text: str) -> Message:
 def delete_message(*, user: User, message_id: UUID) -> None:
     """Delete a message, as its author or a moderator; a no-op for a deleted message.
 
-    The row keeps its seq; the text is removed from the row, the log and the delta store. Active
-    runs on the message are cancelled, and so is the run whose answer the message is.
+    All versions of an answer are deleted. The rows keep their seq; the text is removed from the
+    row, the log and the delta store. Active runs on the message are cancelled, and so is the run
+    whose answer the message is.
     """
     author = Message.objects.filter(pk=message_id).values_list("user_id", flat=True).first()
-    room, message = _lock(user, message_id, POST if author == user.pk else MODERATE)
+    room, message = lock_message(user, message_id, POST if author == user.pk else MODERATE)
     if message.deleted_at is not None:
         return
+    versions = queries.versions_of(room, message)
+    for version in versions:
+        _erase(version)
+    ids = [version.pk for version in versions]
+    cancel_runs(room, user.pk, Q(message__in=ids) | Q(answer__in=ids) | Q(replaces__in=ids))
+    event_log.record(room, *[_redact(room, version) for version in versions])
+    if message.user_id != user.pk:
+        audit(user, "message.deleted", message.pk, team_id=room.team_id)
+
+
+def _erase(message: Message) -> None:
     unread.remove_mentions(message)
     message.text = message.html = ""
     message.reactions = {}
+    message.pinned_seq = message.pinned_at = message.pinned_by = None
     message.deleted_at = timezone.now()
-    message.save(update_fields=["text", "html", "reactions", "deleted_at"])
-    cancel_runs(room, user.pk, Q(message=message) | Q(answer=message))
+    message.save(
+        update_fields=[
+            *("text", "html", "reactions", "pinned_seq", "pinned_at", "pinned_by", "deleted_at")
+        ]
+    )
+
+
+def _redact(room: Room, message: Message) -> MessageDeleted:
+    """Remove an erased message from the delta store and the log; return the event."""
     run = room.runs.filter(answer=message).first()
     if run is not None:
         delta_store().purge(message.pk, run.attempt)
     event_log.redact(message.pk)
     message.refresh_from_db(fields=["status"])
-    event_log.record(room, MessageDeleted(message_body(message, run)))
-    if message.user_id != user.pk:
-        audit(user, "message.deleted", message.pk, team_id=room.team_id)
+    return MessageDeleted(message=message_body(message, run))
 
 
 @transaction.atomic
 def react(*, user: User, message_id: UUID, emoji: str, on: bool) -> None:
     """Add or remove a reaction of `user`; no event is recorded if nothing changes."""
-    room, message = _lock(user, message_id, POST)
-    _check_not_deleted(message)
+    room, message = lock_message(user, message_id, POST)
+    check_not_deleted(message)
     emoji = clean_emoji(emoji)
     message.reactions = merge_variants(message.reactions)
     before = message.reactions.get(emoji, [])
@@ -250,14 +285,8 @@ def react(*, user: User, message_id: UUID, emoji: str, on: bool) -> None:
     )
 
 
-def _lock(user: User, message_id: UUID, permission: str) -> tuple[Room, Message]:
-    """Check the permission, lock the room of a message and return both, read under the lock."""
-    room_id = access_message(user, message_id, VIEW).room_id
-    room = lock_room(user, room_id, permission)
-    return room, room.messages.get(pk=message_id)
-
-
-def _check_not_deleted(message: Message) -> None:
+def check_not_deleted(message: Message) -> None:
+    """Raise Conflict for a deleted message."""
     if message.deleted_at is not None:
         raise Conflict(_("This message was deleted."))
 

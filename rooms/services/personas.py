@@ -17,8 +17,9 @@ from rooms.event_log import record
 from rooms.models import AllowedRoom, Room, RoomPersona
 from rooms.permissions import MANAGE, access_room, lock_room
 from rooms.protocol.events import PersonaBound, PersonaUnbound, RoomChanged
+from rooms.protocol.failures import PERSONA_UNBOUND
 from rooms.protocol.serializers import persona_body, room_body
-from rooms.runs.ending import PERSONA_UNBOUND, fail_runs_of_personas, fail_unauthorized_runs
+from rooms.runs.ending import fail_runs_of_personas, fail_unauthorized_runs
 
 MAX_BOUND_PERSONAS: Final = 100
 """The personas of a room: each is in the snapshot that every client gets."""

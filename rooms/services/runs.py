@@ -20,7 +20,9 @@ from rooms.protocol.serializers import message_body
 from rooms.runs import chains, queue
 from rooms.runs.ending import Cancelled, end_runs, fail_unauthorized_runs
 
-RETRYABLE: Final = (RunState.FAILED, RunState.CANCELLED)
+RETRYABLE: Final = (RunState.FAILED, RunState.CANCELLED, RunState.COMPLETED)
+MAX_VERSIONS: Final = 20
+"""The maximum number of versions of an answer."""
 
 
 @transaction.atomic
@@ -34,19 +36,43 @@ def cancel_run(*, user: User, run_id: UUID) -> Run:
 
 @transaction.atomic
 def retry_run(*, user: User, run_id: UUID) -> Run:
-    """Queue a new run on the message of a failed or cancelled run, and return it.
+    """Queue a new run on the message of a run that has ended, and return it.
 
-    Raises Conflict if the run has another state, its message is deleted, or the persona has an
-    active run on the message already.
+    The answer of the new run is a new version of a completed answer, or of an answer that was a
+    version itself. Raises Conflict if the run is active, its message or its answer is deleted, the
+    persona has an active run on the message already, or the answer has a later version or too many.
     """
     room, run = _lock_run(user, run_id, POST)
     persona = access_persona(user, run.persona_id, USE)
     active = run.message.runs.active().filter(persona=persona)
     if run.state not in RETRYABLE or run.message.deleted_at or active.exists():
         raise Conflict(_("This answer cannot be retried now. Send a new message instead."))
-    (new,), events = queue.queue_runs(room, run.message, [(persona, Why.RETRY)], user)
+    replaces = _replaced_by_retry(run)
+    (new,), events = queue.queue_runs(
+        room,
+        run.message,
+        [(persona, Why.RETRY)],
+        user,
+        origin=run.origin_id,
+        replaces=replaces,
+    )
     record(room, *events)
     return new
+
+
+def _replaced_by_retry(run: Run) -> UUID | None:
+    """Return the answer of which a retry makes a new version; None if it makes another answer.
+
+    Raises Conflict if that answer cannot have another version.
+    """
+    answer = run.answer
+    if answer is None or (run.state != RunState.COMPLETED and answer.replaces is None):
+        return None
+    if answer.deleted_at or answer.replaced_by:
+        raise Conflict(_("There is a later version of this answer. Reload the room."))
+    if answer.answer_version >= MAX_VERSIONS:
+        raise Conflict(_("This answer has 20 versions. Send a new message instead."))
+    return answer.pk
 
 
 @transaction.atomic

@@ -20,6 +20,7 @@ from rooms.protocol.commands import (
     MemberType,
     MessageDelete,
     MessageEdit,
+    MessagePin,
     MessagePreview,
     MessageReact,
     MessageSend,
@@ -82,6 +83,8 @@ def _dispatch(command: Command, user: User) -> Outcome:  # noqa: C901 # one case
             services.delete_message(user=user, message_id=message_id)
         case MessageReact(message=message_id, emoji=emoji, on=on):
             services.react(user=user, message_id=message_id, emoji=emoji, on=on)
+        case MessagePin(message=message_id, on=on):
+            services.pin_message(user=user, message_id=message_id, on=on)
         case RunCancel(run=run_id):
             run = services.cancel_run(user=user, run_id=run_id)
             # No delta may follow the answer to `run.cancel`.

@@ -1,6 +1,7 @@
 // @ts-check
 // Sentences for screen readers: one per event, none for the deltas of a streaming answer.
 
+import { failureWords } from "./failures.js";
 import { fill, gettext } from "../maru/translations.js";
 
 /** @typedef {import("./room_state.js").RoomState} RoomState */
@@ -28,7 +29,7 @@ export function sentenceFor(frame, state) {
     return fill(gettext("The answer of %(name)s was stopped"), { name });
   }
   if (frame.type === "run.failed") {
-    const reason = frame.run.error?.detail ?? "";
+    const reason = failureWords(frame.run.error);
     return fill(gettext("%(name)s did not answer. %(reason)s"), { name, reason });
   }
   return "";

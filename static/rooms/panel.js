@@ -54,6 +54,22 @@ export class Panel {
     this.#showSearch();
   }
 
+  showPins() {
+    const { pins, room } = this.state;
+    const rows = pins.map(({ message, author, text }) => {
+      const row = clone("panel-pin");
+      const link = /** @type {HTMLAnchorElement} */ (part(row, "a"));
+      link.dataset.messageId = message;
+      link.href = `/rooms/${room.id}/messages/${message}/`;
+      setText(row, "[data-name]", author.name);
+      setText(row, "[data-text]", text);
+      return row;
+    });
+    part(this.panel, "[data-panel-pins]").replaceChildren(...rows);
+    setText(this.panel, "[data-panel-pin-count]", String(pins.length));
+    part(this.panel, "[data-panel-pinned]").hidden = !pins.length;
+  }
+
   /** The typed part of a name, in lower case. */
   get #words() {
     const words = this.state.membersComplete ? "" : this.find.value;

@@ -9,14 +9,23 @@
  *   status: "complete" | "streaming" | "failed" | "cancelled",
  *   reactions: Record<string, string[]>,
  *   created_at: string, edited_at: string | null, deleted: boolean, why?: string, capped?: number,
+ *   created_at: string, edited_at: string | null, deleted: boolean,
+ *   pinned?: {by: string | null, at: string} | null,
+ *   replaces?: string | null, replaced_by?: string | null, answer_version?: number, version?: number | null,
+ *   votes?: {up: number, down: number, mine?: number} | null,
  * }} Message */
+
+/** A pinned message; `text` is the start of its text.
+ * @typedef {{message: string, author: Author, text: string, pinned: {by: string | null, at: string}}} PinnedMessage */
+
+/** @typedef {{code: string, detail: string, reason?: string, persona?: string}} RunError */
 
 /** @typedef {{
  *   id: string, persona: string, message: string, answer: string | null, attempt: number,
  *   state?: string, requested_by: string | null, stopped_by: string | null,
- *   position: number | null, error: {code: string, detail: string} | null,
+ *   position: number | null, error: RunError | null,
  *   usage: {input_tokens: number, output_tokens: number, cost?: string | null, currency?: string} | null,
- *   started_at?: string | null, ended_at?: string | null,
+ *   started_at?: string | null, ended_at?: string | null, replaces?: string,
  * }} Run */
 
 /** @typedef {{user: string, name: string, handle: string, wood: string, role: string}} Member */
@@ -35,7 +44,7 @@
 
 /** @typedef {{
  *   room: Room, members: Member[], members_complete?: boolean, personas: Persona[], permissions: string[],
- *   messages: Message[], messages_complete: boolean, runs: Run[],
+ *   messages: Message[], messages_complete: boolean, runs: Run[], pins?: PinnedMessage[],
  * }} FullState */
 
 /** @typedef {{
@@ -47,6 +56,9 @@
  *   complete: boolean, events: Frame[] | null, state: FullState | null, live: LiveAnswer[],
  *   online?: string[],
  * }} Snapshot */
+
+/** A tool call of a run.
+ * @typedef {{call: string, tool: string, summary: string, ms: number | null, done: boolean}} Step */
 
 /** Any frame that the server sends; its `type` determines the other fields.
  * @typedef {{type: string, room?: string, seq?: number, [field: string]: any}} Frame */

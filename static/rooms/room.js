@@ -8,7 +8,13 @@ import { Composer } from "./composer/composer.js";
 import { startCopyButtons } from "./timeline/copy_buttons.js";
 import { draftOf } from "./composer/drafts.js";
 import { startEarlierMessages } from "./timeline/earlier_messages.js";
+import { startMessageLinks } from "./tools/message_links.js";
+import { startMessageMenu } from "./tools/message_menu.js";
 import { startMessageTools } from "./timeline/message_tools.js";
+import { EmojiPicker } from "./tools/emoji_picker.js";
+import { callApi } from "./connection/api.js";
+import { startVersions } from "./tools/versions.js";
+import { startVotes } from "./tools/votes.js";
 import { Outbox } from "./connection/outbox.js";
 import { showUnsentMessages } from "./composer/unsent_messages.js";
 import { endWelcome, startWelcome } from "./composer/welcome.js";
@@ -18,6 +24,7 @@ import { part, setText } from "./elements.js";
 import { ReadPosition } from "./timeline/read_position.js";
 import { StatusLine } from "./composer/status_line.js";
 import { RoomState } from "./room_state.js";
+import { failureWords, setFailures } from "./failures.js";
 import { titleOf, writeWords } from "./room_title.js";
 import { setLookAlikes } from "./namesakes.js";
 import { Scroll } from "./timeline/scroll.js";
@@ -37,6 +44,7 @@ const page = part(document, "[data-conversation]");
 const timelineElement = part(page, "[data-timeline]");
 
 setLookAlikes(data.look_alikes);
+setFailures(data.failures);
 const state = new RoomState(data.state, data.seq, data.me, data.layout);
 state.apply({ type: "history.loaded", messages: [], runs: data.ended });
 
@@ -90,8 +98,11 @@ const composer = new Composer(/** @type {HTMLFormElement} */ (part(page, "[data-
   send(text, personas) {
     endWelcome(page);
     outbox.add(text, personas);
+    readPosition.release();
     scroll.toEnd();
   },
+  editLast: () => tools.editLast(),
+  pickEmoji: (anchor, onPick) => void emojiPicker.open(anchor, onPick),
   typing: () => socket.send({ type: "member.type", room: state.room.id }),
   findMembers: (words) => memberLoader.find(words),
   unusable: data.unusable,
@@ -120,6 +131,8 @@ function show(changes, frame) {
     showPersonas();
     if (state.room.direct) showRoom();
   }
+  if (seen.has("pins")) panel.showPins();
+  if (seen.has("everything") || seen.has("message")) void votes.load();
   if (seen.has("run")) showRuns(frame);
   if (seen.has("rights")) void roomSync.join({ fullState: true });
   for (const change of changes) {
@@ -135,6 +148,7 @@ function showFullState() {
   showRoom();
   showPersonas();
   panel.showPeople();
+  panel.showPins();
   const mayPost = state.permissions.has("post");
   part(page, "[data-writing]").hidden = !mayPost;
   part(page, "[data-reading]").hidden = mayPost || state.room.archived;
@@ -163,6 +177,8 @@ function showPersonas() {
 function showRuns(frame) {
   panel.showWork();
   if (frame.type === "run.completed") panel.count(frame.run);
+  const { replaces, answer, error } = frame.run ?? {};
+  if (frame.type === "run.failed" && replaces && !answer) statusLine.notice(failureWords(error));
   count();
 }
 
@@ -183,7 +199,8 @@ function showLastMessage() {
 
 /** @param {Frame} frame @returns {number} */
 function addedByOthers({ type, message }) {
-  return type === "message.created" && message.author.id !== state.me ? 1 : 0;
+  const isNew = type === "message.created" && !message.replaces;
+  return isNew && message.author.id !== state.me ? 1 : 0;
 }
 
 /** @param {Frame} frame */
@@ -246,8 +263,21 @@ function showError(error) {
   if (!(error instanceof ConnectionLost) && !(error instanceof CommandRefused)) throw error;
   const lost = gettext("The connection was lost. Try again after it is restored.");
   const sentence = error instanceof CommandRefused ? error.message : lost;
+  tell(sentence);
+}
+
+/** Shows and announces a sentence. @param {string} sentence */
+function tell(sentence) {
   statusLine.notice(sentence);
   announce(sentence);
+}
+
+/** Moves the read position before a message. @param {import("./protocol.js").Message} message */
+async function markUnread({ id, seq }) {
+  readPosition.hold();
+  const { unread, mentions } = await callApi("PUT", `/rooms/${state.room.id}/read`, { seq: seq - 1 });
+  scroll.keep(() => view.moveUnreadLine(id));
+  setRoomCounts(state.room.id, { unread, mentions });
 }
 
 /** Announces a sentence through the screen reader. @param {string} sentence */
@@ -304,7 +334,17 @@ startPanelToggle(part(document, ".shell"));
 startKeyboardNavigation(timelineElement);
 const actions = { request: (/** @type {Command} */ command) => socket.request(command), showError };
 startAnswerButtons(timelineElement, view, actions);
-startMessageTools(timelineElement, view, actions);
+const emojiPicker = new EmojiPicker(part(page, "[data-emoji-picker]"), tell);
+const tools = startMessageTools(timelineElement, view, {
+  ...actions,
+  quote: (text) => composer.quote(text),
+  pickEmoji: (anchor, onPick) => void emojiPicker.open(anchor, onPick),
+});
+startMessageLinks(state);
+startVersions(timelineElement, view, showError);
+const votes = startVotes(view, { apply: (frame) => show(state.apply(frame), frame), showError });
+void votes.load();
+startMessageMenu(part(page, "[data-message-menu]"), timelineElement, view, { ...actions, tell, markUnread });
 startCopyButtons(timelineElement, (article) => view.messageOf(article)?.text ?? "");
 startEarlierMessages(timelineElement, ({ articles, data: { state: earlier, ended } }, put) => {
   state.apply({ type: "history.loaded", messages: earlier.messages, runs: ended, members: earlier.members });

@@ -6,11 +6,15 @@
 // their seq in an attempt, so that the concatenated text equals the streamed text even if frames were
 // lost, repeated or reordered.
 
+import { Gap } from "./gap.js";
+import { withPin, withStep, withVersion } from "./room_parts.js";
+
 /** @typedef {import("./timeline/layout_rules.js").LayoutRules} LayoutRules */
 /** @typedef {import("./protocol.js").Frame} Frame */
 /** @typedef {import("./protocol.js").Member} Member */
 /** @typedef {import("./protocol.js").Message} Message */
 /** @typedef {import("./protocol.js").Persona} Persona */
+/** @typedef {import("./protocol.js").PinnedMessage} PinnedMessage */
 /** @typedef {import("./protocol.js").Room} Room */
 /** @typedef {import("./protocol.js").FullState} FullState */
 /** @typedef {import("./protocol.js").Run} Run */
@@ -20,10 +24,10 @@
 /** The text of a streaming answer; `seq` is the seq of its last delta.
  * @typedef {{attempt: number, seq: number, text: string}} LiveText */
 
-/** @typedef {{call: string, tool: string, summary: string, ms: number | null, done: boolean}} Step */
+/** @typedef {import("./protocol.js").Step} Step */
 
 /** A part of the state that the page must render again.
- * @typedef {{what: "everything" | "people" | "personas" | "room" | "rights"}
+ * @typedef {{what: "everything" | "people" | "personas" | "room" | "rights" | "pins"}
  *   | {what: "message" | "text" | "reactions", message: string}
  *   | {what: "run" | "steps", run: string}
  *   | {what: "typing" | "presence", user: string}} Change */
@@ -39,15 +43,6 @@ const RUN_STATES = /** @type {Record<string, string>} */ ({
 });
 
 const OPEN = new Set(["queued", "running"]);
-
-/** A frame does not continue the state, so the client must join the room again. */
-export class Gap extends Error {
-  /** @param {boolean} durable true for a gap in the log; a gap in the deltas is also closed by `message.completed` */
-  constructor(durable) {
-    super(durable ? "gap in the log" : "gap in the deltas");
-    this.durable = durable;
-  }
-}
 
 export class RoomState {
   seq = -1;
@@ -70,10 +65,16 @@ export class RoomState {
   runs = new Map();
   /** The text of streaming answers, by message. @type {Map<string, LiveText>} */
   live = new Map();
+  /** Streaming answers that stand before the loaded messages; their deltas are ignored. @type {Set<string>} */
+  #notLoaded = new Set();
   /** @type {Map<string, Step[]>} */
   steps = new Map();
   /** @type {Set<string>} */
   online = new Set();
+  /** The reader's votes that are known, by message. @type {Map<string, number>} */
+  ownVotes = new Map();
+  /** All pinned messages, the last pinned first. @type {PinnedMessage[]} */
+  pins = [];
 
   /**
    * @param {FullState} fullState
@@ -99,6 +100,7 @@ export class RoomState {
     if (frame.type === "message.delta") return this.#applyDelta(/** @type {any} */ (frame));
     if (frame.type === "history.loaded") return this.#applyHistory(frame);
     if (frame.type === "members.loaded") return this.#addMembers(frame.members);
+    if (frame.type === "votes.loaded") return this.#applyOwnVotes(frame.votes);
     if (typeof frame.seq !== "number") return this.#applyEphemeral(frame);
     if (frame.seq <= this.seq) return [];
     if (frame.seq > this.seq + 1) throw new Gap(true);
@@ -192,8 +194,11 @@ export class RoomState {
     this.permissions = new Set(fullState.permissions);
     this.messages = new Map(fullState.messages.map((message) => [message.id, message]));
     this.messagesComplete = fullState.messages_complete;
+    this.pins = fullState.pins ?? [];
     for (const run of this.openRuns) this.runs.delete(run.id);
     for (const run of fullState.runs) this.runs.set(run.id, run);
+    const answers = fullState.runs.map(({ answer }) => answer ?? "");
+    this.#notLoaded = new Set(answers.filter((id) => !this.messages.has(id)));
     for (const id of this.live.keys()) if (!this.#isStreaming(id)) this.live.delete(id);
   }
 
@@ -235,6 +240,7 @@ export class RoomState {
 
   /** @param {{message: string, attempt: number, seq: number, text: string}} delta @returns {Change[]} */
   #applyDelta({ message, attempt, seq, text }) {
+    if (this.#notLoaded.has(message)) return [];
     if (this.messages.has(message) && !this.#isStreaming(message)) return [];
     const current = this.live.get(message) ?? { attempt, seq: -1, text: "" };
     if (attempt < current.attempt) return [];
@@ -264,6 +270,12 @@ export class RoomState {
     this.messages = new Map([...messages.map((/** @type {Message} */ m) => [m.id, m]), ...later]);
     for (const run of runs) if (!this.runs.has(run.id)) this.runs.set(run.id, run);
     return [];
+  }
+
+  /** @param {{message: string, value: number}[]} votes @returns {Change[]} */
+  #applyOwnVotes(votes) {
+    for (const { message, value } of votes) this.ownVotes.set(message, value);
+    return votes.map(({ message }) => ({ what: "reactions", message }));
   }
 
   /** Adds members of a large room that were not known. @param {Member[]} members @returns {Change[]} */
@@ -296,11 +308,22 @@ export class RoomState {
 
   /** @param {string} type @param {Message} message @returns {Change[]} */
   #applyMessage(type, message) {
-    // Changes of messages that are not loaded are ignored.
-    if (type !== "message.created" && !this.messages.has(message.id)) return [];
-    this.messages.set(message.id, message);
+    const pins = this.pins;
+    this.pins = withPin(pins, message);
+    /** @type {Change[]} */
+    const changes = this.pins === pins ? [] : [{ what: "pins" }];
+    // Other changes of messages that are not loaded are ignored.
+    if (type !== "message.created" && !this.messages.has(message.id)) return changes;
+    if (type === "message.created" && message.replaces) {
+      const isLoaded = this.messages.has(message.replaces);
+      if (!isLoaded) this.#notLoaded.add(message.id);
+      if (!isLoaded) return changes;
+      this.messages = withVersion(this.messages, message.replaces, message);
+    } else {
+      this.messages.set(message.id, message);
+    }
     if (message.status !== "streaming") this.live.delete(message.id);
-    return [{ what: "message", message: message.id }];
+    return [...changes, { what: "message", message: message.id }];
   }
 
   /** @param {Frame} frame @returns {Change[]} */
@@ -362,8 +385,9 @@ export class RoomState {
       return [{ what: "presence", user: frame.user }];
     }
     if (frame.type === "run.position") return this.#applyPosition(frame);
-    if (frame.type === "tool.started" || frame.type === "tool.finished") return this.#applyTool(frame);
-    return [];
+    if (frame.type !== "tool.started" && frame.type !== "tool.finished") return [];
+    this.steps.set(frame.run, withStep(this.steps.get(frame.run) ?? [], frame));
+    return [{ what: "steps", run: frame.run }];
   }
 
   /** @param {Frame} frame @returns {Change[]} */
@@ -372,15 +396,5 @@ export class RoomState {
     if (run?.state !== "queued") return [];
     this.runs.set(id, { ...run, position });
     return [{ what: "run", run: id }];
-  }
-
-  /** @param {Frame} frame @returns {Change[]} */
-  #applyTool({ type, run, call, tool, summary, ms }) {
-    const steps = (this.steps.get(run) ?? []).filter((step) => step.call !== call);
-    const step = { call, tool, summary, ms: ms ?? null, done: type === "tool.finished" };
-    const before = this.steps.get(run)?.findIndex((other) => other.call === call) ?? -1;
-    steps.splice(before < 0 ? steps.length : before, 0, step);
-    this.steps.set(run, steps);
-    return [{ what: "steps", run }];
   }
 }

@@ -61,3 +61,49 @@ test("authors edit their own messages and moderators delete those of others", ()
   assert.deepEqual(may(reader, message("a")), [false, false, false]);
   assert.deepEqual(may(moderator, message("a", { deleted: true })), [false, false, false]);
 });
+
+test("a new version takes the place of the answer before it", () => {
+  const answer = message("answer-1", { run: "run-1", text: "first", seq: 2 });
+  const state = new RoomState(
+    fullState({ messages: [message("question"), answer, message("later")] }),
+    3,
+    ME,
+    LAYOUT,
+  );
+  const version = { ...answer, id: "answer-2", run: "run-2", status: "streaming", replaces: "answer-1", answer_version: 2 };
+  state.apply({ type: "message.created", seq: 4, message: version });
+  const changes = state.apply({ type: "message.updated", seq: 5, message: { ...answer, replaced_by: "answer-2" } });
+  state.apply({ type: "message.delta", message: "answer-2", run: "run-2", attempt: 1, seq: 0, text: "second" });
+
+  assert.deepEqual([...state.messages.keys()], ["question", "answer-2", "later"]);
+  assert.deepEqual(changes, []);
+  assert.equal(state.live.get("answer-2").text, "second");
+});
+
+test("a version of an answer that is not loaded is ignored with its deltas", () => {
+  const state = new RoomState(fullState({ messages: [message("later")] }), 3, ME, LAYOUT);
+  const version = message("answer-2", { run: "run-2", status: "streaming", replaces: "answer-1" });
+  const delta = { type: "message.delta", message: "answer-2", run: "run-2", attempt: 1, seq: 0, text: "x" };
+
+  assert.deepEqual(state.apply({ type: "message.created", seq: 4, message: version }), []);
+  assert.deepEqual(state.apply(delta), []);
+  const runs = [{ id: "run-2", answer: "answer-2", state: "running", message: "question" }];
+  const joined = new RoomState(fullState({ messages: [message("later")], runs }), 4, ME, LAYOUT);
+
+  assert.deepEqual([...state.messages.keys()], ["later"]);
+  assert.deepEqual(joined.apply(delta), []);
+});
+
+test("pins follow the events of messages that are not loaded", () => {
+  const state = new RoomState(fullState(), 0, ME, LAYOUT);
+  const pinned = { by: ME, at: "2026-11-19T11:02:00.000Z" };
+  const event = (seq, type, overrides) => state.apply({ type, seq, message: message("old", overrides) });
+
+  event(1, "message.updated", { text: "👍🏽".repeat(300), pinned });
+  state.apply({ type: "message.updated", seq: 2, message: message("other", { text: "other", pinned }) });
+  event(3, "message.updated", { text: "mended", pinned });
+  assert.deepEqual(state.pins.map(({ message: id, text }) => [id, text]), [["other", "other"], ["old", "mended"]]);
+
+  event(4, "message.deleted", { deleted: true, pinned: null });
+  assert.deepEqual(state.pins.map(({ message: id }) => id), ["other"]);
+});

@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Gap, RoomState } from "../../static/rooms/room_state.js";
+import { Gap } from "../../static/rooms/gap.js";
+import { RoomState } from "../../static/rooms/room_state.js";
 import { fullState, LAYOUT, ME, message, persona } from "./model_room.js";
 
 const ANSWER = { kind: "persona", id: "persona-garam", name: "Garam", handle: "garam" };

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -68,6 +69,10 @@ def apply_event(state: State, event: State, me: str) -> None:
     else:
         rows, key = ADDS[area]
         _put(state[rows], event[area], key)
+    if area == "message":
+        if event["message"]["replaced_by"]:
+            _remove(state["messages"], event["message"]["id"])
+        _put_pin(state["pins"], event["message"])
     state["room"]["member_count"] = len(state["members"])
     (mine,) = [member for member in state["members"] if member["user"] == me]
     rights = ROOM_ROLES[mine["role"]]
@@ -77,10 +82,24 @@ def apply_event(state: State, event: State, me: str) -> None:
 
 def _put(rows: list[State], row: State, key: str) -> None:
     for index, old in enumerate(rows):
-        if old[key] == row[key]:
+        if old[key] in (row[key], row.get("replaces")):
             rows[index] = row
             return
     rows.append(row)
+
+
+def _remove(rows: list[State], message: str) -> None:
+    rows[:] = [row for row in rows if row["id"] != message]
+
+
+def _put_pin(pins: list[State], message: State) -> None:
+    """Update the list of pins, the last pinned first."""
+    at = next((n for n, pin in enumerate(pins) if pin["message"] == message["id"]), None)
+    if at is not None:
+        del pins[at]
+    if message["pinned"]:
+        pin = {"message": message["id"], "text": message["text"][:200]}
+        pins.insert(at or 0, pin | {name: message[name] for name in ("author", "pinned")})
 
 
 def ask(cast: Cast) -> lifecycle.Job:
@@ -92,8 +111,34 @@ def complete(cast: Cast) -> None:
     lifecycle.complete(ask(cast), "**answer**", Usage(3, 4))
 
 
+def regenerate(cast: Cast) -> lifecycle.Job:
+    """Complete an answer with a later message behind it, and start a new version of it."""
+    job = ask(cast)
+    lifecycle.complete(job, "**first**", None)
+    say(cast)
+    services.retry_run(user=cast.member, run_id=job.run)
+    _run, version = claim_and_start("worker")  # type: ignore[misc]  # it was queued
+    assert version is not None
+    return version
+
+
+def complete_version(cast: Cast) -> None:
+    lifecycle.complete(regenerate(cast), "**second**", None)
+
+
+def delete_version(cast: Cast) -> None:
+    job = regenerate(cast)
+    lifecycle.complete(job, "**second**", None)
+    services.delete_message(user=cast.owner, message_id=job.message)
+
+
+def delete_replaced_version(cast: Cast) -> None:
+    replaced = Message.objects.get(replaced_by=regenerate(cast).message)
+    services.delete_message(user=cast.owner, message_id=replaced.pk)
+
+
 def fail(cast: Cast) -> None:
-    lifecycle.fail(ask(cast), AnswerFailed("truncated", "It was cut off."), "half")
+    lifecycle.fail(ask(cast), AnswerFailed("truncated"), "half")
 
 
 def cancel(cast: Cast) -> None:
@@ -227,13 +272,51 @@ def cap_and_continue(cast: Cast) -> None:
     services.continue_answers(user=cast.moderator, message_id=cap(cast).pk)
 
 
+def vote(cast: Cast) -> None:
+    job = ask(cast)
+    lifecycle.complete(job, "**answer**", None)
+    for user, value in ((cast.member, 1), (cast.owner, -1), (cast.moderator, -1), (cast.owner, 0)):
+        services.vote(user=user, message_id=job.message, value=value)
+
+
+def pin(cast: Cast) -> UUID:
+    message = say(cast).pk
+    for each in (say(cast).pk, message):
+        services.pin_message(user=cast.member, message_id=each, on=True)
+    return message
+
+
+def pin_and_edit(cast: Cast) -> None:
+    services.edit_message(user=cast.member, message_id=pin(cast), text="mended " * 50)
+
+
+def pin_and_delete(cast: Cast) -> None:
+    services.delete_message(user=cast.member, message_id=pin(cast))
+
+
+def pin_and_take_back(cast: Cast) -> None:
+    services.pin_message(user=cast.owner, message_id=pin(cast), on=False)
+
+
+def pin_streaming(cast: Cast) -> None:
+    job = ask(cast)
+    services.pin_message(user=cast.member, message_id=job.message, on=True)
+    lifecycle.complete(job, "**answer**", None)
+
+
 # The services that record an event of each type, some in several ways.
 CASES: dict[str, tuple[Act, ...]] = {
-    "message.created": (ask,),
-    "message.updated": (fail, cancel, edit, cap_and_continue),
-    "message.deleted": (delete, delete_question),
+    "message.created": (ask, regenerate),
+    "message.updated": (
+        *(fail, cancel, edit, cap_and_continue),
+        *(pin, pin_and_edit, pin_and_take_back, vote),
+    ),
+    "message.deleted": (
+        *(delete, delete_question, pin_and_delete),
+        *(delete_version, delete_replaced_version),
+    ),
     "reaction.changed": (react, react_and_take_back),
-    "message.completed": (complete,),
+    "message.completed": (complete, pin_streaming, complete_version),
     "run.queued": (ask,),
     "run.started": (ask,),
     "run.completed": (complete,),

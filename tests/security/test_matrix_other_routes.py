@@ -66,7 +66,7 @@ ALLAUTH: dict[str, set[str]] = {
     "openid_connect_callback": {"provider_id"},
 }
 # Query parameters that pages and endpoints read.
-ID_PARAMETERS = {"team", "actor", "room"}
+ID_PARAMETERS = {"team", "actor", "room", "around"}
 OTHER_PARAMETERS = {
     *("before", "after", "limit", "cursor", "joinable"),  # a position in a list
     *("page", "open", "archived", "invited", "personas"),  # the page of a list
@@ -248,6 +248,20 @@ def test_foreign_team_in_a_query_string_is_not_found(victim: Tenant, own: Tenant
             assert status == 404, principal.name
         else:
             assert urlsplit(real[0]["Location"]).path == "/accounts/login/"
+
+
+def test_foreign_message_in_a_query_string_is_not_found(victim: Tenant, own: Tenant) -> None:
+    token = next(p.token for p in make_principals(victim, own) if p.name == "stranger")
+    program = Client(headers={"Authorization": f"Bearer {token}"})
+    for client, path in (
+        (browser(own.owner), f"/rooms/{own.room.pk}/"),
+        (program, f"/api/v1/rooms/{own.room.pk}/messages"),
+    ):
+        ids, missing = {"message": victim.ids["message"]}, {"message": str(uuid4())}
+        real, unknown = (
+            send(client, "GET", f"{path}?around={each['message']}") for each in (ids, missing)
+        )
+        assert check_same_response(real, unknown, ids, missing, path) == 404
 
 
 def test_foreign_actor_in_a_query_string_is_not_found(victim: Tenant, own: Tenant) -> None:

@@ -45,11 +45,29 @@ def say_and_cap(scenario: Scenario) -> None:
     Message.objects.update(capped_at=1)
 
 
+def answered(scenario: Scenario) -> Message:
+    return Message.objects.get(persona=scenario.persona)
+
+
+def answer_of_the_persona(scenario: Scenario) -> None:
+    Message.objects.create(
+        room=scenario.room,
+        seq=scenario.room.last_seq + 100,
+        persona=scenario.persona,
+        author_kind="persona",
+        author_name=scenario.persona.name,
+        author_handle=scenario.persona.handle,
+        text="answer",
+    )
+
+
 # The services without audit entries, which test_audited does not call.
 MESSAGES: dict[str, Act] = {
     "post_message": lambda w: R.post_message(user=w.owner, room_id=w.room.pk, text="hello"),
     "edit_message": lambda w: R.edit_message(user=w.owner, message_id=said(w).pk, text="other"),
     "react": lambda w: R.react(user=w.owner, message_id=said(w).pk, emoji="👍", on=True),
+    "pin_message": lambda w: R.pin_message(user=w.owner, message_id=said(w).pk, on=True),
+    "vote": lambda w: R.vote(user=w.owner, message_id=answered(w).pk, value=1),
     "delete_message": lambda w: R.delete_message(user=w.owner, message_id=said(w).pk),
     "cancel_run": lambda w: R.cancel_run(user=w.owner, run_id=Run.objects.get().pk),
     "retry_run": lambda w: R.retry_run(user=w.owner, run_id=Run.objects.get().pk),
@@ -57,7 +75,8 @@ MESSAGES: dict[str, Act] = {
 }
 PREPARE: dict[str, Act] = {
     **BEFORE,
-    **dict.fromkeys(("edit_message", "react", "delete_message"), say),
+    **dict.fromkeys(("edit_message", "react", "pin_message", "delete_message"), say),
+    "vote": answer_of_the_persona,
     "cancel_run": lambda w: run_of_the_member(w, RunState.QUEUED),
     "retry_run": lambda w: run_of_the_member(w, RunState.FAILED),
     "continue_answers": say_and_cap,
@@ -85,6 +104,7 @@ READ_OR_OPERATE = {
     *("get_invitation_by_digest", "get_setup_link", "invitation_url", "is_set_up"),
     *("dismiss_welcome", "landing_room", "place_room"),
     *("joinable_rooms", "list_grants", "mark_read", "open_invitations", "purge_expired"),
+    "set_read_position",
     *("purge_rooms", "repair_owners", "rotate_keys", "user_for_token", "users_for_sessions"),
     "users_for_tokens",
 }

@@ -25,7 +25,7 @@ def is_(what: str, test: Callable[[Any], bool]) -> Shape:
     return check
 
 
-def one_of(*words: str) -> Shape:
+def one_of(*words: object) -> Shape:
     return is_(f"one of {words}", lambda value: value in words)
 
 
@@ -120,6 +120,8 @@ REACTIONS = is_(
     ),
 )
 AUTHOR = record("author", kind=one_of("user", "persona"), id=ID, name=TEXT, handle=TEXT)
+PIN = record("pin", by=null_or(ID), at=WHEN)
+VOTES = record("votes", up=COUNT, down=COUNT)
 MESSAGE = record(
     "message",
     id=ID,
@@ -136,6 +138,7 @@ MESSAGE = record(
     edited_at=null_or(WHEN),
     deleted=BOOL,
 )
+PINNED = record("pinned message", message=ID, author=AUTHOR, text=TEXT, pinned=PIN)
 USAGE = record(
     "usage", input_tokens=COUNT, output_tokens=COUNT, cost=null_or(AMOUNT), currency=TEXT
 )
@@ -266,18 +269,27 @@ FRAMES: dict[str, Shape] = {
 # Keys that this version adds to the contract, or that the contract abbreviates with dots.
 ADDITIVE: dict[str, dict[str, Shape]] = {
     "room.snapshot": {"online": each(ID)},
-    "state": {"messages_complete": BOOL, "members_complete": BOOL},
+    "message": {
+        "pinned": null_or(PIN),
+        "replaces": null_or(ID),
+        "replaced_by": null_or(ID),
+        "answer_version": COUNT,
+        "version": null_or(COUNT),
+        "votes": null_or(VOTES),
+        "why": one_of("named", "mention", "reply", "thread", "policy", "retry"),
+        "capped": COUNT,
+    },
+    "state": {"messages_complete": BOOL, "members_complete": BOOL, "pins": each(PINNED)},
     "command.refused": {"retry_after": WAIT, "fields": OBJECT},
     "error": {"fields": OBJECT},
     "run": {
         "state": one_of("queued", "running", "completed", "failed", "cancelled"),
         "started_at": null_or(WHEN),
         "ended_at": null_or(WHEN),
+        "replaces": ID,
     },
-    "message": {
-        "why": one_of("named", "mention", "reply", "thread", "policy", "retry"),
-        "capped": COUNT,
-    },
+    "votes": {"mine": one_of(1, 0, -1)},
+    "run error": {"reason": TEXT, "persona": TEXT},
     "room": {
         "persona_turns": COUNT,
         "muted_personas": each(ID),

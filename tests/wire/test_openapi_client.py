@@ -2,6 +2,7 @@
 
 import copy
 import re
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
@@ -124,12 +125,27 @@ def exchange_messages(client: OpenApiClient, room: str) -> None:
     client.delete_message_reaction(message_id=message, emoji="👍")
     assert len(client.get_room_messages(room_id=room)["items"]) == 2
     client.post_run_cancel(run_id=run)
+    again = client.post_run_retry(run_id=run)["id"]
+    until(lambda: client.get_run(run_id=again)["state"] == "completed", DEADLINE)
     with pytest.raises(Refused) as refused:
         client.post_run_retry(run_id=run)
     assert refused.value.code == "conflict"
+    use_answer(client, room, client.get_run(run_id=again))
     client.delete_message(message_id=message)
     kinds = {event["type"] for event in client.get_room_events(room_id=room)["items"]}
     assert {"message.deleted", "reaction.changed", "run.completed"} <= kinds
+
+
+def use_answer(client: OpenApiClient, room: str, run: dict[str, Any]) -> None:
+    """Pin an answer and vote on it."""
+    answer = run["answer"]
+    client.put_message_pin(message_id=answer)
+    assert [one["id"] for one in client.get_room_pins(room_id=room)["items"]] == [answer]
+    client.delete_message_pin(message_id=answer)
+    assert client.put_message_vote(message_id=answer, value=1, note="Yes")["mine"] == 1
+    assert client.get_room_votes(room_id=room)["items"][0]["message"] == answer
+    assert client.get_persona_votes(persona_id=run["persona"])["items"][0]["note"] == "Yes"
+    assert client.put_room_read(room_id=room, seq=0)["unread"] == 2
 
 
 def remove_everything(

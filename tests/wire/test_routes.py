@@ -34,6 +34,9 @@ CONTRACT = """
 /messages/{id} GET PATCH DELETE
 /messages/{id}/reactions/{emoji} PUT DELETE
 /messages/{id}/continue POST
+/messages/{id}/pin PUT DELETE
+/messages/{id}/vote PUT
+/rooms/{room}/pins GET
 /rooms/{room}/events GET
 /rooms/{room}/stream GET
 /runs/{id} GET
@@ -50,6 +53,9 @@ OTHER_ROUTES = {
     ("/teams/{}/owner", "PUT"),
     ("/teams/{}/delete", "POST"),
     ("/teams/{}/restore", "POST"),
+    ("/rooms/{}/read", "PUT"),
+    ("/rooms/{}/votes", "GET"),
+    ("/personas/{}/votes", "GET"),
 }
 """Routes that the contract describes outside its table."""
 

@@ -295,6 +295,33 @@ async def test_retry_creates_a_run_for_the_same_message(
     assert server.request("GET", f"/runs/{failed['id']}", member).body == failed
 
 
+async def test_retry_of_a_completed_run_makes_a_new_version_of_its_answer(
+    server: Server, client: WireClient, owner: Person, room: PopulatedRoom
+) -> None:
+    old = (await client.ended(await client.ask(room.id, "echo")))["run"]
+    later = await client.send(room.id, "later")
+    run = server.request("POST", f"/runs/{old['id']}/retry", owner).body
+    new = (await client.ended(run["id"]))["run"]
+
+    created, completed = (
+        frame["message"]
+        for frame in client.of_run(run["id"])
+        if frame["type"] in ("message.created", "message.completed")
+    )
+    replaced = server.request("GET", f"/messages/{old['answer']}", owner).body
+    assert run["replaces"] == created["replaces"] == completed["replaces"] == old["answer"]
+    assert (created["id"], completed["answer_version"]) == (new["answer"], 2)
+    assert replaced["replaced_by"] == new["answer"]
+    assert replaced["text"]
+    listed = server.request("GET", f"/rooms/{room.id}/messages?limit=2", owner).body["items"]
+    assert [each["id"] for each in listed] == [later["message"], new["answer"]]
+    snapshot = await client.join(room.id)
+    shown = [each["id"] for each in snapshot["state"]["messages"]]
+    assert shown[-2:] == [new["answer"], later["message"]]
+    assert old["answer"] not in shown
+    assert server.request("POST", f"/runs/{old['id']}/retry", owner).status == 409
+
+
 async def test_runs_are_read_cancelled_and_retried_by_rest(
     server: Server, client: WireClient, owner: Person, room: PopulatedRoom
 ) -> None:

@@ -12,12 +12,12 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.audit.log import set_refusal
-from accounts.errors import Invalid, MaruError
+from accounts.errors import Invalid, MaruError, NotFound
 from accounts.models import User
 from accounts.permissions import require_user
 from accounts.views.error_pages import show_error
 from rooms import queries, services
-from rooms.models import Room
+from rooms.models import Message, Room
 from rooms.pages.forms import MessageForm
 from rooms.pages.room import room_context
 from rooms.pages.sidebar import shell_context
@@ -30,8 +30,9 @@ _SEQ: Final = re.compile(r"[0-9]{1,18}")
 
 @require_safe
 def room(request: HttpRequest, room_id: UUID) -> HttpResponse:
-    """Show the room; `?before=SEQ` shows an earlier part of its timeline.
+    """Show the room.
 
+    `?before=SEQ` shows an earlier part of its timeline, `?around=MESSAGE` the part with a message.
     `?starter=N` writes a question of the welcome into the composer, without scripts.
     """
     user = require_user(request)
@@ -40,6 +41,19 @@ def room(request: HttpRequest, room_id: UUID) -> HttpResponse:
     chosen = request.GET.get("starter", "")
     question = dict(zip("123", starters(), strict=True)).get(chosen, "")
     return _room_page(request, user, here, unsent=question)
+
+
+@require_safe
+def message(request: HttpRequest, room_id: UUID, message_id: UUID) -> HttpResponse:
+    """The permanent address of a message: redirect to the part of the room that contains it."""
+    here = access_room(require_user(request), room_id, VIEW)
+    found = here.messages.filter(pk=message_id).first()
+    if found is None:
+        raise NotFound
+    room_page = reverse("rooms:room", args=[room_id])
+    is_shown = found.replaced_by is None and queries.is_among_newest(here, found)
+    part = "" if is_shown else f"?around={message_id}"
+    return redirect(f"{room_page}{part}#message-{message_id}")
 
 
 @require_POST
@@ -132,16 +146,32 @@ def leave(request: HttpRequest, room_id: UUID) -> HttpResponse:
 def _room_page(
     request: HttpRequest, user: User, here: Room, *, status: int = 200, **extra: Any
 ) -> HttpResponse:
-    before = request.GET.get("before", "")
+    before, around = request.GET.get("before", ""), request.GET.get("around", "")
     queries.name_direct_rooms(user, [here])
     with timezone.override(_zone(request)):
         page = {
             **shell_context(user, here.team, here),
-            **room_context(user, here, int(before) if _SEQ.fullmatch(before) else None),
+            **room_context(
+                user,
+                here,
+                before=int(before) if _SEQ.fullmatch(before) else None,
+                around=_message(here, around) if around else None,
+            ),
             "aside_state": "open" if "panel" in request.GET else "auto",
             **extra,
         }
         return render(request, "rooms/room.html", page, status=status)
+
+
+def _message(here: Room, text: str) -> Message:
+    """Return the message with the id `text`; raises NotFound unless the room has it."""
+    try:
+        message = here.messages.filter(pk=UUID(text)).first()
+    except ValueError:
+        message = None
+    if message is None:
+        raise NotFound
+    return message
 
 
 def _zone(request: HttpRequest) -> ZoneInfo | None:

@@ -23,13 +23,16 @@ export class Composer {
    *   findMembers: (words: string) => void,
    *   unusable: string[],
    *   draft: {read: () => string, keep: (text: string) => void},
-   * }} callbacks
+   *   editLast: () => boolean,
+   *   pickEmoji: (anchor: HTMLElement, onPick: (emoji: string) => void) => void,
+   * }} callbacks `editLast` opens the editor of the reader's last message, and returns whether there is one
    */
-  constructor(form, state, { send, typing, findMembers, unusable, draft }) {
+  constructor(form, state, { send, typing, findMembers, unusable, draft, editLast, pickEmoji }) {
     this.form = form;
     this.send = send;
     this.typing = typing;
     this.draft = draft;
+    this.editLast = editLast;
     this.field = /** @type {HTMLTextAreaElement} */ (part(form, "textarea"));
     this.picker = new MentionPicker(part(form, "[data-picker]"), this.field, state, findMembers);
     this.answers = new AnswersMenu(form, state, () => this.field.value, { unusable });
@@ -40,6 +43,7 @@ export class Composer {
     // A click anywhere in the composer focuses the field.
     form.addEventListener("click", (event) => event.target === form && this.field.focus());
     this.#startAtSign();
+    this.#startEmoji(pickEmoji);
     document.addEventListener("keydown", (event) => this.#onKeyElsewhere(event));
     this.#grow();
     this.answers.list();
@@ -49,6 +53,15 @@ export class Composer {
   restore(text) {
     this.field.value = [text, this.field.value].filter(Boolean).join("\n\n");
     this.field.focus();
+    this.#onInput();
+  }
+
+  /** Inserts a quote after the current text, and places the caret below it. @param {string} quote */
+  quote(quote) {
+    const before = this.field.value.trimEnd();
+    this.field.value = `${before ? `${before}\n\n` : ""}${quote}\n\n`;
+    this.field.focus();
+    this.field.setSelectionRange(this.field.value.length, this.field.value.length);
     this.#onInput();
   }
 
@@ -75,6 +88,7 @@ export class Composer {
     // dispatches keydown, so that `isComposing` is false there and only keyCode 229 shows it.
     if (event.isComposing || event.keyCode === 229) return;
     if (this.picker.onKey(event)) return event.preventDefault();
+    if (event.key === "ArrowUp" && !this.field.value && this.editLast()) return event.preventDefault();
     if (event.key !== "Enter" || event.shiftKey || event.altKey) return;
     event.preventDefault();
     this.form.requestSubmit();
@@ -126,6 +140,19 @@ export class Composer {
       this.field.setRangeText(sign, at, this.field.selectionEnd, "end");
       this.field.dispatchEvent(new Event("input", { bubbles: true }));
     });
+  }
+
+  /** @param {(anchor: HTMLElement, onPick: (emoji: string) => void) => void} pickEmoji */
+  #startEmoji(pickEmoji) {
+    const button = part(this.form, "[data-emoji-button]");
+    button.hidden = false;
+    button.addEventListener("click", () =>
+      pickEmoji(button, (emoji) => {
+        this.field.focus();
+        this.field.setRangeText(emoji, this.field.selectionStart, this.field.selectionEnd, "end");
+        this.field.dispatchEvent(new Event("input", { bubbles: true }));
+      }),
+    );
   }
 
   /** Sizes the field to its content in browsers without `field-sizing`; CSS limits it to 40 %. */

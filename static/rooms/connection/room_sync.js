@@ -1,7 +1,7 @@
 // @ts-check
 // Synchronizes a RoomState with the server: joins, applies frames, and joins again at a gap.
 
-import { Gap } from "../room_state.js";
+import { Gap } from "../gap.js";
 
 /** @typedef {import("../protocol.js").Frame} Frame */
 /** @typedef {import("../protocol.js").Command} Command */

@@ -1,8 +1,11 @@
 // @ts-check
-// The buttons Stop, Cancel, Retry, Answer again and Continue: they send a request, and events show the result.
+// The buttons Stop, Cancel, Retry, Answer again (also of a completed answer) and Continue: they send a request, and
+// events show the result.
 
-import { post } from "../connection/api.js";
+import { callApi } from "../connection/api.js";
 import { showStoppable, showStopping } from "./message_view.js";
+
+const BUTTONS = "[data-stop], [data-again], [data-regenerate], [data-continue]";
 
 /** @typedef {import("./timeline_view.js").TimelineView} TimelineView */
 /** @typedef {import("../protocol.js").Command} Command */
@@ -14,7 +17,7 @@ import { showStoppable, showStopping } from "./message_view.js";
  */
 export function startAnswerButtons(timeline, view, { request, showError }) {
   timeline.addEventListener("click", async (event) => {
-    const button = /** @type {Element} */ (event.target).closest("[data-stop], [data-again], [data-continue]");
+    const button = /** @type {Element} */ (event.target).closest(BUTTONS);
     const article = button?.closest(".message");
     if (!(article instanceof HTMLElement) || !(button instanceof HTMLButtonElement)) return;
     event.preventDefault(); // without scripts the button submits a form
@@ -41,7 +44,7 @@ export function startAnswerButtons(timeline, view, { request, showError }) {
     if (!message) return;
     button.disabled = true;
     try {
-      await post(`/api/v1/messages/${message.id}/continue`);
+      await callApi("POST", `/messages/${message.id}/continue`);
     } catch (error) {
       showError(error);
     } finally {

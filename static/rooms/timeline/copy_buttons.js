@@ -15,12 +15,12 @@ export function startCopyButtons(timeline, textOf) {
     if (!(button instanceof HTMLElement)) return;
     const article = /** @type {HTMLElement} */ (button.closest(".message"));
     const code = button.closest(".code")?.querySelector("code")?.textContent;
-    if (await copy(code ?? textOf(article))) showDone(button);
+    if (await copyText(code ?? textOf(article))) showDone(button);
   });
 }
 
-/** @param {string} text @returns {Promise<boolean>} */
-async function copy(text) {
+/** @param {string} text @returns {Promise<boolean>} whether the text is in the clipboard */
+export async function copyText(text) {
   try {
     await navigator.clipboard.writeText(text);
     return true;

@@ -2,15 +2,27 @@
 // The tools of a message: react, edit, delete. They send a command, and events show the result.
 
 import { clone, part } from "../elements.js";
+import { quoteOf } from "../tools/quote.js";
 
 /** @typedef {import("./timeline_view.js").TimelineView} TimelineView */
 /** @typedef {import("../protocol.js").Command} Command */
-/** @typedef {{request: (command: Command) => Promise<any>, showError: (error: unknown) => void}} Callbacks */
+/** @typedef {{
+ *   request: (command: Command) => Promise<any>,
+ *   showError: (error: unknown) => void,
+ *   quote: (text: string) => void,
+ *   pickEmoji: (anchor: HTMLElement, onPick: (emoji: string) => void) => void,
+ * }} Callbacks */
 
-const BUTTONS = "[data-edit], [data-delete], [data-react], [data-emoji]";
+const BUTTONS = "[data-edit], [data-delete], [data-react], [data-emoji], [data-more-emoji], [data-quote]";
 
-/** @param {HTMLElement} timeline @param {TimelineView} view @param {Callbacks} callbacks */
-export function startMessageTools(timeline, view, { request, showError }) {
+/**
+ * @param {HTMLElement} timeline
+ * @param {TimelineView} view
+ * @param {Callbacks} callbacks
+ * @returns {{editLast: () => boolean}} `editLast` opens the editor of the reader's last message, and returns
+ *   false if there is none
+ */
+export function startMessageTools(timeline, view, { request, showError, quote, pickEmoji }) {
   timeline.addEventListener("click", (event) => {
     const button = /** @type {Element} */ (event.target).closest(BUTTONS);
     const article = button?.closest(".message");
@@ -18,6 +30,8 @@ export function startMessageTools(timeline, view, { request, showError }) {
     if (button.matches("[data-edit]")) edit(article);
     else if (button.matches("[data-delete]")) void remove(article, button);
     else if (button.matches("[data-react]")) toggleChoice(article);
+    else if (button.matches("[data-quote]")) quoteIn(article);
+    else if (button.matches("[data-more-emoji]")) chooseEmoji(article);
     else void react(article, button.dataset.emoji ?? "");
   });
   timeline.addEventListener("keydown", (event) => {
@@ -31,6 +45,26 @@ export function startMessageTools(timeline, view, { request, showError }) {
     closeChoice(article);
     resetDelete(article);
   });
+
+  return {
+    editLast() {
+      const mine = view.articles.findLast((article) => article.dataset.may?.split(" ").includes("edit"));
+      if (mine) edit(mine);
+      return mine !== undefined;
+    },
+  };
+
+  /** @param {HTMLElement} article */
+  function chooseEmoji(article) {
+    closeChoice(article); // the focus returns to the button that opened the choice
+    pickEmoji(part(article, "[data-react]"), (emoji) => void react(article, emoji));
+  }
+
+  /** @param {HTMLElement} article */
+  function quoteIn(article) {
+    const message = view.messageOf(article);
+    if (message) quote(quoteOf(part(article, "[data-body]"), message.text));
+  }
 
   /** @param {HTMLElement} article @param {string} emoji */
   async function react(article, emoji) {

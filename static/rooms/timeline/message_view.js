@@ -3,6 +3,7 @@
 
 import { elapsed } from "../dates.js";
 import { clone, part, setMark, setText } from "../elements.js";
+import { failureWords } from "../failures.js";
 import { shownHandle } from "../namesakes.js";
 import { setGrowing, setHtml, setPlain } from "./message_body.js";
 import { fill, gettext, ngettext } from "../../maru/translations.js";
@@ -36,7 +37,7 @@ export function setSpeaker(article, speaker, state) {
 }
 
 /** Sets the id, seq and time of a message. @param {HTMLElement} article @param {Message} message */
-export function setIdentity(article, { id, seq, created_at: at }) {
+export function setIdentity(article, { id, room, seq, created_at: at }) {
   article.id = `message-${id}`;
   article.dataset.seq = String(seq);
   article.dataset.at = at;
@@ -44,8 +45,37 @@ export function setIdentity(article, { id, seq, created_at: at }) {
   head.id = `head-${id}`;
   article.setAttribute("aria-labelledby", head.id);
   article.querySelector("[data-again]")?.setAttribute("aria-describedby", head.id);
-  part(article, ".message-time").setAttribute("href", `#message-${id}`);
+  part(article, ".message-time").setAttribute("href", `/rooms/${room}/messages/${id}/`);
   part(article, ".message-time > time").setAttribute("datetime", at);
+}
+
+/** @param {HTMLElement} article @param {Message} message @param {string} name of who has pinned it; may be "" */
+export function setPinned(article, { pinned }, name) {
+  part(article, "[data-pinned]").hidden = !pinned;
+  const words = name ? fill(gettext("Pinned by %(name)s"), { name }) : gettext("Pinned");
+  setText(article, "[data-pinned-words]", pinned ? words : "");
+}
+
+/**
+ * Shows which version of an answer is shown, with links to the versions before and after it.
+ * @param {HTMLElement} article
+ * @param {Message} message the shown version
+ * @param {number} [count] the number of versions; by default, `message` is the last one
+ */
+export function setVersions(article, message, count = message.answer_version ?? 1) {
+  const row = article.querySelector("[data-versions]");
+  if (!(row instanceof HTMLElement)) return;
+  row.hidden = count === 1;
+  const number = message.answer_version ?? 1;
+  setText(row, "[data-version-words]", fill(gettext("Answer %(number)s of %(count)s"), { number, count }));
+  setLink(part(row, "[data-version-before]"), message.room, message.replaces);
+  setLink(part(row, "[data-version-after]"), message.room, message.replaced_by);
+}
+
+/** @param {HTMLElement} link @param {string} room @param {string | null | undefined} message null removes the link */
+function setLink(link, room, message) {
+  if (message) link.setAttribute("href", `/rooms/${room}/messages/${message}/`);
+  else link.removeAttribute("href");
 }
 
 /** @param {HTMLElement} article @param {Message} message @param {string} handle of the reader */
@@ -247,7 +277,7 @@ function setEnd(article, state, rules, run, stoppedBy) {
   const again = article.querySelector("[data-again]");
   if (!(again instanceof HTMLButtonElement)) return;
   const who = fill(gettext("Stopped by %(name)s"), { name: stoppedBy });
-  const why = run?.error?.detail ?? gettext("The answer failed.");
+  const why = failureWords(run?.error);
   const stopped = stoppedBy ? who : gettext("Stopped");
   setText(article, "[data-end]", state === "stopped" ? stopped : state === "failed" ? why : "");
   const answersAgain = rules.again === "answer_again";

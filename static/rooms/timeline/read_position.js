@@ -5,6 +5,7 @@ const WAIT_MS = 800;
 
 export class ReadPosition {
   #sent;
+  #held = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
 
@@ -19,6 +20,15 @@ export class ReadPosition {
     document.addEventListener("visibilitychange", () => this.schedule());
   }
 
+  /** Sends no position until `release`: the reader has marked messages as unread. */
+  hold() {
+    this.#held = true;
+  }
+
+  release() {
+    this.#held = false;
+  }
+
   /** Call this when the view has changed. */
   schedule() {
     if (document.visibilityState === "visible") this.#timer ??= setTimeout(() => this.#report(), WAIT_MS);
@@ -26,7 +36,7 @@ export class ReadPosition {
 
   #report() {
     this.#timer = undefined;
-    if (document.visibilityState !== "visible") return;
+    if (this.#held || document.visibilityState !== "visible") return;
     const seq = this.seen();
     if (seq > this.#sent && this.send(seq)) this.#sent = seq;
   }

@@ -10,17 +10,20 @@ import {
   setDeleted,
   setIdentity,
   setPersonState,
+  setPinned,
   setRights,
   setSpeaker,
   setSteps,
   setStreamed,
   setTryingAgain,
+  setVersions,
   setWhole,
 } from "./message_view.js";
 import { clone, part, speakerOf } from "../elements.js";
 import { decorate } from "./message_body.js";
 import { FrameCommits } from "./frame_commits.js";
 import { setReactions } from "./reactions.js";
+import { setVotes } from "../tools/vote_view.js";
 
 /** @typedef {import("../room_state.js").Change} Change */
 /** @typedef {import("../room_state.js").RoomState} RoomState */
@@ -50,6 +53,7 @@ export class TimelineView {
     this.count = count;
     this.growing = new FrameCommits(keepPlace, setStreamed);
     this.register(this.articles);
+    for (const run of state.openRuns) if (run.replaces && !run.answer) this.#refreshQueued(run);
     const unread = timeline.querySelector("[data-unread]");
     if (unread instanceof HTMLElement) labelUnreadLine(unread);
   }
@@ -108,7 +112,9 @@ export class TimelineView {
   #refresh(article) {
     const run = this.runOf(article);
     const message = this.messageOf(article);
-    const state = run && !message && run.state === "failed" ? "failed" : this.state.answerState(message);
+    const failed = run && !message && run.state === "failed";
+    const waits = run?.state === "queued" && run.replaces;
+    const state = failed ? "failed" : this.state.answerState(waits ? null : message);
     const stoppedBy = this.state.members.get(run?.stopped_by ?? "")?.name ?? "";
     const rules = this.state.rules.states[state];
     setAnswerState(article, state, rules, { run, stoppedBy, why: message?.why ?? null, maySee: this.#rights(article) });
@@ -137,7 +143,9 @@ export class TimelineView {
   /** @param {HTMLElement | undefined} article */
   #showReactions(article) {
     const message = article && this.messageOf(article);
-    if (message) setReactions(article, message, this.state);
+    if (!message) return;
+    setReactions(article, message, this.state);
+    setVotes(article, message, this.state);
   }
 
   /** @param {HTMLElement} article */
@@ -149,7 +157,7 @@ export class TimelineView {
   #showMessage(id) {
     const message = /** @type {Message} */ (this.state.messages.get(id));
     const waiting = message.run ? this.#answers.get(message.run) : undefined;
-    const known = this.#messages.get(id);
+    const known = this.#messages.get(id) ?? this.#takeVersion(message);
     const article = known ?? waiting ?? makeMessage(speakerOf(this.state, message.author), this.state);
     this.#messages.set(id, article);
     if (message.run) {
@@ -161,6 +169,15 @@ export class TimelineView {
     if (!known) this.#place(article);
     this.#fillIn(article, message);
     arrange(known ? [article] : [article, ...this.#after(article)], this.state.rules);
+  }
+
+  /** Returns the element of the version that a new version replaces. @param {Message} message */
+  #takeVersion({ replaces }) {
+    const article = this.#messages.get(replaces ?? "");
+    if (!article || !replaces) return undefined;
+    this.#messages.delete(replaces);
+    this.#answers.delete(article.dataset.runId ?? "");
+    return article;
   }
 
   /** @param {HTMLElement} article @param {Message} message */
@@ -175,6 +192,8 @@ export class TimelineView {
     }
     if (message.author.kind === "persona") this.#refresh(article);
     else setPersonState(article, message);
+    setPinned(article, message, this.state.members.get(message.pinned?.by ?? "")?.name ?? "");
+    setVersions(article, message);
     this.#showRights(article);
     this.#showReactions(article);
     if (message.run && message.status !== "streaming") this.#showSteps(message.run);
@@ -207,15 +226,37 @@ export class TimelineView {
     const run = /** @type {Run} */ (this.state.runs.get(id));
     const article = this.#answers.get(id) ?? this.#addQueued(run);
     if (!article) return;
-    if (run.state === "cancelled" && !run.answer) this.#remove(article, id);
+    if (run.replaces && !run.answer && run.state !== "queued") this.#restore(article, id);
+    else if (run.state === "cancelled" && !run.answer) this.#remove(article, id);
     else this.#refresh(article);
     if (frame.type === "run.started" && run.attempt > 1) this.#showTryingAgain(article, run);
     this.#refreshRights();
   }
 
-  /** Adds an article for a queued run. @param {Run} run @returns {HTMLElement | undefined} */
+  /** Shows the version again that a run would have replaced. @param {HTMLElement} article @param {string} run */
+  #restore(article, run) {
+    const message = this.messageOf(article);
+    this.#answers.delete(run);
+    if (!message?.run) return;
+    article.dataset.runId = message.run;
+    this.#answers.set(message.run, article);
+    this.#fillIn(article, message);
+  }
+
+  /**
+   * Adds an article for a queued run. The run of a new version takes the article of the version before it.
+   * @param {Run} run
+   * @returns {HTMLElement | undefined}
+   */
   #addQueued(run) {
     if (run.state !== "queued") return undefined;
+    if (run.replaces) {
+      const shown = this.#messages.get(run.replaces);
+      if (!shown) return undefined;
+      shown.dataset.runId = run.id;
+      this.#answers.set(run.id, shown);
+      return shown;
+    }
     const author = { kind: /** @type {const} */ ("persona"), id: run.persona, name: "", handle: "" };
     const article = makeMessage(speakerOf(this.state, author), this.state);
     article.id = `message-${run.id}`;
@@ -266,13 +307,19 @@ export class TimelineView {
 
   /** Renders a new state of the room: known messages keep their elements, others are removed. */
   #showEverything() {
+    for (const message of this.state.messages.values()) {
+      const replaced = this.#messages.has(message.id) ? undefined : this.#takeVersion(message);
+      if (replaced) this.#messages.set(message.id, replaced);
+    }
     for (const [id, article] of this.#messages) {
       if (this.state.messages.has(id)) continue;
       article.remove();
       this.#messages.delete(id);
     }
     const open = new Set(this.state.openRuns.map(({ id }) => id));
+    const kept = new Set(this.#messages.values());
     for (const [id, article] of this.#answers) {
+      if (kept.has(article)) continue;
       if (article.isConnected && (open.has(id) || this.state.runs.get(id)?.answer)) continue;
       article.remove();
       this.#answers.delete(id);
@@ -298,7 +345,16 @@ export class TimelineView {
     if (first) link.search = `?before=${first.seq}`;
   }
 
-  /** Adds the unread line. @param {string} id of the first unread message */
+  /** Adds the unread line, or moves it there. @param {string} id of the first unread message */
+  moveUnreadLine(id) {
+    const line = this.timeline.querySelector("[data-unread]");
+    const below = line?.nextElementSibling;
+    line?.remove();
+    if (below instanceof HTMLElement && below.matches(".message")) arrange([below], this.state.rules);
+    this.markUnread(id);
+  }
+
+  /** Adds the unread line, unless there is one. @param {string} id of the first unread message */
   markUnread(id) {
     const article = this.#messages.get(id);
     if (!article || this.timeline.querySelector("[data-unread]")) return;

@@ -25,6 +25,7 @@ MISSED = ("message_seq_once", "room_event_seq_once", "run_of_room")
 KEYS = {
     "message_deleted",
     "message_of_user",
+    "message_pinned_by",
     "message_replies",
     "run_stopped_by",
     "rooms_run_requested_by_id_723b6b1b",

@@ -312,6 +312,28 @@ async def test_edit_of_an_ended_answer_repeats_no_delta() -> None:
     assert client.text == "of it"
 
 
+async def test_pin_of_a_streaming_answer_does_not_end_it() -> None:
+    store, client = FakeStore(), FakeClient()
+    store.deltas = ["all ", "of ", "it"]
+    topic = topic_of(store)
+    subscribe(topic, client)
+    message = {"id": ANSWER, "run": RUN, "status": "streaming"}
+    pinned = entry(2, "message.updated", message=message)
+    store.log = [answer_started(1), pinned]
+    topic.receive(batch(answer_started(1)))
+    topic.receive(delta(0, "all "))
+
+    topic.receive(batch(pinned))
+    topic.receive(delta(1, "of "))
+    topic.receive(delta(2, "it"))
+    reads_while_streaming = store.reads
+    topic.receive(batch(answer_ended(3)))
+    await until(lambda: client.seqs == [1, 2, 3])
+
+    assert client.text == "all of it"
+    assert reads_while_streaming == 0
+
+
 async def test_end_of_an_answer_does_not_wait_for_a_failing_delta_store() -> None:
     store, client = FakeStore(), FakeClient()
 

@@ -141,7 +141,7 @@ def test_scripts_lay_out_generated_timelines_as_the_server_does() -> None:
 
     with timezone.override(ZoneInfo(ZONE)):
         reader = User(pk=READER)
-        rendered = [timeline_items(reader, *timeline) for timeline in timelines]
+        rendered = [timeline_items(reader, *timeline, {}) for timeline in timelines]
     laid_out_by_scripts = _run_scripts(timelines, rendered)
 
     assert [[_result(item) for item in items] for items in rendered] == laid_out_by_scripts
@@ -154,7 +154,7 @@ def test_generated_timelines_contain_every_case() -> None:
         items = [
             item
             for _ in range(TIMELINES)
-            for item in timeline_items(User(pk=READER), *generator.timeline())
+            for item in timeline_items(User(pk=READER), *generator.timeline(), {})
         ]
 
     for name in ("starts_day", "starts_unread", "continued", "may_stop", "may_retry"):

@@ -18,6 +18,7 @@ from agents.services import Grant, create_demo_persona, put_grants
 from rooms import services
 from rooms.models import Message, Room, RoomMember, RoomRole, Run, RunState
 from rooms.pages.urls import urlpatterns
+from rooms.protocol.failures import failure_sentence
 from tests.rooms.claiming import claim_run, start_run
 from tests.rooms.conftest import Cast, make_user
 from tests.rooms.pages.browsing import (
@@ -310,14 +311,17 @@ def test_earlier_messages_are_on_the_previous_page(cast: Cast) -> None:
 
 
 def test_room_data_continues_the_rendered_page(cast: Cast) -> None:
-    answer(cast, failure=AnswerFailed("timeout", "Too slow."))
+    answer(cast, failure=AnswerFailed("timeout"))
 
     data = data_of(page(cast.member, cast.room))
 
     assert data["seq"] == cast.refreshed().last_seq
     assert data["me"] == str(cast.member.pk)
     assert [message["html"] for message in data["state"]["messages"]] == ["", ""]
-    assert data["ended"][0]["error"] == {"code": "timeout", "detail": "Too slow."}
+    assert data["ended"][0]["error"] == {
+        "code": "timeout",
+        "detail": failure_sentence("timeout"),
+    }
     assert "instructions" not in json.dumps(data)
 
 
@@ -356,13 +360,13 @@ def test_queued_run_can_be_cancelled_by_its_requester(cast: Cast) -> None:
 
 
 def test_failed_answer_keeps_its_text_and_shows_the_error(cast: Cast) -> None:
-    run = answer(cast, "so far", AnswerFailed("timeout", "The model was too slow."))
+    run = answer(cast, "so far", AnswerFailed("provider_refused", "model"))
 
     failed = messages_on(page(cast.member, cast.room))[-1]
 
     assert 'data-state="failed"' in failed
     assert "so far" in failed
-    assert "The model was too slow." in failed
+    assert failure_sentence("provider_refused", "model") in failed
     assert "retry" in re.findall(r'data-may="([^"]*)"', failed)[0]
     assert post(cast.member, "retry", run.pk).status_code == 302
     assert Run.objects.filter(message=run.message, state=RunState.QUEUED).count() == 1

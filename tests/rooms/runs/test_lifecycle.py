@@ -110,12 +110,12 @@ def test_completed_run_stores_text_and_usage(cast: Cast) -> None:
 def test_failed_run_keeps_the_published_text_and_the_usage(cast: Cast) -> None:
     job = started(cast)
 
-    failure = AnswerFailed("timeout", "It took too long.", usage=Usage(30, 7))
+    failure = AnswerFailed("provider_refused", "quota", usage=Usage(30, 7))
     lifecycle.fail(job, failure, "half an ans")
 
     answer, run = Message.objects.get(pk=job.message), Run.objects.get(pk=job.run)
     assert (answer.status, answer.text) == (MessageStatus.FAILED, "half an ans")
-    assert (run.error_code, run.error_detail) == ("timeout", "It took too long.")
+    assert (run.error_code, run.error_reason) == ("provider_refused", "quota")
     assert (run.input_tokens, run.output_tokens) == (30, 7)
     assert kinds(cast, 2) == ["message.updated", "run.failed"]
 
@@ -322,8 +322,8 @@ def test_start_fails_if_the_persona_is_disabled(cast: Cast) -> None:
 
     run = failed_at_start(cast)
 
-    assert run.error_code == "not_allowed"
-    assert cast.persona.name in run.error_detail
+    assert (run.error_code, run.error_reason) == ("not_allowed", "persona_off")
+    assert run.error_persona == cast.persona.name
 
 
 def test_start_fails_if_the_persona_is_unbound(cast: Cast) -> None:

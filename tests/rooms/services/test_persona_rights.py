@@ -244,7 +244,7 @@ def test_runs_of_a_connection_fail_when_its_key_is_removed(
 
     ended, untouched = cast.room.runs.get(persona=cast.persona), cast.room.runs.get(persona=other)
     assert (ended.state, ended.error_code) == (RunState.FAILED, "not_allowed")
-    assert "key" in ended.error_detail
+    assert ended.error_reason == "key_removed"
     assert untouched.state == (RunState.RUNNING if running else RunState.QUEUED)
 
 

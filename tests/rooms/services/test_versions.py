@@ -1,0 +1,144 @@
+"""Versions of an answer: a retry of a completed run replaces its answer, which is kept."""
+
+import pytest
+
+from accounts.errors import Conflict, Forbidden
+from rooms import queries, services
+from rooms.fanout.unread import count_unread_of
+from rooms.models import Message, MessageStatus, Run, RunState
+from rooms.runs import context, lifecycle
+from rooms.services import runs
+from tests.rooms.claiming import claim_and_start
+from tests.rooms.conftest import Cast
+from tests.rooms.pages.browsing import answer, say
+
+pytestmark = pytest.mark.django_db
+
+
+def start(cast: Cast, run: Run) -> lifecycle.Job:
+    """Retry a run and start the new one."""
+    services.retry_run(user=cast.member, run_id=run.pk)
+    started = claim_and_start("worker")
+    assert started is not None
+    assert started[1] is not None
+    return started[1]
+
+
+def again(cast: Cast, run: Run, text: str) -> Run:
+    job = start(cast, run)
+    lifecycle.complete(job, text, None)
+    return Run.objects.get(pk=job.run)
+
+
+def texts(cast: Cast) -> list[str]:
+    messages, _complete = queries.newest_messages(cast.refreshed())
+    return [message.text for message in messages]
+
+
+def test_new_version_stands_in_the_place_of_the_answer(cast: Cast) -> None:
+    first = answer(cast, "first")
+    say(cast, cast.owner, "later")
+
+    second = again(cast, first, "second")
+    third = again(cast, second, "third")
+
+    assert texts(cast) == ["question", "third", "later"]
+    versions = queries.versions_of(cast.room, Message.objects.get(text="second"))
+    assert [version.pk for version in versions] == [
+        each.answer_id for each in (first, second, third)
+    ]
+    assert [version.text for version in versions] == ["first", "second", "third"]
+    assert [version.answer_version for version in versions] == [1, 2, 3]
+    assert [version.persona_version for version in versions] == [cast.persona.version] * 3
+
+
+def test_new_version_changes_no_unread_count(cast: Cast) -> None:
+    first = answer(cast, "first @owner")
+    say(cast, cast.member, "later")
+    pairs = [(cast.room.pk, user.pk) for user in (cast.owner, cast.member)]
+    services.mark_read(user=cast.member, room_id=cast.room.pk, seq=cast.refreshed().last_seq)
+    before = [(each.messages, each.mentions) for each in count_unread_of(pairs)]
+
+    again(cast, first, "second @owner")
+
+    counts = count_unread_of(pairs)
+    assert [(each.messages, each.mentions) for each in counts] == before == [(3, 1), (0, 0)]
+    back = services.set_read_position(user=cast.owner, room_id=cast.room.pk, seq=0)
+    assert (back.messages, back.mentions) == (3, 1)
+
+
+def test_deleted_answer_counts_once(cast: Cast) -> None:
+    again(cast, answer(cast, "first"), "second")
+    shown = Message.objects.get(text="second")
+
+    services.delete_message(user=cast.owner, message_id=shown.pk)
+
+    (counts,) = count_unread_of([(cast.room.pk, cast.owner.pk)])
+    assert counts.messages == 1
+    assert not Message.objects.filter(persona=cast.persona).exclude(text="").exists()
+
+
+def test_later_prompts_contain_only_the_last_version(cast: Cast) -> None:
+    again(cast, answer(cast, "first"), "second")
+    services.post_message(user=cast.member, room_id=cast.room.pk, text="next")
+
+    turns = context.turns(
+        Run.objects.select_related("message", "persona").get(state=RunState.QUEUED)
+    )
+
+    assert [turn.text for turn in turns] == ["question", "second", "next"]
+
+
+def test_failed_version_can_be_retried_in_its_place(cast: Cast) -> None:
+    first = answer(cast, "first")
+    job = start(cast, first)
+    services.cancel_run(user=cast.member, run_id=job.run)
+
+    again(cast, Run.objects.get(pk=job.run), "third")
+
+    assert texts(cast) == ["question", "third"]
+
+
+def test_version_that_is_cancelled_in_the_queue_leaves_the_answer(cast: Cast) -> None:
+    run = services.retry_run(user=cast.member, run_id=answer(cast, "first").pk)
+
+    services.cancel_run(user=cast.member, run_id=run.pk)
+
+    assert texts(cast) == ["question", "first"]
+    assert Message.objects.get(text="first").replaced_by is None
+
+
+def test_deletion_ends_a_version_that_waits_or_streams(cast: Cast) -> None:
+    waiting = services.retry_run(user=cast.member, run_id=answer(cast, "first").pk)
+    services.delete_message(user=cast.owner, message_id=Message.objects.get(text="first").pk)
+    streaming = start(cast, answer(cast, "other"))
+
+    services.delete_message(user=cast.owner, message_id=Message.objects.get(text="other").pk)
+
+    states = Run.objects.filter(pk__in=[waiting.pk, streaming.run]).values_list("state", flat=True)
+    assert set(states) == {RunState.CANCELLED}
+    assert Message.objects.get(pk=streaming.message).deleted_at is not None
+    assert not Message.objects.filter(status=MessageStatus.STREAMING).exists()
+
+
+def test_replaced_version_and_too_many_versions_are_refused(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = answer(cast, "first")
+    second = again(cast, first, "second")
+    monkeypatch.setattr(runs, "MAX_VERSIONS", 2)
+
+    for run in (first, second):
+        with pytest.raises(Conflict):
+            services.retry_run(user=cast.member, run_id=run.pk)
+
+
+def test_only_the_asker_and_moderators_make_versions(cast: Cast) -> None:
+    run = answer(cast, "first")
+
+    with pytest.raises(Forbidden):
+        services.retry_run(user=cast.reader, run_id=run.pk)
+    services.retry_run(user=cast.moderator, run_id=run.pk)
+
+    with pytest.raises(Conflict):  # one at a time
+        services.retry_run(user=cast.member, run_id=run.pk)
