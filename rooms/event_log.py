@@ -14,13 +14,18 @@ from accounts.database.prepared_queries import PreparedUpdate, insert
 from accounts.errors import Conflict
 from rooms.fanout import publisher
 from rooms.models import Room, RoomEvent
-from rooms.protocol.events import DurableEvent, MessageCreated, MessageDeleted, encode
+from rooms.protocol.events import (
+    DurableEvent,
+    MessageCompleted,
+    MessageCreated,
+    MessageDeleted,
+    encode,
+)
 from rooms.protocol.payloads import MessageBody
 
 REPLAY_LIMIT: Final = 500
 EVENTS_PER_QUERY: Final = 50
 MAX_BYTES: Final = 2**20
-ACTIVITY_TYPES: Final = frozenset({"message.created", "message.completed"})
 
 
 def record(room: Room, *events: DurableEvent) -> None:
@@ -51,18 +56,34 @@ def record(room: Room, *events: DurableEvent) -> None:
         deleted_seq=room.deleted_seq,
     )
     publisher.publish_on_commit(publisher.Batch(room=room.pk, entries=entries))
-    if any(entry.type in ACTIVITY_TYPES for entry in entries):
+    if any(map(_changes_counts, events)):
         publisher.publish_on_commit(publisher.ActivityHint(room.pk))
 
 
 def _count_messages(room: Room, events: tuple[DurableEvent, ...]) -> None:
-    """Count created and deleted messages in the row of the room; an answer counts once."""
+    """Count created and deleted messages of the room; an answer counts once.
+
+    Replies that only a thread shows are not counted.
+    """
     for event in events:
         if isinstance(event, MessageCreated) and event.message.replaces is None:
-            room.message_count += 1
             room.last_message_at = timezone.now()
-        elif isinstance(event, MessageDeleted) and event.message.replaced_by is None:
+            room.message_count += _is_in_room(event.message)
+        elif isinstance(event, MessageDeleted) and _is_counted(event.message):
             room.deleted_seq = max(room.deleted_seq, event.message.seq)
+
+
+def _is_in_room(message: MessageBody) -> bool:
+    return message.thread is None or message.also_in_room
+
+
+def _is_counted(message: MessageBody) -> bool:
+    return message.replaced_by is None and _is_in_room(message)
+
+
+def _changes_counts(event: DurableEvent) -> bool:
+    """Return True if the event may change unread counts of the room's members."""
+    return isinstance(event, MessageCreated | MessageCompleted)
 
 
 _SET_LOG: Final = PreparedUpdate(

@@ -30,6 +30,13 @@ OF_MESSAGES: Final = [
     # The deleted messages that are not read count as unread in `Room.message_count`.
     Index(fields=["room", "seq"], condition=Q(deleted_at__isnull=False), name="message_deleted"),
     Index(fields=["user"], condition=Q(user__isnull=False), name="message_of_user"),
+    # The key (room, seq) would read all replies of threads between two messages of the room.
+    Index(fields=["room", "seq"], condition=Q(in_room=True), name="message_in_room"),
+    Index(
+        fields=["thread_root", "seq"],
+        condition=Q(thread_root__isnull=False),
+        name="message_of_thread",
+    ),
     Index(fields=["reply_to"], condition=Q(reply_to__isnull=False), name="message_replies"),
     Index(
         fields=["room", "pinned_seq"], condition=Q(pinned_seq__isnull=False), name="message_pinned"

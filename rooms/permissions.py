@@ -41,8 +41,9 @@ class PostAccess:
 
     The author is read again because a connection has its user from the handshake, and users change
     their names. `earlier` is the message that was posted under the same `client_id`, `replied_to`
-    the message that the new message replies to, and `replied_to_persona` the persona that wrote it;
-    each is None if there is none.
+    the message that the new message replies to, `replied_to_persona` the persona that wrote it, and
+    `thread` the root of its thread; each is None if there is none. The root of a reply to a message
+    of the room is that message.
     """
 
     room: Room
@@ -50,6 +51,7 @@ class PostAccess:
     earlier: UUID | None
     replied_to: UUID | None
     replied_to_persona: UUID | None
+    thread: UUID | None
 
 
 def access_room(user: User, room_id: UUID, permission: str, *, even_archived: bool = False) -> Room:
@@ -118,7 +120,10 @@ def access_room_to_post(
     rows = _TO_POST(user=user.pk, room=room_id, client_id=client_id, reply_to=reply_to)
     room = _judge(rows, user, POST)
     row: Any = rows[0]  # Any: rows have the annotations of `_TO_POST`
-    return PostAccess(room, row.user, row.earlier, row.replied_to, row.replied_to_persona)
+    return PostAccess(
+        *(room, row.user, row.earlier, row.replied_to, row.replied_to_persona),
+        thread=row.replied_to_thread or row.replied_to,
+    )
 
 
 def access_message(user: User, message_id: UUID, permission: str) -> Message:
@@ -212,6 +217,7 @@ def _to_post(
         replied_to=Subquery(replied_to.values("pk")[:1]),
         # Without output_field, Django does not convert the bytes of SQLite to a UUID here.
         replied_to_persona=Subquery(replied_to.values("persona")[:1], output_field=UUIDField()),
+        replied_to_thread=Subquery(replied_to.values("thread_root")[:1], output_field=UUIDField()),
     )
 
 

@@ -2,16 +2,31 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 from itertools import accumulate
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from django.db.models import Case, IntegerField, Q, QuerySet, Value, When
+from django.db.models import (
+    Case,
+    Count,
+    F,
+    IntegerField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 from msgspec import structs
 
-from accounts.models import User
+from accounts.errors import Invalid, NotFound
+from accounts.models import Team, User
 from accounts.services.people import matching_users
+from rooms.fanout.unread import at_most
 from rooms.models import (
     AuthorKind,
     Message,
@@ -21,9 +36,10 @@ from rooms.models import (
     RoomRole,
     Run,
     RunState,
+    ThreadFollower,
     Vote,
 )
-from rooms.protocol.payloads import MessageBody, RoomState, RunBody
+from rooms.protocol.payloads import MessageBody, RoomState, RunBody, ThreadBody
 from rooms.protocol.serializers import (
     member_body,
     message_body,
@@ -34,9 +50,20 @@ from rooms.protocol.serializers import (
 )
 from rooms.runs import queue
 
+_UNREAD: Final = (
+    Message.objects.current()
+    .filter(thread_root=OuterRef("root"), seq__gt=OuterRef("read_seq"), deleted_at=None)
+    .order_by()
+    .values("thread_root")
+    .annotate(count=Count("pk"))
+    .values("count")
+)
+
 PAGE: Final = 50
 BESIDE: Final = 25
 """The maximum number of messages before, and of messages after, the message of a link."""
+THREAD_PAGE: Final = 100
+"""The maximum number of replies on the page of a thread."""
 MEMBERS: Final = 100
 """The maximum number of members in a state."""
 MAX_BYTES: Final = 2**20
@@ -168,11 +195,11 @@ def _active_runs(room: Room) -> list[RunBody]:
 
 
 def newest_messages(room: Room, before: int | None = None) -> tuple[list[MessageBody], bool]:
-    """Return the newest messages (before seq `before`, if given), oldest first.
+    """Return the newest messages of the room (before seq `before`, if given), oldest first.
 
     Also return True if there are no earlier ones. At most PAGE messages of MAX_BYTES are returned.
     """
-    messages = room.messages.current().order_by("-seq")
+    messages = room.messages.of_room().order_by("-seq")
     if before is not None:
         messages = messages.filter(seq__lt=before)
     found = list(messages[: PAGE + 1])
@@ -182,7 +209,7 @@ def newest_messages(room: Room, before: int | None = None) -> tuple[list[Message
 
 def is_among_newest(room: Room, message: Message) -> bool:
     """Return True if the newest PAGE messages of the room contain the message."""
-    later = room.messages.current().filter(seq__gt=message.seq).order_by("seq")
+    later = room.messages.of_room().filter(seq__gt=message.seq).order_by("seq")
     return len(later.values_list("seq")[:PAGE]) < PAGE
 
 
@@ -203,12 +230,64 @@ def messages_around(room: Room, message: Message) -> tuple[list[MessageBody], bo
     return True if there are no earlier messages. On each side, at most BESIDE messages of MAX_BYTES
     are returned.
     """
-    messages, place = room.messages.current(), versions_of(room, message)[-1].seq
+    messages, place = room.messages.of_room(), versions_of(room, message)[-1].seq
     before = list(messages.filter(seq__lt=place).order_by("-seq")[: BESIDE + 1])
     after = messages.filter(seq__gt=place).order_by("seq")[:BESIDE]
     earlier = within_bytes([message, *before[:BESIDE]])
     later = within_bytes([message, *after])[1:]
     return bodies([*earlier[::-1], *later]), len(earlier) == len(before) + 1
+
+
+def messages_of(room: Room, thread: str | None) -> QuerySet[Message]:
+    """Return the messages that the room shows; of a thread, its root and replies; or `all`.
+
+    Raises NotFound if `thread` is not the id of a message of the room.
+    """
+    if thread is None:
+        return room.messages.of_room()
+    if thread == "all":
+        return room.messages.current()
+    message = room.messages.filter(pk=thread).first()
+    if message is None:
+        raise NotFound
+    root = message.thread_root_id or message.pk
+    return room.messages.current().filter(Q(pk=root) | Q(thread_root=root))
+
+
+def thread_messages(room_id: UUID, roots: Collection[UUID], before: int) -> list[MessageBody]:
+    """Return the messages of threads in order of seq: a root and its THREAD_PAGE newest replies.
+
+    Messages that the room shows from seq `before` on are left out, and so are roots that are not
+    messages of the room. The messages have MAX_BYTES together.
+    """
+    of_room = Message.objects.current().filter(room=room_id)
+    found = {message.pk: message for message in of_room.filter(pk__in=roots)}
+    for root in list(found):
+        newest = of_room.filter(thread_root=root).order_by("-seq")[:THREAD_PAGE]
+        found |= {message.pk: message for message in newest}
+    hidden = [each for each in found.values() if not each.in_room or each.seq < before]
+    newest_first = sorted(hidden, key=lambda message: -message.seq)
+    return bodies(within_bytes(newest_first)[::-1])
+
+
+def thread_page(root: Message, before: int | None = None) -> tuple[list[MessageBody], bool]:
+    """Return a root and its newest replies (before seq `before`, if given), oldest first.
+
+    Also return True if there are no earlier replies. At most THREAD_PAGE replies are returned.
+    """
+    replies = Message.objects.current().filter(thread_root=root).order_by("-seq")
+    if before is not None:
+        replies = replies.filter(seq__lt=before)
+    found = list(replies[: THREAD_PAGE + 1])
+    shown = within_bytes(found[:THREAD_PAGE])
+    return bodies([root, *shown[::-1]]), len(shown) == len(found)
+
+
+def unread_replies(user: User, roots: Collection[UUID]) -> dict[UUID, int]:
+    """Return the unread replies of those of the threads that `user` follows."""
+    rows = ThreadFollower.objects.filter(user=user, following=True, root__in=roots)
+    found = rows.annotate(unread=Coalesce(Subquery(_UNREAD), 0)).values_list("root", "unread")
+    return {root: at_most(unread) for root, unread in found}
 
 
 def within_bytes(messages: Sequence[Message]) -> list[Message]:
@@ -237,3 +316,65 @@ def bodies(messages: Sequence[Message]) -> list[MessageBody]:
     answered = Run.objects.filter(answer__in=[message.pk for message in messages])
     runs = {run.answer_id: run for run in answered.only("answer_id", "why")}
     return [message_body(message, runs.get(message.pk)) for message in messages]
+
+
+def followed_threads(user: User, team: Team) -> QuerySet[Any]:  # Any: rows are annotated
+    """Return the threads of a team that `user` follows and may read, for `page_of_threads`."""
+    rooms = Room.objects.visible_to(user).filter(team=team)
+    rows = ThreadFollower.objects.filter(user=user, following=True, room__in=rooms.values("pk"))
+    return rows.exclude(root__deleted_at__isnull=False, root__reply_count=0).annotate(
+        is_unread=Case(
+            When(root__last_reply_seq__gt=F("read_seq"), then=1),
+            default=0,
+            output_field=IntegerField(),
+        ),
+        at=Coalesce("root__last_reply_at", "root__created_at"),
+    )
+
+
+def page_of_threads(
+    rows: QuerySet[Any], *, limit: int, cursor: str | None = None
+) -> tuple[list[ThreadBody], str | None]:
+    """Return a page of `followed_threads`, and the cursor of the next page, None for the last.
+
+    Unread threads come first, then those with the last reply. Raises Invalid for a cursor that is
+    not of such a page.
+    """
+    if cursor is not None:
+        unread, at, key = _parse_cursor(cursor)
+        before = Q(at__lt=at) | Q(at=at, pk__lt=key)
+        rows = rows.filter(Q(is_unread__lt=unread) | Q(before, is_unread=unread))
+    ordered: QuerySet[Any] = rows.order_by("-is_unread", "-at", "-pk").select_related("root")
+    found = list(ordered.annotate(unread=Coalesce(Subquery(_UNREAD), 0))[: limit + 1])
+    shown = found[:limit]
+    roots = bodies([row.root for row in shown])
+    items = [
+        ThreadBody(message=root, following=True, read_seq=row.read_seq, unread=at_most(row.unread))
+        for row, root in zip(shown, roots, strict=True)
+    ]
+    last = shown[-1] if len(found) > limit else None
+    return items, (last and f"{last.is_unread}_{last.at.timestamp()!r}_{last.pk}")
+
+
+def _parse_cursor(cursor: str) -> tuple[int, datetime, int]:
+    """Return the values of the last row of a page; raises Invalid."""
+    try:
+        unread, at, key = cursor.split("_")
+        return int(unread), datetime.fromtimestamp(float(at), UTC), int(key)
+    except (ValueError, OverflowError, OSError):
+        sentence = _("This cursor is not valid for this list. Start again without a cursor.")
+        raise Invalid(fields={"cursor": sentence}) from None
+
+
+def thread_of(user: User, message: Message) -> ThreadBody:
+    """Return the thread of a message; without a row of the user it is not followed, and read."""
+    root = Message.objects.get(pk=message.thread_root_id or message.pk)
+    rows: QuerySet[Any] = ThreadFollower.objects.filter(root=root, user=user)
+    row = rows.annotate(unread=Coalesce(Subquery(_UNREAD), 0)).first()
+    (body,) = bodies([root])
+    return ThreadBody(
+        message=body,
+        following=row is not None and row.following,
+        read_seq=row.read_seq if row else root.last_reply_seq or root.seq,
+        unread=at_most(row.unread) if row and row.following else 0,
+    )

@@ -37,6 +37,14 @@ Around = Annotated[
 AfterSeq = Annotated[Seq, Meta(description="the last seq that the client has")]
 LastEventId = Annotated[Seq, Header("Last-Event-ID"), Meta(description="overrides `after`")]
 
+ThreadOrAll = Annotated[
+    str,
+    Meta(
+        pattern="^(all|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})$",
+        description="the thread of this message, oldest first, or `all` messages and replies",
+    ),
+]
+
 STREAM: Final[dict[str, Any]] = {
     "description": "Server-Sent Events. `id` is the seq, `data` an event as in /wire.json.",
     "content": {"text/event-stream": {"schema": {"type": "string"}}},
@@ -55,6 +63,7 @@ class MessageCreate(Body, frozen=True):
     reply_to: UUID | None = None
     personas: Annotated[tuple[UUID, ...], Meta(max_length=100)] | None = None
     mentions_first: bool = False
+    also_in_room: bool = False
 
 
 class MessageUpdate(Body, frozen=True):
@@ -80,7 +89,7 @@ class EventPage(Struct, frozen=True):
 @routes.add(
     "GET /rooms/{uuid:room_id}/messages",
     Gate(access_room, VIEW),
-    summary="List the messages of a room, newest first",
+    summary="List the messages of a room, newest first, or of a thread, oldest first",
 )
 def get_messages(
     user: User,
@@ -91,12 +100,14 @@ def get_messages(
     before: Before | None = None,
     after: After | None = None,
     around: Around | None = None,
+    thread: ThreadOrAll | None = None,
 ) -> Page[MessageBody]:
+    """The messages of a thread are its root and its replies."""
     if around is not None:
-        if (before, after, cursor) != (None, None, None):
+        if (before, after, cursor, thread) != (None, None, None, None):
             raise Invalid(fields={"around": _("Use it without before, after and cursor.")})
         return _page_around(user, room, around)
-    messages = room.messages.current()
+    messages = queries.messages_of(room, thread)
     if before is not None:
         messages = messages.filter(seq__lt=before)
     if after is not None:
@@ -107,6 +118,7 @@ def get_messages(
         limit=limit,
         cursor=cursor,
         key="seq",
+        ascending=thread not in (None, "all"),
         fitting=queries.within_bytes,
     )
 

@@ -28,6 +28,7 @@ Topic = Annotated[str, Meta(max_length=250)]
 PrivacyName = Literal["private", "team"]
 PolicyName = Literal["default", "mention", "thread", "off"]
 PersonaTurns = Annotated[int, Meta(ge=0, le=MAX_PERSONA_TURNS)]
+PlaceName = Literal["room", "thread"]
 RoleName = Literal["owner", "moderator", "member", "reader"]
 Joinable = Annotated[bool, Meta(description="list the rooms that the user may join instead")]
 
@@ -40,6 +41,7 @@ class RoomCreate(Body, frozen=True):
     privacy: PrivacyName = "private"
     answer_policy: PolicyName = "default"
     persona_turns: PersonaTurns = 0
+    answers_in: PlaceName = "room"
     personas: Annotated[tuple[UUID, ...], Meta(max_length=100)] = ()
     default_persona: UUID | None = None
 
@@ -60,6 +62,7 @@ class RoomUpdate(Body, frozen=True):
     for_everyone: bool | UnsetType = UNSET
     answer_policy: PolicyName | UnsetType = UNSET
     persona_turns: PersonaTurns | UnsetType = UNSET
+    answers_in: PlaceName | UnsetType = UNSET
     default_persona: UUID | UnsetType | None = UNSET
     archived: bool | UnsetType = UNSET
 

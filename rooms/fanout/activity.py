@@ -77,7 +77,11 @@ class Activity:
         frames: dict[RoomActivity, bytes] = {}  # members who have read nothing have the same counts
         for unread in counts:
             event = RoomActivity(
-                room=unread.room, seq=unread.seq, unread=unread.messages, mentions=unread.mentions
+                room=unread.room,
+                seq=unread.seq,
+                unread=unread.messages,
+                mentions=unread.mentions,
+                threads=unread.threads,
             )
             for connection in connections_of[unread.user]:
                 if unread.room not in joined[connection] and _may_receive(connection, unread):

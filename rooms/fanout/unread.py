@@ -2,6 +2,7 @@
 
 The messages that a member has not read are `room.message_count - read_count`, without the deleted
 ones: no message is read to count them. The author of a message has read it. A mention is a row.
+Replies that only a thread shows are not counted: the followers of a thread have a read position.
 """
 
 import json
@@ -28,7 +29,7 @@ from msgspec import Struct
 
 from accounts.mfa import mfa_enabled
 from rooms.markup.mentions import CHIP_OPEN
-from rooms.models import Mention, Message, Room, RoomMember
+from rooms.models import Mention, Message, Room, RoomMember, ThreadFollower
 
 COUNT_LIMIT: Final = 1_000
 
@@ -36,7 +37,7 @@ COUNT_LIMIT: Final = 1_000
 class Unread(Struct, frozen=True):
     """The number of unread messages of a member in a room, and of those with a mention.
 
-    Both are at most COUNT_LIMIT.
+    `threads` is the number of followed threads with unread replies. Each is at most COUNT_LIMIT.
     """
 
     user: UUID
@@ -45,6 +46,7 @@ class Unread(Struct, frozen=True):
     seq: int
     messages: int
     mentions: int
+    threads: int
 
 
 def at_most(count: int) -> int:
@@ -61,7 +63,7 @@ def _count(rows: QuerySet[Any]) -> Coalesce:
 _DELETED: Final = Case(
     When(
         read_seq__lt=F("room__deleted_seq"),
-        then=_count(Message.objects.current().filter(deleted_at__isnull=False)),
+        then=_count(Message.objects.of_room().filter(deleted_at__isnull=False)),
     ),
     default=Value(0),
     output_field=BigIntegerField(),
@@ -72,15 +74,34 @@ MESSAGES: Final = F("room__message_count") - F("read_count") - _DELETED
 MENTIONS: Final = _count(Mention.objects.filter(user=OuterRef("user")))
 
 
+_THREADS: Final = Coalesce(
+    Subquery(
+        ThreadFollower.objects.filter(
+            room=OuterRef("room"),
+            user=OuterRef("user"),
+            following=True,
+            root__last_reply_seq__gt=F("read_seq"),
+        )
+        .order_by()
+        .values("user")
+        .annotate(count=Count("pk"))
+        .values("count")
+    ),
+    0,
+)
+
+
 # The lists are parameters of one type each, so the text of the query is always the same and Django
 # compiles its own part once: a list of 1,000 ids in an `IN` costs more to compile than to answer.
 # Rows refer to the lists by position, because a UUID of a result costs 2 µs.
 _MEMBERS_OF: Final = """
-    SELECT room.place, person.place, {team}, last_seq, messages, mentions FROM ({inside}) AS member
+    SELECT room.place, person.place, {team}, last_seq, messages, mentions, threads
+    FROM ({inside}) AS member
     JOIN {rooms} ON room.id = member.room_id JOIN {users} ON person.id = member.user_id
 """
 _MEMBERS: Final = """
-    SELECT pair.place, pair.place, {team}, last_seq, messages, mentions FROM ({inside}) AS member
+    SELECT pair.place, pair.place, {team}, last_seq, messages, mentions, threads
+    FROM ({inside}) AS member
     JOIN {pairs} ON pair.room_id = member.room_id AND pair.user_id = member.user_id
 """
 _LISTS: Final = {
@@ -123,13 +144,14 @@ def _counts(text: str, rooms: Sequence[UUID], users: Sequence[UUID]) -> list[Unr
     with connection.cursor() as cursor:
         sql, parameters = _compiled(text, connection.vendor)
         cursor.execute(sql, [*parameters, *lists])
-        for room, user, team_id, seq, messages, mentions in cursor:
+        for room, user, team_id, seq, messages, mentions, unread_threads in cursor:
             team = teams.get(team_id) or teams.setdefault(team_id, UUID(team_id))
             found.append(
                 Unread(
                     *(users[user - 1], rooms[room - 1], team, seq),
                     messages=at_most(messages),
                     mentions=at_most(mentions),
+                    threads=at_most(unread_threads),
                 )
             )
     return found
@@ -147,6 +169,7 @@ def _compiled(text: str, vendor: str) -> tuple[str, tuple[Any, ...]]:
         last_seq=F("room__last_seq"),
         messages=MESSAGES,
         mentions=MENTIONS,
+        threads=_THREADS,
     )
     sql, parameters = inside.query.sql_with_params()
     return text.format(inside=sql, **_LISTS[vendor]), tuple(parameters)
@@ -159,26 +182,30 @@ def messages_up_to(room: Room, seq: int) -> int:
     """
     if seq >= room.last_seq:
         return room.message_count
-    after = room.messages.current().filter(seq__gt=seq, seq__lte=room.last_seq).order_by()
+    after = room.messages.of_room().filter(seq__gt=seq, seq__lte=room.last_seq).order_by()
     return room.message_count - len(after.values_list("seq")[: 2 * COUNT_LIMIT])
 
 
 def add_mentions(
     message: Message, mentioned: Collection[str], handles: Callable[[], Mapping[str, UUID | None]]
-) -> None:
-    """Record which members a message mentions; `handles` are those of its room."""
+) -> set[UUID]:
+    """Record which members a message mentions, and return them.
+
+    `handles` are those of its room. The author is left out.
+    """
     if not mentioned:
-        return
+        return set()
     known = handles()
-    users = {known.get(handle) for handle in mentioned} - {message.user_id}
+    found = {known.get(handle) for handle in mentioned} - {message.user_id}
+    users = {user_id for user_id in found if user_id is not None}
     Mention.objects.bulk_create(
         [
             Mention(room_id=message.room_id, user_id=user_id, message=message, seq=message.seq)
             for user_id in users
-            if user_id is not None
         ],
         ignore_conflicts=True,  # an answer whose text is restored has the mentions of its start
     )
+    return users
 
 
 def remove_mentions(message: Message) -> None:

@@ -31,6 +31,10 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """Filter out the versions of answers that a later version has replaced."""
         return self.filter(replaced_by=None)
 
+    def of_room(self) -> Self:
+        """Filter to the current messages that the room shows, without replies of threads."""
+        return self.current().filter(in_room=True)
+
 
 class Message(models.Model):
     """A message of a user, or an answer of a persona, which a run writes.
@@ -39,6 +43,10 @@ class Message(models.Model):
     of an answer takes the seq of the version that it replaces, which gets the seq of the event. The
     `text` of a streaming answer is empty: its deltas are in the delta store until the run ends. A
     deleted message keeps its seq and has no text.
+
+    A thread is a root and its replies: `thread_root` is the root of a reply, None for a message of
+    the room. `in_room` is False for a reply that only the thread shows. The fields `reply_count` to
+    `reply_authors` of a root summarize its replies; `rooms.replies` changes them.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -81,6 +89,16 @@ class Message(models.Model):
     pinned_by = models.ForeignKey(
         User, models.SET_NULL, null=True, db_index=False, related_name="+"
     )
+    # No constraint: a root is deleted only with its room, together with the replies.
+    thread_root = models.ForeignKey(
+        "self", models.DO_NOTHING, null=True, db_constraint=False, db_index=False, related_name="+"
+    )
+    in_room = models.BooleanField(default=True, db_default=True)
+    reply_count = models.PositiveIntegerField(default=0, db_default=0)
+    last_reply_seq = models.PositiveBigIntegerField(null=True)
+    last_reply_at = models.DateTimeField(null=True)
+    # The first authors of replies: kind, id and name of each.
+    reply_authors = models.JSONField(null=True)
 
     objects = MessageQuerySet.as_manager()
 
@@ -140,6 +158,32 @@ class Mention(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id} in {self.message_id}"
+
+
+class ThreadFollower(models.Model):
+    """A user who follows a thread, or has ended to follow it, with a read position in the thread.
+
+    A user who replies follows the thread; the author of the root and mentioned users follow it
+    unless they have ended to.
+    """
+
+    room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="+", db_index=False)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    root = models.ForeignKey(
+        Message, on_delete=models.CASCADE, related_name="followers", db_index=False
+    )
+    following = models.BooleanField(default=True)
+    read_seq = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        default_permissions = ()
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["root", "user"], name="thread_follower_once"),
+        ]
+        indexes: ClassVar = [models.Index(fields=["room", "user"], name="thread_follower_of_room")]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} of {self.root_id}"
 
 
 class RoomEvent(models.Model):

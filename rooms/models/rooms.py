@@ -33,6 +33,13 @@ class AnswerPolicy(models.TextChoices):
     OFF = "off", _("No persona answers")
 
 
+class AnswersIn(models.TextChoices):
+    """Where personas answer a message of the room. A message of a thread is answered there."""
+
+    ROOM = "room", _("In the room, below the message")
+    THREAD = "thread", _("In a thread of the message")
+
+
 class RoomRole(models.TextChoices):
     OWNER = "owner", _("Owner")
     MODERATOR = "moderator", _("Moderator")
@@ -86,6 +93,13 @@ class Room(models.Model):
     for_everyone = models.BooleanField(_("for everyone"), default=False, db_default=False)
     answer_policy = models.CharField(
         _("who answers"), max_length=8, choices=AnswerPolicy, default=AnswerPolicy.DEFAULT
+    )
+    answers_in = models.CharField(
+        _("where personas answer"),
+        max_length=8,
+        choices=AnswersIn,
+        default=AnswersIn.ROOM,
+        db_default=AnswersIn.ROOM,
     )
     default_persona = models.ForeignKey(
         Persona, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"

@@ -72,6 +72,8 @@ class Run(models.Model):
     stopped_by = models.ForeignKey(
         User, models.SET_NULL, null=True, db_index=False, related_name="+"
     )
+    # The root of the thread in which the answer is or will be; None for an answer in the room.
+    thread = models.UUIDField(null=True)
     language = models.CharField(max_length=8, default="en")
     # The message at which a chain of answers began; null for the answers to that message itself.
     # See rooms.runs.chains.

@@ -24,6 +24,8 @@ class MessageForm(forms.Form):
     text = forms.CharField(strip=False, required=False)
     client_id = forms.UUIDField()
     answers = forms.CharField(required=False)
+    reply_to = forms.UUIDField(required=False)
+    also_in_room = forms.BooleanField(required=False)
 
     def clean_answers(self) -> list[UUID] | None:
         """Return the personas to ask; None for the room's answer policy."""
@@ -102,6 +104,7 @@ class RoomSettingsForm(RoomForm):
             "answer_policy",
             "default_persona",
             "persona_turns",
+            "answers_in",
         )
         labels: ClassVar = {
             **RoomForm.Meta.labels,
@@ -109,6 +112,7 @@ class RoomSettingsForm(RoomForm):
             "answer_policy": _("Who answers"),
             "default_persona": _("Default persona"),
             "persona_turns": _("Answers between personas"),
+            "answers_in": _("Where personas answer"),
         }
         help_texts: ClassVar = {
             **RoomForm.Meta.help_texts,
@@ -121,6 +125,7 @@ class RoomSettingsForm(RoomForm):
         widgets: ClassVar[dict[str, Any]] = {
             **RoomForm.Meta.widgets,
             "answer_policy": forms.RadioSelect,
+            "answers_in": forms.RadioSelect,
         }
 
     def __init__(self, *args: Any, may_invite: bool, **kwargs: Any) -> None:
@@ -132,6 +137,7 @@ class RoomSettingsForm(RoomForm):
         assert isinstance(persona, forms.ModelChoiceField)
         persona.queryset = self.instance.personas.order_by("bindings__pk")
         persona.empty_label = _("The persona that was added first")
+        self.fields["answers_in"].required = False
         policy = self.fields["answer_policy"]
         assert isinstance(policy, forms.ChoiceField)
         # The page cannot reply to a message, so it offers `thread` only where the API has set it.
@@ -145,6 +151,10 @@ class RoomSettingsForm(RoomForm):
         """Return the sent value, else the current one."""
         turns: int | None = self.cleaned_data["persona_turns"]
         return self.instance.persona_turns if turns is None else turns
+
+    def clean_answers_in(self) -> str:
+        """Return the sent value, else the current one."""
+        return self.cleaned_data["answers_in"] or self.instance.answers_in
 
     def offer(self, bound: Iterable[tuple[UUID, str]]) -> None:
         """Set the choices to personas that the page has read, to save the field's own query."""

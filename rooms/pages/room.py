@@ -11,16 +11,16 @@ from accounts.fields import format_timestamp
 from accounts.models import User
 from accounts.names import LOOK_ALIKES
 from rooms import queries
-from rooms.models import ACTIVE, Message, Room, Run
+from rooms.models import Message, Room
 from rooms.pages.answering import answering_line, answering_persona, has_answering_persona
 from rooms.pages.layout import RULES_FOR_SCRIPTS
 from rooms.pages.panel import panel_context, role_words
 from rooms.pages.starters import starters, welcome_words
-from rooms.pages.timeline import template_item, timeline_items
+from rooms.pages.thread import thread_context
+from rooms.pages.timeline import ended_runs, template_item, timeline_items
 from rooms.permissions import MANAGE, POST, permissions_in
 from rooms.protocol.failures import failure_sentences
 from rooms.protocol.payloads import MessageBody, RoomState, RunBody
-from rooms.protocol.serializers import run_body
 from rooms.runs.leases import MAX_ATTEMPTS
 from rooms.runs.responders import usable_in
 
@@ -28,25 +28,40 @@ QUICK_REACTIONS: Final = ("👍", "❤", "😄", "🎉", "👀", "✅", "🙏", 
 
 
 def room_context(
-    user: User, room: Room, *, before: int | None = None, around: Message | None = None
+    user: User,
+    room: Room,
+    *,
+    before: int | None = None,
+    around: Message | None = None,
+    thread: Message | None = None,
 ) -> dict[str, Any]:
     """Return the context of the page.
 
     With `before` it shows the messages before that seq, with `around` those beside a message.
 
+    With the root `thread`, the page shows its thread beside the newest messages, and `before` is
+    for the replies.
+
     `room` must have been read before this call: the socket catches up from its `last_seq`, so that
     an event during the other queries is not lost.
     """
+    in_thread, before = (None, before) if thread is None else (before, None)
     state = queries.room_state(room, permissions_in(user, room), before, around=around)
-    ended = _ended_runs(state.messages)
+    ended = ended_runs(state.messages)
     usable = usable_in(room, user) if state.personas else set()
     unusable = [persona.id for persona in state.personas if persona.id not in usable]
+    roots = [message.id for message in state.messages if message.replies]
+    unread = queries.unread_replies(user, roots) if roots else {}
+    beside = thread and thread_context(user, room, state, thread, in_thread)
     is_live = before is None and around is None
     membership = room.members.filter(user=user).first()
     read_seq = membership.read_seq if membership and is_live else None
     return {
         "room": room,
-        "items": timeline_items(user, state, ended, read_seq, _versions(room, around)),
+        "items": timeline_items(
+            user, state, ended, read_seq, versions=_versions(room, around), unread=unread
+        ),
+        "thread": beside,
         "is_live": is_live,
         "linked": around and around.pk,
         "later": None if is_live else _later(room, state.messages),
@@ -62,7 +77,12 @@ def room_context(
         "nobody": UUID(int=0),
         "answering": answering_line(state, unusable),
         "has_persona": has_answering_persona(state),
-        "data": _data(user, room.last_seq, state, ended) | {"unusable": unusable},
+        "data": _data(user, room.last_seq, state, ended)
+        | {
+            "unusable": unusable,
+            "unread": {str(root): count for root, count in unread.items()},
+            "thread": beside and beside["data"],
+        },
     }
 
 
@@ -87,16 +107,9 @@ def _versions(room: Room, linked: Message | None) -> dict[UUID, int]:
 def _later(room: Room, messages: Sequence[MessageBody]) -> UUID | None:
     """Return the last of `messages` if the room has later ones, else None."""
     last = messages[-1] if messages else None
-    if last and room.messages.current().filter(seq__gt=last.seq).exists():
+    if last and room.messages.of_room().filter(seq__gt=last.seq).exists():
         return last.id
     return None
-
-
-def _ended_runs(messages: Sequence[MessageBody]) -> list[RunBody]:
-    """Return the ended runs of the shown answers; they contain `error` and `stopped_by`."""
-    answers = [message.id for message in messages if message.run is not None]
-    runs = Run.objects.filter(answer__in=answers).exclude(state__in=ACTIVE)
-    return [run_body(run) for run in runs]
 
 
 def _data(user: User, seq: int, state: RoomState, ended: Sequence[RunBody]) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """The template context of every page of a team: the sidebar; the list of rooms."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
 from uuid import UUID
 
-from django.db.models import F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Left
 
 from accounts.models import Team, User, active_member
@@ -20,7 +21,7 @@ from agents.models import Persona
 from agents.permissions import personas_visible_to
 from rooms.fanout.unread import MENTIONS, MESSAGES, at_most
 from rooms.models import Message, Privacy, Room, RoomMember, RoomPersona
-from rooms.queries import Companion, companions, direct_name
+from rooms.queries import Companion, companions, direct_name, followed_threads
 from rooms.services import joinable_rooms
 
 LAST_LINE: Final = 120
@@ -148,6 +149,7 @@ def shell_context(user: User, team: Team, room: Room | None = None) -> dict[str,
         "may_join": JOIN_ROOM in permissions,
         "may_invite": MANAGE_PEOPLE in permissions,
         "current_room_id": room.pk if room else None,
+        **_unread_threads(user, team),
     }
 
 
@@ -248,7 +250,7 @@ def _data(row: RoomRow) -> list[Any]:
 
 def _last_lines(room_ids: Sequence[UUID]) -> dict[UUID, str]:
     """Return the author and the start of the last message of each room."""
-    said = Message.objects.current().filter(room=OuterRef("pk")).exclude(text="").order_by("-seq")
+    said = Message.objects.of_room().filter(room=OuterRef("pk")).exclude(text="").order_by("-seq")
     start = Left(F("text"), LAST_LINE)
     rooms = Room.objects.filter(pk__in=set(room_ids)).values_list(
         "pk",
@@ -292,3 +294,15 @@ def personas_around(user: User, team: Team, *, team_wide: bool) -> QuerySet[Pers
     return Persona.objects.filter(
         Q(pk__in=seen.values("pk")) | Q(pk__in=met.values("persona")), team=team
     )
+
+
+def _unread_threads(user: User, team: Team) -> dict[str, Any]:
+    """Return the number of followed threads with unread replies, in all and by room."""
+    unread = followed_threads(user, team).filter(is_unread=1).order_by()
+    by_room = dict(unread.values("room").annotate(count=Count("pk")).values_list("room", "count"))
+    return {
+        "unread_threads": at_most(sum(by_room.values())),
+        "unread_threads_by_room": json.dumps(
+            {str(room_id): count for room_id, count in by_room.items()}
+        ),
+    }

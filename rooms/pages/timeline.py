@@ -3,17 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from types import MappingProxyType
 from uuid import UUID
 
 from msgspec import UNSET
 
 from accounts.models import User, Wood
 from agents.models import Lattice, Pigment
+from rooms.models import ACTIVE, Run
 from rooms.pages.answering import why_words
 from rooms.pages.layout import RULES, Placed, StateRules, place
 from rooms.pages.namesakes import Namesakes
 from rooms.permissions import MODERATE, POST
 from rooms.protocol.payloads import Author, MessageBody, RoomState, RunBody
+from rooms.protocol.serializers import run_body
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,16 @@ class Reaction:
     names: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ThreadHint:
+    """The thread of a root as the line below the root shows it."""
+
+    count: int
+    unread: int
+    faces: list[Speaker]
+    last_at: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimelineItem:
     """A message, or a queued run, which has no message yet."""
@@ -61,6 +74,7 @@ class TimelineItem:
     replaces: UUID | None = None
     replaced_by: UUID | None = None
     reactions: tuple[Reaction, ...] = ()
+    thread: ThreadHint | None = None
     run: RunBody | None = None
     stopped_by: str = ""
     why: str = ""
@@ -98,25 +112,30 @@ def timeline_items(
     state: RoomState,
     ended: Sequence[RunBody],
     read_seq: int | None,
-    versions: Mapping[UUID, int],
+    versions: Mapping[UUID, int] = MappingProxyType({}),
+    *,
+    thread: UUID | None = None,
+    unread: Mapping[UUID, int] = MappingProxyType({}),
 ) -> list[TimelineItem]:
     """Return messages and queued runs as `user` sees them, laid out by `layout.place`.
 
-    `ended` are the runs behind answers of `state.messages` that have ended. `versions` has the
-    number of versions of an answer of which a replaced version is shown.
+    `ended` are the runs behind answers of `state.messages` that have ended. The queued runs are
+    those of the room, or of the thread with the root `thread`. `versions` has the number of
+    versions of an answer of which a replaced version is shown, `unread` the unread replies by root.
     """
     runs = {run.id: run for run in [*ended, *state.runs]}
     namesakes = Namesakes(state)
+    waiting = [run for run in state.runs if run.answer is None and run.replaces is UNSET]
+    queued = [run for run in waiting if run.thread == thread]
     items = [
         *(
-            _message_item(user, state, message, runs, namesakes, versions=versions)
+            replace(
+                _message_item(user, state, message, runs, namesakes, versions=versions),
+                thread=_hint(state, message, namesakes, unread.get(message.id, 0)),
+            )
             for message in state.messages
         ),
-        *(
-            _queued_item(user, state, run, namesakes)
-            for run in state.runs
-            if run.answer is None and run.replaces is UNSET
-        ),
+        *(_queued_item(user, state, run, namesakes) for run in queued),
     ]
     placed = [Placed(i.speaker.kind, i.speaker.id, i.seq, i.at) for i in items]
     placements = place(placed, user.pk, read_seq)
@@ -130,6 +149,13 @@ def timeline_items(
         )
         for before, item, placement in zip([None, *items], items, placements, strict=False)
     ]
+
+
+def ended_runs(messages: Sequence[MessageBody]) -> list[RunBody]:
+    """Return the ended runs of the shown answers; they contain `error` and `stopped_by`."""
+    answers = [message.id for message in messages if message.run is not None]
+    runs = Run.objects.filter(answer__in=answers).exclude(state__in=ACTIVE)
+    return [run_body(run) for run in runs]
 
 
 def template_item(kind: str) -> TimelineItem:
@@ -195,6 +221,17 @@ def _reactions(user: User, state: RoomState, message: MessageBody) -> tuple[Reac
         )
         for emoji, users in message.reactions.items()
     )
+
+
+def _hint(
+    state: RoomState, message: MessageBody, namesakes: Namesakes, unread: int
+) -> ThreadHint | None:
+    replies = message.replies
+    if replies is None:
+        return None
+    authors = [Author(kind=a.kind, id=a.id, name=a.name, handle="") for a in replies.authors]
+    faces = [_speaker(state, author, namesakes) for author in authors]
+    return ThreadHint(replies.count, unread, faces, parse_time(replies.last_at))
 
 
 def _queued_item(user: User, state: RoomState, run: RunBody, namesakes: Namesakes) -> TimelineItem:

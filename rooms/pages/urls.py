@@ -10,6 +10,7 @@ from rooms.pages.views import (
     home,
     invitations,
     settings,
+    threads,
     votes,
 )
 
@@ -51,6 +52,10 @@ urlpatterns = [
     path("rooms/<uuid:room_id>/", conversation.room, name="room"),
     path("rooms/<uuid:room_id>/messages/", conversation.post, name="post"),
     path("rooms/<uuid:room_id>/messages/<uuid:message_id>/", conversation.message, name="message"),
+    path("rooms/<uuid:room_id>/threads/<uuid:message_id>/", threads.thread, name="thread"),
+    path("rooms/<uuid:room_id>/threads/<uuid:message_id>/data/", threads.data, name="thread_data"),
+    path("rooms/<uuid:room_id>/threads/<uuid:message_id>/follow/", threads.follow, name="follow"),
+    path("teams/<uuid:team_id>/threads/", threads.followed, name="threads"),
     path("rooms/<uuid:room_id>/join/", conversation.join, name="join"),
     path("rooms/<uuid:room_id>/leave/", conversation.leave, name="leave"),
     path("rooms/<uuid:room_id>/row/", home.row, name="row"),

@@ -28,12 +28,16 @@ class Command(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type",
 
 
 class RoomJoin(Command, frozen=True, tag="room.join"):
-    """Subscribe to a room. `live` maps each unfinished answer to the client's last delta of it."""
+    """Subscribe to a room. `live` maps each unfinished answer to the client's last delta of it.
+
+    A state also has the messages of `threads`, the threads that are open in the client.
+    """
 
     ref: Ref
     room: UUID
     after: Seq | None
     live: Annotated[dict[UUID, DeltaPosition], Meta(max_length=500)] | None
+    threads: Annotated[list[UUID], Meta(max_length=20)] = []
 
 
 class RoomLeave(Command, frozen=True, tag="room.leave"):
@@ -49,6 +53,7 @@ class MessageSend(Command, frozen=True, tag="message.send"):
     reply_to: UUID | None
     personas: Personas | None
     mentions_first: bool = False
+    also_in_room: bool = False
 
 
 class MessagePreview(Command, frozen=True, tag="message.preview"):
@@ -104,6 +109,13 @@ class MemberType(Command, frozen=True, tag="member.type"):
     room: UUID
 
 
+class ThreadRead(Command, frozen=True, tag="thread.read"):
+    """Move the read position of the user in the thread of the root `message`."""
+
+    message: UUID
+    seq: Seq
+
+
 class Ping(Command, frozen=True, tag="ping"):
     ref: Ref
 
@@ -121,6 +133,7 @@ AnyCommand = (
     | RunRetry
     | RoomRead
     | MemberType
+    | ThreadRead
     | Ping
 )
 

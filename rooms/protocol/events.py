@@ -15,6 +15,7 @@ from rooms.protocol.payloads import (
     MemberBody,
     MessageBody,
     PersonaBody,
+    Replies,
     RoomBody,
     RoomState,
     RunBody,
@@ -61,6 +62,13 @@ class ReactionChanged(DurableEvent, frozen=True, tag="reaction.changed"):
 
     message: UUID
     reactions: dict[str, list[UUID]]
+
+
+class ThreadChanged(DurableEvent, frozen=True, tag="thread.changed"):
+    """The summary of a thread after a reply or a deletion; `message` is its root."""
+
+    message: UUID
+    replies: Replies | None
 
 
 class RunQueued(DurableEvent, frozen=True, tag="run.queued"):
@@ -175,12 +183,16 @@ class Presence(Event, frozen=True, tag="presence"):
     online: bool
 
 
-class RoomActivity(Event, frozen=True, tag="room.activity"):
-    """Unread counts of a room that the connection has not joined, for members of the room."""
+class RoomActivity(Event, frozen=True, tag="room.activity", omit_defaults=True):
+    """Unread counts of a room that the connection has not joined, for members of the room.
+
+    `threads` is the number of followed threads with new replies; it is left out if there are none.
+    """
 
     seq: int
     unread: int
     mentions: int
+    threads: int = 0
 
 
 class RoomRemoved(Event, frozen=True, tag="room.removed"):
@@ -221,6 +233,7 @@ AnyDurable = (
     | MessageDeleted
     | MessageCompleted
     | ReactionChanged
+    | ThreadChanged
     | RunQueued
     | RunStarted
     | RunCompleted

@@ -3,12 +3,21 @@
 from typing import Annotated
 from uuid import UUID
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from accounts.fields import Timestamp, one_of
 from accounts.models import Wood
 from agents.models import Lattice, Pigment
-from rooms.models import AnswerPolicy, AuthorKind, MessageStatus, Privacy, RoomRole, RunState, Why
+from rooms.models import (
+    AnswerPolicy,
+    AnswersIn,
+    AuthorKind,
+    MessageStatus,
+    Privacy,
+    RoomRole,
+    RunState,
+    Why,
+)
 
 
 class Author(Struct, frozen=True):
@@ -35,8 +44,28 @@ class Votes(Struct, frozen=True, kw_only=True):
     mine: int | UnsetType = UNSET
 
 
+class ReplyAuthor(Struct, frozen=True):
+    """The author of a reply, with the name at that time."""
+
+    kind: Annotated[str, one_of(AuthorKind.values)]
+    id: UUID | None
+    name: str
+
+
+class Replies(Struct, frozen=True, kw_only=True):
+    """The summary of a thread: its replies without deleted ones, and their first authors."""
+
+    count: int
+    last_at: Timestamp
+    authors: Annotated[list[ReplyAuthor], Meta(max_length=5)]
+
+
 class MessageBody(Struct, frozen=True, kw_only=True):
-    """A message; `html` is its text, rendered and sanitised."""
+    """A message; `html` is its text, rendered and sanitised.
+
+    `thread` is the root of the thread of a reply; `also_in_room` is True for a reply that the room
+    shows too. `replies` is set for a root. Events that were stored before have none of the three.
+    """
 
     id: UUID
     room: UUID
@@ -45,6 +74,9 @@ class MessageBody(Struct, frozen=True, kw_only=True):
     text: str
     html: str
     reply_to: UUID | None
+    thread: UUID | None = None
+    also_in_room: bool = False
+    replies: Replies | None = None
     run: UUID | None
     status: Annotated[str, one_of(MessageStatus.values)]
     reactions: dict[str, list[UUID]]
@@ -76,6 +108,15 @@ class PinnedBody(Struct, frozen=True, kw_only=True):
     pinned: Pin
 
 
+class ThreadBody(Struct, frozen=True, kw_only=True):
+    """A thread as one user sees it: its root, and the number of replies after `read_seq`."""
+
+    message: MessageBody
+    following: bool
+    read_seq: int
+    unread: int
+
+
 class RunError(Struct, frozen=True):
     """The reason why a run failed: `code` for programs, `detail` for people.
 
@@ -100,12 +141,16 @@ class RunUsage(Struct, frozen=True, kw_only=True):
 
 
 class RunBody(Struct, frozen=True, kw_only=True):
-    """The making of one answer; `position` is its place in the queue."""
+    """The making of one answer; `position` is its place in the queue.
+
+    `thread` is the root of the thread in which the answer is or will be.
+    """
 
     id: UUID
     persona: UUID
     message: UUID
     answer: UUID | None
+    thread: UUID | None = None
     state: Annotated[str, one_of(RunState.values)]
     attempt: int
     requested_by: UUID | None
@@ -151,6 +196,7 @@ class RoomBody(Struct, frozen=True, kw_only=True):
     topic: str
     privacy: Annotated[str, one_of(Privacy.values)]
     answer_policy: Annotated[str, one_of(AnswerPolicy.values)]
+    answers_in: Annotated[str, one_of(AnswersIn.values)] = AnswersIn.ROOM.value
     default_persona: UUID | None
     archived: bool
     persona_turns: int = 0
@@ -171,14 +217,15 @@ class RoomState(Struct, frozen=True, kw_only=True):
     members_complete: bool = True
     """False if the room has more members, which `GET /rooms/{room}/members` returns."""
     personas: list[PersonaBody]
-    messages: list[MessageBody]
     messages_complete: bool
-    """True if there are no messages before `messages`."""
+    """True if the room has no messages before `messages`."""
     runs: list[RunBody]
     pins: list[PinnedBody] = []
     """All pinned messages, the last pinned first."""
+    messages: list[MessageBody]
+    """The newest messages of the room, then those of the threads that the client has open."""
     permissions: list[str]
-    """The only field that differs between members. The last field: see `with_permissions`."""
+    """The only field that differs between members. The last two fields: see `complete_state`."""
 
 
 class LiveAnswer(Struct, frozen=True, kw_only=True, rename={"since": "from"}):

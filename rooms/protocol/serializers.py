@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from accounts.fields import format_timestamp
@@ -18,6 +19,8 @@ from rooms.protocol.payloads import (
     PersonaBody,
     Pin,
     PinnedBody,
+    Replies,
+    ReplyAuthor,
     RoomBody,
     RunBody,
     RunError,
@@ -38,6 +41,7 @@ def room_body(room: Room, member_count: int | UnsetType = UNSET) -> RoomBody:
         topic=room.topic,
         privacy=room.privacy,
         answer_policy=room.answer_policy,
+        answers_in=room.answers_in,
         default_persona=room.default_persona_id,
         archived=room.archived_at is not None,
         persona_turns=room.persona_turns,
@@ -80,6 +84,9 @@ def message_body(message: Message, run: Run | None = None) -> MessageBody:
         text=message.text,
         html=message.html,
         reply_to=message.reply_to_id,
+        thread=message.thread_root_id,
+        also_in_room=message.in_room and message.thread_root_id is not None,
+        replies=replies_body(message),
         run=run.pk if run else None,
         status=message.status,
         reactions={
@@ -132,6 +139,17 @@ def _pin(message: Message) -> Pin | None:
     return Pin(by=message.pinned_by_id, at=format_timestamp(message.pinned_at))
 
 
+def replies_body(root: Message) -> Replies | None:
+    """Return the summary of a thread; None if the message has no replies."""
+    if not root.reply_count or root.last_reply_at is None:
+        return None
+    return Replies(
+        count=root.reply_count,
+        last_at=format_timestamp(root.last_reply_at),
+        authors=msgspec.convert(root.reply_authors or [], list[ReplyAuthor]),
+    )
+
+
 def run_body(run: Run, position: int | None = None) -> RunBody:
     """Return the body of a run, its error in the active language.
 
@@ -145,6 +163,7 @@ def run_body(run: Run, position: int | None = None) -> RunBody:
         persona=run.persona_id,
         message=run.message_id,
         answer=run.answer_id,
+        thread=run.thread,
         state=run.state,
         attempt=run.attempt,
         requested_by=run.requested_by_id,

@@ -1,10 +1,13 @@
-"""The conversation that the model of a run gets: the newest messages of the room, within bounds."""
+"""The conversation that the model of a run gets, within bounds.
+
+It is the newest messages of the room, or the thread of the message that the run answers.
+"""
 
 from collections.abc import Iterable
 from typing import Final
 from uuid import UUID
 
-from django.db.models import BigIntegerField, UUIDField
+from django.db.models import BigIntegerField, QuerySet, UUIDField
 
 from accounts.database.prepared_queries import PreparedQuery
 from accounts.names import tell_apart
@@ -20,15 +23,17 @@ Speaker = tuple[str, UUID | str]
 Said = tuple[Speaker, str, str, str]
 """The speaker, with the name and the handle at that time, and the text."""
 
+Row = tuple[str, UUID | None, UUID | None, str, str, str]
+"""The columns of a message that `_said` reads."""
+
 
 def turns(run: Run) -> list[Turn]:
-    """Return the turns that the model of a run gets, oldest first; one query.
+    """Return the turns that the model of a run gets, oldest first; one query, two in a thread.
 
     They end with the message that the run answers. Unfinished answers and empty messages are left
     out. Two speakers with names that can be confused have their handles in `author`.
     """
-    newest_first = _NEWEST_FIRST(room=run.room_id, seq=run.message.seq)
-    said = _within_bound(map(_said, newest_first))
+    said = _within_bound(map(_said, _newest_first(run.message)))
     own = (AuthorKind.PERSONA.value, run.persona_id)
     labels = _labels([*said, (own, run.persona.name, run.persona.handle, "")])
     return [
@@ -42,7 +47,16 @@ def turns(run: Run) -> list[Turn]:
     ]
 
 
-def _said(row: tuple[str, UUID | None, UUID | None, str, str, str]) -> Said:
+def _newest_first(message: Message) -> list[Row]:
+    """Return the messages of a conversation up to `message`; a thread includes its root."""
+    root = message.thread_root_id
+    if root is None:
+        return _IN_ROOM(room=message.room_id, seq=message.seq)
+    replies = _IN_THREAD(root=root, seq=message.seq)
+    return replies if len(replies) == MAX_TURNS else [*replies, *_ROOT(root=root)]
+
+
+def _said(row: Row) -> Said:
     kind, user, persona, name, handle, text = row
     author = user if kind == AuthorKind.USER else persona
     return (kind, author or handle), name, handle, text
@@ -68,17 +82,22 @@ def _within_bound(newest_first: Iterable[Said]) -> list[Said]:
     return kept[::-1]
 
 
-_NEWEST_FIRST: Final = PreparedQuery(
-    lambda room, seq: (
-        Message.objects.current()
-        .filter(room=room, seq__lte=seq)
-        .exclude(status=MessageStatus.STREAMING)
-        .exclude(text="")
-        .order_by("-seq")
-        .values_list(
-            "author_kind", "user_id", "persona_id", "author_name", "author_handle", "text"
-        )[:MAX_TURNS]
-    ),
+def _rows(messages: QuerySet[Message]) -> QuerySet[Message, Row]:
+    """Return the newest rows of messages with a text, newest first."""
+    said = messages.exclude(status=MessageStatus.STREAMING).exclude(text="").order_by("-seq")
+    return said.values_list(
+        "author_kind", "user_id", "persona_id", "author_name", "author_handle", "text"
+    )[:MAX_TURNS]
+
+
+_IN_ROOM: Final = PreparedQuery(
+    lambda room, seq: _rows(Message.objects.of_room().filter(room=room, seq__lte=seq)),
     room=UUIDField(),
     seq=BigIntegerField(),
 )
+_IN_THREAD: Final = PreparedQuery(
+    lambda root, seq: _rows(Message.objects.current().filter(thread_root=root, seq__lte=seq)),
+    root=UUIDField(),
+    seq=BigIntegerField(),
+)
+_ROOT: Final = PreparedQuery(lambda root: _rows(Message.objects.filter(pk=root)), root=UUIDField())

@@ -16,7 +16,7 @@ from accounts.database.prepared_queries import PreparedQuery
 from agents.engine_types import AnswerFailed, Usage
 from agents.models import Persona
 from agents.permissions import USE, holders_of
-from rooms import metrics
+from rooms import metrics, replies
 from rooms.event_log import record
 from rooms.fanout import unread
 from rooms.markup import MAX_CHARACTERS, ParsedText, parse
@@ -137,7 +137,8 @@ def _end(
         if not answer.deleted_at:
             rendered = written.in_room(handles)
             answer.text, answer.html = written.text, rendered.html
-            unread.add_mentions(answer, rendered.mentioned, handles)
+            mentioned = unread.add_mentions(answer, rendered.mentioned, handles)
+            replies.follow_as_mentioned(answer, mentioned)
         answer.status = status
         answer.save(update_fields=["text", "html", "status"])
         message_ended = MessageCompleted if isinstance(reason, Completed) else MessageUpdated

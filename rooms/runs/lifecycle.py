@@ -19,6 +19,7 @@ from django.utils import timezone, translation
 from accounts.database.prepared_queries import PreparedUpdate, insert
 from agents.engine_types import AnswerFailed, PersonaSpec, Turn, Usage
 from agents.services import build_spec
+from rooms import replies
 from rooms.event_log import record
 from rooms.fanout import unread
 from rooms.markup import parse
@@ -80,14 +81,18 @@ def start(
     jobs: list[Job] = []
     events: list[DurableEvent] = []
     answers: list[Message] = []
+    roots: dict[UUID, Message] = {}
     for run, spec in allowed:
         run.started_at = timezone.now()
         if run.answer is None:
-            run.answer = _new_answer(room, run, seq=room.last_seq + len(events) + 1)
+            root = _root_of_answer(run, roots)
+            run.answer = _new_answer(room, run, root, seq=room.last_seq + len(events) + 1)
             answers.append(run.answer)
             replaced = _replace(run)
             events.append(MessageCreated(message_body(run.answer, run)))
             events += replaced
+            if root is not None and not replaced:
+                events.append(replies.add_reply(root, run.answer))
         else:  # the worker of the former attempt may still be streaming
             delta_store().close(run.answer.pk, run.attempt - 1)
         events.append(RunStarted(run_body(run)))
@@ -127,7 +132,19 @@ def _spec(run: Run) -> PersonaSpec:
     return replace(spec, connect_url=f"{spec.connect_url}?next={room}")
 
 
-def _new_answer(room: Room, run: Run, seq: int) -> Message:
+def _root_of_answer(run: Run, roots: dict[UUID, Message]) -> Message | None:
+    """Return the root of the thread in which a run answers, None if it answers in the room.
+
+    `roots` are those of other answers of this start, which have counted their replies in them.
+    """
+    if run.thread is None:
+        return None
+    if run.thread not in roots:
+        roots[run.thread] = replies.get_root(run.thread)
+    return roots[run.thread]
+
+
+def _new_answer(room: Room, run: Run, root: Message | None, seq: int) -> Message:
     return Message(
         room=room,
         seq=seq,
@@ -136,6 +153,8 @@ def _new_answer(room: Room, run: Run, seq: int) -> Message:
         author_name=run.persona.name,
         author_handle=run.persona.handle,
         reply_to_id=run.message_id,
+        thread_root=root,
+        in_room=root is None,
         status=MessageStatus.STREAMING,
         persona_version=run.persona.version,
     )
@@ -228,7 +247,8 @@ def restore_text(job: Job, published: str) -> None:
         rendered = written.in_room(handles)
         answer.text, answer.html = written.text, rendered.html
         answer.save(update_fields=["text", "html"])
-        unread.add_mentions(answer, rendered.mentioned, handles)
+        mentioned = unread.add_mentions(answer, rendered.mentioned, handles)
+        replies.follow_as_mentioned(answer, mentioned)
         record(room, MessageUpdated(message_body(answer, run)))
 
 

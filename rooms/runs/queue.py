@@ -17,7 +17,7 @@ from accounts.errors import RateLimited
 from accounts.models import User
 from agents.models import Persona
 from rooms.fanout import publisher
-from rooms.models import Message, Room, Run, RunState, TeamQuota, Why
+from rooms.models import AnswersIn, Message, Room, Run, RunState, TeamQuota, Why
 from rooms.protocol.events import RunPosition, RunQueued, encode
 from rooms.protocol.serializers import run_body
 from rooms.runs.notifications import notify_queued
@@ -66,6 +66,8 @@ def queue_runs(
         return [], []
     queued_before, now = check_quota(room, user, len(asked))
     language = translation.get_language() or "en"
+    in_thread = room.answers_in == AnswersIn.THREAD
+    thread = message.thread_root_id or (message.pk if in_thread else None)
     runs = [
         Run(
             room=room,
@@ -76,6 +78,7 @@ def queue_runs(
             why=why,
             origin_id=origin,
             replaces=replaces,
+            thread=thread,
             language=language,
             queued_at=now + number * MICROSECOND,  # distinct: it orders the queue
         )

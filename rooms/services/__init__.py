@@ -43,6 +43,7 @@ from rooms.services.rooms import (
     update_room,
 )
 from rooms.services.runs import cancel_run, continue_answers, retry_run
+from rooms.services.threads import follow_thread, mark_thread_read
 from rooms.services.votes import vote
 
 __all__ = [
@@ -59,12 +60,14 @@ __all__ = [
     "delete_room",
     "dismiss_welcome",
     "edit_message",
+    "follow_thread",
     "hand_over_room",
     "invite_into_rooms",
     "join_room",
     "joinable_rooms",
     "landing_room",
     "mark_read",
+    "mark_thread_read",
     "mute_persona",
     "open_direct_room",
     "pin_message",

@@ -1,6 +1,6 @@
 """Posts, edits, deletes and reads messages, and reacts to them."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -17,11 +17,12 @@ from accounts.database.prepared_queries import PreparedUpdate, insert
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge
 from accounts.models import User
 from accounts.names import is_blank
-from rooms import event_log, queries
+from agents.models import Persona
+from rooms import event_log, queries, replies
 from rooms.event_log import record
 from rooms.fanout import publisher, unread
 from rooms.markup import ParsedText, parse
-from rooms.models import AuthorKind, Message, Room, RoomMember
+from rooms.models import AuthorKind, Message, Room, RoomMember, Why
 from rooms.permissions import (
     MODERATE,
     POST,
@@ -35,7 +36,13 @@ from rooms.permissions import (
 )
 from rooms.protocol.commands import TEXT_LIMIT
 from rooms.protocol.emoji import clean_emoji, merge_variants
-from rooms.protocol.events import MessageCreated, MessageDeleted, MessageUpdated, ReactionChanged
+from rooms.protocol.events import (
+    DurableEvent,
+    MessageCreated,
+    MessageDeleted,
+    MessageUpdated,
+    ReactionChanged,
+)
 from rooms.protocol.serializers import message_body
 from rooms.runs import queue
 from rooms.runs.delta_store import delta_store
@@ -68,14 +75,16 @@ def post_message(
     reply_to: UUID | None = None,
     personas: Collection[UUID] | None = None,
     mentions_first: bool = False,
+    also_in_room: bool = False,
 ) -> Posted:
     """Post a message in a room and queue the runs that answer it.
 
     `client_id` is an idempotency key per user and room: a repeated call returns the first message.
-    With `personas` None the room's answer policy selects the personas; with an empty collection, no
-    persona answers. With `mentions_first`, personas that the text mentions answer instead of
-    `personas`. Raises NotFound (room, reply_to or persona), Forbidden, RateLimited, Invalid (blank)
-    or TooLarge.
+    With `reply_to`, the message is in the thread of that message, and in the room only with
+    `also_in_room`. With `personas` None the room's answer policy selects the personas; with an
+    empty collection, no persona answers. With `mentions_first`, personas that the text mentions
+    answer instead of `personas`. Raises NotFound (room, reply_to or persona), Forbidden,
+    RateLimited, Invalid (blank), TooLarge, or Conflict (`reply_to` is deleted without replies).
     """
     is_counted = len(text) > MAX_CHARACTERS_UNCHECKED
     if is_counted:
@@ -96,6 +105,7 @@ def post_message(
             raise _empty()
         if reply_to and not found.replied_to:
             raise NotFound
+        root = replies.root_to_reply(found.thread) if found.thread else None
         handles = cache(room.handles)
         rendered = parsed.in_room(handles)
         addressed = Addressed(
@@ -115,14 +125,40 @@ def post_message(
             text=text,
             html=rendered.html,
             reply_to_id=reply_to,
+            thread_root=root,
+            in_room=root is None or also_in_room,
             client_id=client_id,
         )
         insert(message)
-        queued, events = queue.queue_runs(room, message, asked, user)
-        record(room, MessageCreated(message_body(message)), *events)
-        _SET_READ(room=room.pk, user=user.pk, seq=message.seq, count=room.message_count)
-        unread.add_mentions(message, rendered.mentioned, handles)
-        return Posted(message, [run.pk for run in queued])
+        runs = _record_created(room, message, asked)
+        _add_mentions(message, rendered.mentioned, handles)
+        return Posted(message, runs)
+
+
+def _record_created(
+    room: Room, message: Message, asked: Sequence[tuple[Persona, Why]]
+) -> list[UUID]:
+    """Record a new message, queue the runs that answer it and return their ids.
+
+    The author has read what the message follows: the room, or its thread.
+    """
+    assert message.user is not None
+    queued, events = queue.queue_runs(room, message, asked, message.user)
+    root = message.thread_root
+    changed = [replies.add_reply(root, message)] if root else []
+    record(room, MessageCreated(message_body(message)), *changed, *events)
+    if root:
+        replies.follow_as_author(message)
+    if message.in_room:
+        _SET_READ(room=room.pk, user=message.user_id, seq=message.seq, count=room.message_count)
+    return [run.pk for run in queued]
+
+
+def _add_mentions(
+    message: Message, mentioned: Collection[str], handles: Callable[[], Mapping[str, UUID | None]]
+) -> None:
+    users = unread.add_mentions(message, mentioned, handles)
+    replies.follow_as_mentioned(message, users)
 
 
 def _posted_earlier(room: Room, message_id: UUID) -> Posted:
@@ -210,7 +246,7 @@ def edit_message(*, user: User, message_id: UUID, text: str) -> Message:
             message.text, message.html = text, rendered.html
             message.edited_at = timezone.now()
             message.save(update_fields=["text", "html", "edited_at"])
-            unread.add_mentions(message, rendered.mentioned, handles)
+            _add_mentions(message, rendered.mentioned, handles)
             event_log.record(room, MessageUpdated(message_body(message)))
         return message
 
@@ -232,7 +268,10 @@ def delete_message(*, user: User, message_id: UUID) -> None:
         _erase(version)
     ids = [version.pk for version in versions]
     cancel_runs(room, user.pk, Q(message__in=ids) | Q(answer__in=ids) | Q(replaces__in=ids))
-    event_log.record(room, *[_redact(room, version) for version in versions])
+    events: list[DurableEvent] = [_redact(room, version) for version in versions]
+    if message.thread_root_id is not None:
+        events.append(replies.remove_reply(message.thread_root_id))
+    event_log.record(room, *events)
     if message.user_id != user.pk:
         audit(user, "message.deleted", message.pk, team_id=room.team_id)
 

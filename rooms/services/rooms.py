@@ -25,6 +25,7 @@ from rooms.event_log import record
 from rooms.models import (
     AllowedRoom,
     AnswerPolicy,
+    AnswersIn,
     Message,
     Privacy,
     Room,
@@ -61,6 +62,7 @@ def create_room(
     privacy: str = Privacy.PRIVATE,
     answer_policy: str = AnswerPolicy.DEFAULT,
     persona_turns: int = 0,
+    answers_in: str = AnswersIn.ROOM,
     personas: Collection[UUID] = (),
     default_persona: UUID | None = None,
     people: Collection[UUID] = (),
@@ -86,6 +88,7 @@ def create_room(
         for_everyone=privacy == Privacy.TEAM and not team.rooms.exists(),
         answer_policy=answer_policy,
         persona_turns=persona_turns,
+        answers_in=answers_in,
         default_persona_id=default_persona,
     )
     add_members(room, [owner], RoomRole.OWNER)
@@ -126,6 +129,7 @@ class RoomChanges(TypedDict, total=False):
     for_everyone: bool
     answer_policy: str
     persona_turns: int
+    answers_in: str
     default_persona: UUID | None
     archived: bool
 

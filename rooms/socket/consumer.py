@@ -179,7 +179,9 @@ class RoomsConsumer(AsyncWebsocketConsumer):
             # A client that does not read waits here before it makes the server read more for it.
             await self.connection.drained()
             data = await snapshots.read_snapshot(
-                self.user, room_id, command.after, is_counted=is_counted
+                *(self.user, room_id, command.after),
+                threads=command.threads,
+                is_counted=is_counted,
             )
             snapshot = await snapshots.build_snapshot(command, data, subscription.streams)
             if subscription.revoked:  # the user was removed after the permission check

@@ -27,6 +27,7 @@ from rooms.protocol.commands import (
     RoomRead,
     RunCancel,
     RunRetry,
+    ThreadRead,
 )
 from rooms.protocol.events import MemberTyping, encode
 from rooms.runs.responders import preview
@@ -43,8 +44,9 @@ class Outcome:
 def execute(command: Command, user: User, language: str) -> Outcome:
     """Execute a command; raises MaruError if it is refused, with the detail in `language`.
 
-    Refusals are written to the audit log, except refusals of `room.read`, `member.type` and
-    `message.preview`, which change no lasting data. Blocking; call it from a worker thread.
+    Refusals are written to the audit log, except refusals of `room.read`, `thread.read`,
+    `member.type` and `message.preview`, which change no data of others. Blocking; call it from a
+    worker thread.
     """
     try:
         with translation.override(language):
@@ -52,14 +54,14 @@ def execute(command: Command, user: User, language: str) -> Outcome:
             rate_limits.consume(rate_limits.COMMAND, user)
             return _dispatch(command, user)
     except MaruError as error:
-        if not isinstance(command, RoomRead | MemberType | MessagePreview):
+        if not isinstance(command, RoomRead | ThreadRead | MemberType | MessagePreview):
             kind = next(name for name in ("room", "run", "message") if hasattr(command, name))
             tag, target = str(command.__struct_config__.tag), getattr(command, kind)
             audit_refusal(user, tag, error, target_kind=kind, target_id=target)
         raise
 
 
-def _dispatch(command: Command, user: User) -> Outcome:  # noqa: C901 # one case for each command
+def _dispatch(command: Command, user: User) -> Outcome:  # noqa: C901, PLR0912 # one case for each command
     match command:
         case MessageSend():
             posted = services.post_message(
@@ -70,6 +72,7 @@ def _dispatch(command: Command, user: User) -> Outcome:  # noqa: C901 # one case
                 reply_to=command.reply_to,
                 personas=command.personas,
                 mentions_first=command.mentions_first,
+                also_in_room=command.also_in_room,
             )
             message = posted.message
             return Outcome({"message": message.pk, "seq": message.seq, "runs": posted.runs})
@@ -93,6 +96,8 @@ def _dispatch(command: Command, user: User) -> Outcome:  # noqa: C901 # one case
             return Outcome({"run": services.retry_run(user=user, run_id=run_id).pk})
         case RoomRead(room=room_id, seq=seq):
             services.mark_read(user=user, room_id=room_id, seq=seq)
+        case ThreadRead(message=message_id, seq=seq):
+            services.mark_thread_read(user=user, message_id=message_id, seq=seq)
         case MemberType(room=room_id):
             room = access_room(user, room_id, POST)
             # The number of frames would grow with the square of the number of members.

@@ -37,7 +37,9 @@ class RoomRead(Struct, frozen=True, kw_only=True):
     until: int
     open_answers: tuple[OpenAnswer, ...]
     state: bytes = b""
-    """The encoded state without permissions: see `rooms.socket.snapshots.state_for`."""
+    """The encoded state without permissions: see `rooms.socket.snapshots.complete_state`."""
+    oldest: int = 0
+    """The seq of the first message in the state."""
     events: tuple[LogEntry, ...] = ()
     wanted: int = 0
     """The seq after which events were requested; all of them up to `seq` may be too many."""

@@ -1,7 +1,8 @@
 """Reads the snapshot for a client that joins: the events it has missed, or the state of the room.
 
-`read_snapshot` checks the permission and returns a read that clients share; `build_snapshot` adds
-what differs between clients: permissions, and the deltas of unfinished answers.
+`read_snapshot` checks the permission and returns a read that clients share, with what differs
+between clients: permissions and open threads. `build_snapshot` adds the deltas of unfinished
+answers.
 
 A shared read is right for each client, because it belongs to one seq of the room, and each field of
 the state changes with the seq: a change of a profile or of a persona is an event in each of its
@@ -29,7 +30,7 @@ from rooms.permissions import VIEW, access_room
 from rooms.protocol.commands import RoomJoin
 from rooms.protocol.compact import StreamNumbers, compact_started
 from rooms.protocol.events import RoomSnapshot, encode
-from rooms.protocol.payloads import LiveAnswer, RoomState, RunBody
+from rooms.protocol.payloads import LiveAnswer, MessageBody, RoomState, RunBody
 from rooms.socket.joins import authorize
 from rooms.socket.shared_deltas import shared_deltas
 from rooms.socket.shared_reads import OpenAnswer, RoomRead, SharedReads
@@ -37,7 +38,7 @@ from rooms.socket.shared_reads import OpenAnswer, RoomRead, SharedReads
 MAX_READS: Final = 5
 QUEUE_SECONDS: Final = 1.0
 """A position in the queue changes without an event; a state with queued runs is kept this long."""
-_NO_PERMISSIONS: Final = b"[]}"
+_NO_PERMISSIONS: Final = b'],"permissions":[]}'
 
 
 class SnapshotData(Struct, frozen=True):
@@ -60,18 +61,29 @@ def authorize_join(user: User, room_id: UUID) -> Room:
 
 
 async def read_snapshot(
-    user: User, room_id: UUID, after: int | None, *, is_counted: bool = True
+    user: User,
+    room_id: UUID,
+    after: int | None,
+    *,
+    threads: Collection[UUID] = (),
+    is_counted: bool = True,
 ) -> SnapshotData:
     """Return the events after `after`, or the state, of a room that the client has subscribed to.
 
-    A join that `is_counted` does not count against the rate limits again. Raises NotFound for users
+    A state includes `threads`, which are read for this client alone, after the shared read. A join
+    that `is_counted` does not count against the rate limits again. Raises NotFound for users
     without access.
     """
     view = await authorize(user, room_id, is_counted=is_counted)
     read, events = await _read(room_id, view.seq, after)
-    if read.until > view.seq:  # the user may have been removed by one of the later changes
+    messages: list[MessageBody] = []
+    if threads and events is None:
+        find = queries.thread_messages
+        messages = await in_thread(COMMANDS, find, room_id, threads, read.oldest)
+    # The user may have been removed by one of the changes since.
+    if messages or read.until > view.seq:
         view = await authorize(user, room_id, is_counted=True)
-    state = with_permissions(read.state, view.permissions) if events is None else None
+    state = complete_state(read.state, view.permissions, messages) if events is None else None
     return SnapshotData(read.seq, events, state, read.open_answers)
 
 
@@ -108,6 +120,7 @@ def read_state(room_id: UUID, present: Collection[UUID] = ()) -> RoomRead:
         until=until,
         open_answers=_open_answers(state.runs),
         state=encode(state),
+        oldest=state.messages[0].seq if state.messages else 0,
         reusable_until=time.monotonic() + QUEUE_SECONDS if is_queued else inf,
     )
 
@@ -136,11 +149,19 @@ def read_log(room_id: UUID, after: int) -> RoomRead:
     )
 
 
-def with_permissions(state: bytes, permissions: list[str]) -> Raw:
-    """Return an encoded state with the permissions of a user: `permissions` is its last field."""
+def complete_state(
+    state: bytes, permissions: list[str], messages: Sequence[MessageBody] = ()
+) -> Raw:
+    """Return an encoded state with the permissions of a user and with further `messages`.
+
+    The last two fields of a state are `messages` and `permissions`.
+    """
     if not state.endswith(_NO_PERMISSIONS):
         raise ValueError("the state has permissions")
-    return Raw(state[: -len(_NO_PERMISSIONS)] + json.encode(permissions) + b"}")
+    shared = state[: -len(_NO_PERMISSIONS)]
+    further = json.encode(messages)[1:-1]
+    comma = b"," if further and not shared.endswith(b"[") else b""
+    return Raw(shared + comma + further + b'],"permissions":' + json.encode(permissions) + b"}")
 
 
 def _room(room_id: UUID) -> Room:

@@ -60,6 +60,25 @@ async function addRow(room) {
   showSum(item);
 }
 
+/** The threads with new replies, by room. @type {Map<string, number> | undefined} */
+let threadCounts;
+
+/** Shows the number of threads with new replies. @param {string} room @param {(before: number) => number} change */
+export function setUnreadThreads(room, change) {
+  const row = document.querySelector("[data-threads-row]");
+  const count = row?.querySelector("[data-count]");
+  if (!(row instanceof HTMLElement) || !(count instanceof HTMLElement)) return;
+  if (!rowOf("room", room) && !waitingRoom(room)) return; // of another team
+  threadCounts ??= new Map(Object.entries(JSON.parse(row.dataset.byRoom ?? "{}")));
+  threadCounts.set(room, Math.max(0, change(threadCounts.get(room) ?? 0)));
+  const threads = [...threadCounts.values()].reduce((sum, each) => sum + each, 0);
+  row.dataset.state = threads ? "unread" : "";
+  count.hidden = !threads;
+  setText(count, "[data-count-figure]", String(threads));
+  const words = ngettext("%(count)s thread with new replies", "%(count)s threads with new replies", threads);
+  setText(count, "[data-count-words]", fill(words, { count: threads }));
+}
+
 /** @param {string} room @param {boolean} working whether a persona is answering in the room */
 export function setRoomWorking(room, working, pigment = "") {
   showPlanks(rowOf("room", room), working, pigment);

@@ -39,3 +39,10 @@ export function elapsed(milliseconds) {
   const end = String(s).padStart(2, "0");
   return h ? `${h}:${String(m).padStart(2, "0")}:${end}` : `${m}:${end}`;
 }
+
+/** Stores the time zone in a cookie; the server renders later pages in this time zone. */
+export function keepZone() {
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const secure = location.protocol === "https:" ? "; Secure" : "";
+  if (zone) document.cookie = `maru_zone=${zone}; Path=/; Max-Age=31536000; SameSite=Lax${secure}`;
+}

@@ -1,11 +1,17 @@
 // @ts-check
-// The types of frames and commands (rooms/protocol/). This module has no code.
+// The types of frames and commands (rooms/protocol/), and of the state that they change. This module has no code.
 
 /** @typedef {{kind: "user" | "persona", id: string | null, name: string, handle: string}} Author */
 
+/** The summary of a thread, in its root.
+ * @typedef {{
+ *   count: number, last_at: string, authors: {kind: "user" | "persona", id: string | null, name: string}[],
+ * }} Replies */
+
 /** @typedef {{
  *   id: string, room: string, seq: number, author: Author, text: string, html: string,
- *   reply_to: string | null, run: string | null,
+ *   reply_to: string | null, thread?: string | null, also_in_room?: boolean, replies?: Replies | null,
+ *   run: string | null,
  *   status: "complete" | "streaming" | "failed" | "cancelled",
  *   reactions: Record<string, string[]>,
  *   created_at: string, edited_at: string | null, deleted: boolean, why?: string, capped?: number,
@@ -21,7 +27,7 @@
 /** @typedef {{code: string, detail: string, reason?: string, persona?: string}} RunError */
 
 /** @typedef {{
- *   id: string, persona: string, message: string, answer: string | null, attempt: number,
+ *   id: string, persona: string, message: string, answer: string | null, thread?: string | null, attempt: number,
  *   state?: string, requested_by: string | null, stopped_by: string | null,
  *   position: number | null, error: RunError | null,
  *   usage: {input_tokens: number, output_tokens: number, cost?: string | null, currency?: string} | null,
@@ -38,8 +44,8 @@
 /** @typedef {{
  *   id: string, team: string, name: string, topic: string, privacy: string,
  *   answer_policy: "default" | "mention" | "thread" | "off", default_persona: string | null,
- *   archived: boolean, direct?: boolean, for_everyone?: boolean, member_count?: number,
- *   persona_turns?: number, muted_personas?: string[],
+ *   answers_in?: "room" | "thread", archived: boolean, direct?: boolean, for_everyone?: boolean,
+ *   member_count?: number, persona_turns?: number, muted_personas?: string[],
  * }} Room */
 
 /** @typedef {{
@@ -64,5 +70,18 @@
  * @typedef {{type: string, room?: string, seq?: number, [field: string]: any}} Frame */
 
 /** @typedef {{type: string, [field: string]: unknown}} Command */
+
+// The state of a room (room_state.js).
+
+/** The text of a streaming answer; `seq` is the seq of its last delta.
+ * @typedef {{attempt: number, seq: number, text: string}} LiveText */
+
+/** @typedef {{call: string, tool: string, summary: string, ms: number | null, done: boolean}} Step */
+
+/** A part of the state that the page must render again.
+ * @typedef {{what: "everything" | "people" | "personas" | "room" | "rights" | "pins"}
+ *   | {what: "message" | "text" | "reactions" | "thread", message: string}
+ *   | {what: "run" | "steps", run: string}
+ *   | {what: "typing" | "presence", user: string}} Change */
 
 export {};

@@ -20,19 +20,22 @@ import { showUnsentMessages } from "./composer/unsent_messages.js";
 import { endWelcome, startWelcome } from "./composer/welcome.js";
 import { MemberLoader } from "./member_loader.js";
 import { Panel, startPanelToggle } from "./panel.js";
+import { keepZone } from "./dates.js";
 import { part, setText } from "./elements.js";
 import { ReadPosition } from "./timeline/read_position.js";
 import { StatusLine } from "./composer/status_line.js";
 import { RoomState } from "./room_state.js";
 import { failureWords, setFailures } from "./failures.js";
 import { titleOf, writeWords } from "./room_title.js";
+import { isInRoom } from "./threads/open_threads.js";
+import { Threads } from "./threads/threads.js";
 import { setLookAlikes } from "./namesakes.js";
 import { Scroll } from "./timeline/scroll.js";
 import { checkAccess, CommandRefused, ConnectionLost, openSocket, RoomSocket } from "./connection/socket.js";
 import { RoomSync } from "./connection/room_sync.js";
 import { TimelineView } from "./timeline/timeline_view.js";
 import { startKeyboardNavigation } from "./timeline/keyboard_navigation.js";
-import { removeRoom, setPresence, setRoomCounts, setRoomLine } from "../maru/sidebar.js";
+import { removeRoom, setPresence, setRoomCounts, setRoomLine, setUnreadThreads } from "../maru/sidebar.js";
 import { gettext } from "../maru/translations.js";
 
 /** @typedef {import("./protocol.js").Command} Command */
@@ -52,11 +55,32 @@ const clock = new Clock();
 clock.addSample(data.now, performance.timeOrigin + responseTime());
 const count = startClock(document, clock);
 
+const threads = new Threads(
+  part(document, ".shell"),
+  timelineElement,
+  {
+    state,
+    handle: data.handle,
+    attempts: data.attempts,
+    count: () => count(),
+    apply: (frame) => roomSync.apply(frame),
+    join: () => void roomSync.join(),
+    request: (command) => socket.request(command),
+    send: (command) => socket.send(command),
+    post: (text, personas, reply) => outbox.add(text, personas, reply),
+    showError,
+    findMembers: (words) => memberLoader.find(words),
+    unusable: data.unusable,
+    pickEmoji: (anchor, onPick) => void emojiPicker.open(anchor, onPick),
+  },
+  data.unread,
+);
 const view = new TimelineView(timelineElement, state, {
   handle: data.handle,
   attempts: data.attempts,
   count,
   keepPlace: (change) => scroll.keep(change),
+  hint: (article, message) => threads.hint(article, message),
 });
 const memberLoader = new MemberLoader(state, (members) => {
   roomSync.apply({ type: "members.loaded", members });
@@ -82,17 +106,22 @@ const roomSync = new RoomSync(state, {
 const outbox = new Outbox({
   key: `maru.outbox.${data.me}.${state.room.id}`,
   storage: localStorageOrNone(),
-  send: ({ client_id, text, personas }) =>
+  send: ({ client_id, text, personas, reply_to = null, also_in_room }) =>
     socket.request({
       type: "message.send",
       room: state.room.id,
       client_id,
       text,
-      reply_to: null,
+      reply_to,
       personas,
       mentions_first: true,
+      ...(reply_to ? { also_in_room } : {}),
     }),
-  show: (entries) => scroll.keep(() => showUnsentMessages(part(page, "[data-outgoing]"), entries)),
+  show(entries) {
+    const inRoom = entries.filter(({ reply_to }) => !reply_to);
+    scroll.keep(() => showUnsentMessages(part(page, "[data-outgoing]"), inRoom));
+    threads.showUnsent(entries);
+  },
 });
 const composer = new Composer(/** @type {HTMLFormElement} */ (part(page, "[data-composer]")), state, {
   send(text, personas) {
@@ -122,6 +151,7 @@ function show(changes, frame) {
   // New text of answers changes the page in the next animation frame.
   if (changes.every(({ what }) => what === "text")) view.show(changes, frame);
   else scroll.keep(() => view.show(changes, frame), addedByOthers(frame));
+  threads.show(changes, frame);
   const seen = new Set(changes.map(({ what }) => what));
   if (seen.has("everything")) showFullState();
   if (seen.has("room")) showRoom();
@@ -141,7 +171,7 @@ function show(changes, frame) {
   }
   if (frame.type === "message.created") onMessage(frame);
   if (frame.type === "message.updated" || frame.type === "message.deleted") showLastMessage();
-  if (frame.type !== "room.snapshot") announce(sentenceFor(frame, state));
+  if (frame.type !== "room.snapshot" && threads.shows(frame)) announce(sentenceFor(frame, state));
 }
 
 function showFullState() {
@@ -185,10 +215,11 @@ function showRuns(frame) {
 /** @param {Frame} frame */
 function onMessage({ message }) {
   if (message.author.kind !== "user") return;
+  if (message.author.id === state.me) outbox.arrived(message.text, Boolean(message.thread));
+  if (!isInRoom(message)) return;
   statusLine.stopped(message.author.id);
   setRoomLine(state.room.id, `${message.author.name}: ${message.text.slice(0, 120)}`);
-  if (message.author.id === state.me) outbox.arrived(message.text);
-  else if (document.hidden && scroll.atEnd) view.markUnread(message.id);
+  if (message.author.id !== state.me && document.hidden && scroll.atEnd) view.markUnread(message.id);
 }
 
 /** Shows the current last message in the sidebar after an edit or a deletion. */
@@ -200,12 +231,14 @@ function showLastMessage() {
 /** @param {Frame} frame @returns {number} */
 function addedByOthers({ type, message }) {
   const isNew = type === "message.created" && !message.replaces;
-  return isNew && message.author.id !== state.me ? 1 : 0;
+  return isNew && isInRoom(message) && message.author.id !== state.me ? 1 : 0;
 }
 
 /** @param {Frame} frame */
-function showActivity({ room, unread, mentions }) {
-  if (room) setRoomCounts(room, { unread, mentions });
+function showActivity({ room, unread, mentions, threads: count = 0 }) {
+  if (!room) return;
+  setRoomCounts(room, { unread, mentions });
+  setUnreadThreads(room, () => count);
 }
 
 /** @param {Frame} frame */
@@ -216,6 +249,7 @@ function showRemoved({ room }) {
 }
 
 function leave() {
+  threads.close({ push: false });
   timelineElement.replaceChildren();
   part(page, "[data-writing]").hidden = true;
   part(page, "[data-reading]").hidden = true;
@@ -250,6 +284,7 @@ function onJoinRefused(error) {
   else setTimeout(() => socket.state === "open" && roomSync.join(), (error.retryAfter ?? 3) * 1000);
 }
 
+threads.begin(data.thread);
 part(page, "[data-outgoing]").addEventListener("click", (event) => {
   const button = /** @type {Element} */ (event.target).closest("[data-send-again], [data-take-back]");
   const id = button?.closest("[data-id]")?.getAttribute("data-id");
@@ -321,13 +356,6 @@ function localStorageOrNone() {
   } catch {
     return null; // not permitted: unsent messages are lost with the page
   }
-}
-
-/** Stores the time zone in a cookie; the server renders later pages in this time zone. */
-function keepZone() {
-  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  const secure = location.protocol === "https:" ? "; Secure" : "";
-  if (zone) document.cookie = `maru_zone=${zone}; Path=/; Max-Age=31536000; SameSite=Lax${secure}`;
 }
 
 startPanelToggle(part(document, ".shell"));

@@ -7,7 +7,9 @@
 // lost, repeated or reordered.
 
 import { Gap } from "./gap.js";
+import { Rights } from "./timeline/rights.js";
 import { withPin, withStep, withVersion } from "./room_parts.js";
+import { isInRoom, OpenThreads } from "./threads/open_threads.js";
 
 /** @typedef {import("./timeline/layout_rules.js").LayoutRules} LayoutRules */
 /** @typedef {import("./protocol.js").Frame} Frame */
@@ -20,18 +22,9 @@ import { withPin, withStep, withVersion } from "./room_parts.js";
 /** @typedef {import("./protocol.js").Run} Run */
 /** @typedef {import("./protocol.js").LiveAnswer} LiveAnswer */
 /** @typedef {import("./protocol.js").Snapshot} Snapshot */
-
-/** The text of a streaming answer; `seq` is the seq of its last delta.
- * @typedef {{attempt: number, seq: number, text: string}} LiveText */
-
+/** @typedef {import("./protocol.js").LiveText} LiveText */
 /** @typedef {import("./protocol.js").Step} Step */
-
-/** A part of the state that the page must render again.
- * @typedef {{what: "everything" | "people" | "personas" | "room" | "rights" | "pins"}
- *   | {what: "message" | "text" | "reactions", message: string}
- *   | {what: "run" | "steps", run: string}
- *   | {what: "typing" | "presence", user: string}} Change */
-
+/** @typedef {import("./protocol.js").Change} Change */
 /** @typedef {import("./timeline/layout_rules.js").AnswerState} AnswerState */
 
 const RUN_STATES = /** @type {Record<string, string>} */ ({
@@ -42,9 +35,8 @@ const RUN_STATES = /** @type {Record<string, string>} */ ({
   "run.cancelled": "cancelled",
 });
 
-const OPEN = new Set(["queued", "running"]);
 
-export class RoomState {
+export class RoomState extends Rights {
   seq = -1;
   /** @type {Room} */
   room;
@@ -55,14 +47,11 @@ export class RoomState {
   #unknownMembers = 0;
   /** @type {Map<string, Persona>} */
   personas = new Map();
-  /** @type {Set<string>} */
-  permissions = new Set();
-  /** In timeline order. @type {Map<string, Message>} */
+  /** The messages that the room shows, in timeline order. @type {Map<string, Message>} */
   messages = new Map();
+  threads = new OpenThreads();
   /** Whether the last full state had the room's first message. */
   messagesComplete = true;
-  /** @type {Map<string, Run>} */
-  runs = new Map();
   /** The text of streaming answers, by message. @type {Map<string, LiveText>} */
   live = new Map();
   /** Streaming answers that stand before the loaded messages; their deltas are ignored. @type {Set<string>} */
@@ -83,8 +72,7 @@ export class RoomState {
    * @param {LayoutRules} rules
    */
   constructor(fullState, seq, me, rules) {
-    this.me = me;
-    this.rules = rules;
+    super(me, rules);
     this.room = fullState.room;
     this.#replaceState(fullState, seq);
   }
@@ -101,6 +89,7 @@ export class RoomState {
     if (frame.type === "history.loaded") return this.#applyHistory(frame);
     if (frame.type === "members.loaded") return this.#addMembers(frame.members);
     if (frame.type === "votes.loaded") return this.#applyOwnVotes(frame.votes);
+    if (frame.type.startsWith("thread.") && frame.root) return this.#applyThread(frame);
     if (typeof frame.seq !== "number") return this.#applyEphemeral(frame);
     if (frame.seq <= this.seq) return [];
     if (frame.seq > this.seq + 1) throw new Gap(true);
@@ -118,51 +107,14 @@ export class RoomState {
     };
   }
 
+  /** @param {string} id @returns {Message | undefined} a message of the room or of an open thread */
+  message(id) {
+    return this.messages.get(id) ?? this.threads.find(id);
+  }
+
   /** @returns {number} the number of all members */
   get memberCount() {
     return this.members.size + this.#unknownMembers;
-  }
-
-  /** The queued and running runs, in queue order. @returns {Run[]} */
-  get openRuns() {
-    return [...this.runs.values()].filter((run) => OPEN.has(run.state ?? ""));
-  }
-
-  /** @param {Run} run @returns {boolean} whether the reader may stop it */
-  mayStop(run) {
-    return run.requested_by === this.me || this.permissions.has("moderate");
-  }
-
-  /** @param {Run} run @returns {boolean} whether the reader may retry it */
-  mayRetry(run) {
-    if (!this.rules.retryable_run_states.includes(run.state ?? "")) return false;
-    const again = this.openRuns.some(
-      (other) => other.message === run.message && other.persona === run.persona,
-    );
-    const asker = run.requested_by === this.me && this.permissions.has("post");
-    if (this.messages.get(run.message)?.deleted) return false;
-    return !again && (asker || this.permissions.has("moderate"));
-  }
-
-  /** @param {Message} message @returns {boolean} whether the reader may edit it */
-  mayEdit(message) {
-    const own = message.author.kind === "user" && message.author.id === this.me;
-    return own && !message.deleted && this.permissions.has("post");
-  }
-
-  /** @param {Message} message @returns {boolean} whether the reader may delete it */
-  mayDelete(message) {
-    return !message.deleted && (this.mayEdit(message) || this.permissions.has("moderate"));
-  }
-
-  /** @param {Message} message @returns {boolean} whether the reader may continue the answers that stopped there */
-  mayContinue(message) {
-    return Boolean(message.capped) && !message.deleted && this.permissions.has("moderate");
-  }
-
-  /** @param {Message} message @returns {boolean} whether the reader may react to it */
-  mayReact(message) {
-    return !message.deleted && this.permissions.has("post");
   }
 
   /** The last message with a text. @returns {Message | undefined} */
@@ -192,7 +144,11 @@ export class RoomState {
     this.#unknownMembers = this.membersComplete ? 0 : Math.max(count - this.members.size, 0);
     this.personas = new Map(fullState.personas.map((persona) => [persona.id, persona]));
     this.permissions = new Set(fullState.permissions);
-    this.messages = new Map(fullState.messages.map((message) => [message.id, message]));
+    // The messages of open threads follow those of the room, and begin with an older one.
+    const [first] = fullState.messages;
+    const inRoom = fullState.messages.filter((each) => isInRoom(each) && each.seq >= first.seq);
+    this.messages = new Map(inRoom.map((message) => [message.id, message]));
+    this.threads.replace(fullState.messages);
     this.messagesComplete = fullState.messages_complete;
     this.pins = fullState.pins ?? [];
     for (const run of this.openRuns) this.runs.delete(run.id);
@@ -238,15 +194,17 @@ export class RoomState {
     throw new Gap(false);
   }
 
-  /** @param {{message: string, attempt: number, seq: number, text: string}} delta @returns {Change[]} */
-  #applyDelta({ message, attempt, seq, text }) {
-    if (this.#notLoaded.has(message)) return [];
-    if (this.messages.has(message) && !this.#isStreaming(message)) return [];
+  /** @param {{message: string, run: string, attempt: number, seq: number, text: string}} delta @returns {Change[]} */
+  #applyDelta({ message, run, attempt, seq, text }) {
+    const isKnown = this.message(message) !== undefined;
+    // An answer of a thread that is not open is not loaded, or one older than the loaded messages.
+    const isHidden = !isKnown && (this.#notLoaded.has(message) || this.runs.get(run)?.answer === message);
+    if (isHidden || (isKnown && !this.#isStreaming(message))) return [];
     const current = this.live.get(message) ?? { attempt, seq: -1, text: "" };
     if (attempt < current.attempt) return [];
     const next = attempt > current.attempt ? { seq: 0, text: "" } : { seq: current.seq + 1, text: current.text };
     if (seq < next.seq) return [];
-    if (seq > next.seq || !this.messages.has(message)) throw new Gap(false);
+    if (seq > next.seq || !isKnown) throw new Gap(false);
     return this.#setLive(message, { attempt, seq, text: next.text + text });
   }
 
@@ -260,7 +218,7 @@ export class RoomState {
 
   /** @param {string} message */
   #isStreaming(message) {
-    return this.messages.get(message)?.status === "streaming";
+    return this.message(message)?.status === "streaming";
   }
 
   /** @param {Frame} frame @returns {Change[]} */
@@ -290,8 +248,9 @@ export class RoomState {
   #applyDurable(frame) {
     const [subject] = frame.type.split(".");
     if (subject === "message" && frame.message) return this.#applyMessage(frame.type, frame.message);
-    if (frame.type === "reaction.changed") return this.#applyReactions(frame);
-    if (frame.type === "turns.capped") return this.#applyCap(frame);
+    if (frame.type === "reaction.changed") return this.#update(frame, "reactions", { reactions: frame.reactions });
+    if (frame.type === "thread.changed") return this.#update(frame, "thread", { replies: frame.replies });
+    if (frame.type === "turns.capped") return this.#update(frame, "message", { capped: frame.limit });
     if (subject === "run" && frame.run) return this.#applyRun(frame.type, frame.run);
     if (subject === "member") return this.#applyMember(frame);
     if (subject === "persona") return this.#applyPersona(frame);
@@ -312,34 +271,40 @@ export class RoomState {
     this.pins = withPin(pins, message);
     /** @type {Change[]} */
     const changes = this.pins === pins ? [] : [{ what: "pins" }];
-    // Other changes of messages that are not loaded are ignored.
-    if (type !== "message.created" && !this.messages.has(message.id)) return changes;
-    if (type === "message.created" && message.replaces) {
-      const isLoaded = this.messages.has(message.replaces);
-      if (!isLoaded) this.#notLoaded.add(message.id);
-      if (!isLoaded) return changes;
-      this.messages = withVersion(this.messages, message.replaces, message);
-    } else {
-      this.messages.set(message.id, message);
+    const isNew = type === "message.created";
+    const replaced = isNew && message.replaces;
+    const isLoaded = replaced ? this.messages.has(replaced) : isNew || this.messages.has(message.id);
+    const inRoom = isInRoom(message) && isLoaded;
+    if (!this.threads.put(type, message) && !inRoom) {
+      if (replaced) this.#notLoaded.add(message.id);
+      return changes; // other changes of messages that are not loaded are ignored
     }
+    if (inRoom && replaced) this.messages = withVersion(this.messages, replaced, message);
+    else if (inRoom) this.messages.set(message.id, message);
     if (message.status !== "streaming") this.live.delete(message.id);
     return [...changes, { what: "message", message: message.id }];
   }
 
-  /** @param {Frame} frame @returns {Change[]} */
-  #applyReactions({ message: id, reactions }) {
+  /** Changes fields of a message; the thread of a root that is not loaded has also changed.
+   * @param {Frame} frame @param {"message" | "reactions" | "thread"} what @param {Partial<Message>} fields @returns {Change[]} */
+  #update(frame, what, fields) {
+    const id = frame.message;
     const message = this.messages.get(id);
-    if (!message) return [];
-    this.messages.set(id, { ...message, reactions });
-    return [{ what: "reactions", message: id }];
+    if (message) this.messages.set(id, { ...message, ...fields });
+    this.threads.update(id, fields, frame);
+    return this.message(id) || what === "thread" ? [{ what, message: id }] : [];
   }
 
-  /** @param {Frame} frame @returns {Change[]} */
-  #applyCap({ message: id, limit }) {
-    const message = this.messages.get(id);
-    if (!message) return [];
-    this.messages.set(id, { ...message, capped: limit });
-    return [{ what: "message", message: id }];
+  /** Opens a thread, adds its messages after they are loaded, or closes it. @param {Frame} frame @returns {Change[]} */
+  #applyThread({ type, root, messages = [], runs = [], members = [] }) {
+    if (type === "thread.opened") this.threads.open(root, this.messages.get(root));
+    const closed = type === "thread.closed" ? this.threads.close(root) : [];
+    for (const { id } of closed) if (!this.message(id)) this.live.delete(id);
+    if (type === "thread.loaded") this.#addMembers(members);
+    for (const run of runs) if (!this.runs.has(run.id)) this.runs.set(run.id, run);
+    const missed = type === "thread.loaded" ? this.threads.load(root, messages) : [];
+    for (const frame of missed) this.#applyDurable(frame);
+    return [{ what: "thread", message: root }];
   }
 
   /** @param {string} type @param {Run} run @returns {Change[]} */

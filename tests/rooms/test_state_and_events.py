@@ -52,7 +52,7 @@ def state_of(cast: Cast) -> State:
     return state
 
 
-def apply_event(state: State, event: State, me: str) -> None:
+def apply_event(state: State, event: State, me: str) -> None:  # noqa: C901 # one case for each area
     """Apply an event to a state as a client does."""
     area, _, _verb = event["type"].partition(".")
     if area == "room":
@@ -63,6 +63,11 @@ def apply_event(state: State, event: State, me: str) -> None:
     elif area == "reaction":
         (message,) = [row for row in state["messages"] if row["id"] == event["message"]]
         message["reactions"] = event["reactions"]
+    elif area == "thread":
+        (root,) = [row for row in state["messages"] if row["id"] == event["message"]]
+        root["replies"] = event["replies"]
+    elif area == "message" and event["message"]["thread"] and not event["message"]["also_in_room"]:
+        return  # the state has the messages of the room
     elif event["type"] in REMOVES:
         rows, key, id_of = REMOVES[event["type"]]
         state[rows] = [row for row in state[rows] if row[key] != id_of(event)]
@@ -216,6 +221,25 @@ def say(cast: Cast) -> Message:
     ).message
 
 
+def reply(cast: Cast) -> Message:
+    root = say(cast)
+    return services.post_message(
+        user=cast.member, room_id=cast.room.pk, text="reply", reply_to=root.pk
+    ).message
+
+
+def delete_reply(cast: Cast) -> None:
+    services.delete_message(user=cast.member, message_id=reply(cast).pk)
+
+
+def answer_in_thread(cast: Cast) -> None:
+    reply(cast)
+    taken = claim_and_start("worker")
+    assert taken is not None
+    assert taken[1] is not None
+    lifecycle.complete(taken[1], "answer", None)
+
+
 def edit(cast: Cast) -> None:
     services.edit_message(user=cast.member, message_id=say(cast).pk, text="**mended**")
 
@@ -317,6 +341,7 @@ CASES: dict[str, tuple[Act, ...]] = {
     ),
     "reaction.changed": (react, react_and_take_back),
     "message.completed": (complete, pin_streaming, complete_version),
+    "thread.changed": (reply, delete_reply, answer_in_thread),
     "run.queued": (ask,),
     "run.started": (ask,),
     "run.completed": (complete,),

@@ -66,7 +66,7 @@ ALLAUTH: dict[str, set[str]] = {
     "openid_connect_callback": {"provider_id"},
 }
 # Query parameters that pages and endpoints read.
-ID_PARAMETERS = {"team", "actor", "room", "around"}
+ID_PARAMETERS = {"team", "actor", "room", "around", "thread"}
 OTHER_PARAMETERS = {
     *("before", "after", "limit", "cursor", "joinable"),  # a position in a list
     *("page", "open", "archived", "invited", "personas"),  # the page of a list

@@ -122,6 +122,12 @@ REACTIONS = is_(
 AUTHOR = record("author", kind=one_of("user", "persona"), id=ID, name=TEXT, handle=TEXT)
 PIN = record("pin", by=null_or(ID), at=WHEN)
 VOTES = record("votes", up=COUNT, down=COUNT)
+REPLIES = record(
+    "replies",
+    count=COUNT,
+    last_at=WHEN,
+    authors=each(record("reply author", kind=one_of("user", "persona"), id=ID, name=TEXT)),
+)
 MESSAGE = record(
     "message",
     id=ID,
@@ -131,6 +137,8 @@ MESSAGE = record(
     text=TEXT,
     html=TEXT,
     reply_to=null_or(ID),
+    thread=null_or(ID),
+    replies=null_or(REPLIES),
     run=null_or(ID),
     status=one_of("complete", "streaming", "failed", "cancelled"),
     reactions=REACTIONS,
@@ -155,7 +163,7 @@ RUN = record(
     error=null_or(record("run error", code=RUN_CODE, detail=SENTENCE)),
     usage=null_or(USAGE),
 )
-ROOM = record("room", answer_policy=POLICY)
+ROOM = record("room", answer_policy=POLICY, answers_in=one_of("room", "thread"))
 MEMBER = record("member")
 PERSONA = record(
     "persona", id=ID, name=TEXT, handle=TEXT, role=TEXT, pigment=PIGMENT, lattice=LATTICE
@@ -186,6 +194,7 @@ DURABLE: dict[str, Shape] = {
     "message.completed": _durable("message event", message=MESSAGE),
     "message.deleted": _durable("message event", message=MESSAGE),
     "reaction.changed": _durable("reaction.changed"),
+    "thread.changed": _durable("thread.changed", message=ID, replies=null_or(REPLIES)),
     "run.queued": _durable("run event", run=RUN),
     "run.started": _durable("run event", run=RUN),
     "run.completed": _durable("run event", run=RUN),
@@ -270,6 +279,7 @@ FRAMES: dict[str, Shape] = {
 ADDITIVE: dict[str, dict[str, Shape]] = {
     "room.snapshot": {"online": each(ID)},
     "message": {
+        "also_in_room": BOOL,
         "pinned": null_or(PIN),
         "replaces": null_or(ID),
         "replaced_by": null_or(ID),
@@ -282,8 +292,10 @@ ADDITIVE: dict[str, dict[str, Shape]] = {
     "state": {"messages_complete": BOOL, "members_complete": BOOL, "pins": each(PINNED)},
     "command.refused": {"retry_after": WAIT, "fields": OBJECT},
     "error": {"fields": OBJECT},
+    "room.activity": {"threads": COUNT},
     "run": {
         "state": one_of("queued", "running", "completed", "failed", "cancelled"),
+        "thread": null_or(ID),
         "started_at": null_or(WHEN),
         "ended_at": null_or(WHEN),
         "replaces": ID,

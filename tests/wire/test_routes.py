@@ -37,6 +37,8 @@ CONTRACT = """
 /messages/{id}/pin PUT DELETE
 /messages/{id}/vote PUT
 /rooms/{room}/pins GET
+/messages/{id}/follow GET PUT DELETE
+/teams/{team}/threads GET
 /rooms/{room}/events GET
 /rooms/{room}/stream GET
 /runs/{id} GET

@@ -132,6 +132,10 @@ class Timeline:
         else:
             self.runs[event["run"]["id"]] = event["run"]
 
+    def _thread(self, what: str, event: Frame, *, live: bool) -> None:
+        if event["message"] in self.messages:
+            self.messages[event["message"]]["replies"] = event["replies"]
+
     def _member(self, what: str, event: Frame, *, live: bool) -> None:
         if what == "removed":
             self.members.pop(event["user"])

@@ -40,7 +40,7 @@ def room(request: HttpRequest, room_id: UUID) -> HttpResponse:
     remember_team(request, here.team_id)
     chosen = request.GET.get("starter", "")
     question = dict(zip("123", starters(), strict=True)).get(chosen, "")
-    return _room_page(request, user, here, unsent=question)
+    return room_page(request, user, here, unsent=question)
 
 
 @require_safe
@@ -72,15 +72,32 @@ def post(request: HttpRequest, room_id: UUID) -> HttpResponse:
             client_id=form.cleaned_data["client_id"],
             personas=form.cleaned_data["answers"],
             mentions_first=True,
+            reply_to=form.cleaned_data["reply_to"],
+            also_in_room=form.cleaned_data["also_in_room"],
         )
     except MaruError as error:
         set_refusal(request, error)
-        refused = {"unsent": request.POST.get("text", ""), "refusal": error.detail}
-        response = _room_page(request, user, here, status=error.status, **refused)
+        root = _root(here, form.cleaned_data.get("reply_to"))
+        names = ("unsent_reply", "refusal_of_reply") if root else ("unsent", "refusal")
+        values = (request.POST.get("text", ""), error.detail)
+        refused = dict(zip(names, values, strict=True))
+        response = room_page(request, user, here, root, status=error.status, **refused)
         if error.retry_after is not None:
             response["Retry-After"] = str(error.retry_after)
         return response
-    return redirect(f"{reverse('rooms:room', args=[room_id])}#message-{posted.message.pk}")
+    message = posted.message
+    if message.thread_root_id is None:
+        return redirect(f"{reverse('rooms:room', args=[room_id])}#message-{message.pk}")
+    page = reverse("rooms:thread", args=[room_id, message.thread_root_id])
+    return redirect(f"{page}#thread-message-{message.pk}")
+
+
+def _root(room: Room, message_id: UUID | None) -> Message | None:
+    """Return the root of the thread of a message; None without a message of the room."""
+    if message_id is None:
+        return None
+    message = room.messages.filter(pk=message_id).select_related("thread_root").first()
+    return message and (message.thread_root or message)
 
 
 @require_POST
@@ -143,21 +160,30 @@ def leave(request: HttpRequest, room_id: UUID) -> HttpResponse:
     return redirect("rooms:home")
 
 
-def _room_page(
-    request: HttpRequest, user: User, here: Room, *, status: int = 200, **extra: Any
+def room_page(
+    request: HttpRequest,
+    user: User,
+    here: Room,
+    thread: Message | None = None,
+    *,
+    status: int = 200,
+    **extra: Any,
 ) -> HttpResponse:
-    before, around = request.GET.get("before", ""), request.GET.get("around", "")
+    """Return the page of a room, with the thread of a root beside its timeline."""
+    around = request.GET.get("around", "")
     queries.name_direct_rooms(user, [here])
+    aside = "thread" if thread else "open" if "panel" in request.GET else "auto"
     with timezone.override(_zone(request)):
         page = {
             **shell_context(user, here.team, here),
             **room_context(
                 user,
                 here,
-                before=int(before) if _SEQ.fullmatch(before) else None,
+                before=before_in(request),
                 around=_message(here, around) if around else None,
+                thread=thread,
             ),
-            "aside_state": "open" if "panel" in request.GET else "auto",
+            "aside_state": aside,
             **extra,
         }
         return render(request, "rooms/room.html", page, status=status)
@@ -172,6 +198,12 @@ def _message(here: Room, text: str) -> Message:
     if message is None:
         raise NotFound
     return message
+
+
+def before_in(request: HttpRequest) -> int | None:
+    """Return the seq in `?before=`; None without one."""
+    before = request.GET.get("before", "")
+    return int(before) if _SEQ.fullmatch(before) else None
 
 
 def _zone(request: HttpRequest) -> ZoneInfo | None:

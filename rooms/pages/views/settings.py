@@ -203,7 +203,7 @@ def _settings_form(user: User, here: Room, sent: QueryDict | None = None) -> Roo
 
 
 def _change_room(user: User, here: Room, form: RoomForm) -> None:
-    optional = {"privacy", "persona_turns"}
+    optional = {"privacy", "persona_turns", "answers_in"}
     sent = [name for name in form.changed_data if name not in optional or form.data.get(name)]
     changed = {name: form.cleaned_data[name] for name in sent}
     if "default_persona" in changed:

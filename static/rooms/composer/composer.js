@@ -22,12 +22,19 @@ export class Composer {
    *   typing: () => void,
    *   findMembers: (words: string) => void,
    *   unusable: string[],
+   *   place?: () => import("./responders.js").Place,
    *   draft: {read: () => string, keep: (text: string) => void},
-   *   editLast: () => boolean,
+   *   editLast?: () => boolean,
    *   pickEmoji: (anchor: HTMLElement, onPick: (emoji: string) => void) => void,
-   * }} callbacks `editLast` opens the editor of the reader's last message, and returns whether there is one
+   *   isMain?: boolean,
+   * }} callbacks `editLast` opens the editor of the reader's last message, and returns whether there is one;
+   *   `isMain`: keys that are pressed while no element has the focus are for this composer
    */
-  constructor(form, state, { send, typing, findMembers, unusable, draft, editLast, pickEmoji }) {
+  constructor(
+    form,
+    state,
+    { send, typing, findMembers, unusable, place, draft, editLast = () => false, pickEmoji, isMain = true },
+  ) {
     this.form = form;
     this.send = send;
     this.typing = typing;
@@ -35,7 +42,7 @@ export class Composer {
     this.editLast = editLast;
     this.field = /** @type {HTMLTextAreaElement} */ (part(form, "textarea"));
     this.picker = new MentionPicker(part(form, "[data-picker]"), this.field, state, findMembers);
-    this.answers = new AnswersMenu(form, state, () => this.field.value, { unusable });
+    this.answers = new AnswersMenu(form, state, () => this.field.value, { unusable, place });
     this.field.value ||= draft.read();
     this.field.addEventListener("input", () => this.#onInput());
     this.field.addEventListener("keydown", (event) => this.#onKey(event));
@@ -44,9 +51,18 @@ export class Composer {
     form.addEventListener("click", (event) => event.target === form && this.field.focus());
     this.#startAtSign();
     this.#startEmoji(pickEmoji);
-    document.addEventListener("keydown", (event) => this.#onKeyElsewhere(event));
+    if (isMain) document.addEventListener("keydown", (event) => this.#onKeyElsewhere(event));
     this.#grow();
     this.answers.list();
+  }
+
+  /** Shows another draft. @param {{read: () => string, keep: (text: string) => void}} draft */
+  open(draft) {
+    this.draft = draft;
+    this.field.value = draft.read();
+    this.#refuse("");
+    this.#grow();
+    this.answers.show();
   }
 
   /** Inserts an unsent text before the current text. @param {string} text */

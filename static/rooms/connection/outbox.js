@@ -7,8 +7,8 @@ import { CommandRefused, ConnectionLost } from "./socket.js";
 
 /** @typedef {{
  *   client_id: string, at: number, text: string, personas: string[] | null,
- *   state: "sending" | "refused", detail: string, arrived?: boolean,
- * }} Entry */
+ *   state: "sending" | "refused", detail: string, arrived?: boolean, reply_to?: string, also_in_room?: boolean,
+ * }} Entry `reply_to` and `also_in_room` are set for a reply */
 
 const RETRY_S = 3;
 
@@ -35,10 +35,10 @@ export class Outbox {
     this.#show();
   }
 
-  /** @param {string} text @param {string[] | null} personas */
-  add(text, personas) {
+  /** @param {string} text @param {string[] | null} personas @param {{reply_to?: string, also_in_room?: boolean}} [reply] */
+  add(text, personas, reply = {}) {
     const at = Math.max(Date.now(), (this.entries.at(-1)?.at ?? 0) + 1);
-    const entry = { client_id: newUuid(), at, text, personas, state: /** @type {const} */ ("sending"), detail: "" };
+    const entry = { client_id: newUuid(), at, text, personas, state: /** @type {const} */ ("sending"), detail: "", ...reply };
     this.entries.push(entry);
     this.#changed(entry);
     void this.flush();
@@ -74,9 +74,11 @@ export class Outbox {
     return entry;
   }
 
-  /** Hides the entry whose message the timeline already shows. @param {string} text */
-  arrived(text) {
-    const entry = this.entries.find((other) => !other.arrived && other.text === text);
+  /** Hides the entry whose message the timeline already shows. @param {string} text @param {boolean} isReply */
+  arrived(text, isReply = false) {
+    const entry = this.entries.find(
+      (other) => !other.arrived && other.text === text && Boolean(other.reply_to) === isReply,
+    );
     if (!entry) return;
     entry.arrived = true;
     this.#changed(entry);

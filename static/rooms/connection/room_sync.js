@@ -43,7 +43,9 @@ export class RoomSync {
     const { after, live } = this.state.position;
     const room = this.state.room.id;
     try {
-      await this.request({ type: "room.join", room, after: fullState ? null : after, live });
+      const command = { type: "room.join", room, after: fullState ? null : after, live };
+      const threads = this.state.threads.roots;
+      await this.request(threads.length ? { ...command, threads } : command);
     } catch (error) {
       this.#joining = false;
       this.refused(error);

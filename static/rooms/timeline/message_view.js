@@ -36,13 +36,13 @@ export function setSpeaker(article, speaker, state) {
   setText(article, "[data-role]", speaker.role);
 }
 
-/** Sets the id, seq and time of a message. @param {HTMLElement} article @param {Message} message */
-export function setIdentity(article, { id, room, seq, created_at: at }) {
-  article.id = `message-${id}`;
+/** Sets the id, seq and time of a message. @param {HTMLElement} article @param {Message} message @param {string} prefix of ids */
+export function setIdentity(article, { id, room, seq, created_at: at }, prefix) {
+  article.id = `${prefix}message-${id}`;
   article.dataset.seq = String(seq);
   article.dataset.at = at;
   const head = part(article, ".message-head");
-  head.id = `head-${id}`;
+  head.id = `${prefix}head-${id}`;
   article.setAttribute("aria-labelledby", head.id);
   article.querySelector("[data-again]")?.setAttribute("aria-describedby", head.id);
   part(article, ".message-time").setAttribute("href", `/rooms/${room}/messages/${id}/`);

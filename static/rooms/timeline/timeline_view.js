@@ -42,16 +42,26 @@ export class TimelineView {
   /**
    * @param {HTMLElement} timeline
    * @param {RoomState} state
-   * @param {{handle: string, attempts: number, count: () => void, keepPlace: (change: () => void) => void}} options
-   *   `keepPlace` calls a change that what is being read must not move with
+   * @param {{
+   *   handle: string, attempts: number, count: () => void, keepPlace: (change: () => void) => void,
+   *   prefix?: string, thread?: () => string | null, hint?: (article: HTMLElement, message: Message) => void,
+   * }} options `keepPlace` calls a change that what is being read must not move with; `prefix` of the ids of its
+   *   elements; `thread` returns the root of the thread that it shows; `hint` shows the thread of a message
    */
-  constructor(timeline, state, { handle, attempts, count, keepPlace }) {
+  constructor(
+    timeline,
+    state,
+    { handle, attempts, count, keepPlace, prefix = "", thread = () => null, hint = () => {} },
+  ) {
     this.timeline = timeline;
     this.state = state;
     this.handle = handle;
     this.attempts = attempts;
     this.count = count;
     this.growing = new FrameCommits(keepPlace, setStreamed);
+    this.prefix = prefix;
+    this.thread = thread;
+    this.hint = hint;
     this.register(this.articles);
     for (const run of state.openRuns) if (run.replaces && !run.answer) this.#refreshQueued(run);
     const unread = timeline.querySelector("[data-unread]");
@@ -66,13 +76,14 @@ export class TimelineView {
   /** Registers messages that the server has rendered. @param {HTMLElement[]} articles */
   register(articles) {
     for (const article of articles) {
-      const id = article.id.replace("message-", "");
+      const id = this.#idOf(article);
       if (article.dataset.state !== "queued") this.#messages.set(id, article);
       if (article.dataset.runId) this.#answers.set(article.dataset.runId, article);
       decorate(part(article, "[data-body]"), this.handle);
       this.#addTools(article);
       this.#showRights(article);
       this.#showReactions(article);
+      this.#showHint(article);
       if (article.hasAttribute("aria-busy") || article.dataset.state === "queued") this.#refresh(article);
     }
     arrange(articles, this.state.rules);
@@ -86,11 +97,19 @@ export class TimelineView {
       else if (change.what === "message") this.#showMessage(change.message);
       else if (change.what === "text") this.#showText(change.message);
       else if (change.what === "reactions") this.#showReactions(this.#messages.get(change.message));
+      else if (change.what === "thread") this.#showHint(this.#messages.get(change.message));
       else if (change.what === "run") this.#showRun(change.run, frame);
       else if (change.what === "steps") this.#showSteps(change.run);
       else if (change.what === "personas" || change.what === "people") this.#showSpeakers();
     }
     if (changes.some(({ what }) => what !== "text")) this.count();
+  }
+
+  /** Removes all messages. */
+  clear() {
+    for (const node of this.timeline.querySelectorAll(".message, [data-day]")) node.remove();
+    this.#messages.clear();
+    this.#answers.clear();
   }
 
   /** @param {string} run @returns {HTMLElement | undefined} */
@@ -105,7 +124,12 @@ export class TimelineView {
 
   /** @param {HTMLElement} article @returns {Message | null} */
   messageOf(article) {
-    return this.state.messages.get(article.id.replace("message-", "")) ?? null;
+    return this.state.messages.get(this.#idOf(article)) ?? null;
+  }
+
+  /** @param {HTMLElement} article @returns {string} */
+  #idOf(article) {
+    return article.id.slice(`${this.prefix}message-`.length);
   }
 
   /** Renders the state of an answer. @param {HTMLElement} article */
@@ -148,6 +172,12 @@ export class TimelineView {
     setVotes(article, message, this.state);
   }
 
+  /** @param {HTMLElement | undefined} article */
+  #showHint(article) {
+    const message = article && this.messageOf(article);
+    if (message) this.hint(article, message);
+  }
+
   /** @param {HTMLElement} article */
   #addTools(article) {
     if (!article.querySelector(".message-tools")) article.append(clone("tools"));
@@ -155,7 +185,8 @@ export class TimelineView {
 
   /** @param {string} id */
   #showMessage(id) {
-    const message = /** @type {Message} */ (this.state.messages.get(id));
+    const message = this.state.messages.get(id);
+    if (!message) return; // of a thread
     const waiting = message.run ? this.#answers.get(message.run) : undefined;
     const known = this.#messages.get(id) ?? this.#takeVersion(message);
     const article = known ?? waiting ?? makeMessage(speakerOf(this.state, message.author), this.state);
@@ -164,7 +195,7 @@ export class TimelineView {
       article.dataset.runId = message.run;
       this.#answers.set(message.run, article);
     }
-    setIdentity(article, message);
+    setIdentity(article, message, this.prefix);
     this.#addTools(article);
     if (!known) this.#place(article);
     this.#fillIn(article, message);
@@ -196,6 +227,7 @@ export class TimelineView {
     setVersions(article, message);
     this.#showRights(article);
     this.#showReactions(article);
+    this.hint(article, message);
     if (message.run && message.status !== "streaming") this.#showSteps(message.run);
   }
 
@@ -249,7 +281,7 @@ export class TimelineView {
    * @returns {HTMLElement | undefined}
    */
   #addQueued(run) {
-    if (run.state !== "queued") return undefined;
+    if (run.state !== "queued" || (run.thread ?? null) !== this.thread()) return undefined;
     if (run.replaces) {
       const shown = this.#messages.get(run.replaces);
       if (!shown) return undefined;
@@ -259,7 +291,7 @@ export class TimelineView {
     }
     const author = { kind: /** @type {const} */ ("persona"), id: run.persona, name: "", handle: "" };
     const article = makeMessage(speakerOf(this.state, author), this.state);
-    article.id = `message-${run.id}`;
+    article.id = `${this.prefix}message-${run.id}`;
     article.dataset.runId = run.id;
     article.dataset.at = "";
     this.#answers.set(run.id, article);

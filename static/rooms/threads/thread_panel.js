@@ -1,0 +1,284 @@
+// @ts-check
+// The panel of a thread beside the room: its messages, its composer, and whether the reader follows it.
+
+import { Composer } from "../composer/composer.js";
+import { draftOf } from "../composer/drafts.js";
+import { showUnsentMessages } from "../composer/unsent_messages.js";
+import { clone, part, setText } from "../elements.js";
+import { startAnswerButtons } from "../timeline/answer_buttons.js";
+import { startCopyButtons } from "../timeline/copy_buttons.js";
+import { startKeyboardNavigation } from "../timeline/keyboard_navigation.js";
+import { startMessageTools } from "../timeline/message_tools.js";
+import { ReadPosition } from "../timeline/read_position.js";
+import { Scroll } from "../timeline/scroll.js";
+import { TimelineView } from "../timeline/timeline_view.js";
+import { startVersions } from "../tools/versions.js";
+import { fill, gettext, ngettext } from "../../maru/translations.js";
+import { threadState } from "./thread_state.js";
+
+/** @typedef {import("../room_state.js").RoomState} RoomState */
+/** @typedef {import("../protocol.js").Change} Change */
+/** @typedef {import("../protocol.js").Command} Command */
+/** @typedef {import("../protocol.js").Frame} Frame */
+/** @typedef {import("../connection/outbox.js").Entry} Entry */
+
+/** What the panel needs from the page of the room.
+ * @typedef {{
+ *   state: RoomState,
+ *   handle: string,
+ *   attempts: number,
+ *   count: () => void,
+ *   apply: (frame: Frame) => void,
+ *   join: () => void,
+ *   request: (command: Command) => Promise<any>,
+ *   send: (command: Command) => boolean,
+ *   post: (text: string, personas: string[] | null, thread: {reply_to: string, also_in_room: boolean}) => void,
+ *   showError: (error: unknown) => void,
+ *   findMembers: (words: string) => void,
+ *   unusable: string[],
+ *   pickEmoji: (anchor: HTMLElement, onPick: (emoji: string) => void) => void,
+ *   onRead: (root: string) => void,
+ *   onFollow: (root: string, following: boolean, unread: number) => void,
+ * }} Page */
+
+export class ThreadPanel {
+  #isFollowing = false;
+  /** @type {import("./thread_state.js").Shown} */
+  #shown = { root: null, messagesComplete: true };
+
+  /** @param {HTMLElement} aside @param {Page} page */
+  constructor(aside, page) {
+    this.aside = aside;
+    this.page = page;
+    this.state = threadState(page.state, this.#shown);
+    this.timeline = part(aside, "[data-timeline]");
+    this.counter = part(aside, "[data-thread-count]");
+    this.earlier = part(aside, "[data-earlier]");
+    const keepPlace = (/** @type {() => void} */ change) => this.scroll.keep(change);
+    const options = { handle: page.handle, attempts: page.attempts, count: page.count, keepPlace, prefix: "thread-" };
+    this.view = new TimelineView(this.timeline, this.state, { ...options, thread: () => this.root });
+    this.scroll = new Scroll(part(aside, "[data-scroll]"), part(aside, "[data-newer]"), () => this.read.schedule());
+    this.read = new ReadPosition({ seen: () => this.#seen(), send: (seq) => this.#sendRead(seq), sent: 0 });
+    this.also = /** @type {HTMLInputElement} */ (part(aside, "[data-also]"));
+    this.composer = this.#startComposer();
+    const actions = { request: page.request, showError: page.showError };
+    startAnswerButtons(this.timeline, this.view, actions);
+    const quote = (/** @type {string} */ text) => this.composer.quote(text);
+    this.tools = startMessageTools(this.timeline, this.view, { ...actions, quote, pickEmoji: page.pickEmoji });
+    startVersions(this.timeline, this.view, page.showError);
+    startCopyButtons(this.timeline, (article) => this.view.messageOf(article)?.text ?? "");
+    startKeyboardNavigation(this.timeline);
+    this.earlier.addEventListener("click", (event) => void this.#loadEarlier(event));
+    part(aside, "[data-follow]").addEventListener("submit", (event) => void this.#onFollow(event));
+  }
+
+  /** @returns {string | null} the root of the thread that is shown */
+  get root() {
+    return this.#shown.root;
+  }
+
+  /** Shows a thread that the server has rendered. @param {any} data */
+  begin(data) {
+    this.#shown.root = data.root;
+    this.page.apply({ type: "thread.opened", root: data.root });
+    this.#take(data);
+    this.view.register(this.view.articles);
+    this.#begun();
+  }
+
+  /** Shows a thread after its messages are loaded. @param {string} root */
+  async open(root) {
+    this.close();
+    this.#shown.root = root;
+    this.aside.dataset.thread = root;
+    this.page.apply({ type: "thread.opened", root });
+    this.#showAll();
+    this.#begun();
+    const data = await this.#fetch("");
+    if (!data || this.root !== root) return;
+    this.#take(data);
+    this.scroll.keep(() => this.#showAll());
+    this.scroll.toEnd();
+  }
+
+  close() {
+    const { root } = this;
+    if (!root) return;
+    this.#shown.root = null;
+    this.page.apply({ type: "thread.closed", root });
+    this.view.clear();
+    this.counter.hidden = true;
+  }
+
+  /** @param {Change[]} changes @param {Frame} frame */
+  show(changes, frame) {
+    if (!this.root) return;
+    const mine = frame.type === "message.created" && frame.message.thread === this.root;
+    const added = mine && frame.message.author.id !== this.state.me ? 1 : 0;
+    // New text of answers changes the page in the next animation frame.
+    if (changes.every(({ what }) => what === "text")) return this.view.show(changes, frame);
+    this.scroll.keep(() => {
+      this.view.show(changes, frame);
+      this.#order();
+    }, added);
+    if (changes.some(({ what }) => what === "everything")) this.#reload();
+    this.#showCounts();
+  }
+
+  /** @param {Entry[]} entries the messages that are not confirmed yet */
+  showUnsent(entries) {
+    const mine = entries.filter(({ reply_to: to }) => to === this.root);
+    this.scroll.keep(() => showUnsentMessages(part(this.aside, "[data-outgoing]"), mine));
+  }
+
+  #startComposer() {
+    const { page } = this;
+    const form = /** @type {HTMLFormElement} */ (part(this.aside, "[data-composer]"));
+    // Ctrl+Enter also sends the reply to the room. Before the composer, which sends at Enter.
+    form.addEventListener(
+      "keydown",
+      (event) => {
+        if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.isComposing) this.also.checked = true;
+      },
+      { capture: true },
+    );
+    return new Composer(form, page.state, {
+      send: (text, personas) => {
+        if (!this.root) return;
+        page.post(text, personas, { reply_to: this.root, also_in_room: this.also.checked });
+        this.also.checked = false;
+        this.scroll.toEnd();
+      },
+      typing: () => page.send({ type: "member.type", room: page.state.room.id }),
+      findMembers: page.findMembers,
+      unusable: page.unusable,
+      place: () => this.state.place,
+      draft: draftOf(page.state.me, page.state.room.id),
+      editLast: () => this.tools.editLast(),
+      pickEmoji: page.pickEmoji,
+      isMain: false,
+    });
+  }
+
+  #begun() {
+    const { me, room } = this.page.state;
+    this.composer.open(draftOf(me, `${room.id}.${this.root}`));
+    this.#showCounts();
+    this.scroll.toEnd();
+  }
+
+  /** @param {any} data of the server @returns {void} */
+  #take({ root, messages, runs, members, complete, following, unread }) {
+    this.page.apply({ type: "thread.loaded", root, messages, runs, members });
+    this.#shown.messagesComplete = complete;
+    this.#setFollowing(following);
+    this.page.onFollow(root, following, unread);
+    const open = [...this.state.messages.values()].some(({ id, status }) => status === "streaming" && !this.state.live.has(id));
+    if (open) this.page.join(); // the snapshot has the text of answers that were not loaded
+  }
+
+  /** Renders all messages again, in order. */
+  #showAll() {
+    this.view.clear();
+    this.view.show([{ what: "everything" }], { type: "thread.loaded" });
+    this.#order();
+    this.#showCounts();
+  }
+
+  /** Puts the number of replies below the root. */
+  #order() {
+    const root = this.view.articles[0];
+    if (root && root.nextElementSibling !== this.counter) root.after(this.counter, this.earlier);
+  }
+
+  #showCounts() {
+    const root = this.state.messages.get(this.root ?? "");
+    const count = root?.replies?.count ?? 0;
+    this.counter.hidden = !count;
+    const words = fill(ngettext("%(count)s reply", "%(count)s replies", count), { count });
+    setText(this.counter, "[data-thread-count-words]", words);
+    this.earlier.hidden = this.state.messagesComplete;
+    const mayWrite = this.state.permissions.has("post") && !(root?.deleted && !count);
+    part(this.aside, "[data-writing]").hidden = !mayWrite;
+    part(this.aside, "[data-thread-deleted]").hidden = !(root?.deleted && !count);
+  }
+
+  /** Loads what a new state of the room lacks. */
+  async #reload() {
+    const { root } = this;
+    const data = await this.#fetch("");
+    if (!data || this.root !== root) return;
+    this.#take(data);
+    this.scroll.keep(() => this.#showAll());
+  }
+
+  /** @param {Event} event */
+  async #loadEarlier(event) {
+    event.preventDefault();
+    const [, first] = this.state.messages.values();
+    const { root } = this;
+    const data = first && (await this.#fetch(`?before=${first.seq}`));
+    if (!data || this.root !== root) return;
+    this.#take(data);
+    this.scroll.keep(() => this.#showAll());
+  }
+
+  /** @param {string} query @returns {Promise<any>} null after a failure: the thread is shown as far as it is known */
+  async #fetch(query) {
+    try {
+      const answer = await fetch(`${this.aside.dataset.roomUrl}threads/${this.root}/data/${query}`);
+      if (!answer.ok) throw new Error(String(answer.status));
+      return await answer.json();
+    } catch {
+      return null;
+    }
+  }
+
+  /** @param {Event} event */
+  async #onFollow(event) {
+    event.preventDefault();
+    const { root } = this;
+    const on = !this.#isFollowing;
+    if (!root) return;
+    this.#setFollowing(on);
+    const token = /** @type {HTMLInputElement} */ (part(this.aside, "[name=csrfmiddlewaretoken]")).value;
+    const method = on ? "PUT" : "DELETE";
+    try {
+      const answer = await fetch(`/api/v1/messages/${root}/follow`, { method, headers: { "X-CSRFToken": token } });
+      if (!answer.ok) throw new Error(String(answer.status));
+      this.page.onFollow(root, on, 0);
+    } catch {
+      this.#setFollowing(!on);
+    }
+  }
+
+  /** @param {boolean} following */
+  #setFollowing(following) {
+    this.#isFollowing = following;
+    part(this.aside, "[data-follow-button]").setAttribute("aria-pressed", String(following));
+    setText(this.aside, "[data-follow-words]", following ? gettext("Following") : gettext("Follow"));
+  }
+
+  /** @returns {number} the seq of the last message in view */
+  #seen() {
+    if (!this.root) return 0;
+    if (this.scroll.atEnd) return this.page.state.seq;
+    return Number(this.scroll.lastSeen(this.view.articles)?.dataset.seq ?? 0);
+  }
+
+  /** @param {number} seq @returns {boolean} */
+  #sendRead(seq) {
+    if (!this.root || !this.page.send({ type: "thread.read", message: this.root, seq })) return false;
+    if (this.scroll.atEnd) this.page.onRead(this.root);
+    return true;
+  }
+}
+
+/** @returns {HTMLElement} the panel of the page, made from its template if the server has rendered none */
+export function threadAside() {
+  const known = document.getElementById("thread");
+  if (known) return known;
+  const made = clone("thread");
+  part(document, ".shell").append(made);
+  return made;
+}

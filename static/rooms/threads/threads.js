@@ -1,0 +1,198 @@
+// @ts-check
+// The threads of the room on the page: opens and closes the panel, and shows the line below each root.
+
+import { setUnreadThreads } from "../../maru/sidebar.js";
+import { isInRoom } from "./open_threads.js";
+import { setThreadHint } from "./thread_hint.js";
+import { threadAside, ThreadPanel } from "./thread_panel.js";
+import { UnreadThreads } from "./unread_threads.js";
+
+/** @typedef {import("./thread_panel.js").Page} Page */
+/** @typedef {import("../protocol.js").Change} Change */
+/** @typedef {import("../protocol.js").Frame} Frame */
+/** @typedef {import("../protocol.js").Message} Message */
+/** @typedef {import("../connection/outbox.js").Entry} Entry */
+
+export class Threads {
+  /** @type {ThreadPanel | null} */
+  #panel = null;
+  /** What the shell showed beside the room before a thread. */
+  #before = "auto";
+  /** The message that gets the focus after the panel is closed. @type {HTMLElement | null} */
+  #opener = null;
+  /** @type {Entry[]} */
+  #unsent = [];
+
+  /**
+   * @param {HTMLElement} shell
+   * @param {HTMLElement} timeline of the room
+   * @param {Omit<Page, "onRead" | "onFollow">} page
+   * @param {Record<string, number>} unread of the followed threads
+   */
+  constructor(shell, timeline, page, unread) {
+    this.shell = shell;
+    this.timeline = timeline;
+    this.page = page;
+    this.unread = new UnreadThreads(page.state, page.handle, unread, (change) =>
+      setUnreadThreads(page.state.room.id, (before) => before + change),
+    );
+    const address = /** @type {HTMLAnchorElement | null} */ (document.querySelector("[data-panel-toggle]"));
+    this.address = new URL(address?.href ?? location.href).pathname;
+    timeline.addEventListener("click", (event) => this.#onClick(event));
+    timeline.addEventListener("keydown", (event) => this.#onKey(event));
+    addEventListener("popstate", () => this.#follow());
+    // Before the handler of the panel, which then opens it in place of the thread.
+    address?.addEventListener("click", () => {
+      if (!this.root) return;
+      this.close();
+      shell.dataset.aside = "closed";
+    });
+  }
+
+  /** @returns {string | null} the root of the open thread */
+  get root() {
+    return this.#panel?.root ?? null;
+  }
+
+  /** @param {Frame} frame @returns {boolean} false for an event of a thread that is not open */
+  shows({ message, run }) {
+    const thread = message?.thread ?? run?.thread;
+    return !thread || isInRoom(message ?? run) || this.root === thread;
+  }
+
+  /** Shows the thread that the server has rendered. @param {any} data null if it has rendered none */
+  begin(data) {
+    if (data) this.#made().begin(data);
+    this.#markRoot();
+  }
+
+  /** Shows the line below a root. @param {HTMLElement} article @param {Message} message */
+  hint(article, message) {
+    const href = this.#addressOf(message.thread ?? message.id);
+    setThreadHint(article, message, this.page.state, { unread: this.unread.of(message.id), href });
+    article.querySelector("[data-reply]")?.setAttribute("href", href);
+  }
+
+  /** @param {Change[]} changes @param {Frame} frame */
+  show(changes, frame) {
+    if (frame.type === "message.created") this.unread.onMessage(frame.message, this.#isRead(frame.message));
+    this.#panel?.show(changes, frame);
+    if (changes.some(({ what }) => what === "everything")) this.#markRoot();
+  }
+
+  /** @param {Entry[]} entries of the outbox */
+  showUnsent(entries) {
+    this.#unsent = entries;
+    this.#panel?.showUnsent(entries);
+  }
+
+  /** @param {string} root @param {{push?: boolean}} [options] */
+  open(root, { push = true } = {}) {
+    const panel = this.#made();
+    if (panel.root === root) return panel.composer.field.focus();
+    if (push) history.pushState({ thread: root }, "", this.#addressOf(root));
+    if (this.shell.dataset.aside !== "thread") this.#before = this.shell.dataset.aside ?? "auto";
+    this.shell.dataset.aside = "thread";
+    void panel.open(root);
+    panel.showUnsent(this.#unsent);
+    this.#markRoot();
+    if (matchMedia("(hover: hover)").matches) panel.composer.field.focus();
+  }
+
+  close({ push = true } = {}) {
+    const root = this.#panel?.root;
+    if (!root) return;
+    if (push) history.pushState({}, "", this.address);
+    this.#panel?.close();
+    this.shell.dataset.aside = this.#before === "thread" ? "auto" : this.#before;
+    this.#markRoot();
+    const article = document.getElementById(`message-${root}`) ?? this.#opener;
+    article?.focus();
+  }
+
+  /** @returns {ThreadPanel} */
+  #made() {
+    if (this.#panel) return this.#panel;
+    const aside = threadAside();
+    aside.addEventListener("click", (event) => {
+      const link = /** @type {Element} */ (event.target).closest("[data-thread-close], [data-thread-back]");
+      if (!link || opensElsewhere(event)) return;
+      event.preventDefault();
+      this.close();
+    });
+    aside.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && !event.defaultPrevented && !event.isComposing) this.close();
+    });
+    const { page, unread } = this;
+    this.#panel = new ThreadPanel(aside, {
+      ...page,
+      onRead: (root) => this.#changeUnread(root, () => unread.read(root)),
+      onFollow: (root, following, count) => this.#changeUnread(root, () => unread.set(root, following, count)),
+    });
+    return this.#panel;
+  }
+
+  /** @param {string} root @param {() => void} change */
+  #changeUnread(root, change) {
+    change();
+    const article = document.getElementById(`message-${root}`);
+    const message = this.page.state.messages.get(root);
+    if (article && message) this.hint(article, message);
+  }
+
+  /** @param {Message} message @returns {boolean} whether the reader sees a new reply */
+  #isRead({ thread }) {
+    return Boolean(thread) && this.#panel?.root === thread && this.#panel.scroll.atEnd && !document.hidden;
+  }
+
+  /** Marks the root of the open thread in the room. */
+  #markRoot() {
+    for (const article of this.timeline.querySelectorAll("[data-thread-open]")) article.removeAttribute("data-thread-open");
+    const root = this.#panel?.root;
+    if (root) document.getElementById(`message-${root}`)?.setAttribute("data-thread-open", "");
+  }
+
+  /** @param {string} root @returns {string} */
+  #addressOf(root) {
+    return `${this.address}threads/${root}/`;
+  }
+
+  /** Shows what the address of the page names, after Back or Forward. */
+  #follow() {
+    const [, root] = /\/threads\/([0-9a-f-]{36})\/$/u.exec(location.pathname) ?? [];
+    if (root) this.open(root, { push: false });
+    else this.close({ push: false });
+  }
+
+  /** @param {MouseEvent} event */
+  #onClick(event) {
+    const link = /** @type {Element} */ (event.target).closest("[data-thread-hint], [data-reply]");
+    const article = link?.closest(".message");
+    if (!(article instanceof HTMLElement) || opensElsewhere(event)) return;
+    event.preventDefault();
+    this.#openFrom(article);
+  }
+
+  /** @param {KeyboardEvent} event T or Enter on a message */
+  #onKey(event) {
+    const { target } = event;
+    if (!(target instanceof HTMLElement) || !target.matches(".message") || event.isComposing) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
+    if (event.key !== "Enter" && event.code !== "KeyT") return;
+    event.preventDefault();
+    this.#openFrom(target);
+  }
+
+  /** @param {HTMLElement} article */
+  #openFrom(article) {
+    const message = this.page.state.messages.get(article.id.replace("message-", ""));
+    if (!message || (message.deleted && !message.replies)) return;
+    this.#opener = article;
+    this.open(message.thread ?? message.id);
+  }
+}
+
+/** @param {MouseEvent} event @returns {boolean} whether a link opens in another tab or window */
+function opensElsewhere({ button, ctrlKey, metaKey, shiftKey }) {
+  return button !== 0 || ctrlKey || metaKey || shiftKey;
+}

@@ -1,0 +1,139 @@
+"""Threads: two people and a persona in one thread, at each width, with and without scripts."""
+
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.e2e.conftest import Open
+from tests.e2e.room_page import RoomPage
+from tests.e2e.server import Server
+from tests.live import PopulatedRoom
+
+PHONE = {"width": 390, "height": 844}
+TABLET = {"width": 768, "height": 1024}
+
+
+def open_thread(page: Page, text: str) -> Locator:
+    """Open the thread of a message by key and return the panel."""
+    RoomPage(page).message(text).first.focus()
+    page.keyboard.press("t")
+    panel = page.locator("#thread")
+    expect(panel).to_be_visible()
+    return panel
+
+
+def reply(panel: Locator, text: str, key: str = "Enter") -> None:
+    field = panel.locator("textarea[name=text]")
+    field.fill(text)
+    field.press(key)
+
+
+def bodies(panel: Locator) -> Locator:
+    return panel.locator(".message [data-body]")
+
+
+@pytest.fixture(scope="module")
+def room(server: Server) -> PopulatedRoom:
+    (room,) = server.populate(1, 2, "echo")
+    return room
+
+
+def test_two_people_and_a_persona_talk_in_one_thread(
+    server: Server, room: PopulatedRoom, sign_in: Open
+) -> None:
+    first, second = (sign_in(person) for person in room.members[:2])
+    here, there = (RoomPage(page, server.address(room)) for page in (first, second))
+    here.write("Let us talk @nobody")
+    expect(there.message("Let us talk @nobody")).to_be_visible()
+    mine = open_thread(first, "Let us talk @nobody")
+
+    reply(mine, "first reply")
+    hint = second.locator("[data-thread-hint]").last
+    expect(hint).to_contain_text("1 reply")
+    hint.click()
+    theirs = second.locator("#thread")
+    reply(theirs, "second reply")
+    reply(mine, "@echo in the thread, please")
+
+    expect(bodies(theirs).filter(has_text="in the thread, please")).to_have_count(2)
+    expect(theirs.locator(".message[data-author=persona]").last).to_have_attribute(
+        "data-state", "completed"
+    )
+    expect(bodies(mine)).to_have_count(5)
+    assert bodies(mine).all_inner_texts() == bodies(theirs).all_inner_texts()
+    expect(theirs.locator("[data-thread-count]")).to_contain_text("4 replies")
+    for page in (first, second):
+        in_room = page.locator("[data-conversation] .message")
+        expect(in_room.filter(has_text="first reply")).to_have_count(0)
+        expect(page.locator("[data-thread-hint]").last).to_contain_text("4 replies")
+        expect(page.locator("[data-thread-hint] [data-new]").last).to_be_hidden()
+
+
+def test_reply_is_also_sent_to_the_room_and_escape_returns_to_the_message(
+    server: Server, room: PopulatedRoom, sign_in: Open
+) -> None:
+    page = sign_in(room.members[0])
+    here = RoomPage(page, server.address(room))
+    here.write("For both")
+    expect(here.message("For both")).to_be_visible()
+    panel = open_thread(page, "For both")
+    expect(page).to_have_url(re.compile(r"/threads/[0-9a-f-]{36}/$"))
+
+    reply(panel, "in both places", "Control+Enter")
+
+    in_room = page.locator("[data-conversation] .message")
+    expect(in_room.filter(has_text="in both places")).to_be_visible()
+    expect(bodies(panel).filter(has_text="in both places")).to_be_visible()
+    panel.locator("textarea[name=text]").fill("a draft")
+    page.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+    expect(here.message("For both")).to_be_focused()
+    expect(page).to_have_url(server.address(room))
+    page.go_back()
+    expect(panel.locator("textarea[name=text]")).to_have_value("a draft")
+    page.reload()
+    expect(bodies(page.locator("#thread")).last).to_have_text("in both places")
+
+
+@pytest.mark.parametrize("size", [PHONE, TABLET], ids=["phone", "tablet"])
+def test_thread_covers_the_room_on_narrow_screens(
+    server: Server, room: PopulatedRoom, sign_in: Open, size: dict[str, Any]
+) -> None:
+    page = sign_in(room.members[0], viewport=size)
+    here = RoomPage(page, server.address(room))
+    here.write(f"At {size['width']}")
+    expect(here.message(f"At {size['width']}")).to_be_visible()
+
+    panel = open_thread(page, f"At {size['width']}")
+
+    box = panel.bounding_box()
+    assert box is not None
+    assert box["width"] == (390 if size is PHONE else 408)
+    assert box["x"] + box["width"] == size["width"]
+    back = panel.locator("[data-thread-back]" if size is PHONE else "[data-thread-close]")
+    back.click()
+    expect(panel).to_be_hidden()
+
+
+def test_thread_and_the_list_of_threads_work_without_scripts(
+    server: Server, room: PopulatedRoom, sign_in: Open
+) -> None:
+    page = sign_in(room.members[1], java_script_enabled=False)
+    page.goto(server.address(room))
+    page.locator("#composer-text").fill("Without scripts")
+    page.locator("[data-composer] [data-send]").first.click()
+
+    page.get_by_role("link", name="Reply in a thread").last.click()
+    panel = page.locator("#thread")
+    panel.locator("textarea[name=text]").fill("a plain reply")
+    panel.locator("[data-send]").click()
+
+    expect(bodies(panel).last).to_have_text("a plain reply")
+    page.get_by_role("link", name="Threads").click()
+    entry = page.get_by_role("link", name=re.compile("Without scripts"))
+    expect(entry).to_be_visible()
+    entry.click()
+    panel.get_by_role("button", name="Following").click()
+    expect(panel.get_by_role("button", name="Follow", exact=True)).to_be_visible()
