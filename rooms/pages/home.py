@@ -95,6 +95,7 @@ def _answered(user: User, team: Team) -> list[Message]:
         room__in=_own(user, team).values("pk"),
         answer__seq__gt=_read_seq(user),
         answer__deleted_at=None,
+        answer__replaced_by=None,
     )
     found = done.exclude(answer__text="").select_related("answer__persona").order_by("-ended_at")
     return [each.answer for each in found[:GROUP] if each.answer]
@@ -113,7 +114,7 @@ def _item(message: Message, rows: Mapping[UUID, RoomRow]) -> Item | None:
 def _open_rooms(user: User, team: Team) -> list[OpenRoom]:
     """Return one more than GROUP open rooms that the user may join, the active ones first."""
     members = RoomMember.objects.active().filter(room=OuterRef("pk")).order_by()
-    said = Message.objects.filter(room=OuterRef("pk")).exclude(text="").order_by("-seq")
+    said = Message.objects.current().filter(room=OuterRef("pk")).exclude(text="").order_by("-seq")
     rooms = joinable_rooms(user, team).annotate(
         people=Subquery(members.values("room").annotate(count=Count("pk")).values("count")),
         author=Subquery(said.values("author_name")[:1]),

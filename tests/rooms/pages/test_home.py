@@ -13,6 +13,8 @@ from accounts.services.teams import add_team_member
 from rooms import services
 from rooms.models import Room, Run
 from rooms.pages import home
+from rooms.runs import lifecycle
+from tests.rooms.claiming import claim_and_start
 from tests.rooms.conftest import Cast, make_user
 from tests.rooms.pages.browsing import answer, browser, get, say, words
 
@@ -37,7 +39,7 @@ def test_unread_mentions_lead_to_their_messages(cast: Cast) -> None:
 
     assert "Owner" in part(html, "mentions")
     assert "@member pick one" in part(html, "mentions")
-    assert f"/rooms/{cast.room.pk}/#message-{said.pk}" in html
+    assert f"/rooms/{cast.room.pk}/messages/{said.pk}/" in html
     assert part(home_of(cast, "moderator"), "mentions") == ""
     services.mark_read(user=cast.member, room_id=cast.room.pk, seq=cast.refreshed().last_seq)
     assert part(home_of(cast), "mentions") == ""
@@ -121,3 +123,15 @@ def test_queries_do_not_depend_on_what_is_shown(cast: Cast) -> None:
     assert cost() == few
     assert few <= 14
     Room.objects.filter(members=None).delete()  # they have no owner
+
+
+def test_replaced_version_of_a_read_answer_is_not_news(cast: Cast) -> None:
+    run = answer(cast, "the first version")
+    services.mark_read(user=cast.member, room_id=cast.room.pk, seq=cast.refreshed().last_seq)
+
+    services.retry_run(user=cast.member, run_id=run.pk)
+    _claimed, job = claim_and_start("worker")  # type: ignore[misc]  # it was queued
+    assert job is not None
+    lifecycle.complete(job, "the second version", None)
+
+    assert part(home_of(cast), "answered") == ""
