@@ -36,6 +36,7 @@ from rooms.runs.claims import Claim
 from rooms.runs.delta_store import delta_store
 from rooms.runs.ending import Completed, Reason, end_runs, unauthorized
 
+_PIN: Final = ("pinned_seq", "pinned_at", "pinned_by_id")
 STOPPED: Final = (RunState.CANCELLED, RunState.FAILED)
 
 
@@ -163,7 +164,8 @@ def _new_answer(room: Room, run: Run, root: Message | None, seq: int) -> Message
 def _replace(run: Run) -> list[MessageUpdated]:
     """Put the new answer into the place of the version that the run replaces, if any.
 
-    Return the event of that version. Members who have read it have read the new version, too.
+    A pin moves to the new answer; reactions and votes stay. Return the event of the old version.
+    Members who have read it have read the new version, too.
     """
     if run.replaces is None or run.answer is None:
         return []
@@ -172,7 +174,10 @@ def _replace(run: Run) -> list[MessageUpdated]:
     old.seq, new.seq = new.seq, old.seq
     old.replaced_by, new.replaces = new.pk, old.pk
     new.answer_version = old.answer_version + 1
-    old.save(update_fields=["seq", "replaced_by"])
+    for name in _PIN:
+        setattr(new, name, getattr(old, name))
+        setattr(old, name, None)
+    old.save(update_fields=["seq", "replaced_by", *_PIN])
     return [MessageUpdated(message_body(old, old.answered_by))]
 
 

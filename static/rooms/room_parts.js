@@ -14,10 +14,11 @@ const PIN_TEXT = 200;
  * @param {PinnedMessage[]} pins the last pinned first
  * @param {Message} message
  */
-export function withPin(pins, { id, author, text, pinned }) {
-  const at = pins.findIndex((pin) => pin.message === id);
+export function withPin(pins, { id, author, text, pinned, replaces }) {
+  // A new version of an answer has the pin of the version before it.
+  const at = pins.findIndex((pin) => pin.message === id || (pinned && pin.message === replaces));
   if (!pinned && at < 0) return pins;
-  const others = pins.filter((pin) => pin.message !== id);
+  const others = pins.filter((_pin, index) => index !== at);
   if (!pinned) return others;
   const start = Array.from(text).slice(0, PIN_TEXT).join("");
   return others.toSpliced(Math.max(at, 0), 0, { message: id, author, text: start, pinned });

@@ -99,7 +99,8 @@ def _remove(rows: list[State], message: str) -> None:
 
 def _put_pin(pins: list[State], message: State) -> None:
     """Update the list of pins, the last pinned first."""
-    at = next((n for n, pin in enumerate(pins) if pin["message"] == message["id"]), None)
+    ids = {message["id"], message["replaces"] if message["pinned"] else None}
+    at = next((n for n, pin in enumerate(pins) if pin["message"] in ids), None)
     if at is not None:
         del pins[at]
     if message["pinned"]:
@@ -129,6 +130,15 @@ def regenerate(cast: Cast) -> lifecycle.Job:
 
 def complete_version(cast: Cast) -> None:
     lifecycle.complete(regenerate(cast), "**second**", None)
+
+
+def complete_pinned_version(cast: Cast) -> None:
+    job = ask(cast)
+    lifecycle.complete(job, "**first**", None)
+    for message in (job.message, say(cast).pk):
+        services.pin_message(user=cast.member, message_id=message, on=True)
+    services.retry_run(user=cast.member, run_id=job.run)
+    lifecycle.complete(start(cast), "**second**", None)
 
 
 def delete_version(cast: Cast) -> None:
@@ -340,7 +350,7 @@ CASES: dict[str, tuple[Act, ...]] = {
         *(delete_version, delete_replaced_version),
     ),
     "reaction.changed": (react, react_and_take_back),
-    "message.completed": (complete, pin_streaming, complete_version),
+    "message.completed": (complete, pin_streaming, complete_version, complete_pinned_version),
     "thread.changed": (reply, delete_reply, answer_in_thread),
     "run.queued": (ask,),
     "run.started": (ask,),
