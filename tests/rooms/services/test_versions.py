@@ -133,6 +133,22 @@ def test_replaced_version_and_too_many_versions_are_refused(
             services.retry_run(user=cast.member, run_id=run.pk)
 
 
+def test_answer_is_not_replaced_while_another_persona_replies_to_it(cast: Cast) -> None:
+    run = answer(cast, "first")
+    reply = Run.objects.create(
+        room=cast.room,
+        team=cast.team,
+        message_id=run.answer_id,
+        persona=cast.persona,
+        requested_by=cast.member,
+    )
+
+    with pytest.raises(Conflict):
+        services.retry_run(user=cast.member, run_id=run.pk)
+    Run.objects.filter(pk=reply.pk).update(state=RunState.COMPLETED)
+    services.retry_run(user=cast.member, run_id=run.pk)
+
+
 def test_only_the_asker_and_moderators_make_versions(cast: Cast) -> None:
     run = answer(cast, "first")
 
