@@ -135,10 +135,11 @@ def test_replaced_version_and_too_many_versions_are_refused(
 
 def test_answer_is_not_replaced_while_another_persona_replies_to_it(cast: Cast) -> None:
     run = answer(cast, "first")
+    assert run.answer is not None
     reply = Run.objects.create(
         room=cast.room,
         team=cast.team,
-        message_id=run.answer_id,
+        message=run.answer,
         persona=cast.persona,
         requested_by=cast.member,
     )
