@@ -26,6 +26,10 @@ PARTS: Final = {
     "joins": "tests.bench.fanout.joins",
     "breakdown": "tests.bench.latency.breakdown",
     "runs": "tests.bench.runs.production",
+    "starts": "tests.bench.runs.starts",
+    "page": "tests.bench.pages.page",
+    "team": "tests.bench.pages.team",
+    "capacity": "tests.bench.capacity.measured",
 }
 
 

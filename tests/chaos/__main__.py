@@ -22,7 +22,14 @@ from tests.bench.report import machine
 from tests.chaos import report
 from tests.chaos.fanout import bad_clients, cut_connections, membership, reconnect_storm, removals
 from tests.chaos.report import Part
-from tests.chaos.runs import isolation, lost_permissions, stops, worker_faults, worker_growth
+from tests.chaos.runs import (
+    isolation,
+    large_team,
+    lost_permissions,
+    stops,
+    worker_faults,
+    worker_growth,
+)
 from tests.chaos.runs.claim_races import race_for_runs
 from tests.chaos.stores import outages, web_crashes
 from tests.chaos.target import Outcome, Target
@@ -51,6 +58,8 @@ class Counts:
     cuts: int = 10_000
     removals: int = 1_000
     rounds: int = 3
+    queued: int = 100_000
+    members: int = 10_000
 
 
 class Targets:
@@ -203,6 +212,11 @@ def _bad_clients(targets: Targets, counts: Counts) -> Outcome:
     )
 
 
+def _large_team(targets: Targets, counts: Counts) -> Outcome:
+    target = targets.target(2, **TWO, MARU_RATE_LIMITS="on")
+    return asyncio.run(large_team.outgrow(target, prompts=counts.queued, members=counts.members))
+
+
 PARTS: Final[dict[str, Scenario]] = {
     "claims": _claims,
     "membership": _membership,
@@ -220,6 +234,7 @@ PARTS: Final[dict[str, Scenario]] = {
     "removals": _removals,
     "growth": _growth,
     "cuts": _cuts,
+    "large-team": _large_team,
 }
 
 
