@@ -69,6 +69,10 @@ def room_page(server: Server, sign_in: Open) -> RoomPage:
 def test_answer_is_formatted_while_it_streams_and_its_end_moves_nothing(
     room_page: RoomPage, provider: Provider
 ) -> None:
+    katex = (
+        "performance.getEntriesByType('resource').filter((e) => e.name.includes('katex')).length"
+    )
+    assert room_page.page.evaluate(katex) == 0
     room_page.follow()
 
     room_page.ask("@sample-markdown Where does the time go?")
@@ -78,6 +82,7 @@ def test_answer_is_formatted_while_it_streams_and_its_end_moves_nothing(
         expect(body.locator(selector).first).to_be_visible()
     expect(body.locator(".code-keyword").first).to_have_text("async")
     expect(body.locator("math")).to_be_visible()
+    assert room_page.page.evaluate(katex) == 1
     expect(body.get_by_role("link", name="the report")).to_have_attribute(
         "href", "https://a.example/r"
     )

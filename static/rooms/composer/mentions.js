@@ -37,8 +37,12 @@ const SCRIPTS = [
  */
 export function mentionsIn(text, handles) {
   if (!/[@＠﹫]/u.test(text)) return new Set(); // the usual case, at each key
-  const known = new Map([...handles].map((handle) => [fold(handle), handle]));
-  return new Set(findMentions(withoutMarkup(text), known));
+  return new Set(findMentions(withoutMarkup(text), byFolded(handles)).map(({ handle }) => handle));
+}
+
+/** @param {Iterable<string>} handles @returns {Map<string, string>} from the folded form of each handle to the handle */
+export function byFolded(handles) {
+  return new Map([...handles].filter(Boolean).map((handle) => [fold(handle), handle]));
 }
 
 /** @param {string} handle @returns {string} the form in which handles are compared */
@@ -81,9 +85,9 @@ function withoutMarkup(text) {
 /**
  * @param {string} text
  * @param {Map<string, string>} known maps the folded form of each handle to the handle
- * @returns {string[]}
+ * @returns {{start: number, end: number, handle: string}[]}
  */
-function findMentions(text, known) {
+export function findMentions(text, known) {
   const found = [];
   let endOfMention = -1;
   for (const sign of [...text.matchAll(SIGN)].slice(0, MAX_SIGNS)) {
@@ -93,7 +97,8 @@ function findMentions(text, known) {
     const end = ends[ends.length - 1];
     const length = handleLength(word, known, text.slice(end, end + CONTEXT));
     if (!length) continue;
-    found.push(known.get(word.slice(0, length)) ?? /** @type {string} */ (known.get(absorbing(word, length))));
+    const handle = known.get(word.slice(0, length)) ?? /** @type {string} */ (known.get(absorbing(word, length)));
+    found.push({ start, end: ends[length], handle });
     endOfMention = end;
   }
   return found;

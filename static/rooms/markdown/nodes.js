@@ -66,7 +66,7 @@ export function countSigns(text, from, counts) {
   return most;
 }
 
-/** @param {string} text @returns {Node[]} its lines without formatting */
+/** @param {string} text without blank lines @returns {Node[]} its lines without formatting */
 export function plainLines(text) {
-  return text.trimEnd().split("\n").flatMap((line, at) => (at ? [element("br"), line] : [line])).filter((node) => node !== "");
+  return text.split("\n").flatMap((line, at) => (at ? [element("br"), line] : [line]));
 }

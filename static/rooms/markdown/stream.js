@@ -4,13 +4,17 @@
 import { BlockParser } from "./blocks/parser.js";
 import { isHeldBack, withoutTableHead } from "./blocks/held_back.js";
 import { parseInline } from "./inline/parser.js";
+import { withChips } from "./mention_chips.js";
 import { cell, countSigns, lead, MAX_OF_ONE_SIGN, outer, plainLines, whole } from "./nodes.js";
 import { element, fill, place, trim, update } from "./tree.js";
 
 /** @typedef {import("./blocks/block.js").Block} Block */
 
 /** The part of a text whose nodes are settled: `nodes` of them, from the index `offset` of its element on.
- * @typedef {{offset: number, prefix: string, nodes: number, counts: Record<string, number>}} SettledText */
+ * @typedef {{offset: number, prefix: string, nodes: number, counts: Record<string, number>, isPlain: boolean}} SettledText */
+
+/** @type {SettledText} */
+const NOTHING = { offset: 0, prefix: "", nodes: 0, counts: {}, isPlain: false };
 
 export class MarkdownStream {
   #parser = new BlockParser();
@@ -29,9 +33,13 @@ export class MarkdownStream {
   /** The element that has the caret. @type {Element | undefined} */
   #caret;
 
-  /** @param {Element} body whose content is replaced */
-  constructor(body) {
+  /**
+   * @param {Element} body whose content is replaced
+   * @param {Map<string, string>} [known] maps the folded form of each handle that can be mentioned to the handle
+   */
+  constructor(body, known = new Map()) {
     this.body = body;
+    this.known = known;
     trim(body, 0);
   }
 
@@ -158,22 +166,32 @@ export class MarkdownStream {
   #showText(one, text, target, offset, isFinal) {
     const open = this.#isPartial && !isFinal && one === this.#last;
     let state = this.#texts.get(target);
-    if (!state || state.offset !== offset || !text.startsWith(state.prefix)) state = { offset, prefix: "", nodes: 0, counts: {} };
+    if (!state || state.offset !== offset || !text.startsWith(state.prefix)) state = { ...NOTHING, offset, counts: {} };
     const from = state.prefix.length;
     if (one === this.#last) this.#caretPlace = target;
-    if (text.length > MAX_OF_ONE_SIGN && countSigns(text, from, { ...state.counts }) > MAX_OF_ONE_SIGN) {
-      const lines = plainLines(text);
-      update(target, lines, offset);
-      return lines.length;
-    }
-    const { nodes, settled, at } = parseInline(text, { open, from });
+    const isPlain = text.length > MAX_OF_ONE_SIGN && countSigns(text, from, { ...state.counts }) > MAX_OF_ONE_SIGN;
+    if (isPlain || state.isPlain) return this.#showPlain(text, target, state.isPlain ? state : { ...NOTHING, offset, isPlain });
+    const parsed = parseInline(text, { open, from });
+    const known = target.closest("blockquote") ? new Map() : this.known; // a quote mentions nobody again
+    const settled = withChips(parsed.nodes.slice(0, parsed.settled), known);
+    const nodes = [...settled, ...withChips(parsed.nodes.slice(parsed.settled), known)];
     update(target, nodes, offset + state.nodes);
     const count = state.nodes + nodes.length;
-    if (at > from) {
-      countSigns(text.slice(0, at), from, state.counts);
-      state = { ...state, prefix: text.slice(0, at), nodes: state.nodes + settled };
+    if (parsed.at > from) {
+      const prefix = text.slice(0, parsed.at);
+      countSigns(prefix, from, state.counts);
+      state = { ...state, prefix, nodes: state.nodes + settled.length };
     }
     this.#texts.set(target, state);
+    return count;
+  }
+
+  /** Shows lines without formatting. @param {string} text @param {Element} target @param {SettledText} state @returns {number} */
+  #showPlain(text, target, state) {
+    const lines = plainLines(text.slice(state.prefix.length));
+    update(target, lines, state.offset + state.nodes);
+    const count = state.nodes + lines.length;
+    this.#texts.set(target, { ...state, prefix: text.slice(0, text.lastIndexOf("\n") + 1), nodes: count - 1 });
     return count;
   }
 
@@ -185,9 +203,10 @@ export class MarkdownStream {
     const isWritten = this.#isPartial && one === this.#last;
     for (let at = one.done; at < one.rows.length; at += 1) {
       const isOpen = isWritten && at === one.rows.length - 1;
-      const row = element("tr", {}, one.rows[at].map((text, column) =>
+      const cells = one.rows[at].map((text, column) =>
         cell(at ? "td" : "th", text, one.aligns[column], isOpen && column === one.level - 1),
-      ));
+      );
+      const row = element("tr", {}, target.closest("blockquote") ? cells : withChips(cells, this.known));
       const shown = /** @type {Element} */ (place(at && body ? body : head, at ? at - 1 : 0, row));
       fill(shown, row);
       if (one === this.#last) this.#caretPlace = shown.children[Math.max(0, one.level - 1)] ?? shown;

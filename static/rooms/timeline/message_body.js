@@ -1,6 +1,7 @@
 // @ts-check
 // The body of a message: Markdown that grows while an answer streams, the server's HTML when it is complete.
 
+import { byFolded } from "../composer/mentions.js";
 import { clone } from "../elements.js";
 import { setFormula } from "../markdown/formula.js";
 import { replaceDifferent } from "../markdown/replacement.js";
@@ -42,10 +43,15 @@ export function decorate(body, handle) {
   for (const formula of body.querySelectorAll(".math:not(:has(math))")) setFormula(formula, formula.textContent ?? "");
 }
 
-/** Shows the text so far of an unfinished answer. @param {HTMLElement} body @param {string} text */
-export function setGrowing(body, text) {
+/**
+ * Shows the text so far of an unfinished answer.
+ * @param {HTMLElement} body
+ * @param {string} text
+ * @param {() => Iterable<string>} handles that can be mentioned
+ */
+export function setGrowing(body, text, handles) {
   let stream = streams.get(body);
-  if (!stream) streams.set(body, (stream = new MarkdownStream(body)));
+  if (!stream) streams.set(body, (stream = new MarkdownStream(body, byFolded(handles()))));
   stream.write(text);
 }
 

@@ -83,9 +83,15 @@ export function setWhole(article, message, handle) {
   setHtml(part(article, "[data-body]"), message, handle);
 }
 
-/** Shows the text of an unfinished answer as Markdown. @param {HTMLElement} article @param {string} text */
-export function setStreamed(article, text) {
-  setGrowing(part(article, "[data-body]"), text);
+/**
+ * Shows the text of an unfinished answer as Markdown.
+ * @param {HTMLElement} article
+ * @param {string} text
+ * @param {RoomState} state
+ */
+export function setStreamed(article, text, state) {
+  const handles = () => [...state.members.values(), ...state.personas.values()].map(({ handle }) => handle);
+  setGrowing(part(article, "[data-body]"), text, handles);
 }
 
 /**

@@ -58,7 +58,7 @@ export class TimelineView {
     this.handle = handle;
     this.attempts = attempts;
     this.count = count;
-    this.growing = new FrameCommits(keepPlace, setStreamed);
+    this.growing = new FrameCommits(keepPlace, (article, text) => setStreamed(article, text, state));
     this.prefix = prefix;
     this.thread = thread;
     this.hint = hint;

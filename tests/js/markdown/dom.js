@@ -73,6 +73,9 @@ export class Element extends Node {
     this.childNodes = [];
     if (text) this.appendChild(this.ownerDocument.createTextNode(text));
   }
+  closest(tag) {
+    return this.localName === tag ? this : (this.parentNode?.closest(tag) ?? null);
+  }
   appendChild(node) {
     this.ownerDocument.changed(this);
     node.parentNode = this;

@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
+import { byFolded } from "../../../static/rooms/composer/mentions.js";
+import { parseInline } from "../../../static/rooms/markdown/inline/parser.js";
 import { MarkdownStream } from "../../../static/rooms/markdown/stream.js";
 import { make } from "../../../static/rooms/markdown/tree.js";
 import { Document, parse, structure } from "./dom.js";
@@ -14,7 +16,7 @@ const MOST_CUTS = 400;
 const TAGS = new Set(
   "p br hr strong em s bdi code h3 h4 h5 a span sup ul ol li blockquote pre div table thead tbody tr th td".split(" "),
 );
-const ATTRIBUTES = new Set("class href target rel start value data-align data-caret data-wide".split(" "));
+const ATTRIBUTES = new Set("class href target rel start value data-align data-handle data-caret data-wide".split(" "));
 
 function open() {
   const body = new Document().createElement("div");
@@ -136,6 +138,29 @@ test("a text in one line of 100,000 characters changes few nodes", () => {
   assert.ok(most < 10, `${most} changes in one step`);
 });
 
+test("a frame parses only what is not settled, however long the text is", () => {
+  for (const unit of ["word ", "*a **b ", "[a](b ", "a `b` ~~c~~ ", "[a\n", "x", "&amp;", "**a** ", "`a ", "<a ", "$a "]) {
+    const text = unit.repeat(40_000 / unit.length);
+    let from = 0;
+    let most = 0;
+    for (let cut = 100; cut <= text.length; cut += 100) {
+      most = Math.max(most, cut - from);
+      from = parseInline(text.slice(0, cut), { open: true, from }).at;
+    }
+
+    assert.ok(most < 5_000, `${JSON.stringify(unit)}: ${most} characters in one frame`);
+  }
+});
+
+test("lines with too many signs lose their formatting and no text", () => {
+  const { body, stream } = open();
+  const text = Array.from({ length: 300 }, (_, at) => `*a* [b] ${at} *c* [d]`).join("\n");
+  for (const cut of cutsOf(text)) stream.write(text.slice(0, cut));
+  stream.finish();
+
+  assert.equal(structure(body), structure(parse(`<p>${text.replaceAll("\n", "<br>")}</p>`)));
+});
+
 test("rows of a table are added and not written again", () => {
   const { body, stream } = open();
   let text = "| a | b |\n|---|---|\n";
@@ -174,6 +199,18 @@ test("the caret is in the block that is being written", () => {
   }
   stream.finish();
   assert.deepEqual(carets(body), []);
+});
+
+test("mentions outside of code, links and quotes are chips", () => {
+  const body = new Document().createElement("div");
+  const stream = new MarkdownStream(body, byFolded(["garam", "나리"]));
+  stream.write("**@garam님** and @나리에게 or @other, `@garam`, [@garam](https://a.example)\n\n> @garam\n\n| @나리 |\n|---|");
+  stream.finish();
+
+  const shown = structure(body);
+  assert.equal(shown.match(/class="mention"/g).length, 3, shown);
+  assert.ok(shown.startsWith('<p>\n<strong>\n<span class="mention" data-handle="garam">\n"@garam"\n</span>\n"님"'), shown);
+  assert.match(shown, /<span class="mention" data-handle="나리">\n"@나리"\n<\/span>\n"에게 or @other, "/);
 });
 
 test("an element or address that is not allowed is refused", () => {

@@ -78,6 +78,7 @@ class InlineParser {
     const { src } = this;
     if (this.at === 0) while (src[this.at] === " " || src[this.at] === "\t") this.at += 1;
     while (this.at < src.length) {
+      if (this.at - Math.max(this.settledAt, this.triedAt) > SETTLE_ALWAYS) this.#settle("");
       PLAIN.lastIndex = this.at;
       const plain = PLAIN.exec(src);
       if (plain) this.#text(plain[0]);
