@@ -69,6 +69,7 @@ class NewRoomForm(RoomForm):
     personas = forms.ModelMultipleChoiceField(
         Persona.objects.none(), label=_("Personas"), required=False
     )
+    default_persona = forms.UUIDField(required=False)
     people = forms.ModelMultipleChoiceField(User.objects.none(), label=_("Members"), required=False)
 
     def __init__(self, *args: Any, personas: Any = None, people: Any = None, **kwargs: Any) -> None:
@@ -81,6 +82,14 @@ class NewRoomForm(RoomForm):
     def clean_people(self) -> Any:
         """Return the people; raises ValidationError for more than MAX_CHOSEN."""
         return _few(self.cleaned_data["people"])
+
+    def clean_default_persona(self) -> UUID | None:
+        """Return the persona; raises ValidationError if it is not one of `personas`."""
+        chosen: UUID | None = self.cleaned_data["default_persona"]
+        personas = self.cleaned_data.get("personas", ())
+        if chosen and chosen not in [persona.pk for persona in personas]:
+            raise forms.ValidationError(_("Choose one of the personas of this room."))
+        return chosen
 
     def clean_personas(self) -> Any:
         """Return the personas; raises ValidationError for more than MAX_CHOSEN."""
@@ -252,3 +261,9 @@ class DirectForm(forms.Form):
 
     users = ChosenField(required=False)
     personas = ChosenField(required=False)
+
+
+class PersonaRoomsForm(forms.Form):
+    """The rooms in which a persona is to answer."""
+
+    room = ChosenField()

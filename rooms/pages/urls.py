@@ -99,6 +99,7 @@ urlpatterns = [
     path(
         "teams/<uuid:team_id>/personas/<uuid:persona_id>/votes/", votes.votes, name="persona_votes"
     ),
+    path("personas/<uuid:persona_id>/rooms/", settings.add_to_rooms, name="add_to_rooms"),
     path("runs/<uuid:run_id>/cancel/", conversation.cancel, name="cancel"),
     path("runs/<uuid:run_id>/retry/", conversation.retry, name="retry"),
 ]

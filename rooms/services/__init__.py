@@ -1,8 +1,8 @@
 """The use cases of rooms: each function checks the permission of `user` in one transaction.
 
-The exceptions are `add_members`, `joinable_rooms` and `check_may_edit`, whose callers have checked
-it, `landing_room`, which returns only a room of the user, and `purge_rooms` and `repair_owners`,
-jobs of the operator. Hooks are in `rooms.services.hooks`.
+The exceptions are `add_members`, `joinable_rooms`, `rooms_to_join` and `check_may_edit`, whose
+callers have checked it, `landing_room`, which returns only a room of the user, and `purge_rooms`
+and `repair_owners`, jobs of the operator. Hooks are in `rooms.services.hooks`.
 """
 
 from rooms.services.arrivals import invite_into_rooms, landing_room
@@ -30,6 +30,7 @@ from rooms.services.personas import (
     bind_persona,
     confine_persona,
     mute_persona,
+    rooms_to_join,
     unbind_persona,
 )
 from rooms.services.pins import pin_message
@@ -80,6 +81,7 @@ __all__ = [
     "repair_owners",
     "restore_room",
     "retry_run",
+    "rooms_to_join",
     "set_read_position",
     "unbind_persona",
     "update_room",

@@ -14,7 +14,7 @@ from accounts.models import User
 from agents.models import Persona
 from agents.permissions import CHANGE, lock_persona, usable_by
 from rooms.event_log import record
-from rooms.models import AllowedRoom, Room, RoomPersona
+from rooms.models import AllowedRoom, Room, RoomPermission, RoomPersona
 from rooms.permissions import MANAGE, access_room, lock_room
 from rooms.protocol.events import PersonaBound, PersonaUnbound, RoomChanged
 from rooms.protocol.failures import PERSONA_UNBOUND
@@ -51,6 +51,17 @@ def bind_persona(*, user: User, room_id: UUID, persona_id: UUID, muted: bool | N
         audit(user, "room.persona_bound", room.pk, team_id=team_id, after=after)
     if muted is not None:
         _mute(user, room, persona_id, muted=muted)
+
+
+def rooms_to_join(user: User, persona: Persona) -> QuerySet[Room]:
+    """Return the rooms to which `user` may bind a persona that is not in them yet, by name."""
+    managed = RoomPermission.objects.filter(user=user, permission__codename=MANAGE)
+    rooms = Room.objects.visible_to(user).filter(
+        team=persona.team_id, archived_at=None, pk__in=managed.values("content_object")
+    )
+    if persona.confined:
+        rooms = rooms.filter(pk__in=persona.allowed_rooms.values("room"))
+    return rooms.exclude(bindings__persona=persona).order_by("name", "pk")
 
 
 @transaction.atomic

@@ -83,6 +83,7 @@ PAGES: dict[str, dict[str, str]] = {
     "rooms:add_persona": {"persona": "{persona}"},
     "rooms:remove_persona": {},
     "rooms:mute_persona": {"muted": "on"},
+    "rooms:add_to_rooms": {"room": "{room}"},
     "rooms:continue": {},
     "rooms:persona_votes": {},
     "rooms:cancel": {},

@@ -346,6 +346,7 @@ WITHOUT = {
     "add_members": "a step of create_room and put_member",
     "list_grants": "reads",
     "joinable_rooms": "reads",
+    "rooms_to_join": "reads",
     "invitation_url": "reads",
     "open_invitations": "reads",
     "purge_expired": "the rows admit no one any more",

@@ -44,6 +44,7 @@ def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
 
     context = shell_context(user, team) | {
         "form": form,
+        "first_persona": request.POST.get("default_persona", ""),
         "people_finder": found("people", people, "rooms:find_people_of_new_room"),
         "persona_finder": found("personas", personas, "rooms:find_personas_of_new_room"),
     }
@@ -70,5 +71,6 @@ def _make_room(user: User, team: Team, form: NewRoomForm) -> Room:
         topic=form.cleaned_data["topic"],
         privacy=form.cleaned_data["privacy"],
         personas=[persona.pk for persona in form.cleaned_data["personas"]],
+        default_persona=form.cleaned_data["default_persona"],
         people=[person.pk for person in form.cleaned_data["people"]],
     )

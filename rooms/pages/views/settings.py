@@ -23,6 +23,7 @@ from accounts.permissions import (
 from accounts.services import invitation_url
 from accounts.views.error_pages import show_error
 from accounts.views.finder import FIND, Candidates, found_as_json
+from agents.permissions import USE, access_persona
 from rooms import services
 from rooms.models import Room
 from rooms.pages.finders import people_outside, personas_outside, successors
@@ -30,6 +31,7 @@ from rooms.pages.forms import (
     AddPeopleForm,
     AddPersonasForm,
     InviteForm,
+    PersonaRoomsForm,
     RoleForm,
     RoomForm,
     RoomSettingsForm,
@@ -147,6 +149,24 @@ def add_persona(request: HttpRequest, room_id: UUID) -> HttpResponse:
             services.bind_persona(user=user, room_id=room_id, persona_id=persona)
 
     return _act_and_redirect(request, room_id, add, to="#personas")
+
+
+@require_POST
+def add_to_rooms(request: HttpRequest, persona_id: UUID) -> HttpResponse:
+    """Bind a persona to the chosen rooms; shown on the page of a persona that is in no room."""
+    user = require_user(request)
+    persona = access_persona(user, persona_id, USE)
+    try:
+        (chosen,) = _cleaned(PersonaRoomsForm(request.POST), "room")
+        for room_id in chosen:
+            services.bind_persona(user=user, room_id=room_id, persona_id=persona_id)
+    except MaruError as error:
+        show_error(request, error)
+    else:
+        messages.success(request, _("%(name)s answers there now.") % {"name": persona.name})
+        if len(chosen) == 1:
+            return redirect("rooms:room", chosen[0])
+    return redirect("agents:persona", persona.team_id, persona_id)
 
 
 @require_POST
