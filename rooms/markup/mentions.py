@@ -1,7 +1,8 @@
 """Mentions of people and personas in the text of a message.
 
-`find_mentions` is the only function that decides what a mention is. The chips on the page, the
-personas that answer and the line of the composer that names them come from its result.
+`find_mentions` decides what a mention is: the chips on the page and the personas that answer come
+from its result. The composer finds the mentions of an unsent text with a copy of these rules
+(`static/rooms/composer/mentions.js`), because it does not ask the server while a user writes.
 """
 
 import re

@@ -287,3 +287,41 @@ async def test_answer_policy_selects_the_answering_personas(
     await policy(server, room, answer_policy="off")
     assert await responders(client, room.id, "hello @echo") == []
     await policy(server, room, answer_policy="default")
+
+
+async def test_answer_tells_why_the_persona_was_asked(
+    server: Server, room: PopulatedRoom, client: WireClient
+) -> None:
+    async def why(text: str, **fields: object) -> str:
+        sent = await client.send(room.id, text, **{"personas": None, **fields})
+        answer = (await client.ended(sent["runs"][0]))["run"]["answer"]
+        body = server.request("GET", f"/messages/{answer}", room.members[0]).body
+        check(MESSAGE, body)
+        answers.append(answer)
+        return str(body["why"])
+
+    answers: list[str] = []
+    assert await why("hello") == "policy"
+    assert await why("@canary hello") == "mention"
+    assert await why("hello", personas=[client.personas["canary"]]) == "named"
+    assert await why("and then?", reply_to=answers[1]) == "reply"
+    assert await responders(client, room.id, "and then?", reply_to=answers[1]) == ["canary"]
+
+
+async def test_muted_persona_answers_only_if_it_is_named_or_mentioned(
+    server: Server, room: PopulatedRoom, client: WireClient
+) -> None:
+    async def mute(*, muted: bool) -> list[str]:
+        path = f"/rooms/{room.id}/personas/{client.personas['echo']}"
+        done = server.request("PUT", path, room.members[0], {"muted": muted})
+        assert done.status == 204
+        body = server.request("GET", f"/rooms/{room.id}", room.members[0]).body
+        return list(body["muted_personas"])
+
+    assert await mute(muted=True) == [client.personas["echo"]]
+    asked = await client.send(room.id, "@echo hello", personas=None)
+    answer = (await client.ended(asked["runs"][0]))["run"]["answer"]
+    assert await responders(client, room.id, "and then?", reply_to=answer) != ["echo"]
+    named = [client.personas["echo"]]
+    assert await responders(client, room.id, "hello", personas=named) == ["echo"]
+    assert await mute(muted=False) == []
