@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db import connection
 from django.db.models import CharField, OuterRef, Q, QuerySet, Subquery, UUIDField
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 
 from accounts.database.prepared_queries import Parameter, PreparedQuery
@@ -41,9 +42,9 @@ class PostAccess:
 
     The author is read again because a connection has its user from the handshake, and users change
     their names. `earlier` is the message that was posted under the same `client_id`, `replied_to`
-    the message that the new message replies to, `replied_to_persona` the persona that wrote it, and
-    `thread` the root of its thread; each is None if there is none. The root of a reply to a message
-    of the room is that message.
+    the message that the new message replies to, `replied_to_persona` the persona that wrote it,
+    `thread` the root of its thread, and `asked_last` the persona that was asked last there; each is
+    None if there is none. The root of a reply to a message of the room is that message.
     """
 
     room: Room
@@ -52,6 +53,7 @@ class PostAccess:
     replied_to: UUID | None
     replied_to_persona: UUID | None
     thread: UUID | None
+    asked_last: UUID | None
 
 
 def access_room(user: User, room_id: UUID, permission: str, *, even_archived: bool = False) -> Room:
@@ -122,7 +124,8 @@ def access_room_to_post(
     row: Any = rows[0]  # Any: rows have the annotations of `_TO_POST`
     return PostAccess(
         *(room, row.user, row.earlier, row.replied_to, row.replied_to_persona),
-        thread=row.replied_to_thread or row.replied_to,
+        thread=row.thread,
+        asked_last=row.asked_last,
     )
 
 
@@ -212,12 +215,24 @@ def _to_post(
     messages = Message.objects.filter(room=OuterRef("content_object")).order_by()
     replied_to = messages.filter(pk=reply_to)
     found = _granted(user, content_object=room).select_related("user")
-    return found.annotate(
+    found = found.annotate(
         earlier=Subquery(messages.filter(user=user, client_id=client_id).values("pk")[:1]),
         replied_to=Subquery(replied_to.values("pk")[:1]),
         # Without output_field, Django does not convert the bytes of SQLite to a UUID here.
         replied_to_persona=Subquery(replied_to.values("persona")[:1], output_field=UUIDField()),
         replied_to_thread=Subquery(replied_to.values("thread_root")[:1], output_field=UUIDField()),
+    ).annotate(thread=Coalesce("replied_to_thread", "replied_to", output_field=UUIDField()))
+    return found.annotate(asked_last=_asked_last())
+
+
+def _asked_last() -> Coalesce:
+    """Return the persona that was asked last in `thread`: it is answering, or has spoken last."""
+    here = {"room": OuterRef("content_object")}
+    asked = Run.objects.active().filter(thread=OuterRef("thread"), **here).order_by("-queued_at")
+    said = Message.objects.filter(thread_root=OuterRef("thread"), persona__isnull=False, **here)
+    return Coalesce(
+        Subquery(asked.values("persona")[:1], output_field=UUIDField()),
+        Subquery(said.order_by("-seq").values("persona")[:1], output_field=UUIDField()),
     )
 
 

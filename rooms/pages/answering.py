@@ -5,6 +5,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from django.utils.translation import gettext as _
@@ -13,7 +14,17 @@ from django.utils.translation import pgettext
 from accounts.particles import fill
 from rooms.models import AnswerPolicy, Why
 from rooms.protocol.payloads import PersonaBody, RoomState
-from rooms.runs.responders import Addressed, Answering, Candidate, Silence, responders, silence
+from rooms.runs.responders import (
+    Addressed,
+    Answering,
+    Candidate,
+    Place,
+    Silence,
+    responders,
+    silence,
+)
+
+NOWHERE: Final = Place()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,19 +37,26 @@ class AnsweringLine:
     why: str
 
 
-def answering_line(state: RoomState, unusable: Collection[UUID]) -> AnsweringLine:
-    """Return who answers a message without a mention, written by a user.
+def answering_line(
+    state: RoomState, unusable: Collection[UUID], place: Place = NOWHERE
+) -> AnsweringLine:
+    """Return who answers a message without a mention, written by a user at this place.
 
     `unusable` are the personas that the user may not ask.
     """
-    message, answering = Addressed(), _answering(state, unusable)
+    message, answering = Addressed(place=place), _answering(state, unusable)
     answers = responders(message, answering)
     if not answers:
         reason = _silence_words(silence(message, answering), state.personas)
         return _line(pgettext("nobody", "%(names)s will answer:"), _("Nobody"), reason)
-    names = {persona.id: persona.name for persona in state.personas}
-    # One persona: only mentions and choices ask several.
-    return _line(_("%(names)s will answer:"), names[answers[0][0]], _("answers here by default"))
+    ((persona_id, why),) = answers  # one: only mentions and choices ask several
+    name = next(persona.name for persona in state.personas if persona.id == persona_id)
+    reason = {
+        Why.REPLY: fill(_("reply to %(name)s"), {"name": name}),
+        Why.THREAD: _("follows this thread"),
+        Why.POLICY: _("answers here by default"),
+    }[why]
+    return _line(_("%(names)s will answer:"), name, reason)
 
 
 def answering_persona(state: RoomState) -> PersonaBody | None:

@@ -12,7 +12,7 @@ from accounts.services.invitations import MAX_USES
 from accounts.views.finder import MAX_CHOSEN
 from accounts.views.forms import RoleForm as TeamRoleForm
 from agents.models import Persona
-from rooms.models import AnswerPolicy, Room, RoomRole
+from rooms.models import Room, RoomRole
 
 DEFAULT = "usual"  # the composer's values; also in answers_menu.js
 NONE = "none"
@@ -147,14 +147,6 @@ class RoomSettingsForm(RoomForm):
         persona.queryset = self.instance.personas.order_by("bindings__pk")
         persona.empty_label = _("The persona that was added first")
         self.fields["answers_in"].required = False
-        policy = self.fields["answer_policy"]
-        assert isinstance(policy, forms.ChoiceField)
-        # The page cannot reply to a message, so it offers `thread` only where the API has set it.
-        policy.choices = [
-            (value, words)
-            for value, words in AnswerPolicy.choices
-            if value != AnswerPolicy.THREAD or value == self.instance.answer_policy
-        ]
 
     def clean_persona_turns(self) -> int:
         """Return the sent value, else the current one."""

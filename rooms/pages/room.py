@@ -52,7 +52,7 @@ def room_context(
     unusable = [persona.id for persona in state.personas if persona.id not in usable]
     roots = [message.id for message in state.messages if message.replies]
     unread = queries.unread_replies(user, roots) if roots else {}
-    beside = thread and thread_context(user, room, state, thread, in_thread)
+    beside = thread and thread_context(user, room, state, thread, in_thread, unusable=unusable)
     is_live = before is None and around is None
     membership = room.members.filter(user=user).first()
     read_seq = membership.read_seq if membership and is_live else None

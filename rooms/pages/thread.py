@@ -1,19 +1,21 @@
 """A thread: the template context of its panel, and the same as data for the scripts."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import msgspec
 
 from accounts.models import Team, User
 from rooms import queries
-from rooms.models import Message, Room
+from rooms.models import AuthorKind, Message, Room
+from rooms.pages.answering import answering_line
 from rooms.pages.timeline import ended_runs, parse_time, timeline_items
 from rooms.protocol.payloads import MessageBody, RoomState, RunBody
 from rooms.protocol.serializers import member_body
+from rooms.runs.responders import Place
 
 FOLLOWED: Final = 50
 """The threads on a page of the list."""
@@ -30,11 +32,18 @@ class FollowedThread:
 
 
 def thread_context(
-    user: User, room: Room, state: RoomState, root: Message, before: int | None = None
+    user: User,
+    room: Room,
+    state: RoomState,
+    root: Message,
+    before: int | None = None,
+    *,
+    unusable: Collection[UUID],
 ) -> dict[str, Any]:
     """Return the context of `_thread.html`; with `before`, of the replies before that seq.
 
     `state` is that of the room: its members, personas and active runs are those of the thread.
+    `unusable` are the personas that the user may not ask.
     """
     messages, complete = queries.thread_page(root, before)
     ended = ended_runs(messages)
@@ -46,6 +55,7 @@ def thread_context(
         "items": replies,
         "replies": follow.message.replies,
         "following": follow.following,
+        "answering": answering_line(state, unusable, _place(state, messages, root.pk)),
         "earlier": None if complete else messages[1].seq,
         "before": before,
         "is_deleted": root.deleted_at is not None and not root.reply_count,
@@ -57,6 +67,21 @@ def thread_context(
         )
         | {"following": follow.following, "unread": follow.unread},
     }
+
+
+def _place(state: RoomState, messages: Sequence[MessageBody], root: UUID) -> Place:
+    """Return the place of a reply that names the root of a thread, of which `messages` are known.
+
+    As `placeOf` in static/rooms/threads/thread_state.js.
+    """
+    asked = [run.persona for run in state.runs if run.thread == root]
+    said = [each.author.id for each in messages if each.author.kind == AuthorKind.PERSONA]
+    author = messages[0].author
+    return Place(
+        replied_to=author.id if author.kind == AuthorKind.PERSONA else None,
+        in_thread=True,
+        follows=next(iter([*asked[::-1], *said[::-1]]), None),
+    )
 
 
 def thread_data(user: User, room: Room, root: Message, before: int | None) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from rooms.permissions import (
     MODERATE,
     POST,
     VIEW,
+    PostAccess,
     access_message,
     access_room,
     access_room_to_post,
@@ -112,7 +113,7 @@ def post_message(
             mentioned=rendered.mentioned,
             named=personas,
             mentions_first=mentions_first,
-            place=Place(replied_to=found.replied_to_persona),
+            place=_place(found),
         )
         asked = choose(room, user, addressed)
         message = Message(
@@ -159,6 +160,17 @@ def _add_mentions(
 ) -> None:
     users = unread.add_mentions(message, mentioned, handles)
     replies.follow_as_mentioned(message, users)
+
+
+def _place(found: PostAccess) -> Place:
+    """Return the place of a new message; a reply to the root of a thread is for no person."""
+    is_inside = found.thread is not None and found.thread != found.replied_to
+    return Place(
+        replied_to=found.replied_to_persona,
+        in_thread=found.thread is not None,
+        follows=found.asked_last,
+        to_person=is_inside and found.replied_to_persona is None,
+    )
 
 
 def _posted_earlier(room: Room, message_id: UUID) -> Posted:

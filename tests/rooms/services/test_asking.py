@@ -11,9 +11,10 @@ from accounts.errors import Invalid
 from agents.services import create_persona
 from rooms import markup, services
 from rooms.fanout.unread import count_unread
-from rooms.models import AnswerPolicy, Run
+from rooms.models import AnswerPolicy, Message, Run
 from rooms.runs import lifecycle
 from rooms.templatetags.timeline_tags import addressed_to
+from tests.rooms.claiming import claim_and_start
 from tests.rooms.conftest import Cast
 from tests.rooms.pages.browsing import answer
 
@@ -88,6 +89,40 @@ def test_mentioned_personas_answer_instead_of_chosen_ones(room: Cast) -> None:
     assert asked("`@bot`", personas=chosen, mentions_first=True) == {room.persona.handle}
     assert asked("@bot", personas=chosen) == {room.persona.handle}
     assert asked("@bot", personas=[], mentions_first=True) == set()
+
+
+@pytest.mark.parametrize("policy", [AnswerPolicy.DEFAULT, AnswerPolicy.THREAD])
+def test_persona_that_was_asked_last_follows_a_thread(room: Cast, policy: str) -> None:
+    services.update_room(user=room.owner, room_id=room.room.pk, answer_policy=policy)
+    root = services.post_message(user=room.owner, room_id=room.room.pk, text="root", personas=[])
+
+    def asked(text: str, to: UUID = root.message.pk) -> list[tuple[str, str]]:
+        posted = services.post_message(
+            user=room.member, room_id=room.room.pk, text=text, reply_to=to
+        )
+        said.append(posted.message.pk)
+        runs = Run.objects.filter(pk__in=posted.runs)
+        return list(runs.values_list("persona__handle", "why"))
+
+    said: list[UUID] = []
+    default = [(room.persona.handle, "policy")] if policy == AnswerPolicy.DEFAULT else []
+    assert asked("nobody was asked here yet") == default
+    assert asked("@bot, what is it?") == [("bot", "mention")]
+    assert asked("and then?") == [("bot", "thread")]  # bot has not answered yet
+    for job in iter(lambda: claim_and_start("worker"), None):
+        assert job[1] is not None
+        lifecycle.complete(job[1], "an answer", None)
+        said.append(job[1].message)
+    assert asked("and then?") == [("bot", "thread")]
+    assert asked("this is for you", to=said[0]) == []
+    assert asked(f"@{room.reader.handle}, look") == []
+    answer = Message.objects.filter(persona__handle="bot").latest("seq")
+    assert answer.persona_id is not None
+    assert asked("and you?", to=answer.pk) == [("bot", "reply")]
+    services.mute_persona(
+        user=room.owner, room_id=room.room.pk, persona_id=answer.persona_id, muted=True
+    )
+    assert asked("and then?") == default
 
 
 def test_edit_shows_mentions_by_the_same_rules(room: Cast) -> None:
