@@ -31,7 +31,7 @@ def go_on(room: Room, run: Run, written: ParsedText) -> None:
     """Queue the runs that a completed answer asks for, in the transaction that completes it.
 
     If a limit stops the chain, `turns.capped` is recorded. A room without `persona_turns` costs no
-    query. `written` is the text of the answer; an empty one mentions nobody.
+    query. `written` is the text of the answer; an empty one has no mentions.
     """
     asker = run.requested_by if room.persona_turns and run.requested_by_id else None
     if asker is None or run.answer is None or not users_with(POST, room, [asker.pk]):

@@ -44,6 +44,7 @@ LONGER_FILES = {
     "tests/rooms/runs/test_runner.py": "a worker and its faults",
     "tests/rooms/runs/test_lifecycle.py": "the states of a run in the database",
     "tests/rooms/socket/test_consumer.py": "every command of the socket",
+    "tests/rooms/test_state_and_events.py": "every event of a room's log",
 }
 """Longer files, each with the reason."""
 

@@ -78,9 +78,12 @@ def test_moderator_continues_where_a_limit_has_stopped_the_personas(
     change(server, room, persona_turns=1)
     owner, member = (RoomPage(sign_in(person), server.address(room)) for person in room.members)
 
-    question = {"text": "Ask @echo-prompt", "personas": [persona_ids(server, room)["echo"]]}
+    question = {
+        "text": "Ask @echo-prompt and @echo",
+        "personas": [persona_ids(server, room)["echo"]],
+    }
     post(server, room, question)
-    stopped = member.answers.nth(1)  # echo-prompt repeats its prompt, which mentions echo
+    stopped = member.answers.nth(1)  # echo-prompt repeats the question, which mentions echo
     line = stopped.locator("[data-capped]")
     expect(line).to_have_text("The personas stopped here: the limit is 1 answer.Continue")
     expect(line.get_by_role("button")).to_have_count(0)  # hidden: a member cannot continue

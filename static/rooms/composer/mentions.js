@@ -51,7 +51,7 @@ function fold(handle) {
 }
 
 /**
- * Replaces what mentions nobody: code, quotes, links and escaped signs.
+ * Replaces parts without mentions: code, quotes, links and escaped signs.
  * @param {string} text
  * @returns {string}
  */

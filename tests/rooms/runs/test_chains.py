@@ -57,7 +57,7 @@ def kinds(cast: Cast) -> list[str]:
 
 
 @pytest.mark.usefixtures("personas")
-def test_persona_asks_nobody_unless_the_room_allows_it(cast: Cast) -> None:
+def test_persona_asks_no_other_unless_the_room_allows_it(cast: Cast) -> None:
     ask(cast)
     answer("@two, what do you think?")
 
@@ -83,7 +83,7 @@ def test_mentioned_persona_answers_as_the_person_who_asked(
 @pytest.mark.parametrize(
     "text", ["", "No further question.", "`@two`", "> @two said so", "@one talks to itself"]
 )
-def test_answer_without_a_mention_asks_nobody(cast: Cast, text: str) -> None:
+def test_answer_without_a_mention_asks_no_persona(cast: Cast, text: str) -> None:
     allow(cast, 2)
     ask(cast)
 

@@ -1,7 +1,7 @@
 // @ts-check
 // The form of a new room: offers the chosen personas as the one that answers first.
 
-import { part } from "./elements.js";
+import { part } from "../elements.js";
 
 const field = part(document, "[data-first-persona]");
 const list = document.querySelector("[data-finder][data-name=personas]");
