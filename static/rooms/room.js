@@ -16,7 +16,7 @@ import { callApi } from "./connection/api.js";
 import { startVersions } from "./tools/versions.js";
 import { startVotes } from "./tools/votes.js";
 import { Outbox } from "./connection/outbox.js";
-import { showUnsentMessages } from "./composer/unsent_messages.js";
+import { showUnsentMessages, startUnsentMessages } from "./composer/unsent_messages.js";
 import { endWelcome, startWelcome } from "./composer/welcome.js";
 import { MemberLoader } from "./member_loader.js";
 import { Panel, startPanelToggle } from "./panel.js";
@@ -67,7 +67,7 @@ const threads = new Threads(
     join: () => void roomSync.join(),
     request: (command) => socket.request(command),
     send: (command) => socket.send(command),
-    post: (text, personas, reply) => outbox.add(text, personas, reply),
+    outbox: () => outbox,
     showError,
     findMembers: (words) => memberLoader.find(words),
     unusable: data.unusable,
@@ -285,13 +285,7 @@ function onJoinRefused(error) {
 }
 
 threads.begin(data.thread);
-part(page, "[data-outgoing]").addEventListener("click", (event) => {
-  const button = /** @type {Element} */ (event.target).closest("[data-send-again], [data-take-back]");
-  const id = button?.closest("[data-id]")?.getAttribute("data-id");
-  if (!button || !id) return;
-  if (button.matches("[data-send-again]")) return outbox.again(id);
-  composer.restore(outbox.remove(id)?.text ?? "");
-});
+startUnsentMessages(part(page, "[data-outgoing]"), outbox, composer);
 
 /** @param {unknown} error of a failed command */
 function showError(error) {

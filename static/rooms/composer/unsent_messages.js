@@ -27,3 +27,19 @@ function shown(element, { client_id: id, text, state, detail }) {
   part(item, "[data-take-back]").hidden = !refused;
   return item;
 }
+
+/**
+ * Starts the buttons of refused messages: send again, and back to the text field.
+ * @param {HTMLElement} place
+ * @param {import("../connection/outbox.js").Outbox} outbox
+ * @param {{restore: (text: string) => void}} composer
+ */
+export function startUnsentMessages(place, outbox, composer) {
+  place.addEventListener("click", (event) => {
+    const button = /** @type {Element} */ (event.target).closest("[data-send-again], [data-take-back]");
+    const id = button?.closest("[data-id]")?.getAttribute("data-id");
+    if (!button || !id) return;
+    if (button.matches("[data-send-again]")) return outbox.again(id);
+    composer.restore(outbox.remove(id)?.text ?? "");
+  });
+}

@@ -3,7 +3,8 @@
 
 import { Composer } from "../composer/composer.js";
 import { draftOf } from "../composer/drafts.js";
-import { showUnsentMessages } from "../composer/unsent_messages.js";
+import { showUnsentMessages, startUnsentMessages } from "../composer/unsent_messages.js";
+import { callApi } from "../connection/api.js";
 import { clone, part, setText } from "../elements.js";
 import { startAnswerButtons } from "../timeline/answer_buttons.js";
 import { startCopyButtons } from "../timeline/copy_buttons.js";
@@ -32,7 +33,7 @@ import { threadState } from "./thread_state.js";
  *   join: () => void,
  *   request: (command: Command) => Promise<any>,
  *   send: (command: Command) => boolean,
- *   post: (text: string, personas: string[] | null, thread: {reply_to: string, also_in_room: boolean}) => void,
+ *   outbox: () => import("../connection/outbox.js").Outbox,
  *   showError: (error: unknown) => void,
  *   findMembers: (words: string) => void,
  *   unusable: string[],
@@ -40,6 +41,8 @@ import { threadState } from "./thread_state.js";
  *   onRead: (root: string) => void,
  *   onFollow: (root: string, following: boolean, unread: number) => void,
  * }} Page */
+
+const NOTICE_MS = 8_000;
 
 export class ThreadPanel {
   #isFollowing = false;
@@ -61,11 +64,13 @@ export class ThreadPanel {
     this.read = new ReadPosition({ seen: () => this.#seen(), send: (seq) => this.#sendRead(seq), sent: 0 });
     this.also = /** @type {HTMLInputElement} */ (part(aside, "[data-also]"));
     this.composer = this.#startComposer();
-    const actions = { request: page.request, showError: page.showError };
+    const showError = (/** @type {unknown} */ error) => this.#showError(error);
+    const actions = { request: page.request, showError };
+    startUnsentMessages(part(aside, "[data-outgoing]"), page.outbox(), this.composer);
     startAnswerButtons(this.timeline, this.view, actions);
     const quote = (/** @type {string} */ text) => this.composer.quote(text);
     this.tools = startMessageTools(this.timeline, this.view, { ...actions, quote, pickEmoji: page.pickEmoji });
-    startVersions(this.timeline, this.view, page.showError);
+    startVersions(this.timeline, this.view, showError);
     startCopyButtons(this.timeline, (article) => this.view.messageOf(article)?.text ?? "");
     startKeyboardNavigation(this.timeline);
     this.earlier.addEventListener("click", (event) => void this.#loadEarlier(event));
@@ -115,6 +120,7 @@ export class ThreadPanel {
     if (!this.root) return;
     const mine = frame.type === "message.created" && frame.message.thread === this.root;
     const added = mine && frame.message.author.id !== this.state.me ? 1 : 0;
+    if (mine && !added) this.#setFollowing(true); // who replies follows
     // New text of answers changes the page in the next animation frame.
     if (changes.every(({ what }) => what === "text")) return this.view.show(changes, frame);
     this.scroll.keep(() => {
@@ -145,7 +151,7 @@ export class ThreadPanel {
     return new Composer(form, page.state, {
       send: (text, personas) => {
         if (!this.root) return;
-        page.post(text, personas, { reply_to: this.root, also_in_room: this.also.checked });
+        page.outbox().add(text, personas, { reply_to: this.root, also_in_room: this.also.checked });
         this.also.checked = false;
         this.scroll.toEnd();
       },
@@ -163,8 +169,17 @@ export class ThreadPanel {
   #begun() {
     const { me, room } = this.page.state;
     this.composer.open(draftOf(me, `${room.id}.${this.root}`));
+    this.read.restart();
     this.#showCounts();
     this.scroll.toEnd();
+  }
+
+  /** Shows an error also above the composer of the thread, which may cover the room. @param {unknown} error */
+  #showError(error) {
+    this.page.showError(error);
+    const line = part(this.aside, "[data-line]");
+    line.textContent = error instanceof Error ? error.message : "";
+    setTimeout(() => (line.textContent = ""), NOTICE_MS);
   }
 
   /** @param {any} data of the server @returns {void} */
@@ -241,14 +256,12 @@ export class ThreadPanel {
     const on = !this.#isFollowing;
     if (!root) return;
     this.#setFollowing(on);
-    const token = /** @type {HTMLInputElement} */ (part(this.aside, "[name=csrfmiddlewaretoken]")).value;
-    const method = on ? "PUT" : "DELETE";
     try {
-      const answer = await fetch(`/api/v1/messages/${root}/follow`, { method, headers: { "X-CSRFToken": token } });
-      if (!answer.ok) throw new Error(String(answer.status));
+      await callApi(on ? "PUT" : "DELETE", `/messages/${root}/follow`);
       this.page.onFollow(root, on, 0);
-    } catch {
+    } catch (error) {
       this.#setFollowing(!on);
+      this.#showError(error);
     }
   }
 

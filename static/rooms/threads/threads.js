@@ -63,6 +63,7 @@ export class Threads {
   /** Shows the thread that the server has rendered. @param {any} data null if it has rendered none */
   begin(data) {
     if (data) this.#made().begin(data);
+    this.#panel?.showUnsent(this.#unsent);
     this.#markRoot();
   }
 

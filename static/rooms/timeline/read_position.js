@@ -29,6 +29,11 @@ export class ReadPosition {
     this.#held = false;
   }
 
+  /** The view shows another conversation: its position is sent even if it is lower. */
+  restart() {
+    this.#sent = 0;
+  }
+
   /** Call this when the view has changed. */
   schedule() {
     if (document.visibilityState === "visible") this.#timer ??= setTimeout(() => this.#report(), WAIT_MS);
