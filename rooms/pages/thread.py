@@ -50,6 +50,7 @@ def thread_context(
     follow = queries.thread_of(user, root)
     of_thread = msgspec.structs.replace(state, messages=messages)
     first, *replies = timeline_items(user, of_thread, ended, None, thread=root.pk)
+    replies[:1] = [replace(each, continued=False) for each in replies[:1]]  # below the count
     return {
         "root": replace(first, thread=None),
         "items": replies,

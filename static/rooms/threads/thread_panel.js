@@ -46,6 +46,8 @@ const NOTICE_MS = 8_000;
 
 export class ThreadPanel {
   #isFollowing = false;
+  /** Whether the reader has replied since the panel shows this thread: a response may be older. */
+  #hasReplied = false;
   /** @type {import("./thread_state.js").Shown} */
   #shown = { root: null, messagesComplete: true };
 
@@ -120,6 +122,7 @@ export class ThreadPanel {
     if (!this.root) return;
     const mine = frame.type === "message.created" && frame.message.thread === this.root;
     const added = mine && frame.message.author.id !== this.state.me ? 1 : 0;
+    if (mine && !added) this.#hasReplied = true;
     if (mine && !added) this.#setFollowing(true); // who replies follows
     // New text of answers changes the page in the next animation frame.
     if (changes.every(({ what }) => what === "text")) return this.view.show(changes, frame);
@@ -169,6 +172,7 @@ export class ThreadPanel {
   #begun() {
     const { me, room } = this.page.state;
     this.composer.open(draftOf(me, `${room.id}.${this.root}`));
+    this.#hasReplied = false;
     this.read.restart();
     this.#showCounts();
     this.scroll.toEnd();
@@ -186,8 +190,8 @@ export class ThreadPanel {
   #take({ root, messages, runs, members, complete, following, unread }) {
     this.page.apply({ type: "thread.loaded", root, messages, runs, members });
     this.#shown.messagesComplete = complete;
-    this.#setFollowing(following);
-    this.page.onFollow(root, following, unread);
+    this.#setFollowing(following || this.#hasReplied);
+    this.page.onFollow(root, this.#isFollowing, this.#hasReplied ? 0 : unread);
     const open = [...this.state.messages.values()].some(({ id, status }) => status === "streaming" && !this.state.live.has(id));
     if (open) this.page.join(); // the snapshot has the text of answers that were not loaded
   }

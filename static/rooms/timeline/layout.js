@@ -68,7 +68,7 @@ function previous(article) {
 
 /** @param {Article} article @returns {boolean} whether a day line or the unread line stands before it */
 function lineBefore(article) {
-  return article.previousElementSibling?.matches(".timeline-day, .timeline-unread") ?? false;
+  return article.previousElementSibling?.matches(".timeline-day, .timeline-unread, .timeline-earlier") ?? false;
 }
 
 /** @param {Article} article @param {string} name */
