@@ -164,12 +164,19 @@ def _new_answer(room: Room, run: Run, root: Message | None, seq: int) -> Message
 def _replace(run: Run) -> list[MessageUpdated]:
     """Put the new answer into the place of the version that the run replaces, if any.
 
+    An answer that has got replies since the retry stays, because it is the root of their thread:
+    the new answer is another one.
+
     A pin moves to the new answer; reactions and votes stay. Return the event of the old version.
     Members who have read it have read the new version, too.
     """
     if run.replaces is None or run.answer is None:
         return []
     old, new = Message.objects.select_related("answered_by").get(pk=run.replaces), run.answer
+    if old.reply_count:
+        run.replaces = None
+        run.save(update_fields=["replaces"])
+        return []
     unread.remove_mentions(old)
     old.seq, new.seq = new.seq, old.seq
     old.replaced_by, new.replaces = new.pk, old.pk

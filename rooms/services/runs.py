@@ -70,6 +70,8 @@ def _replaced_by_retry(run: Run) -> UUID | None:
         return None
     if answer.deleted_at or answer.replaced_by:
         raise Conflict(_("There is a later version of this answer. Reload the room."))
+    if answer.reply_count:
+        raise Conflict(_("This answer has replies. Ask again in its thread."))
     if answer.runs.active().exists():  # their prompts end with this answer
         raise Conflict(_("A persona is replying to this answer. Wait for its end, then try again."))
     if answer.answer_version >= MAX_VERSIONS:

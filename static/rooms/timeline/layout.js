@@ -44,6 +44,14 @@ export function putUnreadLine(article, lastRead, rules) {
   arrange([article], rules);
 }
 
+/** Removes the unread line. @param {HTMLElement} timeline @param {LayoutRules} rules */
+export function removeUnreadLine(timeline, rules) {
+  const line = timeline.querySelector("[data-unread]");
+  const below = line?.nextElementSibling;
+  line?.remove();
+  if (below instanceof HTMLElement && below.matches(".message")) arrange([below], rules);
+}
+
 /** Writes "New since 14:22" in the time zone of the browser. @param {HTMLElement} line */
 export function labelUnreadLine(line) {
   const since = line.dataset.sinceRead;

@@ -1,7 +1,7 @@
 // @ts-check
 // The timeline on the page: renders the changes that `RoomState.apply` returns.
 
-import { arrange, labelUnreadLine, putUnreadLine } from "./layout.js";
+import { arrange, labelUnreadLine, putUnreadLine, removeUnreadLine } from "./layout.js";
 import {
   endTryingAgain,
   makeMessage,
@@ -187,7 +187,7 @@ export class TimelineView {
   #showMessage(id) {
     const message = this.state.messages.get(id);
     if (!message) return; // of a thread
-    const waiting = message.run ? this.#answers.get(message.run) : undefined;
+    const waiting = this.#takeQueued(message);
     const known = this.#messages.get(id) ?? this.#takeVersion(message);
     const article = known ?? waiting ?? makeMessage(speakerOf(this.state, message.author), this.state);
     this.#messages.set(id, article);
@@ -200,6 +200,15 @@ export class TimelineView {
     if (!known) this.#place(article);
     this.#fillIn(article, message);
     arrange(known ? [article] : [article, ...this.#after(article)], this.state.rules);
+  }
+
+  /** Returns the element of a queued run; an answer that got replies stays, so its element is not taken. @param {Message} message */
+  #takeQueued({ id, run }) {
+    const article = this.#answers.get(run ?? "");
+    const shown = article && this.messageOf(article);
+    if (!article || !shown || shown.id === id) return article;
+    this.#restore(article, run ?? "");
+    return undefined;
   }
 
   /** Returns the element of the version that a new version replaces. @param {Message} message */
@@ -275,11 +284,8 @@ export class TimelineView {
     this.#fillIn(article, message);
   }
 
-  /**
-   * Adds an article for a queued run. The run of a new version takes the article of the version before it.
-   * @param {Run} run
-   * @returns {HTMLElement | undefined}
-   */
+  /** Adds an article for a queued run; that of a new version takes the article of the version before it.
+   * @param {Run} run @returns {HTMLElement | undefined} */
   #addQueued(run) {
     if (run.state !== "queued" || (run.thread ?? null) !== this.thread()) return undefined;
     if (run.replaces) {
@@ -340,7 +346,7 @@ export class TimelineView {
   /** Renders a new state of the room: known messages keep their elements, others are removed. */
   #showEverything() {
     for (const message of this.state.messages.values()) {
-      const replaced = this.#messages.has(message.id) ? undefined : this.#takeVersion(message);
+      const replaced = this.#takeVersion(message);
       if (replaced) this.#messages.set(message.id, replaced);
     }
     for (const [id, article] of this.#messages) {
@@ -379,10 +385,7 @@ export class TimelineView {
 
   /** Adds the unread line, or moves it there. @param {string} id of the first unread message */
   moveUnreadLine(id) {
-    const line = this.timeline.querySelector("[data-unread]");
-    const below = line?.nextElementSibling;
-    line?.remove();
-    if (below instanceof HTMLElement && below.matches(".message")) arrange([below], this.state.rules);
+    removeUnreadLine(this.timeline, this.state.rules);
     this.markUnread(id);
   }
 

@@ -150,6 +150,32 @@ def test_answer_is_not_replaced_while_another_persona_replies_to_it(cast: Cast) 
     services.retry_run(user=cast.member, run_id=run.pk)
 
 
+def reply_to(cast: Cast, message_id: object) -> None:
+    services.post_message(
+        user=cast.member,
+        room_id=cast.room.pk,
+        text="a reply",
+        reply_to=message_id,  # type: ignore[arg-type]  # the id of a message
+        personas=[],
+    )
+
+
+def test_answer_with_replies_stays_the_root_of_its_thread(cast: Cast) -> None:
+    first, second = answer(cast, "first"), answer(cast, "second")
+    services.retry_run(user=cast.member, run_id=second.pk)
+    for run in (first, second):
+        reply_to(cast, run.answer_id)
+
+    with pytest.raises(Conflict):
+        services.retry_run(user=cast.member, run_id=first.pk)
+    _claimed, job = claim_and_start("worker")  # type: ignore[misc]  # it was queued
+    assert job is not None
+    lifecycle.complete(job, "third", None)
+
+    assert texts(cast) == ["question", "first", "question", "second", "third"]
+    assert Run.objects.get(pk=job.run).replaces is None
+
+
 def test_only_the_asker_and_moderators_make_versions(cast: Cast) -> None:
     run = answer(cast, "first")
 
