@@ -8,6 +8,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import asdict
 from functools import partial
 from typing import Final
 from uuid import UUID, uuid4
@@ -351,14 +352,7 @@ def _failure_of(error: Exception) -> AnswerFailed:
 
 def _tool_notice(job: Job, part: ToolStarted | ToolFinished) -> publisher.Ephemeral:
     kind = events.ToolStarted if isinstance(part, ToolStarted) else events.ToolFinished
-    event = kind(
-        room=job.room,
-        run=job.run,
-        call=part.call,
-        tool=part.tool,
-        summary=part.summary,
-        ms=getattr(part, "ms", None),
-    )
+    event = kind(room=job.room, run=job.run, **asdict(part))
     return publisher.Ephemeral(room=job.room, frame=events.encode(event))
 
 
