@@ -48,7 +48,8 @@ def test_client_executes_every_operation(
     team = create_team(client, friend)
     connection, persona = configure(client, team)
     room = set_up_room(client, friend, team, persona)
-    exchange_messages(client, room)
+    answer = exchange_messages(client, room)
+    reply_to(client, friend, team, room, answer)
     remove_everything(client, friend, team, room, persona)
     assert client.get_team_audit(team_id=team)["items"]
     client.delete_team_connection(team_id=team, connection_id=connection)
@@ -113,7 +114,7 @@ def set_up_room(client: OpenApiClient, friend: OpenApiClient, team: str, persona
     return room
 
 
-def exchange_messages(client: OpenApiClient, room: str) -> None:
+def exchange_messages(client: OpenApiClient, room: str) -> str:
     me = client.get_me()["id"]
     posted = client.post_room_message(room_id=room, text="안녕하세요")
     (run,) = posted["runs"]
@@ -130,10 +131,13 @@ def exchange_messages(client: OpenApiClient, room: str) -> None:
     with pytest.raises(Refused) as refused:
         client.post_run_retry(run_id=run)
     assert refused.value.code == "conflict"
-    use_answer(client, room, client.get_run(run_id=again))
+    answered = client.get_run(run_id=again)
+    use_answer(client, room, answered)
     client.delete_message(message_id=message)
     kinds = {event["type"] for event in client.get_room_events(room_id=room)["items"]}
     assert {"message.deleted", "reaction.changed", "run.completed"} <= kinds
+    answer: str = answered["answer"]
+    return answer
 
 
 def use_answer(client: OpenApiClient, room: str, run: dict[str, Any]) -> None:
@@ -146,6 +150,22 @@ def use_answer(client: OpenApiClient, room: str, run: dict[str, Any]) -> None:
     assert client.get_room_votes(room_id=room)["items"][0]["message"] == answer
     assert client.get_persona_votes(persona_id=run["persona"])["items"][0]["note"] == "Yes"
     assert client.put_room_read(room_id=room, seq=0)["unread"] == 2
+
+
+def reply_to(
+    client: OpenApiClient, friend: OpenApiClient, team: str, room: str, answer: str
+) -> None:
+    """Write in the thread of an answer, follow it, and open a direct room."""
+    client.post_room_message(room_id=room, text="답글", reply_to=answer, personas=[])
+    client.put_message_follow(message_id=answer)
+    assert client.get_message_follow(message_id=answer)
+    assert len(client.get_team_threads(team_id=team)["items"]) == 1
+    client.delete_message_follow(message_id=answer)
+    with pytest.raises(Refused) as refused:
+        client.post_message_continue(message_id=answer)
+    assert refused.value.code == "conflict"
+    users = [friend.get_me()["id"]]
+    assert client.post_team_direct(team_id=team, users=users, personas=[])["direct"] is True
 
 
 def remove_everything(
