@@ -179,13 +179,14 @@ def test_all_emoji_are_searched_in_the_language_of_the_page(
     expect(message).to_have_count(1)
     picker = page.locator("[data-emoji-picker]")
     search = picker.locator("input[type=search], input[role=combobox]")
+    found = picker.locator(".emoji-menu [role=option]")  # not the skin tones
 
     message.hover()
     message.locator("[data-react]").click()
     message.locator("[data-more-emoji]").click()
     expect(search).to_be_focused()
     search.fill("축하")
-    expect(picker.locator("[role=option]").first).to_be_visible()
+    expect(found.first).to_be_visible()
     search.press("ArrowDown")
     search.press("Enter")
 
@@ -195,7 +196,7 @@ def test_all_emoji_are_searched_in_the_language_of_the_page(
     expect(pill).to_have_attribute("title", re.compile(r"\w"))
     page.locator("[data-emoji-button]").click()
     search.fill("하트")
-    expect(picker.locator("[role=option]").first).to_be_visible()
+    expect(found.first).to_be_visible()
     search.press("ArrowDown")
     search.press("Enter")
     expect(korean.field).not_to_have_value("")
