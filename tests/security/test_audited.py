@@ -339,6 +339,8 @@ WITHOUT = {
     "cancel_run": "the event log of the room has it",
     "retry_run": "the event log of the room has it",
     "continue_answers": "the event log of the room has it",
+    "follow_thread": "changes only what the user sees",
+    "mark_thread_read": "a read marker is not audited",
     "mark_read": "a read marker is not audited",
     "dismiss_welcome": "changes only what the user sees",
     "landing_room": "reads",

@@ -106,7 +106,7 @@ READ_OR_OPERATE = {
     *("joinable_rooms", "list_grants", "mark_read", "open_invitations", "purge_expired"),
     "set_read_position",
     *("purge_rooms", "repair_owners", "rotate_keys", "user_for_token", "users_for_sessions"),
-    *("rooms_to_join", "users_for_tokens"),
+    *("follow_thread", "mark_thread_read", "rooms_to_join", "users_for_tokens"),
 }
 CHECKED = sorted(ACTS.keys() - WITHOUT_RIGHT.keys())
 # `accept_invitation` needs the right of the author of the invitation, who is the owner.
