@@ -16,9 +16,10 @@ from markdown_it.rules_inline import StateInline
 from rooms.markup.characters import is_cjk
 from rooms.markup.work import spend
 
+MAX_FORMULA: Final = 1_000
+
 _DOLLARS: Final = re.compile(r"\$\$([^$\n]{1,1000})\$\$")
 _DOLLAR: Final = re.compile(r"\$(?!\s)((?:[^$\n\\]|\\[^\n]){1,1000})(?<!\s)\$")
-_PARENTHESES: Final = re.compile(r"\\\(\s([^\n]{1,1000}?)\s\\\)")
 _WORD: Final = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{3,}|^\d.*\s[A-Za-z]{2,}\s")
 _BEFORE: Final = re.compile(r"[A-Za-z0-9$]")
 _AFTER: Final = re.compile(r"[A-Za-z0-9_$]")
@@ -33,31 +34,37 @@ def add_formulas(markdown: MarkdownIt) -> None:
 
 
 def _inline(state: StateInline, silent: bool) -> bool:  # noqa: FBT001 # the signature of markdown-it
-    found = _formula_at(state.src, state.pos)
-    if found is None or found.end() > state.posMax:
+    text, end = _formula_at(state.src, state.pos)
+    if not text.strip() or end > state.posMax:
         return False
     if not silent:
-        state.push("formula", "span", 0).content = found[1].strip()
-    state.pos = found.end()
+        state.push("formula", "span", 0).content = text.strip()
+    state.pos = end
     return True
 
 
-def _formula_at(src: str, pos: int) -> re.Match[str] | None:
+def _formula_at(src: str, pos: int) -> tuple[str, int]:
+    """Return the formula that begins at `pos`, and its end; "" if none does."""
     if src[pos] == "\\":
-        return _with_content(_PARENTHESES.match(src, pos))
+        return _in_parentheses(src, pos) if src.startswith("\\(", pos) else ("", pos)
     if src[pos] != "$":
-        return None
+        return "", pos
     if src.startswith("$$", pos):
-        return _with_content(_DOLLARS.match(src, pos))
-    found = _with_content(_DOLLAR.match(src, pos))
+        found = _DOLLARS.match(src, pos)
+        return (found[1], found.end()) if found else ("", pos)
+    found = _DOLLAR.match(src, pos)
     is_in_word = pos > 0 and _BEFORE.match(src, pos - 1)
     if found is None or is_in_word or _AFTER.match(src, found.end()) or _is_prose(found[1]):
-        return None
-    return found
+        return "", pos
+    return found[1], found.end()
 
 
-def _with_content(found: re.Match[str] | None) -> re.Match[str] | None:
-    return found if found and found[1].strip() else None
+def _in_parentheses(src: str, pos: int) -> tuple[str, int]:
+    """Search for the end without a regular expression, which would take 100 times as long."""
+    end = src.find("\\)", pos + 2, pos + MAX_FORMULA)
+    text = src[pos + 2 : end] if end != -1 else ""
+    is_spaced = text[:1].isspace() and text[-1:].isspace()
+    return (text, end + 2) if is_spaced and "\n" not in text else ("", pos)
 
 
 def _is_prose(text: str) -> bool:

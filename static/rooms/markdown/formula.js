@@ -1,8 +1,12 @@
 // @ts-check
 // Shows formulas as MathML. KaTeX is loaded when the first formula is there; without it the source is shown.
 
+/** @typedef {{render: (source: string, target: Element, options: object) => void}} Katex */
+
 const MAX_CHARACTERS = 4_000;
 const LONG = 50;
+/** After so many milliseconds other work of the page gets its turn. */
+const SLICE_MS = 8;
 /** Without frames and shadows, which KaTeX writes as inline styles: the CSP forbids these. */
 const OPTIONS = {
   output: "mathml",
@@ -13,7 +17,10 @@ const OPTIONS = {
 
 /** The source of each formula that is shown. @type {WeakMap<Element, string>} */
 const sources = new WeakMap();
-/** @type {Promise<{render: (source: string, target: Element, options: object) => void}> | undefined} */
+/** Formulas that are shown as their source so far. @type {[Element, string][]} */
+const waiting = [];
+let isTypesetting = false;
+/** @type {Promise<Katex> | undefined} */
 let loading;
 
 /** @param {Element} target @returns {string} the source of a formula */
@@ -26,18 +33,36 @@ export function setFormula(target, source) {
   target.textContent = source;
   // A browser does not break the line of a formula: a long one scrolls in its own box.
   target.toggleAttribute("data-wide", source.length > LONG);
-  void typeset(target, source);
+  if (source.length > MAX_CHARACTERS || !target.ownerDocument.defaultView) return;
+  waiting.push([target, source]);
+  if (!isTypesetting) void typesetWaiting();
 }
 
-/** @param {Element} target @param {string} source */
-async function typeset(target, source) {
-  if (source.length > MAX_CHARACTERS || !target.ownerDocument.defaultView) return;
-  loading ??= import("../../vendor/katex/katex.js").then(({ katex }) => katex);
+async function typesetWaiting() {
+  isTypesetting = true;
   try {
+    loading ??= import("../../vendor/katex/katex.js").then(({ katex }) => katex);
     const katex = await loading;
-    if (sources.get(target) !== source) return;
+    let start = performance.now();
+    for (let next = waiting.shift(); next; next = waiting.shift()) {
+      typeset(katex, ...next);
+      if (performance.now() - start < SLICE_MS) continue;
+      await new Promise((done) => setTimeout(done));
+      start = performance.now();
+    }
+  } catch {
+    loading = undefined; // KaTeX is not reachable: the sources stay, and the next formula tries again
+    waiting.length = 0;
+  }
+  isTypesetting = false;
+}
+
+/** @param {Katex} katex @param {Element} target @param {string} source */
+function typeset(katex, target, source) {
+  if (sources.get(target) !== source) return;
+  try {
     katex.render(source, target, { ...OPTIONS, displayMode: target.localName === "div" });
   } catch {
-    if (sources.get(target) === source) target.textContent = source; // not a formula, or KaTeX is not reachable
+    target.textContent = source; // it is no formula
   }
 }

@@ -32,6 +32,7 @@ function replaceChildren(parent, before, after) {
   const common = Math.min(end, freshEnd) - start;
   for (let at = start; at < end || at < freshEnd; at += 1) {
     const [old, made] = [before[at], after[at]];
+    if (at - start < common && areEqual(old, made)) continue;
     if (at - start < common && isOpened(old.element, made.element)) {
       const [one, other] = [/** @type {Element} */ (old.element), /** @type {Element} */ (made.element)];
       replaceChildren(one, partsOf(one), partsOf(other));

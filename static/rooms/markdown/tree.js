@@ -11,8 +11,8 @@ const TAGS = new Set(
   ("p br hr strong em s bdi code h3 h4 h5 a span sup ul ol li blockquote pre div table thead tbody tr th td").split(" "),
 );
 const ATTRIBUTES = new Set(["class", "href", "target", "rel", "start", "value", "data-align", "data-handle"]);
-/** Attributes that the page adds to the elements of a stream. */
-export const DECORATIONS = new Set(["data-caret", "data-wide"]);
+/** Attributes that the page adds to the elements of a stream; keyboard_navigation.js sets tabindex. */
+export const DECORATIONS = new Set(["data-caret", "data-wide", "tabindex"]);
 const ADDRESS = /^(?:https?|mailto):/i;
 
 /**

@@ -96,6 +96,20 @@ test("the result does not depend on where the text was cut", () => {
   }
 });
 
+test("random marks are safe, and their result does not depend on the cuts", () => {
+  const pieces = [..."#->*_`~[]()<>|:\\&!=1. \n$^@", "\n\n", "    ", "```", "[a](http://b.c)", "|-|-|\n", "|a|b|\n", "- [ ] ", "[^1]", "가", "a"];
+  let seed = 7;
+  const next = (below) => {
+    seed = (seed * 1_103_515_245 + 12_345) % 2_147_483_648;
+    return Math.floor((seed / 2_147_483_648) * below);
+  };
+  for (let count = 0; count < 400; count += 1) {
+    const text = Array.from({ length: 1 + next(24) }, () => pieces[next(pieces.length)]).join("");
+
+    assert.equal(structure(streamed(text)), structure(streamed(text, [text.length])), JSON.stringify(text));
+  }
+});
+
 test("no mark is seen before it is decided", () => {
   const texts = [
     "## Heading\n\nText **bold** and `code` and [link](https://a.example).\n\n",
@@ -176,6 +190,17 @@ test("rows of a table are added and not written again", () => {
   const before = body.ownerDocument.changes;
   stream.write(`${text}| last `);
   assert.ok(body.ownerDocument.changes - before < 10);
+});
+
+test("an attribute that the page adds does not replace an element", () => {
+  const { body, stream } = open();
+
+  stream.write("see https://a.example/x and");
+  const [, link] = body.childNodes[0].childNodes;
+  link.setAttribute("tabindex", "-1");
+  stream.write("see https://a.example/x and more");
+
+  assert.equal(body.childNodes[0].childNodes[1], link);
 });
 
 test("a new attempt starts over", () => {

@@ -8,7 +8,6 @@ export const MAX_FORMULA = 1_000;
 
 const DOLLARS = /\$\$([^$\n]{1,1000})\$\$/y;
 const DOLLAR = /\$(?!\s)((?:[^$\n\\]|\\[^\n]){1,1000})(?<!\s)\$/y;
-const PARENTHESES = /\\\(\s([^\n]{1,1000}?)\s\\\)/y;
 const WORD = /(?<![\\A-Za-z{])[A-Za-z]{3,}|^\d.*\s[A-Za-z]{2,}\s/;
 
 /**
@@ -17,12 +16,20 @@ const WORD = /(?<![\\A-Za-z{])[A-Za-z]{3,}|^\d.*\s[A-Za-z]{2,}\s/;
  * @returns {{text: string, end: number} | null}
  */
 export function mathAt(src, at) {
-  if (src[at] === "\\") return src[at + 1] === "(" ? matched(PARENTHESES, src, at) : null;
+  if (src[at] === "\\") return src[at + 1] === "(" ? inParentheses(src, at) : null;
   if (src[at + 1] === "$") return matched(DOLLARS, src, at);
   if (/[A-Za-z0-9$]/.test(src[at - 1] ?? "")) return null;
   const found = matched(DOLLAR, src, at);
   if (!found || /[A-Za-z0-9_$]/.test(src[found.end] ?? "")) return null;
   return isProse(found.text) ? null : found;
+}
+
+/** @param {string} src @param {number} at */
+function inParentheses(src, at) {
+  const found = src.slice(at + 2, at + MAX_FORMULA).indexOf("\\)");
+  const text = src.slice(at + 2, at + 2 + found);
+  if (found < 0 || !/^\s[^\n]*\s$/.test(text) || !text.trim()) return null;
+  return { text: text.trim(), end: at + 4 + found };
 }
 
 /** @param {RegExp} pattern @param {string} src @param {number} at */
