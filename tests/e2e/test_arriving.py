@@ -59,7 +59,7 @@ def join(hands: Hands, link: str, name: str) -> RoomPage:
     page.goto(link)
     hands.click(page.get_by_role("link", name="Create an account"))
     hands.fill("Name", name)
-    hands.fill("Email", f"{name.split(maxsplit=1)[0].lower()}@example.com")
+    hands.fill("Email", f"{name.split(maxsplit=1)[0].lower()}@new.example.com")
     hands.fill("Password", "persimmons on the sill")
     hands.click(page.get_by_role("button", name="Create the account"))
     hands.click(page.get_by_role("button", name=f"Join as {name}"))
@@ -91,7 +91,9 @@ def test_new_member_asks_a_question_within_four_fields_and_four_clicks(
     hands.click(welcome.get_by_role("link", name="What can you help me with?"))
     expect(arrived.field).to_have_value("What can you help me with?")
     expect(arrived.messages).to_have_count(0 if viewport is DESKTOP else 2)
+    answered = arrived.answers.count()
     page.keyboard.press("Enter")
+    expect(arrived.answers).to_have_count(answered + 1)
 
     assert "What can you help me with?" in arrived.ended()
     assert hands.fields <= MOST_FIELDS

@@ -54,7 +54,9 @@ export class AnswersMenu {
     const { room, personas, members } = this.state;
     const people = [...members.values()].map(({ handle }) => handle);
     const all = [...personas.values()];
-    part(this.composer, "[data-no-persona]").hidden = all.some(({ enabled }) => enabled);
+    // People who talk with each other miss no persona.
+    part(this.composer, "[data-no-persona]").hidden =
+      Boolean(room.direct) || all.some(({ enabled }) => enabled);
     const message = {
       mentioned: mentionsIn(this.text(), [...people, ...all.map(({ handle }) => handle)]),
       named: this.personas,
