@@ -158,6 +158,7 @@ def _access_room_to_update(user: User, room_id: UUID) -> Room:
 @routes.add(
     "PATCH /rooms/{uuid:room_id}",
     Gate(_access_room_to_update),
+    errors=(Conflict,),
     summary="Update, archive or restore a room",
 )
 def patch_room(user: User, room: Room, body: RoomUpdate) -> RoomBody:

@@ -82,7 +82,9 @@ def _mentions(user: User, team: Team) -> list[Message]:
     unread = Mention.objects.filter(
         user=user, room__in=_own(user, team).values("pk"), seq__gt=_read_seq(user)
     )
-    found = unread.select_related("message__user", "message__persona").order_by("-pk")
+    found = unread.select_related("message__user", "message__persona")
+    # Not by the key: for a user without unread mentions, its index would be read to the end.
+    found = found.order_by("-message__created_at")
     return [each.message for each in found[:GROUP]]
 
 
@@ -113,18 +115,19 @@ def _item(message: Message, rows: Mapping[UUID, RoomRow]) -> Item | None:
 
 def _open_rooms(user: User, team: Team) -> list[OpenRoom]:
     """Return one more than GROUP open rooms that the user may join, the active ones first."""
+    order = (F("last_message_at").desc(nulls_last=True), "name", "pk")
+    first = joinable_rooms(user, team).order_by(*order).values("pk")[: GROUP + 1]
     members = RoomMember.objects.active().filter(room=OuterRef("pk")).order_by()
     said = Message.objects.current().filter(room=OuterRef("pk")).exclude(text="").order_by("-seq")
-    rooms = joinable_rooms(user, team).annotate(
+    rooms = Room.objects.filter(pk__in=first).annotate(
         people=Subquery(members.values("room").annotate(count=Count("pk")).values("count")),
         author=Subquery(said.values("author_name")[:1]),
         said=Subquery(said.annotate(start=Left(F("text"), LAST_LINE)).values("start")[:1]),
     )
-    in_order = rooms.order_by(F("last_message_at").desc(nulls_last=True), "name", "pk")
-    values = in_order.values_list("pk", "name", "topic", "people", "author", "said")
+    values = rooms.order_by(*order).values_list("pk", "name", "topic", "people", "author", "said")
     found = [
         OpenRoom(pk, name, people or 0, last_line(author, said) if said else topic)
-        for pk, name, topic, people, author, said in values[: GROUP + 1]
+        for pk, name, topic, people, author, said in values
     ]
     personas = _personas_of([room.id for room in found])
     for room in found:

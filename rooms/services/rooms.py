@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from accounts.audit.log import audit, audit_last
 from accounts.database import delete_in_batches
-from accounts.errors import Conflict, Invalid, NotFound
+from accounts.errors import Conflict, NotFound
 from accounts.models import Team, User
 from accounts.names import clean_line, require_name
 from accounts.permissions import CREATE_ROOM, MANAGE_PEOPLE, access_team
@@ -274,8 +274,7 @@ def _change(user: User, room_id: UUID, changes: RoomChanges) -> Room:
 def _check_for_everyone(user: User, room: Room, *, is_open: bool) -> None:
     """Raise unless `user` may add everyone who joins the team to the room, and the room is open."""
     if not is_open:
-        sentence = _("Only an open room can be for everyone. Choose who can join first.")
-        raise Invalid(fields={"for_everyone": sentence})
+        raise Conflict(_("Only an open room can be for everyone. Choose who can join first."))
     if room.for_everyone:
         return
     access_team(user, room.team_id, MANAGE_PEOPLE)

@@ -8,6 +8,7 @@ import { startMenus } from "./menu.js";
 import { startProfileCards } from "../rooms/profile_card.js";
 import { startSidebar } from "./sidebar.js";
 import { startPeople } from "./sidebar_people.js";
+import { showCurrentRow } from "./sidebar_sections.js";
 import { startThemeMenu } from "./theme_menu.js";
 import { startLocalTimes } from "./local_times.js";
 
@@ -21,3 +22,4 @@ startSidebar();
 startPeople();
 startJumpDialog();
 startProfileCards();
+showCurrentRow();

@@ -9,13 +9,17 @@ const YEAR_SECONDS = 31_536_000;
 /** The section that is folded by default: its people are loaded when it is opened. */
 const FOLDED = "people";
 
-/** Keeps what the reader folds, and scrolls the current row into view. */
+/** Keeps what the reader folds. */
 export function startSections() {
   // `toggle` does not bubble.
   document.addEventListener("toggle", (event) => {
     const section = event.target;
     if (section instanceof HTMLDetailsElement && section.dataset.section) keep(section.dataset.section, section.open);
   }, true);
+}
+
+/** Scrolls the row of the page into view. Call this after all parts of the sidebar have their height. */
+export function showCurrentRow() {
   document.querySelector(".sidebar [aria-current=page]")?.scrollIntoView({ block: "nearest" });
 }
 

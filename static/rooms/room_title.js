@@ -16,6 +16,7 @@ export function titleOf({ room, members, personas, me }) {
 /** @param {RoomState} state @returns {string} the words in the empty composer */
 export function writeWords(state) {
   const name = titleOf(state);
+  if (state.room.direct) return fill(gettext("Message %(name)s"), { name });
   // The sign # stands only before open rooms.
   if (state.room.privacy === "private") return fill(gettext("Write to %(name)s"), { name });
   return fill(gettext("Write to #%(name)s"), { name });

@@ -126,7 +126,7 @@ def test_new_conversation_appears_in_the_open_page_of_the_other(
     row.click()
     expect(others_page).to_have_title(f"{name} · Maru")
     expect(others_page.locator("[data-room-name]")).to_have_text(name)
-    expect(others_page.get_by_role("textbox", name=f"Write to {name}")).to_be_visible()
+    expect(others_page.get_by_role("textbox", name=f"Message {name}")).to_be_visible()
     RoomPage(others_page).is_live()  # the snapshot has no name of the room
     expect(others_page).to_have_title(f"{name} · Maru")
 

@@ -27,7 +27,7 @@ test("a direct room is named by the others, people first", () => {
   const several = stateOf(direct, [person("b", "minjae"), person("a", "Hayun")]);
 
   assert.equal(titleOf(several), "Hayun, minjae, Garam");
-  assert.equal(writeWords(several), "Write to Hayun, minjae, Garam");
+  assert.equal(writeWords(several), "Message Hayun, minjae, Garam");
 });
 
 test("a direct room without others is the reader's own", () => {

@@ -86,7 +86,7 @@ def test_direct_room_is_named_by_the_others_everywhere_on_its_page(cast: Cast) -
         html = page(user, room)
         assert f"<title>{name} · Maru</title>" in html
         assert f"<bdi data-room-name>{name}</bdi>" in html
-        assert f"Write to {name}" in html
+        assert f"Message {name}" in html
         assert name in section(html, "direct")
         assert data_of(html)["state"]["room"]["name"] == name
         assert "Leave the room" not in html

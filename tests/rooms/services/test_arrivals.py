@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from accounts.errors import Conflict, Forbidden, Invalid, NotFound
+from accounts.errors import Conflict, Forbidden, NotFound
 from accounts.models import TeamRole, User
 from accounts.services import accept_invitation, create_team
 from accounts.services.teams import add_team_member
@@ -134,10 +134,10 @@ def test_first_room_of_an_installation_is_open_and_welcomes_its_owner(cast: Cast
 
 
 def test_private_room_is_not_for_everyone(cast: Cast) -> None:
-    with pytest.raises(Invalid):
+    with pytest.raises(Conflict):
         services.update_room(user=cast.owner, room_id=cast.room.pk, for_everyone=True)
     general = general_room(cast)
-    with pytest.raises(Invalid):
+    with pytest.raises(Conflict):
         services.update_room(
             user=cast.owner, room_id=general.pk, privacy="private", for_everyone=True
         )
