@@ -16,6 +16,7 @@ from agents.models import Persona
 from agents.permissions import EDIT, granted_to
 from rooms.models import Mention, Message, Room, RoomMember, RoomPersona, Run, RunState
 from rooms.pages.sidebar import LAST_LINE, RoomRow, last_line, shell_context
+from rooms.queries import followed_threads
 from rooms.services import joinable_rooms
 
 GROUP: Final = 8
@@ -27,10 +28,11 @@ AWAY: Final = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A message that the user has not read, with the room where it is."""
+    """A message that the user has not read, or a thread that the user follows, and its room."""
 
     message: Message
     room: RoomRow
+    is_thread: bool = False
 
     @property
     def words(self) -> str:
@@ -39,7 +41,8 @@ class Item:
 
     @property
     def at(self) -> datetime:
-        return self.message.created_at
+        last = self.message.last_reply_at if self.is_thread else None
+        return last or self.message.created_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ def home_context(user: User, team: Team) -> dict[str, Any]:
     return context | {
         "is_home": True,
         "mentions": [item for each in _mentions(user, team) if (item := _item(each, rows))],
+        "threads": _threads(user, team, rows) if context["unread_threads"] else [],
         "answered": [item for each in _answered(user, team) if (item := _item(each, rows))],
         "joinable": joinable[:GROUP],
         "has_more_joinable": len(joinable) > GROUP,
@@ -101,6 +105,13 @@ def _answered(user: User, team: Team) -> list[Message]:
     )
     found = done.exclude(answer__text="").select_related("answer__persona").order_by("-ended_at")
     return [each.answer for each in found[:GROUP] if each.answer]
+
+
+def _threads(user: User, team: Team, rows: Mapping[UUID, RoomRow]) -> list[Item]:
+    """Return the followed threads with unread replies, those with the newest reply first."""
+    unread = followed_threads(user, team).filter(is_unread=1).order_by("-at")
+    found = unread.select_related("root__user", "root__persona")[:GROUP]
+    return [Item(each.root, rows[each.room_id], True) for each in found if each.room_id in rows]
 
 
 def _own(user: User, team: Team) -> QuerySet[Room]:

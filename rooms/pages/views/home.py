@@ -31,18 +31,18 @@ from rooms.services import landing_room
 def home(request: HttpRequest) -> HttpResponse:
     """Show what needs the user in the team of `?team=`, or of the team that was viewed last."""
     user = require_user(request)
-    team = _team(request, user)
+    team, teams = _team(request, user)
     if team is None:
         return _no_team(request, user)
     remember_team(request, team.pk)
-    return render(request, "rooms/home.html", home_context(user, team))
+    return render(request, "rooms/home.html", home_context(user, team) | {"teams": teams})
 
 
 @require_safe
 def rooms(request: HttpRequest) -> HttpResponse:
     """List the user's rooms and the open rooms of the same team as `home`."""
     user = require_user(request)
-    team = _team(request, user)
+    team, teams = _team(request, user)
     if team is None:
         return _no_team(request, user)
     remember_team(request, team.pk)
@@ -52,7 +52,7 @@ def rooms(request: HttpRequest) -> HttpResponse:
         archived=request.GET.get("archived", ""),
         words=typed_words(request.GET.get("q", "")),
     )
-    return render(request, "rooms/list.html", list_context(user, team, pages))
+    return render(request, "rooms/list.html", list_context(user, team, pages) | {"teams": teams})
 
 
 @require_safe
@@ -92,20 +92,21 @@ def _no_team(request: HttpRequest, user: User) -> HttpResponse:
     return render(request, "rooms/no_team.html", page)
 
 
-def _team(request: HttpRequest, user: User) -> Team | None:
-    """Return the team to show, after its permission check; None for a user without a team.
+def _team(request: HttpRequest, user: User) -> tuple[Team | None, list[Team]]:
+    """Return the team to show, after its permission check, and all teams of the user by name.
 
-    Without `?team=`, this is the team that was viewed last, or the first accessible team.
+    Without `?team=`, this is the team that was viewed last, or the first accessible team; None for
+    a user without a team.
     """
+    teams = list(Team.objects.visible_to(user))
     asked = request.GET.get("team")
     if asked:
         try:
-            return access_team(user, UUID(asked), VIEW)
+            return access_team(user, UUID(asked), VIEW), teams
         except ValueError:
             raise NotFound from None
-    teams = list(Team.objects.visible_to(user))
     last = request.session.get(LAST_TEAM)
     # A team that requires MFA must not lock a user without MFA out of the other teams.
     shut = any(team.require_mfa for team in teams) and not has_mfa(user)
-    teams.sort(key=lambda team: (shut and team.require_mfa, str(team.pk) != last))
-    return access_team(user, teams[0].pk, VIEW) if teams else None
+    in_order = sorted(teams, key=lambda team: (shut and team.require_mfa, str(team.pk) != last))
+    return (access_team(user, in_order[0].pk, VIEW), teams) if in_order else (None, [])

@@ -58,6 +58,21 @@ def test_answers_to_own_questions_are_shown_until_they_are_read(cast: Cast) -> N
     assert part(home_of(cast), "answered") == ""
 
 
+def test_unread_threads_that_the_user_follows_are_shown(cast: Cast) -> None:
+    root = say(cast, cast.member, "When were those interviews?")
+    assert part(home_of(cast), "threads") == ""
+
+    services.post_message(
+        user=cast.owner, room_id=cast.room.pk, text="in May", reply_to=root.pk, personas=[]
+    )
+
+    shown = part(home_of(cast), "threads")
+    assert "When were those interviews?" in shown
+    assert "1 reply" in shown
+    assert f"/rooms/{cast.room.pk}/threads/{root.pk}/" in home_of(cast)
+    assert part(home_of(cast, "moderator"), "threads") == ""
+
+
 def test_nothing_of_a_room_that_the_user_has_left_is_shown(cast: Cast) -> None:
     say(cast, cast.owner, "@member pick one")
     answer(cast, "twelve of thirty-one")
@@ -109,6 +124,10 @@ def test_queries_do_not_depend_on_what_is_shown(cast: Cast) -> None:
     def fill(count: int) -> None:
         for number in range(count):
             say(cast, cast.owner, f"@member {number}")
+            root = say(cast, cast.member, "root")
+            services.post_message(
+                user=cast.owner, room_id=cast.room.pk, text="yes", reply_to=root.pk, personas=[]
+            )
             Room.objects.create(team=cast.team, name=f"open {number}", privacy="team")
             other = make_user(f"Other{count}{number}")
             add_team_member(cast.team, other, TeamRole.MEMBER)
