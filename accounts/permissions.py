@@ -32,6 +32,15 @@ def access_team(user: User | AnonymousUser, team_id: UUID, permission: str) -> T
     return _check_rows(_IN_TEAM(user=user.pk, team=team_id), user, permission)
 
 
+def access_team_with_permissions(
+    user: User, team_id: UUID, permission: str
+) -> tuple[Team, frozenset[str]]:
+    """Like `access_team`; also return `team_permissions`, from the same query."""
+    rows = _IN_TEAM(user=user.pk, team=team_id)
+    team = _check_rows(rows, user, permission)
+    return team, frozenset(row.permission.codename for row in rows)
+
+
 def access_team_of(user: User | AnonymousUser, permission: str, **lookup: object) -> Team:
     """Like `access_team`, for the team that owns an object; `lookup` filters by that object.
 

@@ -56,9 +56,12 @@ class OpenRoom:
     personas: list[Persona] = field(default_factory=list)
 
 
-def home_context(user: User, team: Team) -> dict[str, Any]:
-    """Return the context. The number of queries does not depend on rooms, people or messages."""
-    context = shell_context(user, team)
+def home_context(user: User, team: Team, permissions: frozenset[str]) -> dict[str, Any]:
+    """Return the context for a user with these permissions on the team.
+
+    The number of queries does not depend on rooms, people or messages.
+    """
+    context = shell_context(user, team, permissions=permissions)
     rows: Mapping[UUID, RoomRow] = context["rows"]
     joinable = _open_rooms(user, team) if context["may_join"] else []
     mine = granted_to(user, EDIT, Persona.objects.filter(team=team))

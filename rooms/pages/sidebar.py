@@ -121,14 +121,21 @@ class NumberedPage(Generic[Item]):
         return self.number + 1
 
 
-def shell_context(user: User, team: Team, room: Room | None = None) -> dict[str, Any]:
+def shell_context(
+    user: User,
+    team: Team,
+    room: Room | None = None,
+    permissions: frozenset[str] | None = None,
+) -> dict[str, Any]:
     """Return the context of `shell.html`; `rows` are the rooms of the sidebar by id.
+
+    `permissions` are those of the user on the team, if the caller has read them.
 
     The number of queries does not depend on the number of rooms. The page has at most SIDEBAR_ROOMS
     rooms, of which SIDEBAR_ITEMS of each section are rendered, and no other list has more than
     SIDEBAR_ITEMS items.
     """
-    permissions = team_permissions(user, team)
+    permissions = team_permissions(user, team) if permissions is None else permissions
     team_wide = CREATE_ROOM in permissions
     rows = _sidebar_rooms(user, team, room)
     sections = _sections(rows[:SIDEBAR_ROOMS], room)

@@ -13,6 +13,7 @@ from accounts.models import Team, User
 from accounts.permissions import (
     VIEW,
     access_team,
+    access_team_with_permissions,
     deleted_teams,
     is_suspended,
     require_user,
@@ -31,20 +32,23 @@ from rooms.services import landing_room
 def home(request: HttpRequest) -> HttpResponse:
     """Show what needs the user in the team of `?team=`, or of the team that was viewed last."""
     user = require_user(request)
-    team, teams = _team(request, user)
-    if team is None:
+    found, teams = _team(request, user)
+    if found is None:
         return _no_team(request, user)
+    team, permissions = found
     remember_team(request, team.pk)
-    return render(request, "rooms/home.html", home_context(user, team) | {"teams": teams})
+    page = home_context(user, team, permissions) | {"teams": teams}
+    return render(request, "rooms/home.html", page)
 
 
 @require_safe
 def rooms(request: HttpRequest) -> HttpResponse:
     """List the user's rooms and the open rooms of the same team as `home`."""
     user = require_user(request)
-    team, teams = _team(request, user)
-    if team is None:
+    found, teams = _team(request, user)
+    if found is None:
         return _no_team(request, user)
+    team, _permissions = found
     remember_team(request, team.pk)
     pages = ListPages(
         rooms=request.GET.get("page", ""),
@@ -92,8 +96,10 @@ def _no_team(request: HttpRequest, user: User) -> HttpResponse:
     return render(request, "rooms/no_team.html", page)
 
 
-def _team(request: HttpRequest, user: User) -> tuple[Team | None, list[Team]]:
-    """Return the team to show, after its permission check, and all teams of the user by name.
+def _team(
+    request: HttpRequest, user: User
+) -> tuple[tuple[Team, frozenset[str]] | None, list[Team]]:
+    """Return the team to show with the user's permissions on it, and all teams of the user by name.
 
     Without `?team=`, this is the team that was viewed last, or the first accessible team; None for
     a user without a team.
@@ -102,11 +108,13 @@ def _team(request: HttpRequest, user: User) -> tuple[Team | None, list[Team]]:
     asked = request.GET.get("team")
     if asked:
         try:
-            return access_team(user, UUID(asked), VIEW), teams
+            return access_team_with_permissions(user, UUID(asked), VIEW), teams
         except ValueError:
             raise NotFound from None
     last = request.session.get(LAST_TEAM)
     # A team that requires MFA must not lock a user without MFA out of the other teams.
     shut = any(team.require_mfa for team in teams) and not has_mfa(user)
     in_order = sorted(teams, key=lambda team: (shut and team.require_mfa, str(team.pk) != last))
-    return (access_team(user, in_order[0].pk, VIEW), teams) if in_order else (None, [])
+    if not in_order:
+        return None, []
+    return access_team_with_permissions(user, in_order[0].pk, VIEW), teams
