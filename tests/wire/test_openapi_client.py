@@ -116,10 +116,6 @@ def set_up_room(client: OpenApiClient, friend: OpenApiClient, team: str, persona
 
 def exchange_messages(client: OpenApiClient, room: str) -> str:
     me = client.get_me()["id"]
-    team = client.get_room(room_id=room)["team"]
-    (persona, *_rest) = client.get_team_personas(team_id=team)["items"]
-    direct = client.post_team_direct(team_id=team, personas=[persona["id"]])
-    assert (direct["direct"], direct["name"]) == (True, persona["name"])
     posted = client.post_room_message(room_id=room, text="안녕하세요")
     (run,) = posted["runs"]
     until(lambda: client.get_run(run_id=run)["state"] == "completed", DEADLINE)
