@@ -79,6 +79,7 @@ def room_context(
         "has_persona": has_answering_persona(state),
         "data": _data(user, room.last_seq, state, ended)
         | {
+            "read_seq": read_seq,
             "unusable": unusable,
             "unread": {str(root): count for root, count in unread.items()},
             "thread": beside and beside["data"],

@@ -1,5 +1,5 @@
 // @ts-check
-/** Copy buttons for secrets that are shown once; a click on the field selects it. */
+// Copy buttons for secrets that are shown once; a click on the field selects it.
 
 /** @param {HTMLButtonElement} button */
 function enableCopy(button) {
@@ -15,13 +15,14 @@ function enableCopy(button) {
   });
 }
 
-for (const field of document.querySelectorAll("[data-selects]")) {
-  if (field instanceof HTMLInputElement) field.addEventListener("focus", () => field.select());
-}
-
-// `navigator.clipboard` exists only on https and localhost; on other origins the field is selected.
-if (navigator.clipboard) {
-  for (const button of document.querySelectorAll("[data-copies]")) {
+/** Enables the secrets in this part of the page. @param {ParentNode} root */
+export function startSecrets(root) {
+  for (const field of root.querySelectorAll("[data-selects]")) {
+    if (field instanceof HTMLInputElement) field.addEventListener("focus", () => field.select());
+  }
+  // `navigator.clipboard` exists only on https and localhost; on other origins the field is selected.
+  if (!navigator.clipboard) return;
+  for (const button of root.querySelectorAll("[data-copies]")) {
     if (button instanceof HTMLButtonElement) enableCopy(button);
   }
 }

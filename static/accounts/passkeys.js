@@ -1,5 +1,5 @@
 // @ts-check
-/** Forms for passkeys (WebAuthn): the form posts the response of the browser's authenticator. */
+// Forms for passkeys (WebAuthn): the form posts the response of the browser's authenticator.
 
 /**
  * Returns the WebAuthn options: from the page, or from the server if the page is public (sign-in).
@@ -49,13 +49,16 @@ function enablePasskeyForm(form) {
   });
 }
 
-// WebAuthn exists only on https and localhost; on other origins the buttons stay hidden.
-if (globalThis.PublicKeyCredential && "parseRequestOptionsFromJSON" in PublicKeyCredential) {
-  for (const form of document.querySelectorAll("form[data-passkey]")) {
-    if (form instanceof HTMLFormElement) enablePasskeyForm(form);
+/** Enables the forms in this part of the page. @param {ParentNode} root */
+export function startPasskeys(root) {
+  // WebAuthn exists only on https and localhost; on other origins the buttons stay hidden.
+  if (globalThis.PublicKeyCredential && "parseRequestOptionsFromJSON" in PublicKeyCredential) {
+    for (const form of root.querySelectorAll("form[data-passkey]")) {
+      if (form instanceof HTMLFormElement) enablePasskeyForm(form);
+    }
+    return;
   }
-} else {
-  for (const sentence of document.querySelectorAll("[data-passkey-absent]")) {
+  for (const sentence of root.querySelectorAll("[data-passkey-absent]")) {
     if (sentence instanceof HTMLElement) sentence.hidden = false;
   }
 }

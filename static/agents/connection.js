@@ -7,8 +7,11 @@ import { icon } from "../maru/avatars.js";
 
 /** @typedef {{ok: boolean, detail: string, models: string[]}} CheckResult */
 
-const form = document.querySelector("form[data-connection]");
-if (form instanceof HTMLFormElement) start(form);
+/** Enables the form if it is in this part of the page. @param {ParentNode} root */
+export function startConnection(root) {
+  const form = root.querySelector("form[data-connection]");
+  if (form instanceof HTMLFormElement) start(form);
+}
 
 /** @param {HTMLFormElement} form */
 function start(form) {

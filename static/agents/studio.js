@@ -2,15 +2,17 @@
 // The persona editor: shows the patterns in the chosen colour and the draft in the list of versions, and
 // switches tabs.
 
-const form = document.querySelector("form[data-studio]");
-if (form instanceof HTMLFormElement) {
+/** Enables the editor if it is in this part of the page. @param {ParentNode} root */
+export function startStudio(root) {
+  const form = root.querySelector("form[data-studio]");
+  if (!(form instanceof HTMLFormElement)) return;
   form.addEventListener("change", () => showPigment(form));
   form.addEventListener("reset", () => setTimeout(() => showPigment(form)));
   form.addEventListener("maru:changes", (event) => {
     showDraft(form, /** @type {CustomEvent<{names: string[]}>} */ (event).detail.names);
   });
+  startTabs();
 }
-startTabs();
 
 /** @param {HTMLFormElement} form */
 function showPigment(form) {

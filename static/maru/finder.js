@@ -10,9 +10,12 @@ import { fill, gettext, ngettext } from "./translations.js";
 
 const PAUSE_MS = 200;
 
-for (const place of document.querySelectorAll("[data-finder]")) {
-  const field = place.querySelector("[data-finder-words]");
-  if (place instanceof HTMLElement && field instanceof HTMLInputElement) startFinder(place, field);
+/** Enables the finders in this part of the page. @param {ParentNode} root */
+export function startFinders(root) {
+  for (const place of root.querySelectorAll("[data-finder]")) {
+    const field = place.querySelector("[data-finder-words]");
+    if (place instanceof HTMLElement && field instanceof HTMLInputElement) startFinder(place, field);
+  }
 }
 
 /** @param {HTMLElement} place @param {HTMLInputElement} field */

@@ -4,17 +4,21 @@
 
 import { fill, gettext, ngettext } from "./translations.js";
 
-/** Enables `form`, `form[data-guard]` and `[data-counts]` of the page. */
+/** Enables every `form` of the page, including those that are added later. */
 export function startForms() {
   document.addEventListener("submit", onSubmit);
   // A page restored from the back/forward cache must not keep its busy button.
   addEventListener("pageshow", () => document.querySelectorAll("[aria-busy=true]").forEach(endBusy));
-  for (const count of document.querySelectorAll("[data-counts]")) startCount(count);
-  for (const form of document.querySelectorAll("form[data-guard]")) {
+}
+
+/** Enables `form[data-guard]` and `[data-counts]` in this part of the page. @param {ParentNode} root */
+export function startFields(root) {
+  for (const count of root.querySelectorAll("[data-counts]")) startCount(count);
+  for (const form of root.querySelectorAll("form[data-guard]")) {
     if (form instanceof HTMLFormElement) trackChanges(form);
   }
   // Focus the first invalid field of a refused form.
-  const wrong = document.querySelector("form [aria-invalid=true]");
+  const wrong = root.querySelector("form [aria-invalid=true]");
   if (wrong instanceof HTMLElement) wrong.focus();
 }
 

@@ -1,9 +1,9 @@
 // @ts-check
 // Shows times in the time zone of the browser. The server renders them in UTC.
 
-/** Rewrites every `time[data-local]` of the page. */
-export function startLocalTimes() {
-  for (const time of document.querySelectorAll("time[data-local]")) {
+/** Rewrites every `time[data-local]` in this part of the page. @param {ParentNode} root */
+export function startLocalTimes(root) {
+  for (const time of root.querySelectorAll("time[data-local]")) {
     const moment = new Date(time.getAttribute("datetime") ?? "");
     if (Number.isNaN(moment.getTime())) continue;
     time.textContent = shortTime(moment);

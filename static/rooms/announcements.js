@@ -1,6 +1,7 @@
 // @ts-check
 // Sentences for screen readers: one per event, none for the deltas of a streaming answer.
 
+import { part } from "./elements.js";
 import { failureWords } from "./failures.js";
 import { fill, gettext } from "../maru/translations.js";
 
@@ -8,6 +9,29 @@ import { fill, gettext } from "../maru/translations.js";
 /** @typedef {import("./protocol.js").Frame} Frame */
 
 const LONGEST = 120;
+
+/** The two regions of a room that screen readers read. */
+export class Announcer {
+  /** @param {HTMLElement} conversation */
+  constructor(conversation) {
+    this.spoken = part(conversation, "[data-spoken]");
+    this.alert = part(conversation, "[data-alert]");
+  }
+
+  /** @param {string} sentence; "" is not announced */
+  say(sentence) {
+    if (sentence) this.spoken.textContent = sentence;
+  }
+
+  /** Announces a sentence at once; it interrupts the screen reader. @param {string} sentence */
+  sayNow(sentence) {
+    this.alert.textContent = sentence;
+  }
+
+  clear() {
+    this.spoken.textContent = "";
+  }
+}
 
 /**
  * @param {Frame} frame that was just applied

@@ -181,16 +181,19 @@ export class Panel {
 /**
  * Opens and closes the panel; without scripts the buttons are links that reload the page.
  * @param {HTMLElement} shell
+ * @param {{main: HTMLElement, aside: HTMLElement | null}} screen
+ * @param {AbortSignal} signal aborted when the screen will not be shown again
  */
-export function startPanelToggle(shell) {
-  const opener = part(document, "[data-panel-toggle]");
+export function startPanelToggle(shell, { main, aside }, signal) {
+  const opener = part(main, "[data-panel-toggle]");
+  const closer = part(/** @type {HTMLElement} */ (aside), "[data-panel-close]");
   const wide = matchMedia("(min-width: 1200px)");
   const isOpen = () => shell.dataset.aside === "open" || (shell.dataset.aside === "auto" && wide.matches);
   const show = () => opener.setAttribute("aria-expanded", String(isOpen()));
   const set = (/** @type {boolean} */ open) => {
     shell.dataset.aside = open ? "open" : "closed";
     show();
-    if (open) part(document, "[data-panel-close]").focus();
+    if (open) closer.focus();
     else opener.focus();
   };
   opener.setAttribute("role", "button");
@@ -198,14 +201,15 @@ export function startPanelToggle(shell) {
     event.preventDefault();
     set(!isOpen());
   });
-  part(document, "[data-panel-close]").addEventListener("click", (event) => {
+  closer.addEventListener("click", (event) => {
     event.preventDefault();
     set(false);
   });
-  wide.addEventListener("change", show);
-  document.addEventListener("keydown", (event) => {
-    const covers = shell.dataset.aside === "open" && !wide.matches;
+  wide.addEventListener("change", show, { signal });
+  const onKey = (/** @type {KeyboardEvent} */ event) => {
+    const covers = opener.isConnected && shell.dataset.aside === "open" && !wide.matches;
     if (event.key === "Escape" && covers && !event.defaultPrevented) set(false);
-  });
+  };
+  document.addEventListener("keydown", onKey, { signal });
   show();
 }

@@ -79,7 +79,7 @@
 /** @typedef {{call: string, tool: string, summary: string, ms: number | null, done: boolean}} Step */
 
 /** A part of the state that the page must render again.
- * @typedef {{what: "everything" | "people" | "personas" | "room" | "rights" | "pins"}
+ * @typedef {{what: "everything" | "history" | "later" | "people" | "personas" | "room" | "rights" | "pins"}
  *   | {what: "message" | "text" | "reactions" | "thread", message: string}
  *   | {what: "run" | "steps", run: string}
  *   | {what: "typing" | "presence", user: string}} Change */

@@ -1,389 +1,462 @@
 // @ts-check
-// The entry module of a room's page: creates the modules and connects them.
+// One open room: creates its modules and connects them. A room that is not shown follows its events, and
+// renders what they have changed when it is shown again.
 
-import { startAnswerButtons } from "./timeline/answer_buttons.js";
-import { sentenceFor } from "./announcements.js";
-import { Clock, startClock } from "./server_clock.js";
+import { Announcer, sentenceFor } from "./announcements.js";
 import { Composer } from "./composer/composer.js";
-import { startCopyButtons } from "./timeline/copy_buttons.js";
 import { draftOf } from "./composer/drafts.js";
-import { startEarlierMessages } from "./timeline/earlier_messages.js";
-import { startMessageLinks } from "./tools/message_links.js";
-import { startMessageMenu } from "./tools/message_menu.js";
-import { startMessageTools } from "./timeline/message_tools.js";
-import { EmojiPicker } from "./tools/emoji_picker.js";
-import { callApi } from "./connection/api.js";
-import { startVersions } from "./tools/versions.js";
-import { startVotes } from "./tools/votes.js";
-import { Outbox } from "./connection/outbox.js";
+import { History } from "./history/history.js";
+import { localStorageOrNone, Outbox } from "./connection/outbox.js";
 import { showUnsentMessages, startUnsentMessages } from "./composer/unsent_messages.js";
 import { endWelcome, startWelcome } from "./composer/welcome.js";
 import { MemberLoader } from "./member_loader.js";
 import { Panel, startPanelToggle } from "./panel.js";
-import { keepZone } from "./dates.js";
 import { part, setText } from "./elements.js";
+import { arrivalTime, readPageData } from "./open/page_data.js";
 import { ReadPosition } from "./timeline/read_position.js";
 import { StatusLine } from "./composer/status_line.js";
 import { RoomState } from "./room_state.js";
+import { startRoomTools } from "./open/room_tools.js";
 import { failureWords, setFailures } from "./failures.js";
-import { titleOf, writeWords } from "./room_title.js";
 import { isInRoom } from "./threads/open_threads.js";
 import { Threads } from "./threads/threads.js";
+import { titleOf, writeWords } from "./room_title.js";
 import { setLookAlikes } from "./namesakes.js";
 import { Scroll } from "./timeline/scroll.js";
-import { checkAccess, CommandRefused, ConnectionLost, openSocket, RoomSocket } from "./connection/socket.js";
+import { CommandRefused, ConnectionLost } from "./connection/socket.js";
 import { RoomSync } from "./connection/room_sync.js";
+import { startJumps } from "./history/jumps.js";
 import { TimelineView } from "./timeline/timeline_view.js";
+import { TimelineWindow } from "./history/timeline_window.js";
 import { startKeyboardNavigation } from "./timeline/keyboard_navigation.js";
-import { removeRoom, setPresence, setRoomCounts, setRoomLine, setUnreadThreads } from "../maru/sidebar.js";
+import { setRoomCounts, setRoomLine, setRoomWorking } from "../maru/sidebar.js";
 import { gettext } from "../maru/translations.js";
 
 /** @typedef {import("./protocol.js").Command} Command */
 /** @typedef {import("./protocol.js").Frame} Frame */
 /** @typedef {import("./room_state.js").Change} Change */
+/** @typedef {import("./open/navigation.js").Screen} Screen */
+/** @typedef {import("./connection/socket.js").ConnectionState} ConnectionState */
 
-const data = JSON.parse(document.getElementById("room-data")?.textContent ?? "{}");
-const page = part(document, "[data-conversation]");
-const timelineElement = part(page, "[data-timeline]");
+/** What the open rooms of a window share.
+ * @typedef {{
+ *   shell: HTMLElement,
+ *   socket: import("./connection/socket.js").RoomSocket,
+ *   clock: import("./server_clock.js").Clock,
+ *   count: () => void,
+ *   showPresence: (user: string) => void,
+ * }} Shared */
 
-setLookAlikes(data.look_alikes);
-setFailures(data.failures);
-const state = new RoomState(data.state, data.seq, data.me, data.layout);
-state.apply({ type: "history.loaded", messages: [], runs: data.ended });
+export class OpenRoom {
+  #closed = new AbortController();
+  #begun = false;
+  #shown = false;
+  /** Changes that are not rendered, while the room is not shown. @type {Map<string, Change>} */
+  #unrendered = new Map();
+  /** The scroll position when the room was left; null at the end. @type {number | null} */
+  #scrollTop = null;
 
-const clock = new Clock();
-clock.addSample(data.now, performance.timeOrigin + responseTime());
-const count = startClock(document, clock);
-
-const threads = new Threads(
-  part(document, ".shell"),
-  timelineElement,
-  {
-    state,
-    handle: data.handle,
-    attempts: data.attempts,
-    count: () => count(),
-    apply: (frame) => roomSync.apply(frame),
-    join: () => void roomSync.join(),
-    request: (command) => socket.request(command),
-    send: (command) => socket.send(command),
-    outbox: () => outbox,
-    showError,
-    findMembers: (words) => memberLoader.find(words),
-    unusable: data.unusable,
-    pickEmoji: (anchor, onPick) => void emojiPicker.open(anchor, onPick),
-  },
-  data.unread,
-);
-const view = new TimelineView(timelineElement, state, {
-  handle: data.handle,
-  attempts: data.attempts,
-  count,
-  keepPlace: (change) => scroll.keep(change),
-  hint: (article, message) => threads.hint(article, message),
-});
-const memberLoader = new MemberLoader(state, (members) => {
-  roomSync.apply({ type: "members.loaded", members });
-  composer.picker.refresh();
-});
-const panel = new Panel(part(document, "#panel"), state, data.roles, memberLoader);
-const statusLine = new StatusLine(part(page, "[data-line]"), page, nameOf);
-const scroll = new Scroll(part(page, "[data-scroll]"), part(page, "[data-newer]"), () => readPosition.schedule());
-const readPosition = new ReadPosition({ seen: seqInView, send: sendRead, sent: 0 });
-
-const socket = new RoomSocket({
-  open: openSocket,
-  onFrame: (frame) => receive(frame),
-  onState: (connection) => onConnection(connection),
-  checkAccess,
-  isVisible: () => !document.hidden,
-});
-const roomSync = new RoomSync(state, {
-  request: (command) => socket.request(command),
-  show,
-  refused: onJoinRefused,
-});
-const outbox = new Outbox({
-  key: `maru.outbox.${data.me}.${state.room.id}`,
-  storage: localStorageOrNone(),
-  send: ({ client_id, text, personas, reply_to = null, also_in_room }) =>
-    socket.request({
-      type: "message.send",
-      room: state.room.id,
-      client_id,
-      text,
-      reply_to,
-      personas,
-      mentions_first: true,
-      ...(reply_to ? { also_in_room } : {}),
-    }),
-  show(entries) {
-    const inRoom = entries.filter(({ reply_to }) => !reply_to);
-    scroll.keep(() => showUnsentMessages(part(page, "[data-outgoing]"), inRoom));
-    threads.showUnsent(entries);
-  },
-});
-const composer = new Composer(/** @type {HTMLFormElement} */ (part(page, "[data-composer]")), state, {
-  send(text, personas) {
-    endWelcome(page);
-    outbox.add(text, personas);
-    readPosition.release();
-    scroll.toEnd();
-  },
-  editLast: () => tools.editLast(),
-  pickEmoji: (anchor, onPick) => void emojiPicker.open(anchor, onPick),
-  typing: () => socket.send({ type: "member.type", room: state.room.id }),
-  findMembers: (words) => memberLoader.find(words),
-  unusable: data.unusable,
-  draft: draftOf(data.me, state.room.id),
-});
-
-/** @param {Frame} frame */
-function receive(frame) {
-  if (frame.type === "room.activity") return showActivity(frame);
-  if (frame.type === "room.removed") return showRemoved(frame);
-  if (frame.type === "run.started" && frame.run?.started_at) clock.addSample(frame.run.started_at);
-  roomSync.receive(frame);
-}
-
-/** @param {Change[]} changes @param {Frame} frame */
-function show(changes, frame) {
-  // New text of answers changes the page in the next animation frame.
-  if (changes.every(({ what }) => what === "text")) view.show(changes, frame);
-  else scroll.keep(() => view.show(changes, frame), addedByOthers(frame));
-  threads.show(changes, frame);
-  const seen = new Set(changes.map(({ what }) => what));
-  if (seen.has("everything")) showFullState();
-  if (seen.has("room")) showRoom();
-  // Both: a new name may be like that of a person and of a persona, and then their handles are shown.
-  if (seen.has("people") || seen.has("personas")) {
-    panel.showPeople();
-    showPersonas();
-    if (state.room.direct) showRoom();
+  /** @param {Screen} screen @param {Shared} shared */
+  constructor(screen, shared) {
+    const { main } = screen;
+    const data = readPageData(main);
+    this.screen = screen;
+    this.shared = shared;
+    this.page = part(main, "[data-conversation]");
+    this.timeline = part(this.page, "[data-timeline]");
+    setLookAlikes(data.look_alikes);
+    setFailures(data.failures);
+    this.state = new RoomState(data.state, data.seq, data.me, data.layout);
+    this.state.apply({ type: "history.loaded", messages: [], runs: data.ended });
+    this.id = this.state.room.id;
+    shared.clock.addSample(data.now, arrivalTime());
+    this.#makeParts(data);
+    this.#start();
+    this.threads.begin(data.thread);
   }
-  if (seen.has("pins")) panel.showPins();
-  if (seen.has("everything") || seen.has("message")) void votes.load();
-  if (seen.has("run")) showRuns(frame);
-  if (seen.has("rights")) void roomSync.join({ fullState: true });
-  for (const change of changes) {
-    if (change.what === "typing" && change.user !== state.me) statusLine.typing(change.user);
-    if (change.what === "presence") setPresence(change.user, state.online.has(change.user));
+
+  /** @param {any} data of the page */
+  #makeParts(data) {
+    const { page, state, shared } = this;
+    const { signal } = this.#closed;
+    const { handle, attempts } = data;
+    this.threads = this.#makeThreads(data);
+    this.view = new TimelineView(this.timeline, state, {
+      handle,
+      attempts,
+      count: shared.count,
+      keepPlace: (change) => this.scroll.keep(change),
+      hint: (article, message) => this.threads.hint(article, message),
+    });
+    this.memberLoader = new MemberLoader(state, (members) => {
+      this.sync.apply({ type: "members.loaded", members });
+      this.composer.picker.refresh();
+    });
+    this.panel = new Panel(/** @type {HTMLElement} */ (this.screen.aside), state, data.roles, this.memberLoader);
+    this.statusLine = new StatusLine(part(page, "[data-line]"), page, (user) => this.#nameOf(user));
+    this.announcer = new Announcer(page);
+    this.scroll = new Scroll(part(page, "[data-scroll]"), part(page, "[data-newer]"), {
+      onMove: () => this.#onMove(),
+      reachesEnd: () => this.window.reachesEnd,
+      toNewest: () => void this.#toNewest(),
+    });
+    this.history = new History(state, (frame) => this.sync.apply(frame));
+    this.window = new TimelineWindow(this.view, this.scroll, this.history);
+    this.readPosition = new ReadPosition({
+      seen: () => this.#seqInView(),
+      send: (seq) => this.#sendRead(seq),
+      sent: data.read_seq,
+      signal,
+    });
+    this.sync = new RoomSync(state, {
+      request: (command) => shared.socket.request(command),
+      show: (changes, frame) => this.#show(changes, frame),
+      refused: (error) => this.#onJoinRefused(error),
+    });
+    this.outbox = this.#makeOutbox();
+    this.composer = this.#makeComposer(data.unusable);
   }
-  if (frame.type === "message.created") onMessage(frame);
-  if (frame.type === "message.updated" || frame.type === "message.deleted") showLastMessage();
-  if (frame.type !== "room.snapshot" && threads.shows(frame)) announce(sentenceFor(frame, state));
-}
 
-function showFullState() {
-  showRoom();
-  showPersonas();
-  panel.showPeople();
-  panel.showPins();
-  const mayPost = state.permissions.has("post");
-  part(page, "[data-writing]").hidden = !mayPost;
-  part(page, "[data-reading]").hidden = mayPost || state.room.archived;
-  part(page, "[data-archived]").hidden = !state.room.archived;
-}
+  /** @param {any} data of the page */
+  #makeThreads({ handle, attempts, unusable, unread }) {
+    const { state, shared } = this;
+    const { signal } = this.#closed;
+    const page = {
+      state,
+      handle,
+      attempts,
+      unusable,
+      signal,
+      count: shared.count,
+      apply: (/** @type {Frame} */ frame) => this.sync.apply(frame),
+      join: () => void this.sync.join(),
+      request: (/** @type {Command} */ command) => shared.socket.request(command),
+      send: (/** @type {Command} */ command) => shared.socket.send(command),
+      outbox: () => this.outbox,
+      showError: (/** @type {unknown} */ error) => this.announcer.say(this.statusLine.commandFailed(error)),
+      findMembers: (/** @type {string} */ words) => this.memberLoader.find(words),
+      pickEmoji: (/** @type {HTMLElement} */ anchor, /** @type {(emoji: string) => void} */ onPick) =>
+        this.tools.pickEmoji(anchor, onPick),
+    };
+    return new Threads(shared.shell, this.screen, this.timeline, page, unread);
+  }
 
-function showRoom() {
-  const { topic } = state.room;
-  const name = titleOf(state);
-  setText(document, "[data-room-name]", name);
-  setText(document, "[data-room-topic]", topic);
-  part(document, "[data-room-topic]").hidden = !topic;
-  document.title = `${name} · Maru`;
-  composer.rename(writeWords(state));
-  composer.answers.show();
-  panel.showPersonas();
-}
+  #makeOutbox() {
+    const { state, id: room } = this;
+    return new Outbox({
+      key: `maru.outbox.${state.me}.${room}`,
+      storage: localStorageOrNone(),
+      send: ({ client_id, text, personas, reply_to = null, also_in_room }) =>
+        this.shared.socket.request({
+          type: "message.send",
+          room,
+          client_id,
+          text,
+          reply_to,
+          personas,
+          mentions_first: true,
+          ...(reply_to ? { also_in_room } : {}),
+        }),
+      show: (entries) => {
+        const inRoom = entries.filter(({ reply_to }) => !reply_to);
+        this.scroll.keep(() => showUnsentMessages(part(this.page, "[data-outgoing]"), inRoom));
+        this.threads.showUnsent(entries);
+      },
+    });
+  }
 
-function showPersonas() {
-  panel.showPersonas();
-  composer.answers.list();
-  count();
-}
+  /** @param {string[]} unusable the personas that the reader may not ask */
+  #makeComposer(unusable) {
+    const { state, id: room } = this;
+    const { socket } = this.shared;
+    return new Composer(/** @type {HTMLFormElement} */ (part(this.page, "[data-composer]")), state, {
+      send: (text, personas) => {
+        endWelcome(this.page);
+        this.outbox.add(text, personas);
+        this.readPosition.release();
+        void this.#toNewest();
+      },
+      editLast: () => this.tools.editLast(),
+      pickEmoji: (anchor, onPick) => this.tools.pickEmoji(anchor, onPick),
+      typing: () => socket.send({ type: "member.type", room }),
+      findMembers: (words) => this.memberLoader.find(words),
+      unusable,
+      draft: draftOf(state.me, room),
+      signal: this.#closed.signal,
+    });
+  }
 
-/** @param {Frame} frame */
-function showRuns(frame) {
-  panel.showWork();
-  if (frame.type === "run.completed") panel.count(frame.run);
-  const { replaces, answer, error } = frame.run ?? {};
-  if (frame.type === "run.failed" && replaces && !answer) statusLine.notice(failureWords(error));
-  count();
-}
+  #start() {
+    const { timeline, page, shared } = this;
+    const { signal } = this.#closed;
+    startPanelToggle(shared.shell, this.screen, signal);
+    startKeyboardNavigation(timeline);
+    this.tools = startRoomTools(this, {
+      tell: this.tell,
+      apply: (frame) => this.#show(this.state.apply(frame), frame),
+      signal,
+    });
+    startJumps(this, this.tell);
+    startWelcome(page, this.composer.field);
+    startUnsentMessages(part(page, "[data-outgoing]"), this.outbox, this.composer);
+    this.panel.showToday();
+    this.panel.showWork();
+  }
 
-/** @param {Frame} frame */
-function onMessage({ message }) {
-  if (message.author.kind !== "user") return;
-  if (message.author.id === state.me) outbox.arrived(message.text, Boolean(message.thread));
-  if (!isInRoom(message)) return;
-  statusLine.stopped(message.author.id);
-  setRoomLine(state.room.id, `${message.author.name}: ${message.text.slice(0, 120)}`);
-  if (message.author.id !== state.me && document.hidden && scroll.atEnd) view.markUnread(message.id);
-}
+  /** Shows and announces a sentence. @param {string} sentence */
+  tell = (sentence) => {
+    this.statusLine.notice(sentence);
+    this.announcer.say(sentence);
+  };
 
-/** Shows the current last message in the sidebar after an edit or a deletion. */
-function showLastMessage() {
-  const last = state.lastMessage;
-  setRoomLine(state.room.id, last ? `${last.author.name}: ${last.text.slice(0, 120)}` : "");
-}
+  /** Shows the room, which is in the page now. */
+  show() {
+    this.#shown = true;
+    if (this.#begun) this.#resume();
+    else this.#begin();
+    for (const user of this.state.online) this.shared.showPresence(user);
+    this.panel.showWork();
+    this.#onMove();
+    this.shared.count();
+  }
 
-/** @param {Frame} frame @returns {number} */
-function addedByOthers({ type, message }) {
-  const isNew = type === "message.created" && !message.replaces;
-  return isNew && isInRoom(message) && message.author.id !== state.me ? 1 : 0;
-}
+  #begin() {
+    this.#begun = true;
+    const target = location.hash && document.getElementById(location.hash.slice(1));
+    this.scroll.begin(target || this.timeline.querySelector("[data-unread]"));
+  }
 
-/** @param {Frame} frame */
-function showActivity({ room, unread, mentions, threads: count = 0 }) {
-  if (!room) return;
-  setRoomCounts(room, { unread, mentions });
-  setUnreadThreads(room, () => count);
-}
+  /** Renders what has changed while the room was not shown. */
+  #resume() {
+    this.scroll.box.scrollTop = this.#scrollTop ?? 0;
+    const changes = [...this.#unrendered.values()];
+    this.#unrendered.clear();
+    if (changes.length) this.#render(changes, { type: "room.shown" });
+    const [unread] = this.state.messagesAfter(this.readPosition.sent);
+    if (!unread || this.#scrollTop !== null) return;
+    this.view.markUnread(unread.id);
+    this.scroll.begin(this.timeline.querySelector("[data-unread]"));
+  }
 
-/** @param {Frame} frame */
-function showRemoved({ room }) {
-  if (!room) return;
-  removeRoom(room);
-  if (room === state.room.id) leave();
-}
+  #onMove() {
+    this.readPosition.schedule();
+    if (this.#shown) this.window.settle();
+  }
 
-function leave() {
-  threads.close({ push: false });
-  timelineElement.replaceChildren();
-  part(page, "[data-writing]").hidden = true;
-  part(page, "[data-reading]").hidden = true;
-  part(page, "[data-spoken]").textContent = ""; // may contain text of a message
-  part(document, ".shell").dataset.aside = "none";
-  part(document, ".room-head .header-actions").hidden = true;
-  statusLine.showEnd("gone");
-  announceNow(gettext("You no longer have access to this room."));
-}
+  /** Scrolls to the newest message, which may have to be loaded. */
+  async #toNewest() {
+    if (this.state.loaded.hasLater) await this.sync.join({ fullState: true });
+    if (!this.window.reachesEnd) this.window.showAround(null);
+    this.scroll.toEnd();
+  }
 
-/** @param {import("./connection/socket.js").ConnectionState} connection */
-function onConnection(connection) {
-  statusLine.connection(connection);
-  setPresence(state.me, connection === "open");
-  if (connection === "open") {
-    void roomSync.join();
-    void outbox.flush();
-  } else if (connection === "signed_out") {
-    announceNow(gettext("You are signed out. What you wrote is kept in this browser."));
-  } else if (connection === "waiting") {
-    announce(gettext("Reconnecting. What you write is kept."));
-  } else if (connection === "gone") {
-    leave();
+  /**
+   * Shows a message with its surroundings, wherever it is in the history of the room.
+   * @param {string} id @returns {Promise<boolean>} false if the message could not be loaded
+   */
+  async showMessage(id) {
+    if (!this.state.messages.has(id) && !(await this.history.jump({ around: id }))) return false;
+    if (!this.view.messages.includes(id)) this.window.showAround(id);
+    const article = part(this.timeline, `#message-${id}`);
+    this.scroll.begin(article);
+    article.focus({ preventScroll: true });
+    return true;
+  }
+
+  /** The room is still in the page. */
+  hide() {
+    this.readPosition.flush();
+    this.#shown = false;
+    this.#scrollTop = this.scroll.atEnd ? null : this.scroll.box.scrollTop;
+    this.composer.picker.close();
+    this.threads.close({ push: false });
+    this.view.removeUnreadLine();
+    this.announcer.clear();
+  }
+
+  /** The room will not be shown again. */
+  close() {
+    this.#closed.abort();
+  }
+
+  /** @param {Frame} frame of this room */
+  receive(frame) {
+    this.sync.receive(frame);
+  }
+
+  /** @param {Change[]} changes @param {Frame} frame */
+  #show(changes, frame) {
+    if (this.#shown) {
+      this.#render(changes, frame);
+      if (frame.type !== "room.snapshot" && this.threads.shows(frame)) this.announcer.say(sentenceFor(frame, this.state));
+    } else {
+      for (const change of changes) this.#unrendered.set(JSON.stringify(change), change);
+      this.#showElsewhere(changes);
+    }
+    if (changes.some(({ what }) => what === "rights")) void this.sync.join({ fullState: true });
+    if (frame.type === "message.created") this.#onMessage(frame);
+    if (frame.type === "run.completed") this.panel.count(frame.run);
+    if (frame.type === "message.updated" || frame.type === "message.deleted") this.#showLastMessage();
+  }
+
+  /** @param {Change[]} changes @param {Frame} frame */
+  #render(changes, frame) {
+    const follows = this.scroll.atEnd;
+    // New text of answers changes the page in the next animation frame.
+    if (changes.every(({ what }) => what === "text")) this.view.show(changes, frame);
+    else this.scroll.keep(() => this.view.show(changes, frame), this.#addedByOthers(frame));
+    this.threads.show(changes, frame);
+    const seen = new Set(changes.map(({ what }) => what));
+    if (seen.has("everything")) this.#showFullState();
+    if (seen.has("everything") && follows) void this.#toNewest();
+    if (seen.has("room")) this.#showRoom();
+    // Both: a new name may be like that of a person and of a persona, and then their handles are shown.
+    if (seen.has("people") || seen.has("personas")) {
+      this.panel.showPeople();
+      this.#showPersonas();
+      if (this.state.room.direct) this.#showRoom();
+    }
+    if (seen.has("pins")) this.panel.showPins();
+    if (seen.has("everything") || seen.has("message")) void this.tools.votes.load();
+    if (seen.has("run")) this.#showRuns(frame);
+    for (const change of changes) {
+      if (change.what === "typing" && change.user !== this.state.me) this.statusLine.typing(change.user);
+      if (change.what === "presence") this.shared.showPresence(change.user);
+    }
+    this.shared.count();
+  }
+
+  #showFullState() {
+    this.#showRoom();
+    this.#showPersonas();
+    this.panel.showPeople();
+    this.panel.showPins();
+    const mayPost = this.state.permissions.has("post");
+    part(this.page, "[data-writing]").hidden = !mayPost;
+    part(this.page, "[data-reading]").hidden = mayPost || this.state.room.archived;
+    part(this.page, "[data-archived]").hidden = !this.state.room.archived;
+  }
+
+  #showRoom() {
+    const { topic } = this.state.room;
+    const name = titleOf(this.state);
+    const { main } = this.screen;
+    setText(main, "[data-room-name]", name);
+    setText(main, "[data-room-topic]", topic);
+    part(main, "[data-room-topic]").hidden = !topic;
+    document.title = this.screen.title = `${name} · Maru`;
+    this.composer.rename(writeWords(this.state));
+    this.composer.answers.show();
+    this.panel.showPersonas();
+  }
+
+  #showPersonas() {
+    this.panel.showPersonas();
+    this.composer.answers.list();
+    this.shared.count();
+  }
+
+  /** @param {Frame} frame */
+  #showRuns({ type, run }) {
+    this.panel.showWork();
+    const isVersion = run?.replaces && !run.answer;
+    if (type === "run.failed" && isVersion) this.statusLine.notice(failureWords(run.error));
+  }
+
+  /** @param {Frame} frame */
+  #onMessage({ message }) {
+    if (message.author.kind !== "user") return;
+    if (message.author.id === this.state.me) this.outbox.arrived(message.text, Boolean(message.thread));
+    if (!isInRoom(message)) return;
+    this.statusLine.stopped(message.author.id);
+    setRoomLine(this.id, `${message.author.name}: ${message.text.slice(0, 120)}`);
+    if (message.author.id !== this.state.me && this.#shown && document.hidden && this.scroll.atEnd) this.view.markUnread(message.id);
+  }
+
+  /** Shows the current last message in the sidebar after an edit or a deletion. */
+  #showLastMessage() {
+    const last = this.state.lastMessage;
+    setRoomLine(this.id, last ? `${last.author.name}: ${last.text.slice(0, 120)}` : "");
+  }
+
+  /**
+   * Shows in the sidebar what happens in a room that is not shown: the server sends counts only for rooms that
+   * are not joined.
+   * @param {Change[]} changes
+   */
+  #showElsewhere(changes) {
+    if (changes.some(({ what }) => what === "run")) {
+      setRoomWorking(this.id, this.state.openRuns.some(({ state }) => state === "running"));
+    }
+    if (!changes.some(({ what }) => what === "message")) return;
+    const unread = this.state.messagesAfter(this.readPosition.sent);
+    const chip = `class="mention" data-handle="${this.view.handle}"`;
+    const mentions = unread.filter(({ html }) => html.includes(chip)).length;
+    setRoomCounts(this.id, { unread: unread.length, mentions });
+  }
+
+  /** @param {Frame} frame @returns {number} */
+  #addedByOthers({ type, message }) {
+    const isNew = type === "message.created" && !message.replaces;
+    return isNew && isInRoom(message) && message.author.id !== this.state.me ? 1 : 0;
+  }
+
+  /** The reader has lost the room. */
+  leave() {
+    const { main } = this.screen;
+    this.threads.close({ push: false });
+    this.timeline.replaceChildren();
+    part(this.page, "[data-writing]").hidden = true;
+    part(this.page, "[data-reading]").hidden = true;
+    this.announcer.clear(); // it may have the text of a message
+    part(main, ".room-head .header-actions").hidden = true;
+    if (this.#shown) this.shared.shell.dataset.aside = "none";
+    this.statusLine.showEnd("gone");
+    this.announcer.sayNow(gettext("You no longer have access to this room."));
+    this.close();
+  }
+
+  /** @param {ConnectionState} connection */
+  onConnection(connection) {
+    this.statusLine.connection(connection);
+    if (connection === "open") {
+      void this.sync.join();
+      void this.outbox.flush();
+      this.window.retry();
+    } else if (connection === "signed_out") {
+      this.announcer.sayNow(gettext("You are signed out. What you wrote is kept in this browser."));
+    } else if (connection === "waiting") {
+      this.announcer.say(gettext("Reconnecting. What you write is kept."));
+    } else if (connection === "gone") {
+      this.leave();
+    }
+  }
+
+  /** @param {unknown} error */
+  #onJoinRefused(error) {
+    if (error instanceof ConnectionLost || this.#closed.signal.aborted) return;
+    if (!(error instanceof CommandRefused)) throw error;
+    if (error.code === "not_found") return this.leave();
+    const { socket } = this.shared;
+    setTimeout(() => socket.state === "open" && this.sync.join(), (error.retryAfter ?? 3) * 1000);
+  }
+
+  /** @param {string} user @returns {string} */
+  #nameOf(user) {
+    return this.state.members.get(user)?.name ?? "";
+  }
+
+  /** @returns {number} the seq of the last message in view; 0 while the room is not shown */
+  #seqInView() {
+    if (!this.#shown) return 0;
+    if (this.scroll.atEnd) return this.state.seq;
+    return Number(this.scroll.lastSeen(this.view.articles)?.dataset.seq ?? 0);
+  }
+
+  /** @param {number} seq @returns {boolean} */
+  #sendRead(seq) {
+    if (!this.shared.socket.send({ type: "room.read", room: this.id, seq })) return false;
+    if (this.scroll.atEnd) setRoomCounts(this.id, { unread: 0, mentions: 0 });
+    return true;
   }
 }
-
-/** @param {unknown} error */
-function onJoinRefused(error) {
-  if (error instanceof ConnectionLost) return;
-  if (!(error instanceof CommandRefused)) throw error;
-  if (error.code === "not_found") leave();
-  else setTimeout(() => socket.state === "open" && roomSync.join(), (error.retryAfter ?? 3) * 1000);
-}
-
-threads.begin(data.thread);
-startUnsentMessages(part(page, "[data-outgoing]"), outbox, composer);
-
-/** @param {unknown} error of a failed command */
-function showError(error) {
-  if (!(error instanceof ConnectionLost) && !(error instanceof CommandRefused)) throw error;
-  const lost = gettext("The connection was lost. Try again after it is restored.");
-  const sentence = error instanceof CommandRefused ? error.message : lost;
-  tell(sentence);
-}
-
-/** Shows and announces a sentence. @param {string} sentence */
-function tell(sentence) {
-  statusLine.notice(sentence);
-  announce(sentence);
-}
-
-/** Moves the read position before a message. @param {import("./protocol.js").Message} message */
-async function markUnread({ id, seq }) {
-  readPosition.hold();
-  const { unread, mentions } = await callApi("PUT", `/rooms/${state.room.id}/read`, { seq: seq - 1 });
-  scroll.keep(() => view.moveUnreadLine(id));
-  setRoomCounts(state.room.id, { unread, mentions });
-}
-
-/** Announces a sentence through the screen reader. @param {string} sentence */
-function announce(sentence) {
-  if (sentence) part(page, "[data-spoken]").textContent = sentence;
-}
-
-/** Announces a sentence at once; it interrupts the screen reader. @param {string} sentence */
-function announceNow(sentence) {
-  part(page, "[data-alert]").textContent = sentence;
-}
-
-/** @param {string} user @returns {string} */
-function nameOf(user) {
-  return state.members.get(user)?.name ?? "";
-}
-
-/** @returns {number} the seq of the last message in view */
-function seqInView() {
-  if (scroll.atEnd) return state.seq;
-  return Number(scroll.lastSeen(view.articles)?.dataset.seq ?? 0);
-}
-
-/** @param {number} seq @returns {boolean} */
-function sendRead(seq) {
-  if (!socket.send({ type: "room.read", room: state.room.id, seq })) return false;
-  if (scroll.atEnd) setRoomCounts(state.room.id, { unread: 0, mentions: 0 });
-  return true;
-}
-
-/** @returns {number} milliseconds from the start of this page to the server's first byte */
-function responseTime() {
-  const [entry] = performance.getEntriesByType("navigation");
-  return entry instanceof PerformanceNavigationTiming ? entry.responseStart : performance.now();
-}
-
-/** @returns {Storage | null} */
-function localStorageOrNone() {
-  try {
-    return localStorage;
-  } catch {
-    return null; // not permitted: unsent messages are lost with the page
-  }
-}
-
-startPanelToggle(part(document, ".shell"));
-startKeyboardNavigation(timelineElement);
-const actions = { request: (/** @type {Command} */ command) => socket.request(command), showError };
-startAnswerButtons(timelineElement, view, actions);
-const emojiPicker = new EmojiPicker(part(page, "[data-emoji-picker]"), tell);
-const tools = startMessageTools(timelineElement, view, {
-  ...actions,
-  quote: (text) => composer.quote(text),
-  pickEmoji: (anchor, onPick) => void emojiPicker.open(anchor, onPick),
-});
-startMessageLinks(state);
-startVersions(timelineElement, view, showError);
-const votes = startVotes(view, { apply: (frame) => show(state.apply(frame), frame), showError });
-void votes.load();
-startMessageMenu(part(page, "[data-message-menu]"), timelineElement, view, { ...actions, tell, markUnread });
-startCopyButtons(timelineElement, (article) => view.messageOf(article)?.text ?? "");
-startEarlierMessages(timelineElement, ({ articles, data: { state: earlier, ended } }, put) => {
-  state.apply({ type: "history.loaded", messages: earlier.messages, runs: ended, members: earlier.members });
-  scroll.keep(() => {
-    put();
-    view.register(articles);
-  });
-});
-startWelcome(page, /** @type {HTMLTextAreaElement} */ (part(page, "#composer-text")));
-panel.showToday();
-panel.showWork();
-count();
-keepZone();
-const target = location.hash && document.getElementById(location.hash.slice(1));
-scroll.begin(target || timelineElement.querySelector("[data-unread]"));
-addEventListener("offline", () => socket.disconnect());
-addEventListener("online", () => socket.reconnectOrPing());
-addEventListener("pageshow", () => socket.reconnectOrPing());
-document.addEventListener("visibilitychange", () => document.hidden || socket.reconnectOrPing());
-socket.connect();

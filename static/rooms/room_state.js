@@ -7,6 +7,7 @@
 // lost, repeated or reordered.
 
 import { Gap } from "./gap.js";
+import { LoadedMessages } from "./history/loaded_messages.js";
 import { Rights } from "./timeline/rights.js";
 import { withPin, withStep, withVersion } from "./room_parts.js";
 import { isInRoom, OpenThreads } from "./threads/open_threads.js";
@@ -47,11 +48,8 @@ export class RoomState extends Rights {
   #unknownMembers = 0;
   /** @type {Map<string, Persona>} */
   personas = new Map();
-  /** The messages that the room shows, in timeline order. @type {Map<string, Message>} */
-  messages = new Map();
+  loaded = new LoadedMessages();
   threads = new OpenThreads();
-  /** Whether the last full state had the room's first message. */
-  messagesComplete = true;
   /** The text of streaming answers, by message. @type {Map<string, LiveText>} */
   live = new Map();
   /** Streaming answers that stand before the loaded messages; their deltas are ignored. @type {Set<string>} */
@@ -95,7 +93,18 @@ export class RoomState extends Rights {
     if (frame.seq > this.seq + 1) throw new Gap(true);
     const changes = this.#applyDurable(frame);
     this.seq = frame.seq;
+    this.loaded.remember(frame);
     return changes;
+  }
+
+  /** A part of the messages that the room shows, without gaps, in timeline order. */
+  get messages() {
+    return this.loaded.messages;
+  }
+
+  /** Whether `messages` begins with the room's first message. */
+  get messagesComplete() {
+    return this.loaded.complete;
   }
 
   /** The position for `room.join`: the server sends only the events and deltas after it. */
@@ -105,6 +114,12 @@ export class RoomState extends Rights {
       after: this.seq,
       live: Object.fromEntries(started.map(([id, { attempt, seq }]) => [id, [attempt, seq]])),
     };
+  }
+
+  /** The messages of others after a seq, which are not deleted. @param {number} seq @returns {Message[]} */
+  messagesAfter(seq) {
+    const others = [...this.messages.values()].filter(({ author }) => author.id !== this.me);
+    return others.filter((message) => message.seq > seq && !message.deleted);
   }
 
   /** @param {string} id @returns {Message | undefined} a message of the room or of an open thread */
@@ -147,9 +162,8 @@ export class RoomState extends Rights {
     // The messages of open threads follow those of the room, and begin with an older one.
     const [first] = fullState.messages;
     const inRoom = fullState.messages.filter((each) => isInRoom(each) && each.seq >= first.seq);
-    this.messages = new Map(inRoom.map((message) => [message.id, message]));
+    this.loaded.replace(inRoom, fullState.messages_complete);
     this.threads.replace(fullState.messages);
-    this.messagesComplete = fullState.messages_complete;
     this.pins = fullState.pins ?? [];
     for (const run of this.openRuns) this.runs.delete(run.id);
     for (const run of fullState.runs) this.runs.set(run.id, run);
@@ -221,13 +235,23 @@ export class RoomState extends Rights {
     return this.message(message)?.status === "streaming";
   }
 
-  /** @param {Frame} frame @returns {Change[]} */
-  #applyHistory({ messages, runs, members }) {
+  /**
+   * Adds a part of the history. Without a `place`, only the ended runs of known answers are added.
+   * @param {Frame} frame @returns {Change[]}
+   */
+  #applyHistory({ place, messages, runs, members, earlier, later, seq }) {
     this.#addMembers(members ?? []); // the authors of the messages
-    const later = [...this.messages];
-    this.messages = new Map([...messages.map((/** @type {Message} */ m) => [m.id, m]), ...later]);
     for (const run of runs) if (!this.runs.has(run.id)) this.runs.set(run.id, run);
-    return [];
+    if (!place) return [];
+    const shown = this.messages;
+    this.loaded.extend({ place, messages, earlier, later });
+    for (const { id, status } of shown.values()) {
+      if (status === "streaming" && !this.message(id)) this.#notLoaded.add(id);
+    }
+    for (const id of this.messages.keys()) this.#notLoaded.delete(id);
+    for (const event of this.loaded.eventsAfter(seq)) this.#applyDurable(event);
+    for (const id of this.live.keys()) if (!this.message(id)) this.live.delete(id);
+    return [{ what: "history" }];
   }
 
   /** @param {{message: string, value: number}[]} votes @returns {Change[]} */
@@ -275,12 +299,14 @@ export class RoomState extends Rights {
     const replaced = isNew && message.replaces;
     const isLoaded = replaced ? this.messages.has(replaced) : isNew || this.messages.has(message.id);
     const inRoom = isInRoom(message) && isLoaded;
-    if (!this.threads.put(type, message) && !inRoom) {
-      if (replaced) this.#notLoaded.add(message.id);
-      return changes; // other changes of messages that are not loaded are ignored
+    const inThread = this.threads.put(type, message);
+    if (inRoom && replaced) this.loaded.messages = withVersion(this.messages, replaced, message);
+    const isMissing = inRoom && !replaced && !this.loaded.set(message);
+    if (!inThread && (!inRoom || isMissing)) {
+      if (replaced || isMissing) this.#notLoaded.add(message.id);
+      // Other changes of messages that are not loaded are ignored.
+      return isMissing ? [...changes, { what: "later" }] : changes;
     }
-    if (inRoom && replaced) this.messages = withVersion(this.messages, replaced, message);
-    else if (inRoom) this.messages.set(message.id, message);
     if (message.status !== "streaming") this.live.delete(message.id);
     return [...changes, { what: "message", message: message.id }];
   }
@@ -290,7 +316,7 @@ export class RoomState extends Rights {
   #update(frame, what, fields) {
     const id = frame.message;
     const message = this.messages.get(id);
-    if (message) this.messages.set(id, { ...message, ...fields });
+    if (message) this.loaded.set({ ...message, ...fields });
     this.threads.update(id, fields, frame);
     return this.message(id) || what === "thread" ? [{ what, message: id }] : [];
   }

@@ -25,6 +25,7 @@ PARTS: Final = {
     "connections": "tests.bench.fanout.connections",
     "joins": "tests.bench.fanout.joins",
     "breakdown": "tests.bench.latency.breakdown",
+    "browser": "tests.bench.pages.browser",
     "runs": "tests.bench.runs.production",
     "starts": "tests.bench.runs.starts",
     "page": "tests.bench.pages.page",

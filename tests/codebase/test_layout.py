@@ -38,6 +38,9 @@ LAYERS = {"api", "login", "models", "services", "views", "pages"}
 """Folders whose modules share the name of their subject: api/rooms.py, services/rooms.py."""
 LONGER_FILES = {
     "ARCHITECTURE.md": "each decision in a few sentences",
+    "static/rooms/room.js": "what an open room connects",
+    "static/rooms/room_state.js": "every event of a room",
+    "static/rooms/timeline/timeline_view.js": "every change of a timeline",
     "tests/rooms/fanout/membership_machine.py": "one state machine",
     "tests/security/test_audited.py": "every service and its audit entry",
     "tests/accounts/login/test_signing_in.py": "every kind of sign-in and refusal",

@@ -348,10 +348,13 @@ test("tool.started and tool.finished are one step", () => {
 test("earlier messages are inserted before the others", () => {
   const state = streaming();
 
-  state.apply({ type: "history.loaded", messages: [message("old")], runs: [run({ id: "old-run" })] });
+  const runs = [run({ id: "old-run", answer: "old", state: "completed" })];
+  const part = { place: "before", messages: [message("old")], earlier: true, later: true, seq: state.seq };
+  state.apply({ type: "history.loaded", ...part, runs });
 
   assert.deepEqual([...state.messages.keys()], ["old", "answer"]);
   assert.ok(state.runs.has("old-run"));
+  assert.equal(state.messagesComplete, false);
 });
 
 test("the snapshot sets the users who are online", () => {

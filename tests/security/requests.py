@@ -64,6 +64,7 @@ PAGES: dict[str, dict[str, str]] = {
     "rooms:create": {"name": "x", "privacy": "private", "personas": "{persona}"},
     "rooms:room": {},
     "rooms:message": {},
+    "rooms:history": {},
     "rooms:post": {"text": "hi", "client_id": str(uuid4())},
     "rooms:thread": {},
     "rooms:thread_data": {},

@@ -69,6 +69,7 @@ ALLAUTH: dict[str, set[str]] = {
 ID_PARAMETERS = {"team", "actor", "room", "around", "thread"}
 OTHER_PARAMETERS = {
     *("before", "after", "limit", "cursor", "joinable"),  # a position in a list
+    *("at", "on"),  # a position in the messages of a room
     *("page", "open", "archived", "invited", "personas"),  # the page of a list
     "q",  # the words that a list is searched for
     *("action", "since", "until"),  # a filter of visible objects

@@ -1,8 +1,9 @@
 """Serves static files in front of Django, without session, middleware or database."""
 
 import fcntl
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from http import HTTPStatus
+from typing import Any, Final
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -10,14 +11,14 @@ from django.contrib.staticfiles import finders
 from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.management import call_command
 from whitenoise.base import WhiteNoise
-from whitenoise.responders import Response
-from whitenoise.storage import CompressedManifestStaticFilesStorage
 
+from maru.assets.storages import HASH, SourceFiles
 
-class CollectedFiles(CompressedManifestStaticFilesStorage):  # type: ignore[misc]  # has no types
-    """Static files with hashed names; imports between JS modules use the hashed names."""
+Answer = tuple[int, Iterable[tuple[str, str]], bytes]
+"""Status, headers and body of a response."""
 
-    support_js_module_import_aggregation = True
+_READS: Final = frozenset({"GET", "HEAD"})
+_IMMUTABLE: Final = "max-age=315360000, public, immutable"
 
 
 def collect_missing() -> None:
@@ -49,8 +50,8 @@ def _paths() -> Iterator[str]:
 class StaticFiles:
     """An ASGI application that serves static files and passes all other requests to `app`.
 
-    The embedded profile serves the source folders and checks files at each request. Production
-    serves the collected folder with hashed names.
+    A file whose name has the hash of its content is immutable. Production serves the collected
+    folder. The embedded profile serves the source folders, and bundles that it builds from them.
     """
 
     def __init__(self, app: Any) -> None:
@@ -60,7 +61,7 @@ class StaticFiles:
             autorefresh=settings.EMBEDDED,
             max_age=0,
             allow_all_origins=False,
-            immutable_file_test=r"\.[0-9a-f]{12}\.",
+            immutable_file_test=HASH.pattern,
             add_headers_function=_add_nosniff,
         )
         for folder in _folders():
@@ -74,32 +75,55 @@ class StaticFiles:
         if answer is None:
             await self._app(scope, receive, send)
             return
-        response, body = answer
-        await send(
-            {
-                "type": "http.response.start",
-                "status": response.status,
-                "headers": [
-                    (name.lower().encode(), value.encode()) for name, value in response.headers
-                ],
-            }
-        )
+        status, headers, body = answer
+        encoded = [(name.lower().encode(), value.encode()) for name, value in headers]
+        await send({"type": "http.response.start", "status": status, "headers": encoded})
         await send({"type": "http.response.body", "body": body})
 
-    def _answer(self, scope: dict[str, Any]) -> tuple[Response, bytes] | None:
-        find = self._files.find_file if self._files.autorefresh else self._files.files.get
-        file = find(scope["path"])
-        if file is None:
-            return None
+    def _answer(self, scope: dict[str, Any]) -> Answer | None:
         headers = {
             f"HTTP_{name.decode().upper().replace('-', '_')}": value.decode("latin-1")
             for name, value in scope["headers"]
         }
+        if (answer := _answer_from_sources(scope, headers)) is not None:
+            return answer
+        find = self._files.find_file if self._files.autorefresh else self._files.files.get
+        file = find(scope["path"])
+        if file is None:
+            return None
         response = file.get_response(scope["method"], headers)
         if response.file is None:
-            return response, b""
+            return response.status, response.headers, b""
         with response.file as opened:
-            return response, opened.read()
+            return response.status, response.headers, opened.read()
+
+
+def _answer_from_sources(scope: dict[str, Any], headers: dict[str, str]) -> Answer | None:
+    """Return the response for a hashed name in the embedded profile, or None.
+
+    An old hash gets the present content, which must not be cached under that name.
+    """
+    storage: Any = staticfiles_storage
+    path = scope["path"].removeprefix(settings.STATIC_URL)
+    match = HASH.search(path)
+    if match is None or not isinstance(storage, SourceFiles) or scope["method"] not in _READS:
+        return None
+    file = storage.read(HASH.sub("", path))
+    if file is None:
+        return None
+    is_current = match[1] == file.hash
+    is_compressed = bool(file.gzipped) and "gzip" in headers.get("HTTP_ACCEPT_ENCODING", "")
+    body = file.gzipped if is_compressed else file.body
+    found = [
+        ("Content-Type", file.content_type),
+        ("Content-Length", str(len(body))),
+        ("Cache-Control", _IMMUTABLE if is_current else "no-store"),
+        ("Vary", "Accept-Encoding"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+    if is_compressed:
+        found.append(("Content-Encoding", "gzip"))
+    return HTTPStatus.OK, found, b"" if scope["method"] == "HEAD" else body
 
 
 def _folders() -> list[str]:

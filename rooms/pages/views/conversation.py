@@ -1,6 +1,7 @@
 """The page of a room, and the form posts that replace the socket in a browser without scripts."""
 
 import re
+from datetime import date, datetime, time
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -9,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.dateparse import parse_date
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.audit.log import set_refusal
@@ -22,6 +24,7 @@ from rooms.pages.forms import MessageForm
 from rooms.pages.room import room_context
 from rooms.pages.sidebar import shell_context
 from rooms.pages.starters import starters
+from rooms.pages.views.history import seq_at
 from rooms.pages.views.last_team import remember_team
 from rooms.permissions import VIEW, access_room
 
@@ -32,7 +35,8 @@ _SEQ: Final = re.compile(r"[0-9]{1,18}")
 def room(request: HttpRequest, room_id: UUID) -> HttpResponse:
     """Show the room.
 
-    `?before=SEQ` shows an earlier part of its timeline, `?around=MESSAGE` the part with a message.
+    `?before=SEQ` shows an earlier part of its timeline, `?around=MESSAGE` the part with a message,
+    `?on=DATE` that with the first message of a day.
     `?starter=N` writes a question of the welcome into the composer, without scripts.
     """
     user = require_user(request)
@@ -171,6 +175,7 @@ def room_page(
 ) -> HttpResponse:
     """Return the page of a room, with the thread of a root beside its timeline."""
     around = request.GET.get("around", "")
+    on = _day(request.GET.get("on", ""))
     queries.name_direct_rooms(user, [here])
     aside = "thread" if thread else "open" if "panel" in request.GET else "auto"
     with timezone.override(_zone(request)):
@@ -180,13 +185,34 @@ def room_page(
                 user,
                 here,
                 before=before_in(request),
-                around=_message(here, around) if around else None,
+                around=_linked(here, around, on),
                 thread=thread,
             ),
             "aside_state": aside,
             **extra,
         }
         return render(request, "rooms/room.html", page, status=status)
+
+
+def _linked(here: Room, around: str, on: date | None) -> Message | None:
+    """Return the message that the page is shown around."""
+    if around:
+        return _message(here, around)
+    return _first_message(here, on) if on else None
+
+
+def _day(text: str) -> date | None:
+    try:
+        return parse_date(text)
+    except ValueError:
+        return None  # a day that its month does not have
+
+
+def _first_message(here: Room, day: date) -> Message | None:
+    """Return the first message of the day or later, else the last one."""
+    start = timezone.make_aware(datetime.combine(day, time.min))
+    messages, seq = here.messages.current(), seq_at(here, start)
+    return messages.filter(seq__gte=seq).order_by("seq").first() or messages.order_by("seq").last()
 
 
 def _message(here: Room, text: str) -> Message:

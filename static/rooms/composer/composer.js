@@ -27,13 +27,14 @@ export class Composer {
    *   editLast?: () => boolean,
    *   pickEmoji: (anchor: HTMLElement, onPick: (emoji: string) => void) => void,
    *   isMain?: boolean,
+   *   signal: AbortSignal,
    * }} callbacks `editLast` opens the editor of the reader's last message, and returns whether there is one;
    *   `isMain`: keys that are pressed while no element has the focus are for this composer
    */
   constructor(
     form,
     state,
-    { send, typing, findMembers, unusable, place, draft, editLast = () => false, pickEmoji, isMain = true },
+    { send, typing, findMembers, unusable, place, draft, editLast = () => false, pickEmoji, isMain = true, signal },
   ) {
     this.form = form;
     this.send = send;
@@ -51,7 +52,7 @@ export class Composer {
     form.addEventListener("click", (event) => event.target === form && this.field.focus());
     this.#startAtSign();
     this.#startEmoji(pickEmoji);
-    if (isMain) document.addEventListener("keydown", (event) => this.#onKeyElsewhere(event));
+    if (isMain) document.addEventListener("keydown", (event) => this.#onKeyElsewhere(event), { signal });
     this.#grow();
     this.answers.list();
   }

@@ -4,6 +4,7 @@
 
 import { planks } from "../../maru/avatars.js";
 import { fill, gettext } from "../../maru/translations.js";
+import { CommandRefused, ConnectionLost } from "../connection/socket.js";
 
 /** @typedef {import("../connection/socket.js").ConnectionState} Connection */
 
@@ -79,6 +80,15 @@ export class StatusLine {
       if (this.#notice === notice) this.#notice = [];
       this.#show();
     }, NOTICE_MS);
+  }
+
+  /** Shows why a command failed. @param {unknown} error @returns {string} the sentence */
+  commandFailed(error) {
+    if (!(error instanceof ConnectionLost) && !(error instanceof CommandRefused)) throw error;
+    const lost = gettext("The connection was lost. Try again after it is restored.");
+    const sentence = error instanceof CommandRefused ? error.message : lost;
+    this.notice(sentence);
+    return sentence;
   }
 
   #clearTrouble() {

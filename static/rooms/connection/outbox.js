@@ -154,3 +154,12 @@ function parsed(text) {
     return null;
   }
 }
+
+/** @returns {Storage | null} */
+export function localStorageOrNone() {
+  try {
+    return localStorage;
+  } catch {
+    return null; // not permitted: unsent messages are lost with the page
+  }
+}

@@ -35,7 +35,7 @@ export class RoomSync {
     this.now = now;
   }
 
-  /** Joins from the current position; with `fullState`, requests the whole state. `room.js` calls this after each
+  /** Joins from the current position; with `fullState`, requests the whole state. `OpenRoom` calls this after each
    * (re)connect. */
   async join({ fullState = false } = {}) {
     this.#joining = true;

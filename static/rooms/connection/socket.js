@@ -3,7 +3,7 @@
 // and reconnects.
 //
 // A dead TCP connection raises no event in the browser, so three checks detect it:
-//   - the browser's `offline` event closes the connection at once (see room.js);
+//   - the browser's `offline` event closes the connection at once (see open_rooms.js);
 //   - a visible page pings after 4 s without a frame, and closes the connection after 6 s without an
 //     answer, so at most 10 s after the last frame. The status line shows it 1 s later;
 //   - `readyState` is read every 2 s and before every send: a socket in CLOSING (a close handshake

@@ -3,9 +3,11 @@
 
 import { part } from "../elements.js";
 
-const field = part(document, "[data-first-persona]");
-const list = document.querySelector("[data-finder][data-name=personas]");
-if (field && list) {
+/** Enables the form if it is in this part of the page. @param {ParentNode} root */
+export function startFirstPersona(root) {
+  const field = part(root, "[data-first-persona]");
+  const list = root.querySelector("[data-finder][data-name=personas]");
+  if (!field || !list) return;
   list.addEventListener("change", () => show(field, list));
   show(field, list);
 }

@@ -37,6 +37,7 @@ import { threadState } from "./thread_state.js";
  *   showError: (error: unknown) => void,
  *   findMembers: (words: string) => void,
  *   unusable: string[],
+ *   signal: AbortSignal,
  *   pickEmoji: (anchor: HTMLElement, onPick: (emoji: string) => void) => void,
  *   onRead: (root: string) => void,
  *   onFollow: (root: string, following: boolean, unread: number) => void,
@@ -62,8 +63,13 @@ export class ThreadPanel {
     const keepPlace = (/** @type {() => void} */ change) => this.scroll.keep(change);
     const options = { handle: page.handle, attempts: page.attempts, count: page.count, keepPlace, prefix: "thread-" };
     this.view = new TimelineView(this.timeline, this.state, { ...options, thread: () => this.root });
-    this.scroll = new Scroll(part(aside, "[data-scroll]"), part(aside, "[data-newer]"), () => this.read.schedule());
-    this.read = new ReadPosition({ seen: () => this.#seen(), send: (seq) => this.#sendRead(seq), sent: 0 });
+    this.scroll = new Scroll(part(aside, "[data-scroll]"), part(aside, "[data-newer]"), {
+      onMove: () => this.read.schedule(),
+      reachesEnd: () => true,
+      toNewest: () => this.scroll.toEnd(),
+    });
+    const { signal } = page;
+    this.read = new ReadPosition({ seen: () => this.#seen(), send: (seq) => this.#sendRead(seq), sent: 0, signal });
     this.also = /** @type {HTMLInputElement} */ (part(aside, "[data-also]"));
     this.composer = this.#startComposer();
     const showError = (/** @type {unknown} */ error) => this.#showError(error);
@@ -166,6 +172,7 @@ export class ThreadPanel {
       editLast: () => this.tools.editLast(),
       pickEmoji: page.pickEmoji,
       isMain: false,
+      signal: this.page.signal,
     });
   }
 
@@ -291,11 +298,15 @@ export class ThreadPanel {
   }
 }
 
-/** @returns {HTMLElement} the panel of the page, made from its template if the server has rendered none */
-export function threadAside() {
-  const known = document.getElementById("thread");
-  if (known) return known;
+/**
+ * @param {Element[]} parts of the page of the room
+ * @returns {HTMLElement} the panel, made from its template and added to the parts if the server has rendered none
+ */
+export function threadAside(parts) {
+  const known = parts.find(({ id }) => id === "thread");
+  if (known instanceof HTMLElement) return known;
   const made = clone("thread");
   part(document, ".shell").append(made);
+  parts.push(made);
   return made;
 }

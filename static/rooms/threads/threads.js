@@ -25,22 +25,24 @@ export class Threads {
 
   /**
    * @param {HTMLElement} shell
+   * @param {import("../open/navigation.js").Screen} screen
    * @param {HTMLElement} timeline of the room
    * @param {Omit<Page, "onRead" | "onFollow">} page
    * @param {Record<string, number>} unread of the followed threads
    */
-  constructor(shell, timeline, page, unread) {
+  constructor(shell, screen, timeline, page, unread) {
     this.shell = shell;
+    this.screen = screen;
     this.timeline = timeline;
     this.page = page;
     this.unread = new UnreadThreads(page.state, page.handle, unread, (change) =>
       setUnreadThreads(page.state.room.id, (before) => before + change),
     );
-    const address = /** @type {HTMLAnchorElement | null} */ (document.querySelector("[data-panel-toggle]"));
+    const address = /** @type {HTMLAnchorElement | null} */ (screen.main.querySelector("[data-panel-toggle]"));
     this.address = new URL(address?.href ?? location.href).pathname;
     timeline.addEventListener("click", (event) => this.#onClick(event));
     timeline.addEventListener("keydown", (event) => this.#onKey(event));
-    addEventListener("popstate", () => this.#follow());
+    addEventListener("popstate", () => this.timeline.isConnected && this.#follow(), { signal: page.signal });
     // Before the handler of the panel, which then opens it in place of the thread.
     address?.addEventListener("click", () => {
       if (!this.root) return;
@@ -114,7 +116,7 @@ export class Threads {
   /** @returns {ThreadPanel} */
   #made() {
     if (this.#panel) return this.#panel;
-    const aside = threadAside();
+    const aside = threadAside(this.screen.parts);
     aside.addEventListener("click", (event) => {
       const link = /** @type {Element} */ (event.target).closest("[data-thread-close], [data-thread-back]");
       if (!link || opensElsewhere(event)) return;
@@ -160,6 +162,7 @@ export class Threads {
 
   /** Shows what the address of the page names, after Back or Forward. */
   #follow() {
+    if (!location.pathname.startsWith(this.address)) return; // another room will be shown
     const [, root] = /\/threads\/([0-9a-f-]{36})\/$/u.exec(location.pathname) ?? [];
     if (root) this.open(root, { push: false });
     else this.close({ push: false });

@@ -10,14 +10,19 @@ export class ReadPosition {
   #timer;
 
   /**
-   * @param {{seen: () => number, send: (seq: number) => boolean, sent: number}} options `seen` returns the
-   *   seq of the last message in view; `send` returns whether it could be sent
+   * @param {{seen: () => number, send: (seq: number) => boolean, sent: number, signal: AbortSignal}} options
+   *   `seen` returns the seq of the last message in view; `send` returns whether it could be sent
    */
-  constructor({ seen, send, sent }) {
+  constructor({ seen, send, sent, signal }) {
     this.seen = seen;
     this.send = send;
     this.#sent = sent;
-    document.addEventListener("visibilitychange", () => this.schedule());
+    document.addEventListener("visibilitychange", () => this.schedule(), { signal });
+  }
+
+  /** The seq up to which the reader has read. */
+  get sent() {
+    return this.#sent;
   }
 
   /** Sends no position until `release`: the reader has marked messages as unread. */
@@ -37,6 +42,12 @@ export class ReadPosition {
   /** Call this when the view has changed. */
   schedule() {
     if (document.visibilityState === "visible") this.#timer ??= setTimeout(() => this.#report(), WAIT_MS);
+  }
+
+  /** Reports at once: the reader leaves the room. */
+  flush() {
+    clearTimeout(this.#timer);
+    this.#report();
   }
 
   #report() {

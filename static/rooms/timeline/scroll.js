@@ -1,7 +1,7 @@
 // @ts-check
 // Keeps the scroll position: follows new messages if the reader is at the end; otherwise the visible messages do not move.
 
-import { fill, ngettext } from "../../maru/translations.js";
+import { fill, gettext, ngettext } from "../../maru/translations.js";
 import { part } from "../elements.js";
 
 const NEAR_PX = 48;
@@ -13,14 +13,16 @@ export class Scroll {
   /**
    * @param {HTMLElement} box that scrolls (column-reverse: scrollTop is 0 at the end and negative above)
    * @param {HTMLElement} newer the button that counts new messages
-   * @param {() => void} onMove called when the view has changed
+   * @param {{onMove: () => void, reachesEnd: () => boolean, toNewest: () => void}} callbacks `onMove` is called
+   *   when the view has changed; `reachesEnd` returns whether the newest message is in the box
    */
-  constructor(box, newer, onMove) {
+  constructor(box, newer, { onMove, reachesEnd, toNewest }) {
     this.box = box;
     this.newer = newer;
     this.onMove = onMove;
+    this.reachesEnd = reachesEnd;
     box.addEventListener("scroll", () => this.#onScroll(), { passive: true });
-    newer.addEventListener("click", () => this.toEnd());
+    newer.addEventListener("click", toNewest);
   }
 
   get atEnd() {
@@ -51,9 +53,10 @@ export class Scroll {
     const stays = this.#atEnd ? undefined : this.#firstInView();
     const before = stays?.getBoundingClientRect().top ?? 0;
     change();
+    this.#atEnd &&= this.reachesEnd(); // a jump has replaced the newest messages
     if (this.#atEnd) this.box.scrollTop = 0;
     else if (stays?.isConnected) this.box.scrollTop += stays.getBoundingClientRect().top - before;
-    if (!this.#atEnd && added) this.#setMissed(this.#missed + added);
+    if (!this.#atEnd) this.#setMissed(this.#missed + added);
     this.onMove();
   }
 
@@ -72,17 +75,17 @@ export class Scroll {
   }
 
   #onScroll() {
-    this.#atEnd = this.box.scrollTop > -NEAR_PX;
-    if (this.#atEnd) this.#setMissed(0);
+    this.#atEnd = this.box.scrollTop > -NEAR_PX && this.reachesEnd();
+    this.#setMissed(this.#atEnd ? 0 : this.#missed);
     this.onMove();
   }
 
   /** @param {number} count */
   #setMissed(count) {
     this.#missed = count;
-    this.newer.hidden = !count;
-    if (!count) return;
-    const words = fill(ngettext("%(count)s new", "%(count)s new", count), { count });
+    this.newer.hidden = !count && this.reachesEnd();
+    if (this.newer.hidden) return;
+    const words = count ? fill(ngettext("%(count)s new", "%(count)s new", count), { count }) : gettext("Newest messages");
     part(this.newer, "[data-newer-words]").textContent = words;
   }
 }

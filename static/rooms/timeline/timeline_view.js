@@ -32,6 +32,8 @@ import { setVotes } from "../tools/vote_view.js";
 /** @typedef {import("../protocol.js").Run} Run */
 
 const TRYING_AGAIN_MS = 2_000;
+const NEWEST = 16; // scrolling renders more
+const FIRST = ".timeline-day, .timeline-unread, .message";
 
 export class TimelineView {
   /** @type {Map<string, HTMLElement>} */
@@ -73,6 +75,11 @@ export class TimelineView {
     return [...this.timeline.querySelectorAll(/** @type {"article"} */ (".message"))];
   }
 
+  /** The ids of the messages that have elements, in their order. @returns {string[]} */
+  get messages() {
+    return this.articles.map((article) => this.#idOf(article)).filter((id) => this.#messages.has(id));
+  }
+
   /** Registers messages that the server has rendered. @param {HTMLElement[]} articles */
   register(articles) {
     for (const article of articles) {
@@ -93,7 +100,7 @@ export class TimelineView {
   /** @param {Change[]} changes @param {Frame} frame */
   show(changes, frame) {
     for (const change of changes) {
-      if (change.what === "everything") this.#showEverything();
+      if (change.what === "everything" || change.what === "history") this.#showEverything();
       else if (change.what === "message") this.#showMessage(change.message);
       else if (change.what === "text") this.#showText(change.message);
       else if (change.what === "reactions") this.#showReactions(this.#messages.get(change.message));
@@ -183,23 +190,72 @@ export class TimelineView {
     if (!article.querySelector(".message-tools")) article.append(clone("tools"));
   }
 
-  /** @param {string} id */
+  /** Renders messages on one side of those in the page. @param {"before" | "after"} side @param {string[]} ids */
+  add(side, ids) {
+    const first = side === "before" ? this.timeline.querySelector(FIRST) : null;
+    const made = ids.map((id) => this.#make(/** @type {Message} */ (this.state.messages.get(id))));
+    if (first) first.before(...made);
+    else for (const article of made) this.#place(article);
+    const { articles } = this;
+    const next = articles.slice(articles.indexOf(made.at(-1) ?? articles[0]) + 1).slice(0, 1);
+    arrange([...made, ...next], this.state.rules);
+    if (side === "after" && ids.includes(this.#lastId)) this.#showQueued();
+    this.count();
+  }
+
+  /** Removes the element of a message; the state keeps the message. @param {HTMLElement} article */
+  remove(article) {
+    this.#messages.delete(this.#idOf(article));
+    this.#answers.delete(article.dataset.runId ?? "");
+    article.remove();
+  }
+
+  /** A message without an element is rendered if it continues those in the page. @param {string} id */
   #showMessage(id) {
     const message = this.state.messages.get(id);
     if (!message) return; // of a thread
-    const waiting = this.#takeQueued(message);
     const known = this.#messages.get(id) ?? this.#takeVersion(message);
-    const article = known ?? waiting ?? makeMessage(speakerOf(this.state, message.author), this.state);
-    this.#messages.set(id, article);
+    if (!known && !this.#continuesPage(id)) return;
+    const article = known ?? this.#make(message);
+    if (known) this.#adopt(article, message);
+    else this.#place(article);
+    arrange(known ? [article] : [article, ...this.#after(article)], this.state.rules);
+  }
+
+  /** @param {string} id @returns {boolean} */
+  #continuesPage(id) {
+    const ids = [...this.state.messages.keys()];
+    const at = ids.indexOf(id);
+    return this.#isWhole || (at === 0 ? ids.length === 1 : this.#messages.has(ids[at - 1]));
+  }
+
+  /** A thread renders all its messages, a room those near the view. */
+  get #isWhole() {
+    return this.thread() !== null;
+  }
+
+  get #lastId() {
+    return [...this.state.messages.keys()].at(-1) ?? "";
+  }
+
+  /** @param {Message} message @returns {HTMLElement} its element, which may be that of a queued run */
+  #make(message) {
+    const waiting = this.#takeQueued(message);
+    const article = waiting ?? makeMessage(speakerOf(this.state, message.author), this.state);
+    this.#adopt(article, message);
+    return article;
+  }
+
+  /** Shows a message in an element. @param {HTMLElement} article @param {Message} message */
+  #adopt(article, message) {
+    this.#messages.set(message.id, article);
     if (message.run) {
       article.dataset.runId = message.run;
       this.#answers.set(message.run, article);
     }
     setIdentity(article, message, this.prefix);
     this.#addTools(article);
-    if (!known) this.#place(article);
     this.#fillIn(article, message);
-    arrange(known ? [article] : [article, ...this.#after(article)], this.state.rules);
   }
 
   /** Returns the element of a queued run; an answer that got replies stays, so its element is not taken. @param {Message} message */
@@ -268,7 +324,7 @@ export class TimelineView {
     const article = this.#answers.get(id) ?? this.#addQueued(run);
     if (!article) return;
     if (run.replaces && !run.answer && run.state !== "queued") this.#restore(article, id);
-    else if (run.state === "cancelled" && !run.answer) this.#remove(article, id);
+    else if (run.state === "cancelled" && !run.answer) this.#removeQueued(article, id);
     else this.#refresh(article);
     if (frame.type === "run.started" && run.attempt > 1) this.#showTryingAgain(article, run);
     this.#refreshRights();
@@ -295,6 +351,9 @@ export class TimelineView {
       this.#answers.set(run.id, shown);
       return shown;
     }
+    const last = this.#lastId;
+    const isEnd = this.#isWhole || (!this.state.loaded.hasLater && (!last || this.#messages.has(last)));
+    if (!isEnd) return undefined;
     const author = { kind: /** @type {const} */ ("persona"), id: run.persona, name: "", handle: "" };
     const article = makeMessage(speakerOf(this.state, author), this.state);
     article.id = `${this.prefix}message-${run.id}`;
@@ -306,7 +365,7 @@ export class TimelineView {
   }
 
   /** @param {HTMLElement} article @param {string} run */
-  #remove(article, run) {
+  #removeQueued(article, run) {
     const neighbour = article.previousElementSibling ?? article.nextElementSibling;
     const hadFocus = article.contains(document.activeElement);
     this.#answers.delete(run);
@@ -349,11 +408,7 @@ export class TimelineView {
       const replaced = this.#takeVersion(message);
       if (replaced) this.#messages.set(message.id, replaced);
     }
-    for (const [id, article] of this.#messages) {
-      if (this.state.messages.has(id)) continue;
-      article.remove();
-      this.#messages.delete(id);
-    }
+    for (const [id, article] of this.#messages) if (!this.state.messages.has(id)) this.remove(article);
     const open = new Set(this.state.openRuns.map(({ id }) => id));
     const kept = new Set(this.#messages.values());
     for (const [id, article] of this.#answers) {
@@ -363,10 +418,16 @@ export class TimelineView {
       this.#answers.delete(id);
     }
     for (const line of this.timeline.querySelectorAll("[data-day]")) line.remove();
-    for (const id of this.state.messages.keys()) this.#showMessage(id);
-    for (const run of this.state.openRuns) if (!run.answer) this.#refreshQueued(run);
-    this.#showEarlierLink();
+    const known = [...this.state.messages.keys()].filter((id) => this.#isWhole || this.#messages.has(id));
+    for (const id of known) this.#showMessage(id);
+    this.#showQueued();
+    if (!known.length) this.add("after", [...this.state.messages.keys()].slice(-NEWEST));
     arrange(this.articles, this.state.rules);
+  }
+
+  /** Shows the queued runs behind the newest message. */
+  #showQueued() {
+    for (const run of this.state.openRuns) if (!run.answer) this.#refreshQueued(run);
   }
 
   /** @param {Run} run */
@@ -375,12 +436,9 @@ export class TimelineView {
     if (article) this.#refresh(article);
   }
 
-  #showEarlierLink() {
-    const link = this.timeline.querySelector("[data-earlier]");
-    const [first] = this.state.messages.values();
-    if (!(link instanceof HTMLAnchorElement)) return;
-    link.hidden = this.state.messagesComplete;
-    if (first) link.search = `?before=${first.seq}`;
+  /** Removes the unread line: the reader leaves the room. */
+  removeUnreadLine() {
+    removeUnreadLine(this.timeline, this.state.rules);
   }
 
   /** Adds the unread line, or moves it there. @param {string} id of the first unread message */

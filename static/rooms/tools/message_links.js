@@ -3,29 +3,28 @@
 
 import { part } from "../elements.js";
 
-/** @typedef {import("../room_state.js").RoomState} RoomState */
+/** @typedef {import("../room.js").OpenRoom} OpenRoom */
 
-/** @param {RoomState} state */
-export function startMessageLinks(state) {
-  document.addEventListener("click", (event) => {
+/** @param {OpenRoom} room @param {AbortSignal} signal aborted when the room is closed */
+export function startMessageLinks(room, signal) {
+  const onClick = async (/** @type {MouseEvent} */ event) => {
     const link = /** @type {Element} */ (event.target).closest("a[href]:not([data-version-before], [data-version-after])");
     if (!(link instanceof HTMLAnchorElement) || event.defaultPrevented) return;
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
-    const article = loadedMessage(link, state.room.id);
-    if (!article) return;
+    const id = messageOf(link, room.id);
+    if (!id || !room.timeline.isConnected) return;
     event.preventDefault();
     closeCoveringPanel(link);
-    location.hash = article.id; // CSS marks the target
-    article.scrollIntoView({ block: "center" });
-    article.focus({ preventScroll: true });
-  });
+    if (await room.showMessage(id)) location.hash = `message-${id}`; // CSS marks the target
+    else location.assign(link.href);
+  };
+  document.addEventListener("click", onClick, { signal });
 }
 
-/** @param {HTMLAnchorElement} link @param {string} room @returns {HTMLElement | null} */
-function loadedMessage(link, room) {
-  if (link.origin !== location.origin) return null;
+/** @param {HTMLAnchorElement} link @param {string} room @returns {string | null} the id of a message of the room */
+function messageOf(link, room) {
   const [, id] = link.pathname.match(/^\/rooms\/[^/]+\/messages\/([^/]+)\/$/u) ?? [];
-  return id && link.pathname.startsWith(`/rooms/${room}/`) ? document.getElementById(`message-${id}`) : null;
+  return id && link.origin === location.origin && link.pathname.startsWith(`/rooms/${room}/`) ? id : null;
 }
 
 /** Closes the panel if it covers the timeline on a narrow screen. @param {HTMLAnchorElement} link in the panel */

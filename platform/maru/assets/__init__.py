@@ -1,0 +1,1 @@
+"""Static files: bundles of the style sheets and modules in `static/`, and hashed names."""

@@ -1,0 +1,18 @@
+// @ts-check
+// Reads what the page has for its room.
+
+/** @param {HTMLElement} main @returns {any} the data of the room; messages have the HTML that is in the timeline */
+export function readPageData(main) {
+  const data = JSON.parse(main.querySelector("#room-data")?.textContent ?? "{}");
+  for (const message of data.state.messages) {
+    message.html = main.querySelector(`#message-${message.id} [data-body]`)?.innerHTML ?? "";
+  }
+  return data;
+}
+
+/** @returns {number} when the first byte of the data of a room arrived, or later, in local time */
+export function arrivalTime() {
+  const [entry] = performance.getEntriesByType("navigation");
+  const isLoading = document.readyState !== "complete" && entry instanceof PerformanceNavigationTiming;
+  return performance.timeOrigin + (isLoading ? entry.responseStart : performance.now());
+}

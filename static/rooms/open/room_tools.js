@@ -1,0 +1,53 @@
+// @ts-check
+// Connects the tools of messages and of the composer with an open room.
+
+import { callApi } from "../connection/api.js";
+import { part } from "../elements.js";
+import { startAnswerButtons } from "../timeline/answer_buttons.js";
+import { startCopyButtons } from "../timeline/copy_buttons.js";
+import { startMessageTools } from "../timeline/message_tools.js";
+import { EmojiPicker } from "../tools/emoji_picker.js";
+import { startMessageLinks } from "../tools/message_links.js";
+import { startMessageMenu } from "../tools/message_menu.js";
+import { startVersions } from "../tools/versions.js";
+import { startVotes } from "../tools/votes.js";
+import { setRoomCounts } from "../../maru/sidebar.js";
+
+/** @typedef {import("../protocol.js").Command} Command */
+/** @typedef {import("../room.js").OpenRoom} OpenRoom */
+
+/**
+ * @param {OpenRoom} room
+ * @param {{tell: (sentence: string) => void, apply: (frame: import("../protocol.js").Frame) => void, signal: AbortSignal}} options
+ *   `tell` shows and announces a sentence
+ */
+export function startRoomTools(room, { tell, apply, signal }) {
+  const { timeline, view, page, shared } = room;
+  const showError = (/** @type {unknown} */ error) => room.announcer.say(room.statusLine.commandFailed(error));
+  const actions = { request: (/** @type {Command} */ command) => shared.socket.request(command), showError };
+  const emojiPicker = new EmojiPicker(part(page, "[data-emoji-picker]"), tell);
+  const pickEmoji = (/** @type {HTMLElement} */ anchor, /** @type {(emoji: string) => void} */ onPick) =>
+    void emojiPicker.open(anchor, onPick);
+  startAnswerButtons(timeline, view, actions);
+  startCopyButtons(timeline, (article) => view.messageOf(article)?.text ?? "");
+  startMessageLinks(room, signal);
+  startVersions(timeline, view, showError);
+  startMessageMenu(part(page, "[data-message-menu]"), timeline, view, {
+    ...actions,
+    tell,
+    markUnread: (message) => markUnread(room, message),
+  });
+  const quote = (/** @type {string} */ text) => room.composer.quote(text);
+  const { editLast } = startMessageTools(timeline, view, { ...actions, quote, pickEmoji });
+  const votes = startVotes(view, { apply, showError });
+  void votes.load();
+  return { editLast, pickEmoji, votes };
+}
+
+/** Moves the read position before a message. @param {OpenRoom} room @param {import("../protocol.js").Message} message */
+async function markUnread(room, { id, seq }) {
+  room.readPosition.hold();
+  const { unread, mentions } = await callApi("PUT", `/rooms/${room.id}/read`, { seq: seq - 1 });
+  room.scroll.keep(() => room.view.moveUnreadLine(id));
+  setRoomCounts(room.id, { unread, mentions });
+}

@@ -1,0 +1,1 @@
+"""Tests of the bundles of static files."""

@@ -1,0 +1,131 @@
+"""The bundles have every style sheet and module, and behave as the modules do."""
+
+import subprocess
+from collections.abc import Callable, Mapping
+from gzip import decompress
+from pathlib import Path
+
+import pytest
+from pytest_django import Settings
+
+from maru.assets import bundles, modules
+from maru.assets.storages import SourceFiles
+from tests.live import ROOT
+
+STATIC = ROOT / "static"
+TYPES = "rooms/protocol.js"
+"""Has no code."""
+
+
+def own_files(suffix: str) -> set[str]:
+    found = (path.relative_to(STATIC).as_posix() for path in STATIC.rglob(f"*{suffix}"))
+    return {path for path in found if not path.startswith("vendor/")}
+
+
+def test_bundles_have_every_style_sheet_and_module() -> None:
+    scripts, styles = (bundles.sources(name, STATIC) for name in (bundles.SCRIPT, bundles.STYLES))
+
+    assert own_files(".css") == {path for path in styles if not path.startswith("vendor/")}
+    assert own_files(".js") - {bundles.ALONE, TYPES} == {
+        path for path in scripts if not path.startswith("vendor/")
+    }
+    assert next(iter(styles)) == "css/base/tokens.css"
+    assert next(reversed(scripts)) == bundles.ENTRY
+
+
+def read(files: Mapping[str, str]) -> Callable[[str], str]:
+    return lambda path: files[path]
+
+
+def test_linked_modules_behave_as_modules() -> None:
+    files = {
+        "a/main.js": """
+import { double, Thing as Other, LIMIT } from "../b/parts.js";
+import {
+  later,
+} from "../b/more.js";
+
+console.log([double(2), new Other().name, LIMIT, await later(), typeof hidden].join(" "));
+""",
+        "b/parts.js": """// @ts-check
+/** Returns twice the number. @param {number} n @returns {import("./more.js").N} */
+export function double(n) {
+  return 2 * n;
+}
+const hidden = 1;
+export class Thing {
+  name = /** @type {string} */ ("thing");
+}
+export const LIMIT = hidden + 8;
+""",
+        "b/more.js": """import { double } from "./parts.js";
+async function work() {
+  return double(21);
+}
+export { work as later };
+""",
+    }
+
+    linked = modules.link(modules.order("a/main.js", read(files)), "bundles")
+
+    script = linked.replace("(() => {", "await (async () => {")  # for the `await` of this test
+    run = ["node", "--input-type=module", "--eval", script]
+    assert subprocess.run(run, capture_output=True, text=True, check=True).stdout == (
+        "4 thing 9 42 undefined\n"
+    )
+    assert "/**" not in linked
+
+
+def test_paths_of_dynamic_imports_are_relative_to_the_bundle() -> None:
+    files = {"rooms/maths.js": 'export const load = () => import("../vendor/katex/katex.js");\n'}
+
+    linked = modules.link(modules.order("rooms/maths.js", read(files)), "bundles")
+
+    assert 'import("../vendor/katex/katex.js")' in linked
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ('import * as all from "./b.js";\n', "import [*] as all"),
+        ('export { one } from "./b.js";\n', "export { one } from"),
+        ("export default 1;\n", "export default"),
+        ("export let count = 0;\n", "export let"),
+        ('import { a } from "./a.js";\n', "imports itself"),
+    ],
+)
+def test_unsupported_module_is_refused(text: str, error: str) -> None:
+    files = {"a.js": text, "b.js": "export const one = 1;\n"}
+
+    with pytest.raises(modules.CannotLink, match=error):
+        modules.link(modules.order("a.js", read(files)), "bundles")
+
+
+def test_name_follows_the_content_and_an_edit_needs_no_restart(
+    tmp_path: Path, settings: Settings
+) -> None:
+    (tmp_path / "css/base").mkdir(parents=True)
+    (tmp_path / "maru").mkdir()
+    for path in bundles.sources(bundles.STYLES, STATIC):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("")
+    (tmp_path / "chevron.svg").write_text("<svg></svg>")
+    sidebar = tmp_path / "css/base/sidebar.css"
+    sidebar.write_text('.row { background: url("../../chevron.svg"); }')
+    settings.STATICFILES_DIRS = [tmp_path]
+    storage = SourceFiles()
+
+    first = storage.url(bundles.STYLES)
+    file = storage.read(bundles.STYLES)
+
+    assert file is not None
+    assert first == f"/static/bundles/maru.{file.hash}.css"
+    assert decompress(file.gzipped) == file.body
+    assert b'url("/static/chevron.' in file.body
+    assert storage.url(bundles.STYLES) == first
+    sidebar.write_text(".row { color: red; }")
+    (tmp_path / "css/base/new.css").write_text(".new { color: blue; }")
+    second = storage.read(bundles.STYLES)
+    assert second is not None
+    assert b".new" in second.body
+    assert storage.url(bundles.STYLES) != first
