@@ -45,7 +45,7 @@ export class History {
       this.apply({ type: "history.loaded", place, ...part });
       return true;
     } catch {
-      return false; // offline, or the reader has lost the room: the socket tells
+      return false; // offline, or the reader has lost the room: the socket reports it
     }
   }
 }
