@@ -49,11 +49,14 @@ def room(request: HttpRequest, room_id: UUID) -> HttpResponse:
 
 @require_safe
 def message(request: HttpRequest, room_id: UUID, message_id: UUID) -> HttpResponse:
-    """The permanent address of a message: redirect to the part of the room that contains it."""
+    """The permanent address of a message: redirect to the part of the room or thread with it."""
     here = access_room(require_user(request), room_id, VIEW)
     found = here.messages.filter(pk=message_id).first()
     if found is None:
         raise NotFound
+    if not found.in_room:
+        page = reverse("rooms:thread", args=[room_id, found.thread_root_id])
+        return redirect(f"{page}#thread-message-{message_id}")
     room_page = reverse("rooms:room", args=[room_id])
     is_shown = found.replaced_by is None and queries.is_among_newest(here, found)
     part = "" if is_shown else f"?around={message_id}"

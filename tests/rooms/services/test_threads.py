@@ -310,6 +310,23 @@ def test_settings_page_sets_where_personas_answer(cast: Cast, client: Client) ->
     assert cast.refreshed().answers_in == AnswersIn.THREAD
 
 
+def test_permanent_address_of_a_reply_leads_to_its_thread(cast: Cast, client: Client) -> None:
+    client.force_login(cast.member)
+    root = say(cast, "root")
+    hidden, both = reply(cast, root, cast.owner), reply(cast, root, cast.owner, also_in_room=True)
+
+    ways = [
+        client.get(reverse("rooms:message", args=[cast.room.pk, each.pk])).headers["Location"]
+        for each in (hidden, both)
+    ]
+
+    thread = reverse("rooms:thread", args=[cast.room.pk, root.pk])
+    assert ways == [
+        f"{thread}#thread-message-{hidden.pk}",
+        f"{reverse('rooms:room', args=[cast.room.pk])}#message-{both.pk}",
+    ]
+
+
 def test_purge_deletes_threads_with_their_room(cast: Cast) -> None:
     reply(cast, say(cast, "root"), cast.owner)
 
