@@ -222,7 +222,7 @@ export class OpenRoom {
 
   #begin() {
     this.#begun = true;
-    const target = location.hash && document.getElementById(location.hash.slice(1));
+    const target = location.hash && this.timeline.querySelector(`#${CSS.escape(location.hash.slice(1))}`);
     this.scroll.begin(target || this.timeline.querySelector("[data-unread]"));
   }
 

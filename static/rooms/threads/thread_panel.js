@@ -97,6 +97,8 @@ export class ThreadPanel {
     this.#take(data);
     this.view.register(this.view.articles);
     this.#begun();
+    const linked = location.hash && this.timeline.querySelector(`#${CSS.escape(location.hash.slice(1))}`);
+    if (linked) this.scroll.begin(linked);
   }
 
   /** Shows a thread after its messages are loaded. @param {string} root */
