@@ -51,7 +51,9 @@ LONGER_FILES = {
 }
 """Longer files, each with the reason."""
 
-NOT_WRITTEN_BY_HAND = re.compile(r"/migrations/|/locale/|^static/vendor/|\.lock$|\.svg$|\.png$")
+NOT_WRITTEN_BY_HAND = re.compile(
+    r"/migrations/|/locale/|^static/vendor/|^tests/bench/results/|\.lock$|\.svg$|\.png$"
+)
 HARD_CODED_ROOM = "chat" + "_room"
 REGISTRY = re.compile(
     r"index.url|registry\s*[=:]|\bregistry\.|pypi\.org|pythonhosted|npmjs|\"resolved\":|/simple\b"

@@ -104,7 +104,13 @@ def readme_block() -> str:
         shown = [found[name] for name in row.figures]
         values = " · ".join("not measured" if f.value is None else f.show(f.value) for f in shown)
         goals = " · ".join(f.limit or "–" for f in shown)
-        lines.append(f"| {row.label} | {values} | {goals} |")
+        mark = " ¹" if any(load(part)["noise"] for part in row.part.split()) else ""
+        mark += " ²" if any(load(part)["quick"] for part in row.part.split()) else ""
+        lines.append(f"| {row.label}{mark} | {values} | {goals} |")
+    machine = load("fanout")["machine"]
+    where = f"{machine['cores']} cores, {machine['model']}, Python {machine['python']}"
+    marks = "¹ Other processes disturbed the machine. ² `--quick`: one round."
+    lines += ["", f"{where}, {machine['date'][:10]}. {marks}"]
     return "\n".join(lines)
 
 
