@@ -154,7 +154,7 @@ def test_muted_room_counts_nothing(server: Server, sign_in: Open, room: Populate
     ask(server, reader, "POST", f"/teams/{room.team}/direct", body)
     page = sign_in(reader)
     page.goto(server.address(room))
-    page.get_by_role("button", name="More actions for").click()
+    page.locator("[popovertarget=room-menu]").click()
     page.get_by_role("button", name="Mute", exact=True).click()
     row = page.locator(f".sidebar a.row[data-room-id='{room.id}']")
     expect(row).to_have_attribute("data-state", "muted")
