@@ -118,6 +118,7 @@ def _answer_from_sources(scope: dict[str, Any], headers: dict[str, str]) -> Answ
         ("Content-Type", file.content_type),
         ("Content-Length", str(len(body))),
         ("Cache-Control", _IMMUTABLE if is_current else "no-store"),
+        ("ETag", f'"{file.hash}{"-gzip" if is_compressed else ""}"'),
         ("Vary", "Accept-Encoding"),
         ("X-Content-Type-Options", "nosniff"),
     ]
