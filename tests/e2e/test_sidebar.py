@@ -158,7 +158,9 @@ def test_muted_room_counts_nothing(server: Server, sign_in: Open, room: Populate
     page.get_by_role("button", name="Mute", exact=True).click()
     row = page.locator(f".sidebar a.row[data-room-id='{room.id}']")
     expect(row).to_have_attribute("data-state", "muted")
-    page.locator("[data-section=direct] a.row").first.click()
+    other = page.locator("[data-section=direct] a.row").first
+    other.click()
+    expect(other).to_have_attribute("aria-current", "page")  # the page before would read the room
     RoomPage(page).is_live()
 
     ask(server, author, "POST", f"/rooms/{room.id}/messages", {"text": "quiet"})
