@@ -26,6 +26,8 @@ VIEW: Final = "view"
 POST: Final = "post"
 MODERATE: Final = "moderate"
 MANAGE: Final = "manage"
+MAX_LOOKED_BACK: Final = 100
+"""A persona follows up in a thread if it has spoken in the newest replies, which are this many."""
 
 
 class RoomView(NamedTuple):
@@ -44,7 +46,8 @@ class PostAccess:
     their names. `earlier` is the message that was posted under the same `client_id`, `replied_to`
     the message that the new message replies to, `replied_to_persona` the persona that wrote it,
     `thread` the root of its thread, and `asked_last` the persona that was asked last there; each is
-    None if there is none. The root of a reply to a message of the room is that message.
+    None if there is none. The root of a reply to a message of the room is that message. A reply to
+    a version of an answer that was replaced is one to the last version.
     """
 
     room: Room
@@ -118,10 +121,15 @@ def lock_room_to_post(
 def access_room_to_post(
     user: User, room_id: UUID, *, client_id: UUID | None, reply_to: UUID | None
 ) -> PostAccess:
-    """Like `access_room` for POST; also return what the message needs, from the same query."""
+    """Like `access_room` for POST; also return what the message needs, from the same query.
+
+    Each later version of the message that it replies to takes another query.
+    """
     rows = _TO_POST(user=user.pk, room=room_id, client_id=client_id, reply_to=reply_to)
     room = _judge(rows, user, POST)
     row: Any = rows[0]  # Any: rows have the annotations of `_TO_POST`
+    if row.later_version is not None:
+        return access_room_to_post(user, room_id, client_id=client_id, reply_to=row.later_version)
     return PostAccess(
         *(room, row.user, row.earlier, row.replied_to, row.replied_to_persona),
         thread=row.thread,
@@ -218,6 +226,7 @@ def _to_post(
     found = found.annotate(
         earlier=Subquery(messages.filter(user=user, client_id=client_id).values("pk")[:1]),
         replied_to=Subquery(replied_to.values("pk")[:1]),
+        later_version=Subquery(replied_to.values("replaced_by")[:1], output_field=UUIDField()),
         # Without output_field, Django does not convert the bytes of SQLite to a UUID here.
         replied_to_persona=Subquery(replied_to.values("persona")[:1], output_field=UUIDField()),
         replied_to_thread=Subquery(replied_to.values("thread_root")[:1], output_field=UUIDField()),
@@ -226,10 +235,17 @@ def _to_post(
 
 
 def _asked_last() -> Coalesce:
-    """Return the persona that was asked last in `thread`: it is answering, or has spoken last."""
-    here = {"room": OuterRef("content_object")}
-    asked = Run.objects.active().filter(thread=OuterRef("thread"), **here).order_by("-queued_at")
-    said = Message.objects.filter(thread_root=OuterRef("thread"), persona__isnull=False, **here)
+    """Return the persona that was asked last in `thread`: it is answering, or has spoken last.
+
+    The last MAX_LOOKED_BACK messages are read, so that a long talk of people costs no more.
+    """
+    room, root = OuterRef("content_object"), OuterRef("thread")
+    asked = Run.objects.active().filter(thread=root, room=room).order_by("-queued_at")
+    messages = Message.objects.current()
+    newest = messages.filter(thread_root=OuterRef(root), room=OuterRef(room)).order_by("-seq")
+    first = newest.values("seq")[MAX_LOOKED_BACK - 1 : MAX_LOOKED_BACK]
+    within = messages.filter(thread_root=root, room=room, seq__gte=Coalesce(Subquery(first), 0))
+    said = within.filter(persona__isnull=False)
     return Coalesce(
         Subquery(asked.values("persona")[:1], output_field=UUIDField()),
         Subquery(said.order_by("-seq").values("persona")[:1], output_field=UUIDField()),

@@ -78,8 +78,9 @@ def _place(state: RoomState, messages: Sequence[MessageBody], root: UUID) -> Pla
     asked = [run.persona for run in state.runs if run.thread == root]
     said = [each.author.id for each in messages if each.author.kind == AuthorKind.PERSONA]
     author = messages[0].author
+    is_first = not asked and not messages[0].replies
     return Place(
-        replied_to=author.id if author.kind == AuthorKind.PERSONA else None,
+        replied_to=author.id if is_first and author.kind == AuthorKind.PERSONA else None,
         in_thread=True,
         follows=next(iter([*asked[::-1], *said[::-1]]), None),
     )

@@ -56,16 +56,6 @@ class MessageSend(Command, frozen=True, tag="message.send"):
     also_in_room: bool = False
 
 
-class MessagePreview(Command, frozen=True, tag="message.preview"):
-    """Ask which personas would answer a message; nothing is posted."""
-
-    ref: Ref
-    room: UUID
-    text: str
-    personas: Personas | None
-    mentions_first: bool = False
-
-
 class MessageEdit(Command, frozen=True, tag="message.edit"):
     ref: Ref
     message: UUID
@@ -112,6 +102,7 @@ class MemberType(Command, frozen=True, tag="member.type"):
 class ThreadRead(Command, frozen=True, tag="thread.read"):
     """Move the read position of the user in the thread of the root `message`."""
 
+    ref: Ref
     message: UUID
     seq: Seq
 
@@ -124,7 +115,6 @@ AnyCommand = (
     RoomJoin
     | RoomLeave
     | MessageSend
-    | MessagePreview
     | MessageEdit
     | MessageDelete
     | MessageReact

@@ -75,7 +75,8 @@ def personas_asked(room: Room, answer: Message, written: ParsedText, user: User)
 def _left(room: Room, origin: UUID) -> tuple[int, int]:
     """Return how many runs the chain of a message may still have, and the limit that says so."""
     first, further = Q(message=origin, origin=None), Q(origin=origin)
-    counts = room.runs.filter(first | further).aggregate(
+    # A new version of an answer is not a further answer.
+    counts = room.runs.filter(first | further, replaces=None).aggregate(
         all=Count("pk"), further=Count("pk", filter=further)
     )
     limits: Sequence[tuple[int, int]] = (

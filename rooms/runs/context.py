@@ -49,11 +49,25 @@ def turns(run: Run) -> list[Turn]:
 
 def _newest_first(message: Message) -> list[Row]:
     """Return the messages of a conversation up to `message`; a thread includes its root."""
-    root = message.thread_root_id
+    root, place, own = message.thread_root_id, _place(message), _own(message)
     if root is None:
-        return _IN_ROOM(room=message.room_id, seq=message.seq)
-    replies = _IN_THREAD(root=root, seq=message.seq)
+        return [*own, *_IN_ROOM(room=message.room_id, seq=place)][:MAX_TURNS]
+    replies = [*own, *_IN_THREAD(root=root, seq=place)][:MAX_TURNS]
     return replies if len(replies) == MAX_TURNS else [*replies, *_ROOT(root=root)]
+
+
+def _place(message: Message) -> int:
+    """Return the seq of a message; for a version that was replaced, that of the last version."""
+    while message.replaced_by is not None:
+        message = Message.objects.only("seq", "replaced_by").get(pk=message.replaced_by)
+    return message.seq
+
+
+def _own(message: Message) -> list[Row]:
+    """Return the row of a message that has a text; it may be a version that was replaced."""
+    author = (message.author_kind, message.user_id, message.persona_id)
+    row = (*author, message.author_name, message.author_handle, message.text)
+    return [row] if message.text else []
 
 
 def _said(row: Row) -> Said:
@@ -91,12 +105,12 @@ def _rows(messages: QuerySet[Message]) -> QuerySet[Message, Row]:
 
 
 _IN_ROOM: Final = PreparedQuery(
-    lambda room, seq: _rows(Message.objects.of_room().filter(room=room, seq__lte=seq)),
+    lambda room, seq: _rows(Message.objects.of_room().filter(room=room, seq__lt=seq)),
     room=UUIDField(),
     seq=BigIntegerField(),
 )
 _IN_THREAD: Final = PreparedQuery(
-    lambda root, seq: _rows(Message.objects.current().filter(thread_root=root, seq__lte=seq)),
+    lambda root, seq: _rows(Message.objects.current().filter(thread_root=root, seq__lt=seq)),
     root=UUIDField(),
     seq=BigIntegerField(),
 )

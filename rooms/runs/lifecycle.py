@@ -23,7 +23,7 @@ from rooms import replies
 from rooms.event_log import record
 from rooms.fanout import unread
 from rooms.markup import parse
-from rooms.models import AuthorKind, Message, MessageStatus, Room, Run, RunState
+from rooms.models import AuthorKind, Message, MessageStatus, Room, Run, RunState, ThreadFollower
 from rooms.protocol.events import (
     DurableEvent,
     MessageCreated,
@@ -167,8 +167,8 @@ def _replace(run: Run) -> list[MessageUpdated]:
     An answer that has got replies since the retry stays, because it is the root of their thread:
     the new answer is another one.
 
-    A pin moves to the new answer; reactions and votes stay. Return the event of the old version.
-    Members who have read it have read the new version, too.
+    A pin and the followers of the thread move to the new answer; reactions and votes stay. Return
+    the event of the old version. Members who have read it have read the new version, too.
     """
     if run.replaces is None or run.answer is None:
         return []
@@ -178,13 +178,15 @@ def _replace(run: Run) -> list[MessageUpdated]:
         run.save(update_fields=["replaces"])
         return []
     unread.remove_mentions(old)
+    ThreadFollower.objects.filter(root=old).update(root=new)
     old.seq, new.seq = new.seq, old.seq
     old.replaced_by, new.replaces = new.pk, old.pk
     new.answer_version = old.answer_version + 1
     for name in _PIN:
         setattr(new, name, getattr(old, name))
         setattr(old, name, None)
-    old.save(update_fields=["seq", "replaced_by", *_PIN])
+    old.capped_at = None
+    old.save(update_fields=["seq", "replaced_by", "capped_at", *_PIN])
     return [MessageUpdated(message_body(old, old.answered_by))]
 
 

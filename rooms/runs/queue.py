@@ -54,13 +54,15 @@ def queue_runs(
     user: User,
     *,
     origin: UUID | None = None,
+    retried: Run | None = None,
     replaces: UUID | None = None,
 ) -> tuple[list[Run], list[RunQueued]]:
     """Queue one run of each persona on a message, in the transaction that has locked the room.
 
-    Each persona comes with the reason why it is asked; `origin` and `replaces` are as in `Run`.
-    Returns the runs, and the events, which the caller records together with its own. Raises
-    RateLimited if too many runs are queued already.
+    Each persona comes with the reason why it is asked; `origin` and `replaces` are as in `Run`. The
+    answer of a run that was `retried` has the place of its answer. Returns the runs, and the
+    events, which the caller records together with its own. Raises RateLimited if too many runs are
+    queued already.
     """
     if not asked:
         return [], []
@@ -68,6 +70,8 @@ def queue_runs(
     language = translation.get_language() or "en"
     in_thread = room.answers_in == AnswersIn.THREAD
     thread = message.thread_root_id or (message.pk if in_thread else None)
+    if retried is not None:  # the room may have changed `answers_in` since
+        thread = retried.thread
     runs = [
         Run(
             room=room,

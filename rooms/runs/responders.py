@@ -17,9 +17,7 @@ from accounts.errors import NotFound
 from accounts.models import User
 from agents.models import Persona
 from agents.permissions import usable_by
-from rooms.markup import parse
 from rooms.models import AnswerPolicy, Room, Why
-from rooms.protocol.commands import TEXT_LIMIT
 
 
 class Silence(StrEnum):
@@ -176,17 +174,3 @@ def choose(room: Room, user: User, message: Addressed) -> list[tuple[Persona, Wh
     muted = {UUID(persona_id) for persona_id in room.muted_personas}
     answering = Answering(room.answer_policy, candidates, room.default_persona_id, muted)
     return [(bound[persona_id], why) for persona_id, why in responders(message, answering)]
-
-
-def preview(
-    room: Room,
-    user: User,
-    text: str,
-    named: Collection[UUID] | None,
-    *,
-    mentions_first: bool,
-) -> list[UUID]:
-    """Return the personas that would answer `text` if `user` posted it. Raises NotFound."""
-    rendered = parse(text[:TEXT_LIMIT]).in_room(room.handles)
-    message = Addressed(mentioned=rendered.mentioned, named=named, mentions_first=mentions_first)
-    return [persona.pk for persona, _why in choose(room, user, message)]

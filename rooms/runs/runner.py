@@ -247,7 +247,7 @@ class Runner:
         renewed = await in_thread(HEARTBEATS, leases.renew, self.name, run_ids)
         for run_id in run_ids:
             if run_id not in self._tasks:
-                if run_id not in renewed:
+                if run_id not in renewed and run_id in self._starting:
                     self._stopped_early.add(run_id)
                 continue
             if run_id in renewed:

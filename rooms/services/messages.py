@@ -113,7 +113,7 @@ def post_message(
             mentioned=rendered.mentioned,
             named=personas,
             mentions_first=mentions_first,
-            place=_place(found),
+            place=_place(found, root),
         )
         asked = choose(room, user, addressed)
         message = Message(
@@ -125,7 +125,7 @@ def post_message(
             author_handle=found.author.handle,
             text=text,
             html=rendered.html,
-            reply_to_id=reply_to,
+            reply_to_id=found.replied_to,
             thread_root=root,
             in_room=root is None or also_in_room,
             client_id=client_id,
@@ -162,14 +162,23 @@ def _add_mentions(
     replies.follow_as_mentioned(message, users)
 
 
-def _place(found: PostAccess) -> Place:
-    """Return the place of a new message; a reply to the root of a thread is for no person."""
-    is_inside = found.thread is not None and found.thread != found.replied_to
+def _place(found: PostAccess, root: Message | None) -> Place:
+    """Return the place of a new message.
+
+    The first reply to a message is for its author. Each further message of the thread may name the
+    root, so this is no reply to its author; a persona follows up there without a later one.
+    """
+    if root is None:
+        return Place()
+    if root.pk != found.replied_to:
+        is_to_person = found.replied_to_persona is None
+        replied_to, follows = found.replied_to_persona, found.asked_last
+        return Place(replied_to=replied_to, in_thread=True, follows=follows, to_person=is_to_person)
+    is_first = found.asked_last is None and not root.reply_count
     return Place(
-        replied_to=found.replied_to_persona,
-        in_thread=found.thread is not None,
-        follows=found.asked_last,
-        to_person=is_inside and found.replied_to_persona is None,
+        replied_to=root.persona_id if is_first else None,
+        in_thread=True,
+        follows=found.asked_last or root.persona_id,
     )
 
 

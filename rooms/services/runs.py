@@ -40,33 +40,38 @@ def retry_run(*, user: User, run_id: UUID) -> Run:
 
     The answer of the new run is a new version of a completed answer, or of an answer that was a
     version itself. Raises Conflict if the run is active, its message or its answer is deleted, the
-    persona has an active run on the message already, or the answer has a later version or too many.
+    persona has an active run on the message already, or the answer has a later version, too many,
+    or replies in a thread.
     """
     room, run = _lock_run(user, run_id, POST)
     persona = access_persona(user, run.persona_id, USE)
     active = run.message.runs.active().filter(persona=persona)
     if run.state not in RETRYABLE or run.message.deleted_at or active.exists():
         raise Conflict(_("This answer cannot be retried now. Send a new message instead."))
-    replaces = _replaced_by_retry(run)
+    replaces = _replaced_by_retry(room, run)
     (new,), events = queue.queue_runs(
         room,
         run.message,
         [(persona, Why.RETRY)],
         user,
         origin=run.origin_id,
+        retried=run,
         replaces=replaces,
     )
     record(room, *events)
     return new
 
 
-def _replaced_by_retry(run: Run) -> UUID | None:
+def _replaced_by_retry(room: Room, run: Run) -> UUID | None:
     """Return the answer of which a retry makes a new version; None if it makes another answer.
 
-    Raises Conflict if that answer cannot have another version.
+    A run that ended before it wrote its version is retried on the answer that it would have
+    replaced. Raises Conflict if that answer cannot have another version.
     """
     answer = run.answer
-    if answer is None or (run.state != RunState.COMPLETED and answer.replaces is None):
+    if answer is None and run.replaces is not None:
+        answer = room.messages.get(pk=run.replaces)
+    elif answer is None or (run.state != RunState.COMPLETED and answer.replaces is None):
         return None
     if answer.deleted_at or answer.replaced_by:
         raise Conflict(_("There is a later version of this answer. Reload the room."))
@@ -102,7 +107,7 @@ def continue_answers(*, user: User, message_id: UUID) -> tuple[Message, list[Run
     with transaction.atomic():
         room = lock_room(user, answer.room_id, MODERATE)
         answer = room.messages.get(pk=message_id)
-        if answer.capped_at is None or answer.deleted_at is not None:
+        if answer.capped_at is None or answer.deleted_at or answer.replaced_by:
             raise Conflict(_("The personas did not stop here. Nothing is left to continue."))
         asked = chains.personas_asked(room, answer, written, user)
         runs, events = queue.queue_runs(room, answer, asked, user)

@@ -21,7 +21,6 @@ from rooms.protocol.commands import (
     MessageDelete,
     MessageEdit,
     MessagePin,
-    MessagePreview,
     MessageReact,
     MessageSend,
     RoomRead,
@@ -30,7 +29,6 @@ from rooms.protocol.commands import (
     ThreadRead,
 )
 from rooms.protocol.events import MemberTyping, encode
-from rooms.runs.responders import preview
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +42,8 @@ class Outcome:
 def execute(command: Command, user: User, language: str) -> Outcome:
     """Execute a command; raises MaruError if it is refused, with the detail in `language`.
 
-    Refusals are written to the audit log, except refusals of `room.read`, `thread.read`,
-    `member.type` and `message.preview`, which change no data of others. Blocking; call it from a
-    worker thread.
+    Refusals are written to the audit log, except refusals of `room.read`, `thread.read` and
+    `member.type`, which change no data of others. Blocking; call it from a worker thread.
     """
     try:
         with translation.override(language):
@@ -54,14 +51,14 @@ def execute(command: Command, user: User, language: str) -> Outcome:
             rate_limits.consume(rate_limits.COMMAND, user)
             return _dispatch(command, user)
     except MaruError as error:
-        if not isinstance(command, RoomRead | ThreadRead | MemberType | MessagePreview):
+        if not isinstance(command, RoomRead | ThreadRead | MemberType):
             kind = next(name for name in ("room", "run", "message") if hasattr(command, name))
             tag, target = str(command.__struct_config__.tag), getattr(command, kind)
             audit_refusal(user, tag, error, target_kind=kind, target_id=target)
         raise
 
 
-def _dispatch(command: Command, user: User) -> Outcome:  # noqa: C901, PLR0912 # one case for each command
+def _dispatch(command: Command, user: User) -> Outcome:  # noqa: C901 # one case for each command
     match command:
         case MessageSend():
             posted = services.post_message(
@@ -76,10 +73,6 @@ def _dispatch(command: Command, user: User) -> Outcome:  # noqa: C901, PLR0912 #
             )
             message = posted.message
             return Outcome({"message": message.pk, "seq": message.seq, "runs": posted.runs})
-        case MessagePreview(room=room_id, text=text, personas=named):
-            room = access_room(user, room_id, POST)
-            first = command.mentions_first
-            return Outcome({"personas": preview(room, user, text, named, mentions_first=first)})
         case MessageEdit(message=message_id, text=text):
             services.edit_message(user=user, message_id=message_id, text=text)
         case MessageDelete(message=message_id):

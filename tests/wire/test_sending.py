@@ -235,42 +235,6 @@ async def test_default_policy_selects_default_or_mentioned_personas(
     await policy(server, room, default_persona=None)
 
 
-async def test_preview_names_the_personas_that_answer_the_message(
-    server: Server, room: PopulatedRoom, client: WireClient
-) -> None:
-    canary = [client.personas["canary"]]
-    questions: list[tuple[str, list[str] | None, bool]] = [
-        ("hello", None, False),
-        ("**@canary**님께", None, False),
-        ("`@canary` and > @canary", None, False),
-        ("> @canary", None, False),
-        ("hello", canary, True),
-        ("@echo", canary, True),
-        ("@echo", canary, False),
-        ("@echo", [], True),
-    ]
-    for answer_policy in ("default", "mention", "off"):
-        await policy(server, room, answer_policy=answer_policy)
-        for text, personas, first in questions:
-            choice = {"personas": personas, "mentions_first": first}
-            shown = await client.command("message.preview", room=room.id, text=text, **choice)
-            names = {persona: name for name, persona in client.personas.items()}
-            expected = [names[persona] for persona in shown["result"]["personas"]]
-            assert sorted(await responders(client, room.id, text, **choice)) == sorted(expected)
-    await policy(server, room, answer_policy="default")
-
-
-async def test_preview_is_for_users_who_may_write(
-    server: Server, room: PopulatedRoom, client: WireClient, stranger: Person
-) -> None:
-    question = {"text": "@echo", "personas": None}
-    async with server.client(stranger) as theirs:
-        code = await theirs.refusal_code("message.preview", room=room.id, **question)
-    assert code == "not_found"
-    unknown = {**question, "personas": [UNKNOWN_ID]}
-    assert await client.refusal_code("message.preview", room=room.id, **unknown) == "not_found"
-
-
 async def test_answer_policy_selects_the_answering_personas(
     server: Server, room: PopulatedRoom, client: WireClient
 ) -> None:

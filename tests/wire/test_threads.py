@@ -25,8 +25,7 @@ async def test_follower_is_told_of_a_reply_until_the_thread_is_read(
 
         reply = await other.send(room.id, "reply", reply_to=root, personas=[])
         assert await threads_told(client, room.id, reply["seq"]) == 1
-        await client.send_raw({"type": "thread.read", "message": root, "seq": reply["seq"] + 1})
-        await client.received_so_far()
+        await client.command("thread.read", message=root, seq=reply["seq"] + 1)
         later = await other.send(room.id, "in the room", personas=[])
         assert await threads_told(client, room.id, later["seq"]) == 0
 

@@ -294,7 +294,9 @@ export class ThreadPanel {
 
   /** @param {number} seq @returns {boolean} */
   #sendRead(seq) {
-    if (!this.root || !this.page.send({ type: "thread.read", message: this.root, seq })) return false;
+    if (!this.root) return false;
+    // Nothing waits for the answer.
+    if (!this.page.send({ type: "thread.read", ref: `read-${seq}`, message: this.root, seq })) return false;
     if (this.scroll.atEnd) this.page.onRead(this.root);
     return true;
   }

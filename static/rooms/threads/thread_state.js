@@ -36,14 +36,17 @@ export function threadState(room, shown) {
 }
 
 /**
- * Returns the place of a reply that names the root: the persona that was asked last follows up.
+ * Returns the place of a reply that names the root. The first reply is for its author; afterwards the persona that
+ * was asked last follows up, or that of the root.
  * @param {Shown} shown
  * @param {Map<string, Message>} messages
  * @param {string | undefined} asked
  */
 function placeOf({ root }, messages, asked) {
-  const author = messages.get(root ?? "")?.author;
+  const { author, replies } = messages.get(root ?? "") ?? {};
+  const isFirst = !asked && !replies;
   const spoken = [...messages.values()].findLast(({ author: { kind } }) => kind === "persona");
   const follows = asked ?? spoken?.author.id ?? null;
-  return { replied_to: author?.kind === "persona" ? author.id : null, in_thread: true, follows, to_person: false };
+  const repliedTo = isFirst && author?.kind === "persona" ? author.id : null;
+  return { replied_to: repliedTo, in_thread: true, follows, to_person: false };
 }

@@ -125,6 +125,29 @@ def test_persona_that_was_asked_last_follows_a_thread(room: Cast, policy: str) -
     assert asked("and then?") == default
 
 
+def test_thread_below_an_answer_follows_the_persona_that_spoke_last(room: Cast) -> None:
+    services.update_room(user=room.owner, room_id=room.room.pk, answer_policy=AnswerPolicy.DEFAULT)
+    own, root = room.persona.handle, answer(room).answer
+    assert root is not None
+
+    def asked(text: str) -> list[tuple[str, str]]:
+        posted = services.post_message(
+            user=room.member, room_id=room.room.pk, text=text, reply_to=root.pk
+        )
+        for job in iter(lambda: claim_and_start("worker"), None):
+            assert job[1] is not None
+            lifecycle.complete(job[1], "an answer", None)
+        runs = Run.objects.filter(pk__in=posted.runs)
+        return list(runs.values_list("persona__handle", "why"))
+
+    assert asked("what is it?") == [(own, "reply")]
+    assert asked("@bot, and you?") == [("bot", "mention")]
+    assert asked("go on") == [("bot", "thread")]
+    assert asked(f"@{room.reader.handle}, look") == []
+    Message.objects.filter(thread_root=root, persona__isnull=False).update(replaced_by=root.pk)
+    assert asked("nobody else has spoken here") == [(own, "thread")]
+
+
 def test_edit_shows_mentions_by_the_same_rules(room: Cast) -> None:
     message = services.post_message(user=room.member, room_id=room.room.pk, text="x").message
 

@@ -5,7 +5,7 @@ import pytest
 from accounts.errors import Conflict, Forbidden
 from rooms import queries, services
 from rooms.fanout.unread import count_unread_of
-from rooms.models import Message, MessageStatus, Run, RunState
+from rooms.models import AnswersIn, Message, MessageStatus, Run, RunState
 from rooms.runs import context, lifecycle
 from rooms.services import runs
 from tests.rooms.claiming import claim_and_start
@@ -185,3 +185,81 @@ def test_only_the_asker_and_moderators_make_versions(cast: Cast) -> None:
 
     with pytest.raises(Conflict):  # one at a time
         services.retry_run(user=cast.member, run_id=run.pk)
+
+
+def test_followers_of_a_thread_without_replies_follow_that_of_the_new_version(cast: Cast) -> None:
+    run = answer(cast, "first")
+    assert run.answer is not None
+    services.follow_thread(user=cast.reader, message_id=run.answer.pk, on=True)
+
+    second = again(cast, run, "second")
+
+    assert second.answer is not None
+    assert second.answer.followers.get().user == cast.reader
+
+
+def test_reply_to_a_replaced_version_is_in_the_thread_of_the_last_one(cast: Cast) -> None:
+    first = answer(cast, "first")
+    last = again(cast, again(cast, first, "second"), "third")
+
+    reply_to(cast, first.answer_id)
+
+    posted = Message.objects.get(text="a reply")
+    assert (posted.thread_root_id, posted.reply_to_id) == (last.answer_id, last.answer_id)
+
+
+def test_new_version_keeps_its_place_when_the_room_answers_elsewhere(cast: Cast) -> None:
+    first = answer(cast, "first")
+    count = cast.refreshed().message_count
+    services.update_room(user=cast.owner, room_id=cast.room.pk, answers_in=AnswersIn.THREAD)
+
+    second = again(cast, first, "second")
+
+    assert second.answer is not None
+    assert (second.thread, second.answer.thread_root_id, second.answer.in_room) == (
+        None,
+        None,
+        True,
+    )
+    assert texts(cast) == ["question", "second"]
+    assert cast.refreshed().message_count == count
+
+
+def test_version_that_never_started_is_retried_in_its_place(cast: Cast) -> None:
+    run = services.retry_run(user=cast.member, run_id=answer(cast, "first").pk)
+    services.cancel_run(user=cast.member, run_id=run.pk)
+
+    again(cast, Run.objects.get(pk=run.pk), "second")
+
+    assert texts(cast) == ["question", "second"]
+
+
+def test_prompt_about_a_replaced_version_ends_with_it(cast: Cast) -> None:
+    first = answer(cast, "first")
+    assert first.answer_id is not None
+    about = Run.objects.create(
+        room=cast.room,
+        team=cast.team,
+        message_id=first.answer_id,
+        persona=cast.persona,
+        requested_by=cast.member,
+        state=RunState.CANCELLED,
+    )
+    say(cast, cast.owner, "later")
+    again(cast, first, "second")
+
+    turns = context.turns(Run.objects.select_related("message", "persona").get(pk=about.pk))
+
+    assert [turn.text for turn in turns] == ["question", "first"]
+
+
+def test_chain_does_not_continue_at_a_replaced_version(cast: Cast) -> None:
+    first = answer(cast, "first")
+    assert first.answer_id is not None
+    Message.objects.filter(pk=first.answer_id).update(capped_at=1)
+    again(cast, first, "second")
+    assert Message.objects.get(pk=first.answer_id).capped_at is None
+    Message.objects.filter(pk=first.answer_id).update(capped_at=1)
+
+    with pytest.raises(Conflict):
+        services.continue_answers(user=cast.owner, message_id=first.answer_id)
