@@ -18,5 +18,5 @@ def starters() -> list[str]:
     return [
         _("What happened here this week?"),
         _("What can you help me with?"),
-        _("Whom can I ask about what?"),
+        _("Who can help me with what?"),
     ]

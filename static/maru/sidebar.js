@@ -4,7 +4,7 @@
 
 import { nextIndex } from "./menu.js";
 import { removeWaitingRoom, rowAddress, startWaitingRooms, waitingRoom } from "./sidebar_rooms.js";
-import { showSum, startSections } from "./sidebar_sections.js";
+import { countWords, showSums, startSections } from "./sidebar_sections.js";
 import { fill, gettext, ngettext } from "./translations.js";
 
 /** Makes each list of rows one tab stop, with arrow keys inside (roving tabindex). */
@@ -22,6 +22,12 @@ export function setRoomCounts(room, { unread, mentions }) {
   Object.assign(waitingRoom(room) ?? {}, { unread, mentions });
   const row = rowOf("room", room);
   if (!row && unread && !waitingRoom(room)) void addRow(room);
+  showRow(row, { unread, mentions });
+  showSums();
+}
+
+/** @param {HTMLElement | null} row @param {{unread: number, mentions: number}} counts */
+function showRow(row, { unread, mentions }) {
   const count = row?.querySelector("[data-count]");
   if (!row || !(count instanceof HTMLElement)) return;
   Object.assign(row.dataset, { new: unread, mentions });
@@ -30,11 +36,7 @@ export function setRoomCounts(room, { unread, mentions }) {
   }
   count.hidden = row.dataset.state === "muted" || !(unread || mentions);
   setText(count, "[data-count-figure]", String(mentions || unread));
-  const words = mentions
-    ? fill(ngettext("%(count)s mention", "%(count)s mentions", mentions), { count: mentions })
-    : fill(ngettext("%(count)s unread", "%(count)s unread", unread), { count: unread });
-  setText(count, "[data-count-words]", words);
-  showSum(row);
+  setText(count, "[data-count-words]", countWords({ unread, mentions }));
 }
 
 /** The rooms whose row was requested. @type {Set<string>} */
@@ -57,7 +59,7 @@ async function addRow(room) {
   if (!item || !list || rowOf("room", room)) return;
   list.querySelector(".sidebar-note")?.remove();
   list.prepend(item);
-  showSum(item);
+  showSums();
 }
 
 /** The threads with new replies, by room. @type {Map<string, number> | undefined} */
@@ -94,11 +96,12 @@ export function removeRoom(room) {
   removeWaitingRoom(room);
   const row = rowOf("room", room);
   const item = row?.closest("[role=listitem]") ?? row;
-  if (!row || !item) return;
+  if (!row || !item) return showSums(); // it may have waited for its row
   const neighbour = item.nextElementSibling ?? item.previousElementSibling;
   const next = neighbour?.querySelector(".row");
   if (document.activeElement === row && next instanceof HTMLElement) next.focus();
   item.remove();
+  showSums();
 }
 
 /**

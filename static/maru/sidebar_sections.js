@@ -3,6 +3,7 @@
 // so that the server renders the next page as the reader has left this one.
 
 import { waitingIn } from "./sidebar_rooms.js";
+import { fill, ngettext } from "./translations.js";
 
 const COOKIE = "maru_sections";
 const YEAR_SECONDS = 31_536_000;
@@ -39,11 +40,22 @@ function read() {
   return found ? found.slice(COOKIE.length + 1).split(".").filter(Boolean) : [];
 }
 
-/** Shows the sum of the unread messages of the section of a row. @param {Element} row */
-export function showSum(row) {
-  const section = /** @type {HTMLElement | null} */ (row.closest("[data-section]"));
-  const place = section?.querySelector("[data-section-count]");
-  if (!section || !(place instanceof HTMLElement)) return;
+/** @param {{unread: number, mentions: number}} counts @returns {string} "2 unread", or the mentions if there are some */
+export function countWords({ unread, mentions }) {
+  return mentions
+    ? fill(ngettext("%(count)s mention", "%(count)s mentions", mentions), { count: mentions })
+    : fill(ngettext("%(count)s unread", "%(count)s unread", unread), { count: unread });
+}
+
+/** Shows the sums of the unread messages of the sections. */
+export function showSums() {
+  for (const section of document.querySelectorAll(/** @type {"details"} */ ("[data-section]"))) showSum(section);
+}
+
+/** @param {HTMLElement} section */
+function showSum(section) {
+  const place = section.querySelector("[data-section-count]");
+  if (!(place instanceof HTMLElement)) return;
   const rows = /** @type {HTMLElement[]} */ ([...section.querySelectorAll("a.row")]);
   const rooms = [
     ...rows
@@ -56,5 +68,7 @@ export function showSum(row) {
   const [unread, mentions] = [sum("unread"), sum("mentions")];
   place.hidden = !(unread || mentions);
   place.dataset.state = mentions ? "mentioned" : "";
-  if (place.firstChild) place.firstChild.nodeValue = String(mentions || unread);
+  const [figure, words] = ["[data-sum-figure]", "[data-sum-words]"].map((name) => place.querySelector(name));
+  if (figure) figure.textContent = String(mentions || unread);
+  if (words) words.textContent = countWords({ unread, mentions });
 }

@@ -16,10 +16,15 @@ export function startProfileCards() {
   });
 }
 
+let request = new AbortController();
+
 /** @param {string} address */
 async function show(address) {
-  const answer = await fetch(address).catch(() => null);
-  const page = answer?.ok && !answer.redirected ? await answer.text() : "";
+  request.abort(); // a second press shows one card
+  const { signal } = (request = new AbortController());
+  const answer = await fetch(address, { signal }).catch(() => null);
+  const page = answer?.ok && !answer.redirected ? await answer.text().catch(() => "") : "";
+  if (signal.aborted) return;
   const card = new DOMParser().parseFromString(page, "text/html").querySelector("[data-card]");
   if (!card) return location.assign(address);
   const dialog = document.createElement("dialog");

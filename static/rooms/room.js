@@ -133,6 +133,8 @@ export class OpenRoom {
       request: (/** @type {Command} */ command) => shared.socket.request(command),
       send: (/** @type {Command} */ command) => shared.socket.send(command),
       outbox: () => this.outbox,
+      tell: this.tell,
+      mirror: (/** @type {HTMLElement} */ line) => this.statusLine.mirror(line),
       showError: (/** @type {unknown} */ error) => this.announcer.say(this.statusLine.commandFailed(error)),
       findMembers: (/** @type {string} */ words) => this.memberLoader.find(words),
       pickEmoji: (/** @type {HTMLElement} */ anchor, /** @type {(emoji: string) => void} */ onPick) =>
@@ -256,6 +258,7 @@ export class OpenRoom {
    */
   async showMessage(id) {
     if (!this.state.messages.has(id) && !(await this.history.jump({ around: id }))) return false;
+    if (!this.state.messages.has(id)) return false; // a reply: its address leads to its thread
     if (!this.view.messages.includes(id)) this.window.showAround(id);
     const article = part(this.timeline, `#message-${id}`);
     this.scroll.begin(article);
@@ -286,6 +289,7 @@ export class OpenRoom {
 
   /** @param {Change[]} changes @param {Frame} frame */
   #show(changes, frame) {
+    this.threads.count(frame);
     if (this.#shown) {
       this.#render(changes, frame);
       if (frame.type !== "room.snapshot" && this.threads.shows(frame)) this.announcer.say(sentenceFor(frame, this.state));
@@ -404,8 +408,10 @@ export class OpenRoom {
   /** The reader has lost the room. */
   leave() {
     const { main } = this.screen;
-    this.threads.close({ push: false });
+    this.threads.end();
     this.timeline.replaceChildren();
+    const pins = this.screen.aside?.querySelector("[data-panel-pins]");
+    pins?.replaceChildren(); // they contain text of messages, too
     part(this.page, "[data-writing]").hidden = true;
     part(this.page, "[data-reading]").hidden = true;
     this.announcer.clear(); // it may have the text of a message
@@ -423,6 +429,7 @@ export class OpenRoom {
       void this.sync.join();
       void this.outbox.flush();
       this.window.retry();
+      this.threads.reload();
     } else if (connection === "signed_out") {
       this.announcer.sayNow(gettext("You are signed out. What you wrote is kept in this browser."));
     } else if (connection === "waiting") {

@@ -139,6 +139,7 @@ def test_completed_answer_gets_a_new_version_in_its_place(
     expect(owner_page.answer.locator("[data-version-words]")).to_have_text("Answer 1 of 2")
     expect(owner_page.answer_text).to_have_text(first)
     assert owner_page.answer.bounding_box()["y"] == top  # type: ignore[index]
+    expect(owner_page.answer.locator("[data-votes]")).to_be_hidden()  # those of the last version
     owner_page.answer.get_by_label("Later answer").click()
     expect(owner_page.answer.locator("[data-version-words]")).to_have_text("Answer 2 of 2")
     owner_page.page.reload()

@@ -56,6 +56,7 @@ def test_rows_are_made_at_the_end_of_the_list_and_show_new_messages(
     ask(server, owner, "PUT", f"{address}/members/{author.user}", {"role": "member"})
     ask(server, author, "POST", f"{address}/messages", {"text": "hello"})
     expect(made.locator("[data-count-figure]")).to_have_text("1")
+    expect(page.locator("[data-section=rooms] [data-sum-figure]")).to_have_text("1")
     made.click()
     expect(page).to_have_title(f"{LAST} · Maru")
 

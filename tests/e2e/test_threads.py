@@ -62,6 +62,10 @@ def test_two_people_and_a_persona_talk_in_one_thread(
             3
         )
     assert bodies(mine).all_inner_texts() == bodies(theirs).all_inner_texts()
+    answer = mine.locator(".message[data-author=persona]").last
+    answer.hover()
+    answer.get_by_role("button", name="Good answer").click()
+    expect(theirs.locator(".message[data-author=persona] [data-up]").last).to_have_text("1")
     expect(theirs.locator("[data-thread-count]")).to_contain_text("6 replies")
     for page in (first, second):
         in_room = page.locator("[data-conversation] .message")
@@ -95,6 +99,18 @@ def test_reply_is_also_sent_to_the_room_and_escape_returns_to_the_message(
     page.reload()
     again = bodies(page.locator("#thread")).filter(has_text="in both places")
     expect(again.first).to_be_visible()
+    here.is_live()
+    panel.locator("[data-thread-close]").click()
+    expect(panel).to_be_hidden()
+    open_thread(page, "For both")
+    expect(bodies(panel).first).to_have_text("For both")  # the server has rendered it
+    root = panel.locator(".message").first
+    root.hover()
+    root.get_by_role("button", name="Edit the message").click()
+    page.keyboard.press("Escape")  # ends the edit only
+    expect(panel.locator("[data-editor]")).to_have_count(0)
+    expect(panel).to_be_visible()
+    expect(root.locator("[data-reply]")).to_be_hidden()
 
 
 @pytest.mark.parametrize("size", [PHONE, TABLET], ids=["phone", "tablet"])

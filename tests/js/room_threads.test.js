@@ -68,6 +68,17 @@ test("events that come while a thread is loaded are newer than its messages", ()
   assert.deepEqual(state.message("a").reactions, { "👍": [ME] });
 });
 
+test("a known message without HTML takes that of the loaded one", () => {
+  const state = new RoomState(fullState({ messages: [{ ...root(), html: "" }] }), 10, ME, LAYOUT);
+  state.apply({ type: "thread.opened", root: "root" });
+
+  apply(state, { type: "reaction.changed", message: "root", reactions: { "👍": [ME] } });
+  state.apply({ type: "thread.loaded", root: "root", messages: [{ ...root(), html: "<p>root</p>" }], runs: [], members: [] });
+
+  assert.equal(state.threads.messages("root").get("root").html, "<p>root</p>");
+  assert.deepEqual(state.threads.messages("root").get("root").reactions, { "👍": [ME] });
+});
+
 test("an answer in an open thread streams, and one in a closed thread is ignored", () => {
   const state = opened();
   const answer = reply("answer", 11, { author: ANSWER, run: "run", status: "streaming" });

@@ -163,11 +163,11 @@ export class MentionPicker {
   #activate(index) {
     this.#active = index;
     this.#items.forEach((item, at) => {
-      item.id = `picker-${at}`;
+      item.id = `${this.box.id}-${at}`;
       item.setAttribute("aria-selected", String(at === index));
       if (at === index) item.scrollIntoView({ block: "nearest" });
     });
-    this.field.setAttribute("aria-activedescendant", `picker-${index}`);
+    this.field.setAttribute("aria-activedescendant", `${this.box.id}-${index}`);
   }
 
   /** @param {HTMLElement} item */

@@ -18,6 +18,8 @@ export class StatusLine {
   #typing = new Map();
   /** @type {Node[]} */
   #trouble = [];
+  /** Of the trouble: "lost" or "over". */
+  #state = "";
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #lossTimer;
   /** @type {Node[]} */
@@ -32,6 +34,13 @@ export class StatusLine {
     this.line = line;
     this.conversation = conversation;
     this.nameOf = nameOf;
+    this.lines = [line];
+  }
+
+  /** Shows the same in another line: that of a panel that may cover this one. @param {HTMLElement} line */
+  mirror(line) {
+    this.lines.push(line);
+    this.#show();
   }
 
   /** @param {string} user */
@@ -96,23 +105,31 @@ export class StatusLine {
     this.#lossTimer = undefined;
     delete this.conversation.dataset.connection;
     this.#trouble = [];
-    delete this.line.dataset.state;
     this.#show();
   }
 
   /** @param {string} state @param {(Node | string)[]} parts */
   #showTrouble(state, ...parts) {
-    this.line.dataset.state = state;
+    this.#state = state;
     this.#trouble = parts.map((one) => (typeof one === "string" ? words(one) : one));
     this.#show();
   }
 
   #show() {
-    if (this.#trouble.length) return this.line.replaceChildren(...this.#trouble);
-    if (this.#notice.length) return this.line.replaceChildren(...this.#notice);
+    const nodes = this.#content();
+    for (const line of this.lines) {
+      if (this.#trouble.length) line.dataset.state = this.#state;
+      else delete line.dataset.state;
+      line.replaceChildren(...nodes.map((node) => (line === this.line ? node : node.cloneNode(true))));
+    }
+  }
+
+  /** @returns {Node[]} */
+  #content() {
+    if (this.#trouble.length) return this.#trouble;
+    if (this.#notice.length) return this.#notice;
     const names = [...this.#typing.keys()].map(this.nameOf).filter(Boolean);
-    if (names.length) this.line.replaceChildren(planks(), words(typingWords(names)));
-    else this.line.replaceChildren();
+    return names.length ? [planks(), words(typingWords(names))] : [];
   }
 }
 

@@ -17,9 +17,11 @@ export function startWelcome(page, field) {
     const starter = /** @type {Element} */ (event.target).closest("[data-starter]");
     if (!starter) return;
     event.preventDefault();
+    const starters = [...welcome.querySelectorAll("[data-starter]")].map((each) => each.textContent?.trim() ?? "");
+    field.focus();
+    if (field.value.trim() && !starters.includes(field.value.trim())) return; // what the member has typed stays
     field.value = starter.textContent?.trim() ?? "";
     field.dispatchEvent(new Event("input", { bubbles: true }));
-    field.focus();
   });
   const form = /** @type {HTMLFormElement} */ (welcome.querySelector("[data-welcome-dismiss]"));
   form.addEventListener("submit", (event) => {

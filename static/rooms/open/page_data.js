@@ -4,10 +4,18 @@
 /** @param {HTMLElement} main @returns {any} the data of the room; messages have the HTML that is in the timeline */
 export function readPageData(main) {
   const data = JSON.parse(main.querySelector("#room-data")?.textContent ?? "{}");
-  for (const message of data.state.messages) {
-    message.html = main.querySelector(`#message-${message.id} [data-body]`)?.innerHTML ?? "";
-  }
+  readHtml(data.state.messages, main, "");
   return data;
+}
+
+/**
+ * Adds to messages the HTML that the server has rendered.
+ * @param {import("../protocol.js").Message[]} messages @param {ParentNode} place @param {string} prefix of the ids
+ */
+export function readHtml(messages, place, prefix) {
+  for (const message of messages) {
+    message.html = place.querySelector(`#${prefix}message-${message.id} [data-body]`)?.innerHTML ?? "";
+  }
 }
 
 /** @returns {number} when the first byte of the data of a room arrived, or later, in local time */

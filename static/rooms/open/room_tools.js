@@ -29,7 +29,7 @@ export function startRoomTools(room, { tell, apply, signal }) {
   const pickEmoji = (/** @type {HTMLElement} */ anchor, /** @type {(emoji: string) => void} */ onPick) =>
     void emojiPicker.open(anchor, onPick);
   startAnswerButtons(timeline, view, actions);
-  startCopyButtons(timeline, (article) => view.messageOf(article)?.text ?? "");
+  startCopyButtons(timeline, (article) => view.shownOf(article)?.text ?? "");
   startMessageLinks(room, signal);
   startVersions(timeline, view, showError);
   startMessageMenu(part(page, "[data-message-menu]"), timeline, view, {
@@ -47,7 +47,17 @@ export function startRoomTools(room, { tell, apply, signal }) {
 /** Moves the read position before a message. @param {OpenRoom} room @param {import("../protocol.js").Message} message */
 async function markUnread(room, { id, seq }) {
   room.readPosition.hold();
-  const { unread, mentions } = await callApi("PUT", `/rooms/${room.id}/read`, { seq: seq - 1 });
+  const { unread, mentions } = await moveReadPosition(room, seq - 1);
   room.scroll.keep(() => room.view.moveUnreadLine(id));
   setRoomCounts(room.id, { unread, mentions });
+}
+
+/** @param {OpenRoom} room @param {number} seq @returns {Promise<{unread: number, mentions: number}>} */
+async function moveReadPosition(room, seq) {
+  try {
+    return await callApi("PUT", `/rooms/${room.id}/read`, { seq });
+  } catch (error) {
+    room.readPosition.release(); // nothing was marked
+    throw error;
+  }
 }

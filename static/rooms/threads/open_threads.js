@@ -52,7 +52,8 @@ export class OpenThreads {
   }
 
   /**
-   * Adds the messages that the page has loaded. A message that an event brought meanwhile is at least as new.
+   * Adds the messages that the page has loaded. A message that an event brought meanwhile is at least as new; if it
+   * has no HTML, it takes that of the loaded one.
    * @param {string} root
    * @param {Message[]} messages
    * @returns {Frame[]} the reactions that came before their messages; apply them again
@@ -60,7 +61,11 @@ export class OpenThreads {
   load(root, messages) {
     const thread = this.#threads.get(root);
     if (!thread) return [];
-    const newest = new Map([...messages.map((each) => /** @type {const} */ ([each.id, each])), ...thread.messages]);
+    const newest = new Map(thread.messages);
+    for (const loaded of messages) {
+      const known = newest.get(loaded.id);
+      newest.set(loaded.id, known ? { ...known, html: known.html || loaded.html } : loaded);
+    }
     thread.messages = new Map([...newest].sort(([, one], [, other]) => one.seq - other.seq));
     thread.isLoading = false;
     return thread.missed.splice(0);

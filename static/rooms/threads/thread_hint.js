@@ -3,7 +3,7 @@
 
 import { clone, part, setMark, setText, speakerOf } from "../elements.js";
 import { clockTime } from "../dates.js";
-import { fill, gettext, ngettext } from "../../maru/translations.js";
+import { fill, ngettext, pgettext } from "../../maru/translations.js";
 
 /** @typedef {import("../protocol.js").Message} Message */
 /** @typedef {import("../protocol.js").Replies} Replies */
@@ -29,7 +29,7 @@ export function setThreadHint(article, { replies }, state, { unread, href }) {
   const count = replies.count;
   setText(hint, "[data-replies]", fill(ngettext("%(count)s reply", "%(count)s replies", count), { count }));
   part(hint, "[data-new]").hidden = !unread;
-  setText(hint, "[data-new]", fill(gettext("%(count)s new"), { count: unread }));
+  setText(hint, "[data-new]", fill(pgettext("replies", "%(count)s new"), { count: unread }));
   setLast(part(hint, "[data-last]"), replies.last_at);
   if (!known) place.append(hint);
 }

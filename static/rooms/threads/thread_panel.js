@@ -14,6 +14,7 @@ import { ReadPosition } from "../timeline/read_position.js";
 import { Scroll } from "../timeline/scroll.js";
 import { TimelineView } from "../timeline/timeline_view.js";
 import { startVersions } from "../tools/versions.js";
+import { startVotes } from "../tools/votes.js";
 import { fill, gettext, ngettext } from "../../maru/translations.js";
 import { threadState } from "./thread_state.js";
 
@@ -35,6 +36,8 @@ import { threadState } from "./thread_state.js";
  *   send: (command: Command) => boolean,
  *   outbox: () => import("../connection/outbox.js").Outbox,
  *   showError: (error: unknown) => void,
+ *   tell: (sentence: string) => void,
+ *   mirror: (line: HTMLElement) => void,
  *   findMembers: (words: string) => void,
  *   unusable: string[],
  *   signal: AbortSignal,
@@ -43,12 +46,12 @@ import { threadState } from "./thread_state.js";
  *   onFollow: (root: string, following: boolean, unread: number) => void,
  * }} Page */
 
-const NOTICE_MS = 8_000;
-
 export class ThreadPanel {
   #isFollowing = false;
   /** Whether the reader has replied since the panel shows this thread: a response may be older. */
   #hasReplied = false;
+  /** Whether the messages of the thread could not be loaded. */
+  #hasFailed = false;
   /** @type {import("./thread_state.js").Shown} */
   #shown = { root: null, messagesComplete: true };
 
@@ -72,14 +75,16 @@ export class ThreadPanel {
     this.read = new ReadPosition({ seen: () => this.#seen(), send: (seq) => this.#sendRead(seq), sent: 0, signal });
     this.also = /** @type {HTMLInputElement} */ (part(aside, "[data-also]"));
     this.composer = this.#startComposer();
-    const showError = (/** @type {unknown} */ error) => this.#showError(error);
+    page.mirror(part(aside, "[data-line]"));
+    const { showError } = page;
     const actions = { request: page.request, showError };
     startUnsentMessages(part(aside, "[data-outgoing]"), page.outbox(), this.composer);
     startAnswerButtons(this.timeline, this.view, actions);
     const quote = (/** @type {string} */ text) => this.composer.quote(text);
     this.tools = startMessageTools(this.timeline, this.view, { ...actions, quote, pickEmoji: page.pickEmoji });
     startVersions(this.timeline, this.view, showError);
-    startCopyButtons(this.timeline, (article) => this.view.messageOf(article)?.text ?? "");
+    this.votes = startVotes(this.view, { apply: page.apply, showError });
+    startCopyButtons(this.timeline, (article) => this.view.shownOf(article)?.text ?? "");
     startKeyboardNavigation(this.timeline);
     this.earlier.addEventListener("click", (event) => void this.#loadEarlier(event));
     part(aside, "[data-follow]").addEventListener("submit", (event) => void this.#onFollow(event));
@@ -108,6 +113,7 @@ export class ThreadPanel {
     this.aside.dataset.thread = root;
     this.page.apply({ type: "thread.opened", root });
     this.#showAll();
+    this.composer.open(this.#draftOf(root));
     this.#begun();
     const data = await this.#fetch("");
     if (!data || this.root !== root) return;
@@ -121,12 +127,19 @@ export class ThreadPanel {
     if (!root) return;
     this.#shown.root = null;
     this.page.apply({ type: "thread.closed", root });
+    this.#hasFailed = false;
     this.view.clear();
     this.counter.hidden = true;
   }
 
+  /** Loads the messages that could not be loaded before. */
+  reload() {
+    if (this.root && this.#hasFailed) void this.#reload();
+  }
+
   /** @param {Change[]} changes @param {Frame} frame */
   show(changes, frame) {
+    this.#showResponders(changes);
     if (!this.root) return;
     const mine = frame.type === "message.created" && frame.message.thread === this.root;
     const added = mine && frame.message.author.id !== this.state.me ? 1 : 0;
@@ -138,7 +151,8 @@ export class ThreadPanel {
       this.view.show(changes, frame);
       this.#order();
     }, added);
-    if (changes.some(({ what }) => what === "everything")) this.#reload();
+    if (changes.some(({ what }) => what === "everything")) void this.#reload();
+    if (changes.some(({ what }) => what === "message")) void this.votes.load();
     this.#showCounts();
   }
 
@@ -146,6 +160,19 @@ export class ThreadPanel {
   showUnsent(entries) {
     const mine = entries.filter(({ reply_to: to }) => to === this.root);
     this.scroll.keep(() => showUnsentMessages(part(this.aside, "[data-outgoing]"), mine));
+  }
+
+  /** Shows who answers a reply. @param {Change[]} changes */
+  #showResponders(changes) {
+    const seen = new Set(changes.map(({ what }) => what));
+    const matter = /** @type {const} */ (["room", "people", "message", "run"]);
+    if (seen.has("everything") || seen.has("personas")) this.composer.answers.list();
+    else if (matter.some((what) => seen.has(what))) this.composer.answers.show();
+  }
+
+  /** @param {string} root */
+  #draftOf(root) {
+    return draftOf(this.page.state.me, `${this.page.state.room.id}.${root}`);
   }
 
   #startComposer() {
@@ -170,7 +197,7 @@ export class ThreadPanel {
       findMembers: page.findMembers,
       unusable: page.unusable,
       place: () => this.state.place,
-      draft: draftOf(page.state.me, page.state.room.id),
+      draft: this.#draftOf(this.aside.dataset.thread ?? ""),
       editLast: () => this.tools.editLast(),
       pickEmoji: page.pickEmoji,
       isMain: false,
@@ -179,20 +206,10 @@ export class ThreadPanel {
   }
 
   #begun() {
-    const { me, room } = this.page.state;
-    this.composer.open(draftOf(me, `${room.id}.${this.root}`));
     this.#hasReplied = false;
     this.read.restart();
     this.#showCounts();
     this.scroll.toEnd();
-  }
-
-  /** Shows an error also above the composer of the thread, which may cover the room. @param {unknown} error */
-  #showError(error) {
-    this.page.showError(error);
-    const line = part(this.aside, "[data-line]");
-    line.textContent = error instanceof Error ? error.message : "";
-    setTimeout(() => (line.textContent = ""), NOTICE_MS);
   }
 
   /** @param {any} data of the server @returns {void} */
@@ -201,13 +218,14 @@ export class ThreadPanel {
     this.#shown.messagesComplete = complete;
     this.#setFollowing(following || this.#hasReplied);
     this.page.onFollow(root, this.#isFollowing, this.#hasReplied ? 0 : unread);
+    this.composer.answers.show();
+    void this.votes.load();
     const open = [...this.state.messages.values()].some(({ id, status }) => status === "streaming" && !this.state.live.has(id));
     if (open) this.page.join(); // the snapshot has the text of answers that were not loaded
   }
 
-  /** Renders all messages again, in order. */
+  /** Renders all messages, in order; known ones keep their elements. */
   #showAll() {
-    this.view.clear();
     this.view.show([{ what: "everything" }], { type: "thread.loaded" });
     this.#order();
     this.#showCounts();
@@ -251,13 +269,19 @@ export class ThreadPanel {
     this.scroll.keep(() => this.#showAll());
   }
 
-  /** @param {string} query @returns {Promise<any>} null after a failure: the thread is shown as far as it is known */
+  /** @param {string} query @returns {Promise<any>} null after a failure, which the panel shows */
   async #fetch(query) {
+    const { root } = this;
     try {
-      const answer = await fetch(`${this.aside.dataset.roomUrl}threads/${this.root}/data/${query}`);
+      const answer = await fetch(`${this.aside.dataset.roomUrl}threads/${root}/data/${query}`);
       if (!answer.ok) throw new Error(String(answer.status));
-      return await answer.json();
+      const data = await answer.json();
+      if (this.root === root && !query) this.#hasFailed = false;
+      return data;
     } catch {
+      if (this.root !== root) return null;
+      if (!query) this.#hasFailed = true; // loaded again when there is a connection
+      this.page.tell(gettext("The replies could not be loaded. Try again."));
       return null;
     }
   }
@@ -274,7 +298,7 @@ export class ThreadPanel {
       this.page.onFollow(root, on, 0);
     } catch (error) {
       this.#setFollowing(!on);
-      this.#showError(error);
+      this.page.showError(error);
     }
   }
 

@@ -2,6 +2,7 @@
 // The threads of the room on the page: opens and closes the panel, and shows the line below each root.
 
 import { setUnreadThreads } from "../../maru/sidebar.js";
+import { readHtml } from "../open/page_data.js";
 import { isInRoom } from "./open_threads.js";
 import { setThreadHint } from "./thread_hint.js";
 import { threadAside, ThreadPanel } from "./thread_panel.js";
@@ -22,6 +23,7 @@ export class Threads {
   #opener = null;
   /** @type {Entry[]} */
   #unsent = [];
+  #hasEnded = false;
 
   /**
    * @param {HTMLElement} shell
@@ -64,7 +66,10 @@ export class Threads {
 
   /** Shows the thread that the server has rendered. @param {any} data null if it has rendered none */
   begin(data) {
-    if (data) this.#made().begin(data);
+    if (data) {
+      readHtml(data.messages, threadAside(this.screen.parts), "thread-"); // before the panel adds its buttons
+      this.#made().begin(data);
+    }
     this.#panel?.showUnsent(this.#unsent);
     this.#markRoot();
   }
@@ -76,11 +81,29 @@ export class Threads {
     article.querySelector("[data-reply]")?.setAttribute("href", href);
   }
 
+  /** Counts new replies, also while the room is not shown. @param {Frame} frame */
+  count(frame) {
+    // A snapshot has the events since the connection was lost.
+    for (const { type, message } of frame.events ?? [frame]) {
+      if (type === "message.created") this.unread.onMessage(message, this.#isRead(message));
+    }
+  }
+
   /** @param {Change[]} changes @param {Frame} frame */
   show(changes, frame) {
-    if (frame.type === "message.created") this.unread.onMessage(frame.message, this.#isRead(frame.message));
     this.#panel?.show(changes, frame);
     if (changes.some(({ what }) => what === "everything")) this.#markRoot();
+  }
+
+  /** Loads the replies that could not be loaded while there was no connection. */
+  reload() {
+    this.#panel?.reload();
+  }
+
+  /** Closes the thread for good: the reader has no access to the room any more. */
+  end() {
+    this.close({ push: false });
+    this.#hasEnded = true;
   }
 
   /** @param {Entry[]} entries of the outbox */
@@ -91,6 +114,7 @@ export class Threads {
 
   /** @param {string} root @param {{push?: boolean}} [options] */
   open(root, { push = true } = {}) {
+    if (this.#hasEnded) return;
     const panel = this.#made();
     if (panel.root === root) return panel.composer.field.focus();
     if (push) history.pushState({ thread: root }, "", this.#addressOf(root));
@@ -109,8 +133,9 @@ export class Threads {
     this.#panel?.close();
     this.shell.dataset.aside = this.#before === "thread" ? "auto" : this.#before;
     this.#markRoot();
-    const article = document.getElementById(`message-${root}`) ?? this.#opener;
-    article?.focus();
+    const opener = this.#opener?.isConnected ? this.#opener : document.getElementById(`message-${root}`);
+    this.#opener = null;
+    opener?.focus();
   }
 
   /** @returns {ThreadPanel} */
@@ -124,7 +149,8 @@ export class Threads {
       this.close();
     });
     aside.addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && !event.defaultPrevented && !event.isComposing) this.close();
+      if (event.key !== "Escape" || event.defaultPrevented || event.isComposing) return;
+      if (!document.querySelector(":popover-open")) this.close(); // else the browser closes the menu
     });
     const { page, unread } = this;
     this.#panel = new ThreadPanel(aside, {
@@ -164,6 +190,7 @@ export class Threads {
   #follow() {
     if (!location.pathname.startsWith(this.address)) return; // another room will be shown
     const [, root] = /\/threads\/([0-9a-f-]{36})\/$/u.exec(location.pathname) ?? [];
+    if (root && root === this.root) return; // only the fragment has changed
     if (root) this.open(root, { push: false });
     else this.close({ push: false });
   }

@@ -37,7 +37,10 @@ export function startMessageTools(timeline, view, { request, showError, quote, p
   timeline.addEventListener("keydown", (event) => {
     const article = /** @type {Element} */ (event.target).closest(".message");
     if (event.key !== "Escape" || event.isComposing || !(article instanceof HTMLElement)) return;
-    if (!closeChoice(article) && closeEditor(article)) article.focus();
+    const isChoice = closeChoice(article);
+    if (!isChoice && !closeEditor(article)) return;
+    event.preventDefault(); // and does not close the thread around the message
+    if (!isChoice) article.focus();
   });
   timeline.addEventListener("focusout", ({ target, relatedTarget }) => {
     const article = /** @type {Element} */ (target).closest(".message");
@@ -62,7 +65,7 @@ export function startMessageTools(timeline, view, { request, showError, quote, p
 
   /** @param {HTMLElement} article */
   function quoteIn(article) {
-    const message = view.messageOf(article);
+    const message = view.shownOf(article);
     if (message) quote(quoteOf(part(article, "[data-body]"), message.text));
   }
 

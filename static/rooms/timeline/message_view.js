@@ -265,6 +265,16 @@ function setStopButton(article, rules) {
   setText(button, "[data-stop-words]", cancels ? gettext("Cancel") : gettext("Stop"));
 }
 
+/** Removes from an article what belongs to a run: the state of Stop, and the steps. @param {HTMLElement} article */
+export function resetRun(article) {
+  const button = article.querySelector("[data-stop]");
+  if (button instanceof HTMLButtonElement) {
+    button.disabled = false;
+    button.style.minWidth = "";
+  }
+  setSteps(article, [], false);
+}
+
 /** Enables the button again after a stop that was refused. @param {HTMLElement} article @param {StateRules} rules */
 export function showStoppable(article, rules) {
   const button = /** @type {HTMLButtonElement} */ (part(article, "[data-stop]"));

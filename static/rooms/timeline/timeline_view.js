@@ -5,6 +5,7 @@ import { arrange, labelUnreadLine, putUnreadLine, removeUnreadLine } from "./lay
 import {
   endTryingAgain,
   makeMessage,
+  resetRun,
   setAnswerState,
   setCapped,
   setDeleted,
@@ -40,6 +41,8 @@ export class TimelineView {
   #messages = new Map();
   /** Answers by run: a queued run has no message yet. @type {Map<string, HTMLElement>} */
   #answers = new Map();
+  /** The earlier version of an answer that an element shows. @type {WeakMap<HTMLElement, Message>} */
+  #earlier = new WeakMap();
 
   /**
    * @param {HTMLElement} timeline
@@ -60,6 +63,7 @@ export class TimelineView {
     this.handle = handle;
     this.attempts = attempts;
     this.count = count;
+    this.keepPlace = keepPlace;
     this.growing = new FrameCommits(keepPlace, (article, text) => setStreamed(article, text, state));
     this.prefix = prefix;
     this.thread = thread;
@@ -132,6 +136,27 @@ export class TimelineView {
   /** @param {HTMLElement} article @returns {Message | null} */
   messageOf(article) {
     return this.state.messages.get(this.#idOf(article)) ?? null;
+  }
+
+  /** @param {HTMLElement} article @returns {Message | null} the version that the reader sees */
+  shownOf(article) {
+    return this.#earlier.get(article) ?? this.messageOf(article);
+  }
+
+  /** Shows a version of an answer until the answer changes. @param {HTMLElement} article @param {Message} version */
+  showVersion(article, version) {
+    const current = this.messageOf(article);
+    setWhole(article, version, this.handle);
+    setVersions(article, version, current?.answer_version);
+    if (version.id === current?.id) return this.#endVersion(article);
+    article.setAttribute("data-earlier-version", ""); // without votes: they are for the last version
+    this.#earlier.set(article, version);
+  }
+
+  /** @param {HTMLElement} article that shows the last version from now on */
+  #endVersion(article) {
+    article.removeAttribute("data-earlier-version");
+    this.#earlier.delete(article);
   }
 
   /** @param {HTMLElement} article @returns {string} */
@@ -249,10 +274,7 @@ export class TimelineView {
   /** Shows a message in an element. @param {HTMLElement} article @param {Message} message */
   #adopt(article, message) {
     this.#messages.set(message.id, article);
-    if (message.run) {
-      article.dataset.runId = message.run;
-      this.#answers.set(message.run, article);
-    }
+    if (message.run) this.#take(article, message.run);
     setIdentity(article, message, this.prefix);
     this.#addTools(article);
     this.#fillIn(article, message);
@@ -267,6 +289,14 @@ export class TimelineView {
     return undefined;
   }
 
+  /** Lets an element show a run, with nothing of the run before it. @param {HTMLElement} article @param {string} run */
+  #take(article, run) {
+    this.#endVersion(article);
+    if (article.dataset.runId !== run) resetRun(article);
+    article.dataset.runId = run;
+    this.#answers.set(run, article);
+  }
+
   /** Returns the element of the version that a new version replaces. @param {Message} message */
   #takeVersion({ replaces }) {
     const article = this.#messages.get(replaces ?? "");
@@ -278,6 +308,7 @@ export class TimelineView {
 
   /** @param {HTMLElement} article @param {Message} message */
   #fillIn(article, message) {
+    this.#endVersion(article);
     if (message.status !== "streaming") this.growing.drop(article);
     if (message.deleted) {
       setDeleted(article);
@@ -335,8 +366,7 @@ export class TimelineView {
     const message = this.messageOf(article);
     this.#answers.delete(run);
     if (!message?.run) return;
-    article.dataset.runId = message.run;
-    this.#answers.set(message.run, article);
+    this.#take(article, message.run);
     this.#fillIn(article, message);
   }
 
@@ -347,8 +377,7 @@ export class TimelineView {
     if (run.replaces) {
       const shown = this.#messages.get(run.replaces);
       if (!shown) return undefined;
-      shown.dataset.runId = run.id;
-      this.#answers.set(run.id, shown);
+      this.#take(shown, run.id);
       return shown;
     }
     const last = this.#lastId;
@@ -420,6 +449,7 @@ export class TimelineView {
     for (const line of this.timeline.querySelectorAll("[data-day]")) line.remove();
     const known = [...this.state.messages.keys()].filter((id) => this.#isWhole || this.#messages.has(id));
     for (const id of known) this.#showMessage(id);
+    this.#sort(known);
     this.#showQueued();
     if (!known.length) this.add("after", [...this.state.messages.keys()].slice(-NEWEST));
     arrange(this.articles, this.state.rules);
@@ -433,7 +463,22 @@ export class TimelineView {
   /** @param {Run} run */
   #refreshQueued(run) {
     const article = this.#answers.get(run.id) ?? this.#addQueued(run);
-    if (article) this.#refresh(article);
+    if (!article) return;
+    this.#take(article, run.id);
+    this.#refresh(article);
+  }
+
+  /**
+   * Puts messages in the order of the state; those that are in order are not moved: one may have the focus.
+   * @param {string[]} ids
+   */
+  #sort(ids) {
+    /** @type {HTMLElement | null} */
+    let before = null;
+    for (const article of ids.flatMap((id) => this.#messages.get(id) ?? [])) {
+      if (before && messageBefore(article) !== before) before.after(article);
+      before = article;
+    }
   }
 
   /** Removes the unread line: the reader leaves the room. */
@@ -454,4 +499,11 @@ export class TimelineView {
     const all = this.articles;
     putUnreadLine(article, all[all.indexOf(article) - 1] ?? null, this.state.rules);
   }
+}
+
+/** @param {Element} article @returns {Element | null} the message before it; other elements may be between them */
+function messageBefore(article) {
+  let before = article.previousElementSibling;
+  while (before && !before.matches(".message")) before = before.previousElementSibling;
+  return before;
 }

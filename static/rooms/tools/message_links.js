@@ -14,6 +14,8 @@ export function startMessageLinks(room, signal) {
     const id = messageOf(link, room.id);
     if (!id || !room.timeline.isConnected) return;
     event.preventDefault();
+    const reply = room.state.messages.has(id) ? null : document.getElementById(`thread-message-${id}`);
+    if (reply) return reply.focus();
     closeCoveringPanel(link);
     if (await room.showMessage(id)) location.hash = `message-${id}`; // CSS marks the target
     else location.assign(link.href);
@@ -27,8 +29,9 @@ function messageOf(link, room) {
   return id && link.origin === location.origin && link.pathname.startsWith(`/rooms/${room}/`) ? id : null;
 }
 
-/** Closes the panel if it covers the timeline on a narrow screen. @param {HTMLAnchorElement} link in the panel */
+/** Closes the panel or the thread of a link if it covers the timeline on a narrow screen. @param {HTMLAnchorElement} link */
 function closeCoveringPanel(link) {
-  const covers = !matchMedia("(min-width: 1200px)").matches && link.closest("#panel");
-  if (covers) part(document, "[data-panel-close]").click();
+  if (matchMedia("(min-width: 1200px)").matches) return;
+  if (link.closest("#panel")) part(document, "[data-panel-close]").click();
+  if (link.closest("#thread")) part(document, "[data-thread-close]").click();
 }

@@ -3,7 +3,6 @@
 // are requested when they are shown. A change of the message shows its last version again.
 
 import { callApi } from "../connection/api.js";
-import { setVersions, setWhole } from "../timeline/message_view.js";
 
 /** @typedef {import("../timeline/timeline_view.js").TimelineView} TimelineView */
 /** @typedef {import("../protocol.js").Message} Message */
@@ -19,20 +18,18 @@ export function startVersions(timeline, view, showError) {
     event.preventDefault();
     try {
       const current = view.messageOf(article);
-      // The state lacks the HTML of messages that the server has rendered into the page.
-      const message = current?.id === id && current.html ? current : await callApi("GET", `/messages/${id}`);
-      if (current && view.messageOf(article)?.id === current.id) show(article, message, current);
+      const message = current?.id === id ? current : await callApi("GET", `/messages/${id}`);
+      if (current && view.messageOf(article)?.id === current.id) show(article, message);
     } catch (error) {
       showError(error);
     }
   });
 
-  /** @param {HTMLElement} article @param {Message} message @param {Message} current the last version */
-  function show(article, message, current) {
+  /** @param {HTMLElement} article @param {Message} message */
+  function show(article, message) {
     const box = timeline.closest("[data-scroll]");
     const top = article.getBoundingClientRect().top;
-    setWhole(article, message, view.handle);
-    setVersions(article, message, current.answer_version);
+    view.showVersion(article, message);
     if (box) box.scrollTop += article.getBoundingClientRect().top - top;
   }
 }

@@ -24,12 +24,14 @@ export function startVotes(view, { apply, showError }) {
     const button = /** @type {Element} */ (event.target).closest("[data-vote], [data-vote-close]");
     const article = button?.closest(".message");
     if (!(button instanceof HTMLElement) || !(article instanceof HTMLElement)) return;
-    if (button.dataset.vote) void press(article, Number(button.dataset.vote));
+    if (button.dataset.vote) void press(article, button);
     else closeNote(article);
   });
   timeline.addEventListener("keydown", (event) => {
     const article = /** @type {Element} */ (event.target).closest(".message:has([data-vote-note])");
-    if (event.key === "Escape" && article instanceof HTMLElement) closeNote(article);
+    if (event.key !== "Escape" || event.isComposing || !(article instanceof HTMLElement)) return;
+    event.preventDefault(); // and does not close the thread around the answer
+    closeNote(article);
   });
 
   async function load() {
@@ -43,8 +45,9 @@ export function startVotes(view, { apply, showError }) {
     }
   }
 
-  /** A second press takes the vote back. @param {HTMLElement} article @param {number} value */
-  async function press(article, value) {
+  /** A second press takes the vote back. @param {HTMLElement} article @param {HTMLElement} button */
+  async function press(article, button) {
+    const value = Number(button.dataset.vote);
     const message = view.messageOf(article);
     if (!message) return;
     closeNote(article);
@@ -52,8 +55,8 @@ export function startVotes(view, { apply, showError }) {
     if (!(await send(message, isNew ? value : 0, "")) || !isNew) return;
     const form = /** @type {HTMLFormElement} */ (clone("vote-note"));
     const field = /** @type {HTMLInputElement} */ (part(form, "input"));
-    part(article, "[data-foot]").after(form);
-    field.focus();
+    view.keepPlace(() => part(article, "[data-foot]").after(form));
+    if (button === document.activeElement) field.focus(); // else the reader is elsewhere already
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       if (await send(message, value, field.value)) closeNote(article);
