@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.conftest import Open
+from tests.e2e.page_monitor import PageMonitor
 from tests.e2e.room_page import RoomPage
 from tests.e2e.server import Server
 from tests.live import PopulatedRoom
@@ -131,6 +132,32 @@ def test_thread_covers_the_room_on_narrow_screens(
     back = panel.locator("[data-thread-back]" if size is PHONE else "[data-thread-close]")
     back.click()
     expect(panel).to_be_hidden()
+
+
+def test_thread_that_could_not_be_loaded_is_loaded_with_the_next_connection(
+    server: Server, room: PopulatedRoom, sign_in: Open, monitor: PageMonitor
+) -> None:
+    monitor.expect("ERR_FAILED")
+    monitor.expect("ERR_INTERNET_DISCONNECTED")
+    page = sign_in(room.members[0], viewport=PHONE)
+    here = RoomPage(page, server.address(room))
+    here.write("Over a bad line")
+    panel = open_thread(page, "Over a bad line")
+    reply(panel, "the reply")
+    expect(bodies(panel).filter(has_text="the reply").first).to_be_visible()
+    panel.locator("[data-thread-back]").click()
+    page.route("**/threads/*/data/", lambda route: route.abort())
+
+    open_thread(page, "Over a bad line")
+
+    line = panel.locator("[data-line]")  # the panel covers that of the room
+    expect(line).to_have_text("The replies could not be loaded. Try again.")
+    expect(bodies(panel)).to_have_text(["Over a bad line"])
+    page.unroute("**/threads/*/data/")
+    page.context.set_offline(True)
+    expect(line).to_have_attribute("data-state", "lost")
+    page.context.set_offline(False)
+    expect(bodies(panel).filter(has_text="the reply").first).to_be_visible()
 
 
 def test_thread_and_the_list_of_threads_work_without_scripts(
