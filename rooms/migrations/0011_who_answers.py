@@ -37,8 +37,4 @@ class Migration(migrations.Migration):
             name='why',
             field=models.CharField(choices=[('named', 'Named'), ('mention', 'Mention'), ('reply', 'Reply'), ('thread', 'Thread'), ('policy', 'Policy'), ('retry', 'Retry')], db_default='policy', default='policy', max_length=8),
         ),
-        migrations.AddIndex(
-            model_name='run',
-            index=models.Index(condition=models.Q(('origin__isnull', False)), fields=['origin'], name='run_of_chain'),
-        ),
     ]

@@ -31,20 +31,4 @@ class Migration(migrations.Migration):
             name="pinned_seq",
             field=models.PositiveBigIntegerField(null=True),
         ),
-        migrations.AddIndex(
-            model_name="message",
-            index=models.Index(
-                condition=models.Q(("pinned_seq__isnull", False)),
-                fields=["room", "pinned_seq"],
-                name="message_pinned",
-            ),
-        ),
-        migrations.AddIndex(
-            model_name="message",
-            index=models.Index(
-                condition=models.Q(("pinned_by__isnull", False)),
-                fields=["pinned_by"],
-                name="message_pinned_by",
-            ),
-        ),
     ]

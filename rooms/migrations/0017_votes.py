@@ -45,7 +45,8 @@ class Migration(migrations.Migration):
                 (
                     "persona",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE,
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
                         related_name="+",
                         to="agents.persona",
                     ),

@@ -13,7 +13,20 @@ class Migration(migrations.Migration):
         ('rooms', '0018_threads'),
     ]
 
+    # Also those of fields that 0011 and 0014 add: an index in them would be built under a lock.
     operations = [
+        AddIndexOnline(
+            model_name='run',
+            index=models.Index(condition=models.Q(('origin__isnull', False)), fields=['origin'], name='run_of_chain'),
+        ),
+        AddIndexOnline(
+            model_name='message',
+            index=models.Index(condition=models.Q(('pinned_seq__isnull', False)), fields=['room', 'pinned_seq'], name='message_pinned'),
+        ),
+        AddIndexOnline(
+            model_name='message',
+            index=models.Index(condition=models.Q(('pinned_by__isnull', False)), fields=['pinned_by'], name='message_pinned_by'),
+        ),
         AddIndexOnline(
             model_name='message',
             index=models.Index(condition=models.Q(('in_room', True)), fields=['room', 'seq'], name='message_in_room'),

@@ -125,7 +125,8 @@ class Vote(models.Model):
     """
 
     message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="votes")
-    persona = models.ForeignKey(Persona, on_delete=models.CASCADE, related_name="+")
+    # No constraint: an answer of a deleted persona keeps its votes, and gets new ones.
+    persona = models.ForeignKey(Persona, models.DO_NOTHING, db_constraint=False, related_name="+")
     user = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
     value = models.SmallIntegerField()
     note = models.CharField(max_length=400, blank=True)

@@ -91,8 +91,8 @@ class Run(models.Model):
     lease_until = models.DateTimeField(null=True)
     error_code = models.CharField(max_length=32, blank=True)
     # The sentence of the failure is worded when it is shown: see rooms.protocol.failures.
-    error_reason = models.CharField(max_length=32, blank=True)
-    error_persona = models.CharField(max_length=40, blank=True)
+    error_reason = models.CharField(max_length=32, blank=True, default="", db_default="")
+    error_persona = models.CharField(max_length=40, blank=True, default="", db_default="")
     input_tokens = models.PositiveIntegerField(null=True)
     output_tokens = models.PositiveIntegerField(null=True)
     queued_at = models.DateTimeField(default=timezone.now)

@@ -27,9 +27,9 @@ ENDED_SECONDS: Final = 120
 
 QUEUE: Final = """
     INSERT INTO rooms_run (id, room_id, team_id, message_id, persona_id, requested_by_id, language,
-                           state, attempt, lease_owner, error_code, error_detail, queued_at)
+                           state, attempt, lease_owner, error_code, queued_at)
     SELECT gen_random_uuid(), run.room_id, run.team_id, run.message_id, run.persona_id,
-           run.requested_by_id, 'en', 'queued', 0, '', '', '', now() + n * interval '1 microsecond'
+           run.requested_by_id, 'en', 'queued', 0, '', '', now() + n * interval '1 microsecond'
     FROM rooms_run AS run, generate_series(1, %s) AS n WHERE run.id = %s
 """
 LIMITS: Final = """

@@ -3,11 +3,12 @@
 import json
 
 import pytest
+from django.db import connection
 from django.test import Client
 
 from accounts.errors import Conflict, Forbidden, NotFound
 from accounts.services import create_token
-from agents.services import Grant, put_grants
+from agents.services import Grant, delete_persona, put_grants
 from rooms import services
 from rooms.event_log import events_after
 from rooms.models import Message
@@ -74,6 +75,18 @@ def test_vote_outlives_its_account(cast: Cast, answered: Message) -> None:
     message = services.vote(user=cast.owner, message_id=answered.pk, value=1)
 
     assert message.votes_up == 2
+
+
+def test_answer_of_a_deleted_persona_keeps_its_votes_and_gets_more(
+    cast: Cast, answered: Message
+) -> None:
+    services.vote(user=cast.member, message_id=answered.pk, value=1)
+    delete_persona(user=cast.owner, persona_id=cast.persona.pk)
+
+    message = services.vote(user=cast.owner, message_id=answered.pk, value=1)
+
+    assert (message.votes_up, message.votes.count()) == (2, 2)
+    connection.check_constraints()
 
 
 def test_notes_are_read_by_people_who_may_edit_the_persona(cast: Cast, answered: Message) -> None:
