@@ -26,6 +26,7 @@ from msgspec import structs
 from accounts.errors import Invalid, NotFound
 from accounts.models import Team, User
 from accounts.services.people import matching_users
+from agents.models import Persona
 from rooms.fanout.unread import at_most
 from rooms.models import (
     AuthorKind,
@@ -208,9 +209,9 @@ def newest_messages(room: Room, before: int | None = None) -> tuple[list[Message
 
 
 def is_among_newest(room: Room, message: Message) -> bool:
-    """Return True if the newest PAGE messages of the room contain the message."""
-    later = room.messages.of_room().filter(seq__gt=message.seq).order_by("seq")
-    return len(later.values_list("seq")[:PAGE]) < PAGE
+    """Return True if `newest_messages` of the room contain the message."""
+    newest = room.messages.of_room().order_by("-seq").only("text", "html")[:PAGE]
+    return message in within_bytes(list(newest))
 
 
 def versions_of(room: Room, message: Message) -> list[Message]:
@@ -309,6 +310,12 @@ def with_votes_of(user: User, messages: Sequence[MessageBody]) -> list[MessageBo
         else message
         for message in messages
     ]
+
+
+def opinions_on(persona: Persona) -> QuerySet[Vote]:
+    """Return the votes on the answers of a persona, without the texts of the answers."""
+    shown = ("value", "note", "created_at", "message__persona_version")
+    return Vote.objects.filter(persona=persona).select_related("message").only(*shown)
 
 
 def bodies(messages: Sequence[Message]) -> list[MessageBody]:

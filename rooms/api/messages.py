@@ -94,6 +94,7 @@ class EventPage(Struct, frozen=True):
 def get_messages(
     user: User,
     room: Room,
+    request: HttpRequest,
     limit: Limit = 50,
     cursor: Cursor = None,
     *,
@@ -104,8 +105,8 @@ def get_messages(
 ) -> Page[MessageBody]:
     """The messages of a thread are its root and its replies."""
     if around is not None:
-        if (before, after, cursor, thread) != (None, None, None, None):
-            raise Invalid(fields={"around": _("Use it without before, after and cursor.")})
+        if request.GET.keys() - {"around"}:
+            raise Invalid(fields={"around": _("Use it without other parameters.")})
         return _page_around(user, room, around)
     messages = queries.messages_of(room, thread)
     if before is not None:
@@ -130,7 +131,9 @@ def _page_around(user: User, room: Room, message_id: UUID) -> Page[MessageBody]:
         raise NotFound
     found, complete = queries.messages_around(room, message)
     items = queries.with_votes_of(user, found[::-1])
-    return Page(items=items, next=None if complete else str(found[0].seq))
+    # A replaced version is in the place of the last version.
+    first = queries.versions_of(room, message)[-1] if found[0].id == message.pk else found[0]
+    return Page(items=items, next=None if complete else str(first.seq))
 
 
 @routes.add(

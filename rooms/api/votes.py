@@ -13,7 +13,7 @@ from accounts.fields import Timestamp, format_timestamp
 from accounts.models import User
 from agents.models import Persona
 from agents.permissions import EDIT, access_persona
-from rooms import services
+from rooms import queries, services
 from rooms.models import Message, Room, Vote
 from rooms.permissions import POST, VIEW, access_message, access_room
 from rooms.protocol.payloads import Votes
@@ -69,7 +69,7 @@ def get_own_votes(
     user: User, room: Room, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[OwnVoteBody]:
     return page_of(
-        Vote.objects.filter(user=user, message__room=room),
+        Vote.objects.filter(user=user, message__room=room).only("message", "value"),
         lambda votes: [OwnVoteBody(each.pk, each.message_id, each.value) for each in votes],
         limit=limit,
         cursor=cursor,
@@ -85,7 +85,7 @@ def get_opinions(
     user: User, persona: Persona, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[OpinionBody]:
     return page_of(
-        Vote.objects.filter(persona=persona).select_related("message"),
+        queries.opinions_on(persona),
         lambda votes: [_opinion_body(each) for each in votes],
         limit=limit,
         cursor=cursor,

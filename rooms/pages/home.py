@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts.models import Team, User
 from agents.models import Persona
 from agents.permissions import EDIT, granted_to
-from rooms.models import Mention, Message, Room, RoomMember, RoomPersona, Run, RunState
+from rooms.models import AuthorKind, Mention, Message, Room, RoomMember, RoomPersona, RunState
 from rooms.pages.sidebar import LAST_LINE, RoomRow, last_line, shell_context
 from rooms.queries import followed_threads
 from rooms.services import joinable_rooms
@@ -78,16 +78,16 @@ def home_context(user: User, team: Team, permissions: frozenset[str]) -> dict[st
     }
 
 
-def _read_seq(user: User) -> Subquery:
-    """Return the read position of the user in the room of the outer row."""
-    inside = RoomMember.objects.active().filter(user=user, room=OuterRef("room"))
-    return Subquery(inside.values("read_seq")[:1])
-
-
 def _mentions(user: User, team: Team) -> list[Message]:
-    """Return the newest unread messages that mention the user."""
+    """Return the newest unread messages that mention the user.
+
+    The key of mentions is read from the read position in each room on.
+    """
     unread = Mention.objects.filter(
-        user=user, room__in=_own(user, team).values("pk"), seq__gt=_read_seq(user)
+        user=user,
+        room__in=_own(user, team).values("pk"),
+        room__members__user=user,
+        seq__gt=F("room__members__read_seq"),
     )
     found = unread.select_related("message__user", "message__persona")
     # Not by the key: for a user without unread mentions, its index would be read to the end.
@@ -96,18 +96,22 @@ def _mentions(user: User, team: Team) -> list[Message]:
 
 
 def _answered(user: User, team: Team) -> list[Message]:
-    """Return the newest unread answers to questions of the user."""
-    done = Run.objects.filter(
-        requested_by=user,
-        state=RunState.COMPLETED,
-        ended_at__gt=timezone.now() - AWAY,
+    """Return the newest unread answers to questions of the user.
+
+    The unread messages of each room are read, and not all runs of the user.
+    """
+    unread = Message.objects.current().filter(
         room__in=_own(user, team).values("pk"),
-        answer__seq__gt=_read_seq(user),
-        answer__deleted_at=None,
-        answer__replaced_by=None,
+        room__members__user=user,
+        seq__gt=F("room__members__read_seq"),
+        author_kind=AuthorKind.PERSONA,
+        deleted_at=None,
+        answered_by__requested_by=user,
+        answered_by__state=RunState.COMPLETED,
+        answered_by__ended_at__gt=timezone.now() - AWAY,
     )
-    found = done.exclude(answer__text="").select_related("answer__persona").order_by("-ended_at")
-    return [each.answer for each in found[:GROUP] if each.answer]
+    found = unread.exclude(text="").select_related("persona").order_by("-answered_by__ended_at")
+    return list(found[:GROUP])
 
 
 def _threads(user: User, team: Team, rows: Mapping[UUID, RoomRow]) -> list[Item]:
@@ -132,7 +136,7 @@ def _open_rooms(user: User, team: Team) -> list[OpenRoom]:
     order = (F("last_message_at").desc(nulls_last=True), "name", "pk")
     first = joinable_rooms(user, team).order_by(*order).values("pk")[: GROUP + 1]
     members = RoomMember.objects.active().filter(room=OuterRef("pk")).order_by()
-    said = Message.objects.current().filter(room=OuterRef("pk")).exclude(text="").order_by("-seq")
+    said = Message.objects.of_room().filter(room=OuterRef("pk")).exclude(text="").order_by("-seq")
     rooms = Room.objects.filter(pk__in=first).annotate(
         people=Subquery(members.values("room").annotate(count=Count("pk")).values("count")),
         author=Subquery(said.values("author_name")[:1]),

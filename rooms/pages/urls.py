@@ -21,10 +21,12 @@ urlpatterns = [
     path("rooms/", home.rooms, name="list"),
     path("teams/<uuid:team_id>/around/", home.people, name="people"),
     path("teams/<uuid:team_id>/direct/", direct.open_room, name="direct"),
-    path("teams/<uuid:team_id>/direct/people/", direct.find, {"of": "people"}, name="find_direct"),
+    path(
+        "teams/<uuid:team_id>/direct/people/", creation.find, {"of": "people"}, name="find_direct"
+    ),
     path(
         "teams/<uuid:team_id>/direct/personas/",
-        direct.find,
+        creation.find,
         {"of": "personas"},
         name="find_direct_personas",
     ),

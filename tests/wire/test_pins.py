@@ -48,7 +48,8 @@ async def test_list_around_a_message_has_its_neighbours(
     assert [each["id"] for each in earlier["items"]][:2] == sent[1::-1]
     assert (first["items"], first["next"]) == (listed[-26:], None)
     assert server.request("GET", f"{path}?around={uuid4()}", owner).status == 404
-    assert server.request("GET", f"{path}?around={sent[0]}&before=9", owner).status == 400
+    for other in ("before=9", "limit=9", "thread=all"):
+        assert server.request("GET", f"{path}?around={sent[0]}&{other}", owner).status == 400
 
 
 async def test_read_position_that_moves_back_reaches_the_other_connections(

@@ -53,7 +53,7 @@ def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
 
 @require_safe
 def find(request: HttpRequest, team_id: UUID, of: str) -> HttpResponse:
-    """Return the people or personas that `?q=` finds as JSON, for the script of a finder."""
+    """Return the people or personas that `?q=` finds as JSON, for a new or a direct room."""
     user = require_user(request)
     team = access_team(user, team_id, CREATE_ROOM)
     candidates: dict[str, Candidates[Any]] = {

@@ -6,13 +6,13 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods
 
 from accounts.errors import MaruError
 from accounts.models import Team, User
 from accounts.permissions import CREATE_ROOM, access_team, require_user
 from accounts.views.error_pages import show_error
-from accounts.views.finder import FIND, Candidates, finder, found_as_json
+from accounts.views.finder import FIND, Candidates, finder
 from rooms import services
 from rooms.models import Room
 from rooms.pages.finders import people_of_new_room, personas_of_new_room
@@ -48,18 +48,6 @@ def open_room(request: HttpRequest, team_id: UUID) -> HttpResponse:
         ),
     }
     return render(request, "rooms/direct.html", context)
-
-
-@require_safe
-def find(request: HttpRequest, team_id: UUID, of: str) -> HttpResponse:
-    """Return the people or personas that `?q=` finds as JSON, for the script of a finder."""
-    user = require_user(request)
-    team = access_team(user, team_id, CREATE_ROOM)
-    candidates: dict[str, Candidates[Any]] = {
-        "people": people_of_new_room(user, team),
-        "personas": personas_of_new_room(user, team),
-    }
-    return found_as_json(request, candidates[of])
 
 
 def _open(user: User, team: Team, form: DirectForm) -> Room:

@@ -9,7 +9,7 @@ from accounts.permissions import require_user
 from accounts.views.lists import list_page
 from agents.permissions import EDIT, access_persona
 from agents.views.settings_page import check_team, render_settings_page
-from rooms.models import Vote
+from rooms.queries import opinions_on
 
 
 @require_safe
@@ -17,7 +17,6 @@ def votes(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpResponse
     """Show the votes, newest first, without their authors and rooms."""
     persona = access_persona(require_user(request), persona_id, EDIT)
     check_team(persona, team_id)
-    found = Vote.objects.filter(persona=persona).select_related("message")
     return render_settings_page(
         request,
         "rooms/votes.html",
@@ -25,5 +24,5 @@ def votes(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpResponse
         section="personas",
         persona=persona,
         current_persona_id=persona.pk,
-        page=list_page(found, after=request.GET.get("after", ""), by="-pk"),
+        page=list_page(opinions_on(persona), after=request.GET.get("after", ""), by="-pk"),
     )

@@ -92,6 +92,7 @@ class Requests:
             text="hi",
             client_id=uuid4(),
             reply_to=self._old.pk,
+            also_in_room=True,  # so it also moves the author's read position
         )
 
     def delete(self) -> None:

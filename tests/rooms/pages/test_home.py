@@ -91,7 +91,14 @@ def test_open_rooms_show_members_personas_and_last_words(cast: Cast) -> None:
         privacy="team",
         personas=[cast.persona.pk],
     )
-    services.post_message(user=cast.owner, room_id=room.pk, text="on queues", personas=[])
+    root = services.post_message(user=cast.owner, room_id=room.pk, text="on queues", personas=[])
+    services.post_message(
+        user=cast.owner,
+        room_id=room.pk,
+        text="only in the thread",
+        reply_to=root.message.pk,
+        personas=[],
+    )
     guest = make_user("Guest")
     add_team_member(cast.team, guest, TeamRole.GUEST)
 

@@ -9,7 +9,7 @@ from django.test import Client
 
 from rooms import services
 from rooms.models import Message
-from rooms.queries import BESIDE, PAGE
+from rooms.queries import BESIDE, MAX_BYTES, PAGE
 from tests.rooms.conftest import Cast
 
 pytestmark = pytest.mark.django_db
@@ -64,6 +64,15 @@ def test_link_to_an_old_message_leads_to_its_surroundings(
     assert shown(page) == ids
     assert f"?before={posted[5].seq}" in page
     assert f"?around={ids[-1]}#message-{ids[-1]}" in page
+
+
+def test_link_leads_to_the_surroundings_if_the_page_ends_at_its_bytes(
+    cast: Cast, client: Client, posted: list[Message]
+) -> None:
+    Message.objects.filter(pk=posted[-2].pk).update(html="x" * MAX_BYTES)
+
+    assert "?around=" in client.get(address_of(cast, posted[-3].pk))["Location"]
+    assert "?around=" not in client.get(address_of(cast, posted[-1].pk))["Location"]
 
 
 def test_link_to_the_first_message_has_no_earlier_part(
