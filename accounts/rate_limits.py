@@ -34,6 +34,7 @@ CHECK: Final = "check"
 INVITE: Final = "invite"
 REACT: Final = "react"
 PROFILE: Final = "profile"
+DIRECT: Final = "direct"
 
 USER: Final = "user"
 TOKEN: Final = "token"  # noqa: S105  # the kind of a counter, not a secret
@@ -79,6 +80,8 @@ LIMITS: Final[Mapping[tuple[str, str], RateLimit]] = {
     (REACT, TEAM): RateLimit(3_000, 30),
     # A change of name or colour: it is published to every room of the user.
     (PROFILE, USER): RateLimit(10, 60),
+    # A new direct room: all its members see it, and no user may delete it.
+    (DIRECT, USER): RateLimit(60, 3_600),
 }
 
 BACK_OFF_SECONDS: Final = 5.0

@@ -69,7 +69,7 @@ class PersonaDetailBody(Struct, frozen=True, kw_only=True):
 class PersonaCreate(Body, frozen=True, kw_only=True):
     """A new persona. Without a handle, the handle is derived from the name.
 
-    Without `pigment` or `lattice`, the persona gets one that no other one has.
+    Without `pigment` or `lattice`, the persona gets one that few personas of the team have.
     """
 
     name: PersonaName

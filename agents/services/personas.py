@@ -55,7 +55,7 @@ class PersonaFields(TypedDict, total=False):
 def create_persona(*, user: User, team_id: UUID, **fields: Unpack[PersonaFields]) -> Persona:
     """Add a persona to the team, as version 1; raise Invalid, which names the wrong fields.
 
-    Without a colour or a pattern, the persona gets one that no other one has.
+    Without a colour or a pattern, the persona gets that of `unlike_others`.
     """
     team = lock_team(user, team_id, MANAGE)
     if team.personas.count() >= MAX_PERSONAS:

@@ -121,6 +121,7 @@ def _bodies(user: User, rooms: list[Room]) -> list[RoomBody]:
 @routes.add(
     "POST /teams/{uuid:team_id}/direct",
     Gate(access_team, CREATE_ROOM),
+    errors=(Conflict,),
     idempotency="repeat",
     summary="Open the direct room of exactly these users and personas",
 )
@@ -243,7 +244,8 @@ def delete_member(user: User, room_id: UUID, member_id: UUID) -> None:
 
 def _access_persona_to_bind(user: User, room_id: UUID, persona_id: UUID) -> None:
     room = access_room(user, room_id, MANAGE)
-    if not bindable(user, room.team_id).filter(pk=persona_id).exists():
+    is_bound = room.bindings.filter(persona=persona_id).exists()
+    if not is_bound and not bindable(user, room.team_id).filter(pk=persona_id).exists():
         raise NotFound
 
 

@@ -89,6 +89,10 @@ class Room(models.Model):
     # See rooms.services.direct. `direct_key` is None after one of its members has left the team.
     direct = models.BooleanField(default=False, db_default=False, editable=False)
     direct_key = models.CharField(max_length=64, null=True, editable=False)
+    # The user who opened a direct room, to limit how many one user opens.
+    opened_by = models.ForeignKey(
+        User, models.SET_NULL, null=True, editable=False, related_name="+"
+    )
     # Only open rooms have it; see rooms.services.arrivals.
     for_everyone = models.BooleanField(_("for everyone"), default=False, db_default=False)
     answer_policy = models.CharField(

@@ -14,15 +14,19 @@ from uuid import UUID
 from django.db import transaction
 from django.utils.translation import gettext as _
 
+from accounts import rate_limits
 from accounts.audit.log import audit
-from accounts.errors import Invalid, NotFound
+from accounts.errors import Conflict, Invalid, NotFound
 from accounts.models import User
 from accounts.permissions import CREATE_ROOM, access_team
+from agents.models import Persona
 from rooms.models import AnswerPolicy, Room, RoomRole
 from rooms.services.members import add_members, lock_team_members
 from rooms.services.personas import bind, bindable, lock_personas
 
 MAX_OTHERS: Final = 20
+MAX_OPENED: Final = 1_000
+"""The direct rooms that one user may open in a team: no user may delete one."""
 
 
 @transaction.atomic
@@ -32,7 +36,8 @@ def open_direct_room(
     """Return the direct room of `user`, `users` and `personas`; create it at the first call.
 
     Raises NotFound for users and personas of another team, and for personas that `user` may not
-    use in any room; Invalid for an empty set or more than MAX_OTHERS.
+    use in any room; Invalid for an empty set or more than MAX_OTHERS; Conflict for a new room of a
+    user who has opened MAX_OPENED. New rooms are rate-limited.
     """
     team = access_team(user, team_id, CREATE_ROOM)
     others = sorted({*users} - {user.pk})
@@ -46,11 +51,15 @@ def open_direct_room(
     # The locks of the members let only one transaction at a time look for this set.
     room = Room.objects.locked().filter(team=team, direct_key=key).first()
     if room is not None:
-        known = {*room.bindings.values_list("persona", flat=True)}
-        bind(room, [persona for persona in bound if persona.pk not in known])
+        _bind_again(user, room, bound)
         return room
+    rate_limits.consume(rate_limits.DIRECT, user)
+    if Room.objects.filter(team=team, opened_by=user).count() >= MAX_OPENED:
+        raise Conflict(_("You have opened 1,000 conversations. Use one of them, or create a room."))
     policy = AnswerPolicy.MENTION if others else AnswerPolicy.DEFAULT
-    room = Room.objects.create(team=team, direct=True, direct_key=key, answer_policy=policy)
+    room = Room.objects.create(
+        team=team, direct=True, direct_key=key, opened_by=user, answer_policy=policy
+    )
     add_members(room, people, RoomRole.MEMBER)
     bind(room, bound)
     after = {
@@ -60,6 +69,16 @@ def open_direct_room(
     }
     audit(user, "room.created", room.pk, team_id=team.pk, after=after)
     return room
+
+
+def _bind_again(user: User, room: Room, personas: Collection[Persona]) -> None:
+    """Bind those of the room's personas that were unbound when they were confined."""
+    known = {*room.bindings.values_list("persona", flat=True)}
+    missing = [persona for persona in personas if persona.pk not in known]
+    bind(room, missing)
+    for persona in missing:
+        after = {"persona": str(persona.pk)}
+        audit(user, "room.persona_bound", room.pk, team_id=room.team_id, after=after)
 
 
 def _check_size(others: int) -> None:

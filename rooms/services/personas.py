@@ -14,7 +14,7 @@ from accounts.models import User
 from agents.models import Persona
 from agents.permissions import CHANGE, lock_persona, usable_by
 from rooms.event_log import record
-from rooms.models import AllowedRoom, Room, RoomPermission, RoomPersona
+from rooms.models import AllowedRoom, Room, RoomPersona
 from rooms.permissions import MANAGE, access_room, lock_room
 from rooms.protocol.events import PersonaBound, PersonaUnbound, RoomChanged
 from rooms.protocol.failures import PERSONA_UNBOUND
@@ -29,10 +29,16 @@ MAX_BOUND_PERSONAS: Final = 100
 def bind_persona(*, user: User, room_id: UUID, persona_id: UUID, muted: bool | None = None) -> None:
     """Bind a persona of the team to the room; a bound persona stays bound.
 
-    `muted` mutes or unmutes it there; None changes nothing. Raises Forbidden if the persona is
-    confined to other rooms.
+    `muted` mutes or unmutes it there; None changes nothing. The right to use the persona is needed
+    only for a persona that is not bound. Raises Forbidden if the persona is confined to other
+    rooms.
     """
-    team_id = access_room(user, room_id, MANAGE).team_id
+    here = access_room(user, room_id, MANAGE)
+    if here.bindings.filter(persona_id=persona_id).exists():
+        if muted is not None:
+            mute_persona(user=user, room_id=room_id, persona_id=persona_id, muted=muted)
+        return
+    team_id = here.team_id
     personas = lock_personas(bindable(user, team_id).filter(pk=persona_id))
     room = lock_room(user, room_id, MANAGE)
     if not personas:
@@ -55,10 +61,7 @@ def bind_persona(*, user: User, room_id: UUID, persona_id: UUID, muted: bool | N
 
 def rooms_to_join(user: User, persona: Persona) -> QuerySet[Room]:
     """Return the rooms to which `user` may bind a persona that is not in them yet, by name."""
-    managed = RoomPermission.objects.filter(user=user, permission__codename=MANAGE)
-    rooms = Room.objects.visible_to(user).filter(
-        team=persona.team_id, archived_at=None, pk__in=managed.values("content_object")
-    )
+    rooms = Room.objects.managed_by(user).filter(team=persona.team_id, archived_at=None)
     if persona.confined:
         rooms = rooms.filter(pk__in=persona.allowed_rooms.values("room"))
     return rooms.exclude(bindings__persona=persona).order_by("name", "pk")

@@ -19,7 +19,7 @@ from accounts.database import delete_in_batches
 from accounts.errors import Conflict, NotFound
 from accounts.models import Team, User
 from accounts.names import clean_line, require_name
-from accounts.permissions import CREATE_ROOM, MANAGE_PEOPLE, access_team
+from accounts.permissions import CREATE_ROOM, MANAGE_PEOPLE, access_team, team_permissions
 from agents.services import create_demo_persona
 from rooms.event_log import record
 from rooms.models import (
@@ -69,8 +69,8 @@ def create_room(
 ) -> Room:
     """Create a room that `user` owns, with `people` as members.
 
-    The first room of a team is for everyone, if it is open. Raises NotFound for users and personas
-    of another team.
+    The first open room of a team is for everyone, if `user` may invite people. Raises NotFound for
+    users and personas of another team.
     """
     team = access_team(user, team_id, CREATE_ROOM)
     bound = lock_personas(bindable(user, team.pk).filter(pk__in=personas, confined=False))
@@ -85,7 +85,7 @@ def create_room(
         name=require_name(name, max_length=NAME_LENGTH),
         topic=clean_line(topic),
         privacy=privacy,
-        for_everyone=privacy == Privacy.TEAM and not team.rooms.exists(),
+        for_everyone=privacy == Privacy.TEAM and _is_first_open_room(user, team),
         answer_policy=answer_policy,
         persona_turns=persona_turns,
         answers_in=answers_in,
@@ -143,6 +143,8 @@ def update_room(*, user: User, room_id: UUID, **changes: Unpack[RoomChanges]) ->
     restored before the other changes, and archived after them.
     """
     archived = changes.pop("archived", None)
+    if changes.get("for_everyone"):
+        _lock_team_of(user, room_id)
     if archived is False:
         restore_room(user=user, room_id=room_id)
     room = _change(user, room_id, changes) if changes else None
@@ -166,9 +168,15 @@ def archive_room(*, user: User, room_id: UUID) -> Room:
 
 @transaction.atomic
 def restore_room(*, user: User, room_id: UUID) -> Room:
-    """Make an archived room writable again; nothing happens if it is not archived."""
+    """Make an archived room writable again; nothing happens if it is not archived.
+
+    Raises Conflict for a room for everyone if the team has MAX_ROOMS_FOR_EVERYONE others.
+    """
+    _lock_team_of(user, room_id)
     room = lock_room(user, room_id, MANAGE, even_archived=True)
     if room.archived_at is not None:
+        if room.for_everyone:
+            _check_count_for_everyone(room)
         room.archived_at = None
         room.save(update_fields=["archived_at"])
         record(room, RoomChanged(room_body(room)))
@@ -278,6 +286,24 @@ def _check_for_everyone(user: User, room: Room, *, is_open: bool) -> None:
     if room.for_everyone:
         return
     access_team(user, room.team_id, MANAGE_PEOPLE)
+    _check_count_for_everyone(room)
+
+
+def _is_first_open_room(user: User, team: Team) -> bool:
+    """Return True if the team has no open room, and `user` may decide where new members arrive."""
+    if team.rooms.filter(privacy=Privacy.TEAM).exists():
+        return False
+    return MANAGE_PEOPLE in team_permissions(user, team)
+
+
+def _lock_team_of(user: User, room_id: UUID) -> None:
+    """Lock the team of a room, before the room, so that its rooms for everyone stay the same."""
+    team_id = access_room(user, room_id, MANAGE, even_archived=True).team_id
+    list(Team.objects.locked().filter(pk=team_id).values_list("pk"))
+
+
+def _check_count_for_everyone(room: Room) -> None:
+    """Raise Conflict if the team has too many rooms for everyone; its row is locked."""
     if Room.objects.joined_on_arrival(room.team_id).count() >= MAX_ROOMS_FOR_EVERYONE:
         raise Conflict(_("This team has 10 rooms for everyone. Change one of them first."))
 

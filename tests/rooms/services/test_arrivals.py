@@ -120,8 +120,10 @@ def test_first_open_room_of_a_team_is_for_everyone(cast: Cast) -> None:
     )
     other = create_team(user=cast.owner, name="Private")
     private = services.create_room(user=cast.owner, team_id=other.pk, name="private")
+    after = services.create_room(user=cast.owner, team_id=other.pk, name="after", privacy="team")
 
-    assert [room.for_everyone for room in (first, second, private)] == [True, False, False]
+    flags = [room.for_everyone for room in (first, second, private, after)]
+    assert flags == [True, False, False, True]
 
 
 def test_first_room_of_an_installation_is_open_and_welcomes_its_owner(cast: Cast) -> None:
@@ -167,10 +169,13 @@ def test_number_of_rooms_for_everyone_is_limited(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room_services, "MAX_ROOMS_FOR_EVERYONE", 1)
-    general_room(cast)
+    archived = services.archive_room(user=cast.owner, room_id=general_room(cast).pk)
+    general_room(cast, "second")
 
     with pytest.raises(Conflict):
-        general_room(cast, "second")
+        general_room(cast, "third")
+    with pytest.raises(Conflict):
+        services.restore_room(user=cast.owner, room_id=archived.pk)
 
 
 def test_landing_room_is_a_room_of_the_team(cast: Cast) -> None:

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from uuid import UUID, uuid4
 
 import pytest
+from pytest_django import Settings
 
-from accounts.errors import Conflict, Forbidden, Invalid, NotFound
-from accounts.models import TeamRole, User
+from accounts import rate_limits
+from accounts.errors import Conflict, Forbidden, Invalid, NotFound, RateLimited
+from accounts.models import AuditEntry, TeamRole, User
 from accounts.services import (
     remove_team_member,
     restore_user,
@@ -191,6 +193,25 @@ def test_confined_persona_returns_with_the_next_call(cast: Cast) -> None:
     assert room.bindings.get().persona == cast.persona
     types = [event.type for event in events_after(room.pk, 0)]
     assert types[-2:] == ["persona.unbound", "persona.bound"]
+    audited = AuditEntry.objects.filter(action="room.persona_bound", target_id=room.pk)
+    assert audited.count() == 1
+
+
+def test_number_of_new_rooms_of_one_user_is_limited(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    settings.RATE_LIMITS = True
+    limit = {(rate_limits.DIRECT, rate_limits.USER): rate_limits.RateLimit(2, 3_600)}
+    monkeypatch.setattr(rate_limits, "LIMITS", limit)
+    monkeypatch.setattr(direct, "MAX_OPENED", 1)
+    room = opened(cast, cast.member)
+
+    with pytest.raises(Conflict):
+        opened(cast, cast.reader)
+    with pytest.raises(RateLimited):
+        opened(cast, cast.reader)
+    assert opened(cast, cast.member) == room
+    assert opened(cast, cast.reader, by=cast.member)
 
 
 def test_deleted_persona_leaves_the_words_behind(cast: Cast) -> None:

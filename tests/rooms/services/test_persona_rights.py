@@ -23,7 +23,7 @@ from rooms import services
 from rooms.models import AllowedRoom, RoomEvent, RunState
 from tests.rooms.claiming import claim_and_start
 from tests.rooms.conftest import Cast
-from tests.rooms.pages.browsing import get
+from tests.rooms.pages.browsing import browser, get
 
 pytestmark = pytest.mark.django_db
 
@@ -108,6 +108,19 @@ def test_retry_needs_the_right(cast: Cast) -> None:
 
     with pytest.raises((Forbidden, NotFound)):
         services.retry_run(user=cast.member, run_id=posted.runs[0])
+
+
+def test_muting_a_bound_persona_needs_no_right_to_use_it(cast: Cast) -> None:
+    room = cast.room
+    put_grants(user=cast.owner, persona_id=cast.persona.pk, grants=[])
+    services.put_member(user=cast.owner, room_id=room.pk, member_id=cast.member.pk, role="owner")
+    path = f"/api/v1/rooms/{room.pk}/personas/{cast.persona.pk}"
+
+    muted = browser(cast.member).put(path, {"muted": True}, "application/json")
+    services.unbind_persona(user=cast.owner, room_id=room.pk, persona_id=cast.persona.pk)
+    bound = browser(cast.member).put(path, {"muted": True}, "application/json")
+
+    assert (muted.status_code, bound.status_code) == (204, 404)
 
 
 def test_confined_persona_is_unbound_from_other_rooms(cast: Cast) -> None:
