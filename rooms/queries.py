@@ -19,7 +19,7 @@ from django.db.models import (
     Value,
     When,
 )
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Left, Length
 from django.utils.translation import gettext as _
 from msgspec import structs
 
@@ -40,8 +40,9 @@ from rooms.models import (
     ThreadFollower,
     Vote,
 )
-from rooms.protocol.payloads import MessageBody, RoomState, RunBody, ThreadBody
+from rooms.protocol.payloads import MessageBody, PinnedBody, RoomState, RunBody, ThreadBody
 from rooms.protocol.serializers import (
+    PIN_TEXT,
     member_body,
     message_body,
     persona_body,
@@ -100,8 +101,14 @@ def room_state(
         messages=messages,
         messages_complete=complete,
         runs=runs,
-        pins=[pinned_body(message) for message in pinned_messages(room).order_by("-pinned_seq")],
+        pins=_pins(room),
     )
+
+
+def _pins(room: Room) -> list[PinnedBody]:
+    """Return the pinned messages of a state, the last pinned first, without reading their text."""
+    pinned: QuerySet[Any] = pinned_messages(room).order_by("-pinned_seq").defer("text", "html")
+    return [pinned_body(m, m.start) for m in pinned.annotate(start=Left("text", PIN_TEXT))]
 
 
 def pinned_messages(room: Room) -> QuerySet[Message]:
@@ -209,9 +216,10 @@ def newest_messages(room: Room, before: int | None = None) -> tuple[list[Message
 
 
 def is_among_newest(room: Room, message: Message) -> bool:
-    """Return True if `newest_messages` of the room contain the message."""
-    newest = room.messages.of_room().order_by("-seq").only("text", "html")[:PAGE]
-    return message in within_bytes(list(newest))
+    """Return True if the first page of the room, or of a thread that alone shows it, has it."""
+    root = None if message.in_room else message.thread_root
+    shown, _complete = thread_page(root) if root else newest_messages(room)
+    return message.pk in {each.id for each in shown}
 
 
 def versions_of(room: Room, message: Message) -> list[Message]:
@@ -259,16 +267,21 @@ def thread_messages(room_id: UUID, roots: Collection[UUID], before: int) -> list
     """Return the messages of threads in order of seq: a root and its THREAD_PAGE newest replies.
 
     Messages that the room shows from seq `before` on are left out, and so are roots that are not
-    messages of the room. The messages have MAX_BYTES together.
+    messages of the room. The replies have MAX_BYTES together; older ones are not read.
     """
     of_room = Message.objects.current().filter(room=room_id)
-    found = {message.pk: message for message in of_room.filter(pk__in=roots)}
-    for root in list(found):
-        newest = of_room.filter(thread_root=root).order_by("-seq")[:THREAD_PAGE]
-        found |= {message.pk: message for message in newest}
-    hidden = [each for each in found.values() if not each.in_room or each.seq < before]
-    newest_first = sorted(hidden, key=lambda message: -message.seq)
-    return bodies(within_bytes(newest_first)[::-1])
+    found = list(of_room.filter(pk__in=roots))
+    replies: list[tuple[int, UUID, int]] = []
+    for root in found:
+        of_thread = of_room.filter(Q(in_room=False) | Q(seq__lt=before), thread_root=root)
+        newest = of_thread.annotate(size=Length("text") + Length("html")).order_by("-seq")
+        replies += newest.values_list("seq", "pk", "size")[:THREAD_PAGE]
+    replies.sort(reverse=True)
+    sizes = accumulate(size for _seq, _pk, size in replies)
+    fitting = [row[1] for row, size in zip(replies, sizes, strict=True) if size <= MAX_BYTES]
+    newest_first = of_room.filter(pk__in=fitting).order_by("-seq")
+    shown = [each for each in found if not each.in_room or each.seq < before]
+    return bodies(sorted([*shown, *within_bytes(list(newest_first))], key=lambda each: each.seq))
 
 
 def thread_page(root: Message, before: int | None = None) -> tuple[list[MessageBody], bool]:

@@ -107,14 +107,12 @@ def message_body(message: Message, run: Run | None = None) -> MessageBody:
     )
 
 
-def pinned_body(message: Message) -> PinnedBody:
-    """Return a pinned message for the list of pins."""
+def pinned_body(message: Message, text: str) -> PinnedBody:
+    """Return a pinned message for the list of pins; `text` are its first PIN_TEXT characters."""
     pin = _pin(message)
     if pin is None:
         raise ValueError("the message is not pinned")
-    return PinnedBody(
-        message=message.pk, author=_author(message), text=message.text[:PIN_TEXT], pinned=pin
-    )
+    return PinnedBody(message=message.pk, author=_author(message), text=text, pinned=pin)
 
 
 def _author(message: Message) -> Author:

@@ -79,6 +79,18 @@ test("a known message without HTML takes that of the loaded one", () => {
   assert.deepEqual(state.threads.messages("root").get("root").reactions, { "👍": [ME] });
 });
 
+test("a version that replaces an answer while its thread is loaded stands alone", () => {
+  const state = room();
+  state.apply({ type: "thread.opened", root: "root" });
+
+  apply(state, { type: "message.created", message: reply("second", 6, { replaces: "first" }) });
+  apply(state, { type: "message.updated", message: reply("first", 11, { replaced_by: "second" }) });
+  const loaded = [root(), reply("first", 6), reply("b", 7)];
+  state.apply({ type: "thread.loaded", root: "root", messages: loaded, runs: [], members: [] });
+
+  assert.deepEqual(inThread(state), ["root", "second", "b"]);
+});
+
 test("an answer in an open thread streams, and one in a closed thread is ignored", () => {
   const state = opened();
   const answer = reply("answer", 11, { author: ANSWER, run: "run", status: "streaming" });

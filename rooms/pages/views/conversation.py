@@ -56,7 +56,9 @@ def message(request: HttpRequest, room_id: UUID, message_id: UUID) -> HttpRespon
         raise NotFound
     if not found.in_room:
         page = reverse("rooms:thread", args=[room_id, found.thread_root_id])
-        return redirect(f"{page}#thread-message-{message_id}")
+        last = queries.versions_of(here, found)[-1]
+        part = "" if queries.is_among_newest(here, last) else f"?before={last.seq + 1}"
+        return redirect(f"{page}{part}#thread-message-{last.pk}")
     room_page = reverse("rooms:room", args=[room_id])
     is_shown = found.replaced_by is None and queries.is_among_newest(here, found)
     part = "" if is_shown else f"?around={message_id}"
@@ -111,21 +113,26 @@ def _root(room: Room, message_id: UUID | None) -> Message | None:
 def cancel(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Cancel a run without a script."""
     run = services.cancel_run(user=require_user(request), run_id=run_id)
-    return redirect("rooms:room", run.room_id)
+    return _to_place(run.room_id, run.thread)
 
 
 @require_POST
 def retry(request: HttpRequest, run_id: UUID) -> HttpResponse:
     """Retry a run without a script."""
     run = services.retry_run(user=require_user(request), run_id=run_id)
-    return redirect("rooms:room", run.room_id)
+    return _to_place(run.room_id, run.thread)
 
 
 @require_POST
 def go_on(request: HttpRequest, message_id: UUID) -> HttpResponse:
     """Continue the answers between personas without a script."""
     answer, _runs = services.continue_answers(user=require_user(request), message_id=message_id)
-    return redirect("rooms:room", answer.room_id)
+    return _to_place(answer.room_id, answer.thread_root_id)
+
+
+def _to_place(room_id: UUID, thread: UUID | None) -> HttpResponse:
+    """Redirect to the page of a thread, or without one to that of the room."""
+    return redirect("rooms:thread", room_id, thread) if thread else redirect("rooms:room", room_id)
 
 
 @require_POST

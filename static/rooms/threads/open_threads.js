@@ -66,6 +66,7 @@ export class OpenThreads {
       const known = newest.get(loaded.id);
       newest.set(loaded.id, known ? { ...known, html: known.html || loaded.html } : loaded);
     }
+    for (const { replaces } of thread.messages.values()) if (replaces) newest.delete(replaces);
     thread.messages = new Map([...newest].sort(([, one], [, other]) => one.seq - other.seq));
     thread.isLoading = false;
     return thread.missed.splice(0);
@@ -76,10 +77,13 @@ export class OpenThreads {
     const thread = this.#threads.get(message.thread ?? message.id);
     if (!thread) return false;
     if (type === "message.created" && message.replaces) {
-      if (!thread.messages.has(message.replaces)) return false;
-      thread.messages = withVersion(thread.messages, message.replaces, message);
-      return true;
+      if (thread.messages.has(message.replaces)) {
+        thread.messages = withVersion(thread.messages, message.replaces, message);
+        return true;
+      }
+      if (!thread.isLoading) return false;
     }
+    if (message.replaced_by && !thread.messages.has(message.id)) return false;
     const isNew = type === "message.created" || thread.isLoading;
     if (!isNew && !thread.messages.has(message.id)) return false;
     thread.messages.set(message.id, message);

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 
-from rooms import services
+from rooms import queries, services
 from rooms.models import Message
 from rooms.queries import BESIDE, MAX_BYTES, PAGE
 from tests.rooms.conftest import Cast
@@ -103,3 +103,28 @@ def test_deleted_message_keeps_its_address(
 
     assert "This message was deleted." in page
     assert "word 0<" not in page
+
+
+def test_link_to_a_reply_leads_to_its_thread(
+    cast: Cast, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def post(text: str, reply_to: Message | None = None) -> Message:
+        return services.post_message(
+            user=cast.member,
+            room_id=cast.room.pk,
+            text=text,
+            personas=[],
+            reply_to=reply_to.pk if reply_to else None,
+        ).message
+
+    root = post("root")
+    first, second = post("first", root), post("second", root)
+    thread = f"/rooms/{cast.room.pk}/threads/{root.pk}/"
+    for reply in (first, second):
+        location = client.get(address_of(cast, reply.pk))["Location"]
+        assert location == f"{thread}#thread-message-{reply.pk}"
+
+    monkeypatch.setattr(queries, "THREAD_PAGE", 1)
+    location = client.get(address_of(cast, first.pk))["Location"]
+    assert location == f"{thread}?before={first.seq + 1}#thread-message-{first.pk}"
+    assert f'id="thread-message-{first.pk}"' in client.get(location).content.decode()

@@ -300,6 +300,10 @@ def test_state_has_the_open_threads_after_the_messages_of_the_room(
     assert [UUID(each["id"]) for each in state["messages"]] == [*in_room, *of_threads]
     assert state["permissions"] == ["view"]
 
+    monkeypatch.setattr(queries, "MAX_BYTES", len(replies[1].text + replies[1].html))
+    found = queries.thread_messages(cast.room.pk, [old.pk, new.pk], read.oldest)
+    assert [each.id for each in found] == [old.pk, replies[1].pk]  # the root, and what fits
+
 
 def test_settings_page_sets_where_personas_answer(cast: Cast, client: Client) -> None:
     client.force_login(cast.owner)
