@@ -11,6 +11,7 @@ from rooms import queries, services
 from rooms.models import Message
 from rooms.queries import BESIDE, MAX_BYTES, PAGE
 from tests.rooms.conftest import Cast
+from tests.rooms.pages.browsing import post
 
 pytestmark = pytest.mark.django_db
 
@@ -108,7 +109,7 @@ def test_deleted_message_keeps_its_address(
 def test_link_to_a_reply_leads_to_its_thread(
     cast: Cast, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def post(text: str, reply_to: Message | None = None) -> Message:
+    def say(text: str, reply_to: Message | None = None) -> Message:
         return services.post_message(
             user=cast.member,
             room_id=cast.room.pk,
@@ -117,8 +118,8 @@ def test_link_to_a_reply_leads_to_its_thread(
             reply_to=reply_to.pk if reply_to else None,
         ).message
 
-    root = post("root")
-    first, second = post("first", root), post("second", root)
+    root = say("root")
+    first, second = say("first", root), say("second", root)
     thread = f"/rooms/{cast.room.pk}/threads/{root.pk}/"
     for reply in (first, second):
         location = client.get(address_of(cast, reply.pk))["Location"]
@@ -128,3 +129,21 @@ def test_link_to_a_reply_leads_to_its_thread(
     location = client.get(address_of(cast, first.pk))["Location"]
     assert location == f"{thread}?before={first.seq + 1}#thread-message-{first.pk}"
     assert f'id="thread-message-{first.pk}"' in client.get(location).content.decode()
+
+
+def test_forms_of_an_answer_in_a_thread_lead_to_the_thread(cast: Cast) -> None:
+    root = services.post_message(
+        user=cast.member, room_id=cast.room.pk, text="root", personas=[]
+    ).message
+    posted = services.post_message(
+        user=cast.member,
+        room_id=cast.room.pk,
+        text="question",
+        reply_to=root.pk,
+        personas=[cast.persona.pk],
+    )
+
+    answers = [post(cast.member, form, posted.runs[0]) for form in ("cancel", "retry")]
+
+    thread = f"/rooms/{cast.room.pk}/threads/{root.pk}/"
+    assert [answer["Location"] for answer in answers] == [thread, thread]
