@@ -191,6 +191,8 @@ FIELDS: dict[str, object] = {
     "reply_to": None,
     "personas": None,
     "mentions_first": True,
+    "also_in_room": False,
+    "threads": [],
 }
 WITHOUT_IDS = {"ping"}
 
