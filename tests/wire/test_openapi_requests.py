@@ -27,6 +27,7 @@ pytestmark = pytest.mark.django_db
 
 SOON = (timezone.now() + timedelta(days=30)).isoformat()
 ALLOWED_TEXTS: dict[str, list[str]] = {
+    "thread": ["all"],
     "base_url": [""],
     "email": ["", "someone@example.com"],
     "expires_at": [SOON],
@@ -264,6 +265,8 @@ def wrong_texts(schema: Schema) -> list[str]:
         ]
     if "format" in schema:
         return ["x", "", "0.5", "0", "2030-01-01", "2030-01-01T00:00:00", "null", "{}"]
+    if "pattern" in schema:
+        return ["x", "", "ALL", "null", "%00"]
     return ["x" * (schema["maxLength"] + 1), "%00"]
 
 
