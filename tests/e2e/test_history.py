@@ -78,7 +78,8 @@ def test_place_that_is_read_does_not_move_while_messages_are_loaded_and_removed(
           const moves = [];
           for (const by of [...Array(60).fill(-150), ...Array(50).fill(150)]) {
             // At the end of what is loaded, the box cannot scroll as far until more has come.
-            const left = () => by < 0 ? box.scrollHeight - box.clientHeight + box.scrollTop : -box.scrollTop;
+            const above = () => box.scrollHeight - box.clientHeight + box.scrollTop;
+            const left = () => by < 0 ? above() : -box.scrollTop;
             while (left() < Math.abs(by)) await frame();
             const middle = box.getBoundingClientRect().top + box.clientHeight / 2;
             const all = [...document.querySelectorAll(".message")];

@@ -1,7 +1,7 @@
 """Decides which tests share an xdist worker, and which run first. A plugin of the xdist controller.
 
 Each worker has its own servers, browsers and clusters: modules that share one run in one worker.
-The two largest groups start first, because they mostly wait; small modules come last and keep
+The largest groups start first, because they mostly wait; small modules come last and keep
 all workers busy to the end.
 """
 
@@ -14,7 +14,8 @@ from xdist.scheduler import LoadScopeScheduling
 FIRST = ("tests/wire/", "tests/e2e/")
 SHARED = {
     "server of the wire tests": r"tests/wire/",
-    "server of the browser tests": r"tests/e2e/",
+    "server of the browser tests": r"tests/e2e/test_[a-m]",
+    "another server of browser tests": r"tests/e2e/",
     "cluster": r"tests/cluster/(audit/test_(audit_log|lock_order)|"
     r"fanout/test_(removals|two_processes)|runs/test_monitoring|stores/test_lost_deltas)\.py",
     "fault target": r"tests/cluster/(runs/test_(frozen_workers|isolation|stops|worker_kills)|"
