@@ -105,7 +105,9 @@ def get_messages(
 ) -> Page[MessageBody]:
     """The messages of a thread are its root and its replies."""
     if around is not None:
-        if request.GET.keys() - {"around"}:
+        if (
+            len(list(request.GET.lists())) > 1
+        ):  # `limit` has a default, so its argument tells nothing
             raise Invalid(fields={"around": _("Use it without other parameters.")})
         return _page_around(user, room, around)
     messages = queries.messages_of(room, thread)
