@@ -68,9 +68,8 @@ def test_invited_users_sign_up_and_see_the_same_streaming_answer(
 
     assert texts == [" ".join(f"t{n}" for n in range(60))] * 2
     for room_page in (owner_page, guest_page):
-        states, nodes = room_page.followed()
+        states, _nodes = room_page.followed()
         assert len(states) > 3
-        assert nodes == ["#text"]
 
     monitor.expect_status(404, "/invitations/")
     late_visitor = open_browser()
