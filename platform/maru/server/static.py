@@ -9,6 +9,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.staticfiles import finders
 from django.contrib.staticfiles.storage import staticfiles_storage
+from django.core.exceptions import SuspiciousFileOperation
 from django.core.management import call_command
 from whitenoise.base import WhiteNoise
 
@@ -104,11 +105,16 @@ def _answer_from_sources(scope: dict[str, Any], headers: dict[str, str]) -> Answ
     An old hash gets the present content, which must not be cached under that name.
     """
     storage: Any = staticfiles_storage
-    path = scope["path"].removeprefix(settings.STATIC_URL)
+    path, is_static = scope["path"], scope["path"].startswith(settings.STATIC_URL)
     match = HASH.search(path)
-    if match is None or not isinstance(storage, SourceFiles) or scope["method"] not in _READS:
+    if match is None or not (is_static and isinstance(storage, SourceFiles)):
         return None
-    file = storage.read(HASH.sub("", path))
+    if scope["method"] not in _READS:
+        return None
+    try:
+        file = storage.read(HASH.sub("", path.removeprefix(settings.STATIC_URL)))
+    except SuspiciousFileOperation:  # the path leads out of the source folders
+        return None
     if file is None:
         return None
     is_current = match[1] == file.hash

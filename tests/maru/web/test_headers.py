@@ -5,6 +5,7 @@ import urllib.request
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
+from urllib.error import HTTPError
 from uuid import uuid4
 
 import pytest
@@ -236,3 +237,21 @@ def test_static_files_are_public_revalidated_and_have_nosniff(
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert "Set-Cookie" not in headers
     assert headers["Last-Modified"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../manage.0123456789ab.py",
+        "/static//etc/passwd.0123456789ab.x",
+        "/x.0123456789ab.css",
+    ],
+)
+def test_hash_in_a_path_leads_to_no_file_outside_of_the_static_files(
+    installation: Installation, path: str
+) -> None:
+    with pytest.raises(HTTPError) as refused:
+        urllib.request.urlopen(f"{installation.url}{path}")
+    refused.value.close()
+
+    assert refused.value.code == HTTPStatus.NOT_FOUND
