@@ -29,8 +29,8 @@ PORTS: Final = {"http": 80, "https": 443}
 def open_transport() -> Iterator[httpx.AsyncHTTPTransport]:
     """Yield a transport whose connections EgressBackend opens, for the requests of one task.
 
-    All of them are closed at the end, whatever state httpcore has left them in: it forgets a
-    connection that was established when the task was cancelled.
+    All of them are closed at the end: httpcore loses the connection of a task that is cancelled
+    after the connection is established and before the request is sent.
     """
     transport = httpx.AsyncHTTPTransport(verify=tls_context())
     backend = EgressBackend()

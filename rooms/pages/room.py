@@ -74,7 +74,7 @@ def room_context(
         "membership": membership,
         "welcome": _welcome(user, room, state) if membership and membership.welcome else None,
         "panel": panel_context(room, state),
-        "nobody": UUID(int=0),
+        "placeholder_id": UUID(int=0),  # scripts replace it in the addresses of cards
         "answering": answering_line(state, unusable),
         "has_persona": has_answering_persona(state),
         "data": _data(user, room.last_seq, state, ended)

@@ -1,7 +1,7 @@
 """Direct rooms: private rooms of exactly these users and personas of a team.
 
-The same set always gets the same room. All users are ordinary members, and nobody manages the
-room: nobody renames it, adds or removes members and personas, or leaves it. To talk with one more,
+The same set always gets the same room. All users are ordinary members, so no
+user may rename it, add or remove members and personas, or leave it. To talk with one more,
 a user opens the room of the larger set. A user who leaves the team leaves the room; then the set
 gets a new room, because the user must not come back to what was said meanwhile.
 """

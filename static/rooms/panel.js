@@ -157,8 +157,8 @@ export class Panel {
    * @param {HTMLElement} row @param {"personUrl" | "personaUrl"} kind @param {string} id
    */
   #link(row, kind, id) {
-    const { nobody = "", [kind]: address = "" } = this.panel.dataset;
-    part(row, "[data-card-link]").setAttribute("href", address.replace(nobody, id));
+    const { placeholder = "", [kind]: address = "" } = this.panel.dataset;
+    part(row, "[data-card-link]").setAttribute("href", address.replace(placeholder, id));
   }
 
   /** @param {Member} member */

@@ -6,7 +6,7 @@ import { element } from "./tree.js";
 
 /** @typedef {import("./tree.js").Node} Node */
 
-/** Elements whose text mentions nobody. */
+/** Elements in whose text there are no mentions. */
 const WITHOUT = new Set(["a", "code", "span", "sup", "bdi"]);
 
 /**

@@ -172,7 +172,7 @@ export class MarkdownStream {
     const isPlain = text.length > MAX_OF_ONE_SIGN && countSigns(text, from, { ...state.counts }) > MAX_OF_ONE_SIGN;
     if (isPlain || state.isPlain) return this.#showPlain(text, target, state.isPlain ? state : { ...NOTHING, offset, isPlain });
     const parsed = parseInline(text, { open, from });
-    const known = target.closest("blockquote") ? new Map() : this.known; // a quote mentions nobody again
+    const known = target.closest("blockquote") ? new Map() : this.known; // a mention in a quote is only text
     const settled = withChips(parsed.nodes.slice(0, parsed.settled), known);
     const nodes = [...settled, ...withChips(parsed.nodes.slice(parsed.settled), known)];
     update(target, nodes, offset + state.nodes);

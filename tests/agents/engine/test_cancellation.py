@@ -1,4 +1,4 @@
-"""An answer that is cancelled leaves no connection open, at whatever step it was."""
+"""An answer that is cancelled leaves no connection open, at each step of the loop."""
 
 import asyncio
 import threading
@@ -18,7 +18,7 @@ STEPS = 60
 TIMES = 3
 
 
-def test_connection_is_closed_at_whatever_step_the_answer_is_cancelled(
+def test_connection_is_closed_at_each_step_at_which_the_answer_is_cancelled(
     provider: Provider, settings: Settings
 ) -> None:
     """On uvloop, as in production: it connects even if the task that waits for it is cancelled."""
