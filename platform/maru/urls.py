@@ -9,7 +9,6 @@ from accounts.admin import site
 from accounts.views.urls import factor_patterns
 from maru.web import health
 from maru.web.api import api
-from maru.web.js_catalog import CatalogView
 from maru.web.setup import setup
 
 admin.autodiscover()  # accounts.admin defines the site; each app registers its models
@@ -22,7 +21,6 @@ urlpatterns = [
     path("accounts/2fa/", include(factor_patterns)),
     path("accounts/", include("allauth.urls")),
     path("setup/<str:token>", setup, name="setup"),
-    path("words/<slug:language>.js", login_not_required(CatalogView.as_view()), name="jsi18n"),
     path("language/", login_not_required(set_language), name="set_language"),
     path("api/v1/", api.urls),
     path("admin/", site.urls),

@@ -123,7 +123,7 @@ PAGES: dict[str, dict[str, str]] = {
 # Pages whose URL has no id: public pages and pages of the user.
 WITHOUT_IDS = {
     *("rooms:home", "rooms:list", "accounts:profile", "accounts:tokens", "accounts:invitation"),
-    *("accounts:invitation_link", "setup", "jsi18n", "set_language"),
+    *("accounts:invitation_link", "setup", "set_language"),
     *("healthz", "readyz", "metrics"),
 }
 # Routes of third-party apps (see test_matrix_other_routes) and of the API (see below).

@@ -1,4 +1,4 @@
-"""The bundles: one style sheet and one script, which every page uses.
+"""The bundles: one style sheet and one script, which every page uses, and its sentences.
 
 A page needs few requests, and no file is downloaded again for the next page. `static/` keeps small
 readable files: a bundle has all of `static/css/`, or all modules that its entry imports. What
@@ -10,12 +10,12 @@ import re
 from pathlib import Path
 from typing import Final
 
-from maru.assets import modules
+from maru.assets import modules, words
+from maru.assets.spaces import compact_styles
 
 FOLDER: Final = "bundles"
 STYLES: Final = f"{FOLDER}/maru.css"
 SCRIPT: Final = f"{FOLDER}/maru.js"
-BUNDLES: Final = (STYLES, SCRIPT)
 ENTRY: Final = "maru/page.js"
 ALONE: Final = "maru/theme.js"
 """Runs before the first paint, which a module cannot."""
@@ -57,10 +57,12 @@ _ORDER: Final = [
     "css/room/picker.css",
     "css/room/panel.css",
 ]
-_COMMENT: Final = re.compile(r"/\*.*?\*/", re.DOTALL)
-_INDENT: Final = re.compile(r"^\s+", re.MULTILINE)
-_SPACE: Final = re.compile(r"([{;,:])\s+")
 _URL: Final = re.compile(r'(\burl\(")(\.[^"]+)(")')
+
+
+def names() -> list[str]:
+    """Return the paths of all bundles."""
+    return [STYLES, SCRIPT, *words.names(FOLDER)]
 
 
 def is_part(path: str) -> bool:
@@ -71,7 +73,12 @@ def is_part(path: str) -> bool:
 
 
 def sources(bundle: str, root: Path) -> dict[str, str]:
-    """Return the files of a bundle in their order, by path below `root`."""
+    """Return the files of a bundle in their order, by path below `root`; none for translations.
+
+    The process keeps the translations that it has read, so a change needs a restart.
+    """
+    if bundle in words.names(FOLDER):
+        return {}
     if bundle == SCRIPT:
         return modules.order(ENTRY, lambda path: (root / path).read_text())
     others = {file.relative_to(root).as_posix() for file in root.glob("css/**/*.css")}
@@ -81,18 +88,19 @@ def sources(bundle: str, root: Path) -> dict[str, str]:
 
 def build(bundle: str, root: Path) -> str:
     """Return the text of a bundle. References in it are relative to its own place."""
+    if language := words.names(FOLDER).get(bundle):
+        return words.build(language)
     texts = sources(bundle, root)
     if bundle == SCRIPT:
         return modules.link(texts, FOLDER)
-    return "\n".join(f"/* static/{path} */\n{_moved(path, text)}" for path, text in texts.items())
+    return compact_styles("\n".join(_moved(path, text) for path, text in texts.items()))
 
 
 def _moved(path: str, text: str) -> str:
-    """Rewrite the references of a style sheet for its place; leave out comments and space."""
+    """Rewrite the references of a style sheet for its place."""
 
     def moved(match: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(path), match[2]))
         return f"{match[1]}{posixpath.relpath(target, FOLDER)}{match[3]}"
 
-    text = _INDENT.sub("", _COMMENT.sub("", _URL.sub(moved, text)))
-    return _SPACE.sub(r"\1", text)
+    return _URL.sub(moved, text)

@@ -1,15 +1,16 @@
 """Links ES modules into one, which a browser's tools can still show by function and name.
 
-Each module becomes a function that returns its exports. It stands behind the modules that it
-imports, so a cycle of imports cannot be linked. Comments and indentation are left out, also in a
-template literal of several lines. The forms of import and export that the scripts do not use raise
-an error.
+Each module becomes a function that returns its exports, named after its path. It stands behind the
+modules that it imports, so a cycle of imports cannot be linked. Comments and unneeded spaces are
+left out. The forms of import and export that the scripts do not use raise an error.
 """
 
 import posixpath
 import re
 from collections.abc import Callable, Mapping
 from typing import Final
+
+from maru.assets.spaces import compact_script
 
 _IMPORT: Final = re.compile(r'^import (?:(\{[^}]*\}) from )?"(\.[^"]+)";$', re.MULTILINE)
 _DECLARED: Final = re.compile(
@@ -18,13 +19,6 @@ _DECLARED: Final = re.compile(
 _LISTED: Final = re.compile(r"^export \{([^}]*)\};?$", re.MULTILINE)
 _DYNAMIC: Final = re.compile(r'(\bimport\()"(\.[^"]+)"')
 _LEFT: Final = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
-_JSDOC: Final = re.compile(
-    r"(?:^[ \t]*/\*\*(?:(?!\*/).)*\*/[ \t]*\n)|(?:/\*\*(?:(?!\*/).)*\*/ ?)",
-    re.MULTILINE | re.DOTALL,
-)
-# Behind code, only a comment without quotes is certain not to be a part of a string.
-_COMMENT: Final = re.compile(r"^[ \t]*//.*\n|(?<=[;{},)]) // [^\"'`\n]*$", re.MULTILINE)
-_INDENT: Final = re.compile(r"^\s+", re.MULTILINE)
 
 
 class CannotLink(Exception):
@@ -48,7 +42,7 @@ def order(entry: str, read: Callable[[str], str]) -> dict[str, str]:
         if path in texts:
             return
         above.append(path)
-        text = _INDENT.sub("", _COMMENT.sub("", _JSDOC.sub("", read(path))))
+        text = read(path)
         for imported in imports_of(path, text):
             visit(imported)
         above.pop()
@@ -63,7 +57,8 @@ def link(texts: Mapping[str, str], folder: str) -> str:
 
     Paths of dynamic imports are rewritten, so that they are relative to `folder`.
     """
-    return "\n".join(_linked(path, text, folder) for path, text in texts.items())
+    linked = "\n".join(_linked(path, text, folder) for path, text in texts.items())
+    return compact_script(linked)
 
 
 def _linked(path: str, text: str, folder: str) -> str:
@@ -89,10 +84,8 @@ def _linked(path: str, text: str, folder: str) -> str:
     if left := _LEFT.search(text):
         raise CannotLink(f"{path}: {left[0]}")
     body = text.strip("\n")
-    return (
-        f"// static/{path}\nconst {_variable(path)} = (() => {{\n{body}\n"
-        f"return {{ {', '.join(exports)} }};\n}})();\n"
-    )
+    returned = f"return {{ {', '.join(exports)} }};"
+    return f"const {_variable(path)} = (() => {{\n{body}\n{returned}\n}})();\n"
 
 
 def _variable(path: str) -> str:

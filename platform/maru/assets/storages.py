@@ -31,7 +31,7 @@ class Finder(finders.FileSystemFinder):
             if not bundles.is_part(path):
                 yield path, storage
         built = InMemoryStorage()
-        for bundle in bundles.BUNDLES:
+        for bundle in bundles.names():
             text = bundles.build(bundle, settings.STATICFILES_DIRS[0])
             built.save(bundle, ContentFile(text.encode()))
             yield bundle, built
@@ -77,7 +77,7 @@ class SourceFiles(StaticFilesStorage):
         if known is not None and _times(known.sources) == known.changed:
             return known
         root = Path(settings.STATICFILES_DIRS[0])
-        if name in bundles.BUNDLES:
+        if name in bundles.names():
             files = [root / path for path in bundles.sources(name, root)]
             sources = [*files, *{file.parent for file in files}]  # a folder changes with a new file
             changed = _times(sources)

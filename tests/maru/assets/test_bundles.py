@@ -9,7 +9,8 @@ import pytest
 from pytest_django import Settings
 
 from maru.assets import bundles, modules
-from maru.assets.storages import SourceFiles
+from maru.assets.spaces import CannotRead, compact_script, compact_styles
+from maru.assets.storages import Finder, SourceFiles
 from tests.live import ROOT
 
 STATIC = ROOT / "static"
@@ -31,6 +32,30 @@ def test_bundles_have_every_style_sheet_and_module() -> None:
     }
     assert next(iter(styles)) == "css/base/tokens.css"
     assert next(reversed(scripts)) == bundles.ENTRY
+
+
+@pytest.mark.parametrize(
+    ("language", "words"), [("en", "# replies|# reply|Close|?"), ("ko", "답글 #|답글 #|닫기|?")]
+)
+def test_translations_for_scripts_are_a_collected_file_with_a_hashed_name(
+    language: str, words: str
+) -> None:
+    name = f"bundles/words.{language}.js"
+    storage = SourceFiles()
+
+    file = storage.read(name)
+
+    assert file is not None
+    assert storage.url(name) == f"/static/bundles/words.{language}.{file.hash}.js"
+    assert name in {path for path, _storage in Finder().list([])}
+    words_used = """
+      const replies = (n) => ngettext("%(count)s reply", "%(count)s replies", n);
+      const all = [replies(2), replies(1), gettext("Close"), pgettext("none", "?")];
+      console.log(all.join("|").replaceAll("%(count)s", "#"));
+    """
+    script = file.body.decode() + words_used
+    run = ["node", "--eval", script]
+    assert subprocess.run(run, capture_output=True, text=True, check=True).stdout == f"{words}\n"
 
 
 def read(files: Mapping[str, str]) -> Callable[[str], str]:
@@ -68,7 +93,7 @@ export { work as later };
 
     linked = modules.link(modules.order("a/main.js", read(files)), "bundles")
 
-    script = linked.replace("(() => {", "await (async () => {")  # for the `await` of this test
+    script = linked.replace("(()=>{", "await (async()=>{")  # for the `await` of this test
     run = ["node", "--input-type=module", "--eval", script]
     assert subprocess.run(run, capture_output=True, text=True, check=True).stdout == (
         "4 thing 9 42 undefined\n"
@@ -82,6 +107,46 @@ def test_paths_of_dynamic_imports_are_relative_to_the_bundle() -> None:
     linked = modules.link(modules.order("rooms/maths.js", read(files)), "bundles")
 
     assert 'import("../vendor/katex/katex.js")' in linked
+
+
+@pytest.mark.parametrize(
+    ("script", "compact"),
+    [
+        ("const a = 1; // one\nlet b = a /* two */ + 2;\n", "const a=1;let b=a+2;"),
+        ("/** @type {X} */ (a).b\n(c)\n", "(a).b\n(c)"),
+        ("a = b++\n+ ++c - -d", "a=b++\n+ ++c- -d"),
+        ("return /[\"'`/] *$/u.test(a) / 2 / b;", "return/[\"'`/] *$/u.test(a)/2/b;"),
+        ("/ a/ in b", "/ a/ in b"),
+        ("f(\"// no\", '/* no */');", "f(\"// no\",'/* no */');"),
+        ('`a  ${ b ? `c  = ${ d }` : "`}" }  e` + 1', None),
+        ("function f() {\n  g()\n}\nh()", "function f(){g()}\nh()"),
+    ],
+)
+def test_compact_script_has_the_same_meaning(script: str, compact: str | None) -> None:
+    assert compact_script(script) == (compact or script.replace("` + 1", "`+1"))
+
+
+def test_literal_without_an_end_is_refused() -> None:
+    with pytest.raises(CannotRead):
+        compact_script("a = `b ${c}")
+
+
+def test_compact_styles_keep_what_spaces_mean() -> None:
+    styles = """
+/* A comment; with a sign. */
+.a :hover > .b,
+.c {
+  width: calc(1px + 2px);
+  content: " {;} ";
+}
+
+@media (width >= 768px) and (hover: none) { .d { color: red; } }
+"""
+
+    assert compact_styles(styles) == (
+        '.a :hover>.b,.c{width:calc(1px + 2px);content:" {;} "}'
+        "@media (width>= 768px) and (hover:none){.d{color:red}}"
+    )
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ SENTENCES = {
     "ko": "데이터베이스가 응답하지 않습니다. 마지막 변경이 저장되지 않았을 수 있습니다. "
     "1분쯤 뒤에 다시 시도하세요.",
 }
-ARGUMENTS = (str(ID), "1", "en")
-NO_DATABASE = ("healthz", "metrics", "words/en.js")
+ARGUMENTS = (str(ID), "1")
+NO_DATABASE = ("healthz", "metrics")
 
 
 def refuse(*args: object, **kwargs: object) -> None:

@@ -25,7 +25,7 @@ from tests.live import Installation
 
 pytestmark = pytest.mark.django_db
 
-CACHEABLE = {"jsi18n", "get_wire"}
+CACHEABLE = {"get_wire"}
 """Routes whose responses are the same for all users and may be cached."""
 
 POLICY = {
