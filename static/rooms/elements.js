@@ -27,6 +27,25 @@ export function part(inside, selector) {
   return /** @type {HTMLElement} */ (inside.querySelector(selector));
 }
 
+/**
+ * Makes a part of a message from its template if it is needed, and removes it if not: most messages have no such part.
+ * @param {HTMLElement} article
+ * @param {string} name of the template, and of the data attribute of the part
+ * @param {boolean} isNeeded
+ * @param {(made: HTMLElement) => void} insert
+ * @returns {HTMLElement | null}
+ */
+export function neededPart(article, name, isNeeded, insert) {
+  const known = article.querySelector(`[data-${name}]`);
+  if (known instanceof HTMLElement && isNeeded) return known;
+  if (known?.contains(document.activeElement)) article.focus();
+  known?.remove();
+  if (!isNeeded) return null;
+  const made = clone(name);
+  insert(made);
+  return made;
+}
+
 /** Sets a text if it differs, because each change ends a selection and is read by screen readers.
  * @param {ParentNode} inside @param {string} selector @param {string} text */
 export function setText(inside, selector, text) {

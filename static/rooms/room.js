@@ -192,7 +192,7 @@ export class OpenRoom {
     const { timeline, page, shared } = this;
     const { signal } = this.#closed;
     startPanelToggle(shared.shell, this.screen, signal);
-    startKeyboardNavigation(timeline);
+    startKeyboardNavigation(timeline, (article) => this.view.addTools(article));
     this.tools = startRoomTools(this, {
       tell: this.tell,
       apply: (frame) => this.#show(this.state.apply(frame), frame),

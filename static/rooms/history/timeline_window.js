@@ -7,12 +7,19 @@ import { arrange, putUnreadLine } from "../timeline/layout.js";
 /** @typedef {import("./history.js").History} History */
 /** @typedef {import("../timeline/scroll.js").Scroll} Scroll */
 /** @typedef {import("../timeline/timeline_view.js").TimelineView} TimelineView */
+/** @typedef {import("../protocol.js").Message} Message */
 /** @typedef {"before" | "after"} Side */
 
+// The messages that are rendered at once; fewer if they have many elements.
 const STEP = 8;
-const MOST_ELEMENTS = 1_200;
+const STEP_ELEMENTS = 300;
 // The rendered messages beyond the view, as a part of its height.
 const BEYOND = 0.5;
+// While the page has more elements, messages further away than this part of the height of the view are removed.
+const LIMITS = [
+  { elements: 900, beyond: 1 },
+  { elements: 1_200, beyond: BEYOND },
+];
 const LINES = ".timeline-day, .timeline-unread";
 
 export class TimelineWindow {
@@ -43,7 +50,7 @@ export class TimelineWindow {
     this.#settling = true;
     this.#fill("before");
     this.#fill("after");
-    this.#trim();
+    for (const limit of LIMITS) this.#trim(limit);
     this.#settling = false;
     this.#showLink();
   }
@@ -66,10 +73,19 @@ export class TimelineWindow {
   /** @param {Side} side */
   #fill(side) {
     for (let rest = 20; rest && this.#distance(side) < BEYOND * this.scroll.box.clientHeight; rest -= 1) {
-      const ids = side === "before" ? this.#idsBefore().slice(-STEP) : this.#idsAfter().slice(0, STEP);
+      const ids = this.#next(side);
       if (!ids.length) return void this.#load(side);
       this.scroll.keep(() => this.#add(side, ids));
+      for (const limit of LIMITS) this.#trim(limit);
     }
+  }
+
+  /** @param {Side} side @returns {string[]} the messages that are rendered next; none at the end of what is loaded */
+  #next(side) {
+    const ids = side === "before" ? this.#idsBefore().slice(-STEP).reverse() : this.#idsAfter().slice(0, STEP);
+    let rest = STEP_ELEMENTS;
+    const next = ids.filter((id, at) => (rest -= elementsOf(this.state.messages.get(id))) > 0 || at === 0);
+    return side === "before" ? next.reverse() : next;
   }
 
   /** @param {Side} side */
@@ -82,26 +98,26 @@ export class TimelineWindow {
     else this.#showLink();
   }
 
-  /** Removes elements that are far from the view, while there are too many. */
-  #trim() {
+  /** Removes messages that are far from the view, while there are too many elements. @param {typeof LIMITS[0]} limit */
+  #trim({ elements, beyond }) {
     const all = document.getElementsByTagName("*");
-    for (let rest = 10; rest && all.length > MOST_ELEMENTS; rest -= 1) {
+    for (let rest = 10; rest && all.length > elements; rest -= 1) {
       const side = this.#distance("before") > this.#distance("after") ? "before" : "after";
-      const removed = this.#farOnes(side);
+      const removed = this.#farOnes(side, beyond);
       if (!removed.length) return;
       this.scroll.keep(() => this.#drop(side, removed));
     }
   }
 
-  /** @param {Side} side @returns {HTMLElement[]} the outermost messages, if they are far from the view and not in use */
-  #farOnes(side) {
+  /** @param {Side} side @param {number} beyond @returns {HTMLElement[]} the outermost messages, if they are far from the view and not in use */
+  #farOnes(side, beyond) {
     const view = this.scroll.box.getBoundingClientRect();
     const { articles } = this.view;
     const outer = side === "before" ? articles.slice(0, STEP) : articles.slice(-STEP).reverse();
     const end = outer.findIndex((article) => {
       const { top, bottom } = article.getBoundingClientRect();
       const distance = side === "before" ? view.top - bottom : top - view.bottom;
-      return distance < BEYOND * view.height || article.matches(":has(:focus, [data-editor]), :focus");
+      return distance < beyond * view.height || article.matches(":has(:focus, [data-editor]), :focus");
     });
     return end < 0 ? outer : outer.slice(0, end);
   }
@@ -166,6 +182,11 @@ export class TimelineWindow {
     event.preventDefault();
     this.retry();
   }
+}
+
+/** @param {Message | undefined} message @returns {number} about how many elements it gets */
+function elementsOf(message) {
+  return (message?.author.kind === "persona" ? 50 : 15) + (message?.html.split("<").length ?? 0) / 2;
 }
 
 /** @param {Element} line @returns {boolean} whether no message follows */

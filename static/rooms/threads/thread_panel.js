@@ -85,7 +85,7 @@ export class ThreadPanel {
     startVersions(this.timeline, this.view, showError);
     this.votes = startVotes(this.view, { apply: page.apply, showError });
     startCopyButtons(this.timeline, (article) => this.view.shownOf(article)?.text ?? "");
-    startKeyboardNavigation(this.timeline);
+    startKeyboardNavigation(this.timeline, (article) => this.view.addTools(article));
     this.earlier.addEventListener("click", (event) => void this.#loadEarlier(event));
     part(aside, "[data-follow]").addEventListener("submit", (event) => void this.#onFollow(event));
   }

@@ -2,12 +2,12 @@
 // The timeline is one tab stop (roving tabindex): arrow keys move between messages, and Tab enters the
 // buttons and links of the focused message.
 
-/** @param {HTMLElement} timeline */
-export function startKeyboardNavigation(timeline) {
+/** @param {HTMLElement} timeline @param {(article: HTMLElement) => void} onStop is called with the message that is the tab stop */
+export function startKeyboardNavigation(timeline, onStop) {
   const articles = () => /** @type {HTMLElement[]} */ ([...timeline.querySelectorAll(".message")]);
   timeline.addEventListener("focusin", (event) => {
     const article = /** @type {Element} */ (event.target).closest(".message");
-    if (article instanceof HTMLElement) settle(articles(), article);
+    if (article instanceof HTMLElement) stopAt(articles(), article);
   });
   timeline.addEventListener("keydown", (event) => {
     const at = articles().indexOf(/** @type {HTMLElement} */ (event.target));
@@ -21,8 +21,13 @@ export function startKeyboardNavigation(timeline) {
   // The last message is the initial tab stop: it is next to the composer, and its Stop button is needed most.
   const settleLast = () => {
     const all = articles();
-    settle(all, all.find((article) => article.contains(document.activeElement)) ?? all.at(-1));
+    stopAt(all, all.find((article) => article.contains(document.activeElement)) ?? all.at(-1));
   };
+  /** @param {HTMLElement[]} all @param {HTMLElement | undefined} stop */
+  function stopAt(all, stop) {
+    settle(all, stop);
+    if (stop) onStop(stop);
+  }
   // New messages and their buttons are rendered without a tabindex. The text of an answer changes in each frame.
   const isText = (/** @type {MutationRecord} */ { target }) => /** @type {Element} */ (target).closest("[data-body]") !== null;
   new MutationObserver((records) => records.every(isText) || settleLast()).observe(timeline, { childList: true, subtree: true });

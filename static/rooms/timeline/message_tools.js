@@ -1,5 +1,6 @@
 // @ts-check
-// The tools of a message: react, edit, delete. They send a command, and events show the result.
+// The tools of a message: react, edit, delete. They send a command, and events show the result. Only the message
+// under the pointer and the tab stop of the timeline have tools, because of the number of elements.
 
 import { clone, part } from "../elements.js";
 import { quoteOf } from "../tools/quote.js";
@@ -33,6 +34,10 @@ export function startMessageTools(timeline, view, { request, showError, quote, p
     else if (button.matches("[data-quote]")) quoteIn(article);
     else if (button.matches("[data-more-emoji]")) chooseEmoji(article);
     else void react(article, button.dataset.emoji ?? "");
+  });
+  timeline.addEventListener("mouseover", ({ target }) => {
+    const article = /** @type {Element} */ (target).closest(".message");
+    if (article instanceof HTMLElement) view.addTools(article);
   });
   timeline.addEventListener("keydown", (event) => {
     const article = /** @type {Element} */ (event.target).closest(".message");

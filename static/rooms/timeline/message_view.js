@@ -2,7 +2,7 @@
 // One message on the page. A change of state changes attributes and texts; no element is rebuilt.
 
 import { elapsed } from "../dates.js";
-import { clone, part, setMark, setText } from "../elements.js";
+import { clone, neededPart, part, setMark, setText } from "../elements.js";
 import { failureWords } from "../failures.js";
 import { shownHandle } from "../namesakes.js";
 import { setGrowing, setHtml, setPlain } from "./message_body.js";
@@ -32,7 +32,9 @@ export function setSpeaker(article, speaker, state) {
   if (speaker.kind === "persona") article.dataset.pigment = speaker.pigment;
   setMark(part(article, ".message-side"), speaker);
   setText(article, "[data-name]", speaker.name);
-  setText(article, "[data-shown-handle]", shownHandle(state, speaker));
+  const handle = shownHandle(state, speaker);
+  neededPart(article, "shown-handle", handle !== "", (made) => part(article, ".message-name").after(made));
+  setText(article, "[data-shown-handle]", handle);
   setText(article, "[data-role]", speaker.role);
 }
 
@@ -51,9 +53,8 @@ export function setIdentity(article, { id, room, seq, created_at: at }, prefix) 
 
 /** @param {HTMLElement} article @param {Message} message @param {string} name of who has pinned it; may be "" */
 export function setPinned(article, { pinned }, name) {
-  part(article, "[data-pinned]").hidden = !pinned;
-  const words = name ? fill(gettext("Pinned by %(name)s"), { name }) : gettext("Pinned");
-  setText(article, "[data-pinned-words]", pinned ? words : "");
+  neededPart(article, "pinned", Boolean(pinned), (made) => part(article, ".message-after").before(made));
+  setText(article, "[data-pinned-words]", name ? fill(gettext("Pinned by %(name)s"), { name }) : gettext("Pinned"));
 }
 
 /**
@@ -63,9 +64,9 @@ export function setPinned(article, { pinned }, name) {
  * @param {number} [count] the number of versions; by default, `message` is the last one
  */
 export function setVersions(article, message, count = message.answer_version ?? 1) {
-  const row = article.querySelector("[data-versions]");
-  if (!(row instanceof HTMLElement)) return;
-  row.hidden = count === 1;
+  const foot = article.querySelector("[data-foot]");
+  const row = foot && neededPart(article, "versions", count > 1, (made) => foot.prepend(made));
+  if (!row) return;
   const number = message.answer_version ?? 1;
   setText(row, "[data-version-words]", fill(gettext("Answer %(number)s of %(count)s"), { number, count }));
   setLink(part(row, "[data-version-before]"), message.room, message.replaces);
@@ -121,7 +122,9 @@ export function setRights(article, maySee) {
 /** @param {HTMLElement} article @param {Message} message of a person */
 export function setPersonState(article, { deleted, edited_at: edited }) {
   article.dataset.state = deleted ? "deleted" : "completed";
-  setText(article, "[data-edited]", edited && !deleted ? gettext("Edited") : "");
+  const isEdited = Boolean(edited) && !deleted;
+  neededPart(article, "edited", isEdited, (made) => part(article, "[data-pinned], .message-after").before(made));
+  setText(article, "[data-edited]", gettext("Edited"));
 }
 
 /** @param {HTMLElement} article */
@@ -185,15 +188,16 @@ function queueWords(position) {
 
 /** @param {HTMLElement} article @param {number | null} limit that stopped the answers between personas here */
 export function setCapped(article, limit) {
-  const line = article.querySelector("[data-capped]");
-  if (!(line instanceof HTMLElement)) return;
-  line.hidden = limit === null;
+  const figures = article.querySelector("[data-figures]");
+  const line = figures && neededPart(article, "capped", limit !== null, (made) => figures.after(made));
+  if (!line) return;
+  part(line, "[data-continue]").setAttribute("aria-describedby", article.getAttribute("aria-labelledby") ?? "");
   const sentence = ngettext(
     "The personas stopped here: the limit is %(count)s answer.",
     "The personas stopped here: the limit is %(count)s answers.",
     limit ?? 0,
   );
-  setText(line, "[data-capped-words]", limit === null ? "" : fill(sentence, { count: limit }));
+  setText(line, "[data-capped-words]", fill(sentence, { count: limit ?? 0 }));
 }
 
 /** @param {Run | undefined} run @param {string | null} why @returns {string} figures and reason of an answer */

@@ -91,7 +91,6 @@ export class TimelineView {
       if (article.dataset.state !== "queued") this.#messages.set(id, article);
       if (article.dataset.runId) this.#answers.set(article.dataset.runId, article);
       decorate(part(article, "[data-body]"), this.handle);
-      this.#addTools(article);
       this.#showRights(article);
       this.#showReactions(article);
       this.#showHint(article);
@@ -210,9 +209,12 @@ export class TimelineView {
     if (message) this.hint(article, message);
   }
 
-  /** @param {HTMLElement} article */
-  #addTools(article) {
-    if (!article.querySelector(".message-tools")) article.append(clone("tools"));
+  /** Adds the tools to a message, and removes those of messages that do not need them any more. @param {HTMLElement} article */
+  addTools(article) {
+    if (article.querySelector(":scope > .message-tools")) return;
+    for (const tools of this.timeline.querySelectorAll(".message-tools")) if (!areInUse(tools)) tools.remove();
+    article.append(clone("tools"));
+    this.#showHint(article); // with the address of the thread for Reply
   }
 
   /** Renders messages on one side of those in the page. @param {"before" | "after"} side @param {string[]} ids */
@@ -276,7 +278,6 @@ export class TimelineView {
     this.#messages.set(message.id, article);
     if (message.run) this.#take(article, message.run);
     setIdentity(article, message, this.prefix);
-    this.#addTools(article);
     this.#fillIn(article, message);
   }
 
@@ -499,6 +500,11 @@ export class TimelineView {
     const all = this.articles;
     putUnreadLine(article, all[all.indexOf(article) - 1] ?? null, this.state.rules);
   }
+}
+
+/** @param {Element} tools @returns {boolean} whether the pointer, the focus, the tab stop or a menu is there */
+function areInUse(tools) {
+  return tools.matches(":is(:hover, :focus-within, [tabindex='0']) > *, :has([aria-expanded='true'])");
 }
 
 /** @param {Element} article @returns {Element | null} the message before it; other elements may be between them */
