@@ -305,10 +305,9 @@ export class OpenRoom {
 
   /** @param {Change[]} changes @param {Frame} frame */
   #render(changes, frame) {
+    if (changes.every(({ what }) => what === "text")) return this.#renderTexts(changes, frame);
     const follows = this.scroll.atEnd;
-    // New text of answers changes the page in the next animation frame.
-    if (changes.every(({ what }) => what === "text")) this.view.show(changes, frame);
-    else this.scroll.keep(() => this.view.show(changes, frame), this.#addedByOthers(frame));
+    this.scroll.keep(() => this.view.show(changes, frame), this.#addedByOthers(frame));
     this.threads.show(changes, frame);
     const seen = new Set(changes.map(({ what }) => what));
     if (seen.has("everything")) this.#showFullState();
@@ -328,6 +327,12 @@ export class OpenRoom {
       if (change.what === "presence") this.shared.showPresence(change.user);
     }
     this.shared.count();
+  }
+
+  /** New text of answers changes the page in a later animation frame. @param {Change[]} changes @param {Frame} frame */
+  #renderTexts(changes, frame) {
+    this.view.show(changes, frame);
+    this.threads.show(changes, frame);
   }
 
   #showFullState() {

@@ -43,6 +43,11 @@ export class MarkdownStream {
     trim(body, 0);
   }
 
+  /** The number of characters that are shown. */
+  get length() {
+    return this.#text.length;
+  }
+
   /** Shows the whole text so far. @param {string} text */
   write(text) {
     const valid = text.includes("\r") || text.includes("\0") ? text.replace(/\r\n?/g, "\n").replaceAll("\0", "\ufffd") : text;

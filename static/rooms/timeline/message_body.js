@@ -7,6 +7,9 @@ import { setFormula } from "../markdown/formula.js";
 import { replaceDifferent } from "../markdown/replacement.js";
 import { MarkdownStream } from "../markdown/stream.js";
 
+/** Characters; more text than a provider sends in a second. */
+const MOST_AT_ONCE = 4_000;
+
 /** The unfinished answers. @type {WeakMap<Element, MarkdownStream>} */
 const streams = new WeakMap();
 
@@ -44,15 +47,18 @@ export function decorate(body, handle) {
 }
 
 /**
- * Shows the text so far of an unfinished answer.
+ * Shows the text so far of an unfinished answer, or the next part of a long one that is not shown yet.
  * @param {HTMLElement} body
  * @param {string} text
  * @param {() => Iterable<string>} handles that can be mentioned
+ * @returns {boolean} whether all of the text is shown
  */
 export function setGrowing(body, text, handles) {
   let stream = streams.get(body);
   if (!stream) streams.set(body, (stream = new MarkdownStream(body, byFolded(handles()))));
-  stream.write(text);
+  const end = stream.length + MOST_AT_ONCE;
+  stream.write(end < text.length ? text.slice(0, end) : text);
+  return end >= text.length;
 }
 
 /** Shows a text without formatting. @param {HTMLElement} body @param {string} text */

@@ -89,10 +89,11 @@ export function setWhole(article, message, handle) {
  * @param {HTMLElement} article
  * @param {string} text
  * @param {RoomState} state
+ * @returns {boolean} false if a part of a long text is not shown yet
  */
 export function setStreamed(article, text, state) {
   const handles = () => [...state.members.values(), ...state.personas.values()].map(({ handle }) => handle);
-  setGrowing(part(article, "[data-body]"), text, handles);
+  return setGrowing(part(article, "[data-body]"), text, handles);
 }
 
 /**
