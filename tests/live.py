@@ -1,7 +1,6 @@
 """A server in its own process, and clients that use its public interfaces."""
 
 import asyncio
-import atexit
 import json
 import os
 import re
@@ -10,14 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
@@ -27,6 +24,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 from tests.deadlines import DEADLINE
+from tests.prepared import once
 
 ROOT = Path(__file__).resolve().parents[1]
 SQLITE = "maru.sqlite3"
@@ -217,13 +215,13 @@ class NewInstallation(Installation):
     is_migrated = False
 
 
-@cache
 def _migrated_database() -> Path:
-    """Return a migrated SQLite file; created once per test process."""
-    folder = Path(tempfile.mkdtemp(prefix="maru-migrated-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    Installation(folder).manage("migrate", "--verbosity", "0")
-    return folder / "var" / SQLITE
+    """Return a migrated SQLite file."""
+
+    def prepare(folder: Path) -> None:
+        Installation(folder).manage("migrate", "--verbosity", "0")
+
+    return once("sqlite", prepare) / "var" / SQLITE
 
 
 class LimitedInstallation(Installation):

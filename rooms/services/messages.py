@@ -1,6 +1,6 @@
 """Posts, edits, deletes and reads messages, and reacts to them."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -17,12 +17,11 @@ from accounts.database.prepared_queries import PreparedUpdate, insert
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge
 from accounts.models import User
 from accounts.names import is_blank
-from agents.models import Persona
 from rooms import event_log, queries, replies
 from rooms.event_log import record
 from rooms.fanout import publisher, unread
 from rooms.markup import ParsedText, parse
-from rooms.models import AuthorKind, Message, Room, RoomMember, Why
+from rooms.models import AuthorKind, Message, Room, RoomMember
 from rooms.permissions import (
     MODERATE,
     POST,
@@ -131,28 +130,20 @@ def post_message(
             client_id=client_id,
         )
         insert(message)
-        runs = _record_created(room, message, asked)
+        queued, events = queue.queue_runs(room, message, asked, user)
+        changed = [replies.add_reply(root, message)] if root else []
+        record(room, MessageCreated(message_body(message)), *changed, *events)
+        _set_read(room, message)
         _add_mentions(message, rendered.mentioned, handles)
-        return Posted(message, runs)
+        return Posted(message, [run.pk for run in queued])
 
 
-def _record_created(
-    room: Room, message: Message, asked: Sequence[tuple[Persona, Why]]
-) -> list[UUID]:
-    """Record a new message, queue the runs that answer it and return their ids.
-
-    The author has read what the message follows: the room, or its thread.
-    """
-    assert message.user is not None
-    queued, events = queue.queue_runs(room, message, asked, message.user)
-    root = message.thread_root
-    changed = [replies.add_reply(root, message)] if root else []
-    record(room, MessageCreated(message_body(message)), *changed, *events)
-    if root:
+def _set_read(room: Room, message: Message) -> None:
+    """The author has read what the message follows: the room, or its thread."""
+    if message.thread_root:
         replies.follow_as_author(message)
     if message.in_room:
         _SET_READ(room=room.pk, user=message.user_id, seq=message.seq, count=room.message_count)
-    return [run.pk for run in queued]
 
 
 def _add_mentions(

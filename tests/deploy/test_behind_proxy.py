@@ -106,7 +106,7 @@ async def test_user_signs_in_over_https_and_sends_over_the_socket(
         home = visitor.get("/")
         key = visitor.cookies["maru_session"]
 
-    found = re.search(r"/rooms/([0-9a-f-]{36})/", home.text)
+    found = re.search(r'href="/rooms/([0-9a-f-]{36})/"', home.text)
     assert found is not None
     room = found[1]
     async with socket(proxy, Cookie=f"maru_session={key}", Origin=proxy.origin) as opened:

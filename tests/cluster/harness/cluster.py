@@ -1,14 +1,11 @@
 """A production installation of several processes, which a test can stop and start one by one."""
 
-import atexit
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cache
 from pathlib import Path
 from signal import Signals
 from typing import Any, ClassVar, Self
@@ -20,6 +17,9 @@ from tests.cluster.harness import SECRET_KEY
 from tests.cluster.harness.services import Postgres, Redis
 from tests.deadlines import DEADLINE
 from tests.live import ROOT, Installation, PopulatedRoom, free_port, until
+from tests.prepared import once
+
+DATA = "data"
 
 
 class MigratedPostgres(Postgres):
@@ -33,17 +33,17 @@ class MigratedPostgres(Postgres):
             shutil.chown(self.folder, account)
 
 
-@cache
 def _migrated_data() -> Path:
-    """Return the data folder of a migrated PostgreSQL; created once per test process."""
-    folder = Path(tempfile.mkdtemp(prefix="maru-migrated-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    with Postgres() as postgres, Redis() as redis:
-        cluster = Cluster(folder, postgres, redis, webs=1, workers=0)
-        cluster.prepare()
-        postgres.stop()
-        subprocess.run(["cp", "--archive", str(postgres.data), str(folder)], check=True)
-    return folder / postgres.data.name
+    """Return the data folder of a migrated PostgreSQL."""
+
+    def prepare(folder: Path) -> None:
+        with Postgres() as postgres, Redis() as redis:
+            cluster = Cluster(folder, postgres, redis, webs=1, workers=0)
+            cluster.prepare()
+            postgres.stop()
+            subprocess.run(["cp", "--archive", str(postgres.data), str(folder / DATA)], check=True)
+
+    return once("postgresql", prepare) / DATA
 
 
 class Worker:

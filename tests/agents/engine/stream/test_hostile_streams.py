@@ -23,6 +23,8 @@ from tests.deadlines import scaled
 
 SIZE = MAX_EVENT_BYTES - 1024
 STEP_SECONDS = 1.0
+ATTEMPTS = 3
+"""Attempts to stay below the limits: a collection of garbage counts as CPU of a stream, too."""
 
 Chunks = Callable[[int], list[bytes]]
 """Returns the chunks of a stream of about `size` bytes."""
@@ -194,8 +196,10 @@ async def measure(chunks: list[bytes], hold: float | None) -> tuple[float, float
 @pytest.mark.parametrize("name", STREAMS)
 async def test_no_stream_takes_quadratic_time_or_blocks_the_event_loop(name: str) -> None:
     hold = 0.0 if name.startswith("shown") else None
-    half, _ = await measure(STREAMS[name](SIZE // 2), hold)
-    whole, longest = await measure(STREAMS[name](SIZE), hold)
+    for _ in range(ATTEMPTS):
+        half, _ = await measure(STREAMS[name](SIZE // 2), hold)
+        whole, longest = await measure(STREAMS[name](SIZE), hold)
+        if whole < 3 * half + scaled(0.05) and longest < scaled(STEP_SECONDS):
+            return
 
-    assert whole < 3 * half + scaled(0.05)
-    assert longest < scaled(STEP_SECONDS)
+    pytest.fail(f"{half=:.3f} {whole=:.3f} {longest=:.3f}, and not less before")
