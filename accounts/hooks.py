@@ -80,6 +80,9 @@ class AccountHooks:
     def profile_changed(self, user: User) -> None:
         """The name or the colour of a user has changed, in every team."""
 
+    def team_closing(self, team: Team, by: User) -> None:
+        """A team will be deleted. Runs outside of a transaction, for what takes several of them."""
+
     def team_deleted(self, team: Team, by: User) -> None:
         """A team has been deleted: no user has access to it unless it is restored."""
 

@@ -88,9 +88,10 @@ def room_state(
         messages, complete = messages_around(room, around)
     else:
         messages, complete = newest_messages(room, before)
-    runs = _active_runs(room) if before is None and around is None else []
+    is_live = before is None and around is None
+    active, runs_complete = queue.first_active(room) if is_live else ([], True)
     authors = [m.author.id for m in messages if m.author.kind == AuthorKind.USER]
-    asking = [run.requested_by for run in runs]
+    asking = [run.requested_by_id for run in active]
     members, count = first_members(room, {*authors, *asking} - {None}, present)
     return RoomState(
         room=room_body(room, count),
@@ -100,7 +101,8 @@ def room_state(
         permissions=permissions,
         messages=messages,
         messages_complete=complete,
-        runs=runs,
+        runs=_run_bodies(room, active),
+        runs_complete=runs_complete,
         pins=_pins(room),
     )
 
@@ -195,10 +197,8 @@ def members_like(room: Room, words: str) -> QuerySet[RoomMember]:
     return members.filter(user__in=matching_users(room.team_id, words)) if words else members
 
 
-def _active_runs(room: Room) -> list[RunBody]:
-    runs = list(room.runs.active().order_by("queued_at", "pk"))
-    is_queued = any(run.state == RunState.QUEUED for run in runs)
-    positions = queue.positions(room) if is_queued else {}
+def _run_bodies(room: Room, runs: Sequence[Run]) -> list[RunBody]:
+    positions = queue.positions(room) if any(r.state == RunState.QUEUED for r in runs) else {}
     return [run_body(run, positions.get(run.pk)) for run in runs]
 
 

@@ -30,6 +30,7 @@ from accounts.permissions import (
     MANAGE_PEOPLE,
     VIEW,
     access_deleted_team,
+    access_team,
     lock_team,
     lock_user,
     team_permissions,
@@ -190,15 +191,27 @@ def remove_team_member(*, user: User, team_id: UUID, member_id: UUID) -> None:
     audit(user, "team.member_removed", team.pk, team_id=team.pk, before=before)
 
 
-@transaction.atomic
 def delete_team(*, user: User, team_id: UUID, name: str) -> Team:
     """Mark a team as deleted and close its connections. `name` confirms the deletion.
 
     Its owners may restore the team until `purged_after`; then `purge_teams` deletes its rows.
     """
-    team = lock_team(user, team_id, MANAGE)
+    team = access_team(user, team_id, MANAGE)
+    _check_name(team, name)
+    for hooks in account_hooks:
+        hooks.team_closing(team, user)
+    return _delete(user, team_id, name)
+
+
+def _check_name(team: Team, name: str) -> None:
     if name.strip() != team.name:
         raise Invalid(fields={"name": _("Type the name of the team exactly as it is shown.")})
+
+
+@transaction.atomic
+def _delete(user: User, team_id: UUID, name: str) -> Team:
+    team = lock_team(user, team_id, MANAGE)
+    _check_name(team, name)
     team.deleted_at = timezone.now()
     team.save(update_fields=["deleted_at"])
     for hooks in account_hooks:

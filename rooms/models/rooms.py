@@ -60,14 +60,14 @@ class RoomQuerySet(models.QuerySet["Room"]):
         mine = RoomPermission.objects.filter(user_id=user.pk, permission__codename="manage")
         return self.visible_to(user).filter(pk__in=mine.values("content_object"))
 
-    def locked(self) -> Self:
-        """Lock the rooms until the transaction ends.
+    def locked(self, *, skip_locked: bool = False) -> Self:
+        """Lock the rooms until the transaction ends; leave out locked ones with `skip_locked`.
 
         With `no_key` (FOR NO KEY UPDATE in PostgreSQL): inserting a row that references a room
         needs a key share lock on it, and that transaction may hold the lock of the audit log, for
         which this transaction waits later.
         """
-        return self.select_for_update(of=("self",), no_key=True)
+        return self.select_for_update(skip_locked=skip_locked, of=("self",), no_key=True)
 
     def open_to_team(self) -> Self:
         """Filter to the rooms that all members of their team may join, except guests."""

@@ -220,6 +220,9 @@ class RoomState(Struct, frozen=True, kw_only=True):
     messages_complete: bool
     """True if the room has no messages before `messages`."""
     runs: list[RunBody]
+    """The active runs: the running ones first if there are more than the state has."""
+    runs_complete: bool = True
+    """False if further runs are queued; their `run.started` has all of them."""
     pins: list[PinnedBody] = []
     """All pinned messages, the last pinned first."""
     messages: list[MessageBody]

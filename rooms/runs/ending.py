@@ -66,6 +66,9 @@ _STATES: Final = {
 }
 
 
+BATCH: Final = 500
+"""The queued runs that one transaction cancels before a room or a team is deleted."""
+
 _FIELDS_OF_END: Final = (
     *("state", "stopped_by_id", "error_code", "error_reason", "error_persona"),
     *("input_tokens", "output_tokens", "lease_owner", "lease_until", "ended_at"),
@@ -175,6 +178,13 @@ def _count(reasons: Iterable[Reason]) -> None:
 def cancel_runs(room: Room, stopped_by: UUID, *conditions: Q) -> None:
     """Cancel the active runs of a locked room that match all conditions."""
     end_runs(room, dict.fromkeys(_lock_active(room, *conditions), Cancelled(stopped_by)))
+
+
+def cancel_queued(room: Room, stopped_by: UUID) -> bool:
+    """Cancel up to BATCH queued runs of a locked room; return True if there may be more."""
+    runs = _lock_active(room, Q(state=RunState.QUEUED))[:BATCH]
+    end_runs(room, dict.fromkeys(runs, Cancelled(stopped_by)))
+    return len(runs) == BATCH
 
 
 def fail_runs_of_personas(room: Room, personas: Collection[Persona], reason: str) -> None:

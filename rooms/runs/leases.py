@@ -63,7 +63,7 @@ def reap(own_runs: Collection[UUID] = ()) -> None:
     """Queue the runs with expired leases again; fail runs that have had MAX_ATTEMPTS.
 
     `own_runs` are left out: the caller is running them, and their leases expired while its process
-    was suspended.
+    was suspended. Never waits for the lock of a room.
     """
     expired = _expired().exclude(pk__in=own_runs)
     for run_id in list(expired.values_list("pk", flat=True)):
@@ -87,12 +87,16 @@ def _expired() -> QuerySet[Run]:
 
 @transaction.atomic
 def _reap(run_id: UUID) -> None:
-    try:
-        room, run = _lock(run_id)
-    except LeaseLost:
-        return  # deleted with its room
-    if not _expired().filter(pk=run_id).exists():
+    """Queue one run again, or fail it. A room that is locked is left to the next call.
+
+    The worker claims no runs while this waits, and a service may hold the lock for long: it could
+    not renew the lease for this reason.
+    """
+    rooms = _LOCK_FREE_ROOM_OF(run=run_id)
+    runs = _LOCK_RUNS(runs=[run_id]) if rooms else []
+    if not runs or not _expired().filter(pk=run_id).exists():
         return
+    (room,), (run,) = rooms, runs
     if run.attempt < MAX_ATTEMPTS:
         run.state, run.lease_owner, run.lease_until = RunState.QUEUED, "", None
         run.save(update_fields=["state", "lease_owner", "lease_until"])
@@ -134,6 +138,9 @@ _LOCK_ROOM: Final = PreparedQuery(
 )
 _LOCK_ROOM_OF: Final = PreparedQuery(
     lambda run: Room.objects.locked().filter(runs=run), run=UUIDField()
+)
+_LOCK_FREE_ROOM_OF: Final = PreparedQuery(
+    lambda run: Room.objects.locked(skip_locked=True).filter(runs=run), run=UUIDField()
 )
 _LOCK_RUNS: Final = PreparedQuery(
     lambda runs: (

@@ -26,6 +26,8 @@ LEASE: Final = timedelta(seconds=8)
 """How long a run belongs to a worker without a heartbeat. It outlasts several heartbeats
 (`runner.HEARTBEAT_SECONDS`), and PostgreSQL ends a frozen transaction before the lease expires
 (`maru.config.postgres.STALLED_MILLISECONDS`)."""
+MAX_ACTIVE: Final = 200
+"""The maximum number of active runs in the state of a room."""
 MAX_POSITION: Final = 1_000
 """Runs further back in the queue of their team have no position: it would take a read of all runs.
 
@@ -127,6 +129,21 @@ def backlog() -> tuple[int, float]:
         return 0, 0.0
     age = found["now"] - found["queued_at__min"]
     return found["pk__count"], max(0.0, age.total_seconds())
+
+
+def first_active(room: Room) -> tuple[list[Run], bool]:
+    """Return the active runs of a room, oldest first, and True.
+
+    If there are more than MAX_ACTIVE, return the running ones, then the oldest queued ones, and
+    False.
+    """
+    by_age = room.runs.active().order_by("queued_at", "pk")
+    runs = list(by_age[: MAX_ACTIVE + 1])
+    if len(runs) <= MAX_ACTIVE:
+        return runs, True
+    running = list(by_age.filter(state=RunState.RUNNING)[:MAX_ACTIVE])
+    queued = [run for run in runs if run.state == RunState.QUEUED]
+    return [*running, *queued][:MAX_ACTIVE], False
 
 
 def positions(room: Room) -> dict[UUID, int]:

@@ -11,7 +11,7 @@ from agents.hooks import AgentHooks
 from agents.models import Connection, Persona
 from rooms.event_log import record
 from rooms.fanout import publisher
-from rooms.models import Privacy, Room
+from rooms.models import Privacy, Room, Run, RunState
 from rooms.protocol.events import PersonaChanged
 from rooms.protocol.failures import KEY_REMOVED, PERSONA_UNBOUND
 from rooms.protocol.serializers import persona_body
@@ -29,7 +29,7 @@ from rooms.services.memberships import (
     suspend_from_rooms,
 )
 from rooms.services.personas import lock_rooms_of, unbind
-from rooms.services.rooms import close_rooms, empty_room, reopen_rooms
+from rooms.services.rooms import cancel_queues, close_rooms, empty_room, reopen_rooms
 from rooms.services.runs import fail_unauthorized_runs_of
 
 
@@ -79,6 +79,10 @@ class RoomAccountHooks(AccountHooks):
 
     def profile_changed(self, user: User) -> None:
         publish_profile(user)
+
+    def team_closing(self, team: Team, by: User) -> None:
+        queued = Run.objects.filter(team=team, state=RunState.QUEUED).order_by()
+        cancel_queues(queued.values_list("room", flat=True).distinct(), by=by)
 
     def team_deleted(self, team: Team, by: User) -> None:
         close_rooms(team=team, by=by)

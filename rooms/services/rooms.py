@@ -37,7 +37,7 @@ from rooms.models import (
 from rooms.permissions import MANAGE, access_room, lock_room, set_room_role
 from rooms.protocol.events import RoomArchived, RoomChanged, RoomDeleted
 from rooms.protocol.serializers import room_body
-from rooms.runs.ending import cancel_runs
+from rooms.runs.ending import cancel_queued, cancel_runs
 from rooms.services.arrivals import welcome
 from rooms.services.members import add_members, lock_team_members
 from rooms.services.owners import ABANDONED_RETENTION
@@ -184,9 +184,29 @@ def restore_room(*, user: User, room_id: UUID) -> Room:
     return room
 
 
-@transaction.atomic
 def delete_room(*, user: User, room_id: UUID) -> None:
     """Delete a room: remove all members and permissions at once; `purge_rooms` deletes the row."""
+    access_room(user, room_id, MANAGE, even_archived=True)
+    cancel_queues([room_id], by=user)
+    _delete_as(user, room_id)
+
+
+def cancel_queues(rooms: Iterable[UUID], *, by: User) -> None:
+    """Cancel the queued runs of rooms that will be deleted, in short transactions.
+
+    The deletion locks the rooms while it ends their runs, and workers that start one of them wait.
+    The deletion itself ends only what is queued meanwhile.
+    """
+    for room_id in rooms:
+        has_more = True
+        while has_more:
+            with transaction.atomic():
+                room = Room.objects.locked().filter(pk=room_id, deleted_at=None).first()
+                has_more = room is not None and cancel_queued(room, by.pk)
+
+
+@transaction.atomic
+def _delete_as(user: User, room_id: UUID) -> None:
     room = lock_room(user, room_id, MANAGE, even_archived=True)
     cancel_runs(room, user.pk)
     _delete(room)

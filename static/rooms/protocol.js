@@ -50,7 +50,7 @@
 
 /** @typedef {{
  *   room: Room, members: Member[], members_complete?: boolean, personas: Persona[], permissions: string[],
- *   messages: Message[], messages_complete: boolean, runs: Run[], pins?: PinnedMessage[],
+ *   messages: Message[], messages_complete: boolean, runs: Run[], runs_complete?: boolean, pins?: PinnedMessage[],
  * }} FullState */
 
 /** @typedef {{

@@ -17,7 +17,8 @@ SHARED = {
     "server of the browser tests": r"tests/e2e/test_[a-m]",
     "another server of browser tests": r"tests/e2e/",
     "cluster": r"tests/cluster/(audit/test_(audit_log|lock_order)|"
-    r"fanout/test_(removals|two_processes)|runs/test_monitoring|stores/test_lost_deltas)\.py",
+    r"fanout/test_(removals|two_processes)|runs/test_(locked_rooms|monitoring)|"
+    r"stores/test_lost_deltas)\.py",
     "fault target": r"tests/cluster/(runs/test_(frozen_workers|isolation|stops|worker_kills)|"
     r"stores/test_(outages|web_crashes))\.py",
 }

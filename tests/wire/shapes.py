@@ -289,7 +289,12 @@ ADDITIVE: dict[str, dict[str, Shape]] = {
         "why": one_of("named", "mention", "reply", "thread", "policy", "retry"),
         "capped": COUNT,
     },
-    "state": {"messages_complete": BOOL, "members_complete": BOOL, "pins": each(PINNED)},
+    "state": {
+        "messages_complete": BOOL,
+        "members_complete": BOOL,
+        "runs_complete": BOOL,
+        "pins": each(PINNED),
+    },
     "command.refused": {"retry_after": WAIT, "fields": OBJECT},
     "error": {"fields": OBJECT},
     "room.activity": {"threads": COUNT},

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from threading import Thread
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -235,14 +234,14 @@ def test_reap_continues_after_a_run_that_fails(
     cast: Cast, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
     poisoned, other = started(cast, "dead"), started(cast, "dead")
-    lock = leases._lock
+    reap_one = leases._reap
 
-    def fail_for_one(run_id: UUID) -> Any:
+    def fail_for_one(run_id: UUID) -> None:
         if run_id == poisoned.run:
             raise error
-        return lock(run_id)
+        reap_one(run_id)
 
-    monkeypatch.setattr(leases, "_lock", fail_for_one)
+    monkeypatch.setattr(leases, "_reap", fail_for_one)
     for job in (poisoned, other):
         expire(job)
 

@@ -22,6 +22,7 @@ from agents.services import create_demo_persona
 from rooms import services
 from rooms.event_log import events_after
 from rooms.models import Message, Room, Run, RunState, TeamQuota
+from rooms.queries import room_state
 from rooms.runs import leases, queue
 from tests.rooms.claiming import claim_run, start_run
 from tests.rooms.conftest import Cast, make_user
@@ -319,3 +320,20 @@ def test_position_does_not_count_the_runs_of_another_team(cast: Cast, noisy: Tea
     services.post_message(user=cast.member, room_id=cast.room.pk, text="hello")
 
     assert recorded_positions(cast.room) == [1]
+
+
+def test_state_of_a_room_with_a_long_queue_has_the_running_runs_and_the_first_queued(
+    noisy: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "MAX_ACTIVE", 3)
+    room = noisy.rooms[0]
+    first, second, third, fourth, last = noisy.ask(5)
+    Run.objects.filter(pk=last).update(state=RunState.RUNNING)
+
+    state = room_state(room, [])
+
+    assert [run.id for run in state.runs] == [last, first, second]
+    assert state.runs_complete is False
+    Run.objects.filter(pk__in=[third, fourth]).update(state=RunState.COMPLETED)
+    assert [run.id for run in room_state(room, []).runs] == [first, second, last]
+    assert room_state(room, []).runs_complete is True

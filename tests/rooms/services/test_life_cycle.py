@@ -1,5 +1,6 @@
 """Joins, handovers, archived and deleted rooms, and the rooms of deleted teams."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from uuid import uuid4
 
@@ -11,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts import database
-from accounts.errors import Conflict, Forbidden, NotFound
+from accounts.errors import Conflict, Forbidden, Invalid, NotFound
 from accounts.models import AuditEntry, Team, TeamRole, User
 from accounts.services import (
     create_token,
@@ -26,9 +27,10 @@ from accounts.services import (
 from accounts.services.teams import add_team_member
 from rooms import services
 from rooms.fanout.unread import count_unread
-from rooms.models import Room, RoomEvent, RoomMember, RoomPermission, RoomRole, RunState
+from rooms.models import Room, RoomEvent, RoomMember, RoomPermission, RoomRole, Run, RunState
 from rooms.permissions import MANAGE, POST, VIEW, access_room, permissions_in
 from rooms.queries import room_state
+from rooms.runs import ending
 from rooms.services.rooms import RETENTION
 from tests.rooms.conftest import Cast, make_user
 
@@ -157,6 +159,52 @@ def test_deleted_room_has_no_members_and_no_permissions(cast: Cast) -> None:
     with time_machine.travel(timezone.now() + RETENTION + timedelta(seconds=5)):
         assert services.purge_rooms() == 1
     assert not Room.objects.filter(pk=cast.room.pk).exists()
+
+
+@pytest.mark.parametrize("of_team", [False, True], ids=["room", "team"])
+def test_deletion_ends_a_long_queue_in_short_transactions(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, *, of_team: bool
+) -> None:
+    monkeypatch.setattr(ending, "BATCH", 2)
+    for _ in range(5):
+        services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
+    ended: list[int] = []
+    end_runs = ending.end_runs
+
+    def count(room: Room, reasons: Mapping[Run, ending.Reason]) -> None:
+        ended.append(len(reasons))
+        end_runs(room, reasons)
+
+    monkeypatch.setattr(ending, "end_runs", count)
+
+    if of_team:
+        delete_team(user=cast.owner, team_id=cast.team.pk, name="Team")
+    else:
+        services.delete_room(user=cast.owner, room_id=cast.room.pk)
+
+    assert ended == [2, 2, 1, 0]
+    assert not cast.room.runs.exclude(state=RunState.CANCELLED).exists()
+
+
+@pytest.mark.parametrize("name", ["Other name", None], ids=["wrong name", "no right"])
+def test_refused_deletion_of_a_team_cancels_no_run(cast: Cast, name: str | None) -> None:
+    services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
+
+    with pytest.raises(Invalid if name else Forbidden):
+        delete_team(
+            user=cast.owner if name else cast.member, team_id=cast.team.pk, name=name or "Team"
+        )
+
+    assert cast.room.runs.get().state == RunState.QUEUED
+
+
+def test_refused_deletion_of_a_room_cancels_no_run(cast: Cast) -> None:
+    services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
+
+    with pytest.raises(Forbidden):
+        services.delete_room(user=cast.member, room_id=cast.room.pk)
+
+    assert cast.room.runs.get().state == RunState.QUEUED
 
 
 def test_room_is_handed_over(cast: Cast) -> None:
