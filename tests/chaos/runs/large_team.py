@@ -11,6 +11,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+from websockets.exceptions import ConnectionClosed
+
 from tests.bench.report.figures import percentile
 from tests.chaos.target import QUICK, SLOW, Outcome, Target, ask, poll
 from tests.cluster.harness.cluster import Cluster
@@ -122,13 +124,18 @@ def _copy_run(cluster: Cluster, run: str, team: str, prompts: int) -> None:
 
 
 async def _join_without_pause(cluster: Cluster, rooms: Sequence[PopulatedRoom]) -> None:
-    """Join and leave rooms until the task is cancelled; the server may refuse some joins."""
+    """Join and leave rooms until the task is cancelled.
+
+    The server refuses joins above the limit, and closes the connection of a client that goes on.
+    """
     (web, *_others), (person, *_members) = cluster.webs, rooms[0].members
-    async with web.socket(person) as socket:
-        while True:
-            await socket.join(rooms[0].id)
-            await socket.command("room.leave", room=rooms[0].id)
-            socket.frames.clear()
+    while True:
+        with suppress(ConnectionClosed):
+            async with web.socket(person) as socket:
+                while True:
+                    await socket.join(rooms[0].id)
+                    await socket.command("room.leave", room=rooms[0].id)
+                    socket.frames.clear()
 
 
 async def _delete(cluster: Cluster, room: PopulatedRoom) -> None:
