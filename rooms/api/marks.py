@@ -1,8 +1,8 @@
-"""The REST endpoints of pins and of the read position."""
+"""The REST endpoints of pins, of the read position, and of the place of a room in the sidebar."""
 
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from accounts.api.bodies import Body
 from accounts.api.pagination import Cursor, Limit, Page, page_of
@@ -10,7 +10,7 @@ from accounts.api.routing import Gate, Routes
 from accounts.errors import Conflict
 from accounts.models import User
 from rooms import queries, services
-from rooms.models import Room
+from rooms.models import Room, RoomMember
 from rooms.permissions import POST, VIEW, access_message, access_room
 from rooms.protocol.commands import Seq
 from rooms.protocol.payloads import MessageBody
@@ -22,6 +22,23 @@ class ReadPositionUpdate(Body, frozen=True):
     """The last seq that the user has read; it may be before the current position."""
 
     seq: Seq
+
+
+class PlaceUpdate(Body, frozen=True):
+    """What the current user sets for a room; other members do not see it.
+
+    The sidebar shows no counts of a muted room. An absent field does not change.
+    """
+
+    muted: bool | UnsetType = UNSET
+    favourite: bool | UnsetType = UNSET
+
+
+class PlaceBody(Struct, frozen=True):
+    """What the current user has set for a room."""
+
+    muted: bool
+    favourite: bool
 
 
 class UnreadBody(Struct, frozen=True):
@@ -75,3 +92,25 @@ def delete_pin(user: User, message_id: UUID) -> None:
 def put_read_position(user: User, room: Room, body: ReadPositionUpdate) -> UnreadBody:
     counts = services.set_read_position(user=user, room_id=room.pk, seq=body.seq)
     return UnreadBody(unread=counts.messages, mentions=counts.mentions)
+
+
+@routes.add(
+    "GET /rooms/{uuid:room_id}/place",
+    Gate(access_room, VIEW),
+    summary="Get whether a room is muted or a favourite of the current user",
+)
+def get_place(user: User, room: Room) -> PlaceBody:
+    return _place_body(room.members.get(user=user))
+
+
+@routes.add(
+    "PATCH /rooms/{uuid:room_id}/place",
+    Gate(access_room, VIEW),
+    summary="Mute a room or make it a favourite, for the current user",
+)
+def patch_place(user: User, room: Room, body: PlaceUpdate) -> PlaceBody:
+    return _place_body(services.place_room(user=user, room_id=room.pk, **body.changes()))
+
+
+def _place_body(member: RoomMember) -> PlaceBody:
+    return PlaceBody(muted=member.muted, favourite=member.favourite)

@@ -12,15 +12,17 @@ from rooms.permissions import VIEW, access_room
 @transaction.atomic
 def place_room(
     *, user: User, room_id: UUID, muted: bool | None = None, favourite: bool | None = None
-) -> None:
-    """Mute the room or make it a favourite of `user`; None keeps the value.
+) -> RoomMember:
+    """Mute the room or make it a favourite of `user`; None keeps the value. Return the membership.
 
     Not an event of the room, because its log and its snapshots are shared by all members.
     """
     room = access_room(user, room_id, VIEW)
     changes = {"muted": muted, "favourite": favourite}
     chosen = {name: value for name, value in changes.items() if value is not None}
-    RoomMember.objects.filter(room=room, user=user).update(**chosen)
+    members = RoomMember.objects.filter(room=room, user=user)
+    members.update(**chosen)
+    return members.get()
 
 
 @transaction.atomic

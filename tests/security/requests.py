@@ -163,6 +163,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "PUT /rooms/{room_id}/members/{member_id}": {"role": "member"},
     "PUT /rooms/{room_id}/personas/{persona_id}": {"muted": True},
     "PUT /rooms/{room_id}/read": {"seq": 0},
+    "PATCH /rooms/{room_id}/place": {"muted": True},
     "PUT /messages/{message_id}/vote": {"value": 0},
     "POST /rooms/{room_id}/messages": {
         "text": "hi",
@@ -213,6 +214,7 @@ BODILESS = {
     "DELETE /rooms/{room_id}/personas/{persona_id}",
     "GET /rooms/{room_id}/messages",
     "GET /rooms/{room_id}/pins",
+    "GET /rooms/{room_id}/place",
     "GET /rooms/{room_id}/votes",
     "GET /personas/{persona_id}/votes",
     "PUT /messages/{message_id}/pin",

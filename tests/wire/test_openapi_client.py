@@ -150,6 +150,8 @@ def use_answer(client: OpenApiClient, room: str, run: dict[str, Any]) -> None:
     assert client.get_room_votes(room_id=room)["items"][0]["message"] == answer
     assert client.get_persona_votes(persona_id=run["persona"])["items"][0]["note"] == "Yes"
     assert client.put_room_read(room_id=room, seq=0)["unread"] == 2
+    placed = client.patch_room_place(room_id=room, favourite=True)
+    assert placed == client.get_room_place(room_id=room) == {"muted": False, "favourite": True}
 
 
 def reply_to(

@@ -67,3 +67,17 @@ async def test_read_position_that_moves_back_reaches_the_other_connections(
 
     assert read.body == {"unread": 0, "mentions": 0}
     assert back.body == {"unread": 1, "mentions": 0}
+
+
+def test_member_mutes_a_room_and_makes_it_a_favourite(
+    server: Server, owner: Person, member: Person, room: PopulatedRoom
+) -> None:
+    path = f"/rooms/{room.id}/place"
+
+    muted = server.request("PATCH", path, owner, {"muted": True})
+    chosen = server.request("PATCH", path, owner, {"favourite": True, "muted": False})
+
+    assert muted.body == {"muted": True, "favourite": False}
+    assert chosen.body == server.request("GET", path, owner).body
+    assert chosen.body == {"muted": False, "favourite": True}
+    assert server.request("GET", path, member).body == {"muted": False, "favourite": False}

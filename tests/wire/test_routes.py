@@ -56,6 +56,8 @@ OTHER_ROUTES = {
     ("/teams/{}/delete", "POST"),
     ("/teams/{}/restore", "POST"),
     ("/rooms/{}/read", "PUT"),
+    ("/rooms/{}/place", "GET"),
+    ("/rooms/{}/place", "PATCH"),
     ("/rooms/{}/votes", "GET"),
     ("/personas/{}/votes", "GET"),
 }
