@@ -237,14 +237,15 @@ def _to_post(
 def _asked_last() -> Coalesce:
     """Return the persona that was asked last in `thread`: it is answering, or has spoken last.
 
-    The last MAX_LOOKED_BACK messages are read, so that a long talk of people costs no more.
+    The last MAX_LOOKED_BACK messages are read, so that a long talk of people costs no more. They
+    are found by their root only: with the room, PostgreSQL may read all messages of the room.
     """
     room, root = OuterRef("content_object"), OuterRef("thread")
     asked = Run.objects.active().filter(thread=root, room=room).order_by("-queued_at")
     messages = Message.objects.current()
-    newest = messages.filter(thread_root=OuterRef(root), room=OuterRef(room)).order_by("-seq")
+    newest = messages.filter(thread_root=OuterRef(root)).order_by("-seq")
     first = newest.values("seq")[MAX_LOOKED_BACK - 1 : MAX_LOOKED_BACK]
-    within = messages.filter(thread_root=root, room=room, seq__gte=Coalesce(Subquery(first), 0))
+    within = messages.filter(thread_root=root, seq__gte=Coalesce(Subquery(first), 0))
     said = within.filter(persona__isnull=False)
     return Coalesce(
         Subquery(asked.values("persona")[:1], output_field=UUIDField()),

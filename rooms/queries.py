@@ -2,15 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+from functools import reduce
 from itertools import accumulate
+from operator import or_
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from django.db.models import (
     Case,
-    Count,
-    F,
     IntegerField,
     OuterRef,
     Q,
@@ -23,11 +22,11 @@ from django.db.models.functions import Coalesce, Left, Length
 from django.utils.translation import gettext as _
 from msgspec import structs
 
-from accounts.errors import Invalid, NotFound
-from accounts.models import Team, User
+from accounts.errors import NotFound
+from accounts.models import User
 from accounts.services.people import matching_users
 from agents.models import Persona
-from rooms.fanout.unread import at_most
+from rooms import replies
 from rooms.models import (
     AuthorKind,
     Message,
@@ -37,10 +36,9 @@ from rooms.models import (
     RoomRole,
     Run,
     RunState,
-    ThreadFollower,
     Vote,
 )
-from rooms.protocol.payloads import MessageBody, PinnedBody, RoomState, RunBody, ThreadBody
+from rooms.protocol.payloads import MessageBody, PinnedBody, RoomState, RunBody
 from rooms.protocol.serializers import (
     PIN_TEXT,
     member_body,
@@ -51,15 +49,6 @@ from rooms.protocol.serializers import (
     run_body,
 )
 from rooms.runs import queue
-
-_UNREAD: Final = (
-    Message.objects.current()
-    .filter(thread_root=OuterRef("root"), seq__gt=OuterRef("read_seq"), deleted_at=None)
-    .order_by()
-    .values("thread_root")
-    .annotate(count=Count("pk"))
-    .values("count")
-)
 
 PAGE: Final = 50
 BESIDE: Final = 25
@@ -259,29 +248,44 @@ def messages_of(room: Room, thread: str | None) -> QuerySet[Message]:
     message = room.messages.filter(pk=thread).first()
     if message is None:
         raise NotFound
-    root = message.thread_root_id or message.pk
-    return room.messages.current().filter(Q(pk=root) | Q(thread_root=root))
+    root = replies.root_of(message)
+    return room.messages.current().filter(Q(pk=root.pk) | Q(thread_root=root))
 
 
 def thread_messages(room_id: UUID, roots: Collection[UUID], before: int) -> list[MessageBody]:
     """Return the messages of threads in order of seq: a root and its THREAD_PAGE newest replies.
 
     Messages that the room shows from seq `before` on are left out, and so are roots that are not
-    messages of the room. The replies have MAX_BYTES together; older ones are not read.
+    messages of the room. The replies have MAX_BYTES together; older ones are not read. The number
+    of queries does not depend on the number of threads.
     """
     of_room = Message.objects.current().filter(room=room_id)
-    found = list(of_room.filter(pk__in=roots))
-    replies: list[tuple[int, UUID, int]] = []
-    for root in found:
-        of_thread = of_room.filter(Q(in_room=False) | Q(seq__lt=before), thread_root=root)
-        newest = of_thread.annotate(size=Length("text") + Length("html")).order_by("-seq")
-        replies += newest.values_list("seq", "pk", "size")[:THREAD_PAGE]
-    replies.sort(reverse=True)
-    sizes = accumulate(size for _seq, _pk, size in replies)
-    fitting = [row[1] for row, size in zip(replies, sizes, strict=True) if size <= MAX_BYTES]
+    found = _roots(room_id, roots, before)
+    pages = (Q(thread_root=each, seq__gte=each.first) for each in found)
+    of_threads = Message.objects.current().filter(reduce(or_, pages, Q(pk=None)))
+    newest = of_threads.filter(Q(in_room=False) | Q(seq__lt=before)).order_by("-seq")
+    sized = newest.annotate(size=Length("text") + Length("html"))
+    rows = list(sized.values_list("pk", "size"))
+    sizes = accumulate(size for _pk, size in rows)
+    fitting = [pk for (pk, _size), size in zip(rows, sizes, strict=True) if size <= MAX_BYTES]
     newest_first = of_room.filter(pk__in=fitting).order_by("-seq")
     shown = [each for each in found if not each.in_room or each.seq < before]
     return bodies(sorted([*shown, *within_bytes(list(newest_first))], key=lambda each: each.seq))
+
+
+def _roots(room_id: UUID, roots: Collection[UUID], before: int) -> list[Any]:
+    """Return the roots with `first`, the seq of the oldest reply that `thread_messages` returns.
+
+    The last version stands for an earlier one; each later version takes another query.
+    """
+    of_thread = Message.objects.current().filter(thread_root=OuterRef("pk"))
+    newest = of_thread.filter(Q(in_room=False) | Q(seq__lt=before)).order_by("-seq")
+    last_of_page = newest.values("seq")[THREAD_PAGE - 1 : THREAD_PAGE]
+    rows: QuerySet[Any] = Message.objects.filter(room=room_id, pk__in=roots)
+    found = list(rows.annotate(first=Coalesce(Subquery(last_of_page), 0)))
+    later = {each.replaced_by for each in found} - {None, *roots}
+    current = [each for each in found if each.replaced_by is None]
+    return current + (_roots(room_id, later, before) if later else [])
 
 
 def thread_page(root: Message, before: int | None = None) -> tuple[list[MessageBody], bool]:
@@ -289,19 +293,12 @@ def thread_page(root: Message, before: int | None = None) -> tuple[list[MessageB
 
     Also return True if there are no earlier replies. At most THREAD_PAGE replies are returned.
     """
-    replies = Message.objects.current().filter(thread_root=root).order_by("-seq")
+    of_thread = Message.objects.current().filter(thread_root=root).order_by("-seq")
     if before is not None:
-        replies = replies.filter(seq__lt=before)
-    found = list(replies[: THREAD_PAGE + 1])
+        of_thread = of_thread.filter(seq__lt=before)
+    found = list(of_thread[: THREAD_PAGE + 1])
     shown = within_bytes(found[:THREAD_PAGE])
     return bodies([root, *shown[::-1]]), len(shown) == len(found)
-
-
-def unread_replies(user: User, roots: Collection[UUID]) -> dict[UUID, int]:
-    """Return the unread replies of those of the threads that `user` follows."""
-    rows = ThreadFollower.objects.filter(user=user, following=True, root__in=roots)
-    found = rows.annotate(unread=Coalesce(Subquery(_UNREAD), 0)).values_list("root", "unread")
-    return {root: at_most(unread) for root, unread in found}
 
 
 def within_bytes(messages: Sequence[Message]) -> list[Message]:
@@ -336,65 +333,3 @@ def bodies(messages: Sequence[Message]) -> list[MessageBody]:
     answered = Run.objects.filter(answer__in=[message.pk for message in messages])
     runs = {run.answer_id: run for run in answered.only("answer_id", "why")}
     return [message_body(message, runs.get(message.pk)) for message in messages]
-
-
-def followed_threads(user: User, team: Team) -> QuerySet[Any]:  # Any: rows are annotated
-    """Return the threads of a team that `user` follows and may read, for `page_of_threads`."""
-    rooms = Room.objects.visible_to(user).filter(team=team)
-    rows = ThreadFollower.objects.filter(user=user, following=True, room__in=rooms.values("pk"))
-    return rows.exclude(root__deleted_at__isnull=False, root__reply_count=0).annotate(
-        is_unread=Case(
-            When(root__last_reply_seq__gt=F("read_seq"), then=1),
-            default=0,
-            output_field=IntegerField(),
-        ),
-        at=Coalesce("root__last_reply_at", "root__created_at"),
-    )
-
-
-def page_of_threads(
-    rows: QuerySet[Any], *, limit: int, cursor: str | None = None
-) -> tuple[list[ThreadBody], str | None]:
-    """Return a page of `followed_threads`, and the cursor of the next page, None for the last.
-
-    Unread threads come first, then those with the last reply. Raises Invalid for a cursor that is
-    not of such a page.
-    """
-    if cursor is not None:
-        unread, at, key = _parse_cursor(cursor)
-        before = Q(at__lt=at) | Q(at=at, pk__lt=key)
-        rows = rows.filter(Q(is_unread__lt=unread) | Q(before, is_unread=unread))
-    ordered: QuerySet[Any] = rows.order_by("-is_unread", "-at", "-pk").select_related("root")
-    found = list(ordered.annotate(unread=Coalesce(Subquery(_UNREAD), 0))[: limit + 1])
-    shown = found[:limit]
-    roots = bodies([row.root for row in shown])
-    items = [
-        ThreadBody(message=root, following=True, read_seq=row.read_seq, unread=at_most(row.unread))
-        for row, root in zip(shown, roots, strict=True)
-    ]
-    last = shown[-1] if len(found) > limit else None
-    return items, (last and f"{last.is_unread}_{last.at.timestamp()!r}_{last.pk}")
-
-
-def _parse_cursor(cursor: str) -> tuple[int, datetime, int]:
-    """Return the values of the last row of a page; raises Invalid."""
-    try:
-        unread, at, key = cursor.split("_")
-        return int(unread), datetime.fromtimestamp(float(at), UTC), int(key)
-    except (ValueError, OverflowError, OSError):
-        sentence = _("This cursor is not valid for this list. Start again without a cursor.")
-        raise Invalid(fields={"cursor": sentence}) from None
-
-
-def thread_of(user: User, message: Message) -> ThreadBody:
-    """Return the thread of a message; without a row of the user it is not followed, and read."""
-    root = Message.objects.get(pk=message.thread_root_id or message.pk)
-    rows: QuerySet[Any] = ThreadFollower.objects.filter(root=root, user=user)
-    row = rows.annotate(unread=Coalesce(Subquery(_UNREAD), 0)).first()
-    (body,) = bodies([root])
-    return ThreadBody(
-        message=body,
-        following=row is not None and row.following,
-        read_seq=row.read_seq if row else root.last_reply_seq or root.seq,
-        unread=at_most(row.unread) if row and row.following else 0,
-    )

@@ -1,23 +1,30 @@
-"""Threads: the summary of the replies in a root, and who follows a thread.
+"""Threads: their roots, the summary of the replies in a root, and who follows a thread.
 
-Each function is called in a transaction that has locked the room, so that no reply is lost in the
-summary.
+Functions that write are called in a transaction that has locked the room, so that no reply is lost
+in the summary.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final
 from uuid import UUID
 
 from django.db.models import Min, UUIDField
 from django.utils.translation import gettext_lazy as _
 
-from accounts.database.prepared_queries import PreparedQuery
+from accounts.database.prepared_queries import PreparedQuery, PreparedUpdate
 from accounts.errors import Conflict
-from rooms.models import AuthorKind, Message, ThreadFollower
+from rooms.models import AuthorKind, Mention, Message, Run, ThreadFollower
 from rooms.protocol.events import ThreadChanged
 from rooms.protocol.serializers import replies_body
 
 MAX_AUTHORS: Final = 5
+SUMMARY: Final[Mapping[str, int | None]] = {
+    "reply_count": 0,
+    "last_reply_seq": None,
+    "last_reply_at": None,
+    "reply_authors": None,
+}
+"""The fields of a root that summarize its replies, and their values without replies."""
 
 
 def root_to_reply(root_id: UUID) -> Message:
@@ -29,15 +36,24 @@ def root_to_reply(root_id: UUID) -> Message:
 
 
 def get_root(root_id: UUID) -> Message:
-    """Return the root of a thread that has replies, or gets one."""
+    """Return the root of a thread that has replies, or gets one; of an answer, the last version.
+
+    Each later version takes another query.
+    """
     (root,) = _ROOT(root=root_id)
-    return root
+    return root if root.replaced_by is None else get_root(root.replaced_by)
+
+
+def root_of(message: Message) -> Message:
+    """Return the root of the thread of a message, which may be the message."""
+    return get_root(message.thread_root_id or message.pk)
 
 
 def add_reply(root: Message, reply: Message) -> ThreadChanged:
     """Count a new reply in the summary of its root, and return the event.
 
-    With the first reply, the author of the root follows the thread.
+    With the first reply, the author of the root follows the thread. The thread is unread for all
+    followers; the author of the reply has read it after `follow_as_author`.
     """
     if not root.reply_count and root.user_id is not None and root.user_id != reply.user_id:
         _follow(reply, [root.user_id])
@@ -47,7 +63,9 @@ def add_reply(root: Message, reply: Message) -> ThreadChanged:
     author = _author(reply)
     if all((each["kind"], each["id"]) != (author["kind"], author["id"]) for each in authors):
         root.reply_authors = [*authors, author][:MAX_AUTHORS]
-    return _changed(root)
+    changed = _changed(root)
+    _SET_UNREAD(root=root.pk)
+    return changed
 
 
 def remove_reply(root_id: UUID) -> ThreadChanged:
@@ -61,7 +79,25 @@ def remove_reply(root_id: UUID) -> ThreadChanged:
     firsts = authors.annotate(first=Min("seq")).order_by("first").values_list("first", flat=True)
     first_replies = replies.filter(seq__in=list(firsts[:MAX_AUTHORS])).order_by("seq")
     root.reply_authors = [_author(each) for each in first_replies]
-    return _changed(root)
+    changed = _changed(root)
+    unread = ThreadFollower.objects.filter(root=root, is_unread=True)
+    unread.filter(read_seq__gte=root.last_reply_seq or 0).update(is_unread=False)
+    return changed
+
+
+def move_thread(old: Message, new: Message) -> None:
+    """Make a new version of an answer the root of the thread of the version before it.
+
+    The replies, the mentions in them, the followers, and the runs that have not ended move in the
+    database; the summary moves in `old` and `new`, which the caller stores.
+    """
+    Message.objects.filter(thread_root=old).update(thread_root=new)
+    Mention.objects.filter(thread=old).update(thread=new)
+    ThreadFollower.objects.filter(root=old).update(root=new)
+    Run.objects.active().filter(room=old.room_id, thread=old.pk).update(thread=new.pk)
+    for name, empty in SUMMARY.items():
+        setattr(new, name, getattr(old, name))
+        setattr(old, name, empty)
 
 
 def follow_as_author(reply: Message) -> None:
@@ -72,7 +108,7 @@ def follow_as_author(reply: Message) -> None:
         [_follower(reply, reply.user_id, reply.seq)],
         update_conflicts=True,
         unique_fields=["root", "user"],
-        update_fields=["following", "read_seq"],
+        update_fields=["following", "read_seq", "is_unread"],
     )
 
 
@@ -92,7 +128,11 @@ def _follow(reply: Message, users: Collection[UUID]) -> None:
 def _follower(reply: Message, user_id: UUID, read_seq: int) -> ThreadFollower:
     assert reply.thread_root_id is not None
     return ThreadFollower(
-        room_id=reply.room_id, user_id=user_id, root_id=reply.thread_root_id, read_seq=read_seq
+        room_id=reply.room_id,
+        user_id=user_id,
+        root_id=reply.thread_root_id,
+        read_seq=read_seq,
+        is_unread=read_seq < reply.seq,
     )
 
 
@@ -108,8 +148,12 @@ def _author(reply: Message) -> dict[str, str | None]:
 
 def _changed(root: Message) -> ThreadChanged:
     """Store the summary of a root, and return the event."""
-    root.save(update_fields=["reply_count", "last_reply_seq", "last_reply_at", "reply_authors"])
+    root.save(update_fields=SUMMARY)
     return ThreadChanged(message=root.pk, replies=replies_body(root))
 
 
 _ROOT: Final = PreparedQuery(lambda root: Message.objects.filter(pk=root), root=UUIDField())
+_SET_UNREAD: Final = PreparedUpdate(
+    lambda root: (ThreadFollower.objects.filter(root=root, is_unread=False), {"is_unread": True}),
+    root=UUIDField(),
+)

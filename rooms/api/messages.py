@@ -1,5 +1,6 @@
 """The REST endpoints of messages, runs and the event log of a room."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from accounts.api.parameters import Header
 from accounts.api.routing import Gate, Routes
 from accounts.errors import Conflict, Invalid, NotFound
 from accounts.models import User
-from rooms import event_log, queries, services
+from rooms import event_log, own_threads, queries, services
 from rooms.models import Message, Room, Run
 from rooms.permissions import MODERATE, POST, VIEW, access_message, access_room, access_run
 from rooms.protocol.commands import TEXT_LIMIT
@@ -117,7 +118,7 @@ def get_messages(
         messages = messages.filter(seq__gt=after)
     return page_of(
         messages,
-        lambda rows: queries.with_votes_of(user, queries.bodies(rows)),
+        lambda rows: _for_reader(user, queries.bodies(rows)),
         limit=limit,
         cursor=cursor,
         key="seq",
@@ -126,13 +127,18 @@ def get_messages(
     )
 
 
+def _for_reader(user: User, messages: Sequence[MessageBody]) -> list[MessageBody]:
+    """Return messages with what they are for one user: the votes, and the unread replies."""
+    return own_threads.with_unread_of(user, queries.with_votes_of(user, messages))
+
+
 def _page_around(user: User, room: Room, message_id: UUID) -> Page[MessageBody]:
     """Return a message and its neighbours; raises NotFound for a message of another room."""
     message = room.messages.filter(pk=message_id).first()
     if message is None:
         raise NotFound
     found, complete = queries.messages_around(room, message)
-    items = queries.with_votes_of(user, found[::-1])
+    items = _for_reader(user, found[::-1])
     # A replaced version is in the place of the last version.
     first = queries.versions_of(room, message)[-1] if found[0].id == message.pk else found[0]
     return Page(items=items, next=None if complete else str(first.seq))
@@ -158,7 +164,7 @@ def post_message(
 
 @routes.add("GET /messages/{uuid:message_id}", Gate(access_message, VIEW), summary="Get a message")
 def get_message(user: User, message: Message) -> MessageBody:
-    (body,) = queries.with_votes_of(user, queries.bodies([message]))
+    (body,) = _for_reader(user, queries.bodies([message]))
     return body
 
 

@@ -11,7 +11,7 @@ from accounts.errors import NotFound
 from accounts.models import Team, User
 from accounts.permissions import VIEW as VIEW_TEAM
 from accounts.permissions import access_team
-from rooms import queries, services
+from rooms import own_threads, services
 from rooms.models import Message
 from rooms.permissions import VIEW, access_message, access_room
 from rooms.protocol.payloads import ThreadBody
@@ -41,10 +41,10 @@ def get_threads(
     cursor: Cursor = None,
     room: OfRoom | None = None,
 ) -> Page[ThreadBody]:
-    rows = queries.followed_threads(user, team)
+    rows = own_threads.followed_threads(user, team)
     if room is not None:
         rows = rows.filter(room=room)
-    items, following = queries.page_of_threads(rows, limit=limit, cursor=cursor)
+    items, following = own_threads.page_of_threads(rows, limit=limit, cursor=cursor)
     return Page(items, following)
 
 
@@ -54,7 +54,7 @@ def get_threads(
     summary="Get the thread of a message, and whether the current user follows it",
 )
 def get_follow(user: User, message: Message) -> ThreadBody:
-    return queries.thread_of(user, message)
+    return own_threads.thread_of(user, message)
 
 
 @routes.add(

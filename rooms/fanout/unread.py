@@ -2,7 +2,8 @@
 
 The messages that a member has not read are `room.message_count - read_count`, without the deleted
 ones: no message is read to count them. The author of a message has read it. A mention is a row.
-Replies that only a thread shows are not counted: the followers of a thread have a read position.
+Replies that only a thread shows are not counted: the followers of a thread have a read position,
+which is also that of the mentions in the thread.
 """
 
 import json
@@ -69,26 +70,25 @@ _DELETED: Final = Case(
     output_field=BigIntegerField(),
 )
 
+_UNREAD_THREADS: Final = ThreadFollower.objects.filter(
+    room=OuterRef("room"), user=OuterRef("user"), is_unread=True
+).order_by()
+
+
+def _count_of_threads(rows: QuerySet[Any]) -> Coalesce:
+    counted = rows.values("user").annotate(count=Count("pk")).values("count")
+    return Coalesce(Subquery(counted), 0)
+
+
 MESSAGES: Final = F("room__message_count") - F("read_count") - _DELETED
 """Expressions over a RoomMember: its unread messages, and those with a mention. See `at_most`."""
-MENTIONS: Final = _count(Mention.objects.filter(user=OuterRef("user")))
-
-
-_THREADS: Final = Coalesce(
-    Subquery(
-        ThreadFollower.objects.filter(
-            room=OuterRef("room"),
-            user=OuterRef("user"),
-            following=True,
-            root__last_reply_seq__gt=F("read_seq"),
-        )
-        .order_by()
-        .values("user")
-        .annotate(count=Count("pk"))
-        .values("count")
-    ),
-    0,
+MENTIONS: Final = _count(Mention.objects.filter(user=OuterRef("user"), thread=None))
+MENTIONS_IN_THREADS: Final = _count_of_threads(
+    _UNREAD_THREADS.filter(
+        root__mentions_inside__user=F("user"), root__mentions_inside__seq__gt=F("read_seq")
+    )
 )
+_THREADS: Final = _count_of_threads(_UNREAD_THREADS.filter(following=True))
 
 
 # The lists are parameters of one type each, so the text of the query is always the same and Django
@@ -168,7 +168,7 @@ def _compiled(text: str, vendor: str) -> tuple[str, tuple[Any, ...]]:
         team_id=F("room__team_id"),
         last_seq=F("room__last_seq"),
         messages=MESSAGES,
-        mentions=MENTIONS,
+        mentions=MENTIONS + MENTIONS_IN_THREADS,
         threads=_THREADS,
     )
     sql, parameters = inside.query.sql_with_params()
@@ -198,11 +198,10 @@ def add_mentions(
     known = handles()
     found = {known.get(handle) for handle in mentioned} - {message.user_id}
     users = {user_id for user_id in found if user_id is not None}
+    thread = None if message.in_room else message.thread_root_id
+    place: dict[str, Any] = {"room_id": message.room_id, "thread_id": thread, "seq": message.seq}
     Mention.objects.bulk_create(
-        [
-            Mention(room_id=message.room_id, user_id=user_id, message=message, seq=message.seq)
-            for user_id in users
-        ],
+        [Mention(user_id=user_id, message=message, **place) for user_id in users],
         ignore_conflicts=True,  # an answer whose text is restored has the mentions of its start
     )
     return users

@@ -144,17 +144,37 @@ class Vote(models.Model):
 
 
 class Mention(models.Model):
-    """A member whom a message mentions; `seq` is the message's. Read mentions are kept."""
+    """A member whom a message mentions; `seq` is the message's. Read mentions are kept.
+
+    `thread` is the root of the thread if only the thread shows the message: then it is read with
+    the thread, otherwise with the room.
+    """
 
     room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="+", db_index=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
     message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="+")
+    # No constraint: as `Message.thread_root`.
+    thread = models.ForeignKey(
+        Message,
+        models.DO_NOTHING,
+        null=True,
+        db_constraint=False,
+        db_index=False,
+        related_name="mentions_inside",
+    )
     seq = models.PositiveBigIntegerField()
 
     class Meta:
         default_permissions = ()
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["room", "user", "seq"], name="mention_once"),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["thread", "user"],
+                condition=models.Q(thread__isnull=False),
+                name="mention_of_thread",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -165,7 +185,8 @@ class ThreadFollower(models.Model):
     """A user who follows a thread, or has ended to follow it, with a read position in the thread.
 
     A user who replies follows the thread; the author of the root and mentioned users follow it
-    unless they have ended to.
+    unless they have ended to. `is_unread` is True if there are replies after `read_seq`: a reply
+    writes to the rows of those who had read the thread, and a count reads only unread threads.
     """
 
     room = models.ForeignKey(Room, on_delete=models.CASCADE, related_name="+", db_index=False)
@@ -175,13 +196,21 @@ class ThreadFollower(models.Model):
     )
     following = models.BooleanField(default=True)
     read_seq = models.PositiveBigIntegerField(default=0)
+    is_unread = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         default_permissions = ()
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["root", "user"], name="thread_follower_once"),
         ]
-        indexes: ClassVar = [models.Index(fields=["room", "user"], name="thread_follower_of_room")]
+        indexes: ClassVar = [
+            models.Index(fields=["room", "user"], name="thread_follower_of_room"),
+            models.Index(
+                fields=["user", "room"],
+                condition=models.Q(is_unread=True),
+                name="thread_follower_unread",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.user_id} of {self.root_id}"

@@ -15,8 +15,8 @@ from accounts.models import Team, User
 from agents.models import Persona
 from agents.permissions import EDIT, granted_to
 from rooms.models import AuthorKind, Mention, Message, Room, RoomMember, RoomPersona, RunState
+from rooms.own_threads import followed_threads
 from rooms.pages.sidebar import LAST_LINE, RoomRow, last_line, shell_context
-from rooms.queries import followed_threads
 from rooms.services import joinable_rooms
 
 GROUP: Final = 8
@@ -81,14 +81,19 @@ def home_context(user: User, team: Team, permissions: frozenset[str]) -> dict[st
 def _mentions(user: User, team: Team) -> list[Message]:
     """Return the newest unread messages that mention the user.
 
-    The key of mentions is read from the read position in each room on.
+    The key of mentions is read from the read position in each room on; those in threads are found
+    by the unread threads of the user.
     """
-    unread = Mention.objects.filter(
-        user=user,
-        room__in=_own(user, team).values("pk"),
-        room__members__user=user,
-        seq__gt=F("room__members__read_seq"),
+    mine = Mention.objects.filter(user=user, room__in=_own(user, team).values("pk"))
+    in_rooms = mine.filter(
+        thread=None, room__members__user=user, seq__gt=F("room__members__read_seq")
     )
+    in_threads = mine.filter(
+        thread__followers__user=user,
+        thread__followers__is_unread=True,
+        seq__gt=F("thread__followers__read_seq"),
+    )
+    unread = Mention.objects.filter(pk__in=in_rooms.values("pk").union(in_threads.values("pk")))
     found = unread.select_related("message__user", "message__persona")
     # Not by the key: for a user without unread mentions, its index would be read to the end.
     found = found.order_by("-message__created_at")
@@ -116,7 +121,7 @@ def _answered(user: User, team: Team) -> list[Message]:
 
 def _threads(user: User, team: Team, rows: Mapping[UUID, RoomRow]) -> list[Item]:
     """Return the followed threads with unread replies, those with the newest reply first."""
-    unread = followed_threads(user, team).filter(is_unread=1).order_by("-at")
+    unread = followed_threads(user, team).filter(is_unread=True).order_by("-at")
     found = unread.select_related("root__user", "root__persona")[:GROUP]
     return [Item(each.root, rows[each.room_id], True) for each in found if each.room_id in rows]
 

@@ -12,6 +12,7 @@ from accounts.models import User
 from accounts.names import LOOK_ALIKES
 from rooms import queries
 from rooms.models import Message, Room
+from rooms.own_threads import unread_mentions, unread_replies
 from rooms.pages.answering import answering_line, answering_persona, has_answering_persona
 from rooms.pages.layout import RULES_FOR_SCRIPTS
 from rooms.pages.panel import panel_context, role_words
@@ -34,13 +35,14 @@ def room_context(
     before: int | None = None,
     around: Message | None = None,
     thread: Message | None = None,
+    is_mentioned: bool = False,
 ) -> dict[str, Any]:
     """Return the context of the page.
 
     With `before` it shows the messages before that seq, with `around` those beside a message.
 
     With the root `thread`, the page shows its thread beside the newest messages, and `before` is
-    for the replies.
+    for the replies. `is_mentioned` is True if threads have unread mentions of the user.
 
     `room` must have been read before this call: the socket catches up from its `last_seq`, so that
     an event during the other queries is not lost.
@@ -51,7 +53,7 @@ def room_context(
     usable = usable_in(room, user) if state.personas else set()
     unusable = [persona.id for persona in state.personas if persona.id not in usable]
     roots = [message.id for message in state.messages if message.replies]
-    unread = queries.unread_replies(user, roots) if roots else {}
+    unread = unread_replies(user, roots)
     beside = thread and thread_context(user, room, state, thread, in_thread, unusable=unusable)
     is_live = before is None and around is None
     membership = room.members.filter(user=user).first()
@@ -82,6 +84,10 @@ def room_context(
             "read_seq": read_seq,
             "unusable": unusable,
             "unread": {str(root): count for root, count in unread.items()},
+            "mentions": {
+                str(root): count
+                for root, count in (unread_mentions(user, room) if is_mentioned else {}).items()
+            },
             "thread": beside and beside["data"],
         },
     }

@@ -19,9 +19,10 @@ from accounts.permissions import (
 )
 from agents.models import Persona
 from agents.permissions import personas_visible_to
-from rooms.fanout.unread import MENTIONS, MESSAGES, at_most
+from rooms.fanout.unread import MENTIONS, MENTIONS_IN_THREADS, MESSAGES, at_most
 from rooms.models import Message, Privacy, Room, RoomMember, RoomPersona
-from rooms.queries import Companion, companions, direct_name, followed_threads
+from rooms.own_threads import followed_threads
+from rooms.queries import Companion, companions, direct_name
 from rooms.services import joinable_rooms
 
 LAST_LINE: Final = 120
@@ -51,6 +52,7 @@ class RoomRow:
     muted: bool = False
     unread: int = 0
     mentions: int = 0
+    is_mentioned_in_threads: bool = False
     last_line: str = ""
     companions: Sequence[Companion] = ()
 
@@ -237,12 +239,13 @@ def _rows_of(user: User, rooms: QuerySet[Room]) -> QuerySet[RoomMember, tuple[An
     """Return the memberships of the user in these rooms, with the values for `_row`."""
     inside = RoomMember.objects.active().filter(user=user, room__in=rooms.values("pk"))
     room = ("room_id", "room__name", "room__topic", "room__privacy", "room__direct")
-    return inside.values_list(*room, "favourite", "muted", MESSAGES, MENTIONS)
+    counts = (MESSAGES, MENTIONS, MENTIONS_IN_THREADS)
+    return inside.values_list(*room, "favourite", "muted", *counts)
 
 
 def _row(values: tuple[Any, ...]) -> RoomRow:
-    room_id, name, topic, privacy, direct, favourite, muted, messages, mentions = values
-    counts = at_most(messages), at_most(mentions)
+    room_id, name, topic, privacy, direct, favourite, muted, messages, mentions, inside = values
+    counts = at_most(messages), at_most(mentions + inside), inside > 0
     return RoomRow(room_id, name, topic, privacy, direct, favourite, muted, *counts)
 
 
@@ -305,7 +308,7 @@ def personas_around(user: User, team: Team, *, team_wide: bool) -> QuerySet[Pers
 
 def _unread_threads(user: User, team: Team) -> dict[str, Any]:
     """Return the number of followed threads with unread replies, in all and by room."""
-    unread = followed_threads(user, team).filter(is_unread=1).order_by()
+    unread = followed_threads(user, team).filter(is_unread=True).order_by()
     by_room = dict(unread.values("room").annotate(count=Count("pk")).values_list("room", "count"))
     return {
         "unread_threads": at_most(sum(by_room.values())),

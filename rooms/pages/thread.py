@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import msgspec
 
 from accounts.models import Team, User
-from rooms import queries
+from rooms import own_threads, queries
 from rooms.models import AuthorKind, Message, Room
 from rooms.pages.answering import answering_line
 from rooms.pages.timeline import ended_runs, parse_time, timeline_items
@@ -47,7 +47,7 @@ def thread_context(
     """
     messages, complete = queries.thread_page(root, before)
     ended = ended_runs(messages)
-    follow = queries.thread_of(user, root)
+    follow = own_threads.thread_of(user, root)
     of_thread = msgspec.structs.replace(state, messages=messages)
     first, *replies = timeline_items(user, of_thread, ended, None, thread=root.pk)
     replies[:1] = [replace(each, continued=False) for each in replies[:1]]  # below the count
@@ -89,7 +89,7 @@ def _place(state: RoomState, messages: Sequence[MessageBody], root: UUID) -> Pla
 def thread_data(user: User, room: Room, root: Message, before: int | None) -> dict[str, Any]:
     """Return a thread for the scripts, with the HTML of its messages and with their authors."""
     messages, complete = queries.thread_page(root, before)
-    follow = queries.thread_of(user, root)
+    follow = own_threads.thread_of(user, root)
     authors = [each.author.id for each in messages if each.author.kind == "user"]
     members, _count = queries.first_members(room, authors)
     return _data(messages, ended_runs(messages), complete=complete) | {
@@ -113,8 +113,8 @@ def _data(
 
 def followed_context(user: User, team: Team, after: str) -> dict[str, Any]:
     """Return the context of the list of followed threads; `after` is the cursor of a page."""
-    rows = queries.followed_threads(user, team)
-    items, following = queries.page_of_threads(rows, limit=FOLLOWED, cursor=after or None)
+    rows = own_threads.followed_threads(user, team)
+    items, following = own_threads.page_of_threads(rows, limit=FOLLOWED, cursor=after or None)
     rooms = Room.objects.in_bulk([item.message.room for item in items])
     queries.name_direct_rooms(user, list(rooms.values()))
     return {

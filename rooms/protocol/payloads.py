@@ -53,11 +53,15 @@ class ReplyAuthor(Struct, frozen=True):
 
 
 class Replies(Struct, frozen=True, kw_only=True):
-    """The summary of a thread: its replies without deleted ones, and their first authors."""
+    """The summary of a thread: its replies without deleted ones, and their first authors.
+
+    `unread` is only in responses to one user who follows the thread, not in events and states.
+    """
 
     count: int
     last_at: Timestamp
     authors: Annotated[list[ReplyAuthor], Meta(max_length=5)]
+    unread: int | UnsetType = UNSET
 
 
 class MessageBody(Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ if it has lost the run, `leases.LeaseLost` is raised. Locks are taken in one ord
 """
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Final
 from uuid import UUID
@@ -23,7 +23,7 @@ from rooms import replies
 from rooms.event_log import record
 from rooms.fanout import unread
 from rooms.markup import parse
-from rooms.models import AuthorKind, Message, MessageStatus, Room, Run, RunState, ThreadFollower
+from rooms.models import AuthorKind, Message, MessageStatus, Room, Run, RunState
 from rooms.protocol.events import (
     DurableEvent,
     MessageCreated,
@@ -81,26 +81,20 @@ def start(
     allowed = _allowed(room, runs)
     jobs: list[Job] = []
     events: list[DurableEvent] = []
-    answers: list[Message] = []
-    roots: dict[UUID, Message] = {}
+    started = _Started([run for run, _spec in allowed])
     for run, spec in allowed:
         run.started_at = timezone.now()
         if run.answer is None:
-            root = _root_of_answer(run, roots)
-            run.answer = _new_answer(room, run, root, seq=room.last_seq + len(events) + 1)
-            answers.append(run.answer)
-            replaced = _replace(run)
-            events.append(MessageCreated(message_body(run.answer, run)))
-            events += replaced
-            if root is not None and not replaced:
-                events.append(replies.add_reply(root, run.answer))
+            answer = _new_answer(room, run, seq=room.last_seq + len(events) + 1)
+            events += _place(answer, run, started)
         else:  # the worker of the former attempt may still be streaming
-            delta_store().close(run.answer.pk, run.attempt - 1)
+            answer = run.answer
+            delta_store().close(answer.pk, run.attempt - 1)
         events.append(RunStarted(run_body(run)))
-        jobs.append(_job(room, run, run.answer, spec, base=room.last_seq + len(events)))
+        jobs.append(_job(room, run, answer, spec, base=room.last_seq + len(events)))
         ask(jobs[-1])
     if jobs:
-        insert(*answers)
+        insert(*started.answers)
         for run, _spec in allowed:
             _SET_STARTED(run=run.pk, answer=run.answer_id, started_at=run.started_at)
         record(room, *events)
@@ -133,19 +127,44 @@ def _spec(run: Run) -> PersonaSpec:
     return replace(spec, connect_url=f"{spec.connect_url}?next={room}")
 
 
-def _root_of_answer(run: Run, roots: dict[UUID, Message]) -> Message | None:
-    """Return the root of the thread in which a run answers, None if it answers in the room.
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """The runs of a start, their answers that are not stored yet, and the roots of these answers.
 
-    `roots` are those of other answers of this start, which have counted their replies in them.
+    The roots have the summaries that are stored, with all answers before.
     """
-    if run.thread is None:
-        return None
-    if run.thread not in roots:
-        roots[run.thread] = replies.get_root(run.thread)
-    return roots[run.thread]
+
+    runs: Sequence[Run]
+    answers: list[Message] = field(default_factory=list)
+    roots: dict[UUID, Message] = field(default_factory=dict)
+
+    def root_of_answer(self, run: Run) -> Message | None:
+        """Return the root of the thread in which a run answers, None if it answers in the room."""
+        if run.thread is None:
+            return None
+        if run.thread not in self.roots:
+            self.roots[run.thread] = replies.get_root(run.thread)
+        return self.roots[run.thread]
 
 
-def _new_answer(room: Room, run: Run, root: Message | None, seq: int) -> Message:
+def _place(answer: Message, run: Run, started: _Started) -> list[DurableEvent]:
+    """Put a new answer at the end of the room or of a thread, or in the place of another version.
+
+    Return the events.
+    """
+    run.answer = answer
+    if run.replaces is not None:
+        old = _replace(run.replaces, answer, started)
+        created = MessageCreated(message_body(answer, run))
+        return [created, MessageUpdated(message_body(old, old.answered_by))]
+    answer.thread_root = root = started.root_of_answer(run)
+    answer.in_room = root is None
+    started.answers.append(answer)
+    created = MessageCreated(message_body(answer, run))
+    return [created] if root is None else [created, replies.add_reply(root, answer)]
+
+
+def _new_answer(room: Room, run: Run, seq: int) -> Message:
     return Message(
         room=room,
         seq=seq,
@@ -154,40 +173,39 @@ def _new_answer(room: Room, run: Run, root: Message | None, seq: int) -> Message
         author_name=run.persona.name,
         author_handle=run.persona.handle,
         reply_to_id=run.message_id,
-        thread_root=root,
-        in_room=root is None,
         status=MessageStatus.STREAMING,
         persona_version=run.persona.version,
     )
 
 
-def _replace(run: Run) -> list[MessageUpdated]:
-    """Put the new answer into the place of the version that the run replaces, if any.
+def _replace(version: UUID, new: Message, started: _Started) -> Message:
+    """Store a new answer in the place of the version that it replaces; return that version.
 
-    An answer that has got replies since the retry stays, because it is the root of their thread:
-    the new answer is another one.
-
-    A pin and the followers of the thread move to the new answer; reactions and votes stay. Return
-    the event of the old version. Members who have read it have read the new version, too.
+    A pin and the thread move to the new answer; reactions and votes stay. Members who have read the
+    old version have read the new one, too.
     """
-    if run.replaces is None or run.answer is None:
-        return []
-    old, new = Message.objects.select_related("answered_by").get(pk=run.replaces), run.answer
-    if old.reply_count:
-        run.replaces = None
-        run.save(update_fields=["replaces"])
-        return []
+    insert(*started.answers)  # they may be replies in the thread
+    started.answers.clear()
+    started.roots.clear()
+    old = Message.objects.select_related("answered_by").get(pk=version)
     unread.remove_mentions(old)
-    ThreadFollower.objects.filter(root=old).update(root=new)
+    replies.move_thread(old, new)
+    for run in started.runs:  # as `move_thread` does in the database
+        if run.thread == old.pk:
+            run.thread = new.pk
+        if run.message.thread_root_id == old.pk:
+            run.message.thread_root_id = new.pk
     old.seq, new.seq = new.seq, old.seq
+    new.thread_root_id, new.in_room = old.thread_root_id, old.in_room
     old.replaced_by, new.replaces = new.pk, old.pk
     new.answer_version = old.answer_version + 1
     for name in _PIN:
         setattr(new, name, getattr(old, name))
         setattr(old, name, None)
     old.capped_at = None
-    old.save(update_fields=["seq", "replaced_by", "capped_at", *_PIN])
-    return [MessageUpdated(message_body(old, old.answered_by))]
+    old.save(update_fields=["seq", "replaced_by", "capped_at", *_PIN, *replies.SUMMARY])
+    insert(new)
+    return old
 
 
 def _job(room: Room, run: Run, answer: Message, spec: PersonaSpec, base: int) -> Job:

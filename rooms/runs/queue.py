@@ -16,6 +16,7 @@ from accounts.database.prepared_queries import Parameter, PreparedQuery, insert
 from accounts.errors import RateLimited
 from accounts.models import User
 from agents.models import Persona
+from rooms import replies
 from rooms.fanout import publisher
 from rooms.models import AnswersIn, Message, Room, Run, RunState, TeamQuota, Why
 from rooms.protocol.events import RunPosition, RunQueued, encode
@@ -73,7 +74,7 @@ def queue_runs(
     in_thread = room.answers_in == AnswersIn.THREAD
     thread = message.thread_root_id or (message.pk if in_thread else None)
     if retried is not None:  # the room may have changed `answers_in` since
-        thread = retried.thread
+        thread = retried.thread and replies.get_root(retried.thread).pk
     runs = [
         Run(
             room=room,

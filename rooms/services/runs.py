@@ -40,14 +40,16 @@ def retry_run(*, user: User, run_id: UUID) -> Run:
 
     The answer of the new run is a new version of a completed answer, or of an answer that was a
     version itself. Raises Conflict if the run is active, its message or its answer is deleted, the
-    persona has an active run on the message already, or the answer has a later version, too many,
-    or replies in a thread.
+    persona has an active run on the message already, the message or the answer has a later version,
+    or the answer has too many.
     """
     room, run = _lock_run(user, run_id, POST)
     persona = access_persona(user, run.persona_id, USE)
     active = run.message.runs.active().filter(persona=persona)
     if run.state not in RETRYABLE or run.message.deleted_at or active.exists():
         raise Conflict(_("This answer cannot be retried now. Send a new message instead."))
+    if run.message.replaced_by is not None:  # nobody sees what the new answer would reply to
+        raise Conflict(_("This answer replies to an earlier version. Reply to the last version."))
     replaces = _replaced_by_retry(room, run)
     (new,), events = queue.queue_runs(
         room,
@@ -75,8 +77,6 @@ def _replaced_by_retry(room: Room, run: Run) -> UUID | None:
         return None
     if answer.deleted_at or answer.replaced_by:
         raise Conflict(_("There is a later version of this answer. Reload the room."))
-    if answer.reply_count:
-        raise Conflict(_("This answer has replies. Ask again in its thread."))
     if answer.runs.active().exists():  # their prompts end with this answer
         raise Conflict(_("A persona is replying to this answer. Wait for its end, then try again."))
     if answer.answer_version >= MAX_VERSIONS:

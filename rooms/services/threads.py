@@ -5,6 +5,7 @@ from uuid import UUID
 from django.db import transaction
 
 from accounts.models import User
+from rooms import replies
 from rooms.fanout import publisher
 from rooms.models import Message, ThreadFollower
 from rooms.permissions import VIEW, access_message, lock_room
@@ -19,7 +20,7 @@ def follow_thread(*, user: User, message_id: UUID, on: bool) -> ThreadFollower |
     """
     message = access_message(user, message_id, VIEW)
     room = lock_room(user, message.room_id, VIEW)
-    root = room.messages.get(pk=message.thread_root_id or message.pk)
+    root = replies.root_of(message)
     row = ThreadFollower.objects.filter(root=root, user=user).first()
     if row is None and on:
         return ThreadFollower.objects.create(
@@ -41,6 +42,14 @@ def mark_thread_read(*, user: User, message_id: UUID, seq: int) -> None:
     """
     message = access_message(user, message_id, VIEW)
     read = min(seq, Message.objects.values_list("room__last_seq", flat=True).get(pk=message.pk))
-    rows = ThreadFollower.objects.filter(root=message.thread_root_id or message.pk, user=user)
-    if rows.filter(read_seq__lt=read).update(read_seq=read):
+    root = _lock_root(message.thread_root_id or message.pk)
+    rows = ThreadFollower.objects.filter(root=root, user=user, read_seq__lt=read)
+    if rows.update(read_seq=read, is_unread=(root.last_reply_seq or 0) > read):
         transaction.on_commit(lambda: publisher.publisher.publish_read(message.room_id, user.pk))
+
+
+def _lock_root(root_id: UUID) -> Message:
+    """Lock a root, of an answer its last version: a reply that comes now waits, or is counted."""
+    roots = Message.objects.select_for_update(no_key=True).only("last_reply_seq", "replaced_by")
+    root = roots.get(pk=root_id)
+    return root if root.replaced_by is None else _lock_root(root.replaced_by)

@@ -118,7 +118,7 @@ export class OpenRoom {
   }
 
   /** @param {any} data of the page */
-  #makeThreads({ handle, attempts, unusable, unread }) {
+  #makeThreads({ handle, attempts, unusable, unread, mentions }) {
     const { state, shared } = this;
     const { signal } = this.#closed;
     const page = {
@@ -140,7 +140,8 @@ export class OpenRoom {
       pickEmoji: (/** @type {HTMLElement} */ anchor, /** @type {(emoji: string) => void} */ onPick) =>
         this.tools.pickEmoji(anchor, onPick),
     };
-    return new Threads(shared.shell, this.screen, this.timeline, page, unread);
+    const counts = { unread, mentions };
+    return new Threads(shared.shell, this.screen, this.timeline, page, counts, () => this.#showCounts());
   }
 
   #makeOutbox() {
@@ -397,11 +398,15 @@ export class OpenRoom {
     if (changes.some(({ what }) => what === "run")) {
       setRoomWorking(this.id, this.state.openRuns.some(({ state }) => state === "running"));
     }
-    if (!changes.some(({ what }) => what === "message")) return;
+    if (changes.some(({ what }) => what === "message")) this.#showCounts();
+  }
+
+  /** Shows in the sidebar what is unread here: messages of the room, and mentions in threads. */
+  #showCounts() {
     const unread = this.state.messagesAfter(this.readPosition.sent);
     const chip = `class="mention" data-handle="${this.view.handle}"`;
     const mentions = unread.filter(({ html }) => html.includes(chip)).length;
-    setRoomCounts(this.id, { unread: unread.length, mentions });
+    setRoomCounts(this.id, { unread: unread.length, mentions: mentions + this.threads.mentions });
   }
 
   /** @param {Frame} frame @returns {number} */
@@ -468,7 +473,7 @@ export class OpenRoom {
   /** @param {number} seq @returns {boolean} */
   #sendRead(seq) {
     if (!this.shared.socket.send({ type: "room.read", room: this.id, seq })) return false;
-    if (this.scroll.atEnd) setRoomCounts(this.id, { unread: 0, mentions: 0 });
+    if (this.scroll.atEnd) setRoomCounts(this.id, { unread: 0, mentions: this.threads.mentions });
     return true;
   }
 }

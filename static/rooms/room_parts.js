@@ -35,6 +35,18 @@ export function withVersion(messages, before, message) {
   return new Map(rows.map((row) => [row.id, row]));
 }
 
+/**
+ * Returns messages or runs by id, those of a thread with its new root.
+ * @template {{thread?: string | null}} T
+ * @param {Map<string, T>} rows
+ * @param {string} from the version of an answer that was the root
+ * @param {string} to
+ * @returns {Map<string, T>}
+ */
+export function withRoot(rows, from, to) {
+  return new Map([...rows].map(([id, row]) => [id, row.thread === from ? { ...row, thread: to } : row]));
+}
+
 /** @param {Step[]} steps @param {Frame} frame `tool.started` or `tool.finished` @returns {Step[]} */
 export function withStep(steps, { type, call, tool, summary, ms }) {
   const step = { call, tool, summary, ms: ms ?? null, done: type === "tool.finished" };

@@ -9,7 +9,7 @@
 import { Gap } from "./gap.js";
 import { LoadedMessages } from "./history/loaded_messages.js";
 import { Rights } from "./timeline/rights.js";
-import { withPin, withStep, withVersion } from "./room_parts.js";
+import { withPin, withRoot, withStep, withVersion } from "./room_parts.js";
 import { isInRoom, OpenThreads } from "./threads/open_threads.js";
 
 /** @typedef {import("./timeline/layout_rules.js").LayoutRules} LayoutRules */
@@ -297,6 +297,7 @@ export class RoomState extends Rights {
     const changes = this.pins === pins ? [] : [{ what: "pins" }];
     const isNew = type === "message.created";
     const replaced = isNew && message.replaces;
+    if (replaced) this.#moveThread(replaced, message.id);
     const isLoaded = replaced ? this.messages.has(replaced) : isNew || this.messages.has(message.id);
     const inRoom = isInRoom(message) && isLoaded;
     const inThread = this.threads.put(type, message);
@@ -321,8 +322,16 @@ export class RoomState extends Rights {
     return this.message(id) || what === "thread" ? [{ what, message: id }] : [];
   }
 
-  /** Opens a thread, adds its messages after they are loaded, or closes it. @param {Frame} frame @returns {Change[]} */
-  #applyThread({ type, root, messages = [], runs = [], members = [] }) {
+  /** A new version of an answer is the root of its thread. @param {string} from @param {string} to */
+  #moveThread(from, to) {
+    this.threads.move(from, to);
+    this.loaded.messages = withRoot(this.messages, from, to);
+    this.runs = withRoot(this.runs, from, to);
+  }
+
+  /** Opens, moves or closes a thread, or adds its messages after they are loaded. @param {Frame} frame @returns {Change[]} */
+  #applyThread({ type, root, to, messages = [], runs = [], members = [] }) {
+    if (type === "thread.moved") this.#moveThread(root, to);
     if (type === "thread.opened") this.threads.open(root, this.messages.get(root));
     const closed = type === "thread.closed" ? this.threads.close(root) : [];
     for (const { id } of closed) if (!this.message(id)) this.live.delete(id);

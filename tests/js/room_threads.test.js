@@ -91,6 +91,49 @@ test("a version that replaces an answer while its thread is loaded stands alone"
   assert.deepEqual(inThread(state), ["root", "second", "b"]);
 });
 
+test("a new version of a root takes its thread: replies, open runs, and what the reader has not read", async () => {
+  const { UnreadThreads } = await import("../../static/rooms/threads/unread_threads.js");
+  const both = reply("both", 7, { also_in_room: true });
+  const state = opened(reply("a", 6), both);
+  state.loaded.set(both);
+  const run = { id: "run", persona: "persona-garam", message: "a", answer: null, thread: "root", attempt: 1 };
+  apply(state, { type: "run.queued", run });
+  const unread = new UnreadThreads(state, "seojun", { root: 2 }, () => {});
+  unread.addMentions({ root: 1 });
+
+  const created = message("next", { seq: 5, author: ANSWER, replaces: "root", replies: REPLIES });
+  apply(state, { type: "message.created", message: created });
+  apply(state, { type: "message.updated", message: { ...root(), seq: 12, replaced_by: "next" } });
+  unread.move("root", "next");
+
+  assert.equal(state.threads.current("root"), "next");
+  assert.deepEqual([...state.threads.messages("next").keys()], ["next", "a", "both"]);
+  assert.deepEqual([...state.messages.keys()], ["next", "both"]);
+  assert.deepEqual([state.message("a").thread, state.message("both").thread], ["next", "next"]);
+  assert.equal(state.runs.get("run").thread, "next");
+  assert.deepEqual([unread.of("root"), unread.of("next"), unread.mentions], [0, 2, 1]);
+  apply(state, { type: "message.created", message: reply("c", 14, { thread: "next" }) });
+  assert.equal([...state.threads.messages("next").keys()].at(-1), "c");
+});
+
+test("mentions in threads are unread until their thread is read", async () => {
+  const { UnreadThreads } = await import("../../static/rooms/threads/unread_threads.js");
+  const state = new RoomState(fullState({ messages: [root()] }), 10, ME, LAYOUT);
+  const unread = new UnreadThreads(state, "seojun", {}, () => {});
+  const html = '<span class="mention" data-handle="seojun">';
+  const by = (overrides) => message("x", { thread: "root", author: ANSWER, html, ...overrides });
+
+  unread.onMessage(by({}), false);
+  unread.onMessage(by({ also_in_room: true }), false); // it is read with the room
+  unread.onMessage(by({}), true);
+  assert.equal(unread.mentions, 1);
+  unread.load({ root: 7, older: 3 });
+  assert.deepEqual([unread.of("root"), unread.of("older")], [0, 3]);
+  unread.read("root");
+
+  assert.equal(unread.mentions, 0);
+});
+
 test("an answer in an open thread streams, and one in a closed thread is ignored", () => {
   const state = opened();
   const answer = reply("answer", 11, { author: ANSWER, run: "run", status: "streaming" });

@@ -74,6 +74,9 @@ def apply_event(state: State, event: State, me: str) -> None:  # noqa: C901 # on
     else:
         rows, key = ADDS[area]
         _put(state[rows], event[area], key)
+    if event["type"] == "message.created" and (replaced := event["message"]["replaces"]):
+        for run in state["runs"]:  # the thread of the old version is that of the new one
+            run["thread"] = event["message"]["id"] if run["thread"] == replaced else run["thread"]
     if area == "message":
         if event["message"]["replaced_by"]:
             _remove(state["messages"], event["message"]["id"])
@@ -126,6 +129,18 @@ def regenerate(cast: Cast) -> lifecycle.Job:
     _run, version = claim_and_start("worker")  # type: ignore[misc]  # it was queued
     assert version is not None
     return version
+
+
+def regenerate_root(cast: Cast) -> None:
+    """Replace an answer with a reply while a persona answers in its thread."""
+    job = ask(cast)
+    lifecycle.complete(job, "**first**", None)
+    services.post_message(
+        user=cast.member, room_id=cast.room.pk, text="reply", reply_to=job.message
+    )
+    start(cast)
+    services.retry_run(user=cast.member, run_id=job.run)
+    start(cast)
 
 
 def complete_version(cast: Cast) -> None:
@@ -340,7 +355,7 @@ def pin_streaming(cast: Cast) -> None:
 
 # The services that record an event of each type, some in several ways.
 CASES: dict[str, tuple[Act, ...]] = {
-    "message.created": (ask, regenerate),
+    "message.created": (ask, regenerate, regenerate_root),
     "message.updated": (
         *(fail, cancel, edit, cap_and_continue),
         *(pin, pin_and_edit, pin_and_take_back, vote),

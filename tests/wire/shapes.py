@@ -298,6 +298,8 @@ ADDITIVE: dict[str, dict[str, Shape]] = {
     "command.refused": {"retry_after": WAIT, "fields": OBJECT},
     "error": {"fields": OBJECT},
     "room.activity": {"threads": COUNT},
+    "replies": {"unread": COUNT},
+    "turns.capped": {"reason": one_of("answers", "queue")},
     "run": {
         "state": one_of("queued", "running", "completed", "failed", "cancelled"),
         "thread": null_or(ID),

@@ -18,7 +18,7 @@ from accounts.errors import Invalid, MaruError, NotFound
 from accounts.models import User
 from accounts.permissions import require_user
 from accounts.views.error_pages import show_error
-from rooms import queries, services
+from rooms import queries, replies, services
 from rooms.models import Message, Room
 from rooms.pages.forms import MessageForm
 from rooms.pages.room import room_context
@@ -105,8 +105,8 @@ def _root(room: Room, message_id: UUID | None) -> Message | None:
     """Return the root of the thread of a message; None without a message of the room."""
     if message_id is None:
         return None
-    message = room.messages.filter(pk=message_id).select_related("thread_root").first()
-    return message and (message.thread_root or message)
+    message = room.messages.filter(pk=message_id).first()
+    return message and replies.root_of(message)
 
 
 @require_POST
@@ -188,15 +188,18 @@ def room_page(
     on = _day(request.GET.get("on", ""))
     queries.name_direct_rooms(user, [here])
     aside = "thread" if thread else "open" if "panel" in request.GET else "auto"
+    shell = shell_context(user, here.team, here)
+    row = shell["rows"].get(here.pk)
     with timezone.override(_zone(request)):
         page = {
-            **shell_context(user, here.team, here),
+            **shell,
             **room_context(
                 user,
                 here,
                 before=before_in(request),
                 around=_linked(here, around, on),
                 thread=thread,
+                is_mentioned=row is not None and row.is_mentioned_in_threads,
             ),
             "aside_state": aside,
             **extra,

@@ -10,9 +10,11 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
 from accounts.errors import Invalid, NotFound
+from accounts.models import User
 from accounts.permissions import require_user
 from rooms import queries
 from rooms.models import AuthorKind, Room
+from rooms.own_threads import unread_replies
 from rooms.pages.timeline import ended_runs
 from rooms.permissions import VIEW, access_room
 from rooms.protocol.payloads import MessageBody
@@ -75,7 +77,7 @@ def seq_at(room: Room, moment: datetime) -> int:
     return low
 
 
-def _history(room: Room, place: Mapping[str, str]) -> dict[str, Any]:
+def _history(user: User, room: Room, place: Mapping[str, str]) -> dict[str, Any]:
     """Return the part at a place, as `history.loaded` in `room_state.js` reads it.
 
     The first value of `place` that is not empty counts: `before` or `after` a seq continue what the
@@ -86,6 +88,7 @@ def _history(room: Room, place: Mapping[str, str]) -> dict[str, Any]:
     found = _find(room, place)
     authors = [m.author.id for m in found.messages if m.author.kind == AuthorKind.USER]
     members = room.members.active().filter(user__in=authors).select_related("user")
+    unread = unread_replies(user, [m.id for m in found.messages if m.replies])
     return {
         "seq": room.last_seq,
         "messages": msgspec.to_builtins(found.messages),
@@ -93,13 +96,15 @@ def _history(room: Room, place: Mapping[str, str]) -> dict[str, Any]:
         "later": found.later,
         "runs": msgspec.to_builtins(ended_runs(found.messages)),
         "members": msgspec.to_builtins([member_body(member) for member in members]),
+        "unread": {str(root): count for root, count in unread.items()},
     }
 
 
 @require_safe
 def history(request: HttpRequest, room_id: UUID) -> HttpResponse:
     """Return a part of the room's messages as JSON."""
-    here = access_room(require_user(request), room_id, VIEW)
+    user = require_user(request)
+    here = access_room(user, room_id, VIEW)
     place = {
         "before": request.GET.get("before", ""),
         "after": request.GET.get("after", ""),
@@ -107,7 +112,7 @@ def history(request: HttpRequest, room_id: UUID) -> HttpResponse:
         "around": request.GET.get("around", ""),
         "on": request.GET.get("on", ""),
     }
-    return JsonResponse(_history(here, place))
+    return JsonResponse(_history(user, here, place))
 
 
 def _find(room: Room, place: Mapping[str, str]) -> History:

@@ -11,7 +11,7 @@ from accounts.errors import NotFound
 from accounts.models import User
 from accounts.permissions import VIEW as VIEW_TEAM
 from accounts.permissions import access_team, require_user
-from rooms import services
+from rooms import replies, services
 from rooms.models import Message, Room
 from rooms.pages.sidebar import shell_context
 from rooms.pages.thread import followed_context, thread_data
@@ -25,9 +25,11 @@ def thread(request: HttpRequest, room_id: UUID, message_id: UUID) -> HttpRespons
     """Show the thread of a message; `?before=SEQ` shows earlier replies."""
     user = require_user(request)
     room, message = _access(user, room_id, message_id)
-    if message.thread_root_id is not None:
-        page = reverse("rooms:thread", args=[room_id, message.thread_root_id])
-        return redirect(f"{page}#thread-message-{message.pk}")
+    root = replies.root_of(message)
+    if root.pk != message.pk:
+        shown = root if message.replaced_by else message
+        page = reverse("rooms:thread", args=[room_id, root.pk])
+        return redirect(f"{page}#thread-message-{shown.pk}")
     remember_team(request, room.team_id)
     return room_page(request, user, room, message)
 
@@ -39,7 +41,7 @@ def data(request: HttpRequest, room_id: UUID, message_id: UUID) -> HttpResponse:
     room, message = _access(user, room_id, message_id)
     if message.thread_root_id is not None:
         raise NotFound
-    return JsonResponse(thread_data(user, room, message, before_in(request)))
+    return JsonResponse(thread_data(user, room, replies.root_of(message), before_in(request)))
 
 
 @require_POST

@@ -1,7 +1,7 @@
 // @ts-check
 // The messages of the threads that are open on the page: a part of RoomState, which changes them.
 
-import { withVersion } from "../room_parts.js";
+import { withRoot, withVersion } from "../room_parts.js";
 
 /** @typedef {import("../protocol.js").Frame} Frame */
 /** @typedef {import("../protocol.js").Message} Message */
@@ -18,6 +18,8 @@ export function isInRoom({ thread, also_in_room: also }) {
 export class OpenThreads {
   /** @type {Map<string, Thread>} */
   #threads = new Map();
+  /** The new versions of answers with threads, by the version before. @type {Map<string, string>} */
+  #moved = new Map();
 
   /** @returns {string[]} the roots of the open threads */
   get roots() {
@@ -36,6 +38,22 @@ export class OpenThreads {
       if (found) return found;
     }
     return undefined;
+  }
+
+  /** @param {string} root @returns {string} the root of the thread now: the last version of an answer */
+  current(root) {
+    const next = this.#moved.get(root);
+    return next ? this.current(next) : root;
+  }
+
+  /** Makes a new version of an answer the root of an open thread. @param {string} from @param {string} to */
+  move(from, to) {
+    const thread = this.#threads.get(from);
+    if (!thread) return;
+    this.#moved.set(from, to);
+    this.#threads.delete(from);
+    this.#threads.set(to, thread);
+    thread.messages = withRoot(thread.messages, from, to);
   }
 
   /** Opens a thread whose messages are still to be loaded. @param {string} root @param {Message | undefined} known */

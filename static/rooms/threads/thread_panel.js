@@ -43,6 +43,7 @@ import { threadState } from "./thread_state.js";
  *   signal: AbortSignal,
  *   pickEmoji: (anchor: HTMLElement, onPick: (emoji: string) => void) => void,
  *   onRead: (root: string) => void,
+ *   onMove: (from: string, to: string) => void,
  *   onFollow: (root: string, following: boolean, unread: number) => void,
  * }} Page */
 
@@ -116,7 +117,7 @@ export class ThreadPanel {
     this.composer.open(this.#draftOf(root));
     this.#begun();
     const data = await this.#fetch("");
-    if (!data || this.root !== root) return;
+    if (!data || !this.#isShown(root, data)) return;
     this.#take(data);
     this.scroll.keep(() => this.#showAll());
     this.scroll.toEnd();
@@ -141,6 +142,7 @@ export class ThreadPanel {
   show(changes, frame) {
     this.#showResponders(changes);
     if (!this.root) return;
+    this.#followRoot();
     const mine = frame.type === "message.created" && frame.message.thread === this.root;
     const added = mine && frame.message.author.id !== this.state.me ? 1 : 0;
     if (mine && !added) this.#hasReplied = true;
@@ -249,11 +251,36 @@ export class ThreadPanel {
     part(this.aside, "[data-thread-deleted]").hidden = !(root?.deleted && !count);
   }
 
+  /** Shows the thread of the new version after an answer with replies was replaced. */
+  #followRoot() {
+    const { root } = this;
+    const moved = this.page.state.threads.current(root ?? "");
+    if (!root || moved === root) return;
+    this.#shown.root = moved;
+    this.aside.dataset.thread = moved;
+    const draft = this.#draftOf(moved);
+    draft.keep(this.composer.field.value);
+    this.#draftOf(root).keep("");
+    this.composer.draft = draft;
+    this.page.onMove(root, moved);
+    void this.#reload(); // the thread may have moved while it was loaded
+  }
+
+  /** Returns whether the panel still shows the thread that was loaded; follows a root that was replaced.
+   * @param {string | null} root when the load began @param {any} data */
+  #isShown(root, data) {
+    if (root && this.root === root && data.root !== root) {
+      this.page.apply({ type: "thread.moved", root, to: data.root });
+      return false; // it is loaded again
+    }
+    return this.root === data.root;
+  }
+
   /** Loads what a new state of the room lacks. */
   async #reload() {
     const { root } = this;
     const data = await this.#fetch("");
-    if (!data || this.root !== root) return;
+    if (!data || !this.#isShown(root, data)) return;
     this.#take(data);
     this.scroll.keep(() => this.#showAll());
   }

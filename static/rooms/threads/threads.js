@@ -29,10 +29,12 @@ export class Threads {
    * @param {HTMLElement} shell
    * @param {import("../open/navigation.js").Screen} screen
    * @param {HTMLElement} timeline of the room
-   * @param {Omit<Page, "onRead" | "onFollow">} page
-   * @param {Record<string, number>} unread of the followed threads
+   * @param {Omit<Page, "onRead" | "onFollow" | "onMove">} page
+   * @param {{unread: Record<string, number>, mentions: Record<string, number>}} counts by root: the unread replies of
+   *   followed threads, and the unread mentions of the reader
+   * @param {() => void} onMentions called when the reader has read a thread with a mention
    */
-  constructor(shell, screen, timeline, page, unread) {
+  constructor(shell, screen, timeline, page, { unread, mentions }, onMentions) {
     this.shell = shell;
     this.screen = screen;
     this.timeline = timeline;
@@ -40,6 +42,8 @@ export class Threads {
     this.unread = new UnreadThreads(page.state, page.handle, unread, (change) =>
       setUnreadThreads(page.state.room.id, (before) => before + change),
     );
+    this.unread.addMentions(mentions);
+    this.onMentions = onMentions;
     const address = /** @type {HTMLAnchorElement | null} */ (screen.main.querySelector("[data-panel-toggle]"));
     this.address = new URL(address?.href ?? location.href).pathname;
     timeline.addEventListener("click", (event) => this.#onClick(event));
@@ -85,8 +89,16 @@ export class Threads {
   count(frame) {
     // A snapshot has the events since the connection was lost.
     for (const { type, message } of frame.events ?? [frame]) {
-      if (type === "message.created") this.unread.onMessage(message, this.#isRead(message));
+      if (type === "message.created" && message.replaces) this.unread.move(message.replaces, message.id);
+      else if (type === "message.created") this.unread.onMessage(message, this.#isRead(message));
     }
+    if (frame.type === "thread.moved") this.unread.move(frame.root, frame.to);
+    if (frame.type === "history.loaded" && frame.unread) this.unread.load(frame.unread);
+  }
+
+  /** The unread messages of open and closed threads that mention the reader. */
+  get mentions() {
+    return this.unread.mentions;
   }
 
   /** @param {Change[]} changes @param {Frame} frame */
@@ -155,10 +167,24 @@ export class Threads {
     const { page, unread } = this;
     this.#panel = new ThreadPanel(aside, {
       ...page,
-      onRead: (root) => this.#changeUnread(root, () => unread.read(root)),
+      onRead: (root) => this.#onRead(root),
+      onMove: (from, to) => this.#onMove(from, to),
       onFollow: (root, following, count) => this.#changeUnread(root, () => unread.set(root, following, count)),
     });
     return this.#panel;
+  }
+
+  /** @param {string} root */
+  #onRead(root) {
+    const before = this.mentions;
+    this.#changeUnread(root, () => this.unread.read(root));
+    if (this.mentions !== before) this.onMentions();
+  }
+
+  /** The address follows the open thread to the new version of its root. @param {string} from @param {string} to */
+  #onMove(from, to) {
+    if (location.pathname === this.#addressOf(from)) history.replaceState({ thread: to }, "", this.#addressOf(to));
+    this.#markRoot();
   }
 
   /** @param {string} root @param {() => void} change */

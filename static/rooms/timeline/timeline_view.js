@@ -267,7 +267,7 @@ export class TimelineView {
 
   /** @param {Message} message @returns {HTMLElement} its element, which may be that of a queued run */
   #make(message) {
-    const waiting = this.#takeQueued(message);
+    const waiting = this.#answers.get(message.run ?? "");
     const article = waiting ?? makeMessage(speakerOf(this.state, message.author), this.state);
     this.#adopt(article, message);
     return article;
@@ -279,15 +279,6 @@ export class TimelineView {
     if (message.run) this.#take(article, message.run);
     setIdentity(article, message, this.prefix);
     this.#fillIn(article, message);
-  }
-
-  /** Returns the element of a queued run; an answer that got replies stays, so its element is not taken. @param {Message} message */
-  #takeQueued({ id, run }) {
-    const article = this.#answers.get(run ?? "");
-    const shown = article && this.messageOf(article);
-    if (!article || !shown || shown.id === id) return article;
-    this.#restore(article, run ?? "");
-    return undefined;
   }
 
   /** Lets an element show a run, with nothing of the run before it. @param {HTMLElement} article @param {string} run */

@@ -21,6 +21,7 @@ django.setup()
 
 from django.conf import settings  # noqa: E402  # all of these need django.setup()
 from django.db import connection, transaction  # noqa: E402
+from django.utils import timezone  # noqa: E402
 
 from accounts.models import AuditEntry, Team, User  # noqa: E402
 from accounts.services import create_team, create_user  # noqa: E402
@@ -38,6 +39,7 @@ from tests.cluster.harness.long_history import fill  # noqa: E402
 from tests.rooms.claiming import claim_and_start  # noqa: E402
 
 OWNER = "worker"
+REPLIES = 1_100
 UPDATES = """
     SELECT relname, n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE n_tup_upd > 0
 """
@@ -54,6 +56,7 @@ class Requests:
         messages = Message.objects.filter(room=room)
         self._old = messages.filter(seq__gt=self._middle).order_by("seq")[0]
         self._small = Room.objects.exclude(pk=room.pk).order_by("pk")[0]
+        self._root = messages.filter(reply_count__gt=0).order_by("seq")[0]
 
     def join_with_state(self) -> None:
         self._join(self._room)
@@ -73,6 +76,15 @@ class Requests:
 
     def messages_after(self) -> None:
         list(self._room.messages.filter(seq__gt=self._middle).order_by("seq")[:50])
+
+    def page_of_newest_messages(self) -> None:
+        queries.newest_messages(self._room)
+
+    def page_of_a_thread(self) -> None:
+        queries.thread_page(self._root)
+
+    def open_threads(self) -> None:
+        queries.thread_messages(self._room.pk, [self._root.pk, self._old.pk], self._middle)
 
     def unread(self) -> None:
         count_unread([self._room.pk, self._small.pk], [self._user.pk])
@@ -155,10 +167,22 @@ def _prepare(rows: int, rooms: int) -> tuple[User, Room, Run, Persona]:
     lifecycle.complete(start(), "An open wooden floor.", None)
     with psycopg.connect(settings.DATABASE_URL, autocommit=True) as filling:
         fill(filling, rows, rooms)
+        _make_thread(room)
+        filling.execute("VACUUM ANALYZE rooms_message")
     running = ask()
     start()
     ask()
     return user, Room.objects.get(pk=room.pk), Run.objects.get(pk=running), persona
+
+
+def _make_thread(room: Room) -> None:
+    """Make the newest messages of a room a thread, so that the room shows only older ones."""
+    newest = Message.objects.filter(room=room).order_by("-seq").values_list("pk", "seq")
+    *replies, (root, _seq) = newest[: REPLIES + 1]
+    inside = Message.objects.filter(pk__in=[pk for pk, _seq in replies])
+    inside.update(thread_root=root, in_room=False)
+    summary = {"reply_count": REPLIES, "last_reply_seq": replies[0][1]}
+    Message.objects.filter(pk=root).update(**summary, last_reply_at=timezone.now())
 
 
 def _run(requests: Requests, without: str = "") -> dict[str, Any]:

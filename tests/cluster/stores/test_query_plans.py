@@ -20,7 +20,10 @@ LARGE = {"rooms_message", "rooms_roomevent", "rooms_run", "accounts_auditentry"}
 ROWS, ROOMS = 12_000, 40
 MOST_DISCARDED = 1_000
 """A node that reads more rows of a large table than it returns has no index of its own."""
-MISSED = ("message_seq_once", "room_event_seq_once", "run_of_room")
+MISSED = (
+    *("message_seq_once", "room_event_seq_once", "run_of_room"),
+    *("message_in_room", "message_of_thread"),
+)
 """Indexes without which a request reads a whole table. Each is dropped once, to show that."""
 KEYS = {
     "message_deleted",

@@ -9,7 +9,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from rooms.models import Message
 from rooms.pages.views.history import seq_at
-from rooms.services import post_message
+from rooms.services import follow_thread, post_message
 from tests.rooms.conftest import Cast
 from tests.rooms.pages.browsing import browser
 
@@ -88,6 +88,22 @@ def test_wrong_queries_are_refused(cast: Cast, query: str) -> None:
 
 def test_messages_of_other_rooms_are_not_found(cast: Cast) -> None:
     history(cast, f"around={uuid4()}", 404)
+
+
+def test_roots_have_the_unread_replies_of_their_reader(cast: Cast, messages: list[Message]) -> None:
+    root = messages[60]
+    follow_thread(user=cast.reader, message_id=root.pk, on=True)
+    for to, user in ((root, cast.owner), (messages[61], cast.owner), (root, cast.member)):
+        post_message(user=user, room_id=cast.room.pk, text="reply", reply_to=to.pk, personas=[])
+    query = f"around={root.pk}"
+
+    part = history(cast, query)
+    path = f"/api/v1/rooms/{cast.room.pk}/messages?{query}"
+    items = browser(cast.reader).get(path).json()["items"]
+
+    assert part["unread"] == {str(root.pk): 2}
+    listed = {item["id"]: item["replies"].get("unread") for item in items if item["replies"]}
+    assert listed == {str(root.pk): 2, str(messages[61].pk): None}
 
 
 def test_search_for_a_time_reads_few_rows(

@@ -41,7 +41,17 @@ def test_unread_mentions_lead_to_their_messages(cast: Cast) -> None:
     assert "@member pick one" in part(html, "mentions")
     assert f"/rooms/{cast.room.pk}/messages/{said.pk}/" in html
     assert part(home_of(cast, "moderator"), "mentions") == ""
+    services.post_message(
+        user=cast.owner,
+        room_id=cast.room.pk,
+        text="@member inside",
+        reply_to=said.pk,
+        personas=[],
+    )
     services.mark_read(user=cast.member, room_id=cast.room.pk, seq=cast.refreshed().last_seq)
+    assert "@member inside" in part(home_of(cast), "mentions")
+    assert "pick one" not in part(home_of(cast), "mentions")
+    services.mark_thread_read(user=cast.member, message_id=said.pk, seq=cast.refreshed().last_seq)
     assert part(home_of(cast), "mentions") == ""
     assert "You have read everything." in words(home_of(cast))
 

@@ -11,7 +11,7 @@ from django.urls import reverse
 from accounts.errors import Conflict, Invalid, NotFound
 from accounts.models import User
 from agents.engine_types import Usage
-from rooms import queries, services
+from rooms import own_threads, queries, services
 from rooms.event_log import events_after
 from rooms.fanout.unread import count_unread
 from rooms.models import AnswersIn, Message, Room, ThreadFollower
@@ -58,8 +58,8 @@ def following(cast: Cast, root: Message) -> dict[UUID, tuple[bool, int]]:
 
 def threads(cast: Cast, user: User) -> list[tuple[UUID, int]]:
     """Return the followed threads of a user and their unread replies."""
-    rows = queries.followed_threads(user, cast.team)
-    items, _next = queries.page_of_threads(rows, limit=50)
+    rows = own_threads.followed_threads(user, cast.team)
+    items, _next = own_threads.page_of_threads(rows, limit=50)
     return [(item.message.id, item.unread) for item in items]
 
 
@@ -202,7 +202,7 @@ def test_reader_follows_a_thread_from_its_last_reply(cast: Cast) -> None:
     reply(cast, root, cast.owner)
 
     assert threads(cast, cast.reader) == [(root.pk, 1)]
-    assert queries.thread_of(cast.reader, root).following
+    assert own_threads.thread_of(cast.reader, root).following
 
 
 def test_followed_threads_come_unread_first_in_pages(cast: Cast) -> None:
@@ -211,19 +211,19 @@ def test_followed_threads_come_unread_first_in_pages(cast: Cast) -> None:
         reply(cast, root, cast.owner)
     for root in (roots[1], roots[4]):
         services.mark_thread_read(user=cast.member, message_id=root.pk, seq=10**6)
-    rows = queries.followed_threads(cast.member, cast.team)
+    rows = own_threads.followed_threads(cast.member, cast.team)
 
-    found, cursor = queries.page_of_threads(rows, limit=2)
+    found, cursor = own_threads.page_of_threads(rows, limit=2)
     pages = 1
     while cursor:
-        more, cursor = queries.page_of_threads(rows, limit=2, cursor=cursor)
+        more, cursor = own_threads.page_of_threads(rows, limit=2, cursor=cursor)
         found, pages = [*found, *more], pages + 1
 
     expected = [roots[number].pk for number in (3, 2, 0, 4, 1)]
     assert [item.message.id for item in found] == expected
     assert pages == 3
     with pytest.raises(Invalid):
-        queries.page_of_threads(rows, limit=2, cursor="1_x_2")
+        own_threads.page_of_threads(rows, limit=2, cursor="1_x_2")
 
 
 def test_thread_of_a_room_that_the_user_has_left_is_not_listed(cast: Cast) -> None:

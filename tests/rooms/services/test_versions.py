@@ -1,16 +1,17 @@
 """Versions of an answer: a retry of a completed run replaces its answer, which is kept."""
 
 import pytest
+from django.urls import reverse
 
 from accounts.errors import Conflict, Forbidden
 from rooms import queries, services
 from rooms.fanout.unread import count_unread_of
 from rooms.models import AnswersIn, Message, MessageStatus, Run, RunState
-from rooms.runs import context, lifecycle
+from rooms.runs import claims, context, lifecycle
 from rooms.services import runs
 from tests.rooms.claiming import claim_and_start
 from tests.rooms.conftest import Cast
-from tests.rooms.pages.browsing import answer, say
+from tests.rooms.pages.browsing import answer, browser, say
 
 pytestmark = pytest.mark.django_db
 
@@ -160,20 +161,106 @@ def reply_to(cast: Cast, message_id: object) -> None:
     )
 
 
-def test_answer_with_replies_stays_the_root_of_its_thread(cast: Cast) -> None:
-    first, second = answer(cast, "first"), answer(cast, "second")
-    services.retry_run(user=cast.member, run_id=second.pk)
-    for run in (first, second):
-        reply_to(cast, run.answer_id)
+def ask_in_thread(cast: Cast, root: Run, text: str = "@reader, and the persona?") -> Run:
+    posted = services.post_message(
+        user=cast.owner,
+        room_id=cast.room.pk,
+        text=text,
+        reply_to=root.answer_id,
+        personas=[cast.persona.pk],
+    )
+    return Run.objects.get(pk=posted.runs[0])
+
+
+def test_thread_of_an_answer_moves_to_its_new_version(cast: Cast) -> None:
+    first = answer(cast, "first")
+    reply_to(cast, first.answer_id)
+    stopped = ask_in_thread(cast, first)
+    services.cancel_run(user=cast.owner, run_id=stopped.pk)
+    ask_in_thread(cast, first)
+    _claimed, inside = claim_and_start("worker")  # type: ignore[misc]  # it was queued
+    assert inside is not None
+
+    job = start(cast, first)
+    lifecycle.complete(inside, "inside", None)
+    lifecycle.complete(job, "second", None)
+    reply_to(cast, first.answer_id)
+
+    old, new = Message.objects.get(text="first"), Message.objects.get(text="second")
+    replies = Message.objects.filter(thread_root=new).order_by("seq")
+    said = [each.text for each in replies]
+    assert said == ["a reply", *["@reader, and the persona?"] * 2, "inside", "a reply"]
+    assert not Message.objects.filter(thread_root=old).exists()
+    assert (old.reply_count, old.last_reply_seq, old.last_reply_at) == (0, None, None)
+    assert (new.reply_count, new.last_reply_seq) == (5, replies[4].seq)
+    assert set(new.followers.values_list("user__name", flat=True)) == {"Member", "Owner", "Reader"}
+    assert texts(cast) == ["question", "second"]
+    assert services.retry_run(user=cast.owner, run_id=stopped.pk).thread == new.pk
+
+
+def test_earlier_version_stands_for_the_thread_of_the_last_one(cast: Cast) -> None:
+    first = answer(cast, "first")
+    assert first.answer is not None
+    services.cancel_run(user=cast.owner, run_id=ask_in_thread(cast, first).pk)
+    again(cast, again(cast, first, "second"), "third")
+    last = Message.objects.get(text="third")
+
+    of_thread = queries.messages_of(cast.room, str(first.answer_id))
+    opened = queries.thread_messages(cast.room.pk, [first.answer.pk], before=10**6)
+    services.mark_thread_read(user=cast.reader, message_id=first.answer.pk, seq=10**6)
+    row = services.follow_thread(user=cast.reader, message_id=first.answer.pk, on=False)
+
+    assert [each.pk for each in of_thread.order_by("seq")] == [each.id for each in opened]
+    assert opened[0].id == last.pk
+    assert row is not None
+    assert (row.root_id, row.is_unread) == (last.pk, False)
+    address = reverse("rooms:thread", args=[cast.room.pk, first.answer.pk])
+    shown = browser(cast.member).get(address)
+    assert shown.headers["Location"].startswith(address.replace(str(first.answer.pk), str(last.pk)))
+    data = browser(cast.member).get(f"{address}data/").json()
+    assert (data["root"], len(data["messages"])) == (str(last.pk), 2)
+
+
+@pytest.mark.parametrize("is_version_first", [True, False])
+def test_version_and_an_answer_in_its_thread_start_together(
+    cast: Cast, *, is_version_first: bool
+) -> None:
+    first = answer(cast, "first")
+    if is_version_first:
+        services.retry_run(user=cast.member, run_id=first.pk)
+    ask_in_thread(cast, first, "inside?")
+    if not is_version_first:
+        services.retry_run(user=cast.member, run_id=first.pk)
+
+    jobs = lifecycle.start("worker", claims.claim("worker", limit=2))
+
+    assert len(jobs) == 2
+    jobs_by_replaces = {Run.objects.get(pk=job.run).replaces: job for job in jobs}
+    version, inside = jobs_by_replaces.pop(first.answer_id), jobs_by_replaces.pop(None)
+    root, said = Message.objects.get(pk=version.message), Message.objects.get(pk=inside.message)
+    assert (said.thread_root_id, root.thread_root_id) == (root.pk, None)
+    assert (root.reply_count, root.last_reply_seq) == (2, said.seq)
+    assert "inside?" in [turn.text for turn in inside.turns]
+    assert Run.objects.get(pk=inside.run).thread == root.pk
+
+
+def test_answer_to_a_replaced_version_is_not_retried(cast: Cast) -> None:
+    first = answer(cast, "first")
+    assert first.answer_id is not None
+    failed = Run.objects.create(
+        room=cast.room,
+        team=cast.team,
+        message_id=first.answer_id,
+        persona=cast.persona,
+        requested_by=cast.member,
+        state=RunState.FAILED,
+    )
+    second = again(cast, first, "second")
 
     with pytest.raises(Conflict):
-        services.retry_run(user=cast.member, run_id=first.pk)
-    _claimed, job = claim_and_start("worker")  # type: ignore[misc]  # it was queued
-    assert job is not None
-    lifecycle.complete(job, "third", None)
-
-    assert texts(cast) == ["question", "first", "question", "second", "third"]
-    assert Run.objects.get(pk=job.run).replaces is None
+        services.retry_run(user=cast.member, run_id=failed.pk)
+    Run.objects.filter(pk=failed.pk).update(message=second.answer_id)
+    assert services.retry_run(user=cast.member, run_id=failed.pk).message_id == second.answer_id
 
 
 def test_only_the_asker_and_moderators_make_versions(cast: Cast) -> None:
