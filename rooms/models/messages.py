@@ -70,7 +70,8 @@ class Message(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     edited_at = models.DateTimeField(null=True)
     deleted_at = models.DateTimeField(null=True)
-    # The limit that stopped the chain of answers at this answer; see rooms.runs.chains.
+    # The limit that stopped the chain of answers at this answer, 0 for a full queue; see
+    # rooms.runs.chains.
     capped_at = models.PositiveSmallIntegerField(null=True)
     # Maps an emoji to the ids of users; changed under the lock of the room.
     reactions = models.JSONField(default=dict)

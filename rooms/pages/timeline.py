@@ -78,7 +78,7 @@ class TimelineItem:
     run: RunBody | None = None
     stopped_by: str = ""
     why: str = ""
-    capped: int = 0
+    capped: int | None = None
     may_continue: bool = False
     may_stop: bool = False
     may_retry: bool = False
@@ -198,7 +198,7 @@ def _message_item(
         run=run,
         stopped_by=_name_of(state, stopper),
         why=why_words(message.why or ""),
-        capped=0 if message.deleted else message.capped or 0,
+        capped=None if message.deleted or message.capped is UNSET else message.capped,
         may_continue=MODERATE in state.permissions,
         may_stop=run is not None and _may_stop(user, state, run),
         may_retry=run is not None and message.replaced_by is None and _may_retry(user, state, run),

@@ -4,12 +4,13 @@ A frame is a frozen struct, tagged by `type`. Durable events are stored in the r
 room's `seq`. The other events are sent once and are never stored or repeated.
 """
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from accounts.fields import one_of
 from rooms.protocol.payloads import (
     LiveAnswer,
     MemberBody,
@@ -107,10 +108,14 @@ class MemberRemoved(DurableEvent, frozen=True, tag="member.removed"):
 
 
 class TurnsCapped(DurableEvent, frozen=True, tag="turns.capped"):
-    """A limit stopped the chain of answers at this answer, which asks for more of them."""
+    """A limit stopped the chain of answers at this answer, which asks for more of them.
+
+    `limit` is the number of answers that are allowed; 0 if the queue was full, which `reason` says.
+    """
 
     message: UUID
     limit: int
+    reason: Annotated[str, one_of(["answers", "queue"])] = "answers"
 
 
 class RoomChanged(DurableEvent, frozen=True, tag="room.changed"):

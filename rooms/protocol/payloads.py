@@ -90,7 +90,7 @@ class MessageBody(Struct, frozen=True, kw_only=True):
     why: Annotated[str, one_of(Why.values)] | UnsetType = UNSET
     """The rule by which the persona was asked; messages of users have none."""
     capped: int | UnsetType = UNSET
-    """The limit that stopped the chain of answers at this answer; see `turns.capped`."""
+    """The limit that stopped the chain of answers at this answer, 0 if the queue was full."""
     pinned: Pin | None = None
     replaces: UUID | None = None
     """The version of the answer before this one."""

@@ -7,6 +7,7 @@ person who wrote the origin, so they need that person's rights, and end with the
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Final
 from uuid import UUID
 
 from django.conf import settings
@@ -26,12 +27,16 @@ from rooms.runs.responders import Addressed, choose
 
 Asked = list[tuple[Persona, Why]]
 
+QUEUE_IS_FULL: Final = 0
+"""The limit of a chain that no limit of answers has stopped, but a queue without a free place."""
+
 
 def go_on(room: Room, run: Run, written: ParsedText) -> None:
     """Queue the runs that a completed answer asks for, in the transaction that completes it.
 
-    If a limit stops the chain, `turns.capped` is recorded. A room without `persona_turns` costs no
-    query. `written` is the text of the answer; an empty one has no mentions.
+    If a limit or a full queue stops the chain, `turns.capped` is recorded. A room without
+    `persona_turns` costs no query. `written` is the text of the answer; an empty one has no
+    mentions.
     """
     asker = run.requested_by if room.persona_turns and run.requested_by_id else None
     if asker is None or run.answer is None or not users_with(POST, room, [asker.pk]):
@@ -47,11 +52,12 @@ def go_on(room: Room, run: Run, written: ParsedText) -> None:
             _runs, queued = queue.queue_runs(room, run.answer, asked[:left], asker, origin=origin)
         events += queued
     except RateLimited:
-        left = 0
+        left, limit = 0, QUEUE_IS_FULL
     if left < len(asked):
         run.answer.capped_at = limit
         run.answer.save(update_fields=["capped_at"])
-        events.append(TurnsCapped(message=run.answer.pk, limit=limit))
+        reason = "queue" if limit == QUEUE_IS_FULL else "answers"
+        events.append(TurnsCapped(message=run.answer.pk, limit=limit, reason=reason))
     record(room, *events)
 
 

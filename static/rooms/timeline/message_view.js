@@ -187,18 +187,24 @@ function queueWords(position) {
   return fill(gettext("Queued: %(place)s."), { place: ordinal(position) });
 }
 
-/** @param {HTMLElement} article @param {number | null} limit that stopped the answers between personas here */
+/** @param {HTMLElement} article @param {number | null} limit that stopped the answers between personas here; 0: a full queue */
 export function setCapped(article, limit) {
   const figures = article.querySelector("[data-figures]");
   const line = figures && neededPart(article, "capped", limit !== null, (made) => figures.after(made));
   if (!line) return;
   part(line, "[data-continue]").setAttribute("aria-describedby", article.getAttribute("aria-labelledby") ?? "");
+  setText(line, "[data-capped-words]", cappedWords(limit ?? 0));
+}
+
+/** @param {number} limit @returns {string} */
+function cappedWords(limit) {
+  if (!limit) return gettext("The personas stopped here: too many questions are waiting. Continue when some are answered.");
   const sentence = ngettext(
     "The personas stopped here: the limit is %(count)s answer.",
     "The personas stopped here: the limit is %(count)s answers.",
-    limit ?? 0,
+    limit,
   );
-  setText(line, "[data-capped-words]", fill(sentence, { count: limit ?? 0 }));
+  return fill(sentence, { count: limit });
 }
 
 /** @param {Run | undefined} run @param {string | null} why @returns {string} figures and reason of an answer */

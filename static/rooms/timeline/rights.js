@@ -58,7 +58,7 @@ export class Rights {
 
   /** @param {Message} message @returns {boolean} whether the reader may continue the answers that stopped there */
   mayContinue(message) {
-    return Boolean(message.capped) && !message.deleted && this.permissions.has("moderate");
+    return typeof message.capped === "number" && !message.deleted && this.permissions.has("moderate");
   }
 
   /** @param {Message} message @returns {boolean} whether the reader may react to it */

@@ -10,6 +10,7 @@ from agents.services import create_demo_persona, set_persona_enabled, update_per
 from rooms import services
 from rooms.models import AnswerPolicy, Message, Room
 from rooms.permissions import MANAGE, access_room
+from rooms.runs.chains import QUEUE_IS_FULL
 from tests.rooms.conftest import Cast, make_user
 from tests.rooms.pages.browsing import answer, data_of, get, page, post, words
 
@@ -113,6 +114,9 @@ def test_stopped_chain_is_continued_without_scripts(cast: Cast) -> None:
     run = answer(cast, "@other?")
     Message.objects.filter(answered_by=run).update(capped_at=1)
     assert "The personas stopped here: the limit is 1 answer." in page(cast.reader, cast.room)
+    Message.objects.filter(answered_by=run).update(capped_at=QUEUE_IS_FULL)
+    full = "The personas stopped here: too many questions are waiting."
+    assert full in page(cast.reader, cast.room)
 
     sent = post(cast.moderator, "continue", run.answer_id)
 

@@ -1,17 +1,19 @@
 """Personas that ask each other: the answers after an answer, and the limits that stop them."""
 
+import msgspec
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from accounts.errors import Conflict, Forbidden, NotFound
+from accounts.errors import Conflict, Forbidden, NotFound, RateLimited
 from agents.models import Persona
 from agents.services import create_demo_persona, set_persona_enabled, update_persona
 from rooms import services
 from rooms.event_log import events_after
 from rooms.models import AnswerPolicy, Message, Run, RunState, Why
 from rooms.runs import lifecycle
+from rooms.runs.chains import QUEUE_IS_FULL
 from tests.rooms.claiming import claim_and_start
 from tests.rooms.conftest import Cast
 
@@ -228,7 +230,14 @@ def test_full_queue_stops_the_chain_and_not_the_answer(cast: Cast, settings: Set
     lifecycle.complete(taken[1], "@two?", None)
 
     stopped = Message.objects.get(pk=taken[1].message)
-    assert (stopped.text, stopped.capped_at) == ("@two?", 2)
+    assert (stopped.text, stopped.capped_at) == ("@two?", QUEUE_IS_FULL)
+    capped = msgspec.json.decode(events_after(cast.room.pk, 0)[-1].frame)
+    assert (capped["type"], capped["limit"], capped["reason"]) == ("turns.capped", 0, "queue")
+    with pytest.raises(RateLimited):
+        services.continue_answers(user=cast.moderator, message_id=stopped.pk)
+    settings.RATE_LIMITS = False
+    services.continue_answers(user=cast.moderator, message_id=stopped.pk)
+    assert queued() == ["one", "two"]
 
 
 @pytest.mark.usefixtures("personas")
