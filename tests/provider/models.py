@@ -8,6 +8,7 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
+from itertools import islice
 
 from tests.provider import faults
 from tests.provider.chat import STOP, Chat, chunks
@@ -88,6 +89,17 @@ async def sample(chat: Chat) -> None:
     await chat.send_text(chunks(end))
 
 
+async def markdown(chat: Chat) -> None:
+    """`markdown-3000@100`: a long answer with all kinds of Markdown, in 3000 chunks.
+
+    A third number makes several models of one answer.
+    """
+    count, rate = chat.numbers(3000, 100)
+    text = SAMPLES["markdown"].replace(PAUSE, "") + "\n"
+    words = chunks(text * (1 + 4 * int(count) // len(text)))
+    await chat.send_text(islice(words, int(count)), rate=rate)
+
+
 async def slow_first(chat: Chat) -> None:
     """`slow-first-2`: two seconds until the first token."""
     (seconds,) = chat.numbers(2)
@@ -164,6 +176,7 @@ MODELS: dict[str, Model] = {
     "stamped": stamped,
     "held": held,
     "sample": sample,
+    "markdown": markdown,
     "slow-first": slow_first,
     "tools": tools,
     "tools-loop": tools_loop,

@@ -1,4 +1,4 @@
-"""The page of a room in Chromium: files of its loads, changes of room, and a long history."""
+"""The page of a room in Chromium: its loads, changes of room, a long history, four answers."""
 
 import shutil
 from collections.abc import Iterator
@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from statistics import median
 from typing import Any, Final
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, Playwright, sync_playwright
 
+from tests.bench.pages import streams
 from tests.bench.report.figures import Figure
 from tests.bench.resources import Resources
 from tests.e2e.conftest import DESKTOP, SWITCHES
@@ -79,31 +80,35 @@ def measure(resources: Resources) -> list[Figure]:
     chromium = shutil.which("chromium")
     if chromium is None:
         return [Figure("page in Chromium", None, "", note="Chromium is not installed")]
+    allowed = {"MARU_EGRESS_ALLOW": resources.provider_address}
+    provider = Provider(port=int(resources.provider_address.rpartition(":")[2]))
     with (
-        resources.installation("browser") as installation,
-        Server(installation, Provider()) as server,
-        _page(chromium) as page,
+        resources.installation("browser", **allowed) as installation,
+        Server(installation, provider) as server,
+        sync_playwright() as playwright,
+        _page(playwright, chromium, WATCH) as page,
     ):
         rooms = _rooms(server, MESSAGES // 20 if resources.quick else MESSAGES)
         key = server.keys[rooms[0].members[0].user]
         page.context.add_cookies([{"name": "maru_session", "value": key, "url": server.url}])
-        return [
+        figures = [
             *_loads(page, server, rooms[0]),
             *_changes(page, 30 if resources.quick else 200),
             *_history(page, server, rooms[0], quick=resources.quick),
         ]
+        page.close()
+        with _page(playwright, chromium, streams.WATCH) as reader:
+            return figures + streams.measure_streams(reader, server, quick=resources.quick)
 
 
 @contextmanager
-def _page(chromium: str) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=[*SWITCHES, "--no-sandbox"]
-        )
-        page = browser.new_page(viewport=DESKTOP)  # type: ignore[arg-type]  # a dict of this shape
-        page.add_init_script(WATCH)
-        yield page
-        browser.close()
+def _page(playwright: Playwright, chromium: str, watch: str) -> Iterator[Page]:
+    """Open a page of a new browser that runs the script `watch` before all others."""
+    browser = playwright.chromium.launch(executable_path=chromium, args=[*SWITCHES, "--no-sandbox"])
+    page = browser.new_page(viewport=DESKTOP)  # type: ignore[arg-type]  # a dict of this shape
+    page.add_init_script(watch)
+    yield page
+    browser.close()
 
 
 def _rooms(server: Server, messages: int) -> list[PopulatedRoom]:
@@ -165,7 +170,7 @@ def _history(page: Page, server: Server, room: PopulatedRoom, *, quick: bool) ->
         path = f"/rooms/{room.id}/messages"
         body = {"text": f"incoming {number}", "personas": []}
         server.installation.request("POST", path, room.members[1].token, body)
-    page.get_by_text("incoming 19").wait_for()
+    page.locator(".message").filter(has_text="incoming 19").wait_for()
     return [
         Figure("long room, most elements", page.evaluate("window.most"), "elements", 1_500),
         Figure("long room, longest task", longest, "ms", 100),

@@ -16,6 +16,7 @@ DIGITS: Final = {
     "%": 1,
     "per chunk": 2,
     "transactions/s": 1,
+    "shift": 3,
 }
 
 
