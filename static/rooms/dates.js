@@ -6,24 +6,28 @@ function localeOf(language) {
   return language.startsWith("en") ? "en-GB" : language;
 }
 
+const CLOCK = /** @type {const} */ ({ hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const DAY = /** @type {const} */ ({ weekday: "long", day: "numeric", month: "long" });
+/** Making one takes longer than many uses. @type {Map<string, Intl.DateTimeFormat>} */
+const formats = new Map();
+
+/** @param {string} language @param {Intl.DateTimeFormatOptions} options @returns {Intl.DateTimeFormat} */
+function formatOf(language, options) {
+  const key = language + Object.keys(options).join();
+  const format = formats.get(key) ?? new Intl.DateTimeFormat(localeOf(language), options);
+  formats.set(key, format);
+  return format;
+}
+
 /** @param {Date} moment @param {string} language @returns {string} "14:22" */
 export function clockTime(moment, language) {
-  return new Intl.DateTimeFormat(localeOf(language), {
-    hour: "2-digit",
-    minute: "2-digit",
-    hourCycle: "h23",
-  }).format(moment);
+  return formatOf(language, CLOCK).format(moment);
 }
 
 /** @param {Date} moment @param {string} language @param {Date} [now] @returns {string} "Thursday 19 November" */
 export function dayName(moment, language, now = new Date()) {
   const otherYear = moment.getFullYear() !== now.getFullYear();
-  const format = new Intl.DateTimeFormat(localeOf(language), {
-    weekday: "long",
-    day: "numeric",
-    month: "long",
-    ...(otherYear ? { year: "numeric" } : {}),
-  });
+  const format = formatOf(language, otherYear ? { ...DAY, year: "numeric" } : DAY);
   return format.format(moment).replace(/^(\w+),/u, "$1");
 }
 

@@ -27,7 +27,7 @@ import { CommandRefused, ConnectionLost } from "./connection/socket.js";
 import { RoomSync } from "./connection/room_sync.js";
 import { startJumps } from "./history/jumps.js";
 import { TimelineView } from "./timeline/timeline_view.js";
-import { TimelineWindow } from "./history/timeline_window.js";
+import { keepNewest, TimelineWindow } from "./history/timeline_window.js";
 import { startKeyboardNavigation } from "./timeline/keyboard_navigation.js";
 import { setRoomCounts, setRoomLine, setRoomWorking } from "../maru/sidebar.js";
 import { gettext } from "../maru/translations.js";
@@ -81,6 +81,7 @@ export class OpenRoom {
     const { signal } = this.#closed;
     const { handle, attempts } = data;
     this.threads = this.#makeThreads(data);
+    keepNewest(this.timeline);
     this.view = new TimelineView(this.timeline, state, {
       handle,
       attempts,

@@ -13,6 +13,8 @@ import { arrange, putUnreadLine } from "../timeline/layout.js";
 // The messages that are rendered at once; fewer if they have many elements.
 const STEP = 8;
 const STEP_ELEMENTS = 300;
+// The last messages of a new page, which fill the view and more.
+const NEWEST = 24;
 // The rendered messages beyond the view, as a part of its height.
 const BEYOND = 0.5;
 // While the page has more elements, messages further away than this part of the height of the view are removed.
@@ -21,6 +23,23 @@ const LIMITS = [
   { elements: 1_200, beyond: BEYOND },
 ];
 const LINES = ".timeline-day, .timeline-unread";
+
+/**
+ * Removes all but the last messages that the server has rendered, before they are laid out. The first unread
+ * message, a linked message and all behind them stay.
+ * @param {HTMLElement} timeline
+ */
+export function keepNewest(timeline) {
+  const all = [...timeline.querySelectorAll(".message")];
+  const linked = all.findIndex(({ id }) => location.hash === `#${id}`);
+  const unread = all.findIndex((article) => article.previousElementSibling?.matches("[data-unread]"));
+  const needed = [linked, unread, all.length - NEWEST].filter((at) => at >= 0);
+  const first = all[Math.min(...needed) - 1];
+  for (let node = first?.previousElementSibling; node; node = first.previousElementSibling) {
+    if (node.matches(`.message, ${LINES}`)) node.remove();
+    else break;
+  }
+}
 
 export class TimelineWindow {
   #settling = false;
