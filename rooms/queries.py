@@ -70,15 +70,14 @@ def room_state(
 ) -> RoomState:
     """Return the room: the newest messages, first members, personas, active runs and pins.
 
-    With `before`, the messages are those before that seq; with `around`, those before and after a
-    message. Then the active runs are left out. `present` are users who are online.
+    With `before`, the messages are those before that seq, and the active runs are left out; with
+    `around`, those before and after a message. `present` are users who are online.
     """
     if around is not None:
         messages, complete = messages_around(room, around)
     else:
         messages, complete = newest_messages(room, before)
-    is_live = before is None and around is None
-    active, runs_complete = queue.first_active(room) if is_live else ([], True)
+    active, runs_complete = queue.first_active(room) if before is None else ([], True)
     authors = [m.author.id for m in messages if m.author.kind == AuthorKind.USER]
     asking = [run.requested_by_id for run in active]
     members, count = first_members(room, {*authors, *asking} - {None}, present)

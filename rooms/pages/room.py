@@ -39,7 +39,8 @@ def room_context(
 ) -> dict[str, Any]:
     """Return the context of the page.
 
-    With `before` it shows the messages before that seq, with `around` those beside a message.
+    With `before` it shows the messages before that seq, without scripts; with `around` those beside
+    a message.
 
     With the root `thread`, the page shows its thread beside the newest messages, and `before` is
     for the replies. `is_mentioned` is True if threads have unread mentions of the user.
@@ -55,18 +56,25 @@ def room_context(
     roots = [message.id for message in state.messages if message.replies]
     unread = unread_replies(user, roots)
     beside = thread and thread_context(user, room, state, thread, in_thread, unusable=unusable)
-    is_live = before is None and around is None
     membership = room.members.filter(user=user).first()
-    read_seq = membership.read_seq if membership and is_live else None
+    read_seq = membership.read_seq if membership else None
+    is_part = before is not None or around is not None
+    later = _later(room, state.messages) if is_part else None
     return {
         "room": room,
         "items": timeline_items(
-            user, state, ended, read_seq, versions=_versions(room, around), unread=unread
+            user,
+            _without_queue(state) if later else state,
+            ended,
+            None if is_part else read_seq,
+            versions=_versions(room, around),
+            unread=unread,
         ),
         "thread": beside,
-        "is_live": is_live,
+        # Scripts know the last version of an answer only.
+        "is_live": before is None and (around is None or around.replaced_by is None),
         "linked": around and around.pk,
-        "later": None if is_live else _later(room, state.messages),
+        "later": later,
         "earlier": None if state.messages_complete else state.messages[0].seq,
         "may_post": POST in state.permissions,
         "may_manage": MANAGE in state.permissions,
@@ -82,6 +90,8 @@ def room_context(
         "data": _data(user, room.last_seq, state, ended)
         | {
             "read_seq": read_seq,
+            "linked": around and str(around.pk),
+            "later": later is not None,
             "unusable": unusable,
             "unread": {str(root): count for root, count in unread.items()},
             "mentions": {
@@ -102,6 +112,12 @@ def _welcome(user: User, room: Room, state: RoomState) -> dict[str, Any] | None:
         "words": welcome_words(user.name, persona.name if persona else ""),
         "starters": starters() if persona else [],
     }
+
+
+def _without_queue(state: RoomState) -> RoomState:
+    """Return the state without queued runs, which stand behind the newest message."""
+    answering = [run for run in state.runs if run.answer is not None]
+    return msgspec.structs.replace(state, runs=answering)
 
 
 def _versions(room: Room, linked: Message | None) -> dict[UUID, int]:

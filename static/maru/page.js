@@ -36,6 +36,9 @@ startPart(document);
 
 const shell = document.querySelector(".shell");
 if (shell instanceof HTMLElement && shell.querySelector(".sidebar [data-rooms]")) {
+  // A page that begins at a message is the room: its address is that of the room.
+  const isPart = shell.querySelector("[data-live]") && /[?&](around|on)=/u.test(location.search);
+  if (isPart) history.replaceState(null, "", location.pathname + location.hash);
   const rooms = new OpenRooms(shell);
   const navigation = new Navigation(shell, {
     opened: (screen) => startPart(screen.main),

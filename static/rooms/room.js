@@ -67,7 +67,8 @@ export class OpenRoom {
     setLookAlikes(data.look_alikes);
     setFailures(data.failures);
     this.state = new RoomState(data.state, data.seq, data.me, data.layout);
-    this.state.apply({ type: "history.loaded", messages: [], runs: data.ended });
+    this.state.apply({ type: "history.loaded", ...loadedPart(data), runs: data.ended });
+    this.linked = data.linked;
     this.id = this.state.room.id;
     shared.clock.addSample(data.now, arrivalTime());
     this.#makeParts(data);
@@ -226,8 +227,10 @@ export class OpenRoom {
 
   #begin() {
     this.#begun = true;
-    const target = location.hash && this.timeline.querySelector(`#${CSS.escape(location.hash.slice(1))}`);
+    const id = /^#message-([0-9a-f-]{36})$/u.exec(location.hash)?.[1] ?? this.linked;
+    const target = id && this.timeline.querySelector(`#message-${id}`);
     this.scroll.begin(target || this.timeline.querySelector("[data-unread]"));
+    if (id && !target) void this.showMessage(id);
   }
 
   /** Renders what has changed while the room was not shown. */
@@ -477,4 +480,13 @@ export class OpenRoom {
     if (this.scroll.atEnd) setRoomCounts(this.id, { unread: 0, mentions: this.threads.mentions });
     return true;
   }
+}
+
+/**
+ * @param {any} data of the page
+ * @returns {{messages: import("./protocol.js").Message[]}} what `history.loaded` needs of a page that ends before the newest message
+ */
+function loadedPart({ state, seq, later }) {
+  if (!later) return { messages: [] };
+  return { place: "instead", messages: state.messages, earlier: !state.messages_complete, later, seq };
 }

@@ -1,5 +1,7 @@
 """A long room: scrolling, jumps, and how many elements the page has."""
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -129,3 +131,24 @@ def test_date_and_history_without_scripts(
     page.goto(f"{server.address(room)}?on=2025-01-11")
 
     expect(RoomPage(page).message("Message 237")).to_be_visible()
+
+
+def test_link_to_an_old_message_opens_the_live_room(
+    server: Server, sign_in: Open, room: PopulatedRoom
+) -> None:
+    page = sign_in(room.members[0])
+    room_page = RoomPage(page, f"{server.address(room)}?on=2025-01-11")
+    old = room_page.message("Message 237")  # the page does not know the time zone yet
+    expect(old).to_be_in_viewport()
+    link = old.locator(".message-time").get_attribute("href")
+    page.goto(f"{server.url}{link}")
+
+    room_page.is_live()
+
+    expect(page).to_have_url(re.compile(rf"^{server.address(room)}#message-[0-9a-f-]+$"))
+    expect(old).to_be_in_viewport()
+    page.reload()
+    expect(old).to_be_in_viewport()  # the address has its id
+    expect(room_page.field).to_be_visible()
+    page.locator("[data-newer]").click()
+    expect(room_page.messages.last).to_contain_text(f"Message {COUNT}")

@@ -11,7 +11,7 @@ from rooms import queries, services
 from rooms.models import Message
 from rooms.queries import BESIDE, MAX_BYTES, PAGE
 from tests.rooms.conftest import Cast
-from tests.rooms.pages.browsing import post
+from tests.rooms.pages.browsing import ask, data_of, post
 
 pytestmark = pytest.mark.django_db
 
@@ -65,6 +65,21 @@ def test_link_to_an_old_message_leads_to_its_surroundings(
     assert shown(page) == ids
     assert f"?before={posted[5].seq}" in page
     assert f"?around={ids[-1]}#message-{ids[-1]}" in page
+    assert "data-live" in page
+    assert {"linked": str(linked.pk), "later": True}.items() <= data_of(page).items()
+
+
+def test_queued_answer_is_behind_the_newest_message_only(
+    cast: Cast, client: Client, posted: list[Message]
+) -> None:
+    run = ask(cast)
+
+    newest = client.get(f"/rooms/{cast.room.pk}/").content.decode()
+    part = client.get(f"/rooms/{cast.room.pk}/?around={posted[0].pk}").content.decode()
+
+    assert f'id="message-{run.pk}"' in newest
+    assert f'id="message-{run.pk}"' not in part
+    assert [each["id"] for each in data_of(part)["state"]["runs"]] == [str(run.pk)]
 
 
 def test_link_leads_to_the_surroundings_if_the_page_ends_at_its_bytes(
