@@ -21,11 +21,15 @@ from rooms.protocol.serializers import run_body
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """The author of an item, with the appearance of the avatar."""
+    """The author of an item, with the appearance of the avatar.
+
+    `in_room` is True for known members and personas of the room: their names open profile cards.
+    """
 
     kind: str
     id: UUID | None
     name: str
+    in_room: bool = False
     shown_handle: str = ""
     role: str = ""
     pigment: str = Pigment.MEOK.value
@@ -263,9 +267,15 @@ def _speaker(state: RoomState, author: Author, namesakes: Namesakes) -> Speaker:
     """Return the speaker; an author who has left the room keeps the name stored in the message."""
     if author.kind == "persona":
         return _persona(state, author.id, namesakes, author.name, author.handle)
-    wood = next((m.wood for m in state.members if m.user == author.id), Wood.PAULOWNIA.value)
-    handle = namesakes.handle(author.id, author.name, author.handle)
-    return Speaker(kind="user", id=author.id, name=author.name, shown_handle=handle, wood=wood)
+    member = next((m for m in state.members if m.user == author.id), None)
+    return Speaker(
+        kind="user",
+        id=author.id,
+        name=author.name,
+        in_room=member is not None,
+        shown_handle=namesakes.handle(author.id, author.name, author.handle),
+        wood=member.wood if member else Wood.PAULOWNIA.value,
+    )
 
 
 def _persona(
@@ -281,6 +291,7 @@ def _persona(
                 kind="persona",
                 id=persona_id,
                 name=name or persona.name,
+                in_room=True,
                 shown_handle=namesakes.handle(
                     persona_id, name or persona.name, handle or persona.handle
                 ),

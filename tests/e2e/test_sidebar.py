@@ -174,7 +174,13 @@ def test_card_of_a_member_opens_over_the_room(
     server: Server, sign_in: Open, room: PopulatedRoom
 ) -> None:
     page = sign_in(room.members[1])
-    RoomPage(page, server.address(room))
+    here = RoomPage(page, server.address(room))
+    here.write("Who am I?")
+    here.message("Who am I?").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")  # on the name of the author
+    expect(page.get_by_role("dialog")).to_contain_text("(you)")
+    page.keyboard.press("Escape")
     name = page.locator("#panel [data-kind=person] [data-name]").first.inner_text()
     link = page.locator("#panel").get_by_role("link", name=name).first
 

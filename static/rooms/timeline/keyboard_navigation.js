@@ -39,7 +39,7 @@ function settle(articles, stop) {
   for (const article of articles) {
     const isStop = article === stop;
     article.tabIndex = isStop ? 0 : -1;
-    for (const inside of article.querySelectorAll("a, button, summary")) {
+    for (const inside of article.querySelectorAll("a[href], button, summary")) {
       /** @type {HTMLElement} */ (inside).tabIndex = isStop ? 0 : -1;
     }
   }

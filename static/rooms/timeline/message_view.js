@@ -32,10 +32,19 @@ export function setSpeaker(article, speaker, state) {
   if (speaker.kind === "persona") article.dataset.pigment = speaker.pigment;
   setMark(part(article, ".message-side"), speaker);
   setText(article, "[data-name]", speaker.name);
+  setCardLink(part(article, ".message-name"), speaker, state);
   const handle = shownHandle(state, speaker);
   neededPart(article, "shown-handle", handle !== "", (made) => part(article, ".message-name").after(made));
   setText(article, "[data-shown-handle]", handle);
   setText(article, "[data-role]", speaker.role);
+}
+
+/** Links the name of a known member or persona of the room to the profile card. @param {HTMLElement} link @param {Speaker} speaker @param {RoomState} state */
+function setCardLink(link, { kind, id }, state) {
+  const isKnown = id && (kind === "persona" ? state.personas : state.members).has(id);
+  const folder = kind === "persona" ? "around/personas" : "around";
+  if (isKnown) link.setAttribute("href", `/teams/${state.room.team}/${folder}/${id}/`);
+  else link.removeAttribute("href");
 }
 
 /** Sets the id, seq and time of a message. @param {HTMLElement} article @param {Message} message @param {string} prefix of ids */

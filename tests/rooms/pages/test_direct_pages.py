@@ -12,7 +12,17 @@ from rooms import services
 from rooms.models import Room, RoomMember
 from rooms.pages.sidebar import SIDEBAR_ITEMS
 from tests.rooms.conftest import Cast, make_user
-from tests.rooms.pages.browsing import browser, data_of, get, page, post, words
+from tests.rooms.pages.browsing import (
+    answer,
+    browser,
+    data_of,
+    get,
+    messages_on,
+    page,
+    post,
+    say,
+    words,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -174,3 +184,20 @@ def test_row_of_a_new_room_is_a_page_of_its_own(cast: Cast) -> None:
     assert "Owner" in words(html)
     assert 'data-state="unread"' in html
     assert browser(cast.reader).get(address).status_code == 404
+
+
+def test_names_of_authors_in_the_room_lead_to_their_profile_cards(cast: Cast) -> None:
+    say(cast, cast.owner, "one")
+    say(cast, cast.moderator, "two")
+    answer(cast)
+    services.remove_member(user=cast.owner, room_id=cast.room.pk, member_id=cast.moderator.pk)
+
+    shown = messages_on(page(cast.member, cast.room))
+
+    links = [re.search(r'data-card-link(?: href="([^"]+)")?', message) for message in shown]
+    owner, member = (
+        reverse("rooms:person", args=[cast.team.pk, user.pk]) for user in (cast.owner, cast.member)
+    )
+    persona = reverse("rooms:persona_card", args=[cast.team.pk, cast.persona.pk])
+    assert [link and link[1] for link in links] == [owner, None, member, persona]
+    assert get(cast.member, persona).status_code == 200
