@@ -37,6 +37,7 @@ def test_unread_mentions_lead_to_their_messages(cast: Cast) -> None:
 
     html = home_of(cast)
 
+    assert words(part(html, "mentions")).startswith("Mentions 1 ")
     assert "Owner" in part(html, "mentions")
     assert "@member pick one" in part(html, "mentions")
     assert f"/rooms/{cast.room.pk}/messages/{said.pk}/" in html
