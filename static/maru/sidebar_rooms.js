@@ -43,16 +43,20 @@ function sectionOf(end) {
 /** @param {Element} end @param {number} index @param {(room: WaitingRoom) => void} onRow */
 function observe(end, index, onRow) {
   const list = sectionOf(end).querySelector("[data-rooms]");
+  const box = end.closest(".sidebar-scroll");
   const observer = new IntersectionObserver((entries) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;
+    const current = box?.querySelector("[aria-current=page]");
+    const isSeen = box && current && current.getBoundingClientRect().bottom <= box.getBoundingClientRect().bottom + 1;
     for (const room of waiting[index].splice(0, BATCH)) {
       list?.append(rowFor(room));
       onRow(room);
     }
+    if (isSeen) current.scrollIntoView({ block: "nearest" }); // the new rows may have moved it down
     // The observer reports only changes: observe again, because the end may still be in view.
     observer.unobserve(end);
     if (waiting[index].length) observer.observe(end);
-  }, { root: end.closest(".sidebar-scroll"), rootMargin: "400px" });
+  }, { root: box, rootMargin: "400px" });
   observer.observe(end);
 }
 

@@ -118,6 +118,9 @@ def test_new_conversation_appears_in_the_open_page_of_the_other(
     owners_page.get_by_role("button", name="Message").click()
     conversation = RoomPage(owners_page)
     conversation.is_live()
+    rows = owners_page.locator(".sidebar a.row[data-room-id]")
+    expect(rows).to_have_count(SIDEBAR_ITEMS + MORE + 2)  # also those above the current one
+    expect(owners_page.locator(".sidebar [aria-current=page]")).to_be_in_viewport()
     name = owners_page.locator(".sidebar-me").inner_text()
 
     conversation.write("hello")
