@@ -25,7 +25,8 @@ mkdir -p static/vendor/katex
 cp "$work/katex/LICENSE" static/vendor/katex/LICENSE
 
 # The page's Content-Security-Policy refuses <style> elements and style attributes. A style sheet that is constructed
-# and a style that a script sets are allowed.
+# and a style that a script sets are allowed. The picker throws if a new search has fewer results than the number of
+# the chosen one.
 unpack emoji-picker-element 1.29.1 "TOiHzu9Dqib3x4MwcAi3wi3RdyT4SoeB4b15AvH1ks4SBwTl7DeebhZ0d3x6dNi4XfNU7IGRZ7NBQllj0RqwrQ=="
 unpack emoji-picker-element-data 1.8.0 "VfRuRJNEDLS1JKlNS4olaqhjX5S1nnZ+ZHG73b/dV8QeZyi0yPruTPEE72EmF6XO3k/9hj3lybMIYMOYXb/57A=="
 emoji=static/vendor/emoji-picker-element
@@ -34,6 +35,7 @@ sed -e "s/const style = document.createElement('style');/const style = new CSSSt
 	-e "s/style.textContent = baseStyles + EXTRA_STYLES;/style.replaceSync(baseStyles + EXTRA_STYLES);/" \
 	-e "s/this.shadowRoot.appendChild(style);/this.shadowRoot.adoptedStyleSheets = [style];/" \
 	-e "s/targetNode.setAttribute(attributeName, newValue);/if (attributeName === 'style') targetNode.style.cssText = newValue;\n        else &/" \
+	-e "s/state.currentEmojis\[state.activeSearchItem\].id/state.currentEmojis[state.activeSearchItem]?.id/" \
 	-e "/^\/\/# source/d" "$work/emoji-picker-element/picker.js" > $emoji/picker.js
 sed -e "/^\/\/# source/d" "$work/emoji-picker-element/database.js" > $emoji/database.js
 for language in en ko; do

@@ -9,7 +9,7 @@ import { rowFor, waitingRooms } from "./sidebar_rooms.js";
 
 const MOST_WAITING = 50;
 
-/** Shows the button of the sidebar and handles Ctrl+K. Without scripts the button stays hidden. */
+/** Handles the buttons that open the dialog, and Ctrl+K. Without scripts the buttons are hidden. */
 export function startJumpDialog() {
   const dialog = document.getElementById("jump");
   const words = dialog?.querySelector("[data-jump-words]");
@@ -19,10 +19,9 @@ export function startJumpDialog() {
     list(dialog, "");
     openDialog("jump");
   };
-  for (const button of document.querySelectorAll("[data-opens=jump]")) {
-    button.removeAttribute("hidden");
-    button.addEventListener("click", open);
-  }
+  document.addEventListener("click", ({ target }) => {
+    if (/** @type {Element} */ (target).closest("[data-opens=jump]")) open();
+  });
   if (/Mac|iPhone|iPad/.test(navigator.platform)) showMacKeys();
   document.addEventListener("keydown", (event) => {
     const wanted = event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey);

@@ -57,7 +57,7 @@ async function addRow(room) {
   const key = item?.querySelector(".row-lead, use[href$='#user'], use[href$='#users']") ? "direct" : "rooms";
   const list = document.querySelector(`[data-section=${key}] [data-rooms]`);
   if (!item || !list || rowOf("room", room)) return;
-  list.querySelector(".sidebar-note")?.remove();
+  list.parentElement?.querySelector("[data-no-rooms]")?.remove();
   list.prepend(item);
   showSums();
 }
@@ -68,17 +68,18 @@ let threadCounts;
 /** Shows the number of threads with new replies. @param {string} room @param {(before: number) => number} change */
 export function setUnreadThreads(room, change) {
   const row = document.querySelector("[data-threads-row]");
-  const count = row?.querySelector("[data-count]");
-  if (!(row instanceof HTMLElement) || !(count instanceof HTMLElement)) return;
+  if (!(row instanceof HTMLElement)) return;
   if (!rowOf("room", room) && !waitingRoom(room)) return; // of another team
   threadCounts ??= new Map(Object.entries(JSON.parse(row.dataset.byRoom ?? "{}")));
   threadCounts.set(room, Math.max(0, change(threadCounts.get(room) ?? 0)));
   const threads = [...threadCounts.values()].reduce((sum, each) => sum + each, 0);
   row.dataset.state = threads ? "unread" : "";
-  count.hidden = !threads;
-  setText(count, "[data-count-figure]", String(threads));
   const words = ngettext("%(count)s thread with new replies", "%(count)s threads with new replies", threads);
-  setText(count, "[data-count-words]", fill(words, { count: threads }));
+  for (const count of document.querySelectorAll("[data-threads-count]")) {
+    count.toggleAttribute("hidden", !threads);
+    setText(count, "[data-count-figure]", String(threads));
+    setText(count, "[data-count-words]", fill(words, { count: threads }));
+  }
 }
 
 /** @param {string} room @param {boolean} working whether a persona is answering in the room */

@@ -141,6 +141,7 @@ export class OpenRoom {
       findMembers: (/** @type {string} */ words) => this.memberLoader.find(words),
       pickEmoji: (/** @type {HTMLElement} */ anchor, /** @type {(emoji: string) => void} */ onPick) =>
         this.tools.pickEmoji(anchor, onPick),
+      serveMenu: (/** @type {TimelineView} */ view) => this.tools.menu.serve(view),
     };
     const counts = { unread, mentions };
     return new Threads(shared.shell, this.screen, this.timeline, page, counts, () => this.#showCounts());

@@ -189,6 +189,12 @@ def test_all_emoji_are_searched_in_the_language_of_the_page(
     search.fill("축하")
     expect(found.first).to_be_visible()
     search.press("ArrowDown")
+    search.fill("qqzzqq")
+    expect(picker.get_by_role("status")).to_have_text("검색 결과가 없습니다.")
+    search.press("Enter")  # there is nothing to choose
+    search.fill("축하")
+    expect(found.first).to_be_visible()
+    search.press("ArrowDown")
     search.press("Enter")
 
     expect(picker).to_be_hidden()

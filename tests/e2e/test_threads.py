@@ -67,6 +67,11 @@ def test_two_people_and_a_persona_talk_in_one_thread(
     answer.hover()
     answer.get_by_role("button", name="Good answer").click()
     expect(theirs.locator(".message[data-author=persona] [data-up]").last).to_have_text("1")
+    answer.get_by_role("button", name="More actions for this message").click()
+    menu = first.locator("#message-menu")
+    expect(menu.get_by_text("Mark as unread from here")).to_be_hidden()
+    menu.get_by_text("Pin", exact=True).click()
+    expect(theirs.locator("[data-pinned]:visible")).to_have_count(1)
     expect(theirs.locator("[data-thread-count]")).to_contain_text("6 replies")
     for page in (first, second):
         in_room = page.locator("[data-conversation] .message")

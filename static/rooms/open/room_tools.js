@@ -8,7 +8,7 @@ import { startCopyButtons } from "../timeline/copy_buttons.js";
 import { startMessageTools } from "../timeline/message_tools.js";
 import { EmojiPicker } from "../tools/emoji_picker.js";
 import { startMessageLinks } from "../tools/message_links.js";
-import { startMessageMenu } from "../tools/message_menu.js";
+import { MessageMenu } from "../tools/message_menu.js";
 import { startVersions } from "../tools/versions.js";
 import { startVotes } from "../tools/votes.js";
 import { setRoomCounts } from "../../maru/sidebar.js";
@@ -32,16 +32,13 @@ export function startRoomTools(room, { tell, apply, signal }) {
   startCopyButtons(timeline, (article) => view.shownOf(article)?.text ?? "");
   startMessageLinks(room, signal);
   startVersions(timeline, view, showError);
-  startMessageMenu(part(page, "[data-message-menu]"), timeline, view, {
-    ...actions,
-    tell,
-    markUnread: (message) => markUnread(room, message),
-  });
+  const menu = new MessageMenu(part(page, "[data-message-menu]"), { ...actions, tell });
+  menu.serve(view, (message) => markUnread(room, message));
   const quote = (/** @type {string} */ text) => room.composer.quote(text);
   const { editLast } = startMessageTools(timeline, view, { ...actions, quote, pickEmoji });
   const votes = startVotes(view, { apply, showError });
   void votes.load();
-  return { editLast, pickEmoji, votes };
+  return { editLast, menu, pickEmoji, votes };
 }
 
 /** Moves the read position before a message. @param {OpenRoom} room @param {import("../protocol.js").Message} message */

@@ -42,6 +42,7 @@ import { threadState } from "./thread_state.js";
  *   unusable: string[],
  *   signal: AbortSignal,
  *   pickEmoji: (anchor: HTMLElement, onPick: (emoji: string) => void) => void,
+ *   serveMenu: (view: TimelineView) => void,
  *   onRead: (root: string) => void,
  *   onMove: (from: string, to: string) => void,
  *   onFollow: (root: string, following: boolean, unread: number) => void,
@@ -84,6 +85,7 @@ export class ThreadPanel {
     const quote = (/** @type {string} */ text) => this.composer.quote(text);
     this.tools = startMessageTools(this.timeline, this.view, { ...actions, quote, pickEmoji: page.pickEmoji });
     startVersions(this.timeline, this.view, showError);
+    page.serveMenu(this.view);
     this.votes = startVotes(this.view, { apply: page.apply, showError });
     startCopyButtons(this.timeline, (article) => this.view.shownOf(article)?.text ?? "");
     startKeyboardNavigation(this.timeline, (article) => this.view.addTools(article));

@@ -116,7 +116,7 @@ export function setAnswerState(article, state, rules, { run, stoppedBy, why, may
   if (rules.busy) article.setAttribute("aria-busy", "true");
   else article.removeAttribute("aria-busy");
   setRights(article, maySee);
-  if (!article.dataset.tryingAgain) setText(article, "[data-work]", workWords(state));
+  if (!article.dataset.tryingAgain) setText(article, "[data-work]", workWords(state, why));
   setClock(article, rules.busy ? (run?.started_at ?? new Date().toISOString()) : null);
   setStopButton(article, rules);
   setEnd(article, state, rules, run, stoppedBy);
@@ -184,10 +184,11 @@ export function setSteps(article, steps, done) {
   list.replaceChildren(fold);
 }
 
-/** @param {AnswerState} state @returns {string} */
-export function workWords(state) {
+/** @param {AnswerState} state @param {string | null} [why] the reason of the answer @returns {string} */
+export function workWords(state, why = null) {
   if (state === "thinking") return gettext("Thinking");
-  return state === "streaming" ? gettext("Answering") : "";
+  if (state !== "streaming") return "";
+  return why === "thread" ? gettext("Answering (follow-up)") : gettext("Answering");
 }
 
 /** @param {number | null} position @returns {string} */

@@ -2,7 +2,7 @@
 // The picker of all emoji. Its module and its data are loaded when it is opened for the first time; the
 // data has the names and the search words of the page's language.
 
-import { part } from "../elements.js";
+import { part, setText } from "../elements.js";
 import { place } from "../../maru/menu.js";
 import { gettext } from "../../maru/translations.js";
 
@@ -18,6 +18,8 @@ export class EmojiPicker {
   constructor(popover, tell) {
     this.popover = popover;
     this.tell = tell;
+    // The library throws at Enter if there is nothing to choose: before its handler.
+    popover.addEventListener("keydown", (event) => this.#onKey(event), { capture: true });
     popover.addEventListener("emoji-click", (event) => {
       const { unicode } = /** @type {CustomEvent<{unicode?: string}>} */ (event).detail;
       popover.hidePopover();
@@ -50,13 +52,33 @@ export class EmojiPicker {
     picker.i18n = words();
     picker.className = "emoji-picker";
     part(this.popover, "[data-emoji-place]").replaceChildren(picker);
+    const root = picker.shadowRoot;
+    if (root) new MutationObserver(() => this.#showNone(root)).observe(root, { childList: true, subtree: true });
     return picker;
+  }
+
+  /** @param {KeyboardEvent} event */
+  #onKey(event) {
+    const picker = /** @type {Picker | null} */ (this.popover.querySelector("emoji-picker"));
+    if (event.key !== "Enter" || !picker?.shadowRoot?.activeElement?.matches("input")) return;
+    if (!hasResults(picker.shadowRoot)) event.stopPropagation();
+  }
+
+  /** Says that a search has found nothing: the library shows an empty list. @param {ShadowRoot} root */
+  #showNone(root) {
+    const isSearch = root.querySelector("#search-results") !== null;
+    setText(this.popover, "[data-emoji-none]", isSearch && !hasResults(root) ? gettext("No matches.") : "");
   }
 
   /** @param {Picker} picker @returns {HTMLInputElement | null | undefined} */
   #search(picker) {
     return picker.shadowRoot?.querySelector("input");
   }
+}
+
+/** @param {ShadowRoot} root @returns {boolean} */
+function hasResults(root) {
+  return root.querySelector("#search-results [role=option]") !== null;
 }
 
 /** The labels of the picker. */

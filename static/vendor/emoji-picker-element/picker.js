@@ -1409,7 +1409,7 @@ function createRoot (shadowRoot, props) {
   //
 
   createEffect(() => {
-    state.activeSearchItemId = state.activeSearchItem !== -1 && state.currentEmojis[state.activeSearchItem].id;
+    state.activeSearchItemId = state.activeSearchItem !== -1 && state.currentEmojis[state.activeSearchItem]?.id;
   });
 
   //
@@ -1445,7 +1445,7 @@ function createRoot (shadowRoot, props) {
           state.activeSearchItem = 0;
         } else { // there is already an active search item
           halt(event);
-          return clickEmoji(state.currentEmojis[state.activeSearchItem].id)
+          return clickEmoji(state.currentEmojis[state.activeSearchItem]?.id)
         }
     }
   }
