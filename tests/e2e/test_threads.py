@@ -167,6 +167,37 @@ def test_thread_that_could_not_be_loaded_is_loaded_with_the_next_connection(
     expect(bodies(panel).filter(has_text="the reply").first).to_be_visible()
 
 
+def test_thread_of_an_answer_goes_on_below_its_new_version(
+    server: Server, room: PopulatedRoom, sign_in: Open
+) -> None:
+    first, second = (sign_in(person) for person in room.members[:2])
+    here, there = (RoomPage(page, server.address(room)) for page in (first, second))
+    here.ask("Repeat this")
+    here.ended()
+    here.answer.focus()
+    first.keyboard.press("t")
+    panel = first.locator("#thread")
+    reply(panel, "first reply")
+    answers = panel.locator(".message[data-author=persona][data-state=completed]")
+    expect(answers).to_have_count(2)
+    before = first.url
+
+    answer = first.locator("[data-conversation] .message[data-author=persona]").last
+    answer.hover()
+    answer.get_by_role("button", name="Answer again").click()
+
+    expect(answer.locator("[data-version-words]")).to_have_text("Answer 2 of 2")
+    expect(first).not_to_have_url(before)
+    expect(bodies(panel).filter(has_text="first reply")).to_have_count(2)
+    reply(panel, "second reply")
+    expect(answers).to_have_count(3)
+    for page in (first, second):
+        expect(page.locator("[data-thread-hint]").last).to_contain_text("4 replies")
+    there.page.goto(before)  # the address of the earlier version
+    expect(there.page).to_have_url(re.compile(f"^{first.url}"))
+    expect(bodies(there.page.locator("#thread"))).to_have_count(5)
+
+
 def test_thread_and_the_list_of_threads_work_without_scripts(
     server: Server, room: PopulatedRoom, sign_in: Open
 ) -> None:
