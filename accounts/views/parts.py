@@ -3,6 +3,11 @@
 from django.http import HttpRequest
 
 
+def is_part(request: HttpRequest) -> bool:
+    """Return True if a script asks for the main column of a page."""
+    return request.headers.get("X-Maru-Part") == "main"
+
+
 def frame(request: HttpRequest) -> dict[str, str]:
     """Return the template that `shell.html` extends, as a context processor."""
-    return {"frame": "part.html" if request.headers.get("X-Maru-Part") == "main" else "base.html"}
+    return {"frame": "part.html" if is_part(request) else "base.html"}

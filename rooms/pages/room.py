@@ -1,6 +1,6 @@
 """The template context of a room's page: timeline, panel, and the initial data of its scripts."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -18,13 +18,15 @@ from rooms.pages.layout import RULES_FOR_SCRIPTS
 from rooms.pages.panel import panel_context, role_words
 from rooms.pages.starters import starters, welcome_words
 from rooms.pages.thread import thread_context
-from rooms.pages.timeline import ended_runs, template_item, timeline_items
+from rooms.pages.timeline import TimelineItem, ended_runs, template_item, timeline_items
 from rooms.permissions import MANAGE, POST, permissions_in
 from rooms.protocol.failures import failure_sentences
 from rooms.protocol.payloads import MessageBody, RoomState, RunBody
 from rooms.runs.leases import MAX_ATTEMPTS
 from rooms.runs.responders import usable_in
 
+NEWEST: Final = 24
+"""The messages that a page which a script opens shows at once; scripts render the others."""
 QUICK_REACTIONS: Final = ("👍", "❤", "😄", "🎉", "👀", "✅", "🙏", "😢")
 
 
@@ -36,6 +38,7 @@ def room_context(
     around: Message | None = None,
     thread: Message | None = None,
     is_mentioned: bool = False,
+    by_script: bool = False,
 ) -> dict[str, Any]:
     """Return the context of the page.
 
@@ -43,7 +46,8 @@ def room_context(
     a message.
 
     With the root `thread`, the page shows its thread beside the newest messages, and `before` is
-    for the replies. `is_mentioned` is True if threads have unread mentions of the user.
+    for the replies. `is_mentioned` is True if threads have unread mentions of the user. If
+    `by_script`, the page has HTML for the newest messages only: scripts render the others.
 
     `room` must have been read before this call: the socket catches up from its `last_seq`, so that
     an event during the other queries is not lost.
@@ -60,16 +64,18 @@ def room_context(
     read_seq = membership.read_seq if membership else None
     is_part = before is not None or around is not None
     later = _later(room, state.messages) if is_part else None
+    items = timeline_items(
+        user,
+        _without_queue(state) if later else state,
+        ended,
+        None if is_part else read_seq,
+        versions=_versions(room, around),
+        unread=unread,
+    )
+    shown = _newest(items) if by_script and not is_part else items
     return {
         "room": room,
-        "items": timeline_items(
-            user,
-            _without_queue(state) if later else state,
-            ended,
-            None if is_part else read_seq,
-            versions=_versions(room, around),
-            unread=unread,
-        ),
+        "items": shown,
         "thread": beside,
         # Scripts know the last version of an answer only.
         "is_live": before is None and (around is None or around.replaced_by is None),
@@ -87,7 +93,7 @@ def room_context(
         "placeholder_id": UUID(int=0),  # scripts replace it in the addresses of cards
         "answering": answering_line(state, unusable),
         "has_persona": has_answering_persona(state),
-        "data": _data(user, room.last_seq, state, ended)
+        "data": _data(user, room.last_seq, state, ended, {item.id for item in shown})
         | {
             "read_seq": read_seq,
             "linked": around and str(around.pk),
@@ -135,9 +141,20 @@ def _later(room: Room, messages: Sequence[MessageBody]) -> UUID | None:
     return None
 
 
-def _data(user: User, seq: int, state: RoomState, ended: Sequence[RunBody]) -> dict[str, Any]:
-    """Return the data of `#room-data`, without the HTML of messages, which the page contains."""
-    messages = [msgspec.structs.replace(message, html="") for message in state.messages]
+def _newest(items: list[TimelineItem]) -> list[TimelineItem]:
+    """Return the newest items, and those from the last read one on."""
+    unread = next((at for at, item in enumerate(items) if item.starts_unread), len(items))
+    return items[max(0, min(len(items) - NEWEST, unread - 1)) :]
+
+
+def _data(
+    user: User, seq: int, state: RoomState, ended: Sequence[RunBody], shown: Set[UUID | str]
+) -> dict[str, Any]:
+    """Return the data of `#room-data`, without the HTML of the messages `shown` in the page."""
+    messages = [
+        msgspec.structs.replace(message, html="") if message.id in shown else message
+        for message in state.messages
+    ]
     without_html = msgspec.structs.replace(state, messages=messages)
     return {
         "me": str(user.pk),

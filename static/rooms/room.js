@@ -82,7 +82,7 @@ export class OpenRoom {
     const { signal } = this.#closed;
     const { handle, attempts } = data;
     this.threads = this.#makeThreads(data);
-    keepNewest(this.timeline);
+    keepNewest(this.timeline, linkedMessage() ?? data.linked);
     this.view = new TimelineView(this.timeline, state, {
       handle,
       attempts,
@@ -228,7 +228,7 @@ export class OpenRoom {
 
   #begin() {
     this.#begun = true;
-    const id = /^#message-([0-9a-f-]{36})$/u.exec(location.hash)?.[1] ?? this.linked;
+    const id = linkedMessage() ?? this.linked;
     const target = id && this.timeline.querySelector(`#message-${id}`);
     this.scroll.begin(target || this.timeline.querySelector("[data-unread]"));
     if (id && !target) void this.showMessage(id);
@@ -481,6 +481,11 @@ export class OpenRoom {
     if (this.scroll.atEnd) setRoomCounts(this.id, { unread: 0, mentions: this.threads.mentions });
     return true;
   }
+}
+
+/** @returns {string | undefined} the message that the address of the page names */
+function linkedMessage() {
+  return /^#message-([0-9a-f-]{36})$/u.exec(location.hash)?.[1];
 }
 
 /**

@@ -18,6 +18,7 @@ from accounts.errors import Invalid, MaruError, NotFound
 from accounts.models import User
 from accounts.permissions import require_user
 from accounts.views.error_pages import show_error
+from accounts.views.parts import is_part
 from rooms import queries, replies, services
 from rooms.models import Message, Room
 from rooms.pages.forms import MessageForm
@@ -200,6 +201,7 @@ def room_page(
                 around=_linked(here, around, on),
                 thread=thread,
                 is_mentioned=row is not None and row.is_mentioned_in_threads,
+                by_script=is_part(request),
             ),
             "aside_state": aside,
             **extra,

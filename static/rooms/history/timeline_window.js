@@ -28,12 +28,13 @@ const LINES = ".timeline-day, .timeline-unread";
  * Removes all but the last messages that the server has rendered, before they are laid out. The first unread
  * message, a linked message and all behind them stay.
  * @param {HTMLElement} timeline
+ * @param {string | undefined} linked the id of a message
  */
-export function keepNewest(timeline) {
+export function keepNewest(timeline, linked) {
   const all = [...timeline.querySelectorAll(".message")];
-  const linked = all.findIndex(({ id }) => location.hash === `#${id}`);
+  const target = all.findIndex(({ id }) => id === `message-${linked}`);
   const unread = all.findIndex((article) => article.previousElementSibling?.matches("[data-unread]"));
-  const needed = [linked, unread, all.length - NEWEST].filter((at) => at >= 0);
+  const needed = [target, unread, all.length - NEWEST].filter((at) => at >= 0);
   const first = all[Math.min(...needed) - 1];
   for (let node = first?.previousElementSibling; node; node = first.previousElementSibling) {
     if (node.matches(`.message, ${LINES}`)) node.remove();

@@ -1,7 +1,7 @@
 // @ts-check
 // Reads what the page has for its room.
 
-/** @param {HTMLElement} main @returns {any} the data of the room; messages have the HTML that is in the timeline */
+/** @param {HTMLElement} main @returns {any} the data of the room, with the HTML of all messages */
 export function readPageData(main) {
   const data = JSON.parse(main.querySelector("#room-data")?.textContent ?? "{}");
   readHtml(data.state.messages, main, "");
@@ -9,12 +9,13 @@ export function readPageData(main) {
 }
 
 /**
- * Adds to messages the HTML that the server has rendered.
+ * Adds to messages the HTML that the server has rendered in the page; the others have it already.
  * @param {import("../protocol.js").Message[]} messages @param {ParentNode} place @param {string} prefix of the ids
  */
 export function readHtml(messages, place, prefix) {
   for (const message of messages) {
-    message.html = place.querySelector(`#${prefix}message-${message.id} [data-body]`)?.innerHTML ?? "";
+    const body = place.querySelector(`#${prefix}message-${message.id} [data-body]`);
+    if (body) message.html = body.innerHTML;
   }
 }
 

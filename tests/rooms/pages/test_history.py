@@ -1,5 +1,6 @@
 """The history of a room as data, and the page without a sidebar, for the scripts."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -114,6 +115,24 @@ def test_search_for_a_time_reads_few_rows(
 
     assert seq <= messages[77].seq
     assert seq > messages[76].seq
+
+
+def test_part_of_a_page_has_the_newest_messages_and_data_of_all(
+    cast: Cast, messages: list[Message]
+) -> None:
+    cast.room.members.filter(user=cast.reader).update(read_seq=messages[-1].seq)
+    part = {"X-Maru-Part": "main"}
+    address = f"/rooms/{cast.room.pk}/"
+
+    page = browser(cast.reader).get(address).content.decode()
+    newest = browser(cast.reader).get(address, headers=part).content.decode()
+
+    assert page.count('<article class="message"') - newest.count('<article class="message"') == 26
+    data = json.loads(newest.partition('id="room-data" type="application/json">')[2].split("<")[0])
+    html = [message["html"] for message in data["state"]["messages"]]
+    assert len(html) == 50
+    assert all(html[:26])
+    assert not any(html[26:])
 
 
 def test_part_of_a_page_has_no_sidebar(cast: Cast) -> None:
