@@ -40,7 +40,7 @@ def client(cast: Cast) -> Client:
     return Client(headers={"authorization": f"Bearer {secret}"})
 
 
-@pytest.mark.parametrize(("is_reply", "most"), [(False, 12), (True, 14)])
+@pytest.mark.parametrize(("is_reply", "most"), [(False, 12), (True, 13)])
 def test_post_by_socket_takes_at_most_twelve_queries(
     cast: Cast, most: int, *, is_reply: bool
 ) -> None:
@@ -61,7 +61,7 @@ def test_post_by_socket_takes_at_most_twelve_queries(
     assert cost(lambda: execute(command, cast.member, "en")) <= most
 
 
-@pytest.mark.parametrize(("is_reply", "most"), [(False, 13), (True, 15)])
+@pytest.mark.parametrize(("is_reply", "most"), [(False, 13), (True, 14)])
 def test_post_by_rest_takes_at_most_thirteen_queries(
     cast: Cast, client: Client, most: int, *, is_reply: bool
 ) -> None:
