@@ -62,6 +62,10 @@ def test_scrolling_to_the_first_message_and_back_keeps_few_elements(page: Page) 
     assert page.evaluate(UP, ["Message 1", 4_000]) == "Message 1"
 
     assert page.evaluate("window.most") <= MOST_ELEMENTS
+    assert page.locator(".message-tools").count() == 1  # those of the tab stop
+    RoomPage(page).messages.nth(2).hover()
+    expect(page.locator(".message:hover > .message-tools")).to_be_visible()
+    assert page.locator(".message-tools").count() == 2
     assert set(documents) == {"fetch"}
     expect(page.locator("[data-newer]")).to_be_visible()
     page.locator("[data-newer]").click()

@@ -21,9 +21,7 @@ WATCH: Final = """
   }).observe({ type: "longtask" });
   new PerformanceObserver((list) => {
     for (const { sources, value } of list.getEntries()) {
-      if (sources.some(({ node }) => node?.parentElement?.closest("[data-timeline]"))) {
-        window.shift += value;
-      }
+      if (sources.some(({ node }) => window.read?.contains(node))) window.shift += value;
     }
   }).observe({ type: "layout-shift" });
 })();
@@ -80,11 +78,7 @@ def measure_streams(page: Page, server: Server, *, quick: bool) -> list[Figure]:
         Figure("four answers, CPU of the renderer", share, "%", 25),
         Figure("four answers, layout shift of what is read", shift, "shift", 0),
         Figure("four answers, what is read has moved", moved, "pixels", 0),
-        Figure(
-            "four answers, heap that stays while the room stays joined",
-            (heap() - before) / 1024,
-            "KB",
-        ),
+        Figure("four answers, heap that a left room keeps", (heap() - before) / 1024, "KB"),
     ]
 
 
