@@ -44,6 +44,33 @@ def test_untranslated_message_is_found() -> None:
     assert untranslated(catalogue) == ["empty", "unsure", "one"]
 
 
+def conflicts(catalogues: list[polib.POFile]) -> set[str]:
+    """Return the messages that catalogues translate differently: Django uses only one of them."""
+    found: dict[tuple[str | None, str], set[str]] = {}
+    for entry in (entry for catalogue in catalogues for entry in catalogue):
+        words = entry.msgstr or str(entry.msgstr_plural)
+        found.setdefault((entry.msgctxt, entry.msgid), set()).add(words)
+    return {msgid for (_context, msgid), words in found.items() if len(words) > 1}
+
+
+@pytest.mark.parametrize("domain", ["django", "djangojs"])
+def test_catalogues_translate_a_message_alike(domain: str) -> None:
+    paths = [path for path in CATALOGUES if path.parts[-3] == "ko" and path.stem == domain]
+
+    assert conflicts([polib.pofile(str(ROOT / path)) for path in paths]) == set()
+
+
+def test_message_with_two_translations_is_found() -> None:
+    """Control: the same message with another context is another message."""
+    first, second = polib.POFile(), polib.POFile()
+    first.append(polib.POEntry(msgid="Remove", msgstr="제거"))
+    second.append(polib.POEntry(msgid="Remove", msgstr="내보내기"))
+    second.append(polib.POEntry(msgid="Go", msgctxt="a move", msgstr="이동"))
+    first.append(polib.POEntry(msgid="Go", msgstr="가기"))
+
+    assert conflicts([first, second]) == {"Remove"}
+
+
 @pytest.mark.parametrize("path", CATALOGUES, ids=str)
 def test_translations_keep_their_placeholders(path: Path) -> None:
     for entry in polib.pofile(str(ROOT / path)):
