@@ -382,8 +382,8 @@ export class OpenRoom {
   #onMessage({ message }) {
     if (message.author.kind !== "user") return;
     if (message.author.id === this.state.me) this.outbox.arrived(message.text, Boolean(message.thread));
-    if (!isInRoom(message)) return;
     this.statusLine.stopped(message.author.id);
+    if (!isInRoom(message)) return;
     setRoomLine(this.id, `${message.author.name}: ${message.text.slice(0, 120)}`);
     if (message.author.id !== this.state.me && this.#shown && document.hidden && this.scroll.atEnd) this.view.markUnread(message.id);
   }

@@ -118,7 +118,7 @@ def test_finder_adds_people_by_keyboard(server: Server, sign_in: Open) -> None:
     expect(people.get_by_role("status")).to_have_text("Nothing matches.")
     page.get_by_label("Name", exact=True).fill("found")
     page.get_by_role("button", name="Create the room").click()
-    expect(page.get_by_role("heading", name="found")).to_be_visible()
+    expect(page.get_by_role("heading", name="found", exact=True)).to_be_visible()
 
 
 def test_stranger_sees_the_not_found_page(

@@ -54,6 +54,8 @@ def test_two_people_and_a_persona_talk_in_one_thread(
     hint = second.locator("[data-thread-hint]").last
     hint.click()
     theirs = second.locator("#thread")
+    theirs.locator("textarea[name=text]").fill("second")
+    expect(mine.locator("[data-line]")).to_contain_text("is typing")
     reply(theirs, "second reply")
     reply(mine, "@echo in the thread, please")
 
