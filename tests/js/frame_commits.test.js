@@ -46,7 +46,7 @@ test("a frame shows the last text of each answer in one change", (context) => {
 
   commits.set(one, "abc");
   assert.equal(made.frames.length, 1, "the next frame keeps a distance");
-  made.pass(40);
+  made.pass(50);
   commits.drop(one);
   made.frames[1]();
   assert.equal(made.changes, 1);
@@ -79,9 +79,9 @@ test("a text of which a part is shown is shown again in the next frame", (contex
 
   commits.set(one, "a long text");
   made.frames[0]();
-  made.pass(40);
+  made.pass(50);
   made.frames[1]();
-  made.pass(40);
+  made.pass(50);
 
   assert.deepEqual(made.shown, [["one", "a long text"], ["one", "a long text"]]);
   assert.equal(made.frames.length, 2);

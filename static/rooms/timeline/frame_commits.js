@@ -3,7 +3,7 @@
 // bounded: the frames keep a distance, and one that takes long leaves the other answers to the next.
 
 /** So many changes a second look like continuous text. */
-const MIN_PAUSE_MS = 40;
+const MIN_PAUSE_MS = 50;
 /** The pause is so many times as long as the change before it has taken. */
 const PAUSE_PER_COST = 4;
 /** After this time the other answers wait for the next frame. */
