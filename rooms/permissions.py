@@ -70,6 +70,14 @@ def access_room(user: User, room_id: UUID, permission: str, *, even_archived: bo
     return _judge(rows, user, permission, even_archived=even_archived)
 
 
+def view_room(user: User, room_id: UUID) -> tuple[Room, list[str]]:
+    """Return what `access_room` for VIEW and `permissions_in` return; one query."""
+    rows = _IN_ROOM(user=user.pk, room=room_id)
+    room = _judge(rows, user, VIEW)
+    granted = {row.permission.codename for row in rows}
+    return room, _usable(granted, is_archived=room.archived_at is not None)
+
+
 def view_many(asked: Sequence[tuple[User, UUID]]) -> list[RoomView | MaruError]:
     """Check VIEW for many users and rooms; one query in all.
 

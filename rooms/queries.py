@@ -329,6 +329,7 @@ def opinions_on(persona: Persona) -> QuerySet[Vote]:
 
 def bodies(messages: Sequence[Message]) -> list[MessageBody]:
     """Return the wire form of messages; one query for all their runs."""
-    answered = Run.objects.filter(answer__in=[message.pk for message in messages])
+    answers = [m.pk for m in messages if m.author_kind == AuthorKind.PERSONA]
+    answered = Run.objects.filter(answer__in=answers)
     runs = {run.answer_id: run for run in answered.only("answer_id", "why")}
     return [message_body(message, runs.get(message.pk)) for message in messages]

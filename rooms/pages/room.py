@@ -1,6 +1,6 @@
 """The template context of a room's page: timeline, panel, and the initial data of its scripts."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -39,6 +39,7 @@ def room_context(
     thread: Message | None = None,
     is_mentioned: bool = False,
     by_script: bool = False,
+    permissions: list[str] | None = None,
 ) -> dict[str, Any]:
     """Return the context of the page.
 
@@ -48,12 +49,14 @@ def room_context(
     With the root `thread`, the page shows its thread beside the newest messages, and `before` is
     for the replies. `is_mentioned` is True if threads have unread mentions of the user. If
     `by_script`, the page has HTML for the newest messages only: scripts render the others.
+    `permissions` are those of the user in the room, if the caller has read them.
 
     `room` must have been read before this call: the socket catches up from its `last_seq`, so that
     an event during the other queries is not lost.
     """
     in_thread, before = (None, before) if thread is None else (before, None)
-    state = queries.room_state(room, permissions_in(user, room), before, around=around)
+    permissions = permissions_in(user, room) if permissions is None else permissions
+    state = queries.room_state(room, permissions, before, around=around)
     ended = ended_runs(state.messages)
     usable = usable_in(room, user) if state.personas else set()
     unusable = [persona.id for persona in state.personas if persona.id not in usable]
@@ -147,21 +150,54 @@ def _newest(items: list[TimelineItem]) -> list[TimelineItem]:
     return items[max(0, min(len(items) - NEWEST, unread - 1)) :]
 
 
+_USUAL: Final = {
+    "html": "",
+    "reply_to": None,
+    "thread": None,
+    "also_in_room": False,
+    "replies": None,
+    "run": None,
+    "status": "complete",
+    "reactions": {},
+    "edited_at": None,
+    "deleted": False,
+    "pinned": None,
+    "replaces": None,
+    "replaced_by": None,
+    "answer_version": 1,
+    "version": None,
+    "votes": None,
+}
+"""The usual values of a message; the data of the page has them once."""
+
+
+def _short(message: MessageBody, usual: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a message without its usual values."""
+    fields: dict[str, Any] = msgspec.to_builtins(message)
+    return {name: value for name, value in fields.items() if usual.get(name, ...) != value}
+
+
 def _data(
     user: User, seq: int, state: RoomState, ended: Sequence[RunBody], shown: Set[UUID | str]
 ) -> dict[str, Any]:
-    """Return the data of `#room-data`, without the HTML of the messages `shown` in the page."""
+    """Return the data of `#room-data`, without the HTML of the messages `shown` in the page.
+
+    Its reader adds `usual` to each message.
+    """
+    usual = _USUAL | {"room": str(state.room.id)}
     messages = [
         msgspec.structs.replace(message, html="") if message.id in shown else message
         for message in state.messages
     ]
-    without_html = msgspec.structs.replace(state, messages=messages)
+    without_messages = msgspec.structs.replace(state, messages=[])
     return {
+        "usual": usual,
         "me": str(user.pk),
         "handle": user.handle,
         "seq": seq,
         "now": format_timestamp(timezone.now()),
-        "state": msgspec.to_builtins(without_html, str_keys=True),
+        "state": msgspec.to_builtins(without_messages, str_keys=True)
+        | {"messages": [_short(message, usual) for message in messages]},
         "ended": msgspec.to_builtins(ended),
         "attempts": MAX_ATTEMPTS,
         "layout": RULES_FOR_SCRIPTS,

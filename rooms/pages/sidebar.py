@@ -26,7 +26,7 @@ from rooms.queries import Companion, companions, direct_name
 from rooms.services import joinable_rooms
 
 LAST_LINE: Final = 120
-SIDEBAR_ITEMS: Final = 40
+SIDEBAR_ITEMS: Final = 32
 """The rows of a section of the sidebar that the server renders."""
 SIDEBAR_ROOMS: Final = 500
 """The rooms of the sidebar; scripts render those without a row of the server as they are needed."""

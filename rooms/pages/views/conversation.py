@@ -27,7 +27,7 @@ from rooms.pages.sidebar import shell_context
 from rooms.pages.starters import starters
 from rooms.pages.views.history import seq_at
 from rooms.pages.views.last_team import remember_team
-from rooms.permissions import VIEW, access_room
+from rooms.permissions import VIEW, access_room, view_room
 
 _SEQ: Final = re.compile(r"[0-9]{1,18}")
 
@@ -41,11 +41,11 @@ def room(request: HttpRequest, room_id: UUID) -> HttpResponse:
     `?starter=N` writes a question of the welcome into the composer, without scripts.
     """
     user = require_user(request)
-    here = access_room(user, room_id, VIEW)
+    here, permissions = view_room(user, room_id)
     remember_team(request, here.team_id)
     chosen = request.GET.get("starter", "")
     question = dict(zip("123", starters(), strict=True)).get(chosen, "")
-    return room_page(request, user, here, unsent=question)
+    return room_page(request, user, here, permissions=permissions, unsent=question)
 
 
 @require_safe
@@ -181,10 +181,14 @@ def room_page(
     here: Room,
     thread: Message | None = None,
     *,
+    permissions: list[str] | None = None,
     status: int = 200,
     **extra: Any,
 ) -> HttpResponse:
-    """Return the page of a room, with the thread of a root beside its timeline."""
+    """Return the page of a room, with the thread of a root beside its timeline.
+
+    `permissions` are those of the user in the room, if the caller has just read them.
+    """
     around = request.GET.get("around", "")
     on = _day(request.GET.get("on", ""))
     queries.name_direct_rooms(user, [here])
@@ -202,6 +206,7 @@ def room_page(
                 thread=thread,
                 is_mentioned=row is not None and row.is_mentioned_in_threads,
                 by_script=is_part(request),
+                permissions=permissions,
             ),
             "aside_state": aside,
             **extra,

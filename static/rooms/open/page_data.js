@@ -4,6 +4,7 @@
 /** @param {HTMLElement} main @returns {any} the data of the room, with the HTML of all messages */
 export function readPageData(main) {
   const data = JSON.parse(main.querySelector("#room-data")?.textContent ?? "{}");
+  data.state.messages = data.state.messages.map((/** @type {object} */ message) => ({ ...data.usual, ...message }));
   readHtml(data.state.messages, main, "");
   return data;
 }

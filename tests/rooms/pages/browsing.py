@@ -53,7 +53,9 @@ def words(html: str) -> str:
 def data_of(html: str) -> dict[str, Any]:
     found = re.search(r'<script id="room-data"[^>]*>(.*?)</script>', html, flags=re.DOTALL)
     assert found is not None
-    return dict(json.loads(found[1]))
+    data: dict[str, Any] = json.loads(found[1])
+    data["state"]["messages"] = [data["usual"] | each for each in data["state"]["messages"]]
+    return data
 
 
 def post(user: User, form: str, /, *args: object, **fields: object) -> Answer:
