@@ -16,6 +16,7 @@ from rooms.own_threads import unread_mentions, unread_replies
 from rooms.pages.answering import answering_line, answering_persona, has_answering_persona
 from rooms.pages.layout import RULES_FOR_SCRIPTS
 from rooms.pages.panel import panel_context, role_words
+from rooms.pages.sidebar import RoomRow
 from rooms.pages.starters import starters, welcome_words
 from rooms.pages.thread import thread_context
 from rooms.pages.timeline import TimelineItem, ended_runs, template_item, timeline_items
@@ -37,7 +38,7 @@ def room_context(
     before: int | None = None,
     around: Message | None = None,
     thread: Message | None = None,
-    is_mentioned: bool = False,
+    row: RoomRow | None = None,
     by_script: bool = False,
     permissions: list[str] | None = None,
 ) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def room_context(
     a message.
 
     With the root `thread`, the page shows its thread beside the newest messages, and `before` is
-    for the replies. `is_mentioned` is True if threads have unread mentions of the user. If
+    for the replies. `row` is that of the room in the sidebar, which has no archived rooms. If
     `by_script`, the page has HTML for the newest messages only: scripts render the others.
     `permissions` are those of the user in the room, if the caller has read them.
 
@@ -63,7 +64,9 @@ def room_context(
     roots = [message.id for message in state.messages if message.replies]
     unread = unread_replies(user, roots)
     beside = thread and thread_context(user, room, state, thread, in_thread, unusable=unusable)
-    membership = room.members.filter(user=user).first()
+    membership = row or room.members.filter(user=user).first()
+    has_mentions = row is not None and row.is_mentioned_in_threads
+    mentions = unread_mentions(user, room) if has_mentions else {}
     read_seq = membership.read_seq if membership else None
     is_part = before is not None or around is not None
     later = _later(room, state.messages) if is_part else None
@@ -103,10 +106,7 @@ def room_context(
             "later": later is not None,
             "unusable": unusable,
             "unread": {str(root): count for root, count in unread.items()},
-            "mentions": {
-                str(root): count
-                for root, count in (unread_mentions(user, room) if is_mentioned else {}).items()
-            },
+            "mentions": {str(root): count for root, count in mentions.items()},
             "thread": beside and beside["data"],
         },
     }
@@ -150,7 +150,7 @@ def _newest(items: list[TimelineItem]) -> list[TimelineItem]:
     return items[max(0, min(len(items) - NEWEST, unread - 1)) :]
 
 
-_USUAL: Final = {
+_USUAL: Final[dict[str, Any]] = {
     "html": "",
     "reply_to": None,
     "thread": None,

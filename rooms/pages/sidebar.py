@@ -26,7 +26,7 @@ from rooms.queries import Companion, companions, direct_name
 from rooms.services import joinable_rooms
 
 LAST_LINE: Final = 120
-SIDEBAR_ITEMS: Final = 32
+SIDEBAR_ITEMS: Final = 40
 """The rows of a section of the sidebar that the server renders."""
 SIDEBAR_ROOMS: Final = 500
 """The rooms of the sidebar; scripts render those without a row of the server as they are needed."""
@@ -53,6 +53,8 @@ class RoomRow:
     unread: int = 0
     mentions: int = 0
     is_mentioned_in_threads: bool = False
+    read_seq: int = 0
+    welcome: bool = False
     last_line: str = ""
     companions: Sequence[Companion] = ()
 
@@ -239,14 +241,16 @@ def _rows_of(user: User, rooms: QuerySet[Room]) -> QuerySet[RoomMember, tuple[An
     """Return the memberships of the user in these rooms, with the values for `_row`."""
     inside = RoomMember.objects.active().filter(user=user, room__in=rooms.values("pk"))
     room = ("room_id", "room__name", "room__topic", "room__privacy", "room__direct")
-    counts = (MESSAGES, MENTIONS, MENTIONS_IN_THREADS)
-    return inside.values_list(*room, "favourite", "muted", *counts)
+    own = ("favourite", "muted", MESSAGES, MENTIONS, MENTIONS_IN_THREADS, "read_seq", "welcome")
+    return inside.values_list(*room, *own)
 
 
 def _row(values: tuple[Any, ...]) -> RoomRow:
-    room_id, name, topic, privacy, direct, favourite, muted, messages, mentions, inside = values
+    room_id, name, topic, privacy, direct, favourite, muted, *rest = values
+    messages, mentions, inside, read_seq, welcome = rest
     counts = at_most(messages), at_most(mentions + inside), inside > 0
-    return RoomRow(room_id, name, topic, privacy, direct, favourite, muted, *counts)
+    own = favourite, muted, *counts, read_seq, welcome
+    return RoomRow(room_id, name, topic, privacy, direct, *own)
 
 
 def _with_companions(row: RoomRow, others: Sequence[Companion]) -> RoomRow:

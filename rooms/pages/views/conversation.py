@@ -90,7 +90,7 @@ def post(request: HttpRequest, room_id: UUID) -> HttpResponse:
         root = _root(here, form.cleaned_data.get("reply_to"))
         names = ("unsent_reply", "refusal_of_reply") if root else ("unsent", "refusal")
         values = (request.POST.get("text", ""), error.detail)
-        refused = dict(zip(names, values, strict=True))
+        refused: dict[str, Any] = dict(zip(names, values, strict=True))
         response = room_page(request, user, here, root, status=error.status, **refused)
         if error.retry_after is not None:
             response["Retry-After"] = str(error.retry_after)
@@ -194,7 +194,6 @@ def room_page(
     queries.name_direct_rooms(user, [here])
     aside = "thread" if thread else "open" if "panel" in request.GET else "auto"
     shell = shell_context(user, here.team, here)
-    row = shell["rows"].get(here.pk)
     with timezone.override(_zone(request)):
         page = {
             **shell,
@@ -204,7 +203,7 @@ def room_page(
                 before=before_in(request),
                 around=_linked(here, around, on),
                 thread=thread,
-                is_mentioned=row is not None and row.is_mentioned_in_threads,
+                row=shell["rows"].get(here.pk),
                 by_script=is_part(request),
                 permissions=permissions,
             ),
