@@ -1,6 +1,5 @@
 """The history of a room as data, and the page without a sidebar, for the scripts."""
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -12,7 +11,7 @@ from rooms.models import Message
 from rooms.pages.views.history import seq_at
 from rooms.services import follow_thread, post_message
 from tests.rooms.conftest import Cast
-from tests.rooms.pages.browsing import browser
+from tests.rooms.pages.browsing import browser, data_of
 
 pytestmark = pytest.mark.django_db
 
@@ -128,8 +127,7 @@ def test_part_of_a_page_has_the_newest_messages_and_data_of_all(
     newest = browser(cast.reader).get(address, headers=part).content.decode()
 
     assert page.count('<article class="message"') - newest.count('<article class="message"') == 26
-    data = json.loads(newest.partition('id="room-data" type="application/json">')[2].split("<")[0])
-    html = [message["html"] for message in data["state"]["messages"]]
+    html = [message["html"] for message in data_of(newest)["state"]["messages"]]
     assert len(html) == 50
     assert all(html[:26])
     assert not any(html[26:])
