@@ -144,7 +144,7 @@ def _counts(text: str, rooms: Sequence[UUID], users: Sequence[UUID]) -> list[Unr
     with connection.cursor() as cursor:
         sql, parameters = _compiled(text, connection.vendor)
         cursor.execute(sql, [*parameters, *lists])
-        for room, user, team_id, seq, messages, mentions, unread_threads in cursor:
+        for room, user, team_id, seq, messages, mentions, unread_threads in cursor.fetchall():
             team = teams.get(team_id) or teams.setdefault(team_id, UUID(team_id))
             found.append(
                 Unread(
