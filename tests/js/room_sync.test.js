@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { RoomState } from "../../static/rooms/room_state.js";
 import { RoomSync } from "../../static/rooms/connection/room_sync.js";
-import { fullState, seededRandom, LAYOUT, ME, ModelRoom } from "./model_room.js";
+import { fullState, message, seededRandom, LAYOUT, ME, ModelRoom } from "./model_room.js";
 
 const ROUNDS = 400;
 const STEPS = 120;
@@ -260,4 +260,14 @@ test("frames of other rooms are ignored", () => {
   timeline.receive({ type: "room.changed", room: "elsewhere", seq: 1, changed: {} });
 
   assert.equal(state.seq, 0);
+});
+
+test("a reply of a thread that is not open is shown, so that it is counted", () => {
+  const shown = [];
+  const state = new RoomState(fullState(), 10, ME, LAYOUT);
+  const sync = new RoomSync(state, { request: async () => {}, show: (changes, { type }) => shown.push([changes, type]) });
+
+  sync.receive({ type: "message.created", room: "room", seq: 11, message: message("reply", { seq: 11, thread: "root" }) });
+
+  assert.deepEqual(shown, [[[], "message.created"]]);
 });

@@ -64,7 +64,8 @@ export class RoomSync {
   apply(frame) {
     try {
       const changes = this.state.apply(frame);
-      if (changes.length) this.show(changes, frame);
+      // A reply of a thread that is not open changes no state, but it is counted.
+      if (changes.length || frame.type === "message.created") this.show(changes, frame);
     } catch (error) {
       if (!(error instanceof Gap)) throw error;
       this.#closeGap(error, frame);

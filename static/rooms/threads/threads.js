@@ -32,7 +32,7 @@ export class Threads {
    * @param {Omit<Page, "onRead" | "onFollow" | "onMove">} page
    * @param {{unread: Record<string, number>, mentions: Record<string, number>}} counts by root: the unread replies of
    *   followed threads, and the unread mentions of the reader
-   * @param {() => void} onMentions called when the reader has read a thread with a mention
+   * @param {() => void} onMentions called when the number of unread mentions has changed
    */
   constructor(shell, screen, timeline, page, { unread, mentions }, onMentions) {
     this.shell = shell;
@@ -87,6 +87,7 @@ export class Threads {
 
   /** Counts new replies, also while the room is not shown. @param {Frame} frame */
   count(frame) {
+    const before = this.mentions;
     // A snapshot has the events since the connection was lost.
     for (const { type, message } of frame.events ?? [frame]) {
       if (type === "message.created" && message.replaces) this.unread.move(message.replaces, message.id);
@@ -94,6 +95,7 @@ export class Threads {
     }
     if (frame.type === "thread.moved") this.unread.move(frame.root, frame.to);
     if (frame.type === "history.loaded" && frame.unread) this.unread.load(frame.unread);
+    if (this.mentions !== before) this.onMentions();
   }
 
   /** The unread messages of open and closed threads that mention the reader. */
