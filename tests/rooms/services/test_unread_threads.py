@@ -119,4 +119,4 @@ def test_open_threads_of_a_snapshot_take_the_same_queries_however_many_they_are(
         assert len(found) == len(opened)  # the room shows the roots
         return len(captured)
 
-    assert cost(roots[:1]) == cost(roots) == 4
+    assert cost(roots[:1]) == cost(roots) == 3
