@@ -76,6 +76,16 @@ ROWS: Final = (
         "page",
         ["home, p50", "room, p50", "people, p50"],
     ),
+    Row(
+        "changing the room by click, until its newest messages are shown, p50 and p99",
+        "browser",
+        ["change of room by click, p50", "change of room by click, p99"],
+    ),
+    Row(
+        "four answers of Markdown at 100 chunks a second: CPU of the renderer, tasks over 50 ms",
+        "browser",
+        ["four answers, CPU of the renderer", "four answers, tasks over 50 ms"],
+    ),
 )
 
 
