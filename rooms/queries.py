@@ -259,7 +259,7 @@ def thread_messages(room_id: UUID, roots: Collection[UUID], before: int) -> list
     of queries does not depend on the number of threads.
     """
     of_room = Message.objects.current().filter(room=room_id)
-    found = _roots(room_id, roots, before)
+    found = {each.pk: each for each in _roots(room_id, roots, before)}.values()
     pages = (Q(thread_root=each, seq__gte=each.first) for each in found)
     of_threads = Message.objects.current().filter(reduce(or_, pages, Q(pk=None)))
     newest = of_threads.filter(Q(in_room=False) | Q(seq__lt=before)).order_by("-seq")

@@ -7,7 +7,7 @@ from msgspec import UNSET, Struct, UnsetType
 from accounts.api.bodies import Body
 from accounts.api.pagination import Cursor, Limit, Page, page_of
 from accounts.api.routing import Gate, Routes
-from accounts.errors import Conflict
+from accounts.errors import Conflict, NotFound
 from accounts.models import User
 from rooms import queries, services
 from rooms.models import Room, RoomMember
@@ -100,7 +100,10 @@ def put_read_position(user: User, room: Room, body: ReadPositionUpdate) -> Unrea
     summary="Get whether a room is muted or a favourite of the current user",
 )
 def get_place(user: User, room: Room) -> PlaceBody:
-    return _place_body(room.members.get(user=user))
+    member = room.members.filter(user=user).first()
+    if member is None:  # removed since the gate
+        raise NotFound
+    return _place_body(member)
 
 
 @routes.add(

@@ -3,6 +3,8 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+    atomic = False  # no transaction locks both tables
+
     dependencies = [
         ("rooms", "0020_opened_by"),
     ]

@@ -53,7 +53,16 @@ def _newest_first(message: Message) -> list[Row]:
     if root is None:
         return [*own, *_IN_ROOM(room=message.room_id, seq=place)][:MAX_TURNS]
     replies = [*own, *_IN_THREAD(root=root, seq=place)][:MAX_TURNS]
-    return replies if len(replies) == MAX_TURNS else [*replies, *_ROOT(root=root)]
+    return replies if len(replies) == MAX_TURNS else [*replies, *_root(root)]
+
+
+def _root(version: UUID | None) -> list[Row]:
+    """Return the row of a root; of a new version without a text yet, that of the version before."""
+    while version is not None:
+        if rows := _ROOT(root=version):
+            return rows
+        version = Message.objects.values_list("replaces", flat=True).filter(pk=version).first()
+    return []
 
 
 def _place(message: Message) -> int:

@@ -187,7 +187,9 @@ def _replace(version: UUID, new: Message, started: _Started) -> Message:
     insert(*started.answers)  # they may be replies in the thread
     started.answers.clear()
     started.roots.clear()
-    old = Message.objects.select_related("answered_by").get(pk=version)
+    # The root before its followers, as all that lock both: a reader may be marking the thread read.
+    versions = Message.objects.select_for_update(of=("self",), no_key=True)
+    old = versions.select_related("answered_by").get(pk=version)
     unread.remove_mentions(old)
     replies.move_thread(old, new)
     for run in started.runs:  # as `move_thread` does in the database

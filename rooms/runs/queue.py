@@ -143,7 +143,8 @@ def first_active(room: Room) -> tuple[list[Run], bool]:
     if len(runs) <= MAX_ACTIVE:
         return runs, True
     running = list(by_age.filter(state=RunState.RUNNING)[:MAX_ACTIVE])
-    queued = [run for run in runs if run.state == RunState.QUEUED]
+    claimed = {run.pk for run in running}  # some of them since the first query
+    queued = [r for r in runs if r.state == RunState.QUEUED and r.pk not in claimed]
     return [*running, *queued][:MAX_ACTIVE], False
 
 

@@ -81,7 +81,7 @@ class RoomAccountHooks(AccountHooks):
         publish_profile(user)
 
     def team_closing(self, team: Team, by: User) -> None:
-        queued = Run.objects.filter(team=team, state=RunState.QUEUED).order_by()
+        queued = Run.objects.filter(team=team, state=RunState.QUEUED).order_by("room")
         cancel_queues(queued.values_list("room", flat=True).distinct(), by=by)
 
     def team_deleted(self, team: Team, by: User) -> None:

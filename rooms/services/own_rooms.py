@@ -4,6 +4,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from accounts.errors import NotFound
 from accounts.models import User
 from rooms.models import RoomMember
 from rooms.permissions import VIEW, access_room
@@ -22,7 +23,10 @@ def place_room(
     chosen = {name: value for name, value in changes.items() if value is not None}
     members = RoomMember.objects.filter(room=room, user=user)
     members.update(**chosen)
-    return members.get()
+    member = members.first()
+    if member is None:  # removed since `access_room`
+        raise NotFound
+    return member
 
 
 @transaction.atomic

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Final, TypedDict, Unpack
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -195,8 +195,11 @@ def cancel_queues(rooms: Iterable[UUID], *, by: User) -> None:
     """Cancel the queued runs of rooms that will be deleted, in short transactions.
 
     The deletion locks the rooms while it ends their runs, and workers that start one of them wait.
-    The deletion itself ends only what is queued meanwhile.
+    The deletion itself ends only what is queued meanwhile. Does nothing in a transaction of the
+    caller (that of an Idempotency-Key), which would keep each lock: the deletion then ends all.
     """
+    if connection.in_atomic_block:
+        return
     for room_id in rooms:
         has_more = True
         while has_more:

@@ -23,6 +23,8 @@ from rooms.runs.ending import Cancelled, end_runs, fail_unauthorized_runs
 RETRYABLE: Final = (RunState.FAILED, RunState.CANCELLED, RunState.COMPLETED)
 MAX_VERSIONS: Final = 20
 """The maximum number of versions of an answer."""
+MAX_MOVED: Final = 1_000
+"""A new version moves the replies of the version before it while the room is locked."""
 
 
 @transaction.atomic
@@ -41,7 +43,7 @@ def retry_run(*, user: User, run_id: UUID) -> Run:
     The answer of the new run is a new version of a completed answer, or of an answer that was a
     version itself. Raises Conflict if the run is active, its message or its answer is deleted, the
     persona has an active run on the message already, the message or the answer has a later version,
-    or the answer has too many.
+    or the answer has too many versions or replies.
     """
     room, run = _lock_run(user, run_id, POST)
     persona = access_persona(user, run.persona_id, USE)
@@ -79,6 +81,8 @@ def _replaced_by_retry(room: Room, run: Run) -> UUID | None:
         raise Conflict(_("There is a later version of this answer. Reload the room."))
     if answer.runs.active().exists():  # their prompts end with this answer
         raise Conflict(_("A persona is replying to this answer. Wait for its end, then try again."))
+    if answer.reply_count > MAX_MOVED:
+        raise Conflict(_("This answer has too many replies. Ask again in its thread."))
     if answer.answer_version >= MAX_VERSIONS:
         raise Conflict(_("This answer has 20 versions. Send a new message instead."))
     return answer.pk

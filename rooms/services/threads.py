@@ -42,8 +42,11 @@ def mark_thread_read(*, user: User, message_id: UUID, seq: int) -> None:
     """
     message = access_message(user, message_id, VIEW)
     read = min(seq, Message.objects.values_list("room__last_seq", flat=True).get(pk=message.pk))
+    mine = ThreadFollower.objects.filter(user=user, read_seq__lt=read)
+    if not mine.filter(root=replies.root_of(message)).exists():
+        return  # replies do not wait for readers who change nothing
     root = _lock_root(message.thread_root_id or message.pk)
-    rows = ThreadFollower.objects.filter(root=root, user=user, read_seq__lt=read)
+    rows = mine.filter(root=root)
     if rows.update(read_seq=read, is_unread=(root.last_reply_seq or 0) > read):
         transaction.on_commit(lambda: publisher.publisher.publish_read(message.room_id, user.pk))
 

@@ -26,6 +26,16 @@ export function setRoomCounts(room, { unread, mentions }) {
   showSums();
 }
 
+/**
+ * Changes the number of mentions, and keeps that of the unread messages.
+ * @param {string} room @param {number} more negative for mentions that were read
+ */
+export function addRoomMentions(room, more) {
+  const row = rowOf("room", room);
+  const { unread = 0, mentions = 0 } = waitingRoom(room) ?? { unread: row?.dataset.new, mentions: row?.dataset.mentions };
+  setRoomCounts(room, { unread: Number(unread), mentions: Math.max(0, Number(mentions) + more) });
+}
+
 /** @param {HTMLElement | null} row @param {{unread: number, mentions: number}} counts */
 function showRow(row, { unread, mentions }) {
   const count = row?.querySelector("[data-count]");

@@ -29,7 +29,7 @@ import { startJumps } from "./history/jumps.js";
 import { TimelineView } from "./timeline/timeline_view.js";
 import { keepNewest, TimelineWindow } from "./history/timeline_window.js";
 import { startKeyboardNavigation } from "./timeline/keyboard_navigation.js";
-import { setRoomCounts, setRoomLine, setRoomWorking } from "../maru/sidebar.js";
+import { addRoomMentions, setRoomCounts, setRoomLine, setRoomWorking } from "../maru/sidebar.js";
 import { gettext } from "../maru/translations.js";
 
 /** @typedef {import("./protocol.js").Command} Command */
@@ -112,7 +112,7 @@ export class OpenRoom {
     });
     this.sync = new RoomSync(state, {
       request: (command) => shared.socket.request(command),
-      show: (changes, frame) => this.#show(changes, frame),
+      show: (changes, frame, since) => this.#show(changes, frame, since),
       refused: (error) => this.#onJoinRefused(error),
     });
     this.outbox = this.#makeOutbox();
@@ -144,7 +144,7 @@ export class OpenRoom {
       serveMenu: (/** @type {TimelineView} */ view) => this.tools.menu.serve(view),
     };
     const counts = { unread, mentions };
-    return new Threads(shared.shell, this.screen, this.timeline, page, counts, () => this.#showCounts());
+    return new Threads(shared.shell, this.screen, this.timeline, page, counts, (more) => addRoomMentions(this.id, more));
   }
 
   #makeOutbox() {
@@ -239,6 +239,8 @@ export class OpenRoom {
     this.scroll.box.scrollTop = this.#scrollTop ?? 0;
     const changes = [...this.#unrendered.values()];
     this.#unrendered.clear();
+    // Text that was due when the room was left was not shown.
+    for (const message of this.state.live.keys()) changes.push({ what: "text", message });
     if (changes.length) this.#render(changes, { type: "room.shown" });
     const [unread] = this.state.messagesAfter(this.readPosition.sent);
     if (!unread || this.#scrollTop !== null) return;
@@ -281,6 +283,10 @@ export class OpenRoom {
     this.threads.close({ push: false });
     this.view.removeUnreadLine();
     this.announcer.clear();
+    if (!this.state.loaded.hasLater) return;
+    // What arrives while the room is not shown is counted behind its newest messages.
+    this.#scrollTop = null;
+    void this.sync.join({ fullState: true });
   }
 
   /** The room will not be shown again. */
@@ -293,9 +299,9 @@ export class OpenRoom {
     this.sync.receive(frame);
   }
 
-  /** @param {Change[]} changes @param {Frame} frame */
-  #show(changes, frame) {
-    this.threads.count(frame);
+  /** @param {Change[]} changes @param {Frame} frame @param {number} [since] the seq before the frame */
+  #show(changes, frame, since = -1) {
+    this.threads.count(frame, since);
     if (this.#shown) {
       this.#render(changes, frame);
       if (frame.type !== "room.snapshot" && this.threads.shows(frame)) this.announcer.say(sentenceFor(frame, this.state));

@@ -22,7 +22,7 @@ export class RoomSync {
    * @param {RoomState} state
    * @param {{
    *   request: (command: Command) => Promise<unknown>,
-   *   show: (changes: Change[], frame: Frame) => void,
+   *   show: (changes: Change[], frame: Frame, since: number) => void,
    *   refused?: (error: unknown) => void,
    *   now?: () => number,
    * }} options
@@ -63,9 +63,12 @@ export class RoomSync {
   /** Applies a frame to the state and shows the changes; joins again at a gap. @param {Frame} frame */
   apply(frame) {
     try {
+      const since = this.state.seq;
       const changes = this.state.apply(frame);
-      // A reply of a thread that is not open changes no state, but it is counted.
-      if (changes.length || frame.type === "message.created") this.show(changes, frame);
+      // A reply of a thread that is not open changes no state, but it is counted: once, because a
+      // snapshot and the frames that waited for it have the same events.
+      const isNew = frame.type === "message.created" && (frame.seq ?? 0) > since;
+      if (changes.length || isNew) this.show(changes, frame, since);
     } catch (error) {
       if (!(error instanceof Gap)) throw error;
       this.#closeGap(error, frame);

@@ -32,7 +32,7 @@ export class Threads {
    * @param {Omit<Page, "onRead" | "onFollow" | "onMove">} page
    * @param {{unread: Record<string, number>, mentions: Record<string, number>}} counts by root: the unread replies of
    *   followed threads, and the unread mentions of the reader
-   * @param {() => void} onMentions called when the number of unread mentions has changed
+   * @param {(more: number) => void} onMentions called when the number of unread mentions has changed
    */
   constructor(shell, screen, timeline, page, { unread, mentions }, onMentions) {
     this.shell = shell;
@@ -85,17 +85,21 @@ export class Threads {
     article.querySelector("[data-reply]")?.setAttribute("href", href);
   }
 
-  /** Counts new replies, also while the room is not shown. @param {Frame} frame */
-  count(frame) {
+  /**
+   * Counts new replies, also while the room is not shown.
+   * @param {Frame} frame @param {number} since the seq of the state before the frame
+   */
+  count(frame, since) {
     const before = this.mentions;
-    // A snapshot has the events since the connection was lost.
-    for (const { type, message } of frame.events ?? [frame]) {
+    // A snapshot has the events since the connection was lost, and may repeat some.
+    const events = (frame.events ?? [frame]).filter((/** @type {Frame} */ { seq }) => (seq ?? Infinity) > since);
+    for (const { type, message } of events) {
       if (type === "message.created" && message.replaces) this.unread.move(message.replaces, message.id);
       else if (type === "message.created") this.unread.onMessage(message, this.#isRead(message));
     }
     if (frame.type === "thread.moved") this.unread.move(frame.root, frame.to);
     if (frame.type === "history.loaded" && frame.unread) this.unread.load(frame.unread);
-    if (this.mentions !== before) this.onMentions();
+    if (this.mentions !== before) this.onMentions(this.mentions - before);
   }
 
   /** The unread messages of open and closed threads that mention the reader. */
@@ -180,7 +184,7 @@ export class Threads {
   #onRead(root) {
     const before = this.mentions;
     this.#changeUnread(root, () => this.unread.read(root));
-    if (this.mentions !== before) this.onMentions();
+    if (this.mentions !== before) this.onMentions(this.mentions - before);
   }
 
   /** The address follows the open thread to the new version of its root. @param {string} from @param {string} to */

@@ -31,7 +31,7 @@ export class Scroll {
 
   /** Scrolls to the first unread message; null leaves the view at the end. @param {Element | null} place */
   begin(place) {
-    if (!place) return;
+    if (!place) return this.#onScroll();
     const from = place.getBoundingClientRect().top - this.box.getBoundingClientRect().top;
     this.box.scrollTop += from - this.box.clientHeight / 4;
     this.#onScroll();

@@ -161,6 +161,7 @@ def test_deleted_room_has_no_members_and_no_permissions(cast: Cast) -> None:
     assert not Room.objects.filter(pk=cast.room.pk).exists()
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("of_team", [False, True], ids=["room", "team"])
 def test_deletion_ends_a_long_queue_in_short_transactions(
     cast: Cast, monkeypatch: pytest.MonkeyPatch, *, of_team: bool

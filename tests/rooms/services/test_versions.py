@@ -240,7 +240,7 @@ def test_version_and_an_answer_in_its_thread_start_together(
     root, said = Message.objects.get(pk=version.message), Message.objects.get(pk=inside.message)
     assert (said.thread_root_id, root.thread_root_id) == (root.pk, None)
     assert (root.reply_count, root.last_reply_seq) == (2, said.seq)
-    assert "inside?" in [turn.text for turn in inside.turns]
+    assert [turn.text for turn in inside.turns] == ["first", "inside?"]
     assert Run.objects.get(pk=inside.run).thread == root.pk
 
 
