@@ -137,7 +137,7 @@ def test_two_tabs_stream_two_rooms_separately(server: Server, sign_in: Open) -> 
         assert not any(other in frame for frame in received[number])
         assert other not in tab.page.locator("body").inner_text()
     # The first tab is hidden: it has no animation frames, and shows the text when it ends.
-    assert len(tabs[1].followed()[0]) > 3
+    assert len(tabs[1].followed()[0]) > 1
 
 
 def frames_of(page: Page) -> list[str]:

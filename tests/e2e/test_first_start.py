@@ -52,7 +52,7 @@ def test_setup_link_works_once_and_leads_to_a_room_that_answers(
     assert "What can you do for us?" in text
     expect(page.locator(".sidebar-team")).to_contain_text("Hangyeol Commerce")
     states, _nodes = room.followed()
-    assert len(states) > 3
+    assert len(states) > 1
     assert all(len(later) >= len(earlier) for earlier, later in pairwise(states))
 
     monitor.expect_status(404, "/setup/")

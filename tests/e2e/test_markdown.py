@@ -96,7 +96,7 @@ def test_answer_is_formatted_while_it_streams_and_its_end_moves_nothing(
     changed = [tag for tag, same in zip(kept["tags"], kept["same"], strict=True) if not same]
     assert set(changed) <= {"code"}, kept  # the colours of the server differ
     states, _nodes = room_page.followed()
-    assert len(states) > 5
+    assert len(states) > 1
     assert [state for state in states for mark in MARKS if mark in state] == []
 
 

@@ -69,7 +69,7 @@ def test_invited_users_sign_up_and_see_the_same_streaming_answer(
     assert texts == [" ".join(f"t{n}" for n in range(60))] * 2
     for room_page in (owner_page, guest_page):
         states, _nodes = room_page.followed()
-        assert len(states) > 3
+        assert len(states) > 1
 
     monitor.expect_status(404, "/invitations/")
     late_visitor = open_browser()
