@@ -161,11 +161,9 @@ def test_deleted_room_has_no_members_and_no_permissions(cast: Cast) -> None:
     assert not Room.objects.filter(pk=cast.room.pk).exists()
 
 
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("of_team", [False, True], ids=["room", "team"])
-def test_deletion_ends_a_long_queue_in_short_transactions(
-    cast: Cast, monkeypatch: pytest.MonkeyPatch, *, of_team: bool
-) -> None:
+@pytest.fixture
+def ended(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Five queued runs, of which a batch has two; the numbers of runs that end together."""
     monkeypatch.setattr(ending, "BATCH", 2)
     for _ in range(5):
         services.post_message(user=cast.member, room_id=cast.room.pk, text="question")
@@ -177,7 +175,14 @@ def test_deletion_ends_a_long_queue_in_short_transactions(
         end_runs(room, reasons)
 
     monkeypatch.setattr(ending, "end_runs", count)
+    return ended
 
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("of_team", [False, True], ids=["room", "team"])
+def test_deletion_ends_a_long_queue_in_short_transactions(
+    cast: Cast, ended: list[int], *, of_team: bool
+) -> None:
     if of_team:
         delete_team(user=cast.owner, team_id=cast.team.pk, name="Team")
     else:
@@ -185,6 +190,14 @@ def test_deletion_ends_a_long_queue_in_short_transactions(
 
     assert ended == [2, 2, 1, 0]
     assert not cast.room.runs.exclude(state=RunState.CANCELLED).exists()
+
+
+def test_deletion_in_a_transaction_of_its_caller_ends_the_queue_at_once(
+    cast: Cast, ended: list[int]
+) -> None:
+    delete_team(user=cast.owner, team_id=cast.team.pk, name="Team")
+
+    assert ended == [5]
 
 
 @pytest.mark.parametrize("name", ["Other name", None], ids=["wrong name", "no right"])

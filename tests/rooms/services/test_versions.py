@@ -36,6 +36,19 @@ def texts(cast: Cast) -> list[str]:
     return [message.text for message in messages]
 
 
+def run_on(cast: Cast, run: Run, state: RunState) -> Run:
+    """Return a run in which the persona replies to the answer of `run`."""
+    assert run.answer_id is not None
+    return Run.objects.create(
+        room=cast.room,
+        team=cast.team,
+        message_id=run.answer_id,
+        persona=cast.persona,
+        requested_by=cast.member,
+        state=state,
+    )
+
+
 def test_new_version_stands_in_the_place_of_the_answer(cast: Cast) -> None:
     first = answer(cast, "first")
     say(cast, cast.owner, "later")
@@ -137,13 +150,7 @@ def test_replaced_version_and_too_many_versions_are_refused(
 def test_answer_is_not_replaced_while_another_persona_replies_to_it(cast: Cast) -> None:
     run = answer(cast, "first")
     assert run.answer is not None
-    reply = Run.objects.create(
-        room=cast.room,
-        team=cast.team,
-        message=run.answer,
-        persona=cast.persona,
-        requested_by=cast.member,
-    )
+    reply = run_on(cast, run, RunState.QUEUED)
 
     with pytest.raises(Conflict):
         services.retry_run(user=cast.member, run_id=run.pk)
@@ -247,14 +254,7 @@ def test_version_and_an_answer_in_its_thread_start_together(
 def test_answer_to_a_replaced_version_is_not_retried(cast: Cast) -> None:
     first = answer(cast, "first")
     assert first.answer_id is not None
-    failed = Run.objects.create(
-        room=cast.room,
-        team=cast.team,
-        message_id=first.answer_id,
-        persona=cast.persona,
-        requested_by=cast.member,
-        state=RunState.FAILED,
-    )
+    failed = run_on(cast, first, RunState.FAILED)
     second = again(cast, first, "second")
 
     with pytest.raises(Conflict):
