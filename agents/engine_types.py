@@ -10,6 +10,8 @@ from uuid import UUID
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from agents.tool_types import ToolSpec
+
 FailureCode = Literal[
     "provider_unavailable",
     "provider_refused",
@@ -21,6 +23,7 @@ FailureCode = Literal[
     "worker_lost",
     "not_allowed",
     "internal",
+    "tool_limit",
 ]
 
 FAILURE_SENTENCES: Final[dict[FailureCode, str | Promise]] = {
@@ -37,6 +40,7 @@ FAILURE_SENTENCES: Final[dict[FailureCode, str | Promise]] = {
     "budget": _("The team has used up its budget for answers. Ask a team admin to raise it."),
     "worker_lost": _("A part of the server stopped during the answer. Try again."),
     "not_allowed": _("This persona cannot answer here. Ask a team admin to check its connection."),
+    "tool_limit": _("The persona used too many tools, so it was stopped. Ask for less at a time."),
     "internal": _(
         "Something went wrong on the server. Try again. If it happens again, tell a team admin."
     ),
@@ -85,6 +89,7 @@ class PersonaSpec:
     temperature: float | None = None
     max_output_tokens: int | None = None
     connect_url: str = ""
+    tools: tuple[ToolSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,11 @@ class Limits:
     characters: int = 200_000
     tokens: int = 50_000
     max_attempts: int = 3
+    tool_requests: int = 8
+    """The requests to the model that may ask for tools; one more goes without tools."""
+    calls_per_request: int = 16
+    calls: int = 48
+    call_seconds: float = 30
 
 
 MAX_TOKEN_COUNT: Final = 2**31 - 1
@@ -169,7 +179,18 @@ class Finished:
     usage: Usage | None
 
 
-Part = Text | ToolStarted | ToolFinished | Finished
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """The last part of an answer that waits for people or for another run.
+
+    `text` is every `Text` part joined. All calls that may run have ended.
+    """
+
+    text: str
+    usage: Usage | None
+
+
+Part = Text | ToolStarted | ToolFinished | Finished | Suspended
 
 
 class AnswerFailed(Exception):

@@ -55,10 +55,12 @@ OF_RUNS: Final = [
     PartialIndex(fields=["state", "team"], condition=Q(state="running"), name="run_running"),
     PartialIndex(
         fields=["room", "state"],
-        condition=Q(state__in=["queued", "running"]),
-        name="run_active_in_room",
+        condition=Q(state__in=["queued", "running", "waiting"]),
+        name="run_unended_in_room",
     ),
     Index(fields=["room", "ended_at"], name="run_of_room"),
+    Index(fields=["round"], condition=Q(round__isnull=False), name="run_of_round"),
+    Index(fields=["parent_call"], condition=Q(parent_call__isnull=False), name="run_of_call"),
     Index(fields=["origin"], condition=Q(origin__isnull=False), name="run_of_chain"),
     Index(fields=["stopped_by"], condition=Q(stopped_by__isnull=False), name="run_stopped_by"),
 ]

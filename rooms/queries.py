@@ -29,22 +29,27 @@ from agents.models import Persona
 from rooms import replies
 from rooms.models import (
     AuthorKind,
+    CallState,
     Message,
+    QuestionState,
     Room,
     RoomMember,
     RoomPersona,
     RoomRole,
     Run,
     RunState,
+    ToolCall,
     Vote,
 )
 from rooms.protocol.payloads import MessageBody, PinnedBody, RoomState, RunBody
 from rooms.protocol.serializers import (
     PIN_TEXT,
+    approval_body,
     member_body,
     message_body,
     persona_body,
     pinned_body,
+    question_body,
     room_body,
     run_body,
 )
@@ -78,6 +83,7 @@ def room_state(
     else:
         messages, complete = newest_messages(room, before)
     active, runs_complete = queue.first_active(room) if before is None else ([], True)
+    asked = _open_calls(active)
     authors = [m.author.id for m in messages if m.author.kind == AuthorKind.USER]
     asking = [run.requested_by_id for run in active]
     members, count = first_members(room, {*authors, *asking} - {None}, present)
@@ -92,7 +98,22 @@ def room_state(
         runs=_run_bodies(room, active),
         runs_complete=runs_complete,
         pins=_pins(room),
+        approvals=[approval_body(c, c.run) for c in asked if c.state == CallState.ASKED],
+        questions=[question_body(c.question, c.run) for c in asked if hasattr(c, "question")],
     )
+
+
+def _open_calls(active: Collection[Run]) -> list[ToolCall]:
+    """Return the calls of active runs that wait for people, oldest first.
+
+    No query if no run has been started.
+    """
+    started = [run.pk for run in active if run.state != RunState.QUEUED]
+    if not started:
+        return []
+    is_open = Q(state=CallState.ASKED) | Q(question__state=QuestionState.OPEN)
+    calls = ToolCall.objects.filter(is_open, run__in=started).select_related("run", "question")
+    return list(calls.order_by("created_at", "run", "request", "position"))
 
 
 def _pins(room: Room) -> list[PinnedBody]:

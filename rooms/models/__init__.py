@@ -9,6 +9,7 @@ from rooms.models.messages import (
     ThreadFollower,
     Vote,
 )
+from rooms.models.questions import Question, QuestionAnswer, QuestionState
 from rooms.models.rooms import (
     MAX_PERSONA_TURNS,
     AllowedRoom,
@@ -19,11 +20,13 @@ from rooms.models.rooms import (
     Room,
     RoomMember,
     RoomMemberQuerySet,
+    RoomMode,
     RoomPermission,
     RoomPersona,
     RoomQuerySet,
     RoomRole,
 )
+from rooms.models.rounds import Round, RoundState
 from rooms.models.runs import (
     ACTIVE,
     Run,
@@ -33,32 +36,46 @@ from rooms.models.runs import (
     Why,
     Worker,
 )
+from rooms.models.steering import Steer, SteerState
+from rooms.models.tools import OPEN_CALLS, CallState, ModelRequest, ToolCall
 
 __all__ = [
     "ACTIVE",
     "MAX_PERSONA_TURNS",
+    "OPEN_CALLS",
     "AllowedRoom",
     "AnswerPolicy",
     "AnswersIn",
     "AuthorKind",
+    "CallState",
     "InvitedRoom",
     "Mention",
     "Message",
     "MessageStatus",
+    "ModelRequest",
     "Privacy",
+    "Question",
+    "QuestionAnswer",
+    "QuestionState",
     "Room",
     "RoomEvent",
     "RoomMember",
     "RoomMemberQuerySet",
+    "RoomMode",
     "RoomPermission",
     "RoomPersona",
     "RoomQuerySet",
     "RoomRole",
+    "Round",
+    "RoundState",
     "Run",
     "RunQuerySet",
     "RunState",
+    "Steer",
+    "SteerState",
     "TeamQuota",
     "ThreadFollower",
+    "ToolCall",
     "Vote",
     "Why",
     "Worker",

@@ -75,6 +75,12 @@ class Message(models.Model):
     capped_at = models.PositiveSmallIntegerField(null=True)
     # Maps an emoji to the ids of users; changed under the lock of the room.
     reactions = models.JSONField(default=dict)
+    # The tool calls and the steering lines of an answer, as lists of the wire (`Step`, `Steering`);
+    # None if there are none. Changed under the lock of the room.
+    steps = models.JSONField(null=True)
+    steered = models.JSONField(null=True)
+    # The round of personas that answer this message in turn (payloads.RoundBody).
+    round = models.JSONField(null=True)
     # The ids of the version before and of the version after this one; `answer_version` counts them.
     replaces = models.UUIDField(null=True)
     replaced_by = models.UUIDField(null=True)

@@ -40,6 +40,14 @@ class AnswersIn(models.TextChoices):
     THREAD = "thread", _("In a thread of the message")
 
 
+class RoomMode(models.TextChoices):
+    """How personas answer a message that asks several of them."""
+
+    EACH = "each", _("Each for itself, at the same time")
+    ROUND = "round", _("In turn: each reads the answer before it")
+    LED = "led", _("One persona leads and asks the others")
+
+
 class RoomRole(models.TextChoices):
     OWNER = "owner", _("Owner")
     MODERATOR = "moderator", _("Moderator")
@@ -107,6 +115,20 @@ class Room(models.Model):
     )
     default_persona = models.ForeignKey(
         Persona, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    mode = models.CharField(
+        _("several personas"),
+        max_length=5,
+        choices=RoomMode,
+        default=RoomMode.EACH,
+        db_default=RoomMode.EACH,
+    )
+    lead = models.ForeignKey(
+        Persona, models.SET_NULL, null=True, blank=True, db_index=False, related_name="+"
+    )
+    # Nobody decides on a call that a persona makes for them.
+    other_decides = models.BooleanField(
+        _("another person decides than the one who asked"), default=False, db_default=False
     )
     # The answers that personas may ask of each other after one message of a person.
     persona_turns = models.PositiveSmallIntegerField(

@@ -22,6 +22,7 @@ from rooms.models.rooms import Room
 class RunState(models.TextChoices):
     QUEUED = "queued"
     RUNNING = "running"
+    WAITING = "waiting"
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -36,9 +37,11 @@ class Why(models.TextChoices):
     THREAD = "thread"
     POLICY = "policy"
     RETRY = "retry"
+    ROUND = "round"
+    LED = "led"
 
 
-ACTIVE: Final = (RunState.QUEUED, RunState.RUNNING)
+ACTIVE: Final = (RunState.QUEUED, RunState.RUNNING, RunState.WAITING)
 """The states of a run that has not ended."""
 
 
@@ -52,7 +55,8 @@ class Run(models.Model):
     """The work of one persona on one message, which writes one answer. The table is the queue.
 
     A worker (`lease_owner`) owns a running run until `lease_until`. `attempt` is the fencing token:
-    a write under an older attempt is refused.
+    a write under an older attempt is refused. A waiting run waits for people, or for the runs that
+    it has asked for; no worker owns it. `resumed` counts the attempts that ended by waiting.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -87,6 +91,15 @@ class Run(models.Model):
     )
     state = models.CharField(max_length=9, choices=RunState, default=RunState.QUEUED)
     attempt = models.PositiveIntegerField(default=0)
+    resumed = models.PositiveIntegerField(default=0, db_default=0)
+    # The round of which this run is a step; see rooms.runs.crews.
+    round = models.ForeignKey(
+        "rooms.Round", models.SET_NULL, null=True, db_index=False, related_name="runs"
+    )
+    # The call by which another run has asked for this one.
+    parent_call = models.ForeignKey(
+        "rooms.ToolCall", models.SET_NULL, null=True, db_index=False, related_name="children"
+    )
     lease_owner = models.CharField(max_length=64, blank=True)
     lease_until = models.DateTimeField(null=True)
     error_code = models.CharField(max_length=32, blank=True)

@@ -12,13 +12,16 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from accounts.fields import one_of
 from rooms.protocol.payloads import (
+    ApprovalBody,
     LiveAnswer,
     MemberBody,
     MessageBody,
     PersonaBody,
+    QuestionBody,
     Replies,
     RoomBody,
     RoomState,
+    RoundBody,
     RunBody,
 )
 
@@ -93,6 +96,36 @@ class RunFailed(DurableEvent, frozen=True, tag="run.failed"):
 
 class RunCancelled(DurableEvent, frozen=True, tag="run.cancelled"):
     run: RunBody
+
+
+class RunWaiting(DurableEvent, frozen=True, tag="run.waiting"):
+    """The run waits for people or for another run; `run.queued` reports that it goes on."""
+
+    run: RunBody
+
+
+class ApprovalRequested(DurableEvent, frozen=True, tag="approval.requested"):
+    approval: ApprovalBody
+
+
+class ApprovalDecided(DurableEvent, frozen=True, tag="approval.decided"):
+    approval: ApprovalBody
+
+
+class QuestionAsked(DurableEvent, frozen=True, tag="question.asked"):
+    question: QuestionBody
+
+
+class QuestionAnswered(DurableEvent, frozen=True, tag="question.answered"):
+    """An answer to a question, or its end without a further answer."""
+
+    question: QuestionBody
+
+
+class RoundChanged(DurableEvent, frozen=True, tag="round.changed"):
+    """A round has begun, has reached another step, or has ended; its message has it, too."""
+
+    round: RoundBody
 
 
 class MemberAdded(DurableEvent, frozen=True, tag="member.added"):
@@ -244,6 +277,12 @@ AnyDurable = (
     | RunCompleted
     | RunFailed
     | RunCancelled
+    | RunWaiting
+    | ApprovalRequested
+    | ApprovalDecided
+    | QuestionAsked
+    | QuestionAnswered
+    | RoundChanged
     | TurnsCapped
     | MemberAdded
     | MemberChanged

@@ -1,6 +1,6 @@
 """The structs that events and REST responses carry: messages, runs, members, personas, rooms."""
 
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -12,11 +12,20 @@ from rooms.models import (
     AnswerPolicy,
     AnswersIn,
     AuthorKind,
+    CallState,
     MessageStatus,
     Privacy,
+    QuestionState,
+    RoomMode,
     RoomRole,
+    RoundState,
     RunState,
+    SteerState,
     Why,
+)
+
+ROUND_STEP_STATES: Final = (
+    *("waiting", "queued", "running", "completed", "failed", "cancelled", "skipped"),
 )
 
 
@@ -64,6 +73,51 @@ class Replies(Struct, frozen=True, kw_only=True):
     unread: int | UnsetType = UNSET
 
 
+class Step(Struct, frozen=True, kw_only=True):
+    """A tool call as all members see it: never its arguments.
+
+    `result` is a word or two; after a member who may has shown the result, `shown` has its text.
+    """
+
+    call: UUID
+    tool: str
+    title: str
+    state: Annotated[str, one_of(CallState.values)]
+    ms: int | None = None
+    result: str | None = None
+    shown: str | UnsetType = UNSET
+
+
+class Steering(Struct, frozen=True, kw_only=True):
+    """A member's line to a running answer; `after` is the number of steps before it applied."""
+
+    id: UUID
+    by: UUID | None
+    name: str
+    at: Timestamp
+    text: str
+    state: Annotated[str, one_of(SteerState.values)]
+    after: int | None = None
+
+
+class RoundStep(Struct, frozen=True, kw_only=True):
+    """One persona of a round."""
+
+    persona: UUID
+    run: UUID | None
+    state: Annotated[str, one_of(ROUND_STEP_STATES)]
+
+
+class RoundBody(Struct, frozen=True, kw_only=True):
+    """Several personas that answer a message in turn."""
+
+    id: UUID
+    message: UUID
+    requested_by: UUID | None
+    steps: list[RoundStep]
+    state: Annotated[str, one_of(RoundState.values)]
+
+
 class MessageBody(Struct, frozen=True, kw_only=True):
     """A message; `html` is its text, rendered and sanitised.
 
@@ -101,6 +155,12 @@ class MessageBody(Struct, frozen=True, kw_only=True):
     version: int | None = None
     """The number of the version of the persona that answered."""
     votes: Votes | None = None
+    steps: list[Step] | UnsetType = UNSET
+    """The tool calls of an answer that has any, in their order."""
+    steered: list[Steering] | UnsetType = UNSET
+    """The lines by which members steered an answer."""
+    round: RoundBody | UnsetType = UNSET
+    """The round of personas that answer this message."""
 
 
 class PinnedBody(Struct, frozen=True, kw_only=True):
@@ -166,6 +226,61 @@ class RunBody(Struct, frozen=True, kw_only=True):
     ended_at: Timestamp | None
     replaces: UUID | UnsetType = UNSET
     """The answer of which the run writes a new version."""
+    round: UUID | UnsetType = UNSET
+    """The round of which the run is a step."""
+    asked_by: UUID | UnsetType = UNSET
+    """The call of another run that asked for this one."""
+
+
+class ApprovalBody(Struct, frozen=True, kw_only=True):
+    """A call that waits for a decision, or the decision; it never has the arguments.
+
+    `id` is that of the call. `asked_of` are the users who may decide. `by` is null for a decision
+    of no person.
+    """
+
+    id: UUID
+    run: UUID
+    message: UUID
+    persona: UUID
+    call: UUID
+    tool: str
+    title: str
+    changes: bool
+    asked_of: list[UUID]
+    state: Annotated[str, one_of(["asked", "allowed", "denied", "expired", "withdrawn"])] = "asked"
+    by: UUID | None = None
+    by_name: str | UnsetType = UNSET
+    may_for_run: bool = False
+    """True if the decision may hold for later calls of the tool in this run."""
+    expires_at: Timestamp | None
+
+
+class QuestionAnswerBody(Struct, frozen=True, kw_only=True):
+    """The answer of one person to a persona's question."""
+
+    by: UUID | None
+    name: str
+    text: str
+    at: Timestamp
+
+
+class QuestionBody(Struct, frozen=True, kw_only=True):
+    """A question of a persona to people; `id` is that of the call. Each of `asked_of` answers once.
+
+    Without `choices`, an answer is a short text.
+    """
+
+    id: UUID
+    run: UUID
+    message: UUID
+    persona: UUID
+    text: str
+    choices: list[str]
+    asked_of: list[UUID]
+    state: Annotated[str, one_of(QuestionState.values)]
+    answers: list[QuestionAnswerBody]
+    expires_at: Timestamp
 
 
 class MemberBody(Struct, frozen=True, kw_only=True):
@@ -210,6 +325,12 @@ class RoomBody(Struct, frozen=True, kw_only=True):
     """True for the room of a fixed set of users and personas; in events its `name` is empty."""
     for_everyone: bool = False
     """True if everyone who joins the team is added to the room, except guests."""
+    mode: Annotated[str, one_of(RoomMode.values)] = RoomMode.EACH.value
+    """How several personas answer one message."""
+    lead: UUID | None = None
+    """The persona that leads in the mode `led`."""
+    other_decides: bool = False
+    """True if the asker of a run does not decide on its calls."""
     member_count: int | UnsetType = UNSET
 
 
@@ -229,6 +350,10 @@ class RoomState(Struct, frozen=True, kw_only=True):
     """False if further runs are queued; their `run.started` has all of them."""
     pins: list[PinnedBody] = []
     """All pinned messages, the last pinned first."""
+    approvals: list[ApprovalBody] = []
+    """The calls that wait for a decision, oldest first."""
+    questions: list[QuestionBody] = []
+    """The open questions of personas, oldest first."""
     messages: list[MessageBody]
     """The newest messages of the room, then those of the threads that the client has open."""
     permissions: list[str]

@@ -8,23 +8,40 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from accounts.fields import format_timestamp
+from accounts.models import User
 from agents.models import Persona
-from rooms.models import AuthorKind, Message, Room, RoomMember, Run
+from rooms.models import (
+    AuthorKind,
+    Message,
+    Question,
+    Room,
+    RoomMember,
+    Round,
+    Run,
+    ToolCall,
+)
 from rooms.protocol.emoji import merge_variants
 from rooms.protocol.failures import failure_sentence
 from rooms.protocol.payloads import (
+    ApprovalBody,
     Author,
     MemberBody,
     MessageBody,
     PersonaBody,
     Pin,
     PinnedBody,
+    QuestionAnswerBody,
+    QuestionBody,
     Replies,
     ReplyAuthor,
     RoomBody,
+    RoundBody,
+    RoundStep,
     RunBody,
     RunError,
     RunUsage,
+    Steering,
+    Step,
     Votes,
 )
 
@@ -48,6 +65,9 @@ def room_body(room: Room, member_count: int | UnsetType = UNSET) -> RoomBody:
         muted_personas=[UUID(persona_id) for persona_id in room.muted_personas],
         direct=room.direct,
         for_everyone=room.for_everyone,
+        mode=room.mode,
+        lead=room.lead_id,
+        other_decides=room.other_decides,
         member_count=member_count,
     )
 
@@ -104,6 +124,9 @@ def message_body(message: Message, run: Run | None = None) -> MessageBody:
         answer_version=message.answer_version,
         version=message.persona_version,
         votes=_votes(message),
+        steps=msgspec.convert(message.steps, list[Step]) if message.steps else UNSET,
+        round=msgspec.convert(message.round, RoundBody) if message.round else UNSET,
+        steered=msgspec.convert(message.steered, list[Steering]) if message.steered else UNSET,
     )
 
 
@@ -172,6 +195,79 @@ def run_body(run: Run, position: int | None = None) -> RunBody:
         started_at=_time(run.started_at),
         ended_at=_time(run.ended_at),
         replaces=run.replaces or UNSET,
+        round=run.round_id or UNSET,
+        asked_by=run.parent_call_id or UNSET,
+    )
+
+
+def step(call: ToolCall) -> Step:
+    """Return a call as all members see it; its result only if a member has shown it."""
+    return Step(
+        call=call.pk,
+        tool=call.name,
+        title=call.title,
+        state=call.state,
+        ms=call.ms,
+        result=call.short or None,
+        shown=UNSET if call.shown_by_id is None else call.result,
+    )
+
+
+def approval_body(
+    call: ToolCall, run: Run, state: str = "", by: User | None = None
+) -> ApprovalBody:
+    """Return a call as an approval; `state` is the one in the event, `by` who decided."""
+    may_for_run = not call.changes
+    return ApprovalBody(
+        id=call.pk,
+        run=run.pk,
+        message=run.answer_id or run.message_id,
+        persona=run.persona_id,
+        call=call.pk,
+        tool=call.name,
+        title=call.title,
+        changes=call.changes,
+        asked_of=[UUID(user_id) for user_id in call.asked_of],
+        state=state or "asked",
+        by=by.pk if by else None,
+        by_name=by.name if by else UNSET,
+        may_for_run=may_for_run,
+        expires_at=_time(call.expires_at),
+    )
+
+
+def question_body(question: Question, run: Run) -> QuestionBody:
+    """Return a question with its answers; one query."""
+    return QuestionBody(
+        id=question.pk,
+        run=run.pk,
+        message=run.answer_id or run.message_id,
+        persona=run.persona_id,
+        text=question.text,
+        choices=question.choices,
+        asked_of=[UUID(user_id) for user_id in question.asked_of],
+        state=question.state,
+        answers=[
+            QuestionAnswerBody(
+                by=answer.user_id,
+                name=answer.author_name,
+                text=answer.text,
+                at=format_timestamp(answer.created_at),
+            )
+            for answer in question.answers.order_by("created_at", "pk")
+        ],
+        expires_at=format_timestamp(question.expires_at),
+    )
+
+
+def round_body(round_: Round) -> RoundBody:
+    """Return the plan of a round and how far it is."""
+    return RoundBody(
+        id=round_.pk,
+        message=round_.message_id,
+        requested_by=round_.requested_by_id,
+        steps=msgspec.convert(round_.steps, list[RoundStep]),
+        state=round_.state,
     )
 
 

@@ -97,7 +97,7 @@ def _reap(run_id: UUID) -> None:
     if not runs or not _expired().filter(pk=run_id).exists():
         return
     (room,), (run,) = rooms, runs
-    if run.attempt < MAX_ATTEMPTS:
+    if run.attempt - run.resumed < MAX_ATTEMPTS:
         run.state, run.lease_owner, run.lease_until = RunState.QUEUED, "", None
         run.save(update_fields=["state", "lease_owner", "lease_until"])
         notify_queued()

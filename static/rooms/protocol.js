@@ -19,7 +19,41 @@
  *   pinned?: {by: string | null, at: string} | null,
  *   replaces?: string | null, replaced_by?: string | null, answer_version?: number, version?: number | null,
  *   votes?: {up: number, down: number, mine?: number} | null,
+ *   steps?: CallStep[], steered?: Steering[], round?: Round,
  * }} Message */
+
+/** A tool call as all members see it.
+ * @typedef {{
+ *   call: string, tool: string, title: string, ms: number | null, result: string | null, shown?: string,
+ *   state: "proposed" | "asked" | "allowed" | "denied" | "running" | "done" | "failed" | "unknown",
+ * }} CallStep */
+
+/** A member's line to a running answer; `after` is the number of steps before it.
+ * @typedef {{
+ *   id: string, by: string | null, name: string, at: string, text: string,
+ *   state: "accepted" | "applied" | "failed", after: number | null,
+ * }} Steering */
+
+/** A call that waits for a decision, or the decision.
+ * @typedef {{
+ *   id: string, run: string, message: string, persona: string, call: string, tool: string, title: string,
+ *   changes: boolean, asked_of: string[], by: string | null, by_name?: string, may_for_run: boolean,
+ *   state: "asked" | "allowed" | "denied" | "expired" | "withdrawn", expires_at: string | null,
+ * }} Approval */
+
+/** A question of a persona to people.
+ * @typedef {{
+ *   id: string, run: string, message: string, persona: string, text: string, choices: string[],
+ *   asked_of: string[], state: "open" | "answered" | "expired" | "withdrawn", expires_at: string,
+ *   answers: {by: string | null, name: string, text: string, at: string}[],
+ * }} Question */
+
+/** Several personas that answer a message in turn.
+ * @typedef {{
+ *   id: string, message: string, requested_by: string | null,
+ *   steps: {persona: string, run: string | null, state: string}[],
+ *   state: "running" | "paused" | "completed" | "cancelled",
+ * }} Round */
 
 /** A pinned message; `text` is the start of its text.
  * @typedef {{message: string, author: Author, text: string, pinned: {by: string | null, at: string}}} PinnedMessage */
@@ -32,6 +66,7 @@
  *   position: number | null, error: RunError | null,
  *   usage: {input_tokens: number, output_tokens: number, cost?: string | null, currency?: string} | null,
  *   started_at?: string | null, ended_at?: string | null, replaces?: string,
+ *   round?: string, asked_by?: string,
  * }} Run */
 
 /** @typedef {{user: string, name: string, handle: string, wood: string, role: string}} Member */
@@ -46,11 +81,13 @@
  *   answer_policy: "default" | "mention" | "thread" | "off", default_persona: string | null,
  *   answers_in?: "room" | "thread", archived: boolean, direct?: boolean, for_everyone?: boolean,
  *   member_count?: number, persona_turns?: number, muted_personas?: string[],
+ *   mode?: "each" | "round" | "led", lead?: string | null, other_decides?: boolean,
  * }} Room */
 
 /** @typedef {{
  *   room: Room, members: Member[], members_complete?: boolean, personas: Persona[], permissions: string[],
  *   messages: Message[], messages_complete: boolean, runs: Run[], runs_complete?: boolean, pins?: PinnedMessage[],
+ *   approvals?: Approval[], questions?: Question[],
  * }} FullState */
 
 /** @typedef {{
@@ -82,6 +119,8 @@
  * @typedef {{what: "everything" | "history" | "later" | "people" | "personas" | "room" | "rights" | "pins"}
  *   | {what: "message" | "text" | "reactions" | "thread", message: string}
  *   | {what: "run" | "steps", run: string}
+ *   | {what: "approval", approval: Approval}
+ *   | {what: "question", question: Question}
  *   | {what: "typing" | "presence", user: string}} Change */
 
 export {};

@@ -26,11 +26,15 @@ import { isInRoom, OpenThreads } from "./threads/open_threads.js";
 /** @typedef {import("./protocol.js").LiveText} LiveText */
 /** @typedef {import("./protocol.js").Step} Step */
 /** @typedef {import("./protocol.js").Change} Change */
+/** @typedef {import("./protocol.js").Approval} Approval */
+/** @typedef {import("./protocol.js").Question} Question */
+/** @typedef {import("./protocol.js").Round} Round */
 /** @typedef {import("./timeline/layout_rules.js").AnswerState} AnswerState */
 
 const RUN_STATES = /** @type {Record<string, string>} */ ({
   "run.queued": "queued",
   "run.started": "running",
+  "run.waiting": "waiting",
   "run.completed": "completed",
   "run.failed": "failed",
   "run.cancelled": "cancelled",
@@ -62,6 +66,10 @@ export class RoomState extends Rights {
   ownVotes = new Map();
   /** All pinned messages, the last pinned first. @type {PinnedMessage[]} */
   pins = [];
+  /** The calls that wait for a decision. @type {Map<string, Approval>} */
+  approvals = new Map();
+  /** The open questions of personas. @type {Map<string, Question>} */
+  questions = new Map();
 
   /**
    * @param {FullState} fullState
@@ -165,6 +173,8 @@ export class RoomState extends Rights {
     this.loaded.replace(inRoom, fullState.messages_complete);
     this.threads.replace(fullState.messages);
     this.pins = fullState.pins ?? [];
+    this.approvals = new Map((fullState.approvals ?? []).map((approval) => [approval.id, approval]));
+    this.questions = new Map((fullState.questions ?? []).map((question) => [question.id, question]));
     for (const run of this.openRuns) this.runs.delete(run.id);
     for (const run of fullState.runs) this.runs.set(run.id, run);
     const answers = fullState.runs.map(({ answer }) => answer ?? "");
@@ -274,6 +284,9 @@ export class RoomState extends Rights {
     if (subject === "message" && frame.message) return this.#applyMessage(frame.type, frame.message);
     if (frame.type === "reaction.changed") return this.#update(frame, "reactions", { reactions: frame.reactions });
     if (frame.type === "thread.changed") return this.#update(frame, "thread", { replies: frame.replies });
+    if (frame.type === "round.changed") return this.#applyRound(frame.round);
+    if (subject === "approval") return this.#applyApproval(frame.approval);
+    if (subject === "question") return this.#applyQuestion(frame.question);
     if (frame.type === "turns.capped") return this.#update(frame, "message", { capped: frame.limit });
     if (subject === "run" && frame.run) return this.#applyRun(frame.type, frame.run);
     if (subject === "member") return this.#applyMember(frame);
@@ -287,6 +300,26 @@ export class RoomState extends Rights {
     const rights = changed.archived !== this.room.archived;
     this.room = changed;
     return rights ? [{ what: "room" }, { what: "rights" }] : [{ what: "room" }];
+  }
+
+  /** @param {Approval} approval @returns {Change[]} */
+  #applyApproval(approval) {
+    if (approval.state === "asked") this.approvals.set(approval.id, approval);
+    else this.approvals.delete(approval.id);
+    return [{ what: "approval", approval }];
+  }
+
+  /** @param {Question} question @returns {Change[]} */
+  #applyQuestion(question) {
+    if (question.state === "open") this.questions.set(question.id, question);
+    else this.questions.delete(question.id);
+    return [{ what: "question", question }];
+  }
+
+  /** @param {Round} round @returns {Change[]} */
+  #applyRound(round) {
+    const frame = { type: "round.changed", message: round.message };
+    return this.#update(frame, "message", { round });
   }
 
   /** @param {string} type @param {Message} message @returns {Change[]} */

@@ -64,7 +64,7 @@ def test_tree_keeps_every_contract(tree: Path) -> None:
     ("module", "line", "broken"),
     [
         ("accounts/models.py", "import agents.models", {ONE_WAY}),
-        ("agents/models.py", "import rooms.models", {ONE_WAY}),
+        ("agents/models/personas.py", "import rooms.models", {ONE_WAY}),
         ("rooms/models/rooms.py", "import maru.settings", {ONE_WAY}),
         ("rooms/queries.py", "import rooms.services.messages", {ROOMS}),
         ("rooms/runs/lifecycle.py", "from rooms import queries", {ROOMS}),
@@ -92,7 +92,7 @@ def test_tree_keeps_every_contract(tree: Path) -> None:
         ("rooms/services/rooms.py", "def later():\n    import rooms.runs.runner", {ENGINE}),
         ("agents/services/personas.py", "import agents.engine.demo", {AGENTS, ENGINE}),
         ("platform/maru/server/asgi.py", "import maru.server.answer_worker", {ENGINE}),
-        ("agents/models.py", "import crewai", {CREWAI, ENGINE}),
+        ("agents/models/personas.py", "import crewai", {CREWAI, ENGINE}),
     ],
 )
 def test_forbidden_import_is_found(tree: Path, module: str, line: str, broken: set[str]) -> None:

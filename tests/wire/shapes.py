@@ -105,6 +105,7 @@ RUN_CODE = one_of(
     "worker_lost",
     "not_allowed",
     "internal",
+    "tool_limit",
 )
 ROLE = one_of("owner", "moderator", "member", "reader")
 PIGMENT = one_of("noerok", "seokganju", "chija", "jaju", "cheonghoe", "meok")
@@ -145,6 +146,55 @@ MESSAGE = record(
     created_at=WHEN,
     edited_at=null_or(WHEN),
     deleted=BOOL,
+)
+STEP = record(
+    "step",
+    call=ID,
+    tool=TEXT,
+    title=TEXT,
+    state=one_of("proposed", "asked", "allowed", "denied", "running", "done", "failed", "unknown"),
+    ms=null_or(COUNT),
+    result=null_or(TEXT),
+)
+STEERING = record(
+    "steering",
+    id=ID,
+    by=null_or(ID),
+    at=WHEN,
+    text=TEXT,
+    state=one_of("accepted", "applied", "failed"),
+)
+ROUND = record(
+    "round",
+    id=ID,
+    message=ID,
+    requested_by=null_or(ID),
+    steps=each(record("round step", persona=ID, run=null_or(ID), state=TEXT)),
+    state=one_of("running", "paused", "completed", "cancelled"),
+)
+APPROVAL = record(
+    "approval",
+    id=ID,
+    run=ID,
+    persona=ID,
+    call=ID,
+    tool=TEXT,
+    title=TEXT,
+    asked_of=each(ID),
+    expires_at=null_or(WHEN),
+)
+QUESTION = record(
+    "question",
+    id=ID,
+    run=ID,
+    message=ID,
+    persona=ID,
+    text=TEXT,
+    choices=each(TEXT),
+    asked_of=each(ID),
+    state=one_of("open", "answered", "expired", "withdrawn"),
+    answers=each(record("question answer", by=null_or(ID), name=TEXT, text=TEXT, at=WHEN)),
+    expires_at=WHEN,
 )
 PINNED = record("pinned message", message=ID, author=AUTHOR, text=TEXT, pinned=PIN)
 USAGE = record(
@@ -200,6 +250,12 @@ DURABLE: dict[str, Shape] = {
     "run.completed": _durable("run event", run=RUN),
     "run.failed": _durable("run event", run=RUN),
     "run.cancelled": _durable("run event", run=RUN),
+    "run.waiting": _durable("run event", run=RUN),
+    "approval.requested": _durable("approval event", approval=APPROVAL),
+    "approval.decided": _durable("approval event", approval=APPROVAL),
+    "question.asked": _durable("question event", question=QUESTION),
+    "question.answered": _durable("question event", question=QUESTION),
+    "round.changed": _durable("round.changed", round=ROUND),
     "turns.capped": _durable("turns.capped", message=ID, limit=COUNT),
     "member.added": _durable("member.added"),
     "member.changed": _durable("member.changed"),
@@ -286,7 +342,10 @@ ADDITIVE: dict[str, dict[str, Shape]] = {
         "answer_version": COUNT,
         "version": null_or(COUNT),
         "votes": null_or(VOTES),
-        "why": one_of("named", "mention", "reply", "thread", "policy", "retry"),
+        "why": one_of("named", "mention", "reply", "thread", "policy", "retry", "round", "led"),
+        "steps": each(STEP),
+        "steered": each(STEERING),
+        "round": ROUND,
         "capped": COUNT,
     },
     "state": {
@@ -294,6 +353,8 @@ ADDITIVE: dict[str, dict[str, Shape]] = {
         "members_complete": BOOL,
         "runs_complete": BOOL,
         "pins": each(PINNED),
+        "approvals": each(APPROVAL),
+        "questions": each(QUESTION),
     },
     "command.refused": {"retry_after": WAIT, "fields": OBJECT},
     "error": {"fields": OBJECT},
@@ -301,11 +362,23 @@ ADDITIVE: dict[str, dict[str, Shape]] = {
     "replies": {"unread": COUNT},
     "turns.capped": {"reason": one_of("answers", "queue")},
     "run": {
-        "state": one_of("queued", "running", "completed", "failed", "cancelled"),
+        "state": one_of("queued", "running", "waiting", "completed", "failed", "cancelled"),
+        "round": ID,
+        "asked_by": ID,
         "thread": null_or(ID),
         "started_at": null_or(WHEN),
         "ended_at": null_or(WHEN),
         "replaces": ID,
+    },
+    "step": {"shown": TEXT},
+    "steering": {"name": TEXT, "after": null_or(COUNT)},
+    "approval": {
+        "message": ID,
+        "changes": BOOL,
+        "state": one_of("asked", "allowed", "denied", "expired", "withdrawn"),
+        "by": null_or(ID),
+        "by_name": TEXT,
+        "may_for_run": BOOL,
     },
     "votes": {"mine": one_of(1, 0, -1)},
     "run error": {"reason": TEXT, "persona": TEXT},
@@ -322,6 +395,9 @@ ADDITIVE: dict[str, dict[str, Shape]] = {
         "direct": BOOL,
         "for_everyone": BOOL,
         "member_count": COUNT,
+        "mode": one_of("each", "round", "led"),
+        "lead": null_or(ID),
+        "other_decides": BOOL,
     },
     "member": {"user": ID, "name": TEXT, "handle": TEXT, "wood": TEXT, "role": ROLE},
     "persona": {"goal": TEXT, "enabled": BOOL},

@@ -1,0 +1,1 @@
+"""Tools that personas use: which there are, and those of our own."""

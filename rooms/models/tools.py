@@ -1,0 +1,121 @@
+"""What a run has done between its first request to the model and its end: requests and calls."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from django.db import models
+from django.utils import timezone
+
+from accounts.ids import new_id
+from accounts.models import User
+from agents.models import Deciders
+from rooms.models.runs import Run
+
+
+class CallState(models.TextChoices):
+    PROPOSED = "proposed"
+    ASKED = "asked"
+    ALLOWED = "allowed"
+    DENIED = "denied"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+OPEN_CALLS: Final = (CallState.PROPOSED, CallState.ASKED, CallState.ALLOWED, CallState.RUNNING)
+"""The states of a call without a result."""
+
+
+class ModelRequest(models.Model):
+    """A request to the model that the run has not ended with: it asked for tools, or was steered.
+
+    `number` counts from 0 in the run. `text` is what the model wrote before the calls.
+    """
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="requests")
+    number = models.PositiveSmallIntegerField()
+    text = models.TextField(blank=True)
+    input_tokens = models.PositiveIntegerField(null=True)
+    output_tokens = models.PositiveIntegerField(null=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        default_permissions = ()
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["run", "number"], name="model_request_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.run_id} request {self.number}"
+
+
+class ToolCall(models.Model):
+    """A tool call that the model has asked for in a request; its id is also that of its approval.
+
+    It is stored before it is shown or executed. `call_id` is the model's id of it, `tool` the id of
+    the tool (None: there is no such tool), `name` what the model called it. A decision is bound to
+    `arguments_sha256`. A call that was running when its worker died is `unknown`. `short` is the
+    result in words fit for all members; `result` is what the model gets.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="calls")
+    request = models.PositiveSmallIntegerField()
+    position = models.PositiveSmallIntegerField()
+    call_id = models.CharField(max_length=200)
+    tool = models.UUIDField(null=True)
+    name = models.CharField(max_length=64)
+    title = models.CharField(max_length=80)
+    changes = models.BooleanField(default=True)
+    idempotent = models.BooleanField(default=False)
+    arguments = models.TextField(blank=True)
+    arguments_sha256 = models.CharField(max_length=64)
+    state = models.CharField(max_length=8, choices=CallState, default=CallState.PROPOSED)
+    # The attempt that has begun the call.
+    attempt = models.PositiveIntegerField(default=0)
+    deciders = models.CharField(max_length=10, choices=Deciders, default=Deciders.ASKER)
+    # The ids of the users who could decide when the call was asked, as strings.
+    asked_of = models.JSONField(default=list)
+    expires_at = models.DateTimeField(null=True)
+    decided_by = models.ForeignKey(
+        User, models.SET_NULL, null=True, db_index=False, related_name="+"
+    )
+    decided_at = models.DateTimeField(null=True)
+    note = models.CharField(max_length=400, blank=True)
+    # The decision holds for later calls of the tool in this run.
+    for_run = models.BooleanField(default=False)
+    result = models.TextField(blank=True)
+    short = models.CharField(max_length=200, blank=True)
+    # Who has shown the result to the room.
+    shown_by = models.ForeignKey(User, models.SET_NULL, null=True, db_index=False, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(null=True)
+    ms = models.PositiveIntegerField(null=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["run", "request", "position"], name="tool_call_once"),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["expires_at"],
+                condition=models.Q(state="asked"),
+                name="tool_call_asked",
+            ),
+            models.Index(
+                fields=["decided_by"],
+                condition=models.Q(decided_by__isnull=False),
+                name="tool_call_decided_by",
+            ),
+            models.Index(
+                fields=["shown_by"],
+                condition=models.Q(shown_by__isnull=False),
+                name="tool_call_shown_by",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.state}"
