@@ -70,10 +70,12 @@ def room_state(
     room: Room,
     permissions: list[str],
     before: int | None = None,
+    *,
     present: Collection[UUID] = (),
     around: Message | None = None,
+    newest: int = PAGE,
 ) -> RoomState:
-    """Return the room: the newest messages, first members, personas, active runs and pins.
+    """Return the room: the `newest` messages, first members, personas, active runs and pins.
 
     With `before`, the messages are those before that seq, and the active runs are left out; with
     `around`, those before and after a message. `present` are users who are online.
@@ -81,7 +83,7 @@ def room_state(
     if around is not None:
         messages, complete = messages_around(room, around)
     else:
-        messages, complete = newest_messages(room, before)
+        messages, complete = newest_messages(room, before, newest)
     active, runs_complete = queue.first_active(room) if before is None else ([], True)
     asked = _open_calls(active)
     authors = [m.author.id for m in messages if m.author.kind == AuthorKind.USER]
@@ -211,23 +213,29 @@ def _run_bodies(room: Room, runs: Sequence[Run]) -> list[RunBody]:
     return [run_body(run, positions.get(run.pk)) for run in runs]
 
 
-def newest_messages(room: Room, before: int | None = None) -> tuple[list[MessageBody], bool]:
+def newest_messages(
+    room: Room, before: int | None = None, limit: int = PAGE
+) -> tuple[list[MessageBody], bool]:
     """Return the newest messages of the room (before seq `before`, if given), oldest first.
 
-    Also return True if there are no earlier ones. At most PAGE messages of MAX_BYTES are returned.
+    Also return True if there are no earlier ones. At most `limit` messages of MAX_BYTES are
+    returned.
     """
     messages = room.messages.of_room().order_by("-seq")
     if before is not None:
         messages = messages.filter(seq__lt=before)
-    found = list(messages[: PAGE + 1])
-    shown = within_bytes(found[:PAGE])
+    found = list(messages[: limit + 1])
+    shown = within_bytes(found[:limit])
     return bodies(shown[::-1]), len(shown) == len(found)
 
 
-def is_among_newest(room: Room, message: Message) -> bool:
-    """Return True if the first page of the room, or of a thread that alone shows it, has it."""
+def is_among_newest(room: Room, message: Message, limit: int) -> bool:
+    """Return True if the `limit` newest messages of the room have a message.
+
+    For a message that only a thread shows: if the first page of the thread has it.
+    """
     root = None if message.in_room else message.thread_root
-    shown, _complete = thread_page(root) if root else newest_messages(room)
+    shown, _complete = thread_page(root) if root else newest_messages(room, limit=limit)
     return message.pk in {each.id for each in shown}
 
 

@@ -1,6 +1,6 @@
 """The template context of a room's page: timeline, panel, and the initial data of its scripts."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -19,7 +19,7 @@ from rooms.pages.panel import panel_context, role_words
 from rooms.pages.sidebar import RoomRow
 from rooms.pages.starters import starters, welcome_words
 from rooms.pages.thread import thread_context
-from rooms.pages.timeline import TimelineItem, ended_runs, template_item, timeline_items
+from rooms.pages.timeline import ended_runs, template_item, timeline_items
 from rooms.permissions import MANAGE, POST, permissions_in
 from rooms.protocol.failures import failure_sentences
 from rooms.protocol.payloads import MessageBody, RoomState, RunBody
@@ -27,7 +27,8 @@ from rooms.runs.leases import MAX_ATTEMPTS
 from rooms.runs.responders import usable_in
 
 NEWEST: Final = 24
-"""The messages that a page which a script opens shows at once; scripts render the others."""
+"""The messages of a room's page, which fill a screen. A reader with more unread messages gets up to
+`queries.PAGE` of them; earlier ones are loaded when the reader scrolls to them."""
 QUICK_REACTIONS: Final = ("👍", "❤", "😄", "🎉", "👀", "✅", "🙏", "😢")
 
 
@@ -39,7 +40,6 @@ def room_context(
     around: Message | None = None,
     thread: Message | None = None,
     row: RoomRow | None = None,
-    by_script: bool = False,
     permissions: list[str] | None = None,
 ) -> dict[str, Any]:
     """Return the context of the page.
@@ -48,8 +48,7 @@ def room_context(
     a message.
 
     With the root `thread`, the page shows its thread beside the newest messages, and `before` is
-    for the replies. `row` is that of the room in the sidebar, which has no archived rooms. If
-    `by_script`, the page has HTML for the newest messages only: scripts render the others.
+    for the replies. `row` is that of the room in the sidebar, which has no archived rooms.
     `permissions` are those of the user in the room, if the caller has read them.
 
     `room` must have been read before this call: the socket catches up from its `last_seq`, so that
@@ -57,18 +56,24 @@ def room_context(
     """
     in_thread, before = (None, before) if thread is None else (before, None)
     permissions = permissions_in(user, room) if permissions is None else permissions
-    state = queries.room_state(room, permissions, before, around=around)
+    membership = row or room.members.filter(user=user).first()
+    is_part = before is not None or around is not None
+    state = queries.room_state(
+        room,
+        permissions,
+        before,
+        around=around,
+        newest=queries.PAGE if is_part else _length(row),
+    )
     ended = ended_runs(state.messages)
     usable = usable_in(room, user) if state.personas else set()
     unusable = [persona.id for persona in state.personas if persona.id not in usable]
     roots = [message.id for message in state.messages if message.replies]
     unread = unread_replies(user, roots)
     beside = thread and thread_context(user, room, state, thread, in_thread, unusable=unusable)
-    membership = row or room.members.filter(user=user).first()
     has_mentions = row is not None and row.is_mentioned_in_threads
     mentions = unread_mentions(user, room) if has_mentions else {}
     read_seq = membership.read_seq if membership else None
-    is_part = before is not None or around is not None
     later = _later(room, state.messages) if is_part else None
     items = timeline_items(
         user,
@@ -78,10 +83,9 @@ def room_context(
         versions=_versions(room, around),
         unread=unread,
     )
-    shown = _newest(items) if by_script and not is_part else items
     return {
         "room": room,
-        "items": shown,
+        "items": items,
         "thread": beside,
         # Scripts know the last version of an answer only.
         "is_live": before is None and (around is None or around.replaced_by is None),
@@ -99,7 +103,7 @@ def room_context(
         "placeholder_id": UUID(int=0),  # scripts replace it in the addresses of cards
         "answering": answering_line(state, unusable),
         "has_persona": has_answering_persona(state),
-        "data": _data(user, room.last_seq, state, ended, {item.id for item in shown})
+        "data": _data(user, room.last_seq, state, ended)
         | {
             "read_seq": read_seq,
             "linked": around and str(around.pk),
@@ -144,10 +148,9 @@ def _later(room: Room, messages: Sequence[MessageBody]) -> UUID | None:
     return None
 
 
-def _newest(items: list[TimelineItem]) -> list[TimelineItem]:
-    """Return the newest items, and those from the last read one on."""
-    unread = next((at for at, item in enumerate(items) if item.starts_unread), len(items))
-    return items[max(0, min(len(items) - NEWEST, unread - 1)) :]
+def _length(row: RoomRow | None) -> int:
+    """Return how many messages the page has: with the unread ones also the last that was read."""
+    return max(NEWEST, min(row.unread + 1, queries.PAGE)) if row else NEWEST
 
 
 _USUAL: Final[dict[str, Any]] = {
@@ -177,18 +180,13 @@ def _short(message: MessageBody, usual: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if usual.get(name, ...) != value}
 
 
-def _data(
-    user: User, seq: int, state: RoomState, ended: Sequence[RunBody], shown: Set[UUID | str]
-) -> dict[str, Any]:
-    """Return the data of `#room-data`, without the HTML of the messages `shown` in the page.
+def _data(user: User, seq: int, state: RoomState, ended: Sequence[RunBody]) -> dict[str, Any]:
+    """Return the data of `#room-data`, without the HTML of the messages, which the page has.
 
     Its reader adds `usual` to each message.
     """
     usual = _USUAL | {"room": str(state.room.id)}
-    messages = [
-        msgspec.structs.replace(message, html="") if message.id in shown else message
-        for message in state.messages
-    ]
+    messages = [msgspec.structs.replace(message, html="") for message in state.messages]
     without_messages = msgspec.structs.replace(state, messages=[])
     return {
         "usual": usual,

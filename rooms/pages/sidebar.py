@@ -1,6 +1,7 @@
 """The template context of every page of a team: the sidebar; the list of rooms."""
 
 import json
+from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
@@ -26,7 +27,7 @@ from rooms.queries import Companion, companions, direct_name
 from rooms.services import joinable_rooms
 
 LAST_LINE: Final = 120
-SIDEBAR_ITEMS: Final = 40
+SIDEBAR_ITEMS: Final = 25
 """The rows of a section of the sidebar that the server renders."""
 SIDEBAR_ROOMS: Final = 500
 """The rooms of the sidebar; scripts render those without a row of the server as they are needed."""
@@ -258,8 +259,10 @@ def _with_companions(row: RoomRow, others: Sequence[Companion]) -> RoomRow:
 
 
 def _data(row: RoomRow) -> list[Any]:
-    """Return a room for `static/maru/sidebar_rooms.js`."""
-    return [str(row.id), row.name, row.icon, row.unread, row.mentions]
+    """Return a room for `static/maru/sidebar_rooms.js`: the id in base64, counts that are not 0."""
+    room_id = urlsafe_b64encode(row.id.bytes).decode().rstrip("=")
+    counts = [row.unread, row.mentions] if row.mentions else [row.unread] if row.unread else []
+    return [room_id, row.name, row.icon, *counts]
 
 
 def _last_lines(room_ids: Sequence[UUID]) -> dict[UUID, str]:

@@ -10,7 +10,7 @@ const SVG = "http://www.w3.org/2000/svg";
  * @returns {SVGElement}
  */
 export function icon(name, size) {
-  const drawing = svg("svg", { class: "icon", "aria-hidden": "true", focusable: "false" });
+  const drawing = svg("svg", { class: "icon", "aria-hidden": "true" });
   if (size) drawing.setAttribute("data-size", String(size));
   const sprite = document.documentElement.dataset.sprite ?? "/static/icons.svg";
   drawing.append(svg("use", { href: `${sprite}#${name}` }));

@@ -2,6 +2,7 @@
 // Updates the sidebar of a live page. The templates render every element; this module changes only
 // attributes, texts and visibility.
 
+import { planks } from "./avatars.js";
 import { nextIndex } from "./menu.js";
 import { removeWaitingRoom, rowAddress, startWaitingRooms, waitingRoom } from "./sidebar_rooms.js";
 import { countWords, showSums, startSections } from "./sidebar_sections.js";
@@ -94,7 +95,7 @@ export function setUnreadThreads(room, change) {
 
 /** @param {string} room @param {boolean} working whether a persona is answering in the room */
 export function setRoomWorking(room, working, pigment = "") {
-  showPlanks(rowOf("room", room), working, pigment);
+  showPlanks(rowOf("room", room), working, pigment, gettext("A persona is answering"));
 }
 
 /** @param {string} room @param {string} line the start of the last message */
@@ -158,13 +159,25 @@ function me() {
   return document.querySelector(".sidebar-foot .presence")?.getAttribute("data-user-id");
 }
 
-/** @param {Element | null} row @param {boolean} working @param {string} pigment */
-function showPlanks(row, working, pigment) {
+/**
+ * @param {Element | null} row
+ * @param {boolean} working
+ * @param {string} pigment
+ * @param {string} [words] for screen readers
+ */
+function showPlanks(row, working, pigment, words = "") {
   const slot = row?.querySelector("[data-planks]");
   if (!(slot instanceof HTMLElement)) return;
   slot.hidden = !working;
-  const planks = slot.querySelector(".planks");
-  if (pigment && planks instanceof HTMLElement) planks.dataset.pigment = pigment;
+  slot.replaceChildren(...(working ? [planks(pigment || slot.dataset.pigment), unseen(words)] : []));
+}
+
+/** @param {string} words @returns {HTMLElement} words for screen readers only */
+function unseen(words) {
+  const element = document.createElement("span");
+  element.className = "unseen";
+  element.textContent = words;
+  return element;
 }
 
 /** @param {string} kind @param {string} id @returns {HTMLElement | null} */

@@ -30,9 +30,16 @@ export function startWaitingRooms(onRow) {
 function roomsOf(end) {
   const data = document.getElementById(`waiting-${sectionOf(end).dataset.section}`)?.textContent ?? "[]";
   return JSON.parse(data).map(
-    (/** @type {[string, string, string, number, number]} */ [id, name, icon, unread, mentions]) =>
-      ({ id, name, icon, unread, mentions }),
+    (/** @type {[string, string, string, number?, number?]} */ [id, name, icon, unread = 0, mentions = 0]) =>
+      ({ id: uuidOf(id), name, icon, unread, mentions }),
   );
+}
+
+/** @param {string} code a UUID in base64 @returns {string} */
+function uuidOf(code) {
+  const bytes = [...atob(code.replaceAll("-", "+").replaceAll("_", "/"))];
+  const hex = bytes.map((byte) => byte.charCodeAt(0).toString(16).padStart(2, "0")).join("");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/u, "$1-$2-$3-$4-");
 }
 
 /** @param {Element} end @returns {HTMLElement} */

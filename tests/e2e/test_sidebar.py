@@ -43,6 +43,7 @@ def test_rows_are_made_at_the_end_of_the_list_and_show_new_messages(
 ) -> None:
     rows = page.locator(".sidebar a.row[data-room-id]")
     owner, author, _ = room.members
+    page.set_viewport_size({"width": 1440, "height": 500})  # the end of the list is not near
     page.goto(server.url)  # the page of a room scrolls to its row, which is the last
     expect(rows).to_have_count(SIDEBAR_ITEMS)
     rows.last.scroll_into_view_if_needed()

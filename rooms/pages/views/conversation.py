@@ -18,11 +18,10 @@ from accounts.errors import Invalid, MaruError, NotFound
 from accounts.models import User
 from accounts.permissions import require_user
 from accounts.views.error_pages import show_error
-from accounts.views.parts import is_part
 from rooms import queries, replies, services
 from rooms.models import Message, Room
 from rooms.pages.forms import MessageForm
-from rooms.pages.room import room_context
+from rooms.pages.room import NEWEST, room_context
 from rooms.pages.sidebar import shell_context
 from rooms.pages.starters import starters
 from rooms.pages.views.history import seq_at
@@ -58,10 +57,10 @@ def message(request: HttpRequest, room_id: UUID, message_id: UUID) -> HttpRespon
     if not found.in_room:
         page = reverse("rooms:thread", args=[room_id, found.thread_root_id])
         last = queries.versions_of(here, found)[-1]
-        part = "" if queries.is_among_newest(here, last) else f"?before={last.seq + 1}"
+        part = "" if queries.is_among_newest(here, last, NEWEST) else f"?before={last.seq + 1}"
         return redirect(f"{page}{part}#thread-message-{last.pk}")
     room_page = reverse("rooms:room", args=[room_id])
-    is_shown = found.replaced_by is None and queries.is_among_newest(here, found)
+    is_shown = found.replaced_by is None and queries.is_among_newest(here, found, NEWEST)
     part = "" if is_shown else f"?around={message_id}"
     return redirect(f"{room_page}{part}#message-{message_id}")
 
@@ -204,7 +203,6 @@ def room_page(
                 around=_linked(here, around, on),
                 thread=thread,
                 row=shell["rows"].get(here.pk),
-                by_script=is_part(request),
                 permissions=permissions,
             ),
             "aside_state": aside,

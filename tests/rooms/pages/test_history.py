@@ -1,5 +1,6 @@
 """The history of a room as data, and the page without a sidebar, for the scripts."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -9,7 +10,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from rooms.models import Message
 from rooms.pages.views.history import seq_at
-from rooms.services import follow_thread, post_message
+from rooms.services import follow_thread, mark_read, post_message
 from tests.rooms.conftest import Cast
 from tests.rooms.pages.browsing import browser, data_of
 
@@ -116,21 +117,20 @@ def test_search_for_a_time_reads_few_rows(
     assert seq > messages[76].seq
 
 
-def test_part_of_a_page_has_the_newest_messages_and_data_of_all(
-    cast: Cast, messages: list[Message]
+@pytest.mark.parametrize(("unread", "shown"), [(0, 24), (30, 31), (70, 50)])
+def test_page_has_a_screen_of_messages_and_the_unread_ones(
+    cast: Cast, messages: list[Message], unread: int, shown: int
 ) -> None:
-    cast.room.members.filter(user=cast.reader).update(read_seq=messages[-1].seq)
-    part = {"X-Maru-Part": "main"}
-    address = f"/rooms/{cast.room.pk}/"
+    mark_read(user=cast.reader, room_id=cast.room.pk, seq=messages[-1 - unread].seq)
 
-    page = browser(cast.reader).get(address).content.decode()
-    newest = browser(cast.reader).get(address, headers=part).content.decode()
+    html = browser(cast.reader).get(f"/rooms/{cast.room.pk}/").content.decode()
 
-    assert page.count('<article class="message"') - newest.count('<article class="message"') == 26
-    html = [message["html"] for message in data_of(newest)["state"]["messages"]]
-    assert len(html) == 50
-    assert all(html[:26])
-    assert not any(html[26:])
+    newest = [str(message.pk) for message in messages[-shown:]]
+    data = data_of(html)["state"]
+    assert [message["id"] for message in data["messages"]] == newest
+    assert data["messages_complete"] is False
+    in_page = html.split("<template", maxsplit=1)[0]
+    assert re.findall(r'<article class="message" id="message-([^"]+)"', in_page) == newest
 
 
 def test_part_of_a_page_has_no_sidebar(cast: Cast) -> None:

@@ -9,6 +9,7 @@ from django.test import Client
 
 from rooms import queries, services
 from rooms.models import Message
+from rooms.pages.room import NEWEST
 from rooms.queries import BESIDE, MAX_BYTES, PAGE
 from tests.rooms.conftest import Cast
 from tests.rooms.pages.browsing import ask, data_of, post
@@ -45,7 +46,7 @@ def shown(page: str) -> list[str]:
 def test_link_to_a_new_message_leads_to_the_page_of_the_room(
     cast: Cast, client: Client, posted: list[Message]
 ) -> None:
-    newest_shown = posted[-PAGE]
+    newest_shown = posted[-NEWEST]
 
     answer = client.get(address_of(cast, newest_shown.pk))
 
