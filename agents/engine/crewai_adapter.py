@@ -57,8 +57,7 @@ def stream_sink(handler: EventHandler) -> Iterator[None]:
 
     def sink(source: object, event: object) -> None:
         if isinstance(event, LLMStreamChunkEvent):
-            received = source.received if isinstance(source, ProviderLLM) else 0
-            handler(Chunk(event.chunk, event.tool_call is not None, received))
+            handler(Chunk(event.chunk, event.tool_call is not None, received(source)))
         elif isinstance(event, LLMCallCompletedEvent):
             handler(CallEnded(event.finish_reason, _usage(event.usage)))
 
@@ -70,9 +69,21 @@ def stream_sink(handler: EventHandler) -> Iterator[None]:
         reset_stream_sinks(token)
 
 
-def call_model(llm: BaseLLM, spec: PersonaSpec, messages: list[Message]) -> Awaitable[object]:
-    """Return the coroutine of one call of the persona's model; its output goes to `stream_sink`."""
-    return llm.acall(cast("list[LLMMessage]", messages), from_agent=build_agent(spec, llm))
+def call_model(
+    llm: BaseLLM, spec: PersonaSpec, messages: list[Message], tools: list[dict[str, Any]]
+) -> Awaitable[object]:
+    """Return the coroutine of one call of the persona's model; its output goes to `stream_sink`.
+
+    Its result is the text, or a list of tool calls in OpenAI's form. `available_functions` is not
+    used: CrewAI would execute the first call only, in a blocking way.
+    """
+    prompt = cast("list[LLMMessage]", messages)
+    return llm.acall(prompt, tools=tools or None, from_agent=build_agent(spec, llm))
+
+
+def received(llm: object) -> int:
+    """Return the number of events with output that a provider has sent in the call of this LLM."""
+    return llm.received if isinstance(llm, ProviderLLM) else 0
 
 
 def build_llm(spec: PersonaSpec, attempt: int = 0) -> BaseLLM:

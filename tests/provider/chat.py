@@ -3,11 +3,14 @@
 import asyncio
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.provider.http import ResponseWriter
+
+Call = tuple[str, Any]
+"""The name of a tool and its arguments: a dict, or text to send as it is."""
 
 STOP = {"index": 0, "delta": {}, "finish_reason": "stop"}
 
@@ -56,6 +59,15 @@ class Chat:
     def tool_results(self) -> list[str]:
         return [str(m.get("content")) for m in self.messages if m.get("role") == "tool"]
 
+    @property
+    def calls(self) -> list[Call]:
+        """The tool calls that the messages hold already."""
+        return [
+            (call["function"]["name"], json.loads(call["function"]["arguments"] or "{}"))
+            for message in self.messages
+            for call in message.get("tool_calls") or []
+        ]
+
     def numbers(self, *defaults: float) -> list[float]:
         """Return the numbers in the name of the model; a default for each missing one."""
         found = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", self.model)]
@@ -81,15 +93,20 @@ class Chat:
         """Send one delta of the first choice."""
         await self.send_event({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
 
-    async def call_tool(self, name: str, arguments: dict[str, Any]) -> None:
-        """Send a tool call in two parts, and finish with `tool_calls`."""
-        encoded = json.dumps(arguments)
-        head = {"index": 0, "id": "call_1", "type": "function"}
-        await self.send_delta(
-            {"tool_calls": [head | {"function": {"name": name, "arguments": ""}}]}
-        )
-        for part in (encoded[:5], encoded[5:]):
-            await self.send_delta({"tool_calls": [{"index": 0, "function": {"arguments": part}}]})
+    async def call_tools(self, calls: Sequence[Call], *, size: int = 5) -> None:
+        """Send tool calls, the arguments `size` characters an event; finish with `tool_calls`."""
+        for number, (name, arguments) in enumerate(calls):
+            encoded = arguments if isinstance(arguments, str) else json.dumps(arguments)
+            head = {
+                "index": number,
+                "id": f"call_{len(self.calls) + number + 1}",
+                "type": "function",
+                "function": {"name": name, "arguments": ""},
+            }
+            await self.send_delta({"tool_calls": [head]})
+            for part in chunks(encoded, size):
+                delta = {"index": number, "function": {"arguments": part}}
+                await self.send_delta({"tool_calls": [delta]})
         await self.finish("tool_calls")
 
     async def finish(self, reason: str) -> None:

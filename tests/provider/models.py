@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from itertools import islice
 
-from tests.provider import faults
+from tests.provider import faults, tool_models
 from tests.provider.chat import STOP, Chat, chunks
 from tests.provider.http import HttpRequest, ResponseWriter
 from tests.provider.samples import PAUSE, SAMPLES
@@ -107,22 +107,6 @@ async def slow_first(chat: Chat) -> None:
     await chat.send_text(["thought ", "about ", "it"])
 
 
-async def tools(chat: Chat) -> None:
-    """Call the first tool once, then answer with its result."""
-    if chat.tool_results:
-        await chat.send_text(chunks(f"The tool said: {chat.tool_results[-1]}"))
-    elif chat.tool_names:
-        await chat.send_text(["Let me look. "], finish=None)
-        await chat.call_tool(chat.tool_names[0], {"text": "hello"})
-    else:
-        await chat.send_text(["no tools here"])
-
-
-async def tools_loop(chat: Chat) -> None:
-    """Call the first tool in every round."""
-    await chat.call_tool(chat.tool_names[0], {"text": f"again {len(chat.tool_results)}"})
-
-
 async def length(chat: Chat) -> None:
     """Finish early with the reason `length`."""
     await chat.send_text(["as ", "far ", "as "], finish="length")
@@ -178,8 +162,9 @@ MODELS: dict[str, Model] = {
     "sample": sample,
     "markdown": markdown,
     "slow-first": slow_first,
-    "tools": tools,
-    "tools-loop": tools_loop,
+    "obedient": tool_models.obedient,
+    "tools": tool_models.tools,
+    "tools-loop": tool_models.tools_loop,
     "length": length,
     "filtered": filtered,
     "reasoning": reasoning,

@@ -1,0 +1,238 @@
+"""The loop of an answer with tools: a request, its calls, their results, the next request.
+
+Every request that is not the last is stored by the journal before its calls are executed, so that
+an answer that waits, or whose worker dies, goes on without a second request or a second call.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar
+from uuid import uuid4
+
+from agents.engine import prompt, tool_arguments, tool_results
+from agents.engine.prompt import Message
+from agents.engine.toolbox import CallerFailed, Toolbox
+from agents.engine_types import (
+    AnswerFailed,
+    Limits,
+    Part,
+    PersonaSpec,
+    ToolFinished,
+    ToolStarted,
+    Usage,
+)
+from agents.tool_types import Acting, CallRequest, PastCall, ToolResult
+
+R = TypeVar("R")
+MAX_ID: Final = 64
+"""Our own bound: providers use up to 40 characters."""
+MAX_NAME: Final = 64
+LATER: Final = frozenset({"proposed", "asked", "running"})
+"""States of calls whose results come later, from people or from other runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the model has sent for one request: its text, and its calls in OpenAI's form."""
+
+    text: str
+    calls: Sequence[dict[str, Any]] = ()
+    usage: Usage | None = None
+
+    @property
+    def tokens(self) -> tuple[int, int] | None:
+        return (self.usage.input_tokens, self.usage.output_tokens) if self.usage else None
+
+
+class Stream(Protocol):
+    """The answer as its reader sees it."""
+
+    async def request(self, messages: list[Message], tools: list[dict[str, Any]]) -> Reply:
+        """Send one request, show its text while it arrives, and return the whole reply."""
+        ...
+
+    def show(self, text: str) -> None:
+        """Show the text of a former request again."""
+        ...
+
+    def emit(self, part: Part) -> None:
+        """Show something else."""
+        ...
+
+
+class ToolLoop:
+    """One attempt of one answer with tools, or with steering."""
+
+    def __init__(self, spec: PersonaSpec, limits: Limits, acting: Acting, stream: Stream) -> None:
+        self._limits = limits
+        self._past = acting.past
+        self._journal = acting.journal
+        self._stream = stream
+        self._toolbox = Toolbox(spec.tools, acting.functions, limits.call_seconds)
+        self._calls = 0
+        self._ids: set[str] = set()
+
+    async def run(self, messages: list[Message]) -> bool:
+        """Answer; return False if the answer waits for calls whose results come later.
+
+        Raise AnswerFailed and CallerFailed. `messages` grows by what is said and done.
+        """
+        if not await self._resume(messages):
+            return False
+        number = self._past[-1].number + 1 if self._past else 0
+        tools = self._toolbox.schemas()
+        while number < self._limits.tool_requests:
+            reply = await self._stream.request(messages, tools)
+            if tools and reply.calls:
+                if not await self._act(messages, number, reply):
+                    return False
+            elif not await self._steer(messages, number, reply, final=True):
+                return True
+            number += 1
+        reply = await self._stream.request(messages, [])
+        if tools and reply.calls and not reply.text.strip():
+            raise AnswerFailed("tool_limit")
+        return True
+
+    async def _resume(self, messages: list[Message]) -> bool:
+        """Show and add what former attempts have stored; execute calls that have not begun."""
+        for past in self._past:
+            self._stream.show(past.text)
+            self._calls += len(past.calls)
+            self._ids.update(call.request.call_id for call in past.calls)
+        for past in self._past:
+            if past.calls:
+                if not await self._finish(messages, past.text, past.calls):
+                    return False
+            else:
+                messages += _said(past.text)
+            messages += [prompt.said_by("user", line.author, line.text) for line in past.steering]
+        if self._past:
+            last = self._past[-1]
+            await self._steer(messages, last.number, Reply(last.text), final=False)
+        return True
+
+    async def _act(self, messages: list[Message], number: int, reply: Reply) -> bool:
+        """Store the calls of a reply and execute those that may run now."""
+        calls = self._read_calls(number, reply)
+        states = await _of_caller(self._journal.propose(number, reply.text, reply.tokens, calls))
+        proposed = [PastCall(call, state) for call, state in zip(calls, states, strict=True)]
+        if not await self._finish(messages, reply.text, proposed):
+            return False
+        await self._steer(messages, number, reply, final=False)
+        return True
+
+    async def _steer(
+        self, messages: list[Message], number: int, reply: Reply, *, final: bool
+    ) -> bool:
+        """Add the lines of members; with `final`, after the text. Return True if there are any."""
+        lines = await _of_caller(
+            self._journal.steering(number, reply.text, reply.tokens, final=final)
+        )
+        if lines and final:
+            messages += _said(reply.text)
+        messages += [prompt.said_by("user", line.author, line.text) for line in lines]
+        return bool(lines)
+
+    def _read_calls(self, number: int, reply: Reply) -> list[CallRequest]:
+        """Return the calls as they are stored; raise AnswerFailed if there are too many."""
+        self._calls += len(reply.calls)
+        if len(reply.calls) > self._limits.calls_per_request or self._calls > self._limits.calls:
+            raise AnswerFailed("tool_limit")
+        return [
+            self._read_call(call, f"call_{number}_{position}")
+            for position, call in enumerate(reply.calls)
+        ]
+
+    def _read_call(self, call: dict[str, Any], own_id: str) -> CallRequest:
+        name = re.sub(r"[^a-zA-Z0-9_-]", "_", call["function"]["name"])[:MAX_NAME] or "unknown"
+        call_id = call["id"]
+        if call_id in self._ids or len(call_id) > MAX_ID:
+            call_id = own_id
+        self._ids.add(call_id)
+        spec = self._toolbox.find(call["function"]["name"])
+        written, problem = "{}", ""
+        try:
+            written, arguments = tool_arguments.read(call["function"]["arguments"])
+            if spec is not None:
+                tool_arguments.check(arguments, spec.parameters)
+        except tool_arguments.WrongArguments as wrong:
+            problem = str(wrong)
+        if spec is None:
+            problem = "There is no such tool."
+        return CallRequest(uuid4(), call_id, name, written, spec, problem)
+
+    async def _finish(self, messages: list[Message], text: str, calls: Sequence[PastCall]) -> bool:
+        """Execute the calls that may run, all at once; add the request and its results.
+
+        Return False if a result comes later.
+        """
+        running = [asyncio.create_task(self._result_of(call)) for call in calls]
+        try:
+            results = await asyncio.gather(*running)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running)
+        if None in results:
+            return False
+        requests = [call.request for call in calls]
+        messages.append(
+            {
+                "role": "assistant",
+                "content": text or None,
+                "tool_calls": [_call_message(request) for request in requests],
+            }
+        )
+        for request, result in zip(requests, results, strict=True):
+            assert result is not None
+            content = tool_results.for_model(request.name, result)
+            messages.append({"role": "tool", "tool_call_id": request.call_id, "content": content})
+        return True
+
+    async def _result_of(self, call: PastCall) -> ToolResult | None:
+        """Return the result of a call, executed now if it may; None if the result comes later."""
+        if call.state == "allowed":
+            return await self._execute(call.request)
+        if call.state in LATER:
+            return None
+        if call.result is not None:
+            return call.result
+        if call.request.problem:
+            return ToolResult(call.request.problem, failed=True)
+        return tool_results.UNKNOWN if call.state == "unknown" else tool_results.DENIED
+
+    async def _execute(self, call: CallRequest) -> ToolResult | None:
+        if not await _of_caller(self._journal.begin(call.id)):
+            return tool_results.DENIED
+        title = call.spec.title if call.spec else call.name
+        self._stream.emit(ToolStarted(str(call.id), call.name, title))
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        result = await self._toolbox.run(call)
+        if result is None:
+            return None
+        ms = round((loop.time() - began) * 1000)
+        await _of_caller(self._journal.finish(call.id, result, ms))
+        self._stream.emit(ToolFinished(str(call.id), call.name, result.short or title, ms))
+        return result
+
+
+def _said(text: str) -> list[Message]:
+    """Return the message of the persona itself; none without text, which providers reject."""
+    return [{"role": "assistant", "content": text}] if text.strip() else []
+
+
+def _call_message(call: CallRequest) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": call.call_id, "type": "function", "function": function}
+
+
+async def _of_caller(work: Awaitable[R]) -> R:
+    """Await a method of the journal; raise CallerFailed for its error."""
+    try:
+        return await work
+    except Exception as error:
+        raise CallerFailed(error) from None

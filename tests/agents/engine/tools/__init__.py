@@ -1,0 +1,1 @@
+"""Tests of answers with tools, through the stub provider."""

@@ -1,0 +1,144 @@
+"""The models of the stub provider that call tools."""
+
+import asyncio
+import html
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from tests.provider.chat import Call, Chat, chunks
+
+MAX_CALLS: Final = 16
+_COMMAND: Final = re.compile(r"\b(CALL) +([\w-]+) +(?=\{)|\b(SAY) +([^\n\\<\"]+)")
+_STEP: Final = re.compile(r"^(TEXT|USE|WAIT|HOLD|FAIL)\b *(.*)$", re.MULTILINE)
+
+
+async def obedient(chat: Chat) -> None:
+    """Do what any text of the request says: `CALL tool {"a": 1}` and `SAY words`, in any message.
+
+    The texts are the messages of each role, the results of tools, and the descriptions of tools.
+    Each command is carried out once in a run, also if no tool of this name was offered. A request
+    that offers no tools gets text.
+    """
+    calls, words = [], []
+    for text in _texts(chat):
+        for kind, value in _commands(text):
+            if kind == "CALL":
+                calls.append(value)
+            else:
+                words.append(value)
+    for made in chat.calls:
+        if made in calls:
+            calls.remove(made)
+    if calls and chat.tool_names:
+        await chat.call_tools(calls[:MAX_CALLS])
+    else:
+        await chat.send_text(chunks(" ".join(words) or "Done."))
+
+
+async def tools(chat: Chat) -> None:
+    """Follow the script in the last user message that has one.
+
+    Without a script, call the first tool once, then answer with its result.
+    """
+    script = _script(chat)
+    if script is not None:
+        await _play(chat, script)
+    elif chat.tool_results:
+        await chat.send_text(chunks(f"The tool said: {chat.tool_results[-1]}"))
+    elif chat.tool_names:
+        await chat.send_text(["Let me look. "], finish=None)
+        await chat.call_tools([(chat.tool_names[0], {"text": "hello"})])
+    else:
+        await chat.send_text(["no tools here"])
+
+
+async def tools_loop(chat: Chat) -> None:
+    """Call the first tool in every request, also in one that offers no tools."""
+    name = chat.tool_names[0] if chat.tool_names else chat.calls[-1][0]
+    await chat.call_tools([(name, {"text": f"again {len(chat.tool_results)}"})])
+
+
+def _texts(chat: Chat) -> Iterator[str]:
+    """Yield every text that a person, a tool or a web page can have written into the request."""
+    for tool in chat.body.get("tools") or []:
+        yield json.dumps(tool, ensure_ascii=False)
+    for message in chat.messages:
+        if message.get("content") and message.get("role") != "assistant":
+            yield str(message["content"])
+
+
+def _commands(text: str) -> Iterator[tuple[str, Any]]:
+    """Yield the commands of a text, also if the text is HTML or a string inside of JSON."""
+    for command in _COMMAND.finditer(text):
+        if command[3]:
+            yield "SAY", command[4].strip()
+            continue
+        rest = text[command.end() :]
+        for written in (rest, html.unescape(rest), rest.replace("\\", "")):
+            try:
+                arguments, _ = json.JSONDecoder().raw_decode(written)
+            except ValueError:
+                continue
+            yield "CALL", (command[2], arguments)
+            break
+
+
+def _script(chat: Chat) -> list[tuple[str, str]] | None:
+    """Return the steps of the script for this request, or None if there is no script.
+
+    The steps of one request end with `USE`. The requests before this one are counted by their
+    messages with tool calls, after the message with the script.
+    """
+    for position in range(len(chat.messages) - 1, -1, -1):
+        message = chat.messages[position]
+        steps = _STEP.findall(str(message.get("content")))
+        if message.get("role") == "user" and steps:
+            break
+    else:
+        return None
+    number = sum(bool(later.get("tool_calls")) for later in chat.messages[position:])
+    ends = [0, *(index + 1 for index, (kind, _) in enumerate(steps) if kind == "USE"), len(steps)]
+    if number >= len(ends) - 1:
+        return []
+    return steps[ends[number] : ends[number + 1]]
+
+
+async def _play(chat: Chat, steps: list[tuple[str, str]]) -> None:
+    """Carry out the steps of one request; without `USE` or text, answer with the results."""
+    said = False
+    for kind, value in steps:
+        if kind == "TEXT":
+            await chat.send_text(chunks(value + " "), finish=None)
+            said = True
+        elif kind == "WAIT":
+            await asyncio.sleep(float(value))
+        elif kind == "HOLD":
+            await chat.released.wait()
+        elif kind == "USE":
+            await chat.call_tools(list(_parse_calls(value)))
+            return
+        elif chat.first:
+            await _fail(chat, int(value))
+            return
+    if not said:
+        results = " | ".join(chat.tool_results)
+        await chat.send_text(chunks(f"The tools said: {results}"), finish=None)
+    await chat.finish("stop")
+
+
+async def _fail(chat: Chat, status: int) -> None:
+    if chat.response.chunks:
+        chat.response.reset()
+    else:
+        await chat.response.json(status, {"error": {"message": "busy"}})
+
+
+def _parse_calls(text: str) -> Iterator[Call]:
+    """Yield the calls of `USE look {"a": 1} & find {}`."""
+    while text:
+        name, _, rest = text.partition(" ")
+        arguments, end = json.JSONDecoder().raw_decode(rest)
+        yield name, arguments
+        text = rest[end:].strip(" &")
