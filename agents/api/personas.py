@@ -16,6 +16,7 @@ from accounts.models import Team, User
 from accounts.permissions import CREATE_ROOM, access_team, team_permissions
 from accounts.scopes import ADMIN
 from agents import services
+from agents.api.tools import PersonaToolBody
 from agents.models import Lattice, Persona, PersonaVersion, Pigment
 from agents.permissions import (
     CHANGE,
@@ -123,6 +124,7 @@ class PersonaFieldsBody(Struct, frozen=True, kw_only=True):
     max_output_tokens: int | UnsetType | None = UNSET
     pigment: Annotated[str, one_of(Pigment.values)] | UnsetType = UNSET
     lattice: Annotated[str, one_of(Lattice.values)] | UnsetType = UNSET
+    tools: list[PersonaToolBody] | UnsetType = UNSET
 
 
 class PersonaVersionBody(Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from agents.services.connections import (
     update_connection,
 )
 from agents.services.grants import Grant, list_grants, put_grants
+from agents.services.persona_tools import ToolChoice, list_tools
 from agents.services.personas import (
     PersonaFields,
     build_spec,
@@ -25,6 +26,7 @@ from agents.services.personas import (
 __all__ = [
     "Grant",
     "PersonaFields",
+    "ToolChoice",
     "build_spec",
     "check_base_url",
     "check_connection",
@@ -36,6 +38,7 @@ __all__ = [
     "delete_persona",
     "find_unreadable_keys",
     "list_grants",
+    "list_tools",
     "put_grants",
     "restore_persona",
     "rotate_keys",

@@ -1,6 +1,7 @@
 """Services for personas. Each saved change is a version, and each version can be restored."""
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import product
 from math import isfinite
 from typing import Any, Final, Literal, TypedDict, Unpack, cast
@@ -24,14 +25,16 @@ from agents.permissions import CHANGE, EDIT, MANAGE, access_persona, lock_person
 from agents.provider_keys import KeyUnreadable, decrypt
 from agents.services.connections import DEMO_MODEL
 from agents.services.grants import grant_defaults
+from agents.services.persona_tools import ToolChoice, list_tools, replace_tools, restorable
 from agents.services.validation import clean_text, reject, unique_or_conflict, validate_row
+from agents.tools.registry import specs_for
 
 TEXTS: Final = ("goal", "backstory", "instructions", "model", "pigment", "lattice")
 NUMBERS: Final = ("temperature", "max_output_tokens")
 MODEL_FIELDS: Final = frozenset({"connection", "model", "max_output_tokens"})
 MAX_PERSONAS: Final = 200
 """The personas of a team."""
-VERSIONED: Final = ("name", "handle", "role", "connection", *TEXTS, *NUMBERS)
+VERSIONED: Final = ("name", "handle", "role", "connection", *TEXTS, *NUMBERS, "tools")
 
 
 class PersonaFields(TypedDict, total=False):
@@ -49,6 +52,7 @@ class PersonaFields(TypedDict, total=False):
     max_output_tokens: int | None
     pigment: str
     lattice: str
+    tools: Sequence[ToolChoice]
 
 
 @transaction.atomic
@@ -66,6 +70,7 @@ def create_persona(*, user: User, team_id: UUID, **fields: Unpack[PersonaFields]
     if not persona.handle:
         persona.handle = _free_handle(team, handle_for(persona.name) or "persona")
     _save(persona)
+    replace_tools(user, persona, fields.get("tools", ()))
     grant_defaults(persona)
     _keep_version(persona, user, changed=[])
     for hooks in agent_hooks:
@@ -102,12 +107,18 @@ def update_persona(
         )
     before = _snapshot(persona)
     _set(persona, fields)
+    if "tools" in fields:
+        replace_tools(user, persona, fields["tools"])
     return _save_change(persona, user, before, "persona.changed")
 
 
 @transaction.atomic
 def restore_persona(*, user: User, persona_id: UUID, number: int) -> Persona:
-    """Save the fields of an earlier version as the next version."""
+    """Save the fields of an earlier version as the next version.
+
+    A deleted connection and deleted tools are not restored. Raises Forbidden if the version lets
+    the persona use a tool without asking, as `replace_tools` does.
+    """
     persona = lock_persona(user, persona_id, EDIT)
     earlier = persona.versions.filter(number=number).first()
     if earlier is None:
@@ -117,7 +128,10 @@ def restore_persona(*, user: User, persona_id: UUID, number: int) -> Persona:
         # The connection has been deleted: keep the present connection and its model.
         del fields["connection"], fields["model"]
     before = _snapshot(persona)
+    tools = fields.pop("tools", None)
     _set(persona, cast("PersonaFields", fields))
+    if tools is not None:  # versions from before there were tools leave them as they are
+        replace_tools(user, persona, restorable(persona, tools))
     return _save_change(persona, user, before, "persona.restored")
 
 
@@ -173,8 +187,14 @@ def create_demo_persona(*, user: User, team_id: UUID) -> Persona:
     return persona
 
 
-def build_spec(persona: Persona) -> PersonaSpec:
-    """Return the persona for the engine. Raises AnswerFailed if the key is unreadable."""
+def build_spec(
+    persona: Persona, *, asker: UUID | None = None, has_tools: bool = True
+) -> PersonaSpec:
+    """Return the persona for the engine. Raises AnswerFailed if the key is unreadable.
+
+    `asker` signs in at the servers of tools where each person does. Without `has_tools`, the caller
+    knows that the persona has none: their query is saved.
+    """
     connection = persona.connection
     try:
         key = decrypt(connection.key_encrypted) if connection.key_encrypted else ""
@@ -196,6 +216,7 @@ def build_spec(persona: Persona) -> PersonaSpec:
         temperature=persona.temperature,
         max_output_tokens=persona.max_output_tokens,
         connect_url=_connect_url(persona) if connection.kind == ConnectionKind.DEMO else "",
+        tools=specs_for(persona, asker) if has_tools else (),
     )
 
 
@@ -251,13 +272,15 @@ def _save_change(persona: Persona, user: User, before: dict[str, object], action
     if not MODEL_FIELDS.isdisjoint(changed):
         access_persona(user, persona.pk, CHANGE)  # another model may be more expensive
     persona.version += 1
-    _save(persona, update_fields=[*changed, "version"])
+    _save(persona, update_fields=[*(name for name in changed if name != "tools"), "version"])
     _keep_version(persona, user, changed=changed)
     for hooks in agent_hooks:
         hooks.persona_changed(persona)
     # Record only the names of the fields: more users may read the audit log than the texts.
-    after_audit = {"version": persona.version, "fields": changed}
-    audit(user, action, persona.pk, team_id=persona.team_id, after=after_audit)
+    facts: dict[str, object] = {"version": persona.version, "fields": changed}
+    if "tools" in changed:
+        facts["tools"] = _audit_facts(after)
+    audit(user, action, persona.pk, team_id=persona.team_id, after=facts)
     return persona
 
 
@@ -279,7 +302,13 @@ def _snapshot(persona: Persona) -> dict[str, object]:
         "handle": persona.handle,
         "role": persona.role,
         "connection": str(persona.connection_id),
+        "tools": [each.as_json() for each in list_tools(persona)],
     }
+
+
+def _audit_facts(fields: dict[str, Any]) -> dict[str, str]:
+    """Return the policy of each tool in the fields of a version, for the audit log."""
+    return {each["tool"]: each["policy"] for each in fields["tools"]}
 
 
 def _free_handle(team: Team, wanted: str) -> str:

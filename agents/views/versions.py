@@ -32,6 +32,7 @@ def version_rows(persona: Persona) -> list[VersionRow]:
 def field_labels(names: list[str]) -> str:
     """Return the labels of the fields, for example "Goal, backstory"."""
     labels = {field.name: str(field.verbose_name) for field in Persona._meta.concrete_fields}
+    labels["tools"] = _("tools")
     return capfirst(", ".join(labels[name] for name in names))
 
 

@@ -6,18 +6,19 @@ Locks are taken in one order: room, then run.
 """
 
 from collections.abc import Collection
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
 from django.db import transaction
-from django.db.models import Q, QuerySet, UUIDField
+from django.db.models import OuterRef, Q, QuerySet, UUIDField
 from django.db.models.functions import Now
 
 from accounts.database import is_database_available
 from accounts.database.prepared_queries import PreparedQuery
 from accounts.errors import is_outage
 from agents.engine_types import AnswerFailed
+from agents.tools.registry import has_tools
 from rooms.models import Room, Run, RunState
 from rooms.protocol.failures import INTERRUPTED
 from rooms.runs import queue
@@ -118,10 +119,13 @@ def is_owned(run: Run, owner: str, attempt: int) -> bool:
     return (run.state, run.lease_owner, run.attempt) == (RunState.RUNNING, owner, attempt)
 
 
-def lock_runs(room_id: UUID, run_ids: Collection[UUID]) -> tuple[Room | None, list[Run]]:
-    """Lock a room and runs of it; return the room, None if it was deleted, and the runs by age."""
+def lock_runs(room_id: UUID, run_ids: Collection[UUID]) -> tuple[Room | None, list[Any]]:
+    """Lock a room and runs of it; return the room, None if it was deleted, and the runs by age.
+
+    A run has the annotation `has_tools`: its persona has tools.
+    """
     rooms = _LOCK_ROOM(room=room_id)
-    return (rooms[0], _LOCK_RUNS(runs=list(run_ids))) if rooms else (None, [])
+    return (rooms[0], _LOCK_TO_START(runs=list(run_ids))) if rooms else (None, [])
 
 
 def _lock(run_id: UUID) -> tuple[Room, Run]:
@@ -133,6 +137,12 @@ def _lock(run_id: UUID) -> tuple[Room, Run]:
     return rooms[0], runs[0]
 
 
+def _locked(runs: Any) -> QuerySet[Run]:  # Any: the stubs know only values
+    found = Run.objects.filter(pk__in=runs).select_for_update(of=("self",))
+    related = ("answer", "message", "persona__connection")
+    return found.select_related(*related).order_by("queued_at", "pk")
+
+
 _LOCK_ROOM: Final = PreparedQuery(
     lambda room: Room.objects.locked().filter(pk=room), room=UUIDField()
 )
@@ -142,12 +152,8 @@ _LOCK_ROOM_OF: Final = PreparedQuery(
 _LOCK_FREE_ROOM_OF: Final = PreparedQuery(
     lambda run: Room.objects.locked(skip_locked=True).filter(runs=run), run=UUIDField()
 )
-_LOCK_RUNS: Final = PreparedQuery(
-    lambda runs: (
-        Run.objects.filter(pk__in=runs)
-        .select_for_update(of=("self",))
-        .select_related("answer", "message", "persona__connection")
-        .order_by("queued_at", "pk")
-    ),
+_LOCK_RUNS: Final = PreparedQuery(_locked, runs=[UUIDField()])
+_LOCK_TO_START: Final = PreparedQuery(
+    lambda runs: _locked(runs).annotate(has_tools=has_tools(OuterRef("persona"))),
     runs=[UUIDField()],
 )

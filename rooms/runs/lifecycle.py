@@ -7,7 +7,7 @@ if it has lost the run, `leases.LeaseLost` is raised. Locks are taken in one ord
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.db import transaction
@@ -118,9 +118,9 @@ def _allowed(room: Room, runs: Sequence[Run]) -> list[tuple[Run, PersonaSpec]]:
     return allowed
 
 
-def _spec(run: Run) -> PersonaSpec:
+def _spec(run: Any) -> PersonaSpec:  # Any: the run has an annotation of `lock_runs`
     """Return the persona of a run; the steps that give a demo persona a model end in the room."""
-    spec = build_spec(run.persona)
+    spec = build_spec(run.persona, asker=run.requested_by_id, has_tools=run.has_tools)
     if not spec.connect_url:
         return spec
     room = reverse("rooms:room", args=[run.room_id])

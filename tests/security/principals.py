@@ -14,7 +14,7 @@ from accounts.services import (
     suspend_user,
 )
 from accounts.services.teams import add_team_member
-from agents.models import Persona
+from agents.models import McpServer, Persona, Tool
 from agents.services import create_demo_persona
 from rooms.models import Room
 from rooms.services import archive_room, create_room, delete_room, post_message, update_room
@@ -53,6 +53,12 @@ def make_tenant(name: str) -> Tenant:
     posted = post_message(user=owner, room_id=room.pk, text=f"CANARY-{name}")
     invitation, _secret = invite(user=owner, team_id=team.pk)
     token, _secret = create_token(user=owner, name="one", scopes=["admin"])
+    server = McpServer.objects.create(
+        team=team, name="Files", prefix="files", url="https://203.0.113.7/mcp"
+    )
+    tool = Tool.objects.create(
+        team=team, server=server, key="read", name="files_read", title="Read"
+    )
     tenant = Tenant(team, owner, member, room, persona)
     tenant.ids = {
         "team": str(team.pk),
@@ -64,6 +70,7 @@ def make_tenant(name: str) -> Tenant:
         "run": str(posted.runs[0]),
         "invitation": str(invitation.pk),
         "token": str(token.pk),
+        "tool": str(tool.pk),
         "number": "1",
         "emoji": EMOJI,
     }

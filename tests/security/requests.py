@@ -36,6 +36,7 @@ PARAMETERS = {
     "run_id": "run",
     "invitation_id": "invitation",
     "token_id": "token",
+    "tool_id": "tool",
     "number": "number",
     "emoji": "emoji",
 }
@@ -152,6 +153,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH /messages/{message_id}": {"text": "x"},
     "POST /me/tokens": {"name": "x", "team": "{team}"},
     "PUT /personas/{persona_id}/grants": {"grants": [{"user": "{member}", "rights": ["use"]}]},
+    "PUT /personas/{persona_id}/tools": {"tools": [{"tool": "{tool}", "policy": "ask"}]},
     "PUT /personas/{persona_id}/rooms": {"rooms": ["{room}"]},
     "POST /teams/{team_id}/rooms": {
         "name": "x",
@@ -204,6 +206,8 @@ BODILESS = {
     "DELETE /me/tokens/{token_id}",
     "GET /personas/{persona_id}/grants",
     "GET /personas/{persona_id}/rooms",
+    "GET /personas/{persona_id}/tools",
+    "GET /teams/{team_id}/tools",
     "GET /wire.json",
     "GET /teams/{team_id}/audit",
     "GET /teams/{team_id}/rooms",

@@ -347,6 +347,7 @@ WITHOUT = {
     "place_room": "changes only what the user sees",
     "add_members": "a step of create_room and put_member",
     "list_grants": "reads",
+    "list_tools": "reads",
     "joinable_rooms": "reads",
     "rooms_to_join": "reads",
     "invitation_url": "reads",

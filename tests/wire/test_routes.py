@@ -25,6 +25,8 @@ CONTRACT = """
 /personas/{id}/versions GET
 /personas/{id}/versions/{n}/restore POST
 /personas/{id}/grants GET PUT
+/teams/{team}/tools GET
+/personas/{id}/tools GET PUT
 /teams/{team}/rooms GET POST
 /rooms/{room} GET PATCH DELETE
 /rooms/{room}/members GET

@@ -28,7 +28,7 @@ from accounts.audit.log import set_refusal
 from accounts.disk import unavailable
 from accounts.errors import Invalid, MaruError, NotFound, Unauthenticated, is_outage
 from accounts.fields import WRONG_VALUES
-from agents.api import connections, grants, personas
+from agents.api import connections, grants, personas, tools
 from maru import __version__
 from maru.web.api_docs import Reference
 from rooms.api import invitations, marks, messages, rooms, threads, votes
@@ -125,7 +125,7 @@ api = Api(
     docs=Reference(),
 )
 for module in (
-    *(me, audit, teams, connections, personas, grants, invitations),
+    *(me, audit, teams, connections, personas, grants, tools, invitations),
     *(rooms, messages, threads, marks, votes),
 ):
     api.add_router("", module.routes.router)
