@@ -18,6 +18,7 @@ from types import ModuleType
 from agents.egress.proxy import tls_context
 from agents.engine import environment
 from agents.engine_types import Limits, Part, PersonaSpec, Turn
+from agents.tool_types import Acting
 
 environment.prepare()  # before any module of this package imports CrewAI
 
@@ -30,7 +31,7 @@ async def warm() -> None:
 
 
 def answer(
-    spec: PersonaSpec, turns: Sequence[Turn], *, limits: Limits
+    spec: PersonaSpec, turns: Sequence[Turn], *, limits: Limits, acting: Acting | None = None
 ) -> AsyncGenerator[Part, None]:
     """Return a generator of the parts of one answer, `Finished` last; it raises AnswerFailed.
 

@@ -15,12 +15,13 @@ unless repeating it is harmless.
 """
 
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 from django.utils import timezone
 from msgspec import to_builtins
 
 from accounts.models import User
+from agents.tool_types import CallStateName
 from rooms import metrics
 from rooms.models import CallState, Message, Run, RunState, ToolCall
 from rooms.protocol.events import ApprovalDecided, DurableEvent, MessageUpdated
@@ -46,6 +47,11 @@ def show(run: Run, calls: Iterable[ToolCall]) -> MessageUpdated:
     return MessageUpdated(message_body(answer, run))
 
 
+def state_name(state: str) -> CallStateName:
+    """Return the state of a call as the engine names it."""
+    return cast("CallStateName", str(CallState(state)))
+
+
 def answer_of(run: Run) -> Message:
     """Return the answer of a run that has been started."""
     if run.answer is None:
@@ -54,7 +60,13 @@ def answer_of(run: Run) -> Message:
 
 
 def decide(
-    call: ToolCall, run: Run, outcome: Outcome, by: User | None = None, note: str = ""
+    call: ToolCall,
+    run: Run,
+    outcome: Outcome,
+    by: User | None = None,
+    *,
+    note: str = "",
+    for_run: bool = False,
 ) -> list[DurableEvent]:
     """Decide on a call that asks, for good; return the event, or nothing if it is decided already.
 
@@ -63,7 +75,13 @@ def decide(
     """
     state = CallState.ALLOWED if outcome == "allowed" else CallState.DENIED
     asked = ToolCall.objects.filter(pk=call.pk, state=CallState.ASKED)
-    changes = {"state": state, "decided_by": by, "decided_at": timezone.now(), "note": note}
+    changes = {
+        "state": state,
+        "decided_by": by,
+        "decided_at": timezone.now(),
+        "note": note,
+        "for_run": for_run,
+    }
     if not asked.update(**changes):
         return []
     for name, value in changes.items():

@@ -6,8 +6,9 @@ the transaction had been committed, and the response lost with the connection; i
 then.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import cache
 from hashlib import sha256
 from typing import Concatenate, Final, ParamSpec, TypeVar
 from uuid import UUID
@@ -18,7 +19,7 @@ from django.utils import timezone
 
 from accounts.database.prepared_queries import insert
 from agents.engine_types import MAX_TOKEN_COUNT
-from agents.models import Deciders, PersonaTool, ToolPolicy
+from agents.models import ToolPolicy
 from agents.tool_types import (
     MAX_ARGUMENTS,
     MAX_STORED_RESULT,
@@ -36,7 +37,7 @@ from rooms.runs import leases
 from rooms.runs.ending import unauthorized
 from rooms.runs.lifecycle import Job
 from rooms.runs.steps import policy
-from rooms.runs.steps.calls import show
+from rooms.runs.steps.calls import show, state_name
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -63,17 +64,17 @@ class RunJournal:
     async def propose(
         self, number: int, text: str, tokens: Tokens, calls: Sequence[CallRequest]
     ) -> Sequence[CallStateName]:
-        return await self._store(_propose, number, text, tokens, calls)
+        return await self._store(propose, number, text, tokens, calls)
 
     async def begin(self, call: UUID) -> bool:
         # A retry finds a call running that it has begun itself, so no call may be begun twice.
         if call in self._begun:
             return False
         self._begun.add(call)
-        return await self._store(_begin, call)
+        return await self._store(begin, call)
 
     async def finish(self, call: UUID, result: ToolResult, ms: int) -> None:
-        await self._store(_finish, call, result, ms)
+        await self._store(finish, call, result, ms)
 
     async def steering(
         self, number: int, text: str, tokens: Tokens, *, final: bool
@@ -87,13 +88,13 @@ class RunJournal:
 
 
 @transaction.atomic
-def _propose(
+def propose(
     job: Job, number: int, text: str, tokens: Tokens, requests: Sequence[CallRequest]
 ) -> list[CallStateName]:
     room, run = leases.lock_owned(job.run, job.owner, job.attempt)
     if run.requests.filter(number=number).exists():  # stored by the attempt before this retry
         states = run.calls.filter(request=number).order_by("position")
-        return [CallState(state).value for state in states.values_list("state", flat=True)]
+        return [state_name(state) for state in states.values_list("state", flat=True)]
     input_tokens, output_tokens = tokens or (None, None)
     insert(
         ModelRequest(
@@ -105,13 +106,13 @@ def _propose(
         )
     )
     calls = [_new_call(run, number, position, each) for position, each in enumerate(requests)]
-    asked = _decide(room, run, calls)
+    asked = _set_states(room, run, calls)
     insert(*calls)
     events: list[DurableEvent] = [ApprovalRequested(approval_body(call, run)) for call in asked]
     if calls:
         events.insert(0, show(run, calls))
     record(room, *events)
-    return [CallState(call.state).value for call in calls]
+    return [state_name(call.state) for call in calls]
 
 
 def _new_call(run: Run, number: int, position: int, request: CallRequest) -> ToolCall:
@@ -139,43 +140,37 @@ def _new_call(run: Run, number: int, position: int, request: CallRequest) -> Too
     return call
 
 
-def _decide(room: Room, run: Run, calls: Sequence[ToolCall]) -> list[ToolCall]:
+def _set_states(room: Room, run: Run, calls: Sequence[ToolCall]) -> list[ToolCall]:
     """Set the states of new calls by the rules of the persona; return those that ask people.
 
     A call on which no person may decide is denied: it would wait for nobody.
     """
-    proposed = [call for call in calls if call.state == CallState.PROPOSED]
-    rules = policy.rules_of(run, {call.tool for call in proposed if call.tool})
+    proposed = {call: call.tool for call in calls if call.state == CallState.PROPOSED}
+    rules = policy.rules_of(run, {tool for tool in proposed.values() if tool})
     ask = [tool for tool, rule in rules.items() if rule.policy == ToolPolicy.ASK]
-    held = policy.allowed_for_run(room, run, ask)
-    of_rule: dict[str, list[UUID]] = {}
-    asked: list[ToolCall] = []
-    for call in proposed:
-        earlier = held.get(call.tool) if call.tool else None
-        call.state = policy.first_state(call, rules, for_run=earlier is not None)
-        if earlier is not None and call.state == CallState.ALLOWED:
-            call.decided_by_id, call.decided_at = earlier.decided_by_id, earlier.decided_at
-        if call.state != CallState.ASKED:
-            continue
-        call.deciders = _deciders_of(call, rules)
-        if call.deciders not in of_rule:
-            of_rule[call.deciders] = policy.deciders(room, run, call.deciders)
-        call.asked_of = [str(user) for user in of_rule[call.deciders]]
-        if not call.asked_of:
+    decided = policy.decided_for_run(room, run, ask)
+    asked_of = cache(lambda deciders: [str(u) for u in policy.deciders(room, run, deciders)])
+    expires_at = timezone.now() + timedelta(hours=settings.APPROVAL_HOURS)
+    for call, tool in proposed.items():
+        rule = rules.get(tool) if tool else None
+        if rule is None:
             call.state = CallState.DENIED
-            continue
-        call.expires_at = timezone.now() + timedelta(hours=settings.APPROVAL_HOURS)
-        asked.append(call)
-    return asked
-
-
-def _deciders_of(call: ToolCall, rules: Mapping[UUID, PersonaTool]) -> str:
-    rule = rules.get(call.tool) if call.tool else None
-    return rule.deciders if rule else Deciders.ASKER
+        elif rule.policy == ToolPolicy.ALWAYS:
+            call.state = CallState.ALLOWED
+        elif earlier := decided.get(rule.tool):
+            is_denied = earlier.state == CallState.DENIED
+            call.state = CallState.DENIED if is_denied else CallState.ALLOWED
+            call.decided_by_id, call.decided_at = earlier.decided_by_id, earlier.decided_at
+            call.note = earlier.note
+        else:
+            call.deciders, call.asked_of = rule.deciders, asked_of(rule.deciders)
+            call.state = CallState.ASKED if call.asked_of else CallState.DENIED
+            call.expires_at = expires_at if call.asked_of else None
+    return [call for call in calls if call.state == CallState.ASKED]
 
 
 @transaction.atomic
-def _begin(job: Job, call_id: UUID) -> bool:
+def begin(job: Job, call_id: UUID) -> bool:
     room, run = leases.lock_owned(job.run, job.owner, job.attempt)
     call = run.calls.get(pk=call_id)
     if (call.state, call.attempt) == (CallState.RUNNING, job.attempt):
@@ -196,7 +191,7 @@ def _begin(job: Job, call_id: UUID) -> bool:
 
 
 @transaction.atomic
-def _finish(job: Job, call_id: UUID, result: ToolResult, ms: int) -> None:
+def finish(job: Job, call_id: UUID, result: ToolResult, ms: int) -> None:
     room, run = leases.lock_owned(job.run, job.owner, job.attempt)
     call = run.calls.get(pk=call_id)
     if call.state != CallState.RUNNING:

@@ -7,7 +7,6 @@ from uuid import UUID
 from agents.engine_types import PersonaSpec
 from agents.tool_types import (
     CallRequest,
-    CallStateName,
     PastCall,
     PastRequest,
     Steering,
@@ -16,7 +15,7 @@ from agents.tool_types import (
 )
 from rooms.models import CallState, Question, Run, SteerState, ToolCall
 from rooms.protocol.events import DurableEvent
-from rooms.runs.steps.calls import show
+from rooms.runs.steps.calls import show, state_name
 
 NOT_DECIDED = "Nobody decided on this call in time."
 
@@ -71,9 +70,10 @@ def _pending(calls: Sequence[ToolCall]) -> set[UUID]:
     """Return the calls that wait for the answers of people, or for other runs."""
     if not calls:
         return set()
-    asking = Question.objects.filter(call__in=calls).values_list("call", flat=True)
-    children = Run.objects.filter(parent_call__in=calls).values_list("parent_call", flat=True)
-    return {pk for pk in (*asking, *children) if pk is not None}
+    asking = Question.objects.filter(call__in=calls)
+    children = Run.objects.filter(parent_call__in=calls)
+    asked = {question.pk for question in asking}
+    return asked | {run.parent_call_id for run in children if run.parent_call_id}
 
 
 def _past_call(call: ToolCall, tools: Mapping[UUID, ToolSpec]) -> PastCall:
@@ -84,8 +84,7 @@ def _past_call(call: ToolCall, tools: Mapping[UUID, ToolSpec]) -> PastCall:
         arguments=call.arguments,
         spec=tools.get(call.tool) if call.tool else None,
     )
-    state: CallStateName = CallState(call.state).value
-    return PastCall(request=request, state=state, result=_result(call))
+    return PastCall(request=request, state=state_name(call.state), result=_result(call))
 
 
 def _result(call: ToolCall) -> ToolResult | None:

@@ -8,9 +8,13 @@ from collections.abc import Collection, Mapping
 from typing import Final
 from uuid import UUID
 
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+
+from accounts.models import User
 from agents.models import Deciders, PersonaTool, ToolPolicy
 from agents.tools.registry import usable_tools
-from rooms.models import CallState, Room, RoomRole, Run, ToolCall
+from rooms.models import CallState, Room, RoomPermission, RoomRole, Run, ToolCall
 from rooms.permissions import MODERATE, POST, users_with
 
 MAX_ASKED: Final = 50
@@ -75,27 +79,36 @@ def may_decide(room: Room, run: Run, rule: str, users: Collection[UUID]) -> set[
     return found
 
 
-def first_state(call: ToolCall, rules: Mapping[UUID, PersonaTool], *, for_run: bool) -> CallState:
-    """Return the state of a new call by the rules; `for_run` says that people allowed it before."""
-    rule = rules.get(call.tool) if call.tool else None
-    if rule is None:
-        return CallState.DENIED
-    if rule.policy == ToolPolicy.ALWAYS or for_run:
-        return CallState.ALLOWED
-    return CallState.ASKED
+def calls_to_decide(user: User) -> QuerySet[ToolCall]:
+    """Return the calls that ask for a decision and on which `user` may decide; see `may_decide`.
+
+    The scope of the user's credential limits them to its team.
+    """
+    mine = RoomPermission.objects.filter(user_id=user.pk)
+    moderated = mine.filter(permission__codename=MODERATE).values("content_object")
+    written = mine.filter(permission__codename=POST).values("content_object")
+    moderates, writes = Q(run__room__in=moderated), Q(run__room__in=written)
+    is_asker = Q(run__requested_by=user.pk)
+    as_asker = Q(run__room__other_decides=False) & (moderates | writes & Q(deciders=Deciders.ASKER))
+    rooms = Room.objects.visible_to(user).filter(archived_at=None)
+    return ToolCall.objects.filter(
+        is_asker & as_asker | ~is_asker & moderates,
+        state=CallState.ASKED,
+        expires_at__gt=Now(),
+        run__room__in=rooms,
+    )
 
 
-def allowed_for_run(room: Room, run: Run, tools: Collection[UUID]) -> dict[UUID, ToolCall]:
-    """Return the earlier calls of a run whose decision holds for later calls of the same tools.
+def decided_for_run(room: Room, run: Run, tools: Collection[UUID]) -> dict[UUID, ToolCall]:
+    """Return by tool the earlier call of a run whose decision holds for the later calls.
 
     A decision ends with the right of the person who made it.
     """
     if not tools:
         return {}
     held = run.calls.filter(tool__in=tools, for_run=True, decided_by__isnull=False)
-    calls = list(held.exclude(state=CallState.DENIED))
     found: dict[UUID, ToolCall] = {}
-    for call in calls:
+    for call in held.order_by("decided_at"):
         by = call.decided_by_id
         if call.tool and by and may_decide(room, run, call.deciders, [by]):
             found[call.tool] = call
