@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from accounts.ids import new_id
+from accounts.models import User
 from agents.models import PersonaTool
 from agents.tool_types import CallRequest, CallStateName, ToolResult, ToolSpec
 from rooms import services
@@ -50,9 +51,10 @@ def request(tool: ToolSpec | None = SEND, arguments: str = '{"to": "all"}') -> C
     )
 
 
-def started(cast: Cast, text: str = "hello") -> Job:
-    """Let the member ask, and a worker start the run."""
-    (run,) = services.post_message(user=cast.member, room_id=cast.room.pk, text=text).runs
+def started(cast: Cast, asker: User | None = None) -> Job:
+    """Let the member, unless `asker` is given, ask, and a worker start the run."""
+    user = asker or cast.member
+    (run,) = services.post_message(user=user, room_id=cast.room.pk, text="hello").runs
     return start_again(run)
 
 

@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from accounts.services import create_team
 from agents.engine_types import AnswerFailed
 from agents.models import McpServer, PersonaTool, Tool
 from agents.services import set_persona_enabled
