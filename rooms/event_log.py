@@ -111,6 +111,8 @@ def redact(message_id: UUID) -> None:
     for row in rows:
         event = msgspec.json.decode(row.payload)
         event["message"] |= {"text": "", "html": "", "reactions": {}, "deleted": True}
+        for name in ("steps", "steered"):  # results that were shown, and words of members
+            event["message"].pop(name, None)
         row.payload = msgspec.json.encode(event).decode()
     RoomEvent.objects.bulk_update(rows, ["payload"])
 

@@ -9,8 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any, Final, ParamSpec, TypeVar
 
+import structlog
 from django.conf import settings
+from django.db import Error as DatabaseError
 from django.db import connection
+
+from accounts.errors import is_outage
+
+log = structlog.get_logger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -23,6 +29,7 @@ CHECKS: Final = ThreadPoolExecutor(max_workers=2, thread_name_prefix="check")
 # All threads of runs may wait for locked rooms. The renewal of leases must not wait with them.
 HEARTBEATS: Final = ThreadPoolExecutor(max_workers=1, thread_name_prefix="beat")
 
+RETRY_SECONDS: Final = 1.0
 IDLE_SECONDS: Final = 60.0
 """Seconds; a database connection that was idle for longer is checked before it is used."""
 
@@ -54,6 +61,29 @@ async def in_thread(
             _last_use.at = time.monotonic()
 
     return await asyncio.get_running_loop().run_in_executor(pool, work)
+
+
+async def in_thread_until_stored(
+    pool: ThreadPoolExecutor, store: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+) -> R:
+    """Like `in_thread`; while the database is unavailable, retry: what is stored may not be lost.
+
+    Other database errors are raised, because a retry would fail in the same way.
+    """
+    while True:
+        try:
+            return await in_thread(pool, store, *args, **kwargs)
+        except DatabaseError as error:
+            if not is_outage(error):
+                raise
+            log_database_error(error)
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+def log_database_error(error: Exception) -> None:
+    """Log an error of the database, with its trace unless the database is unavailable."""
+    trace = not is_outage(error)
+    log.warning("runner.database_away", error=type(error).__name__, exc_info=trace)
 
 
 def _close_if_broken() -> None:

@@ -69,6 +69,9 @@ RUN_SECONDS: Final = Histogram(
     "Seconds from the question to the end of its answer, completed or failed",
     buckets=_SECONDS_OF_ANSWERS,
 )
+DECISIONS: Final = Counter(
+    "maru_decisions", "Approvals of tool calls that this process has ended", ["outcome"]
+)
 TOKENS: Final = Counter("maru_tokens", "Tokens that providers counted, by direction", ["direction"])
 
 
@@ -87,4 +90,5 @@ start_at_zero(SOCKETS_CLOSED, [*map(str, CLOSE_CODES), "other"])
 start_at_zero(HEALED, ["log", "replay"])
 start_at_zero(DEGRADED, DEGRADED_REASONS)
 start_at_zero(RUNS_ENDED, ["completed", "cancelled", *get_args(FailureCode)])
+start_at_zero(DECISIONS, ["allowed", "denied", "expired", "withdrawn"])
 start_at_zero(TOKENS, ["input", "output"])

@@ -20,7 +20,7 @@ from accounts.models import Team, User
 from accounts.permissions import JOIN_ROOM, access_team_of
 from accounts.roles import ROOM_ROLES, set_permissions
 from accounts.scopes import check_in_scope
-from rooms.models import Message, Privacy, Room, RoomPermission, Run
+from rooms.models import Message, Privacy, Room, RoomPermission, Run, ToolCall
 
 VIEW: Final = "view"
 POST: Final = "post"
@@ -174,6 +174,20 @@ def access_run(user: User, run_id: UUID, permission: str) -> Run:
     return run
 
 
+def access_call(user: User, call_id: UUID, permission: str) -> ToolCall:
+    """Return the tool call, with its run, if `user` has the permission in its room.
+
+    Raises NotFound or Forbidden.
+    """
+    room = _judge(_OF_CALL(user=user.pk, call=call_id), user, permission)
+    calls = ToolCall.objects.filter(pk=call_id, run__room=room).select_related("run", "decided_by")
+    call = calls.first()
+    if call is None:
+        raise NotFound
+    call.run.room = room
+    return call
+
+
 def access_open_room(user: User, room_id: UUID) -> Team:
     """Return the team of an open room that `user` may join; one query.
 
@@ -292,6 +306,9 @@ _OF_MESSAGE: Final = PreparedQuery(
 )
 _OF_RUN: Final = PreparedQuery(
     lambda user, run: _granted(user, content_object__runs=run), user=_ID, run=_ID
+)
+_OF_CALL: Final = PreparedQuery(
+    lambda user, call: _granted(user, content_object__runs__calls=call), user=_ID, call=_ID
 )
 _TO_POST: Final = PreparedQuery(
     _to_post,

@@ -110,7 +110,7 @@ def _open_calls(active: Collection[Run]) -> list[ToolCall]:
 
     No query if no run has been started.
     """
-    started = [run.pk for run in active if run.state != RunState.QUEUED]
+    started = [run.pk for run in active if run.attempt]
     if not started:
         return []
     is_open = Q(state=CallState.ASKED) | Q(question__state=QuestionState.OPEN)

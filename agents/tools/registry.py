@@ -69,6 +69,19 @@ def existing(team: Team, tools: Collection[UUID]) -> dict[UUID, bool]:
     return found
 
 
+def usable_tools(team_id: UUID, tools: Collection[UUID]) -> set[UUID]:
+    """Return those of `tools` that a persona of the team may use now; at most one query.
+
+    The definition of a tool must be approved and offered by its server, and the server be enabled.
+    """
+    usable = {pk for pk in tools if pk in OWN_TOOLS}
+    others = set(tools) - usable
+    if others:
+        rows = Tool.objects.filter(pk__in=others).select_related("server")
+        usable |= {row.pk for row in rows if _is_usable(row, team_id)}
+    return usable
+
+
 def has_tools(persona: OuterRef) -> Exists:
     """Return a condition of a query: the persona has a tool that it may use."""
     return Exists(PersonaTool.objects.filter(persona=persona).exclude(policy=ToolPolicy.NEVER))

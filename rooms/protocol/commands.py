@@ -3,7 +3,7 @@
 A command is a frozen struct, tagged by `type`, that refuses unknown fields.
 """
 
-from typing import Annotated, Final, get_args
+from typing import Annotated, Final, Literal, get_args
 from uuid import UUID
 
 import msgspec
@@ -15,6 +15,9 @@ from accounts.fields import refusal as refusal_of
 
 TEXT_LIMIT: Final = 16_000
 """The longest text of a message, in code points."""
+
+MAX_NOTE: Final = 400
+"""The longest word to the model with a decision, in code points."""
 
 Seq = Annotated[int, Meta(ge=0, lt=2**53)]
 DeltaPosition = tuple[Annotated[int, Meta(ge=1, lt=2**31)], Seq]
@@ -80,6 +83,17 @@ class MessagePin(Command, frozen=True, tag="message.pin"):
     on: bool
 
 
+class ApprovalDecide(Command, frozen=True, tag="approval.decide", rename={"extent": "for"}):
+    """Decide on a tool call; see `rooms.services.approvals.decide_call`."""
+
+    ref: Ref
+    approval: UUID
+    decision: Literal["allow", "deny"]
+    arguments_sha256: Annotated[str, Meta(max_length=64)]
+    extent: Literal["call", "run"] = "call"
+    note: Annotated[str, Meta(max_length=MAX_NOTE)] = ""
+
+
 class RunCancel(Command, frozen=True, tag="run.cancel"):
     ref: Ref
     run: UUID
@@ -119,6 +133,7 @@ AnyCommand = (
     | MessageDelete
     | MessageReact
     | MessagePin
+    | ApprovalDecide
     | RunCancel
     | RunRetry
     | RoomRead

@@ -11,10 +11,12 @@ from django.utils import translation
 
 from agents import engine
 from agents.engine_types import Limits, Part
+from agents.tool_types import Acting
 from rooms.executors import RUNS, in_thread
 from rooms.runs import lifecycle
 from rooms.runs.claims import Claim
 from rooms.runs.lifecycle import Job
+from rooms.runs.steps.journal import RunJournal
 
 
 async def start_and_ask(owner: str, claims: Sequence[Claim]) -> list[tuple[Job, "Parts"]]:
@@ -52,7 +54,8 @@ class Parts:
             characters=settings.RUN_CHARACTERS,
             tokens=settings.RUN_TOKENS,
         )
-        self._parts = engine.answer(job.spec, job.turns, limits=limits)
+        acting = Acting(journal=RunJournal(job), past=job.past)
+        self._parts = engine.answer(job.spec, job.turns, limits=limits, acting=acting)
         self._is_read = False
         self._closing: asyncio.Task[None] | None = None
         with (

@@ -20,7 +20,7 @@ from rooms import metrics, replies
 from rooms.event_log import record
 from rooms.fanout import unread
 from rooms.markup import MAX_CHARACTERS, ParsedText, parse
-from rooms.models import MessageStatus, Room, RoomPersona, Run, RunState
+from rooms.models import Message, MessageStatus, Room, RoomPersona, Run, RunState
 from rooms.permissions import POST, users_with
 from rooms.protocol.events import (
     DurableEvent,
@@ -41,6 +41,7 @@ from rooms.protocol.serializers import message_body, run_body
 from rooms.runs import queue
 from rooms.runs.delta_store import delta_store
 from rooms.runs.notifications import notify_stopped
+from rooms.runs.steps.calls import withdraw
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,9 @@ _STATES: Final = {
 
 
 BATCH: Final = 500
-"""The queued runs that one transaction cancels before a room or a team is deleted."""
+"""The idle runs that one transaction cancels before a room or a team is deleted."""
+IDLE: Final = (RunState.QUEUED, RunState.WAITING)
+"""The states of runs that no worker owns; a team may have many thousands of them."""
 
 _FIELDS_OF_END: Final = (
     *("state", "stopped_by_id", "error_code", "error_reason", "error_persona"),
@@ -87,11 +90,11 @@ def end_runs(room: Room, reasons: Mapping[Run, Reason], written: ParsedText | No
     if not reasons:
         return
     queued = [run for run in reasons if run.state == RunState.QUEUED]
-    if written is None and len(queued) < len(reasons):
+    if written is None and any(run.state == RunState.RUNNING for run in reasons):
         notify_stopped()
     ended_at, handles = timezone.now(), cache(room.handles)
-    take_text = _Texts().take if written is None else lambda _answer, _attempt: written
-    ends = (_end(run, reasons[run], take_text, ended_at, handles) for run in reasons)
+    texts = _Texts(written)
+    ends = (_end(run, reasons[run], texts, ended_at, handles) for run in reasons)
     record(room, *chain.from_iterable(ends))
     _save_ends(reasons)
     transaction.on_commit(lambda: _count(reasons.values()), robust=True)
@@ -106,25 +109,44 @@ def end_runs(room: Room, reasons: Mapping[Run, Reason], written: ParsedText | No
 class _Texts:
     """The texts of unfinished answers, of which the first MAX_CHARACTERS are formatted."""
 
-    def __init__(self) -> None:
+    def __init__(self, written: ParsedText | None) -> None:
+        self._written = written
         self._characters = MAX_CHARACTERS
 
-    def take(self, answer: UUID, attempt: int) -> ParsedText:
-        """Close an attempt in the delta store and return its text."""
-        text = delta_store().close(answer, attempt).rstrip()
+    def take(self, run: Run, answer: Message, reason: Reason) -> ParsedText:
+        """Return the text with which an answer ends.
+
+        An answer that has waited has its text in the database. Its next attempt starts the text
+        over, so what that attempt has published may be shorter.
+        """
+        text = self._published(run, answer)
+        is_part = len(text) < len(answer.text) and not isinstance(reason, Completed)
+        if self._written is not None and not is_part:
+            return self._written
+        text = answer.text if is_part else text
         written = parse(text, max_characters=self._characters)
         self._characters = max(0, self._characters - len(text))
         return written
+
+    def _published(self, run: Run, answer: Message) -> str:
+        """Return the text of an attempt; close it in the delta store unless its worker ends it."""
+        if self._written is not None:
+            return self._written.text
+        if run.state == RunState.WAITING:
+            return ""
+        return delta_store().close(answer.pk, run.attempt).rstrip()
 
 
 def _end(
     run: Run,
     reason: Reason,
-    take_text: Callable[[UUID, int], ParsedText],
+    texts: _Texts,
     ended_at: datetime,
     handles: Callable[[], Mapping[str, UUID | None]],
 ) -> list[DurableEvent]:
     """Set the end of one run, write the end of its answer, and return the events."""
+    events = withdraw(run, run.state)
+    written = None if run.answer is None else texts.take(run, run.answer, reason)
     run.state, status, run_ended = _STATES[type(reason)]
     if isinstance(reason, Cancelled):
         run.stopped_by_id = reason.stopped_by
@@ -133,17 +155,15 @@ def _end(
     if isinstance(reason, AnswerFailed):
         run.error_code, run.error_reason = reason.code, reason.reason
         run.error_persona = reason.persona
-    events: list[DurableEvent] = []
-    if run.answer is not None:
+    if run.answer is not None and written is not None:
         answer = run.answer
-        written = take_text(answer.pk, run.attempt)
         if not answer.deleted_at:
             rendered = written.in_room(handles)
             answer.text, answer.html = written.text, rendered.html
             mentioned = unread.add_mentions(answer, rendered.mentioned, handles)
             replies.follow_as_mentioned(answer, mentioned)
         answer.status = status
-        answer.save(update_fields=["text", "html", "status"])
+        answer.save(update_fields=["text", "html", "status", "steps"])
         message_ended = MessageCompleted if isinstance(reason, Completed) else MessageUpdated
         events.append(message_ended(message_body(answer, run)))
     run.lease_owner, run.lease_until, run.ended_at = "", None, ended_at
@@ -180,9 +200,10 @@ def cancel_runs(room: Room, stopped_by: UUID, *conditions: Q) -> None:
     end_runs(room, dict.fromkeys(_lock_active(room, *conditions), Cancelled(stopped_by)))
 
 
-def cancel_queued(room: Room, stopped_by: UUID) -> bool:
-    """Cancel up to BATCH queued runs of a locked room; return True if there may be more."""
-    runs = _lock_active(room, Q(state=RunState.QUEUED))[:BATCH]
+def cancel_idle(room: Room, stopped_by: UUID) -> bool:
+    """Cancel up to BATCH runs of a locked room that no worker owns; return True if there may be
+    more."""
+    runs = _lock_active(room, Q(state__in=IDLE))[:BATCH]
     end_runs(room, dict.fromkeys(runs, Cancelled(stopped_by)))
     return len(runs) == BATCH
 

@@ -2,6 +2,7 @@
 
 A worker renews the leases of its runs. A run whose lease has expired is queued again under the next
 attempt; the attempt is the fencing token, so that the former worker can no longer write to the run.
+An attempt that has ended by waiting is not counted against MAX_ATTEMPTS.
 Locks are taken in one order: room, then run.
 """
 

@@ -19,6 +19,7 @@ from django.utils import timezone, translation
 from accounts.database.prepared_queries import PreparedUpdate, insert
 from agents.engine_types import AnswerFailed, PersonaSpec, Turn, Usage
 from agents.services import build_spec
+from agents.tool_types import PastRequest
 from rooms import replies
 from rooms.event_log import record
 from rooms.fanout import unread
@@ -35,6 +36,7 @@ from rooms.runs import chains, context, leases, queue
 from rooms.runs.claims import Claim
 from rooms.runs.delta_store import delta_store
 from rooms.runs.ending import Completed, Reason, end_runs, unauthorized
+from rooms.runs.steps.past import take_over
 
 _PIN: Final = ("pinned_seq", "pinned_at", "pinned_by_id")
 STOPPED: Final = (RunState.CANCELLED, RunState.FAILED)
@@ -45,7 +47,8 @@ class Job:
     """The data that a worker needs to answer a run, read once. No attribute is a model.
 
     `message` is the answer; `base` is the room's seq after `run.started`. `waited` is the number of
-    seconds from the queuing of the run to this claim.
+    seconds from the queuing of the run to this claim. `past` are the requests of earlier attempts
+    that asked for tools or were steered.
     """
 
     run: UUID
@@ -58,6 +61,7 @@ class Job:
     language: str
     spec: PersonaSpec
     turns: list[Turn]
+    past: Sequence[PastRequest] = ()
     waited: float = 0.0
 
 
@@ -84,14 +88,18 @@ def start(
     started = _Started([run for run, _spec in allowed])
     for run, spec in allowed:
         run.started_at = timezone.now()
+        past: Sequence[PastRequest] = ()
         if run.answer is None:
             answer = _new_answer(room, run, seq=room.last_seq + len(events) + 1)
             events += _place(answer, run, started)
         else:  # the worker of the former attempt may still be streaming
             answer = run.answer
             delta_store().close(answer.pk, run.attempt - 1)
+            past, settled = take_over(run, spec)
+            events += settled
         events.append(RunStarted(run_body(run)))
-        jobs.append(_job(room, run, answer, spec, base=room.last_seq + len(events)))
+        base = room.last_seq + len(events)
+        jobs.append(_job(room, run, answer, spec, past=past, base=base))
         ask(jobs[-1])
     if jobs:
         insert(*started.answers)
@@ -210,7 +218,15 @@ def _replace(version: UUID, new: Message, started: _Started) -> Message:
     return old
 
 
-def _job(room: Room, run: Run, answer: Message, spec: PersonaSpec, base: int) -> Job:
+def _job(
+    room: Room,
+    run: Run,
+    answer: Message,
+    spec: PersonaSpec,
+    *,
+    past: Sequence[PastRequest],
+    base: int,
+) -> Job:
     return Job(
         run=run.pk,
         team=room.team_id,
@@ -222,6 +238,7 @@ def _job(room: Room, run: Run, answer: Message, spec: PersonaSpec, base: int) ->
         language=run.language,
         spec=spec,
         turns=context.turns(run),
+        past=past,
         waited=_waited(run),
     )
 

@@ -36,6 +36,8 @@ As many as a team may queue by default.
 """
 PUBLISHED_POSITIONS: Final = 20
 """`run.position` is published for this many runs of a team; runs further back move too often."""
+MAX_COUNTED: Final = 10_000
+"""Waiting runs are counted up to this number, so that a scrape of the metrics stays cheap."""
 RETRY_SECONDS: Final = 10
 MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -130,6 +132,11 @@ def backlog() -> tuple[int, float]:
         return 0, 0.0
     age = found["now"] - found["queued_at__min"]
     return found["pk__count"], max(0.0, age.total_seconds())
+
+
+def count_waiting() -> int:
+    """Return the number of runs that wait for people or for other runs; at most MAX_COUNTED."""
+    return Run.objects.filter(state=RunState.WAITING).values("pk")[:MAX_COUNTED].count()
 
 
 def first_active(room: Room) -> tuple[list[Run], bool]:

@@ -18,10 +18,9 @@ from django.conf import settings
 from django.db import Error as DatabaseError
 from django.utils import translation
 
-from accounts.errors import is_outage
-from agents.engine_types import AnswerFailed, Finished, Text, ToolFinished, ToolStarted
+from agents.engine_types import AnswerFailed, Finished, Suspended, Text, ToolFinished, ToolStarted
 from rooms import metrics
-from rooms.executors import HEARTBEATS, RUNS, in_thread
+from rooms.executors import HEARTBEATS, RUNS, in_thread, in_thread_until_stored, log_database_error
 from rooms.fanout import publisher
 from rooms.protocol import events
 from rooms.runs import claims, leases, lifecycle, queue, workers
@@ -32,6 +31,7 @@ from rooms.runs.deltas import Deltas
 from rooms.runs.leases import LeaseLost
 from rooms.runs.lifecycle import Job
 from rooms.runs.notifications import wakeup
+from rooms.runs.steps import waiting
 from rooms.runs.stopwatch import Stopwatch
 
 log = structlog.get_logger(__name__)
@@ -120,7 +120,7 @@ class Runner:
             await in_thread(RUNS, leases.release, self.name)
             await in_thread(RUNS, workers.remove, self.name)
         except DatabaseError as error:
-            _log_database_error(error)
+            log_database_error(error)
         log.info("worker.stopped", worker=self.name)
 
     # Claims
@@ -176,7 +176,7 @@ class Runner:
         try:
             started = await start_and_ask(self.name, claimed)
         except DatabaseError as error:
-            _log_database_error(error)
+            log_database_error(error)
         except Exception:  # of any kind: no other task waits for this one
             log.exception("runner.start_failed")
         finally:
@@ -208,11 +208,15 @@ class Runner:
         self._queued.set()
 
     async def _reap(self) -> None:
-        """Reap the runs of dead workers, at most every POLL_SECONDS however often `_poll` runs."""
+        """Reap the runs of dead workers, and end overdue approvals.
+
+        At most every POLL_SECONDS, however often `_poll` runs.
+        """
         now = asyncio.get_running_loop().time()
         if now - self._reaped_at >= POLL_SECONDS:
             self._reaped_at = now
             await in_thread(RUNS, leases.reap, [*self._tasks, *self._starting])
+            await in_thread(RUNS, waiting.expire)
 
     async def _publish_positions(self) -> None:
         """Publish the positions of the teams that were served, at most every POSITIONS_SECONDS.
@@ -278,9 +282,10 @@ class Runner:
         stopwatch = Stopwatch(job)
         try:
             with translation.override(job.language):
-                await _stream_answer(job, parts, deltas, stopwatch)
-            stopwatch.run_ended()
-            log.info("run.ended")
+                has_ended = await _stream_answer(job, parts, deltas, stopwatch)
+            if has_ended:
+                stopwatch.run_ended()
+            log.info("run.ended" if has_ended else "run.waiting")
         except LeaseLost:
             log.info("run.lease_lost")
             await _restore_text(job, deltas)
@@ -294,9 +299,12 @@ class Runner:
             await delta_store().expire(job.message, job.attempt)
 
 
-async def _stream_answer(job: Job, parts: Parts, deltas: Deltas, stopwatch: Stopwatch) -> None:
-    """Stream an answer into its room and end its run, completed or failed. Raises LeaseLost."""
-    finished = Finished(text="", usage=None)
+async def _stream_answer(job: Job, parts: Parts, deltas: Deltas, stopwatch: Stopwatch) -> bool:
+    """Stream an answer into its room, and let its run end or wait; return True if it has ended.
+
+    Raises LeaseLost.
+    """
+    last: Finished | Suspended = Finished(text="", usage=None)
     try:
         async with (
             asyncio.timeout(settings.RUN_SECONDS + TIMEOUT_GRACE_SECONDS),
@@ -310,18 +318,21 @@ async def _stream_answer(job: Job, parts: Parts, deltas: Deltas, stopwatch: Stop
                     case ToolStarted() | ToolFinished():
                         await deltas.flush()
                         publisher.publish(_tool_notice(job, part))
-                    case Finished():
-                        finished = part
+                    case Finished() | Suspended():
+                        last = part
         await deltas.close()
-        await _retry_until_stored(lifecycle.complete, job, finished.text, finished.usage)
+        waits = isinstance(last, Suspended)
+        store = waiting.wait if waits else lifecycle.complete
+        await in_thread_until_stored(RUNS, store, job, last.text, last.usage)
     except LeaseLost:
         raise
     except Exception as error:  # every failure ends the run and is shown in the room
         failure = _failure_of(error)
     else:
-        return
+        return not waits
     await deltas.close()
-    await _retry_until_stored(lifecycle.fail, job, failure, deltas.text)
+    await in_thread_until_stored(RUNS, lifecycle.fail, job, failure, deltas.text)
+    return True
 
 
 async def _restore_text(job: Job, deltas: Deltas) -> None:
@@ -335,7 +346,7 @@ async def _restore_text(job: Job, deltas: Deltas) -> None:
             text = deltas.text_until(asyncio.get_running_loop().time() - stopped_for)
             await in_thread(RUNS, lifecycle.restore_text, job, text)
     except DatabaseError as error:  # the answer keeps the text that its end has stored
-        _log_database_error(error)
+        log_database_error(error)
 
 
 def _failure_of(error: Exception) -> AnswerFailed:
@@ -366,7 +377,7 @@ async def _repeat(work: Callable[[], Awaitable[None]], seconds: float, wake: asy
         try:
             await work()
         except DatabaseError as error:
-            _log_database_error(error)
+            log_database_error(error)
             await asyncio.sleep(RETRY_SECONDS)
         except Exception:  # without this loop, no run of this worker would be claimed or renewed
             log.exception("runner.failed")
@@ -376,23 +387,3 @@ async def _repeat(work: Callable[[], Awaitable[None]], seconds: float, wake: asy
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await wake.wait()
-
-
-async def _retry_until_stored(store: Callable[..., None], *args: object) -> None:
-    """Call `store` in a thread; while the database is unavailable, retry: no answer may be lost.
-
-    Other database errors are raised, because a retry would fail in the same way.
-    """
-    while True:
-        try:
-            return await in_thread(RUNS, store, *args)
-        except DatabaseError as error:
-            if not is_outage(error):
-                raise
-            _log_database_error(error)
-            await asyncio.sleep(RETRY_SECONDS)
-
-
-def _log_database_error(error: Exception) -> None:
-    trace = not is_outage(error)
-    log.warning("runner.database_away", error=type(error).__name__, exc_info=trace)

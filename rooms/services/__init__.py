@@ -5,6 +5,7 @@ callers have checked it, `landing_room`, which returns only a room of the user, 
 and `repair_owners`, jobs of the operator. Hooks are in `rooms.services.hooks`.
 """
 
+from rooms.services.approvals import decide_call, may_see, show_result
 from rooms.services.arrivals import invite_into_rooms, landing_room
 from rooms.services.direct import open_direct_room
 from rooms.services.members import (
@@ -57,6 +58,7 @@ __all__ = [
     "continue_answers",
     "create_first_room",
     "create_room",
+    "decide_call",
     "delete_message",
     "delete_room",
     "dismiss_welcome",
@@ -69,6 +71,7 @@ __all__ = [
     "landing_room",
     "mark_read",
     "mark_thread_read",
+    "may_see",
     "mute_persona",
     "open_direct_room",
     "pin_message",
@@ -83,6 +86,7 @@ __all__ = [
     "retry_run",
     "rooms_to_join",
     "set_read_position",
+    "show_result",
     "unbind_persona",
     "update_room",
     "vote",

@@ -11,14 +11,11 @@ from agents.hooks import AgentHooks
 from agents.models import Connection, Persona
 from rooms.event_log import record
 from rooms.fanout import publisher
-from rooms.models import Privacy, Room, Run, RunState
+from rooms.models import Privacy, Room, Run
 from rooms.protocol.events import PersonaChanged
 from rooms.protocol.failures import KEY_REMOVED, PERSONA_UNBOUND
 from rooms.protocol.serializers import persona_body
-from rooms.runs.ending import (
-    fail_runs_of_personas,
-    fail_unauthorized_runs,
-)
+from rooms.runs.ending import IDLE, fail_runs_of_personas, fail_unauthorized_runs
 from rooms.services.arrivals import arrive
 from rooms.services.members import publish_profile
 from rooms.services.memberships import (
@@ -81,8 +78,8 @@ class RoomAccountHooks(AccountHooks):
         publish_profile(user)
 
     def team_closing(self, team: Team, by: User) -> None:
-        queued = Run.objects.filter(team=team, state=RunState.QUEUED).order_by("room")
-        cancel_queues(queued.values_list("room", flat=True).distinct(), by=by)
+        idle = Run.objects.filter(team=team, state__in=IDLE).order_by("room")
+        cancel_queues(idle.values_list("room", flat=True).distinct(), by=by)
 
     def team_deleted(self, team: Team, by: User) -> None:
         close_rooms(team=team, by=by)

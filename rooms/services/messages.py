@@ -302,11 +302,20 @@ def _erase(message: Message) -> None:
 
 
 def _redact(room: Room, message: Message) -> MessageDeleted:
-    """Remove an erased message from the delta store and the log; return the event."""
+    """Remove an erased message from the delta store and the log; return the event.
+
+    What its run has asked and got from tools is removed, too. The end of the run has written the
+    steps of the answer, so they are removed after it.
+    """
     run = room.runs.filter(answer=message).first()
     if run is not None:
         delta_store().purge(message.pk, run.attempt)
+        run.requests.update(text="")
+        run.calls.update(arguments="", result="", short="", note="")
+        run.steering.update(text="")
     event_log.redact(message.pk)
+    message.steps = message.steered = None
+    message.save(update_fields=["steps", "steered"])
     message.refresh_from_db(fields=["status"])
     return MessageDeleted(message=message_body(message, run))
 

@@ -37,7 +37,7 @@ from rooms.models import (
 from rooms.permissions import MANAGE, access_room, lock_room, set_room_role
 from rooms.protocol.events import RoomArchived, RoomChanged, RoomDeleted
 from rooms.protocol.serializers import room_body
-from rooms.runs.ending import cancel_queued, cancel_runs
+from rooms.runs.ending import cancel_idle, cancel_runs
 from rooms.services.arrivals import welcome
 from rooms.services.members import add_members, lock_team_members
 from rooms.services.owners import ABANDONED_RETENTION
@@ -192,7 +192,7 @@ def delete_room(*, user: User, room_id: UUID) -> None:
 
 
 def cancel_queues(rooms: Iterable[UUID], *, by: User) -> None:
-    """Cancel the queued runs of rooms that will be deleted, in short transactions.
+    """Cancel the queued and waiting runs of rooms that will be deleted, in short transactions.
 
     The deletion locks the rooms while it ends their runs, and workers that start one of them wait.
     The deletion itself ends only what is queued meanwhile. Does nothing in a transaction of the
@@ -205,7 +205,7 @@ def cancel_queues(rooms: Iterable[UUID], *, by: User) -> None:
         while has_more:
             with transaction.atomic():
                 room = Room.objects.locked().filter(pk=room_id, deleted_at=None).first()
-                has_more = room is not None and cancel_queued(room, by.pk)
+                has_more = room is not None and cancel_idle(room, by.pk)
 
 
 @transaction.atomic

@@ -187,7 +187,7 @@ class RoomsConsumer(AsyncWebsocketConsumer):
             if subscription.revoked:  # the user was removed after the permission check
                 raise NotFound
             self.connection.send(encode(snapshot))
-            live = {answer.message: (answer.attempt, answer.seq) for answer in snapshot.live}
+            live = snapshots.delta_positions(data, snapshot.live)
             await self.hub.start(subscription, data.seq, live)
         except BaseException:
             await self.hub.unsubscribe(room_id, self.connection)

@@ -16,6 +16,7 @@ from rooms.fanout import publisher
 from rooms.fanout.presence import LARGE_ROOM
 from rooms.permissions import POST, access_room
 from rooms.protocol.commands import (
+    ApprovalDecide,
     Command,
     MemberType,
     MessageDelete,
@@ -52,13 +53,14 @@ def execute(command: Command, user: User, language: str) -> Outcome:
             return _dispatch(command, user)
     except MaruError as error:
         if not isinstance(command, RoomRead | ThreadRead | MemberType):
-            kind = next(name for name in ("room", "run", "message") if hasattr(command, name))
+            kinds = ("room", "run", "message", "approval")
+            kind = next(name for name in kinds if hasattr(command, name))
             tag, target = str(command.__struct_config__.tag), getattr(command, kind)
             audit_refusal(user, tag, error, target_kind=kind, target_id=target)
         raise
 
 
-def _dispatch(command: Command, user: User) -> Outcome:  # noqa: C901 # one case for each command
+def _dispatch(command: Command, user: User) -> Outcome:  # noqa: C901, PLR0912 # one case for each command
     match command:
         case MessageSend():
             posted = services.post_message(
@@ -81,6 +83,16 @@ def _dispatch(command: Command, user: User) -> Outcome:  # noqa: C901 # one case
             services.react(user=user, message_id=message_id, emoji=emoji, on=on)
         case MessagePin(message=message_id, on=on):
             services.pin_message(user=user, message_id=message_id, on=on)
+        case ApprovalDecide():
+            call = services.decide_call(
+                user=user,
+                call_id=command.approval,
+                decision=command.decision,
+                arguments_sha256=command.arguments_sha256,
+                extent=command.extent,
+                note=command.note,
+            )
+            return Outcome({"state": call.state})
         case RunCancel(run=run_id):
             run = services.cancel_run(user=user, run_id=run_id)
             # No delta may follow the answer to `run.cancel`.

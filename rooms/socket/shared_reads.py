@@ -19,11 +19,15 @@ MAX_BYTES: Final = 8 * 2**20
 
 
 class OpenAnswer(Struct, frozen=True):
-    """An answer whose run has started and not ended."""
+    """An answer whose run has started and not ended.
+
+    A waiting answer has no deltas: its text is in the message, and the next attempt starts over.
+    """
 
     run: UUID
     message: UUID
     attempt: int
+    waiting: bool = False
 
 
 class RoomRead(Struct, frozen=True, kw_only=True):

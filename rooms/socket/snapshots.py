@@ -11,7 +11,7 @@ members in a large room, which depends on presence.
 """
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from math import inf
 from typing import Final, cast
 from uuid import UUID
@@ -136,13 +136,16 @@ def read_log(room_id: UUID, after: int) -> RoomRead:
         seq = until
         events = event_log.last_events(room_id, after, seq)
         answering = Run.objects.active().filter(room_id=room_id, answer__seq__lte=seq)
-        rows = list(answering.values_list("pk", "answer_id", "attempt"))
+        rows = list(answering.values_list("pk", "answer_id", "attempt", "state"))
         until = _last_seq(room_id)
         if until == seq:
             break
     return RoomRead(
         seq=seq,
-        open_answers=tuple(OpenAnswer(*row) for row in rows),
+        open_answers=tuple(
+            OpenAnswer(run, answer, attempt, waiting=state == RunState.WAITING)
+            for run, answer, attempt, state in rows
+        ),
         until=until,
         events=tuple(events),
         wanted=after,
@@ -180,7 +183,7 @@ def _last_seq(room_id: UUID) -> int:
 
 def _open_answers(runs: Sequence[RunBody]) -> tuple[OpenAnswer, ...]:
     return tuple(
-        OpenAnswer(run=run.id, message=run.answer, attempt=run.attempt)
+        OpenAnswer(run.id, run.answer, run.attempt, waiting=run.state == RunState.WAITING)
         for run in runs
         if run.answer is not None
     )
@@ -226,6 +229,16 @@ async def build_snapshot(
     )
 
 
+def delta_positions(data: SnapshotData, live: Iterable[LiveAnswer]) -> dict[UUID, tuple[int, int]]:
+    """Return the positions of a snapshot in the unfinished answers whose deltas may still follow.
+
+    No delta of a waiting answer follows. With its position, a subscription would lag for as long as
+    people take: see `Positions.have_passed`.
+    """
+    waiting = {answer.message for answer in data.open_answers if answer.waiting}
+    return {each.message: (each.attempt, each.seq) for each in live if each.message not in waiting}
+
+
 def _frames(events: Sequence[LogEntry], streams: StreamNumbers | None) -> list[Raw]:
     """Return the events of the log, each `run.started` with the number of its attempt."""
     if streams is None:
@@ -242,11 +255,12 @@ async def _live_answer(answer: OpenAnswer, command: RoomJoin) -> LiveAnswer:
     """Return the deltas after the client's position, or all deltas if its position is unknown here.
 
     The read starts at the last delta that the client has: if the store lacks that delta, the
-    client's position belongs to deltas that were never stored.
+    client's position belongs to deltas that were never stored. A waiting answer has no deltas.
     """
     attempt, seq = (command.live or {}).get(answer.message, (0, -1))
-    since, deltas = 0, None
-    if attempt == answer.attempt:
+    since = 0
+    deltas: list[str] | None = [] if answer.waiting else None
+    if deltas is None and attempt == answer.attempt:
         stored = await shared_deltas.read(answer.message, attempt, seq)
         if stored is None:  # the store is unavailable: the client keeps its deltas
             since, deltas = seq + 1, []

@@ -177,7 +177,8 @@ async def _begin(request: StreamRequest, hub: RoomHub, connection: Connection) -
     subscription = await hub.subscribe(room_id, connection)
     try:
         data = await snapshots.read_snapshot(user, room_id, after)
-        deltas = [delta for answer in data.open_answers for delta in await _deltas(room_id, answer)]
+        open_answers = [answer for answer in data.open_answers if not answer.waiting]
+        deltas = [delta for answer in open_answers for delta in await _deltas(room_id, answer)]
         if data.events is None or subscription.revoked:
             await hub.unsubscribe(room_id, connection)
             return False
@@ -185,7 +186,7 @@ async def _begin(request: StreamRequest, hub: RoomHub, connection: Connection) -
             connection.send(event.frame)
         for delta in deltas:
             connection.send(encode(delta))
-        live = {answer.message: (answer.attempt, -1) for answer in data.open_answers}
+        live = {answer.message: (answer.attempt, -1) for answer in open_answers}
         live |= {delta.message: (delta.attempt, delta.seq) for delta in deltas}
         await hub.start(subscription, data.seq, live)
     except BaseException:

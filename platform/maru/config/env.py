@@ -207,6 +207,13 @@ class Env(BaseSettings):
         le=200,
         description="answers at once in one worker; 20 % more for teams that have none running",
     )
+    approval_hours: float = Field(
+        24,
+        gt=0,
+        le=24 * 30,
+        allow_inf_nan=False,
+        description="hours that people have to decide on a tool call, before it is denied",
+    )
     run_characters: int = Field(200_000, ge=1, description="longest answer, in characters")
     run_tokens: int = Field(50_000, ge=1, description="longest answer, in tokens")
     runs_per_user: int = Field(

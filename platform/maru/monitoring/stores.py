@@ -35,6 +35,7 @@ class QueueState(NamedTuple):
 
     queued: int
     oldest_seconds: float
+    waiting: int
     workers: int
 
 
@@ -102,7 +103,7 @@ class StoreCollector(Collector):
 
     def describe(self) -> Iterator[Metric]:
         """Yield every metric without samples: registering must not read the stores."""
-        yield from _of_queue(QueueState(0, 0, 0))
+        yield from _of_queue(QueueState(0, 0, 0, 0))
         yield from _of_stats({})
         yield from _of_redis(RedisState(0, 0))
 
@@ -117,10 +118,11 @@ def read_queue() -> QueueState:
                 with connection.cursor() as cursor:
                     cursor.execute(f"SET LOCAL statement_timeout = {STATEMENT_MILLISECONDS}")
             queued, oldest_seconds = queue.backlog()
+            waiting = queue.count_waiting()
             alive = workers.count_alive()
     finally:
         connection.close()
-    return QueueState(queued, oldest_seconds, alive)
+    return QueueState(queued, oldest_seconds, waiting, alive)
 
 
 def read_redis() -> RedisState:
@@ -146,6 +148,8 @@ def _of_queue(state: QueueState | None) -> Iterator[Metric]:
         yield _gauge("maru_runs_queued", "Queued runs of the installation", state.queued)
         age = "Age of the oldest queued run of the installation; 0 if there is none"
         yield _gauge("maru_runs_queued_oldest_seconds", age, state.oldest_seconds)
+        waiting = "Runs that wait for people or for other runs; counted up to 10,000"
+        yield _gauge("maru_runs_waiting", waiting, state.waiting)
         yield _gauge("maru_workers_alive", "Workers that have reported lately", state.workers)
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from rooms.runs import claims, leases, lifecycle, runner
 from rooms.runs.claims import Claim
+from rooms.runs.steps import waiting
 
 
 async def test_poll_reaps_while_the_queue_is_never_empty(
@@ -23,7 +24,8 @@ async def test_poll_reaps_while_the_queue_is_never_empty(
     monkeypatch.setattr(claims, "claim", claim)
     monkeypatch.setattr(lifecycle, "start", lambda *_: [])
     monkeypatch.setattr(leases, "reap", lambda *_: calls.append("reap"))
+    monkeypatch.setattr(waiting, "expire", lambda: calls.append("expire"))
 
     await runner.Runner(concurrency=10)._poll()
 
-    assert "reap" in calls[calls.index("claim") :]
+    assert {"reap", "expire"} <= {*calls[calls.index("claim") :]}

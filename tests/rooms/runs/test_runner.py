@@ -223,7 +223,7 @@ async def test_limits_of_the_settings_are_passed_to_the_engine(
     settings.RUN_SECONDS, settings.RUN_CHARACTERS, settings.RUN_TOKENS = 11, 12, 13
     given = []
 
-    async def note(*_: Any, limits: Limits) -> AsyncGenerator[Part, None]:
+    async def note(*_: Any, limits: Limits, **__: Any) -> AsyncGenerator[Part, None]:
         given.append(limits)
         yield Finished("", None)
 

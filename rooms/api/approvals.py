@@ -1,0 +1,167 @@
+"""The REST endpoints of tool calls: what a run has called, and the decisions of people."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+from uuid import UUID
+
+from msgspec import Meta, Struct
+
+from accounts.api.bodies import Body
+from accounts.api.pagination import Cursor, Limit, Page, page_of
+from accounts.api.routing import Gate, Routes
+from accounts.errors import Conflict
+from accounts.fields import Timestamp, format_timestamp, one_of
+from accounts.models import User
+from rooms import services
+from rooms.models import CallState, Run, ToolCall
+from rooms.permissions import VIEW, access_run
+from rooms.protocol.commands import MAX_NOTE
+from rooms.protocol.payloads import ApprovalBody
+from rooms.protocol.serializers import approval_body
+from rooms.runs.steps import policy
+from rooms.services.approvals import access_approval, access_to_show, outcome_of
+
+routes = Routes("approvals")
+
+
+class CallBody(Struct, frozen=True, kw_only=True):
+    """A tool call of a run.
+
+    `arguments`, `arguments_sha256`, `note` and `result` are null for users who may not see them;
+    the result is not if it was shown to the room. `request` is the number of the request to the
+    model, from 0. `short` is a word or two for all members, `by` the user who decided.
+    """
+
+    id: UUID
+    run: UUID
+    request: int
+    tool: str
+    title: str
+    state: Annotated[str, one_of(CallState.values)]
+    changes: bool
+    arguments: str | None
+    arguments_sha256: str | None
+    note: str | None
+    result: str | None
+    short: str
+    shown: bool
+    by: UUID | None
+    decided_at: Timestamp | None
+    ms: int | None
+    created_at: Timestamp
+
+
+class AskedCallBody(Struct, frozen=True, kw_only=True):
+    """An approval with what people decide on: the arguments, as JSON text, and their hash."""
+
+    approval: ApprovalBody
+    room: UUID
+    arguments: str
+    arguments_sha256: str
+
+
+class CallDecision(Body, frozen=True, rename={"extent": "for"}):
+    """A decision on a call with these arguments; the model gets the `note` of a denial.
+
+    `for` the run: it holds for the later calls of the tool in this run, too.
+    """
+
+    decision: Literal["allow", "deny"]
+    arguments_sha256: Annotated[str, Meta(max_length=64)]
+    extent: Literal["call", "run"] = "call"
+    note: Annotated[str, Meta(max_length=MAX_NOTE)] = ""
+
+
+@routes.add(
+    "GET /runs/{uuid:run_id}/calls",
+    Gate(access_run, VIEW),
+    summary="List the tool calls of a run, oldest first",
+)
+def get_calls(user: User, run: Run, limit: Limit = 50, cursor: Cursor = None) -> Page[CallBody]:
+    """People who may not see arguments and results get the calls without them."""
+
+    def bodies(calls: Sequence[ToolCall]) -> list[CallBody]:
+        seen = services.may_see(user, run.room, run, calls)
+        return [_call_body(call, is_seen=call.pk in seen) for call in calls]
+
+    return page_of(run.calls.all(), bodies, limit=limit, cursor=cursor, ascending=True)
+
+
+def _call_body(call: ToolCall, *, is_seen: bool) -> CallBody:
+    is_shown = call.shown_by_id is not None
+    return CallBody(
+        id=call.pk,
+        run=call.run_id,
+        request=call.request,
+        tool=call.name,
+        title=call.title,
+        state=call.state,
+        changes=call.changes,
+        arguments=call.arguments if is_seen else None,
+        arguments_sha256=call.arguments_sha256 if is_seen else None,
+        note=call.note if is_seen else None,
+        result=call.result if is_seen or is_shown else None,
+        short=call.short,
+        shown=is_shown,
+        by=call.decided_by_id,
+        decided_at=format_timestamp(call.decided_at) if call.decided_at else None,
+        ms=call.ms,
+        created_at=format_timestamp(call.created_at),
+    )
+
+
+@routes.add(
+    "POST /runs/{uuid:run_id}/calls/{uuid:call_id}/show",
+    gate_if_invalid=Gate(access_to_show),
+    errors=(Conflict,),
+    summary="Show the result of a tool call to all members of the room",
+)
+def show_result(user: User, run_id: UUID, call_id: UUID) -> CallBody:
+    call = services.show_result(user=user, run_id=run_id, call_id=call_id)
+    return _call_body(call, is_seen=True)
+
+
+@routes.add("GET /approvals", summary="List the tool calls that the current user may decide on")
+def get_approvals(user: User, limit: Limit = 50, cursor: Cursor = None) -> Page[AskedCallBody]:
+    """The calls of all teams, or of the team of the token; the newest first."""
+    asked = policy.calls_to_decide(user).select_related("run")
+    return page_of(
+        asked, lambda calls: [_asked_body(call) for call in calls], limit=limit, cursor=cursor
+    )
+
+
+def _asked_body(call: ToolCall) -> AskedCallBody:
+    return AskedCallBody(
+        approval=approval_body(call, call.run, outcome_of(call), call.decided_by),
+        room=call.run.room_id,
+        arguments=call.arguments,
+        arguments_sha256=call.arguments_sha256,
+    )
+
+
+@routes.add(
+    "GET /approvals/{uuid:approval_id}",
+    Gate(access_approval),
+    summary="Get a tool call that asks, or has asked, for a decision",
+)
+def get_approval(user: User, call: ToolCall) -> AskedCallBody:
+    return _asked_body(call)
+
+
+@routes.add(
+    "POST /approvals/{uuid:approval_id}/decide",
+    Gate(access_approval),
+    errors=(Conflict,),
+    summary="Allow or deny a tool call",
+)
+def decide(user: User, call: ToolCall, body: CallDecision) -> AskedCallBody:
+    """If another person has decided first, the answer is `conflict` and says who."""
+    decided = services.decide_call(
+        user=user,
+        call_id=call.pk,
+        decision=body.decision,
+        arguments_sha256=body.arguments_sha256,
+        extent=body.extent,
+        note=body.note,
+    )
+    return _asked_body(decided)

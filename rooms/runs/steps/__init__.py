@@ -1,0 +1,1 @@
+"""What a run does besides writing: its tool calls, and the decisions of people on them."""

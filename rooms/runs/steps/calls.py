@@ -1,0 +1,114 @@
+"""The tool calls of runs, under the lock of their room: changes, and the events that tell them.
+
+            proposed
+                │ policy
+      ┌─────────┼──────────┐
+      ▼         ▼          ▼
+  [denied] ◄─ asked ──► allowed ──► running ──► [done] [failed]
+      ▲   expired, withdrawn │  ▲      │ worker lost
+      └──────────────────────┘  └──────┴─────► [unknown]
+                           idempotent
+
+A call that asks is decided by people; no call runs before it is allowed. `running` is stored before
+the tool is executed and the result the moment it is there, so a call whose worker died is `unknown`
+unless repeating it is harmless.
+"""
+
+from collections.abc import Iterable
+from typing import Final, Literal, cast
+
+from django.utils import timezone
+from msgspec import to_builtins
+
+from accounts.models import User
+from agents.tool_types import CallStateName
+from rooms import metrics
+from rooms.models import CallState, Message, Run, RunState, ToolCall
+from rooms.protocol.events import ApprovalDecided, DurableEvent, MessageUpdated
+from rooms.protocol.serializers import approval_body, message_body, step
+
+Outcome = Literal["allowed", "denied", "expired", "withdrawn"]
+"""How an approval ends, as its event says."""
+
+ENDED: Final = frozenset({"done", "failed", "denied", "unknown"})
+"""The states of a call that changes no more."""
+
+
+def show(run: Run, calls: Iterable[ToolCall]) -> MessageUpdated:
+    """Store changed calls in the steps of the answer of a run; return the event.
+
+    The caller has locked the room, and read the answer behind the lock.
+    """
+    answer = answer_of(run)
+    steps = {each["call"]: each for each in answer.steps or ()}
+    steps |= {str(call.pk): to_builtins(step(call)) for call in calls}
+    answer.steps = list(steps.values())
+    answer.save(update_fields=["steps"])
+    return MessageUpdated(message_body(answer, run))
+
+
+def state_name(state: str) -> CallStateName:
+    """Return the state of a call as the engine names it."""
+    return cast("CallStateName", str(CallState(state)))
+
+
+def answer_of(run: Run) -> Message:
+    """Return the answer of a run that has been started."""
+    if run.answer is None:
+        raise ValueError("a run without an answer has no calls")
+    return run.answer
+
+
+def decide(
+    call: ToolCall,
+    run: Run,
+    outcome: Outcome,
+    by: User | None = None,
+    *,
+    note: str = "",
+    for_run: bool = False,
+) -> list[DurableEvent]:
+    """Decide on a call that asks, for good; return the event, or nothing if it is decided already.
+
+    The update is the claim: of two deciders, only one finds the call in the state `asked`. The
+    caller has locked the room, and shows the steps.
+    """
+    state = CallState.ALLOWED if outcome == "allowed" else CallState.DENIED
+    asked = ToolCall.objects.filter(pk=call.pk, state=CallState.ASKED)
+    changes = {
+        "state": state,
+        "decided_by": by,
+        "decided_at": timezone.now(),
+        "note": note,
+        "for_run": for_run,
+    }
+    if not asked.update(**changes):
+        return []
+    for name, value in changes.items():
+        setattr(call, name, value)
+    metrics.DECISIONS.labels(outcome).inc()
+    return [ApprovalDecided(approval_body(call, run, outcome, by))]
+
+
+def withdraw(run: Run, before: str) -> list[DurableEvent]:
+    """Close the open calls of a run that ends, which was in the state `before`; return the events.
+
+    A call of an attempt that runs is `unknown`: its tool may have been executed. The events do not
+    tell the steps: the caller stores and tells the answer. A run without steps costs no query.
+    """
+    answer = run.answer
+    if answer is None or not answer.steps or all(s["state"] in ENDED for s in answer.steps):
+        return []
+    events: list[DurableEvent] = []
+    calls = list(run.calls.exclude(state__in=ENDED))
+    for call in calls:
+        if call.state == CallState.ASKED:
+            events += decide(call, run, "withdrawn")
+            continue
+        # In a waiting run, a running call waits for people or for another run.
+        was_executed = call.state == CallState.RUNNING and before != RunState.WAITING
+        call.state = CallState.UNKNOWN if was_executed else CallState.DENIED
+        call.save(update_fields=["state"])
+    steps = {str(call.pk): to_builtins(step(call)) for call in calls}
+    answer.steps = [steps.get(each["call"], each) for each in answer.steps]
+    return events

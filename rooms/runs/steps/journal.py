@@ -1,0 +1,213 @@
+"""The journal of a run: what the engine does is stored before it is done, and again after it.
+
+Each method is one transaction of a thread, under the owner and the attempt of the worker. While the
+database is unavailable it is retried: the outcome of a call must not be lost. A retry may find that
+the transaction had been committed, and the response lost with the connection; it changes nothing
+then.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from functools import cache
+from hashlib import sha256
+from typing import Concatenate, Final, ParamSpec, TypeVar
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.database.prepared_queries import insert
+from agents.engine_types import MAX_TOKEN_COUNT
+from agents.models import ToolPolicy
+from agents.tool_types import (
+    MAX_ARGUMENTS,
+    MAX_STORED_RESULT,
+    CallRequest,
+    CallStateName,
+    Steering,
+    ToolResult,
+)
+from rooms.event_log import record
+from rooms.executors import RUNS, in_thread_until_stored
+from rooms.models import CallState, ModelRequest, Room, Run, ToolCall
+from rooms.protocol.events import ApprovalRequested, DurableEvent
+from rooms.protocol.serializers import approval_body
+from rooms.runs import leases
+from rooms.runs.ending import unauthorized
+from rooms.runs.lifecycle import Job
+from rooms.runs.steps import policy
+from rooms.runs.steps.calls import show, state_name
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+Tokens = tuple[int, int] | None
+
+MAX_SHORT: Final = 200
+MAX_NAME: Final = 64
+MAX_TITLE: Final = 80
+MAX_CALL_ID: Final = 200
+
+
+class RunJournal:
+    """The journal of one attempt; `agents.tool_types.Journal` describes the methods.
+
+    They raise LeaseLost if the worker has lost the run, and AnswerFailed if its asker may not ask
+    any more.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._begun: set[UUID] = set()
+
+    async def propose(
+        self, number: int, text: str, tokens: Tokens, calls: Sequence[CallRequest]
+    ) -> Sequence[CallStateName]:
+        return await self._store(propose, number, text, tokens, calls)
+
+    async def begin(self, call: UUID) -> bool:
+        # A retry finds a call running that it has begun itself, so no call may be begun twice.
+        if call in self._begun:
+            return False
+        self._begun.add(call)
+        return await self._store(begin, call)
+
+    async def finish(self, call: UUID, result: ToolResult, ms: int) -> None:
+        await self._store(finish, call, result, ms)
+
+    async def steering(
+        self, number: int, text: str, tokens: Tokens, *, final: bool
+    ) -> Sequence[Steering]:
+        return ()
+
+    async def _store(
+        self, write: Callable[Concatenate[Job, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        return await in_thread_until_stored(RUNS, write, self._job, *args, **kwargs)
+
+
+@transaction.atomic
+def propose(
+    job: Job, number: int, text: str, tokens: Tokens, requests: Sequence[CallRequest]
+) -> list[CallStateName]:
+    room, run = leases.lock_owned(job.run, job.owner, job.attempt)
+    if run.requests.filter(number=number).exists():  # stored by the attempt before this retry
+        states = run.calls.filter(request=number).order_by("position")
+        return [state_name(state) for state in states.values_list("state", flat=True)]
+    input_tokens, output_tokens = tokens or (None, None)
+    insert(
+        ModelRequest(
+            run=run,
+            number=number,
+            text=_storable(text),
+            input_tokens=_counted(input_tokens),
+            output_tokens=_counted(output_tokens),
+        )
+    )
+    calls = [_new_call(run, number, position, each) for position, each in enumerate(requests)]
+    asked = _set_states(room, run, calls)
+    insert(*calls)
+    events: list[DurableEvent] = [ApprovalRequested(approval_body(call, run)) for call in asked]
+    if calls:
+        events.insert(0, show(run, calls))
+    record(room, *events)
+    return [state_name(call.state) for call in calls]
+
+
+def _new_call(run: Run, number: int, position: int, request: CallRequest) -> ToolCall:
+    """Return the row of a call, with the state `failed` or `denied` if it cannot be executed."""
+    spec = request.spec
+    arguments = _storable(request.arguments, MAX_ARGUMENTS)
+    call = ToolCall(
+        id=request.id,
+        run=run,
+        request=number,
+        position=position,
+        call_id=_storable(request.call_id, MAX_CALL_ID),
+        tool=spec.id if spec else None,
+        name=_storable(request.name, MAX_NAME),
+        title=_storable(spec.title if spec else request.name, MAX_TITLE),
+        changes=spec.changes if spec else False,
+        idempotent=spec.idempotent if spec else False,
+        arguments=arguments,
+        arguments_sha256=sha256(arguments.encode()).hexdigest(),
+    )
+    if request.problem or spec is None:
+        call.state, call.result = CallState.FAILED, _storable(request.problem, MAX_STORED_RESULT)
+    elif arguments != request.arguments:  # people would decide on other arguments
+        call.state = CallState.DENIED
+    return call
+
+
+def _set_states(room: Room, run: Run, calls: Sequence[ToolCall]) -> list[ToolCall]:
+    """Set the states of new calls by the rules of the persona; return those that ask people.
+
+    A call on which no person may decide is denied: it would wait for nobody.
+    """
+    proposed = {call: call.tool for call in calls if call.state == CallState.PROPOSED}
+    rules = policy.rules_of(run, {tool for tool in proposed.values() if tool})
+    ask = [tool for tool, rule in rules.items() if rule.policy == ToolPolicy.ASK]
+    decided = policy.decided_for_run(room, run, ask)
+    asked_of = cache(lambda deciders: [str(u) for u in policy.deciders(room, run, deciders)])
+    expires_at = timezone.now() + timedelta(hours=settings.APPROVAL_HOURS)
+    for call, tool in proposed.items():
+        rule = rules.get(tool) if tool else None
+        if rule is None:
+            call.state = CallState.DENIED
+        elif rule.policy == ToolPolicy.ALWAYS:
+            call.state = CallState.ALLOWED
+        elif earlier := decided.get(rule.tool):
+            is_denied = earlier.state == CallState.DENIED
+            call.state = CallState.DENIED if is_denied else CallState.ALLOWED
+            call.decided_by_id, call.decided_at = earlier.decided_by_id, earlier.decided_at
+            call.note = earlier.note
+        else:
+            call.deciders, call.asked_of = rule.deciders, asked_of(rule.deciders)
+            call.state = CallState.ASKED if call.asked_of else CallState.DENIED
+            call.expires_at = expires_at if call.asked_of else None
+    return [call for call in calls if call.state == CallState.ASKED]
+
+
+@transaction.atomic
+def begin(job: Job, call_id: UUID) -> bool:
+    room, run = leases.lock_owned(job.run, job.owner, job.attempt)
+    call = run.calls.get(pk=call_id)
+    if (call.state, call.attempt) == (CallState.RUNNING, job.attempt):
+        return True  # stored by the attempt before this retry
+    if call.state != CallState.ALLOWED:
+        return False
+    if refusal := unauthorized(room, [run]).get(run):
+        raise refusal
+    is_allowed = policy.may_run(call, policy.rules_of(run, [call.tool] if call.tool else []))
+    if is_allowed:
+        call.state, call.attempt = CallState.RUNNING, job.attempt
+        call.started_at = timezone.now()
+    else:
+        call.state = CallState.DENIED
+    call.save(update_fields=["state", "attempt", "started_at"])
+    record(room, show(run, [call]))
+    return is_allowed
+
+
+@transaction.atomic
+def finish(job: Job, call_id: UUID, result: ToolResult, ms: int) -> None:
+    room, run = leases.lock_owned(job.run, job.owner, job.attempt)
+    call = run.calls.get(pk=call_id)
+    if call.state != CallState.RUNNING:
+        return
+    call.state = CallState.FAILED if result.failed else CallState.DONE
+    call.result = _storable(result.text, MAX_STORED_RESULT)
+    call.short = _storable(result.short, MAX_SHORT)
+    call.ms = min(ms, MAX_TOKEN_COUNT)
+    call.save(update_fields=["state", "result", "short", "ms"])
+    record(room, show(run, [call]))
+
+
+def _storable(text: str, length: int | None = None) -> str:
+    """Return at most `length` characters without NUL and surrogates, which no database stores."""
+    return text.encode(errors="replace").decode().replace("\x00", "")[:length]
+
+
+def _counted(tokens: int | None) -> int | None:
+    return None if tokens is None else min(max(tokens, 0), MAX_TOKEN_COUNT)

@@ -1,0 +1,109 @@
+"""What a run has done before this attempt, as the engine goes on with it."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from agents.engine_types import PersonaSpec
+from agents.tool_types import (
+    CallRequest,
+    PastCall,
+    PastRequest,
+    Steering,
+    ToolResult,
+    ToolSpec,
+)
+from rooms.models import CallState, Question, Run, SteerState, ToolCall
+from rooms.protocol.events import DurableEvent
+from rooms.runs.steps.calls import show, state_name
+
+NOT_DECIDED = "Nobody decided on this call in time."
+
+
+def take_over(run: Run, spec: PersonaSpec) -> tuple[list[PastRequest], list[DurableEvent]]:
+    """Return the former requests of a run that starts again, and the events of calls that change.
+
+    The caller has locked the room. A call that the former worker had begun is `unknown`, or
+    `allowed` again if its tool is idempotent; one that waits for people or for another run keeps
+    waiting. An allowed call whose tool the persona has no longer is denied.
+    """
+    requests = list(run.requests.order_by("number"))
+    if not requests:
+        return [], []
+    calls = list(run.calls.order_by("request", "position"))
+    tools = {tool.id: tool for tool in spec.tools}
+    changed = _settle(calls, tools)
+    for call in changed:
+        call.save(update_fields=["state"])
+    events: list[DurableEvent] = [show(run, changed)] if changed else []
+    lines = _steering(run)
+    by_request: defaultdict[int, list[PastCall]] = defaultdict(list)
+    for call in calls:
+        by_request[call.request].append(_past_call(call, tools))
+    past = [
+        PastRequest(
+            number=request.number,
+            text=request.text,
+            calls=by_request[request.number],
+            steering=lines.get(request.number, ()),
+        )
+        for request in requests
+    ]
+    return past, events
+
+
+def _settle(calls: Sequence[ToolCall], tools: Mapping[UUID, ToolSpec]) -> list[ToolCall]:
+    """Set the states of calls that the former worker has left; return the changed calls."""
+    begun = [call for call in calls if call.state == CallState.RUNNING]
+    pending = _pending(begun)
+    changed = [call for call in begun if call.pk not in pending]
+    for call in changed:
+        call.state = CallState.ALLOWED if call.idempotent else CallState.UNKNOWN
+    for call in calls:
+        if call.state == CallState.ALLOWED and call.tool not in tools:
+            call.state = CallState.DENIED
+            changed.append(call)
+    return list(dict.fromkeys(changed))
+
+
+def _pending(calls: Sequence[ToolCall]) -> set[UUID]:
+    """Return the calls that wait for the answers of people, or for other runs."""
+    if not calls:
+        return set()
+    asking = Question.objects.filter(call__in=calls)
+    children = Run.objects.filter(parent_call__in=calls)
+    asked = {question.pk for question in asking}
+    return asked | {run.parent_call_id for run in children if run.parent_call_id}
+
+
+def _past_call(call: ToolCall, tools: Mapping[UUID, ToolSpec]) -> PastCall:
+    request = CallRequest(
+        id=call.pk,
+        call_id=call.call_id,
+        name=call.name,
+        arguments=call.arguments,
+        spec=tools.get(call.tool) if call.tool else None,
+    )
+    return PastCall(request=request, state=state_name(call.state), result=_result(call))
+
+
+def _result(call: ToolCall) -> ToolResult | None:
+    """Return the result of a call; for a denied one, the words of who denied it."""
+    if call.state in (CallState.DONE, CallState.FAILED):
+        failed = call.state == CallState.FAILED
+        return ToolResult(text=call.result, short=call.short, failed=failed)
+    if call.state == CallState.DENIED and call.note:
+        return ToolResult(text=call.note, failed=True)
+    if call.state == CallState.DENIED and call.decided_at and call.decided_by_id is None:
+        return ToolResult(text=NOT_DECIDED, failed=True)
+    return None
+
+
+def _steering(run: Run) -> dict[int, list[Steering]]:
+    """Return the applied steering lines by the number of the request that they followed."""
+    found: defaultdict[int, list[Steering]] = defaultdict(list)
+    for line in run.steering.filter(state=SteerState.APPLIED):
+        if line.request is not None:
+            author = f"{line.author_name} (@{line.author_handle})"
+            found[line.request].append(Steering(id=line.pk, author=author, text=line.text))
+    return found

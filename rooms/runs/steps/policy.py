@@ -1,0 +1,115 @@
+"""Who and what decides whether a tool call may run: the policy of persona and tool, and people.
+
+Each question is asked twice: when a call is proposed, and again before it runs, because hours may
+lie between. The rights of the asker are those of the run (`rooms.runs.ending.unauthorized`).
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Final
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+
+from accounts.models import User
+from agents.models import Deciders, PersonaTool, ToolPolicy
+from agents.tools.registry import usable_tools
+from rooms.models import CallState, Room, RoomPermission, RoomRole, Run, ToolCall
+from rooms.permissions import MODERATE, POST, users_with
+
+MAX_ASKED: Final = 50
+"""The most people that an approval names; moderators who are not named may decide, too."""
+
+
+def rules_of(run: Run, tools: Collection[UUID]) -> dict[UUID, PersonaTool]:
+    """Return what the persona of a run may do with those of `tools` that it may use at all.
+
+    A tool is left out if the persona has no rule for it or never uses it, if its definition is not
+    approved, or if its server is off.
+    """
+    if not tools:
+        return {}
+    rules = PersonaTool.objects.filter(persona=run.persona_id, tool__in=tools)
+    found = {rule.tool: rule for rule in rules.exclude(policy=ToolPolicy.NEVER)}
+    usable = usable_tools(run.team_id, found)
+    return {tool: rule for tool, rule in found.items() if tool in usable}
+
+
+def may_run(call: ToolCall, rules: Mapping[UUID, PersonaTool]) -> bool:
+    """Return True if an allowed call still complies with the rules of its persona.
+
+    A call that its policy had allowed does not run if the policy asks people by now.
+    """
+    rule = rules.get(call.tool) if call.tool else None
+    if rule is None:
+        return False
+    return rule.policy == ToolPolicy.ALWAYS or call.decided_by_id is not None
+
+
+def deciders(room: Room, run: Run, rule: str) -> list[UUID]:
+    """Return the users who may decide on the calls of a run, at most MAX_ASKED: the asker first.
+
+    `rule` is one of `Deciders`.
+    """
+    moderators = room.members.active().filter(role__in=(RoomRole.OWNER, RoomRole.MODERATOR))
+    asked = list(moderators.order_by("joined_at", "pk").values_list("user", flat=True)[:MAX_ASKED])
+    if run.requested_by_id is not None and run.requested_by_id not in asked:
+        asked.append(run.requested_by_id)
+    allowed = may_decide(room, run, rule, asked)
+    found = [user for user in asked if user in allowed]
+    found.sort(key=lambda user: user != run.requested_by_id)
+    return found[:MAX_ASKED]
+
+
+def may_decide(room: Room, run: Run, rule: str, users: Collection[UUID]) -> set[UUID]:
+    """Return those of these users who may decide on the calls of a run; at most two queries.
+
+    Moderators of the room may. With the rule `asker` the asker may, too, unless the room wants
+    another person to decide.
+    """
+    asker = run.requested_by_id
+    others = [user for user in users if user != asker]
+    if asker not in users:
+        return users_with(MODERATE, room, others)
+    if asker is None or room.other_decides:
+        return users_with(MODERATE, room, others)
+    found = users_with(MODERATE, room, users)
+    if asker not in found and rule == Deciders.ASKER:
+        found |= users_with(POST, room, [asker])
+    return found
+
+
+def calls_to_decide(user: User) -> QuerySet[ToolCall]:
+    """Return the calls that ask for a decision and on which `user` may decide; see `may_decide`.
+
+    The scope of the user's credential limits them to its team.
+    """
+    mine = RoomPermission.objects.filter(user_id=user.pk)
+    moderated = mine.filter(permission__codename=MODERATE).values("content_object")
+    written = mine.filter(permission__codename=POST).values("content_object")
+    moderates, writes = Q(run__room__in=moderated), Q(run__room__in=written)
+    is_asker = Q(run__requested_by=user.pk)
+    as_asker = Q(run__room__other_decides=False) & (moderates | writes & Q(deciders=Deciders.ASKER))
+    rooms = Room.objects.visible_to(user).filter(archived_at=None)
+    return ToolCall.objects.filter(
+        is_asker & as_asker | ~is_asker & moderates,
+        state=CallState.ASKED,
+        expires_at__gt=Now(),
+        run__room__in=rooms,
+    )
+
+
+def decided_for_run(room: Room, run: Run, tools: Collection[UUID]) -> dict[UUID, ToolCall]:
+    """Return by tool the earlier call of a run whose decision holds for the later calls.
+
+    A decision ends with the right of the person who made it.
+    """
+    if not tools:
+        return {}
+    held = run.calls.filter(tool__in=tools, for_run=True, decided_by__isnull=False)
+    found: dict[UUID, ToolCall] = {}
+    for call in held.order_by("decided_at"):
+        by = call.decided_by_id
+        if call.tool and by and may_decide(room, run, call.deciders, [by]):
+            found[call.tool] = call
+    return found

@@ -1,0 +1,117 @@
+"""Runs that wait for people or for other runs: no worker, no lease and no connection is theirs.
+
+A waiting run costs nothing per second. The transaction that closes its last open call queues it
+again under its next attempt.
+"""
+
+from functools import cache
+from typing import Final
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils import translation
+
+from accounts.database import is_database_available
+from accounts.errors import is_outage
+from agents.engine_types import AnswerFailed, Usage
+from rooms.event_log import record
+from rooms.markup import parse
+from rooms.models import CallState, Room, Run, RunState, ToolCall
+from rooms.protocol.events import DurableEvent, MessageUpdated, RunQueued, RunWaiting
+from rooms.protocol.serializers import message_body, run_body
+from rooms.runs import leases, queue
+from rooms.runs.ending import end_runs
+from rooms.runs.lifecycle import Job
+from rooms.runs.notifications import notify_queued
+from rooms.runs.steps.calls import answer_of, decide, show
+
+log = structlog.get_logger(__name__)
+
+BATCH: Final = 100
+"""The most approvals that one look ends."""
+MAX_RESUMED: Final = 100
+"""More than the calls of a run: an engine that waits for nothing would start again forever."""
+WAITED_FOR: Final = (CallState.ASKED, CallState.RUNNING)
+"""The states of the calls that a run waits for, after its attempt has ended."""
+
+
+def wait(job: Job, text: str, usage: Usage | None) -> None:
+    """Let a run wait, with the text of its answer so far; it is queued again if nothing is open.
+
+    Raises LeaseLost.
+    """
+    written = parse(text.rstrip())  # before the transaction: no post waits for the room lock
+    with transaction.atomic():
+        room, run = leases.lock_owned(job.run, job.owner, job.attempt)
+        if run.resumed >= MAX_RESUMED:
+            end_runs(room, {run: AnswerFailed("internal", usage=usage)}, written)
+            return
+        answer = answer_of(run)
+        rendered = written.in_room(cache(room.handles))
+        answer.text, answer.html = written.text, rendered.html
+        answer.save(update_fields=["text", "html"])
+        run.state, run.lease_owner, run.lease_until = RunState.WAITING, "", None
+        if usage is not None:
+            run.input_tokens, run.output_tokens = usage.input_tokens, usage.output_tokens
+        run.save(
+            update_fields=["state", "lease_owner", "lease_until", "input_tokens", "output_tokens"]
+        )
+        with translation.override(run.language):
+            record(
+                room,
+                MessageUpdated(message_body(answer, run)),
+                RunWaiting(run_body(run)),
+                *resume(run),
+            )
+
+
+def resume(run: Run) -> list[DurableEvent]:
+    """Queue a waiting run again if none of its calls is open; return the event, or nothing.
+
+    The caller has locked the room and the run, and closed a call of it.
+    """
+    if run.state != RunState.WAITING or run.calls.filter(state__in=WAITED_FOR).exists():
+        return []
+    run.state = RunState.QUEUED
+    run.resumed += 1
+    # The time of the database orders the queue. The age of a run in the queue begins here, too:
+    # people may have taken a day.
+    Run.objects.filter(pk=run.pk).update(state=run.state, resumed=run.resumed, queued_at=Now())
+    run.refresh_from_db(fields=["queued_at"])
+    notify_queued()
+    with translation.override(run.language):
+        return [RunQueued(run_body(run, queue.position_of(run)))]
+
+
+def expire() -> None:
+    """Deny the calls on which nobody has decided in time; at most BATCH.
+
+    One query on an index that has only undecided calls, however many runs wait. Never waits for the
+    lock of a room, as `leases.reap` does: the next look finds the call again.
+    """
+    overdue = ToolCall.objects.filter(state=CallState.ASKED, expires_at__lt=Now())
+    for call_id in list(overdue.order_by("expires_at").values_list("pk", flat=True)[:BATCH]):
+        try:
+            _expire(call_id)
+        except Exception as error:  # the other calls must still expire
+            if is_outage(error) and not is_database_available():
+                raise
+            log.exception("approval.not_expired", call=str(call_id))
+
+
+@transaction.atomic
+def _expire(call_id: UUID) -> None:
+    rooms = Room.objects.locked(skip_locked=True).filter(runs__calls=call_id)
+    for room in rooms:
+        run, call = lock_call(room, call_id)
+        if events := decide(call, run, "expired"):
+            record(room, *events, show(run, [call]), *resume(run))
+
+
+def lock_call(room: Room, call_id: UUID) -> tuple[Run, ToolCall]:
+    """Lock the run of a call in a locked room; return both."""
+    runs = Run.objects.select_for_update(of=("self",)).select_related("answer", "persona")
+    run = runs.get(room=room, calls=call_id)
+    return run, run.calls.select_related("decided_by").get(pk=call_id)
