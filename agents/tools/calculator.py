@@ -33,7 +33,8 @@ PARAMETERS: Final = {
         "expression": {
             "type": "string",
             "description": "For example (1 + 2) * 3 / 4, 2 ** 10, 17 % 5, 17 // 5, round(2.345, 2)."
-            " Also sqrt, abs, floor, ceil, min, max, exp, ln, log10, sin, cos, tan (radians), pi, e.",
+            " Also sqrt, abs, floor, ceil, min, max, exp, ln, log10, sin, cos, tan (radians), pi"
+            " and e.",
             "maxLength": MAX_LENGTH,
         }
     },

@@ -116,9 +116,9 @@ def _rows_of(team: Team) -> QuerySet[Tool]:
 
 
 def _is_usable(row: Tool, team: UUID) -> bool:
-    if not row.listed or not row.approved:
+    if not row.listed or not row.approved or row.team_id not in (None, team):
         return False
-    return row.server is None or (row.server.enabled and row.server.team_id == team)
+    return row.server is None or row.server.enabled
 
 
 def _own_spec(tool: OwnTool) -> ToolSpec:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from accounts.ids import new_id
 from accounts.models import User
-from agents.models import PersonaTool
+from agents.models import PersonaTool, Tool
 from agents.tool_types import CallRequest, CallStateName, ToolResult, ToolSpec
 from rooms import services
 from rooms.event_log import events_after
@@ -29,7 +29,7 @@ def make_tool(name: str, *, changes: bool = False, idempotent: bool = False) -> 
         reach="internet",
         changes=changes,
         idempotent=idempotent,
-        source="own",
+        source="installed",
         key=name,
     )
 
@@ -39,6 +39,9 @@ SEND = make_tool("send", changes=True)
 
 
 def set_policy(cast: Cast, tool: ToolSpec, policy: str, deciders: str = "asker") -> None:
+    row = {"key": tool.key, "name": tool.name, "title": tool.title, "changes": tool.changes}
+    hashes = {"sha256": "a", "approved_sha256": "a"}
+    Tool.objects.get_or_create(pk=tool.id, defaults={**row, **hashes})
     PersonaTool.objects.update_or_create(
         persona=cast.persona, tool=tool.id, defaults={"policy": policy, "deciders": deciders}
     )

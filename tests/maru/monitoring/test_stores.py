@@ -40,7 +40,7 @@ def test_queue_and_workers_are_read_from_the_database(
 
     state = stores.read_queue()
 
-    assert before == QueueState(queued=0, oldest_seconds=0.0, workers=0)
+    assert before == QueueState(queued=0, oldest_seconds=0.0, waiting=0, workers=0)
     assert (state.queued, state.workers) == (2, 2)
     assert 300 <= state.oldest_seconds < 300 + DEADLINE
 
@@ -62,7 +62,7 @@ def test_redis_without_the_right_to_info_is_up(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.EMBEDDED = False
-    monkeypatch.setattr(stores, "read_queue", lambda: QueueState(0, 0.0, 1))
+    monkeypatch.setattr(stores, "read_queue", lambda: QueueState(0, 0.0, 0, 1))
     monkeypatch.setattr(stores, "read_redis", lambda: RedisState(None, None))
     monkeypatch.setattr(stores, "_of_pool", lambda: iter(()))
 

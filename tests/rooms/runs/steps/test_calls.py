@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
 
 from agents.engine_types import AnswerFailed
 from agents.models import McpServer, PersonaTool, Tool
-from agents.services import set_persona_enabled
+from agents.services import build_spec, set_persona_enabled
 from agents.tool_types import CallRequest, ToolResult
 from rooms import services
 from rooms.event_log import events_after
@@ -39,9 +40,10 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def _tools_of_the_persona(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the persona both tools when its run starts."""
-    build = lifecycle.build_spec
     monkeypatch.setattr(
-        lifecycle, "build_spec", lambda persona: replace(build(persona), tools=(LOOK, SEND))
+        lifecycle,
+        "build_spec",
+        lambda persona, **options: replace(build_spec(persona, **options), tools=(LOOK, SEND)),
     )
 
 
@@ -164,7 +166,7 @@ def test_tool_of_a_server_runs_only_while_it_is_approved_and_served(cast: Cast, 
 
     if fault == "disabled":
         McpServer.objects.update(enabled=False)
-    changes = {
+    changes: dict[str, dict[str, Any]] = {
         "unapproved": {"sha256": "b"},
         "unlisted": {"listed": False},
         "foreign": {"team": None},
@@ -251,8 +253,11 @@ def test_tool_that_the_persona_has_lost_is_denied_at_the_next_attempt(
     job = started(cast)
     propose(job, request(SEND))
     lose(job)
-    build = lifecycle.build_spec
-    monkeypatch.setattr(lifecycle, "build_spec", lambda persona: replace(build(persona), tools=()))
+    monkeypatch.setattr(
+        lifecycle,
+        "build_spec",
+        lambda persona, **options: replace(build_spec(persona, **options), tools=()),
+    )
 
     (former,) = start_again(job.run).past
 

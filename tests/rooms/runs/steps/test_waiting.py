@@ -1,5 +1,6 @@
 """Runs that wait for people: how they wait, go on, end and expire."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -195,7 +196,7 @@ def test_removed_asker_loses_the_waiting_run(cast: Cast) -> None:
 @pytest.mark.parametrize("end", ["room", "archive", "answer", "question"])
 def test_approval_is_withdrawn_with_its_room_or_message(cast: Cast, end: str) -> None:
     asked = waiting_run(cast)
-    ends = {
+    ends: dict[str, Callable[[], object]] = {
         "room": lambda: services.delete_room(user=cast.owner, room_id=cast.room.pk),
         "archive": lambda: services.archive_room(user=cast.owner, room_id=cast.room.pk),
         "answer": lambda: services.delete_message(user=cast.owner, message_id=asked.job.message),
