@@ -198,15 +198,15 @@ class ToolLoop:
             return await self._execute(call.request)
         if call.state in LATER:
             return None
-        if call.result is not None:
-            return call.result
-        if call.request.problem:
-            return ToolResult(call.request.problem, failed=True)
-        return tool_results.UNKNOWN if call.state == "unknown" else tool_results.DENIED
+        if call.state == "denied":
+            return tool_results.denied(call.result)
+        if call.state == "unknown":
+            return tool_results.UNKNOWN
+        return call.result or ToolResult(call.request.problem, failed=True)
 
     async def _execute(self, call: CallRequest) -> ToolResult | None:
         if not await _of_caller(self._journal.begin(call.id)):
-            return tool_results.DENIED
+            return tool_results.denied(None)
         title = call.spec.title if call.spec else call.name
         self._stream.emit(ToolStarted(str(call.id), call.name, title))
         loop = asyncio.get_running_loop()

@@ -4,6 +4,8 @@ import json
 import re
 from typing import Any, Final
 
+from crewai.tools.tool_failure import ToolFailure
+
 from agents.tool_types import MAX_RESULT, MAX_STORED_RESULT, ToolResult
 
 MAX_SHORT: Final = 200
@@ -13,7 +15,7 @@ _HIDDEN: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]"
 )
 
-DENIED: Final = ToolResult("This call was not allowed, and was not executed.", failed=True)
+DENIED: Final = "This call was not allowed, and was not executed."
 UNKNOWN: Final = ToolResult(
     "The server stopped during this call. It is not known whether the call had an effect: do not"
     " repeat it unless you are asked to.",
@@ -25,10 +27,18 @@ class NotText(TypeError):
     """A tool has returned something that is neither text nor JSON."""
 
 
+def denied(decision: ToolResult | None) -> ToolResult:
+    """Return the result of a denied call, with the words of the person who decided, if any."""
+    words = f" The note on the decision: {decision.text}" if decision and decision.text else ""
+    return ToolResult(DENIED + words, failed=True)
+
+
 def of_value(value: Any) -> ToolResult:
     """Return the result that an installed tool's value means. Raise NotText."""
     if isinstance(value, str):
         return ToolResult(value)
+    if isinstance(value, ToolFailure):
+        return ToolResult(value.message, failed=True)
     if hasattr(value, "model_dump"):  # a model of Pydantic
         value = value.model_dump(mode="json")
     try:

@@ -6,7 +6,7 @@ to the model. The text of an exception is neither stored nor shown nor logged: i
 
 import asyncio
 import importlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
@@ -14,14 +14,13 @@ from typing import Any, Final
 import structlog
 from crewai.tools import BaseTool
 from crewai.tools.base_tool import Tool
-from crewai.tools.tool_failure import ToolFailure
 from pydantic import BaseModel, PrivateAttr
 
 from agents.egress.dns import HostUnknown
 from agents.egress.guard import EgressRefused
 from agents.engine import tool_arguments, tool_results
 from agents.engine.failures import TRANSPORT_ERRORS
-from agents.engine.tool_arguments import WrongArguments
+from agents.engine.tool_results import NotText
 from agents.tool_types import CallRequest, ToolFunction, ToolResult, ToolSpec
 from agents.tools import calculator, clock
 
@@ -35,6 +34,16 @@ OWN: Final[Mapping[str, Callable[[dict[str, Any]], Awaitable[ToolResult]]]] = {
 """Our own tools that do not need the room, by their key in the catalog."""
 THREADS: Final = ThreadPoolExecutor(max_workers=8, thread_name_prefix="tool")
 """For installed tools that block. A thread cannot be stopped: it ends when its tool returns."""
+
+FAILURES: Final[Sequence[tuple[tuple[type[BaseException], ...], str]]] = (
+    ((TimeoutError,), "The tool took too long, and was stopped."),
+    ((EgressRefused,), "The tool may not connect to this address."),
+    ((HostUnknown, *TRANSPORT_ERRORS), "The tool could not reach a server."),
+    ((NotText,), "The tool returned something that is not text."),
+    ((ValueError,), "The tool did not accept these arguments."),
+    ((BaseException,), "The tool failed."),
+)
+"""What an exception means, in words for the model; the first that matches."""
 
 Execute = Callable[[str, dict[str, Any]], Awaitable[ToolResult | None]]
 
@@ -110,7 +119,7 @@ class Toolbox:
         """
         spec = call.spec
         if spec is None or spec.id not in self._tools:
-            return ToolResult("This tool is no longer available.", "gone", failed=True)
+            return ToolResult("This tool is no longer available.", failed=True)
         seconds = MCP_SECONDS if spec.source == "mcp" else self._seconds
         work = asyncio.create_task(self._execute(spec, call))
         try:
@@ -162,12 +171,10 @@ class Toolbox:
             self._installed[key] = await loop.run_in_executor(THREADS, _load, key)
         tool = self._installed[key]
         if _is_async(tool):
-            value = await tool.arun(**arguments)
-        else:
-            value = await loop.run_in_executor(THREADS, partial(tool.run, **arguments))
-        if isinstance(value, ToolFailure):
-            return ToolResult(value.message, failed=True)
-        return tool_results.of_value(value)
+            return tool_results.of_value(await tool.arun(**arguments))
+        return await loop.run_in_executor(
+            THREADS, lambda: tool_results.of_value(tool.run(**arguments))
+        )
 
 
 def _load(path: str) -> BaseTool:
@@ -189,16 +196,5 @@ def _is_async(tool: BaseTool) -> bool:
 def _failure(spec: ToolSpec, error: BaseException) -> ToolResult:
     """Return the failure in words for the model, without any text of the exception."""
     log.info("tool.failed", source=spec.source, error=type(error).__name__)
-    if isinstance(error, TimeoutError):
-        text, short = "The tool took too long, and was stopped.", "timeout"
-    elif isinstance(error, EgressRefused):
-        text, short = "The tool may not connect to this address.", "refused"
-    elif isinstance(error, HostUnknown | TRANSPORT_ERRORS):
-        text, short = "The tool could not reach a server.", "unreachable"
-    elif isinstance(error, WrongArguments | ValueError):
-        text, short = "The tool did not accept these arguments.", "arguments"
-    elif isinstance(error, tool_results.NotText):
-        text, short = "The tool returned something that is not text.", "result"
-    else:
-        text, short = "The tool failed.", "error"
-    return ToolResult(text, short, failed=True)
+    text = next(words for kinds, words in FAILURES if isinstance(error, kinds))
+    return ToolResult(text, failed=True)

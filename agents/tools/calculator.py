@@ -27,20 +27,6 @@ PRECISION: Final = 50
 SHOWN_DIGITS: Final = 20
 """Significant digits of a result that is not a whole number."""
 MAX_EXPONENT: Final = 9_999
-PARAMETERS: Final = {
-    "type": "object",
-    "properties": {
-        "expression": {
-            "type": "string",
-            "description": "For example (1 + 2) * 3 / 4, 2 ** 10, 17 % 5, 17 // 5, round(2.345, 2)."
-            " Also sqrt, abs, floor, ceil, min, max, exp, ln, log10, sin, cos, tan (radians), pi"
-            " and e.",
-            "maxLength": MAX_LENGTH,
-        }
-    },
-    "required": ["expression"],
-    "additionalProperties": False,
-}
 _TOKEN: Final = re.compile(
     r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[a-z][a-z0-9]*)"
     r"|(?P<sign>\*\*|//|[-+*/%^(),]))"

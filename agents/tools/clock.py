@@ -2,23 +2,10 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from agents.tool_types import ToolResult
-
-MAX_ZONE: Final = 64
-PARAMETERS: Final = {
-    "type": "object",
-    "properties": {
-        "zone": {
-            "type": "string",
-            "description": "Name of an IANA time zone, for example Asia/Seoul. Default: UTC.",
-            "maxLength": MAX_ZONE,
-        }
-    },
-    "additionalProperties": False,
-}
 
 
 async def run(arguments: Mapping[str, Any]) -> ToolResult:

@@ -28,6 +28,7 @@ PARTS: Final = {
     "browser": "tests.bench.pages.browser",
     "runs": "tests.bench.runs.production",
     "starts": "tests.bench.runs.starts",
+    "tools": "tests.bench.runs.tools",
     "page": "tests.bench.pages.page",
     "team": "tests.bench.pages.team",
     "capacity": "tests.bench.capacity.measured",

@@ -163,6 +163,7 @@ MODELS: dict[str, Model] = {
     "markdown": markdown,
     "slow-first": slow_first,
     "obedient": tool_models.obedient,
+    "rounds": tool_models.rounds,
     "tools": tool_models.tools,
     "tools-loop": tool_models.tools_loop,
     "length": length,

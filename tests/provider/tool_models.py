@@ -4,6 +4,7 @@ import asyncio
 import html
 import json
 import re
+import time
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -58,6 +59,26 @@ async def tools_loop(chat: Chat) -> None:
     """Call the first tool in every request, also in one that offers no tools."""
     name = chat.tool_names[0] if chat.tool_names else chat.calls[-1][0]
     await chat.call_tools([(name, {"text": f"again {len(chat.tool_results)}"})])
+
+
+async def rounds(chat: Chat) -> None:
+    """`rounds-2-100@50`: two requests of 100 tokens and a call of the first tool, then 100 tokens.
+
+    The arguments have the time at which they are sent. The text ends with the milliseconds from
+    each of these times to the next request, all on the clock of the provider.
+    """
+    number, count, rate = chat.numbers(2, 0, 0)
+    at = time.monotonic()
+    times: list[float] = []
+    if chat.calls:
+        before = chat.calls[-1][1]
+        times = [*before["times"], (at - before["sent"]) * 1000]
+    await chat.send_text((f"t{n} " for n in range(int(count))), rate=rate, finish=None)
+    if len(times) < number:
+        arguments = {"times": times, "sent": time.monotonic()}
+        await chat.call_tools([(chat.tool_names[0], arguments)], size=1000)
+    else:
+        await chat.send_text([json.dumps(times)])
 
 
 def _texts(chat: Chat) -> Iterator[str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from agents.engine.stream.json_data import UnreadableData, decode_data
+from agents.engine.stream.other_formats import to_chunk, tool_use
 from agents.engine.stream.sse import SseEvent
 from agents.engine_types import MAX_TOKEN_COUNT, Usage
 
@@ -82,6 +83,7 @@ class ChatNormaliser:
         self.ignored = 0
         self.unreadable = 0
         self._has_delta_text = False
+        self._has_delta_calls = False
 
     def feed(self, event: SseEvent) -> Iterator[ChatPart]:
         """Yield the parts of one event, its text first and its finish reason last.
@@ -113,6 +115,8 @@ class ChatNormaliser:
             self.unreadable += value is not None and not _is_comment(value)
 
     def _normalise(self, value: dict[str, Any], event_type: str) -> Iterator[ChatPart]:
+        if "choices" not in value:
+            value = to_chunk(value) or value
         choice = _first_choice(value.get("choices"))
         report = error_report(value, event_type)
         usage = _usage(value, choice)
@@ -148,7 +152,13 @@ class ChatNormaliser:
             text = _answer_text(message) or _scalar_text(choice.get("text"))
         if text:
             yield TextDelta(text)
-        yield from _tool_calls(delta or message)
+        yield from self._calls(delta, message)
+
+    def _calls(self, delta: dict[str, Any], message: dict[str, Any]) -> list[ToolCallDelta]:
+        if calls := _tool_calls(delta):
+            self._has_delta_calls = True
+            return calls
+        return [] if self._has_delta_calls else _tool_calls(message)
 
     def _ignore(self) -> None:
         self.ignored += 1
@@ -301,29 +311,35 @@ def _scalar_text(value: object) -> str:
     return json.dumps(value) if isinstance(value, int | float) else ""
 
 
-def _tool_calls(fields: dict[str, Any]) -> Iterator[ToolCallDelta]:
+def _tool_calls(fields: dict[str, Any]) -> list[ToolCallDelta]:
     calls = fields.get("tool_calls") or []
     if function := fields.get("function_call"):  # the older form, with a single call
         calls = [{"function": function}]
+    if isinstance(calls, dict):
+        calls = [calls]
     if not isinstance(calls, list):
         raise UnreadableData
+    if isinstance(content := fields.get("content"), list):
+        calls = [*calls, *filter(None, map(tool_use, content))]
     _check_length(calls)
-    for call in calls:
-        if not isinstance(call, dict):
-            continue
-        function = call.get("function")
-        if not isinstance(function, dict):
-            function = {}
-        arguments = function.get("arguments")
-        if arguments is not None and not isinstance(arguments, str):
-            arguments = json.dumps(arguments)
-        index = call.get("index")
-        yield ToolCallDelta(
-            index if isinstance(index, int) else None,
-            _string(call.get("id")),
-            _string(function.get("name")),
-            arguments or "",
-        )
+    return [_tool_call(call) for call in calls if isinstance(call, dict)]
+
+
+def _tool_call(call: dict[str, Any]) -> ToolCallDelta:
+    function = call.get("function")
+    if not isinstance(function, dict):
+        function = {}
+    # An empty object may stand for arguments that follow in pieces.
+    arguments = function.get("arguments") or ""
+    if not isinstance(arguments, str):
+        arguments = json.dumps(arguments)
+    index = call.get("index")
+    return ToolCallDelta(
+        index if isinstance(index, int) else None,
+        _string(call.get("id")),
+        _string(function.get("name")),
+        arguments,
+    )
 
 
 def _string(value: object) -> str | None:

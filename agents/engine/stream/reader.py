@@ -99,7 +99,7 @@ class AnswerReader:
 
     def _note(self, part: Usage | FinishReason | StreamDone | ErrorReport) -> None:
         if isinstance(part, Usage):
-            self.usage = part
+            self.usage = _latest(self.usage, part)
         elif isinstance(part, FinishReason):
             self.finish_reason = self.finish_reason or part.reason
         elif isinstance(part, StreamDone):
@@ -118,3 +118,12 @@ class AnswerReader:
         if not self.ended:
             raise failure
         self.done = True
+
+
+def _latest(known: Usage | None, report: Usage) -> Usage:
+    """Return the counts of the whole answer so far; a provider may report them one by one."""
+    if known is None:
+        return report
+    return Usage(
+        max(known.input_tokens, report.input_tokens), max(known.output_tokens, report.output_tokens)
+    )

@@ -93,7 +93,7 @@ def test_a_text_cannot_become_a_turn(forged: str) -> None:
 def test_a_name_cannot_add_lines_or_brackets_to_the_header(name: str) -> None:
     (_, message) = messages(PERSONA, [user_turn("x", author=name)])
 
-    header, _, text = message["content"].partition("\n")
+    header, _, text = str(message["content"]).partition("\n")
     assert header.startswith("[person ")
     assert header.endswith("]")
     assert header.count("[") == header.count("]") == 1
@@ -115,7 +115,7 @@ def test_turns_without_text_are_left_out() -> None:
 def test_a_lone_surrogate_does_not_fail_the_run() -> None:
     (_, message) = messages(PERSONA, [user_turn("a\ud83db")])
 
-    assert message["content"].encode() == b"[person Alice]\na?b"
+    assert message["content"] == "[person Alice]\na?b"
 
 
 def test_the_system_prompt_does_not_contain_the_key() -> None:

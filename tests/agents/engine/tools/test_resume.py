@@ -51,12 +51,13 @@ async def test_a_denied_call_is_not_executed(provider: Provider) -> None:
     journal = await _waiting(stage)
     call = journal.calls("send")[0].id
     journal.states[call] = "denied"
-    journal.results[call] = ToolResult("Denied: not today.", failed=True)
+    journal.results[call] = ToolResult("not today", failed=True)
 
     result = await stage.ask(SCRIPT, journal, journal.past())
 
     assert result.text == "One. \n\nTwo. "
-    assert stage.tool_messages()[1] == "[failure of send]\nDenied: not today."
+    assert stage.tool_messages()[1].startswith("[failure of send]\nThis call was not allowed")
+    assert stage.tool_messages()[1].endswith("decision: not today")
 
 
 async def test_an_answer_with_an_undecided_call_waits_again(provider: Provider) -> None:
