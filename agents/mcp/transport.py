@@ -1,0 +1,278 @@
+"""The HTTP boundary to an MCP server: guarded, pinned, and bounded in bytes.
+
+The SDK waits for the end of the time limit when a response breaks, and ends the session when a
+request fails. So each failure of a request becomes the JSON-RPC error of that request here: a call
+ends as soon as its failure is known, and the session continues.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Final, Literal
+from uuid import UUID
+
+import httpx
+import msgspec
+
+from agents.egress import guard
+from agents.egress.dns import HostUnknown
+
+MAX_RESPONSE_BYTES: Final = 2 * 1024 * 1024
+MAX_EVENT_LINES: Final = 20_000
+"""The lines of one event stream: each event costs more time than its bytes."""
+MAX_STREAMS: Final = 8
+"""The GET requests of one session: a server can end its stream again and again."""
+CONNECT_SECONDS: Final = 10.0
+WRITE_SECONDS: Final = 30.0
+ERROR_CODE: Final = -32050
+"""The code of the JSON-RPC errors that this module makes; their message is a FailureCode."""
+
+FailureCode = Literal[
+    "not_allowed",  # the egress guard refused the address
+    "unreachable",  # nothing was sent
+    "lost",  # the connection ended before the response
+    "unauthorized",
+    "forbidden",
+    "expired",  # the server does not know the session any more
+    "not_found",
+    "redirected",
+    "busy",
+    "failed",  # an error status
+    "too_large",
+    "not_mcp",
+    "timeout",
+    "unavailable",  # this server cannot ask it: its secrets cannot be read, or it is disabled
+]
+
+
+class McpFailed(Exception):
+    """A request to an MCP server failed. `detail` is the server's own text, bounded, or empty.
+
+    `challenge` is the WWW-Authenticate header of a 401 (RFC 9110 §11.6.1).
+    """
+
+    def __init__(self, code: FailureCode, detail: str = "", *, challenge: str = "") -> None:
+        super().__init__(code)
+        self.code: FailureCode = code
+        self.detail = detail
+        self.challenge = challenge
+
+
+class _Error(msgspec.Struct):
+    code: int
+    message: str
+
+
+class _Envelope(msgspec.Struct):
+    """A JSON-RPC message (https://www.jsonrpc.org/specification §4, §5)."""
+
+    id: int | str | None = None
+    method: str | None = None
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: _Error | msgspec.UnsetType = msgspec.UNSET
+
+
+_decoder: Final = msgspec.json.Decoder(_Envelope)
+
+
+class GuardedTransport(httpx.AsyncBaseTransport):
+    """Sends the requests of one session to one origin, at an IP that is resolved once.
+
+    `challenge` is the WWW-Authenticate header of the last 401.
+    """
+
+    def __init__(
+        self, inner: httpx.AsyncBaseTransport, *, url: str, team: UUID, headers: Mapping[str, str]
+    ) -> None:
+        self._inner = inner
+        self._origin = _origin(guard.parse_url(url))
+        self._team = team
+        self._address: str | None = None
+        self._streams = 0
+        self.headers = dict(headers)
+        self.challenge = ""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        call = _call_id(request)
+        try:
+            response = await self._send(request, is_call=call is not None)
+            if call is None:
+                return self._bounded(response, None)
+            if _content_type(response) == "application/json":
+                return _json_response(await _read_answer(response, call))
+            if _content_type(response) == "text/event-stream":
+                return self._bounded(response, call)
+            await response.aclose()
+            raise McpFailed("not_mcp")
+        except McpFailed as failure:
+            if failure.challenge:
+                self.challenge = failure.challenge
+            if call is not None:
+                return _json_response(error_message(call, failure.code))
+            if request.method == "POST":
+                # A lost notification, or a lost answer to a question of the server, ends no session.
+                return httpx.Response(202)
+            raise httpx.ConnectError(failure.code) from None
+
+    async def _send(self, request: httpx.Request, *, is_call: bool) -> httpx.Response:
+        """Return a successful response; raise McpFailed for all others."""
+        if _origin(request.url) != self._origin:
+            raise McpFailed("not_allowed")
+        if request.method == "GET":
+            self._streams += 1
+            if self._streams > MAX_STREAMS:
+                raise McpFailed("too_large")
+        try:
+            if self._address is None:
+                self._address = (await guard.aresolve(request.url, self._team))[0]
+        except guard.EgressRefused:
+            raise McpFailed("not_allowed") from None
+        except HostUnknown:
+            raise McpFailed("unreachable") from None
+        pinned = guard.pin(request, self._address)
+        pinned.headers.update(self.headers)
+        pinned.headers["Accept-Encoding"] = "identity"  # a compressed answer has no bound
+        # The time limit of the call bounds reading; the stream of a session is silent for long.
+        pinned.extensions["timeout"] = httpx.Timeout(
+            None, connect=CONNECT_SECONDS, write=WRITE_SECONDS
+        ).as_dict()
+        try:
+            response = await self._inner.handle_async_request(pinned)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError):
+            raise McpFailed("unreachable") from None
+        except httpx.TransportError:
+            raise McpFailed("lost") from None
+        expected = (200,) if is_call else (200, 202, 204)
+        if response.status_code not in expected:
+            await response.aclose()
+            raise _status_failure(response, request)
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
+            await response.aclose()
+            raise McpFailed("not_mcp")
+        if _length(response) > MAX_RESPONSE_BYTES:
+            await response.aclose()
+            raise McpFailed("too_large")
+        return response
+
+    def _bounded(self, response: httpx.Response, call: int | str | None) -> httpx.Response:
+        return httpx.Response(
+            response.status_code,
+            headers=response.headers,
+            stream=_BoundedStream(response, call),
+            extensions=response.extensions,
+        )
+
+
+class _BoundedStream(httpx.AsyncByteStream):
+    """A response of bounded size.
+
+    The event stream of a call ends with the error of that call: the SDK reads it only if the call
+    has no result yet.
+    """
+
+    def __init__(self, response: httpx.Response, call: int | str | None) -> None:
+        self._response = response
+        self._call = call
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = lines = 0
+        can_resume = False
+        code: FailureCode = "lost"
+        assert isinstance(self._response.stream, httpx.AsyncByteStream)
+        try:
+            async for data in self._response.stream:
+                size += len(data)
+                lines += data.count(b"\n")
+                if size > MAX_RESPONSE_BYTES or lines > MAX_EVENT_LINES:
+                    code, can_resume = "too_large", False
+                    break
+                # An event with an id lets the SDK continue the stream by another request.
+                can_resume = can_resume or data.startswith(b"id:") or b"\nid:" in data
+                yield data
+        except httpx.TransportError:
+            if self._call is None:
+                raise
+        if code == "too_large":
+            await self._response.aclose()
+            if self._call is None:
+                raise httpx.ReadError(code)
+        if self._call is not None and not can_resume:
+            yield b"\n\nevent: message\ndata: " + error_message(self._call, code) + b"\n\n"
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
+def error_message(call: int | str, code: FailureCode) -> bytes:
+    """Return the JSON-RPC error of a call."""
+    error = {"code": ERROR_CODE, "message": code}
+    return msgspec.json.encode({"jsonrpc": "2.0", "id": call, "error": error})
+
+
+async def _read_answer(response: httpx.Response, call: int | str) -> bytes:
+    """Return a complete JSON answer to this call, so that no broken one reaches the SDK."""
+    body = bytearray()
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    try:
+        async for data in response.stream:
+            body += data
+            if len(body) > MAX_RESPONSE_BYTES:
+                raise McpFailed("too_large")
+    except httpx.TransportError:
+        raise McpFailed("lost") from None
+    finally:
+        await response.aclose()
+    try:
+        envelope = _decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise McpFailed("not_mcp") from None
+    has_result = envelope.result is not msgspec.UNSET
+    if str(envelope.id) != str(call) or has_result == (envelope.error is not msgspec.UNSET):
+        raise McpFailed("not_mcp")
+    return bytes(body)
+
+
+def _call_id(request: httpx.Request) -> int | str | None:
+    """Return the id of the JSON-RPC request that is sent; None for all other messages."""
+    if request.method != "POST":
+        return None
+    envelope = _decoder.decode(request.content)
+    return None if envelope.method is None else envelope.id
+
+
+def _json_response(body: bytes) -> httpx.Response:
+    return httpx.Response(200, headers={"Content-Type": "application/json"}, content=body)
+
+
+def _status_failure(response: httpx.Response, request: httpx.Request) -> McpFailed:
+    status = response.status_code
+    if status == 401:
+        return McpFailed(
+            "unauthorized", challenge=response.headers.get("www-authenticate", "")[:2_000]
+        )
+    if status == 404 and "mcp-session-id" in request.headers:
+        return McpFailed("expired")
+    codes: dict[int, FailureCode] = {
+        403: "forbidden",
+        404: "not_found",
+        405: "not_found",
+        413: "too_large",
+        429: "busy",
+    }
+    if 200 <= status < 300:
+        return McpFailed("not_mcp")
+    if 300 <= status < 400:
+        return McpFailed("redirected")
+    return McpFailed(codes.get(status, "failed"))
+
+
+def _content_type(response: httpx.Response) -> str:
+    return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
+
+
+def _length(response: httpx.Response) -> int:
+    length = str(response.headers.get("content-length", ""))
+    return int(length) if length.isascii() and length.isdigit() and len(length) < 16 else 0
+
+
+def _origin(url: httpx.URL) -> tuple[str, bytes, int | None]:
+    return url.scheme, url.raw_host, url.port
+
