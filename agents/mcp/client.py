@@ -84,7 +84,8 @@ class Session:
     async def open(self) -> None:
         """Connect and initialize, within OPEN_SECONDS; raise McpFailed. `close` follows always."""
         self._task = asyncio.create_task(self._own(), name="mcp-session")
-        await asyncio.wait({self._opened, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        waiting: set[asyncio.Future[Any]] = {self._opened, self._task}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if not self._opened.done():
             raise McpFailed("lost")
         self._opened.result()
@@ -138,18 +139,26 @@ class Session:
                         reader, writer, message_handler=self._receive, client_info=CLIENT
                     ) as session,
                 ):
-                    async with asyncio.timeout(OPEN_SECONDS):
-                        await session.initialize()
-                    self._opened.set_result(session)
-                    await self._closing.wait()
-        except TimeoutError:
-            self._fail(McpFailed("timeout"))
+                    if await self._initialize(session):
+                        self._opened.set_result(session)
+                        await self._closing.wait()
         except EgressRefused:
             self._fail(McpFailed("not_allowed"))
+        except Exception:
+            self._fail(McpFailed("not_mcp"))
+
+    async def _initialize(self, session: mcp.ClientSession) -> bool:
+        """Return False after a failure; raised, it would become a group of exceptions."""
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                await session.initialize()
+        except TimeoutError:
+            self._fail(McpFailed("timeout"))
         except McpError as error:
             self._fail(self._failure(error))
-        except Exception:  # noqa: BLE001 - of the SDK, most of all groups of exceptions
-            self._fail(McpFailed("not_mcp"))
+        else:
+            return True
+        return False
 
     def _fail(self, failure: McpFailed) -> None:
         if not self._opened.done():

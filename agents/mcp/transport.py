@@ -5,7 +5,9 @@ request fails. So each failure of a request becomes the JSON-RPC error of that r
 ends as soon as its failure is known, and the session continues.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from typing import Final, Literal
 from uuid import UUID
 
@@ -16,12 +18,14 @@ from agents.egress import guard
 from agents.egress.dns import HostUnknown
 
 MAX_RESPONSE_BYTES: Final = 2 * 1024 * 1024
-MAX_EVENT_LINES: Final = 20_000
+MAX_EVENT_LINES: Final = 4_000
 """The lines of one event stream: each event costs more time than its bytes."""
+END_SECONDS: Final = 0.05
+"""How long the end of an event stream is awaited after the answer."""
 MAX_STREAMS: Final = 8
 """The GET requests of one session: a server can end its stream again and again."""
-CONNECT_SECONDS: Final = 10.0
-WRITE_SECONDS: Final = 30.0
+TIMEOUTS: Final = httpx.Timeout(None, connect=10.0, write=30.0).as_dict()
+SESSION_HEADER: Final = "mcp-session-id"
 ERROR_CODE: Final = -32050
 """The code of the JSON-RPC errors that this module makes; their message is a FailureCode."""
 
@@ -41,6 +45,15 @@ FailureCode = Literal[
     "timeout",
     "unavailable",  # this server cannot ask it: its secrets cannot be read, or it is disabled
 ]
+
+STATUS_CODES: Final[dict[int, FailureCode]] = {
+    403: "forbidden",
+    404: "not_found",
+    405: "not_found",
+    413: "too_large",
+    429: "busy",
+}
+KIND_CODES: Final[dict[int, FailureCode]] = {2: "not_mcp", 3: "redirected"}
 
 
 class McpFailed(Exception):
@@ -97,7 +110,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             if call is None:
                 return self._bounded(response, None)
             if _content_type(response) == "application/json":
-                return _json_response(await _read_answer(response, call))
+                return _json_response(await _read_answer(response, call), response.headers)
             if _content_type(response) == "text/event-stream":
                 return self._bounded(response, call)
             await response.aclose()
@@ -108,12 +121,31 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             if call is not None:
                 return _json_response(error_message(call, failure.code))
             if request.method == "POST":
-                # A lost notification, or a lost answer to a question of the server, ends no session.
+                # A lost notification, or a lost answer to the server, ends no session.
                 return httpx.Response(202)
             raise httpx.ConnectError(failure.code) from None
 
     async def _send(self, request: httpx.Request, *, is_call: bool) -> httpx.Response:
         """Return a successful response; raise McpFailed for all others."""
+        pinned = guard.pin(request, await self._resolve(request))
+        pinned.headers.update(self.headers)
+        pinned.headers["Accept-Encoding"] = "identity"  # a compressed answer has no bound
+        # The time limit of the call bounds reading; the stream of a session is silent for long.
+        pinned.extensions["timeout"] = TIMEOUTS
+        try:
+            response = await self._inner.handle_async_request(pinned)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError):
+            raise McpFailed("unreachable") from None
+        except httpx.TransportError:
+            raise McpFailed("lost") from None
+        failure = _failure_of(response, request, is_call=is_call)
+        if failure is not None:
+            await response.aclose()
+            raise failure
+        return response
+
+    async def _resolve(self, request: httpx.Request) -> str:
+        """Return the IP of the server, resolved for the first request of the session."""
         if _origin(request.url) != self._origin:
             raise McpFailed("not_allowed")
         if request.method == "GET":
@@ -127,30 +159,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             raise McpFailed("not_allowed") from None
         except HostUnknown:
             raise McpFailed("unreachable") from None
-        pinned = guard.pin(request, self._address)
-        pinned.headers.update(self.headers)
-        pinned.headers["Accept-Encoding"] = "identity"  # a compressed answer has no bound
-        # The time limit of the call bounds reading; the stream of a session is silent for long.
-        pinned.extensions["timeout"] = httpx.Timeout(
-            None, connect=CONNECT_SECONDS, write=WRITE_SECONDS
-        ).as_dict()
-        try:
-            response = await self._inner.handle_async_request(pinned)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError):
-            raise McpFailed("unreachable") from None
-        except httpx.TransportError:
-            raise McpFailed("lost") from None
-        expected = (200,) if is_call else (200, 202, 204)
-        if response.status_code not in expected:
-            await response.aclose()
-            raise _status_failure(response, request)
-        if response.headers.get("content-encoding", "identity").lower() != "identity":
-            await response.aclose()
-            raise McpFailed("not_mcp")
-        if _length(response) > MAX_RESPONSE_BYTES:
-            await response.aclose()
-            raise McpFailed("too_large")
-        return response
+        return self._address
 
     def _bounded(self, response: httpx.Response, call: int | str | None) -> httpx.Response:
         return httpx.Response(
@@ -169,16 +178,17 @@ class _BoundedStream(httpx.AsyncByteStream):
     """
 
     def __init__(self, response: httpx.Response, call: int | str | None) -> None:
+        assert isinstance(response.stream, httpx.AsyncByteStream)
         self._response = response
+        self._parts = aiter(response.stream)
         self._call = call
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         size = lines = 0
         can_resume = False
         code: FailureCode = "lost"
-        assert isinstance(self._response.stream, httpx.AsyncByteStream)
         try:
-            async for data in self._response.stream:
+            async for data in self._parts:
                 size += len(data)
                 lines += data.count(b"\n")
                 if size > MAX_RESPONSE_BYTES or lines > MAX_EVENT_LINES:
@@ -198,7 +208,14 @@ class _BoundedStream(httpx.AsyncByteStream):
             yield b"\n\nevent: message\ndata: " + error_message(self._call, code) + b"\n\n"
 
     async def aclose(self) -> None:
-        await self._response.aclose()
+        """Close the response; read its end first if it is there, so that the connection stays."""
+        try:
+            if self._call is not None:
+                with suppress(TimeoutError, httpx.TransportError):
+                    async with asyncio.timeout(END_SECONDS):
+                        await anext(self._parts, None)
+        finally:
+            await self._response.aclose()
 
 
 def error_message(call: int | str, code: FailureCode) -> bytes:
@@ -238,30 +255,27 @@ def _call_id(request: httpx.Request) -> int | str | None:
     return None if envelope.method is None else envelope.id
 
 
-def _json_response(body: bytes) -> httpx.Response:
-    return httpx.Response(200, headers={"Content-Type": "application/json"}, content=body)
+def _json_response(body: bytes, received: Mapping[str, str] | None = None) -> httpx.Response:
+    headers = {"Content-Type": "application/json"}
+    if received and SESSION_HEADER in received:
+        headers[SESSION_HEADER] = received[SESSION_HEADER]
+    return httpx.Response(200, headers=headers, content=body)
 
 
-def _status_failure(response: httpx.Response, request: httpx.Request) -> McpFailed:
+def _failure_of(
+    response: httpx.Response, request: httpx.Request, *, is_call: bool
+) -> McpFailed | None:
+    """Return what the status and the headers of a response say against it, or None."""
     status = response.status_code
     if status == 401:
-        return McpFailed(
-            "unauthorized", challenge=response.headers.get("www-authenticate", "")[:2_000]
-        )
-    if status == 404 and "mcp-session-id" in request.headers:
+        return McpFailed("unauthorized", challenge=response.headers.get("www-authenticate", ""))
+    if status == 404 and SESSION_HEADER in request.headers:
         return McpFailed("expired")
-    codes: dict[int, FailureCode] = {
-        403: "forbidden",
-        404: "not_found",
-        405: "not_found",
-        413: "too_large",
-        429: "busy",
-    }
-    if 200 <= status < 300:
+    if status not in ((200,) if is_call else (200, 202, 204)):
+        return McpFailed(STATUS_CODES.get(status) or KIND_CODES.get(status // 100, "failed"))
+    if str(response.headers.get("content-encoding", "identity")).lower() != "identity":
         return McpFailed("not_mcp")
-    if 300 <= status < 400:
-        return McpFailed("redirected")
-    return McpFailed(codes.get(status, "failed"))
+    return McpFailed("too_large") if _length(response) > MAX_RESPONSE_BYTES else None
 
 
 def _content_type(response: httpx.Response) -> str:
@@ -275,4 +289,3 @@ def _length(response: httpx.Response) -> int:
 
 def _origin(url: httpx.URL) -> tuple[str, bytes, int | None]:
     return url.scheme, url.raw_host, url.port
-

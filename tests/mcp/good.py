@@ -21,9 +21,7 @@ def make_server(running: Running) -> FastMCP:
     server = FastMCP("good", host="127.0.0.1", log_level="CRITICAL")
     counted = 0
 
-    @server.tool(
-        title="Echo", annotations=ToolAnnotations(readOnlyHint=True, idempotentHint=True)
-    )
+    @server.tool(title="Echo", annotations=ToolAnnotations(readOnlyHint=True, idempotentHint=True))
     def echo(text: str) -> str:
         """Return the text."""
         running.note("echo", {"text": text})

@@ -34,6 +34,7 @@ class Hostile(Running):
     session: str = "one"
     token: str = ""
     stream_ends: bool = False
+    initialized_with: dict[str, Any] | None = None
     answered: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,11 +65,12 @@ class Exchange:
             return
         if self.scope["method"] == "GET":
             await self.stream()
-            return
-        if self.scope["method"] == "DELETE":
+        elif self.scope["method"] == "DELETE":
             await self.until_gone()
-            return
-        message = json.loads(await self.body())
+        else:
+            await self.answer_message(json.loads(await self.body()), headers)
+
+    async def answer_message(self, message: dict[str, Any], headers: dict[bytes, bytes]) -> None:
         self.id = message.get("id")
         if "method" not in message:
             self.server.answers.append(message)
@@ -77,6 +79,7 @@ class Exchange:
         elif self.id is None:
             await self.respond(202, "")
         elif message["method"] == "initialize":
+            self.server.initialized_with = message["params"]["capabilities"]
             await self.result(
                 {
                     "protocolVersion": message["params"]["protocolVersion"],
@@ -154,7 +157,7 @@ class Exchange:
         await self.respond(200, "{", {"content-type": "application/json"})
 
     async def deep_json(self) -> None:
-        deep = '{"jsonrpc":"2.0","id":%d,"result":' % self.id + '{"a":' * 100_000
+        deep = f'{{"jsonrpc":"2.0","id":{self.id},"result":' + '{"a":' * 100_000
         await self.respond(200, deep, {"content-type": "application/json"})
 
     async def other_id(self) -> None:
@@ -284,7 +287,7 @@ class Exchange:
         body = b""
         while True:
             message = await self.receive()
-            body += message.get("body", b"")
+            body += bytes(message.get("body", b""))
             if not message.get("more_body"):
                 return body
 

@@ -1,8 +1,9 @@
 """Runs the servers of this package on loopback, each in a thread with its own event loop."""
 
 import asyncio
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,26 +61,31 @@ def serve(app: ASGIApp, running: Running | None = None) -> Iterator[Running]:
         await app(scope, receive, send)
 
     config = uvicorn.Config(
-        recorded, host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=1
+        recorded,
+        host="127.0.0.1",
+        port=0,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
-    started = threading.Event()
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(128)  # connections wait in the queue of the socket until the server runs
+        running.port = listening.getsockname()[1]
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        try:
+            yield running
+        finally:
+            server.should_exit = True
+            thread.join(DEADLINE)
 
-    async def run() -> None:
-        task = asyncio.create_task(server.serve())
-        while not server.started and not task.done():
+
+async def until(happened: Callable[[], bool]) -> None:
+    """Wait until `happened()` is true, at most DEADLINE."""
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            if happened():
+                return
             await asyncio.sleep(0.01)
-        if server.started:
-            running.port = server.servers[0].sockets[0].getsockname()[1]
-        started.set()
-        await task
-
-    thread = threading.Thread(target=lambda: asyncio.run(run()), daemon=True)
-    thread.start()
-    assert started.wait(DEADLINE)
-    assert running.port
-    try:
-        yield running
-    finally:
-        server.should_exit = True
-        thread.join(DEADLINE)

@@ -10,7 +10,7 @@ from agents.mcp.client import Session
 from agents.mcp.transport import McpFailed
 from tests.agents.engine.answers import TEAM
 from tests.deadlines import DEADLINE, scaled
-from tests.mcp.servers import Running
+from tests.mcp.servers import Running, until
 
 
 async def test_tools_are_listed_and_called(good_session: Session) -> None:
@@ -60,9 +60,7 @@ async def test_a_call_ends_after_its_time(good_session: Session) -> None:
 async def test_a_change_of_the_tools_is_noticed(good_session: Session) -> None:
     before = {tool.name: tool for tool in (await good_session.list_tools()).tools}
     await good_session.call("change", {})
-    async with asyncio.timeout(DEADLINE):
-        while not good_session.changed:
-            await asyncio.sleep(0.01)
+    await until(lambda: good_session.changed)
 
     after = {tool.name: tool for tool in (await good_session.list_tools()).tools}
     assert after["counter"].sha256 != before["counter"].sha256

@@ -4,9 +4,11 @@ import asyncio
 import json
 import logging
 import time
+from contextlib import suppress
+from pathlib import Path
 
+import mcp
 import pytest
-from pytest_django import Settings
 
 from agents.mcp import client
 from agents.mcp.client import Session
@@ -15,7 +17,8 @@ from agents.mcp.results import MAX_TEXT_BYTES
 from agents.mcp.transport import MAX_RESPONSE_BYTES, MAX_STREAMS, McpFailed
 from tests.agents.engine.answers import TEAM
 from tests.deadlines import DEADLINE, scaled
-from tests.mcp.hostile import INJECTION, SCHEMA, Hostile, tool
+from tests.mcp.hostile import SCHEMA, Hostile, tool
+from tests.mcp.servers import until
 
 FAULTS = {
     "large": "too_large",
@@ -77,9 +80,7 @@ async def test_a_server_that_hangs_delays_no_end_of_a_run(
     await session.close()  # the server also hangs when the session is deleted
 
     assert time.monotonic() - began < scaled(1)
-    async with asyncio.timeout(DEADLINE):
-        while hostile.open_requests:
-            await asyncio.sleep(0.01)
+    await until(lambda: not hostile.open_requests)
 
 
 async def test_a_server_that_does_not_answer_the_first_request(
@@ -116,18 +117,12 @@ async def test_what_a_server_asks_is_refused(
     assert json.loads(result.text) == answer
 
 
-async def test_no_capability_is_declared(hostile: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[dict[str, object]] = []
-    loads = json.loads
-    monkeypatch.setattr(
-        "tests.mcp.hostile.json.loads", lambda text: seen.append(loads(text)) or loads(text)
-    )
+async def test_no_capability_is_declared(hostile: Hostile) -> None:
     session = Session(url=hostile.url, team=TEAM)
     await session.open()
     await session.close()
 
-    initialize = next(message for message in seen if message.get("method") == "initialize")
-    assert initialize["params"]["capabilities"] == {}  # type: ignore[index]  # a JSON object
+    assert hostile.initialized_with == {}
 
 
 async def test_a_result_is_text_without_control_characters(session: Session) -> None:
@@ -152,9 +147,7 @@ async def test_a_stream_that_ends_again_and_again_is_given_up(hostile: Hostile) 
     hostile.stream_ends = True
     session = Session(url=hostile.url, team=TEAM)
     await session.open()
-    async with asyncio.timeout(DEADLINE):
-        while len(_streams(hostile)) < MAX_STREAMS:
-            await asyncio.sleep(0.01)
+    await until(lambda: len(_streams(hostile)) >= MAX_STREAMS)
     await session.call("fine", {})
     await asyncio.sleep(scaled(0.3))
 
@@ -175,17 +168,14 @@ async def test_an_expired_session_is_reported(session: Session, hostile: Hostile
     assert failed.value.code == "expired"
 
 
-async def test_the_log_quotes_no_server(
-    session: Session, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_the_log_quotes_no_server(session: Session, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     for name in ("error", "no_json", "wrong_result", "ask_sampling", "die"):
-        try:
+        with suppress(McpFailed):
             await session.call(name, {})
-        except McpFailed:
-            pass
 
-    assert not [record for record in caplog.records if "mcp" in record.pathname.split("/")]
+    sdk = str(Path(mcp.__file__).parent)
+    assert not [record for record in caplog.records if record.pathname.startswith(sdk)]
 
 
 async def test_lists_are_bounded(session: Session, hostile: Hostile) -> None:
@@ -226,7 +216,10 @@ def test_a_definition_that_breaks_a_limit_is_left_out() -> None:
 def test_patterns_of_a_schema_are_dropped_and_properties_of_that_name_kept() -> None:
     schema = {
         "type": "object",
-        "properties": {"pattern": {"type": "string", "pattern": "(a+)+$"}, "id": {"type": "string"}},
+        "properties": {
+            "pattern": {"type": "string", "pattern": "(a+)+$"},
+            "id": {"type": "string"},
+        },
         "patternProperties": {"(a+)+$": {}},
     }
     (definition,) = read_listing([tool("fine", inputSchema=schema)]).tools
@@ -275,11 +268,3 @@ def test_names_for_models_do_not_collide() -> None:
     names = ["a b", "a/b", "a_b", "a" * 100, "a" * 101]
 
     assert len({model_name("server", name) for name in names}) == len(names)
-
-
-async def test_an_answer_of_the_server_is_no_failure_of_ours(
-    session: Session, settings: Settings
-) -> None:
-    assert INJECTION
-    result = await session.call("fine", {})
-    assert not result.is_error
