@@ -149,6 +149,11 @@ def _check_addresses(host: str, port: int, addresses: list[str]) -> list[str]:
     return addresses
 
 
+def is_allowed_url(url: httpx.URL) -> bool:
+    """Return True if the operator allows the host and port of this URL by name."""
+    return _is_allowed(*_host_and_port(url))
+
+
 def _is_allowed(host: str, port: int) -> bool:
     """Return True if MARU_EGRESS_ALLOW contains this host and port."""
     return f"{host}:{port}" in settings.EGRESS_ALLOW or (

@@ -15,7 +15,7 @@ MAX_DESCRIPTION_BYTES: Final = 8 * 1024
 MAX_SCHEMA_BYTES: Final = 64 * 1024
 MAX_SCHEMA_DEPTH: Final = 32
 MAX_REMOTE_NAME: Final = 128
-MAX_TITLE: Final = 120
+MAX_TITLE: Final = 80
 MAX_NAME: Final = 64
 """The length of a name that providers accept for a function."""
 

@@ -43,7 +43,7 @@ FailureCode = Literal[
     "too_large",
     "not_mcp",
     "timeout",
-    "unavailable",  # this server cannot ask it: its secrets cannot be read, or it is disabled
+    "sign_in",  # nobody has signed in, or the sign-in has ended
 ]
 
 STATUS_CODES: Final[dict[int, FailureCode]] = {

@@ -21,14 +21,14 @@ def _empty_dns_cache() -> None:
 @pytest.fixture
 def good(settings: Settings) -> Iterator[Running]:
     with run_good() as running:
-        settings.EGRESS_ALLOW = frozenset({running.address})
+        settings.EGRESS_ALLOW |= {running.address}
         yield running
 
 
 @pytest.fixture
 def hostile(settings: Settings) -> Iterator[Hostile]:
     with run_hostile() as running:
-        settings.EGRESS_ALLOW = frozenset({running.address})
+        settings.EGRESS_ALLOW |= {running.address}
         yield running
 
 
