@@ -7,7 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from agents.mcp.definitions import Definition, model_name
-from agents.models import McpServer, Tool
+from agents.models import McpServer, PersonaTool, Tool, ToolPolicy
 
 
 @transaction.atomic
@@ -17,7 +17,8 @@ def store_listing(
     """Make the rows of a server's tools agree with what it lists now; return the changed rows.
 
     A new tool, and one whose definition has changed, waits for the approval of an admin, and is
-    taken to change something until an admin says otherwise. With `approve_first`, the tools of a
+    taken to change something until an admin says otherwise; personas that used it without asking ask
+    from then on. With `approve_first`, the tools of a
     server that had none are approved: the admin who adds a server has seen them. A tool that is
     listed no longer keeps its row, because the server may list it again.
     """
@@ -55,9 +56,16 @@ def store_listing(
 def _copy(definition: Definition, row: Tool) -> None:
     if row.sha256 != definition.sha256:
         row.changes, row.idempotent = True, False
+        ask_before(row)
     row.title = definition.title
     row.description = definition.description
     row.parameters = definition.parameters
     row.claims = {"read_only": definition.read_only, "idempotent": definition.idempotent}
     row.sha256 = definition.sha256
     row.listed = True
+
+
+def ask_before(tool: Tool) -> None:
+    """Let no persona use the tool without asking any more: it was allowed for another meaning."""
+    always = PersonaTool.objects.filter(tool=tool.pk, policy=ToolPolicy.ALWAYS)
+    always.update(policy=ToolPolicy.ASK)

@@ -61,6 +61,10 @@ class Sessions:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End all sessions, within a second."""
         await asyncio.gather(*(server.close() for server in self._servers.values()))
 
     async def call(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> ToolResult:

@@ -8,6 +8,7 @@ transaction, and on SQLite nobody else could write meanwhile.
 
 import asyncio
 import json
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -19,6 +20,7 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.database import release_connection
 from accounts.models import User
 from agents.mcp import oauth
 from agents.mcp.oauth import Client, OAuthFailed, Tokens
@@ -53,16 +55,25 @@ async def access_token(server: McpSpec, *, rejected: str = "") -> str:
     The code `sign_in` means that a person has to sign in, at `sign_in_url`.
     """
     while True:
-        sign_in = await in_thread(_read, server.id, server.user)
-        if sign_in is None:
-            raise McpFailed("sign_in")
-        if sign_in.tokens.access != rejected and not sign_in.is_ending:
-            return sign_in.tokens.access
-        if not sign_in.tokens.refresh:
-            raise McpFailed("sign_in")
-        if not sign_in.is_leased and await in_thread(_take_lease, sign_in.pk):
-            return await _refresh(sign_in, server.team_id)
+        found = await in_thread(_next_step, server, rejected)
+        if isinstance(found, str):
+            return found
+        if found is not None:
+            outcome = await _refresh(found, server.team_id)
+            return await in_thread(_finish, found, outcome)
         await asyncio.sleep(WAIT_SECONDS)
+
+
+def access_token_sync(server: McpSpec) -> str:
+    """Like `access_token`, for a thread of a web process."""
+    while True:
+        found = _next_step(server, "")
+        if isinstance(found, str):
+            return found
+        if found is not None:
+            release_connection()
+            return _finish(found, asyncio.run(_refresh(found, server.team_id)))
+        time.sleep(WAIT_SECONDS)
 
 
 def sign_in_url(server: UUID) -> str:
@@ -105,31 +116,47 @@ def _read(server_id: UUID, user: UUID | None) -> _SignIn | None:
     )
 
 
+def _next_step(server: McpSpec, rejected: str) -> str | _SignIn | None:
+    """Return a usable token; else a sign-in whose lease this process has taken; else None: wait."""
+    sign_in = _read(server.id, server.user)
+    if sign_in is None:
+        raise McpFailed("sign_in")
+    if sign_in.tokens.access != rejected and not sign_in.is_ending:
+        return sign_in.tokens.access
+    if not sign_in.tokens.refresh:
+        raise McpFailed("sign_in")
+    if sign_in.is_leased or not _take_lease(sign_in.pk):
+        return None
+    # The tokens may have been replaced between the first read and the lease.
+    latest = _read(server.id, server.user)
+    if latest is None or latest.tokens.refresh != sign_in.tokens.refresh:
+        McpSignIn.objects.filter(pk=sign_in.pk).update(refreshing_until=None)
+        return None
+    return sign_in
+
+
 def _take_lease(pk: int) -> bool:
     now = timezone.now()
     free = Q(refreshing_until=None) | Q(refreshing_until__lte=now)
     return bool(McpSignIn.objects.filter(free, pk=pk).update(refreshing_until=now + LEASE))
 
 
-async def _refresh(sign_in: _SignIn, team_id: UUID) -> str:
-    """Replace the tokens, as the holder of the lease."""
+async def _refresh(sign_in: _SignIn, team_id: UUID) -> Tokens | OAuthFailed:
     try:
-        tokens = await oauth.refresh(sign_in.client, sign_in.tokens.refresh, team_id)
+        return await oauth.refresh(sign_in.client, sign_in.tokens.refresh, team_id)
     except OAuthFailed as failure:
-        log.info("mcp.refresh_failed", error=failure.code)
-        await in_thread(_give_up, sign_in.pk, ended=failure.code == "invalid_grant")
-        raise McpFailed("sign_in" if failure.code == "invalid_grant" else "unauthorized") from None
-    await in_thread(_replace, sign_in.pk, tokens)
-    return tokens.access
+        return failure
 
 
-def _replace(pk: int, tokens: Tokens) -> None:
-    McpSignIn.objects.filter(pk=pk).update(**_columns(tokens))
-
-
-def _give_up(pk: int, *, ended: bool) -> None:
-    """Release the lease; delete a sign-in that the authorization server has ended."""
-    if ended:
-        McpSignIn.objects.filter(pk=pk).delete()
-    else:
-        McpSignIn.objects.filter(pk=pk).update(refreshing_until=None)
+def _finish(sign_in: _SignIn, outcome: Tokens | OAuthFailed) -> str:
+    """Store the new tokens, as the holder of the lease, and return the access token."""
+    row = McpSignIn.objects.filter(pk=sign_in.pk)
+    if isinstance(outcome, Tokens):
+        row.update(**_columns(outcome))
+        return outcome.access
+    log.info("mcp.refresh_failed", error=outcome.code)
+    if outcome.code == "invalid_grant":  # the authorization server has ended the sign-in
+        row.delete()
+        raise McpFailed("sign_in")
+    row.update(refreshing_until=None)
+    raise McpFailed("unauthorized")

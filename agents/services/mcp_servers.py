@@ -1,6 +1,5 @@
 """Services for the MCP servers of a team. Stored headers, tokens and secrets are never returned."""
 
-import asyncio
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -225,19 +224,14 @@ def _inspect_stored(server: McpServer, user: User, url: str) -> Report:
     try:
         headers = stored_headers(server)
         if server.auth == McpAuth.OAUTH:
-            headers["Authorization"] = f"Bearer {_access_token(server, user)}"
+            asked_by = user.pk if server.personal else None
+            spec = McpSpec(id=server.pk, team_id=server.team_id, url=server.url, user=asked_by)
+            headers["Authorization"] = f"Bearer {tokens.access_token_sync(spec)}"
     except KeyUnreadable:
         return Report(problem="unauthorized")
     except McpFailed as failure:
         return Report(problem=failure.code)
     return inspect_server(url=url, team_id=server.team_id, headers=headers)
-
-
-def _access_token(server: McpServer, user: User) -> str:
-    release_connection()
-    asked_by = user.pk if server.personal else None
-    spec = McpSpec(id=server.pk, team_id=server.team_id, url=server.url, user=asked_by)
-    return asyncio.run(tokens.access_token(spec))
 
 
 def _store_report(server: McpServer, report: Report, *, by_admin: bool) -> int:

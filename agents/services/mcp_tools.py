@@ -9,6 +9,7 @@ from accounts.audit.log import audit
 from accounts.errors import Conflict, NotFound
 from accounts.models import User
 from accounts.permissions import access_team, lock_team
+from agents.mcp.listing import ask_before
 from agents.models import Tool
 from agents.permissions import MANAGE
 
@@ -38,6 +39,8 @@ def update_tool(
     """Say whether a tool changes something outside, and whether a call may be repeated."""
     tool = _lock_tool(user, team_id, tool_id)
     before = {"changes": tool.changes, "idempotent": tool.idempotent}
+    if changes and not tool.changes:
+        ask_before(tool)
     tool.changes = tool.changes if changes is None else changes
     tool.idempotent = tool.idempotent if idempotent is None else idempotent
     tool.save(update_fields=["changes", "idempotent"])

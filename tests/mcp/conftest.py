@@ -11,6 +11,8 @@ from tests.agents.engine.answers import TEAM
 from tests.mcp.good import run_good
 from tests.mcp.hostile import Hostile, run_hostile
 from tests.mcp.servers import Running
+from tests.provider import Provider
+from tests.provider import running as running_provider
 
 
 @pytest.fixture(autouse=True)
@@ -47,3 +49,10 @@ async def session(hostile: Hostile) -> AsyncIterator[Session]:
     await session.open()
     yield session
     await session.close()
+
+
+@pytest.fixture
+def provider(settings: Settings) -> Iterator[Provider]:
+    with running_provider() as provider:
+        settings.EGRESS_ALLOW |= {provider.address}
+        yield provider
