@@ -17,7 +17,7 @@ from accounts.models import Team, User, active_member
 from accounts.names import is_found_by, typed_key
 from accounts.permissions import MANAGE_AGENTS, VIEW, access_team_of
 from accounts.scopes import check_in_scope
-from agents.models import Connection, Persona, PersonaGrant
+from agents.models import Connection, McpServer, Persona, PersonaGrant
 
 __all__ = [
     "CHANGE",
@@ -27,6 +27,7 @@ __all__ = [
     "USE",
     "VIEW",
     "access_connection",
+    "access_mcp_server",
     "access_persona",
     "granted_to",
     "holders_of",
@@ -61,6 +62,16 @@ def access_connection(
         raise NotFound
     connection.team = team
     return connection
+
+
+def access_mcp_server(user: User | AnonymousUser, server_id: UUID, permission: str) -> McpServer:
+    """Return the MCP server like `access_connection`."""
+    team = access_team_of(user, permission, content_object__mcp_servers=server_id)
+    server = team.mcp_servers.filter(pk=server_id).first()
+    if server is None:
+        raise NotFound
+    server.team = team
+    return server
 
 
 def access_persona(user: User | AnonymousUser, persona_id: UUID, right: str) -> Persona:

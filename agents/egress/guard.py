@@ -90,7 +90,7 @@ def pin_request(request: httpx.Request) -> httpx.Request:
     Blocking; call it from a thread.
     """
     host, port = _host_and_port(request.url)
-    return _pin(request, _check_addresses(host, port, resolve(host, port))[0])
+    return pin(request, _check_addresses(host, port, resolve(host, port))[0])
 
 
 async def apin_request(request: httpx.Request, team: UUID, attempt: int = 0) -> httpx.Request:
@@ -98,9 +98,28 @@ async def apin_request(request: httpx.Request, team: UUID, attempt: int = 0) -> 
 
     If the host has several IPs, each attempt (counted from 0) uses the next IP.
     """
-    host, port = _host_and_port(request.url)
-    addresses = _check_addresses(host, port, await resolver.resolve(host, port, team))
-    return _pin(request, addresses[attempt % len(addresses)])
+    addresses = await aresolve(request.url, team)
+    return pin(request, addresses[attempt % len(addresses)])
+
+
+async def aresolve(url: httpx.URL, team: UUID) -> list[str]:
+    """Return the IPs of the host, all allowed. Raises EgressRefused or HostUnknown."""
+    host, port = _host_and_port(url)
+    return _check_addresses(host, port, await resolver.resolve(host, port, team))
+
+
+def pin(request: httpx.Request, address: str) -> httpx.Request:
+    """Return the request bound to `address`, an IP that the guard has allowed for its URL.
+
+    The Host header and the host name for TLS stay those of the URL.
+    """
+    return httpx.Request(
+        request.method,
+        request.url.copy_with(host=address),
+        headers=request.headers,
+        stream=request.stream,
+        extensions=request.extensions | {"sni_hostname": _host(request.url)},
+    )
 
 
 def _host_and_port(url: httpx.URL) -> tuple[str, int]:
@@ -130,15 +149,9 @@ def _check_addresses(host: str, port: int, addresses: list[str]) -> list[str]:
     return addresses
 
 
-def _pin(request: httpx.Request, address: str) -> httpx.Request:
-    """Replace the host in the URL by `address`; keep the Host header and the host name for TLS."""
-    return httpx.Request(
-        request.method,
-        request.url.copy_with(host=address),
-        headers=request.headers,
-        stream=request.stream,
-        extensions=request.extensions | {"sni_hostname": _host(request.url)},
-    )
+def is_allowed_url(url: httpx.URL) -> bool:
+    """Return True if the operator allows the host and port of this URL by name."""
+    return _is_allowed(*_host_and_port(url))
 
 
 def _is_allowed(host: str, port: int) -> bool:

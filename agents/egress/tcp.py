@@ -98,6 +98,12 @@ class TcpStream(httpcore.AsyncNetworkStream):
         """Close the connection at once, also if bytes have not been sent."""
         self._protocol.transport.abort()
 
+    def get_extra_info(self, info: str) -> Any:
+        """Say for httpcore whether an idle connection has ended (RFC 9112 §9.5)."""
+        if info == "is_readable":
+            return self._protocol.ended or self._protocol.is_readable
+        return None
+
     async def start_tls(
         self,
         ssl_context: ssl.SSLContext,
@@ -142,6 +148,10 @@ class _Protocol(asyncio.Protocol):
         self._collects = False  # a read waits for the end of its interval
         self._read_at = -math.inf
         self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def is_readable(self) -> bool:
+        return bool(self._buffer)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)

@@ -79,6 +79,12 @@ class ToolLoop:
 
         Raise AnswerFailed and CallerFailed. `messages` grows by what is said and done.
         """
+        try:
+            return await self._run(messages)
+        finally:
+            await self._toolbox.close()
+
+    async def _run(self, messages: list[Message]) -> bool:
         if not await self._resume(messages):
             return False
         number = self._past[-1].number + 1 if self._past else 0

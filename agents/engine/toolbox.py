@@ -21,6 +21,7 @@ from agents.egress.guard import EgressRefused
 from agents.engine import tool_arguments, tool_results
 from agents.engine.failures import TRANSPORT_ERRORS
 from agents.engine.tool_results import NotText
+from agents.mcp.sessions import Sessions
 from agents.tool_types import CallRequest, ToolFunction, ToolResult, ToolSpec
 from agents.tools import calculator, clock
 
@@ -93,6 +94,11 @@ class Toolbox:
         self._functions = functions
         self._seconds = seconds
         self._installed: dict[str, BaseTool] = {}
+        self._sessions = Sessions()
+
+    async def close(self) -> None:
+        """End the sessions with MCP servers."""
+        await self._sessions.close()
 
     def schemas(self) -> list[dict[str, Any]]:
         """Return the tools in OpenAI's form, as `acall` takes them."""
@@ -150,6 +156,8 @@ class Toolbox:
     def _code_of(self, spec: ToolSpec) -> Execute:
         if spec.source == "installed":
             return partial(self._run_installed, spec.key)
+        if spec.source == "mcp":
+            return lambda _call, arguments: self._sessions.call(spec, arguments)
         if spec.source == "own" and spec.key in OWN:
             own = OWN[spec.key]
             return lambda _call, arguments: own(arguments)

@@ -1,1 +1,5 @@
-"""MCP servers: the client, the sign-in, and the inspection of a server."""
+"""Tool servers that speak the Model Context Protocol (MCP), over HTTP only.
+
+`client`, `sessions` and `inspect` import the `mcp` SDK, which takes a second: no web process
+imports them. A web process starts `python -m agents.mcp.inspect` (see `child`).
+"""

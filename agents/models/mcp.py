@@ -53,12 +53,16 @@ class McpServer(models.Model):
 
 
 class McpSignIn(models.Model):
-    """The tokens of one person at a server; without `user`, those that serve the whole team."""
+    """The tokens of one person at a server; without `user`, those that serve the whole team.
+
+    A process that refreshes the tokens holds the lease until `refreshing_until`.
+    """
 
     server = models.ForeignKey(McpServer, on_delete=models.CASCADE, related_name="sign_ins")
     user = models.ForeignKey(User, null=True, on_delete=models.CASCADE, related_name="+")
     tokens_encrypted = models.TextField(editable=False)
     expires_at = models.DateTimeField(null=True)
+    refreshing_until = models.DateTimeField(null=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:

@@ -43,8 +43,9 @@ class Tool(models.Model):
 
     Our own tools are in `agents.tools.catalog`. `key` is the server's name of the tool, or the
     dotted path of its class; `name` is what models see. `sha256` is the hash of the definition, and
-    a tool may be used only while `approved_sha256` is the same. `listed` is False for a tool that
-    its server has no longer.
+    a tool may be used only while `approved_sha256` is the same. `claims` is what the server says of
+    changes and repetition, for admins to read; `changes` and `idempotent` are what holds. `listed`
+    is False for a tool that its server has no longer.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -58,6 +59,7 @@ class Tool(models.Model):
     reach = models.CharField(max_length=8, choices=Reach, default=Reach.INTERNET)
     changes = models.BooleanField(default=True)
     idempotent = models.BooleanField(default=False)
+    claims = models.JSONField(default=dict, db_default={})
     sha256 = models.CharField(max_length=64)
     approved_sha256 = models.CharField(max_length=64, blank=True)
     listed = models.BooleanField(default=True)

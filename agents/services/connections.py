@@ -1,7 +1,6 @@
 """Services for connections to model providers. A stored key is never returned."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable
 from typing import Final
 from uuid import UUID
 
@@ -21,7 +20,7 @@ from agents.egress.guard import check_url
 from agents.hooks import agent_hooks
 from agents.models import Connection, ConnectionKind
 from agents.permissions import MANAGE, access_connection
-from agents.provider_keys import KeyUnreadable, decrypt, encrypt, rotate
+from agents.provider_keys import KeyUnreadable, decrypt, encrypt
 from agents.services import connection_check
 from agents.services.validation import clean_text, reject, unique_or_conflict, validate_row
 
@@ -115,7 +114,7 @@ def update_connection(
     with transaction.atomic():
         connection = _lock_connection(user, connection_id)
         before, old_key = _audit_facts(connection), connection.key_encrypted
-        if new_url is not None and _origin(new_url) != _origin(connection.base_url):
+        if new_url is not None and origin(new_url) != origin(connection.base_url):
             connection.key_encrypted = ""
         if new_url is not None:
             connection.base_url = new_url
@@ -164,7 +163,7 @@ def check_connection(
     stored = access_connection(user, connection_id, MANAGE)
     url = stored.base_url if base_url is None else clean_text(base_url)
     sent = clean_text(key)
-    if not sent and stored.key_encrypted and _origin(url) == _origin(stored.base_url):
+    if not sent and stored.key_encrypted and origin(url) == origin(stored.base_url):
         try:
             sent = decrypt(stored.key_encrypted)
         except KeyUnreadable:
@@ -183,37 +182,6 @@ def check_new_connection(
     access_team(user, team_id, MANAGE)
     rate_limits.consume(rate_limits.CHECK, user, team_id=team_id)
     return _check(kind=kind, base_url=clean_text(base_url), key=clean_text(key), model=model)
-
-
-def rotate_keys() -> int:
-    """Encrypt every stored key with the newest secret key; return the number of encrypted keys.
-
-    Unreadable keys do not change: see `find_unreadable_keys`.
-    """
-    rotated = 0
-    for pk, stored in _stored_keys():
-        with suppress(KeyUnreadable):
-            # The filter on the old value preserves a key that an admin enters at the same time.
-            # That key is already encrypted with the newest secret key.
-            unchanged = Connection.objects.filter(pk=pk, key_encrypted=stored)
-            rotated += unchanged.update(key_encrypted=rotate(stored))
-    return rotated
-
-
-def find_unreadable_keys() -> list[UUID]:
-    """Return the connections whose stored key this process cannot decrypt."""
-    unreadable = []
-    for pk, stored in _stored_keys():
-        try:
-            decrypt(stored)
-        except KeyUnreadable:
-            unreadable.append(pk)
-    return unreadable
-
-
-def _stored_keys() -> Iterator[tuple[UUID, str]]:
-    with_key = Connection.objects.exclude(key_encrypted="").order_by("pk")
-    return with_key.values_list("pk", "key_encrypted").iterator()
 
 
 def _lock_connection(user: User, connection_id: UUID) -> Connection:
@@ -251,7 +219,7 @@ def _audit_facts(connection: Connection) -> dict[str, object]:
     """Return the values for the audit log, which does not contain the key."""
     return {
         "name": connection.name,
-        "server": "{}://{}:{}".format(*_origin(connection.base_url)),
+        "server": "{}://{}:{}".format(*origin(connection.base_url)),
         "models": connection.model_names,
         "has_key": bool(connection.key_encrypted),
     }
@@ -282,7 +250,7 @@ def _validate_key(key: str) -> None:
         )
 
 
-def _origin(url: str) -> tuple[str, str, int | None]:
+def origin(url: str) -> tuple[str, str, int | None]:
     """Return scheme, host and port (RFC 6454): a key for https must not be sent over http."""
     try:
         parsed = httpx.URL(url)

@@ -27,6 +27,10 @@ CONTRACT = """
 /personas/{id}/grants GET PUT
 /teams/{team}/tools GET
 /personas/{id}/tools GET PUT
+/teams/{team}/mcp GET POST
+/teams/{team}/mcp/{id} GET PATCH DELETE
+/teams/{team}/mcp/{id}/check POST
+/teams/{team}/mcp/{id}/refresh POST
 /teams/{team}/rooms GET POST
 /rooms/{room} GET PATCH DELETE
 /rooms/{room}/members GET
@@ -51,6 +55,8 @@ CONTRACT = """
 """
 
 OTHER_ROUTES = {
+    ("/teams/{}/tools/{}", "PATCH"),
+    ("/teams/{}/tools/{}/approve", "POST"),
     ("/wire.json", "GET"),
     ("/personas/{}/rooms", "GET"),
     ("/personas/{}/rooms", "PUT"),

@@ -28,7 +28,7 @@ from accounts.audit.log import set_refusal
 from accounts.disk import unavailable
 from accounts.errors import Invalid, MaruError, NotFound, Unauthenticated, is_outage
 from accounts.fields import WRONG_VALUES
-from agents.api import connections, grants, personas, tools
+from agents.api import connections, grants, mcp, personas, tools
 from maru import __version__
 from maru.web.api_docs import Reference
 from rooms.api import approvals, invitations, marks, messages, rooms, threads, votes
@@ -125,7 +125,7 @@ api = Api(
     docs=Reference(),
 )
 for module in (
-    *(me, audit, teams, connections, personas, grants, tools, invitations),
+    *(me, audit, teams, connections, mcp, personas, grants, tools, invitations),
     *(rooms, messages, threads, marks, votes, approvals),
 ):
     api.add_router("", module.routes.router)

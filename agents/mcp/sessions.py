@@ -1,0 +1,178 @@
+"""The sessions of one run with MCP servers: opened by the first call, closed with the run.
+
+Nothing is kept between runs: a session that another run, room or person has opened would carry its
+state and its sign-in.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+from uuid import UUID
+
+import structlog
+from django.db.models import F
+
+from agents.mcp import tokens
+from agents.mcp.client import CALL_SECONDS, Session
+from agents.mcp.definitions import Listing
+from agents.mcp.listing import store_listing
+from agents.mcp.threads import in_thread
+from agents.mcp.transport import FailureCode, McpFailed
+from agents.models import Tool
+from agents.tool_types import McpSpec, ToolResult, ToolSpec
+
+# The words are for models, and quote nothing of the server.
+FAILURES: Final[Mapping[FailureCode, str]] = {
+    "not_allowed": "The address of the tool's server is not allowed.",
+    "unreachable": "The tool's server cannot be reached.",
+    "lost": "The connection to the tool's server broke. The call may have been carried out.",
+    "unauthorized": "The tool's server refused the sign-in. A team admin must check it.",
+    "forbidden": "The tool's server does not allow this.",
+    "expired": "The tool's server ended the session. The call was not carried out.",
+    "not_found": "The tool's server does not know this address.",
+    "redirected": "The tool's server has moved. A team admin must change its address.",
+    "busy": "The tool's server has too much to do. Try again later.",
+    "failed": "The tool's server reported an error.",
+    "too_large": "The answer of the tool was too large. Ask for less.",
+    "not_mcp": "The tool's server sent an answer that cannot be read.",
+    "timeout": "The tool took too long. The call may have been carried out.",
+    "sign_in": "The person who asked has not signed in to the tool's server.",
+}
+CHANGED: Final = (
+    "The server has changed this tool. A team admin must approve it before it can be used again."
+)
+
+log = structlog.get_logger(__name__)
+
+
+class Sessions:
+    """The sessions of one run, as an async context. Calls may run at the same time."""
+
+    def __init__(self) -> None:
+        self._servers: dict[tuple[UUID, UUID | None], _Server] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End all sessions, within a second."""
+        await asyncio.gather(*(server.close() for server in self._servers.values()))
+
+    async def call(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> ToolResult:
+        """Return the result of a tool of an MCP server; a failure is a result, too."""
+        assert spec.server is not None
+        key = (spec.server.id, spec.server.user)
+        server = self._servers.setdefault(key, _Server(spec.server))
+        try:
+            return await server.call(spec, arguments)
+        except McpFailed as failure:
+            log.info("mcp.call_failed", server=str(spec.server.id), code=failure.code)
+            text = FAILURES[failure.code]
+            if failure.code == "sign_in":
+                text += f" They can sign in at {tokens.sign_in_url(spec.server.id)} and ask again."
+            if failure.detail:
+                text += f" It said: {failure.detail}"
+            return ToolResult(text, failure.code, failed=True)
+
+
+class _Server:
+    """One server, its session, and the tools that may be used as it lists them now."""
+
+    def __init__(self, spec: McpSpec) -> None:
+        self._spec = spec
+        self._session: Session | None = None
+        self._started: list[Session] = []
+        self._usable: frozenset[UUID] = frozenset()
+        self._lock = asyncio.Lock()
+        self._token = ""
+
+    async def call(self, spec: ToolSpec, arguments: Mapping[str, Any]) -> ToolResult:
+        """Call a tool; once more if the server has not carried it out for want of a session."""
+        for is_last in (False, True):
+            session = await self._ready()
+            if spec.id not in self._usable:
+                return ToolResult(CHANGED, "changed", failed=True)
+            try:
+                result = await session.call(spec.key, dict(arguments), CALL_SECONDS)
+            except McpFailed as failure:
+                if is_last or not await self._repair(failure, session):
+                    raise
+            else:
+                short = "error" if result.is_error else ""
+                return ToolResult(result.text, short, failed=result.is_error)
+        raise AssertionError
+
+    async def close(self) -> None:
+        """End the session."""
+        await asyncio.gather(*(session.close() for session in self._started))
+
+    async def _ready(self) -> Session:
+        """Return the session, opened, with the tools that its server lists now."""
+        async with self._lock:
+            if self._session is None:
+                self._session = await self._open()
+            if self._session.changed:
+                await self._list(self._session)
+            return self._session
+
+    async def _open(self) -> Session:
+        if self._spec.auth == "oauth" and not self._token:
+            self._token = await tokens.access_token(self._spec)
+        try:
+            return await self._start()
+        except McpFailed as failure:
+            if not await self._refresh_token(failure):
+                raise
+        return await self._start()
+
+    async def _start(self) -> Session:
+        session = Session(url=self._spec.url, team=self._spec.team_id, headers=self._headers())
+        self._started.append(session)
+        await session.open()
+        await self._list(session)
+        return session
+
+    async def _list(self, session: Session) -> None:
+        self._usable = await in_thread(_compare, self._spec.id, await session.list_tools())
+
+    async def _repair(self, failure: McpFailed, session: Session) -> bool:
+        """Return True if another attempt may succeed where this one was not carried out."""
+        async with self._lock:
+            if failure.code == "expired":
+                if self._session is session:
+                    self._session = None
+                return True
+            return await self._refresh_token(failure)
+
+    async def _refresh_token(self, failure: McpFailed) -> bool:
+        if failure.code != "unauthorized" or self._spec.auth != "oauth":
+            return False
+        self._token = await tokens.access_token(self._spec, rejected=self._token)
+        for session in self._started:
+            session.set_headers(self._headers())
+        return True
+
+    def _headers(self) -> dict[str, str]:
+        headers = dict(self._spec.headers)
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        return headers
+
+
+def _compare(server_id: UUID, listing: Listing) -> frozenset[UUID]:
+    """Return the approved tools of a server, after storing what has changed in its listing."""
+    rows = Tool.objects.filter(server=server_id, listed=True)
+    hashes = dict(rows.values_list("key", "sha256"))
+    if hashes != {tool.name: tool.sha256 for tool in listing.tools}:
+        log.warning("mcp.tools_changed", server=str(server_id))
+        store_listing(server_id, listing.tools)
+    return frozenset(rows.filter(sha256=F("approved_sha256")).values_list("pk", flat=True))
