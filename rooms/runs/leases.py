@@ -12,14 +12,14 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
-from django.db.models import Q, QuerySet, UUIDField
+from django.db.models import Exists, OuterRef, Q, QuerySet, UUIDField
 from django.db.models.functions import Now
 
 from accounts.database import is_database_available
 from accounts.database.prepared_queries import PreparedQuery
 from accounts.errors import is_outage
 from agents.engine_types import AnswerFailed
-from rooms.models import Room, Run, RunState
+from rooms.models import Room, Run, RunState, Steer, SteerState
 from rooms.protocol.failures import INTERRUPTED
 from rooms.runs import queue
 from rooms.runs.ending import end_runs
@@ -134,6 +134,7 @@ def _lock(run_id: UUID) -> tuple[Room, Run]:
     return rooms[0], runs[0]
 
 
+_ACCEPTED_LINES: Final = Steer.objects.filter(run=OuterRef("pk"), state=SteerState.ACCEPTED)
 _LOCK_ROOM: Final = PreparedQuery(
     lambda room: Room.objects.locked().filter(pk=room), room=UUIDField()
 )
@@ -148,6 +149,7 @@ _LOCK_RUNS: Final = PreparedQuery(
         Run.objects.filter(pk__in=runs)
         .select_for_update(of=("self",))
         .select_related("answer", "message", "persona__connection")
+        .annotate(has_accepted_lines=Exists(_ACCEPTED_LINES))
         .order_by("queued_at", "pk")
     ),
     runs=[UUIDField()],
