@@ -48,7 +48,7 @@ from rooms.runs import queue
 from rooms.runs.delta_store import delta_store
 from rooms.runs.ending import cancel_runs
 from rooms.runs.responders import Addressed, Place, choose
-from rooms.runs.steps import steering
+from rooms.runs.steps import questions, steering
 
 MAX_REACTIONS: Final = 20
 
@@ -294,6 +294,7 @@ def _erase(message: Message) -> None:
     message.text = message.html = ""
     message.reactions = {}
     steering.erase(message)
+    questions.erase(message.pk)
     message.pinned_seq = message.pinned_at = message.pinned_by = None
     message.deleted_at = timezone.now()
     message.save(

@@ -34,13 +34,14 @@ PARAMETERS = {
     "connection_id": "connection",
     "message_id": "message",
     "run_id": "run",
+    "question_id": "question",
     "invitation_id": "invitation",
     "token_id": "token",
     "number": "number",
     "emoji": "emoji",
 }
 FREE = {"token", "language"}  # parameters that are not ids
-KINDS_IN_ROOMS = {"room", "message", "run"}
+KINDS_IN_ROOMS = {"room", "message", "run", "question"}
 
 # Page → the form that it sends. Ids are written as their kind, in braces.
 PAGES: dict[str, dict[str, str]] = {
@@ -166,6 +167,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH /rooms/{room_id}/place": {"muted": True},
     "PUT /messages/{message_id}/vote": {"value": 0},
     "POST /runs/{run_id}/steer": {"text": "shorter"},
+    "POST /questions/{question_id}/answer": {"text": "yes"},
     "POST /rooms/{room_id}/messages": {
         "text": "hi",
         "reply_to": "{message}",
@@ -221,6 +223,9 @@ BODILESS = {
     "PUT /messages/{message_id}/pin",
     "DELETE /messages/{message_id}/pin",
     "GET /messages/{message_id}",
+    "GET /questions",
+    "GET /questions/{question_id}",
+    "POST /questions/{question_id}/close",
     "GET /runs/{run_id}",
     "POST /runs/{run_id}/cancel",
     "POST /runs/{run_id}/retry",

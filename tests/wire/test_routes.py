@@ -45,6 +45,7 @@ CONTRACT = """
 /runs/{id}/cancel POST
 /runs/{id}/retry POST
 /runs/{id}/steer POST
+/questions/{id}/answer POST
 /teams/{team}/audit GET
 /teams/{team}/direct POST
 """
@@ -61,6 +62,9 @@ OTHER_ROUTES = {
     ("/rooms/{}/place", "PATCH"),
     ("/rooms/{}/votes", "GET"),
     ("/personas/{}/votes", "GET"),
+    ("/questions", "GET"),
+    ("/questions/{}", "GET"),
+    ("/questions/{}/close", "POST"),
 }
 """Routes that the contract describes outside its table."""
 
