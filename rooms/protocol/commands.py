@@ -104,6 +104,23 @@ class RunRetry(Command, frozen=True, tag="run.retry"):
     run: UUID
 
 
+class RunSteer(Command, frozen=True, tag="run.steer"):
+    """A line to an answer that is being made."""
+
+    ref: Ref
+    run: UUID
+    text: str
+
+
+class QuestionAnswer(Command, frozen=True, tag="question.answer"):
+    """The answer of a user to a question of a persona: one of its choices, or own words."""
+
+    ref: Ref
+    question: UUID
+    choice: str | None = None
+    text: str | None = None
+
+
 class RoomRead(Command, frozen=True, tag="room.read"):
     room: UUID
     seq: Seq
@@ -136,6 +153,8 @@ AnyCommand = (
     | ApprovalDecide
     | RunCancel
     | RunRetry
+    | RunSteer
+    | QuestionAnswer
     | RoomRead
     | MemberType
     | ThreadRead

@@ -321,18 +321,27 @@ async def _stream_answer(job: Job, parts: Parts, deltas: Deltas, stopwatch: Stop
                     case Finished() | Suspended():
                         last = part
         await deltas.close()
-        waits = isinstance(last, Suspended)
-        store = waiting.wait if waits else lifecycle.complete
-        await in_thread_until_stored(RUNS, store, job, last.text, last.usage)
+        has_ended = await _end_attempt(job, last)
     except LeaseLost:
         raise
     except Exception as error:  # every failure ends the run and is shown in the room
         failure = _failure_of(error)
     else:
-        return not waits
+        return has_ended
     await deltas.close()
     await in_thread_until_stored(RUNS, lifecycle.fail, job, failure, deltas.text)
     return True
+
+
+async def _end_attempt(job: Job, last: Finished | Suspended) -> bool:
+    """Let a run end or wait; return True if it has ended. Raises LeaseLost."""
+    if isinstance(last, Suspended):
+        await in_thread_until_stored(RUNS, waiting.wait, job, last.text, last.usage)
+        return False
+    if await in_thread_until_stored(RUNS, lifecycle.complete, job, last.text, last.usage):
+        return True
+    await in_thread_until_stored(RUNS, waiting.go_on, job, last.text, last.usage)
+    return False
 
 
 async def _restore_text(job: Job, deltas: Deltas) -> None:

@@ -35,6 +35,7 @@ from rooms.services.personas import (
     unbind_persona,
 )
 from rooms.services.pins import pin_message
+from rooms.services.questions import answer_question, close_question
 from rooms.services.rooms import (
     archive_room,
     create_first_room,
@@ -45,15 +46,18 @@ from rooms.services.rooms import (
     update_room,
 )
 from rooms.services.runs import cancel_run, continue_answers, retry_run
+from rooms.services.steering import steer_run
 from rooms.services.threads import follow_thread, mark_thread_read
 from rooms.services.votes import vote
 
 __all__ = [
     "add_members",
+    "answer_question",
     "archive_room",
     "bind_persona",
     "cancel_run",
     "check_may_edit",
+    "close_question",
     "confine_persona",
     "continue_answers",
     "create_first_room",
@@ -87,6 +91,7 @@ __all__ = [
     "rooms_to_join",
     "set_read_position",
     "show_result",
+    "steer_run",
     "unbind_persona",
     "update_room",
     "vote",

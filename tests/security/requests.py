@@ -35,6 +35,7 @@ PARAMETERS = {
     "server_id": "server",
     "message_id": "message",
     "run_id": "run",
+    "question_id": "question",
     "invitation_id": "invitation",
     "token_id": "token",
     "tool_id": "tool",
@@ -42,7 +43,7 @@ PARAMETERS = {
     "emoji": "emoji",
 }
 FREE = {"token", "language"}  # parameters that are not ids
-KINDS_IN_ROOMS = {"room", "message", "run"}
+KINDS_IN_ROOMS = {"room", "message", "run", "question"}
 
 # Page → the form that it sends. Ids are written as their kind, in braces.
 PAGES: dict[str, dict[str, str]] = {
@@ -172,6 +173,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "PUT /rooms/{room_id}/read": {"seq": 0},
     "PATCH /rooms/{room_id}/place": {"muted": True},
     "PUT /messages/{message_id}/vote": {"value": 0},
+    "POST /runs/{run_id}/steer": {"text": "shorter"},
+    "POST /questions/{question_id}/answer": {"text": "yes"},
     "POST /rooms/{room_id}/messages": {
         "text": "hi",
         "reply_to": "{message}",
@@ -234,6 +237,9 @@ BODILESS = {
     "PUT /messages/{message_id}/pin",
     "DELETE /messages/{message_id}/pin",
     "GET /messages/{message_id}",
+    "GET /questions",
+    "GET /questions/{question_id}",
+    "POST /questions/{question_id}/close",
     "GET /runs/{run_id}",
     "POST /runs/{run_id}/cancel",
     "POST /runs/{run_id}/retry",
