@@ -67,10 +67,39 @@ def check_url(url: str) -> None:
 
 def parse_url(url: str) -> httpx.URL:
     """Return `url` as httpx parses it. Raises EgressRefused if it is not a base URL."""
-    if not url.isprintable() or any(character in url for character in " \\"):
-        raise EgressRefused(
-            _("Enter the address without spaces, for example https://api.example.com/v1.")
-        )
+    parsed = _parse(url)
+    if parsed.userinfo or "#" in url or "?" in url:
+        raise EgressRefused(_("Enter only the address, without a user name, ? or #."))
+    return parsed
+
+
+def parse_page_url(url: str) -> httpx.URL:
+    """Return the URL of a page, without its fragment. Raises EgressRefused.
+
+    Of the ports below 1024, which have other protocols, those of HTTP are allowed.
+    """
+    parsed = _parse(url)
+    port = PORTS[parsed.scheme] if parsed.port is None else parsed.port
+    if parsed.userinfo or (port < 1024 and port not in PORTS.values()):
+        raise EgressRefused
+    return parsed.copy_with(fragment=None)
+
+
+async def apin_page(request: httpx.Request, team: UUID) -> httpx.Request:
+    """Like `apin_request`, for a URL that a model has chosen: only public IPs are allowed.
+
+    MARU_EGRESS_ALLOW does not count: it is for addresses that a team admin enters.
+    """
+    host, port = _host_and_port(request.url)
+    addresses = await resolver.resolve(host, port, team)
+    if not addresses or not all(map(_is_public, addresses)):
+        raise EgressRefused
+    return pin(request, addresses[0])
+
+
+def _parse(url: str) -> httpx.URL:
+    """Return `url` as httpx parses it. Raises EgressRefused if it is not a URL of HTTP."""
+    check_characters(url)
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL:
@@ -79,9 +108,15 @@ def parse_url(url: str) -> httpx.URL:
         ) from None
     if parsed.scheme not in PORTS or not _HOST_PATTERN.fullmatch(_host(parsed)):
         raise EgressRefused(_("Enter the full address, for example https://api.example.com/v1."))
-    if parsed.userinfo or "#" in url or "?" in url:
-        raise EgressRefused(_("Enter only the address, without a user name, ? or #."))
     return parsed
+
+
+def check_characters(url: str) -> None:
+    """Raise EgressRefused for characters that parsers of URLs treat in different ways."""
+    if not url.isprintable() or any(character in url for character in " \\"):
+        raise EgressRefused(
+            _("Enter the address without spaces, for example https://api.example.com/v1.")
+        )
 
 
 def pin_request(request: httpx.Request) -> httpx.Request:

@@ -70,7 +70,7 @@ class ToolLoop:
         self._past = acting.past
         self._journal = acting.journal
         self._stream = stream
-        self._toolbox = Toolbox(spec.tools, acting.functions, limits.call_seconds)
+        self._toolbox = Toolbox(spec.tools, acting.functions, limits.call_seconds, spec.team_id)
         self._calls = 0
         self._ids: set[str] = set()
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
+from uuid import UUID
 
 import structlog
 from crewai.tools import BaseTool
@@ -23,7 +24,7 @@ from agents.engine.failures import TRANSPORT_ERRORS
 from agents.engine.tool_results import NotText
 from agents.mcp.sessions import Sessions
 from agents.tool_types import CallRequest, ToolFunction, ToolResult, ToolSpec
-from agents.tools import calculator, clock
+from agents.tools import calculator, clock, fetch_page
 
 MCP_SECONDS: Final = 60.0
 CANCEL_SECONDS: Final = 0.5
@@ -88,7 +89,9 @@ class Toolbox:
         specs: tuple[ToolSpec, ...],
         functions: Mapping[str, ToolFunction],
         seconds: float,
+        team: UUID,
     ) -> None:
+        self._team = team
         self._specs = {spec.name: spec for spec in specs}
         self._tools = {spec.id: RunTool(spec, self._code_of(spec)) for spec in specs}
         self._functions = functions
@@ -161,6 +164,8 @@ class Toolbox:
         if spec.source == "own" and spec.key in OWN:
             own = OWN[spec.key]
             return lambda _call, arguments: own(arguments)
+        if spec.source == "own" and spec.key == "fetch_page":
+            return lambda _call, arguments: fetch_page.run(arguments, self._team)
         return partial(self._run_in_room, spec.key)
 
     async def _run_in_room(

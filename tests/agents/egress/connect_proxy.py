@@ -11,6 +11,8 @@ class ConnectProxy:
     """The proxy and the heads of the requests that it got."""
 
     status: str = "200 OK"
+    target: tuple[str, int] | None = None
+    """Where each tunnel ends, whatever the request names."""
     port: int = 0
     heads: list[str] = field(default_factory=list)
     tunnels: set[asyncio.Task[None]] = field(default_factory=set)
@@ -23,8 +25,9 @@ class ConnectProxy:
         if not self.status.startswith("200"):
             writer.close()
             return
-        host, _, port = head.split(" ")[1].rpartition(":")
-        out_reader, out_writer = await asyncio.open_connection(host, int(port))
+        named, _, port = head.split(" ")[1].rpartition(":")
+        host, number = self.target or (named, int(port))
+        out_reader, out_writer = await asyncio.open_connection(host, number)
         for source, target in ((reader, out_writer), (out_reader, writer)):
             self.tunnels.add(asyncio.create_task(_copy(source, target)))
 
@@ -41,9 +44,11 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @asynccontextmanager
-async def connect_proxy(status: str = "200 OK") -> AsyncIterator[ConnectProxy]:
+async def connect_proxy(
+    status: str = "200 OK", target: tuple[str, int] | None = None
+) -> AsyncIterator[ConnectProxy]:
     """Run a proxy on a free port of the loopback address."""
-    proxy = ConnectProxy(status)
+    proxy = ConnectProxy(status, target)
     server = await asyncio.start_server(proxy.serve, "127.0.0.1")
     proxy.port = server.sockets[0].getsockname()[1]
     try:
