@@ -10,6 +10,8 @@ from uuid import UUID
 
 MAX_ARGUMENTS: Final = 64 * 1024
 """The longest arguments of a call, in characters."""
+MAX_EXTRA: Final = 80 * 1024
+"""The longest `extra` of a call, in characters."""
 MAX_STORED_RESULT: Final = 64 * 1024
 """The longest result that is stored, in characters."""
 MAX_RESULT: Final = 8 * 1024
@@ -82,6 +84,7 @@ class CallRequest:
 
     `id` is our id of the call, `call_id` the one that the model gets back. `spec` is None if there
     is no such tool. `problem` says, in words for the model, why the call cannot be executed.
+    `extra` is JSON that the provider wants back with the call, in every later request of the run.
     """
 
     id: UUID
@@ -90,6 +93,7 @@ class CallRequest:
     arguments: str
     spec: ToolSpec | None
     problem: str = ""
+    extra: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,7 @@ class _Answer:
         self._limits = limits
         self._acting = acting
         self._texts: list[str] = []
+        self._may_call = True
         self._first = 0  # where the texts of the current request begin
         self._separator = ""  # goes before the next text
         self._length = 0
@@ -115,17 +116,21 @@ class _Answer:
         log.info("answer.failed", code=failure.code, shown=bool(self._texts))
         raise failure
 
-    async def request(self, messages: list[Message], tools: list[dict[str, Any]]) -> Reply:
+    async def request(
+        self, messages: list[Message], tools: list[dict[str, Any]], *, may_call: bool = True
+    ) -> Reply:
         """Send one request, with retries, and show its text while it arrives.
 
-        The text of a request after the first begins a paragraph of its own.
+        The text of a request after the first begins a paragraph of its own. Without `may_call`,
+        the tools are only described to the model.
         """
+        self._may_call = may_call
         self._first = len(self._texts)
         self._request_usage = None
         separator = self._separator = self._end_of_paragraph()
-        calls = await self._run_attempts(messages, tools)
+        calls, reasoning = await self._run_attempts(messages, tools)
         text = "".join(self._texts[self._first :]).removeprefix(separator)
-        return Reply(text, calls, self._request_usage)
+        return Reply(text, calls, reasoning, self._request_usage)
 
     def show(self, text: str) -> None:
         """Show the text of a request that a former attempt has sent."""
@@ -153,12 +158,12 @@ class _Answer:
 
     async def _run_attempts(
         self, messages: list[Message], tools: list[dict[str, Any]]
-    ) -> list[dict[str, Any]]:
+    ) -> tuple[list[dict[str, Any]], str]:
         """Run attempts; retry `provider_unavailable` with exponential backoff and jitter.
 
         Raises the last failure after `max_attempts`, if text of this request was already published
         (a retry would repeat the text), if `Retry-After` is too long, or if the pause would exceed
-        the time limit. Returns the tool calls.
+        the time limit. Returns the tool calls and the reasoning before them.
         """
         for attempt in itertools.count():
             try:
@@ -183,9 +188,9 @@ class _Answer:
 
     async def _run_attempt(
         self, messages: list[Message], tools: list[dict[str, Any]], attempt: int
-    ) -> list[dict[str, Any]]:
+    ) -> tuple[list[dict[str, Any]], str]:
         self._call_ended = None
-        llm = crewai_adapter.build_llm(self._spec, attempt)
+        llm = crewai_adapter.build_llm(self._spec, attempt, may_call=self._may_call)
         with crewai_adapter.stream_sink(self._on_event):
             try:
                 result = await crewai_adapter.call_model(llm, self._spec, messages, tools)
@@ -196,7 +201,7 @@ class _Answer:
         reason = self._call_ended.finish_reason if self._call_ended else None
         if incomplete := failures.from_finish_reason(reason):
             raise incomplete
-        return result if isinstance(result, list) else []
+        return (result, crewai_adapter.reasoning(llm)) if isinstance(result, list) else ([], "")
 
     def _on_event(self, event: crewai_adapter.Chunk | crewai_adapter.CallEnded) -> None:
         """Handle one event of the call. CrewAI calls this while it processes the stream."""

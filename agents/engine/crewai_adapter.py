@@ -86,11 +86,19 @@ def received(llm: object) -> int:
     return llm.received if isinstance(llm, ProviderLLM) else 0
 
 
-def build_llm(spec: PersonaSpec, attempt: int = 0) -> BaseLLM:
-    """Return the LLM for one attempt (counted from 0) of a run of this persona."""
+def reasoning(llm: BaseLLM) -> str:
+    """Return what the provider wants back with the tool calls as `reasoning_content`."""
+    return llm.reasoning if isinstance(llm, ProviderLLM) else ""
+
+
+def build_llm(spec: PersonaSpec, attempt: int = 0, *, may_call: bool = True) -> BaseLLM:
+    """Return the LLM for one attempt (counted from 0) of a request of this persona.
+
+    Without `may_call`, the model must not call the tools of the request.
+    """
     if spec.kind == "demo":
         return DemoLLM(model="demo", connect_url=spec.connect_url)
-    return ProviderLLM(spec, attempt)
+    return ProviderLLM(spec, attempt, may_call=may_call)
 
 
 def build_agent(spec: PersonaSpec, llm: BaseLLM) -> Agent:

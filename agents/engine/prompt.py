@@ -34,6 +34,7 @@ class Message(TypedDict):
     content: str | None
     tool_calls: NotRequired[list[dict[str, Any]]]
     tool_call_id: NotRequired[str]
+    reasoning_content: NotRequired[str]
 
 
 def messages(spec: PersonaSpec, turns: Iterable[Turn]) -> list[Message]:

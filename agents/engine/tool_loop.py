@@ -5,6 +5,7 @@ an answer that waits, or whose worker dies, goes on without a second request or 
 """
 
 import asyncio
+import json
 import re
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from agents.engine_types import (
     ToolStarted,
     Usage,
 )
-from agents.tool_types import Acting, CallRequest, PastCall, ToolResult
+from agents.tool_types import MAX_EXTRA, Acting, CallRequest, PastCall, ToolResult
 
 R = TypeVar("R")
 MAX_ID: Final = 64
@@ -35,10 +36,14 @@ LATER: Final = frozenset({"proposed", "asked", "running"})
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the model has sent for one request: its text, and its calls in OpenAI's form."""
+    """What the model has sent for one request: its text, and its calls in OpenAI's form.
+
+    `reasoning` is what the provider wants back with the calls as `reasoning_content`.
+    """
 
     text: str
     calls: Sequence[dict[str, Any]] = ()
+    reasoning: str = ""
     usage: Usage | None = None
 
     @property
@@ -49,7 +54,9 @@ class Reply:
 class Stream(Protocol):
     """The answer as its reader sees it."""
 
-    async def request(self, messages: list[Message], tools: list[dict[str, Any]]) -> Reply:
+    async def request(
+        self, messages: list[Message], tools: list[dict[str, Any]], *, may_call: bool = True
+    ) -> Reply:
         """Send one request, show its text while it arrives, and return the whole reply."""
         ...
 
@@ -97,10 +104,20 @@ class ToolLoop:
             elif not await self._steer(messages, number, reply, final=True):
                 return True
             number += 1
-        reply = await self._stream.request(messages, [])
+        reply = await self._request_text(messages, tools)
         if tools and reply.calls and not reply.text.strip():
             raise AnswerFailed("tool_limit")
         return True
+
+    async def _request_text(self, messages: list[Message], tools: list[dict[str, Any]]) -> Reply:
+        """Send the last request, which must be answered with text."""
+        try:
+            return await self._stream.request(messages, [])
+        except AnswerFailed as failure:
+            if failure.code != "provider_refused" or failure.reason or not self._calls:
+                raise
+        # Anthropic refuses messages with calls if the request offers no tools.
+        return await self._stream.request(messages, tools, may_call=False)
 
     async def _resume(self, messages: list[Message]) -> bool:
         """Show and add what former attempts have stored; execute calls that have not begun."""
@@ -148,11 +165,11 @@ class ToolLoop:
         if len(reply.calls) > self._limits.calls_per_request or self._calls > self._limits.calls:
             raise AnswerFailed("tool_limit")
         return [
-            self._read_call(call, f"call_{number}_{position}")
+            self._read_call(call, f"call_{number}_{position}", "" if position else reply.reasoning)
             for position, call in enumerate(reply.calls)
         ]
 
-    def _read_call(self, call: dict[str, Any], own_id: str) -> CallRequest:
+    def _read_call(self, call: dict[str, Any], own_id: str, reasoning: str) -> CallRequest:
         name = re.sub(r"[^a-zA-Z0-9_-]", "_", call["function"]["name"])[:MAX_NAME] or "unknown"
         call_id = call["id"]
         if call_id in self._ids or len(call_id) > MAX_ID:
@@ -168,7 +185,8 @@ class ToolLoop:
             problem = str(wrong)
         if spec is None:
             problem = "There is no such tool."
-        return CallRequest(uuid4(), call_id, name, written, spec, problem)
+        extra = _extra(call.get("extra_content"), reasoning)
+        return CallRequest(uuid4(), call_id, name, written, spec, problem, extra)
 
     async def _finish(self, messages: list[Message], text: str, calls: Sequence[PastCall]) -> bool:
         """Execute the calls that may run, all at once; add the request and its results.
@@ -185,13 +203,7 @@ class ToolLoop:
         if None in results:
             return False
         requests = [call.request for call in calls]
-        messages.append(
-            {
-                "role": "assistant",
-                "content": text or None,
-                "tool_calls": [_call_message(request) for request in requests],
-            }
-        )
+        messages.append(_asking(text, requests))
         for request, result in zip(requests, results, strict=True):
             assert result is not None
             content = tool_results.for_model(request.name, result)
@@ -231,9 +243,24 @@ def _said(text: str) -> list[Message]:
     return [{"role": "assistant", "content": text}] if text.strip() else []
 
 
-def _call_message(call: CallRequest) -> dict[str, Any]:
-    function = {"name": call.name, "arguments": call.arguments}
-    return {"id": call.call_id, "type": "function", "function": function}
+def _extra(content: object, reasoning: str) -> str:
+    """Return what the provider wants back with a call: its own field, and that of its message."""
+    fields = {"extra_content": content} if content else {}
+    extra = {"call": fields, "message": {"reasoning_content": reasoning} if reasoning else {}}
+    written = json.dumps(extra, ensure_ascii=False).encode("utf-8", "replace").decode()
+    return written if (content or reasoning) and len(written) <= MAX_EXTRA else ""
+
+
+def _asking(text: str, calls: Sequence[CallRequest]) -> Message:
+    """Return the message in which the model has asked for these calls."""
+    message = Message(role="assistant", content=text or None, tool_calls=[])
+    for call in calls:
+        extra = json.loads(call.extra) if call.extra else {"call": {}, "message": {}}
+        function = {"name": call.name, "arguments": call.arguments}
+        asked = {"id": call.call_id, "type": "function", "function": function}
+        message["tool_calls"].append(asked | extra["call"])
+        message |= extra["message"]
+    return message
 
 
 async def _of_caller(work: Awaitable[R]) -> R:

@@ -46,6 +46,7 @@ class Migration(migrations.Migration):
                 ('idempotent', models.BooleanField(default=False)),
                 ('arguments', models.TextField(blank=True)),
                 ('arguments_sha256', models.CharField(max_length=64)),
+                ('extra', models.TextField(blank=True)),
                 ('state', models.CharField(choices=[('proposed', 'Proposed'), ('asked', 'Asked'), ('allowed', 'Allowed'), ('denied', 'Denied'), ('running', 'Running'), ('done', 'Done'), ('failed', 'Failed'), ('unknown', 'Unknown')], default='proposed', max_length=8)),
                 ('attempt', models.PositiveIntegerField(default=0)),
                 ('deciders', models.CharField(choices=[('asker', 'The person who asked, or a moderator'), ('moderators', 'A moderator')], default='asker', max_length=10)),

@@ -72,6 +72,8 @@ class ToolCall(models.Model):
     idempotent = models.BooleanField(default=False)
     arguments = models.TextField(blank=True)
     arguments_sha256 = models.CharField(max_length=64)
+    # What the provider wants back with the call, as JSON.
+    extra = models.TextField(blank=True)
     state = models.CharField(max_length=8, choices=CallState, default=CallState.PROPOSED)
     # The attempt that has begun the call.
     attempt = models.PositiveIntegerField(default=0)

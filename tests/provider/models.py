@@ -165,6 +165,7 @@ MODELS: dict[str, Model] = {
     "obedient": tool_models.obedient,
     "rounds": tool_models.rounds,
     "tools": tool_models.tools,
+    "tools-required": tool_models.tools_required,
     "tools-loop": tool_models.tools_loop,
     "length": length,
     "filtered": filtered,

@@ -180,6 +180,21 @@ OPENAI = {
     ),
 }
 
+SIGNATURES = [{"google": {"thought_signature": f"s{number}"}} for number in range(2)]
+THINKING = {
+    "reasoning": dialect(
+        chunk({"reasoning_content": "First I ", "content": None}),
+        chunk({"reasoning_content": "look."}),
+        calls(fragment("look", LOOK, index=0, id="x"), fragment("find", FIND, index=1, id="y")),
+    ),
+    "signatures": dialect(
+        calls(fragment("look", LOOK, index=0, id="x", extra_content=SIGNATURES[0])),
+        calls(fragment("find", "", index=1, id="y")),
+        calls(fragment(arguments=FIND, index=1, extra_content=SIGNATURES[1])),
+    ),
+}
+"""What the provider refuses to go on without, if the next request does not have it."""
+
 _TOOL_USE = [
     {"type": "tool_use", "id": f"toolu_{number}", "name": name, "input": arguments}
     for number, (name, arguments) in enumerate(TWO)
@@ -302,6 +317,6 @@ BROKEN = {
     ),
 }
 """Calls that cannot be executed; their arguments here are None."""
-TOOL_DIALECTS: dict[str, ToolDialect] = {**OPENAI, **OTHERS, **BROKEN}
+TOOL_DIALECTS: dict[str, ToolDialect] = {**OPENAI, **THINKING, **OTHERS, **BROKEN}
 ANSWERED = stream(chunk({"content": "Done."}), chunk({}, "stop"), {"choices": [], "usage": USAGE})
 """The response to the next request."""

@@ -5,14 +5,14 @@ import html
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
 from tests.provider.chat import Call, Chat, chunks
 
 MAX_CALLS: Final = 16
 _COMMAND: Final = re.compile(r"\b(CALL) +([\w-]+) +(?=\{)|\b(SAY) +([^\n\\<\"]+)")
-_STEP: Final = re.compile(r"^(TEXT|USE|WAIT|HOLD|FAIL)\b *(.*)$", re.MULTILINE)
+_STEP: Final = re.compile(r"^(TEXT|THINK|USE|WAIT|HOLD|FAIL)\b *(.*)$", re.MULTILINE)
 
 
 async def obedient(chat: Chat) -> None:
@@ -53,6 +53,16 @@ async def tools(chat: Chat) -> None:
         await chat.call_tools([(chat.tool_names[0], {"text": "hello"})])
     else:
         await chat.send_text(["no tools here"])
+
+
+async def tools_required(chat: Chat) -> None:
+    """Like `tools`, but refuse calls in the messages of a request that offers no tools."""
+    if chat.calls and not chat.tool_names:
+        message = "Requests which include `tool_use` or `tool_result` blocks must define tools."
+        error = {"type": "invalid_request_error", "message": message}
+        await chat.response.json(400, {"error": error})
+    else:
+        await tools(chat)
 
 
 async def tools_loop(chat: Chat) -> None:
@@ -130,23 +140,44 @@ async def _play(chat: Chat, steps: list[tuple[str, str]]) -> None:
     """Carry out the steps of one request; without `USE` or text, answer with the results."""
     said = False
     for kind, value in steps:
-        if kind == "TEXT":
-            await chat.send_text(chunks(value + " "), finish=None)
-            said = True
-        elif kind == "WAIT":
-            await asyncio.sleep(float(value))
-        elif kind == "HOLD":
-            await chat.released.wait()
-        elif kind == "USE":
+        if kind == "USE":
             await chat.call_tools(list(_parse_calls(value)))
             return
-        elif chat.first:
-            await _fail(chat, int(value))
-            return
+        if kind == "FAIL":
+            if chat.first:
+                await _fail(chat, int(value))
+                return
+        else:
+            await _STEPS[kind](chat, value)
+            said = said or kind == "TEXT"
     if not said:
         results = " | ".join(chat.tool_results)
         await chat.send_text(chunks(f"The tools said: {results}"), finish=None)
     await chat.finish("stop")
+
+
+async def _text(chat: Chat, words: str) -> None:
+    await chat.send_text(chunks(words + " "), finish=None)
+
+
+async def _think(chat: Chat, words: str) -> None:
+    await chat.send_delta({"reasoning_content": words})
+
+
+async def _wait(_chat: Chat, seconds: str) -> None:
+    await asyncio.sleep(float(seconds))
+
+
+async def _hold(chat: Chat, _: str) -> None:
+    await chat.released.wait()
+
+
+_STEPS: Final[dict[str, Callable[[Chat, str], Awaitable[None]]]] = {
+    "TEXT": _text,
+    "THINK": _think,
+    "WAIT": _wait,
+    "HOLD": _hold,
+}
 
 
 async def _fail(chat: Chat, status: int) -> None:

@@ -198,7 +198,7 @@ def join(deltas: Iterable[Delta]) -> list[Delta]:
 def _continues(first: Delta, delta: Delta) -> bool:
     if isinstance(first, TextDelta) or isinstance(delta, TextDelta):
         return isinstance(first, TextDelta) and isinstance(delta, TextDelta)
-    return first.number == delta.number and not delta.id and not delta.name
+    return first.number == delta.number and not (delta.id or delta.name or delta.extra)
 
 
 def _with(first: Delta, text: str) -> Delta:

@@ -19,6 +19,7 @@ MAX_IGNORED: Final = 10_000
 MAX_ITEMS: Final = 1_000
 """Choices, parts of `content`, tool calls or errors in one list. Without a bound, the event loop
 waits for more than a second while one event of 1 MiB is read."""
+MAX_REASONING: Final = 64 * 1024
 TEXT_PARTS: Final = ("text", "output_text", "text_delta", "refusal")
 _DONE: Final = re.compile(r"\s*\[?done\]?\s*", re.IGNORECASE)
 _PLAIN_CHUNK: Final = frozenset(
@@ -41,12 +42,13 @@ class TextDelta(NamedTuple):
 class ToolCallDelta(NamedTuple):
     """A fragment of a tool call; `number` is its index, if the provider sends one.
 
-    `arguments` is a piece of JSON.
+    `arguments` is a piece of JSON. `extra` is what the provider wants back with the call.
     """
 
     number: int | None
     id: str | None
     name: str | None
+    extra: Any
     arguments: str
 
 
@@ -75,13 +77,16 @@ class ChatNormaliser:
     """Turns the events of one stream into parts.
 
     `understood` counts the objects that had a meaning, `ignored` the values that had none, and
-    `unreadable` the ignored values that were no JSON.
+    `unreadable` the ignored values that were no JSON. `reasoning` has the texts of the field
+    `reasoning_content`, which DeepSeek wants back with tool calls; at most MAX_REASONING.
     """
 
     def __init__(self) -> None:
         self.understood = 0
         self.ignored = 0
         self.unreadable = 0
+        self.reasoning: list[str] = []
+        self._reasoning_length = 0
         self._has_delta_text = False
         self._has_delta_calls = False
 
@@ -152,7 +157,13 @@ class ChatNormaliser:
             text = _answer_text(message) or _scalar_text(choice.get("text"))
         if text:
             yield TextDelta(text)
+        self._keep_reasoning(delta.get("reasoning_content") or message.get("reasoning_content"))
         yield from self._calls(delta, message)
+
+    def _keep_reasoning(self, text: object) -> None:
+        if isinstance(text, str) and self._reasoning_length + len(text) <= MAX_REASONING:
+            self.reasoning.append(text)
+            self._reasoning_length += len(text)
 
     def _calls(self, delta: dict[str, Any], message: dict[str, Any]) -> list[ToolCallDelta]:
         if calls := _tool_calls(delta):
@@ -338,6 +349,7 @@ def _tool_call(call: dict[str, Any]) -> ToolCallDelta:
         index if isinstance(index, int) else None,
         _string(call.get("id")),
         _string(function.get("name")),
+        call.get("extra_content"),  # Gemini: the signature of its thoughts
         arguments,
     )
 

@@ -47,6 +47,11 @@ class AnswerReader:
     def ended(self) -> bool:
         return self.done or self.finish_reason is not None
 
+    @property
+    def reasoning(self) -> str:
+        """The reasoning that the provider wants back, if the model calls tools."""
+        return "".join(self._chat.reasoning)
+
     def feed(self, data: bytes) -> Iterator[Delta]:
         """Yield the deltas in these bytes; raise AnswerFailed after the deltas before the fault."""
         self._bytes += len(data)
@@ -121,9 +126,7 @@ class AnswerReader:
 
 
 def _latest(known: Usage | None, report: Usage) -> Usage:
-    """Return the counts of the whole answer so far; a provider may report them one by one."""
-    if known is None:
+    """Return the last reported counts; Anthropic reports the input only at the start."""
+    if known is None or report.input_tokens:
         return report
-    return Usage(
-        max(known.input_tokens, report.input_tokens), max(known.output_tokens, report.output_tokens)
-    )
+    return Usage(known.input_tokens, report.output_tokens)

@@ -19,16 +19,13 @@ class ToolCall:
     id: str | None = None
     name: str = ""
     arguments: str = ""
+    extra: Any = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the call in OpenAI's form."""
+        """Return the call in OpenAI's form, with the field that Gemini adds to it."""
         function = {"name": self.name, "arguments": self.arguments}
-        return {
-            "id": self.id,
-            "type": "function",
-            "function": function,
-            "index": self.position,
-        }
+        call = {"id": self.id, "type": "function", "function": function, "index": self.position}
+        return call | {"extra_content": self.extra} if self.extra else call
 
 
 class ToolCalls:
@@ -62,6 +59,7 @@ class ToolCalls:
             call.id = delta.id
             self._by_id[delta.id] = call
         call.name = delta.name or call.name
+        call.extra = delta.extra or call.extra
         call.arguments += delta.arguments
         return call
 

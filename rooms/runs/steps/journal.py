@@ -143,6 +143,7 @@ def _new_call(run: Run, number: int, position: int, request: CallRequest) -> Too
         idempotent=spec.idempotent if spec else False,
         arguments=arguments,
         arguments_sha256=sha256(arguments.encode()).hexdigest(),
+        extra=_storable(request.extra),
     )
     if request.problem or spec is None:
         call.state, call.result = CallState.FAILED, _storable(request.problem, MAX_STORED_RESULT)

@@ -85,6 +85,7 @@ def _past_call(call: ToolCall, tools: Mapping[UUID, ToolSpec]) -> PastCall:
         name=call.name,
         arguments=call.arguments,
         spec=tools.get(call.tool) if call.tool else None,
+        extra=call.extra,
     )
     return PastCall(request=request, state=state_name(call.state), result=_result(call))
 

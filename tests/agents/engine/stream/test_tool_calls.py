@@ -85,7 +85,7 @@ def test_each_form_of_two_calls_gives_two_calls(form: str) -> None:
 def test_a_call_without_an_id_gets_an_id_of_its_own() -> None:
     calls = ToolCalls()
     for name in ("look", "find"):
-        calls.add(ToolCallDelta(None, None, name, "{}"))
+        calls.add(ToolCallDelta(None, None, name, None, "{}"))
 
     ids = [call["id"] for call in calls.complete()]
 
@@ -95,14 +95,14 @@ def test_a_call_without_an_id_gets_an_id_of_its_own() -> None:
 
 
 def test_only_adjacent_deltas_of_one_kind_are_joined() -> None:
-    first, more = ToolCallDelta(0, "x", "look", "{"), ToolCallDelta(0, None, None, "}")
-    other = ToolCallDelta(1, None, None, "{}")
+    first, more = ToolCallDelta(0, "x", "look", None, "{"), ToolCallDelta(0, None, None, None, "}")
+    other = ToolCallDelta(1, None, None, None, "{}")
 
     joined = join([TextDelta("a"), TextDelta("b"), first, more, other, TextDelta("c")])
 
     assert joined == [
         TextDelta("ab"),
-        ToolCallDelta(0, "x", "look", "{}"),
+        ToolCallDelta(0, "x", "look", None, "{}"),
         other,
         TextDelta("c"),
     ]

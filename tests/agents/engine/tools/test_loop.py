@@ -186,6 +186,23 @@ async def test_calls_in_the_last_request_fail_the_run_unless_there_is_text(
     assert (with_text.code, with_text.text) == (None, "So. ")
 
 
+async def test_a_provider_that_wants_the_tools_gets_them_without_a_choice(
+    provider: Provider,
+) -> None:
+    limits = Limits(seconds=4 * DEADLINE, tool_requests=1)
+    script = "USE look {}\nTEXT That is all."
+
+    result = await Stage(provider, model="tools-required", limits=limits).ask(script)
+
+    assert (result.code, result.text) == (None, "That is all. ")
+    refused, repeated = (request.body for request in provider.requests[1:])
+    assert "tools" not in refused
+    assert repeated == refused | {
+        "tools": provider.requests[0].body["tools"],
+        "tool_choice": "none",
+    }
+
+
 @pytest.mark.parametrize(
     ("limits", "script"),
     [

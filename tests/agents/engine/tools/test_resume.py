@@ -108,7 +108,7 @@ async def test_the_prompt_after_a_resume_is_that_of_an_answer_that_did_not_wait(
         return MemoryJournal(policy, before={0: [line("Only Korean.")]}, after={1: [line("More.")]})
 
     stage = Stage(provider, TWO)
-    script = f"{SCRIPT}\nUSE look {{}}"
+    script = f"THINK Hm.\n{SCRIPT}\nUSE look {{}}"
     await stage.ask(script, journal({}))
     straight = provider.requests[-1].messages
     provider.clear()
@@ -121,6 +121,7 @@ async def test_the_prompt_after_a_resume_is_that_of_an_answer_that_did_not_wait(
 
     assert provider.requests[-1].messages == straight
     assert len(straight) > 7
+    assert [message.get("reasoning_content") for message in straight].count("Hm.") == 1
 
 
 async def test_limits_count_the_requests_and_calls_of_former_attempts(provider: Provider) -> None:

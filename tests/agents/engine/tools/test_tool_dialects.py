@@ -18,6 +18,8 @@ from tests.provider.raw import RawProvider, Step, playing
 from tests.provider.tool_dialects import (
     ANSWERED,
     ENCODED,
+    SIGNATURES,
+    THINKING,
     TOOL_DIALECTS,
     TWO,
     ToolDialect,
@@ -100,6 +102,16 @@ async def test_the_next_request_has_each_call_once_with_its_own_id_and_result(
         assert len({*ids} - {"", None}) == len(ids), name
         kinds = ["failure" if call[1] is None else "result" for call in case.expected]
         assert [result["content"].split()[0] for result in results] == [f"[{k}" for k in kinds]
+
+
+async def test_the_next_request_has_what_the_provider_wants_back(settings: Settings) -> None:
+    answers = await ask_each(settings, THINKING)
+
+    reasoned, signed = (answers[name][2][-3] for name in ("reasoning", "signatures"))
+    assert reasoned["reasoning_content"] == "First I look."
+    assert [call.get("extra_content") for call in signed["tool_calls"]] == SIGNATURES
+    assert "reasoning_content" not in signed
+    assert not [call for call in reasoned["tool_calls"] if "extra_content" in call]
 
 
 async def test_usage_of_other_formats_is_counted(settings: Settings) -> None:
