@@ -13,7 +13,7 @@ from accounts.api.idempotency import derived_id
 from accounts.api.pagination import MAX_PAGE, Cursor, Limit, Page, page_of
 from accounts.api.parameters import Header
 from accounts.api.routing import Gate, Routes
-from accounts.errors import Conflict, Invalid, NotFound
+from accounts.errors import Conflict, Invalid, NotFound, TooLarge
 from accounts.models import User
 from rooms import event_log, own_threads, queries, services
 from rooms.models import Message, Room, Run
@@ -23,6 +23,7 @@ from rooms.protocol.events import AnyDurable
 from rooms.protocol.payloads import MessageBody, RunBody
 from rooms.protocol.serializers import message_body, run_body
 from rooms.runs import queue
+from rooms.runs.steps import steering
 from rooms.socket import snapshots
 from rooms.socket.sse import open_stream
 
@@ -275,6 +276,20 @@ def get_stream(
     return open_stream(request, user, room.pk, after)
 
 
+class SteerCreate(Body, frozen=True):
+    """A line to an answer. Mentions in it ask and notify nobody."""
+
+    text: Annotated[
+        str, Meta(extra_json_schema={"minLength": 1, "maxLength": steering.MAX_CHARACTERS})
+    ]
+
+
+class SteerBody(Struct, frozen=True):
+    """The id of a line, as in `steered` of the answer."""
+
+    id: UUID
+
+
 @routes.add("GET /runs/{uuid:run_id}", Gate(access_run, VIEW), summary="Get a run")
 def get_run(user: User, run: Run) -> RunBody:
     return run_body(run, queue.position_of(run))
@@ -295,6 +310,19 @@ def cancel_run(user: User, run: Run) -> RunBody:
 def retry_run(user: User, run: Run) -> RunBody:
     retried = services.retry_run(user=user, run_id=run.pk)
     return run_body(retried, queue.position_of(retried))
+
+
+@routes.add(
+    "POST /runs/{uuid:run_id}/steer",
+    gate_if_invalid=Gate(access_run, POST),
+    errors=(Conflict, TooLarge),
+    status=202,
+    summary="Steer an answer that is being made",
+)
+def steer_run(user: User, run_id: UUID, body: SteerCreate) -> SteerBody:
+    """The next request to the model contains the line. `message.updated` shows what became of it:
+    it is `applied`, or it has `failed` because the answer ended first."""
+    return SteerBody(services.steer_run(user=user, run_id=run_id, text=body.text).pk)
 
 
 def _parse_cursor(cursor: str | None) -> int:

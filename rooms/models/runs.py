@@ -121,6 +121,11 @@ class Run(models.Model):
     def __str__(self) -> str:
         return f"{self.pk} {self.state}"
 
+    @property
+    def is_steered(self) -> bool:
+        """True if the run has accepted steering lines; `rooms.runs.leases` has locked the run."""
+        return bool(vars(self)["has_accepted_lines"])
+
 
 class TeamQuota(models.Model):
     """The limits on running and queued runs of a team, and the time of the team's last claim.

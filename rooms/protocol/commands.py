@@ -104,6 +104,14 @@ class RunRetry(Command, frozen=True, tag="run.retry"):
     run: UUID
 
 
+class RunSteer(Command, frozen=True, tag="run.steer"):
+    """A line to an answer that is being made."""
+
+    ref: Ref
+    run: UUID
+    text: str
+
+
 class RoomRead(Command, frozen=True, tag="room.read"):
     room: UUID
     seq: Seq
@@ -136,6 +144,7 @@ AnyCommand = (
     | ApprovalDecide
     | RunCancel
     | RunRetry
+    | RunSteer
     | RoomRead
     | MemberType
     | ThreadRead

@@ -41,6 +41,7 @@ from rooms.protocol.serializers import message_body, run_body
 from rooms.runs import queue
 from rooms.runs.delta_store import delta_store
 from rooms.runs.notifications import notify_stopped
+from rooms.runs.steps import steering
 from rooms.runs.steps.calls import withdraw
 
 
@@ -93,6 +94,7 @@ def end_runs(room: Room, reasons: Mapping[Run, Reason], written: ParsedText | No
     if written is None and any(run.state == RunState.RUNNING for run in reasons):
         notify_stopped()
     ended_at, handles = timezone.now(), cache(room.handles)
+    steering.fail(reasons)
     texts = _Texts(written)
     ends = (_end(run, reasons[run], texts, ended_at, handles) for run in reasons)
     record(room, *chain.from_iterable(ends))
@@ -163,7 +165,7 @@ def _end(
             mentioned = unread.add_mentions(answer, rendered.mentioned, handles)
             replies.follow_as_mentioned(answer, mentioned)
         answer.status = status
-        answer.save(update_fields=["text", "html", "status", "steps"])
+        answer.save(update_fields=["text", "html", "status", "steps", "steered"])
         message_ended = MessageCompleted if isinstance(reason, Completed) else MessageUpdated
         events.append(message_ended(message_body(answer, run)))
     run.lease_owner, run.lease_until, run.ended_at = "", None, ended_at

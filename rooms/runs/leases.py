@@ -12,7 +12,7 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
-from django.db.models import OuterRef, Q, QuerySet, UUIDField
+from django.db.models import Exists, OuterRef, Q, QuerySet, UUIDField
 from django.db.models.functions import Now
 
 from accounts.database import is_database_available
@@ -20,7 +20,7 @@ from accounts.database.prepared_queries import PreparedQuery
 from accounts.errors import is_outage
 from agents.engine_types import AnswerFailed
 from agents.tools.registry import has_tools
-from rooms.models import Room, Run, RunState
+from rooms.models import Room, Run, RunState, Steer, SteerState
 from rooms.protocol.failures import INTERRUPTED
 from rooms.runs import queue
 from rooms.runs.ending import end_runs
@@ -141,7 +141,9 @@ def _lock(run_id: UUID) -> tuple[Room, Run]:
 def _locked(runs: Any) -> QuerySet[Run]:  # Any: the stubs know only values
     found = Run.objects.filter(pk__in=runs).select_for_update(of=("self",))
     related = ("answer", "message", "persona__connection")
-    return found.select_related(*related).order_by("queued_at", "pk")
+    lines = Steer.objects.filter(run=OuterRef("pk"), state=SteerState.ACCEPTED)
+    found = found.select_related(*related).annotate(has_accepted_lines=Exists(lines))
+    return found.order_by("queued_at", "pk")
 
 
 _LOCK_ROOM: Final = PreparedQuery(

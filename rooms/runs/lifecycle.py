@@ -24,7 +24,7 @@ from rooms import replies
 from rooms.event_log import record
 from rooms.fanout import unread
 from rooms.markup import parse
-from rooms.models import AuthorKind, Message, MessageStatus, Room, Run, RunState
+from rooms.models import AuthorKind, Message, MessageStatus, Room, Run, RunState, Steer
 from rooms.protocol.events import (
     DurableEvent,
     MessageCreated,
@@ -36,6 +36,7 @@ from rooms.runs import chains, context, leases, queue
 from rooms.runs.claims import Claim
 from rooms.runs.delta_store import delta_store
 from rooms.runs.ending import Completed, Reason, end_runs, unauthorized
+from rooms.runs.steps import steering
 from rooms.runs.steps.past import take_over
 
 _PIN: Final = ("pinned_seq", "pinned_at", "pinned_by_id")
@@ -89,17 +90,23 @@ def start(
     for run, spec in allowed:
         run.started_at = timezone.now()
         past: Sequence[PastRequest] = ()
+        lines, applied = steering.apply_at_start(run)
         if run.answer is None:
             answer = _new_answer(room, run, seq=room.last_seq + len(events) + 1)
+            steering.show_applied(answer, applied)
             events += _place(answer, run, started)
         else:  # the worker of the former attempt may still be streaming
             answer = run.answer
             delta_store().close(answer.pk, run.attempt - 1)
-            past, settled = take_over(run, spec)
+            if applied:
+                steering.show_applied(answer, applied)
+                answer.save(update_fields=["steered"])
+                events.append(MessageUpdated(message_body(answer, run)))
+            past, settled = take_over(run, spec, lines)
             events += settled
         events.append(RunStarted(run_body(run)))
         base = room.last_seq + len(events)
-        jobs.append(_job(room, run, answer, spec, past=past, base=base))
+        jobs.append(_job(room, run, answer, spec, lines=lines, past=past, base=base))
         ask(jobs[-1])
     if jobs:
         insert(*started.answers)
@@ -224,6 +231,7 @@ def _job(
     answer: Message,
     spec: PersonaSpec,
     *,
+    lines: Sequence[Steer],
     past: Sequence[PastRequest],
     base: int,
 ) -> Job:
@@ -237,7 +245,7 @@ def _job(
         base=base,
         language=run.language,
         spec=spec,
-        turns=context.turns(run),
+        turns=[*context.turns(run), *steering.as_turns(lines)],
         past=past,
         waited=_waited(run),
     )
@@ -261,12 +269,13 @@ def _waited(run: Run) -> float:
     return max(0.0, (run.lease_until - queue.LEASE - run.queued_at).total_seconds())
 
 
-def complete(job: Job, text: str, usage: Usage | None) -> None:
+def complete(job: Job, text: str, usage: Usage | None) -> bool:
     """Complete a run with the whole text of its answer, and queue what the answer asks for.
 
-    Raises LeaseLost.
+    Return False, and change nothing, if there are accepted steering lines: they were posted after
+    the worker asked for lines, and the answer must go on. Raises LeaseLost.
     """
-    _end(job, Completed(usage), text)
+    return _end(job, Completed(usage), text)
 
 
 def seconds_since_stop(job: Job) -> float | None:
@@ -308,10 +317,13 @@ def fail(job: Job, failure: AnswerFailed, text: str) -> None:
     _end(job, failure, text)
 
 
-def _end(job: Job, reason: Reason, text: str) -> None:
+def _end(job: Job, reason: Reason, text: str) -> bool:
     written = parse(text.rstrip())  # before the transaction: no post waits for the room lock
     with transaction.atomic():
         room, run = leases.lock_owned(job.run, job.owner, job.attempt)
+        if isinstance(reason, Completed) and run.is_steered:
+            return False
         end_runs(room, {run: reason}, written)
         if isinstance(reason, Completed):
             chains.go_on(room, run, written)
+    return True

@@ -14,6 +14,8 @@ from django.db import connection, transaction
 CHANNEL: Final = "maru_runs"
 STOPPED: Final = "stopped"
 """The payload of a notification that a running run has ended; it is empty for a queued run."""
+STEERED: Final = "steered"
+"""The payload of a notification that a member has steered an answer."""
 
 
 class Wakeup:
@@ -23,6 +25,8 @@ class Wakeup:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.queued = asyncio.Event()
         self.stopped = asyncio.Event()
+        self.steered = 0
+        """The number of steering lines of which this process was notified."""
 
     def attach(self) -> None:
         """Bind new events to the running loop; they are set by each notification from now on."""
@@ -40,6 +44,10 @@ class Wakeup:
     def notify_stopped(self) -> None:
         """Set `stopped`; a no-op in a process without a runner."""
         self._set(self.stopped)
+
+    def notify_steered(self) -> None:
+        """Count a steering line."""
+        self.steered += 1
 
     def _set(self, event: asyncio.Event) -> None:
         loop = self._loop  # read once: `detach` may run in its thread between two reads
@@ -72,3 +80,15 @@ def notify_stopped() -> None:
     if not settings.EMBEDDED:
         with connection.cursor() as cursor:
             cursor.execute(f"NOTIFY {CHANNEL}, '{STOPPED}'")
+
+
+def notify_steered() -> None:
+    """Notify the workers, once the transaction has committed, of a steering line.
+
+    An answer without tools asks the database for lines at its end only after a notification. A line
+    whose notification is lost or late keeps the run from completing (`lifecycle.complete`).
+    """
+    transaction.on_commit(wakeup.notify_steered)
+    if not settings.EMBEDDED:
+        with connection.cursor() as cursor:
+            cursor.execute(f"NOTIFY {CHANNEL}, '{STEERED}'")

@@ -321,18 +321,28 @@ async def _stream_answer(job: Job, parts: Parts, deltas: Deltas, stopwatch: Stop
                     case Finished() | Suspended():
                         last = part
         await deltas.close()
-        waits = isinstance(last, Suspended)
-        store = waiting.wait if waits else lifecycle.complete
-        await in_thread_until_stored(RUNS, store, job, last.text, last.usage)
+        has_ended = await _end_attempt(job, last)
     except LeaseLost:
         raise
     except Exception as error:  # every failure ends the run and is shown in the room
         failure = _failure_of(error)
     else:
-        return not waits
+        return has_ended
     await deltas.close()
     await in_thread_until_stored(RUNS, lifecycle.fail, job, failure, deltas.text)
     return True
+
+
+async def _end_attempt(job: Job, last: Finished | Suspended) -> bool:
+    """Let a run end or wait; return True if it has ended. Raises LeaseLost."""
+    store = partial(in_thread_until_stored, RUNS)
+    if isinstance(last, Suspended):
+        await store(waiting.wait, job, last.text, last.usage)
+        return False
+    if await store(lifecycle.complete, job, last.text, last.usage):
+        return True
+    await store(waiting.go_on, job, last.text, last.usage)
+    return False
 
 
 async def _restore_text(job: Job, deltas: Deltas) -> None:

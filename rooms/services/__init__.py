@@ -45,6 +45,7 @@ from rooms.services.rooms import (
     update_room,
 )
 from rooms.services.runs import cancel_run, continue_answers, retry_run
+from rooms.services.steering import steer_run
 from rooms.services.threads import follow_thread, mark_thread_read
 from rooms.services.votes import vote
 
@@ -87,6 +88,7 @@ __all__ = [
     "rooms_to_join",
     "set_read_position",
     "show_result",
+    "steer_run",
     "unbind_persona",
     "update_room",
     "vote",

@@ -27,6 +27,7 @@ from rooms.protocol.commands import (
     RoomRead,
     RunCancel,
     RunRetry,
+    RunSteer,
     ThreadRead,
 )
 from rooms.protocol.events import MemberTyping, encode
@@ -99,6 +100,8 @@ def _dispatch(command: Command, user: User) -> Outcome:  # noqa: C901, PLR0912 #
             return Outcome(after=(run.room_id, run.room.last_seq))
         case RunRetry(run=run_id):
             return Outcome({"run": services.retry_run(user=user, run_id=run_id).pk})
+        case RunSteer(run=run_id, text=text):
+            return Outcome({"id": services.steer_run(user=user, run_id=run_id, text=text).pk})
         case RoomRead(room=room_id, seq=seq):
             services.mark_read(user=user, room_id=room_id, seq=seq)
         case ThreadRead(message=message_id, seq=seq):

@@ -20,6 +20,7 @@ from rooms.permissions import VIEW, access_room, permissions_in
 from rooms.protocol.events import DurableEvent
 from rooms.queries import room_state
 from rooms.runs import lifecycle
+from rooms.runs.steps import waiting
 from tests.rooms.claiming import claim_and_start
 from tests.rooms.conftest import Cast
 
@@ -353,12 +354,36 @@ def pin_streaming(cast: Cast) -> None:
     lifecycle.complete(job, "**answer**", None)
 
 
+def steer(cast: Cast) -> lifecycle.Job:
+    job = ask(cast)
+    services.steer_run(user=cast.owner, run_id=job.run, text="**shorter**")
+    return job
+
+
+def steer_and_stop(cast: Cast) -> None:
+    services.cancel_run(user=cast.member, run_id=steer(cast).run)
+
+
+def steer_at_the_end(cast: Cast) -> None:
+    job = steer(cast)
+    assert not lifecycle.complete(job, "answer", None)
+    waiting.go_on(job, "answer", None)
+    lifecycle.complete(start(cast), "answer, shorter", None)
+
+
+def steer_queued(cast: Cast) -> None:
+    (run,) = services.post_message(user=cast.member, room_id=cast.room.pk, text="question").runs
+    services.steer_run(user=cast.owner, run_id=run, text="shorter")
+    start(cast)
+
+
 # The services that record an event of each type, some in several ways.
 CASES: dict[str, tuple[Act, ...]] = {
-    "message.created": (ask, regenerate, regenerate_root),
+    "message.created": (ask, regenerate, regenerate_root, steer_queued),
     "message.updated": (
         *(fail, cancel, edit, cap_and_continue),
         *(pin, pin_and_edit, pin_and_take_back, vote),
+        *(steer, steer_and_stop, steer_at_the_end),
     ),
     "message.deleted": (
         *(delete, delete_question, pin_and_delete),

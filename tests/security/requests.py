@@ -167,6 +167,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "PUT /rooms/{room_id}/read": {"seq": 0},
     "PATCH /rooms/{room_id}/place": {"muted": True},
     "PUT /messages/{message_id}/vote": {"value": 0},
+    "POST /runs/{run_id}/steer": {"text": "shorter"},
     "POST /rooms/{room_id}/messages": {
         "text": "hi",
         "reply_to": "{message}",

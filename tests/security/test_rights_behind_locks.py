@@ -71,6 +71,7 @@ MESSAGES: dict[str, Act] = {
     "delete_message": lambda w: R.delete_message(user=w.owner, message_id=said(w).pk),
     "cancel_run": lambda w: R.cancel_run(user=w.owner, run_id=Run.objects.get().pk),
     "retry_run": lambda w: R.retry_run(user=w.owner, run_id=Run.objects.get().pk),
+    "steer_run": lambda w: R.steer_run(user=w.owner, run_id=Run.objects.get().pk, text="go on"),
     "continue_answers": lambda w: R.continue_answers(user=w.owner, message_id=said(w).pk),
 }
 PREPARE: dict[str, Act] = {
@@ -79,6 +80,7 @@ PREPARE: dict[str, Act] = {
     "vote": answer_of_the_persona,
     "cancel_run": lambda w: run_of_the_member(w, RunState.QUEUED),
     "retry_run": lambda w: run_of_the_member(w, RunState.FAILED),
+    "steer_run": lambda w: run_of_the_member(w, RunState.QUEUED),
     "continue_answers": say_and_cap,
     "put_member": added,
 }

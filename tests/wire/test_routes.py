@@ -46,6 +46,7 @@ CONTRACT = """
 /runs/{id} GET
 /runs/{id}/cancel POST
 /runs/{id}/retry POST
+/runs/{id}/steer POST
 /teams/{team}/audit GET
 /teams/{team}/direct POST
 """

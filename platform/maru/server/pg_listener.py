@@ -8,7 +8,7 @@ import structlog
 from django.conf import settings
 from psycopg.conninfo import make_conninfo
 
-from rooms.runs.notifications import CHANNEL, STOPPED, wakeup
+from rooms.runs.notifications import CHANNEL, STEERED, STOPPED, wakeup
 
 log = structlog.get_logger(__name__)
 
@@ -46,5 +46,7 @@ async def _listen_once() -> None:
         async for notice in connection.notifies():
             if notice.payload == STOPPED:
                 wakeup.notify_stopped()
+            elif notice.payload == STEERED:
+                wakeup.notify_steered()
             else:
                 wakeup.notify()

@@ -6,7 +6,7 @@ the transaction had been committed, and the response lost with the connection; i
 then.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from functools import cache
 from hashlib import sha256
@@ -15,6 +15,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from accounts.database.prepared_queries import insert
@@ -30,14 +31,16 @@ from agents.tool_types import (
 )
 from rooms.event_log import record
 from rooms.executors import RUNS, in_thread_until_stored
-from rooms.models import CallState, ModelRequest, Room, Run, ToolCall
+from rooms.models import CallState, ModelRequest, Room, Run, Steer, SteerState, ToolCall
 from rooms.protocol.events import ApprovalRequested, DurableEvent
 from rooms.protocol.serializers import approval_body
 from rooms.runs import leases
 from rooms.runs.ending import unauthorized
 from rooms.runs.lifecycle import Job
+from rooms.runs.notifications import wakeup
 from rooms.runs.steps import policy
 from rooms.runs.steps.calls import show, state_name
+from rooms.runs.steps.steering import EndedRequest, as_steering, take
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -60,6 +63,9 @@ class RunJournal:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._begun: set[UUID] = set()
+        self._lines = {line.id for request in job.past for line in request.steering}
+        """The steering lines that the engine has."""
+        self._notified = wakeup.steered
 
     async def propose(
         self, number: int, text: str, tokens: Tokens, calls: Sequence[CallRequest]
@@ -79,7 +85,12 @@ class RunJournal:
     async def steering(
         self, number: int, text: str, tokens: Tokens, *, final: bool
     ) -> Sequence[Steering]:
-        return ()
+        if final and not self._job.spec.tools and wakeup.steered == self._notified:
+            return ()  # most answers: no query for lines that nobody has posted
+        ended = EndedRequest(number, _storable(text), tokens) if final else number
+        lines = await self._store(_take_lines, ended, self._lines)
+        self._lines.update(line.id for line in lines)
+        return lines
 
     async def _store(
         self, write: Callable[Concatenate[Job, P], T], *args: P.args, **kwargs: P.kwargs
@@ -202,6 +213,21 @@ def finish(job: Job, call_id: UUID, result: ToolResult, ms: int) -> None:
     call.ms = min(ms, MAX_TOKEN_COUNT)
     call.save(update_fields=["state", "result", "short", "ms"])
     record(room, show(run, [call]))
+
+
+def _take_lines(job: Job, after: int | EndedRequest, known: Collection[UUID]) -> Sequence[Steering]:
+    """Apply the accepted lines after a request; return those that the engine does not know yet.
+
+    They include the lines that a transaction has applied whose response was lost.
+    """
+    number = after.number if isinstance(after, EndedRequest) else after
+    lines = Steer.objects.filter(run=job.run).exclude(pk__in=known)
+    if not lines.filter(Q(state=SteerState.ACCEPTED) | Q(request=number)).exists():
+        return ()
+    with transaction.atomic():
+        room, run = leases.lock_owned(job.run, job.owner, job.attempt)
+        take(room, run, after)
+        return as_steering(lines.filter(state=SteerState.APPLIED, request=number))
 
 
 def _storable(text: str, length: int | None = None) -> str:

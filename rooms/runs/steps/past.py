@@ -9,23 +9,26 @@ from agents.tool_types import (
     CallRequest,
     PastCall,
     PastRequest,
-    Steering,
     ToolResult,
     ToolSpec,
 )
-from rooms.models import CallState, Question, Run, SteerState, ToolCall
+from rooms.models import CallState, Question, Run, Steer, ToolCall
 from rooms.protocol.events import DurableEvent
 from rooms.runs.steps.calls import show, state_name
+from rooms.runs.steps.steering import as_steering
 
 NOT_DECIDED = "Nobody decided on this call in time."
 
 
-def take_over(run: Run, spec: PersonaSpec) -> tuple[list[PastRequest], list[DurableEvent]]:
+def take_over(
+    run: Run, spec: PersonaSpec, lines: Sequence[Steer]
+) -> tuple[list[PastRequest], list[DurableEvent]]:
     """Return the former requests of a run that starts again, and the events of calls that change.
 
-    The caller has locked the room. A call that the former worker had begun is `unknown`, or
-    `allowed` again if its tool is idempotent; one that waits for people or for another run keeps
-    waiting. An allowed call whose tool the persona has no longer is denied.
+    The caller has locked the room. `lines` are the applied steering lines of the run. A call that
+    the former worker had begun is `unknown`, or `allowed` again if its tool is idempotent; one that
+    waits for people or for another run keeps waiting. An allowed call whose tool the persona has no
+    longer is denied.
     """
     requests = list(run.requests.order_by("number"))
     if not requests:
@@ -36,7 +39,6 @@ def take_over(run: Run, spec: PersonaSpec) -> tuple[list[PastRequest], list[Dura
     for call in changed:
         call.save(update_fields=["state"])
     events: list[DurableEvent] = [show(run, changed)] if changed else []
-    lines = _steering(run)
     by_request: defaultdict[int, list[PastCall]] = defaultdict(list)
     for call in calls:
         by_request[call.request].append(_past_call(call, tools))
@@ -45,7 +47,7 @@ def take_over(run: Run, spec: PersonaSpec) -> tuple[list[PastRequest], list[Dura
             number=request.number,
             text=request.text,
             calls=by_request[request.number],
-            steering=lines.get(request.number, ()),
+            steering=as_steering(line for line in lines if line.request == request.number),
         )
         for request in requests
     ]
@@ -97,13 +99,3 @@ def _result(call: ToolCall) -> ToolResult | None:
     if call.state == CallState.DENIED and call.decided_at and call.decided_by_id is None:
         return ToolResult(text=NOT_DECIDED, failed=True)
     return None
-
-
-def _steering(run: Run) -> dict[int, list[Steering]]:
-    """Return the applied steering lines by the number of the request that they followed."""
-    found: defaultdict[int, list[Steering]] = defaultdict(list)
-    for line in run.steering.filter(state=SteerState.APPLIED):
-        if line.request is not None:
-            author = f"{line.author_name} (@{line.author_handle})"
-            found[line.request].append(Steering(id=line.pk, author=author, text=line.text))
-    return found

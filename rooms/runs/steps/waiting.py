@@ -10,14 +10,15 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
-from django.db.models.functions import Now
+from django.db.models import Sum
+from django.db.models.functions import Coalesce, Now
 from django.utils import translation
 
 from accounts.database import is_database_available
 from accounts.errors import is_outage
 from agents.engine_types import AnswerFailed, Usage
 from rooms.event_log import record
-from rooms.markup import parse
+from rooms.markup import ParsedText, parse
 from rooms.models import CallState, Room, Run, RunState, ToolCall
 from rooms.protocol.events import DurableEvent, MessageUpdated, RunQueued, RunWaiting
 from rooms.protocol.serializers import message_body, run_body
@@ -25,6 +26,7 @@ from rooms.runs import leases, queue
 from rooms.runs.ending import end_runs
 from rooms.runs.lifecycle import Job
 from rooms.runs.notifications import notify_queued
+from rooms.runs.steps import steering
 from rooms.runs.steps.calls import answer_of, decide, show
 
 log = structlog.get_logger(__name__)
@@ -48,23 +50,57 @@ def wait(job: Job, text: str, usage: Usage | None) -> None:
         if run.resumed >= MAX_RESUMED:
             end_runs(room, {run: AnswerFailed("internal", usage=usage)}, written)
             return
-        answer = answer_of(run)
-        rendered = written.in_room(cache(room.handles))
-        answer.text, answer.html = written.text, rendered.html
-        answer.save(update_fields=["text", "html"])
-        run.state, run.lease_owner, run.lease_until = RunState.WAITING, "", None
-        if usage is not None:
-            run.input_tokens, run.output_tokens = usage.input_tokens, usage.output_tokens
-        run.save(
-            update_fields=["state", "lease_owner", "lease_until", "input_tokens", "output_tokens"]
+        _leave(room, run, written, usage)
+
+
+def go_on(job: Job, text: str, usage: Usage | None) -> None:
+    """Queue a run again whose answer was steered at its end, when its worker had asked for lines.
+
+    The end of the answer is stored as a request that the lines follow. Raises LeaseLost.
+    """
+    written = parse(text.rstrip())  # before the transaction: no post waits for the room lock
+    with transaction.atomic():
+        room, run = leases.lock_owned(job.run, job.owner, job.attempt)
+        steering.take(room, run, _last_request(run, text, usage))
+        _leave(room, run, written, usage)
+
+
+def _last_request(run: Run, text: str, usage: Usage | None) -> steering.EndedRequest:
+    """Return the request with which an answer has ended: what is not in the stored requests."""
+    stored = list(run.requests.order_by("number"))
+    tokens = None
+    if usage is not None:
+        of_attempt = run.requests.filter(created_at__gte=run.started_at).aggregate(
+            input=Coalesce(Sum("input_tokens"), 0), output=Coalesce(Sum("output_tokens"), 0)
         )
-        with translation.override(run.language):
-            record(
-                room,
-                MessageUpdated(message_body(answer, run)),
-                RunWaiting(run_body(run)),
-                *resume(run),
-            )
+        tokens = (
+            max(0, usage.input_tokens - of_attempt["input"]),
+            max(0, usage.output_tokens - of_attempt["output"]),
+        )
+    return steering.EndedRequest(
+        number=stored[-1].number + 1 if stored else 0,
+        text=text.removeprefix("".join(each.text for each in stored)),
+        tokens=tokens,
+    )
+
+
+def _leave(room: Room, run: Run, written: ParsedText, usage: Usage | None) -> None:
+    """Let a run that its worker leaves wait, with the text of its answer so far."""
+    answer = answer_of(run)
+    rendered = written.in_room(cache(room.handles))
+    answer.text, answer.html = written.text, rendered.html
+    answer.save(update_fields=["text", "html"])
+    run.state, run.lease_owner, run.lease_until = RunState.WAITING, "", None
+    if usage is not None:
+        run.input_tokens, run.output_tokens = usage.input_tokens, usage.output_tokens
+    run.save(update_fields=["state", "lease_owner", "lease_until", "input_tokens", "output_tokens"])
+    with translation.override(run.language):
+        record(
+            room,
+            MessageUpdated(message_body(answer, run)),
+            RunWaiting(run_body(run)),
+            *resume(run),
+        )
 
 
 def resume(run: Run) -> list[DurableEvent]:
