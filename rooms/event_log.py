@@ -19,6 +19,8 @@ from rooms.protocol.events import (
     MessageCompleted,
     MessageCreated,
     MessageDeleted,
+    QuestionAnswered,
+    QuestionAsked,
     encode,
 )
 from rooms.protocol.payloads import MessageBody
@@ -110,6 +112,10 @@ def redact(message_id: UUID) -> None:
     rows = list(RoomEvent.objects.filter(message=message_id))
     for row in rows:
         event = msgspec.json.decode(row.payload)
+        if question := event.get("question"):
+            question |= {"text": "", "choices": [], "answers": []}
+            row.payload = msgspec.json.encode(event).decode()
+            continue
         event["message"] |= {"text": "", "html": "", "reactions": {}, "deleted": True}
         for name in ("steps", "steered"):  # results that were shown, and words of members
             event["message"].pop(name, None)
@@ -118,7 +124,9 @@ def redact(message_id: UUID) -> None:
 
 
 def _message_id(event: DurableEvent) -> UUID | None:
-    """Return the message whose text the event contains, or None."""
+    """Return the message whose text, or whose question, the event contains; None without one."""
+    if isinstance(event, QuestionAsked | QuestionAnswered):
+        return event.question.message
     message = getattr(event, "message", None)
     return message.id if isinstance(message, MessageBody) else None
 

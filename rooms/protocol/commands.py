@@ -112,6 +112,15 @@ class RunSteer(Command, frozen=True, tag="run.steer"):
     text: str
 
 
+class QuestionAnswer(Command, frozen=True, tag="question.answer"):
+    """The answer of a user to a question of a persona: one of its choices, or own words."""
+
+    ref: Ref
+    question: UUID
+    choice: str | None = None
+    text: str | None = None
+
+
 class RoomRead(Command, frozen=True, tag="room.read"):
     room: UUID
     seq: Seq
@@ -145,6 +154,7 @@ AnyCommand = (
     | RunCancel
     | RunRetry
     | RunSteer
+    | QuestionAnswer
     | RoomRead
     | MemberType
     | ThreadRead

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Self
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from rooms.executors import RUNS, in_thread
 from rooms.runs import lifecycle
 from rooms.runs.claims import Claim
 from rooms.runs.lifecycle import Job
+from rooms.runs.steps.ask_people import ask_people
 from rooms.runs.steps.journal import RunJournal
 
 
@@ -54,7 +56,11 @@ class Parts:
             characters=settings.RUN_CHARACTERS,
             tokens=settings.RUN_TOKENS,
         )
-        acting = Acting(journal=RunJournal(job), past=job.past)
+        acting = Acting(
+            journal=RunJournal(job),
+            past=job.past,
+            functions={"ask_people": partial(ask_people, job)},
+        )
         self._parts = engine.answer(job.spec, job.turns, limits=limits, acting=acting)
         self._is_read = False
         self._closing: asyncio.Task[None] | None = None

@@ -41,7 +41,7 @@ from rooms.protocol.serializers import message_body, run_body
 from rooms.runs import queue
 from rooms.runs.delta_store import delta_store
 from rooms.runs.notifications import notify_stopped
-from rooms.runs.steps import steering
+from rooms.runs.steps import questions, steering
 from rooms.runs.steps.calls import withdraw
 
 
@@ -147,7 +147,7 @@ def _end(
     handles: Callable[[], Mapping[str, UUID | None]],
 ) -> list[DurableEvent]:
     """Set the end of one run, write the end of its answer, and return the events."""
-    events = withdraw(run, run.state)
+    events = [*questions.withdraw(run), *withdraw(run, run.state)]
     written = None if run.answer is None else texts.take(run, run.answer, reason)
     run.state, status, run_ended = _STATES[type(reason)]
     if isinstance(reason, Cancelled):

@@ -335,13 +335,12 @@ async def _stream_answer(job: Job, parts: Parts, deltas: Deltas, stopwatch: Stop
 
 async def _end_attempt(job: Job, last: Finished | Suspended) -> bool:
     """Let a run end or wait; return True if it has ended. Raises LeaseLost."""
-    store = partial(in_thread_until_stored, RUNS)
     if isinstance(last, Suspended):
-        await store(waiting.wait, job, last.text, last.usage)
+        await in_thread_until_stored(RUNS, waiting.wait, job, last.text, last.usage)
         return False
-    if await store(lifecycle.complete, job, last.text, last.usage):
+    if await in_thread_until_stored(RUNS, lifecycle.complete, job, last.text, last.usage):
         return True
-    await store(waiting.go_on, job, last.text, last.usage)
+    await in_thread_until_stored(RUNS, waiting.go_on, job, last.text, last.usage)
     return False
 
 

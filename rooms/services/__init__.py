@@ -35,6 +35,7 @@ from rooms.services.personas import (
     unbind_persona,
 )
 from rooms.services.pins import pin_message
+from rooms.services.questions import answer_question, close_question
 from rooms.services.rooms import (
     archive_room,
     create_first_room,
@@ -51,10 +52,12 @@ from rooms.services.votes import vote
 
 __all__ = [
     "add_members",
+    "answer_question",
     "archive_room",
     "bind_persona",
     "cancel_run",
     "check_may_edit",
+    "close_question",
     "confine_persona",
     "continue_answers",
     "create_first_room",

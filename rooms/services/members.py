@@ -31,6 +31,7 @@ from rooms.permissions import (
 from rooms.protocol.events import MemberAdded, MemberChanged, MemberRemoved
 from rooms.protocol.serializers import member_body
 from rooms.runs.ending import fail_unauthorized_runs
+from rooms.services.questions import recheck_questions
 
 
 @transaction.atomic
@@ -175,6 +176,7 @@ def set_role(room: Room, member: RoomMember, role: str) -> None:
     record(room, MemberChanged(member_body(member)))
     if may_post and POST not in ROOM_ROLES[role]:
         fail_unauthorized_runs(room, Q(requested_by=member.user_id))
+        recheck_questions(room)
 
 
 def remove(room: Room, member: RoomMember) -> None:
@@ -191,6 +193,7 @@ def remove(room: Room, member: RoomMember) -> None:
     if not member.suspended and member.user.is_active:
         record(room, MemberRemoved(member.user_id))
         fail_unauthorized_runs(room, Q(requested_by=member.user_id))
+        recheck_questions(room)
 
 
 def _check_other_owner(room: Room, member: RoomMember) -> None:

@@ -20,6 +20,7 @@ from rooms.protocol.serializers import member_body
 from rooms.runs.ending import fail_unauthorized_runs
 from rooms.services.members import remove
 from rooms.services.owners import ownerless_rooms, pass_on_ownerless_rooms, revive
+from rooms.services.questions import recheck_questions
 
 
 @transaction.atomic
@@ -101,6 +102,7 @@ def return_with_account(*, member: User) -> None:
 def _record_removal(room: Room, member: User) -> None:
     record(room, MemberRemoved(member.pk))
     fail_unauthorized_runs(room, Q(requested_by=member.pk))
+    recheck_questions(room)
 
 
 def _record_return(room: Room, membership: RoomMember) -> None:

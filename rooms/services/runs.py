@@ -19,6 +19,7 @@ from rooms.protocol.events import MessageUpdated
 from rooms.protocol.serializers import message_body
 from rooms.runs import chains, queue
 from rooms.runs.ending import Cancelled, end_runs, fail_unauthorized_runs
+from rooms.services.questions import recheck_questions
 
 RETRYABLE: Final = (RunState.FAILED, RunState.CANCELLED, RunState.COMPLETED)
 MAX_VERSIONS: Final = 20
@@ -98,6 +99,7 @@ def fail_unauthorized_runs_of(*, askers: Collection[User], teams: Collection[UUI
     rooms = Room.objects.locked()
     for room in rooms.filter(pk__in=unended.values("room")).order_by("pk"):
         fail_unauthorized_runs(room, Q(requested_by__in=askers))
+        recheck_questions(room)
 
 
 def continue_answers(*, user: User, message_id: UUID) -> tuple[Message, list[Run]]:

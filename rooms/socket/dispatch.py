@@ -24,6 +24,7 @@ from rooms.protocol.commands import (
     MessagePin,
     MessageReact,
     MessageSend,
+    QuestionAnswer,
     RoomRead,
     RunCancel,
     RunRetry,
@@ -54,14 +55,14 @@ def execute(command: Command, user: User, language: str) -> Outcome:
             return _dispatch(command, user)
     except MaruError as error:
         if not isinstance(command, RoomRead | ThreadRead | MemberType):
-            kinds = ("room", "run", "message", "approval")
+            kinds = ("room", "run", "message", "approval", "question")
             kind = next(name for name in kinds if hasattr(command, name))
             tag, target = str(command.__struct_config__.tag), getattr(command, kind)
             audit_refusal(user, tag, error, target_kind=kind, target_id=target)
         raise
 
 
-def _dispatch(command: Command, user: User) -> Outcome:  # noqa: C901, PLR0912 # one case for each command
+def _dispatch(command: Command, user: User) -> Outcome:  # noqa: C901, PLR0911, PLR0912 # one case for each command
     match command:
         case MessageSend():
             posted = services.post_message(
@@ -102,6 +103,11 @@ def _dispatch(command: Command, user: User) -> Outcome:  # noqa: C901, PLR0912 #
             return Outcome({"run": services.retry_run(user=user, run_id=run_id).pk})
         case RunSteer(run=run_id, text=text):
             return Outcome({"id": services.steer_run(user=user, run_id=run_id, text=text).pk})
+        case QuestionAnswer(question=question_id, choice=choice, text=text):
+            question = services.answer_question(
+                user=user, question_id=question_id, choice=choice, text=text
+            )
+            return Outcome({"state": question.state})
         case RoomRead(room=room_id, seq=seq):
             services.mark_read(user=user, room_id=room_id, seq=seq)
         case ThreadRead(message=message_id, seq=seq):

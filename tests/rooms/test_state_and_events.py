@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from django.db import transaction
 
 from accounts.errors import NotFound
 from accounts.roles import ROOM_ROLES
@@ -14,13 +15,15 @@ from accounts.services.teams import add_team_member
 from agents.engine_types import AnswerFailed, Usage
 from agents.services import create_demo_persona, delete_persona, update_persona
 from rooms import services
-from rooms.event_log import events_after
-from rooms.models import Message, Room, Run
+from rooms.event_log import events_after, record
+from rooms.models import Message, Question, Room, Run
 from rooms.permissions import VIEW, access_room, permissions_in
 from rooms.protocol.events import DurableEvent
 from rooms.queries import room_state
-from rooms.runs import lifecycle
-from rooms.runs.steps import waiting
+from rooms.runs import leases, lifecycle
+from rooms.runs.steps import questions, waiting
+from rooms.runs.steps.calls import show
+from tests.rooms.asking import make_call
 from tests.rooms.claiming import claim_and_start
 from tests.rooms.conftest import Cast
 
@@ -53,7 +56,7 @@ def state_of(cast: Cast) -> State:
     return state
 
 
-def apply_event(state: State, event: State, me: str) -> None:  # noqa: C901 # one case for each area
+def apply_event(state: State, event: State, me: str) -> None:  # noqa: C901, PLR0912 # one case for each area
     """Apply an event to a state as a client does."""
     area, _, _verb = event["type"].partition(".")
     if area == "room":
@@ -69,6 +72,11 @@ def apply_event(state: State, event: State, me: str) -> None:  # noqa: C901 # on
         root["replies"] = event["replies"]
     elif area == "message" and event["message"]["thread"] and not event["message"]["also_in_room"]:
         return  # the state has the messages of the room
+    elif area == "question":
+        question = event["question"]
+        state["questions"] = [q for q in state["questions"] if q["id"] != question["id"]]
+        if question["state"] == "open":
+            state["questions"].append(question)
     elif event["type"] in REMOVES:
         rows, key, id_of = REMOVES[event["type"]]
         state[rows] = [row for row in state[rows] if row[key] != id_of(event)]
@@ -354,6 +362,32 @@ def pin_streaming(cast: Cast) -> None:
     lifecycle.complete(job, "**answer**", None)
 
 
+def ask_people(cast: Cast, text: str = "Which day?") -> Question:
+    """Let a run wait for the owner and the member of the room."""
+    job = ask(cast)
+    call = make_call(job.run)
+    with transaction.atomic():
+        room, run = leases.lock_owned(job.run, job.owner, job.attempt)
+        record(room, show(run, [call]))
+        record(room, *questions.ask(room, run, call, {"question": text, "to": "room"})[1])
+    waiting.wait(job, "Let me ask.", None)
+    return Question.objects.get()
+
+
+def answer_question(cast: Cast) -> Question:
+    question = ask_people(cast)
+    services.answer_question(user=cast.owner, question_id=question.pk, text="**Friday**")
+    return question
+
+
+def close_question(cast: Cast) -> None:
+    services.close_question(user=cast.member, question_id=answer_question(cast).pk)
+
+
+def withdraw_question(cast: Cast) -> None:
+    services.cancel_run(user=cast.member, run_id=answer_question(cast).call.run_id)
+
+
 def steer(cast: Cast) -> lifecycle.Job:
     job = ask(cast)
     services.steer_run(user=cast.owner, run_id=job.run, text="**shorter**")
@@ -397,6 +431,9 @@ CASES: dict[str, tuple[Act, ...]] = {
     "run.completed": (complete,),
     "run.failed": (fail,),
     "run.cancelled": (cancel, archive),
+    "run.waiting": (ask_people,),
+    "question.asked": (ask_people,),
+    "question.answered": (answer_question, close_question, withdraw_question),
     "turns.capped": (cap,),
     "member.added": (add,),
     "member.changed": (demote, edit_profile),

@@ -19,6 +19,7 @@ from agents.services import create_demo_persona
 from rooms.models import Room
 from rooms.services import archive_room, create_room, delete_room, post_message, update_room
 from rooms.services import put_member as put_room_member
+from tests.rooms.asking import make_question
 
 Ids = dict[str, str]
 EMOJI = "%F0%9F%91%8D"  # percent-encoded, for a URL
@@ -68,6 +69,7 @@ def make_tenant(name: str) -> Tenant:
         "connection": str(persona.connection_id),
         "message": str(posted.message.pk),
         "run": str(posted.runs[0]),
+        "question": str(make_question(posted.runs[0], owner.pk).pk),
         "invitation": str(invitation.pk),
         "token": str(token.pk),
         "tool": str(tool.pk),

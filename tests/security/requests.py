@@ -34,6 +34,7 @@ PARAMETERS = {
     "connection_id": "connection",
     "message_id": "message",
     "run_id": "run",
+    "question_id": "question",
     "invitation_id": "invitation",
     "token_id": "token",
     "tool_id": "tool",
@@ -41,7 +42,7 @@ PARAMETERS = {
     "emoji": "emoji",
 }
 FREE = {"token", "language"}  # parameters that are not ids
-KINDS_IN_ROOMS = {"room", "message", "run"}
+KINDS_IN_ROOMS = {"room", "message", "run", "question"}
 
 # Page → the form that it sends. Ids are written as their kind, in braces.
 PAGES: dict[str, dict[str, str]] = {
@@ -168,6 +169,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "PATCH /rooms/{room_id}/place": {"muted": True},
     "PUT /messages/{message_id}/vote": {"value": 0},
     "POST /runs/{run_id}/steer": {"text": "shorter"},
+    "POST /questions/{question_id}/answer": {"text": "yes"},
     "POST /rooms/{room_id}/messages": {
         "text": "hi",
         "reply_to": "{message}",
@@ -225,6 +227,9 @@ BODILESS = {
     "PUT /messages/{message_id}/pin",
     "DELETE /messages/{message_id}/pin",
     "GET /messages/{message_id}",
+    "GET /questions",
+    "GET /questions/{question_id}",
+    "POST /questions/{question_id}/close",
     "GET /runs/{run_id}",
     "POST /runs/{run_id}/cancel",
     "POST /runs/{run_id}/retry",

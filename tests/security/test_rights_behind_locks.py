@@ -17,7 +17,8 @@ from accounts.errors import Forbidden, MaruError, NotFound
 from accounts.models import Team, TeamMember, TeamPermission, User
 from accounts.permissions import MANAGE, access_team
 from accounts.services import create_token
-from rooms.models import Message, RoomMember, RoomPermission, Run, RunState
+from rooms.models import Message, Question, RoomMember, RoomPermission, Run, RunState
+from tests.rooms.asking import make_question
 from tests.security.locks import before_locks_and_writes, steps_after_audit
 from tests.security.test_audited import BEFORE, CHANGES, A, Act, G, R, Scenario, added, services
 
@@ -34,6 +35,11 @@ def run_of_the_member(scenario: Scenario, state: str) -> None:
     )
     R.post_message(user=scenario.member, room_id=scenario.room.pk, text="question")
     Run.objects.update(state=state)
+
+
+def question_of_a_run(scenario: Scenario) -> None:
+    run_of_the_member(scenario, RunState.WAITING)
+    make_question(Run.objects.get().pk, scenario.owner.pk)
 
 
 def say(scenario: Scenario) -> None:
@@ -72,6 +78,12 @@ MESSAGES: dict[str, Act] = {
     "cancel_run": lambda w: R.cancel_run(user=w.owner, run_id=Run.objects.get().pk),
     "retry_run": lambda w: R.retry_run(user=w.owner, run_id=Run.objects.get().pk),
     "steer_run": lambda w: R.steer_run(user=w.owner, run_id=Run.objects.get().pk, text="go on"),
+    "answer_question": lambda w: R.answer_question(
+        user=w.owner, question_id=Question.objects.get().pk, text="yes"
+    ),
+    "close_question": lambda w: R.close_question(
+        user=w.owner, question_id=Question.objects.get().pk
+    ),
     "continue_answers": lambda w: R.continue_answers(user=w.owner, message_id=said(w).pk),
 }
 PREPARE: dict[str, Act] = {
@@ -81,6 +93,7 @@ PREPARE: dict[str, Act] = {
     "cancel_run": lambda w: run_of_the_member(w, RunState.QUEUED),
     "retry_run": lambda w: run_of_the_member(w, RunState.FAILED),
     "steer_run": lambda w: run_of_the_member(w, RunState.QUEUED),
+    **dict.fromkeys(("answer_question", "close_question"), question_of_a_run),
     "continue_answers": say_and_cap,
     "put_member": added,
 }

@@ -47,6 +47,7 @@ CONTRACT = """
 /runs/{id}/cancel POST
 /runs/{id}/retry POST
 /runs/{id}/steer POST
+/questions/{id}/answer POST
 /teams/{team}/audit GET
 /teams/{team}/direct POST
 """
@@ -63,6 +64,9 @@ OTHER_ROUTES = {
     ("/rooms/{}/place", "PATCH"),
     ("/rooms/{}/votes", "GET"),
     ("/personas/{}/votes", "GET"),
+    ("/questions", "GET"),
+    ("/questions/{}", "GET"),
+    ("/questions/{}/close", "POST"),
 }
 """Routes that the contract describes outside its table."""
 

@@ -31,7 +31,16 @@ from accounts.fields import WRONG_VALUES
 from agents.api import connections, grants, personas, tools
 from maru import __version__
 from maru.web.api_docs import Reference
-from rooms.api import approvals, invitations, marks, messages, rooms, threads, votes
+from rooms.api import (
+    approvals,
+    invitations,
+    marks,
+    messages,
+    questions,
+    rooms,
+    threads,
+    votes,
+)
 from rooms.protocol.schemas import wire_schema
 
 log = structlog.get_logger(__name__)
@@ -126,7 +135,7 @@ api = Api(
 )
 for module in (
     *(me, audit, teams, connections, personas, grants, tools, invitations),
-    *(rooms, messages, threads, marks, votes, approvals),
+    *(rooms, messages, threads, marks, votes, approvals, questions),
 ):
     api.add_router("", module.routes.router)
 

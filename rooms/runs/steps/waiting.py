@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 from django.db.models.functions import Coalesce, Now
 from django.utils import translation
 
@@ -19,14 +19,14 @@ from accounts.errors import is_outage
 from agents.engine_types import AnswerFailed, Usage
 from rooms.event_log import record
 from rooms.markup import ParsedText, parse
-from rooms.models import CallState, Room, Run, RunState, ToolCall
+from rooms.models import CallState, Question, QuestionState, Room, Run, RunState, ToolCall
 from rooms.protocol.events import DurableEvent, MessageUpdated, RunQueued, RunWaiting
 from rooms.protocol.serializers import message_body, run_body
 from rooms.runs import leases, queue
 from rooms.runs.ending import end_runs
 from rooms.runs.lifecycle import Job
 from rooms.runs.notifications import notify_queued
-from rooms.runs.steps import steering
+from rooms.runs.steps import questions, steering
 from rooms.runs.steps.calls import answer_of, decide, show
 
 log = structlog.get_logger(__name__)
@@ -35,6 +35,8 @@ BATCH: Final = 100
 """The most approvals that one look ends."""
 MAX_RESUMED: Final = 100
 """More than the calls of a run: an engine that waits for nothing would start again forever."""
+PARAGRAPH: Final = "\n\n"
+"""What the engine puts between the texts of two requests."""
 WAITED_FOR: Final = (CallState.ASKED, CallState.RUNNING)
 """The states of the calls that a run waits for, after its attempt has ended."""
 
@@ -77,11 +79,10 @@ def _last_request(run: Run, text: str, usage: Usage | None) -> steering.EndedReq
             max(0, usage.input_tokens - of_attempt["input"]),
             max(0, usage.output_tokens - of_attempt["output"]),
         )
-    return steering.EndedRequest(
-        number=stored[-1].number + 1 if stored else 0,
-        text=text.removeprefix("".join(each.text for each in stored)),
-        tokens=tokens,
-    )
+    for each in stored:  # each text is a paragraph of its own
+        text = text.removeprefix(PARAGRAPH).removeprefix(each.text)
+    number = stored[-1].number + 1 if stored else 0
+    return steering.EndedRequest(number, text.removeprefix(PARAGRAPH), tokens)
 
 
 def _leave(room: Room, run: Run, written: ParsedText, usage: Usage | None) -> None:
@@ -122,19 +123,27 @@ def resume(run: Run) -> list[DurableEvent]:
 
 
 def expire() -> None:
-    """Deny the calls on which nobody has decided in time; at most BATCH.
+    """Deny the calls on which nobody has decided in time, and end the questions that are overdue.
 
-    One query on an index that has only undecided calls, however many runs wait. Never waits for the
-    lock of a room, as `leases.reap` does: the next look finds the call again.
+    At most BATCH of each. Two queries on indexes that have only what is open, however many runs
+    wait. Never waits for the lock of a room, as `leases.reap` does: the next look finds the call
+    again.
     """
-    overdue = ToolCall.objects.filter(state=CallState.ASKED, expires_at__lt=Now())
-    for call_id in list(overdue.order_by("expires_at").values_list("pk", flat=True)[:BATCH]):
+    calls = ToolCall.objects.filter(state=CallState.ASKED, expires_at__lt=Now())
+    asking = Question.objects.filter(state=QuestionState.OPEN, expires_at__lt=Now())
+    overdue = [(_expire, pk) for pk in _oldest(calls)]
+    overdue += [(_end_question, pk) for pk in _oldest(asking)]
+    for end, call_id in overdue:
         try:
-            _expire(call_id)
+            end(call_id)
         except Exception as error:  # the other calls must still expire
             if is_outage(error) and not is_database_available():
                 raise
             log.exception("approval.not_expired", call=str(call_id))
+
+
+def _oldest(overdue: QuerySet[ToolCall] | QuerySet[Question]) -> list[UUID]:
+    return list(overdue.order_by("expires_at").values_list("pk", flat=True)[:BATCH])
 
 
 @transaction.atomic
@@ -144,6 +153,16 @@ def _expire(call_id: UUID) -> None:
         run, call = lock_call(room, call_id)
         if events := decide(call, run, "expired"):
             record(room, *events, show(run, [call]), *resume(run))
+
+
+@transaction.atomic
+def _end_question(call_id: UUID) -> None:
+    rooms = Room.objects.locked(skip_locked=True).filter(runs__calls=call_id)
+    for room in rooms:
+        run, call = lock_call(room, call_id)
+        question = Question.objects.select_related("call").get(pk=call.pk)
+        if question.state == QuestionState.OPEN:
+            record(room, *questions.end(question, run, QuestionState.EXPIRED), *resume(run))
 
 
 def lock_call(room: Room, call_id: UUID) -> tuple[Run, ToolCall]:

@@ -16,6 +16,7 @@ from rooms.fanout.credentials import Credential
 from rooms.protocol.commands import AnyCommand
 from rooms.runs.deltas import Deltas
 from tests.deadlines import REVOCATION
+from tests.rooms.asking import make_question
 from tests.rooms.conftest import Cast, make_user
 from tests.rooms.fanout.harness import Harness, Json, SocketClient, join_room, lease_is_valid
 
@@ -195,6 +196,7 @@ FIELDS: dict[str, object] = {
     "mentions_first": True,
     "also_in_room": False,
     "threads": [],
+    "choice": None,
 }
 WITHOUT_IDS = {"ping"}
 
@@ -241,6 +243,7 @@ async def test_every_command_answers_outsiders_as_for_unknown_ids(
     users = await harness.do(outsiders, cast)
     await harness.settled()  # the revocation of that user arrives before the socket is opened
     existing = {"room": cast.room.pk, "message": posted.message.pk, "run": posted.runs[0]}
+    existing["question"] = (await harness.do(make_question, posted.runs[0])).pk
     for user in users:
         client = harness.connect(user)
         for kind, fields in commands().items():
@@ -278,7 +281,7 @@ def own_room(user: User) -> UUID:
 
 
 def absent() -> dict[str, UUID]:
-    return {kind: uuid4() for kind in ("room", "message", "run")}
+    return {kind: uuid4() for kind in ("room", "message", "run", "question")}
 
 
 async def response_frames(

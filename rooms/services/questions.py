@@ -1,0 +1,119 @@
+"""Answers and closes the questions that personas ask people."""
+
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import QuerySet, TextField
+from django.db.models.functions import Cast
+from django.utils.translation import gettext_lazy as _
+
+from accounts import rate_limits
+from accounts.errors import Conflict, Forbidden, Invalid, NotFound
+from accounts.models import User
+from rooms.event_log import record
+from rooms.models import Question, QuestionState, Room, RoomPermission, Run
+from rooms.permissions import MODERATE, POST, VIEW, access_call, lock_room, users_with
+from rooms.runs.steps import questions
+from rooms.runs.steps.waiting import lock_call, resume
+from rooms.services.steering import clean_text
+
+
+def access_question(user: User, question_id: UUID, permission: str) -> Question:
+    """Return the question, with its call and run, if `user` has the permission in its room.
+
+    Raises NotFound or Forbidden.
+    """
+    call = access_call(user, question_id, permission)
+    question = Question.objects.filter(pk=call.pk).first()
+    if question is None:
+        raise NotFound
+    question.call = call
+    return question
+
+
+@transaction.atomic
+def answer_question(
+    *, user: User, question_id: UUID, choice: str | None = None, text: str | None = None
+) -> Question:
+    """Answer a question, by one of its choices or in own words, as one of the users it asks.
+
+    The run goes on after the last answer. Raises Forbidden for other members, and Conflict if the
+    user has answered or the question has ended.
+    """
+    room, run, question = _lock(user, question_id, POST)
+    if str(user.pk) not in question.asked_of:
+        raise Forbidden(_("This question asks other people."), team_id=room.team_id)
+    if user.pk not in questions.waits_for(question):
+        raise Conflict(_("You have answered this question already."))
+    _check_open(question)
+    words = _words(question, choice, text)
+    rate_limits.consume(rate_limits.SEND, user, room_id=room.pk, team_id=room.team_id)
+    author = User.objects.get(pk=user.pk)  # a connection has its user from the handshake
+    record(room, *questions.add_answer(question, run, author, words), *resume(run))
+    return question
+
+
+@transaction.atomic
+def close_question(*, user: User, question_id: UUID) -> Question:
+    """End a question with the answers so far, as the asker of its run or a moderator.
+
+    Raises Conflict if the question has ended.
+    """
+    asker = access_question(user, question_id, VIEW).call.run.requested_by_id
+    room, run, question = _lock(user, question_id, POST if asker == user.pk else MODERATE)
+    _check_open(question)
+    record(room, *questions.end(question, run, QuestionState.ANSWERED), *resume(run))
+    return question
+
+
+def recheck_questions(room: Room) -> None:
+    """End the open questions of a locked room that wait only for users who may not post there."""
+    for question_id in list(_open().filter(room=room).values_list("pk", flat=True)):
+        run, call = lock_call(room, question_id)
+        question = call.question
+        if not users_with(POST, room, questions.waits_for(question)):
+            record(room, *questions.end(question, run, QuestionState.ANSWERED), *resume(run))
+
+
+def questions_for(user: User) -> QuerySet[Question]:
+    """Return the open questions that wait for an answer of `user`.
+
+    The scope of the user's credential limits them to its team.
+    """
+    granted = RoomPermission.objects.filter(user_id=user.pk, permission__codename=POST)
+    rooms = Room.objects.visible_to(user).filter(
+        archived_at=None, pk__in=granted.values("content_object")
+    )
+    # Not the lookup `contains` of JSON, which SQLite does not have.
+    named = _open().annotate(names=Cast("asked_of", TextField()))
+    mine = named.filter(room__in=rooms, names__contains=str(user.pk)).exclude(answers__user=user)
+    return mine.select_related("call__run")
+
+
+def _open() -> QuerySet[Question]:
+    return Question.objects.filter(state=QuestionState.OPEN)
+
+
+def _lock(user: User, question_id: UUID, permission: str) -> tuple[Room, Run, Question]:
+    """Lock a question, its run and its room, in which the user has the permission."""
+    room = lock_room(user, access_question(user, question_id, VIEW).room_id, permission)
+    run, call = lock_call(room, question_id)
+    return room, run, Question.objects.select_related("call").get(pk=call.pk)
+
+
+def _check_open(question: Question) -> None:
+    if question.state != QuestionState.OPEN:
+        raise Conflict(_("This question has ended. Nothing waits for an answer any more."))
+
+
+def _words(question: Question, choice: str | None, text: str | None) -> str:
+    """Return the answer; raises Invalid unless it is one of the choices or a text."""
+    if (choice is None) == (text is None):
+        sentence = _("Send either a choice or a text.")
+        raise Invalid(sentence, fields={"choice": sentence})
+    if text is not None:
+        return clean_text(text, questions.MAX_ANSWER)
+    if choice in question.choices:
+        return str(choice)
+    sentence = _("This is not one of the choices.")
+    raise Invalid(sentence, fields={"choice": sentence})
