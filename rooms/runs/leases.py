@@ -142,8 +142,8 @@ def _locked(runs: Any) -> QuerySet[Run]:  # Any: the stubs know only values
     found = Run.objects.filter(pk__in=runs).select_for_update(of=("self",))
     related = ("answer", "message", "persona__connection")
     lines = Steer.objects.filter(run=OuterRef("pk"), state=SteerState.ACCEPTED)
-    with_lines = found.annotate(has_accepted_lines=Exists(lines))
-    return with_lines.select_related(*related).order_by("queued_at", "pk")
+    found = found.select_related(*related).annotate(has_accepted_lines=Exists(lines))
+    return found.order_by("queued_at", "pk")
 
 
 _LOCK_ROOM: Final = PreparedQuery(

@@ -48,7 +48,7 @@ from rooms.runs import queue
 from rooms.runs.delta_store import delta_store
 from rooms.runs.ending import cancel_runs
 from rooms.runs.responders import Addressed, Place, choose
-from rooms.runs.steps import questions, steering
+from rooms.runs.steps import questions
 
 MAX_REACTIONS: Final = 20
 
@@ -317,6 +317,7 @@ def _redact(room: Room, message: Message) -> MessageDeleted:
         run.requests.update(text="")
         run.calls.update(arguments="", result="", short="", note="")
         run.steering.update(text="")
+        questions.erase(message)
     event_log.redact(message.pk)
     message.steps = message.steered = None
     message.save(update_fields=["steps", "steered"])
