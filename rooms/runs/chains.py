@@ -36,8 +36,10 @@ def go_on(room: Room, run: Run, written: ParsedText) -> None:
 
     If a limit or a full queue stops the chain, `turns.capped` is recorded. A room without
     `persona_turns` costs no query. `written` is the text of the answer; an empty one has no
-    mentions.
+    mentions. Answers of a round and of runs that another run has asked for begin no chain.
     """
+    if run.round_id is not None or run.parent_call_id is not None:
+        return
     asker = run.requested_by if room.persona_turns and run.requested_by_id else None
     if asker is None or run.answer is None or not users_with(POST, room, [asker.pk]):
         return

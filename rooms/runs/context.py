@@ -13,6 +13,7 @@ from accounts.database.prepared_queries import PreparedQuery
 from accounts.names import tell_apart
 from agents.engine_types import Turn
 from rooms.models import AuthorKind, Message, MessageStatus, Run
+from rooms.runs.crews import rounds
 
 MAX_TURNS: Final = 40
 MAX_CHARACTERS: Final = 60_000
@@ -30,10 +31,15 @@ Row = tuple[str, UUID | None, UUID | None, str, str, str]
 def turns(run: Run) -> list[Turn]:
     """Return the turns that the model of a run gets, oldest first; one query, two in a thread.
 
-    They end with the message that the run answers. Unfinished answers and empty messages are left
-    out. Two speakers with names that can be confused have their handles in `author`.
+    They end with the message that the run answers, or in a round with the answer before; this takes
+    two queries more. Unfinished answers and empty messages are left out. Two speakers with names
+    that can be confused have their handles in `author`.
     """
-    said = _within_bound(map(_said, _newest_first(run.message)))
+    last = rounds.answer_before(run) or run.message
+    said = _within_bound(map(_said, _newest_first(last)))
+    asked = list(map(_said, _own(run.message)))
+    if last != run.message and asked[0] not in said:  # long answers of others do not displace it
+        said = [*asked, *said]
     own = (AuthorKind.PERSONA.value, run.persona_id)
     labels = _labels([*said, (own, run.persona.name, run.persona.handle, "")])
     return [

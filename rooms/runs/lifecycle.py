@@ -34,8 +34,9 @@ from rooms.protocol.events import (
 from rooms.protocol.serializers import message_body, run_body
 from rooms.runs import chains, context, leases, queue
 from rooms.runs.claims import Claim
+from rooms.runs.crews.rights import unauthorized
 from rooms.runs.delta_store import delta_store
-from rooms.runs.ending import Completed, Reason, end_runs, unauthorized
+from rooms.runs.ending import Completed, Reason, end_runs
 from rooms.runs.steps import steering
 from rooms.runs.steps.past import take_over
 

@@ -61,17 +61,19 @@ def queue_runs(
     origin: UUID | None = None,
     retried: Run | None = None,
     replaces: UUID | None = None,
+    round_id: UUID | None = None,
+    is_admitted: bool = False,
 ) -> tuple[list[Run], list[RunQueued]]:
     """Queue one run of each persona on a message, in the transaction that has locked the room.
 
-    Each persona comes with the reason why it is asked; `origin` and `replaces` are as in `Run`. The
-    answer of a run that was `retried` has the place of its answer. Returns the runs, and the
-    events, which the caller records together with its own. Raises RateLimited if too many runs are
-    queued already.
+    Each persona comes with the reason why it is asked; `origin`, `replaces` and `round_id` are as
+    in `Run`. The answer of a run that was `retried` has the place of its answer. Returns the runs,
+    and the events, which the caller records together with its own. Raises RateLimited if too many
+    runs are queued already, unless these runs are admitted.
     """
     if not asked:
         return [], []
-    queued_before, now = check_quota(room, user, len(asked))
+    queued_before, now = check_quota(room, user, 0 if is_admitted else len(asked))
     language = translation.get_language() or "en"
     in_thread = room.answers_in == AnswersIn.THREAD
     thread = message.thread_root_id or (message.pk if in_thread else None)
@@ -87,6 +89,7 @@ def queue_runs(
             why=why,
             origin_id=origin,
             replaces=replaces,
+            round_id=round_id,
             thread=thread,
             language=language,
             queued_at=now + number * MICROSECOND,  # distinct: it orders the queue
@@ -106,7 +109,8 @@ def check_quota(room: Room, user: User, count: int) -> tuple[int, datetime]:
 
     The time is the clock of the database, which orders the runs of all processes; one query.
     Raises RateLimited if `count` more would exceed the limit of the user, the room or the team. The
-    limits bound the cost of the query; without limits, it counts up to MAX_POSITION runs.
+    limits bound the cost of the query; without limits, it counts up to MAX_POSITION runs. For no
+    new runs, nothing is raised.
     """
     if settings.RATE_LIMITS:
         read = partial(_QUOTA, team=room.team_id, room=room.pk, user=user.pk)
@@ -117,7 +121,7 @@ def check_quota(room: Room, user: User, count: int) -> tuple[int, datetime]:
         TeamQuota.objects.get_or_create(team_id=room.team_id)
         quotas = read()
     quota: Any = quotas[0]  # Any: it has the annotations of `_quota`
-    if settings.RATE_LIMITS:
+    if settings.RATE_LIMITS and count:
         for scope, sentence in QUOTA_EXCEEDED.items():
             if getattr(quota, f"queued_{scope}") + count > quota.limit(f"queued_per_{scope}"):
                 raise RateLimited(sentence, retry_after=RETRY_SECONDS)

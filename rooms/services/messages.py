@@ -45,9 +45,10 @@ from rooms.protocol.events import (
 )
 from rooms.protocol.serializers import message_body
 from rooms.runs import queue
+from rooms.runs.crews import rounds
 from rooms.runs.delta_store import delta_store
 from rooms.runs.ending import cancel_runs
-from rooms.runs.responders import Addressed, Place, choose
+from rooms.runs.responders import Addressed, Place, choose, is_in_turn
 from rooms.runs.steps import questions, steering
 
 MAX_REACTIONS: Final = 20
@@ -76,6 +77,7 @@ def post_message(
     reply_to: UUID | None = None,
     personas: Collection[UUID] | None = None,
     mentions_first: bool = False,
+    in_turn: bool = False,
     also_in_room: bool = False,
 ) -> Posted:
     """Post a message in a room and queue the runs that answer it.
@@ -84,8 +86,10 @@ def post_message(
     With `reply_to`, the message is in the thread of that message, and in the room only with
     `also_in_room`. With `personas` None the room's answer policy selects the personas; with an
     empty collection, no persona answers. With `mentions_first`, personas that the text mentions
-    answer instead of `personas`. Raises NotFound (room, reply_to or persona), Forbidden,
-    RateLimited, Invalid (blank), TooLarge, or Conflict (`reply_to` is deleted without replies).
+    answer instead of `personas`. With `in_turn`, or in a room of the mode `round`, several personas
+    answer one after the other, and only the first run is queued. Raises NotFound (room, reply_to or
+    persona), Forbidden, RateLimited, Invalid (blank, or too many personas in turn), TooLarge, or
+    Conflict (`reply_to` is deleted without replies).
     """
     is_counted = len(text) > MAX_CHARACTERS_UNCHECKED
     if is_counted:
@@ -113,6 +117,7 @@ def post_message(
             mentioned=rendered.mentioned,
             named=personas,
             mentions_first=mentions_first,
+            in_turn=in_turn,
             place=_place(found, root),
         )
         asked = choose(room, user, addressed)
@@ -131,7 +136,9 @@ def post_message(
             client_id=client_id,
         )
         insert(message)
-        queued, events = queue.queue_runs(room, message, asked, user)
+        is_round = len(asked) > 1 and is_in_turn(addressed, room.mode)
+        begin = rounds.begin if is_round else queue.queue_runs
+        queued, events = begin(room, message, asked, user)
         changed = [replies.add_reply(root, message)] if root else []
         record(room, MessageCreated(message_body(message)), *changed, *events)
         _set_read(room, message)
@@ -280,6 +287,7 @@ def delete_message(*, user: User, message_id: UUID) -> None:
     for version in versions:
         _erase(version)
     ids = [version.pk for version in versions]
+    rounds.cancel(room, Q(message__in=ids))
     cancel_runs(room, user.pk, Q(message__in=ids) | Q(answer__in=ids) | Q(replaces__in=ids))
     events: list[DurableEvent] = [_redact(room, version) for version in versions]
     if message.thread_root_id is not None:
@@ -320,7 +328,7 @@ def _redact(room: Room, message: Message) -> MessageDeleted:
     event_log.redact(message.pk)
     message.steps = message.steered = None
     message.save(update_fields=["steps", "steered"])
-    message.refresh_from_db(fields=["status"])
+    message.refresh_from_db(fields=["status", "round"])
     return MessageDeleted(message=message_body(message, run))
 
 

@@ -1,7 +1,7 @@
 """Who and what decides whether a tool call may run: the policy of persona and tool, and people.
 
 Each question is asked twice: when a call is proposed, and again before it runs, because hours may
-lie between. The rights of the asker are those of the run (`rooms.runs.ending.unauthorized`).
+lie between. The rights of the asker are those of the run (`rooms.runs.crews.rights.unauthorized`).
 """
 
 from collections.abc import Collection, Mapping
