@@ -201,7 +201,7 @@ class _Reader:
         if depth < 0:
             raise _Refused(_("The text is nested too deeply."))
         if isinstance(event, yaml.AliasEvent):
-            return self._alias(event.anchor)
+            return self._alias(event.anchor or "")
         if isinstance(event, yaml.ScalarEvent):
             is_null = _is_plain(event) and event.value in ("", "~", "null")
             value: Value = None if is_null else event.value
@@ -239,7 +239,7 @@ class _Reader:
                 raise _Refused(_("The name %(name)s occurs twice.") % {"name": key[:40]})
             if key == MERGE and _is_plain(event):
                 for each in value if isinstance(value, list) else [value]:
-                    merged = (each if isinstance(each, Mapping) else {}) | merged
+                    merged = (each if isinstance(each, dict) else {}) | merged
             else:
                 values[key] = value
         return merged | values

@@ -66,6 +66,7 @@ class MessageCreate(Body, frozen=True):
     personas: Annotated[tuple[UUID, ...], Meta(max_length=100)] | None = None
     mentions_first: bool = False
     in_turn: bool = False
+    led_by: UUID | None = None
     also_in_room: bool = False
 
 

@@ -57,6 +57,7 @@ class MessageSend(Command, frozen=True, tag="message.send"):
     personas: Personas | None
     mentions_first: bool = False
     in_turn: bool = False
+    led_by: UUID | None = None
     also_in_room: bool = False
 
 

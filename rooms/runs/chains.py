@@ -83,9 +83,10 @@ def personas_asked(room: Room, answer: Message, written: ParsedText, user: User)
 def _left(room: Room, origin: UUID) -> tuple[int, int]:
     """Return how many runs the chain of a message may still have, and the limit that says so."""
     first, further = Q(message=origin, origin=None), Q(origin=origin)
-    # A new version of an answer is not a further answer.
+    # A new version of an answer is not a further answer. Runs that were asked for by a call have
+    # limits of their own (`crews.led`), and this one.
     counts = room.runs.filter(first | further, replaces=None).aggregate(
-        all=Count("pk"), further=Count("pk", filter=further)
+        all=Count("pk"), further=Count("pk", filter=further & Q(parent_call=None))
     )
     limits: Sequence[tuple[int, int]] = (
         (room.persona_turns - counts["further"], room.persona_turns),

@@ -29,7 +29,7 @@ from rooms.protocol.events import (
 )
 from rooms.protocol.serializers import message_body, run_body
 from rooms.runs import queue
-from rooms.runs.crews import rounds
+from rooms.runs.crews import rounds, trees
 from rooms.runs.crews.rights import not_allowed, unauthorized
 from rooms.runs.delta_store import delta_store
 from rooms.runs.notifications import notify_stopped
@@ -46,9 +46,9 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The reason of a run that a user has stopped."""
+    """The reason of a run that a user has stopped; None if the run that asked for it has failed."""
 
-    stopped_by: UUID
+    stopped_by: UUID | None
 
 
 Reason = Completed | AnswerFailed | Cancelled
@@ -79,7 +79,8 @@ def end_runs(room: Room, reasons: Mapping[Run, Reason], written: ParsedText | No
     run: the worker is notified that it has lost its lease, and the text is what the delta store
     has. These texts are parsed while the room is locked: after MAX_CHARACTERS in all, they are
     stored without formatting. The events of all runs are recorded at once. Rounds of which a step
-    has ended go on.
+    has ended go on, so do runs that have asked for one of these; the runs that these have asked for
+    are cancelled.
     """
     if not reasons:
         return
@@ -92,6 +93,8 @@ def end_runs(room: Room, reasons: Mapping[Run, Reason], written: ParsedText | No
     ends = (_end(run, reasons[run], texts, ended_at, handles) for run in reasons)
     record(room, *chain.from_iterable(ends))
     _save_ends(reasons)
+    trees.close_calls(room, reasons)
+    _stop_asked_for(room, reasons)
     rounds.go_on(room, reasons)
     transaction.on_commit(lambda: _count(reasons.values()), robust=True)
     if queued:
@@ -100,6 +103,17 @@ def end_runs(room: Room, reasons: Mapping[Run, Reason], written: ParsedText | No
         # a `partial` does not have.
         oldest = min(queued, key=lambda run: (run.queued_at, run.pk))
         transaction.on_commit(lambda: queue.publish_positions_behind(oldest), robust=True)
+
+
+def _stop_asked_for(room: Room, reasons: Mapping[Run, Reason]) -> None:
+    """Cancel the active runs that ended runs have asked for."""
+    concerned = trees.asked_for_by(reasons)
+    if concerned is None:
+        return
+    by = {run.pk: each.stopped_by for run, each in reasons.items() if isinstance(each, Cancelled)}
+    children = _lock_active(room, concerned).select_related("parent_call", "persona")
+    parents = {child: child.parent_call.run_id for child in children if child.parent_call}
+    end_runs(room, {child: Cancelled(by.get(parent)) for child, parent in parents.items()})
 
 
 class _Texts:

@@ -184,7 +184,12 @@ _USABLE: Final = PreparedQuery(
 
 def usable_in(room: Room, user: User) -> set[UUID]:
     """Return the personas of a room that a user may use."""
-    return {persona.pk for persona in _USABLE(user=user.pk, room=room.pk)}
+    return {persona.pk for persona in usable_personas(room.pk, user.pk)}
+
+
+def usable_personas(room_id: UUID, user_id: UUID) -> list[Persona]:
+    """Return the personas of a room that a user may use, in the order of their binding."""
+    return _USABLE(user=user_id, room=room_id)
 
 
 def choose(room: Room, user: User, message: Addressed) -> list[tuple[Persona, Why]]:
@@ -193,7 +198,7 @@ def choose(room: Room, user: User, message: Addressed) -> list[tuple[Persona, Wh
     Personas that the user may not use are left out. Raises NotFound if `message.named` has a
     persona that is not bound to the room.
     """
-    bound = {persona.pk: persona for persona in _USABLE(user=user.pk, room=room.pk)}
+    bound = {persona.pk: persona for persona in usable_personas(room.pk, user.pk)}
     if message.named is not None and not set(message.named) <= bound.keys():
         raise NotFound
     candidates = [Candidate(each.pk, each.handle, each.enabled) for each in bound.values()]

@@ -1,6 +1,6 @@
 """Posts, edits, deletes and reads messages, and reacts to them."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -17,11 +17,12 @@ from accounts.database.prepared_queries import PreparedUpdate, insert
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge
 from accounts.models import User
 from accounts.names import is_blank
+from agents.models import Persona
 from rooms import event_log, queries, replies
 from rooms.event_log import record
 from rooms.fanout import publisher, unread
 from rooms.markup import ParsedText, parse
-from rooms.models import AuthorKind, Message, Room, RoomMember
+from rooms.models import AuthorKind, Message, Room, RoomMember, Run, ToolCall, Why
 from rooms.permissions import (
     MODERATE,
     POST,
@@ -78,6 +79,7 @@ def post_message(
     personas: Collection[UUID] | None = None,
     mentions_first: bool = False,
     in_turn: bool = False,
+    led_by: UUID | None = None,
     also_in_room: bool = False,
 ) -> Posted:
     """Post a message in a room and queue the runs that answer it.
@@ -87,9 +89,10 @@ def post_message(
     `also_in_room`. With `personas` None the room's answer policy selects the personas; with an
     empty collection, no persona answers. With `mentions_first`, personas that the text mentions
     answer instead of `personas`. With `in_turn`, or in a room of the mode `round`, several personas
-    answer one after the other, and only the first run is queued. Raises NotFound (room, reply_to or
-    persona), Forbidden, RateLimited, Invalid (blank, or too many personas in turn), TooLarge, or
-    Conflict (`reply_to` is deleted without replies).
+    answer one after the other, and only the first run is queued. With `led_by`, this persona
+    answers instead of all others, and may ask other personas before it does. Raises NotFound (room,
+    reply_to or persona), Forbidden, RateLimited, Invalid (blank, or too many personas in turn),
+    TooLarge, or Conflict (`reply_to` is deleted without replies).
     """
     is_counted = len(text) > MAX_CHARACTERS_UNCHECKED
     if is_counted:
@@ -115,8 +118,8 @@ def post_message(
         rendered = parsed.in_room(handles)
         addressed = Addressed(
             mentioned=rendered.mentioned,
-            named=personas,
-            mentions_first=mentions_first,
+            named=personas if led_by is None else [*(personas or ()), led_by],
+            mentions_first=mentions_first and led_by is None,
             in_turn=in_turn,
             place=_place(found, root),
         )
@@ -136,14 +139,31 @@ def post_message(
             client_id=client_id,
         )
         insert(message)
-        is_round = len(asked) > 1 and is_in_turn(addressed, room.mode)
-        begin = rounds.begin if is_round else queue.queue_runs
-        queued, events = begin(room, message, asked, user)
+        queued, events = _queue_answers(message, asked, addressed, led_by)
         changed = [replies.add_reply(root, message)] if root else []
         record(room, MessageCreated(message_body(message)), *changed, *events)
         _set_read(room, message)
         _add_mentions(message, rendered.mentioned, handles)
         return Posted(message, [run.pk for run in queued])
+
+
+def _queue_answers(
+    message: Message,
+    asked: Sequence[tuple[Persona, Why]],
+    addressed: Addressed,
+    led_by: UUID | None,
+) -> tuple[list[Run], list[DurableEvent]]:
+    """Queue the runs that answer a new message; return them, and the events."""
+    room, user = message.room, message.user
+    assert user is not None
+    if led_by is not None:
+        lead = [(persona, Why.NAMED) for persona, _why in asked if persona.pk == led_by]
+        runs, events = queue.queue_runs(room, message, lead, user, leads=True)
+    elif len(asked) > 1 and is_in_turn(addressed, room.mode):
+        return rounds.begin(room, message, asked, user)
+    else:
+        runs, events = queue.queue_runs(room, message, asked, user)
+    return runs, [*events]
 
 
 def _set_read(room: Room, message: Message) -> None:
@@ -325,6 +345,7 @@ def _redact(room: Room, message: Message) -> MessageDeleted:
         run.requests.update(text="")
         run.calls.update(arguments="", result="", short="", note="")
         run.steering.update(text="")
+        ToolCall.objects.filter(children=run).update(result="")  # the same text
     event_log.redact(message.pk)
     message.steps = message.steered = None
     message.save(update_fields=["steps", "steered"])

@@ -75,6 +75,8 @@ def retry_run(*, user: User, run_id: UUID) -> Run:
         retried=run,
         replaces=replaces,
         round_id=run.round_id,
+        parent_call=run.parent_call_id,
+        leads=run.leads,
     )
     resumed = rounds.retry(run.round_id, run, new) if run.round_id else []
     record(room, *resumed, *events)

@@ -76,6 +76,7 @@ def _dispatch(command: Command, user: User) -> Outcome:  # noqa: C901, PLR0911, 
                 personas=command.personas,
                 mentions_first=command.mentions_first,
                 in_turn=command.in_turn,
+                led_by=command.led_by,
                 also_in_room=command.also_in_room,
             )
             message = posted.message

@@ -186,6 +186,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "text": "hi",
         "reply_to": "{message}",
         "personas": ["{persona}"],
+        "led_by": "{persona}",
     },
 }
 # REST operations without a body.

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import msgspec
 from django.conf import settings
-from django.db.models import F, Q
+from django.db.models import Q
 from django.utils import timezone, translation
 from django.utils.translation import gettext_lazy as _
 
@@ -196,6 +196,12 @@ def cancel(room: Room, concerned: Q) -> None:
         record(room, _save(round_))
 
 
+def count_waiting(run: Run) -> int:
+    """Return how many personas have their turn after a run of a round; 0 for other runs."""
+    steps = run.round.steps if run.round is not None else ()
+    return sum(step["state"] == WAITING for step in steps)
+
+
 def answer_before(run: Run) -> Message | None:
     """Return the last answer in a round before the step of a run; None without one.
 
@@ -208,8 +214,8 @@ def answer_before(run: Run) -> Message | None:
         if step["persona"] == str(run.persona_id):
             break
         before.append(step["run"])
-    answers = Message.objects.exclude(text="").filter(answered_by__in=filter(None, before))
-    found = {str(answer.run_id): answer for answer in answers.annotate(run_id=F("answered_by"))}
+    runs = Run.objects.filter(pk__in=filter(None, before)).exclude(answer__text="")
+    found = {str(run.pk): run.answer for run in runs.select_related("answer") if run.answer}
     return next((found[run_id] for run_id in reversed(before) if run_id in found), None)
 
 

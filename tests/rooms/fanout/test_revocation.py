@@ -196,6 +196,7 @@ FIELDS: dict[str, object] = {
     "personas": None,
     "mentions_first": True,
     "in_turn": False,
+    "led_by": None,
     "also_in_room": False,
     "threads": [],
     "choice": None,
