@@ -20,7 +20,7 @@ from accounts.models import Team, User
 from accounts.permissions import JOIN_ROOM, access_team_of
 from accounts.roles import ROOM_ROLES, set_permissions
 from accounts.scopes import check_in_scope
-from rooms.models import Message, Privacy, Room, RoomPermission, Run, ToolCall
+from rooms.models import Message, Privacy, Room, RoomPermission, Round, Run, ToolCall
 
 VIEW: Final = "view"
 POST: Final = "post"
@@ -188,6 +188,15 @@ def access_call(user: User, call_id: UUID, permission: str) -> ToolCall:
     return call
 
 
+def access_round(user: User, round_id: UUID, permission: str) -> Round:
+    """Return the round if `user` has the permission in its room; raises NotFound or Forbidden."""
+    room = _judge(_OF_ROUND(user=user.pk, asked=round_id), user, permission)
+    round_ = room.rounds.filter(pk=round_id).first()
+    if round_ is None:
+        raise NotFound
+    return round_
+
+
 def access_open_room(user: User, room_id: UUID) -> Team:
     """Return the team of an open room that `user` may join; one query.
 
@@ -309,6 +318,9 @@ _OF_RUN: Final = PreparedQuery(
 )
 _OF_CALL: Final = PreparedQuery(
     lambda user, call: _granted(user, content_object__runs__calls=call), user=_ID, call=_ID
+)
+_OF_ROUND: Final = PreparedQuery(
+    lambda user, asked: _granted(user, content_object__rounds=asked), user=_ID, asked=_ID
 )
 _TO_POST: Final = PreparedQuery(
     _to_post,

@@ -87,6 +87,31 @@ class PersonaCreate(Body, frozen=True, kw_only=True):
     lattice: LatticeName | UnsetType = UNSET
 
 
+class PersonaImport(Body, frozen=True, kw_only=True):
+    """Personas as YAML of at most 256 KB: CrewAI's `agents.yaml`, or a list of our own fields.
+
+    With CrewAI's `tasks.yaml`, the descriptions of its tasks become instructions of a persona. An
+    entry may name a model of the connection (`llm` or `model`). Without `connection`, the personas
+    get the first one of the team; without `model`, its first model.
+    """
+
+    agents: str
+    tasks: str | UnsetType = UNSET
+    connection: UUID | UnsetType = UNSET
+    model: ModelName | UnsetType = UNSET
+
+
+class ImportedBody(Struct, frozen=True):
+    """Imported personas, in the order of their tasks if `in_turn` is true.
+
+    `ignored` names, for each entry, the fields that a persona does not have.
+    """
+
+    personas: list[PersonaDetailBody]
+    in_turn: bool
+    ignored: dict[str, list[str]]
+
+
 class PersonaUpdate(Body, frozen=True):
     """Changes to a persona. An absent field does not change.
 
@@ -167,6 +192,21 @@ def get_personas(
 def post_persona(user: User, team: Team, body: PersonaCreate) -> PersonaDetailBody:
     persona = services.create_persona(user=user, team_id=team.pk, **body.changes())
     return _persona_body(persona, editable=True)
+
+
+@routes.add(
+    "POST /teams/{uuid:team_id}/personas/import",
+    Gate(access_team, MANAGE),
+    errors=(Conflict,),
+    status=201,
+    location="/teams/{team_id}/personas",
+    summary="Import personas from YAML: all of them, or none",
+)
+def post_import(user: User, team: Team, body: PersonaImport) -> ImportedBody:
+    """An error names each wrong field by its entry: `researcher.goal`."""
+    imported = services.import_personas(user=user, team_id=team.pk, **body.changes())
+    personas = [_persona_body(persona, editable=True) for persona in imported.personas]
+    return ImportedBody(personas, imported.in_turn, imported.ignored)
 
 
 @routes.add("GET /personas/{uuid:persona_id}", Gate(access_persona, USE), summary="Get a persona")

@@ -19,6 +19,7 @@ from agents.services.mcp_servers import (
     update_mcp_server,
 )
 from agents.services.mcp_tools import approve_tool, update_tool
+from agents.services.persona_import import Imported, import_personas
 from agents.services.persona_tools import ToolChoice, list_tools
 from agents.services.personas import (
     PersonaFields,
@@ -34,6 +35,7 @@ from agents.services.rotation import find_unreadable_keys, rotate_keys
 
 __all__ = [
     "Grant",
+    "Imported",
     "PersonaFields",
     "ToolChoice",
     "approve_tool",
@@ -51,6 +53,7 @@ __all__ = [
     "delete_mcp_server",
     "delete_persona",
     "find_unreadable_keys",
+    "import_personas",
     "inspect_new_server",
     "list_grants",
     "list_tools",

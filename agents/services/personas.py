@@ -68,7 +68,7 @@ def create_persona(*, user: User, team_id: UUID, **fields: Unpack[PersonaFields]
     persona = Persona(team=team, pigment=pigment, lattice=lattice)
     _set(persona, fields)
     if not persona.handle:
-        persona.handle = _free_handle(team, handle_for(persona.name) or "persona")
+        persona.handle = free_handle(team, handle_for(persona.name) or "persona")
     _save(persona)
     replace_tools(user, persona, fields.get("tools", ()))
     grant_defaults(persona)
@@ -175,7 +175,7 @@ def create_demo_persona(*, user: User, team_id: UUID) -> Persona:
         user=user,
         team_id=team_id,
         name=name,
-        handle=_free_handle(team, handle_for(name)),
+        handle=free_handle(team, handle_for(name)),
         role=_("Guide"),
         goal=_("Show how a persona answers in a room."),
         connection=connection.pk,
@@ -311,7 +311,7 @@ def _audit_facts(fields: dict[str, Any]) -> dict[str, str]:
     return {each["tool"]: each["policy"] for each in fields["tools"]}
 
 
-def _free_handle(team: Team, wanted: str) -> str:
+def free_handle(team: Team, wanted: str) -> str:
     """Return the wanted handle, with the first free number appended if it is taken."""
     taken = taken_handles(team)
     if handle_key(wanted) not in taken:

@@ -9,6 +9,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from django import forms
+from django.core.files.uploadedfile import UploadedFile
+from django.utils.datastructures import MultiValueDict
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -16,6 +18,7 @@ from accounts.models import Team, TeamRole, User
 from agents.models import Connection, Lattice, Persona, Pigment
 from agents.services import Grant, PersonaFields
 from agents.services.grants import MAX_GRANTS, Grantee
+from agents.services.persona_yaml import MAX_BYTES
 from agents.services.personas import unlike_others
 
 # Separates the id of the connection, which contains no space, from the name of the model, which
@@ -150,6 +153,75 @@ def _model_choices(
             (f"{connection.pk}{_SEPARATOR}{name}", f"{connection.name} / {name}") for name in names
         ]
     return choices
+
+
+class ImportForm(forms.Form):
+    """Personas as YAML, typed or as files; the services check the texts."""
+
+    agents = forms.CharField(
+        label=_("Personas as YAML"),
+        help_text=_("The agents.yaml of CrewAI, or a list of personas with their fields."),
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 12, "spellcheck": "false"}),
+    )
+    agents_file = forms.FileField(label=_("Or a file"), required=False)
+    tasks = forms.CharField(
+        label=_("Tasks as YAML"),
+        help_text=_(
+            "The tasks.yaml of CrewAI. The tasks become instructions of their personas, and give "
+            "their order."
+        ),
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 6, "spellcheck": "false"}),
+    )
+    tasks_file = forms.FileField(label=_("Or a file"), required=False)
+    model = forms.ChoiceField(
+        label=_("Model"),
+        help_text=_("For personas whose entry names no model of the same connection."),
+        required=False,
+    )
+
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        files: MultiValueDict[str, UploadedFile[bytes]] | None = None,
+        *,
+        team: Team,
+    ) -> None:
+        super().__init__(data, files)
+        model = self.fields["model"]
+        assert isinstance(model, forms.ChoiceField)
+        first = ("", _("The first model of the first connection"))
+        model.choices = [first, *_model_choices(team.connections.all(), None)]
+
+    def clean_agents_file(self) -> str:
+        """Return the text of the file; "" without one."""
+        return self._text_of("agents_file")
+
+    def clean_tasks_file(self) -> str:
+        """Return the text of the file; "" without one."""
+        return self._text_of("tasks_file")
+
+    def _text_of(self, name: str) -> str:
+        file = self.cleaned_data[name]
+        if file is None:
+            return ""
+        if file.size > MAX_BYTES:
+            raise forms.ValidationError(_("The file is larger than 256 KB."))
+        try:
+            text: str = file.read().decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise forms.ValidationError(_("The file is not a text in UTF-8.")) from None
+        return text
+
+    def values(self) -> dict[str, Any]:
+        """Return the arguments of `import_personas`; a file counts more than a typed text."""
+        values = self.cleaned_data
+        found = {name: values[f"{name}_file"] or values[name] for name in ("agents", "tasks")}
+        if values["model"]:
+            connection, _between, model = values["model"].partition(_SEPARATOR)
+            found |= {"connection": UUID(connection), "model": model}
+        return found
 
 
 class GrantsForm(forms.Form):

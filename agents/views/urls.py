@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from agents.views import connecting, connections, personas
+from agents.views import connecting, connections, importing, personas
 
 app_name = "agents"
 
@@ -27,6 +27,7 @@ urlpatterns = [
     ),
     path("teams/<uuid:team_id>/personas/", personas.index, name="personas"),
     path("teams/<uuid:team_id>/personas/new/", personas.create, name="persona_create"),
+    path("teams/<uuid:team_id>/personas/import/", importing.form, name="persona_import"),
     path("teams/<uuid:team_id>/personas/<uuid:persona_id>/", personas.edit, name="persona"),
     path(
         "teams/<uuid:team_id>/personas/<uuid:persona_id>/connect/",

@@ -65,6 +65,8 @@ class MessageCreate(Body, frozen=True):
     reply_to: UUID | None = None
     personas: Annotated[tuple[UUID, ...], Meta(max_length=100)] | None = None
     mentions_first: bool = False
+    in_turn: bool = False
+    led_by: UUID | None = None
     also_in_room: bool = False
 
 

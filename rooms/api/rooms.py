@@ -29,12 +29,16 @@ PrivacyName = Literal["private", "team"]
 PolicyName = Literal["default", "mention", "thread", "off"]
 PersonaTurns = Annotated[int, Meta(ge=0, le=MAX_PERSONA_TURNS)]
 PlaceName = Literal["room", "thread"]
+ModeName = Literal["each", "round", "led"]
 RoleName = Literal["owner", "moderator", "member", "reader"]
 Joinable = Annotated[bool, Meta(description="list the rooms that the user may join instead")]
 
 
 class RoomCreate(Body, frozen=True):
-    """A new room. Without `default_persona`, the first of `personas` is the default persona."""
+    """A new room. Without `default_persona`, the first of `personas` is the default persona.
+
+    In the mode `led` without `lead`, the default persona leads.
+    """
 
     name: RoomName
     topic: Topic = ""
@@ -42,8 +46,11 @@ class RoomCreate(Body, frozen=True):
     answer_policy: PolicyName = "default"
     persona_turns: PersonaTurns = 0
     answers_in: PlaceName = "room"
+    mode: ModeName = "each"
+    other_decides: bool = False
     personas: Annotated[tuple[UUID, ...], Meta(max_length=100)] = ()
     default_persona: UUID | None = None
+    lead: UUID | None = None
 
 
 class DirectOpen(Body, frozen=True):
@@ -63,6 +70,9 @@ class RoomUpdate(Body, frozen=True):
     answer_policy: PolicyName | UnsetType = UNSET
     persona_turns: PersonaTurns | UnsetType = UNSET
     answers_in: PlaceName | UnsetType = UNSET
+    mode: ModeName | UnsetType = UNSET
+    lead: UUID | UnsetType | None = UNSET
+    other_decides: bool | UnsetType = UNSET
     default_persona: UUID | UnsetType | None = UNSET
     archived: bool | UnsetType = UNSET
 

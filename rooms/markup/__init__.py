@@ -52,10 +52,10 @@ _TAG: Final = re.compile(r"<[^>]*>")
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The HTML of a message, and the handles that it shows as mentions."""
+    """The HTML of a message, and the handles that it shows as mentions, in their order."""
 
     html: str
-    mentioned: frozenset[str]
+    mentioned: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class ParsedText:
         `handles` returns those of the room; it is called only if the text may have mentions.
         """
         if ADDRESSED_OPEN not in self.html:
-            return Rendered(self.html, frozenset())
+            return Rendered(self.html, ())
         return Rendered(*add_chips(self.html, handles()))
 
 

@@ -112,8 +112,8 @@ def keep_escaped_signs(state: StateCore) -> None:
                 token.type = "escaped_sign"
 
 
-def add_chips(html: str, handles: Iterable[str]) -> tuple[str, frozenset[str]]:
-    """Return `html` with a chip for each mention, and the handles that are mentioned.
+def add_chips(html: str, handles: Iterable[str]) -> tuple[str, tuple[str, ...]]:
+    """Return `html` with a chip for each mention, and the handles in the order of their mentions.
 
     `html` has tags around the text that may have mentions. At most MAX_CHIPS chips are added.
     """
@@ -137,7 +137,7 @@ def add_chips(html: str, handles: Iterable[str]) -> tuple[str, frozenset[str]]:
             done = mention.end
         return "".join([*parts, escape(text[done:], quote=False)])
 
-    return _ADDRESSED.sub(chips, html), frozenset(mentioned)
+    return _ADDRESSED.sub(chips, html), tuple(dict.fromkeys(mentioned))
 
 
 def find_mentions(text: str, known: Mapping[str, str], signs: int = MAX_SIGNS) -> Iterator[Mention]:

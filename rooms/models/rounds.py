@@ -21,10 +21,9 @@ class RoundState(models.TextChoices):
 
 
 class Round(models.Model):
-    """The plan of a round: `steps` is a list of `{"persona", "run", "state"}`, in order.
+    """A message that personas answer in turn, see `rooms.runs.crews.rounds`.
 
-    `state` of a step is `waiting`, or that of its run, or `skipped`. Changed under the lock of the
-    room.
+    `steps` is a list of `payloads.RoundStep`, in order. Changed under the lock of the room.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)

@@ -96,6 +96,8 @@ class Run(models.Model):
     round = models.ForeignKey(
         "rooms.Round", models.SET_NULL, null=True, db_index=False, related_name="runs"
     )
+    # The persona may ask others before it answers, without a rule of its own for that.
+    leads = models.BooleanField(default=False, db_default=False)
     # The call by which another run has asked for this one.
     parent_call = models.ForeignKey(
         "rooms.ToolCall", models.SET_NULL, null=True, db_index=False, related_name="children"

@@ -49,8 +49,15 @@ def answering_line(
     if not answers:
         reason = _silence_words(silence(message, answering), state.personas)
         return _line(pgettext("nobody", "%(names)s will answer:"), _("Nobody"), reason)
-    ((persona_id, why),) = answers  # one: only mentions and choices ask several
-    name = next(persona.name for persona in state.personas if persona.id == persona_id)
+    names = {persona.id: persona.name for persona in state.personas}
+    name, *others = (names[persona_id] for persona_id, _why in answers)
+    if others:  # in turn: otherwise only mentions and choices ask several
+        then = (
+            _("%(name)s, then %(next)s") if len(others) == 1 else _("%(name)s, then %(count)s more")
+        )
+        shown = fill(then, {"name": name, "next": others[0], "count": len(others)})
+        return _line(_("%(names)s will answer:"), shown, _("in turn"))
+    ((_persona, why),) = answers
     reason = {
         Why.REPLY: fill(_("reply to %(name)s"), {"name": name}),
         Why.THREAD: _("follows this thread"),
@@ -76,6 +83,8 @@ def why_words(why: str) -> str:
         Why.THREAD: _("because it follows this thread"),
         Why.POLICY: _("because it answers here by default"),
         Why.RETRY: _("because it was asked again"),
+        Why.ROUND: _("because it was its turn"),
+        Why.LED: _("because another persona asked it"),
     }[Why(why)]
 
 
@@ -104,7 +113,14 @@ def _answering(state: RoomState, unusable: Collection[UUID] = ()) -> Answering:
         if each.id not in unusable
     ]
     room = state.room
-    return Answering(room.answer_policy, personas, room.default_persona, room.muted_personas)
+    return Answering(
+        room.answer_policy,
+        personas,
+        room.default_persona,
+        room.muted_personas,
+        mode=room.mode,
+        lead=room.lead,
+    )
 
 
 def _line(sentence: str, names: str, why: str) -> AnsweringLine:

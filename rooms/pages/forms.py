@@ -106,20 +106,31 @@ def _few(chosen: Any) -> Any:
 class RoomSettingsForm(RoomForm):
     """The settings of a room, including its answer policy."""
 
+    _PERSONAS: ClassVar = {
+        "default_persona": _("The persona that was added first"),
+        "lead": _("The default persona"),
+    }
+
     class Meta(RoomForm.Meta):
         fields: ClassVar[tuple[str, ...]] = (
             *RoomForm.Meta.fields,
             "for_everyone",
             "answer_policy",
             "default_persona",
+            "mode",
+            "lead",
             "persona_turns",
             "answers_in",
+            "other_decides",
         )
         labels: ClassVar = {
             **RoomForm.Meta.labels,
             "for_everyone": _("Add everyone who joins the team"),
             "answer_policy": _("Who answers"),
             "default_persona": _("Default persona"),
+            "mode": _("How several personas answer"),
+            "lead": _("Persona that leads"),
+            "other_decides": _("Not your own request"),
             "persona_turns": _("Answers between personas"),
             "answers_in": _("Where personas answer"),
         }
@@ -127,6 +138,11 @@ class RoomSettingsForm(RoomForm):
             **RoomForm.Meta.help_texts,
             "for_everyone": _("New members come into this room first. Guests are not added."),
             "default_persona": _("Answers messages that mention no persona."),
+            "mode": _("In turn, all personas answer a message that mentions none, at most 8."),
+            "lead": _("Only if one persona leads. It may ask the others before it answers."),
+            "other_decides": _(
+                "If a persona asks before it uses a tool, the person who asked it does not decide."
+            ),
             "persona_turns": _(
                 "How many answers personas may ask of each other after one message, from 0 to 10."
             ),
@@ -134,6 +150,7 @@ class RoomSettingsForm(RoomForm):
         widgets: ClassVar[dict[str, Any]] = {
             **RoomForm.Meta.widgets,
             "answer_policy": forms.RadioSelect,
+            "mode": forms.RadioSelect,
             "answers_in": forms.RadioSelect,
         }
 
@@ -142,11 +159,13 @@ class RoomSettingsForm(RoomForm):
         super().__init__(*args, **kwargs)
         self.fields["persona_turns"].required = False
         self.fields["for_everyone"].disabled = not may_invite
-        persona = self.fields["default_persona"]
-        assert isinstance(persona, forms.ModelChoiceField)
-        persona.queryset = self.instance.personas.order_by("bindings__pk")
-        persona.empty_label = _("The persona that was added first")
-        self.fields["answers_in"].required = False
+        for name, empty_label in self._PERSONAS.items():
+            persona = self.fields[name]
+            assert isinstance(persona, forms.ModelChoiceField)
+            persona.queryset = self.instance.personas.order_by("bindings__pk")
+            persona.empty_label = empty_label
+        for name in ("answers_in", "mode"):
+            self.fields[name].required = False
 
     def clean_persona_turns(self) -> int:
         """Return the sent value, else the current one."""
@@ -157,11 +176,17 @@ class RoomSettingsForm(RoomForm):
         """Return the sent value, else the current one."""
         return self.cleaned_data["answers_in"] or self.instance.answers_in
 
+    def clean_mode(self) -> str:
+        """Return the sent value, else the current one."""
+        return self.cleaned_data["mode"] or self.instance.mode
+
     def offer(self, bound: Iterable[tuple[UUID, str]]) -> None:
-        """Set the choices to personas that the page has read, to save the field's own query."""
-        persona = self.fields["default_persona"]
-        assert isinstance(persona, forms.ModelChoiceField)
-        persona.choices = [("", persona.empty_label or ""), *bound]
+        """Set the choices to personas that the page has read, to save the queries of the fields."""
+        choices = list(bound)
+        for name in self._PERSONAS:
+            persona = self.fields[name]
+            assert isinstance(persona, forms.ModelChoiceField)
+            persona.choices = [("", persona.empty_label or ""), *choices]
 
 
 class RoleForm(forms.Form):

@@ -56,6 +56,8 @@ class MessageSend(Command, frozen=True, tag="message.send"):
     reply_to: UUID | None
     personas: Personas | None
     mentions_first: bool = False
+    in_turn: bool = False
+    led_by: UUID | None = None
     also_in_room: bool = False
 
 
@@ -121,6 +123,20 @@ class QuestionAnswer(Command, frozen=True, tag="question.answer"):
     text: str | None = None
 
 
+class RoundCancel(Command, frozen=True, tag="round.cancel"):
+    """Cancel a round: its run, and the steps that have not begun."""
+
+    ref: Ref
+    round: UUID
+
+
+class RoundSkip(Command, frozen=True, tag="round.skip"):
+    """Let a round go on after the step at which it has paused."""
+
+    ref: Ref
+    round: UUID
+
+
 class RoomRead(Command, frozen=True, tag="room.read"):
     room: UUID
     seq: Seq
@@ -155,6 +171,8 @@ AnyCommand = (
     | RunRetry
     | RunSteer
     | QuestionAnswer
+    | RoundCancel
+    | RoundSkip
     | RoomRead
     | MemberType
     | ThreadRead

@@ -18,6 +18,7 @@ ASKER_MAY_NOT_POST: Final = "asker_may_not_post"
 ASKER_MAY_NOT_USE: Final = "asker_may_not_use"
 PERSONA_OFF: Final = "persona_off"
 PERSONA_UNBOUND: Final = "persona_unbound"
+PERSONA_MUTED: Final = "persona_muted"
 KEY_REMOVED: Final = "key_removed"
 
 SENTENCES: Final[Mapping[str, str | Promise]] = {
@@ -29,6 +30,7 @@ SENTENCES: Final[Mapping[str, str | Promise]] = {
     ASKER_MAY_NOT_USE: _("The person who asked can no longer use %(persona)s."),
     PERSONA_OFF: _("%(persona)s is switched off. Ask a team admin to switch it on."),
     PERSONA_UNBOUND: _("%(persona)s is no longer in this room."),
+    PERSONA_MUTED: _("%(persona)s is muted in this room."),
     KEY_REMOVED: _("The key of %(persona)s was removed. Ask a team admin to add a new key."),
 }
 """Sentences of codes and of reasons, which may have a `%(persona)s`."""

@@ -24,9 +24,7 @@ from rooms.models import (
     Why,
 )
 
-ROUND_STEP_STATES: Final = (
-    *("waiting", "queued", "running", "completed", "failed", "cancelled", "skipped"),
-)
+ROUND_STEP_STATES: Final = (*("waiting", "running", "completed", "failed", "cancelled", "skipped"),)
 
 
 class Author(Struct, frozen=True):
@@ -101,11 +99,17 @@ class Steering(Struct, frozen=True, kw_only=True):
 
 
 class RoundStep(Struct, frozen=True, kw_only=True):
-    """One persona of a round."""
+    """One persona of a round, with its name when the round began.
+
+    `running` until its run has ended, also while that is queued. `reason` is the reason or the code
+    of a failure; see `RunError`.
+    """
 
     persona: UUID
+    name: str
     run: UUID | None
     state: Annotated[str, one_of(ROUND_STEP_STATES)]
+    reason: str | UnsetType = UNSET
 
 
 class RoundBody(Struct, frozen=True, kw_only=True):

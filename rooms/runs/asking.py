@@ -16,6 +16,7 @@ from agents.tool_types import Acting
 from rooms.executors import RUNS, in_thread
 from rooms.runs import lifecycle
 from rooms.runs.claims import Claim
+from rooms.runs.crews import led
 from rooms.runs.lifecycle import Job
 from rooms.runs.steps.ask_people import ask_people
 from rooms.runs.steps.journal import RunJournal
@@ -52,15 +53,15 @@ class Parts:
 
     def __init__(self, job: Job) -> None:
         limits = Limits(
-            seconds=settings.RUN_SECONDS,
+            seconds=max(1, settings.RUN_SECONDS - job.spent.seconds),
             characters=settings.RUN_CHARACTERS,
-            tokens=settings.RUN_TOKENS,
+            tokens=max(1, (settings.RUN_TOKENS - job.spent.tokens) // job.spent.share),
         )
-        acting = Acting(
-            journal=RunJournal(job),
-            past=job.past,
-            functions={"ask_people": partial(ask_people, job)},
-        )
+        functions = {
+            "ask_people": partial(ask_people, job),
+            **led.functions(job.run, job.owner, job.attempt),
+        }
+        acting = Acting(journal=RunJournal(job), past=job.past, functions=functions)
         self._parts = engine.answer(job.spec, job.turns, limits=limits, acting=acting)
         self._is_read = False
         self._closing: asyncio.Task[None] | None = None

@@ -36,8 +36,10 @@ def go_on(room: Room, run: Run, written: ParsedText) -> None:
 
     If a limit or a full queue stops the chain, `turns.capped` is recorded. A room without
     `persona_turns` costs no query. `written` is the text of the answer; an empty one has no
-    mentions.
+    mentions. Answers of a round and of runs that another run has asked for begin no chain.
     """
+    if run.round_id is not None or run.parent_call_id is not None:
+        return
     asker = run.requested_by if room.persona_turns and run.requested_by_id else None
     if asker is None or run.answer is None or not users_with(POST, room, [asker.pk]):
         return
@@ -81,9 +83,10 @@ def personas_asked(room: Room, answer: Message, written: ParsedText, user: User)
 def _left(room: Room, origin: UUID) -> tuple[int, int]:
     """Return how many runs the chain of a message may still have, and the limit that says so."""
     first, further = Q(message=origin, origin=None), Q(origin=origin)
-    # A new version of an answer is not a further answer.
+    # A new version of an answer is not a further answer. Runs that were asked for by a call have
+    # limits of their own (`crews.led`), and this one.
     counts = room.runs.filter(first | further, replaces=None).aggregate(
-        all=Count("pk"), further=Count("pk", filter=further)
+        all=Count("pk"), further=Count("pk", filter=further & Q(parent_call=None))
     )
     limits: Sequence[tuple[int, int]] = (
         (room.persona_turns - counts["further"], room.persona_turns),

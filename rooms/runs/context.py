@@ -13,6 +13,7 @@ from accounts.database.prepared_queries import PreparedQuery
 from accounts.names import tell_apart
 from agents.engine_types import Turn
 from rooms.models import AuthorKind, Message, MessageStatus, Run
+from rooms.runs.crews import rounds, trees
 
 MAX_TURNS: Final = 40
 MAX_CHARACTERS: Final = 60_000
@@ -30,10 +31,21 @@ Row = tuple[str, UUID | None, UUID | None, str, str, str]
 def turns(run: Run) -> list[Turn]:
     """Return the turns that the model of a run gets, oldest first; one query, two in a thread.
 
-    They end with the message that the run answers. Unfinished answers and empty messages are left
-    out. Two speakers with names that can be confused have their handles in `author`.
+    They end with the message that the run answers, in a round with the answer before, or with the
+    question of the run that has asked for this one; these take one or two queries more. Unfinished
+    answers and empty messages are left out. Two speakers with names that can be confused have their
+    handles in `author`.
     """
-    said = _within_bound(map(_said, _newest_first(run.message)))
+    asking = trees.asking(run)
+    answered = asking.run if asking else run
+    last = rounds.answer_before(answered) or answered.message
+    said = _within_bound(map(_said, _newest_first(last)))
+    asked = [each for each in map(_said, _own(answered.message)) if last != answered.message]
+    said = [*(each for each in asked if each not in said), *said]  # long answers displace nothing
+    if asking and asking.question:
+        lead = asking.run.persona
+        speaker = (AuthorKind.PERSONA.value, lead.pk)
+        said.append((speaker, lead.name, lead.handle, asking.question))
     own = (AuthorKind.PERSONA.value, run.persona_id)
     labels = _labels([*said, (own, run.persona.name, run.persona.handle, "")])
     return [

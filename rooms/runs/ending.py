@@ -9,19 +9,16 @@ from typing import Final
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q, QuerySet, UUIDField
+from django.db.models import Q, QuerySet
 from django.utils import timezone, translation
 
-from accounts.database.prepared_queries import PreparedQuery
 from agents.engine_types import AnswerFailed, Usage
 from agents.models import Persona
-from agents.permissions import USE, holders_of
 from rooms import metrics, replies
 from rooms.event_log import record
 from rooms.fanout import unread
 from rooms.markup import MAX_CHARACTERS, ParsedText, parse
-from rooms.models import Message, MessageStatus, Room, RoomPersona, Run, RunState
-from rooms.permissions import POST, users_with
+from rooms.models import Message, MessageStatus, Room, Run, RunState
 from rooms.protocol.events import (
     DurableEvent,
     MessageCompleted,
@@ -30,15 +27,10 @@ from rooms.protocol.events import (
     RunCompleted,
     RunFailed,
 )
-from rooms.protocol.failures import (
-    ASKER_DELETED,
-    ASKER_MAY_NOT_POST,
-    ASKER_MAY_NOT_USE,
-    PERSONA_OFF,
-    PERSONA_UNBOUND,
-)
 from rooms.protocol.serializers import message_body, run_body
 from rooms.runs import queue
+from rooms.runs.crews import rounds, trees
+from rooms.runs.crews.rights import not_allowed, unauthorized
 from rooms.runs.delta_store import delta_store
 from rooms.runs.notifications import notify_stopped
 from rooms.runs.steps import questions, steering
@@ -54,9 +46,9 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The reason of a run that a user has stopped."""
+    """The reason of a run that a user has stopped; None if the run that asked for it has failed."""
 
-    stopped_by: UUID
+    stopped_by: UUID | None
 
 
 Reason = Completed | AnswerFailed | Cancelled
@@ -86,7 +78,9 @@ def end_runs(room: Room, reasons: Mapping[Run, Reason], written: ParsedText | No
     the room, because that can take 50 ms. `written` is None if another process ends the
     run: the worker is notified that it has lost its lease, and the text is what the delta store
     has. These texts are parsed while the room is locked: after MAX_CHARACTERS in all, they are
-    stored without formatting. The events of all runs are recorded at once.
+    stored without formatting. The events of all runs are recorded at once. Rounds of which a step
+    has ended go on, so do runs that have asked for one of these; the runs that these have asked for
+    are cancelled.
     """
     if not reasons:
         return
@@ -99,6 +93,9 @@ def end_runs(room: Room, reasons: Mapping[Run, Reason], written: ParsedText | No
     ends = (_end(run, reasons[run], texts, ended_at, handles) for run in reasons)
     record(room, *chain.from_iterable(ends))
     _save_ends(reasons)
+    trees.close_calls(room, reasons)
+    _stop_asked_for(room, reasons)
+    rounds.go_on(room, reasons)
     transaction.on_commit(lambda: _count(reasons.values()), robust=True)
     if queued:
         # Runs after the room's own on_commit callbacks; robust=True so that a failure here cannot
@@ -106,6 +103,17 @@ def end_runs(room: Room, reasons: Mapping[Run, Reason], written: ParsedText | No
         # a `partial` does not have.
         oldest = min(queued, key=lambda run: (run.queued_at, run.pk))
         transaction.on_commit(lambda: queue.publish_positions_behind(oldest), robust=True)
+
+
+def _stop_asked_for(room: Room, reasons: Mapping[Run, Reason]) -> None:
+    """Cancel the active runs that ended runs have asked for."""
+    concerned = trees.asked_for_by(reasons)
+    if concerned is None:
+        return
+    by = {run.pk: each.stopped_by for run, each in reasons.items() if isinstance(each, Cancelled)}
+    children = _lock_active(room, concerned).select_related("parent_call", "persona")
+    parents = {child: child.parent_call.run_id for child in children if child.parent_call}
+    end_runs(room, {child: Cancelled(by.get(parent)) for child, parent in parents.items()})
 
 
 class _Texts:
@@ -202,9 +210,18 @@ def cancel_runs(room: Room, stopped_by: UUID, *conditions: Q) -> None:
     end_runs(room, dict.fromkeys(_lock_active(room, *conditions), Cancelled(stopped_by)))
 
 
+def cancel_all(room: Room, stopped_by: UUID) -> None:
+    """Cancel the rounds and the active runs of a locked room that is archived or deleted."""
+    rounds.cancel(room, Q())
+    cancel_runs(room, stopped_by)
+
+
 def cancel_idle(room: Room, stopped_by: UUID) -> bool:
-    """Cancel up to BATCH runs of a locked room that no worker owns; return True if there may be
-    more."""
+    """Cancel the rounds of a locked room, and up to BATCH of its runs that no worker owns.
+
+    Return True if there may be more runs.
+    """
+    rounds.cancel(room, Q())
     runs = _lock_active(room, Q(state__in=IDLE))[:BATCH]
     end_runs(room, dict.fromkeys(runs, Cancelled(stopped_by)))
     return len(runs) == BATCH
@@ -213,11 +230,7 @@ def cancel_idle(room: Room, stopped_by: UUID) -> bool:
 def fail_runs_of_personas(room: Room, personas: Collection[Persona], reason: str) -> None:
     """Fail the active runs of personas in a locked room, for a reason of `protocol.failures`."""
     runs = _lock_active(room, Q(persona__in=personas)).select_related("persona")
-    end_runs(room, {run: _not_allowed(run, reason) for run in runs})
-
-
-def _not_allowed(run: Run, reason: str) -> AnswerFailed:
-    return AnswerFailed("not_allowed", reason, persona=run.persona.name)
+    end_runs(room, {run: not_allowed(run, reason) for run in runs})
 
 
 def fail_unauthorized_runs(room: Room, concerned: Q) -> None:
@@ -231,55 +244,7 @@ def fail_unauthorized_runs(room: Room, concerned: Q) -> None:
     end_runs(room, unauthorized(room, runs))
 
 
-@dataclass(frozen=True, slots=True)
-class _Rights:
-    """Who may ask in a room: users who may post, pairs of user and persona, bound personas."""
-
-    may_post: Collection[UUID]
-    may_use: Collection[tuple[UUID, UUID]]
-    bound: Collection[UUID]
-
-    def refusal(self, run: Run) -> str | None:
-        """Return the reason why the run may not be answered, or None."""
-        asker = run.requested_by_id
-        if asker is None:
-            return ASKER_DELETED
-        if asker not in self.may_post:
-            return ASKER_MAY_NOT_POST
-        if (asker, run.persona_id) not in self.may_use:
-            return ASKER_MAY_NOT_USE
-        if not run.persona.enabled:
-            return PERSONA_OFF
-        return None if run.persona_id in self.bound else PERSONA_UNBOUND
-
-
-def unauthorized(room: Room, runs: Collection[Run]) -> dict[Run, AnswerFailed]:
-    """Return the runs that may not be answered, each with the reason; three queries in all.
-
-    Either the asker has lost the right to ask, or the persona may not answer.
-    """
-    if not runs:
-        return {}
-    askers = {run.requested_by_id for run in runs if run.requested_by_id}
-    personas = {run.persona_id for run in runs}
-    rights = _Rights(
-        may_post=users_with(POST, room, askers),
-        may_use=holders_of(USE, askers, personas),
-        bound=set(_BOUND(room=room.pk)),
-    )
-    reasons = {run: rights.refusal(run) for run in runs}
-    return {run: _not_allowed(run, reason) for run, reason in reasons.items() if reason}
-
-
 def _lock_active(room: Room, *conditions: Q) -> QuerySet[Run]:
     """Return the active runs of a locked room, oldest first; the query locks them."""
     runs = room.runs.active().filter(*conditions).select_for_update(of=("self",))
     return runs.select_related("answer").order_by("queued_at", "pk")
-
-
-_BOUND: Final = PreparedQuery(
-    lambda room: (
-        RoomPersona.objects.filter(room=room).order_by().values_list("persona_id", flat=True)
-    ),
-    room=UUIDField(),
-)

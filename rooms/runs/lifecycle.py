@@ -34,8 +34,11 @@ from rooms.protocol.events import (
 from rooms.protocol.serializers import message_body, run_body
 from rooms.runs import chains, context, leases, queue
 from rooms.runs.claims import Claim
+from rooms.runs.crews import led, trees
+from rooms.runs.crews.rights import unauthorized
+from rooms.runs.crews.trees import NOTHING_SPENT, Spent
 from rooms.runs.delta_store import delta_store
-from rooms.runs.ending import Completed, Reason, end_runs, unauthorized
+from rooms.runs.ending import Completed, Reason, end_runs
 from rooms.runs.steps import steering
 from rooms.runs.steps.past import take_over
 
@@ -49,7 +52,8 @@ class Job:
 
     `message` is the answer; `base` is the room's seq after `run.started`. `waited` is the number of
     seconds from the queuing of the run to this claim. `past` are the requests of earlier attempts
-    that asked for tools or were steered.
+    that asked for tools or were steered, and `spent` what they and the runs that they have asked
+    for have used of the limits of a run.
     """
 
     run: UUID
@@ -63,6 +67,7 @@ class Job:
     spec: PersonaSpec
     turns: list[Turn]
     past: Sequence[PastRequest] = ()
+    spent: Spent = NOTHING_SPENT
     waited: float = 0.0
 
 
@@ -136,6 +141,8 @@ def _allowed(room: Room, runs: Sequence[Run]) -> list[tuple[Run, PersonaSpec]]:
 def _spec(run: Any) -> PersonaSpec:  # Any: the run has an annotation of `lock_runs`
     """Return the persona of a run; the steps that give a demo persona a model end in the room."""
     spec = build_spec(run.persona, asker=run.requested_by_id, has_tools=run.has_tools)
+    tools = led.tools_for(run, spec.tools)
+    spec = spec if tools == spec.tools else replace(spec, tools=tools)
     if not spec.connect_url:
         return spec
     room = reverse("rooms:room", args=[run.room_id])
@@ -247,6 +254,7 @@ def _job(
         spec=spec,
         turns=[*context.turns(run), *steering.as_turns(lines)],
         past=past,
+        spent=trees.spent(run),
         waited=_waited(run),
     )
 

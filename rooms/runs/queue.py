@@ -18,7 +18,7 @@ from accounts.models import User
 from agents.models import Persona
 from rooms import replies
 from rooms.fanout import publisher
-from rooms.models import AnswersIn, Message, Room, Run, RunState, TeamQuota, Why
+from rooms.models import AnswersIn, Message, Room, RoomMode, Run, RunState, TeamQuota, Why
 from rooms.protocol.events import RunPosition, RunQueued, encode
 from rooms.protocol.serializers import run_body
 from rooms.runs.notifications import notify_queued
@@ -61,19 +61,25 @@ def queue_runs(
     origin: UUID | None = None,
     retried: Run | None = None,
     replaces: UUID | None = None,
+    round_id: UUID | None = None,
+    parent_call: UUID | None = None,
+    leads: bool = False,
+    is_admitted: bool = False,
 ) -> tuple[list[Run], list[RunQueued]]:
     """Queue one run of each persona on a message, in the transaction that has locked the room.
 
-    Each persona comes with the reason why it is asked; `origin` and `replaces` are as in `Run`. The
-    answer of a run that was `retried` has the place of its answer. Returns the runs, and the
-    events, which the caller records together with its own. Raises RateLimited if too many runs are
-    queued already.
+    Each persona comes with the reason why it is asked; `origin` and the options that are named as a
+    field of `Run` are as there. In a room of the mode `led`, the lead leads. The answer of a run
+    that was `retried` has the place of its answer; one that another run has asked for is in a
+    thread of the message. Returns the runs, and the events, which the caller records together with
+    its own. Raises RateLimited if too many runs are queued already, unless these are admitted.
     """
     if not asked:
         return [], []
-    queued_before, now = check_quota(room, user, len(asked))
+    queued_before, now = check_quota(room, user, 0 if is_admitted else len(asked))
     language = translation.get_language() or "en"
-    in_thread = room.answers_in == AnswersIn.THREAD
+    in_thread = room.answers_in == AnswersIn.THREAD or parent_call is not None
+    is_of_person = origin is None and round_id is None and parent_call is None
     thread = message.thread_root_id or (message.pk if in_thread else None)
     if retried is not None:  # the room may have changed `answers_in` since
         thread = retried.thread and replies.get_root(retried.thread).pk
@@ -87,6 +93,9 @@ def queue_runs(
             why=why,
             origin_id=origin,
             replaces=replaces,
+            round_id=round_id,
+            parent_call_id=parent_call,
+            leads=leads or (is_of_person and _is_lead(room, persona, why)),
             thread=thread,
             language=language,
             queued_at=now + number * MICROSECOND,  # distinct: it orders the queue
@@ -101,12 +110,23 @@ def queue_runs(
     ]
 
 
+def _is_lead(room: Room, persona: Persona, why: Why) -> bool:
+    """Return True if a persona leads when a person asks it in a room of the mode `led`.
+
+    Without a lead, the persona leads that answers by the policy of the room.
+    """
+    if room.mode != RoomMode.LED:
+        return False
+    return persona.pk == room.lead_id or (room.lead_id is None and why == Why.POLICY)
+
+
 def check_quota(room: Room, user: User, count: int) -> tuple[int, datetime]:
     """Return the number of queued runs of the team, without the `count` new ones, and the time.
 
     The time is the clock of the database, which orders the runs of all processes; one query.
     Raises RateLimited if `count` more would exceed the limit of the user, the room or the team. The
-    limits bound the cost of the query; without limits, it counts up to MAX_POSITION runs.
+    limits bound the cost of the query; without limits, it counts up to MAX_POSITION runs. For no
+    new runs, nothing is raised.
     """
     if settings.RATE_LIMITS:
         read = partial(_QUOTA, team=room.team_id, room=room.pk, user=user.pk)
@@ -117,7 +137,7 @@ def check_quota(room: Room, user: User, count: int) -> tuple[int, datetime]:
         TeamQuota.objects.get_or_create(team_id=room.team_id)
         quotas = read()
     quota: Any = quotas[0]  # Any: it has the annotations of `_quota`
-    if settings.RATE_LIMITS:
+    if settings.RATE_LIMITS and count:
         for scope, sentence in QUOTA_EXCEEDED.items():
             if getattr(quota, f"queued_{scope}") + count > quota.limit(f"queued_per_{scope}"):
                 raise RateLimited(sentence, retry_after=RETRY_SECONDS)

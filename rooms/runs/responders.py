@@ -17,7 +17,10 @@ from accounts.errors import NotFound
 from accounts.models import User
 from agents.models import Persona
 from agents.permissions import usable_by
-from rooms.models import AnswerPolicy, Room, Why
+from rooms.models import AnswerPolicy, Room, RoomMode, Why
+
+MAX_IN_TURN: Final = 8
+"""The personas that answer one message in turn; `MARU_ANSWERS_PER_MESSAGE` may allow fewer."""
 
 
 class Silence(StrEnum):
@@ -45,12 +48,17 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Answering:
-    """What a room says about who answers; `personas` are in the order in which they were bound."""
+    """What a room says about who answers; `personas` are in the order in which they were bound.
+
+    `lead` is the persona that leads in the mode `led`; without one, the default persona leads.
+    """
 
     policy: str
     personas: Sequence[Candidate]
     default: UUID | None = None
     muted: Collection[UUID] = ()
+    mode: str = RoomMode.EACH
+    lead: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +82,19 @@ class Addressed:
 
     `mentioned` are the handles that the page shows as mentions. `named` overrides the policy of the
     room: with an empty collection, no persona answers. With `mentions_first`, mentioned personas
-    override a `named` that is not empty.
+    override a `named` that is not empty. With `in_turn`, personas answer as in the mode `round`.
     """
 
     mentioned: Collection[str] = ()
     named: Collection[UUID] | None = None
     mentions_first: bool = False
+    in_turn: bool = False
     place: Place = Place()
+
+
+def is_in_turn(message: Addressed, mode: str) -> bool:
+    """Return True if several personas answer a message in turn."""
+    return message.in_turn or mode == RoomMode.ROUND
 
 
 def responders(message: Addressed, room: Answering) -> Choice:
@@ -88,11 +102,15 @@ def responders(message: Addressed, room: Answering) -> Choice:
 
     The rules: named by the client, mentioned, replied to, followed up in a thread, the policy. A
     muted persona answers only if it is named or mentioned. A message in a thread that is for a
-    person gets no answer by the last two rules.
+    person gets no answer by the last two rules. Personas that answer in turn do so in the order of
+    their names or mentions; by the policy `default`, all of the room do, at most MAX_IN_TURN.
     """
     mentioned = [each for each in room.personas if each.handle in message.mentioned]
+    named = [each for each in room.personas if each.id in (message.named or ())]
+    if is_in_turn(message, room.mode):
+        mentioned.sort(key=lambda each: list(message.mentioned).index(each.handle))
+        named.sort(key=lambda each: list(message.named or ()).index(each.id))
     if message.named is not None:
-        named = [each for each in room.personas if each.id in message.named]
         if message.mentions_first and named and mentioned:
             return _because(Why.MENTION, mentioned)
         return _because(Why.NAMED, named)
@@ -112,8 +130,16 @@ def _unnamed(message: Addressed, room: Answering) -> Choice:
     if follows and room.policy in (AnswerPolicy.DEFAULT, AnswerPolicy.THREAD):
         return _because(Why.THREAD, follows)
     if room.policy == AnswerPolicy.DEFAULT:
-        return _because(Why.POLICY, _default(room, listening))
+        return _by_default(message, room, listening)
     return []
+
+
+def _by_default(message: Addressed, room: Answering, listening: Sequence[Candidate]) -> Choice:
+    """Return the personas that the policy `default` chooses: one, or all if they answer in turn."""
+    if is_in_turn(message, room.mode):
+        return _because(Why.POLICY, [each for each in listening if each.enabled][:MAX_IN_TURN])
+    lead = [each for each in listening if each.id == room.lead and room.mode == RoomMode.LED]
+    return _because(Why.POLICY, lead or _default(room, listening))
 
 
 def _is_for_person(message: Addressed) -> bool:
@@ -158,7 +184,12 @@ _USABLE: Final = PreparedQuery(
 
 def usable_in(room: Room, user: User) -> set[UUID]:
     """Return the personas of a room that a user may use."""
-    return {persona.pk for persona in _USABLE(user=user.pk, room=room.pk)}
+    return {persona.pk for persona in usable_personas(room.pk, user.pk)}
+
+
+def usable_personas(room_id: UUID, user_id: UUID) -> list[Persona]:
+    """Return the personas of a room that a user may use, in the order of their binding."""
+    return _USABLE(user=user_id, room=room_id)
 
 
 def choose(room: Room, user: User, message: Addressed) -> list[tuple[Persona, Why]]:
@@ -167,10 +198,17 @@ def choose(room: Room, user: User, message: Addressed) -> list[tuple[Persona, Wh
     Personas that the user may not use are left out. Raises NotFound if `message.named` has a
     persona that is not bound to the room.
     """
-    bound = {persona.pk: persona for persona in _USABLE(user=user.pk, room=room.pk)}
+    bound = {persona.pk: persona for persona in usable_personas(room.pk, user.pk)}
     if message.named is not None and not set(message.named) <= bound.keys():
         raise NotFound
     candidates = [Candidate(each.pk, each.handle, each.enabled) for each in bound.values()]
     muted = {UUID(persona_id) for persona_id in room.muted_personas}
-    answering = Answering(room.answer_policy, candidates, room.default_persona_id, muted)
+    answering = Answering(
+        room.answer_policy,
+        candidates,
+        room.default_persona_id,
+        muted,
+        mode=room.mode,
+        lead=room.lead_id,
+    )
     return [(bound[persona_id], why) for persona_id, why in responders(message, answering)]

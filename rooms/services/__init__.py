@@ -45,7 +45,13 @@ from rooms.services.rooms import (
     restore_room,
     update_room,
 )
-from rooms.services.runs import cancel_run, continue_answers, retry_run
+from rooms.services.runs import (
+    cancel_round,
+    cancel_run,
+    continue_answers,
+    retry_run,
+    skip_step,
+)
 from rooms.services.steering import steer_run
 from rooms.services.threads import follow_thread, mark_thread_read
 from rooms.services.votes import vote
@@ -55,6 +61,7 @@ __all__ = [
     "answer_question",
     "archive_room",
     "bind_persona",
+    "cancel_round",
     "cancel_run",
     "check_may_edit",
     "close_question",
@@ -91,6 +98,7 @@ __all__ = [
     "rooms_to_join",
     "set_read_position",
     "show_result",
+    "skip_step",
     "steer_run",
     "unbind_persona",
     "update_room",

@@ -18,7 +18,8 @@ from rooms.models import ACTIVE, CallState, Room, Run, ToolCall
 from rooms.permissions import MODERATE, POST, VIEW, access_call, lock_room
 from rooms.runs.steps import policy
 from rooms.runs.steps.calls import Outcome, decide, show
-from rooms.runs.steps.waiting import lock_call, resume
+from rooms.runs.steps.resuming import resume
+from rooms.runs.steps.waiting import lock_call
 from rooms.services.messages import check_not_deleted
 
 Decision = Literal["allow", "deny"]

@@ -1,6 +1,6 @@
 """Posts, edits, deletes and reads messages, and reacts to them."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -17,11 +17,12 @@ from accounts.database.prepared_queries import PreparedUpdate, insert
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge
 from accounts.models import User
 from accounts.names import is_blank
+from agents.models import Persona
 from rooms import event_log, queries, replies
 from rooms.event_log import record
 from rooms.fanout import publisher, unread
 from rooms.markup import ParsedText, parse
-from rooms.models import AuthorKind, Message, Room, RoomMember
+from rooms.models import AuthorKind, Message, Room, RoomMember, Run, ToolCall, Why
 from rooms.permissions import (
     MODERATE,
     POST,
@@ -45,9 +46,10 @@ from rooms.protocol.events import (
 )
 from rooms.protocol.serializers import message_body
 from rooms.runs import queue
+from rooms.runs.crews import rounds
 from rooms.runs.delta_store import delta_store
 from rooms.runs.ending import cancel_runs
-from rooms.runs.responders import Addressed, Place, choose
+from rooms.runs.responders import Addressed, Place, choose, is_in_turn
 from rooms.runs.steps import questions
 
 MAX_REACTIONS: Final = 20
@@ -76,6 +78,8 @@ def post_message(
     reply_to: UUID | None = None,
     personas: Collection[UUID] | None = None,
     mentions_first: bool = False,
+    in_turn: bool = False,
+    led_by: UUID | None = None,
     also_in_room: bool = False,
 ) -> Posted:
     """Post a message in a room and queue the runs that answer it.
@@ -84,8 +88,11 @@ def post_message(
     With `reply_to`, the message is in the thread of that message, and in the room only with
     `also_in_room`. With `personas` None the room's answer policy selects the personas; with an
     empty collection, no persona answers. With `mentions_first`, personas that the text mentions
-    answer instead of `personas`. Raises NotFound (room, reply_to or persona), Forbidden,
-    RateLimited, Invalid (blank), TooLarge, or Conflict (`reply_to` is deleted without replies).
+    answer instead of `personas`. With `in_turn`, or in a room of the mode `round`, several personas
+    answer one after the other, and only the first run is queued. With `led_by`, this persona
+    answers instead of all others, and may ask other personas before it does. Raises NotFound (room,
+    reply_to or persona), Forbidden, RateLimited, Invalid (blank, or too many personas in turn),
+    TooLarge, or Conflict (`reply_to` is deleted without replies).
     """
     is_counted = len(text) > MAX_CHARACTERS_UNCHECKED
     if is_counted:
@@ -111,8 +118,9 @@ def post_message(
         rendered = parsed.in_room(handles)
         addressed = Addressed(
             mentioned=rendered.mentioned,
-            named=personas,
-            mentions_first=mentions_first,
+            named=personas if led_by is None else [*(personas or ()), led_by],
+            mentions_first=mentions_first and led_by is None,
+            in_turn=in_turn,
             place=_place(found, root),
         )
         asked = choose(room, user, addressed)
@@ -131,12 +139,31 @@ def post_message(
             client_id=client_id,
         )
         insert(message)
-        queued, events = queue.queue_runs(room, message, asked, user)
+        queued, events = _queue_answers(message, asked, addressed, led_by)
         changed = [replies.add_reply(root, message)] if root else []
         record(room, MessageCreated(message_body(message)), *changed, *events)
         _set_read(room, message)
         _add_mentions(message, rendered.mentioned, handles)
         return Posted(message, [run.pk for run in queued])
+
+
+def _queue_answers(
+    message: Message,
+    asked: Sequence[tuple[Persona, Why]],
+    addressed: Addressed,
+    led_by: UUID | None,
+) -> tuple[list[Run], list[DurableEvent]]:
+    """Queue the runs that answer a new message; return them, and the events."""
+    room, user = message.room, message.user
+    assert user is not None
+    if led_by is not None:
+        lead = [(persona, Why.NAMED) for persona, _why in asked if persona.pk == led_by]
+        runs, events = queue.queue_runs(room, message, lead, user, leads=True)
+    elif len(asked) > 1 and is_in_turn(addressed, room.mode):
+        return rounds.begin(room, message, asked, user)
+    else:
+        runs, events = queue.queue_runs(room, message, asked, user)
+    return runs, [*events]
 
 
 def _set_read(room: Room, message: Message) -> None:
@@ -280,6 +307,7 @@ def delete_message(*, user: User, message_id: UUID) -> None:
     for version in versions:
         _erase(version)
     ids = [version.pk for version in versions]
+    rounds.cancel(room, Q(message__in=ids))
     cancel_runs(room, user.pk, Q(message__in=ids) | Q(answer__in=ids) | Q(replaces__in=ids))
     events: list[DurableEvent] = [_redact(room, version) for version in versions]
     if message.thread_root_id is not None:
@@ -293,14 +321,11 @@ def _erase(message: Message) -> None:
     unread.remove_mentions(message)
     message.text = message.html = ""
     message.reactions = {}
-    steering.erase(message)
-    questions.erase(message.pk)
     message.pinned_seq = message.pinned_at = message.pinned_by = None
     message.deleted_at = timezone.now()
     message.save(
         update_fields=[
-            *("text", "html", "reactions", "steered", "pinned_seq", "pinned_at", "pinned_by"),
-            "deleted_at",
+            *("text", "html", "reactions", "pinned_seq", "pinned_at", "pinned_by", "deleted_at")
         ]
     )
 
@@ -318,10 +343,11 @@ def _redact(room: Room, message: Message) -> MessageDeleted:
         run.calls.update(arguments="", result="", short="", note="")
         run.steering.update(text="")
         questions.erase(message)
+        ToolCall.objects.filter(children=run).update(result="")  # the same text
     event_log.redact(message.pk)
     message.steps = message.steered = None
     message.save(update_fields=["steps", "steered"])
-    message.refresh_from_db(fields=["status"])
+    message.refresh_from_db(fields=["status", "round"])
     return MessageDeleted(message=message_body(message, run))
 
 

@@ -17,8 +17,9 @@ from rooms.event_log import record
 from rooms.models import AllowedRoom, Room, RoomPersona
 from rooms.permissions import MANAGE, access_room, lock_room
 from rooms.protocol.events import PersonaBound, PersonaUnbound, RoomChanged
-from rooms.protocol.failures import PERSONA_UNBOUND
+from rooms.protocol.failures import PERSONA_MUTED, PERSONA_UNBOUND
 from rooms.protocol.serializers import persona_body, room_body
+from rooms.runs.crews import rounds
 from rooms.runs.ending import fail_runs_of_personas, fail_unauthorized_runs
 
 MAX_BOUND_PERSONAS: Final = 100
@@ -86,6 +87,8 @@ def _mute(user: User, room: Room, persona_id: UUID, *, muted: bool) -> None:
     room.muted_personas = [*others, str(persona_id)] if muted else others
     room.save(update_fields=["muted_personas"])
     record(room, RoomChanged(room_body(room)))
+    if muted:
+        rounds.leave_out(room, persona_id, PERSONA_MUTED)
     action = "room.persona_muted" if muted else "room.persona_unmuted"
     audit(user, action, room.pk, team_id=room.team_id, after={"persona": str(persona_id)})
 
@@ -155,11 +158,14 @@ def lock_personas(personas: QuerySet[Persona]) -> list[Persona]:
 def unbind(room: Room, persona_id: UUID) -> None:
     """Unbind a persona from a room that the caller has locked, after its checks."""
     room.bindings.filter(persona_id=persona_id).delete()
-    if room.default_persona_id == persona_id or str(persona_id) in room.muted_personas:
+    is_muted = str(persona_id) in room.muted_personas
+    if persona_id in (room.default_persona_id, room.lead_id) or is_muted:
         if room.default_persona_id == persona_id:
             room.default_persona = None
+        if room.lead_id == persona_id:
+            room.lead = None
         room.muted_personas = [each for each in room.muted_personas if each != str(persona_id)]
-        room.save(update_fields=["default_persona", "muted_personas"])
+        room.save(update_fields=["default_persona", "lead", "muted_personas"])
         record(room, RoomChanged(room_body(room)))
     record(room, PersonaUnbound(persona_id))
     fail_unauthorized_runs(room, Q(persona=persona_id))

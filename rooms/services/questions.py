@@ -14,7 +14,8 @@ from rooms.event_log import record
 from rooms.models import Question, QuestionState, Room, RoomPermission, Run
 from rooms.permissions import MODERATE, POST, VIEW, access_call, lock_room, users_with
 from rooms.runs.steps import questions
-from rooms.runs.steps.waiting import lock_call, resume
+from rooms.runs.steps.resuming import resume
+from rooms.runs.steps.waiting import lock_call
 from rooms.services.steering import clean_text
 
 

@@ -31,13 +31,14 @@ from rooms.models import (
     Room,
     RoomEvent,
     RoomMember,
+    RoomMode,
     RoomRole,
     Run,
 )
 from rooms.permissions import MANAGE, access_room, lock_room, set_room_role
 from rooms.protocol.events import RoomArchived, RoomChanged, RoomDeleted
 from rooms.protocol.serializers import room_body
-from rooms.runs.ending import cancel_idle, cancel_runs
+from rooms.runs.ending import cancel_all, cancel_idle
 from rooms.services.arrivals import welcome
 from rooms.services.members import add_members, lock_team_members
 from rooms.services.owners import ABANDONED_RETENTION
@@ -63,8 +64,11 @@ def create_room(
     answer_policy: str = AnswerPolicy.DEFAULT,
     persona_turns: int = 0,
     answers_in: str = AnswersIn.ROOM,
+    mode: str = RoomMode.EACH,
+    other_decides: bool = False,
     personas: Collection[UUID] = (),
     default_persona: UUID | None = None,
+    lead: UUID | None = None,
     people: Collection[UUID] = (),
 ) -> Room:
     """Create a room that `user` owns, with `people` as members.
@@ -74,7 +78,8 @@ def create_room(
     """
     team = access_team(user, team_id, CREATE_ROOM)
     bound = lock_personas(bindable(user, team.pk).filter(pk__in=personas, confined=False))
-    if len(bound) != len(set(personas)) or (default_persona and default_persona not in personas):
+    chosen = {default_persona, lead} - {None}
+    if len(bound) != len(set(personas)) or not chosen <= set(personas):
         raise NotFound
     bound.sort(key=lambda persona: list(personas).index(persona.pk))
     owner, *others = lock_team_members(team.pk, [user.pk, *people])
@@ -89,7 +94,10 @@ def create_room(
         answer_policy=answer_policy,
         persona_turns=persona_turns,
         answers_in=answers_in,
+        mode=mode,
+        other_decides=other_decides,
         default_persona_id=default_persona,
+        lead_id=lead,
     )
     add_members(room, [owner], RoomRole.OWNER)
     add_members(room, others, RoomRole.MEMBER)
@@ -130,6 +138,9 @@ class RoomChanges(TypedDict, total=False):
     answer_policy: str
     persona_turns: int
     answers_in: str
+    mode: str
+    lead: UUID | None
+    other_decides: bool
     default_persona: UUID | None
     archived: bool
 
@@ -137,7 +148,7 @@ class RoomChanges(TypedDict, total=False):
 @transaction.atomic
 @audit_last()
 def update_room(*, user: User, room_id: UUID, **changes: Unpack[RoomChanges]) -> Room:
-    """Change a room. Raises NotFound for a default persona that is not bound to it.
+    """Change a room. Raises NotFound for a default persona or a lead that is not bound to it.
 
     Only a user who may invite people into the team may set `for_everyone`. An archived room is
     restored before the other changes, and archived after them.
@@ -158,7 +169,7 @@ def archive_room(*, user: User, room_id: UUID) -> Room:
     """Make a room read-only and cancel its active runs; a no-op for an archived room."""
     room = lock_room(user, room_id, MANAGE, even_archived=True)
     if room.archived_at is None:
-        cancel_runs(room, user.pk)
+        cancel_all(room, user.pk)
         room.archived_at = timezone.now()
         room.save(update_fields=["archived_at"])
         record(room, RoomArchived(room_body(room)))
@@ -211,7 +222,7 @@ def cancel_queues(rooms: Iterable[UUID], *, by: User) -> None:
 @transaction.atomic
 def _delete_as(user: User, room_id: UUID) -> None:
     room = lock_room(user, room_id, MANAGE, even_archived=True)
-    cancel_runs(room, user.pk)
+    cancel_all(room, user.pk)
     _delete(room)
     audit(user, "room.deleted", room.pk, team_id=room.team_id, before=_audit_facts(room, ["name"]))
 
@@ -267,7 +278,7 @@ def close_rooms(*, team: Team, by: User) -> None:
     Members, permissions and messages are kept for `reopen_rooms`.
     """
     for room in _lock_rooms(team):
-        cancel_runs(room, by.pk)
+        cancel_all(room, by.pk)
         record(room, RoomDeleted())
 
 
@@ -280,9 +291,9 @@ def reopen_rooms(*, team: Team) -> None:
 
 def _change(user: User, room_id: UUID, changes: RoomChanges) -> Room:
     room = lock_room(user, room_id, MANAGE)
-    persona_id = changes.get("default_persona")
-    if persona_id and not room.bindings.filter(persona_id=persona_id).exists():
-        raise NotFound
+    for persona_id in filter(None, (changes.get("default_persona"), changes.get("lead"))):
+        if not room.bindings.filter(persona_id=persona_id).exists():
+            raise NotFound
     if "name" in changes:
         changes["name"] = require_name(changes["name"], max_length=NAME_LENGTH)
     if "topic" in changes:
@@ -294,7 +305,7 @@ def _change(user: User, room_id: UUID, changes: RoomChanges) -> Room:
         _check_for_everyone(user, room, is_open=is_open)
     before = _audit_facts(room, changes)
     for name, value in changes.items():
-        setattr(room, "default_persona_id" if name == "default_persona" else name, value)
+        setattr(room, _column(name), value)
     room.save(update_fields=list(changes))
     record(room, RoomChanged(room_body(room)))
     after = {"fields": list(changes)} | _audit_facts(room, changes)
@@ -341,13 +352,18 @@ def _check_may_own_more(user: User, team: Team) -> None:
         )
 
 
+def _column(name: str) -> str:
+    """Return the attribute of a room that holds a field; ids of personas are in `..._id`."""
+    return f"{name}_id" if name in ("default_persona", "lead") else name
+
+
 def _audit_facts(room: Room, names: Iterable[str]) -> dict[str, object]:
     """Return the current values of these fields, for the audit log; see the module docstring."""
     facts: dict[str, object] = {}
     for name in names:
         if name in HIDDEN_FIELDS and room.privacy == Privacy.PRIVATE:
             continue
-        value = getattr(room, "default_persona_id" if name == "default_persona" else name)
+        value = getattr(room, _column(name))
         facts[name] = None if value is None else str(value)
     return facts
 

@@ -1,4 +1,4 @@
-"""Cancels and retries runs, and continues chains of answers."""
+"""Cancels and retries runs, cancels rounds and passes over their steps, and continues chains."""
 
 from collections.abc import Collection
 from typing import Final
@@ -13,12 +13,21 @@ from accounts.models import User
 from agents.permissions import USE, access_persona
 from rooms.event_log import record
 from rooms.markup import parse
-from rooms.models import ACTIVE, Message, Room, Run, RunState, Why
-from rooms.permissions import MODERATE, POST, VIEW, access_message, access_run, lock_room
+from rooms.models import ACTIVE, Message, Room, Round, Run, RunState, Why
+from rooms.permissions import (
+    MODERATE,
+    POST,
+    VIEW,
+    access_message,
+    access_round,
+    access_run,
+    lock_room,
+)
 from rooms.protocol.events import MessageUpdated
 from rooms.protocol.serializers import message_body
 from rooms.runs import chains, queue
-from rooms.runs.ending import Cancelled, end_runs, fail_unauthorized_runs
+from rooms.runs.crews import rounds
+from rooms.runs.ending import Cancelled, cancel_runs, end_runs, fail_unauthorized_runs
 from rooms.services.questions import recheck_questions
 
 RETRYABLE: Final = (RunState.FAILED, RunState.CANCELLED, RunState.COMPLETED)
@@ -30,7 +39,10 @@ MAX_MOVED: Final = 1_000
 
 @transaction.atomic
 def cancel_run(*, user: User, run_id: UUID) -> Run:
-    """Cancel a run, as its asker or a moderator; a run that has ended is returned unchanged."""
+    """Cancel a run, as its asker or a moderator; a run that has ended is returned unchanged.
+
+    A round goes on with its next persona.
+    """
     room, run = _lock_run(user, run_id, VIEW)
     if run.state in ACTIVE:
         end_runs(room, {run: Cancelled(user.pk)})
@@ -44,7 +56,7 @@ def retry_run(*, user: User, run_id: UUID) -> Run:
     The answer of the new run is a new version of a completed answer, or of an answer that was a
     version itself. Raises Conflict if the run is active, its message or its answer is deleted, the
     persona has an active run on the message already, the message or the answer has a later version,
-    or the answer has too many versions or replies.
+    or the answer has too many versions or replies. A round that has paused at the run goes on.
     """
     room, run = _lock_run(user, run_id, POST)
     persona = access_persona(user, run.persona_id, USE)
@@ -62,8 +74,12 @@ def retry_run(*, user: User, run_id: UUID) -> Run:
         origin=run.origin_id,
         retried=run,
         replaces=replaces,
+        round_id=run.round_id,
+        parent_call=run.parent_call_id,
+        leads=run.leads,
     )
-    record(room, *events)
+    resumed = rounds.retry(run.round_id, run, new) if run.round_id else []
+    record(room, *resumed, *events)
     return new
 
 
@@ -87,6 +103,35 @@ def _replaced_by_retry(room: Room, run: Run) -> UUID | None:
     if answer.answer_version >= MAX_VERSIONS:
         raise Conflict(_("This answer has 20 versions. Send a new message instead."))
     return answer.pk
+
+
+@transaction.atomic
+def cancel_round(*, user: User, round_id: UUID) -> Round:
+    """Cancel a round and its run, as its asker or a moderator; no further persona answers.
+
+    A round that has ended is returned unchanged.
+    """
+    room = _lock_room_of_round(user, round_id, VIEW)
+    rounds.cancel(room, Q(pk=round_id))
+    cancel_runs(room, user.pk, Q(round=round_id))
+    return room.rounds.get(pk=round_id)
+
+
+@transaction.atomic
+def skip_step(*, user: User, round_id: UUID) -> Round:
+    """Let a round go on after the step at which it has paused, as its asker or a moderator.
+
+    Raises Conflict if the round has not paused.
+    """
+    room = _lock_room_of_round(user, round_id, POST)
+    return rounds.skip(room, round_id)
+
+
+def _lock_room_of_round(user: User, round_id: UUID, asker_needs: str) -> Room:
+    """Lock the room of a round. The asker needs `asker_needs`; other users MODERATE."""
+    round_ = access_round(user, round_id, VIEW)
+    needs = asker_needs if round_.requested_by_id == user.pk else MODERATE
+    return lock_room(user, round_.room_id, needs)
 
 
 @transaction.atomic

@@ -26,6 +26,8 @@ from rooms.protocol.commands import (
     MessageSend,
     QuestionAnswer,
     RoomRead,
+    RoundCancel,
+    RoundSkip,
     RunCancel,
     RunRetry,
     RunSteer,
@@ -55,7 +57,7 @@ def execute(command: Command, user: User, language: str) -> Outcome:
             return _dispatch(command, user)
     except MaruError as error:
         if not isinstance(command, RoomRead | ThreadRead | MemberType):
-            kinds = ("room", "run", "message", "approval", "question")
+            kinds = ("room", "run", "round", "message", "approval", "question")
             kind = next(name for name in kinds if hasattr(command, name))
             tag, target = str(command.__struct_config__.tag), getattr(command, kind)
             audit_refusal(user, tag, error, target_kind=kind, target_id=target)
@@ -73,6 +75,8 @@ def _dispatch(command: Command, user: User) -> Outcome:  # noqa: C901, PLR0911, 
                 reply_to=command.reply_to,
                 personas=command.personas,
                 mentions_first=command.mentions_first,
+                in_turn=command.in_turn,
+                led_by=command.led_by,
                 also_in_room=command.also_in_room,
             )
             message = posted.message
@@ -108,6 +112,12 @@ def _dispatch(command: Command, user: User) -> Outcome:  # noqa: C901, PLR0911, 
                 user=user, question_id=question_id, choice=choice, text=text
             )
             return Outcome({"state": question.state})
+        case RoundCancel(round=round_id):
+            round_ = services.cancel_round(user=user, round_id=round_id)
+            # As for `run.cancel`: no delta of the round may follow the answer.
+            return Outcome(after=(round_.room_id, round_.room.last_seq))
+        case RoundSkip(round=round_id):
+            services.skip_step(user=user, round_id=round_id)
         case RoomRead(room=room_id, seq=seq):
             services.mark_read(user=user, room_id=room_id, seq=seq)
         case ThreadRead(message=message_id, seq=seq):

@@ -142,12 +142,13 @@ export class Panel {
   /** Returns which messages a persona answers; the same labels as in rooms/pages/answering.py. @param {Persona} persona */
   #when({ id, enabled }) {
     const { answer_policy: policy, default_persona: usual, muted_personas: muted = [] } = this.state.room;
+    const { mode = "each", lead = null } = this.state.room;
     if (!enabled) return gettext("Switched off");
     if (policy === "off") return gettext("Only when chosen");
     if (muted.includes(id)) return gettext("Muted: answers when mentioned");
     const personas = [...this.state.personas.values()];
-    const message = { mentioned: new Set(), named: null, mentions_first: false, place: NOWHERE };
-    const answers = responders(message, { policy, personas, default: usual, muted });
+    const message = { mentioned: new Set(), named: null, mentions_first: false, in_turn: false, place: NOWHERE };
+    const answers = responders(message, { policy, personas, default: usual, muted, mode, lead });
     const answersAll = answers.some(({ persona }) => persona === id);
     return answersAll ? gettext("Answers all messages") : gettext("Answers when mentioned");
   }

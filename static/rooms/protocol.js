@@ -51,7 +51,7 @@
 /** Several personas that answer a message in turn.
  * @typedef {{
  *   id: string, message: string, requested_by: string | null,
- *   steps: {persona: string, run: string | null, state: string}[],
+ *   steps: {persona: string, name: string, run: string | null, state: string, reason?: string}[],
  *   state: "running" | "paused" | "completed" | "cancelled",
  * }} Round */
 

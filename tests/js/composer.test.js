@@ -20,12 +20,15 @@ for (const { name, room, message, expect } of rules.cases) {
       personas: handles.map((handle) => ({ id: handle, handle, enabled: !room.off?.includes(handle) })),
       default: room.default ?? null,
       muted: room.muted ?? [],
+      mode: room.mode ?? "each",
+      lead: room.lead ?? null,
     };
-    const { mentioned = [], named = null, mentions_first = false, ...place } = message;
+    const { mentioned = [], named = null, mentions_first = false, in_turn = false, ...place } = message;
     const addressed = {
       mentioned: new Set(mentioned),
       named,
       mentions_first,
+      in_turn,
       place: { ...NOWHERE, ...place },
     };
 

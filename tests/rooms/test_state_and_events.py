@@ -16,7 +16,7 @@ from agents.engine_types import AnswerFailed, Usage
 from agents.services import create_demo_persona, delete_persona, update_persona
 from rooms import services
 from rooms.event_log import events_after, record
-from rooms.models import Message, Question, Room, Run
+from rooms.models import Message, Question, Room, Round, Run
 from rooms.permissions import VIEW, access_room, permissions_in
 from rooms.protocol.events import DurableEvent
 from rooms.queries import room_state
@@ -64,6 +64,10 @@ def apply_event(state: State, event: State, me: str) -> None:  # noqa: C901, PLR
     elif area == "turns":
         (message,) = [row for row in state["messages"] if row["id"] == event["message"]]
         message["capped"] = event["limit"]
+    elif area == "round":
+        for row in state["messages"]:
+            if row["id"] == event["round"]["message"]:
+                row["round"] = event["round"]
     elif area == "reaction":
         (message,) = [row for row in state["messages"] if row["id"] == event["message"]]
         message["reactions"] = event["reactions"]
@@ -411,6 +415,41 @@ def steer_queued(cast: Cast) -> None:
     start(cast)
 
 
+def begin_round(cast: Cast) -> lifecycle.Job:
+    """Ask two personas in turn, and start the first answer."""
+    bind(cast)
+    services.post_message(user=cast.member, room_id=cast.room.pk, text="question", in_turn=True)
+    return start(cast)
+
+
+def finish_round(cast: Cast) -> None:
+    lifecycle.complete(begin_round(cast), "first", None)
+    lifecycle.complete(start(cast), "second", None)
+
+
+def pause_round(cast: Cast) -> Round:
+    lifecycle.fail(begin_round(cast), AnswerFailed("timeout"), "")
+    return Round.objects.get()
+
+
+def retry_step(cast: Cast) -> None:
+    pause_round(cast)
+    services.retry_run(user=cast.member, run_id=Run.objects.get(state="failed").pk)
+
+
+def skip_step(cast: Cast) -> None:
+    services.skip_step(user=cast.member, round_id=pause_round(cast).pk)
+
+
+def cancel_round(cast: Cast) -> None:
+    begin_round(cast)
+    services.cancel_round(user=cast.member, round_id=Round.objects.get().pk)
+
+
+def delete_round(cast: Cast) -> None:
+    services.delete_message(user=cast.member, message_id=pause_round(cast).message_id)
+
+
 # The services that record an event of each type, some in several ways.
 CASES: dict[str, tuple[Act, ...]] = {
     "message.created": (ask, regenerate, regenerate_root, steer_queued),
@@ -434,6 +473,10 @@ CASES: dict[str, tuple[Act, ...]] = {
     "run.waiting": (ask_people,),
     "question.asked": (ask_people,),
     "question.answered": (answer_question, close_question, withdraw_question),
+    "round.changed": (
+        *(begin_round, finish_round, pause_round),
+        *(retry_step, skip_step, cancel_round, delete_round),
+    ),
     "turns.capped": (cap,),
     "member.added": (add,),
     "member.changed": (demote, edit_profile),

@@ -16,7 +16,7 @@ from accounts.services import (
 from accounts.services.teams import add_team_member
 from agents.models import McpServer, Persona, Tool
 from agents.services import create_demo_persona
-from rooms.models import Room
+from rooms.models import Room, Round
 from rooms.services import archive_room, create_room, delete_room, post_message, update_room
 from rooms.services import put_member as put_room_member
 from tests.rooms.asking import make_question
@@ -52,6 +52,7 @@ def make_tenant(name: str) -> Tenant:
     room = create_room(user=owner, team_id=team.pk, name=name, personas=[persona.pk])
     put_room_member(user=owner, room_id=room.pk, member_id=member.pk, role="member")
     posted = post_message(user=owner, room_id=room.pk, text=f"CANARY-{name}")
+    round_ = Round.objects.create(room=room, message=posted.message, requested_by=owner)
     invitation, _secret = invite(user=owner, team_id=team.pk)
     token, _secret = create_token(user=owner, name="one", scopes=["admin"])
     server = McpServer.objects.create(
@@ -70,6 +71,7 @@ def make_tenant(name: str) -> Tenant:
         "message": str(posted.message.pk),
         "run": str(posted.runs[0]),
         "question": str(make_question(posted.runs[0], owner.pk).pk),
+        "round": str(round_.pk),
         "invitation": str(invitation.pk),
         "token": str(token.pk),
         "server": str(server.pk),

@@ -36,6 +36,7 @@ PARAMETERS = {
     "message_id": "message",
     "run_id": "run",
     "question_id": "question",
+    "round_id": "round",
     "invitation_id": "invitation",
     "token_id": "token",
     "tool_id": "tool",
@@ -43,7 +44,7 @@ PARAMETERS = {
     "emoji": "emoji",
 }
 FREE = {"token", "language"}  # parameters that are not ids
-KINDS_IN_ROOMS = {"room", "message", "run", "question"}
+KINDS_IN_ROOMS = {"room", "message", "run", "round", "question"}
 
 # Page → the form that it sends. Ids are written as their kind, in braces.
 PAGES: dict[str, dict[str, str]] = {
@@ -100,6 +101,7 @@ PAGES: dict[str, dict[str, str]] = {
     "agents:connection_delete": {},
     "agents:personas": {},
     "agents:persona_create": {"name": "x"},
+    "agents:persona_import": {"agents": "x"},
     "agents:persona": {"name": "x"},
     "agents:persona_grants": {},
     "agents:connect_model": {"model": "x"},
@@ -155,6 +157,10 @@ BODIES: dict[str, dict[str, Any]] = {
         "connection": "{connection}",
         "model": "demo",
     },
+    "POST /teams/{team_id}/personas/import": {
+        "agents": "x: {role: x, goal: x}",
+        "connection": "{connection}",
+    },
     "PATCH /personas/{persona_id}": {"connection": "{connection}"},
     "PATCH /messages/{message_id}": {"text": "x"},
     "POST /me/tokens": {"name": "x", "team": "{team}"},
@@ -165,9 +171,10 @@ BODIES: dict[str, dict[str, Any]] = {
         "name": "x",
         "personas": ["{persona}"],
         "default_persona": "{persona}",
+        "lead": "{persona}",
     },
     "POST /teams/{team_id}/direct": {"users": ["{member}"], "personas": ["{persona}"]},
-    "PATCH /rooms/{room_id}": {"default_persona": "{persona}"},
+    "PATCH /rooms/{room_id}": {"default_persona": "{persona}", "lead": "{persona}"},
     "PUT /rooms/{room_id}/members/{member_id}": {"role": "member"},
     "PUT /rooms/{room_id}/personas/{persona_id}": {"muted": True},
     "PUT /rooms/{room_id}/read": {"seq": 0},
@@ -179,6 +186,7 @@ BODIES: dict[str, dict[str, Any]] = {
         "text": "hi",
         "reply_to": "{message}",
         "personas": ["{persona}"],
+        "led_by": "{persona}",
     },
 }
 # REST operations without a body.
@@ -243,6 +251,9 @@ BODILESS = {
     "GET /runs/{run_id}",
     "POST /runs/{run_id}/cancel",
     "POST /runs/{run_id}/retry",
+    "GET /rounds/{round_id}",
+    "POST /rounds/{round_id}/cancel",
+    "POST /rounds/{round_id}/skip",
 }
 # REST operations that need no credentials.
 PUBLIC = {"GET /wire.json"}

@@ -183,6 +183,14 @@ CHANGES: dict[str, tuple[Act, list[str]]] = {
         lambda w: G.create_demo_persona(user=w.owner, team_id=w.team.pk),
         ["persona.created"],
     ),
+    "import_personas": (
+        lambda w: G.import_personas(
+            user=w.owner,
+            team_id=w.team.pk,
+            agents=f"one: {{role: r, goal: {PROSE}}}\ntwo: {{role: r, goal: g}}",
+        ),
+        ["persona.created", "persona.created"],
+    ),
     "create_persona": (
         lambda w: G.create_persona(
             user=w.owner,
@@ -338,6 +346,8 @@ WITHOUT = {
     "delete_message": "of other authors: tests/rooms/services/test_messages.py",
     "cancel_run": "the event log of the room has it",
     "retry_run": "the event log of the room has it",
+    "cancel_round": "the event log of the room has it",
+    "skip_step": "the event log of the room has it",
     "continue_answers": "the event log of the room has it",
     "follow_thread": "changes only what the user sees",
     "mark_thread_read": "a read marker is not audited",

@@ -17,7 +17,16 @@ from accounts.errors import Forbidden, MaruError, NotFound
 from accounts.models import Team, TeamMember, TeamPermission, User
 from accounts.permissions import MANAGE, access_team
 from accounts.services import create_token
-from rooms.models import Message, Question, RoomMember, RoomPermission, Run, RunState
+from rooms.models import (
+    Message,
+    Question,
+    RoomMember,
+    RoomPermission,
+    Round,
+    RoundState,
+    Run,
+    RunState,
+)
 from tests.rooms.asking import make_question
 from tests.security.locks import before_locks_and_writes, steps_after_audit
 from tests.security.test_audited import BEFORE, CHANGES, A, Act, G, R, Scenario, added, services
@@ -40,6 +49,16 @@ def run_of_the_member(scenario: Scenario, state: str) -> None:
 def question_of_a_run(scenario: Scenario) -> None:
     run_of_the_member(scenario, RunState.WAITING)
     make_question(Run.objects.get().pk, scenario.owner.pk)
+
+
+def pause_round_of_the_member(scenario: Scenario) -> None:
+    run_of_the_member(scenario, RunState.FAILED)
+    Round.objects.create(
+        room=scenario.room,
+        message=Message.objects.get(),
+        requested_by=scenario.member,
+        state=RoundState.PAUSED,
+    )
 
 
 def say(scenario: Scenario) -> None:
@@ -84,6 +103,8 @@ MESSAGES: dict[str, Act] = {
     "close_question": lambda w: R.close_question(
         user=w.owner, question_id=Question.objects.get().pk
     ),
+    "cancel_round": lambda w: R.cancel_round(user=w.owner, round_id=Round.objects.get().pk),
+    "skip_step": lambda w: R.skip_step(user=w.owner, round_id=Round.objects.get().pk),
     "continue_answers": lambda w: R.continue_answers(user=w.owner, message_id=said(w).pk),
 }
 PREPARE: dict[str, Act] = {
@@ -94,6 +115,7 @@ PREPARE: dict[str, Act] = {
     "retry_run": lambda w: run_of_the_member(w, RunState.FAILED),
     "steer_run": lambda w: run_of_the_member(w, RunState.QUEUED),
     **dict.fromkeys(("answer_question", "close_question"), question_of_a_run),
+    **dict.fromkeys(("cancel_round", "skip_step"), pause_round_of_the_member),
     "continue_answers": say_and_cap,
     "put_member": added,
 }

@@ -169,7 +169,7 @@ ROUND = record(
     id=ID,
     message=ID,
     requested_by=null_or(ID),
-    steps=each(record("round step", persona=ID, run=null_or(ID), state=TEXT)),
+    steps=each(record("round step", persona=ID, name=TEXT, run=null_or(ID), state=TEXT)),
     state=one_of("running", "paused", "completed", "cancelled"),
 )
 APPROVAL = record(
@@ -371,6 +371,7 @@ ADDITIVE: dict[str, dict[str, Shape]] = {
         "replaces": ID,
     },
     "step": {"shown": TEXT},
+    "round step": {"reason": TEXT},
     "steering": {"name": TEXT, "after": null_or(COUNT)},
     "approval": {
         "message": ID,

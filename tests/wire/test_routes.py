@@ -21,6 +21,7 @@ CONTRACT = """
 /teams/{team}/connections/{id} GET PATCH DELETE
 /teams/{team}/connections/{id}/check POST
 /teams/{team}/personas GET POST
+/teams/{team}/personas/import POST
 /personas/{id} GET PATCH DELETE
 /personas/{id}/versions GET
 /personas/{id}/versions/{n}/restore POST
@@ -52,6 +53,9 @@ CONTRACT = """
 /runs/{id}/retry POST
 /runs/{id}/steer POST
 /questions/{id}/answer POST
+/rounds/{id} GET
+/rounds/{id}/cancel POST
+/rounds/{id}/skip POST
 /teams/{team}/audit GET
 /teams/{team}/direct POST
 """

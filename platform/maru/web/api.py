@@ -38,6 +38,7 @@ from rooms.api import (
     messages,
     questions,
     rooms,
+    rounds,
     threads,
     votes,
 )
@@ -135,7 +136,7 @@ api = Api(
 )
 for module in (
     *(me, audit, teams, connections, mcp, personas, grants, tools, invitations),
-    *(rooms, messages, threads, marks, votes, approvals, questions),
+    *(rooms, messages, rounds, threads, marks, votes, approvals, questions),
 ):
     api.add_router("", module.routes.router)
 

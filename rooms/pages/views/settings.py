@@ -223,12 +223,12 @@ def _settings_form(user: User, here: Room, sent: QueryDict | None = None) -> Roo
 
 
 def _change_room(user: User, here: Room, form: RoomForm) -> None:
-    optional = {"privacy", "persona_turns", "answers_in"}
-    sent = [name for name in form.changed_data if name not in optional or form.data.get(name)]
-    changed = {name: form.cleaned_data[name] for name in sent}
-    if "default_persona" in changed:
-        persona = changed["default_persona"]
-        changed["default_persona"] = persona.pk if persona else None
+    optional = {"privacy", "persona_turns", "answers_in", "mode"}
+    absent = {name for name in optional if not form.data.get(name)} | {"lead"} - form.data.keys()
+    changed = {name: form.cleaned_data[name] for name in form.changed_data if name not in absent}
+    for name in {"default_persona", "lead"} & changed.keys():
+        persona = changed[name]
+        changed[name] = persona.pk if persona else None
     if changed:
         services.update_room(user=user, room_id=here.pk, **changed)
 

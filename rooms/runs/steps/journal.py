@@ -35,7 +35,7 @@ from rooms.models import CallState, ModelRequest, Room, Run, Steer, SteerState, 
 from rooms.protocol.events import ApprovalRequested, DurableEvent
 from rooms.protocol.serializers import approval_body
 from rooms.runs import leases
-from rooms.runs.ending import unauthorized
+from rooms.runs.crews.rights import unauthorized
 from rooms.runs.lifecycle import Job
 from rooms.runs.notifications import wakeup
 from rooms.runs.steps import policy

@@ -1,7 +1,7 @@
 """Who and what decides whether a tool call may run: the policy of persona and tool, and people.
 
 Each question is asked twice: when a call is proposed, and again before it runs, because hours may
-lie between. The rights of the asker are those of the run (`rooms.runs.ending.unauthorized`).
+lie between. The rights of the asker are those of the run (`rooms.runs.crews.rights.unauthorized`).
 """
 
 from collections.abc import Collection, Mapping
@@ -16,6 +16,7 @@ from agents.models import Deciders, PersonaTool, ToolPolicy
 from agents.tools.registry import usable_tools
 from rooms.models import CallState, Room, RoomPermission, RoomRole, Run, ToolCall
 from rooms.permissions import MODERATE, POST, users_with
+from rooms.runs.crews import led
 
 MAX_ASKED: Final = 50
 """The most people that an approval names; moderators who are not named may decide, too."""
@@ -25,12 +26,18 @@ def rules_of(run: Run, tools: Collection[UUID]) -> dict[UUID, PersonaTool]:
     """Return what the persona of a run may do with those of `tools` that it may use at all.
 
     A tool is left out if the persona has no rule for it or never uses it, if its definition is not
-    approved, or if its server is off.
+    approved, or if its server is off. A run that leads may ask other personas without a rule; one
+    that was asked for by another run may not.
     """
     if not tools:
         return {}
     rules = PersonaTool.objects.filter(persona=run.persona_id, tool__in=tools)
     found = {rule.tool: rule for rule in rules.exclude(policy=ToolPolicy.NEVER)}
+    if run.parent_call_id is not None:
+        found.pop(led.ASK_PERSONA, None)
+    elif run.leads and led.ASK_PERSONA in tools:
+        always = PersonaTool(tool=led.ASK_PERSONA, policy=ToolPolicy.ALWAYS)
+        found.setdefault(led.ASK_PERSONA, always)
     usable = usable_tools(run.team_id, found)
     return {tool: rule for tool, rule in found.items() if tool in usable}
 

@@ -20,14 +20,14 @@ from agents.engine_types import AnswerFailed, Usage
 from rooms.event_log import record
 from rooms.markup import ParsedText, parse
 from rooms.models import CallState, Question, QuestionState, Room, Run, RunState, ToolCall
-from rooms.protocol.events import DurableEvent, MessageUpdated, RunQueued, RunWaiting
+from rooms.protocol.events import MessageUpdated, RunWaiting
 from rooms.protocol.serializers import message_body, run_body
-from rooms.runs import leases, queue
+from rooms.runs import leases
 from rooms.runs.ending import end_runs
 from rooms.runs.lifecycle import Job
-from rooms.runs.notifications import notify_queued
 from rooms.runs.steps import questions, steering
 from rooms.runs.steps.calls import answer_of, decide, show
+from rooms.runs.steps.resuming import resume
 
 log = structlog.get_logger(__name__)
 
@@ -37,8 +37,6 @@ MAX_RESUMED: Final = 100
 """More than the calls of a run: an engine that waits for nothing would start again forever."""
 PARAGRAPH: Final = "\n\n"
 """What the engine puts between the texts of two requests."""
-WAITED_FOR: Final = (CallState.ASKED, CallState.RUNNING)
-"""The states of the calls that a run waits for, after its attempt has ended."""
 
 
 def wait(job: Job, text: str, usage: Usage | None) -> None:
@@ -102,24 +100,6 @@ def _leave(room: Room, run: Run, written: ParsedText, usage: Usage | None) -> No
             RunWaiting(run_body(run)),
             *resume(run),
         )
-
-
-def resume(run: Run) -> list[DurableEvent]:
-    """Queue a waiting run again if none of its calls is open; return the event, or nothing.
-
-    The caller has locked the room and the run, and closed a call of it.
-    """
-    if run.state != RunState.WAITING or run.calls.filter(state__in=WAITED_FOR).exists():
-        return []
-    run.state = RunState.QUEUED
-    run.resumed += 1
-    # The time of the database orders the queue. The age of a run in the queue begins here, too:
-    # people may have taken a day.
-    Run.objects.filter(pk=run.pk).update(state=run.state, resumed=run.resumed, queued_at=Now())
-    run.refresh_from_db(fields=["queued_at"])
-    notify_queued()
-    with translation.override(run.language):
-        return [RunQueued(run_body(run, queue.position_of(run)))]
 
 
 def expire() -> None:

@@ -2,7 +2,7 @@
 // Shows in the composer which personas will answer and why; the writer can choose a persona in a menu.
 
 import { mentionsIn } from "./mentions.js";
-import { NOWHERE, responders, silence } from "./responders.js";
+import { NOWHERE, isInTurn, responders, silence } from "./responders.js";
 import { clone, part, setMark, setText } from "../elements.js";
 import { around, fill, gettext, pgettext } from "../../maru/translations.js";
 
@@ -61,6 +61,7 @@ export class AnswersMenu {
       mentioned: mentionsIn(this.text(), [...people, ...all.map(({ handle }) => handle)]),
       named: this.personas,
       mentions_first: true,
+      in_turn: false,
       place: this.place(),
     };
     const answering = {
@@ -68,8 +69,11 @@ export class AnswersMenu {
       personas: all.filter(({ id }) => !this.unusable.includes(id)),
       default: room.default_persona,
       muted: room.muted_personas ?? [],
+      mode: room.mode ?? "each",
+      lead: room.lead ?? null,
     };
     const answers = responders(message, answering);
+    if (answers.length > 1 && isInTurn(message, answering)) return this.#showTurns(answers);
     if (answers.length) return this.#showNames(answers);
     const reason = silenceWords(silence(message, answering), all.length);
     this.#write(pgettext("nobody", "%(names)s will answer:"), gettext("Nobody"), reason);
@@ -96,6 +100,15 @@ export class AnswersMenu {
     const more = fill(gettext("%(name)s and %(count)s more"), { name: names[0], count: length - 1 });
     const reason = reasonWords(answers[0].why, names[0]);
     this.#write(gettext("%(names)s will answer:"), length <= 2 ? names.join(", ") : more, reason);
+  }
+
+  /** @param {{persona: string, why: import("./responders.js").Why}[]} answers in the order of their turns */
+  #showTurns(answers) {
+    const [first, second] = answers.map(({ persona }) => this.state.personas.get(persona)?.name ?? "");
+    const sentence =
+      answers.length === 2 ? gettext("%(name)s, then %(next)s") : gettext("%(name)s, then %(count)s more");
+    const names = fill(sentence, { name: first, next: second, count: answers.length - 1 });
+    this.#write(gettext("%(names)s will answer:"), names, gettext("in turn"));
   }
 
   /**

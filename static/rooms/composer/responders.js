@@ -11,27 +11,48 @@
  * @typedef {{id: string, handle: string, enabled: boolean}} Candidate */
 /** @typedef {{
  *   policy: string, personas: Candidate[], default: string | null, muted: string[],
+ *   mode: string, lead: string | null,
  * }} Answering */
 /** The place of a message: the persona whose message it replies to, and its thread.
  * @typedef {{
  *   replied_to: string | null, in_thread: boolean, follows: string | null, to_person: boolean,
  * }} Place */
 /** @typedef {{
- *   mentioned: Set<string>, named: string[] | null, mentions_first: boolean, place: Place,
+ *   mentioned: Set<string>, named: string[] | null, mentions_first: boolean, in_turn: boolean, place: Place,
  * }} Addressed */
+
+/** The personas that answer one message in turn, at most. */
+const MAX_IN_TURN = 8;
 
 /** @type {Place} The place of a message that is no reply. */
 export const NOWHERE = { replied_to: null, in_thread: false, follows: null, to_person: false };
 
 /**
+ * Whether several personas answer a message in turn.
+ * @param {Pick<Addressed, "in_turn">} message
+ * @param {Pick<Answering, "mode">} room
+ * @returns {boolean}
+ */
+export function isInTurn({ in_turn: inTurn }, { mode }) {
+  return inTurn || mode === "round";
+}
+
+/**
  * @param {Addressed} message
  * @param {Answering} room
- * @returns {{persona: string, why: Why}[]} the personas that answer, in the order in which they were bound
+ * @returns {{persona: string, why: Why}[]} the personas that answer, in the order in which they were bound, or in
+ *   which they answer in turn
  */
-export function responders({ mentioned, named, mentions_first: mentionsFirst, place }, room) {
+export function responders(message, room) {
+  const { mentioned, named, mentions_first: mentionsFirst, place } = message;
   const addressed = room.personas.filter(({ handle }) => mentioned.has(handle));
+  const chosen = room.personas.filter(({ id }) => named?.includes(id));
+  if (isInTurn(message, room)) {
+    const order = [...mentioned];
+    addressed.sort((one, other) => order.indexOf(one.handle) - order.indexOf(other.handle));
+    chosen.sort((one, other) => (named ?? []).indexOf(one.id) - (named ?? []).indexOf(other.id));
+  }
   if (named !== null) {
-    const chosen = room.personas.filter(({ id }) => named.includes(id));
     if (mentionsFirst && chosen.length && addressed.length) return because("mention", addressed);
     return because("named", chosen);
   }
@@ -45,7 +66,19 @@ export function responders({ mentioned, named, mentions_first: mentionsFirst, pl
     const follows = listening.filter(({ id }) => id === place.follows);
     if (follows.length) return because("thread", follows);
   }
-  return room.policy === "default" ? because("policy", usual(room, listening)) : [];
+  return room.policy === "default" ? byDefault(message, room, listening) : [];
+}
+
+/**
+ * @param {Addressed} message @param {Answering} room @param {Candidate[]} listening
+ * @returns {{persona: string, why: Why}[]} the personas that the policy `default` chooses
+ */
+function byDefault(message, room, listening) {
+  if (isInTurn(message, room)) {
+    return because("policy", listening.filter(({ enabled }) => enabled).slice(0, MAX_IN_TURN));
+  }
+  const lead = listening.filter(({ id }) => room.mode === "led" && id === room.lead);
+  return because("policy", lead.length ? lead : usual(room, listening));
 }
 
 /**

@@ -42,6 +42,7 @@ def addresses(cast: Cast) -> dict[str, str]:
         "connection_delete": [team, connection],
         "personas": [team],
         "persona_create": [team],
+        "persona_import": [team],
         "persona": [team, persona],
         "persona_grants": [team, persona],
         "connect_model": [team, persona],

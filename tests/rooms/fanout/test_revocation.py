@@ -13,6 +13,7 @@ from accounts.services.teams import add_team_member
 from rooms import services
 from rooms.fanout import publisher
 from rooms.fanout.credentials import Credential
+from rooms.models import Round
 from rooms.protocol.commands import AnyCommand
 from rooms.runs.deltas import Deltas
 from tests.deadlines import REVOCATION
@@ -194,6 +195,8 @@ FIELDS: dict[str, object] = {
     "reply_to": None,
     "personas": None,
     "mentions_first": True,
+    "in_turn": False,
+    "led_by": None,
     "also_in_room": False,
     "threads": [],
     "choice": None,
@@ -242,7 +245,15 @@ async def test_every_command_answers_outsiders_as_for_unknown_ids(
     )
     users = await harness.do(outsiders, cast)
     await harness.settled()  # the revocation of that user arrives before the socket is opened
-    existing = {"room": cast.room.pk, "message": posted.message.pk, "run": posted.runs[0]}
+    begun = await harness.do(
+        Round.objects.create, room=cast.room, message=posted.message, requested_by=cast.owner
+    )
+    existing = {
+        "room": cast.room.pk,
+        "message": posted.message.pk,
+        "run": posted.runs[0],
+        "round": begun.pk,
+    }
     existing["question"] = (await harness.do(make_question, posted.runs[0])).pk
     for user in users:
         client = harness.connect(user)
@@ -281,7 +292,7 @@ def own_room(user: User) -> UUID:
 
 
 def absent() -> dict[str, UUID]:
-    return {kind: uuid4() for kind in ("room", "message", "run", "question")}
+    return {kind: uuid4() for kind in ("room", "message", "run", "round", "question")}
 
 
 async def response_frames(

@@ -253,7 +253,7 @@ def test_number_of_chips_is_bounded() -> None:
     rendered = parse("@bot " * (MAX_CHIPS + 1) + "@나리").in_room(lambda: HANDLES)
 
     assert len(chips(rendered.html)) == MAX_CHIPS
-    assert rendered.mentioned == {"bot"}
+    assert rendered.mentioned == ("bot",)
 
 
 PIECES = ["@bot", "@나리", "@data_bot", "에게", " ", "\n", "`", "```\n", "> ", "*", "_", "~~", "\\"]
@@ -277,6 +277,6 @@ PIECES += [
 def test_mentioned_handles_are_those_of_the_chips(text: str) -> None:
     rendered = parse(text).in_room(lambda: HANDLES)
 
-    assert rendered.mentioned == set(chips(rendered.html))
+    assert rendered.mentioned == tuple(dict.fromkeys(chips(rendered.html)))
     inside = r'<(code|a|blockquote)\b[^>]*>(?:(?!</\1>).)*class="mention"'
     assert not re.search(inside, rendered.html, re.DOTALL)

@@ -1,8 +1,11 @@
 """What the pages say about who answers, and the forms that change it."""
 
+from uuid import UUID
+
 import pytest
 from django.urls import reverse
 
+from accounts.errors import NotFound
 from accounts.models import TeamRole
 from accounts.services.teams import add_team_member
 from agents.models import Persona
@@ -106,6 +109,35 @@ def test_settings_allow_answers_between_personas(cast: Cast) -> None:
     assert send("") == 3  # a form without the field
     assert send("11") == 3
     assert send("0") == 0
+
+
+def test_settings_choose_how_several_personas_answer(cast: Cast) -> None:
+    other = second(cast, handle="other")
+
+    def send(**fields: str) -> tuple[str, UUID | None, bool]:
+        form = {"name": "room", "answer_policy": "default", **fields}
+        assert post(cast.owner, "settings", cast.room.pk, **form).status_code == 302
+        room = cast.refreshed()
+        return room.mode, room.lead_id, room.other_decides
+
+    assert send(mode="led", lead=str(other.pk), other_decides="on") == ("led", other.pk, True)
+    assert send(other_decides="on") == ("led", other.pk, True)  # a form without the other fields
+    shown = get(cast.owner, reverse("rooms:settings", args=[cast.room.pk])).content.decode()
+    assert "One persona leads and asks the others" in shown
+    assert send(mode="round", lead="") == ("round", None, False)
+    name = cast.persona.name
+    assert composer(cast) == f"{name}, then {other.name} will answer: in turn"
+
+
+def test_lead_must_be_in_the_room(cast: Cast) -> None:
+    other = create_demo_persona(user=cast.owner, team_id=cast.team.pk)
+    with pytest.raises(NotFound):
+        services.update_room(user=cast.owner, room_id=cast.room.pk, lead=other.pk)
+    services.update_room(user=cast.owner, room_id=cast.room.pk, lead=cast.persona.pk)
+
+    services.unbind_persona(user=cast.owner, room_id=cast.room.pk, persona_id=cast.persona.pk)
+
+    assert cast.refreshed().lead is None
 
 
 def test_stopped_chain_is_continued_without_scripts(cast: Cast) -> None:

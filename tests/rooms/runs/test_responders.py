@@ -30,6 +30,8 @@ def answering(room: dict[str, Any]) -> Answering:
         personas=personas,
         default=id_of(room.get("default")),
         muted=ids_of(room.get("muted", [])),
+        mode=room.get("mode", "each"),
+        lead=id_of(room.get("lead")),
     )
 
 
@@ -38,6 +40,7 @@ def addressed(message: dict[str, Any]) -> Addressed:
         mentioned=message.get("mentioned", []),
         named=ids_of(message["named"]) if "named" in message else None,
         mentions_first=message.get("mentions_first", False),
+        in_turn=message.get("in_turn", False),
         place=Place(
             replied_to=id_of(message.get("replied_to")),
             in_thread=message.get("in_thread", False),

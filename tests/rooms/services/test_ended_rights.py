@@ -23,7 +23,8 @@ from accounts.views.factors import audited_factor_changes
 from agents import services as agents
 from rooms import services
 from rooms.models import Run, RunState
-from rooms.runs.ending import fail_unauthorized_runs, unauthorized
+from rooms.runs.crews.rights import unauthorized
+from rooms.runs.ending import fail_unauthorized_runs
 from tests.rooms.claiming import claim_and_start
 from tests.rooms.conftest import Cast
 

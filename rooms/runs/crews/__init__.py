@@ -1,0 +1,1 @@
+"""Several personas on one question: in turn (`rounds`), or asked by one that leads (`led`)."""
