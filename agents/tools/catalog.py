@@ -14,7 +14,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from agents.models import Reach, ToolPolicy
-from agents.tools import calculator, clock
+from agents.tools import calculator
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,13 @@ CATALOG: Final = (
         title=_("Date and time"),
         summary=_("Tells the time. Reads nothing."),
         description="Tells the current date, time and weekday in a time zone.",
-        parameters=clock.PARAMETERS,
+        parameters=_schema(
+            zone={
+                "type": "string",
+                "description": "Name of an IANA time zone, for example Asia/Seoul. Default: UTC.",
+                "maxLength": 64,
+            },
+        ),
         reach=Reach.ROOM,
         suggested=ToolPolicy.ALWAYS,
     ),
@@ -61,7 +67,18 @@ CATALOG: Final = (
         title=_("Calculator"),
         summary=_("Calculates. Reads nothing."),
         description="Calculates an arithmetic expression exactly. Use it for every calculation.",
-        parameters=calculator.PARAMETERS,
+        parameters=_schema(
+            "expression",
+            expression={
+                "type": "string",
+                "description": (
+                    "For example (1 + 2) * 3 / 4, 2 ** 10, 17 % 5, 17 // 5, round(2.345, 2). Also "
+                    "sqrt, abs, floor, ceil, min, max, exp, ln, log10, sin, cos, tan (radians), pi "
+                    "and e."
+                ),
+                "maxLength": calculator.MAX_LENGTH,
+            },
+        ),
         reach=Reach.ROOM,
         suggested=ToolPolicy.ALWAYS,
     ),
