@@ -115,9 +115,4 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(fields=('server', 'key'), name='tool_key_once', nulls_distinct=False),
         ),
         # Without a column: `tool` is the id, also of our own tools, which have no rows.
-        migrations.AddField(
-            model_name='personatool',
-            name='row',
-            field=models.ForeignObject(from_fields=['tool'], null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='agents.tool', to_fields=['id']),
-        ),
     ]

@@ -86,14 +86,11 @@ class Tool(models.Model):
 class PersonaTool(models.Model):
     """What a persona may do with a tool: its policy, and who decides if the policy is to ask.
 
-    `row` is the row of the tool, None for our own tools and for a tool that was deleted.
+    No constraint on `tool`: our own tools have no rows.
     """
 
     persona = models.ForeignKey(Persona, on_delete=models.CASCADE, related_name="tool_policies")
     tool = models.UUIDField()
-    row = models.ForeignObject(
-        Tool, models.DO_NOTHING, from_fields=["tool"], to_fields=["id"], null=True, related_name="+"
-    )
     policy = models.CharField(max_length=6, choices=ToolPolicy)
     deciders = models.CharField(max_length=10, choices=Deciders, default=Deciders.ASKER)
 

@@ -88,27 +88,32 @@ def has_tools(persona: OuterRef) -> Exists:
 
 
 def specs_for(persona: Persona, asker: UUID | None = None) -> tuple[ToolSpec, ...]:
-    """Return the tools that a persona may use, each with a name of its own; one query.
+    """Return the tools that a persona may use, each with a name of its own.
+
+    One query, and another one if the persona has tools that are not our own.
 
     Left out are tools that do not exist any more, that no admin has approved as they are now, and
     those of servers that are disabled. At a server where each person signs in, `asker` is used.
     """
-    specs: list[ToolSpec] = []
-    for policy in _OF_PERSONA(persona=persona.pk):
-        row = policy.row
-        if policy.tool in OWN_TOOLS:
-            specs.append(_own_spec(OWN_TOOLS[policy.tool]))
-        elif row is not None and _is_usable(row, persona.team_id):
+    used = _USED_BY(persona=persona.pk)
+    others = [tool for tool in used if tool not in OWN_TOOLS]
+    specs = [_own_spec(OWN_TOOLS[tool]) for tool in used if tool in OWN_TOOLS]
+    for row in _ROWS(tools=others) if others else ():
+        if _is_usable(row, persona.team_id):
             specs += _spec(row, asker)
     return tuple(_with_unique_names(specs))
 
 
-def _of_persona(persona: Parameter) -> QuerySet[PersonaTool]:
+def _used_by(persona: Parameter) -> QuerySet[PersonaTool, UUID]:
     used = PersonaTool.objects.filter(persona=persona).exclude(policy=ToolPolicy.NEVER)
-    return used.select_related("row__server").order_by("tool")
+    return used.order_by("tool").values_list("tool", flat=True)
 
 
-_OF_PERSONA: Final = PreparedQuery(_of_persona, persona=UUIDField())
+_USED_BY: Final = PreparedQuery(_used_by, persona=UUIDField())
+_ROWS: Final = PreparedQuery(
+    lambda tools: Tool.objects.filter(pk__in=tools).select_related("server").order_by("pk"),
+    tools=[UUIDField()],
+)
 
 
 def _rows_of(team: Team) -> QuerySet[Tool]:

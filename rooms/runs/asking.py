@@ -12,7 +12,7 @@ from django.utils import translation
 
 from agents import engine
 from agents.engine_types import Limits, Part
-from agents.tool_types import Acting
+from agents.tool_types import Acting, ToolFunction
 from rooms.executors import RUNS, in_thread
 from rooms.runs import lifecycle
 from rooms.runs.claims import Claim
@@ -57,7 +57,7 @@ class Parts:
             characters=settings.RUN_CHARACTERS,
             tokens=max(1, (settings.RUN_TOKENS - job.spent.tokens) // job.spent.share),
         )
-        functions = {
+        functions: dict[str, ToolFunction] = {
             "ask_people": partial(ask_people, job),
             **led.functions(job.run, job.owner, job.attempt),
         }
