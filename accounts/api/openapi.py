@@ -39,12 +39,16 @@ COMPONENTS: Final[Description] = {}
 """The schema of each struct that an operation refers to, by its name."""
 
 
+_NOUNS: Final = {"mcp": "mcp_servers"}
+"""The nouns of parts of a path that are none."""
+
+
 def operation_id(method: str, path: str) -> str:
     """Return the id of an operation: `PUT /rooms/{room_id}/members/{member_id}` is put_room_member.
 
     Every id is the method and the nouns of the path, so that clients can be generated and guessed.
     """
-    parts = [part for part in re.sub(r"\.\w+$", "", path).split("/") if part]
+    parts = [_NOUNS.get(part, part) for part in re.sub(r"\.\w+$", "", path).split("/") if part]
     nouns = [
         _singular(part) if _names_one(method, parts[number + 1 :]) else part
         for number, part in enumerate(parts)

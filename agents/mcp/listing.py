@@ -16,11 +16,11 @@ def store_listing(
 ) -> list[Tool]:
     """Make the rows of a server's tools agree with what it lists now; return the changed rows.
 
-    A new tool, and one whose definition has changed, waits for the approval of an admin, and is
-    taken to change something until an admin says otherwise; personas that used it without asking ask
-    from then on. With `approve_first`, the tools of a
-    server that had none are approved: the admin who adds a server has seen them. A tool that is
-    listed no longer keeps its row, because the server may list it again.
+    A new tool, and one whose definition has changed, waits for the approval of an admin. It is
+    taken to change something until an admin says otherwise, and personas that used it without
+    asking ask from then on. With `approve_first`, the tools of a server that had none are approved:
+    the admin who adds a server has seen them. A tool that is listed no longer keeps its row,
+    because the server may list it again.
     """
     server = McpServer.objects.select_for_update(no_key=True).filter(pk=server_id).first()
     if server is None:

@@ -18,6 +18,7 @@ from agents.services.mcp_servers import (
     refresh_mcp_server,
     update_mcp_server,
 )
+from agents.services.mcp_sign_in import finish_sign_in, sign_out, start_sign_in
 from agents.services.mcp_tools import approve_tool, update_tool
 from agents.services.persona_import import Imported, import_personas
 from agents.services.persona_tools import ToolChoice, list_tools
@@ -53,6 +54,7 @@ __all__ = [
     "delete_mcp_server",
     "delete_persona",
     "find_unreadable_keys",
+    "finish_sign_in",
     "import_personas",
     "inspect_new_server",
     "list_grants",
@@ -62,6 +64,8 @@ __all__ = [
     "restore_persona",
     "rotate_keys",
     "set_persona_enabled",
+    "sign_out",
+    "start_sign_in",
     "update_connection",
     "update_mcp_server",
     "update_persona",

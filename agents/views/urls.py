@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from agents.views import connecting, connections, importing, personas
+from agents.views import connecting, connections, importing, mcp, mcp_sign_in, personas
 
 app_name = "agents"
 
@@ -25,6 +25,18 @@ urlpatterns = [
         connections.delete,
         name="connection_delete",
     ),
+    path("teams/<uuid:team_id>/mcp/", mcp.index, name="mcp_servers"),
+    path("teams/<uuid:team_id>/mcp/new/", mcp.create, name="mcp_create"),
+    path("teams/<uuid:team_id>/mcp/try/", mcp.check_new, name="mcp_try"),
+    path("teams/<uuid:team_id>/mcp/<uuid:server_id>/", mcp.edit, name="mcp_server"),
+    path("teams/<uuid:team_id>/mcp/<uuid:server_id>/check/", mcp.check, name="mcp_check"),
+    path("teams/<uuid:team_id>/mcp/<uuid:server_id>/refresh/", mcp.refresh, name="mcp_refresh"),
+    path("teams/<uuid:team_id>/mcp/<uuid:server_id>/delete/", mcp.delete, name="mcp_delete"),
+    path("teams/<uuid:team_id>/mcp/tools/<uuid:tool_id>/", mcp.tool, name="mcp_tool"),
+    path("mcp/", mcp_sign_in.own, name="mcp_sign_ins"),
+    path("mcp/callback/", mcp_sign_in.callback, name="mcp_callback"),
+    path("mcp/<uuid:server_id>/sign-in/", mcp_sign_in.sign_in, name="mcp_sign_in"),
+    path("mcp/<uuid:server_id>/sign-out/", mcp_sign_in.sign_out, name="mcp_sign_out"),
     path("teams/<uuid:team_id>/personas/", personas.index, name="personas"),
     path("teams/<uuid:team_id>/personas/new/", personas.create, name="persona_create"),
     path("teams/<uuid:team_id>/personas/import/", importing.form, name="persona_import"),

@@ -56,7 +56,7 @@ def make_tenant(name: str) -> Tenant:
     invitation, _secret = invite(user=owner, team_id=team.pk)
     token, _secret = create_token(user=owner, name="one", scopes=["admin"])
     server = McpServer.objects.create(
-        team=team, name="Files", prefix="files", url="https://203.0.113.7/mcp", auth="oauth"
+        team=team, name="Files", prefix="files", url="https://api.example.com/mcp", auth="oauth"
     )
     tool = Tool.objects.create(
         team=team, server=server, key="read", name="files_read", title="Read"
