@@ -188,17 +188,20 @@ CATALOG: Final = (
                 "items": {"type": "string", "minLength": 1, "maxLength": 80},
                 "maxItems": 8,
             },
-            "people": {
-                "type": "array",
-                "description": "Handles of members. Without them, the person who asked you.",
-                "items": {"type": "string", "minLength": 1, "maxLength": 41},
-                "maxItems": 20,
+            "to": {
+                "type": "string",
+                "enum": ["asker", "room"],
+                "description": (
+                    "asker: the person who asked you, the default. room: all people who may write "
+                    "in this room; you get their answers together."
+                ),
             },
         },
         required=("question",),
         reach=Reach.ROOM,
         suggested=ToolPolicy.NEVER,
-        idempotent=False,
+        # The question is stored once for each call.
+        idempotent=True,
     ),
 )
 

@@ -174,7 +174,9 @@ def position_of(run: Run) -> int | None:
     if run.state != RunState.QUEUED:
         return None
     older = Q(queued_at__lt=run.queued_at) | Q(queued_at=run.queued_at, pk__lt=run.pk)
-    return shown_position(_queued(run.team_id).filter(older)[:MAX_POSITION].count() + 1)
+    # Without the run itself: SQLite's own time, of a run that goes on, has fewer digits than ours.
+    others = _queued(run.team_id).exclude(pk=run.pk)
+    return shown_position(others.filter(older)[:MAX_POSITION].count() + 1)
 
 
 def shown_position(position: int) -> int | None:

@@ -48,7 +48,7 @@ from rooms.runs import queue
 from rooms.runs.delta_store import delta_store
 from rooms.runs.ending import cancel_runs
 from rooms.runs.responders import Addressed, Place, choose
-from rooms.runs.steps import questions, steering
+from rooms.runs.steps import questions
 
 MAX_REACTIONS: Final = 20
 
@@ -293,14 +293,11 @@ def _erase(message: Message) -> None:
     unread.remove_mentions(message)
     message.text = message.html = ""
     message.reactions = {}
-    steering.erase(message)
-    questions.erase(message.pk)
     message.pinned_seq = message.pinned_at = message.pinned_by = None
     message.deleted_at = timezone.now()
     message.save(
         update_fields=[
-            *("text", "html", "reactions", "steered", "pinned_seq", "pinned_at", "pinned_by"),
-            "deleted_at",
+            *("text", "html", "reactions", "pinned_seq", "pinned_at", "pinned_by", "deleted_at")
         ]
     )
 
@@ -317,6 +314,7 @@ def _redact(room: Room, message: Message) -> MessageDeleted:
         run.requests.update(text="")
         run.calls.update(arguments="", result="", short="", note="")
         run.steering.update(text="")
+        questions.erase(message)
     event_log.redact(message.pk)
     message.steps = message.steered = None
     message.save(update_fields=["steps", "steered"])

@@ -20,6 +20,7 @@ from accounts.models import User
 from agents.tool_types import MAX_RESULT, ToolResult
 from rooms.models import (
     CallState,
+    Message,
     Question,
     QuestionAnswer,
     QuestionState,
@@ -130,9 +131,14 @@ def withdraw(run: Run) -> list[DurableEvent]:
     return events
 
 
-def erase(answer_id: UUID) -> None:
-    """Remove the texts of the questions, and of the answers, of a message that is deleted."""
-    questions = Question.objects.filter(call__run__answer=answer_id)
+def erase(answer: Message) -> None:
+    """Remove the texts of the questions that the run of a deleted answer has asked, and of answers.
+
+    No query for an answer without steps.
+    """
+    if not answer.steps:
+        return
+    questions = Question.objects.filter(call__run__answer=answer)
     QuestionAnswer.objects.filter(question__in=questions).update(text="")
     questions.update(text="", choices=[])
 

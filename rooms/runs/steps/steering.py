@@ -120,13 +120,6 @@ def fail(runs: Iterable[Run]) -> None:
             ]
 
 
-def erase(answer: Message) -> None:
-    """Remove the text of the lines to an answer that is deleted; the caller saves the answer."""
-    if answer.steered:
-        answer.steered = None
-        Steer.objects.filter(run__answer=answer).update(text="")
-
-
 def as_turns(lines: Iterable[Steer]) -> list[Turn]:
     """Return the lines that were applied before the first request, as turns."""
     first = (line for line in lines if line.request is None)

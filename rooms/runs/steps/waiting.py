@@ -35,6 +35,8 @@ BATCH: Final = 100
 """The most approvals that one look ends."""
 MAX_RESUMED: Final = 100
 """More than the calls of a run: an engine that waits for nothing would start again forever."""
+PARAGRAPH: Final = "\n\n"
+"""What the engine puts between the texts of two requests."""
 WAITED_FOR: Final = (CallState.ASKED, CallState.RUNNING)
 """The states of the calls that a run waits for, after its attempt has ended."""
 
@@ -77,11 +79,10 @@ def _last_request(run: Run, text: str, usage: Usage | None) -> steering.EndedReq
             max(0, usage.input_tokens - of_attempt["input"]),
             max(0, usage.output_tokens - of_attempt["output"]),
         )
-    return steering.EndedRequest(
-        number=stored[-1].number + 1 if stored else 0,
-        text=text.removeprefix("".join(each.text for each in stored)),
-        tokens=tokens,
-    )
+    for each in stored:  # each text is a paragraph of its own
+        text = text.removeprefix(PARAGRAPH).removeprefix(each.text)
+    number = stored[-1].number + 1 if stored else 0
+    return steering.EndedRequest(number, text.removeprefix(PARAGRAPH), tokens)
 
 
 def _leave(room: Room, run: Run, written: ParsedText, usage: Usage | None) -> None:
