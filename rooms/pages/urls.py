@@ -107,6 +107,8 @@ urlpatterns = [
     path("personas/<uuid:persona_id>/rooms/", settings.add_to_rooms, name="add_to_rooms"),
     path("approvals/<uuid:call_id>/decide/", decisions.decide, name="decide"),
     path("questions/<uuid:question_id>/answer/", decisions.answer, name="answer_question"),
+    path("rounds/<uuid:round_id>/cancel/", decisions.cancel_round, name="cancel_round"),
+    path("rounds/<uuid:round_id>/skip/", decisions.skip_step, name="skip_step"),
     path("runs/<uuid:run_id>/cancel/", conversation.cancel, name="cancel"),
     path("runs/<uuid:run_id>/retry/", conversation.retry, name="retry"),
 ]

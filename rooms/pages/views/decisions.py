@@ -13,7 +13,7 @@ from accounts.views.error_pages import show_error
 from rooms import services
 from rooms.models import ToolCall
 from rooms.pages.forms import AnswerForm, DecisionForm
-from rooms.permissions import VIEW, access_call
+from rooms.permissions import VIEW, access_call, access_round
 
 
 @require_POST
@@ -54,6 +54,30 @@ def answer(request: HttpRequest, question_id: UUID) -> HttpResponse:
     except MaruError as error:
         show_error(request, error)
     return _to_answer(call)
+
+
+@require_POST
+def cancel_round(request: HttpRequest, round_id: UUID) -> HttpResponse:
+    """Cancel a round."""
+    user = require_user(request)
+    round_ = access_round(user, round_id, VIEW)
+    try:
+        services.cancel_round(user=user, round_id=round_id)
+    except MaruError as error:
+        show_error(request, error)
+    return redirect("rooms:message", round_.room_id, round_.message_id)
+
+
+@require_POST
+def skip_step(request: HttpRequest, round_id: UUID) -> HttpResponse:
+    """Let a round go on after a step that has failed."""
+    user = require_user(request)
+    round_ = access_round(user, round_id, VIEW)
+    try:
+        services.skip_step(user=user, round_id=round_id)
+    except MaruError as error:
+        show_error(request, error)
+    return redirect("rooms:message", round_.room_id, round_.message_id)
 
 
 def _to_answer(call: ToolCall) -> HttpResponse:

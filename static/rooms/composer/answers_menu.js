@@ -90,6 +90,8 @@ export class AnswersMenu {
       mode: room.mode ?? "each",
       lead: room.lead ?? null,
     };
+    // The choice is for several named personas: without them, it would ask all.
+    if (responders({ ...message, in_turn: false }, answering).length < 2) message.in_turn = this.#inTurn = false;
     const answers = responders(message, answering);
     const inTurn = answers.length > 1 && isInTurn(message, answering);
     // In the other modes the room decides.

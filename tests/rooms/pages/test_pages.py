@@ -16,7 +16,17 @@ from accounts.services.teams import add_team_member
 from agents.engine_types import AnswerFailed
 from agents.services import Grant, create_demo_persona, put_grants
 from rooms import services
-from rooms.models import Message, Question, Room, RoomMember, RoomRole, Run, RunState, ToolCall
+from rooms.models import (
+    Message,
+    Question,
+    Room,
+    RoomMember,
+    RoomRole,
+    Round,
+    Run,
+    RunState,
+    ToolCall,
+)
 from rooms.pages.urls import urlpatterns
 from rooms.protocol.failures import failure_sentence
 from tests.rooms.claiming import claim_run, start_run
@@ -47,6 +57,7 @@ def addresses(cast: Cast, run: Run) -> dict[str, tuple[str, str]]:
         run=run, request=0, position=0, call_id="call", name="tool", arguments_sha256="0" * 64
     )
     Question.objects.create(call=call, room=cast.room, text="?", expires_at=timezone.now())
+    round_ = Round.objects.create(room=cast.room, message=run.message, requested_by=cast.member)
     ids = {
         "team_id": cast.team.pk,
         "room_id": cast.room.pk,
@@ -56,6 +67,7 @@ def addresses(cast: Cast, run: Run) -> dict[str, tuple[str, str]]:
         "persona_id": cast.persona.pk,
         "call_id": call.pk,
         "question_id": call.pk,
+        "round_id": round_.pk,
     }
     found = {}
     for pattern in urlpatterns:
