@@ -27,6 +27,17 @@ def fill(sentence: str, values: Mapping[str, object]) -> str:
     return _PLACEHOLDER.sub(replace, sentence)
 
 
+def pieces(sentence: str, values: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Return the parts of `fill(sentence, values)`: text with "", values with their names."""
+    found: list[tuple[str, str]] = []
+    at, particle = 0, ""
+    for place in _PLACEHOLDER.finditer(sentence):
+        value = str(values[place[1]])
+        found += [(particle + sentence[at : place.start()], ""), (value, place[1])]
+        at, particle = place.end(), _particle(value, place[2] or "")
+    return [part for part in [*found, (particle + sentence[at:], "")] if part[0]]
+
+
 def _particle(word: str, forms: str) -> str:
     """Return the form of `forms`, such as "이(가)", that follows the last syllable of `word`."""
     if not forms or not "가" <= word[-1:] <= "힣":

@@ -40,6 +40,23 @@ class MessageForm(forms.Form):
             raise forms.ValidationError(_("Choose one of the personas of this room.")) from None
 
 
+class DecisionForm(forms.Form):
+    """A decision on a tool call, of which the reader has seen the arguments."""
+
+    decision = forms.ChoiceField(
+        choices=[(name, name) for name in ("allow", "allow_for_run", "deny")]
+    )
+    note = forms.CharField(required=False, max_length=400)
+    arguments_sha256 = forms.CharField(max_length=64)
+
+
+class AnswerForm(forms.Form):
+    """An answer to the question of a persona; the service validates it."""
+
+    choice = forms.CharField(strip=False, required=False)
+    text = forms.CharField(required=False)
+
+
 class RoomForm(forms.ModelForm[Room]):
     """The name, topic and privacy of a room."""
 

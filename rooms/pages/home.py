@@ -16,6 +16,7 @@ from agents.models import Persona
 from agents.permissions import EDIT, granted_to
 from rooms.models import AuthorKind, Mention, Message, Room, RoomMember, RoomPersona, RunState
 from rooms.own_threads import followed_threads
+from rooms.pages.acting.to_decide import waiting_items
 from rooms.pages.sidebar import LAST_LINE, RoomRow, last_line, shell_context
 from rooms.services import joinable_rooms
 
@@ -63,11 +64,13 @@ def home_context(user: User, team: Team, permissions: frozenset[str]) -> dict[st
     """
     context = shell_context(user, team, permissions=permissions)
     rows: Mapping[UUID, RoomRow] = context["rows"]
+    waiting = waiting_items(user, team) if context["asking"] else []
     joinable = _open_rooms(user, team) if context["may_join"] else []
     mine = granted_to(user, EDIT, Persona.objects.filter(team=team))
     personas = list(_with_rooms(mine)[: GROUP + 1])
     return context | {
         "is_home": True,
+        "waiting": [(item, rows[item.room_id]) for item in waiting if item.room_id in rows],
         "mentions": [item for each in _mentions(user, team) if (item := _item(each, rows))],
         "threads": _threads(user, team, rows) if context["unread_threads"] else [],
         "answered": [item for each in _answered(user, team) if (item := _item(each, rows))],

@@ -30,8 +30,13 @@ class LayoutRules(Struct, frozen=True, forbid_unknown_fields=True):
 
     continue_within_seconds: int
     state_of_status: dict[str, str]
+    state_of_run: dict[str, str]  # instead of that of the status, for an unfinished answer
     retryable_run_states: list[str]
     states: dict[str, StateRules]
+    fold_steps_from: int
+    step_signs: dict[str, str]  # by state of a call; calls in other states are not shown
+    argument_lines: int
+    argument_columns: int
 
 
 _DATA: Final = (Path(__file__).parent / "layout.json").read_bytes()

@@ -13,6 +13,8 @@ from accounts.names import LOOK_ALIKES
 from rooms import queries
 from rooms.models import Message, Room
 from rooms.own_threads import unread_mentions, unread_replies
+from rooms.pages.acting.templates import TEMPLATES
+from rooms.pages.acting.to_decide import waiting_rows
 from rooms.pages.answering import answering_line, answering_persona, has_answering_persona
 from rooms.pages.layout import RULES_FOR_SCRIPTS
 from rooms.pages.panel import panel_context, role_words
@@ -100,6 +102,8 @@ def room_context(
         "membership": membership,
         "welcome": _welcome(user, room, state) if membership and membership.welcome else None,
         "panel": panel_context(room, state),
+        "waiting": waiting_rows(user, state),
+        **TEMPLATES,
         "placeholder_id": UUID(int=0),  # scripts replace it in the addresses of cards
         "answering": answering_line(state, unusable),
         "has_persona": has_answering_persona(state),

@@ -23,6 +23,7 @@ from agents.permissions import personas_visible_to
 from rooms.fanout.unread import MENTIONS, MENTIONS_IN_THREADS, MESSAGES, at_most
 from rooms.models import Message, Privacy, Room, RoomMember, RoomPersona
 from rooms.own_threads import followed_threads
+from rooms.pages.acting.to_decide import rooms_that_ask
 from rooms.queries import Companion, companions, direct_name
 from rooms.services import joinable_rooms
 
@@ -41,7 +42,8 @@ Item = TypeVar("Item")
 class RoomRow:
     """A room of the user, with the unread counts.
 
-    `last_line` is read for the list of rooms only; a direct room has `companions`.
+    `asks` says that a decision waits for the user. `last_line` is read for the list of rooms only;
+    a direct room has `companions`.
     """
 
     id: UUID
@@ -56,6 +58,7 @@ class RoomRow:
     is_mentioned_in_threads: bool = False
     read_seq: int = 0
     welcome: bool = False
+    asks: bool = False
     last_line: str = ""
     companions: Sequence[Companion] = ()
 
@@ -142,13 +145,18 @@ def shell_context(
     """
     permissions = team_permissions(user, team) if permissions is None else permissions
     team_wide = CREATE_ROOM in permissions
-    rows = _sidebar_rooms(user, team, room)
+    asking = rooms_that_ask(user, team)
+    rows = [
+        replace(row, asks=True) if row.id in asking else row
+        for row in _sidebar_rooms(user, team, room)
+    ]
     sections = _sections(rows[:SIDEBAR_ROOMS], room)
     personas = list(personas_around(user, team, team_wide=team_wide)[: SIDEBAR_ITEMS + 1])
     return {
         "team": team,
         "teams": Team.objects.visible_to(user),
         "rows": {row.id: row for row in rows},
+        "asking": asking,
         "sections": sections,
         "has_waiting_rooms": any(section.waiting for section in sections),
         "room_template": RoomRow(_WITHOUT_ROOM, privacy=Privacy.TEAM),

@@ -11,6 +11,10 @@ from msgspec import UNSET
 from accounts.models import User, Wood
 from agents.models import Lattice, Pigment
 from rooms.models import ACTIVE, Run
+from rooms.pages.acting.asks import Ask, asks_of, waits_for
+from rooms.pages.acting.round_strip import Strip, round_strip
+from rooms.pages.acting.steering_lines import SteeringLine, steering_lines
+from rooms.pages.acting.step_lines import StepLines, step_lines
 from rooms.pages.answering import why_words
 from rooms.pages.layout import RULES, Placed, StateRules, place
 from rooms.pages.namesakes import Namesakes
@@ -83,6 +87,11 @@ class TimelineItem:
     stopped_by: str = ""
     why: str = ""
     capped: int | None = None
+    steps: StepLines | None = None
+    asks: Sequence[Ask] = ()
+    waits_for: str = ""
+    steered: Sequence[SteeringLine] = ()
+    round: Strip | None = None
     may_continue: bool = False
     may_stop: bool = False
     may_retry: bool = False
@@ -129,12 +138,13 @@ def timeline_items(
     """
     runs = {run.id: run for run in [*ended, *state.runs]}
     namesakes = Namesakes(state)
+    asks = asks_of(user, state)
     waiting = [run for run in state.runs if run.answer is None and run.replaces is UNSET]
     queued = [run for run in waiting if run.thread == thread]
     items = [
         *(
             replace(
-                _message_item(user, state, message, runs, namesakes, versions=versions),
+                _message_item(user, state, message, runs, namesakes, versions=versions, asks=asks),
                 thread=_hint(state, message, namesakes, unread.get(message.id, 0)),
             )
             for message in state.messages
@@ -181,13 +191,16 @@ def _message_item(
     namesakes: Namesakes,
     *,
     versions: Mapping[UUID, int],
+    asks: Mapping[UUID, Sequence[Ask]],
 ) -> TimelineItem:
     run = runs.get(message.run) if message.run else None
     stopper = run.stopped_by if run else None
+    item_state = _state_of(message, run)
+    asking = asks.get(run.id, ()) if run else ()
     return TimelineItem(
         id=message.id,
         speaker=_speaker(state, message.author, namesakes),
-        state="deleted" if message.deleted else RULES.state_of_status[message.status],
+        state=item_state,
         edited=message.edited_at is not None and not message.deleted,
         pinned=message.pinned is not None,
         pinned_by=_name_of(state, message.pinned.by) if message.pinned else "",
@@ -203,10 +216,46 @@ def _message_item(
         stopped_by=_name_of(state, stopper),
         why=why_words(message.why or ""),
         capped=None if message.deleted or message.capped is UNSET else message.capped,
+        steps=_steps(message, item_state, asking),
+        asks=asking,
+        waits_for=waits_for(asking) if item_state == "waiting" else "",
+        steered=_steered(state, message),
+        round=_strip(user, state, message, runs),
         may_continue=MODERATE in state.permissions,
         may_stop=run is not None and _may_stop(user, state, run),
         may_retry=run is not None and message.replaced_by is None and _may_retry(user, state, run),
     )
+
+
+def _state_of(message: MessageBody, run: RunBody | None) -> str:
+    if message.deleted:
+        return "deleted"
+    state = RULES.state_of_status[message.status]
+    is_unfinished = RULES.states[state].busy
+    return RULES.state_of_run.get(run.state, state) if run and is_unfinished else state
+
+
+def _steps(message: MessageBody, state: str, asking: Sequence[Ask]) -> StepLines | None:
+    if message.deleted or message.steps is UNSET:
+        return None
+    is_done = RULES.states[state].stop is None
+    return step_lines(message.steps, done=is_done, asking={ask.id for ask in asking})
+
+
+def _steered(state: RoomState, message: MessageBody) -> list[SteeringLine]:
+    if message.deleted or message.steered is UNSET:
+        return []
+    return steering_lines(message.steered, {member.user: member for member in state.members})
+
+
+def _strip(
+    user: User, state: RoomState, message: MessageBody, runs: Mapping[UUID, RunBody]
+) -> Strip | None:
+    if message.deleted or message.round is UNSET:
+        return None
+    personas = {persona.id: persona for persona in state.personas}
+    may_stop = message.round.requested_by == user.pk or MODERATE in state.permissions
+    return round_strip(message.round, personas, runs, may_stop=may_stop)
 
 
 def _name_of(state: RoomState, user_id: UUID | None) -> str:

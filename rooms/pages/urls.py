@@ -6,6 +6,7 @@ from rooms.pages.views import (
     cards,
     conversation,
     creation,
+    decisions,
     direct,
     history,
     home,
@@ -104,6 +105,10 @@ urlpatterns = [
         "teams/<uuid:team_id>/personas/<uuid:persona_id>/votes/", votes.votes, name="persona_votes"
     ),
     path("personas/<uuid:persona_id>/rooms/", settings.add_to_rooms, name="add_to_rooms"),
+    path("approvals/<uuid:call_id>/decide/", decisions.decide, name="decide"),
+    path("questions/<uuid:question_id>/answer/", decisions.answer, name="answer_question"),
+    path("rounds/<uuid:round_id>/cancel/", decisions.cancel_round, name="cancel_round"),
+    path("rounds/<uuid:round_id>/skip/", decisions.skip_step, name="skip_step"),
     path("runs/<uuid:run_id>/cancel/", conversation.cancel, name="cancel"),
     path("runs/<uuid:run_id>/retry/", conversation.retry, name="retry"),
 ]

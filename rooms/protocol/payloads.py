@@ -255,6 +255,10 @@ class ApprovalBody(Struct, frozen=True, kw_only=True):
     state: Annotated[str, one_of(["asked", "allowed", "denied", "expired", "withdrawn"])] = "asked"
     by: UUID | None = None
     by_name: str | UnsetType = UNSET
+    at: Timestamp | UnsetType = UNSET
+    """When a person decided."""
+    for_run: bool = False
+    """True if the decision holds for later calls of the tool in this run."""
     may_for_run: bool = False
     """True if the decision may hold for later calls of the tool in this run."""
     expires_at: Timestamp | None

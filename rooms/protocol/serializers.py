@@ -231,6 +231,8 @@ def approval_body(
         state=state or "asked",
         by=by.pk if by else None,
         by_name=by.name if by else UNSET,
+        at=_time(call.decided_at) or UNSET,
+        for_run=call.for_run,
         may_for_run=may_for_run,
         expires_at=_time(call.expires_at),
     )

@@ -2,7 +2,7 @@
 // Updates the sidebar of a live page. The templates render every element; this module changes only
 // attributes, texts and visibility.
 
-import { planks } from "./avatars.js";
+import { icon, planks } from "./avatars.js";
 import { nextIndex } from "./menu.js";
 import { removeWaitingRoom, rowAddress, startWaitingRooms, waitingRoom } from "./sidebar_rooms.js";
 import { countWords, showSums, startSections } from "./sidebar_sections.js";
@@ -98,6 +98,24 @@ export function setRoomWorking(room, working, pigment = "") {
   showPlanks(rowOf("room", room), working, pigment, gettext("A persona is answering"));
 }
 
+/** @param {string} room @param {boolean} asking whether a decision in the room waits for the reader */
+export function setRoomAsking(room, asking) {
+  showHand(rowOf("room", room), asking);
+}
+
+/** @param {HTMLElement | null} row @param {boolean} asking */
+function showHand(row, asking) {
+  const shown = row?.querySelector("[data-hand]");
+  if (!row || Boolean(shown) === asking) return;
+  shown?.remove();
+  if (shown) return;
+  const hand = document.createElement("span");
+  hand.className = "row-hand";
+  hand.dataset.hand = "";
+  hand.append(icon("hand", 16), unseen(gettext("A decision waits for you")));
+  row.querySelector("[data-planks]")?.before(hand);
+}
+
 /** @param {string} room @param {string} line the start of the last message */
 export function setRoomLine(room, line) {
   setText(rowOf("room", room), "[data-last-line]", line);
@@ -118,11 +136,13 @@ export function removeRoom(room) {
 
 /**
  * @param {string} persona
- * @param {{working: boolean, words?: string}} state `words`, for example "Queued", replace the activity indicator
+ * @param {{working: boolean, asking: boolean, words?: string}} state `words`, for example "Queued", replace the
+ *   activity indicator; `asking`: it waits for people
  */
-export function setPersonaStatus(persona, { working, words = "" }) {
+export function setPersonaStatus(persona, { working, asking, words = "" }) {
   const row = rowOf("persona", persona);
   showPlanks(row, working, "");
+  showHand(row, asking && !working);
   setText(row, "[data-status]", words);
 }
 

@@ -40,6 +40,23 @@ export function fill(sentence, values) {
   });
 }
 
+/**
+ * Returns the parts of `fill(sentence, values)`: text with "", and values with their names.
+ * @param {string} sentence @param {Record<string, string | number>} values @returns {[string, string][]}
+ */
+export function pieces(sentence, values) {
+  /** @type {[string, string][]} */
+  const found = [];
+  let [at, before] = [0, ""];
+  for (const { 0: whole, 1: name, 2: forms = "", index } of sentence.matchAll(PLACEHOLDER)) {
+    const value = String(values[name]);
+    found.push([before + sentence.slice(at, index), ""], [value, name]);
+    [at, before] = [index + whole.length, particle(value, forms)];
+  }
+  found.push([before + sentence.slice(at), ""]);
+  return found.filter(([text]) => text);
+}
+
 /** @param {string} sentence @param {string} names @returns {[string, string]} the text around `%(names)s` */
 export function around(sentence, names) {
   const [before] = sentence.split("%(names)s");

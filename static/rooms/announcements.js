@@ -1,6 +1,7 @@
 // @ts-check
 // Sentences for screen readers: one per event, none for the deltas of a streaming answer.
 
+import { outcomeSentence } from "./acting/asks.js";
 import { part } from "./elements.js";
 import { failureWords } from "./failures.js";
 import { fill, gettext } from "../maru/translations.js";
@@ -36,9 +37,11 @@ export class Announcer {
 /**
  * @param {Frame} frame that was just applied
  * @param {RoomState} state
+ * @param {import("./protocol.js").Change[]} [changes] of the frame
  * @returns {string} a sentence, or ""
  */
-export function sentenceFor(frame, state) {
+export function sentenceFor(frame, state, changes = []) {
+  if (changes.some(({ what }) => what === "steering")) return gettext("Steering applied");
   if (frame.type === "message.created") return posted(frame.message, state);
   if (frame.type === "message.deleted") return gettext("A message was deleted.");
   if (frame.type === "message.completed") {
@@ -46,8 +49,13 @@ export function sentenceFor(frame, state) {
     const words = { name: author.name, text: start(text) };
     return fill(gettext("%(name)s answered: %(text)s"), words);
   }
+  if (frame.type === "approval.requested") return asked(frame.approval, state);
+  if (frame.type === "approval.decided") return decided(frame.approval, state);
+  if (frame.type === "question.asked") return questioned(frame.question, state);
+  if (frame.type === "question.answered") return answered(frame.question);
   const name = state.personas.get(frame.run?.persona)?.name;
   if (!name) return "";
+  if (frame.type === "run.started" && frame.run.round) return inTurn(frame.run, name, state);
   if (frame.type === "run.started") return fill(gettext("%(name)s is answering"), { name });
   if (frame.type === "run.cancelled") {
     return fill(gettext("The answer of %(name)s was stopped"), { name });
@@ -63,6 +71,44 @@ export function sentenceFor(frame, state) {
 function posted({ author, text }, state) {
   if (author.kind !== "user" || author.id === state.me) return "";
   return fill(gettext("%(name)s: %(text)s"), { name: author.name, text: start(text) });
+}
+
+/** @param {import("./protocol.js").Approval} approval @param {RoomState} state */
+function asked({ persona, title, asked_of: deciders }, state) {
+  const name = state.personas.get(persona)?.name ?? "";
+  if (!deciders.includes(state.me)) return fill(gettext("%(name)s waits for a decision"), { name });
+  return fill(gettext("%(name)s asks to use %(tool)s. You can decide."), { name, tool: title });
+}
+
+/** @param {import("./protocol.js").Approval} approval @param {RoomState} state */
+function decided(approval, state) {
+  const { state: outcome, for_run: forRun, by_name: name = "", by, title: tool } = approval;
+  if (by === state.me) return "";
+  if (outcome === "allowed" && forRun) return fill(gettext("Allowed for this run by %(name)s"), { name });
+  if (outcome === "allowed") return fill(gettext("Allowed once by %(name)s"), { name });
+  if (outcome === "denied") return fill(gettext("Denied by %(name)s"), { name });
+  return fill(outcomeSentence(approval, false), { tool });
+}
+
+/** @param {import("./protocol.js").Question} question @param {RoomState} state */
+function questioned({ persona, text, asked_of: people }, state) {
+  const name = state.personas.get(persona)?.name ?? "";
+  if (!people.includes(state.me)) return fill(gettext("%(name)s waits for an answer"), { name });
+  return fill(gettext("%(name)s asks you: %(text)s"), { name, text: start(text) });
+}
+
+/** @param {import("./protocol.js").Question} question */
+function answered({ answers }) {
+  const last = answers.at(-1);
+  return last ? fill(gettext("%(name)s: %(text)s"), { name: last.name, text: start(last.text) }) : "";
+}
+
+/** @param {import("./protocol.js").Run} run @param {string} name @param {RoomState} state */
+function inTurn({ id, message }, name, state) {
+  const steps = state.message(message)?.round?.steps ?? [];
+  const number = steps.findIndex(({ run }) => run === id) + 1;
+  if (!number) return fill(gettext("%(name)s is answering"), { name });
+  return fill(gettext("%(name)s, %(number)s of %(count)s, is answering"), { name, number, count: steps.length });
 }
 
 /** @param {string} text @returns {string} */

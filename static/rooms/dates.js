@@ -31,6 +31,11 @@ export function dayName(moment, language, now = new Date()) {
   return format.format(moment).replace(/^(\w+),/u, "$1");
 }
 
+/** @param {Date} moment @param {string} language @returns {string} "21 November" */
+export function dayOfMonth(moment, language) {
+  return formatOf(language, { day: "numeric", month: "long" }).format(moment);
+}
+
 /** @param {Date} moment @returns {string} a key that two moments of one day share */
 export function dayKey(moment) {
   return `${moment.getFullYear()}-${moment.getMonth() + 1}-${moment.getDate()}`;

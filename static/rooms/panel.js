@@ -6,7 +6,7 @@ import { matches } from "./member_loader.js";
 import { shownHandle } from "./namesakes.js";
 import { NOWHERE, responders } from "./composer/responders.js";
 import { setPersonaStatus, setRoomWorking } from "../maru/sidebar.js";
-import { gettext } from "../maru/translations.js";
+import { fill, gettext, ngettext } from "../maru/translations.js";
 
 /** @typedef {import("./room_state.js").RoomState} RoomState */
 /** @typedef {import("./member_loader.js").MemberLoader} MemberLoader */
@@ -115,14 +115,26 @@ export class Panel {
   #showWorkOf({ id }, runs) {
     const row = this.panel.querySelector(`[data-persona-id="${CSS.escape(id)}"]`);
     const started = runs.find(({ state }) => state === "running");
-    const queued = !started && runs.length > 0;
-    setPersonaStatus(id, { working: Boolean(started), words: queued ? gettext("Queued") : "" });
+    const asking = this.#asked(runs);
+    const queued = !started && !asking && runs.some(({ state }) => state === "queued");
+    setPersonaStatus(id, { working: Boolean(started), asking: Boolean(asking), words: queued ? gettext("Queued") : "" });
     if (!row) return;
+    part(row, "[data-asking]").hidden = Boolean(started) || !asking;
+    setText(row, "[data-asking-words]", asking);
     part(row, "[data-work]").hidden = !started;
     part(row, "[data-queued]").hidden = !queued;
     const clock = part(row, "[data-elapsed]");
     if (started) clock.dataset.since = started.started_at ?? new Date().toISOString();
     else delete clock.dataset.since;
+  }
+
+  /** @param {Run[]} runs of a persona @returns {string} whom they ask, in words; "" for nobody */
+  #asked(runs) {
+    const { asks } = this.state;
+    const open = asks.open.filter(({ ask }) => runs.some(({ id }) => id === ask.run));
+    if (open.some((each) => asks.isMine(each))) return gettext("you");
+    const people = new Set(open.flatMap(({ ask }) => ask.asked_of)).size;
+    return people ? fill(ngettext("%(count)s person", "%(count)s people", people), { count: people }) : "";
   }
 
   /** @param {Persona} persona */

@@ -37,7 +37,8 @@
 /** A call that waits for a decision, or the decision.
  * @typedef {{
  *   id: string, run: string, message: string, persona: string, call: string, tool: string, title: string,
- *   changes: boolean, asked_of: string[], by: string | null, by_name?: string, may_for_run: boolean,
+ *   changes: boolean, asked_of: string[], by: string | null, by_name?: string, at?: string,
+ *   for_run: boolean, may_for_run: boolean,
  *   state: "asked" | "allowed" | "denied" | "expired" | "withdrawn", expires_at: string | null,
  * }} Approval */
 
@@ -60,13 +61,14 @@
 
 /** @typedef {{code: string, detail: string, reason?: string, persona?: string}} RunError */
 
-/** @typedef {{
+/** `isTakenOver`: its present attempt has begun after the worker of the one before has died.
+ * @typedef {{
  *   id: string, persona: string, message: string, answer: string | null, thread?: string | null, attempt: number,
  *   state?: string, requested_by: string | null, stopped_by: string | null,
  *   position: number | null, error: RunError | null,
  *   usage: {input_tokens: number, output_tokens: number, cost?: string | null, currency?: string} | null,
  *   started_at?: string | null, ended_at?: string | null, replaces?: string,
- *   round?: string, asked_by?: string,
+ *   round?: string, asked_by?: string, isTakenOver?: boolean,
  * }} Run */
 
 /** @typedef {{user: string, name: string, handle: string, wood: string, role: string}} Member */
@@ -117,10 +119,8 @@
 
 /** A part of the state that the page must render again.
  * @typedef {{what: "everything" | "history" | "later" | "people" | "personas" | "room" | "rights" | "pins"}
- *   | {what: "message" | "text" | "reactions" | "thread", message: string}
- *   | {what: "run" | "steps", run: string}
- *   | {what: "approval", approval: Approval}
- *   | {what: "question", question: Question}
+ *   | {what: "message" | "text" | "reactions" | "thread" | "steering", message: string}
+ *   | {what: "run" | "steps" | "ask", run: string}
  *   | {what: "typing" | "presence", user: string}} Change */
 
 export {};

@@ -13,6 +13,8 @@ import { MemberLoader } from "./member_loader.js";
 import { Panel, startPanelToggle } from "./panel.js";
 import { part, setText } from "./elements.js";
 import { arrivalTime, readPageData } from "./open/page_data.js";
+import { readCards } from "./acting/decisions.js";
+import { WaitingList } from "./acting/waiting_list.js";
 import { ReadPosition } from "./timeline/read_position.js";
 import { StatusLine } from "./composer/status_line.js";
 import { RoomState } from "./room_state.js";
@@ -68,6 +70,7 @@ export class OpenRoom {
     setFailures(data.failures);
     this.state = new RoomState(data.state, data.seq, data.me, data.layout);
     this.state.apply({ type: "history.loaded", ...loadedPart(data), runs: data.ended });
+    readCards(this.timeline, this.state.asks);
     this.linked = data.linked;
     this.id = this.state.room.id;
     shared.clock.addSample(data.now, arrivalTime());
@@ -95,6 +98,7 @@ export class OpenRoom {
       this.composer.picker.refresh();
     });
     this.panel = new Panel(/** @type {HTMLElement} */ (this.screen.aside), state, data.roles, this.memberLoader);
+    this.waiting = new WaitingList(this.screen.main, this.panel.panel, state, (ask) => void this.#openAsk(ask));
     this.statusLine = new StatusLine(part(page, "[data-line]"), page, (user) => this.#nameOf(user));
     this.announcer = new Announcer(page);
     this.scroll = new Scroll(part(page, "[data-scroll]"), part(page, "[data-newer]"), {
@@ -134,6 +138,7 @@ export class OpenRoom {
       join: () => void this.sync.join(),
       request: (/** @type {Command} */ command) => shared.socket.request(command),
       send: (/** @type {Command} */ command) => shared.socket.send(command),
+      steer: this.steer,
       outbox: () => this.outbox,
       tell: this.tell,
       mirror: (/** @type {HTMLElement} */ line) => this.statusLine.mirror(line),
@@ -152,7 +157,7 @@ export class OpenRoom {
     return new Outbox({
       key: `maru.outbox.${state.me}.${room}`,
       storage: localStorageOrNone(),
-      send: ({ client_id, text, personas, reply_to = null, also_in_room }) =>
+      send: ({ client_id, text, personas, reply_to = null, also_in_room, in_turn }) =>
         this.shared.socket.request({
           type: "message.send",
           room,
@@ -162,6 +167,7 @@ export class OpenRoom {
           personas,
           mentions_first: true,
           ...(reply_to ? { also_in_room } : {}),
+          ...(in_turn ? { in_turn } : {}),
         }),
       show: (entries) => {
         const inRoom = entries.filter(({ reply_to }) => !reply_to);
@@ -176,12 +182,13 @@ export class OpenRoom {
     const { state, id: room } = this;
     const { socket } = this.shared;
     return new Composer(/** @type {HTMLFormElement} */ (part(this.page, "[data-composer]")), state, {
-      send: (text, personas) => {
+      send: (text, personas, inTurn) => {
         endWelcome(this.page);
-        this.outbox.add(text, personas);
+        this.outbox.add(text, personas, inTurn ? { in_turn: true } : {});
         this.readPosition.release();
         void this.#toNewest();
       },
+      steer: this.steer,
       editLast: () => this.tools.editLast(),
       pickEmoji: (anchor, onPick) => this.tools.pickEmoji(anchor, onPick),
       typing: () => socket.send({ type: "member.type", room }),
@@ -207,7 +214,18 @@ export class OpenRoom {
     startUnsentMessages(part(page, "[data-outgoing]"), this.outbox, this.composer);
     this.panel.showToday();
     this.panel.showWork();
+    this.waiting.show();
   }
+
+  /** @param {string} run @param {string} text @returns {Promise<string>} why the line was refused; "" if it was not */
+  steer = async (run, text) => {
+    try {
+      await this.shared.socket.request({ type: "run.steer", run, text });
+      return "";
+    } catch (error) {
+      return error instanceof CommandRefused ? error.message : this.statusLine.commandFailed(error);
+    }
+  };
 
   /** Shows and announces a sentence. @param {string} sentence */
   tell = (sentence) => {
@@ -304,7 +322,7 @@ export class OpenRoom {
     this.threads.count(frame, since);
     if (this.#shown) {
       this.#render(changes, frame);
-      if (frame.type !== "room.snapshot" && this.threads.shows(frame)) this.announcer.say(sentenceFor(frame, this.state));
+      if (frame.type !== "room.snapshot" && this.threads.shows(frame)) this.announcer.say(sentenceFor(frame, this.state, changes));
     } else {
       for (const change of changes) this.#unrendered.set(JSON.stringify(change), change);
       this.#showElsewhere(changes);
@@ -334,6 +352,7 @@ export class OpenRoom {
     if (seen.has("pins")) this.panel.showPins();
     if (seen.has("everything") || seen.has("message")) void this.tools.votes.load();
     if (seen.has("run")) this.#showRuns(frame);
+    if (seen.has("everything") || seen.has("ask") || seen.has("run")) this.#showAsks();
     for (const change of changes) {
       if (change.what === "typing" && change.user !== this.state.me) this.statusLine.typing(change.user);
       if (change.what === "presence") this.shared.showPresence(change.user);
@@ -377,9 +396,25 @@ export class OpenRoom {
     this.shared.count();
   }
 
+  /** Shows what waits for people, and requests what the cards of the reader need. */
+  #showAsks() {
+    this.panel.showWork();
+    this.waiting.show();
+    this.tools.decisions.load();
+  }
+
+  /** Shows a card and focuses it, never a button of it. @param {import("./acting/ask_state.js").Ask} item */
+  async #openAsk({ ask }) {
+    const thread = this.state.runs.get(ask.run)?.thread;
+    if (thread && !this.state.messages.has(ask.message)) await this.threads.open(thread);
+    else await this.showMessage(ask.message);
+    (document.getElementById(`ask-${ask.id}`) ?? document.getElementById(`thread-ask-${ask.id}`))?.focus();
+  }
+
   /** @param {Frame} frame */
   #showRuns({ type, run }) {
     this.panel.showWork();
+    if (run?.ended_at) this.composer.endSteering(run.id);
     const isVersion = run?.replaces && !run.answer;
     if (type === "run.failed" && isVersion) this.statusLine.notice(failureWords(run.error));
   }
@@ -410,6 +445,7 @@ export class OpenRoom {
       setRoomWorking(this.id, this.state.openRuns.some(({ state }) => state === "running"));
     }
     if (changes.some(({ what }) => what === "message")) this.#showCounts();
+    if (changes.some(({ what }) => what === "ask" || what === "everything")) this.waiting.showInSidebar();
   }
 
   /** Shows in the sidebar what is unread here: messages of the room, and mentions in threads. */

@@ -6,6 +6,7 @@
 // their seq in an attempt, so that the concatenated text equals the streamed text even if frames were
 // lost, repeated or reordered.
 
+import { AskState } from "./acting/ask_state.js";
 import { Gap } from "./gap.js";
 import { LoadedMessages } from "./history/loaded_messages.js";
 import { Rights } from "./timeline/rights.js";
@@ -26,8 +27,6 @@ import { isInRoom, OpenThreads } from "./threads/open_threads.js";
 /** @typedef {import("./protocol.js").LiveText} LiveText */
 /** @typedef {import("./protocol.js").Step} Step */
 /** @typedef {import("./protocol.js").Change} Change */
-/** @typedef {import("./protocol.js").Approval} Approval */
-/** @typedef {import("./protocol.js").Question} Question */
 /** @typedef {import("./protocol.js").Round} Round */
 /** @typedef {import("./timeline/layout_rules.js").AnswerState} AnswerState */
 
@@ -66,10 +65,6 @@ export class RoomState extends Rights {
   ownVotes = new Map();
   /** All pinned messages, the last pinned first. @type {PinnedMessage[]} */
   pins = [];
-  /** The calls that wait for a decision. @type {Map<string, Approval>} */
-  approvals = new Map();
-  /** The open questions of personas. @type {Map<string, Question>} */
-  questions = new Map();
 
   /**
    * @param {FullState} fullState
@@ -79,6 +74,7 @@ export class RoomState extends Rights {
    */
   constructor(fullState, seq, me, rules) {
     super(me, rules);
+    this.asks = new AskState(me);
     this.room = fullState.room;
     this.#replaceState(fullState, seq);
   }
@@ -95,6 +91,7 @@ export class RoomState extends Rights {
     if (frame.type === "history.loaded") return this.#applyHistory(frame);
     if (frame.type === "members.loaded") return this.#addMembers(frame.members);
     if (frame.type === "votes.loaded") return this.#applyOwnVotes(frame.votes);
+    if (frame.type === "approval.loaded" || frame.type === "approval.lost") return this.asks.apply(frame);
     if (frame.type.startsWith("thread.") && frame.root) return this.#applyThread(frame);
     if (typeof frame.seq !== "number") return this.#applyEphemeral(frame);
     if (frame.seq <= this.seq) return [];
@@ -153,6 +150,9 @@ export class RoomState extends Rights {
     if (answer === null) return "queued";
     if (answer.deleted) return "deleted";
     const state = this.rules.state_of_status[answer.status];
+    if (!this.rules.states[state].busy) return state;
+    const waiting = this.rules.state_of_run[this.runs.get(answer.run ?? "")?.state ?? ""];
+    if (waiting) return waiting;
     // The server renders no deltas, so only the page distinguishes "streaming" from "thinking".
     return state === "thinking" && this.live.get(answer.id)?.text.trim() ? "streaming" : state;
   }
@@ -173,8 +173,7 @@ export class RoomState extends Rights {
     this.loaded.replace(inRoom, fullState.messages_complete);
     this.threads.replace(fullState.messages);
     this.pins = fullState.pins ?? [];
-    this.approvals = new Map((fullState.approvals ?? []).map((approval) => [approval.id, approval]));
-    this.questions = new Map((fullState.questions ?? []).map((question) => [question.id, question]));
+    this.asks.replace(fullState);
     for (const run of this.openRuns) this.runs.delete(run.id);
     for (const run of fullState.runs) this.runs.set(run.id, run);
     const answers = fullState.runs.map(({ answer }) => answer ?? "");
@@ -285,8 +284,7 @@ export class RoomState extends Rights {
     if (frame.type === "reaction.changed") return this.#update(frame, "reactions", { reactions: frame.reactions });
     if (frame.type === "thread.changed") return this.#update(frame, "thread", { replies: frame.replies });
     if (frame.type === "round.changed") return this.#applyRound(frame.round);
-    if (subject === "approval") return this.#applyApproval(frame.approval);
-    if (subject === "question") return this.#applyQuestion(frame.question);
+    if (subject === "approval" || subject === "question") return this.asks.apply(frame);
     if (frame.type === "turns.capped") return this.#update(frame, "message", { capped: frame.limit });
     if (subject === "run" && frame.run) return this.#applyRun(frame.type, frame.run);
     if (subject === "member") return this.#applyMember(frame);
@@ -302,20 +300,6 @@ export class RoomState extends Rights {
     return rights ? [{ what: "room" }, { what: "rights" }] : [{ what: "room" }];
   }
 
-  /** @param {Approval} approval @returns {Change[]} */
-  #applyApproval(approval) {
-    if (approval.state === "asked") this.approvals.set(approval.id, approval);
-    else this.approvals.delete(approval.id);
-    return [{ what: "approval", approval }];
-  }
-
-  /** @param {Question} question @returns {Change[]} */
-  #applyQuestion(question) {
-    if (question.state === "open") this.questions.set(question.id, question);
-    else this.questions.delete(question.id);
-    return [{ what: "question", question }];
-  }
-
   /** @param {Round} round @returns {Change[]} */
   #applyRound(round) {
     const frame = { type: "round.changed", message: round.message };
@@ -328,6 +312,7 @@ export class RoomState extends Rights {
     this.pins = withPin(pins, message);
     /** @type {Change[]} */
     const changes = this.pins === pins ? [] : [{ what: "pins" }];
+    if (hasApplied(message, this.message(message.id))) changes.push({ what: "steering", message: message.id });
     const isNew = type === "message.created";
     const replaced = isNew && message.replaces;
     if (replaced) this.#moveThread(replaced, message.id);
@@ -377,7 +362,9 @@ export class RoomState extends Rights {
 
   /** @param {string} type @param {Run} run @returns {Change[]} */
   #applyRun(type, run) {
-    this.runs.set(run.id, { ...run, state: RUN_STATES[type] ?? run.state });
+    // A run that has waited is queued before it starts again.
+    const isTakenOver = type === "run.started" && this.runs.get(run.id)?.state === "running";
+    this.runs.set(run.id, { ...run, state: RUN_STATES[type] ?? run.state, isTakenOver });
     /** @type {Change[]} */
     const changes = [{ what: "run", run: run.id }];
     if (type === "run.started" && run.answer) changes.push(...this.#restartAnswer(run));
@@ -430,4 +417,10 @@ export class RoomState extends Rights {
     this.runs.set(id, { ...run, position });
     return [{ what: "run", run: id }];
   }
+}
+
+/** @param {Message} message @param {Message | undefined} before @returns {boolean} whether a steering line was applied since */
+function hasApplied({ steered = [] }, before) {
+  const accepted = new Set(before?.steered?.filter(({ state }) => state === "accepted").map(({ id }) => id));
+  return steered.some(({ id, state }) => state === "applied" && accepted.has(id));
 }

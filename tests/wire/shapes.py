@@ -379,6 +379,8 @@ ADDITIVE: dict[str, dict[str, Shape]] = {
         "state": one_of("asked", "allowed", "denied", "expired", "withdrawn"),
         "by": null_or(ID),
         "by_name": TEXT,
+        "at": WHEN,
+        "for_run": BOOL,
         "may_for_run": BOOL,
     },
     "votes": {"mine": one_of(1, 0, -1)},

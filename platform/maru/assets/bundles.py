@@ -50,7 +50,7 @@ _ORDER: Final = [
     "css/room/message.css",
     "css/room/message_tools.css",
     "css/room/reaction.css",
-    "css/room/step.css",
+    "css/acting/step.css",
     "css/room/prose.css",
     "css/room/code.css",
     "css/room/composer.css",

@@ -25,6 +25,8 @@ export function personasToSend(choice) {
 export class AnswersMenu {
   /** @type {Choice} */
   #choice = "usual";
+  /** Whether the writer wants several personas to answer in turn. */
+  #inTurn = false;
 
   /**
    * @param {HTMLElement} composer
@@ -42,6 +44,22 @@ export class AnswersMenu {
     this.unusable = unusable;
     this.place = place;
     this.menu.addEventListener("click", (event) => this.#onClick(event));
+    this.turn = part(composer, "[data-in-turn]");
+    this.turn.addEventListener("click", () => {
+      this.#inTurn = !this.#inTurn;
+      this.show();
+    });
+  }
+
+  /** @returns {boolean} whether several personas answer in turn: the value of `in_turn` in `message.send` */
+  get inTurn() {
+    return !this.turn.hidden && this.#inTurn;
+  }
+
+  /** The message was sent: the next one is as usual. */
+  reset() {
+    this.#inTurn = false;
+    this.show();
   }
 
   /** @returns {string[] | null} the value of `personas` in `message.send` */
@@ -61,7 +79,7 @@ export class AnswersMenu {
       mentioned: mentionsIn(this.text(), [...people, ...all.map(({ handle }) => handle)]),
       named: this.personas,
       mentions_first: true,
-      in_turn: false,
+      in_turn: this.#inTurn,
       place: this.place(),
     };
     const answering = {
@@ -72,8 +90,14 @@ export class AnswersMenu {
       mode: room.mode ?? "each",
       lead: room.lead ?? null,
     };
+    // The choice is for several named personas: without them, it would ask all.
+    if (responders({ ...message, in_turn: false }, answering).length < 2) message.in_turn = this.#inTurn = false;
     const answers = responders(message, answering);
-    if (answers.length > 1 && isInTurn(message, answering)) return this.#showTurns(answers);
+    const inTurn = answers.length > 1 && isInTurn(message, answering);
+    // In the other modes the room decides.
+    this.turn.hidden = answers.length < 2 || answering.mode !== "each";
+    this.turn.setAttribute("aria-pressed", String(inTurn));
+    if (inTurn) return this.#showTurns(answers);
     if (answers.length) return this.#showNames(answers);
     const reason = silenceWords(silence(message, answering), all.length);
     this.#write(pgettext("nobody", "%(names)s will answer:"), gettext("Nobody"), reason);

@@ -2,6 +2,7 @@
 // The composer. Its text is always stored: as a draft, as an entry of the outbox, or as a message.
 
 import { AnswersMenu } from "./answers_menu.js";
+import { setSentence } from "../acting/sentences.js";
 import { part } from "../elements.js";
 import { MentionPicker } from "./mention_picker.js";
 import { gettext } from "../../maru/translations.js";
@@ -13,12 +14,15 @@ const TYPING_MS = 3_000;
 
 export class Composer {
   #typed = 0;
+  /** The run that the text steers. @type {string | null} */
+  #steered = null;
 
   /**
    * @param {HTMLFormElement} form
    * @param {RoomState} state
    * @param {{
-   *   send: (text: string, personas: string[] | null) => void,
+   *   send: (text: string, personas: string[] | null, inTurn: boolean) => void,
+   *   steer: (run: string, text: string) => Promise<string>,
    *   typing: () => void,
    *   findMembers: (words: string) => void,
    *   unusable: string[],
@@ -28,16 +32,17 @@ export class Composer {
    *   pickEmoji: (anchor: HTMLElement, onPick: (emoji: string) => void) => void,
    *   isMain?: boolean,
    *   signal: AbortSignal,
-   * }} callbacks `editLast` opens the editor of the reader's last message, and returns whether there is one;
+   * }} callbacks `steer` sends a line to a running answer, and returns why it was refused, or ""; `editLast` opens the editor of the reader's last message, and returns whether there is one;
    *   `isMain`: keys that are pressed while no element has the focus are for this composer
    */
   constructor(
     form,
     state,
-    { send, typing, findMembers, unusable, place, draft, editLast = () => false, pickEmoji, isMain = true, signal },
+    { send, steer, typing, findMembers, unusable, place, draft, editLast = () => false, pickEmoji, isMain = true, signal },
   ) {
     this.form = form;
     this.send = send;
+    this.steer = steer;
     this.typing = typing;
     this.draft = draft;
     this.editLast = editLast;
@@ -50,6 +55,10 @@ export class Composer {
     form.addEventListener("submit", (event) => this.#onSubmit(event));
     // A click anywhere in the composer focuses the field.
     form.addEventListener("click", (event) => event.target === form && this.field.focus());
+    part(form, "[data-steers-end]").addEventListener("click", () => {
+      this.endSteering();
+      this.field.focus();
+    });
     this.#startAtSign();
     this.#startEmoji(pickEmoji);
     if (isMain) document.addEventListener("keydown", (event) => this.#onKeyElsewhere(event), { signal });
@@ -82,6 +91,28 @@ export class Composer {
     this.#onInput();
   }
 
+  /** The text steers a running answer instead of being a message. @param {string} run @param {string} name of the persona */
+  startSteering(run, name) {
+    this.#steered = run;
+    this.#showSteering(name);
+    this.field.focus();
+  }
+
+  /** The text is a message again. @param {string | null} [run] only if it steers this run */
+  endSteering(run = this.#steered) {
+    if (this.#steered === null || this.#steered !== run) return;
+    this.#steered = null;
+    this.#showSteering("");
+    this.answers.show();
+  }
+
+  /** @param {string} name "" for a message */
+  #showSteering(name) {
+    this.form.toggleAttribute("data-steering", Boolean(name));
+    part(this.form, "[data-steers]").hidden = !name;
+    if (name) setSentence(part(this.form, "[data-steers-words]"), gettext("Steers %(name)s"), { name });
+  }
+
   /** @param {string} room */
   rename(room) {
     this.field.placeholder = room;
@@ -105,6 +136,10 @@ export class Composer {
     // dispatches keydown, so that `isComposing` is false there and only keyCode 229 shows it.
     if (event.isComposing || event.keyCode === 229) return;
     if (this.picker.onKey(event)) return event.preventDefault();
+    if (event.key === "Escape" && this.#steered !== null) {
+      event.preventDefault(); // and does not close the thread around the composer
+      return this.endSteering();
+    }
     if (event.key === "ArrowUp" && !this.field.value && this.editLast()) return event.preventDefault();
     if (event.key !== "Enter" || event.shiftKey || event.altKey) return;
     event.preventDefault();
@@ -131,7 +166,21 @@ export class Composer {
       const words = gettext("The message is longer than 16,000 characters. Shorten it or send two.");
       return this.#refuse(words);
     }
-    this.send(text, this.answers.personas);
+    if (this.#steered !== null) return void this.#steer(this.#steered, text);
+    this.send(text, this.answers.personas, this.answers.inTurn);
+    this.answers.reset();
+    this.#clear();
+  }
+
+  /** Sends a line to a running answer; a refused line stays in the field. @param {string} run @param {string} text */
+  async #steer(run, text) {
+    const refusal = await this.steer(run, text);
+    if (refusal) return this.#refuse(refusal);
+    this.endSteering(run);
+    this.#clear();
+  }
+
+  #clear() {
     this.field.value = "";
     this.#typed = 0;
     this.picker.close();

@@ -8,6 +8,7 @@ import { CommandRefused, ConnectionLost } from "./socket.js";
 /** @typedef {{
  *   client_id: string, at: number, text: string, personas: string[] | null,
  *   state: "sending" | "refused", detail: string, arrived?: boolean, reply_to?: string, also_in_room?: boolean,
+ *   in_turn?: boolean,
  * }} Entry `reply_to` and `also_in_room` are set for a reply */
 
 const RETRY_S = 3;
@@ -35,10 +36,10 @@ export class Outbox {
     this.#show();
   }
 
-  /** @param {string} text @param {string[] | null} personas @param {{reply_to?: string, also_in_room?: boolean}} [reply] */
-  add(text, personas, reply = {}) {
+  /** @param {string} text @param {string[] | null} personas @param {Pick<Entry, "reply_to" | "also_in_room" | "in_turn">} [more] */
+  add(text, personas, more = {}) {
     const at = Math.max(Date.now(), (this.entries.at(-1)?.at ?? 0) + 1);
-    const entry = { client_id: newUuid(), at, text, personas, state: /** @type {const} */ ("sending"), detail: "", ...reply };
+    const entry = { client_id: newUuid(), at, text, personas, state: /** @type {const} */ ("sending"), detail: "", ...more };
     this.entries.push(entry);
     this.#changed(entry);
     void this.flush();

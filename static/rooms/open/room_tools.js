@@ -2,6 +2,10 @@
 // Connects the tools of messages and of the composer with an open room.
 
 import { callApi } from "../connection/api.js";
+import { startDecisions } from "../acting/decisions.js";
+import { startRounds } from "../acting/round_strip.js";
+import { startStepDetails } from "../acting/step_details.js";
+import { startSteering } from "../acting/steering.js";
 import { part } from "../elements.js";
 import { startAnswerButtons } from "../timeline/answer_buttons.js";
 import { startCopyButtons } from "../timeline/copy_buttons.js";
@@ -38,7 +42,12 @@ export function startRoomTools(room, { tell, apply, signal }) {
   const { editLast } = startMessageTools(timeline, view, { ...actions, quote, pickEmoji });
   const votes = startVotes(view, { apply, showError });
   void votes.load();
-  return { editLast, menu, pickEmoji, votes };
+  startStepDetails(view, showError);
+  startSteering(view, (run, name) => room.composer.startSteering(run.id, name));
+  startRounds(view, actions);
+  const decisions = startDecisions(view, { ...actions, apply });
+  decisions.load();
+  return { editLast, menu, pickEmoji, votes, decisions };
 }
 
 /** Moves the read position before a message. @param {OpenRoom} room @param {import("../protocol.js").Message} message */

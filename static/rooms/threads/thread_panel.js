@@ -4,6 +4,10 @@
 import { Composer } from "../composer/composer.js";
 import { draftOf } from "../composer/drafts.js";
 import { showUnsentMessages, startUnsentMessages } from "../composer/unsent_messages.js";
+import { readCards, startDecisions } from "../acting/decisions.js";
+import { startRounds } from "../acting/round_strip.js";
+import { startStepDetails } from "../acting/step_details.js";
+import { startSteering } from "../acting/steering.js";
 import { callApi } from "../connection/api.js";
 import { clone, part, setText } from "../elements.js";
 import { startAnswerButtons } from "../timeline/answer_buttons.js";
@@ -34,6 +38,7 @@ import { threadState } from "./thread_state.js";
  *   join: () => void,
  *   request: (command: Command) => Promise<any>,
  *   send: (command: Command) => boolean,
+ *   steer: (run: string, text: string) => Promise<string>,
  *   outbox: () => import("../connection/outbox.js").Outbox,
  *   showError: (error: unknown) => void,
  *   tell: (sentence: string) => void,
@@ -85,6 +90,10 @@ export class ThreadPanel {
     const quote = (/** @type {string} */ text) => this.composer.quote(text);
     this.tools = startMessageTools(this.timeline, this.view, { ...actions, quote, pickEmoji: page.pickEmoji });
     startVersions(this.timeline, this.view, showError);
+    startStepDetails(this.view, showError);
+    startSteering(this.view, (run, name) => this.composer.startSteering(run.id, name));
+    startRounds(this.view, actions);
+    this.decisions = startDecisions(this.view, { ...actions, apply: page.apply });
     page.serveMenu(this.view);
     this.votes = startVotes(this.view, { apply: page.apply, showError });
     startCopyButtons(this.timeline, (article) => this.view.shownOf(article)?.text ?? "");
@@ -101,6 +110,7 @@ export class ThreadPanel {
   /** Shows a thread that the server has rendered. @param {any} data */
   begin(data) {
     this.#shown.root = data.root;
+    readCards(this.timeline, this.state.asks);
     this.page.apply({ type: "thread.opened", root: data.root });
     this.#take(data);
     this.view.register(this.view.articles);
@@ -143,6 +153,7 @@ export class ThreadPanel {
   /** @param {Change[]} changes @param {Frame} frame */
   show(changes, frame) {
     this.#showResponders(changes);
+    if (frame.run?.ended_at) this.composer.endSteering(frame.run.id);
     if (!this.root) return;
     this.#followRoot();
     const mine = frame.type === "message.created" && frame.message.thread === this.root;
@@ -157,6 +168,7 @@ export class ThreadPanel {
     }, added);
     if (changes.some(({ what }) => what === "everything")) void this.#reload();
     if (changes.some(({ what }) => what === "message")) void this.votes.load();
+    this.decisions.load();
     this.#showCounts();
   }
 
@@ -191,12 +203,14 @@ export class ThreadPanel {
       { capture: true },
     );
     return new Composer(form, page.state, {
-      send: (text, personas) => {
+      send: (text, personas, inTurn) => {
         if (!this.root) return;
-        page.outbox().add(text, personas, { reply_to: this.root, also_in_room: this.also.checked });
+        const place = { reply_to: this.root, also_in_room: this.also.checked };
+        page.outbox().add(text, personas, inTurn ? { ...place, in_turn: true } : place);
         this.also.checked = false;
         this.scroll.toEnd();
       },
+      steer: page.steer,
       typing: () => page.send({ type: "member.type", room: page.state.room.id }),
       findMembers: page.findMembers,
       unusable: page.unusable,

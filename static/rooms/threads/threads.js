@@ -130,18 +130,19 @@ export class Threads {
     this.#panel?.showUnsent(entries);
   }
 
-  /** @param {string} root @param {{push?: boolean}} [options] */
-  open(root, { push = true } = {}) {
+  /** @param {string} root @param {{push?: boolean}} [options] @returns {Promise<void>} resolved when its messages are loaded */
+  async open(root, { push = true } = {}) {
     if (this.#hasEnded) return;
     const panel = this.#made();
     if (panel.root === root) return panel.composer.field.focus();
     if (push) history.pushState({ thread: root }, "", this.#addressOf(root));
     if (this.shell.dataset.aside !== "thread") this.#before = this.shell.dataset.aside ?? "auto";
     this.shell.dataset.aside = "thread";
-    void panel.open(root);
+    const loaded = panel.open(root);
     panel.showUnsent(this.#unsent);
     this.#markRoot();
     if (matchMedia("(hover: hover)").matches) panel.composer.field.focus();
+    await loaded;
   }
 
   close({ push = true } = {}) {
@@ -223,7 +224,7 @@ export class Threads {
     if (!location.pathname.startsWith(this.address)) return; // another room will be shown
     const [, root] = /\/threads\/([0-9a-f-]{36})\/$/u.exec(location.pathname) ?? [];
     if (root && root === this.root) return; // only the fragment has changed
-    if (root) this.open(root, { push: false });
+    if (root) void this.open(root, { push: false });
     else this.close({ push: false });
   }
 
@@ -251,7 +252,7 @@ export class Threads {
     const message = this.page.state.messages.get(article.id.replace("message-", ""));
     if (!message || (message.deleted && !message.replies)) return;
     this.#opener = article;
-    this.open(message.thread ?? message.id);
+    void this.open(message.thread ?? message.id);
   }
 }
 

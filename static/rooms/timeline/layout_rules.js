@@ -6,15 +6,20 @@
 
 import { dayKey } from "../dates.js";
 
-/** @typedef {"queued" | "thinking" | "streaming" | "completed" | "failed" | "stopped" | "deleted"} AnswerState */
+/** @typedef {"queued" | "thinking" | "streaming" | "waiting" | "completed" | "failed" | "stopped" | "deleted"} AnswerState */
 /** @typedef {{busy?: boolean, stop?: "stop" | "cancel", again?: "retry" | "answer_again", figures?: boolean}} StateRules */
 
 /** The content of layout.json.
  * @typedef {{
  *   continue_within_seconds: number,
  *   state_of_status: Record<string, AnswerState>,
+ *   state_of_run: Record<string, AnswerState>,
  *   retryable_run_states: string[],
  *   states: Record<string, StateRules>,
+ *   fold_steps_from: number,
+ *   step_signs: Record<string, string>,
+ *   argument_lines: number,
+ *   argument_columns: number,
  * }} LayoutRules */
 
 /** The fields of a message that decide its place.

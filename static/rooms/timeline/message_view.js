@@ -1,7 +1,8 @@
 // @ts-check
 // One message on the page. A change of state changes attributes and texts; no element is rebuilt.
 
-import { elapsed } from "../dates.js";
+import { setSteerButton } from "../acting/steering.js";
+import { setSign } from "../acting/sentences.js";
 import { clone, neededPart, part, setMark, setText } from "../elements.js";
 import { failureWords } from "../failures.js";
 import { shownHandle } from "../namesakes.js";
@@ -11,12 +12,9 @@ import { fill, gettext, ngettext } from "../../maru/translations.js";
 /** @typedef {import("../elements.js").Speaker} Speaker */
 /** @typedef {import("../room_state.js").AnswerState} AnswerState */
 /** @typedef {import("../room_state.js").RoomState} RoomState */
-/** @typedef {import("../room_state.js").Step} Step */
 /** @typedef {import("./layout_rules.js").StateRules} StateRules */
 /** @typedef {import("../protocol.js").Message} Message */
 /** @typedef {import("../protocol.js").Run} Run */
-
-const FOLDED_FROM = 4;
 
 /** @param {Speaker} speaker @param {RoomState} state @returns {HTMLElement} an empty message of this speaker */
 export function makeMessage(speaker, state) {
@@ -109,15 +107,21 @@ export function setStreamed(article, text, state) {
  * @param {HTMLElement} article
  * @param {AnswerState} state
  * @param {StateRules} rules of this state
- * @param {{run: Run | undefined, stoppedBy: string, why: string | null, maySee: Record<string, boolean>}} about
+ * @param {{
+ *   run: Run | undefined, stoppedBy: string, why: string | null, maySee: Record<string, boolean>,
+ *   waitsFor: "me" | "people" | "answer",
+ * }} about
  */
-export function setAnswerState(article, state, rules, { run, stoppedBy, why, maySee }) {
+export function setAnswerState(article, state, rules, { run, stoppedBy, why, maySee, waitsFor }) {
   article.dataset.state = state;
   if (rules.busy) article.setAttribute("aria-busy", "true");
   else article.removeAttribute("aria-busy");
   setRights(article, maySee);
-  if (!article.dataset.tryingAgain) setText(article, "[data-work]", workWords(state, why));
-  setClock(article, rules.busy ? (run?.started_at ?? new Date().toISOString()) : null);
+  const asks = state === "waiting" && waitsFor !== "answer";
+  setSign(part(article, ".message-work > [data-sign]"), asks ? "hand" : "planks", 16);
+  if (!article.dataset.tryingAgain) setText(article, "[data-work]", state === "waiting" ? waitWords(waitsFor) : workWords(state, why));
+  setSteerButton(article, maySee.steer);
+  setClock(article, rules.stop === "stop" ? (run?.started_at ?? new Date().toISOString()) : null);
   setStopButton(article, rules);
   setEnd(article, state, rules, run, stoppedBy);
   setText(article, "[data-figures]", rules.figures ? foot(run, why) : "");
@@ -151,7 +155,8 @@ export function setDeleted(article) {
 export function setTryingAgain(article, attempt, attempts) {
   article.dataset.tryingAgain = String(attempt);
   const words = gettext("Trying again, %(attempt)s of %(attempts)s");
-  setText(article, "[data-work]", fill(words, { attempt, attempts }));
+  // A run that has waited for people has more attempts.
+  setText(article, "[data-work]", attempt > attempts ? gettext("Trying again") : fill(words, { attempt, attempts }));
 }
 
 /** @param {HTMLElement} article @param {number} attempt @returns {boolean} whether this attempt was still shown */
@@ -170,25 +175,17 @@ export function showStopping(article) {
   setText(article, "[data-stop-words]", gettext("Stopping"));
 }
 
-/** @param {HTMLElement} article @param {Step[]} steps @param {boolean} done folds many steps into one line */
-export function setSteps(article, steps, done) {
-  const list = article.querySelector("[data-steps]");
-  if (!list) return;
-  const rows = steps.map(stepRow);
-  if (!done || steps.length < FOLDED_FROM) return list.replaceChildren(...rows);
-  const fold = document.createElement("details");
-  fold.className = "steps-fold";
-  const summary = document.createElement("summary");
-  summary.textContent = foldWords(steps);
-  fold.append(summary, ...rows);
-  list.replaceChildren(fold);
-}
-
 /** @param {AnswerState} state @param {string | null} [why] the reason of the answer @returns {string} */
 export function workWords(state, why = null) {
   if (state === "thinking") return gettext("Thinking");
   if (state !== "streaming") return "";
   return why === "thread" ? gettext("Answering (follow-up)") : gettext("Answering");
+}
+
+/** @param {"me" | "people" | "answer"} waitsFor @returns {string} */
+function waitWords(waitsFor) {
+  if (waitsFor === "me") return gettext("Waiting for you");
+  return waitsFor === "people" ? gettext("Waiting for a decision") : gettext("Waiting for another answer");
 }
 
 /** @param {number | null} position @returns {string} */
@@ -231,6 +228,8 @@ function whyWords(why) {
     thread: gettext("because it follows this thread"),
     policy: gettext("because it answers here by default"),
     retry: gettext("because it was asked again"),
+    round: gettext("because it was its turn"),
+    led: gettext("because another persona asked it"),
   });
   return words[why ?? ""] ?? "";
 }
@@ -286,14 +285,15 @@ function setStopButton(article, rules) {
   setText(button, "[data-stop-words]", cancels ? gettext("Cancel") : gettext("Stop"));
 }
 
-/** Removes from an article what belongs to a run: the state of Stop, and the steps. @param {HTMLElement} article */
+/** Removes from an article what belongs to a run: the state of Stop, steps, asks and steering. @param {HTMLElement} article */
 export function resetRun(article) {
   const button = article.querySelector("[data-stop]");
   if (button instanceof HTMLButtonElement) {
     button.disabled = false;
     button.style.minWidth = "";
   }
-  setSteps(article, [], false);
+  article.querySelector("[data-steps]")?.replaceChildren();
+  for (const each of article.querySelectorAll("[data-asks], [data-steered]")) each.remove();
 }
 
 /** Enables the button again after a stop that was refused. @param {HTMLElement} article @param {StateRules} rules */
@@ -320,26 +320,4 @@ function setEnd(article, state, rules, run, stoppedBy) {
   const answersAgain = rules.again === "answer_again";
   again.dataset.kind = answersAgain ? "quiet" : "line";
   setText(again, "[data-again-words]", answersAgain ? gettext("Answer again") : gettext("Retry"));
-}
-
-/** @param {Step} step @returns {HTMLElement} */
-function stepRow({ tool, summary, ms, done }) {
-  const row = clone("step");
-  row.dataset.state = done ? "done" : "running";
-  part(row, "[data-words]").textContent = summary || tool;
-  if (ms !== null) part(row, "[data-note]").textContent = seconds(ms);
-  return row;
-}
-
-/** @param {Step[]} steps @returns {string} */
-function foldWords(steps) {
-  const sentence = ngettext("%(count)s step, %(time)s", "%(count)s steps, %(time)s", steps.length);
-  const time = seconds(steps.reduce((sum, { ms }) => sum + (ms ?? 0), 0));
-  return fill(sentence, { count: steps.length, time });
-}
-
-/** @param {number} ms @returns {string} */
-function seconds(ms) {
-  if (ms >= 60_000) return elapsed(ms);
-  return fill(gettext("%(seconds)s s"), { seconds: Number((ms / 1000).toFixed(1)) });
 }

@@ -5,7 +5,7 @@
 /** @typedef {import("../protocol.js").Message} Message */
 /** @typedef {import("../protocol.js").Run} Run */
 
-const OPEN = new Set(["queued", "running"]);
+const OPEN = new Set(["queued", "running", "waiting"]);
 
 export class Rights {
   /** @type {Set<string>} */
@@ -24,13 +24,23 @@ export class Rights {
     throw new Error("a subclass has the messages");
   }
 
-  /** The queued and running runs, in queue order. @returns {Run[]} */
+  /** The runs that have not ended, in queue order. @returns {Run[]} */
   get openRuns() {
     return [...this.runs.values()].filter((run) => OPEN.has(run.state ?? ""));
   }
 
   /** @param {Run} run @returns {boolean} whether the reader may stop it */
   mayStop(run) {
+    return run.requested_by === this.me || this.permissions.has("moderate");
+  }
+
+  /** @param {Run} run @returns {boolean} whether the reader may steer it */
+  maySteer(run) {
+    return OPEN.has(run.state ?? "") && run.answer !== null && this.permissions.has("post");
+  }
+
+  /** @param {Run} run @returns {boolean} whether the reader may see the arguments and results of its calls */
+  maySeeCalls(run) {
     return run.requested_by === this.me || this.permissions.has("moderate");
   }
 

@@ -14,12 +14,15 @@ import {
   setPinned,
   setRights,
   setSpeaker,
-  setSteps,
   setStreamed,
   setTryingAgain,
   setVersions,
   setWhole,
 } from "./message_view.js";
+import { setAsks } from "../acting/asks.js";
+import { setRound } from "../acting/round_strip.js";
+import { setSteered } from "../acting/steering.js";
+import { mergedSteps, setSteps } from "../acting/steps.js";
 import { clone, part, speakerOf } from "../elements.js";
 import { decorate } from "./message_body.js";
 import { FrameCommits } from "./frame_commits.js";
@@ -94,7 +97,10 @@ export class TimelineView {
       this.#showRights(article);
       this.#showReactions(article);
       this.#showHint(article);
-      if (article.hasAttribute("aria-busy") || article.dataset.state === "queued") this.#refresh(article);
+      if (this.state.rules.states[article.dataset.state ?? ""]?.stop) this.#refresh(article);
+      const message = this.messageOf(article);
+      if (message?.round) setRound(article, message, this.state); // with local times
+      if (article.dataset.author === "persona") this.showSteps(article);
     }
     arrange(articles, this.state.rules);
     this.count();
@@ -109,7 +115,7 @@ export class TimelineView {
       else if (change.what === "reactions") this.#showReactions(this.#messages.get(change.message));
       else if (change.what === "thread") this.#showHint(this.#messages.get(change.message));
       else if (change.what === "run") this.#showRun(change.run, frame);
-      else if (change.what === "steps") this.#showSteps(change.run);
+      else if (change.what === "steps" || change.what === "ask") this.#showActing(change.run);
       else if (change.what === "personas" || change.what === "people") this.#showSpeakers();
     }
     if (changes.some(({ what }) => what !== "text")) this.count();
@@ -150,12 +156,13 @@ export class TimelineView {
     if (version.id === current?.id) return this.#endVersion(article);
     article.setAttribute("data-earlier-version", ""); // without votes: they are for the last version
     this.#earlier.set(article, version);
+    this.showSteps(article);
   }
 
   /** @param {HTMLElement} article that shows the last version from now on */
   #endVersion(article) {
     article.removeAttribute("data-earlier-version");
-    this.#earlier.delete(article);
+    if (this.#earlier.delete(article)) this.showSteps(article);
   }
 
   /** @param {HTMLElement} article @returns {string} */
@@ -172,7 +179,9 @@ export class TimelineView {
     const state = failed ? "failed" : this.state.answerState(waits ? null : message);
     const stoppedBy = this.state.members.get(run?.stopped_by ?? "")?.name ?? "";
     const rules = this.state.rules.states[state];
-    setAnswerState(article, state, rules, { run, stoppedBy, why: message?.why ?? null, maySee: this.#rights(article) });
+    const about = { run, stoppedBy, why: message?.why ?? null, maySee: this.#rights(article), waitsFor: this.#waitsFor(run) };
+    setAnswerState(article, state, rules, about);
+    this.#showAsks(article);
     setCapped(article, message?.deleted ? null : (message?.capped ?? null));
   }
 
@@ -182,6 +191,7 @@ export class TimelineView {
     const [run, message] = [this.runOf(article), this.messageOf(article)];
     return {
       stop: run !== undefined && state.mayStop(run),
+      steer: run !== undefined && state.maySteer(run),
       retry: run !== undefined && state.mayRetry(run),
       react: message !== null && state.mayReact(message),
       edit: message !== null && state.mayEdit(message),
@@ -304,7 +314,7 @@ export class TimelineView {
     if (message.status !== "streaming") this.growing.drop(article);
     if (message.deleted) {
       setDeleted(article);
-    } else if (message.status === "streaming") {
+    } else if (message.status === "streaming" && !this.#hasStoredText(message)) {
       this.growing.set(article, this.state.live.get(message.id)?.text ?? "");
     } else {
       setWhole(article, message, this.handle);
@@ -313,10 +323,19 @@ export class TimelineView {
     else setPersonState(article, message);
     setPinned(article, message, this.state.members.get(message.pinned?.by ?? "")?.name ?? "");
     setVersions(article, message);
+    setRound(article, message, this.state);
     this.#showRights(article);
     this.#showReactions(article);
     this.hint(article, message);
-    if (message.run && message.status !== "streaming") this.#showSteps(message.run);
+    this.showSteps(article);
+  }
+
+  /**
+   * An answer that has waited has its text so far, and goes on with it: its first deltas repeat what is shown.
+   * @param {Message} message
+   */
+  #hasStoredText({ id, text }) {
+    return text !== "" && text.startsWith(this.state.live.get(id)?.text ?? "");
   }
 
   /** Inserts a message before the queued answers. @param {HTMLElement} article */
@@ -335,8 +354,9 @@ export class TimelineView {
   #showText(id) {
     const article = this.#messages.get(id);
     const live = this.state.live.get(id);
-    if (!article || !live) return;
-    this.growing.set(article, live.text);
+    const message = article && this.messageOf(article);
+    if (!article || !live || !message) return;
+    if (!this.#hasStoredText(message)) this.growing.set(article, live.text);
     const state = this.state.answerState(this.messageOf(article));
     if (article.dataset.state !== state) this.#refresh(article);
   }
@@ -344,12 +364,13 @@ export class TimelineView {
   /** @param {string} id @param {Frame} frame */
   #showRun(id, frame) {
     const run = /** @type {Run} */ (this.state.runs.get(id));
+    this.#showRound(run);
     const article = this.#answers.get(id) ?? this.#addQueued(run);
     if (!article) return;
     if (run.replaces && !run.answer && run.state !== "queued") this.#restore(article, id);
     else if (run.state === "cancelled" && !run.answer) this.#removeQueued(article, id);
     else this.#refresh(article);
-    if (frame.type === "run.started" && run.attempt > 1) this.#showTryingAgain(article, run);
+    if (frame.type === "run.started" && run.isTakenOver) this.#showTryingAgain(article, run);
     this.#refreshRights();
   }
 
@@ -409,11 +430,46 @@ export class TimelineView {
     }
   }
 
-  /** @param {string} run */
-  #showSteps(run) {
+  /** Shows what a run does, and what it asks. @param {string} run */
+  #showActing(run) {
     const article = this.#answers.get(run);
-    const steps = this.state.steps.get(run);
-    if (article && steps) setSteps(article, steps, !article.hasAttribute("aria-busy"));
+    if (!article) return;
+    this.showSteps(article);
+    this.#refresh(article);
+  }
+
+  /** @param {HTMLElement} article */
+  showSteps(article) {
+    const [run, message] = [this.runOf(article), this.shownOf(article)];
+    const isLast = !this.#earlier.has(article);
+    const steps = isLast ? mergedSteps(message?.steps, this.state.steps.get(run?.id ?? "")) : (message?.steps ?? []);
+    setSteps(article, message?.deleted ? [] : steps, this.state.rules, {
+      done: !this.state.rules.states[this.state.answerState(message)].stop,
+      asking: this.state.asks.callsOf(run?.id ?? ""),
+      mayOpen: ({ shown }) => shown !== undefined || (isLast && run !== undefined && this.state.maySeeCalls(run)),
+    });
+    setSteered(article, (!message?.deleted && message?.steered) || [], this.state);
+  }
+
+  /** @param {HTMLElement} article */
+  #showAsks(article) {
+    const deleted = this.messageOf(article)?.deleted;
+    setAsks(article, deleted ? [] : this.state.asks.of(article.dataset.runId ?? ""), this.state);
+  }
+
+  /** @param {Run | undefined} run @returns {"me" | "people" | "answer"} what a waiting run waits for */
+  #waitsFor(run) {
+    const { asks } = this.state;
+    const open = asks.open.filter(({ ask }) => ask.run === run?.id);
+    if (open.some((ask) => asks.isMine(ask))) return "me";
+    return open.length ? "people" : "answer";
+  }
+
+  /** Shows the step of a round that a run is. @param {Run} run */
+  #showRound(run) {
+    const message = run.round ? this.state.messages.get(run.message) : undefined;
+    const article = message && this.#messages.get(message.id);
+    if (article) setRound(article, message, this.state);
   }
 
   #showSpeakers() {

@@ -55,7 +55,7 @@ class Generator:
         for seq in range(1, generator.randrange(2, 15)):
             at += generator.choice(STEPS)
             messages.append(self._message(seq, at, runs, messages))
-        is_open = {RunState.QUEUED.value, RunState.RUNNING.value}
+        is_open = {RunState.QUEUED.value, RunState.RUNNING.value, RunState.WAITING.value}
         state = RoomState(
             room=_room(),
             members=[],
@@ -83,6 +83,8 @@ class Generator:
             question = generator.choice(earlier).id
             run_id = self._id()
             runs.append(self._run(run_id, question, message_id, persona, status))
+            if status == MessageStatus.STREAMING and generator.random() < 0.5:
+                runs[-1] = msgspec.structs.replace(runs[-1], state=RunState.WAITING.value)
         return MessageBody(
             id=message_id,
             room=ROOM,

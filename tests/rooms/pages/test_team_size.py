@@ -16,7 +16,7 @@ from tests.security.principals import Tenant, make_tenant
 
 pytestmark = pytest.mark.django_db
 
-MOST_QUERIES = 14
+MOST_QUERIES = 15
 MOST_BYTES = 120 * 1024
 SMALL, LARGE = 200, 2_000
 

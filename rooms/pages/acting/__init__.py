@@ -1,0 +1,1 @@
+"""What a timeline shows of personas that act: steps, cards that ask people, steering, rounds."""

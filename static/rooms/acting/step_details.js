@@ -1,0 +1,104 @@
+// @ts-check
+// Opens a step of an answer: its arguments and its result, which are requested when they are shown. Who may not see
+// them gets a refusal, and the step stays closed.
+
+import { callApi } from "../connection/api.js";
+import { CommandRefused } from "../connection/socket.js";
+import { gettext } from "../../maru/translations.js";
+
+/** @typedef {import("../timeline/timeline_view.js").TimelineView} TimelineView */
+
+/** @param {TimelineView} view @param {(error: unknown) => void} showError */
+export function startStepDetails(view, showError) {
+  const { timeline } = view;
+  timeline.addEventListener("click", (event) => {
+    const target = /** @type {Element} */ (event.target);
+    const row = target.closest(".step");
+    const article = target.closest(".message");
+    if (!(row instanceof HTMLElement) || !(article instanceof HTMLElement)) return;
+    const show = target.closest("[data-show-result]");
+    if (show instanceof HTMLButtonElement) return void showToRoom(article, row, show);
+    const opener = target.closest("[data-open-step]");
+    if (opener instanceof HTMLElement) void toggle(article, row, opener);
+  });
+
+  /** @param {HTMLElement} article @param {HTMLElement} row @param {HTMLElement} opener */
+  async function toggle(article, row, opener) {
+    const shown = row.querySelector("[data-details]");
+    opener.setAttribute("aria-expanded", String(!shown));
+    if (shown) return view.keepPlace(() => shown.remove());
+    const details = await detailsOf(article, row);
+    if (!details) return void opener.setAttribute("aria-expanded", "false");
+    view.keepPlace(() => row.append(details));
+  }
+
+  /** @param {HTMLElement} article @param {HTMLElement} row @returns {Promise<HTMLElement | null>} */
+  async function detailsOf(article, row) {
+    const run = view.runOf(article);
+    const shown = view.shownOf(article)?.steps?.find(({ call }) => call === row.dataset.call)?.shown;
+    if (!run || !view.state.maySeeCalls(run)) return shown === undefined ? null : makeDetails({ result: shown });
+    try {
+      const { items } = await callApi("GET", `/runs/${run.id}/calls`);
+      const call = items.find((/** @type {{id: string}} */ { id }) => id === row.dataset.call);
+      const isSeen = call && (call.arguments !== null || call.result !== null);
+      if (isSeen) return makeDetails(call, { mayShow: shown === undefined });
+      row.dataset.closed = "";
+    } catch (error) {
+      if (!(error instanceof CommandRefused) || error.code !== "forbidden") showError(error);
+      else row.dataset.closed = "";
+    }
+    view.showSteps(article); // without the button, if the step stays closed
+    return null;
+  }
+
+  /** @param {HTMLElement} article @param {HTMLElement} row @param {HTMLButtonElement} button */
+  async function showToRoom(article, row, button) {
+    button.disabled = true;
+    try {
+      await callApi("POST", `/runs/${article.dataset.runId}/calls/${row.dataset.call}/show`);
+      button.replaceWith(note(gettext("Everyone in this room can open the result.")));
+    } catch (error) {
+      button.disabled = false;
+      showError(error);
+    }
+  }
+}
+
+/**
+ * @param {{arguments?: string | null, result: string | null}} call
+ * @param {{mayShow?: boolean}} [options]
+ * @returns {HTMLElement}
+ */
+function makeDetails({ arguments: sent, result }, { mayShow = false } = {}) {
+  const details = document.createElement("div");
+  details.className = "step-details";
+  details.dataset.details = "";
+  if (sent) details.append(note(gettext("Sent")), source(sent));
+  if (result) details.append(note(gettext("Result")), source(result));
+  if (!result || !mayShow) return details;
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "button";
+  button.dataset.size = "small";
+  button.dataset.kind = "line";
+  button.dataset.showResult = "";
+  button.textContent = gettext("Show the result to the room");
+  details.append(button);
+  return details;
+}
+
+/** @param {string} words @returns {HTMLElement} */
+function note(words) {
+  const line = document.createElement("p");
+  line.className = "step-note";
+  line.textContent = words;
+  return line;
+}
+
+/** @param {string} text of a model or a tool @returns {HTMLElement} */
+function source(text) {
+  const box = document.createElement("pre");
+  box.tabIndex = 0; // it scrolls
+  box.textContent = text;
+  return box;
+}

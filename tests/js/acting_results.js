@@ -1,0 +1,19 @@
+// Prints what the page's scripts make of steps and arguments; tests/rooms/pages/test_acting.py compares it with the
+// server's. Stdin: {layout, steps: [{steps, done}], arguments: [text]}.
+
+import { readFileSync } from "node:fs";
+
+import { argumentRows } from "../../static/rooms/acting/arguments.js";
+import { stepLines, stepNote } from "../../static/rooms/acting/steps.js";
+
+const { layout, steps, arguments: texts } = JSON.parse(readFileSync(0, "utf-8"));
+
+const lines = steps.map(({ steps: all, done }) => {
+  const { rows, fold } = stepLines(all, layout, { done, asking: new Set() });
+  return { rows: rows.map((step) => [step.state, layout.step_signs[step.state], step.title, stepNote(step)]), fold };
+});
+const rows = texts.map((text) => {
+  const { rows: shown, isCut } = argumentRows(text, layout);
+  return { rows: shown, is_cut: isCut };
+});
+process.stdout.write(JSON.stringify({ lines, rows }));

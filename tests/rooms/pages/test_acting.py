@@ -1,0 +1,388 @@
+"""What pages show of personas that act: steps, cards that ask people, steering, rounds."""
+
+import json
+import random
+import re
+import shutil
+import subprocess
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+import pytest
+from django.urls import reverse
+
+from accounts.models import User
+from rooms import services
+from rooms.models import CallState, Message, Run
+from rooms.pages.acting.argument_rows import argument_rows
+from rooms.pages.acting.step_lines import duration_words, step_lines
+from rooms.pages.layout import RULES_FOR_SCRIPTS
+from rooms.protocol.payloads import Step
+from rooms.runs.steps import policy
+from tests.live import ROOT
+from tests.rooms.acting import LOOK, SEND, Asked, decide, request, waiting_run
+from tests.rooms.conftest import Cast
+from tests.rooms.pages.browsing import browser, data_of, get, messages_on, page, post, words
+
+CANARY: Final = "CANARY-of-the-arguments"
+
+
+def card(cast: Cast, user: User) -> str:
+    """Return the last message of the room's page as `user` sees it, which is the answer."""
+    return messages_on(page(user, cast.room))[-1]
+
+
+def asked(cast: Cast, arguments: str = '{"to": "all"}', **call: Any) -> Asked:
+    found = waiting_run(cast)
+    row = found.row
+    row.arguments = arguments
+    for name, value in call.items():
+        setattr(row, name, value)
+    row.save()
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _usable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the persona use the tools of the tests, which are in no catalog."""
+    monkeypatch.setattr(policy, "usable_tools", lambda _team, tools: set(tools))
+
+
+# Both renderers
+
+
+def steps_of(generator: random.Random) -> list[Step]:
+    return [
+        Step(
+            call=UUID(int=number),
+            tool="tool",
+            title=f"Tool {number}",
+            state=generator.choice(CallState.values),
+            ms=generator.choice(
+                [None, 0, 49, 50, 250, 350, 999, 59_949, 59_950, 61_000, 4_000_000]
+            ),
+            result=generator.choice([None, "14 found"]),
+        )
+        for number in range(generator.randrange(8))
+    ]
+
+
+ARGUMENTS: Final = (
+    "{}",
+    '{"a": 1}',
+    ' {"service" : "payments", "value":12345678901234567890, "on": true, "none": null} ',
+    '{"deep": {"b": [1, 2, {"c": "}"}]}, "list": [], "text": "with \\"quotes\\" and \\\\ and }"}',
+    '{"two": 1, "two": 2}',
+    '{"number": 1.0e5, "other": -0.10}',
+    '{"hidden": "a\\u202eb\\u200bc\\u0000", "tag": "\\udb40\\udc41", "half": "\\ud800"}',
+    '{"한글": "가나다\\n라마바", "emoji": "👩‍👩‍👧"}',
+    json.dumps({"long": "x" * 5_000, "after": "not shown"}),
+    json.dumps({"lines": "\n".join("abcdefghij"), "after": 1}),
+    json.dumps({f"name {number}": number for number in range(12)}),
+    json.dumps({"exact": "\n".join("12345678")}),
+    json.dumps({"exact": "\n".join("12345678"), "after": 1}),
+    json.dumps({"wide": "가" * 64, "wider": "👍" * 65}),
+    "[1, 2]",
+    '"text"',
+    "no JSON",
+    "",
+    '{"cut": ',
+)
+
+
+def test_scripts_show_steps_and_arguments_as_the_server_does() -> None:
+    if shutil.which("node") is None:
+        pytest.skip("Node.js is not installed.")
+    generator = random.Random(7)
+    timelines = [(steps_of(generator), generator.random() < 0.5) for _ in range(200)]
+
+    done = subprocess.run(
+        ["node", str(ROOT / "tests" / "js" / "acting_results.js")],  # found on the path
+        input=json.dumps(
+            {
+                "layout": RULES_FOR_SCRIPTS,
+                "steps": [
+                    {"steps": msgspec.to_builtins(steps), "done": done} for steps, done in timelines
+                ],
+                "arguments": ARGUMENTS,
+            }
+        ),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    found = json.loads(done.stdout)
+    lines = [step_lines(steps, done=is_done) for steps, is_done in timelines]
+    assert found["lines"] == [
+        {
+            "rows": [[row.state, row.sign, row.title, row.note] for row in each.rows],
+            "fold": each.fold,
+        }
+        for each in lines
+    ]
+    assert {bool(each.fold) for each in lines} == {True, False}
+    for text, rows in zip(ARGUMENTS, found["rows"], strict=True):
+        shown = argument_rows(text)
+        assert (rows["rows"], rows["is_cut"]) == ([*map(list, shown.rows)], shown.is_cut), text
+
+
+def test_arguments_are_shown_exactly_or_marked_as_cut() -> None:
+    number = argument_rows('{"n": 12345678901234567890}').rows
+    hidden = argument_rows('{"path": "a\\u202eb"}').rows
+
+    assert number == [("n", "12345678901234567890")]
+    assert hidden == [("path", "a\\u202eb")]
+    assert argument_rows(json.dumps({"long": "x" * 5_000})).is_cut
+
+
+def test_duration_is_in_seconds_until_a_minute() -> None:
+    assert [duration_words(ms) for ms in (0, 250, 8_000, 62_000, 3_723_000)] == [
+        *("0 s", "0.3 s", "8 s", "1:02", "1:02:03"),
+    ]
+
+
+# Cards
+
+
+@pytest.mark.django_db
+def test_only_people_who_may_decide_get_arguments_and_buttons(cast: Cast) -> None:
+    asked(cast, json.dumps({"to": CANARY}))
+
+    for user in (cast.member, cast.moderator, cast.owner):
+        html = card(cast, user)
+        assert CANARY in html
+        assert "Waiting for you" in words(html)
+        assert 'value="allow"' in html
+        assert "Changes something outside" in html
+    html = card(cast, cast.reader)
+    assert CANARY not in page(cast.reader, cast.room)
+    assert "Waiting for a decision" in words(html)
+    assert "What it would send is shown to them only." in words(html)
+    assert "data-mine" not in html
+    assert not re.search(r'class="ask-acts"(?! hidden)', html)
+
+
+@pytest.mark.django_db
+def test_decider_without_scripts_allows_and_denies_with_a_word(cast: Cast) -> None:
+    allowed, denied = asked(cast), asked(cast)
+
+    for call, fields in ((allowed, {"decision": "allow"}), (denied, {"decision": "deny"})):
+        fields |= {"arguments_sha256": call.sha256, "note": "Not today"}
+        answer = post(cast.member, "decide", call.call, **fields)
+        assert answer.status_code == 302
+        assert answer.headers["Location"].endswith(f"/messages/{call.answer.pk}/")
+
+    assert (allowed.row.state, denied.row.state) == ("allowed", "denied")
+    assert denied.row.note == "Not today"
+
+
+@pytest.mark.django_db
+def test_refused_decision_is_explained_on_the_page(cast: Cast) -> None:
+    call = asked(cast)
+    decide(cast, call, user=cast.moderator)
+    client = browser(cast.member)
+    address = reverse("rooms:decide", args=[call.call])
+
+    answer = client.post(address, {"decision": "allow", "arguments_sha256": call.sha256})
+
+    assert answer.status_code == 302
+    room = client.get(reverse("rooms:room", args=[cast.room.pk])).content.decode()
+    assert "Moderator allowed it first." in room
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("missing", ["decision", "arguments_sha256"])
+def test_incomplete_decision_changes_nothing(cast: Cast, missing: str) -> None:
+    call = asked(cast)
+    fields = {"decision": "allow", "arguments_sha256": call.sha256}
+    del fields[missing]
+
+    post(cast.member, "decide", call.call, **fields)
+
+    assert call.row.state == "asked"
+
+
+@pytest.mark.django_db
+def test_onlooker_may_not_decide(cast: Cast) -> None:
+    call = asked(cast)
+
+    post(cast.reader, "decide", call.call, decision="allow", arguments_sha256=call.sha256)
+
+    assert call.row.state == "asked"
+    assert post(cast.stranger, "decide", call.call).status_code == 404
+
+
+@pytest.mark.django_db
+def test_card_of_a_tool_that_changes_nothing_can_be_allowed_for_the_run(cast: Cast) -> None:
+    waiting_run(cast, LOOK)
+    html = card(cast, cast.member)
+
+    assert "Changes something outside" in html
+    assert re.search(r'<span class="tag" data-state="warn" hidden>', html)
+    assert not re.search(r'value="allow_for_run"[^>]* hidden', html)
+    asked(cast)
+    assert re.search(r'value="allow_for_run"[^>]* hidden', card(cast, cast.member))
+
+
+@pytest.mark.django_db
+def test_markup_in_a_title_and_in_arguments_is_text(cast: Cast) -> None:
+    asked(cast, json.dumps({"<b>": "</dd><script>alert(1)</script>"}), title="<img src=x>")
+
+    html = page(cast.member, cast.room)
+
+    assert "<script>alert" not in html
+    assert "<img src=x>" not in html
+
+
+@pytest.mark.django_db
+def test_data_of_the_page_has_no_arguments(cast: Cast) -> None:
+    asked(cast, json.dumps({"to": CANARY}))
+
+    html = page(cast.member, cast.room)
+
+    assert CANARY not in json.dumps(data_of(html))
+    assert html.count(CANARY) == 2  # its row, and the JSON
+
+
+# What waits
+
+
+@pytest.mark.django_db
+def test_decisions_are_listed_in_header_panel_sidebar_and_home(cast: Cast) -> None:
+    call = asked(cast)
+    here = page(cast.member, cast.room)
+    home = get(cast.member, "/").content.decode()
+
+    assert "1 decision waits" in words(here)
+    assert f'data-waiting="{call.call}"' in here
+    assert "A decision waits for you" in here
+    assert "A decision waits for you" in home
+    assert f"asks to use {SEND.title} : to all" in words(home)
+    assert "Allow once" in home
+
+    for address in ("/", reverse("rooms:room", args=[cast.room.pk])):
+        assert "A decision waits for you" not in get(cast.reader, address).content.decode()
+
+
+@pytest.mark.django_db
+def test_home_offers_to_allow_only_what_it_shows_whole(cast: Cast) -> None:
+    asked(cast, json.dumps({"text": "long " * 200}))
+    home = get(cast.member, "/").content.decode()
+
+    assert "Allow once" not in home
+    assert ">Open<" in home
+
+
+@pytest.mark.django_db
+def test_allowing_at_home_returns_there(cast: Cast) -> None:
+    call = asked(cast)
+    fields = {"decision": "allow", "arguments_sha256": call.sha256, "home": "yes"}
+
+    answer = post(cast.member, "decide", call.call, **fields)
+
+    assert answer.headers["Location"] == "/"
+    assert call.row.state == "allowed"
+    assert "To decide" not in get(cast.member, "/").content.decode()
+
+
+# Steps, steering and rounds
+
+
+def answer_with(cast: Cast, **fields: Any) -> Message:
+    """Return a complete answer with these fields."""
+    call = waiting_run(cast)
+    services.cancel_run(user=cast.member, run_id=call.job.run)
+    Message.objects.filter(pk=call.answer.pk).update(status="complete", **fields)
+    Run.objects.filter(pk=call.job.run).update(state="completed")
+    return call.answer
+
+
+def stored(state: str, **fields: Any) -> dict[str, Any]:
+    identity = {"call": str(request().id), "tool": "look", "title": "Look", "state": state}
+    return identity | {"ms": 2_000, "result": None} | fields
+
+
+@pytest.mark.django_db
+def test_steps_of_an_answer_say_what_was_done(cast: Cast) -> None:
+    answer_with(
+        cast,
+        steps=[
+            stored("done", title="Search", result="14 found", ms=1_200),
+            stored("failed", title="Fetch", result="no reply within 10 s", ms=None),
+            stored("unknown", title="Set a value", ms=None),
+        ],
+    )
+
+    found = words(card(cast, cast.reader))
+
+    assert "Search 14 found, 1.2 s" in found
+    assert "Fetch no reply within 10 s" in found
+    assert "Set a value result unknown, not repeated" in found
+    assert "steps," not in found
+
+
+@pytest.mark.django_db
+def test_many_steps_of_a_complete_answer_are_folded(cast: Cast) -> None:
+    answer_with(cast, steps=[*(stored("done") for _ in range(4)), stored("denied", ms=None)])
+
+    html = card(cast, cast.member)
+
+    assert re.search(r"<details[^>]*><summary>5 steps, 8 s</summary>", html)
+
+
+@pytest.mark.django_db
+def test_steering_lines_have_author_and_state(cast: Cast) -> None:
+    line = {
+        "id": str(request().id),
+        "by": str(cast.member.pk),
+        "name": "Member",
+        "at": "2026-01-01T00:00:00.000Z",
+        "text": "<b>shorter</b>",
+    }
+    answer_with(
+        cast,
+        steered=[
+            line | {"state": "applied", "after": 1},
+            line | {"state": "accepted", "after": None},
+            line | {"state": "failed", "after": None},
+        ],
+    )
+
+    html = card(cast, cast.owner)
+
+    found = words(html)
+    assert "applied after step 1" in found
+    assert "taken in at the next step" in found
+    assert "the answer had ended" in found
+    assert "Steered by Member : “ &lt;b&gt;shorter&lt;/b&gt; ”" in found
+
+
+@pytest.mark.django_db
+def test_round_is_shown_below_its_question(cast: Cast) -> None:
+    question = services.post_message(
+        user=cast.member, room_id=cast.room.pk, text="both of you", personas=[]
+    ).message
+    steps = [
+        {"persona": str(cast.persona.pk), "name": "Garam", "run": None, "state": "completed"},
+        {"persona": str(request().id), "name": "Byeori", "run": None, "state": "failed"},
+        {"persona": str(request().id), "name": "Onsae", "run": None, "state": "waiting"},
+    ]
+    question.round = {
+        "id": str(request().id),
+        "message": str(question.pk),
+        "requested_by": str(cast.member.pk),
+        "steps": steps,
+        "state": "paused",
+    }
+    question.save(update_fields=["round"])
+
+    mine, others = card(cast, cast.member), card(cast, cast.reader)
+
+    assert "1 Garam Done" in words(mine)
+    assert "2 Byeori Failed" in words(mine)
+    assert "3 Onsae Next" in words(mine)
+    assert re.search(r"data-round-stop>", mine)
+    assert re.search(r"data-round-skip>", mine)
+    assert re.search(r"data-round-stop hidden>", others)
