@@ -1,7 +1,7 @@
 """Reads and checks the arguments of a tool call.
 
 A library for JSON schemas is not used: the schemas of MCP servers are untrusted, and a pattern or
-nested alternatives of such a schema can take minutes on the event loop. This check knows the
+nested alternatives of a schema can take minutes on the event loop. This check knows the
 keywords that models get wrong, counts its steps, and lets the rest pass to the tool.
 """
 

@@ -114,7 +114,7 @@ class ToolLoop:
         try:
             return await self._stream.request(messages, [])
         except AnswerFailed as failure:
-            if failure.code != "provider_refused" or failure.reason or not self._calls:
+            if failure.code != "provider_refused" or failure.reason or not (tools and self._calls):
                 raise
         # Anthropic refuses messages with calls if the request offers no tools.
         return await self._stream.request(messages, tools, may_call=False)

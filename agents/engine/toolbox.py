@@ -1,7 +1,7 @@
 """The tools of one run, as CrewAI's tools: their schemas for the model, and their execution.
 
-Whatever a tool does, a call ends within its time limit, with a result that may be stored and shown
-to the model. The text of an exception is neither stored nor shown nor logged: it can quote keys.
+Each call ends within its time limit, with a result that may be stored and shown to the model. The
+text of an exception is neither stored nor shown nor logged: it can quote keys.
 """
 
 import asyncio
@@ -22,11 +22,13 @@ from agents.egress.guard import EgressRefused
 from agents.engine import tool_arguments, tool_results
 from agents.engine.failures import TRANSPORT_ERRORS
 from agents.engine.tool_results import NotText
+from agents.mcp.client import CALL_SECONDS, OPEN_SECONDS
 from agents.mcp.sessions import Sessions
 from agents.tool_types import CallRequest, ToolFunction, ToolResult, ToolSpec
 from agents.tools import calculator, clock, fetch_page
 
-MCP_SECONDS: Final = 60.0
+MCP_SECONDS: Final = OPEN_SECONDS + CALL_SECONDS + 5
+"""The session bounds its own steps, and knows more of what has happened to a call."""
 CANCEL_SECONDS: Final = 0.5
 """How long a cancelled tool may take to end; then the answer goes on without it."""
 OWN: Final[Mapping[str, Callable[[dict[str, Any]], Awaitable[ToolResult]]]] = {
@@ -46,6 +48,7 @@ FAILURES: Final[Sequence[tuple[tuple[type[BaseException], ...], str]]] = (
     ((BaseException,), "The tool failed."),
 )
 """What an exception means, in words for the model; the first that matches."""
+NOT_EXECUTED: Final = (EgressRefused, ValueError)
 
 Execute = Callable[[str, dict[str, Any]], Awaitable[ToolResult | None]]
 
@@ -210,4 +213,6 @@ def _failure(spec: ToolSpec, error: BaseException) -> ToolResult:
     """Return the failure in words for the model, without any text of the exception."""
     log.info("tool.failed", source=spec.source, error=type(error).__name__)
     text = next(words for kinds, words in FAILURES if isinstance(error, kinds))
+    if spec.changes and not isinstance(error, NOT_EXECUTED):
+        text += " It is not known whether the call had an effect."
     return ToolResult(text, failed=True)

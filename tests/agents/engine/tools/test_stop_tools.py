@@ -14,7 +14,7 @@ from agents.engine import answer
 from agents.engine_types import Limits, Part
 from agents.tool_types import CallRequest, CallStateName, ToolResult
 from tests.agents.engine.answers import user_turn
-from tests.agents.engine.tools.acting import MemoryJournal, Stage, tool
+from tests.agents.engine.tools.acting import MemoryJournal, Stage, forever, tool
 from tests.deadlines import DEADLINE
 from tests.provider import Provider
 
@@ -126,14 +126,14 @@ async def test_a_tool_that_takes_too_long_is_stopped_and_the_answer_goes_on(
 ) -> None:
     cancelled = asyncio.Event()
 
-    async def forever(_arguments: dict[str, Any]) -> ToolResult:
+    async def endless(_arguments: dict[str, Any]) -> ToolResult:
         try:
             await asyncio.Event().wait()
         finally:
             cancelled.set()
         raise AssertionError
 
-    stage = Stage(provider, functions={"look": forever})
+    stage = Stage(provider, functions={"look": endless})
     stage.limits = Limits(seconds=4 * DEADLINE, call_seconds=0.05)
 
     result = await stage.ask("USE look {}\nTEXT So.")
@@ -142,6 +142,17 @@ async def test_a_tool_that_takes_too_long_is_stopped_and_the_answer_goes_on(
     assert cancelled.is_set()
     assert stage.tool_messages() == ["[failure of look]\nThe tool took too long, and was stopped."]
     assert result.journal.state_of("look") == "failed"
+
+
+async def test_a_stopped_call_that_changes_something_may_have_had_an_effect(
+    provider: Provider,
+) -> None:
+    stage = Stage(provider, (tool(changes=True),), {"look": forever})
+    stage.limits = Limits(seconds=4 * DEADLINE, call_seconds=0.05)
+
+    await stage.ask("USE look {}\nTEXT So.")
+
+    assert "not known whether the call had an effect" in stage.tool_messages()[0]
 
 
 async def test_the_time_limit_of_the_answer_ends_its_tools(provider: Provider) -> None:
