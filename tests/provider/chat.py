@@ -93,13 +93,19 @@ class Chat:
         """Send one delta of the first choice."""
         await self.send_event({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
 
-    async def call_tools(self, calls: Sequence[Call], *, size: int = 5) -> None:
-        """Send tool calls, the arguments `size` characters an event; finish with `tool_calls`."""
+    async def call_tools(
+        self, calls: Sequence[Call], *, size: int = 5, first_id: int | None = None
+    ) -> None:
+        """Send tool calls, the arguments `size` characters an event; finish with `tool_calls`.
+
+        Their ids go on from those of the calls before, or begin with `first_id`.
+        """
+        first = len(self.calls) + 1 if first_id is None else first_id
         for number, (name, arguments) in enumerate(calls):
             encoded = arguments if isinstance(arguments, str) else json.dumps(arguments)
             head = {
                 "index": number,
-                "id": f"call_{len(self.calls) + number + 1}",
+                "id": f"call_{first + number}",
                 "type": "function",
                 "function": {"name": name, "arguments": ""},
             }

@@ -66,9 +66,10 @@ async def tools_required(chat: Chat) -> None:
 
 
 async def tools_loop(chat: Chat) -> None:
-    """Call the first tool in every request, also in one that offers no tools."""
+    """Call the first tool in every request, also in one that offers none; all ids are the same."""
     name = chat.tool_names[0] if chat.tool_names else chat.calls[-1][0]
-    await chat.call_tools([(name, {"text": f"again {len(chat.tool_results)}"})])
+    arguments = {"text": f"again {len(chat.tool_results)}"}
+    await chat.call_tools([(name, arguments)], first_id=1)
 
 
 async def rounds(chat: Chat) -> None:

@@ -64,12 +64,9 @@ class ToolCalls:
         return call
 
     def complete(self) -> list[dict[str, Any]]:
-        """Return the calls. Results are matched by id: a call without one of its own gets one."""
-        ids: set[str] = set()
+        """Return the calls; a call without an id gets one. A provider may repeat an id."""
         for call in self._calls:
-            if not call.id or call.id in ids:
-                call.id = f"call_{uuid4().hex}"
-            ids.add(call.id)
+            call.id = call.id or f"call_{uuid4().hex}"
         return [call.as_dict() for call in self._calls]
 
     def _find(self, delta: ToolCallDelta) -> ToolCall | None:

@@ -42,13 +42,14 @@ class Watched(Stage):
     def __init__(self, provider: Provider) -> None:
         super().__init__(provider, (tool("look"), tool("slow")))
         self.running = 0
+        self.seconds = 0.06
         self.functions = {"look": self.look, "slow": self.slow}
 
     async def look(self, _arguments: dict[str, Any]) -> ToolResult:
         return await self._wait(0.005)
 
     async def slow(self, _arguments: dict[str, Any]) -> ToolResult:
-        return await self._wait(0.06)
+        return await self._wait(self.seconds)
 
     async def _wait(self, seconds: float) -> ToolResult:
         self.running += 1
@@ -168,10 +169,12 @@ async def test_the_time_limit_of_the_answer_ends_its_tools(provider: Provider) -
 
 async def test_a_failure_of_the_journal_ends_the_other_calls(provider: Provider) -> None:
     stage = Watched(provider)
+    stage.seconds = 10 * DEADLINE
     journal = MemoryJournal(fails={"finish": ConnectionError()})
 
-    with pytest.raises(ConnectionError):
-        await stage.ask("USE look {} & slow {} & slow {}", journal)
+    async with asyncio.timeout(DEADLINE):
+        with pytest.raises(ConnectionError):
+            await stage.ask("USE slow {} & look {} & slow {}", journal)
 
     assert stage.running == 0
 
