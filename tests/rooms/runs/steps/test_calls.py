@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.utils import timezone
 
+from accounts.services import create_team
 from agents.engine_types import AnswerFailed
 from agents.models import McpServer, PersonaTool, Tool
 from agents.services import set_persona_enabled
@@ -156,16 +156,10 @@ def test_tool_of_a_server_runs_only_while_it_is_approved_and_served(cast: Cast, 
 
     if fault == "disabled":
         McpServer.objects.update(enabled=False)
-    changes: dict[str, dict[str, Any]] = {
-        "unapproved": {"sha256": "b"},
-        "unlisted": {"listed": False},
-        "foreign": {"team": None},
-    }
-    if fault == "foreign":
-        from accounts.services import create_team
-
-        changes["foreign"] = {"team": create_team(user=cast.stranger, name="Third")}
-    Tool.objects.update(**changes.get(fault, {}))
+    elif fault == "foreign":
+        McpServer.objects.update(team=create_team(user=cast.stranger, name="Third"))
+    else:
+        Tool.objects.update(**{"unapproved": {"sha256": "b"}, "unlisted": {"listed": False}}[fault])
 
     assert not journal.begin(job, call.pk)
     assert propose(job, request(tool), number=1) == ["denied"]
