@@ -70,7 +70,7 @@ def ask_about_call(persona: Persona, run_id: UUID, *, policy: str = "ask") -> UU
     PersonaTool.objects.create(persona=persona, tool=SEND.id, policy=policy)
     job = start_again(run_id)
     call = request(SEND)
-    propose(job, call)
+    propose(job, call, number=1)
     if policy == "always":
         execute(job, call.id)
         return call.id
