@@ -10,8 +10,8 @@ import re
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
-from uuid import uuid4
 
+from accounts.ids import new_id
 from agents.engine import prompt, tool_arguments, tool_results
 from agents.engine.prompt import Message
 from agents.engine.toolbox import CallerFailed, Toolbox
@@ -186,7 +186,7 @@ class ToolLoop:
         if spec is None:
             problem = "There is no such tool."
         extra = _extra(call.get("extra_content"), reasoning)
-        return CallRequest(uuid4(), call_id, name, written, spec, problem, extra)
+        return CallRequest(new_id(), call_id, name, written, spec, problem, extra)
 
     async def _finish(self, messages: list[Message], text: str, calls: Sequence[PastCall]) -> bool:
         """Execute the calls that may run, all at once; add the request and its results.

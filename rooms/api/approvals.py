@@ -1,6 +1,5 @@
 """The REST endpoints of tool calls: what a run has called, and the decisions of people."""
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -77,14 +76,11 @@ class CallDecision(Body, frozen=True, rename={"extent": "for"}):
     Gate(access_run, VIEW),
     summary="List the tool calls of a run, oldest first",
 )
-def get_calls(user: User, run: Run, limit: Limit = 50, cursor: Cursor = None) -> Page[CallBody]:
-    """People who may not see arguments and results get the calls without them."""
-
-    def bodies(calls: Sequence[ToolCall]) -> list[CallBody]:
-        seen = services.may_see(user, run.room, run, calls)
-        return [_call_body(call, is_seen=call.pk in seen) for call in calls]
-
-    return page_of(run.calls.all(), bodies, limit=limit, cursor=cursor, ascending=True)
+def get_calls(user: User, run: Run) -> Page[CallBody]:
+    """All calls are on one page. People who may not see arguments and results get them without."""
+    calls = list(run.calls.order_by("request", "position"))
+    seen = services.may_see(user, run.room, run, calls)
+    return Page(items=[_call_body(call, is_seen=call.pk in seen) for call in calls], next=None)
 
 
 def _call_body(call: ToolCall, *, is_seen: bool) -> CallBody:

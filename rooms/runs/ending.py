@@ -160,8 +160,8 @@ def _end(
     run.state, status, run_ended = _STATES[type(reason)]
     if isinstance(reason, Cancelled):
         run.stopped_by_id = reason.stopped_by
-    elif reason.usage is not None:
-        run.input_tokens, run.output_tokens = reason.usage.input_tokens, reason.usage.output_tokens
+    else:
+        add_usage(run, reason.usage)
     if isinstance(reason, AnswerFailed):
         run.error_code, run.error_reason = reason.code, reason.reason
         run.error_persona = reason.persona
@@ -182,6 +182,14 @@ def _end(
         return [*events, run_ended(run_body(run))]
 
 
+def add_usage(run: Run, usage: Usage | None) -> None:
+    """Add the tokens of an attempt to those of the attempts that ended by waiting."""
+    if usage is None:
+        return
+    total = Usage(run.input_tokens or 0, run.output_tokens or 0) + usage
+    run.input_tokens, run.output_tokens = total.input_tokens, total.output_tokens
+
+
 def _save_ends(runs: Iterable[Run]) -> None:
     """Store the end of runs, with one query for each group of runs that end in the same way."""
     groups: dict[tuple[object, ...], list[UUID]] = {}
@@ -200,9 +208,14 @@ def _count(reasons: Iterable[Reason]) -> None:
             continue
         code = reason.code if isinstance(reason, AnswerFailed) else "completed"
         metrics.RUNS_ENDED.labels(code).inc()
-        if reason.usage is not None:
-            metrics.TOKENS.labels("input").inc(reason.usage.input_tokens)
-            metrics.TOKENS.labels("output").inc(reason.usage.output_tokens)
+        count_tokens(reason.usage)
+
+
+def count_tokens(usage: Usage | None) -> None:
+    """Count the tokens of an attempt in the metrics of this process."""
+    if usage is not None:
+        metrics.TOKENS.labels("input").inc(usage.input_tokens)
+        metrics.TOKENS.labels("output").inc(usage.output_tokens)
 
 
 def cancel_runs(room: Room, stopped_by: UUID, *conditions: Q) -> None:

@@ -1,11 +1,12 @@
 """Runs that call tools, step by step as a worker and the engine do it, without an engine."""
 
 from dataclasses import dataclass
+from hashlib import sha256
 from uuid import UUID
 
 from accounts.ids import new_id
 from accounts.models import User
-from agents.models import PersonaTool, Tool
+from agents.models import Persona, PersonaTool, Tool
 from agents.tool_types import CallRequest, CallStateName, ToolResult, ToolSpec
 from rooms import services
 from rooms.event_log import events_after
@@ -17,6 +18,8 @@ from tests.rooms.claiming import claim_run, start_run
 from tests.rooms.conftest import Cast
 
 WORKER = "worker"
+ARGUMENTS = '{"to": "all"}'
+ARGUMENTS_SHA256 = sha256(ARGUMENTS.encode()).hexdigest()
 
 
 def make_tool(name: str, *, changes: bool = False, idempotent: bool = False) -> ToolSpec:
@@ -30,7 +33,7 @@ def make_tool(name: str, *, changes: bool = False, idempotent: bool = False) -> 
         changes=changes,
         idempotent=idempotent,
         source="installed",
-        key=name,
+        key=f"tests.tools:{name}",
     )
 
 
@@ -38,20 +41,41 @@ LOOK = make_tool("look", idempotent=True)
 SEND = make_tool("send", changes=True)
 
 
+def install(tool: ToolSpec) -> None:
+    """Store a tool as one that the operator has installed, unless it is stored already."""
+    fields = ("key", "name", "title", "description", "parameters", "reach", "changes", "idempotent")
+    defaults = {name: getattr(tool, name) for name in fields}
+    Tool.objects.get_or_create(
+        pk=tool.id, defaults=defaults | {"sha256": "a", "approved_sha256": "a"}
+    )
+
+
 def set_policy(cast: Cast, tool: ToolSpec, policy: str, deciders: str = "asker") -> None:
-    row = {"key": tool.key, "name": tool.name, "title": tool.title, "changes": tool.changes}
-    hashes = {"sha256": "a", "approved_sha256": "a"}
-    Tool.objects.get_or_create(pk=tool.id, defaults={**row, **hashes})
+    install(tool)
     PersonaTool.objects.update_or_create(
         persona=cast.persona, tool=tool.id, defaults={"policy": policy, "deciders": deciders}
     )
 
 
-def request(tool: ToolSpec | None = SEND, arguments: str = '{"to": "all"}') -> CallRequest:
+def request(tool: ToolSpec | None = SEND, arguments: str = ARGUMENTS) -> CallRequest:
     name = tool.name if tool else "none"
     return CallRequest(
         id=new_id(), call_id=f"call_{name}", name=name, arguments=arguments, spec=tool
     )
+
+
+def ask_about_call(persona: Persona, run_id: UUID, *, policy: str = "ask") -> UUID:
+    """Let a worker start a run, which then waits for a decision on a call, and return the call."""
+    install(SEND)
+    PersonaTool.objects.create(persona=persona, tool=SEND.id, policy=policy)
+    job = start_again(run_id)
+    call = request(SEND)
+    propose(job, call, number=1)
+    if policy == "always":
+        execute(job, call.id)
+        return call.id
+    waiting.wait(job, "Let me see.", None)
+    return call.id
 
 
 def started(cast: Cast, asker: User | None = None) -> Job:

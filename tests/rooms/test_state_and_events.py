@@ -1,12 +1,14 @@
 """An old snapshot and the events since then give the new snapshot, for every event type."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import pytest
 from django.db import transaction
+from django.utils import timezone
 
 from accounts.errors import NotFound
 from accounts.roles import ROOM_ROLES
@@ -16,13 +18,14 @@ from agents.engine_types import AnswerFailed, Usage
 from agents.services import create_demo_persona, delete_persona, update_persona
 from rooms import services
 from rooms.event_log import events_after, record
-from rooms.models import Message, Question, Room, Round, Run
+from rooms.models import Message, Question, Room, Round, Run, ToolCall
 from rooms.permissions import VIEW, access_room, permissions_in
 from rooms.protocol.events import DurableEvent
 from rooms.queries import room_state
 from rooms.runs import leases, lifecycle
 from rooms.runs.steps import questions, waiting
 from rooms.runs.steps.calls import show
+from tests.rooms import acting
 from tests.rooms.asking import make_call
 from tests.rooms.claiming import claim_and_start
 from tests.rooms.conftest import Cast
@@ -38,12 +41,14 @@ ADDS = {
     "run": ("runs", "id"),
     "member": ("members", "user"),
     "persona": ("personas", "id"),
+    "approval": ("approvals", "id"),
 }
 # The events that remove a row: its list, its key, and its id in the event.
 REMOVES: dict[str, tuple[str, str, Callable[[State], object]]] = {
     "run.completed": ("runs", "id", lambda event: event["run"]["id"]),
     "run.failed": ("runs", "id", lambda event: event["run"]["id"]),
     "run.cancelled": ("runs", "id", lambda event: event["run"]["id"]),
+    "approval.decided": ("approvals", "id", lambda event: event["approval"]["id"]),
     "member.removed": ("members", "user", lambda event: event["user"]),
     "persona.unbound": ("personas", "id", lambda event: event["persona"]),
 }
@@ -450,6 +455,58 @@ def delete_round(cast: Cast) -> None:
     services.delete_message(user=cast.member, message_id=pause_round(cast).message_id)
 
 
+def propose_calls(cast: Cast) -> lifecycle.Job:
+    """Let a run propose calls of which one asks and one runs."""
+    acting.set_policy(cast, acting.SEND, "ask")
+    acting.set_policy(cast, acting.LOOK, "always")
+    job = ask(cast)
+    look = acting.request(acting.LOOK)
+    acting.propose(job, acting.request(), look, acting.request(None))
+    acting.execute(job, look.id)
+    return job
+
+
+def wait_for_people(cast: Cast) -> UUID:
+    job = propose_calls(cast)
+    waiting.wait(job, "Let me *see*.", Usage(3, 4))
+    return ToolCall.objects.get(state="asked").pk
+
+
+def allow(cast: Cast) -> UUID:
+    call = wait_for_people(cast)
+    services.decide_call(
+        user=cast.member,
+        call_id=call,
+        decision="allow",
+        arguments_sha256=acting.ARGUMENTS_SHA256,
+    )
+    return call
+
+
+def go_on(cast: Cast) -> None:
+    call = allow(cast)
+    job = start(cast)
+    acting.execute(job, call)
+    services.show_result(user=cast.member, run_id=job.run, call_id=call)
+    acting.complete(job)
+
+
+def expire_call(cast: Cast) -> None:
+    wait_for_people(cast)
+    ToolCall.objects.filter(state="asked").update(expires_at=timezone.now() - timedelta(1))
+    waiting.expire()
+
+
+def withdraw(cast: Cast) -> None:
+    wait_for_people(cast)
+    services.cancel_run(user=cast.member, run_id=Run.objects.get().pk)
+
+
+def delete_answer_with_calls(cast: Cast) -> None:
+    wait_for_people(cast)
+    services.delete_message(user=cast.owner, message_id=Run.objects.get().answer_id)
+
+
 # The services that record an event of each type, some in several ways.
 CASES: dict[str, tuple[Act, ...]] = {
     "message.created": (ask, regenerate, regenerate_root, steer_queued),
@@ -457,10 +514,11 @@ CASES: dict[str, tuple[Act, ...]] = {
         *(fail, cancel, edit, cap_and_continue),
         *(pin, pin_and_edit, pin_and_take_back, vote),
         *(steer, steer_and_stop, steer_at_the_end),
+        *(propose_calls, go_on),
     ),
     "message.deleted": (
         *(delete, delete_question, pin_and_delete),
-        *(delete_version, delete_replaced_version),
+        *(delete_version, delete_replaced_version, delete_answer_with_calls),
     ),
     "reaction.changed": (react, react_and_take_back),
     "message.completed": (complete, pin_streaming, complete_version, complete_pinned_version),
@@ -470,13 +528,15 @@ CASES: dict[str, tuple[Act, ...]] = {
     "run.completed": (complete,),
     "run.failed": (fail,),
     "run.cancelled": (cancel, archive),
-    "run.waiting": (ask_people,),
     "question.asked": (ask_people,),
     "question.answered": (answer_question, close_question, withdraw_question),
     "round.changed": (
         *(begin_round, finish_round, pause_round),
         *(retry_step, skip_step, cancel_round, delete_round),
     ),
+    "run.waiting": (ask_people, wait_for_people),
+    "approval.requested": (propose_calls, wait_for_people),
+    "approval.decided": (allow, expire_call, withdraw),
     "turns.capped": (cap,),
     "member.added": (add,),
     "member.changed": (demote, edit_profile),

@@ -19,6 +19,7 @@ from agents.services import create_demo_persona
 from rooms.models import Room, Round
 from rooms.services import archive_room, create_room, delete_room, post_message, update_room
 from rooms.services import put_member as put_room_member
+from tests.rooms.acting import ask_about_call
 from tests.rooms.asking import make_question
 
 Ids = dict[str, str]
@@ -53,6 +54,7 @@ def make_tenant(name: str) -> Tenant:
     put_room_member(user=owner, room_id=room.pk, member_id=member.pk, role="member")
     posted = post_message(user=owner, room_id=room.pk, text=f"CANARY-{name}")
     round_ = Round.objects.create(room=room, message=posted.message, requested_by=owner)
+    call = ask_about_call(persona, posted.runs[0])
     invitation, _secret = invite(user=owner, team_id=team.pk)
     token, _secret = create_token(user=owner, name="one", scopes=["admin"])
     server = McpServer.objects.create(
@@ -72,6 +74,7 @@ def make_tenant(name: str) -> Tenant:
         "run": str(posted.runs[0]),
         "question": str(make_question(posted.runs[0], owner.pk).pk),
         "round": str(round_.pk),
+        "call": str(call),
         "invitation": str(invitation.pk),
         "token": str(token.pk),
         "server": str(server.pk),

@@ -16,6 +16,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from accounts.models import User
 from maru.web.api import api
+from tests.rooms.acting import ARGUMENTS_SHA256
 from tests.security.principals import (
     EMOJI,
     Ids,
@@ -37,6 +38,8 @@ PARAMETERS = {
     "run_id": "run",
     "question_id": "question",
     "round_id": "round",
+    "call_id": "call",
+    "approval_id": "call",
     "invitation_id": "invitation",
     "token_id": "token",
     "tool_id": "tool",
@@ -44,7 +47,7 @@ PARAMETERS = {
     "emoji": "emoji",
 }
 FREE = {"token", "language"}  # parameters that are not ids
-KINDS_IN_ROOMS = {"room", "message", "run", "round", "question"}
+KINDS_IN_ROOMS = {"room", "message", "run", "round", "question", "call"}
 
 # Page → the form that it sends. Ids are written as their kind, in braces.
 PAGES: dict[str, dict[str, str]] = {
@@ -182,6 +185,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "PUT /messages/{message_id}/vote": {"value": 0},
     "POST /runs/{run_id}/steer": {"text": "shorter"},
     "POST /questions/{question_id}/answer": {"text": "yes"},
+    "POST /approvals/{approval_id}/decide": {
+        "decision": "allow",
+        "arguments_sha256": ARGUMENTS_SHA256,
+    },
     "POST /rooms/{room_id}/messages": {
         "text": "hi",
         "reply_to": "{message}",
@@ -254,6 +261,10 @@ BODILESS = {
     "GET /rounds/{round_id}",
     "POST /rounds/{round_id}/cancel",
     "POST /rounds/{round_id}/skip",
+    "GET /runs/{run_id}/calls",
+    "POST /runs/{run_id}/calls/{call_id}/show",
+    "GET /approvals",
+    "GET /approvals/{approval_id}",
 }
 # REST operations that need no credentials.
 PUBLIC = {"GET /wire.json"}

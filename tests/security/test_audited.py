@@ -26,10 +26,11 @@ from accounts.services import (
 )
 from agents.models import Connection, Persona
 from agents.services import create_demo_persona
-from rooms.models import Room
+from rooms.models import Room, Run, ToolCall
 from rooms.protocol.commands import MessageSend, RoomRead
 from rooms.services import create_room, post_message, put_member
 from rooms.socket.dispatch import execute
+from tests.rooms.acting import ARGUMENTS_SHA256, ask_about_call
 from tests.security.locks import steps_after_audit
 
 pytestmark = pytest.mark.django_db
@@ -101,6 +102,12 @@ def setup(scenario: Scenario) -> object:
 def delete_team_eight_days_ago(scenario: Scenario) -> None:
     A.delete_team(user=scenario.owner, team_id=scenario.team.pk, name="Team")
     Team.objects.update(deleted_at=timezone.now() - timedelta(days=8))
+
+
+def ask(scenario: Scenario, *, policy: str) -> None:
+    """Let a run of the owner ask about a call, or execute it."""
+    (run,) = post_message(user=scenario.owner, room_id=scenario.room.pk, text="hello").runs
+    ask_about_call(scenario.persona, run, policy=policy)
 
 
 CHANGES: dict[str, tuple[Act, list[str]]] = {
@@ -316,9 +323,27 @@ CHANGES: dict[str, tuple[Act, list[str]]] = {
         lambda w: R.confine_persona(user=w.owner, persona_id=w.persona.pk, room_ids=[]),
         ["persona.confined"],
     ),
+    "decide_call": (
+        lambda w: R.decide_call(
+            user=w.owner,
+            call_id=ToolCall.objects.get().pk,
+            decision="deny",
+            arguments_sha256=ARGUMENTS_SHA256,
+            note=PROSE,
+        ),
+        ["approval.decided"],
+    ),
+    "show_result": (
+        lambda w: R.show_result(
+            user=w.owner, run_id=Run.objects.get().pk, call_id=ToolCall.objects.get().pk
+        ),
+        ["call.shown"],
+    ),
 }
 
 BEFORE: dict[str, Act] = {
+    "decide_call": lambda w: ask(w, policy="ask"),
+    "show_result": lambda w: ask(w, policy="always"),
     "purge_teams": delete_team_eight_days_ago,
     "restore_team": lambda w: A.delete_team(user=w.owner, team_id=w.team.pk, name="Team"),
     "restore_team_member": lambda w: A.suspend_team_member(
@@ -352,6 +377,7 @@ WITHOUT = {
     "follow_thread": "changes only what the user sees",
     "mark_thread_read": "a read marker is not audited",
     "mark_read": "a read marker is not audited",
+    "may_see": "reads",
     "dismiss_welcome": "changes only what the user sees",
     "landing_room": "reads",
     "place_room": "changes only what the user sees",

@@ -145,6 +145,7 @@ READ_OR_OPERATE = {
         "list_grants",
         "list_tools",
         "mark_read",
+        "may_see",
         "open_invitations",
         "purge_expired",
     ),

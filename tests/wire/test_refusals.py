@@ -65,6 +65,13 @@ def commands(room: str) -> list[Frame]:
         },
         {"type": "run.cancel", "ref": "a", "run": UNKNOWN_ID},
         {"type": "run.retry", "ref": "a", "run": UNKNOWN_ID},
+        {
+            "type": "approval.decide",
+            "ref": "a",
+            "approval": UNKNOWN_ID,
+            "decision": "allow",
+            "arguments_sha256": "0" * 64,
+        },
         {"type": "room.read", "room": room, "seq": 1},
         {"type": "member.type", "room": room},
         {"type": "ping", "ref": "a"},
@@ -136,7 +143,7 @@ async def test_binary_frame_is_refused_and_the_connection_stays_open(
         assert (await client.command("ping"))["type"] == "command.done"
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", range(9))
 async def test_command_with_a_missing_unknown_or_wrong_field_is_refused(
     server: Server, owner: Person, room: PopulatedRoom, number: int
 ) -> None:

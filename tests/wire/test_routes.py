@@ -56,6 +56,10 @@ CONTRACT = """
 /rounds/{id} GET
 /rounds/{id}/cancel POST
 /rounds/{id}/skip POST
+/runs/{id}/calls GET
+/approvals GET
+/approvals/{id} GET
+/approvals/{id}/decide POST
 /teams/{team}/audit GET
 /teams/{team}/direct POST
 """
@@ -77,6 +81,7 @@ OTHER_ROUTES = {
     ("/questions", "GET"),
     ("/questions/{}", "GET"),
     ("/questions/{}/close", "POST"),
+    ("/runs/{}/calls/{}/show", "POST"),
 }
 """Routes that the contract describes outside its table."""
 

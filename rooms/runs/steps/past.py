@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Final
 from uuid import UUID
 
 from agents.engine_types import PersonaSpec
@@ -17,7 +18,9 @@ from rooms.protocol.events import DurableEvent
 from rooms.runs.steps.calls import show, state_name
 from rooms.runs.steps.steering import as_steering
 
-NOT_DECIDED = "Nobody decided on this call in time."
+NOT_DECIDED: Final = "Nobody decided on this call in time, so it was not executed."
+DENIED_WITH: Final = "A person denied this call, so it was not executed. The person wrote: %s"
+"""What the model gets; the words of the person are data."""
 
 
 def take_over(
@@ -96,7 +99,7 @@ def _result(call: ToolCall) -> ToolResult | None:
         failed = call.state == CallState.FAILED
         return ToolResult(text=call.result, short=call.short, failed=failed)
     if call.state == CallState.DENIED and call.note:
-        return ToolResult(text=call.note, failed=True)
+        return ToolResult(text=DENIED_WITH % call.note, failed=True)
     if call.state == CallState.DENIED and call.decided_at and call.decided_by_id is None:
         return ToolResult(text=NOT_DECIDED, failed=True)
     return None

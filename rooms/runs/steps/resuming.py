@@ -24,10 +24,10 @@ def resume(run: Run) -> list[DurableEvent]:
         return []
     run.state = RunState.QUEUED
     run.resumed += 1
-    # The time of the database orders the queue. The age of a run in the queue begins here, too:
-    # people may have taken a day.
-    Run.objects.filter(pk=run.pk).update(state=run.state, resumed=run.resumed, queued_at=Now())
-    run.refresh_from_db(fields=["queued_at"])
+    # The age of the run in the queue begins here: people may have taken a day. The time is that of
+    # the database, which orders the queue.
+    run.queued_at = Run.objects.values_list(Now(), flat=True).get(pk=run.pk)
+    run.save(update_fields=["state", "resumed", "queued_at"])
     notify_queued()
     with translation.override(run.language):
         return [RunQueued(run_body(run, queue.position_of(run)))]

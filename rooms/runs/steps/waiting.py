@@ -23,7 +23,7 @@ from rooms.models import CallState, Question, QuestionState, Room, Run, RunState
 from rooms.protocol.events import MessageUpdated, RunWaiting
 from rooms.protocol.serializers import message_body, run_body
 from rooms.runs import leases
-from rooms.runs.ending import end_runs
+from rooms.runs.ending import add_usage, count_tokens, end_runs
 from rooms.runs.lifecycle import Job
 from rooms.runs.steps import questions, steering
 from rooms.runs.steps.calls import answer_of, decide, show
@@ -90,8 +90,7 @@ def _leave(room: Room, run: Run, written: ParsedText, usage: Usage | None) -> No
     answer.text, answer.html = written.text, rendered.html
     answer.save(update_fields=["text", "html"])
     run.state, run.lease_owner, run.lease_until = RunState.WAITING, "", None
-    if usage is not None:
-        run.input_tokens, run.output_tokens = usage.input_tokens, usage.output_tokens
+    add_usage(run, usage)
     run.save(update_fields=["state", "lease_owner", "lease_until", "input_tokens", "output_tokens"])
     with translation.override(run.language):
         record(
@@ -100,6 +99,7 @@ def _leave(room: Room, run: Run, written: ParsedText, usage: Usage | None) -> No
             RunWaiting(run_body(run)),
             *resume(run),
         )
+    transaction.on_commit(lambda: count_tokens(usage), robust=True)
 
 
 def expire() -> None:

@@ -17,6 +17,7 @@ from rooms.models import Round
 from rooms.protocol.commands import AnyCommand
 from rooms.runs.deltas import Deltas
 from tests.deadlines import REVOCATION
+from tests.rooms.acting import ARGUMENTS_SHA256, ask_about_call
 from tests.rooms.asking import make_question
 from tests.rooms.conftest import Cast, make_user
 from tests.rooms.fanout.harness import Harness, Json, SocketClient, join_room, lease_is_valid
@@ -200,6 +201,10 @@ FIELDS: dict[str, object] = {
     "also_in_room": False,
     "threads": [],
     "choice": None,
+    "decision": "allow",
+    "extent": "call",
+    "note": "",
+    "arguments_sha256": ARGUMENTS_SHA256,
 }
 WITHOUT_IDS = {"ping"}
 
@@ -248,11 +253,13 @@ async def test_every_command_answers_outsiders_as_for_unknown_ids(
     begun = await harness.do(
         Round.objects.create, room=cast.room, message=posted.message, requested_by=cast.owner
     )
+    call = await harness.do(ask_about_call, cast.persona, posted.runs[0])
     existing = {
         "room": cast.room.pk,
         "message": posted.message.pk,
         "run": posted.runs[0],
         "round": begun.pk,
+        "approval": call,
     }
     existing["question"] = (await harness.do(make_question, posted.runs[0])).pk
     for user in users:
@@ -292,7 +299,7 @@ def own_room(user: User) -> UUID:
 
 
 def absent() -> dict[str, UUID]:
-    return {kind: uuid4() for kind in ("room", "message", "run", "round", "question")}
+    return {kind: uuid4() for kind in ("room", "message", "run", "round", "question", "approval")}
 
 
 async def response_frames(
@@ -309,7 +316,9 @@ async def response_frames(
         elif field in ids:
             frame[field] = str(ids[field])
         else:
-            frame[field] = FIELDS[field]  # KeyError for a field that FIELDS lacks
+            frame["for" if field == "extent" else field] = FIELDS[
+                field
+            ]  # KeyError for a field that FIELDS lacks
     await client.send_frame(frame)
     return [
         {key: value for key, value in each.items() if key != "ref"}

@@ -27,7 +27,6 @@ from tests.rooms.acting import (
     waiting_run,
 )
 from tests.rooms.conftest import Cast
-from tests.rooms.runs.steps.test_calls import _tools_of_the_persona  # noqa: F401  # a fixture
 
 pytestmark = pytest.mark.django_db
 

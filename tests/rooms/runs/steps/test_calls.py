@@ -2,20 +2,20 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.utils import timezone
 
+from accounts.services import create_team
 from agents.engine_types import AnswerFailed
 from agents.models import McpServer, PersonaTool, Tool
-from agents.services import build_spec, set_persona_enabled
+from agents.services import set_persona_enabled
 from agents.tool_types import CallRequest, ToolResult
 from rooms import services
 from rooms.event_log import events_after
 from rooms.models import CallState, Message, ModelRequest, Run, RunState, ToolCall
 from rooms.permissions import set_room_role
-from rooms.runs import leases, lifecycle
+from rooms.runs import leases
 from rooms.runs.leases import LeaseLost
 from rooms.runs.lifecycle import Job
 from rooms.runs.steps import journal, past
@@ -35,16 +35,6 @@ from tests.rooms.acting import (
 from tests.rooms.conftest import Cast
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _tools_of_the_persona(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give the persona both tools when its run starts."""
-    monkeypatch.setattr(
-        lifecycle,
-        "build_spec",
-        lambda persona, **options: replace(build_spec(persona, **options), tools=(LOOK, SEND)),
-    )
 
 
 def steps(job: Job) -> list[tuple[str, str]]:
@@ -166,16 +156,10 @@ def test_tool_of_a_server_runs_only_while_it_is_approved_and_served(cast: Cast, 
 
     if fault == "disabled":
         McpServer.objects.update(enabled=False)
-    changes: dict[str, dict[str, Any]] = {
-        "unapproved": {"sha256": "b"},
-        "unlisted": {"listed": False},
-        "foreign": {"team": None},
-    }
-    if fault == "foreign":
-        from accounts.services import create_team
-
-        changes["foreign"] = {"team": create_team(user=cast.stranger, name="Third")}
-    Tool.objects.update(**changes.get(fault, {}))
+    elif fault == "foreign":
+        McpServer.objects.update(team=create_team(user=cast.stranger, name="Third"))
+    else:
+        Tool.objects.update(**{"unapproved": {"sha256": "b"}, "unlisted": {"listed": False}}[fault])
 
     assert not journal.begin(job, call.pk)
     assert propose(job, request(tool), number=1) == ["denied"]
@@ -246,18 +230,12 @@ def test_past_has_texts_arguments_and_results(cast: Cast) -> None:
     assert (made.state, made.result) == ("done", ToolResult("three lamps", short="1 result"))
 
 
-def test_tool_that_the_persona_has_lost_is_denied_at_the_next_attempt(
-    cast: Cast, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tool_that_the_persona_has_lost_is_denied_at_the_next_attempt(cast: Cast) -> None:
     set_policy(cast, SEND, "always")
     job = started(cast)
     propose(job, request(SEND))
     lose(job)
-    monkeypatch.setattr(
-        lifecycle,
-        "build_spec",
-        lambda persona, **options: replace(build_spec(persona, **options), tools=()),
-    )
+    PersonaTool.objects.all().delete()
 
     (former,) = start_again(job.run).past
 
