@@ -4,11 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from accounts.audit.models import AuditEntry
 from django.test import Client
 from pytest_django import Settings
 
 from accounts.errors import Conflict, Forbidden, Invalid, NotFound
+from accounts.models import AuditEntry
 from agents.mcp.definitions import read_listing
 from agents.mcp.listing import store_listing
 from agents.models import McpServer, McpSignIn, PersonaTool, Tool, ToolPolicy

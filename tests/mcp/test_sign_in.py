@@ -13,13 +13,15 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
+from accounts.models import AuditEntry
+from accounts.services import remove_team_member
 from agents.mcp import tokens
 from agents.mcp.sessions import Sessions
 from agents.mcp.threads import in_thread
 from agents.mcp.transport import McpFailed
 from agents.models import McpServer, McpSignIn, Tool
 from agents.provider_keys import decrypt
-from agents.services import create_mcp_server, update_mcp_server
+from agents.services import create_mcp_server, mcp_sign_in, update_mcp_server
 from tests.agents.cast import ALLOWED, Cast, make_cast
 from tests.mcp.oauth import Protected, callback, run_protected
 from tests.mcp.servers import Running
@@ -288,6 +290,34 @@ def test_who_may_sign_in(cast: Cast, protected: Protected) -> None:
         "stranger": [404, 404],
         "nobody": [404, 404],
     }
+
+
+def test_a_member_who_leaves_during_the_sign_in_stores_nothing(
+    cast: Cast, protected: Protected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = _add(cast, protected, personal=True)
+    client = _client(cast.member)
+    answer = protected.authorize(_start(client, server), "member")
+    run = mcp_sign_in._run
+
+    def leave(steps: Any) -> Any:
+        remove_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.member.pk)
+        return run(steps)
+
+    monkeypatch.setattr(mcp_sign_in, "_run", leave)
+
+    assert client.get(callback(answer)).status_code == 404
+    assert not McpSignIn.objects.exists()
+
+
+def test_a_sign_in_is_audited_without_tokens(cast: Cast, protected: Protected) -> None:
+    server = _add(cast, protected)
+    _sign_in(_client(cast.admin), server, protected, "team")
+
+    entry = AuditEntry.objects.get(action="mcp.signed_in")
+    assert (entry.actor, entry.target_id) == (cast.admin, server.pk)
+    values = "".join(f"{each.before}{each.after}" for each in AuditEntry.objects.all())
+    assert not [token for token in (*protected.valid, *protected.refreshable) if token in values]
 
 
 def test_signing_out_deletes_the_own_tokens_only(cast: Cast, protected: Protected) -> None:
