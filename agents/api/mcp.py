@@ -100,7 +100,8 @@ class ToolApprove(Body, frozen=True):
 class ToolUpdate(Body, frozen=True):
     """What an admin says about a tool. A field that is absent or null does not change."""
 
-    changes: bool | None = None
+    # `changes` is a method of Body.
+    changes_something: bool | None = msgspec.field(default=None, name="changes")
     idempotent: bool | None = None
 
 
@@ -223,7 +224,7 @@ def patch_tool(user: User, tool: Tool, team_id: UUID, body: ToolUpdate) -> McpTo
         user=user,
         team_id=team_id,
         tool_id=tool.pk,
-        changes=body.changes,
+        changes=body.changes_something,
         idempotent=body.idempotent,
     )
     return _tool_body(changed)

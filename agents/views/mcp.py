@@ -35,8 +35,6 @@ def index(request: HttpRequest, team_id: UUID) -> HttpResponse:
         tool_count=Count("tools", filter=listed), waiting_count=Count("tools", filter=waits)
     )
     page = list_page(servers, after=request.GET.get("after", ""))
-    for server in page.rows:
-        server.problem_words = problem_sentence(server.problem)
     return render_settings_page(
         request, "agents/mcp_servers.html", team, section=SECTION, page=page
     )

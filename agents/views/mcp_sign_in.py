@@ -73,12 +73,13 @@ def callback(request: HttpRequest) -> HttpResponse:
         raise NotFound
     request.session[KEPT] = started
     server_id = UUID(kept["server"])
-    if "code" not in request.GET:
+    code = request.GET.get("code", "")
+    if not code:
         messages.error(request, _("The sign-in was cancelled."))
         return redirect("agents:mcp_sign_in", server_id)
     try:
         server = services.finish_sign_in(
-            user=user, kept=kept, code=request.GET["code"], issuer=request.GET.get("iss")
+            user=user, kept=kept, code=code, issuer=request.GET.get("iss")
         )
     except Invalid as error:
         messages.error(request, str(error.detail))

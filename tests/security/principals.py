@@ -61,7 +61,7 @@ def make_tenant(name: str) -> Tenant:
         team=team, name="Files", prefix="files", url="https://api.example.com/mcp", auth="oauth"
     )
     tool = Tool.objects.create(
-        team=team, server=server, key="read", name="files_read", title="Read"
+        team=team, server=server, key="read", name="files_read", title="Read", sha256="0" * 64
     )
     tenant = Tenant(team, owner, member, room, persona)
     tenant.ids = {

@@ -102,6 +102,20 @@ PAGES: dict[str, dict[str, str]] = {
     "agents:connection": {"name": "x"},
     "agents:connection_check": {},
     "agents:connection_delete": {},
+    "agents:mcp_servers": {},
+    "agents:mcp_create": {
+        "name": "x",
+        "url": "https://api.example.com/mcp",
+        "auth": "oauth",
+    },
+    "agents:mcp_try": {"url": "https://api.example.com/mcp", "auth": "oauth"},
+    "agents:mcp_server": {"name": "x", "url": "https://api.example.com/mcp", "auth": "oauth"},
+    "agents:mcp_check": {},
+    "agents:mcp_refresh": {},
+    "agents:mcp_delete": {},
+    "agents:mcp_tool": {"reads_only": "on"},
+    "agents:mcp_sign_in": {},
+    "agents:mcp_sign_out": {},
     "agents:personas": {},
     "agents:persona_create": {"name": "x"},
     "agents:persona_import": {"agents": "x"},
@@ -132,6 +146,7 @@ PAGES: dict[str, dict[str, str]] = {
 WITHOUT_IDS = {
     *("rooms:home", "rooms:list", "accounts:profile", "accounts:tokens", "accounts:invitation"),
     *("accounts:invitation_link", "setup", "set_language"),
+    *("agents:mcp_sign_ins", "agents:mcp_callback"),
     *("healthz", "readyz", "metrics"),
 }
 # Routes of third-party apps (see test_matrix_other_routes) and of the API (see below).
@@ -149,7 +164,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /invitations/accept": {"token": "none"},
     "POST /teams/{team_id}/connections": {"name": "x", "kind": "demo"},
     "PATCH /teams/{team_id}/connections/{connection_id}": {"name": "x"},
-    "POST /teams/{team_id}/mcp": {"name": "x", "url": "https://api.example.com/mcp", "auth": "oauth"},
+    "POST /teams/{team_id}/mcp": {
+        "name": "x",
+        "url": "https://api.example.com/mcp",
+        "auth": "oauth",
+    },
     "PATCH /teams/{team_id}/mcp/{server_id}": {"name": "x"},
     "PATCH /teams/{team_id}/tools/{tool_id}": {"changes": True},
     "POST /teams/{team_id}/tools/{tool_id}/approve": {"sha256": "0" * 64},

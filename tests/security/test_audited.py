@@ -24,7 +24,7 @@ from accounts.services import (
     invite,
     teams,
 )
-from agents.models import Connection, Persona
+from agents.models import Connection, McpServer, Persona, Tool
 from agents.services import create_demo_persona
 from rooms.models import Room, Run, ToolCall
 from rooms.protocol.commands import MessageSend, RoomRead
@@ -82,6 +82,25 @@ def person(name: str) -> User:
 
 Act = Callable[[Scenario], object]
 A, G, R = accounts.services, agents.services, rooms.services
+
+
+def add_tool_server(scenario: Scenario) -> McpServer:
+    """Add an MCP server that nobody has signed in to, so that no test connects to it."""
+    return G.create_mcp_server(
+        user=scenario.owner,
+        team_id=scenario.team.pk,
+        name="Files",
+        url="https://api.example.com/mcp",
+        auth="oauth",
+        headers={"X-Key": KEY},
+    )
+
+
+def add_server_with_tool(scenario: Scenario) -> None:
+    server = add_tool_server(scenario)
+    Tool.objects.create(
+        team=scenario.team, server=server, key="read", name="files_read", title="Read"
+    )
 
 
 def added(scenario: Scenario) -> UUID:
@@ -185,6 +204,37 @@ CHANGES: dict[str, tuple[Act, list[str]]] = {
     "delete_connection": (
         lambda w: G.delete_connection(user=w.owner, connection_id=w.connection.pk),
         ["connection.deleted"],
+    ),
+    "create_mcp_server": (add_tool_server, ["mcp.created"]),
+    "update_mcp_server": (
+        lambda w: G.update_mcp_server(
+            user=w.owner, server_id=McpServer.objects.get().pk, headers={"X-Key": KEY + "-new"}
+        ),
+        ["mcp.changed"],
+    ),
+    "delete_mcp_server": (
+        lambda w: G.delete_mcp_server(user=w.owner, server_id=McpServer.objects.get().pk),
+        ["mcp.deleted"],
+    ),
+    "refresh_mcp_server": (
+        lambda w: G.refresh_mcp_server(user=w.owner, server_id=McpServer.objects.get().pk),
+        ["mcp.refreshed"],
+    ),
+    "sign_out": (
+        lambda w: G.sign_out(user=w.owner, server_id=McpServer.objects.get().pk),
+        ["mcp.signed_out"],
+    ),
+    "approve_tool": (
+        lambda w: G.approve_tool(
+            user=w.owner, team_id=w.team.pk, tool_id=Tool.objects.get().pk, sha256=""
+        ),
+        ["tool.approved"],
+    ),
+    "update_tool": (
+        lambda w: G.update_tool(
+            user=w.owner, team_id=w.team.pk, tool_id=Tool.objects.get().pk, changes=False
+        ),
+        ["tool.changed"],
     ),
     "create_demo_persona": (
         lambda w: G.create_demo_persona(user=w.owner, team_id=w.team.pk),
@@ -344,6 +394,13 @@ CHANGES: dict[str, tuple[Act, list[str]]] = {
 BEFORE: dict[str, Act] = {
     "decide_call": lambda w: ask(w, policy="ask"),
     "show_result": lambda w: ask(w, policy="always"),
+    **dict.fromkeys(
+        (
+            *("update_mcp_server", "delete_mcp_server", "refresh_mcp_server", "sign_out"),
+            *("approve_tool", "update_tool"),
+        ),
+        add_server_with_tool,
+    ),
     "purge_teams": delete_team_eight_days_ago,
     "restore_team": lambda w: A.delete_team(user=w.owner, team_id=w.team.pk, name="Team"),
     "restore_team_member": lambda w: A.suspend_team_member(
@@ -395,6 +452,11 @@ WITHOUT = {
     "find_unreadable_keys": "reads",
     "check_connection": "changes nothing",
     "check_new_connection": "changes nothing",
+    "check_mcp_server": "changes nothing",
+    "check_new_mcp_server": "changes nothing",
+    "inspect_new_server": "changes nothing",
+    "start_sign_in": "the second half has an entry",
+    "finish_sign_in": "needs an authorization server: tests/mcp/test_sign_in.py",
     "check_base_url": "changes nothing",
     "build_spec": "reads",
     "get_setup_link": "reads",

@@ -150,6 +150,8 @@ READ_OR_OPERATE = {
         "purge_expired",
     ),
     "set_read_position",
+    *("check_mcp_server", "check_new_mcp_server", "inspect_new_server"),
+    *("start_sign_in", "finish_sign_in"),  # tests/mcp/test_sign_in.py
     *("purge_rooms", "repair_owners", "rotate_keys", "user_for_token", "users_for_sessions"),
     *("follow_thread", "mark_thread_read", "rooms_to_join", "users_for_tokens"),
 }

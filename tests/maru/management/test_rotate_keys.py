@@ -19,8 +19,10 @@ from pytest_django import Settings
 
 from accounts.login import mfa_secrets
 from accounts.services import create_team, create_user
+from agents.mcp import tokens
+from agents.mcp.oauth import Tokens
 from agents.provider_keys import connection_keys
-from agents.services import create_connection
+from agents.services import create_connection, create_mcp_server
 from tests.accounts.login.totp import enable_totp
 from tests.live import ROOT
 
@@ -30,6 +32,9 @@ EVERY_KIND = {
     ("Authenticator", "data.secret"),
     ("Authenticator", "data.seed"),
     ("Connection", "key_encrypted"),
+    ("McpServer", "headers_encrypted"),
+    ("McpServer", "oauth.client_secret_encrypted"),
+    ("McpSignIn", "tokens_encrypted"),
 }
 OLD, NEW, WRONG = "o" * 40, "n" * 40, "w" * 40
 
@@ -57,6 +62,11 @@ def _every_kind(db: None, settings: Settings) -> None:
         key="sk-CANARY",
         models=["large"],
     )
+    server: dict[str, Any] = {"user": owner, "team_id": team.pk, "url": "https://203.0.113.7/mcp", "auth": "oauth"}
+    create_mcp_server(**server, name="Headers", headers={"X-Key": "mcp-CANARY"})
+    create_mcp_server(**server, name="Client", client_id="ours", client_secret="mcp-CANARY")
+    signed_in = create_mcp_server(**server, name="Tokens")
+    tokens.store(signed_in, owner, Tokens("access", "refresh", None))
     enable_totp(owner)
     RecoveryCodes.activate(owner)
     codes = {"migrated_codes": [mfa_secrets.encrypt(code) for code in ("12345678", "87654321")]}
@@ -147,7 +157,7 @@ def test_every_kind_is_readable_under_the_new_key_alone_after_a_rotation(
 
     use_key(settings, NEW)
     assert output.splitlines() == [
-        "Encrypted under MARU_SECRET_KEY: 1 keys.",
+        "Encrypted under MARU_SECRET_KEY: 4 keys.",
         "Encrypted under MARU_SECRET_KEY: 3 second factors.",
         "Every stored key can be read.",
     ]

@@ -25,7 +25,7 @@ class Command(BaseCommand):
             self.stdout.write(f"Encrypted under MARU_SECRET_KEY: {keys} keys.")
             self.stdout.write(f"Encrypted under MARU_SECRET_KEY: {factors} second factors.")
         unreadable = [
-            *(f"  connection {pk}" for pk in find_unreadable_keys()),
+            *(f"  connection or MCP server {pk}" for pk in find_unreadable_keys()),
             *(f"  second factor {pk}" for pk in find_unreadable_factors()),
         ]
         if unreadable:

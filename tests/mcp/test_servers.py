@@ -1,0 +1,343 @@
+"""The MCP servers of a team: who may change them, what is stored, and what never leaves."""
+
+import json
+from typing import Any
+
+import pytest
+from django.test import Client
+from pytest_django import Settings
+
+from accounts.errors import Conflict, Forbidden, Invalid, NotFound
+from accounts.models import AuditEntry
+from agents.mcp.definitions import read_listing
+from agents.mcp.listing import store_listing
+from agents.models import McpServer, McpSignIn, PersonaTool, Tool, ToolPolicy
+from agents.services import (
+    approve_tool,
+    check_mcp_server,
+    check_new_mcp_server,
+    create_mcp_server,
+    delete_mcp_server,
+    refresh_mcp_server,
+    update_mcp_server,
+    update_tool,
+)
+from agents.services.mcp_secrets import stored_headers
+from agents.services.mcp_servers import MAX_SERVERS
+from tests.agents.cast import ALLOWED, REFUSED, Cast, make_cast
+from tests.mcp.hostile import Hostile, tool
+from tests.mcp.servers import Running
+from tests.mcp.toolset import add_server
+
+SECRET = "hush-CANARY"
+URL = "https://203.0.113.7/mcp"
+
+
+@pytest.fixture
+def cast(db: None, settings: Settings) -> Cast:
+    settings.EGRESS_ALLOW |= ALLOWED
+    return make_cast()
+
+
+def _store(cast: Cast, **fields: Any) -> McpServer:
+    """Store a server that no test connects to."""
+    fields = {"name": "Files", "url": URL, "auth": "oauth", **fields}
+    return create_mcp_server(user=cast.admin, team_id=cast.team.pk, **fields)
+
+
+def _list(server: McpServer, *tools: dict[str, Any], approve: bool = False) -> None:
+    store_listing(server.pk, read_listing(tools).tools, approve_first=approve)
+
+
+def test_adding_a_server_lists_its_tools_in_a_child_process(cast: Cast, good: Running) -> None:
+    client = Client()
+    client.force_login(cast.admin)
+    body = {
+        "name": "Good tools",
+        "url": good.url,
+        "auth": "bearer",
+        "token": SECRET,
+        "headers": {"X-Team": "blue"},
+    }
+    response = client.post(f"/api/v1/teams/{cast.team.pk}/mcp", body, "application/json")
+
+    assert response.status_code == 201
+    assert response.json()["problem"] is None
+    assert response.json()["headers"] == ["Authorization", "X-Team"]
+    assert SECRET not in response.content.decode()
+    assert set(good.sent("authorization")) == {f"Bearer {SECRET}"}
+    echo = Tool.objects.get(key="echo")
+    assert (echo.name, echo.title, echo.team) == ("good-tools_echo", "Echo", cast.team)
+    assert (echo.changes, echo.idempotent, echo.approved) == (True, False, True)
+    assert echo.claims == {"read_only": True, "idempotent": True}
+
+    listed = client.get(f"/api/v1/teams/{cast.team.pk}/tools").json()["tools"]
+    assert "good-tools_echo" in [row["name"] for row in listed]
+
+
+def test_a_server_that_cannot_be_reached_is_stored_with_its_problem(
+    cast: Cast, good: Running, settings: Settings
+) -> None:
+    server = create_mcp_server(
+        user=cast.admin, team_id=cast.team.pk, name="Other", url=f"http://{good.address}/other"
+    )
+
+    assert server.problem == "not_found"
+    assert not check_mcp_server(user=cast.admin, server_id=server.pk).ok
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:1/mcp",
+        "http://[::1]/mcp",
+        "http://169.254.169.254/latest",
+        "http://0x7f.1/",
+        "http://user@203.0.113.7/mcp",
+        "file:///etc/passwd",
+        "stdio:python",
+        "https://203.0.113.7/mcp?x=1",
+        "",
+    ],
+)
+def test_addresses_that_the_egress_guard_refuses(cast: Cast, url: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        _store(cast, url=url)
+    assert refused.value.fields
+    assert "url" in refused.value.fields
+
+    server = _store(cast)
+    with pytest.raises(Invalid):
+        update_mcp_server(user=cast.admin, server_id=server.pk, url=url)
+    checked = check_new_mcp_server(
+        user=cast.admin, team_id=cast.team.pk, url=url, auth="none", headers={}, token=""
+    )
+    assert not checked.ok
+
+
+def test_secrets_are_encrypted_and_never_shown(cast: Cast) -> None:
+    server = _store(cast, auth="bearer", token=SECRET, url="https://203.0.113.8/mcp")
+    client = Client()
+    client.force_login(cast.admin)
+
+    shown = [
+        client.get(f"/api/v1/teams/{cast.team.pk}/mcp").content,
+        client.get(f"/api/v1/teams/{cast.team.pk}/mcp/{server.pk}").content,
+        client.get(f"/teams/{cast.team.pk}/mcp/").content,
+        client.get(f"/teams/{cast.team.pk}/mcp/{server.pk}/").content,
+        *(f"{entry.before}{entry.after}".encode() for entry in AuditEntry.objects.all()),
+        json.dumps(list(McpServer.objects.values()), default=str).encode(),
+    ]
+
+    assert not [page for page in shown if SECRET.encode() in page]
+    assert stored_headers(server) == {"Authorization": f"Bearer {SECRET}"}
+
+
+def test_another_host_removes_secrets_sign_ins_and_approvals(cast: Cast) -> None:
+    server = _store(cast, headers={"X-Key": SECRET})
+    McpSignIn.objects.create(server=server, tokens_encrypted="x")
+    _list(server, tool("fine"), approve=True)
+
+    update_mcp_server(user=cast.admin, server_id=server.pk, url="https://203.0.113.7/other")
+    server.refresh_from_db()
+    assert stored_headers(server) == {"X-Key": SECRET}  # the same origin
+
+    update_mcp_server(user=cast.admin, server_id=server.pk, url="https://203.0.113.8/mcp")
+    server.refresh_from_db()
+
+    assert server.headers_encrypted == ""
+    assert not McpSignIn.objects.exists()
+    assert not Tool.objects.get().approved
+
+
+def test_a_check_of_another_host_sends_no_stored_secret(
+    cast: Cast, good: Running, hostile: Hostile
+) -> None:
+    server = _store(cast, auth="bearer", token=SECRET, url=hostile.url)
+    assert SECRET in hostile.sent("authorization")[0]
+
+    assert check_mcp_server(user=cast.admin, server_id=server.pk, url=good.url).ok
+
+    assert good.sent("authorization") == []
+
+
+def test_a_token_is_kept_while_headers_change(cast: Cast) -> None:
+    server = _store(
+        cast, auth="bearer", token=SECRET, headers={"A": "1"}, url="https://203.0.113.8"
+    )
+
+    update_mcp_server(user=cast.admin, server_id=server.pk, headers={"B": "2"})
+    server.refresh_from_db()
+    assert stored_headers(server) == {"B": "2", "Authorization": f"Bearer {SECRET}"}
+
+    update_mcp_server(user=cast.admin, server_id=server.pk, token="")
+    server.refresh_from_db()
+    assert stored_headers(server) == {"B": "2"}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example.com"},
+        {"Mcp-Session-Id": "1"},
+        {"A\r\nB": "1"},
+        {"A": "1\r\nB: 2"},
+        {"A": "ü"},
+        {"A": ""},
+        {"Authorization": "Bearer x"},
+        {f"A{number}": "1" for number in range(11)},
+    ],
+)
+def test_headers_that_cannot_be_sent_are_refused(cast: Cast, headers: dict[str, str]) -> None:
+    with pytest.raises(Invalid):
+        _store(cast, headers=headers)
+
+
+@pytest.mark.parametrize(("who", "error"), REFUSED)
+def test_only_admins_change_servers(cast: Cast, who: str, error: type[Exception]) -> None:
+    server = _store(cast)
+    _list(server, tool("fine"))
+    row = Tool.objects.get()
+    user, team_id = getattr(cast, who), cast.team.pk
+
+    for act in (
+        lambda: create_mcp_server(user=user, team_id=team_id, name="x", url=URL, auth="oauth"),
+        lambda: update_mcp_server(user=user, server_id=server.pk, name="x"),
+        lambda: delete_mcp_server(user=user, server_id=server.pk),
+        lambda: refresh_mcp_server(user=user, server_id=server.pk),
+        lambda: check_mcp_server(user=user, server_id=server.pk),
+        lambda: approve_tool(user=user, team_id=team_id, tool_id=row.pk, sha256=row.sha256),
+        lambda: update_tool(user=user, team_id=team_id, tool_id=row.pk, changes=False),
+    ):
+        with pytest.raises(error):
+            act()
+
+
+def test_a_tool_of_another_team_does_not_exist(cast: Cast) -> None:
+    server = _store(cast)
+    _list(server, tool("fine"))
+    row = Tool.objects.get()
+    other = cast.foreign.team_id
+
+    with pytest.raises(NotFound):
+        approve_tool(user=cast.stranger, team_id=other, tool_id=row.pk, sha256=row.sha256)
+    with pytest.raises(Forbidden):
+        approve_tool(user=cast.member, team_id=cast.team.pk, tool_id=row.pk, sha256=row.sha256)
+
+
+def test_approving_needs_the_definition_that_is_stored_now(cast: Cast) -> None:
+    server = _store(cast)
+    _list(server, tool("fine"), approve=True)
+    _list(server, tool("fine", description="Other."))
+    seen = Tool.objects.get().sha256
+    _list(server, tool("fine", description="Another."))
+    row = Tool.objects.get()
+
+    with pytest.raises(Conflict):
+        approve_tool(user=cast.admin, team_id=cast.team.pk, tool_id=row.pk, sha256=seen)
+
+    assert not Tool.objects.get().approved
+    approve_tool(user=cast.admin, team_id=cast.team.pk, tool_id=row.pk, sha256=row.sha256)
+    assert Tool.objects.get().approved
+
+
+def test_later_tools_wait_for_approval_and_a_change_resets_what_was_said(cast: Cast) -> None:
+    server = _store(cast)
+    _list(server, tool("fine"), approve=True)
+    row = Tool.objects.get()
+    update_tool(
+        user=cast.admin, team_id=cast.team.pk, tool_id=row.pk, changes=False, idempotent=True
+    )
+    always = PersonaTool.objects.create(persona=cast.persona, tool=row.pk, policy=ToolPolicy.ALWAYS)
+
+    _list(server, tool("fine", description="Deletes."), tool("new"), approve=True)
+
+    row.refresh_from_db()
+    always.refresh_from_db()
+    assert (row.approved, row.changes, row.idempotent) == (False, True, False)
+    assert always.policy == ToolPolicy.ASK
+    assert not Tool.objects.get(key="new").approved
+
+
+def test_a_tool_that_is_listed_again_keeps_its_id_and_approval(cast: Cast) -> None:
+    server = _store(cast)
+    _list(server, tool("fine"), approve=True)
+    before = Tool.objects.get()
+    _list(server)
+    assert not Tool.objects.get().listed
+
+    _list(server, tool("fine"))
+
+    after = Tool.objects.get()
+    assert (after.pk, after.listed, after.approved) == (before.pk, True, True)
+
+
+def test_deleting_a_server_takes_its_tools_from_personas(cast: Cast) -> None:
+    server = _store(cast)
+    _list(server, tool("fine"), approve=True)
+    row = Tool.objects.get()
+    PersonaTool.objects.create(persona=cast.persona, tool=row.pk, policy=ToolPolicy.ASK)
+
+    delete_mcp_server(user=cast.admin, server_id=server.pk)
+
+    assert not Tool.objects.exists()
+    assert not PersonaTool.objects.exists()
+
+
+def test_names_and_prefixes_are_unique_in_a_team(cast: Cast) -> None:
+    first = _store(cast, name="My Files!")
+    second = _store(cast, name="My files?")
+    korean = _store(cast, name="파일")
+
+    assert (first.prefix, second.prefix, korean.prefix) == ("my-files", "my-files-2", "tools")
+    with pytest.raises(Conflict):
+        _store(cast, name="my files!")
+
+
+def test_a_team_has_a_limited_number_of_servers(cast: Cast) -> None:
+    for number in range(MAX_SERVERS):
+        _store(cast, name=f"Server {number}")
+
+    with pytest.raises(Conflict):
+        _store(cast, name="One more")
+
+
+def test_the_pages_work_without_scripts(cast: Cast, hostile: Hostile) -> None:
+    client = Client()
+    client.force_login(cast.admin)
+    root = f"/teams/{cast.team.pk}/mcp"
+    form = {"name": "Page", "url": hostile.url, "auth": "none", "headers": "X-Key: 1"}
+
+    checked = client.post(f"{root}/try/", form)
+    created = client.post(f"{root}/new/", form)
+    server = McpServer.objects.get()
+    hostile.tools = [tool("fine", description="<b>Deletes</b> everything."), tool("hang")]
+    refreshed = client.post(f"{root}/{server.pk}/refresh/", follow=True)
+    row = Tool.objects.get(key="fine")
+
+    assert "it has 2 tools" in checked.content.decode()
+    assert created.url == f"{root}/{server.pk}/"
+    page = refreshed.content.decode()
+    assert "&lt;b&gt;Deletes&lt;/b&gt; everything." in page
+    assert "Changed" in page
+    assert not row.approved
+
+    client.post(f"{root}/tools/{row.pk}/", {"sha256": row.sha256})
+    client.post(f"{root}/tools/{row.pk}/", {"reads_only": "on"})
+    row.refresh_from_db()
+    assert (row.approved, row.changes, row.idempotent) == (True, False, False)
+    saved = client.post(
+        f"{root}/{server.pk}/", {**form, "name": "New", "headers": "", "enabled": ""}
+    )
+    server.refresh_from_db()
+    assert saved.status_code == 302
+    assert (server.name, server.enabled, stored_headers(server)) == ("New", False, {"X-Key": "1"})
+    client.post(f"{root}/{server.pk}/delete/")
+    assert not McpServer.objects.exists()
+
+
+def test_the_tools_of_a_server_belong_to_its_team(cast: Cast, good: Running) -> None:
+    server = add_server(cast, good.url)
+
+    assert Tool.objects.filter(team=cast.team, server=server).count() == 7
+    assert not Tool.objects.exclude(team=cast.team).exists()

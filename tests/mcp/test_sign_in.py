@@ -1,0 +1,346 @@
+"""Sign-in at an MCP server: for a team, and of each person; hostile authorization servers."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from html import unescape
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from accounts.models import AuditEntry
+from accounts.services import remove_team_member
+from agents.mcp import tokens
+from agents.mcp.sessions import Sessions
+from agents.mcp.threads import in_thread
+from agents.mcp.transport import McpFailed
+from agents.models import McpServer, McpSignIn, Tool
+from agents.provider_keys import decrypt
+from agents.services import create_mcp_server, mcp_sign_in, update_mcp_server
+from tests.agents.cast import ALLOWED, Cast, make_cast
+from tests.mcp.oauth import Protected, callback, run_protected
+from tests.mcp.servers import Running
+from tests.mcp.toolset import server_spec, tool_specs
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def protected(settings: Settings) -> Iterator[Protected]:
+    with run_protected() as running:
+        settings.EGRESS_ALLOW |= {running.address}
+        yield running
+
+
+@pytest.fixture
+def cast(transactional_db: None, settings: Settings) -> Cast:
+    settings.EGRESS_ALLOW |= ALLOWED
+    return make_cast()
+
+
+def _add(cast: Cast, protected: Protected, **fields: Any) -> McpServer:
+    return create_mcp_server(
+        user=cast.admin,
+        team_id=cast.team.pk,
+        name="Safe",
+        url=protected.url,
+        auth="oauth",
+        **fields,
+    )
+
+
+def _client(user: Any) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def _start(client: Client, server: McpServer) -> str:
+    """Return the address of the sign-in page, as the link of our page has it; empty if it fails."""
+    page = client.post(f"/mcp/{server.pk}/sign-in/").content.decode()
+    found = re.search(r'href="(http[^"]*/authorize\?[^"]*)"', page)
+    return unescape(found[1]) if found else ""
+
+
+def _sign_in(client: Client, server: McpServer, protected: Protected, account: str) -> Any:
+    return client.get(callback(protected.authorize(_start(client, server), account)))
+
+
+def test_an_admin_signs_in_for_the_team_and_the_tools_are_listed(
+    cast: Cast, protected: Protected
+) -> None:
+    server = _add(cast, protected)
+    assert server.problem == "sign_in"
+    client = _client(cast.admin)
+
+    query = dict(parse_qsl(urlsplit(_start(client, server)).query))
+    response = _sign_in(client, server, protected, "team@example.com")
+
+    assert (query["code_challenge_method"], query["scope"]) == ("S256", "tools")
+    assert query["resource"] == protected.url
+    assert query["redirect_uri"].endswith("/mcp/callback/")
+    assert response.status_code == 302
+    assert response.url == f"/teams/{cast.team.pk}/mcp/{server.pk}/"
+    server.refresh_from_db()
+    assert server.problem == ""
+    assert Tool.objects.get(server=server).approved
+    stored = McpSignIn.objects.get(server=server)
+    assert stored.user is None
+    assert "access-" in decrypt(stored.tokens_encrypted)
+    assert "access-" not in stored.tokens_encrypted
+    assert len(protected.registered) == 1  # the second start uses the same client
+
+
+async def test_each_person_uses_the_own_account_of_a_personal_server(
+    cast: Cast, protected: Protected
+) -> None:
+    def prepare() -> tuple[McpServer, dict[str, Any], dict[str, Any]]:
+        server = _add(cast, protected, personal=True)
+        _sign_in(_client(cast.admin), server, protected, "admin@example.com")
+        _sign_in(_client(cast.member), server, protected, "member@example.com")
+        return server, tool_specs(server, cast.member.pk), tool_specs(server, cast.guest.pk)
+
+    server, of_member, of_guest = await in_thread(prepare)
+    protected.accounts.clear()
+
+    async with Sessions() as sessions:
+        works = await sessions.call(of_member["fine"], {})
+        refused = await sessions.call(of_guest["fine"], {})
+
+    assert works.text == "fine"
+    assert set(protected.accounts) == {"member@example.com"}
+    assert (refused.failed, refused.short) == (True, "sign_in")
+    assert f"/mcp/{server.pk}/sign-in/" in refused.text
+
+
+async def test_tokens_that_end_are_refreshed_once_for_all_runs(
+    cast: Cast, protected: Protected
+) -> None:
+    def prepare() -> McpServer:
+        server = _add(cast, protected)
+        _sign_in(_client(cast.admin), server, protected, "team")
+        McpSignIn.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+        return server
+
+    server = await in_thread(prepare)
+    spec = await in_thread(server_spec, server)
+    protected.forms.clear()
+
+    found = await asyncio.gather(*(tokens.access_token(spec) for _ in range(8)))
+
+    assert len(set(found)) == 1
+    assert found[0] in protected.valid
+    assert [form["grant_type"] for form in protected.forms] == ["refresh_token"]
+
+
+async def test_a_rejected_token_is_refreshed_and_the_call_is_made(
+    cast: Cast, protected: Protected
+) -> None:
+    def prepare() -> dict[str, Any]:
+        server = _add(cast, protected)
+        _sign_in(_client(cast.admin), server, protected, "team")
+        return tool_specs(server)
+
+    specs = await in_thread(prepare)
+    async with Sessions() as sessions:
+        await sessions.call(specs["fine"], {})
+        protected.valid.clear()
+        within = await sessions.call(specs["fine"], {})
+    protected.valid.clear()
+    async with Sessions() as sessions:
+        at_open = await sessions.call(specs["fine"], {})
+
+    assert (within.text, at_open.text) == ("fine", "fine")
+
+
+async def test_an_ended_sign_in_is_deleted_and_asked_for(cast: Cast, protected: Protected) -> None:
+    def prepare() -> McpServer:
+        server = _add(cast, protected)
+        _sign_in(_client(cast.admin), server, protected, "team")
+        McpSignIn.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+        return server
+
+    server = await in_thread(prepare)
+    spec = await in_thread(server_spec, server)
+    protected.refreshable.clear()
+
+    with pytest.raises(McpFailed, match="sign_in"):
+        await tokens.access_token(spec)
+
+    assert not await in_thread(McpSignIn.objects.filter(server=server).exists)
+
+
+def test_a_state_belongs_to_its_session_and_is_used_once(cast: Cast, protected: Protected) -> None:
+    server = _add(cast, protected, personal=True)
+    victim, attacker = _client(cast.member), _client(cast.guest)
+    answer = protected.authorize(_start(attacker, server), "attacker")
+
+    assert victim.get(callback(answer)).status_code == 404
+    assert not McpSignIn.objects.exists()
+
+    assert attacker.get(callback(answer)).status_code == 302
+    assert attacker.get(callback(answer)).status_code == 404
+    assert McpSignIn.objects.get().user == cast.guest
+
+
+@pytest.mark.parametrize("issuer", ["https://other.example.com", None])
+def test_an_answer_of_another_issuer_is_refused(
+    cast: Cast, protected: Protected, issuer: str | None
+) -> None:
+    server = _add(cast, protected)
+    client = _client(cast.admin)
+    answer = protected.authorize(_start(client, server), "team")
+    del answer["iss"]
+
+    client.get(callback(answer | ({"iss": issuer} if issuer else {})))
+
+    assert not McpSignIn.objects.exists()
+    assert protected.forms == []
+
+
+def test_a_change_of_the_address_during_a_sign_in_ends_it(cast: Cast, protected: Protected) -> None:
+    server = _add(cast, protected)
+    client = _client(cast.admin)
+    answer = protected.authorize(_start(client, server), "team")
+    update_mcp_server(user=cast.admin, server_id=server.pk, url="https://203.0.113.7/mcp")
+
+    client.get(callback(answer))
+
+    assert not McpSignIn.objects.exists()
+    assert protected.forms == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"issuer": "https://other.example.com"},
+        {"code_challenge_methods_supported": ["plain"]},
+        {"code_challenge_methods_supported": None},
+        {"authorization_endpoint": "javascript:alert(1)"},
+        {"authorization_endpoint": "http://evil.example.com/authorize"},
+        {"authorization_endpoint": "https://user:password@evil.example.com/authorize"},
+        {"token_endpoint": "file:///etc/passwd"},
+        {"registration_endpoint": None},
+    ],
+)
+def test_metadata_that_is_not_safe_is_refused(
+    cast: Cast, protected: Protected, changes: dict[str, Any]
+) -> None:
+    server = _add(cast, protected)
+    protected.changes = changes
+
+    assert _start(_client(cast.admin), server) == ""
+
+
+@pytest.mark.parametrize("what", ["metadata", "resource", "registration", "token", "redirect"])
+def test_no_address_of_a_sign_in_reaches_a_private_host(
+    cast: Cast, protected: Protected, good: Running, settings: Settings, what: str
+) -> None:
+    server = _add(cast, protected)
+    canary = f"http://{good.address}/canary"
+    settings.EGRESS_ALLOW -= {good.address}
+    match what:
+        case "metadata":
+            protected.resource_changes = {"authorization_servers": [canary]}
+        case "resource":
+            protected.resource_changes = {"resource": canary}
+        case "registration":
+            protected.changes = {"registration_endpoint": canary}
+        case "token":
+            protected.changes = {"token_endpoint": canary}
+        case "redirect":
+            protected.redirect_token = canary
+    client = _client(cast.admin)
+
+    if url := _start(client, server):
+        client.get(callback(protected.authorize(url, "team")))
+
+    assert good.requests == []
+    assert not McpSignIn.objects.exists()
+
+
+def test_who_may_sign_in(cast: Cast, protected: Protected) -> None:
+    for_team = _add(cast, protected)
+    personal = create_mcp_server(
+        user=cast.admin,
+        team_id=cast.team.pk,
+        name="Own",
+        url=protected.url,
+        auth="oauth",
+        personal=True,
+    )
+
+    statuses = {
+        name: [
+            _client(getattr(cast, name)).get(f"/mcp/{server.pk}/sign-in/").status_code
+            for server in (for_team, personal)
+        ]
+        for name in ("admin", "member", "guest", "stranger", "nobody")
+    }
+
+    assert statuses == {
+        "admin": [200, 200],
+        "member": [403, 200],
+        "guest": [403, 200],
+        "stranger": [404, 404],
+        "nobody": [404, 404],
+    }
+
+
+def test_a_member_who_leaves_during_the_sign_in_stores_nothing(
+    cast: Cast, protected: Protected, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = _add(cast, protected, personal=True)
+    client = _client(cast.member)
+    answer = protected.authorize(_start(client, server), "member")
+    run = mcp_sign_in._run
+
+    def leave(steps: Any) -> Any:
+        remove_team_member(user=cast.owner, team_id=cast.team.pk, member_id=cast.member.pk)
+        return run(steps)
+
+    monkeypatch.setattr(mcp_sign_in, "_run", leave)
+
+    assert client.get(callback(answer)).status_code == 404
+    assert not McpSignIn.objects.exists()
+
+
+def test_a_sign_in_is_audited_without_tokens(cast: Cast, protected: Protected) -> None:
+    server = _add(cast, protected)
+    _sign_in(_client(cast.admin), server, protected, "team")
+
+    entry = AuditEntry.objects.get(action="mcp.signed_in")
+    assert (entry.actor, entry.target_id) == (cast.admin, server.pk)
+    values = "".join(f"{each.before}{each.after}" for each in AuditEntry.objects.all())
+    assert not [token for token in (*protected.valid, *protected.refreshable) if token in values]
+
+
+def test_signing_out_deletes_the_own_tokens_only(cast: Cast, protected: Protected) -> None:
+    server = _add(cast, protected, personal=True)
+    member, admin = _client(cast.member), _client(cast.admin)
+    _sign_in(member, server, protected, "member")
+    _sign_in(admin, server, protected, "admin")
+
+    member.post(f"/mcp/{server.pk}/sign-out/")
+
+    assert McpSignIn.objects.get().user == cast.admin
+
+
+def test_the_entered_client_is_used(cast: Cast, protected: Protected) -> None:
+    protected.changes = {"registration_endpoint": None}
+    server = _add(cast, protected, client_id="ours", client_secret="hush-CANARY")
+
+    _sign_in(_client(cast.admin), server, protected, "team")
+
+    assert protected.registered == []
+    assert (protected.forms[0]["client_id"], protected.forms[0]["client_secret"]) == (
+        "ours",
+        "hush-CANARY",
+    )
+    server.refresh_from_db()
+    assert "hush-CANARY" not in str(server.oauth)
