@@ -52,8 +52,12 @@ def messages(spec: PersonaSpec, turns: Iterable[Turn]) -> list[Message]:
 
 def said_by(kind: Literal["user", "persona"], author: str, text: str) -> Message:
     """Return the message of another speaker, behind the line that names the speaker."""
-    word = "person" if kind == "user" else "persona"
-    return Message(role="user", content=f"[{word} {_label(author)}]\n{_replace_surrogates(text)}")
+    return Message(role="user", content=f"{header(kind, author)}\n{_replace_surrogates(text)}")
+
+
+def header(kind: Literal["user", "persona"], author: str) -> str:
+    """Return the words of the room that name a speaker, which no name can forge."""
+    return f"[{'person' if kind == 'user' else 'persona'} {_label(author)}]"
 
 
 def system_prompt(spec: PersonaSpec) -> str:

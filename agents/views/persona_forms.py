@@ -20,6 +20,7 @@ from agents.services import Grant, PersonaFields
 from agents.services.grants import MAX_GRANTS, Grantee
 from agents.services.persona_yaml import MAX_BYTES
 from agents.services.personas import unlike_others
+from agents.views.tool_fields import ToolFields
 
 # Separates the id of the connection, which contains no space, from the name of the model, which
 # may contain spaces.
@@ -105,8 +106,10 @@ class PersonaForm(forms.Form):
         *,
         team: Team,
         persona: Persona | None = None,
+        may_free_tools: bool,
     ) -> None:
         super().__init__(data, initial=_initial_persona(team, persona))
+        self.tools = ToolFields(self, team, persona, may_free=may_free_tools)
         model = self.fields["model"]
         assert isinstance(model, forms.ChoiceField)
         model.choices = _model_choices(team.connections.all(), persona)
@@ -128,6 +131,7 @@ class PersonaForm(forms.Form):
             max_output_tokens=values["max_output_tokens"],
             pigment=values["pigment"],
             lattice=values["lattice"],
+            tools=self.tools.choices(),
         )
 
 

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from accounts.errors import MaruError
 from accounts.models import TeamMember, TeamRole
-from accounts.permissions import access_team, require_user
+from accounts.permissions import access_team, require_user, team_permissions
 from accounts.services.people import matching_members
 from accounts.views.error_pages import show_error
 from accounts.views.lists import ListPage, list_page, typed_words
@@ -51,7 +51,7 @@ def index(request: HttpRequest, team_id: UUID) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
     team = access_team(require_user(request), team_id, MANAGE)
-    form = PersonaForm(request.POST or None, team=team)
+    form = PersonaForm(request.POST or None, team=team, may_free_tools=True)
     if form.is_valid():
         try:
             persona = services.create_persona(
@@ -68,7 +68,10 @@ def create(request: HttpRequest, team_id: UUID) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def edit(request: HttpRequest, team_id: UUID, persona_id: UUID) -> HttpResponse:
     persona = _persona(request, team_id, persona_id, EDIT)
-    form = PersonaForm(request.POST or None, team=persona.team, persona=persona)
+    may_free_tools = MANAGE in team_permissions(require_user(request), persona.team)
+    form = PersonaForm(
+        request.POST or None, team=persona.team, persona=persona, may_free_tools=may_free_tools
+    )
     if form.is_valid():
         try:
             saved = services.update_persona(

@@ -20,6 +20,7 @@ from rooms.runs.crews import led
 from rooms.runs.lifecycle import Job
 from rooms.runs.steps.ask_people import ask_people
 from rooms.runs.steps.journal import RunJournal
+from rooms.runs.steps.room_tools import room_functions
 
 
 async def start_and_ask(owner: str, claims: Sequence[Claim]) -> list[tuple[Job, "Parts"]]:
@@ -60,6 +61,7 @@ class Parts:
         functions: dict[str, ToolFunction] = {
             "ask_people": partial(ask_people, job),
             **led.functions(job.run, job.owner, job.attempt),
+            **room_functions(job),
         }
         acting = Acting(journal=RunJournal(job), past=job.past, functions=functions)
         self._parts = engine.answer(job.spec, job.turns, limits=limits, acting=acting)

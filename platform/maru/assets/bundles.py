@@ -42,6 +42,7 @@ _ORDER: Final = [
     "css/base/table.css",
     "css/components/toggle.css",
     "css/components/choice.css",
+    "css/components/segments.css",
     "css/base/empty.css",
     "css/components/picks.css",
     "css/components/copied.css",

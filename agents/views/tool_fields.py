@@ -1,0 +1,105 @@
+"""The fields of a persona's tools: a choice for each tool, and who decides on calls that ask."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from django import forms
+from django.forms.boundfield import BoundField
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import Team
+from agents.models import Deciders, Persona, Reach, ToolPolicy
+from agents.services import ToolChoice, list_tools
+from agents.tools.registry import TeamTool, existing, tools_of_team
+
+PREFIX: Final = "tool-"
+DECIDERS: Final = "deciders"
+
+
+class PolicySelect(forms.RadioSelect):
+    """Radio buttons, of which `always` is disabled if `is_locked`."""
+
+    is_locked = False
+
+    def create_option(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        option = super().create_option(*args, **kwargs)
+        if self.is_locked and option["value"] == ToolPolicy.ALWAYS:
+            option["attrs"]["disabled"] = True
+        return option
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRow:
+    """One tool in the form; `is_locked` if the reader may not choose `always`."""
+
+    tool: TeamTool
+    field: BoundField
+    is_locked: bool
+
+    @property
+    def reach(self) -> str:
+        """How far the tool reaches, in words."""
+        return str(Reach(self.tool.reach).label)
+
+
+class ToolFields:
+    """The tools of a persona as fields of a form."""
+
+    def __init__(
+        self, form: forms.Form, team: Team, persona: Persona | None, *, may_free: bool
+    ) -> None:
+        self._form = form
+        held = {each.tool: each for each in list_tools(persona)} if persona else {}
+        self._tools = tools_of_team(team)
+        for tool in self._tools:
+            policy = ToolPolicy.NEVER if persona else tool.suggested
+            if tool.id in held:
+                policy = ToolPolicy(held[tool.id].policy)
+            select = PolicySelect()
+            select.is_locked = tool.changes and not may_free and policy != ToolPolicy.ALWAYS
+            form.fields[_name(tool.id)] = forms.ChoiceField(
+                label=tool.title,
+                choices=ToolPolicy.choices,
+                initial=policy,
+                required=False,
+                widget=select,
+            )
+        shown = {tool.id for tool in self._tools}
+        # A server may list a tool again, and the persona then uses it again.
+        hidden = held.keys() - shown
+        kept = existing(team, hidden) if hidden else {}
+        self._kept = [each for tool, each in held.items() if tool in kept]
+        asked = {each.deciders for each in held.values()}
+        form.fields[DECIDERS] = forms.ChoiceField(
+            label=_("Who decides"),
+            help_text=_("On the calls of tools that ask."),
+            choices=Deciders.choices,
+            initial=Deciders.MODERATORS if Deciders.MODERATORS in asked else Deciders.ASKER,
+            required=False,
+        )
+
+    def rows(self) -> Iterator[ToolRow]:
+        """Yield the tools with their fields."""
+        for tool in self._tools:
+            field = self._form[_name(tool.id)]
+            select = field.field.widget
+            yield ToolRow(tool, field, isinstance(select, PolicySelect) and select.is_locked)
+
+    def choices(self) -> Sequence[ToolChoice]:
+        """Return the tools that the persona may use. A field that was not sent does not change."""
+        deciders = self._value(DECIDERS)
+        chosen = [
+            ToolChoice(tool.id, policy, deciders)
+            for tool in self._tools
+            if (policy := self._value(_name(tool.id))) != ToolPolicy.NEVER
+        ]
+        return chosen + self._kept
+
+    def _value(self, name: str) -> str:
+        return str(self._form.cleaned_data[name] or self._form.fields[name].initial)
+
+
+def _name(tool: UUID) -> str:
+    return f"{PREFIX}{tool}"
