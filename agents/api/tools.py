@@ -40,9 +40,10 @@ class ToolBody(Struct, frozen=True, kw_only=True):
 
 
 class ToolsBody(Struct, frozen=True):
-    """The tools of a team: our own, those of the operator, and those of its servers."""
+    """The tools of a team: our own, those of the operator, and those of its servers; one page."""
 
-    tools: list[ToolBody]
+    items: list[ToolBody]
+    next: None = None
 
 
 class PersonaToolUpdate(Body, frozen=True, kw_only=True):

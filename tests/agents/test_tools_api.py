@@ -30,7 +30,7 @@ def test_a_member_lists_the_tools_of_the_team(cast: Cast) -> None:
     files = server(cast.team)
     write = tool(files, "write", changes=True, approved_sha256="")
 
-    found = call(cast.member, "GET", f"/teams/{cast.team.pk}/tools").json()["tools"]
+    found = call(cast.member, "GET", f"/teams/{cast.team.pk}/tools").json()["items"]
 
     assert [each["name"] for each in found] == [*(t.key for t in CATALOG), "files_write"]
     assert found[-1] == {
@@ -50,7 +50,7 @@ def test_a_member_lists_the_tools_of_the_team(cast: Cast) -> None:
 def test_a_guest_lists_only_the_tools_of_every_team(cast: Cast) -> None:
     tool(server(cast.team))
 
-    found = call(cast.guest, "GET", f"/teams/{cast.team.pk}/tools").json()["tools"]
+    found = call(cast.guest, "GET", f"/teams/{cast.team.pk}/tools").json()["items"]
 
     assert {each["server"] for each in found} == {None}
 
