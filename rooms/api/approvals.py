@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from accounts.api.bodies import Body
 from accounts.api.pagination import Cursor, Limit, Page, page_of
@@ -50,10 +50,9 @@ class CallBody(Struct, frozen=True, kw_only=True):
     created_at: Timestamp
 
 
-class AskedCallBody(Struct, frozen=True, kw_only=True):
+class AskedCallBody(ApprovalBody, frozen=True, kw_only=True):
     """An approval with what people decide on: the arguments, as JSON text, and their hash."""
 
-    approval: ApprovalBody
     room: UUID
     arguments: str
     arguments_sha256: str
@@ -127,8 +126,9 @@ def get_approvals(user: User, limit: Limit = 50, cursor: Cursor = None) -> Page[
 
 
 def _asked_body(call: ToolCall) -> AskedCallBody:
+    approval = approval_body(call, call.run, outcome_of(call), call.decided_by)
     return AskedCallBody(
-        approval=approval_body(call, call.run, outcome_of(call), call.decided_by),
+        **structs.asdict(approval),
         room=call.run.room_id,
         arguments=call.arguments,
         arguments_sha256=call.arguments_sha256,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from accounts.api.bodies import Body
 from accounts.api.pagination import Cursor, Limit, Page, page_of
@@ -30,10 +30,9 @@ class AnswerCreate(Body, frozen=True):
     text: Annotated[str, Meta(extra_json_schema={"maxLength": MAX_ANSWER})] | None = None
 
 
-class AskedQuestionBody(Struct, frozen=True):
-    """A question, and the room in which a persona asks it."""
+class AskedQuestionBody(QuestionBody, frozen=True, kw_only=True):
+    """A question with the room in which a persona asks it."""
 
-    question: QuestionBody
     room: UUID
 
 
@@ -90,4 +89,5 @@ def close_question(user: User, question_id: UUID) -> QuestionStateBody:
 
 
 def _asked_body(question: Question) -> AskedQuestionBody:
-    return AskedQuestionBody(question_body(question, question.call.run), question.room_id)
+    body = question_body(question, question.call.run)
+    return AskedQuestionBody(**structs.asdict(body), room=question.room_id)
