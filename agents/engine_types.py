@@ -94,12 +94,57 @@ class PersonaSpec:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One message of the room, as part of the prompt; `own` if this persona wrote the message."""
+    """One message of the room, as part of the prompt; `own` if this persona wrote the message.
+
+    `message` is the id of the message, so that a record of the prompt can name it.
+    """
 
     author: str
     kind: Literal["user", "persona"]
     own: bool
     text: str
+    message: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """A person or a persona of the room, with a label that no other one has."""
+
+    label: str
+    kind: Literal["user", "persona"]
+    own: bool = False
+    role: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a model has written about the messages of the room up to a seq."""
+
+    id: UUID
+    up_to_seq: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a model gets of the room besides the turns. All texts but `task` are those of people.
+
+    `name` is empty for a direct room. `asker` is the label of the person who asked. `has_others` is
+    True if the room has more people than `present`. `around` are turns of the room; there are some
+    only if the conversation is a thread. `task` is what the room asks for behind the last turn, in
+    our own words; empty if the last turn is the question.
+    """
+
+    name: str
+    topic: str
+    asker: str
+    present: tuple[Present, ...] = ()
+    has_others: bool = False
+    pinned: tuple[Turn, ...] = ()
+    summary: Summary | None = None
+    is_thread: bool = False
+    around: tuple[Turn, ...] = ()
+    task: str = ""
 
 
 @dataclass(frozen=True, slots=True)

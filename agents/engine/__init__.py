@@ -17,7 +17,7 @@ from types import ModuleType
 
 from agents.egress.proxy import tls_context
 from agents.engine import environment
-from agents.engine_types import Limits, Part, PersonaSpec, Turn
+from agents.engine_types import Limits, Part, PersonaSpec, Surroundings, Turn
 from agents.tool_types import Acting
 
 environment.prepare()  # before any module of this package imports CrewAI
@@ -31,7 +31,12 @@ async def warm() -> None:
 
 
 def answer(
-    spec: PersonaSpec, turns: Sequence[Turn], *, limits: Limits, acting: Acting | None = None
+    spec: PersonaSpec,
+    turns: Sequence[Turn],
+    *,
+    limits: Limits,
+    room: Surroundings | None = None,
+    acting: Acting | None = None,
 ) -> AsyncGenerator[Part, None]:
     """Return a generator of the parts of one answer; it raises AnswerFailed.
 
@@ -39,12 +44,15 @@ def answer(
     Without `acting`, the persona has no tools. What the journal and the functions of `acting`
     raise is raised unchanged. The usage is that of the requests that this attempt has sent.
 
+    The model gets the persona, what `room` says about the room, and the turns; see `prompt`.
+
     `aclose()`, or cancelling the task that iterates, stops the answer and closes the connection to
     the provider before control returns. Iterate under `contextlib.aclosing`: after a `break`
     without it, the answer continues until the garbage collector closes the generator. Call this
     function after `warm`, because the import would block the event loop for seconds.
     """
-    stream: AsyncGenerator[Part, None] = _answer_stream().stream_answer(spec, turns, limits, acting)
+    module = _answer_stream()
+    stream: AsyncGenerator[Part, None] = module.stream_answer(spec, turns, limits, room, acting)
     return stream
 
 

@@ -26,6 +26,7 @@ from agents.engine_types import (
     Limits,
     Part,
     PersonaSpec,
+    Surroundings,
     Suspended,
     Text,
     Turn,
@@ -42,13 +43,17 @@ log = structlog.get_logger(__name__)
 
 
 async def stream_answer(
-    spec: PersonaSpec, turns: Sequence[Turn], limits: Limits, acting: Acting | None
+    spec: PersonaSpec,
+    turns: Sequence[Turn],
+    limits: Limits,
+    room: Surroundings | None,
+    acting: Acting | None,
 ) -> AsyncGenerator[Part, None]:
     """Yield the parts of one answer as they arrive, `Finished` or `Suspended` last.
 
     Raise AnswerFailed, and what the journal and the tools of the room raise.
     """
-    answer = _Answer(spec, turns, limits, acting)
+    answer = _Answer(spec, turns, limits, room, acting)
     task = asyncio.create_task(answer.run())
     task.add_done_callback(lambda _: answer.parts.put_nowait(None))
     try:
@@ -68,7 +73,12 @@ class _Answer:
     """The state of one answer: its parts so far and the counters that `Limits` bounds."""
 
     def __init__(
-        self, spec: PersonaSpec, turns: Sequence[Turn], limits: Limits, acting: Acting | None
+        self,
+        spec: PersonaSpec,
+        turns: Sequence[Turn],
+        limits: Limits,
+        room: Surroundings | None,
+        acting: Acting | None,
     ) -> None:
         self.parts: asyncio.Queue[Part | None] = asyncio.Queue()
         if spec.max_output_tokens is not None:
@@ -76,6 +86,7 @@ class _Answer:
             spec = replace(spec, max_output_tokens=min(spec.max_output_tokens, limits.tokens))
         self._spec = spec
         self._turns = turns
+        self._room = room
         self._limits = limits
         self._acting = acting
         self._texts: list[str] = []
@@ -146,7 +157,7 @@ class _Answer:
 
     async def _answer(self) -> bool:
         """Return False if the answer waits for people or for another run."""
-        messages = prompt.messages(self._spec, self._turns)
+        messages = prompt.messages(self._spec, self._turns, self._room)
         if self._acting is None:
             await self.request(messages, [])
             return True
